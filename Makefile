@@ -1,0 +1,54 @@
+# Two commands do everything: `make demo` and `make test`. Both make .venv on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help demo test test-long bench lint types format clean
+
+help:
+	@echo "make demo       install, run the main job on the bundled model, say where the report is"
+	@echo "make test       install with test tools; lint, types, tests"
+	@echo "make test-long  the tests that fetch SmolLM2-135M, too"
+	@echo "make bench      benchmarks (pytest-benchmark)"
+	@echo "make format     rewrite the code as ruff formats it"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "llmbench needs Python 3.11 or newer; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/llmbench run --engine paged --quant awq --out runs/demo
+
+test: lint types
+	$(BIN)/python -m pytest
+
+test-long: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "smollm2 or not smollm2"
+
+bench: $(VENV)/.installed-test
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-columns=min,median,rounds
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# An editable install's import hook is invisible to a type checker; a link is not.
+types: $(VENV)/.installed-test
+	@mkdir -p build/types && ln -sfn ../.. build/types/llmbench
+	$(BIN)/basedpyright
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
