@@ -1,0 +1,36 @@
+"""What an engine refuses, in one line: the field, the value, what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ConfigError(ValueError):
+    """A setting that cannot work, found before any weight is read.
+
+    `str()` is one line: ``field: value is not allowed; expected ALLOWED (did you mean X?)``.
+    """
+
+    def __init__(self, field: str, value: object, allowed: str, hint: str = "") -> None:
+        self.field = field
+        self.value = value
+        self.allowed = allowed
+        self.hint = hint
+        super().__init__(f"{field}: {value!r} is not allowed; expected {allowed}{hint}")
+
+
+class ModelError(ConfigError):
+    """A model that cannot be loaded: not supported, not found, corrupt or truncated."""
+
+    def __init__(self, field: str, value: object, problem: str) -> None:
+        super().__init__(field, value, problem)
+        self.args = (f"{field}: {value!r} {problem}",)
+
+
+def unknown_name(field: str, value: str, known: Iterable[str]) -> ConfigError:
+    """The error for a name outside a closed set, with the nearest spelling."""
+    names = sorted(known)
+    near = get_close_matches(value.lower(), names, n=1, cutoff=0.5)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return ConfigError(field, value, "one of " + ", ".join(names), hint)

@@ -1,0 +1,21 @@
+"""Fixtures every room's tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Two cores are shared with everything else; one thread keeps small tests quick and repeatable.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real traces and text kept beside the checkout; a clone without them skips."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("no shared/data beside the checkout")
+    return SHARED_DATA

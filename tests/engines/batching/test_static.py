@@ -1,0 +1,17 @@
+"""Request-level batching: nobody joins until everybody has left."""
+
+from __future__ import annotations
+
+from ..drive import drive, make_core, make_request
+
+
+def test_a_batch_ends_when_its_longest_member_ends() -> None:
+    core = make_core("static", "reserve", "contiguous", max_num_seqs=2, pool_tokens=64)
+    run = drive(core, [make_request("a", 4, 1), make_request("b", 4, 3), make_request("c", 4, 1)])
+    assert run.table() == ["P a0+4 b0+4", "D b", "D b", "P c0+4"]
+
+
+def test_late_comers_wait_for_the_whole_batch() -> None:
+    core = make_core("static", "reserve", "contiguous")
+    run = drive(core, [make_request("a", 4, 4)], arrivals={1: [make_request("b", 4, 1)]})
+    assert run.table() == ["P a0+4", "D a", "D a", "D a", "P b0+4"]

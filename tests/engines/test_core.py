@@ -1,0 +1,95 @@
+"""The step loop's own duties: events, endings, traces, refusals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from llmbench.engines.api import FinishReason, Request, SamplingParams
+from llmbench.engines.errors import ConfigError
+
+from .drive import drive, make_core, make_request
+
+
+def test_an_idle_engine_does_nothing() -> None:
+    outcome = make_core().step()
+    assert outcome.events == ()
+    assert outcome.trace is None
+
+
+def test_one_token_a_step_and_an_end_at_max_tokens() -> None:
+    run = drive(make_core(), [make_request("a", 5, 3)])
+    assert [event.time_s for event in run.events] == [1.0, 2.0, 3.0]
+    assert [event.finish for event in run.events] == [None, None, FinishReason.LENGTH]
+
+
+def test_a_stop_token_ends_the_request_and_is_kept() -> None:
+    free = drive(make_core(), [make_request("a", 5, 6)]).tokens("a")
+    sampling = SamplingParams(max_tokens=6, stop_token_ids=(free[2],))
+    request = Request("a", make_request("a", 5, 6).prompt_token_ids, sampling)
+    run = drive(make_core(), [request])
+    assert run.tokens("a") == free[: free.index(free[2]) + 1]
+    assert run.events[-1].finish is FinishReason.STOP
+
+
+@pytest.mark.parametrize(("ignore", "expected"), [(False, FinishReason.STOP), (True, "length")])
+def test_end_of_text_can_be_ignored(ignore: bool, expected: str) -> None:
+    free = drive(make_core(), [make_request("a", 5, 2)]).tokens("a")
+    core = make_core()
+    core._eos = frozenset({free[0]})
+    prompt = make_request("a", 5, 2).prompt_token_ids
+    run = drive(core, [Request("a", prompt, SamplingParams(max_tokens=2, ignore_eos=ignore))])
+    assert run.events[-1].finish == expected
+
+
+def test_the_trace_tells_phases_queue_and_holdings() -> None:
+    core = make_core(max_num_seqs=1)
+    run = drive(core, [make_request("a", 6, 2), make_request("b", 4, 1)])
+    first, second, third = run.steps
+    assert (first.prefill_tokens, first.decode_tokens, first.waiting) == (6, 0, 1)
+    assert (second.prefill_tokens, second.decode_tokens) == (0, 1)
+    holding = second.kv.holdings[0]
+    assert (holding.request_id, holding.used_tokens, holding.held_tokens) == ("a", 7, 8)
+    assert third.waiting == 0
+    assert [step.index for step in run.steps] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (Request("a", (), SamplingParams()), "prompt: '' is not allowed"),
+        (make_request("a", 30, 3), r"at most max_model_len \(32\) together"),
+    ],
+)
+def test_requests_that_cannot_be_served_are_refused_at_the_door(request_, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_core().add(request_)
+
+
+def test_an_id_is_used_once() -> None:
+    core = make_core()
+    core.add(make_request("a", 4, 1))
+    with pytest.raises(ConfigError, match="request_id"):
+        core.add(make_request("a", 4, 1))
+
+
+def test_aborting_an_unknown_request_is_harmless() -> None:
+    core = make_core()
+    core.abort("nobody")
+    assert not core.has_work()
+
+
+def test_a_request_that_outgrows_the_pool_alone_is_refused_not_retried_for_ever() -> None:
+    core = make_core(pool_tokens=16, max_model_len=32)
+    run = drive(core, [make_request("a", 14, 8)])
+    assert run.events[-1].finish is FinishReason.REFUSED
+    assert "never hold" in run.events[-1].detail
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("max_tokens", 0), ("temperature", -1.0), ("top_k", -1), ("top_p", 0.0), ("top_p", 1.5)],
+)
+def test_sampling_parameters_are_checked(field: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=field):
+        SamplingParams(**{field: value})
