@@ -1,0 +1,124 @@
+"""What the command line may change, as a table."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from llmbench.workloads.api import WorkloadError
+from llmbench.workloads.load import parse_spec
+from llmbench.workloads.overrides import with_overrides
+from llmbench.workloads.spec import WorkloadSpec
+
+CLOSED = {"kind": "closed_loop", "max_concurrency": 4}
+POISSON = {"kind": "poisson", "rate_per_s": 2.0}
+CAPPED = {"kind": "poisson", "rate_per_s": 2.0, "max_concurrency": 16}
+CONSTANT = {"kind": "constant", "rate_per_s": 2.0}
+GAMMA = {"kind": "gamma", "rate_per_s": 2.0, "cv": 3.0}
+REPLAY = {"kind": "replay", "path": "t.csv"}
+
+
+def spec_with(arrivals: dict[str, Any]) -> WorkloadSpec:
+    tokens = {"kind": "fixed", "tokens": 8}
+    lengths = {"kind": "sampled", "input": tokens, "output": tokens}
+    return parse_spec({"num_requests": 10, "arrivals": arrivals, "lengths": lengths})
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "becomes"),
+    [
+        (CLOSED, {}, CLOSED),
+        (CLOSED, {"request_rate": 5.0}, {"kind": "poisson", "rate_per_s": 5.0}),
+        (CONSTANT, {"request_rate": 5.0}, {"kind": "constant", "rate_per_s": 5.0}),
+        (GAMMA, {"request_rate": 5.0}, {"kind": "gamma", "rate_per_s": 5.0, "cv": 3.0}),
+        (REPLAY, {"request_rate": 5.0}, {"kind": "poisson", "rate_per_s": 5.0}),
+        (POISSON, {"request_rate": math.inf}, {"kind": "at_once"}),
+        (CLOSED, {"max_concurrency": 9}, {"kind": "closed_loop", "max_concurrency": 9}),
+        (POISSON, {"max_concurrency": 9}, {"kind": "closed_loop", "max_concurrency": 9}),
+        (
+            CLOSED,
+            {"request_rate": 5.0, "max_concurrency": 9},
+            {"kind": "poisson", "rate_per_s": 5.0, "max_concurrency": 9},
+        ),
+        (
+            POISSON,
+            {"request_rate": math.inf, "max_concurrency": 9},
+            {"kind": "at_once", "max_concurrency": 9},
+        ),
+        (
+            CAPPED,
+            {"request_rate": 5.0},
+            {"kind": "poisson", "rate_per_s": 5.0, "max_concurrency": 16},
+        ),
+        (POISSON, {"arrival": "constant"}, CONSTANT),
+        (
+            CLOSED,
+            {"arrival": "constant", "request_rate": 5.0},
+            {"kind": "constant", "rate_per_s": 5.0},
+        ),
+        (REPLAY, {"time_scale": 0.5}, {**REPLAY, "time_scale": 0.5}),
+        (
+            REPLAY,
+            {"time_scale": 0.5, "max_concurrency": 9},
+            {**REPLAY, "time_scale": 0.5, "max_concurrency": 9},
+        ),
+    ],
+)
+def test_arrivals(own: dict[str, Any], given: dict[str, Any], becomes: dict[str, Any]) -> None:
+    assert with_overrides(spec_with(own), **given).arrivals == spec_with(becomes).arrivals
+
+
+def test_num_requests_and_nothing_else() -> None:
+    spec = spec_with(POISSON)
+    assert with_overrides(spec, num_requests=3) == spec.model_copy(update={"num_requests": 3})
+    assert with_overrides(spec) == spec
+
+
+def test_another_arrival_process_is_put_in_words() -> None:
+    changed = with_overrides(spec_with(GAMMA), max_concurrency=2)
+    assert changed.adjustments == ("arrivals are closed_loop, not the workload's own gamma",)
+    assert with_overrides(spec_with(POISSON), request_rate=9.0).adjustments == ()
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "message"),
+    [
+        (
+            POISSON,
+            {"request_rate": -1.0},
+            "request_rate: -1.0 is not allowed; expected a number above 0, or inf",
+        ),
+        (
+            POISSON,
+            {"request_rate": math.nan},
+            "request_rate: nan is not allowed; expected a number above 0, or inf",
+        ),
+        (
+            CLOSED,
+            {"arrival": "constant"},
+            "arrival: 'constant' needs a rate, and closed_loop arrivals have none; "
+            "expected --request-rate beside it",
+        ),
+        (
+            POISSON,
+            {"time_scale": 0.5},
+            "time_scale: 0.5 is not allowed; expected a replayed trace at its own rate",
+        ),
+        (
+            REPLAY,
+            {"time_scale": 0.0},
+            "arrivals.time_scale: 0.0 is not allowed; expected greater than 0",
+        ),
+        (POISSON, {"num_requests": 0}, "num_requests: 0 is not allowed; expected greater than 0"),
+        (
+            POISSON,
+            {"max_concurrency": 0},
+            "arrivals.max_concurrency: 0 is not allowed; expected greater than 0",
+        ),
+    ],
+)
+def test_what_cannot_be_asked_for(own: dict[str, Any], given: dict[str, Any], message: str) -> None:
+    with pytest.raises(WorkloadError) as caught:
+        with_overrides(spec_with(own), **given)
+    assert str(caught.value) == message

@@ -1,0 +1,238 @@
+"""Plans: the same seed the same bytes, streams apart, and an honest description."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from llmbench.workloads.api import (
+    LengthLimits,
+    Plan,
+    PlannedRequest,
+    WorkloadError,
+    plan_workload,
+)
+from llmbench.workloads.builtin import trace_workload
+from llmbench.workloads.load import parse_spec
+from llmbench.workloads.overrides import with_overrides
+
+CORPUS = tuple((7 * i * i + 3 * i) % 1009 for i in range(2000))
+ROOMY = LengthLimits(None, None, 100_000)
+LOGNORMAL = {"kind": "lognormal", "mu": 4.0, "sigma": 1.0, "max_tokens": 500}
+SAMPLED = {"kind": "sampled", "input": LOGNORMAL, "output": LOGNORMAL, "correlation": 0.3}
+
+ROWS = (
+    "2023-11-16 18:00:00.0000000,100,10",
+    "2023-11-16 18:00:01.0000000,200,20",
+    "2023-11-16 18:00:03.0000000,300,30",
+    "2023-11-16 18:00:07.0000000,400,40",
+)
+
+
+def make(seed: int = 0, n: int = 20, limits: LengthLimits = ROOMY, **arrivals: Any) -> Plan:
+    arrivals = arrivals or {"kind": "poisson", "rate_per_s": 2.0}
+    spec = parse_spec({"num_requests": n, "arrivals": arrivals, "lengths": SAMPLED})
+    return plan_workload(spec, seed=seed, corpus_token_ids=CORPUS, limits=limits)
+
+
+def due_s(plan: Plan) -> list[float | None]:
+    return [request.t_due_s for request in plan.requests]
+
+
+def prompts(plan: Plan) -> list[tuple[int, ...]]:
+    return [request.prompt_token_ids for request in plan.requests]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 2**64),
+    n=st.integers(1, 40),
+    max_input=st.integers(1, 300),
+    max_output=st.integers(1, 300),
+)
+def test_a_plan_repeats_keeps_its_limits_and_its_order(
+    seed: int, n: int, max_input: int, max_output: int
+) -> None:
+    limits = LengthLimits(max_input, max_output, 600)
+    plan = make(seed, n, limits)
+    assert plan == make(seed, n, limits)
+    assert plan.fingerprint() == make(seed, n, limits).fingerprint()
+    assert [request.index for request in plan.requests] == list(range(n))
+    assert due_s(plan) == sorted(due_s(plan), key=lambda due: due or 0.0)
+    for request in plan.requests:
+        assert 1 <= len(request.prompt_token_ids) <= max_input
+        assert 1 <= request.output_tokens <= max_output
+
+
+def test_a_plan_is_the_same_in_another_process() -> None:
+    """No set order, hash seed or cache of this process gets in."""
+    code = f"from {__name__} import make; print(make(5).fingerprint())"
+    root = Path(__file__).resolve().parents[2]
+    other = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
+    )
+    assert other.stdout.strip() == make(5).fingerprint()
+
+
+def test_another_seed_gives_other_times_lengths_and_words() -> None:
+    a, b = make(0), make(1)
+    assert due_s(a) != due_s(b)
+    assert [r.output_tokens for r in a.requests] != [r.output_tokens for r in b.requests]
+    # A warm-up with another seed must not warm the measured prompts.
+    assert not {p[:4] for p in prompts(a)} & {p[:4] for p in prompts(b)}
+
+
+def test_changing_arrivals_changes_neither_lengths_nor_prompts() -> None:
+    a = make()
+    for arrivals in (
+        {"kind": "closed_loop", "max_concurrency": 2},
+        {"kind": "on_off", "on_rate_per_s": 5, "mean_on_s": 1, "mean_off_s": 1},
+    ):
+        b = make(**arrivals)
+        assert prompts(a) == prompts(b)
+        assert due_s(a) != due_s(b)
+
+
+def test_changing_lengths_changes_neither_times_nor_where_prompts_begin() -> None:
+    a, b = make(), make(limits=LengthLimits(5, 5, 10))
+    assert due_s(a) == due_s(b)
+    for long, short in zip(prompts(a), prompts(b), strict=True):
+        assert short == long[: len(short)]
+
+
+def test_a_longer_plan_begins_with_a_shorter_one() -> None:
+    assert make(n=40).requests[:20] == make(n=20).requests
+
+
+def test_fingerprint_is_of_the_documented_bytes() -> None:
+    plan = Plan((PlannedRequest(0, 0.5, (3, 4), 7),), max_concurrency=None)
+    expected = b"llmbench plan 1\n" + struct.pack("<qdqqqq", 0, 0.5, 7, 2, 3, 4)
+    assert plan.fingerprint() == hashlib.sha256(expected).hexdigest()
+
+
+def test_fingerprint_sees_every_part_that_is_sent_and_no_name() -> None:
+    def plan(
+        due: float | None = 1.0,
+        ids: tuple[int, ...] = (1, 2),
+        out: int = 3,
+        cap: int | None = None,
+        name: str = "",
+    ) -> Plan:
+        return Plan((PlannedRequest(0, due, ids, out),), cap, description={"name": name})
+
+    same = plan().fingerprint()
+    assert plan(name="x").fingerprint() == same
+    others = [plan(due=None), plan(due=0.0), plan(ids=(2, 1)), plan(out=4), plan(cap=1)]
+    assert len({same, *(other.fingerprint() for other in others)}) == 6
+
+
+def test_description_of_an_open_loop() -> None:
+    plan = make(kind="constant", rate_per_s=4.0, max_concurrency=3)
+    told = json.loads(json.dumps(plan.description))
+    assert plan.max_concurrency == 3
+    assert told["arrivals"] == {"kind": "constant", "rate_per_s": 4.0, "max_concurrency": 3}
+    assert told["request_rate_per_s"] == 4.0
+    assert told["offered_rate_per_s"] == pytest.approx(4.0)
+    assert told["gap_cv"] == pytest.approx(0.0, abs=1e-9)
+    assert (told["name"], told["seed"], told["num_requests"]) == ("custom", 0, 20)
+    lengths = sorted(len(prompt) for prompt in prompts(plan))
+    assert told["input_tokens"]["mean"] == pytest.approx(sum(lengths) / 20)
+    assert told["input_tokens"]["p50"] == (lengths[9] + lengths[10]) / 2
+    assert told["input_tokens"]["max"] == lengths[-1]
+
+
+@pytest.mark.parametrize(
+    "arrivals", [{"kind": "closed_loop", "max_concurrency": 2}, {"kind": "at_once"}]
+)
+def test_no_rate_is_made_up(arrivals: dict[str, Any]) -> None:
+    told = make(**arrivals).description
+    assert told["request_rate_per_s"] is None
+    assert told["offered_rate_per_s"] is None
+
+
+def test_a_trace_is_replayed_row_by_row(azure_csv: Callable[..., Path]) -> None:
+    spec = with_overrides(trace_workload(azure_csv(*ROWS)), num_requests=3, time_scale=0.1)
+    plan = plan_workload(
+        spec, seed=0, corpus_token_ids=CORPUS, limits=LengthLimits(250, None, 1000)
+    )
+    assert due_s(plan) == pytest.approx([0.0, 0.1, 0.3])
+    assert [len(prompt) for prompt in prompts(plan)] == [100, 200, 250]
+    assert [request.output_tokens for request in plan.requests] == [10, 20, 30]
+    assert plan.adjustments == (
+        "first 3 of 4 trace rows",
+        "time scaled by 0.1",
+        "input length clipped to 250 tokens for 1 of 3 requests",
+    )
+    assert plan.description["offered_rate_per_s"] == pytest.approx(2 / 0.3)
+
+
+def test_a_traces_lengths_may_arrive_otherwise(azure_csv: Callable[..., Path]) -> None:
+    spec = with_overrides(trace_workload(azure_csv(*ROWS)), request_rate=5.0)
+    plan = plan_workload(spec, seed=0, corpus_token_ids=CORPUS, limits=ROOMY)
+    assert [len(prompt) for prompt in prompts(plan)] == [100, 200, 300, 400]
+    assert due_s(plan)[:2] != [0.0, 1.0]
+    assert plan.adjustments == ("arrivals are poisson, not the workload's own replay",)
+
+
+def test_rows_may_be_drawn_as_pairs(azure_csv: Callable[..., Path]) -> None:
+    spec = parse_spec(
+        {
+            "num_requests": 200,
+            "arrivals": {"kind": "at_once"},
+            "lengths": {"kind": "trace", "path": azure_csv(*ROWS), "order": "sampled"},
+        }
+    )
+    plan = plan_workload(spec, seed=0, corpus_token_ids=CORPUS, limits=ROOMY)
+    pairs = {(len(r.prompt_token_ids), r.output_tokens) for r in plan.requests}
+    assert pairs == {(100, 10), (200, 20), (300, 30), (400, 40)}
+
+
+def test_more_requests_than_rows_is_refused(azure_csv: Callable[..., Path]) -> None:
+    spec = with_overrides(trace_workload(azure_csv(*ROWS)), num_requests=9)
+    with pytest.raises(WorkloadError) as caught:
+        plan_workload(spec, seed=0, corpus_token_ids=CORPUS, limits=ROOMY)
+    assert str(caught.value) == (
+        "num_requests: 9 is more than the trace has; expected at most 4, the rows of the trace"
+    )
+
+
+def test_a_trace_longer_than_the_model_is_refused(azure_csv: Callable[..., Path]) -> None:
+    with pytest.raises(WorkloadError, match="--max-input-len / --max-output-len"):
+        plan_workload(
+            trace_workload(azure_csv(*ROWS)),
+            seed=0,
+            corpus_token_ids=CORPUS,
+            limits=LengthLimits(None, None, 300),
+        )
+
+
+def test_prompts_that_must_share_their_beginning_are_counted() -> None:
+    spec = parse_spec({"num_requests": 5, "arrivals": {"kind": "at_once"}, "lengths": SAMPLED})
+    plan = plan_workload(spec, seed=0, corpus_token_ids=(1, 2, 3), limits=ROOMY)
+    assert plan.adjustments == (
+        "2 of 5 prompts begin where another does: the corpus has only 3 tokens",
+    )
+
+
+def test_a_negative_seed_is_refused() -> None:
+    with pytest.raises(WorkloadError, match="seed: -1 is not allowed"):
+        make(-1)
+
+
+def test_the_contract_imports_neither_numpy_nor_pydantic() -> None:
+    """A command line shows its help without loading what a plan needs."""
+    code = (
+        "import sys, llmbench.workloads.api\n"
+        "print([m for m in ('numpy', 'pydantic', 'yaml', 'torch') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,61 @@
+"""Which format a file is in, and what is said when it is in none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from llmbench.workloads.api import WorkloadError
+from llmbench.workloads.traces import read_trace
+
+SUPPORTED = "expected Azure LLM inference CSV (TIMESTAMP, ContextTokens, GeneratedTokens)"
+
+
+def failure(path: Path) -> str:
+    with pytest.raises(WorkloadError) as caught:
+        read_trace(path)
+    assert caught.value.field == "trace"
+    line = str(caught.value)
+    assert "\n" not in line
+    return line.replace(str(path), path.name)
+
+
+def test_a_missing_column_is_named(azure_csv: Callable[..., Path]) -> None:
+    path = azure_csv("2023-11-16 18:00:00.0,5", header="TIMESTAMP,GeneratedTokens")
+    assert failure(path) == f"trace: 'x.csv' has no column ContextTokens; {SUPPORTED}"
+
+
+def test_another_format_is_not_guessed_at(azure_csv: Callable[..., Path]) -> None:
+    path = azure_csv('{"timestamp": 1}', header='{"timestamp": 0, "input_length": 6758}')
+    assert failure(path) == f"trace: 'x.csv' has no header of a known format; {SUPPORTED}"
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.touch()
+    assert failure(path) == f"trace: 'x.csv' is empty; {SUPPORTED}"
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    assert failure(tmp_path / "x.csv") == (
+        "trace: 'x.csv' cannot be read: no such file or directory; expected a trace file"
+    )
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    assert "cannot be read: is a directory" in failure(tmp_path)
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"\x80\x81\x82\n")
+    assert failure(path) == f"trace: 'x.csv' is not UTF-8 text; {SUPPORTED}"
+
+
+def test_spaces_and_a_byte_order_mark_in_the_header_do_no_harm(
+    azure_csv: Callable[..., Path],
+) -> None:
+    header = "\ufeffTIMESTAMP, ContextTokens , GeneratedTokens"
+    rows = read_trace(azure_csv("2023-11-16 18:00:00.0, 5, 6", header=header))
+    assert (rows[0].input_tokens, rows[0].output_tokens) == (5, 6)

@@ -1,0 +1,145 @@
+"""All that the outside needs of a workload: the plan of a run, its limits, and its one error.
+
+Imports nothing but the standard library, so a command line can catch `WorkloadError` cheaply.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .spec import WorkloadSpec
+
+_LONGEST_SHOWN_VALUE = 100
+
+
+class WorkloadError(ValueError):
+    """A workload that cannot be planned.
+
+    `str()` is one line: ``field: 'value' problem; expected allowed``. A value of None, for what
+    is missing or too large to show, is left out of it.
+    """
+
+    def __init__(
+        self, field: str, value: object, allowed: str, problem: str = "is not allowed"
+    ) -> None:
+        self.field = field
+        self.value = value
+        self.allowed = allowed
+        shown = "" if value is None else repr(str(value) if isinstance(value, Path) else value)
+        if len(shown) > _LONGEST_SHOWN_VALUE:
+            shown = shown[:_LONGEST_SHOWN_VALUE] + "…"
+        super().__init__(" ".join(f"{field}: {shown} {problem}; expected {allowed}".split()))
+
+
+@dataclass(frozen=True)
+class RequestShape:
+    """A request before it has words.
+
+    t_due_s: seconds from the start of the run; None: due when a closed-loop slot frees.
+    """
+
+    t_due_s: float | None
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True)
+class PlannedRequest:
+    """One request to send: exactly these prompt tokens, exactly `output_tokens` back."""
+
+    index: int
+    t_due_s: float | None
+    prompt_token_ids: tuple[int, ...]
+    output_tokens: int
+
+
+@dataclass(frozen=True)
+class LengthLimits:
+    """The longest a request may be.
+
+    max_input_tokens, max_output_tokens: what the user asked to clip to; None: no cap.
+    max_total_tokens: the model's length, prompt and reply together.
+    """
+
+    max_input_tokens: int | None
+    max_output_tokens: int | None
+    max_total_tokens: int
+
+    def __post_init__(self) -> None:
+        for name in ("max_input_tokens", "max_output_tokens"):
+            cap = getattr(self, name)
+            if cap is not None and cap < 1:
+                raise WorkloadError(name, cap, "at least 1")
+        if self.max_total_tokens < 2:
+            raise WorkloadError(
+                "max_total_tokens", self.max_total_tokens, "at least 2: one token in, one out"
+            )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a run will send.
+
+    requests: in order of due time; all due times are None in a closed loop.
+    max_concurrency: at most this many requests in flight. In a closed loop this is the load; with
+        due times it is a cap, and a request held back by it is still late from its due time.
+    adjustments: what was scaled, clipped or replaced, in words, for the result and the report.
+    description: JSON-able: name, description, source, arrivals, lengths, prompts, fit, seed,
+        num_requests, request_rate_per_s (asked for), offered_rate_per_s (what these due times
+        come to), gap_cv, and input_tokens and output_tokens as {mean, p50, p90, p99, min, max}.
+        Rates are None in a closed loop and when everything is due at once.
+    """
+
+    requests: tuple[PlannedRequest, ...]
+    max_concurrency: int | None
+    adjustments: tuple[str, ...] = ()
+    description: dict[str, object] = field(default_factory=dict)
+
+    def fingerprint(self) -> str:
+        """SHA-256, in hex, of all that reaches an engine: due times, tokens, concurrency.
+
+        Two runs with one fingerprint were sent the same requests at the same times. What the
+        workload is called does not enter.
+        """
+        digest = hashlib.sha256(b"llmbench plan 1\n")
+        digest.update(struct.pack("<q", self.max_concurrency or 0))
+        for request in self.requests:
+            due_s = float("nan") if request.t_due_s is None else request.t_due_s
+            prompt = request.prompt_token_ids
+            digest.update(struct.pack("<dqq", due_s, request.output_tokens, len(prompt)))
+            digest.update(struct.pack(f"<{len(prompt)}q", *prompt))
+        return digest.hexdigest()
+
+
+def plan_workload(
+    spec: WorkloadSpec,
+    *,
+    seed: int,
+    corpus_token_ids: Sequence[int],
+    limits: LengthLimits,
+    vocab_size: int | None = None,
+) -> Plan:
+    """The requests of one run. The same arguments give the same plan, byte for byte.
+
+    corpus_token_ids: a tokenised text, [tokens]; prompts are cut from it.
+    vocab_size: when given, every corpus token must be below it.
+    Raises WorkloadError: an unreadable trace, a request longer than the model, a seed below 0,
+    an empty corpus.
+
+    Arrivals, lengths and prompts draw from separate streams of the seed, so changing the arrivals
+    changes neither lengths nor prompts. A longer plan begins with the requests of a shorter one
+    (as long as the corpus has an offset for each). Warm-up needs another seed than the measured
+    run: the same one would warm a prefix cache with the very prompts that are measured next.
+    """
+    # numpy, pydantic and yaml are loaded only when a plan is asked for.
+    from .plan import plan_workload as build
+
+    return build(
+        spec, seed=seed, corpus_token_ids=corpus_token_ids, limits=limits, vocab_size=vocab_size
+    )

@@ -1,0 +1,47 @@
+"""Workloads by name: the built-in ones, a YAML file, or a trace as it was recorded."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import yaml
+
+from .api import WorkloadError
+from .load import load_spec, nearest, parse_spec
+from .spec import Replay, TraceLengths, WorkloadSpec
+
+
+@functools.cache
+def list_builtins() -> tuple[WorkloadSpec, ...]:
+    """Every built-in workload, in the order of `builtins.yaml`: the default one first."""
+    text = Path(__file__).with_name("builtins.yaml").read_text(encoding="utf-8")
+    return tuple(parse_spec({"name": name, **data}) for name, data in yaml.safe_load(text).items())
+
+
+def resolve_workload(name_or_path: str | Path) -> WorkloadSpec:
+    """The built-in of this name, or the workload in this YAML file.
+
+    A built-in's name wins over a file of the same name: write ./NAME for the file.
+    """
+    builtins = {spec.name: spec for spec in list_builtins()}
+    name = str(name_or_path)
+    if name in builtins:
+        return builtins[name]
+    path = Path(name_or_path)
+    if path.is_file() or path.suffix in {".yaml", ".yml"}:
+        return load_spec(path)
+    expected = f"one of {', '.join(builtins)}, or a YAML file{nearest(name, builtins)}"
+    raise WorkloadError("workload", name, expected, "is neither a built-in workload nor a file")
+
+
+def trace_workload(path: str | Path) -> WorkloadSpec:
+    """A trace as it was recorded: its times, its lengths, all of its rows."""
+    path = Path(path)
+    return WorkloadSpec(
+        name=f"trace {path.name}",
+        description=f"Replay of {path.name}",
+        source=path.name,
+        arrivals=Replay(kind="replay", path=path),
+        lengths=TraceLengths(kind="trace", path=path),
+    )

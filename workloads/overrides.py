@@ -1,0 +1,86 @@
+"""What a command line changes in a workload, whatever the workload is."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from .api import WorkloadError
+from .load import parse_spec
+from .spec import ClosedLoop, Constant, Gamma, Poisson, Replay, WorkloadSpec
+
+
+def with_overrides(
+    spec: WorkloadSpec,
+    *,
+    num_requests: int | None = None,
+    request_rate: float | None = None,
+    max_concurrency: int | None = None,
+    arrival: Literal["poisson", "constant"] | None = None,
+    time_scale: float | None = None,
+) -> WorkloadSpec:
+    """The spec with what was given in place of its own. None leaves a thing as it is.
+
+    num_requests: of a trace, its first rows.
+    request_rate: requests a second. A constant or gamma workload keeps its kind, any other becomes
+        Poisson; `arrival` chooses. inf: everything is due at 0.
+    max_concurrency: on its own, a closed loop of this many; beside request_rate, arrival or
+        time_scale, a cap on what is in flight: due times stay, so waiting for a slot counts as
+        latency.
+    arrival: the kind for request_rate, or for the workload's own rate.
+    time_scale: of a replay, the factor on every gap: 0.5 is twice as fast.
+
+    A change of the arrival process is put in words in `adjustments`.
+    """
+    changed: dict[str, Any] = {}
+    if num_requests is not None:
+        changed["num_requests"] = num_requests
+    arrivals = _arrivals(spec, request_rate, max_concurrency, arrival, time_scale)
+    if arrivals is not None:
+        changed["arrivals"] = arrivals
+        if arrivals["kind"] != spec.arrivals.kind:
+            note = f"arrivals are {arrivals['kind']}, not the workload's own {spec.arrivals.kind}"
+            changed["adjustments"] = (*spec.adjustments, note)
+    return parse_spec({**spec.model_dump(), **changed})
+
+
+def _arrivals(
+    spec: WorkloadSpec,
+    request_rate: float | None,
+    max_concurrency: int | None,
+    arrival: str | None,
+    time_scale: float | None,
+) -> dict[str, Any] | None:
+    """The arrivals to put in place, as in a workload file; None: keep what is there."""
+    own = spec.arrivals
+    own_cap = None if isinstance(own, ClosedLoop) else own.max_concurrency
+    cap = own_cap if max_concurrency is None else max_concurrency
+    if time_scale is not None:
+        if not isinstance(own, Replay) or request_rate is not None or arrival is not None:
+            raise WorkloadError("time_scale", time_scale, "a replayed trace at its own rate")
+        return {**own.model_dump(), "time_scale": time_scale, "max_concurrency": cap}
+    if request_rate is not None or arrival is not None:
+        return {**_at_rate(spec, request_rate, arrival), "max_concurrency": cap}
+    if max_concurrency is not None:
+        return {"kind": "closed_loop", "max_concurrency": max_concurrency}
+    return None
+
+
+def _at_rate(spec: WorkloadSpec, request_rate: float | None, arrival: str | None) -> dict[str, Any]:
+    own = spec.arrivals
+    has_rate = isinstance(own, Poisson | Constant | Gamma)
+    if request_rate is None and not has_rate:
+        raise WorkloadError(
+            "arrival",
+            arrival,
+            "--request-rate beside it",
+            f"needs a rate, and {own.kind} arrivals have none",
+        )
+    if request_rate is not None and not request_rate > 0:
+        raise WorkloadError("request_rate", request_rate, "a number above 0, or inf")
+    if request_rate == math.inf:
+        return {"kind": "at_once"}
+    kept = own.model_dump() if has_rate else {"kind": "poisson"}
+    if arrival is not None:
+        kept = {"kind": arrival, "rate_per_s": kept.get("rate_per_s")}
+    return kept if request_rate is None else {**kept, "rate_per_s": request_rate}
