@@ -1,0 +1,161 @@
+"""From a configuration to an engine that runs: weights, KV room, policies, step loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from .admission.optimistic import OptimisticAdmission
+from .admission.reserve import ReserveAdmission
+from .batching.mixed import MixedBatching
+from .batching.separate import SeparateBatching
+from .batching.static import StaticBatching
+from .clock import Clock
+from .config import EngineConfig
+from .core import EngineCore, Strategy
+from .errors import ConfigError
+from .executors.torch import TorchExecutor
+from .kv.base import KVCache
+from .kv.contiguous import ContiguousKVCache
+from .kv.paged import PagedKVCache
+from .models.catalogue import ModelFiles
+from .models.config import ModelConfig
+from .models.kv_tensors import KVTensors, allocate_contiguous, allocate_paged
+from .models.llama import Llama
+from .models.loader import load_config
+from .models.ops import select_ops
+from .quantization.methods import load_weights, resolve_group_size
+from .step import Limits
+
+CPU_KV_MEMORY_BYTES = 2**30
+CUDA_KV_MEMORY_SHARE = 0.9
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model with its weights on a device, ready for any number of engines."""
+
+    files: ModelFiles
+    config: ModelConfig
+    model: Llama
+
+
+def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
+    """The configuration with everything the model and the machine decide filled in.
+
+    Reads the model's config.json, never its weights. Raises ConfigError for what cannot work.
+    """
+    config = load_config(files.directory)
+    device = _device(engine.device)
+    dtype = _dtype(engine.dtype, device)
+    limits = engine.limits(config.max_position_embeddings)
+    kv_memory_bytes = engine.kv_memory_bytes or _default_kv_memory(device)
+    one_request_bytes = limits.max_model_len * config.kv_bytes_per_token(dtype)
+    if kv_memory_bytes < one_request_bytes:
+        raise ConfigError(
+            "kv_memory",
+            f"{kv_memory_bytes} bytes",
+            f"room for one request of max_model_len {limits.max_model_len} tokens, "
+            f"{one_request_bytes} bytes; raise --kv-memory or lower --max-model-len",
+        )
+    return replace(
+        engine,
+        group_size=resolve_group_size(config, engine.quant, engine.group_size),
+        device=str(device),
+        dtype=dtype,
+        max_model_len=limits.max_model_len,
+        max_num_batched_tokens=limits.max_num_batched_tokens,
+        kv_memory_bytes=kv_memory_bytes,
+    )
+
+
+def load_model(
+    files: ModelFiles, engine: EngineConfig, report: Report = lambda _: None
+) -> LoadedModel:
+    """Weights in the form `engine.quant` asks for. engine: as `resolve` returned it.
+
+    report: told what a long load is doing, a line at a time.
+    """
+    device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
+    weights = load_weights(
+        files.directory,
+        engine.quant,
+        group_size=engine.group_size,
+        dtype=dtype,
+        device=device,
+        report=report,
+    )
+    model = Llama(
+        weights.config,
+        weights.source,
+        select_ops(device, dtype),
+        dtype=dtype,
+        device=device,
+        max_positions=engine.max_model_len,
+    )
+    return LoadedModel(files, weights.config, model)
+
+
+def build_engine(loaded: LoadedModel, engine: EngineConfig, clock: Clock) -> EngineCore:
+    """An engine with an empty KV cache. engine: as `resolve` returned it."""
+    limits = engine.limits(loaded.config.max_position_embeddings)
+    kv = _kv_cache(engine, loaded.config, limits)
+    strategy = Strategy(_batching(engine), _admission(engine), kv, limits)
+    executor = TorchExecutor(loaded.model, _allocate(kv, loaded.config, engine))
+    return EngineCore(strategy, executor, clock, loaded.config.eos_token_ids)
+
+
+def _kv_cache(engine: EngineConfig, config: ModelConfig, limits: Limits) -> KVCache:
+    assert engine.kv_memory_bytes is not None
+    tokens = engine.kv_memory_bytes // config.kv_bytes_per_token(engine.dtype)
+    if engine.kv == "contiguous":
+        return ContiguousKVCache(tokens, limits.max_model_len)
+    return PagedKVCache(tokens // engine.block_size, engine.block_size)
+
+
+def _allocate(kv: KVCache, config: ModelConfig, engine: EngineConfig) -> KVTensors:
+    dtype, device = getattr(torch, engine.dtype), torch.device(engine.device)
+    if isinstance(kv, PagedKVCache):
+        return allocate_paged(config, kv.num_blocks, kv.block_size, dtype, device)
+    return allocate_contiguous(config, kv.capacity_tokens, dtype, device)
+
+
+def _batching(engine: EngineConfig) -> SeparateBatching | MixedBatching | StaticBatching:
+    if engine.batching == "mixed":
+        return MixedBatching(chunked=engine.chunked_prefill)
+    return SeparateBatching() if engine.batching == "separate" else StaticBatching()
+
+
+def _admission(engine: EngineConfig) -> OptimisticAdmission | ReserveAdmission:
+    return OptimisticAdmission() if engine.admission == "optimistic" else ReserveAdmission()
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError("device", name, "cpu: this machine has no usable CUDA device")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError("device", name, "cpu, cuda or cuda:N") from error
+
+
+def _dtype(name: str, device: torch.device) -> str:
+    """auto: bfloat16 where the hardware computes it, else float32."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    return "bfloat16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "float32"
+
+
+def _default_kv_memory(device: torch.device) -> int:
+    if device.type != "cuda":
+        return CPU_KV_MEMORY_BYTES
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    return int(free_bytes * CUDA_KV_MEMORY_SHARE)

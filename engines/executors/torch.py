@@ -1,0 +1,82 @@
+"""Computes a step with the real model on one device."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from ...kernels.batch import AttentionBatch, ContiguousBatch, PagedBatch
+from ..kv.base import ContiguousLayout, KVLayout
+from ..models.kv_tensors import KVTensors
+from ..models.llama import AttentionTimer, Llama
+from ..sampling import Draw, sample
+from ..step import StepPlan
+from .base import ForwardTimes, StepResult
+
+
+class TorchExecutor:
+    """Packs a plan's tokens, runs the model once, samples where a request's tail is reached.
+
+    timed_attention: tell attention's time from the rest. Meaningful on a CPU only; an
+    accelerator's launches return before the work is done.
+    """
+
+    def __init__(self, model: Llama, cache: KVTensors) -> None:
+        self._model = model
+        self._cache = cache
+        self._timed_attention = model.device.type == "cpu"
+
+    @torch.inference_mode()
+    def execute(self, plan: StepPlan, layout: KVLayout) -> StepResult:
+        start_s = perf_counter()
+        chunks = plan.chunks
+        token_ids: list[int] = []
+        positions: list[int] = []
+        rows: list[int] = []
+        for chunk in chunks:
+            token_ids.extend(chunk.request.token_ids[chunk.start : chunk.end])
+            positions.extend(range(chunk.start, chunk.end))
+            if chunk.reaches_tail:
+                rows.append(len(token_ids) - 1)
+        batch = self._batch(plan, layout)
+        inputs = [self._tensor(ids) for ids in (token_ids, positions, layout.slot_mapping, rows)]
+        prepared_s = perf_counter()
+
+        timer = AttentionTimer() if self._timed_attention else None
+        tokens, positions_t, slots, logit_rows = inputs
+        logits = self._model.forward(
+            tokens, positions_t, self._cache, batch, slots, logit_rows, timer
+        )
+        forward_s = perf_counter()
+        draws = [
+            Draw(chunk.request.request.sampling, chunk.request.output_tokens)
+            for chunk in chunks
+            if chunk.reaches_tail
+        ]
+        sampled = sample(logits, draws) if draws else []
+        attention_s = timer.seconds if timer else 0.0
+        return StepResult(
+            tuple(sampled),
+            ForwardTimes(
+                prepare_s=prepared_s - start_s,
+                attention_s=attention_s,
+                linear_s=forward_s - prepared_s - attention_s,
+                sample_s=perf_counter() - forward_s,
+            ),
+        )
+
+    def _batch(self, plan: StepPlan, layout: KVLayout) -> AttentionBatch:
+        query_lengths = tuple(chunk.length for chunk in plan.chunks)
+        kv_lengths = tuple(chunk.end for chunk in plan.chunks)
+        if isinstance(layout, ContiguousLayout):
+            return ContiguousBatch(query_lengths, kv_lengths, tuple(layout.starts))
+        longest = max(map(len, layout.block_tables))
+        tables = [[*table, *[0] * (longest - len(table))] for table in layout.block_tables]
+        return PagedBatch(query_lengths, kv_lengths, self._tensor(tables))
+
+    def _tensor(self, values: list[int] | list[list[int]]) -> Tensor:
+        return torch.tensor(values, dtype=torch.int64, device=self._model.device)
+
+

@@ -1,0 +1,102 @@
+"""The Python API: a model, an engine, prompts in, text out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .api import FinishReason, Request, SamplingParams, as_token_ids
+from .assemble import build_engine, load_model, resolve
+from .clock import WallClock
+from .config import engine_config
+from .errors import ConfigError
+from .models.catalogue import resolve_model
+from .models.tokenizer import load_tokenizer
+
+Prompt = str | Sequence[int]
+
+
+@dataclass(frozen=True)
+class Output:
+    """What one prompt became. finish_reason: `stop` or `length`."""
+
+    prompt_token_ids: tuple[int, ...]
+    token_ids: tuple[int, ...]
+    text: str
+    finish_reason: FinishReason
+
+
+class LLM:
+    """A loaded model behind one engine.
+
+    model: a catalogue name (`llmbench models`), a Hugging Face directory or hub id.
+    engine, quant and overrides: as on the command line, see `engine_config`.
+
+    >>> llm = LLM("smollm2-135m", engine="paged", quant="awq")       # doctest: +SKIP
+    >>> llm.generate(["The capital of France is"])[0].text           # doctest: +SKIP
+    """
+
+    def __init__(
+        self, model: str = "bundled", *, engine: str = "paged", quant: str = "none", **overrides
+    ) -> None:
+        settings = engine_config(engine, quant=quant, **overrides)
+        files = resolve_model(model)
+        self.config = resolve(settings, files)
+        self.tokenizer = load_tokenizer(files.directory)
+        self._engine = build_engine(load_model(files, self.config), self.config, WallClock())
+        self._served = 0
+
+    def generate(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        sampling: SamplingParams | Sequence[SamplingParams] = SamplingParams(),  # noqa: B008
+    ) -> list[Output]:
+        """Continue each prompt, text or token ids, together in one engine; outputs in order.
+
+        sampling: one for all, or one a prompt. Raises ConfigError for a prompt that cannot be
+        served; nothing of the call is computed then.
+        """
+        batch = [prompts] if _is_one_prompt(prompts) else list(prompts)
+        params = [sampling] * len(batch) if isinstance(sampling, SamplingParams) else list(sampling)
+        if len(params) != len(batch):
+            raise ConfigError("sampling", len(params), f"one, or one a prompt ({len(batch)})")
+        requests = [self._request(prompt, how) for prompt, how in zip(batch, params, strict=True)]
+        return self._serve(requests)
+
+    def _request(self, prompt: Prompt, sampling: SamplingParams) -> Request:
+        ids = self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
+        self._served += 1
+        return Request(str(self._served), as_token_ids(ids), sampling)
+
+    def _serve(self, requests: Sequence[Request]) -> list[Output]:
+        tokens: dict[str, list[int]] = {request.request_id: [] for request in requests}
+        finishes: dict[str, FinishReason] = {}
+        added: list[str] = []
+        try:
+            for request in requests:
+                self._engine.add(request)
+                added.append(request.request_id)
+            while self._engine.has_work():
+                for event in self._engine.step().events:
+                    if event.finish is FinishReason.REFUSED:
+                        raise ConfigError("prompt", event.request_id, event.detail)
+                    if event.token_id is not None:
+                        tokens[event.request_id].append(event.token_id)
+                    if event.finish is not None:
+                        finishes[event.request_id] = event.finish
+        finally:
+            for request_id in added:
+                self._engine.abort(request_id)
+        return [
+            Output(
+                request.prompt_token_ids,
+                tuple(tokens[request.request_id]),
+                self.tokenizer.decode(tokens[request.request_id]),
+                finishes[request.request_id],
+            )
+            for request in requests
+        ]
+
+
+def _is_one_prompt(prompts: Prompt | Sequence[Prompt]) -> bool:
+    return isinstance(prompts, str) or (len(prompts) > 0 and isinstance(prompts[0], int))

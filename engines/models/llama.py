@@ -1,0 +1,162 @@
+"""The Llama family for inference: Llama, Mistral, Qwen2 and Qwen3 are one decoder.
+
+Tokens of all sequences lie one behind the other ([T, …], T over the whole batch); only attention
+knows where a sequence ends. Source: Touvron et al., "LLaMA", 2023, and the reference models of
+transformers, whose rounding is followed: norms in float32, the rest in the model's dtype.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...kernels.batch import AttentionBatch
+from ..quantization.linear import Linear, WeightSource
+from .config import ModelConfig
+from .kv_tensors import KVTensors
+from .ops import ModelOps
+from .rope import RotaryTable
+
+
+@dataclass
+class AttentionTimer:
+    """Adds up the host's time in attention, the cache write included. True on a CPU only: an
+    accelerator's launches return early."""
+
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class DecoderLayer:
+    """The parameters of one layer; linear maps may be quantised. qkv and gate_up are stacked."""
+
+    input_norm: Tensor
+    qkv: Linear
+    q_norm: Tensor | None
+    k_norm: Tensor | None
+    o: Linear
+    post_norm: Tensor
+    gate_up: Linear
+    down: Linear
+
+
+def decoder_layer(config: ModelConfig, source: WeightSource, index: int) -> DecoderLayer:
+    """Layer `index` with its weights from `source`."""
+    prefix = f"model.layers.{index}"
+    attention, mlp = f"{prefix}.self_attn", f"{prefix}.mlp"
+    return DecoderLayer(
+        input_norm=source.tensor(f"{prefix}.input_layernorm.weight"),
+        qkv=source.linear([f"{attention}.{part}_proj" for part in "qkv"]),
+        q_norm=source.tensor(f"{attention}.q_norm.weight") if config.qk_norm else None,
+        k_norm=source.tensor(f"{attention}.k_norm.weight") if config.qk_norm else None,
+        o=source.linear([f"{attention}.o_proj"]),
+        post_norm=source.tensor(f"{prefix}.post_attention_layernorm.weight"),
+        gate_up=source.linear([f"{mlp}.gate_proj", f"{mlp}.up_proj"]),
+        down=source.linear([f"{mlp}.down_proj"]),
+    )
+
+
+def project_qkv(
+    normed: Tensor,
+    layer: DecoderLayer,
+    cos: Tensor,
+    sin: Tensor,
+    config: ModelConfig,
+    ops: ModelOps,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """normed [T, hidden] -> rotated q [T, heads, head_dim], rotated k and v [T, kv_heads, …]."""
+    qkv = layer.qkv(normed).view(len(normed), -1, config.head_dim)
+    q, k, v = qkv.split((config.num_heads, config.num_kv_heads, config.num_kv_heads), dim=1)
+    if layer.q_norm is not None and layer.k_norm is not None:
+        q = ops.rms_norm(q, layer.q_norm, config.rms_norm_eps)
+        k = ops.rms_norm(k, layer.k_norm, config.rms_norm_eps)
+    q, k = ops.rope(q, k, cos, sin)
+    return q, k, v
+
+
+class Llama:
+    """A decoder with its weights. It keeps no state between calls: the KV cache is the caller's.
+
+    max_positions: length of the rotary table; the config's by default.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        source: WeightSource,
+        ops: ModelOps,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        max_positions: int | None = None,
+    ) -> None:
+        self.config = config
+        self.ops = ops
+        self.dtype = dtype
+        self.device = device
+        self.rotary = RotaryTable(config, dtype, device, max_positions)
+        self.embedding = source.tensor("model.embed_tokens.weight")
+        self.layers = tuple(decoder_layer(config, source, i) for i in range(config.num_layers))
+        self.norm = source.tensor("model.norm.weight")
+        self.lm_head = source.linear(
+            ["model.embed_tokens" if config.tie_word_embeddings else "lm_head"]
+        )
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes that a decode step reads: every linear map and norm, and not the embedding table,
+        of which it reads a row a token (when tied, the output projection counts it)."""
+        parts = [part for layer in self.layers for part in vars(layer).values()]
+        return sum(_bytes(part) for part in [*parts, self.norm, self.lm_head])
+
+    @torch.inference_mode()
+    def forward(
+        self,
+        token_ids: Tensor,
+        positions: Tensor,
+        cache: KVTensors,
+        batch: AttentionBatch,
+        slot_mapping: Tensor,
+        logit_rows: Tensor | None = None,
+        timer: AttentionTimer | None = None,
+    ) -> Tensor:
+        """One pass over T packed tokens -> logits [rows, vocab] in the model's dtype.
+
+        token_ids, positions, slot_mapping: int64 [T]; the tokens' keys and values are written to
+        their slots of `cache`, then read through `batch`. logit_rows int64 [rows]: the tokens
+        whose next token is wanted, in that order; None: all T.
+        """
+        hidden = F.embedding(token_ids, self.embedding)
+        cos, sin = self.rotary.rows(positions)
+        eps, window = self.config.rms_norm_eps, self.config.sliding_window
+        scale = self.config.head_dim**-0.5
+        attend = self.ops.attention_for(batch)
+        last = len(self.layers) - 1
+        for index, layer in enumerate(self.layers):
+            normed = self.ops.rms_norm(hidden, layer.input_norm, eps)
+            q, k, v = project_qkv(normed, layer, cos, sin, self.config, self.ops)
+            start_s = perf_counter() if timer is not None else 0.0
+            keys, values = cache.keys[index], cache.values[index]
+            self.ops.cache_write(k, v, keys, values, slot_mapping)
+            context = attend(q, keys, values, batch, scale, window).view(len(q), -1)
+            if timer is not None:
+                timer.seconds += perf_counter() - start_s
+            if index == last and logit_rows is not None:
+                # Past the last attention the other tokens have no effect on these.
+                if len(logit_rows) == 0:
+                    return hidden.new_empty(0, self.config.vocab_size)
+                hidden, context = hidden[logit_rows], context[logit_rows]
+            hidden = hidden + layer.o(context)
+            normed = self.ops.rms_norm(hidden, layer.post_norm, eps)
+            hidden = hidden + layer.down(self.ops.silu_mul(layer.gate_up(normed)))
+        return self.lm_head(self.ops.rms_norm(hidden, self.norm, eps))
+
+
+def _bytes(part: Tensor | Linear | None) -> int:
+    if part is None:
+        return 0
+    return part.nbytes if isinstance(part, Tensor) else part.weight_bytes

@@ -1,0 +1,156 @@
+"""A Hugging Face directory: its config, then its parameters, mapped from safetensors files.
+
+Everything that can be wrong with the files is found here, before a tensor is read: the
+architecture from config.json, names, shapes and dtypes from the safetensors headers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ..errors import ModelError
+from .config import ModelConfig, parse_config
+
+INDEX_FILE = "model.safetensors.index.json"
+SINGLE_FILE = "model.safetensors"
+# Kept in some old checkpoints; the rotary table is computed from the config.
+_COMPUTED = ".rotary_emb.inv_freq"
+_STORED_DTYPES = ("F32", "F16", "BF16")
+
+
+class Checkpoint(Mapping[str, Tensor]):
+    """Parameters by name, in their stored dtype, mapped from disk when asked for.
+
+    Raises ModelError, naming the file, for one that is missing, truncated or corrupt.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._files: dict[str, Any] = {}
+        for path, names in _shards(directory):
+            try:
+                file = safe_open(path, framework="pt")
+            except (SafetensorError, OSError) as error:
+                raise ModelError(
+                    "model", str(path), f"is not a whole safetensors file ({_first_line(error)})"
+                ) from error
+            stored = set(file.keys())
+            for name in stored if names is None else names:
+                if name not in stored:
+                    raise ModelError("model", str(path), f"lacks the tensor {name!r} of its index")
+                self._files[name] = file
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._files[name].get_tensor(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """From the file's header; reads no data."""
+        return tuple(self._files[name].get_slice(name).get_shape())
+
+    def stored_dtype(self, name: str) -> str:
+        """As safetensors spells it (F32, BF16, I8, …); reads no data."""
+        return self._files[name].get_slice(name).get_dtype()
+
+
+def load_config(directory: Path) -> ModelConfig:
+    """The model's config alone. Raises ModelError."""
+    generation = directory / "generation_config.json"
+    return parse_config(
+        _read_json(directory / "config.json"),
+        _read_json(generation) if generation.exists() else None,
+    )
+
+
+def load_model_directory(directory: Path) -> tuple[ModelConfig, Checkpoint]:
+    """Config and parameters, checked against each other. Raises ModelError.
+
+    A model that is not supported is refused by its config, whatever its weights are.
+    """
+    config = load_config(directory)
+    checkpoint = Checkpoint(directory)
+    _check_parameters(config, checkpoint, directory)
+    return config, checkpoint
+
+
+def _check_parameters(config: ModelConfig, checkpoint: Checkpoint, directory: Path) -> None:
+    expected = config.parameter_shapes()
+    for name, shape in expected.items():
+        if name not in checkpoint:
+            raise ModelError("model", str(directory), f"lacks the tensor {name!r}")
+        if checkpoint.shape(name) != shape:
+            raise ModelError(
+                "model",
+                str(directory),
+                f"has {name!r} of shape {list(checkpoint.shape(name))}; "
+                f"its config.json asks for {list(shape)}",
+            )
+        if checkpoint.stored_dtype(name) not in _STORED_DTYPES:
+            raise ModelError(
+                "model",
+                str(directory),
+                f"has {name!r} as {checkpoint.stored_dtype(name)}; "
+                f"expected one of {', '.join(_STORED_DTYPES)}",
+            )
+    for name in checkpoint:
+        # A parameter left out would change what the model computes without a word.
+        tied_copy = name == "lm_head.weight" and config.tie_word_embeddings
+        if name not in expected and not tied_copy and not name.endswith(_COMPUTED):
+            raise ModelError(
+                "model", str(directory), f"has the tensor {name!r}, which its config.json does not"
+            )
+
+
+def _shards(directory: Path) -> list[tuple[Path, list[str] | None]]:
+    """Files to open, each with the names to take from it (None: all)."""
+    index = directory / INDEX_FILE
+    if index.exists():
+        by_file: dict[str, list[str]] = {}
+        weight_map = _read_json(index).get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise ModelError("model", str(index), "has no weight_map")
+        for name, file in weight_map.items():
+            by_file.setdefault(str(file), []).append(name)
+        for file in by_file:
+            if not (directory / file).is_file():
+                raise ModelError("model", str(directory), f"lacks the shard {file!r} of its index")
+        return [(directory / file, names) for file, names in by_file.items()]
+    if (directory / SINGLE_FILE).is_file():
+        return [(directory / SINGLE_FILE, None)]
+    pickled = sorted(path.name for path in directory.glob("pytorch_model*.bin"))
+    if pickled:
+        raise ModelError(
+            "model",
+            str(directory),
+            f"has its weights in {pickled[0]!r}, which can run code when read; "
+            f"expected safetensors ({SINGLE_FILE} or {INDEX_FILE})",
+        )
+    raise ModelError(
+        "model", str(directory), f"has no weights: neither {SINGLE_FILE} nor {INDEX_FILE}"
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError("model", str(path), "does not exist") from None
+    except (OSError, ValueError) as error:
+        raise ModelError("model", str(path), f"is not JSON ({_first_line(error)})") from error
+    if not isinstance(data, dict):
+        raise ModelError("model", str(path), "is not a JSON object")
+    return data
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,95 @@
+"""Text to token ids and back, from a model directory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from ..errors import ModelError
+
+
+class Tokenizer(Protocol):
+    """What the tools ask of a tokenizer."""
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Token ids of `text`, after the special tokens the model expects in front, if any.
+
+        A special token spelt out in the text becomes that token.
+        """
+        ...
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str: ...
+
+    @property
+    def prefix_ids(self) -> tuple[int, ...]:
+        """What `encode` puts in front of every text: (bos,) for Llama, nothing for Qwen."""
+        ...
+
+    @property
+    def vocab_size(self) -> int:
+        """Token ids it can give, added tokens included."""
+        ...
+
+
+class FastTokenizer:
+    """A tokenizer.json, read by the `tokenizers` library alone: no import of transformers."""
+
+    def __init__(self, path: Path) -> None:
+        import tokenizers
+
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises nothing narrower
+            problem = f"is not a tokenizer file ({str(error).partition(chr(10))[0]})"
+            raise ModelError("tokenizer", str(path), problem) from error
+        # Files saved after training may cut or pad, which would change prompts unseen.
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        return self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        return self._tokenizer.decode(list(token_ids), skip_special_tokens=skip_special_tokens)
+
+    @property
+    def prefix_ids(self) -> tuple[int, ...]:
+        return tuple(self.encode(""))
+
+    @property
+    def vocab_size(self) -> int:
+        return self._tokenizer.get_vocab_size()
+
+
+class SlowTokenizer:
+    """A directory without tokenizer.json (SentencePiece and others), read by transformers."""
+
+    def __init__(self, directory: Path) -> None:
+        from transformers import AutoTokenizer
+
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(directory)
+        except (OSError, ValueError, ImportError) as error:
+            problem = f"has no tokenizer that can be read ({str(error).partition(chr(10))[0]})"
+            raise ModelError("tokenizer", str(directory), problem) from error
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        return self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        return self._tokenizer.decode(list(token_ids), skip_special_tokens=skip_special_tokens)
+
+    @property
+    def prefix_ids(self) -> tuple[int, ...]:
+        return tuple(self.encode(""))
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self._tokenizer)
+
+
+def load_tokenizer(directory: Path) -> Tokenizer:
+    """The directory's tokenizer. Raises ModelError."""
+    path = directory / "tokenizer.json"
+    return FastTokenizer(path) if path.is_file() else SlowTokenizer(directory)

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from llmbench.engines.config import engine_config
+from llmbench.engines.errors import ConfigError
+from llmbench.engines.presets import ADMISSION, BATCHING, KV, PRESETS, find_preset
+
+
+def test_presets_are_the_rows_they_are_documented_as() -> None:
+    rows = {preset.name: (preset.batching, preset.admission, preset.kv) for preset in PRESETS}
+    assert rows == {
+        "paged": ("separate", "optimistic", "paged"),
+        "inflight": ("mixed", "reserve", "contiguous"),
+        "static": ("static", "reserve", "contiguous"),
+    }
+    assert find_preset("vllm-v0") is find_preset("paged")
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
+def test_any_axis_of_any_preset_can_be_overridden(preset) -> None:
+    for batching in BATCHING:
+        for admission in ADMISSION:
+            for kv in KV:
+                config = engine_config(preset.name, batching=batching, admission=admission, kv=kv)
+                assert (config.batching, config.admission, config.kv) == (batching, admission, kv)
+
+
+def test_step_budgets_follow_the_model_length() -> None:
+    short = engine_config("paged").limits(model_len=1024)
+    assert (short.max_model_len, short.max_num_batched_tokens) == (1024, 2048)
+    long = engine_config("paged").limits(model_len=8192)
+    assert (long.max_model_len, long.max_num_batched_tokens) == (8192, 8192)
+    cut = engine_config("paged", max_model_len=4096).limits(model_len=8192)
+    assert (cut.max_model_len, cut.max_num_batched_tokens) == (4096, 4096)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"engine": "vllm"}, "engine: 'vllm' is not allowed.*did you mean 'vllm-v0'"),
+        ({"batching": "seperate"}, "did you mean 'separate'"),
+        ({"admission": "reserved"}, "did you mean 'reserve'"),
+        ({"kv": "contigous"}, "did you mean 'contiguous'"),
+        ({"quant": "int4"}, "quant: 'int4' is not allowed; expected one of awq, none"),
+        ({"dtype": "fp16"}, "dtype: 'fp16'"),
+        ({"device": "gpu"}, "device: 'gpu'"),
+        ({"block_size": 0}, "block_size: 0 is not allowed; expected at least 1"),
+        ({"kv_memory_bytes": -5}, "kv_memory_bytes: -5"),
+    ],
+)
+def test_what_cannot_work_is_said_in_one_line(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as raised:
+        engine_config(**changes)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_length_beyond_the_model_is_refused() -> None:
+    with pytest.raises(ConfigError, match="max_model_len: 4096.*at most the model's 2048"):
+        engine_config(max_model_len=4096).limits(model_len=2048)
