@@ -1,0 +1,222 @@
+"""Runs side by side: what differs in their settings, and what that did to their numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..engines.errors import ConfigError
+from ..reports.model import Comparison, ConfigDifference, MetricComparison, Ratio, Verdict
+from .errors import InvalidRun
+from .evidence import ERROR_RATE, Finding, Observed, examine, objections, same_requests
+from .metrics.base import Better
+from .quantities import QUANTITIES, Quantity
+from .store import StoredRun
+
+# An interval wholly this close to 1 is no difference that anyone would choose by.
+SAME = 0.02
+
+COMPARED = (
+    *("output_throughput.window", "total_throughput.window", "request_throughput.window"),
+    *("goodput.window", "goodput_share.run"),
+    *("ttft.mean", "ttft.p50", "ttft.p99", "queue.mean", "queue.p99"),
+    *("tpot.mean", "tpot.p50", "tpot.p99", "itl.p50", "itl.p99"),
+    *("ntpot.mean", "e2el.mean", "e2el.p50", "e2el.p99"),
+    *("batch_tokens.mean", "batch_requests.mean", "budget_utilisation.mean", "kv.waste_share"),
+    *("counters.preemptions", "counters.recomputed_tokens", "counters.kv_peak_held_tokens"),
+    *("counters.steps", "counters.requests_refused", "memory.weight_bytes", "memory.kv_bytes"),
+    *("quality.perplexity", "quality.kl_mean", "quality.top1_agreement"),
+)
+HEADLINES = ("output_throughput.window", "ttft.p99", "tpot.mean", "kv.waste_share")
+# What names a run or was worked out from other settings; the rest of the configuration decides.
+_NOT_SETTINGS = ("command", "stands_for")
+_AXES = ("batching", "admission", "kv", "quant")
+_ENVIRONMENT = {
+    "CPU": ("cpu", "model"),
+    "usable cores": ("cpu", "usable_cores"),
+    "CPU quota": ("cpu", "cgroup_limit_cores"),
+    "threads": ("torch", "threads"),
+    "GPUs": ("gpus",),
+    "Python": ("python",),
+    "torch": ("packages", "torch"),
+    "triton": ("packages", "triton"),
+    "transformers": ("packages", "transformers"),
+    "llmbench commit": ("git", "commit"),
+}
+
+
+def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Comparison:
+    """Every run against the first.
+
+    Ratios are run / first. Where the quantity was sampled they have an interval, at 95 % for all
+    the ratios together (Bonferroni): among forty at 95 % each, two would mislead. Raises
+    ConfigError for fewer than two runs and InvalidRun, unless allowed, for one that is invalid or
+    partial.
+    """
+    if len(runs) < 2:
+        raise ConfigError("runs", len(runs), "at least two runs")
+    refused = [(run, reasons) for run in runs if (reasons := objections(run))]
+    if refused and not allow_invalid:
+        run, reasons = refused[0]
+        raise InvalidRun(f"{run.directory}: not valid, so not comparable: {reasons[0]}")
+    names = run_names(runs)
+    observed = [Observed(run) for run in runs]
+    shared = [QUANTITIES[name] for name in COMPARED if _measured_twice(runs, QUANTITIES[name])]
+    contrasts = sum(quantity.sampled for quantity in shared) * (len(runs) - 1)
+    confidence = 1 - ERROR_RATE / max(contrasts, 1)
+    rows = [_row(observed, quantity, confidence) for quantity in shared]
+    return Comparison(
+        runs=names,
+        baseline=names[0],
+        differing_config=differing_config(runs),
+        same_requests=all(same_requests(runs[0], run) for run in runs[1:]),
+        warnings=(
+            *(
+                f"{name} is not valid: {reasons[0]}"
+                for name, run in zip(names, runs, strict=True)
+                if (reasons := objections(run))
+            ),
+            *warnings(names, runs),
+        ),
+        rows=tuple(rows),
+        statement=_statement(names, rows),
+    )
+
+
+def run_names(runs: Sequence[StoredRun]) -> tuple[str, ...]:
+    """What each run is called beside the others: its directory, with the parent if two agree."""
+    names = [run.directory.name for run in runs]
+    return tuple(
+        f"{run.directory.parent.name}/{name}" if names.count(name) > 1 else name
+        for run, name in zip(runs, names, strict=True)
+    )
+
+
+def differing_config(runs: Sequence[StoredRun]) -> tuple[ConfigDifference, ...]:
+    """Settings that are not the same in all runs, with each run's value."""
+    configs = [run.result.config for run in runs]
+    fields = list(dict.fromkeys(field for config in configs for field in config))
+    return tuple(
+        ConfigDifference(field, tuple(config.get(field) for config in configs))
+        for field in fields
+        if field not in _NOT_SETTINGS
+        and any(config.get(field) != configs[0].get(field) for config in configs)
+    )
+
+
+def warnings(names: Sequence[str], runs: Sequence[StoredRun]) -> tuple[str, ...]:
+    """What the numbers of these runs, side by side, cannot say."""
+    found = [
+        "one run of each, one after the other: the intervals cover which requests were measured, "
+        "not how a machine differs from run to run"
+    ]
+    results = [run.result for run in runs]
+    if len({result.workload.fingerprint for result in results}) > 1:
+        found.append("the runs were not sent the same requests, so they are not paired")
+    if len({result.config.get("model") for result in results}) > 1:
+        found.append("the runs served different models")
+    if len({result.config.get("kv_memory_bytes") for result in results}) > 1:
+        found.append("the runs had different KV memory, which alone changes what can run at once")
+    axes = [axis for axis in _AXES if len({str(result.config.get(axis)) for result in results}) > 1]
+    if len(axes) > 1:
+        found.append(
+            f"the engines differ in {_listed(axes)} at once: no difference below can be put down "
+            "to one of them"
+        )
+    found.extend(_environment_warnings([result.environment for result in results]))
+    for name, result in zip(names, results, strict=True):
+        found.extend(
+            f"{name}: {check.detail}" for check in result.validity.failures if not check.fatal
+        )
+    return tuple(found)
+
+
+def _environment_warnings(environments: Sequence[Mapping[str, Any]]) -> list[str]:
+    found = []
+    for name, path in _ENVIRONMENT.items():
+        values = [_at(environment, path) for environment in environments]
+        if any(value != values[0] for value in values):
+            shown = " / ".join(str(value) for value in values)
+            found.append(f"the environments differ in {name}: {shown}")
+    return found
+
+
+def _at(environment: Mapping[str, Any], path: tuple[str, ...]) -> object:
+    value: Any = environment
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _measured_twice(runs: Sequence[StoredRun], quantity: Quantity) -> bool:
+    return sum(quantity.value(run.result) is not None for run in runs) >= 2
+
+
+def _row(observed: Sequence[Observed], quantity: Quantity, confidence: float) -> MetricComparison:
+    findings = [examine(observed[0], run, quantity, confidence=confidence) for run in observed[1:]]
+    return MetricComparison(
+        id=quantity.id,
+        stat=quantity.stat,
+        unit=quantity.unit,
+        better=quantity.better,
+        values=(findings[0].baseline, *(finding.current for finding in findings)),
+        ratios=(None, *(_ratio(finding) for finding in findings)),
+    )
+
+
+def _ratio(finding: Finding) -> Ratio | None:
+    """None where a ratio says nothing: a run lacks the quantity, or the baseline is 0."""
+    estimate, quantity = finding.estimate, finding.quantity
+    if estimate is None or not math.isfinite(estimate.value):
+        return None
+    has_interval = quantity.sampled and math.isfinite(estimate.low)
+    return Ratio(
+        value=estimate.value,
+        low=estimate.low if has_interval else None,
+        high=estimate.high if has_interval else None,
+        verdict=verdict(finding),
+    )
+
+
+def verdict(finding: Finding) -> Verdict | None:
+    """better or worse if the whole interval is; same if it is wholly within 2 % of 1. A count is
+    the same only if it is equal. None where no direction is better and there is a difference."""
+    estimate, quantity = finding.estimate, finding.quantity
+    if estimate is None or finding.too_little or math.isnan(estimate.low):
+        return "inconclusive"
+    margin = 0.0 if quantity.kind == "count" else SAME
+    if 1 - margin <= estimate.low and estimate.high <= 1 + margin:
+        return "same"
+    if quantity.better == "none":
+        return None
+    if estimate.low <= 1 <= estimate.high:
+        return "inconclusive"
+    return "better" if _improves(estimate.low > 1, quantity.better) else "worse"
+
+
+def _improves(rises: bool, better: Better) -> bool:
+    return rises == (better == "higher")
+
+
+def _statement(names: Sequence[str], rows: Sequence[MetricComparison]) -> str:
+    """The answer in a sentence a run, from the headline quantities."""
+    by_name = {f"{row.id}.{row.stat}": row for row in rows}
+    sentences = []
+    for place in range(1, len(names)):
+        parts = [
+            f"{name} {ratio.value:.2f}x{_interval(ratio)} ({ratio.verdict})"
+            for name in HEADLINES
+            if name in by_name and (ratio := by_name[name].ratios[place]) is not None
+        ]
+        found = ", ".join(parts) or "nothing in common was measured"
+        sentences.append(f"{names[place]} against {names[0]}: {found}.")
+    return " ".join(sentences)
+
+
+def _interval(ratio: Ratio) -> str:
+    return "" if ratio.low is None else f" [{ratio.low:.2f}, {ratio.high:.2f}]"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + " and " + names[-1]

@@ -1,0 +1,182 @@
+"""What two stored runs show of one quantity: both values, their contrast, and how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from .metrics import JUDGED, Goodput, Interval, RateMetric, meets, rate_metrics
+from .metrics.goodput import GoodputShare
+from .metrics.itl import InterTokenLatency
+from .quantities import Quantity
+from .record import RequestRecord, RequestStatus
+from .stats.bootstrap import CONFIDENCE, Contrast, Estimate, Sample, Statistic, compare_samples
+from .stats.percentiles import samples_for_interval
+from .store import StoredRun
+from .summarise import records_of
+
+# Below these a bootstrap knows too little of the spread to be trusted, and a machine's own rhythm
+# (frequency, other processes, garbage collection) has not been seen.
+FEWEST_REQUESTS = 20
+SHORTEST_RUN_S = 5.0
+RATE_BINS = 50
+# The chance, over all that is judged at once, of calling a difference that is not there.
+ERROR_RATE = 0.05
+_RATES = frozenset(metric.id for metric in (*rate_metrics({}), Goodput({})))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One quantity of two runs.
+
+    estimate: the contrast and its interval; for a quantity that is not sampled all three numbers
+    are the contrast. None if a run lacks the quantity. too_little: why nothing can be concluded
+    whatever the interval; empty if something can.
+    """
+
+    quantity: Quantity
+    baseline: float | None
+    current: float | None
+    estimate: Estimate | None
+    too_little: str = ""
+
+
+class Observed:
+    """A stored run with its requests as records."""
+
+    def __init__(self, stored: StoredRun) -> None:
+        self.stored = stored
+
+    @cached_property
+    def records(self) -> list[RequestRecord]:
+        return records_of(self.stored.requests)
+
+    @property
+    def slo(self) -> Mapping[str, float]:
+        return self.stored.result.config.get("slo") or {}
+
+    @property
+    def served(self) -> int:
+        return self.stored.result.counters.requests_ok
+
+    def interval(self, stat: str) -> Interval:
+        result = self.stored.result
+        if stat == "window":
+            return Interval(result.window.start_s, result.window.end_s)
+        return Interval(0.0, result.duration_s)
+
+    def sample(self, quantity: Quantity) -> Sample:
+        """What the quantity was computed from, in the units to resample it by."""
+        for metric in rate_metrics(self.slo):
+            if metric.id == quantity.id:
+                return _binned(metric, self.records, self.interval(quantity.stat))
+        return _by_request(quantity, self.records, self.slo)
+
+
+def examine(
+    baseline: Observed,
+    current: Observed,
+    quantity: Quantity,
+    *,
+    contrast: Contrast = "ratio",
+    confidence: float = CONFIDENCE,
+) -> Finding:
+    """Contrast one quantity of two runs. The seed of the bootstrap is fixed: it repeats."""
+    before = quantity.value(baseline.stored.result)
+    after = quantity.value(current.stored.result)
+    if before is None or after is None:
+        return Finding(quantity, before, after, None, "a run does not have it")
+    if not quantity.sampled:
+        return Finding(quantity, before, after, _exact(before, after, contrast))
+    estimate = compare_samples(
+        baseline.sample(quantity),
+        current.sample(quantity),
+        Statistic(quantity.q),
+        contrast=contrast,
+        # The parts of two windows are no pairs; the requests of one plan are.
+        paired=quantity.id not in _RATES and same_requests(baseline.stored, current.stored),
+        confidence=confidence,
+    )
+    return Finding(quantity, before, after, estimate, _too_little(baseline, current, quantity))
+
+
+def objections(stored: StoredRun) -> tuple[str, ...]:
+    """Why a run may not enter a comparison or a gate; empty if it may."""
+    result = stored.result
+    reasons = tuple(check.detail for check in result.validity.failures if check.fatal)
+    if not result.validity.valid and not reasons:
+        reasons = ("it is marked invalid",)
+    if result.status == "partial" and not reasons:
+        reasons = ("it was interrupted",)
+    return reasons
+
+
+def same_requests(baseline: StoredRun, current: StoredRun) -> bool:
+    """Whether both runs were sent the same bytes at the same times, and recorded all of it."""
+    same_plan = baseline.result.workload.fingerprint == current.result.workload.fingerprint
+    return same_plan and list(baseline.requests["index"]) == list(current.requests["index"])
+
+
+def _too_little(baseline: Observed, current: Observed, quantity: Quantity) -> str:
+    shortest_s = min(side.interval("run").duration_s for side in (baseline, current))
+    if shortest_s < SHORTEST_RUN_S:
+        return f"a run of {shortest_s:.1f} s is too short; at least {SHORTEST_RUN_S:g} s"
+    needed = max(FEWEST_REQUESTS, samples_for_interval(quantity.q) if quantity.q else 0)
+    fewest = min(baseline.served, current.served)
+    if fewest < needed:
+        return (
+            f"{fewest} served requests are too few for an interval; {quantity.stat} needs {needed}"
+        )
+    return ""
+
+
+def _exact(before: float, after: float, contrast: Contrast) -> Estimate:
+    if contrast == "difference":
+        value = after - before
+    elif before == after:
+        value = 1.0
+    else:
+        value = after / before if before else float("inf")
+    return Estimate(value, value, value)
+
+
+def _by_request(
+    quantity: Quantity, records: list[RequestRecord], slo: Mapping[str, float]
+) -> Sample:
+    """The values of each served request; the requests are the units, in order of arrival."""
+    values: list[float] = []
+    units: list[int] = []
+    for unit, record in enumerate(records):
+        found = _values(quantity, record, slo)
+        values.extend(found)
+        units.extend([unit] * len(found))
+    return Sample(np.array(values), np.array(units, dtype=np.int64), len(records))
+
+
+def _values(
+    quantity: Quantity, record: RequestRecord, slo: Mapping[str, float]
+) -> tuple[float, ...]:
+    if quantity.id == GoodputShare.id:
+        kept = meets(record, slo)
+        return () if kept is None else (float(kept),)
+    if record.status is not RequestStatus.OK:
+        return ()
+    if quantity.id == InterTokenLatency.id:
+        return InterTokenLatency().of(record)
+    value = JUDGED[quantity.id].of(record)
+    return () if value is None else (value,)
+
+
+def _binned(metric: RateMetric, records: list[RequestRecord], interval: Interval) -> Sample:
+    """The rate in each of equal parts of the interval; the parts are the units."""
+    events = [event for record in records for event in metric.counted(record)]
+    amounts, _ = np.histogram(
+        [event.time_s for event in events],
+        bins=RATE_BINS,
+        range=(interval.start_s, interval.end_s),
+        weights=[event.amount for event in events],
+    )
+    return Sample.one_each(amounts * RATE_BINS / interval.duration_s)

@@ -1,0 +1,61 @@
+"""What is measured: one small file a metric, whose docstring is the formula.
+
+Only requests that ended well enter the latency metrics; the others are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .base import Better, Interval, Metric, RateMetric, RequestMetric, StepMetric, TokenMetric
+from .batch import BatchRequests, BatchTokens, BudgetUtilisation
+from .e2el import EndToEndLatency
+from .goodput import JUDGED, Goodput, GoodputShare, meets
+from .itl import InterTokenLatency
+from .ntpot import NormalisedTimePerOutputToken
+from .output_throughput import OutputThroughput
+from .queue import QueueTime
+from .request_throughput import RequestThroughput
+from .total_throughput import TotalThroughput
+from .tpot import TimePerOutputToken
+from .ttft import TimeToFirstToken
+from .ttft_send import TimeToFirstTokenFromSend
+
+LATENCIES: tuple[RequestMetric | TokenMetric, ...] = (
+    TimeToFirstToken(),
+    TimeToFirstTokenFromSend(),
+    TimePerOutputToken(),
+    InterTokenLatency(),
+    NormalisedTimePerOutputToken(),
+    EndToEndLatency(),
+    QueueTime(),
+)
+
+
+def rate_metrics(slo: Mapping[str, float]) -> tuple[RateMetric, ...]:
+    """The rates of a run; goodput only under an SLO ({metric id: limit in seconds})."""
+    rates = (OutputThroughput(), TotalThroughput(), RequestThroughput())
+    return (*rates, Goodput(slo)) if slo else rates
+
+
+def step_metrics(max_num_batched_tokens: int) -> tuple[StepMetric, ...]:
+    """The batch composition of a run."""
+    return (BatchTokens(), BatchRequests(), BudgetUtilisation(max_num_batched_tokens))
+
+
+__all__ = [
+    "JUDGED",
+    "LATENCIES",
+    "Better",
+    "Goodput",
+    "GoodputShare",
+    "Interval",
+    "Metric",
+    "RateMetric",
+    "RequestMetric",
+    "StepMetric",
+    "TokenMetric",
+    "meets",
+    "rate_metrics",
+    "step_metrics",
+]

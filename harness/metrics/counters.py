@@ -1,0 +1,55 @@
+"""Counts that repeat exactly when the schedule does: what a gate compares without noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...engines.trace import StepTrace
+from ..record import RequestRecord, RequestStatus
+from ..result import Counters
+from .base import Better
+
+DIRECTIONS: dict[str, Better] = {
+    "steps": "lower",
+    "prefill_steps": "none",
+    "decode_steps": "none",
+    "mixed_steps": "none",
+    "prefill_tokens": "lower",
+    "decode_tokens": "none",
+    "output_tokens": "higher",
+    "requests_ok": "higher",
+    "requests_refused": "lower",
+    "requests_unfinished": "lower",
+    "preemptions": "lower",
+    "recomputed_tokens": "lower",
+    "kv_peak_held_tokens": "lower",
+}
+
+
+def count(requests: Sequence[RequestRecord], steps: Sequence[StepTrace]) -> Counters:
+    """Count a run.
+
+    preemptions: times a running request lost its KV cache. recomputed_tokens: tokens computed
+    again because of it. A step is of a phase if all its chunks are, mixed if both occur; one that
+    only refused or preempted is neither. kv_peak_held_tokens: the most room set aside at a time.
+    requests_unfinished: cut short, by the end of the run or by an abort.
+    Elsewhere: vLLM's server metric "num preemptions total".
+    """
+    phases = [frozenset(chunk.phase for chunk in step.chunks) for step in steps]
+    statuses = [request.status for request in requests]
+    return Counters(
+        steps=len(steps),
+        prefill_steps=phases.count(frozenset({"prefill"})),
+        decode_steps=phases.count(frozenset({"decode"})),
+        mixed_steps=phases.count(frozenset({"prefill", "decode"})),
+        prefill_tokens=sum(step.prefill_tokens for step in steps),
+        decode_tokens=sum(step.decode_tokens for step in steps),
+        output_tokens=sum(request.output_tokens for request in requests),
+        requests_ok=statuses.count(RequestStatus.OK),
+        requests_refused=statuses.count(RequestStatus.REFUSED),
+        requests_unfinished=statuses.count(RequestStatus.UNFINISHED)
+        + statuses.count(RequestStatus.ABORTED),
+        preemptions=sum(len(step.preempted) for step in steps),
+        recomputed_tokens=sum(chunk.recomputed_tokens for step in steps for chunk in step.chunks),
+        kv_peak_held_tokens=max((step.kv.held_tokens for step in steps), default=0),
+    )

@@ -1,0 +1,23 @@
+"""Inter-token latency."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from ..record import RequestRecord
+from .base import TokenMetric
+
+
+class InterTokenLatency(TokenMetric):
+    """t_i - t_(i-1), one sample for each token after the first: shows the stalls `tpot` averages.
+
+    Elsewhere: vLLM "ITL" is the gap between stream chunks, the same only if a chunk is one token;
+    aiperf calls that gap "inter chunk latency", and `tpot` "inter token latency".
+    """
+
+    id = "itl"
+    unit = "s"
+    better = "lower"
+
+    def of(self, request: RequestRecord) -> tuple[float, ...]:
+        return tuple(after_s - before_s for before_s, after_s in pairwise(request.token_times_s))

@@ -1,0 +1,23 @@
+"""Input and output tokens a second."""
+
+from __future__ import annotations
+
+from ..record import RequestRecord
+from .base import Counted, RateMetric
+
+
+class TotalThroughput(RateMetric):
+    """(input + output tokens) / duration; a prompt counts whole, when its first token is ready.
+
+    Recomputed tokens count once: they are a cost of serving, nothing that was asked for.
+    Elsewhere: vLLM "total token throughput", over the whole run.
+    """
+
+    id = "total_throughput"
+    unit = "tokens/s"
+
+    def counted(self, request: RequestRecord) -> tuple[Counted, ...]:
+        if request.t_first_s is None:
+            return ()
+        prompt = Counted(request.t_first_s, request.input_tokens)
+        return (prompt, *(Counted(time_s) for time_s in request.token_times_s))

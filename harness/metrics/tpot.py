@@ -1,0 +1,24 @@
+"""Time per output token."""
+
+from __future__ import annotations
+
+from ..record import RequestRecord
+from .base import RequestMetric
+
+
+class TimePerOutputToken(RequestMetric):
+    """(t_end - t_first) / (N - 1), N output tokens: the pace of a stream after its first token.
+
+    Absent for N = 1: one token has no pace, and a zero would meet every SLO.
+    Elsewhere: vLLM "TPOT" (0 for N = 1); aiperf "inter token latency"; guidellm "ITL".
+    """
+
+    id = "tpot"
+    unit = "s"
+    better = "lower"
+
+    def of(self, request: RequestRecord) -> float | None:
+        if request.output_tokens < 2:
+            return None
+        first_s, end_s = request.token_times_s[0], request.token_times_s[-1]
+        return (end_s - first_s) / (request.output_tokens - 1)

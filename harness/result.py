@@ -1,0 +1,165 @@
+"""The result file, `result.json`: versioned, described by a JSON Schema, read by every report.
+
+Units are in names or beside the values; times are seconds, sizes bytes, lengths tokens.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Check(_Part):
+    """One question about whether the run can be believed."""
+
+    id: str
+    ok: bool
+    fatal: bool = Field(description="A fatal check that fails makes the run invalid.")
+    value: float | None = None
+    limit: float | None = None
+    detail: str
+
+
+class Validity(_Part):
+    """Whether the run may enter a comparison or a gate."""
+
+    valid: bool
+    checks: tuple[Check, ...]
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if not check.ok)
+
+
+class Metric(_Part):
+    """One metric. Distributions hold count, mean, std, min, p50, p90, p95, p99, max;
+    rates hold `window` (the steady window) and `run` (drain included)."""
+
+    unit: str
+    better: Literal["lower", "higher", "none"]
+    stats: dict[str, float]
+
+
+class Share(_Part):
+    """A quantity over the run: time-weighted mean and peak."""
+
+    mean: float
+    peak: float
+
+
+class KVSummary(_Part):
+    """How the KV cache was used. See `engines/kv/usage.py` for each state's definition."""
+
+    kind: str
+    capacity_tokens: int
+    capacity_bytes: int
+    bytes_per_token: int
+    useful_tokens: Share
+    reserved_tokens: Share
+    internal_tokens: Share
+    external_tokens: Share
+    shared_tokens: Share
+    waste_share: float | None = Field(
+        description="1 - useful / (useful + reserved + internal + external), time-weighted; "
+        "null when nothing was ever held."
+    )
+
+
+class Counters(_Part):
+    """Counts that repeat exactly when the schedule does."""
+
+    steps: int
+    prefill_steps: int
+    decode_steps: int
+    mixed_steps: int
+    prefill_tokens: int
+    decode_tokens: int
+    output_tokens: int
+    requests_ok: int
+    requests_refused: int
+    requests_unfinished: int
+    preemptions: int
+    recomputed_tokens: int
+    kv_peak_held_tokens: int
+
+
+class Quality(_Part):
+    """Distance to the unquantised engine, and perplexity; null fields say what was not run."""
+
+    reference: str
+    perplexity: float | None = None
+    reference_perplexity: float | None = None
+    perplexity_text: str = ""
+    perplexity_window_tokens: int | None = None
+    perplexity_tokens: int | None = None
+    kl_mean: float | None = Field(None, description="Mean KL(reference || engine), nats a token.")
+    kl_p99: float | None = None
+    top1_agreement: float | None = None
+    compared_tokens: int = 0
+    caveat: str = ""
+
+
+class Memory(_Part):
+    """Bytes held. peak_rss_bytes: the process; peak_device_bytes: the accelerator, if any."""
+
+    weight_bytes: int
+    kv_bytes: int
+    peak_rss_bytes: int
+    peak_device_bytes: int | None = None
+
+
+class WorkloadSummary(_Part):
+    """What was sent; two runs with one fingerprint sent the same bytes."""
+
+    name: str
+    fingerprint: str
+    num_requests: int
+    description: dict[str, Any]
+    adjustments: tuple[str, ...]
+
+
+class Window(_Part):
+    """The steady window: from the end of ramp-up to the last arrival, as `method` says."""
+
+    start_s: float
+    end_s: float
+    method: str
+    steady: bool = Field(
+        default=True, description="False: no steady state was found; the whole run."
+    )
+
+
+class Result(_Part):
+    """Everything a run found, less the per-request and per-step tables beside it."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    created_at: str
+    status: Literal["complete", "partial"]
+    label: str
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    validity: Validity
+    workload: WorkloadSummary
+    window: Window
+    duration_s: float
+    metrics: dict[str, Metric]
+    kv: KVSummary
+    memory: Memory
+    counters: Counters
+    quality: Quality | None = None
+    kernels: dict[str, str] = Field(
+        default_factory=dict, description="Which implementation ran each operation."
+    )
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of `result.json`."""
+    return Result.model_json_schema()

@@ -1,0 +1,80 @@
+"""Service-level objectives: what `--slo` says, as a limit in seconds for each metric."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from ..engines.errors import ConfigError, unknown_name
+from .metrics.goodput import JUDGED
+
+UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
+
+
+def _server(ttft_ms: float, tpot_ms: float) -> dict[str, float]:
+    return {"ttft": ttft_ms / 1000, "tpot": tpot_ms / 1000}
+
+
+# MLPerf Inference, Server and Interactive scenarios: limits for the p99 of TTFT and of TPOT. Here
+# they judge each request; both p99s are kept if 99 % of the requests meet both.
+PRESETS: dict[str, dict[str, float]] = {
+    "llama2-70b": _server(2000, 200),
+    "llama2-70b-interactive": _server(450, 40),
+    "llama3.1-8b": _server(2000, 100),
+    "llama3.1-8b-interactive": _server(500, 30),
+    "llama3.1-405b": _server(6000, 175),
+    "llama3.1-405b-interactive": _server(4500, 80),
+    "deepseek-r1": _server(2000, 80),
+    "deepseek-r1-interactive": _server(1500, 15),
+    "gpt-oss-120b": _server(3000, 80),
+    "gpt-oss-120b-interactive": _server(2000, 15),
+    "sub-100ms": {"ttft": 0.1},
+}
+
+_LIMIT = re.compile(r"(?P<metric>[^:=]+)[:=](?P<limit>.+)")
+_DURATION = re.compile(r"(?P<number>[0-9.eE+-]+?)\s*(?P<unit>[a-z]*)")
+_FORM = "METRIC:LIMIT[,…] such as ttft:200ms,tpot:50ms, or a preset"
+
+
+def parse_slo(text: str) -> dict[str, float]:
+    """Limits in seconds by metric id, from a preset's name or `ttft:200ms,tpot=0.05`.
+
+    A number without a unit is in seconds. Raises ConfigError for `slo`.
+    """
+    if text.strip() in PRESETS:
+        return dict(PRESETS[text.strip()])
+    limits: dict[str, float] = {}
+    for part in (part.strip() for part in text.split(",")):
+        match = _LIMIT.fullmatch(part)
+        if match is None:
+            raise ConfigError("slo", part, _FORM, _nearest(part, PRESETS))
+        metric = match["metric"].strip()
+        if metric not in JUDGED:
+            raise unknown_name("slo", metric, JUDGED)
+        if metric in limits:
+            raise ConfigError("slo", part, f"one limit for {metric}")
+        limits[metric] = parse_seconds("slo", match["limit"].strip())
+    return limits
+
+
+def parse_seconds(field: str, text: str) -> float:
+    """A positive duration in seconds, from `200ms`, `0.2` or `1.5s`. Raises ConfigError."""
+    allowed = "a positive time such as 200ms or 0.2 (seconds); units " + ", ".join(UNITS_S)
+    match = _DURATION.fullmatch(text)
+    unit = (match["unit"] or "s") if match else ""
+    if match is None or unit not in UNITS_S:
+        raise ConfigError(field, text, allowed, _nearest(unit, UNITS_S) if unit else "")
+    try:
+        seconds = float(match["number"]) * UNITS_S[unit]
+    except ValueError:
+        raise ConfigError(field, text, allowed) from None
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise ConfigError(field, text, allowed)
+    return seconds
+
+
+def _nearest(value: str, known: Iterable[str]) -> str:
+    near = get_close_matches(value.lower(), list(known), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else ""

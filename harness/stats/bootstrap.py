@@ -1,0 +1,161 @@
+"""How sure a comparison of two runs can be: a block bootstrap of a ratio or a difference.
+
+Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), percentile interval;
+blocks, because neighbouring requests share a queue: Kuensch, Annals of Statistics 17 (1989), and,
+so that every unit is drawn equally often, wrapped around as Politis and Romano (1992) do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .percentiles import percentile, repeated_percentile
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+_CELLS_AT_A_TIME = 2_000_000  # keeps a resampling matrix within some 16 MB
+
+Contrast = Literal["ratio", "difference"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Values and the units they are resampled by.
+
+    values: [samples]. units: [samples], which unit each value is of, in time order, from 0: a
+    request with all its token gaps, or a stretch of time. num_units counts empty units too.
+    """
+
+    values: NDArray[np.float64]
+    units: NDArray[np.int64]
+    num_units: int
+
+    @classmethod
+    def one_each(cls, values: Sequence[float] | NDArray[np.float64]) -> Sample:
+        """Each value is a unit of its own."""
+        data = np.asarray(values, dtype=np.float64)
+        return cls(data, np.arange(len(data)), len(data))
+
+    def ascending(self) -> Sample:
+        order = np.argsort(self.values, kind="stable")
+        return Sample(self.values[order], self.units[order], self.num_units)
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A mean, or the q-th percentile when q is given."""
+
+    q: float | None = None
+
+    def of(self, sample: Sample) -> float:
+        """The statistic of the sample as observed; NaN if it is empty."""
+        if not len(sample.values):
+            return float("nan")
+        if self.q is None:
+            return float(sample.values.mean())
+        return percentile(sample.values, self.q)
+
+    def of_resamples(self, ascending: Sample, times: NDArray[np.int32]) -> NDArray[np.float64]:
+        """The statistic of each resample. times: [resamples, units], how often each was drawn."""
+        if self.q is not None:
+            return repeated_percentile(ascending.values, times[:, ascending.units], self.q)
+        units, size = ascending.units, ascending.num_units
+        held = times @ np.bincount(units, minlength=size)
+        sums = times @ np.bincount(units, weights=ascending.values, minlength=size)
+        return np.where(held > 0, sums / np.maximum(held, 1), np.nan)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A contrast of current with baseline and its interval; NaN where it is undefined."""
+
+    value: float
+    low: float
+    high: float
+
+
+def block_length(num_units: int) -> int:
+    """n^(1/3), rounded up: the order of growth that Hall, Horowitz and Jing (Biometrika 82, 1995)
+    derive for estimating a variance."""
+    return max(1, int(np.ceil(round(num_units ** (1 / 3), 9))))
+
+
+def compare_samples(
+    baseline: Sample,
+    current: Sample,
+    statistic: Statistic,
+    *,
+    contrast: Contrast = "ratio",
+    paired: bool = False,
+    block: int | None = None,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+) -> Estimate:
+    """statistic(current) over, or less, statistic(baseline), with a percentile interval.
+
+    paired: both runs served the same units, so each resample draws the same ones from both, and
+    what makes a unit slow in both runs cancels; the numbers of units must be equal.
+    block: units drawn together; by default `block_length` of the shorter sample.
+    The interval covers the chance of which units were measured. It does not cover what differs
+    from run to run (another process, another hour): only repeated, interleaved runs show that.
+    """
+    if paired and baseline.num_units != current.num_units:
+        raise ValueError(f"paired samples of {baseline.num_units} and {current.num_units} units")
+    value = _contrast(
+        np.array([statistic.of(baseline)]), np.array([statistic.of(current)]), contrast
+    )
+    if not np.isfinite(value[0]):
+        return Estimate(float("nan"), float("nan"), float("nan"))
+    baseline, current = baseline.ascending(), current.ascending()
+    width = block or block_length(min(baseline.num_units, current.num_units))
+    rng = np.random.default_rng(seed)
+    widest = max(len(baseline.values), len(current.values), baseline.num_units, current.num_units)
+    rows = max(1, _CELLS_AT_A_TIME // widest)
+    drawn: list[NDArray[np.float64]] = []
+    for done in range(0, resamples, rows):
+        count = min(rows, resamples - done)
+        times = draw_blocks(baseline.num_units, width, count, rng)
+        other = times if paired else draw_blocks(current.num_units, width, count, rng)
+        drawn.append(
+            _contrast(
+                statistic.of_resamples(baseline, times),
+                statistic.of_resamples(current, other),
+                contrast,
+            )
+        )
+    found = np.concatenate(drawn)
+    found = found[np.isfinite(found)]
+    if not len(found):
+        return Estimate(float(value[0]), float("nan"), float("nan"))
+    outside = 100 * (1 - confidence) / 2
+    return Estimate(float(value[0]), percentile(found, outside), percentile(found, 100 - outside))
+
+
+def draw_blocks(
+    num_units: int, block: int, resamples: int, rng: np.random.Generator
+) -> NDArray[np.int32]:
+    """How often each unit is drawn in each resample: [resamples, num_units], rows sum to num_units.
+
+    Runs of `block` neighbours from anywhere, wrapping around at the end; the last run is cut.
+    """
+    block = min(block, num_units)
+    starts = rng.integers(num_units, size=(resamples, -(-num_units // block)))
+    drawn = (starts[:, :, None] + np.arange(block)).reshape(resamples, -1)[:, :num_units]
+    flat = drawn % num_units + num_units * np.arange(resamples)[:, None]
+    counts = np.bincount(flat.ravel(), minlength=resamples * num_units)
+    return counts.reshape(resamples, num_units).astype(np.int32)
+
+
+def _contrast(
+    baseline: NDArray[np.float64], current: NDArray[np.float64], contrast: Contrast
+) -> NDArray[np.float64]:
+    if contrast == "difference":
+        return current - baseline
+    # A ratio to nothing is undefined, not infinite.
+    return np.where(baseline > 0, current / np.where(baseline > 0, baseline, 1), np.nan)

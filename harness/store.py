@@ -1,0 +1,215 @@
+"""A run on disk: a directory that is there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from ..engines.errors import ConfigError
+from .result import SCHEMA_VERSION, Result
+from .summarise import REQUEST_COLUMNS, STEP_COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESULT_FILE = "result.json"
+REQUESTS_FILE = "requests.parquet"
+STEPS_FILE = "steps.parquet"
+REPORT_FILES = ("report.md", "report.html")
+_FILES = {RESULT_FILE, REQUESTS_FILE, STEPS_FILE, *REPORT_FILES}
+
+
+class StoreError(ConfigError):
+    """A run that cannot be read or written; `str()` is one line: ``field: 'path' problem``."""
+
+    def __init__(self, field: str, path: Path | str, problem: str) -> None:
+        super().__init__(field, str(path), problem)
+        self.args = (f"{field}: {str(path)!r} {problem}",)
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as read back. requests, steps: the tables `summarise.py` documents."""
+
+    directory: Path
+    result: Result
+    requests: pd.DataFrame
+    steps: pd.DataFrame
+
+
+def check_out(directory: Path) -> None:
+    """Find out before a run whether its result can be written; leaves nothing behind.
+
+    Allowed: a path that does not exist yet under a writable directory, an empty directory, or one
+    that holds a run and nothing else, which `write_run` then replaces. Raises StoreError for `out`.
+    """
+    directory = directory.resolve()
+    if directory.exists() and not directory.is_dir():
+        raise StoreError("out", directory, "is a file; expected a directory")
+    if directory.is_dir():
+        found = {entry.name for entry in directory.iterdir()}
+        others = sorted(found - _FILES)
+        if others or (found and RESULT_FILE not in found):
+            raise StoreError(
+                "out",
+                directory,
+                f"holds other files ({(others or sorted(found))[0]}); "
+                "expected a new or empty directory, or one that holds a run",
+            )
+    parent = _nearest_existing(directory.parent)
+    try:
+        Path(tempfile.mkdtemp(prefix=".llmbench.", dir=parent)).rmdir()
+    except OSError as error:
+        problem = f"cannot be made in {str(parent)!r}: {error.strerror}"
+        raise StoreError("out", directory, problem) from error
+
+
+def write_run(
+    directory: Path,
+    result: Result,
+    requests: pd.DataFrame,
+    steps: pd.DataFrame,
+    reports: Mapping[str, str],
+) -> Path:
+    """Write a run beside its place and move it there whole; an earlier run there is replaced.
+
+    reports: text by file name. Returns the directory. Raises StoreError for `out`, leaving what
+    was there as it was.
+    """
+    check_out(directory)
+    directory = directory.resolve()
+    fresh = _beside(directory)
+    try:
+        fresh.mkdir(parents=True)
+        _write_files(fresh, result, requests, steps, reports)
+        _put_in_place(fresh, directory)
+    except OSError as error:
+        raise StoreError("out", directory, f"cannot be written: {error.strerror}") from error
+    finally:
+        # Also after Ctrl-C: a half-written run must not stay behind.
+        shutil.rmtree(fresh, ignore_errors=True)
+    return directory
+
+
+def write_reports(directory: Path, reports: Mapping[str, str]) -> None:
+    """Replace the reports of a stored run, each file whole. Raises StoreError for `run`."""
+    for name, text in reports.items():
+        draft = directory / f".{name}.draft"
+        try:
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(directory / name)
+        except OSError as error:
+            raise StoreError("run", directory, f"cannot be written: {error.strerror}") from error
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def load_run(path: Path) -> StoredRun:
+    """Read a run from its directory, or from the path of its `result.json`.
+
+    Raises StoreError: nothing there, a file missing or corrupt, a schema this version cannot read.
+    """
+    directory = path.parent if path.name == RESULT_FILE else path
+    if not directory.is_dir():
+        raise StoreError("run", path, "does not exist; expected the directory of a run")
+    return StoredRun(
+        directory=directory.resolve(),
+        result=read_result(directory / RESULT_FILE),
+        requests=_read_table(directory / REQUESTS_FILE, REQUEST_COLUMNS),
+        steps=_read_table(directory / STEPS_FILE, STEP_COLUMNS),
+    )
+
+
+def read_result(path: Path) -> Result:
+    """Read one `result.json`. Raises StoreError naming the field that is wrong."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError("run", path, "does not exist; expected a run's result file") from None
+    except OSError as error:
+        raise StoreError("run", path, f"cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise StoreError("run", path, f"is not JSON: {error}") from error
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        raise StoreError(
+            "run",
+            path,
+            f"has schema_version {version!r}; this version of llmbench reads {SCHEMA_VERSION}",
+        )
+    try:
+        return Result.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise StoreError("run", path, f"{field}: {first['msg']}{more}") from error
+
+
+def _write_files(
+    directory: Path,
+    result: Result,
+    requests: pd.DataFrame,
+    steps: pd.DataFrame,
+    reports: Mapping[str, str],
+) -> None:
+    # NaN is not JSON; a result that has one must fail here and not in its reader.
+    text = json.dumps(result.model_dump(), indent=2, allow_nan=False, ensure_ascii=False)
+    (directory / RESULT_FILE).write_text(text + "\n", encoding="utf-8")
+    requests.to_parquet(directory / REQUESTS_FILE, index=False)
+    steps.to_parquet(directory / STEPS_FILE, index=False)
+    for name, report in reports.items():
+        (directory / name).write_text(report, encoding="utf-8")
+
+
+def _put_in_place(fresh: Path, directory: Path) -> None:
+    """Rename. A run that stands there is moved aside first: a rename takes no full directory."""
+    if not (directory / RESULT_FILE).exists():
+        fresh.replace(directory)
+        return
+    aside = _beside(directory)
+    directory.replace(aside)
+    try:
+        fresh.replace(directory)
+    except BaseException:
+        aside.replace(directory)
+        raise
+    shutil.rmtree(aside)
+
+
+def _beside(directory: Path) -> Path:
+    """A new hidden name on the same file system, so that a rename is atomic."""
+    return directory.with_name(f".{directory.name}.{secrets.token_hex(4)}")
+
+
+def _nearest_existing(path: Path) -> Path:
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        frame = pd.read_parquet(path)
+    except FileNotFoundError:
+        raise StoreError("run", path, "does not exist; expected a run's table") from None
+    except (OSError, ValueError) as error:  # pyarrow's own errors derive from these
+        raise StoreError("run", path, f"is not a readable Parquet file: {_line(error)}") from error
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise StoreError("run", path, "lacks the columns " + ", ".join(missing))
+    return frame
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,281 @@
+"""From what was observed to what is stored: the pieces of a `Result` and the two tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..engines.kv.usage import KVSplit
+from ..engines.trace import StepTrace
+from .metrics import (
+    JUDGED,
+    LATENCIES,
+    GoodputShare,
+    Interval,
+    RequestMetric,
+    rate_metrics,
+    step_metrics,
+)
+from .metrics.counters import count
+from .metrics.kv import KVPool, split_steps, summarise_kv
+from .record import RequestRecord, RequestStatus
+from .result import Counters, KVSummary, Metric, Validity, Window
+from .stats.summary import summary
+from .validity import Asked, assess
+from .window import steady_window
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REQUEST_COLUMNS = (
+    "request_id",
+    "index",
+    "status",
+    "t_due_s",
+    "t_send_s",
+    "t_scheduled_s",
+    "t_first_s",
+    "t_end_s",
+    "input_tokens",
+    "output_tokens",
+    "preemptions",
+    "recomputed_tokens",
+    "ttft_s",
+    "tpot_s",
+    "ntpot_s",
+    "e2el_s",
+    "queue_s",
+    "token_times_s",
+    "output_token_ids",
+    "detail",
+)
+STEP_COLUMNS = (
+    "index",
+    "start_s",
+    "end_s",
+    "prefill_tokens",
+    "decode_tokens",
+    "prefill_requests",
+    "decode_requests",
+    "waiting",
+    "running",
+    "preempted",
+    "refused",
+    "recomputed_tokens",
+    "kv_useful_tokens",
+    "kv_reserved_tokens",
+    "kv_internal_tokens",
+    "kv_external_tokens",
+    "kv_shared_tokens",
+    "kv_capacity_tokens",
+    "schedule_s",
+    "prepare_s",
+    "attention_s",
+    "linear_s",
+    "sample_s",
+    "host_s",
+    "chunk_request_ids",
+    "chunk_phases",
+    "chunk_starts",
+    "chunk_lengths",
+)
+_LATENCY_COLUMNS = ("ttft", "tpot", "ntpot", "e2el", "queue")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The measured part of a `Result`."""
+
+    duration_s: float
+    window: Window
+    metrics: dict[str, Metric]
+    kv: KVSummary
+    counters: Counters
+    validity: Validity
+
+
+def summarise(
+    requests: Sequence[RequestRecord],
+    steps: Sequence[StepTrace],
+    *,
+    pool: KVPool,
+    max_num_batched_tokens: int,
+    asked: Asked,
+    slo: Mapping[str, float],
+    interrupted: bool = False,
+) -> Summary:
+    """Everything computed from one run's records and steps.
+
+    requests, steps: the measured ones, in order of index, warm-up left out, times from the start
+    of the measured run. slo: limits in seconds by metric id, empty for none.
+    duration_s runs from that start to the last token or the end of the last step.
+    """
+    duration_s = max(
+        [
+            0.0,
+            *(step.end_s for step in steps),
+            *(request.t_end_s for request in requests if request.t_end_s is not None),
+        ]
+    )
+    window = steady_window(requests, duration_s)
+    return Summary(
+        duration_s=duration_s,
+        window=window,
+        metrics={
+            **latency_metrics(requests),
+            **throughput_metrics(requests, window, duration_s, slo),
+            **batch_metrics(steps, max_num_batched_tokens),
+        },
+        kv=summarise_kv(
+            pool, split_steps(requests, steps), [step.end_s - step.start_s for step in steps]
+        ),
+        counters=count(requests, steps),
+        validity=assess(requests, steps, window, asked, interrupted=interrupted),
+    )
+
+
+def latency_metrics(requests: Sequence[RequestRecord]) -> dict[str, Metric]:
+    """Latencies of the requests that ended well, over the whole run; one without samples is
+    left out."""
+    served = [request for request in requests if request.status is RequestStatus.OK]
+    found: dict[str, Metric] = {}
+    for metric in LATENCIES:
+        if isinstance(metric, RequestMetric):
+            values = [value for value in map(metric.of, served) if value is not None]
+        else:
+            values = [value for request in served for value in metric.of(request)]
+        if values:
+            found[metric.id] = Metric(unit=metric.unit, better=metric.better, stats=summary(values))
+    return found
+
+
+def throughput_metrics(
+    requests: Sequence[RequestRecord],
+    window: Window,
+    duration_s: float,
+    slo: Mapping[str, float],
+) -> dict[str, Metric]:
+    """Rates over the steady window and the whole run; goodput and its share under an SLO."""
+    spans = {"window": Interval(window.start_s, window.end_s), "run": Interval(0.0, duration_s)}
+    found = {
+        metric.id: Metric(
+            unit=metric.unit,
+            better=metric.better,
+            stats={name: metric.of(requests, span) for name, span in spans.items()},
+        )
+        for metric in rate_metrics(slo)
+    }
+    share = GoodputShare(slo).of(requests) if slo else None
+    if share is not None:
+        found[GoodputShare.id] = Metric(
+            unit=GoodputShare.unit, better=GoodputShare.better, stats={"run": share}
+        )
+    return found
+
+
+def batch_metrics(steps: Sequence[StepTrace], max_num_batched_tokens: int) -> dict[str, Metric]:
+    """What shared a step: mean and std over time, percentiles over steps."""
+    if not steps:
+        return {}
+    durations_s = [step.end_s - step.start_s for step in steps]
+    return {
+        metric.id: Metric(
+            unit=metric.unit,
+            better=metric.better,
+            stats=summary([metric.of(step) for step in steps], durations_s),
+        )
+        for metric in step_metrics(max_num_batched_tokens)
+    }
+
+
+def requests_frame(requests: Sequence[RequestRecord]) -> pd.DataFrame:
+    """One row a request; NaN where a time or a latency is absent. See `REQUEST_COLUMNS`."""
+    import pandas as pd
+
+    rows = [_request_row(request) for request in requests]
+    frame = pd.DataFrame(rows, columns=list(REQUEST_COLUMNS))
+    return frame.astype({name: "float64" for name in REQUEST_COLUMNS if _is_scalar_s(name)})
+
+
+def records_of(frame: pd.DataFrame) -> list[RequestRecord]:
+    """The records a table of requests was made from."""
+    return [_record(row) for row in frame.to_dict("records")]
+
+
+def steps_frame(requests: Sequence[RequestRecord], steps: Sequence[StepTrace]) -> pd.DataFrame:
+    """One row a step. requests: for final lengths, which tell reserved from internal room."""
+    import pandas as pd
+
+    splits = split_steps(requests, steps)
+    rows = [_step_row(step, parts) for step, parts in zip(steps, splits, strict=True)]
+    return pd.DataFrame(rows, columns=list(STEP_COLUMNS))
+
+
+def _is_scalar_s(column: str) -> bool:
+    return column.endswith("_s") and column != "token_times_s"
+
+
+def _request_row(request: RequestRecord) -> dict[str, object]:
+    return {
+        "request_id": request.request_id,
+        "index": request.index,
+        "status": request.status.value,
+        "t_due_s": request.t_due_s,
+        "t_send_s": request.t_send_s,
+        "t_scheduled_s": request.t_scheduled_s,
+        "t_first_s": request.t_first_s,
+        "t_end_s": request.t_end_s,
+        "input_tokens": request.input_tokens,
+        "output_tokens": request.output_tokens,
+        "preemptions": request.preemptions,
+        "recomputed_tokens": request.recomputed_tokens,
+        **{f"{name}_s": JUDGED[name].of(request) for name in _LATENCY_COLUMNS},
+        "token_times_s": list(request.token_times_s),
+        "output_token_ids": list(request.output_token_ids),
+        "detail": request.detail,
+    }
+
+
+def _record(row: Mapping[Hashable, Any]) -> RequestRecord:
+    scheduled_s = float(row["t_scheduled_s"])
+    return RequestRecord(
+        request_id=row["request_id"],
+        index=int(row["index"]),
+        status=RequestStatus(row["status"]),
+        t_due_s=float(row["t_due_s"]),
+        t_send_s=float(row["t_send_s"]),
+        t_scheduled_s=None if math.isnan(scheduled_s) else scheduled_s,
+        token_times_s=tuple(float(time_s) for time_s in row["token_times_s"]),
+        input_tokens=int(row["input_tokens"]),
+        output_token_ids=tuple(int(token) for token in row["output_token_ids"]),
+        preemptions=int(row["preemptions"]),
+        recomputed_tokens=int(row["recomputed_tokens"]),
+        detail=row["detail"],
+    )
+
+
+def _step_row(step: StepTrace, parts: KVSplit) -> dict[str, object]:
+    phases = [chunk.phase for chunk in step.chunks]
+    return {
+        "index": step.index,
+        "start_s": step.start_s,
+        "end_s": step.end_s,
+        "prefill_tokens": step.prefill_tokens,
+        "decode_tokens": step.decode_tokens,
+        "prefill_requests": phases.count("prefill"),
+        "decode_requests": phases.count("decode"),
+        "waiting": step.waiting,
+        "running": step.running,
+        "preempted": len(step.preempted),
+        "refused": len(step.refused),
+        "recomputed_tokens": sum(chunk.recomputed_tokens for chunk in step.chunks),
+        **{f"kv_{name}": tokens for name, tokens in asdict(parts).items()},
+        "kv_capacity_tokens": step.kv.capacity_tokens,
+        **asdict(step.phases),
+        "chunk_request_ids": [chunk.request_id for chunk in step.chunks],
+        "chunk_phases": phases,
+        "chunk_starts": [chunk.start for chunk in step.chunks],
+        "chunk_lengths": [chunk.length for chunk in step.chunks],
+    }

@@ -1,0 +1,275 @@
+"""Whether a run can be believed: one small check for each way a benchmark is known to lie.
+
+A fatal check that fails makes the run invalid: it enters no comparison and no gate. The others
+say what the numbers cannot carry.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..engines.trace import StepTrace
+from .metrics.base import Interval
+from .record import RequestRecord, RequestStatus
+from .result import Check, Validity, Window
+from .stats.percentiles import percentile, samples_needed
+
+LITTLE_ERROR = 0.10
+RATE_SHARE = 0.95
+# A sender between two steps also waits for the loop around them; the operating system's scheduler
+# alone can take this long on a busy machine.
+LAG_GRACE_S = 0.05
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the plan asked of a run.
+
+    output_tokens: exactly how many each request must produce, by request id; None where a model
+    may stop when it likes. open_loop: requests were due at set times, not when a slot freed.
+    max_concurrency: the cap on requests in flight, if any. With a cap an open loop is late by
+    design, so its sender is not judged.
+    """
+
+    output_tokens: Mapping[str, int] | None
+    open_loop: bool
+    max_concurrency: int | None = None
+
+    @property
+    def sends_on_schedule(self) -> bool:
+        return self.open_loop and self.max_concurrency is None
+
+
+def assess(
+    requests: Sequence[RequestRecord],
+    steps: Sequence[StepTrace],
+    window: Window,
+    asked: Asked,
+    *,
+    interrupted: bool,
+) -> Validity:
+    """Every check that applies. requests, steps: the measured ones, warm-up left out."""
+    checks = (
+        check_complete(requests, interrupted=interrupted),
+        check_errors(requests),
+        check_token_counts(requests, asked.output_tokens),
+        check_trace(requests, steps),
+        check_sender_lag(requests, steps, asked),
+        check_rate(requests, steps, asked),
+        check_littles_law(requests, steps),
+        check_steady(window),
+        check_tail(requests),
+    )
+    return Validity(valid=all(check.ok or not check.fatal for check in checks), checks=checks)
+
+
+def check_complete(requests: Sequence[RequestRecord], *, interrupted: bool) -> Check:
+    """An interrupted run measured an easier load: what was in flight is missing."""
+    unfinished = sum(request.status is RequestStatus.UNFINISHED for request in requests)
+    detail = f"{len(requests)} requests ended"
+    if interrupted or unfinished:
+        detail = f"interrupted: {unfinished} of {len(requests)} requests did not end"
+    return Check(
+        id="complete",
+        ok=not interrupted and not unfinished,
+        fatal=True,
+        value=float(unfinished),
+        limit=0.0,
+        detail=detail,
+    )
+
+
+def check_errors(requests: Sequence[RequestRecord]) -> Check:
+    """Requests refused or aborted are missing from every latency; fatal if nothing was served."""
+    by_status = Counter(request.status for request in requests)
+    refused, aborted = by_status[RequestStatus.REFUSED], by_status[RequestStatus.ABORTED]
+    ok = by_status[RequestStatus.OK]
+    return Check(
+        id="errors",
+        ok=ok > 0 and not refused and not aborted,
+        fatal=ok == 0,
+        value=float(refused + aborted),
+        limit=0.0,
+        detail=f"{ok} of {len(requests)} requests served, {refused} refused, {aborted} aborted",
+    )
+
+
+def check_token_counts(
+    requests: Sequence[RequestRecord], output_tokens: Mapping[str, int] | None
+) -> Check:
+    """Replies of another length are another workload."""
+    if output_tokens is None:
+        return _passed("token_counts", "replies may end early (end of text honoured): not compared")
+    served = _served(requests)
+    wrong = [
+        request
+        for request in served
+        if request.output_tokens != output_tokens[request.request_id]
+        or request.output_tokens != len(request.output_token_ids)
+    ]
+    detail = f"all {len(served)} served requests produced exactly the tokens asked for"
+    if wrong:
+        first = wrong[0]
+        detail = (
+            f"{len(wrong)} of {len(served)} served requests produced another number of tokens "
+            f"than asked: {first.request_id} {first.output_tokens}, not "
+            f"{output_tokens[first.request_id]}"
+        )
+    return Check(
+        id="token_counts",
+        ok=not wrong,
+        fatal=True,
+        value=float(len(wrong)),
+        limit=0.0,
+        detail=detail,
+    )
+
+
+def check_trace(requests: Sequence[RequestRecord], steps: Sequence[StepTrace]) -> Check:
+    """The engine's own trace, counted independently, must tell the same story as the replies.
+
+    A served request computes prompt + output - 1 tokens, recomputed ones apart: the last token is
+    sampled but never fed back.
+    """
+    computed: Counter[str] = Counter()
+    for step in steps:
+        for chunk in step.chunks:
+            computed[chunk.request_id] += chunk.length - chunk.recomputed_tokens
+    served = _served(requests)
+    wrong = [
+        request
+        for request in served
+        if computed[request.request_id] != request.input_tokens + request.output_tokens - 1
+    ]
+    detail = f"steps computed prompt + output - 1 tokens of all {len(served)} served requests"
+    if wrong:
+        first = wrong[0]
+        detail = (
+            f"steps and replies disagree for {len(wrong)} of {len(served)} served requests: "
+            f"{first.request_id} computed {computed[first.request_id]} tokens, not "
+            f"{first.input_tokens + first.output_tokens - 1}"
+        )
+    return Check(
+        id="trace", ok=not wrong, fatal=True, value=float(len(wrong)), limit=0.0, detail=detail
+    )
+
+
+def check_sender_lag(
+    requests: Sequence[RequestRecord], steps: Sequence[StepTrace], asked: Asked
+) -> Check:
+    """A client that is the bottleneck measures itself.
+
+    In this process requests are handed over between steps, so a request may wait for the step
+    that is running; p99 of t_send - t_due beyond the longest step is the sender's own delay.
+    """
+    if not requests or not asked.sends_on_schedule:
+        return _passed("sender_lag", "requests were due when a slot freed: nothing to lag behind")
+    lag_s = percentile([request.t_send_s - request.t_due_s for request in requests], 99)
+    longest_s = _longest_step_s(steps)
+    limit_s = longest_s + LAG_GRACE_S
+    return Check(
+        id="sender_lag",
+        ok=lag_s <= limit_s,
+        fatal=True,
+        value=lag_s,
+        limit=limit_s,
+        detail=f"p99 of send - due is {lag_s * 1e3:.1f} ms; "
+        f"the longest step, which a sender waits for, took {longest_s * 1e3:.1f} ms",
+    )
+
+
+def check_rate(
+    requests: Sequence[RequestRecord], steps: Sequence[StepTrace], asked: Asked
+) -> Check:
+    """The load that was sent must be the load that was asked for.
+
+    Over a short schedule the last request's wait for one step is a few percent of it; a delay of
+    no more than that is excused.
+    """
+    if len(requests) < 2 or not asked.sends_on_schedule:
+        return _passed("rate", "requests were due when a slot freed: no rate was asked for")
+    due_s = _span([request.t_due_s for request in requests])
+    sent_s = _span([request.t_send_s for request in requests])
+    if due_s == 0:
+        return _passed("rate", "every request was due at once: no rate was asked for")
+    share = due_s / max(sent_s, due_s)
+    gaps = len(requests) - 1
+    return Check(
+        id="rate",
+        ok=share >= RATE_SHARE or sent_s - due_s <= _longest_step_s(steps) + LAG_GRACE_S,
+        fatal=True,
+        value=share,
+        limit=RATE_SHARE,
+        detail=f"sent at {gaps / max(sent_s, 1e-9):.3g} requests/s, due at {gaps / due_s:.3g}",
+    )
+
+
+def check_littles_law(requests: Sequence[RequestRecord], steps: Sequence[StepTrace]) -> Check:
+    """Mean in flight = throughput x mean time in flight (Little, Operations Research 9, 1961).
+
+    The left side is the engine's count of waiting and running requests, over its steps; the right
+    side is the harness's records, from the send, when the engine first knows of a request. They
+    are measured apart, so lost requests, wrong clocks and a harness that takes long between steps
+    all show here.
+    """
+    stays_s = [r.t_end_s - r.t_send_s for r in _served(requests) if r.t_end_s is not None]
+    if not steps or not stays_s or len(stays_s) != len(requests):
+        return _passed("littles_law", "not compared: the stay of requests not served is not known")
+    duration_s = steps[-1].end_s - steps[0].start_s
+    in_flight_s = sum((step.waiting + step.running) * (step.end_s - step.start_s) for step in steps)
+    stayed_s = sum(stays_s)
+    if duration_s <= 0 or stayed_s <= 0:
+        return _passed("littles_law", "not compared: no time passed")
+    error = abs(in_flight_s / stayed_s - 1)
+    return Check(
+        id="littles_law",
+        ok=error <= LITTLE_ERROR,
+        fatal=True,
+        value=error,
+        limit=LITTLE_ERROR,
+        detail=f"{in_flight_s / duration_s:.2f} in flight on average by the engine's count; "
+        f"throughput x mean stay gives {stayed_s / duration_s:.2f}",
+    )
+
+
+def check_steady(window: Window) -> Check:
+    """Rates over a window that is not steady depend on how long the run was."""
+    return Check(
+        id="steady",
+        ok=window.steady,
+        fatal=False,
+        value=Interval(window.start_s, window.end_s).duration_s,
+        detail=f"steady window {window.start_s:.2f} to {window.end_s:.2f} s: {window.method}",
+    )
+
+
+def check_tail(requests: Sequence[RequestRecord], q: float = 99) -> Check:
+    """A percentile with no sample beyond it is close to a maximum, which depends on run length."""
+    served, needed = len(_served(requests)), samples_needed(q)
+    enough = "enough" if served >= needed else "too few"
+    return Check(
+        id="tail",
+        ok=served >= needed,
+        fatal=False,
+        value=float(served),
+        limit=float(needed),
+        detail=f"{served} served requests are {enough} for a p{q:g}, which needs {needed}",
+    )
+
+
+def _served(requests: Sequence[RequestRecord]) -> list[RequestRecord]:
+    return [request for request in requests if request.status is RequestStatus.OK]
+
+
+def _longest_step_s(steps: Sequence[StepTrace]) -> float:
+    return max((step.end_s - step.start_s for step in steps), default=0.0)
+
+
+def _span(times_s: Sequence[float]) -> float:
+    return max(times_s) - min(times_s)
+
+
+def _passed(name: str, detail: str) -> Check:
+    return Check(id=name, ok=True, fatal=True, detail=detail)

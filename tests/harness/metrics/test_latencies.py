@@ -1,0 +1,67 @@
+"""Each latency metric on requests whose numbers were worked by hand."""
+
+from __future__ import annotations
+
+import pytest
+from llmbench.harness.metrics import JUDGED, LATENCIES, RequestMetric
+from llmbench.harness.metrics.itl import InterTokenLatency
+
+from ..observed import make_request
+
+# Due at 10.0, sent late at 10.5, scheduled at 11.0, tokens at 12, 12.5, 14 and 15.
+EXPECTED_S = {
+    "ttft": 2.0,
+    "ttft_send": 1.5,
+    "tpot": 1.0,  # (15 - 12) / 3
+    "ntpot": 1.25,  # (15 - 10) / 4
+    "e2el": 5.0,
+    "queue": 1.0,
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED_S)
+def test_four_tokens(name: str) -> None:
+    request = make_request((12.0, 12.5, 14.0, 15.0), due_s=10.0, send_s=10.5, scheduled_s=11.0)
+
+    assert JUDGED[name].of(request) == pytest.approx(EXPECTED_S[name])
+
+
+def test_itl_has_a_sample_for_each_gap() -> None:
+    request = make_request((12.0, 12.5, 14.0, 15.0), due_s=10.0)
+
+    assert InterTokenLatency().of(request) == pytest.approx((0.5, 1.5, 1.0))
+
+
+def test_a_single_token_has_no_pace() -> None:
+    """Known wrong elsewhere: a one-token reply given TPOT 0."""
+    request = make_request((12.0,), due_s=10.0)
+
+    assert JUDGED["tpot"].of(request) is None
+    assert InterTokenLatency().of(request) == ()
+    assert JUDGED["ntpot"].of(request) == pytest.approx(2.0)
+
+
+def test_a_client_that_falls_behind_does_not_hide_it() -> None:
+    """Known wrong elsewhere: 506 ms shown, 1932 ms from the schedule (coordinated omission)."""
+    request = make_request((1.932,), due_s=0.0, send_s=1.426)
+
+    assert JUDGED["e2el"].of(request) == pytest.approx(1.932)
+    assert JUDGED["ttft"].of(request) == pytest.approx(1.932)
+    assert JUDGED["ttft_send"].of(request) == pytest.approx(0.506)
+
+
+def test_what_never_happened_is_absent_not_zero() -> None:
+    request = make_request(())
+
+    assert {name: metric.of(request) for name, metric in JUDGED.items()} == dict.fromkeys(JUDGED)
+
+
+def test_ids_are_unique_and_each_docstring_has_other_tools_words() -> None:
+    assert len({metric.id for metric in LATENCIES}) == len(LATENCIES)
+    for metric in LATENCIES:
+        assert "Elsewhere:" in (metric.__doc__ or "")
+        assert (metric.unit, metric.better) == ("s", "lower")
+
+
+def test_an_slo_can_judge_every_metric_with_one_value_a_request() -> None:
+    assert set(JUDGED) == {m.id for m in LATENCIES if isinstance(m, RequestMetric)}

@@ -1,0 +1,160 @@
+"""The interval holds the truth about as often as it says, and blocks and pairs do their work."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from llmbench.harness.stats.bootstrap import (
+    Sample,
+    Statistic,
+    block_length,
+    compare_samples,
+    draw_blocks,
+)
+
+MEAN, P50, P90 = Statistic(), Statistic(50), Statistic(90)
+
+
+def _lognormal(rng: np.random.Generator, count: int, scale: float = 1.0) -> Sample:
+    return Sample.one_each(scale * rng.lognormal(0, 0.5, count))
+
+
+def _covered(statistic: Statistic, true_ratio: float, trials: int = 120) -> float:
+    rng = np.random.default_rng(7)
+    hits = 0
+    for trial in range(trials):
+        found = compare_samples(
+            _lognormal(rng, 80),
+            _lognormal(rng, 80, true_ratio),
+            statistic,
+            block=1,
+            resamples=300,
+            seed=trial,
+        )
+        hits += found.low <= true_ratio <= found.high
+    return hits / trials
+
+
+@pytest.mark.parametrize("statistic", [MEAN, P50, P90])
+def test_a_95_percent_interval_covers_about_95_percent(statistic: Statistic) -> None:
+    # 120 trials of 95 % have a standard error of 2 points; percentile intervals run a little short.
+    assert 0.87 <= _covered(statistic, 1.2) <= 1.0
+
+
+def test_the_ratio_is_of_the_observed_samples() -> None:
+    found = compare_samples(Sample.one_each([1, 2, 3]), Sample.one_each([2, 4, 9]), MEAN)
+
+    assert found.value == pytest.approx(5 / 2)
+    assert found.low <= found.value <= found.high
+
+
+def test_a_difference() -> None:
+    found = compare_samples(
+        Sample.one_each([1, 2, 3]), Sample.one_each([2, 4, 9]), MEAN, contrast="difference"
+    )
+
+    assert found.value == pytest.approx(3.0)
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    rng = np.random.default_rng(0)
+    a, b = _lognormal(rng, 40), _lognormal(rng, 40)
+
+    assert compare_samples(a, b, P90, seed=3) == compare_samples(a, b, P90, seed=3)
+    assert compare_samples(a, b, P90, seed=3) != compare_samples(a, b, P90, seed=4)
+
+
+def test_pairs_cancel_what_both_sides_share() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.lognormal(0, 1, 60)
+    noise = rng.normal(1.1, 0.01, 60)
+    baseline, current = Sample.one_each(a), Sample.one_each(a * noise)
+
+    paired = compare_samples(baseline, current, MEAN, paired=True)
+    unpaired = compare_samples(baseline, current, MEAN)
+
+    assert paired.low > 1.05
+    assert unpaired.low < 1.0  # the same data, and nothing could be said
+    assert paired.high - paired.low < 0.2 * (unpaired.high - unpaired.low)
+
+
+def test_pairs_must_be_pairs() -> None:
+    with pytest.raises(ValueError, match="paired samples of 2 and 3 units"):
+        compare_samples(Sample.one_each([1, 2]), Sample.one_each([1, 2, 3]), MEAN, paired=True)
+
+
+def test_blocks_widen_the_interval_of_a_series_with_memory() -> None:
+    """Waiting times follow each other: resampling them singly claims too much."""
+    rng = np.random.default_rng(5)
+
+    def series() -> Sample:
+        values = [10.0]
+        for _ in range(299):
+            values.append(10 + 0.9 * (values[-1] - 10) + rng.normal())
+        return Sample.one_each(values)
+
+    a, b = series(), series()
+    single = compare_samples(a, b, MEAN, block=1)
+    blocks = compare_samples(a, b, MEAN, block=30)
+
+    assert blocks.high - blocks.low > 2 * (single.high - single.low)
+
+
+def test_gaps_of_one_request_are_drawn_together() -> None:
+    # Ten requests of 50 equal gaps each hold ten observations, not five hundred.
+    pace = np.linspace(1, 2, 10)
+    units = np.repeat(np.arange(10), 50)
+    together = Sample(np.repeat(pace, 50), units, 10)
+    apart = Sample.one_each(np.repeat(pace, 50))
+
+    wide = compare_samples(together, together, MEAN, block=1)
+    narrow = compare_samples(apart, apart, MEAN, block=1)
+
+    assert wide.high - wide.low > 5 * (narrow.high - narrow.low)
+
+
+@pytest.mark.parametrize("baseline", [[], [0.0, 0.0]])
+def test_a_ratio_to_nothing_is_undefined(baseline: list[float]) -> None:
+    found = compare_samples(Sample.one_each(baseline), Sample.one_each([1.0, 2.0]), MEAN)
+
+    assert math.isnan(found.value)
+    assert math.isnan(found.low)
+
+
+@given(st.integers(1, 60), st.integers(1, 80), st.integers(1, 20))
+def test_every_resample_is_as_large_as_the_sample(units: int, block: int, rows: int) -> None:
+    times = draw_blocks(units, block, rows, np.random.default_rng(0))
+
+    assert times.shape == (rows, units)
+    assert (times.sum(axis=1) == units).all()
+    assert (times >= 0).all()
+
+
+def test_wrapping_draws_every_unit_equally_often() -> None:
+    times = draw_blocks(20, 6, 20_000, np.random.default_rng(0))
+
+    assert times.mean(axis=0) == pytest.approx(np.ones(20), abs=0.05)
+
+
+@pytest.mark.parametrize(("units", "length"), [(1, 1), (8, 2), (27, 3), (28, 4), (1000, 10)])
+def test_block_length_is_the_cube_root(units: int, length: int) -> None:
+    assert block_length(units) == length
+
+
+@given(
+    st.lists(st.floats(0.1, 1e3), min_size=2, max_size=30),
+    st.floats(0.5, 2.0),
+    st.sampled_from([MEAN, P50, P90]),
+)
+def test_a_paired_rescaling_is_known_exactly(
+    values: list[float], factor: float, statistic: Statistic
+) -> None:
+    baseline = Sample.one_each(values)
+    current = Sample.one_each(np.asarray(values) * factor)
+    found = compare_samples(baseline, current, statistic, paired=True, resamples=50)
+
+    assert (found.value, found.low, found.high) == pytest.approx((factor,) * 3)

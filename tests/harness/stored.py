@@ -1,0 +1,79 @@
+"""Stored runs made from hand-written observations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmbench.engines.trace import StepTrace
+from llmbench.harness.metrics.kv import KVPool
+from llmbench.harness.record import RequestRecord
+from llmbench.harness.result import Memory, Result, WorkloadSummary
+from llmbench.harness.store import StoredRun
+from llmbench.harness.summarise import requests_frame, steps_frame, summarise
+from llmbench.harness.validity import Asked
+
+ENVIRONMENT: dict[str, Any] = {
+    "cpu": {"model": "Some CPU", "usable_cores": 2},
+    "torch": {"version": "2.13.0", "threads": 2},
+    "packages": {"torch": "2.13.0", "transformers": "5.23.0"},
+}
+CONFIG: dict[str, Any] = {
+    "model": "bundled",
+    "engine": "paged",
+    "batching": "separate",
+    "admission": "optimistic",
+    "kv": "paged",
+    "quant": "none",
+    "kv_memory_bytes": 4096,
+    "max_num_batched_tokens": 64,
+    "request_rate": None,
+    "max_concurrency": 1,
+}
+
+
+def stored_run(
+    requests: Sequence[RequestRecord],
+    steps: Sequence[StepTrace],
+    *,
+    label: str = "paged",
+    fingerprint: str = "f" * 64,
+    slo: Mapping[str, float] | None = None,
+    config: Mapping[str, Any] | None = None,
+    environment: Mapping[str, Any] | None = None,
+    interrupted: bool = False,
+) -> StoredRun:
+    slo = {} if slo is None else slo
+    summary = summarise(
+        requests,
+        steps,
+        pool=KVPool("paged", 1024, 4096, 4),
+        max_num_batched_tokens=64,
+        asked=Asked(None, open_loop=False, max_concurrency=1),
+        slo=slo,
+        interrupted=interrupted,
+    )
+    result = Result(
+        run_id=f"run-{label}",
+        created_at="2026-01-01T00:00:00Z",
+        status="partial" if interrupted else "complete",
+        label=label,
+        config={**CONFIG, "slo": dict(slo), **(config or {})},
+        environment={**ENVIRONMENT, **(environment or {})},
+        validity=summary.validity,
+        workload=WorkloadSummary(
+            name="hand",
+            fingerprint=fingerprint,
+            num_requests=len(requests),
+            description={},
+            adjustments=(),
+        ),
+        window=summary.window,
+        duration_s=summary.duration_s,
+        metrics=summary.metrics,
+        kv=summary.kv,
+        memory=Memory(weight_bytes=100, kv_bytes=4096, peak_rss_bytes=10_000),
+        counters=summary.counters,
+    )
+    return StoredRun(Path(label), result, requests_frame(requests), steps_frame(requests, steps))

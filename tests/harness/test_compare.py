@@ -1,0 +1,235 @@
+"""Runs side by side, where the difference between them is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from llmbench.engines.errors import ConfigError
+from llmbench.engines.trace import StepTrace
+from llmbench.harness.compare import compare, differing_config, warnings
+from llmbench.harness.errors import InvalidRun
+from llmbench.harness.record import RequestRecord
+from llmbench.harness.store import StoredRun
+from llmbench.reports.model import Comparison, MetricComparison, Ratio
+
+from .observed import serve_in_turn
+from .stored import stored_run
+
+
+@cache
+def _served(count: int, seed: int, slower: float) -> tuple[list[RequestRecord], list[StepTrace]]:
+    """A closed loop of one with steps of 10 ms give or take a fifth, all `slower` times as long."""
+    rng = np.random.default_rng(seed)
+    return serve_in_turn(count, step_s=lambda: float(slower * 0.01 * rng.lognormal(0, 0.2)))
+
+
+def _run(
+    label: str = "a",
+    *,
+    slower: float = 1.0,
+    seed: int = 1,
+    count: int = 150,
+    config: Mapping[str, Any] | None = None,
+    environment: Mapping[str, Any] | None = None,
+    fingerprint: str = "f" * 64,
+    interrupted: bool = False,
+) -> StoredRun:
+    return stored_run(
+        *_served(count, seed, slower),
+        label=label,
+        fingerprint=fingerprint,
+        config=config,
+        environment=environment,
+        interrupted=interrupted,
+    )
+
+
+def _row(comparison: Comparison, name: str) -> MetricComparison:
+    return next(row for row in comparison.rows if f"{row.id}.{row.stat}" == name)
+
+
+def _ratio(comparison: Comparison, name: str, place: int = 1) -> Ratio:
+    ratio = _row(comparison, name).ratios[place]
+    assert ratio is not None
+    return ratio
+
+
+def _bounds(ratio: Ratio) -> tuple[float, float]:
+    assert ratio.low is not None
+    assert ratio.high is not None
+    return ratio.low, ratio.high
+
+
+@pytest.mark.parametrize("slower", [0.7, 1.4])
+def test_a_known_factor_is_found_in_every_latency_and_rate(slower: float) -> None:
+    comparison = compare([_run("a"), _run("b", slower=slower, seed=2)])
+
+    for name in ("ttft.p50", "tpot.mean", "itl.p50", "e2el.mean"):
+        low, high = _bounds(_ratio(comparison, name))
+        assert low <= slower <= high, name
+        assert _ratio(comparison, name).verdict == ("worse" if slower > 1 else "better")
+    low, high = _bounds(_ratio(comparison, "output_throughput.window"))
+    assert low <= 1 / slower <= high
+    verdict = _ratio(comparison, "output_throughput.window").verdict
+    assert verdict == ("worse" if slower > 1 else "better")
+
+
+def test_the_same_engine_twice_is_neither_better_nor_worse() -> None:
+    comparison = compare([_run("a"), _run("b", seed=2)])
+
+    assert set(_verdicts(comparison).values()) <= {"same", "inconclusive"}
+
+
+def test_a_run_against_itself_is_the_same_in_everything_measured_enough() -> None:
+    verdicts = _verdicts(compare([_run("a", count=299), _run("b", count=299)]))
+
+    # The parts of two windows are not paired, so a rate is never certain.
+    assert {verdict for name, verdict in verdicts.items() if ".window" not in name} == {"same"}
+
+
+def _verdicts(comparison: Comparison) -> dict[str, str | None]:
+    return {
+        f"{row.id}.{row.stat}": ratio.verdict
+        for row in comparison.rows
+        if (ratio := row.ratios[1]) is not None
+    }
+
+
+def test_pairing_finds_what_unpaired_runs_cannot() -> None:
+    """Requests of very different length, each 5 % slower: the same requests tell."""
+
+    def lengths(scale: float) -> list[RequestRecord]:
+        rng = np.random.default_rng(3)
+        requests, _ = serve_in_turn(200, step_s=0.01)
+        return [_stretched(r, scale * float(rng.lognormal(0, 1))) for r in requests]
+
+    _, steps = serve_in_turn(200, step_s=0.01)
+    before = stored_run(lengths(1.0), steps, label="a")
+    after = stored_run(lengths(1.05), steps, label="b")
+    elsewhere = stored_run(lengths(1.05), steps, label="b", fingerprint="0" * 64)
+
+    paired = compare([before, after], allow_invalid=True)
+    unpaired = compare([before, elsewhere], allow_invalid=True)
+
+    assert _bounds(_ratio(paired, "e2el.mean")) == pytest.approx((1.05, 1.05))
+    assert _ratio(paired, "e2el.mean").verdict == "worse"
+    assert _ratio(unpaired, "e2el.mean").verdict == "inconclusive"
+    assert paired.same_requests
+    assert not unpaired.same_requests
+    assert any("not sent the same requests" in warning for warning in unpaired.warnings)
+
+
+def _stretched(request: RequestRecord, factor: float) -> RequestRecord:
+    due_s = request.t_due_s
+    times_s = tuple(due_s + factor * (time_s - due_s) for time_s in request.token_times_s)
+    return replace(request, token_times_s=times_s)
+
+
+def test_too_few_requests_decide_nothing() -> None:
+    comparison = compare([_run("a", count=99), _run("b", count=99, slower=2, seed=2)])
+    enough = compare([_run("a", count=299), _run("b", count=299, slower=2, seed=2)])
+
+    assert _ratio(comparison, "ttft.p99").verdict == "inconclusive"
+    assert _ratio(comparison, "ttft.p50").verdict == "worse"
+    assert _ratio(enough, "ttft.p99").verdict == "worse"
+    assert any("too few for a p99" in warning for warning in comparison.warnings)
+
+
+def test_counts_have_no_interval() -> None:
+    comparison = compare([_run("a", count=30), _run("b", count=30, seed=2)])
+    ratio = _ratio(comparison, "counters.steps")
+
+    assert (ratio.value, ratio.low, ratio.high, ratio.verdict) == (1.0, None, None, "same")
+
+
+def test_a_ratio_to_zero_is_left_out() -> None:
+    before = _run("a", count=30)
+    counters = before.result.counters.model_copy(update={"preemptions": 5})
+    after = replace(before, result=before.result.model_copy(update={"counters": counters}))
+
+    row = _row(compare([before, after]), "counters.preemptions")
+
+    assert row.values == (0.0, 5.0)
+    assert row.ratios == (None, None)
+
+
+def test_every_run_is_compared_with_the_first() -> None:
+    comparison = compare([_run("a"), _run("b", slower=1.4, seed=2), _run("c", slower=0.7, seed=3)])
+
+    assert (comparison.runs, comparison.baseline) == (("a", "b", "c"), "a")
+    assert _row(comparison, "ttft.p50").ratios[0] is None
+    assert _ratio(comparison, "ttft.p50", 1).verdict == "worse"
+    assert _ratio(comparison, "ttft.p50", 2).verdict == "better"
+    assert "b against a: " in comparison.statement
+    assert "c against a: " in comparison.statement
+
+
+def test_runs_in_directories_of_one_name_are_told_apart() -> None:
+    runs = [
+        replace(_run("a"), directory=Path("x/demo")),
+        replace(_run("b"), directory=Path("y/demo")),
+    ]
+
+    assert compare(runs).runs == ("x/demo", "y/demo")
+
+
+def test_only_the_settings_that_differ_are_listed() -> None:
+    changed = {"engine": "inflight", "kv": "contiguous", "command": "llmbench run …"}
+    differences = differing_config([_run("a"), _run("b", seed=2, config=changed)])
+
+    found = {difference.field: difference.values for difference in differences}
+    assert found == {"engine": ("paged", "inflight"), "kv": ("paged", "contiguous")}
+
+
+@pytest.mark.parametrize(
+    ("config", "environment", "warning"),
+    [
+        ({"kv_memory_bytes": 8192}, {}, "different KV memory"),
+        ({"model": "other"}, {}, "different models"),
+        ({"kv": "contiguous", "batching": "mixed"}, {}, "differ in batching and kv at once"),
+        ({}, {"cpu": {"model": "Other CPU", "usable_cores": 2}}, "CPU: Some CPU / Other CPU"),
+        ({}, {"torch": {"version": "2.13.0", "threads": 8}}, "threads: 2 / 8"),
+        ({}, {"packages": {"torch": "2.11.0", "transformers": "5.23.0"}}, "2.13.0 / 2.11.0"),
+    ],
+)
+def test_what_else_differs_is_said(
+    config: dict[str, Any], environment: dict[str, Any], warning: str
+) -> None:
+    plain = [_run("a"), _run("b", seed=2)]
+    changed = [_run("a"), _run("b", seed=2, config=config, environment=environment)]
+
+    assert not any(warning in text for text in warnings(("a", "b"), plain))
+    assert any(warning in text for text in warnings(("a", "b"), changed))
+
+
+def test_the_limit_of_one_run_each_is_always_said() -> None:
+    assert "one run of each" in warnings(("a", "b"), [_run("a"), _run("b", seed=2)])[0]
+
+
+def test_an_invalid_run_is_refused_unless_asked_for() -> None:
+    runs = [_run("a"), _run("b", interrupted=True)]
+
+    with pytest.raises(InvalidRun, match="b: not valid, so not comparable: interrupted"):
+        compare(runs)
+    comparison = compare(runs, allow_invalid=True)
+    assert comparison.warnings[0].startswith("b is not valid: interrupted")
+
+
+def test_a_run_marked_invalid_is_refused_whatever_its_checks_say() -> None:
+    run = _run("b", seed=2)
+    validity = run.result.validity.model_copy(update={"valid": False, "checks": ()})
+    marked = replace(run, result=run.result.model_copy(update={"validity": validity}))
+
+    with pytest.raises(InvalidRun, match="marked invalid"):
+        compare([_run("a"), marked])
+
+
+def test_one_run_is_no_comparison() -> None:
+    with pytest.raises(ConfigError, match="runs: 1 is not allowed; expected at least two runs"):
+        compare([_run("a")])
