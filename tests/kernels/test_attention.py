@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pytest
+import torch
+import torch.nn.functional as F
+from llmbench.kernels.batch import ContiguousBatch, PagedBatch
+from llmbench.kernels.reference import attention as reference
+from llmbench.kernels.registry import Implementation, implementations
+from torch import Tensor
+
+from .closeness import assert_near
+
+PAGED = [one for one in implementations("paged_attention") if one.name != "reference"]
+CONTIGUOUS = [one for one in implementations("contiguous_attention") if one.name != "reference"]
+
+
+@dataclass(frozen=True)
+class Case:
+    query_lengths: tuple[int, ...]
+    kv_lengths: tuple[int, ...]
+    head_dim: int = 64
+    kv_heads: int = 2
+    group: int = 3
+    block_size: int = 16
+    window: int | None = None
+
+
+CASES = {
+    "decode": Case((1, 1, 1), (1, 17, 33)),
+    "decode of one": Case((1,), (1,), head_dim=80, group=1, block_size=1),
+    "prefill": Case((7, 1, 32), (7, 1, 32), head_dim=128, group=4),
+    "a chunk with a past": Case((5, 3), (21, 40), head_dim=96, block_size=32),
+    "mixed": Case((6, 4, 1, 1), (6, 20, 18, 1), group=8, kv_heads=1),
+    "wide heads": Case((3, 1), (9, 5), head_dim=256, group=1, kv_heads=3, block_size=1),
+    "an empty sequence": Case((2, 0, 1), (2, 0, 4)),
+    "window, decode": Case((1, 1), (40, 5), window=7),
+    "window, prefill": Case((20, 4), (20, 4), window=6),
+    "window, a chunk with a past": Case((9, 2), (41, 30), window=8, block_size=4),
+    "window of one": Case((4, 1), (6, 3), window=1),
+}
+DTYPES = [torch.float32, torch.bfloat16]
+
+
+def _paged(case: Case, dtype: torch.dtype) -> tuple[Tensor, tuple[Tensor, Tensor], PagedBatch]:
+    """Random queries and caches; blocks of a sequence lie scattered, unused slots hold NaN."""
+    counts = [-(-length // case.block_size) for length in case.kv_lengths]
+    total = sum(counts) + 3
+    shape = (total, case.block_size, case.kv_heads, case.head_dim)
+    caches = _poisoned(shape, dtype), _poisoned(shape, dtype)
+    free = torch.randperm(total).tolist()
+    # Past a sequence's end a table holds a number that no cache has.
+    tables = torch.full((len(counts), max(counts)), 10**6)
+    for row, (count, length) in enumerate(zip(counts, case.kv_lengths, strict=True)):
+        for column in range(count):
+            tables[row, column] = block = free.pop()
+            used = min(case.block_size, length - column * case.block_size)
+            for cache in caches:
+                cache[block, :used] = torch.randn(used, case.kv_heads, case.head_dim)
+    return _queries(case, dtype), caches, PagedBatch(case.query_lengths, case.kv_lengths, tables)
+
+
+def _contiguous(
+    case: Case, dtype: torch.dtype
+) -> tuple[Tensor, tuple[Tensor, Tensor], ContiguousBatch]:
+    """Random queries and arenas; sequences lie in reverse order with gaps of NaN."""
+    arena = sum(case.kv_lengths) + 5 * len(case.kv_lengths)
+    shape = (arena, case.kv_heads, case.head_dim)
+    caches = _poisoned(shape, dtype), _poisoned(shape, dtype)
+    starts, end = [], arena
+    for length in case.kv_lengths:
+        end -= length + 5
+        starts.append(end)
+        for cache in caches:
+            cache[end : end + length] = torch.randn(length, case.kv_heads, case.head_dim)
+    return (
+        _queries(case, dtype),
+        caches,
+        ContiguousBatch(case.query_lengths, case.kv_lengths, tuple(starts)),
+    )
+
+
+def _poisoned(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    return torch.full(shape, math.nan, dtype=dtype)
+
+
+def _queries(case: Case, dtype: torch.dtype) -> Tensor:
+    """Queries as a model has them: a view of the first heads of a fused projection."""
+    heads = case.group * case.kv_heads
+    fused = torch.randn(sum(case.query_lengths), heads + 2 * case.kv_heads, case.head_dim)
+    return fused.to(dtype)[:, :heads]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize("implementation", PAGED, ids=lambda one: one.name)
+def test_paged(implementation: Implementation, case: Case, dtype: torch.dtype) -> None:
+    q, caches, batch = _paged(case, dtype)
+    scale = case.head_dim**-0.5
+    expected = reference.paged_attention(q, *caches, batch, scale, case.window)
+    out = _poisoned(q.shape, dtype)
+    returned = implementation.function(q, *caches, batch, scale, case.window, out)
+    assert returned is out
+    assert_near(out, expected)
+    assert_near(implementation.function(q, *caches, batch, scale, case.window), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize("implementation", CONTIGUOUS, ids=lambda one: one.name)
+def test_contiguous(implementation: Implementation, case: Case, dtype: torch.dtype) -> None:
+    q, caches, batch = _contiguous(case, dtype)
+    scale = case.head_dim**-0.5
+    expected = reference.contiguous_attention(q, *caches, batch, scale, case.window)
+    out = _poisoned(q.shape, dtype)
+    returned = implementation.function(q, *caches, batch, scale, case.window, out)
+    assert returned is out
+    assert_near(out, expected)
+
+
+@pytest.mark.parametrize("window", [None, 4], ids=str)
+def test_reference_is_transformers_eager_attention(window: int | None) -> None:
+    """Against transformers' own code for Llama (no window) and its masks for Mistral (window)."""
+    from transformers import MistralConfig
+    from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
+    from transformers.models.mistral.modeling_mistral import (
+        MistralAttention,
+        eager_attention_forward,
+    )
+
+    length, heads, kv_heads, head_dim = 11, 6, 2, 8
+    config = MistralConfig(
+        hidden_size=heads * head_dim,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        head_dim=head_dim,
+        sliding_window=window,
+    )
+    config._attn_implementation = "eager"
+    make_mask = create_causal_mask if window is None else create_sliding_window_causal_mask
+    mask = make_mask(
+        config=config,
+        inputs_embeds=torch.zeros(1, length, heads * head_dim),
+        attention_mask=None,
+        past_key_values=None,
+    )
+    q = torch.randn(length, heads, head_dim)
+    k, v = torch.randn(2, length, kv_heads, head_dim).unbind()
+    module = MistralAttention(config, layer_idx=0).eval()
+    theirs, _ = eager_attention_forward(
+        module,
+        *(x.transpose(0, 1)[None] for x in (q, k, v)),
+        attention_mask=mask,
+        scaling=head_dim**-0.5,
+    )
+    batch = ContiguousBatch((length,), (length,), (0,))
+    ours = reference.contiguous_attention(q, k, v, batch, head_dim**-0.5, window)
+    assert_near(ours, theirs[0])
+
+
+def test_reference_agrees_with_torch_on_a_chunk_with_a_past() -> None:
+    """The last 3 of 10 tokens, with the mask written out."""
+    q, k, v = torch.randn(3, 4, 16), torch.randn(10, 4, 16), torch.randn(10, 4, 16)
+    mask = torch.tensor([[True] * 8 + [False] * 2, [True] * 9 + [False], [True] * 10])
+    theirs = F.scaled_dot_product_attention(
+        q.transpose(0, 1), k.transpose(0, 1), v.transpose(0, 1), attn_mask=mask, scale=0.25
+    )
+    ours = reference.contiguous_attention(q, k, v, ContiguousBatch((3,), (10,), (0,)), 0.25)
+    assert_near(ours, theirs.transpose(0, 1))
+
+
+def test_scratch_made_in_inference_mode_serves_outside_it() -> None:
+    """Calibration and inference may share a process."""
+    q, caches, batch = _paged(Case((1,), (9,), head_dim=72), torch.float32)
+    (paged,) = PAGED
+    with torch.inference_mode():
+        inside = paged.function(q, *caches, batch, 0.1)
+    assert torch.equal(inside, paged.function(q, *caches, batch, 0.1))

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from llmbench.kernels.packing import PackedInt4, dequantize, pack, stack, unpack
+from llmbench.kernels.reference.w4a16 import ReferenceInt4Linear
+from llmbench.kernels.registry import Implementation, KernelError, implementations
+
+from .closeness import assert_near
+from .w4a16_cases import CASES, Case, random_case
+
+HERE = Path(__file__).resolve()
+ON_CPU = [one for one in implementations("w4a16_linear") if one.name in ("torch-cpu",)]
+
+
+def test_a_packed_weight_by_hand() -> None:
+    """Low nibble first: 0x21 holds codes 1, 2; (1 - 3) · 0.5 = -1, (2 - 3) · 0.5 = -0.5."""
+    packed = PackedInt4(
+        nibbles=torch.tensor([[0x21, 0xF0]], dtype=torch.uint8),
+        scales=torch.tensor([[0.5, 2.0]]),
+        zeros=torch.tensor([[3, 1]], dtype=torch.uint8),
+        group_size=2,
+    )
+    assert unpack(packed).tolist() == [[1, 2, 0, 15]]
+    assert dequantize(packed).tolist() == [[-1.0, -0.5, -2.0, 28.0]]
+
+
+def test_the_reference_by_hand() -> None:
+    packed = pack(torch.tensor([[1, 2]]), torch.tensor([[0.5]]), torch.tensor([[3]]), 2)
+    linear = ReferenceInt4Linear(packed, torch.tensor([10.0]), torch.float32)
+    assert linear(torch.tensor([[4.0, 2.0]])).tolist() == [[5.0]]  # 4·-1 + 2·-0.5 + 10
+    assert linear.weight_bytes == 1 + 4 + 1 + 4
+
+
+@settings(deadline=None)
+@given(rows=st.integers(1, 5), groups=st.integers(1, 4), group_size=st.sampled_from([2, 6, 32]))
+def test_pack_and_unpack_are_inverse(rows: int, groups: int, group_size: int) -> None:
+    q = torch.randint(0, 16, (rows, groups * group_size))
+    scales, zeros = torch.rand(rows, groups), torch.randint(0, 16, (rows, groups))
+    packed = pack(q, scales, zeros, group_size)
+    assert torch.equal(unpack(packed), q.to(torch.uint8))
+    expected = (q - zeros.repeat_interleave(group_size, 1)) * scales.repeat_interleave(
+        group_size, 1
+    )
+    assert torch.equal(dequantize(packed), expected)
+
+
+def test_stacking_is_along_out_features() -> None:
+    parts = [random_case(Case(1, rows, 64, 32, "float32"))[1] for rows in (3, 5)]
+    assert torch.equal(dequantize(stack(parts)), torch.cat([dequantize(part) for part in parts]))
+
+
+@pytest.mark.parametrize(
+    ("q", "group_size", "message"),
+    [
+        (torch.full((2, 6), 16), 2, "outside 0-15"),
+        (torch.zeros(2, 6), 4, "not an even divisor of 6"),
+        (torch.zeros(2, 5), 5, "is odd"),
+    ],
+)
+def test_a_weight_that_cannot_be_packed(q: torch.Tensor, group_size: int, message: str) -> None:
+    groups = q.shape[1] // group_size
+    with pytest.raises(KernelError, match=message):
+        pack(q, torch.ones(2, groups), torch.zeros(2, groups), group_size)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize(
+    ("m", "n", "k", "group_size"),
+    [
+        (1, 16, 32, 32),
+        (5, 48, 576, 64),
+        (33, 80, 256, 128),
+        (8, 192, 1536, 256),
+        (0, 16, 64, 32),
+        (24, 16, 96, 32),
+    ],
+)
+@pytest.mark.parametrize("implementation", ON_CPU, ids=lambda one: one.name)
+def test_cpu(
+    implementation: Implementation, m: int, n: int, k: int, group_size: int, dtype: str
+) -> None:
+    x, packed, bias = random_case(Case(m, n, k, group_size, dtype))
+    expected = ReferenceInt4Linear(packed, bias, x.dtype)(x)
+    assert_near(implementation.function(packed, bias, x.dtype)(x), expected)
+    assert_near(
+        implementation.function(packed, None, x.dtype)(x.view(1, m, k)),
+        ReferenceInt4Linear(packed, None, x.dtype)(x)[None],
+    )
+
+
+@pytest.mark.parametrize(("n", "group_size", "message"), [(24, 32, "of 16"), (16, 16, "group")])
+def test_cpu_refuses_what_its_operator_cannot_take(n: int, group_size: int, message: str) -> None:
+    _, packed, bias = random_case(Case(1, n, 64, group_size, "float32"))
+    with pytest.raises(KernelError, match=message):
+        ON_CPU[0].function(packed, bias, torch.bfloat16)
+
+
+def test_cpu_weights_stay_packed() -> None:
+    """Half a byte a weight, and one scale and one shift a group of 64."""
+    x, packed, _ = random_case(Case(1, 64, 576, 64, "bfloat16"))
+    linear = ON_CPU[0].function(packed, None, x.dtype)
+    assert linear.weight_bytes == 64 * 576 // 2 + 64 * (576 // 64) * 2 * 2
+
+
+@pytest.fixture(scope="module")
+def triton_errors() -> dict[str, str]:
+    """Every case through Triton's interpreter, in a process that had set it before importing."""
+    pytest.importorskip("triton")
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.kernels.w4a16_cases"],
+        cwd=HERE.parents[2],
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_triton(case: str, triton_errors: dict[str, str]) -> None:
+    assert triton_errors[case] == ""
