@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from ..kernels.registry import select
 from .admission.optimistic import OptimisticAdmission
 from .admission.reserve import ReserveAdmission
 from .batching.mixed import MixedBatching
@@ -37,11 +38,15 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model with its weights on a device, ready for any number of engines."""
+    """A model with its weights on a device, ready for any number of engines.
+
+    kernels: which implementation runs each operation.
+    """
 
     files: ModelFiles
     config: ModelConfig
     model: Llama
+    kernels: dict[str, str]
 
 
 def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
@@ -97,7 +102,7 @@ def load_model(
         device=device,
         max_positions=engine.max_model_len,
     )
-    return LoadedModel(files, weights.config, model)
+    return LoadedModel(files, weights.config, model, _kernels(engine, device, dtype))
 
 
 def build_engine(loaded: LoadedModel, engine: EngineConfig, clock: Clock) -> EngineCore:
@@ -107,6 +112,14 @@ def build_engine(loaded: LoadedModel, engine: EngineConfig, clock: Clock) -> Eng
     strategy = Strategy(_batching(engine), _admission(engine), kv, limits)
     executor = TorchExecutor(loaded.model, _allocate(kv, loaded.config, engine))
     return EngineCore(strategy, executor, clock, loaded.config.eos_token_ids)
+
+
+def _kernels(engine: EngineConfig, device: torch.device, dtype: torch.dtype) -> dict[str, str]:
+    attention = f"{engine.kv}_attention"
+    ops = ["rms_norm", "rope", "silu_mul", "cache_write", attention]
+    if engine.quant != "none":
+        ops.append("w4a16_linear")
+    return {op: select(op, device, dtype).name for op in ops}
 
 
 def _kv_cache(engine: EngineConfig, config: ModelConfig, limits: Limits) -> KVCache:
