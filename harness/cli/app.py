@@ -1,0 +1,60 @@
+"""`llmbench`: the commands, and what their errors look like."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ...engines.errors import ConfigError
+from ...workloads.api import WorkloadError
+from ..errors import InvalidRun
+from . import compare, doctor, engines, gate, models, report, run
+from .exits import Exit, say_error
+
+app = typer.Typer(
+    name="llmbench",
+    help="Which LLM serving strategy is better for this model, on this machine, under this load, "
+    "and why. Start with: llmbench run",
+    add_completion=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run", epilog=run.EPILOG)(run.run)
+app.command("report")(report.report)
+app.command("compare")(compare.compare)
+app.command("gate")(gate.gate)
+app.add_typer(models.models, name="models")
+app.command("engines")(engines.engines)
+app.command("doctor")(doctor.doctor)
+
+
+# Click's UsageError, by the one name of it that is public in every typer: some carry click inside.
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+
+
+@app.callback(invoke_without_command=True)
+def overview(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and leave with its exit code. What a user did wrong is one line, never a
+    traceback; a traceback is a bug of ours and is shown."""
+    try:
+        sys.exit(app(arguments, standalone_mode=False) or Exit.OK)
+    except InvalidRun as error:
+        say_error(error)
+        sys.exit(Exit.INVALID)
+    except (ConfigError, WorkloadError) as error:
+        say_error(error)
+        sys.exit(Exit.USAGE)
+    except (KeyboardInterrupt, typer.Abort):
+        say_error("interrupted")
+        sys.exit(Exit.INTERRUPTED)
+    except _USAGE_ERROR as error:
+        # Its own str() leaves out which option is meant.
+        say_error(f"{error.format_message()} (see --help)")  # pyright: ignore[reportAttributeAccessIssue]
+        sys.exit(Exit.USAGE)

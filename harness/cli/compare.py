@@ -1,0 +1,60 @@
+"""`llmbench compare`: runs side by side."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .exits import say
+
+
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Directories of runs; the first is the baseline.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write comparison.html and comparison.md into this directory."),
+    ] = None,
+    allow_invalid: Annotated[
+        bool, typer.Option(help="Compare runs that are not valid, too, and say so.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Put runs side by side: what differs in their settings, and what that did.
+
+    Exit code 3 if a run is not valid.
+
+    Example: llmbench compare runs/paged runs/inflight --out runs/comparison
+    """
+    from ..compare import compare as compare_runs
+    from ..store import load_run
+    from ..views import comparison_reports
+
+    stored = [load_run(path) for path in runs]
+    comparison = compare_runs(stored, allow_invalid=allow_invalid)
+    if out is not None:
+        _write(out, comparison_reports(stored, comparison))
+    if as_json:
+        print(json.dumps(asdict(comparison), indent=2, default=str))
+        return
+    from .tables import print_comparison
+
+    print_comparison(comparison)
+    if out is not None:
+        say(f"\n[bold]report[/]  {out / 'comparison.html'}")
+
+
+def _write(directory: Path, reports: dict[str, str]) -> None:
+    from ..store import StoreError
+
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, text in reports.items():
+            (directory / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError("out", directory, f"cannot be written: {error.strerror}") from error

@@ -1,0 +1,155 @@
+"""`llmbench doctor`: what this machine can run, and what stands in the way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Annotated, Literal
+
+import typer
+
+from .exits import Exit
+
+Level = Literal["ok", "note", "problem"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. note: works, but slower or with something missing."""
+
+    what: str
+    level: Level
+    detail: str
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check this machine: Python, torch, CPU, GPU, compiler, memory, cache, models.
+
+    Exit code 2 if something stands in the way of a run.
+    """
+    findings = [check() for check in CHECKS]
+    if as_json:
+        import json
+
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        _print(findings)
+    if any(finding.level == "problem" for finding in findings):
+        raise typer.Exit(Exit.USAGE)
+
+
+def _print(findings: list[Finding]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[bold red]problem[/]"}
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for finding in findings:
+        table.add_row(marks[finding.level], f"[bold]{finding.what}[/]", finding.detail)
+    Console().print(table)
+
+
+def _python() -> Finding:
+    version = sys.version.split()[0]
+    if sys.version_info < (3, 11):
+        return Finding("python", "problem", f"{version}; 3.11 or newer is needed")
+    return Finding("python", "ok", version)
+
+
+def _torch() -> Finding:
+    try:
+        import torch
+    except ImportError as error:
+        return Finding("torch", "problem", f"cannot be imported: {error}")
+    return Finding("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads")
+
+
+def _cpu() -> Finding:
+    from ..environment import cpu
+
+    found = cpu()
+    flags = set(found["isa"])
+    name = f"{found['model']}, {found['logical_cores']} logical cores"
+    if flags & {"avx512_bf16", "amx_bf16", "bf16"}:
+        return Finding("cpu", "ok", f"{name}; computes bfloat16")
+    return Finding("cpu", "note", f"{name}; no bfloat16 arithmetic, models run in float32")
+
+
+def _gpu() -> Finding:
+    try:
+        import torch
+    except ImportError:
+        return Finding("gpu", "note", "torch is missing")
+    if not torch.cuda.is_available():
+        return Finding("gpu", "note", "none usable; everything runs on the CPU")
+    properties = torch.cuda.get_device_properties(0)
+    memory = properties.total_memory / 2**30
+    return Finding("gpu", "ok", f"{properties.name}, {memory:.0f} GiB")
+
+
+def _triton() -> Finding:
+    from importlib.util import find_spec
+
+    if find_spec("triton") is None:
+        return Finding("triton", "note", "not installed; no Triton kernels")
+    import triton
+
+    return Finding("triton", "ok", triton.__version__)
+
+
+def _compiler() -> Finding:
+    for name in ("c++", "g++", "clang++"):
+        if path := shutil.which(name):
+            return Finding("compiler", "ok", path)
+    return Finding("compiler", "note", "no C++ compiler; only ready-made kernels run")
+
+
+def _memory() -> Finding:
+    import psutil
+
+    free = psutil.virtual_memory().available / 2**30
+    level: Level = "ok" if free >= 3 else "note"
+    hint = "" if free >= 3 else "; lower --kv-memory (1GiB by default)"
+    return Finding("memory", level, f"{free:.1f} GiB available{hint}")
+
+
+def _cache() -> Finding:
+    from ...engines.models.catalogue import cache_directory
+
+    directory = cache_directory()
+    existing = directory
+    while not existing.exists():
+        existing = existing.parent
+    if not os.access(existing, os.W_OK):
+        return Finding("cache", "problem", f"{directory} cannot be written; set LLMBENCH_CACHE")
+    free = shutil.disk_usage(existing).free / 2**30
+    level: Level = "ok" if free >= 1 else "note"
+    return Finding("cache", level, f"{directory}, {free:.0f} GiB free")
+
+
+def _models() -> Finding:
+    from ...engines.models.catalogue import list_models
+
+    entries = list_models()
+    missing = [entry.name for entry in entries if not entry.present]
+    here = ", ".join(entry.name for entry in entries if entry.present) or "none"
+    hint = f"; to fetch: {', '.join(missing)}" if missing else ""
+    return Finding("models", "ok", f"here: {here}{hint}")
+
+
+CHECKS: tuple[Callable[[], Finding], ...] = (
+    _python,
+    _torch,
+    _cpu,
+    _gpu,
+    _triton,
+    _compiler,
+    _memory,
+    _cache,
+    _models,
+)

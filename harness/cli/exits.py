@@ -1,0 +1,30 @@
+"""Exit codes, and how an error becomes one line."""
+
+from __future__ import annotations
+
+import sys
+from enum import IntEnum
+
+from rich.console import Console
+from rich.markup import escape
+
+
+class Exit(IntEnum):
+    """What a command's exit code means."""
+
+    OK = 0
+    REGRESSED = 1
+    USAGE = 2  # a setting, a file or a model that cannot work
+    INVALID = 3  # the run is not valid, so its numbers prove nothing
+    INCONCLUSIVE = 4
+    INTERRUPTED = 130
+
+
+def say(text: str) -> None:
+    """Progress and notes, on standard error: standard output is for results."""
+    Console(file=sys.stderr, highlight=False, soft_wrap=True).print(text)
+
+
+def say_error(error: Exception | str) -> None:
+    """One line that names what is wrong."""
+    say(f"[bold red]error:[/] {escape(' '.join(str(error).split()))}")

@@ -1,0 +1,63 @@
+"""`llmbench models`: what can be run by name, and fetching it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from .exits import say
+
+models = typer.Typer(
+    help="List the models that have a name of their own, or fetch one.",
+    invoke_without_command=True,
+)
+
+
+@models.callback()
+def list_(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the models that have a name of their own, or fetch one with 'pull'."""
+    if context.invoked_subcommand is not None:
+        return
+    from ...engines.models.catalogue import list_models
+
+    entries = list_models()
+    if as_json:
+        import json
+
+        print(json.dumps([asdict(entry) for entry in entries], indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("model", "", "what it is", box=None, pad_edge=False)
+    for entry in entries:
+        state = "[green]here[/]" if entry.present else "[yellow]to fetch[/]"
+        table.add_row(f"[bold]{entry.name}[/]", state, entry.description)
+    console = Console()
+    console.print(table)
+    console.print(
+        "\nBesides: any directory or hub id of a Llama, Mistral, Qwen2 or Qwen3 model.", style="dim"
+    )
+
+
+@models.command()
+def pull(
+    name: Annotated[str, typer.Argument(help="A model's name, such as smollm2-135m.")],
+) -> None:
+    """Fetch a model once and keep it, converted, in the cache.
+
+    Example: llmbench models pull smollm2-135m
+    """
+    from ...engines.models.catalogue import resolve_model
+
+    files = resolve_model(name, say)
+    say(
+        f"{files.name} is here: {files.directory}" + (f" ({files.revision})" * bool(files.revision))
+    )
+    if files.caveat:
+        say(f"[dim]note: {files.caveat}[/]")

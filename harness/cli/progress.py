@@ -1,0 +1,89 @@
+"""Live progress on a terminal; nothing where there is none."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from ..drive import Progress as Served
+from ..experiment import Watch
+
+
+class Silent:
+    """Says nothing."""
+
+    def stage(self, text: str) -> None: ...
+
+    def progress(self, progress: Served) -> None: ...
+
+
+class Lines:
+    """A line a stage on standard error, for logs."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def stage(self, text: str) -> None:
+        self._console.print(text)
+
+    def progress(self, progress: Served) -> None: ...
+
+
+class Bar:
+    """Stages, and a bar with requests done, tokens a second and time left."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._task: TaskID | None = None
+        self._shown_s = -1.0
+
+    def stage(self, text: str) -> None:
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(text, total=None, rate="")
+
+    def progress(self, progress: Served) -> None:
+        # Ten times a second is smooth; more would cost the engine time.
+        finished = progress.finished == progress.total
+        if self._task is None or (progress.elapsed_s - self._shown_s < 0.1 and not finished):
+            return
+        self._shown_s = progress.elapsed_s
+        rate = progress.output_tokens / progress.elapsed_s if progress.elapsed_s else 0.0
+        self._bar.update(
+            self._task,
+            completed=progress.finished,
+            total=progress.total,
+            rate=f"{progress.finished}/{progress.total} requests · {rate:.0f} tokens/s",
+        )
+
+
+@contextmanager
+def watching(*, quiet: bool) -> Iterator[Watch]:
+    """The watch that fits where standard error goes."""
+    console = Console(file=sys.stderr, highlight=False)
+    if quiet:
+        yield Silent()
+    elif not console.is_terminal:
+        yield Lines(console)
+    else:
+        with Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        ) as bar:
+            yield Bar(bar)

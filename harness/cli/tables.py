@@ -1,0 +1,134 @@
+"""What a terminal shows of a result: the numbers people look for first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from ...reports.format import quantity, scale_of
+from ...reports.model import Comparison, MetricComparison
+from ..result import Metric, Result
+
+LATENCIES = ("ttft", "tpot", "itl", "e2el", "queue")
+RATES = ("output_throughput", "total_throughput", "request_throughput", "goodput")
+STATS = ("mean", "p50", "p90", "p99", "max")
+_MARKS = {
+    "better": "[green]+ better[/]",
+    "worse": "[red]- worse[/]",
+    "same": "= same",
+    "inconclusive": "[dim]? inconclusive[/]",
+}
+
+
+def print_run(result: Result) -> None:
+    """Counts, latencies, rates, memory, quality: a screen."""
+    console = Console(highlight=False)
+    counters, config = result.counters, result.config
+    state = "[green]valid[/]" if result.validity.valid else "[bold red]NOT VALID[/]"
+    console.print(
+        f"[bold]{result.label}[/]  {config['model']}, {config['dtype']} on {config['device']}"
+        f"  {state}"
+    )
+    console.print(
+        f"{counters.requests_ok} of {result.workload.num_requests} requests served in "
+        f"{quantity(result.duration_s, 's')}, {counters.steps} steps, "
+        f"{counters.preemptions} preemptions"
+    )
+    console.print(_latencies(result.metrics))
+    for name in RATES:
+        if metric := result.metrics.get(name):
+            window, whole = metric.stats.get("window"), metric.stats.get("run")
+            console.print(
+                f"{name:20} {quantity(window, metric.unit)}  [dim](whole run "
+                f"{quantity(whole, metric.unit)})[/]"
+            )
+    _print_memory(console, result)
+    _print_quality(console, result)
+    for adjustment in result.workload.adjustments:
+        console.print(f"[yellow]workload[/] {adjustment}")
+
+
+def _latencies(metrics: dict[str, Metric]) -> Table:
+    table = Table("latency", *(f"[dim]{stat}[/]" for stat in STATS), box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name in LATENCIES:
+        if metric := metrics.get(name):
+            scale = scale_of(metric.unit, metric.stats.values())
+            cells = (scale.quantity(metric.stats.get(stat)) for stat in STATS)
+            table.add_row(name, *cells)
+    return table
+
+
+def _print_memory(console: Console, result: Result) -> None:
+    kv, memory = result.kv, result.memory
+    waste = "n/a" if kv.waste_share is None else quantity(kv.waste_share, "share")
+    console.print(
+        f"{'kv cache':20} {waste} of what is held is waste; peak use "
+        f"{quantity(kv.useful_tokens.peak, 'tokens')} of {quantity(kv.capacity_tokens, 'tokens')}"
+    )
+    console.print(
+        f"{'memory':20} weights {quantity(memory.weight_bytes, 'bytes')}, "
+        f"KV pool {quantity(memory.kv_bytes, 'bytes')}, "
+        f"process {quantity(memory.peak_rss_bytes, 'bytes')}"
+    )
+
+
+def _print_quality(console: Console, result: Result) -> None:
+    quality = result.quality
+    if quality is None or quality.perplexity is None:
+        return
+    text = f"{'quality':20} perplexity {quality.perplexity:.3f}"
+    if quality.reference_perplexity is not None:
+        text += f" (unquantised {quality.reference_perplexity:.3f})"
+    if quality.kl_mean is not None and quality.top1_agreement is not None:
+        text += (
+            f", KL {quality.kl_mean:.4f} nats, same next token "
+            f"{quantity(quality.top1_agreement, 'share')}"
+        )
+    console.print(text)
+    if quality.caveat:
+        console.print(f"[yellow]caveat[/] {quality.caveat}")
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Settings that differ, then every statistic with its ratio to the first run."""
+    console = Console(highlight=False)
+    settings = Table("setting", *comparison.runs, box=None, pad_edge=False)
+    for difference in comparison.differing_config:
+        settings.add_row(difference.field, *(str(value) for value in difference.values))
+    console.print(settings)
+    console.print()
+    others = comparison.runs[1:]
+    table = Table("metric", *comparison.runs, *_headings(others), box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in comparison.rows:
+        table.add_row(f"{row.id}.{row.stat}", *_values(row), *_ratios(row))
+    console.print(table)
+    console.print(f"\n{comparison.statement}")
+    for warning in comparison.warnings:
+        console.print(f"[yellow]note[/] {warning}")
+
+
+def _headings(others: Sequence[str]) -> list[str]:
+    return ["ratio, 95 % interval"] if len(others) == 1 else [f"{name} ratio" for name in others]
+
+
+def _values(row: MetricComparison) -> list[str]:
+    scale = scale_of(row.unit, row.values)
+    return [scale.quantity(value) for value in row.values]
+
+
+def _ratios(row: MetricComparison) -> list[str]:
+    cells = []
+    for ratio in row.ratios[1:]:
+        if ratio is None:
+            cells.append("")
+            continue
+        interval = "" if ratio.low is None else f" [{ratio.low:.2f}, {ratio.high:.2f}]"
+        verdict = f"  {_MARKS[ratio.verdict]}" if ratio.verdict else ""
+        cells.append(f"{ratio.value:.2f}x{interval.replace('[', chr(92) + '[')}{verdict}")
+    return cells

@@ -1,0 +1,79 @@
+"""One run's settings: which model, which engine, which load, what is measured beside time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..engines.config import EngineConfig
+from ..engines.errors import ConfigError
+from ..engines.presets import find_preset
+
+
+@dataclass(frozen=True)
+class LoadConfig:
+    """What is sent. None keeps the workload's own value.
+
+    workload: a built-in name or a YAML file; trace: a CSV to replay instead.
+    time_scale: factor on a trace's gaps. max_input_len, max_output_len: clip longer requests.
+    corpus: a text file that prompts are cut from; None is the held-out text that ships.
+    """
+
+    workload: str = "quick"
+    trace: Path | None = None
+    time_scale: float | None = None
+    num_requests: int | None = None
+    request_rate: float | None = None
+    max_concurrency: int | None = None
+    arrival: str | None = None
+    max_input_len: int | None = None
+    max_output_len: int | None = None
+    corpus: Path | None = None
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run.
+
+    warmup_requests: sent and forgotten before the measured ones; prompts of another seed.
+    slo_s: limits in seconds by metric id, for goodput.
+    quality_tokens: tokens that perplexity, and KL and agreement, are computed over; 0: none.
+    threads: CPU threads for the model; None: torch's choice.
+    """
+
+    model: str
+    engine: EngineConfig
+    load: LoadConfig = field(default_factory=LoadConfig)
+    seed: int = 0
+    warmup_requests: int = 2
+    slo_s: Mapping[str, float] = field(default_factory=dict)
+    quality_tokens: int = 4096
+    threads: int | None = None
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        for name, least in (("seed", 0), ("warmup_requests", 0), ("quality_tokens", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(name, getattr(self, name), f"{least} or more")
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError("threads", self.threads, "at least 1")
+
+    @property
+    def label(self) -> str:
+        """`paged + awq`, with what was changed from the preset."""
+        return describe_engine(self.engine)
+
+
+def describe_engine(engine: EngineConfig) -> str:
+    """A short name for a table's column: the preset, its quantisation, what was overridden."""
+    preset = find_preset(engine.engine)
+    changed = [
+        getattr(engine, axis)
+        for axis in ("batching", "admission", "kv")
+        if getattr(engine, axis) != getattr(preset, axis)
+    ]
+    if engine.kv == "paged" and engine.block_size != preset.block_size:
+        changed.append(f"block {engine.block_size}")
+    name = f"{preset.name} ({', '.join(changed)})" if changed else preset.name
+    return name if engine.quant == "none" else f"{name} + {engine.quant}"

@@ -1,0 +1,203 @@
+"""Sends a plan to an in-process engine and writes down what happened.
+
+One thread: requests are handed over between steps, as a server's front end would, and their
+latency counts from the time they were due, so a late hand-over is never hidden.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from heapq import heapify, heappop, heappush
+
+from ..engines.api import Engine, FinishReason, Request, SamplingParams, TokenEvent
+from ..engines.clock import Clock
+from ..engines.trace import StepTrace
+from ..workloads.api import Plan, PlannedRequest
+from .record import RequestRecord, RequestStatus
+
+
+@dataclass(frozen=True)
+class Observation:
+    """All that a run showed. Times are seconds since the run began.
+
+    interrupted: stopped by the user; requests that had not ended are marked unfinished.
+    """
+
+    records: tuple[RequestRecord, ...]
+    steps: tuple[StepTrace, ...]
+    duration_s: float
+    interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come."""
+
+    finished: int
+    total: int
+    output_tokens: int
+    elapsed_s: float
+
+
+@dataclass
+class _Live:
+    """A request being served, as its records fill."""
+
+    planned: PlannedRequest
+    t_due_s: float
+    t_send_s: float
+    t_scheduled_s: float | None = None
+    token_times_s: list[float] = field(default_factory=list)
+    token_ids: list[int] = field(default_factory=list)
+    preemptions: int = 0
+    recomputed_tokens: int = 0
+
+    def record(self, status: RequestStatus, detail: str = "") -> RequestRecord:
+        return RequestRecord(
+            request_id=request_id(self.planned),
+            index=self.planned.index,
+            status=status,
+            t_due_s=self.t_due_s,
+            t_send_s=self.t_send_s,
+            t_scheduled_s=self.t_scheduled_s,
+            token_times_s=tuple(self.token_times_s),
+            input_tokens=len(self.planned.prompt_token_ids),
+            output_token_ids=tuple(self.token_ids),
+            preemptions=self.preemptions,
+            recomputed_tokens=self.recomputed_tokens,
+            detail=detail,
+        )
+
+
+def request_id(planned: PlannedRequest) -> str:
+    return f"r{planned.index}"
+
+
+class Arrivals:
+    """Which requests are due, open loop or closed.
+
+    Open loop: due times are given; a concurrency cap holds a request back but its due time
+    stays. Closed loop: a request is due when a slot becomes free.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._pending = deque(plan.requests)
+        slots = plan.max_concurrency or len(plan.requests)
+        # When each free slot became free.
+        self._free_slots_s = [0.0] * slots
+        heapify(self._free_slots_s)
+
+    def __bool__(self) -> bool:
+        return bool(self._pending)
+
+    def due(self, now_s: float) -> Iterable[tuple[PlannedRequest, float]]:
+        """Requests to send at now_s with the time each was due; takes a slot for each."""
+        while self._pending and self._free_slots_s:
+            planned = self._pending[0]
+            t_due_s = self._free_slots_s[0] if planned.t_due_s is None else planned.t_due_s
+            if t_due_s > now_s:
+                return
+            self._pending.popleft()
+            heappop(self._free_slots_s)
+            yield planned, t_due_s
+
+    def free_slot(self, time_s: float) -> None:
+        heappush(self._free_slots_s, time_s)
+
+    def next_due_s(self) -> float | None:
+        """When the next request is due if that is known: not while it waits for a slot."""
+        return self._pending[0].t_due_s if self._pending and self._free_slots_s else None
+
+
+def drive(
+    engine: Engine,
+    clock: Clock,
+    plan: Plan,
+    *,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> Observation:
+    """Serve every request of `plan` to its full output length. Ctrl-C ends the run early and
+    what was measured is kept."""
+    run = _Recorder(plan, clock)
+    interrupted = False
+    try:
+        while run.arrivals or engine.has_work():
+            for planned, t_due_s in run.arrivals.due(run.now_s()):
+                engine.add(run.send(planned, t_due_s))
+            if engine.has_work():
+                outcome = engine.step()
+                if outcome.trace is not None:
+                    run.note_step(outcome.trace)
+                for event in outcome.events:
+                    run.note_event(event)
+                on_progress(run.progress())
+            elif (next_s := run.arrivals.next_due_s()) is not None:
+                clock.sleep_until(run.origin_s + next_s)
+    except KeyboardInterrupt:
+        interrupted = True
+    return run.observation(interrupted)
+
+
+class _Recorder:
+    """Turns events and traces on the engine's clock into records on the run's."""
+
+    def __init__(self, plan: Plan, clock: Clock) -> None:
+        self.arrivals = Arrivals(plan)
+        self.origin_s = clock.now()
+        self._clock = clock
+        self._total = len(plan.requests)
+        self._live: dict[str, _Live] = {}
+        self._records: list[RequestRecord] = []
+        self._steps: list[StepTrace] = []
+        self._output_tokens = 0
+
+    def now_s(self) -> float:
+        return self._clock.now() - self.origin_s
+
+    def send(self, planned: PlannedRequest, t_due_s: float) -> Request:
+        name = request_id(planned)
+        self._live[name] = _Live(planned, t_due_s, t_send_s=self.now_s())
+        # Lengths are part of the workload, so the end-of-text token does not end a request.
+        sampling = SamplingParams(max_tokens=planned.output_tokens, ignore_eos=True)
+        return Request(name, planned.prompt_token_ids, sampling, self.origin_s + t_due_s)
+
+    def note_step(self, trace: StepTrace) -> None:
+        # Step numbers, like times, count from the start of the run, not of the engine.
+        trace = replace(
+            trace,
+            index=len(self._steps),
+            start_s=trace.start_s - self.origin_s,
+            end_s=trace.end_s - self.origin_s,
+        )
+        self._steps.append(trace)
+        for chunk in trace.chunks:
+            live = self._live[chunk.request_id]
+            if live.t_scheduled_s is None:
+                live.t_scheduled_s = trace.start_s
+            live.recomputed_tokens += chunk.recomputed_tokens
+        for name in trace.preempted:
+            self._live[name].preemptions += 1
+
+    def note_event(self, event: TokenEvent) -> None:
+        live = self._live[event.request_id]
+        time_s = event.time_s - self.origin_s
+        if event.token_id is not None:
+            live.token_ids.append(event.token_id)
+            live.token_times_s.append(time_s)
+            self._output_tokens += 1
+        if event.finish is not None:
+            refused = event.finish is FinishReason.REFUSED
+            status = RequestStatus.REFUSED if refused else RequestStatus.OK
+            self._records.append(live.record(status, event.detail))
+            del self._live[event.request_id]
+            self.arrivals.free_slot(time_s)
+
+    def progress(self) -> Progress:
+        return Progress(len(self._records), self._total, self._output_tokens, self.now_s())
+
+    def observation(self, interrupted: bool) -> Observation:
+        unfinished = [live.record(RequestStatus.UNFINISHED) for live in self._live.values()]
+        records = sorted([*self._records, *unfinished], key=lambda record: record.index)
+        return Observation(tuple(records), tuple(self._steps), self.now_s(), interrupted)

@@ -1,0 +1,302 @@
+"""One run, from settings to a stored result: prepare, load, warm up, measure, judge, report.
+
+Everything that can be found wrong without weights is found in `prepare`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from ..engines.config import EngineConfig
+from ..engines.errors import ConfigError
+from ..engines.models.catalogue import ModelFiles, resolve_model
+from ..engines.models.tokenizer import Tokenizer, load_tokenizer
+from ..workloads.api import LengthLimits, Plan, plan_workload
+from ..workloads.builtin import resolve_workload, trace_workload
+from ..workloads.overrides import with_overrides
+from ..workloads.spec import WorkloadSpec
+from .config import LoadConfig, RunConfig
+from .drive import Observation, Progress, drive, request_id
+from .metrics.kv import KVPool
+from .record import RequestRecord
+from .result import Memory, Quality, Result, WorkloadSummary
+from .summarise import requests_frame, steps_frame, summarise
+from .validity import Asked
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..engines.assemble import LoadedModel
+    from ..engines.core import EngineCore
+
+# The warm-up's prompts must not be the measured ones, or a prefix cache would be warm with them.
+WARMUP_SEED_OFFSET = 1_000_003
+
+
+class Watch(Protocol):
+    """Who is told how a run goes."""
+
+    def stage(self, text: str) -> None:
+        """A new part of the work begins."""
+        ...
+
+    def progress(self, progress: Progress) -> None: ...
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that has been checked: its model's files, its engine in full, what it will send."""
+
+    config: RunConfig
+    files: ModelFiles
+    engine: EngineConfig
+    tokenizer: Tokenizer
+    plan: Plan
+    warmup: Plan
+    corpus_name: str
+    corpus_token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a run leaves: the result and the two tables beside it."""
+
+    result: Result
+    requests: pd.DataFrame
+    steps: pd.DataFrame
+
+
+def prepare(config: RunConfig, watch: Watch) -> Prepared:
+    """Check everything, plan every request. Raises ConfigError, ModelError or WorkloadError."""
+    from ..engines.assemble import resolve
+
+    spec = _workload(config.load)
+    files = resolve_model(config.model, watch.stage)
+    engine = resolve(config.engine, files)
+    tokenizer = load_tokenizer(files.directory)
+    corpus_name, text = _corpus(config.load.corpus)
+    corpus = tuple(tokenizer.encode(text, add_special_tokens=False))
+    assert engine.max_model_len is not None
+    limits = LengthLimits(
+        config.load.max_input_len, config.load.max_output_len, engine.max_model_len
+    )
+    plan = plan_workload(spec, seed=config.seed, corpus_token_ids=corpus, limits=limits)
+    warmup = Plan((), None)
+    if config.warmup_requests:
+        few = with_overrides(
+            spec,
+            num_requests=min(config.warmup_requests, len(plan.requests)),
+            request_rate=float("inf"),
+        )
+        warmup = plan_workload(
+            few, seed=config.seed + WARMUP_SEED_OFFSET, corpus_token_ids=corpus, limits=limits
+        )
+    return Prepared(config, files, engine, tokenizer, plan, warmup, corpus_name, corpus)
+
+
+def measure(prepared: Prepared, watch: Watch) -> Measured:
+    """Load, warm up, serve the plan, and say what was seen. Ctrl-C while serving ends the run
+    early: the result then holds what was measured and is marked partial."""
+    from ..engines.assemble import build_engine, load_model
+    from ..engines.clock import WallClock
+    from .environment import capture
+    from .memory import peak_device_bytes, peak_rss_bytes, start_peak
+
+    config, engine = prepared.config, prepared.engine
+    _set_threads(config)
+    environment = capture(seed=config.seed, import_torch=True)
+    watch.stage(f"loading {prepared.files.name} ({config.label}, {engine.dtype})")
+    loaded = load_model(prepared.files, engine, watch.stage)
+    clock = WallClock()
+    core = build_engine(loaded, engine, clock)
+    start_peak()
+    if prepared.warmup.requests:
+        watch.stage(f"warming up with {len(prepared.warmup.requests)} requests")
+        drive(core, clock, prepared.warmup)
+    watch.stage(f"measuring {len(prepared.plan.requests)} requests")
+    seen = drive(core, clock, prepared.plan, on_progress=watch.progress)
+    memory = Memory(
+        weight_bytes=loaded.model.weight_bytes,
+        kv_bytes=_pool(core, loaded, engine).capacity_bytes,
+        peak_rss_bytes=peak_rss_bytes(),
+        peak_device_bytes=peak_device_bytes(),
+    )
+    quality = None
+    if config.quality_tokens and not seen.interrupted:
+        quality = judge_quality(prepared, loaded, seen.records, watch)
+    return _measured(prepared, loaded, core, seen, environment, memory, quality)
+
+
+def _measured(
+    prepared: Prepared,
+    loaded: LoadedModel,
+    core: EngineCore,
+    seen: Observation,
+    environment: dict[str, object],
+    memory: Memory,
+    quality: Quality | None,
+) -> Measured:
+    config, engine, plan = prepared.config, prepared.engine, prepared.plan
+    assert engine.max_num_batched_tokens is not None
+    summary = summarise(
+        seen.records,
+        seen.steps,
+        pool=_pool(core, loaded, engine),
+        max_num_batched_tokens=engine.max_num_batched_tokens,
+        asked=_asked(plan),
+        slo=config.slo_s,
+        interrupted=seen.interrupted,
+    )
+    status: Literal["complete", "partial"] = "partial" if seen.interrupted else "complete"
+    result = Result(
+        run_id=secrets.token_hex(8),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        status=status,
+        label=config.label,
+        config=_config(prepared, loaded),
+        environment=environment,
+        validity=summary.validity,
+        workload=WorkloadSummary(
+            name=str(plan.description["name"]),
+            fingerprint=plan.fingerprint(),
+            num_requests=len(plan.requests),
+            description=plan.description,
+            adjustments=plan.adjustments,
+        ),
+        window=summary.window,
+        duration_s=summary.duration_s,
+        metrics=summary.metrics,
+        kv=summary.kv,
+        memory=memory,
+        counters=summary.counters,
+        quality=quality,
+        kernels=loaded.kernels,
+    )
+    return Measured(result, requests_frame(seen.records), steps_frame(seen.records, seen.steps))
+
+
+def judge_quality(
+    prepared: Prepared,
+    loaded: LoadedModel,
+    records: Sequence[RequestRecord],
+    watch: Watch,
+) -> Quality:
+    """Perplexity on the held-out text; beside quantisation, the distance to the model without."""
+    from dataclasses import replace
+
+    from ..engines.assemble import load_model
+    from ..engines.models.dense import dense_logits
+    from .quality import WINDOW_TOKENS, answered, distance, perplexity
+
+    most = prepared.config.quality_tokens
+    window = min(WINDOW_TOKENS, loaded.config.max_position_embeddings)
+    text = prepared.corpus_token_ids[:most]
+
+    def scorer(model: LoadedModel) -> Callable:
+        return lambda token_ids: dense_logits(model.model, token_ids)
+
+    watch.stage(f"measuring quality over {len(text)} tokens")
+    own = perplexity(scorer(loaded), text, window)
+    reference = apart = None
+    if prepared.engine.quant != "none":
+        plain = load_model(prepared.files, replace(prepared.engine, quant="none"))
+        reference = perplexity(scorer(plain), text, window)
+        prompts = [request.prompt_token_ids for request in prepared.plan.requests]
+        apart = distance(scorer(loaded), scorer(plain), answered(records, prompts, most))
+    return Quality(
+        reference=f"{prepared.files.name} in {prepared.engine.dtype}, unquantised",
+        perplexity=own.value if own else None,
+        reference_perplexity=reference.value if reference else None,
+        perplexity_text=prepared.corpus_name,
+        perplexity_window_tokens=own.window_tokens if own else None,
+        perplexity_tokens=own.tokens if own else None,
+        kl_mean=apart.kl_mean if apart else None,
+        kl_p99=apart.kl_p99 if apart else None,
+        top1_agreement=apart.top1_agreement if apart else None,
+        compared_tokens=apart.tokens if apart else 0,
+        caveat=prepared.files.caveat,
+    )
+
+
+def _workload(load: LoadConfig) -> WorkloadSpec:
+    spec = trace_workload(load.trace) if load.trace else resolve_workload(load.workload)
+    return with_overrides(
+        spec,
+        num_requests=load.num_requests,
+        request_rate=load.request_rate,
+        max_concurrency=load.max_concurrency,
+        arrival=load.arrival,
+        time_scale=load.time_scale,
+    )
+
+
+def _corpus(path: Path | None) -> tuple[str, str]:
+    """Name and text that prompts are cut from: the user's, or the held-out text that ships."""
+    if path is None:
+        from ..engines.models.bundled import heldout_text
+
+        return "held-out text of the bundled model", heldout_text()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("corpus", str(path), "a readable UTF-8 text file") from error
+    if not text.strip():
+        raise ConfigError("corpus", str(path), "a text file that is not empty")
+    return path.name, text
+
+
+def _asked(plan: Plan) -> Asked:
+    return Asked(
+        output_tokens={request_id(one): one.output_tokens for one in plan.requests},
+        open_loop=plan.requests[0].t_due_s is not None,
+        max_concurrency=plan.max_concurrency,
+    )
+
+
+def _pool(core: EngineCore, loaded: LoadedModel, engine: EngineConfig) -> KVPool:
+    kv = core.strategy.kv
+    bytes_per_token = loaded.config.kv_bytes_per_token(engine.dtype)
+    return KVPool(
+        kv.kind, kv.capacity_tokens, kv.capacity_tokens * bytes_per_token, bytes_per_token
+    )
+
+
+def _set_threads(config: RunConfig) -> None:
+    if config.threads is not None:
+        import torch
+
+        torch.set_num_threads(config.threads)
+
+
+def _config(prepared: Prepared, loaded: LoadedModel) -> dict[str, object]:
+    """The run's settings as reports show them."""
+    config, load = prepared.config, prepared.config.load
+    engine = asdict(prepared.engine)
+    if prepared.engine.kv == "contiguous":
+        engine["block_size"] = None
+        engine["kv_reservation"] = "max"
+    return {
+        "model": prepared.files.name,
+        "model_revision": prepared.files.revision,
+        "model_family": loaded.config.family,
+        "model_parameters": loaded.config.parameter_count,
+        **engine,
+        "seed": config.seed,
+        "workload": str(load.trace) if load.trace else load.workload,
+        "time_scale": load.time_scale,
+        "num_requests": len(prepared.plan.requests),
+        "request_rate": prepared.plan.description["request_rate_per_s"],
+        "max_concurrency": prepared.plan.max_concurrency,
+        "max_input_len": load.max_input_len,
+        "max_output_len": load.max_output_len,
+        "corpus": prepared.corpus_name,
+        "warmup_requests": len(prepared.warmup.requests),
+        "slo": dict(config.slo_s),
+        "quality_tokens": config.quality_tokens,
+        "command": config.command,
+    }

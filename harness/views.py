@@ -1,0 +1,44 @@
+"""A stored run as the reports see it: plain data and tables, so that reports know no engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..reports.model import Comparison, Run
+from .result import Result
+from .store import StoredRun
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def run_view(name: str, result: Result, requests: pd.DataFrame, steps: pd.DataFrame) -> Run:
+    """name: what the run's directory is called."""
+    return Run(name=name, result=result.model_dump(mode="json"), requests=requests, steps=steps)
+
+
+def run_reports(
+    name: str, result: Result, requests: pd.DataFrame, steps: pd.DataFrame
+) -> dict[str, str]:
+    """Every report of one run, by file name."""
+    from ..reports.html import render_run
+    from ..reports.markdown import render_run_markdown
+
+    view = run_view(name, result, requests, steps)
+    return {"report.html": render_run(view), "report.md": render_run_markdown(view)}
+
+
+def comparison_reports(runs: Sequence[StoredRun], comparison: Comparison) -> dict[str, str]:
+    """Every report of runs side by side, by file name."""
+    from ..reports.html import render_comparison
+    from ..reports.markdown import render_comparison_markdown
+
+    views = [
+        run_view(name, run.result, run.requests, run.steps)
+        for name, run in zip(comparison.runs, runs, strict=True)
+    ]
+    return {
+        "comparison.html": render_comparison(views, comparison),
+        "comparison.md": render_comparison_markdown(views, comparison),
+    }

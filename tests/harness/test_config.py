@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from llmbench.engines.config import engine_config
+from llmbench.engines.errors import ConfigError
+from llmbench.harness.config import RunConfig, describe_engine
+
+
+@pytest.mark.parametrize(
+    ("changes", "label"),
+    [
+        ({}, "paged"),
+        ({"quant": "awq"}, "paged + awq"),
+        ({"batching": "mixed"}, "paged (mixed)"),
+        ({"admission": "reserve", "block_size": 32}, "paged (reserve, block 32)"),
+        ({"kv": "contiguous", "quant": "awq"}, "paged (contiguous) + awq"),
+    ],
+)
+def test_a_label_says_what_was_changed(changes: dict[str, Any], label: str) -> None:
+    assert describe_engine(engine_config("paged", **changes)) == label
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("seed", -1), ("warmup_requests", -1), ("quality_tokens", -1), ("threads", 0)],
+)
+def test_settings_are_checked(field: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=field):
+        RunConfig("bundled", engine_config("paged"), **{field: value})

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+from llmbench.engines.errors import ConfigError
+from llmbench.harness.units import parse_bytes
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"),
+    [
+        ("1024", 1024),
+        ("512MiB", 536_870_912),
+        ("2 GiB", 2_147_483_648),
+        ("1.5gb", 1_500_000_000),
+        ("10k", 10_000),
+        ("64KiB", 65_536),
+    ],
+)
+def test_sizes(text: str, size_bytes: int) -> None:
+    assert parse_bytes("kv_memory", text) == size_bytes
+
+
+@pytest.mark.parametrize("text", ["", "lots", "-5MiB", "5 MiBs", "0", "0.2", "1e9"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(ConfigError, match="kv_memory"):
+        parse_bytes("kv_memory", text)
