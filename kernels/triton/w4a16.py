@@ -59,13 +59,15 @@ class TritonInt4Linear:
 
         from .w4a16_kernel import w4a16_kernel
 
-        m, k = x.shape
+        m = x.shape[0]
         n = self._out_features
         block_m = min(LARGEST_BLOCK_M, max(16, 1 << max(m - 1, 0).bit_length()))
         tiles = (-(-m // block_m), -(-n // BLOCK_N))
-        splits = _splits(tiles[0] * tiles[1], k // self._block_k)
+        k_blocks = x.shape[1] // self._block_k
+        splits = _splits(tiles[0] * tiles[1], k_blocks)
         parts = torch.empty((splits, m, n), dtype=torch.float32, device=x.device)
         constants: dict[str, Any] = {
+            "BLOCKS": k_blocks,
             "GROUP": self._group_size,
             "BLOCK_M": block_m,
             "BLOCK_N": BLOCK_N,
@@ -81,7 +83,6 @@ class TritonInt4Linear:
             parts,
             m,
             n,
-            k,
             x.stride(0),
             **constants,
         )

@@ -16,8 +16,8 @@ def w4a16_kernel(
     out_ptr,  # float32 [SPLITS, M, N]
     M,
     N,
-    K,
     x_stride,
+    BLOCKS: tl.constexpr,  # K / BLOCK_K
     GROUP: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
@@ -35,19 +35,22 @@ def w4a16_kernel(
     in_n = n[None, :] < N
 
     total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-    for block in range(split, K // BLOCK_K, SPLITS):
+    # The count is a constant: the interpreter cannot loop over bounds that are tensors.
+    for turn in range(tl.cdiv(BLOCKS, SPLITS)):
+        block = split + turn * SPLITS
         k = block * BLOCK_K
+        in_k = block < BLOCKS
         x_at = x_ptr + m[:, None].to(tl.int64) * x_stride + k + j[None, :]
-        x_low = tl.load(x_at, mask=in_m, other=0.0)
-        x_high = tl.load(x_at + HALF, mask=in_m, other=0.0)
+        x_low = tl.load(x_at, mask=in_m & in_k, other=0.0)
+        x_high = tl.load(x_at + HALF, mask=in_m & in_k, other=0.0)
         if WIDEN:
             x_low = x_low.to(tl.float32)
             x_high = x_high.to(tl.float32)
         group = (k // GROUP) * N + n[None, :]
-        zero = tl.load(zero_ptr + group, mask=in_n, other=0).to(tl.int32)
-        scale = tl.load(scale_ptr + group, mask=in_n, other=0.0).to(tl.float32)
+        zero = tl.load(zero_ptr + group, mask=in_n & in_k, other=0).to(tl.int32)
+        scale = tl.load(scale_ptr + group, mask=in_n & in_k, other=0.0).to(tl.float32)
         row = (block * HALF + j[:, None]).to(tl.int64)
-        both = tl.load(weight_ptr + row * N + n[None, :], mask=in_n, other=0).to(tl.int32)
+        both = tl.load(weight_ptr + row * N + n[None, :], mask=in_n & in_k, other=0).to(tl.int32)
         # q - zero lies in -15..15: exact in any activation dtype, so the scale can wait.
         low = ((both & 15) - zero).to(x_low.dtype)
         high = ((both >> 4) - zero).to(x_high.dtype)
