@@ -1,0 +1,210 @@
+"""What is said about runs side by side, in reading order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from . import headline, kv_charts, latency_charts, step_charts, tables
+from .comparison_tables import (
+    WORDS,
+    difference_table,
+    metric_table,
+    ratio_text,
+    row_label,
+    runs_table,
+)
+from .format import plural, quantity, scale_of
+from .glossary import in_sentence
+from .model import (
+    Badge,
+    Chart,
+    Comparison,
+    KeyFigure,
+    MetricComparison,
+    Note,
+    Ratio,
+    Report,
+    Run,
+    Section,
+    Table,
+    Verdict,
+)
+from .place import Place
+
+COMPARABLE = Badge("Comparable", "✓", "good")
+WITH_CARE = Badge("Compare with care", "!", "caution")
+NOT_COMPARABLE = Badge("Not comparable", "✕", "bad")
+
+SAID: dict[Verdict, str] = {
+    "better": "better in",
+    "worse": "worse in",
+    "same": "the same in",
+    "inconclusive": "inconclusive in",
+}
+# What decides most choices; the key figures say a little more.
+ANSWER = (
+    ("output_throughput", "window"),
+    ("ttft", "p99"),
+    ("tpot", "p50"),
+    ("e2el", "p50"),
+    ("kv", "waste_share"),
+)
+HEADLINE = (
+    ("output_throughput", "window"),
+    ("ttft", "p50"),
+    ("ttft", "p99"),
+    ("tpot", "p50"),
+    ("tpot", "p99"),
+    ("e2el", "p50"),
+    ("e2el", "p99"),
+    ("kv", "waste_share"),
+)
+
+
+def comparison_report(runs: Sequence[Run], comparison: Comparison) -> Report:
+    """Everything a report says about runs side by side.
+
+    runs: in the order of `comparison.runs`; ValueError if they are others.
+    """
+    if tuple(run.name for run in runs) != comparison.runs:
+        raise ValueError(f"runs {[run.name for run in runs]} are not {list(comparison.runs)}")
+    notes = _notes(runs, comparison)
+    return Report(
+        title=" vs ".join(comparison.runs),
+        subtitle=f"{plural(len(runs), 'run')}; ratios are to the baseline, {comparison.baseline}",
+        badge=_badge(notes),
+        verdict=_verdict(comparison),
+        statements=(_what_was_sent(comparison), _what_differs(comparison)),
+        figures=_key_figures(comparison),
+        notes=(*notes, *_stand_ins(runs)),
+        sections=tuple(section for section in _sections(runs, comparison) if section.parts),
+        footer=" · ".join(f"{run.name}: run {run.result['run_id']}" for run in runs),
+    )
+
+
+def _badge(notes: Sequence[Note]) -> Badge:
+    if any(note.tone == "bad" for note in notes):
+        return NOT_COMPARABLE
+    return WITH_CARE if notes else COMPARABLE
+
+
+def _notes(runs: Sequence[Run], comparison: Comparison) -> tuple[Note, ...]:
+    """What speaks against the comparison, the worst first."""
+    notes = [
+        Note(
+            f"{run.name} is {headline.badge(run).word.lower()}: its numbers must not be compared.",
+            "bad",
+        )
+        for run in runs
+        if headline.badge(run).tone == "bad"
+    ]
+    return (*notes, *(Note(warning, "caution") for warning in comparison.warnings))
+
+
+def _stand_ins(runs: Sequence[Run]) -> tuple[Note, ...]:
+    names = {
+        run.result["config"]["engine"]: run.result["config"]["stands_for"]
+        for run in runs
+        if run.result["config"].get("stands_for")
+    }
+    return tuple(Note(f"“{engine}” stands for {text}.") for engine, text in names.items())
+
+
+def _verdict(comparison: Comparison) -> str:
+    """Each run against the baseline, in words, by the statistics that decide most choices."""
+    by_key = {(row.id, row.stat): row for row in comparison.rows}
+    rows = [by_key[key] for key in ANSWER if key in by_key]
+    labels = [in_sentence(row_label(row)) for row in rows]
+    sentences = [
+        _sentence(
+            name,
+            comparison.baseline,
+            list(zip(labels, (row.ratios[at] for row in rows), strict=True)),
+        )
+        for at, name in enumerate(comparison.runs)
+        if name != comparison.baseline
+    ]
+    return " ".join(sentences)
+
+
+def _sentence(name: str, baseline: str, found: Sequence[tuple[str, Ratio | None]]) -> str:
+    """ "B against A: better in TTFT p50 (0.83×); worse in TPOT p50 (1.30×)." """
+    parts: list[str] = []
+    for verdict, words in SAID.items():
+        named = [
+            f"{label} ({ratio_text(ratio.value)}×)"
+            for label, ratio in found
+            if ratio is not None and ratio.verdict == verdict
+        ]
+        if named:
+            parts.append(f"{words} {', '.join(named)}")
+    return f"{name} against {baseline}: {'; '.join(parts) or 'nothing in common was measured'}."
+
+
+def _what_was_sent(comparison: Comparison) -> str:
+    same = "Every run was sent" if comparison.same_requests else "The runs were not sent"
+    return f"{same} the same requests."
+
+
+def _what_differs(comparison: Comparison) -> str:
+    fields = [difference.field for difference in comparison.differing_config]
+    if not fields:
+        return "The runs have the same configuration."
+    names = ", ".join(fields)
+    if len(fields) == 1:
+        return f"One setting differs, {names}: a difference has that cause."
+    return f"{len(fields)} settings differ: {names}."
+
+
+def _key_figures(comparison: Comparison) -> tuple[KeyFigure, ...]:
+    by_key = {(row.id, row.stat): row for row in comparison.rows}
+    rows = [by_key[key] for key in HEADLINE if key in by_key]
+    figure = _change if len(comparison.runs) == 2 else _best
+    figures = (figure(row, comparison) for row in rows)
+    return tuple(one for one in figures if one is not None)
+
+
+def _change(row: MetricComparison, comparison: Comparison) -> KeyFigure | None:
+    """How the other run's value compares with the baseline's."""
+    base = comparison.runs.index(comparison.baseline)
+    ratio = row.ratios[1 - base]
+    if ratio is None:
+        return None
+    scale = scale_of(row.unit, row.values)
+    values = f"{scale.number(row.values[base])} → {scale.quantity(row.values[1 - base])}"
+    verdict = f"{WORDS[ratio.verdict][0]}: " if ratio.verdict else ""
+    return KeyFigure(row_label(row), f"{ratio_text(ratio.value)}×", "", verdict + values)
+
+
+def _best(row: MetricComparison, comparison: Comparison) -> KeyFigure | None:
+    """Which of several runs has the best value."""
+    known = [
+        (value, name)
+        for value, name in zip(row.values, comparison.runs, strict=True)
+        if value is not None
+    ]
+    if not known or row.better == "none":
+        return None
+    choose = min if row.better == "lower" else max
+    value, name = choose(known, key=lambda one: one[0])
+    text, _, unit = quantity(value, row.unit).partition(" ")
+    return KeyFigure(row_label(row), text, unit, f"best: {name}")
+
+
+def _sections(runs: Sequence[Run], comparison: Comparison) -> tuple[Section, ...]:
+    places = Place.side_by_side(runs)
+    return (
+        Section("metrics", "Side by side", (metric_table(comparison),)),
+        Section("differences", "What differs", _present([difference_table(comparison)])),
+        Section("latency", "Latency", latency_charts.distributions(runs)),
+        Section("steps", "Steps", _present([step_charts.timeline(place) for place in places])),
+        Section("queues", "Queues", _present([step_charts.queues(place) for place in places])),
+        Section("time", "Time", _present([step_charts.step_time(runs)])),
+        Section("kv", "KV memory", _present([kv_charts.kv_usage(place) for place in places])),
+        Section("runs", "The runs", (runs_table(runs),)),
+        Section("glossary", "Glossary", (tables.glossary(),)),
+    )
+
+
+def _present(parts: Sequence[Chart | Table | None]) -> tuple[Chart | Table, ...]:
+    return tuple(part for part in parts if part is not None)

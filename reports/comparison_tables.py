@@ -1,0 +1,122 @@
+"""Runs side by side, as tables: every metric, the settings that differ, what each run is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .facts import axes, engine_name
+from .format import moment, number, scale_of, setting
+from .glossary import label_of
+from .headline import badge
+from .model import Cell, Comparison, MetricComparison, Ratio, Run, Table, Tone, Verdict
+from .tables import table
+
+WORDS: dict[Verdict, tuple[str, Tone]] = {
+    "better": ("▲ better", "good"),
+    "worse": ("▼ worse", "bad"),
+    "same": ("= same", "quiet"),
+    "inconclusive": ("? inconclusive", "caution"),
+}
+# Rows that are no metric of a distribution or a rate: `stat` names what they are.
+GROUPS = ("kv", "counters", "memory", "quality")
+STATS = {"window": "steady window", "run": "whole run"}
+
+
+def row_label(row: MetricComparison) -> str:
+    if row.id in GROUPS:
+        return label_of(row.stat)
+    return label_of(row.id) if row.stat in STATS else f"{label_of(row.id)} {row.stat}"
+
+
+def metric_table(comparison: Comparison) -> Table:
+    """Every statistic in each run, and its ratio to the baseline with interval and verdict."""
+    others = [at for at, name in enumerate(comparison.runs) if name != comparison.baseline]
+    only = len(others) == 1
+    verdicts = tuple(
+        "Ratio and verdict" if only else f"{comparison.runs[at]} to baseline" for at in others
+    )
+    rows: list[tuple[str | Cell, ...]] = []
+    for row in comparison.rows:
+        scale = scale_of(row.unit, row.values)
+        rows.append(
+            (
+                label_of(row.stat if row.id in GROUPS else row.id),
+                "" if row.id in GROUPS else STATS.get(row.stat, row.stat),
+                scale.unit,
+                *(scale.number(value) for value in row.values),
+                *(ratio_cell(row.ratios[at]) for at in others),
+            )
+        )
+    titles = [
+        f"{name} (baseline)" if name == comparison.baseline else name for name in comparison.runs
+    ]
+    return table(
+        "comparison",
+        "Every metric against the baseline",
+        ("Metric", "Statistic", "Unit", *titles, *verdicts),
+        rows,
+        words=("Statistic", "Unit", *verdicts),
+        note=f"Ratios are to {comparison.baseline}; below 1× is less. In brackets, the interval "
+        "the ratio lies in, by resampling requests: it does not cover what changes from one run "
+        "to the next. Inconclusive: too few samples, or an interval that holds both no "
+        "change and a real one.",
+    )
+
+
+def ratio_cell(ratio: Ratio | None) -> Cell:
+    """ "▲ better 0.83× (0.79 to 0.88)": symbol and word, so that colour is not needed."""
+    if ratio is None:
+        return Cell("—", "quiet")
+    text = f"{ratio_text(ratio.value)}×"
+    if ratio.low is not None and ratio.high is not None:
+        text += f" ({ratio_text(ratio.low)} to {ratio_text(ratio.high)})"
+    if ratio.verdict is None:
+        return Cell(text, "quiet")
+    word, tone = WORDS[ratio.verdict]
+    return Cell(f"{word} {text}", tone)
+
+
+def ratio_text(value: float) -> str:
+    """Two decimals near 1, where ratios are compared."""
+    return f"{value:.2f}" if 0.1 <= value < 10 else number(value)
+
+
+def difference_table(comparison: Comparison) -> Table | None:
+    """Settings that are not the same in all runs; None if there is none."""
+    if not comparison.differing_config:
+        return None
+    base = comparison.runs.index(comparison.baseline)
+    return table(
+        "config-differences",
+        "Settings that differ",
+        ("Setting", *comparison.runs),
+        [
+            (one.field, *(_changed(one.field, value, one.values[base]) for value in one.values))
+            for one in comparison.differing_config
+        ],
+        words=comparison.runs,
+        note="≠: not as in the baseline. All other settings are the same.",
+    )
+
+
+def _changed(field: str, value: object, baseline: object) -> Cell:
+    text = setting(field, value)
+    return Cell(text) if value == baseline else Cell(f"≠ {text}", "caution")
+
+
+def runs_table(runs: Sequence[Run]) -> Table:
+    rows: list[tuple[str | Cell, ...]] = []
+    for run in runs:
+        found = badge(run)
+        rows.append(
+            (
+                run.name,
+                Cell(f"{found.symbol} {found.word}", found.tone),
+                engine_name(run),
+                axes(run),
+                str(run.result["config"].get("stands_for") or ""),
+                moment(run.result["created_at"]),
+            )
+        )
+    titles = ("Run", "Validity", "Engine", "Made of", "Stands for", "Measured")
+    return table("runs", "What each run is", titles, rows, words=titles)

@@ -1,0 +1,97 @@
+"""Short questions to a run that several parts of a report ask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .format import is_present
+from .model import Run
+from .thinning import Floats
+
+
+def served(run: Run) -> pd.DataFrame:
+    """The requests that ended well: the only ones in a latency."""
+    return run.requests[run.requests["status"] == "ok"]
+
+
+def floats(frame: pd.DataFrame, column: str) -> Floats:
+    """A numeric column as float64, NaN where absent; also of an empty frame without a dtype."""
+    return frame[column].to_numpy(dtype=np.float64)
+
+
+def stat(run: Run, metric: str, name: str) -> float | None:
+    """One statistic of one metric; None if the run has none."""
+    stats: Mapping[str, Any] = run.result["metrics"].get(metric, {}).get("stats", {})
+    value = stats.get(name)
+    return float(value) if value is not None and is_present(value) else None
+
+
+def slo_s(run: Run) -> dict[str, float]:
+    """The limits that were set, in seconds by metric id."""
+    return dict(run.result["config"].get("slo") or {})
+
+
+def steady_span(run: Run) -> tuple[float, float] | None:
+    """The steady window in seconds, if it is not the whole run."""
+    window = run.result["window"]
+    return (window["start_s"], window["end_s"]) if window["steady"] else None
+
+
+def failures(run: Run) -> list[Mapping[str, Any]]:
+    """The checks that failed, fatal ones first."""
+    failed = [check for check in run.result["validity"]["checks"] if not check["ok"]]
+    return sorted(failed, key=lambda check: not check["fatal"])
+
+
+def step_durations_s(run: Run) -> Floats:
+    return floats(run.steps, "end_s") - floats(run.steps, "start_s")
+
+
+def token_gaps_s(frame: pd.DataFrame) -> Floats:
+    """Every gap between two tokens of one reply, replies after each other."""
+    times = [np.asarray(of_one, dtype=np.float64) for of_one in frame["token_times_s"]]
+    times = [of_one for of_one in times if len(of_one)]
+    if not times:
+        return np.empty(0)
+    gaps = np.diff(np.concatenate(times))
+    # A gap from one reply's last token to the next reply's first is none.
+    between = np.cumsum([len(of_one) for of_one in times])[:-1] - 1
+    return np.delete(gaps, between)
+
+
+def engine_name(run: Run) -> str:
+    """ "paged + awq", or the engine alone when nothing is quantised."""
+    config = run.result["config"]
+    quant = config.get("quant") or "none"
+    return (
+        f"{config['engine']} + {quant}" if quant != "none" else f"{config['engine']}, unquantised"
+    )
+
+
+def axes(run: Run) -> str:
+    """The choices the engine is made of, one by one: a preset may have been overridden."""
+    config = run.result["config"]
+    parts = [f"{config.get('batching')} batching", f"{config.get('admission')} admission"]
+    if config.get("kv") == "paged":
+        parts.append(f"paged KV, {config.get('block_size')} tokens a block")
+    else:
+        parts.append(f"{config.get('kv')} KV, {config.get('kv_reservation')} reservation")
+    if config.get("quant") not in (None, "none"):
+        group = f", groups of {config['group_size']}" if config.get("group_size") else ""
+        parts.append(f"{config['quant']} weights{group}")
+    return " · ".join(parts)
+
+
+def hardware(run: Run) -> str:
+    """ "float32 on NVIDIA H200", as far as the run knows what it ran on."""
+    config, environment = run.result["config"], run.result["environment"]
+    device = str(config.get("device"))
+    if device.startswith("cuda"):
+        names = [gpu.get("name") for gpu in environment.get("gpus") or ()]
+    else:
+        names = [(environment.get("cpu") or {}).get("model")]
+    return f"{config.get('dtype')} on {next(filter(None, names), device)}"

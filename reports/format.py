@@ -1,0 +1,137 @@
+"""How numbers are written: three significant digits, thin grouping, "n/a" for what is absent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+ABSENT = "n/a"
+THIN = "\u202f"  # narrow no-break space: groups digits, and no line breaks in a number
+_BYTES = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A unit to show numbers in: what is stored times `factor`."""
+
+    unit: str
+    factor: float = 1.0
+
+    def number(self, value: float | None) -> str:
+        return number(None if value is None else value * self.factor)
+
+    def quantity(self, value: float | None) -> str:
+        return self.number(value) + (f" {self.unit}" if self.unit and is_present(value) else "")
+
+
+def is_present(value: Any) -> bool:
+    """Whether there is a finite number to show."""
+    return isinstance(value, Real) and math.isfinite(value)
+
+
+def number(value: float | None) -> str:
+    """1430.2 -> "1 430" (thinly grouped), 14.32 -> "14.3", 0.01432 -> "0.0143", NaN -> "n/a"."""
+    if value is None or not is_present(value):
+        return ABSENT
+    if value == 0:
+        return "0"
+    if abs(value) < 1e-4:
+        return f"{value:.2e}".replace("-", "\u2212")
+    # Rounded first: 9.996 has the digits of 10.0.
+    magnitude = math.floor(math.log10(abs(float(f"{value:.3g}"))))
+    digits = 0 if float(value).is_integer() else max(0, 2 - magnitude)
+    text = f"{value:,.{digits}f}"
+    return text.replace(",", THIN).replace("-", "\u2212")
+
+
+def count(value: float | None) -> str:
+    """A whole number, grouped."""
+    if value is None or not is_present(value):
+        return ABSENT
+    return f"{value:,.0f}".replace(",", THIN).replace("-", "\u2212")
+
+
+def scale_of(unit: str, values: Iterable[float | None]) -> Scale:
+    """One unit for all of `values`, so that a row of them can be compared by eye.
+
+    unit: as stored: "s" becomes µs, ms or s; "bytes" a binary multiple; "share" a percentage.
+    """
+    largest = max((abs(v) for v in values if v is not None and is_present(v)), default=0.0)
+    if unit == "s":
+        if 0 < largest < 1e-3:
+            return Scale("µs", 1e6)
+        return Scale("ms", 1e3) if largest < 10 else Scale("s")
+    if unit == "bytes":
+        # 1000 and more would need a fourth digit: 1020 MiB is 0.996 GiB.
+        fits = (power for power in range(len(_BYTES)) if largest < 1000 * 1024**power)
+        power = next(fits, len(_BYTES) - 1)
+        return Scale(_BYTES[power], 1024.0**-power)
+    if unit == "share":
+        return Scale("%", 100.0)
+    return Scale(unit)
+
+
+def quantity(value: float | None, unit: str) -> str:
+    """A number with its unit, in the scale that suits it: (0.2104, "s") -> "210 ms"."""
+    if unit == "s" and value is not None and is_present(value) and 1 <= abs(value) < 10:
+        return Scale("s").quantity(value)  # alone, "1.24 s" reads better than "1 240 ms"
+    return scale_of(unit, [value]).quantity(value)
+
+
+def seconds(value: float | None) -> str:
+    """A time: "210 ms", "1.24 s"."""
+    return quantity(value, "s")
+
+
+def size(value: float | None) -> str:
+    """Bytes: "512 MiB"."""
+    return quantity(value, "bytes")
+
+
+def percent(share: float | None) -> str:
+    """A share: 0.0321 -> "3.21 %"."""
+    return quantity(share, "share")
+
+
+def duration(value: float | None) -> str:
+    """A stretch of time a person waits: "48.2 s", "12 min 5 s"."""
+    if value is None or not is_present(value) or value < 120:
+        return seconds(value)
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def moment(text: str) -> str:
+    """An ISO 8601 time in UTC, to the minute: "2026-01-02 03:04"."""
+    return text[:16].replace("T", "\u00a0")
+
+
+def plural(amount: int, one: str, many: str = "") -> str:
+    """ "1 request", "32 requests"."""
+    return f"{count(amount)} {one if amount == 1 else many or one + 's'}"
+
+
+def setting(field: str, value: Any) -> str:
+    """A configuration or environment value; the unit is in the field's name."""
+    if value is None or value == "" or value == [] or value == {}:
+        return ABSENT
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        inner = (f"{key} {setting(f'{field}.{key}', item)}" for key, item in value.items())
+        return ", ".join(inner)
+    if isinstance(value, list | tuple):
+        return ", ".join(setting(field, item) for item in value)
+    if isinstance(value, Real) and not isinstance(value, str):
+        if field.endswith("_bytes"):
+            return size(float(value))
+        if field.endswith("_s"):
+            return seconds(float(value))
+        if field.endswith("seed"):
+            return str(value)
+        return count(float(value)) if float(value).is_integer() else f"{float(value):g}"
+    return str(value)

@@ -1,0 +1,212 @@
+"""What each term of a report means: the formula, in words a reader can check.
+
+The formulas are the harness's (`harness/metrics/`, one file each); here they are explained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Term:
+    """id: as stored in `result.json`. formula: empty where a sentence says all."""
+
+    id: str
+    label: str
+    formula: str
+    meaning: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.label} ({self.id})"
+
+
+METRICS: tuple[Term, ...] = (
+    Term(
+        "ttft",
+        "TTFT",
+        "t_first − t_due",
+        "Time to first token: the wait before anything appears, counted from when the request "
+        "was due, so queueing is in it.",
+    ),
+    Term(
+        "ttft_send",
+        "TTFT from send",
+        "t_first − t_send",
+        "The same from when the engine got the request: what vLLM and aiperf report.",
+    ),
+    Term(
+        "tpot",
+        "TPOT",
+        "(t_end − t_first) / (N − 1)",
+        "Time per output token: the mean pace after the first token. A one-token reply has none.",
+    ),
+    Term(
+        "itl",
+        "ITL",
+        "t_i − t_(i−1)",
+        "Inter-token latency: every gap between two tokens of a reply; shows the stalls that a "
+        "mean hides.",
+    ),
+    Term(
+        "ntpot",
+        "Normalised latency",
+        "(t_end − t_due) / N",
+        "The whole latency spread over the N output tokens, as in the Orca and PagedAttention "
+        "papers.",
+    ),
+    Term(
+        "e2el",
+        "E2EL",
+        "t_end − t_due",
+        "End-to-end latency: from when the request was due to its last token.",
+    ),
+    Term(
+        "queue",
+        "Queue time",
+        "t_scheduled − t_due",
+        "How long until a step first worked on the request.",
+    ),
+    Term(
+        "output_throughput",
+        "Output throughput",
+        "output tokens / time",
+        "Tokens that became ready, a second.",
+    ),
+    Term(
+        "total_throughput",
+        "Total throughput",
+        "(input + output tokens) / time",
+        "Prompts count when their first output token is ready; recomputed tokens count once.",
+    ),
+    Term(
+        "request_throughput",
+        "Request throughput",
+        "served requests / time",
+        "Requests that ended well, a second.",
+    ),
+    Term(
+        "goodput",
+        "Goodput",
+        "requests within every SLO / time",
+        "Useful requests a second: those that kept every limit that was set.",
+    ),
+    Term(
+        "goodput_share",
+        "SLO attainment",
+        "requests within every SLO / requests judged",
+        "The share of requests that kept every limit that was set.",
+    ),
+    Term(
+        "batch_tokens",
+        "Tokens a step",
+        "prefill + decode tokens of a step",
+        "How wide the batch was; the mean is over time.",
+    ),
+    Term(
+        "batch_requests",
+        "Requests a step",
+        "requests with a token in a step",
+        "How many requests shared a step; the mean is over time.",
+    ),
+    Term(
+        "budget_utilisation",
+        "Budget used",
+        "tokens of a step / max_num_batched_tokens",
+        "How full the token budget was; the mean is over time.",
+    ),
+)
+
+KV_STATES: tuple[Term, ...] = (
+    Term("useful", "Useful", "Σ u", "Keys and values that are written."),
+    Term(
+        "reserved",
+        "Reserved",
+        "Σ (min(R, F) − u)",
+        "Held for a request that writes it later; until then nobody else can.",
+    ),
+    Term(
+        "internal",
+        "Internal",
+        "Σ (R − min(R, F))",
+        "Held by a request that never writes it.",
+    ),
+    Term(
+        "external",
+        "External",
+        "free, not in one piece",
+        "Free room too scattered for the request at the head of the queue.",
+    ),
+    Term(
+        "shared",
+        "Shared",
+        "saved by sharing blocks",
+        "Room saved because requests share it: a gain, no part of the waste.",
+    ),
+)
+
+OTHER: tuple[Term, ...] = (
+    Term(
+        "waste_share",
+        "KV waste",
+        "1 − useful / (useful + reserved + internal + external)",
+        "The part of the KV memory taken that held nothing, over the time steps took. "
+        "u: tokens written, R: tokens of room held, F: what the request had in the end.",
+    ),
+    Term(
+        "preemptions",
+        "Preemptions",
+        "",
+        "Times a running request lost its KV cache to another and had to be computed again.",
+    ),
+    Term(
+        "window",
+        "Steady window",
+        "",
+        "The part of the run after ramp-up and before the last arrival; rates over it are the "
+        "engine's own, rates over the whole run include filling and draining.",
+    ),
+    Term(
+        "kl",
+        "KL divergence",
+        "Σ p · ln(p / q)",
+        "How far the engine's next-token distribution q is from the unquantised p, in nats a "
+        "token; 0 is identical.",
+    ),
+    Term(
+        "top1_agreement",
+        "Top-1 agreement",
+        "",
+        "How often both would pick the same next token.",
+    ),
+    Term(
+        "perplexity",
+        "Perplexity",
+        "exp(mean negative log-likelihood)",
+        "How surprised the model is by held-out text; lower is better.",
+    ),
+)
+
+_FIELDS = {
+    "kl_mean": "KL divergence, mean",
+    "kl_p99": "KL divergence, p99",
+    "kv_bytes": "KV cache",
+    "kv_peak_held_tokens": "KV tokens held, peak",
+    "peak_rss_bytes": "Process, peak resident",
+    "peak_device_bytes": "Accelerator, peak",
+    "weight_bytes": "Weights",
+}
+_BY_ID = {term.id: term for term in (*METRICS, *KV_STATES, *OTHER)}
+
+
+def label_of(name: str) -> str:
+    """The label of a metric's id or of a stored field; one that has none is spelled out."""
+    if name in _BY_ID:
+        return _BY_ID[name].label
+    return _FIELDS.get(name) or name.replace("_", " ").capitalize()
+
+
+def in_sentence(label: str) -> str:
+    """A label inside a sentence: "Output throughput" begins small, "TTFT p50" does not."""
+    return label if label[:2].isupper() else label[:1].lower() + label[1:]

@@ -1,0 +1,170 @@
+"""The first screen of a run's report: whether to believe it, and the answer in words."""
+
+from __future__ import annotations
+
+from .facts import engine_name, failures, slo_s, stat
+from .format import count, duration, is_present, number, percent, plural, quantity, seconds, size
+from .glossary import label_of
+from .model import Badge, KeyFigure, Note, Run
+
+VALID = Badge("Valid", "✓", "good")
+CAUTION = Badge("Valid, with cautions", "!", "caution")
+INVALID = Badge("Invalid", "✕", "bad")
+PARTIAL = Badge("Partial", "✕", "bad")
+
+
+def badge(run: Run) -> Badge:
+    if run.result["status"] == "partial":
+        return PARTIAL
+    if not run.result["validity"]["valid"]:
+        return INVALID
+    return CAUTION if failures(run) else VALID
+
+
+def validity_notes(run: Run) -> tuple[Note, ...]:
+    """Why a run must not be used, or what its numbers cannot carry."""
+    notes: list[Note] = []
+    if run.result["status"] == "partial":
+        notes.append(
+            Note(
+                "This run is partial: it was interrupted. What it measured is an easier load than "
+                "the one that was asked for; do not compare it.",
+                "bad",
+            )
+        )
+    if not run.result["validity"]["valid"]:
+        notes.append(Note("This run is invalid: its numbers must not be used. What failed:", "bad"))
+    for check in failures(run):
+        tone = "bad" if check["fatal"] else "caution"
+        notes.append(
+            Note(f"{check['id'].replace('_', ' ').capitalize()}: {check['detail']}.", tone)
+        )
+    return tuple(notes)
+
+
+def caveats(run: Run) -> tuple[Note, ...]:
+    """What a reader must know beside the numbers, though nothing is wrong."""
+    result = run.result
+    notes: list[Note] = []
+    if result.get("quality") and result["quality"]["caveat"]:
+        notes.append(Note(f"Quality: {result['quality']['caveat']}"))
+    adjustments = result["workload"]["adjustments"]
+    if adjustments:
+        notes.append(Note(f"The workload was adjusted: {'; '.join(adjustments)}."))
+    if result["config"].get("stands_for"):
+        notes.append(
+            Note(f"“{result['config']['engine']}” stands for {result['config']['stands_for']}.")
+        )
+    return tuple(notes)
+
+
+def verdict(run: Run) -> str:
+    """The run in one sentence."""
+    counters = run.result["counters"]
+    asked = run.result["workload"]["num_requests"]
+    parts = [
+        f"{engine_name(run)} served {count(counters['requests_ok'])} of "
+        f"{plural(asked, 'request')}, {quantity(throughput(run), 'output tokens/s')}"
+    ]
+    if (median := stat(run, "ttft", "p50")) is not None:
+        parts.append(f"TTFT p50 {seconds(median)}, p99 {seconds(stat(run, 'ttft', 'p99'))}")
+    waste = run.result["kv"]["waste_share"]
+    if waste is not None:
+        parts.append(f"{percent(waste)} of the KV memory taken was waste")
+    return "; ".join(parts) + "."
+
+
+def statements(run: Run) -> tuple[str, ...]:
+    """Sentences that complete the verdict."""
+    sentences = [_rate_sentence(run)]
+    share = stat(run, "goodput_share", "run")
+    if share is not None:
+        limits = " and ".join(f"{label_of(m)} ≤ {seconds(s)}" for m, s in slo_s(run).items())
+        sentences.append(f"{percent(share)} of the requests met the SLO ({limits}).")
+    counters = run.result["counters"]
+    if counters["preemptions"]:
+        sentences.append(
+            f"{plural(counters['preemptions'], 'preemption')} made the engine compute "
+            f"{plural(counters['recomputed_tokens'], 'token')} again."
+        )
+    if (quality := _quality_sentence(run)) is not None:
+        sentences.append(quality)
+    return tuple(sentences)
+
+
+def _rate_sentence(run: Run) -> str:
+    window, length = run.result["window"], duration(run.result["duration_s"])
+    if window["steady"]:
+        span = f"{number(window['start_s'])}–{number(window['end_s'])} s"
+        return f"The run took {length}; rates are over its steady window, {span}."
+    return f"The run took {length}; no steady window was found, so rates are over the whole run."
+
+
+def _quality_sentence(run: Run) -> str | None:
+    found = run.result.get("quality")
+    if found is None or found["perplexity"] is None:
+        return None
+    own, reference = found["perplexity"], found["reference_perplexity"]
+    if reference is None:
+        return f"Perplexity is {number(own)}."
+    change = percent(abs(own / reference - 1))
+    direction = "above" if own >= reference else "below"
+    text = f"Perplexity is {number(own)}, {change} {direction} the unquantised {number(reference)}"
+    if found["top1_agreement"] is not None:
+        text += f"; both pick the same next token for {percent(found['top1_agreement'])} of tokens"
+    return f"{text}."
+
+
+def throughput(run: Run) -> float | None:
+    """Output tokens a second over the steady window, or the whole run where there is none."""
+    return stat(run, "output_throughput", "window")
+
+
+def key_figures(run: Run) -> tuple[KeyFigure, ...]:
+    result = run.result
+    where = "steady window" if result["window"]["steady"] else "whole run"
+    counters = result["counters"]
+    figures = [
+        KeyFigure("Output throughput", number(throughput(run)), "tokens/s", where),
+        _latency(run, "ttft"),
+        _latency(run, "tpot"),
+        _latency(run, "e2el"),
+        KeyFigure(
+            "Requests served",
+            count(counters["requests_ok"]),
+            f"of {count(result['workload']['num_requests'])}",
+            f"{count(counters['requests_refused'])} refused, "
+            f"{count(counters['requests_unfinished'])} unfinished",
+        ),
+        _split(
+            "KV waste",
+            percent(result["kv"]["waste_share"]),
+            f"of room taken; pool {size(result['kv']['capacity_bytes'])}",
+        ),
+        _split(
+            "Weights",
+            size(result["memory"]["weight_bytes"]),
+            f"process peak {size(result['memory']['peak_rss_bytes'])}",
+        ),
+    ]
+    share = stat(run, "goodput_share", "run")
+    if share is not None:
+        rate = quantity(stat(run, "goodput", "window"), "requests/s")
+        figures.insert(4, _split("SLO attainment", percent(share), f"goodput {rate}"))
+    found = result.get("quality")
+    if found is not None and found["perplexity"] is not None:
+        beside = found["reference_perplexity"]
+        detail = f"unquantised {number(beside)}" if is_present(beside) else ""
+        figures.append(KeyFigure("Perplexity", number(found["perplexity"]), "", detail))
+    return tuple(figures)
+
+
+def _latency(run: Run, metric: str) -> KeyFigure:
+    p99 = seconds(stat(run, metric, "p99"))
+    return _split(f"{label_of(metric)} p50", seconds(stat(run, metric, "p50")), f"p99 {p99}")
+
+
+def _split(label: str, quantity: str, detail: str) -> KeyFigure:
+    """A figure from a formatted quantity: its last word is the unit."""
+    value, _, unit = quantity.partition(" ")
+    return KeyFigure(label, value, unit, detail)

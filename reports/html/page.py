@@ -1,0 +1,65 @@
+"""A `Report` as one self-contained page: style, charts and plotly.js are inside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from .. import palette
+from ..chart_table import chart_table
+from ..comparison_report import comparison_report
+from ..model import Chart, Comparison, Report, Run, Table
+from ..run_report import run_report
+from .figure import figure, keys
+
+_HERE = Path(__file__).parent
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:µs|ms|s|min|h|%|B|[KMGT]iB)(?!\w))")
+
+
+def render_run(run: Run) -> str:
+    """The page about one run."""
+    return render(run_report(run))
+
+
+def render_comparison(runs: Sequence[Run], comparison: Comparison) -> str:
+    """The page about runs side by side. runs: in the order of `comparison.runs`."""
+    return render(comparison_report(runs, comparison))
+
+
+def render(report: Report) -> str:
+    """A page that loads nothing: its content security policy forbids every request."""
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["whole"] = whole
+    figures = {chart.id: figure(chart) for chart in report.charts}
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        figures=figures,
+        heights={chart_id: drawn["layout"]["height"] for chart_id, drawn in figures.items()},
+        themes={ground: palette.theme(ground) for ground in ("light", "dark")},
+        is_chart=_is_chart,
+        keys_of=keys,
+        data_of=chart_table,
+        style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
+        script=Markup((_HERE / "charts.js").read_text(encoding="utf-8")),
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def whole(text: str) -> str:
+    """Text whose lines never break between a number and its unit."""
+    return _BEFORE_UNIT.sub("\u00a0", text)
+
+
+def _is_chart(part: Chart | Table) -> bool:
+    return isinstance(part, Chart)

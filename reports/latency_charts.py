@@ -1,0 +1,192 @@
+"""Latencies: how they are distributed, and how they went over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from .facts import floats, served, slo_s, stat, steady_span, token_gaps_s
+from .format import Scale, count, percent, scale_of, seconds
+from .glossary import label_of
+from .model import Axis, Chart, Guide, Panel, Run, Series
+from .palette import run_role
+from .thinning import Floats, ecdf, keep_slowest
+
+MOST_POINTS = 1500
+DISTRIBUTIONS = ("ttft", "tpot", "itl", "e2el")
+_SAMPLE = {"itl": "token gaps"}
+_HALF_OF = {
+    "ttft": "Half of the requests had their first token within {p50}",
+    "tpot": "Half of the replies kept a mean pace of {p50} a token or better",
+    "itl": "Half of the gaps between tokens were {p50} or shorter",
+    "e2el": "Half of the requests were answered whole within {p50}",
+}
+
+
+@dataclass(frozen=True)
+class _Sampled:
+    run: Run
+    values_s: Floats
+
+
+def samples_s(run: Run, metric: str) -> Floats:
+    """Every sample of a latency, of the requests that were served."""
+    frame = served(run)
+    values = token_gaps_s(frame) if metric == "itl" else floats(frame, f"{metric}_s")
+    return values[np.isfinite(values)]
+
+
+def distributions(runs: Sequence[Run]) -> tuple[Chart, ...]:
+    """An ECDF for each latency that any run has, the runs over each other."""
+    charts = (_distribution(runs, metric) for metric in DISTRIBUTIONS)
+    return tuple(chart for chart in charts if chart is not None)
+
+
+def _distribution(runs: Sequence[Run], metric: str) -> Chart | None:
+    sampled = [_Sampled(run, samples_s(run, metric)) for run in runs]
+    sampled = [one for one in sampled if len(one.values_s)]
+    if not sampled:
+        return None
+    everything = np.concatenate([one.values_s for one in sampled])
+    log, scale = _spans_decades(everything), _scale(everything)
+    limits = {limit for run in runs if (limit := slo_s(run).get(metric)) is not None}
+    return Chart(
+        id=f"ecdf-{metric}",
+        title=f"{label_of(metric)} distribution",
+        reading=_reading(sampled, metric),
+        x=Axis(label_of(metric), scale.unit, log=log),
+        panels=(
+            Panel(
+                y=Axis("Share at or below", "%", high=100.0),
+                series=tuple(_curve(one, runs, metric, scale, log=log) for one in sampled),
+                guides=tuple(
+                    Guide("x", scale.factor * limit, f"SLO {seconds(limit)}")
+                    for limit in sorted(limits)
+                ),
+            ),
+        ),
+        note=""
+        if len(runs) > 1
+        else f"{count(len(everything))} {_SAMPLE.get(metric, 'requests')}.",
+        width="half",
+    )
+
+
+def _curve(one: _Sampled, runs: Sequence[Run], metric: str, scale: Scale, *, log: bool) -> Series:
+    values_s, share = ecdf(one.values_s)
+    x = scale.factor * values_s
+    if not log:
+        x, share = np.insert(x, 0, 0.0), np.insert(share, 0, 0.0)
+    alone = len(runs) == 1
+    return Series(
+        name=label_of(metric) if alone else one.run.name,
+        role="latency" if alone else run_role(list(runs).index(one.run)),
+        mark="step",
+        x=tuple(x.tolist()),
+        y=tuple(share.tolist()),
+    )
+
+
+def _spans_decades(values: Floats) -> bool:
+    """Whether a linear axis would squeeze most of the samples into a corner."""
+    low, high = float(np.quantile(values, 0.05)), float(values.max())
+    return float(values.min()) > 0 and high > 40 * low
+
+
+def _scale(values_s: Floats) -> Scale:
+    return scale_of("s", [float(np.nanmax(values_s, initial=0.0))])
+
+
+def _reading(sampled: Sequence[_Sampled], metric: str) -> str:
+    if len(sampled) > 1:
+        medians = ", ".join(
+            f"{one.run.name} {seconds(stat(one.run, metric, 'p50'))}" for one in sampled
+        )
+        return (
+            f"Further left is faster; where the curves cross, neither run is. Medians: {medians}."
+        )
+    one = sampled[0]
+    half = _HALF_OF[metric].format(p50=seconds(stat(one.run, metric, "p50")))
+    text = f"{half}; the slowest 1 % took {seconds(stat(one.run, metric, 'p99'))} or more"
+    limit = slo_s(one.run).get(metric)
+    if limit is None:
+        return f"{text}."
+    kept = float(np.mean(one.values_s <= limit))
+    return f"{text}. {percent(kept)} kept the limit of {seconds(limit)}."
+
+
+def over_time(run: Run) -> Chart | None:
+    """TTFT and E2EL of each request at the time it was due."""
+    frame = served(run)
+    if frame.empty:
+        return None
+    due_s, e2el_s = floats(frame, "t_due_s"), floats(frame, "e2el_s")
+    shown = frame.iloc[keep_slowest(due_s, e2el_s, MOST_POINTS)]
+    span = steady_span(run)
+    note = "The shaded stretch is the steady window." if span else ""
+    if len(shown) < len(frame):
+        note = (
+            f"{count(len(shown))} of {count(len(frame))} requests are drawn: an even sample, and "
+            f"the slowest of every stretch of time. {note}"
+        )
+    return Chart(
+        id="latency-over-time",
+        title="Latency over time",
+        reading=_trend(due_s, floats(frame, "ttft_s")),
+        x=Axis("Time the request was due", "s"),
+        panels=tuple(_scatter(shown, metric, slo_s(run)) for metric in ("ttft", "e2el")),
+        note=note.strip(),
+        span=(*span, "steady window") if span else None,
+    )
+
+
+def _scatter(frame: pd.DataFrame, metric: str, limits: dict[str, float]) -> Panel:
+    lost = frame["preemptions"].to_numpy(dtype=np.int64) > 0
+    unmarked = "never preempted" if lost.any() else label_of(metric)
+    parts = ((unmarked, "latency", ~lost), ("preempted", "preempted", lost))
+    limit = limits.get(metric)
+    scale = _scale(floats(frame, f"{metric}_s"))
+    return Panel(
+        y=Axis(label_of(metric), scale.unit),
+        series=tuple(
+            Series(
+                name=name,
+                role=role,
+                mark="point",
+                x=tuple(floats(frame[chosen], "t_due_s").tolist()),
+                y=tuple((scale.factor * floats(frame[chosen], f"{metric}_s")).tolist()),
+                labels=tuple(_describe(row) for row in frame[chosen].to_dict("records")),
+            )
+            for name, role, chosen in parts
+            if chosen.any()
+        ),
+        guides=()
+        if limit is None
+        else (Guide("y", scale.factor * limit, f"SLO {seconds(limit)}"),),
+    )
+
+
+def _describe(row: dict) -> str:
+    return f"{row['request_id']}: {row['input_tokens']} in, {row['output_tokens']} out"
+
+
+def _trend(due_s: Floats, ttft_s: Floats) -> str:
+    """Compares the halves of the run: a queue that grows shows as a wait that does."""
+    order = np.argsort(due_s, kind="stable")
+    if len(order) < 8:
+        return "Each point is a request, at the time it was due."
+    first, second = np.array_split(ttft_s[order], 2)
+    before, after = float(np.median(first)), float(np.median(second))
+    if after > 1.5 * before:
+        verdict = "waits grew: the engine may have been sent more than it can serve"
+    elif before > 1.5 * after:
+        verdict = "waits shrank: the start of the run was the hardest part"
+    else:
+        verdict = "waits did not drift"
+    return (
+        f"Median TTFT was {seconds(before)} in the first half of the requests and "
+        f"{seconds(after)} in the second: {verdict}."
+    )

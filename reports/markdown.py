@@ -1,0 +1,93 @@
+"""Reports in GitHub's Markdown, for a pull request: the first screen and tables, no charts."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+from .comparison_report import comparison_report
+from .model import Comparison, KeyFigure, Report, Run, Table
+from .run_report import run_report
+
+SHOWN = ("comparison", "config-differences", "metrics", "rates", "kv-states", "quality", "checks")
+FOLDED = ("counters", "memory", "slowest", "not-served", "config", "runs", "environment")
+_SPECIAL = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_{}[]<>#|~$"} | {"\n": " "})
+
+
+def render_run_markdown(run: Run) -> str:
+    """One run in Markdown."""
+    return render_markdown(run_report(run))
+
+
+def render_comparison_markdown(runs: Sequence[Run], comparison: Comparison) -> str:
+    """Runs side by side in Markdown. runs: in the order of `comparison.runs`."""
+    return render_markdown(comparison_report(runs, comparison))
+
+
+def render_markdown(report: Report) -> str:
+    """The answer first, then tables; long ones are folded."""
+    tables = {
+        part.id: part
+        for section in report.sections
+        for part in section.parts
+        if isinstance(part, Table)
+    }
+    blocks = [
+        f"## {escape(report.title)}",
+        f"**{report.badge.symbol} {escape(report.badge.word)}** · {escape(report.subtitle)}",
+        *_alarm(report),
+        f"**{escape(report.verdict)}**",
+        *([escape(" ".join(report.statements))] if report.statements else []),
+        *([_figures(report.figures)] if report.figures else []),
+        *_notes(report),
+        *(_section(tables[name]) for name in SHOWN if name in tables),
+        *(_folded(tables[name]) for name in FOLDED if name in tables),
+        f"<sub>{escape(report.footer)}</sub>",
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is: also inside a table, on one line."""
+    return text.translate(_SPECIAL).replace("&", "&amp;")
+
+
+def _alarm(report: Report) -> list[str]:
+    bad = [note.text for note in report.notes if note.tone == "bad"]
+    if not bad:
+        return []
+    return ["\n".join(["> [!CAUTION]", *(f"> {escape(text)}  " for text in bad)])]
+
+
+def _notes(report: Report) -> list[str]:
+    lines = [f"- {escape(note.text)}" for note in report.notes if note.tone != "bad"]
+    return ["\n".join(lines)] if lines else []
+
+
+def _figures(figures: Sequence[KeyFigure]) -> str:
+    rows = [
+        (figure.label, f"{figure.value} {figure.unit}".strip(), figure.detail) for figure in figures
+    ]
+    return _grid(("", "", ""), ("---", "---:", "---"), rows)
+
+
+def _section(table: Table) -> str:
+    note = f"\n\n<sub>{escape(table.note)}</sub>" if table.note else ""
+    return f"### {escape(table.title)}\n\n{_table(table)}{note}"
+
+
+def _folded(table: Table) -> str:
+    title = html.escape(table.title)  # a line that begins with a tag is HTML, not Markdown
+    return f"<details><summary>{title}</summary>\n\n{_table(table)}\n\n</details>"
+
+
+def _table(table: Table) -> str:
+    rules = ["---:" if column.numeric else "---" for column in table.columns]
+    titles = [column.title for column in table.columns]
+    return _grid(titles, rules, [[cell.text for cell in row] for row in table.rows])
+
+
+def _grid(titles: Sequence[str], rules: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [[escape(title) for title in titles], rules]
+    lines += [[escape(text) for text in row] for row in rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,242 @@
+"""What a report is given, and what it says, as data: no renderer is known here.
+
+Given: a `Run`, or several and their `Comparison`, which the harness works out. Said: a `Report`
+of sentences, key figures, tables and charts, which every renderer draws from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Verdict = Literal["better", "worse", "same", "inconclusive"]
+Tone = Literal["plain", "good", "caution", "bad", "quiet"]
+Mark = Literal["step", "area", "point", "bar"]
+Width = Literal["full", "half"]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One stored run.
+
+    name: how the run is called beside others. result: the content of `result.json`.
+    requests, steps: `requests.parquet` and `steps.parquet`; times in seconds, NaN where absent.
+    """
+
+    name: str
+    result: Mapping[str, Any]
+    requests: pd.DataFrame
+    steps: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A run's statistic over the baseline's, with its interval where one could be had.
+
+    verdict: whether the run is better than the baseline; None where there is no better.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True)
+class MetricComparison:
+    """One statistic of one metric, in each run.
+
+    id, stat, unit, better: as in `Result.metrics`. values, ratios: one for each run, in order of
+    `Comparison.runs`; None where a run has no such value, and for the baseline's own ratio.
+    """
+
+    id: str
+    stat: str
+    unit: str
+    better: Literal["lower", "higher", "none"]
+    values: tuple[float | None, ...]
+    ratios: tuple[Ratio | None, ...]
+
+
+@dataclass(frozen=True)
+class ConfigDifference:
+    """A setting that is not the same in all runs. values: one for each run."""
+
+    field: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side. baseline: the one of `runs` that ratios are taken to.
+
+    same_requests: whether every run was sent the same bytes. warnings: what the comparison cannot
+    carry. statement: what was found, for a console; reports word it from the rows.
+    """
+
+    runs: tuple[str, ...]
+    baseline: str
+    differing_config: tuple[ConfigDifference, ...]
+    same_requests: bool
+    warnings: tuple[str, ...]
+    rows: tuple[MetricComparison, ...]
+    statement: str
+
+
+@dataclass(frozen=True)
+class Badge:
+    """One word that must not be missed, with a symbol so that colour does not carry it alone."""
+
+    word: str
+    symbol: str
+    tone: Tone
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence beside the numbers; `bad` ones are shown before anything else."""
+
+    text: str
+    tone: Tone = "plain"
+
+
+@dataclass(frozen=True)
+class KeyFigure:
+    """A number of the first screen: formatted value, its unit, and what belongs beside it."""
+
+    label: str
+    value: str
+    unit: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """numeric: aligned so that digits stand under each other."""
+
+    title: str
+    numeric: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    text: str
+    tone: Tone = "plain"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Formatted text, row by row. The first column names the row."""
+
+    id: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """title without its unit. high: where the axis ends, so that two charts can share a scale.
+
+    categories: names of the positions 0, 1, … instead of numbers.
+    """
+
+    title: str
+    unit: str = ""
+    log: bool = False
+    high: float | None = None
+    categories: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        scale = ", log scale" if self.log else ""
+        return f"{self.title} ({self.unit}{scale})" if self.unit else self.title
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one meaning. role: a key of `palette.ROLES`, which decides its colour.
+
+    mark: `step` and `area` hold y from each x to the next; areas of a panel stack, in order;
+    `bar` is horizontal, x long at category y, and stacks too. labels: what a point is, in words.
+    """
+
+    name: str
+    role: str
+    mark: Mark
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Guide:
+    """A reference line across a panel, at a value of one axis."""
+
+    axis: Literal["x", "y"]
+    value: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes; the panels of a chart stand above each other and share x."""
+
+    y: Axis
+    series: tuple[Series, ...]
+    guides: tuple[Guide, ...] = ()
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure. reading: one sentence, what to see here. note: what was left out or summed up.
+
+    span: a stretch of x to shade, and what it is.
+    """
+
+    id: str
+    title: str
+    reading: str
+    x: Axis
+    panels: tuple[Panel, ...]
+    note: str = ""
+    width: Width = "full"
+    span: tuple[float, float, str] | None = None
+
+    @property
+    def series(self) -> tuple[Series, ...]:
+        return tuple(series for panel in self.panels for series in panel.series)
+
+
+@dataclass(frozen=True)
+class Section:
+    id: str
+    title: str
+    parts: tuple[Chart | Table, ...]
+    intro: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that a report says, in reading order. verdict: the answer in one sentence."""
+
+    title: str
+    subtitle: str
+    badge: Badge
+    verdict: str
+    statements: tuple[str, ...]
+    figures: tuple[KeyFigure, ...]
+    notes: tuple[Note, ...]
+    sections: tuple[Section, ...]
+    footer: str
+
+    @property
+    def charts(self) -> tuple[Chart, ...]:
+        return tuple(
+            part for section in self.sections for part in section.parts if isinstance(part, Chart)
+        )

@@ -1,0 +1,84 @@
+"""What each colour means, the same in every chart, on a light and on a dark ground.
+
+The hues stay apart for the common kinds of colour blindness (they start from Okabe and Ito's and
+Paul Tol's sets), and each reaches a contrast of 3 : 1 with its ground, text 4.5 : 1 (WCAG 2.2 AA).
+Colour never carries a meaning alone: series are named, verdicts have words and symbols.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Hue:
+    """One colour as `#rrggbb`, for each ground."""
+
+    light: str
+    dark: str
+
+
+SURFACES: dict[str, Hue] = {
+    "ground": Hue("#ffffff", "#15181c"),
+    "raised": Hue("#f5f6f8", "#1d2127"),
+    "rule": Hue("#d9dde3", "#353b44"),
+    "grid": Hue("#e8ebef", "#2a3037"),
+    "band": Hue("#eef1f5", "#20262d"),
+}
+
+TEXT: dict[str, Hue] = {
+    "ink": Hue("#1a1d21", "#e9ebee"),
+    "quiet": Hue("#59616c", "#a3acb8"),
+    "link": Hue("#0b57a4", "#86b9f2"),
+    "good": Hue("#0a6b4c", "#4ecb9c"),
+    "caution": Hue("#85540a", "#e9b04c"),
+    "bad": Hue("#b3261e", "#ff938a"),
+}
+
+ROLES: dict[str, Hue] = {
+    # Phases of a request.
+    "prefill": Hue("#cc5a00", "#f28c38"),
+    "decode": Hue("#0868ac", "#5aa9e6"),
+    # States of KV memory.
+    "kv_useful": Hue("#00855f", "#2fb58c"),
+    "kv_reserved": Hue("#b98200", "#e3b341"),
+    "kv_internal": Hue("#bb5f96", "#dd8bbb"),
+    "kv_external": Hue("#7d8590", "#8e97a3"),
+    # The queues.
+    "running": Hue("#332288", "#a99ff0"),
+    "waiting": Hue("#a8760c", "#d9b24a"),
+    "preempted": Hue("#b3261e", "#ff938a"),
+    # Where a step's time goes.
+    "phase_schedule": Hue("#8f8210", "#cbbf4f"),
+    "phase_prepare": Hue("#5f8a4e", "#93bf80"),
+    "phase_attention": Hue("#882255", "#d977a8"),
+    "phase_linear": Hue("#3b4cc0", "#8d9bf5"),
+    "phase_sample": Hue("#1f8a99", "#52bccb"),
+    "phase_host": Hue("#7d8590", "#8e97a3"),
+    # A latency of one run, and a latency of each of several runs, the baseline first.
+    "latency": Hue("#3f5b8c", "#8fb0e8"),
+    "run_1": Hue("#59616c", "#b4bcc7"),
+    "run_2": Hue("#aa2f6f", "#f07cb4"),
+    "run_3": Hue("#0868ac", "#5aa9e6"),
+    "run_4": Hue("#00855f", "#2fb58c"),
+    "run_5": Hue("#b98200", "#e3b341"),
+    "run_6": Hue("#6b3fa0", "#b796ea"),
+}
+
+RUN_ROLES = tuple(role for role in ROLES if role.startswith("run_"))
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")  # one for each run's line
+
+
+def run_role(position: int) -> str:
+    """The role of the run at `position`; more than six runs repeat colours, names tell them."""
+    return RUN_ROLES[position % len(RUN_ROLES)]
+
+
+def dash_of(role: str) -> str:
+    """Runs are told apart by dashes too; every other line is solid."""
+    return DASHES[RUN_ROLES.index(role)] if role in RUN_ROLES else "solid"
+
+
+def theme(ground: str) -> dict[str, str]:
+    """Every colour by name on one ground, `light` or `dark`."""
+    return {name: getattr(hue, ground) for name, hue in {**SURFACES, **TEXT, **ROLES}.items()}

@@ -1,0 +1,181 @@
+"""A `Chart` as a matplotlib figure. No pyplot: nothing is drawn on a state that others share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from ..format import number
+from ..model import Axis, Chart, Guide, Panel, Run, Series
+from ..palette import SURFACES, TEXT, dash_of
+from ..palette import theme as colours_on
+from ..run_report import run_report
+
+_LIGHT = colours_on("light")
+_WIDTH_IN = {"full": 8.0, "half": 4.4}
+_PANEL_IN, _BAR_IN, _FRAME_IN = 1.9, 0.45, 1.1
+_DASHES = {
+    "solid": "-",
+    "dash": (0, (5, 2)),
+    "dot": (0, (1, 1.5)),
+    "dashdot": (0, (5, 2, 1, 2)),
+    "longdash": (0, (8, 3)),
+    "longdashdot": (0, (8, 3, 1, 3)),
+}
+# The same chart gives the same file; text stays text, so that it can be found and edited.
+_SVG: dict[Any, str] = {"svg.hashsalt": "llmbench", "svg.fonttype": "none"}
+
+
+def save_plots(run: Run, directory: Path, formats: Sequence[str] = ("svg",)) -> list[Path]:
+    """Every chart of a run as `<chart id>.<format>` in `directory`, which is made if need be.
+
+    formats: what matplotlib writes, such as svg, png, pdf. Returns the files.
+    """
+    return save_charts(run_report(run).charts, directory, formats)
+
+
+def save_charts(charts: Iterable[Chart], directory: Path, formats: Sequence[str]) -> list[Path]:
+    """Charts as files, in their order, all formats of one after each other."""
+    directory.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    for chart in charts:
+        drawn = draw(chart)
+        for extension in formats:
+            path = directory / f"{chart.id}.{extension}"
+            metadata = {"Date": None} if extension == "svg" else None
+            with matplotlib.rc_context(_SVG):
+                drawn.savefig(path, dpi=160, metadata=metadata)
+            written.append(path)
+    return written
+
+
+def draw(chart: Chart) -> Figure:
+    """The chart on paper: light ground, its title and reading aid left to the text around it."""
+    figure = Figure(figsize=(_WIDTH_IN[chart.width], _height_in(chart)), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.set_facecolor(SURFACES["ground"].light)
+    grid = figure.subplots(len(chart.panels), 1, sharex=True, squeeze=False)
+    for axes, panel in zip(grid[:, 0], chart.panels, strict=True):
+        _draw_panel(axes, panel)
+        if chart.span is not None:
+            axes.axvspan(chart.span[0], chart.span[1], color=SURFACES["band"].light, zorder=0)
+    _style_x(grid[-1, 0], chart.x)
+    figure.suptitle(chart.title, x=0.01, ha="left", fontsize=11, color=TEXT["ink"].light)
+    return figure
+
+
+def _draw_panel(axes: Axes, panel: Panel) -> None:
+    areas = [one for one in panel.series if one.mark == "area"]
+    if areas:
+        _draw_areas(axes, areas)
+    bars = [one for one in panel.series if one.mark == "bar"]
+    if bars:
+        _draw_bars(axes, bars, panel.y.categories)
+    for one in panel.series:
+        if one.mark == "step":
+            axes.step(
+                one.x,
+                one.y,
+                where="post",
+                label=one.name,
+                color=_LIGHT[one.role],
+                linestyle=_DASHES[dash_of(one.role)],
+            )
+        elif one.mark == "point":
+            shape = "D" if one.role == "preempted" else "o"
+            colour = _LIGHT[one.role]
+            axes.scatter(one.x, one.y, s=9, marker=shape, color=colour, label=one.name, zorder=3)
+    for guide in panel.guides:
+        _draw_guide(axes, guide)
+    _style_y(axes, panel.y)
+    if len(panel.series) > 1:
+        axes.legend(
+            fontsize=8, frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0)
+        )
+
+
+def _draw_areas(axes: Axes, areas: Sequence[Series]) -> None:
+    below = np.zeros(len(areas[0].x))
+    for one in areas:
+        above = below + np.asarray(one.y)
+        axes.fill_between(
+            one.x, below, above, step="post", color=_LIGHT[one.role], label=one.name, linewidth=0
+        )
+        below = above
+
+
+def _draw_bars(axes: Axes, bars: Sequence[Series], categories: Sequence[str]) -> None:
+    left = np.zeros(len(categories))
+    for one in bars:
+        axes.barh(one.y, one.x, left=left, height=0.6, color=_LIGHT[one.role], label=one.name)
+        left = left + np.asarray(one.x)
+    axes.set_yticks(range(len(categories)), categories)
+
+
+def _draw_guide(axes: Axes, guide: Guide) -> None:
+    style = {"color": TEXT["ink"].light, "linestyle": (0, (4, 3)), "linewidth": 1.0}
+    text = {"fontsize": 8, "color": TEXT["ink"].light}
+    if guide.axis == "x":
+        axes.axvline(guide.value, **style)
+        axes.annotate(
+            guide.label,
+            (guide.value, 0.05),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, 0),
+            textcoords="offset points",
+            **text,
+        )
+        return
+    axes.axhline(guide.value, **style)
+    axes.annotate(
+        guide.label,
+        (1.0, guide.value),
+        xycoords=("axes fraction", "data"),
+        xytext=(-2, 2),
+        textcoords="offset points",
+        ha="right",
+        **text,
+    )
+
+
+def _style_y(axes: Axes, y: Axis) -> None:
+    axes.set_facecolor("none")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(SURFACES["rule"].light)
+    axes.grid(axis="both", color=SURFACES["grid"].light, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=8, colors=TEXT["quiet"].light, length=0)
+    if y.categories:
+        return
+    axes.set_title(y.label, loc="left", fontsize=8, color=TEXT["quiet"].light)
+    axes.set_ylim(0, y.high if y.high is not None else None)
+    axes.yaxis.set_major_formatter(FuncFormatter(_tick))
+
+
+def _style_x(axes: Axes, x: Axis) -> None:
+    axes.set_xlabel(x.label, fontsize=8, color=TEXT["quiet"].light)
+    if x.log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set_xlim(0, x.high if x.high is not None else None)
+    axes.xaxis.set_major_formatter(FuncFormatter(_tick))
+
+
+def _tick(value: float, _position: int) -> str:
+    return number(round(value, 10))
+
+
+def _height_in(chart: Chart) -> float:
+    categories = max(len(panel.y.categories) for panel in chart.panels)
+    content = _BAR_IN * categories if categories else _PANEL_IN * len(chart.panels)
+    return _FRAME_IN + content

@@ -1,0 +1,74 @@
+"""What is said about one run, in reading order."""
+
+from __future__ import annotations
+
+from . import headline, kv_charts, latency_charts, setup_tables, step_charts, tables
+from .facts import axes, engine_name, hardware
+from .model import Chart, Report, Run, Section, Table
+from .place import Place
+
+
+def run_report(run: Run) -> Report:
+    """Everything a report says about a run; parts that have nothing to show are left out."""
+    config = run.result["config"]
+    return Report(
+        title=run.name,
+        subtitle=" · ".join((config["model"], engine_name(run), axes(run), hardware(run))),
+        badge=headline.badge(run),
+        verdict=headline.verdict(run),
+        statements=headline.statements(run),
+        figures=headline.key_figures(run),
+        notes=(*headline.validity_notes(run), *headline.caveats(run)),
+        sections=tuple(section for section in _sections(run) if section.parts),
+        footer=_footer(run),
+    )
+
+
+def _sections(run: Run) -> tuple[Section, ...]:
+    place = Place(run)
+    return (
+        Section(
+            "latency",
+            "Latency",
+            _present(*latency_charts.distributions([run]), latency_charts.over_time(run)),
+        ),
+        Section(
+            "steps",
+            "What the engine did",
+            _present(
+                step_charts.timeline(place),
+                step_charts.queues(place),
+                step_charts.step_time([run]),
+            ),
+        ),
+        Section("kv", "KV memory", _present(kv_charts.kv_usage(place), tables.kv(run))),
+        Section(
+            "numbers",
+            "Metrics",
+            _present(
+                tables.distributions(run),
+                tables.rates(run),
+                tables.counters(run),
+                tables.memory(run),
+            ),
+        ),
+        Section("quality", "Quality", _present(tables.quality(run))),
+        Section("requests", "Requests", _present(tables.slowest(run), tables.not_served(run))),
+        Section("validity", "Validity", (tables.checks(run),)),
+        Section(
+            "setup",
+            "Set-up",
+            (setup_tables.config(run), setup_tables.workload(run), setup_tables.environment(run)),
+        ),
+        Section("glossary", "Glossary", (tables.glossary(),)),
+    )
+
+
+def _present(*parts: Chart | Table | None) -> tuple[Chart | Table, ...]:
+    return tuple(part for part in parts if part is not None)
+
+
+def _footer(run: Run) -> str:
+    version = run.result["environment"].get("packages", {}).get("llmbench") or "unknown version"
+    label = f" · {run.result['label']}" if run.result["label"] else ""
+    return f"llmbench {version} · run {run.result['run_id']} · {run.result['created_at']}{label}"

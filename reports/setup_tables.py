@@ -1,0 +1,48 @@
+"""How a run was set up: configuration, workload, environment, as name and value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .facts import slo_s
+from .format import seconds, setting
+from .glossary import label_of
+from .model import Run, Table
+from .tables import table
+
+
+def config(run: Run) -> Table:
+    shown = {key: value for key, value in run.result["config"].items() if key != "slo"}
+    limits = ", ".join(f"{label_of(m)} ≤ {seconds(limit)}" for m, limit in slo_s(run).items())
+    rows = [(key, setting(key, value)) for key, value in shown.items()]
+    return _settings("config", "Configuration", [*rows, ("slo", limits or "none")])
+
+
+def workload(run: Run) -> Table:
+    found = run.result["workload"]
+    rows = [("name", found["name"]), ("fingerprint", found["fingerprint"])]
+    rows += [(key, setting(key, value)) for key, value in _flat(found["description"])]
+    return _settings("workload", "Workload", rows)
+
+
+def environment(run: Run) -> Table:
+    rows = [(key, setting(key, value)) for key, value in _flat(run.result["environment"])]
+    rows += [(f"kernel {op}", name) for op, name in run.result["kernels"].items()]
+    return _settings("environment", "Environment", rows)
+
+
+def _settings(table_id: str, title: str, rows: Sequence[tuple[str, str]]) -> Table:
+    return table(table_id, title, ("Setting", "Value"), rows, words=("Value",))
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested settings as dotted names."""
+    rows: list[tuple[str, Any]] = []
+    for key, value in data.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            rows += _flat(value, f"{name}.")
+        else:
+            rows.append((name, value))
+    return rows

@@ -1,0 +1,284 @@
+"""The numbers of a run, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .facts import failures, served
+from .format import (
+    ABSENT,
+    count,
+    number,
+    percent,
+    plural,
+    quantity,
+    scale_of,
+    size,
+)
+from .glossary import KV_STATES, METRICS, OTHER, label_of
+from .model import Cell, Column, Run, Table
+
+SLOWEST = 20
+# How each statistic is headed.
+STATISTICS = {"mean": "Mean", "p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "max": "Max"}
+
+
+def table(
+    table_id: str,
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str | Cell]],
+    *,
+    words: Sequence[str] = (),
+    note: str = "",
+) -> Table:
+    """A table from text. The first column and those in `words` are text, the others numbers."""
+    return Table(
+        id=table_id,
+        title=title,
+        columns=tuple(
+            Column(name, numeric=position > 0 and name not in words)
+            for position, name in enumerate(columns)
+        ),
+        rows=tuple(
+            tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in row) for row in rows
+        ),
+        note=note,
+    )
+
+
+def distributions(run: Run) -> Table:
+    """Every metric that has percentiles, one unit a row."""
+    found = {
+        metric: data for metric, data in run.result["metrics"].items() if "p50" in data["stats"]
+    }
+    rows: list[list[str]] = []
+    for metric in _in_order(found):
+        unit, stats = found[metric]["unit"], found[metric]["stats"]
+        values = [stats.get(name) for name in STATISTICS]
+        scale = scale_of(unit, values)
+        numbers = [scale.number(value) for value in values]
+        rows.append([label_of(metric), scale.unit, count(stats.get("count")), *numbers])
+    return table(
+        "metrics",
+        "Distributions",
+        (
+            "Metric",
+            "Unit",
+            "Count",
+            *STATISTICS.values(),
+        ),
+        rows,
+        words=("Unit",),
+        note="Latencies are of the requests that were served, over the whole run. Means of a "
+        "step's tokens, requests and budget are over time; percentiles count each step once.",
+    )
+
+
+def rates(run: Run) -> Table:
+    """Throughput and goodput, in the steady window and over the whole run."""
+    found = {
+        metric: data for metric, data in run.result["metrics"].items() if "run" in data["stats"]
+    }
+    rows: list[list[str]] = []
+    for metric in _in_order(found):
+        unit, stats = found[metric]["unit"], found[metric]["stats"]
+        scale = scale_of(unit, stats.values())
+        cells = [scale.number(stats.get(name)) for name in ("window", "run")]
+        rows.append([label_of(metric), scale.unit, *cells])
+    window = run.result["window"]
+    return table(
+        "rates",
+        "Rates",
+        ("Metric", "Unit", "Steady window", "Whole run"),
+        rows,
+        words=("Unit",),
+        note=f"Window: {number(window['start_s'])} to {number(window['end_s'])} s; "
+        f"{window['method']}.",
+    )
+
+
+def kv(run: Run) -> Table:
+    """Mean and peak room by state, and what each state is."""
+    summary = run.result["kv"]
+    taken = sum(
+        summary[f"{state.id}_tokens"]["mean"] for state in KV_STATES if state.id != "shared"
+    )
+    rows: list[list[str]] = []
+    for state in KV_STATES:
+        share = summary[f"{state.id}_tokens"]
+        of_taken = share["mean"] / taken if taken and state.id != "shared" else None
+        rows.append(
+            [
+                state.label,
+                number(share["mean"]),
+                size(share["mean"] * summary["bytes_per_token"]),
+                count(share["peak"]),
+                percent(of_taken),
+                state.meaning,
+            ]
+        )
+    return table(
+        "kv-states",
+        "KV cache by state",
+        ("State", "Mean tokens", "Mean size", "Peak tokens", "Of room taken", "What it is"),
+        rows,
+        words=("What it is",),
+        note=f"{summary['kind'].capitalize()} cache of {count(summary['capacity_tokens'])} tokens "
+        f"({size(summary['capacity_bytes'])}, {size(summary['bytes_per_token'])} a token). Means "
+        "are over step time.",
+    )
+
+
+def checks(run: Run) -> Table:
+    """Every question asked about whether the run can be believed, failures first."""
+    order = [*failures(run), *(one for one in run.result["validity"]["checks"] if one["ok"])]
+    return table(
+        "checks",
+        "Can this run be believed?",
+        ("Check", "Outcome", "What was found"),
+        [(check["id"].replace("_", " "), _outcome(check), check["detail"]) for check in order],
+        words=("Outcome", "What was found"),
+    )
+
+
+def _outcome(check: Mapping[str, Any]) -> Cell:
+    if check["ok"]:
+        return Cell("✓ passed", "good")
+    return Cell("✕ failed", "bad") if check["fatal"] else Cell("! caution", "caution")
+
+
+def slowest(run: Run) -> Table | None:
+    """The slowest requests from due to done, and where their time went."""
+    frame = served(run).sort_values("e2el_s", ascending=False, kind="stable").head(SLOWEST)
+    if frame.empty:
+        return None
+    rows = [
+        (
+            str(row["request_id"]),
+            number(row["t_due_s"]),
+            count(row["input_tokens"]),
+            count(row["output_tokens"]),
+            _ms(row["queue_s"]),
+            _ms(row["ttft_s"]),
+            _ms(row["tpot_s"]),
+            _ms(row["e2el_s"]),
+            count(row["preemptions"]),
+            count(row["recomputed_tokens"]),
+        )
+        for row in frame.to_dict("records")
+    ]
+    return table(
+        "slowest",
+        f"Slowest {plural(len(rows), 'request')}, end to end",
+        (
+            "Request",
+            "Due (s)",
+            "Tokens in",
+            "Tokens out",
+            "Queue (ms)",
+            "TTFT (ms)",
+            "TPOT (ms)",
+            "E2EL (ms)",
+            "Preemptions",
+            "Recomputed",
+        ),
+        rows,
+    )
+
+
+def not_served(run: Run) -> Table | None:
+    """Requests that are in no latency, and why."""
+    frame = run.requests[run.requests["status"] != "ok"]
+    if frame.empty:
+        return None
+    rows = [
+        (str(row["request_id"]), Cell(str(row["status"]), "bad"), str(row["detail"]) or ABSENT)
+        for row in frame.head(SLOWEST).to_dict("records")
+    ]
+    more = len(frame) - len(rows)
+    return table(
+        "not-served",
+        f"{plural(len(frame), 'request')} not served",
+        ("Request", "Status", "Why"),
+        rows,
+        words=("Status", "Why"),
+        note=f"{count(more)} more are in requests.parquet." if more else "",
+    )
+
+
+def counters(run: Run) -> Table:
+    return table(
+        "counters",
+        "Counters",
+        ("Counter", "Count"),
+        [(label_of(name), count(value)) for name, value in run.result["counters"].items()],
+        note="Exact: the same schedule gives the same counts.",
+    )
+
+
+def memory(run: Run) -> Table:
+    found = run.result["memory"]
+    return table(
+        "memory",
+        "Memory",
+        ("What", "Size"),
+        [(label_of(name), size(value)) for name, value in found.items()],
+    )
+
+
+def quality(run: Run) -> Table | None:
+    """Distance to the unquantised engine; None if it was not measured."""
+    found = run.result.get("quality")
+    if found is None:
+        return None
+    text = found["perplexity_text"] or ABSENT
+    return table(
+        "quality",
+        "Against the unquantised engine",
+        ("Measure", "Value", "How"),
+        (
+            (
+                "Perplexity",
+                number(found["perplexity"]),
+                f"{count(found['perplexity_tokens'])} tokens of {text}, windows of "
+                f"{count(found['perplexity_window_tokens'])}",
+            ),
+            ("Perplexity, reference", number(found["reference_perplexity"]), found["reference"]),
+            (
+                "KL divergence, mean",
+                quantity(found["kl_mean"], "nats"),
+                f"over {count(found['compared_tokens'])} tokens of this run's answers",
+            ),
+            ("KL divergence, p99", quantity(found["kl_p99"], "nats"), "the worst 1 % of tokens"),
+            ("Top-1 agreement", percent(found["top1_agreement"]), "same next token as reference"),
+        ),
+        words=("How",),
+        note=found["caveat"],
+    )
+
+
+def glossary() -> Table:
+    return table(
+        "glossary",
+        "What the terms mean",
+        ("Term", "Formula", "Meaning"),
+        [
+            (term.label, term.formula or "—", term.meaning)
+            for term in (*METRICS, *KV_STATES, *OTHER)
+        ],
+        words=("Formula", "Meaning"),
+        note="Times of one request: due (when it should have been sent), send, scheduled (first "
+        "worked on), first token, end; N output tokens, counted by the engine.",
+    )
+
+
+def _in_order(found: Mapping[str, Any]) -> list[str]:
+    """Known metrics in the glossary's order, then any that this version does not know."""
+    known = [term.id for term in METRICS if term.id in found]
+    return [*known, *(metric for metric in found if metric not in known)]
+
+
+def _ms(value_s: float) -> str:
+    return number(1e3 * value_s)

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import matplotlib
+from llmbench.reports.comparison_report import comparison_report
+from llmbench.reports.model import Run
+from llmbench.reports.plots import save_plots
+from llmbench.reports.plots.figure import draw, save_charts
+from llmbench.reports.run_report import run_report
+
+from ..comparisons import compared_runs, comparison_of
+from ..conftest import Load, make_run, without_requests
+
+
+def test_every_chart_of_a_run_becomes_a_file(tmp_path: Path) -> None:
+    run = make_run("small", Load(num_requests=6))
+    written = save_plots(run, tmp_path / "plots", formats=("svg", "png"))
+    ids = [chart.id for chart in run_report(run).charts]
+    assert [path.name for path in written] == [
+        f"{name}.{extension}" for name in ids for extension in ("svg", "png")
+    ]
+    assert written[1].read_bytes().startswith(b"\x89PNG")
+    texts = "".join(ElementTree.parse(written[0]).getroot().itertext())
+    assert "TTFT (ms)" in texts
+    assert "SLO 200 ms" in texts
+
+
+def test_the_same_chart_gives_the_same_file(run: Run, tmp_path: Path) -> None:
+    chart = run_report(run).charts[0]
+    (one,) = save_charts([chart], tmp_path / "a", ("svg",))
+    (other,) = save_charts([chart], tmp_path / "b", ("svg",))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_drawing_leaves_matplotlib_as_it_was(tmp_path: Path) -> None:
+    before = dict(matplotlib.rcParams)
+    save_plots(make_run("small", Load(num_requests=2)), tmp_path)
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_a_chart_draws_what_it_holds(any_run: Run) -> None:
+    for chart in run_report(any_run).charts:
+        axes = draw(chart).axes
+        assert len(axes) == len(chart.panels)
+        assert axes[-1].get_xlabel() == chart.x.label
+        assert all(one.has_data() for one in axes)
+
+
+def test_comparisons_draw_too() -> None:
+    runs = compared_runs(3)
+    charts = comparison_report(runs, comparison_of(runs)).charts
+    assert all(draw(chart).axes[0].has_data() for chart in charts)
+
+
+def test_nothing_to_draw_writes_nothing(tmp_path: Path) -> None:
+    assert save_plots(without_requests(), tmp_path) == []

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from llmbench.reports.comparison_report import comparison_report
+from llmbench.reports.comparison_tables import difference_table, metric_table, ratio_cell
+from llmbench.reports.model import Ratio
+
+from .comparisons import compared_runs, comparison_of
+from .conftest import partial
+
+
+def test_the_verdict_sorts_the_headline_metrics_by_what_was_found() -> None:
+    runs = compared_runs()
+    report = comparison_report(runs, comparison_of(runs))
+    assert report.verdict == (
+        "inflight-awq against paged-awq: better in output throughput (1.12×); "
+        "worse in TTFT p99 (1.31×); the same in E2EL p50 (1.00×); "
+        "inconclusive in TPOT p50 (0.97×)."
+    )
+    assert "Every run was sent the same requests." in report.statements
+    assert "2 settings differ: engine, batching." in report.statements
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text", "tone"),
+    [
+        (Ratio(0.83, 0.79, 0.88, "better"), "▲ better 0.83× (0.79 to 0.88)", "good"),
+        (Ratio(1.31, 1.1, 1.62, "worse"), "▼ worse 1.31× (1.10 to 1.62)", "bad"),
+        (Ratio(1.0, 0.99, 1.01, "same"), "= same 1.00× (0.99 to 1.01)", "quiet"),
+        (Ratio(0.97, 0.9, 1.04, "inconclusive"), "? inconclusive 0.97× (0.90 to 1.04)", "caution"),
+        (Ratio(2.5), "2.50×", "quiet"),
+        (Ratio(0.031, verdict="better"), "▲ better 0.0310×", "good"),
+        (None, "—", "quiet"),
+    ],
+)
+def test_a_verdict_has_a_symbol_a_word_and_an_interval(
+    ratio: Ratio | None, text: str, tone: str
+) -> None:
+    cell = ratio_cell(ratio)
+    assert (cell.text, cell.tone) == (text, tone)
+
+
+def test_values_of_a_row_share_a_unit() -> None:
+    table = metric_table(comparison_of(compared_runs()))
+    texts = [[cell.text for cell in row] for row in table.rows]
+    assert texts[1] == ["TTFT", "p99", "ms", "480", "629", "▼ worse 1.31× (1.10 to 1.62)"]
+    assert texts[5] == ["KV waste", "", "%", "0", "n/a", "—"]
+
+
+def test_three_runs_have_a_verdict_each() -> None:
+    runs = compared_runs(3)
+    table = metric_table(comparison_of(runs))
+    titles = [column.title for column in table.columns]
+    assert titles[3:] == [
+        "paged-awq (baseline)",
+        "inflight-awq",
+        "static",
+        "inflight-awq to baseline",
+        "static to baseline",
+    ]
+    report = comparison_report(runs, comparison_of(runs))
+    assert [chart.id for chart in report.charts if chart.id.startswith("kv-")] == [
+        "kv-1",
+        "kv-2",
+        "kv-3",
+    ]
+    assert report.figures[0].detail == "best: inflight-awq"
+
+
+def test_settings_that_are_not_the_baselines_are_marked_by_a_sign() -> None:
+    table = difference_table(comparison_of(compared_runs()))
+    assert table is not None
+    assert [cell.text for cell in table.rows[0]] == ["engine", "paged", "≠ inflight"]
+
+
+def test_runs_without_differences_say_so() -> None:
+    runs = compared_runs()
+    comparison = replace(comparison_of(runs), differing_config=())
+    assert difference_table(comparison) is None
+    assert "The runs have the same configuration." in comparison_report(runs, comparison).statements
+
+
+def test_an_invalid_run_shouts() -> None:
+    runs = [compared_runs()[0], partial()]
+    report = comparison_report(runs, comparison_of(runs))
+    assert report.badge.word == "Not comparable"
+    assert report.notes[0].text == "interrupted is partial: its numbers must not be compared."
+
+
+def test_other_runs_than_were_compared_are_refused() -> None:
+    runs = compared_runs()
+    with pytest.raises(ValueError, match="are not"):
+        comparison_report(list(reversed(runs)), comparison_of(runs))

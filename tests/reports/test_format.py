@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from llmbench.reports.format import (
+    THIN,
+    count,
+    duration,
+    moment,
+    number,
+    percent,
+    plural,
+    quantity,
+    scale_of,
+    seconds,
+    setting,
+    size,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.0, "0"),
+        (3, "3"),
+        (3.14159, "3.14"),
+        (9.996, "10.0"),
+        (14.32, "14.3"),
+        (99.96, "100"),
+        (143.4, "143"),
+        (1430.2, f"1{THIN}430"),
+        (1234567, f"1{THIN}234{THIN}567"),
+        (0.01432, "0.0143"),
+        (-2.5, "\u22122.50"),
+        (0.000012, "1.20e\u221205"),
+        (None, "n/a"),
+        (math.nan, "n/a"),
+        (math.inf, "n/a"),
+    ],
+)
+def test_number_has_three_digits_and_thin_groups(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+@given(st.floats(min_value=1e-4, max_value=1e15))
+def test_number_reads_back_within_half_a_percent(value: float) -> None:
+    read = float(number(value).replace(THIN, ""))
+    assert read == pytest.approx(value, rel=0.00501)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.00021, "210 µs"),
+        (0.2104, "210 ms"),
+        (0.9, "900 ms"),
+        (1.237, "1.24 s"),
+        (83.44, "83.4 s"),
+        (0, "0 ms"),
+        (None, "n/a"),
+        (math.nan, "n/a"),
+    ],
+)
+def test_seconds_are_shown_in_the_unit_that_suits(value: float | None, text: str) -> None:
+    assert seconds(value) == text
+
+
+def test_a_row_has_one_unit_so_that_its_numbers_can_be_compared() -> None:
+    scale = scale_of("s", [0.21, 4.5, None, math.nan])
+    assert scale.unit == "ms"
+    assert [scale.number(value) for value in (0.21, 4.5, None)] == ["210", f"4{THIN}500", "n/a"]
+    assert scale_of("s", [0.21, 12.0]).unit == "s"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1023, "0.999 KiB"),
+        (1024, "1 KiB"),
+        (77 * 2**20, "77 MiB"),
+        (1.5 * 2**30, "1.50 GiB"),
+        (5000 * 2**40, f"5{THIN}000 TiB"),
+        (None, "n/a"),
+    ],
+)
+def test_size_is_binary(value: float | None, text: str) -> None:
+    assert size(value) == text
+
+
+def test_other_units_are_kept() -> None:
+    assert quantity(143.4, "tokens/s") == "143 tokens/s"
+    assert percent(0.0321) == "3.21 %"
+    assert percent(None) == "n/a"
+
+
+def test_counts_are_whole_and_grouped() -> None:
+    assert count(32.0) == "32"
+    assert count(1809) == f"1{THIN}809"
+    assert count(math.nan) == "n/a"
+    assert plural(1, "request") == "1 request"
+    assert plural(2, "reply", "replies") == "2 replies"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(48.2, "48.2 s"), (725, "12 min 5 s"), (7500, "2 h 5 min")]
+)
+def test_duration(value: float, text: str) -> None:
+    assert duration(value) == text
+
+
+def test_moment_is_to_the_minute() -> None:
+    assert moment("2026-01-02T03:04:05+00:00") == "2026-01-02\u00a003:04"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "text"),
+    [
+        ("kv_memory_bytes", 2**30, "1 GiB"),
+        ("max_concurrency", None, "n/a"),
+        ("seed", 20260102, "20260102"),
+        ("chunked_prefill", True, "yes"),
+        ("request_rate", 4.5, "4.5"),
+        ("max_num_batched_tokens", 2048, f"2{THIN}048"),
+        ("isa", ["avx2", "fma"], "avx2, fma"),
+        ("slo", {"ttft": 0.25}, "ttft 0.25"),
+        ("engine", "paged", "paged"),
+    ],
+)
+def test_settings(field: str, value: object, text: str) -> None:
+    assert setting(field, value) == text

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import pytest
+from llmbench.reports.format import number, percent, seconds
+from llmbench.reports.model import Report, Run, Table
+from llmbench.reports.run_report import run_report
+
+from .conftest import (
+    STANDS_FOR,
+    Load,
+    cautious,
+    make_run,
+    one_token_replies,
+    partial,
+    without_requests,
+)
+
+
+def tables(report: Report) -> dict[str, Table]:
+    parts = (part for section in report.sections for part in section.parts)
+    return {part.id: part for part in parts if isinstance(part, Table)}
+
+
+def rows(table: Table) -> dict[str, list[str]]:
+    return {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
+
+
+def test_the_verdict_says_the_main_numbers_in_words(run: Run) -> None:
+    metrics = run.result["metrics"]
+    throughput = metrics["output_throughput"]["stats"]["window"]
+    ttft = metrics["ttft"]["stats"]
+    assert run_report(run).verdict == (
+        f"paged + awq served 32 of 32 requests, {number(throughput)} output tokens/s; "
+        f"TTFT p50 {seconds(ttft['p50'])}, p99 {seconds(ttft['p99'])}; "
+        f"{percent(run.result['kv']['waste_share'])} of the KV memory taken was waste."
+    )
+
+
+def test_the_statements_name_slo_preemptions_and_quality(run: Run) -> None:
+    said = " ".join(run_report(run).statements)
+    assert "78.1 % of the requests met the SLO (TTFT ≤ 200 ms and TPOT ≤ 50 ms)" in said
+    assert "preemption" in said
+    # 21.7 / 20.1 - 1
+    assert "Perplexity is 21.7, 7.96 % above the unquantised 20.1" in said
+
+
+@pytest.mark.parametrize(
+    ("make", "word", "tone"),
+    [
+        (make_run, "Valid", "good"),
+        (cautious, "Valid, with cautions", "caution"),
+        (without_requests, "Invalid", "bad"),
+        (partial, "Partial", "bad"),
+    ],
+)
+def test_the_badge(make, word: str, tone: str) -> None:
+    badge = run_report(make()).badge
+    assert (badge.word, badge.tone) == (word, tone)
+    assert badge.symbol
+
+
+def test_invalid_and_partial_runs_shout_why() -> None:
+    bad = [note.text for note in run_report(partial()).notes if note.tone == "bad"]
+    assert "partial" in bad[0]
+    assert "Complete: interrupted: 3 of 32 requests did not end." in bad
+    bad = [note.text for note in run_report(without_requests()).notes if note.tone == "bad"]
+    assert "must not be used" in bad[0]
+
+
+def test_cautions_and_caveats_stand_beside_the_numbers(run: Run) -> None:
+    notes = [note.text for note in run_report(cautious()).notes if note.tone == "caution"]
+    assert notes == ["Tail: 32 served requests are too few for a p99."]
+    said = " ".join(note.text for note in run_report(run).notes)
+    assert "already 8-bit" in said
+    assert "3 of 32 prompts clipped to 900 tokens" in said
+    assert f"“paged” stands for {STANDS_FOR}." in said
+
+
+def test_metrics_are_one_unit_a_row(run: Run) -> None:
+    stats = run.result["metrics"]["ttft"]["stats"]
+    unit, count, *numbers = rows(tables(run_report(run))["metrics"])["TTFT"]
+    assert (unit, count) == ("ms", "32")
+    assert numbers == [
+        number(1e3 * stats[name]) for name in ("mean", "p50", "p90", "p95", "p99", "max")
+    ]
+
+
+def test_kv_states_share_the_room_taken(run: Run) -> None:
+    found = rows(tables(run_report(run))["kv-states"])
+    shares = [float(found[state][3].split()[0]) for state in ("Useful", "Reserved", "Internal")]
+    assert sum(shares) == pytest.approx(100, abs=0.2)
+    assert found["Shared"][3] == "n/a"
+
+
+def test_the_slowest_requests_are_slowest_first() -> None:
+    run = make_run("many", Load(num_requests=60))
+    table = tables(run_report(run))["slowest"]
+    slowest = run.requests.sort_values("e2el_s", ascending=False)["request_id"].head(20)
+    assert [row[0].text for row in table.rows] == slowest.tolist()
+
+
+def test_requests_that_were_not_served_say_why() -> None:
+    found = tables(run_report(without_requests()))
+    assert "slowest" not in found
+    assert rows(found["not-served"])["req-0"] == ["refused", "prompt longer than the model <b>"]
+
+
+def test_nothing_served_is_reported_without_numbers() -> None:
+    report = run_report(without_requests())
+    assert report.verdict.startswith("paged + awq served 0 of 4 requests, 0 output tokens/s")
+    figures = {figure.label: figure for figure in report.figures}
+    assert figures["TTFT p50"].value == "n/a"
+    assert figures["KV waste"].value == "n/a"
+    assert "no steady window was found" in " ".join(report.statements)
+
+
+def test_one_token_replies_have_no_tpot() -> None:
+    figures = {figure.label: figure.value for figure in run_report(one_token_replies()).figures}
+    assert figures["TPOT p50"] == "n/a"
+    assert figures["TTFT p50"] != "n/a"
+
+
+def test_without_quality_there_is_no_quality_section(run: Run) -> None:
+    plain = run_report(make_run("plain", with_quality=False))
+    assert "quality" not in {section.id for section in plain.sections}
+    assert "quality" in {section.id for section in run_report(run).sections}
+
+
+def test_ids_are_unique_so_that_links_lead_somewhere(any_run: Run) -> None:
+    report = run_report(any_run)
+    parts = [part.id for section in report.sections for part in section.parts]
+    assert len(set(parts)) == len(parts)
+    assert all(section.parts for section in report.sections)
+
+
+def test_every_row_has_a_cell_for_every_column(any_run: Run) -> None:
+    for table in tables(run_report(any_run)).values():
+        for row in table.rows:
+            assert len(row) == len(table.columns)
