@@ -1,4 +1,4 @@
-"""Every setting of an engine, resolved from a preset and overrides, checked before any weight is read."""
+"""Every setting of an engine, from a preset and overrides, checked before any weight is read."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class LLM:
         sampling: one for all, or one a prompt. Raises ConfigError for a prompt that cannot be
         served; nothing of the call is computed then.
         """
-        batch = [prompts] if _is_one_prompt(prompts) else list(prompts)
+        batch = _as_batch(prompts)
         params = [sampling] * len(batch) if isinstance(sampling, SamplingParams) else list(sampling)
         if len(params) != len(batch):
             raise ConfigError("sampling", len(params), f"one, or one a prompt ({len(batch)})")
@@ -98,5 +98,9 @@ class LLM:
         ]
 
 
-def _is_one_prompt(prompts: Prompt | Sequence[Prompt]) -> bool:
-    return isinstance(prompts, str) or (len(prompts) > 0 and isinstance(prompts[0], int))
+def _as_batch(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+    """A text is one prompt, and so is a sequence of numbers; anything else is many."""
+    if isinstance(prompts, str):
+        return [prompts]
+    ids = [prompt for prompt in prompts if isinstance(prompt, int)]
+    return [ids] if ids else [prompt for prompt in prompts if not isinstance(prompt, int)]

@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from ..engines.config import EngineConfig
-from ..engines.errors import ConfigError
+from ..engines.errors import ConfigError, unknown_name
 from ..engines.presets import find_preset
+
+Arrival = Literal["poisson", "constant"]
+
+
+def parse_arrival(text: str) -> Arrival:
+    """Raises ConfigError for another word."""
+    if text == "poisson" or text == "constant":
+        return text
+    raise unknown_name("arrival", text, ("poisson", "constant"))
 
 
 @dataclass(frozen=True)
@@ -26,7 +36,7 @@ class LoadConfig:
     num_requests: int | None = None
     request_rate: float | None = None
     max_concurrency: int | None = None
-    arrival: str | None = None
+    arrival: Arrival | None = None
     max_input_len: int | None = None
     max_output_len: int | None = None
     corpus: Path | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from ..kv.base import KVCache
 from ..state import RequestState
@@ -13,10 +13,8 @@ from ..step import Verdict
 class Admission(Protocol):
     """A pure function of the queues and the cache: nothing is changed by asking."""
 
-    @property
-    def guarantees_completion(self) -> bool:
-        """Whether a request that started will always find room, so that nothing is preempted."""
-        ...
+    guarantees_completion: ClassVar[bool]
+    """Whether a request that started will always find room, so that nothing is preempted."""
 
     def admit(
         self, request: RequestState, running: Sequence[RequestState], kv: KVCache

@@ -78,5 +78,3 @@ class TorchExecutor:
 
     def _tensor(self, values: list[int] | list[list[int]]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=self._model.device)
-
-

@@ -56,8 +56,6 @@ def _print(findings: list[Finding]) -> None:
 
 def _python() -> Finding:
     version = sys.version.split()[0]
-    if sys.version_info < (3, 11):
-        return Finding("python", "problem", f"{version}; 3.11 or newer is needed")
     return Finding("python", "ok", version)
 
 

@@ -208,7 +208,7 @@ def run(
 ) -> None:
     """Serve a workload with one engine, measure it, and write a report."""
     from ...engines.config import engine_config
-    from ..config import LoadConfig, RunConfig
+    from ..config import LoadConfig, RunConfig, parse_arrival
     from ..slo import parse_slo
     from ..units import parse_bytes
 
@@ -237,7 +237,7 @@ def run(
             num_requests=num_requests,
             request_rate=request_rate,
             max_concurrency=max_concurrency,
-            arrival=arrival,
+            arrival=None if arrival is None else parse_arrival(arrival),
             max_input_len=max_input_len,
             max_output_len=max_output_len,
             corpus=corpus,

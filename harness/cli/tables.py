@@ -56,9 +56,9 @@ def _latencies(metrics: dict[str, Metric]) -> Table:
         column.justify = "right"
     for name in LATENCIES:
         if metric := metrics.get(name):
-            scale = scale_of(metric.unit, metric.stats.values())
-            cells = (scale.quantity(metric.stats.get(stat)) for stat in STATS)
-            table.add_row(name, *cells)
+            values = [metric.stats.get(stat) for stat in STATS]
+            scale = scale_of(metric.unit, values)
+            table.add_row(name, *map(scale.quantity, values))
     return table
 
 

@@ -18,7 +18,7 @@ OUTPUT_TOKENS = 64
 class NoModel:
     """Answers at once."""
 
-    def execute(self, plan, layout):
+    def execute(self, plan, _layout):
         from llmbench.engines.executors.base import StepResult
 
         return StepResult(tuple(0 for chunk in plan.chunks if chunk.reaches_tail))

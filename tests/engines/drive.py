@@ -13,7 +13,7 @@ from llmbench.engines.batching.separate import SeparateBatching
 from llmbench.engines.batching.static import StaticBatching
 from llmbench.engines.core import EngineCore, Strategy
 from llmbench.engines.executors.base import StepResult
-from llmbench.engines.kv.base import KVLayout
+from llmbench.engines.kv.base import ContiguousLayout, KVLayout
 from llmbench.engines.kv.contiguous import ContiguousKVCache
 from llmbench.engines.kv.paged import PagedKVCache
 from llmbench.engines.step import Limits, StepPlan
@@ -88,7 +88,7 @@ class CountingExecutor:
 
 def read_slot(layout: KVLayout, sequence: int, position: int) -> int:
     """Where a position of the plan's sequence is read."""
-    if hasattr(layout, "starts"):
+    if isinstance(layout, ContiguousLayout):
         return layout.starts[sequence] + position
     size = layout.block_size
     return layout.block_tables[sequence][position // size] * size + position % size

@@ -57,5 +57,5 @@ def test_what_cannot_work_is_said_in_one_line(changes: dict[str, Any], message: 
 
 
 def test_a_length_beyond_the_model_is_refused() -> None:
-    with pytest.raises(ConfigError, match="max_model_len: 4096.*at most the model's 2048"):
+    with pytest.raises(ConfigError, match=r"max_model_len: 4096.*at most the model's 2048"):
         engine_config(max_model_len=4096).limits(model_len=2048)

@@ -74,7 +74,7 @@ def expected(prompts: list[tuple[int, ...]]) -> list[list[int]]:
     answers = []
     for prompt in prompts:
         ids = torch.tensor([prompt])
-        output = model.generate(
+        output = model.generate(  # pyright: ignore[reportAttributeAccessIssue]
             ids,
             attention_mask=torch.ones_like(ids),
             max_new_tokens=OUTPUT_TOKENS,

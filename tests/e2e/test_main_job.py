@@ -1,0 +1,177 @@
+"""The main job on the bundled model: run, report, compare, gate, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jsonschema
+import pandas as pd
+import pytest
+
+from .conftest import Run
+
+SMALL = ("--num-requests", "6", "--quality-tokens", "256", "--max-output-len", "12")
+
+
+def result_of(directory: Path) -> dict:
+    return json.loads((directory / "result.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--engine", "paged", "--quant", "awq"),
+        ("--engine", "inflight"),
+        ("--engine", "static"),
+    ],
+)
+def test_a_run_leaves_a_result_tables_and_reports(
+    llmbench: Run, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    done = llmbench("run", *arguments, *SMALL, "--out", "run")
+    assert done.returncode == 0, done.stderr
+    assert "run/report.html" in done.stderr
+    result = result_of(tmp_path / "run")
+
+    from llmbench.harness.result import json_schema
+
+    jsonschema.validate(result, json_schema())
+    assert {
+        "schema_version",
+        "run_id",
+        "config",
+        "environment",
+        "validity",
+        "metrics",
+        "kv",
+        "counters",
+        "quality",
+    } <= set(result)
+    assert result["validity"]["valid"]
+    assert result["counters"]["requests_ok"] == 6
+    assert result["config"]["engine"] == arguments[1]
+    requests = pd.read_parquet(tmp_path / "run" / "requests.parquet")
+    steps = pd.read_parquet(tmp_path / "run" / "steps.parquet")
+    assert len(requests) == 6
+    assert requests["output_tokens"].sum() == result["counters"]["output_tokens"]
+    assert steps["decode_tokens"].sum() == result["counters"]["decode_tokens"]
+    # Every output token but a request's first is one decode; prompts are computed once.
+    assert result["counters"]["prefill_tokens"] == requests["input_tokens"].sum()
+    html = (tmp_path / "run" / "report.html").read_text()
+    assert "<html" in html
+    assert f"served {len(requests)} of {len(requests)} requests" in html
+    assert (tmp_path / "run" / "report.md").read_text().startswith("## run\n")
+
+
+def test_json_prints_only_json(llmbench: Run) -> None:
+    done = llmbench("run", *SMALL, "--json", "--out", "run")
+    assert json.loads(done.stdout)["status"] == "complete"
+    assert done.stderr == ""
+
+
+def test_runs_with_one_seed_are_sent_the_same_requests(llmbench: Run, tmp_path: Path) -> None:
+    llmbench("run", *SMALL, "--out", "a")
+    llmbench("run", *SMALL, "--out", "b", "--engine", "inflight")
+    llmbench("run", *SMALL, "--out", "c", "--seed", "1")
+    prints = [result_of(tmp_path / name)["workload"]["fingerprint"] for name in "abc"]
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_report_compare_and_gate_read_what_run_wrote(llmbench: Run, tmp_path: Path) -> None:
+    llmbench("run", *SMALL, "--out", "a")
+    llmbench("run", *SMALL, "--out", "b", "--engine", "inflight")
+    (tmp_path / "a" / "report.html").unlink()
+    assert llmbench("report", "a").returncode == 0
+    assert (tmp_path / "a" / "report.html").exists()
+
+    compared = llmbench("compare", "a", "b", "--out", "comparison")
+    assert compared.returncode == 0, compared.stderr
+    assert "ttft" in compared.stdout.lower()
+    assert {path.name for path in (tmp_path / "comparison").iterdir()} == {
+        "comparison.html",
+        "comparison.md",
+    }
+
+    def gate(current: str, rule: str):
+        return llmbench("gate", "--baseline", "a", "--current", current, "--max-regression", rule)
+
+    assert gate("a", "preemptions=exact").returncode == 0
+    assert gate("b", "kv_peak_held_tokens=10%").returncode == 1, "a reservation holds far more"
+    assert gate("b", "ttft.p99=10%").returncode == 4, "six requests decide nothing"
+    misspelt = gate("b", "tftt.p99=10%")
+    assert misspelt.returncode == 2
+    assert "did you mean" in misspelt.stderr
+
+
+def test_ctrl_c_saves_what_was_measured_and_marks_it_partial(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from llmbench.harness.cli import main; main()",
+            "run",
+            "--num-requests",
+            "100000",
+            "--quality-tokens",
+            "0",
+            "--out",
+            "run",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("measuring"):
+            break
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "partial" in errors
+    assert "Traceback" not in errors
+    result = result_of(tmp_path / "run")
+    assert result["status"] == "partial"
+    assert not result["validity"]["valid"]
+    assert result["counters"]["requests_ok"] > 0
+
+
+def test_help_is_quick_to_import_and_has_examples(llmbench: Run) -> None:
+    done = llmbench("run", "--help")
+    assert done.returncode == 0
+    assert "llmbench run --engine paged --quant awq" in done.stdout
+    imported = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, llmbench.harness.cli; "
+            "print(sorted({'torch', 'pandas', 'transformers', 'pyarrow', 'matplotlib', 'plotly'}"
+            " & set(sys.modules)))",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert imported.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", ["engines", "models"])
+def test_listings(llmbench: Run, command: str) -> None:
+    assert llmbench(command).returncode == 0
+    listed = json.loads(llmbench(command, "--json").stdout)
+    assert {"paged", "bundled"} & {entry["name"] for entry in listed}
+
+
+def test_doctor_finds_this_machine_fit(llmbench: Run) -> None:
+    done = llmbench("doctor", "--json")
+    assert done.returncode == 0, done.stdout
+    levels = {finding["what"]: finding["level"] for finding in json.loads(done.stdout)}
+    assert levels["torch"] == "ok"

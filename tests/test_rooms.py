@@ -1,0 +1,120 @@
+"""The tree explains itself only while these hold: who may import whom, and what is packaged."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("harness", "reports", "workloads", "engines", "kernels")
+
+# The dependency rule: a room may import itself and these.
+MAY_IMPORT = {
+    "harness": {"reports", "workloads", "engines", "kernels"},
+    "reports": set(),
+    "workloads": set(),
+    "engines": {"kernels"},
+    "kernels": set(),
+}
+
+
+def source_files(room: str) -> Iterator[Path]:
+    yield from sorted((ROOT / room).rglob("*.py"))
+
+
+def imported_rooms(path: Path) -> Iterator[tuple[str, int]]:
+    """Rooms a file imports, relatively or absolutely, with the line."""
+    depth = len(path.relative_to(ROOT).parent.parts)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            module = (node.module or "").split(".")
+            if node.level == depth + 1:  # from ..<room>, at the level of the rooms
+                yield from ((name, node.lineno) for name in _first(module, node.names))
+            elif node.level == 0 and module[0] == "llmbench":
+                yield from ((name, node.lineno) for name in _first(module[1:], node.names))
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                parts = alias.name.split(".")
+                if parts[0] == "llmbench" and len(parts) > 1:
+                    yield parts[1], node.lineno
+
+
+def _first(module: list[str], names: list[ast.alias]) -> list[str]:
+    return [module[0]] if module and module[0] else [alias.name for alias in names]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_arrow_points_back_up(room: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {imported}"
+        for path in source_files(room)
+        for imported, line in imported_rooms(path)
+        if imported != room and imported not in MAY_IMPORT[room]
+    ]
+    assert wrong == []
+
+
+def test_the_rule_sees_what_it_should() -> None:
+    """The harness does import the other rooms; a parser that saw nothing would pass everything."""
+    seen = {name for path in source_files("harness") for name, _ in imported_rooms(path)}
+    assert {"reports", "workloads", "engines"} <= seen
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_inside_the_package_are_relative(room: str) -> None:
+    absolute = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in source_files(room)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        and node.level == 0
+        and (node.module or "").split(".")[0] == "llmbench"
+    ]
+    assert absolute == []
+
+
+def test_engine_names_appear_in_presets_only() -> None:
+    """Nothing branches on a preset's name: `== "inflight"`, `in ("paged", …)`. (`paged` is also
+    the name of a KV layout, so it is looked for only beside the word engine.)"""
+    from llmbench.engines.presets import PRESETS
+
+    names = {name for preset in PRESETS for name in (preset.name, *preset.aliases)} - {
+        "paged",
+        "static",
+    }
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for room in ROOMS
+        for path in source_files(room)
+        if path.name != "presets.py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Compare)
+        for value in ast.walk(node)
+        if isinstance(value, ast.Constant) and value.value in names
+    ]
+    assert wrong == []
+
+
+def test_every_package_of_the_tree_is_packaged() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    listed = set(project["tool"]["setuptools"]["packages"])
+    present = {
+        "llmbench." + ".".join(path.parent.relative_to(ROOT).parts)
+        for room in ROOMS
+        for path in (ROOT / room).rglob("__init__.py")
+    }
+    assert listed == present
+
+
+def test_no_drawer_for_everything() -> None:
+    drawers = {"utils", "util", "helpers", "common", "misc", "manager"}
+    assert [
+        str(path.relative_to(ROOT))
+        for room in ROOMS
+        for path in source_files(room)
+        if path.stem in drawers
+    ] == []
