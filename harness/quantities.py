@@ -101,7 +101,7 @@ def _all() -> tuple[Quantity, ...]:
         *counters,
         Quantity("memory", "weight_bytes", "bytes", "lower", kind="count"),
         Quantity("memory", "kv_bytes", "bytes", "none", kind="count"),
-        Quantity("quality", "perplexity", "perplexity", "lower", kind="count"),
+        Quantity("quality", "perplexity", "", "lower", kind="count"),
         Quantity("quality", "kl_mean", "nats/token", "lower", kind="count"),
         Quantity("quality", "top1_agreement", "share", "higher", kind="count"),
     )

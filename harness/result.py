@@ -107,7 +107,8 @@ class Quality(_Part):
 
 
 class Memory(_Part):
-    """Bytes held. peak_rss_bytes: the process; peak_device_bytes: the accelerator, if any."""
+    """weight_bytes: what one decode step reads of the weights. kv_bytes: the KV pool.
+    peak_rss_bytes: the process while serving; peak_device_bytes: the accelerator, if any."""
 
     weight_bytes: int
     kv_bytes: int
