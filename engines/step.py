@@ -97,10 +97,14 @@ class Budget:
     def of(cls, limits: Limits, running: int) -> Budget:
         return cls(tokens=limits.max_num_batched_tokens, seqs=limits.max_num_seqs - running)
 
-    def admits(self, tokens: int) -> bool:
-        """Whether one more request computing `tokens` fits."""
-        return self.seqs >= 1 and tokens <= self.tokens
-
-    def charge(self, tokens: int, seqs: int = 0) -> None:
+    def take(self, tokens: int) -> bool:
+        """A place for one more request that computes `tokens`, if there is one."""
+        if self.seqs < 1 or tokens > self.tokens:
+            return False
+        self.seqs -= 1
         self.tokens -= tokens
-        self.seqs -= seqs
+        return True
+
+    def charge(self, tokens: int) -> None:
+        """Tokens of a request that has its place already."""
+        self.tokens -= tokens

@@ -16,6 +16,10 @@ class Admission(Protocol):
     guarantees_completion: ClassVar[bool]
     """Whether a request that started will always find room, so that nothing is preempted."""
 
+    def can_ever_hold(self, tokens: int, kv: KVCache) -> bool:
+        """Whether an empty cache could take a request of that many tokens."""
+        ...
+
     def admit(
         self, request: RequestState, running: Sequence[RequestState], kv: KVCache
     ) -> Verdict: ...

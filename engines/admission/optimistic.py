@@ -26,12 +26,17 @@ class OptimisticAdmission:
     watermark: float = 0.01
     guarantees_completion: ClassVar[bool] = False
 
+    def can_ever_hold(self, tokens: int, kv: KVCache) -> bool:
+        return kv.total_units - kv.units(tokens) >= self._spare_units(kv)
+
     def admit(self, request: RequestState, running: Sequence[RequestState], kv: KVCache) -> Verdict:
         del running  # only what is free now counts
-        needed = kv.units(request.known_tokens)
-        spare = int(self.watermark * kv.total_units) if kv.grows else 0
-        if kv.total_units - needed < spare:
+        if not self.can_ever_hold(request.known_tokens, kv):
             return Verdict.NEVER
-        if kv.free_units - needed >= spare and kv.fits(needed):
+        needed = kv.units(request.known_tokens)
+        if kv.free_units - needed >= self._spare_units(kv) and kv.fits(needed):
             return Verdict.NOW
         return Verdict.LATER
+
+    def _spare_units(self, kv: KVCache) -> int:
+        return int(self.watermark * kv.total_units) if kv.grows else 0

@@ -22,10 +22,13 @@ class ReserveAdmission:
 
     guarantees_completion: ClassVar[bool] = True
 
+    def can_ever_hold(self, tokens: int, kv: KVCache) -> bool:
+        return kv.units(tokens) <= kv.total_units
+
     def admit(self, request: RequestState, running: Sequence[RequestState], kv: KVCache) -> Verdict:
-        needed = kv.units(request.full_tokens)
-        if needed > kv.total_units:
+        if not self.can_ever_hold(request.full_tokens, kv):
             return Verdict.NEVER
+        needed = kv.units(request.full_tokens)
         promised = sum(kv.units(other.full_tokens) - kv.held_units(other) for other in running)
         if needed + promised <= kv.free_units and kv.fits(needed):
             return Verdict.NOW

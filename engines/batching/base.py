@@ -22,47 +22,47 @@ class BatchingPolicy(Protocol):
         ...
 
 
-def start_whole_prompts(
-    queues: Queues, kv: KVCache, admission: Admission, limits: Limits
-) -> StepPlan:
-    """Whole prompts, first come first served, until the head of the queue does not fit.
+def start_requests(
+    queues: Queues,
+    kv: KVCache,
+    admission: Admission,
+    *,
+    longest_tokens: int,
+    has_place: Callable[[RequestState], bool],
+) -> tuple[list[RequestState], list[Refusal]]:
+    """Start waiting requests, first come first served, until the head of the queue does not fit.
 
-    A recomputed request costs its whole known length: its prompt and what it had generated.
-    Running requests count against the sequence budget; their tokens are not charged, because
-    they do not share the step.
+    Each gets KV room for all its known tokens: its prompt, and after a preemption what it had
+    generated. longest_tokens: a request that knows more is refused for good.
+    has_place: whether the step's budgets have a place for it; charges them if so.
     """
-    budget = Budget.of(limits, running=len(queues.running))
-    longest = min(limits.max_model_len, limits.max_num_batched_tokens)
-    prefills: list[Chunk] = []
+    started: list[RequestState] = []
     refused: list[Refusal] = []
     while queues.waiting:
         head = queues.waiting[0]
-        tokens = head.known_tokens
-        if tokens > longest:
-            refused.append(refuse_head(queues, f"{tokens} tokens exceed the step's {longest}"))
+        if head.known_tokens > longest_tokens:
+            reason = f"{head.known_tokens} tokens exceed the limit of {longest_tokens}"
+            refused.append(Refusal(queues.waiting.popleft(), reason))
             continue
         verdict = admission.admit(head, queues.running, kv)
         if verdict is Verdict.NEVER:
-            refused.append(refuse_head(queues, "the KV cache can never hold it"))
+            reason = f"the KV cache can never hold its {head.full_tokens} tokens"
+            refused.append(Refusal(queues.waiting.popleft(), reason))
             continue
-        if verdict is Verdict.LATER or not budget.admits(tokens):
+        if verdict is Verdict.LATER or not has_place(head):
             break
         queues.start(head)
-        extend_admitted(kv, head, tokens)
-        budget.charge(tokens, seqs=1)
-        prefills.append(Chunk(head, start=0, length=tokens))
-    return StepPlan(prefills=tuple(prefills), refused=tuple(refused))
+        if not kv.extend(head, head.known_tokens):
+            raise RuntimeError(f"no KV room for {head.request_id}, which was admitted")
+        started.append(head)
+    return started, refused
 
 
-def refuse_head(queues: Queues, reason: str) -> Refusal:
-    """Take the head of the waiting queue out for good."""
-    return Refusal(queues.waiting.popleft(), reason)
-
-
-def extend_admitted(kv: KVCache, request: RequestState, tokens: int) -> None:
-    """Room that admission has promised; its absence is a bug, not a full cache."""
-    if not kv.extend(request, tokens):
-        raise RuntimeError(f"KV cache has no room for {request.request_id}, which was admitted")
+def context_chunk(request: RequestState, budget: Budget) -> Chunk:
+    """As much of a context as the budget allows; length 0 keeps its place and computes none."""
+    length = min(request.uncomputed_tokens, budget.tokens)
+    budget.charge(length)
+    return Chunk(request, start=request.computed_tokens, length=length)
 
 
 def decode_or_preempt(

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from ..admission.base import Admission
 from ..kv.base import KVCache
 from ..state import Queues, RequestState
-from ..step import Budget, Chunk, Limits, Refusal, StepPlan, Verdict
-from .base import decode_or_preempt, extend_admitted, refuse_head
+from ..step import Budget, Chunk, Limits, Refusal, StepPlan
+from .base import context_chunk, decode_or_preempt, start_requests
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,11 @@ class MixedBatching:
         budget.charge(len(decodes))
 
         contexts = [request for request in queues.running if not request.is_decoding]
-        chunks = [_chunk(context, budget) for context in contexts]
+        chunks = [context_chunk(context, budget) for context in contexts]
         refused: list[Refusal] = []
         if not preempted:
-            chunks += self._start(queues, kv, admission, limits, budget, refused)
+            started, refused = self._start(queues, kv, admission, limits, budget)
+            chunks += started
         return StepPlan(
             prefills=tuple(chunk for chunk in chunks if chunk.length),
             decodes=tuple(decodes),
@@ -53,42 +54,23 @@ class MixedBatching:
         )
 
     def _start(
-        self,
-        queues: Queues,
-        kv: KVCache,
-        admission: Admission,
-        limits: Limits,
-        budget: Budget,
-        refused: list[Refusal],
-    ) -> list[Chunk]:
+        self, queues: Queues, kv: KVCache, admission: Admission, limits: Limits, budget: Budget
+    ) -> tuple[list[Chunk], list[Refusal]]:
         """New requests in order. The first chunk is charged the whole prompt's KV room, so that
         a context once begun is never stopped for memory by another that began with it."""
+        chunks: list[Chunk] = []
+
+        def has_place(head: RequestState) -> bool:
+            tokens = min(head.known_tokens, budget.tokens) if self.chunked else head.known_tokens
+            if tokens < 1 or not budget.take(tokens):
+                return False
+            chunks.append(Chunk(head, start=0, length=tokens))
+            return True
+
         longest = limits.max_model_len
         if not self.chunked:
             longest = min(longest, limits.max_num_batched_tokens)
-        chunks: list[Chunk] = []
-        while queues.waiting:
-            head = queues.waiting[0]
-            if head.known_tokens > longest:
-                reason = f"{head.known_tokens} tokens exceed the limit of {longest}"
-                refused.append(refuse_head(queues, reason))
-                continue
-            verdict = admission.admit(head, queues.running, kv)
-            if verdict is Verdict.NEVER:
-                refused.append(refuse_head(queues, "the KV cache can never hold it"))
-                continue
-            first_tokens = 1 if self.chunked else head.known_tokens
-            if verdict is Verdict.LATER or not budget.admits(first_tokens):
-                break
-            queues.start(head)
-            extend_admitted(kv, head, head.known_tokens)
-            budget.charge(0, seqs=1)
-            chunks.append(_chunk(head, budget))
-        return chunks
-
-
-def _chunk(context: RequestState, budget: Budget) -> Chunk:
-    """As much of a context as the budget allows; length 0 keeps its place and computes none."""
-    length = min(context.uncomputed_tokens, budget.tokens)
-    budget.charge(length)
-    return Chunk(context, start=context.computed_tokens, length=length)
+        _, refused = start_requests(
+            queues, kv, admission, longest_tokens=longest, has_place=has_place
+        )
+        return chunks, refused

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from ..admission.base import Admission
 from ..kv.base import KVCache
 from ..state import Queues, RequestState
-from ..step import Limits, StepPlan
-from .base import decode_or_preempt, start_whole_prompts
+from ..step import Budget, Chunk, Limits, Refusal, StepPlan
+from .base import decode_or_preempt, start_requests
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class SeparateBatching:
     def plan(
         self, queues: Queues, kv: KVCache, admission: Admission, limits: Limits, now_s: float
     ) -> StepPlan:
-        refused = ()
+        refused: tuple[Refusal, ...] = ()
         if self._may_prefill(queues, now_s):
-            plan = start_whole_prompts(queues, kv, admission, limits)
+            plan = _start_prompts(queues, kv, admission, limits)
             if plan.prefills:
                 return plan
             refused = plan.refused
@@ -46,6 +46,23 @@ class SeparateBatching:
             return bool(queues.waiting)
         oldest_s = min(request.request.arrival_s for request in queues.waiting)
         return now_s - oldest_s > self.delay_factor * queues.last_prompt_step_s
+
+
+def _start_prompts(
+    queues: Queues, kv: KVCache, admission: Admission, limits: Limits
+) -> StepPlan:
+    """Whole prompts. Running requests count against the sequence budget; their tokens are not
+    charged, because they do not share the step."""
+    budget = Budget.of(limits, running=len(queues.running))
+    started, refused = start_requests(
+        queues,
+        kv,
+        admission,
+        longest_tokens=min(limits.max_model_len, limits.max_num_batched_tokens),
+        has_place=lambda head: budget.take(head.known_tokens),
+    )
+    prompts = tuple(Chunk(request, start=0, length=request.known_tokens) for request in started)
+    return StepPlan(prefills=prompts, refused=tuple(refused))
 
 
 def _append(request: RequestState, kv: KVCache, admission: Admission) -> bool:

@@ -10,20 +10,34 @@ from dataclasses import dataclass
 from ..admission.base import Admission
 from ..kv.base import KVCache
 from ..state import Queues
-from ..step import Limits, StepPlan
-from .base import decode_or_preempt, start_whole_prompts
+from ..step import Budget, Limits, Refusal, StepPlan
+from .base import context_chunk, decode_or_preempt, start_requests
 
 
 @dataclass(frozen=True)
 class StaticBatching:
-    """One step computes all prompts of a batch; nobody joins until everybody has left."""
+    """All prompts of a batch are computed before any of its members decodes; nobody joins until
+    everybody has left. The token budget cuts the prompts into steps, it does not bound a batch."""
 
     def plan(
         self, queues: Queues, kv: KVCache, admission: Admission, limits: Limits, now_s: float
     ) -> StepPlan:
         del now_s  # nothing here waits for the clock
+        refused: list[Refusal] = []
         if not queues.running:
-            return start_whole_prompts(queues, kv, admission, limits)
+            _, refused = start_requests(
+                queues,
+                kv,
+                admission,
+                longest_tokens=limits.max_model_len,
+                has_place=lambda _: len(queues.running) < limits.max_num_seqs,
+            )
+        budget = Budget.of(limits, running=len(queues.running))
+        contexts = [request for request in queues.running if not request.is_decoding]
+        chunks = [context_chunk(context, budget) for context in contexts]
+        if chunks or refused:
+            prefills = tuple(chunk for chunk in chunks if chunk.length)
+            return StepPlan(prefills=prefills, refused=tuple(refused))
         decodes, preempted = decode_or_preempt(
             queues.running,
             (),

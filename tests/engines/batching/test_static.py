@@ -15,3 +15,9 @@ def test_late_comers_wait_for_the_whole_batch() -> None:
     core = make_core("static", "reserve", "contiguous")
     run = drive(core, [make_request("a", 4, 4)], arrivals={1: [make_request("b", 4, 1)]})
     assert run.table() == ["P a0+4", "D a", "D a", "D a", "P b0+4"]
+
+
+def test_the_token_budget_cuts_prompts_into_steps_and_bounds_no_batch() -> None:
+    core = make_core("static", "reserve", max_num_batched_tokens=6, pool_tokens=128)
+    run = drive(core, [make_request(name, 8, 2) for name in "abc"])
+    assert run.table() == ["P a0+6", "P a6+2 b0+4", "P b4+4 c0+2", "P c2+6", "D a b c"]
