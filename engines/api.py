@@ -14,6 +14,9 @@ from typing import Protocol
 from .errors import ConfigError
 from .trace import StepTrace
 
+# Below it a division overflows float32 before the choice is anything but greedy.
+LEAST_TEMPERATURE = 0.01
+
 
 @dataclass(frozen=True)
 class SamplingParams:
@@ -38,8 +41,8 @@ class SamplingParams:
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
             raise ConfigError("max_tokens", self.max_tokens, "at least 1")
-        if not self.temperature >= 0:
-            raise ConfigError("temperature", self.temperature, "0 (greedy) or more")
+        if self.temperature != 0 and not self.temperature >= LEAST_TEMPERATURE:
+            raise ConfigError("temperature", self.temperature, "0 (greedy), or 0.01 and more")
         if self.top_k < 0:
             raise ConfigError("top_k", self.top_k, "0 (all) or more")
         if not 0 < self.top_p <= 1:
@@ -66,12 +69,11 @@ class FinishReason(StrEnum):
     STOP = "stop"  # the model said so: end-of-text or a stop token
     LENGTH = "length"  # max_tokens reached
     REFUSED = "refused"  # can never be served with this engine's limits
-    ABORTED = "aborted"  # the caller took it back
 
 
 @dataclass(frozen=True)
 class TokenEvent:
-    """One token of one request, or the end of a request without one (refused, aborted).
+    """One token of one request, or the end of a refused request, which has none.
 
     token_id is None exactly when the event carries no token; `detail` says why a request was
     refused.
@@ -96,11 +98,13 @@ class Engine(Protocol):
     """Anything that serves requests step by step in this process."""
 
     def add(self, request: Request) -> None:
-        """Queue a request. Raises ConfigError if its id is already held."""
+        """Queue a request. Raises ConfigError for an id already held, an empty prompt, and one
+        that with its output is longer than the engine serves."""
         ...
 
     def abort(self, request_id: str) -> None:
-        """Take a request back; its memory is free at once. Unknown ids are ignored."""
+        """Take a request back; its memory is free at once, and no event follows. Unknown ids
+        are ignored."""
         ...
 
     def step(self) -> StepOutcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import psutil
 import torch
 
 from ..kernels.registry import select
@@ -58,23 +59,38 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
     device = _device(engine.device)
     dtype = _dtype(engine.dtype, device)
     limits = engine.limits(config.max_position_embeddings)
-    kv_memory_bytes = engine.kv_memory_bytes or _default_kv_memory(device)
-    one_request_bytes = limits.max_model_len * config.kv_bytes_per_token(dtype)
-    if kv_memory_bytes < one_request_bytes:
-        raise ConfigError(
-            "kv_memory",
-            f"{kv_memory_bytes} bytes",
-            f"room for one request of max_model_len {limits.max_model_len} tokens, "
-            f"{one_request_bytes} bytes; raise --kv-memory or lower --max-model-len",
-        )
-    return replace(
+    resolved = replace(
         engine,
         group_size=resolve_group_size(config, engine.quant, engine.group_size),
         device=str(device),
         dtype=dtype,
         max_model_len=limits.max_model_len,
         max_num_batched_tokens=limits.max_num_batched_tokens,
-        kv_memory_bytes=kv_memory_bytes,
+        kv_memory_bytes=engine.kv_memory_bytes or _default_kv_memory(device, config),
+    )
+    _check_kv_memory(resolved, config, limits)
+    return resolved
+
+
+def _check_kv_memory(engine: EngineConfig, config: ModelConfig, limits: Limits) -> None:
+    """An engine must be able to serve one request of the longest kind, or it may serve none."""
+    assert engine.kv_memory_bytes is not None
+    device_bytes = _device_memory(torch.device(engine.device))
+    if engine.kv_memory_bytes > device_bytes:
+        asked = f"{engine.kv_memory_bytes} bytes"
+        raise ConfigError("kv_memory", asked, f"at most the {device_bytes} of {engine.device}")
+    tokens = engine.kv_memory_bytes // config.kv_bytes_per_token(engine.dtype)
+    longest = limits.max_model_len
+    unit = engine.block_size if engine.kv == "paged" else longest
+    if tokens >= max(unit, longest):
+        kv = _kv_cache(engine, config, limits)
+        if _admission(engine).can_ever_hold(longest, kv):
+            return
+    raise ConfigError(
+        "kv_memory",
+        f"{engine.kv_memory_bytes} bytes ({tokens} tokens)",
+        f"room for one request of max_model_len {longest} tokens, in whole blocks and above the "
+        "admission watermark; raise --kv-memory or lower --max-model-len",
     )
 
 
@@ -132,15 +148,22 @@ def _kv_cache(engine: EngineConfig, config: ModelConfig, limits: Limits) -> KVCa
 
 def _allocate(kv: KVCache, config: ModelConfig, engine: EngineConfig) -> KVTensors:
     dtype, device = getattr(torch, engine.dtype), torch.device(engine.device)
-    if isinstance(kv, PagedKVCache):
-        return allocate_paged(config, kv.num_blocks, kv.block_size, dtype, device)
-    return allocate_contiguous(config, kv.capacity_tokens, dtype, device)
+    try:
+        if isinstance(kv, PagedKVCache):
+            return allocate_paged(config, kv.num_blocks, kv.block_size, dtype, device)
+        return allocate_contiguous(config, kv.capacity_tokens, dtype, device)
+    except RuntimeError as error:  # torch's own out-of-memory errors derive from it
+        asked = f"{engine.kv_memory_bytes} bytes"
+        allowed = f"what {device} has free; lower --kv-memory"
+        raise ConfigError("kv_memory", asked, allowed) from error
 
 
 def _batching(engine: EngineConfig) -> SeparateBatching | MixedBatching | StaticBatching:
     if engine.batching == "mixed":
         return MixedBatching(chunked=engine.chunked_prefill)
-    return SeparateBatching() if engine.batching == "separate" else StaticBatching()
+    if engine.batching == "separate":
+        return SeparateBatching(delay_factor=engine.delay_factor)
+    return StaticBatching()
 
 
 def _admission(engine: EngineConfig) -> OptimisticAdmission | ReserveAdmission:
@@ -167,8 +190,16 @@ def _dtype(name: str, device: torch.device) -> str:
     return "bfloat16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "float32"
 
 
-def _default_kv_memory(device: torch.device) -> int:
+def _device_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return psutil.virtual_memory().total
+
+
+def _default_kv_memory(device: torch.device, config: ModelConfig) -> int:
+    """On a GPU, a share of what the weights will leave free; they are not loaded yet."""
     if device.type != "cuda":
         return CPU_KV_MEMORY_BYTES
     free_bytes, _ = torch.cuda.mem_get_info(device)
-    return int(free_bytes * CUDA_KV_MEMORY_SHARE)
+    weight_bytes = 2 * config.parameter_count
+    return max(0, int((free_bytes - weight_bytes) * CUDA_KV_MEMORY_SHARE))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from .errors import ConfigError, unknown_name
 from .presets import ADMISSION, BATCHING, KV, find_preset
@@ -22,6 +23,8 @@ class EngineConfig:
 
     kv_memory_bytes: room for keys and values. max_model_len: prompt and output of one request.
     group_size: input features that share a 4-bit scale; None picks the largest that divides.
+    chunked_prefill: whether mixed batching may split a prompt over steps. delay_factor: how many
+    prompt-step latencies separate batching waits for more prompts to gather.
     """
 
     engine: str
@@ -37,6 +40,7 @@ class EngineConfig:
     max_model_len: int | None = None
     kv_memory_bytes: int | None = None
     chunked_prefill: bool = True
+    delay_factor: float = 0.0
     dtype: str = "auto"
     device: str = "auto"
 
@@ -48,6 +52,8 @@ class EngineConfig:
         _one_of("dtype", self.dtype, DTYPES)
         if self.device not in DEVICES and not self.device.startswith("cuda:"):
             raise unknown_name("device", self.device, DEVICES)
+        if not self.delay_factor >= 0:
+            raise ConfigError("delay_factor", self.delay_factor, "0 or more")
         for field in (
             "block_size",
             "group_size",
@@ -73,46 +79,22 @@ class EngineConfig:
         )
 
 
-def engine_config(
-    engine: str = "paged",
-    *,
-    quant: str = "none",
-    batching: str | None = None,
-    admission: str | None = None,
-    kv: str | None = None,
-    block_size: int | None = None,
-    group_size: int | None = None,
-    max_num_seqs: int = DEFAULT_MAX_NUM_SEQS,
-    max_num_batched_tokens: int | None = None,
-    max_model_len: int | None = None,
-    kv_memory_bytes: int | None = None,
-    chunked_prefill: bool = True,
-    dtype: str = "auto",
-    device: str = "auto",
-) -> EngineConfig:
-    """A preset with overrides; None keeps the preset's choice.
+def engine_config(engine: str = "paged", **overrides: Any) -> EngineConfig:
+    """A preset with overrides: any field of EngineConfig by name; None keeps what is there.
+
+    Raises ConfigError for an unknown preset, setting or value, with the nearest spelling.
 
     >>> engine_config("paged", batching="mixed").batching
     'mixed'
     """
     preset = find_preset(engine)
-    return EngineConfig(
-        engine=preset.name,
-        stands_for=preset.stands_for,
-        batching=batching or preset.batching,
-        admission=admission or preset.admission,
-        kv=kv or preset.kv,
-        block_size=preset.block_size if block_size is None else block_size,
-        quant=quant,
-        group_size=group_size,
-        max_num_seqs=max_num_seqs,
-        max_num_batched_tokens=max_num_batched_tokens,
-        max_model_len=max_model_len,
-        kv_memory_bytes=kv_memory_bytes,
-        chunked_prefill=chunked_prefill,
-        dtype=dtype,
-        device=device,
-    )
+    settings = {field.name for field in fields(EngineConfig)} - {"engine", "stands_for"}
+    for name in overrides:
+        if name not in settings:
+            raise unknown_name("setting", name, settings)
+    chosen = {name: value for name, value in overrides.items() if value is not None}
+    row = {name: getattr(preset, name) for name in ("batching", "admission", "kv", "block_size")}
+    return EngineConfig(engine=preset.name, stands_for=preset.stands_for, **(row | chosen))
 
 
 def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 class ConfigError(ValueError):
-    """A setting that cannot work, found before any weight is read.
+    """A setting, or a request, that cannot work.
 
     `str()` is one line: ``field: value is not allowed; expected ALLOWED (did you mean X?)``.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 from .api import FinishReason, Request, SamplingParams, as_token_ids
 from .assemble import build_engine, load_model, resolve
@@ -14,6 +15,7 @@ from .models.catalogue import resolve_model
 from .models.tokenizer import load_tokenizer
 
 Prompt = str | Sequence[int]
+"""Text, or token ids."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ class LLM:
         files = resolve_model(model)
         self.config = resolve(settings, files)
         self.tokenizer = load_tokenizer(files.directory)
-        self._engine = build_engine(load_model(files, self.config), self.config, WallClock())
+        loaded = load_model(files, self.config)
+        self._vocab_size = loaded.config.vocab_size
+        self._engine = build_engine(loaded, self.config, WallClock())
         self._served = 0
 
     def generate(
@@ -54,7 +58,7 @@ class LLM:
         """Continue each prompt, text or token ids, together in one engine; outputs in order.
 
         sampling: one for all, or one a prompt. Raises ConfigError for a prompt that cannot be
-        served; nothing of the call is computed then.
+        served; nothing of the call stays behind then.
         """
         batch = _as_batch(prompts)
         params = [sampling] * len(batch) if isinstance(sampling, SamplingParams) else list(sampling)
@@ -65,8 +69,12 @@ class LLM:
 
     def _request(self, prompt: Prompt, sampling: SamplingParams) -> Request:
         ids = self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
+        token_ids = as_token_ids(ids)
+        size = self._vocab_size
+        if outside := [token for token in token_ids if not 0 <= token < size]:
+            raise ConfigError("prompt", outside[0], f"token ids from 0 to {size - 1}")
         self._served += 1
-        return Request(str(self._served), as_token_ids(ids), sampling)
+        return Request(str(self._served), token_ids, sampling)
 
     def _serve(self, requests: Sequence[Request]) -> list[Output]:
         tokens: dict[str, list[int]] = {request.request_id: [] for request in requests}
@@ -102,5 +110,8 @@ def _as_batch(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     """A text is one prompt, and so is a sequence of numbers; anything else is many."""
     if isinstance(prompts, str):
         return [prompts]
-    ids = [prompt for prompt in prompts if isinstance(prompt, int)]
-    return [ids] if ids else [prompt for prompt in prompts if not isinstance(prompt, int)]
+    ids = [int(prompt) for prompt in prompts if isinstance(prompt, Integral)]
+    texts = [prompt for prompt in prompts if not isinstance(prompt, int | Integral)]
+    if ids and texts:
+        raise ConfigError("prompts", "a mixture", "token ids of one prompt, or whole prompts")
+    return [ids] if ids else texts

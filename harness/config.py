@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,8 +67,9 @@ class RunConfig:
         for name, least in (("seed", 0), ("warmup_requests", 0), ("quality_tokens", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(name, getattr(self, name), f"{least} or more")
-        if self.threads is not None and self.threads < 1:
-            raise ConfigError("threads", self.threads, "at least 1")
+        cores = os.cpu_count() or 1
+        if self.threads is not None and not 1 <= self.threads <= cores:
+            raise ConfigError("threads", self.threads, f"1 to {cores}, this machine's cores")
 
     @property
     def label(self) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from ..engines.config import EngineConfig
 from ..engines.errors import ConfigError
 from ..engines.models.catalogue import ModelFiles, resolve_model
+from ..engines.models.loader import load_config
 from ..engines.models.tokenizer import Tokenizer, load_tokenizer
 from ..workloads.api import LengthLimits, Plan, plan_workload
 from ..workloads.builtin import resolve_workload, trace_workload
@@ -81,11 +82,14 @@ def prepare(config: RunConfig, watch: Watch) -> Prepared:
     tokenizer = load_tokenizer(files.directory)
     corpus_name, text = _corpus(config.load.corpus)
     corpus = tuple(tokenizer.encode(text, add_special_tokens=False))
+    vocab_size = load_config(files.directory).vocab_size
     assert engine.max_model_len is not None
     limits = LengthLimits(
         config.load.max_input_len, config.load.max_output_len, engine.max_model_len
     )
-    plan = plan_workload(spec, seed=config.seed, corpus_token_ids=corpus, limits=limits)
+    plan = plan_workload(
+        spec, seed=config.seed, corpus_token_ids=corpus, limits=limits, vocab_size=vocab_size
+    )
     warmup = Plan((), None)
     if config.warmup_requests:
         few = with_overrides(
@@ -117,43 +121,52 @@ def measure(prepared: Prepared, watch: Watch) -> Measured:
     start_peak()
     if prepared.warmup.requests:
         watch.stage(f"warming up with {len(prepared.warmup.requests)} requests")
-        drive(core, clock, prepared.warmup)
+        if drive(core, clock, prepared.warmup, on_progress=watch.progress).interrupted:
+            raise KeyboardInterrupt
     watch.stage(f"measuring {len(prepared.plan.requests)} requests")
     seen = drive(core, clock, prepared.plan, on_progress=watch.progress)
+    pool = _pool(core, loaded, engine)
     memory = Memory(
         weight_bytes=loaded.model.weight_bytes,
-        kv_bytes=_pool(core, loaded, engine).capacity_bytes,
+        kv_bytes=pool.capacity_bytes,
         peak_rss_bytes=peak_rss_bytes(),
         peak_device_bytes=peak_device_bytes(),
     )
-    quality = None
-    if config.quality_tokens and not seen.interrupted:
-        quality = judge_quality(prepared, loaded, seen.records, watch)
-    return _measured(prepared, loaded, core, seen, environment, memory, quality)
+    del core  # its KV pool may be what the unquantised model needs
+    quality, interrupted = None, seen.interrupted
+    if config.quality_tokens and not interrupted:
+        try:
+            quality = judge_quality(prepared, loaded, seen.records, watch)
+        except KeyboardInterrupt:
+            # The measurement itself is whole; the result still says that something is missing.
+            interrupted = True
+    result = _result(prepared, loaded, seen, pool, environment, memory, quality, interrupted)
+    return Measured(result, requests_frame(seen.records), steps_frame(seen.records, seen.steps))
 
 
-def _measured(
+def _result(
     prepared: Prepared,
     loaded: LoadedModel,
-    core: EngineCore,
     seen: Observation,
+    pool: KVPool,
     environment: dict[str, object],
     memory: Memory,
     quality: Quality | None,
-) -> Measured:
+    interrupted: bool,
+) -> Result:
     config, engine, plan = prepared.config, prepared.engine, prepared.plan
     assert engine.max_num_batched_tokens is not None
     summary = summarise(
         seen.records,
         seen.steps,
-        pool=_pool(core, loaded, engine),
+        pool=pool,
         max_num_batched_tokens=engine.max_num_batched_tokens,
         asked=_asked(plan),
         slo=config.slo_s,
         interrupted=seen.interrupted,
     )
-    status: Literal["complete", "partial"] = "partial" if seen.interrupted else "complete"
-    result = Result(
+    status: Literal["complete", "partial"] = "partial" if interrupted else "complete"
+    return Result(
         run_id=secrets.token_hex(8),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         status=status,
@@ -177,7 +190,6 @@ def _measured(
         quality=quality,
         kernels=loaded.kernels,
     )
-    return Measured(result, requests_frame(seen.records), steps_frame(seen.records, seen.steps))
 
 
 def judge_quality(
@@ -194,7 +206,8 @@ def judge_quality(
     from .quality import WINDOW_TOKENS, answered, distance, perplexity
 
     most = prepared.config.quality_tokens
-    window = min(WINDOW_TOKENS, loaded.config.max_position_embeddings)
+    assert prepared.engine.max_model_len is not None
+    window = min(WINDOW_TOKENS, prepared.engine.max_model_len)
     text = prepared.corpus_token_ids[:most]
 
     def scorer(model: LoadedModel) -> Callable:

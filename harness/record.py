@@ -11,7 +11,6 @@ class RequestStatus(StrEnum):
 
     OK = "ok"
     REFUSED = "refused"
-    ABORTED = "aborted"
     UNFINISHED = "unfinished"  # the run was interrupted
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 SCHEMA_VERSION = 1
 
@@ -137,6 +137,10 @@ class Window(_Part):
     )
 
 
+# What reports and comparisons ask of a configuration by name.
+_NAMED_SETTINGS = ("model", "engine", "batching", "admission", "kv", "quant")
+
+
 class Result(_Part):
     """Everything a run found, less the per-request and per-step tables beside it."""
 
@@ -159,6 +163,14 @@ class Result(_Part):
     kernels: dict[str, str] = Field(
         default_factory=dict, description="Which implementation ran each operation."
     )
+
+    @field_validator("config")
+    @classmethod
+    def _has_its_named_settings(cls, config: dict[str, Any]) -> dict[str, Any]:
+        for name in _NAMED_SETTINGS:
+            if not isinstance(config.get(name), str):
+                raise ValueError(f"{name} must be a text, not {config.get(name)!r}")
+        return config
 
 
 def json_schema() -> dict[str, Any]:

@@ -131,7 +131,7 @@ def summarise(
         kv=summarise_kv(
             pool, split_steps(requests, steps), [step.end_s - step.start_s for step in steps]
         ),
-        counters=count(requests, steps),
+        counters=count(requests, steps, unsent=asked.unsent(requests)),
         validity=assess(requests, steps, window, asked, interrupted=interrupted),
     )
 

@@ -37,6 +37,10 @@ class Asked:
     open_loop: bool
     max_concurrency: int | None = None
 
+    def unsent(self, requests: Sequence[RequestRecord]) -> int:
+        """How many planned requests never reached the engine."""
+        return 0 if self.output_tokens is None else len(self.output_tokens) - len(requests)
+
     @property
     def sends_on_schedule(self) -> bool:
         return self.open_loop and self.max_concurrency is None
@@ -52,7 +56,7 @@ def assess(
 ) -> Validity:
     """Every check that applies. requests, steps: the measured ones, warm-up left out."""
     checks = (
-        check_complete(requests, interrupted=interrupted),
+        check_complete(requests, interrupted=interrupted, unsent=asked.unsent(requests)),
         check_errors(requests),
         check_token_counts(requests, asked.output_tokens),
         check_trace(requests, steps),
@@ -65,12 +69,15 @@ def assess(
     return Validity(valid=all(check.ok or not check.fatal for check in checks), checks=checks)
 
 
-def check_complete(requests: Sequence[RequestRecord], *, interrupted: bool) -> Check:
-    """An interrupted run measured an easier load: what was in flight is missing."""
-    unfinished = sum(request.status is RequestStatus.UNFINISHED for request in requests)
-    detail = f"{len(requests)} requests ended"
+def check_complete(
+    requests: Sequence[RequestRecord], *, interrupted: bool, unsent: int = 0
+) -> Check:
+    """An interrupted run measured an easier load: what had not ended is missing."""
+    unfinished = unsent + sum(request.status is RequestStatus.UNFINISHED for request in requests)
+    planned = len(requests) + unsent
+    detail = f"{planned} requests ended"
     if interrupted or unfinished:
-        detail = f"interrupted: {unfinished} of {len(requests)} requests did not end"
+        detail = f"interrupted: {unfinished} of {planned} requests did not end"
     return Check(
         id="complete",
         ok=not interrupted and not unfinished,
@@ -82,17 +89,21 @@ def check_complete(requests: Sequence[RequestRecord], *, interrupted: bool) -> C
 
 
 def check_errors(requests: Sequence[RequestRecord]) -> Check:
-    """Requests refused or aborted are missing from every latency; fatal if nothing was served."""
+    """A refused request is missing from every latency, so an engine could look fast by refusing
+    what is slow: one is enough to make a run invalid."""
     by_status = Counter(request.status for request in requests)
-    refused, aborted = by_status[RequestStatus.REFUSED], by_status[RequestStatus.ABORTED]
-    ok = by_status[RequestStatus.OK]
+    refused, served = by_status[RequestStatus.REFUSED], by_status[RequestStatus.OK]
+    detail = f"{served} of {len(requests)} requests served, {refused} refused"
+    if refused:
+        first = next(one for one in requests if one.status is RequestStatus.REFUSED)
+        detail += f"; the first, {first.request_id}: {first.detail}"
     return Check(
         id="errors",
-        ok=ok > 0 and not refused and not aborted,
-        fatal=ok == 0,
-        value=float(refused + aborted),
+        ok=served > 0 and not refused,
+        fatal=True,
+        value=float(refused),
         limit=0.0,
-        detail=f"{ok} of {len(requests)} requests served, {refused} refused, {aborted} aborted",
+        detail=detail,
     )
 
 

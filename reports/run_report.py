@@ -65,7 +65,12 @@ def _sections(run: Run) -> tuple[Section, ...]:
 
 
 def _present(*parts: Chart | Table | None) -> tuple[Chart | Table, ...]:
-    return tuple(part for part in parts if part is not None)
+    """What there is to show; where nothing was served a chart has no series to draw."""
+    return tuple(
+        part
+        for part in parts
+        if part is not None and not (isinstance(part, Chart) and not part.series)
+    )
 
 
 def _footer(run: Run) -> str:

@@ -48,9 +48,7 @@ class SeparateBatching:
         return now_s - oldest_s > self.delay_factor * queues.last_prompt_step_s
 
 
-def _start_prompts(
-    queues: Queues, kv: KVCache, admission: Admission, limits: Limits
-) -> StepPlan:
+def _start_prompts(queues: Queues, kv: KVCache, admission: Admission, limits: Limits) -> StepPlan:
     """Whole prompts. Running requests count against the sequence budget; their tokens are not
     charged, because they do not share the step."""
     budget = Budget.of(limits, running=len(queues.running))

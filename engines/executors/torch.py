@@ -17,15 +17,12 @@ from .base import ForwardTimes, StepResult
 
 
 class TorchExecutor:
-    """Packs a plan's tokens, runs the model once, samples where a request's tail is reached.
-
-    timed_attention: tell attention's time from the rest. Meaningful on a CPU only; an
-    accelerator's launches return before the work is done.
-    """
+    """Packs a plan's tokens, runs the model once, samples where a request's tail is reached."""
 
     def __init__(self, model: Llama, cache: KVTensors) -> None:
         self._model = model
         self._cache = cache
+        # An accelerator's launches return before the work is done.
         self._timed_attention = model.device.type == "cpu"
 
     @torch.inference_mode()

@@ -88,6 +88,12 @@ def _cached_awq(
     """Always read back from disk, so that a first run computes with what later ones will."""
     kept = cache_directory() / "awq" / _identity(directory, group_size)
     if not (kept / "config.json").is_file():
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            # Before the work, not after it.
+            allowed = f"a directory to write in ({error.strerror})"
+            raise ConfigError("LLMBENCH_CACHE", str(cache_directory()), allowed) from error
         _quantize_into(kept, directory, group_size, device, report)
     return load_awq(kept)
 

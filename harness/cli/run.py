@@ -81,8 +81,9 @@ def run(
         ),
     ] = None,
     max_num_seqs: Annotated[
-        int, typer.Option(help="Requests running at a time.", rich_help_panel="Engine")
-    ] = 256,
+        int | None,
+        typer.Option(help="Requests running at a time. Default: 256.", rich_help_panel="Engine"),
+    ] = None,
     max_num_batched_tokens: Annotated[
         int | None,
         typer.Option(
@@ -105,6 +106,13 @@ def run(
             rich_help_panel="Engine",
         ),
     ] = True,
+    scheduler_delay_factor: Annotated[
+        float,
+        typer.Option(
+            help="Separate batching waits this many prompt-step latencies for more prompts.",
+            rich_help_panel="Engine",
+        ),
+    ] = 0.0,
     workload: Annotated[
         str,
         typer.Option(
@@ -227,6 +235,7 @@ def run(
             max_model_len=max_model_len,
             kv_memory_bytes=None if kv_memory is None else parse_bytes("kv_memory", kv_memory),
             chunked_prefill=enable_chunked_prefill,
+            delay_factor=scheduler_delay_factor,
             dtype=dtype,
             device=device,
         ),
@@ -261,8 +270,11 @@ def _execute(settings: RunConfig, out: Path | None, *, as_json: bool, quiet: boo
     directory = out or _default_directory(settings)
     check_out(directory)
     with watching(quiet=quiet or as_json) as watch:
-        prepared = prepare(settings, watch)
-        measured = measure(prepared, watch)
+        try:
+            measured = measure(prepare(settings, watch), watch)
+        except KeyboardInterrupt:
+            say_error("interrupted before anything was measured: nothing is saved")
+            return Exit.INTERRUPTED
     stored = _store(directory, measured)
     if as_json:
         print(measured.result.model_dump_json(indent=2))
@@ -272,11 +284,15 @@ def _execute(settings: RunConfig, out: Path | None, *, as_json: bool, quiet: boo
 
 
 def _store(directory: Path, measured: Measured) -> Path:
-    from ..store import write_run
+    """The data first: whatever happens to a report, `llmbench report` can write it again."""
+    from ..store import write_reports, write_run
     from ..views import run_reports
 
-    reports = run_reports(directory.name, measured.result, measured.requests, measured.steps)
-    return write_run(directory, measured.result, measured.requests, measured.steps, reports)
+    stored = write_run(directory, measured.result, measured.requests, measured.steps, {})
+    write_reports(
+        stored, run_reports(stored.name, measured.result, measured.requests, measured.steps)
+    )
+    return stored
 
 
 def _print_summary(measured: Measured, directory: Path) -> None:

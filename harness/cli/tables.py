@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -22,9 +23,14 @@ _MARKS = {
 }
 
 
+def _console() -> Console:
+    """As wide as the terminal; wide enough for any table where there is none, as in a CI log."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+
+
 def print_run(result: Result) -> None:
     """Counts, latencies, rates, memory, quality: a screen."""
-    console = Console(highlight=False)
+    console = _console()
     counters, config = result.counters, result.config
     state = "[green]valid[/]" if result.validity.valid else "[bold red]NOT VALID[/]"
     console.print(
@@ -95,7 +101,7 @@ def _print_quality(console: Console, result: Result) -> None:
 
 def print_comparison(comparison: Comparison) -> None:
     """Settings that differ, then every statistic with its ratio to the first run."""
-    console = Console(highlight=False)
+    console = _console()
     settings = Table("setting", *comparison.runs, box=None, pad_edge=False)
     for difference in comparison.differing_config:
         settings.add_row(difference.field, *(str(value) for value in difference.values))

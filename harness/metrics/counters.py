@@ -26,13 +26,15 @@ DIRECTIONS: dict[str, Better] = {
 }
 
 
-def count(requests: Sequence[RequestRecord], steps: Sequence[StepTrace]) -> Counters:
+def count(
+    requests: Sequence[RequestRecord], steps: Sequence[StepTrace], *, unsent: int = 0
+) -> Counters:
     """Count a run.
 
     preemptions: times a running request lost its KV cache. recomputed_tokens: tokens computed
     again because of it. A step is of a phase if all its chunks are, mixed if both occur; one that
     only refused or preempted is neither. kv_peak_held_tokens: the most room set aside at a time.
-    requests_unfinished: cut short, by the end of the run or by an abort.
+    requests_unfinished: cut short by the end of the run, and `unsent` ones.
     Elsewhere: vLLM's server metric "num preemptions total".
     """
     phases = [frozenset(chunk.phase for chunk in step.chunks) for step in steps]
@@ -47,8 +49,7 @@ def count(requests: Sequence[RequestRecord], steps: Sequence[StepTrace]) -> Coun
         output_tokens=sum(request.output_tokens for request in requests),
         requests_ok=statuses.count(RequestStatus.OK),
         requests_refused=statuses.count(RequestStatus.REFUSED),
-        requests_unfinished=statuses.count(RequestStatus.UNFINISHED)
-        + statuses.count(RequestStatus.ABORTED),
+        requests_unfinished=statuses.count(RequestStatus.UNFINISHED) + unsent,
         preemptions=sum(len(step.preempted) for step in steps),
         recomputed_tokens=sum(chunk.recomputed_tokens for step in steps for chunk in step.chunks),
         kv_peak_held_tokens=max((step.kv.held_tokens for step in steps), default=0),

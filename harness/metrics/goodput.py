@@ -33,7 +33,7 @@ def meets(request: RequestRecord, slo: Mapping[str, float]) -> bool | None:
 
     slo: the most seconds allowed, by metric id (one of `JUDGED`).
     A one-token reply has no `tpot` and is judged on the other limits; if there are no others, or
-    the run was cut short before it ended, it is not judged. One that was refused or aborted failed.
+    the run was cut short before it ended, it is not judged. One that was refused failed.
     """
     if request.status is RequestStatus.UNFINISHED:
         return None

@@ -35,8 +35,10 @@ class Key:
 
 def keys(chart: Chart) -> tuple[Key, ...]:
     """The legend; empty where each panel's one series is named by its axis."""
-    named = all(panel.series[0].name == panel.y.title for panel in chart.panels)
+    named = all(one.name == panel.y.title for panel in chart.panels for one in panel.series[:1])
     one_each = len(chart.series) == len(chart.panels)
+    if not chart.series:
+        return ()
     if one_each and chart.series[0].mark != "bar" and (named or len(chart.series) == 1):
         return ()
     found = (Key(one.name, one.role, one.mark, dash_of(one.role)) for one in chart.series)

@@ -109,39 +109,89 @@ def test_report_compare_and_gate_read_what_run_wrote(llmbench: Run, tmp_path: Pa
     assert "did you mean" in misspelt.stderr
 
 
-def test_ctrl_c_saves_what_was_measured_and_marks_it_partial(tmp_path: Path) -> None:
+def interrupt(directory: Path, stage: str, after_s: float, *arguments: str) -> None:
+    """Ctrl-C so long after a stage was announced; checks how the command leaves."""
+    command = [sys.executable, "-c", "from llmbench.harness.cli import main; main()", "run"]
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "from llmbench.harness.cli import main; main()",
-            "run",
-            "--num-requests",
-            "100000",
-            "--quality-tokens",
-            "0",
-            "--out",
-            "run",
-        ],
-        cwd=tmp_path,
+        [*command, *arguments, "--out", "run"],
+        cwd=directory,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stderr is not None
     for line in process.stderr:
-        if line.startswith("measuring"):
+        if line.startswith(stage):
             break
-    time.sleep(3)
+    time.sleep(after_s)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert "partial" in errors
     assert "Traceback" not in errors
+    assert "interrupted" in errors
+
+
+def test_ctrl_c_while_measuring_keeps_what_was_measured(tmp_path: Path) -> None:
+    interrupt(tmp_path, "measuring 1000", 3.0, "--num-requests", "1000", "--quality-tokens", "0")
     result = result_of(tmp_path / "run")
     assert result["status"] == "partial"
     assert not result["validity"]["valid"]
-    assert result["counters"]["requests_ok"] > 0
+    counters = result["counters"]
+    assert counters["requests_ok"] > 0
+    assert counters["requests_ok"] + counters["requests_unfinished"] == 1000
+
+
+def test_ctrl_c_while_judging_quality_keeps_the_whole_measurement(tmp_path: Path) -> None:
+    arguments = ("--num-requests", "4", "--quality-tokens", "40000")
+    interrupt(tmp_path, "measuring quality", 0.5, *arguments)
+    result = result_of(tmp_path / "run")
+    assert result["status"] == "partial"
+    assert result["quality"] is None
+    assert result["counters"]["requests_ok"] == 4
+
+
+def test_ctrl_c_while_warming_up_leaves_nothing(tmp_path: Path) -> None:
+    interrupt(tmp_path, "warming up", 0.5, "--num-requests", "400", "--warmup-requests", "400")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_shorter_model_length_holds_for_quality_too(llmbench: Run, tmp_path: Path) -> None:
+    arguments = ("--max-model-len", "96", "--num-requests", "4", "--quality-tokens", "300")
+    done = llmbench("run", "--quant", "awq", *arguments, "--out", "run")
+    assert done.returncode == 0, done.stderr
+    quality = result_of(tmp_path / "run")["quality"]
+    assert quality["perplexity_window_tokens"] == 96
+    assert quality["kl_mean"] > 0
+
+
+def test_a_run_that_refused_everything_is_stored_and_not_valid(
+    llmbench: Run, tmp_path: Path
+) -> None:
+    limits = ("--max-num-seqs", "4", "--max-num-batched-tokens", "4")
+    done = llmbench("run", *SMALL, *limits, "--out", "run")
+    assert done.returncode == 3
+    assert "0 of 6 requests served, 6 refused; the first, r0: " in done.stderr
+    assert (tmp_path / "run" / "report.html").exists()
+    compared = llmbench("compare", "run", "run")
+    assert compared.returncode == 3
+    assert "not valid" in compared.stderr
+
+
+@pytest.mark.parametrize("damage", ["truncated table", "another version", "no settings"])
+def test_a_damaged_run_is_one_line(llmbench: Run, tmp_path: Path, damage: str) -> None:
+    llmbench("run", *SMALL, "--out", "run")
+    path = tmp_path / "run" / "result.json"
+    result = result_of(tmp_path / "run")
+    if damage == "truncated table":
+        table = tmp_path / "run" / "steps.parquet"
+        table.write_bytes(table.read_bytes()[:-100])
+    else:
+        changed = {"schema_version": 99} if damage == "another version" else {"config": {}}
+        path.write_text(json.dumps(result | changed))
+    done = llmbench("report", "run")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: run: ")
 
 
 def test_help_is_quick_to_import_and_has_examples(llmbench: Run) -> None:

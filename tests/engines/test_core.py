@@ -88,7 +88,14 @@ def test_a_request_that_outgrows_the_pool_alone_is_refused_not_retried_for_ever(
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("max_tokens", 0), ("temperature", -1.0), ("top_k", -1), ("top_p", 0.0), ("top_p", 1.5)],
+    [
+        ("max_tokens", 0),
+        ("temperature", -1.0),
+        ("temperature", 1e-45),
+        ("top_k", -1),
+        ("top_p", 0.0),
+        ("top_p", 1.5),
+    ],
 )
 def test_sampling_parameters_are_checked(field: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=field):

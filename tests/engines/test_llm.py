@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from llmbench.engines import LLM, SamplingParams
 from llmbench.engines.errors import ConfigError
@@ -46,6 +48,14 @@ def test_one_sampling_a_prompt(llm: LLM) -> None:
         llm.generate(["a", "b"], [SamplingParams()])
 
 
+@pytest.mark.parametrize("prompts", [[[99999]], [[-1]], [3, "text"]])
+def test_what_is_no_prompt_is_refused(llm: LLM, prompts: Any) -> None:
+    with pytest.raises(ConfigError, match="prompt"):
+        llm.generate(prompts)
+
+
 def test_unknown_settings_name_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean 'inflight'"):
         LLM("bundled", engine="infligt")
+    with pytest.raises(ConfigError, match=r"setting: 'max_num_seq'.*did you mean 'max_num_seqs'"):
+        LLM("bundled", max_num_seq=8)

@@ -25,8 +25,8 @@ COMBINATIONS = [
         for batching in ("separate", "mixed", "static")
         for admission in ("optimistic", "reserve")
         for kv, block_size in (("paged", 1), ("paged", 16), ("contiguous", None))
-        # A chunk cuts prompts only where batching is mixed; elsewhere they must fit whole.
-        for budget in ((8, 64, 256) if batching == "mixed" else (96, 256))
+        # Separate batching computes prompts whole; the others cut them.
+        for budget in ((96, 256) if batching == "separate" else (8, 64, 256))
     ]
     for batching, admission, kv, block_size, budget in [row]
 ]

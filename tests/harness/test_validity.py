@@ -12,7 +12,7 @@ from llmbench.harness.drive import drive
 from llmbench.harness.metrics.kv import split_steps
 from llmbench.harness.record import RequestRecord, RequestStatus
 from llmbench.harness.result import Check, Validity, Window
-from llmbench.harness.validity import Asked, assess
+from llmbench.harness.validity import Asked, assess, check_complete
 from llmbench.workloads.api import Plan, PlannedRequest
 
 from ..engines.drive import ADMISSION, BATCHING, CountingExecutor, make_core
@@ -173,14 +173,23 @@ def test_an_interrupted_run_is_invalid() -> None:
     assert not validity.valid
 
 
-def test_some_refused_requests_are_said_and_not_fatal() -> None:
+def test_a_run_that_refused_a_request_is_not_valid_and_says_why() -> None:
+    """An engine must not look fast by refusing what is slow."""
     requests, steps = serve_in_turn(120)
     refused = make_request((), index=120, due_s=1.0, status=RequestStatus.REFUSED)
+    refused = replace(refused, detail="9 tokens exceed the limit of 8")
     validity = _assess([*requests, refused], steps)
+    assert not validity.valid
+    (failed,) = [check for check in validity.failures if check.id == "errors"]
+    assert failed.detail.startswith("120 of 121 requests served, 1 refused; the first, ")
+    assert failed.detail.endswith("9 tokens exceed the limit of 8")
 
-    assert validity.valid
-    assert _failed(validity) == {"errors"}
-    assert "1 refused" in _check(validity, "errors").detail
+
+def test_requests_never_sent_count_as_unfinished() -> None:
+    requests, _ = serve_in_turn(3)
+    check = check_complete(requests, interrupted=True, unsent=4)
+    assert not check.ok
+    assert check.detail == "interrupted: 4 of 7 requests did not end"
 
 
 def test_nothing_served_is_fatal() -> None:
