@@ -1,0 +1,71 @@
+"""What the executor hands the model, and what it gives back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from llmbench.engines.api import Request, SamplingParams
+from llmbench.engines.assemble import LoadedModel, load_model, resolve
+from llmbench.engines.config import engine_config
+from llmbench.engines.executors.torch import TorchExecutor
+from llmbench.engines.kv.contiguous import ContiguousKVCache
+from llmbench.engines.kv.paged import PagedKVCache
+from llmbench.engines.models.catalogue import resolve_model
+from llmbench.engines.models.kv_tensors import allocate_contiguous, allocate_paged
+from llmbench.engines.state import RequestState
+from llmbench.engines.step import Chunk, StepPlan
+
+DTYPE, CPU = torch.float32, torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def loaded() -> LoadedModel:
+    files = resolve_model("bundled")
+    return load_model(
+        files, resolve(engine_config(dtype="float32", device="cpu", max_model_len=64), files)
+    )
+
+
+def request(name: str, prompt: int) -> RequestState:
+    tokens = tuple(range(5, 5 + prompt))
+    return RequestState(Request(name, tokens, SamplingParams(max_tokens=4)))
+
+
+@pytest.mark.parametrize("kind", ["paged", "contiguous"])
+def test_logits_are_computed_only_where_a_token_is_sampled(
+    loaded: LoadedModel, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kv: Any
+    if kind == "paged":
+        kv, cache = PagedKVCache(8, 4), allocate_paged(loaded.config, 8, 4, DTYPE, CPU)
+    else:
+        kv, cache = ContiguousKVCache(96, 32), allocate_contiguous(loaded.config, 96, DTYPE, CPU)
+    asked: list[list[int]] = []
+    forward = loaded.model.forward
+
+    def spy(*arguments: Any) -> torch.Tensor:
+        asked.append(arguments[5].tolist())
+        logits = forward(*arguments)
+        assert len(logits) == len(arguments[5])
+        return logits
+
+    monkeypatch.setattr(loaded.model, "forward", spy)
+    unfinished, finished, decoding = request("a", 9), request("b", 3), request("c", 2)
+    for one in (unfinished, finished, decoding):
+        assert kv.extend(one, one.known_tokens)
+    executor = TorchExecutor(loaded.model, cache)
+
+    def run(plan: StepPlan) -> tuple[int, ...]:
+        result = executor.execute(plan, kv.layout(plan))
+        assert result.times.attention_s > 0
+        assert result.times.linear_s > 0
+        return result.token_ids
+
+    # Five of nine prompt tokens, a whole prompt of three, a last token.
+    chunks = (Chunk(unfinished, 0, 5), Chunk(finished, 0, 3))
+    tokens = run(StepPlan(prefills=chunks, decodes=(Chunk(decoding, 1, 1),)))
+    assert len(tokens) == 2
+    assert run(StepPlan(prefills=(Chunk(unfinished, 5, 2),))) == ()
+    assert asked == [[7, 8], []]
