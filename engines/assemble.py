@@ -132,7 +132,7 @@ def build_engine(loaded: LoadedModel, engine: EngineConfig, clock: Clock) -> Eng
 
 def _kernels(engine: EngineConfig, device: torch.device, dtype: torch.dtype) -> dict[str, str]:
     attention = f"{engine.kv}_attention"
-    ops = ["rms_norm", "rope", "silu_mul", "cache_write", attention]
+    ops = ["linear", "rms_norm", "rope", "silu_mul", "cache_write", attention]
     if engine.quant != "none":
         ops.append("w4a16_linear")
     return {op: select(op, device, dtype).name for op in ops}

@@ -22,12 +22,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # Each operation, defined by its reference, and the modules that implement it.
 OPS: dict[str, tuple[str, ...]] = {
-    "paged_attention": ("reference.attention", "cpu.attention"),
-    "contiguous_attention": ("reference.attention", "cpu.attention"),
+    "paged_attention": ("reference.attention", "cpu.attention", "cpu.native.attention"),
+    "contiguous_attention": ("reference.attention", "cpu.attention", "cpu.native.attention"),
     "cache_write": ("reference.cache", "cpu.cache"),
-    "rms_norm": ("reference.norm", "cpu.norm"),
-    "rope": ("reference.rope", "cpu.rope"),
-    "silu_mul": ("reference.activation", "cpu.activation"),
+    "rms_norm": ("reference.norm", "cpu.norm", "cpu.native.elementwise"),
+    "rope": ("reference.rope", "cpu.rope", "cpu.native.elementwise"),
+    "silu_mul": ("reference.activation", "cpu.activation", "cpu.native.elementwise"),
+    "linear": ("reference.linear", "cpu.linear", "cpu.native.linear"),
     "w4a16_linear": ("reference.w4a16", "cpu.w4a16", "triton.w4a16"),
 }
 _registered: dict[str, dict[str, Implementation]] = {op: {} for op in OPS}

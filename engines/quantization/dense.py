@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from ...kernels.registry import select
 from .linear import Linear
 
 
-@dataclass(frozen=True, eq=False)
 class DenseLinear:
     """weight [out_features, in_features], bias [out_features] or None."""
 
-    weight: Tensor
-    bias: Tensor | None = None
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        self.weight = weight
+        self.bias = bias
+        self._linear = select("linear", weight.device, weight.dtype).function
 
     def __call__(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
+        return self._linear(x, self.weight, self.bias)
 
     @property
     def weight_bytes(self) -> int:

@@ -8,13 +8,24 @@ import torch
 import torch.nn.functional as F
 from llmbench.kernels.batch import ContiguousBatch, PagedBatch
 from llmbench.kernels.reference import attention as reference
-from llmbench.kernels.registry import Implementation, implementations
+from llmbench.kernels.registry import Implementation, implementations, select
 from torch import Tensor
 
 from .closeness import assert_near
 
-PAGED = [one for one in implementations("paged_attention") if one.name != "reference"]
-CONTIGUOUS = [one for one in implementations("contiguous_attention") if one.name != "reference"]
+DTYPES = [torch.float32, torch.bfloat16]
+
+
+def others(op: str) -> list[Implementation]:
+    """What is selected here for some dtype, and so may be called with any."""
+    return [
+        one
+        for one in implementations(op)
+        if one.name != "reference" and any(one.when(torch.device("cpu"), dtype) for dtype in DTYPES)
+    ]
+
+
+PAGED, CONTIGUOUS = others("paged_attention"), others("contiguous_attention")
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,9 @@ class Case:
 
 CASES = {
     "decode": Case((1, 1, 1), (1, 17, 33)),
+    "decode, wide heads": Case((1, 1), (9, 150), head_dim=256, group=8, kv_heads=1),
+    "decode, odd heads": Case((1, 1, 1), (16, 47, 3), head_dim=96, group=1, block_size=32),
+    "decode, a head of 72": Case((1, 1), (16, 5), head_dim=72, group=4),
     "decode of one": Case((1,), (1,), head_dim=80, group=1, block_size=1),
     "prefill": Case((7, 1, 32), (7, 1, 32), head_dim=128, group=4),
     "a chunk with a past": Case((5, 3), (21, 40), head_dim=96, block_size=32),
@@ -41,7 +55,6 @@ CASES = {
     "window, a chunk with a past": Case((9, 2), (41, 30), window=8, block_size=4),
     "window of one": Case((4, 1), (6, 3), window=1),
 }
-DTYPES = [torch.float32, torch.bfloat16]
 
 
 def _paged(case: Case, dtype: torch.dtype) -> tuple[Tensor, tuple[Tensor, Tensor], PagedBatch]:
@@ -174,7 +187,7 @@ def test_reference_agrees_with_torch_on_a_chunk_with_a_past() -> None:
 def test_scratch_made_in_inference_mode_serves_outside_it() -> None:
     """Calibration and inference may share a process."""
     q, caches, batch = _paged(Case((1,), (9,), head_dim=72), torch.float32)
-    (paged,) = PAGED
+    paged = select("paged_attention", torch.device("cpu"), torch.float32).function
     with torch.inference_mode():
-        inside = paged.function(q, *caches, batch, 0.1)
-    assert torch.equal(inside, paged.function(q, *caches, batch, 0.1))
+        inside = paged(q, *caches, batch, 0.1)
+    assert torch.equal(inside, paged(q, *caches, batch, 0.1))

@@ -1,0 +1,1 @@
+"""CPU kernels in C++, compiled when they are first asked for. `build.py` says how."""

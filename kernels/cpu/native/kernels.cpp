@@ -1,0 +1,107 @@
+// The operations of a decoder in bfloat16: what Python calls. Everything is contiguous unless a
+// stride is given, and computed in float32. Compiled for each instruction set, by its -m flags.
+
+#include <algorithm>
+#include <vector>
+
+#include "attention.h"
+#include "elementwise.h"
+#include "linear_vectors.h"
+#include "product.h"
+#include "threads.h"
+
+#ifdef __AMX_BF16__
+#include "linear_tiles.h"
+#endif
+
+namespace {
+
+// More chunks share the work more evenly, fewer leave longer runs of memory.
+constexpr int64_t CHUNKS_A_THREAD = 4;
+constexpr int64_t CHUNK_MULTIPLE = 16;  // a tile of W
+
+// As many elements as one thread has done before another has begun.
+constexpr int64_t ELEMENTS_A_CHUNK = 32768;
+
+int64_t rows_of(int64_t size) { return ELEMENTS_A_CHUNK / std::max<int64_t>(size, 1) + 1; }
+
+}  // namespace
+
+// Whether the operating system lets this process use the instructions it was compiled for.
+extern "C" int llmbench_usable() {
+#ifdef __AMX_BF16__
+  return tiles::granted();
+#else
+  return 1;
+#endif
+}
+
+// x [m, k], w [n, k], bias [n] or null, y [m, n]; m, n >= 1. An output's sum is made in an order of
+// its own: a row of y depends neither on the other rows of x nor on the threads.
+extern "C" void llmbench_linear(const bf16* x, const bf16* w, const bf16* bias, bf16* y, int64_t m,
+                                int64_t n, int64_t k, int threads, Parallel parallel) {
+  const Product p{x, w, bias, y, m, n, k};
+  const int64_t chunk = (n / (threads * CHUNKS_A_THREAD) / CHUNK_MULTIPLE + 1) * CHUNK_MULTIPLE;
+#ifdef __AMX_BF16__
+  if (tiles::takes(p)) {
+    thread_local std::vector<bf16> room;
+    room.resize((m + tiles::ROWS - 1) / tiles::ROWS * tiles::ROWS * k);
+    bf16* packed = room.data();
+    for (int64_t row = 0; row < m; row += tiles::ROWS) tiles::pack(p, row, packed + row * k);
+    share({threads, parallel}, n, chunk, [&](int64_t first, int64_t last) {
+      tiles::multiply(p, packed, first, last);
+    });
+    return;
+  }
+#endif
+  share({threads, parallel}, n, chunk, [&](int64_t first, int64_t last) {
+    vectors::multiply(p, first, last);
+  });
+}
+
+// As the struct Attention says; one new token a sequence, head_dim a multiple of 16.
+extern "C" void llmbench_decode_attention(
+    const bf16* q, int64_t q_stride, const bf16* k, const bf16* v, bf16* out,
+    const int64_t* tables, int64_t table_stride, int64_t block, int64_t unit,
+    const int64_t* lengths, int64_t sequences, int64_t kv_heads, int64_t group, int64_t head_dim,
+    int64_t window, float scale, int threads, Parallel parallel) {
+  const Attention a{q,    q_stride, k,        v,        out,   tables,   table_stride, block,
+                    unit, lengths,  kv_heads, group,    head_dim, window, scale};
+  share({threads, parallel}, sequences * kv_heads, 1, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) attention::attend(a, i / kv_heads, i % kv_heads);
+  });
+}
+
+// x, y [rows, size], weight [size].
+extern "C" void llmbench_rms_norm(const bf16* x, const bf16* weight, bf16* y, int64_t rows,
+                                  int64_t size, float eps, int threads, Parallel parallel) {
+  share({threads, parallel}, rows, rows_of(size), [&](int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; ++r) rms_norm(x + r * size, weight, y + r * size, size, eps);
+  });
+}
+
+// gate_up [rows, 2 · size], y [rows, size].
+extern "C" void llmbench_silu_mul(const bf16* gate_up, bf16* y, int64_t rows, int64_t size,
+                                  int threads, Parallel parallel) {
+  share({threads, parallel}, rows, rows_of(2 * size), [&](int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; ++r) {
+      const bf16* gate = gate_up + 2 * r * size;
+      silu_mul(gate, gate + size, y + r * size, size);
+    }
+  });
+}
+
+// x [tokens, heads, 2 · half], its tokens x_stride apart; cos, sin [tokens, half]; y as x.
+extern "C" void llmbench_rope(const bf16* x, int64_t x_stride, const bf16* cos, const bf16* sin,
+                              bf16* y, int64_t tokens, int64_t heads, int64_t half, int threads,
+                              Parallel parallel) {
+  const int64_t size = 2 * half;
+  share({threads, parallel}, tokens, rows_of(heads * size), [&](int64_t first, int64_t last) {
+    for (int64_t t = first; t < last; ++t) {
+      for (int64_t h = 0; h < heads; ++h) {
+        rope(x + t * x_stride + h * size, cos + t * half, sin + t * half,
+             y + (t * heads + h) * size, half);
+      }
+    }
+  });
+}

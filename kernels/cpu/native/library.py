@@ -1,0 +1,139 @@
+"""The functions of a compiled library, loaded with ctypes where they can run.
+
+Threads come from the OpenMP runtime that PyTorch has loaded: the kernels are handed its
+GOMP_parallel, which libgomp and the runtimes of Intel and LLVM all export. The threads of a second
+runtime would spin against those of the first.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+import torch
+
+from ...registry import KernelError
+from .build import BuildError, Target, build, cache_directory, find_compiler
+
+log = logging.getLogger(__name__)
+
+_POINTER, _SIZE, _FLOAT, _INT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_int
+# Every function ends in the number of threads and GOMP_parallel.
+_THREADS = [_INT, _POINTER]
+_ARGUMENTS = {
+    "linear": [*[_POINTER] * 4, *[_SIZE] * 3, *_THREADS],
+    "decode_attention": [
+        *(_POINTER, _SIZE),
+        *[_POINTER] * 4,
+        *[_SIZE] * 3,
+        _POINTER,
+        *[_SIZE] * 5,
+        _FLOAT,
+        *_THREADS,
+    ],
+    "rms_norm": [*[_POINTER] * 3, *[_SIZE] * 2, _FLOAT, *_THREADS],
+    "silu_mul": [*[_POINTER] * 2, *[_SIZE] * 2, *_THREADS],
+    "rope": [_POINTER, _SIZE, *[_POINTER] * 3, *[_SIZE] * 3, *_THREADS],
+}
+
+
+@dataclass(frozen=True)
+class Library:
+    """The functions that `kernels.cpp` declares, under their names without `llmbench_`.
+
+    parallel: the last argument of each.
+    """
+
+    linear: Callable[..., None]
+    decode_attention: Callable[..., None]
+    rms_norm: Callable[..., None]
+    silu_mul: Callable[..., None]
+    rope: Callable[..., None]
+    parallel: int
+
+
+class Native:
+    """The library for a target, found when it is first asked about."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+
+    def runs(self, device: torch.device, dtype: torch.dtype) -> bool:
+        """bfloat16 on a CPU with the instructions, where the library could be built."""
+        return device.type == "cpu" and dtype == torch.bfloat16 and self._found is not None
+
+    @cached_property
+    def library(self) -> Library:
+        """Raises KernelError where it cannot be used."""
+        if self._found is None:
+            raise KernelError(f"the native kernels for {self.target.name!r} cannot be used here")
+        return self._found
+
+    @cached_property
+    def _found(self) -> Library | None:
+        return find_library(self.target)
+
+
+@cache
+def find_library(target: Target) -> Library | None:
+    """The kernels for `target`, built if need be; None where they cannot run.
+
+    On a processor without the instructions that is all; a build that fails is also logged, once,
+    as a warning.
+    """
+    parallel = openmp_parallel()
+    if parallel is None or not target.cpu_flags <= cpu_flags():
+        return None
+    try:
+        loaded = ctypes.CDLL(str(build(target, find_compiler(), cache_directory())))
+    except (BuildError, OSError) as error:
+        _warn_once(f"native CPU kernels are not used: {error}")
+        return None
+    if not loaded.llmbench_usable():
+        return None
+    functions: dict[str, Callable[..., None]] = {}
+    for name, arguments in _ARGUMENTS.items():
+        function = getattr(loaded, f"llmbench_{name}")
+        function.argtypes, function.restype = arguments, None
+        functions[name] = function
+    return Library(**functions, parallel=parallel)
+
+
+@cache
+def cpu_flags() -> frozenset[str]:
+    """What the first processor can do and Linux has enabled; empty elsewhere and off x86."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line.split() for line in lines if line.startswith("flags")), ()))
+
+
+@cache
+def openmp_parallel() -> int | None:
+    """The address of GOMP_parallel in PyTorch's OpenMP runtime, if it has one that exports it."""
+    try:
+        lines = Path("/proc/self/maps").read_text().splitlines()
+    except OSError:
+        return None
+    files = {Path(line.split(maxsplit=5)[-1]) for line in lines if ".so" in line}
+    runtimes = [file for file in files if file.name.startswith(("libgomp", "libiomp", "libomp"))]
+    # Other packages may have brought their own; PyTorch's lies in torch/lib or torch.libs.
+    for file in sorted(runtimes, key=lambda file: (not _is_of_torch(file), str(file))):
+        runtime = ctypes.CDLL(str(file))
+        if hasattr(runtime, "GOMP_parallel"):
+            return ctypes.cast(runtime.GOMP_parallel, ctypes.c_void_p).value
+    return None
+
+
+def _is_of_torch(file: Path) -> bool:
+    return any(part in ("torch", "torch.libs") for part in file.parts)
+
+
+@cache
+def _warn_once(message: str) -> None:
+    log.warning(message)

@@ -1,0 +1,201 @@
+"""Every implementation of `linear` against the product in float64."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import product
+
+import pytest
+import torch
+import torch.nn.functional as F
+from llmbench.engines.quantization.dense import DenseLinear
+from llmbench.kernels.cpu.native.linear import NativeLinear
+from llmbench.kernels.registry import Implementation, KernelError, implementations, select
+from torch import Tensor
+
+CPU = torch.device("cpu")
+ALL = implementations("linear")
+NATIVE = [one for one in ALL if isinstance(one.function, NativeLinear)]
+PORTABLE = [one for one in ALL if one.name == "torch"]
+HALF_A_STEP = {torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
+
+
+@pytest.fixture(params=[1, 2], ids=["1 thread", "2 threads"])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def runnable(implementation: Implementation) -> Implementation:
+    if not implementation.when(CPU, torch.bfloat16):
+        pytest.skip(f"{implementation.name} does not run here")
+    return implementation
+
+
+def random_case(
+    m: int, n: int, k: int, dtype: torch.dtype = torch.bfloat16
+) -> tuple[Tensor, Tensor, Tensor]:
+    """x, weight and bias, each beside NaN: what is read past an end shows."""
+    return (
+        _beside_nan(torch.randn(m, k).to(dtype)),
+        _beside_nan(torch.randn(n, k).to(dtype)),
+        _beside_nan(torch.randn(n).to(dtype)),
+    )
+
+
+def _beside_nan(tensor: Tensor) -> Tensor:
+    size, margin = tensor.numel(), 64
+    room = torch.full((size + 2 * margin,), math.nan, dtype=tensor.dtype)
+    return room[margin : margin + size].view(tensor.shape).copy_(tensor)
+
+
+def assert_within_rounding(y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+    """One rounding to y's dtype, and K of float32's on sums of |x·w| (Higham, "Accuracy and
+    Stability of Numerical Algorithms", 2002, eq. 3.5, for any order of summation)."""
+    exact = F.linear(x.double(), weight.double(), None if bias is None else bias.double())
+    sizes = F.linear(x.double().abs(), weight.double().abs())
+    if bias is not None:
+        sizes += bias.double().abs()
+    unit = 2.0**-24
+    # bfloat16's products are exact in float32; AMX and AVX-512 flush its subnormals, 1e-38.
+    bound = (x.shape[-1] + 2) * unit * sizes + 1e-37
+    bound += HALF_A_STEP[y.dtype] * (exact.abs() + bound)
+    assert y.shape == exact.shape
+    assert bool(((y.double() - exact).abs() <= bound).all())
+
+
+@pytest.mark.parametrize("k", [1, 31, 32, 64, 100, 576, 1536])
+@pytest.mark.parametrize("implementation", ALL, ids=lambda one: one.name)
+def test_linear(implementation: Implementation, k: int) -> None:
+    linear = runnable(implementation).function
+    for m, n in product((1, 2, 3, 5, 8, 11, 16, 17, 40), (1, 3, 5, 16, 64, 80, 1000)):
+        x, weight, bias = random_case(m, n, k)
+        assert_within_rounding(linear(x, weight, None), x, weight, None)
+        assert_within_rounding(linear(x, weight, bias), x, weight, bias)
+
+
+@pytest.mark.parametrize("implementation", [ALL[-1], *PORTABLE], ids=lambda one: one.name)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+def test_other_dtypes(implementation: Implementation, dtype: torch.dtype) -> None:
+    for m, n, k in ((1, 64, 576), (5, 3, 31), (40, 80, 100)):
+        x, weight, bias = random_case(m, n, k, dtype)
+        assert_within_rounding(implementation.function(x, weight, bias), x, weight, bias)
+
+
+@pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
+def test_every_number_of_rows(implementation: Implementation, threads: int) -> None:
+    linear = runnable(implementation).function
+    assert torch.get_num_threads() == threads
+    for m in range(1, 66):
+        x, weight, bias = random_case(m, 144, 96)
+        assert_within_rounding(linear(x, weight, bias), x, weight, bias)
+
+
+@pytest.mark.parametrize("m", [1, 4, 16, 33])
+@pytest.mark.parametrize("n", [49, 64, 336])
+@pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
+def test_writes_all_of_y_and_nothing_else(
+    implementation: Implementation, n: int, m: int, threads: int
+) -> None:
+    linear = runnable(implementation).function
+    x, weight, bias = random_case(m, n, 64)
+    y = torch.full((m * n + 128,), math.nan, dtype=torch.bfloat16)
+    assert isinstance(linear, NativeLinear)
+    library = linear.native.library
+    library.linear(
+        *(tensor.data_ptr() for tensor in (x, weight, bias, y[64:])),
+        *(m, n, 64, threads, library.parallel),
+    )
+    assert_within_rounding(y[64:-64].view(m, n), x, weight, bias)
+    assert bool(y[:64].isnan().all())
+    assert bool(y[-64:].isnan().all())
+
+
+@pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
+def test_a_row_does_not_depend_on_the_others(implementation: Implementation) -> None:
+    """Within the kernels of a width: AMX has one for up to two rows and one for more."""
+    linear = runnable(implementation).function
+    x, weight, bias = random_case(16, 96, 576)
+    all_rows = linear(x, weight, bias)
+    for rows in (slice(0, 3), slice(2, 7), slice(5, 16)):
+        assert torch.equal(linear(x[rows], weight, bias), all_rows[rows])
+    assert torch.equal(linear(x[:2], weight, bias)[1:], linear(x[1:2], weight, bias))
+
+
+@pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
+def test_the_threads_change_nothing(implementation: Implementation) -> None:
+    linear = runnable(implementation).function
+    x, weight, bias = random_case(8, 1000, 576)
+    before, results = torch.get_num_threads(), []
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        results.append(linear(x, weight, bias))
+    torch.set_num_threads(before)
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
+def test_pytorch_may_run_between_the_calls(implementation: Implementation) -> None:
+    """Both use the processor's tiles where it has them, configured each in its own way."""
+    linear = runnable(implementation).function
+    few, weight, bias = random_case(5, 96, 128)
+    many = random_case(130, 96, 128)[0]
+    for _ in range(4):
+        assert_within_rounding(linear(few, weight, bias), few, weight, bias)
+        assert_within_rounding(F.linear(many, weight, bias), many, weight, bias)
+
+
+@pytest.mark.parametrize("implementation", ALL, ids=lambda one: one.name)
+def test_shapes_and_strides_of_x(implementation: Implementation) -> None:
+    linear = runnable(implementation).function
+    x, weight, bias = random_case(6, 80, 64)
+    sliced = torch.cat((x, x), dim=1)[:, 64:]
+    assert not sliced.is_contiguous()
+    for other in (sliced, x.T.contiguous().T, x.repeat_interleave(2, dim=0)[::2]):
+        assert_within_rounding(linear(other, weight, bias), x, weight, bias)
+    assert_within_rounding(linear(x.view(2, 3, 64), weight, None).view(6, 80), x, weight, None)
+    assert linear(x[0], weight, bias).shape == (80,)
+    assert linear(x[:0], weight, bias).shape == (0, 80)
+
+
+@pytest.mark.parametrize("implementation", ALL, ids=lambda one: one.name)
+def test_not_a_number_and_infinity_come_through(implementation: Implementation) -> None:
+    linear = runnable(implementation).function
+    for m in (1, 8):
+        x, weight, _ = random_case(m, 64, 64)
+        weight[3, 7], weight[5, 40] = math.nan, math.inf
+        y = linear(x, weight, None)
+        assert bool(y[:, 3].isnan().all())
+        assert bool(y[:, 5].isinf().all())
+        assert int(y.isfinite().sum()) == m * 62
+
+
+@pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
+def test_what_would_be_misread_is_refused(implementation: Implementation) -> None:
+    linear = runnable(implementation).function
+    x, weight, bias = random_case(2, 16, 64)
+    with pytest.raises(KernelError, match="do not go together"):
+        linear(x[:, :32], weight, bias)
+    with pytest.raises(KernelError, match="do not go together"):
+        linear(x, weight, bias[:8])
+    with pytest.raises(KernelError, match="must be contiguous"):
+        linear(x, weight.T.contiguous().T, bias)
+    with pytest.raises(KernelError, match=r"torch\.float32 on cpu is not bfloat16"):
+        linear(x.float(), weight, bias)
+
+
+@pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
+def test_native_is_for_bfloat16_on_a_cpu(implementation: Implementation) -> None:
+    assert not implementation.when(CPU, torch.float32)
+    assert not implementation.when(CPU, torch.float16)
+    assert not implementation.when(torch.device("cuda"), torch.bfloat16)
+
+
+def test_full_precision_is_pytorch_bit_for_bit() -> None:
+    assert select("linear", CPU, torch.float32).name == "torch"
+    x, weight, bias = random_case(5, 33, 70, torch.float32)
+    assert torch.equal(DenseLinear(weight, bias)(x), F.linear(x, weight, bias))

@@ -1,0 +1,182 @@
+"""From source to library: what is kept, what is reported, and what is chosen when it fails."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from llmbench.kernels.cpu.native import build as native
+from llmbench.kernels.cpu.native import library
+from llmbench.kernels.cpu.native.linear import NativeLinear
+from llmbench.kernels.registry import implementations, select
+
+CPU = torch.device("cpu")
+
+
+def a_compiler() -> tuple[str, ...]:
+    try:
+        return native.find_compiler()
+    except native.BuildError as error:
+        pytest.skip(str(error))
+
+
+def a_target() -> native.Target:
+    """What this machine's compiler surely knows."""
+    if not native.AVX2.cpu_flags <= library.cpu_flags():
+        pytest.skip("no AVX2")
+    return native.AVX2
+
+
+@pytest.fixture
+def nothing_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """An empty cache directory, and none of what this process knows of libraries; as was after."""
+
+    def forget() -> None:
+        library.find_library.cache_clear()
+        library._warn_once.cache_clear()
+        for one in implementations("linear"):
+            if isinstance(one.function, NativeLinear):
+                vars(one.function.native).pop("_found", None)
+
+    monkeypatch.setenv("LLMBENCH_CACHE", str(tmp_path / "cache"))
+    forget()
+    yield
+    monkeypatch.undo()
+    forget()
+
+
+def fake_compiler(folder: Path, complaint: str) -> Path:
+    """Knows its version, and fails at anything else."""
+    path = folder / "fake-c++"
+    path.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && exec echo fake 1.0\necho "{complaint}" >&2\nexit 1\n'
+    )
+    path.chmod(0o755)
+    return path
+
+
+def test_a_library_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, compiler = a_target(), a_compiler()
+    path = native.build(target, compiler, tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    assert ctypes.CDLL(str(path)).llmbench_usable() == 1
+
+    def no_compiling(command: list[str]) -> bytes:
+        assert command[-1] == "--version"
+        return subprocess.run(command, capture_output=True, check=True).stdout
+
+    monkeypatch.setattr(native, "_run", no_compiling)
+    assert native.build(target, compiler, tmp_path) == path
+
+
+def test_another_source_or_flag_is_another_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, compiler = a_target(), a_compiler()
+    sources = tmp_path / "sources"
+    shutil.copytree(native.SOURCES, sources)
+    monkeypatch.setattr(native, "SOURCES", sources)
+    first = native.build(target, compiler, tmp_path)
+    with_flag = native.build(target, (*compiler, "-g0"), tmp_path)
+    header = next(sources.glob("*.h"))
+    header.write_text(header.read_text() + "\n// another\n")
+    assert len({first, with_flag, native.build(target, compiler, tmp_path)}) == 3
+
+
+def test_processes_may_build_at_the_same_time(tmp_path: Path) -> None:
+    a_target()
+    a_compiler()
+    script = (
+        "import sys, pathlib\n"
+        "from llmbench.kernels.cpu.native import build as native\n"
+        "import ctypes\n"
+        "path = native.build(native.AVX2, native.find_compiler(), pathlib.Path(sys.argv[1]))\n"
+        "print(path, ctypes.CDLL(str(path)).llmbench_usable())\n"
+    )
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate()[0].split() for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    (library,) = tmp_path.iterdir()
+    assert said == [[str(library), "1"]] * 2
+
+
+@pytest.mark.usefixtures("nothing_remembered")
+def test_a_failing_compiler_is_reported_once_and_pytorch_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    a_target()
+    compiler = fake_compiler(tmp_path, "x.cpp:1:2: error: no such thing")
+    monkeypatch.setenv("CXX", str(compiler))
+    with caplog.at_level(logging.WARNING):
+        assert select("linear", CPU, torch.bfloat16).name == "torch"
+        assert select("linear", CPU, torch.bfloat16).name == "torch"
+    assert caplog.messages == [
+        f"native CPU kernels are not used: {compiler} failed with 1: "
+        "x.cpp:1:2: error: no such thing"
+    ]
+    assert list((tmp_path / "cache" / "kernels").iterdir()) == []
+
+
+@pytest.mark.usefixtures("nothing_remembered")
+def test_without_a_compiler_pytorch_is_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    a_target()
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert select("linear", CPU, torch.bfloat16).name == "torch"
+    (message,) = caplog.messages
+    assert "no C++ compiler (c++, g++, clang++) on the path" in message
+
+
+@pytest.mark.usefixtures("nothing_remembered")
+def test_a_cache_that_cannot_be_written_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    a_target()
+    a_compiler()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LLMBENCH_CACHE", str(tmp_path / "file" / "cache"))
+    assert select("linear", CPU, torch.bfloat16).name == "torch"
+    assert caplog.messages != []
+    assert all("Not a directory" in message for message in caplog.messages)
+
+
+@pytest.mark.usefixtures("nothing_remembered")
+@pytest.mark.parametrize(
+    ("flags", "parallel"),
+    [(frozenset(), 1), (frozenset({"sse2", "avx"}), 1), (native.AMX.cpu_flags, None)],
+    ids=["not x86", "an old processor", "no OpenMP runtime"],
+)
+def test_where_the_kernels_cannot_run_nothing_is_compiled(
+    flags: frozenset[str],
+    parallel: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(library, "cpu_flags", lambda: flags)
+    monkeypatch.setattr(library, "openmp_parallel", lambda: parallel)
+    monkeypatch.setattr(library, "find_compiler", lambda: pytest.fail("looked for a compiler"))
+    assert select("linear", CPU, torch.bfloat16).name == "torch"
+    assert caplog.messages == []
+
+
+def test_the_threads_are_those_of_pytorch() -> None:
+    """One OpenMP runtime in the process, before and after the library is loaded."""
+    if library.find_library(a_target()) is None:
+        pytest.skip("no library")
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    runtimes = {line.split()[-1] for line in maps if "libgomp" in line or "libiomp" in line}
+    assert len(runtimes) == 1
