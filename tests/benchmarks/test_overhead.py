@@ -6,6 +6,10 @@ import subprocess
 import sys
 
 import pytest
+from llmbench.engines.core import EngineCore, Strategy
+from llmbench.engines.executors.base import StepResult
+from llmbench.engines.kv.base import KVLayout
+from llmbench.engines.step import Limits, StepPlan
 from llmbench.harness.drive import drive
 from llmbench.workloads.api import Plan, PlannedRequest
 
@@ -18,16 +22,12 @@ OUTPUT_TOKENS = 64
 class NoModel:
     """Answers at once."""
 
-    def execute(self, plan, _layout):
-        from llmbench.engines.executors.base import StepResult
-
+    def execute(self, plan: StepPlan, layout: KVLayout) -> StepResult:
+        del layout
         return StepResult(tuple(0 for chunk in plan.chunks if chunk.reaches_tail))
 
 
-def make_core(batching: str, admission: str, kv: str):
-    from llmbench.engines.core import EngineCore, Strategy
-    from llmbench.engines.step import Limits
-
+def make_core(batching: str, admission: str, kv: str) -> EngineCore:
     template = make_checked_core(batching, admission, kv).strategy
     strategy = Strategy(
         template.batching,
