@@ -35,7 +35,7 @@ test-long: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "smollm2 or not smollm2"
 
 bench: $(VENV)/.installed-test
-	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-columns=min,median,rounds
+	OMP_NUM_THREADS=$$(nproc) $(BIN)/python -m pytest tests/benchmarks -s --benchmark-only --benchmark-columns=min,median,rounds
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -132,13 +132,15 @@ def interrupt(directory: Path, stage: str, after_s: float, *arguments: str) -> N
 
 
 def test_ctrl_c_while_measuring_keeps_what_was_measured(tmp_path: Path) -> None:
-    interrupt(tmp_path, "measuring 1000", 3.0, "--num-requests", "1000", "--quality-tokens", "0")
+    # Short answers, so that some end soon even on a busy machine, and far too many to end them all.
+    load = ("--num-requests", "3000", "--max-output-len", "8", "--quality-tokens", "0")
+    interrupt(tmp_path, "measuring 3000", 3.0, *load)
     result = result_of(tmp_path / "run")
     assert result["status"] == "partial"
     assert not result["validity"]["valid"]
     counters = result["counters"]
     assert counters["requests_ok"] > 0
-    assert counters["requests_ok"] + counters["requests_unfinished"] == 1000
+    assert counters["requests_ok"] + counters["requests_unfinished"] == 3000
 
 
 def test_ctrl_c_while_judging_quality_keeps_the_whole_measurement(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ CASES = {
     "prefill": Case((7, 1, 32), (7, 1, 32), head_dim=128, group=4),
     "a chunk with a past": Case((5, 3), (21, 40), head_dim=96, block_size=32),
     "mixed": Case((6, 4, 1, 1), (6, 20, 18, 1), group=8, kv_heads=1),
+    "a decode before contexts": Case((1, 3, 1, 5, 1, 1), (9, 3, 1, 21, 40, 2), head_dim=64),
     "wide heads": Case((3, 1), (9, 5), head_dim=256, group=1, kv_heads=3, block_size=1),
     "an empty sequence": Case((2, 0, 1), (2, 0, 4)),
     "window, decode": Case((1, 1), (40, 5), window=7),

@@ -1,8 +1,8 @@
 """Decode attention in bfloat16, read where the cache lies, all sequences in one call.
 
 PyTorch's way gathers the blocks of each sequence and calls four operators for it: 45 microseconds a
-sequence and layer, whatever its length. Batches with more than one new token in a sequence, and
-what the kernel does not read, go that way still.
+sequence and layer, whatever its length. Sequences with more than one new token, and what the kernel
+does not read, go that way still.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ UNBOUNDED = 2**62
 
 
 class NativePagedAttention:
-    """`paged_attention` by `native` where each sequence has one new token."""
+    """`paged_attention`, by `native` for the sequences that have one new token."""
 
     def __init__(self, native: Native) -> None:
         self._native = native
@@ -41,20 +41,31 @@ class NativePagedAttention:
         out: Tensor | None = None,
     ) -> Tensor:
         """As the reference."""
-        tables = batch.block_tables
-        if not _takes(q, k_cache, v_cache, batch, out) or tables.stride(-1) != 1:
+        contexts, decodes = batch.parts
+        if decodes is None or not _takes(q, k_cache, v_cache, out):
             return attention.paged_attention(q, k_cache, v_cache, batch, scale, window, out)
+        tables = decodes.block_tables
+        if tables.stride(-1) != 1:
+            return attention.paged_attention(q, k_cache, v_cache, batch, scale, window, out)
+        out = q.new_empty(q.shape) if out is None else out
+        split = 0
+        if contexts is not None:
+            split = sum(contexts.query_lengths)
+            attention.paged_attention(
+                q[:split], k_cache, v_cache, contexts, scale, window, out[:split]
+            )
         block_size = k_cache.shape[1]
-        return _decode(
+        _decode(
             self._native,
-            *(q, k_cache, v_cache, batch.kv_lengths),
+            *(q[split:], k_cache, v_cache, decodes.kv_lengths),
             *(tables.data_ptr(), tables.stride(0), block_size, block_size),
-            *(scale, window, out),
+            *(scale, window, out[split:]),
         )
+        return out
 
 
 class NativeContiguousAttention:
-    """`contiguous_attention` by `native` where each sequence has one new token."""
+    """`contiguous_attention`, by `native` for the sequences that have one new token."""
 
     def __init__(self, native: Native) -> None:
         self._native = native
@@ -70,28 +81,30 @@ class NativeContiguousAttention:
         out: Tensor | None = None,
     ) -> Tensor:
         """As the reference."""
-        if not _takes(q, k_cache, v_cache, batch, out):
+        contexts, decodes = batch.parts
+        if decodes is None or not _takes(q, k_cache, v_cache, out):
             return attention.contiguous_attention(q, k_cache, v_cache, batch, scale, window, out)
-        starts = _int64s(batch.starts)
-        return _decode(
+        out = q.new_empty(q.shape) if out is None else out
+        split = 0
+        if contexts is not None:
+            split = sum(contexts.query_lengths)
+            attention.contiguous_attention(
+                q[:split], k_cache, v_cache, contexts, scale, window, out[:split]
+            )
+        starts = _int64s(decodes.starts)
+        _decode(
             self._native,
-            *(q, k_cache, v_cache, batch.kv_lengths),
+            *(q[split:], k_cache, v_cache, decodes.kv_lengths),
             *(ctypes.addressof(starts), 1, UNBOUNDED, 1),
-            *(scale, window, out),
+            *(scale, window, out[split:]),
         )
+        return out
 
 
-def _takes(
-    q: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    batch: PagedBatch | ContiguousBatch,
-    out: Tensor | None,
-) -> bool:
-    """Decode of bfloat16, in the layouts that the library reads from bare pointers."""
+def _takes(q: Tensor, k_cache: Tensor, v_cache: Tensor, out: Tensor | None) -> bool:
+    """bfloat16, in the layouts that the library reads from bare pointers."""
     return (
-        max(batch.query_lengths) == min(batch.query_lengths) == 1
-        and q.dtype == k_cache.dtype == v_cache.dtype == torch.bfloat16
+        q.dtype == k_cache.dtype == v_cache.dtype == torch.bfloat16
         and q.shape[2] % HEAD_DIM_MULTIPLE == 0
         and q.stride(2) == 1
         and q.stride(1) == q.shape[2]
@@ -113,13 +126,12 @@ def _decode(
     unit: int,
     scale: float,
     window: int | None,
-    out: Tensor | None,
-) -> Tensor:
-    """Token t of sequence i: slot tables[i][t // block] · unit + t % block of the caches."""
+    out: Tensor,
+) -> None:
+    """Into out. Token t of sequence i is in slot tables[i][t // block] · unit + t % block."""
     library = native.library
     sequences, heads, head_dim = q.shape
     kv_heads = k_cache.shape[-2]
-    out = q.new_empty(q.shape) if out is None else out
     lengths = _int64s(kv_lengths)
     library.decode_attention(
         *(q.data_ptr(), q.stride(0), k_cache.data_ptr(), v_cache.data_ptr(), out.data_ptr()),
@@ -128,7 +140,6 @@ def _decode(
         *(UNBOUNDED if window is None else window, scale),
         *(torch.get_num_threads(), library.parallel),
     )
-    return out
 
 
 # Every layer of a step passes the same.
