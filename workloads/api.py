@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,12 +52,14 @@ class RequestShape:
 
 @dataclass(frozen=True)
 class PlannedRequest:
-    """One request to send: exactly these prompt tokens, exactly `output_tokens` back."""
+    """One request to send: exactly these prompt tokens, exactly `output_tokens` back, `samples`
+    times."""
 
     index: int
     t_due_s: float | None
-    prompt_token_ids: tuple[int, ...]
+    prompt_token_ids: Sequence[int]
     output_tokens: int
+    samples: int = 1
 
 
 @dataclass(frozen=True)
@@ -107,13 +110,14 @@ class Plan:
         Two runs with one fingerprint were sent the same requests at the same times. What the
         workload is called does not enter.
         """
-        digest = hashlib.sha256(b"llmbench plan 1\n")
+        digest = hashlib.sha256(b"llmbench plan 2\n")
         digest.update(struct.pack("<q", self.max_concurrency or 0))
         for request in self.requests:
             due_s = float("nan") if request.t_due_s is None else request.t_due_s
             prompt = request.prompt_token_ids
-            digest.update(struct.pack("<dqq", due_s, request.output_tokens, len(prompt)))
-            digest.update(struct.pack(f"<{len(prompt)}q", *prompt))
+            shape = (request.output_tokens, request.samples, len(prompt))
+            digest.update(struct.pack("<dqqq", due_s, *shape))
+            digest.update(array("q", prompt).tobytes())
         return digest.hexdigest()
 
 

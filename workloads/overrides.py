@@ -18,6 +18,8 @@ def with_overrides(
     max_concurrency: int | None = None,
     arrival: Literal["poisson", "constant"] | None = None,
     time_scale: float | None = None,
+    samples: int | None = None,
+    shared_prefix_tokens: int | None = None,
 ) -> WorkloadSpec:
     """The spec with what was given in place of its own. None leaves a thing as it is.
 
@@ -29,12 +31,20 @@ def with_overrides(
         latency.
     arrival: the kind for request_rate, or for the workload's own rate.
     time_scale: of a replay, the factor on every gap: 0.5 is twice as fast.
+    samples: replies asked for each prompt. shared_prefix_tokens: tokens all prompts begin with.
 
     A change of the arrival process is put in words in `adjustments`.
     """
     changed: dict[str, Any] = {}
     if num_requests is not None:
         changed["num_requests"] = num_requests
+    if samples is not None:
+        changed["samples"] = samples
+    if shared_prefix_tokens is not None:
+        changed["prompts"] = {
+            **spec.prompts.model_dump(),
+            "shared_prefix_tokens": shared_prefix_tokens,
+        }
     arrivals = _arrivals(spec, request_rate, max_concurrency, arrival, time_scale)
     if arrivals is not None:
         changed["arrivals"] = arrivals

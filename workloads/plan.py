@@ -39,9 +39,9 @@ def plan_workload(
         _draw_pairs(spec, num_requests, traces, length_rng), limits, spec.fit
     )
     offsets = draw_offsets(num_requests, len(corpus), prompt_rng)
-    prompts = cut_prompts(corpus, offsets, pairs[:, 0])
+    prompts = cut_prompts(corpus, offsets, pairs[:, 0], spec.prompts.shared_prefix_tokens)
     return Plan(
-        requests=_requests(due_s, prompts, pairs),
+        requests=_requests(due_s, prompts, pairs, spec.samples),
         max_concurrency=spec.arrivals.max_concurrency,
         adjustments=(
             *spec.adjustments,
@@ -104,12 +104,12 @@ def _draw_pairs(
 
 
 def _requests(
-    due_s: Seconds | None, prompts: Sequence[tuple[int, ...]], pairs: Tokens
+    due_s: Seconds | None, prompts: Sequence[tuple[int, ...]], pairs: Tokens, samples: int
 ) -> tuple[PlannedRequest, ...]:
     dues: Sequence[float | None] = [None] * len(prompts) if due_s is None else due_s.tolist()
     outputs: list[int] = pairs[:, 1].tolist()
     return tuple(
-        PlannedRequest(index, due, prompt, output)
+        PlannedRequest(index, due, prompt, output, samples)
         for index, (due, prompt, output) in enumerate(zip(dues, prompts, outputs, strict=True))
     )
 

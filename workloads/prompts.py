@@ -40,10 +40,22 @@ def draw_offsets(
 
 
 def cut_prompts(
-    corpus: tuple[int, ...], offsets: Iterable[int], lengths: Iterable[int]
+    corpus: tuple[int, ...],
+    offsets: Iterable[int],
+    lengths: Iterable[int],
+    shared_tokens: int = 0,
 ) -> list[tuple[int, ...]]:
-    """One prompt a pair: `length` tokens from `offset` on, going round at the corpus's end."""
-    return [_cut(corpus, int(o), int(n)) for o, n in zip(offsets, lengths, strict=True)]
+    """One prompt a pair: `length` tokens from `offset` on, going round at the corpus's end.
+
+    shared_tokens: how many of them, at the front, are the corpus's first in every prompt; one that
+    is not longer than that shares all but its last token.
+    """
+    prompts = [_cut(corpus, int(o), int(n)) for o, n in zip(offsets, lengths, strict=True)]
+    if not shared_tokens:
+        return prompts
+    prefix = _cut(corpus, 0, shared_tokens)
+    shared = [min(shared_tokens, len(prompt) - 1) for prompt in prompts]
+    return [prefix[:count] + prompt[count:] for prompt, count in zip(prompts, shared, strict=True)]
 
 
 def _cut(corpus: tuple[int, ...], offset: int, length: int) -> tuple[int, ...]:

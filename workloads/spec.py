@@ -17,7 +17,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 
 class _Part(BaseModel):
@@ -210,6 +218,11 @@ class CorpusPrompts(_Part):
     """Token ids cut from a tokenised text, each prompt at an offset of its own."""
 
     kind: Literal["corpus"] = "corpus"
+    shared_prefix_tokens: NonNegativeInt = Field(
+        default=0,
+        description="Tokens that all prompts begin with, as with one system prompt; part of each "
+        "input length. A shorter prompt shares all but its last token.",
+    )
 
 
 class WorkloadSpec(_Part):
@@ -224,6 +237,9 @@ class WorkloadSpec(_Part):
     arrivals: Arrivals
     lengths: Lengths
     prompts: CorpusPrompts = CorpusPrompts()
+    samples: PositiveInt = Field(
+        default=1, description="Replies asked for each prompt (parallel sampling)."
+    )
     fit: Literal["error", "clip"] = Field(
         default="error",
         description="When a request is longer than the model: refuse the run, or clip its input "

@@ -49,7 +49,7 @@ def due_s(plan: Plan) -> list[float | None]:
 
 
 def prompts(plan: Plan) -> list[tuple[int, ...]]:
-    return [request.prompt_token_ids for request in plan.requests]
+    return [tuple(request.prompt_token_ids) for request in plan.requests]
 
 
 @settings(max_examples=30, deadline=None)
@@ -114,8 +114,8 @@ def test_a_longer_plan_begins_with_a_shorter_one() -> None:
 
 
 def test_fingerprint_is_of_the_documented_bytes() -> None:
-    plan = Plan((PlannedRequest(0, 0.5, (3, 4), 7),), max_concurrency=None)
-    expected = b"llmbench plan 1\n" + struct.pack("<qdqqqq", 0, 0.5, 7, 2, 3, 4)
+    plan = Plan((PlannedRequest(0, 0.5, (3, 4), 7, samples=5),), max_concurrency=None)
+    expected = b"llmbench plan 2\n" + struct.pack("<qdqqqqq", 0, 0.5, 7, 5, 2, 3, 4)
     assert plan.fingerprint() == hashlib.sha256(expected).hexdigest()
 
 
@@ -126,13 +126,16 @@ def test_fingerprint_sees_every_part_that_is_sent_and_no_name() -> None:
         out: int = 3,
         cap: int | None = None,
         name: str = "",
+        samples: int = 1,
     ) -> Plan:
-        return Plan((PlannedRequest(0, due, ids, out),), cap, description={"name": name})
+        request = PlannedRequest(0, due, ids, out, samples)
+        return Plan((request,), cap, description={"name": name})
 
     same = plan().fingerprint()
     assert plan(name="x").fingerprint() == same
     others = [plan(due=None), plan(due=0.0), plan(ids=(2, 1)), plan(out=4), plan(cap=1)]
-    assert len({same, *(other.fingerprint() for other in others)}) == 6
+    others.append(plan(samples=2))
+    assert len({same, *(other.fingerprint() for other in others)}) == 7
 
 
 def test_description_of_an_open_loop() -> None:
