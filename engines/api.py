@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from .errors import ConfigError
 from .trace import StepTrace
@@ -23,6 +23,8 @@ class SamplingParams:
     """How tokens are chosen. The default is greedy: a comparison of engines must repeat.
 
     max_tokens: output tokens at most, at least 1.
+    n: samples of one prompt; they share its computation and, where the KV layout allows it, its
+    memory.
     temperature: 0 is greedy; else logits are divided by it.
     top_k: keep the k likeliest (0: all). top_p: keep the smallest set of this probability mass.
     seed: the request's own random stream; the same tokens whatever else shares the batch.
@@ -31,6 +33,7 @@ class SamplingParams:
     """
 
     max_tokens: int = 16
+    n: int = 1
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
@@ -41,6 +44,8 @@ class SamplingParams:
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
             raise ConfigError("max_tokens", self.max_tokens, "at least 1")
+        if self.n < 1:
+            raise ConfigError("n", self.n, "at least 1")
         if self.temperature != 0 and not self.temperature >= LEAST_TEMPERATURE:
             raise ConfigError("temperature", self.temperature, "0 (greedy), or 0.01 and more")
         if self.top_k < 0:
@@ -55,12 +60,14 @@ class Request:
 
     request_id: unique among the requests an engine holds.
     arrival_s: when it came, on the engine's clock; orders the waiting queue.
+    priority: lower goes first and makes room last, as in vLLM; equal ones as they came.
     """
 
     request_id: str
-    prompt_token_ids: tuple[int, ...]
+    prompt_token_ids: Sequence[int]
     sampling: SamplingParams
     arrival_s: float = 0.0
+    priority: int = 0
 
 
 class FinishReason(StrEnum):
@@ -69,14 +76,14 @@ class FinishReason(StrEnum):
     STOP = "stop"  # the model said so: end-of-text or a stop token
     LENGTH = "length"  # max_tokens reached
     REFUSED = "refused"  # can never be served with this engine's limits
+    ERROR = "error"  # the step that computed it failed
 
 
-@dataclass(frozen=True)
-class TokenEvent:
-    """One token of one request, or the end of a refused request, which has none.
+class TokenEvent(NamedTuple):
+    """One token of one sample of a request, or the end of a refused or failed one without one.
 
     token_id is None exactly when the event carries no token; `detail` says why a request was
-    refused.
+    refused or failed. Each of a request's `n` samples has one event with a `finish`.
     """
 
     request_id: str
@@ -84,6 +91,7 @@ class TokenEvent:
     time_s: float
     finish: FinishReason | None = None
     detail: str = ""
+    choice: int = 0
 
 
 @dataclass(frozen=True)

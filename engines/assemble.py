@@ -9,18 +9,12 @@ import psutil
 import torch
 
 from ..kernels.registry import select
-from .admission.optimistic import OptimisticAdmission
-from .admission.reserve import ReserveAdmission
-from .batching.mixed import MixedBatching
-from .batching.separate import SeparateBatching
-from .batching.static import StaticBatching
 from .clock import Clock
 from .config import EngineConfig
-from .core import EngineCore, Strategy
+from .core import EngineCore
 from .errors import ConfigError
 from .executors.torch import TorchExecutor
 from .kv.base import KVCache
-from .kv.contiguous import ContiguousKVCache
 from .kv.paged import PagedKVCache
 from .models.catalogue import ModelFiles
 from .models.config import ModelConfig
@@ -30,8 +24,10 @@ from .models.loader import load_config
 from .models.ops import select_ops
 from .quantization.methods import load_weights, resolve_group_size
 from .step import Limits
+from .strategy import build_strategy, contiguous_defaults
 
 CPU_KV_MEMORY_BYTES = 2**30
+MOST_SWAP_MEMORY_BYTES = 4 * 2**30  # vLLM's default
 CUDA_KV_MEMORY_SHARE = 0.9
 
 Report = Callable[[str], None]
@@ -59,6 +55,7 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
     device = _device(engine.device)
     dtype = _dtype(engine.dtype, device)
     limits = engine.limits(config.max_position_embeddings)
+    kv_memory_bytes = engine.kv_memory_bytes or _default_kv_memory(device, config)
     resolved = replace(
         engine,
         group_size=resolve_group_size(config, engine.quant, engine.group_size),
@@ -66,31 +63,51 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
         dtype=dtype,
         max_model_len=limits.max_model_len,
         max_num_batched_tokens=limits.max_num_batched_tokens,
-        kv_memory_bytes=engine.kv_memory_bytes or _default_kv_memory(device, config),
+        kv_memory_bytes=kv_memory_bytes,
+        swap_memory_bytes=_swap_memory(engine, kv_memory_bytes),
+        **contiguous_defaults(engine),
     )
-    _check_kv_memory(resolved, config, limits)
+    _check_kv_memory(resolved)
+    _check_strategy(resolved, config, limits)
     return resolved
 
 
-def _check_kv_memory(engine: EngineConfig, config: ModelConfig, limits: Limits) -> None:
-    """An engine must be able to serve one request of the longest kind, or it may serve none."""
+def _check_kv_memory(engine: EngineConfig) -> None:
     assert engine.kv_memory_bytes is not None
     device_bytes = _device_memory(torch.device(engine.device))
     if engine.kv_memory_bytes > device_bytes:
         asked = f"{engine.kv_memory_bytes} bytes"
         raise ConfigError("kv_memory", asked, f"at most the {device_bytes} of {engine.device}")
-    tokens = engine.kv_memory_bytes // config.kv_bytes_per_token(engine.dtype)
-    longest = limits.max_model_len
-    unit = engine.block_size if engine.kv == "paged" else longest
-    if tokens >= max(unit, longest):
-        kv = _kv_cache(engine, config, limits)
-        if _admission(engine).can_ever_hold(longest, kv):
-            return
-    raise ConfigError(
-        "kv_memory",
-        f"{engine.kv_memory_bytes} bytes ({tokens} tokens)",
-        f"room for one request of max_model_len {longest} tokens, in whole blocks and above the "
-        "admission watermark; raise --kv-memory or lower --max-model-len",
+
+
+def _check_strategy(engine: EngineConfig, config: ModelConfig, limits: Limits) -> None:
+    """Everything that contradicts itself is found now, before a weight is read."""
+    pool_tokens, host_tokens = _pool_tokens(engine, config)
+    try:
+        build_strategy(engine, limits, pool_tokens, host_tokens)
+    except ConfigError as error:
+        if error.field != "kv_memory":
+            raise
+        asked = f"{engine.kv_memory_bytes} bytes ({pool_tokens} tokens)"
+        raise ConfigError("kv_memory", asked, error.allowed) from error
+
+
+def _swap_memory(engine: EngineConfig, kv_memory_bytes: int) -> int | None:
+    """Room on the host, where anything may be swapped out."""
+    if engine.admission == "reserve" or engine.kv == "contiguous":
+        return None
+    if engine.preemption == "recompute":
+        return None
+    return engine.swap_memory_bytes or min(kv_memory_bytes, MOST_SWAP_MEMORY_BYTES)
+
+
+def _pool_tokens(engine: EngineConfig, config: ModelConfig) -> tuple[int, int]:
+    """Tokens that the KV pool and the host's room hold."""
+    assert engine.kv_memory_bytes is not None
+    bytes_per_token = config.kv_bytes_per_token(engine.dtype)
+    return (
+        engine.kv_memory_bytes // bytes_per_token,
+        (engine.swap_memory_bytes or 0) // bytes_per_token,
     )
 
 
@@ -124,9 +141,10 @@ def load_model(
 def build_engine(loaded: LoadedModel, engine: EngineConfig, clock: Clock) -> EngineCore:
     """An engine with an empty KV cache. engine: as `resolve` returned it."""
     limits = engine.limits(loaded.config.max_position_embeddings)
-    kv = _kv_cache(engine, loaded.config, limits)
-    strategy = Strategy(_batching(engine), _admission(engine), kv, limits)
-    executor = TorchExecutor(loaded.model, _allocate(kv, loaded.config, engine))
+    strategy = build_strategy(engine, limits, *_pool_tokens(engine, loaded.config))
+    kv = strategy.kv
+    host_units = kv.host.num_blocks if isinstance(kv, PagedKVCache) else 0
+    executor = TorchExecutor(loaded.model, _allocate(kv, loaded.config, engine), host_units)
     return EngineCore(strategy, executor, clock, loaded.config.eos_token_ids)
 
 
@@ -136,14 +154,6 @@ def _kernels(engine: EngineConfig, device: torch.device, dtype: torch.dtype) -> 
     if engine.quant != "none":
         ops.append("w4a16_linear")
     return {op: select(op, device, dtype).name for op in ops}
-
-
-def _kv_cache(engine: EngineConfig, config: ModelConfig, limits: Limits) -> KVCache:
-    assert engine.kv_memory_bytes is not None
-    tokens = engine.kv_memory_bytes // config.kv_bytes_per_token(engine.dtype)
-    if engine.kv == "contiguous":
-        return ContiguousKVCache(tokens, limits.max_model_len)
-    return PagedKVCache(tokens // engine.block_size, engine.block_size)
 
 
 def _allocate(kv: KVCache, config: ModelConfig, engine: EngineConfig) -> KVTensors:
@@ -156,18 +166,6 @@ def _allocate(kv: KVCache, config: ModelConfig, engine: EngineConfig) -> KVTenso
         asked = f"{engine.kv_memory_bytes} bytes"
         allowed = f"what {device} has free; lower --kv-memory"
         raise ConfigError("kv_memory", asked, allowed) from error
-
-
-def _batching(engine: EngineConfig) -> SeparateBatching | MixedBatching | StaticBatching:
-    if engine.batching == "mixed":
-        return MixedBatching(chunked=engine.chunked_prefill)
-    if engine.batching == "separate":
-        return SeparateBatching(delay_factor=engine.delay_factor)
-    return StaticBatching()
-
-
-def _admission(engine: EngineConfig) -> OptimisticAdmission | ReserveAdmission:
-    return OptimisticAdmission() if engine.admission == "optimistic" else ReserveAdmission()
 
 
 def _device(name: str) -> torch.device:

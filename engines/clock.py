@@ -29,3 +29,22 @@ class WallClock:
         remaining_s = time_s - self.now()
         if remaining_s > 0:
             time.sleep(remaining_s)
+
+
+class VirtualClock:
+    """Time that passes only where somebody says so: a simulated executor, or a sleep."""
+
+    def __init__(self) -> None:
+        self._now_s = 0.0
+
+    def now(self) -> float:
+        return self._now_s
+
+    def advance(self, duration_s: float) -> None:
+        """duration_s: 0 or more; time never goes back."""
+        if duration_s < 0:
+            raise ValueError(f"a clock cannot go back by {-duration_s} s")
+        self._now_s += duration_s
+
+    def sleep_until(self, time_s: float) -> None:
+        self._now_s = max(self._now_s, time_s)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, get_args
 
+from .admission.base import Preemption
+from .batching.inflight import Chunking
 from .errors import ConfigError, unknown_name
-from .presets import ADMISSION, BATCHING, KV, find_preset
+from .kv.contiguous import ArenaKind, Reservation
+from .presets import ADMISSION, BATCHING, KV, MIXING, find_preset
 from .step import Limits
 
 QUANT_METHODS = ("none", "awq")
@@ -23,8 +26,15 @@ class EngineConfig:
 
     kv_memory_bytes: room for keys and values. max_model_len: prompt and output of one request.
     group_size: input features that share a 4-bit scale; None picks the largest that divides.
-    chunked_prefill: whether mixed batching may split a prompt over steps. delay_factor: how many
-    prompt-step latencies separate batching waits for more prompts to gather.
+
+    Mixed batching: mixing is whose way of mixing (`batching/unified.py`, `inflight.py`,
+    `sarathi.py`); chunked_prefill whether a prompt may be split over steps; long_prefill_tokens
+    the most tokens of one prompt in a step (0: no such limit); chunking and chunk_unit are
+    `inflight`'s. Separate batching: delay_factor is how many prompt-step latencies it waits for
+    more prompts to gather.
+    Optimistic admission: watermark is the share of blocks kept free when a request starts;
+    preemption what becomes of those who must make room, with swap_memory_bytes of room on the host.
+    Paged KV: block_size, prefix_cache. Contiguous KV: kv_reservation, arena.
     """
 
     engine: str
@@ -39,8 +49,18 @@ class EngineConfig:
     max_num_batched_tokens: int | None = None
     max_model_len: int | None = None
     kv_memory_bytes: int | None = None
+    mixing: str = "inflight"
     chunked_prefill: bool = True
+    chunking: Chunking = "fcfs"
+    chunk_unit: int | None = None
+    long_prefill_tokens: int = 0
     delay_factor: float = 0.0
+    watermark: float = 0.01
+    preemption: Preemption = "recompute"
+    swap_memory_bytes: int | None = None
+    prefix_cache: bool = False
+    kv_reservation: Reservation | None = None
+    arena: ArenaKind | None = None
     dtype: str = "auto"
     device: str = "auto"
 
@@ -52,8 +72,20 @@ class EngineConfig:
         _one_of("dtype", self.dtype, DTYPES)
         if self.device not in DEVICES and not self.device.startswith("cuda:"):
             raise unknown_name("device", self.device, DEVICES)
-        if not self.delay_factor >= 0:
-            raise ConfigError("delay_factor", self.delay_factor, "0 or more")
+        _one_of("mixing", self.mixing, MIXING)
+        _one_of("chunking", self.chunking, get_args(Chunking))
+        _one_of("preemption", self.preemption, get_args(Preemption))
+        for name, value, allowed in (
+            ("kv_reservation", self.kv_reservation, get_args(Reservation)),
+            ("arena", self.arena, get_args(ArenaKind)),
+        ):
+            if value is not None:
+                _one_of(name, value, allowed)
+        for name in ("delay_factor", "long_prefill_tokens"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(name, getattr(self, name), "0 or more")
+        if not 0 <= self.watermark < 1:
+            raise ConfigError("watermark", self.watermark, "0 or more and less than 1")
         for field in (
             "block_size",
             "group_size",
@@ -61,10 +93,35 @@ class EngineConfig:
             "max_num_batched_tokens",
             "max_model_len",
             "kv_memory_bytes",
+            "chunk_unit",
+            "swap_memory_bytes",
         ):
             value = getattr(self, field)
             if value is not None and value < 1:
                 raise ConfigError(field, value, "at least 1")
+        self._check_choices_agree()
+
+    def _check_choices_agree(self) -> None:
+        """A setting that another one makes meaningless is refused, not ignored."""
+        if self.kv == "contiguous":
+            if self.prefix_cache:
+                raise ConfigError("prefix_cache", True, "False with a contiguous KV cache")
+            if self.preemption == "swap":
+                raise ConfigError("preemption", "swap", "recompute with a contiguous KV cache")
+        else:
+            for name in ("kv_reservation", "arena"):
+                if getattr(self, name) is not None:
+                    raise ConfigError(name, getattr(self, name), "unset with a paged KV cache")
+        if self.admission == "reserve" and self.preemption == "swap":
+            raise ConfigError(
+                "preemption", "swap", "recompute with reserve admission, which never preempts"
+            )
+        if 0 < self.long_prefill_tokens < (self.chunk_unit or 1):
+            raise ConfigError(
+                "chunk_unit",
+                self.chunk_unit,
+                f"at most long_prefill_tokens ({self.long_prefill_tokens})",
+            )
 
     def limits(self, model_len: int) -> Limits:
         """The step budgets for a model of at most `model_len` positions."""
@@ -89,12 +146,29 @@ def engine_config(engine: str = "paged", **overrides: Any) -> EngineConfig:
     """
     preset = find_preset(engine)
     settings = {field.name for field in fields(EngineConfig)} - {"engine", "stands_for"}
-    for name in overrides:
+    for name in (*overrides, *preset.settings):
         if name not in settings:
             raise unknown_name("setting", name, settings)
     chosen = {name: value for name, value in overrides.items() if value is not None}
-    row = {name: getattr(preset, name) for name in ("batching", "admission", "kv", "block_size")}
-    return EngineConfig(engine=preset.name, stands_for=preset.stands_for, **(row | chosen))
+    row = preset.row
+    # What a preset says of one axis falls away with that choice, unless the user says it too.
+    for axis, value, followers in _FOLLOW:
+        if chosen.get(axis, row[axis]) != value:
+            for name in followers:
+                row.pop(name, None)
+    return EngineConfig(
+        engine=preset.name,
+        stands_for=preset.stands_for,
+        **(row | chosen),  # pyright: ignore[reportArgumentType]
+    )
+
+
+# Settings that mean something under one value of an axis only.
+_FOLLOW: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("kv", "paged", ("prefix_cache",)),
+    ("kv", "contiguous", ("kv_reservation", "arena")),
+    ("admission", "optimistic", ("watermark", "preemption")),
+)
 
 
 def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -6,6 +6,7 @@ share a step (`batching/`), where tokens live (`kv/`), what computes (`executors
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from .admission.base import Admission
@@ -17,7 +18,7 @@ from .executors.base import Executor, StepResult
 from .kv.base import KVCache
 from .state import Queues, RequestState
 from .step import Chunk, Limits, StepPlan
-from .trace import ChunkTrace, PhaseTimes, StepTrace
+from .trace import Chunks, KVUsage, PhaseTimes, StepTrace
 
 
 @dataclass(frozen=True)
@@ -45,26 +46,22 @@ class EngineCore:
         self._clock = clock
         self._eos = frozenset(eos_token_ids)
         self._queues = Queues()
-        self._live: dict[str, RequestState] = {}
+        # The sequences of each request; one until its samples are told apart.
+        self._live: dict[str, list[RequestState]] = {}
         self._steps = 0
 
     def add(self, request: Request) -> None:
         _check_request(request, self.strategy.limits)
         if request.request_id in self._live:
             raise ConfigError("request_id", request.request_id, "an id no live request has")
-        state = RequestState(request)
-        self._live[request.request_id] = state
-        self._queues.waiting.append(state)
+        state = RequestState(request, self._eos)
+        self._live[request.request_id] = [state]
+        self._queues.add(state)
 
     def abort(self, request_id: str) -> None:
-        state = self._live.pop(request_id, None)
-        if state is None:
-            return
-        if state in self._queues.running:
-            self._queues.running.remove(state)
-        else:
-            self._queues.waiting.remove(state)
-        self.strategy.kv.release(state)
+        for state in self._live.pop(request_id, ()):
+            self._queues.remove(state)
+            self.strategy.kv.release(state)
 
     def has_work(self) -> bool:
         return bool(self._live)
@@ -73,103 +70,163 @@ class EngineCore:
         if not self._live:
             return StepOutcome((), None)
         start_s = self._clock.now()
-        strategy = self.strategy
-        plan = strategy.batching.plan(
-            self._queues, strategy.kv, strategy.admission, strategy.limits, start_s
-        )
-        self._check_progress(plan)
-        layout = strategy.kv.layout(plan)
+        strategy, queues, kv = self.strategy, self._queues, self.strategy.kv
+        plan = strategy.batching.plan(queues, kv, strategy.admission, strategy.limits, start_s)
+        if plan.is_empty:
+            # With requests alive this would go on for ever; no policy may return it.
+            raise RuntimeError(
+                f"no step to compute for {len(queues.waiting)} waiting, {len(queues.running)} "
+                f"running and {len(queues.swapped)} swapped requests"
+            )
         planned_s = self._clock.now()
-        result = self._executor.execute(plan, layout) if plan.chunks else StepResult(())
+        result, error = self._execute(plan)
         executed_s = self._clock.now()
 
-        chunks = tuple(_trace_chunk(chunk, decode=False) for chunk in plan.prefills) + tuple(
-            _trace_chunk(chunk, decode=True) for chunk in plan.decodes
-        )
-        events = [*self._refuse(plan, executed_s), *self._commit(plan, result, executed_s)]
-        head = self._queues.waiting[0] if self._queues.waiting else None
-        usage = strategy.kv.usage(self._queues.running, head)
-        running = len(self._queues.running)
+        chunks = _trace_chunks(plan)
+        events = self._refuse(plan, executed_s)
+        failed = self._fail(plan, error, executed_s, events) if error is not None else ()
+        if error is None:
+            events.extend(self._commit(plan.chunks, result, executed_s))
+        running = len(queues.running)
+        usage = kv.usage(queues.running, queues.waiting[0] if queues.waiting else None)
         self._release_finished(events)
 
         end_s = self._clock.now()
         if plan.prefills:
-            self._queues.last_prompt_step_s = end_s - start_s
-        times = result.times
-        accounted_s = times.prepare_s + times.attention_s + times.linear_s + times.sample_s
-        schedule_s = planned_s - start_s
-        trace = StepTrace(
-            index=self._steps,
-            start_s=start_s,
-            end_s=end_s,
-            chunks=chunks,
-            waiting=len(self._queues.waiting),
-            running=running,
-            preempted=tuple(request.request_id for request in plan.preempted),
-            refused=tuple(refusal.request.request_id for refusal in plan.refused),
-            kv=usage,
-            phases=PhaseTimes(
-                schedule_s=schedule_s,
-                prepare_s=times.prepare_s,
-                attention_s=times.attention_s,
-                linear_s=times.linear_s,
-                sample_s=times.sample_s,
-                host_s=end_s - start_s - schedule_s - accounted_s,
-            ),
-        )
+            queues.last_prompt_step_s = end_s - start_s
+        times = _phases(result, planned_s - start_s, end_s - start_s)
+        trace = self._trace(plan, chunks, (start_s, end_s), running, usage, times, failed)
         self._steps += 1
         return StepOutcome(tuple(events), trace)
 
-    def _check_progress(self, plan: StepPlan) -> None:
-        """An empty plan while requests live would loop for ever; no policy may return one."""
-        if not (plan.chunks or plan.refused or plan.preempted):
-            raise RuntimeError(
-                f"no step to compute for {len(self._queues.waiting)} waiting and "
-                f"{len(self._queues.running)} running requests"
-            )
+    def _execute(self, plan: StepPlan) -> tuple[StepResult, Exception | None]:
+        """The step's result, or what its executor raised: a batch that failed must not take the
+        engine and everybody else with it."""
+        moves = self.strategy.kv.take_moves()
+        if not plan.chunks and not moves:
+            return StepResult(()), None
+        try:
+            return self._executor.execute(plan, self.strategy.kv, moves), None
+        except Exception as error:  # noqa: BLE001 (it ends the step's requests, with its text)
+            return StepResult(()), error
 
     def _refuse(self, plan: StepPlan, time_s: float) -> list[TokenEvent]:
         return [
-            TokenEvent(
-                refusal.request.request_id, None, time_s, FinishReason.REFUSED, refusal.reason
-            )
+            event
             for refusal in plan.refused
+            for event in _endings(refusal.request, FinishReason.REFUSED, refusal.reason, time_s)
         ]
 
-    def _commit(self, plan: StepPlan, result: StepResult, time_s: float) -> list[TokenEvent]:
-        """Advance each chunk's request; append the sampled token where its tail was reached."""
+    def _fail(
+        self, plan: StepPlan, error: Exception, time_s: float, events: list[TokenEvent]
+    ) -> tuple[str, ...]:
+        """End the requests of a step that was not computed, all their samples, and those whose keys
+        and values were on their way to the host. Returns the sequences."""
+        detail = f"{type(error).__name__}: {error}"
+        touched = [chunk.request for chunk in plan.chunks] + list(plan.swapped_out)
+        requests = dict.fromkeys(state.request.request_id for state in touched)
+        states = [state for name in requests for state in self._live.get(name, ())]
+        for state in states:
+            # Blocks of the step were to be written; what names they got is not true.
+            self.strategy.kv.release(state, computed=False)
+            events.extend(_endings(state, FinishReason.ERROR, detail, time_s))
+        return tuple(state.request_id for state in states)
+
+    def _commit(
+        self, chunks: Sequence[Chunk], result: StepResult, time_s: float
+    ) -> Iterator[TokenEvent]:
+        """Advance each chunk's sequence; append the sampled token where its tail was reached."""
         tokens = iter(result.token_ids)
-        events: list[TokenEvent] = []
-        for chunk in plan.chunks:
-            request = chunk.request
-            sampled = chunk.reaches_tail
-            request.computed_tokens = chunk.end
-            request.most_computed_tokens = max(request.most_computed_tokens, chunk.end)
-            if sampled:
+        publish = self.strategy.kv.publish
+        for request, start, length in chunks:
+            end = request.computed_tokens = start + length
+            if end > request.most_computed_tokens:
+                request.most_computed_tokens = end
+            publish(request, end)
+            if end != request.known_tokens:
+                continue
+            samples = [request] if request.samples == 1 else self._fork(request)
+            for sample in samples:
                 token_id = next(tokens)
-                request.token_ids.append(token_id)
-                finish = self._finish_reason(request, token_id)
-                events.append(TokenEvent(request.request_id, token_id, time_s, finish))
-        return events
+                sample.append(token_id)
+                yield TokenEvent(
+                    request.request.request_id,
+                    token_id,
+                    time_s,
+                    _finish_reason(sample, token_id),
+                    choice=sample.choice,
+                )
 
-    def _finish_reason(self, request: RequestState, token_id: int) -> FinishReason | None:
-        sampling = request.request.sampling
-        if token_id in sampling.stop_token_ids:
-            return FinishReason.STOP
-        if token_id in self._eos and not sampling.ignore_eos:
-            return FinishReason.STOP
-        if request.output_tokens >= sampling.max_tokens:
-            return FinishReason.LENGTH
-        return None
+    def _fork(self, parent: RequestState) -> list[RequestState]:
+        """The samples of a request whose prompt is done, each a sequence of its own."""
+        children = [parent.fork(choice) for choice in range(1, parent.samples)]
+        self._queues.fork(parent, children)
+        parent.samples = 1
+        for child in children:
+            self.strategy.kv.fork(parent, child)
+        samples = [parent, *children]
+        self._live[parent.request.request_id] = samples.copy()
+        return samples
 
-    def _release_finished(self, events: list[TokenEvent]) -> None:
+    def _release_finished(self, events: Iterable[TokenEvent]) -> None:
+        """Let go of the sequences that ended."""
         for event in events:
             if event.finish is None:
                 continue
-            request = self._live.pop(event.request_id)
-            if event.finish is not FinishReason.REFUSED:
-                self._queues.running.remove(request)
-            self.strategy.kv.release(request)
+            states = self._live.get(event.request_id, [])
+            for state in states:
+                if event.choice == state.choice:
+                    states.remove(state)
+                    if event.finish is not FinishReason.REFUSED:
+                        self._queues.remove(state)
+                    self.strategy.kv.release(state)
+                    break
+            if not states:
+                self._live.pop(event.request_id, None)
+
+    def _trace(
+        self,
+        plan: StepPlan,
+        chunks: Chunks,
+        span_s: tuple[float, float],
+        running: int,
+        usage: KVUsage,
+        times: PhaseTimes,
+        failed: tuple[str, ...],
+    ) -> StepTrace:
+        queues = self._queues
+        return StepTrace(
+            index=self._steps,
+            start_s=span_s[0],
+            end_s=span_s[1],
+            chunks=chunks,
+            waiting=len(queues.waiting) + len(queues.swapped),
+            running=running,
+            preempted=_ids([*plan.preempted, *plan.swapped_out]),
+            refused=_ids([refusal.request for refusal in plan.refused]),
+            kv=usage,
+            phases=times,
+            swapped_out=_ids(plan.swapped_out),
+            swapped_in=_ids(plan.swapped_in),
+            failed=failed,
+        )
+
+
+def _finish_reason(sequence: RequestState, token_id: int) -> FinishReason | None:
+    if token_id in sequence.stop_ids:
+        return FinishReason.STOP
+    if sequence.known_tokens >= sequence.full_tokens:
+        return FinishReason.LENGTH
+    return None
+
+
+def _endings(
+    state: RequestState, finish: FinishReason, detail: str, time_s: float
+) -> list[TokenEvent]:
+    """One for each sample the sequence stands for."""
+    choices = range(state.choice, state.choice + state.samples)
+    name = state.request.request_id
+    return [TokenEvent(name, None, time_s, finish, detail, choice) for choice in choices]
 
 
 def _check_request(request: Request, limits: Limits) -> None:
@@ -185,12 +242,40 @@ def _check_request(request: Request, limits: Limits) -> None:
         )
 
 
-def _trace_chunk(chunk: Chunk, *, decode: bool) -> ChunkTrace:
-    computed_before = min(chunk.end, chunk.request.most_computed_tokens)
-    return ChunkTrace(
-        chunk.request.request_id,
-        "decode" if decode else "prefill",
-        chunk.start,
-        chunk.length,
-        recomputed_tokens=max(0, computed_before - chunk.start),
+def _trace_chunks(plan: StepPlan) -> Chunks:
+    """Before the step is committed: what had been computed before is still known."""
+    chunks = plan.chunks
+    recomputed: dict[int, int] = {}
+    cached: dict[int, int] = {}
+    for index, (request, start, length) in enumerate(plan.prefills):
+        again = min(start + length, request.most_computed_tokens) - start
+        if again > 0:
+            recomputed[index] = again
+        if request.hit_tokens:
+            cached[index], request.hit_tokens = request.hit_tokens, 0
+    return Chunks(
+        [request.request_id for request, _, _ in chunks],
+        [start for _, start, _ in chunks],
+        [length for _, _, length in chunks],
+        len(plan.prefills),
+        recomputed,
+        cached,
     )
+
+
+def _phases(result: StepResult, schedule_s: float, duration_s: float) -> PhaseTimes:
+    times = result.times
+    return PhaseTimes(
+        schedule_s=schedule_s,
+        prepare_s=times.prepare_s,
+        attention_s=times.attention_s,
+        linear_s=times.linear_s,
+        sample_s=times.sample_s,
+        host_s=duration_s - schedule_s - times.total_s,
+        communicate_s=times.communicate_s,
+        swap_s=times.swap_s,
+    )
+
+
+def _ids(states: Sequence[RequestState]) -> tuple[str, ...]:
+    return tuple([state.request_id for state in states]) if states else ()

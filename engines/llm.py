@@ -88,6 +88,8 @@ class LLM:
                 for event in self._engine.step().events:
                     if event.finish is FinishReason.REFUSED:
                         raise ConfigError("prompt", event.request_id, event.detail)
+                    if event.finish is FinishReason.ERROR:
+                        raise RuntimeError(f"request {event.request_id} failed: {event.detail}")
                     if event.token_id is not None:
                         tokens[event.request_id].append(event.token_id)
                     if event.finish is not None:
@@ -97,7 +99,7 @@ class LLM:
                 self._engine.abort(request_id)
         return [
             Output(
-                request.prompt_token_ids,
+                tuple(request.prompt_token_ids),
                 tuple(tokens[request.request_id]),
                 self.tokenizer.decode(tokens[request.request_id]),
                 finishes[request.request_id],

@@ -1,18 +1,23 @@
 """Engines as rows of a table: a name for a choice on each axis. Names appear here and nowhere else.
 
 What people call "vLLM versus TensorRT-LLM" is a bundle of independent choices. Each preset is one
-bundle; any value can be overridden, so that one thing is changed at a time.
+bundle; any value can be overridden, so that one thing is changed at a time. Other packages add
+rows through the entry-point group `llmbench.engines`: each entry names a `Preset`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
 
-from .errors import unknown_name
+from .errors import ConfigError, unknown_name
 
 BATCHING = ("separate", "mixed", "static")
 ADMISSION = ("optimistic", "reserve")
 KV = ("paged", "contiguous")
+MIXING = ("unified", "inflight", "sarathi")
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,8 @@ class Preset:
     """One engine.
 
     stands_for: which real system's behaviour this is, said wherever the name is shown.
-    block_size: tokens a KV block, for paged caches.
+    block_size: tokens a KV block, for paged caches. mixing: whose way of mixing, when its
+    batching is `mixed`. settings: any other field of `EngineConfig` that it sets.
     """
 
     name: str
@@ -29,7 +35,15 @@ class Preset:
     kv: str
     stands_for: str
     block_size: int = 16
+    mixing: str = "inflight"
+    settings: Mapping[str, object] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
+
+    @property
+    def row(self) -> dict[str, object]:
+        """Every setting that the preset decides."""
+        axes = ("batching", "admission", "kv", "block_size", "mixing")
+        return {name: getattr(self, name) for name in axes} | dict(self.settings)
 
 
 PRESETS = (
@@ -38,6 +52,8 @@ PRESETS = (
         batching="separate",
         admission="optimistic",
         kv="paged",
+        mixing="unified",
+        settings={"preemption": "auto"},
         stands_for="vLLM's original (v0) default scheduler with PagedAttention; "
         "vLLM v1 batches prompts and decodes together",
         aliases=("vllm-v0",),
@@ -51,6 +67,50 @@ PRESETS = (
         "its default cache is paged",
     ),
     Preset(
+        "trtllm",
+        batching="mixed",
+        admission="reserve",
+        kv="paged",
+        block_size=32,
+        stands_for="TensorRT-LLM's default: in-flight batching, GUARANTEED_NO_EVICT, paged KV",
+    ),
+    Preset(
+        "trtllm-max-util",
+        batching="mixed",
+        admission="optimistic",
+        kv="paged",
+        block_size=32,
+        settings={"watermark": 0.0},
+        stands_for="TensorRT-LLM with the MAX_UTILIZATION capacity scheduler",
+    ),
+    Preset(
+        "vllm-v1",
+        batching="mixed",
+        admission="optimistic",
+        kv="paged",
+        mixing="unified",
+        settings={"watermark": 0.0, "prefix_cache": True},
+        stands_for="vLLM v1's unified scheduler with its prefix cache",
+    ),
+    Preset(
+        "sarathi",
+        batching="mixed",
+        admission="optimistic",
+        kv="paged",
+        mixing="sarathi",
+        settings={"max_num_batched_tokens": 512},
+        stands_for="Sarathi-Serve's stall-free chunked prefills, with its chunk of 512",
+    ),
+    Preset(
+        "orca",
+        batching="mixed",
+        admission="reserve",
+        kv="contiguous",
+        settings={"chunked_prefill": False, "arena": "buddy"},
+        stands_for="Orca's iteration-level batching as the PagedAttention paper measures it; "
+        "--kv-reservation max, pow2 or oracle are its three baselines",
+    ),
+    Preset(
         "static",
         batching="static",
         admission="reserve",
@@ -59,10 +119,47 @@ PRESETS = (
     ),
 )
 
+_registered: dict[str, Preset] = {}
+
+
+def register_engine(preset: Preset) -> None:
+    """Add an engine under its name and aliases. Raises ConfigError for one that is taken."""
+    known = _by_name()
+    for name in (preset.name, *preset.aliases):
+        if name in known:
+            raise ConfigError("engine", name, "a name that no engine has")
+    _registered[preset.name] = preset
+
+
+def presets() -> tuple[Preset, ...]:
+    """The built-in engines, those of installed plug-ins, and registered ones."""
+    return (*PRESETS, *_plugins(), *_registered.values())
+
 
 def find_preset(name: str) -> Preset:
     """The preset of a name or alias. Raises ConfigError with the nearest spelling."""
-    by_name = {known: preset for preset in PRESETS for known in (preset.name, *preset.aliases)}
+    by_name = _by_name()
     if name not in by_name:
         raise unknown_name("engine", name, by_name)
     return by_name[name]
+
+
+def _by_name() -> dict[str, Preset]:
+    return {known: preset for preset in presets() for known in (preset.name, *preset.aliases)}
+
+
+@cache
+def _plugins() -> tuple[Preset, ...]:
+    """Raises ConfigError for an entry point that is no preset or takes a built-in's name."""
+    taken = {name for preset in PRESETS for name in (preset.name, *preset.aliases)}
+    found: list[Preset] = []
+    for entry in entry_points(group="llmbench.engines"):
+        preset = entry.load()
+        if not isinstance(preset, Preset):
+            raise ConfigError("llmbench.engines", entry.value, "an entry point that is a Preset")
+        names = {preset.name, *preset.aliases}
+        if names & taken:
+            raise ConfigError("llmbench.engines", preset.name, "a name that no engine has")
+        taken |= names
+        found.append(preset)
+    return tuple(found)

@@ -13,10 +13,14 @@ from .api import SamplingParams
 
 @dataclass(frozen=True)
 class Draw:
-    """One token to choose: how, and its place in the output (the random stream's position)."""
+    """One token to choose: how, and its place in the output (the random stream's position).
+
+    choice: which of the request's samples; each has a stream of its own.
+    """
 
     sampling: SamplingParams
     output_index: int
+    choice: int = 0
 
 
 def sample(logits: Tensor, draws: Sequence[Draw]) -> list[int]:
@@ -40,7 +44,8 @@ def _sample_row(scores: Tensor, draw: Draw) -> Tensor:
     probabilities = scores.softmax(dim=-1)
     if sampling.top_p < 1:
         probabilities = _nucleus(probabilities, sampling.top_p)
-    generator = torch.Generator().manual_seed(_stream(sampling.seed, draw.output_index))
+    stream = _stream(sampling.seed, draw.choice, draw.output_index)
+    generator = torch.Generator().manual_seed(stream)
     return torch.multinomial(probabilities, 1, generator=generator)[0]
 
 
@@ -53,10 +58,11 @@ def _nucleus(probabilities: Tensor, top_p: float) -> Tensor:
     )
 
 
-def _stream(seed: int, output_index: int) -> int:
-    """A distinct generator seed for each output position of a seed, in 64 bits.
+def _stream(seed: int, choice: int, output_index: int) -> int:
+    """A distinct generator seed for each sample and output position of a seed, in 64 bits.
 
     The position decides, not how often the generator was called, so a recomputed request goes
     on where it was. The multiplier is Steele et al.'s odd constant of SplitMix64 (OOPSLA 2014).
     """
-    return (seed * 0x9E3779B97F4A7C15 + output_index) & 0x7FFFFFFFFFFFFFFF
+    mixed = seed * 0x9E3779B97F4A7C15 + choice * 0xBF58476D1CE4E5B9 + output_index
+    return mixed & 0x7FFFFFFFFFFFFFFF

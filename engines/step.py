@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from .errors import ConfigError
 from .state import RequestState
@@ -17,9 +18,8 @@ class Verdict(Enum):
     NEVER = "never"
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Tokens [start, start + length) of one request; a decode is one token at the tail."""
+class Chunk(NamedTuple):
+    """Tokens [start, start + length) of one sequence; a decode is one token at the tail."""
 
     request: RequestState
     start: int
@@ -32,11 +32,15 @@ class Chunk:
     @property
     def reaches_tail(self) -> bool:
         """Whether the step computes the newest known token, so that a next one is sampled."""
-        return self.end == self.request.known_tokens
+        return self.start + self.length == self.request.known_tokens
 
 
-@dataclass(frozen=True)
-class Refusal:
+def decode_of(request: RequestState) -> Chunk:
+    """The newest token of a sequence whose others are computed."""
+    return Chunk(request, request.computed_tokens, 1)
+
+
+class Refusal(NamedTuple):
     """A request that can never be served, and why."""
 
     request: RequestState
@@ -45,11 +49,17 @@ class Refusal:
 
 @dataclass(frozen=True)
 class StepPlan:
-    """What one forward pass computes. In the packed input, prefills precede decodes."""
+    """What one forward pass computes. In the packed input, prefills precede decodes.
+
+    preempted: lost their place and their keys and values. swapped_out: lost their place, their keys
+    and values went to the host. swapped_in: came back from there.
+    """
 
     prefills: tuple[Chunk, ...] = ()
     decodes: tuple[Chunk, ...] = ()
     preempted: tuple[RequestState, ...] = ()
+    swapped_out: tuple[RequestState, ...] = ()
+    swapped_in: tuple[RequestState, ...] = ()
     refused: tuple[Refusal, ...] = ()
 
     @property
@@ -58,14 +68,26 @@ class StepPlan:
 
     @property
     def tokens(self) -> int:
-        return sum(chunk.length for chunk in self.chunks)
+        return sum(chunk.length for chunk in self.prefills) + len(self.decodes)
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing computed, moved or refused: with requests alive, a loop without end."""
+        return not (
+            self.prefills
+            or self.decodes
+            or self.preempted
+            or self.swapped_out
+            or self.swapped_in
+            or self.refused
+        )
 
 
 @dataclass(frozen=True)
 class Limits:
     """The budgets of one step.
 
-    max_num_seqs: requests that may run at a time. max_num_batched_tokens: tokens a step may
+    max_num_seqs: sequences that may run at a time. max_num_batched_tokens: tokens a step may
     compute. max_model_len: tokens a request may reach, prompt and output together.
     """
 
@@ -91,20 +113,15 @@ class Budget:
     """What is left of one step's limits while it is being planned."""
 
     tokens: int
-    seqs: int
+    seats: int
 
     @classmethod
-    def of(cls, limits: Limits, running: int) -> Budget:
-        return cls(tokens=limits.max_num_batched_tokens, seqs=limits.max_num_seqs - running)
+    def of(cls, limits: Limits, seats_taken: int) -> Budget:
+        return cls(limits.max_num_batched_tokens, limits.max_num_seqs - seats_taken)
 
-    def take(self, tokens: int) -> bool:
-        """A place for one more request that computes `tokens`, if there is one."""
-        if self.seqs < 1 or tokens > self.tokens:
-            return False
-        self.seqs -= 1
-        self.tokens -= tokens
-        return True
+    def has(self, tokens: int, seats: int) -> bool:
+        return tokens <= self.tokens and seats <= self.seats
 
-    def charge(self, tokens: int) -> None:
-        """Tokens of a request that has its place already."""
+    def take(self, tokens: int, seats: int = 0) -> None:
         self.tokens -= tokens
+        self.seats -= seats

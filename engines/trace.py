@@ -1,22 +1,27 @@
 """The one record of a step that reports, attribution and the gate read.
 
-Plain data: no torch, no engine object is reachable from it.
+Plain data: no torch, no engine object is reachable from it. Chunks and holdings are kept as
+columns, because a simulated trace has millions of each; they read as sequences of rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple, overload
 
 Phase = Literal["prefill", "decode"]
+NONE: Mapping[int, int] = {}
 
 
-@dataclass(frozen=True)
-class ChunkTrace:
+class ChunkTrace(NamedTuple):
     """A run of one request's tokens computed in a step.
 
+    request_id: of the sequence; the samples of one request are `r`, `r#1`, `r#2`, …
     start, length: token positions [start, start + length).
     recomputed_tokens: how many of them had been computed before a preemption threw them away.
+    cached_tokens: how many tokens before `start` were found in the prefix cache and never computed
+    by this sequence.
     """
 
     request_id: str
@@ -24,14 +29,99 @@ class ChunkTrace:
     start: int
     length: int
     recomputed_tokens: int = 0
+    cached_tokens: int = 0
 
 
-@dataclass(frozen=True)
-class Holding:
-    """What one live request holds of the KV cache at the end of a step.
+class Chunks(Sequence[ChunkTrace]):
+    """A step's chunks by column; the first `prefills` of them are prefills.
+
+    recomputed, cached: the few chunks that have any, by index.
+    """
+
+    __slots__ = ("cached", "lengths", "prefills", "recomputed", "request_ids", "starts")
+
+    def __init__(
+        self,
+        request_ids: Sequence[str],
+        starts: Sequence[int],
+        lengths: Sequence[int],
+        prefills: int,
+        recomputed: Mapping[int, int] = NONE,
+        cached: Mapping[int, int] = NONE,
+    ) -> None:
+        self.request_ids = request_ids
+        self.starts = starts
+        self.lengths = lengths
+        self.prefills = prefills
+        self.recomputed = recomputed
+        self.cached = cached
+
+    @classmethod
+    def of(cls, rows: Iterable[ChunkTrace]) -> Chunks:
+        """The same as columns; prefills are moved in front, where a step computes them."""
+        ordered = sorted(rows, key=lambda row: row.phase == "decode")
+        return cls(
+            [row.request_id for row in ordered],
+            [row.start for row in ordered],
+            [row.length for row in ordered],
+            sum(row.phase == "prefill" for row in ordered),
+            {i: row.recomputed_tokens for i, row in enumerate(ordered) if row.recomputed_tokens},
+            {i: row.cached_tokens for i, row in enumerate(ordered) if row.cached_tokens},
+        )
+
+    @property
+    def prefill_tokens(self) -> int:
+        return sum(self.lengths[: self.prefills])
+
+    @property
+    def decode_tokens(self) -> int:
+        return len(self.lengths) - self.prefills
+
+    @property
+    def phases(self) -> list[Phase]:
+        prefills: list[Phase] = ["prefill"] * self.prefills
+        decodes: list[Phase] = ["decode"] * self.decode_tokens
+        return prefills + decodes
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @overload
+    def __getitem__(self, index: int) -> ChunkTrace: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[ChunkTrace]: ...
+    def __getitem__(self, index: int | slice) -> ChunkTrace | list[ChunkTrace]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        at = range(len(self))[index]
+        return ChunkTrace(
+            self.request_ids[at],
+            "prefill" if at < self.prefills else "decode",
+            self.starts[at],
+            self.lengths[at],
+            self.recomputed.get(at, 0),
+            self.cached.get(at, 0),
+        )
+
+    def __iter__(self) -> Iterator[ChunkTrace]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Chunks) and list(self) == list(other)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+    def __repr__(self) -> str:
+        return f"Chunks({list(self)!r})"
+
+
+class Holding(NamedTuple):
+    """What one live sequence holds of the KV cache at the end of a step.
 
     used_tokens: tokens whose keys and values are written (u in `kv/usage.py`).
     held_tokens: tokens of room set aside for it (R), at least used_tokens.
+    Room that several sequences share counts in full for each; `KVUsage.shared_tokens` says how
+    much of it is counted more than once.
     """
 
     request_id: str
@@ -39,38 +129,86 @@ class Holding:
     held_tokens: int
 
 
+class Holdings(Sequence[Holding]):
+    """Holdings by column."""
+
+    __slots__ = ("held", "request_ids", "used")
+
+    def __init__(self, request_ids: Sequence[str], used: Sequence[int], held: Sequence[int]):
+        self.request_ids = request_ids
+        self.used = used
+        self.held = held
+
+    @classmethod
+    def of(cls, rows: Iterable[Holding]) -> Holdings:
+        kept = list(rows)
+        return cls(
+            [row.request_id for row in kept],
+            [row.used_tokens for row in kept],
+            [row.held_tokens for row in kept],
+        )
+
+    def __len__(self) -> int:
+        return len(self.request_ids)
+
+    @overload
+    def __getitem__(self, index: int) -> Holding: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Holding]: ...
+    def __getitem__(self, index: int | slice) -> Holding | list[Holding]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return Holding(self.request_ids[index], self.used[index], self.held[index])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Holdings) and list(self) == list(other)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+    def __repr__(self) -> str:
+        return f"Holdings({list(self)!r})"
+
+
 @dataclass(frozen=True)
 class KVUsage:
     """The KV cache at the end of a step, in tokens.
 
     capacity_tokens: the pool S. external_tokens: free room that cannot serve the head of the
-    waiting queue because it is not contiguous. shared_tokens: room saved by sharing blocks.
+    waiting queue because it is not contiguous. shared_tokens: room saved by sharing blocks: for
+    each shared block, (holders - 1) x the tokens written in it. shared_room_tokens: the same with
+    the unwritten ends of shared blocks: how much room `holdings` count more than once.
+    cached_tokens: tokens in free blocks whose content the prefix cache still knows.
     Reserved against internal room depends on final lengths, known only after the run: see
     `split` in `kv/usage.py`.
     """
 
     capacity_tokens: int
-    holdings: tuple[Holding, ...]
+    holdings: Holdings
     external_tokens: int = 0
     shared_tokens: int = 0
+    shared_room_tokens: int = 0
+    cached_tokens: int = 0
 
     @property
     def used_tokens(self) -> int:
-        return sum(holding.used_tokens for holding in self.holdings)
+        """Tokens of room that are written; what is shared counts once."""
+        return sum(self.holdings.used) - self.shared_tokens
 
     @property
     def held_tokens(self) -> int:
-        return sum(holding.held_tokens for holding in self.holdings)
+        """Tokens of room that are set aside; what is shared counts once."""
+        return sum(self.holdings.held) - self.shared_room_tokens
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PhaseTimes:
     """Where a step's time went, in seconds; the parts sum to the step's duration.
 
-    schedule_s: choosing the step and its KV layout. prepare_s: building its input tensors.
+    schedule_s: choosing the step. prepare_s: its KV layout and input tensors.
     attention_s: attention over the KV cache, its write included. linear_s: the rest of the
     model's forward pass. sample_s: logits to tokens, the copy to the host included.
-    host_s: what remains (commit, bookkeeping).
+    communicate_s: collectives between devices. swap_s: keys and values moved to or from the host,
+    and copied on write. host_s: what remains (commit, bookkeeping).
     On an accelerator launches return early, so attention_s and linear_s are not told apart:
     attention_s is then 0 and linear_s holds the whole forward pass, device wait in sample_s.
     """
@@ -81,27 +219,36 @@ class PhaseTimes:
     linear_s: float = 0.0
     sample_s: float = 0.0
     host_s: float = 0.0
+    communicate_s: float = 0.0
+    swap_s: float = 0.0
 
 
 @dataclass(frozen=True)
 class StepTrace:
-    """One step: when, what it computed, what waited, what the KV cache held, where time went."""
+    """One step: when, what it computed, what waited, what the KV cache held, where time went.
+
+    waiting, running: queue lengths; who is swapped out waits. preempted: sequences that lost their
+    place, however; of these, swapped_out kept their keys and values on the host.
+    """
 
     index: int
     start_s: float
     end_s: float
-    chunks: tuple[ChunkTrace, ...]
+    chunks: Chunks
     waiting: int
     running: int
     preempted: tuple[str, ...]
     refused: tuple[str, ...]
     kv: KVUsage
     phases: PhaseTimes = field(default_factory=PhaseTimes)
+    swapped_out: tuple[str, ...] = ()
+    swapped_in: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
 
     @property
     def prefill_tokens(self) -> int:
-        return sum(chunk.length for chunk in self.chunks if chunk.phase == "prefill")
+        return self.chunks.prefill_tokens
 
     @property
     def decode_tokens(self) -> int:
-        return sum(chunk.length for chunk in self.chunks if chunk.phase == "decode")
+        return self.chunks.decode_tokens

@@ -27,7 +27,9 @@ class LoadConfig:
     """What is sent. None keeps the workload's own value.
 
     workload: a built-in name or a YAML file; trace: a CSV to replay instead.
-    time_scale: factor on a trace's gaps. max_input_len, max_output_len: clip longer requests.
+    time_scale: factor on a trace's gaps. samples: replies asked for each prompt.
+    shared_prefix_tokens: tokens that all prompts begin with.
+    max_input_len, max_output_len: clip longer requests.
     corpus: a text file that prompts are cut from; None is the held-out text that ships.
     """
 
@@ -40,6 +42,8 @@ class LoadConfig:
     arrival: Arrival | None = None
     max_input_len: int | None = None
     max_output_len: int | None = None
+    samples: int | None = None
+    shared_prefix_tokens: int | None = None
     corpus: Path | None = None
 
 

@@ -46,6 +46,7 @@ class _Live:
     """A request being served, as its records fill."""
 
     planned: PlannedRequest
+    sample: int
     t_due_s: float
     t_send_s: float
     t_scheduled_s: float | None = None
@@ -56,8 +57,9 @@ class _Live:
 
     def record(self, status: RequestStatus, detail: str = "") -> RequestRecord:
         return RequestRecord(
-            request_id=request_id(self.planned),
+            request_id=request_id(self.planned, self.sample),
             index=self.planned.index,
+            sample=self.sample,
             status=status,
             t_due_s=self.t_due_s,
             t_send_s=self.t_send_s,
@@ -71,8 +73,9 @@ class _Live:
         )
 
 
-def request_id(planned: PlannedRequest) -> str:
-    return f"r{planned.index}"
+def request_id(planned: PlannedRequest, sample: int = 0) -> str:
+    """As the engine names a request and, beside the first, its samples."""
+    return f"r{planned.index}#{sample}" if sample else f"r{planned.index}"
 
 
 class Arrivals:
@@ -147,8 +150,10 @@ class _Recorder:
         self.arrivals = Arrivals(plan)
         self.origin_s = clock.now()
         self._clock = clock
-        self._total = len(plan.requests)
+        self._total = sum(planned.samples for planned in plan.requests)
+        # By the engine's name of a sequence, and all of a request by the request's.
         self._live: dict[str, _Live] = {}
+        self._samples: dict[str, list[_Live]] = {}
         self._records: list[RequestRecord] = []
         self._steps: list[StepTrace] = []
         self._output_tokens = 0
@@ -157,10 +162,16 @@ class _Recorder:
         return self._clock.now() - self.origin_s
 
     def send(self, planned: PlannedRequest, t_due_s: float) -> Request:
-        name = request_id(planned)
-        self._live[name] = _Live(planned, t_due_s, t_send_s=self.now_s())
+        name, now_s = request_id(planned), self.now_s()
+        self._samples[name] = [
+            _Live(planned, sample, t_due_s, t_send_s=now_s) for sample in range(planned.samples)
+        ]
+        for live in self._samples[name]:
+            self._live[request_id(planned, live.sample)] = live
         # Lengths are part of the workload, so the end-of-text token does not end a request.
-        sampling = SamplingParams(max_tokens=planned.output_tokens, ignore_eos=True)
+        sampling = SamplingParams(
+            max_tokens=planned.output_tokens, n=planned.samples, ignore_eos=True
+        )
         return Request(name, planned.prompt_token_ids, sampling, self.origin_s + t_due_s)
 
     def note_step(self, trace: StepTrace) -> None:
@@ -172,32 +183,47 @@ class _Recorder:
             end_s=trace.end_s - self.origin_s,
         )
         self._steps.append(trace)
-        for chunk in trace.chunks:
-            live = self._live[chunk.request_id]
-            if live.t_scheduled_s is None:
-                live.t_scheduled_s = trace.start_s
-            live.recomputed_tokens += chunk.recomputed_tokens
+        chunks = trace.chunks
+        # Whoever decodes was scheduled before.
+        for name in chunks.request_ids[: chunks.prefills]:
+            if self._live[name].t_scheduled_s is None:
+                for live in self._samples[self._request_name(name)]:
+                    live.t_scheduled_s = trace.start_s
+        for index, tokens in chunks.recomputed.items():
+            self._live[chunks.request_ids[index]].recomputed_tokens += tokens
         for name in trace.preempted:
             self._live[name].preemptions += 1
 
+    def _request_name(self, name: str) -> str:
+        return request_id(self._live[name].planned)
+
     def note_event(self, event: TokenEvent) -> None:
-        live = self._live[event.request_id]
+        live = self._samples[event.request_id][event.choice]
         time_s = event.time_s - self.origin_s
         if event.token_id is not None:
             live.token_ids.append(event.token_id)
             live.token_times_s.append(time_s)
             self._output_tokens += 1
         if event.finish is not None:
-            refused = event.finish is FinishReason.REFUSED
-            status = RequestStatus.REFUSED if refused else RequestStatus.OK
-            self._records.append(live.record(status, event.detail))
-            del self._live[event.request_id]
-            self.arrivals.free_slot(time_s)
+            self._records.append(live.record(_status(event.finish), event.detail))
+            del self._live[request_id(live.planned, live.sample)]
+            samples = self._samples[event.request_id]
+            if all(request_id(one.planned, one.sample) not in self._live for one in samples):
+                del self._samples[event.request_id]
+                self.arrivals.free_slot(time_s)
 
     def progress(self) -> Progress:
         return Progress(len(self._records), self._total, self._output_tokens, self.now_s())
 
     def observation(self, interrupted: bool) -> Observation:
         unfinished = [live.record(RequestStatus.UNFINISHED) for live in self._live.values()]
-        records = sorted([*self._records, *unfinished], key=lambda record: record.index)
+        records = sorted(
+            [*self._records, *unfinished], key=lambda record: (record.index, record.sample)
+        )
         return Observation(tuple(records), tuple(self._steps), self.now_s(), interrupted)
+
+
+def _status(finish: FinishReason) -> RequestStatus:
+    if finish is FinishReason.REFUSED:
+        return RequestStatus.REFUSED
+    return RequestStatus.FAILED if finish is FinishReason.ERROR else RequestStatus.OK

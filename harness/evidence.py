@@ -172,11 +172,11 @@ def _values(
 
 def _binned(metric: RateMetric, records: list[RequestRecord], interval: Interval) -> Sample:
     """The rate in each of equal parts of the interval; the parts are the units."""
-    events = [event for record in records for event in metric.counted(record)]
+    counted = [part for record in records for part in metric.counted(record)]
     amounts, _ = np.histogram(
-        [event.time_s for event in events],
+        np.concatenate([part.times_s for part in counted]) if counted else [],
         bins=RATE_BINS,
         range=(interval.start_s, interval.end_s),
-        weights=[event.amount for event in events],
+        weights=np.repeat([part.amount for part in counted], [len(p.times_s) for p in counted]),
     )
     return Sample.one_each(amounts * RATE_BINS / interval.duration_s)

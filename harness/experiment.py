@@ -245,6 +245,8 @@ def _workload(load: LoadConfig) -> WorkloadSpec:
         max_concurrency=load.max_concurrency,
         arrival=load.arrival,
         time_scale=load.time_scale,
+        samples=load.samples,
+        shared_prefix_tokens=load.shared_prefix_tokens,
     )
 
 
@@ -265,7 +267,11 @@ def _corpus(path: Path | None) -> tuple[str, str]:
 
 def _asked(plan: Plan) -> Asked:
     return Asked(
-        output_tokens={request_id(one): one.output_tokens for one in plan.requests},
+        output_tokens={
+            request_id(one, sample): one.output_tokens
+            for one in plan.requests
+            for sample in range(one.samples)
+        },
         open_loop=plan.requests[0].t_due_s is not None,
         max_concurrency=plan.max_concurrency,
     )
@@ -292,7 +298,6 @@ def _config(prepared: Prepared, loaded: LoadedModel) -> dict[str, object]:
     engine = asdict(prepared.engine)
     if prepared.engine.kv == "contiguous":
         engine["block_size"] = None
-        engine["kv_reservation"] = "max"
     return {
         "model": prepared.files.name,
         "model_revision": prepared.files.revision,
@@ -307,6 +312,7 @@ def _config(prepared: Prepared, loaded: LoadedModel) -> dict[str, object]:
         "max_concurrency": prepared.plan.max_concurrency,
         "max_input_len": load.max_input_len,
         "max_output_len": load.max_output_len,
+        "samples": prepared.plan.description["samples"],
         "corpus": prepared.corpus_name,
         "warmup_requests": len(prepared.warmup.requests),
         "slo": dict(config.slo_s),

@@ -11,6 +11,7 @@ class RequestStatus(StrEnum):
 
     OK = "ok"
     REFUSED = "refused"
+    FAILED = "failed"  # the step that computed it raised
     UNFINISHED = "unfinished"  # the run was interrupted
 
 
@@ -21,7 +22,8 @@ class RequestRecord:
     t_due_s: when it was due (latency counts from here: no coordinated omission).
     t_send_s: when the engine got it. t_scheduled_s: when a step first computed any of it.
     token_times_s: when each output token was ready, one entry a token: t_first is the first,
-    t_end the last. Output tokens are counted by the engine, never by re-tokenising text.
+    t_end the last. sample: which of the samples of one prompt; the first computes it, the others
+    share it. Output tokens are counted by the engine, never by re-tokenising text.
     """
 
     request_id: str
@@ -33,6 +35,7 @@ class RequestRecord:
     token_times_s: tuple[float, ...]
     input_tokens: int
     output_token_ids: tuple[int, ...]
+    sample: int = 0
     preemptions: int = 0
     recomputed_tokens: int = 0
     detail: str = ""

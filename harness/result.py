@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class _Part(BaseModel):
@@ -84,9 +84,12 @@ class Counters(_Part):
     output_tokens: int
     requests_ok: int
     requests_refused: int
+    requests_failed: int
     requests_unfinished: int
     preemptions: int
     recomputed_tokens: int
+    prefix_hit_tokens: int
+    swaps_out: int
     kv_peak_held_tokens: int
 
 

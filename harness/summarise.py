@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 REQUEST_COLUMNS = (
     "request_id",
     "index",
+    "sample",
     "status",
     "t_due_s",
     "t_send_s",
@@ -64,6 +65,7 @@ STEP_COLUMNS = (
     "preempted",
     "refused",
     "recomputed_tokens",
+    "prefix_hit_tokens",
     "kv_useful_tokens",
     "kv_reserved_tokens",
     "kv_internal_tokens",
@@ -76,6 +78,8 @@ STEP_COLUMNS = (
     "linear_s",
     "sample_s",
     "host_s",
+    "communicate_s",
+    "swap_s",
     "chunk_request_ids",
     "chunk_phases",
     "chunk_starts",
@@ -221,6 +225,7 @@ def _request_row(request: RequestRecord) -> dict[str, object]:
     return {
         "request_id": request.request_id,
         "index": request.index,
+        "sample": request.sample,
         "status": request.status.value,
         "t_due_s": request.t_due_s,
         "t_send_s": request.t_send_s,
@@ -243,6 +248,7 @@ def _record(row: Mapping[Hashable, Any]) -> RequestRecord:
     return RequestRecord(
         request_id=row["request_id"],
         index=int(row["index"]),
+        sample=int(row["sample"]),
         status=RequestStatus(row["status"]),
         t_due_s=float(row["t_due_s"]),
         t_send_s=float(row["t_send_s"]),
@@ -257,25 +263,26 @@ def _record(row: Mapping[Hashable, Any]) -> RequestRecord:
 
 
 def _step_row(step: StepTrace, parts: KVSplit) -> dict[str, object]:
-    phases = [chunk.phase for chunk in step.chunks]
+    chunks = step.chunks
     return {
         "index": step.index,
         "start_s": step.start_s,
         "end_s": step.end_s,
         "prefill_tokens": step.prefill_tokens,
         "decode_tokens": step.decode_tokens,
-        "prefill_requests": phases.count("prefill"),
-        "decode_requests": phases.count("decode"),
+        "prefill_requests": chunks.prefills,
+        "decode_requests": chunks.decode_tokens,
         "waiting": step.waiting,
         "running": step.running,
         "preempted": len(step.preempted),
         "refused": len(step.refused),
-        "recomputed_tokens": sum(chunk.recomputed_tokens for chunk in step.chunks),
+        "recomputed_tokens": sum(chunks.recomputed.values()),
+        "prefix_hit_tokens": sum(chunks.cached.values()),
         **{f"kv_{name}": tokens for name, tokens in asdict(parts).items()},
         "kv_capacity_tokens": step.kv.capacity_tokens,
         **asdict(step.phases),
-        "chunk_request_ids": [chunk.request_id for chunk in step.chunks],
-        "chunk_phases": phases,
-        "chunk_starts": [chunk.start for chunk in step.chunks],
-        "chunk_lengths": [chunk.length for chunk in step.chunks],
+        "chunk_request_ids": chunks.request_ids,
+        "chunk_phases": chunks.phases,
+        "chunk_starts": chunks.starts,
+        "chunk_lengths": chunks.lengths,
     }

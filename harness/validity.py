@@ -6,7 +6,7 @@ say what the numbers cannot carry.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -92,16 +92,20 @@ def check_errors(requests: Sequence[RequestRecord]) -> Check:
     """A refused request is missing from every latency, so an engine could look fast by refusing
     what is slow: one is enough to make a run invalid."""
     by_status = Counter(request.status for request in requests)
-    refused, served = by_status[RequestStatus.REFUSED], by_status[RequestStatus.OK]
+    refused, failed = by_status[RequestStatus.REFUSED], by_status[RequestStatus.FAILED]
+    served = by_status[RequestStatus.OK]
     detail = f"{served} of {len(requests)} requests served, {refused} refused"
-    if refused:
-        first = next(one for one in requests if one.status is RequestStatus.REFUSED)
+    if failed:
+        detail += f", {failed} failed"
+    if refused or failed:
+        bad = (RequestStatus.REFUSED, RequestStatus.FAILED)
+        first = next(one for one in requests if one.status in bad)
         detail += f"; the first, {first.request_id}: {first.detail}"
     return Check(
         id="errors",
-        ok=served > 0 and not refused,
+        ok=served > 0 and not refused and not failed,
         fatal=True,
-        value=float(refused),
+        value=float(refused + failed),
         limit=0.0,
         detail=detail,
     )
@@ -141,30 +145,37 @@ def check_token_counts(
 def check_trace(requests: Sequence[RequestRecord], steps: Sequence[StepTrace]) -> Check:
     """The engine's own trace, counted independently, must tell the same story as the replies.
 
-    A served request computes prompt + output - 1 tokens, recomputed ones apart: the last token is
-    sampled but never fed back.
+    A served request computes prompt + output - 1 tokens, recomputed ones apart and those found in
+    a prefix cache counted in: the last token is sampled but never fed back. Further samples of a
+    prompt compute output - 1.
     """
-    computed: Counter[str] = Counter()
+    computed: defaultdict[str, int] = defaultdict(int)
     for step in steps:
-        for chunk in step.chunks:
-            computed[chunk.request_id] += chunk.length - chunk.recomputed_tokens
+        chunks = step.chunks
+        for name, length in zip(chunks.request_ids, chunks.lengths, strict=True):
+            computed[name] += length
+        for index, tokens in chunks.recomputed.items():
+            computed[chunks.request_ids[index]] -= tokens
+        for index, tokens in chunks.cached.items():
+            computed[chunks.request_ids[index]] += tokens
     served = _served(requests)
-    wrong = [
-        request
-        for request in served
-        if computed[request.request_id] != request.input_tokens + request.output_tokens - 1
-    ]
+    wrong = [request for request in served if computed[request.request_id] != _to_compute(request)]
     detail = f"steps computed prompt + output - 1 tokens of all {len(served)} served requests"
     if wrong:
         first = wrong[0]
         detail = (
             f"steps and replies disagree for {len(wrong)} of {len(served)} served requests: "
             f"{first.request_id} computed {computed[first.request_id]} tokens, not "
-            f"{first.input_tokens + first.output_tokens - 1}"
+            f"{_to_compute(first)}"
         )
     return Check(
         id="trace", ok=not wrong, fatal=True, value=float(len(wrong)), limit=0.0, detail=detail
     )
+
+
+def _to_compute(request: RequestRecord) -> int:
+    prompt = 0 if request.sample else request.input_tokens
+    return prompt + request.output_tokens - 1
 
 
 def check_sender_lag(

@@ -1,25 +1,45 @@
-"""Who may start."""
+"""Who may start, and what becomes of those who must make room."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import Literal, Protocol
 
 from ..kv.base import KVCache
 from ..state import RequestState
 from ..step import Verdict
 
+Preemption = Literal["recompute", "swap", "auto"]
+
 
 class Admission(Protocol):
     """A pure function of the queues and the cache: nothing is changed by asking."""
 
-    guarantees_completion: ClassVar[bool]
-    """Whether a request that started will always find room, so that nothing is preempted."""
+    @property
+    def guarantees_completion(self) -> bool:
+        """Whether a request that started will always find room, so that nothing is preempted."""
+        ...
 
-    def can_ever_hold(self, tokens: int, kv: KVCache) -> bool:
-        """Whether an empty cache could take a request of that many tokens."""
+    @property
+    def preemption(self) -> Preemption:
+        """What becomes of a request that must make room: its keys and values are thrown away and
+        recomputed, or swapped to the host; `auto` swaps those of several samples only."""
+        ...
+
+    def can_ever_hold(self, request: RequestState, kv: KVCache) -> bool:
+        """Whether an empty cache could take the request as it stands."""
         ...
 
     def admit(
-        self, request: RequestState, running: Sequence[RequestState], kv: KVCache
-    ) -> Verdict: ...
+        self, request: RequestState, tokens: int, running: Sequence[RequestState], kv: KVCache
+    ) -> Verdict:
+        """tokens: how much of the request the batching policy wants room for at once."""
+        ...
+
+    def readmit(self, requests: Sequence[RequestState], kv: KVCache) -> Verdict:
+        """Whether sequences that were swapped out may come back together."""
+        ...
+
+    def why_never(self, request: RequestState, kv: KVCache) -> str:
+        """The numbers behind `can_ever_hold` saying no, for the user."""
+        ...

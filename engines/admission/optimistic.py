@@ -1,42 +1,70 @@
 """Optimistic admission: start whoever fits now, and preempt when memory runs out later.
 
-Source: vLLM's block manager. A watermark of blocks is kept free at admission only, so that a
-request just started does not evict another in its next step.
+Source: vLLM's block manager (v0). A watermark of blocks is kept free at admission only, so that a
+request just started does not evict another in its next step. vLLM v1 and TensorRT-LLM's
+MAX_UTILIZATION keep none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from ..kv.base import KVCache
 from ..state import RequestState
 from ..step import Verdict
+from .base import Preemption
 
 
 @dataclass(frozen=True)
 class OptimisticAdmission:
     """NOW iff free - needed >= watermark, NEVER iff total - needed < watermark, else LATER.
 
-    watermark: share of the pool; int(0.01 x total) units, so none below 100. A cache whose
-    requests never grow has no use for it.
+    watermark: share of the pool; int(watermark x total) units, so with 0.01 none below 100. A
+    cache whose requests never grow has no use for it. preemption: see `Admission`.
     """
 
     watermark: float = 0.01
-    guarantees_completion: ClassVar[bool] = False
+    preemption: Preemption = "recompute"
 
-    def can_ever_hold(self, tokens: int, kv: KVCache) -> bool:
-        return kv.total_units - kv.units(tokens) >= self._spare_units(kv)
+    @property
+    def guarantees_completion(self) -> bool:
+        return False
 
-    def admit(self, request: RequestState, running: Sequence[RequestState], kv: KVCache) -> Verdict:
+    def can_ever_hold(self, request: RequestState, kv: KVCache) -> bool:
+        needed = kv.units_of(request, request.known_tokens)
+        return kv.total_units - needed >= self._spare_units(kv)
+
+    def admit(
+        self, request: RequestState, tokens: int, running: Sequence[RequestState], kv: KVCache
+    ) -> Verdict:
         del running  # only what is free now counts
-        if not self.can_ever_hold(request.known_tokens, kv):
+        if not self.can_ever_hold(request, kv):
             return Verdict.NEVER
-        needed = kv.units(request.known_tokens)
-        if kv.free_units - needed >= self._spare_units(kv) and kv.fits(needed):
+        spare = kv.free_units - kv.needs(request, tokens)
+        if spare >= self._spare_units(kv) and kv.fits(request, tokens):
             return Verdict.NOW
         return Verdict.LATER
 
+    def readmit(self, requests: Sequence[RequestState], kv: KVCache) -> Verdict:
+        """With a block to write on for each sequence, as vLLM v0's `can_swap_in`."""
+        needed = kv.swap_in_units(requests) + len(requests)
+        if kv.total_units - needed < self._spare_units(kv):
+            return Verdict.NEVER
+        return Verdict.NOW if kv.free_units - needed >= self._spare_units(kv) else Verdict.LATER
+
+    def why_never(self, request: RequestState, kv: KVCache) -> str:
+        needed = kv.units_of(request, request.known_tokens)
+        return say_why(request.known_tokens, needed, kv, spare=self._spare_units(kv))
+
     def _spare_units(self, kv: KVCache) -> int:
         return int(self.watermark * kv.total_units) if kv.grows else 0
+
+
+def say_why(tokens: int, needed: int, kv: KVCache, *, spare: int = 0) -> str:
+    unit = "blocks" if kv.tokens_per_unit > 1 else "token slots"
+    kept = f", {spare} of them kept free" if spare else ""
+    return (
+        f"the KV cache can never hold its {tokens} tokens: "
+        f"they need {needed} {unit}, the pool has {kv.total_units}{kept}"
+    )

@@ -9,27 +9,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from ..kv.base import KVCache
 from ..state import RequestState
 from ..step import Verdict
+from .base import Preemption
+from .optimistic import say_why
 
 
 @dataclass(frozen=True)
 class ReserveAdmission:
-    """NOW iff prompt and longest output fit beside what all running requests may still take."""
+    """NOW iff prompt and longest output, less what is cached, fit beside what all running requests
+    may still take."""
 
-    guarantees_completion: ClassVar[bool] = True
+    @property
+    def guarantees_completion(self) -> bool:
+        return True
 
-    def can_ever_hold(self, tokens: int, kv: KVCache) -> bool:
-        return kv.units(tokens) <= kv.total_units
+    @property
+    def preemption(self) -> Preemption:
+        return "recompute"  # never asked: nothing is preempted
 
-    def admit(self, request: RequestState, running: Sequence[RequestState], kv: KVCache) -> Verdict:
-        if not self.can_ever_hold(request.full_tokens, kv):
+    def can_ever_hold(self, request: RequestState, kv: KVCache) -> bool:
+        return kv.units_of(request, request.full_tokens) <= kv.total_units
+
+    def admit(
+        self, request: RequestState, tokens: int, running: Sequence[RequestState], kv: KVCache
+    ) -> Verdict:
+        del tokens  # the whole of it, whatever is computed first
+        if not self.can_ever_hold(request, kv):
             return Verdict.NEVER
-        needed = kv.units(request.full_tokens)
-        promised = sum(kv.units(other.full_tokens) - kv.held_units(other) for other in running)
-        if needed + promised <= kv.free_units and kv.fits(needed):
-            return Verdict.NOW
-        return Verdict.LATER
+        free = kv.free_units
+        needed = kv.needs(request, request.full_tokens)
+        if needed > free or not kv.fits(request, request.full_tokens):
+            return Verdict.LATER
+        return Verdict.NOW if needed + kv.promised_units(running) <= free else Verdict.LATER
+
+    def readmit(self, requests: Sequence[RequestState], kv: KVCache) -> Verdict:
+        raise RuntimeError(f"{requests[0].request_id} was swapped out of a {kv.kind} reservation")
+
+    def why_never(self, request: RequestState, kv: KVCache) -> str:
+        return say_why(request.full_tokens, kv.units_of(request, request.full_tokens), kv)

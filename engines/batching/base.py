@@ -1,13 +1,14 @@
-"""What may share one step."""
+"""What may share one step, and the moves that all batching policies are made of."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..admission.base import Admission
 from ..kv.base import KVCache
-from ..state import Queues, RequestState
+from ..state import Queues, RequestState, same_request
 from ..step import Budget, Chunk, Limits, Refusal, StepPlan, Verdict
 
 
@@ -22,75 +23,144 @@ class BatchingPolicy(Protocol):
         ...
 
 
-def start_requests(
-    queues: Queues,
-    kv: KVCache,
-    admission: Admission,
-    *,
-    longest_tokens: int,
-    has_place: Callable[[RequestState], bool],
-) -> tuple[list[RequestState], list[Refusal]]:
-    """Start waiting requests, first come first served, until the head of the queue does not fit.
+@dataclass
+class Planning:
+    """A step while it is being planned; who lost or regained a place in it so far."""
 
-    Each gets KV room for all its known tokens: its prompt, and after a preemption what it had
-    generated. longest_tokens: a request that knows more is refused for good.
-    has_place: whether the step's budgets have a place for it; charges them if so.
-    """
-    started: list[RequestState] = []
-    refused: list[Refusal] = []
-    while queues.waiting:
-        head = queues.waiting[0]
+    queues: Queues
+    kv: KVCache
+    admission: Admission
+    limits: Limits
+    preempted: list[RequestState] = field(default_factory=list)
+    swapped_out: list[RequestState] = field(default_factory=list)
+    swapped_in: list[RequestState] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+
+    @property
+    def took_places(self) -> bool:
+        """Whether anybody had to make room: then nobody new starts in this step."""
+        return bool(self.preempted or self.swapped_out)
+
+    def plan(self, prefills: Sequence[Chunk], decodes: Sequence[Chunk]) -> StepPlan:
+        return StepPlan(
+            tuple(prefills),
+            tuple(decodes),
+            tuple(self.preempted),
+            tuple(self.swapped_out),
+            tuple(self.swapped_in),
+            tuple(self.refused),
+        )
+
+    def preempt(self, victims: Sequence[RequestState]) -> None:
+        """Take the place of one sequence, or of all samples of a request together.
+
+        By swapping if the admission policy asks for it and the host has room, else by throwing
+        away what was computed.
+        """
+        wanted = self.admission.preemption
+        swap = wanted == "swap" or (wanted == "auto" and len(victims) > 1)
+        # A sequence with nothing computed has nothing to keep.
+        if swap and victims[0].computed_tokens and self.kv.swap_out(victims):
+            for victim in victims:
+                self.queues.swap_out(victim)
+            self.swapped_out.extend(victims)
+            return
+        for victim in reversed(victims):
+            self.kv.release(victim)
+            self.queues.preempt(victim)
+        self.preempted.extend(victims)
+
+    def refuse_misfit(self, head: RequestState, longest_tokens: int) -> bool:
+        """Refuse the head of the waiting queue for good if it can never be served."""
+        most = self.limits.max_num_seqs
         if head.known_tokens > longest_tokens:
             reason = f"{head.known_tokens} tokens exceed the limit of {longest_tokens}"
-            refused.append(Refusal(queues.waiting.popleft(), reason))
-            continue
-        verdict = admission.admit(head, queues.running, kv)
-        if verdict is Verdict.NEVER:
-            reason = f"the KV cache can never hold its {head.full_tokens} tokens"
-            refused.append(Refusal(queues.waiting.popleft(), reason))
-            continue
-        if verdict is Verdict.LATER or not has_place(head):
-            break
-        queues.start(head)
-        if not kv.extend(head, head.known_tokens):
+        elif head.samples > most:
+            reason = f"{head.samples} samples exceed max_num_seqs ({most})"
+        elif not self.admission.can_ever_hold(head, self.kv):
+            reason = self.admission.why_never(head, self.kv)
+        else:
+            return False
+        self.refused.append(Refusal(self.queues.waiting.popleft(), reason))
+        return True
+
+    def start_waiting(
+        self,
+        chunk_for: Callable[[RequestState, int], int],
+        *,
+        longest_tokens: int,
+        budget: Budget,
+        whole_room: bool = True,
+    ) -> list[Chunk]:
+        """Start waiting requests, first come first served, until the head of the queue misfits.
+
+        chunk_for(head, cached): how many tokens after its cached ones the head may compute in this
+        step; 0: it has no place, stop. They are charged to `budget` with its seats.
+        longest_tokens: a request that knows more is refused for good. whole_room: KV room is made
+        for all known tokens at once, not for this chunk's only.
+        """
+        queues, kv = self.queues, self.kv
+        chunks: list[Chunk] = []
+        while queues.waiting:
+            head = queues.waiting[0]
+            if self.refuse_misfit(head, longest_tokens):
+                continue
+            cached = kv.cached_tokens(head)
+            length = chunk_for(head, cached)
+            if length < 1 or not budget.has(length, head.samples):
+                break
+            room = head.known_tokens if whole_room else cached + length
+            if self.admission.admit(head, room, queues.running, kv) is not Verdict.NOW:
+                break
+            budget.take(length, head.samples)
+            self.begin(head, room, cached)
+            chunks.append(Chunk(head, cached, length))
+        return chunks
+
+    def begin(self, head: RequestState, room: int, cached: int) -> None:
+        """The head of the queue starts, with what the prefix cache has of it computed already."""
+        self.queues.start(head)
+        if not self.kv.extend(head, room):
             raise RuntimeError(f"no KV room for {head.request_id}, which was admitted")
-        started.append(head)
-    return started, refused
+        head.computed_tokens = cached
+        head.hit_tokens = max(0, cached - head.most_computed_tokens)
+
+    def return_swapped(self, budget: Budget, *, together: bool = False) -> list[Chunk]:
+        """Bring back who was swapped out, in order, until one misfits; each decodes at once.
+
+        together: all samples of a request, or none of them.
+        """
+        queues, kv = self.queues, self.kv
+        decodes: list[Chunk] = []
+        while queues.swapped:
+            head = queues.swapped[0]
+            group = [one for one in queues.swapped if same_request(one, head)]
+            if not together:
+                group = [head]
+            verdict = self.admission.readmit(group, kv)
+            if verdict is Verdict.NEVER:
+                for one in group:
+                    queues.swapped.remove(one)
+                    reason = self.admission.why_never(one, kv)
+                    self.refused.append(Refusal(one, reason))
+                continue
+            if verdict is Verdict.LATER or not budget.has(len(group), len(group)):
+                break
+            budget.take(len(group), len(group))
+            kv.swap_in(group)
+            for one in group:
+                queues.swap_in(one)
+                if not kv.extend(one, one.known_tokens):
+                    raise RuntimeError(f"no KV room for {one.request_id}, which came back")
+                decodes.append(Chunk(one, one.computed_tokens, one.uncomputed_tokens))
+            self.swapped_in.extend(group)
+        return decodes
 
 
-def context_chunk(request: RequestState, budget: Budget) -> Chunk:
+def context_chunk(request: RequestState, budget: Budget, most: int | None = None) -> Chunk:
     """As much of a context as the budget allows; length 0 keeps its place and computes none."""
     length = min(request.uncomputed_tokens, budget.tokens)
-    budget.charge(length)
-    return Chunk(request, start=request.computed_tokens, length=length)
-
-
-def decode_or_preempt(
-    decoding: Sequence[RequestState],
-    behind: Sequence[RequestState],
-    queues: Queues,
-    kv: KVCache,
-    has_room: Callable[[RequestState], bool],
-) -> tuple[list[Chunk], list[RequestState]]:
-    """One token for each of `decoding` in order; whoever is last in line makes room.
-
-    behind: running requests that take no part in this decode but stand behind it in line, so
-    that they are preempted first. A request with nobody left behind it preempts itself.
-    has_room: makes room for the request's newest token; False if there is none.
-    """
-    line = [*decoding, *behind]
-    turns = len(decoding)
-    decodes: list[Chunk] = []
-    preempted: list[RequestState] = []
-    turn = 0
-    while turn < min(turns, len(line)):
-        request = line[turn]
-        if has_room(request):
-            decodes.append(Chunk(request, start=request.computed_tokens, length=1))
-            turn += 1
-            continue
-        victim = line.pop()
-        kv.release(victim)
-        queues.preempt(victim)
-        preempted.append(victim)
-    return decodes, preempted
+    if most is not None:
+        length = min(length, most)
+    budget.take(length)
+    return Chunk(request, request.computed_tokens, length)

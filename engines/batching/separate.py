@@ -6,12 +6,13 @@ Source: vLLM's original default scheduler (v0). vLLM v1 replaced it by a mixed o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 
 from ..admission.base import Admission
 from ..kv.base import KVCache
 from ..state import Queues, RequestState
-from ..step import Budget, Chunk, Limits, Refusal, StepPlan
-from .base import decode_or_preempt, start_requests
+from ..step import Budget, Chunk, Limits, StepPlan
+from .base import Planning
 
 
 @dataclass(frozen=True)
@@ -26,20 +27,16 @@ class SeparateBatching:
     def plan(
         self, queues: Queues, kv: KVCache, admission: Admission, limits: Limits, now_s: float
     ) -> StepPlan:
-        refused: tuple[Refusal, ...] = ()
-        if self._may_prefill(queues, now_s):
-            plan = _start_prompts(queues, kv, admission, limits)
-            if plan.prefills:
-                return plan
-            refused = plan.refused
-        decodes, preempted = decode_or_preempt(
-            queues.running,
-            (),
-            queues,
-            kv,
-            has_room=lambda request: _append(request, kv, admission),
-        )
-        return StepPlan(decodes=tuple(decodes), preempted=tuple(preempted), refused=refused)
+        step = Planning(queues, kv, admission, limits)
+        # Whoever was swapped out comes back before anybody new starts.
+        if not queues.swapped and self._may_prefill(queues, now_s):
+            prompts = _start_prompts(step)
+            if prompts:
+                return step.plan(prompts, ())
+        decodes = _decode_groups(step)
+        if not step.took_places:
+            decodes += step.return_swapped(Budget.of(limits, queues.seats), together=True)
+        return step.plan((), decodes)
 
     def _may_prefill(self, queues: Queues, now_s: float) -> bool:
         if not queues.waiting or not queues.running or self.delay_factor == 0:
@@ -48,25 +45,52 @@ class SeparateBatching:
         return now_s - oldest_s > self.delay_factor * queues.last_prompt_step_s
 
 
-def _start_prompts(queues: Queues, kv: KVCache, admission: Admission, limits: Limits) -> StepPlan:
+def _start_prompts(step: Planning) -> list[Chunk]:
     """Whole prompts. Running requests count against the sequence budget; their tokens are not
     charged, because they do not share the step."""
-    budget = Budget.of(limits, running=len(queues.running))
-    started, refused = start_requests(
-        queues,
-        kv,
-        admission,
+    limits = step.limits
+    return step.start_waiting(
+        lambda head, cached: head.known_tokens - cached,
         longest_tokens=min(limits.max_model_len, limits.max_num_batched_tokens),
-        has_place=lambda head: budget.take(head.known_tokens),
+        budget=Budget.of(limits, step.queues.seats),
     )
-    prompts = tuple(Chunk(request, start=0, length=request.known_tokens) for request in started)
-    return StepPlan(prefills=prompts, refused=tuple(refused))
 
 
-def _append(request: RequestState, kv: KVCache, admission: Admission) -> bool:
-    """Room for one more token, as v0 asks for it: a free block must exist at each request's turn,
-    whether or not its last block still has room. Room that was promised is there without asking.
-    """
-    if kv.grows and kv.free_units < 1 and not admission.guarantees_completion:
+def _decode_groups(step: Planning) -> list[Chunk]:
+    """One token for each running sequence. The samples of one request go on, or make room,
+    together."""
+    groups = [tuple(group) for _, group in groupby(step.queues.running, _request)]
+    decodes: list[Chunk] = []
+    turn = 0
+    while turn < len(groups):
+        group = groups[turn]
+        if _append(group, step.kv, step.admission):
+            decodes.extend([Chunk(one, one.computed_tokens, 1) for one in group])
+            turn += 1
+            continue
+        victim = _last(groups)
+        index = groups.index(victim)
+        del groups[index]
+        if index < turn:  # had its turn, but matters less than who is asking
+            turn -= 1
+            decodes = [chunk for chunk in decodes if chunk.request not in victim]
+        step.preempt(victim)
+    return decodes
+
+
+def _request(state: RequestState) -> int:
+    return id(state.request)
+
+
+def _last(groups: list[tuple[RequestState, ...]]) -> tuple[RequestState, ...]:
+    """The last of the lowest priority."""
+    lowest = max(group[0].request.priority for group in groups)
+    return next(group for group in reversed(groups) if group[0].request.priority == lowest)
+
+
+def _append(group: tuple[RequestState, ...], kv: KVCache, admission: Admission) -> bool:
+    """Room for one more token each, as v0 asks for it: as many free blocks as there are sequences,
+    whether or not their last blocks still have room. What was promised is there without asking."""
+    if kv.grows and kv.free_units < len(group) and not admission.guarantees_completion:
         return False
-    return kv.extend(request, request.known_tokens)
+    return all(kv.extend(one, one.known_tokens) for one in group)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from ..admission.base import Admission
 from ..kv.base import KVCache
 from ..state import Queues
-from ..step import Budget, Limits, Refusal, StepPlan
-from .base import context_chunk, decode_or_preempt, start_requests
+from ..step import Budget, Limits, StepPlan
+from .base import Planning, context_chunk
+from .preempting import decode_or_preempt
 
 
 @dataclass(frozen=True)
@@ -23,26 +24,20 @@ class StaticBatching:
         self, queues: Queues, kv: KVCache, admission: Admission, limits: Limits, now_s: float
     ) -> StepPlan:
         del now_s  # nothing here waits for the clock
-        refused: list[Refusal] = []
-        if not queues.running:
-            _, refused = start_requests(
-                queues,
-                kv,
-                admission,
+        step = Planning(queues, kv, admission, limits)
+        if not queues.running and not queues.swapped:
+            # Everybody who fits joins; what the step computes of them is decided below.
+            step.start_waiting(
+                lambda head, cached: head.known_tokens - cached,
                 longest_tokens=limits.max_model_len,
-                has_place=lambda _: len(queues.running) < limits.max_num_seqs,
+                budget=Budget(limits.max_model_len * limits.max_num_seqs, limits.max_num_seqs),
             )
-        budget = Budget.of(limits, running=len(queues.running))
+        budget = Budget.of(limits, queues.seats)
         contexts = [request for request in queues.running if not request.is_decoding]
         chunks = [context_chunk(context, budget) for context in contexts]
-        if chunks or refused:
-            prefills = tuple(chunk for chunk in chunks if chunk.length)
-            return StepPlan(prefills=prefills, refused=tuple(refused))
-        decodes, preempted = decode_or_preempt(
-            queues.running,
-            (),
-            queues,
-            kv,
-            has_room=lambda request: kv.extend(request, request.known_tokens),
-        )
-        return StepPlan(decodes=tuple(decodes), preempted=tuple(preempted))
+        if chunks:
+            return step.plan([chunk for chunk in chunks if chunk.length], ())
+        decodes = decode_or_preempt(step, queues.running)
+        if not step.took_places:
+            decodes += step.return_swapped(Budget.of(limits, queues.seats))
+        return step.plan((), decodes)

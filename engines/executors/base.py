@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..kv.base import KVLayout
+from ..kv.base import KVCache, Move
 from ..step import StepPlan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ForwardTimes:
     """Measured parts of one execution, seconds; see `PhaseTimes` for what each one holds."""
 
@@ -17,17 +18,34 @@ class ForwardTimes:
     attention_s: float = 0.0
     linear_s: float = 0.0
     sample_s: float = 0.0
+    communicate_s: float = 0.0
+    swap_s: float = 0.0
+
+    @property
+    def total_s(self) -> float:
+        return (
+            self.prepare_s
+            + self.attention_s
+            + self.linear_s
+            + self.sample_s
+            + self.communicate_s
+            + self.swap_s
+        )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StepResult:
-    """One sampled token for each chunk that reaches its request's tail, in plan order."""
+    """Sampled tokens, in plan order: for each chunk that reaches its sequence's tail, one for each
+    sample the sequence still stands for.
+    """
 
-    token_ids: tuple[int, ...]
+    token_ids: Sequence[int]
     times: ForwardTimes = ForwardTimes()
 
 
 class Executor(Protocol):
     """Computes what the policies planned."""
 
-    def execute(self, plan: StepPlan, layout: KVLayout) -> StepResult: ...
+    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+        """kv: where the plan's tokens lie (`kv.layout`). moves: to be made first, in order."""
+        ...

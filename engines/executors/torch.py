@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import perf_counter
 
 import torch
 from torch import Tensor
 
 from ...kernels.batch import AttentionBatch, ContiguousBatch, PagedBatch
-from ..kv.base import ContiguousLayout, KVLayout
+from ..kv.base import ContiguousLayout, KVCache, KVLayout, Move
 from ..models.kv_tensors import KVTensors
 from ..models.llama import AttentionTimer, Llama
 from ..sampling import Draw, sample
 from ..step import StepPlan
 from .base import ForwardTimes, StepResult
+from .moves import allocate_host, carry_out
 
 
 class TorchExecutor:
     """Packs a plan's tokens, runs the model once, samples where a request's tail is reached."""
 
-    def __init__(self, model: Llama, cache: KVTensors) -> None:
+    def __init__(self, model: Llama, cache: KVTensors, host_units: int = 0) -> None:
+        """host_units: room on the host for sequences that are swapped out, in the cache's units."""
         self._model = model
         self._cache = cache
+        self._host = allocate_host(cache.tensors, host_units) if host_units else []
         # An accelerator's launches return before the work is done.
         self._timed_attention = model.device.type == "cpu"
 
     @torch.inference_mode()
-    def execute(self, plan: StepPlan, layout: KVLayout) -> StepResult:
+    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+        moving_s = perf_counter()
+        carry_out(moves, self._cache.tensors, self._host)
         start_s = perf_counter()
+        swap_s = start_s - moving_s if moves else 0.0
+        if not plan.chunks:
+            return StepResult((), ForwardTimes(swap_s=swap_s))
         chunks = plan.chunks
+        layout = kv.layout(plan)
         token_ids: list[int] = []
         positions: list[int] = []
         rows: list[int] = []
         for chunk in chunks:
-            token_ids.extend(chunk.request.token_ids[chunk.start : chunk.end])
+            token_ids.extend(chunk.request.tokens(chunk.start, chunk.end))
             positions.extend(range(chunk.start, chunk.end))
             if chunk.reaches_tail:
-                rows.append(len(token_ids) - 1)
+                rows.extend([len(token_ids) - 1] * chunk.request.samples)
         batch = self._batch(plan, layout)
         inputs = [self._tensor(ids) for ids in (token_ids, positions, layout.slot_mapping, rows)]
         prepared_s = perf_counter()
@@ -47,11 +57,7 @@ class TorchExecutor:
             tokens, positions_t, self._cache, batch, slots, logit_rows, timer
         )
         forward_s = perf_counter()
-        draws = [
-            Draw(chunk.request.request.sampling, chunk.request.output_tokens)
-            for chunk in chunks
-            if chunk.reaches_tail
-        ]
+        draws = _draws(plan)
         sampled = sample(logits, draws) if draws else []
         attention_s = timer.seconds if timer else 0.0
         return StepResult(
@@ -61,6 +67,7 @@ class TorchExecutor:
                 attention_s=attention_s,
                 linear_s=forward_s - prepared_s - attention_s,
                 sample_s=perf_counter() - forward_s,
+                swap_s=swap_s,
             ),
         )
 
@@ -75,3 +82,12 @@ class TorchExecutor:
 
     def _tensor(self, values: list[int] | list[list[int]]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=self._model.device)
+
+
+def _draws(plan: StepPlan) -> list[Draw]:
+    """A token for each sample of each sequence whose tail the step reaches."""
+    return [
+        Draw(request.request.sampling, request.output_tokens, request.choice + sample)
+        for request in (chunk.request for chunk in plan.chunks if chunk.reaches_tail)
+        for sample in range(request.samples)
+    ]

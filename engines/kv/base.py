@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from ..state import RequestState
 from ..step import StepPlan
@@ -34,11 +34,28 @@ class ContiguousLayout:
 
 KVLayout = PagedLayout | ContiguousLayout
 
+MoveKind = Literal["copy", "out", "in"]
+
+
+class Move(NamedTuple):
+    """Keys and values to move before a step computes: `length` units from `source` on.
+
+    `copy`: within the device; `out`: device to host; `in`: host to device. The unit is a block in
+    a paged cache and a token slot in a contiguous one. Moves are carried out in order: a later one
+    may overwrite what an earlier one read.
+    """
+
+    kind: MoveKind
+    source: int
+    target: int
+    length: int = 1
+
 
 class KVCache(Protocol):
     """Room for keys and values, counted in the cache's own units (blocks, or token slots).
 
-    Admission policies read the counts; batching policies extend and release.
+    Admission policies read the counts; batching policies extend, fork, swap and release.
+    Unless said otherwise, a count is for all the samples a sequence still stands for.
     """
 
     @property
@@ -48,6 +65,9 @@ class KVCache(Protocol):
 
     @property
     def capacity_tokens(self) -> int: ...
+
+    @property
+    def tokens_per_unit(self) -> int: ...
 
     @property
     def total_units(self) -> int: ...
@@ -60,32 +80,73 @@ class KVCache(Protocol):
         """Whether a request takes more units while it decodes, so that it can run out."""
         ...
 
-    def units(self, tokens: int) -> int:
-        """Units a request of `tokens` tokens holds."""
+    def units_of(self, request: RequestState, tokens: int) -> int:
+        """Units the request holds with room for `tokens` tokens a sample, in an empty cache."""
         ...
 
-    def held_units(self, request: RequestState) -> int:
-        """Units the request holds now; 0 if it holds none."""
+    def needs(self, request: RequestState, tokens: int) -> int:
+        """Free units that making room up to `tokens` tokens would take now."""
         ...
 
-    def fits(self, units: int) -> bool:
-        """Whether `units` more can be given to one new request (a hole that size exists)."""
+    def fits(self, request: RequestState, tokens: int) -> bool:
+        """Whether `extend` would succeed now; nothing is changed."""
+        ...
+
+    def promised_units(self, running: Iterable[RequestState]) -> int:
+        """Units that running requests may still take before they end at their full length."""
+        ...
+
+    def cached_tokens(self, request: RequestState) -> int:
+        """Tokens at the front of a request that holds nothing which need not be computed."""
+        ...
+
+    def next_new_block(self, request: RequestState) -> bytes | None:
+        """The name of the first whole block of a request that is neither cached nor computed;
+        None where there is none, or blocks have no names."""
         ...
 
     def extend(self, request: RequestState, tokens: int) -> bool:
-        """Make room up to `tokens` tokens in all for a request; False, and nothing changed, if
-        there is none. Shrinks nothing."""
+        """Make room up to `tokens` tokens in all; False, and nothing changed, if there is none.
+
+        A request that holds nothing takes its cached tokens along. What the next write would
+        change under another holder's eyes is copied first. Shrinks nothing.
+        """
         ...
 
-    def release(self, request: RequestState) -> None:
-        """Give back all the request holds; nothing to do if it holds nothing."""
+    def fork(self, parent: RequestState, child: RequestState) -> None:
+        """Give a new sample what the parent has computed; shared where the layout allows it."""
+        ...
+
+    def publish(self, request: RequestState, tokens: int) -> None:
+        """The first `tokens` tokens are computed: others with the same tokens may use them."""
+        ...
+
+    def release(self, request: RequestState, *, computed: bool = True) -> None:
+        """Give back all the request holds; nothing to do if it holds nothing. computed: whether
+        what was published of it has really been computed."""
+        ...
+
+    def swap_out(self, requests: Sequence[RequestState]) -> bool:
+        """Move what they hold to the host; False, and nothing changed, if it has no room."""
+        ...
+
+    def swap_in(self, requests: Sequence[RequestState]) -> None:
+        """Bring them back; `swap_in_units` must be free."""
+        ...
+
+    def swap_in_units(self, requests: Sequence[RequestState]) -> int:
+        """Units that bringing them back takes."""
+        ...
+
+    def take_moves(self) -> list[Move]:
+        """What is to be moved before the next step computes; forgotten once taken."""
         ...
 
     def layout(self, plan: StepPlan) -> KVLayout:
         """Write slots and read tables of a plan whose room has been made."""
         ...
 
-    def usage(self, live: Iterable[RequestState], head: RequestState | None) -> KVUsage:
+    def usage(self, live: Sequence[RequestState], head: RequestState | None) -> KVUsage:
         """Who holds what now. head: the first in the waiting queue, for whom room that is free
         but not in one piece is external fragmentation."""
         ...

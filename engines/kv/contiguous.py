@@ -1,83 +1,57 @@
-"""Contiguous KV cache: one run of token slots for each request, as long as it could ever need.
+"""Contiguous KV cache: one run of token slots for each sequence, set aside when it starts.
 
-Source: the baselines of Orca (Yu et al., OSDI 2022) as the PagedAttention paper measures them:
-room for the longest possible request is set aside when a request starts, in one piece, from an
-arena with real holes (first fit).
+Source: the baselines of Orca (Yu et al., OSDI 2022) as the PagedAttention paper measures them
+(section 6.1): `max` sets aside the longest sequence the model allows, `pow2` the prompt and the
+output rounded up to a power of two, `oracle` exactly what will be used. Nothing is shared: every
+sample of a request has a run of its own, and the prompt's keys and values are copied into it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from ..errors import ConfigError
 from ..state import RequestState
 from ..step import StepPlan
-from ..trace import Holding, KVUsage
-from .base import ContiguousLayout
+from ..trace import Holdings, KVUsage
+from .arena import Arena, BuddyArena, FirstFitArena, Run
+from .base import ContiguousLayout, Move
 
-
-@dataclass(frozen=True)
-class Run:
-    """Token slots [start, start + length)."""
-
-    start: int
-    length: int
-
-    @property
-    def end(self) -> int:
-        return self.start + self.length
-
-
-class FirstFitArena:
-    """Runs of slots from one array; freed neighbours merge. Holes are kept in address order."""
-
-    def __init__(self, slots: int) -> None:
-        self.slots = slots
-        self._holes = [Run(0, slots)]
-
-    @property
-    def free_slots(self) -> int:
-        return sum(hole.length for hole in self._holes)
-
-    @property
-    def largest_hole(self) -> int:
-        return max((hole.length for hole in self._holes), default=0)
-
-    def take(self, length: int) -> Run | None:
-        """The first hole that is long enough, from its start; None if there is none."""
-        for index, hole in enumerate(self._holes):
-            if hole.length >= length:
-                rest = Run(hole.start + length, hole.length - length)
-                self._holes[index : index + 1] = [rest] if rest.length else []
-                return Run(hole.start, length)
-        return None
-
-    def give(self, run: Run) -> None:
-        """Put a run back and merge it with the holes it touches."""
-        before = [hole for hole in self._holes if hole.end < run.start]
-        after = [hole for hole in self._holes if hole.start > run.end]
-        touching = self._holes[len(before) : len(self._holes) - len(after)]
-        start = min([run.start, *(hole.start for hole in touching)])
-        end = max([run.end, *(hole.end for hole in touching)])
-        self._holes = [*before, Run(start, end - start), *after]
+Reservation = Literal["max", "pow2", "oracle"]
+ArenaKind = Literal["first-fit", "buddy"]
 
 
 class ContiguousKVCache:
-    """An arena in which every request reserves `max_model_len` slots (the `max` reservation).
+    """An arena of token slots; the units of admission are slots.
 
-    The units of admission are token slots. A request never grows past its reservation.
+    max_model_len: the longest sequence, and what `max` reserves. A sequence never grows past its
+    reservation, so nothing runs out of memory half way.
     """
 
     kind = "contiguous"
     grows = False
+    tokens_per_unit = 1
 
-    def __init__(self, slots: int, max_model_len: int) -> None:
-        if slots < max_model_len:
-            raise ConfigError("kv_memory", slots, f"room for one request ({max_model_len} tokens)")
-        self._arena = FirstFitArena(slots)
-        self._reservation = max_model_len
+    def __init__(
+        self,
+        slots: int,
+        max_model_len: int,
+        *,
+        reservation: Reservation = "max",
+        arena: ArenaKind = "first-fit",
+    ) -> None:
+        self._arena: Arena = BuddyArena(slots) if arena == "buddy" else FirstFitArena(slots)
+        self._max_model_len = max_model_len
+        self.reservation = reservation
+        if not self._arena.has_room(max_model_len):
+            raise ConfigError(
+                "kv_memory", slots, f"one piece of {max_model_len} tokens, for the longest request"
+            )
         self._runs: dict[str, Run] = {}
+        # Runs of samples that are not born yet.
+        self._unborn: dict[str, list[Run]] = {}
+        self._moves: list[Move] = []
 
     @property
     def capacity_tokens(self) -> int:
@@ -91,30 +65,87 @@ class ContiguousKVCache:
     def free_units(self) -> int:
         return self._arena.free_slots
 
-    def units(self, tokens: int) -> int:
-        # More than the model's length cannot be held at all; admission refuses it for good.
-        return self._reservation if tokens <= self._reservation else self._arena.slots + 1
+    def _reserved(self, request: RequestState) -> int:
+        """Slots asked for one sample, before the arena rounds them."""
+        if self.reservation == "max":
+            return self._max_model_len
+        if self.reservation == "oracle":
+            return request.full_tokens
+        output = request.full_tokens - request.prompt_tokens
+        return min(request.prompt_tokens + (1 << (output - 1).bit_length()), self._max_model_len)
 
-    def held_units(self, request: RequestState) -> int:
+    def units_of(self, request: RequestState, tokens: int) -> int:
+        if tokens > self._max_model_len:
+            return self._arena.slots + 1  # never: admission refuses it for good
+        return request.samples * self._arena.granted(self._reserved(request))
+
+    def needs(self, request: RequestState, tokens: int) -> int:
+        return 0 if request.request_id in self._runs else self.units_of(request, tokens)
+
+    def fits(self, request: RequestState, tokens: int) -> bool:
         run = self._runs.get(request.request_id)
-        return run.length if run else 0
+        if run is not None:
+            return tokens <= run.length
+        return tokens <= self._max_model_len and self._arena.has_room(
+            self._reserved(request), request.samples
+        )
 
-    def fits(self, units: int) -> bool:
-        return units <= self._arena.largest_hole
+    def promised_units(self, running: Iterable[RequestState]) -> int:
+        del running  # everything was taken at the start
+        return 0
+
+    def cached_tokens(self, request: RequestState) -> int:
+        del request
+        return 0
+
+    def next_new_block(self, request: RequestState) -> None:
+        del request
 
     def extend(self, request: RequestState, tokens: int) -> bool:
         run = self._runs.get(request.request_id)
-        if run is None:
-            run = self._arena.take(self.units(tokens))
-            if run is None:
-                return False
-            self._runs[request.request_id] = run
-        return tokens <= run.length
+        if run is not None:
+            return tokens <= run.length
+        if not self.fits(request, tokens):
+            return False
+        taken = [self._arena.take(self._reserved(request)) for _ in range(request.samples)]
+        own, *others = [run for run in taken if run is not None]
+        self._runs[request.request_id] = own
+        if others:
+            self._unborn[request.request_id] = others
+        return True
 
-    def release(self, request: RequestState) -> None:
+    def fork(self, parent: RequestState, child: RequestState) -> None:
+        waiting = self._unborn[parent.request_id]
+        run = self._runs[child.request_id] = waiting.pop(0)
+        if not waiting:
+            del self._unborn[parent.request_id]
+        source = self._runs[parent.request_id].start
+        self._moves.append(Move("copy", source, run.start, parent.computed_tokens))
+
+    def publish(self, request: RequestState, tokens: int) -> None:
+        """Nothing is shared."""
+
+    def release(self, request: RequestState, *, computed: bool = True) -> None:
+        del computed
         run = self._runs.pop(request.request_id, None)
         if run is not None:
             self._arena.give(run)
+        for unborn in self._unborn.pop(request.request_id, ()):
+            self._arena.give(unborn)
+
+    def swap_out(self, requests: Sequence[RequestState]) -> bool:
+        del requests
+        return False  # it has no room on the host
+
+    def swap_in(self, requests: Sequence[RequestState]) -> None:
+        raise RuntimeError(f"nothing of {[one.request_id for one in requests]} is on the host")
+
+    def swap_in_units(self, requests: Sequence[RequestState]) -> int:
+        raise RuntimeError(f"nothing of {[one.request_id for one in requests]} is on the host")
+
+    def take_moves(self) -> list[Move]:
+        moves, self._moves = self._moves, []
+        return moves
 
     def layout(self, plan: StepPlan) -> ContiguousLayout:
         slots: list[int] = []
@@ -125,18 +156,17 @@ class ContiguousKVCache:
             slots.extend(range(start + chunk.start, start + chunk.end))
         return ContiguousLayout(slots, starts)
 
-    def usage(self, live: Iterable[RequestState], head: RequestState | None) -> KVUsage:
-        blocked = head is not None and not self.fits(self.units(head.known_tokens))
+    def usage(self, live: Sequence[RequestState], head: RequestState | None) -> KVUsage:
+        blocked = head is not None and not self.fits(head, head.known_tokens)
+        runs = self._runs
+        holders = [request for request in live if request.request_id in runs]
+        ids = [request.request_id for request in holders]
+        held = [runs[name].length for name in ids]
+        for index, name in enumerate(ids):
+            if name in self._unborn:
+                held[index] += sum(run.length for run in self._unborn[name])
         return KVUsage(
             capacity_tokens=self.capacity_tokens,
-            holdings=tuple(
-                Holding(
-                    request.request_id,
-                    request.computed_tokens,
-                    self._runs[request.request_id].length,
-                )
-                for request in live
-                if request.request_id in self._runs
-            ),
+            holdings=Holdings(ids, [request.computed_tokens for request in holders], held),
             external_tokens=self.free_units if blocked else 0,
         )

@@ -16,7 +16,7 @@ from ..trace import KVUsage
 class KVSplit:
     """One moment of the KV cache, in tokens of room.
 
-    useful_tokens: keys and values that are written.
+    useful_tokens: room whose keys and values are written; what is shared counts once.
     reserved_tokens: held, and written later by the request that holds it.
     internal_tokens: held and never written by the request that holds it.
     external_tokens: free, and no use to the head of the queue because it is not in one piece.
@@ -40,7 +40,7 @@ class KVSplit:
 def split(usage: KVUsage, final_tokens: Mapping[str, int]) -> KVSplit:
     """Tell held room apart by what became of it.
 
-    With u used, R held and F final tokens of each live request: useful = sum(u),
+    With u used, R held and F final tokens of each live sequence: useful = sum(u) - shared,
     reserved = sum(min(R, F) - u), internal = sum(R - min(R, F)). External and shared room are
     the cache's own to know and pass through.
 
@@ -48,19 +48,28 @@ def split(usage: KVUsage, final_tokens: Mapping[str, int]) -> KVSplit:
     the run. For a request that was cut short, what it reached.
     Raises KeyError for a request with no final length and ValueError if not u <= min(R, F).
     """
+    holdings = usage.holdings
     useful = reserved = internal = 0
-    for holding in usage.holdings:
-        used, held = holding.used_tokens, holding.held_tokens
-        wanted = min(held, final_tokens[holding.request_id])
+    for name, used, held in zip(holdings.request_ids, holdings.used, holdings.held, strict=True):
+        final = final_tokens[name]
+        wanted = held if held < final else final
         if used > wanted:
-            raise ValueError(
-                f"{holding.request_id}: {used} tokens used, but {held} held and "
-                f"{final_tokens[holding.request_id]} in the end"
-            )
+            raise ValueError(f"{name}: {used} tokens used, but {held} held and {final} in the end")
         useful += used
         reserved += wanted - used
         internal += held - wanted
-    return KVSplit(useful, reserved, internal, usage.external_tokens, usage.shared_tokens)
+    # The unwritten end of a block that samples share stands in each of their holdings.
+    counted_twice = usage.shared_room_tokens - usage.shared_tokens
+    from_internal = min(internal, counted_twice)
+    internal -= from_internal
+    reserved -= counted_twice - from_internal
+    return KVSplit(
+        useful - usage.shared_tokens,
+        reserved,
+        internal,
+        usage.external_tokens,
+        usage.shared_tokens,
+    )
 
 
 def waste_share(timed: Iterable[tuple[KVSplit, float]]) -> float | None:

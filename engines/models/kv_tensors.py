@@ -18,6 +18,11 @@ class KVTensors:
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of them; the first dimension of each is the unit that the KV cache counts in."""
+        return self.keys + self.values
+
 
 def allocate_paged(
     config: ModelConfig,

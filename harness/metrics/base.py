@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -61,10 +62,16 @@ class TokenMetric(Metric):
 
 @dataclass(frozen=True)
 class Counted:
-    """What a rate counts: `amount` of it came about at `time_s`."""
+    """What a rate counts: `amount` of it came about at each of `times_s`, in ascending order."""
 
-    time_s: float
+    times_s: Sequence[float]
     amount: float = 1.0
+
+    def within(self, interval: Interval) -> float:
+        """How much of it in an interval."""
+        times_s = self.times_s
+        count = bisect_right(times_s, interval.end_s) - bisect_right(times_s, interval.start_s)
+        return count * self.amount
 
 
 class RateMetric(Metric):
@@ -80,10 +87,9 @@ class RateMetric(Metric):
         """The rate over the interval."""
         return interval.rate(
             sum(
-                event.amount
+                counted.within(interval)
                 for request in requests
-                for event in self.counted(request)
-                if event.time_s in interval
+                for counted in self.counted(request)
             )
         )
 

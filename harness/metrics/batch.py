@@ -23,7 +23,7 @@ class BatchTokens(StepMetric):
 
 
 class BatchRequests(StepMetric):
-    """Requests with any token computed in a step.
+    """Sequences with any token computed in a step; each has one chunk of it.
 
     Elsewhere: "batch size"; simulators (vidur) record it a step.
     """
@@ -32,7 +32,7 @@ class BatchRequests(StepMetric):
     unit = "requests"
 
     def of(self, step: StepTrace) -> float:
-        return float(len({chunk.request_id for chunk in step.chunks}))
+        return float(len(step.chunks))
 
 
 @dataclass(frozen=True)

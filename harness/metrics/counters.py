@@ -19,9 +19,12 @@ DIRECTIONS: dict[str, Better] = {
     "output_tokens": "higher",
     "requests_ok": "higher",
     "requests_refused": "lower",
+    "requests_failed": "lower",
     "requests_unfinished": "lower",
     "preemptions": "lower",
     "recomputed_tokens": "lower",
+    "prefix_hit_tokens": "higher",
+    "swaps_out": "lower",
     "kv_peak_held_tokens": "lower",
 }
 
@@ -32,25 +35,29 @@ def count(
     """Count a run.
 
     preemptions: times a running request lost its KV cache. recomputed_tokens: tokens computed
-    again because of it. A step is of a phase if all its chunks are, mixed if both occur; one that
-    only refused or preempted is neither. kv_peak_held_tokens: the most room set aside at a time.
-    requests_unfinished: cut short by the end of the run, and `unsent` ones.
+    again because of it. swaps_out: preemptions that kept it, on the host. prefix_hit_tokens: found
+    in the prefix cache and so never computed. A step is of a phase if all its chunks are, mixed if
+    both occur; one that only refused or preempted is neither. kv_peak_held_tokens: the most room
+    set aside at a time. requests_unfinished: cut short by the end of the run, and `unsent` ones.
     Elsewhere: vLLM's server metric "num preemptions total".
     """
-    phases = [frozenset(chunk.phase for chunk in step.chunks) for step in steps]
+    phases = [(step.chunks.prefills > 0, step.decode_tokens > 0) for step in steps]
     statuses = [request.status for request in requests]
     return Counters(
         steps=len(steps),
-        prefill_steps=phases.count(frozenset({"prefill"})),
-        decode_steps=phases.count(frozenset({"decode"})),
-        mixed_steps=phases.count(frozenset({"prefill", "decode"})),
+        prefill_steps=phases.count((True, False)),
+        decode_steps=phases.count((False, True)),
+        mixed_steps=phases.count((True, True)),
         prefill_tokens=sum(step.prefill_tokens for step in steps),
         decode_tokens=sum(step.decode_tokens for step in steps),
         output_tokens=sum(request.output_tokens for request in requests),
         requests_ok=statuses.count(RequestStatus.OK),
         requests_refused=statuses.count(RequestStatus.REFUSED),
+        requests_failed=statuses.count(RequestStatus.FAILED),
         requests_unfinished=statuses.count(RequestStatus.UNFINISHED) + unsent,
         preemptions=sum(len(step.preempted) for step in steps),
-        recomputed_tokens=sum(chunk.recomputed_tokens for step in steps for chunk in step.chunks),
+        recomputed_tokens=sum(sum(step.chunks.recomputed.values()) for step in steps),
+        prefix_hit_tokens=sum(sum(step.chunks.cached.values()) for step in steps),
+        swaps_out=sum(len(step.swapped_out) for step in steps),
         kv_peak_held_tokens=max((step.kv.held_tokens for step in steps), default=0),
     )

@@ -62,7 +62,7 @@ class Goodput(RateMetric):
     def counted(self, request: RequestRecord) -> tuple[Counted, ...]:
         if request.t_end_s is None or not meets(request, self.slo):
             return ()
-        return (Counted(request.t_end_s),)
+        return (Counted((request.t_end_s,)),)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from operator import sub
 
 from ..record import RequestRecord
 from .base import TokenMetric
@@ -20,4 +20,5 @@ class InterTokenLatency(TokenMetric):
     better = "lower"
 
     def of(self, request: RequestRecord) -> tuple[float, ...]:
-        return tuple(after_s - before_s for before_s, after_s in pairwise(request.token_times_s))
+        times_s = request.token_times_s
+        return tuple(map(sub, times_s[1:], times_s))

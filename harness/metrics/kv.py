@@ -35,9 +35,10 @@ def final_kv_tokens(
         if request.output_tokens
     }
     for step in steps:
-        for holding in step.kv.holdings:
-            reached = final.get(holding.request_id, 0)
-            final[holding.request_id] = max(reached, holding.used_tokens)
+        holdings = step.kv.holdings
+        for name, used in zip(holdings.request_ids, holdings.used, strict=True):
+            if used > final.get(name, 0):
+                final[name] = used
     return final
 
 

@@ -17,4 +17,4 @@ class OutputThroughput(RateMetric):
     unit = "tokens/s"
 
     def counted(self, request: RequestRecord) -> tuple[Counted, ...]:
-        return tuple(Counted(time_s) for time_s in request.token_times_s)
+        return (Counted(request.token_times_s),)

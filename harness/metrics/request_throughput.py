@@ -9,6 +9,7 @@ from .base import Counted, RateMetric
 class RequestThroughput(RateMetric):
     """Requests that ended well / duration; a request counts when its last token is ready.
 
+    Each of several samples of one prompt counts as a request.
     Elsewhere: vLLM "request throughput", over the whole run.
     """
 
@@ -18,4 +19,4 @@ class RequestThroughput(RateMetric):
     def counted(self, request: RequestRecord) -> tuple[Counted, ...]:
         if request.status is not RequestStatus.OK or request.t_end_s is None:
             return ()
-        return (Counted(request.t_end_s),)
+        return (Counted((request.t_end_s,)),)

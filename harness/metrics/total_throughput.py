@@ -9,7 +9,8 @@ from .base import Counted, RateMetric
 class TotalThroughput(RateMetric):
     """(input + output tokens) / duration; a prompt counts whole, when its first token is ready.
 
-    Recomputed tokens count once: they are a cost of serving, nothing that was asked for.
+    A prompt that several samples share counts once. Recomputed tokens count once: they are a cost
+    of serving, nothing that was asked for.
     Elsewhere: vLLM "total token throughput", over the whole run.
     """
 
@@ -19,5 +20,7 @@ class TotalThroughput(RateMetric):
     def counted(self, request: RequestRecord) -> tuple[Counted, ...]:
         if request.t_first_s is None:
             return ()
-        prompt = Counted(request.t_first_s, request.input_tokens)
-        return (prompt, *(Counted(time_s) for time_s in request.token_times_s))
+        output = Counted(request.token_times_s)
+        if request.sample:
+            return (output,)
+        return (Counted((request.t_first_s,), request.input_tokens), output)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 from llmbench.engines.core import EngineCore, Strategy
 from llmbench.engines.executors.base import StepResult
-from llmbench.engines.kv.base import KVLayout
+from llmbench.engines.kv.base import KVCache, Move
 from llmbench.engines.step import Limits, StepPlan
 from llmbench.harness.drive import drive
 from llmbench.workloads.api import Plan, PlannedRequest
@@ -22,8 +23,8 @@ OUTPUT_TOKENS = 64
 class NoModel:
     """Answers at once."""
 
-    def execute(self, plan: StepPlan, layout: KVLayout) -> StepResult:
-        del layout
+    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+        del kv, moves
         return StepResult(tuple(0 for chunk in plan.chunks if chunk.reaches_tail))
 
 
@@ -41,7 +42,7 @@ def make_core(batching: str, admission: str, kv: str) -> EngineCore:
 @pytest.mark.benchmark(group="a run without a model: seconds for 65 steps of 8 requests")
 @pytest.mark.parametrize(
     "axes",
-    [("separate", "optimistic", "paged"), ("mixed", "reserve", "contiguous")],
+    [("separate", "optimistic", "paged"), ("inflight", "reserve", "contiguous")],
     ids=["paged", "inflight"],
 )
 def test_driver_and_step_loop(benchmark, axes: tuple[str, str, str]) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from llmbench.engines.admission.optimistic import OptimisticAdmission
 from llmbench.engines.admission.reserve import ReserveAdmission
 from llmbench.engines.api import Request, SamplingParams, TokenEvent
-from llmbench.engines.batching.mixed import MixedBatching
+from llmbench.engines.batching.inflight import InflightBatching
+from llmbench.engines.batching.sarathi import SarathiBatching
 from llmbench.engines.batching.separate import SeparateBatching
 from llmbench.engines.batching.static import StaticBatching
+from llmbench.engines.batching.unified import UnifiedBatching
 from llmbench.engines.core import EngineCore, Strategy
 from llmbench.engines.executors.base import StepResult
-from llmbench.engines.kv.base import ContiguousLayout, KVLayout
+from llmbench.engines.kv.base import ContiguousLayout, KVCache, KVLayout, Move
 from llmbench.engines.kv.contiguous import ContiguousKVCache
 from llmbench.engines.kv.paged import PagedKVCache
 from llmbench.engines.step import Limits, StepPlan
@@ -21,17 +24,19 @@ from llmbench.engines.trace import StepTrace
 
 BATCHING = {
     "separate": SeparateBatching,
-    "mixed": MixedBatching,
+    "unified": UnifiedBatching,
+    "inflight": InflightBatching,
+    "sarathi": SarathiBatching,
     "static": StaticBatching,
 }
 ADMISSION = {"optimistic": OptimisticAdmission, "reserve": ReserveAdmission}
 
 
-def make_kv(kind: str, tokens: int, max_model_len: int, block_size: int = 4):
+def make_kv(kind: str, tokens: int, max_model_len: int, block_size: int = 4, **options: Any):
     """A cache of `tokens` tokens of the named kind."""
     if kind == "paged":
-        return PagedKVCache(tokens // block_size, block_size)
-    return ContiguousKVCache(tokens, max_model_len)
+        return PagedKVCache(tokens // block_size, block_size, **options)
+    return ContiguousKVCache(tokens, max_model_len, **options)
 
 
 @dataclass
@@ -47,43 +52,66 @@ class StepClock:
         self.time_s = max(self.time_s, time_s)
 
 
+# What a slot's keys and values depend on: every token up to its own.
+Content = tuple[int, ...]
+
+
 @dataclass
 class CountingExecutor:
     """Token i of a request is a function of its known tokens only, as with a real greedy model.
 
-    Remembers which slot each position was written to, and checks that what a chunk reads is what
-    its own request wrote.
+    Remembers which tokens each slot's content came from, carries out moves, and checks that what a
+    chunk reads is what its own tokens would have written. fail_at: the execution that raises.
     """
 
     clock: StepClock = field(default_factory=StepClock)
-    slots: dict[int, tuple[str, int, int]] = field(default_factory=dict)
+    slots: dict[int, Content] = field(default_factory=dict)
+    host: dict[int, Content] = field(default_factory=dict)
+    fail_at: int | None = None
+    executions: int = 0
 
-    def execute(self, plan: StepPlan, layout: KVLayout) -> StepResult:
+    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
         self.clock.time_s += 1.0
+        self.executions += 1
+        if self.executions - 1 == self.fail_at:
+            raise RuntimeError("the device is on fire")
+        for move in moves:
+            self._move(move, kv.tokens_per_unit)
+        layout = kv.layout(plan)
         self._write(plan, layout)
         tokens: list[int] = []
         for index, chunk in enumerate(plan.chunks):
-            self._read(index, chunk.request.request_id, chunk.end, chunk.request.token_ids, layout)
+            known = chunk.request.token_ids
+            self._read(index, chunk.end, known, layout)
             if chunk.reaches_tail:
-                tokens.append((31 * sum(chunk.request.token_ids) + chunk.end) % 97)
+                for sample in range(chunk.request.samples):
+                    choice = chunk.request.choice + sample
+                    tokens.append((31 * sum(known) + chunk.end + 5 * choice) % 97)
         return StepResult(tuple(tokens))
+
+    def _move(self, move: Move, size: int) -> None:
+        read = self.host if move.kind == "in" else self.slots
+        write = self.host if move.kind == "out" else self.slots
+        for offset in range(move.length * size):
+            if move.source * size + offset in read:
+                write[move.target * size + offset] = read[move.source * size + offset]
 
     def _write(self, plan: StepPlan, layout: KVLayout) -> None:
         written = iter(layout.slot_mapping)
         targets: list[int] = []
         for chunk in plan.chunks:
+            known = chunk.request.token_ids
             for position in range(chunk.start, chunk.end):
                 slot = next(written)
                 targets.append(slot)
-                token = chunk.request.token_ids[position]
-                self.slots[slot] = (chunk.request.request_id, position, token)
+                self.slots[slot] = tuple(known[: position + 1])
         assert next(written, None) is None
         assert len(set(targets)) == len(targets), "two tokens written to one slot"
 
-    def _read(self, index: int, owner: str, end: int, tokens: list[int], layout: KVLayout) -> None:
+    def _read(self, index: int, end: int, tokens: list[int], layout: KVLayout) -> None:
         for position in range(end):
             slot = read_slot(layout, index, position)
-            assert self.slots[slot] == (owner, position, tokens[position])
+            assert self.slots[slot] == tuple(tokens[: position + 1])
 
 
 def read_slot(layout: KVLayout, sequence: int, position: int) -> int:
@@ -104,21 +132,37 @@ def make_core(
     max_num_seqs: int = 4,
     max_num_batched_tokens: int = 32,
     max_model_len: int = 32,
-    **policy: object,
+    kv_options: Mapping[str, Any] | None = None,
+    admission_options: Mapping[str, Any] | None = None,
+    fail_at: int | None = None,
+    **policy: Any,
 ) -> EngineCore:
-    executor = CountingExecutor()
+    executor = CountingExecutor(fail_at=fail_at)
+    if batching == "inflight":
+        policy.setdefault("chunk_unit", 1)
     strategy = Strategy(
         batching=BATCHING[batching](**policy),
-        admission=ADMISSION[admission](),
-        kv=make_kv(kv, pool_tokens, max_model_len, block_size),
+        admission=ADMISSION[admission](**(admission_options or {})),
+        kv=make_kv(kv, pool_tokens, max_model_len, block_size, **(kv_options or {})),
         limits=Limits(max_num_seqs, max_num_batched_tokens, max_model_len),
     )
     return EngineCore(strategy, executor, executor.clock)
 
 
-def make_request(name: str, prompt: int, output: int, arrival_s: float = 0.0) -> Request:
-    tokens = tuple((7 * i + len(name) + ord(name[0])) % 50 for i in range(prompt))
-    return Request(name, tokens, SamplingParams(max_tokens=output), arrival_s)
+def make_request(
+    name: str,
+    prompt: int,
+    output: int,
+    arrival_s: float = 0.0,
+    *,
+    n: int = 1,
+    priority: int = 0,
+    shared: int = 0,
+) -> Request:
+    """shared: how many tokens at the front are the same in every request."""
+    own = tuple((7 * i + len(name) + 3 * ord(name[0])) % 50 for i in range(prompt - shared))
+    tokens = tuple(60 + i % 7 for i in range(shared)) + own
+    return Request(name, tokens, SamplingParams(max_tokens=output, n=n), arrival_s, priority)
 
 
 @dataclass
@@ -128,11 +172,11 @@ class Run:
     steps: list[StepTrace] = field(default_factory=list)
     events: list[TokenEvent] = field(default_factory=list)
 
-    def tokens(self, name: str) -> list[int]:
+    def tokens(self, name: str, choice: int = 0) -> list[int]:
         return [
             event.token_id
             for event in self.events
-            if event.request_id == name and event.token_id is not None
+            if event.request_id == name and event.choice == choice and event.token_id is not None
         ]
 
     def table(self) -> list[str]:
@@ -152,8 +196,15 @@ def describe(step: StepTrace) -> str:
         parts.append("P " + " ".join(prefills))
     if decodes:
         parts.append("D " + " ".join(decodes))
-    if step.preempted:
-        parts.append("preempt " + " ".join(step.preempted))
+    gone = [name for name in step.preempted if name not in step.swapped_out]
+    if gone:
+        parts.append("preempt " + " ".join(gone))
+    if step.swapped_out:
+        parts.append("out " + " ".join(step.swapped_out))
+    if step.swapped_in:
+        parts.append("in " + " ".join(step.swapped_in))
+    if step.failed:
+        parts.append("fail " + " ".join(step.failed))
     if step.refused:
         parts.append("refuse " + " ".join(step.refused))
     return " | ".join(parts)

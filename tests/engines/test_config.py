@@ -13,6 +13,11 @@ def test_presets_are_the_rows_they_are_documented_as() -> None:
     assert rows == {
         "paged": ("separate", "optimistic", "paged"),
         "inflight": ("mixed", "reserve", "contiguous"),
+        "trtllm": ("mixed", "reserve", "paged"),
+        "trtllm-max-util": ("mixed", "optimistic", "paged"),
+        "vllm-v1": ("mixed", "optimistic", "paged"),
+        "sarathi": ("mixed", "optimistic", "paged"),
+        "orca": ("mixed", "reserve", "contiguous"),
         "static": ("static", "reserve", "contiguous"),
     }
     assert find_preset("vllm-v0") is find_preset("paged")

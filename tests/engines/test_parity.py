@@ -11,24 +11,42 @@ from llmbench.engines.api import FinishReason, Request, SamplingParams
 from llmbench.engines.assemble import LoadedModel, build_engine, load_model, resolve
 from llmbench.engines.clock import WallClock
 from llmbench.engines.config import EngineConfig, engine_config
+from llmbench.engines.core import EngineCore
 from llmbench.engines.models.bundled import model_directory
 from llmbench.engines.models.catalogue import ModelFiles, resolve_model
+from llmbench.engines.trace import StepTrace
 
 OUTPUT_TOKENS = 12
 # Longer than a chunk, shorter than a block, one token, exactly a block.
 PROMPT_TOKENS = (70, 5, 1, 16, 33)
 
+# Each way of batching with the token budgets that cut it differently: separate batching computes
+# prompts whole, the others may cut them.
+BATCHING = {
+    "separate": ({"batching": "separate"}, (96, 256)),
+    "unified": ({"batching": "mixed", "mixing": "unified"}, (8, 64)),
+    "inflight": ({"batching": "mixed", "mixing": "inflight", "chunk_unit": 4}, (8, 64, 256)),
+    "equal": ({"batching": "mixed", "mixing": "inflight", "chunking": "equal"}, (64,)),
+    "sarathi": ({"batching": "mixed", "mixing": "sarathi"}, (8, 64)),
+    "static": ({"batching": "static"}, (8, 256)),
+}
+KV = {
+    "block1": {"kv": "paged", "block_size": 1},
+    "block16": {"kv": "paged", "block_size": 16},
+    "prefix": {"kv": "paged", "block_size": 4, "prefix_cache": True},
+    "max": {"kv": "contiguous"},
+    "pow2-buddy": {"kv": "contiguous", "kv_reservation": "pow2", "arena": "buddy"},
+    "oracle": {"kv": "contiguous", "kv_reservation": "oracle"},
+}
 COMBINATIONS = [
-    pytest.param(batching, admission, kv, block_size, budget, id="-".join(map(str, row)))
-    for row in [
-        (batching, admission, kv, block_size, budget)
-        for batching in ("separate", "mixed", "static")
-        for admission in ("optimistic", "reserve")
-        for kv, block_size in (("paged", 1), ("paged", 16), ("contiguous", None))
-        # Separate batching computes prompts whole; the others cut them.
-        for budget in ((96, 256) if batching == "separate" else (8, 64, 256))
-    ]
-    for batching, admission, kv, block_size, budget in [row]
+    pytest.param(
+        {**choice, **KV[kv], "admission": admission, "max_num_batched_tokens": budget},
+        id=f"{batching}-{admission}-{kv}-{budget}",
+    )
+    for batching, (choice, budgets) in BATCHING.items()
+    for admission in ("optimistic", "reserve")
+    for kv in KV
+    for budget in budgets
 ]
 
 
@@ -91,10 +109,23 @@ def serve(
 ) -> tuple[list[list[int]], int]:
     """Each prompt's tokens, and how many preemptions it took."""
     core = build_engine(loaded, engine, WallClock())
+    tokens, traces = _drain(core, prompts)
+    return tokens, sum(len(trace.preempted) for trace in traces)
+
+
+def serve_on(core: EngineCore, prompts: Sequence[tuple[int, ...]]) -> tuple[list[list[int]], int]:
+    """Each prompt's tokens, and how many prompt tokens the prefix cache had."""
+    tokens, traces = _drain(core, prompts)
+    return tokens, sum(chunk.cached_tokens for trace in traces for chunk in trace.chunks)
+
+
+def _drain(
+    core: EngineCore, prompts: Sequence[tuple[int, ...]]
+) -> tuple[list[list[int]], list[StepTrace]]:
     for index, prompt in enumerate(prompts):
         core.add(Request(str(index), prompt, SamplingParams(OUTPUT_TOKENS, ignore_eos=True)))
     tokens: list[list[int]] = [[] for _ in prompts]
-    preemptions = 0
+    traces: list[StepTrace] = []
     while core.has_work():
         outcome = core.step()
         for event in outcome.events:
@@ -102,26 +133,77 @@ def serve(
             assert event.token_id is not None
             tokens[int(event.request_id)].append(event.token_id)
         assert outcome.trace is not None
-        preemptions += len(outcome.trace.preempted)
-    return tokens, preemptions
+        traces.append(outcome.trace)
+    return tokens, traces
 
 
-@pytest.mark.parametrize(("batching", "admission", "kv", "block_size", "budget"), COMBINATIONS)
-def test_greedy_tokens_are_those_of_generate(
-    loaded, files, prompts, expected, batching, admission, kv, block_size, budget
+@pytest.mark.parametrize("axes", COMBINATIONS)
+def test_greedy_tokens_are_those_of_generate(loaded, files, prompts, expected, axes) -> None:
+    tokens, _ = serve(loaded, resolve(settings(**axes), files), prompts)
+    assert tokens == expected
+
+
+def test_a_prefix_found_in_the_cache_changes_no_token(loaded, files, prompts, expected) -> None:
+    axes = {"prefix_cache": True, "block_size": 4, "batching": "mixed", "mixing": "unified"}
+    core = build_engine(loaded, resolve(settings(**axes), files), WallClock())
+    for round_ in range(2):
+        tokens, hits = serve_on(core, prompts)
+        assert tokens == expected
+        assert (hits > 0) == (round_ == 1)
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"kv": "paged", "block_size": 16},
+        {"kv": "paged", "block_size": 4, "preemption": "swap"},
+        {"kv": "contiguous", "kv_reservation": "oracle"},
+        {"batching": "mixed", "mixing": "unified", "kv": "paged", "prefix_cache": True},
+    ],
+)
+def test_samples_of_one_prompt_are_each_its_continuation(
+    loaded, files, prompts, expected, axes
 ) -> None:
+    """Greedy samples are all the same; what they read was shared, copied on write, or swapped."""
+    room = 260 * loaded.config.kv_bytes_per_token("float32")
+    core = build_engine(loaded, resolve(settings(kv_memory_bytes=room, **axes), files), WallClock())
+    sampling = SamplingParams(OUTPUT_TOKENS, n=3, ignore_eos=True)
+    for name in ("0", "1"):
+        core.add(Request(name, prompts[int(name)], sampling))
+    tokens: dict[tuple[str, int], list[int]] = {}
+    while core.has_work():
+        for event in core.step().events:
+            assert event.token_id is not None
+            tokens.setdefault((event.request_id, event.choice), []).append(event.token_id)
+    assert tokens == {
+        (name, choice): expected[int(name)] for name in ("0", "1") for choice in range(3)
+    }
+
+
+def test_swapping_to_the_host_and_back_changes_no_token(loaded, files, prompts, expected) -> None:
+    room = 96 * loaded.config.kv_bytes_per_token("float32")
     engine = resolve(
-        settings(
-            batching=batching,
-            admission=admission,
-            kv=kv,
-            block_size=block_size,
-            max_num_batched_tokens=budget,
-        ),
+        settings(block_size=4, kv_memory_bytes=room, max_num_batched_tokens=96, preemption="swap"),
         files,
     )
-    tokens, _ = serve(loaded, engine, prompts)
-    assert tokens == expected
+    core = build_engine(loaded, engine, WallClock())
+    chosen = [4, 4, 3, 2]
+    for index, prompt in enumerate(chosen):
+        sampling = SamplingParams(OUTPUT_TOKENS, ignore_eos=True)
+        core.add(Request(str(index), prompts[prompt], sampling))
+    tokens: list[list[int]] = [[] for _ in chosen]
+    swapped_out = recomputed = 0
+    while core.has_work():
+        outcome = core.step()
+        for event in outcome.events:
+            assert event.token_id is not None
+            tokens[int(event.request_id)].append(event.token_id)
+        assert outcome.trace is not None
+        swapped_out += len(outcome.trace.swapped_out)
+        recomputed += sum(chunk.recomputed_tokens for chunk in outcome.trace.chunks)
+    assert swapped_out > 0
+    assert recomputed == 0
+    assert tokens == [expected[i] for i in chosen]
 
 
 @pytest.mark.parametrize("batching", ["separate", "mixed", "static"])

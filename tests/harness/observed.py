@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from llmbench.engines.trace import ChunkTrace, Holding, KVUsage, Phase, StepTrace
+from llmbench.engines.trace import Chunks, ChunkTrace, Holding, Holdings, KVUsage, Phase, StepTrace
 from llmbench.harness.record import RequestRecord, RequestStatus
 
 
@@ -50,7 +50,7 @@ def make_step(
         index=index,
         start_s=start_s,
         end_s=end_s,
-        chunks=tuple(
+        chunks=Chunks.of(
             ChunkTrace(name, phase, start, length, recomputed_tokens if i == 0 else 0)
             for i, (name, phase, start, length) in enumerate(chunks)
         ),
@@ -58,7 +58,7 @@ def make_step(
         running=running,
         preempted=preempted,
         refused=refused,
-        kv=KVUsage(1024, holdings, external_tokens),
+        kv=KVUsage(1024, Holdings.of(holdings), external_tokens),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from llmbench.engines.trace import StepTrace
+from llmbench.engines.trace import Chunks, StepTrace
 from llmbench.harness.drive import drive
 from llmbench.harness.metrics.kv import split_steps
 from llmbench.harness.record import RequestRecord, RequestStatus
@@ -99,8 +99,8 @@ def test_a_chunk_counted_as_a_token_is_caught() -> None:
 
 def test_recomputed_tokens_are_no_disagreement() -> None:
     requests, steps = serve_in_turn(120)
-    chunk = replace(steps[3].chunks[0], start=0, length=7, recomputed_tokens=6)
-    steps[3] = replace(steps[3], chunks=(chunk,), preempted=("r0",))
+    chunk = steps[3].chunks[0]._replace(start=0, length=7, recomputed_tokens=6)
+    steps[3] = replace(steps[3], chunks=Chunks.of([chunk]), preempted=("r0",))
 
     assert _check(_assess(requests, steps), "trace").ok
 

@@ -127,6 +127,7 @@ def simulate(load: Load) -> tuple[pd.DataFrame, pd.DataFrame]:
                 "preempted": int(rng.random() < 0.01),
                 "refused": 0,
                 "recomputed_tokens": 0,
+                "prefix_hit_tokens": 0,
                 "kv_useful_tokens": sum(used),
                 "kv_reserved_tokens": reserved,
                 "kv_internal_tokens": sum(held) - sum(used) - reserved,
@@ -346,6 +347,9 @@ def make_counters(requests: pd.DataFrame, steps: pd.DataFrame) -> dict[str, int]
         "requests_unfinished": statuses.count("unfinished"),
         "preemptions": int(steps["preempted"].sum()),
         "recomputed_tokens": 0,
+        "prefix_hit_tokens": 0,
+        "swaps_out": 0,
+        "requests_failed": 0,
         "kv_peak_held_tokens": int(steps["kv_useful_tokens"].max()) if len(steps) else 0,
     }
 

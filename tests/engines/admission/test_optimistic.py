@@ -16,7 +16,7 @@ def verdict(total: int, held: int, needed: int) -> Verdict:
     kv = PagedKVCache(num_blocks=total, block_size=1)
     if held:
         kv.extend(RequestState(make_request("held", held, 1)), held)
-    return OptimisticAdmission().admit(RequestState(make_request("new", needed, 1)), [], kv)
+    return OptimisticAdmission().admit(RequestState(make_request("new", needed, 1)), needed, [], kv)
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,4 @@ def test_watermark(total: int, held: int, needed: int, expected: Verdict) -> Non
 def test_a_contiguous_cache_needs_no_watermark() -> None:
     kv = ContiguousKVCache(slots=1000, max_model_len=1000)
     request = RequestState(make_request("a", 5, 5))
-    assert OptimisticAdmission().admit(request, [], kv) is Verdict.NOW
+    assert OptimisticAdmission().admit(request, 5, [], kv) is Verdict.NOW

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -57,8 +58,8 @@ def test_logits_are_computed_only_where_a_token_is_sampled(
         assert kv.extend(one, one.known_tokens)
     executor = TorchExecutor(loaded.model, cache)
 
-    def run(plan: StepPlan) -> tuple[int, ...]:
-        result = executor.execute(plan, kv.layout(plan))
+    def run(plan: StepPlan) -> Sequence[int]:
+        result = executor.execute(plan, kv, kv.take_moves())
         assert result.times.attention_s > 0
         assert result.times.linear_s > 0
         return result.token_ids

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from llmbench.engines.errors import ConfigError
-from llmbench.engines.kv.contiguous import ContiguousKVCache, FirstFitArena, Run
+from llmbench.engines.kv.arena import FirstFitArena, Run
+from llmbench.engines.kv.contiguous import ContiguousKVCache
 from llmbench.engines.state import RequestState
 from llmbench.engines.step import Chunk, StepPlan
 
@@ -23,10 +24,12 @@ def test_first_fit_takes_the_lowest_hole_and_freed_neighbours_merge() -> None:
     arena.give(Run(0, 10))
     arena.give(Run(20, 10))
     # Twenty slots are free, but not in one piece.
-    assert (arena.free_slots, arena.largest_hole) == (20, 10)
+    assert arena.free_slots == 20
+    assert arena.has_room(10, count=2)
+    assert not arena.has_room(11)
     assert arena.take(15) is None
     arena.give(Run(10, 10))
-    assert arena.largest_hole == 30
+    assert arena.has_room(30)
 
 
 def test_a_request_reserves_the_longest_it_could_become() -> None:
@@ -91,7 +94,9 @@ class ArenaMachine(RuleBasedStateMachine):
     def holes_are_what_is_not_taken(self) -> None:
         assert self.arena.free_slots == self.taken.count(False)
         pieces = "".join("x" if taken else "." for taken in self.taken).split("x")
-        assert self.arena.largest_hole == max(map(len, pieces))
+        longest = max(map(len, pieces))
+        assert not self.arena.has_room(longest + 1)
+        assert longest == 0 or self.arena.has_room(longest)
 
 
 TestArenaMachine = ArenaMachine.TestCase

@@ -73,8 +73,7 @@ class PagedMachine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from("abcde"), tokens=st.integers(1, 40))
     def extend(self, name: str, tokens: int) -> None:
-        held = self.kv.held_units(self.states[name])
-        fits = self.kv.units(tokens) - held <= self.kv.free_units
+        fits = self.kv.needs(self.states[name], tokens) <= self.kv.free_units
         assert self.kv.extend(self.states[name], tokens) == fits
         if fits:
             self.tokens[name] = max(tokens, self.tokens.get(name, 0))

@@ -68,9 +68,12 @@ def test_counters(requests: list[RequestRecord], steps: list[StepTrace]) -> None
         output_tokens=4,
         requests_ok=1,
         requests_refused=1,
+        requests_failed=0,
         requests_unfinished=1,
         preemptions=2,
         recomputed_tokens=4,
+        prefix_hit_tokens=0,
+        swaps_out=0,
         kv_peak_held_tokens=200,
     )
 

@@ -1,0 +1,48 @@
+"""Mixed batching in Sarathi's order: decodes, then prompts under way, then new ones.
+
+Source: Agrawal et al., "Taming Throughput-Latency Tradeoff in LLM Inference with Sarathi-Serve",
+OSDI 2024, algorithm 3. A chunk budget bounds a step, so a long prompt never stalls the decodes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..admission.base import Admission
+from ..kv.base import KVCache
+from ..state import Queues
+from ..step import Budget, Limits, StepPlan
+from .base import Planning, context_chunk
+from .preempting import decode_or_preempt
+
+
+@dataclass(frozen=True)
+class SarathiBatching:
+    """chunk_tokens: tokens a step may compute, decodes included; 0: `max_num_batched_tokens`."""
+
+    chunk_tokens: int = 0
+
+    def plan(
+        self, queues: Queues, kv: KVCache, admission: Admission, limits: Limits, now_s: float
+    ) -> StepPlan:
+        del now_s  # nothing here waits for the clock
+        step = Planning(queues, kv, admission, limits)
+        decodes = decode_or_preempt(
+            step, [request for request in queues.running if request.is_decoding]
+        )
+        budget = Budget.of(limits, queues.seats)
+        if self.chunk_tokens:
+            budget.tokens = min(budget.tokens, self.chunk_tokens)
+        budget.take(min(len(decodes), budget.tokens))
+        if not step.took_places:
+            decodes += step.return_swapped(budget)
+        contexts = [request for request in queues.running if not request.is_decoding]
+        chunks = [context_chunk(context, budget) for context in contexts]
+        if not step.took_places and not queues.swapped:
+            # The room of a whole prompt is taken with its first chunk, as in vLLM's block manager.
+            chunks += step.start_waiting(
+                lambda head, cached: min(head.known_tokens - cached, budget.tokens),
+                longest_tokens=limits.max_model_len,
+                budget=budget,
+            )
+        return step.plan([chunk for chunk in chunks if chunk.length], decodes)

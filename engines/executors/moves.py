@@ -1,0 +1,42 @@
+"""Carries out the moves of keys and values that a step asks for: copies on write, and swaps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from ..kv.base import Move
+
+
+def allocate_host(cache: Sequence[Tensor], units: int) -> list[Tensor]:
+    """Room on the host for `units` units of each device tensor; pinned beside an accelerator."""
+    return [
+        torch.empty(
+            (units, *tensor.shape[1:]),
+            dtype=tensor.dtype,
+            pin_memory=tensor.device.type == "cuda",
+        )
+        for tensor in cache
+    ]
+
+
+def carry_out(moves: Sequence[Move], cache: Sequence[Tensor], host: Sequence[Tensor]) -> None:
+    """Moves in order. cache, host: tensors whose first dimension is the unit of the moves."""
+    for kind, run in groupby(moves, key=lambda move: move.kind):
+        run = list(run)
+        sources = [move.source + i for move in run for i in range(move.length)]
+        targets = [move.target + i for move in run for i in range(move.length)]
+        if kind == "copy" and set(sources) & set(targets):
+            # One may read what the one before it wrote.
+            for source, target in zip(sources, targets, strict=True):
+                for tensor in cache:
+                    tensor[target] = tensor[source]
+            continue
+        for on_device, on_host in zip(cache, host or cache, strict=True):
+            read = on_host if kind == "in" else on_device
+            write = on_host if kind == "out" else on_device
+            rows = read[torch.tensor(sources, device=read.device)]
+            write[torch.tensor(targets, device=write.device)] = rows.to(write.device)

@@ -1,0 +1,134 @@
+"""From a configuration to the policies of an engine. No torch: a simulator builds the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .admission.base import Admission
+from .admission.optimistic import OptimisticAdmission
+from .admission.reserve import ReserveAdmission
+from .api import Request, SamplingParams
+from .batching.base import BatchingPolicy
+from .batching.inflight import InflightBatching
+from .batching.sarathi import SarathiBatching
+from .batching.separate import SeparateBatching
+from .batching.static import StaticBatching
+from .batching.unified import UnifiedBatching
+from .config import EngineConfig
+from .core import Strategy
+from .errors import ConfigError
+from .kv.base import KVCache
+from .kv.contiguous import ContiguousKVCache
+from .kv.paged import PagedKVCache
+from .state import RequestState
+from .step import Limits
+
+DEFAULT_CHUNK_UNIT = 64  # TensorRT-LLM's is its block size; a contiguous cache has none
+
+
+def build_strategy(
+    engine: EngineConfig, limits: Limits, pool_tokens: int, host_tokens: int = 0
+) -> Strategy:
+    """Policies and an empty KV cache of `pool_tokens` tokens. host_tokens: room for swapping.
+
+    Raises ConfigError where the pool cannot hold one request of `limits.max_model_len`: an engine
+    that may serve none of the longest kind may serve none at all.
+    """
+    strategy = Strategy(
+        batching=_batching(engine, limits),
+        admission=_admission(engine),
+        kv=build_kv(engine, limits, pool_tokens, host_tokens),
+        limits=limits,
+    )
+    check_pool(strategy)
+    return strategy
+
+
+def build_kv(
+    engine: EngineConfig, limits: Limits, pool_tokens: int, host_tokens: int = 0
+) -> KVCache:
+    """An empty KV cache of the configured kind."""
+    if engine.kv == "contiguous":
+        if pool_tokens < limits.max_model_len:
+            raise _too_small(pool_tokens, limits, "in one piece")
+        return ContiguousKVCache(
+            pool_tokens,
+            limits.max_model_len,
+            reservation=engine.kv_reservation or "max",
+            arena=engine.arena or "first-fit",
+        )
+    if pool_tokens < engine.block_size:
+        raise _too_small(pool_tokens, limits, f"in whole blocks of {engine.block_size}")
+    return PagedKVCache(
+        pool_tokens // engine.block_size,
+        engine.block_size,
+        prefix_cache=engine.prefix_cache,
+        host_blocks=host_tokens // engine.block_size,
+    )
+
+
+def contiguous_defaults(engine: EngineConfig) -> dict[str, Any]:
+    """The settings of a contiguous cache that were left open, filled in; none for a paged one."""
+    if engine.kv != "contiguous":
+        return {}
+    return {
+        "kv_reservation": engine.kv_reservation or "max",
+        "arena": engine.arena or "first-fit",
+    }
+
+
+def check_pool(strategy: Strategy) -> None:
+    """Raises ConfigError, with the numbers, for a pool too small for the longest request."""
+    longest = strategy.limits.max_model_len
+    request = Request("longest", range(longest - 1), SamplingParams(max_tokens=1))
+    state = RequestState(request)
+    state.append(0)
+    if not strategy.admission.can_ever_hold(state, strategy.kv):
+        why = strategy.admission.why_never(state, strategy.kv)
+        raise _too_small(strategy.kv.capacity_tokens, strategy.limits, why)
+
+
+def _too_small(pool_tokens: int, limits: Limits, why: str) -> ConfigError:
+    return ConfigError(
+        "kv_memory",
+        f"{pool_tokens} tokens",
+        f"room for one request of max_model_len {limits.max_model_len} tokens ({why}); "
+        "raise --kv-memory or lower --max-model-len",
+    )
+
+
+def _batching(engine: EngineConfig, limits: Limits) -> BatchingPolicy:
+    match engine.batching, engine.mixing:
+        case "separate", _:
+            return SeparateBatching(engine.delay_factor)
+        case "static", _:
+            return StaticBatching()
+        case _, "unified":
+            return UnifiedBatching(engine.chunked_prefill, engine.long_prefill_tokens)
+        case _, "sarathi":
+            return SarathiBatching()
+        case _:
+            return InflightBatching(
+                chunked=engine.chunked_prefill,
+                chunking=engine.chunking,
+                chunk_unit=_chunk_unit(engine, limits),
+                long_prefill_tokens=engine.long_prefill_tokens,
+            )
+
+
+def _chunk_unit(engine: EngineConfig, limits: Limits) -> int:
+    """As asked; else a block, or less where a step or a chunk may not be that long."""
+    most = min(
+        limits.max_num_batched_tokens, engine.long_prefill_tokens or limits.max_num_batched_tokens
+    )
+    if engine.chunk_unit is None:
+        return min(engine.block_size if engine.kv == "paged" else DEFAULT_CHUNK_UNIT, most)
+    if engine.chunk_unit > most:
+        raise ConfigError("chunk_unit", engine.chunk_unit, f"at most {most}, the tokens of a step")
+    return engine.chunk_unit
+
+
+def _admission(engine: EngineConfig) -> Admission:
+    if engine.admission == "reserve":
+        return ReserveAdmission()
+    return OptimisticAdmission(engine.watermark, engine.preemption)
