@@ -44,7 +44,7 @@ def test_step_budgets_follow_the_model_length() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"engine": "vllm"}, "engine: 'vllm' is not allowed.*did you mean 'vllm-v0'"),
+        ({"engine": "vllm"}, "engine: 'vllm' is not allowed.*did you mean 'vllm-v"),
         ({"batching": "seperate"}, "did you mean 'separate'"),
         ({"admission": "reserved"}, "did you mean 'reserve'"),
         ({"kv": "contigous"}, "did you mean 'contiguous'"),
