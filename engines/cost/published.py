@@ -1,0 +1,200 @@
+"""The roofline held against throughput that somebody else measured.
+
+Source of the figures: NVIDIA, TensorRT-LLM performance overview (docs/source/performance/
+perf-overview.md of NVIDIA/TensorRT-LLM, release 1.0): Llama-3.1-8B FP8, one H100 SXM 80 GB,
+`trtllm-bench throughput`, all requests sent at once, random tokens, fixed lengths, total output
+tokens a second. The checkpoint keeps KV in FP8: at 20000/2000 the KV read alone would need more
+than the H100's bandwidth in 16 bits.
+
+Model: a steady state. As many requests run as fit in KV memory reserved to completion; contexts
+enter as others leave, so an average step holds `batch` decodes whose mean context is the input and
+half of the output, and the context tokens of batch / output new requests. Ramp, drain and waves of
+equal lengths are left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..models.config import ModelConfig
+from .hardware import Hardware, resolve_hardware
+from .roofline import Efficiency, Roofline, kv_capacity_tokens
+from .shapes import resolve_shape
+from .work import StepWork
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """Output tokens a second of a shape: input and output tokens of every request."""
+
+    input_tokens: int
+    output_tokens: int
+    tokens_per_s: float
+
+
+# The eight shapes named in the project's plan, in published order; two more come after.
+H100_LLAMA_31_8B_FP8 = (
+    PublishedRow(128, 128, 28_312),
+    PublishedRow(128, 2048, 22_714),
+    PublishedRow(500, 2000, 17_660),
+    PublishedRow(1000, 1000, 15_220),
+    PublishedRow(2048, 128, 3_450),
+    PublishedRow(2048, 2048, 9_305),
+    PublishedRow(5000, 500, 3_459),
+    PublishedRow(20000, 2000, 1_351),
+)
+# Never fitted: two more shapes of the same column, and the same model on an H200.
+H100_MORE = (PublishedRow(128, 4096, 14_325), PublishedRow(1000, 2000, 13_899))
+H200_LLAMA_31_8B_FP8 = (
+    PublishedRow(128, 128, 27_911),
+    PublishedRow(128, 2048, 26_221),
+    PublishedRow(500, 2000, 20_770),
+    PublishedRow(1000, 1000, 17_744),
+    PublishedRow(2048, 128, 3_538),
+    PublishedRow(2048, 2048, 12_194),
+    PublishedRow(5000, 500, 3_902),
+    PublishedRow(20000, 2000, 1_804),
+)
+FREE_MEMORY_FRACTION = 0.9  # the overview's default; it says "in many cases" 0.95
+MAX_BATCH_SIZE = 4096  # the cap of trtllm-bench's own tuning (tensorrt_llm/bench/build/tuning.py)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A row beside what the roofline says. batch: requests running in the steady state."""
+
+    row: PublishedRow
+    batch: int
+    predicted_tokens_per_s: float
+    fitted: bool
+
+    @property
+    def error(self) -> float:
+        """Predicted over measured, less one."""
+        return self.predicted_tokens_per_s / self.row.tokens_per_s - 1
+
+
+def running_requests(hardware: Hardware, model: ModelConfig, row: PublishedRow) -> int:
+    """What fits in KV memory reserved to completion, in blocks of 32 tokens, up to the cap."""
+    capacity = kv_capacity_tokens(
+        hardware, model, quant="fp8", kv_dtype="fp8", memory_utilisation=FREE_MEMORY_FRACTION
+    )
+    reserved = 32 * math.ceil((row.input_tokens + row.output_tokens) / 32)
+    return min(capacity // reserved, MAX_BATCH_SIZE)
+
+
+def steady_throughput(roofline: Roofline, batch: int, row: PublishedRow) -> float:
+    """Output tokens a second with `batch` requests always running."""
+    # A request decodes output - 1 steps; its first token comes from its context.
+    decode_steps = max(1, row.output_tokens - 1)
+    entering = batch / decode_steps
+    context = row.input_tokens + (row.output_tokens + 1) / 2
+    prompt = row.input_tokens
+    work = StepWork(
+        prefill_tokens=entering * prompt,  # pyright: ignore[reportArgumentType] -- an average
+        prefill_chunks=entering,  # pyright: ignore[reportArgumentType]
+        prefill_pairs=entering * prompt * (prompt + 1) / 2,  # pyright: ignore[reportArgumentType]
+        prefill_context_tokens=entering * prompt,  # pyright: ignore[reportArgumentType]
+        decode_tokens=batch,
+        decode_context_tokens=batch * context,  # pyright: ignore[reportArgumentType]
+        sampled_rows=batch + entering,  # pyright: ignore[reportArgumentType]
+    )
+    return (batch + entering) / roofline.price(work).total_s
+
+
+def fit_efficiency(
+    hardware: Hardware, model: ModelConfig, rows: Sequence[PublishedRow]
+) -> Efficiency:
+    """The two factors that make the squared logarithm of predicted / measured least over `rows`.
+
+    By exhaustive search in hundredths: two parameters in (0, 1] need no gradient.
+    """
+    batches = [running_requests(hardware, model, row) for row in rows]
+    best = (math.inf, Efficiency(1.0, 1.0))
+    for prefill in range(20, 101):
+        for decode in range(40, 101):
+            efficiency = Efficiency(prefill / 100, decode / 100)
+            roofline = _roofline(hardware, model, efficiency)
+            loss = sum(
+                math.log(steady_throughput(roofline, batch, row) / row.tokens_per_s) ** 2
+                for batch, row in zip(batches, rows, strict=True)
+            )
+            if loss < best[0]:
+                best = (loss, efficiency)
+    return best[1]
+
+
+def predict(
+    hardware: Hardware,
+    model: ModelConfig,
+    rows: Sequence[PublishedRow],
+    efficiency: Efficiency,
+    fitted: Sequence[PublishedRow] = (),
+) -> list[Prediction]:
+    """Each row with its prediction. fitted: the rows that `efficiency` was fitted on."""
+    roofline = _roofline(hardware, model, efficiency)
+    predictions = []
+    for row in rows:
+        batch = running_requests(hardware, model, row)
+        tokens_per_s = steady_throughput(roofline, batch, row)
+        predictions.append(Prediction(row, batch, tokens_per_s, row in fitted))
+    return predictions
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One table of docs/roofline.md."""
+
+    title: str
+    efficiency: Efficiency
+    predictions: tuple[Prediction, ...]
+
+
+def compare_with_published() -> tuple[Comparison, ...]:
+    """Fit on every other row in published order, first, third, …, and predict the others; then the
+    other way round; then what neither fit has seen, with the first fit's factors."""
+    model, h100 = resolve_shape("llama-3.1-8b"), resolve_hardware("h100")
+    rows = H100_LLAMA_31_8B_FP8
+    comparisons = []
+    first: Efficiency | None = None
+    for title, half in (("odd rows fitted", rows[::2]), ("even rows fitted", rows[1::2])):
+        efficiency = fit_efficiency(h100, model, half)
+        first = first or efficiency
+        predictions = predict(h100, model, rows, efficiency, half)
+        comparisons.append(Comparison(f"H100, {title}", efficiency, tuple(predictions)))
+    assert first is not None
+    for title, hardware, unseen in (
+        ("H100, two shapes more, odd rows' factors", h100, H100_MORE),
+        ("H200, odd rows' factors of the H100", resolve_hardware("h200"), H200_LLAMA_31_8B_FP8),
+    ):
+        predictions = predict(hardware, model, unseen, first)
+        comparisons.append(Comparison(title, first, tuple(predictions)))
+    return tuple(comparisons)
+
+
+def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
+    """The tables, as docs/roofline.md holds them."""
+    lines: list[str] = []
+    for part in comparisons:
+        lines += [
+            f"**{part.title}:** prefill {part.efficiency.prefill:.2f}, "
+            f"decode {part.efficiency.decode:.2f}",
+            "",
+            "| input / output | running | published tok/s | roofline tok/s | error | |",
+            "|---|---|---|---|---|---|",
+        ]
+        for made in part.predictions:
+            row = made.row
+            lines.append(
+                f"| {row.input_tokens} / {row.output_tokens} | {made.batch} "
+                f"| {row.tokens_per_s:,.0f} | {made.predicted_tokens_per_s:,.0f} "
+                f"| {made.error:+.1%} | {'fitted' if made.fitted else 'predicted'} |"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _roofline(hardware: Hardware, model: ModelConfig, efficiency: Efficiency) -> Roofline:
+    return Roofline(hardware, model, quant="fp8", kv_dtype="fp8", efficiency=efficiency)

@@ -1,0 +1,205 @@
+"""The time of a step on hardware: for each kind of work the larger of bytes and operations.
+
+Source: Williams, Waterman and Patterson, Roofline, CACM 2009. The tokens of a step, prefill and
+decode, go through the linear maps together, so a mixed step reads the weights once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from ..errors import ConfigError
+from ..models.config import ModelConfig
+from .hardware import Hardware, Link
+from .weights import weight_format
+from .work import ModelWork, StepWork, model_work
+
+
+class StepTimes(NamedTuple):
+    """Parts of a step's predicted time, seconds, named as in `StepTrace.phases`; they sum to it.
+
+    communicate_s: all-reduces and the gathering of logits under tensor parallelism. swap_s: KV
+    moved between device and host. schedule_s, host_s: 0 unless measured.
+    """
+
+    schedule_s: float = 0.0
+    prepare_s: float = 0.0
+    attention_s: float = 0.0
+    linear_s: float = 0.0
+    sample_s: float = 0.0
+    communicate_s: float = 0.0
+    swap_s: float = 0.0
+    host_s: float = 0.0
+
+    @property
+    def total_s(self) -> float:
+        return sum(self)
+
+
+class CostModel(Protocol):
+    """Predicts how long a step takes. Pure: the same work, the same times."""
+
+    def price(self, work: StepWork) -> StepTimes: ...
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """The share of hardware's peak that kernels reach, one factor a phase.
+
+    prefill: of the peak rate of operations, which binds where many tokens share a pass. decode: of
+    the memory bandwidth, which binds where few do. A pass is charged the larger of the two times,
+    so a large decode batch whose products are bound by arithmetic is charged as prefill is.
+
+    The defaults are those fitted to half of TensorRT-LLM's published Llama-3.1-8B FP8 throughput on
+    an H100, rounded to two digits: see `published.py` and docs/roofline.md. They describe one
+    engine, model and device; elsewhere they are a first guess, and calibration replaces them.
+    """
+
+    prefill: float = 0.5
+    decode: float = 0.8
+
+    def __post_init__(self) -> None:
+        for field in ("prefill", "decode"):
+            value = getattr(self, field)
+            if not 0 < value <= 1:
+                raise ConfigError(f"efficiency.{field}", value, "a share of the peak in (0, 1]")
+
+
+# Between devices and to the host: NCCL takes 0.92 of a link's rate (120 data bytes in 128 under
+# its LL128 protocol, src/graph/tuning.cc).
+LINK_EFFICIENCY = 0.92
+
+
+class Roofline:
+    """Prices steps of a model on hardware.
+
+    devices_per_node: beyond it a ring crosses nodes and its slowest link is the network.
+    Raises ConfigError for what the hardware cannot do (a dtype, a link it lacks).
+    """
+
+    def __init__(
+        self,
+        hardware: Hardware,
+        model: ModelConfig,
+        *,
+        tensor_parallel: int = 1,
+        quant: str = "none",
+        group_size: int | None = None,
+        kv_dtype: str = "auto",
+        efficiency: Efficiency = Efficiency(),  # noqa: B008 -- frozen
+        devices_per_node: int = 8,
+    ) -> None:
+        work = model_work(
+            model,
+            tensor_parallel=tensor_parallel,
+            quant=quant,
+            group_size=group_size,
+            kv_dtype=kv_dtype,
+        )
+        self.hardware = hardware
+        self.work = work
+        self._overhead_s = hardware.step_overhead_s
+        product = weight_format(quant, work.dtype).computes_in(hardware, work.dtype)
+        linear_flops = hardware.peak_flops(product) * efficiency.prefill
+        flops = hardware.peak_flops(work.dtype) * efficiency.prefill
+        bandwidth = hardware.memory_bytes_per_s * efficiency.decode
+        self._linear_flop_s = work.linear_flops_per_token / linear_flops
+        self._linear_read_s = work.linear_bytes / bandwidth
+        self._activation_s = work.activation_bytes_per_token / bandwidth
+        self._head_flop_s = work.head_flops_per_row / flops
+        self._head_read_s = work.head_bytes / bandwidth
+        self._pair_s = work.attention_flops_per_pair / flops
+        self._kv_s = work.kv_bytes_per_token / bandwidth
+        self._logits_s = work.logits_bytes_per_row / bandwidth
+        self._set_links(devices_per_node)
+
+    def _set_links(self, devices_per_node: int) -> None:
+        """Ring all-reduce of n bytes over p devices: each sends 2 (p - 1) / p x n bytes in
+        2 (p - 1) hops; an all-gather is half of it (Thakur, Rabenseifner and Gropp, 2005)."""
+        devices, work = self.work.tensor_parallel, self.work
+        self._hops_s = self._message_s = self._gather_s = 0.0
+        if devices > 1:
+            name = "link" if devices <= devices_per_node else "internode_link"
+            link = self.hardware.required_link(name)
+            rate = link.bytes_per_s * LINK_EFFICIENCY
+            share = (devices - 1) / devices
+            self._hops_s = (work.all_reduces * 2 + 1) * (devices - 1) * link.latency_s
+            self._message_s = work.all_reduces * 2 * share * work.all_reduce_bytes_per_token / rate
+            # The logits of all devices, float32; logits_bytes_per_row counts a device's own twice.
+            self._gather_s = share * devices * work.logits_bytes_per_row / 2 / rate
+
+    def price(self, work: StepWork) -> StepTimes:
+        """Predicted times of one step; an empty one takes none."""
+        tokens = work.prefill_tokens + work.decode_tokens
+        if not tokens:
+            return StepTimes(swap_s=self._swap_s(work.swap_tokens))
+        rows = work.sampled_rows
+        linear_s = max(
+            tokens * self._linear_flop_s, self._linear_read_s + tokens * self._activation_s
+        )
+        if rows:
+            linear_s += max(rows * self._head_flop_s, self._head_read_s)
+        # Each phase has its kernel, and each key is read once for a sequence; new ones are written.
+        attention_s = max(
+            work.prefill_pairs * self._pair_s,
+            (work.prefill_context_tokens + work.prefill_tokens) * self._kv_s,
+        ) + max(
+            work.decode_context_tokens * self._pair_s,
+            (work.decode_context_tokens + work.decode_tokens) * self._kv_s,
+        )
+        return StepTimes(
+            0.0,
+            self._overhead_s,
+            attention_s,
+            linear_s,
+            rows * self._logits_s,
+            self._hops_s + tokens * self._message_s + rows * self._gather_s,
+            self._swap_s(work.swap_tokens) if work.swap_tokens else 0.0,
+            0.0,
+        )
+
+    def _swap_s(self, tokens: int) -> float:
+        """KV tokens over the host link, every device its own share at the same time."""
+        if not tokens:
+            return 0.0
+        link: Link = self.hardware.required_link("host_link")
+        return link.latency_s + tokens * self.work.kv_bytes_per_token / (
+            link.bytes_per_s * LINK_EFFICIENCY
+        )
+
+
+def kv_capacity_tokens(
+    hardware: Hardware,
+    model: ModelConfig,
+    *,
+    tensor_parallel: int = 1,
+    quant: str = "none",
+    group_size: int | None = None,
+    kv_dtype: str = "auto",
+    memory_utilisation: float = 0.9,
+) -> int:
+    """KV tokens that fit: `memory_utilisation` of what the weights leave free on each device.
+
+    The rest is for activations and the runtime; 0.9 is TensorRT-LLM's default
+    (kv_cache_free_gpu_mem_fraction). Raises ConfigError where the weights do not fit.
+    """
+    if not 0 < memory_utilisation <= 1:
+        raise ConfigError("memory_utilisation", memory_utilisation, "a share in (0, 1]")
+    work: ModelWork = model_work(
+        model,
+        tensor_parallel=tensor_parallel,
+        quant=quant,
+        group_size=group_size,
+        kv_dtype=kv_dtype,
+    )
+    free = hardware.memory_bytes - work.stored_bytes
+    tokens = int(free * memory_utilisation // work.kv_bytes_per_token)
+    if tokens < 1:
+        raise ConfigError(
+            "tensor_parallel",
+            tensor_parallel,
+            f"enough devices: the weights take {work.stored_bytes / 1e9:.1f} GB of each "
+            f"{hardware.name}'s {hardware.memory_bytes / 1e9:.1f} GB",
+        )
+    return tokens

@@ -1,0 +1,72 @@
+"""Models by shape alone: what a simulation needs of one, and no weight is read.
+
+`shapes/` holds config.json files of published models, the architecture's numbers only. SmolLM2's is
+there too, so that simulating it fetches nothing. mistral-7b is version 0.3 (no sliding window).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from ..errors import ConfigError, ModelError, unknown_name
+from ..models.bundled import model_directory
+from ..models.config import ModelConfig, parse_config
+
+_DIRECTORY = Path(__file__).with_name("shapes")
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+
+
+def known_shapes() -> tuple[str, ...]:
+    """The names that need no file of the user's."""
+    return ("bundled", *sorted(path.stem for path in _DIRECTORY.glob("*.json")))
+
+
+def resolve_shape(name: str) -> ModelConfig:
+    """A name of `known_shapes`, a directory with a config.json, such a file, or a hub id `org/name`.
+
+    Of a hub id only config.json is fetched, if it is not in the hub's cache. Raises ConfigError for
+    an unknown name, with the nearest spelling, and ModelError for what is there and cannot be used.
+    """
+    if name == "bundled":
+        return _read(model_directory() / "config.json")
+    if name.lower() in known_shapes():
+        return _read(_DIRECTORY / f"{name.lower()}.json")
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _read(path / "config.json")
+    if path.is_file() or path.suffix == ".json":
+        return _read(path)
+    if _HUB_ID.fullmatch(name):
+        return _read(_hub_config(name))
+    error = unknown_name("model", name, known_shapes())
+    allowed = f"{error.allowed}, a directory with a config.json, or a hub id org/name"
+    raise ConfigError("model", name, allowed, error.hint)
+
+
+def _read(path: Path) -> ModelConfig:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError("model", str(path), "does not exist") from None
+    except (OSError, ValueError) as error:
+        problem = str(error).partition("\n")[0]
+        raise ModelError("model", str(path), f"is not JSON ({problem})") from error
+    if not isinstance(data, dict):
+        raise ModelError("model", str(path), "is not a JSON object")
+    return parse_config(data)
+
+
+def _hub_config(name: str) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(name, "config.json"))
+    except LocalEntryNotFoundError as error:
+        problem = "is no directory here nor in the hub's cache, and the hub cannot be reached"
+        raise ModelError("model", name, problem) from error
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        problem = f"cannot be fetched from the hub ({str(error).strip().partition(chr(10))[0]})"
+        raise ModelError("model", name, problem) from error

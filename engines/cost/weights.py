@@ -1,0 +1,90 @@
+"""What a weight costs: bytes read for it, and the dtype its product is computed in, by method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import ConfigError, unknown_name
+from .hardware import Hardware
+
+# Short names of the dtypes of a config.json.
+SHORT_DTYPE = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+DTYPE_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "fp8": 1, "int8": 1}
+DEFAULT_GROUP_SIZE = 128
+
+
+@dataclass(frozen=True)
+class WeightFormat:
+    """A quantiser's format on the linear layers; embedding and output projection stay unquantised.
+
+    bits: of a weight. group: weights that share a scale, along the input; None: one scale an output
+    row, 0: as the user asks (128). scale_bytes: of one scale, a zero point included.
+    arithmetic: dtypes its product may run in, the first the hardware has; empty: the model's own,
+    that is, weights are widened on the way.
+    """
+
+    name: str
+    bits: float
+    group: int | None = None
+    scale_bytes: float = 0.0
+    arithmetic: tuple[str, ...] = ()
+
+    def bytes_of(self, rows: int, columns: int, group_size: int | None = None) -> float:
+        """Bytes of a matrix [rows = out features, columns = in features], scales included."""
+        group = self.group if self.group != 0 else group_size or DEFAULT_GROUP_SIZE
+        scales = rows if group is None else rows * (-(-columns // group))
+        return rows * columns * self.bits / 8 + scales * self.scale_bytes
+
+    def computes_in(self, hardware: Hardware, model_dtype: str) -> str:
+        """The dtype of the product on this hardware. Raises ConfigError where it has none."""
+        for dtype in self.arithmetic:
+            if dtype in hardware.peak_tflops:
+                return dtype
+        if self.arithmetic and not self.may_widen:
+            raise ConfigError(
+                "quant",
+                self.name,
+                f"a method whose arithmetic {hardware.name} has (it computes "
+                f"{', '.join(hardware.peak_tflops)}; {self.name} needs {self.arithmetic[0]})",
+            )
+        hardware.peak_flops(model_dtype)
+        return model_dtype
+
+    @property
+    def may_widen(self) -> bool:
+        """4-bit floats are stored for any hardware; without 4-bit units they are widened."""
+        return not self.arithmetic or "fp4" in self.arithmetic
+
+
+# Bytes follow the published layouts: INT4 in groups of 128 with a 16-bit scale (3.87 times smaller
+# than 16 bits; 3.85 with AWQ's 4-bit zero point), NVFP4 an e4m3 scale for 16 (3.56), MXFP4 an e8m0
+# scale for 32 (3.76), 8 bits a 32-bit scale for each output row.
+_FORMATS = (
+    WeightFormat("gptq", 4, group=0, scale_bytes=2.0),
+    WeightFormat("awq", 4, group=0, scale_bytes=2.5),
+    WeightFormat("int8", 8, scale_bytes=4.0),
+    WeightFormat("smoothquant", 8, scale_bytes=4.0, arithmetic=("int8",)),
+    WeightFormat("fp8", 8, scale_bytes=4.0, arithmetic=("fp8",)),
+    WeightFormat("nvfp4", 4, group=16, scale_bytes=1.0, arithmetic=("fp4",)),
+    WeightFormat("mxfp4", 4, group=32, scale_bytes=1.0, arithmetic=("fp4",)),
+)
+QUANT_METHODS = ("none", *(format.name for format in _FORMATS))
+
+
+def weight_format(method: str, model_dtype: str) -> WeightFormat:
+    """The format of a method; of `none`, the model's dtype (fp32, fp16 or bf16)."""
+    if method == "none":
+        return WeightFormat("none", 8 * DTYPE_BYTES[model_dtype])
+    for found in _FORMATS:
+        if found.name == method:
+            return found
+    raise unknown_name("quant", method, QUANT_METHODS)
+
+
+def kv_element_bytes(kv_dtype: str, model_dtype: str) -> int:
+    """Bytes of one key or value element. kv_dtype: auto (the model's), bf16, fp16, fp32, fp8, int8,
+    or a long name of config.json. Per-token scales of int8 are not counted."""
+    name = model_dtype if kv_dtype == "auto" else SHORT_DTYPE.get(kv_dtype, kv_dtype)
+    if name not in DTYPE_BYTES:
+        raise unknown_name("kv_dtype", kv_dtype, ("auto", *DTYPE_BYTES))
+    return DTYPE_BYTES[name]
