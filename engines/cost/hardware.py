@@ -110,9 +110,7 @@ def resolve_hardware(name_or_path: str | Path) -> Hardware:
         raise ConfigError("hardware", name, f"{error.allowed}, or a YAML file", error.hint)
     devices = _parse_file(path)
     if len(devices) != 1:
-        raise ConfigError(
-            "hardware", name, f"a file that describes one device, not {len(devices)}"
-        )
+        raise ConfigError("hardware", name, f"a file that describes one device, not {len(devices)}")
     return next(iter(devices.values()))
 
 

@@ -1,10 +1,9 @@
 """The roofline held against throughput that somebody else measured.
 
 Source of the figures: NVIDIA, TensorRT-LLM performance overview (docs/source/performance/
-perf-overview.md of NVIDIA/TensorRT-LLM, release 1.0): Llama-3.1-8B FP8, one H100 SXM 80 GB,
-`trtllm-bench throughput`, all requests sent at once, random tokens, fixed lengths, total output
-tokens a second. The checkpoint keeps KV in FP8: at 20000/2000 the KV read alone would need more
-than the H100's bandwidth in 16 bits.
+perf-overview.md of NVIDIA/TensorRT-LLM, release 1.0): FP8 checkpoints, `trtllm-bench throughput`,
+all requests sent at once, random tokens, fixed lengths, total output tokens a second. KV is in FP8,
+as in those checkpoints: at 20000/2000 an H100 has not the bandwidth to read it in 16 bits.
 
 Model: a steady state. As many requests run as fit in KV memory reserved to completion; contexts
 enter as others leave, so an average step holds `batch` decodes whose mean context is the input and
@@ -18,8 +17,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..models.config import ModelConfig
-from .hardware import Hardware, resolve_hardware
+from .hardware import resolve_hardware
 from .roofline import Efficiency, Roofline, kv_capacity_tokens
 from .shapes import resolve_shape
 from .work import StepWork
@@ -57,8 +55,55 @@ H200_LLAMA_31_8B_FP8 = (
     PublishedRow(5000, 500, 3_902),
     PublishedRow(20000, 2000, 1_804),
 )
+# Another model and two devices: Llama-3.3-70B has the shape of Llama-3.1-70B.
+H100_LLAMA_33_70B_FP8_TP2 = (
+    PublishedRow(128, 128, 6_378),
+    PublishedRow(128, 2048, 6_651),
+    PublishedRow(500, 2000, 5_222),
+    PublishedRow(1000, 1000, 4_205),
+    PublishedRow(2048, 128, 762),
+    PublishedRow(2048, 2048, 3_082),
+    PublishedRow(5000, 500, 898),
+    PublishedRow(20000, 2000, 437),
+)
 FREE_MEMORY_FRACTION = 0.9  # the overview's default; it says "in many cases" 0.95
-MAX_BATCH_SIZE = 4096  # the cap of trtllm-bench's own tuning (tensorrt_llm/bench/build/tuning.py)
+# trtllm-bench's own tuning (tensorrt_llm/bench/build/tuning.py) takes as many requests as fit up to
+# 4096, and a token budget of that many times (1 + input / output): what an average step here holds.
+MAX_BATCH_SIZE = 4096
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a column of the overview was measured on; weights and KV in FP8."""
+
+    hardware: str
+    model: str
+    tensor_parallel: int = 1
+
+    def roofline(self, efficiency: Efficiency) -> Roofline:
+        return Roofline(
+            resolve_hardware(self.hardware),
+            resolve_shape(self.model),
+            tensor_parallel=self.tensor_parallel,
+            quant="fp8",
+            kv_dtype="fp8",
+            efficiency=efficiency,
+        )
+
+    def capacity_tokens(self) -> int:
+        return kv_capacity_tokens(
+            resolve_hardware(self.hardware),
+            resolve_shape(self.model),
+            tensor_parallel=self.tensor_parallel,
+            quant="fp8",
+            kv_dtype="fp8",
+            memory_utilisation=FREE_MEMORY_FRACTION,
+        )
+
+
+H100_8B = Setup("h100", "llama-3.1-8b")
+H200_8B = Setup("h200", "llama-3.1-8b")
+H100_70B = Setup("h100", "llama-3.1-70b", tensor_parallel=2)
 
 
 @dataclass(frozen=True)
@@ -76,13 +121,10 @@ class Prediction:
         return self.predicted_tokens_per_s / self.row.tokens_per_s - 1
 
 
-def running_requests(hardware: Hardware, model: ModelConfig, row: PublishedRow) -> int:
-    """What fits in KV memory reserved to completion, in blocks of 32 tokens, up to the cap."""
-    capacity = kv_capacity_tokens(
-        hardware, model, quant="fp8", kv_dtype="fp8", memory_utilisation=FREE_MEMORY_FRACTION
-    )
+def running_requests(setup: Setup, row: PublishedRow, most: int = MAX_BATCH_SIZE) -> int:
+    """What fits in KV memory reserved to completion, in blocks of 32 tokens, up to `most`."""
     reserved = 32 * math.ceil((row.input_tokens + row.output_tokens) / 32)
-    return min(capacity // reserved, MAX_BATCH_SIZE)
+    return min(setup.capacity_tokens() // reserved, most)
 
 
 def steady_throughput(roofline: Roofline, batch: int, row: PublishedRow) -> float:
@@ -93,30 +135,30 @@ def steady_throughput(roofline: Roofline, batch: int, row: PublishedRow) -> floa
     context = row.input_tokens + (row.output_tokens + 1) / 2
     prompt = row.input_tokens
     work = StepWork(
-        prefill_tokens=entering * prompt,  # pyright: ignore[reportArgumentType] -- an average
-        prefill_chunks=entering,  # pyright: ignore[reportArgumentType]
-        prefill_pairs=entering * prompt * (prompt + 1) / 2,  # pyright: ignore[reportArgumentType]
-        prefill_context_tokens=entering * prompt,  # pyright: ignore[reportArgumentType]
+        prefill_tokens=entering * prompt,
+        prefill_chunks=entering,
+        prefill_pairs=entering * prompt * (prompt + 1) / 2,
+        prefill_context_tokens=entering * prompt,
         decode_tokens=batch,
-        decode_context_tokens=batch * context,  # pyright: ignore[reportArgumentType]
-        sampled_rows=batch + entering,  # pyright: ignore[reportArgumentType]
+        decode_context_tokens=batch * context,
+        sampled_rows=batch + entering,
     )
     return (batch + entering) / roofline.price(work).total_s
 
 
 def fit_efficiency(
-    hardware: Hardware, model: ModelConfig, rows: Sequence[PublishedRow]
+    setup: Setup, rows: Sequence[PublishedRow], most: int = MAX_BATCH_SIZE
 ) -> Efficiency:
     """The two factors that make the squared logarithm of predicted / measured least over `rows`.
 
     By exhaustive search in hundredths: two parameters in (0, 1] need no gradient.
     """
-    batches = [running_requests(hardware, model, row) for row in rows]
+    batches = [running_requests(setup, row, most) for row in rows]
     best = (math.inf, Efficiency(1.0, 1.0))
     for prefill in range(20, 101):
         for decode in range(40, 101):
             efficiency = Efficiency(prefill / 100, decode / 100)
-            roofline = _roofline(hardware, model, efficiency)
+            roofline = setup.roofline(efficiency)
             loss = sum(
                 math.log(steady_throughput(roofline, batch, row) / row.tokens_per_s) ** 2
                 for batch, row in zip(batches, rows, strict=True)
@@ -127,20 +169,20 @@ def fit_efficiency(
 
 
 def predict(
-    hardware: Hardware,
-    model: ModelConfig,
+    setup: Setup,
     rows: Sequence[PublishedRow],
     efficiency: Efficiency,
     fitted: Sequence[PublishedRow] = (),
-) -> list[Prediction]:
+    most: int = MAX_BATCH_SIZE,
+) -> tuple[Prediction, ...]:
     """Each row with its prediction. fitted: the rows that `efficiency` was fitted on."""
-    roofline = _roofline(hardware, model, efficiency)
+    roofline = setup.roofline(efficiency)
     predictions = []
     for row in rows:
-        batch = running_requests(hardware, model, row)
+        batch = running_requests(setup, row, most)
         tokens_per_s = steady_throughput(roofline, batch, row)
         predictions.append(Prediction(row, batch, tokens_per_s, row in fitted))
-    return predictions
+    return tuple(predictions)
 
 
 @dataclass(frozen=True)
@@ -155,23 +197,20 @@ class Comparison:
 def compare_with_published() -> tuple[Comparison, ...]:
     """Fit on every other row in published order, first, third, …, and predict the others; then the
     other way round; then what neither fit has seen, with the first fit's factors."""
-    model, h100 = resolve_shape("llama-3.1-8b"), resolve_hardware("h100")
     rows = H100_LLAMA_31_8B_FP8
-    comparisons = []
-    first: Efficiency | None = None
-    for title, half in (("odd rows fitted", rows[::2]), ("even rows fitted", rows[1::2])):
-        efficiency = fit_efficiency(h100, model, half)
-        first = first or efficiency
-        predictions = predict(h100, model, rows, efficiency, half)
-        comparisons.append(Comparison(f"H100, {title}", efficiency, tuple(predictions)))
-    assert first is not None
-    for title, hardware, unseen in (
-        ("H100, two shapes more, odd rows' factors", h100, H100_MORE),
-        ("H200, odd rows' factors of the H100", resolve_hardware("h200"), H200_LLAMA_31_8B_FP8),
-    ):
-        predictions = predict(hardware, model, unseen, first)
-        comparisons.append(Comparison(title, first, tuple(predictions)))
-    return tuple(comparisons)
+    odd, even = rows[::2], rows[1::2]
+    first, second = fit_efficiency(H100_8B, odd), fit_efficiency(H100_8B, even)
+    return (
+        Comparison("H100, first half fitted", first, predict(H100_8B, rows, first, odd)),
+        Comparison("H100, second half fitted", second, predict(H100_8B, rows, second, even)),
+        Comparison("H100, two more shapes", first, predict(H100_8B, H100_MORE, first)),
+        Comparison("H200", first, predict(H200_8B, H200_LLAMA_31_8B_FP8, first)),
+        Comparison(
+            "Llama-3.3-70B on two H100",
+            first,
+            predict(H100_70B, H100_LLAMA_33_70B_FP8_TP2, first),
+        ),
+    )
 
 
 def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
@@ -194,7 +233,3 @@ def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
             )
         lines.append("")
     return "\n".join(lines)
-
-
-def _roofline(hardware: Hardware, model: ModelConfig, efficiency: Efficiency) -> Roofline:
-    return Roofline(hardware, model, quant="fp8", kv_dtype="fp8", efficiency=efficiency)

@@ -52,12 +52,12 @@ class Efficiency:
     so a large decode batch whose products are bound by arithmetic is charged as prefill is.
 
     The defaults are those fitted to half of TensorRT-LLM's published Llama-3.1-8B FP8 throughput on
-    an H100, rounded to two digits: see `published.py` and docs/roofline.md. They describe one
+    an H100: see `published.py` and docs/roofline.md. They describe one
     engine, model and device; elsewhere they are a first guess, and calibration replaces them.
     """
 
-    prefill: float = 0.5
-    decode: float = 0.8
+    prefill: float = 0.52
+    decode: float = 0.83
 
     def __post_init__(self) -> None:
         for field in ("prefill", "decode"):
@@ -69,6 +69,8 @@ class Efficiency:
 # Between devices and to the host: NCCL takes 0.92 of a link's rate (120 data bytes in 128 under
 # its LL128 protocol, src/graph/tuning.cc).
 LINK_EFFICIENCY = 0.92
+# What a collective costs beyond its hops: the base latency of a ring in the same table (LL128).
+COLLECTIVE_LATENCY_S = 10e-6
 
 
 class Roofline:
@@ -87,7 +89,7 @@ class Roofline:
         quant: str = "none",
         group_size: int | None = None,
         kv_dtype: str = "auto",
-        efficiency: Efficiency = Efficiency(),  # noqa: B008 -- frozen
+        efficiency: Efficiency = Efficiency(),
         devices_per_node: int = 8,
     ) -> None:
         work = model_work(
@@ -124,7 +126,8 @@ class Roofline:
             link = self.hardware.required_link(name)
             rate = link.bytes_per_s * LINK_EFFICIENCY
             share = (devices - 1) / devices
-            self._hops_s = (work.all_reduces * 2 + 1) * (devices - 1) * link.latency_s
+            hops = (work.all_reduces * 2 + 1) * (devices - 1)
+            self._hops_s = hops * link.latency_s + (work.all_reduces + 1) * COLLECTIVE_LATENCY_S
             self._message_s = work.all_reduces * 2 * share * work.all_reduce_bytes_per_token / rate
             # The logits of all devices, float32; logits_bytes_per_row counts a device's own twice.
             self._gather_s = share * devices * work.logits_bytes_per_row / 2 / rate
@@ -159,7 +162,7 @@ class Roofline:
             0.0,
         )
 
-    def _swap_s(self, tokens: int) -> float:
+    def _swap_s(self, tokens: float) -> float:
         """KV tokens over the host link, every device its own share at the same time."""
         if not tokens:
             return 0.0

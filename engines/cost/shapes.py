@@ -24,7 +24,7 @@ def known_shapes() -> tuple[str, ...]:
 
 
 def resolve_shape(name: str) -> ModelConfig:
-    """A name of `known_shapes`, a directory with a config.json, such a file, or a hub id `org/name`.
+    """A name of `known_shapes`, a directory with a config.json, such a file, or a hub id org/name.
 
     Of a hub id only config.json is fetched, if it is not in the hub's cache. Raises ConfigError for
     an unknown name, with the nearest spelling, and ModelError for what is there and cannot be used.

@@ -38,7 +38,7 @@ def keys_read(start: int, length: int, window: int | None = None) -> int:
 
 
 class StepWork(NamedTuple):
-    """The work of one step, in tokens.
+    """The work of one step, in tokens: whole numbers, unless it stands for an average step.
 
     prefill_tokens, prefill_chunks: context computed. prefill_pairs: its query-key pairs.
     prefill_context_tokens: keys it reads. decode_tokens: sequences that decode.
@@ -47,17 +47,17 @@ class StepWork(NamedTuple):
     sampled_rows: tokens sampled. swap_tokens: KV tokens moved between device and host.
     """
 
-    prefill_tokens: int = 0
-    prefill_chunks: int = 0
-    prefill_pairs: int = 0
-    prefill_context_tokens: int = 0
-    decode_tokens: int = 0
-    decode_context_tokens: int = 0
-    sampled_rows: int = 0
-    swap_tokens: int = 0
+    prefill_tokens: float = 0
+    prefill_chunks: float = 0
+    prefill_pairs: float = 0
+    prefill_context_tokens: float = 0
+    decode_tokens: float = 0
+    decode_context_tokens: float = 0
+    sampled_rows: float = 0
+    swap_tokens: float = 0
 
     @property
-    def tokens(self) -> int:
+    def tokens(self) -> float:
         return self.prefill_tokens + self.decode_tokens
 
     @classmethod
@@ -107,7 +107,7 @@ class ModelWork:
     kv_bytes_per_token: 2 (K, V) x layers x KV heads x head_dim x element bytes; written once for
     each token computed, read once for each key attended by a sequence (its queries share it).
     activation_bytes_per_token: inputs and outputs of each linear map and the residual stream twice
-    a layer, each moved once; norms, rotation and gating are taken to be fused with their neighbours.
+    a layer, each moved once; norms, rotation and gating count as fused with their neighbours.
     all_reduce_bytes_per_token: the message, hidden_size elements, of each of the 2 all-reduces a
     layer that splitting attention and MLP by columns then rows needs (Shoeybi et al., Megatron-LM,
     2019, section 3). stored_bytes: weights that lie on the device, the embedding included.

@@ -9,7 +9,7 @@ import typer
 from ...engines.errors import ConfigError
 from ...workloads.api import WorkloadError
 from ..errors import InvalidRun
-from . import compare, doctor, engines, gate, models, report, run
+from . import calibrate, compare, doctor, engines, gate, models, report, roofline, run
 from .exits import Exit, say_error
 
 app = typer.Typer(
@@ -25,6 +25,8 @@ app.command("run", epilog=run.EPILOG)(run.run)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.command("gate")(gate.gate)
+app.command("calibrate")(calibrate.calibrate)
+app.command("roofline")(roofline.roofline)
 app.add_typer(models.models, name="models")
 app.command("engines")(engines.engines)
 app.command("doctor")(doctor.doctor)

@@ -1,0 +1,130 @@
+"""From stored runs to a calibration: the steps' work and times, read from their tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..engines.cost.calibrated import Calibration
+from ..engines.cost.features import PART_FEATURES
+from ..engines.cost.fit import MeasuredStep, fit_calibration
+from ..engines.cost.shapes import resolve_shape
+from ..engines.cost.work import StepWork
+from ..engines.errors import ConfigError
+from .store import StoredRun
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What two runs must share for their steps to be of one kind. Batching, admission and the limits may
+# differ: they choose the steps, and the work of a step says what it costs.
+SAME = ("model", "dtype", "device", "quant", "kv")
+_SETTINGS = (*SAME, "group_size", "block_size")
+
+
+def calibrate_runs(runs: Sequence[StoredRun]) -> Calibration:
+    """A calibration of the steps of all runs.
+
+    Raises ConfigError: no run, runs of different models or machines, too few steps.
+    """
+    if not runs:
+        raise ConfigError("run", "", "the directory of at least one run")
+    first = runs[0]
+    for run in runs[1:]:
+        _check_same(first, run)
+    config = first.result.config
+    window = resolve_shape(str(config["model"])).sliding_window
+    settings = {name: config[name] for name in _SETTINGS if name in config}
+    return fit_calibration(
+        [step for run in runs for step in measured_steps(run, window)],
+        model=str(config["model"]),
+        machine=_machine(first),
+        settings={**settings, "runs": [run.directory.name for run in runs]},
+        window=window,
+    )
+
+
+def measured_steps(run: StoredRun, window: int | None = None) -> list[MeasuredStep]:
+    """The steps of one run that computed anything and swapped nothing, in order.
+
+    window: the model's sliding window. Communication counts as part of the linear maps it follows.
+    """
+    table = run.steps
+    parts_s = {part: table[part].tolist() for part in PART_FEATURES}
+    if "communicate_s" in table:
+        parts_s["linear_s"] = (table["linear_s"] + table["communicate_s"]).tolist()
+    durations_s = (table["end_s"] - table["start_s"]).tolist()
+    swaps_s = table["swap_s"].tolist() if "swap_s" in table else [0.0] * len(table)
+    return [
+        MeasuredStep(work, durations_s[index], {part: parts_s[part][index] for part in parts_s})
+        for index, work in enumerate(step_works(table, window))
+        if work.tokens and not swaps_s[index]
+    ]
+
+
+def step_works(steps: pd.DataFrame, window: int | None = None) -> list[StepWork]:
+    """The work of each step of a stored table, in order."""
+    tails = _prompt_tails(steps)
+    works = []
+    for index, row in enumerate(_chunks(steps)):
+        prefills = [(start, length) for _, phase, start, length in row if phase == "prefill"]
+        ends = [start + length for _, phase, start, length in row if phase == "decode"]
+        attended = sum(ends) if window is None else sum(min(end, window) for end in ends)
+        rows = len(ends) + tails.get(index, 0)
+        works.append(StepWork.of(prefills, len(ends), attended, rows, window=window))
+    return works
+
+
+def _prompt_tails(steps: pd.DataFrame) -> dict[int, int]:
+    """How many contexts each step completed, so that it sampled for them.
+
+    A chunk completes its context where the request's next chunk is a decode, or there is none. A
+    request preempted between the two is missed: its next chunk begins the context again.
+    """
+    last: dict[str, tuple[int, str]] = {}
+    tails: dict[int, int] = {}
+    for index, row in enumerate(_chunks(steps)):
+        for request, phase, _, _ in row:
+            before = last.get(request)
+            if before and before[1] == "prefill" and phase == "decode":
+                tails[before[0]] = tails.get(before[0], 0) + 1
+            last[request] = (index, phase)
+    for index, phase in last.values():
+        if phase == "prefill":
+            tails[index] = tails.get(index, 0) + 1
+    return tails
+
+
+def _chunks(steps: pd.DataFrame) -> list[list[tuple[str, str, int, int]]]:
+    """Request, phase, start and length of each chunk of each step."""
+    names = ("chunk_request_ids", "chunk_phases", "chunk_starts", "chunk_lengths")
+    columns = [[list(cell) for cell in steps[name]] for name in names]
+    return [
+        [
+            (str(request), str(phase), int(start), int(length))
+            for request, phase, start, length in zip(*cells, strict=True)
+        ]
+        for cells in zip(*columns, strict=True)
+    ]
+
+
+def _machine(run: StoredRun) -> str:
+    """What step times depend on besides the settings, in words."""
+    environment, device = run.result.environment, str(run.result.config.get("device", "cpu"))
+    cpu, threads = environment.get("cpu") or {}, (environment.get("torch") or {}).get("threads")
+    words = f"{cpu.get('model', 'unknown CPU')}, {cpu.get('usable_cores')} cores"
+    return f"{words}, {threads} threads" + ("" if device == "cpu" else f", {device}")
+
+
+def _check_same(first: StoredRun, run: StoredRun) -> None:
+    mine, theirs = (
+        {**{name: one.result.config.get(name) for name in SAME}, "machine": _machine(one)}
+        for one in (first, run)
+    )
+    for name, value in mine.items():
+        if theirs[name] != value:
+            raise ConfigError(
+                "run",
+                str(run.directory),
+                f"a run like {first.directory}, whose {name} is {value!r}, not {theirs[name]!r}",
+            )

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+from llmbench.engines.cost.hardware import resolve_hardware
+from llmbench.engines.cost.weights import QUANT_METHODS, kv_element_bytes, weight_format
+from llmbench.engines.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("method", "times_smaller"),
+    # The byte ceilings against 16 bits in the design's account of the formats.
+    [
+        ("gptq", 3.87),
+        ("awq", 3.85),
+        ("mxfp4", 3.76),
+        ("nvfp4", 3.56),
+        ("int8", 2.0),
+        ("smoothquant", 2.0),
+        ("fp8", 2.0),
+        ("none", 1.0),
+    ],
+)
+def test_bytes_are_those_of_the_published_layouts(method: str, times_smaller: float) -> None:
+    stored = weight_format(method, "bf16").bytes_of(4096, 4096)
+    assert 2 * 4096 * 4096 / stored == pytest.approx(times_smaller, abs=0.01)
+
+
+def test_a_group_that_is_cut_short_has_a_scale() -> None:
+    """576 inputs in groups of 128 are four and a half: five 16-bit scales a row, 4-bit weights."""
+    assert weight_format("gptq", "bf16").bytes_of(10, 576) == 10 * (576 / 2 + 5 * 2)
+
+
+def test_a_smaller_group_costs_more() -> None:
+    packed = weight_format("awq", "bf16")
+    assert packed.bytes_of(1, 128, group_size=32) - packed.bytes_of(1, 128) == 3 * 2.5
+
+
+@pytest.mark.parametrize(
+    ("method", "hardware", "dtype"),
+    [
+        ("none", "h100", "bf16"),
+        ("awq", "h100", "bf16"),
+        ("int8", "h100", "bf16"),
+        ("smoothquant", "h100", "int8"),
+        ("fp8", "h100", "fp8"),
+        ("nvfp4", "b200", "fp4"),
+        ("nvfp4", "h100", "bf16"),  # Hopper has no FP4 units: weights only
+        ("mxfp4", "mi300x", "bf16"),
+    ],
+)
+def test_arithmetic_runs_in_what_the_hardware_has(method: str, hardware: str, dtype: str) -> None:
+    assert weight_format(method, "bf16").computes_in(resolve_hardware(hardware), "bf16") == dtype
+
+
+@pytest.mark.parametrize(
+    ("method", "hardware", "dtype"),
+    [("fp8", "a100", "bf16"), ("smoothquant", "trainium2", "bf16"), ("none", "cpu", "fp16")],
+)
+def test_arithmetic_that_is_not_there(method: str, hardware: str, dtype: str) -> None:
+    with pytest.raises(ConfigError, match=hardware):
+        weight_format(method, dtype).computes_in(resolve_hardware(hardware), dtype)
+
+
+def test_names_outside_the_sets() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'nvfp4'"):
+        weight_format("nvfp", "bf16")
+    with pytest.raises(ConfigError, match="did you mean 'fp8'"):
+        kv_element_bytes("f8", "bf16")
+    assert QUANT_METHODS[0] == "none"
+    assert [kv_element_bytes(name, "bf16") for name in ("auto", "fp8", "float32")] == [2, 1, 4]

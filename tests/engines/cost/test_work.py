@@ -1,0 +1,113 @@
+"""Counts worked by hand for Llama-3-8B: 32 layers, hidden 4096, 32 heads of 128, 8 KV heads, MLP
+14336, vocabulary 128256."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from llmbench.engines.cost.shapes import resolve_shape
+from llmbench.engines.cost.work import StepWork, attention_pairs, keys_read, model_work
+from llmbench.engines.errors import ConfigError
+
+# q and o 4096 x 4096, k and v 1024 x 4096, gate, up and down 14336 x 4096.
+LAYER_WEIGHTS = 2 * 4096 * 4096 + 2 * 1024 * 4096 + 3 * 14336 * 4096
+VOCABULARY = 128256 * 4096
+
+
+@pytest.mark.parametrize("window", [None, 1, 5, 64])
+def test_pairs_are_what_a_mask_lets_through(window: int | None) -> None:
+    """Against counting them one by one, on fresh chunks."""
+    draw = random.Random()
+    for _ in range(50):
+        start, length = draw.randrange(80), draw.randrange(1, 40)
+        masked = [
+            (query, key)
+            for query in range(start, start + length)
+            for key in range(query + 1)
+            if window is None or query - key < window
+        ]
+        assert attention_pairs(start, length, window) == len(masked), (start, length)
+        assert keys_read(start, length, window) == len({key for _, key in masked})
+
+
+def test_a_step_is_sums_over_its_chunks() -> None:
+    work = StepWork.of([(0, 4), (10, 3)], 2, 300, 3, swap_tokens=16)
+    assert work.prefill_tokens == 7
+    assert work.prefill_chunks == 2
+    assert work.prefill_pairs == (1 + 2 + 3 + 4) + (11 + 12 + 13)
+    assert work.prefill_context_tokens == 4 + 13
+    assert (work.tokens, work.decode_context_tokens) == (9, 300)
+    assert (work.sampled_rows, work.swap_tokens) == (3, 16)
+
+
+def test_decodes_alone_sample_one_row_each() -> None:
+    assert StepWork.of(decode_tokens=5, decode_context_tokens=50).sampled_rows == 5
+
+
+def test_llama_3_8b() -> None:
+    work = model_work(resolve_shape("llama-3-8b"))
+    assert work.linear_flops_per_token == 2 * 32 * LAYER_WEIGHTS
+    assert work.linear_bytes == 2 * 32 * LAYER_WEIGHTS
+    assert (work.head_flops_per_row, work.head_bytes) == (2 * VOCABULARY, 2 * VOCABULARY)
+    # 2 (K, V) x 32 layers x 8 heads x 128 x 2 bytes.
+    assert work.kv_bytes_per_token == 131072
+    # 2 products x 2 operations x 32 layers x 4096.
+    assert work.attention_flops_per_pair == 524288
+    assert work.all_reduces == 0
+
+
+def test_operations_are_two_a_parameter() -> None:
+    """The rule of thumb, 2 P a token, with P all but the embedding and the norms."""
+    work = model_work(resolve_shape("llama-3-8b"))
+    assert (work.linear_flops_per_token + work.head_flops_per_row) == pytest.approx(
+        2 * (8.03e9 - VOCABULARY), rel=1e-3
+    )
+
+
+def test_stored_weights_are_the_parameters() -> None:
+    """16.06 GB in 16 bits; norms are left out, a tied table is held once."""
+    for name in ("llama-3-8b", "llama-3-70b", "qwen3-8b", "smollm2-135m"):
+        model = resolve_shape(name)
+        assert model_work(model).stored_bytes == pytest.approx(2 * model.parameter_count, rel=3e-4)
+
+
+@pytest.mark.parametrize(
+    ("kv_dtype", "expected"), [("fp8", 65536), ("int8", 65536), ("fp32", 262144)]
+)
+def test_kv_in_other_dtypes(kv_dtype: str, expected: int) -> None:
+    assert model_work(resolve_shape("llama-3-8b"), kv_dtype=kv_dtype).kv_bytes_per_token == expected
+
+
+def test_a_quantised_model_keeps_its_vocabulary_in_16_bits() -> None:
+    work = model_work(resolve_shape("llama-3-8b"), quant="gptq")
+    assert work.linear_bytes == 32 * LAYER_WEIGHTS * (4 + 16 / 128) / 8
+    assert work.head_bytes == 2 * VOCABULARY
+
+
+def test_tensor_parallelism_splits_all_but_the_message() -> None:
+    """Llama-3-70B on four: 2 all-reduces in each of 80 layers, of 8192 elements in 16 bits."""
+    one = model_work(resolve_shape("llama-3-70b"))
+    four = model_work(resolve_shape("llama-3-70b"), tensor_parallel=4)
+    for field in (
+        "linear_flops_per_token",
+        "linear_bytes",
+        "head_bytes",
+        "attention_flops_per_pair",
+        "kv_bytes_per_token",
+        "stored_bytes",
+    ):
+        assert getattr(four, field) == getattr(one, field) / 4, field
+    assert (four.all_reduces, four.all_reduce_bytes_per_token) == (160, 16384)
+
+
+def test_kv_heads_fewer_than_devices_are_held_by_several() -> None:
+    """Llama-3-70B has 8: sixteen devices hold one each, 2 x 80 x 128 x 2 bytes a token."""
+    work = model_work(resolve_shape("llama-3-70b"), tensor_parallel=16)
+    assert work.kv_bytes_per_token == 40960
+
+
+@pytest.mark.parametrize("devices", [0, 3, 5, 64])
+def test_a_split_that_does_not_go_up(devices: int) -> None:
+    with pytest.raises(ConfigError, match="tensor_parallel"):
+        model_work(resolve_shape("llama-3-8b"), tensor_parallel=devices)
