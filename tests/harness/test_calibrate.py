@@ -30,7 +30,7 @@ def run_of(count: int, step_s: float = 0.01, **settings) -> StoredRun:
 
 
 def test_work_of_the_steps_of_a_schedule() -> None:
-    """a: a prompt of 5 in two chunks, then decodes; b is preempted and computes its context again."""
+    """a: a prompt of 5 in two chunks, then decodes; b: preempted, its context computed again."""
     steps = [
         make_step([("a", "prefill", 0, 3)]),
         make_step([("a", "prefill", 3, 2), ("b", "prefill", 0, 4)]),

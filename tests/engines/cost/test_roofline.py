@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from llmbench.engines.cost.hardware import Hardware, resolve_hardware
 from llmbench.engines.cost.roofline import (
@@ -22,9 +24,15 @@ HEAD = 128256 * 4096
 H100_BYTES, H100_FLOPS = 3.35e12, 989.5e12
 
 
-def roofline(model: str = "llama-3-8b", hardware: str = "h100", **settings) -> Roofline:
-    settings = {"efficiency": FULL} | settings
-    return Roofline(resolve_hardware(hardware), resolve_shape(model), **settings)
+def roofline(
+    model: str = "llama-3-8b",
+    hardware: str = "h100",
+    efficiency: Efficiency = FULL,
+    **settings: Any,
+) -> Roofline:
+    return Roofline(
+        resolve_hardware(hardware), resolve_shape(model), efficiency=efficiency, **settings
+    )
 
 
 def test_one_decode_reads_every_weight() -> None:
