@@ -13,10 +13,12 @@ equal lengths are left out.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..models.config import ModelConfig
 from .hardware import resolve_hardware
 from .roofline import Efficiency, Roofline, kv_capacity_tokens
 from .shapes import resolve_shape
@@ -72,6 +74,12 @@ FREE_MEMORY_FRACTION = 0.9  # the overview's default; it says "in many cases" 0.
 MAX_BATCH_SIZE = 4096
 
 
+@functools.cache
+def _shape(name: str) -> ModelConfig:
+    """Read once: a fit asks for it thousands of times."""
+    return resolve_shape(name)
+
+
 @dataclass(frozen=True)
 class Setup:
     """What a column of the overview was measured on; weights and KV in FP8."""
@@ -83,7 +91,7 @@ class Setup:
     def roofline(self, efficiency: Efficiency) -> Roofline:
         return Roofline(
             resolve_hardware(self.hardware),
-            resolve_shape(self.model),
+            _shape(self.model),
             tensor_parallel=self.tensor_parallel,
             quant="fp8",
             kv_dtype="fp8",
@@ -93,7 +101,7 @@ class Setup:
     def capacity_tokens(self) -> int:
         return kv_capacity_tokens(
             resolve_hardware(self.hardware),
-            resolve_shape(self.model),
+            _shape(self.model),
             tensor_parallel=self.tensor_parallel,
             quant="fp8",
             kv_dtype="fp8",
