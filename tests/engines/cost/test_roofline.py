@@ -160,3 +160,9 @@ def test_kv_capacity_is_what_the_weights_leave() -> None:
         kv_capacity_tokens(hardware, resolve_shape("llama-3-70b"))
     with pytest.raises(ConfigError, match="memory_utilisation"):
         kv_capacity_tokens(hardware, model, memory_utilisation=90)
+
+
+def test_a_short_chunk_of_a_long_context_is_bound_by_its_keys() -> None:
+    """One token after 10 000: 10 001 keys read, one written."""
+    times = roofline().price(StepWork.of([(10_000, 1)]))
+    assert times.attention_s == pytest.approx(10_002 * 131072 / H100_BYTES)
