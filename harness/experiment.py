@@ -188,6 +188,7 @@ def _result(
         memory=memory,
         counters=summary.counters,
         quality=quality,
+        attribution=summary.attribution,
         kernels=loaded.kernels,
     )
 

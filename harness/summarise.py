@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..engines.kv.usage import KVSplit
 from ..engines.trace import StepTrace
+from .attribution import attribute, summarise_parts, timeline_of_traces
 from .metrics import (
     JUDGED,
     LATENCIES,
@@ -21,7 +22,7 @@ from .metrics import (
 from .metrics.counters import count
 from .metrics.kv import KVPool, split_steps, summarise_kv
 from .record import RequestRecord, RequestStatus
-from .result import Counters, KVSummary, Metric, Validity, Window
+from .result import Attribution, Counters, KVSummary, Metric, Validity, Window
 from .stats.summary import summary
 from .validity import Asked, assess
 from .window import steady_window
@@ -63,6 +64,7 @@ STEP_COLUMNS = (
     "waiting",
     "running",
     "preempted",
+    "preempted_ids",
     "refused",
     "recomputed_tokens",
     "prefix_hit_tokens",
@@ -98,6 +100,7 @@ class Summary:
     kv: KVSummary
     counters: Counters
     validity: Validity
+    attribution: Attribution | None
 
 
 def summarise(
@@ -137,7 +140,16 @@ def summarise(
         ),
         counters=count(requests, steps, unsent=asked.unsent(requests)),
         validity=assess(requests, steps, window, asked, interrupted=interrupted),
+        attribution=attribution(requests, steps),
     )
+
+
+def attribution(
+    requests: Sequence[RequestRecord], steps: Sequence[StepTrace]
+) -> Attribution | None:
+    """Where the latencies went; None where nothing was served."""
+    timeline = timeline_of_traces([request.request_id for request in requests], steps)
+    return summarise_parts(attribute(requests, timeline), timeline)
 
 
 def latency_metrics(requests: Sequence[RequestRecord]) -> dict[str, Metric]:
@@ -275,6 +287,7 @@ def _step_row(step: StepTrace, parts: KVSplit) -> dict[str, object]:
         "waiting": step.waiting,
         "running": step.running,
         "preempted": len(step.preempted),
+        "preempted_ids": list(step.preempted),
         "refused": len(step.refused),
         "recomputed_tokens": sum(chunks.recomputed.values()),
         "prefix_hit_tokens": sum(chunks.cached.values()),

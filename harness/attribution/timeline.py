@@ -1,0 +1,166 @@
+"""A run's steps as arrays, from live traces or from the stored table: one form for both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...engines.trace import StepTrace
+from .chunks import Chunks, OwnChunks, own_chunks
+from .interference import Told, tell_apart
+from .layout import PHASES, Floats, Layout, lay_out
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Ints = NDArray[np.int64]
+# Between the id of a request and the number of one of its samples.
+SAMPLE_MARK = "#"
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What attribution reads of a run.
+
+    prefill_tokens, decode_tokens: [steps]. told: the model time of each step told apart.
+    own: the chunks of the requests that were asked about, and when they were preempted.
+    """
+
+    layout: Layout
+    prefill_tokens: Ints
+    decode_tokens: Ints
+    told: Told
+    own: OwnChunks
+
+    @property
+    def steps(self) -> int:
+        return len(self.prefill_tokens)
+
+
+def timeline_of_traces(request_ids: Sequence[str], steps: Sequence[StepTrace]) -> Timeline:
+    """From the traces of a live run. request_ids: those whose latencies are to be split."""
+    phase_times = attrgetter(*PHASES)
+    phases = np.array([phase_times(step.phases) for step in steps], dtype=np.float64)
+    chunks = list(chain.from_iterable(step.chunks for step in steps))
+    return _timeline(
+        request_ids,
+        start_s=np.array([step.start_s for step in steps], dtype=np.float64),
+        end_s=np.array([step.end_s for step in steps], dtype=np.float64),
+        phases=dict(zip(PHASES, phases.reshape(len(steps), len(PHASES)).T, strict=True)),
+        chunk_ids=np.array([chunk.request_id for chunk in chunks], dtype=object),
+        chunk_counts=np.array([len(step.chunks) for step in steps], dtype=np.int64),
+        start=np.array([chunk.start for chunk in chunks], dtype=np.int64),
+        length=np.array([chunk.length for chunk in chunks], dtype=np.int64),
+        decode=np.array([chunk.phase == "decode" for chunk in chunks], dtype=np.bool_),
+        preempted=[step.preempted for step in steps],
+    )
+
+
+def timeline_of_tables(request_ids: Sequence[str], steps: pd.DataFrame) -> Timeline:
+    """From a stored run. steps: the table `summarise.STEP_COLUMNS` describes."""
+    return _timeline(
+        request_ids,
+        start_s=steps["start_s"].to_numpy(dtype=np.float64),
+        end_s=steps["end_s"].to_numpy(dtype=np.float64),
+        phases={name: steps[name].to_numpy(dtype=np.float64) for name in PHASES},
+        chunk_ids=_flat(steps["chunk_request_ids"], object),
+        chunk_counts=np.array([len(ids) for ids in steps["chunk_request_ids"]], dtype=np.int64),
+        start=_flat(steps["chunk_starts"], np.int64),
+        length=_flat(steps["chunk_lengths"], np.int64),
+        decode=_flat(steps["chunk_phases"], object) == "decode",
+        preempted=list(steps["preempted_ids"]),
+    )
+
+
+def _flat(lists: pd.Series, dtype: type) -> NDArray:
+    parts = [np.asarray(one, dtype=dtype) for one in lists]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=dtype)
+
+
+def _timeline(
+    request_ids: Sequence[str],
+    *,
+    start_s: Floats,
+    end_s: Floats,
+    phases: Mapping[str, Floats],
+    chunk_ids: NDArray[np.object_],
+    chunk_counts: Ints,
+    start: Ints,
+    length: Ints,
+    decode: NDArray[np.bool_],
+    preempted: Sequence[Sequence[str]],
+) -> Timeline:
+    import pandas as pd
+
+    count = len(start_s)
+    index = pd.Index(list(request_ids), dtype=object)
+    chunks = Chunks(
+        request=index.get_indexer(pd.Index(chunk_ids, dtype=object)).astype(np.int64),
+        step=np.repeat(np.arange(count), chunk_counts),
+        start=start,
+        length=length,
+        decode=decode.astype(np.bool_),
+    )
+    lost_ids = list(chain.from_iterable(preempted))
+    lost_steps = np.repeat(np.arange(count), [len(ids) for ids in preempted]).astype(np.int64)
+    prefill_tokens = _tokens(chunks, ~chunks.decode, count)
+    decode_tokens = _tokens(chunks, chunks.decode, count)
+    layout = lay_out(start_s, end_s, phases)
+    return Timeline(
+        layout=layout,
+        prefill_tokens=prefill_tokens,
+        decode_tokens=decode_tokens,
+        told=tell_apart(prefill_tokens, decode_tokens, layout.model_time_s),
+        own=own_chunks(
+            _with_parents(chunks, chunk_ids, request_ids),
+            lost_request=index.get_indexer(pd.Index(lost_ids, dtype=object)).astype(np.int64),
+            lost_step=lost_steps,
+            step_start_s=layout.start_s,
+            prefill_tokens=prefill_tokens,
+        ),
+    )
+
+
+def _tokens(chunks: Chunks, chosen: NDArray[np.bool_], steps: int) -> Ints:
+    found = np.bincount(chunks.step[chosen], chunks.length[chosen], minlength=steps)
+    return found.astype(np.int64)
+
+
+def _with_parents(
+    chunks: Chunks, chunk_ids: NDArray[np.object_], request_ids: Sequence[str]
+) -> Chunks:
+    """The chunks of the requests asked about, and for a sample its request's prefills before its
+    own first chunk: they computed its prompt too."""
+    known = np.flatnonzero(chunks.request >= 0)
+    at, request = [known], [chunks.request[known]]
+    samples = {
+        position: name.partition(SAMPLE_MARK)[0]
+        for position, name in enumerate(request_ids)
+        if SAMPLE_MARK in name
+    }
+    if samples:
+        prefills = np.flatnonzero(~chunks.decode)
+        by_parent: dict[str, list[int]] = {}
+        for chunk in prefills.tolist():
+            by_parent.setdefault(chunk_ids[chunk], []).append(chunk)
+        first = np.full(len(request_ids), len(chunks.step) and chunks.step[-1] + 1)
+        np.minimum.at(first, chunks.request[known], chunks.step[known])
+        for position, parent in samples.items():
+            shared = np.array(by_parent.get(parent, []), dtype=np.int64)
+            shared = shared[chunks.step[shared] < first[position]]
+            at.append(shared)
+            request.append(np.full(len(shared), position))
+    chosen = np.concatenate(at)
+    return Chunks(
+        request=np.concatenate(request),
+        step=chunks.step[chosen],
+        start=chunks.start[chosen],
+        length=chunks.length[chosen],
+        decode=chunks.decode[chosen],
+    )
