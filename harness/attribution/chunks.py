@@ -31,6 +31,7 @@ class Chunks:
 class OwnChunks:
     """Chunks of the requests asked about, by request, then by step: [chunks] each.
 
+    place: ascending; see `position`.
     again: the share of its tokens that had been computed before a preemption threw them away.
     prompt_share: its part of the step's prefill tokens; 0 for a decode.
     first: nothing of the request was computed before it.
@@ -38,6 +39,7 @@ class OwnChunks:
     inf if never, -inf if all the time since its chunk before.
     """
 
+    place: Ints
     request: Ints
     step: Ints
     decode: NDArray[np.bool_]
@@ -51,7 +53,12 @@ class OwnChunks:
 
     def position(self, request: Ints, step: Ints, steps: int) -> Ints:
         """Where the first chunk of `request` in `step` or after it stands, or would."""
-        return np.searchsorted(self.request * (steps + 1) + self.step, request * (steps + 1) + step)
+        return np.searchsorted(self.place, _place(request, step, steps))
+
+
+def _place(request: Ints, step: Ints, steps: int) -> Ints:
+    """A number that orders by request, then by step (0 to `steps`)."""
+    return request * (steps + 1) + step
 
 
 def own_chunks(
@@ -67,7 +74,8 @@ def own_chunks(
     chunks: at most one of a request in a step. lost_request, lost_step: each preemption's request,
     -1 for one not asked about, and step.
     """
-    order = np.lexsort((chunks.step, chunks.request))
+    place = _place(chunks.request, chunks.step, len(step_start_s))
+    order = np.argsort(place, kind="stable")
     request, step = chunks.request[order], chunks.step[order]
     start, length, decode = chunks.start[order], chunks.length[order], chunks.decode[order]
     first = np.append(True, request[1:] != request[:-1])[: len(request)]
@@ -77,6 +85,7 @@ def own_chunks(
     # The chunk before it did not yet reach what had been computed once.
     behind = ~first & (np.append(0, end[:-1])[: len(end)] < computed)
     found = OwnChunks(
+        place=place[order],
         request=request,
         step=step,
         decode=decode,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -53,11 +53,11 @@ def timeline_of_traces(request_ids: Sequence[str], steps: Sequence[StepTrace]) -
         start_s=np.array([step.start_s for step in steps], dtype=np.float64),
         end_s=np.array([step.end_s for step in steps], dtype=np.float64),
         phases=dict(zip(PHASES, phases.reshape(len(steps), len(PHASES)).T, strict=True)),
-        chunk_ids=np.array([chunk.request_id for chunk in chunks], dtype=object),
-        chunk_counts=np.array([len(step.chunks) for step in steps], dtype=np.int64),
-        start=np.array([chunk.start for chunk in chunks], dtype=np.int64),
-        length=np.array([chunk.length for chunk in chunks], dtype=np.int64),
-        decode=np.array([chunk.phase == "decode" for chunk in chunks], dtype=np.bool_),
+        chunk_ids=[chunk.request_id for chunk in chunks],
+        chunk_counts=[len(step.chunks) for step in steps],
+        start=np.fromiter(map(attrgetter("start"), chunks), np.int64, len(chunks)),
+        length=np.fromiter(map(attrgetter("length"), chunks), np.int64, len(chunks)),
+        decode=np.fromiter((one.phase == "decode" for one in chunks), np.bool_, len(chunks)),
         preempted=[step.preempted for step in steps],
     )
 
@@ -69,18 +69,20 @@ def timeline_of_tables(request_ids: Sequence[str], steps: pd.DataFrame) -> Timel
         start_s=steps["start_s"].to_numpy(dtype=np.float64),
         end_s=steps["end_s"].to_numpy(dtype=np.float64),
         phases={name: steps[name].to_numpy(dtype=np.float64) for name in PHASES},
-        chunk_ids=_flat(steps["chunk_request_ids"], object),
-        chunk_counts=np.array([len(ids) for ids in steps["chunk_request_ids"]], dtype=np.int64),
-        start=_flat(steps["chunk_starts"], np.int64),
-        length=_flat(steps["chunk_lengths"], np.int64),
-        decode=_flat(steps["chunk_phases"], object) == "decode",
+        chunk_ids=list(chain.from_iterable(steps["chunk_request_ids"])),
+        chunk_counts=[len(ids) for ids in steps["chunk_request_ids"]],
+        start=_flat(steps["chunk_starts"]),
+        length=_flat(steps["chunk_lengths"]),
+        decode=np.array(
+            [phase == "decode" for phase in chain.from_iterable(steps["chunk_phases"])], np.bool_
+        ),
         preempted=list(steps["preempted_ids"]),
     )
 
 
-def _flat(lists: pd.Series, dtype: type) -> NDArray:
-    parts = [np.asarray(one, dtype=dtype) for one in lists]
-    return np.concatenate(parts) if parts else np.empty(0, dtype=dtype)
+def _flat(lists: pd.Series) -> Ints:
+    parts = [np.asarray(one, dtype=np.int64) for one in lists]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
 
 def _timeline(
@@ -89,26 +91,24 @@ def _timeline(
     start_s: Floats,
     end_s: Floats,
     phases: Mapping[str, Floats],
-    chunk_ids: NDArray[np.object_],
-    chunk_counts: Ints,
+    chunk_ids: Sequence[str],
+    chunk_counts: Sequence[int],
     start: Ints,
     length: Ints,
     decode: NDArray[np.bool_],
     preempted: Sequence[Sequence[str]],
 ) -> Timeline:
-    import pandas as pd
-
     count = len(start_s)
-    index = pd.Index(list(request_ids), dtype=object)
+    position = {name: at for at, name in enumerate(request_ids)}
     chunks = Chunks(
-        request=index.get_indexer(pd.Index(chunk_ids, dtype=object)).astype(np.int64),
-        step=np.repeat(np.arange(count), chunk_counts),
+        request=_positions(chunk_ids, position),
+        step=np.repeat(np.arange(count), np.array(chunk_counts, dtype=np.int64)),
         start=start,
         length=length,
-        decode=decode.astype(np.bool_),
+        decode=decode,
     )
     lost_ids = list(chain.from_iterable(preempted))
-    lost_steps = np.repeat(np.arange(count), [len(ids) for ids in preempted]).astype(np.int64)
+    lost_counts = np.array([len(ids) for ids in preempted], dtype=np.int64)
     prefill_tokens = _tokens(chunks, ~chunks.decode, count)
     decode_tokens = _tokens(chunks, chunks.decode, count)
     layout = lay_out(start_s, end_s, phases)
@@ -119,12 +119,17 @@ def _timeline(
         told=tell_apart(prefill_tokens, decode_tokens, layout.model_time_s),
         own=own_chunks(
             _with_parents(chunks, chunk_ids, request_ids),
-            lost_request=index.get_indexer(pd.Index(lost_ids, dtype=object)).astype(np.int64),
-            lost_step=lost_steps,
+            lost_request=_positions(lost_ids, position),
+            lost_step=np.repeat(np.arange(count), lost_counts),
             step_start_s=layout.start_s,
             prefill_tokens=prefill_tokens,
         ),
     )
+
+
+def _positions(names: Sequence[str], position: Mapping[str, int]) -> Ints:
+    """-1 for a name that has none."""
+    return np.fromiter(map(position.get, names, repeat(-1)), np.int64, len(names))
 
 
 def _tokens(chunks: Chunks, chosen: NDArray[np.bool_], steps: int) -> Ints:
@@ -132,9 +137,7 @@ def _tokens(chunks: Chunks, chosen: NDArray[np.bool_], steps: int) -> Ints:
     return found.astype(np.int64)
 
 
-def _with_parents(
-    chunks: Chunks, chunk_ids: NDArray[np.object_], request_ids: Sequence[str]
-) -> Chunks:
+def _with_parents(chunks: Chunks, chunk_ids: Sequence[str], request_ids: Sequence[str]) -> Chunks:
     """The chunks of the requests asked about, and for a sample its request's prefills before its
     own first chunk: they computed its prompt too."""
     known = np.flatnonzero(chunks.request >= 0)
