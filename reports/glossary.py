@@ -118,6 +118,47 @@ METRICS: tuple[Term, ...] = (
     ),
 )
 
+PARTS: tuple[Term, ...] = (
+    Term(
+        "queue_s",
+        "Queue",
+        "",
+        "Waiting until a step first computes the request, or later for its turn while a step "
+        "decodes others.",
+    ),
+    Term("own_prefill_s", "Own prefill", "", "Computing the request's own prompt."),
+    Term(
+        "others_prefill_s",
+        "Others' prefill",
+        "",
+        "Computing other prompts: in the same step, or in steps that make the request wait.",
+    ),
+    Term(
+        "decode_s",
+        "Decode",
+        "",
+        "The decodes' part of the steps it is in: a batch of them takes its time together.",
+    ),
+    Term(
+        "preemption_s",
+        "Preemption",
+        "",
+        "From losing its KV cache until what was lost is there again; swapping in its steps.",
+    ),
+    Term(
+        "host_s",
+        "Host",
+        "",
+        "Scheduling, preparing, sampling and bookkeeping in its steps, and the time between steps.",
+    ),
+    Term(
+        "residual_s",
+        "Residual",
+        "measured − Σ parts",
+        "What is in no part: time that no phase of a step accounts for.",
+    ),
+)
+
 KV_STATES: tuple[Term, ...] = (
     Term("useful", "Useful", "Σ u", "Keys and values that are written."),
     Term(
@@ -197,7 +238,7 @@ _FIELDS = {
     "peak_device_bytes": "Accelerator, peak",
     "weight_bytes": "Weights",
 }
-_BY_ID = {term.id: term for term in (*METRICS, *KV_STATES, *OTHER)}
+_BY_ID = {term.id: term for term in (*METRICS, *PARTS, *KV_STATES, *OTHER)}
 
 
 def label_of(name: str) -> str:

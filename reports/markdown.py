@@ -9,8 +9,27 @@ from .comparison_report import comparison_report
 from .model import Comparison, KeyFigure, Report, Run, Table
 from .run_report import run_report
 
-SHOWN = ("comparison", "config-differences", "metrics", "rates", "kv-states", "quality", "checks")
-FOLDED = ("counters", "memory", "slowest", "not-served", "config", "runs", "environment")
+SHOWN = (
+    "comparison",
+    "config-differences",
+    "metrics",
+    "latency-parts",
+    "rates",
+    "kv-states",
+    "quality",
+    "checks",
+)
+FOLDED = (
+    "counters",
+    "memory",
+    "slowest",
+    "slowest-ttft",
+    "slowest-gaps",
+    "not-served",
+    "config",
+    "runs",
+    "environment",
+)
 _SPECIAL = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_{}[]<>#|~$"} | {"\n": " "})
 
 

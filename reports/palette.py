@@ -39,6 +39,10 @@ ROLES: dict[str, Hue] = {
     # Phases of a request.
     "prefill": Hue("#cc5a00", "#f28c38"),
     "decode": Hue("#0868ac", "#5aa9e6"),
+    "others_prefill": Hue("#9c3fb0", "#d48be4"),
+    # What a latency is made of, beside prefill, decode and preemption.
+    "queued": Hue("#5f7316", "#aac253"),
+    "residual": Hue("#3d4148", "#c9ced6"),
     # States of KV memory.
     "kv_useful": Hue("#00855f", "#2fb58c"),
     "kv_reserved": Hue("#b98200", "#e3b341"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import headline, kv_charts, latency_charts, setup_tables, step_charts, tables
+from . import headline, kv_charts, latency_charts, latency_parts, setup_tables, step_charts, tables
 from .facts import axes, engine_name, hardware
 from .model import Chart, Report, Run, Section, Table
 from .place import Place
@@ -33,6 +33,15 @@ def _sections(run: Run) -> tuple[Section, ...]:
             _present(*latency_charts.distributions([run]), latency_charts.over_time(run)),
         ),
         Section(
+            "parts",
+            "Where latency went",
+            _present(
+                latency_parts.first_token(run),
+                latency_parts.slow_tokens(run),
+                latency_parts.parts(run),
+            ),
+        ),
+        Section(
             "steps",
             "What the engine did",
             _present(
@@ -53,7 +62,16 @@ def _sections(run: Run) -> tuple[Section, ...]:
             ),
         ),
         Section("quality", "Quality", _present(tables.quality(run))),
-        Section("requests", "Requests", _present(tables.slowest(run), tables.not_served(run))),
+        Section(
+            "requests",
+            "Requests",
+            _present(
+                tables.slowest(run),
+                latency_parts.slowest_first_tokens(run),
+                latency_parts.slowest_gaps(run),
+                tables.not_served(run),
+            ),
+        ),
         Section("validity", "Validity", (tables.checks(run),)),
         Section(
             "setup",

@@ -16,7 +16,7 @@ from .format import (
     scale_of,
     size,
 )
-from .glossary import KV_STATES, METRICS, OTHER, label_of
+from .glossary import KV_STATES, METRICS, OTHER, PARTS, label_of
 from .model import Cell, Column, Run, Table
 
 SLOWEST = 20
@@ -266,7 +266,7 @@ def glossary() -> Table:
         ("Term", "Formula", "Meaning"),
         [
             (term.label, term.formula or "—", term.meaning)
-            for term in (*METRICS, *KV_STATES, *OTHER)
+            for term in (*METRICS, *PARTS, *KV_STATES, *OTHER)
         ],
         words=("Formula", "Meaning"),
         note="Times of one request: due (when it should have been sent), send, scheduled (first "

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from llmbench.harness.attribution import attribute, summarise_parts, timeline_of_tables
 from llmbench.harness.result import Result
-from llmbench.harness.summarise import REQUEST_COLUMNS, STEP_COLUMNS
+from llmbench.harness.summarise import REQUEST_COLUMNS, STEP_COLUMNS, records_of
 from llmbench.reports.model import Run
 from numpy.typing import ArrayLike
 
@@ -113,6 +114,7 @@ def simulate(load: Load) -> tuple[pd.DataFrame, pd.DataFrame]:
         waiting = 0
         while waiting < len(coming) and coming[-1 - waiting].row["t_due_s"] <= now:
             waiting += 1
+        lost = [running[-1].row["request_id"]] if rng.random() < 0.01 else []
         steps.append(
             {
                 "index": len(steps),
@@ -124,7 +126,8 @@ def simulate(load: Load) -> tuple[pd.DataFrame, pd.DataFrame]:
                 "decode_requests": len(decoding),
                 "waiting": waiting,
                 "running": len(running),
-                "preempted": int(rng.random() < 0.01),
+                "preempted": len(lost),
+                "preempted_ids": lost,
                 "refused": 0,
                 "recomputed_tokens": 0,
                 "prefix_hit_tokens": 0,
@@ -135,10 +138,13 @@ def simulate(load: Load) -> tuple[pd.DataFrame, pd.DataFrame]:
                 "kv_shared_tokens": 0,
                 "kv_capacity_tokens": CAPACITY_TOKENS,
                 **parts,
-                "chunk_request_ids": [],
-                "chunk_phases": [],
-                "chunk_starts": [],
-                "chunk_lengths": [],
+                "chunk_request_ids": [one.row["request_id"] for one in (*new, *decoding)],
+                "chunk_phases": ["prefill"] * len(new) + ["decode"] * len(decoding),
+                "chunk_starts": [*(0 for _ in new), *(one.used - 1 for one in decoding)],
+                "chunk_lengths": [
+                    *(one.row["input_tokens"] for one in new),
+                    *(1 for _ in decoding),
+                ],
             }
         )
         done += [one for one in running if len(one.times_s) >= one.wanted]
@@ -242,9 +248,16 @@ def make_result(
         },
         "counters": make_counters(requests, steps),
         "quality": QUALITY if with_quality else None,
+        "attribution": make_attribution(requests, steps),
         "kernels": {"paged_attention": "cpu"},
     }
     return Result.model_validate(result).model_dump(mode="json")
+
+
+def make_attribution(requests: pd.DataFrame, steps: pd.DataFrame) -> dict[str, Any] | None:
+    timeline = timeline_of_tables(requests["request_id"].tolist(), steps)
+    found = summarise_parts(attribute(records_of(requests), timeline), timeline)
+    return None if found is None else found.model_dump(mode="json")
 
 
 QUALITY = {
@@ -442,14 +455,19 @@ def long_run() -> Run:
         Load(num_requests=500, rate_per_s=30.0, mean_input_tokens=60.0, mean_output_tokens=24.0)
     )
     lap_s = float(steps["end_s"].max()) + 0.5
-    requests = pd.concat([_later(requests, lap * lap_s) for lap in range(40)], ignore_index=True)
-    steps = pd.concat([_later(steps, lap * lap_s) for lap in range(40)], ignore_index=True)
+    requests = pd.concat([_later(requests, lap, lap_s) for lap in range(40)], ignore_index=True)
+    steps = pd.concat([_later(steps, lap, lap_s) for lap in range(40)], ignore_index=True)
     return Run("long", make_result(requests, steps), requests, steps)
 
 
-def _later(frame: pd.DataFrame, shift_s: float) -> pd.DataFrame:
-    """The same requests or steps, `shift_s` later."""
-    moved = frame.copy()
+def _later(frame: pd.DataFrame, lap: int, lap_s: float) -> pd.DataFrame:
+    """The same requests or steps, so many laps later, as other requests."""
+    moved, shift_s = frame.copy(), lap * lap_s
+    if "request_id" in frame:
+        moved["request_id"] = [f"{name}-{lap}" for name in frame["request_id"]]
+    for column in ("chunk_request_ids", "preempted_ids"):
+        if column in frame:
+            moved[column] = [[f"{name}-{lap}" for name in names] for names in frame[column]]
     for column in ("start_s", "end_s", "t_due_s", "t_send_s", "t_scheduled_s", "t_first_s"):
         if column in frame:
             moved[column] = frame[column] + shift_s

@@ -1,0 +1,244 @@
+"""Where latency went: bars of the parts that TTFT and slow token gaps are made of, and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .format import Scale, count, number, percent, plural, scale_of, seconds
+from .glossary import PARTS
+from .model import Axis, Chart, Panel, Run, Series, Table
+from .tables import table
+
+Parts = Mapping[str, float]
+Band = Mapping[str, Any]
+
+_ROLES = {
+    "queue_s": "queued",
+    "own_prefill_s": "prefill",
+    "others_prefill_s": "others_prefill",
+    "decode_s": "decode",
+    "preemption_s": "preempted",
+    "host_s": "phase_host",
+    "residual_s": "residual",
+}
+# Names of bands keep on one line in a table: their spaces do not break.
+_SLOWEST = "Slowest\u00a01\u00a0%"
+_TTFT_BANDS = {"mean": "All", "p50": "Around the\u00a0median", "p99": _SLOWEST}
+_ITL_BANDS = {"mean": "All", "slow": "Slow", "p99": _SLOWEST}
+# Less than a nanosecond is rounding.
+_ROUNDING_S = 1e-9
+
+
+def first_token(run: Run) -> Chart | None:
+    """What TTFT is made of: all requests, those in the middle, the slowest."""
+    found = run.result.get("attribution")
+    if not found:
+        return None
+    return _bars(
+        "ttft-parts",
+        "Where the time to first token went",
+        found["ttft"],
+        _TTFT_BANDS,
+        "request",
+        reading=_first_token_reading(found["ttft"]),
+        note=_told_apart(found),
+    )
+
+
+def slow_tokens(run: Run) -> Chart | None:
+    """What the gaps between tokens are made of: all, the slow ones, the slowest."""
+    found = run.result.get("attribution")
+    if not found or not found["itl"]:
+        return None
+    return _bars(
+        "slow-token-parts",
+        "Where slow tokens came from",
+        found["itl"],
+        _ITL_BANDS,
+        "gap",
+        reading=_slow_reading(found),
+        note=_delayed(found),
+    )
+
+
+def parts(run: Run) -> Table | None:
+    """Every mean that was split, one a row."""
+    found = run.result.get("attribution")
+    if not found:
+        return None
+    rows = [("TTFT", _TTFT_BANDS[band["name"]], band) for band in found["ttft"]]
+    if found["tpot"]:
+        rows.append(("TPOT", "All", {"count": None, "parts": found["tpot"]}))
+    rows += [("Token gaps", _ITL_BANDS[band["name"]], band) for band in found["itl"]]
+    return table(
+        "latency-parts",
+        "Latency by part",
+        ("Latency", "Of", "Count", "Unit", "Measured", *(part.label for part in PARTS)),
+        [
+            (label, which, _count(band["count"]), *_row(band["parts"]))
+            for label, which, band in rows
+        ],
+        words=("Of", "Unit"),
+        note=f"Means; the parts sum to what was measured. {_told_apart(found)}",
+    )
+
+
+def slowest_first_tokens(run: Run) -> Table | None:
+    """The requests that waited longest for their first token, and for what."""
+    found = run.result.get("attribution")
+    if not found or not found["slowest_requests"]:
+        return None
+    rows = [
+        (one["request_id"], number(one["t_due_s"]), *_ms_row(one["parts"]))
+        for one in found["slowest_requests"]
+    ]
+    return table(
+        "slowest-ttft",
+        f"Slowest {plural(len(rows), 'request')} to their first token, in ms",
+        ("Request", "Due (s)", "TTFT", *(part.label for part in PARTS)),
+        rows,
+    )
+
+
+def slowest_gaps(run: Run) -> Table | None:
+    """The longest waits between two tokens, and for what."""
+    found = run.result.get("attribution")
+    if not found or not found["slowest_tokens"]:
+        return None
+    rows = [
+        (one["request_id"], count(one["token"]), number(one["time_s"]), *_ms_row(one["parts"]))
+        for one in found["slowest_tokens"]
+    ]
+    return table(
+        "slowest-gaps",
+        f"Slowest {plural(len(rows), 'token')}, in ms",
+        ("Request", "Token", "At (s)", "Gap", *(part.label for part in PARTS)),
+        rows,
+    )
+
+
+def measured_s(parts: Parts) -> float:
+    """The time that was split."""
+    return sum(parts.values())
+
+
+def largest(parts: Parts) -> tuple[str, float]:
+    """The part that took most, as it is called in a sentence, and its share."""
+    whole_s = measured_s(parts)
+    part = max(PARTS, key=lambda one: parts[one.id])
+    return part.label.lower(), parts[part.id] / whole_s if whole_s > 0 else 0.0
+
+
+def _bars(
+    chart_id: str,
+    title: str,
+    bands: Sequence[Band],
+    names: Mapping[str, str],
+    of: str,
+    *,
+    reading: str,
+    note: str,
+) -> Chart:
+    drawn = list(reversed(bands))  # bars are drawn from the bottom up
+    used = [part for part in PARTS if any(_shown(band["parts"][part.id]) for band in bands)]
+    scale = scale_of("s", [measured_s(band["parts"]) for band in bands])
+    return Chart(
+        id=chart_id,
+        title=title,
+        reading=reading,
+        x=Axis("Time", scale.unit),
+        panels=(
+            Panel(
+                y=Axis(
+                    f"{of.capitalize()}s",
+                    categories=tuple(
+                        f"{names[band['name']]}, {plural(band['count'], of)}" for band in drawn
+                    ),
+                ),
+                series=tuple(
+                    Series(
+                        part.label,
+                        _ROLES[part.id],
+                        "bar",
+                        x=tuple(scale.factor * _shown(band["parts"][part.id]) for band in drawn),
+                        y=tuple(float(position) for position in range(len(drawn))),
+                    )
+                    for part in used
+                ),
+            ),
+        ),
+        note=note,
+        width="half",
+    )
+
+
+def _first_token_reading(bands: Sequence[Band]) -> str:
+    of = {band["name"]: band["parts"] for band in bands}
+    name, share = largest(of["mean"])
+    slow_name, slow_share = largest(of["p99"])
+    return (
+        f"Of the mean TTFT of {seconds(measured_s(of['mean']))}, {percent(share)} was {name}; "
+        f"of the slowest 1 %, {seconds(measured_s(of['p99']))}, {percent(slow_share)} was {slow_name}."
+    )
+
+
+def _slow_reading(found: Mapping[str, Any]) -> str:
+    of = {band["name"]: band for band in found["itl"]}
+    limit = seconds(found["slow_token_s"])
+    if "slow" not in of:
+        return f"No gap was longer than {limit}, twice the median: no token was slow."
+    slow, mean = of["slow"], of["mean"]
+    name, share = largest(slow["parts"])
+    return (
+        f"{percent(slow['count'] / mean['count'])} of the gaps were longer than {limit}, twice the "
+        f"median; {percent(share)} of their time was {name}."
+    )
+
+
+def _told_apart(found: Mapping[str, Any]) -> str:
+    """How prefill and decode of one step were told apart, and how often."""
+    measured, by_tokens = found["mixed_steps_by_evidence"], found["mixed_steps_by_tokens"]
+    if not measured and not by_tokens:
+        return "No step held both prefill and decode, so nothing had to be told apart."
+    text = (
+        f"In {plural(measured, 'mixed step')} the decodes' time is what decode-only steps of "
+        "similar width took, and the rest is prefill"
+    )
+    if by_tokens:
+        text += (
+            f"; in {count(by_tokens)}, for want of such steps, time is split by tokens, which "
+            "gives prefill too much"
+        )
+    return f"{text}."
+
+
+def _delayed(found: Mapping[str, Any]) -> str:
+    return (
+        f"{percent(found['mixed_step_share'])} of the steps held both prefill and decode; "
+        f"{percent(found['delayed_decode_step_share'])} of the steps with decodes were delayed by "
+        "another request's prefill."
+    )
+
+
+def _row(parts: Parts) -> tuple[str, ...]:
+    """Unit, measured time and parts, in one unit."""
+    scale = scale_of("s", [measured_s(parts)])
+    return (scale.unit, *_numbers(parts, scale))
+
+
+def _ms_row(parts: Parts) -> tuple[str, ...]:
+    return _numbers(parts, Scale("ms", 1e3))
+
+
+def _numbers(parts: Parts, scale: Scale) -> tuple[str, ...]:
+    values = (measured_s(parts), *(parts[part.id] for part in PARTS))
+    return tuple(scale.number(_shown(value)) for value in values)
+
+
+def _shown(value_s: float) -> float:
+    return value_s if abs(value_s) > _ROUNDING_S else 0.0
+
+
+def _count(value: int | None) -> str:
+    return "" if value is None else count(value)
