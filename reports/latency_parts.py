@@ -177,9 +177,10 @@ def _first_token_reading(bands: Sequence[Band]) -> str:
     of = {band["name"]: band["parts"] for band in bands}
     name, share = largest(of["mean"])
     slow_name, slow_share = largest(of["p99"])
+    mean, slowest = seconds(measured_s(of["mean"])), seconds(measured_s(of["p99"]))
     return (
-        f"Of the mean TTFT of {seconds(measured_s(of['mean']))}, {percent(share)} was {name}; "
-        f"of the slowest 1 %, {seconds(measured_s(of['p99']))}, {percent(slow_share)} was {slow_name}."
+        f"Of the mean TTFT of {mean}, {percent(share)} was {name}; of the slowest 1 %, {slowest}, "
+        f"{percent(slow_share)} was {slow_name}."
     )
 
 

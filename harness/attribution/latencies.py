@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -53,6 +53,16 @@ class Attributed:
     slow_token_s: float | None
     longest: Latencies
 
+    def slow_of(self, position: int) -> Attributed:
+        """With the slow gaps of one request only. position: of its record."""
+        chosen = np.flatnonzero(self.slow.intervals.request == position)
+        return replace(self, slow=self.slow[chosen], slow_tokens=self.slow_tokens[chosen])
+
+
+def is_served(record: RequestRecord) -> bool:
+    """Whether its latencies count."""
+    return record.status is RequestStatus.OK and record.output_tokens > 0
+
 
 def attribute(records: Sequence[RequestRecord], timeline: Timeline) -> Attributed:
     """Split the latencies of the requests that were served.
@@ -61,11 +71,7 @@ def attribute(records: Sequence[RequestRecord], timeline: Timeline) -> Attribute
     if it is longer than twice the run's median gap: what most gaps are is a run's own pace, and a
     percentile would call one in a hundred slow in a run without any stall.
     """
-    served = [
-        position
-        for position, record in enumerate(records)
-        if record.status is RequestStatus.OK and record.token_times_s
-    ]
+    served = [position for position, record in enumerate(records) if is_served(record)]
     counts = np.array([records[at].output_tokens for at in served], dtype=np.int64)
     times_s = [np.asarray(records[at].token_times_s, dtype=np.float64) for at in served]
     tokens_s = np.concatenate(times_s) if times_s else np.empty(0)
@@ -95,13 +101,6 @@ def attribute(records: Sequence[RequestRecord], timeline: Timeline) -> Attribute
         slow_token_s=limit_s,
         longest=_split(timeline, gaps[longest]),
     )
-
-
-def gaps_of(record: RequestRecord, position: int) -> Intervals:
-    """Every gap between tokens of one request. position: of the record in its timeline."""
-    times_s = np.asarray(record.token_times_s, dtype=np.float64)
-    gaps = max(0, len(times_s) - 1)
-    return Intervals(np.full(gaps, position), times_s[:-1], times_s[1:])
 
 
 def _longest_hundredth(length_s: Floats) -> Ints:

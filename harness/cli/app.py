@@ -9,7 +9,7 @@ import typer
 from ...engines.errors import ConfigError
 from ...workloads.api import WorkloadError
 from ..errors import InvalidRun
-from . import calibrate, compare, doctor, engines, gate, models, report, roofline, run
+from . import calibrate, compare, doctor, engines, explain, gate, models, report, roofline, run
 from .exits import Exit, say_error
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command("run", epilog=run.EPILOG)(run.run)
 app.command("report")(report.report)
+app.command("explain", epilog=explain.EPILOG)(explain.explain)
 app.command("compare")(compare.compare)
 app.command("gate")(gate.gate)
 app.command("calibrate")(calibrate.calibrate)
