@@ -75,5 +75,6 @@ def stored_run(
         kv=summary.kv,
         memory=Memory(weight_bytes=100, kv_bytes=4096, peak_rss_bytes=10_000),
         counters=summary.counters,
+        attribution=summary.attribution,
     )
     return StoredRun(Path(label), result, requests_frame(requests), steps_frame(requests, steps))

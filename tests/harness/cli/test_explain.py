@@ -1,0 +1,99 @@
+"""`llmbench explain` on a stored run, in this process."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from llmbench.harness.cli import main
+from llmbench.harness.record import RequestStatus
+from llmbench.harness.store import write_run
+
+from ..attribution.schedule import request, step
+from ..stored import stored_run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """a decodes every 10 ms; b's prompt takes 25 ms between its tokens 4 and 5. c was refused."""
+    steps = [step(0, ("a", "prefill", 0, 4), linear=9)]
+    steps += [step(10 * at, ("a", "decode", 3 + at, 1), linear=9) for at in range(1, 5)]
+    steps.append(step(50, ("b", "prefill", 0, 9), linear=24))
+    steps += [step(75 + 10 * at, ("a", "decode", 8 + at, 1), linear=9) for at in range(3)]
+    records = [
+        request("a", 0, 10, 20, 30, 40, 50, 85, 95, 105),
+        request("b", 40, 75),
+        request("c", 0, status=RequestStatus.REFUSED),
+    ]
+    stored = stored_run(records, steps)
+    return write_run(tmp_path / "run", stored.result, stored.requests, stored.steps, {})
+
+
+def explain(*words: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(["explain", *words])
+    assert isinstance(left.value.code, int)
+    return left.value.code
+
+
+def test_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain(str(run)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    slow = next(line for line in lines if line.startswith("token gaps slow"))
+    # Measured, queue, own prefill, others' prefill, decode, preemption, host, residual.
+    measured, unit, *parts = slow.split()[4:]
+    assert (float(measured), unit) == (35, "ms")
+    assert [float(part) for part in parts] == [0, 0, 25, 10, 0, 0, 0]
+
+
+def test_a_request(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain(str(run), "--request", "b", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    # Due at 40, first computed at 50, done at 75.
+    assert found["ttft"]["queue_s"] == pytest.approx(0.010)
+    assert found["ttft"]["own_prefill_s"] == pytest.approx(0.025)
+    assert found["tpot"] is None
+    assert found["slow_tokens"] == []
+
+    assert explain(str(run), "--request", "a") == 0
+    shown = capsys.readouterr().out
+    assert "token 5 at 0.0850 s" in shown
+    assert re.search(r"1 of its tokens came later than 20(\.0)? ms", shown)
+
+
+def test_the_slowest(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain(str(run), "--slowest", "1", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["request_id"] for one in found["slowest_requests"]] == ["b"]
+    assert [(one["request_id"], one["token"]) for one in found["slowest_tokens"]] == [("a", 5)]
+    assert explain(str(run), "--slowest", "5") == 0
+    assert "a token 5" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--request", "z"), "request: 'z' is not allowed; expected one of a, b, c"),
+        (("--request", "c"), "request: 'c' is not allowed; expected one that was served"),
+        (("--slowest", "0"), "--slowest"),
+    ],
+)
+def test_what_cannot_be_explained_is_one_line(
+    run: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], problem: str
+) -> None:
+    assert explain(str(run), *words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert problem in line
+
+
+def test_a_run_from_before_preemptions_were_named_is_refused(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import pandas as pd
+
+    table = run / "steps.parquet"
+    pd.read_parquet(table).drop(columns="preempted_ids").to_parquet(table)
+    assert explain(str(run)) == 2
+    assert "lacks the columns preempted_ids" in capsys.readouterr().err
