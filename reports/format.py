@@ -43,7 +43,20 @@ def number(value: float | None) -> str:
     # Rounded first: 9.996 has the digits of 10.0.
     magnitude = math.floor(math.log10(abs(float(f"{value:.3g}"))))
     digits = 0 if float(value).is_integer() else max(0, 2 - magnitude)
-    text = f"{value:,.{digits}f}"
+    return _grouped(f"{value:,.{digits}f}")
+
+
+def addends(whole: float, parts: Iterable[float]) -> list[str]:
+    """Parts of a whole, with the decimals that `number` gives the whole: 33.7 and 0.8 of 34.5.
+
+    Nothing is "0"; what rounds to nothing is "0.0"."""
+    digits = 0
+    if is_present(whole) and whole:
+        digits = max(0, 2 - math.floor(math.log10(abs(float(f"{whole:.3g}")))))
+    return ["0" if part == 0 else _grouped(f"{part:,.{digits}f}") for part in parts]
+
+
+def _grouped(text: str) -> str:
     return text.replace(",", THIN).replace("-", "\u2212")
 
 
@@ -51,7 +64,7 @@ def count(value: float | None) -> str:
     """A whole number, grouped."""
     if value is None or not is_present(value):
         return ABSENT
-    return f"{value:,.0f}".replace(",", THIN).replace("-", "\u2212")
+    return _grouped(f"{value:,.0f}")
 
 
 def scale_of(unit: str, values: Iterable[float | None]) -> Scale:

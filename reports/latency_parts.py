@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .format import Scale, count, number, percent, plural, scale_of, seconds
-from .glossary import PARTS
+from .format import Scale, addends, count, number, percent, plural, scale_of, seconds
+from .glossary import PARTS, in_sentence
 from .model import Axis, Chart, Panel, Run, Series, Table
 from .tables import table
 
@@ -22,9 +22,8 @@ _ROLES = {
     "host_s": "phase_host",
     "residual_s": "residual",
 }
-# Names of bands keep on one line in a table: their spaces do not break.
-_SLOWEST = "Slowest\u00a01\u00a0%"
-_TTFT_BANDS = {"mean": "All", "p50": "Around the\u00a0median", "p99": _SLOWEST}
+_SLOWEST = "Slowest 1\u00a0%"
+_TTFT_BANDS = {"mean": "All", "p50": "Around the median", "p99": _SLOWEST}
 _ITL_BANDS = {"mean": "All", "slow": "Slow", "p99": _SLOWEST}
 # Less than a nanosecond is rounding.
 _ROUNDING_S = 1e-9
@@ -67,20 +66,17 @@ def parts(run: Run) -> Table | None:
     found = run.result.get("attribution")
     if not found:
         return None
-    rows = [("TTFT", _TTFT_BANDS[band["name"]], band) for band in found["ttft"]]
+    rows = [_row("TTFT", _TTFT_BANDS, band) for band in found["ttft"]]
     if found["tpot"]:
-        rows.append(("TPOT", "All", {"count": None, "parts": found["tpot"]}))
-    rows += [("Token gaps", _ITL_BANDS[band["name"]], band) for band in found["itl"]]
+        rows.append(("TPOT, all", "", *_quantities(found["tpot"])))
+    rows += [_row("Token gaps", _ITL_BANDS, band) for band in found["itl"]]
     return table(
         "latency-parts",
         "Latency by part",
-        ("Latency", "Of", "Count", "Unit", "Measured", *(part.label for part in PARTS)),
-        [
-            (label, which, _count(band["count"]), *_row(band["parts"]))
-            for label, which, band in rows
-        ],
-        words=("Of", "Unit"),
-        note=f"Means; the parts sum to what was measured. {_told_apart(found)}",
+        ("Latency", "Count", "Measured", *(part.label for part in PARTS)),
+        rows,
+        note="Means; parts are in the unit of what was measured, and sum to it. "
+        f"{_told_apart(found)}",
     )
 
 
@@ -222,10 +218,16 @@ def _delayed(found: Mapping[str, Any]) -> str:
     )
 
 
-def _row(parts: Parts) -> tuple[str, ...]:
-    """Unit, measured time and parts, in one unit."""
-    scale = scale_of("s", [measured_s(parts)])
-    return (scale.unit, *_numbers(parts, scale))
+def _row(latency: str, names: Mapping[str, str], band: Band) -> tuple[str, ...]:
+    name = f"{latency}, {in_sentence(names[band['name']])}"
+    return (name, count(band["count"]), *_quantities(band["parts"]))
+
+
+def _quantities(parts: Parts) -> tuple[str, ...]:
+    """The measured time with its unit, then the parts in it."""
+    whole_s = measured_s(parts)
+    scale = scale_of("s", [whole_s])
+    return (scale.quantity(whole_s), *_numbers(parts, scale)[1:])
 
 
 def _ms_row(parts: Parts) -> tuple[str, ...]:
@@ -233,13 +235,10 @@ def _ms_row(parts: Parts) -> tuple[str, ...]:
 
 
 def _numbers(parts: Parts, scale: Scale) -> tuple[str, ...]:
-    values = (measured_s(parts), *(parts[part.id] for part in PARTS))
-    return tuple(scale.number(_shown(value)) for value in values)
+    whole = scale.factor * measured_s(parts)
+    shown = (scale.factor * _shown(parts[part.id]) for part in PARTS)
+    return (number(whole), *addends(whole, shown))
 
 
 def _shown(value_s: float) -> float:
     return value_s if abs(value_s) > _ROUNDING_S else 0.0
-
-
-def _count(value: int | None) -> str:
-    return "" if value is None else count(value)

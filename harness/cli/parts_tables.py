@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ...reports.format import Scale, count, percent, quantity, scale_of
+from ...reports.format import Scale, addends, count, percent, quantity, scale_of
 from ..attribution.explain import RequestParts, SlowestParts
 from ..result import Attribution, Parts, SlowToken
 
@@ -107,9 +107,9 @@ def _table(heading: str, rows: Iterable[Row]) -> Table:
         column.justify = "right"
     for name, parts in rows:
         scale = scale_of("s", [parts.total_s])
-        values = [getattr(parts, column) for column in COLUMNS]
-        shown = [value if abs(value) > _ROUNDING_S else 0.0 for value in values]
-        table.add_row(name, scale.quantity(shown[0]), *(scale.number(one) for one in shown[1:]))
+        values_s = [getattr(parts, column) for column in COLUMNS]
+        shown = [scale.factor * s if abs(s) > _ROUNDING_S else 0.0 for s in values_s]
+        table.add_row(name, scale.quantity(parts.total_s), *addends(shown[0], shown[1:]))
     return table
 
 

@@ -63,6 +63,10 @@ def test_a_run_leaves_a_result_tables_and_reports(
     assert steps["decode_tokens"].sum() == result["counters"]["decode_tokens"]
     # Every output token but a request's first is one decode; prompts are computed once.
     assert result["counters"]["prefill_tokens"] == requests["input_tokens"].sum()
+    # Where the time went adds up to what was measured, and none of it is unexplained.
+    parts = result["attribution"]["ttft"][0]["parts"]
+    assert sum(parts.values()) == pytest.approx(result["metrics"]["ttft"]["stats"]["mean"])
+    assert abs(parts["residual_s"]) < 1e-6
     html = (tmp_path / "run" / "report.html").read_text()
     assert "<html" in html
     assert f"served {len(requests)} of {len(requests)} requests" in html

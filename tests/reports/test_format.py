@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from llmbench.reports.format import (
     THIN,
+    addends,
     count,
     duration,
     moment,
@@ -134,3 +135,17 @@ def test_moment_is_to_the_minute() -> None:
 )
 def test_settings(field: str, value: object, text: str) -> None:
     assert setting(field, value) == text
+
+
+@pytest.mark.parametrize(
+    ("whole", "parts", "shown"),
+    [
+        (34.47, [33.7, 0.774, 0.0003, 0.0], ["33.7", "0.8", "0.0", "0"]),
+        (3313.0, [2599.0, 563.2, 21.3], [f"2{THIN}599", "563", "21"]),
+        (0.0, [0.0], ["0"]),
+    ],
+)
+def test_parts_have_the_decimals_of_their_whole(
+    whole: float, parts: list[float], shown: list[str]
+) -> None:
+    assert addends(whole, parts) == shown
