@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from . import headline, kv_charts, latency_charts, step_charts, tables
+from . import headline, kv_charts, latency_charts, latency_parts, step_charts, tables
 from .comparison_tables import (
     WORDS,
     difference_table,
@@ -197,6 +197,7 @@ def _sections(runs: Sequence[Run], comparison: Comparison) -> tuple[Section, ...
         Section("metrics", "Side by side", (metric_table(comparison),)),
         Section("differences", "What differs", _present([difference_table(comparison)])),
         Section("latency", "Latency", latency_charts.distributions(runs)),
+        Section("parts", "Where latency went", latency_parts.compared(runs)),
         Section("steps", "Steps", _present([step_charts.timeline(place) for place in places])),
         Section("queues", "Queues", _present([step_charts.queues(place) for place in places])),
         Section("time", "Time", _present([step_charts.step_time(runs)])),

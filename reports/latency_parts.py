@@ -37,9 +37,8 @@ def first_token(run: Run) -> Chart | None:
     return _bars(
         "ttft-parts",
         "Where the time to first token went",
-        found["ttft"],
-        _TTFT_BANDS,
-        "request",
+        "Requests",
+        _named(found["ttft"], _TTFT_BANDS, "request"),
         reading=_first_token_reading(found["ttft"]),
         note=_told_apart(found),
     )
@@ -53,12 +52,39 @@ def slow_tokens(run: Run) -> Chart | None:
     return _bars(
         "slow-token-parts",
         "Where slow tokens came from",
-        found["itl"],
-        _ITL_BANDS,
-        "gap",
+        "Gaps",
+        _named(found["itl"], _ITL_BANDS, "gap"),
         reading=_slow_reading(found),
         note=_delayed(found),
     )
+
+
+def compared(runs: Sequence[Run]) -> tuple[Chart, ...]:
+    """The mean TTFT, and the mean gap between tokens, of each run by part."""
+    found = [(run.name, run.result.get("attribution")) for run in runs]
+    first = [(name, one["ttft"][0]["parts"]) for name, one in found if one]
+    gaps = [(name, one["itl"][0]["parts"]) for name, one in found if one and one["itl"]]
+    charts = (
+        ("ttft-parts", "Where the time to first token went", "mean TTFT", first),
+        ("gap-parts", "Where the time between tokens went", "mean gap between tokens", gaps),
+    )
+    return tuple(
+        _bars(chart_id, title, "Run", rows, reading=_difference(what, rows))
+        for chart_id, title, what, rows in charts
+        if len(rows) > 1
+    )
+
+
+def _difference(what: str, rows: Sequence[tuple[str, Parts]]) -> str:
+    """Which part moved most between the first run and each other."""
+    (base, before), *others = rows
+    said: list[str] = []
+    for name, after in others:
+        moved = max(PARTS, key=lambda part: abs(after[part.id] - before[part.id]))
+        change_s = after[moved.id] - before[moved.id]
+        more = "more" if change_s >= 0 else "less"
+        said.append(f"{name} {seconds(abs(change_s))} {more} {moved.label.lower()}")
+    return f"What differs most from {base} in the {what}: {'; '.join(said)}."
 
 
 def parts(run: Run) -> Table | None:
@@ -126,19 +152,25 @@ def largest(parts: Parts) -> tuple[str, float]:
     return part.label.lower(), parts[part.id] / whole_s if whole_s > 0 else 0.0
 
 
+def _named(bands: Sequence[Band], names: Mapping[str, str], of: str) -> list[tuple[str, Parts]]:
+    return [
+        (f"{names[band['name']]}, {plural(band['count'], of)}", band["parts"]) for band in bands
+    ]
+
+
 def _bars(
     chart_id: str,
     title: str,
-    bands: Sequence[Band],
-    names: Mapping[str, str],
     of: str,
+    rows: Sequence[tuple[str, Parts]],
     *,
     reading: str,
-    note: str,
+    note: str = "",
 ) -> Chart:
-    drawn = list(reversed(bands))  # bars are drawn from the bottom up
-    used = [part for part in PARTS if any(_shown(band["parts"][part.id]) for band in bands)]
-    scale = scale_of("s", [measured_s(band["parts"]) for band in bands])
+    """A bar a row, the first on top. of: what the rows are."""
+    drawn = list(reversed(rows))  # bars are drawn from the bottom up
+    used = [part for part in PARTS if any(_shown(parts[part.id]) for _, parts in rows)]
+    scale = scale_of("s", [measured_s(parts) for _, parts in rows])
     return Chart(
         id=chart_id,
         title=title,
@@ -146,18 +178,13 @@ def _bars(
         x=Axis("Time", scale.unit),
         panels=(
             Panel(
-                y=Axis(
-                    f"{of.capitalize()}s",
-                    categories=tuple(
-                        f"{names[band['name']]}, {plural(band['count'], of)}" for band in drawn
-                    ),
-                ),
+                y=Axis(of, categories=tuple(name for name, _ in drawn)),
                 series=tuple(
                     Series(
                         part.label,
                         _ROLES[part.id],
                         "bar",
-                        x=tuple(scale.factor * _shown(band["parts"][part.id]) for band in drawn),
+                        x=tuple(scale.factor * _shown(parts[part.id]) for _, parts in drawn),
                         y=tuple(float(position) for position in range(len(drawn))),
                     )
                     for part in used

@@ -106,6 +106,23 @@ def test_the_slowest_are_slowest_first(run: Run) -> None:
     assert len(gaps.rows) <= 20
 
 
+def test_runs_side_by_side_say_which_part_differs_most(run: Run, mixed: Run) -> None:
+    first, gaps = latency_parts.compared([run, mixed])
+    assert first.panels[0].y.categories == ("inflight", "paged-awq")
+    for chart, metric in ((first, "ttft"), (gaps, "itl")):
+        for at, one in enumerate((mixed, run)):
+            mean_ms = 1e3 * one.result["metrics"][metric]["stats"]["mean"]
+            assert sum(series.x[at] for series in chart.series) == pytest.approx(mean_ms)
+    slower = copy.deepcopy(run.result["attribution"]["ttft"])
+    slower[0]["parts"]["host_s"] += 3.0
+    first, _ = latency_parts.compared([run, with_attribution(run, ttft=slower)])
+    assert first.reading.endswith("in the mean TTFT: paged-awq 3 s more host.")
+
+
+def test_a_run_without_parts_leaves_nothing_to_compare(run: Run) -> None:
+    assert latency_parts.compared([run, without_requests()]) == ()
+
+
 def test_what_is_not_there_is_left_out() -> None:
     nothing = without_requests()
     for part in (
