@@ -47,17 +47,21 @@ def timeline_of_traces(request_ids: Sequence[str], steps: Sequence[StepTrace]) -
     """From the traces of a live run. request_ids: those whose latencies are to be split."""
     phase_times = attrgetter(*PHASES)
     phases = np.array([phase_times(step.phases) for step in steps], dtype=np.float64)
-    chunks = list(chain.from_iterable(step.chunks for step in steps))
+    columns = [step.chunks for step in steps]
     return _timeline(
         request_ids,
         start_s=np.array([step.start_s for step in steps], dtype=np.float64),
         end_s=np.array([step.end_s for step in steps], dtype=np.float64),
         phases=dict(zip(PHASES, phases.reshape(len(steps), len(PHASES)).T, strict=True)),
-        chunk_ids=[chunk.request_id for chunk in chunks],
-        chunk_counts=[len(step.chunks) for step in steps],
-        start=np.fromiter(map(attrgetter("start"), chunks), np.int64, len(chunks)),
-        length=np.fromiter(map(attrgetter("length"), chunks), np.int64, len(chunks)),
-        decode=np.fromiter((one.phase == "decode" for one in chunks), np.bool_, len(chunks)),
+        chunk_ids=list(chain.from_iterable(chunks.request_ids for chunks in columns)),
+        chunk_counts=[len(chunks) for chunks in columns],
+        start=np.fromiter(chain.from_iterable(chunks.starts for chunks in columns), np.int64),
+        length=np.fromiter(chain.from_iterable(chunks.lengths for chunks in columns), np.int64),
+        # In a step, decodes stand behind the prefills.
+        decode=np.repeat(
+            np.tile([False, True], len(columns)),
+            [count for chunks in columns for count in (chunks.prefills, chunks.decode_tokens)],
+        ),
         preempted=[step.preempted for step in steps],
     )
 

@@ -60,6 +60,7 @@ def simulate(load: Load) -> tuple[pd.DataFrame, pd.DataFrame]:
                 "request_id": f"req-{index}",
                 "index": index,
                 "status": "ok",
+                "sample": 0,
                 "t_due_s": float(due_s[index]),
                 "t_send_s": float(due_s[index]) + 0.001,
                 "input_tokens": int(inputs[index]),
@@ -100,6 +101,8 @@ def simulate(load: Load) -> tuple[pd.DataFrame, pd.DataFrame]:
             "linear_s": linear_s,
             "sample_s": 0.0005,
             "host_s": 0.0003,
+            "communicate_s": 0.0,
+            "swap_s": 0.0,
         }
         start_s, now = now, now + sum(parts.values())
         for one in new:

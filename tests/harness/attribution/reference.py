@@ -68,7 +68,7 @@ def _in_own_step(
     prompts = [one for one in step.chunks if one.phase == "prefill"]
     yield "decode", (1 - again) * decodes
     for one in prompts:
-        part = "own_prefill" if one is chunk else "others_prefill"
+        part = "own_prefill" if one == chunk else "others_prefill"
         share = one.length / sum(other.length for other in prompts)
         yield part, (1 - again) * (1 - decodes) * share
 

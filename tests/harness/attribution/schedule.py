@@ -6,7 +6,15 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from llmbench.engines.trace import ChunkTrace, KVUsage, Phase, PhaseTimes, StepTrace
+from llmbench.engines.trace import (
+    Chunks,
+    ChunkTrace,
+    Holdings,
+    KVUsage,
+    Phase,
+    PhaseTimes,
+    StepTrace,
+)
 from llmbench.harness.attribution import Attributed, attribute, timeline_of_traces
 from llmbench.harness.record import RequestRecord, RequestStatus
 
@@ -32,12 +40,12 @@ def step(
         index=0,
         start_s=at * MS,
         end_s=(at + length) * MS,
-        chunks=tuple(ChunkTrace(*chunk) for chunk in chunks),
+        chunks=Chunks.of(ChunkTrace(*chunk) for chunk in chunks),
         waiting=0,
         running=0,
         preempted=tuple(preempted),
         refused=(),
-        kv=KVUsage(1024, ()),
+        kv=KVUsage(1024, Holdings.of(())),
         phases=PhaseTimes(
             schedule_s=schedule * MS,
             prepare_s=prepare * MS,

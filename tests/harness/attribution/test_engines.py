@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmbench.engines.core import EngineCore
 from llmbench.engines.executors.base import ForwardTimes, StepResult
-from llmbench.engines.kv.base import KVLayout
+from llmbench.engines.kv.base import KVCache, Move
 from llmbench.engines.step import StepPlan
 from llmbench.harness.attribution import attribute, timeline_of_traces
 from llmbench.harness.attribution.partition import PARTS
@@ -22,15 +23,16 @@ from llmbench.workloads.api import Plan, PlannedRequest
 
 from ...engines.drive import CountingExecutor, make_core
 
-ENGINES = [*product(("separate", "mixed", "static"), ("optimistic", "reserve"), ("paged",))]
+MIXED = ("unified", "inflight", "sarathi")
+ENGINES = [*product(("separate", *MIXED, "static"), ("optimistic", "reserve"), ("paged",))]
 
 
 class TimedExecutor(CountingExecutor):
     """Says where its second went."""
 
-    def execute(self, plan: StepPlan, layout: KVLayout) -> StepResult:
+    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
         times = ForwardTimes(prepare_s=0.125, attention_s=0.25, linear_s=0.5, sample_s=0.0625)
-        return replace(super().execute(plan, layout), times=times)
+        return replace(super().execute(plan, kv, moves), times=times)
 
 
 def serve(engine: tuple[str, str, str], seed: int) -> Observation:
@@ -66,8 +68,12 @@ def test_what_the_engine_counts_comes_out_again(engine: tuple[str, str, str], se
             parts[name][latencies.intervals.request] += latencies.parts[:, at]
 
     # Only who was preempted pays for it, and for exactly the tokens that the engine computed twice.
+    # One that lost its place before anything of it was computed has lost nothing else.
     preempted = np.array([one.preemptions > 0 for one in seen.records])
-    assert ((parts["preemption"] > 0) == preempted).all()
+    recomputed = np.array([one.recomputed_tokens > 0 for one in seen.records])
+    paid = parts["preemption"] > 0
+    assert (paid <= preempted).all()
+    assert (recomputed <= paid).all()
     own = timeline.own
     lengths = np.array(
         [
@@ -83,7 +89,7 @@ def test_what_the_engine_counts_comes_out_again(engine: tuple[str, str, str], se
     assert (found.ttft.parts[:, PARTS.index("queue")] >= queued - 1e-9).all()
 
 
-@pytest.mark.parametrize("batching", ["separate", "mixed"])
+@pytest.mark.parametrize("batching", ["separate", *MIXED])
 def test_interference_shows_where_each_way_of_batching_has_it(batching: str) -> None:
     """Every step takes a second, whatever it computes. A prompt step of `separate` costs those who
     decode a second; in `mixed` a prompt beside them costs nothing, and the run's decode-only steps
@@ -93,5 +99,5 @@ def test_interference_shows_where_each_way_of_batching_has_it(batching: str) -> 
     streams = attribute(seen.records, timeline).streams
     waited_s = streams.parts[:, PARTS.index("others_prefill")].sum()
 
-    assert timeline.told.mixed.any() == timeline.told.by_evidence.any() == (batching == "mixed")
-    assert waited_s == 0 if batching == "mixed" else waited_s >= 1
+    assert timeline.told.mixed.any() == timeline.told.by_evidence.any() == (batching in MIXED)
+    assert waited_s == 0 if batching in MIXED else waited_s >= 1

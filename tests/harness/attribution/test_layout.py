@@ -28,7 +28,7 @@ def test_phases_follow_each_other_in_their_order() -> None:
 
 def test_phases_that_say_more_than_their_step_end_with_it() -> None:
     phases = {name: np.array([1.0]) for name in PHASES}
-    found = lay_out(np.array([0.0]), np.array([2.5]), phases)
+    found = lay_out(np.array([0.0]), np.array([3.5]), phases)
 
-    assert found.done_s == found.end_s == pytest.approx(2.5)
+    assert found.done_s == found.end_s == pytest.approx(3.5)
     assert found.after_s - found.model_s == pytest.approx(0.5)
