@@ -135,7 +135,7 @@ def load_model(
         device=device,
         max_positions=engine.max_model_len,
     )
-    return LoadedModel(files, weights.config, model, _kernels(engine, device, dtype))
+    return LoadedModel(files, weights.config, model, kernels_of(engine))
 
 
 def build_engine(loaded: LoadedModel, engine: EngineConfig, clock: Clock) -> EngineCore:
@@ -148,7 +148,9 @@ def build_engine(loaded: LoadedModel, engine: EngineConfig, clock: Clock) -> Eng
     return EngineCore(strategy, executor, clock, loaded.config.eos_token_ids)
 
 
-def _kernels(engine: EngineConfig, device: torch.device, dtype: torch.dtype) -> dict[str, str]:
+def kernels_of(engine: EngineConfig) -> dict[str, str]:
+    """Which implementation runs each operation of an engine. engine: as `resolve` returned it."""
+    device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
     attention = f"{engine.kv}_attention"
     ops = ["linear", "rms_norm", "rope", "silu_mul", "cache_write", attention]
     if engine.quant != "none":

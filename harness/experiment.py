@@ -103,10 +103,23 @@ def prepare(config: RunConfig, watch: Watch) -> Prepared:
     return Prepared(config, files, engine, tokenizer, plan, warmup, corpus_name, corpus)
 
 
-def measure(prepared: Prepared, watch: Watch) -> Measured:
+def load(prepared: Prepared, watch: Watch) -> LoadedModel:
+    """The weights that the run's engine asks for."""
+    from ..engines.assemble import load_model
+
+    engine = prepared.engine
+    _set_threads(prepared.config)
+    watch.stage(f"loading {prepared.files.name} ({prepared.config.label}, {engine.dtype})")
+    return load_model(prepared.files, engine, watch.stage)
+
+
+def measure(prepared: Prepared, watch: Watch, loaded: LoadedModel | None = None) -> Measured:
     """Load, warm up, serve the plan, and say what was seen. Ctrl-C while serving ends the run
-    early: the result then holds what was measured and is marked partial."""
-    from ..engines.assemble import build_engine, load_model
+    early: the result then holds what was measured and is marked partial.
+
+    loaded: what `load` gave for a run of the same weights, to be served again.
+    """
+    from ..engines.assemble import build_engine
     from ..engines.clock import WallClock
     from .environment import capture
     from .memory import peak_device_bytes, peak_rss_bytes, start_peak
@@ -114,8 +127,7 @@ def measure(prepared: Prepared, watch: Watch) -> Measured:
     config, engine = prepared.config, prepared.engine
     _set_threads(config)
     environment = capture(seed=config.seed, import_torch=True)
-    watch.stage(f"loading {prepared.files.name} ({config.label}, {engine.dtype})")
-    loaded = load_model(prepared.files, engine, watch.stage)
+    loaded = loaded or load(prepared, watch)
     clock = WallClock()
     core = build_engine(loaded, engine, clock)
     start_peak()
@@ -154,6 +166,8 @@ def _result(
     quality: Quality | None,
     interrupted: bool,
 ) -> Result:
+    from ..engines.assemble import kernels_of
+
     config, engine, plan = prepared.config, prepared.engine, prepared.plan
     assert engine.max_num_batched_tokens is not None
     summary = summarise(
@@ -189,7 +203,7 @@ def _result(
         counters=summary.counters,
         quality=quality,
         attribution=summary.attribution,
-        kernels=loaded.kernels,
+        kernels=kernels_of(engine),
     )
 
 

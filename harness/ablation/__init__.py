@@ -1,0 +1,1 @@
+"""A factorial of engine settings: which setting moved what, and through which mechanism."""

@@ -1,0 +1,314 @@
+"""From stored cells to what a report says of them: effects, their family, their sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ...engines.errors import ConfigError
+from ...reports.ablation_model import (
+    Ablation,
+    AblationAxis,
+    AblationCell,
+    AblationChange,
+    AblationEffect,
+    AblationResponse,
+    Conditional,
+)
+from ..evidence import ERROR_RATE, Observed, objections
+from ..stats.holm import holm
+from ..store import StoredRun
+from .contrasts import Change, Contrast, conditional, contrasts
+from .design import Axis, Cell, Design, NotRun, level_text
+from .effects import Spread, estimate
+from .mechanism import Accounted, Explanation, explain
+from .responses import Measure, Response, measure_of, responses_for, too_little
+from .sentences import interaction_sentence, main_sentence
+
+Repeats = Sequence[Mapping[Cell, Accounted]]
+
+
+@dataclass(frozen=True)
+class Factorial:
+    """Every run of a design. runs: of each cell, one a repeat; not_run: the cells without."""
+
+    design: Design
+    runs: Mapping[Cell, Sequence[StoredRun]]
+    not_run: Sequence[NotRun] = ()
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One effect on one response, before the family is known."""
+
+    response: Response
+    contrast: Contrast
+    spread: Spread
+    explanation: Explanation | None
+    sides: tuple[Spread, Spread] | None = None
+
+
+def analyse(factorial: Factorial, *, title: str = "", command: str = "") -> Ablation:
+    """Effects with intervals, corrected for how many they are, and a sentence for each that holds.
+
+    A cell with a run that is not valid enters no effect. Raises ConfigError if fewer than two
+    cells are left, or no two of them differ in one axis.
+    """
+    design = factorial.design
+    invalid = {
+        cell: reasons[0]
+        for cell, runs in factorial.runs.items()
+        if (reasons := [reason for run in runs for reason in objections(run)])
+    }
+    valid = [cell for cell in factorial.runs if cell not in invalid]
+    wanted = contrasts(design, valid)
+    if not wanted:
+        raise ConfigError(
+            "axes", f"{len(valid)} valid cells", "at least two that differ in one axis"
+        )
+    count = len(factorial.runs[valid[0]])
+    repeats = [
+        {cell: Accounted.of(Observed(factorial.runs[cell][at])) for cell in valid}
+        for at in range(count)
+    ]
+    observed = [one.run for cells in repeats for one in cells.values()]
+    _check_same_requests(repeats)
+    found: list[_Found] = []
+    responses: list[Response] = []
+    for response in responses_for(observed):
+        measures = [
+            {cell: measure_of(response, one.run) for cell, one in cells.items()}
+            for cells in repeats
+        ]
+        response = _with_possible_scale(response, measures)
+        responses.append(response)
+        found.extend(_effects(design, wanted, valid, response, measures, repeats))
+    short = {one.name: too_little(one, observed, count) for one in responses}
+    effects = _judged(found, short, repeats)
+    results = [run.stored.result for run in observed]
+    return Ablation(
+        title=title or " × ".join(axis.name for axis in design.axes),
+        setting=_setting(design, observed[0]),
+        repeats=count,
+        simulated=any(bool(result.config.get("simulated")) for result in results),
+        axes=tuple(_axis(axis) for axis in design.axes),
+        responses=tuple(_response(one, short[one.name]) for one in responses),
+        cells=tuple(_cell(cell, factorial, invalid, repeats, responses) for cell in design.cells),
+        effects=effects,
+        sentences=tuple(one.sentence for one in _largest_first(effects, responses)),
+        notes=_notes(factorial, invalid, count, responses, short, observed),
+        command=command,
+    )
+
+
+def _effects(
+    design: Design,
+    wanted: Sequence[Contrast],
+    valid: Sequence[Cell],
+    response: Response,
+    measures: Sequence[Mapping[Cell, Measure]],
+    repeats: Repeats,
+) -> list[_Found]:
+    sides = {
+        at: pair for at, one in enumerate(wanted) if (pair := _sides(design, one, valid)) is not None
+    }
+    every = [*wanted, *(one for pair in sides.values() for one in pair)]
+    spreads = estimate(design, every, measures, response.scale)
+    beside = iter(spreads[len(wanted) :])
+    found = []
+    for at, (contrast, spread) in enumerate(zip(wanted, spreads, strict=False)):
+        both = (next(beside), next(beside)) if at in sides else None
+        because = explain(response.name, contrast, repeats)
+        found.append(_Found(response, contrast, spread, because, both))
+    return found
+
+
+def _sides(
+    design: Design, contrast: Contrast, valid: Sequence[Cell]
+) -> tuple[Contrast, Contrast] | None:
+    """For an interaction: its first change at the second axis' base, and at its level."""
+    if contrast.is_main:
+        return None
+    first, second = contrast.changes
+    base = conditional(design, first, (second.axis, second.base), valid)
+    level = conditional(design, first, (second.axis, second.level), valid)
+    return None if base is None or level is None else (base, level)
+
+
+def _judged(
+    found: Sequence[_Found], short: Mapping[str, str], repeats: Repeats
+) -> tuple[AblationEffect, ...]:
+    """Holm's correction runs over every effect that has a spread and may decide something."""
+    family = [
+        at
+        for at, one in enumerate(found)
+        if one.spread.p is not None and not short[one.response.name]
+    ]
+    adjusted = dict(
+        zip(family, holm([found[at].spread.p or 0.0 for at in family]), strict=True)
+    )
+    return tuple(_effect(one, adjusted.get(at), repeats) for at, one in enumerate(found))
+
+
+def _effect(one: _Found, p: float | None, repeats: Repeats) -> AblationEffect:
+    significant = p is not None and p < ERROR_RATE
+    return AblationEffect(
+        changes=tuple(_change(change) for change in one.contrast.changes),
+        response=one.response.name,
+        value=one.spread.value,
+        low=one.spread.low,
+        high=one.spread.high,
+        p=p,
+        significant=significant,
+        conditional=_conditionals(one),
+        sentence=_sentence(one, repeats) if significant else "",
+        shares=dict(one.explanation.shares) if one.explanation is not None else {},
+    )
+
+
+def _sentence(one: _Found, repeats: Repeats) -> str:
+    if one.sides is not None:
+        return interaction_sentence(
+            one.response, one.contrast, one.spread, *one.sides, one.explanation
+        )
+    return main_sentence(one.response, one.contrast, one.spread, one.explanation, repeats)
+
+
+def _conditionals(one: _Found) -> tuple[Conditional, ...]:
+    if one.sides is None:
+        return ()
+    second = one.contrast.changes[1]
+    return tuple(
+        Conditional(level_text(level), side.value, side.low, side.high)
+        for level, side in zip((second.base, second.level), one.sides, strict=True)
+    )
+
+
+def _largest_first(
+    effects: Sequence[AblationEffect], responses: Sequence[Response]
+) -> list[AblationEffect]:
+    """Main effects before interactions; within each, ratios by the size of their logarithm, with a
+    difference of a share counted as it is."""
+    scales = {one.name: one.scale for one in responses}
+
+    def size(effect: AblationEffect) -> float:
+        ratio = scales[effect.response] == "ratio"
+        return abs(float(np.log(effect.value))) if ratio else abs(effect.value)
+
+    told = [effect for effect in effects if effect.sentence]
+    return sorted(told, key=lambda effect: (not effect.is_main, -size(effect)))
+
+
+def _with_possible_scale(
+    response: Response, measures: Sequence[Mapping[Cell, Measure]]
+) -> Response:
+    """A ratio to nothing says nothing: where a value is 0, effects are differences."""
+    values = [one.value() for cells in measures for one in cells.values()]
+    if response.scale == "ratio" and min(values) <= 0:
+        return replace(response, scale="difference")
+    return response
+
+
+def _check_same_requests(repeats: Repeats) -> None:
+    """All cells of a repeat must have been sent one plan, or nothing is paired."""
+    for cells in repeats:
+        prints = {
+            one.run.stored.result.workload.fingerprint: cell.name for cell, one in cells.items()
+        }
+        if len(prints) > 1:
+            names = " and ".join(list(prints.values())[:2])
+            raise ConfigError(
+                "axes", names, "cells that can be sent the same requests; these cannot"
+            )
+
+
+def _cell(
+    cell: Cell,
+    factorial: Factorial,
+    invalid: Mapping[Cell, str],
+    repeats: Repeats,
+    responses: Sequence[Response],
+) -> AblationCell:
+    levels = tuple(level_text(level) for _, level in cell.levels)
+    runs = tuple(run.directory.name for run in factorial.runs.get(cell, ()))
+    reasons = {one.cell: one.reason for one in factorial.not_run}
+    if cell in reasons:
+        return AblationCell(cell.name, levels, "not run", reason=reasons[cell])
+    if cell in invalid:
+        return AblationCell(cell.name, levels, "invalid", reason=invalid[cell], runs=runs)
+    mine = [cells[cell] for cells in repeats]
+    values = {
+        one.name: float(np.mean([measure_of(one, each.run).value() for each in mine]))
+        for one in responses
+    }
+    return AblationCell(cell.name, levels, "measured", values, _mean_mechanism(mine), runs=runs)
+
+
+def _mean_mechanism(mine: Sequence[Accounted]) -> dict[str, float | None]:
+    rows = [asdict(one.mechanism) for one in mine]
+    return {
+        name: None if any(row[name] is None for row in rows) else float(np.mean([row[name] for row in rows]))
+        for name in rows[0]
+    }
+
+
+def _notes(
+    factorial: Factorial,
+    invalid: Mapping[Cell, str],
+    count: int,
+    responses: Sequence[Response],
+    short: Mapping[str, str],
+    observed: Sequence[Observed],
+) -> tuple[str, ...]:
+    """What the numbers cannot carry, the worst first."""
+    found = [f"{cell.name} is not valid and enters no effect: {why}" for cell, why in invalid.items()]
+    found += [f"{one.cell.name} was not run: {one.reason}" for one in factorial.not_run]
+    if count == 1:
+        found.append(
+            "one run of each cell: the intervals cover which requests were sent, not how a machine "
+            "differs from run to run; --repeats measures that"
+        )
+    found += [f"{why}: its effects decide nothing" for why in dict.fromkeys(short.values()) if why]
+    if any(one.name == "output_throughput.run" for one in responses):
+        found.append(
+            "not every run had a steady window, so throughput is over whole runs, drain included"
+        )
+    unsteady: dict[str, Any] = {}
+    for run in observed:
+        for check in run.stored.result.validity.failures:
+            if not check.fatal and check.id not in ("steady", "tail"):
+                unsteady.setdefault(check.id, f"{run.stored.directory.name}: {check.detail}")
+    return (*found, *unsteady.values())
+
+
+def _setting(design: Design, run: Observed) -> tuple[str, ...]:
+    """What was the same in every cell."""
+    result = run.stored.result
+    config = result.config
+    varied = {axis.name for axis in design.axes}
+    held = [
+        f"{name} {config[name]}"
+        for name in ("batching", "admission", "kv", "quant")
+        if name not in varied and name in config
+    ]
+    return (
+        f"{config['model']} in {config.get('dtype')} on {config.get('device')}",
+        f"{result.workload.num_requests} requests of {result.workload.name} in every cell",
+        *([", ".join(held)] if held else []),
+    )
+
+
+def _axis(axis: Axis) -> AblationAxis:
+    return AblationAxis(axis.name, tuple(level_text(level) for level in axis.levels))
+
+
+def _change(change: Change) -> AblationChange:
+    return AblationChange(change.axis, level_text(change.base), level_text(change.level))
+
+
+def _response(response: Response, short: str) -> AblationResponse:
+    metric, stat = response.name.split(".")
+    return AblationResponse(metric, stat, response.unit, response.better, response.scale, short)

@@ -1,0 +1,181 @@
+"""How large each effect is and how sure: a paired bootstrap of one run a cell, or repeated runs.
+
+One run a cell: requests are drawn once for all cells, in blocks, and every effect is recomputed
+(`stats/bootstrap.py`); rates and shares over time are drawn for each cell apart. The interval is the
+bootstrap's percentiles; p comes from the bootstrap's standard error, because two thousand draws
+cannot show a p small enough for a family of fifty (Efron and Tibshirani, "An Introduction to the
+Bootstrap", 1993, chapters 12 and 13). It covers which requests were sent, and not how a machine
+differs from run to run.
+
+Repeated runs: every repeat has requests of its own and holds all cells, in an order of its own, so
+it is a block of a randomised block design. What is left of a cell's value after its cell's and its
+repeat's mean is the run-to-run variance, requests and machine together; pooled over cells it has
+(cells - 1)(repeats - 1) degrees of freedom, and the interval is Student's (Box, Hunter and Hunter,
+"Statistics for Experimenters", 2nd edition, 2005, chapters 4 and 5). Drawing whole repeats at random
+instead would show too little of the spread: there are seldom more than three.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..stats.bootstrap import CONFIDENCE, RESAMPLES, block_length, draw_blocks
+from ..stats.percentiles import percentile
+from ..stats.student import quantile, two_sided_p
+from .contrasts import Contrast
+from .design import Cell, Design
+from .responses import ByRequest, ByTime, Exact, Measure, Scale
+
+Floats = NDArray[np.float64]
+_CELLS_AT_A_TIME = 2_000_000  # keeps a resampling matrix within some 16 MB
+
+
+@dataclass(frozen=True)
+class Spread:
+    """An effect: a ratio (1 is none) or a difference (0 is none), as the scale says.
+
+    low, high, p: None where there is no spread to go by: an exact count of a single run, or
+    repeats that agree to the last bit.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+
+
+def estimate(
+    design: Design,
+    contrasts: Sequence[Contrast],
+    repeats: Sequence[Mapping[Cell, Measure]],
+    scale: Scale,
+    *,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+) -> tuple[Spread, ...]:
+    """Every contrast of one response. repeats: the measured cells, the same in each repeat.
+
+    On the scale `ratio` every value must be above 0. The seed of the bootstrap is fixed: it
+    repeats.
+    """
+    cells = [cell for cell in design.cells if cell in repeats[0]]
+    places = [at for at, cell in enumerate(design.cells) if cell in repeats[0]]
+    weights = np.array([contrast.weights[places] for contrast in contrasts])
+    found = np.array([[one[cell].value() for cell in cells] for one in repeats])
+    if scale == "ratio" and (found <= 0).any():
+        raise ValueError("a ratio of values that are not above 0")
+    values = _on(scale, found)
+    effects = weights @ values.mean(axis=0)
+    if len(repeats) > 1:
+        return _between_repeats(effects, weights, values, scale, confidence)
+    measures = [repeats[0][cell] for cell in cells]
+    if any(isinstance(one, Exact) for one in measures):
+        return tuple(Spread(_off(scale, effect)) for effect in effects)
+    drawn = weights @ _on(scale, resample(measures, resamples, np.random.default_rng(seed)))
+    return tuple(
+        _within_run(effect, draws, scale, confidence)
+        for effect, draws in zip(effects, drawn, strict=True)
+    )
+
+
+def resample(measures: Sequence[Measure], resamples: int, rng: np.random.Generator) -> Floats:
+    """The statistic of each cell in each resample: [cells, resamples].
+
+    Measures by request share their draws, for they are of the same requests; those by time do not.
+    """
+    by_request = [one for one in measures if isinstance(one, ByRequest)]
+    if len(by_request) == len(measures):
+        return _by_request(by_request, resamples, rng)
+    by_time = [one for one in measures if isinstance(one, ByTime)]
+    if len(by_time) < len(measures):
+        raise ValueError("measures of more than one kind")
+    return np.array([_by_time(one, resamples, rng) for one in by_time])
+
+
+def _by_request(
+    measures: Sequence[ByRequest], resamples: int, rng: np.random.Generator
+) -> Floats:
+    sizes = {one.sample.num_units for one in measures}
+    if len(sizes) > 1:
+        raise ValueError(f"cells of {sorted(sizes)} requests are not paired")
+    num_units = sizes.pop()
+    ascending = [one.sample.ascending() for one in measures]
+    widest = max(num_units, *(len(sample.values) for sample in ascending))
+    rows = max(1, _CELLS_AT_A_TIME // widest)
+    drawn: list[Floats] = []
+    for done in range(0, resamples, rows):
+        count = min(rows, resamples - done)
+        times = draw_blocks(num_units, block_length(num_units), count, rng)
+        drawn.append(
+            np.array(
+                [
+                    one.statistic.of_resamples(sample, times)
+                    for one, sample in zip(measures, ascending, strict=True)
+                ]
+            )
+        )
+    return np.concatenate(drawn, axis=1)
+
+
+def _by_time(measure: ByTime, resamples: int, rng: np.random.Generator) -> Floats:
+    bins = len(measure.amount)
+    times = draw_blocks(bins, block_length(bins), resamples, rng)
+    per = times @ measure.per
+    amount = times @ measure.amount
+    return np.where(per > 0, amount / np.where(per > 0, per, 1.0), np.nan)
+
+
+def _within_run(effect: float, draws: Floats, scale: Scale, confidence: float) -> Spread:
+    draws = draws[np.isfinite(draws)]
+    if not len(draws):
+        return Spread(_off(scale, effect))
+    outside = 100 * (1 - confidence) / 2
+    low, high = percentile(draws, outside), percentile(draws, 100 - outside)
+    error = float(draws.std())
+    p = _p_normal(effect / error) if error > 0 else float(effect == 0)
+    return Spread(_off(scale, effect), _off(scale, low), _off(scale, high), p)
+
+
+def _between_repeats(
+    effects: Floats, weights: Floats, values: Floats, scale: Scale, confidence: float
+) -> tuple[Spread, ...]:
+    """values: [repeats, cells], on the scale they are averaged on."""
+    repeats, cells = values.shape
+    rest = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
+    df = (repeats - 1) * (cells - 1)
+    variance = float((rest**2).sum()) / df
+    # What is left of equal values is rounding, not spread.
+    if variance <= (1e-12 * max(1.0, float(np.abs(values).max()))) ** 2:
+        return tuple(Spread(_off(scale, effect)) for effect in effects)
+    reach = quantile(confidence, df)
+    found = []
+    for effect, weight in zip(effects, weights, strict=True):
+        error = math.sqrt(variance * float((weight**2).sum()) / repeats)
+        low, high = effect - reach * error, effect + reach * error
+        p = two_sided_p(effect / error, df)
+        found.append(Spread(_off(scale, effect), _off(scale, low), _off(scale, high), p))
+    return tuple(found)
+
+
+def _p_normal(z: float) -> float:
+    return 2 * NormalDist().cdf(-abs(z))
+
+
+def _on(scale: Scale, values: Floats) -> Floats:
+    if scale == "difference":
+        return values
+    # A resample without any value, or with none but zeros, has no logarithm and is left out.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log(values)
+    return np.where(np.isfinite(logs), logs, np.nan)
+
+
+def _off(scale: Scale, value: float) -> float:
+    return math.exp(value) if scale == "ratio" else float(value)

@@ -1,0 +1,264 @@
+"""What an engine did to get its numbers, and which part of that explains an effect.
+
+A latency is a sum of parts (`accounting.py`), so the change of its logarithm between two cells is a
+sum over the parts: part k of x = sum x_k contributes (x_k' - x_k) / L(x', x), where L is the
+logarithmic mean (x' - x) / ln(x' / x). Nothing is left over. Source: Ang, "The LMDI approach to
+decomposition analysis: a practical guide", Energy Policy 33 (2005).
+
+Throughput follows from Little's law (Operations Research 9, 1961): tokens a second = requests
+running / seconds a request takes its place for each token. The first factor is how many run at a
+time, the second is a sum of parts again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..evidence import Observed
+from .accounting import PARTS, Account, account
+from .contrasts import Contrast
+from .design import Cell
+
+Parts = Mapping[str, float]
+RUNNING = "running"
+# A p99 is one request; the slowest twentieth says what slow requests spend their time on.
+TAIL_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """One run's mechanisms in numbers; shares are of 1.
+
+    queue_s: mean queue time; queue_share: of the mean TTFT.
+    interference_s: mean a token after the first; spanned_share: of token gaps, those that a
+    prompt lengthened.
+    running: mean requests running at a time; running_peak; blocked_share: of step time, while a
+    request waited although a place in the batch and token budget were free: for memory, unless the
+    policy keeps its batch closed; waste_share: of the KV memory taken; None if none was.
+    preemptions; recomputed_share: of all tokens computed.
+    decode_s: mean a token after the first, without interference and preemption.
+    residence_s: a request's time in the engine, for each of its tokens.
+    """
+
+    queue_s: float
+    queue_share: float
+    interference_s: float
+    spanned_share: float
+    running: float
+    running_peak: float
+    blocked_share: float
+    waste_share: float | None
+    preemptions: float
+    recomputed_share: float
+    decode_s: float
+    residence_s: float
+
+
+@dataclass(frozen=True)
+class Accounted:
+    """A run with its account and mechanisms."""
+
+    run: Observed
+    account: Account
+    mechanism: Mechanism
+
+    @classmethod
+    def of(cls, run: Observed) -> Accounted:
+        found = account(run.records, run.stored.steps)
+        return cls(run, found, _mechanism(run, found))
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """How much of an effect each part accounts for: shares of the effect's logarithm; they sum to 1.
+
+    A negative share worked against the effect.
+    """
+
+    shares: Parts
+
+    def leading(self, enough: float = 0.5) -> tuple[str, ...]:
+        """The one part, or the two, that account for `enough` of the effect; none if they do not."""
+        ordered = sorted(self.shares, key=lambda part: -self.shares[part])
+        for count in (1, 2):
+            chosen = ordered[:count]
+            if all(self.shares[part] > 0 for part in chosen) and (
+                sum(self.shares[part] for part in chosen) >= enough
+            ):
+                return tuple(chosen)
+        return ()
+
+
+def explain(
+    response: str, contrast: Contrast, repeats: Sequence[Mapping[Cell, Accounted]]
+) -> Explanation | None:
+    """Which parts account for the effect on a latency or a throughput.
+
+    None for a response that is no sum of parts, or an effect too small to be divided.
+    """
+    parts_of = PARTS_OF.get(response.split(".")[0] if "throughput" in response else response)
+    if parts_of is None:
+        return None
+    half = len(contrast.pairs) if contrast.is_main else len(contrast.pairs) // 2
+    totals: dict[str, float] = {}
+    for cells in repeats:
+        for at, (base, level) in enumerate(contrast.pairs):
+            sign = 1.0 if at < half else -1.0
+            change = parts_of(cells[base], cells[level])
+            for part, amount in change.items():
+                totals[part] = totals.get(part, 0.0) + sign * amount / (half * len(repeats))
+    whole = sum(totals.values())
+    if abs(whole) < 1e-9:
+        return None
+    return Explanation({part: amount / whole for part, amount in totals.items()})
+
+
+def divided(before: Parts, after: Parts) -> dict[str, float]:
+    """The change of log(sum of parts), part by part."""
+    x, y = sum(before.values()), sum(after.values())
+    if x <= 0 or y <= 0:
+        return dict.fromkeys(before, 0.0)
+    mean = x if math.isclose(x, y, rel_tol=1e-12) else (y - x) / math.log(y / x)
+    return {part: (after[part] - before[part]) / mean for part in before}
+
+
+def running_ratio(contrast: Contrast, repeats: Sequence[Mapping[Cell, Accounted]]) -> float:
+    """Requests running at a time, level over base: geometric mean over a main effect's pairs."""
+    return _geometric(contrast, repeats, lambda one: one.mechanism.running)
+
+
+def residence_ratio(contrast: Contrast, repeats: Sequence[Mapping[Cell, Accounted]]) -> float:
+    """Time in the engine for each token, level over base."""
+    return _geometric(contrast, repeats, lambda one: one.mechanism.residence_s)
+
+
+def at_base_and_level(
+    contrast: Contrast,
+    repeats: Sequence[Mapping[Cell, Accounted]],
+    of: Callable[[Accounted], float],
+) -> tuple[float, float]:
+    """The mean of a number over a main effect's cells at the base, and at the level."""
+    sides = ([], [])
+    for cells in repeats:
+        for pair in contrast.pairs:
+            for side, cell in zip(sides, pair, strict=True):
+                side.append(of(cells[cell]))
+    return float(np.mean(sides[0])), float(np.mean(sides[1]))
+
+
+def parts_of_ttft(one: Accounted) -> Parts:
+    return _means(one.account, np.ones(len(one.account.queue_s), dtype=bool), ("queue", "prefill"))
+
+
+def parts_of_slow_ttft(one: Accounted) -> Parts:
+    """Of the slowest twentieth."""
+    ttft_s = one.account.ttft_s
+    slow = ttft_s >= np.quantile(ttft_s, 1 - TAIL_SHARE)
+    return _means(one.account, slow, ("queue", "prefill"))
+
+
+def parts_of_tpot(one: Accounted) -> Parts:
+    """Mean over requests of each part's time a token after the first."""
+    found, many = one.account, one.account.gaps > 0
+    gaps = found.gaps[many]
+    return {
+        part: float((getattr(found, f"{part}_s")[many] / gaps).mean()) if many.any() else 0.0
+        for part in ("decode", "interference", "preemption")
+    }
+
+
+def parts_of_worst_gap(one: Accounted) -> Parts:
+    worst = one.account.worst_gaps_s
+    means = worst.mean(axis=0) if len(worst) else np.zeros(3)
+    return dict(zip(("decode", "interference", "preemption"), map(float, means), strict=True))
+
+
+def parts_of_e2el(one: Accounted) -> Parts:
+    return _means(one.account, np.ones(len(one.account.queue_s), dtype=bool), PARTS)
+
+
+def parts_of_residence(one: Accounted) -> Parts:
+    """Time in the engine for each output token of the run."""
+    tokens = float(one.account.gaps.sum() + len(one.account.gaps))
+    return {
+        part: float(getattr(one.account, f"{part}_s").sum()) / tokens for part in PARTS[1:]
+    }
+
+
+def _throughput(before: Accounted, after: Accounted) -> dict[str, float]:
+    pace = divided(parts_of_residence(before), parts_of_residence(after))
+    return {
+        RUNNING: math.log(after.mechanism.running / before.mechanism.running),
+        **{part: -change for part, change in pace.items()},
+    }
+
+
+def _by_parts(parts: Callable[[Accounted], Parts]) -> Callable[[Accounted, Accounted], Parts]:
+    return lambda before, after: divided(parts(before), parts(after))
+
+
+PARTS_OF: dict[str, Callable[[Accounted, Accounted], Parts]] = {
+    "ttft.mean": _by_parts(parts_of_ttft),
+    "ttft.p99": _by_parts(parts_of_slow_ttft),
+    "tpot.mean": _by_parts(parts_of_tpot),
+    "itl.p99": _by_parts(parts_of_worst_gap),
+    "e2el.mean": _by_parts(parts_of_e2el),
+    "output_throughput": _throughput,
+}
+
+
+def _means(found: Account, chosen: np.ndarray, parts: Sequence[str]) -> Parts:
+    return {part: float(getattr(found, f"{part}_s")[chosen].mean()) for part in parts}
+
+
+def _geometric(
+    contrast: Contrast,
+    repeats: Sequence[Mapping[Cell, Accounted]],
+    of: Callable[[Accounted], float],
+) -> float:
+    logs = [
+        math.log(of(cells[level]) / of(cells[base]))
+        for cells in repeats
+        for base, level in contrast.pairs
+    ]
+    return math.exp(float(np.mean(logs)))
+
+
+def _mechanism(run: Observed, found: Account) -> Mechanism:
+    result, steps = run.stored.result, run.stored.steps
+    computed = float(steps["prefill_tokens"].sum() + steps["decode_tokens"].sum())
+    gaps = max(float(found.gaps.sum()), 1.0)
+    ttft_s = float(found.ttft_s.mean())
+    tokens = gaps + len(found.gaps)
+    return Mechanism(
+        queue_s=float(found.queue_s.mean()),
+        queue_share=float(found.queue_s.mean()) / ttft_s if ttft_s else 0.0,
+        interference_s=float(found.interference_s.sum()) / gaps,
+        spanned_share=float(found.spanned.sum()) / gaps,
+        running=float(found.residence_s.sum()) / result.duration_s,
+        running_peak=float(steps["running"].max()),
+        blocked_share=_blocked_share(run),
+        waste_share=result.kv.waste_share,
+        preemptions=float(result.counters.preemptions),
+        recomputed_share=result.counters.recomputed_tokens / computed if computed else 0.0,
+        decode_s=float(found.decode_s.sum()) / gaps,
+        residence_s=float(found.residence_s.sum()) / tokens,
+    )
+
+
+def _blocked_share(run: Observed) -> float:
+    steps, config = run.stored.steps, run.stored.result.config
+    duration_s = (steps["end_s"] - steps["start_s"]).to_numpy(dtype=np.float64)
+    tokens = steps["prefill_tokens"] + steps["decode_tokens"]
+    blocked = (
+        (steps["waiting"] > 0)
+        & (steps["running"] < int(config["max_num_seqs"]))
+        & (tokens < int(config["max_num_batched_tokens"]))
+        & (steps["prefill_tokens"] == 0)
+    ).to_numpy(dtype=bool)
+    total_s = float(duration_s.sum())
+    return float(duration_s[blocked].sum()) / total_s if total_s else 0.0

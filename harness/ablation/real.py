@@ -1,0 +1,86 @@
+"""Cells run on the real model, whose weights stay loaded while they are the same."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from ..config import RunConfig
+from ..experiment import Measured, Prepared, Watch, load, measure, prepare
+from .design import Overrides
+from .run import Identity
+
+if TYPE_CHECKING:
+    from ...engines.assemble import LoadedModel
+
+# What decides the weights in memory; a cell that differs in these alone loads anew.
+_WEIGHTS = ("quant", "group_size", "dtype", "device", "max_model_len")
+
+
+class RealCells:
+    """Runs cells as `llmbench run` would, with one model in memory at a time.
+
+    settings: the run that every cell changes.
+    """
+
+    def __init__(self, settings: RunConfig, watch: Watch) -> None:
+        self._settings = settings
+        self._watch = watch
+        self._prepared: dict[tuple[object, ...], Prepared] = {}
+        self._loaded: tuple[tuple[object, ...], LoadedModel] | None = None
+
+    def identify(self, overrides: Overrides, seed: int) -> Identity:
+        prepared = self._prepare(overrides, seed)
+        config = prepared.config
+        return Identity(
+            {
+                "model": prepared.files.name,
+                "model_revision": prepared.files.revision,
+                **_engine_settings(prepared),
+                "seed": seed,
+                "corpus": prepared.corpus_name,
+                "warmup_requests": len(prepared.warmup.requests),
+                "slo": dict(config.slo_s),
+                "quality_tokens": config.quality_tokens,
+            },
+            prepared.plan.fingerprint(),
+        )
+
+    def measure(self, overrides: Overrides, seed: int) -> Measured:
+        prepared = self._prepare(overrides, seed)
+        return measure(prepared, self._watch, self._weights(prepared))
+
+    def _prepare(self, overrides: Overrides, seed: int) -> Prepared:
+        """Once a cell: by the time it runs, loaded weights would have changed what memory is free,
+        and with it the KV memory it is given by default."""
+        key = (*overrides.items(), seed)
+        if key not in self._prepared:
+            changes: dict[str, Any] = dict(overrides)
+            engine = replace(self._settings.engine, **changes)
+            fresh = prepare(replace(self._settings, engine=engine, seed=seed), self._watch)
+            self._prepared[key] = self._sharing(fresh)
+        return self._prepared[key]
+
+    def _sharing(self, fresh: Prepared) -> Prepared:
+        """Cells that are sent the same requests keep them in memory once."""
+        for other in self._prepared.values():
+            if other.plan == fresh.plan:
+                return replace(
+                    fresh, plan=other.plan, warmup=other.warmup, corpus_token_ids=other.corpus_token_ids
+                )
+        return fresh
+
+    def _weights(self, prepared: Prepared) -> LoadedModel:
+        key = tuple(getattr(prepared.engine, name) for name in _WEIGHTS)
+        if self._loaded is None or self._loaded[0] != key:
+            self._loaded = None  # before the next is loaded: both may not fit
+            self._loaded = (key, load(prepared, self._watch))
+        return self._loaded[1]
+
+
+def _engine_settings(prepared: Prepared) -> dict[str, object]:
+    """As `result.config` stores them."""
+    settings = asdict(prepared.engine)
+    if prepared.engine.kv == "contiguous":
+        del settings["block_size"]
+    return settings

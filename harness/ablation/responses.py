@@ -1,0 +1,195 @@
+"""What a factorial is judged by: quantities of a run, each with what it can be resampled by.
+
+A run that was served once is one draw of many chances. Requests are one of them: the same requests
+are in every cell, so one draw of them is a draw for all cells, and what makes a request slow
+everywhere cancels. A rate or a share over time has no request to go by: it is resampled by stretches
+of time, for each cell apart. A count is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..evidence import FEWEST_REQUESTS, RATE_BINS, SHORTEST_RUN_S, Observed
+from ..metrics import rate_metrics
+from ..metrics.base import Better, Interval
+from ..quantities import QUANTITIES
+from ..stats.bootstrap import Sample, Statistic
+from ..stats.percentiles import samples_for_interval
+
+Scale = Literal["ratio", "difference"]
+Sampled = Literal["requests", "time", "exact"]
+
+_TAKEN = ("kv_useful_tokens", "kv_reserved_tokens", "kv_internal_tokens", "kv_external_tokens")
+
+
+@dataclass(frozen=True)
+class Response:
+    """One quantity that the axes may move.
+
+    name: as in `harness/quantities.py`, or of this file. scale: effects are ratios, averaged as
+    logarithms, or differences, where zero is common or the unit is a share.
+    """
+
+    name: str
+    unit: str
+    better: Better
+    scale: Scale
+    sampled: Sampled
+
+    @property
+    def q(self) -> float | None:
+        found = QUANTITIES.get(self.name)
+        return found.q if found is not None and self.sampled == "requests" else None
+
+
+@dataclass(frozen=True)
+class ByRequest:
+    """The values of each request, resampled by request."""
+
+    sample: Sample
+    statistic: Statistic
+
+    def value(self) -> float:
+        return self.statistic.of(self.sample)
+
+
+@dataclass(frozen=True)
+class ByTime:
+    """A ratio of sums over equal stretches of a run: amount / per. Both: [bins]."""
+
+    amount: NDArray[np.float64]
+    per: NDArray[np.float64]
+
+    def value(self) -> float:
+        total = float(self.per.sum())
+        return float(self.amount.sum()) / total if total > 0 else float("nan")
+
+
+@dataclass(frozen=True)
+class Exact:
+    """A number that has no spread within a run."""
+
+    number: float
+
+    def value(self) -> float:
+        return self.number
+
+
+Measure = ByRequest | ByTime | Exact
+
+
+def _latency(name: str) -> Response:
+    quantity = QUANTITIES[name]
+    return Response(name, quantity.unit, quantity.better, "ratio", "requests")
+
+
+LATENCIES = tuple(
+    _latency(name)
+    for name in ("ttft.mean", "ttft.p99", "tpot.mean", "itl.p99", "e2el.mean")
+)
+THROUGHPUT_WINDOW = Response("output_throughput.window", "tokens/s", "higher", "ratio", "time")
+THROUGHPUT_RUN = Response("output_throughput.run", "tokens/s", "higher", "ratio", "time")
+WASTE = Response("kv.waste_share", "share", "lower", "difference", "time")
+COUNTS = (
+    Response("running.peak", "requests", "none", "difference", "exact"),
+    Response("counters.steps", "steps", "lower", "difference", "exact"),
+    Response("counters.preemptions", "preemptions", "lower", "difference", "exact"),
+    Response("counters.recomputed_tokens", "tokens", "lower", "difference", "exact"),
+)
+PERPLEXITY = Response("quality.perplexity", "", "lower", "ratio", "exact")
+
+
+def responses_for(runs: Sequence[Observed]) -> tuple[Response, ...]:
+    """The responses that every one of the runs has.
+
+    Throughput is over the steady window where all runs have one, and else over the whole run for
+    all: a window here and a whole run there are not the same quantity.
+    """
+    steady = all(run.stored.result.window.steady for run in runs)
+    judged = all(run.stored.result.quality is not None for run in runs)
+    wanted = (
+        *LATENCIES,
+        THROUGHPUT_WINDOW if steady else THROUGHPUT_RUN,
+        WASTE,
+        *COUNTS,
+        *((PERPLEXITY,) if judged else ()),
+    )
+    return tuple(one for one in wanted if all(_measurable(one, run) for run in runs))
+
+
+def measure_of(response: Response, run: Observed) -> Measure:
+    """The response of one run, with what it is resampled by."""
+    if response.name == WASTE.name:
+        return _waste(run)
+    if response.name == "running.peak":
+        return Exact(float(run.stored.steps["running"].max()))
+    quantity = QUANTITIES[response.name]
+    if response.sampled == "exact":
+        value = quantity.value(run.stored.result)
+        return Exact(float("nan") if value is None else value)
+    if response.sampled == "time":
+        return _throughput(run, run.interval(quantity.stat))
+    return ByRequest(run.sample(quantity), Statistic(quantity.q))
+
+
+def too_little(response: Response, runs: Sequence[Observed], repeats: int) -> str:
+    """Why no interval of this response can be believed; empty if one can.
+
+    The limits of `harness/evidence.py`. With repeats, the spread comes from them and not from the
+    requests, so a percentile needs no more requests than a mean.
+    """
+    if response.sampled == "exact":
+        return ""
+    shortest_s = min(run.interval("run").duration_s for run in runs)
+    if shortest_s < SHORTEST_RUN_S:
+        return f"a run of {shortest_s:.1f} s is too short; at least {SHORTEST_RUN_S:g} s"
+    needed = FEWEST_REQUESTS
+    if response.q is not None and repeats == 1:
+        needed = max(needed, samples_for_interval(response.q))
+    fewest = min(run.served for run in runs)
+    if fewest < needed:
+        return f"{fewest} served requests are too few for {response.name}; it needs {needed}"
+    return ""
+
+
+def _measurable(response: Response, run: Observed) -> bool:
+    return bool(np.isfinite(measure_of(response, run).value()))
+
+
+def _throughput(run: Observed, interval: Interval) -> ByTime:
+    metric = next(one for one in rate_metrics({}) if one.id == "output_throughput")
+    events = [event for record in run.records for event in metric.counted(record)]
+    amounts, _ = np.histogram(
+        [event.time_s for event in events],
+        bins=RATE_BINS,
+        range=(interval.start_s, interval.end_s),
+        weights=[event.amount for event in events],
+    )
+    return ByTime(amounts, np.full(RATE_BINS, interval.duration_s / RATE_BINS))
+
+
+def _waste(run: Observed) -> ByTime:
+    """1 - useful / taken, as `metrics/kv.py` weighs it: by the time of the steps."""
+    steps = run.stored.steps
+    taken = sum(steps[name].to_numpy(dtype=np.float64) for name in _TAKEN)
+    useful = steps["kv_useful_tokens"].to_numpy(dtype=np.float64)
+    return ByTime(_over_time(run, taken - useful), _over_time(run, np.asarray(taken)))
+
+
+def _over_time(run: Observed, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A value that each step holds, times its seconds, by the stretch its middle lies in."""
+    steps = run.stored.steps
+    start_s, end_s = (steps[name].to_numpy(dtype=np.float64) for name in ("start_s", "end_s"))
+    sums, _ = np.histogram(
+        (start_s + end_s) / 2,
+        bins=RATE_BINS,
+        range=(0.0, run.interval("run").duration_s),
+        weights=values * (end_s - start_s),
+    )
+    return sums

@@ -1,0 +1,211 @@
+"""Runs the cells of a factorial in a random order, stores each, and goes on where it stopped.
+
+Cells are interleaved: every repeat holds each cell once, in an order of its own, so that a machine
+that gets slower with time does not look like an effect (Box, Hunter and Hunter, "Statistics for
+Experimenters", 2nd edition, 2005, chapter 3). The orders come from the seed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from ...engines.errors import ConfigError
+from ..store import RESULT_FILE, StoredRun, StoreError, load_run, write_run
+from .design import Cell, Design, NotRun, Overrides, refuse_lost_levels
+
+if TYPE_CHECKING:
+    from ..experiment import Measured, Watch
+
+CELLS = "cells"
+FILES = ("ablation.json", "ablation.html", "ablation.md")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a stored run must say to be the run of a cell.
+
+    settings: of `result.config`, by name. fingerprint: of the requests it is sent.
+    """
+
+    settings: Mapping[str, object]
+    fingerprint: str
+
+    def is_of(self, stored: StoredRun) -> bool:
+        """Whether a whole run of the same settings is stored. JSON has no tuples, so both sides
+        are compared as JSON."""
+        config = stored.result.config
+        same = {name: config.get(name) for name in self.settings}
+        return (
+            stored.result.status == "complete"
+            and stored.result.workload.fingerprint == self.fingerprint
+            and json.dumps(same, sort_keys=True)
+            == json.dumps(dict(self.settings), sort_keys=True, default=str)
+        )
+
+
+class CellRunner(Protocol):
+    """Runs one cell: on the real model, or on a simulated machine."""
+
+    def identify(self, overrides: Overrides, seed: int) -> Identity:
+        """Check the cell and plan its requests, with nothing heavy done. Raises ConfigError."""
+        ...
+
+    def measure(self, overrides: Overrides, seed: int) -> Measured:
+        """Run it. A result marked partial was stopped with Ctrl-C."""
+        ...
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One run to do: which cell, in which repeat (from 1), sent the requests of which seed."""
+
+    cell: Cell
+    repeat: int
+    seed: int
+
+    @property
+    def directory(self) -> str:
+        """The first repeat is called as its cell; the others are numbered."""
+        return self.cell.name if self.repeat == 1 else f"{self.cell.name}.{self.repeat}"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A design found fit to run: its turns in order, what each must be, which cells are not run."""
+
+    design: Design
+    turns: tuple[Turn, ...]
+    identities: Mapping[Turn, Identity]
+    not_run: tuple[NotRun, ...]
+
+
+def check(design: Design, runner: CellRunner, *, repeats: int, seed: int) -> Checked:
+    """Everything that can be found wrong before anything runs.
+
+    A cell whose settings contradict each other is left out with its reason. Raises ConfigError for
+    a level that no cell can have, for repeats below 1, and for cells that would not be sent the
+    same requests.
+    """
+    if repeats < 1:
+        raise ConfigError("repeats", repeats, "1 or more")
+    not_run: list[NotRun] = []
+    identities: dict[Cell, Identity] = {}
+    for cell in design.cells:
+        try:
+            identities[cell] = runner.identify(cell.overrides, seed)
+        except ConfigError as error:
+            not_run.append(NotRun(cell, str(error)))
+    refuse_lost_levels(design, not_run)
+    _check_same_requests(identities)
+    turns = _turns(list(identities), repeats, seed)
+    return Checked(
+        design,
+        turns,
+        {
+            turn: identities[turn.cell]
+            if turn.repeat == 1
+            else runner.identify(turn.cell.overrides, turn.seed)
+            for turn in turns
+        },
+        tuple(not_run),
+    )
+
+
+def check_directory(out: Path) -> None:
+    """Allowed: a path that does not exist yet, an empty directory, one that holds an ablation."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise StoreError("out", out, "is a file; expected a directory")
+    others = sorted(entry.name for entry in out.iterdir() if entry.name not in (CELLS, *FILES))
+    if others:
+        raise StoreError(
+            "out", out, f"holds other files ({others[0]}); expected a new directory or an ablation's"
+        )
+
+
+def stored_turn(out: Path, turn: Turn, identity: Identity) -> StoredRun | None:
+    """The run of this turn if it is there, whole and the same; None if there is none.
+
+    Raises StoreError if a run of other settings stands in its place: it is not overwritten.
+    """
+    directory = out / CELLS / turn.directory
+    if not (directory / RESULT_FILE).exists():
+        return None
+    stored = load_run(directory)
+    if not identity.is_of(stored):
+        raise StoreError(
+            "out",
+            directory,
+            "holds a run of other settings or requests; expected a new directory, or the one of "
+            "this very ablation",
+        )
+    return stored
+
+
+def run_cells(
+    checked: Checked, runner: CellRunner, out: Path, watch: Watch
+) -> dict[Cell, list[StoredRun]]:
+    """The runs of every cell, in order of repeats: those stored in `out` are read, the others run.
+
+    Raises KeyboardInterrupt on Ctrl-C: cells that ended are stored, the one under way is not.
+    """
+    done = {turn: stored_turn(out, turn, checked.identities[turn]) for turn in checked.turns}
+    left = sum(run is None for run in done.values())
+    if left < len(done):
+        watch.stage(f"{len(done) - left} of {len(done)} runs are stored already")
+    for at, turn in enumerate(checked.turns, start=1):
+        if done[turn] is not None:
+            continue
+        watch.stage(f"run {at} of {len(done)}: {turn.directory}")
+        measured = runner.measure(turn.cell.overrides, turn.seed)
+        if measured.result.status == "partial":
+            raise KeyboardInterrupt
+        done[turn] = _store(out / CELLS / turn.directory, measured)
+    runs: dict[Cell, list[StoredRun]] = {}
+    for turn in sorted(checked.turns, key=lambda one: one.repeat):
+        run = done[turn]
+        assert run is not None
+        runs.setdefault(turn.cell, []).append(run)
+    return runs
+
+
+def _store(directory: Path, measured: Measured) -> StoredRun:
+    from ..store import write_reports
+    from ..views import run_reports
+
+    stored = write_run(directory, measured.result, measured.requests, measured.steps, {})
+    write_reports(
+        stored, run_reports(stored.name, measured.result, measured.requests, measured.steps)
+    )
+    return StoredRun(stored, measured.result, measured.requests, measured.steps)
+
+
+def _turns(cells: list[Cell], repeats: int, seed: int) -> tuple[Turn, ...]:
+    """Each repeat in a random order of its own; the first sends what `run --seed` would."""
+    rng = np.random.default_rng(seed)
+    turns: list[Turn] = []
+    for repeat in range(1, repeats + 1):
+        derived = np.random.SeedSequence([seed, repeat]).generate_state(1)[0]
+        turns.extend(
+            Turn(cells[at], repeat, seed if repeat == 1 else int(derived))
+            for at in rng.permutation(len(cells))
+        )
+    return tuple(turns)
+
+
+def _check_same_requests(identities: Mapping[Cell, Identity]) -> None:
+    first: dict[str, Cell] = {}
+    for cell, identity in identities.items():
+        first.setdefault(identity.fingerprint, cell)
+    if len(first) > 1:
+        names = " and ".join(cell.name for cell in list(first.values())[:2])
+        raise ConfigError(
+            "axes", names, "cells that are sent the same requests; one of these clips them"
+        )
