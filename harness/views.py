@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from ..reports.ablation_model import Ablation
 from ..reports.model import Comparison, Run
 from .result import Result
 from .store import StoredRun
@@ -41,4 +44,16 @@ def comparison_reports(runs: Sequence[StoredRun], comparison: Comparison) -> dic
     return {
         "comparison.html": render_comparison(views, comparison),
         "comparison.md": render_comparison_markdown(views, comparison),
+    }
+
+
+def ablation_reports(ablation: Ablation) -> dict[str, str]:
+    """Every report of a factorial, by file name; `ablation.json` holds the numbers of all."""
+    from ..reports.html import render_ablation
+    from ..reports.markdown import render_ablation_markdown
+
+    return {
+        "ablation.json": json.dumps(asdict(ablation), indent=2, ensure_ascii=False) + "\n",
+        "ablation.html": render_ablation(ablation),
+        "ablation.md": render_ablation_markdown(ablation),
     }

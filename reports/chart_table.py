@@ -14,6 +14,8 @@ def chart_table(chart: Chart) -> Table:
     series = chart.series
     if any(one.mark == "bar" for one in series):
         return _bars(chart)
+    if any(one.mark == "interval" for one in series):
+        return _intervals(chart)
     if len({one.x for one in series}) == 1:
         return _side_by_side(chart)
     return _in_turn(chart)
@@ -75,6 +77,32 @@ def _bars(chart: Chart) -> Table:
         rows=tuple(
             (Cell(category), *(_number(one.x[at]) for one in panel.series))
             for at, category in enumerate(panel.y.categories)
+        ),
+    )
+
+
+def _intervals(chart: Chart) -> Table:
+    panel = chart.panels[0]
+    rows = sorted(
+        (y, x, low, high, one.name)
+        for one in panel.series
+        for x, y, low, high in zip(one.x, one.y, one.low, one.high, strict=True)
+    )
+    return Table(
+        id=f"{chart.id}-data",
+        title=f"Numbers behind “{chart.title}”",
+        columns=(
+            Column(panel.y.title),
+            *(Column(f"{head} ({chart.x.unit})", True) for head in ("Value", "Low", "High")),
+            Column("What it is"),
+        ),
+        rows=tuple(
+            (
+                Cell(panel.y.categories[int(y)]),
+                *(_number(value) for value in (x, low, high)),
+                Cell(name),
+            )
+            for y, x, low, high, name in rows
         ),
     )
 

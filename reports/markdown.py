@@ -5,30 +5,20 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+from .ablation_model import Ablation
+from .ablation_report import ablation_report
 from .comparison_report import comparison_report
 from .model import Comparison, KeyFigure, Report, Run, Table
 from .run_report import run_report
 
 SHOWN = (
-    "comparison",
-    "config-differences",
-    "metrics",
-    "latency-parts",
-    "rates",
-    "kv-states",
-    "quality",
-    "checks",
+    *("comparison", "config-differences", "metrics", "latency-parts", "rates", "kv-states"),
+    *("quality", "checks", "sentences", "effects", "interactions", "left-out"),
 )
 FOLDED = (
-    "counters",
-    "memory",
-    "slowest",
-    "slowest-ttft",
-    "slowest-gaps",
-    "not-served",
-    "config",
-    "runs",
-    "environment",
+    *("shares", "mechanisms", "cells"),
+    *("counters", "memory", "slowest", "slowest-ttft", "slowest-gaps", "not-served"),
+    *("config", "runs", "environment"),
 )
 _SPECIAL = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_{}[]<>#|~$"} | {"\n": " "})
 
@@ -41,6 +31,11 @@ def render_run_markdown(run: Run) -> str:
 def render_comparison_markdown(runs: Sequence[Run], comparison: Comparison) -> str:
     """Runs side by side in Markdown. runs: in the order of `comparison.runs`."""
     return render_markdown(comparison_report(runs, comparison))
+
+
+def render_ablation_markdown(ablation: Ablation) -> str:
+    """A factorial in Markdown."""
+    return render_markdown(ablation_report(ablation))
 
 
 def render_markdown(report: Report) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Verdict = Literal["better", "worse", "same", "inconclusive"]
 Tone = Literal["plain", "good", "caution", "bad", "quiet"]
-Mark = Literal["step", "area", "point", "bar"]
+Mark = Literal["step", "area", "point", "bar", "interval"]
 Width = Literal["full", "half"]
 
 
@@ -163,7 +163,9 @@ class Series:
     """Points of one meaning. role: a key of `palette.ROLES`, which decides its colour.
 
     mark: `step` and `area` hold y from each x to the next; areas of a panel stack, in order;
-    `bar` is horizontal, x long at category y, and stacks too. labels: what a point is, in words.
+    `bar` is horizontal, x long at category y, and stacks too; `interval` is a point x at category y
+    with a line from low to high, which are NaN where nothing is known. labels: what a point is, in
+    words.
     """
 
     name: str
@@ -172,6 +174,8 @@ class Series:
     x: tuple[float, ...]
     y: tuple[float, ...]
     labels: tuple[str, ...] = ()
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,10 @@ ROLES: dict[str, Hue] = {
     "phase_linear": Hue("#3b4cc0", "#8d9bf5"),
     "phase_sample": Hue("#1f8a99", "#52bccb"),
     "phase_host": Hue("#7d8590", "#8e97a3"),
+    # Effects of a factorial: of one axis, of one axis on another's, and those that decide nothing.
+    "effect_main": Hue("#3b4cc0", "#8d9bf5"),
+    "effect_interaction": Hue("#aa2f6f", "#f07cb4"),
+    "effect_unsure": Hue("#7d8590", "#8e97a3"),
     # A latency of one run, and a latency of each of several runs, the baseline first.
     "latency": Hue("#3f5b8c", "#8fb0e8"),
     "run_1": Hue("#59616c", "#b4bcc7"),

@@ -66,14 +66,14 @@ class Account:
 
 def account(records: Sequence[RequestRecord], steps: pd.DataFrame) -> Account:
     """The accounts of the served requests, in their order. steps: the table of `summarise.py`."""
-    served = [one for one in records if one.status is RequestStatus.OK and one.t_scheduled_s is not None]
+    served = [
+        one for one in records if one.status is RequestStatus.OK and one.t_scheduled_s is not None
+    ]
     counts = np.array([one.output_tokens for one in served], dtype=np.int64)
     gaps = np.maximum(counts - 1, 0)
     owner = np.repeat(np.arange(len(served)), gaps)
     parts, spanned = _gap_parts(served, counts, steps)
-    sums = [
-        np.bincount(owner, weights=column, minlength=len(served)) for column in parts.T
-    ]
+    sums = [np.bincount(owner, weights=column, minlength=len(served)) for column in parts.T]
     scheduled_s = np.array([one.t_scheduled_s for one in served], dtype=np.float64)
     due_s = np.array([one.t_due_s for one in served], dtype=np.float64)
     first_s = np.array([one.t_first_s for one in served], dtype=np.float64)
@@ -110,7 +110,9 @@ def _gap_parts(
     prompts_alone_s, others_decode_s, added_s = _step_costs(steps)
     waited_s = _between(prompts_alone_s, first, own)
     stood_still_s = _between(others_decode_s, first, own)
-    recomputed = _recomputed(served, steps, np.repeat(np.arange(len(served)), counts)[now], first, own)
+    recomputed = _recomputed(
+        served, steps, np.repeat(np.arange(len(served)), counts)[now], first, own
+    )
     preemption_s = np.where(recomputed, gap_s, np.minimum(stood_still_s, gap_s))
     interference_s = np.minimum(waited_s + added_s[own], gap_s - preemption_s)
     parts = np.column_stack((gap_s - preemption_s - interference_s, interference_s, preemption_s))

@@ -41,6 +41,14 @@ class Factorial:
 
 
 @dataclass(frozen=True)
+class _Measured:
+    """A response in every cell of every repeat."""
+
+    response: Response
+    repeats: Sequence[Mapping[Cell, Measure]]
+
+
+@dataclass(frozen=True)
 class _Found:
     """One effect on one response, before the family is known."""
 
@@ -76,16 +84,9 @@ def analyse(factorial: Factorial, *, title: str = "", command: str = "") -> Abla
     ]
     observed = [one.run for cells in repeats for one in cells.values()]
     _check_same_requests(repeats)
-    found: list[_Found] = []
-    responses: list[Response] = []
-    for response in responses_for(observed):
-        measures = [
-            {cell: measure_of(response, one.run) for cell, one in cells.items()}
-            for cells in repeats
-        ]
-        response = _with_possible_scale(response, measures)
-        responses.append(response)
-        found.extend(_effects(design, wanted, valid, response, measures, repeats))
+    measured = [_measured(response, repeats) for response in responses_for(observed)]
+    responses = [one.response for one in measured]
+    found = [effect for one in measured for effect in _effects(design, wanted, valid, one, repeats)]
     short = {one.name: too_little(one, observed, count) for one in responses}
     effects = _judged(found, short, repeats)
     results = [run.stored.result for run in observed]
@@ -96,7 +97,7 @@ def analyse(factorial: Factorial, *, title: str = "", command: str = "") -> Abla
         simulated=any(bool(result.config.get("simulated")) for result in results),
         axes=tuple(_axis(axis) for axis in design.axes),
         responses=tuple(_response(one, short[one.name]) for one in responses),
-        cells=tuple(_cell(cell, factorial, invalid, repeats, responses) for cell in design.cells),
+        cells=tuple(_cell(cell, factorial, invalid, repeats, measured) for cell in design.cells),
         effects=effects,
         sentences=tuple(one.sentence for one in _largest_first(effects, responses)),
         notes=_notes(factorial, invalid, count, responses, short, observed),
@@ -108,15 +109,17 @@ def _effects(
     design: Design,
     wanted: Sequence[Contrast],
     valid: Sequence[Cell],
-    response: Response,
-    measures: Sequence[Mapping[Cell, Measure]],
+    measured: _Measured,
     repeats: Repeats,
 ) -> list[_Found]:
+    response = measured.response
     sides = {
-        at: pair for at, one in enumerate(wanted) if (pair := _sides(design, one, valid)) is not None
+        at: pair
+        for at, one in enumerate(wanted)
+        if (pair := _sides(design, one, valid)) is not None
     }
     every = [*wanted, *(one for pair in sides.values() for one in pair)]
-    spreads = estimate(design, every, measures, response.scale)
+    spreads = estimate(design, every, measured.repeats, response.scale)
     beside = iter(spreads[len(wanted) :])
     found = []
     for at, (contrast, spread) in enumerate(zip(wanted, spreads, strict=False)):
@@ -147,9 +150,7 @@ def _judged(
         for at, one in enumerate(found)
         if one.spread.p is not None and not short[one.response.name]
     ]
-    adjusted = dict(
-        zip(family, holm([found[at].spread.p or 0.0 for at in family]), strict=True)
-    )
+    adjusted = dict(zip(family, holm([found[at].spread.p or 0.0 for at in family]), strict=True))
     return tuple(_effect(one, adjusted.get(at), repeats) for at, one in enumerate(found))
 
 
@@ -202,14 +203,15 @@ def _largest_first(
     return sorted(told, key=lambda effect: (not effect.is_main, -size(effect)))
 
 
-def _with_possible_scale(
-    response: Response, measures: Sequence[Mapping[Cell, Measure]]
-) -> Response:
+def _measured(response: Response, repeats: Repeats) -> _Measured:
     """A ratio to nothing says nothing: where a value is 0, effects are differences."""
-    values = [one.value() for cells in measures for one in cells.values()]
-    if response.scale == "ratio" and min(values) <= 0:
-        return replace(response, scale="difference")
-    return response
+    measures = [
+        {cell: measure_of(response, one.run) for cell, one in cells.items()} for cells in repeats
+    ]
+    least = min(one.value() for cells in measures for one in cells.values())
+    if response.scale == "ratio" and least <= 0:
+        response = replace(response, scale="difference")
+    return _Measured(response, measures)
 
 
 def _check_same_requests(repeats: Repeats) -> None:
@@ -230,7 +232,7 @@ def _cell(
     factorial: Factorial,
     invalid: Mapping[Cell, str],
     repeats: Repeats,
-    responses: Sequence[Response],
+    measured: Sequence[_Measured],
 ) -> AblationCell:
     levels = tuple(level_text(level) for _, level in cell.levels)
     runs = tuple(run.directory.name for run in factorial.runs.get(cell, ()))
@@ -241,8 +243,8 @@ def _cell(
         return AblationCell(cell.name, levels, "invalid", reason=invalid[cell], runs=runs)
     mine = [cells[cell] for cells in repeats]
     values = {
-        one.name: float(np.mean([measure_of(one, each.run).value() for each in mine]))
-        for one in responses
+        one.response.name: float(np.mean([cells[cell].value() for cells in one.repeats]))
+        for one in measured
     }
     return AblationCell(cell.name, levels, "measured", values, _mean_mechanism(mine), runs=runs)
 
@@ -250,7 +252,9 @@ def _cell(
 def _mean_mechanism(mine: Sequence[Accounted]) -> dict[str, float | None]:
     rows = [asdict(one.mechanism) for one in mine]
     return {
-        name: None if any(row[name] is None for row in rows) else float(np.mean([row[name] for row in rows]))
+        name: None
+        if any(row[name] is None for row in rows)
+        else float(np.mean([row[name] for row in rows]))
         for name in rows[0]
     }
 
@@ -264,7 +268,9 @@ def _notes(
     observed: Sequence[Observed],
 ) -> tuple[str, ...]:
     """What the numbers cannot carry, the worst first."""
-    found = [f"{cell.name} is not valid and enters no effect: {why}" for cell, why in invalid.items()]
+    found = [
+        f"{cell.name} is not valid and enters no effect: {why}" for cell, why in invalid.items()
+    ]
     found += [f"{one.cell.name} was not run: {one.reason}" for one in factorial.not_run]
     if count == 1:
         found.append(

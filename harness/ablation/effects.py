@@ -1,8 +1,8 @@
 """How large each effect is and how sure: a paired bootstrap of one run a cell, or repeated runs.
 
 One run a cell: requests are drawn once for all cells, in blocks, and every effect is recomputed
-(`stats/bootstrap.py`); rates and shares over time are drawn for each cell apart. The interval is the
-bootstrap's percentiles; p comes from the bootstrap's standard error, because two thousand draws
+(`stats/bootstrap.py`); rates and shares over time are drawn for each cell apart. The interval is
+the bootstrap's percentiles; p comes from the bootstrap's standard error, because two thousand draws
 cannot show a p small enough for a family of fifty (Efron and Tibshirani, "An Introduction to the
 Bootstrap", 1993, chapters 12 and 13). It covers which requests were sent, and not how a machine
 differs from run to run.
@@ -11,8 +11,8 @@ Repeated runs: every repeat has requests of its own and holds all cells, in an o
 it is a block of a randomised block design. What is left of a cell's value after its cell's and its
 repeat's mean is the run-to-run variance, requests and machine together; pooled over cells it has
 (cells - 1)(repeats - 1) degrees of freedom, and the interval is Student's (Box, Hunter and Hunter,
-"Statistics for Experimenters", 2nd edition, 2005, chapters 4 and 5). Drawing whole repeats at random
-instead would show too little of the spread: there are seldom more than three.
+"Statistics for Experimenters", 2nd edition, 2005, chapters 4 and 5). Drawing whole repeats at
+random instead would show too little of the spread: there are seldom more than three.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from ..stats.bootstrap import CONFIDENCE, RESAMPLES, block_length, draw_blocks
+from ..stats.bootstrap import CONFIDENCE, RESAMPLES, Sample, block_length, draw_blocks
 from ..stats.percentiles import percentile
 from ..stats.student import quantile, two_sided_p
+from ..stats.tail import tail_percentile
 from .contrasts import Contrast
 from .design import Cell, Design
 from .responses import ByRequest, ByTime, Exact, Measure, Scale
 
 Floats = NDArray[np.float64]
 _CELLS_AT_A_TIME = 2_000_000  # keeps a resampling matrix within some 16 MB
+_TAIL_FROM = 90.0  # percentiles from here on are counted from the top
 
 
 @dataclass(frozen=True)
@@ -99,16 +101,13 @@ def resample(measures: Sequence[Measure], resamples: int, rng: np.random.Generat
     return np.array([_by_time(one, resamples, rng) for one in by_time])
 
 
-def _by_request(
-    measures: Sequence[ByRequest], resamples: int, rng: np.random.Generator
-) -> Floats:
+def _by_request(measures: Sequence[ByRequest], resamples: int, rng: np.random.Generator) -> Floats:
     sizes = {one.sample.num_units for one in measures}
     if len(sizes) > 1:
         raise ValueError(f"cells of {sorted(sizes)} requests are not paired")
     num_units = sizes.pop()
     ascending = [one.sample.ascending() for one in measures]
-    widest = max(num_units, *(len(sample.values) for sample in ascending))
-    rows = max(1, _CELLS_AT_A_TIME // widest)
+    rows = max(1, _CELLS_AT_A_TIME // max(map(_width, measures)))
     drawn: list[Floats] = []
     for done in range(0, resamples, rows):
         count = min(rows, resamples - done)
@@ -116,12 +115,28 @@ def _by_request(
         drawn.append(
             np.array(
                 [
-                    one.statistic.of_resamples(sample, times)
+                    _of_resamples(one, sample, times)
                     for one, sample in zip(measures, ascending, strict=True)
                 ]
             )
         )
     return np.concatenate(drawn, axis=1)
+
+
+def _width(measure: ByRequest) -> int:
+    """Columns of the widest matrix that a resample takes."""
+    sample, q = measure.sample, measure.statistic.q
+    if q is None:
+        return sample.num_units
+    share = 4 * (1 - q / 100) if q >= _TAIL_FROM else 1.0
+    return max(sample.num_units, int(share * len(sample.values)))
+
+
+def _of_resamples(measure: ByRequest, ascending: Sample, times: NDArray[np.int32]) -> Floats:
+    q = measure.statistic.q
+    if q is not None and q >= _TAIL_FROM:
+        return tail_percentile(ascending, times, q)
+    return measure.statistic.of_resamples(ascending, times)
 
 
 def _by_time(measure: ByTime, resamples: int, rng: np.random.Generator) -> Floats:

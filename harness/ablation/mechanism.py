@@ -74,7 +74,7 @@ class Accounted:
 
 @dataclass(frozen=True)
 class Explanation:
-    """How much of an effect each part accounts for: shares of the effect's logarithm; they sum to 1.
+    """How much of an effect each part accounts for: shares of its logarithm, which sum to 1.
 
     A negative share worked against the effect.
     """
@@ -82,7 +82,7 @@ class Explanation:
     shares: Parts
 
     def leading(self, enough: float = 0.5) -> tuple[str, ...]:
-        """The one part, or the two, that account for `enough` of the effect; none if they do not."""
+        """The part, or the two, that account for `enough` of the effect; none if they do not."""
         ordered = sorted(self.shares, key=lambda part: -self.shares[part])
         for count in (1, 2):
             chosen = ordered[:count]
@@ -124,6 +124,11 @@ def divided(before: Parts, after: Parts) -> dict[str, float]:
         return dict.fromkeys(before, 0.0)
     mean = x if math.isclose(x, y, rel_tol=1e-12) else (y - x) / math.log(y / x)
     return {part: (after[part] - before[part]) / mean for part in before}
+
+
+def peak_ratio(contrast: Contrast, repeats: Sequence[Mapping[Cell, Accounted]]) -> float:
+    """The most requests that ran at a time, level over base."""
+    return _geometric(contrast, repeats, lambda one: one.mechanism.running_peak)
 
 
 def running_ratio(contrast: Contrast, repeats: Sequence[Mapping[Cell, Accounted]]) -> float:
@@ -184,9 +189,7 @@ def parts_of_e2el(one: Accounted) -> Parts:
 def parts_of_residence(one: Accounted) -> Parts:
     """Time in the engine for each output token of the run."""
     tokens = float(one.account.gaps.sum() + len(one.account.gaps))
-    return {
-        part: float(getattr(one.account, f"{part}_s").sum()) / tokens for part in PARTS[1:]
-    }
+    return {part: float(getattr(one.account, f"{part}_s").sum()) / tokens for part in PARTS[1:]}
 
 
 def _throughput(before: Accounted, after: Accounted) -> dict[str, float]:

@@ -66,7 +66,10 @@ class RealCells:
         for other in self._prepared.values():
             if other.plan == fresh.plan:
                 return replace(
-                    fresh, plan=other.plan, warmup=other.warmup, corpus_token_ids=other.corpus_token_ids
+                    fresh,
+                    plan=other.plan,
+                    warmup=other.warmup,
+                    corpus_token_ids=other.corpus_token_ids,
                 )
         return fresh
 

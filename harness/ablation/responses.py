@@ -2,8 +2,8 @@
 
 A run that was served once is one draw of many chances. Requests are one of them: the same requests
 are in every cell, so one draw of them is a draw for all cells, and what makes a request slow
-everywhere cancels. A rate or a share over time has no request to go by: it is resampled by stretches
-of time, for each cell apart. A count is exact.
+everywhere cancels. A rate or a share over time has no request to go by: it is resampled by
+stretches of time, for each cell apart. A count is exact.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..evidence import FEWEST_REQUESTS, RATE_BINS, SHORTEST_RUN_S, Observed
-from ..metrics import rate_metrics
 from ..metrics.base import Better, Interval
 from ..quantities import QUANTITIES
 from ..stats.bootstrap import Sample, Statistic
@@ -90,8 +89,7 @@ def _latency(name: str) -> Response:
 
 
 LATENCIES = tuple(
-    _latency(name)
-    for name in ("ttft.mean", "ttft.p99", "tpot.mean", "itl.p99", "e2el.mean")
+    _latency(name) for name in ("ttft.mean", "ttft.p99", "tpot.mean", "itl.p99", "e2el.mean")
 )
 THROUGHPUT_WINDOW = Response("output_throughput.window", "tokens/s", "higher", "ratio", "time")
 THROUGHPUT_RUN = Response("output_throughput.run", "tokens/s", "higher", "ratio", "time")
@@ -159,19 +157,19 @@ def too_little(response: Response, runs: Sequence[Observed], repeats: int) -> st
 
 
 def _measurable(response: Response, run: Observed) -> bool:
-    return bool(np.isfinite(measure_of(response, run).value()))
+    if response.name not in QUANTITIES:
+        return True
+    value = QUANTITIES[response.name].value(run.stored.result)
+    return value is not None and bool(np.isfinite(value))
 
 
 def _throughput(run: Observed, interval: Interval) -> ByTime:
-    metric = next(one for one in rate_metrics({}) if one.id == "output_throughput")
-    events = [event for record in run.records for event in metric.counted(record)]
-    amounts, _ = np.histogram(
-        [event.time_s for event in events],
-        bins=RATE_BINS,
-        range=(interval.start_s, interval.end_s),
-        weights=[event.amount for event in events],
-    )
-    return ByTime(amounts, np.full(RATE_BINS, interval.duration_s / RATE_BINS))
+    """Tokens of served and cut-short requests alike, as `metrics/output_throughput.py` counts."""
+    times_s = [time_s for record in run.records for time_s in record.token_times_s]
+    span_s = (interval.start_s, interval.end_s)
+    tokens, _ = np.histogram(times_s, bins=RATE_BINS, range=span_s)
+    per_s = np.full(RATE_BINS, interval.duration_s / RATE_BINS)
+    return ByTime(tokens.astype(np.float64), per_s)
 
 
 def _waste(run: Observed) -> ByTime:

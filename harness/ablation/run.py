@@ -126,7 +126,9 @@ def check_directory(out: Path) -> None:
     others = sorted(entry.name for entry in out.iterdir() if entry.name not in (CELLS, *FILES))
     if others:
         raise StoreError(
-            "out", out, f"holds other files ({others[0]}); expected a new directory or an ablation's"
+            "out",
+            out,
+            f"holds other files ({others[0]}); expected a new directory or an ablation's",
         )
 
 

@@ -10,8 +10,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ...reports.comparison_tables import ratio_text
+from ...reports.effect_text import effect_text, response_label
 from ...reports.format import number, percent, plural, seconds
-from ...reports.glossary import label_of
 from .contrasts import Change, Contrast
 from .design import Cell, level_text
 from .effects import Spread
@@ -20,15 +21,17 @@ from .mechanism import (
     Accounted,
     Explanation,
     at_base_and_level,
+    peak_ratio,
     residence_ratio,
     running_ratio,
 )
-from .responses import WASTE, Response, Scale
+from .responses import WASTE, Response
 
 # A factor nearer to 1 than this is no reason for anything.
 NOTABLE = math.log(1.1)
 # From this share of the time on, memory is what keeps requests waiting.
 BLOCKED = 0.1
+NONE_OF_THEM = "not through queueing, interference, KV capacity or preemption"
 PART_NAMES = {
     "queue": "queueing",
     "prefill": "the prompts' own steps",
@@ -53,6 +56,10 @@ class _Seen:
         )
 
     @property
+    def peak(self) -> float:
+        return peak_ratio(self.contrast, self.repeats)
+
+    @property
     def running(self) -> float:
         return running_ratio(self.contrast, self.repeats)
 
@@ -71,7 +78,9 @@ def main_sentence(
     """ "admission reserve → optimistic: TTFT mean −38 % [−45, −30]: queueing (92 % of it): …"."""
     seen = _Seen(contrast, repeats)
     head = f"{change_text(contrast.changes[0])}: {label(response)} {spread_text(spread, response)}"
-    return f"{head}: {_through(response, spread, explanation, seen)}{_cost(response, spread, seen)}."
+    return (
+        f"{head}: {_through(response, spread, explanation, seen)}{_cost(response, spread, seen)}."
+    )
 
 
 def interaction_sentence(
@@ -96,16 +105,12 @@ def interaction_sentence(
             for part in leading
         )
         text += f"; what differs is {named}"
-    factor = f"{number(spread.value)}×" if response.scale == "ratio" else ""
+    factor = f"{ratio_text(spread.value)}×" if response.scale == "ratio" else ""
     return f"{text}{f' (a factor of {factor})' if factor else ''}."
 
 
 def label(response: Response) -> str:
-    """`TTFT p99`, `Output throughput`, `KV waste`."""
-    metric, stat = response.name.split(".")
-    if metric in ("kv", "counters", "quality", "running"):
-        return label_of(stat) if metric != "running" else f"Requests running, {stat}"
-    return label_of(metric) if stat in ("window", "run") else f"{label_of(metric)} {stat}"
+    return response_label(*response.name.split("."))
 
 
 def change_text(change: Change) -> str:
@@ -113,32 +118,16 @@ def change_text(change: Change) -> str:
 
 
 def spread_text(spread: Spread, response: Response) -> str:
-    """ "−38 % [−45, −30]", "4.1× [3.8, 4.4]" from twofold on, "−88 points [−89, −87]"."""
-    interval = ""
-    if spread.low is not None and spread.high is not None:
-        low, high = (_bare(end, response.scale, response.unit, spread.value) for end in (spread.low, spread.high))
-        interval = f" [{low}, {high}]"
-    unit = "×" if response.scale == "ratio" and spread.value >= 2 else " %"
-    if response.scale == "difference":
-        unit = " points" if response.unit == "share" else f" {response.unit}"
-    return f"{_bare(spread.value, response.scale, response.unit, spread.value)}{unit}{interval}"
-
-
-def _bare(value: float, scale: Scale, unit: str, effect: float) -> str:
-    if scale == "ratio" and effect >= 2:
-        return number(value)
-    change = 100 * (value - 1) if scale == "ratio" else value * (100 if unit == "share" else 1)
-    # A tenth of a percent is as much as any interval here can tell.
-    return ("+" if change > 0 else "") + number(float(f"{change:.1f}") if abs(change) < 10 else float(round(change)))
+    return effect_text(spread.value, spread.low, spread.high, response.scale, response.unit)
 
 
 def _through(
     response: Response, spread: Spread, explanation: Explanation | None, seen: _Seen
 ) -> str:
     if response.name == WASTE.name:
-        return _waste(spread, seen)
+        return _waste(seen)
     if explanation is None:
-        return "none of queueing, interference, KV capacity and preemption explains it"
+        return f"{NONE_OF_THEM}"
     leading = explanation.leading()
     if not leading:
         part = max(explanation.shares, key=lambda one: explanation.shares[one])
@@ -172,12 +161,14 @@ def _part(part: str, change: float, share: float, seen: _Seen) -> str:
             f"{shares} of the tokens recomputed"
         )
     if part == RUNNING:
-        return f"{_capacity(seen)} {of_it}: {number(seen.running)}× as many requests run at a time"
+        return (
+            f"{_capacity(seen)} {of_it}: {ratio_text(seen.running)}× as many requests run at a time"
+        )
     if part == "decode":
         return _decode(change, of_it, seen)
     return (
-        f"not through queueing, interference, KV capacity or preemption {of_it}: prompts take longer "
-        "or shorter from their first step to their first token"
+        f"{NONE_OF_THEM} {of_it}: prompts take longer or shorter from their first step to their "
+        "first token"
     )
 
 
@@ -186,31 +177,41 @@ def _decode(change: float, of_it: str, seen: _Seen) -> str:
     took = f"a token takes {_arrow('decode_s', seen)} without prompts"
     shared = math.log(seen.running)
     if shared * change > 0 and abs(shared) >= abs(change) / 2:
-        return f"{_capacity(seen)} {of_it}: {number(seen.running)}× as many requests share a step, and {took}"
-    return (
-        f"not through queueing, interference, KV capacity or preemption {of_it}: the decode steps "
-        f"themselves changed, {took}"
-    )
+        more = f"{ratio_text(seen.running)}× as many requests share a step"
+        return f"{_capacity(seen)} {of_it}: {more}, and {took}"
+    return f"{NONE_OF_THEM} {of_it}: the decode steps themselves changed, {took}"
 
 
 def _why_queue(seen: _Seen) -> str:
-    """A queue is as long as places are few and kept for long."""
+    """A queue is long where few can run at a time, or where each keeps its place for long."""
     before, after = seen.of("queue_s")
     shorter = -1.0 if after > before else 1.0
-    by_running = shorter * math.log(seen.running)
+    by_places = shorter * math.log(seen.peak)
     by_pace = -shorter * math.log(seen.residence)
-    if max(by_running, by_pace) < NOTABLE:
+    if max(by_places, by_pace) < NOTABLE:
         return "though as many run at a time, as fast: other work goes first"
-    if by_running >= by_pace:
-        return f"because {number(seen.running)}× as many requests run at a time"
-    return f"because a request keeps its place {number(seen.residence)}× as long"
+    if by_places >= by_pace:
+        blocked = seen.of("blocked_share")[0 if seen.peak > 1 else 1]
+        return f"because {'of KV capacity: ' if blocked >= BLOCKED else ''}{_places(seen)}"
+    return f"because a request keeps its place {ratio_text(seen.residence)}× as long"
 
 
-def _waste(spread: Spread, seen: _Seen) -> str:
-    running = math.log(seen.running)
-    if running * spread.value < 0 and abs(running) >= NOTABLE:
-        return f"KV capacity: {number(seen.running)}× as many requests run at a time"
-    return f"KV capacity, which did not bind: {number(seen.running)}× as many requests run at a time"
+def _waste(seen: _Seen) -> str:
+    """Waste matters by whom it keeps out."""
+    if abs(math.log(seen.peak)) < NOTABLE:
+        return f"KV capacity, which did not bind: {_places(seen)}"
+    return f"KV capacity: {_places(seen)}"
+
+
+def _places(seen: _Seen) -> str:
+    """How many could run at a time, and whether it was memory that kept others out."""
+    before, after = (number(round(peak, 1)) for peak in seen.of("running_peak"))
+    text = f"at most {before} → {after} requests run at a time"
+    blocked = seen.of("blocked_share")
+    if max(blocked) < BLOCKED:
+        return text
+    shares = " → ".join(percent(_rounded(share)) for share in blocked)
+    return f"{text} (others wait for memory {shares} of the time)"
 
 
 def _capacity(seen: _Seen) -> str:
@@ -221,7 +222,9 @@ def _capacity(seen: _Seen) -> str:
 
 def _cost(response: Response, spread: Spread, seen: _Seen) -> str:
     """What an improvement was paid for with."""
-    improves = (spread.value < (1 if response.scale == "ratio" else 0)) == (response.better == "lower")
+    improves = (spread.value < (1 if response.scale == "ratio" else 0)) == (
+        response.better == "lower"
+    )
     before, after = seen.of("preemptions")
     extra = round(after - before)
     if not improves or extra < 1:

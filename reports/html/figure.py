@@ -21,6 +21,8 @@ _GAP = 0.16  # between panels, as a share of the height
 _HEIGHT_PX = {1: 250, 2: 380}
 _BAR_PX, _FRAME_PX = 56, 80
 _CATEGORY_CHARACTERS = 16
+_INTERVAL_PX, _INTERVAL_CHARACTERS = 34, 44
+_RATIO_TICKS = (0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,11 @@ def keys(chart: Chart) -> tuple[Key, ...]:
     one_each = len(chart.series) == len(chart.panels)
     if not chart.series:
         return ()
-    if one_each and chart.series[0].mark != "bar" and (named or len(chart.series) == 1):
+    if (
+        one_each
+        and chart.series[0].mark not in ("bar", "interval")
+        and (named or len(chart.series) == 1)
+    ):
         return ()
     found = (Key(one.name, one.role, one.mark, dash_of(one.role)) for one in chart.series)
     return tuple(dict.fromkeys(found))
@@ -48,7 +54,7 @@ def keys(chart: Chart) -> tuple[Key, ...]:
 def figure(chart: Chart) -> dict[str, Any]:
     """{"data": [...], "layout": {...}} for `Plotly.react`."""
     panels = list(enumerate(chart.panels, start=1))
-    bars = any(one.mark == "bar" for one in chart.series)
+    bars = any(one.mark in ("bar", "interval") for one in chart.series)
     layout: dict[str, Any] = {
         "height": _height(chart),
         "margin": {"l": 8, "r": 10, "t": 24, "b": 8},
@@ -72,7 +78,7 @@ def figure(chart: Chart) -> dict[str, Any]:
             "align": "left",
         },
         "xaxis": _x_axis(chart, anchor=f"y{_index(len(panels))}"),
-        **{f"yaxis{_index(at)}": _y_axis(panel.y, _domain(at, panels)) for at, panel in panels},
+        **{f"yaxis{_index(at)}": _y_axis(panel, _domain(at, panels)) for at, panel in panels},
         "annotations": [],
         "shapes": [],
     }
@@ -106,6 +112,8 @@ def _trace(series: Series, panel: Panel, x: Axis, at: int) -> dict[str, Any]:
             "orientation": "h",
             "marker": {"color": colour, "line": outline},
         }
+    if series.mark == "interval":
+        return {**trace, "type": "scatter", "mode": "markers", **_interval(series, colour)}
     if series.mark == "point":
         shape = "diamond" if series.role == "preempted" else "circle"
         marker = {"color": colour, "size": 6, "opacity": 0.75, "symbol": shape}
@@ -126,9 +134,27 @@ def _trace(series: Series, panel: Panel, x: Axis, at: int) -> dict[str, Any]:
     return {**trace, "type": "scatter", "mode": "lines", "line": line, "fillcolor": colour}
 
 
+def _interval(series: Series, colour: str) -> dict[str, Any]:
+    """A marker with a line to each end; an unknown end has none."""
+    above = [_length(high - x) for x, high in zip(series.x, series.high, strict=True)]
+    below = [_length(x - low) for x, low in zip(series.x, series.low, strict=True)]
+    ends = {"type": "data", "array": above, "arrayminus": below, "color": colour}
+    return {
+        "marker": {"color": colour, "size": 8},
+        "error_x": {**ends, "thickness": 2, "width": 4, "symmetric": False},
+        "text": [escape(label) for label in series.labels],
+    }
+
+
+def _length(value: float) -> float:
+    return float(f"{value:.6g}") if math.isfinite(value) else 0.0
+
+
 def _hover(series: Series, y: Axis, x: Axis) -> str:
     """What a point says when it is pointed at."""
     name = escape(series.name)
+    if series.mark == "interval":
+        return "%{text}<extra></extra>"
     if series.mark == "bar":
         return f"{name}: %{{x:.3s}}{x.unit}<extra></extra>"
     if series.labels:
@@ -141,12 +167,14 @@ def _hover(series: Series, y: Axis, x: Axis) -> str:
 def _x_axis(chart: Chart, anchor: str) -> dict[str, Any]:
     x = chart.x
     axis = {**_axis(x), "anchor": anchor, "title": {"text": x.label, "standoff": 6}}
+    intervals = [one for one in chart.series if one.mark == "interval"]
     if x.log:
-        ticks = log_ticks([value for one in chart.series for value in one.x])
+        values = [value for one in chart.series for value in (*one.x, *one.low, *one.high)]
+        ticks = ratio_ticks(values) if intervals else log_ticks(values)
         axis |= {"type": "log", "tickvals": ticks, "ticktext": [number(tick) for tick in ticks]}
     elif any(one.mark == "bar" for one in chart.series):
         axis["rangemode"] = "tozero"
-    elif x.high is None:
+    elif x.high is None and not intervals:
         highest = max((max(one.x) for one in chart.series if one.x), default=0.0)
         axis["range"] = [0, 1.02 * highest or 1]
     if x.unit:
@@ -167,17 +195,41 @@ def log_ticks(values: Sequence[float]) -> list[float]:
     return [tick for tick in ticks if min(positive) / 2 <= tick <= 2 * max(positive)]
 
 
-def _y_axis(y: Axis, domain: tuple[float, float]) -> dict[str, Any]:
+def ratio_ticks(values: Sequence[float]) -> list[float]:
+    """Ticks about 1, closer together the closer all values are to it."""
+    positive = [value for value in values if value > 0]
+    if not positive:
+        return [1.0]
+    low, high = min(1.0, *positive), max(1.0, *positive)
+    if high / low > 5:
+        return sorted({1.0, *log_ticks([low, high])})
+    fine = [
+        tick for tick in (0.25, 0.5, *_RATIO_TICKS, 1.5, 2, 3, 4) if low / 1.1 <= tick <= high * 1.1
+    ]
+    apart = (high / low) ** (1 / 7)  # room for some seven labels
+    kept = [1.0]
+    for tick in sorted(fine, key=lambda tick: abs(math.log(tick))):
+        if all(max(tick / other, other / tick) > apart for other in kept):
+            kept.append(tick)
+    return sorted(kept)
+
+
+def _y_axis(panel: Panel, domain: tuple[float, float]) -> dict[str, Any]:
+    y = panel.y
     axis = {**_axis(y), "domain": list(domain), "rangemode": "tozero", "nticks": 5}
     if y.unit == "%":
         axis["dtick"] = 25
     if y.categories:
-        names = ("<br>".join(_wrapped(name)) for name in y.categories)
+        intervals = any(one.mark == "interval" for one in panel.series)
+        width = _INTERVAL_CHARACTERS if intervals else _CATEGORY_CHARACTERS
+        names = ("<br>".join(_wrapped(name, width)) for name in y.categories)
         axis |= {
             "tickvals": list(range(len(y.categories))),
             "ticktext": list(names),
             "fixedrange": True,
         }
+        if intervals:  # read from the top
+            axis |= {"range": [len(y.categories) - 0.5, -0.5]}
     return axis
 
 
@@ -196,9 +248,9 @@ def _axis(of: Axis) -> dict[str, Any]:
     return axis
 
 
-def _wrapped(name: str) -> Iterable[str]:
+def _wrapped(name: str, width: int) -> Iterable[str]:
     parts = name.replace(", ", ",\n").splitlines()
-    lines = (line for part in parts for line in textwrap.wrap(part, _CATEGORY_CHARACTERS))
+    lines = (line for part in parts for line in textwrap.wrap(part, width))
     return (escape(line) for line in lines)
 
 
@@ -274,7 +326,8 @@ def _domain(at: int, panels: list[tuple[int, Panel]]) -> tuple[float, float]:
 def _height(chart: Chart) -> int:
     categories = max(len(panel.y.categories) for panel in chart.panels)
     if categories:
-        return _FRAME_PX + _BAR_PX * categories
+        intervals = any(one.mark == "interval" for one in chart.series)
+        return _FRAME_PX + (_INTERVAL_PX if intervals else _BAR_PX) * categories
     return _HEIGHT_PX[min(2, len(chart.panels))]
 
 

@@ -11,6 +11,8 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from .. import palette
+from ..ablation_model import Ablation
+from ..ablation_report import ablation_report
 from ..chart_table import chart_table
 from ..comparison_report import comparison_report
 from ..model import Chart, Comparison, Report, Run, Table
@@ -29,6 +31,11 @@ def render_run(run: Run) -> str:
 def render_comparison(runs: Sequence[Run], comparison: Comparison) -> str:
     """The page about runs side by side. runs: in the order of `comparison.runs`."""
     return render(comparison_report(runs, comparison))
+
+
+def render_ablation(ablation: Ablation) -> str:
+    """The page about a factorial."""
+    return render(ablation_report(ablation))
 
 
 def render(report: Report) -> str:

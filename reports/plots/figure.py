@@ -67,7 +67,8 @@ def draw(chart: Chart) -> Figure:
         _draw_panel(axes, panel)
         if chart.span is not None:
             axes.axvspan(chart.span[0], chart.span[1], color=SURFACES["band"].light, zorder=0)
-    _style_x(grid[-1, 0], chart.x)
+    intervals = any(one.mark == "interval" for one in chart.series)
+    _style_x(grid[-1, 0], chart.x, intervals=intervals)
     figure.suptitle(chart.title, x=0.01, ha="left", fontsize=11, color=TEXT["ink"].light)
     return figure
 
@@ -79,6 +80,9 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     bars = [one for one in panel.series if one.mark == "bar"]
     if bars:
         _draw_bars(axes, bars, panel.y.categories)
+    intervals = [one for one in panel.series if one.mark == "interval"]
+    if intervals:
+        _draw_intervals(axes, intervals, panel.y.categories)
     for one in panel.series:
         if one.mark == "step":
             axes.step(
@@ -118,6 +122,15 @@ def _draw_bars(axes: Axes, bars: Sequence[Series], categories: Sequence[str]) ->
         axes.barh(one.y, one.x, left=left, height=0.6, color=_LIGHT[one.role], label=one.name)
         left = left + np.asarray(one.x)
     axes.set_yticks(range(len(categories)), categories)
+
+
+def _draw_intervals(axes: Axes, intervals: Sequence[Series], categories: Sequence[str]) -> None:
+    for one in intervals:
+        x, low, high = (np.asarray(values) for values in (one.x, one.low, one.high))
+        ends = np.nan_to_num(np.array([x - low, high - x]))
+        axes.errorbar(one.x, one.y, xerr=ends, fmt="o", color=_LIGHT[one.role], label=one.name)
+    axes.set_yticks(range(len(categories)), categories)
+    axes.set_ylim(len(categories) - 0.5, -0.5)
 
 
 def _draw_guide(axes: Axes, guide: Guide) -> None:
@@ -160,13 +173,13 @@ def _style_y(axes: Axes, y: Axis) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(_tick))
 
 
-def _style_x(axes: Axes, x: Axis) -> None:
+def _style_x(axes: Axes, x: Axis, *, intervals: bool) -> None:
     axes.set_xlabel(x.label, fontsize=8, color=TEXT["quiet"].light)
     if x.log:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_minor_formatter(NullFormatter())
-    else:
+    elif not intervals:
         axes.set_xlim(0, x.high if x.high is not None else None)
     axes.xaxis.set_major_formatter(FuncFormatter(_tick))
 

@@ -1,0 +1,205 @@
+"""What is said about a factorial, in reading order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from .ablation_model import Ablation, AblationEffect, AblationResponse
+from .ablation_tables import (
+    cells_table,
+    effects_table,
+    interactions_table,
+    label,
+    left_out_table,
+    mechanisms_table,
+    present,
+    sentences_table,
+    shares_table,
+)
+from .effect_text import effect_text
+from .format import plural
+from .model import (
+    Axis,
+    Badge,
+    Chart,
+    Guide,
+    KeyFigure,
+    Note,
+    Panel,
+    Report,
+    Section,
+    Series,
+)
+from .tables import glossary
+
+WHOLE = Badge("Whole factorial", "✓", "good")
+INCOMPLETE = Badge("Cells left out", "!", "caution")
+FIRST_SENTENCES = 5
+
+
+def ablation_report(ablation: Ablation) -> Report:
+    """Everything a report says about a factorial."""
+    whole = len(ablation.measured) == len(ablation.cells)
+    sentences = ablation.sentences
+    return Report(
+        title=f"Ablation: {ablation.title}",
+        subtitle=" · ".join((_size(ablation), *ablation.setting)),
+        badge=WHOLE if whole else INCOMPLETE,
+        verdict=sentences[0] if sentences else "No effect could be told from no effect.",
+        statements=sentences[1:FIRST_SENTENCES],
+        figures=_key_figures(ablation),
+        notes=_notes(ablation),
+        sections=tuple(section for section in _sections(ablation) if section.parts),
+        footer=ablation.command,
+    )
+
+
+def _size(ablation: Ablation) -> str:
+    levels = " × ".join(str(len(axis.levels)) for axis in ablation.axes)
+    return (
+        f"{levels} factorial, {len(ablation.measured)} of {plural(len(ablation.cells), 'cell')} "
+        f"measured, {plural(ablation.repeats, 'repeat')} each"
+    )
+
+
+def _notes(ablation: Ablation) -> tuple[Note, ...]:
+    simulated = (
+        [Note("Step times were simulated, not measured.", "caution")] if ablation.simulated else []
+    )
+    return (*simulated, *(Note(text, "caution") for text in map(_sentence_case, ablation.notes)))
+
+
+def _sentence_case(text: str) -> str:
+    """A note becomes a sentence; the name of a cell keeps its spelling."""
+    begun = text if "=" in text.split(" ")[0] else text[:1].upper() + text[1:]
+    return begun if begun.endswith(".") else f"{begun}."
+
+
+def _key_figures(ablation: Ablation) -> tuple[KeyFigure, ...]:
+    """For each change, the effect that is largest against its own interval's half that holds."""
+    responses = {response.name: response for response in ablation.responses}
+    figures = []
+    for change in dict.fromkeys(one.text for one in ablation.effects if one.is_main):
+        held = [one for one in ablation.effects if one.text == change and one.significant]
+        ratios = [one for one in held if responses[one.response].scale == "ratio"]
+        if not held:
+            figures.append(KeyFigure(change, "none", "", "no effect that holds"))
+            continue
+        largest = max(ratios or held, key=lambda one: abs(_logarithm(one.value)))
+        response = responses[largest.response]
+        text = effect_text(largest.value, largest.low, largest.high, response.scale, response.unit)
+        value, _, interval = text.partition(" [")
+        detail = f"{label(response)} [{interval}" if interval else label(response)
+        figures.append(KeyFigure(change, value, "", f"most moved: {detail}"))
+    return tuple(figures)
+
+
+def _logarithm(value: float) -> float:
+    return math.log(value) if value > 0 else value
+
+
+def _sections(ablation: Ablation) -> tuple[Section, ...]:
+    return (
+        Section("moved", "What moved", present([sentences_table(ablation)])),
+        Section(
+            "effects",
+            "Effects",
+            (effects_table(ablation), *forests(ablation)),
+        ),
+        Section("interactions", "Interactions", present([interactions_table(ablation)])),
+        Section(
+            "mechanisms",
+            "Mechanisms",
+            present([shares_table(ablation), mechanisms_table(ablation)]),
+        ),
+        Section("cells", "Cells", present([cells_table(ablation), left_out_table(ablation)])),
+        Section("glossary", "Glossary", (glossary(),)),
+    )
+
+
+def forests(ablation: Ablation) -> tuple[Chart, ...]:
+    """One forest plot a quantity that has intervals: main effects, then interactions."""
+    return tuple(
+        chart
+        for response in ablation.responses
+        if (chart := _forest(ablation, response)) is not None
+    )
+
+
+def _forest(ablation: Ablation, response: AblationResponse) -> Chart | None:
+    effects = [
+        one
+        for one in ablation.effects
+        if one.response == response.name and one.low is not None and one.high is not None
+    ]
+    if not effects:
+        return None
+    ratio = response.scale == "ratio"
+    factor = 100.0 if response.unit == "share" and not ratio else 1.0
+    unit = "×" if ratio else "points" if response.unit == "share" else response.unit
+    roles = {
+        "effect_main": "Main effect that holds",
+        "effect_interaction": "Interaction that holds",
+        "effect_unsure": "Not told from none",
+    }
+    series = tuple(
+        _intervals(name, role, effects, response, factor)
+        for role, name in roles.items()
+        if any(_role(one) == role for one in effects)
+    )
+    better = {"lower": "left is better", "higher": "right is better", "none": "no side is better"}
+    return Chart(
+        id=f"forest-{response.id}-{response.stat}".replace("_", "-"),
+        title=label(response),
+        reading=f"Each effect with its 95 % interval; {better[response.better]}.",
+        x=Axis("Factor" if ratio else "Difference", unit, log=ratio),
+        panels=(
+            Panel(
+                Axis("Effect", categories=tuple(_category(one) for one in effects)),
+                series,
+                (Guide("x", 1.0 if ratio else 0.0, "none"),),
+            ),
+        ),
+        note=_sentence_case(f"{response.too_little}: nothing here decides")
+        if response.too_little
+        else "",
+        width="half",
+    )
+
+
+def _intervals(
+    name: str,
+    role: str,
+    effects: Sequence[AblationEffect],
+    response: AblationResponse,
+    factor: float,
+) -> Series:
+    mine = [(at, one) for at, one in enumerate(effects) if _role(one) == role]
+    return Series(
+        name,
+        role,
+        "interval",
+        x=tuple(factor * one.value for _, one in mine),
+        y=tuple(float(at) for at, _ in mine),
+        labels=tuple(
+            f"{_category(one)}: "
+            f"{effect_text(one.value, one.low, one.high, response.scale, response.unit)}"
+            for _, one in mine
+        ),
+        low=tuple(factor * (one.low or 0.0) for _, one in mine),
+        high=tuple(factor * (one.high or 0.0) for _, one in mine),
+    )
+
+
+def _role(effect: AblationEffect) -> str:
+    if not effect.significant:
+        return "effect_unsure"
+    return "effect_main" if effect.is_main else "effect_interaction"
+
+
+def _category(effect: AblationEffect) -> str:
+    """The levels alone say which axis, unless they are numbers or words that many axes have."""
+    if effect.is_main:
+        return effect.text
+    return " × ".join(f"{change.axis} {change.level}" for change in effect.changes)

@@ -1,0 +1,246 @@
+"""A factorial as tables: effects, interactions, where effects come from, every cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from .ablation_model import Ablation, AblationCell, AblationEffect, AblationResponse
+from .effect_text import effect_text, response_label
+from .format import ABSENT, number, percent, scale_of, seconds
+from .model import Cell, Table, Tone
+from .tables import table
+
+PARTS = {
+    "queue": "Queue",
+    "prefill": "Own prompt",
+    "interference": "Interference",
+    "preemption": "Preemption",
+    "decode": "Decode steps",
+    "running": "Running at a time",
+}
+MECHANISMS: tuple[tuple[str, str, str], ...] = (
+    ("queue_s", "Queue, mean", "s"),
+    ("queue_share", "of TTFT", "share"),
+    ("interference_s", "Prompts add to a token", "s"),
+    ("spanned_share", "Tokens lengthened", "share"),
+    ("running", "Running, mean", ""),
+    ("running_peak", "Running, peak", ""),
+    ("blocked_share", "Waiting for memory", "share"),
+    ("waste_share", "KV waste", "share"),
+    ("preemptions", "Preemptions", ""),
+    ("recomputed_share", "Recomputed", "share"),
+    ("decode_s", "Token without prompts", "s"),
+)
+
+
+def label(response: AblationResponse) -> str:
+    return response_label(response.id, response.stat)
+
+
+def effect_cell(effect: AblationEffect, response: AblationResponse) -> Cell:
+    """ "▲ better −38 % [−45, −30]"; no word where it decides nothing."""
+    text = effect_text(effect.value, effect.low, effect.high, response.scale, response.unit)
+    if not effect.significant:
+        exact = effect.low is None and effect.value != (1 if response.scale == "ratio" else 0)
+        return Cell(text, "plain" if exact else "quiet")
+    return Cell(f"{_word(effect, response)}{text}", tone(effect, response))
+
+
+def tone(effect: AblationEffect, response: AblationResponse) -> Tone:
+    if not effect.significant or response.better == "none":
+        return "plain"
+    return "good" if _improves(effect, response) else "bad"
+
+
+def sentences_table(ablation: Ablation) -> Table | None:
+    """Every sentence; the first screen has the largest."""
+    if not ablation.sentences:
+        return None
+    return table(
+        "sentences",
+        "What moved, and through which mechanism",
+        ("#", "Effect"),
+        [(str(at), sentence) for at, sentence in enumerate(ablation.sentences, start=1)],
+        words=("Effect",),
+        note="One sentence for each effect that holds after Holm's correction, the largest first. "
+        "“of it”: how much of the effect that part of the time accounts for.",
+    )
+
+
+def effects_table(ablation: Ablation) -> Table:
+    """Main effects: a row a quantity, a column a change."""
+    changes = list(dict.fromkeys(effect.text for effect in ablation.effects if effect.is_main))
+    by_place = {(effect.response, effect.text): effect for effect in ablation.effects}
+    rows = [
+        (
+            label(response),
+            *(
+                effect_cell(by_place[response.name, change], response)
+                if (response.name, change) in by_place
+                else Cell(ABSENT, "quiet")
+                for change in changes
+            ),
+        )
+        for response in ablation.responses
+    ]
+    return table(
+        "effects",
+        "Main effects",
+        ("Quantity", *changes),
+        rows,
+        words=changes,
+        note="The change from the base, averaged over the other axes: of ratios the geometric "
+        "mean. In brackets the 95 % interval of each. Better and worse: it holds after Holm's "
+        "correction for all effects of this report. Counts have no interval in a single run.",
+    )
+
+
+def interactions_table(ablation: Ablation) -> Table | None:
+    """How far the effect of one axis depends on another; exact counts are left out."""
+    responses = {response.name: response for response in ablation.responses}
+    found = [one for one in ablation.effects if not one.is_main and one.conditional and one.low]
+    if not found:
+        return None
+    rows: list[Sequence[str | Cell]] = []
+    for effect in sorted(found, key=lambda one: not one.significant):
+        response = responses[effect.response]
+        first, second = effect.changes
+        sides = [
+            f"{effect_text(side.value, side.low, side.high, response.scale, response.unit)} "
+            f"with {side.level}"
+            for side in effect.conditional
+        ]
+        holds = Cell("✓ depends", "caution") if effect.significant else Cell("? unclear", "quiet")
+        rows.append(
+            (first.text, second.axis, label(response), *sides, _factor(effect, response), holds)
+        )
+    return table(
+        "interactions",
+        "Interactions",
+        ("Change", "By", "Quantity", "At its base", "At its level", "Factor", "Verdict"),
+        rows,
+        words=("By", "Quantity", "At its base", "At its level", "Factor", "Verdict"),
+        note="Factor: the effect at the level over the effect at the base; for differences, less "
+        "it. 1 (or 0) is no interaction: the main effects then say all.",
+    )
+
+
+def shares_table(ablation: Ablation) -> Table | None:
+    """Where each effect that holds comes from."""
+    responses = {response.name: response for response in ablation.responses}
+    found = [one for one in ablation.effects if one.significant and one.shares]
+    if not found:
+        return None
+    rows = [
+        (
+            one.text,
+            label(responses[one.response]),
+            *(percent(round(one.shares[part], 2)) if part in one.shares else "—" for part in PARTS),
+        )
+        for one in found
+    ]
+    return table(
+        "shares",
+        "Where the effects come from",
+        ("Effect", "Quantity", *PARTS.values()),
+        rows,
+        words=("Quantity",),
+        note="Shares of the effect's logarithm; they sum to 100 %. Above 100 %: other parts worked "
+        "against it. A TTFT is queue and own prompt; a token gap is decode steps, interference "
+        "(steps of prompts alone, and what prompts add to shared steps) and preemption; a "
+        "throughput is requests running over the time each takes a token.",
+    )
+
+
+def cells_table(ablation: Ablation) -> Table:
+    """What every measured cell came to."""
+    cells = ablation.measured
+    scales = {
+        one.name: scale_of(one.unit, [cell.values.get(one.name) for cell in cells])
+        for one in ablation.responses
+    }
+    heads = [
+        f"{label(one)} ({scales[one.name].unit})" if _needs_unit(one) else label(one)
+        for one in ablation.responses
+    ]
+    rows = [
+        (
+            _name(cell),
+            *(scales[one.name].number(cell.values.get(one.name)) for one in ablation.responses),
+        )
+        for cell in cells
+    ]
+    note = f"Means of {ablation.repeats} repeats." if ablation.repeats > 1 else ""
+    return table("cells", "Every cell", ("Cell", *heads), rows, note=note)
+
+
+def mechanisms_table(ablation: Ablation) -> Table:
+    """What every measured cell's engine did."""
+    rows = [
+        (_name(cell), *(_amount(cell.mechanism.get(name), unit) for name, _, unit in MECHANISMS))
+        for cell in ablation.measured
+    ]
+    return table(
+        "mechanisms",
+        "What each engine did",
+        ("Cell", *(title for _, title, _ in MECHANISMS)),
+        rows,
+        note="Waiting for memory: the share of step time in which a request waited though the "
+        "batch and its token budget had room; in a batch that stays closed until it ends, waiting "
+        "for that. Recomputed: of all tokens computed.",
+    )
+
+
+def left_out_table(ablation: Ablation) -> Table | None:
+    rows: list[Sequence[str | Cell]] = [
+        (_name(cell), Cell(cell.status, "bad"), cell.reason)
+        for cell in ablation.cells
+        if cell.status != "measured"
+    ]
+    if not rows:
+        return None
+    return table(
+        "left-out",
+        "Cells that enter no effect",
+        ("Cell", "State", "Why"),
+        rows,
+        words=("State", "Why"),
+    )
+
+
+def _factor(effect: AblationEffect, response: AblationResponse) -> str:
+    if response.scale == "difference":
+        return effect_text(effect.value, effect.low, effect.high, response.scale, response.unit)
+    ends = ", ".join(number(end) for end in (effect.low, effect.high))
+    return f"{number(effect.value)}× [{ends}]"
+
+
+def _word(effect: AblationEffect, response: AblationResponse) -> str:
+    if response.better == "none":
+        return ""
+    return "▲ better " if _improves(effect, response) else "▼ worse "
+
+
+def _improves(effect: AblationEffect, response: AblationResponse) -> bool:
+    rises = effect.value > (1 if response.scale == "ratio" else 0)
+    return rises == (response.better == "higher")
+
+
+def _needs_unit(response: AblationResponse) -> bool:
+    return response.unit in ("s", "share", "tokens/s")
+
+
+def _name(cell: AblationCell) -> str:
+    return ", ".join(cell.levels)
+
+
+def _amount(value: float | None, unit: str) -> str:
+    if unit == "s":
+        return seconds(value)
+    if unit == "share":
+        return percent(None if value is None else round(value, 4))
+    return number(None if value is None else round(value, 1))
+
+
+def present(parts: Iterable[Table | None]) -> tuple[Table, ...]:
+    return tuple(part for part in parts if part is not None)

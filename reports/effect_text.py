@@ -1,0 +1,50 @@
+"""How an effect of a factorial is written: as a percentage, a factor, or a difference."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from .comparison_tables import ratio_text
+from .format import number
+from .glossary import label_of
+
+Scale = Literal["ratio", "difference"]
+_BY_STAT = ("kv", "counters", "quality")
+
+
+def response_label(metric: str, stat: str) -> str:
+    """`TTFT p99`, `Output throughput`, `KV waste`, `Requests running, peak`."""
+    if metric == "running":
+        return f"Requests running, {stat}"
+    if metric in _BY_STAT:
+        return label_of(stat)
+    return label_of(metric) if stat in ("window", "run") else f"{label_of(metric)} {stat}"
+
+
+def effect_text(
+    value: float, low: float | None, high: float | None, scale: Scale, unit: str
+) -> str:
+    """ "−38 % [−45, −30]", "4.10× [3.80, 4.40]" from twofold on, "−88 points [−89, −87]"."""
+    factor = scale == "ratio" and value >= 2
+    if scale == "ratio":
+        name = "×" if factor else " %"
+    else:
+        name = " points" if unit == "share" else f" {unit}".rstrip()
+    text = f"{_bare(value, scale, unit, factor)}{name}"
+    if low is None or high is None:
+        return text
+    ends = ", ".join(_bare(end, scale, unit, factor) for end in (low, high))
+    return f"{text} [{ends}]"
+
+
+def _bare(value: float, scale: Scale, unit: str, factor: bool) -> str:
+    if factor:
+        return ratio_text(value)
+    change = 100 * (value - 1) if scale == "ratio" else value * (100 if unit == "share" else 1)
+    if unit != "s" or scale == "ratio":
+        # A tenth of a percent is as much as any interval here can tell.
+        change = float(f"{change:.1f}") if abs(change) < 10 else float(round(change))
+    if change == 0:
+        return "0"
+    written = f"{change:.1f}".replace("-", "\u2212") if abs(change) < 10 else number(change)
+    return f"{'+' if change > 0 else ''}{written.removesuffix('.0')}"
