@@ -54,16 +54,22 @@ def tone(effect: AblationEffect, response: AblationResponse) -> Tone:
 
 def sentences_table(ablation: Ablation) -> Table | None:
     """Every sentence; the first screen has the largest."""
-    if not ablation.sentences:
+    told = {effect.sentence: effect for effect in ablation.effects if effect.sentence}
+    if not told:
         return None
+    rows = []
+    for sentence in ablation.sentences:
+        # The row is named by the change, which every sentence begins with.
+        change = told[sentence].changes[0].text
+        rows.append((change, sentence.removeprefix(f"{change}: ")))
     return table(
         "sentences",
         "What moved, and through which mechanism",
-        ("#", "Effect"),
-        [(str(at), sentence) for at, sentence in enumerate(ablation.sentences, start=1)],
-        words=("Effect",),
-        note="One sentence for each effect that holds after Holm's correction, the largest first. "
-        "“of it”: how much of the effect that part of the time accounts for.",
+        ("Change", "What it moved"),
+        rows,
+        words=("What it moved",),
+        note="One sentence for each effect that holds after Holm's correction, main effects first, "
+        "the largest first. “of it”: how much of the effect that part of the time accounts for.",
     )
 
 

@@ -9,7 +9,19 @@ import typer
 from ...engines.errors import ConfigError
 from ...workloads.api import WorkloadError
 from ..errors import InvalidRun
-from . import calibrate, compare, doctor, engines, explain, gate, models, report, roofline, run
+from . import (
+    ablate,
+    calibrate,
+    compare,
+    doctor,
+    engines,
+    explain,
+    gate,
+    models,
+    report,
+    roofline,
+    run,
+)
 from .exits import Exit, say_error
 
 app = typer.Typer(
@@ -26,6 +38,7 @@ app.command("report")(report.report)
 app.command("explain", epilog=explain.EPILOG)(explain.explain)
 app.command("compare")(compare.compare)
 app.command("gate")(gate.gate)
+app.command("ablate", epilog=ablate.EPILOG)(ablate.ablate)
 app.command("calibrate")(calibrate.calibrate)
 app.command("roofline")(roofline.roofline)
 app.add_typer(models.models, name="models")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .exits import Exit, say, say_error
+from .options import with_run_options
 
 if TYPE_CHECKING:
     from ..config import RunConfig
@@ -28,173 +28,9 @@ EPILOG = "\n\n".join(
 )
 
 
+@with_run_options()
 def run(
-    model: Annotated[
-        str,
-        typer.Option(
-            help="A name from 'llmbench models', a Hugging Face directory, or a hub id.",
-            rich_help_panel="Model",
-        ),
-    ] = "bundled",
-    quant: Annotated[
-        str, typer.Option(help="none, or awq: 4-bit weights.", rich_help_panel="Model")
-    ] = "none",
-    group_size: Annotated[
-        int | None,
-        typer.Option(
-            help="Inputs that share a 4-bit scale. Default: 128, 64 or 32, the first that divides.",
-            rich_help_panel="Model",
-        ),
-    ] = None,
-    dtype: Annotated[
-        str,
-        typer.Option(help="auto, float32, bfloat16 or float16.", rich_help_panel="Model"),
-    ] = "auto",
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel="Model")
-    ] = "auto",
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads of the model.", rich_help_panel="Model")
-    ] = None,
-    engine: Annotated[
-        str, typer.Option(help="A preset, see 'llmbench engines'.", rich_help_panel="Engine")
-    ] = "paged",
-    batching: Annotated[
-        str | None,
-        typer.Option(help="separate, mixed or static.", rich_help_panel="Engine"),
-    ] = None,
-    admission: Annotated[
-        str | None, typer.Option(help="optimistic or reserve.", rich_help_panel="Engine")
-    ] = None,
-    kv: Annotated[
-        str | None, typer.Option(help="paged or contiguous.", rich_help_panel="Engine")
-    ] = None,
-    block_size: Annotated[
-        int | None, typer.Option(help="Tokens a KV block.", rich_help_panel="Engine")
-    ] = None,
-    kv_memory: Annotated[
-        str | None,
-        typer.Option(
-            help="Room for keys and values, such as 512MiB. Default: 1GiB on a CPU, 90 % of what "
-            "is free on a GPU.",
-            rich_help_panel="Engine",
-        ),
-    ] = None,
-    max_num_seqs: Annotated[
-        int | None,
-        typer.Option(help="Requests running at a time. Default: 256.", rich_help_panel="Engine"),
-    ] = None,
-    max_num_batched_tokens: Annotated[
-        int | None,
-        typer.Option(
-            help="Tokens a step may compute. Default: 2048, or the model's length if longer.",
-            rich_help_panel="Engine",
-        ),
-    ] = None,
-    max_model_len: Annotated[
-        int | None,
-        typer.Option(
-            help="Longest prompt and output together. Default: the model's.",
-            rich_help_panel="Engine",
-        ),
-    ] = None,
-    enable_chunked_prefill: Annotated[
-        bool,
-        typer.Option(
-            "--enable-chunked-prefill/--no-enable-chunked-prefill",
-            help="Whether mixed batching may split a prompt over steps.",
-            rich_help_panel="Engine",
-        ),
-    ] = True,
-    scheduler_delay_factor: Annotated[
-        float,
-        typer.Option(
-            help="Separate batching waits this many prompt-step latencies for more prompts.",
-            rich_help_panel="Engine",
-        ),
-    ] = 0.0,
-    workload: Annotated[
-        str,
-        typer.Option(
-            help="A built-in (quick, fixed, lognormal, azure-conv, azure-code) or a YAML file.",
-            rich_help_panel="Load",
-        ),
-    ] = "quick",
-    trace: Annotated[
-        Path | None,
-        typer.Option(help="Replay an Azure trace CSV instead.", rich_help_panel="Load"),
-    ] = None,
-    time_scale: Annotated[
-        float | None,
-        typer.Option(
-            help="Factor on a trace's gaps: 0.5 is twice as fast.", rich_help_panel="Load"
-        ),
-    ] = None,
-    num_requests: Annotated[
-        int | None,
-        typer.Option(
-            "--num-requests",
-            "--num-prompts",
-            help="How many; of a trace, the first.",
-            rich_help_panel="Load",
-        ),
-    ] = None,
-    request_rate: Annotated[
-        float | None,
-        typer.Option(
-            help="Requests a second, Poisson; inf sends all at once.", rich_help_panel="Load"
-        ),
-    ] = None,
-    max_concurrency: Annotated[
-        int | None,
-        typer.Option(
-            help="Alone: a closed loop of this many. Beside a rate: a cap in front of the engine.",
-            rich_help_panel="Load",
-        ),
-    ] = None,
-    arrival: Annotated[
-        str | None,
-        typer.Option(
-            help="poisson or constant, for --request-rate.",
-            rich_help_panel="Load",
-        ),
-    ] = None,
-    max_input_len: Annotated[
-        int | None, typer.Option(help="Clip longer prompts.", rich_help_panel="Load")
-    ] = None,
-    max_output_len: Annotated[
-        int | None, typer.Option(help="Clip longer outputs.", rich_help_panel="Load")
-    ] = None,
-    corpus: Annotated[
-        Path | None,
-        typer.Option(
-            help="Text that prompts are cut from, and perplexity is measured on. "
-            "Default: held-out text that ships.",
-            rich_help_panel="Load",
-        ),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(help="Same seed, same bytes sent.", rich_help_panel="Load")
-    ] = 0,
-    warmup_requests: Annotated[
-        int,
-        typer.Option(help="Sent first and not measured.", rich_help_panel="Measurement"),
-    ] = 2,
-    slo: Annotated[
-        str | None,
-        typer.Option(
-            help="Limits for goodput, as ttft:200ms,tpot:50ms, or a preset such as sub-100ms.",
-            rich_help_panel="Measurement",
-        ),
-    ] = None,
-    quality_tokens: Annotated[
-        int,
-        typer.Option(
-            help="Tokens that perplexity, and KL to the unquantised model, are computed over; "
-            "0 for none.",
-            rich_help_panel="Measurement",
-        ),
-    ] = 4096,
+    settings: RunConfig,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -215,49 +51,6 @@ def run(
     ] = False,
 ) -> None:
     """Serve a workload with one engine, measure it, and write a report."""
-    from ...engines.config import engine_config
-    from ..config import LoadConfig, RunConfig, parse_arrival
-    from ..slo import parse_slo
-    from ..units import parse_bytes
-
-    settings = RunConfig(
-        model=model,
-        engine=engine_config(
-            engine,
-            quant=quant,
-            batching=batching,
-            admission=admission,
-            kv=kv,
-            block_size=block_size,
-            group_size=group_size,
-            max_num_seqs=max_num_seqs,
-            max_num_batched_tokens=max_num_batched_tokens,
-            max_model_len=max_model_len,
-            kv_memory_bytes=None if kv_memory is None else parse_bytes("kv_memory", kv_memory),
-            chunked_prefill=enable_chunked_prefill,
-            delay_factor=scheduler_delay_factor,
-            dtype=dtype,
-            device=device,
-        ),
-        load=LoadConfig(
-            workload=workload,
-            trace=trace,
-            time_scale=time_scale,
-            num_requests=num_requests,
-            request_rate=request_rate,
-            max_concurrency=max_concurrency,
-            arrival=None if arrival is None else parse_arrival(arrival),
-            max_input_len=max_input_len,
-            max_output_len=max_output_len,
-            corpus=corpus,
-        ),
-        seed=seed,
-        warmup_requests=warmup_requests,
-        slo_s=parse_slo(slo) if slo else {},
-        quality_tokens=quality_tokens,
-        threads=threads,
-        command=" ".join(["llmbench", *sys.argv[1:]]),
-    )
     raise typer.Exit(_execute(settings, out, as_json=as_json, quiet=quiet))
 
 

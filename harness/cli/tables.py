@@ -6,10 +6,15 @@ import sys
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from ...reports.ablation_model import Ablation
+from ...reports.ablation_tables import effects_table, left_out_table
 from ...reports.format import quantity, scale_of
-from ...reports.model import Comparison, MetricComparison
+from ...reports.model import Comparison, MetricComparison, Tone
+from ...reports.model import Table as ReportTable
 from ..result import Metric, Result
 
 LATENCIES = ("ttft", "tpot", "itl", "e2el", "queue")
@@ -20,6 +25,15 @@ _MARKS = {
     "worse": "[red]- worse[/]",
     "same": "= same",
     "inconclusive": "[dim]? inconclusive[/]",
+}
+
+
+_STYLES: dict[Tone, str] = {
+    "plain": "",
+    "good": "green",
+    "caution": "yellow",
+    "bad": "red",
+    "quiet": "dim",
 }
 
 
@@ -138,3 +152,27 @@ def _ratios(row: MetricComparison) -> list[str]:
         verdict = f"  {_MARKS[ratio.verdict]}" if ratio.verdict else ""
         cells.append(f"{ratio.value:.2f}x{interval.replace('[', chr(92) + '[')}{verdict}")
     return cells
+
+
+def print_ablation(ablation: Ablation) -> None:
+    """Main effects, then a sentence for each effect that holds."""
+    console = _console()
+    console.print(_plain(effects_table(ablation)))
+    console.print()
+    for sentence in ablation.sentences:
+        console.print(f"• {escape(sentence)}")
+    if not ablation.sentences:
+        console.print("No effect could be told from no effect.")
+    left_out = left_out_table(ablation)
+    if left_out is not None:
+        console.print(_plain(left_out))
+    for note in ablation.notes:
+        console.print(f"[yellow]note[/] {escape(note)}")
+
+
+def _plain(table: ReportTable) -> Table:
+    """A table of a report on a terminal."""
+    shown = Table(*(column.title for column in table.columns), box=None, pad_edge=False)
+    for row in table.rows:
+        shown.add_row(*(Text(cell.text, style=_STYLES[cell.tone]) for cell in row))
+    return shown

@@ -171,7 +171,8 @@ def _x_axis(chart: Chart, anchor: str) -> dict[str, Any]:
     if x.log:
         values = [value for one in chart.series for value in (*one.x, *one.low, *one.high)]
         ticks = ratio_ticks(values) if intervals else log_ticks(values)
-        axis |= {"type": "log", "tickvals": ticks, "ticktext": [number(tick) for tick in ticks]}
+        names = [f"{tick:g}" if intervals else number(tick) for tick in ticks]
+        axis |= {"type": "log", "tickvals": ticks, "ticktext": names}
     elif any(one.mark == "bar" for one in chart.series):
         axis["rangemode"] = "tozero"
     elif x.high is None and not intervals:
@@ -206,7 +207,7 @@ def ratio_ticks(values: Sequence[float]) -> list[float]:
     fine = [
         tick for tick in (0.25, 0.5, *_RATIO_TICKS, 1.5, 2, 3, 4) if low / 1.1 <= tick <= high * 1.1
     ]
-    apart = (high / low) ** (1 / 7)  # room for some seven labels
+    apart = (high / low) ** (1 / 5)  # room for some five labels
     kept = [1.0]
     for tick in sorted(fine, key=lambda tick: abs(math.log(tick))):
         if all(max(tick / other, other / tick) > apart for other in kept):
