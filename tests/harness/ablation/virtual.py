@@ -53,14 +53,15 @@ def make_plan(count: int, seed: int, rate_per_s: float = 40.0) -> Plan:
 
 @dataclass
 class VirtualCells:
-    """A `CellRunner`. raises: what is thrown instead of serving, by cell name.
+    """A `CellRunner`.
 
-    served: names of the cells, in the order they were run. damage: cells whose runs are partial or
-    invalid, by name.
+    served: names of the cells, in the order they were run. raises: what is thrown instead of
+    serving, by cell name. invalid: cells whose runs are whole, but not to be believed.
     """
 
     count: int = 320
     max_num_seqs: int = 32
+    pool_tokens: int = POOL_TOKENS
     settings: Mapping[str, Any] = field(default_factory=dict)
     served: list[str] = field(default_factory=list)
     raises: dict[str, BaseException] = field(default_factory=dict)
@@ -82,7 +83,7 @@ class VirtualCells:
         strategy = Strategy(
             BATCHING[config["batching"]](),
             ADMISSION[config["admission"]](),
-            make_kv(config["kv"], POOL_TOKENS, LENGTH, 16),
+            make_kv(config["kv"], self.pool_tokens, LENGTH, 16),
             Limits(self.max_num_seqs, 512, LENGTH),
         )
         seen = drive(EngineCore(strategy, executor, executor.clock), executor.clock, plan)
@@ -95,8 +96,8 @@ class VirtualCells:
             interrupted=name in self.invalid,
         )
         result = run.result
-        if name in self.invalid:  # whole, but not to be believed
-            result = replace_status(result)
+        if name in self.invalid:
+            result = result.model_copy(update={"status": "complete"})
         return Measured(result, run.requests, run.steps)
 
     def _config(self, overrides: Mapping[str, Any], seed: int) -> dict[str, Any]:
@@ -112,7 +113,3 @@ class VirtualCells:
             **overrides,
             "seed": seed,
         }
-
-
-def replace_status(result: Any) -> Any:
-    return result.model_copy(update={"status": "complete"})

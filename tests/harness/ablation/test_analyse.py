@@ -1,0 +1,194 @@
+"""What is said of a factorial whose engine is real and whose step times are a formula."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from llmbench.engines.config import engine_config
+from llmbench.engines.errors import ConfigError
+from llmbench.harness.ablation.analyse import Factorial, analyse
+from llmbench.harness.ablation.design import Cell, NotRun, parse_axes
+from llmbench.harness.store import StoredRun
+from llmbench.reports.ablation_model import Ablation, AblationEffect
+
+from .virtual import VirtualCells
+
+DESIGN = parse_axes("batching,kv", engine_config("paged"))
+
+
+def _serve(
+    runner: VirtualCells, axes: str = "batching,kv", seeds: Sequence[int] = (0,)
+) -> Factorial:
+    design = parse_axes(axes, engine_config("paged"))
+    runs: dict[Cell, list[StoredRun]] = {}
+    for cell in design.cells:
+        for seed in seeds:
+            done = runner.measure(cell.overrides, seed)
+            stored = StoredRun(Path(cell.name), done.result, done.requests, done.steps)
+            runs.setdefault(cell, []).append(stored)
+    return Factorial(design, runs)
+
+
+@pytest.fixture(scope="module")
+def factorial() -> Factorial:
+    return _serve(VirtualCells())
+
+
+@pytest.fixture(scope="module")
+def found(factorial: Factorial) -> Ablation:
+    return analyse(factorial)
+
+
+def _effect(found: Ablation, text: str, response: str) -> AblationEffect:
+    return next(one for one in found.effects if (one.text, one.response) == (text, response))
+
+
+BATCHING, KV = "batching separate → mixed", "kv paged → contiguous"
+
+
+def test_effects_are_geometric_means_of_what_the_cells_came_to(found: Ablation) -> None:
+    value: Mapping[str, float] = {cell.name: cell.values["ttft.mean"] for cell in found.cells}
+    mixed = {
+        kv: value[f"batching=mixed,kv={kv}"] / value[f"batching=separate,kv={kv}"]
+        for kv in ("paged", "contiguous")
+    }
+
+    main = _effect(found, BATCHING, "ttft.mean")
+    both = _effect(found, f"{BATCHING} × {KV}", "ttft.mean")
+
+    assert main.value == pytest.approx((mixed["paged"] * mixed["contiguous"]) ** 0.5)
+    assert both.value == pytest.approx(mixed["contiguous"] / mixed["paged"])
+    assert [side.value for side in both.conditional] == pytest.approx(list(mixed.values()))
+    assert main.low is not None
+    assert main.high is not None
+    assert main.low < main.value < main.high < 1
+    assert main.significant
+
+
+def test_a_queue_for_memory_is_told_as_one(found: Ablation) -> None:
+    """The contiguous cache has room for eight; with a paged one nobody waits for memory."""
+    effect = _effect(found, KV, "ttft.mean")
+    assert effect.shares["queue"] > 0.95
+    assert "queueing (" in effect.sentence
+    assert "because of KV capacity: at most " in effect.sentence
+    assert "→ 8 requests run at a time (others wait for memory 0 % → " in effect.sentence
+
+
+def test_prompts_that_stall_decodes_are_told_as_interference(found: Ablation) -> None:
+    effect = _effect(found, BATCHING, "itl.p99")
+    assert effect.value < 1
+    assert effect.shares["interference"] > 0.8
+    assert "interference of prefill with decode (" in effect.sentence
+
+
+def test_shares_of_an_effect_sum_to_one(found: Ablation) -> None:
+    shares = [sum(one.shares.values()) for one in found.effects if one.shares]
+    assert len(shares) > 10
+    assert shares == pytest.approx([1.0] * len(shares))
+
+
+def test_counts_are_exact_differences(found: Ablation) -> None:
+    steps = {cell.name: cell.values["counters.steps"] for cell in found.cells}
+    effect = _effect(found, BATCHING, "counters.steps")
+    expected = sum(
+        steps[f"batching=mixed,kv={kv}"] - steps[f"batching=separate,kv={kv}"]
+        for kv in ("paged", "contiguous")
+    )
+    assert effect.value == expected / 2
+    assert (effect.low, effect.high, effect.p, effect.significant) == (None, None, None, False)
+
+
+def test_every_effect_that_holds_has_one_sentence(found: Ablation) -> None:
+    held = [one for one in found.effects if one.significant]
+    assert sorted(one.sentence for one in held) == sorted(found.sentences)
+    assert all(sentence.endswith(".") for sentence in found.sentences)
+    assert all(one.p is not None and one.p < 0.05 for one in held)
+    assert "one run of each cell" in found.notes[0]
+
+
+def test_an_invalid_cell_is_named_and_enters_no_effect(factorial: Factorial) -> None:
+    broken = next(cell for cell in DESIGN.cells if cell.name == "batching=mixed,kv=contiguous")
+    run = factorial.runs[broken][0]
+    validity = run.result.validity.model_copy(update={"valid": False, "checks": ()})
+    marked = replace(run, result=run.result.model_copy(update={"validity": validity}))
+
+    found = analyse(replace(factorial, runs={**factorial.runs, broken: [marked]}))
+
+    assert found.notes[0].startswith("batching=mixed,kv=contiguous is not valid")
+    assert {one.text for one in found.effects} == {BATCHING, KV}
+    # Batching is now seen with a paged cache alone.
+    whole = {cell.name: cell for cell in analyse(factorial).cells}
+    ratio = (
+        whole["batching=mixed,kv=paged"].values["tpot.mean"]
+        / whole["batching=separate,kv=paged"].values["tpot.mean"]
+    )
+    assert _effect(found, BATCHING, "tpot.mean").value == pytest.approx(ratio)
+
+
+def test_cells_not_run_are_listed_with_their_reason(factorial: Factorial) -> None:
+    missing = DESIGN.cells[3]
+    runs = {cell: runs for cell, runs in factorial.runs.items() if cell != missing}
+    found = analyse(Factorial(DESIGN, runs, (NotRun(missing, "they contradict"),)))
+    assert [(cell.status, cell.reason) for cell in found.cells][3] == ("not run", "they contradict")
+    with pytest.raises(ConfigError, match="1 valid cells"):
+        analyse(Factorial(DESIGN, {DESIGN.cells[0]: factorial.runs[DESIGN.cells[0]]}))
+
+
+def test_too_few_requests_decide_nothing_about_a_tail() -> None:
+    found = analyse(_serve(VirtualCells(count=280), "kv"))
+    effect = _effect(found, KV, "ttft.p99")
+    assert effect.low is not None
+    assert not effect.significant
+    assert any("280 served requests are too few for ttft.p99" in note for note in found.notes)
+    assert _effect(found, KV, "ttft.mean").significant
+
+
+def test_repeats_are_what_the_interval_comes_from() -> None:
+    """The spread between repeats, by hand: with one axis of two levels and two repeats the effect
+    is the mean of two log ratios, and t of one degree of freedom is 12.706."""
+    import math
+
+    factorial = _serve(VirtualCells(count=250), "kv", seeds=(0, 1))
+    found = analyse(factorial)
+    base, level = factorial.design.cells
+    logs = [
+        math.log(
+            factorial.runs[level][at].result.metrics["e2el"].stats["mean"]
+            / factorial.runs[base][at].result.metrics["e2el"].stats["mean"]
+        )
+        for at in (0, 1)
+    ]
+
+    effect = _effect(found, KV, "e2el.mean")
+
+    middle, reach = sum(logs) / 2, 12.706 * abs(logs[0] - logs[1]) / 2
+    assert effect.value == pytest.approx(math.exp(middle))
+    assert effect.low == pytest.approx(math.exp(middle - reach), rel=1e-3)
+    assert effect.high == pytest.approx(math.exp(middle + reach), rel=1e-3)
+    assert found.repeats == 2
+    assert not any("one run of each cell" in note for note in found.notes)
+
+
+def test_preemption_is_the_cost_of_an_improvement() -> None:
+    """A pool so small that optimistic admission preempts: it shortens the queue and says at what
+    price."""
+    runner = VirtualCells(count=320, pool_tokens=640)
+    found = analyse(_serve(runner, "admission=reserve:optimistic"))
+    cells = {cell.name: cell for cell in found.cells}
+    preempted = cells["admission=optimistic"].mechanism["preemptions"]
+    assert preempted
+    assert cells["admission=reserve"].mechanism["preemptions"] == 0
+    slower = _effect(found, "admission reserve → optimistic", "tpot.mean")
+    assert slower.value > 1
+    better = [
+        one
+        for one in found.effects
+        if one.significant and one.value < 1 and one.response.startswith("ttft")
+    ]
+    for one in better:
+        assert f"cost: {preempted:.0f} preemptions more a run" in one.sentence
+    told = " ".join(found.sentences)
+    assert "preemption" in told

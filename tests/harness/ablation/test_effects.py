@@ -1,0 +1,144 @@
+"""Sizes and intervals of effects, where they are known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pytest
+from llmbench.harness.ablation.contrasts import contrasts
+from llmbench.harness.ablation.design import Axis, Cell, Design
+from llmbench.harness.ablation.effects import Spread, estimate
+from llmbench.harness.ablation.responses import ByRequest, ByTime, Exact, Measure
+from llmbench.harness.stats.bootstrap import Sample, Statistic
+
+from .test_contrasts import FIRST_RUN, PILOT_PLANT, SECOND_RUN
+
+TWO = Design((Axis("a", ("one", "two")), Axis("b", ("x", "y"))))
+
+
+def _effects(
+    design: Design, repeats: Sequence[Mapping[Cell, Measure]], scale: str = "ratio"
+) -> dict[tuple[str, ...], Spread]:
+    wanted = contrasts(design, list(repeats[0]))
+    found = estimate(design, wanted, repeats, scale)  # pyright: ignore[reportArgumentType]
+    names = [tuple(str(change.level) for change in one.changes) for one in wanted]
+    return dict(zip(names, found, strict=True))
+
+
+def test_repeated_runs_of_the_pilot_plant() -> None:
+    """By hand: the differences of two runs are -2, 4, -8, 2, -4, -4, 2, -2; less their mean -1.5
+    their squares sum to 110, so the pooled variance is 55 / 7 with 7 degrees of freedom (the book,
+    which does not block, has 64 / 8 = 8). An effect is a difference of two means of eight runs:
+    its error is sqrt(4 * 55 / 7 / 16) = 1.4015, and t is 2.365."""
+    repeats: list[dict[Cell, Measure]] = [
+        {cell: Exact(float(value)) for cell, value in zip(PILOT_PLANT.cells, run, strict=True)}
+        for run in (FIRST_RUN, SECOND_RUN)
+    ]
+
+    found = _effects(PILOT_PLANT, repeats, "difference")
+
+    reach = 2.3646 * math.sqrt(4 * 55 / 7 / 16)
+    temperature = found[("180",)]
+    assert temperature.value == pytest.approx(23.0)
+    assert (temperature.low, temperature.high) == pytest.approx((23 - reach, 23 + reach), abs=1e-3)
+    assert temperature.p is not None
+    assert temperature.p < 1e-5
+    catalyst = found[("B",)]
+    assert catalyst.p is not None
+    # 1.5 / 1.4015 = 1.070; a table of t has 0.711 (p 0.5) and 1.415 (p 0.2) for 7.
+    assert 0.2 < catalyst.p < 0.5
+
+
+def _by_request(values: Callable[[Cell], np.ndarray]) -> dict[Cell, Measure]:
+    return {cell: ByRequest(Sample.one_each(values(cell)), Statistic()) for cell in TWO.cells}
+
+
+def test_ratios_are_averaged_as_logarithms_and_pairing_leaves_no_doubt() -> None:
+    """Every request three times as slow under `two`, and twice more under `two` with `y`: the main
+    effect is the geometric mean of 3 and 6, whatever the requests."""
+    lengths = np.random.default_rng(1).lognormal(0, 1.5, 100)
+
+    def slowed(cell: Cell) -> np.ndarray:
+        levels = cell.overrides
+        slow = 3.0 if levels["a"] == "two" else 1.0
+        return lengths * slow * (2.0 if levels == {"a": "two", "b": "y"} else 1.0)
+
+    found = _effects(TWO, [_by_request(slowed)])
+
+    for name, value in {
+        ("two",): math.sqrt(3 * 6),
+        ("y",): math.sqrt(1 * 2),
+        ("two", "y"): 2.0,
+    }.items():
+        spread = found[name]
+        assert spread.value == pytest.approx(value)
+        assert (spread.low, spread.high) == pytest.approx((value, value))
+
+
+def test_intervals_hold_what_they_say_and_noise_is_no_effect() -> None:
+    """Of 200 worlds without any effect, an interval of 95 % misses in about ten (between 2 and 25
+    with a probability above 0.999)."""
+    rng = np.random.default_rng(7)
+    missed = 0
+    for _ in range(200):
+        noise = {cell: rng.lognormal(0, 0.4, 60) for cell in TWO.cells}
+        wanted = contrasts(TWO, TWO.cells)[:1]
+        spread = estimate(
+            TWO, wanted, [_by_request(lambda cell, n=noise: n[cell])], "ratio", resamples=300
+        )[0]
+        assert spread.low is not None
+        assert spread.high is not None
+        missed += not spread.low <= 1 <= spread.high
+    assert 2 <= missed <= 25
+
+
+def test_a_percentile_of_token_gaps_is_drawn_with_its_requests() -> None:
+    """Gaps of one request stay together: the interval is that of so few requests."""
+    units = np.repeat(np.arange(30), 40)
+    slow = np.where(units % 10 == 0, 50.0, 1.0)  # three of thirty requests hold the tail
+
+    def gaps(cell: Cell) -> Measure:
+        factor = 2.0 if cell.overrides["a"] == "two" else 1.0
+        return ByRequest(Sample(slow * factor, units, 30), Statistic(95.0))
+
+    found = _effects(TWO, [{cell: gaps(cell) for cell in TWO.cells}])
+
+    assert found[("two",)].value == pytest.approx(2.0)
+    assert (found[("two",)].low, found[("two",)].high) == pytest.approx((2.0, 2.0))
+
+
+def test_rates_are_drawn_by_time_for_each_cell_apart() -> None:
+    """Equal cells: no effect, but no certainty either, for their stretches are no pairs."""
+    rng = np.random.default_rng(3)
+    tokens = rng.poisson(20, 50).astype(float)
+    measure = ByTime(tokens, np.ones(50))
+
+    spread = _effects(TWO, [dict.fromkeys(TWO.cells, measure)])[("two",)]
+
+    assert spread.value == pytest.approx(1.0)
+    assert spread.low is not None
+    assert spread.high is not None
+    assert spread.low < 1 < spread.high
+    # A mean of fifty counts of 20 has an error of 0.63, 3.2 %; the two cells a side halve it twice.
+    assert 0.03 < spread.high - spread.low < 0.2
+
+
+def test_counts_of_one_run_and_equal_repeats_have_no_interval() -> None:
+    counts: dict[Cell, Measure] = {cell: Exact(float(at)) for at, cell in enumerate(TWO.cells)}
+    for repeats in ([counts], [counts, counts]):
+        assert _effects(TWO, repeats, "difference")[("two",)] == Spread(2.0)
+
+
+def test_what_cannot_be_worked_out_is_refused() -> None:
+    zero: dict[Cell, Measure] = dict.fromkeys(TWO.cells, Exact(0.0))
+    with pytest.raises(ValueError, match="not above 0"):
+        _effects(TWO, [zero])
+    cells = Design((Axis("a", ("one", "three")), Axis("b", ("x", "y"))))
+    measures: dict[Cell, Measure] = {
+        cell: ByRequest(Sample.one_each(np.ones(3 + len(cell.name))), Statistic())
+        for cell in cells.cells
+    }
+    with pytest.raises(ValueError, match="not paired"):
+        _effects(cells, [measures])

@@ -1,0 +1,159 @@
+"""Cells in a random order, stored one by one, and never run twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llmbench.engines.config import engine_config
+from llmbench.engines.errors import ConfigError
+from llmbench.harness.ablation.design import Design, parse_axes
+from llmbench.harness.ablation.run import Identity, check, check_directory, run_cells
+from llmbench.harness.drive import Progress
+from llmbench.harness.experiment import Measured
+from llmbench.harness.store import StoreError, load_run
+
+from .virtual import VirtualCells
+
+
+class Told:
+    """A watch that remembers."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+
+    def stage(self, text: str) -> None:
+        self.stages.append(text)
+
+    def progress(self, progress: Progress) -> None: ...
+
+
+@pytest.fixture
+def design() -> Design:
+    return parse_axes("batching,kv", engine_config("paged"))
+
+
+def test_every_cell_becomes_a_run_directory(design: Design, tmp_path: Path) -> None:
+    runner, told = VirtualCells(count=20), Told()
+
+    runs = run_cells(check(design, runner, repeats=2, seed=5), runner, tmp_path, told)
+
+    names = {cell.name for cell in design.cells}
+    assert {path.name for path in (tmp_path / "cells").iterdir()} == names | {
+        f"{name}.2" for name in names
+    }
+    for cell in design.cells:
+        first, second = runs[cell]
+        stored = load_run(tmp_path / "cells" / cell.name).result
+        assert stored == first.result
+        assert stored.config["seed"] == 5, "the first repeat sends what `run --seed 5` would"
+        assert stored.workload.fingerprint != second.result.workload.fingerprint
+        assert (first.directory / "report.html").exists()
+    assert told.stages[0].startswith("run 1 of 8: ")
+
+
+def test_repeats_hold_every_cell_once_in_orders_of_their_own(design: Design) -> None:
+    turns = check(design, VirtualCells(count=5), repeats=6, seed=1).turns
+    orders = [[turn.cell for turn in turns if turn.repeat == repeat] for repeat in range(1, 7)]
+
+    assert [turn.repeat for turn in turns] == sorted(turn.repeat for turn in turns)
+    assert all(set(order) == set(design.cells) for order in orders)
+    assert len({tuple(order) for order in orders}) > 1
+    assert turns == check(design, VirtualCells(count=5), repeats=6, seed=1).turns
+    # All cells of a repeat are sent the same requests.
+    seeds = {turn.repeat: turn.seed for turn in turns}
+    assert all(turn.seed == seeds[turn.repeat] for turn in turns)
+    assert len(set(seeds.values())) == 6
+
+
+def test_ctrl_c_keeps_what_ended_and_the_next_time_goes_on(design: Design, tmp_path: Path) -> None:
+    runner = VirtualCells(count=20)
+    checked = check(design, runner, repeats=1, seed=0)
+    third = checked.turns[2].cell.name
+    runner.raises[third] = KeyboardInterrupt()
+
+    with pytest.raises(KeyboardInterrupt):
+        run_cells(checked, runner, tmp_path, Told())
+    assert len(list((tmp_path / "cells").iterdir())) == 2
+
+    again, told = VirtualCells(count=20), Told()
+    runs = run_cells(checked, again, tmp_path, told)
+    assert again.served == [turn.cell.name for turn in checked.turns[2:]]
+    assert told.stages[0] == "2 of 4 runs are stored already"
+    assert set(runs) == set(design.cells)
+
+    nothing = VirtualCells(count=20)
+    run_cells(checked, nothing, tmp_path, Told())
+    assert nothing.served == []
+
+
+class CutShort(VirtualCells):
+    """The first run ends early, as one stopped with Ctrl-C while serving does."""
+
+    def measure(self, overrides: Mapping[str, Any], seed: int) -> Measured:
+        done = super().measure(overrides, seed)
+        partial = done.result.model_copy(update={"status": "partial"})
+        return Measured(partial, done.requests, done.steps)
+
+
+def test_a_run_that_was_cut_short_is_not_a_cell(design: Design, tmp_path: Path) -> None:
+    runner = CutShort(count=20)
+    with pytest.raises(KeyboardInterrupt):
+        run_cells(check(design, runner, repeats=1, seed=0), runner, tmp_path, Told())
+    assert not (tmp_path / "cells").exists() or not list((tmp_path / "cells").iterdir())
+
+
+@pytest.mark.parametrize("changed", [{"settings": {"dtype": "float32"}}, {"count": 21}])
+def test_another_experiments_cells_are_not_overwritten(
+    design: Design, tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    runner = VirtualCells(count=20)
+    run_cells(check(design, runner, repeats=1, seed=0), runner, tmp_path, Told())
+
+    other = VirtualCells(**{"count": 20, **changed})
+    with pytest.raises(StoreError, match="holds a run of other settings or requests"):
+        run_cells(check(design, other, repeats=1, seed=0), other, tmp_path, Told())
+    assert other.served == []
+
+
+def test_a_directory_that_holds_something_else_is_refused(tmp_path: Path) -> None:
+    check_directory(tmp_path)
+    check_directory(tmp_path / "new")
+    (tmp_path / "cells").mkdir()
+    (tmp_path / "ablation.html").touch()
+    check_directory(tmp_path)
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(StoreError, match=r"holds other files \(thesis.tex\)"):
+        check_directory(tmp_path)
+    with pytest.raises(StoreError, match="is a file"):
+        check_directory(tmp_path / "thesis.tex")
+
+
+def test_a_cell_that_contradicts_itself_is_left_out_with_its_reason() -> None:
+    design = parse_axes("batching=separate:static,admission=reserve:optimistic", engine_config())
+    checked = check(design, VirtualCells(count=5), repeats=1, seed=0)
+    assert [(one.cell.name, one.reason) for one in checked.not_run] == [
+        (
+            "batching=static,admission=optimistic",
+            "admission: 'optimistic' is not allowed; expected reserve under static batching",
+        )
+    ]
+    assert len(checked.turns) == 3
+
+
+class Clipping(VirtualCells):
+    """One level changes what is sent."""
+
+    def identify(self, overrides: Mapping[str, Any], seed: int) -> Identity:
+        found = super().identify(overrides, seed)
+        return Identity(found.settings, str(overrides["max_model_len"]))
+
+
+def test_cells_that_are_not_sent_the_same_requests_are_refused_before_any_runs() -> None:
+    design = parse_axes("max_model_len=64:128", engine_config())
+    with pytest.raises(ConfigError, match="sent the same requests"):
+        check(design, Clipping(count=5), repeats=1, seed=0)
+    with pytest.raises(ConfigError, match="repeats: 0"):
+        check(design, VirtualCells(count=5), repeats=0, seed=0)
