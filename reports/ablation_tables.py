@@ -141,7 +141,7 @@ def shares_table(ablation: Ablation) -> Table | None:
         (
             one.text,
             label(responses[one.response]),
-            *(percent(round(one.shares[part], 2)) if part in one.shares else "—" for part in PARTS),
+            *(_whole(one.shares[part]) if part in one.shares else "—" for part in PARTS),
         )
         for one in found
     ]
@@ -153,8 +153,9 @@ def shares_table(ablation: Ablation) -> Table | None:
         words=("Quantity",),
         note="Shares of the effect's logarithm; they sum to 100 %. Above 100 %: other parts worked "
         "against it. A TTFT is queue and own prompt; a token gap is decode steps, interference "
-        "(steps of prompts alone, and what prompts add to shared steps) and preemption; a "
-        "throughput is requests running over the time each takes a token.",
+        "(steps of prompts alone, and what prompts add to shared steps) and preemption (what was "
+        "computed again, one's own or another's); a throughput is requests running over the time "
+        "each takes a token.",
     )
 
 
@@ -234,6 +235,10 @@ def _improves(effect: AblationEffect, response: AblationResponse) -> bool:
 
 def _needs_unit(response: AblationResponse) -> bool:
     return response.unit in ("s", "share", "tokens/s")
+
+
+def _whole(share: float) -> str:
+    return f"{round(100 * share)} %".replace("-", "\u2212")
 
 
 def _name(cell: AblationCell) -> str:

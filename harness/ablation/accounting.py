@@ -6,8 +6,8 @@ queue         due to scheduled: no step had computed any of it.
 prefill       scheduled to its first token.
 interference  of the gaps between its tokens: steps that computed prompts alone, so that it waited,
               and the time that prompts added to steps it decoded in.
-preemption    gaps in which it lost its keys and values and had to be computed again, whole, and
-              steps that decoded others while it stood still.
+preemption    of the same steps, what computing others again took; gaps in which it was itself
+              computed again, whole; and steps that decoded others while it stood still.
 decode        the rest: the steps that decoded it, as long as they would be without prompts.
 
 What prompts add to a step is its duration less that of a step which only decodes as many requests:
@@ -108,13 +108,15 @@ def _gap_parts(
     first, own = step_of[now - 1], step_of[now]
 
     prompts_alone_s, others_decode_s, added_s = _step_costs(steps)
-    waited_s = _between(prompts_alone_s, first, own)
-    stood_still_s = _between(others_decode_s, first, own)
+    again = _share_computed_again(steps)
+    waited_s = _between(prompts_alone_s * (1 - again), first, own)
+    stood_still_s = _between(others_decode_s + prompts_alone_s * again, first, own)
+    again_s = stood_still_s + (added_s * again)[own]
     recomputed = _recomputed(
         served, steps, np.repeat(np.arange(len(served)), counts)[now], first, own
     )
-    preemption_s = np.where(recomputed, gap_s, np.minimum(stood_still_s, gap_s))
-    interference_s = np.minimum(waited_s + added_s[own], gap_s - preemption_s)
+    preemption_s = np.where(recomputed, gap_s, np.minimum(again_s, gap_s))
+    interference_s = np.minimum(waited_s + (added_s * (1 - again))[own], gap_s - preemption_s)
     parts = np.column_stack((gap_s - preemption_s - interference_s, interference_s, preemption_s))
     return parts, (interference_s > 0) & ~recomputed
 
@@ -140,6 +142,13 @@ def _step_costs(steps: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
         np.where(decodes > 0, duration_s, 0.0),
         np.where(mixed, added_s, 0.0),
     )
+
+
+def _share_computed_again(steps: pd.DataFrame) -> Floats:
+    """Of each step's prompt tokens, those that a preemption had thrown away."""
+    prompts = steps["prefill_tokens"].to_numpy(dtype=np.float64)
+    again = steps["recomputed_tokens"].to_numpy(dtype=np.float64)
+    return np.minimum(again / np.maximum(prompts, 1.0), 1.0)
 
 
 def _between(cost_s: Floats, first: Ints, own: Ints) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -25,6 +26,7 @@ from .contrasts import Change, Contrast, conditional, contrasts
 from .design import Axis, Cell, Design, NotRun, level_text
 from .effects import Spread, estimate
 from .mechanism import Accounted, Explanation, explain
+from .noise import Noise, machine_noise
 from .responses import Measure, Response, measure_of, responses_for, too_little
 from .sentences import interaction_sentence, main_sentence
 
@@ -88,7 +90,8 @@ def analyse(factorial: Factorial, *, title: str = "", command: str = "") -> Abla
     responses = [one.response for one in measured]
     found = [effect for one in measured for effect in _effects(design, wanted, valid, one, repeats)]
     short = {one.name: too_little(one, observed, count) for one in responses}
-    effects = _judged(found, short, repeats)
+    noise = machine_noise(repeats)
+    effects = _judged(found, short, noise, repeats)
     results = [run.stored.result for run in observed]
     return Ablation(
         title=title or " × ".join(axis.name for axis in design.axes),
@@ -100,7 +103,7 @@ def analyse(factorial: Factorial, *, title: str = "", command: str = "") -> Abla
         cells=tuple(_cell(cell, factorial, invalid, repeats, measured) for cell in design.cells),
         effects=effects,
         sentences=tuple(one.sentence for one in _largest_first(effects, responses)),
-        notes=_notes(factorial, invalid, count, responses, short, observed),
+        notes=_notes(factorial, invalid, count, responses, short, noise, observed),
         command=command,
     )
 
@@ -142,20 +145,21 @@ def _sides(
 
 
 def _judged(
-    found: Sequence[_Found], short: Mapping[str, str], repeats: Repeats
+    found: Sequence[_Found], short: Mapping[str, str], noise: Noise | None, repeats: Repeats
 ) -> tuple[AblationEffect, ...]:
     """Holm's correction runs over every effect that has a spread and may decide something."""
+    floor = noise.size if noise is not None else 0.0
     family = [
         at
         for at, one in enumerate(found)
         if one.spread.p is not None and not short[one.response.name]
     ]
     adjusted = dict(zip(family, holm([found[at].spread.p or 0.0 for at in family]), strict=True))
-    return tuple(_effect(one, adjusted.get(at), repeats) for at, one in enumerate(found))
+    return tuple(_effect(one, adjusted.get(at), floor, repeats) for at, one in enumerate(found))
 
 
-def _effect(one: _Found, p: float | None, repeats: Repeats) -> AblationEffect:
-    significant = p is not None and p < ERROR_RATE
+def _effect(one: _Found, p: float | None, floor: float, repeats: Repeats) -> AblationEffect:
+    significant = p is not None and p < ERROR_RATE and not _below_noise(one, floor)
     return AblationEffect(
         changes=tuple(_change(change) for change in one.contrast.changes),
         response=one.response.name,
@@ -168,6 +172,13 @@ def _effect(one: _Found, p: float | None, repeats: Repeats) -> AblationEffect:
         sentence=_sentence(one, repeats) if significant else "",
         shares=dict(one.explanation.shares) if one.explanation is not None else {},
     )
+
+
+def _below_noise(one: _Found, floor: float) -> bool:
+    """Whether the machine alone could be the effect. An interaction is a difference of two."""
+    if one.response.scale != "ratio" or not floor:
+        return False
+    return abs(math.log(one.spread.value)) <= floor * len(one.contrast.changes)
 
 
 def _sentence(one: _Found, repeats: Repeats) -> str:
@@ -265,6 +276,7 @@ def _notes(
     count: int,
     responses: Sequence[Response],
     short: Mapping[str, str],
+    noise: Noise | None,
     observed: Sequence[Observed],
 ) -> tuple[str, ...]:
     """What the numbers cannot carry, the worst first."""
@@ -277,6 +289,8 @@ def _notes(
             "one run of each cell: the intervals cover which requests were sent, not how a machine "
             "differs from run to run; --repeats measures that"
         )
+    if noise is not None:
+        found.append(noise.text)
     found += [f"{why}: its effects decide nothing" for why in dict.fromkeys(short.values()) if why]
     if any(one.name == "output_throughput.run" for one in responses):
         found.append(

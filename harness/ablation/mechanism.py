@@ -101,8 +101,14 @@ def explain(
     None for a response that is no sum of parts, or an effect too small to be divided.
     """
     parts_of = PARTS_OF.get(response.split(".")[0] if "throughput" in response else response)
-    if parts_of is None:
-        return None
+    return None if parts_of is None else _explained(contrast, repeats, parts_of)
+
+
+def _explained(
+    contrast: Contrast,
+    repeats: Sequence[Mapping[Cell, Accounted]],
+    parts_of: Callable[[Accounted, Accounted], Parts],
+) -> Explanation | None:
     half = len(contrast.pairs) if contrast.is_main else len(contrast.pairs) // 2
     totals: dict[str, float] = {}
     for cells in repeats:
@@ -139,6 +145,13 @@ def running_ratio(contrast: Contrast, repeats: Sequence[Mapping[Cell, Accounted]
 def residence_ratio(contrast: Contrast, repeats: Sequence[Mapping[Cell, Accounted]]) -> float:
     """Time in the engine for each token, level over base."""
     return _geometric(contrast, repeats, lambda one: one.mechanism.residence_s)
+
+
+def residence_part(contrast: Contrast, repeats: Sequence[Mapping[Cell, Accounted]]) -> str | None:
+    """The part of the time in the engine that accounts for half of its change, if one does."""
+    found = _explained(contrast, repeats, _by_parts(parts_of_residence))
+    leading = found.leading() if found is not None else ()
+    return leading[0] if len(leading) == 1 else None
 
 
 def at_base_and_level(

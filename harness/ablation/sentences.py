@@ -22,6 +22,7 @@ from .mechanism import (
     Explanation,
     at_base_and_level,
     peak_ratio,
+    residence_part,
     residence_ratio,
     running_ratio,
 )
@@ -32,6 +33,8 @@ NOTABLE = math.log(1.1)
 # From this share of the time on, memory is what keeps requests waiting.
 BLOCKED = 0.1
 NONE_OF_THEM = "not through queueing, interference, KV capacity or preemption"
+# A share above this is no number to read: the effect is a small rest of large parts.
+MOST_SHARE = 1.25
 PART_NAMES = {
     "queue": "queueing",
     "prefill": "the prompts' own steps",
@@ -101,8 +104,7 @@ def interaction_sentence(
     leading = explanation.leading() if explanation is not None else ()
     if explanation is not None and leading:
         named = " and ".join(
-            f"{PART_NAMES[part]} ({percent(_rounded(explanation.shares[part]))})"
-            for part in leading
+            f"{PART_NAMES[part]} {_of_it(explanation.shares[part])}" for part in leading
         )
         text += f"; what differs is {named}"
     factor = f"{ratio_text(spread.value)}×" if response.scale == "ratio" else ""
@@ -133,7 +135,7 @@ def _through(
         part = max(explanation.shares, key=lambda one: explanation.shares[one])
         return (
             "no mechanism accounts for half of it; the most is "
-            f"{PART_NAMES[part]}, {percent(_rounded(explanation.shares[part]))}"
+            f"{PART_NAMES[part]}, {_whole(explanation.shares[part])}"
         )
     change = math.log(spread.value) if response.scale == "ratio" else spread.value
     return " and ".join(
@@ -144,11 +146,11 @@ def _through(
 
 def _part(part: str, change: float, share: float, seen: _Seen) -> str:
     """change: of the response's logarithm, through this part alone."""
-    of_it = f"({percent(_rounded(share))} of it)"
+    of_it = _of_it(share)
     if part == "queue":
         return f"queueing {of_it}: mean queue {_arrow('queue_s', seen)}, {_why_queue(seen)}"
     if part == "interference":
-        spanned = " → ".join(percent(_rounded(share)) for share in seen.of("spanned_share"))
+        spanned = " → ".join(_whole(share) for share in seen.of("spanned_share"))
         return (
             f"interference of prefill with decode {of_it}: prompts add "
             f"{_arrow('interference_s', seen)} to a token and lengthen {spanned} of them"
@@ -172,6 +174,11 @@ def _part(part: str, change: float, share: float, seen: _Seen) -> str:
     )
 
 
+def _of_it(share: float) -> str:
+    """How much of the effect; far above all of it, other parts worked against this one."""
+    return f"({_whole(share)} of it)" if share <= MOST_SHARE else "(partly offset)"
+
+
 def _decode(change: float, of_it: str, seen: _Seen) -> str:
     """Decodes slow down when more of them share a step; if they do not, it is the step itself."""
     took = f"a token takes {_arrow('decode_s', seen)} without prompts"
@@ -193,7 +200,9 @@ def _why_queue(seen: _Seen) -> str:
     if by_places >= by_pace:
         blocked = seen.of("blocked_share")[0 if seen.peak > 1 else 1]
         return f"because {'of KV capacity: ' if blocked >= BLOCKED else ''}{_places(seen)}"
-    return f"because a request keeps its place {ratio_text(seen.residence)}× as long"
+    part = residence_part(seen.contrast, seen.repeats)
+    through = f" ({PART_NAMES[part]})" if part is not None else ""
+    return f"because a request keeps its place {ratio_text(seen.residence)}× as long{through}"
 
 
 def _waste(seen: _Seen) -> str:
@@ -210,7 +219,7 @@ def _places(seen: _Seen) -> str:
     blocked = seen.of("blocked_share")
     if max(blocked) < BLOCKED:
         return text
-    shares = " → ".join(percent(_rounded(share)) for share in blocked)
+    shares = " → ".join(_whole(share) for share in blocked)
     return f"{text} (others wait for memory {shares} of the time)"
 
 
@@ -241,5 +250,5 @@ def _arrow(name: str, seen: _Seen) -> str:
     return f"{seconds(before)} → {seconds(after)}"
 
 
-def _rounded(share: float) -> float:
-    return round(share, 2)
+def _whole(share: float) -> str:
+    return f"{round(100 * share)} %"

@@ -1,0 +1,176 @@
+"""A factorial's report: the first screen, the tables, the forest plots, both renderers."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from llmbench.reports.ablation_report import ablation_report
+from llmbench.reports.html import render_ablation
+from llmbench.reports.html.figure import figure, ratio_ticks
+from llmbench.reports.markdown import render_ablation_markdown
+from llmbench.reports.model import Chart, Report, Table
+from llmbench.reports.palette import ROLES
+from llmbench.reports.plots.figure import save_charts
+
+from .ablations import DEPENDS, SENTENCE, ablation
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return ablation_report(ablation())
+
+
+def _table(report: Report, name: str) -> Table:
+    return next(
+        part
+        for section in report.sections
+        for part in section.parts
+        if isinstance(part, Table) and part.id == name
+    )
+
+
+def _texts(table: Table) -> list[list[str]]:
+    return [[cell.text for cell in row] for row in table.rows]
+
+
+def test_the_first_screen_says_the_largest_effects_and_what_is_missing(report: Report) -> None:
+    assert report.verdict == SENTENCE
+    assert report.statements == (DEPENDS,)
+    assert report.badge.word == "Cells left out"
+    assert report.subtitle.startswith("2 × 2 factorial, 3 of 4 cells measured, 1 repeat each")
+    figures = {one.label: (one.value, one.detail) for one in report.figures}
+    assert figures["kv paged → contiguous"] == ("4.20×", "most moved: TTFT mean [3.80, 4.60]")
+    assert figures["batching separate → mixed"] == ("none", "no effect that holds")
+    assert report.notes[0].text.startswith("One run of each cell")
+    assert ablation_report(ablation(whole=True)).badge.word == "Whole factorial"
+
+
+def test_simulated_step_times_are_said_first() -> None:
+    notes = ablation_report(replace(ablation(), simulated=True)).notes
+    assert notes[0].text == "Step times were simulated, not measured."
+
+
+def test_nothing_found_is_said() -> None:
+    quiet = replace(
+        ablation(),
+        sentences=(),
+        effects=tuple(replace(one, significant=False, sentence="") for one in ablation().effects),
+    )
+    found = ablation_report(quiet)
+    assert found.verdict == "No effect could be told from no effect."
+    assert {section.id for section in found.sections} >= {"effects", "cells"}
+    assert "moved" not in {section.id for section in found.sections}
+
+
+def test_effects_stand_by_quantity_and_change(report: Report) -> None:
+    found = _table(report, "effects")
+    assert [column.title for column in found.columns] == [
+        "Quantity",
+        "batching separate → mixed",
+        "kv paged → contiguous",
+    ]
+    assert _texts(found) == [
+        ["TTFT mean", "−3 % [−10, +5]", "▼ worse 4.20× [3.80, 4.60]"],
+        ["KV waste", "n/a", "+63 points [+62, +64]"],
+        ["Steps", "−68 steps", "n/a"],
+    ]
+    assert [row[2].tone for row in found.rows] == ["bad", "quiet", "quiet"]
+
+
+def test_an_interaction_shows_both_sides(report: Report) -> None:
+    assert _texts(_table(report, "interactions")) == [
+        [
+            "batching separate → mixed",
+            "kv",
+            "TTFT mean",
+            "+12 % [+10, +14] with paged",
+            "−40 % [−50, −30] with contiguous",
+            "0.540× [0.400, 0.700]",
+            "✓ depends",
+        ]
+    ]
+
+
+def test_cells_mechanisms_and_what_was_left_out(report: Report) -> None:
+    assert len(_table(report, "cells").rows) == 3
+    assert _texts(_table(report, "cells"))[0] == ["separate, paged", "200", "5", "900"]
+    assert _texts(_table(report, "mechanisms"))[0][:3] == ["separate, paged", "100 ms", "50 %"]
+    assert _texts(_table(report, "left-out")) == [["mixed, contiguous", "not run", "<no> room"]]
+    assert (
+        _texts(_table(report, "shares"))
+        == [
+            ["kv paged → contiguous", "TTFT mean", "97 %", "—", "—", "—", "—", "—"],
+            ["batching separate → mixed × kv paged → contiguous", "TTFT mean", *["—"] * 6],
+        ][:1]
+    )
+
+
+def test_a_forest_has_every_effect_with_an_interval(report: Report) -> None:
+    ttft, waste = report.charts
+    assert [one.name for one in ttft.series] == [
+        "Main effect that holds",
+        "Interaction that holds",
+        "Not told from none",
+    ]
+    assert ttft.panels[0].y.categories == (
+        "batching separate → mixed",
+        "kv paged → contiguous",
+        "batching mixed × kv contiguous",
+    )
+    assert {one.role for chart in report.charts for one in chart.series} <= set(ROLES)
+    assert (waste.series[0].x, waste.series[0].low) == ((63.0,), (62.0,))
+    assert waste.note == "Too few requests: nothing here decides."
+
+
+def test_a_forest_is_drawn_with_its_intervals_and_the_line_of_no_effect(
+    report: Report, tmp_path: Path
+) -> None:
+    drawn = figure(report.charts[0])
+    main = drawn["data"][0]
+    assert main["error_x"]["array"] == pytest.approx([0.4])
+    assert main["error_x"]["arrayminus"] == pytest.approx([0.4])
+    assert drawn["layout"]["shapes"][0]["x0"] == 1.0
+    assert drawn["layout"]["yaxis"]["range"] == [2.5, -0.5]
+    assert len(save_charts(report.charts, tmp_path, ("svg", "png"))) == 4
+
+
+@pytest.mark.parametrize("values", [[0.97, 1.02], [0.5, 1.6], [0.2, 16.0], [1e-3, 2.0], [1.0, 1.0]])
+def test_ticks_hold_one_and_leave_room(values: list[float]) -> None:
+    ticks = ratio_ticks(values)
+    assert 1.0 in ticks
+    assert ticks == sorted(set(ticks))
+    assert len(ticks) <= 12
+    gaps = [math.log(b / a) for a, b in itertools.pairwise(ticks)]
+    assert all(gap > 0.02 for gap in gaps)
+
+
+def test_the_page_escapes_and_holds_the_numbers_of_its_charts() -> None:
+    page = render_ablation(ablation())
+    assert "&lt;no&gt; room" in page
+    assert "<no> room" not in page
+    assert SENTENCE.split(":")[0] in page
+    assert 'id="forest-ttft-mean"' in page
+    assert "llmbench ablate --axes batching,kv" in page
+
+
+def test_markdown_has_the_sentences_and_the_tables() -> None:
+    text = render_ablation_markdown(ablation())
+    assert text.startswith("## Ablation: batching × kv\n")
+    assert "### Main effects" in text
+    assert "### Interactions" in text
+    assert "<details><summary>What each engine did</summary>" in text
+    assert "4.20×" in text
+
+
+def test_the_tables_behind_a_forest_are_its_points(report: Report) -> None:
+    from llmbench.reports.chart_table import chart_table
+
+    chart = report.charts[0]
+    assert isinstance(chart, Chart)
+    rows = _texts(chart_table(chart))
+    assert rows[1] == ["kv paged → contiguous", "4.20", "3.80", "4.60", "Main effect that holds"]
+    assert len(rows) == 3
