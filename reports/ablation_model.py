@@ -68,12 +68,13 @@ class AblationEffect:
     """One effect on one response: of one change, or of a change on another's effect.
 
     response: the name of an `AblationResponse`. value, low, high: on its scale; an interaction is
-    the first change's effect at the second's level over (or less) that at its base. p: adjusted for
-    all effects of the report; None where there is no spread. significant: p is below the error
-    rate and the response may decide. conditional: for an interaction, the first change's effect at
-    the second axis' base and at its level. sentence: what moved and through what, if it is
-    significant. shares: of the effect, by part of the time (see the glossary); empty where it is
-    no sum of parts.
+    the first change's effect at the second's level over (or less) that at its base.
+    p: adjusted for all effects of the report; None where there is no spread. significant: p is
+    below the error rate, the response may decide, and the machine alone could not be the effect.
+    conditional: for an interaction, the first change's effect at the second axis' base and at its
+    level. sentence: what moved and through what, if it is significant and no count.
+    shares: of the effect, by part of the time (`ablation_tables.PARTS`); empty where it is no sum
+    of parts.
     """
 
     changes: tuple[AblationChange, ...]

@@ -152,13 +152,14 @@ def _forest(ablation: Ablation, response: AblationResponse) -> Chart | None:
     return Chart(
         id=f"forest-{response.id}-{response.stat}".replace("_", "-"),
         title=label(response),
-        reading=f"Each effect with its 95 % interval; {better[response.better]}.",
+        reading=f"Each effect with its 95 % interval; the dashed line is no effect, "
+        f"{better[response.better]}.",
         x=Axis("Factor" if ratio else "Difference", unit, log=ratio),
         panels=(
             Panel(
                 Axis("Effect", categories=tuple(_category(one) for one in effects)),
                 series,
-                (Guide("x", 1.0 if ratio else 0.0, "none"),),
+                (Guide("x", 1.0 if ratio else 0.0, ""),),
             ),
         ),
         note=_sentence_case(f"{response.too_little}: nothing here decides")

@@ -180,7 +180,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Guide:
-    """A reference line across a panel, at a value of one axis."""
+    """A reference line across a panel, at a value of one axis. label: empty for none."""
 
     axis: Literal["x", "y"]
     value: float

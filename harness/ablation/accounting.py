@@ -73,7 +73,7 @@ def account(records: Sequence[RequestRecord], steps: pd.DataFrame) -> Account:
     gaps = np.maximum(counts - 1, 0)
     owner = np.repeat(np.arange(len(served)), gaps)
     parts, spanned = _gap_parts(served, counts, steps)
-    sums = [np.bincount(owner, weights=column, minlength=len(served)) for column in parts.T]
+    sums = [_by_request(column, owner, len(served)) for column in parts.T]
     scheduled_s = np.array([one.t_scheduled_s for one in served], dtype=np.float64)
     due_s = np.array([one.t_due_s for one in served], dtype=np.float64)
     first_s = np.array([one.t_first_s for one in served], dtype=np.float64)
@@ -89,6 +89,10 @@ def account(records: Sequence[RequestRecord], steps: pd.DataFrame) -> Account:
         spanned=np.bincount(owner[spanned], minlength=len(served)),
         worst_gaps_s=parts[worst],
     )
+
+
+def _by_request(values: Floats, owner: Ints, count: int) -> Floats:
+    return np.bincount(owner, weights=values, minlength=count).astype(np.float64)
 
 
 def _gap_parts(

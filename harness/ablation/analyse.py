@@ -169,7 +169,8 @@ def _effect(one: _Found, p: float | None, floor: float, repeats: Repeats) -> Abl
         p=p,
         significant=significant,
         conditional=_conditionals(one),
-        sentence=_sentence(one, repeats) if significant else "",
+        # A count is no time that parts could explain; the table shows it.
+        sentence=_sentence(one, repeats) if significant and one.response.sampled != "exact" else "",
         shares=dict(one.explanation.shares) if one.explanation is not None else {},
     )
 

@@ -87,7 +87,8 @@ def figure(chart: Chart) -> dict[str, Any]:
             layout["annotations"].append(_panel_title(panel.y, _domain(at, panels)))
         for guide in panel.guides:
             layout["shapes"].append(_guide_line(guide, at, _domain(at, panels)))
-            layout["annotations"].append(_guide_label(guide, at, _domain(at, panels), chart))
+            if guide.label:
+                layout["annotations"].append(_guide_label(guide, at, _domain(at, panels), chart))
     if chart.span is not None:
         layout["shapes"].append(_band(chart.span[0], chart.span[1]))
     data = [_trace(one, panel, chart.x, at) for at, panel in panels for one in panel.series]

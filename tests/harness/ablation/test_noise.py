@@ -14,6 +14,7 @@ from llmbench.harness.ablation.mechanism import Accounted
 from llmbench.harness.ablation.noise import machine_noise
 from llmbench.harness.evidence import Observed
 from llmbench.harness.store import StoredRun
+from llmbench.harness.summarise import REQUEST_COLUMNS
 
 from .virtual import VirtualCells
 
@@ -26,8 +27,9 @@ def _stretched(run: StoredRun, factor: float) -> StoredRun:
     """The same schedule on a machine that was so much slower meanwhile."""
     steps, requests = run.steps.copy(), run.requests.copy()
     steps[TIMES] *= factor
-    scalar = [name for name in requests if name.endswith("_s") and name != "token_times_s"]
-    requests[scalar] *= factor
+    for name in REQUEST_COLUMNS:
+        if name.endswith("_s") and name != "token_times_s":
+            requests[name] *= factor
     requests["token_times_s"] = [[factor * s for s in times] for times in requests["token_times_s"]]
     duration_s = run.result.duration_s * factor
     return StoredRun(

@@ -1,0 +1,63 @@
+"""Cells on the real model: what is loaded anew, and what is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from llmbench.engines.config import engine_config
+from llmbench.harness.ablation import real
+from llmbench.harness.ablation.real import RealCells
+from llmbench.harness.config import LoadConfig, RunConfig
+from llmbench.harness.experiment import Prepared
+
+from .test_run import Told
+
+SETTINGS = RunConfig("bundled", engine_config("paged"), LoadConfig(num_requests=4))
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Prepared, Any]]:
+    """What would have been served, with which weights; nothing is loaded or served."""
+    seen: list[tuple[Prepared, Any]] = []
+    monkeypatch.setattr(real, "load", lambda *_: object())
+    monkeypatch.setattr(
+        real, "measure", lambda prepared, _, loaded: seen.append((prepared, loaded))
+    )
+    return seen
+
+
+def test_weights_are_loaded_when_they_differ_and_only_then(
+    measured: list[tuple[Prepared, Any]],
+) -> None:
+    runner = RealCells(SETTINGS, Told())
+    for overrides in (
+        {"kv": "paged", "quant": "none"},
+        {"kv": "contiguous", "quant": "none"},
+        {"kv": "contiguous", "quant": "awq"},
+        {"kv": "paged", "quant": "awq"},
+    ):
+        runner.measure(overrides, seed=0)
+
+    weights = [loaded for _, loaded in measured]
+    assert weights[0] is weights[1]
+    assert weights[2] is weights[3]
+    assert weights[1] is not weights[2]
+    engines = [(prepared.engine.kv, prepared.engine.quant) for prepared, _ in measured]
+    assert engines[2] == ("contiguous", "awq")
+
+
+def test_a_cell_is_prepared_once_and_shares_its_requests(
+    measured: list[tuple[Prepared, Any]],
+) -> None:
+    runner = RealCells(SETTINGS, Told())
+    first = runner.identify({"kv": "paged"}, seed=0)
+    second = runner.identify({"kv": "contiguous"}, seed=0)
+    other = runner.identify({"kv": "paged"}, seed=1)
+    runner.measure({"kv": "paged"}, seed=0)
+    runner.measure({"kv": "contiguous"}, seed=0)
+
+    assert first.fingerprint == second.fingerprint != other.fingerprint
+    assert (first.settings["kv"], second.settings["kv"]) == ("paged", "contiguous")
+    assert measured[0][0].plan is measured[1][0].plan
+    assert first.settings["kv_memory_bytes"] == measured[0][0].engine.kv_memory_bytes
