@@ -138,7 +138,7 @@ def _through(
             f"{PART_NAMES[part]}, {_whole(explanation.shares[part])}"
         )
     change = math.log(spread.value) if response.scale == "ratio" else spread.value
-    return " and ".join(
+    return "; and ".join(
         _part(part, change * explanation.shares[part], explanation.shares[part], seen)
         for part in leading
     )

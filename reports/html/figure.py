@@ -22,7 +22,7 @@ _HEIGHT_PX = {1: 250, 2: 380}
 _BAR_PX, _FRAME_PX = 56, 80
 _CATEGORY_CHARACTERS = 16
 _INTERVAL_PX, _INTERVAL_CHARACTERS = 34, 44
-_RATIO_TICKS = (0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25)
+_RATIO_TICKS = (0.6, 0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -149,8 +150,6 @@ def test_too_few_requests_decide_nothing_about_a_tail() -> None:
 def test_repeats_are_what_the_interval_comes_from() -> None:
     """The spread between repeats, by hand: with one axis of two levels and two repeats the effect
     is the mean of two log ratios, and t of one degree of freedom is 12.706."""
-    import math
-
     factorial = _serve(VirtualCells(count=250), "kv", seeds=(0, 1))
     found = analyse(factorial)
     base, level = factorial.design.cells
@@ -172,23 +171,31 @@ def test_repeats_are_what_the_interval_comes_from() -> None:
     assert not any("one run of each cell" in note for note in found.notes)
 
 
-def test_preemption_is_the_cost_of_an_improvement() -> None:
-    """A pool so small that optimistic admission preempts: it shortens the queue and says at what
-    price."""
-    runner = VirtualCells(count=320, pool_tokens=640)
-    found = analyse(_serve(runner, "admission=reserve:optimistic"))
-    cells = {cell.name: cell for cell in found.cells}
-    preempted = cells["admission=optimistic"].mechanism["preemptions"]
+def test_a_preemption_storm_is_told_as_one() -> None:
+    """So little memory that optimistic admission computes a third of its tokens again: prompts
+    that are computed again hold others up as preemption, not as interference."""
+    found = analyse(_serve(VirtualCells(pool_tokens=1100), "admission=reserve:optimistic"))
+    reserve, optimistic = found.cells
+    assert reserve.mechanism["preemptions"] == 0
+    assert (optimistic.mechanism["recomputed_share"] or 0) > 0.3
+
+    tpot = _effect(found, "admission reserve → optimistic", "tpot.mean")
+    assert tpot.value > 1.2
+    assert tpot.shares["preemption"] > 0.7
+    assert f": 0 → {optimistic.mechanism['preemptions']:.0f} a run" in tpot.sentence
+    ttft = _effect(found, "admission reserve → optimistic", "ttft.mean")
+    assert "as long (preemption)" in ttft.sentence
+
+
+def test_an_improvement_names_its_price() -> None:
+    """Paged memory lets more run, and pays with preemptions that a contiguous one never has."""
+    found = analyse(_serve(VirtualCells(pool_tokens=1280), "kv=contiguous:paged"))
+    preempted = found.cells[1].mechanism["preemptions"]
     assert preempted
-    assert cells["admission=reserve"].mechanism["preemptions"] == 0
-    slower = _effect(found, "admission reserve → optimistic", "tpot.mean")
-    assert slower.value > 1
-    better = [
-        one
-        for one in found.effects
-        if one.significant and one.value < 1 and one.response.startswith("ttft")
-    ]
-    for one in better:
-        assert f"cost: {preempted:.0f} preemptions more a run" in one.sentence
-    told = " ".join(found.sentences)
-    assert "preemption" in told
+
+    better = _effect(found, "kv contiguous → paged", "ttft.mean")
+    worse = _effect(found, "kv contiguous → paged", "tpot.mean")
+
+    assert better.value < 1 < worse.value
+    assert f"; cost: {preempted:.0f} preemptions more a run" in better.sentence
+    assert "cost:" not in worse.sentence
