@@ -40,7 +40,7 @@ def paged_attention(
     for length, kv_length, table in zip(
         batch.query_lengths, batch.kv_lengths, batch.tables, strict=True
     ):
-        first = _first_seen(length, kv_length, window) // block_size
+        first = first_seen(length, kv_length, window) // block_size
         count = -(-kv_length // block_size) - first
         table = table[first : first + count]
         torch.index_select(k_cache, 0, table, out=k_room[:count])
@@ -72,7 +72,7 @@ def contiguous_attention(
     for length, kv_length, start in zip(
         batch.query_lengths, batch.kv_lengths, batch.starts, strict=True
     ):
-        first = _first_seen(length, kv_length, window)
+        first = first_seen(length, kv_length, window)
         run, tokens = slice(start + first, start + kv_length), slice(token, token + length)
         _attend(
             q_groups[tokens], k_heads[:, run], v_heads[:, run], scale, window, out_groups[tokens]
@@ -81,7 +81,7 @@ def contiguous_attention(
     return out
 
 
-def _first_seen(length: int, kv_length: int, window: int | None) -> int:
+def first_seen(length: int, kv_length: int, window: int | None) -> int:
     """The first key that any of the `length` last queries sees."""
     return 0 if window is None else max(0, kv_length - length - window + 1)
 
