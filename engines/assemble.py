@@ -104,7 +104,7 @@ def _swap_memory(engine: EngineConfig, kv_memory_bytes: int) -> int | None:
 def _pool_tokens(engine: EngineConfig, config: ModelConfig) -> tuple[int, int]:
     """Tokens that the KV pool and the host's room hold."""
     assert engine.kv_memory_bytes is not None
-    bytes_per_token = config.kv_bytes_per_token(engine.dtype)
+    bytes_per_token = config.kv_bytes_per_token(engine.dtype, engine.kv_dtype)
     return (
         engine.kv_memory_bytes // bytes_per_token,
         (engine.swap_memory_bytes or 0) // bytes_per_token,
@@ -151,8 +151,9 @@ def build_engine(loaded: LoadedModel, engine: EngineConfig, clock: Clock) -> Eng
 def kernels_of(engine: EngineConfig) -> dict[str, str]:
     """Which implementation runs each operation of an engine. engine: as `resolve` returned it."""
     device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
-    attention = f"{engine.kv}_attention"
-    ops = ["linear", "rms_norm", "rope", "silu_mul", "cache_write", attention]
+    cache = "" if engine.kv_dtype == "auto" else "quantized_"
+    ops = ["linear", "rms_norm", "rope", "silu_mul"]
+    ops += [f"{cache}cache_write", f"{cache}{engine.kv}_attention"]
     if engine.quant != "none":
         ops.append("w4a16_linear")
     return {op: select(op, device, dtype).name for op in ops}
@@ -162,8 +163,10 @@ def _allocate(kv: KVCache, config: ModelConfig, engine: EngineConfig) -> KVTenso
     dtype, device = getattr(torch, engine.dtype), torch.device(engine.device)
     try:
         if isinstance(kv, PagedKVCache):
-            return allocate_paged(config, kv.num_blocks, kv.block_size, dtype, device)
-        return allocate_contiguous(config, kv.capacity_tokens, dtype, device)
+            return allocate_paged(
+                config, kv.num_blocks, kv.block_size, dtype, device, engine.kv_dtype
+            )
+        return allocate_contiguous(config, kv.capacity_tokens, dtype, device, engine.kv_dtype)
     except RuntimeError as error:  # torch's own out-of-memory errors derive from it
         asked = f"{engine.kv_memory_bytes} bytes"
         allowed = f"what {device} has free; lower --kv-memory"

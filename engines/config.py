@@ -14,6 +14,7 @@ from .step import Limits
 
 QUANT_METHODS = ("none", "awq")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+KV_DTYPES = ("auto", "fp8", "int8")
 DEVICES = ("auto", "cpu", "cuda")
 
 DEFAULT_MAX_NUM_SEQS = 256  # vLLM's default
@@ -24,7 +25,8 @@ DEFAULT_MAX_NUM_BATCHED_TOKENS = 2048  # vLLM's floor; the model's length when t
 class EngineConfig:
     """What an engine is made of. None means: decided by the model or the machine, see `assemble`.
 
-    kv_memory_bytes: room for keys and values. max_model_len: prompt and output of one request.
+    kv_memory_bytes: room for keys and values. kv_dtype: what they are stored as; `auto` is dtype.
+    max_model_len: prompt and output of one request.
     group_size: input features that share a 4-bit scale; None picks the largest that divides.
 
     Mixed batching: mixing is whose way of mixing (`batching/unified.py`, `inflight.py`,
@@ -49,6 +51,7 @@ class EngineConfig:
     max_num_batched_tokens: int | None = None
     max_model_len: int | None = None
     kv_memory_bytes: int | None = None
+    kv_dtype: str = "auto"
     mixing: str = "inflight"
     chunked_prefill: bool = True
     chunking: Chunking = "fcfs"
@@ -70,6 +73,7 @@ class EngineConfig:
         _one_of("kv", self.kv, KV)
         _one_of("quant", self.quant, QUANT_METHODS)
         _one_of("dtype", self.dtype, DTYPES)
+        _one_of("kv_dtype", self.kv_dtype, KV_DTYPES)
         if self.device not in DEVICES and not self.device.startswith("cuda:"):
             raise unknown_name("device", self.device, DEVICES)
         _one_of("mixing", self.mixing, MIXING)

@@ -10,6 +10,9 @@ from typing import Any
 from ..errors import ModelError
 
 DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+# A KV cache of these holds codes, and beside each head's a scale in bfloat16.
+KV_CODE_BYTES = {"int8": 1, "fp8": 1}
+KV_SCALE_BYTES = 2
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,16 @@ class ModelConfig:
         """Parameters stored; a tied output projection counts once."""
         return sum(prod(shape) for shape in self.parameter_shapes().values())
 
-    def kv_bytes_per_token(self, dtype: str) -> int:
-        """Keys and values of one token over all layers. dtype: a key of DTYPE_BYTES."""
-        return 2 * self.num_layers * self.kv_size * DTYPE_BYTES[dtype]
+    def kv_bytes_per_token(self, dtype: str, kv_dtype: str = "auto") -> int:
+        """Keys and values of one token over all layers, the scales of a quantised cache included.
+
+        dtype: the model's, a key of DTYPE_BYTES. kv_dtype: auto, or a key of KV_CODE_BYTES.
+        """
+        if kv_dtype == "auto":
+            head_bytes = self.head_dim * DTYPE_BYTES[dtype]
+        else:
+            head_bytes = self.head_dim * KV_CODE_BYTES[kv_dtype] + KV_SCALE_BYTES
+        return 2 * self.num_layers * self.num_kv_heads * head_bytes
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Every parameter by its Hugging Face name; matrices are [out_features, in_features]."""

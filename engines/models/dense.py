@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...kernels.batch import ContiguousBatch
 from .config import ModelConfig
-from .kv_tensors import KVTensors
+from .kv_tensors import allocate_shared
 from .llama import DecoderLayer, Llama, project_qkv
 from .ops import ModelOps
 from .rope import RotaryTable
@@ -73,27 +73,18 @@ def decoder_block(
     return hidden + mlp_block(normed, layer, ops)
 
 
-def dense_logits(model: Llama, token_ids: Sequence[int]) -> Tensor:
+def dense_logits(model: Llama, token_ids: Sequence[int], kv_dtype: str = "auto") -> Tensor:
     """Logits [L, vocab], in the model's dtype, after each of L tokens of one sequence.
 
-    For perplexity and KL; the pass is the serving path's, over one chunk.
+    For perplexity and KL; the pass is the serving path's, over one chunk, through a KV cache of
+    `kv_dtype`.
     """
     length = len(token_ids)
-    # In a single chunk a layer reads only what it has just written, so all share one arena.
-    arena = _one_layer_arena(model, length)
     positions = torch.arange(length, device=model.device)
     return model.forward(
         torch.tensor(list(token_ids), dtype=torch.int64, device=model.device),
         positions,
-        arena,
+        allocate_shared(model.config, length, model.dtype, model.device, kv_dtype),
         ContiguousBatch(query_lengths=(length,), kv_lengths=(length,), starts=(0,)),
         slot_mapping=positions,
     )
-
-
-def _one_layer_arena(model: Llama, slots: int) -> KVTensors:
-    config = model.config
-    shape = (slots, config.num_kv_heads, config.head_dim)
-    keys = torch.empty(shape, dtype=model.dtype, device=model.device)
-    values = torch.empty(shape, dtype=model.dtype, device=model.device)
-    return KVTensors((keys,) * config.num_layers, (values,) * config.num_layers)

@@ -7,16 +7,38 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...kernels.quantized_kv import SCALE_DTYPE, QuantizedKV
 from .config import ModelConfig
+
+CODE_DTYPES = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
 
 
 @dataclass(frozen=True)
 class KVTensors:
     """keys[layer], values[layer]: [blocks, block_size, kv_heads, head_dim] or
-    [tokens, kv_heads, head_dim], contiguous; the model writes them in place."""
+    [tokens, kv_heads, head_dim], contiguous; the model writes them in place.
+
+    key_scales[layer], value_scales[layer]: of a quantised cache, the same without head_dim; else
+    there are none.
+    """
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
+    key_scales: tuple[Tensor, ...] = ()
+    value_scales: tuple[Tensor, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        parts = (self.keys, self.values, self.key_scales, self.value_scales)
+        return sum(tensor.nbytes for part in parts for tensor in part)
+
+    def quantized(self, layer: int) -> QuantizedKV | None:
+        """The layer's codes and scales; None if it holds the model's own dtype."""
+        if not self.key_scales:
+            return None
+        return QuantizedKV(
+            self.keys[layer], self.values[layer], self.key_scales[layer], self.value_scales[layer]
+        )
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -30,26 +52,59 @@ def allocate_paged(
     block_size: int,
     dtype: torch.dtype,
     device: torch.device,
+    kv_dtype: str = "auto",
 ) -> KVTensors:
-    """Zeroed blocks for every layer."""
-    return _allocate(config, (num_blocks, block_size), dtype, device)
+    """Zeroed blocks for every layer. kv_dtype: `auto` for `dtype`, or a key of CODE_DTYPES."""
+    return _allocate(config, (num_blocks, block_size), dtype, device, kv_dtype)
 
 
 def allocate_contiguous(
-    config: ModelConfig, slots: int, dtype: torch.dtype, device: torch.device
+    config: ModelConfig,
+    slots: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    kv_dtype: str = "auto",
 ) -> KVTensors:
-    """A zeroed arena of token slots for every layer."""
-    return _allocate(config, (slots,), dtype, device)
+    """A zeroed arena of token slots for every layer. kv_dtype: as for `allocate_paged`."""
+    return _allocate(config, (slots,), dtype, device, kv_dtype)
+
+
+def allocate_shared(
+    config: ModelConfig,
+    slots: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    kv_dtype: str = "auto",
+) -> KVTensors:
+    """One arena that every layer overwrites: for a pass that computes a sequence in one chunk,
+    where a layer reads only what it has just written."""
+    return _allocate(config, (slots,), dtype, device, kv_dtype, shared=True)
 
 
 def _allocate(
-    config: ModelConfig, room: tuple[int, ...], dtype: torch.dtype, device: torch.device
+    config: ModelConfig,
+    room: tuple[int, ...],
+    dtype: torch.dtype,
+    device: torch.device,
+    kv_dtype: str,
+    shared: bool = False,
 ) -> KVTensors:
-    shape = (*room, config.num_kv_heads, config.head_dim)
+    heads = (*room, config.num_kv_heads)
+    layers = config.num_layers
 
-    def tensors() -> tuple[Tensor, ...]:
-        return tuple(
-            torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.num_layers)
-        )
+    def tensors(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, ...]:
+        def make() -> Tensor:
+            return torch.zeros(shape, dtype=dtype, device=device)
 
-    return KVTensors(tensors(), tensors())
+        return (make(),) * layers if shared else tuple(make() for _ in range(layers))
+
+    elements = (*heads, config.head_dim)
+    if kv_dtype == "auto":
+        return KVTensors(tensors(elements, dtype), tensors(elements, dtype))
+    codes = CODE_DTYPES[kv_dtype]
+    return KVTensors(
+        tensors(elements, codes),
+        tensors(elements, codes),
+        tensors(heads, SCALE_DTYPE),
+        tensors(heads, SCALE_DTYPE),
+    )

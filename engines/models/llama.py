@@ -134,15 +134,14 @@ class Llama:
         cos, sin = self.rotary.rows(positions)
         eps, window = self.config.rms_norm_eps, self.config.sliding_window
         scale = self.config.head_dim**-0.5
-        attend = self.ops.attention_for(batch)
         last = len(self.layers) - 1
         for index, layer in enumerate(self.layers):
             normed = self.ops.rms_norm(hidden, layer.input_norm, eps)
             q, k, v = project_qkv(normed, layer, cos, sin, self.config, self.ops)
             start_s = perf_counter() if timer is not None else 0.0
-            keys, values = cache.keys[index], cache.values[index]
-            self.ops.cache_write(k, v, keys, values, slot_mapping)
-            context = attend(q, keys, values, batch, scale, window).view(len(q), -1)
+            context = self.ops.attend_through_cache(
+                q, k, v, cache, index, batch, slot_mapping, scale, window
+            ).view(len(q), -1)
             if timer is not None:
                 timer.seconds += perf_counter() - start_s
             if index == last and logit_rows is not None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...kernels.batch import AttentionBatch, PagedBatch
 from ...kernels.registry import select
+from .kv_tensors import KVTensors
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,46 @@ class ModelOps:
     cache_write: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], None]
     paged_attention: Callable[..., Tensor]
     contiguous_attention: Callable[..., Tensor]
+    quantized_cache_write: Callable[..., None]
+    quantized_paged_attention: Callable[..., Tensor]
+    quantized_contiguous_attention: Callable[..., Tensor]
 
     def attention_for(self, batch: AttentionBatch) -> Callable[..., Tensor]:
         """The attention that reads this batch's layout."""
         return self.paged_attention if isinstance(batch, PagedBatch) else self.contiguous_attention
+
+    def quantized_attention_for(self, batch: AttentionBatch) -> Callable[..., Tensor]:
+        """The same over a quantised cache."""
+        if isinstance(batch, PagedBatch):
+            return self.quantized_paged_attention
+        return self.quantized_contiguous_attention
+
+    def attend_through_cache(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        cache: KVTensors,
+        layer: int,
+        batch: AttentionBatch,
+        slot_mapping: Tensor,
+        scale: float,
+        window: int | None = None,
+    ) -> Tensor:
+        """Write the tokens' keys and values to the layer's cache, whatever its dtype, then attend
+        to what it holds: also to the new ones only as they were stored, so that a token's result
+        does not depend on how its prompt was cut.
+
+        q [T, heads, head_dim], k and v [T, kv_heads, head_dim] -> [T, heads, head_dim].
+        """
+        quantized = cache.quantized(layer)
+        if quantized is not None:
+            self.quantized_cache_write(k, v, quantized, slot_mapping)
+            attend = self.quantized_attention_for(batch)
+            return attend(q, quantized, batch, scale, window)
+        keys, values = cache.keys[layer], cache.values[layer]
+        self.cache_write(k, v, keys, values, slot_mapping)
+        return self.attention_for(batch)(q, keys, values, batch, scale, window)
 
 
 def select_ops(
