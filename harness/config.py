@@ -92,4 +92,6 @@ def describe_engine(engine: EngineConfig) -> str:
     if engine.kv == "paged" and engine.block_size != preset.block_size:
         changed.append(f"block {engine.block_size}")
     name = f"{preset.name} ({', '.join(changed)})" if changed else preset.name
-    return name if engine.quant == "none" else f"{name} + {engine.quant}"
+    if engine.quant != "none":
+        name += f" + {engine.quant}"
+    return name if engine.kv_dtype == "auto" else f"{name} + {engine.kv_dtype} KV"

@@ -6,7 +6,7 @@ Everything that can be found wrong without weights is found in `prepare`.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -213,29 +213,35 @@ def judge_quality(
     records: Sequence[RequestRecord],
     watch: Watch,
 ) -> Quality:
-    """Perplexity on the held-out text; beside quantisation, the distance to the model without."""
+    """Perplexity on the held-out text, through the run's own kind of KV cache; where weights or
+    cache are quantised, the distance to the engine with neither."""
     from dataclasses import replace
 
     from ..engines.assemble import load_model
     from ..engines.models.dense import dense_logits
-    from .quality import WINDOW_TOKENS, answered, distance, perplexity
+    from .quality import WINDOW_TOKENS, Score, answered, distance, perplexity
 
     most = prepared.config.quality_tokens
     assert prepared.engine.max_model_len is not None
     window = min(WINDOW_TOKENS, prepared.engine.max_model_len)
     text = prepared.corpus_token_ids[:most]
 
-    def scorer(model: LoadedModel) -> Callable:
-        return lambda token_ids: dense_logits(model.model, token_ids)
+    def scorer(model: LoadedModel, kv_dtype: str) -> Score:
+        return lambda token_ids: dense_logits(model.model, token_ids, kv_dtype)
 
     watch.stage(f"measuring quality over {len(text)} tokens")
-    own = perplexity(scorer(loaded), text, window)
+    engine = prepared.engine
+    score = scorer(loaded, engine.kv_dtype)
+    own = perplexity(score, text, window)
     reference = apart = None
-    if prepared.engine.quant != "none":
-        plain = load_model(prepared.files, replace(prepared.engine, quant="none"))
-        reference = perplexity(scorer(plain), text, window)
+    if engine.quant != "none" or engine.kv_dtype != "auto":
+        plain = loaded
+        if engine.quant != "none":
+            plain = load_model(prepared.files, replace(engine, quant="none"))
+        plain_score = scorer(plain, "auto")
+        reference = perplexity(plain_score, text, window)
         prompts = [request.prompt_token_ids for request in prepared.plan.requests]
-        apart = distance(scorer(loaded), scorer(plain), answered(records, prompts, most))
+        apart = distance(score, plain_score, answered(records, prompts, most))
     return Quality(
         reference=f"{prepared.files.name} in {prepared.engine.dtype}, unquantised",
         perplexity=own.value if own else None,
@@ -294,7 +300,7 @@ def _asked(plan: Plan) -> Asked:
 
 def _pool(core: EngineCore, loaded: LoadedModel, engine: EngineConfig) -> KVPool:
     kv = core.strategy.kv
-    bytes_per_token = loaded.config.kv_bytes_per_token(engine.dtype)
+    bytes_per_token = loaded.config.kv_bytes_per_token(engine.dtype, engine.kv_dtype)
     return KVPool(
         kv.kind, kv.capacity_tokens, kv.capacity_tokens * bytes_per_token, bytes_per_token
     )

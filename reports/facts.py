@@ -64,12 +64,14 @@ def token_gaps_s(frame: pd.DataFrame) -> Floats:
 
 
 def engine_name(run: Run) -> str:
-    """ "paged + awq", or the engine alone when nothing is quantised."""
+    """ "paged + awq + int8 KV", or the engine alone when nothing is quantised."""
     config = run.result["config"]
-    quant = config.get("quant") or "none"
-    return (
-        f"{config['engine']} + {quant}" if quant != "none" else f"{config['engine']}, unquantised"
-    )
+    quant, kv_dtype = config.get("quant") or "none", config.get("kv_dtype") or "auto"
+    parts = [] if quant == "none" else [quant]
+    if kv_dtype != "auto":
+        parts.append(f"{kv_dtype} KV")
+    engine = config["engine"]
+    return " + ".join([engine, *parts]) if parts else f"{engine}, unquantised"
 
 
 def axes(run: Run) -> str:
@@ -80,6 +82,8 @@ def axes(run: Run) -> str:
         parts.append(f"paged KV, {config.get('block_size')} tokens a block")
     else:
         parts.append(f"{config.get('kv')} KV, {config.get('kv_reservation')} reservation")
+    if config.get("kv_dtype") not in (None, "auto"):
+        parts.append(f"{config['kv_dtype']} keys and values")
     if config.get("quant") not in (None, "none"):
         group = f", groups of {config['group_size']}" if config.get("group_size") else ""
         parts.append(f"{config['quant']} weights{group}")
