@@ -5,9 +5,9 @@ largest code Q, 127 for int8 and 448 for e4m3, s is max |x| / Q rounded to bfloa
 rounded to the nearest code, ties to even, no larger than Q. Codes are made with the rounded scale,
 so that its own rounding costs nothing but a step up to 2^-8 wider. Symmetric: no zero point.
 
-Sources: int8 with a scale a token and head, Sheng et al., "FlexGen", 2023, section 4.2, and Xiao
-et al., "SmoothQuant", 2023, eq. 1 (symmetric, per token); e4m3, Micikevicius et al., "FP8 formats
-for deep learning", 2022, table 1, whose largest number is 448.
+Sources: vLLM's int8_per_token_head and fp8_per_token_head (pull request 38378, 2026), whose scales
+are float32; symmetric steps, Xiao et al., "SmoothQuant", 2023, eq. 1; e4m3, Micikevicius et al.,
+"FP8 formats for deep learning", 2022, table 1.
 """
 
 from __future__ import annotations

@@ -50,6 +50,8 @@ def test_step_budgets_follow_the_model_length() -> None:
         ({"kv": "contigous"}, "did you mean 'contiguous'"),
         ({"quant": "int4"}, "quant: 'int4' is not allowed; expected one of awq, none"),
         ({"dtype": "fp16"}, "dtype: 'fp16'"),
+        ({"kv_dtype": "int4"}, "kv_dtype: 'int4' is not allowed; expected one of auto, fp8, int8"),
+        ({"kv_dtype": "in8"}, "did you mean 'int8'"),
         ({"device": "gpu"}, "device: 'gpu'"),
         ({"block_size": 0}, "block_size: 0 is not allowed; expected at least 1"),
         ({"kv_memory_bytes": -5}, "kv_memory_bytes: -5"),

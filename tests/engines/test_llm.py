@@ -59,3 +59,12 @@ def test_unknown_settings_name_the_nearest() -> None:
         LLM("bundled", engine="infligt")
     with pytest.raises(ConfigError, match=r"setting: 'max_num_seq'.*did you mean 'max_num_seqs'"):
         LLM("bundled", max_num_seq=8)
+
+
+def test_a_quantised_cache_is_an_override_like_any() -> None:
+    llm = LLM("bundled", kv_dtype="int8", kv_memory_bytes=2**20, max_model_len=128, dtype="float32")
+    assert llm.config.kv_dtype == "int8"
+    (output,) = llm.generate("In the beginning", SamplingParams(max_tokens=4, ignore_eos=True))
+    assert len(output.token_ids) == 4
+    with pytest.raises(ConfigError, match=r"kv_dtype: 'int4'.*did you mean 'int8'"):
+        LLM("bundled", kv_dtype="int4")

@@ -26,6 +26,7 @@ CONFIG: dict[str, Any] = {
     "admission": "optimistic",
     "kv": "paged",
     "quant": "none",
+    "kv_dtype": "auto",
     "kv_memory_bytes": 4096,
     "max_num_batched_tokens": 64,
     "request_rate": None,

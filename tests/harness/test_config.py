@@ -16,6 +16,8 @@ from llmbench.harness.config import RunConfig, describe_engine
         ({"batching": "mixed"}, "paged (mixed)"),
         ({"admission": "reserve", "block_size": 32}, "paged (reserve, block 32)"),
         ({"kv": "contiguous", "quant": "awq"}, "paged (contiguous) + awq"),
+        ({"kv_dtype": "fp8"}, "paged + fp8 KV"),
+        ({"quant": "awq", "kv_dtype": "int8"}, "paged + awq + int8 KV"),
     ],
 )
 def test_a_label_says_what_was_changed(changes: dict[str, Any], label: str) -> None:

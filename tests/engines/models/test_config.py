@@ -120,6 +120,10 @@ def test_published_models(published: dict[str, Any], parameters: int, kv_bytes: 
     assert config.parameter_count == parameters
     assert config.kv_bytes_per_token("bfloat16") == kv_bytes
     assert config.kv_bytes_per_token("float32") == 2 * kv_bytes
+    # A byte a code instead of two, and two bytes of scale beside each head.
+    scales = 2 * 2 * config.num_layers * config.num_kv_heads
+    assert config.kv_bytes_per_token("float32", "int8") == kv_bytes // 2 + scales
+    assert config.kv_bytes_per_token("bfloat16", "fp8") == kv_bytes // 2 + scales
     assert config.dtype == "bfloat16"
 
 

@@ -1,0 +1,87 @@
+"""What a run says of its cache, on the bundled model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from llmbench.engines import assemble
+from llmbench.engines.config import EngineConfig, engine_config
+from llmbench.engines.models.catalogue import ModelFiles
+from llmbench.harness.config import LoadConfig, RunConfig
+from llmbench.harness.drive import Progress
+from llmbench.harness.experiment import measure, prepare
+from llmbench.harness.result import Result
+
+
+class Silent:
+    def stage(self, text: str) -> None: ...
+
+    def progress(self, progress: Progress) -> None: ...
+
+
+def run(**settings) -> Result:
+    limits = {"max_model_len": 256, "kv_memory_bytes": 2**22}
+    engine = engine_config(dtype="float32", device="cpu", **limits, **settings)
+    load = LoadConfig(num_requests=3, max_output_len=8, max_input_len=64)
+    config = RunConfig("bundled", engine, load, warmup_requests=0, quality_tokens=128)
+    return measure(prepare(config, Silent()), Silent()).result
+
+
+@pytest.mark.parametrize("kv", ["paged", "contiguous"])
+@pytest.mark.parametrize(("kv_dtype", "most_kl"), [("int8", 1e-3), ("fp8", 1e-2)])
+def test_a_quantised_cache_is_counted_and_judged(kv: str, kv_dtype: str, most_kl: float) -> None:
+    result = run(kv=kv, kv_dtype=kv_dtype)
+    # 6 layers, key and value, 2 heads of 64 one-byte codes and a two-byte scale; 4 MiB of them.
+    assert result.kv.bytes_per_token == 1584
+    tokens = 2647 if kv == "contiguous" else 2640  # 165 blocks of 16
+    assert result.kv.capacity_tokens == tokens
+    assert result.memory.kv_bytes == tokens * 1584
+    assert result.config["kv_dtype"] == kv_dtype
+    assert result.label.endswith(f" + {kv_dtype} KV")
+    assert {"quantized_cache_write", f"quantized_{kv}_attention"} <= set(result.kernels)
+    quality = result.quality
+    assert quality is not None
+    assert quality.kl_mean is not None
+    assert 0 < quality.kl_mean < most_kl
+    assert quality.compared_tokens == 24
+    assert quality.perplexity is not None
+    assert quality.reference_perplexity is not None
+    assert quality.perplexity != quality.reference_perplexity
+    assert quality.perplexity == pytest.approx(quality.reference_perplexity, rel=0.02)
+
+
+def test_the_models_own_dtype_has_nothing_to_be_compared_with() -> None:
+    result = run()
+    assert result.config["kv_dtype"] == "auto"
+    assert result.kv.bytes_per_token == 6 * 2 * 2 * 64 * 4
+    assert result.label == "paged"
+    assert {"cache_write", "paged_attention"} <= set(result.kernels)
+    quality = result.quality
+    assert quality is not None
+    assert quality.kl_mean is None
+    assert quality.reference_perplexity is None
+
+
+def test_beside_quantised_weights_the_reference_has_neither(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a run with awq and int8 keys, the reference is loaded without awq and read without int8.
+
+    Searching for scales takes long and is not the point: both models are the unquantised one.
+    """
+    quality = run(kv_dtype="int8").quality
+    assert quality is not None
+    asked = []
+    load = assemble.load_model
+
+    def load_model(
+        files: ModelFiles, engine: EngineConfig, report: assemble.Report = print
+    ) -> assemble.LoadedModel:
+        asked.append(engine.quant)
+        return load(files, replace(engine, quant="none"), report)
+
+    monkeypatch.setattr(assemble, "load_model", load_model)
+    both = run(quant="awq", kv_dtype="int8").quality
+    assert asked == ["awq", "none"]
+    assert both == quality

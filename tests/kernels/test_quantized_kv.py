@@ -1,0 +1,260 @@
+"""The eight-bit cache: its definition by hand, and every implementation against the reference."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from llmbench.kernels.batch import ContiguousBatch, PagedBatch
+from llmbench.kernels.quantized_kv import QuantizedKV
+from llmbench.kernels.reference import attention, quantized_kv
+from llmbench.kernels.reference.quantized_kv import dequantize, quantize
+from llmbench.kernels.registry import Implementation
+from torch import Tensor
+
+from .closeness import assert_near
+from .test_attention import CASES, DTYPES, Case, others
+
+E4M3 = torch.float8_e4m3fn
+CODES = pytest.mark.parametrize("codes", [torch.int8, E4M3], ids=["int8", "fp8"])
+
+
+def test_int8_by_hand() -> None:
+    # The largest, 254, is 127 steps of 2. Halves of a step go to the even code.
+    x = torch.tensor([254.0, -254.0, 2.9, 3.0, 5.0, -5.0, 0.9, 0.0])
+    codes, scale = quantize(x, torch.int8)
+    assert (scale.dtype, scale.item()) == (torch.bfloat16, 2.0)
+    assert codes.tolist() == [127, -127, 1, 2, 2, -2, 0, 0]
+    assert dequantize(codes, scale).tolist() == [254.0, -254.0, 2.0, 4.0, 4.0, -4.0, 0.0, 0.0]
+
+
+def test_e4m3_by_hand() -> None:
+    # The largest, 224, is 448 steps of 1/2. Of 16 · (1 + m / 8): 17 lies halfway between 16 and 18,
+    # 19 between 18 and 20; the even m is taken. 2^-9 is the least subnormal, its half goes to 0.
+    x = torch.tensor([224.0, -224.0, 8.5, 9.5, 0.5, 2.0**-10, 2.0**-11, -(2.0**-7 + 2.0**-11)])
+    codes, scale = quantize(x, E4M3)
+    assert (scale.dtype, scale.item()) == (torch.bfloat16, 0.5)
+    steps = [448.0, -448.0, 16.0, 20.0, 1.0, 2.0**-9, 0.0, -(2.0**-6)]
+    assert codes.float().tolist() == steps
+    assert dequantize(codes, scale).tolist() == [step / 2 for step in steps]
+
+
+def test_a_scale_rounded_down_saturates_and_does_not_wrap() -> None:
+    # 1 / 127 is 1.007874 · 2^-7; a bfloat16 has 1.0078125 there, and next 1.015625.
+    codes, scale = quantize(torch.tensor([1.0, -1.0]), torch.int8)
+    assert scale.item() == 1.0078125 * 2.0**-7
+    assert codes.tolist() == [127, -127]
+    # 449 / 448 = 1.0022 is rounded to 1, and 449 is no e4m3.
+    codes, scale = quantize(torch.tensor([449.0, -449.0]), E4M3)
+    assert scale.item() == 1.0
+    assert codes.float().tolist() == [448.0, -448.0]
+
+
+@CODES
+def test_a_scale_for_each_token_and_head(codes: torch.dtype) -> None:
+    x = torch.randn(5, 3, 64)
+    x[2, 1] *= 1000
+    quantized, scales = quantize(x, codes)
+    assert (quantized.shape, scales.shape) == (x.shape, (5, 3))
+    for token in range(5):
+        for head in range(3):
+            alone, scale = quantize(x[token, head], codes)
+            assert torch.equal(alone.float(), quantized[token, head].float())
+            assert scale == scales[token, head]
+
+
+@pytest.mark.parametrize("magnitude", [1e-20, 1e-3, 1.0, 300.0, 1e20])
+def test_int8_is_within_half_a_step(magnitude: float) -> None:
+    x = torch.randn(200, 64, dtype=torch.float64) * magnitude
+    error = (dequantize(*quantize(x.float(), torch.int8)).double() - x).abs()
+    # The scale was rounded to 8 significant bits, so a step is at most 1 + 2^-8 times max / 127;
+    # float32 arithmetic adds less than 2^-20 of the largest.
+    most = x.abs().amax(-1, keepdim=True)
+    assert bool((error <= most / 127 / 2 * (1 + 2.0**-8) + most * 2.0**-20).all())
+
+
+@pytest.mark.parametrize("magnitude", [1e-20, 1e-3, 1.0, 300.0, 1e20])
+def test_e4m3_is_within_a_sixteenth_or_half_the_least_step(magnitude: float) -> None:
+    x = torch.randn(200, 64, dtype=torch.float64) * magnitude
+    codes, scales = quantize(x.float(), E4M3)
+    error = (dequantize(codes, scales).double() - x).abs()
+    # Three bits of mantissa: neighbours are at most 1/8 apart, so half of that is 2^-4 of the
+    # number; below 2^-6 steps they are 2^-9 apart. Saturation takes less: 2^-8.
+    least = 2.0**-10 * scales.double().unsqueeze(-1)
+    assert bool((error <= torch.maximum(x.abs() * 2.0**-4, least) * (1 + 2.0**-18)).all())
+
+
+@CODES
+def test_zeros_stay_zeros(codes: torch.dtype) -> None:
+    x = torch.zeros(2, 80)
+    x[1, 3] = -1e-44  # nothing that a scale in bfloat16 could tell from zero
+    back = dequantize(*quantize(x, codes))
+    assert bool((back[0] == 0).all())
+    assert bool((back.abs() <= 1e-37).all())
+
+
+@CODES
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_not_hidden(codes: torch.dtype, bad: float) -> None:
+    x = torch.randn(2, 64)
+    x[0, 7] = bad
+    back = dequantize(*quantize(x, codes))
+    assert math.isnan(back[0, 7])
+    assert bool(torch.isfinite(back[1]).all())
+
+
+def test_other_dtypes_have_no_codes() -> None:
+    with pytest.raises(KeyError):
+        quantize(torch.ones(4), torch.uint8)
+
+
+def _empty(places: tuple[int, ...], case: Case, codes: torch.dtype) -> QuantizedKV:
+    """A cache in which every scale, and every code that can be, is NaN."""
+    shape = (*places, case.kv_heads, case.head_dim)
+    poison = torch.full(shape, 0x7F, dtype=torch.uint8).view(codes)
+    scales = torch.full(shape[:-1], math.nan, dtype=torch.bfloat16)
+    return QuantizedKV(poison, poison.clone(), scales, scales.clone())
+
+
+def _fill(cache: QuantizedKV, at: object, tokens: int, case: Case) -> None:
+    """Random tokens at cache[at], heads of unlike sizes."""
+    for codes, scales in ((cache.keys, cache.key_scales), (cache.values, cache.value_scales)):
+        x = torch.randn(tokens, case.kv_heads, case.head_dim) * torch.rand(case.kv_heads, 1) * 3
+        codes[at], scales[at] = quantize(x, codes.dtype)  # pyright: ignore[reportArgumentType]
+
+
+def _paged(case: Case, codes: torch.dtype) -> tuple[QuantizedKV, PagedBatch]:
+    """Blocks of a sequence lie scattered; past its end a table holds what no cache has."""
+    counts = [-(-length // case.block_size) for length in case.kv_lengths]
+    total = sum(counts) + 3
+    cache = _empty((total, case.block_size), case, codes)
+    free = torch.randperm(total).tolist()
+    tables = torch.full((len(counts), max(counts)), 10**6)
+    for row, (count, length) in enumerate(zip(counts, case.kv_lengths, strict=True)):
+        for column in range(count):
+            tables[row, column] = block = free.pop()
+            used = min(case.block_size, length - column * case.block_size)
+            _fill(cache, (block, slice(used)), used, case)
+    return cache, PagedBatch(case.query_lengths, case.kv_lengths, tables)
+
+
+def _contiguous(case: Case, codes: torch.dtype) -> tuple[QuantizedKV, ContiguousBatch]:
+    """Sequences in reverse order with gaps between."""
+    end = sum(case.kv_lengths) + 5 * len(case.kv_lengths)
+    cache = _empty((end,), case, codes)
+    starts = []
+    for length in case.kv_lengths:
+        end -= length + 5
+        starts.append(end)
+        _fill(cache, slice(end, end + length), length, case)
+    return cache, ContiguousBatch(case.query_lengths, case.kv_lengths, tuple(starts))
+
+
+def _queries(case: Case, dtype: torch.dtype) -> Tensor:
+    """As a model has them: a view of the first heads of a fused projection."""
+    heads = case.group * case.kv_heads
+    fused = torch.randn(sum(case.query_lengths), heads + 2 * case.kv_heads, case.head_dim)
+    return fused.to(dtype)[:, :heads]
+
+
+ATTENTION = [
+    pytest.param(op, one, id=f"{op.split('_')[1]}-{one.name}")
+    for op in ("quantized_paged_attention", "quantized_contiguous_attention")
+    for one in others(op)
+]
+
+
+@CODES
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize(("op", "implementation"), ATTENTION)
+def test_attention(
+    op: str, implementation: Implementation, case: Case, dtype: torch.dtype, codes: torch.dtype
+) -> None:
+    cache, batch = (_paged if "paged" in op else _contiguous)(case, codes)
+    q, scale = _queries(case, dtype), case.head_dim**-0.5
+    expected = getattr(quantized_kv, op)(q, cache, batch, scale, case.window)
+    out = torch.full(q.shape, math.nan, dtype=dtype)
+    assert implementation.function(q, cache, batch, scale, case.window, out) is out
+    assert_near(out, expected)
+    assert_near(implementation.function(q, cache, batch, scale, case.window), expected)
+
+
+@CODES
+def test_the_reference_attends_to_codes_times_scales(codes: torch.dtype) -> None:
+    """Two tokens of one head; the product is written out."""
+    cache, batch = _contiguous(Case((1,), (2,), head_dim=4, kv_heads=1, group=1), codes)
+    q = torch.randn(1, 1, 4)
+    (start,) = batch.starts
+    keys, values = torch.zeros(2, 2, 1, 4).unbind()
+    for token in range(2):
+        for d in range(4):
+            at = (start + token, 0)
+            keys[token, 0, d] = float(cache.keys[at][d]) * float(cache.key_scales[at])
+            values[token, 0, d] = float(cache.values[at][d]) * float(cache.value_scales[at])
+    plain = ContiguousBatch((1,), (2,), (0,))
+    expected = attention.contiguous_attention(q, keys, values, plain, 0.5)
+    ours = quantized_kv.quantized_contiguous_attention(q, cache, batch, 0.5)
+    assert torch.equal(ours, expected)
+
+
+WRITE_SHAPES = [(7, 2, 64), (1, 1, 80), (3, 3, 96), (16, 4, 128), (5, 1, 20)]
+
+
+@CODES
+@pytest.mark.parametrize("places", [(6, 4), (24,)], ids=["paged", "contiguous"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", WRITE_SHAPES, ids=str)
+@pytest.mark.parametrize(
+    "implementation", others("quantized_cache_write"), ids=lambda one: one.name
+)
+def test_write(
+    implementation: Implementation,
+    shape: tuple[int, int, int],
+    dtype: torch.dtype,
+    places: tuple[int, ...],
+    codes: torch.dtype,
+) -> None:
+    """The same bits as the reference, and nothing else touched."""
+    tokens, kv_heads, head_dim = shape
+    case = Case((), (), head_dim=head_dim, kv_heads=kv_heads)
+    expected, actual = _empty(places, case, codes), _empty(places, case, codes)
+    # Values are a view of a fused projection; sizes span what e4m3 has no normal numbers for.
+    sizes = 10 ** (6 * torch.rand(tokens, 2 * kv_heads, head_dim) - 3)
+    fused = (torch.randn(tokens, 2 * kv_heads, head_dim) * sizes).to(dtype)
+    fused[0, 0] = 0
+    k, v = fused[:, :kv_heads].contiguous(), fused[:, kv_heads:]
+    slots = torch.randperm(24)[:tokens]
+    quantized_kv.quantized_cache_write(k, v, expected, slots)
+    implementation.function(k, v, actual, slots)
+    for name in ("keys", "values"):
+        theirs, ours = getattr(expected, name), getattr(actual, name)
+        assert torch.equal(ours.view(torch.uint8), theirs.view(torch.uint8))
+    for name in ("key_scales", "value_scales"):
+        theirs, ours = getattr(expected, name), getattr(actual, name)
+        assert torch.equal(ours.view(torch.int16), theirs.view(torch.int16))
+    written = expected.key_scales.view(24, kv_heads)[slots]
+    assert bool(torch.isfinite(written).all())
+
+
+@pytest.mark.parametrize(
+    "implementation", others("quantized_cache_write"), ids=lambda one: one.name
+)
+@CODES
+def test_write_rounds_every_bfloat16_as_the_reference(
+    implementation: Implementation, codes: torch.dtype
+) -> None:
+    """All finite numbers, a head each, beside the number that makes the scale 1."""
+    numbers = torch.arange(2**16, dtype=torch.int32).to(torch.int16).view(torch.bfloat16)
+    largest = {torch.int8: 127.0, E4M3: 448.0}[codes]
+    numbers = numbers[numbers.float().abs() <= largest]
+    k = torch.zeros(len(numbers), 1, 16, dtype=torch.bfloat16)
+    k[:, 0, 0], k[:, 0, 9] = largest, numbers
+    case = Case((), (), head_dim=16, kv_heads=1)
+    cache = _empty((len(numbers),), case, codes)
+    implementation.function(k, -k, cache, torch.arange(len(numbers)))
+    rounded = numbers.float() if codes.is_floating_point else numbers.float().round()
+    assert torch.equal(cache.keys[:, 0, 9].float(), rounded.to(codes).float())
+    assert torch.equal(cache.values[:, 0, 9].float(), (-rounded).to(codes).float())
+    assert bool((cache.key_scales == 1).all())

@@ -1,0 +1,36 @@
+"""What a run is called in a report."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from llmbench.reports.facts import axes, engine_name
+from llmbench.reports.model import Run
+
+from .conftest import make_config, make_run
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "paged + awq"),
+        ({"quant": "none"}, "paged, unquantised"),
+        ({"quant": "none", "kv_dtype": "auto"}, "paged, unquantised"),
+        ({"quant": "none", "kv_dtype": "int8"}, "paged + int8 KV"),
+        ({"kv_dtype": "fp8"}, "paged + awq + fp8 KV"),
+    ],
+)
+def test_the_name_says_what_is_quantised(changes: dict[str, Any], name: str) -> None:
+    assert engine_name(_run(**changes)) == name
+
+
+def test_the_parts_say_what_keys_and_values_are_stored_as() -> None:
+    assert " · int8 keys and values · awq weights" in axes(_run(kv_dtype="int8"))
+    assert "keys and values" not in axes(_run(kv_dtype="auto"))
+
+
+def _run(**changes: Any) -> Run:
+    run = make_run()
+    return replace(run, result={**run.result, "config": make_config(**changes)})
