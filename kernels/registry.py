@@ -20,14 +20,15 @@ import torch
 Predicate = Callable[[torch.device, torch.dtype], bool]
 F = TypeVar("F", bound=Callable[..., Any])
 
+_QUANTIZED_KV = ("reference.quantized_kv", "cpu.quantized_kv", "cpu.native.quantized_kv")
 # Each operation, defined by its reference, and the modules that implement it.
 OPS: dict[str, tuple[str, ...]] = {
     "paged_attention": ("reference.attention", "cpu.attention", "cpu.native.attention"),
     "contiguous_attention": ("reference.attention", "cpu.attention", "cpu.native.attention"),
     "cache_write": ("reference.cache", "cpu.cache"),
-    "quantized_paged_attention": ("reference.quantized_kv", "cpu.quantized_kv"),
-    "quantized_contiguous_attention": ("reference.quantized_kv", "cpu.quantized_kv"),
-    "quantized_cache_write": ("reference.quantized_kv", "cpu.quantized_kv"),
+    "quantized_paged_attention": _QUANTIZED_KV,
+    "quantized_contiguous_attention": _QUANTIZED_KV,
+    "quantized_cache_write": _QUANTIZED_KV,
     "rms_norm": ("reference.norm", "cpu.norm", "cpu.native.elementwise"),
     "rope": ("reference.rope", "cpu.rope", "cpu.native.elementwise"),
     "silu_mul": ("reference.activation", "cpu.activation", "cpu.native.elementwise"),

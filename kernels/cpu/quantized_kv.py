@@ -6,6 +6,8 @@ as a contiguous cache of its own: never more than the longest sequence is held w
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -100,7 +102,22 @@ def _widened(which: str, codes: Tensor, scales: Tensor, dtype: torch.dtype) -> T
     A code has no more significant bits than bfloat16: only the product is rounded.
     """
     room = scratch(f"wide {which}", codes.shape, dtype, codes.device)
-    return room.copy_(codes).mul_(scales.unsqueeze(-1))
+    if codes.dtype == torch.int8:
+        room.copy_(codes)
+    else:
+        # PyTorch converts e4m3 on a CPU one by one: looking the number up is six times as fast.
+        at = scratch("kv code numbers", (codes.numel(),), torch.int32, codes.device)
+        at.view(codes.shape).copy_(_bytes(codes))
+        numbers = _e4m3_numbers(dtype, codes.device)
+        torch.index_select(numbers, 0, at, out=room.flatten())
+    return room.mul_(scales.unsqueeze(-1))
+
+
+@lru_cache(maxsize=8)
+def _e4m3_numbers(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[256]: what each code stands for."""
+    codes = torch.arange(256, dtype=torch.uint8, device=device)
+    return codes.view(torch.float8_e4m3fn).to(dtype)
 
 
 def _attend(

@@ -258,3 +258,20 @@ def test_write_rounds_every_bfloat16_as_the_reference(
     assert torch.equal(cache.keys[:, 0, 9].float(), rounded.to(codes).float())
     assert torch.equal(cache.values[:, 0, 9].float(), (-rounded).to(codes).float())
     assert bool((cache.key_scales == 1).all())
+
+
+@pytest.mark.parametrize(
+    "implementation", others("quantized_cache_write"), ids=lambda one: one.name
+)
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@CODES
+def test_write_does_not_hide_what_is_not_finite(
+    implementation: Implementation, bad: float, codes: torch.dtype
+) -> None:
+    k = torch.randn(2, 1, 32, dtype=torch.bfloat16)
+    k[0, 0, 5] = bad
+    cache = _empty((2,), Case((), (), head_dim=32, kv_heads=1), codes)
+    implementation.function(k, k, cache, torch.arange(2))
+    back = dequantize(cache.keys, cache.key_scales)
+    assert not math.isfinite(back[0, 0, 5])
+    assert bool(torch.isfinite(back[1]).all())

@@ -15,8 +15,7 @@
 struct Attention {
   const bf16* q;  // [sequences, kv_heads · group, head_dim], rows q_stride apart
   int64_t q_stride;
-  const bf16 *k, *v;  // [slots, kv_heads, head_dim]
-  bf16* out;          // [sequences, kv_heads · group, head_dim]
+  bf16* out;  // [sequences, kv_heads · group, head_dim]
   const int64_t* tables;
   int64_t table_stride, block, unit;
   const int64_t* lengths;
@@ -83,31 +82,52 @@ void mix(const float* weights, float norm, const bf16* v, const std::vector<int6
   for (int d = 0; d < CHUNKS * LANES; ++d) out[d] = narrow(totals[d] * norm);
 }
 
-// One KV head of one sequence, with the group of query heads that share it.
-inline void attend(const Attention& a, int64_t sequence, int64_t head) {
-  thread_local std::vector<int64_t> rows;
-  thread_local std::vector<float> scores;
+// The slots of the tokens that a sequence's new one sees.
+inline void see(const Attention& a, int64_t sequence, std::vector<int64_t>& slots) {
   const int64_t kv_length = a.lengths[sequence];
-  const int64_t first = std::max<int64_t>(0, kv_length - a.window), length = kv_length - first;
+  const int64_t first = std::max<int64_t>(0, kv_length - a.window);
   const int64_t* table = a.tables + sequence * a.table_stride;
-  rows.resize(length);
+  slots.resize(kv_length - first);
   for (int64_t t = first; t < kv_length; ++t) {
-    const int64_t slot = table[t / a.block] * a.unit + t % a.block;
-    rows[t - first] = (slot * a.kv_heads + head) * a.head_dim;
+    slots[t - first] = table[t / a.block] * a.unit + t % a.block;
   }
+}
+
+// One KV head of one sequence, with the group of query heads that share it. Key t is at k + rows[t],
+// times key_scales[t] if there are any; values alike.
+inline void attend(const Attention& a, int64_t sequence, int64_t head, const bf16* k, const bf16* v,
+                   const std::vector<int64_t>& rows, const float* key_scales,
+                   const float* value_scales) {
+  thread_local std::vector<float> scores;
+  const int64_t length = (int64_t)rows.size();
   scores.resize(a.group * length);
   const int64_t query = head * a.group * a.head_dim;
-  score(a, a.q + sequence * a.q_stride + query, a.k, rows, scores);
+  score(a, a.q + sequence * a.q_stride + query, k, rows, scores);
   bf16* out = a.out + sequence * a.kv_heads * a.group * a.head_dim + query;
   for (int64_t g = 0; g < a.group; ++g, out += a.head_dim) {
     float* weights = &scores[g * length];
+    if (key_scales) {
+      for (int64_t t = 0; t < length; ++t) weights[t] *= key_scales[t];
+    }
     const float norm = softmax(weights, length, a.scale);
+    if (value_scales) {
+      for (int64_t t = 0; t < length; ++t) weights[t] *= value_scales[t];
+    }
     int64_t d = 0;
     for (; d + 4 * LANES <= a.head_dim; d += 4 * LANES) {
-      mix<4>(weights, norm, a.v + d, rows, out + d);
+      mix<4>(weights, norm, v + d, rows, out + d);
     }
-    for (; d < a.head_dim; d += LANES) mix<1>(weights, norm, a.v + d, rows, out + d);
+    for (; d < a.head_dim; d += LANES) mix<1>(weights, norm, v + d, rows, out + d);
   }
+}
+
+// The same where k and v [slots, kv_heads, head_dim] are bfloat16 and read where they lie.
+inline void attend(const Attention& a, int64_t sequence, int64_t head, const bf16* k,
+                   const bf16* v) {
+  thread_local std::vector<int64_t> rows;
+  see(a, sequence, rows);
+  for (int64_t& row : rows) row = (row * a.kv_heads + head) * a.head_dim;
+  attend(a, sequence, head, k, v, rows, nullptr, nullptr);
 }
 
 }  // namespace attention

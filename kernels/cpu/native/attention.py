@@ -91,7 +91,7 @@ class NativeContiguousAttention:
             attention.contiguous_attention(
                 q[:split], k_cache, v_cache, contexts, scale, window, out[:split]
             )
-        starts = _int64s(decodes.starts)
+        starts = int64s(decodes.starts)
         _decode(
             self._native,
             *(q[split:], k_cache, v_cache, decodes.kv_lengths),
@@ -132,7 +132,7 @@ def _decode(
     library = native.library
     sequences, heads, head_dim = q.shape
     kv_heads = k_cache.shape[-2]
-    lengths = _int64s(kv_lengths)
+    lengths = int64s(kv_lengths)
     library.decode_attention(
         *(q.data_ptr(), q.stride(0), k_cache.data_ptr(), v_cache.data_ptr(), out.data_ptr()),
         *(tables, table_stride, block, unit, ctypes.addressof(lengths)),
@@ -144,7 +144,8 @@ def _decode(
 
 # Every layer of a step passes the same.
 @lru_cache(maxsize=8)
-def _int64s(values: tuple[int, ...]) -> ctypes.Array[ctypes.c_int64]:
+def int64s(values: tuple[int, ...]) -> ctypes.Array[ctypes.c_int64]:
+    """As C reads them; held by the cache while the library does."""
     return (ctypes.c_int64 * len(values))(*values)
 
 

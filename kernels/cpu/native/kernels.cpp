@@ -8,6 +8,7 @@
 #include "elementwise.h"
 #include "linear_vectors.h"
 #include "product.h"
+#include "quantized_kv.h"
 #include "threads.h"
 
 #ifdef __AMX_BF16__
@@ -65,10 +66,45 @@ extern "C" void llmbench_decode_attention(
     const int64_t* tables, int64_t table_stride, int64_t block, int64_t unit,
     const int64_t* lengths, int64_t sequences, int64_t kv_heads, int64_t group, int64_t head_dim,
     int64_t window, float scale, int threads, Parallel parallel) {
-  const Attention a{q,    q_stride, k,        v,        out,   tables,   table_stride, block,
-                    unit, lengths,  kv_heads, group,    head_dim, window, scale};
+  const Attention a{q,       q_stride, out,   tables,   table_stride, block, unit,
+                    lengths, kv_heads, group, head_dim, window,       scale};
   share({threads, parallel}, sequences * kv_heads, 1, [&](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) attention::attend(a, i / kv_heads, i % kv_heads);
+    for (int64_t i = first; i < last; ++i) attention::attend(a, i / kv_heads, i % kv_heads, k, v);
+  });
+}
+
+// The same over codes k, v [slots, kv_heads, head_dim] with scales [slots, kv_heads]; int8, or e4m3
+// if that is not 0.
+extern "C" void llmbench_quantized_decode_attention(
+    const bf16* q, int64_t q_stride, const uint8_t* k, const uint8_t* v, const bf16* k_scales,
+    const bf16* v_scales, int e4m3, bf16* out, const int64_t* tables, int64_t table_stride,
+    int64_t block, int64_t unit, const int64_t* lengths, int64_t sequences, int64_t kv_heads,
+    int64_t group, int64_t head_dim, int64_t window, float scale, int threads, Parallel parallel) {
+  const Attention a{q,       q_stride, out,   tables,   table_stride, block, unit,
+                    lengths, kv_heads, group, head_dim, window,       scale};
+  const auto attend = e4m3 ? quantized::attend<quantized::E4M3> : quantized::attend<quantized::Int8>;
+  share({threads, parallel}, sequences * kv_heads, 1, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      attend(a, i / kv_heads, i % kv_heads, k, v, k_scales, v_scales);
+    }
+  });
+}
+
+// x [tokens, heads, head_dim], its tokens x_stride apart, to codes [slots, heads, head_dim] and
+// scales [slots, heads] at slots[token]; int8, or e4m3 if that is not 0.
+extern "C" void llmbench_quantized_write(const bf16* x, int64_t x_stride, uint8_t* codes,
+                                         bf16* scales, int e4m3, const int64_t* slots,
+                                         int64_t tokens, int64_t heads, int64_t head_dim,
+                                         int threads, Parallel parallel) {
+  const auto quantize =
+      e4m3 ? quantized::quantize<quantized::E4M3> : quantized::quantize<quantized::Int8>;
+  share({threads, parallel}, tokens, rows_of(heads * head_dim), [&](int64_t first, int64_t last) {
+    for (int64_t t = first; t < last; ++t) {
+      for (int64_t h = 0; h < heads; ++h) {
+        const int64_t to = slots[t] * heads + h;
+        quantize(x + t * x_stride + h * head_dim, codes + to * head_dim, scales + to, head_dim);
+      }
+    }
   });
 }
 

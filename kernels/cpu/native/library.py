@@ -35,6 +35,22 @@ _ARGUMENTS = {
         _FLOAT,
         *_THREADS,
     ],
+    "quantized_decode_attention": [
+        *(_POINTER, _SIZE),
+        *[_POINTER] * 4,
+        _INT,
+        *[_POINTER] * 2,
+        *[_SIZE] * 3,
+        _POINTER,
+        *[_SIZE] * 5,
+        _FLOAT,
+        *_THREADS,
+    ],
+    "quantized_write": [
+        *(_POINTER, _SIZE, _POINTER, _POINTER, _INT, _POINTER),
+        *[_SIZE] * 3,
+        *_THREADS,
+    ],
     "rms_norm": [*[_POINTER] * 3, *[_SIZE] * 2, _FLOAT, *_THREADS],
     "silu_mul": [*[_POINTER] * 2, *[_SIZE] * 2, *_THREADS],
     "rope": [_POINTER, _SIZE, *[_POINTER] * 3, *[_SIZE] * 3, *_THREADS],
@@ -50,6 +66,8 @@ class Library:
 
     linear: Callable[..., None]
     decode_attention: Callable[..., None]
+    quantized_decode_attention: Callable[..., None]
+    quantized_write: Callable[..., None]
     rms_norm: Callable[..., None]
     silu_mul: Callable[..., None]
     rope: Callable[..., None]
