@@ -199,6 +199,24 @@ def test_the_reference_attends_to_codes_times_scales(codes: torch.dtype) -> None
     assert torch.equal(ours, expected)
 
 
+@CODES
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("implementation", others("quantized_contiguous_attention"))
+def test_every_code_is_read(
+    implementation: Implementation, dtype: torch.dtype, codes: torch.dtype
+) -> None:
+    """Attention to a single token is its value: 16 sequences of one hold all 256 codes."""
+    values = torch.arange(256, dtype=torch.uint8)
+    if codes == E4M3:
+        values[values & 0x7F == 0x7F] = 0x7E  # two codes are NaN
+    values = values.view(codes).view(16, 1, 16)
+    scales = torch.full((16, 1), 0.5, dtype=torch.bfloat16)
+    cache = QuantizedKV(torch.zeros_like(values), values, scales, scales)
+    batch = ContiguousBatch((1,) * 16, (1,) * 16, tuple(range(16)))
+    out = implementation.function(torch.randn(16, 2, 16).to(dtype), cache, batch, 0.25)
+    assert torch.equal(out.float(), (values.float() / 2).expand(16, 2, 16))
+
+
 WRITE_SHAPES = [(7, 2, 64), (1, 1, 80), (3, 3, 96), (16, 4, 128), (5, 1, 20)]
 
 

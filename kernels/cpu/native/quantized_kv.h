@@ -45,12 +45,12 @@ struct E4M3 {
     return (uint8_t)((magnitude < 0x3c800000 ? subnormal : normal) | (bits >> 24 & 0x80));
   }
 
-  // Integers only: bfloat16 products take numbers below 2⁻¹²⁶ for zero, floats may.
+  // Without an exponent, m / 8 · 2⁻⁶ is first read as (1 + m / 8) · 2⁻⁷. No step has a number so small
+  // that a processor may take it for zero.
   static bf16 widen(uint8_t code) {
-    const int32_t exponent = code >> 3 & 15, mantissa = code & 7;
-    const int32_t significand = exponent ? mantissa + 8 : mantissa;
-    const float power = from_bits((uint32_t)(std::max(exponent, 1) + 117) << 23);
-    return (bf16)(bits_of((float)significand * power) >> 16 | (uint32_t)(code & 0x80) << 8);
+    const float read = from_bits(((uint32_t)(code & 0x7f) << 20) + (120u << 23));
+    const float number = code & 0x78 ? read : 2 * read - 1.0f / 64;
+    return (bf16)(bits_of(number) >> 16 | (uint32_t)(code & 0x80) << 8);
   }
 };
 
