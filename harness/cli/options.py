@@ -104,6 +104,14 @@ def run_config(
             rich_help_panel="Engine",
         ),
     ] = None,
+    kv_dtype: Annotated[
+        str,
+        typer.Option(
+            help="What keys and values are stored as: auto (the model's dtype), fp8 (e4m3) or "
+            "int8. Eight bits hold about twice the tokens in the same room.",
+            rich_help_panel="Engine",
+        ),
+    ] = "auto",
     max_num_seqs: Annotated[
         int | None,
         typer.Option(help="Requests running at a time. Default: 256.", rich_help_panel="Engine"),
@@ -122,21 +130,93 @@ def run_config(
             rich_help_panel="Engine",
         ),
     ] = None,
+    mixing: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose mixed batching: unified (vLLM v1), inflight (TensorRT-LLM) or sarathi.",
+            rich_help_panel="Policies",
+        ),
+    ] = None,
     enable_chunked_prefill: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--enable-chunked-prefill/--no-enable-chunked-prefill",
-            help="Whether mixed batching may split a prompt over steps.",
-            rich_help_panel="Engine",
+            help="Whether mixed batching may split a prompt over steps. Default: the preset's.",
+            rich_help_panel="Policies",
         ),
-    ] = True,
+    ] = None,
+    chunking: Annotated[
+        str | None,
+        typer.Option(
+            help="How in-flight batching shares a step among prompts: fcfs or equal.",
+            rich_help_panel="Policies",
+        ),
+    ] = None,
+    chunk_unit: Annotated[
+        int | None,
+        typer.Option(
+            help="In-flight batching cuts prompts at multiples of this. Default: the block size.",
+            rich_help_panel="Policies",
+        ),
+    ] = None,
+    long_prefill_tokens: Annotated[
+        int | None,
+        typer.Option(
+            help="Most tokens of one prompt in a mixed step; 0: no such limit.",
+            rich_help_panel="Policies",
+        ),
+    ] = None,
     scheduler_delay_factor: Annotated[
-        float,
+        float | None,
         typer.Option(
             help="Separate batching waits this many prompt-step latencies for more prompts.",
-            rich_help_panel="Engine",
+            rich_help_panel="Policies",
         ),
-    ] = 0.0,
+    ] = None,
+    watermark: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of KV blocks kept free when optimistic admission starts a request.",
+            rich_help_panel="Policies",
+        ),
+    ] = None,
+    preemption: Annotated[
+        str | None,
+        typer.Option(
+            help="Who must make room is recomputed, swapped to the host, or auto: swapped if it "
+            "has several samples.",
+            rich_help_panel="Policies",
+        ),
+    ] = None,
+    swap_memory: Annotated[
+        str | None,
+        typer.Option(
+            help="Room on the host for swapping. Default: as large as the KV pool, 4GiB at most.",
+            rich_help_panel="Policies",
+        ),
+    ] = None,
+    enable_prefix_caching: Annotated[
+        bool | None,
+        typer.Option(
+            "--enable-prefix-caching/--no-enable-prefix-caching",
+            help="Whether requests with equal prefixes share KV blocks. Default: the preset's.",
+            rich_help_panel="Policies",
+        ),
+    ] = None,
+    kv_reservation: Annotated[
+        str | None,
+        typer.Option(
+            help="What a contiguous cache sets aside: max, pow2 or oracle. Default: max.",
+            rich_help_panel="Policies",
+        ),
+    ] = None,
+    arena: Annotated[
+        str | None,
+        typer.Option(
+            help="How a contiguous cache finds room: first-fit or buddy.",
+            rich_help_panel="Policies",
+        ),
+    ] = None,
     workload: Annotated[
         str,
         typer.Option(
@@ -189,6 +269,16 @@ def run_config(
     max_output_len: Annotated[
         int | None, typer.Option(help="Clip longer outputs.", rich_help_panel="Load")
     ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(help="Replies to each prompt (parallel sampling).", rich_help_panel="Load"),
+    ] = None,
+    shared_prefix_len: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens that all prompts begin with, as a system prompt.", rich_help_panel="Load"
+        ),
+    ] = None,
     corpus: Annotated[
         Path | None,
         typer.Option(
@@ -240,8 +330,21 @@ def run_config(
             max_num_batched_tokens=max_num_batched_tokens,
             max_model_len=max_model_len,
             kv_memory_bytes=None if kv_memory is None else parse_bytes("kv_memory", kv_memory),
+            kv_dtype=kv_dtype,
+            mixing=mixing,
             chunked_prefill=enable_chunked_prefill,
+            chunking=chunking,
+            chunk_unit=chunk_unit,
+            long_prefill_tokens=long_prefill_tokens,
             delay_factor=scheduler_delay_factor,
+            watermark=watermark,
+            preemption=preemption,
+            swap_memory_bytes=None
+            if swap_memory is None
+            else parse_bytes("swap_memory", swap_memory),
+            prefix_cache=enable_prefix_caching,
+            kv_reservation=kv_reservation,
+            arena=arena,
             dtype=dtype,
             device=device,
         ),
@@ -255,6 +358,8 @@ def run_config(
             arrival=None if arrival is None else parse_arrival(arrival),
             max_input_len=max_input_len,
             max_output_len=max_output_len,
+            samples=samples,
+            shared_prefix_tokens=shared_prefix_len,
             corpus=corpus,
         ),
         seed=seed,
