@@ -24,6 +24,7 @@ from .models.loader import load_config
 from .models.ops import select_ops
 from .quantization.methods import load_weights, resolve_group_size
 from .step import Limits
+from .stopping import Decode
 from .strategy import build_strategy, contiguous_defaults
 
 CPU_KV_MEMORY_BYTES = 2**30
@@ -138,14 +139,19 @@ def load_model(
     return LoadedModel(files, weights.config, model, kernels_of(engine))
 
 
-def build_engine(loaded: LoadedModel, engine: EngineConfig, clock: Clock) -> EngineCore:
-    """An engine with an empty KV cache. engine: as `resolve` returned it."""
+def build_engine(
+    loaded: LoadedModel, engine: EngineConfig, clock: Clock, decode: Decode | None = None
+) -> EngineCore:
+    """An engine with an empty KV cache. engine: as `resolve` returned it.
+
+    decode: token ids to text; without it, requests with stop strings are refused.
+    """
     limits = engine.limits(loaded.config.max_position_embeddings)
     strategy = build_strategy(engine, limits, *_pool_tokens(engine, loaded.config))
     kv = strategy.kv
     host_units = kv.host.num_blocks if isinstance(kv, PagedKVCache) else 0
     executor = TorchExecutor(loaded.model, _allocate(kv, loaded.config, engine), host_units)
-    return EngineCore(strategy, executor, clock, loaded.config.eos_token_ids)
+    return EngineCore(strategy, executor, clock, loaded.config.eos_token_ids, decode)
 
 
 def kernels_of(engine: EngineConfig) -> dict[str, str]:

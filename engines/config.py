@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, get_args
 
 from .admission.base import Preemption
@@ -165,6 +165,18 @@ def engine_config(engine: str = "paged", **overrides: Any) -> EngineConfig:
         stands_for=preset.stands_for,
         **(row | chosen),  # pyright: ignore[reportArgumentType]
     )
+
+
+def with_choices(engine: EngineConfig, **overrides: Any) -> EngineConfig:
+    """The same engine with other choices; what meant something under the old ones only goes back
+    to its default. Raises ConfigError as `engine_config` does."""
+    changes = dict(overrides)
+    for axis, value, followers in _FOLLOW:
+        if changes.get(axis, value) != value:
+            for name in followers:
+                default = EngineConfig.__dataclass_fields__[name].default
+                changes.setdefault(name, default)
+    return replace(engine, **changes)
 
 
 # Settings that mean something under one value of an axis only.

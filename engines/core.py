@@ -18,6 +18,7 @@ from .executors.base import Executor, StepResult
 from .kv.base import KVCache
 from .state import Queues, RequestState
 from .step import Chunk, Limits, StepPlan
+from .stopping import Decode, TextTail, finish_reason
 from .trace import Chunks, KVUsage, PhaseTimes, StepTrace
 
 
@@ -40,11 +41,14 @@ class EngineCore:
         executor: Executor,
         clock: Clock,
         eos_token_ids: tuple[int, ...] = (),
+        decode: Decode | None = None,
     ) -> None:
+        """decode: token ids to text; without it, requests with stop strings are refused."""
         self.strategy = strategy
         self._executor = executor
         self._clock = clock
         self._eos = frozenset(eos_token_ids)
+        self._decode = decode
         self._queues = Queues()
         # The sequences of each request; one until its samples are told apart.
         self._live: dict[str, list[RequestState]] = {}
@@ -54,7 +58,7 @@ class EngineCore:
         _check_request(request, self.strategy.limits)
         if request.request_id in self._live:
             raise ConfigError("request_id", request.request_id, "an id no live request has")
-        state = RequestState(request, self._eos)
+        state = RequestState(request, self._text_tail(request))
         self._live[request.request_id] = [state]
         self._queues.add(state)
 
@@ -137,6 +141,7 @@ class EngineCore:
     ) -> Iterator[TokenEvent]:
         """Advance each chunk's sequence; append the sampled token where its tail was reached."""
         tokens = iter(result.token_ids)
+        logprobs = iter(result.logprobs)
         publish = self.strategy.kv.publish
         for request, start, length in chunks:
             end = request.computed_tokens = start + length
@@ -153,8 +158,9 @@ class EngineCore:
                     request.request.request_id,
                     token_id,
                     time_s,
-                    _finish_reason(sample, token_id),
+                    self._finish_reason(sample, token_id),
                     choice=sample.choice,
+                    logprobs=next(logprobs, None),
                 )
 
     def _fork(self, parent: RequestState) -> list[RequestState]:
@@ -167,6 +173,20 @@ class EngineCore:
         samples = [parent, *children]
         self._live[parent.request.request_id] = samples.copy()
         return samples
+
+    def _finish_reason(self, sequence: RequestState, token_id: int) -> FinishReason | None:
+        tail = sequence.text_tail
+        found = tail is not None and tail.push(token_id)
+        sampling, produced = sequence.request.sampling, len(sequence.output_ids)
+        return finish_reason(sampling, token_id, produced, self._eos, stop_string=found)
+
+    def _text_tail(self, request: Request) -> TextTail | None:
+        stop = request.sampling.stop
+        if not stop:
+            return None
+        if self._decode is None:
+            raise ConfigError("stop", stop, "no stop strings: this engine has no tokenizer")
+        return TextTail(stop, self._decode)
 
     def _release_finished(self, events: Iterable[TokenEvent]) -> None:
         """Let go of the sequences that ended."""
@@ -210,14 +230,6 @@ class EngineCore:
             swapped_in=_ids(plan.swapped_in),
             failed=failed,
         )
-
-
-def _finish_reason(sequence: RequestState, token_id: int) -> FinishReason | None:
-    if token_id in sequence.stop_ids:
-        return FinishReason.STOP
-    if sequence.known_tokens >= sequence.full_tokens:
-        return FinishReason.LENGTH
-    return None
 
 
 def _endings(

@@ -3,29 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral
 
-from .api import FinishReason, Request, SamplingParams, as_token_ids
+from .api import (
+    Engine,
+    FinishReason,
+    Request,
+    SamplingParams,
+    TokenEvent,
+    TokenLogprobs,
+    as_token_ids,
+)
 from .assemble import build_engine, load_model, resolve
 from .clock import WallClock
 from .config import engine_config
 from .errors import ConfigError
 from .models.catalogue import resolve_model
 from .models.tokenizer import load_tokenizer
+from .stopping import cut_at_stop
 
 Prompt = str | Sequence[int]
 """Text, or token ids."""
 
 
 @dataclass(frozen=True)
-class Output:
-    """What one prompt became. finish_reason: `stop` or `length`."""
+class Sample:
+    """One continuation of a prompt.
 
-    prompt_token_ids: tuple[int, ...]
+    token_ids: every token produced. text: theirs without special tokens, cut before the first
+    stop string. finish_reason: `stop` or `length`. logprobs: one a token, where asked for.
+    """
+
     token_ids: tuple[int, ...]
     text: str
     finish_reason: FinishReason
+    logprobs: tuple[TokenLogprobs, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """What one prompt became: `n` samples. What is read of the output itself is the first's."""
+
+    prompt_token_ids: tuple[int, ...]
+    samples: tuple[Sample, ...]
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        return self.samples[0].token_ids
+
+    @property
+    def text(self) -> str:
+        return self.samples[0].text
+
+    @property
+    def finish_reason(self) -> FinishReason:
+        return self.samples[0].finish_reason
+
+    @property
+    def logprobs(self) -> tuple[TokenLogprobs, ...] | None:
+        return self.samples[0].logprobs
+
+
+@dataclass
+class _Choice:
+    """A sample while it grows."""
+
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
+    finish: FinishReason | None = None
+
+    def take(self, event: TokenEvent) -> None:
+        if event.token_id is not None:
+            self.token_ids.append(event.token_id)
+        if event.logprobs is not None:
+            self.logprobs.append(event.logprobs)
+        if event.finish is not None:
+            self.finish = event.finish
 
 
 class LLM:
@@ -47,7 +101,7 @@ class LLM:
         self.tokenizer = load_tokenizer(files.directory)
         loaded = load_model(files, self.config)
         self._vocab_size = loaded.config.vocab_size
-        self._engine = build_engine(loaded, self.config, WallClock())
+        self._engine: Engine = build_engine(loaded, self.config, WallClock(), self.tokenizer.decode)
         self._served = 0
 
     def generate(
@@ -77,8 +131,10 @@ class LLM:
         return Request(str(self._served), token_ids, sampling)
 
     def _serve(self, requests: Sequence[Request]) -> list[Output]:
-        tokens: dict[str, list[int]] = {request.request_id: [] for request in requests}
-        finishes: dict[str, FinishReason] = {}
+        choices = {
+            request.request_id: [_Choice() for _ in range(request.sampling.n)]
+            for request in requests
+        }
         added: list[str] = []
         try:
             for request in requests:
@@ -90,22 +146,28 @@ class LLM:
                         raise ConfigError("prompt", event.request_id, event.detail)
                     if event.finish is FinishReason.ERROR:
                         raise RuntimeError(f"request {event.request_id} failed: {event.detail}")
-                    if event.token_id is not None:
-                        tokens[event.request_id].append(event.token_id)
-                    if event.finish is not None:
-                        finishes[event.request_id] = event.finish
+                    choices[event.request_id][event.choice].take(event)
         finally:
             for request_id in added:
                 self._engine.abort(request_id)
         return [
             Output(
                 tuple(request.prompt_token_ids),
-                tuple(tokens[request.request_id]),
-                self.tokenizer.decode(tokens[request.request_id]),
-                finishes[request.request_id],
+                tuple(self._sample(choice, request) for choice in choices[request.request_id]),
             )
             for request in requests
         ]
+
+    def _sample(self, choice: _Choice, request: Request) -> Sample:
+        sampling = request.sampling
+        if choice.finish is None:
+            raise RuntimeError(f"the engine stopped before request {request.request_id} ended")
+        return Sample(
+            tuple(choice.token_ids),
+            cut_at_stop(self.tokenizer.decode(choice.token_ids), sampling.stop),
+            choice.finish,
+            None if sampling.logprobs is None else tuple(choice.logprobs),
+        )
 
 
 def _as_batch(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from .api import Request
+from .stopping import TextTail
 
 
 class RequestState:
@@ -22,6 +23,7 @@ class RequestState:
     difference and it is paid for again.
     full_tokens: prompt and the longest output asked for: what a reservation to completion holds.
     hit_tokens: tokens just taken from the prefix cache that this sequence has never computed.
+    text_tail: watches for stop strings, where the request has any.
     block_hashes, published_blocks: the paged cache's own notes, see `kv/prefix.py`.
     """
 
@@ -40,10 +42,10 @@ class RequestState:
         "request",
         "request_id",
         "samples",
-        "stop_ids",
+        "text_tail",
     )
 
-    def __init__(self, request: Request, eos_token_ids: frozenset[int] = frozenset()) -> None:
+    def __init__(self, request: Request, text_tail: TextTail | None = None) -> None:
         sampling = request.sampling
         self.request = request
         self.choice = 0
@@ -58,8 +60,7 @@ class RequestState:
         self.hit_tokens = 0
         self.block_hashes: list[bytes] = []
         self.published_blocks = 0
-        eos = frozenset() if sampling.ignore_eos else eos_token_ids
-        self.stop_ids = eos.union(sampling.stop_token_ids)
+        self.text_tail = text_tail
 
     @property
     def token_ids(self) -> list[int]:
@@ -94,13 +95,12 @@ class RequestState:
 
     def fork(self, choice: int) -> RequestState:
         """Another sample of the same request, with the same prompt computed and no output yet."""
-        child = RequestState(self.request)
+        child = RequestState(self.request, self.text_tail and self.text_tail.anew())
         child.choice = choice
         child.request_id = f"{self.request_id}#{choice}"
         child.computed_tokens = self.computed_tokens
         child.most_computed_tokens = self.computed_tokens
         child.samples = 1
-        child.stop_ids = self.stop_ids
         child.block_hashes = list(self.block_hashes)
         child.published_blocks = self.published_blocks
         return child

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..api import TokenLogprobs
 from ..kv.base import KVCache, Move
 from ..step import StepPlan
 
@@ -37,10 +38,14 @@ class ForwardTimes:
 class StepResult:
     """Sampled tokens, in plan order: for each chunk that reaches its sequence's tail, one for each
     sample the sequence still stands for.
+
+    logprobs: of each of these tokens, None where its request asked for none; empty where the
+    executor knows none.
     """
 
     token_ids: Sequence[int]
     times: ForwardTimes = ForwardTimes()
+    logprobs: Sequence[TokenLogprobs | None] = ()
 
 
 class Executor(Protocol):

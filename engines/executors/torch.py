@@ -13,6 +13,7 @@ from ..kv.base import ContiguousLayout, KVCache, KVLayout, Move
 from ..models.kv_tensors import KVTensors
 from ..models.llama import AttentionTimer, Llama
 from ..sampling import Draw, sample
+from ..state import RequestState
 from ..step import StepPlan
 from .base import ForwardTimes, StepResult
 from .moves import allocate_host, carry_out
@@ -46,7 +47,7 @@ class TorchExecutor:
             token_ids.extend(chunk.request.tokens(chunk.start, chunk.end))
             positions.extend(range(chunk.start, chunk.end))
             if chunk.reaches_tail:
-                rows.extend([len(token_ids) - 1] * chunk.request.samples)
+                rows.append(len(token_ids) - 1)
         batch = self._batch(plan, layout)
         inputs = [self._tensor(ids) for ids in (token_ids, positions, layout.slot_mapping, rows)]
         prepared_s = perf_counter()
@@ -57,11 +58,11 @@ class TorchExecutor:
             tokens, positions_t, self._cache, batch, slots, logit_rows, timer
         )
         forward_s = perf_counter()
-        draws = _draws(plan)
-        sampled = sample(logits, draws) if draws else []
+        draws, draw_rows = _draws(plan)
+        sampled = sample(logits, draws, draw_rows) if draws else []
         attention_s = timer.seconds if timer else 0.0
         return StepResult(
-            tuple(sampled),
+            [one.token_id for one in sampled],
             ForwardTimes(
                 prepare_s=prepared_s - start_s,
                 attention_s=attention_s,
@@ -69,6 +70,7 @@ class TorchExecutor:
                 sample_s=perf_counter() - forward_s,
                 swap_s=swap_s,
             ),
+            [one.logprobs for one in sampled],
         )
 
     def _batch(self, plan: StepPlan, layout: KVLayout) -> AttentionBatch:
@@ -84,10 +86,22 @@ class TorchExecutor:
         return torch.tensor(values, dtype=torch.int64, device=self._model.device)
 
 
-def _draws(plan: StepPlan) -> list[Draw]:
-    """A token for each sample of each sequence whose tail the step reaches."""
-    return [
-        Draw(request.request.sampling, request.output_tokens, request.choice + sample)
-        for request in (chunk.request for chunk in plan.chunks if chunk.reaches_tail)
+def _draws(plan: StepPlan) -> tuple[list[Draw], list[int]]:
+    """A token for each sample of each sequence whose tail the step reaches, and the row of the
+    logits that it is drawn from: samples that are not told apart yet share one."""
+    ending = [chunk.request for chunk in plan.chunks if chunk.reaches_tail]
+    pairs = [
+        (_draw(request, request.choice + sample), row)
+        for row, request in enumerate(ending)
         for sample in range(request.samples)
     ]
+    return [draw for draw, _ in pairs], [row for _, row in pairs]
+
+
+def _draw(request: RequestState, choice: int) -> Draw:
+    """How the sample's next token is chosen."""
+    sampling = request.request.sampling
+    if not sampling.has_penalties:
+        return Draw(sampling, request.output_tokens, choice)
+    prompt = request.request.prompt_token_ids
+    return Draw(sampling, request.output_tokens, choice, prompt, request.output_ids)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ...engines.config import with_choices
 from ..config import RunConfig
 from ..experiment import Measured, Prepared, Watch, load, measure, prepare
 from .design import Overrides
@@ -55,8 +56,7 @@ class RealCells:
         and with it the KV memory it is given by default."""
         key = (*overrides.items(), seed)
         if key not in self._prepared:
-            changes: dict[str, Any] = dict(overrides)
-            engine = replace(self._settings.engine, **changes)
+            engine = with_choices(self._settings.engine, **overrides)
             fresh = prepare(replace(self._settings, engine=engine, seed=seed), self._watch)
             self._prepared[key] = self._sharing(fresh)
         return self._prepared[key]

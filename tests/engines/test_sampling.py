@@ -3,70 +3,369 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from math import inf, log, nan
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from llmbench.engines.api import SamplingParams
-from llmbench.engines.sampling import Draw, sample
+from llmbench.engines.errors import ConfigError
+from llmbench.engines.sampling import Draw, _stream, processed_scores, sample
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers.generation.logits_process import (
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 PROBABILITIES = torch.tensor([0.5, 0.25, 0.15, 0.1])
 LOGITS = PROBABILITIES.log()
-DRAWS = 4000
+DRAWS = 2000
+# What chi-square exceeds once in a thousand, by degrees of freedom (NIST handbook, 1.3.6.7.4).
+CHI_SQUARE_999 = {0: 0.0, 1: 10.828, 2: 13.816, 3: 16.266}
 
 
-def frequencies(sampling: SamplingParams) -> list[float]:
-    logits = LOGITS.expand(DRAWS, -1)
-    tokens = Counter(sample(logits, [Draw(sampling, i) for i in range(DRAWS)]))
-    return [tokens[token] / DRAWS for token in range(4)]
+def tokens(logits: Tensor, draws: list[Draw], rows: list[int] | None = None) -> list[int]:
+    return [sampled.token_id for sampled in sample(logits, draws, rows)]
+
+
+def check_shares(drawn: list[int], expected: list[float]) -> None:
+    """Pearson's test of goodness of fit; what has no probability must not come at all."""
+    seen = Counter(drawn)
+    assert all(expected[token] > 0 for token in seen)
+    likely = [token for token, share in enumerate(expected) if share > 0]
+    statistic = sum(
+        (seen[token] - len(drawn) * expected[token]) ** 2 / (len(drawn) * expected[token])
+        for token in likely
+    )
+    assert statistic <= CHI_SQUARE_999[len(likely) - 1] + 1e-9
 
 
 def test_greedy_takes_the_likeliest() -> None:
     logits = torch.tensor([[0.0, 3.0, 1.0], [2.0, -1.0, 1.0]])
-    assert sample(logits, [Draw(SamplingParams(), 0)] * 2) == [1, 0]
+    assert tokens(logits, [Draw(SamplingParams(), 0)] * 2) == [1, 0]
 
 
-@pytest.mark.parametrize(
-    ("sampling", "expected"),
-    [
-        (SamplingParams(temperature=1.0), [0.5, 0.25, 0.15, 0.1]),
-        # Squared and normalised: temperature 1/2.
-        (SamplingParams(temperature=0.5), [0.725, 0.181, 0.065, 0.029]),
-        (SamplingParams(temperature=1.0, top_k=2), [2 / 3, 1 / 3, 0, 0]),
-        (SamplingParams(temperature=1.0, top_k=99), [0.5, 0.25, 0.15, 0.1]),
-        # The smallest set that reaches 0.7 is the first two; it reaches 0.5 with the first alone.
-        (SamplingParams(temperature=1.0, top_p=0.7), [2 / 3, 1 / 3, 0, 0]),
-        (SamplingParams(temperature=1.0, top_p=0.5), [1, 0, 0, 0]),
-    ],
-)
+RANDOM = SamplingParams(temperature=1.0)
+HALF = log(2)  # A penalty that halves a probability's weight.
+
+SHARES = [
+    (RANDOM, [0.5, 0.25, 0.15, 0.1]),
+    # Temperature 1/2 squares: 0.25, 0.0625, 0.0225, 0.01 of 0.345.
+    (
+        replace(RANDOM, temperature=0.5),
+        [0.25 / 0.345, 0.0625 / 0.345, 0.0225 / 0.345, 0.01 / 0.345],
+    ),
+    (replace(RANDOM, top_k=2), [2 / 3, 1 / 3, 0, 0]),
+    (replace(RANDOM, top_k=99), [0.5, 0.25, 0.15, 0.1]),
+    # The smallest set that reaches 0.7 is the first two; it reaches 0.5 with the first alone.
+    (replace(RANDOM, top_p=0.7), [2 / 3, 1 / 3, 0, 0]),
+    (replace(RANDOM, top_p=0.5), [1, 0, 0, 0]),
+    # At least 0.25 * 0.5 = 0.125: the first three, 0.9 together.
+    (replace(RANDOM, min_p=0.25), [0.5 / 0.9, 0.25 / 0.9, 0.15 / 0.9, 0]),
+    (replace(RANDOM, min_p=1.0), [1, 0, 0, 0]),
+    # Token 0 stands twice in the output, token 3 in the prompt only, which does not count:
+    # 0.25, 0.25, 0.15, 0.1 of 0.75, and 0.125, 0.25, 0.15, 0.1 of 0.625.
+    (replace(RANDOM, presence_penalty=HALF), [1 / 3, 1 / 3, 0.2, 0.1 / 0.75]),
+    (replace(RANDOM, frequency_penalty=HALF), [0.2, 0.4, 0.24, 0.16]),
+    # A penalty of 2 squares a probability, the logarithm being negative. Prompt and output count,
+    # each token once: 0.25, 0.25, 0.15, 0.01 of 0.66.
+    (replace(RANDOM, repetition_penalty=2.0), [0.25 / 0.66, 0.25 / 0.66, 0.15 / 0.66, 0.01 / 0.66]),
+    # Penalty, then temperature: (0.5/2)^2, 0.25^2, 0.15^2, 0.1^2 of 0.1575.
+    (
+        replace(RANDOM, presence_penalty=HALF, temperature=0.5),
+        [0.0625 / 0.1575, 0.0625 / 0.1575, 0.0225 / 0.1575, 0.01 / 0.1575],
+    ),
+    # Repetition, then presence: 0.25/2, 0.25, 0.15, 0.01 of 0.535. The other way round token 0
+    # would weigh (0.5/2)^2.
+    (
+        replace(RANDOM, repetition_penalty=2.0, presence_penalty=HALF),
+        [0.125 / 0.535, 0.25 / 0.535, 0.15 / 0.535, 0.01 / 0.535],
+    ),
+    # Temperature, then min-p: 0.145 of 0.725 is above the third. Before it, all four would stay.
+    (replace(RANDOM, temperature=0.5, min_p=0.2), [0.8, 0.2, 0, 0]),
+    # Min-p, then top-p: of 5/9, 5/18, 1/6 the first two reach 0.8. Of the whole they do not.
+    (replace(RANDOM, min_p=0.25, top_p=0.8), [2 / 3, 1 / 3, 0, 0]),
+    # Top-k, then top-p: of 2/3 and 1/3 the first reaches 0.6. Of the whole it does not.
+    (replace(RANDOM, top_k=2, top_p=0.6), [1, 0, 0, 0]),
+]
+
+
+@pytest.mark.parametrize(("sampling", "expected"), SHARES)
 def test_tokens_come_as_often_as_they_should(
     sampling: SamplingParams, expected: list[float]
 ) -> None:
-    # Four standard errors of a share of one half over 4000 draws.
-    assert frequencies(sampling) == pytest.approx(expected, abs=0.032)
+    assert sum(expected) == pytest.approx(1)
+    draw = Draw(sampling, 0, prompt_token_ids=(3,), output_token_ids=(0, 0))
+    assert processed_scores(LOGITS, draw).softmax(-1).tolist() == pytest.approx(expected, abs=1e-6)
+    draws = [replace(draw, output_index=index) for index in range(DRAWS)]
+    check_shares(tokens(LOGITS[None], draws, [0] * DRAWS), expected)
 
 
-def test_a_token_that_must_not_come_never_comes() -> None:
-    seen = frequencies(SamplingParams(temperature=1.0, top_k=3, top_p=0.74))
-    assert seen[2:] == [0, 0]
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    ("sampling", "reference"),
+    [
+        (RANDOM, []),
+        (replace(RANDOM, temperature=0.7), [TemperatureLogitsWarper(0.7)]),
+        (replace(RANDOM, top_k=13), [TopKLogitsWarper(13)]),
+        (replace(RANDOM, top_p=0.9), [TopPLogitsWarper(0.9)]),
+        (replace(RANDOM, top_p=0.9999), [TopPLogitsWarper(0.9999)]),
+        (replace(RANDOM, top_p=1e-6), [TopPLogitsWarper(1e-6)]),
+        (replace(RANDOM, min_p=0.05), [MinPLogitsWarper(0.05)]),
+        (replace(RANDOM, repetition_penalty=1.3), [RepetitionPenaltyLogitsProcessor(1.3)]),
+        (replace(RANDOM, repetition_penalty=0.8), [RepetitionPenaltyLogitsProcessor(0.8)]),
+        (SamplingParams(repetition_penalty=1.3), [RepetitionPenaltyLogitsProcessor(1.3)]),
+        (
+            SamplingParams(
+                temperature=1.4, top_k=60, top_p=0.95, min_p=0.02, repetition_penalty=1.1
+            ),
+            [
+                RepetitionPenaltyLogitsProcessor(1.1),
+                TemperatureLogitsWarper(1.4),
+                MinPLogitsWarper(0.02),
+                TopKLogitsWarper(60),
+                TopPLogitsWarper(0.95),
+            ],
+        ),
+    ],
+)
+def test_scores_are_those_of_transformers(
+    sampling: SamplingParams, reference: list[Any], seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = 3 * torch.randn(1000, generator=generator)
+    ids = torch.randint(0, 1000, (60,), generator=generator)
+    draw = Draw(sampling, 0, prompt_token_ids=ids[:45].tolist(), output_token_ids=ids[45:].tolist())
+    before = logits.clone()
+    scores = processed_scores(logits, draw)
+    assert torch.equal(logits, before), "the logits are the caller's"
+    expected = logits[None]
+    for processor in reference:
+        expected = processor(ids[None], expected)
+    assert torch.equal(scores.isinf(), expected[0].isinf())
+    torch.testing.assert_close(scores, expected[0], rtol=1e-6, atol=1e-6)
 
 
-def test_a_row_does_not_depend_on_its_company() -> None:
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(5, 100, generator=generator)
-    draws = [Draw(SamplingParams(temperature=1.0, seed=s), 3) for s in range(5)]
-    together = sample(logits, draws)
-    alone = [sample(logits[i : i + 1], draws[i : i + 1])[0] for i in range(5)]
+@pytest.mark.parametrize("top_p", [1e-9, 0.1, 0.5, 0.9, 0.99, 0.99999, 1 - 1e-12])
+@pytest.mark.parametrize("spread", [0.0, 0.1, 1.0, 4.0, 30.0])
+def test_the_nucleus_is_that_of_a_full_sort(top_p: float, spread: float) -> None:
+    logits = spread * torch.randn(8, 5000, generator=torch.Generator().manual_seed(11))
+    warper: Any = TopPLogitsWarper(top_p)
+    expected = warper(torch.tensor([[0]]), logits)
+    for row, wanted in zip(logits, expected, strict=True):
+        kept = processed_scores(row, Draw(replace(RANDOM, top_p=top_p), 0)).isfinite()
+        probabilities = row.softmax(-1)
+        # float32 sums of thousands of terms may put the border a light token apart, and which of
+        # two equal tokens goes first is nobody's promise.
+        mass, wanted_mass = (probabilities[mask].sum() for mask in (kept, wanted.isfinite()))
+        assert float(mass) == pytest.approx(float(wanted_mass), abs=2e-6)
+        assert kept.all() or probabilities[kept].min() >= probabilities[~kept].max()
+
+
+def test_what_is_as_likely_as_the_kth_stays_as_in_transformers() -> None:
+    logits = torch.tensor([1.0, 3.0, 1.0, 2.0, 1.0, 0.0])
+    scores = processed_scores(logits, Draw(replace(RANDOM, top_k=3), 0))
+    warper: Any = TopKLogitsWarper(3)
+    expected = warper(torch.tensor([[0]]), logits[None])[0]
+    assert torch.equal(scores, expected)
+    assert scores.isfinite().tolist() == [True, True, True, True, True, False]
+
+
+def test_openai_penalties_are_additive_whatever_the_sign() -> None:
+    logits = torch.tensor([4.0, -4.0, 1.0, -1.0])
+    sampling = SamplingParams(presence_penalty=0.5, frequency_penalty=-0.25)
+    draw = Draw(sampling, 4, prompt_token_ids=(2, 2, 3), output_token_ids=(0, 1, 1, 1))
+    # 4 - 0.5 + 0.25 and -4 - 0.5 + 3 * 0.25.
+    assert processed_scores(logits, draw).tolist() == [3.75, -3.75, 1.0, -1.0]
+
+
+def test_greedy_choice_is_taken_after_the_penalties() -> None:
+    logits = torch.tensor([[4.0, 3.0, 1.0], [4.0, 3.0, 1.0], [4.0, 3.0, 1.0]])
+    penalty = SamplingParams(presence_penalty=1.5)
+    draws = [
+        Draw(SamplingParams(), 1, output_token_ids=(0,)),
+        Draw(penalty, 1, output_token_ids=(0,)),
+        Draw(penalty, 1, prompt_token_ids=(0,), output_token_ids=(1,)),
+    ]
+    assert tokens(logits, draws) == [0, 1, 0]
+
+
+whole_samplings = st.builds(
+    SamplingParams,
+    temperature=st.sampled_from([0.0, 0.0, 0.5, 1.0, 3.0]),
+    top_k=st.sampled_from([0, 1, 5, 200]),
+    top_p=st.sampled_from([1.0, 0.5, 0.95]),
+    min_p=st.sampled_from([0.0, 0.1]),
+    repetition_penalty=st.sampled_from([1.0, 1.2]),
+    presence_penalty=st.sampled_from([0.0, 1.0]),
+    frequency_penalty=st.sampled_from([0.0, -0.5]),
+    logprobs=st.sampled_from([None, None, 0, 3, 7]),
+    seed=st.integers(-5, 2**40),
+)
+some_ids = st.lists(st.integers(0, 96), max_size=12)
+any_draws = st.builds(
+    Draw,
+    whole_samplings,
+    st.integers(0, 5000),
+    choice=st.integers(0, 3),
+    prompt_token_ids=some_ids,
+    output_token_ids=some_ids,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    draws=st.lists(st.tuples(any_draws, st.integers(0, 5)), min_size=1, max_size=10),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+    seed=st.integers(0, 2**20),
+)
+def test_a_draw_depends_on_its_own_row_only(
+    draws: list[tuple[Draw, int]], dtype: torch.dtype, seed: int
+) -> None:
+    # bfloat16 makes ties, whose order must not depend on the company either.
+    logits = torch.randn(6, 97, generator=torch.Generator().manual_seed(seed)).to(dtype)
+    rows = [row for _, row in draws]
+    together = sample(logits, [draw for draw, _ in draws], rows)
+    alone = [sample(logits[row : row + 1], [draw])[0] for draw, row in draws]
     assert together == alone
-    mixed = sample(logits, [Draw(SamplingParams(), 0), *draws[1:]])
-    assert mixed == [int(logits[0].argmax()), *together[1:]]
+
+
+def test_a_greedy_batch_costs_one_argmax() -> None:
+    class Operations(TorchDispatchMode):
+        def __init__(self) -> None:
+            super().__init__()
+            self.names: list[str] = []
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):
+            self.names.append(func.overloadpacket.__name__)
+            return func(*args, **(kwargs or {}))
+
+    logits = torch.randn(3, 50)
+    draws = [Draw(SamplingParams(), 0, choice) for choice in range(8)]
+    with Operations() as seen:
+        drawn = tokens(logits, draws, [2] * 8)
+    assert drawn == [int(logits[2].argmax())] * 8
+    assert seen.names == ["argmax"]
+
+
+def test_choices_of_one_row_have_streams_of_their_own() -> None:
+    logits = LOGITS[None]
+    draws = [Draw(RANDOM, 0, choice) for choice in range(DRAWS)]
+    drawn = tokens(logits, draws, [0] * DRAWS)
+    check_shares(drawn, PROBABILITIES.tolist())
+    # The first says nothing about the second: pairs come as often as the product.
+    pairs = [2 * (a > 0) + (b > 0) for a, b in zip(drawn[::2], drawn[1::2], strict=True)]
+    check_shares(pairs, [0.25] * 4)
+    # The first choice is what a request of one output draws.
+    assert drawn[:1] == tokens(logits, [Draw(RANDOM, 0)])
+
+
+def test_a_draw_is_torchs_own_from_the_stream_of_its_seed_and_position() -> None:
+    logits = torch.randn(200, generator=torch.Generator().manual_seed(1))
+    probabilities = logits.softmax(-1)
+    for seed, index in [(0, 0), (7, 3), (2**40, 900), (-3, 1)]:
+        stream = (seed * 0x9E3779B97F4A7C15 + index) & 0x7FFFFFFFFFFFFFFF
+        generator = torch.Generator().manual_seed(stream)
+        expected = int(torch.multinomial(probabilities, 1, generator=generator))
+        assert tokens(logits[None], [Draw(replace(RANDOM, seed=seed), index)]) == [expected]
+
+
+def test_no_two_streams_share_the_bits_that_torch_takes() -> None:
+    # torch's CPU generator seeds itself with the low 32 bits.
+    generator = torch.Generator()
+    low = torch.rand(4, generator=generator.manual_seed(5 + 2**40))
+    assert torch.equal(low, torch.rand(4, generator=generator.manual_seed(5)))
+    starts = sorted(_stream(seed, choice, 0) % 2**32 for seed in range(64) for choice in range(64))
+    gaps = [b - a for a, b in zip(starts, [*starts[1:], starts[0] + 2**32], strict=True)]
+    # So outputs of 200 thousand tokens do not run into each other's stream.
+    assert min(gaps) > 200_000
 
 
 def test_seeds_and_positions_have_streams_of_their_own() -> None:
     logits = torch.zeros(1, 1000)
     draws = {
-        sample(logits, [Draw(SamplingParams(temperature=1.0, seed=seed), position)])[0]
+        tokens(logits, [Draw(replace(RANDOM, seed=seed), position)])[0]
         for seed in range(8)
         for position in range(8)
     }
     # 64 draws from 1000 collide about twice; one shared stream would collide always.
     assert len(draws) > 55
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"temperature": 0.0},
+        {"temperature": 2.0, "top_k": 1},
+        {"temperature": 1.0, "top_p": 0.3, "repetition_penalty": 5.0},
+    ],
+)
+def test_logprobs_are_the_models_own(changes: dict[str, Any]) -> None:
+    # Token 0 is all that may come in each case; the penalty makes token 1 the unlikeliest.
+    draw = Draw(SamplingParams(logprobs=2, **changes), 0, prompt_token_ids=(1,))
+    (sampled,) = sample(LOGITS[None], [draw])
+    assert sampled.token_id == 0
+    assert sampled.logprobs is not None
+    assert sampled.logprobs.rank == 1
+    assert sampled.logprobs.logprob == pytest.approx(log(0.5))
+    ids, values = zip(*sampled.logprobs.top, strict=True)
+    assert ids == (0, 1)
+    assert values == pytest.approx((log(0.5), log(0.25)))
+
+
+def test_logprobs_of_an_unlikely_token_ties_and_counts() -> None:
+    # e^0 three times, e^1 once: 1 / (3 + e) and e / (3 + e).
+    logits = torch.tensor([[0.0, 1.0, 0.0, 0.0]])
+    one, most = 1 / (3 + 2.718281828), 2.718281828 / (3 + 2.718281828)
+    chosen = 3
+    forced = SamplingParams(repetition_penalty=100.0, presence_penalty=2.0, logprobs=0)
+    draw = Draw(forced, 3, output_token_ids=(0, 1, 2))
+    (none, four, many) = sample(
+        logits, [replace(draw, sampling=replace(forced, logprobs=k)) for k in (0, 4, 99)], [0, 0, 0]
+    )
+    assert [s.token_id for s in (none, four, many)] == [chosen] * 3
+    assert none.logprobs is not None
+    assert four.logprobs is not None
+    assert none.logprobs.logprob == pytest.approx(log(one))
+    # As likely as two others and less likely than one: the worst of the places they share.
+    assert none.logprobs.rank == 4
+    assert none.logprobs.top == ()
+    assert [token for token, _ in four.logprobs.top] == [1, 0, 2, 3]
+    assert [p for _, p in four.logprobs.top] == pytest.approx([log(most), *[log(one)] * 3])
+    assert many.logprobs == four.logprobs
+
+
+@pytest.mark.parametrize("value", [nan, inf])
+def test_logits_that_are_no_numbers_are_not_drawn_from(value: float) -> None:
+    with pytest.raises(RuntimeError, match="probability"):
+        sample(torch.tensor([[0.0, value, 1.0]]), [Draw(RANDOM, 0)])
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("max_tokens", [0, 1.5, nan, True, "3"]),
+        ("temperature", [-1.0, 1e-45, nan, inf]),
+        ("top_k", [-1, 2.5, nan, inf]),
+        ("top_p", [0.0, 1.5, nan, inf]),
+        ("min_p", [-0.1, 1.1, nan, inf]),
+        ("repetition_penalty", [0.0, -1.0, 1e-30, 1e30, nan, inf]),
+        ("presence_penalty", [-2.1, 2.1, nan, inf]),
+        ("frequency_penalty", [-2.1, 2.1, nan, -inf]),
+        ("n", [0, -1, 1.5, nan, inf]),
+        ("seed", [1.5, nan, None]),
+        ("logprobs", [-1, 1.5, nan, inf]),
+        ("stop", ["a string", ("",), ("a", ""), (1,), ["a"], None]),
+    ],
+)
+def test_sampling_parameters_are_checked(field: str, values: list[Any]) -> None:
+    for value in values:
+        with pytest.raises(ConfigError, match=rf"^{field}: .* is not allowed; expected .+$"):
+            SamplingParams(**{field: value})

@@ -68,5 +68,5 @@ def test_logits_are_computed_only_where_a_token_is_sampled(
     chunks = (Chunk(unfinished, 0, 5), Chunk(finished, 0, 3))
     tokens = run(StepPlan(prefills=chunks, decodes=(Chunk(decoding, 1, 1),)))
     assert len(tokens) == 2
-    assert run(StepPlan(prefills=(Chunk(unfinished, 5, 2),))) == ()
+    assert run(StepPlan(prefills=(Chunk(unfinished, 5, 2),))) == []
     assert asked == [[7, 8], []]

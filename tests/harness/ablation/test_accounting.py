@@ -121,7 +121,7 @@ def test_a_gap_with_a_recompute_is_preemption_whole() -> None:
     assert list(found.spanned) == [0, 0]
 
 
-@pytest.mark.parametrize("batching", ["separate", "mixed", "static"])
+@pytest.mark.parametrize("batching", ["separate", "unified", "inflight", "sarathi", "static"])
 @pytest.mark.parametrize("kv", ["paged", "contiguous"])
 def test_the_parts_are_the_whole_latency_under_every_policy(batching: str, kv: str) -> None:
     runner = VirtualCells(count=60, max_num_seqs=24, pool_tokens=768)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from llmbench.engines.core import EngineCore, Strategy
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.executors.base import StepResult
-from llmbench.engines.kv.base import KVLayout
+from llmbench.engines.kv.base import KVCache, Move
 from llmbench.engines.step import Limits, StepPlan
 from llmbench.harness.ablation.run import Identity
 from llmbench.harness.drive import drive
@@ -21,6 +21,7 @@ from ...engines.drive import ADMISSION, BATCHING, StepClock, make_kv
 from ..stored import stored_run
 
 LENGTH = 256
+MIXED = "sarathi"  # whose way of mixing stands for `mixed`
 # Memory for eight requests of the model's length: a contiguous cache holds no more.
 POOL_TOKENS = 8 * LENGTH
 
@@ -31,8 +32,8 @@ class FormulaExecutor:
 
     clock: StepClock = field(default_factory=StepClock)
 
-    def execute(self, plan: StepPlan, layout: KVLayout) -> StepResult:
-        del layout
+    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+        del kv, moves
         prompts = sum(chunk.length for chunk in plan.prefills)
         self.clock.time_s += 0.004 + 0.0001 * prompts + 0.0002 * len(plan.decodes)
         return StepResult(tuple(1 for chunk in plan.chunks if chunk.reaches_tail))
@@ -81,7 +82,7 @@ class VirtualCells:
         executor = FormulaExecutor()
         config = self._config(overrides, seed)
         strategy = Strategy(
-            BATCHING[config["batching"]](),
+            BATCHING[MIXED if config["batching"] == "mixed" else config["batching"]](),
             ADMISSION[config["admission"]](),
             make_kv(config["kv"], self.pool_tokens, LENGTH, 16),
             Limits(self.max_num_seqs, 512, LENGTH),
