@@ -10,9 +10,9 @@ import torch
 
 from ..kernels.registry import select
 from .clock import Clock
-from .config import EngineConfig
+from .config import CPU_KV_MEMORY_BYTES, QUANT_METHODS, EngineConfig
 from .core import EngineCore
-from .errors import ConfigError
+from .errors import ConfigError, unknown_name
 from .executors.torch import TorchExecutor
 from .kv.base import KVCache
 from .kv.paged import PagedKVCache
@@ -25,10 +25,8 @@ from .models.ops import select_ops
 from .quantization.methods import load_weights, resolve_group_size
 from .step import Limits
 from .stopping import Decode
-from .strategy import build_strategy, contiguous_defaults
+from .strategy import build_strategy, contiguous_defaults, swap_memory_bytes
 
-CPU_KV_MEMORY_BYTES = 2**30
-MOST_SWAP_MEMORY_BYTES = 4 * 2**30  # vLLM's default
 CUDA_KV_MEMORY_SHARE = 0.9
 
 Report = Callable[[str], None]
@@ -52,6 +50,8 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
 
     Reads the model's config.json, never its weights. Raises ConfigError for what cannot work.
     """
+    if engine.quant not in QUANT_METHODS:
+        raise unknown_name("quant", engine.quant, QUANT_METHODS)
     config = load_config(files.directory)
     device = _device(engine.device)
     dtype = _dtype(engine.dtype, device)
@@ -65,7 +65,7 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
         max_model_len=limits.max_model_len,
         max_num_batched_tokens=limits.max_num_batched_tokens,
         kv_memory_bytes=kv_memory_bytes,
-        swap_memory_bytes=_swap_memory(engine, kv_memory_bytes),
+        swap_memory_bytes=swap_memory_bytes(engine, kv_memory_bytes),
         **contiguous_defaults(engine),
     )
     _check_kv_memory(resolved)
@@ -91,15 +91,6 @@ def _check_strategy(engine: EngineConfig, config: ModelConfig, limits: Limits) -
             raise
         asked = f"{engine.kv_memory_bytes} bytes ({pool_tokens} tokens)"
         raise ConfigError("kv_memory", asked, error.allowed) from error
-
-
-def _swap_memory(engine: EngineConfig, kv_memory_bytes: int) -> int | None:
-    """Room on the host, where anything may be swapped out."""
-    if engine.admission == "reserve" or engine.kv == "contiguous":
-        return None
-    if engine.preemption == "recompute":
-        return None
-    return engine.swap_memory_bytes or min(kv_memory_bytes, MOST_SWAP_MEMORY_BYTES)
 
 
 def _pool_tokens(engine: EngineConfig, config: ModelConfig) -> tuple[int, int]:

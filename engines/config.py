@@ -7,16 +7,19 @@ from typing import Any, get_args
 
 from .admission.base import Preemption
 from .batching.inflight import Chunking
+from .cost.weights import QUANT_METHODS as PRICED_METHODS
 from .errors import ConfigError, unknown_name
 from .kv.contiguous import ArenaKind, Reservation
 from .presets import ADMISSION, BATCHING, KV, MIXING, find_preset
 from .step import Limits
 
-QUANT_METHODS = ("none", "awq")
+QUANT_METHODS = ("none", "awq")  # what a real engine computes; a simulated one prices more
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 KV_DTYPES = ("auto", "fp8", "int8")
 DEVICES = ("auto", "cpu", "cuda")
 
+CPU_KV_MEMORY_BYTES = 2**30
+MOST_SWAP_MEMORY_BYTES = 4 * 2**30  # vLLM's default
 DEFAULT_MAX_NUM_SEQS = 256  # vLLM's default
 DEFAULT_MAX_NUM_BATCHED_TOKENS = 2048  # vLLM's floor; the model's length when that is longer
 
@@ -71,7 +74,7 @@ class EngineConfig:
         _one_of("batching", self.batching, BATCHING)
         _one_of("admission", self.admission, ADMISSION)
         _one_of("kv", self.kv, KV)
-        _one_of("quant", self.quant, QUANT_METHODS)
+        _one_of("quant", self.quant, PRICED_METHODS)
         _one_of("dtype", self.dtype, DTYPES)
         _one_of("kv_dtype", self.kv_dtype, KV_DTYPES)
         if self.device not in DEVICES and not self.device.startswith("cuda:"):

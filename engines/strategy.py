@@ -14,7 +14,7 @@ from .batching.sarathi import SarathiBatching
 from .batching.separate import SeparateBatching
 from .batching.static import StaticBatching
 from .batching.unified import UnifiedBatching
-from .config import EngineConfig
+from .config import MOST_SWAP_MEMORY_BYTES, EngineConfig
 from .core import Strategy
 from .errors import ConfigError
 from .kv.base import KVCache
@@ -65,6 +65,15 @@ def build_kv(
         prefix_cache=engine.prefix_cache,
         host_blocks=host_tokens // engine.block_size,
     )
+
+
+def swap_memory_bytes(engine: EngineConfig, kv_memory_bytes: int) -> int | None:
+    """Room on the host, where anything may be swapped out."""
+    if engine.admission == "reserve" or engine.kv == "contiguous":
+        return None
+    if engine.preemption == "recompute":
+        return None
+    return engine.swap_memory_bytes or min(kv_memory_bytes, MOST_SWAP_MEMORY_BYTES)
 
 
 def contiguous_defaults(engine: EngineConfig) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def capture(*, seed: int, import_torch: bool = False) -> dict[str, Any]:
         "torch": _torch() if import_torch or "torch" in sys.modules else None,
         "gpus": gpus(),
         "threads": {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: package_version(name) for name in PACKAGES},
         "git": git_state(_TREE),
     }
 
@@ -184,7 +184,7 @@ def _load_average() -> float | None:
         return None
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

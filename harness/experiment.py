@@ -76,7 +76,7 @@ def prepare(config: RunConfig, watch: Watch) -> Prepared:
     """Check everything, plan every request. Raises ConfigError, ModelError or WorkloadError."""
     from ..engines.assemble import resolve
 
-    spec = _workload(config.load)
+    spec = workload_of(config.load)
     files = resolve_model(config.model, watch.stage)
     engine = resolve(config.engine, files)
     tokenizer = load_tokenizer(files.directory)
@@ -175,7 +175,7 @@ def _result(
         seen.steps,
         pool=pool,
         max_num_batched_tokens=engine.max_num_batched_tokens,
-        asked=_asked(plan),
+        asked=asked_of(plan),
         slo=config.slo_s,
         interrupted=seen.interrupted,
     )
@@ -257,7 +257,8 @@ def judge_quality(
     )
 
 
-def _workload(load: LoadConfig) -> WorkloadSpec:
+def workload_of(load: LoadConfig) -> WorkloadSpec:
+    """What a run is asked to send."""
     spec = trace_workload(load.trace) if load.trace else resolve_workload(load.workload)
     return with_overrides(
         spec,
@@ -286,7 +287,8 @@ def _corpus(path: Path | None) -> tuple[str, str]:
     return path.name, text
 
 
-def _asked(plan: Plan) -> Asked:
+def asked_of(plan: Plan) -> Asked:
+    """What a plan asks of a run, for its validity."""
     return Asked(
         output_tokens={
             request_id(one, sample): one.output_tokens
@@ -326,17 +328,24 @@ def _config(prepared: Prepared, loaded: LoadedModel) -> dict[str, object]:
         "model_parameters": loaded.config.parameter_count,
         **engine,
         "seed": config.seed,
-        "workload": str(load.trace) if load.trace else load.workload,
-        "time_scale": load.time_scale,
-        "num_requests": len(prepared.plan.requests),
-        "request_rate": prepared.plan.description["request_rate_per_s"],
-        "max_concurrency": prepared.plan.max_concurrency,
-        "max_input_len": load.max_input_len,
-        "max_output_len": load.max_output_len,
-        "samples": prepared.plan.description["samples"],
+        **load_settings(load, prepared.plan),
         "corpus": prepared.corpus_name,
         "warmup_requests": len(prepared.warmup.requests),
         "slo": dict(config.slo_s),
         "quality_tokens": config.quality_tokens,
         "command": config.command,
+    }
+
+
+def load_settings(load: LoadConfig, plan: Plan) -> dict[str, object]:
+    """What was sent, as reports show it."""
+    return {
+        "workload": str(load.trace) if load.trace else load.workload,
+        "time_scale": load.time_scale,
+        "num_requests": len(plan.requests),
+        "request_rate": plan.description["request_rate_per_s"],
+        "max_concurrency": plan.max_concurrency,
+        "max_input_len": load.max_input_len,
+        "max_output_len": load.max_output_len,
+        "samples": plan.description["samples"],
     }

@@ -111,12 +111,38 @@ class Quality(_Part):
 
 class Memory(_Part):
     """weight_bytes: what one decode step reads of the weights. kv_bytes: the KV pool.
-    peak_rss_bytes: the process while serving; peak_device_bytes: the accelerator, if any."""
+    peak_rss_bytes: the process while serving, none of a simulation; peak_device_bytes: the
+    accelerator, if any."""
 
     weight_bytes: int
     kv_bytes: int
-    peak_rss_bytes: int
+    peak_rss_bytes: int | None
     peak_device_bytes: int | None = None
+
+
+class Simulation(_Part):
+    """What a simulated run stands on: whose step times, and how far they can be trusted."""
+
+    hardware: str
+    devices: int
+    cost_model: Literal["roofline", "calibrated"]
+    efficiency: dict[str, float] = Field(
+        default_factory=dict, description="Share of the peak each phase is taken to reach."
+    )
+    step_error: dict[str, dict[str, float]] = Field(
+        default_factory=dict,
+        description="Of the calibration, on steps it was not fitted to: by phase, median and p90 "
+        "of |predicted / measured - 1|, and bias.",
+    )
+    run_error: dict[str, float] = Field(
+        default_factory=dict,
+        description="predicted / measured - 1 of a whole run's means, by metric, on a run that the "
+        "calibration has not seen.",
+    )
+    extrapolated_steps: int = Field(
+        default=0, description="Steps larger than any that was calibrated on."
+    )
+    error: str = Field(description="How wrong it may be, in words.")
 
 
 class WorkloadSummary(_Part):
@@ -223,7 +249,9 @@ class Result(_Part):
 
     schema_version: int = SCHEMA_VERSION
     run_id: str
-    created_at: str
+    created_at: str | None = Field(
+        description="When; null for a simulated run, whose bytes depend on nothing but its input."
+    )
     status: Literal["complete", "partial"]
     label: str
     config: dict[str, Any]
@@ -238,6 +266,9 @@ class Result(_Part):
     counters: Counters
     quality: Quality | None = None
     attribution: Attribution | None = Field(None, description="Null where no request was served.")
+    simulation: Simulation | None = Field(
+        default=None, description="Present exactly if no model ran."
+    )
     kernels: dict[str, str] = Field(
         default_factory=dict, description="Which implementation ran each operation."
     )

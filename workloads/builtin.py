@@ -36,8 +36,17 @@ def resolve_workload(name_or_path: str | Path) -> WorkloadSpec:
 
 
 def trace_workload(path: str | Path) -> WorkloadSpec:
-    """A trace as it was recorded: its times, its lengths, all of its rows."""
+    """A trace as it was recorded: its times, its lengths, all of its rows.
+
+    The name of a built-in workload that was fitted to a trace stands for it where no file of that
+    name is; the adjustments say so.
+    """
     path = Path(path)
+    fitted = {spec.name: spec for spec in list_builtins() if spec.source.startswith("fitted to")}
+    if str(path) in fitted and not path.exists():
+        spec = fitted[str(path)]
+        note = "the built-in fitted to the trace, not the trace itself: that needs its CSV"
+        return spec.model_copy(update={"adjustments": (*spec.adjustments, note)})
     return WorkloadSpec(
         name=f"trace {path.name}",
         description=f"Replay of {path.name}",

@@ -50,7 +50,8 @@ class Calibration:
 
     steps: that the fit used, of all phases. knots: see `features.py`. coefficients: seconds a unit,
     by part and feature. errors: by phase (prefill, decode, mixed, all), on steps left out of the
-    fit that they judge. seen: the largest of each quantity that was measured.
+    fit that they judge. seen: the largest of each quantity that was measured. run_error: predicted
+    / measured - 1 of a whole run's means that the fit has not seen, by metric; empty: not checked.
     """
 
     model: str
@@ -62,6 +63,7 @@ class Calibration:
     errors: dict[str, FitError]
     seen: dict[str, float]
     window: int | None = None
+    run_error: dict[str, float] = field(default_factory=dict)
     version: int = field(default=VERSION)
 
     def beyond(self, work: StepWork) -> list[str]:

@@ -21,6 +21,7 @@ from . import (
     report,
     roofline,
     run,
+    simulate,
 )
 from .exits import Exit, say_error
 
@@ -34,6 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run", epilog=run.EPILOG)(run.run)
+app.command("simulate", epilog=simulate.EPILOG)(simulate.simulate)
 app.command("report")(report.report)
 app.command("explain", epilog=explain.EPILOG)(explain.explain)
 app.command("compare")(compare.compare)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -15,17 +15,24 @@ if TYPE_CHECKING:
     from ..config import RunConfig
 
 
+# Options of a run that mean nothing where no model is.
+NOT_SIMULATED = ("device", "threads", "corpus", "warmup_requests", "quality_tokens")
+
+
 def with_run_options(
+    without: Sequence[str] = (),
     **defaults: object,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command the options of a run, before its own, and hands it the `RunConfig` they make
-    as its first argument, `settings`. defaults: where the command's differ."""
+    as its first argument, `settings`. without: options it does not have. defaults: where the
+    command's differ."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [one for one in _parameters(command) if one.name != "settings"]
         shared = [
             one.replace(default=defaults.get(one.name, one.default))
             for one in _parameters(run_config)
+            if one.name not in without
         ]
 
         @wraps(command)
@@ -61,7 +68,12 @@ def run_config(
         ),
     ] = "bundled",
     quant: Annotated[
-        str, typer.Option(help="none, or awq: 4-bit weights.", rich_help_panel="Model")
+        str,
+        typer.Option(
+            help="none, or awq: 4-bit weights. A simulation also knows gptq, int8, smoothquant, "
+            "fp8, nvfp4 and mxfp4.",
+            rich_help_panel="Model",
+        ),
     ] = "none",
     group_size: Annotated[
         int | None,
@@ -226,7 +238,11 @@ def run_config(
     ] = "quick",
     trace: Annotated[
         Path | None,
-        typer.Option(help="Replay an Azure trace CSV instead.", rich_help_panel="Load"),
+        typer.Option(
+            help="Replay an Azure trace CSV instead; the name of a built-in that was fitted to one "
+            "stands for it.",
+            rich_help_panel="Load",
+        ),
     ] = None,
     time_scale: Annotated[
         float | None,

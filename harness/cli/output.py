@@ -1,0 +1,86 @@
+"""What becomes of a run that was measured or simulated: stored, reported, printed, judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .exits import Exit, say, say_error
+
+if TYPE_CHECKING:
+    from ..config import RunConfig
+    from ..experiment import Measured
+
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where the result goes. Default: runs/<time>-<engine>-<quant>.",
+        rich_help_panel="Output",
+    ),
+]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print the result as JSON on standard output.", rich_help_panel="Output"
+    ),
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print no progress.", rich_help_panel="Output")
+]
+
+
+def finish(measured: Measured, directory: Path, *, as_json: bool) -> Exit:
+    """Store, report, print. Returns the exit code."""
+    stored = _store(directory, measured)
+    if as_json:
+        print(measured.result.model_dump_json(indent=2))
+    else:
+        _print_summary(measured, stored)
+    return _verdict(measured)
+
+
+def _store(directory: Path, measured: Measured) -> Path:
+    """The data first: whatever happens to a report, `llmbench report` can write it again."""
+    from ..store import write_reports, write_run
+    from ..views import run_reports
+
+    stored = write_run(directory, measured.result, measured.requests, measured.steps, {})
+    write_reports(
+        stored, run_reports(stored.name, measured.result, measured.requests, measured.steps)
+    )
+    return stored
+
+
+def _print_summary(measured: Measured, directory: Path) -> None:
+    from .tables import print_run
+
+    print_run(measured.result)
+    say(f"\n[bold]report[/]  {_shown(directory / 'report.html')}")
+    say(f"[dim]again    llmbench report {_shown(directory)}[/]")
+
+
+def _verdict(measured: Measured) -> Exit:
+    result = measured.result
+    if result.status == "partial":
+        say_error("interrupted: what was measured is saved and marked partial")
+        return Exit.INTERRUPTED
+    if not result.validity.valid:
+        for check in result.validity.failures:
+            if check.fatal:
+                say_error(f"invalid run: {check.detail}")
+        return Exit.INVALID
+    return Exit.OK
+
+
+def default_directory(settings: RunConfig) -> Path:
+    from datetime import datetime
+
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    return Path("runs") / f"{stamp}-{settings.engine.engine}-{settings.engine.quant}"
+
+
+def _shown(path: Path) -> str:
+    """Relative to where the user stands, when it lies below."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,342 @@
+"""One simulated run: the same policies, clockwork and measurements, with a cost model for a model.
+
+Nothing here reads a weight or a clock, so the same settings give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..engines.clock import VirtualClock
+from ..engines.config import CPU_KV_MEMORY_BYTES, EngineConfig
+from ..engines.core import EngineCore
+from ..engines.cost.calibrated import CalibratedCost, Calibration, load_calibration
+from ..engines.cost.hardware import Hardware, resolve_hardware
+from ..engines.cost.roofline import CostModel, Efficiency, Roofline, StepTimes, kv_capacity_tokens
+from ..engines.cost.shapes import resolve_shape
+from ..engines.cost.work import StepWork, model_work
+from ..engines.errors import ConfigError
+from ..engines.executors.simulated import SimulatedExecutor
+from ..engines.models.config import ModelConfig
+from ..engines.step import Limits
+from ..engines.strategy import build_strategy, contiguous_defaults, swap_memory_bytes
+from ..workloads.api import LengthLimits, Plan
+from .config import LoadConfig, RunConfig
+from .drive import Observation, drive
+from .metrics.kv import KVPool
+from .result import Memory, Result, Simulation, WorkloadSummary
+from .simulation_error import calibrated_error, roofline_error
+from .summarise import requests_frame, steps_frame, summarise
+
+if TYPE_CHECKING:
+    from .experiment import Measured, Watch
+
+# Prompts have no words here; what matters is that no two begin alike unless they are asked to.
+CORPUS_TOKENS = 1 << 17
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the run is simulated on.
+
+    hardware: a name of `engines/cost/hardware.yaml` or a YAML file. devices: tensor parallel.
+    calibration: a file of `llmbench calibrate`, in place of hardware. memory_utilisation: share of
+    the memory that weights leave free which is given to the KV cache. efficiency: of the roofline.
+    """
+
+    hardware: str = "h100"
+    devices: int = 1
+    calibration: Path | None = None
+    memory_utilisation: float = 0.9
+    efficiency: Efficiency = field(default_factory=Efficiency)
+
+
+@dataclass(frozen=True)
+class PreparedSimulation:
+    """A simulated run that has been checked."""
+
+    config: RunConfig
+    machine: Machine
+    model: ModelConfig
+    engine: EngineConfig
+    limits: Limits
+    cost: CostModel
+    plan: Plan
+    pool_tokens: int
+    host_tokens: int
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Over all devices."""
+        return self.model.kv_bytes_per_token(self.model.dtype, self.engine.kv_dtype)
+
+
+class Extrapolating:
+    """A calibrated cost model that counts the steps it was never shown the like of."""
+
+    def __init__(self, cost: CalibratedCost) -> None:
+        self.cost = cost
+        self.steps = 0
+
+    def price(self, work: StepWork) -> StepTimes:
+        self.steps += bool(self.cost.calibration.beyond(work))
+        return self.cost.price(work)
+
+
+def prepare_simulation(
+    config: RunConfig, machine: Machine, plan: Plan | None = None
+) -> PreparedSimulation:
+    """Check everything, plan every request. plan: send this one instead of the workload.
+
+    Raises ConfigError, ModelError or WorkloadError.
+    """
+    calibration = load_calibration(machine.calibration) if machine.calibration else None
+    model = resolve_shape(config.model)
+    if config.engine.dtype != "auto":
+        model = replace(model, dtype=config.engine.dtype)
+    elif calibration is not None:
+        model = replace(model, dtype=str(calibration.settings["dtype"]))
+    limits = config.engine.limits(model.max_position_embeddings)
+    if calibration is not None:
+        _check_calibration(calibration, config)
+        cost: CostModel = Extrapolating(CalibratedCost(calibration))
+        memory = config.engine.kv_memory_bytes or CPU_KV_MEMORY_BYTES
+        pool_tokens = memory // model.kv_bytes_per_token(model.dtype, config.engine.kv_dtype)
+    else:
+        hardware = resolve_hardware(machine.hardware)
+        cost = _roofline(config.engine, machine, hardware, model)
+        pool_tokens = _pool_tokens(config.engine, machine, hardware, model)
+    bytes_per_token = model.kv_bytes_per_token(model.dtype, config.engine.kv_dtype)
+    swap_bytes = swap_memory_bytes(config.engine, pool_tokens * bytes_per_token)
+    engine = replace(
+        config.engine,
+        dtype=model.dtype,
+        max_model_len=limits.max_model_len,
+        max_num_batched_tokens=limits.max_num_batched_tokens,
+        kv_memory_bytes=pool_tokens * bytes_per_token,
+        swap_memory_bytes=swap_bytes,
+        **contiguous_defaults(config.engine),
+    )
+    host_tokens = (swap_bytes or 0) // bytes_per_token
+    build_strategy(engine, limits, pool_tokens, host_tokens)
+    return PreparedSimulation(
+        config,
+        machine,
+        model,
+        engine,
+        limits,
+        cost,
+        plan or _plan(config, model, limits),
+        pool_tokens,
+        host_tokens,
+    )
+
+
+def simulate(prepared: PreparedSimulation, watch: Watch) -> Measured:
+    """Serve the plan in virtual time, and say what was seen. Ctrl-C as in a real run."""
+    from .experiment import Measured
+
+    watch.stage(f"simulating {len(prepared.plan.requests)} requests")
+    seen = observe(prepared, watch)
+    watch.stage("summarising")
+    result = _result(prepared, seen)
+    return Measured(result, requests_frame(seen.records), steps_frame(seen.records, seen.steps))
+
+
+def observe(prepared: PreparedSimulation, watch: Watch) -> Observation:
+    """Serve the plan in virtual time."""
+    clock = VirtualClock()
+    strategy = build_strategy(
+        prepared.engine, prepared.limits, prepared.pool_tokens, prepared.host_tokens
+    )
+    executor = SimulatedExecutor(prepared.cost, clock, prepared.model.sliding_window)
+    core = EngineCore(strategy, executor, clock)
+    return drive(core, clock, prepared.plan, on_progress=watch.progress)
+
+
+def _roofline(
+    engine: EngineConfig, machine: Machine, hardware: Hardware, model: ModelConfig
+) -> Roofline:
+    if engine.preemption != "recompute" and engine.admission == "optimistic":
+        hardware.required_link("host_link")
+    return Roofline(
+        hardware,
+        model,
+        tensor_parallel=machine.devices,
+        quant=engine.quant,
+        group_size=engine.group_size,
+        kv_dtype=engine.kv_dtype,
+        efficiency=machine.efficiency,
+    )
+
+
+def _pool_tokens(
+    engine: EngineConfig, machine: Machine, hardware: Hardware, model: ModelConfig
+) -> int:
+    fits = kv_capacity_tokens(
+        hardware,
+        model,
+        tensor_parallel=machine.devices,
+        quant=engine.quant,
+        group_size=engine.group_size,
+        kv_dtype=engine.kv_dtype,
+        memory_utilisation=machine.memory_utilisation,
+    )
+    if engine.kv_memory_bytes is None:
+        return fits
+    asked = engine.kv_memory_bytes // model.kv_bytes_per_token(model.dtype, engine.kv_dtype)
+    if asked > fits:
+        what = f"{machine.devices} x {hardware.name}"
+        raise ConfigError(
+            "kv_memory", f"{asked} tokens", f"at most the {fits} that {what} have room for"
+        )
+    return asked
+
+
+def _check_calibration(calibration: Calibration, config: RunConfig) -> None:
+    """Step times of another model, or of other weights, say nothing about this run."""
+    if calibration.model != config.model:
+        raise ConfigError("model", config.model, f"{calibration.model}, which was calibrated")
+    for name in ("quant", "kv", "dtype"):
+        asked, measured = getattr(config.engine, name), calibration.settings.get(name)
+        if asked not in ("auto", measured):
+            raise ConfigError(name, asked, f"{measured}, which was calibrated")
+    if config.engine.preemption == "swap":
+        raise ConfigError("preemption", "swap", "recompute: no swap was calibrated")
+
+
+def _plan(config: RunConfig, model: ModelConfig, limits: Limits) -> Plan:
+    from ..workloads.api import plan_workload
+    from .experiment import workload_of
+
+    load: LoadConfig = config.load
+    corpus = _corpus(model.vocab_size)
+    return plan_workload(
+        workload_of(load),
+        seed=config.seed,
+        corpus_token_ids=corpus,
+        limits=LengthLimits(load.max_input_len, load.max_output_len, limits.max_model_len),
+        vocab_size=model.vocab_size,
+    )
+
+
+def _corpus(vocab_size: int) -> list[int]:
+    import numpy as np
+
+    return np.random.default_rng(0).integers(vocab_size, size=CORPUS_TOKENS).tolist()
+
+
+def _result(prepared: PreparedSimulation, seen: Observation) -> Result:
+    from .environment import package_version
+    from .experiment import asked_of
+
+    engine, plan, config = prepared.engine, prepared.plan, prepared.config
+    bytes_per_token = prepared.kv_bytes_per_token
+    strategy = build_strategy(engine, prepared.limits, prepared.pool_tokens, prepared.host_tokens)
+    capacity = strategy.kv.capacity_tokens
+    summary = summarise(
+        seen.records,
+        seen.steps,
+        pool=KVPool(strategy.kv.kind, capacity, capacity * bytes_per_token, bytes_per_token),
+        max_num_batched_tokens=prepared.limits.max_num_batched_tokens,
+        asked=asked_of(plan),
+        slo=config.slo_s,
+        interrupted=seen.interrupted,
+    )
+    settings = _config(prepared)
+    fingerprint = plan.fingerprint()
+    return Result(
+        run_id=_run_id(settings, fingerprint),
+        created_at=None,
+        status="partial" if seen.interrupted else "complete",
+        label=config.label,
+        config=settings,
+        environment={"packages": {"llmbench": package_version("llmbench")}},
+        validity=summary.validity,
+        workload=WorkloadSummary(
+            name=str(plan.description["name"]),
+            fingerprint=fingerprint,
+            num_requests=len(plan.requests),
+            description=plan.description,
+            adjustments=plan.adjustments,
+        ),
+        window=summary.window,
+        duration_s=summary.duration_s,
+        metrics=summary.metrics,
+        kv=summary.kv,
+        memory=Memory(
+            weight_bytes=_weight_bytes(prepared),
+            kv_bytes=capacity * bytes_per_token,
+            peak_rss_bytes=None,
+        ),
+        counters=summary.counters,
+        attribution=summary.attribution,
+        simulation=_simulation(prepared),
+    )
+
+
+def _simulation(prepared: PreparedSimulation) -> Simulation:
+    machine, cost = prepared.machine, prepared.cost
+    if isinstance(cost, Extrapolating):
+        calibration = cost.cost.calibration
+        return Simulation(
+            hardware=calibration.machine,
+            devices=1,
+            cost_model="calibrated",
+            step_error={name: asdict(error) for name, error in calibration.errors.items()},
+            run_error=dict(calibration.run_error),
+            extrapolated_steps=cost.steps,
+            error=calibrated_error(calibration, cost.steps),
+        )
+    return Simulation(
+        hardware=machine.hardware,
+        devices=machine.devices,
+        cost_model="roofline",
+        efficiency=asdict(machine.efficiency),
+        error=roofline_error(),
+    )
+
+
+def _weight_bytes(prepared: PreparedSimulation) -> int:
+    """What a decode step reads of the weights, over all devices."""
+    engine, devices = prepared.engine, prepared.machine.devices
+    work = model_work(
+        prepared.model,
+        tensor_parallel=devices,
+        quant=engine.quant,
+        group_size=engine.group_size,
+    )
+    return int(devices * (work.linear_bytes + work.head_bytes))
+
+
+def _config(prepared: PreparedSimulation) -> dict[str, Any]:
+    """The run's settings as reports show them."""
+    from .experiment import load_settings
+
+    config, machine, model = prepared.config, prepared.machine, prepared.model
+    engine = asdict(prepared.engine)
+    if prepared.engine.kv == "contiguous":
+        engine["block_size"] = None
+    device = "calibrated" if machine.calibration else machine.hardware
+    return {
+        "model": config.model,
+        "model_family": model.family,
+        "model_parameters": model.parameter_count,
+        **engine,
+        "device": f"simulated {device}" + (f" x {machine.devices}" * (machine.devices > 1)),
+        "tensor_parallel": machine.devices,
+        "simulated": True,
+        "seed": config.seed,
+        **load_settings(config.load, prepared.plan),
+        "slo": dict(config.slo_s),
+        "command": config.command,
+    }
+
+
+def _run_id(settings: dict[str, Any], fingerprint: str) -> str:
+    text = json.dumps([settings, fingerprint], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,35 @@
+"""How wrong a simulated run may be, in words that every report of one carries."""
+
+from __future__ import annotations
+
+from ..engines.cost.calibrated import Calibration
+from ..engines.cost.published import compare_with_published
+
+
+def roofline_error() -> str:
+    """The roofline against throughput that others measured: computed anew, not remembered."""
+    predictions = compare_with_published()[0].predictions
+    held_out = [made.error for made in predictions if not made.fitted]
+    worst = max(abs(error) for error in held_out)
+    return (
+        "a roofline, held against TensorRT-LLM's published Llama-3.1-8B FP8 throughput on an H100: "
+        f"within {worst:.1%} on the {len(held_out)} shapes it was not fitted to. Other models, "
+        "devices and engines, and latencies, were not checked"
+    )
+
+
+def calibrated_error(calibration: Calibration, extrapolated_steps: int) -> str:
+    """A calibration against the steps it left out and, where one was held against it, a run."""
+    found = calibration.errors["all"]
+    text = (
+        f"step times fitted on {calibration.machine}: median error {found.median:.1%}, p90 "
+        f"{found.p90:.1%}, bias {found.bias:+.1%} on {found.steps} steps left out of the fit"
+    )
+    if calibration.run_error:
+        parts = ", ".join(f"{name} {error:+.1%}" for name, error in calibration.run_error.items())
+        text += f"; on a run it has not seen: {parts}"
+    else:
+        text += "; not held against a whole run (llmbench calibrate --check RUN)"
+    if extrapolated_steps:
+        text += f"; {extrapolated_steps} steps were larger than any measured"
+    return text
