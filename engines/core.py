@@ -6,7 +6,7 @@ share a step (`batching/`), where tokens live (`kv/`), what computes (`executors
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .admission.base import Admission
@@ -138,11 +138,12 @@ class EngineCore:
 
     def _commit(
         self, chunks: Sequence[Chunk], result: StepResult, time_s: float
-    ) -> Iterator[TokenEvent]:
+    ) -> list[TokenEvent]:
         """Advance each chunk's sequence; append the sampled token where its tail was reached."""
         tokens = iter(result.token_ids)
         logprobs = iter(result.logprobs)
         publish = self.strategy.kv.publish
+        events: list[TokenEvent] = []
         for request, start, length in chunks:
             end = request.computed_tokens = start + length
             if end > request.most_computed_tokens:
@@ -150,18 +151,18 @@ class EngineCore:
             publish(request, end)
             if end != request.known_tokens:
                 continue
-            samples = [request] if request.samples == 1 else self._fork(request)
-            for sample in samples:
+            for sample in (request,) if request.samples == 1 else self._fork(request):
                 token_id = next(tokens)
-                sample.append(token_id)
-                yield TokenEvent(
-                    request.request.request_id,
-                    token_id,
-                    time_s,
-                    self._finish_reason(sample, token_id),
-                    choice=sample.choice,
-                    logprobs=next(logprobs, None),
+                sample.output_ids.append(token_id)
+                sample.known_tokens += 1
+                finish = self._finish_reason(sample, token_id)
+                name = sample.request.request_id
+                events.append(
+                    TokenEvent(
+                        name, token_id, time_s, finish, "", sample.choice, next(logprobs, None)
+                    )
                 )
+        return events
 
     def _fork(self, parent: RequestState) -> list[RequestState]:
         """The samples of a request whose prompt is done, each a sequence of its own."""
@@ -175,6 +176,9 @@ class EngineCore:
         return samples
 
     def _finish_reason(self, sequence: RequestState, token_id: int) -> FinishReason | None:
+        if not sequence.may_stop:
+            # Nothing but its length ends it: true of every request of a benchmark.
+            return FinishReason.LENGTH if sequence.known_tokens >= sequence.full_tokens else None
         tail = sequence.text_tail
         found = tail is not None and tail.push(token_id)
         sampling, produced = sequence.request.sampling, len(sequence.output_ids)

@@ -23,7 +23,8 @@ class RequestState:
     difference and it is paid for again.
     full_tokens: prompt and the longest output asked for: what a reservation to completion holds.
     hit_tokens: tokens just taken from the prefix cache that this sequence has never computed.
-    text_tail: watches for stop strings, where the request has any.
+    may_stop: whether anything but its length may end it. text_tail: watches for stop strings,
+    where the request has any.
     block_hashes, published_blocks: the paged cache's own notes, see `kv/prefix.py`.
     """
 
@@ -34,6 +35,7 @@ class RequestState:
         "full_tokens",
         "hit_tokens",
         "known_tokens",
+        "may_stop",
         "most_computed_tokens",
         "output_ids",
         "preemptions",
@@ -61,6 +63,7 @@ class RequestState:
         self.block_hashes: list[bytes] = []
         self.published_blocks = 0
         self.text_tail = text_tail
+        self.may_stop = bool(sampling.stop or sampling.stop_token_ids or not sampling.ignore_eos)
 
     @property
     def token_ids(self) -> list[int]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from ..engines.kv.usage import KVSplit
-from ..engines.trace import StepTrace
+from ..engines.trace import PhaseTimes, StepTrace
 from .attribution import attribute, summarise_parts, timeline_of_traces
 from .metrics import (
     JUDGED,
@@ -87,6 +87,8 @@ STEP_COLUMNS = (
     "chunk_starts",
     "chunk_lengths",
 )
+_KV_PARTS = tuple(part.name for part in fields(KVSplit))
+_PHASES = tuple(phase.name for phase in fields(PhaseTimes))
 _LATENCY_COLUMNS = ("ttft", "tpot", "ntpot", "e2el", "queue")
 
 
@@ -291,9 +293,9 @@ def _step_row(step: StepTrace, parts: KVSplit) -> dict[str, object]:
         "refused": len(step.refused),
         "recomputed_tokens": sum(chunks.recomputed.values()),
         "prefix_hit_tokens": sum(chunks.cached.values()),
-        **{f"kv_{name}": tokens for name, tokens in asdict(parts).items()},
+        **{f"kv_{name}": getattr(parts, name) for name in _KV_PARTS},
         "kv_capacity_tokens": step.kv.capacity_tokens,
-        **asdict(step.phases),
+        **{name: getattr(step.phases, name) for name in _PHASES},
         "chunk_request_ids": chunks.request_ids,
         "chunk_phases": chunks.phases,
         "chunk_starts": chunks.starts,

@@ -6,7 +6,7 @@ say what the numbers cannot carry.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -149,10 +149,11 @@ def check_trace(requests: Sequence[RequestRecord], steps: Sequence[StepTrace]) -
     a prefix cache counted in: the last token is sampled but never fed back. Further samples of a
     prompt compute output - 1.
     """
-    computed: defaultdict[str, int] = defaultdict(int)
+    computed: Counter[str] = Counter()
     for step in steps:
-        chunks = step.chunks
-        for name, length in zip(chunks.request_ids, chunks.lengths, strict=True):
+        chunks, decodes = step.chunks, step.chunks.prefills
+        computed.update(chunks.request_ids[decodes:])  # a token each
+        for name, length in zip(chunks.request_ids[:decodes], chunks.lengths, strict=False):
             computed[name] += length
         for index, tokens in chunks.recomputed.items():
             computed[chunks.request_ids[index]] -= tokens

@@ -58,6 +58,11 @@ def split(usage: KVUsage, final_tokens: Mapping[str, int]) -> KVSplit:
         useful += used
         reserved += wanted - used
         internal += held - wanted
+    return joined(usage, useful, reserved, internal)
+
+
+def joined(usage: KVUsage, useful: int, reserved: int, internal: int) -> KVSplit:
+    """The split of a cache whose holdings sum to these, shared room counted once."""
     # The unwritten end of a block that samples share stands in each of their holdings.
     counted_twice = usage.shared_room_tokens - usage.shared_tokens
     from_internal = min(internal, counted_twice)

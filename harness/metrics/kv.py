@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
-from ...engines.kv.usage import KVSplit, split, waste_share
+import numpy as np
+from numpy.typing import NDArray
+
+from ...engines.kv.usage import KVSplit, joined, split, waste_share
 from ...engines.trace import StepTrace
-from ..record import RequestRecord
+from ..record import RequestRecord, RequestStatus
 from ..result import KVSummary, Share
 
 
@@ -22,7 +26,7 @@ class KVPool:
 
 
 def final_kv_tokens(
-    requests: Iterable[RequestRecord], steps: Iterable[StepTrace]
+    requests: Sequence[RequestRecord], steps: Iterable[StepTrace]
 ) -> dict[str, int]:
     """The most KV each request ever had, in tokens, by request id.
 
@@ -34,6 +38,8 @@ def final_kv_tokens(
         for request in requests
         if request.output_tokens
     }
+    if all(request.status is RequestStatus.OK for request in requests):
+        return final
     for step in steps:
         holdings = step.kv.holdings
         for name, used in zip(holdings.request_ids, holdings.used, strict=True):
@@ -43,11 +49,41 @@ def final_kv_tokens(
 
 
 def split_steps(
-    requests: Iterable[RequestRecord], steps: Sequence[StepTrace]
+    requests: Sequence[RequestRecord], steps: Sequence[StepTrace]
 ) -> tuple[KVSplit, ...]:
-    """Each step's KV cache by state; see `engines/kv/usage.py`."""
+    """Each step's KV cache by state: `split` of `engines/kv/usage.py` for all steps at once.
+
+    Raises KeyError and ValueError as it does.
+    """
     final = final_kv_tokens(requests, steps)
-    return tuple(split(step.kv, final) for step in steps)
+    rows = [step.kv.holdings for step in steps]
+    used, held = (
+        np.fromiter(chain.from_iterable(getattr(one, name) for one in rows), np.int64)
+        for name in ("used", "held")
+    )
+    names = chain.from_iterable(one.request_ids for one in rows)
+    wanted = np.minimum(held, np.fromiter(map(final.__getitem__, names), np.int64))
+    if np.any(used > wanted):
+        # Rare, and a contradiction: the definition says whose.
+        return tuple(split(step.kv, final) for step in steps)
+    ends = np.cumsum([len(one) for one in rows])
+    useful, wanted_sum, held_sum = (_sums(values, ends) for values in (used, wanted, held))
+    return tuple(
+        joined(step.kv, *counts)
+        for step, *counts in zip(
+            steps,
+            useful.tolist(),
+            (wanted_sum - useful).tolist(),
+            (held_sum - wanted_sum).tolist(),
+            strict=True,
+        )
+    )
+
+
+def _sums(values: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The sum of each run of `values` that ends before one of `ends`."""
+    upto = np.append(0, np.cumsum(values))[np.append(0, ends).astype(np.int64)]
+    return np.diff(upto)
 
 
 def summarise_kv(

@@ -99,7 +99,7 @@ def test_a_chunk_counted_as_a_token_is_caught() -> None:
 
 def test_recomputed_tokens_are_no_disagreement() -> None:
     requests, steps = serve_in_turn(120)
-    chunk = steps[3].chunks[0]._replace(start=0, length=7, recomputed_tokens=6)
+    chunk = steps[3].chunks[0]._replace(phase="prefill", start=0, length=7, recomputed_tokens=6)
     steps[3] = replace(steps[3], chunks=Chunks.of([chunk]), preempted=("r0",))
 
     assert _check(_assess(requests, steps), "trace").ok
