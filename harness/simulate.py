@@ -11,13 +11,12 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..engines.clock import VirtualClock
 from ..engines.config import CPU_KV_MEMORY_BYTES, EngineConfig
 from ..engines.core import EngineCore
-from ..engines.cost.calibrated import CalibratedCost, Calibration, load_calibration
+from ..engines.cost.calibrated import CalibratedCost, Calibration
 from ..engines.cost.hardware import Hardware, resolve_hardware
 from ..engines.cost.roofline import CostModel, Efficiency, Roofline, StepTimes, kv_capacity_tokens
 from ..engines.cost.shapes import resolve_shape
@@ -47,13 +46,13 @@ class Machine:
     """What the run is simulated on.
 
     hardware: a name of `engines/cost/hardware.yaml` or a YAML file. devices: tensor parallel.
-    calibration: a file of `llmbench calibrate`, in place of hardware. memory_utilisation: share of
+    calibration: what `llmbench calibrate` made, in place of hardware. memory_utilisation: share of
     the memory that weights leave free which is given to the KV cache. efficiency: of the roofline.
     """
 
     hardware: str = "h100"
     devices: int = 1
-    calibration: Path | None = None
+    calibration: Calibration | None = None
     memory_utilisation: float = 0.9
     efficiency: Efficiency = field(default_factory=Efficiency)
 
@@ -97,7 +96,7 @@ def prepare_simulation(
 
     Raises ConfigError, ModelError or WorkloadError.
     """
-    calibration = load_calibration(machine.calibration) if machine.calibration else None
+    calibration = machine.calibration
     model = resolve_shape(config.model)
     if config.engine.dtype != "auto":
         model = replace(model, dtype=config.engine.dtype)
@@ -126,16 +125,11 @@ def prepare_simulation(
     )
     host_tokens = (swap_bytes or 0) // bytes_per_token
     build_strategy(engine, limits, pool_tokens, host_tokens)
+    plan = plan or _plan(config, model, limits)
+    if swap_bytes and (engine.preemption == "swap" or any(r.samples > 1 for r in plan.requests)):
+        _check_swap(cost, engine)
     return PreparedSimulation(
-        config,
-        machine,
-        model,
-        engine,
-        limits,
-        cost,
-        plan or _plan(config, model, limits),
-        pool_tokens,
-        host_tokens,
+        config, machine, model, engine, limits, cost, plan, pool_tokens, host_tokens
     )
 
 
@@ -179,8 +173,6 @@ def _without_collection() -> Iterator[None]:
 def _roofline(
     engine: EngineConfig, machine: Machine, hardware: Hardware, model: ModelConfig
 ) -> Roofline:
-    if engine.preemption != "recompute" and engine.admission == "optimistic":
-        hardware.required_link("host_link")
     return Roofline(
         hardware,
         model,
@@ -223,8 +215,14 @@ def _check_calibration(calibration: Calibration, config: RunConfig) -> None:
         asked, measured = getattr(config.engine, name), calibration.settings.get(name)
         if asked not in ("auto", measured):
             raise ConfigError(name, asked, f"{measured}, which was calibrated")
-    if config.engine.preemption == "swap":
-        raise ConfigError("preemption", "swap", "recompute: no swap was calibrated")
+
+
+def _check_swap(cost: CostModel, engine: EngineConfig) -> None:
+    """A run that may swap needs a price for it."""
+    if isinstance(cost, Roofline):
+        cost.hardware.required_link("host_link")
+    else:
+        raise ConfigError("preemption", engine.preemption, "recompute: no swap was calibrated")
 
 
 def _plan(config: RunConfig, model: ModelConfig, limits: Limits) -> Plan:

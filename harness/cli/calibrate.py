@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,26 +12,43 @@ from .exits import say
 
 if TYPE_CHECKING:
     from ...engines.cost.calibrated import Calibration
+    from ..twin import Held
 
 
 def calibrate(
     runs: Annotated[list[Path], typer.Argument(help="Directories of runs on this machine.")],
     out: Annotated[Path, typer.Option(help="The file to write, JSON.")] = Path("calibration.json"),
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            help="A run that the fit is not to see: it is simulated, and how far its means are "
+            "from what was measured stands in the file and in every report made with it."
+        ),
+    ] = None,
 ) -> None:
     """Fit step times to the steps of stored runs, for simulating their engine and model.
 
     Runs must share model, dtype, quantisation, KV layout and machine. Steps longer than any
     measured are extrapolated: measure prompts and batches like those to be simulated.
 
-    Example: llmbench calibrate runs/a runs/b --out calibration.json
+    Example: llmbench calibrate runs/a runs/b --check runs/c --out calibration.json
     """
+    from dataclasses import replace
+
     from ...engines.cost.calibrated import save_calibration
     from ..calibrate import calibrate_runs
     from ..store import load_run
 
     made = calibrate_runs([load_run(path) for path in runs])
-    save_calibration(made, out)
     _print_errors(made)
+    if check is not None:
+        from ..twin import hold_against
+        from .progress import Silent
+
+        held = hold_against(made, load_run(check), Silent())
+        made = replace(made, run_error={one.quantity: one.error for one in held})
+        _print_held(held)
+    save_calibration(made, out)
     say(f"\n[bold]calibration[/]  {out}")
 
 
@@ -53,4 +71,23 @@ def _print_errors(made: Calibration) -> None:
             f"{error.p90:.1%}",
             f"{error.bias:+.1%}",
         )
+    console.print(table)
+
+
+def _print_held(held: Sequence[Held]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ...reports.format import scale_of
+    from ..quantities import find_quantity
+
+    table = Table("a run it has not seen", "measured", "simulated", "error", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for one in held:
+        scale = scale_of(find_quantity("check", one.quantity).unit, (one.measured, one.predicted))
+        values = (scale.quantity(one.measured), scale.quantity(one.predicted))
+        table.add_row(one.quantity, *values, f"{one.error:+.1%}")
+    console = Console(highlight=False)
+    console.print()
     console.print(table)

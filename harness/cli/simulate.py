@@ -111,6 +111,7 @@ def machine_of(
     """The machine that the options describe."""
     from dataclasses import replace
 
+    from ...engines.cost.calibrated import load_calibration
     from ...engines.cost.roofline import Efficiency
     from ..simulate import Machine
 
@@ -119,7 +120,7 @@ def machine_of(
     return Machine(
         hardware,
         tensor_parallel,
-        calibration,
+        load_calibration(calibration) if calibration else None,
         utilisation,
         replace(Efficiency(), **chosen),
     )
