@@ -61,7 +61,8 @@ def caveats(run: Run) -> tuple[Note, ...]:
 def verdict(run: Run) -> str:
     """The run in one sentence."""
     counters = run.result["counters"]
-    asked = run.result["workload"]["num_requests"]
+    samples = run.result["config"].get("samples") or 1
+    asked = run.result["workload"]["num_requests"] * samples
     parts = [
         f"{engine_name(run)} served {count(counters['requests_ok'])} of "
         f"{plural(asked, 'request')}, {quantity(throughput(run), 'output tokens/s')}"

@@ -52,7 +52,7 @@ def print_run(result: Result) -> None:
         f"  {state}"
     )
     console.print(
-        f"{counters.requests_ok} of {result.workload.num_requests} requests served in "
+        f"{counters.requests_ok} of {_asked(result)} served in "
         f"{quantity(result.duration_s, 's')}, {counters.steps} steps, "
         f"{counters.preemptions} preemptions"
     )
@@ -68,6 +68,11 @@ def print_run(result: Result) -> None:
     _print_quality(console, result)
     for adjustment in result.workload.adjustments:
         console.print(f"[yellow]workload[/] {adjustment}")
+
+
+def _asked(result: Result) -> str:
+    requests, samples = result.workload.num_requests, int(result.config.get("samples") or 1)
+    return f"{requests} requests" if samples == 1 else f"{requests * samples} replies"
 
 
 def _latencies(metrics: dict[str, Metric]) -> Table:
