@@ -38,7 +38,7 @@ def final_kv_tokens(
         for request in requests
         if request.output_tokens
     }
-    if all(request.status is RequestStatus.OK for request in requests):
+    if requests and all(request.status is RequestStatus.OK for request in requests):
         return final
     for step in steps:
         holdings = step.kv.holdings

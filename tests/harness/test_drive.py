@@ -101,3 +101,30 @@ def test_ids_follow_the_plan_and_progress_counts_up() -> None:
     assert seen[-1] == Progress(finished=2, total=2, output_tokens=4, elapsed_s=2.0)
     with pytest.raises(AttributeError):
         seen[-1].finished = 3  # type: ignore[misc]
+
+
+def test_each_sample_has_a_record_and_the_slot_frees_with_the_last() -> None:
+    plan = Plan(
+        (PlannedRequest(0, None, (1, 2, 3, 4), 3, samples=2), planned(1, None, output=1)),
+        max_concurrency=1,
+    )
+    seen = observe(plan)
+    first, sibling, after = seen.records
+    assert [one.request_id for one in seen.records] == ["r0", "r0#1", "r1"]
+    assert [one.sample for one in seen.records] == [0, 1, 0]
+    # The prompt's step gives both their first token; two decode steps follow.
+    assert first.token_times_s == sibling.token_times_s == (1.0, 2.0, 3.0)
+    assert first.output_token_ids != sibling.output_token_ids
+    assert sibling.t_scheduled_s == first.t_scheduled_s == 0.0
+    assert after.t_due_s == 3.0
+
+
+def test_a_step_that_fails_fails_its_requests_and_no_others() -> None:
+    core = make_core(max_num_seqs=1, fail_at=1)
+    plan = Plan((planned(0, 0.0, output=3), planned(1, 0.0, output=2)), None)
+    failed, served = observe(plan, core).records
+    assert failed.status is RequestStatus.FAILED
+    assert failed.detail == "RuntimeError: the device is on fire"
+    assert failed.output_tokens == 1
+    assert served.status is RequestStatus.OK
+    assert served.output_tokens == 2
