@@ -16,7 +16,7 @@ from .clock import Clock
 from .errors import ConfigError
 from .executors.base import Executor, StepResult
 from .kv.base import KVCache
-from .state import Queues, RequestState
+from .state import Queues, QueueView, RequestState
 from .step import Chunk, Limits, StepPlan
 from .stopping import Decode, TextTail, finish_reason
 from .trace import Chunks, KVUsage, PhaseTimes, StepTrace
@@ -69,6 +69,11 @@ class EngineCore:
 
     def has_work(self) -> bool:
         return bool(self._live)
+
+    @property
+    def queues(self) -> QueueView:
+        """Who stands where between steps, in order: to look at, not to change."""
+        return self._queues.view()
 
     def step(self) -> StepOutcome:
         if not self._live:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .api import Request
 from .stopping import TextTail
@@ -112,6 +113,14 @@ class RequestState:
         return f"RequestState({self.request_id}, {self.computed_tokens} of {self.known_tokens})"
 
 
+class QueueView(NamedTuple):
+    """The queues as they stood at one moment, each in its own order."""
+
+    waiting: tuple[RequestState, ...]
+    running: tuple[RequestState, ...]
+    swapped: tuple[RequestState, ...]
+
+
 @dataclass
 class Queues:
     """Who waits, who runs and who is swapped out to the host.
@@ -133,6 +142,9 @@ class Queues:
     def seats(self) -> int:
         """Sequences that run, or will once their prompt is done: what `max_num_seqs` bounds."""
         return len(self.running) + self.unforked
+
+    def view(self) -> QueueView:
+        return QueueView(tuple(self.waiting), tuple(self.running), tuple(self.swapped))
 
     def add(self, request: RequestState) -> None:
         """Behind everybody of its priority."""

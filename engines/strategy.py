@@ -34,14 +34,15 @@ def build_strategy(
     Raises ConfigError where the pool cannot hold one request of `limits.max_model_len`: an engine
     that may serve none of the longest kind may serve none at all.
     """
-    strategy = Strategy(
-        batching=_batching(engine, limits),
-        admission=_admission(engine),
-        kv=build_kv(engine, limits, pool_tokens, host_tokens),
-        limits=limits,
-    )
+    strategy = compose(engine, limits, build_kv(engine, limits, pool_tokens, host_tokens))
     check_pool(strategy)
     return strategy
+
+
+def compose(engine: EngineConfig, limits: Limits, kv: KVCache) -> Strategy:
+    """The policies around a KV cache, which may be too small for the longest request: those that
+    do not fit are then refused one by one."""
+    return Strategy(_batching(engine, limits), _admission(engine), kv, limits)
 
 
 def build_kv(

@@ -147,6 +147,10 @@ class ContiguousKVCache:
         moves, self._moves = self._moves, []
         return moves
 
+    def run_of(self, request: RequestState) -> Run | None:
+        """Where the sequence lies; None while it holds nothing."""
+        return self._runs.get(request.request_id)
+
     def layout(self, plan: StepPlan) -> ContiguousLayout:
         slots: list[int] = []
         starts: list[int] = []

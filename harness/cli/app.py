@@ -21,6 +21,7 @@ from . import (
     report,
     roofline,
     run,
+    schedule,
     simulate,
 )
 from .exits import Exit, say_error
@@ -41,6 +42,7 @@ app.command("explain", epilog=explain.EPILOG)(explain.explain)
 app.command("compare")(compare.compare)
 app.command("gate")(gate.gate)
 app.command("ablate", epilog=ablate.EPILOG)(ablate.ablate)
+app.command("schedule", epilog=schedule.EPILOG)(schedule.schedule)
 app.command("calibrate")(calibrate.calibrate)
 app.command("roofline")(roofline.roofline)
 app.add_typer(models.models, name="models")
