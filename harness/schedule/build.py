@@ -93,10 +93,19 @@ def _pool(scenario: Scenario, engine: EngineConfig, limits: Limits) -> KVCache:
     except ConfigError as error:
         if error.field != "kv_memory":
             raise
-        room = (
-            f"one piece of max_model_len ({limits.max_model_len} tokens), which a contiguous KV "
-            f"cache must be able to set aside"
-            if engine.kv == "contiguous"
-            else f"at least one block of {engine.block_size} tokens"
-        )
-        raise ConfigError(field, asked, f"{room}; NEVER with {tokens} tokens") from error
+        raise ConfigError(
+            field, asked, f"{_room(engine, limits)}; NEVER with {tokens} tokens"
+        ) from error
+
+
+def _room(engine: EngineConfig, limits: Limits) -> str:
+    """The least a pool must hold."""
+    if engine.kv == "paged":
+        return f"at least one block of {engine.block_size} tokens"
+    longest = limits.max_model_len
+    rounded = (
+        f", which a buddy arena rounds up to {1 << (longest - 1).bit_length()}"
+        if engine.arena == "buddy"
+        else ""
+    )
+    return f"one piece of max_model_len ({longest} tokens{rounded})"

@@ -105,8 +105,8 @@ def with_settings(scenario: Scenario, settings: Mapping[str, object]) -> Scenari
     data: dict[str, Any] = scenario.model_dump()
     homes: dict[str, dict[str, Any]] = {
         **{name: data for name in data if name not in ("engine", "limits", "requests", "about")},
-        **{name: data["engine"] for name in EngineChoice.model_fields},
-        **{name: data["limits"] for name in ScenarioLimits.model_fields},
+        **dict.fromkeys(EngineChoice.model_fields, data["engine"]),
+        **dict.fromkeys(ScenarioLimits.model_fields, data["limits"]),
     }
     for name, value in settings.items():
         if name not in homes:
