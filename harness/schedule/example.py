@@ -5,7 +5,7 @@ from __future__ import annotations
 EXAMPLE = """\
 {
   // What it shows; printed above the schedule. Comments like this one may stand anywhere.
-  "about": "Five blocks for two requests that need seven.",
+  "about": "Five blocks for two requests that come to hold three each, and a third.",
 
   // A preset of `llmbench engines`. With changes:
   //   "engine": {"preset": "paged", "delay_factor": 2.0}

@@ -100,3 +100,14 @@ def test_a_request_that_outgrows_the_pool_alone_is_refused_not_retried_for_ever(
 def test_sampling_parameters_are_checked(field: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=field):
         SamplingParams(**{field: value})
+
+
+def test_the_queues_can_be_looked_at_between_steps() -> None:
+    core = make_core(max_num_seqs=1)
+    for name in "abc":
+        core.add(make_request(name, 4, 2))
+    before = core.queues
+    core.step()
+    after = core.queues
+    assert [[state.request_id for state in queue] for queue in before] == [["a", "b", "c"], [], []]
+    assert [[state.request_id for state in queue] for queue in after] == [["b", "c"], ["a"], []]
