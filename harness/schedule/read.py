@@ -104,10 +104,10 @@ def with_settings(scenario: Scenario, settings: Mapping[str, object]) -> Scenari
     """
     data: dict[str, Any] = scenario.model_dump()
     homes: dict[str, dict[str, Any]] = {
-        **{name: data for name in data if name not in ("engine", "limits", "requests", "about")},
-        **dict.fromkeys(EngineChoice.model_fields, data["engine"]),
-        **dict.fromkeys(ScenarioLimits.model_fields, data["limits"]),
+        name: data for name in data if name not in ("engine", "limits", "requests", "about")
     }
+    for part, model in (("engine", EngineChoice), ("limits", ScenarioLimits)):
+        homes.update((name, data[part]) for name in model.model_fields)
     for name, value in settings.items():
         if name not in homes:
             raise unknown_name("setting", name, homes)

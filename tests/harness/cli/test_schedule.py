@@ -26,7 +26,7 @@ def test_a_table_says_what_happened(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("preemption") == 0
     lines = capsys.readouterr().out.splitlines()
     second = next(line for line in lines if line.strip().startswith("1 "))
-    assert second.split() == "1 a preempt b b 3 held, 2 free a 0-1,4".split()
+    assert " ".join(second.split()) == "1 a preempt b b 3 held, 2 free a 0-1,4"
     b = next(line for line in lines if line.startswith("b "))
     assert b.split() == ["b", "0", "0", "7", "5", "1", "8", "0", "finished"]
     assert all(line == line.rstrip() for line in lines)

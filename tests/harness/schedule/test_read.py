@@ -75,7 +75,7 @@ def test_a_bad_field_is_named_by_its_path(change: dict[str, Any], problem: str) 
 
 @pytest.mark.parametrize("data", [[], None, "paged", 3])
 def test_a_scenario_is_an_object(data: object) -> None:
-    with pytest.raises(ConfigError, match="scenario: .* an object"):
+    with pytest.raises(ConfigError, match=r"scenario: .* an object"):
         parse_scenario(data)
 
 
@@ -147,7 +147,7 @@ def test_a_setting_is_changed_by_its_bare_name() -> None:
     assert changed.limits.max_num_seqs == 2
     assert (changed.pool_tokens, changed.pool_blocks) == (40, None)
     assert changed.requests == given.requests
-    with pytest.raises(ConfigError, match="setting: 'admision' .*mean 'admission'"):
+    with pytest.raises(ConfigError, match=r"setting: 'admision' .*mean 'admission'"):
         with_settings(given, {"admision": "reserve"})
     with pytest.raises(ConfigError, match="setting: 'requests'"):
         with_settings(given, {"requests": []})
