@@ -17,11 +17,11 @@ from .executors.torch import TorchExecutor
 from .kv.base import KVCache
 from .kv.paged import PagedKVCache
 from .models.catalogue import ModelFiles
-from .models.config import ModelConfig
+from .models.decoder import Decoder, DecoderConfig
+from .models.describe import NATIVE, Described, describe_model
 from .models.kv_tensors import KVTensors, allocate_contiguous, allocate_paged
 from .models.llama import Llama
-from .models.loader import load_config
-from .models.ops import select_ops
+from .models.ops import select_attention_ops, select_ops
 from .quantization.methods import load_weights, resolve_group_size
 from .step import Limits
 from .stopping import Decode
@@ -40,8 +40,8 @@ class LoadedModel:
     """
 
     files: ModelFiles
-    config: ModelConfig
-    model: Llama
+    config: DecoderConfig
+    model: Decoder
     kernels: dict[str, str]
 
 
@@ -52,14 +52,16 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
     """
     if engine.quant not in QUANT_METHODS:
         raise unknown_name("quant", engine.quant, QUANT_METHODS)
-    config = load_config(files.directory)
+    described = describe_model(files.directory, engine.model_impl)
+    config = described.config
     device = _device(engine.device)
     dtype = _dtype(engine.dtype, device)
     limits = engine.limits(config.max_position_embeddings)
     kv_memory_bytes = engine.kv_memory_bytes or _default_kv_memory(device, config)
     resolved = replace(
         engine,
-        group_size=resolve_group_size(config, engine.quant, engine.group_size),
+        model_impl=described.model_impl,
+        group_size=_group_size(described, engine),
         device=str(device),
         dtype=dtype,
         max_model_len=limits.max_model_len,
@@ -73,6 +75,15 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
     return resolved
 
 
+def _group_size(described: Described, engine: EngineConfig) -> int | None:
+    if described.native is not None:
+        return resolve_group_size(described.native, engine.quant, engine.group_size)
+    if engine.quant != "none":
+        allowed = f"none: {described.config.family} runs through transformers, unquantised"
+        raise ConfigError("quant", engine.quant, allowed)
+    return None
+
+
 def _check_kv_memory(engine: EngineConfig) -> None:
     assert engine.kv_memory_bytes is not None
     device_bytes = _device_memory(torch.device(engine.device))
@@ -81,7 +92,7 @@ def _check_kv_memory(engine: EngineConfig) -> None:
         raise ConfigError("kv_memory", asked, f"at most the {device_bytes} of {engine.device}")
 
 
-def _check_strategy(engine: EngineConfig, config: ModelConfig, limits: Limits) -> None:
+def _check_strategy(engine: EngineConfig, config: DecoderConfig, limits: Limits) -> None:
     """Everything that contradicts itself is found now, before a weight is read."""
     pool_tokens, host_tokens = _pool_tokens(engine, config)
     try:
@@ -93,7 +104,7 @@ def _check_strategy(engine: EngineConfig, config: ModelConfig, limits: Limits) -
         raise ConfigError("kv_memory", asked, error.allowed) from error
 
 
-def _pool_tokens(engine: EngineConfig, config: ModelConfig) -> tuple[int, int]:
+def _pool_tokens(engine: EngineConfig, config: DecoderConfig) -> tuple[int, int]:
     """Tokens that the KV pool and the host's room hold."""
     assert engine.kv_memory_bytes is not None
     bytes_per_token = config.kv_bytes_per_token(engine.dtype, engine.kv_dtype)
@@ -110,6 +121,8 @@ def load_model(
 
     report: told what a long load is doing, a line at a time.
     """
+    if engine.model_impl != NATIVE:
+        return _load_through_transformers(files, engine)
     device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
     weights = load_weights(
         files.directory,
@@ -130,6 +143,17 @@ def load_model(
     return LoadedModel(files, weights.config, model, kernels_of(engine))
 
 
+def _load_through_transformers(files: ModelFiles, engine: EngineConfig) -> LoadedModel:
+    from .models.hf import load_decoder
+    from .models.hf_config import describe
+
+    device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
+    config = describe(files.directory)
+    ops = select_attention_ops(device, dtype)
+    model = load_decoder(files.directory, config, ops, dtype=dtype, device=device)
+    return LoadedModel(files, config, model, kernels_of(engine))
+
+
 def build_engine(
     loaded: LoadedModel, engine: EngineConfig, clock: Clock, decode: Decode | None = None
 ) -> EngineCore:
@@ -146,17 +170,19 @@ def build_engine(
 
 
 def kernels_of(engine: EngineConfig) -> dict[str, str]:
-    """Which implementation runs each operation of an engine. engine: as `resolve` returned it."""
+    """Which of our implementations runs each operation of an engine. engine: as `resolve` returned
+    it."""
     device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
     cache = "" if engine.kv_dtype == "auto" else "quantized_"
-    ops = ["linear", "rms_norm", "rope", "silu_mul"]
-    ops += [f"{cache}cache_write", f"{cache}{engine.kv}_attention"]
+    ops = [f"{cache}cache_write", f"{cache}{engine.kv}_attention"]
+    if engine.model_impl == NATIVE:
+        ops = ["linear", "rms_norm", "rope", "silu_mul", *ops]
     if engine.quant != "none":
         ops.append("w4a16_linear")
     return {op: select(op, device, dtype).name for op in ops}
 
 
-def _allocate(kv: KVCache, config: ModelConfig, engine: EngineConfig) -> KVTensors:
+def _allocate(kv: KVCache, config: DecoderConfig, engine: EngineConfig) -> KVTensors:
     dtype, device = getattr(torch, engine.dtype), torch.device(engine.device)
     try:
         if isinstance(kv, PagedKVCache):
@@ -196,7 +222,7 @@ def _device_memory(device: torch.device) -> int:
     return psutil.virtual_memory().total
 
 
-def _default_kv_memory(device: torch.device, config: ModelConfig) -> int:
+def _default_kv_memory(device: torch.device, config: DecoderConfig) -> int:
     """On a GPU, a share of what the weights will leave free; they are not loaded yet."""
     if device.type != "cuda":
         return CPU_KV_MEMORY_BYTES

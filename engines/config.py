@@ -17,6 +17,7 @@ QUANT_METHODS = ("none", "awq")  # what a real engine computes; a simulated one 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 KV_DTYPES = ("auto", "fp8", "int8")
 DEVICES = ("auto", "cpu", "cuda")
+MODEL_IMPLS = ("auto", "native", "transformers")
 
 CPU_KV_MEMORY_BYTES = 2**30
 MOST_SWAP_MEMORY_BYTES = 4 * 2**30  # vLLM's default
@@ -31,6 +32,7 @@ class EngineConfig:
     kv_memory_bytes: room for keys and values. kv_dtype: what they are stored as; `auto` is dtype.
     max_model_len: prompt and output of one request.
     group_size: input features that share a 4-bit scale; None picks the largest that divides.
+    model_impl: who computes the model, native code or transformers; auto: native if there is any.
 
     Mixed batching: mixing is whose way of mixing (`batching/unified.py`, `inflight.py`,
     `sarathi.py`); chunked_prefill whether a prompt may be split over steps; long_prefill_tokens
@@ -69,6 +71,7 @@ class EngineConfig:
     arena: ArenaKind | None = None
     dtype: str = "auto"
     device: str = "auto"
+    model_impl: str = "auto"
 
     def __post_init__(self) -> None:
         _one_of("batching", self.batching, BATCHING)
@@ -77,6 +80,7 @@ class EngineConfig:
         _one_of("quant", self.quant, PRICED_METHODS)
         _one_of("dtype", self.dtype, DTYPES)
         _one_of("kv_dtype", self.kv_dtype, KV_DTYPES)
+        _one_of("model_impl", self.model_impl, MODEL_IMPLS)
         if self.device not in DEVICES and not self.device.startswith("cuda:"):
             raise unknown_name("device", self.device, DEVICES)
         _one_of("mixing", self.mixing, MIXING)

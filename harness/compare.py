@@ -31,7 +31,7 @@ COMPARED = (
 HEADLINES = ("output_throughput.window", "ttft.p99", "tpot.mean", "kv.waste_share")
 # What names a run or was worked out from other settings; the rest of the configuration decides.
 _NOT_SETTINGS = ("command", "stands_for")
-_AXES = ("batching", "admission", "kv", "quant", "kv_dtype")
+_AXES = ("batching", "admission", "kv", "quant", "kv_dtype", "model_impl")
 _ENVIRONMENT = {
     "CPU": ("cpu", "model"),
     "usable cores": ("cpu", "usable_cores"),

@@ -91,6 +91,8 @@ def describe_engine(engine: EngineConfig) -> str:
     ]
     if engine.kv == "paged" and engine.block_size != preset.block_size:
         changed.append(f"block {engine.block_size}")
+    if engine.model_impl == "transformers":
+        changed.append("transformers")
     name = f"{preset.name} ({', '.join(changed)})" if changed else preset.name
     if engine.quant != "none":
         name += f" + {engine.quant}"

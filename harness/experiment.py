@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from ..engines.config import EngineConfig
 from ..engines.errors import ConfigError
 from ..engines.models.catalogue import ModelFiles, resolve_model
-from ..engines.models.loader import load_config
+from ..engines.models.describe import describe_model
 from ..engines.models.tokenizer import Tokenizer, load_tokenizer
 from ..workloads.api import LengthLimits, Plan, plan_workload
 from ..workloads.builtin import resolve_workload, trace_workload
@@ -82,7 +82,7 @@ def prepare(config: RunConfig, watch: Watch) -> Prepared:
     tokenizer = load_tokenizer(files.directory)
     corpus_name, text = _corpus(config.load.corpus)
     corpus = tuple(tokenizer.encode(text, add_special_tokens=False))
-    vocab_size = load_config(files.directory).vocab_size
+    vocab_size = describe_model(files.directory, engine.model_impl).config.vocab_size
     assert engine.max_model_len is not None
     limits = LengthLimits(
         config.load.max_input_len, config.load.max_output_len, engine.max_model_len

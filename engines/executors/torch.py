@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ...kernels.batch import AttentionBatch, ContiguousBatch, PagedBatch
 from ..kv.base import ContiguousLayout, KVCache, KVLayout, Move
+from ..models.decoder import AttentionTimer, Decoder
 from ..models.kv_tensors import KVTensors
-from ..models.llama import AttentionTimer, Llama
 from ..sampling import Draw, sample
 from ..state import RequestState
 from ..step import StepPlan
@@ -22,7 +22,7 @@ from .moves import allocate_host, carry_out
 class TorchExecutor:
     """Packs a plan's tokens, runs the model once, samples where a request's tail is reached."""
 
-    def __init__(self, model: Llama, cache: KVTensors, host_units: int = 0) -> None:
+    def __init__(self, model: Decoder, cache: KVTensors, host_units: int = 0) -> None:
         """host_units: room on the host for sequences that are swapped out, in the cache's units."""
         self._model = model
         self._cache = cache

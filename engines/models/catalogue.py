@@ -114,12 +114,12 @@ def _from_hub(name: str, report: Callable[[str], None]) -> ModelFiles:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    from .loader import load_config
+    from .describe import describe_model
 
     report(f"{name}: looking on the hub and in its cache")
     try:
         # A model that is not supported is refused before its weights are fetched.
-        load_config(Path(snapshot_download(name, allow_patterns=["*config.json"])))
+        describe_model(Path(snapshot_download(name, allow_patterns=["*config.json"])))
         directory = Path(snapshot_download(name, allow_patterns=list(_HUB_FILES)))
     except ModelError:
         raise

@@ -15,6 +15,17 @@ KV_CODE_BYTES = {"int8": 1, "fp8": 1}
 KV_SCALE_BYTES = 2
 
 
+def kv_head_bytes(head_dim: int, dtype: str, kv_dtype: str) -> int:
+    """One head's key or value in the KV cache, its scale included; as `kv_bytes_per_token`."""
+    if kv_dtype == "auto":
+        return head_dim * DTYPE_BYTES[dtype]
+    return head_dim * KV_CODE_BYTES[kv_dtype] + KV_SCALE_BYTES
+
+
+class NotNativeError(ModelError):
+    """A whole model that our own decoder does not compute; transformers may."""
+
+
 @dataclass(frozen=True)
 class LinearRopeScaling:
     """Position interpolation (Chen et al., 2023): every frequency divided by `factor`."""
@@ -89,10 +100,7 @@ class ModelConfig:
 
         dtype: the model's, a key of DTYPE_BYTES. kv_dtype: auto, or a key of KV_CODE_BYTES.
         """
-        if kv_dtype == "auto":
-            head_bytes = self.head_dim * DTYPE_BYTES[dtype]
-        else:
-            head_bytes = self.head_dim * KV_CODE_BYTES[kv_dtype] + KV_SCALE_BYTES
+        head_bytes = kv_head_bytes(self.head_dim, dtype, kv_dtype)
         return 2 * self.num_layers * self.num_kv_heads * head_bytes
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -180,9 +188,9 @@ def parse_config(
         mlp_bias=family == "llama" and _flag(data, "mlp_bias"),
         qk_norm=family == "qwen3",
         tie_word_embeddings=_flag(data, "tie_word_embeddings"),
-        bos_token_id=next(iter(_token_ids(data, "bos_token_id")), None),
-        eos_token_ids=_token_ids(generation or {}, "eos_token_id")
-        or _token_ids(data, "eos_token_id"),
+        bos_token_id=next(iter(token_ids(data, "bos_token_id")), None),
+        eos_token_ids=token_ids(generation or {}, "eos_token_id")
+        or token_ids(data, "eos_token_id"),
         dtype=_dtype(data),
     )
 
@@ -196,7 +204,7 @@ def _family(data: Mapping[str, Any]) -> str:
     ]
     architecture = str(named[0] if named else data.get("model_type"))
     if architecture not in FAMILIES:
-        raise ModelError(
+        raise NotNativeError(
             "model", architecture, "is not supported; expected one of " + ", ".join(FAMILIES)
         )
     return FAMILIES[architecture]
@@ -213,9 +221,9 @@ def _refuse_what_is_not_computed(data: Mapping[str, Any]) -> None:
         )
     activation = data.get("hidden_act", "silu")
     if activation not in ("silu", "swish"):
-        raise ModelError("hidden_act", activation, "is not supported; expected 'silu'")
+        raise NotNativeError("hidden_act", activation, "is not supported; expected 'silu'")
     if data.get("partial_rotary_factor", 1.0) not in (None, 1, 1.0):
-        raise ModelError(
+        raise NotNativeError(
             "partial_rotary_factor", data["partial_rotary_factor"], "is not supported; expected 1"
         )
 
@@ -236,7 +244,7 @@ def _sliding_window(data: Mapping[str, Any], family: str) -> int | None:
         ]
         other = [kind for kind in kinds if kind not in ("full_attention", "sliding_attention")]
         if other or len(set(kinds)) > 1:
-            raise ModelError(
+            raise NotNativeError(
                 "layer_types",
                 sorted(set(kinds)),
                 "are not supported; expected every layer full_attention or sliding_attention",
@@ -266,7 +274,9 @@ def _rope(data: Mapping[str, Any], max_positions: int) -> tuple[float, RopeScali
                 parameters, "original_max_position_embeddings", max_positions
             ),
         )
-    raise ModelError("rope_type", kind, "is not supported; expected one of default, linear, llama3")
+    raise NotNativeError(
+        "rope_type", kind, "is not supported; expected one of default, linear, llama3"
+    )
 
 
 def _integer(
@@ -296,7 +306,8 @@ def _flag(data: Mapping[str, Any], name: str) -> bool:
     return value
 
 
-def _token_ids(data: Mapping[str, Any], name: str) -> tuple[int, ...]:
+def token_ids(data: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    """One id, several or none, as config.json and generation_config.json may state them."""
     value = data.get(name)
     if value is None:
         return ()

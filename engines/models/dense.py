@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ...kernels.batch import ContiguousBatch
 from .config import ModelConfig
+from .decoder import Decoder
 from .kv_tensors import allocate_shared
-from .llama import DecoderLayer, Llama, project_qkv
+from .llama import DecoderLayer, project_qkv
 from .ops import ModelOps
 from .rope import RotaryTable
 
@@ -73,7 +74,7 @@ def decoder_block(
     return hidden + mlp_block(normed, layer, ops)
 
 
-def dense_logits(model: Llama, token_ids: Sequence[int], kv_dtype: str = "auto") -> Tensor:
+def dense_logits(model: Decoder, token_ids: Sequence[int], kv_dtype: str = "auto") -> Tensor:
     """Logits [L, vocab], in the model's dtype, after each of L tokens of one sequence.
 
     For perplexity and KL; the pass is the serving path's, over one chunk, through a KV cache of

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...kernels.quantized_kv import SCALE_DTYPE, QuantizedKV
-from .config import ModelConfig
+from .decoder import DecoderConfig
 
 CODE_DTYPES = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
 
@@ -47,7 +47,7 @@ class KVTensors:
 
 
 def allocate_paged(
-    config: ModelConfig,
+    config: DecoderConfig,
     num_blocks: int,
     block_size: int,
     dtype: torch.dtype,
@@ -59,7 +59,7 @@ def allocate_paged(
 
 
 def allocate_contiguous(
-    config: ModelConfig,
+    config: DecoderConfig,
     slots: int,
     dtype: torch.dtype,
     device: torch.device,
@@ -70,7 +70,7 @@ def allocate_contiguous(
 
 
 def allocate_shared(
-    config: ModelConfig,
+    config: DecoderConfig,
     slots: int,
     dtype: torch.dtype,
     device: torch.device,
@@ -82,7 +82,7 @@ def allocate_shared(
 
 
 def _allocate(
-    config: ModelConfig,
+    config: DecoderConfig,
     room: tuple[int, ...],
     dtype: torch.dtype,
     device: torch.device,

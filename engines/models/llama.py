@@ -17,17 +17,10 @@ from torch.nn import functional as F
 from ...kernels.batch import AttentionBatch
 from ..quantization.linear import Linear, WeightSource
 from .config import ModelConfig
+from .decoder import AttentionTimer
 from .kv_tensors import KVTensors
 from .ops import ModelOps
 from .rope import RotaryTable
-
-
-@dataclass
-class AttentionTimer:
-    """Adds up the host's time in attention, the cache write included. True on a CPU only: an
-    accelerator's launches return early."""
-
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -65,11 +65,13 @@ class Checkpoint(Mapping[str, Tensor]):
 
 def load_config(directory: Path) -> ModelConfig:
     """The model's config alone. Raises ModelError."""
-    generation = directory / "generation_config.json"
-    return parse_config(
-        _read_json(directory / "config.json"),
-        _read_json(generation) if generation.exists() else None,
-    )
+    return parse_config(read_json(directory / "config.json"), load_generation_config(directory))
+
+
+def load_generation_config(directory: Path) -> dict[str, Any]:
+    """generation_config.json, empty where there is none. Raises ModelError."""
+    path = directory / "generation_config.json"
+    return read_json(path) if path.exists() else {}
 
 
 def load_model_directory(directory: Path) -> tuple[ModelConfig, Checkpoint]:
@@ -116,7 +118,7 @@ def _shards(directory: Path) -> list[tuple[Path, list[str] | None]]:
     index = directory / INDEX_FILE
     if index.exists():
         by_file: dict[str, list[str]] = {}
-        weight_map = _read_json(index).get("weight_map")
+        weight_map = read_json(index).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
             raise ModelError("model", str(index), "has no weight_map")
         for name, file in weight_map.items():
@@ -140,7 +142,8 @@ def _shards(directory: Path) -> list[tuple[Path, list[str] | None]]:
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A file that is one JSON object. Raises ModelError."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,12 +15,9 @@ from .kv_tensors import KVTensors
 
 
 @dataclass(frozen=True)
-class ModelOps:
-    """Functions with the signatures of `kernels/reference`."""
+class AttentionOps:
+    """Functions with the signatures of `kernels/reference`: what reads and writes the cache."""
 
-    rms_norm: Callable[[Tensor, Tensor, float], Tensor]
-    rope: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-    silu_mul: Callable[[Tensor], Tensor]
     cache_write: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], None]
     paged_attention: Callable[..., Tensor]
     contiguous_attention: Callable[..., Tensor]
@@ -65,10 +63,31 @@ class ModelOps:
         return self.attention_for(batch)(q, keys, values, batch, scale, window)
 
 
+@dataclass(frozen=True)
+class ModelOps(AttentionOps):
+    """All that our own decoder computes with, but for its linear maps."""
+
+    rms_norm: Callable[[Tensor, Tensor, float], Tensor]
+    rope: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+    silu_mul: Callable[[Tensor], Tensor]
+
+
 def select_ops(
     device: torch.device, dtype: torch.dtype, force: Mapping[str, str] | None = None
 ) -> ModelOps:
     """The best implementation of each operation there; `force` names some. Raises KernelError."""
-    return ModelOps(
-        **{op: select(op, device, dtype, force).function for op in ModelOps.__dataclass_fields__}
-    )
+    return ModelOps(**_select(ModelOps, device, dtype, force))
+
+
+def select_attention_ops(device: torch.device, dtype: torch.dtype) -> AttentionOps:
+    """As `select_ops`, for a model that brings its own arithmetic."""
+    return AttentionOps(**_select(AttentionOps, device, dtype, None))
+
+
+def _select(
+    ops: type[AttentionOps],
+    device: torch.device,
+    dtype: torch.dtype,
+    force: Mapping[str, str] | None,
+) -> dict[str, Any]:
+    return {op.name: select(op.name, device, dtype, force).function for op in fields(ops)}

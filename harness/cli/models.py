@@ -41,7 +41,7 @@ def list_(
     console = Console()
     console.print(table)
     console.print(
-        "\nBesides: any directory or hub id of a Llama, Mistral, Qwen2 or Qwen3 model.", style="dim"
+        "\nBesides: any directory or hub id of a decoder that transformers has.", style="dim"
     )
 
 

@@ -86,6 +86,14 @@ def run_config(
         str,
         typer.Option(help="auto, float32, bfloat16 or float16.", rich_help_panel="Model"),
     ] = "auto",
+    model_impl: Annotated[
+        str,
+        typer.Option(
+            help="auto, native or transformers: who computes the model. auto: native code where "
+            "there is some.",
+            rich_help_panel="Model",
+        ),
+    ] = "auto",
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel="Model")
     ] = "auto",
@@ -363,6 +371,7 @@ def run_config(
             arena=arena,
             dtype=dtype,
             device=device,
+            model_impl=model_impl,
         ),
         load=LoadConfig(
             workload=workload,
