@@ -176,10 +176,14 @@ class Mask:
         expected = key <= query
         if size is not None:
             expected &= key > query - size
-        seen = self.sees(zero, zero, query, key)
-        # A rule that depends on the tokens themselves has no values here.
-        if seen.is_meta or not torch.equal(seen.expand_as(expected), expected):
-            raise ModelError("attention mask", str(size), _NOT_A_WINDOW)
+        try:
+            seen = self.sees(zero, zero, query, key)
+            as_expected = torch.equal(seen.expand_as(expected), expected)
+        except RuntimeError:
+            # The rule reads the tokens themselves, which have no values while tracing.
+            as_expected = False
+        if not as_expected:
+            raise ModelError("attention mask", self.sees.__qualname__, _NOT_A_WINDOW)
         return size
 
 

@@ -21,6 +21,7 @@ from .hf_attention import TRACED, AttentionLayer, tracing
 from .loader import load_generation_config, read_json
 
 _TRACED_TOKENS = 3
+_AROUND = "does not run through transformers' attention interface"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,11 @@ def describe(directory: Path) -> TransformersConfig:
                 trust_remote_code=False,
             ).eval()
     except Exception as error:  # what a config can do wrong is up to each architecture
-        raise ModelError("model", str(directory), f"cannot be built ({_cause(error)})") from error
+        named = str((data.get("architectures") or [data.get("model_type")])[0])
+        # Models from before the interface choose among classes of their own, by name.
+        around = isinstance(error, KeyError) and error.args == (TRACED,)
+        problem = _AROUND if around else "cannot be built by transformers"
+        raise ModelError("model", named, f"{problem} ({_cause(error)})") from error
     name = type(model).__name__
     layers, vocab_size = _follow(model, name)
     text = config.get_text_config(decoder=True)
@@ -113,8 +118,7 @@ def _follow(model: Any, name: str) -> tuple[list[AttentionLayer], int]:
     except ModelError:
         raise
     except Exception as error:  # a model that goes around the interface may fail in any way
-        problem = f"does not run through transformers' attention interface ({_cause(error)})"
-        raise ModelError("model", name, problem) from error
+        raise ModelError("model", name, f"{_AROUND} ({_cause(error)})") from error
     return sorted(layers, key=lambda layer: layer.index), logits.shape[-1]
 
 

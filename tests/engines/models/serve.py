@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
+from llmbench.engines.models.decoder import AttentionTimer, Decoder
 from llmbench.engines.models.kv_tensors import KVTensors, allocate_contiguous, allocate_paged
-from llmbench.engines.models.llama import AttentionTimer, Llama
 from llmbench.kernels.batch import AttentionBatch, ContiguousBatch, PagedBatch
 from torch import Tensor
 
@@ -25,7 +25,7 @@ class Served:
     tokens[i]: all known tokens of sequence i; cached[i]: how many of them are in the cache.
     """
 
-    model: Llama
+    model: Decoder
     kind: str
     tokens: list[list[int]]
     cached: list[int] = field(default_factory=list)

@@ -107,9 +107,9 @@ def test_hub_id_is_fetched_and_known_by_its_commit(
 def test_unsupported_model_is_refused_before_its_weights_are_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "config.json").write_text('{"architectures": ["GPT2LMHeadModel"]}')
+    (tmp_path / "config.json").write_text('{"model_type": "mamba"}')
     hub = FakeHub(tmp_path)
-    with pytest.raises(ModelError, match="'GPT2LMHeadModel' is not supported"):
+    with pytest.raises(ModelError, match="'MambaForCausalLM' keeps a recurrent state"):
         resolve_on(hub, monkeypatch)
     assert hub.asked == [["*config.json"]]
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 import torch
-from llmbench.engines.models.llama import AttentionTimer
+from llmbench.engines.models.decoder import AttentionTimer
 from torch import Tensor
 
 from .conftest import Saved
