@@ -75,8 +75,10 @@ def describe(directory: Path) -> TransformersConfig:
         problem = _AROUND if around else "cannot be built by transformers"
         raise ModelError("model", named, f"{problem} ({_cause(error)})") from error
     name = type(model).__name__
-    layers, vocab_size = _follow(model, name)
+    _check_packable(model, name)
     text = config.get_text_config(decoder=True)
+    max_positions = _max_positions(model, text, name)
+    layers, vocab_size = _follow(model, name)
     first = _uniform(layers, text.num_hidden_layers, name)
     ends = token_ids(load_generation_config(directory), "eos_token_id")
     return TransformersConfig(
@@ -87,7 +89,7 @@ def describe(directory: Path) -> TransformersConfig:
         num_kv_heads=first.kv_heads,
         head_dim=first.key_dim,
         windows=tuple(layer.window for layer in layers),
-        max_position_embeddings=_max_positions(model, text, name),
+        max_position_embeddings=max_positions,
         eos_token_ids=ends or token_ids(vars(text), "eos_token_id"),
         dtype=_stored_dtype(text),
         parameter_count=sum(parameter.numel() for parameter in model.parameters()),
@@ -99,12 +101,22 @@ def takes(model: Any, argument: str) -> bool:
     return argument in inspect.signature(model.forward).parameters
 
 
-def _follow(model: Any, name: str) -> tuple[list[AttentionLayer], int]:
-    """The layers by index, and the width of the logits."""
+def _check_packable(model: Any, name: str) -> None:
+    """What a model says of itself that rules it out."""
     if model._is_stateful:
         raise ModelError("model", name, "keeps a recurrent state, which is not computed")
     if not takes(model, "position_ids"):
         raise ModelError("model", name, "takes no position_ids, so sequences cannot be packed")
+
+
+def _follow(model: Any, name: str) -> tuple[list[AttentionLayer], int]:
+    """The layers by index, and the width of the logits."""
+    for module in model.modules():
+        if kinds := getattr(module, "rope_type", None):
+            # Frequencies that follow the positions would be compared with values that are not here.
+            module.rope_type = (
+                dict.fromkeys(kinds, "default") if isinstance(kinds, dict) else "default"
+            )
     ids = torch.zeros(1, _TRACED_TOKENS, dtype=torch.int64, device="meta")
     try:
         with torch.inference_mode(), _NothingFound(), tracing() as layers:

@@ -349,6 +349,21 @@ def test_longrope_is_served_up_to_where_its_frequencies_change(tmp_path: Path) -
         resolve(settings(max_model_len=33), files)
 
 
+def test_dynamic_rope_keeps_its_frequencies_within_the_models_length(tmp_path: Path) -> None:
+    rope = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(**_GROUPED, rope_parameters=rope)
+    reference: Any = transformers.LlamaForCausalLM(config).eval()
+    reference.save_pretrained(tmp_path)
+    loaded = load(tmp_path)
+    assert loaded.config.max_position_embeddings == 128
+    sequences = random_prompts((40, 3), seed=6)
+    logits = Served(loaded.model, "paged", sequences).step({0: 40, 1: 3})
+    with torch.no_grad():
+        expected = [reference(torch.tensor([tokens])).logits[0] for tokens in sequences]
+    assert_near(logits, torch.cat(expected))
+
+
 def test_quantisation_is_refused_in_one_line(tmp_path: Path) -> None:
     FAMILIES["opt"]().save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match="quant: 'awq' is not allowed; expected none: opt runs"):
