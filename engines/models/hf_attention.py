@@ -132,7 +132,10 @@ def trace(
     """Notes the layer and gives an empty result of the right shape; as `attend` otherwise."""
     mask = attention_mask if isinstance(attention_mask, Mask) else None
     _refuse_options(module, None if mask else attention_mask, options)
-    window = mask.window if mask else None
+    if mask is not None and not mask.is_window:
+        problem = "has a mask that is neither causal nor a sliding window, which is not computed"
+        raise ModelError("model", type(module).__name__, problem)
+    window = mask.local_size if mask else None
     told = options.get("sliding_window")
     if told is not None and told != window:
         # transformers' own backends would disagree: some read the mask, some the keyword.
@@ -162,8 +165,8 @@ class Mask:
     local_size: int | None
 
     @cached_property
-    def window(self) -> int | None:
-        """How far back a causal mask reaches, None for all. Raises ModelError for another rule.
+    def is_window(self) -> bool:
+        """Whether the rule is causal, and ends where local_size says, if it says anything.
 
         The rule is asked, not trusted by name: queries around each edge, keys over twice the size.
         """
@@ -178,17 +181,13 @@ class Mask:
             expected &= key > query - size
         try:
             seen = self.sees(zero, zero, query, key)
-            as_expected = torch.equal(seen.expand_as(expected), expected)
+            return torch.equal(seen.expand_as(expected), expected)
         except RuntimeError:
             # The rule reads the tokens themselves, which have no values while tracing.
-            as_expected = False
-        if not as_expected:
-            raise ModelError("attention mask", self.sees.__qualname__, _NOT_A_WINDOW)
-        return size
+            return False
 
 
-_LONG = 2**17
-_NOT_A_WINDOW = "is neither causal nor a sliding window, which is all that is computed"
+_LONG = 2**17  # keys that a rule without a size is asked about
 
 
 def trace_mask(

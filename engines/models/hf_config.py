@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
 from ..errors import ModelError
 from .config import DTYPE_BYTES, kv_head_bytes, token_ids
@@ -80,6 +80,7 @@ def describe(directory: Path) -> TransformersConfig:
     max_positions = _max_positions(model, text, name)
     layers, vocab_size = _follow(model, name)
     first = _uniform(layers, text.num_hidden_layers, name)
+    _check_cache(text, layers, name)
     ends = token_ids(load_generation_config(directory), "eos_token_id")
     return TransformersConfig(
         family=str(config.model_type),
@@ -161,6 +162,17 @@ def _uniform(layers: list[AttentionLayer], expected: int, name: str) -> Attentio
         problem = f"{first.query_heads} heads are not a multiple of {first.kv_heads} KV heads"
         raise ModelError("model", name, problem)
     return first
+
+
+def _check_cache(text: Any, layers: list[AttentionLayer], name: str) -> None:
+    """transformers' own cache must not forget what the masks let a token see: `generate` and one
+    whole pass would then differ, and there is no saying which of them the model is."""
+    # Layers that share another's keys and values have no cache there; they come last.
+    for layer, cached in zip(layers, DynamicCache(config=text).layers, strict=False):
+        kept = getattr(cached, "sliding_window", None)
+        if kept is not None and (layer.window is None or kept < layer.window):
+            problem = f"has a mask of {layer.window or 'all'} tokens and a cache of {kept}"
+            raise ModelError("model", name, problem)
 
 
 def _max_positions(model: Any, text: Any, name: str) -> int:

@@ -297,7 +297,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "chunked": (
         lambda: transformers.Llama4TextConfig(**_GROUPED, intermediate_size_mlp=80),
-        "neither causal nor a sliding window",
+        "has a mask that is neither causal nor a sliding window",
+    ),
+    "forgetful": (
+        lambda: transformers.MoshiConfig(**_GROUPED, ffn_dim=80, sliding_window=9),
+        "has a mask of all tokens and a cache of 9",
     ),
     "latent": (
         lambda: transformers.DeepseekV3Config(
