@@ -29,8 +29,7 @@ class KVTensors:
 
     @property
     def nbytes(self) -> int:
-        parts = (self.keys, self.values, self.key_scales, self.value_scales)
-        return sum(tensor.nbytes for part in parts for tensor in part)
+        return sum(tensor.nbytes for tensor in self.tensors)
 
     def quantized(self, layer: int) -> QuantizedKV | None:
         """The layer's codes and scales; None if it holds the model's own dtype."""
@@ -43,7 +42,7 @@ class KVTensors:
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """All of them; the first dimension of each is the unit that the KV cache counts in."""
-        return self.keys + self.values
+        return self.keys + self.values + self.key_scales + self.value_scales
 
 
 def allocate_paged(

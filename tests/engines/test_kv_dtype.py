@@ -158,6 +158,42 @@ def test_preemption_and_recompute_change_no_token(loaded, files, prompts, expect
 
 
 @pytest.mark.parametrize("kv_dtype", ["int8", "fp8"])
+def test_swapped_codes_come_back_with_their_scales(
+    loaded, files, prompts, expected, kv_dtype: str
+) -> None:
+    room = 96 * BYTES_PER_TOKEN
+    asked = settings(kv_dtype, block_size=4, kv_memory_bytes=room, preemption="swap")
+    core = build_engine(loaded, resolve(asked, files), WallClock())
+    chosen = [3, 3, 2]
+    for index, which in enumerate(chosen):
+        sampling = SamplingParams(OUTPUT_TOKENS, ignore_eos=True)
+        core.add(Request(str(index), prompts[which], sampling))
+    tokens, swapped = [[], [], []], 0
+    while core.has_work():
+        outcome = core.step()
+        for event in outcome.events:
+            tokens[int(event.request_id)].append(event.token_id)
+        swapped += len(outcome.trace.swapped_out) if outcome.trace else 0
+    assert swapped > 0
+    assert tokens == [expected[kv_dtype][which] for which in chosen]
+
+
+@pytest.mark.parametrize("kv_dtype", ["int8", "fp8"])
+def test_copied_codes_take_their_scales_along(
+    loaded, files, prompts, expected, kv_dtype: str
+) -> None:
+    """Samples share a prompt of 70 tokens, 30 in its last block: each but one writes to a copy."""
+    core = build_engine(loaded, resolve(settings(kv_dtype, block_size=40), files), WallClock())
+    core.add(Request("0", prompts[0], SamplingParams(OUTPUT_TOKENS, n=3, ignore_eos=True)))
+    tokens: list[list[int]] = [[], [], []]
+    while core.has_work():
+        for event in core.step().events:
+            assert event.token_id is not None
+            tokens[event.choice].append(event.token_id)
+    assert tokens == [expected[kv_dtype][0]] * 3
+
+
+@pytest.mark.parametrize("kv_dtype", ["int8", "fp8"])
 @pytest.mark.parametrize(
     ("kv", "held"),
     [
