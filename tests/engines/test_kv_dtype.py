@@ -1,7 +1,6 @@
 """A quantised cache end to end: the tokens it holds, and the same answers whatever the strategy.
 
-The reference is transformers' `generate` in float32 with a cache that rounds what it is given by
-arithmetic written here.
+The reference is transformers' `generate` in float32 with a cache that rounds what it is given.
 """
 
 from __future__ import annotations
@@ -17,33 +16,15 @@ from llmbench.engines.models.bundled import model_directory
 from llmbench.engines.models.catalogue import ModelFiles, resolve_model
 from llmbench.engines.models.dense import dense_logits
 from llmbench.engines.models.kv_tensors import allocate_contiguous, allocate_paged
-from transformers import AutoModelForCausalLM, DynamicCache
+from transformers import AutoModelForCausalLM
+
+from .rounding import RoundingCache
 
 OUTPUT_TOKENS = 12
 # Longer than a chunk, one token, exactly a block, neither.
 PROMPT_TOKENS = (70, 1, 16, 33)
 # 6 layers of a key and a value in 2 heads: 64 codes of a byte and a scale of two.
 BYTES_PER_TOKEN = 6 * 2 * 2 * (64 + 2)
-
-
-class RoundingCache(DynamicCache):
-    """Keeps each head's keys and values as int8 or e4m3 would."""
-
-    def __init__(self, kv_dtype: str) -> None:
-        super().__init__()
-        self._kv_dtype = kv_dtype
-
-    def update(self, key_states, value_states, layer_idx, *args, **kwargs):
-        rounded = (self._round(key_states), self._round(value_states))
-        return super().update(*rounded, layer_idx, *args, **kwargs)
-
-    def _round(self, x: torch.Tensor) -> torch.Tensor:
-        largest = 127 if self._kv_dtype == "int8" else 448
-        scale = (x.abs().amax(dim=-1, keepdim=True) / largest).bfloat16().float()
-        steps = torch.clamp(x / scale, -largest, largest)
-        if self._kv_dtype == "int8":
-            return torch.round(steps) * scale
-        return steps.to(torch.float8_e4m3fn).float() * scale
 
 
 def settings(kv_dtype: str, **changes) -> EngineConfig:

@@ -15,16 +15,19 @@ import pytest
 import torch
 import transformers
 from llmbench.engines.api import FinishReason, Request, SamplingParams
-from llmbench.engines.assemble import LoadedModel, build_engine, load_model, resolve
+from llmbench.engines.assemble import LoadedModel, build_engine, kernels_of, load_model, resolve
 from llmbench.engines.clock import WallClock
 from llmbench.engines.config import EngineConfig, engine_config
+from llmbench.engines.core import EngineCore
 from llmbench.engines.errors import ConfigError, ModelError
 from llmbench.engines.models.catalogue import ModelFiles
 from llmbench.engines.models.decoder import AttentionTimer
 from llmbench.engines.models.dense import dense_logits
 from llmbench.engines.models.hf_config import describe
+from llmbench.engines.trace import StepTrace
 from safetensors.torch import load_file, save_file
 
+from ..rounding import RoundingCache
 from .conftest import Saved
 from .serve import Served
 from .tiny import VOCAB, assert_near, greedy
@@ -78,6 +81,15 @@ class Family:
     prompts: list[list[int]]
     expected: list[list[int]]
 
+    def expected_of(self, kv_dtype: str) -> list[list[int]]:
+        """What `generate` answers where keys and values are stored so."""
+        if kv_dtype == "auto":
+            return self.expected
+        return [
+            greedy(self.reference, prompt, OUTPUT_TOKENS, RoundingCache(kv_dtype))
+            for prompt in self.prompts
+        ]
+
 
 def settings(**changes: Any) -> EngineConfig:
     return engine_config(
@@ -116,39 +128,50 @@ def random_prompts(lengths: tuple[int, ...], seed: int = 0) -> list[list[int]]:
     return [[stream.randrange(3, VOCAB) for _ in range(length)] for length in lengths]
 
 
-@pytest.fixture(scope="module", params=sorted(FAMILIES))
-def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Family:
-    directory = tmp_path_factory.mktemp(request.param)
-    reference = save(request.param, directory)
+def make_family(name: str, directory: Path) -> Family:
+    reference = save(name, directory)
     prompts = random_prompts(PROMPT_TOKENS)
     return Family(
-        request.param,
+        name,
         reference,
-        ModelFiles(request.param, directory),
+        ModelFiles(name, directory),
         load(directory),
         prompts,
         [greedy(reference, prompt, OUTPUT_TOKENS) for prompt in prompts],
     )
 
 
+@pytest.fixture(scope="module", params=sorted(FAMILIES))
+def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Family:
+    return make_family(request.param, tmp_path_factory.mktemp(request.param))
+
+
 def serve(
     loaded: LoadedModel, engine: EngineConfig, prompts: list[list[int]]
 ) -> tuple[list[list[int]], int]:
     """Each prompt's tokens, and how many preemptions it took."""
-    core = build_engine(loaded, engine, WallClock())
+    tokens, traces = drain(build_engine(loaded, engine, WallClock()), prompts)
+    return [one[0] for one in tokens], sum(len(trace.preempted) for trace in traces)
+
+
+def drain(
+    core: EngineCore, prompts: list[list[int]], samples: int = 1
+) -> tuple[list[list[list[int]]], list[StepTrace]]:
+    """The tokens of each prompt's samples, and the steps they took."""
+    sampling = SamplingParams(OUTPUT_TOKENS, n=samples, ignore_eos=True)
     for index, prompt in enumerate(prompts):
-        core.add(Request(str(index), tuple(prompt), SamplingParams(OUTPUT_TOKENS, ignore_eos=True)))
-    tokens: list[list[int]] = [[] for _ in prompts]
-    preemptions = 0
+        core.add(Request(str(index), tuple(prompt), sampling))
+    tokens: list[list[list[int]]] = [[[] for _ in range(samples)] for _ in prompts]
+    traces: list[StepTrace] = []
     while core.has_work():
         outcome = core.step()
         for event in outcome.events:
             assert event.finish in (None, FinishReason.LENGTH), event.detail
             assert event.token_id is not None
-            tokens[int(event.request_id)].append(event.token_id)
+            tokens[int(event.request_id)][event.choice].append(event.token_id)
         if outcome.trace is not None:
-            preemptions += len(outcome.trace.preempted)
-    return tokens, preemptions
+            traces.append(outcome.trace)
+    return tokens, traces
 
 
 @pytest.mark.parametrize("kv", ["paged", "contiguous"])
@@ -176,6 +199,62 @@ def test_preemption_and_recompute_change_no_token(family: Family) -> None:
     )
     assert preemptions > 0
     assert tokens == [family.expected[i] for i in chosen]
+
+
+@pytest.mark.parametrize("kv_dtype", ["int8", "fp8"])
+def test_eight_bit_cache_gives_the_tokens_of_a_cache_that_rounds(
+    family: Family, kv_dtype: str
+) -> None:
+    expected = family.expected_of(kv_dtype)
+    for axes in (
+        {"kv": "paged", "batching": "separate"},
+        {"kv": "paged", "batching": "mixed", "block_size": 4, "max_num_batched_tokens": 8},
+        {"kv": "contiguous", "batching": "mixed", "max_num_batched_tokens": 8},
+    ):
+        engine = resolve(settings(kv_dtype=kv_dtype, **axes), family.files)
+        assert serve(family.loaded, engine, family.prompts)[0] == expected, axes
+        cache = f"quantized_{engine.kv}_attention"
+        assert set(kernels_of(engine)) == {"quantized_cache_write", cache}
+    prompt = family.prompts[0]
+    with torch.no_grad():
+        scored = family.reference(torch.tensor([prompt]), past_key_values=RoundingCache(kv_dtype))
+        plain = family.reference(torch.tensor([prompt]))
+    assert_near(dense_logits(family.loaded.model, prompt, kv_dtype), scored.logits[0])
+    assert (scored.logits - plain.logits).abs().max() > 1e-2  # says something
+
+
+@pytest.fixture(scope="module")
+def routed(tmp_path_factory: pytest.TempPathFactory) -> Family:
+    """Its experts are chosen by what attention gives: a wrong key soon changes its tokens."""
+    return make_family("qwen3_moe", tmp_path_factory.mktemp("routed"))
+
+
+def test_samples_share_a_prompt_and_write_to_copies(routed: Family) -> None:
+    engine = resolve(settings(block_size=16), routed.files)
+    tokens, _ = drain(build_engine(routed.loaded, engine, WallClock()), routed.prompts, 3)
+    assert tokens == [[answer] * 3 for answer in routed.expected]
+
+
+def test_prefix_found_in_the_cache_changes_no_token(routed: Family) -> None:
+    axes = {"batching": "mixed", "mixing": "unified", "block_size": 4, "prefix_cache": True}
+    core = build_engine(routed.loaded, resolve(settings(**axes), routed.files), WallClock())
+    for found in (False, True):
+        tokens, traces = drain(core, routed.prompts)
+        assert [one[0] for one in tokens] == routed.expected
+        cached = sum(chunk.cached_tokens for trace in traces for chunk in trace.chunks)
+        assert (cached > 0) == found
+
+
+@pytest.mark.parametrize("kv_dtype", ["auto", "int8"])
+def test_swapping_changes_no_token(routed: Family, kv_dtype: str) -> None:
+    room = LENGTH * routed.loaded.config.kv_bytes_per_token("float32", kv_dtype)
+    axes = {"block_size": 4, "kv_memory_bytes": room, "preemption": "swap", "kv_dtype": kv_dtype}
+    chosen, expected = (3, 0, 3, 1), routed.expected_of(kv_dtype)
+    core = build_engine(routed.loaded, resolve(settings(**axes), routed.files), WallClock())
+    tokens, traces = drain(core, [routed.prompts[i] for i in chosen])
+    assert sum(len(trace.swapped_out) for trace in traces) > 0
+    assert sum(chunk.recomputed_tokens for trace in traces for chunk in trace.chunks) == 0
+    assert [one[0] for one in tokens] == [expected[i] for i in chosen]
 
 
 @pytest.mark.parametrize("layout", ["paged", "contiguous"])

@@ -15,6 +15,7 @@ from llmbench.engines.quantization.dense import DenseSource
 from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
+    Cache,
     LlamaConfig,
     MistralConfig,
     Qwen2Config,
@@ -90,8 +91,13 @@ def config_of(directory: Path) -> ModelConfig:
     return load_model_directory(directory)[0]
 
 
-def greedy(reference: Any, prompt: list[int], max_tokens: int) -> list[int]:
-    """What transformers' `generate` continues a prompt with, end-of-text ignored."""
+def greedy(
+    reference: Any, prompt: list[int], max_tokens: int, cache: Cache | None = None
+) -> list[int]:
+    """What transformers' `generate` continues a prompt with, end-of-text ignored.
+
+    cache: an empty one of transformers, instead of its own choice.
+    """
     whole = reference.generate(
         torch.tensor([prompt]),
         attention_mask=torch.ones(1, len(prompt), dtype=torch.int64),
@@ -99,6 +105,7 @@ def greedy(reference: Any, prompt: list[int], max_tokens: int) -> list[int]:
         max_new_tokens=max_tokens,
         eos_token_id=None,
         pad_token_id=0,
+        past_key_values=cache,
     )
     return whole[0, len(prompt) :].tolist()
 
