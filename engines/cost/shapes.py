@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import ConfigError, ModelError, unknown_name
 from ..models.bundled import model_directory
-from ..models.config import ModelConfig, parse_config
+from ..models.config import ModelConfig, NotNativeError, parse_config
 
 _DIRECTORY = Path(__file__).with_name("shapes")
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -27,7 +27,8 @@ def resolve_shape(name: str) -> ModelConfig:
     """A name of `known_shapes`, a directory with a config.json, such a file, or a hub id org/name.
 
     Of a hub id only config.json is fetched, if it is not in the hub's cache. Raises ConfigError for
-    an unknown name, with the nearest spelling, and ModelError for what is there and cannot be used.
+    an unknown name, with the nearest spelling, and ModelError for what is there and cannot be used:
+    work is counted for the decoders of our own code only.
     """
     if name == "bundled":
         return _read(model_directory() / "config.json")
@@ -55,7 +56,10 @@ def _read(path: Path) -> ModelConfig:
         raise ModelError("model", str(path), f"is not JSON ({problem})") from error
     if not isinstance(data, dict):
         raise ModelError("model", str(path), "is not a JSON object")
-    return parse_config(data)
+    try:
+        return parse_config(data)
+    except NotNativeError as error:
+        raise ModelError("model", str(path), f"has no cost model ({error})") from error
 
 
 def _hub_config(name: str) -> Path:

@@ -66,3 +66,28 @@ def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is not JSON") as caught:
         resolve_shape(str(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({"architectures": ["GPTNeoXForCausalLM"]}, "model: 'GPTNeoXForCausalLM' is not supported"),
+        (
+            {
+                "model_type": "llama",
+                "hidden_act": "gelu",
+                "num_attention_heads": 1,
+                "hidden_size": 2,
+            },
+            "hidden_act: 'gelu' is not supported",
+        ),
+    ],
+)
+def test_a_model_that_only_transformers_computes_has_no_cost_model(
+    config: dict[str, object], why: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError) as caught:
+        resolve_shape(str(tmp_path))
+    assert f"has no cost model ({why}" in str(caught.value)
+    assert "\n" not in str(caught.value)
