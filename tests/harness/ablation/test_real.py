@@ -36,6 +36,9 @@ def test_weights_are_loaded_when_they_differ_and_only_then(
         {"kv": "contiguous", "quant": "none"},
         {"kv": "contiguous", "quant": "awq"},
         {"kv": "paged", "quant": "awq"},
+        {"model_impl": "native", "quant": "none"},
+        {"model_impl": "transformers", "quant": "none"},
+        {"model_impl": "transformers", "kv_dtype": "int8"},
     ):
         runner.measure(overrides, seed=0)
 
@@ -43,6 +46,8 @@ def test_weights_are_loaded_when_they_differ_and_only_then(
     assert weights[0] is weights[1]
     assert weights[2] is weights[3]
     assert weights[1] is not weights[2]
+    assert weights[4] is not weights[5]
+    assert weights[5] is weights[6]
     engines = [(prepared.engine.kv, prepared.engine.quant) for prepared, _ in measured]
     assert engines[2] == ("contiguous", "awq")
 
