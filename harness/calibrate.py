@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # What two runs must share for their steps to be of one kind. Batching, admission and the limits may
 # differ: they choose the steps, and the work of a step says what it costs.
-SAME = ("model", "dtype", "device", "quant", "kv")
+SAME = ("model", "model_impl", "dtype", "device", "quant", "kv", "kv_dtype")
 _SETTINGS = (*SAME, "group_size", "block_size")
 
 

@@ -74,6 +74,8 @@ def test_runs_of_one_kind_are_fitted_together() -> None:
     ("other", "said"),
     [
         ({"config": {"quant": "awq"}}, "quant is 'none', not 'awq'"),
+        ({"config": {"kv_dtype": "int8"}}, "kv_dtype is 'auto', not 'int8'"),
+        ({"config": {"model_impl": "transformers"}}, "model_impl is None, not 'transformers'"),
         ({"config": {"dtype": "float32"}}, "dtype is None, not 'float32'"),
         ({"environment": {"cpu": {"model": "Another", "usable_cores": 2}}}, "machine is"),
     ],
