@@ -87,6 +87,8 @@ def axes(run: Run) -> str:
     if config.get("quant") not in (None, "none"):
         group = f", groups of {config['group_size']}" if config.get("group_size") else ""
         parts.append(f"{config['quant']} weights{group}")
+    if config.get("model_impl") == "transformers":
+        parts.append("computed by transformers")
     return " · ".join(parts)
 
 

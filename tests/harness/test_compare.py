@@ -194,6 +194,7 @@ def test_only_the_settings_that_differ_are_listed() -> None:
         ({"model": "other"}, {}, "different models"),
         ({"kv": "contiguous", "batching": "mixed"}, {}, "differ in batching and kv at once"),
         ({"kv_dtype": "int8", "quant": "awq"}, {}, "differ in quant and kv_dtype at once"),
+        ({"model_impl": "transformers", "kv": "contiguous"}, {}, "in kv and model_impl at once"),
         ({}, {"cpu": {"model": "Other CPU", "usable_cores": 2}}, "CPU: Some CPU / Other CPU"),
         ({}, {"torch": {"version": "2.13.0", "threads": 8}}, "threads: 2 / 8"),
         ({}, {"packages": {"torch": "2.11.0", "transformers": "5.23.0"}}, "2.13.0 / 2.11.0"),

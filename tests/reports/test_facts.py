@@ -31,6 +31,11 @@ def test_the_parts_say_what_keys_and_values_are_stored_as() -> None:
     assert "keys and values" not in axes(_run(kv_dtype="auto"))
 
 
+def test_the_parts_say_who_computes_the_model_if_not_our_own_code() -> None:
+    assert axes(_run(model_impl="transformers")).endswith(" · computed by transformers")
+    assert "computed by" not in axes(_run(model_impl="native"))
+
+
 def _run(**changes: Any) -> Run:
     run = make_run()
     return replace(run, result={**run.result, "config": make_config(**changes)})
