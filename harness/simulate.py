@@ -116,6 +116,10 @@ def prepare_simulation(
     swap_bytes = swap_memory_bytes(config.engine, pool_tokens * bytes_per_token)
     engine = replace(
         config.engine,
+        # Whose work was counted, or whose steps were measured.
+        model_impl=str(calibration.settings.get("model_impl", "native"))
+        if calibration
+        else "native",
         dtype=model.dtype,
         max_model_len=limits.max_model_len,
         max_num_batched_tokens=limits.max_num_batched_tokens,

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 
 # Options of a run that mean nothing where no model is.
-NOT_SIMULATED = ("device", "threads", "corpus", "warmup_requests", "quality_tokens")
+NOT_SIMULATED = (
+    "model_impl",
+    "device",
+    "threads",
+    "corpus",
+    "warmup_requests",
+    "quality_tokens",
+)
 
 
 def with_run_options(
