@@ -75,6 +75,7 @@ def describe(directory: Path) -> TransformersConfig:
         problem = _AROUND if around else "cannot be built by transformers"
         raise ModelError("model", named, f"{problem} ({_cause(error)})") from error
     name = type(model).__name__
+    _check_named(data, name)
     _check_packable(model, name)
     text = config.get_text_config(decoder=True)
     max_positions = _max_positions(model, text, name)
@@ -100,6 +101,15 @@ def describe(directory: Path) -> TransformersConfig:
 def takes(model: Any, argument: str) -> bool:
     """Whether the model's forward names `argument`."""
     return argument in inspect.signature(model.forward).parameters
+
+
+def _check_named(data: dict[str, Any], built: str) -> None:
+    """transformers goes by `model_type` alone: of an encoder or a classifier it would build the
+    language model of that family, and compute something else than the checkpoint is."""
+    named = [str(one) for one in data.get("architectures") or ()]
+    if named and built.casefold() not in (one.casefold() for one in named):
+        problem = f"is what its config.json names; transformers would build {built} of it"
+        raise ModelError("model", named[0], problem)
 
 
 def _check_packable(model: Any, name: str) -> None:

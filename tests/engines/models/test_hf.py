@@ -353,6 +353,16 @@ def test_llama_that_native_code_does_not_compute_runs_through_transformers(tmp_p
         resolve(settings(model_impl="native"), files)
 
 
+@pytest.mark.parametrize("named", ["Qwen2Model", "Qwen2ForSequenceClassification"])
+def test_what_is_no_language_model_is_not_taken_for_one(named: str, tmp_path: Path) -> None:
+    """With tied embeddings its checkpoint has every weight that the language model asks for."""
+    config = transformers.Qwen2Config(**_GROUPED, tie_word_embeddings=True)
+    config.architectures = [named]
+    config.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=f"'{named}' .* would build Qwen2ForCausalLM"):
+        resolve(settings(), ModelFiles("qwen2", tmp_path))
+
+
 _MLA: dict[str, Any] = {
     "q_lora_rank": None,
     "kv_lora_rank": 16,
