@@ -215,9 +215,10 @@ def _check_calibration(calibration: Calibration, config: RunConfig) -> None:
     """Step times of another model, or of other weights, say nothing about this run."""
     if calibration.model != config.model:
         raise ConfigError("model", config.model, f"{calibration.model}, which was calibrated")
-    for name in ("quant", "kv", "dtype"):
+    for name in ("quant", "kv", "kv_dtype", "dtype"):
         asked, measured = getattr(config.engine, name), calibration.settings.get(name)
-        if asked not in ("auto", measured):
+        # A dtype of `auto` means the calibrated one; a KV dtype of `auto` is one of its own.
+        if asked != measured and (name, asked) != ("dtype", "auto"):
             raise ConfigError(name, asked, f"{measured}, which was calibrated")
 
 
