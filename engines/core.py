@@ -147,13 +147,15 @@ class EngineCore:
         """Advance each chunk's sequence; append the sampled token where its tail was reached."""
         tokens = iter(result.token_ids)
         logprobs = iter(result.logprobs)
-        publish = self.strategy.kv.publish
+        kv = self.strategy.kv
+        publish = kv.publish if kv.names_blocks else None
         events: list[TokenEvent] = []
         for request, start, length in chunks:
             end = request.computed_tokens = start + length
             if end > request.most_computed_tokens:
                 request.most_computed_tokens = end
-            publish(request, end)
+            if publish:
+                publish(request, end)
             if end != request.known_tokens:
                 continue
             for sample in (request,) if request.samples == 1 else self._fork(request):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableSequence, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,6 +22,9 @@ class RequestState:
     computed_tokens: how many known tokens have keys and values in the KV cache.
     most_computed_tokens: the largest computed_tokens ever reached; a preemption loses the
     difference and it is paid for again.
+    context_tokens: what is computed before the sequence decodes: the prompt, and after a
+    preemption by recompute all it knew then.
+    rank: its place in every queue, priority first (lower goes first), then the order of coming.
     full_tokens: prompt and the longest output asked for: what a reservation to completion holds.
     hit_tokens: tokens just taken from the prefix cache that this sequence has never computed.
     may_stop: whether anything but its length may end it. text_tail: watches for stop strings,
@@ -33,6 +36,7 @@ class RequestState:
         "block_hashes",
         "choice",
         "computed_tokens",
+        "context_tokens",
         "full_tokens",
         "hit_tokens",
         "known_tokens",
@@ -42,6 +46,7 @@ class RequestState:
         "preemptions",
         "prompt_tokens",
         "published_blocks",
+        "rank",
         "request",
         "request_id",
         "samples",
@@ -55,6 +60,8 @@ class RequestState:
         self.request_id = request.request_id
         self.prompt_tokens = self.known_tokens = len(request.prompt_token_ids)
         self.full_tokens = self.prompt_tokens + sampling.max_tokens
+        self.context_tokens = self.prompt_tokens
+        self.rank: tuple[int, int] = (request.priority, 0)
         self.computed_tokens = 0
         self.most_computed_tokens = 0
         self.output_ids: list[int] = []
@@ -88,10 +95,8 @@ class RequestState:
 
     @property
     def is_decoding(self) -> bool:
-        """All but the newest known token is cached, and the prompt is done."""
-        return (
-            self.known_tokens - self.computed_tokens == 1 and self.known_tokens > self.prompt_tokens
-        )
+        """The context is done: all but the newest known token is cached."""
+        return self.computed_tokens >= self.context_tokens
 
     def append(self, token_id: int) -> None:
         self.output_ids.append(token_id)
@@ -102,6 +107,7 @@ class RequestState:
         child = RequestState(self.request, self.text_tail and self.text_tail.anew())
         child.choice = choice
         child.request_id = f"{self.request_id}#{choice}"
+        child.rank = self.rank
         child.computed_tokens = self.computed_tokens
         child.most_computed_tokens = self.computed_tokens
         child.samples = 1
@@ -125,8 +131,8 @@ class QueueView(NamedTuple):
 class Queues:
     """Who waits, who runs and who is swapped out to the host.
 
-    waiting: in order of priority (lower first), then of coming; a preempted sequence stands in
-    front of its priority. running, swapped: in the order of starting.
+    Each stands in order of rank: of priority, then of coming. So whoever is preempted goes back in
+    front of all that came later, and the last of the running is the one to make room.
     last_prompt_step_s: duration of the latest step that computed a prompt; what
     `separate`'s delay factor is measured in.
     """
@@ -137,6 +143,8 @@ class Queues:
     last_prompt_step_s: float = 0.0
     unforked: int = 0
     """Seats kept for samples of running requests whose prompt is not done."""
+    came: int = 0
+    """Requests that ever came."""
 
     @property
     def seats(self) -> int:
@@ -148,43 +156,34 @@ class Queues:
 
     def add(self, request: RequestState) -> None:
         """Behind everybody of its priority."""
-        priority = request.request.priority
-        place = len(self.waiting)
-        while place and self.waiting[place - 1].request.priority > priority:
-            place -= 1
-        self.waiting.insert(place, request)
+        request.rank = (request.request.priority, self.came)
+        self.came += 1
+        _insert_behind(self.waiting, request)
 
     def start(self, request: RequestState) -> None:
         """The head of the waiting queue begins to run."""
         head = self.waiting.popleft()
         if head is not request:
             raise RuntimeError(f"{request.request_id} is not the head of the waiting queue")
-        self._run(request)
-
-    def take_from_waiting(self, request: RequestState) -> None:
-        """A waiting sequence that is not the head begins to run."""
-        self.waiting.remove(request)
-        self._run(request)
+        _insert_behind(self.running, request)
+        self.unforked += request.samples - 1
 
     def preempt(self, request: RequestState) -> None:
-        """Back to the front of its priority in the waiting queue; its cache is lost and is to be
-        recomputed. Preempting from the last in line backwards leaves the oldest in front."""
+        """Back into the waiting queue; its cache is lost and what it knows becomes its context.
+        Samples of one request keep their order if the last is preempted first."""
         self._stop(request)
         request.computed_tokens = 0
-        priority = request.request.priority
-        place = 0
-        while place < len(self.waiting) and self.waiting[place].request.priority < priority:
-            place += 1
-        self.waiting.insert(place, request)
+        request.context_tokens = request.known_tokens
+        _insert_before(self.waiting, request)
 
     def swap_out(self, request: RequestState) -> None:
-        """Out of the running; what it had computed is kept on the host."""
+        """Out of the running; what it had computed is kept on the host. Samples as in `preempt`."""
         self._stop(request)
-        self.swapped.append(request)
+        _insert_before(self.swapped, request)
 
     def swap_in(self, request: RequestState) -> None:
         self.swapped.remove(request)
-        self.running.append(request)
+        _insert_behind(self.running, request)
 
     def fork(self, parent: RequestState, children: Iterable[RequestState]) -> None:
         """The samples of a request whose prompt is done run beside it, right behind it."""
@@ -203,25 +202,43 @@ class Queues:
         else:
             self.waiting.remove(request)
 
-    def _run(self, request: RequestState) -> None:
-        self.running.append(request)
-        self.unforked += request.samples - 1
-
     def _stop(self, request: RequestState) -> None:
         self.running.remove(request)
         self.unforked -= request.samples - 1
         request.preemptions += 1
 
 
-def last_in_line(line: Sequence[RequestState]) -> RequestState:
-    """Who makes room first: the last of the lowest priority. line: not empty."""
-    victim = line[-1]
-    for request in reversed(line):
-        if request.request.priority > victim.request.priority:
-            victim = request
-    return victim
+def _insert_behind(line: MutableSequence[RequestState], request: RequestState) -> None:
+    """Into a line in order of rank, behind its equals; looked for from the end."""
+    place = len(line)
+    while place and line[place - 1].rank > request.rank:
+        place -= 1
+    line.insert(place, request)
 
 
-def same_request(first: RequestState, second: RequestState) -> bool:
-    """Whether two sequences are samples of one request."""
-    return first.request is second.request
+def _insert_before(line: MutableSequence[RequestState], request: RequestState) -> None:
+    """Into a line in order of rank, in front of its equals; looked for from the front."""
+    place = 0
+    while place < len(line) and line[place].rank < request.rank:
+        place += 1
+    line.insert(place, request)
+
+
+def split_running(
+    line: Iterable[RequestState],
+) -> tuple[list[RequestState], list[RequestState]]:
+    """Those who decode, and those whose context is not done, in order."""
+    decoding: list[RequestState] = []
+    contexts: list[RequestState] = []
+    for request in line:
+        done = request.computed_tokens >= request.context_tokens
+        (decoding if done else contexts).append(request)
+    return decoding, contexts
+
+
+def last_group(line: Sequence[RequestState]) -> list[RequestState]:
+    """All samples, at the end of a line that is not empty, of the request that stands last."""
+    first = len(line) - 1
+    while first and line[first - 1].request is line[first].request:
+        first -= 1
+    return list(line[first:])

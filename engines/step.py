@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
@@ -35,9 +36,10 @@ class Chunk(NamedTuple):
         return self.start + self.length == self.request.known_tokens
 
 
-def decode_of(request: RequestState) -> Chunk:
-    """The newest token of a sequence whose others are computed."""
-    return Chunk(request, request.computed_tokens, 1)
+def decodes_of(requests: Iterable[RequestState]) -> list[Chunk]:
+    """The newest token of each sequence; its others are computed."""
+    new = tuple.__new__  # half the time of Chunk(…), a few hundred times a step
+    return [new(Chunk, (request, request.computed_tokens, 1)) for request in requests]
 
 
 class Refusal(NamedTuple):

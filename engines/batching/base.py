@@ -8,8 +8,8 @@ from typing import Protocol
 
 from ..admission.base import Admission
 from ..kv.base import KVCache
-from ..state import Queues, RequestState, same_request
-from ..step import Budget, Chunk, Limits, Refusal, StepPlan, Verdict
+from ..state import Queues, RequestState
+from ..step import Budget, Chunk, Limits, Refusal, StepPlan, Verdict, decodes_of
 
 
 class BatchingPolicy(Protocol):
@@ -55,13 +55,14 @@ class Planning:
         """Take the place of one sequence, or of all samples of a request together.
 
         By swapping if the admission policy asks for it and the host has room, else by throwing
-        away what was computed.
+        away what was computed. A context that is not done is never swapped: it would come back to
+        compute a prompt in a step that had not budgeted for one.
         """
         wanted = self.admission.preemption
         swap = wanted == "swap" or (wanted == "auto" and len(victims) > 1)
-        # A sequence with nothing computed has nothing to keep.
-        if swap and victims[0].computed_tokens and self.kv.swap_out(victims):
-            for victim in victims:
+        swap = swap and all(victim.is_decoding for victim in victims)
+        if swap and self.kv.swap_out(victims):
+            for victim in reversed(victims):
                 self.queues.swap_out(victim)
             self.swapped_out.extend(victims)
             return
@@ -90,14 +91,16 @@ class Planning:
         *,
         longest_tokens: int,
         budget: Budget,
-        whole_room: bool = True,
+        chunk_room: bool = False,
     ) -> list[Chunk]:
         """Start waiting requests, first come first served, until the head of the queue misfits.
 
         chunk_for(head, cached): how many tokens after its cached ones the head may compute in this
         step; 0: it has no place, stop. They are charged to `budget` with its seats.
-        longest_tokens: a request that knows more is refused for good. whole_room: KV room is made
-        for all known tokens at once, not for this chunk's only.
+        longest_tokens: a request that knows more is refused for good.
+        chunk_room: vLLM v1's way with memory: room is made for this chunk only, not for all known
+        tokens at once; and its blocks are named at once, so that the next to start may find them:
+        a layer writes all of a step's keys and values before any of them is read.
         """
         queues, kv = self.queues, self.kv
         chunks: list[Chunk] = []
@@ -109,11 +112,13 @@ class Planning:
             length = chunk_for(head, cached)
             if length < 1 or not budget.has(length, head.samples):
                 break
-            room = head.known_tokens if whole_room else cached + length
+            room = cached + length if chunk_room else head.known_tokens
             if self.admission.admit(head, room, queues.running, kv) is not Verdict.NOW:
                 break
             budget.take(length, head.samples)
             self.begin(head, room, cached)
+            if chunk_room:
+                kv.publish(head, cached + length)
             chunks.append(Chunk(head, cached, length))
         return chunks
 
@@ -131,12 +136,12 @@ class Planning:
         together: all samples of a request, or none of them.
         """
         queues, kv = self.queues, self.kv
-        decodes: list[Chunk] = []
+        returned: list[RequestState] = []
         while queues.swapped:
             head = queues.swapped[0]
-            group = [one for one in queues.swapped if same_request(one, head)]
-            if not together:
-                group = [head]
+            group = [head]
+            if together:
+                group = [one for one in queues.swapped if one.request is head.request]
             verdict = self.admission.readmit(group, kv)
             if verdict is Verdict.NEVER:
                 for one in group:
@@ -152,9 +157,9 @@ class Planning:
                 queues.swap_in(one)
                 if not kv.extend(one, one.known_tokens):
                     raise RuntimeError(f"no KV room for {one.request_id}, which came back")
-                decodes.append(Chunk(one, one.computed_tokens, one.uncomputed_tokens))
-            self.swapped_in.extend(group)
-        return decodes
+            returned.extend(group)
+        self.swapped_in.extend(returned)
+        return decodes_of(returned)
 
 
 def context_chunk(request: RequestState, budget: Budget, most: int | None = None) -> Chunk:

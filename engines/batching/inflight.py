@@ -7,16 +7,16 @@ precede generation.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ..admission.base import Admission
 from ..kv.base import KVCache
-from ..state import Queues, RequestState
-from ..step import Budget, Chunk, Limits, StepPlan, Verdict
+from ..state import Queues, RequestState, split_running
+from ..step import Budget, Chunk, Limits, StepPlan, Verdict, decodes_of
 from .base import Planning
-from .preempting import decode_or_preempt
 
 Chunking = Literal["fcfs", "equal"]
 
@@ -43,10 +43,11 @@ class InflightBatching:
         longest = limits.max_model_len
         if not self.chunked:
             longest = min(longest, limits.max_num_batched_tokens)
-        decodes = _hold_memory(step, longest)
-        generating = {chunk.request for chunk in decodes}
-        # Whoever is new is a context, however little the prefix cache has left to compute of it.
-        contexts = [request for request in queues.running if request not in generating]
+        _Capacity(step, longest).decide()
+        decoding, contexts = split_running(queues.running)
+        decodes = decodes_of(decoding)
+        if not step.took_places:
+            decodes += step.return_swapped(Budget.of(limits, queues.seats))
         if not contexts:
             return step.plan((), decodes)
         if not self.chunked:
@@ -71,48 +72,94 @@ class InflightBatching:
         return share(remaining, budget, most, self.chunk_unit)
 
 
-def _hold_memory(step: Planning, longest_tokens: int) -> list[Chunk]:
-    """The capacity stage: a block more for whoever generates, the whole prompt's for whoever is
-    new. Returns this step's decodes; contexts with memory stand in the running queue."""
-    queues, limits = step.queues, step.limits
-    decodes = decode_or_preempt(
-        step, [request for request in queues.running if request.is_decoding]
-    )
-    if step.took_places:
-        return decodes
-    decodes += step.return_swapped(Budget.of(limits, queues.seats))
-    if not queues.swapped:
-        _admit(step, longest_tokens)
-    return decodes
+class _Capacity:
+    """The capacity stage: who may hold memory in this step, in list order, running or waiting.
 
-
-def _admit(step: Planning, longest_tokens: int) -> None:
-    """New contexts in order, until one misfits.
-
-    With a prefix cache, one whose first new block another context is producing now is left for a
-    later step, when it will be found; those behind it are tried.
+    Who runs asks for the room of its newest token (a context has had it since its first chunk);
+    who is new, for the room of all it knows. Where one finds none, under `optimistic`, the last of
+    those who run from there on is paused, possibly the one asking, and nobody at or behind its
+    place is considered any more; if nobody runs from there on, that is the end. Under `reserve` who
+    runs is never short, and the first new one that misfits ends the admission.
     """
-    queues, kv, admission, limits = step.queues, step.kv, step.admission, step.limits
-    if not queues.waiting:
-        return
-    producing = {
-        kv.next_new_block(request) for request in queues.running if not request.is_decoding
-    }
-    skipped: list[RequestState] = []
-    while queues.waiting:
-        head = queues.waiting[0]
-        if step.refuse_misfit(head, longest_tokens):
-            continue
+
+    def __init__(self, step: Planning, longest_tokens: int) -> None:
+        self.step = step
+        self.longest_tokens = longest_tokens
+        # Whoever is swapped out comes back before anybody new starts.
+        self.admits = not step.queues.swapped
+        # The place of the last to be paused.
+        self.end: tuple[int, int] | None = None
+        self.skipped: list[RequestState] = []
+        # First new blocks of contexts that are being computed.
+        self.producing: set[bytes | None] = set()
+        if step.kv.names_blocks and step.queues.waiting:
+            _, contexts = split_running(step.queues.running)
+            self.producing.update(map(step.kv.next_new_block, contexts))
+
+    def decide(self) -> None:
+        """Afterwards the running queue is who holds memory, with room for its next tokens."""
+        queues, kv = self.step.queues, self.step.kv
+        running, waiting = queues.running, queues.waiting
+        turn = 0
+        while True:
+            candidate = self._candidate()
+            end = len(running)
+            if candidate:
+                end = bisect_right(running, candidate.rank, lo=turn, key=_rank)
+            turn += kv.grow(running[turn:end])
+            if turn < end:
+                self._pause_last()
+            elif candidate is None:
+                break
+            elif self._start(candidate):
+                turn += 1
+        waiting.extendleft(reversed(self.skipped))
+
+    def _candidate(self) -> RequestState | None:
+        """The next who is new, if it stands before all that were paused."""
+        waiting = self.step.queues.waiting
+        if not waiting or not self.admits:
+            return None
+        return waiting[0] if self.end is None or waiting[0].rank < self.end else None
+
+    def _pause_last(self) -> None:
+        victim = self.step.queues.running[-1]
+        self.end = victim.rank
+        self.step.preempt([victim])
+
+    def _start(self, head: RequestState) -> bool:
+        """The head of the waiting queue starts, is refused, skipped or stops the admission.
+
+        With a prefix cache, one whose first new block another context is producing now is left for
+        a later step, when it will be found; those behind it are tried.
+        """
+        step, queues, kv = self.step, self.step.queues, self.step.kv
+        if step.refuse_misfit(head, self.longest_tokens):
+            return False
+        behind = bool(queues.running) and queues.running[-1].rank > head.rank
+        pauses = behind and not step.admission.guarantees_completion
+        has_seat = queues.seats + head.samples <= step.limits.max_num_seqs
+        if not has_seat and not pauses:
+            self.admits = False
+            return False
         first_new = kv.next_new_block(head)
-        if first_new is not None and first_new in producing:
-            skipped.append(queues.waiting.popleft())
-            continue
-        verdict = admission.admit(head, head.known_tokens, queues.running, kv)
-        if verdict is not Verdict.NOW or queues.seats + head.samples > limits.max_num_seqs:
-            break
-        step.begin(head, head.known_tokens, kv.cached_tokens(head))
-        producing.add(first_new)
-    queues.waiting.extendleft(reversed(skipped))
+        if first_new is not None and first_new in self.producing:
+            self.skipped.append(queues.waiting.popleft())
+            return False
+        tokens = head.known_tokens
+        if has_seat and step.admission.admit(head, tokens, queues.running, kv) is Verdict.NOW:
+            step.begin(head, tokens, kv.cached_tokens(head))
+            self.producing.add(first_new)
+            return True
+        if pauses:
+            self._pause_last()
+        else:
+            self.admits = False
+        return False
+
+
+def _rank(request: RequestState) -> tuple[int, int]:
+    return request.rank
 
 
 def _in_list_order(step: Planning, decodes: Sequence[Chunk]) -> StepPlan:

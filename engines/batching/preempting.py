@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from ..state import RequestState, last_in_line
-from ..step import Chunk
+from ..state import RequestState
+from ..step import Chunk, decodes_of
 from .base import Planning
 
 
-def decode_or_preempt(step: Planning, decoding: Sequence[RequestState]) -> list[Chunk]:
-    """One token for each of `decoding` in order; the last of all that run makes room.
+def decode_or_preempt(
+    step: Planning, decoding: Iterable[RequestState], *, spare_block: bool = False
+) -> list[Chunk]:
+    """One token for each of `decoding` in order; the last of all that run makes room, the one
+    asking if nobody stands behind it.
 
-    decoding: running sequences. A request with nobody behind it makes room itself; one of lower
-    priority makes room wherever it stands, even after its turn.
+    decoding: running sequences, in the queue's order. spare_block: a sequence asks for a free block
+    even if its last one has room, unless its room was promised.
     """
-    kv, running = step.kv, step.queues.running
-    gone: set[RequestState] = set()
-    decodes: list[Chunk] = []
-    # A copy: those who make room leave the queue.
-    for request in tuple(decoding):
-        while request not in gone and not kv.extend(request, request.known_tokens):
-            victim = last_in_line(running)
-            gone.add(victim)
-            step.preempt([victim])
-        if request not in gone:
-            decodes.append(Chunk(request, request.computed_tokens, 1))
-    return [chunk for chunk in decodes if chunk.request not in gone] if gone else decodes
+    left = list(decoding)
+    spare = spare_block and not step.admission.guarantees_completion
+    done = step.kv.grow(left, spare_block=spare)
+    while done < len(left):
+        victim = step.queues.running[-1]
+        step.preempt([victim])
+        if left[-1] is victim:
+            left.pop()
+        done += step.kv.grow(left[done:], spare_block=spare)
+    return decodes_of(left)

@@ -6,12 +6,11 @@ Source: vLLM's original default scheduler (v0). vLLM v1 replaced it by a mixed o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
 
 from ..admission.base import Admission
 from ..kv.base import KVCache
-from ..state import Queues, RequestState
-from ..step import Budget, Chunk, Limits, StepPlan
+from ..state import Queues, RequestState, last_group
+from ..step import Budget, Chunk, Limits, StepPlan, decodes_of
 from .base import Planning
 
 
@@ -58,39 +57,31 @@ def _start_prompts(step: Planning) -> list[Chunk]:
 
 def _decode_groups(step: Planning) -> list[Chunk]:
     """One token for each running sequence. The samples of one request go on, or make room,
-    together."""
-    groups = [tuple(group) for _, group in groupby(step.queues.running, _request)]
-    decodes: list[Chunk] = []
+    together.
+
+    At its turn a group asks for as many free blocks as it has sequences, as v0 does, whether or not
+    their last blocks have room. What was promised is there without asking.
+    """
+    kv, running = step.kv, step.queues.running
+    asks = kv.grows and not step.admission.guarantees_completion
     turn = 0
-    while turn < len(groups):
-        group = groups[turn]
-        if _append(group, step.kv, step.admission):
-            decodes.extend([Chunk(one, one.computed_tokens, 1) for one in group])
-            turn += 1
-            continue
-        victim = _last(groups)
-        index = groups.index(victim)
-        del groups[index]
-        if index < turn:  # had its turn, but matters less than who is asking
-            turn -= 1
-            decodes = [chunk for chunk in decodes if chunk.request not in victim]
-        step.preempt(victim)
-    return decodes
+    # With a free block for each that is left, nobody can find too few.
+    while turn < len(running) and asks and kv.free_units < len(running) - turn:
+        size = _samples_from(running, turn)
+        if kv.free_units < size:
+            step.preempt(last_group(running))
+        else:
+            kv.grow(running[turn : turn + size])
+            turn += size
+    rest = running[turn:]
+    if kv.grow(rest) < len(rest):
+        raise RuntimeError("a running sequence found no KV room, though all that it needs was free")
+    return decodes_of(running)
 
 
-def _request(state: RequestState) -> int:
-    return id(state.request)
-
-
-def _last(groups: list[tuple[RequestState, ...]]) -> tuple[RequestState, ...]:
-    """The last of the lowest priority."""
-    lowest = max(group[0].request.priority for group in groups)
-    return next(group for group in reversed(groups) if group[0].request.priority == lowest)
-
-
-def _append(group: tuple[RequestState, ...], kv: KVCache, admission: Admission) -> bool:
-    """Room for one more token each, as v0 asks for it: as many free blocks as there are sequences,
-    whether or not their last blocks still have room. What was promised is there without asking."""
-    if kv.grows and kv.free_units < len(group) and not admission.guarantees_completion:
-        return False
-    return all(kv.extend(one, one.known_tokens) for one in group)
+def _samples_from(running: list[RequestState], first: int) -> int:
+    """How many sequences from `first` on are samples of one request."""
+    end = first + 1
+    while end < len(running) and running[end].request is running[first].request:
+        end += 1
+    return end - first

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..admission.base import Admission
 from ..kv.base import KVCache
-from ..state import Queues
+from ..state import Queues, split_running
 from ..step import Budget, Limits, StepPlan
 from .base import Planning, context_chunk
 from .preempting import decode_or_preempt
@@ -33,7 +33,7 @@ class StaticBatching:
                 budget=Budget(limits.max_model_len * limits.max_num_seqs, limits.max_num_seqs),
             )
         budget = Budget.of(limits, queues.seats)
-        contexts = [request for request in queues.running if not request.is_decoding]
+        _, contexts = split_running(queues.running)
         chunks = [context_chunk(context, budget) for context in contexts]
         if chunks:
             return step.plan([chunk for chunk in chunks if chunk.length], ())

@@ -1,7 +1,8 @@
 """Mixed batching with one token budget: no phases, only tokens that are known and not computed.
 
 Source: vLLM v1's scheduler. The running list is walked in order, prompts under way and decodes
-alike; then new requests share what the budget has left. KV room is taken chunk by chunk.
+alike; then new requests share what the budget has left. KV room is taken chunk by chunk, and a
+block may be shared as soon as it is taken.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 
 from ..admission.base import Admission
 from ..kv.base import KVCache
-from ..state import Queues, RequestState, last_in_line
-from ..step import Budget, Chunk, Limits, StepPlan
+from ..state import Queues, RequestState
+from ..step import Budget, Chunk, Limits, StepPlan, decodes_of
 from .base import Planning
 
 
@@ -32,41 +33,39 @@ class UnifiedBatching:
         del now_s  # nothing here waits for the clock
         step = Planning(queues, kv, admission, limits)
         budget = Budget.of(limits, queues.seats)
-        decoding = {request for request in queues.running if request.is_decoding}
-        chunks = self._catch_up(step, budget)
+        prefills, decodes = self._catch_up(step, budget)
         if not step.took_places:
-            returned = step.return_swapped(budget)
-            decoding.update(chunk.request for chunk in returned)
-            chunks += returned
+            decodes += step.return_swapped(budget)
         if not step.took_places and not queues.swapped:
-            chunks += self._start(step, budget)
-        return step.plan(
-            [chunk for chunk in chunks if chunk.request not in decoding],
-            [chunk for chunk in chunks if chunk.request in decoding],
-        )
+            prefills += self._start(step, budget)
+        return step.plan(prefills, decodes)
 
-    def _catch_up(self, step: Planning, budget: Budget) -> list[Chunk]:
-        """Running requests in order. The last in line makes room, the one asking if it is the last;
-        then the walk ends."""
-        queues, kv = step.queues, step.kv
-        chunks: dict[RequestState, Chunk] = {}
-        gone: set[RequestState] = set()
-        # A copy: those who make room leave the queue.
-        for request in tuple(queues.running):
-            length = self._length(request.uncomputed_tokens, budget.tokens)
-            if length == 0 or request in gone:
+    def _catch_up(self, step: Planning, budget: Budget) -> tuple[list[Chunk], list[Chunk]]:
+        """Running requests in order: contexts under way, and decodes. The last in line makes room,
+        the one asking if it is the last; then the walk ends."""
+        running, kv = step.queues.running, step.kv
+        publish = kv.publish if kv.names_blocks else None
+        prefills: list[Chunk] = []
+        decoding: list[RequestState] = []
+        # Whoever makes room leaves the queue from its end, so the walk never sees them.
+        for request in running:
+            computed = request.computed_tokens
+            length = self._length(request.known_tokens - computed, budget.tokens)
+            if not length:
                 continue  # without budget for it, it is skipped and keeps its place
-            while not kv.extend(request, request.computed_tokens + length):
-                victim = last_in_line(queues.running)
-                gone.add(victim)
+            while not kv.extend(request, computed + length):
+                victim = running[-1]
                 step.preempt([victim])
-                if victim in chunks:  # had its turn, but matters less
-                    budget.take(-chunks.pop(victim).length)
                 if victim is request:
-                    return list(chunks.values())
-            chunks[request] = Chunk(request, request.computed_tokens, length)
-            budget.take(length)
-        return list(chunks.values())
+                    return prefills, decodes_of(decoding)
+            budget.tokens -= length
+            if publish:
+                publish(request, computed + length)
+            if computed >= request.context_tokens:
+                decoding.append(request)
+            else:
+                prefills.append(Chunk(request, computed, length))
+        return prefills, decodes_of(decoding)
 
     def _start(self, step: Planning, budget: Budget) -> list[Chunk]:
         limits = step.limits
@@ -81,10 +80,9 @@ class UnifiedBatching:
             return self._length(wanted, budget.tokens)
 
         # A reservation is made for the whole request whatever is computed first.
-        return step.start_waiting(
-            chunk_for, longest_tokens=longest, budget=budget, whole_room=False
-        )
+        return step.start_waiting(chunk_for, longest_tokens=longest, budget=budget, chunk_room=True)
 
     def _length(self, wanted: int, budget_tokens: int) -> int:
-        length = min(wanted, budget_tokens)
-        return min(length, self.long_prefill_tokens) if self.long_prefill_tokens else length
+        if 0 < self.long_prefill_tokens < wanted:
+            wanted = self.long_prefill_tokens
+        return wanted if wanted < budget_tokens else budget_tokens

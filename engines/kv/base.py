@@ -92,6 +92,12 @@ class KVCache(Protocol):
         """Whether `extend` would succeed now; nothing is changed."""
         ...
 
+    @property
+    def names_blocks(self) -> bool:
+        """Whether requests with equal prefixes find each other's blocks; else `publish` does
+        nothing."""
+        ...
+
     def promised_units(self, running: Iterable[RequestState]) -> int:
         """Units that running requests may still take before they end at their full length."""
         ...
@@ -110,6 +116,14 @@ class KVCache(Protocol):
 
         A request that holds nothing takes its cached tokens along. What the next write would
         change under another holder's eyes is copied first. Shrinks nothing.
+        """
+        ...
+
+    def grow(self, requests: Sequence[RequestState], *, spare_block: bool = False) -> int:
+        """Make room for all that each of them knows, in order, until one finds none; how many found
+        it. The same as `extend` for each, and faster. requests: all hold something.
+
+        spare_block: one finds none too if no unit is free, even if it would take none.
         """
         ...
 

@@ -31,6 +31,7 @@ class ContiguousKVCache:
 
     kind = "contiguous"
     grows = False
+    names_blocks = False
     tokens_per_unit = 1
 
     def __init__(
@@ -113,6 +114,14 @@ class ContiguousKVCache:
         if others:
             self._unborn[request.request_id] = others
         return True
+
+    def grow(self, requests: Sequence[RequestState], *, spare_block: bool = False) -> int:
+        del spare_block  # nothing is taken after the start
+        runs = self._runs
+        for index, request in enumerate(requests):
+            if request.known_tokens > runs[request.request_id].length:
+                return index
+        return len(requests)
 
     def fork(self, parent: RequestState, child: RequestState) -> None:
         waiting = self._unborn[parent.request_id]

@@ -64,6 +64,10 @@ class PagedKVCache:
     def free_units(self) -> int:
         return self.pool.free_blocks
 
+    @property
+    def names_blocks(self) -> bool:
+        return self.prefix_cache
+
     def _blocks(self, tokens: int) -> int:
         return -(-tokens // self.block_size)
 
@@ -130,6 +134,18 @@ class PagedKVCache:
             return False
         table.extend([self.pool.take() for _ in range(missing)])
         return True
+
+    def grow(self, requests: Sequence[RequestState], *, spare_block: bool = False) -> int:
+        tables, size, pool, shared = self._tables, self.block_size, self.pool, self._shared_tails
+        for index, request in enumerate(requests):
+            if spare_block and not pool.free_blocks:
+                return index
+            known = request.known_tokens
+            # Most have room in their last block, which nobody else reads.
+            full = known > len(tables[request.request_id]) * size
+            if (full or shared) and not self.extend(request, known):
+                return index
+        return len(requests)
 
     def _start(self, request: RequestState, tokens: int) -> bool:
         pool = self.pool
