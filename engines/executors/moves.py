@@ -35,6 +35,9 @@ def carry_out(moves: Sequence[Move], cache: Sequence[Tensor], host: Sequence[Ten
                 for tensor in cache:
                     tensor[target] = tensor[source]
             continue
+        # Of several into one unit the last stays; written at once, any of them might.
+        last = dict(zip(targets, sources, strict=True))
+        targets, sources = list(last), list(last.values())
         for on_device, on_host in zip(cache, host or cache, strict=True):
             read = on_host if kind == "in" else on_device
             write = on_host if kind == "out" else on_device

@@ -41,7 +41,8 @@ class KVTensors:
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """All of them; the first dimension of each is the unit that the KV cache counts in."""
+        """All of them, scales too; the first dimension of each is the unit that the KV cache
+        counts in."""
         return self.keys + self.values + self.key_scales + self.value_scales
 
 

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.kv.paged import PagedKVCache
 from llmbench.engines.state import RequestState
@@ -60,37 +58,3 @@ def test_usage_says_what_is_used_and_what_is_held() -> None:
 def test_sizes_must_be_positive(blocks: int, size: int, field: str) -> None:
     with pytest.raises(ConfigError, match=field):
         PagedKVCache(blocks, size)
-
-
-class PagedMachine(RuleBasedStateMachine):
-    """Any order of extend and release: no block is lost, shared or held twice."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.kv = PagedKVCache(num_blocks=12, block_size=4)
-        self.tokens: dict[str, int] = {}
-        self.states = {name: state(name, 1) for name in "abcde"}
-
-    @rule(name=st.sampled_from("abcde"), tokens=st.integers(1, 40))
-    def extend(self, name: str, tokens: int) -> None:
-        fits = self.kv.needs(self.states[name], tokens) <= self.kv.free_units
-        assert self.kv.extend(self.states[name], tokens) == fits
-        if fits:
-            self.tokens[name] = max(tokens, self.tokens.get(name, 0))
-
-    @rule(name=st.sampled_from("abcde"))
-    def release(self, name: str) -> None:
-        self.kv.release(self.states[name])
-        self.tokens.pop(name, None)
-
-    @invariant()
-    def blocks_are_conserved(self) -> None:
-        tables = [self.kv.block_table(request) for request in self.states.values()]
-        held = [block for table in tables for block in table]
-        assert len(held) == len(set(held))
-        assert len(held) + self.kv.free_units == self.kv.total_units
-        for name, tokens in self.tokens.items():
-            assert len(self.kv.block_table(self.states[name])) == -(-tokens // 4)
-
-
-TestPagedMachine = PagedMachine.TestCase

@@ -1,0 +1,108 @@
+"""Moves of keys and values, on real tensors."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from llmbench.engines.executors.moves import allocate_host, carry_out
+from llmbench.engines.kv.base import Move
+from llmbench.engines.models.catalogue import resolve_model
+from llmbench.engines.models.config import ModelConfig
+from llmbench.engines.models.kv_tensors import allocate_paged
+from llmbench.engines.models.loader import load_config
+from torch import Tensor
+
+UNITS, HOST = 6, 4
+
+
+def tensors(units: int, first: int = 0) -> list[Tensor]:
+    """Two tensors whose every unit has a number of its own."""
+    values = torch.arange(first, first + units, dtype=torch.float32)
+    return [values[:, None].repeat(1, 3).contiguous(), -values.clone()]
+
+
+def held(tensors: list[Tensor]) -> list[int]:
+    """What each unit holds; the same in both tensors."""
+    rows, flat = tensors
+    assert torch.equal(rows, -flat[:, None].repeat(1, 3))
+    return [int(value) for value in rows[:, 0]]
+
+
+def test_a_copy_leaves_the_source_as_it_is() -> None:
+    cache = tensors(UNITS)
+    carry_out([Move("copy", 1, 4, 2)], cache, [])
+    assert held(cache) == [0, 1, 2, 3, 1, 2]
+
+
+def test_out_and_in_bring_the_same_back() -> None:
+    cache, host = tensors(UNITS), tensors(HOST, 100)
+    carry_out([Move("out", 2, 1), Move("out", 5, 0)], cache, host)
+    assert held(host) == [5, 2, 102, 103]
+    carry_out([Move("in", 1, 0), Move("in", 0, 3)], cache, host)
+    assert held(cache) == [2, 1, 2, 5, 4, 5]
+
+
+def test_a_later_move_may_overwrite_what_an_earlier_one_read() -> None:
+    cache, host = tensors(UNITS), tensors(HOST, 100)
+    # Block 0 goes out, is taken for a copy of block 1, and 1 for what comes in.
+    carry_out([Move("out", 0, 0), Move("copy", 1, 0), Move("in", 3, 1)], cache, host)
+    assert held(host)[0] == 0
+    assert held(cache)[:2] == [1, 103]
+
+
+def test_a_chain_of_copies_is_carried_out_in_order() -> None:
+    cache = tensors(UNITS)
+    carry_out([Move("copy", 0, 1), Move("copy", 1, 2), Move("copy", 2, 0)], cache, [])
+    assert held(cache) == [0, 0, 0, 3, 4, 5]
+
+
+def any_move(kind: str, sources: int, targets: int) -> st.SearchStrategy[Move]:
+    """One unit, or two in a row."""
+    return st.builds(
+        Move,
+        st.just(kind),
+        st.integers(0, sources - 2),
+        st.integers(0, targets - 2),
+        st.integers(1, 2),
+    )
+
+
+moves = st.one_of(
+    any_move("copy", UNITS, UNITS), any_move("out", UNITS, HOST), any_move("in", HOST, UNITS)
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(todo=st.lists(moves, max_size=8))
+def test_any_moves_are_the_same_as_one_after_the_other(todo: list[Move]) -> None:
+    """Overlapping ones too: several into one unit, one unit read and written."""
+    cache, host = tensors(UNITS), tensors(HOST, 100)
+    here, there = list(range(UNITS)), list(range(100, 100 + HOST))
+    for kind, source, target, length in todo:
+        read, write = (there if kind == "in" else here), (there if kind == "out" else here)
+        for offset in range(length):
+            write[target + offset] = read[source + offset]
+    carry_out(todo, cache, host)
+    assert (held(cache), held(host)) == (here, there)
+
+
+@pytest.fixture(scope="module")
+def config() -> ModelConfig:
+    return load_config(resolve_model("bundled").directory)
+
+
+@pytest.mark.parametrize("kv_dtype", ["auto", "int8", "fp8"])
+def test_all_that_a_cache_is_made_of_moves(config: ModelConfig, kv_dtype: str) -> None:
+    """Codes without their scales would be other numbers."""
+    kv = allocate_paged(config, 3, 4, torch.float32, torch.device("cpu"), kv_dtype)
+    parts = [*kv.keys, *kv.values, *kv.key_scales, *kv.value_scales]
+    for number, part in enumerate(parts):
+        part[1] = torch.full(part.shape[1:], number + 1).to(part.dtype)
+    host = allocate_host(kv.tensors, 2)
+    carry_out([Move("copy", 1, 2), Move("out", 1, 0), Move("in", 0, 0)], kv.tensors, host)
+    for number, part in enumerate(parts):
+        wanted = torch.full(part.shape[1:], number + 1).to(part.dtype).float()
+        assert torch.equal(part[2].float(), wanted)
+        assert torch.equal(part[0].float(), wanted)
