@@ -127,6 +127,10 @@ class EngineConfig:
             raise ConfigError(
                 "preemption", "swap", "recompute with reserve admission, which never preempts"
             )
+        if self.long_prefill_tokens and not self.chunked_prefill:
+            raise ConfigError(
+                "long_prefill_tokens", self.long_prefill_tokens, "0 without chunked prefill"
+            )
         if 0 < self.long_prefill_tokens < (self.chunk_unit or 1):
             raise ConfigError(
                 "chunk_unit",
@@ -162,9 +166,10 @@ def engine_config(engine: str = "paged", **overrides: Any) -> EngineConfig:
             raise unknown_name("setting", name, settings)
     chosen = {name: value for name, value in overrides.items() if value is not None}
     row = preset.row
-    # What a preset says of one axis falls away with that choice, unless the user says it too.
+    # What a preset says of one axis falls away with that choice, unless the user says it too. What
+    # it says against its own choice stays, and is refused.
     for axis, value, followers in _FOLLOW:
-        if chosen.get(axis, row[axis]) != value:
+        if row[axis] == value != chosen.get(axis, value):
             for name in followers:
                 row.pop(name, None)
     return EngineConfig(

@@ -3,32 +3,66 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from ...engines.config import EngineConfig
 
 
 def engines(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the engines: which choice each makes on every axis, and what it stands for."""
-    from ...engines.presets import PRESETS
+    from ...engines.config import engine_config
+    from ...engines.presets import presets
 
     if as_json:
         import json
 
-        print(json.dumps([asdict(preset) for preset in PRESETS], indent=2))
+        print(json.dumps([asdict(preset) for preset in presets()], indent=2))
         return
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("engine", "batching", "admission", "kv", "stands for", box=None, pad_edge=False)
-    for preset in PRESETS:
-        names = " = ".join((preset.name, *preset.aliases))
-        kv = f"paged, {preset.block_size}" if preset.kv == "paged" else f"{preset.kv}, max"
-        table.add_row(f"[bold]{names}[/]", preset.batching, preset.admission, kv, preset.stands_for)
     console = Console()
+    table = Table("engine", "batching", "admission", "kv", "also", box=None, pad_edge=False)
+    for preset in presets():
+        engine = engine_config(preset.name)
+        names = " = ".join((preset.name, *preset.aliases))
+        table.add_row(
+            f"[bold]{names}[/]", _batching(engine), engine.admission, _kv(engine), _also(engine)
+        )
     console.print(table)
+    meanings = Table(box=None, pad_edge=False, show_header=False)
+    for preset in presets():
+        meanings.add_row(f"[bold]{preset.name}[/]", preset.stands_for)
+    console.print("\nStands for")
+    console.print(meanings)
     console.print(
         "\nOverride any axis: [bold]llmbench run --engine paged --batching mixed[/]", style="dim"
     )
+
+
+def _batching(engine: EngineConfig) -> str:
+    return f"mixed, {engine.mixing}" if engine.batching == "mixed" else engine.batching
+
+
+def _kv(engine: EngineConfig) -> str:
+    if engine.kv == "paged":
+        return f"paged, {engine.block_size}"
+    return f"contiguous, {engine.kv_reservation or 'max'}"
+
+
+def _also(engine: EngineConfig) -> str:
+    """What else an engine is known by."""
+    said = {
+        "prefix cache": engine.prefix_cache,
+        f"{engine.arena} arena": engine.arena is not None,
+        "whole prompts": engine.batching == "mixed" and not engine.chunked_prefill,
+        f"steps of {engine.max_num_batched_tokens}": engine.max_num_batched_tokens is not None,
+        "groups swapped": engine.preemption == "auto",
+        "all swapped": engine.preemption == "swap",
+    }
+    return ", ".join(text for text, true in said.items() if true)

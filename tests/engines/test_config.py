@@ -5,22 +5,7 @@ from typing import Any
 import pytest
 from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
-from llmbench.engines.presets import ADMISSION, BATCHING, KV, PRESETS, find_preset
-
-
-def test_presets_are_the_rows_they_are_documented_as() -> None:
-    rows = {preset.name: (preset.batching, preset.admission, preset.kv) for preset in PRESETS}
-    assert rows == {
-        "paged": ("separate", "optimistic", "paged"),
-        "inflight": ("mixed", "reserve", "contiguous"),
-        "trtllm": ("mixed", "reserve", "paged"),
-        "trtllm-max-util": ("mixed", "optimistic", "paged"),
-        "vllm-v1": ("mixed", "optimistic", "paged"),
-        "sarathi": ("mixed", "optimistic", "paged"),
-        "orca": ("mixed", "reserve", "contiguous"),
-        "static": ("static", "reserve", "contiguous"),
-    }
-    assert find_preset("vllm-v0") is find_preset("paged")
+from llmbench.engines.presets import ADMISSION, BATCHING, KV, PRESETS
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
@@ -55,6 +40,37 @@ def test_step_budgets_follow_the_model_length() -> None:
         ({"device": "gpu"}, "device: 'gpu'"),
         ({"block_size": 0}, "block_size: 0 is not allowed; expected at least 1"),
         ({"kv_memory_bytes": -5}, "kv_memory_bytes: -5"),
+        (
+            {"engine": "trtllm", "preemption": "swap"},
+            "preemption: 'swap' is not allowed; expected recompute with reserve admission",
+        ),
+        (
+            {"engine": "paged", "admission": "reserve", "preemption": "swap"},
+            "preemption: 'swap' is not allowed; expected recompute with reserve admission",
+        ),
+        (
+            {"kv": "contiguous", "preemption": "swap"},
+            "preemption: 'swap' is not allowed; expected recompute with a contiguous KV cache",
+        ),
+        (
+            {"kv": "contiguous", "prefix_cache": True},
+            "prefix_cache: True is not allowed; expected False with a contiguous KV cache",
+        ),
+        (
+            {"kv": "paged", "kv_reservation": "pow2"},
+            "kv_reservation: 'pow2' is not allowed; expected unset with a paged KV cache",
+        ),
+        (
+            {"engine": "vllm-v1", "arena": "buddy"},
+            "arena: 'buddy' is not allowed; expected unset with a paged KV cache",
+        ),
+        (
+            {"chunked_prefill": False, "long_prefill_tokens": 64},
+            "long_prefill_tokens: 64 is not allowed; expected 0 without chunked prefill",
+        ),
+        ({"engine": "vllmv1"}, "did you mean 'vllm-v1'"),
+        ({"preempt": "swap"}, "setting: 'preempt' is not allowed.*did you mean 'preemption'"),
+        ({"watermark": 1.0}, "watermark: 1.0 is not allowed; expected 0 or more and less than 1"),
     ],
 )
 def test_what_cannot_work_is_said_in_one_line(changes: dict[str, Any], message: str) -> None:

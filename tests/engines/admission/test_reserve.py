@@ -24,3 +24,37 @@ def test_a_request_the_whole_pool_cannot_complete_never_starts() -> None:
     kv = PagedKVCache(num_blocks=4, block_size=4)
     request = RequestState(make_request("a", 4, 13))
     assert ReserveAdmission().admit(request, 4, [], kv) is Verdict.NEVER
+
+
+def test_it_says_why_with_the_numbers() -> None:
+    kv = PagedKVCache(num_blocks=4, block_size=4)
+    why = ReserveAdmission().why_never(RequestState(make_request("a", 4, 13)), kv)
+    assert "its 17 tokens: they need 5 blocks, the pool has 4" in why
+
+
+def test_every_sample_is_reserved_to_its_end() -> None:
+    # Prompt 6, output 6: three blocks a sample, of which the prompt's full one is shared:
+    # 1 + 3 x (3 - 1) = 7.
+    kv = PagedKVCache(num_blocks=8, block_size=4)
+    group = RequestState(make_request("g", 6, 6, n=3))
+    assert kv.units_of(group, group.full_tokens) == 7
+    assert ReserveAdmission().admit(group, 6, [], kv) is Verdict.NOW
+    kv.extend(group, 6)
+    # Two are held, five promised, one is left.
+    assert kv.promised_units([group]) == 5
+    one, two = RequestState(make_request("a", 2, 2)), RequestState(make_request("b", 2, 3))
+    assert ReserveAdmission().admit(one, 2, [group], kv) is Verdict.NOW
+    assert ReserveAdmission().admit(two, 2, [group], kv) is Verdict.LATER
+
+
+def test_a_prefix_that_others_hold_is_not_reserved_again() -> None:
+    kv = PagedKVCache(num_blocks=5, block_size=4, prefix_cache=True)
+    first = RequestState(make_request("a", 9, 3, shared=8))
+    kv.extend(first, 9)
+    first.computed_tokens = 9
+    kv.publish(first, 9)
+    # Three blocks each, two of them shared: four in all. Without the shared ones, six.
+    twin = RequestState(make_request("b", 9, 3, shared=8))
+    stranger = RequestState(make_request("c", 9, 3))
+    assert ReserveAdmission().admit(twin, 9, [first], kv) is Verdict.NOW
+    assert ReserveAdmission().admit(stranger, 9, [first], kv) is Verdict.LATER

@@ -1,0 +1,147 @@
+"""Engines as rows of a table, and rows that other packages bring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint, EntryPoints
+
+import pytest
+from llmbench.engines import presets as table
+from llmbench.engines.config import engine_config
+from llmbench.engines.errors import ConfigError
+from llmbench.engines.presets import PRESETS, Preset, find_preset, presets, register_engine
+
+MINE = Preset(
+    "mine",
+    batching="mixed",
+    admission="optimistic",
+    kv="paged",
+    block_size=8,
+    mixing="sarathi",
+    settings={"max_num_batched_tokens": 512},
+    stands_for="a test",
+    aliases=("my-own",),
+)
+NOT_A_PRESET = "paged"
+TAKES_A_NAME = Preset("mine-too", "mixed", "reserve", "paged", "a test", aliases=("vllm-v0",))
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("paged", ("separate", "optimistic", "paged", 16)),
+        ("vllm-v0", ("separate", "optimistic", "paged", 16)),
+        ("inflight", ("mixed", "reserve", "contiguous", None)),
+        ("trtllm", ("mixed", "reserve", "paged", 32)),
+        ("trtllm-max-util", ("mixed", "optimistic", "paged", 32)),
+        ("vllm-v1", ("mixed", "optimistic", "paged", 16)),
+        ("orca", ("mixed", "reserve", "contiguous", None)),
+        ("static", ("static", "reserve", "contiguous", None)),
+    ],
+)
+def test_each_row_is_the_design_s(name: str, row: tuple[str, str, str, int | None]) -> None:
+    engine = engine_config(name)
+    block_size = engine.block_size if engine.kv == "paged" else None
+    assert (engine.batching, engine.admission, engine.kv, block_size) == row
+
+
+def test_who_mixes_how_and_what_else_a_row_decides() -> None:
+    mixing = {preset.name: engine_config(preset.name).mixing for preset in PRESETS}
+    assert mixing["vllm-v1"] == "unified"
+    assert mixing["sarathi"] == "sarathi"
+    assert {mixing[name] for name in ("inflight", "trtllm", "trtllm-max-util", "orca")} == {
+        "inflight"
+    }
+    assert [preset.name for preset in PRESETS if engine_config(preset.name).prefix_cache] == [
+        "vllm-v1"
+    ]
+    # vLLM v0 alone keeps a watermark and swaps groups; TensorRT-LLM and vLLM v1 keep none.
+    assert (engine_config("paged").watermark, engine_config("paged").preemption) == (0.01, "auto")
+    for name in ("vllm-v1", "trtllm-max-util"):
+        assert (engine_config(name).watermark, engine_config(name).preemption) == (0, "recompute")
+    assert not engine_config("orca").chunked_prefill
+
+
+def test_it_is_said_of_vllm_that_v1_is_another() -> None:
+    assert "v0" in find_preset("paged").stands_for
+    assert "vLLM v1" in find_preset("paged").stands_for
+
+
+@pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Objects of this file that an installed package would name as entry points."""
+    named: list[str] = []
+
+    def entry_points(*, group: str) -> EntryPoints:
+        assert group == "llmbench.engines"
+        return EntryPoints(EntryPoint(name, f"{__name__}:{name}", group) for name in named)
+
+    monkeypatch.setattr(table, "entry_points", entry_points)
+    table._plugins.cache_clear()
+    yield named
+    table._plugins.cache_clear()
+
+
+@pytest.fixture
+def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "_registered", {})
+
+
+def test_an_entry_point_is_an_engine_like_any_other(plugins: list[str]) -> None:
+    plugins.append("MINE")
+    assert presets()[-1] is MINE
+    assert find_preset("my-own") is MINE
+    engine = engine_config("mine", batching="separate")
+    assert (engine.engine, engine.batching, engine.block_size) == ("mine", "separate", 8)
+    assert engine.max_num_batched_tokens == 512
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("NOT_A_PRESET", "llmbench.engines: .*expected an entry point that is a Preset"),
+        ("TAKES_A_NAME", "llmbench.engines: 'mine-too' .*a name that no engine has"),
+    ],
+)
+def test_an_entry_point_that_is_no_engine_is_said_in_one_line(
+    plugins: list[str], entry: str, message: str
+) -> None:
+    plugins.append(entry)
+    with pytest.raises(ConfigError, match=message) as raised:
+        presets()
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.usefixtures("nothing_registered")
+def test_an_engine_can_be_registered_once() -> None:
+    register_engine(MINE)
+    assert find_preset("mine") is MINE
+    with pytest.raises(ConfigError, match="engine: 'mine' is not allowed"):
+        register_engine(MINE)
+
+
+@pytest.mark.usefixtures("nothing_registered")
+def test_a_preset_with_a_setting_that_is_none_names_the_nearest() -> None:
+    wrong = Preset("wrong", "mixed", "reserve", "paged", "a test", settings={"watermrk": 0.1})
+    register_engine(wrong)
+    with pytest.raises(ConfigError, match="did you mean 'watermark'"):
+        engine_config("wrong")
+
+
+@pytest.mark.usefixtures("nothing_registered")
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"admission": "reserve", "settings": {"preemption": "swap"}}, "preemption"),
+        ({"kv": "contiguous", "settings": {"prefix_cache": True}}, "prefix_cache"),
+        ({"settings": {"kv_reservation": "pow2"}}, "kv_reservation"),
+        ({"batching": "both"}, "batching"),
+        ({"mixing": "stirred"}, "mixing"),
+    ],
+)
+def test_a_preset_that_contradicts_itself_is_refused(settings: dict, field: str) -> None:
+    row = {"batching": "mixed", "admission": "optimistic", "kv": "paged", **settings}
+    register_engine(Preset("odd", stands_for="a test", **row))
+    with pytest.raises(ConfigError, match=f"^{field}: ") as raised:
+        engine_config("odd")
+    assert "\n" not in str(raised.value)
