@@ -244,3 +244,21 @@ def test_what_was_reserved_is_not_asked_for() -> None:
     core = make_core("separate", "reserve", pool_tokens=16, max_model_len=16)
     run = drive(core, [make_request("a", 6, 2), make_request("b", 6, 2)])
     assert run.table() == ["P a0+6 b0+6", "D a b"]
+
+
+def test_one_free_block_is_too_few_for_two_samples_although_their_last_blocks_have_room() -> None:
+    core = make_core(
+        "separate",
+        pool_tokens=20,
+        max_model_len=20,
+        admission_options=AUTO,
+        kv_options={"host_blocks": 8},
+    )
+    run = drive(core, [make_request("a", 4, 4), make_request("g", 2, 3, n=2)])
+    assert run.table() == [
+        "P a0+4 g0+2",  # one block each, three are free
+        "D a g g#1",  # a takes one, the first sample that writes a copy of the shared one
+        "D a | out g g#1",  # one is left: enough for a, which takes none, and not for two
+        "D a",
+        "D g g#1 | in g g#1",
+    ]

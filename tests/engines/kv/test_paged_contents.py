@@ -220,3 +220,26 @@ def test_a_sample_copies_the_shared_last_block_before_it_writes(prompt: int) -> 
     else:  # it is full: each takes a block of its own
         assert kv.take_moves() == []
         assert (kv.block_table(parent), kv.block_table(child)) == ((0, 1, 2), (0, 1, 3))
+
+
+def test_what_samples_shared_before_they_were_swapped_out_they_share_when_they_are_back() -> None:
+    kv, memory = PagedKVCache(4, SIZE, host_blocks=4), CountingExecutor()
+    parent = RequestState(Request("a", (1, 2), SamplingParams(max_tokens=8, n=2)))
+    assert kv.extend(parent, 2)
+    memory.execute(StepPlan(prefills=(Chunk(parent, 0, 2),)), kv, kv.take_moves())
+    parent.computed_tokens = 2
+    group = [parent, parent.fork(1)]
+    parent.samples = 1
+    kv.fork(*group)
+    assert kv.swap_out(group)
+    assert (kv.host.free_blocks, kv.free_units, kv.swap_in_units(group)) == (3, 4, 1)
+    kv.swap_in(group)
+    assert (kv.host.free_blocks, kv.free_units) == (4, 3)
+    for sample in group:
+        sample.append(5 + sample.choice)
+    assert kv.grow(group) == 2
+    plan = StepPlan(decodes=tuple(Chunk(sample, 2, 1) for sample in group))
+    moves = kv.take_moves()
+    # Out of the first block, back into the next in line, and copied for the first that writes.
+    assert [tuple(move) for move in moves] == [("out", 0, 0, 1), ("in", 0, 1, 1), ("copy", 1, 2, 1)]
+    memory.execute(plan, kv, moves)  # checks that each reads its own tokens
