@@ -43,11 +43,16 @@ class RequestShape:
     """A request before it has words.
 
     t_due_s: seconds from the start of the run; None: due when a closed-loop slot frees.
+    prefix_block_ids: names of the blocks of `prefix_block_tokens` tokens that the prompt begins
+        with. Prompts whose lists begin with the same names begin with the same tokens; the last
+        block may be cut short by the prompt's end.
     """
 
     t_due_s: float | None
     input_tokens: int
     output_tokens: int
+    prefix_block_ids: tuple[int, ...] = ()
+    prefix_block_tokens: int = 0
 
 
 @dataclass(frozen=True)

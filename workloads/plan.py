@@ -11,7 +11,7 @@ from .api import LengthLimits, Plan, PlannedRequest, RequestShape, WorkloadError
 from .arrivals import Seconds, due_times_s, request_rate_per_s
 from .fit import fit_lengths
 from .lengths import Tokens, sample_pairs, trace_pairs
-from .prompts import checked_corpus, cut_prompts, draw_offsets
+from .prompts import PrefixBlocks, checked_corpus, cut_prompts, draw_offsets
 from .spec import Replay, SampledLengths, TraceLengths, WorkloadSpec
 from .traces import read_trace
 
@@ -35,11 +35,17 @@ def plan_workload(
     arrival_rng, length_rng, prompt_rng = np.random.default_rng(seed).spawn(3)
 
     due_s = _due_times_s(spec, num_requests, traces, arrival_rng)
-    pairs, clipped = fit_lengths(
-        _draw_pairs(spec, num_requests, traces, length_rng), limits, spec.fit
-    )
+    drawn, rows = _draw_pairs(spec, num_requests, traces, length_rng)
+    pairs, clipped = fit_lengths(drawn, limits, spec.fit)
     offsets = draw_offsets(num_requests, len(corpus), prompt_rng)
-    prompts = cut_prompts(corpus, offsets, pairs[:, 0], spec.prompts.shared_prefix_tokens)
+    blocks = PrefixBlocks(corpus)
+    prompts = cut_prompts(
+        corpus,
+        offsets,
+        pairs[:, 0].tolist(),
+        spec.prompts.shared_prefix_tokens,
+        [blocks.tokens(row) for row in rows],
+    )
     return Plan(
         requests=_requests(due_s, prompts, pairs, spec.samples),
         max_concurrency=spec.arrivals.max_concurrency,
@@ -90,17 +96,18 @@ def _due_times_s(
 
 def _draw_pairs(
     spec: WorkloadSpec, num_requests: int, traces: Traces, rng: np.random.Generator
-) -> Tokens:
+) -> tuple[Tokens, Sequence[RequestShape]]:
+    """Lengths, and the rows of the trace that they come from, if any."""
     match spec.lengths:
         case SampledLengths() as lengths:
-            return sample_pairs(
-                num_requests, lengths.input, lengths.output, lengths.correlation, rng
-            )
+            correlation = lengths.correlation
+            return sample_pairs(num_requests, lengths.input, lengths.output, correlation, rng), ()
         case TraceLengths(path=path, order="file"):
-            return trace_pairs(traces[path][:num_requests])
+            rows = traces[path][:num_requests]
         case TraceLengths(path=path):
-            rows = trace_pairs(traces[path])
-            return rows[rng.integers(len(rows), size=num_requests)]
+            trace = traces[path]
+            rows = [trace[at] for at in rng.integers(len(trace), size=num_requests).tolist()]
+    return trace_pairs(rows), rows
 
 
 def _requests(

@@ -7,11 +7,17 @@ length. A prompt is a run of real text, so its statistics (repeats, rare words) 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain, repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .api import WorkloadError
+from .api import RequestShape, WorkloadError
+
+# Tokens that spell the name of a prefix block.
+SPELLING_TOKENS = 8
+# Blocks of neighbouring names take runs of the corpus this far apart.
+STRIDE_TOKENS = 7919
 
 
 def checked_corpus(corpus_token_ids: Sequence[int], vocab_size: int | None) -> tuple[int, ...]:
@@ -42,20 +48,62 @@ def draw_offsets(
 def cut_prompts(
     corpus: tuple[int, ...],
     offsets: Iterable[int],
-    lengths: Iterable[int],
+    lengths: Sequence[int],
     shared_tokens: int = 0,
+    beginnings: Sequence[tuple[int, ...]] = (),
 ) -> list[tuple[int, ...]]:
     """One prompt a pair: `length` tokens from `offset` on, going round at the corpus's end.
 
+    beginnings: what each prompt begins with, if anything; cut short where the prompt is shorter.
     shared_tokens: how many of them, at the front, are the corpus's first in every prompt; one that
     is not longer than that shares all but its last token.
     """
-    prompts = [_cut(corpus, int(o), int(n)) for o, n in zip(offsets, lengths, strict=True)]
+    firsts = beginnings or repeat((), len(lengths))
+    prompts = [
+        first[:n] + _cut(corpus, int(o), max(0, int(n) - len(first)))
+        for o, n, first in zip(offsets, lengths, firsts, strict=True)
+    ]
     if not shared_tokens:
         return prompts
     prefix = _cut(corpus, 0, shared_tokens)
     shared = [min(shared_tokens, len(prompt) - 1) for prompt in prompts]
     return [prefix[:count] + prompt[count:] for prompt, count in zip(prompts, shared, strict=True)]
+
+
+class PrefixBlocks:
+    """The tokens of the prefix blocks that a trace names.
+
+    A block is its name, spelt in its first few tokens, and then a run of the corpus. So two blocks
+    of different names differ from the start, and a cache with blocks of any size shares exactly
+    what the trace says is shared; and the same name means the same tokens in every run.
+    """
+
+    def __init__(self, corpus: tuple[int, ...]) -> None:
+        self._corpus = corpus
+        self._alphabet = sorted(set(corpus))
+
+    def tokens(self, shape: RequestShape) -> tuple[int, ...]:
+        """What a prompt of this shape begins with, [blocks x block tokens]; nothing if no block is
+        named. Raises WorkloadError: the corpus has too few different tokens to spell a name."""
+        size = shape.prefix_block_tokens
+        return tuple(
+            chain.from_iterable(self._block(name, size) for name in shape.prefix_block_ids)
+        )
+
+    def _block(self, name: int, size: int) -> tuple[int, ...]:
+        base, spelling, rest = len(self._alphabet), [], name
+        for _ in range(SPELLING_TOKENS):
+            rest, digit = divmod(rest, base)
+            spelling.append(self._alphabet[digit])
+        if rest:
+            raise WorkloadError(
+                "corpus",
+                None,
+                f"enough of them to spell the prefix block {name} in {SPELLING_TOKENS} tokens",
+                f"has {base} different tokens",
+            )
+        offset = name * STRIDE_TOKENS % len(self._corpus)
+        return (*spelling, *_cut(self._corpus, offset, size))[:size]
 
 
 def _cut(corpus: tuple[int, ...], offset: int, length: int) -> tuple[int, ...]:

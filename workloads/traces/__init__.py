@@ -1,16 +1,38 @@
-"""Request traces. One file a format; `read_trace` tells them apart by their header."""
+"""Request traces. One file a format; `read_trace` tells them apart by their first line."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..api import RequestShape, WorkloadError
-from . import azure
+from . import azure, mooncake
 
-# Format name, the columns its header must have, its reader.
-_FORMATS: tuple[tuple[str, tuple[str, ...], Callable[[Path], tuple[RequestShape, ...]]], ...] = (
-    ("Azure LLM inference CSV", azure.COLUMNS, azure.read),
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file.
+
+    needed: what its first line must name, each called a `part`. fields_of: what a first line names,
+    read as this format. read: every row as a request.
+    """
+
+    name: str
+    part: str
+    needed: tuple[str, ...]
+    fields_of: Callable[[str], tuple[str, ...]]
+    read: Callable[[Path], tuple[RequestShape, ...]]
+
+    def missing(self, first_line: str) -> list[str]:
+        """What is needed and not there."""
+        found = self.fields_of(first_line)
+        return [name for name in self.needed if name not in found]
+
+
+FORMATS = (
+    Format("Azure LLM inference CSV", "column", azure.COLUMNS, azure.fields_of, azure.read),
+    Format("Mooncake JSON lines", "field", mooncake.FIELDS, mooncake.fields_of, mooncake.read),
 )
 
 
@@ -22,30 +44,29 @@ def read_trace(path: str | Path) -> tuple[RequestShape, ...]:
     path = Path(path)
     try:
         with path.open(encoding="utf-8-sig") as lines:
-            header = lines.readline()
+            first_line = lines.readline()
     except OSError as error:
         reason = (error.strerror or "unreadable").lower()
         raise WorkloadError("trace", path, "a trace file", f"cannot be read: {reason}") from error
     except UnicodeDecodeError as error:
         raise WorkloadError("trace", path, supported(), "is not UTF-8 text") from error
-    if not header.strip():
+    if not first_line.strip():
         raise WorkloadError("trace", path, supported(), "is empty")
-    columns = [name.strip() for name in header.split(",")]
-    for _, required, read in _FORMATS:
-        if set(required) <= set(columns):
-            return read(path)
-    raise WorkloadError("trace", path, supported(), _what_is_missing(columns))
+    for one in FORMATS:
+        if not one.missing(first_line):
+            return one.read(path)
+    raise WorkloadError("trace", path, supported(), _what_is_missing(first_line))
 
 
 def supported() -> str:
     """The formats that can be read, in words."""
-    return " or ".join(f"{name} ({', '.join(columns)})" for name, columns, _ in _FORMATS)
+    return " or ".join(f"{one.name} ({', '.join(one.needed)})" for one in FORMATS)
 
 
-def _what_is_missing(columns: list[str]) -> str:
-    """Names the missing columns of the format that comes nearest, if any comes near."""
-    nearest = max((required for _, required, _ in _FORMATS), key=lambda r: len(set(r) & {*columns}))
-    missing = [name for name in nearest if name not in columns]
-    if len(missing) == len(nearest):
+def _what_is_missing(first_line: str) -> str:
+    """Names what is missing of the format that comes nearest, if any comes near."""
+    nearest = min(FORMATS, key=lambda one: len(one.missing(first_line)) / len(one.needed))
+    missing = nearest.missing(first_line)
+    if len(missing) == len(nearest.needed):
         return "has no header of a known format"
-    return f"has no column {', '.join(missing)}"
+    return f"has no {nearest.part} {', '.join(missing)}"

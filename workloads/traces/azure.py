@@ -19,6 +19,11 @@ COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 _TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)?")
 
 
+def fields_of(line: str) -> tuple[str, ...]:
+    """The columns in a header of such a file."""
+    return tuple(name.strip() for name in line.split(","))
+
+
 def read(path: Path) -> tuple[RequestShape, ...]:
     """Every row as a request; times are seconds from the first row's.
 

@@ -9,7 +9,10 @@ import pytest
 from llmbench.workloads.api import WorkloadError
 from llmbench.workloads.traces import read_trace
 
-SUPPORTED = "expected Azure LLM inference CSV (TIMESTAMP, ContextTokens, GeneratedTokens)"
+SUPPORTED = (
+    "expected Azure LLM inference CSV (TIMESTAMP, ContextTokens, GeneratedTokens) or "
+    "Mooncake JSON lines (timestamp, input_length, output_length, hash_ids)"
+)
 
 
 def failure(path: Path) -> str:
@@ -27,8 +30,13 @@ def test_a_missing_column_is_named(azure_csv: Callable[..., Path]) -> None:
 
 
 def test_another_format_is_not_guessed_at(azure_csv: Callable[..., Path]) -> None:
-    path = azure_csv('{"timestamp": 1}', header='{"timestamp": 0, "input_length": 6758}')
+    path = azure_csv('{"time": 1}', header='{"time": 0, "prompt": 6758}')
     assert failure(path) == f"trace: 'x.csv' has no header of a known format; {SUPPORTED}"
+
+
+def test_a_missing_field_is_named(azure_csv: Callable[..., Path]) -> None:
+    path = azure_csv(header='{"timestamp": 0, "input_length": 6758, "hash_ids": []}')
+    assert failure(path) == f"trace: 'x.csv' has no field output_length; {SUPPORTED}"
 
 
 def test_an_empty_file(tmp_path: Path) -> None:
