@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -23,13 +23,14 @@ from ..engines.cost.shapes import resolve_shape
 from ..engines.cost.work import StepWork, model_work
 from ..engines.errors import ConfigError
 from ..engines.executors.simulated import SimulatedExecutor
+from ..engines.kv.usage import KVSplit
 from ..engines.models.config import ModelConfig
 from ..engines.step import Limits
 from ..engines.strategy import build_strategy, contiguous_defaults, swap_memory_bytes
 from ..workloads.api import LengthLimits, Plan
 from .config import LoadConfig, RunConfig
 from .drive import Observation, drive
-from .metrics.kv import KVPool
+from .metrics.kv import KVPool, split_steps
 from .result import Memory, Result, Simulation, WorkloadSummary
 from .simulation_error import calibrated_error, roofline_error
 from .summarise import requests_frame, steps_frame, summarise
@@ -145,8 +146,10 @@ def simulate(prepared: PreparedSimulation, watch: Watch) -> Measured:
     seen = observe(prepared, watch)
     watch.stage("summarising")
     with _without_collection():
-        result = _result(prepared, seen)
-        return Measured(result, requests_frame(seen.records), steps_frame(seen.records, seen.steps))
+        splits = split_steps(seen.records, seen.steps)
+        result = _result(prepared, seen, splits)
+        steps = steps_frame(seen.records, seen.steps, splits)
+        return Measured(result, requests_frame(seen.records), steps)
 
 
 def observe(prepared: PreparedSimulation, watch: Watch) -> Observation:
@@ -251,7 +254,7 @@ def _corpus(vocab_size: int) -> list[int]:
     return np.random.default_rng(0).integers(vocab_size, size=CORPUS_TOKENS).tolist()
 
 
-def _result(prepared: PreparedSimulation, seen: Observation) -> Result:
+def _result(prepared: PreparedSimulation, seen: Observation, splits: Sequence[KVSplit]) -> Result:
     from .environment import package_version
     from .experiment import asked_of
 
@@ -267,6 +270,7 @@ def _result(prepared: PreparedSimulation, seen: Observation) -> Result:
         asked=asked_of(plan),
         slo=config.slo_s,
         interrupted=seen.interrupted,
+        splits=splits,
     )
     settings = _config(prepared)
     fingerprint = plan.fingerprint()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from ..engines.kv.usage import KVSplit
@@ -114,11 +115,13 @@ def summarise(
     asked: Asked,
     slo: Mapping[str, float],
     interrupted: bool = False,
+    splits: Sequence[KVSplit] | None = None,
 ) -> Summary:
     """Everything computed from one run's records and steps.
 
     requests, steps: the measured ones, in order of index, warm-up left out, times from the start
-    of the measured run. slo: limits in seconds by metric id, empty for none.
+    of the measured run. slo: limits in seconds by metric id, empty for none. splits: what
+    `split_steps` makes of them, where that is known already.
     duration_s runs from that start to the last token or the end of the last step.
     """
     duration_s = max(
@@ -129,6 +132,7 @@ def summarise(
         ]
     )
     window = steady_window(requests, duration_s)
+    splits = split_steps(requests, steps) if splits is None else splits
     return Summary(
         duration_s=duration_s,
         window=window,
@@ -137,9 +141,7 @@ def summarise(
             **throughput_metrics(requests, window, duration_s, slo),
             **batch_metrics(steps, max_num_batched_tokens),
         },
-        kv=summarise_kv(
-            pool, split_steps(requests, steps), [step.end_s - step.start_s for step in steps]
-        ),
+        kv=summarise_kv(pool, splits, [step.end_s - step.start_s for step in steps]),
         counters=count(requests, steps, unsent=asked.unsent(requests)),
         validity=assess(requests, steps, window, asked, interrupted=interrupted),
         attribution=attribution(requests, steps),
@@ -222,13 +224,17 @@ def records_of(frame: pd.DataFrame) -> list[RequestRecord]:
     return [_record(row) for row in frame.to_dict("records")]
 
 
-def steps_frame(requests: Sequence[RequestRecord], steps: Sequence[StepTrace]) -> pd.DataFrame:
-    """One row a step. requests: for final lengths, which tell reserved from internal room."""
+def steps_frame(
+    requests: Sequence[RequestRecord],
+    steps: Sequence[StepTrace],
+    splits: Sequence[KVSplit] | None = None,
+) -> pd.DataFrame:
+    """One row a step. requests: for final lengths, which tell reserved from internal room.
+    splits: as in `summarise`."""
     import pandas as pd
 
-    splits = split_steps(requests, steps)
-    rows = [_step_row(step, parts) for step, parts in zip(steps, splits, strict=True)]
-    return pd.DataFrame(rows, columns=list(STEP_COLUMNS))
+    splits = split_steps(requests, steps) if splits is None else splits
+    return pd.DataFrame(_step_columns(steps, splits), columns=list(STEP_COLUMNS))
 
 
 def _is_scalar_s(column: str) -> bool:
@@ -276,28 +282,30 @@ def _record(row: Mapping[Hashable, Any]) -> RequestRecord:
     )
 
 
-def _step_row(step: StepTrace, parts: KVSplit) -> dict[str, object]:
-    chunks = step.chunks
+def _step_columns(steps: Sequence[StepTrace], splits: Sequence[KVSplit]) -> dict[str, list[Any]]:
+    """By column: a long run has a hundred thousand steps, and a table is made of columns."""
+    chunks = [step.chunks for step in steps]
+    phases = [step.phases for step in steps]
     return {
-        "index": step.index,
-        "start_s": step.start_s,
-        "end_s": step.end_s,
-        "prefill_tokens": step.prefill_tokens,
-        "decode_tokens": step.decode_tokens,
-        "prefill_requests": chunks.prefills,
-        "decode_requests": chunks.decode_tokens,
-        "waiting": step.waiting,
-        "running": step.running,
-        "preempted": len(step.preempted),
-        "preempted_ids": list(step.preempted),
-        "refused": len(step.refused),
-        "recomputed_tokens": sum(chunks.recomputed.values()),
-        "prefix_hit_tokens": sum(chunks.cached.values()),
-        **{f"kv_{name}": getattr(parts, name) for name in _KV_PARTS},
-        "kv_capacity_tokens": step.kv.capacity_tokens,
-        **{name: getattr(step.phases, name) for name in _PHASES},
-        "chunk_request_ids": chunks.request_ids,
-        "chunk_phases": chunks.phases,
-        "chunk_starts": chunks.starts,
-        "chunk_lengths": chunks.lengths,
+        "index": [step.index for step in steps],
+        "start_s": [step.start_s for step in steps],
+        "end_s": [step.end_s for step in steps],
+        "prefill_tokens": [one.prefill_tokens for one in chunks],
+        "decode_tokens": [one.decode_tokens for one in chunks],
+        "prefill_requests": [one.prefills for one in chunks],
+        "decode_requests": [one.decode_tokens for one in chunks],
+        "waiting": [step.waiting for step in steps],
+        "running": [step.running for step in steps],
+        "preempted": [len(step.preempted) for step in steps],
+        "preempted_ids": [list(step.preempted) for step in steps],
+        "refused": [len(step.refused) for step in steps],
+        "recomputed_tokens": [sum(one.recomputed.values()) for one in chunks],
+        "prefix_hit_tokens": [sum(one.cached.values()) for one in chunks],
+        **{f"kv_{name}": list(map(attrgetter(name), splits)) for name in _KV_PARTS},
+        "kv_capacity_tokens": [step.kv.capacity_tokens for step in steps],
+        **{name: list(map(attrgetter(name), phases)) for name in _PHASES},
+        "chunk_request_ids": [one.request_ids for one in chunks],
+        "chunk_phases": [one.phases for one in chunks],
+        "chunk_starts": [one.starts for one in chunks],
+        "chunk_lengths": [one.lengths for one in chunks],
     }

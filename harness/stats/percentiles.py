@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +16,11 @@ def percentile(values: ArrayLike, q: float) -> float:
     Statistician 50 (1996): numpy's default, and what vLLM and aiperf print.
     """
     return float(np.percentile(np.asarray(values, dtype=np.float64), q))
+
+
+def percentiles(values: ArrayLike, qs: Sequence[float]) -> list[float]:
+    """Several of them at the price of little more than one."""
+    return np.percentile(np.asarray(values, dtype=np.float64), qs).tolist()
 
 
 def repeated_percentile(

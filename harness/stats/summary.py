@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .percentiles import percentile
+from .percentiles import percentiles
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0}
 STATS = ("count", "mean", "std", "min", *PERCENTILES, "max")
@@ -31,6 +31,6 @@ def summary(values: Sequence[float], weights: Sequence[float] | None = None) -> 
         "mean": mean,
         "std": float(np.sqrt(np.average((data - mean) ** 2, weights=weight))),
         "min": float(data.min()),
-        **{name: percentile(data, q) for name, q in PERCENTILES.items()},
+        **dict(zip(PERCENTILES, percentiles(data, list(PERCENTILES.values())), strict=True)),
         "max": float(data.max()),
     }
