@@ -3,8 +3,8 @@
 On a machine that others use, count the processor's seconds: --benchmark-timer=time.process_time.
 The whole Azure trace, planned, simulated, stored and reported (goal: under 30 s on one core):
 
-    time llmbench simulate --model llama-3-70b --hardware h100 --tensor-parallel 4 --engine trtllm \\
-        --trace AzureLLMInferenceTrace_conv.csv --max-input-len 7192
+    time llmbench simulate --model llama-3-70b --hardware h100 --tensor-parallel 4 \\
+        --engine trtllm --trace AzureLLMInferenceTrace_conv.csv --max-input-len 7192
 """
 
 from __future__ import annotations
