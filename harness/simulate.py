@@ -140,16 +140,30 @@ def prepare_simulation(
 
 def simulate(prepared: PreparedSimulation, watch: Watch) -> Measured:
     """Serve the plan in virtual time, and say what was seen. Ctrl-C as in a real run."""
-    from .experiment import Measured
-
     watch.stage(f"simulating {len(prepared.plan.requests)} requests")
+    prepared = fresh(prepared)
     seen = observe(prepared, watch)
     watch.stage("summarising")
+    return measured(prepared, seen)
+
+
+def measured(prepared: PreparedSimulation, seen: Observation) -> Measured:
+    """What was observed as a run: its result, and the tables beside it."""
+    from .experiment import Measured
+
     with _without_collection():
         splits = split_steps(seen.records, seen.steps)
         result = _result(prepared, seen, splits)
         steps = steps_frame(seen.records, seen.steps, splits)
         return Measured(result, requests_frame(seen.records), steps)
+
+
+def fresh(prepared: PreparedSimulation) -> PreparedSimulation:
+    """The same simulation with nothing counted yet, to be run beside another."""
+    cost = prepared.cost
+    if isinstance(cost, Extrapolating):
+        return replace(prepared, cost=Extrapolating(cost.cost))
+    return prepared
 
 
 def observe(prepared: PreparedSimulation, watch: Watch) -> Observation:
@@ -300,11 +314,12 @@ def _result(prepared: PreparedSimulation, seen: Observation, splits: Sequence[KV
         ),
         counters=summary.counters,
         attribution=summary.attribution,
-        simulation=_simulation(prepared),
+        simulation=simulation_of(prepared),
     )
 
 
-def _simulation(prepared: PreparedSimulation) -> Simulation:
+def simulation_of(prepared: PreparedSimulation) -> Simulation:
+    """What the run stands on; after it was observed, with what it extrapolated."""
     machine, cost = prepared.machine, prepared.cost
     if isinstance(cost, Extrapolating):
         calibration = cost.cost.calibration

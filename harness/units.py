@@ -1,4 +1,4 @@
-"""Sizes as people write them."""
+"""Sizes and shares as people write them."""
 
 from __future__ import annotations
 
@@ -30,3 +30,11 @@ def parse_bytes(field: str, text: str) -> int:
     if size_bytes < 1:
         raise ConfigError(field, text, "more than nothing, such as 512MiB")
     return size_bytes
+
+
+def parse_share(field: str, text: str) -> float:
+    """'2%' or '0.02'. Raises ConfigError; whether the share makes sense is the caller's to say."""
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(%?)\s*", text)
+    if match is None:
+        raise ConfigError(field, text, "a share such as 2% or 0.02")
+    return float(match[1]) / (100 if match[2] else 1)

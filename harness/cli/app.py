@@ -12,6 +12,7 @@ from ..errors import InvalidRun
 from . import (
     ablate,
     calibrate,
+    capacity,
     compare,
     doctor,
     engines,
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 app.command("run", epilog=run.EPILOG)(run.run)
 app.command("simulate", epilog=simulate.EPILOG)(simulate.simulate)
+app.command("capacity", epilog=capacity.EPILOG)(capacity.capacity)
 app.command("report")(report.report)
 app.command("explain", epilog=explain.EPILOG)(explain.explain)
 app.command("compare")(compare.compare)

@@ -28,11 +28,14 @@ NOT_SIMULATED = (
 
 def with_run_options(
     without: Sequence[str] = (),
+    *,
+    per_engine: bool = False,
     **defaults: object,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command the options of a run, before its own, and hands it the `RunConfig` they make
     as its first argument, `settings`. without: options it does not have. defaults: where the
-    command's differ."""
+    command's differ. per_engine: hands it a function instead, from an engine's name (None: the one
+    that was asked for) to a `RunConfig` with all else as given."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [one for one in _parameters(command) if one.name != "settings"]
@@ -45,7 +48,14 @@ def with_run_options(
         @wraps(command)
         def called(**arguments: Any) -> None:
             chosen: Mapping[str, Any] = {one.name: arguments.pop(one.name) for one in shared}
-            command(run_config(**chosen), **arguments)
+            if not per_engine:
+                command(run_config(**chosen), **arguments)
+                return
+
+            def of_engine(name: str | None) -> RunConfig:
+                return run_config(**{**chosen, **({"engine": name} if name else {})})
+
+            command(of_engine, **arguments)
 
         parameters = [*shared, *own]
         called.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
@@ -58,7 +68,10 @@ def with_run_options(
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     """A function's parameters by keyword, with their annotations as objects."""
     parameters = inspect.signature(function).parameters.values()
-    local = {"RunConfig": object}  # known to a type checker only: nothing heavy is imported here
+    local = {
+        "RunConfig": object,
+        "SettingsOf": object,
+    }  # known to a type checker only: nothing heavy is imported here
     hints = get_type_hints(function, localns=local, include_extras=True)
     return [
         one.replace(annotation=hints[one.name], kind=inspect.Parameter.KEYWORD_ONLY)

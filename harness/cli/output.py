@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,7 +36,7 @@ Quiet = Annotated[
 
 def finish(measured: Measured, directory: Path, *, as_json: bool) -> Exit:
     """Store, report, print. Returns the exit code."""
-    stored = _store(directory, measured)
+    stored = store(directory, measured)
     if as_json:
         print(measured.result.model_dump_json(indent=2))
     else:
@@ -41,7 +44,7 @@ def finish(measured: Measured, directory: Path, *, as_json: bool) -> Exit:
     return _verdict(measured)
 
 
-def _store(directory: Path, measured: Measured) -> Path:
+def store(directory: Path, measured: Measured) -> Path:
     """The data first: whatever happens to a report, `llmbench report` can write it again."""
     from ..store import write_reports, write_run
     from ..views import run_reports
@@ -72,6 +75,24 @@ def _verdict(measured: Measured) -> Exit:
                 say_error(f"invalid run: {check.detail}")
         return Exit.INVALID
     return Exit.OK
+
+
+def without_output(settings: RunConfig) -> RunConfig:
+    """The settings with a command that says what was run and not where the result went, so that a
+    simulated run has the same bytes wherever it is written."""
+    from dataclasses import replace
+
+    return replace(settings, command=shlex.join(["llmbench", *_asked(sys.argv[1:])]))
+
+
+def _asked(words: Sequence[str]) -> Iterator[str]:
+    """The words of a command without those about its output."""
+    rest = iter(words)
+    for word in rest:
+        if word == "--out":
+            next(rest, None)
+        elif word not in ("--json", "--quiet", "-q") and not word.startswith("--out="):
+            yield word
 
 
 def default_directory(settings: RunConfig) -> Path:

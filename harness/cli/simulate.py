@@ -9,7 +9,7 @@ import typer
 
 from .exits import Exit, say_error
 from .options import NOT_SIMULATED, with_run_options
-from .output import AsJson, Out, Quiet, default_directory, finish
+from .output import AsJson, Out, Quiet, default_directory, finish, without_output
 
 if TYPE_CHECKING:
     from ..config import RunConfig
@@ -90,7 +90,7 @@ def simulate(
     )
     directory = out or default_directory(settings)
     check_out(directory)
-    prepared = prepare_simulation(settings, machine)
+    prepared = prepare_simulation(without_output(settings), machine)
     with watching(quiet=quiet or as_json) as watch:
         try:
             measured = measure(prepared, watch)

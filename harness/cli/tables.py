@@ -37,14 +37,14 @@ _STYLES: dict[Tone, str] = {
 }
 
 
-def _console() -> Console:
+def wide_console() -> Console:
     """As wide as the terminal; wide enough for any table where there is none, as in a CI log."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
 def print_run(result: Result) -> None:
     """Counts, latencies, rates, memory, quality: a screen."""
-    console = _console()
+    console = wide_console()
     counters, config = result.counters, result.config
     state = "[green]valid[/]" if result.validity.valid else "[bold red]NOT VALID[/]"
     console.print(
@@ -120,7 +120,7 @@ def _print_quality(console: Console, result: Result) -> None:
 
 def print_comparison(comparison: Comparison) -> None:
     """Settings that differ, then every statistic with its ratio to the first run."""
-    console = _console()
+    console = wide_console()
     settings = Table("setting", *comparison.runs, box=None, pad_edge=False)
     for difference in comparison.differing_config:
         settings.add_row(difference.field, *(str(value) for value in difference.values))
@@ -161,7 +161,7 @@ def _ratios(row: MetricComparison) -> list[str]:
 
 def print_ablation(ablation: Ablation) -> None:
     """Main effects, then a sentence for each effect that holds."""
-    console = _console()
+    console = wide_console()
     console.print(_plain(effects_table(ablation)))
     console.print()
     for sentence in ablation.sentences:

@@ -1,0 +1,184 @@
+"""`llmbench capacity`: the largest request rate that holds an SLO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .exits import Exit, say, say_error
+from .options import NOT_SIMULATED, with_run_options
+from .output import AsJson, Quiet, store, without_output
+from .simulate import (
+    CalibrationFile,
+    DecodeEfficiency,
+    Hardware,
+    PrefillEfficiency,
+    TensorParallel,
+    Utilisation,
+    machine_of,
+)
+
+if TYPE_CHECKING:
+    from ..config import RunConfig
+    from ..experiment import Watch
+    from ..simulate import PreparedSimulation
+    from ..simulated_capacity import EngineCapacity, Goal
+
+    SettingsOf = Callable[[str | None], RunConfig]
+
+EPILOG = "\n\n".join(
+    (
+        "[bold]Examples[/]",
+        "llmbench capacity --model llama-3-8b --hardware h100 --engine vllm-v1 --workload "
+        "azure-conv --slo ttft:500ms,tpot:50ms",
+        "llmbench capacity --compare paged,trtllm,vllm-v1 --slo llama3.1-8b",
+        "llmbench capacity --model smollm2-135m --calibration calibration.json --slo ttft:2s "
+        "--max-input-len 1024 --max-output-len 128   [dim]this machine, as measured[/]",
+    )
+)
+# The rate is what is asked.
+_WITHOUT = (*NOT_SIMULATED, "request_rate", "time_scale")
+
+Compare = Annotated[
+    str | None,
+    typer.Option(
+        help="Several engines, as paged,trtllm,vllm-v1, in place of --engine.",
+        rich_help_panel="Capacity",
+    ),
+]
+Attainment = Annotated[
+    str,
+    typer.Option(
+        help="Share of the requests that must keep every limit.", rich_help_panel="Capacity"
+    ),
+]
+RateTolerance = Annotated[
+    str, typer.Option(help="How finely the rate is found.", rich_help_panel="Capacity")
+]
+OutFor = Annotated[
+    Path | None,
+    typer.Option(
+        help="Store the run at capacity here; with --compare, one directory an engine.",
+        rich_help_panel="Output",
+    ),
+]
+
+
+@with_run_options(
+    without=_WITHOUT,
+    per_engine=True,
+    model="llama-3-8b",
+    engine="vllm-v1",
+    workload="azure-conv",
+    num_requests=500,
+)
+def capacity(
+    settings: SettingsOf,
+    compare: Compare = None,
+    attainment: Attainment = "99%",
+    rate_tolerance: RateTolerance = "2%",
+    hardware: Hardware = "h100",
+    tensor_parallel: TensorParallel = 1,
+    calibration: CalibrationFile = None,
+    gpu_memory_utilization: Utilisation = 0.9,
+    prefill_efficiency: PrefillEfficiency = None,
+    decode_efficiency: DecodeEfficiency = None,
+    out: OutFor = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find the largest request rate at which enough requests keep every limit, by bisection.
+
+    Simulated. Every rate is sent the same requests in the same order: only the gaps change.
+    """
+    from ..simulated_capacity import prepare_capacity
+    from ..store import check_out
+    from .capacity_tables import capacity_json, print_capacities
+    from .progress import watching
+
+    machine = machine_of(
+        hardware,
+        tensor_parallel,
+        calibration,
+        gpu_memory_utilization,
+        prefill_efficiency,
+        decode_efficiency,
+    )
+    # Everything that can be wrong is found before the first search.
+    names = _engines(compare)
+    configs = [without_output(settings(name)) for name in names]
+    goal = _goal(configs[0], attainment, rate_tolerance)
+    directories = _directories(out, names)
+    for directory in directories:
+        check_out(directory)
+    prepared = [prepare_capacity(config, machine) for config in configs]
+    with watching(quiet=quiet or as_json) as watch:
+        found = _search(prepared, goal, watch)
+    if as_json:
+        print(capacity_json(found, goal))
+    else:
+        print_capacities(found, goal)
+    _store(found, directories, quiet=quiet or as_json)
+    raise typer.Exit(Exit.OK)
+
+
+def _engines(compare: str | None) -> list[str | None]:
+    """The engines to search for; None stands for --engine."""
+    from ...engines.errors import ConfigError
+
+    if compare is None:
+        return [None]
+    names: list[str | None] = [name.strip() for name in compare.split(",") if name.strip()]
+    if not names or len(set(names)) < len(names):
+        raise ConfigError("compare", compare, "engines, each once, as in paged,trtllm,vllm-v1")
+    return names
+
+
+def _goal(config: RunConfig, attainment: str, rate_tolerance: str) -> Goal:
+    from ...engines.errors import ConfigError
+    from ..capacity import check_search
+    from ..simulated_capacity import Goal
+    from ..units import parse_share
+
+    if not config.slo_s:
+        raise ConfigError("slo", None, "limits, such as ttft:500ms,tpot:50ms, or a preset")
+    goal = Goal(
+        config.slo_s,
+        parse_share("attainment", attainment),
+        parse_share("rate_tolerance", rate_tolerance),
+    )
+    check_search(goal.attainment, goal.rate_tolerance)
+    return goal
+
+
+def _directories(out: Path | None, names: Sequence[str | None]) -> list[Path]:
+    if out is None:
+        return []
+    return [out if name is None else out / name for name in names]
+
+
+def _search(
+    prepared: Sequence[PreparedSimulation], goal: Goal, watch: Watch
+) -> list[EngineCapacity]:
+    from ..simulated_capacity import engine_capacity
+
+    try:
+        return [engine_capacity(one, goal, watch) for one in prepared]
+    except KeyboardInterrupt:
+        say_error("interrupted before a capacity was found: nothing is saved")
+        raise typer.Exit(Exit.INTERRUPTED) from None
+
+
+def _store(found: Sequence[EngineCapacity], directories: Sequence[Path], *, quiet: bool) -> None:
+    if not directories:
+        return
+    for one, directory in zip(found, directories, strict=True):
+        if one.run is None:
+            say(f"{one.config.label}: no rate holds the SLO, so there is no run to store")
+            continue
+        stored = store(directory, one.run)
+        if not quiet:
+            say(f"[bold]report[/]  {stored / 'report.html'}")

@@ -1,0 +1,55 @@
+"""The same requests at another rate: prompts, lengths and order stay, only the gaps change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from .api import Plan, WorkloadError
+
+# What a description says of the arrivals in requests a second.
+_RATES = ("request_rate_per_s", "offered_rate_per_s")
+
+
+def offered_rate_per_s(plan: Plan) -> float:
+    """The rate that a plan was asked for or, of a trace, that its due times come to.
+
+    Raises WorkloadError where there is none: a closed loop, or everything due at once.
+    """
+    for name in _RATES:
+        rate = plan.description.get(name)
+        if isinstance(rate, int | float):
+            return float(rate)
+    raise WorkloadError("workload", None, "arrivals that have a rate, and two requests or more")
+
+
+def at_rate(plan: Plan, rate_per_s: float) -> Plan:
+    """The plan with every gap multiplied by the same factor; inf: everything is due at 0.
+
+    rate_per_s: in place of `offered_rate_per_s(plan)`.
+    """
+    if not rate_per_s > 0:
+        raise WorkloadError("request_rate", rate_per_s, "a number above 0, or inf")
+    factor = offered_rate_per_s(plan) / rate_per_s
+    requests = tuple(
+        replace(request, t_due_s=None if request.t_due_s is None else request.t_due_s * factor)
+        for request in plan.requests
+    )
+    note = f"every gap multiplied by {factor:.4g}, for {rate_per_s:.4g} requests/s"
+    return replace(
+        plan,
+        requests=requests,
+        adjustments=(*plan.adjustments, note),
+        description=_described(plan.description, factor),
+    )
+
+
+def _described(description: Mapping[str, Any], factor: float) -> dict[str, object]:
+    """What is said of the plan, with its rates as they are now; None, as ever, for no rate."""
+    changed = dict(description)
+    for name in _RATES:
+        rate = description.get(name)
+        if rate is not None:
+            changed[name] = rate / factor if factor else None
+    return {**changed, "gaps_multiplied_by": factor}
