@@ -12,6 +12,7 @@ from .errors import InvalidRun
 from .evidence import ERROR_RATE, Finding, Observed, examine, objections, same_requests
 from .metrics.base import Better
 from .quantities import QUANTITIES, Quantity
+from .result import Result
 from .store import StoredRun
 
 # An interval wholly this close to 1 is no difference that anyone would choose by.
@@ -31,6 +32,8 @@ COMPARED = (
 HEADLINES = ("output_throughput.window", "ttft.p99", "tpot.mean", "kv.waste_share")
 # What names a run or was worked out from other settings; the rest of the configuration decides.
 _NOT_SETTINGS = ("command", "stands_for")
+# What a configuration means that does not say it.
+_UNSAID = {"simulated": False, "tensor_parallel": 1}
 _AXES = ("batching", "admission", "kv", "quant", "kv_dtype", "model_impl")
 _ENVIRONMENT = {
     "CPU": ("cpu", "model"),
@@ -98,20 +101,22 @@ def differing_config(runs: Sequence[StoredRun]) -> tuple[ConfigDifference, ...]:
     configs = [run.result.config for run in runs]
     fields = list(dict.fromkeys(field for config in configs for field in config))
     return tuple(
-        ConfigDifference(field, tuple(config.get(field) for config in configs))
+        ConfigDifference(field, values)
         for field in fields
         if field not in _NOT_SETTINGS
-        and any(config.get(field) != configs[0].get(field) for config in configs)
+        and len(set(map(repr, values := tuple(_value(config, field) for config in configs)))) > 1
     )
+
+
+def _value(config: Mapping[str, Any], field: str) -> Any:
+    value = config.get(field)
+    return _UNSAID.get(field) if value is None else value
 
 
 def warnings(names: Sequence[str], runs: Sequence[StoredRun]) -> tuple[str, ...]:
     """What the numbers of these runs, side by side, cannot say."""
-    found = [
-        "one run of each, one after the other: the intervals cover which requests were measured, "
-        "not how a machine differs from run to run"
-    ]
     results = [run.result for run in runs]
+    found = _repeat_warnings(names, results)
     if len({result.workload.fingerprint for result in results}) > 1:
         found.append("the runs were not sent the same requests, so they are not paired")
     if len({result.config.get("model") for result in results}) > 1:
@@ -124,12 +129,39 @@ def warnings(names: Sequence[str], runs: Sequence[StoredRun]) -> tuple[str, ...]
             f"the engines differ in {_listed(axes)} at once: no difference below can be put down "
             "to one of them"
         )
-    found.extend(_environment_warnings([result.environment for result in results]))
+    measured = [result.environment for result in results if result.simulation is None]
+    found.extend(_environment_warnings(measured))
     for name, result in zip(names, results, strict=True):
         found.extend(
             f"{name}: {check.detail}" for check in result.validity.failures if not check.fatal
         )
     return tuple(found)
+
+
+def _repeat_warnings(names: Sequence[str], results: Sequence[Result]) -> list[str]:
+    """What another run of the same settings would change."""
+    kinds = [result.simulation for result in results]
+    found: list[str] = []
+    if None in kinds:
+        found.append(
+            "one run of each, one after the other: the intervals cover which requests were "
+            "measured, not how a machine differs from run to run"
+        )
+    simulated = [name for name, kind in zip(names, kinds, strict=True) if kind is not None]
+    if simulated and None in kinds:
+        measured = [name for name, kind in zip(names, kinds, strict=True) if kind is None]
+        found.append(
+            f"{_listed(simulated)} simulated, {_listed(measured)} measured: how wrong the "
+            "simulation is stands in every difference"
+        )
+    elif simulated:
+        found.append(
+            "simulated runs repeat exactly: the intervals cover which requests were sent, not how "
+            "wrong the cost model is"
+        )
+        if len({(kind.cost_model, str(kind.efficiency)) for kind in kinds if kind}) > 1:
+            found.append("the runs were simulated with different cost models")
+    return found
 
 
 def _environment_warnings(environments: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -219,4 +251,4 @@ def _interval(ratio: Ratio) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:-1]) + " and " + names[-1]
+    return " and ".join((*((", ".join(names[:-1]),) if names[1:] else ()), names[-1]))

@@ -95,9 +95,20 @@ def parse_rule(text: str) -> Rule:
 
 def gate(baseline: StoredRun, current: StoredRun, rules: Sequence[Rule]) -> GateOutcome:
     """Judge each rule. With several sampled rules each interval is widened (Bonferroni), so that
-    the chance of any false verdict stays 5 %. Raises ConfigError if there are no rules."""
+    the chance of any false verdict stays 5 %. Raises ConfigError if there are no rules, and for a
+    simulated run against a measured one: both may be valid, but the difference would be mostly how
+    wrong the cost model is."""
     if not rules:
         raise ConfigError(_FIELD, "", "at least one rule, " + _FORM)
+    if (baseline.result.simulation is None) != (current.result.simulation is None):
+        kinds = ("measured", "simulated")
+        kind = kinds[current.result.simulation is not None]
+        other = kinds[baseline.result.simulation is not None]
+        raise ConfigError(
+            "current",
+            f"{current.directory.name} ({kind})",
+            f"a {other} run, as the baseline {baseline.directory.name} is",
+        )
     names = (baseline.result.label, current.result.label)
     invalid = [
         f"the {side} run is not valid: {reason}"
@@ -167,7 +178,10 @@ def _worsening(rule: Rule, estimate: Estimate) -> tuple[float, float]:
 
 def _warnings(baseline: StoredRun, current: StoredRun, rules: Sequence[Rule]) -> tuple[str, ...]:
     found: list[str] = []
-    if any(rule.quantity.sampled for rule in rules):
+    simulated = current.result.simulation is not None
+    if simulated:
+        found.append("both runs are simulated: no rule covers how wrong the cost model is")
+    elif any(rule.quantity.sampled for rule in rules):
         found.append(
             "one run of each: the intervals cover which requests were measured, not how a machine "
             "differs from run to run"
@@ -175,7 +189,7 @@ def _warnings(baseline: StoredRun, current: StoredRun, rules: Sequence[Rule]) ->
     if not same_requests(baseline, current):
         found.append("the runs were not sent the same requests, so they are not paired")
     counts = any(not rule.quantity.sampled for rule in rules)
-    if counts and current.result.config.get("request_rate") is not None:
+    if counts and not simulated and current.result.config.get("request_rate") is not None:
         found.append(
             "requests arrived by the clock: schedules, and so counts, differ a little every time"
         )

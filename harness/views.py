@@ -28,8 +28,18 @@ def run_reports(
     from ..reports.html import render_run
     from ..reports.markdown import render_run_markdown
 
-    view = run_view(name, result, requests, steps)
+    view = run_view(_title(name, result), result, requests, steps)
     return {"report.html": render_run(view), "report.md": render_run_markdown(view)}
+
+
+def _title(name: str, result: Result) -> str:
+    """What a run's own report is headed with. The report of a simulated run is the same bytes
+    wherever it lies, so its directory's name is not in it."""
+    if result.simulation is None:
+        return name
+    machine, devices = result.simulation.hardware, result.simulation.devices
+    on = f"{devices}\u00a0×\u00a0{machine}" if devices > 1 else machine
+    return f"{result.label}: {result.config['model']} on {on}"
 
 
 def comparison_reports(runs: Sequence[StoredRun], comparison: Comparison) -> dict[str, str]:

@@ -13,6 +13,7 @@ from .comparison_tables import (
     row_label,
     runs_table,
 )
+from .facts import simulated_on
 from .format import plural, quantity, scale_of
 from .glossary import in_sentence
 from .model import (
@@ -78,7 +79,21 @@ def comparison_report(runs: Sequence[Run], comparison: Comparison) -> Report:
         figures=_key_figures(comparison),
         notes=(*notes, *_stand_ins(runs)),
         sections=tuple(section for section in _sections(runs, comparison) if section.parts),
+        premise=_premise(runs),
         footer=" · ".join(f"{run.name}: run {run.result['run_id']}" for run in runs),
+    )
+
+
+def _premise(runs: Sequence[Run]) -> str:
+    """Which runs were not measured, and how wrong they may be."""
+    by_error: dict[str, list[str]] = {}
+    for run in runs:
+        if (machine := simulated_on(run)) is not None:
+            error = run.result["simulation"]["error"]
+            by_error.setdefault(error, []).append(f"{run.name} ({machine})")
+    return " ".join(
+        f"Simulated, not measured: {', '.join(names)}. How wrong it may be: {error}."
+        for error, names in by_error.items()
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .facts import axes, engine_name
+from .facts import axes, engine_name, simulated_on
 from .format import moment, number, scale_of, setting
 from .glossary import label_of
 from .headline import badge
@@ -115,7 +115,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
                 engine_name(run),
                 axes(run),
                 str(run.result["config"].get("stands_for") or ""),
-                moment(run.result["created_at"]),
+                "simulated" if simulated_on(run) else moment(run.result["created_at"]),
             )
         )
     titles = ("Run", "Validity", "Engine", "Made of", "Stands for", "Measured")

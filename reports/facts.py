@@ -92,9 +92,20 @@ def axes(run: Run) -> str:
     return " · ".join(parts)
 
 
+def simulated_on(run: Run) -> str | None:
+    """The machine of a simulated run, "4 × h100"; None for a measured one."""
+    found = run.result.get("simulation")
+    if found is None:
+        return None
+    devices = found["devices"]
+    return f"{devices}\u00a0×\u00a0{found['hardware']}" if devices > 1 else str(found["hardware"])
+
+
 def hardware(run: Run) -> str:
     """ "float32 on NVIDIA H200", as far as the run knows what it ran on."""
     config, environment = run.result["config"], run.result["environment"]
+    if (simulated := simulated_on(run)) is not None:
+        return f"{config.get('dtype')} on a simulated {simulated}"
     device = str(config.get("device"))
     if device.startswith("cuda"):
         names = [gpu.get("name") for gpu in environment.get("gpus") or ()]

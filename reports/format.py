@@ -118,8 +118,10 @@ def duration(value: float | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def moment(text: str) -> str:
+def moment(text: str | None) -> str:
     """An ISO 8601 time in UTC, to the minute: "2026-01-02 03:04"."""
+    if text is None:
+        return ABSENT
     return text[:16].replace("T", "\u00a0")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .facts import engine_name, failures, slo_s, stat
+from .facts import engine_name, failures, simulated_on, slo_s, stat
 from .format import count, duration, is_present, number, percent, plural, quantity, seconds, size
 from .glossary import label_of
 from .model import Badge, KeyFigure, Note, Run
@@ -11,14 +11,44 @@ VALID = Badge("Valid", "✓", "good")
 CAUTION = Badge("Valid, with cautions", "!", "caution")
 INVALID = Badge("Invalid", "✕", "bad")
 PARTIAL = Badge("Partial", "✕", "bad")
+# No simulated run is simply valid: its checks passed, and yet nothing was measured.
+SIMULATED = {
+    VALID: Badge("Simulated", "≈", "caution"),
+    CAUTION: Badge("Simulated, with cautions", "≈", "caution"),
+    INVALID: Badge("Simulated, invalid", "✕", "bad"),
+    PARTIAL: Badge("Simulated, partial", "✕", "bad"),
+}
 
 
 def badge(run: Run) -> Badge:
+    found = _validity(run)
+    return found if simulated_on(run) is None else SIMULATED[found]
+
+
+def _validity(run: Run) -> Badge:
     if run.result["status"] == "partial":
         return PARTIAL
     if not run.result["validity"]["valid"]:
         return INVALID
     return CAUTION if failures(run) else VALID
+
+
+def premise(run: Run) -> str:
+    """Of a simulated run: that it is one, on what, priced how, and how wrong that may be."""
+    machine = simulated_on(run)
+    if machine is None:
+        return ""
+    found = run.result["simulation"]
+    reached = ""
+    if shares := found["efficiency"]:
+        reached = (
+            f", which takes kernels to reach {percent(shares['prefill'])} of peak arithmetic and "
+            f"{percent(shares['decode'])} of peak bandwidth"
+        )
+    return (
+        f"Simulated, not measured: no model ran. Step times are a cost model's of "
+        f"{machine}{reached}. How wrong it may be: {found['error']}."
+    )
 
 
 def validity_notes(run: Run) -> tuple[Note, ...]:

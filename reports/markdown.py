@@ -49,6 +49,7 @@ def render_markdown(report: Report) -> str:
     blocks = [
         f"## {escape(report.title)}",
         f"**{report.badge.symbol} {escape(report.badge.word)}** · {escape(report.subtitle)}",
+        *([f"> [!IMPORTANT]\n> {escape(report.premise)}"] if report.premise else []),
         *_alarm(report),
         f"**{escape(report.verdict)}**",
         *([escape(" ".join(report.statements))] if report.statements else []),

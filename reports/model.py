@@ -227,7 +227,11 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """All that a report says, in reading order. verdict: the answer in one sentence."""
+    """All that a report says, in reading order. verdict: the answer in one sentence.
+
+    premise: what every number stands on and is said before the first of them; empty for what was
+    measured.
+    """
 
     title: str
     subtitle: str
@@ -238,6 +242,7 @@ class Report:
     notes: tuple[Note, ...]
     sections: tuple[Section, ...]
     footer: str
+    premise: str = ""
 
     @property
     def charts(self) -> tuple[Chart, ...]:

@@ -21,6 +21,7 @@ def run_report(run: Run) -> Report:
         notes=(*headline.validity_notes(run), *headline.caveats(run)),
         sections=tuple(section for section in _sections(run) if section.parts),
         footer=_footer(run),
+        premise=headline.premise(run),
     )
 
 
@@ -93,5 +94,7 @@ def _present(*parts: Chart | Table | None) -> tuple[Chart | Table, ...]:
 
 def _footer(run: Run) -> str:
     version = run.result["environment"].get("packages", {}).get("llmbench") or "unknown version"
-    label = f" · {run.result['label']}" if run.result["label"] else ""
-    return f"llmbench {version} · run {run.result['run_id']} · {run.result['created_at']}{label}"
+    result = run.result
+    # A simulated run has no time of day: its bytes depend on nothing but its settings.
+    parts = (f"llmbench {version}", f"run {result['run_id']}", result["created_at"])
+    return " · ".join(part for part in (*parts, result["label"]) if part)

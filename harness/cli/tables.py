@@ -51,6 +51,10 @@ def print_run(result: Result) -> None:
         f"[bold]{result.label}[/]  {config['model']}, {config['dtype']} on {config['device']}"
         f"  {state}"
     )
+    if (found := result.simulation) is not None:
+        on = f"{found.devices} x {found.hardware}" if found.devices > 1 else found.hardware
+        text = f"not measured: step times of {on}, {found.cost_model}; {found.error}"
+        console.print(f"[yellow]simulated[/] {escape(text)}", soft_wrap=True)
     console.print(
         f"{counters.requests_ok} of {_asked(result)} served in "
         f"{quantity(result.duration_s, 's')}, {counters.steps} steps, "
