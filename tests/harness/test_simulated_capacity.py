@@ -1,0 +1,192 @@
+"""The capacity of the real policies on a machine so simple that it can be worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from llmbench.engines.config import engine_config
+from llmbench.engines.cost.roofline import StepTimes
+from llmbench.engines.cost.work import StepWork
+from llmbench.engines.errors import ConfigError
+from llmbench.harness.cli.capacity_tables import notes, sentence
+from llmbench.harness.cli.progress import Silent
+from llmbench.harness.config import LoadConfig, RunConfig
+from llmbench.harness.simulate import Machine, PreparedSimulation
+from llmbench.harness.simulated_capacity import (
+    EngineCapacity,
+    Goal,
+    engine_capacity,
+    limits_of,
+    prepare_capacity,
+)
+from llmbench.workloads.api import Plan, PlannedRequest
+
+from .observed import make_request
+
+STEP_S = 0.125
+
+
+class Constant:
+    """Every step takes an eighth of a second, whatever is in it."""
+
+    def price(self, work: StepWork) -> StepTimes:
+        del work
+        return StepTimes(linear_s=STEP_S)
+
+
+def one_by_one(count: int, output_tokens: int = 1, seqs: int = 1) -> PreparedSimulation:
+    """Requests one second apart, served one at a time: a D/D/1 queue."""
+    config = RunConfig(
+        "llama-3-8b",
+        engine_config("paged", max_num_seqs=seqs, max_model_len=64),
+        LoadConfig(workload="fixed", request_rate=1.0, arrival="constant"),
+        slo_s={},
+    )
+    plan = Plan(
+        tuple(
+            PlannedRequest(at, float(at), tuple(range(at, at + 8)), output_tokens)
+            for at in range(count)
+        ),
+        None,
+        description={
+            "name": "one by one",
+            "request_rate_per_s": 1.0,
+            "offered_rate_per_s": 1.0,
+            "samples": 1,
+        },
+    )
+    prepared = prepare_capacity(config, Machine())
+    return replace(prepared, plan=plan, cost=Constant())
+
+
+def test_no_waiting_is_one_request_a_step() -> None:
+    """With gaps of a step or more nobody waits; with shorter ones all but the first do."""
+    goal = Goal({"ttft": STEP_S * 1.0001}, attainment=0.9, rate_tolerance=0.01)
+    found = engine_capacity(one_by_one(50), goal, Silent())
+    assert found.search.outcome == "found"
+    assert found.search.holds is not None
+    assert found.search.holds.rate_per_s == pytest.approx(1 / STEP_S, rel=0.01)
+    assert found.search.holds.rate_per_s <= 1 / STEP_S * 1.0001
+    assert found.binds == ("ttft",)
+
+
+def test_a_limit_that_lets_some_wait() -> None:
+    """Request i waits i (D - g) for gaps g below a step D, so its TTFT is D + i (D - g). Within a
+    limit L are those with i <= (L - D) / (D - g). Of 100 requests 90 must be: i = 89 is the last,
+    and g = D - (L - D) / 89. With D = 0.125 s and L = 1.125 s: g = 0.125 - 1 / 89 s."""
+    capacity = 1 / (STEP_S - 1 / 89)
+    assert capacity == pytest.approx(8.79, abs=0.01)
+    goal = Goal({"ttft": STEP_S + 1}, attainment=0.9, rate_tolerance=0.005)
+    found = engine_capacity(one_by_one(100), goal, Silent())
+    assert found.search.holds is not None
+    assert found.search.fails is not None
+    assert found.search.holds.rate_per_s <= capacity * (1 + 1e-9)
+    assert found.search.fails.rate_per_s >= capacity * (1 - 1e-9)
+    assert found.search.holds.rate_per_s == pytest.approx(capacity, rel=0.005)
+    # The run that is kept is the one at the rate found.
+    assert found.run is not None
+    assert found.run.result.config["request_rate"] == pytest.approx(found.search.holds.rate_per_s)
+    assert found.run.result.counters.requests_ok == 100
+    # All arrivals take 100 gaps of 0.114 s, a mean latency half a second.
+    assert found.burst is not None
+    assert found.burst == pytest.approx(99 / capacity / (STEP_S + 49.5 / 89), rel=0.03)
+
+
+def test_a_limit_below_one_step_holds_at_no_rate_and_the_sentence_says_by_how_much() -> None:
+    goal = Goal({"ttft": STEP_S / 2, "tpot": 9.0}, attainment=0.9)
+    found = engine_capacity(one_by_one(10, output_tokens=2), goal, Silent())
+    assert found.search.outcome == "never"
+    assert found.run is None
+    assert found.binds == ("ttft",)
+    text = sentence(found, goal)
+    assert "at no rate: at 0.00100 requests/s 0 % keep it" in text
+    assert "ttft: 90 % stay within 125 ms, 2.00x the limit" in text
+    assert "tpot:" not in text
+
+
+def test_a_limit_above_the_whole_run_holds_at_any_rate() -> None:
+    """Ten requests of a step each, all at once: the last has waited nine steps."""
+    goal = Goal({"ttft": 10 * STEP_S}, attainment=1.0)
+    found = engine_capacity(one_by_one(10), goal, Silent())
+    assert found.search.outcome == "always"
+    assert found.limits == ()
+    assert found.binds == ()
+    assert found.run is not None
+    assert found.run.result.config["request_rate"] is None
+    assert found.run.result.metrics["ttft"].stats["max"] == pytest.approx(10 * STEP_S)
+    assert "at any rate, even with all requests sent at once" in sentence(found, goal)
+
+
+def test_tpot_binds_where_prompts_interrupt_decodes() -> None:
+    """Three tokens are two gaps. Alone each gap is a step; a prompt step in between is one more,
+    so a request that is interrupted once has a TPOT of 1.5 steps. Prompts of others fall between
+    its tokens as soon as requests overlap, that is, with gaps below its three steps."""
+    goal = Goal({"ttft": 99.0, "tpot": STEP_S * 1.25}, attainment=0.9, rate_tolerance=0.01)
+    found = engine_capacity(one_by_one(60, output_tokens=3, seqs=8), goal, Silent())
+    assert found.search.holds is not None
+    assert found.search.holds.rate_per_s == pytest.approx(1 / (3 * STEP_S), rel=0.3)
+    assert found.binds == ("tpot",)
+
+
+def test_what_a_burst_measures_is_said() -> None:
+    goal = Goal({"ttft": STEP_S * 4}, attainment=0.9)
+    found = engine_capacity(one_by_one(6), goal, Silent())
+    if found.search.outcome == "found":
+        assert any("the capacity of a burst" in text for text in notes(found))
+    lasting = engine_capacity(one_by_one(200), goal, Silent())
+    assert not any("burst" in text for text in notes(lasting))
+
+
+def test_limits_are_told_apart() -> None:
+    """Four requests of two tokens: TTFT 1, 2, 3, 4 s; TPOT 1, 1, 1, 5 s."""
+    records = [
+        make_request((first, first + gap), index=at)
+        for at, (first, gap) in enumerate(((1.0, 1.0), (2.0, 1.0), (3.0, 1.0), (4.0, 5.0)))
+    ]
+    ttft, tpot = limits_of(records, Goal({"tpot": 2.0, "ttft": 2.5}, attainment=0.75))
+    assert (ttft.metric, ttft.kept, ttft.reached_s) == ("ttft", 0.5, 3.0)
+    assert (tpot.metric, tpot.kept, tpot.reached_s) == ("tpot", 0.75, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("load", "kind", "rate"),
+    [
+        (LoadConfig(workload="azure-conv"), "gamma", 5.53),
+        (LoadConfig(workload="azure-conv", max_concurrency=8), "gamma", 5.53),
+        (LoadConfig(workload="quick"), "poisson", 1.0),
+        (LoadConfig(workload="azure-conv", arrival="constant"), "constant", 5.53),
+    ],
+)
+def test_every_workload_gets_a_rate_to_change(load: LoadConfig, kind: str, rate: float) -> None:
+    config = RunConfig("llama-3-8b", engine_config("paged"), replace(load, num_requests=4))
+    plan = prepare_capacity(config, Machine()).plan
+    arrivals = plan.description["arrivals"]
+    assert isinstance(arrivals, dict)
+    assert arrivals["kind"] == kind
+    assert plan.description["request_rate_per_s"] == rate
+    assert plan.max_concurrency == load.max_concurrency
+    assert all(request.t_due_s is not None for request in plan.requests)
+
+
+def test_an_objective_is_needed_and_must_judge_somebody() -> None:
+    with pytest.raises(ConfigError, match="slo"):
+        engine_capacity(one_by_one(4), Goal({}), Silent())
+    with pytest.raises(ConfigError, match="some request can be judged on"):
+        engine_capacity(one_by_one(4), Goal({"tpot": 1.0}), Silent())
+
+
+def test_json_has_no_infinity() -> None:
+    import json
+
+    from llmbench.harness.cli.capacity_tables import capacity_json
+
+    goal = Goal({"ttft": 10 * STEP_S}, attainment=1.0)
+    found: list[EngineCapacity] = [engine_capacity(one_by_one(10), goal, Silent())]
+    told = json.loads(capacity_json(found, goal), parse_constant=pytest.fail)["engines"][0]
+    assert told["outcome"] == "always"
+    assert told["capacity_per_s"] is None
+    assert math.isinf(found[0].search.trials[-1].rate_per_s)
+    assert told["trials"][-1] == {"rate_per_s": None, "attained": 1.0}
+    assert told["simulation_error"]
