@@ -9,7 +9,7 @@ from typing import Any
 from llmbench.engines.trace import StepTrace
 from llmbench.harness.metrics.kv import KVPool
 from llmbench.harness.record import RequestRecord
-from llmbench.harness.result import Memory, Result, WorkloadSummary
+from llmbench.harness.result import Memory, Result, Simulation, WorkloadSummary
 from llmbench.harness.store import StoredRun
 from llmbench.harness.summarise import requests_frame, steps_frame, summarise
 from llmbench.harness.validity import Asked
@@ -34,6 +34,15 @@ CONFIG: dict[str, Any] = {
 }
 
 
+SIMULATION = Simulation(
+    hardware="h100",
+    devices=4,
+    cost_model="roofline",
+    efficiency={"prefill": 0.5, "decode": 0.8},
+    error="within 25 % on what was checked",
+)
+
+
 def stored_run(
     requests: Sequence[RequestRecord],
     steps: Sequence[StepTrace],
@@ -44,6 +53,7 @@ def stored_run(
     config: Mapping[str, Any] | None = None,
     environment: Mapping[str, Any] | None = None,
     interrupted: bool = False,
+    simulation: Simulation | None = None,
 ) -> StoredRun:
     slo = {} if slo is None else slo
     summary = summarise(
@@ -57,11 +67,16 @@ def stored_run(
     )
     result = Result(
         run_id=f"run-{label}",
-        created_at="2026-01-01T00:00:00Z",
+        created_at=None if simulation else "2026-01-01T00:00:00Z",
         status="partial" if interrupted else "complete",
         label=label,
-        config={**CONFIG, "slo": dict(slo), **(config or {})},
-        environment={**ENVIRONMENT, **(environment or {})},
+        config={
+            **CONFIG,
+            "slo": dict(slo),
+            **({"simulated": True} if simulation else {}),
+            **(config or {}),
+        },
+        environment={**({} if simulation else ENVIRONMENT), **(environment or {})},
         validity=summary.validity,
         workload=WorkloadSummary(
             name="hand",
@@ -77,5 +92,6 @@ def stored_run(
         memory=Memory(weight_bytes=100, kv_bytes=4096, peak_rss_bytes=10_000),
         counters=summary.counters,
         attribution=summary.attribution,
+        simulation=simulation,
     )
     return StoredRun(Path(label), result, requests_frame(requests), steps_frame(requests, steps))

@@ -15,11 +15,12 @@ from llmbench.engines.trace import StepTrace
 from llmbench.harness.compare import compare, differing_config, warnings
 from llmbench.harness.errors import InvalidRun
 from llmbench.harness.record import RequestRecord
+from llmbench.harness.result import Simulation
 from llmbench.harness.store import StoredRun
 from llmbench.reports.model import Comparison, MetricComparison, Ratio
 
 from .observed import serve_in_turn
-from .stored import stored_run
+from .stored import SIMULATION, stored_run
 
 
 @cache
@@ -39,6 +40,7 @@ def _run(
     environment: Mapping[str, Any] | None = None,
     fingerprint: str = "f" * 64,
     interrupted: bool = False,
+    simulation: Simulation | None = None,
 ) -> StoredRun:
     return stored_run(
         *_served(count, seed, slower),
@@ -47,6 +49,7 @@ def _run(
         config=config,
         environment=environment,
         interrupted=interrupted,
+        simulation=simulation,
     )
 
 
@@ -235,3 +238,33 @@ def test_a_run_marked_invalid_is_refused_whatever_its_checks_say() -> None:
 def test_one_run_is_no_comparison() -> None:
     with pytest.raises(ConfigError, match="runs: 1 is not allowed; expected at least two runs"):
         compare([_run("a")])
+
+
+def test_a_simulated_run_beside_a_measured_one_is_a_difference_and_a_warning() -> None:
+    runs = [_run("a"), _run("b", simulation=SIMULATION)]
+    comparison = compare(runs)
+    differing = {one.field: one.values for one in comparison.differing_config}
+    assert differing["simulated"] == (False, True)
+    said = " ".join(comparison.warnings)
+    assert "b simulated, a measured: how wrong the simulation is stands in every difference" in said
+    # What a simulation ran on says nothing about the machine that is simulated.
+    assert "environments differ" not in said
+
+
+def test_simulated_runs_beside_each_other_repeat_exactly() -> None:
+    runs = [_run("a", simulation=SIMULATION), _run("b", simulation=SIMULATION, slower=1.2)]
+    comparison = compare(runs)
+    assert "simulated" not in {one.field for one in comparison.differing_config}
+    said = " ".join(comparison.warnings)
+    assert "simulated runs repeat exactly" in said
+    assert "one run of each" not in said
+    assert "different cost models" not in said
+    other = SIMULATION.model_copy(update={"efficiency": {"prefill": 0.4, "decode": 0.8}})
+    said = " ".join(compare([runs[0], _run("b", simulation=other)]).warnings)
+    assert "different cost models" in said
+
+
+def test_measured_runs_are_warned_of_as_before() -> None:
+    said = " ".join(compare([_run("a"), _run("b")]).warnings)
+    assert "one run of each, one after the other" in said
+    assert "simulated" not in said

@@ -16,7 +16,7 @@ from llmbench.harness.record import RequestRecord
 from llmbench.harness.store import StoredRun
 
 from .observed import serve_in_turn
-from .stored import stored_run
+from .stored import SIMULATION, stored_run
 
 
 @cache
@@ -256,3 +256,29 @@ def test_a_change_reads_in_milliseconds_and_percent() -> None:
     before, after = (run.result.metrics["tpot"].stats["mean"] for run in (baseline, current))
 
     assert describe(row).startswith(f"{before * 1e3:.4g} -> {after * 1e3:.4g} ms (+")
+
+
+@pytest.mark.parametrize("simulated", ["baseline", "current"])
+def test_a_simulated_run_is_never_judged_against_a_measured_one(simulated: str) -> None:
+    kinds = {"baseline": None, "current": None, simulated: SIMULATION}
+    baseline = _run(label="old", simulation=kinds["baseline"])
+    current = _run(label="new", simulation=kinds["current"])
+    kind, other = ("measured", "simulated")[:: 1 if simulated == "baseline" else -1]
+    with pytest.raises(ConfigError) as caught:
+        _gate(baseline, current, "ttft.p50=10%")
+    assert str(caught.value) == (
+        f"current: 'new ({kind})' is not allowed; expected a {other} run, as the baseline old is"
+    )
+
+
+def test_two_simulated_runs_are_judged_and_the_warning_is_theirs() -> None:
+    outcome = _gate(
+        _run(simulation=SIMULATION),
+        _run(simulation=SIMULATION),
+        "ttft.p50=10%",
+        "preemptions=exact",
+    )
+    assert outcome.exit_code == 0
+    assert outcome.warnings == (
+        "both runs are simulated: no rule covers how wrong the cost model is",
+    )

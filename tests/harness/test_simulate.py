@@ -32,7 +32,6 @@ from llmbench.workloads.api import Plan, PlannedRequest
 
 from ..engines.cost.test_calibrated import measure as measured_steps
 
-
 LENGTH = 48
 PRESET_NAMES = [preset.name for preset in PRESETS]
 

@@ -131,10 +131,12 @@ def test_tpot_binds_where_prompts_interrupt_decodes() -> None:
 
 
 def test_what_a_burst_measures_is_said() -> None:
+    """Of six requests all must stay within four steps, so the last, i = 5, waits three at most:
+    5 (D - g) <= 3 D, g = 0.4 D. Arrivals take two steps, a mean latency two and a half."""
     goal = Goal({"ttft": STEP_S * 4}, attainment=0.9)
     found = engine_capacity(one_by_one(6), goal, Silent())
-    if found.search.outcome == "found":
-        assert any("the capacity of a burst" in text for text in notes(found))
+    assert found.burst == pytest.approx(2 / 2.5, rel=0.05)
+    assert any("the capacity of a burst" in text for text in notes(found))
     lasting = engine_capacity(one_by_one(200), goal, Silent())
     assert not any("burst" in text for text in notes(lasting))
 
