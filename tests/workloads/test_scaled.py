@@ -56,7 +56,7 @@ def test_only_gaps_change_and_all_by_one_factor(rate: float) -> None:
     plan = planned(spec(POISSON, 10))
     scaled = at_rate(plan, rate)
     for before, after in zip(plan.requests, scaled.requests, strict=True):
-        assert after.t_due_s == pytest.approx(before.t_due_s * 2.0 / rate)
+        assert after.t_due_s == pytest.approx((before.t_due_s or 0.0) * 2.0 / rate)
         assert (after.index, after.prompt_token_ids, after.output_tokens, after.samples) == (
             before.index,
             before.prompt_token_ids,
