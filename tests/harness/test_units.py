@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from llmbench.engines.errors import ConfigError
-from llmbench.harness.units import parse_bytes
+from llmbench.harness.units import parse_bytes, parse_share
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,16 @@ def test_sizes(text: str, size_bytes: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(ConfigError, match="kv_memory"):
         parse_bytes("kv_memory", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("2%", 0.02), ("0.02", 0.02), (" 99.5 % ", 0.995), ("1", 1.0), (".5", 0.5)]
+)
+def test_shares(text: str, share: float) -> None:
+    assert parse_share("attainment", text) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("text", ["", "two", "-1%", "1e3", "5%%", "nan"])
+def test_what_is_no_share(text: str) -> None:
+    with pytest.raises(ConfigError, match="a share such as 2% or 0.02"):
+        parse_share("attainment", text)
