@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..engines.config import EngineConfig
 from ..engines.errors import ConfigError
@@ -21,11 +21,12 @@ from ..workloads.api import LengthLimits, Plan, plan_workload
 from ..workloads.builtin import resolve_workload, trace_workload
 from ..workloads.overrides import with_overrides
 from ..workloads.spec import WorkloadSpec
+from .compose import compose
 from .config import LoadConfig, RunConfig
 from .drive import Observation, Progress, drive, request_id
 from .metrics.kv import KVPool
 from .record import RequestRecord
-from .result import Memory, Quality, Result, WorkloadSummary
+from .result import Memory, Quality, Result
 from .summarise import requests_frame, steps_frame, summarise
 from .validity import Asked
 
@@ -179,30 +180,18 @@ def _result(
         slo=config.slo_s,
         interrupted=seen.interrupted,
     )
-    status: Literal["complete", "partial"] = "partial" if interrupted else "complete"
-    return Result(
+    return compose(
+        summary,
+        plan,
+        fingerprint=plan.fingerprint(),
         run_id=secrets.token_hex(8),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        status=status,
+        partial=interrupted,
         label=config.label,
         config=_config(prepared, loaded),
         environment=environment,
-        validity=summary.validity,
-        workload=WorkloadSummary(
-            name=str(plan.description["name"]),
-            fingerprint=plan.fingerprint(),
-            num_requests=len(plan.requests),
-            description=plan.description,
-            adjustments=plan.adjustments,
-        ),
-        window=summary.window,
-        duration_s=summary.duration_s,
-        metrics=summary.metrics,
-        kv=summary.kv,
         memory=memory,
-        counters=summary.counters,
         quality=quality,
-        attribution=summary.attribution,
         kernels=kernels_of(engine),
     )
 

@@ -28,10 +28,11 @@ from ..engines.models.config import ModelConfig
 from ..engines.step import Limits
 from ..engines.strategy import build_strategy, contiguous_defaults, swap_memory_bytes
 from ..workloads.api import LengthLimits, Plan
+from .compose import compose
 from .config import LoadConfig, RunConfig
 from .drive import Observation, drive
 from .metrics.kv import KVPool, split_steps
-from .result import Memory, Result, Simulation, WorkloadSummary
+from .result import Memory, Result, Simulation
 from .simulation_error import calibrated_error, roofline_error
 from .summarise import requests_frame, steps_frame, summarise
 
@@ -288,32 +289,21 @@ def _result(prepared: PreparedSimulation, seen: Observation, splits: Sequence[KV
     )
     settings = _config(prepared)
     fingerprint = plan.fingerprint()
-    return Result(
+    return compose(
+        summary,
+        plan,
+        fingerprint=fingerprint,
         run_id=_run_id(settings, fingerprint),
         created_at=None,
-        status="partial" if seen.interrupted else "complete",
+        partial=seen.interrupted,
         label=config.label,
         config=settings,
         environment={"packages": {"llmbench": package_version("llmbench")}},
-        validity=summary.validity,
-        workload=WorkloadSummary(
-            name=str(plan.description["name"]),
-            fingerprint=fingerprint,
-            num_requests=len(plan.requests),
-            description=plan.description,
-            adjustments=plan.adjustments,
-        ),
-        window=summary.window,
-        duration_s=summary.duration_s,
-        metrics=summary.metrics,
-        kv=summary.kv,
         memory=Memory(
             weight_bytes=_weight_bytes(prepared),
             kv_bytes=capacity * bytes_per_token,
             peak_rss_bytes=None,
         ),
-        counters=summary.counters,
-        attribution=summary.attribution,
         simulation=simulation_of(prepared),
     )
 

@@ -237,7 +237,7 @@ def check_littles_law(requests: Sequence[RequestRecord], steps: Sequence[StepTra
     are measured apart, so lost requests, wrong clocks and a harness that takes long between steps
     all show here.
     """
-    stays_s = [r.t_end_s - r.t_send_s for r in _served(requests) if r.t_end_s is not None]
+    stays_s = [r.t_end_s - _known_since_s(r) for r in _served(requests) if r.t_end_s is not None]
     if not steps or not stays_s or len(stays_s) != len(requests):
         return _passed("littles_law", "not compared: the stay of requests not served is not known")
     duration_s = steps[-1].end_s - steps[0].start_s
@@ -255,6 +255,13 @@ def check_littles_law(requests: Sequence[RequestRecord], steps: Sequence[StepTra
         detail=f"{in_flight_s / duration_s:.2f} in flight on average by the engine's count; "
         f"throughput x mean stay gives {stayed_s / duration_s:.2f}",
     )
+
+
+def _known_since_s(request: RequestRecord) -> float:
+    """Further samples of a prompt come into being when it is done; one stands for all till then."""
+    if request.sample and request.t_first_s is not None:
+        return request.t_first_s
+    return request.t_send_s
 
 
 def check_steady(window: Window) -> Check:

@@ -13,7 +13,7 @@ from llmbench.engines import clock as clocks
 from llmbench.engines.clock import Clock, VirtualClock, WallClock
 from llmbench.engines.config import engine_config
 from llmbench.engines.core import EngineCore
-from llmbench.engines.cost.calibrated import save_calibration
+from llmbench.engines.cost.calibrated import Calibration
 from llmbench.engines.cost.fit import fit_calibration
 from llmbench.engines.cost.roofline import StepTimes
 from llmbench.engines.cost.work import StepWork
@@ -183,9 +183,8 @@ def test_the_same_settings_give_the_same_result_twice_from_one_preparation() -> 
     assert other.result.run_id != first.result.run_id
 
 
-def test_steps_beyond_a_calibration_are_counted_for_each_run_by_itself(tmp_path: Path) -> None:
-    path = calibration(tmp_path)
-    machine = Machine(calibration=path)
+def test_steps_beyond_a_calibration_are_counted_for_each_run_by_itself() -> None:
+    machine = Machine(calibration=calibration())
     prepared = prepare_simulation(config("bundled", kv_memory_bytes=2**26), machine)
     first, second = simulate(prepared, Silent()), simulate(prepared, Silent())
     assert first.result.simulation is not None
@@ -194,14 +193,11 @@ def test_steps_beyond_a_calibration_are_counted_for_each_run_by_itself(tmp_path:
     assert first.result == second.result
 
 
-def calibration(directory: Path, model: str = "bundled") -> Path:
-    path = directory / "calibration.json"
-    settings = {"dtype": "float32", "quant": "none", "kv": "paged"}
-    found = fit_calibration(
+def calibration(model: str = "bundled") -> Calibration:
+    settings = {"dtype": "float32", "quant": "none", "kv": "paged", "kv_dtype": "auto"}
+    return fit_calibration(
         measured_steps(300, seed=1), model=model, machine="a machine", settings=settings
     )
-    save_calibration(found, path)
-    return path
 
 
 NO_HOST_LINK = """
@@ -259,11 +255,9 @@ def test_swapping_needs_a_way_to_the_host(tmp_path: Path) -> None:
         (config("bundled", preemption="swap"), ("preemption: 'swap'", "no swap was calibrated")),
     ],
 )
-def test_a_calibration_prices_what_it_measured_and_nothing_else(
-    given_config, words, tmp_path: Path
-) -> None:
+def test_a_calibration_prices_what_it_measured_and_nothing_else(given_config, words) -> None:
     with pytest.raises(ConfigError) as caught:
-        prepare_simulation(given_config, Machine(calibration=calibration(tmp_path)))
+        prepare_simulation(given_config, Machine(calibration=calibration()))
     assert_one_line(caught.value, words)
 
 

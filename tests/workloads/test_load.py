@@ -99,7 +99,7 @@ def changed(*path: str, to: object) -> dict[str, Any]:
     return data
 
 
-FIELDS = "adjustments, arrivals, description, fit, lengths, name, num_requests, prompts, source"
+FIELDS = "adjustments, arrivals, description, fit, lengths, name, num_requests, prompts, samples, source"
 ARRIVAL_KINDS = "closed_loop, at_once, poisson, constant, gamma, on_off, replay"
 
 
@@ -185,7 +185,7 @@ ARRIVAL_KINDS = "closed_loop, at_once, poisson, constant, gamma, on_off, replay"
         ),
         (
             changed("prompts", to={"kind": "corpus", "text": "x"}),
-            "prompts: 'text' is not a field here; expected one of kind",
+            "prompts: 'text' is not a field here; expected one of kind, shared_prefix_tokens",
         ),
         (
             changed("fit", to="cut"),

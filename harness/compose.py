@@ -1,0 +1,55 @@
+"""A result from its parts: what a real run and a simulated one say alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..workloads.api import Plan
+from .result import Memory, Quality, Result, Simulation, WorkloadSummary
+from .summarise import Summary
+
+
+def compose(
+    summary: Summary,
+    plan: Plan,
+    *,
+    fingerprint: str,
+    run_id: str,
+    created_at: str | None,
+    partial: bool,
+    label: str,
+    config: dict[str, Any],
+    environment: dict[str, Any],
+    memory: Memory,
+    quality: Quality | None = None,
+    kernels: Mapping[str, str] | None = None,
+    simulation: Simulation | None = None,
+) -> Result:
+    """What was summarised of serving `plan`, and what it was summarised of."""
+    return Result(
+        run_id=run_id,
+        created_at=created_at,
+        status="partial" if partial else "complete",
+        label=label,
+        config=config,
+        environment=environment,
+        validity=summary.validity,
+        workload=WorkloadSummary(
+            name=str(plan.description["name"]),
+            fingerprint=fingerprint,
+            num_requests=len(plan.requests),
+            description=plan.description,
+            adjustments=plan.adjustments,
+        ),
+        window=summary.window,
+        duration_s=summary.duration_s,
+        metrics=summary.metrics,
+        kv=summary.kv,
+        memory=memory,
+        counters=summary.counters,
+        quality=quality,
+        attribution=summary.attribution,
+        simulation=simulation,
+        kernels=dict(kernels or {}),
+    )
