@@ -15,7 +15,7 @@ from .quantities import Quantity
 from .record import RequestRecord, RequestStatus
 from .stats.bootstrap import CONFIDENCE, Contrast, Estimate, Sample, Statistic, compare_samples
 from .stats.percentiles import samples_for_interval
-from .store import StoredRun
+from .store import RunOnDisk, StoredRun
 from .summarise import records_of
 
 # Below these a bootstrap knows too little of the spread to be trusted, and a machine's own rhythm
@@ -103,7 +103,7 @@ def examine(
     return Finding(quantity, before, after, estimate, _too_little(baseline, current, quantity))
 
 
-def objections(stored: StoredRun) -> tuple[str, ...]:
+def objections(stored: StoredRun | RunOnDisk) -> tuple[str, ...]:
     """Why a run may not enter a comparison or a gate; empty if it may."""
     result = stored.result
     reasons = tuple(check.detail for check in result.validity.failures if check.fatal)

@@ -287,7 +287,7 @@ def _result(prepared: PreparedSimulation, seen: Observation, splits: Sequence[KV
         interrupted=seen.interrupted,
         splits=splits,
     )
-    settings = _config(prepared)
+    settings = settings_of(prepared)
     fingerprint = plan.fingerprint()
     return compose(
         summary,
@@ -343,8 +343,8 @@ def _weight_bytes(prepared: PreparedSimulation) -> int:
     return int(devices * (work.linear_bytes + work.head_bytes))
 
 
-def _config(prepared: PreparedSimulation) -> dict[str, Any]:
-    """The run's settings as reports show them."""
+def settings_of(prepared: PreparedSimulation) -> dict[str, Any]:
+    """The run's settings, as `Result.config` holds them."""
     from .experiment import load_settings
 
     config, machine, model = prepared.config, prepared.machine, prepared.model
@@ -360,10 +360,27 @@ def _config(prepared: PreparedSimulation) -> dict[str, Any]:
         "device": f"simulated {device}" + (f" x {machine.devices}" * (machine.devices > 1)),
         "tensor_parallel": machine.devices,
         "simulated": True,
+        "machine": _machine_settings(machine),
         "seed": config.seed,
         **load_settings(config.load, prepared.plan),
         "slo": dict(config.slo_s),
         "command": config.command,
+    }
+
+
+def _machine_settings(machine: Machine) -> dict[str, Any]:
+    """All that decides step times; numbers: a digest of those in a file, whose name says little."""
+    numbers = (
+        machine.calibration.read_bytes()
+        if machine.calibration
+        else resolve_hardware(machine.hardware).model_dump_json().encode()
+    )
+    return {
+        "hardware": None if machine.calibration else machine.hardware,
+        "calibration": str(machine.calibration) if machine.calibration else None,
+        "memory_utilisation": machine.memory_utilisation,
+        "efficiency": asdict(machine.efficiency),
+        "numbers": hashlib.sha256(numbers).hexdigest(),
     }
 
 

@@ -6,7 +6,7 @@ import json
 import secrets
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +43,24 @@ class StoredRun:
     result: Result
     requests: pd.DataFrame
     steps: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class RunOnDisk:
+    """A stored run of which only the result is in memory: many of them need little."""
+
+    directory: Path
+    result: Result
+
+    def load(self, without: Collection[str] = ()) -> StoredRun:
+        """With its tables, read anew each time. without: columns to leave out. Raises StoreError
+        as `load_run` does."""
+        return StoredRun(
+            self.directory,
+            self.result,
+            _read_table(self.directory / REQUESTS_FILE, REQUEST_COLUMNS, without),
+            _read_table(self.directory / STEPS_FILE, STEP_COLUMNS, without),
+        )
 
 
 def check_out(directory: Path) -> None:
@@ -117,15 +135,15 @@ def load_run(path: Path) -> StoredRun:
 
     Raises StoreError: nothing there, a file missing or corrupt, a schema this version cannot read.
     """
+    return find_run(path).load()
+
+
+def find_run(path: Path) -> RunOnDisk:
+    """The same, with the tables left on disk. Raises StoreError as `load_run` does for them."""
     directory = path.parent if path.name == RESULT_FILE else path
     if not directory.is_dir():
         raise StoreError("run", path, "does not exist; expected the directory of a run")
-    return StoredRun(
-        directory=directory.resolve(),
-        result=read_result(directory / RESULT_FILE),
-        requests=_read_table(directory / REQUESTS_FILE, REQUEST_COLUMNS),
-        steps=_read_table(directory / STEPS_FILE, STEP_COLUMNS),
-    )
+    return RunOnDisk(directory.resolve(), read_result(directory / RESULT_FILE))
 
 
 def read_result(path: Path) -> Result:
@@ -196,11 +214,12 @@ def _nearest_existing(path: Path) -> Path:
     return path
 
 
-def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+def _read_table(path: Path, columns: tuple[str, ...], without: Collection[str]) -> pd.DataFrame:
     import pandas as pd
 
+    columns = tuple(name for name in columns if name not in without)
     try:
-        frame = pd.read_parquet(path)
+        frame = pd.read_parquet(path, columns=list(columns) if without else None)
     except FileNotFoundError:
         raise StoreError("run", path, "does not exist; expected a run's table") from None
     except (OSError, ValueError) as error:  # pyarrow's own errors derive from these

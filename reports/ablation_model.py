@@ -116,7 +116,8 @@ class Ablation:
     """A factorial, measured.
 
     setting: model, machine, load and the other settings in words. simulated: whether step times
-    were computed and not measured. sentences: one for each significant effect, the largest first.
+    were computed and not measured; simulation_error: how wrong they may be, in words.
+    sentences: one for each significant effect, the largest first.
     notes: what the numbers cannot carry.
     """
 
@@ -131,6 +132,7 @@ class Ablation:
     sentences: tuple[str, ...]
     notes: tuple[str, ...]
     command: str = ""
+    simulation_error: str = ""
 
     @property
     def measured(self) -> tuple[AblationCell, ...]:

@@ -64,10 +64,16 @@ def _size(ablation: Ablation) -> str:
 
 
 def _notes(ablation: Ablation) -> tuple[Note, ...]:
-    simulated = (
-        [Note("Step times were simulated, not measured.", "caution")] if ablation.simulated else []
+    texts = [simulated_text(ablation)] if ablation.simulated else []
+    return tuple(Note(text, "caution") for text in (*texts, *map(_sentence_case, ablation.notes)))
+
+
+def simulated_text(ablation: Ablation) -> str:
+    """Where the step times are from, and how wrong they may be."""
+    text = "Step times were simulated, not measured"
+    return _sentence_case(
+        f"{text}: {ablation.simulation_error}" if ablation.simulation_error else text
     )
-    return (*simulated, *(Note(text, "caution") for text in map(_sentence_case, ablation.notes)))
 
 
 def _sentence_case(text: str) -> str:

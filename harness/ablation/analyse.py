@@ -20,25 +20,39 @@ from ...reports.ablation_model import (
     Conditional,
 )
 from ..evidence import ERROR_RATE, Observed, objections
+from ..result import Result, Simulation
 from ..stats.holm import holm
-from ..store import StoredRun
+from ..store import RunOnDisk, StoredRun
 from .contrasts import Change, Contrast, conditional, contrasts
 from .design import Axis, Cell, Design, NotRun, level_text
 from .effects import Spread, estimate
 from .mechanism import Accounted, Explanation, explain
 from .noise import Noise, machine_noise
-from .responses import Measure, Response, measure_of, responses_for, too_little
+from .responses import Measure, Response, responses_for, too_little
 from .sentences import interaction_sentence, main_sentence
 
 Repeats = Sequence[Mapping[Cell, Accounted]]
+_ONE_RUN = (
+    "one run of each cell: the intervals cover which requests were sent, not how a machine differs "
+    "from run to run; --repeats measures that"
+)
+_ONE_SIMULATED_RUN = (
+    "one run of each cell: the intervals cover which requests were sent; a simulated machine does "
+    "not differ from run to run"
+)
+# Long lists that only a run with preemptions is searched for.
+_CHUNKS = ("chunk_request_ids", "chunk_phases", "chunk_starts", "chunk_lengths")
 
 
 @dataclass(frozen=True)
 class Factorial:
-    """Every run of a design. runs: of each cell, one a repeat; not_run: the cells without."""
+    """Every run of a design. runs: of each cell, one a repeat; not_run: the cells without.
+
+    The tables of runs on disk are read one run at a time.
+    """
 
     design: Design
-    runs: Mapping[Cell, Sequence[StoredRun]]
+    runs: Mapping[Cell, Sequence[StoredRun | RunOnDisk]]
     not_run: Sequence[NotRun] = ()
 
 
@@ -81,31 +95,47 @@ def analyse(factorial: Factorial, *, title: str = "", command: str = "") -> Abla
         )
     count = len(factorial.runs[valid[0]])
     repeats = [
-        {cell: Accounted.of(Observed(factorial.runs[cell][at])) for cell in valid}
-        for at in range(count)
+        {cell: _accounted(factorial.runs[cell][at]) for cell in valid} for at in range(count)
     ]
-    observed = [one.run for cells in repeats for one in cells.values()]
+    kept = [one for cells in repeats for one in cells.values()]
+    results = [one.result for one in kept]
     _check_same_requests(repeats)
-    measured = [_measured(response, repeats) for response in responses_for(observed)]
+    measured = [_measured(response, repeats) for response in responses_for(results)]
     responses = [one.response for one in measured]
     found = [effect for one in measured for effect in _effects(design, wanted, valid, one, repeats)]
-    short = {one.name: too_little(one, observed, count) for one in responses}
+    short = {one.name: too_little(one, results, count) for one in responses}
     noise = machine_noise(repeats)
     effects = _judged(found, short, noise, repeats)
-    results = [run.stored.result for run in observed]
     return Ablation(
         title=title or " × ".join(axis.name for axis in design.axes),
-        setting=_setting(design, observed[0]),
+        setting=_setting(design, results[0]),
         repeats=count,
-        simulated=any(bool(result.config.get("simulated")) for result in results),
+        simulated=any(result.simulation is not None for result in results),
+        simulation_error=_simulation_error(results),
         axes=tuple(_axis(axis) for axis in design.axes),
         responses=tuple(_response(one, short[one.name]) for one in responses),
         cells=tuple(_cell(cell, factorial, invalid, repeats, measured) for cell in design.cells),
         effects=effects,
         sentences=tuple(one.sentence for one in _largest_first(effects, responses)),
-        notes=_notes(factorial, invalid, count, responses, short, noise, observed),
+        notes=_notes(factorial, invalid, count, responses, short, noise, kept),
         command=command,
     )
+
+
+def _accounted(run: StoredRun | RunOnDisk) -> Accounted:
+    if isinstance(run, RunOnDisk):
+        run = run.load(without=() if run.result.counters.preemptions else _CHUNKS)
+    return Accounted.of(Observed(run))
+
+
+def _simulation_error(results: Sequence[Result]) -> str:
+    """Of the cell that was simulated farthest from what is known; empty if none was."""
+
+    def beyond(simulation: Simulation) -> int:
+        return simulation.extrapolated_steps
+
+    found = [one.simulation for one in results if one.simulation is not None]
+    return max(found, key=beyond).error if found else ""
 
 
 def _effects(
@@ -218,7 +248,7 @@ def _largest_first(
 def _measured(response: Response, repeats: Repeats) -> _Measured:
     """A ratio to nothing says nothing: where a value is 0, effects are differences."""
     measures = [
-        {cell: measure_of(response, one.run) for cell, one in cells.items()} for cells in repeats
+        {cell: one.measures[response.name] for cell, one in cells.items()} for cells in repeats
     ]
     least = min(one.value() for cells in measures for one in cells.values())
     if response.scale == "ratio" and least <= 0:
@@ -229,9 +259,7 @@ def _measured(response: Response, repeats: Repeats) -> _Measured:
 def _check_same_requests(repeats: Repeats) -> None:
     """All cells of a repeat must have been sent one plan, or nothing is paired."""
     for cells in repeats:
-        prints = {
-            one.run.stored.result.workload.fingerprint: cell.name for cell, one in cells.items()
-        }
+        prints = {one.result.workload.fingerprint: cell.name for cell, one in cells.items()}
         if len(prints) > 1:
             names = " and ".join(list(prints.values())[:2])
             raise ConfigError(
@@ -278,7 +306,7 @@ def _notes(
     responses: Sequence[Response],
     short: Mapping[str, str],
     noise: Noise | None,
-    observed: Sequence[Observed],
+    kept: Sequence[Accounted],
 ) -> tuple[str, ...]:
     """What the numbers cannot carry, the worst first."""
     found = [
@@ -286,10 +314,7 @@ def _notes(
     ]
     found += [f"{one.cell.name} was not run: {one.reason}" for one in factorial.not_run]
     if count == 1:
-        found.append(
-            "one run of each cell: the intervals cover which requests were sent, not how a machine "
-            "differs from run to run; --repeats measures that"
-        )
+        found.append(_ONE_RUN if kept[0].result.simulation is None else _ONE_SIMULATED_RUN)
     if noise is not None:
         found.append(noise.text)
     found += [f"{why}: its effects decide nothing" for why in dict.fromkeys(short.values()) if why]
@@ -298,16 +323,15 @@ def _notes(
             "not every run had a steady window, so throughput is over whole runs, drain included"
         )
     unsteady: dict[str, Any] = {}
-    for run in observed:
-        for check in run.stored.result.validity.failures:
+    for run in kept:
+        for check in run.result.validity.failures:
             if not check.fatal and check.id not in ("steady", "tail"):
-                unsteady.setdefault(check.id, f"{run.stored.directory.name}: {check.detail}")
+                unsteady.setdefault(check.id, f"{run.directory.name}: {check.detail}")
     return (*found, *unsteady.values())
 
 
-def _setting(design: Design, run: Observed) -> tuple[str, ...]:
+def _setting(design: Design, result: Result) -> tuple[str, ...]:
     """What was the same in every cell."""
-    result = run.stored.result
     config = result.config
     varied = {axis.name for axis in design.axes}
     held = [
@@ -315,6 +339,10 @@ def _setting(design: Design, run: Observed) -> tuple[str, ...]:
         for name in ("batching", "admission", "kv", "quant")
         if name not in varied and name in config
     ]
+    # A word of three meanings: whose mixing it is belongs beside it.
+    batching = {config.get("batching"), *(level for axis in design.axes for level in axis.levels)}
+    if "mixed" in batching and "mixing" not in varied and "mixing" in config:
+        held.append(f"mixed is {config['mixing']}")
     return (
         f"{config['model']} in {config.get('dtype')} on {config.get('device')}",
         f"{result.workload.num_requests} requests of {result.workload.name} in every cell",

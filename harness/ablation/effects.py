@@ -106,21 +106,30 @@ def _by_request(measures: Sequence[ByRequest], resamples: int, rng: np.random.Ge
     if len(sizes) > 1:
         raise ValueError(f"cells of {sorted(sizes)} requests are not paired")
     num_units = sizes.pop()
-    ascending = [one.sample.ascending() for one in measures]
-    rows = max(1, _CELLS_AT_A_TIME // max(map(_width, measures)))
-    drawn: list[Floats] = []
-    for done in range(0, resamples, rows):
-        count = min(rows, resamples - done)
-        times = draw_blocks(num_units, block_length(num_units), count, rng)
-        drawn.append(
-            np.array(
-                [
-                    _of_resamples(one, sample, times)
-                    for one, sample in zip(measures, ascending, strict=True)
-                ]
-            )
-        )
-    return np.concatenate(drawn, axis=1)
+    times = _draws(num_units, resamples, rng)
+    return np.array([_one_by_request(one, times) for one in measures])
+
+
+def _draws(num_units: int, resamples: int, rng: np.random.Generator) -> NDArray[np.uint16]:
+    """How often each unit is drawn: [resamples, units]. Kept for all cells, so in few bytes."""
+    drawn = np.empty((resamples, num_units), dtype=np.uint16)
+    rows = max(1, _CELLS_AT_A_TIME // num_units)
+    for at in range(0, resamples, rows):
+        count = min(rows, resamples - at)
+        drawn[at : at + count] = draw_blocks(num_units, block_length(num_units), count, rng)
+    return drawn
+
+
+def _one_by_request(measure: ByRequest, times: NDArray[np.uint16]) -> Floats:
+    """A cell by itself: the sorted gaps of a long trace, of all cells at once, take gigabytes."""
+    ascending = measure.sample.ascending()
+    rows = max(1, _CELLS_AT_A_TIME // _width(measure))
+    return np.concatenate(
+        [
+            _of_resamples(measure, ascending, times[at : at + rows].astype(np.int32))
+            for at in range(0, len(times), rows)
+        ]
+    )
 
 
 def _width(measure: ByRequest) -> int:

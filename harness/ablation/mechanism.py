@@ -15,13 +15,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from ..evidence import Observed
+from ..result import Result
 from .accounting import PARTS, Account, account
 from .contrasts import Contrast
 from .design import Cell
+from .responses import Measure, measures_of
+from .work import Work, work_of
 
 Parts = Mapping[str, float]
 RUNNING = "running"
@@ -60,16 +64,30 @@ class Mechanism:
 
 @dataclass(frozen=True)
 class Accounted:
-    """A run with its account and mechanisms."""
+    """What an analysis keeps of a run, once its tables have been read.
 
-    run: Observed
+    directory: where it is stored. measures: by name of response. work: of its steps.
+    """
+
+    directory: Path
+    result: Result
     account: Account
     mechanism: Mechanism
+    measures: Mapping[str, Measure]
+    work: Work
 
     @classmethod
     def of(cls, run: Observed) -> Accounted:
-        found = account(run.records, run.stored.steps)
-        return cls(run, found, _mechanism(run, found))
+        stored = run.stored
+        found = account(run.records, stored.steps)
+        return cls(
+            stored.directory,
+            stored.result,
+            found,
+            _mechanism(run, found),
+            measures_of(run),
+            work_of(stored.steps),
+        )
 
 
 @dataclass(frozen=True)

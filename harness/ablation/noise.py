@@ -7,7 +7,6 @@ heat. With one run a cell no interval holds that, so no effect of that size can 
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -15,11 +14,6 @@ from dataclasses import dataclass
 
 from .design import Cell
 from .mechanism import Accounted
-
-_SCHEDULE = (
-    *("prefill_tokens", "decode_tokens", "prefill_requests", "decode_requests"),
-    *("waiting", "running", "preempted", "recomputed_tokens"),
-)
 
 
 @dataclass(frozen=True)
@@ -32,17 +26,14 @@ class Noise:
 
 def machine_noise(repeats: Sequence[Mapping[Cell, Accounted]]) -> Noise | None:
     """The largest difference between cells that computed the same steps; None if no two did, or
-    there is none. With repeats the intervals hold it already: None."""
-    if len(repeats) > 1:
+    there is none. With repeats the intervals hold it already, and a simulated machine has none:
+    None."""
+    simulated = all(one.result.simulation is not None for one in repeats[0].values())
+    if len(repeats) > 1 or simulated:
         return None
     by_schedule: dict[str, list[tuple[Cell, float]]] = {}
     for cell, one in repeats[0].items():
-        steps = one.run.stored.steps
-        digest = hashlib.sha256()
-        for name in _SCHEDULE:
-            digest.update(steps[name].to_numpy(dtype="int64").tobytes())
-        spent_s = float((steps["end_s"] - steps["start_s"]).sum())
-        by_schedule.setdefault(digest.hexdigest(), []).append((cell, spent_s))
+        by_schedule.setdefault(one.work.schedule, []).append((cell, one.work.spent_s))
     pairs = [
         (abs(math.log(this_s / other_s)), this.name, other.name)
         for same in by_schedule.values()

@@ -8,7 +8,7 @@ stretches of time, for each cell apart. A count is exact.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..evidence import FEWEST_REQUESTS, RATE_BINS, SHORTEST_RUN_S, Observed
 from ..metrics.base import Better, Interval
 from ..quantities import QUANTITIES
+from ..result import Result
 from ..stats.bootstrap import Sample, Statistic
 from ..stats.percentiles import samples_for_interval
 
@@ -103,14 +104,14 @@ COUNTS = (
 PERPLEXITY = Response("quality.perplexity", "", "lower", "ratio", "exact")
 
 
-def responses_for(runs: Sequence[Observed]) -> tuple[Response, ...]:
+def responses_for(results: Sequence[Result]) -> tuple[Response, ...]:
     """The responses that every one of the runs has.
 
     Throughput is over the steady window where all runs have one, and else over the whole run for
     all: a window here and a whole run there are not the same quantity.
     """
-    steady = all(run.stored.result.window.steady for run in runs)
-    judged = all(run.stored.result.quality is not None for run in runs)
+    steady = all(result.window.steady for result in results)
+    judged = all(result.quality is not None for result in results)
     wanted = (
         *LATENCIES,
         THROUGHPUT_WINDOW if steady else THROUGHPUT_RUN,
@@ -118,7 +119,14 @@ def responses_for(runs: Sequence[Observed]) -> tuple[Response, ...]:
         *COUNTS,
         *((PERPLEXITY,) if judged else ()),
     )
-    return tuple(one for one in wanted if all(_measurable(one, run) for run in runs))
+    return tuple(one for one in wanted if all(_measurable(one, result) for result in results))
+
+
+def measures_of(run: Observed) -> Mapping[str, Measure]:
+    """Every response that the run has, by name: all that an analysis needs of its tables."""
+    wanted = (*LATENCIES, THROUGHPUT_WINDOW, THROUGHPUT_RUN, WASTE, *COUNTS, PERPLEXITY)
+    result = run.stored.result
+    return {one.name: measure_of(one, run) for one in wanted if _measurable(one, result)}
 
 
 def measure_of(response: Response, run: Observed) -> Measure:
@@ -136,30 +144,32 @@ def measure_of(response: Response, run: Observed) -> Measure:
     return ByRequest(run.sample(quantity), Statistic(quantity.q))
 
 
-def too_little(response: Response, runs: Sequence[Observed], repeats: int) -> str:
+def too_little(response: Response, results: Sequence[Result], repeats: int) -> str:
     """Why no interval of this response can be believed; empty if one can.
 
     The limits of `harness/evidence.py`. With repeats, the spread comes from them and not from the
-    requests, so a percentile needs no more requests than a mean.
+    requests, so a percentile needs no more requests than a mean. A simulated machine has no rhythm
+    that a short run could miss.
     """
     if response.sampled == "exact":
         return ""
-    shortest_s = min(run.interval("run").duration_s for run in runs)
-    if shortest_s < SHORTEST_RUN_S:
+    shortest_s = min(result.duration_s for result in results)
+    simulated = all(result.simulation is not None for result in results)
+    if shortest_s < SHORTEST_RUN_S and not simulated:
         return f"a run of {shortest_s:.1f} s is too short; at least {SHORTEST_RUN_S:g} s"
     needed = FEWEST_REQUESTS
     if response.q is not None and repeats == 1:
         needed = max(needed, samples_for_interval(response.q))
-    fewest = min(run.served for run in runs)
+    fewest = min(result.counters.requests_ok for result in results)
     if fewest < needed:
         return f"{fewest} served requests are too few for {response.name}; it needs {needed}"
     return ""
 
 
-def _measurable(response: Response, run: Observed) -> bool:
+def _measurable(response: Response, result: Result) -> bool:
     if response.name not in QUANTITIES:
         return True
-    value = QUANTITIES[response.name].value(run.stored.result)
+    value = QUANTITIES[response.name].value(result)
     return value is not None and bool(np.isfinite(value))
 
 

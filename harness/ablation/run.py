@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from ...engines.errors import ConfigError
-from ..store import RESULT_FILE, StoredRun, StoreError, load_run, write_run
+from ..store import RESULT_FILE, RunOnDisk, StoreError, find_run, write_run
 from .design import Cell, Design, NotRun, Overrides, refuse_lost_levels
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Identity:
     settings: Mapping[str, object]
     fingerprint: str
 
-    def is_of(self, stored: StoredRun) -> bool:
+    def is_of(self, stored: RunOnDisk) -> bool:
         """Whether a whole run of the same settings is stored. JSON has no tuples, so both sides
         are compared as JSON."""
         config = stored.result.config
@@ -132,7 +132,7 @@ def check_directory(out: Path) -> None:
         )
 
 
-def stored_turn(out: Path, turn: Turn, identity: Identity) -> StoredRun | None:
+def stored_turn(out: Path, turn: Turn, identity: Identity) -> RunOnDisk | None:
     """The run of this turn if it is there, whole and the same; None if there is none.
 
     Raises StoreError if a run of other settings stands in its place: it is not overwritten.
@@ -140,7 +140,7 @@ def stored_turn(out: Path, turn: Turn, identity: Identity) -> StoredRun | None:
     directory = out / CELLS / turn.directory
     if not (directory / RESULT_FILE).exists():
         return None
-    stored = load_run(directory)
+    stored = find_run(directory)
     if not identity.is_of(stored):
         raise StoreError(
             "out",
@@ -153,8 +153,9 @@ def stored_turn(out: Path, turn: Turn, identity: Identity) -> StoredRun | None:
 
 def run_cells(
     checked: Checked, runner: CellRunner, out: Path, watch: Watch
-) -> dict[Cell, list[StoredRun]]:
-    """The runs of every cell, in order of repeats: those stored in `out` are read, the others run.
+) -> dict[Cell, list[RunOnDisk]]:
+    """The runs of every cell, in order of repeats: those stored in `out` are found, the others run.
+    Tables stay on disk: a long trace's, of all cells at once, fit into few memories.
 
     Raises KeyboardInterrupt on Ctrl-C: cells that ended are stored, the one under way is not.
     """
@@ -170,7 +171,7 @@ def run_cells(
         if measured.result.status == "partial":
             raise KeyboardInterrupt
         done[turn] = _store(out / CELLS / turn.directory, measured)
-    runs: dict[Cell, list[StoredRun]] = {}
+    runs: dict[Cell, list[RunOnDisk]] = {}
     for turn in sorted(checked.turns, key=lambda one: one.repeat):
         run = done[turn]
         assert run is not None
@@ -178,7 +179,7 @@ def run_cells(
     return runs
 
 
-def _store(directory: Path, measured: Measured) -> StoredRun:
+def _store(directory: Path, measured: Measured) -> RunOnDisk:
     from ..store import write_reports
     from ..views import run_reports
 
@@ -186,7 +187,7 @@ def _store(directory: Path, measured: Measured) -> StoredRun:
     write_reports(
         stored, run_reports(stored.name, measured.result, measured.requests, measured.steps)
     )
-    return StoredRun(stored, measured.result, measured.requests, measured.steps)
+    return RunOnDisk(stored, measured.result)
 
 
 def _turns(cells: list[Cell], repeats: int, seed: int) -> tuple[Turn, ...]:

@@ -8,13 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .exits import Exit, say, say_error
-from .options import with_run_options
+from .options import NOT_SIMULATED, is_typed, with_run_options
+from .simulate import (
+    CalibrationFile,
+    DecodeEfficiency,
+    Hardware,
+    PrefillEfficiency,
+    TensorParallel,
+    Utilisation,
+    machine_of,
+)
 
 if TYPE_CHECKING:
     from ...reports.ablation_model import Ablation
     from ..ablation.design import Design
+    from ..ablation.run import CellRunner
     from ..config import RunConfig
     from ..experiment import Watch
+    from ..simulate import Machine
 
 EPILOG = "\n\n".join(
     (
@@ -23,13 +34,22 @@ EPILOG = "\n\n".join(
         "llmbench ablate --axes batching=separate:mixed:static,quant --num-requests 320",
         "llmbench ablate --axes kv,block_size=16:32 --kv-memory 24MiB --max-concurrency 32",
         "llmbench ablate --axes batching,kv --repeats 3 --request-rate 8 --out runs/ablation",
+        "llmbench ablate --axes batching,admission,kv --simulate --model llama-3-70b "
+        "--hardware h100 --tensor-parallel 4 --workload azure-conv",
         "The same command again goes on where it stopped.",
     )
 )
 
 
+_OF_A_MACHINE = (
+    *("hardware", "tensor_parallel", "gpu_memory_utilization"),
+    *("prefill_efficiency", "decode_efficiency"),
+)
+
+
 @with_run_options(quality_tokens=0)
 def ablate(
+    context: typer.Context,
     settings: RunConfig,
     axes: Annotated[
         str,
@@ -47,6 +67,20 @@ def ablate(
             rich_help_panel="Ablation",
         ),
     ] = 1,
+    simulate: Annotated[
+        bool,
+        typer.Option(
+            "--simulate",
+            help="In virtual time on the machine below, as 'llmbench simulate' does.",
+            rich_help_panel="Machine",
+        ),
+    ] = False,
+    hardware: Hardware = "h100",
+    tensor_parallel: TensorParallel = 1,
+    calibration: CalibrationFile = None,
+    gpu_memory_utilization: Utilisation = 0.9,
+    prefill_efficiency: PrefillEfficiency = None,
+    decode_efficiency: DecodeEfficiency = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -68,16 +102,29 @@ def ablate(
 ) -> None:
     """Serve the same requests with every combination of some settings, and say what each moved.
 
-    Every cell is a run as `llmbench run` would leave it. Exit code 3 if a cell's run is not valid:
-    it then enters no effect.
+    Every cell is a run as `llmbench run`, or with --simulate `llmbench simulate`, would leave it.
+    Exit code 3 if a cell's run is not valid: it then enters no effect.
     """
     from ..ablation.design import parse_axes
     from .progress import watching
 
+    simulate = simulate or calibration is not None
+    _refuse_unused(context, simulate=simulate)
+    machine = None
+    if simulate:
+        machine = machine_of(
+            hardware,
+            tensor_parallel,
+            calibration,
+            gpu_memory_utilization,
+            prefill_efficiency,
+            decode_efficiency,
+        )
     design = parse_axes(axes, settings.engine)
     directory = out or _default_directory(design)
     with watching(quiet=quiet or as_json) as watch:
-        ablation = _measure(design, settings, repeats, directory, watch)
+        runner = _runner(settings, machine, watch)
+        ablation = _measure(design, settings, runner, repeats, directory, watch)
     if as_json:
         import json
         from dataclasses import asdict
@@ -91,17 +138,40 @@ def ablate(
     raise typer.Exit(_verdict(ablation))
 
 
+def _refuse_unused(context: typer.Context, *, simulate: bool) -> None:
+    """An option that would do nothing is refused, not ignored. Raises ConfigError."""
+    from ...engines.errors import ConfigError
+
+    allowed = "not with a simulation, which has no model" if simulate else "only with --simulate"
+    for name in NOT_SIMULATED if simulate else _OF_A_MACHINE:
+        if is_typed(context, name):
+            raise ConfigError(name, "given", allowed)
+
+
+def _runner(settings: RunConfig, machine: Machine | None, watch: Watch) -> CellRunner:
+    if machine is None:
+        from ..ablation.real import RealCells
+
+        return RealCells(settings, watch)
+    from ..ablation.simulated import SimulatedCells
+
+    return SimulatedCells(settings, machine, watch)
+
+
 def _measure(
-    design: Design, settings: RunConfig, repeats: int, directory: Path, watch: Watch
+    design: Design,
+    settings: RunConfig,
+    runner: CellRunner,
+    repeats: int,
+    directory: Path,
+    watch: Watch,
 ) -> Ablation:
     """Check, run what is not stored yet, analyse, write the reports."""
     from ..ablation.analyse import Factorial, analyse
-    from ..ablation.real import RealCells
     from ..ablation.run import check, check_directory, run_cells
     from ..views import ablation_reports
 
     check_directory(directory)
-    runner = RealCells(settings, watch)
     checked = check(design, runner, repeats=repeats, seed=settings.seed)
     try:
         runs = run_cells(checked, runner, directory, watch)

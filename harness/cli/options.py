@@ -49,13 +49,13 @@ def with_run_options(
         def called(**arguments: Any) -> None:
             chosen: Mapping[str, Any] = {one.name: arguments.pop(one.name) for one in shared}
             if not per_engine:
-                command(run_config(**chosen), **arguments)
+                command(settings=run_config(**chosen), **arguments)
                 return
 
             def of_engine(name: str | None) -> RunConfig:
                 return run_config(**{**chosen, **({"engine": name} if name else {})})
 
-            command(of_engine, **arguments)
+            command(settings=of_engine, **arguments)
 
         parameters = [*shared, *own]
         called.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
@@ -63,6 +63,12 @@ def with_run_options(
         return called
 
     return decorate
+
+
+def is_typed(context: typer.Context, name: str) -> bool:
+    """Whether the option of that parameter stands on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...reports.ablation_model import Ablation
+from ...reports.ablation_report import simulated_text
 from ...reports.ablation_tables import effects_table, left_out_table
 from ...reports.format import quantity, scale_of
 from ...reports.model import Comparison, MetricComparison, Tone
@@ -166,6 +167,8 @@ def _ratios(row: MetricComparison) -> list[str]:
 def print_ablation(ablation: Ablation) -> None:
     """Main effects, then a sentence for each effect that holds."""
     console = wide_console()
+    if ablation.simulated:
+        console.print(f"[yellow]note[/] {escape(simulated_text(ablation))}\n")
     console.print(_plain(effects_table(ablation)))
     console.print()
     for sentence in ablation.sentences:

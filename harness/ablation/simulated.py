@@ -1,0 +1,75 @@
+"""Cells run in virtual time: the same policies, on a machine that repeats itself exactly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...engines.config import with_choices
+from ...engines.errors import ConfigError
+from ...workloads.api import Plan
+from ..config import RunConfig
+from ..experiment import Measured, Watch, load_settings
+from ..simulate import Machine, PreparedSimulation, prepare_simulation, settings_of
+from ..simulate import simulate as measure
+from .design import Overrides
+from .run import Identity
+
+
+class SimulatedCells:
+    """Runs cells as `llmbench simulate` would, with one plan in memory at a time.
+
+    settings: the run that every cell changes.
+    """
+
+    def __init__(self, settings: RunConfig, machine: Machine, watch: Watch) -> None:
+        self._settings = settings
+        self._machine = machine
+        self._watch = watch
+        self._planned: tuple[tuple[object, ...], Plan, str] | None = None
+        self._sent: dict[tuple[object, ...], int] = {}
+
+    def identify(self, overrides: Overrides, seed: int) -> Identity:
+        prepared = self._prepare(overrides, seed)
+        assert self._planned is not None
+        fingerprint = self._planned[2]
+        self._refuse_equal_repeats(prepared, seed)
+        settings = settings_of(prepared)
+        # The fingerprint says what is sent, whatever file it was read from.
+        unsaid = {*load_settings(prepared.config.load, prepared.plan), "command"}
+        kept = {name: value for name, value in settings.items() if name not in unsaid}
+        return Identity(kept, fingerprint)
+
+    def measure(self, overrides: Overrides, seed: int) -> Measured:
+        return measure(self._prepare(overrides, seed), self._watch)
+
+    def _prepare(self, overrides: Overrides, seed: int) -> PreparedSimulation:
+        """The plan is made once for all cells that are sent it: a whole trace takes seconds."""
+        engine = with_choices(self._settings.engine, **overrides)
+        config = replace(self._settings, engine=engine, seed=seed)
+        key = (seed, engine.max_model_len)
+        if self._planned is not None and self._planned[0] == key:
+            return prepare_simulation(config, self._machine, self._planned[1])
+        prepared = prepare_simulation(config, self._machine)
+        self._planned = (key, prepared.plan, prepared.plan.fingerprint())
+        return prepared
+
+    def _refuse_equal_repeats(self, prepared: PreparedSimulation, seed: int) -> None:
+        """A repeat that is sent nothing new shows no spread, and would pass for certainty."""
+        timing = (prepared.engine.max_model_len, _timing(prepared.plan))
+        if self._sent.setdefault(timing, seed) != seed:
+            raise ConfigError(
+                "repeats",
+                "more than 1",
+                "1: every seed sends this workload's requests at the same times, and a simulated "
+                "machine does the same with them",
+            )
+
+
+def _timing(plan: Plan) -> int:
+    """All of a plan that step times depend on, but for which prompts begin alike."""
+    return hash(
+        tuple(
+            (one.t_due_s, len(one.prompt_token_ids), one.output_tokens, one.samples)
+            for one in plan.requests
+        )
+    )
