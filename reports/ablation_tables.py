@@ -26,6 +26,7 @@ MECHANISMS: tuple[tuple[str, str, str], ...] = (
     ("running", "Running, mean", ""),
     ("running_peak", "Running, peak", ""),
     ("blocked_share", "Waiting for memory", "share"),
+    ("closed_share", "Waiting for a batch to end", "share"),
     ("waste_share", "KV waste", "share"),
     ("preemptions", "Preemptions", ""),
     ("recomputed_share", "Recomputed", "share"),
@@ -193,8 +194,8 @@ def mechanisms_table(ablation: Ablation) -> Table:
         ("Cell", *(title for _, title, _ in MECHANISMS)),
         rows,
         note="Waiting for memory: the share of step time in which a request waited though the "
-        "batch and its token budget had room; in a batch that stays closed until it ends, waiting "
-        "for that. Recomputed: of all tokens computed.",
+        "batch and its token budget had room; under static batching that is waiting for the batch "
+        "to end. Recomputed: of all tokens computed.",
     )
 
 

@@ -24,11 +24,12 @@ from ..result import Result, Simulation
 from ..stats.holm import holm
 from ..store import RunOnDisk, StoredRun
 from .contrasts import Change, Contrast, conditional, contrasts
-from .design import Axis, Cell, Design, NotRun, level_text
+from .design import Axis, Cell, Design, Level, NotRun, level_text
 from .effects import Spread, estimate
 from .mechanism import Accounted, Explanation, explain
 from .noise import Noise, machine_noise
 from .responses import Measure, Response, responses_for, too_little
+from .reversal import Reversal, reversal
 from .sentences import interaction_sentence, main_sentence
 
 Repeats = Sequence[Mapping[Cell, Accounted]]
@@ -73,6 +74,7 @@ class _Found:
     spread: Spread
     explanation: Explanation | None
     sides: tuple[Spread, Spread] | None = None
+    reversal: Reversal | None = None
 
 
 def analyse(factorial: Factorial, *, title: str = "", command: str = "") -> Ablation:
@@ -146,32 +148,42 @@ def _effects(
     repeats: Repeats,
 ) -> list[_Found]:
     response = measured.response
-    sides = {
-        at: pair
-        for at, one in enumerate(wanted)
-        if (pair := _sides(design, one, valid)) is not None
-    }
-    every = [*wanted, *(one for pair in sides.values() for one in pair)]
+    given = {at: _given(design, one, valid) for at, one in enumerate(wanted)}
+    every = [*wanted, *(one for beside in given.values() for _, _, one in beside)]
     spreads = estimate(design, every, measured.repeats, response.scale)
     beside = iter(spreads[len(wanted) :])
     found = []
     for at, (contrast, spread) in enumerate(zip(wanted, spreads, strict=False)):
-        both = (next(beside), next(beside)) if at in sides else None
         because = explain(response.name, contrast, repeats)
-        found.append(_Found(response, contrast, spread, because, both))
+        known = [(axis, level, next(beside)) for axis, level, _ in given[at]]
+        if contrast.is_main:
+            turned = reversal(known, response.scale)
+            found.append(_Found(response, contrast, spread, because, reversal=turned))
+        else:
+            both = (known[0][2], known[1][2]) if known else None
+            found.append(_Found(response, contrast, spread, because, both))
     return found
 
 
-def _sides(
+def _given(
     design: Design, contrast: Contrast, valid: Sequence[Cell]
-) -> tuple[Contrast, Contrast] | None:
-    """For an interaction: its first change at the second axis' base, and at its level."""
+) -> list[tuple[str, Level, Contrast]]:
+    """The first change while another axis stays where it is. For an interaction: at the second
+    axis' base, and at its level. For a main effect: at every level of every other axis."""
+    change = contrast.changes[0]
     if contrast.is_main:
-        return None
-    first, second = contrast.changes
-    base = conditional(design, first, (second.axis, second.base), valid)
-    level = conditional(design, first, (second.axis, second.level), valid)
-    return None if base is None or level is None else (base, level)
+        places = [
+            (axis.name, level)
+            for axis in design.axes
+            if axis.name != change.axis
+            for level in axis.levels
+        ]
+    else:
+        second = contrast.changes[1]
+        places = [(second.axis, second.base), (second.axis, second.level)]
+    found = [(*place, conditional(design, change, place, valid)) for place in places]
+    known = [(axis, level, one) for axis, level, one in found if one is not None]
+    return known if contrast.is_main or len(known) == len(places) else []
 
 
 def _judged(
@@ -217,7 +229,9 @@ def _sentence(one: _Found, repeats: Repeats) -> str:
         return interaction_sentence(
             one.response, one.contrast, one.spread, *one.sides, one.explanation
         )
-    return main_sentence(one.response, one.contrast, one.spread, one.explanation, repeats)
+    return main_sentence(
+        one.response, one.contrast, one.spread, one.explanation, repeats, one.reversal
+    )
 
 
 def _conditionals(one: _Found) -> tuple[Conditional, ...]:
@@ -342,7 +356,7 @@ def _setting(design: Design, result: Result) -> tuple[str, ...]:
     # A word of three meanings: whose mixing it is belongs beside it.
     batching = {config.get("batching"), *(level for axis in design.axes for level in axis.levels)}
     if "mixed" in batching and "mixing" not in varied and "mixing" in config:
-        held.append(f"mixed is {config['mixing']}")
+        held.append(f"mixed batching as {config['mixing']}")
     return (
         f"{config['model']} in {config.get('dtype')} on {config.get('device')}",
         f"{result.workload.num_requests} requests of {result.workload.name} in every cell",

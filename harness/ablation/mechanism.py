@@ -41,8 +41,9 @@ class Mechanism:
     interference_s: mean a token after the first; spanned_share: of token gaps, those that a
     prompt lengthened.
     running: mean requests running at a time; running_peak; blocked_share: of step time, while a
-    request waited although a place in the batch and token budget were free: for memory, unless the
-    policy keeps its batch closed; waste_share: of the KV memory taken; None if none was.
+    request waited for memory: a place in the batch and token budget were free; closed_share: while
+    one waited like that for a static batch to end; waste_share: of the KV memory taken; None if
+    none was.
     preemptions; recomputed_share: of all tokens computed.
     decode_s: mean a token after the first, without interference and preemption.
     residence_s: a request's time in the engine, for each of its tokens.
@@ -55,6 +56,7 @@ class Mechanism:
     running: float
     running_peak: float
     blocked_share: float
+    closed_share: float
     waste_share: float | None
     preemptions: float
     recomputed_share: float
@@ -268,6 +270,7 @@ def _mechanism(run: Observed, found: Account) -> Mechanism:
     gaps = max(float(found.gaps.sum()), 1.0)
     ttft_s = float(found.ttft_s.mean())
     tokens = gaps + len(found.gaps)
+    kept_out, closed = _kept_out_share(run), result.config.get("batching") == "static"
     return Mechanism(
         queue_s=float(found.queue_s.mean()),
         queue_share=float(found.queue_s.mean()) / ttft_s if ttft_s else 0.0,
@@ -275,7 +278,8 @@ def _mechanism(run: Observed, found: Account) -> Mechanism:
         spanned_share=float(found.spanned.sum()) / gaps,
         running=float(found.residence_s.sum()) / result.duration_s,
         running_peak=float(steps["running"].max()),
-        blocked_share=_blocked_share(run),
+        blocked_share=0.0 if closed else kept_out,
+        closed_share=kept_out if closed else 0.0,
         waste_share=result.kv.waste_share,
         preemptions=float(result.counters.preemptions),
         recomputed_share=result.counters.recomputed_tokens / computed if computed else 0.0,
@@ -284,7 +288,8 @@ def _mechanism(run: Observed, found: Account) -> Mechanism:
     )
 
 
-def _blocked_share(run: Observed) -> float:
+def _kept_out_share(run: Observed) -> float:
+    """Of step time: a request waited although the batch and its token budget had room."""
     steps, config = run.stored.steps, run.stored.result.config
     duration_s = (steps["end_s"] - steps["start_s"]).to_numpy(dtype=np.float64)
     tokens = steps["prefill_tokens"] + steps["decode_tokens"]

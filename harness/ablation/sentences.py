@@ -27,9 +27,12 @@ from .mechanism import (
     running_ratio,
 )
 from .responses import WASTE, Response
+from .reversal import Reversal
 
-# A factor nearer to 1 than this is no reason for anything.
+# A factor nearer to 1 than this binds nobody.
 NOTABLE = math.log(1.1)
+# Near capacity a little more of either shortens a queue by much.
+LITTLE = math.log(1.02)
 # From this share of the time on, memory is what keeps requests waiting.
 BLOCKED = 0.1
 NONE_OF_THEM = "not through queueing, interference, KV capacity or preemption"
@@ -77,13 +80,26 @@ def main_sentence(
     spread: Spread,
     explanation: Explanation | None,
     repeats: Sequence[Mapping[Cell, Accounted]],
+    turned: Reversal | None = None,
 ) -> str:
-    """ "admission reserve → optimistic: TTFT mean −38 % [−45, −30]: queueing (92 % of it): …"."""
+    """ "admission reserve → optimistic: TTFT mean −38 % [−45, −30]: queueing (92 % of it): …".
+
+    turned: where the effect is a mean of opposites, which.
+    """
     seen = _Seen(contrast, repeats)
     head = f"{change_text(contrast.changes[0])}: {label(response)} {spread_text(spread, response)}"
-    return (
-        f"{head}: {_through(response, spread, explanation, seen)}{_cost(response, spread, seen)}."
+    text = f"{head}: {_through(response, spread, explanation, seen)}{_cost(response, spread, seen)}"
+    return f"{text}{_turned(turned, response)}."
+
+
+def _turned(turned: Reversal | None, response: Response) -> str:
+    if turned is None:
+        return ""
+    sides = " and ".join(
+        f"{spread_text(spread, response)} with {turned.axis} {level_text(level)}"
+        for spread, level in ((turned.falls, turned.falls_at), (turned.rises, turned.rises_at))
     )
+    return f"; but that is the mean of opposites, {sides}"
 
 
 def interaction_sentence(
@@ -195,7 +211,14 @@ def _why_queue(seen: _Seen) -> str:
     shorter = -1.0 if after > before else 1.0
     by_places = shorter * math.log(seen.peak)
     by_pace = -shorter * math.log(seen.residence)
-    if max(by_places, by_pace) < NOTABLE:
+    open_before, open_after = (1 - share for share in seen.of("closed_share"))
+    if shorter * (open_after - open_before) >= BLOCKED:
+        shares = " → ".join(_whole(share) for share in seen.of("closed_share"))
+        return (
+            "because a batch stays closed until its longest member ends (others wait for that "
+            f"{shares} of the time)"
+        )
+    if max(by_places, by_pace) < LITTLE:
         return "though as many run at a time, as fast: other work goes first"
     if by_places >= by_pace:
         blocked = seen.of("blocked_share")[0 if seen.peak > 1 else 1]

@@ -88,6 +88,14 @@ def test_it_takes_every_option_of_run() -> None:
         for name in ("run", "ablate")
     }
     assert options["run"] <= options["ablate"]
-    assert options["ablate"] - options["run"] == {"--axes", "--repeats"}
+    assert options["ablate"] - options["run"] == {
+        *("--axes", "--repeats", "--simulate", "--hardware", "--tensor-parallel"),
+        *(
+            "--calibration",
+            "--gpu-memory-utilization",
+            "--prefill-efficiency",
+            "--decode-efficiency",
+        ),
+    }
     quality = next(one for one in commands["ablate"].params if one.name == "quality_tokens")
     assert quality.default == 0

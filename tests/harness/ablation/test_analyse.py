@@ -199,3 +199,38 @@ def test_an_improvement_names_its_price() -> None:
     assert better.value < 1 < worse.value
     assert f"; cost: {preempted:.0f} preemptions more a run" in better.sentence
     assert "cost:" not in worse.sentence
+
+
+def test_a_batch_that_stays_closed_is_not_called_a_lack_of_memory() -> None:
+    """With memory and places for all, a static batch still keeps newcomers out until it ends."""
+    cells = VirtualCells(pool_tokens=64 * 256, settings={"admission": "reserve"})
+    found = analyse(_serve(cells, "batching=separate:static"))
+    separate, static = found.cells
+    assert separate.mechanism["closed_share"] == 0
+    assert (static.mechanism["closed_share"] or 0) > 0.3
+    assert static.mechanism["blocked_share"] == 0
+    effect = _effect(found, "batching separate → static", "ttft.mean")
+    assert "because a batch stays closed until its longest member ends" in effect.sentence
+    assert "memory" not in effect.sentence
+
+
+def test_a_mean_of_opposites_says_so(factorial: Factorial) -> None:
+    """Where one effect rises with a paged cache and falls with a contiguous one, both stand in
+    the sentence of the mean; where they agree, no sentence speaks of opposites."""
+    found = analyse(factorial)
+    ratios = {one.name for one in found.responses if one.scale == "ratio"}
+    opposed: dict[tuple[str, str], bool] = {}
+    for both in (one for one in found.effects if not one.is_main and one.response in ratios):
+        base, level = both.conditional
+        bounds = (base.low, base.high, level.low, level.high)
+        if None not in bounds:
+            opposed[both.changes[0].text, both.response] = (base.high or 0) < 1 < (
+                level.low or 0
+            ) or (level.high or 0) < 1 < (base.low or 0)
+    told = {
+        (one.text, one.response): "mean of opposites" in one.sentence
+        for one in found.effects
+        if one.is_main and one.sentence and (one.text, one.response) in opposed
+    }
+    assert told
+    assert told == {place: opposed[place] for place in told}

@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 from llmbench.harness.ablation.contrasts import contrasts
 from llmbench.harness.ablation.design import Axis, Cell, Design
-from llmbench.harness.ablation.effects import Spread, estimate
+from llmbench.harness.ablation.effects import Spread, estimate, resample
 from llmbench.harness.ablation.responses import ByRequest, ByTime, Exact, Measure
-from llmbench.harness.stats.bootstrap import Sample, Statistic
+from llmbench.harness.stats.bootstrap import (
+    Sample,
+    Statistic,
+    block_length,
+    draw_blocks,
+)
 
 from .test_contrasts import FIRST_RUN, PILOT_PLANT, SECOND_RUN
 
@@ -142,3 +147,24 @@ def test_what_cannot_be_worked_out_is_refused() -> None:
     }
     with pytest.raises(ValueError, match="not paired"):
         _effects(cells, [measures])
+
+
+def test_draws_a_few_rows_at_a_time_are_the_draws_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory bounds how many resamples are counted at a time; it must not decide which."""
+    rng = np.random.default_rng(5)
+    measures = [
+        ByRequest(
+            Sample(rng.exponential(size=900), np.sort(rng.integers(40, size=900)), 40), statistic
+        )
+        for statistic in (Statistic(), Statistic(99.0), Statistic(50.0))
+    ]
+    whole = resample(measures, 64, np.random.default_rng(1))
+    monkeypatch.setattr("llmbench.harness.ablation.effects._CELLS_AT_A_TIME", 2700)
+    assert (resample(measures, 64, np.random.default_rng(1)) == whole).all()
+    # By definition: repeat each value as often as its request was drawn.
+    times = draw_blocks(40, block_length(40), 64, np.random.default_rng(1))
+    for row, measure in zip(whole, measures, strict=True):
+        values = [np.repeat(measure.sample.values, time[measure.sample.units]) for time in times]
+        q = measure.statistic.q
+        expected = [one.mean() if q is None else np.percentile(one, q) for one in values]
+        assert row == pytest.approx(expected)
