@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from .ablation_model import Ablation, AblationEffect, AblationResponse
@@ -41,13 +42,13 @@ FIRST_SENTENCES = 5
 def ablation_report(ablation: Ablation) -> Report:
     """Everything a report says about a factorial."""
     whole = len(ablation.measured) == len(ablation.cells)
-    sentences = ablation.sentences
+    sentences = _first_sentences(ablation)
     return Report(
         title=f"Ablation: {ablation.title}",
         subtitle=" · ".join((_size(ablation), *ablation.setting)),
         badge=WHOLE if whole else INCOMPLETE,
         verdict=sentences[0] if sentences else "No effect could be told from no effect.",
-        statements=sentences[1:FIRST_SENTENCES],
+        statements=sentences[1:],
         figures=_key_figures(ablation),
         notes=_notes(ablation),
         sections=tuple(section for section in _sections(ablation) if section.parts),
@@ -55,11 +56,24 @@ def ablation_report(ablation: Ablation) -> Report:
     )
 
 
+def _first_sentences(ablation: Ablation) -> tuple[str, ...]:
+    """Each change's largest before anyone's second: else one change takes the whole screen."""
+    changes = {effect.sentence: effect.text for effect in ablation.effects if effect.sentence}
+    seen: Counter[str] = Counter()
+    ranked: list[tuple[int, int, str]] = []
+    for at, sentence in enumerate(ablation.sentences):
+        change = changes[sentence]
+        ranked.append((seen[change], at, sentence))
+        seen[change] += 1
+    return tuple(sentence for _, _, sentence in sorted(ranked)[:FIRST_SENTENCES])
+
+
 def _size(ablation: Ablation) -> str:
     levels = " × ".join(str(len(axis.levels)) for axis in ablation.axes)
+    done = "simulated" if ablation.simulated else "measured"
     return (
         f"{levels} factorial, {len(ablation.measured)} of {plural(len(ablation.cells), 'cell')} "
-        f"measured, {plural(ablation.repeats, 'repeat')} each"
+        f"{done}, {plural(ablation.repeats, 'repeat')} each"
     )
 
 

@@ -27,6 +27,7 @@ MECHANISM: dict[str, float | None] = {
     "running": 9.7,
     "running_peak": 20.0,
     "blocked_share": 0.0,
+    "closed_share": 0.0,
     "waste_share": None,
     "preemptions": 0.0,
     "recomputed_share": 0.0,

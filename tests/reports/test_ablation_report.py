@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from llmbench.reports.ablation_model import AblationChange, AblationEffect
 from llmbench.reports.ablation_report import ablation_report
 from llmbench.reports.html import render_ablation
 from llmbench.reports.html.figure import figure, ratio_ticks
@@ -174,3 +175,22 @@ def test_the_tables_behind_a_forest_are_its_points(report: Report) -> None:
     rows = _texts(chart_table(chart))
     assert rows[1] == ["kv paged → contiguous", "4.20", "3.80", "4.60", "Main effect that holds"]
     assert len(rows) == 3
+
+
+def test_the_first_screen_has_each_change_before_the_second_of_any() -> None:
+    """Two sentences of one change, then one of another: the other comes second."""
+    base = ablation(whole=True)
+    kv, batching = ("kv", "paged", "contiguous"), ("batching", "separate", "mixed")
+    effects = tuple(
+        AblationEffect((AblationChange(*change),), response, 2.0, 1.5, 2.5, 1e-9, True, (), text)
+        for change, response, text in (
+            (kv, "ttft.mean", "kv most."),
+            (kv, "kv.waste_share", "kv next."),
+            (batching, "ttft.mean", "batching most."),
+        )
+    )
+    sentences = tuple(one.sentence for one in effects)
+    report = ablation_report(replace(base, effects=effects, sentences=sentences, simulated=True))
+    assert (report.verdict, *report.statements) == ("kv most.", "batching most.", "kv next.")
+    assert "4 of 4 cells simulated" in report.subtitle
+    assert report.notes[0].text == "Step times were simulated, not measured."
