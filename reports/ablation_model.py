@@ -72,7 +72,8 @@ class AblationEffect:
     p: adjusted for all effects of the report; None where there is no spread. significant: p is
     below the error rate, the response may decide, and the machine alone could not be the effect.
     conditional: for an interaction, the first change's effect at the second axis' base and at its
-    level. sentence: what moved and through what, if it is significant and no count.
+    level. sentence: what moved and through what, if it is significant, a percent or more, and no
+    count.
     shares: of the effect, by part of the time (`ablation_tables.PARTS`); empty where it is no sum
     of parts.
     """

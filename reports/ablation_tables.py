@@ -69,7 +69,8 @@ def sentences_table(ablation: Ablation) -> Table | None:
         ("Change", "What it moved"),
         rows,
         words=("What it moved",),
-        note="One sentence for each effect that holds after Holm's correction, main effects first, "
+        note="One sentence for each effect of a percent or more that holds after Holm's "
+        "correction, main effects first, "
         "the largest first. “of it”: how much of the effect that part of the time accounts for.",
     )
 

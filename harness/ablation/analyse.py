@@ -33,6 +33,9 @@ from .reversal import Reversal, reversal
 from .sentences import interaction_sentence, main_sentence
 
 Repeats = Sequence[Mapping[Cell, Accounted]]
+# An effect below one percent, or a share's below one point, is in the tables and in no sentence;
+# an interaction is a difference of two.
+LEAST_TOLD = 0.01
 _ONE_RUN = (
     "one run of each cell: the intervals cover which requests were sent, not how a machine differs "
     "from run to run; --repeats measures that"
@@ -211,8 +214,7 @@ def _effect(one: _Found, p: float | None, floor: float, repeats: Repeats) -> Abl
         p=p,
         significant=significant,
         conditional=_conditionals(one),
-        # A count is no time that parts could explain; the table shows it.
-        sentence=_sentence(one, repeats) if significant and one.response.sampled != "exact" else "",
+        sentence=_sentence(one, repeats) if significant and _worth_telling(one) else "",
         shares=dict(one.explanation.shares) if one.explanation is not None else {},
     )
 
@@ -222,6 +224,15 @@ def _below_noise(one: _Found, floor: float) -> bool:
     if one.response.scale != "ratio" or not floor:
         return False
     return abs(math.log(one.spread.value)) <= floor * len(one.contrast.changes)
+
+
+def _worth_telling(one: _Found) -> bool:
+    """A simulated machine makes a difference of a thousandth certain, and no more interesting."""
+    if one.response.sampled == "exact":
+        return False
+    value = one.spread.value
+    size = abs(math.log(value)) if one.response.scale == "ratio" else abs(value)
+    return size >= LEAST_TOLD * len(one.contrast.changes)
 
 
 def _sentence(one: _Found, repeats: Repeats) -> str:

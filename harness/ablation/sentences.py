@@ -7,7 +7,7 @@ of the effect (`mechanism.explain`). Where none does, the sentence says so.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...reports.comparison_tables import ratio_text
@@ -18,9 +18,13 @@ from .design import Cell, level_text
 from .effects import Spread
 from .mechanism import (
     RUNNING,
+    TAIL_SHARE,
     Accounted,
     Explanation,
+    Parts,
     at_base_and_level,
+    parts_of_slow_ttft,
+    parts_of_worst_gap,
     peak_ratio,
     residence_part,
     residence_ratio,
@@ -33,8 +37,10 @@ from .reversal import Reversal
 NOTABLE = math.log(1.1)
 # Near capacity a little more of either shortens a queue by much.
 LITTLE = math.log(1.02)
-# From this share of the time on, memory is what keeps requests waiting.
+# From this share of the time on, memory is what keeps requests from running.
 BLOCKED = 0.1
+# A queue is made in far less: the rest of the time nobody waits.
+QUEUE_BLOCKED = 0.01
 NONE_OF_THEM = "not through queueing, interference, KV capacity or preemption"
 # A share above this is no number to read: the effect is a small rest of large parts.
 MOST_SHARE = 1.25
@@ -60,6 +66,10 @@ class _Seen:
         return at_base_and_level(
             self.contrast, self.repeats, lambda one: float(getattr(one.mechanism, name) or 0.0)
         )
+
+    def parts(self, of: Callable[[Accounted], Parts], part: str) -> tuple[float, float]:
+        """A part of some requests' or tokens' time at the base and at the level."""
+        return at_base_and_level(self.contrast, self.repeats, lambda one: of(one)[part])
 
     @property
     def peak(self) -> float:
@@ -155,22 +165,23 @@ def _through(
         )
     change = math.log(spread.value) if response.scale == "ratio" else spread.value
     return "; and ".join(
-        _part(part, change * explanation.shares[part], explanation.shares[part], seen)
+        _part(part, change * explanation.shares[part], explanation.shares[part], seen, response)
         for part in leading
     )
 
 
-def _part(part: str, change: float, share: float, seen: _Seen) -> str:
+def _part(part: str, change: float, share: float, seen: _Seen, response: Response) -> str:
     """change: of the response's logarithm, through this part alone."""
     of_it = _of_it(share)
     if part == "queue":
-        return f"queueing {of_it}: mean queue {_arrow('queue_s', seen)}, {_why_queue(seen)}"
+        return f"queueing {of_it}: {_queue(seen, response)}, {_why_queue(seen)}"
     if part == "interference":
         spanned = " → ".join(_whole(share) for share in seen.of("spanned_share"))
-        return (
-            f"interference of prefill with decode {of_it}: prompts add "
-            f"{_arrow('interference_s', seen)} to a token and lengthen {spanned} of them"
-        )
+        named = f"interference of prefill with decode {of_it}: prompts add"
+        if response.name == "itl.p99":
+            worst = _sides(seen.parts(parts_of_worst_gap, "interference"))
+            return f"{named} {worst} to the slowest 1 % of tokens and lengthen {spanned} of all"
+        return f"{named} {_arrow('interference_s', seen)} to a token and lengthen {spanned} of them"
     if part == "preemption":
         before, after = seen.of("preemptions")
         shares = " → ".join(percent(share) for share in seen.of("recomputed_share"))
@@ -188,6 +199,14 @@ def _part(part: str, change: float, share: float, seen: _Seen) -> str:
         f"{NONE_OF_THEM} {of_it}: prompts take longer or shorter from their first step to their "
         "first token"
     )
+
+
+def _queue(seen: _Seen, response: Response) -> str:
+    """How long requests queue: those the response is of."""
+    if response.name == "ttft.p99":
+        slow = _sides(seen.parts(parts_of_slow_ttft, "queue"))
+        return f"queue of the slowest {_whole(TAIL_SHARE)} {slow}"
+    return f"mean queue {_arrow('queue_s', seen)}"
 
 
 def _of_it(share: float) -> str:
@@ -219,10 +238,10 @@ def _why_queue(seen: _Seen) -> str:
             f"{shares} of the time)"
         )
     if max(by_places, by_pace) < LITTLE:
-        return "though as many run at a time, as fast: other work goes first"
+        return "though as many run at a time, and each keeps its place as long, within 2 %"
     if by_places >= by_pace:
         blocked = seen.of("blocked_share")[0 if seen.peak > 1 else 1]
-        return f"because {'of KV capacity: ' if blocked >= BLOCKED else ''}{_places(seen)}"
+        return f"because {'of KV capacity: ' if blocked >= QUEUE_BLOCKED else ''}{_places(seen)}"
     part = residence_part(seen.contrast, seen.repeats)
     through = f" ({PART_NAMES[part]})" if part is not None else ""
     return f"because a request keeps its place {ratio_text(seen.residence)}× as long{through}"
@@ -230,7 +249,8 @@ def _why_queue(seen: _Seen) -> str:
 
 def _waste(seen: _Seen) -> str:
     """Waste matters by whom it keeps out."""
-    if abs(math.log(seen.peak)) < NOTABLE:
+    bound = max(seen.of("blocked_share")) >= QUEUE_BLOCKED
+    if abs(math.log(seen.peak)) < NOTABLE and not bound:
         return f"KV capacity, which did not bind: {_places(seen)}"
     return f"KV capacity: {_places(seen)}"
 
@@ -240,7 +260,7 @@ def _places(seen: _Seen) -> str:
     before, after = (number(round(peak, 1)) for peak in seen.of("running_peak"))
     text = f"at most {before} → {after} requests run at a time"
     blocked = seen.of("blocked_share")
-    if max(blocked) < BLOCKED:
+    if max(blocked) < QUEUE_BLOCKED:
         return text
     shares = " → ".join(_whole(share) for share in blocked)
     return f"{text} (others wait for memory {shares} of the time)"
@@ -269,7 +289,11 @@ def _cost(response: Response, spread: Spread, seen: _Seen) -> str:
 
 
 def _arrow(name: str, seen: _Seen) -> str:
-    before, after = seen.of(name)
+    return _sides(seen.of(name))
+
+
+def _sides(pair: tuple[float, float]) -> str:
+    before, after = pair
     return f"{seconds(before)} → {seconds(after)}"
 
 
