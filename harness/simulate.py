@@ -369,18 +369,19 @@ def settings_of(prepared: PreparedSimulation) -> dict[str, Any]:
 
 
 def _machine_settings(machine: Machine) -> dict[str, Any]:
-    """All that decides step times; numbers: a digest of those in a file, whose name says little."""
+    """All that decides step times; numbers: a digest of those behind a name or in a file."""
+    made = machine.calibration
     numbers = (
-        machine.calibration.read_bytes()
-        if machine.calibration
-        else resolve_hardware(machine.hardware).model_dump_json().encode()
+        json.dumps(asdict(made), sort_keys=True)
+        if made
+        else resolve_hardware(machine.hardware).model_dump_json()
     )
     return {
-        "hardware": None if machine.calibration else machine.hardware,
-        "calibration": str(machine.calibration) if machine.calibration else None,
+        "hardware": None if made else machine.hardware,
+        "calibration": made.machine if made else None,
         "memory_utilisation": machine.memory_utilisation,
         "efficiency": asdict(machine.efficiency),
-        "numbers": hashlib.sha256(numbers).hexdigest(),
+        "numbers": hashlib.sha256(numbers.encode()).hexdigest(),
     }
 
 

@@ -99,7 +99,9 @@ def changed(*path: str, to: object) -> dict[str, Any]:
     return data
 
 
-FIELDS = "adjustments, arrivals, description, fit, lengths, name, num_requests, prompts, samples, source"
+FIELDS = (
+    "adjustments, arrivals, description, fit, lengths, name, num_requests, prompts, samples, source"
+)
 ARRIVAL_KINDS = "closed_loop, at_once, poisson, constant, gamma, on_off, replay"
 
 
