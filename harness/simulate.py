@@ -10,18 +10,15 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..engines.clock import VirtualClock
-from ..engines.config import CPU_KV_MEMORY_BYTES, EngineConfig
+from ..engines.config import EngineConfig
 from ..engines.core import EngineCore
-from ..engines.cost.calibrated import CalibratedCost, Calibration
-from ..engines.cost.hardware import Hardware, resolve_hardware
-from ..engines.cost.roofline import CostModel, Efficiency, Roofline, StepTimes, kv_capacity_tokens
+from ..engines.cost.roofline import CostModel
 from ..engines.cost.shapes import resolve_shape
-from ..engines.cost.work import StepWork, model_work
-from ..engines.errors import ConfigError
+from ..engines.cost.work import model_work
 from ..engines.executors.simulated import SimulatedExecutor
 from ..engines.kv.usage import KVSplit
 from ..engines.models.config import ModelConfig
@@ -33,6 +30,13 @@ from .config import LoadConfig, RunConfig
 from .drive import Observation, drive
 from .metrics.kv import KVPool, split_steps
 from .result import Memory, Result, Simulation
+from .simulated_machine import (
+    Extrapolating,
+    Machine,
+    check_swap,
+    machine_settings,
+    price_and_room,
+)
 from .simulation_error import calibrated_error, roofline_error
 from .summarise import requests_frame, steps_frame, summarise
 
@@ -41,22 +45,6 @@ if TYPE_CHECKING:
 
 # Prompts have no words here; what matters is that no two begin alike unless they are asked to.
 CORPUS_TOKENS = 1 << 17
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What the run is simulated on.
-
-    hardware: a name of `engines/cost/hardware.yaml` or a YAML file. devices: tensor parallel.
-    calibration: what `llmbench calibrate` made, in place of hardware. memory_utilisation: share of
-    the memory that weights leave free which is given to the KV cache. efficiency: of the roofline.
-    """
-
-    hardware: str = "h100"
-    devices: int = 1
-    calibration: Calibration | None = None
-    memory_utilisation: float = 0.9
-    efficiency: Efficiency = field(default_factory=Efficiency)
 
 
 @dataclass(frozen=True)
@@ -79,18 +67,6 @@ class PreparedSimulation:
         return self.model.kv_bytes_per_token(self.model.dtype, self.engine.kv_dtype)
 
 
-class Extrapolating:
-    """A calibrated cost model that counts the steps it was never shown the like of."""
-
-    def __init__(self, cost: CalibratedCost) -> None:
-        self.cost = cost
-        self.steps = 0
-
-    def price(self, work: StepWork) -> StepTimes:
-        self.steps += bool(self.cost.calibration.beyond(work))
-        return self.cost.price(work)
-
-
 def prepare_simulation(
     config: RunConfig, machine: Machine, plan: Plan | None = None
 ) -> PreparedSimulation:
@@ -105,15 +81,7 @@ def prepare_simulation(
     elif calibration is not None:
         model = replace(model, dtype=str(calibration.settings["dtype"]))
     limits = config.engine.limits(model.max_position_embeddings)
-    if calibration is not None:
-        _check_calibration(calibration, config)
-        cost: CostModel = Extrapolating(CalibratedCost(calibration))
-        memory = config.engine.kv_memory_bytes or CPU_KV_MEMORY_BYTES
-        pool_tokens = memory // model.kv_bytes_per_token(model.dtype, config.engine.kv_dtype)
-    else:
-        hardware = resolve_hardware(machine.hardware)
-        cost = _roofline(config.engine, machine, hardware, model)
-        pool_tokens = _pool_tokens(config.engine, machine, hardware, model)
+    cost, pool_tokens = price_and_room(config, machine, model)
     bytes_per_token = model.kv_bytes_per_token(model.dtype, config.engine.kv_dtype)
     swap_bytes = swap_memory_bytes(config.engine, pool_tokens * bytes_per_token)
     engine = replace(
@@ -133,7 +101,7 @@ def prepare_simulation(
     build_strategy(engine, limits, pool_tokens, host_tokens)
     plan = plan or _plan(config, model, limits)
     if swap_bytes and (engine.preemption == "swap" or any(r.samples > 1 for r in plan.requests)):
-        _check_swap(cost, engine)
+        check_swap(cost, engine)
     return PreparedSimulation(
         config, machine, model, engine, limits, cost, plan, pool_tokens, host_tokens
     )
@@ -190,62 +158,6 @@ def _without_collection() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-def _roofline(
-    engine: EngineConfig, machine: Machine, hardware: Hardware, model: ModelConfig
-) -> Roofline:
-    return Roofline(
-        hardware,
-        model,
-        tensor_parallel=machine.devices,
-        quant=engine.quant,
-        group_size=engine.group_size,
-        kv_dtype=engine.kv_dtype,
-        efficiency=machine.efficiency,
-    )
-
-
-def _pool_tokens(
-    engine: EngineConfig, machine: Machine, hardware: Hardware, model: ModelConfig
-) -> int:
-    fits = kv_capacity_tokens(
-        hardware,
-        model,
-        tensor_parallel=machine.devices,
-        quant=engine.quant,
-        group_size=engine.group_size,
-        kv_dtype=engine.kv_dtype,
-        memory_utilisation=machine.memory_utilisation,
-    )
-    if engine.kv_memory_bytes is None:
-        return fits
-    asked = engine.kv_memory_bytes // model.kv_bytes_per_token(model.dtype, engine.kv_dtype)
-    if asked > fits:
-        what = f"{machine.devices} x {hardware.name}"
-        raise ConfigError(
-            "kv_memory", f"{asked} tokens", f"at most the {fits} that {what} have room for"
-        )
-    return asked
-
-
-def _check_calibration(calibration: Calibration, config: RunConfig) -> None:
-    """Step times of another model, or of other weights, say nothing about this run."""
-    if calibration.model != config.model:
-        raise ConfigError("model", config.model, f"{calibration.model}, which was calibrated")
-    for name in ("quant", "kv", "kv_dtype", "dtype"):
-        asked, measured = getattr(config.engine, name), calibration.settings.get(name)
-        # A dtype of `auto` means the calibrated one; a KV dtype of `auto` is one of its own.
-        if asked != measured and (name, asked) != ("dtype", "auto"):
-            raise ConfigError(name, asked, f"{measured}, which was calibrated")
-
-
-def _check_swap(cost: CostModel, engine: EngineConfig) -> None:
-    """A run that may swap needs a price for it."""
-    if isinstance(cost, Roofline):
-        cost.hardware.required_link("host_link")
-    else:
-        raise ConfigError("preemption", engine.preemption, "recompute: no swap was calibrated")
 
 
 def _plan(config: RunConfig, model: ModelConfig, limits: Limits) -> Plan:
@@ -360,28 +272,11 @@ def settings_of(prepared: PreparedSimulation) -> dict[str, Any]:
         "device": f"simulated {device}" + (f" x {machine.devices}" * (machine.devices > 1)),
         "tensor_parallel": machine.devices,
         "simulated": True,
-        "machine": _machine_settings(machine),
+        "machine": machine_settings(machine),
         "seed": config.seed,
         **load_settings(config.load, prepared.plan),
         "slo": dict(config.slo_s),
         "command": config.command,
-    }
-
-
-def _machine_settings(machine: Machine) -> dict[str, Any]:
-    """All that decides step times; numbers: a digest of those behind a name or in a file."""
-    made = machine.calibration
-    numbers = (
-        json.dumps(asdict(made), sort_keys=True)
-        if made
-        else resolve_hardware(machine.hardware).model_dump_json()
-    )
-    return {
-        "hardware": None if made else machine.hardware,
-        "calibration": made.machine if made else None,
-        "memory_utilisation": machine.memory_utilisation,
-        "efficiency": asdict(machine.efficiency),
-        "numbers": hashlib.sha256(numbers.encode()).hexdigest(),
     }
 
 

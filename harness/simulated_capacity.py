@@ -16,7 +16,6 @@ from .drive import Observation
 from .metrics.goodput import JUDGED, GoodputShare
 from .record import RequestRecord, RequestStatus
 from .simulate import (
-    Machine,
     PreparedSimulation,
     fresh,
     measured,
@@ -24,6 +23,7 @@ from .simulate import (
     prepare_simulation,
     simulation_of,
 )
+from .simulated_machine import Machine
 
 if TYPE_CHECKING:
     from .experiment import Measured, Watch

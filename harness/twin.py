@@ -16,7 +16,8 @@ from .config import RunConfig
 from .experiment import Watch
 from .quantities import find_quantity
 from .result import Result
-from .simulate import Machine, prepare_simulation, simulate
+from .simulate import prepare_simulation, simulate
+from .simulated_machine import Machine
 from .store import StoredRun
 
 # What is compared: the means that the issue of a simulation is about.

@@ -9,8 +9,9 @@ from ...engines.errors import ConfigError
 from ...workloads.api import Plan
 from ..config import RunConfig
 from ..experiment import Measured, Watch, load_settings
-from ..simulate import Machine, PreparedSimulation, prepare_simulation, settings_of
+from ..simulate import PreparedSimulation, prepare_simulation, settings_of
 from ..simulate import simulate as measure
+from ..simulated_machine import Machine
 from .design import Overrides
 from .run import Identity
 

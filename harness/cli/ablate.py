@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..ablation.run import CellRunner
     from ..config import RunConfig
     from ..experiment import Watch
-    from ..simulate import Machine
+    from ..simulated_machine import Machine
 
 EPILOG = "\n\n".join(
     (

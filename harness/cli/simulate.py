@@ -13,7 +13,7 @@ from .output import AsJson, Out, Quiet, default_directory, finish, without_outpu
 
 if TYPE_CHECKING:
     from ..config import RunConfig
-    from ..simulate import Machine
+    from ..simulated_machine import Machine
 
 EPILOG = "\n\n".join(
     (
@@ -113,7 +113,7 @@ def machine_of(
 
     from ...engines.cost.calibrated import load_calibration
     from ...engines.cost.roofline import Efficiency
-    from ..simulate import Machine
+    from ..simulated_machine import Machine
 
     given = {"prefill": prefill_efficiency, "decode": decode_efficiency}
     chosen = {name: value for name, value in given.items() if value is not None}

@@ -13,7 +13,8 @@ import pytest
 from llmbench.engines.config import engine_config
 from llmbench.harness.cli.progress import Silent
 from llmbench.harness.config import LoadConfig, RunConfig
-from llmbench.harness.simulate import Machine, observe, prepare_simulation
+from llmbench.harness.simulate import observe, prepare_simulation
+from llmbench.harness.simulated_machine import Machine
 
 
 @pytest.mark.benchmark(group="simulate azure-conv, llama-3-70b on 4 x H100")

@@ -7,7 +7,8 @@ from llmbench.engines.config import engine_config
 from llmbench.harness.cli.progress import Silent
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.result import KVSummary
-from llmbench.harness.simulate import Machine, prepare_simulation, simulate
+from llmbench.harness.simulate import prepare_simulation, simulate
+from llmbench.harness.simulated_machine import Machine
 
 # The pool of the PagedAttention paper's 13B model on a 40 GB card (table 1 there): 12 GiB.
 POOL_BYTES = 12 << 30

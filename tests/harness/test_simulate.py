@@ -27,7 +27,8 @@ from llmbench.engines.strategy import build_strategy, contiguous_defaults
 from llmbench.harness.cli.progress import Silent
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.drive import Observation, drive
-from llmbench.harness.simulate import Machine, prepare_simulation, simulate
+from llmbench.harness.simulate import prepare_simulation, simulate
+from llmbench.harness.simulated_machine import Machine
 from llmbench.workloads.api import Plan, PlannedRequest
 
 from ..engines.cost.test_calibrated import measure as measured_steps

@@ -13,7 +13,7 @@ from llmbench.engines.errors import ConfigError
 from llmbench.harness.cli.capacity_tables import notes, sentence
 from llmbench.harness.cli.progress import Silent
 from llmbench.harness.config import LoadConfig, RunConfig
-from llmbench.harness.simulate import Machine, PreparedSimulation
+from llmbench.harness.simulate import PreparedSimulation
 from llmbench.harness.simulated_capacity import (
     EngineCapacity,
     Goal,
@@ -21,6 +21,7 @@ from llmbench.harness.simulated_capacity import (
     limits_of,
     prepare_capacity,
 )
+from llmbench.harness.simulated_machine import Machine
 from llmbench.workloads.api import Plan, PlannedRequest
 
 from .observed import make_request

@@ -11,7 +11,8 @@ from llmbench.engines.errors import ConfigError
 from llmbench.harness.calibrate import calibrate_runs
 from llmbench.harness.cli.progress import Silent
 from llmbench.harness.config import LoadConfig, RunConfig
-from llmbench.harness.simulate import Machine, prepare_simulation, simulate
+from llmbench.harness.simulate import prepare_simulation, simulate
+from llmbench.harness.simulated_machine import Machine
 from llmbench.harness.store import StoredRun
 from llmbench.harness.twin import CHECKED, engine_of, hold_against, plan_of
 

@@ -16,7 +16,7 @@ from llmbench.harness.ablation.simulated import SimulatedCells
 from llmbench.harness.cli import main
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.drive import Progress
-from llmbench.harness.simulate import Machine
+from llmbench.harness.simulated_machine import Machine
 from llmbench.harness.store import StoreError, load_run
 from llmbench.harness.views import ablation_reports
 from llmbench.reports.ablation_model import Ablation
