@@ -162,10 +162,8 @@ class Planning:
         return decodes_of(returned)
 
 
-def context_chunk(request: RequestState, budget: Budget, most: int | None = None) -> Chunk:
+def context_chunk(request: RequestState, budget: Budget) -> Chunk:
     """As much of a context as the budget allows; length 0 keeps its place and computes none."""
     length = min(request.uncomputed_tokens, budget.tokens)
-    if most is not None:
-        length = min(length, most)
     budget.take(length)
     return Chunk(request, request.computed_tokens, length)
