@@ -122,6 +122,8 @@ def interrupt(directory: Path, stage: str, after_s: float, *arguments: str) -> N
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
+        # A shell that runs the tests in the background has them, and so this, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     for line in process.stderr:
