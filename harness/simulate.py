@@ -263,7 +263,7 @@ def settings_of(prepared: PreparedSimulation) -> dict[str, Any]:
     engine = asdict(prepared.engine)
     if prepared.engine.kv == "contiguous":
         engine["block_size"] = None
-    device = "calibrated" if machine.calibration else machine.hardware
+    device = machine.calibration.machine if machine.calibration else machine.hardware
     return {
         "model": config.model,
         "model_family": model.family,
