@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .exits import Exit, say, say_error
+from .machine import MACHINE_OPTIONS, with_machine_options
 from .options import NOT_SIMULATED, is_typed, with_run_options
-from .simulate import (
-    CalibrationFile,
-    DecodeEfficiency,
-    Hardware,
-    PrefillEfficiency,
-    TensorParallel,
-    Utilisation,
-    machine_of,
-)
 
 if TYPE_CHECKING:
     from ...reports.ablation_model import Ablation
@@ -26,6 +18,7 @@ if TYPE_CHECKING:
     from ..config import RunConfig
     from ..experiment import Watch
     from ..simulated_machine import Machine
+    from .machine import MachineOf
 
 EPILOG = "\n\n".join(
     (
@@ -41,16 +34,12 @@ EPILOG = "\n\n".join(
 )
 
 
-_OF_A_MACHINE = (
-    *("hardware", "tensor_parallel", "gpu_memory_utilization"),
-    *("prefill_efficiency", "decode_efficiency"),
-)
-
-
 @with_run_options(quality_tokens=0)
+@with_machine_options
 def ablate(
     context: typer.Context,
     settings: RunConfig,
+    machine: MachineOf,
     axes: Annotated[
         str,
         typer.Option(
@@ -75,12 +64,6 @@ def ablate(
             rich_help_panel="Machine",
         ),
     ] = False,
-    hardware: Hardware = "h100",
-    tensor_parallel: TensorParallel = 1,
-    calibration: CalibrationFile = None,
-    gpu_memory_utilization: Utilisation = 0.9,
-    prefill_efficiency: PrefillEfficiency = None,
-    decode_efficiency: DecodeEfficiency = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -108,22 +91,12 @@ def ablate(
     from ..ablation.design import parse_axes
     from .progress import watching
 
-    simulate = simulate or calibration is not None
+    simulate = simulate or is_typed(context, "calibration")
     _refuse_unused(context, simulate=simulate)
-    machine = None
-    if simulate:
-        machine = machine_of(
-            hardware,
-            tensor_parallel,
-            calibration,
-            gpu_memory_utilization,
-            prefill_efficiency,
-            decode_efficiency,
-        )
     design = parse_axes(axes, settings.engine)
     directory = out or _default_directory(design)
     with watching(quiet=quiet or as_json) as watch:
-        runner = _runner(settings, machine, watch)
+        runner = _runner(settings, machine() if simulate else None, watch)
         ablation = _measure(design, settings, runner, repeats, directory, watch)
     if as_json:
         import json
@@ -143,7 +116,7 @@ def _refuse_unused(context: typer.Context, *, simulate: bool) -> None:
     from ...engines.errors import ConfigError
 
     allowed = "not with a simulation, which has no model" if simulate else "only with --simulate"
-    for name in NOT_SIMULATED if simulate else _OF_A_MACHINE:
+    for name in NOT_SIMULATED if simulate else MACHINE_OPTIONS:
         if is_typed(context, name):
             raise ConfigError(name, "given", allowed)
 

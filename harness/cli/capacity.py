@@ -9,23 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .exits import Exit, say, say_error
+from .machine import with_machine_options
 from .options import NOT_SIMULATED, with_run_options
 from .output import AsJson, Quiet, store, without_output
-from .simulate import (
-    CalibrationFile,
-    DecodeEfficiency,
-    Hardware,
-    PrefillEfficiency,
-    TensorParallel,
-    Utilisation,
-    machine_of,
-)
 
 if TYPE_CHECKING:
     from ..config import RunConfig
     from ..experiment import Watch
     from ..simulate import PreparedSimulation
     from ..simulated_capacity import EngineCapacity, Goal
+    from .machine import MachineOf
 
     SettingsOf = Callable[[str | None], RunConfig]
 
@@ -75,17 +68,13 @@ OutFor = Annotated[
     workload="azure-conv",
     num_requests=500,
 )
+@with_machine_options
 def capacity(
     settings: SettingsOf,
+    machine: MachineOf,
     compare: Compare = None,
     attainment: Attainment = "99%",
     rate_tolerance: RateTolerance = "2%",
-    hardware: Hardware = "h100",
-    tensor_parallel: TensorParallel = 1,
-    calibration: CalibrationFile = None,
-    gpu_memory_utilization: Utilisation = 0.9,
-    prefill_efficiency: PrefillEfficiency = None,
-    decode_efficiency: DecodeEfficiency = None,
     out: OutFor = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -99,14 +88,7 @@ def capacity(
     from .capacity_tables import capacity_json, print_capacities
     from .progress import watching
 
-    machine = machine_of(
-        hardware,
-        tensor_parallel,
-        calibration,
-        gpu_memory_utilization,
-        prefill_efficiency,
-        decode_efficiency,
-    )
+    simulated_on = machine()
     # Everything that can be wrong is found before the first search.
     names = _engines(compare)
     configs = [without_output(settings(name)) for name in names]
@@ -114,7 +96,7 @@ def capacity(
     directories = _directories(out, names)
     for directory in directories:
         check_out(directory)
-    prepared = [prepare_capacity(config, machine) for config in configs]
+    prepared = [prepare_capacity(config, simulated_on) for config in configs]
     with watching(quiet=quiet or as_json) as watch:
         found = _search(prepared, goal, watch)
     if as_json:

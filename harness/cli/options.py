@@ -37,32 +37,37 @@ def with_run_options(
     command's differ. per_engine: hands it a function instead, from an engine's name (None: the one
     that was asked for) to a `RunConfig` with all else as given."""
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = [one for one in _parameters(command) if one.name != "settings"]
-        shared = [
-            one.replace(default=defaults.get(one.name, one.default))
-            for one in _parameters(run_config)
-            if one.name not in without
-        ]
+    def make(chosen: Mapping[str, Any]) -> Any:
+        if not per_engine:
+            return run_config(**chosen)
+        return lambda name: run_config(**{**chosen, **({"engine": name} if name else {})})
 
-        @wraps(command)
-        def called(**arguments: Any) -> None:
-            chosen: Mapping[str, Any] = {one.name: arguments.pop(one.name) for one in shared}
-            if not per_engine:
-                command(settings=run_config(**chosen), **arguments)
-                return
+    shared = [
+        one.replace(default=defaults.get(one.name, one.default))
+        for one in parameters_of(run_config)
+        if one.name not in without
+    ]
+    return lambda command: with_options(command, "settings", shared, make)
 
-            def of_engine(name: str | None) -> RunConfig:
-                return run_config(**{**chosen, **({"engine": name} if name else {})})
 
-            command(settings=of_engine, **arguments)
+def with_options(
+    command: Callable[..., None],
+    argument: str,
+    options: Sequence[inspect.Parameter],
+    make: Callable[[Mapping[str, Any]], Any],
+) -> Callable[..., None]:
+    """The command with `options` before its own; what `make` makes of them is its `argument`."""
 
-        parameters = [*shared, *own]
-        called.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
-        called.__annotations__ = {one.name: one.annotation for one in parameters}
-        return called
+    @wraps(command)
+    def called(**arguments: Any) -> None:
+        chosen = {one.name: arguments.pop(one.name) for one in options}
+        command(**{argument: make(chosen)}, **arguments)
 
-    return decorate
+    own = [one for one in parameters_of(command) if one.name != argument]
+    parameters = [*options, *own]
+    called.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
+    called.__annotations__ = {one.name: one.annotation for one in parameters}
+    return called
 
 
 def is_typed(context: typer.Context, name: str) -> bool:
@@ -71,13 +76,13 @@ def is_typed(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
     """A function's parameters by keyword, with their annotations as objects."""
     parameters = inspect.signature(function).parameters.values()
-    local = {
-        "RunConfig": object,
-        "SettingsOf": object,
-    }  # known to a type checker only: nothing heavy is imported here
+    # Known to a type checker only: nothing heavy is imported here.
+    local: dict[str, Any] = dict.fromkeys(
+        ("RunConfig", "SettingsOf", "Machine", "MachineOf"), object
+    )
     hints = get_type_hints(function, localns=local, include_extras=True)
     return [
         one.replace(annotation=hints[one.name], kind=inspect.Parameter.KEYWORD_ONLY)

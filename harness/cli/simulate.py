@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from .exits import Exit, say_error
+from .machine import with_machine_options
 from .options import NOT_SIMULATED, with_run_options
 from .output import AsJson, Out, Quiet, default_directory, finish, without_output
 
 if TYPE_CHECKING:
     from ..config import RunConfig
-    from ..simulated_machine import Machine
+    from .machine import MachineOf
 
 EPILOG = "\n\n".join(
     (
@@ -26,50 +26,12 @@ EPILOG = "\n\n".join(
     )
 )
 
-Hardware = Annotated[
-    str,
-    typer.Option(
-        help="a100, h100, h200, b200, mi300x, trainium2, l40s, cpu, or a YAML file.",
-        rich_help_panel="Machine",
-    ),
-]
-TensorParallel = Annotated[
-    int, typer.Option(help="Devices the model is split over.", rich_help_panel="Machine")
-]
-CalibrationFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--calibration",
-        help="Step times as 'llmbench calibrate' measured them, in place of hardware.",
-        rich_help_panel="Machine",
-    ),
-]
-Utilisation = Annotated[
-    float,
-    typer.Option(
-        help="Share of the memory that weights leave free, given to the KV cache.",
-        rich_help_panel="Machine",
-    ),
-]
-PrefillEfficiency = Annotated[
-    float | None,
-    typer.Option(help="Share of peak FLOP/s that is reached.", rich_help_panel="Machine"),
-]
-DecodeEfficiency = Annotated[
-    float | None,
-    typer.Option(help="Share of the memory bandwidth that is reached.", rich_help_panel="Machine"),
-]
-
 
 @with_run_options(without=NOT_SIMULATED, model="llama-3-8b", workload="azure-conv")
+@with_machine_options
 def simulate(
     settings: RunConfig,
-    hardware: Hardware = "h100",
-    tensor_parallel: TensorParallel = 1,
-    calibration: CalibrationFile = None,
-    gpu_memory_utilization: Utilisation = 0.9,
-    prefill_efficiency: PrefillEfficiency = None,
-    decode_efficiency: DecodeEfficiency = None,
+    machine: MachineOf,
     out: Out = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -80,17 +42,9 @@ def simulate(
     from ..store import check_out
     from .progress import watching
 
-    machine = machine_of(
-        hardware,
-        tensor_parallel,
-        calibration,
-        gpu_memory_utilization,
-        prefill_efficiency,
-        decode_efficiency,
-    )
     directory = out or default_directory(settings)
     check_out(directory)
-    prepared = prepare_simulation(without_output(settings), machine)
+    prepared = prepare_simulation(without_output(settings), machine())
     with watching(quiet=quiet or as_json) as watch:
         try:
             measured = measure(prepared, watch)
@@ -98,29 +52,3 @@ def simulate(
             say_error("interrupted before anything was simulated: nothing is saved")
             raise typer.Exit(Exit.INTERRUPTED) from None
     raise typer.Exit(finish(measured, directory, as_json=as_json))
-
-
-def machine_of(
-    hardware: str,
-    tensor_parallel: int,
-    calibration: Path | None,
-    utilisation: float,
-    prefill_efficiency: float | None,
-    decode_efficiency: float | None,
-) -> Machine:
-    """The machine that the options describe."""
-    from dataclasses import replace
-
-    from ...engines.cost.calibrated import load_calibration
-    from ...engines.cost.roofline import Efficiency
-    from ..simulated_machine import Machine
-
-    given = {"prefill": prefill_efficiency, "decode": decode_efficiency}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    return Machine(
-        hardware,
-        tensor_parallel,
-        load_calibration(calibration) if calibration else None,
-        utilisation,
-        replace(Efficiency(), **chosen),
-    )
