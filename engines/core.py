@@ -52,6 +52,8 @@ class EngineCore:
         self._queues = Queues()
         # The sequences of each request; one until its samples are told apart.
         self._live: dict[str, list[RequestState]] = {}
+        # New samples whose keys and values the next step moves into place.
+        self._arriving: list[RequestState] = []
         self._steps = 0
 
     def add(self, request: Request) -> None:
@@ -94,6 +96,7 @@ class EngineCore:
         chunks = _trace_chunks(plan)
         events = self._refuse(plan, executed_s)
         failed = self._fail(plan, error, executed_s, events) if error is not None else ()
+        self._arriving.clear()
         if error is None:
             events.extend(self._commit(plan.chunks, result, executed_s))
         running = len(queues.running)
@@ -130,9 +133,10 @@ class EngineCore:
         self, plan: StepPlan, error: Exception, time_s: float, events: list[TokenEvent]
     ) -> tuple[str, ...]:
         """End the requests of a step that was not computed, all their samples, and those whose keys
-        and values were on their way to the host. Returns the sequences."""
+        and values were on their way, to the host or to a new sample. Returns the sequences."""
         detail = f"{type(error).__name__}: {error}"
-        touched = [chunk.request for chunk in plan.chunks] + list(plan.swapped_out)
+        touched = [chunk.request for chunk in plan.chunks]
+        touched += [*plan.swapped_out, *self._arriving]
         requests = dict.fromkeys(state.request.request_id for state in touched)
         states = [state for name in requests for state in self._live.get(name, ())]
         for state in states:
@@ -177,7 +181,8 @@ class EngineCore:
         self._queues.fork(parent, children)
         parent.samples = 1
         for child in children:
-            self.strategy.kv.fork(parent, child)
+            if self.strategy.kv.fork(parent, child):
+                self._arriving.append(child)
         samples = [parent, *children]
         self._live[parent.request.request_id] = samples.copy()
         return samples

@@ -127,8 +127,9 @@ class KVCache(Protocol):
         """
         ...
 
-    def fork(self, parent: RequestState, child: RequestState) -> None:
-        """Give a new sample what the parent has computed; shared where the layout allows it."""
+    def fork(self, parent: RequestState, child: RequestState) -> bool:
+        """Give a new sample what the parent has computed; shared where the layout allows it.
+        Whether it has to be moved first, by the moves of the next step."""
         ...
 
     def publish(self, request: RequestState, tokens: int) -> None:

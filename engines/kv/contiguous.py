@@ -123,13 +123,14 @@ class ContiguousKVCache:
                 return index
         return len(requests)
 
-    def fork(self, parent: RequestState, child: RequestState) -> None:
+    def fork(self, parent: RequestState, child: RequestState) -> bool:
         waiting = self._unborn[parent.request_id]
         run = self._runs[child.request_id] = waiting.pop(0)
         if not waiting:
             del self._unborn[parent.request_id]
         source = self._runs[parent.request_id].start
         self._moves.append(Move("copy", source, run.start, parent.computed_tokens))
+        return True
 
     def publish(self, request: RequestState, tokens: int) -> None:
         """Nothing is shared."""

@@ -187,7 +187,7 @@ class PagedKVCache:
         self._moves.append(Move("copy", shared, own))
         self._drop([shared])
 
-    def fork(self, parent: RequestState, child: RequestState) -> None:
+    def fork(self, parent: RequestState, child: RequestState) -> bool:
         blocks = self._blocks(parent.computed_tokens)
         table = self._tables[parent.request_id][:blocks]
         for block in table:
@@ -196,6 +196,7 @@ class PagedKVCache:
         tail_tokens = parent.computed_tokens % self.block_size
         if tail_tokens:
             self._shared_tails[table[-1]] = tail_tokens
+        return False
 
     def publish(self, request: RequestState, tokens: int) -> None:
         if not self.prefix_cache:

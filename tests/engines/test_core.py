@@ -111,3 +111,14 @@ def test_the_queues_can_be_looked_at_between_steps() -> None:
     after = core.queues
     assert [[state.request_id for state in queue] for queue in before] == [["a", "b", "c"], [], []]
     assert [[state.request_id for state in queue] for queue in after] == [["b", "c"], ["a"], []]
+
+
+def test_a_sample_whose_copy_was_lost_with_a_failed_step_fails_with_it() -> None:
+    """A contiguous cache copies the prompt for the second sample in the next step's moves. That
+    step computes b's prompt and fails: a's second sample would read what was never written."""
+    core = make_core("separate", kv="contiguous", fail_at=1, pool_tokens=96)
+    run = drive(core, [make_request("a", 4, 3, n=2)], arrivals={1: [make_request("b", 4, 2)]})
+    details = {event.detail for event in run.events if event.finish is FinishReason.ERROR}
+    assert details == {"RuntimeError: the device is on fire"}
+    assert run.steps[1].failed == ("b", "a", "a#1")
+    assert core.strategy.kv.free_units == core.strategy.kv.total_units

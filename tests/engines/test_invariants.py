@@ -235,7 +235,10 @@ def test_a_step_that_fails_ends_its_requests_and_the_others_finish(
         if step.failed
         for name in (*step.chunks.request_ids, *step.swapped_out)
     }
-    assert failed == touched
+    # Beyond them, only samples whose copy of the prompt was in the step's moves.
+    assert touched <= failed
+    samples = {request.request_id: request.sampling.n for request in requests_of(load, shared=9)}
+    assert all(kv == "contiguous" and samples[name] > 1 for name in failed - touched)
     ends = Counter((event.request_id, event.choice) for event in run.events if event.finish)
     assert set(ends.values()) == {1}
     assert len(ends) == sum(n for _, _, _, n, _ in load)
