@@ -173,10 +173,15 @@ def kernels_of(engine: EngineConfig) -> dict[str, str]:
     """Which of our implementations runs each operation of an engine. engine: as `resolve` returned
     it."""
     device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
-    cache = "" if engine.kv_dtype == "auto" else "quantized_"
-    ops = [f"{cache}cache_write", f"{cache}{engine.kv}_attention"]
-    if engine.model_impl == NATIVE:
-        ops = ["linear", "rms_norm", "rope", "silu_mul", *ops]
+    plain = engine.kv_dtype == "auto"
+    native = engine.model_impl == NATIVE
+    cache = "" if plain else "quantized_"
+    write = ["rope_cache_write"] if plain and native else [f"{cache}cache_write"]
+    ops = [*write, f"{cache}{engine.kv}_attention"]
+    if native:
+        ops = ["linear", "rms_norm", "add_rms_norm", "silu_mul", *ops]
+        if not plain:
+            ops.append("rope")
     if engine.quant != "none":
         ops.append("w4a16_linear")
     return {op: select(op, device, dtype).name for op in ops}

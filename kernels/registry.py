@@ -30,9 +30,12 @@ OPS: dict[str, tuple[str, ...]] = {
     "quantized_contiguous_attention": _QUANTIZED_KV,
     "quantized_cache_write": _QUANTIZED_KV,
     "rms_norm": ("reference.norm", "cpu.norm", "cpu.native.elementwise"),
+    "add_rms_norm": ("reference.norm", "cpu.norm"),
     "rope": ("reference.rope", "cpu.rope", "cpu.native.elementwise"),
+    "rope_cache_write": ("reference.rope", "cpu.rope"),
     "silu_mul": ("reference.activation", "cpu.activation", "cpu.native.elementwise"),
     "linear": ("reference.linear", "cpu.linear", "cpu.native.linear"),
+    "w8a8_linear": ("reference.w8a8", "cpu.w8a8"),
     "w4a16_linear": ("reference.w4a16", "cpu.w4a16", "triton.w4a16"),
 }
 _registered: dict[str, dict[str, Implementation]] = {op: {} for op in OPS}

@@ -65,8 +65,8 @@ class DecoderConfig(Protocol):
 
 @dataclass
 class AttentionTimer:
-    """Adds up the host's time in attention, the cache write included. True on a CPU only: an
-    accelerator's launches return early."""
+    """Adds up the host's time in attention, with the rotation and the cache write before it. True
+    on a CPU only: an accelerator's launches return early."""
 
     seconds: float = 0.0
 

@@ -128,13 +128,15 @@ class Llama:
         eps, window = self.config.rms_norm_eps, self.config.sliding_window
         scale = self.config.head_dim**-0.5
         last = len(self.layers) - 1
+        normed = self.ops.rms_norm(hidden, self.layers[0].input_norm, eps)
         for index, layer in enumerate(self.layers):
-            normed = self.ops.rms_norm(hidden, layer.input_norm, eps)
-            q, k, v = project_qkv(normed, layer, cos, sin, self.config, self.ops)
+            qkv = layer.qkv(normed).view(len(normed), -1, self.config.head_dim)
             start_s = perf_counter() if timer is not None else 0.0
-            context = self.ops.attend_through_cache(
-                q, k, v, cache, index, batch, slot_mapping, scale, window
-            ).view(len(q), -1)
+            q = self.ops.rotate_into_cache(
+                qkv, (layer.q_norm, layer.k_norm, eps), (cos, sin), cache, index, slot_mapping
+            )
+            context = self.ops.attend_to_cache(q, cache, index, batch, scale, window)
+            context = context.view(len(q), -1)
             if timer is not None:
                 timer.seconds += perf_counter() - start_s
             if index == last and logit_rows is not None:
@@ -142,10 +144,11 @@ class Llama:
                 if len(logit_rows) == 0:
                     return hidden.new_empty(0, self.config.vocab_size)
                 hidden, context = hidden[logit_rows], context[logit_rows]
-            hidden = hidden + layer.o(context)
-            normed = self.ops.rms_norm(hidden, layer.post_norm, eps)
-            hidden = hidden + layer.down(self.ops.silu_mul(layer.gate_up(normed)))
-        return self.lm_head(self.ops.rms_norm(hidden, self.norm, eps))
+            normed, hidden = self.ops.add_rms_norm(layer.o(context), hidden, layer.post_norm, eps)
+            mlp = layer.down(self.ops.silu_mul(layer.gate_up(normed)))
+            next_norm = self.norm if index == last else self.layers[index + 1].input_norm
+            normed, hidden = self.ops.add_rms_norm(mlp, hidden, next_norm, eps)
+        return self.lm_head(normed)
 
 
 def _bytes(part: Tensor | Linear | None) -> int:

@@ -35,6 +35,24 @@ class AttentionOps:
             return self.quantized_paged_attention
         return self.quantized_contiguous_attention
 
+    def attend_to_cache(
+        self,
+        q: Tensor,
+        cache: KVTensors,
+        layer: int,
+        batch: AttentionBatch,
+        scale: float,
+        window: int | None = None,
+    ) -> Tensor:
+        """Attention of q [T, heads, head_dim] to what the layer's cache holds, whatever its dtype:
+        also to the step's own tokens only as they were stored, so that a token's result does not
+        depend on how its prompt was cut."""
+        quantized = cache.quantized(layer)
+        if quantized is not None:
+            return self.quantized_attention_for(batch)(q, quantized, batch, scale, window)
+        keys, values = cache.keys[layer], cache.values[layer]
+        return self.attention_for(batch)(q, keys, values, batch, scale, window)
+
     def attend_through_cache(
         self,
         q: Tensor,
@@ -47,20 +65,16 @@ class AttentionOps:
         scale: float,
         window: int | None = None,
     ) -> Tensor:
-        """Write the tokens' keys and values to the layer's cache, whatever its dtype, then attend
-        to what it holds: also to the new ones only as they were stored, so that a token's result
-        does not depend on how its prompt was cut.
+        """Write the tokens' keys and values to the layer's cache, then `attend_to_cache`.
 
         q [T, heads, head_dim], k and v [T, kv_heads, head_dim] -> [T, heads, head_dim].
         """
         quantized = cache.quantized(layer)
         if quantized is not None:
             self.quantized_cache_write(k, v, quantized, slot_mapping)
-            attend = self.quantized_attention_for(batch)
-            return attend(q, quantized, batch, scale, window)
-        keys, values = cache.keys[layer], cache.values[layer]
-        self.cache_write(k, v, keys, values, slot_mapping)
-        return self.attention_for(batch)(q, keys, values, batch, scale, window)
+        else:
+            self.cache_write(k, v, cache.keys[layer], cache.values[layer], slot_mapping)
+        return self.attend_to_cache(q, cache, layer, batch, scale, window)
 
 
 @dataclass(frozen=True)
@@ -68,8 +82,35 @@ class ModelOps(AttentionOps):
     """All that our own decoder computes with, but for its linear maps."""
 
     rms_norm: Callable[[Tensor, Tensor, float], Tensor]
+    add_rms_norm: Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
+    rope_cache_write: Callable[..., Tensor]
     rope: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
     silu_mul: Callable[[Tensor], Tensor]
+
+    def rotate_into_cache(
+        self,
+        qkv: Tensor,
+        norms: tuple[Tensor | None, Tensor | None, float],
+        angles: tuple[Tensor, Tensor],
+        cache: KVTensors,
+        layer: int,
+        slot_mapping: Tensor,
+    ) -> Tensor:
+        """From a fused projection [T, heads + 2 · kv_heads, head_dim] to rotated queries, keys and
+        values written to the layer's cache. norms: of queries and keys, and their eps. angles:
+        cosines and sines."""
+        quantized = cache.quantized(layer)
+        if quantized is None:
+            keys, values = cache.keys[layer], cache.values[layer]
+            return self.rope_cache_write(qkv, *norms, *angles, keys, values, slot_mapping)
+        kv_heads = cache.keys[layer].shape[-2]
+        q, k, v = qkv.split((qkv.shape[1] - 2 * kv_heads, kv_heads, kv_heads), dim=1)
+        q_norm, k_norm, eps = norms
+        if q_norm is not None and k_norm is not None:
+            q, k = self.rms_norm(q, q_norm, eps), self.rms_norm(k, k_norm, eps)
+        q, k = self.rope(q, k, *angles)
+        self.quantized_cache_write(k, v, quantized, slot_mapping)
+        return q
 
 
 def select_ops(

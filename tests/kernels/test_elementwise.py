@@ -8,8 +8,8 @@ import pytest
 import torch
 from llmbench.kernels.reference.activation import silu_mul
 from llmbench.kernels.reference.cache import cache_write
-from llmbench.kernels.reference.norm import rms_norm
-from llmbench.kernels.reference.rope import rope
+from llmbench.kernels.reference.norm import add_rms_norm, rms_norm
+from llmbench.kernels.reference.rope import rope, rope_cache_write
 from llmbench.kernels.registry import Implementation, implementations
 from torch import Tensor
 
@@ -35,6 +35,57 @@ def test_rms_norm(
 ) -> None:
     x, weight = (3 * torch.randn(shape)).to(dtype), torch.randn(shape[-1]).to(dtype)
     assert_near(implementation.function(x, weight, 1e-5), rms_norm(x, weight, 1e-5))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", [(1, 576), (7, 33), (0, 16), (130, 576)], ids=str)
+@pytest.mark.parametrize("implementation", others("add_rms_norm"), ids=lambda one: one.name)
+def test_add_rms_norm(
+    implementation: Implementation, shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    x, residual = (3 * torch.randn(shape)).to(dtype), torch.randn(shape).to(dtype)
+    weight = torch.randn(shape[-1]).to(dtype)
+    expected, total = add_rms_norm(x.clone(), residual.clone(), weight, 1e-5)
+    assert torch.equal(total, x + residual)
+    normed, summed = implementation.function(x, residual, weight, 1e-5)
+    assert torch.equal(summed, total)
+    assert_near(normed, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("normed", [False, True], ids=["plain", "q and k normed"])
+@pytest.mark.parametrize("cache_shape", [(4, 16), (64,)], ids=["paged", "contiguous"])
+@pytest.mark.parametrize(
+    ("tokens", "group", "head_dim"), [(1, 3, 64), (5, 1, 80), (3, 8, 96), (2, 4, 128), (4, 1, 256)]
+)
+@pytest.mark.parametrize("implementation", others("rope_cache_write"), ids=lambda one: one.name)
+def test_rope_cache_write(
+    implementation: Implementation,
+    tokens: int,
+    group: int,
+    head_dim: int,
+    cache_shape: tuple[int, ...],
+    normed: bool,
+    dtype: torch.dtype,
+) -> None:
+    kv_heads = 2
+    qkv = torch.randn(tokens, (group + 2) * kv_heads, head_dim).to(dtype)
+    q_norm, k_norm = (torch.randn(head_dim).to(dtype) if normed else None for _ in "qk")
+    angles = 100 * torch.rand(tokens, head_dim // 2)
+    tables = angles.cos().to(dtype), angles.sin().to(dtype)
+    slots = torch.randperm(64)[:tokens]
+    shape = (*cache_shape, kv_heads, head_dim)
+    ours, expected = ([torch.full(shape, math.nan, dtype=dtype) for _ in "kv"] for _ in range(2))
+    (cos, sin), norms = tables, (q_norm, k_norm, 1e-6)
+    expected_q = rope_cache_write(qkv, *norms, cos, sin, expected[0], expected[1], slots)
+    q = implementation.function(qkv.clone(), *norms, cos, sin, *ours, slots)
+    assert_near(q, expected_q)
+    written = torch.zeros(64, dtype=torch.bool)
+    written[slots] = True
+    for cache, reference in zip(ours, expected, strict=True):
+        flat = cache.view(64, kv_heads, head_dim)
+        assert bool(flat[~written].isnan().all())
+        assert_near(flat[slots], reference.view_as(flat)[slots])
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -342,7 +342,8 @@ def test_llama_is_native_unless_forced_and_the_same_either_way(saved_llama: Save
         kernels[runs] = set(loaded.kernels)
     assert tokens["transformers"] == tokens["native"]
     assert tokens["native"] == [greedy(saved_llama.reference, p, OUTPUT_TOKENS) for p in prompts]
-    assert kernels["transformers"] == {"cache_write", "paged_attention"} < kernels["native"]
+    assert kernels["transformers"] == {"cache_write", "paged_attention"}
+    assert {"rope_cache_write", "paged_attention", "linear"} <= kernels["native"]
 
 
 def test_llama_that_native_code_does_not_compute_runs_through_transformers(tmp_path: Path) -> None:

@@ -1,0 +1,38 @@
+"""8-bit linear through PyTorch's integer product."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..int8 import Int8Weight, quantize_rows
+from ..registry import implements
+
+
+def _on_cpu(device: torch.device, dtype: torch.dtype) -> bool:
+    return device.type == "cpu" and dtype.is_floating_point
+
+
+@implements("w8a8_linear", backend="torch-cpu", when=_on_cpu)
+class TorchInt8Linear:
+    """As the reference."""
+
+    def __init__(self, weight: Int8Weight, bias: Tensor | None, dtype: torch.dtype) -> None:
+        self._codes = weight.codes.T
+        self._scales = weight.scales
+        self._bias = bias
+        self._dtype = dtype
+
+    def __call__(self, x: Tensor) -> Tensor:
+        codes, scales = quantize_rows(x.reshape(-1, x.shape[-1]))
+        y = torch.ops.aten._int_mm(codes, self._codes).float()
+        y.mul_(scales[:, None]).mul_(self._scales)
+        if self._bias is not None:
+            y += self._bias
+        return y.to(self._dtype).view(*x.shape[:-1], -1)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes that one application reads: codes, scales, bias."""
+        bias = 0 if self._bias is None else self._bias.nbytes
+        return self._codes.nbytes + self._scales.nbytes + bias

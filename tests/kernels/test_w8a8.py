@@ -1,0 +1,87 @@
+"""Every implementation of `w8a8_linear` against sums of integers made by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from llmbench.kernels.int8 import Int8Weight, quantize_rows, stack_int8
+from llmbench.kernels.registry import Implementation, KernelError, implementations
+from torch import Tensor
+
+CPU = torch.device("cpu")
+DTYPES = [torch.float32, torch.float16, torch.bfloat16]
+HALF_A_STEP = {torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
+ALL = implementations("w8a8_linear")
+
+
+def random_weight(n: int, k: int) -> Int8Weight:
+    return Int8Weight(*quantize_rows(torch.randn(n, k) * torch.rand(n, 1)))
+
+
+def exact(x: Tensor, weight: Int8Weight, bias: Tensor | None) -> Tensor:
+    """By the definition, in numpy's 64-bit integers and float64."""
+    wide = x.double().numpy()
+    scales = (abs(wide).max(-1) / 127).astype("float32").astype("float64")
+    codes = (x.float() / torch.from_numpy(scales).float()[:, None]).round().to(torch.int64)
+    sums = codes.numpy() @ weight.codes.to(torch.int64).numpy().T
+    y = torch.from_numpy(sums * scales[:, None] * weight.scales.double().numpy())
+    return y if bias is None else y + bias.double()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    ("m", "n", "k"),
+    [(1, 16, 32), (8, 64, 576), (3, 17, 100), (33, 48, 64), (1, 1, 1), (17, 130, 1536)],
+)
+@pytest.mark.parametrize("implementation", ALL, ids=lambda one: one.name)
+def test_w8a8(implementation: Implementation, m: int, n: int, k: int, dtype: torch.dtype) -> None:
+    if not implementation.when(CPU, dtype):
+        pytest.skip(f"{implementation.name} does not run here")
+    x, weight, bias = torch.randn(m, k).to(dtype), random_weight(n, k), torch.randn(n).to(dtype)
+    for added in (None, bias):
+        linear = implementation.function(weight, added, dtype)
+        y, expected = linear(x), exact(x, weight, added)
+        assert y.dtype == dtype
+        assert y.shape == (m, n)
+        # One rounding to the dtype and a few of float32; the sum of integers has no error, but a
+        # code that lies on a tie may go either way where a scale differs in its last bit.
+        tie = expected.abs().amax(-1, keepdim=True) * 2.0**-12
+        bound = 2 * HALF_A_STEP[dtype] * expected.abs() + tie
+        assert bool(((y.double() - expected).abs() <= bound).all())
+
+
+def test_rows_of_zeros_and_of_nan() -> None:
+    codes, scales = quantize_rows(torch.tensor([[0.0, 0.0], [math.nan, 1.0], [-254.0, 127.0]]))
+    assert codes[0].tolist() == [0, 0]
+    assert scales[1].isnan()
+    assert codes[2].tolist() == [-127, 64]  # 63.5 is a tie, and goes to even
+    assert scales[2] == 2.0
+
+
+@pytest.mark.parametrize("implementation", ALL, ids=lambda one: one.name)
+def test_a_nan_stays_in_its_row(implementation: Implementation) -> None:
+    if not implementation.when(CPU, torch.bfloat16):
+        pytest.skip(f"{implementation.name} does not run here")
+    x = torch.randn(3, 64).bfloat16()
+    x[1, 5] = math.nan
+    y = implementation.function(random_weight(32, 64), None, torch.bfloat16)(x)
+    assert bool(y[1].isnan().all())
+    assert not bool(y[[0, 2]].isnan().any())
+
+
+def test_shapes_that_do_not_agree_are_refused() -> None:
+    with pytest.raises(KernelError, match="one a row"):
+        Int8Weight(torch.zeros(4, 8, dtype=torch.int8), torch.ones(3))
+    with pytest.raises(KernelError, match="int8"):
+        Int8Weight(torch.zeros(4, 8), torch.ones(4))
+    with pytest.raises(KernelError, match="in_features"):
+        stack_int8([random_weight(4, 8), random_weight(4, 16)])
+
+
+def test_stacking_keeps_every_row() -> None:
+    parts = [random_weight(n, 8) for n in (3, 1, 5)]
+    both = stack_int8(parts)
+    assert torch.equal(both.codes, torch.cat([part.codes for part in parts]))
+    assert torch.equal(both.scales, torch.cat([part.scales for part in parts]))
