@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import psutil
 import torch
 
+from ..kernels.choices import resolve_choices
 from ..kernels.registry import select
 from .clock import Clock
 from .config import CPU_KV_MEMORY_BYTES, QUANT_METHODS, EngineConfig
@@ -56,6 +57,7 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
     config = described.config
     device = _device(engine.device)
     dtype = _dtype(engine.dtype, device)
+    forced = _forced(engine, device, getattr(torch, dtype))
     limits = engine.limits(config.max_position_embeddings)
     kv_memory_bytes = engine.kv_memory_bytes or _default_kv_memory(device, config)
     resolved = replace(
@@ -68,11 +70,23 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
         max_num_batched_tokens=limits.max_num_batched_tokens,
         kv_memory_bytes=kv_memory_bytes,
         swap_memory_bytes=swap_memory_bytes(engine, kv_memory_bytes),
+        force_kernels=forced,
         **contiguous_defaults(engine),
     )
     _check_kv_memory(resolved)
     _check_strategy(resolved, config, limits)
     return resolved
+
+
+def _forced(engine: EngineConfig, device: torch.device, dtype: torch.dtype) -> tuple[str, ...]:
+    """The kernels that were asked for, by their registered names; plugins among them are loaded.
+
+    Raises KernelError for one that does not exist or does not run there.
+    """
+    chosen = resolve_choices(engine.force_kernels)
+    for op in chosen:
+        select(op, device, dtype, chosen)
+    return tuple(f"{op}={name}" for op, name in chosen.items())
 
 
 def _group_size(described: Described, engine: EngineConfig) -> int | None:
@@ -131,11 +145,12 @@ def load_model(
         dtype=dtype,
         device=device,
         report=report,
+        force_kernels=engine.forced,
     )
     model = Llama(
         weights.config,
         weights.source,
-        select_ops(device, dtype),
+        select_ops(device, dtype, engine.forced),
         dtype=dtype,
         device=device,
         max_positions=engine.max_model_len,
@@ -149,7 +164,7 @@ def _load_through_transformers(files: ModelFiles, engine: EngineConfig) -> Loade
 
     device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
     config = describe(files.directory)
-    ops = select_attention_ops(device, dtype)
+    ops = select_attention_ops(device, dtype, engine.forced)
     model = load_decoder(files.directory, config, ops, dtype=dtype, device=device)
     return LoadedModel(files, config, model, kernels_of(engine))
 
@@ -184,7 +199,7 @@ def kernels_of(engine: EngineConfig) -> dict[str, str]:
             ops.append("rope")
     if engine.quant != "none":
         ops.append("w4a16_linear")
-    return {op: select(op, device, dtype).name for op in ops}
+    return {op: select(op, device, dtype, engine.forced).name for op in ops}
 
 
 def _allocate(kv: KVCache, config: DecoderConfig, engine: EngineConfig) -> KVTensors:

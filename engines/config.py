@@ -33,6 +33,7 @@ class EngineConfig:
     max_model_len: prompt and output of one request.
     group_size: input features that share a 4-bit scale; None picks the largest that divides.
     model_impl: who computes the model, native code or transformers; auto: native if there is any.
+    force_kernels: `op=implementation`, as `kernels/choices.py` reads it; the rest is chosen.
 
     Mixed batching: mixing is whose way of mixing (`batching/unified.py`, `inflight.py`,
     `sarathi.py`); chunked_prefill whether a prompt may be split over steps; long_prefill_tokens
@@ -72,6 +73,7 @@ class EngineConfig:
     dtype: str = "auto"
     device: str = "auto"
     model_impl: str = "auto"
+    force_kernels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _one_of("batching", self.batching, BATCHING)
@@ -137,6 +139,11 @@ class EngineConfig:
                 self.chunk_unit,
                 f"at most long_prefill_tokens ({self.long_prefill_tokens})",
             )
+
+    @property
+    def forced(self) -> dict[str, str]:
+        """operation -> implementation, of `force_kernels`."""
+        return dict(choice.split("=", 1) for choice in self.force_kernels)
 
     def limits(self, model_len: int) -> Limits:
         """The step budgets for a model of at most `model_len` positions."""

@@ -24,6 +24,7 @@ def compose(
     memory: Memory,
     quality: Quality | None = None,
     kernels: Mapping[str, str] | None = None,
+    kernel_calls: Mapping[str, Mapping[str, int]] | None = None,
     simulation: Simulation | None = None,
 ) -> Result:
     """What was summarised of serving `plan`, and what it was summarised of."""
@@ -52,4 +53,5 @@ def compose(
         attribution=summary.attribution,
         simulation=simulation,
         kernels=dict(kernels or {}),
+        kernel_calls={op: dict(counts) for op, counts in (kernel_calls or {}).items()},
     )

@@ -93,6 +93,7 @@ def describe_engine(engine: EngineConfig) -> str:
         changed.append(f"block {engine.block_size}")
     if engine.model_impl == "transformers":
         changed.append("transformers")
+    changed += engine.force_kernels
     name = f"{preset.name} ({', '.join(changed)})" if changed else preset.name
     if engine.quant != "none":
         name += f" + {engine.quant}"

@@ -6,7 +6,7 @@ Everything that can be found wrong without weights is found in `prepare`.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -122,6 +122,8 @@ def measure(prepared: Prepared, watch: Watch, loaded: LoadedModel | None = None)
     """
     from ..engines.assemble import build_engine
     from ..engines.clock import WallClock
+    from ..kernels.dispatch import calls as kernel_calls
+    from ..kernels.dispatch import calls_since as kernel_calls_since
     from .environment import capture
     from .memory import peak_device_bytes, peak_rss_bytes, start_peak
 
@@ -137,7 +139,9 @@ def measure(prepared: Prepared, watch: Watch, loaded: LoadedModel | None = None)
         if drive(core, clock, prepared.warmup, on_progress=watch.progress).interrupted:
             raise KeyboardInterrupt
     watch.stage(f"measuring {len(prepared.plan.requests)} requests")
+    before = kernel_calls()
     seen = drive(core, clock, prepared.plan, on_progress=watch.progress)
+    computed = kernel_calls_since(before)
     pool = _pool(core, loaded, engine)
     memory = Memory(
         weight_bytes=loaded.model.weight_bytes,
@@ -153,7 +157,9 @@ def measure(prepared: Prepared, watch: Watch, loaded: LoadedModel | None = None)
         except KeyboardInterrupt:
             # The measurement itself is whole; the result still says that something is missing.
             interrupted = True
-    result = _result(prepared, loaded, seen, pool, environment, memory, quality, interrupted)
+    result = _result(
+        prepared, loaded, seen, pool, computed, environment, memory, quality, interrupted
+    )
     return Measured(result, requests_frame(seen.records), steps_frame(seen.records, seen.steps))
 
 
@@ -162,6 +168,7 @@ def _result(
     loaded: LoadedModel,
     seen: Observation,
     pool: KVPool,
+    computed: Mapping[str, Mapping[str, int]],
     environment: dict[str, object],
     memory: Memory,
     quality: Quality | None,
@@ -193,6 +200,7 @@ def _result(
         memory=memory,
         quality=quality,
         kernels=kernels_of(engine),
+        kernel_calls=computed,
     )
 
 

@@ -270,7 +270,13 @@ class Result(_Part):
         default=None, description="Present exactly if no model ran."
     )
     kernels: dict[str, str] = Field(
-        default_factory=dict, description="Which implementation ran each operation."
+        default_factory=dict,
+        description="Which implementation is asked first for each operation.",
+    )
+    kernel_calls: dict[str, dict[str, int]] = Field(
+        default_factory=dict,
+        description="Which implementations computed each operation while requests were measured, "
+        "and in how many calls. What a CUDA graph replays is not a call.",
     )
 
     @field_validator("config")

@@ -28,8 +28,17 @@ def workload(run: Run) -> Table:
 
 def environment(run: Run) -> Table:
     rows = [(key, setting(key, value)) for key, value in _flat(run.result["environment"])]
-    rows += [(f"kernel {op}", name) for op, name in run.result["kernels"].items()]
+    calls = run.result.get("kernel_calls", {})
+    rows += [
+        (f"kernel {op}", _kernel(name, calls.get(op, {})))
+        for op, name in run.result["kernels"].items()
+    ]
     return _settings("environment", "Environment", rows)
+
+
+def _kernel(name: str, calls: Mapping[str, int]) -> str:
+    """Who computed an operation and how often; of a result without counts, who was to."""
+    return ", ".join(f"{one} ({count:,} calls)" for one, count in calls.items()) or name
 
 
 def _settings(table_id: str, title: str, rows: Sequence[tuple[str, str]]) -> Table:

@@ -120,9 +120,11 @@ def select_ops(
     return ModelOps(**_select(ModelOps, device, dtype, force))
 
 
-def select_attention_ops(device: torch.device, dtype: torch.dtype) -> AttentionOps:
+def select_attention_ops(
+    device: torch.device, dtype: torch.dtype, force: Mapping[str, str] | None = None
+) -> AttentionOps:
     """As `select_ops`, for a model that brings its own arithmetic."""
-    return AttentionOps(**_select(AttentionOps, device, dtype, None))
+    return AttentionOps(**_select(AttentionOps, device, dtype, force))
 
 
 def _select(

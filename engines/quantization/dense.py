@@ -13,12 +13,17 @@ from .linear import Linear
 
 
 class DenseLinear:
-    """weight [out_features, in_features], bias [out_features] or None."""
+    """weight [out_features, in_features], bias [out_features] or None.
 
-    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+    force: operation -> implementation, as `select` takes it.
+    """
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None = None, force: Mapping[str, str] | None = None
+    ) -> None:
         self.weight = weight
         self.bias = bias
-        self._linear = select("linear", weight.device, weight.dtype).function
+        self._linear = select("linear", weight.device, weight.dtype, force).function
 
     def __call__(self, x: Tensor) -> Tensor:
         return self._linear(x, self.weight, self.bias)
@@ -30,14 +35,22 @@ class DenseLinear:
 
 
 class DenseSource:
-    """A checkpoint's parameters, converted to one dtype on one device as they are asked for."""
+    """A checkpoint's parameters, converted to one dtype on one device as they are asked for.
+
+    force: operation -> implementation, for the linear maps.
+    """
 
     def __init__(
-        self, weights: Mapping[str, Tensor], dtype: torch.dtype, device: torch.device
+        self,
+        weights: Mapping[str, Tensor],
+        dtype: torch.dtype,
+        device: torch.device,
+        force: Mapping[str, str] | None = None,
     ) -> None:
         self._weights = weights
         self._dtype = dtype
         self._device = device
+        self._force = force
         # An embedding tied to the output projection is asked for twice and must exist once.
         self._converted: WeakValueDictionary[str, Tensor] = WeakValueDictionary()
 
@@ -51,9 +64,8 @@ class DenseSource:
 
     def linear(self, names: Sequence[str]) -> Linear:
         """Modules `names` stacked along out_features, with their biases where they have them."""
-        return DenseLinear(
-            weight=self._stacked([f"{name}.weight" for name in names]), bias=self.bias(names)
-        )
+        weight = self._stacked([f"{name}.weight" for name in names])
+        return DenseLinear(weight, self.bias(names), self._force)
 
     def bias(self, names: Sequence[str]) -> Tensor | None:
         """The stacked biases of modules `names`, or None where none of them has one."""

@@ -10,7 +10,7 @@ import hashlib
 import json
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,17 +69,20 @@ def load_weights(
     dtype: torch.dtype,
     device: torch.device,
     report: Report = lambda _: None,
+    force_kernels: Mapping[str, str] | None = None,
 ) -> LoadedWeights:
     """Weights for `method`, quantised now or read from the cache.
 
     group_size: as `resolve_group_size` gave it. report: told what a long stage is doing.
+    force_kernels: operation -> implementation, for the linear maps.
     """
     if method == "none":
         config, weights = load_model_directory(directory)
-        return LoadedWeights(config, DenseSource(weights, dtype, device))
+        return LoadedWeights(config, DenseSource(weights, dtype, device, force_kernels))
     assert group_size is not None
     quantized = _cached_awq(directory, group_size, device, report)
-    return LoadedWeights(load_config(directory), AwqSource(quantized, dtype, device))
+    source = AwqSource(quantized, dtype, device, force_kernels)
+    return LoadedWeights(load_config(directory), source)
 
 
 def _cached_awq(

@@ -46,7 +46,7 @@ class QuantizedWeights:
 class AwqSource:
     """A WeightSource over 4-bit weights: they stay packed, the rest is in `dtype` on `device`.
 
-    force_kernel: the implementation of `w4a16_linear` to use, or None for the best one there.
+    force: operation -> implementation, of `w4a16_linear` and of `linear` for what is not packed.
     """
 
     def __init__(
@@ -54,11 +54,10 @@ class AwqSource:
         weights: QuantizedWeights,
         dtype: torch.dtype,
         device: torch.device,
-        force_kernel: str | None = None,
+        force: Mapping[str, str] | None = None,
     ) -> None:
-        force = {} if force_kernel is None else {"w4a16_linear": force_kernel}
         self._packed = weights.packed
-        self._dense = DenseSource(weights.dense, dtype, device)
+        self._dense = DenseSource(weights.dense, dtype, device, force)
         self._kernel = select("w4a16_linear", device, dtype, force)
         self._dtype = dtype
         self._device = device

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from ...engines.errors import ConfigError
+from ...kernels.errors import KernelError
 from ...workloads.api import WorkloadError
 from ..errors import InvalidRun
 from . import (
@@ -70,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     except InvalidRun as error:
         say_error(error)
         sys.exit(Exit.INVALID)
-    except (ConfigError, WorkloadError) as error:
+    except (ConfigError, WorkloadError, KernelError) as error:
         say_error(error)
         sys.exit(Exit.USAGE)
     except (KeyboardInterrupt, typer.Abort):

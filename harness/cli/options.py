@@ -20,6 +20,7 @@ NOT_SIMULATED = (
     "model_impl",
     "device",
     "threads",
+    "kernel",
     "corpus",
     "warmup_requests",
     "quality_tokens",
@@ -130,6 +131,14 @@ def run_config(
     ] = "auto",
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of the model.", rich_help_panel="Model")
+    ] = None,
+    kernel: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="op=implementation, one of 'llmbench kernels list' or a kernel of your own: "
+            "op=module:function or op=file.py. Repeat it for more.",
+            rich_help_panel="Model",
+        ),
     ] = None,
     engine: Annotated[
         str, typer.Option(help="A preset, see 'llmbench engines'.", rich_help_panel="Engine")
@@ -403,6 +412,7 @@ def run_config(
             dtype=dtype,
             device=device,
             model_impl=model_impl,
+            force_kernels=tuple(kernel) if kernel else None,
         ),
         load=LoadConfig(
             workload=workload,

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..packing import PackedInt4, unpack
 from ..registry import KernelError, implements
+from ..requirements import package
 
 BLOCK_N = 64
 LARGEST_BLOCK_K = 128
@@ -27,7 +28,7 @@ def _on_cuda(device: torch.device, dtype: torch.dtype) -> bool:
     return device.type == "cuda" and dtype in (torch.float32, torch.float16, torch.bfloat16)
 
 
-@implements("w4a16_linear", backend="triton", when=_on_cuda, priority=100)
+@implements("w4a16_linear", backend="triton", when=_on_cuda, priority=100, needs=package("triton"))
 class TritonInt4Linear:
     """As the reference. Raises KernelError unless group_size is a power of two, at least 32."""
 

@@ -156,5 +156,9 @@ for _target in TARGETS:
         ("contiguous_attention", NativeContiguousAttention),
     ):
         implements(
-            _op, backend=f"native-{_target.name}", when=_native.runs, priority=_target.priority
+            _op,
+            backend=f"native-{_target.name}",
+            when=_native.runs,
+            priority=_target.priority,
+            needs=_native.missing,
         )(_kernel(_native))

@@ -95,5 +95,9 @@ for _target in TARGETS:
         ("rope", NativeRope),
     ):
         implements(
-            _op, backend=f"native-{_target.name}", when=_native.runs, priority=_target.priority
+            _op,
+            backend=f"native-{_target.name}",
+            when=_native.runs,
+            priority=_target.priority,
+            needs=_native.missing,
         )(_kernel(_native))

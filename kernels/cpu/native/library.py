@@ -21,6 +21,9 @@ from .build import BuildError, Target, build, cache_directory, find_compiler
 
 log = logging.getLogger(__name__)
 
+# By target, why its library could not be built or loaded.
+_failures: dict[str, str] = {}
+
 _POINTER, _SIZE, _FLOAT, _INT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_int
 # Every function ends in the number of threads and GOMP_parallel.
 _THREADS = [_INT, _POINTER]
@@ -84,6 +87,10 @@ class Native:
         """bfloat16 on a CPU with the instructions, where the library could be built."""
         return device.type == "cpu" and dtype == torch.bfloat16 and self._found is not None
 
+    def missing(self) -> str | None:
+        """Why it cannot be used here, in a line; None where it can."""
+        return None if self._found is not None else why_unusable(self.target)
+
     @cached_property
     def library(self) -> Library:
         """Raises KernelError where it cannot be used."""
@@ -109,6 +116,7 @@ def find_library(target: Target) -> Library | None:
     try:
         loaded = ctypes.CDLL(str(build(target, find_compiler(), cache_directory())))
     except (BuildError, OSError) as error:
+        _failures[target.name] = str(error)
         _warn_once(f"native CPU kernels are not used: {error}")
         return None
     if not loaded.llmbench_usable():
@@ -119,6 +127,15 @@ def find_library(target: Target) -> Library | None:
         function.argtypes, function.restype = arguments, None
         functions[name] = function
     return Library(**functions, parallel=parallel)
+
+
+def why_unusable(target: Target) -> str:
+    """Why `find_library` found none, in a line."""
+    if lacking := target.cpu_flags - cpu_flags():
+        return f"the processor has no {', '.join(sorted(lacking))}"
+    if openmp_parallel() is None:
+        return "PyTorch's OpenMP runtime does not export GOMP_parallel"
+    return _failures.get(target.name, "the system does not let a process use the instructions")
 
 
 @cache

@@ -68,5 +68,9 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
 for _target, _most_rows in MOST_ROWS.items():
     _native = Native(_target)
     implements(
-        "linear", backend=f"native-{_target.name}", when=_native.runs, priority=_target.priority
+        "linear",
+        backend=f"native-{_target.name}",
+        when=_native.runs,
+        priority=_target.priority,
+        needs=_native.missing,
     )(NativeLinear(_native, _most_rows))

@@ -78,7 +78,7 @@ def test_every_shape_of_layer_is_quantised(shape: str) -> None:
     exact = logits(config, DenseSource(weights, FLOAT, CPU), ids)
     unpacked = {f"{name}.weight": dequantize(weight) for name, weight in result.packed.items()}
     dequantized = logits(config, DenseSource({**result.dense, **unpacked}, FLOAT, CPU), ids)
-    by_kernel = logits(config, AwqSource(result, FLOAT, CPU, force_kernel="reference"), ids)
+    by_kernel = logits(config, AwqSource(result, FLOAT, CPU, {"w4a16_linear": "reference"}), ids)
     torch.testing.assert_close(by_kernel, dequantized, rtol=1e-4, atol=1e-4)
     assert 0 < float((by_kernel - exact).norm() / exact.norm()) < 0.3
 

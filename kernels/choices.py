@@ -1,0 +1,118 @@
+"""`op=implementation`, as a user chooses: a registered name, or a module or file of their own.
+
+silu_mul=torch                    registered
+silu_mul=my_package.gates:silu    a function or class of a module
+silu_mul=gates.py                 what the file registers for the operation
+silu_mul=gates.py:silu            a function or class of the file, registered or not
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from functools import cache
+from hashlib import sha256
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+from .dispatch import Implementation
+from .errors import KernelError
+from .registry import OPS, implementations, implements, known, registered_by
+
+# Below all that is registered: used where it is asked for and nowhere else.
+UNREGISTERED_PRIORITY = -200
+
+
+def resolve_choices(choices: Iterable[str]) -> dict[str, str]:
+    """operation -> implementation name, of choices `op=what`; plugins among them are loaded.
+
+    Raises KernelError for what is unknown, said twice, or cannot be loaded.
+    """
+    chosen: dict[str, str] = {}
+    for choice in choices:
+        op, separator, what = choice.partition("=")
+        if not separator or not what:
+            raise KernelError(f"kernel {choice!r} is not of the form op=implementation")
+        known("operation", op, OPS)
+        name = load_plugin(op, what) if _is_plugin(what) else _registered_name(op, what)
+        if chosen.setdefault(op, name) != name:
+            raise KernelError(f"{op}: both {chosen[op]!r} and {name!r} were asked for")
+    return chosen
+
+
+def load_plugin(op: str, place: str) -> str:
+    """The name of the implementation of `op` at `place`, `module:function` or `file.py[:function]`,
+    which is registered if it was not.
+
+    Raises KernelError, in one line, where the module does not import, has no such function, or what
+    it has cannot be called as the operation is.
+    """
+    module_name, _, function = place.rpartition(":") if _names_function(place) else (place, "", "")
+    module, registered = _imported(module_name)
+    of_op = [one for one in registered if one.op == op]
+    if not function:
+        if len(of_op) != 1:
+            found = ", ".join(one.name for one in of_op) or "none"
+            raise KernelError(
+                f"{op}: {place} registers {len(of_op)} implementations of it ({found}); "
+                "name one, as file.py:function"
+            )
+        return of_op[0].name
+    target = getattr(module, function, None)
+    if target is None:
+        raise KernelError(f"{op}: {module_name} has no {function!r}")
+    for one in implementations(op):
+        if one.function is target:
+            return one.name
+    name = f"{Path(module_name).stem}:{function}"
+    register = implements(op, backend=name, priority=UNREGISTERED_PRIORITY)
+    registered_by(lambda: register(target))
+    return name
+
+
+def _is_plugin(what: str) -> bool:
+    return what.endswith(".py") or ":" in what or "/" in what
+
+
+def _names_function(place: str) -> bool:
+    return ":" in place and not place.endswith(".py")
+
+
+def _registered_name(op: str, name: str) -> str:
+    return known(f"implementation of {op}", name, {one.name: one for one in implementations(op)})
+
+
+@cache
+def _imported(name: str) -> tuple[ModuleType, tuple[Implementation, ...]]:
+    """The module and what it registers."""
+    # What ships is registered before, and so is not taken for the plugin's.
+    for op in OPS:
+        implementations(op)
+    is_file = name.endswith(".py") or "/" in name
+    try:
+        return registered_by(lambda: _from_file(Path(name)) if is_file else import_module(name))
+    except KernelError as error:
+        raise KernelError(f"{name}: {error}") from error
+    except Exception as error:  # whatever a user's file does wrong
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise KernelError(f"kernel plugin {name} does not import: {cause}") from error
+
+
+def _from_file(path: Path) -> ModuleType:
+    path = path.expanduser().resolve()
+    # Two files of one name are two modules.
+    name = f"llmbench_plugin_{path.stem}_{sha256(str(path).encode()).hexdigest()[:8]}"
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = module_from_spec(spec)
+    # Triton and dataclasses look a function's module up by its name.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

@@ -1,0 +1,33 @@
+"""What a kernel of one's own imports: a decorator, and the types that operations are called with.
+
+    from llmbench.kernels.plugin import implements
+
+    @implements("silu_mul", backend="mine")
+    def silu_mul(gate_up): ...
+
+`docs/kernels.md` has worked examples; `llmbench kernels check --kernel silu_mul=mine.py` runs the
+operation's tests on it.
+"""
+
+from __future__ import annotations
+
+from .batch import AttentionBatch, ContiguousBatch, PagedBatch
+from .errors import KernelError
+from .int8 import Int8Weight
+from .packing import PackedInt4
+from .quantized_kv import QuantizedKV
+from .registry import implements
+from .requirements import interpreting, package
+
+__all__ = [
+    "AttentionBatch",
+    "ContiguousBatch",
+    "Int8Weight",
+    "KernelError",
+    "PackedInt4",
+    "PagedBatch",
+    "QuantizedKV",
+    "implements",
+    "interpreting",
+    "package",
+]
