@@ -55,7 +55,7 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
         raise unknown_name("quant", engine.quant, QUANT_METHODS)
     described = describe_model(files.directory, engine.model_impl)
     config = described.config
-    device = _device(engine.device)
+    device = device_of(engine.device)
     dtype = _dtype(engine.dtype, device)
     forced = _forced(engine, device, getattr(torch, dtype))
     limits = engine.limits(config.max_position_embeddings)
@@ -216,7 +216,8 @@ def _allocate(kv: KVCache, config: DecoderConfig, engine: EngineConfig) -> KVTen
         raise ConfigError("kv_memory", asked, allowed) from error
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """The device of a name, the GPU for `auto` if there is one. Raises ConfigError."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():

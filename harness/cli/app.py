@@ -19,6 +19,7 @@ from . import (
     engines,
     explain,
     gate,
+    kernels,
     models,
     report,
     roofline,
@@ -49,6 +50,7 @@ app.command("schedule", epilog=schedule.EPILOG)(schedule.schedule)
 app.command("calibrate")(calibrate.calibrate)
 app.command("roofline")(roofline.roofline)
 app.add_typer(models.models, name="models")
+app.add_typer(kernels.kernels, name="kernels")
 app.command("engines")(engines.engines)
 app.command("doctor")(doctor.doctor)
 

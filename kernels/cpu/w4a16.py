@@ -56,7 +56,7 @@ class TorchCpuInt4Linear:
         rows = x.reshape(-1, x.shape[-1])
         if self._operator_weight is not None and len(rows) <= MOST_PACKED_ROWS:
             y = torch.ops.aten._weight_int4pack_mm_for_cpu(
-                rows, self._operator_weight, self._group_size, self._scales_and_shifts
+                rows.contiguous(), self._operator_weight, self._group_size, self._scales_and_shifts
             )
         else:
             y = rows @ self._widened(x.dtype)

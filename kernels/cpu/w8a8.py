@@ -29,7 +29,7 @@ class TorchInt8Linear:
         y.mul_(scales[:, None]).mul_(self._scales)
         if self._bias is not None:
             y += self._bias
-        return y.to(self._dtype).view(*x.shape[:-1], -1)
+        return y.to(self._dtype).view(*x.shape[:-1], y.shape[-1])
 
     @property
     def weight_bytes(self) -> int:

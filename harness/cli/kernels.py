@@ -1,0 +1,279 @@
+"""`llmbench kernels`: what can compute each operation here, whether it is right, how fast it is."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...kernels.errors import KernelError
+from .exits import Exit, say
+
+if TYPE_CHECKING:
+    import torch
+
+    from ...kernels.check import Trial, Verdict
+    from ...kernels.dispatch import Implementation
+
+kernels = typer.Typer(
+    help="List the operations and what computes them; check and time a kernel, also your own.",
+    no_args_is_help=True,
+)
+
+Ops = Annotated[
+    list[str] | None, typer.Option("--op", help="An operation. Repeat it for more. Default: all.")
+]
+Kernels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kernel",
+        help="op=implementation, registered or your own (op=module:function, op=file.py). Repeat "
+        "it for more.",
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+
+LIST_EPILOG = "\n\n".join(
+    (
+        "[bold]Examples[/]",
+        "llmbench kernels list",
+        "llmbench kernels list --op paged_attention --dtype bfloat16",
+        "llmbench kernels list --kernel silu_mul=gates.py   [dim]with one of your own[/]",
+    )
+)
+CHECK_EPILOG = "\n\n".join(
+    (
+        "[bold]Examples[/]",
+        "llmbench kernels check   [dim]everything that runs here[/]",
+        "llmbench kernels check --kernel silu_mul=gates.py   [dim]your own, all its cases[/]",
+        "llmbench kernels check --op rope --dtype bfloat16 --seed 7   [dim]repeatable[/]",
+        "Without a GPU, Triton's kernels run in its interpreter, on small cases.",
+    )
+)
+BENCH_EPILOG = "\n\n".join(
+    (
+        "[bold]Examples[/]",
+        "llmbench kernels bench --op linear --batch 1,8",
+        "llmbench kernels bench --shape-set llama-3-8b --context 4096 --out llama.json",
+        "llmbench kernels bench --kernel silu_mul=gates.py   [dim]yours against the others[/]",
+    )
+)
+
+
+@kernels.command("list", epilog=LIST_EPILOG)
+def list_(
+    op: Ops = None,
+    kernel: Kernels = None,
+    device: Device = "auto",
+    dtype: Annotated[str, typer.Option(help="What is chosen is shown for this dtype.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """List the implementations of each operation: where they run, why not here, which is chosen."""
+    import torch
+
+    from ...kernels.choices import resolve_choices
+    from ...kernels.registry import implementations, select
+
+    forced = resolve_choices(kernel or ())
+    at = _device(device)
+    (in_dtype,) = _dtypes([dtype]) if dtype != "auto" else (torch.bfloat16,)
+    rows = []
+    for name in _ops(op, forced):
+        chosen = select(name, at, in_dtype, forced).candidates
+        for one in implementations(name):
+            reasons = [one.why_not(at, each) for each in _dtypes(None)]
+            rows.append(
+                {
+                    "op": name,
+                    "implementation": one.name,
+                    "devices": _devices(one),
+                    "dtypes": _made_for(one),
+                    "runs_here": None in reasons,
+                    "why_not": None if None in reasons else reasons[0],
+                    "asked": next((i for i, its in enumerate(chosen) if its is one), None),
+                }
+            )
+    if as_json:
+        import json
+
+        print(json.dumps(rows, indent=2))
+        return
+    _print_list(rows, f"{at.type} in {str(in_dtype).removeprefix('torch.')}")
+
+
+@kernels.command(epilog=CHECK_EPILOG)
+def check(
+    op: Ops = None,
+    kernel: Kernels = None,
+    implementation: Annotated[
+        list[str] | None,
+        typer.Option(help="Only those of this name, of whatever operation. Repeat it for more."),
+    ] = None,
+    device: Device = "auto",
+    dtype: Annotated[
+        list[str] | None, typer.Option(help="float32, float16 or bfloat16. Default: all.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the random inputs. Default: another each time.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare implementations with their operation's reference, over odd shapes.
+
+    Exits with 1 if one is wrong, and says where.
+    """
+    _interpret_triton_on(device)
+    import secrets
+
+    from ...kernels.check import check as verdicts_of
+    from ...kernels.check import judged, trials
+    from ...kernels.choices import resolve_choices
+
+    only = resolve_choices(kernel or ())
+    at = _device(device)
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    found = trials(_ops(op, only), at, _dtypes(dtype) if dtype else None, only)
+    if implementation:
+        found = [one for one in found if one.implementation.name in implementation]
+    if not found:
+        raise KernelError(f"nothing to check on {at.type}: {', '.join(implementation or [])}")
+    all_verdicts: list[Verdict] = []
+    wrong = 0
+    for trial in found:
+        verdicts = list(verdicts_of(trial, at, seed))
+        bad = judged(verdicts)
+        wrong += len(bad)
+        all_verdicts += verdicts
+        if not as_json:
+            _print_trial(trial, verdicts, bad)
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        shown = [{**asdict(one), "error": _finite(one.error)} for one in all_verdicts]
+        print(json.dumps({"seed": seed, "wrong": wrong, "verdicts": shown}, indent=2))
+    else:
+        say(f"{len(all_verdicts)} cases with seed {seed}; {wrong} wrong")
+    raise typer.Exit(Exit.REGRESSED if wrong else Exit.OK)
+
+
+def _print_trial(trial: Trial, verdicts: list[Verdict], bad: list[Verdict]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(highlight=False, soft_wrap=True)
+    mark = "[bold red]WRONG[/]" if bad else "[green]ok[/]   "
+    dtype = str(trial.dtype).removeprefix("torch.")
+    taken = [one for one in verdicts if one.refused is None]
+    said = [f"{len(taken)} cases"]
+    if len(taken) < len(verdicts):
+        said.append(f"{len(verdicts) - len(taken)} not taken")
+    if trial.interpreted:
+        said.append("interpreted")
+    if taken and not bad:
+        said.append(f"error {max(one.error for one in taken):.0%} of what is allowed")
+    console.print(
+        f"{mark} {trial.spec.op:30} {trial.implementation.name:20} {dtype:9} {', '.join(said)}"
+    )
+    for one in bad:
+        console.print(f"      {escape(one.sentence)}")
+
+
+def _print_list(rows: list[dict[str, Any]], chosen_for: str) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    table = Table("operation", "implementation", "device", "dtypes", "here", box=None)
+    for column in table.columns[:-1]:
+        column.no_wrap = True
+    last = None
+    for row in rows:
+        if row["asked"] == 0:
+            here = "[bold green]chosen[/]"
+        elif row["runs_here"]:
+            here = "[green]yes[/]"
+        else:
+            here = f"[yellow]no:[/] {escape(row['why_not'])}"
+        table.add_row(
+            "" if row["op"] == last else f"[bold]{row['op']}[/]",
+            row["implementation"],
+            " ".join(row["devices"]),
+            " ".join(_SHORT[name] for name in row["dtypes"]),
+            here,
+        )
+        last = row["op"]
+    console.print(table)
+    console.print(
+        f"\nChosen: asked first on {chosen_for}; what it does not take or prefer goes to the next "
+        "one below.\nForce one: [bold]llmbench run --kernel op=implementation[/]",
+        style="dim",
+    )
+
+
+_SHORT = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+
+
+def _devices(one: Implementation) -> list[str]:
+    import torch
+
+    return [
+        name
+        for name in ("cpu", "cuda")
+        if any(one.when(torch.device(name), dtype) for dtype in _dtypes(None))
+    ]
+
+
+def _made_for(one: Implementation) -> list[str]:
+    import torch
+
+    return [
+        str(dtype).removeprefix("torch.")
+        for dtype in _dtypes(None)
+        if any(one.when(torch.device(name), dtype) for name in ("cpu", "cuda"))
+    ]
+
+
+def _ops(asked: list[str] | None, only: dict[str, str]) -> list[str]:
+    """The operations asked for, those of the kernels asked for, or all."""
+    from ...kernels.registry import OPS, known
+
+    if asked:
+        return [known("operation", op, OPS) for op in asked]
+    return list(only) or list(OPS)
+
+
+def _device(name: str) -> torch.device:
+    from ...engines.assemble import device_of
+
+    return device_of(name)
+
+
+def _dtypes(names: list[str] | None) -> list[torch.dtype]:
+    import torch
+
+    from ...engines.errors import unknown_name
+
+    known = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+    for name in names or ():
+        if name not in known:
+            raise unknown_name("dtype", name, known)
+    return [known[name] for name in names or known]
+
+
+def _interpret_triton_on(device: str) -> None:
+    """Without a GPU, Triton's code is checked in its interpreter, which it must be told of before
+    it is imported. Finding a GPU does not import it."""
+    import torch
+
+    on_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
+    if on_cpu and "triton" not in sys.modules:
+        os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+def _finite(error: float) -> float | None:
+    return None if error == float("inf") else error

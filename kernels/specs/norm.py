@@ -1,0 +1,90 @@
+"""Trying `rms_norm` and `add_rms_norm`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+from .closeness import Difference, exactly, near
+from .spec import Call, Draw, ModelShape, OpSpec, StepShape, Work, nbytes
+
+EPS = 1e-5
+
+
+@dataclass(frozen=True)
+class NormCase:
+    """x [..., size]. strided: a slice of something wider, as the heads of a fused projection."""
+
+    shape: tuple[int, ...]
+    strided: bool = False
+
+
+def _make_norm(case: NormCase, draw: Draw) -> Call:
+    if case.strided:
+        tokens, heads, size = case.shape
+        x = 3 * draw.normal(tokens, heads + 2, size)[:, :heads]
+    else:
+        x = draw.beside_poison(3 * draw.normal(*case.shape))
+    weight = draw.beside_poison(draw.normal(case.shape[-1]))
+    return Call((x, weight, EPS), kept={"x": x, "weight": weight})
+
+
+def _make_add_norm(case: NormCase, draw: Draw) -> Call:
+    x, residual = (draw.beside_poison(3 * draw.normal(*case.shape)) for _ in range(2))
+    weight = draw.beside_poison(draw.normal(case.shape[-1]))
+    # x and residual may be overwritten.
+    return Call((x, residual, weight, EPS), kept={"weight": weight})
+
+
+def _compare_add_norm(_call: Call, name: str, actual: Tensor, expected: Tensor) -> Difference:
+    """The sum is rounded once, and so leaves no choice."""
+    return exactly(actual, expected) if name == "result 1" else near(actual, expected)
+
+
+def _norm_work(case: NormCase, dtype: torch.dtype) -> Work:
+    elements = prod(case.shape)
+    return Work(nbytes(dtype, 2 * elements, case.shape[-1]), 4 * elements)
+
+
+def _add_norm_work(case: NormCase, dtype: torch.dtype) -> Work:
+    elements = prod(case.shape)
+    return Work(nbytes(dtype, 4 * elements, case.shape[-1]), 5 * elements)
+
+
+def _of_model(model: ModelShape, step: StepShape) -> dict[str, NormCase]:
+    return {"hidden": NormCase((step.tokens, model.hidden))}
+
+
+_FLAT = {
+    "rows: one": NormCase((1, 576)),
+    "rows: none": NormCase((0, 16)),
+    "rows: many": NormCase((130, 576)),
+    "size: odd": NormCase((7, 33)),
+    "size: one": NormCase((3, 1)),
+    "size: wide": NormCase((2, 4096)),
+}
+_TINY = ("rows: one", "rows: none", "size: odd", "size: one")
+_HEADS = {
+    f"heads: of {size}": NormCase((5, 3, size), strided=size != 96) for size in (64, 80, 96, 128)
+}
+
+RMS_NORM = OpSpec(
+    op="rms_norm",
+    cases=_FLAT | _HEADS,
+    tiny=(*_TINY, "heads: of 80", "heads: of 96"),
+    make=_make_norm,
+    work=_norm_work,
+    of_model=_of_model,
+)
+ADD_RMS_NORM = OpSpec(
+    op="add_rms_norm",
+    cases=_FLAT,
+    tiny=_TINY,
+    make=_make_add_norm,
+    work=_add_norm_work,
+    of_model=_of_model,
+    compare=_compare_add_norm,
+)
