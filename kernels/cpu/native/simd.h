@@ -4,7 +4,9 @@
 
 #pragma once
 
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 
 #include "bf16.h"
 
@@ -18,6 +20,13 @@ using Pairs = __m512bh;
 inline Sums zero() { return _mm512_setzero_ps(); }
 
 inline Pairs load(const bf16* from) { return (Pairs)_mm512_loadu_si512(from); }
+
+// The two elements at `from` in every lane: what one row of x offers LANES columns of W.
+inline Pairs broadcast(const bf16* from) {
+  int pair;
+  std::memcpy(&pair, from, sizeof pair);
+  return (Pairs)_mm512_set1_epi32(pair);
+}
 
 // The last `count` < STEP elements; the others are zero, and not touched in memory.
 inline Pairs load_tail(const bf16* from, int count) {
@@ -64,6 +73,12 @@ inline Sums zero() { return _mm256_setzero_ps(); }
 
 inline Pairs load(const bf16* from) { return _mm256_loadu_si256((const Pairs*)from); }
 
+inline Pairs broadcast(const bf16* from) {
+  int pair;
+  std::memcpy(&pair, from, sizeof pair);
+  return _mm256_set1_epi32(pair);
+}
+
 inline Pairs load_tail(const bf16* from, int count) {
   bf16 padded[STEP] = {};
   std::memcpy(padded, from, count * sizeof(bf16));
@@ -97,6 +112,54 @@ inline void reduce(const Sums* v, float* out) {
   }
   _mm256_storeu_ps(out, _mm256_add_ps(_mm256_permute2f128_ps(fours[0], fours[1], 0x20),
                                       _mm256_permute2f128_ps(fours[0], fours[1], 0x31)));
+}
+
+#else
+
+// GCC's and Clang's own vectors, which they lower to whatever the machine has. The element that lies
+// first in memory must be the lower half of its pair.
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
+
+constexpr int LANES = 4;
+constexpr int STEP = 8;
+using Sums = float __attribute__((vector_size(16)));
+using Pairs = uint32_t __attribute__((vector_size(16)));
+
+inline Sums zero() { return Sums{}; }
+
+inline Pairs load(const bf16* from) {
+  Pairs pairs;
+  std::memcpy(&pairs, from, sizeof pairs);
+  return pairs;
+}
+
+inline Pairs broadcast(const bf16* from) {
+  uint32_t pair;
+  std::memcpy(&pair, from, sizeof pair);
+  return Pairs{} + pair;
+}
+
+inline Pairs load_tail(const bf16* from, int count) {
+  bf16 padded[STEP] = {};
+  std::memcpy(padded, from, count * sizeof(bf16));
+  return load(padded);
+}
+
+inline Sums multiply_add(Sums sums, Pairs a, Pairs b) {
+  sums += (Sums)(a << 16) * (Sums)(b << 16);
+  return sums + (Sums)(a & 0xffff0000) * (Sums)(b & 0xffff0000);
+}
+
+inline Sums load_wide(const bf16* from) {
+  return Sums{widen(from[0]), widen(from[1]), widen(from[2]), widen(from[3])};
+}
+
+inline Sums multiply_add(Sums sums, float a, Sums b) { return sums + a * b; }
+
+inline void store(float* to, Sums sums) { std::memcpy(to, &sums, sizeof sums); }
+
+inline void reduce(const Sums* v, float* out) {
+  for (int i = 0; i < LANES; ++i) out[i] = (v[i][0] + v[i][1]) + (v[i][2] + v[i][3]);
 }
 
 #endif

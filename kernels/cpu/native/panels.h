@@ -1,0 +1,98 @@
+// How packed weights are walked, whatever their kind.
+//
+// W lies in panels of COLUMNS rows of it, which are columns of y: for each few inputs one after the
+// other, those of all the panel's columns side by side. A tile of up to MOST_ROWS rows of x meets a
+// panel with a vector of partial sums a row and LANES columns, kept in registers from the first
+// input to the last, so each weight that is loaded serves the whole tile, and few rows read the
+// weights once and in the order of memory.
+
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <utility>
+
+#include "bf16.h"
+#include "simd.h"
+
+namespace panels {
+
+constexpr int COLUMNS = 32;
+constexpr int VECTORS = 2;  // of sums, a row of the tile at a time
+constexpr int PASS = VECTORS * LANES;
+#if defined(__AVX512BF16__)
+constexpr int MOST_ROWS = 14;  // 28 of 32 registers hold sums
+#else
+constexpr int MOST_ROWS = 4;  // 8 of 16
+#endif
+constexpr int AHEAD_BYTES = 2048;  // what is prefetched of a panel, and past its end of the next
+
+// x of a block of rows stays in the second-level cache while all panels pass over it.
+constexpr int64_t BLOCK_BYTES = 1 << 18;
+
+static_assert(COLUMNS % PASS == 0);
+
+inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// A line that lies `AHEAD_BYTES` on; past the end of memory it is no fault.
+inline void prefetch_ahead(const void* at) {
+  __builtin_prefetch((const char*)at + AHEAD_BYTES);
+}
+
+struct Output {
+  const bf16* bias;  // or null
+  bf16* y;
+  int64_t m, n, k;
+};
+
+// totals [rows, COLUMNS] of one panel to their place in y.
+inline void finish(const Output& out, const float* totals, int rows, int64_t row, int64_t column) {
+  const int count = (int)std::min<int64_t>(COLUMNS, out.n - column);
+  float bias[COLUMNS] = {};
+  if (out.bias) {
+    for (int c = 0; c < count; ++c) bias[c] = widen(out.bias[column + c]);
+  }
+  for (int r = 0; r < rows; ++r, totals += COLUMNS) {
+    bf16* y = out.y + (row + r) * out.n + column;
+    if (count == COLUMNS) {
+      for (int c = 0; c < COLUMNS; ++c) y[c] = narrow(totals[c] + bias[c]);
+    } else {
+      for (int c = 0; c < count; ++c) y[c] = narrow(totals[c] + bias[c]);
+    }
+  }
+}
+
+template <class Map>
+using Tile = void (*)(const Map&, int64_t row, int64_t panel, float* totals);
+
+template <class Map, int... I>
+constexpr std::array<Tile<Map>, sizeof...(I)> tiles(std::integer_sequence<int, I...>) {
+  return {[](const Map& map, int64_t row, int64_t panel, float* totals) {
+    map.template tile<I + 1>(row, panel, totals);
+  }...};
+}
+
+// Columns first … last of y. Map::tile<ROWS>(row, panel, totals) makes the sums of ROWS rows of x
+// from `row` on with the panel's columns.
+template <class Map>
+void multiply(const Map& map, const Output& out, int64_t first, int64_t last) {
+  static constexpr auto TILES = tiles<Map>(std::make_integer_sequence<int, MOST_ROWS>{});
+  const int64_t fit = std::max<int64_t>(1, BLOCK_BYTES / (2 * out.k * MOST_ROWS)) * MOST_ROWS;
+  const int64_t blocks = divide_up(out.m, fit), block = divide_up(out.m, blocks);
+  alignas(64) float totals[MOST_ROWS * COLUMNS];
+  for (int64_t row0 = 0; row0 < out.m; row0 += block) {
+    const int64_t count = std::min(block, out.m - row0);
+    // Tiles of equal height: one of few rows would wait for its own sums.
+    const int64_t height = divide_up(count, divide_up(count, MOST_ROWS));
+    for (int64_t column = first; column < last; column += COLUMNS) {
+      for (int64_t row = row0; row < row0 + count; row += height) {
+        const int rows = (int)std::min(height, row0 + count - row);
+        TILES[rows - 1](map, row, column / COLUMNS, totals);
+        finish(out, totals, rows, row, column);
+      }
+    }
+  }
+}
+
+}  // namespace panels

@@ -1,0 +1,47 @@
+// A linear map y = x · Wᵀ + bias with weights packed once, in one of three kinds: what a kernel that
+// runs inside a larger parallel region calls. kernels/cpu/native/packed.py packs them.
+
+#pragma once
+
+#include <cstdint>
+
+#include "dense.h"
+#include "panels.h"
+
+enum class Kind : int { DENSE, INT8, INT4 };
+
+// W [n, k], bias [n] or null, group: the inputs that share a scale of INT4. What `packed`, `scales`
+// and `zeros` point to, the header of each kind says. The layout is that of `NativeWeights` in
+// Python.
+struct Weights {
+  Kind kind;
+  const void* packed;
+  const void* scales;
+  const void* zeros;
+  const bf16* bias;
+  int64_t n, k, group;
+};
+
+// Columns of y that a thread takes at once are whole multiples of this; the last may be fewer.
+inline int64_t column_chunk(const Weights&) { return panels::COLUMNS; }
+
+// Bytes of scratch, aligned to 64, that `prepare` writes for m rows of x; 0: it need not be called.
+inline int64_t prepared_bytes(const Weights& w, int64_t m) {
+  (void)w, (void)m;
+  return 0;
+}
+
+// Rows first_row … last_row of x [m, k] in the form that the kind multiplies.
+inline void prepare(const Weights& w, const bf16* x, int64_t m, void* prepared, int64_t first_row,
+                    int64_t last_row) {
+  (void)w, (void)x, (void)m, (void)prepared, (void)first_row, (void)last_row;
+}
+
+// Columns first … last of y [m, n], rounded once, once all rows of x are prepared. An output's sum
+// is made in an order of its own: it depends neither on m, nor on the other rows of x, nor on which
+// columns are asked for together.
+inline void multiply(const Weights& w, const bf16* x, const void* prepared, int64_t m, bf16* y,
+                     int64_t first, int64_t last) {
+  (void)prepared;
+  panels::multiply(Dense{x, (const bf16*)w.packed, w.k}, {w.bias, y, m, w.n, w.k}, first, last);
+}
