@@ -117,6 +117,11 @@ class PreparedOp:
         raise AssertionError("the last choice has no preference")
 
     @property
+    def prepared(self) -> tuple[Any, ...]:
+        """What each implementation made of the weights, best first."""
+        return tuple(function for function, _, _ in self._choices)
+
+    @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads, of the implementation that comes first."""
         return self._choices[0][0].weight_bytes  # pyright: ignore[reportFunctionMemberAccess]

@@ -40,8 +40,8 @@ OPS: dict[str, tuple[str, ...]] = {
     "rope_cache_write": ("reference.rope", "cpu.rope"),
     "silu_mul": ("reference.activation", "cpu.activation", "cpu.native.elementwise"),
     "linear": ("reference.linear", "cpu.linear", "cpu.native.linear"),
-    "w8a8_linear": ("reference.w8a8", "cpu.w8a8"),
-    "w4a16_linear": ("reference.w4a16", "cpu.w4a16", "triton.w4a16"),
+    "w8a8_linear": ("reference.w8a8", "cpu.w8a8", "cpu.native.w8a8"),
+    "w4a16_linear": ("reference.w4a16", "cpu.w4a16", "cpu.native.w4a16", "triton.w4a16"),
 }
 _registered: dict[str, dict[str, Implementation]] = {op: {} for op in OPS}
 

@@ -34,7 +34,7 @@ from .awq_search import (
     search_clip,
     search_scales,
 )
-from .dense import DenseLinear, DenseSource
+from .dense import DenseSource
 from .grid import rtn_pack
 from .quantized import LayerReport, QuantizedWeights
 
@@ -177,12 +177,12 @@ def _search(
     mlp = forward.mlp_block(features.mlp, layer, ops)
 
     def attention_loss(weight: Tensor) -> float:
-        changed = replace(layer, qkv=DenseLinear(weight, biases.bias(QKV)))
+        changed = replace(layer, qkv=biases.linear_of(weight, QKV))
         output = forward.attention_block(features.attention, changed, rotary, config, ops)
         return float(F.mse_loss(output, attention))
 
     def mlp_loss(weight: Tensor) -> float:
-        changed = replace(layer, gate_up=DenseLinear(weight, biases.bias(GATE_UP)))
+        changed = replace(layer, gate_up=biases.linear_of(weight, GATE_UP))
         return float(F.mse_loss(forward.mlp_block(features.mlp, changed, ops), mlp))
 
     def search(names: tuple[str, ...], x: Tensor, loss: Callable[[Tensor], float]) -> ScaleChoice:

@@ -12,28 +12,6 @@ from ...kernels.registry import select
 from .linear import Linear
 
 
-class DenseLinear:
-    """weight [out_features, in_features], bias [out_features] or None.
-
-    force: operation -> implementation, as `select` takes it.
-    """
-
-    def __init__(
-        self, weight: Tensor, bias: Tensor | None = None, force: Mapping[str, str] | None = None
-    ) -> None:
-        self.weight = weight
-        self.bias = bias
-        self._linear = select("linear", weight.device, weight.dtype, force).function
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self._linear(x, self.weight, self.bias)
-
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes that one application reads: weight and bias."""
-        return self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes)
-
-
 class DenseSource:
     """A checkpoint's parameters, converted to one dtype on one device as they are asked for.
 
@@ -50,7 +28,7 @@ class DenseSource:
         self._weights = weights
         self._dtype = dtype
         self._device = device
-        self._force = force
+        self._kernel = select("linear", device, dtype, force)
         # An embedding tied to the output projection is asked for twice and must exist once.
         self._converted: WeakValueDictionary[str, Tensor] = WeakValueDictionary()
 
@@ -64,8 +42,11 @@ class DenseSource:
 
     def linear(self, names: Sequence[str]) -> Linear:
         """Modules `names` stacked along out_features, with their biases where they have them."""
-        weight = self._stacked([f"{name}.weight" for name in names])
-        return DenseLinear(weight, self.bias(names), self._force)
+        return self.linear_of(self._stacked([f"{name}.weight" for name in names]), names)
+
+    def linear_of(self, weight: Tensor, names: Sequence[str]) -> Linear:
+        """The linear map of `weight`, in the source's dtype, with the biases of modules `names`."""
+        return self._kernel.function(weight, self.bias(names), self._dtype)
 
     def bias(self, names: Sequence[str]) -> Tensor | None:
         """The stacked biases of modules `names`, or None where none of them has one."""

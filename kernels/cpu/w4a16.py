@@ -24,7 +24,7 @@ def _on_cpu(device: torch.device, dtype: torch.dtype) -> bool:
     return device.type == "cpu" and dtype in (torch.float32, torch.float16, torch.bfloat16)
 
 
-@implements("w4a16_linear", backend="torch-cpu", when=_on_cpu, priority=100)
+@implements("w4a16_linear", backend="torch-cpu", when=_on_cpu)
 class TorchCpuInt4Linear:
     """As the reference. Scales, and zero points times scales, are rounded to `dtype`.
 

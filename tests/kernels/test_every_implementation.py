@@ -1,4 +1,4 @@
-"""Every operation x implementation x dtype x case against the reference, as `kernels check` runs it.
+"""Every operation x implementation x dtype x case against the reference, as `kernels check` does.
 Triton's kernels run in its interpreter, in a process that said so before importing it."""
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Iterator
 from itertools import product
@@ -9,14 +10,15 @@ from itertools import product
 import pytest
 import torch
 import torch.nn.functional as F
-from llmbench.engines.quantization.dense import DenseLinear
 from llmbench.kernels.cpu.native.linear import NativeLinear
+from llmbench.kernels.cpu.native.row_major_linear import NativeRowMajorLinear
 from llmbench.kernels.registry import Implementation, KernelError, implementations, select
 from torch import Tensor
 
 CPU = torch.device("cpu")
 ALL = implementations("linear")
-NATIVE = [one for one in ALL if isinstance(one.function, NativeLinear)]
+PACKED = [one for one in ALL if isinstance(one.function, NativeLinear)]
+NATIVE = [one for one in ALL if isinstance(one.function, NativeRowMajorLinear)] + PACKED
 PORTABLE = [one for one in ALL if one.name == "torch"]
 HALF_A_STEP = {torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
 
@@ -33,6 +35,12 @@ def runnable(implementation: Implementation) -> Implementation:
     if not implementation.when(CPU, torch.bfloat16):
         pytest.skip(f"{implementation.name} does not run here")
     return implementation
+
+
+def computed(
+    implementation: Implementation, x: Tensor, weight: Tensor, bias: Tensor | None
+) -> Tensor:
+    return implementation.function(weight, bias, weight.dtype)(x)
 
 
 def random_case(
@@ -70,11 +78,12 @@ def assert_within_rounding(y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | 
 @pytest.mark.parametrize("k", [1, 31, 32, 64, 100, 576, 1536])
 @pytest.mark.parametrize("implementation", ALL, ids=lambda one: one.name)
 def test_linear(implementation: Implementation, k: int) -> None:
-    linear = runnable(implementation).function
-    for m, n in product((1, 2, 3, 5, 8, 11, 16, 17, 40), (1, 3, 5, 16, 64, 80, 1000)):
-        x, weight, bias = random_case(m, n, k)
-        assert_within_rounding(linear(x, weight, None), x, weight, None)
-        assert_within_rounding(linear(x, weight, bias), x, weight, bias)
+    runnable(implementation)
+    for n, with_bias in product((1, 3, 5, 16, 64, 80, 1000), (True, False)):
+        x, weight, bias = random_case(40, n, k)
+        linear = implementation.function(weight, bias if with_bias else None, weight.dtype)
+        for m in (1, 2, 3, 5, 8, 11, 16, 17, 40):
+            assert_within_rounding(linear(x[:m]), x[:m], weight, bias if with_bias else None)
 
 
 @pytest.mark.parametrize("implementation", [ALL[-1], *PORTABLE], ids=lambda one: one.name)
@@ -82,57 +91,80 @@ def test_linear(implementation: Implementation, k: int) -> None:
 def test_other_dtypes(implementation: Implementation, dtype: torch.dtype) -> None:
     for m, n, k in ((1, 64, 576), (5, 3, 31), (40, 80, 100)):
         x, weight, bias = random_case(m, n, k, dtype)
-        assert_within_rounding(implementation.function(x, weight, bias), x, weight, bias)
+        assert_within_rounding(computed(implementation, x, weight, bias), x, weight, bias)
 
 
 @pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
 def test_every_number_of_rows(implementation: Implementation, threads: int) -> None:
-    linear = runnable(implementation).function
+    runnable(implementation)
     assert torch.get_num_threads() == threads
-    for m in range(1, 66):
-        x, weight, bias = random_case(m, 144, 96)
-        assert_within_rounding(linear(x, weight, bias), x, weight, bias)
+    x, weight, bias = random_case(66, 144, 96)
+    linear = implementation.function(weight, bias, weight.dtype)
+    for m in range(1, 67):
+        assert_within_rounding(linear(x[:m]), x[:m], weight, bias)
+
+
+@pytest.mark.parametrize("k", [576, 4097])
+@pytest.mark.parametrize("implementation", PACKED, ids=lambda one: one.name)
+def test_many_rows_in_blocks(implementation: Implementation, k: int) -> None:
+    """More than one block of rows of x has passed over the panels."""
+    runnable(implementation)
+    x, weight, bias = random_case(2**18 // k + 17, 33, k)
+    assert_within_rounding(computed(implementation, x, weight, bias), x, weight, bias)
 
 
 @pytest.mark.parametrize("m", [1, 4, 16, 33])
 @pytest.mark.parametrize("n", [49, 64, 336])
-@pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
+@pytest.mark.parametrize("implementation", PACKED, ids=lambda one: one.name)
 def test_writes_all_of_y_and_nothing_else(
     implementation: Implementation, n: int, m: int, threads: int
 ) -> None:
-    linear = runnable(implementation).function
+    runnable(implementation)
     x, weight, bias = random_case(m, n, 64)
     y = torch.full((m * n + 128,), math.nan, dtype=torch.bfloat16)
-    assert isinstance(linear, NativeLinear)
-    library = linear.native.library
+    linear = implementation.function(weight, bias, weight.dtype)
+    library = implementation.function.native.library  # type: ignore[attr-defined]
     library.linear(
-        *(tensor.data_ptr() for tensor in (x, weight, bias, y[64:])),
-        *(m, n, 64, threads, library.parallel),
+        *(ctypes.addressof(linear.native_weights), x.data_ptr(), y[64:].data_ptr()),
+        *(m, threads, library.parallel),
     )
     assert_within_rounding(y[64:-64].view(m, n), x, weight, bias)
     assert bool(y[:64].isnan().all())
     assert bool(y[-64:].isnan().all())
 
 
-@pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
+@pytest.mark.parametrize("implementation", PACKED, ids=lambda one: one.name)
 def test_a_row_does_not_depend_on_the_others(implementation: Implementation) -> None:
+    """Bit for bit, from one row to more than a block of them."""
+    runnable(implementation)
+    x, weight, bias = random_case(500, 96, 576)
+    linear = implementation.function(weight, bias, weight.dtype)
+    all_rows = linear(x)
+    for rows in (slice(0, 1), slice(499, 500), slice(2, 7), slice(5, 22), slice(100, 399)):
+        assert torch.equal(linear(x[rows]), all_rows[rows])
+
+
+@pytest.mark.parametrize("implementation", NATIVE[:1], ids=lambda one: one.name)
+def test_a_row_of_few_does_not_depend_on_the_others(implementation: Implementation) -> None:
     """Within the kernels of a width: AMX has one for up to two rows and one for more."""
-    linear = runnable(implementation).function
+    runnable(implementation)
     x, weight, bias = random_case(16, 96, 576)
-    all_rows = linear(x, weight, bias)
+    linear = implementation.function(weight, bias, weight.dtype)
+    all_rows = linear(x)
     for rows in (slice(0, 3), slice(2, 7), slice(5, 16)):
-        assert torch.equal(linear(x[rows], weight, bias), all_rows[rows])
-    assert torch.equal(linear(x[:2], weight, bias)[1:], linear(x[1:2], weight, bias))
+        assert torch.equal(linear(x[rows]), all_rows[rows])
+    assert torch.equal(linear(x[:2])[1:], linear(x[1:2]))
 
 
 @pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
 def test_the_threads_change_nothing(implementation: Implementation) -> None:
-    linear = runnable(implementation).function
+    runnable(implementation)
     x, weight, bias = random_case(8, 1000, 576)
+    linear = implementation.function(weight, bias, weight.dtype)
     before, results = torch.get_num_threads(), []
     for count in (1, 2, 3):
         torch.set_num_threads(count)
-        results.append(linear(x, weight, bias))
+        results.append(linear(x))
     torch.set_num_threads(before)
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
@@ -141,34 +173,36 @@ def test_the_threads_change_nothing(implementation: Implementation) -> None:
 @pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
 def test_pytorch_may_run_between_the_calls(implementation: Implementation) -> None:
     """Both use the processor's tiles where it has them, configured each in its own way."""
-    linear = runnable(implementation).function
+    runnable(implementation)
     few, weight, bias = random_case(5, 96, 128)
     many = random_case(130, 96, 128)[0]
+    linear = implementation.function(weight, bias, weight.dtype)
     for _ in range(4):
-        assert_within_rounding(linear(few, weight, bias), few, weight, bias)
+        assert_within_rounding(linear(few), few, weight, bias)
         assert_within_rounding(F.linear(many, weight, bias), many, weight, bias)
 
 
 @pytest.mark.parametrize("implementation", ALL, ids=lambda one: one.name)
 def test_shapes_and_strides_of_x(implementation: Implementation) -> None:
-    linear = runnable(implementation).function
+    runnable(implementation)
     x, weight, bias = random_case(6, 80, 64)
+    linear = implementation.function(weight, bias, weight.dtype)
     sliced = torch.cat((x, x), dim=1)[:, 64:]
     assert not sliced.is_contiguous()
     for other in (sliced, x.T.contiguous().T, x.repeat_interleave(2, dim=0)[::2]):
-        assert_within_rounding(linear(other, weight, bias), x, weight, bias)
-    assert_within_rounding(linear(x.view(2, 3, 64), weight, None).view(6, 80), x, weight, None)
-    assert linear(x[0], weight, bias).shape == (80,)
-    assert linear(x[:0], weight, bias).shape == (0, 80)
+        assert_within_rounding(linear(other), x, weight, bias)
+    assert_within_rounding(linear(x.view(2, 3, 64)).view(6, 80), x, weight, bias)
+    assert linear(x[0]).shape == (80,)
+    assert linear(x[:0]).shape == (0, 80)
 
 
 @pytest.mark.parametrize("implementation", ALL, ids=lambda one: one.name)
 def test_not_a_number_and_infinity_come_through(implementation: Implementation) -> None:
-    linear = runnable(implementation).function
+    runnable(implementation)
     for m in (1, 8):
-        x, weight, _ = random_case(m, 64, 64)
+        x, weight, _ = random_case(m, 64, 63)
         weight[3, 7], weight[5, 40] = math.nan, math.inf
-        y = linear(x, weight, None)
+        y = computed(implementation, x, weight, None)
         assert bool(y[:, 3].isnan().all())
         assert bool(y[:, 5].isinf().all())
         assert int(y.isfinite().sum()) == m * 62
@@ -176,16 +210,33 @@ def test_not_a_number_and_infinity_come_through(implementation: Implementation) 
 
 @pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
 def test_what_would_be_misread_is_refused(implementation: Implementation) -> None:
-    linear = runnable(implementation).function
+    runnable(implementation)
     x, weight, bias = random_case(2, 16, 64)
-    with pytest.raises(KernelError, match="do not go together"):
-        linear(x[:, :32], weight, bias)
-    with pytest.raises(KernelError, match="do not go together"):
-        linear(x, weight, bias[:8])
-    with pytest.raises(KernelError, match="must be contiguous"):
-        linear(x, weight.T.contiguous().T, bias)
-    with pytest.raises(KernelError, match=r"torch\.float32 on cpu is not bfloat16"):
-        linear(x.float(), weight, bias)
+    linear = implementation.function(weight, bias, weight.dtype)
+    with pytest.raises(KernelError, match="does not end in the 64 inputs"):
+        linear(x[:, :32])
+    with pytest.raises(KernelError, match=r"float32 on cpu is not bfloat16"):
+        linear(x.float())
+    for bad_weight, bad_bias in (
+        (weight, bias[:8]),
+        (weight, bias.float()),
+        (weight.float(), bias),
+    ):
+        with pytest.raises(KernelError, match="is not"):
+            implementation.function(bad_weight, bad_bias, torch.bfloat16)
+
+
+@pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
+def test_a_weight_need_not_be_contiguous_nor_outlive_the_packing(
+    implementation: Implementation,
+) -> None:
+    runnable(implementation)
+    x, weight, bias = random_case(3, 48, 64)
+    transposed = weight.T.contiguous().T
+    linear = implementation.function(transposed, bias.repeat_interleave(2)[::2], weight.dtype)
+    if implementation in PACKED:
+        transposed.fill_(math.nan)
+    assert_within_rounding(linear(x), x, weight, bias)
 
 
 @pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
@@ -195,7 +246,18 @@ def test_native_is_for_bfloat16_on_a_cpu(implementation: Implementation) -> None
     assert not implementation.when(torch.device("cuda"), torch.bfloat16)
 
 
+@pytest.mark.parametrize("implementation", ALL, ids=lambda one: one.name)
+def test_weight_bytes(implementation: Implementation) -> None:
+    """Of weight and bias; panels are padded to 32 rows and pairs of inputs."""
+    runnable(implementation)
+    _, weight, bias = random_case(1, 33, 7)
+    padded = implementation in PACKED
+    linear = implementation.function(weight, bias, weight.dtype)
+    assert linear.weight_bytes == 2 * ((64 * 8 if padded else 33 * 7) + 33)
+
+
 def test_full_precision_is_pytorch_bit_for_bit() -> None:
-    assert select("linear", CPU, torch.float32).name == "torch"
+    chosen = select("linear", CPU, torch.float32)
+    assert chosen.name == "torch"
     x, weight, bias = random_case(5, 33, 70, torch.float32)
-    assert torch.equal(DenseLinear(weight, bias)(x), F.linear(x, weight, bias))
+    assert torch.equal(computed(chosen, x, weight, bias), F.linear(x, weight, bias))

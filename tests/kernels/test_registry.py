@@ -27,7 +27,6 @@ def test_every_operation_has_a_reference_and_something_faster(op: str) -> None:
     ("device", "dtype", "name"),
     [
         (CPU, torch.float32, "torch-cpu"),
-        (CPU, torch.bfloat16, "torch-cpu"),
         (CUDA, torch.float16, "triton"),
         (CPU, torch.float64, "reference"),
     ],

@@ -5,10 +5,11 @@
 
 #include "panels.h"
 
-struct Dense {
+struct DenseMap {
   const bf16* x;  // [m, k]
   const bf16* packed;
   int64_t k;
+  static constexpr int MOST_ROWS = panels::MOST_ROWS;
 
   template <int ROWS>
   void tile(int64_t row, int64_t panel, float* totals) const {

@@ -6,20 +6,18 @@
 
 #include "attention.h"
 #include "elementwise.h"
-#include "linear_vectors.h"
-#include "product.h"
 #include "quantized_kv.h"
 #include "threads.h"
+#include "weights.h"
 
 #ifdef __AMX_BF16__
-#include "linear_tiles.h"
+#include "row_major_linear.h"
 #endif
 
 namespace {
 
 // More chunks share the work more evenly, fewer leave longer runs of memory.
-constexpr int64_t CHUNKS_A_THREAD = 4;
-constexpr int64_t CHUNK_MULTIPLE = 16;  // a tile of W
+constexpr int64_t CHUNKS_A_THREAD = 8;
 
 // As many elements as one thread has done before another has begun.
 constexpr int64_t ELEMENTS_A_CHUNK = 32768;
@@ -37,28 +35,36 @@ extern "C" int llmbench_usable() {
 #endif
 }
 
-// x [m, k], w [n, k], bias [n] or null, y [m, n]; m, n >= 1. An output's sum is made in an order of
-// its own: a row of y depends neither on the other rows of x nor on the threads.
-extern "C" void llmbench_linear(const bf16* x, const bf16* w, const bf16* bias, bf16* y, int64_t m,
-                                int64_t n, int64_t k, int threads, Parallel parallel) {
-  const Product p{x, w, bias, y, m, n, k};
-  const int64_t chunk = (n / (threads * CHUNKS_A_THREAD) / CHUNK_MULTIPLE + 1) * CHUNK_MULTIPLE;
-#ifdef __AMX_BF16__
-  if (tiles::takes(p)) {
-    thread_local std::vector<bf16> room;
-    room.resize((m + tiles::ROWS - 1) / tiles::ROWS * tiles::ROWS * k);
-    bf16* packed = room.data();
-    for (int64_t row = 0; row < m; row += tiles::ROWS) tiles::pack(p, row, packed + row * k);
-    share({threads, parallel}, n, chunk, [&](int64_t first, int64_t last) {
-      tiles::multiply(p, packed, first, last);
+// x [m, k], y [m, n], as weights.h says; m, n, k >= 1.
+extern "C" void llmbench_linear(const Weights* weights, const bf16* x, bf16* y, int64_t m,
+                                int threads, Parallel parallel) {
+  struct alignas(64) Line {
+    uint8_t bytes[64];
+  };
+  const Weights& w = *weights;
+  thread_local std::vector<Line> room;
+  const int64_t bytes = prepared_bytes(w, m), columns = column_chunk(w);
+  if (bytes > (int64_t)(room.size() * sizeof(Line))) room.resize(bytes / sizeof(Line) + 1);
+  void* prepared = room.data();
+  if (bytes) {
+    share({threads, parallel}, m, rows_of(w.k), [&](int64_t first, int64_t last) {
+      prepare(w, x, m, prepared, first, last);
     });
-    return;
   }
-#endif
-  share({threads, parallel}, n, chunk, [&](int64_t first, int64_t last) {
-    vectors::multiply(p, first, last);
+  const int64_t chunk = std::max<int64_t>(1, w.n / columns / (threads * CHUNKS_A_THREAD)) * columns;
+  share({threads, parallel}, w.n, chunk, [&](int64_t first, int64_t last) {
+    multiply(w, x, prepared, m, y, first, last);
   });
 }
+
+#ifdef __AMX_BF16__
+// x [m, k], w [n, k], bias [n] or null, y [m, n]; m, n >= 1.
+extern "C" void llmbench_row_major_linear(const bf16* x, const bf16* w, const bf16* bias, bf16* y,
+                                          int64_t m, int64_t n, int64_t k, int threads,
+                                          Parallel parallel) {
+  row_major_linear({x, w, bias, y, m, n, k}, {threads, parallel});
+}
+#endif
 
 // As the struct Attention says; one new token a sequence, head_dim a multiple of 16.
 extern "C" void llmbench_decode_attention(

@@ -15,9 +15,10 @@ from functools import cache, cached_property
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ...registry import KernelError
-from .build import BuildError, Target, build, cache_directory, find_compiler
+from .build import AMX, BuildError, Target, build, cache_directory, find_compiler
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ _POINTER, _SIZE, _FLOAT, _INT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float,
 # Every function ends in the number of threads and GOMP_parallel.
 _THREADS = [_INT, _POINTER]
 _ARGUMENTS = {
-    "linear": [*[_POINTER] * 4, *[_SIZE] * 3, *_THREADS],
+    "linear": [*[_POINTER] * 3, _SIZE, *_THREADS],
     "decode_attention": [
         *(_POINTER, _SIZE),
         *[_POINTER] * 4,
@@ -58,13 +59,14 @@ _ARGUMENTS = {
     "silu_mul": [*[_POINTER] * 2, *[_SIZE] * 2, *_THREADS],
     "rope": [_POINTER, _SIZE, *[_POINTER] * 3, *[_SIZE] * 3, *_THREADS],
 }
+_AMX_ARGUMENTS = {"row_major_linear": [*[_POINTER] * 4, *[_SIZE] * 3, *_THREADS]}
 
 
 @dataclass(frozen=True)
 class Library:
     """The functions that `kernels.cpp` declares, under their names without `llmbench_`.
 
-    parallel: the last argument of each.
+    parallel: the last argument of each. row_major_linear: for AMX only.
     """
 
     linear: Callable[..., None]
@@ -75,6 +77,7 @@ class Library:
     silu_mul: Callable[..., None]
     rope: Callable[..., None]
     parallel: int
+    row_major_linear: Callable[..., None] | None = None
 
 
 class Native:
@@ -103,6 +106,12 @@ class Native:
         return find_library(self.target)
 
 
+def check_bfloat16(tensor: Tensor) -> None:
+    """The library is handed bare pointers. Raises KernelError."""
+    if tensor.dtype != torch.bfloat16 or not tensor.is_cpu:
+        raise KernelError(f"{tensor.dtype} on {tensor.device} is not bfloat16 on a CPU")
+
+
 @cache
 def find_library(target: Target) -> Library | None:
     """The kernels for `target`, built if need be; None where they cannot run.
@@ -122,7 +131,7 @@ def find_library(target: Target) -> Library | None:
     if not loaded.llmbench_usable():
         return None
     functions: dict[str, Callable[..., None]] = {}
-    for name, arguments in _ARGUMENTS.items():
+    for name, arguments in (_ARGUMENTS | (_AMX_ARGUMENTS if target == AMX else {})).items():
         function = getattr(loaded, f"llmbench_{name}")
         function.argtypes, function.restype = arguments, None
         functions[name] = function

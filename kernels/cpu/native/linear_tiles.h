@@ -13,6 +13,7 @@
 #include <algorithm>
 
 #include "product.h"
+#include "simd.h"
 
 namespace tiles {
 

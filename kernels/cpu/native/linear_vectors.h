@@ -68,12 +68,8 @@ void tile(const Product& p, int64_t row0, int64_t column0, int64_t end) {
 }
 
 using Tile = void (*)(const Product&, int64_t, int64_t, int64_t);
-#ifdef __AVX512F__
 constexpr Tile TILES[TILE] = {tile<1>, tile<2>, tile<3>, tile<4>,
                               tile<5>, tile<6>, tile<7>, tile<8>};
-#else
-constexpr Tile TILES[TILE] = {tile<1>, tile<2>, tile<3>, tile<4>};
-#endif
 
 constexpr int BLOCK = 16;  // rows of W that stay in cache while every tile of x passes over them
 

@@ -73,18 +73,19 @@ constexpr std::array<Tile<Map>, sizeof...(I)> tiles(std::integer_sequence<int, I
   }...};
 }
 
-// Columns first … last of y. Map::tile<ROWS>(row, panel, totals) makes the sums of ROWS rows of x
-// from `row` on with the panel's columns.
+// Columns first … last of y. Map::tile<ROWS>(row, panel, totals) makes the sums of ROWS rows of x, at
+// most Map::MOST_ROWS, from `row` on with the panel's columns.
 template <class Map>
 void multiply(const Map& map, const Output& out, int64_t first, int64_t last) {
-  static constexpr auto TILES = tiles<Map>(std::make_integer_sequence<int, MOST_ROWS>{});
-  const int64_t fit = std::max<int64_t>(1, BLOCK_BYTES / (2 * out.k * MOST_ROWS)) * MOST_ROWS;
+  static constexpr auto TILES = tiles<Map>(std::make_integer_sequence<int, Map::MOST_ROWS>{});
+  constexpr int MOST = Map::MOST_ROWS;
+  const int64_t fit = std::max<int64_t>(1, BLOCK_BYTES / (2 * out.k * MOST)) * MOST;
   const int64_t blocks = divide_up(out.m, fit), block = divide_up(out.m, blocks);
-  alignas(64) float totals[MOST_ROWS * COLUMNS];
+  alignas(64) float totals[MOST * COLUMNS];
   for (int64_t row0 = 0; row0 < out.m; row0 += block) {
     const int64_t count = std::min(block, out.m - row0);
     // Tiles of equal height: one of few rows would wait for its own sums.
-    const int64_t height = divide_up(count, divide_up(count, MOST_ROWS));
+    const int64_t height = divide_up(count, divide_up(count, MOST));
     for (int64_t column = first; column < last; column += COLUMNS) {
       for (int64_t row = row0; row < row0 + count; row += height) {
         const int rows = (int)std::min(height, row0 + count - row);

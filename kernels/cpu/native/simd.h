@@ -44,6 +44,12 @@ inline Sums multiply_add(Sums sums, float a, Sums b) {
   return _mm512_fmadd_ps(_mm512_set1_ps(a), b, sums);
 }
 
+inline Sums multiply_add(Sums sums, Sums a, Sums b) { return _mm512_fmadd_ps(a, b, sums); }
+
+inline Sums product(Sums a, Sums b) { return _mm512_mul_ps(a, b); }
+
+inline Sums load(const float* from) { return _mm512_loadu_ps(from); }
+
 inline void store(float* to, Sums sums) { _mm512_storeu_ps(to, sums); }
 
 // Lane i of the result is the sum of the lanes of v[i].
@@ -102,6 +108,12 @@ inline Sums multiply_add(Sums sums, float a, Sums b) {
   return _mm256_fmadd_ps(_mm256_set1_ps(a), b, sums);
 }
 
+inline Sums multiply_add(Sums sums, Sums a, Sums b) { return _mm256_fmadd_ps(a, b, sums); }
+
+inline Sums product(Sums a, Sums b) { return _mm256_mul_ps(a, b); }
+
+inline Sums load(const float* from) { return _mm256_loadu_ps(from); }
+
 inline void store(float* to, Sums sums) { _mm256_storeu_ps(to, sums); }
 
 inline void reduce(const Sums* v, float* out) {
@@ -155,6 +167,16 @@ inline Sums load_wide(const bf16* from) {
 }
 
 inline Sums multiply_add(Sums sums, float a, Sums b) { return sums + a * b; }
+
+inline Sums multiply_add(Sums sums, Sums a, Sums b) { return sums + a * b; }
+
+inline Sums product(Sums a, Sums b) { return a * b; }
+
+inline Sums load(const float* from) {
+  Sums sums;
+  std::memcpy(&sums, from, sizeof sums);
+  return sums;
+}
 
 inline void store(float* to, Sums sums) { std::memcpy(to, &sums, sizeof sums); }
 

@@ -6,6 +6,8 @@
 #include <cstdint>
 
 #include "dense.h"
+#include "int4.h"
+#include "int8.h"
 #include "panels.h"
 
 enum class Kind : int { DENSE, INT8, INT4 };
@@ -27,21 +29,41 @@ inline int64_t column_chunk(const Weights&) { return panels::COLUMNS; }
 
 // Bytes of scratch, aligned to 64, that `prepare` writes for m rows of x; 0: it need not be called.
 inline int64_t prepared_bytes(const Weights& w, int64_t m) {
-  (void)w, (void)m;
+  switch (w.kind) {
+    case Kind::DENSE: return 0;
+    case Kind::INT8: return Int8Map::prepared_bytes(m, w.k);
+    case Kind::INT4: return Int4Map::prepared_bytes(m, w.k, w.group);
+  }
   return 0;
 }
 
 // Rows first_row … last_row of x [m, k] in the form that the kind multiplies.
 inline void prepare(const Weights& w, const bf16* x, int64_t m, void* prepared, int64_t first_row,
                     int64_t last_row) {
-  (void)w, (void)x, (void)m, (void)prepared, (void)first_row, (void)last_row;
+  switch (w.kind) {
+    case Kind::DENSE: break;
+    case Kind::INT8: Int8Map::prepare(x, m, w.k, prepared, first_row, last_row); break;
+    case Kind::INT4: Int4Map::prepare(x, w.k, w.group, prepared, first_row, last_row); break;
+  }
 }
 
-// Columns first … last of y [m, n], rounded once, once all rows of x are prepared. An output's sum
+// Columns first … last of y [m, n], rounded once, when all rows of x are prepared. An output's sum
 // is made in an order of its own: it depends neither on m, nor on the other rows of x, nor on which
 // columns are asked for together.
 inline void multiply(const Weights& w, const bf16* x, const void* prepared, int64_t m, bf16* y,
                      int64_t first, int64_t last) {
-  (void)prepared;
-  panels::multiply(Dense{x, (const bf16*)w.packed, w.k}, {w.bias, y, m, w.n, w.k}, first, last);
+  const panels::Output out{w.bias, y, m, w.n, w.k};
+  switch (w.kind) {
+    case Kind::DENSE:
+      panels::multiply(DenseMap{x, (const bf16*)w.packed, w.k}, out, first, last);
+      break;
+    case Kind::INT8:
+      panels::multiply(Int8Map{w.packed, w.scales, m, w.k, prepared}, out, first, last);
+      break;
+    case Kind::INT4:
+      panels::multiply(Int4Map{x, (const uint8_t*)w.packed, (const uint16_t*)w.scales,
+                               (const int8_t*)w.zeros, w.k, w.group, (const float*)prepared},
+                       out, first, last);
+      break;
+  }
 }

@@ -1,0 +1,112 @@
+// Eight-bit weights with a scale a row, times rows of x rounded to eight bits with a scale of their
+// own: kernels/reference/w8a8.py.
+//
+// Panels of [k / 4, COLUMNS, 4] bytes, each a code + 128, since the processor multiplies bytes
+// without a sign by bytes with one: Σ x · w = Σ x · (w + 128) - 128 · Σ x, and the sums begin at the
+// last term. Past k the codes of x are zero. The scales [n] are followed by zeros to the end of the
+// last panel.
+
+#pragma once
+
+#include <algorithm>
+#include <cfloat>
+
+#include "panels.h"
+#include "simd_int8.h"
+
+struct Int8Map {
+  const uint8_t* packed;
+  const float* scales;
+  int64_t k;
+  const int8_t* codes;    // of x, [m, stride]
+  const float* x_scales;  // [m]
+  const int32_t* begins;  // [m], -128 · Σ codes
+  static constexpr int MOST_ROWS = panels::MOST_ROWS;
+
+  static int64_t stride(int64_t k) { return panels::divide_up(k, 4) * 4; }
+
+  static int64_t prepared_bytes(int64_t m, int64_t k) { return m * (stride(k) + 8); }
+
+  Int8Map(const void* packed, const void* scales, int64_t m, int64_t k, const void* prepared)
+      : packed((const uint8_t*)packed),
+        scales((const float*)scales),
+        k(k),
+        codes((const int8_t*)prepared),
+        x_scales((const float*)(codes + m * stride(k))),
+        begins((const int32_t*)(x_scales + m)) {}
+
+  // x [m, k] to what `prepared` holds, rows first … last.
+  static void prepare(const bf16* x, int64_t m, int64_t k, void* prepared, int64_t first,
+                      int64_t last) {
+    int8_t* codes = (int8_t*)prepared;
+    float* x_scales = (float*)(codes + m * stride(k));
+    int32_t* begins = (int32_t*)(x_scales + m);
+    for (int64_t row = first; row < last; ++row) {
+      begins[row] = -128 * quantize(x + row * k, k, codes + row * stride(k), x_scales + row);
+    }
+  }
+
+  template <int ROWS>
+  void tile(int64_t row, int64_t panel, float* totals) const {
+    using namespace panels;
+    const int64_t quads = divide_up(k, 4);
+    const uint8_t* w = packed + panel * COLUMNS * 4 * quads;
+    for (int column = 0; column < COLUMNS; column += PASS) {
+      const uint8_t* at = w + 4 * column;
+      const int8_t* values = codes + row * 4 * quads;
+      Counts sums[ROWS][VECTORS];
+      for (int r = 0; r < ROWS; ++r) {
+        for (Counts& sum : sums[r]) sum = count_from(begins[row + r]);
+      }
+      for (int64_t quad = 0; quad < quads; ++quad, at += 4 * COLUMNS, values += 4) {
+        prefetch_ahead(at);
+        prefetch_ahead(at + 64);
+        Quads weights[VECTORS];
+        for (int v = 0; v < VECTORS; ++v) weights[v] = load(at + v * 4 * LANES);
+#pragma GCC unroll 16
+        for (int r = 0; r < ROWS; ++r) {
+          const Quads value = broadcast(values + r * 4 * quads);
+#pragma GCC unroll 2
+          for (int v = 0; v < VECTORS; ++v) {
+            sums[r][v] = multiply_add(sums[r][v], weights[v], value);
+          }
+        }
+      }
+      for (int r = 0; r < ROWS; ++r) {
+        for (int v = 0; v < VECTORS; ++v) {
+          const int to = column + v * LANES;
+          const Sums scaled = multiply_add(zero(), x_scales[row + r], to_float(sums[r][v]));
+          store(totals + r * COLUMNS + to,
+                product(scaled, load(scales + panel * COLUMNS + to)));
+        }
+      }
+    }
+  }
+
+ private:
+  // Of one row, as kernels/int8.py says it; returns the sum of its codes.
+  static int32_t quantize(const bf16* x, int64_t k, int8_t* codes, float* scale) {
+    // A NaN has the largest bits, so that the scale becomes one.
+    bf16 most = 0;
+#pragma omp simd reduction(max : most)
+    for (int64_t i = 0; i < k; ++i) most = std::max<bf16>(most, x[i] & 0x7fff);
+    *scale = std::max(FLT_MIN, widen(most) / 127);
+    std::fill(codes + k, codes + stride(k), (int8_t)0);
+    if (most >= 0x7f80) {  // infinity or NaN: so is what comes of it, whatever the codes
+      *scale = widen(0x7fc0);
+      std::fill(codes, codes + k, (int8_t)0);
+      return 0;
+    }
+    int32_t sum = 0;
+    const float step = *scale;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < k; ++i) {
+      // To nearest, ties to even: adding 1.5 · 2²³ leaves no bits for a fraction.
+      const float nearest = (widen(x[i]) / step + 12582912.0f) - 12582912.0f;
+      const int32_t code = (int32_t)nearest;
+      codes[i] = (int8_t)code;
+      sum += code;
+    }
+    return sum;
+  }
+};

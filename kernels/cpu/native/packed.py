@@ -1,0 +1,136 @@
+"""Weights in the panels that the native kernels walk: how they are packed, and the map over them.
+
+`panels.h` says why they lie so, and `dense.h`, `int8.h` and `int4.h` what each kind holds.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...int8 import Int8Weight
+from ...packing import PackedInt4, unpack
+from ...registry import KernelError
+from .library import Native, check_bfloat16
+
+COLUMNS = 32
+
+
+class Kind(IntEnum):
+    """What a packed weight is, as `weights.h` numbers it."""
+
+    DENSE = 0
+    INT8 = 1
+    INT4 = 2
+
+
+class NativeWeights(ctypes.Structure):
+    """`struct Weights` of `weights.h`. The memory that it points to is another's."""
+
+    _fields_ = (
+        ("kind", ctypes.c_int),
+        ("packed", ctypes.c_void_p),
+        ("scales", ctypes.c_void_p),
+        ("zeros", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("n", ctypes.c_int64),
+        ("k", ctypes.c_int64),
+        ("group", ctypes.c_int64),
+    )
+
+
+class PackedMap:
+    """x [..., in_features] -> [..., out_features] in bfloat16 on the CPU, over packed weights.
+
+    A row of the result depends neither on the other rows of x, nor on how many there are, nor on
+    the threads. native_weights: for a kernel that makes this map one of its steps.
+    Raises KernelError for an x or a bias that the library would misread.
+    """
+
+    def __init__(
+        self,
+        native: Native,
+        kind: Kind,
+        size: tuple[int, int],
+        packed: Tensor,
+        *,
+        scales: Tensor | None = None,
+        zeros: Tensor | None = None,
+        bias: Tensor | None = None,
+        group_size: int = 0,
+    ) -> None:
+        self._native = native
+        self._size = out_features, in_features = size
+        if bias is not None:
+            check_bfloat16(bias)
+            if bias.shape != (out_features,):
+                raise KernelError(f"bias {tuple(bias.shape)} is not [{out_features}]")
+            bias = bias.contiguous()
+        self._memory = (packed, scales, zeros, bias)
+        self.native_weights = NativeWeights(
+            int(kind), *map(_address, self._memory), out_features, in_features, group_size
+        )
+        self._address = ctypes.addressof(self.native_weights)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        out_features, in_features = self._size
+        check_bfloat16(x)
+        if x.shape[-1] != in_features:
+            raise KernelError(f"x {tuple(x.shape)} does not end in the {in_features} inputs")
+        x, library = x.contiguous(), self._native.library
+        y = x.new_empty(*x.shape[:-1], out_features)
+        if y.numel():
+            library.linear(
+                *(self._address, x.data_ptr(), y.data_ptr(), y.numel() // out_features),
+                *(torch.get_num_threads(), library.parallel),
+            )
+        return y
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes that one application reads: packed weights, their padding, scales, zeros, bias."""
+        return sum(0 if part is None else part.nbytes for part in self._memory)
+
+
+def pack_dense(weight: Tensor) -> Tensor:
+    """bfloat16 [N, K] -> [panels, K / 2, COLUMNS, 2], with zeros past N and K."""
+    return _panels(weight, 2)
+
+
+def pack_int8(weight: Int8Weight) -> tuple[Tensor, Tensor]:
+    """Codes + 128, uint8 [panels, K / 4, COLUMNS, 4], and scales float32 [panels · COLUMNS]."""
+    # Flipping the sign bit adds 128. The codes of x past K are zero, those of W may be anything.
+    codes = _panels(weight.codes, 4).view(torch.uint8).bitwise_xor_(0x80)
+    return codes, F.pad(weight.scales, (0, -len(weight.scales) % COLUMNS))
+
+
+def pack_int4(packed: PackedInt4) -> tuple[Tensor, Tensor, Tensor]:
+    """Nibbles, uint8 [panels, K / 8, COLUMNS, 4]; scales float16 and 8 - zeros int8, both
+    [panels, K / group_size, COLUMNS]. packed: one that `takes_int4`.
+    """
+    eights = _panels(unpack(packed), 8)
+    # Byte 0 holds inputs 0 and 2, byte 1 inputs 4 and 6, bytes 2 and 3 the odd ones.
+    low, high = eights[..., [0, 4, 1, 5]], eights[..., [2, 6, 3, 7]]
+    scales, shifts = packed.scales.to(torch.float16), 8 - packed.zeros.to(torch.int8)
+    return low | (high << 4), _panels(scales, 1).squeeze(-1), _panels(shifts, 1).squeeze(-1)
+
+
+def takes_int4(packed: PackedInt4) -> bool:
+    """Whether groups are whole lanes of 8 inputs, and float16, in which checkpoints publish scales,
+    can hold these."""
+    return packed.group_size % 8 == 0 and bool(packed.scales.to(torch.float16).isfinite().all())
+
+
+def _panels(rows: Tensor, together: int) -> Tensor:
+    """[N, K] -> [N / COLUMNS, K / together, COLUMNS, together], with zeros past N and K."""
+    padded = F.pad(rows, (0, -rows.shape[1] % together, 0, -rows.shape[0] % COLUMNS))
+    blocks = padded.unflatten(0, (-1, COLUMNS)).unflatten(2, (-1, together))
+    return blocks.transpose(1, 2).contiguous()
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()

@@ -1,0 +1,51 @@
+"""4-bit linear in bfloat16: widened in registers, whatever the number of rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...packing import PackedInt4
+from ...registry import implements
+from ..w4a16 import TorchCpuInt4Linear
+from .build import TARGETS
+from .library import Native
+from .packed import Kind, PackedMap, pack_int4, takes_int4
+
+
+@dataclass(frozen=True)
+class NativeInt4Linear:
+    """`w4a16_linear` by `native`; by PyTorch where it cannot take the groups or the scales."""
+
+    native: Native
+
+    def __call__(
+        self, packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype
+    ) -> PackedMap | TorchCpuInt4Linear:
+        """As the reference; scales are rounded to float16. Raises KernelError."""
+        if not takes_int4(packed):
+            return TorchCpuInt4Linear(packed, bias, dtype)
+        nibbles, scales, shifts = pack_int4(packed)
+        return PackedMap(
+            self.native,
+            Kind.INT4,
+            (packed.out_features, packed.in_features),
+            nibbles,
+            scales=scales,
+            zeros=shifts,
+            bias=bias,
+            group_size=packed.group_size,
+        )
+
+
+for _target in TARGETS:
+    _native = Native(_target)
+    implements(
+        "w4a16_linear",
+        backend=f"native-{_target.name}",
+        when=_native.runs,
+        priority=_target.priority,
+        needs=_native.missing,
+    )(NativeInt4Linear(_native))

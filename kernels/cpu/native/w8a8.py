@@ -1,0 +1,38 @@
+"""8-bit linear in bfloat16: activations to codes, then one pass over the weights' bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...int8 import Int8Weight
+from ...registry import implements
+from .build import TARGETS
+from .library import Native
+from .packed import Kind, PackedMap, pack_int8
+
+
+@dataclass(frozen=True)
+class NativeInt8Linear:
+    """`w8a8_linear` by `native`."""
+
+    native: Native
+
+    def __call__(self, weight: Int8Weight, bias: Tensor | None, dtype: torch.dtype) -> PackedMap:  # noqa: ARG002
+        """As the reference. Raises KernelError."""
+        codes, scales = pack_int8(weight)
+        size = (weight.out_features, weight.in_features)
+        return PackedMap(self.native, Kind.INT8, size, codes, scales=scales, bias=bias)
+
+
+for _target in TARGETS:
+    _native = Native(_target)
+    implements(
+        "w8a8_linear",
+        backend=f"native-{_target.name}",
+        when=_native.runs,
+        priority=_target.priority,
+        needs=_native.missing,
+    )(NativeInt8Linear(_native))
