@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Iterator
 from itertools import product
@@ -111,37 +110,6 @@ def test_many_rows_in_blocks(implementation: Implementation, k: int) -> None:
     runnable(implementation)
     x, weight, bias = random_case(2**18 // k + 17, 33, k)
     assert_within_rounding(computed(implementation, x, weight, bias), x, weight, bias)
-
-
-@pytest.mark.parametrize("m", [1, 4, 16, 33])
-@pytest.mark.parametrize("n", [49, 64, 336])
-@pytest.mark.parametrize("implementation", PACKED, ids=lambda one: one.name)
-def test_writes_all_of_y_and_nothing_else(
-    implementation: Implementation, n: int, m: int, threads: int
-) -> None:
-    runnable(implementation)
-    x, weight, bias = random_case(m, n, 64)
-    y = torch.full((m * n + 128,), math.nan, dtype=torch.bfloat16)
-    linear = implementation.function(weight, bias, weight.dtype)
-    library = implementation.function.native.library  # type: ignore[attr-defined]
-    library.linear(
-        *(ctypes.addressof(linear.native_weights), x.data_ptr(), y[64:].data_ptr()),
-        *(m, threads, library.parallel),
-    )
-    assert_within_rounding(y[64:-64].view(m, n), x, weight, bias)
-    assert bool(y[:64].isnan().all())
-    assert bool(y[-64:].isnan().all())
-
-
-@pytest.mark.parametrize("implementation", PACKED, ids=lambda one: one.name)
-def test_a_row_does_not_depend_on_the_others(implementation: Implementation) -> None:
-    """Bit for bit, from one row to more than a block of them."""
-    runnable(implementation)
-    x, weight, bias = random_case(500, 96, 576)
-    linear = implementation.function(weight, bias, weight.dtype)
-    all_rows = linear(x)
-    for rows in (slice(0, 1), slice(499, 500), slice(2, 7), slice(5, 22), slice(100, 399)):
-        assert torch.equal(linear(x[rows]), all_rows[rows])
 
 
 @pytest.mark.parametrize("implementation", NATIVE[:1], ids=lambda one: one.name)

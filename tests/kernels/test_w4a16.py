@@ -18,7 +18,9 @@ from .closeness import assert_near
 from .w4a16_cases import CASES, Case, random_case
 
 HERE = Path(__file__).resolve()
-ON_CPU = [one for one in implementations("w4a16_linear") if one.name in ("torch-cpu",)]
+ALL = implementations("w4a16_linear")
+ON_CPU = [one for one in ALL if one.name == "torch-cpu"]
+NATIVE = [one for one in ALL if one.name.startswith("native")]
 
 
 def test_a_packed_weight_by_hand() -> None:
@@ -95,6 +97,53 @@ def test_cpu(
         implementation.function(packed, None, x.dtype)(x.view(1, m, k)),
         ReferenceInt4Linear(packed, None, x.dtype)(x)[None],
     )
+
+
+@pytest.mark.parametrize(
+    ("m", "n", "k", "group_size"),
+    [(1, 1, 8, 8), (3, 33, 48, 24), (12, 64, 128, 128), (13, 80, 576, 64), (40, 100, 1536, 32)],
+)
+@pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
+def test_native(implementation: Implementation, m: int, n: int, k: int, group_size: int) -> None:
+    """Nearer to float64 than bfloat16's rounding of the result by no more than float32's errors:
+    the weights themselves are not rounded."""
+    if not implementation.when(torch.device("cpu"), torch.bfloat16):
+        pytest.skip(f"{implementation.name} does not run here")
+    x, packed, bias = random_case(Case(m, n, k, group_size, "bfloat16"))
+    weight = dequantize(packed).double()
+    for added in (None, bias):
+        exact = x.double() @ weight.T + (0 if added is None else added.double())
+        # Sums of x · (q - 8) and of x · (8 - zero) may cancel: each is at most 15 scales.
+        sizes = x.double().abs().sum(-1, keepdim=True) * 15 * float(packed.scales.max())
+        bound = 2.0**-8 * exact.abs() + (k + 8) * 2.0**-24 * (sizes + bias.double().abs())
+        y = implementation.function(packed, added, x.dtype)(x)
+        assert bool(((y.double() - exact).abs() <= bound).all())
+
+
+@pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
+def test_native_hands_on_what_it_cannot_take(implementation: Implementation) -> None:
+    """Scales that float16 cannot hold go to PyTorch, groups of 4 are refused by both."""
+    if not implementation.when(torch.device("cpu"), torch.bfloat16):
+        pytest.skip(f"{implementation.name} does not run here")
+    codes = torch.randint(0, 16, (32, 64))
+    large = pack(codes, torch.full((32, 2), 1e6), torch.zeros(32, 2), 32)
+    x = torch.randn(3, 64).bfloat16()
+    expected = ReferenceInt4Linear(large, None, x.dtype)(x)
+    assert_near(implementation.function(large, None, x.dtype)(x), expected)
+    with pytest.raises(KernelError, match="group size 4"):
+        implementation.function(
+            pack(codes, torch.ones(32, 16), torch.zeros(32, 16), 4), None, x.dtype
+        )
+
+
+@pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
+def test_native_weights_stay_packed(implementation: Implementation) -> None:
+    """Half a byte a weight, and a float16 scale and one byte of zero point a group of 64."""
+    if not implementation.when(torch.device("cpu"), torch.bfloat16):
+        pytest.skip(f"{implementation.name} does not run here")
+    _, packed, _ = random_case(Case(1, 64, 576, 64, "bfloat16"))
+    linear = implementation.function(packed, None, torch.bfloat16)
+    assert linear.weight_bytes == 64 * 576 // 2 + 64 * (576 // 64) * 3
 
 
 @pytest.mark.parametrize(("n", "group_size", "message"), [(24, 32, "of 16"), (16, 16, "group")])

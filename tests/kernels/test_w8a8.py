@@ -52,6 +52,20 @@ def test_w8a8(implementation: Implementation, m: int, n: int, k: int, dtype: tor
         assert bool(((y.double() - expected).abs() <= bound).all())
 
 
+@pytest.mark.parametrize("implementation", ALL, ids=lambda one: one.name)
+def test_the_largest_codes_do_not_saturate(implementation: Implementation) -> None:
+    """127 · 127 · K, which products of pairs in 16 bits would cut off."""
+    if not implementation.when(CPU, torch.bfloat16):
+        pytest.skip(f"{implementation.name} does not run here")
+    k = 1536
+    signs = torch.tensor([1.0, -1.0])
+    weight = Int8Weight((127 * signs[:, None]).repeat(1, k).to(torch.int8), torch.ones(2))
+    x = signs[:, None].repeat(1, k).bfloat16()  # codes of ±127, a scale of 1 / 127
+    y = implementation.function(weight, None, torch.bfloat16)(x)
+    expected = 127.0 * k * signs[:, None] * signs
+    assert torch.equal(y, expected.bfloat16())
+
+
 def test_rows_of_zeros_and_of_nan() -> None:
     codes, scales = quantize_rows(torch.tensor([[0.0, 0.0], [math.nan, 1.0], [-254.0, 127.0]]))
     assert codes[0].tolist() == [0, 0]

@@ -33,6 +33,7 @@ struct DenseMap {
           return broadcast(last);
         });
       }
+#pragma GCC unroll 16
       for (int r = 0; r < ROWS; ++r) {
         for (int v = 0; v < VECTORS; ++v) {
           store(totals + r * COLUMNS + column + v * LANES, sums[r][v]);

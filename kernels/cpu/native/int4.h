@@ -62,9 +62,11 @@ struct Int4Map {
           step<ROWS, 3>(sums, nibbles, levels, values);
         }
         const int64_t of_group = (panel * groups + g) * COLUMNS + column;
+#pragma GCC unroll 2
         for (int v = 0; v < VECTORS; ++v) {
           const Sums scale = load_half(scales + of_group + v * LANES);
           const Sums shift = load_signed(shifts + of_group + v * LANES);
+#pragma GCC unroll 16
           for (int r = 0; r < ROWS; ++r) {
             float* total = totals + r * COLUMNS + column + v * LANES;
             const float x_sum = group_sums[(row + r) * groups + g];

@@ -55,6 +55,7 @@ struct Int8Map {
       const uint8_t* at = w + 4 * column;
       const int8_t* values = codes + row * 4 * quads;
       Counts sums[ROWS][VECTORS];
+#pragma GCC unroll 16
       for (int r = 0; r < ROWS; ++r) {
         for (Counts& sum : sums[r]) sum = count_from(begins[row + r]);
       }
@@ -72,7 +73,9 @@ struct Int8Map {
           }
         }
       }
+#pragma GCC unroll 16
       for (int r = 0; r < ROWS; ++r) {
+#pragma GCC unroll 2
         for (int v = 0; v < VECTORS; ++v) {
           const int to = column + v * LANES;
           const Sums scaled = multiply_add(zero(), x_scales[row + r], to_float(sums[r][v]));

@@ -23,9 +23,11 @@ inline Quads broadcast(const int8_t* from) {
   return _mm512_set1_epi32(quad);
 }
 
-// a without a sign, b with one.
+// a without a sign, b with one. Of the intrinsic GCC 12 copies the sums before and after each product,
+// and runs out of registers.
 inline Counts multiply_add(Counts sums, Quads a, Quads b) {
-  return _mm512_dpbusd_epi32(sums, a, b);
+  asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(a), "v"(b));
+  return sums;
 }
 
 inline Sums to_float(Counts counts) { return _mm512_cvtepi32_ps(counts); }

@@ -1,0 +1,149 @@
+"""What holds of a map over packed weights, whatever their kind and the instructions."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable, Iterator
+from itertools import product
+
+import pytest
+import torch
+from llmbench.kernels.cpu.native.packed import PackedMap
+from llmbench.kernels.int8 import Int8Weight, quantize_rows
+from llmbench.kernels.packing import PackedInt4, pack
+from llmbench.kernels.registry import Implementation, KernelError, implementations
+from torch import Tensor
+
+CPU = torch.device("cpu")
+GROUP_SIZE = 32
+
+
+def dense(n: int, k: int) -> Tensor:
+    return torch.randn(n, k).bfloat16()
+
+
+def int8(n: int, k: int) -> Int8Weight:
+    return Int8Weight(*quantize_rows(torch.randn(n, k)))
+
+
+def int4(n: int, k: int) -> PackedInt4:
+    groups = (n, k // GROUP_SIZE)
+    codes, zeros = torch.randint(0, 16, (n, k)), torch.randint(0, 16, groups)
+    return pack(codes, (0.01 + torch.rand(groups)).half(), zeros, GROUP_SIZE)
+
+
+WEIGHTS: dict[str, Callable[[int, int], object]] = {
+    "linear": dense,
+    "w8a8_linear": int8,
+    "w4a16_linear": int4,
+}
+MAPS = [
+    pytest.param(one, id=f"{op}-{one.name}")
+    for op in WEIGHTS
+    for one in implementations(op)
+    if one.name.startswith("native") and (op, one.name) != ("linear", "native-amx")
+]
+
+
+@pytest.fixture(params=MAPS)
+def kernel(request: pytest.FixtureRequest) -> Implementation:
+    if not request.param.when(CPU, torch.bfloat16):
+        pytest.skip(f"{request.param.name} does not run here")
+    return request.param
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def make(kernel: Implementation, n: int, k: int, bias: Tensor | None = None) -> PackedMap:
+    return kernel.function(WEIGHTS[kernel.op](n, k), bias, torch.bfloat16)
+
+
+def test_a_row_does_not_depend_on_the_others(kernel: Implementation) -> None:
+    """Bit for bit, from one row to more than a block of them."""
+    linear, x = make(kernel, 70, 576), torch.randn(500, 576).bfloat16()
+    all_rows = linear(x)
+    assert bool(all_rows.isfinite().all())
+    for rows in (slice(0, 1), slice(499, 500), slice(2, 7), slice(5, 22), slice(100, 399)):
+        assert torch.equal(linear(x[rows]), all_rows[rows])
+
+
+def test_the_threads_change_nothing(kernel: Implementation, threads: Callable[[int], None]) -> None:
+    linear, x = make(kernel, 1000, 64), torch.randn(9, 64).bfloat16()
+    results = []
+    for count in (1, 2, 3):
+        threads(count)
+        results.append(linear(x))
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+
+
+def test_writes_all_of_y_and_nothing_else(
+    kernel: Implementation, threads: Callable[[int], None]
+) -> None:
+    for m, n, count in product((1, 4, 33), (1, 49, 64, 336), (1, 2)):
+        threads(count)
+        linear, x = make(kernel, n, 64), torch.randn(m, 64).bfloat16()
+        y = torch.full((m * n + 128,), math.nan, dtype=torch.bfloat16)
+        library = kernel.function.native.library  # type: ignore[attr-defined]
+        library.linear(
+            *(ctypes.addressof(linear.native_weights), x.data_ptr(), y[64:].data_ptr()),
+            *(m, count, library.parallel),
+        )
+        assert torch.equal(y[64:-64].view(m, n), linear(x))
+        assert bool(y[64:-64].isfinite().all())
+        assert bool(y[:64].isnan().all())
+        assert bool(y[-64:].isnan().all())
+
+
+def test_a_nan_stays_in_its_row(kernel: Implementation) -> None:
+    x = torch.randn(17, 64).bfloat16()
+    x[3, 5], x[9, 63] = math.nan, math.inf
+    y = make(kernel, 40, 64)(x)
+    assert not bool(y[[3, 9]].isfinite().any())
+    others = [row for row in range(17) if row not in (3, 9)]
+    assert bool(y[others].isfinite().all())
+
+
+def test_nothing_is_read_past_the_end_of_x(kernel: Implementation) -> None:
+    linear, x = make(kernel, 40, 64), torch.randn(5, 64).bfloat16()
+    room = torch.full((5 * 64 + 128,), math.nan, dtype=torch.bfloat16)
+    beside = room[64:-64].view(5, 64).copy_(x)
+    assert torch.equal(linear(beside), linear(x))
+
+
+def test_shapes_and_strides_of_x(kernel: Implementation) -> None:
+    x = torch.randn(6, 64).bfloat16()
+    linear = make(kernel, 80, 64, torch.randn(80).bfloat16())
+    y = linear(x)
+    sliced = torch.cat((x, x), dim=1)[:, 64:]
+    assert not sliced.is_contiguous()
+    for other in (sliced, x.T.contiguous().T, x.repeat_interleave(2, dim=0)[::2]):
+        assert torch.equal(linear(other), y)
+    assert torch.equal(linear(x.view(2, 3, 64)).view(6, 80), y)
+    assert linear(x[0]).shape == (80,)
+    assert linear(x[:0]).shape == (0, 80)
+
+
+def test_what_would_be_misread_is_refused(kernel: Implementation) -> None:
+    linear, x = make(kernel, 16, 64), torch.randn(2, 64).bfloat16()
+    with pytest.raises(KernelError, match="does not end in the 64 inputs"):
+        linear(x[:, :32])
+    with pytest.raises(KernelError, match=r"float32 on cpu is not bfloat16"):
+        linear(x.float())
+    for bias in (torch.zeros(8).bfloat16(), torch.zeros(16)):
+        with pytest.raises(KernelError, match="is not"):
+            make(kernel, 16, 64, bias)
+
+
+def test_what_a_larger_kernel_is_told(kernel: Implementation) -> None:
+    bias = torch.randn(33).bfloat16()
+    told = make(kernel, 33, 64, bias).native_weights
+    assert (told.n, told.k, told.bias) == (33, 64, bias.data_ptr())
+    assert told.kind == list(WEIGHTS).index(kernel.op)
+    assert told.group == (GROUP_SIZE if kernel.op == "w4a16_linear" else 0)
