@@ -71,6 +71,6 @@ def test_a_stack_half_quantised_is_refused() -> None:
 
 def test_a_shape_the_kernel_cannot_take_is_refused_in_a_line() -> None:
     weights = QuantizedWeights({}, {"a": rtn_pack(torch.ones(24, 32), 32)}, 32)
-    source = AwqSource(weights, torch.bfloat16, CPU, force_kernel="torch-cpu")
+    source = AwqSource(weights, torch.bfloat16, CPU, {"w4a16_linear": "torch-cpu"})
     with pytest.raises(ConfigError, match=r"'torch-cpu' can take \(out_features 24"):
         source.linear(["a"])
