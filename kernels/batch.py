@@ -10,7 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
+
+from .device_lengths import DeviceLengths, copied_to
 
 
 @dataclass(frozen=True)
@@ -19,11 +22,31 @@ class PagedBatch:
 
     block_tables: int64 [sequences, most blocks of any], on the cache's device; entries past a
     sequence's last block are never read.
+    static_lengths: an executor's own tensors, for a step that is captured once and replayed; see
+    `device_lengths.py` for what the tuples mean then.
     """
 
     query_lengths: tuple[int, ...]
     kv_lengths: tuple[int, ...]
     block_tables: Tensor
+    static_lengths: DeviceLengths | None = None
+
+    def lengths_on(self, device: torch.device) -> DeviceLengths:
+        """The lengths as tensors, copied to `device` once a step and read by every layer."""
+        if self.static_lengths is not None:
+            return self.static_lengths
+        if device not in self._copies:
+            self._copies[device] = copied_to(device, self.query_lengths, self.kv_lengths)
+        return self._copies[device]
+
+    @cached_property
+    def _copies(self) -> dict[torch.device, DeviceLengths]:
+        return {}
+
+    @cached_property
+    def only_decodes(self) -> bool:
+        """Whether every sequence has exactly one new token."""
+        return contexts_in(self.query_lengths) == 0
 
     @cached_property
     def tables(self) -> tuple[Tensor, ...]:
@@ -47,11 +70,33 @@ class PagedBatch:
 
 @dataclass(frozen=True)
 class ContiguousBatch:
-    """KV cache [tokens, kv_heads, head_dim]; sequence i is the run from `starts[i]`."""
+    """KV cache [tokens, kv_heads, head_dim]; sequence i is the run from `starts[i]`.
+
+    static_lengths: as PagedBatch's, with starts.
+    """
 
     query_lengths: tuple[int, ...]
     kv_lengths: tuple[int, ...]
     starts: tuple[int, ...]
+    static_lengths: DeviceLengths | None = None
+
+    def lengths_on(self, device: torch.device) -> DeviceLengths:
+        """As PagedBatch.lengths_on, with starts."""
+        if self.static_lengths is not None:
+            return self.static_lengths
+        if device not in self._copies:
+            lengths = self.query_lengths, self.kv_lengths, self.starts
+            self._copies[device] = copied_to(device, *lengths)
+        return self._copies[device]
+
+    @cached_property
+    def _copies(self) -> dict[torch.device, DeviceLengths]:
+        return {}
+
+    @cached_property
+    def only_decodes(self) -> bool:
+        """As PagedBatch.only_decodes."""
+        return contexts_in(self.query_lengths) == 0
 
     @cached_property
     def parts(self) -> tuple[ContiguousBatch | None, ContiguousBatch | None]:

@@ -25,20 +25,40 @@ from .signature import check_signature
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
-_QUANTIZED_KV = ("reference.quantized_kv", "cpu.quantized_kv", "cpu.native.quantized_kv")
+_QUANTIZED_KV = (
+    "reference.quantized_kv",
+    "cpu.quantized_kv",
+    "cpu.native.quantized_kv",
+    "triton.quantized_kv",
+)
 # Each operation, defined by its reference, and the modules that implement it.
 OPS: dict[str, tuple[str, ...]] = {
-    "paged_attention": ("reference.attention", "cpu.attention", "cpu.native.attention"),
-    "contiguous_attention": ("reference.attention", "cpu.attention", "cpu.native.attention"),
-    "cache_write": ("reference.cache", "cpu.cache"),
+    "paged_attention": (
+        "reference.attention",
+        "cpu.attention",
+        "cpu.native.attention",
+        "triton.attention",
+    ),
+    "contiguous_attention": (
+        "reference.attention",
+        "cpu.attention",
+        "cpu.native.attention",
+        "triton.attention",
+    ),
+    "cache_write": ("reference.cache", "cpu.cache", "triton.cache"),
     "quantized_paged_attention": _QUANTIZED_KV,
     "quantized_contiguous_attention": _QUANTIZED_KV,
     "quantized_cache_write": _QUANTIZED_KV,
-    "rms_norm": ("reference.norm", "cpu.norm", "cpu.native.elementwise"),
-    "add_rms_norm": ("reference.norm", "cpu.norm"),
-    "rope": ("reference.rope", "cpu.rope", "cpu.native.elementwise"),
-    "rope_cache_write": ("reference.rope", "cpu.rope"),
-    "silu_mul": ("reference.activation", "cpu.activation", "cpu.native.elementwise"),
+    "rms_norm": ("reference.norm", "cpu.norm", "cpu.native.elementwise", "triton.norm"),
+    "add_rms_norm": ("reference.norm", "cpu.norm", "triton.norm"),
+    "rope": ("reference.rope", "cpu.rope", "cpu.native.elementwise", "triton.rope"),
+    "rope_cache_write": ("reference.rope", "cpu.rope", "triton.rope"),
+    "silu_mul": (
+        "reference.activation",
+        "cpu.activation",
+        "cpu.native.elementwise",
+        "triton.activation",
+    ),
     "linear": ("reference.linear", "cpu.linear", "cpu.native.linear"),
     "w8a8_linear": ("reference.w8a8", "cpu.w8a8", "cpu.native.w8a8"),
     "w4a16_linear": ("reference.w4a16", "cpu.w4a16", "cpu.native.w4a16", "triton.w4a16"),

@@ -1,0 +1,94 @@
+"""How attention is cut into programs: a table, so that a captured graph never meets a search.
+
+Reasons, for an H100 (132 units, 228 KB and 64 k registers each); shared memory stays under the
+99 KB that a program may have on the smaller of NVIDIA's devices, and under AMD's 64 KB.
+
+Decode is bound by reading the cache. BLOCK_M is the least that tensor cores take, 16 rows, or the
+group. 64 keys of 128 elements are 16 KB in half precision, as many values another 16 KB. Two such
+tiles are on their way while a third is used, in each of two or three programs a unit: over 128 KB
+in flight, where 20 KB would cover 3 TB/s at a latency of 900 ns. Eight-bit codes are as many a
+tile, since they are widened in registers: twice the keys spill, and of contexts as many.
+
+Contexts are bound by tensor cores. 128 rows do 256 operations for each byte of keys and values that
+they read, near the 263 at which an H100's 790 TFLOP/s meet 3.0 TB/s, and most of those bytes come
+from the L2 cache that the blocks of a sequence share. A batch whose mean sequence has fewer rows
+than that is served by 64, or most would be empty. Heads of 256 need twice the registers a row.
+
+float32 is cut for correctness: it has no tensor cores that keep its precision.
+
+A stage is a turn whose loads overlap with others. Through a block table there are two loads, one
+for the other's address, and Triton shares the stages out between them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from .target import power_of_two
+
+# A fixed number, so that a sum has the same order whatever the batch.
+SEGMENTS = 16
+# Two programs a unit. With fewer, the keys of each sequence are shared by SEGMENTS of them.
+ENOUGH_PROGRAMS = 256
+# Below this many keys a second kernel costs more than the first one saves.
+LEAST_KEYS_TO_SPLIT = 512
+# Elements of a tile of keys: with as many values, what two stages of them leave room for.
+TILE_ELEMENTS = 8192
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """rows: of a query tile; keys: of a turn; warps: of a program; stages: of its pipeline."""
+
+    rows: int
+    keys: int
+    warps: int
+    stages: int
+
+
+def decode_blocks(group: int, head_dim: int, dtype: torch.dtype, paged: bool, amd: bool) -> Blocks:
+    """For one query a sequence."""
+    rows, width = max(16, power_of_two(group)), power_of_two(head_dim)
+    if dtype == torch.float32:
+        return _for_float32(rows)
+    keys = min(128, max(16, TILE_ELEMENTS // width))
+    if amd:
+        return Blocks(rows, min(64, keys), warps=4, stages=2)
+    return Blocks(rows, keys, warps=4, stages=5 if paged else 3)
+
+
+def context_blocks(
+    rows_each: int,
+    group: int,
+    head_dim: int,
+    dtype: torch.dtype,
+    cache_dtype: torch.dtype,
+    paged: bool,
+    amd: bool,
+) -> Blocks:
+    """For sequences of which some have another number of queries than one; rows_each: queries
+    times group, of the mean sequence."""
+    least, width = max(16, power_of_two(group)), power_of_two(head_dim)
+    if dtype == torch.float32:
+        return _for_float32(least)
+    large = rows_each >= 128 and width <= 128
+    codes = cache_dtype.itemsize == 1
+    stages = 1 if amd else (3 if paged else 2)
+    return Blocks(
+        rows=max(least, 128 if large else 64),
+        keys=64 if width <= 128 and not codes else 32,
+        warps=8 if large else 4,
+        stages=stages,
+    )
+
+
+def segments(sequences: int, kv_heads: int, longest: int) -> int:
+    """How many programs share the keys of a decoded sequence."""
+    few = sequences * kv_heads < ENOUGH_PROGRAMS
+    return SEGMENTS if few and longest >= LEAST_KEYS_TO_SPLIT else 1
+
+
+def _for_float32(rows: int) -> Blocks:
+    return Blocks(rows, keys=16, warps=4, stages=2)

@@ -1,0 +1,90 @@
+"""The eight-bit KV cache in Triton: written as codes and scales, read without widening it first.
+
+A key's scale multiplies its scores, a value's its weights, so that codes go to the dot products as
+they are: every int8 and every e4m3 number is exact in the queries' dtype. Attention reads
+2 · kv_heads · (head_dim + 2) bytes a cached token, 0.51 of what half precision takes at a head of
+128; decode, bound by those bytes, should be 1.8 to 1.9 times as fast.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..batch import AttentionBatch, ContiguousBatch, PagedBatch
+from ..quantized_kv import QuantizedKV
+from ..reference.quantized_kv import LARGEST_CODE, LEAST_SCALE
+from ..registry import implements
+from .attention import attend
+from .launch import launch
+from .target import converts_e4m3, interpreted, on_gpu, power_of_two, warps_for
+
+
+@implements("quantized_cache_write", backend="triton", when=on_gpu, priority=100)
+def quantized_cache_write(k: Tensor, v: Tensor, cache: QuantizedKV, slot_mapping: Tensor) -> None:
+    """As the reference, bit for bit; a token whose slot is negative is not written."""
+    from .cache_kernel import quantized_cache_write_kernel
+
+    tokens, kv_heads, head_dim = k.shape
+    if tokens == 0:
+        return
+    heads, width = power_of_two(kv_heads), power_of_two(head_dim)
+    codes = _bytes(cache.keys), _bytes(cache.values)
+    launch(
+        *(quantized_cache_write_kernel, (tokens,)),
+        *(k, v, *codes, cache.key_scales, cache.value_scales, slot_mapping),
+        *(*k.stride(), *v.stride()),
+        KV_HEADS=kv_heads,
+        HEAD_DIM=head_dim,
+        HEADS=heads,
+        D=width,
+        LARGEST=LARGEST_CODE[cache.keys.dtype],
+        LEAST=LEAST_SCALE,
+        INTERPRETED=interpreted(),
+        warps=warps_for(heads * width),
+    )
+
+
+@implements("quantized_paged_attention", backend="triton", when=on_gpu, priority=100)
+def quantized_paged_attention(
+    q: Tensor,
+    cache: QuantizedKV,
+    batch: PagedBatch,
+    scale: float,
+    window: int | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """As the reference. Raises KernelError for a scale that is not positive."""
+    return _attend(q, cache, batch, scale, window, out)
+
+
+@implements("quantized_contiguous_attention", backend="triton", when=on_gpu, priority=100)
+def quantized_contiguous_attention(
+    q: Tensor,
+    cache: QuantizedKV,
+    batch: ContiguousBatch,
+    scale: float,
+    window: int | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """As the reference. Raises KernelError for a scale that is not positive."""
+    return _attend(q, cache, batch, scale, window, out)
+
+
+def _attend(
+    q: Tensor,
+    cache: QuantizedKV,
+    batch: AttentionBatch,
+    scale: float,
+    window: int | None,
+    out: Tensor | None,
+) -> Tensor:
+    keys, values = cache.keys, cache.values
+    if not converts_e4m3(q.device):
+        keys, values = _bytes(keys), _bytes(values)
+    return attend(q, keys, values, cache.key_scales, cache.value_scales, batch, scale, window, out)
+
+
+def _bytes(codes: Tensor) -> Tensor:
+    """The same memory, of e4m3 as bytes for kernels that convert it themselves."""
+    return codes.view(torch.uint8) if codes.dtype.is_floating_point else codes

@@ -1,0 +1,51 @@
+"""Where Triton's kernels run, known without importing Triton."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+
+import torch
+
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def on_gpu(device: torch.device, dtype: torch.dtype) -> bool:
+    """An NVIDIA or AMD device (PyTorch calls both `cuda`), for which Triton is installed."""
+    return device.type == "cuda" and dtype in DTYPES and _installed()
+
+
+def interpreted() -> bool:
+    """Whether Triton runs kernels in its interpreter, on tensors of any device."""
+    from triton import knobs
+
+    return bool(knobs.runtime.interpret)
+
+
+def on_amd() -> bool:
+    """Whether this PyTorch's devices are AMD's."""
+    return torch.version.hip is not None
+
+
+@cache
+def converts_e4m3(device: torch.device) -> bool:
+    """Whether the device itself turns e4m3 into wider numbers: NVIDIA's do from Ada (8.9) on."""
+    if device.type != "cuda" or on_amd() or interpreted():
+        return False
+    return torch.cuda.get_device_capability(device) >= (8, 9)
+
+
+def warps_for(elements: int) -> int:
+    """Warps for a program that handles this many elements at once: eight a thread, which are one
+    16-byte load in half precision, and from one warp to sixteen."""
+    return min(16, max(1, elements // 256))
+
+
+def power_of_two(number: int) -> int:
+    """The least power of two that is not less than `number`, which is at least 1."""
+    return 1 << (number - 1).bit_length()
+
+
+@cache
+def _installed() -> bool:
+    return find_spec("triton") is not None
