@@ -1,0 +1,70 @@
+"""x · Wᵀ of eight-bit codes with their scales: what W8A8 and FP8 have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from .tiles import split_count, tiles_for
+
+BLOCK_K = 128
+ADD_BLOCK = 1024
+Kind = Literal["int8", "e4m3", "float16"]
+
+
+@dataclass(frozen=True)
+class CodeBlocks:
+    """W[n, k] = codes · scales[n // rows, k // columns]; columns 0: all, scales [N].
+
+    kind: what the product multiplies; "float16" widens e4m3 in registers.
+    """
+
+    codes: Tensor
+    scales: Tensor
+    rows: int
+    columns: int
+    kind: Kind
+
+
+def multiply_codes(
+    x_codes: Tensor, x_scales: Tensor, w: CodeBlocks, bias: Tensor | None, dtype: torch.dtype
+) -> Tensor:
+    """x_codes [M, K], x_scales float32 [M] or [M, groups] -> [M, N] of `dtype`.
+
+    Deterministic: how K is split follows from the shape, parts are added in order.
+    """
+    from .codes_kernel import codes_kernel
+    from .splits_kernel import add_splits_kernel
+
+    (m, k), n = x_codes.shape, w.codes.shape[0]
+    out = torch.empty((m, n), dtype=dtype, device=x_codes.device)
+    if m == 0:
+        return out
+    tiles = tiles_for(m, BLOCK_K)
+    grid = tiles.grid(m, n)
+    splits = split_count(grid[0] * grid[1], -(-k // tiles.block_k))
+    sums = torch.int32 if w.kind == "int8" else torch.float32
+    parts = out if splits == 1 else torch.empty((splits, m, n), dtype=sums, device=out.device)
+    constants: dict[str, Any] = {
+        "K": k,
+        "ROWS": w.rows,
+        "COLUMNS": w.columns,
+        "GROUPS": -(-k // w.columns) if w.columns else 1,
+        "KIND": w.kind,
+        "BLOCK_M": tiles.block_m,
+        "BLOCK_N": tiles.block_n,
+        "BLOCK_K": tiles.block_k,
+        "SPLITS": splits,
+    }
+    launch: dict[str, Any] = {"num_warps": tiles.warps, "num_stages": tiles.stages}
+    codes_kernel[(*grid, splits)](
+        x_codes, x_scales, w.codes, w.scales, bias, parts, m, n, **constants, **launch
+    )
+    if splits > 1:
+        scales = (None, None) if w.columns else (x_scales, w.scales)
+        blocks: dict[str, Any] = {"SPLITS": splits, "BLOCK": ADD_BLOCK}
+        add_splits_kernel[(m, -(-n // ADD_BLOCK))](parts, out, *scales, bias, m, n, **blocks)
+    return out

@@ -1,0 +1,40 @@
+"""How a product [M, K] · [K, N] is cut for a GPU: a choice by shape alone, so results repeat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Programs that fill a large device about twice; beyond that a split only adds traffic.
+ENOUGH_PROGRAMS = 256
+MOST_SPLITS = 8
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """A program computes block_m x block_n outputs, block_k inputs at a time."""
+
+    block_m: int
+    block_n: int
+    block_k: int
+    warps: int
+    stages: int
+
+    def grid(self, m: int, n: int) -> tuple[int, int]:
+        """Programs along M and along N."""
+        return -(-m // self.block_m), -(-n // self.block_n)
+
+
+def tiles_for(m: int, block_k: int) -> Tiles:
+    """Few rows: narrow tiles, many in flight, for the weights' bandwidth. Many: large ones."""
+    if m <= 64:
+        return Tiles(max(16, 1 << max(m - 1, 0).bit_length()), 64, block_k, warps=4, stages=4)
+    return Tiles(128, 128, min(block_k, 64), warps=8, stages=3)
+
+
+def split_count(programs: int, k_blocks: int) -> int:
+    """Parts of K, a power of two up to MOST_SPLITS that brings enough programs, never more than
+    there are blocks."""
+    splits = 1
+    while splits < MOST_SPLITS and programs * splits < ENOUGH_PROGRAMS and 2 * splits <= k_blocks:
+        splits *= 2
+    return splits

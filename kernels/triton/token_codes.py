@@ -1,0 +1,43 @@
+"""Activations in eight bits: a scale a token or group of a token, found on the way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..fp8 import E4M3, LARGEST_E4M3
+from ..int8 import LARGEST_CODE
+
+LARGEST_BLOCK = 4096
+
+
+def token_codes(
+    x: Tensor, dtype: torch.dtype, group: int | None = None, given: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """x [M, K] with unit stride along K -> codes [M, K], scales float32 [M, groups].
+
+    dtype: int8 as `quantize_rows`, float8_e4m3fn as `quantize_activations`, whose bytes come
+    back as uint8. group: columns that share a scale, all of them as a default. given: a static
+    scale. A group with an infinity has a scale of NaN.
+    """
+    from .token_codes_kernel import token_codes_kernel
+
+    m, k = x.shape
+    group = k if group is None else group
+    groups = -(-k // group)
+    e4m3 = dtype == E4M3
+    codes = torch.empty((m, k), dtype=torch.uint8 if e4m3 else torch.int8, device=x.device)
+    scales = torch.empty((m, groups), dtype=torch.float32, device=x.device)
+    constants: dict[str, Any] = {
+        "K": k,
+        "GROUP": group,
+        "GROUPS": groups,
+        "BLOCK": min(LARGEST_BLOCK, 1 << max(group - 1, 0).bit_length()),
+        "LARGEST": LARGEST_E4M3 if e4m3 else float(LARGEST_CODE),
+        "E4M3": e4m3,
+    }
+    if m:
+        token_codes_kernel[(m, groups)](x, x.stride(0), codes, scales, given, **constants)
+    return codes, scales

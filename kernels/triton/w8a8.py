@@ -1,0 +1,39 @@
+"""8-bit linear in Triton: tokens quantised by one kernel, integers multiplied by another."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..int8 import Int8Weight
+from ..registry import implements
+from .codes import CodeBlocks, multiply_codes
+from .token_codes import token_codes
+
+
+def _on_cuda(device: torch.device, dtype: torch.dtype) -> bool:
+    return device.type == "cuda" and dtype in (torch.float32, torch.float16, torch.bfloat16)
+
+
+@implements("w8a8_linear", backend="triton", when=_on_cuda, priority=100)
+class TritonInt8Linear:
+    """As the reference."""
+
+    def __init__(self, weight: Int8Weight, bias: Tensor | None, dtype: torch.dtype) -> None:
+        self._weight = weight
+        self._blocks = CodeBlocks(weight.codes, weight.scales, rows=1, columns=0, kind="int8")
+        self._bias = bias
+        self._dtype = dtype
+
+    def __call__(self, x: Tensor) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])
+        if rows.stride(-1) != 1:
+            rows = rows.contiguous()
+        codes, scales = token_codes(rows, torch.int8)
+        y = multiply_codes(codes, scales, self._blocks, self._bias, self._dtype)
+        return y.view(*x.shape[:-1], self._weight.out_features)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes that one application reads: codes, scales, bias."""
+        return self._weight.nbytes + (0 if self._bias is None else self._bias.nbytes)

@@ -1,0 +1,209 @@
+"""Every implementation of `fp8_linear` against numbers made by hand and in float64."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from llmbench.kernels.cuda.scaled_mm import ScaledMmFp8Linear
+from llmbench.kernels.fp8 import (
+    E4M3,
+    Fp8Weight,
+    dequantize_fp8,
+    quantize_activations,
+    quantize_fp8,
+    stack_fp8,
+)
+from llmbench.kernels.reference.fp8 import ReferenceFp8Linear
+from llmbench.kernels.registry import Implementation, KernelError, implementations
+from torch import Tensor
+
+from .closeness import assert_near
+from .codes_cases import CASES, CHECKS, random_fp8, random_x
+from .compiled import TARGETS, launches
+from .interpreted import interpreted
+
+CPU = torch.device("cpu")
+ON_CPU = [one for one in implementations("fp8_linear") if one.when(CPU, torch.bfloat16)]
+FP8_CASES = [name for name, case in CASES.items() if case.blocks is not None]
+KERNELS = (
+    "token_codes_kernel.token_codes_kernel",
+    "codes_kernel.codes_kernel",
+    "splits_kernel.add_splits_kernel",
+)
+
+
+def e4m3(code: int) -> float:
+    """By the format's definition (Micikevicius et al., 2022, table 1): bias 7, no infinity."""
+    sign = -1.0 if code & 0x80 else 1.0
+    exponent, mantissa = (code >> 3) & 15, code & 7
+    if exponent == 15 and mantissa == 7:
+        return math.nan
+    if exponent == 0:
+        return sign * mantissa / 8 * 2.0**-6
+    return sign * (1 + mantissa / 8) * 2.0 ** (exponent - 7)
+
+
+def test_every_code_is_what_the_format_says() -> None:
+    numbers = torch.arange(256, dtype=torch.uint8).view(E4M3).float().tolist()
+    expected = [e4m3(code) for code in range(256)]
+    assert str(numbers) == str(expected)  # NaN is written alike, negative zero too
+    assert max(number for number in numbers if number == number) == 448
+
+
+def test_a_product_by_hand() -> None:
+    """Rows of scale 1/2 and 2; x has the scale 896 / 448 = 2, so its codes are 448 and 16."""
+    codes = torch.tensor([[2.0, 4.0], [1.0, -8.0]]).to(E4M3)
+    weight = Fp8Weight(codes, torch.tensor([[0.5], [2.0]]), 1, 2)
+    x = torch.tensor([[896.0, 32.5]])  # 16.25 rounds to 16, whose neighbour is 18
+    found, scales = quantize_activations(x, weight)
+    assert found.float().tolist() == [[448.0, 16.0]]
+    assert scales.tolist() == [[2.0]]
+    linear = ReferenceFp8Linear(weight, torch.tensor([1.0, 0.0]), torch.float32)
+    # (448·2 + 16·4) · 2 · 0.5 + 1 and (448 - 16·8) · 2 · 2.
+    assert linear(x).tolist() == [[961.0, 1280.0]]
+    assert linear.weight_bytes == 4 + 8 + 8
+
+
+def test_a_static_scale_saturates() -> None:
+    weight = Fp8Weight(torch.ones(1, 2).to(E4M3), torch.ones(1, 1), 1, 2, torch.tensor(0.5))
+    found, scales = quantize_activations(torch.tensor([[1000.0, -1.0]]), weight)
+    assert found.float().tolist() == [[448.0, -2.0]]
+    assert scales.tolist() == [[0.5]]
+
+
+def test_blocks_by_hand() -> None:
+    """Blocks of 2 x 2 in 3 x 3: each has its own largest, which becomes ±448."""
+    weight = torch.tensor([[1.0, 2.0, 8.0], [4.0, 0.5, 1.0], [-16.0, 1.0, 0.0]])
+    blocks = quantize_fp8(weight, 2, 2)
+    assert (blocks.scales * 448).tolist() == [[4.0, 8.0], [16.0, blocks_zero()]]
+    assert blocks.codes.float()[1].tolist() == [448.0, 56.0, 56.0]
+    assert torch.equal(dequantize_fp8(blocks), weight)  # powers of two times 448: exact
+
+
+def blocks_zero() -> float:
+    """A block of zeros has the least scale that divides."""
+    return float(torch.tensor(torch.finfo(torch.float32).tiny) * 448)
+
+
+@pytest.mark.parametrize("columns", [None, 128])
+def test_rounding_loses_at_most_half_a_step(columns: int | None) -> None:
+    """A step is an eighth of a power of two, so at most 1/16 of a number above the subnormals."""
+    weight = torch.randn(50, 300)
+    quantized = quantize_fp8(weight, 1, columns)
+    error = (dequantize_fp8(quantized) - weight).abs()
+    largest = weight.abs().amax(1, keepdim=True)
+    assert bool((error <= weight.abs() / 16 * 1.001 + largest / 448 * 2.0**-10 * 1.001).all())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("case", FP8_CASES)
+@pytest.mark.parametrize("implementation", ON_CPU, ids=lambda one: one.name)
+def test_on_cpu(implementation: Implementation, case: str, dtype: torch.dtype) -> None:
+    """Against float64 over what was rounded; x̂ and Ŵ are made anew here, from torch's types."""
+    shape = replace(CASES[case], dtype=str(dtype).removeprefix("torch."))
+    x, weight = random_x(shape), random_fp8(shape)
+    bias = torch.randn(shape.n).to(dtype)
+    codes, scales = quantize_activations(x, weight)
+    groups = torch.arange(shape.k) // weight.block_columns
+    rounded = codes.double() * scales.double()[:, groups]
+    rows = torch.arange(shape.n) // weight.block_rows
+    wide = weight.codes.double() * weight.scales.double()[rows][:, groups]
+    for added in (None, bias):
+        expected = rounded @ wide.T + (0 if added is None else added.double())
+        linear = implementation.function(weight, added, dtype)
+        assert_near(linear(x.view(1, *x.shape)), expected.to(dtype)[None])
+        assert linear.weight_bytes >= weight.codes.nbytes
+
+
+@pytest.mark.parametrize("implementation", ON_CPU, ids=lambda one: one.name)
+@pytest.mark.parametrize("static", [False, True])
+def test_a_nan_stays_in_its_row(implementation: Implementation, static: bool) -> None:
+    weight = quantize_fp8(torch.randn(32, 64))
+    if static:
+        weight = replace(weight, input_scale=torch.tensor(0.1))
+    x = torch.randn(4, 64)
+    x[1, 5], x[3, 0] = math.nan, math.inf
+    y = implementation.function(weight, None, torch.float32)(x)
+    assert bool(y[[1, 3]].isnan().all())
+    assert not bool(y[[0, 2]].isnan().any())
+
+
+def test_stacking_keeps_every_row() -> None:
+    values = [torch.randn(n, 256) for n in (192, 64, 100)]
+    for parts in (
+        [quantize_fp8(value, 128, 128) for value in values],
+        [quantize_fp8(value) for value in values],
+        [quantize_fp8(value, len(value), 256) for value in values],
+    ):
+        expected = torch.cat([dequantize_fp8(part) for part in parts])
+        assert torch.equal(dequantize_fp8(stack_fp8(parts)), expected)
+
+
+def weight_of(codes: Tensor, **changes: Tensor) -> Fp8Weight:
+    return Fp8Weight(codes, changes.get("scales", torch.ones(len(codes), 1)), 1, codes.shape[1])
+
+
+def test_what_is_no_weight_is_refused() -> None:
+    codes = torch.zeros(4, 8).to(E4M3)
+    with pytest.raises(KernelError, match="one a block"):
+        weight_of(codes, scales=torch.ones(3, 1))
+    with pytest.raises(KernelError, match="not float8_e4m3fn"):
+        weight_of(torch.zeros(4, 8))
+    with pytest.raises(KernelError, match="NaN"):
+        weight_of(torch.full((4, 8), torch.nan).to(E4M3))
+    with pytest.raises(KernelError, match="not finite"):
+        quantize_fp8(torch.full((4, 8), torch.inf))
+    with pytest.raises(KernelError, match="in_features"):
+        stack_fp8([quantize_fp8(torch.ones(2, 8)), quantize_fp8(torch.ones(2, 4))])
+    static = replace(weight_of(codes), input_scale=torch.tensor(0.5))
+    with pytest.raises(KernelError, match="input scales"):
+        stack_fp8([weight_of(codes), static])
+    with pytest.raises(KernelError, match="static input_scale"):
+        replace(quantize_fp8(torch.ones(4, 8), 2, 2), input_scale=torch.tensor(0.5))
+
+
+def test_cublas_refuses_what_it_cannot_take() -> None:
+    with pytest.raises(KernelError, match="multiples of 16"):
+        ScaledMmFp8Linear(quantize_fp8(torch.ones(24, 32)), None, torch.bfloat16)
+    with pytest.raises(KernelError, match="one scale a row"):
+        ScaledMmFp8Linear(quantize_fp8(torch.ones(32, 32), 16, 16), None, torch.bfloat16)
+
+
+@pytest.fixture(scope="module")
+def errors() -> dict[str, str]:
+    return interpreted("codes_cases")
+
+
+@pytest.mark.parametrize("case", [*CASES, *CHECKS])
+def test_triton(case: str, errors: dict[str, str]) -> None:
+    """W8A8's cases, too: the kernels are the same."""
+    assert errors[case] == ""
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_it_compiles_without_e4m3_arithmetic(target: str) -> None:
+    from llmbench.kernels.triton.fp8 import TritonWidenedFp8Linear
+
+    with launches(*KERNELS) as seen:
+        by_row = TritonWidenedFp8Linear(quantize_fp8(torch.randn(64, 576)), None, torch.float16)
+        by_row(torch.randn(3, 576).half())
+        blocks = quantize_fp8(torch.randn(64, 256), 128, 128)
+        bias = torch.randn(64).bfloat16()
+        TritonWidenedFp8Linear(blocks, bias, torch.bfloat16)(torch.randn(200, 256).bfloat16())
+    assert len(seen) == 6
+    for launch in seen:
+        assert launch.compile(target)
+
+
+def test_it_compiles_with_e4m3_arithmetic() -> None:
+    from llmbench.kernels.triton.fp8 import TritonFp8Linear
+
+    with launches(*KERNELS) as seen:
+        linear = TritonFp8Linear(quantize_fp8(torch.randn(512, 512)), None, torch.bfloat16)
+        linear(torch.randn(200, 512).bfloat16())
+    product = seen[1].compile("sm_90")
+    assert "wgmma" in product
+    assert "e4m3.e4m3" in product
