@@ -23,7 +23,7 @@ from .models.describe import NATIVE, Described, describe_model
 from .models.kv_tensors import KVTensors, allocate_contiguous, allocate_paged
 from .models.llama import Llama
 from .models.ops import select_attention_ops, select_ops
-from .quantization.methods import load_weights, resolve_group_size
+from .quantization.methods import LINEAR_OPS, load_weights, resolve_group_size
 from .step import Limits
 from .stopping import Decode
 from .strategy import build_strategy, contiguous_defaults, swap_memory_bytes
@@ -198,7 +198,7 @@ def kernels_of(engine: EngineConfig) -> dict[str, str]:
         if not plain:
             ops.append("rope")
     if engine.quant != "none":
-        ops.append("w4a16_linear")
+        ops.append(LINEAR_OPS[engine.quant])
     return {op: select(op, device, dtype, engine.forced).name for op in ops}
 
 

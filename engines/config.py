@@ -13,7 +13,7 @@ from .kv.contiguous import ArenaKind, Reservation
 from .presets import ADMISSION, BATCHING, KV, MIXING, find_preset
 from .step import Limits
 
-QUANT_METHODS = ("none", "awq")  # what a real engine computes; a simulated one prices more
+QUANT_METHODS = ("none", "awq", "fp8")  # what a real engine computes; a simulated one prices more
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 KV_DTYPES = ("auto", "fp8", "int8")
 DEVICES = ("auto", "cpu", "cuda")

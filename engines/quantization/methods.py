@@ -25,11 +25,16 @@ from ..models.tokenizer import load_tokenizer
 from .awq import quantize
 from .awq_checkpoint import load_awq, save_awq
 from .dense import DenseSource
+from .fp8 import Fp8Source
 from .grid import choose_group_size
 from .linear import WeightSource
 from .quantized import AwqSource, QuantizedWeights
 
 Report = Callable[[str], None]
+
+# The operation that each method's linear maps are, and the methods with one scale a row.
+LINEAR_OPS = {"none": "linear", "awq": "w4a16_linear", "fp8": "fp8_linear"}
+WITHOUT_GROUPS = ("none", "fp8")
 
 CALIBRATION_SAMPLES = 8
 CALIBRATION_TOKENS = 512
@@ -50,7 +55,7 @@ def resolve_group_size(config: ModelConfig, method: str, asked: int | None) -> i
 
     None where the method has no groups. Raises ConfigError for one that does not divide.
     """
-    if method == "none":
+    if method in WITHOUT_GROUPS:
         return None
     widths = {config.hidden_size, config.q_size, config.intermediate_size}
     if asked is None:
@@ -79,6 +84,12 @@ def load_weights(
     if method == "none":
         config, weights = load_model_directory(directory)
         return LoadedWeights(config, DenseSource(weights, dtype, device, force_kernels))
+    if method == "fp8":
+        config, weights = load_model_directory(directory)
+        source = Fp8Source(weights, dtype, device, force_kernels)
+        if source.widens:
+            report(f"fp8: {device.type} has no e4m3 product; weights are widened for each use")
+        return LoadedWeights(config, source)
     assert group_size is not None
     quantized = _cached_awq(directory, group_size, device, report)
     source = AwqSource(quantized, dtype, device, force_kernels)

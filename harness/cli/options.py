@@ -102,8 +102,8 @@ def run_config(
     quant: Annotated[
         str,
         typer.Option(
-            help="none, or awq: 4-bit weights. A simulation also knows gptq, int8, smoothquant, "
-            "fp8, nvfp4 and mxfp4.",
+            help="none, awq (4-bit weights) or fp8 (e4m3, rounded). A simulation also knows gptq, "
+            "int8, smoothquant, nvfp4 and mxfp4.",
             rich_help_panel="Model",
         ),
     ] = "none",
