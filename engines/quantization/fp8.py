@@ -1,7 +1,7 @@
 """FP8: every linear map of every layer in e4m3, rounded to nearest, a scale a row.
 
-Nothing is calibrated: activations are scaled as they come, each token by itself. Source:
-compressed-tensors' `FP8_DYNAMIC` scheme; Micikevicius et al., "FP8 Formats for Deep Learning", 2022.
+Nothing is calibrated: activations are scaled as they come, each token by itself. Sources:
+compressed-tensors' `FP8_DYNAMIC`; Micikevicius et al., "FP8 Formats for Deep Learning", 2022.
 """
 
 from __future__ import annotations
