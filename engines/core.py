@@ -13,11 +13,11 @@ from .admission.base import Admission
 from .api import FinishReason, Request, StepOutcome, TokenEvent
 from .batching.base import BatchingPolicy
 from .clock import Clock
-from .errors import ConfigError
+from .errors import ConfigError, OutOfMemory
 from .executors.base import Executor, StepResult
 from .kv.base import KVCache
 from .state import Queues, QueueView, RequestState
-from .step import Chunk, Limits, StepPlan
+from .step import Chunk, Limits, Refusal, StepPlan
 from .stopping import Decode, TextTail, finish_reason
 from .trace import Chunks, KVUsage, PhaseTimes, StepTrace
 
@@ -66,8 +66,7 @@ class EngineCore:
 
     def abort(self, request_id: str) -> None:
         for state in self._live.pop(request_id, ()):
-            self._queues.remove(state)
-            self.strategy.kv.release(state)
+            self._leave(state)
 
     def has_work(self) -> bool:
         return bool(self._live)
@@ -81,26 +80,23 @@ class EngineCore:
         if not self._live:
             return StepOutcome((), None)
         start_s = self._clock.now()
-        strategy, queues, kv = self.strategy, self._queues, self.strategy.kv
-        plan = strategy.batching.plan(queues, kv, strategy.admission, strategy.limits, start_s)
-        if plan.is_empty:
-            # With requests alive this would go on for ever; no policy may return it.
-            raise RuntimeError(
-                f"no step to compute for {len(queues.waiting)} waiting, {len(queues.running)} "
-                f"running and {len(queues.swapped)} swapped requests"
-            )
+        queues = self._queues
+        plan = self._plan(start_s)
         planned_s = self._clock.now()
         result, error = self._execute(plan)
         executed_s = self._clock.now()
 
-        chunks = _trace_chunks(plan)
-        events = self._refuse(plan, executed_s)
-        failed = self._fail(plan, error, executed_s, events) if error is not None else ()
+        chunks = trace_chunks(plan)
+        events = self._refuse(plan.refused, executed_s)
+        failed: tuple[str, ...] = ()
+        if error is not None:
+            computed = [chunk.request for chunk in plan.chunks]
+            touched = [*computed, *plan.swapped_out, *self._arriving]
+            failed = self._fail(touched, error, executed_s, events)
         self._arriving.clear()
         if error is None:
             events.extend(self._commit(plan.chunks, result, executed_s))
-        running = len(queues.running)
-        usage = kv.usage(queues.running, queues.waiting[0] if queues.waiting else None)
+        running, usage = len(queues.running), self._usage()
         self._release_finished(events)
 
         end_s = self._clock.now()
@@ -111,6 +107,19 @@ class EngineCore:
         self._steps += 1
         return StepOutcome(tuple(events), trace)
 
+    def _plan(self, now_s: float) -> StepPlan:
+        strategy, queues = self.strategy, self._queues
+        plan = strategy.batching.plan(
+            queues, strategy.kv, strategy.admission, strategy.limits, now_s
+        )
+        if plan.is_empty:
+            # With requests alive this would go on for ever; no policy may return it.
+            raise RuntimeError(
+                f"no step to compute for {len(queues.waiting)} waiting, {len(queues.running)} "
+                f"running and {len(queues.swapped)} swapped requests"
+            )
+        return plan
+
     def _execute(self, plan: StepPlan) -> tuple[StepResult, Exception | None]:
         """The step's result, or what its executor raised: a batch that failed must not take the
         engine and everybody else with it."""
@@ -119,24 +128,31 @@ class EngineCore:
             return StepResult(()), None
         try:
             return self._executor.execute(plan, self.strategy.kv, moves), None
+        except OutOfMemory:
+            raise  # the next step would find no more
         except Exception as error:  # noqa: BLE001 (it ends the step's requests, with its text)
             return StepResult(()), error
 
-    def _refuse(self, plan: StepPlan, time_s: float) -> list[TokenEvent]:
+    def _refuse(self, refusals: Iterable[Refusal], time_s: float) -> list[TokenEvent]:
         return [
             event
-            for refusal in plan.refused
+            for refusal in refusals
             for event in _endings(refusal.request, FinishReason.REFUSED, refusal.reason, time_s)
         ]
 
     def _fail(
-        self, plan: StepPlan, error: Exception, time_s: float, events: list[TokenEvent]
+        self,
+        touched: Iterable[RequestState],
+        error: Exception,
+        time_s: float,
+        events: list[TokenEvent],
     ) -> tuple[str, ...]:
-        """End the requests of a step that was not computed, all their samples, and those whose keys
-        and values were on their way, to the host or to a new sample. Returns the sequences."""
+        """End the requests of a step that was not computed, all their samples.
+
+        touched: those whose tokens it was to compute, and those whose keys and values were on their
+        way, to the host or to a new sample. Returns the sequences.
+        """
         detail = f"{type(error).__name__}: {error}"
-        touched = [chunk.request for chunk in plan.chunks]
-        touched += [*plan.swapped_out, *self._arriving]
         requests = dict.fromkeys(state.request.request_id for state in touched)
         states = [state for name in requests for state in self._live.get(name, ())]
         for state in states:
@@ -213,12 +229,23 @@ class EngineCore:
             for state in states:
                 if event.choice == state.choice:
                     states.remove(state)
-                    if event.finish is not FinishReason.REFUSED:
-                        self._queues.remove(state)
-                    self.strategy.kv.release(state)
+                    if event.finish is FinishReason.REFUSED:
+                        self.strategy.kv.release(state)
+                    else:
+                        self._leave(state)
                     break
             if not states:
                 self._live.pop(event.request_id, None)
+
+    def _leave(self, state: RequestState) -> None:
+        """Out of its queue and of the cache."""
+        self._queues.remove(state)
+        self.strategy.kv.release(state)
+
+    def _usage(self) -> KVUsage:
+        queues = self._queues
+        head = queues.waiting[0] if queues.waiting else None
+        return self.strategy.kv.usage(queues.running, head)
 
     def _trace(
         self,
@@ -270,7 +297,7 @@ def _check_request(request: Request, limits: Limits) -> None:
         )
 
 
-def _trace_chunks(plan: StepPlan) -> Chunks:
+def trace_chunks(plan: StepPlan) -> Chunks:
     """Before the step is committed: what had been computed before is still known."""
     chunks = plan.chunks
     recomputed: dict[int, int] = {}

@@ -28,6 +28,14 @@ class ModelError(ConfigError):
         self.args = (f"{field}: {value!r} {problem}",)
 
 
+class OutOfMemory(RuntimeError):  # noqa: N818 -- as torch calls it, but for its tail
+    """A device that has no memory left. `str()` is one line that says what to lower."""
+
+    def __init__(self, doing: str, device: str, lower: str) -> None:
+        """doing: what there was no room for. lower: the settings that take less of it."""
+        super().__init__(f"{device} has no memory left {doing}; lower {lower}")
+
+
 def unknown_name(field: str, value: str, known: Iterable[str]) -> ConfigError:
     """The error for a name outside a closed set, with the nearest spelling."""
     names = sorted(known)

@@ -10,6 +10,8 @@ from typing import NamedTuple
 from .api import Request
 from .stopping import TextTail
 
+PLACEHOLDER = -1  # in the place of a token that is known to come and not yet which
+
 
 class RequestState:
     """One live sequence of a request. Compared by identity: two are never the same one.
@@ -27,12 +29,15 @@ class RequestState:
     rank: its place in every queue, priority first (lower goes first), then the order of coming.
     full_tokens: prompt and the longest output asked for: what a reservation to completion holds.
     hit_tokens: tokens just taken from the prefix cache that this sequence has never computed.
+    awaited_row: while its newest known token is still being computed (`pipeline.py`): which of
+    that step's samples it will be; until then the token's value is PLACEHOLDER.
     may_stop: whether anything but its length may end it. text_tail: watches for stop strings,
     where the request has any.
     block_hashes, published_blocks: the paged cache's own notes, see `kv/prefix.py`.
     """
 
     __slots__ = (
+        "awaited_row",
         "block_hashes",
         "choice",
         "computed_tokens",
@@ -65,6 +70,7 @@ class RequestState:
         self.computed_tokens = 0
         self.most_computed_tokens = 0
         self.output_ids: list[int] = []
+        self.awaited_row: int | None = None
         self.preemptions = 0
         self.samples = sampling.n
         self.hit_tokens = 0
@@ -84,6 +90,11 @@ class RequestState:
         if start >= prompt:
             return self.output_ids[start - prompt : end - prompt]
         return [*self.request.prompt_token_ids[start:end], *self.output_ids[: max(0, end - prompt)]]
+
+    @property
+    def valued_tokens(self) -> int:
+        """Known tokens whose value is known, too: all, or all but the newest."""
+        return self.known_tokens - (self.awaited_row is not None)
 
     @property
     def output_tokens(self) -> int:

@@ -211,6 +211,8 @@ class PhaseTimes:
     and copied on write. host_s: what remains (commit, bookkeeping).
     On an accelerator launches return early, so attention_s and linear_s are not told apart:
     attention_s is then 0 and linear_s holds the whole forward pass, device wait in sample_s.
+    Where the next step is prepared while one runs, they are the host's time while it ran:
+    schedule_s and prepare_s are the next one's, and linear_s is waiting for the device.
     """
 
     schedule_s: float = 0.0
@@ -229,6 +231,12 @@ class StepTrace:
 
     waiting, running: queue lengths; who is swapped out waits. preempted: sequences that lost their
     place, however; of these, swapped_out kept their keys and values on the host.
+
+    Where the next step is prepared while one runs (`pipeline.py`), a step starts when the one
+    before it ends, and has been planned before that. dropped: sequences computed in vain, because
+    the token before turned out to be their last. synchronous: why the next step had to wait for
+    this one's tokens; empty if it did not, or where no step runs beside its successor's planning.
+    device_s: the device's own time for it, by its own clock; 0 where there is none.
     """
 
     index: int
@@ -244,6 +252,9 @@ class StepTrace:
     swapped_out: tuple[str, ...] = ()
     swapped_in: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    synchronous: str = ""
+    device_s: float = 0.0
 
     @property
     def prefill_tokens(self) -> int:

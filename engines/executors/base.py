@@ -40,12 +40,13 @@ class StepResult:
     sample the sequence still stands for.
 
     logprobs: of each of these tokens, None where its request asked for none; empty where the
-    executor knows none.
+    executor knows none. device_s: the time by the device's own clock; 0 where it has none.
     """
 
     token_ids: Sequence[int]
     times: ForwardTimes = ForwardTimes()
     logprobs: Sequence[TokenLogprobs | None] = ()
+    device_s: float = 0.0
 
 
 class Executor(Protocol):
@@ -53,4 +54,34 @@ class Executor(Protocol):
 
     def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
         """kv: where the plan's tokens lie (`kv.layout`). moves: to be made first, in order."""
+        ...
+
+
+class Pending(Protocol):
+    """A step that was submitted."""
+
+    def result(self) -> StepResult:
+        """Wait for it. Raises what the step raised."""
+        ...
+
+
+class PipelinedExecutor(Executor, Protocol):
+    """Computes a step while its caller plans the next one.
+
+    Steps are carried out in the order in which they are submitted, their moves included: what a
+    step reads or writes may be given to another request at once, for a later step.
+    """
+
+    def submit(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> Pending:
+        """As `Executor.execute`, without its result. Reads all it needs of `plan` and `kv` before
+        it returns, for both change afterwards.
+
+        A request may know its newest token without its value (`RequestState.awaited_row`): that is
+        the row's sample of the step submitted before, which need not be done.
+        """
+        ...
+
+    def why_synchronous(self, plan: StepPlan) -> str:
+        """Why the step after this one cannot be submitted before this one's result was read;
+        empty where it can."""
         ...

@@ -136,6 +136,10 @@ class KVCache(Protocol):
         """The first `tokens` tokens are computed: others with the same tokens may use them."""
         ...
 
+    def forget_names(self) -> None:
+        """No block is found by its content any more: what some were to hold was not computed."""
+        ...
+
     def release(self, request: RequestState, *, computed: bool = True) -> None:
         """Give back all the request holds; nothing to do if it holds nothing. computed: whether
         what was published of it has really been computed."""

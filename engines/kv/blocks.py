@@ -75,3 +75,9 @@ class BlockPool:
         content = self._content.pop(block, None)
         if content is not None:
             del self._by_content[content]
+
+    def forget_all(self) -> None:
+        """No block's content is known any more."""
+        self._content.clear()
+        self._by_content.clear()
+        self.cached_blocks = 0

@@ -135,6 +135,9 @@ class ContiguousKVCache:
     def publish(self, request: RequestState, tokens: int) -> None:
         """Nothing is shared."""
 
+    def forget_names(self) -> None:
+        """Nothing is named."""
+
     def release(self, request: RequestState, *, computed: bool = True) -> None:
         del computed
         run = self._runs.pop(request.request_id, None)

@@ -204,11 +204,17 @@ class PagedKVCache:
         full = tokens // self.block_size
         if full <= request.published_blocks:
             return
+        if request.awaited_row is not None:
+            # A name is made of tokens: a block that ends with one still to come gets none yet.
+            full = min(full, request.valued_tokens // self.block_size)
         names = block_hashes(request, self.block_size, full)
         table = self._tables[request.request_id]
         for index in range(request.published_blocks, full):
             self.pool.name(table[index], names[index])
         request.published_blocks = full
+
+    def forget_names(self) -> None:
+        self.pool.forget_all()
 
     def release(self, request: RequestState, *, computed: bool = True) -> None:
         table = self._tables.pop(request.request_id, None)

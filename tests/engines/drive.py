@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,8 @@ from llmbench.engines.executors.base import StepResult
 from llmbench.engines.kv.base import ContiguousLayout, KVCache, KVLayout, Move
 from llmbench.engines.kv.contiguous import ContiguousKVCache
 from llmbench.engines.kv.paged import PagedKVCache
+from llmbench.engines.pipeline import PipelinedCore
+from llmbench.engines.state import PLACEHOLDER
 from llmbench.engines.step import Limits, StepPlan
 from llmbench.engines.trace import StepTrace
 
@@ -57,6 +59,33 @@ Content = tuple[int, ...]
 
 
 @dataclass
+class Seen:
+    """A chunk as it stood when its step was planned. choices: the samples it draws."""
+
+    start: int
+    end: int
+    known: list[int]
+    choices: range
+    awaited_row: int | None
+
+
+def see(plan: StepPlan) -> list[Seen]:
+    return [
+        Seen(
+            chunk.start,
+            chunk.end,
+            chunk.request.token_ids,
+            range(
+                chunk.request.choice,
+                chunk.request.choice + chunk.request.samples * chunk.reaches_tail,
+            ),
+            chunk.request.awaited_row,
+        )
+        for chunk in plan.chunks
+    ]
+
+
+@dataclass
 class CountingExecutor:
     """Token i of a request is a function of its known tokens only, as with a real greedy model.
 
@@ -71,22 +100,23 @@ class CountingExecutor:
     executions: int = 0
 
     def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+        return self.compute(see(plan), kv.layout(plan), moves, kv.tokens_per_unit)
+
+    def compute(
+        self, chunks: Sequence[Seen], layout: KVLayout, moves: Sequence[Move], unit_tokens: int
+    ) -> StepResult:
         self.clock.time_s += 1.0
         self.executions += 1
         if self.executions - 1 == self.fail_at:
             raise RuntimeError("the device is on fire")
         for move in moves:
-            self._move(move, kv.tokens_per_unit)
-        layout = kv.layout(plan)
-        self._write(plan, layout)
+            self._move(move, unit_tokens)
+        self._write(chunks, layout)
         tokens: list[int] = []
-        for index, chunk in enumerate(plan.chunks):
-            known = chunk.request.token_ids
-            self._read(index, chunk.end, known, layout)
-            if chunk.reaches_tail:
-                for sample in range(chunk.request.samples):
-                    choice = chunk.request.choice + sample
-                    tokens.append((31 * sum(known) + chunk.end + 5 * choice) % 97)
+        for index, chunk in enumerate(chunks):
+            self._read(index, chunk.end, chunk.known, layout)
+            for choice in chunk.choices:
+                tokens.append((31 * sum(chunk.known) + chunk.end + 5 * choice) % 97)
         return StepResult(tuple(tokens))
 
     def _move(self, move: Move, size: int) -> None:
@@ -96,15 +126,14 @@ class CountingExecutor:
             if move.source * size + offset in read:
                 write[move.target * size + offset] = read[move.source * size + offset]
 
-    def _write(self, plan: StepPlan, layout: KVLayout) -> None:
+    def _write(self, chunks: Sequence[Seen], layout: KVLayout) -> None:
         written = iter(layout.slot_mapping)
         targets: list[int] = []
-        for chunk in plan.chunks:
-            known = chunk.request.token_ids
+        for chunk in chunks:
             for position in range(chunk.start, chunk.end):
                 slot = next(written)
                 targets.append(slot)
-                self.slots[slot] = tuple(known[: position + 1])
+                self.slots[slot] = tuple(chunk.known[: position + 1])
         assert next(written, None) is None
         assert len(set(targets)) == len(targets), "two tokens written to one slot"
 
@@ -112,6 +141,59 @@ class CountingExecutor:
         for position in range(end):
             slot = read_slot(layout, index, position)
             assert self.slots[slot] == tuple(tokens[: position + 1])
+
+
+@dataclass
+class LateExecutor(CountingExecutor):
+    """The same, each step computed when its result is asked for and not before: by then the next
+    one is planned and submitted. A token that a step awaits it takes from the step before.
+
+    synchronous: what it says of steps at these submissions. refuses: the submission that raises.
+    """
+
+    synchronous: Collection[int] = ()
+    refuses: int | None = None
+    submissions: int = 0
+    sampled: tuple[int, ...] = ()
+    in_flight: int = 0
+    most_in_flight: int = 0
+
+    def why_synchronous(self, plan: StepPlan) -> str:
+        del plan
+        return "the test says so" if self.submissions in self.synchronous else ""
+
+    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+        return self.submit(plan, kv, moves).result()
+
+    def submit(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> LateStep:
+        self.submissions += 1
+        if self.submissions - 1 == self.refuses:
+            raise RuntimeError("the device is on fire")
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        return LateStep(self, see(plan), kv.layout(plan), moves, kv.tokens_per_unit)
+
+
+@dataclass
+class LateStep:
+    executor: LateExecutor
+    chunks: list[Seen]
+    layout: KVLayout
+    moves: Sequence[Move]
+    unit_tokens: int
+
+    def result(self) -> StepResult:
+        device = self.executor
+        device.in_flight -= 1
+        sampled, device.sampled = device.sampled, ()
+        for chunk in self.chunks:
+            if chunk.awaited_row is not None:
+                assert chunk.known[-1] == PLACEHOLDER
+                chunk.known[-1] = sampled[chunk.awaited_row]
+            assert PLACEHOLDER not in chunk.known
+        result = device.compute(self.chunks, self.layout, self.moves, self.unit_tokens)
+        device.sampled = tuple(result.token_ids)
+        return result
 
 
 def read_slot(layout: KVLayout, sequence: int, position: int) -> int:
@@ -135,9 +217,11 @@ def make_core(
     kv_options: Mapping[str, Any] | None = None,
     admission_options: Mapping[str, Any] | None = None,
     fail_at: int | None = None,
+    late: Mapping[str, Any] | None = None,
+    eos: tuple[int, ...] = (),
     **policy: Any,
 ) -> EngineCore:
-    executor = CountingExecutor(fail_at=fail_at)
+    """late: prepare each step while another runs, on a `LateExecutor` with these settings."""
     if batching == "inflight":
         policy.setdefault("chunk_unit", 1)
     strategy = Strategy(
@@ -146,7 +230,11 @@ def make_core(
         kv=make_kv(kv, pool_tokens, max_model_len, block_size, **(kv_options or {})),
         limits=Limits(max_num_seqs, max_num_batched_tokens, max_model_len),
     )
-    return EngineCore(strategy, executor, executor.clock)
+    if late is not None:
+        executor = LateExecutor(fail_at=fail_at, **late)
+        return PipelinedCore(strategy, executor, executor.clock, eos)
+    executor = CountingExecutor(fail_at=fail_at)
+    return EngineCore(strategy, executor, executor.clock, eos)
 
 
 def make_request(

@@ -1,0 +1,273 @@
+"""The step loop with one step prepared while another runs.
+
+Step n + 1 is planned as if every sequence of step n went on: the token that n samples for it is
+known to come, and its value is still on the device (`RequestState.awaited_row`). Only then the
+tokens of n are read, the one time that the host waits for the device. What follows:
+
+- An output that ends with its length is known to end when its last step is submitted. It makes
+  room at once, and a plan sees the queues and the cache that the loop of `core.py` would show it:
+  the schedule is the same.
+- An output that ends otherwise (end of text, a stop string) is found to have ended one step late:
+  its row of step n + 1 was computed in vain, and is dropped.
+- Where the executor cannot sample without the host (`PipelinedExecutor.why_synchronous`), the next
+  step waits for the tokens, and the trace says why.
+
+Room that is given back may be handed out at once, though a step that is running still reads or
+writes it: steps are carried out in the order of submission, so whoever gets it writes later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from .api import StepOutcome, TokenEvent
+from .clock import Clock
+from .core import EngineCore, Strategy, trace_chunks
+from .errors import OutOfMemory
+from .executors.base import Pending, PipelinedExecutor, StepResult
+from .state import PLACEHOLDER, RequestState
+from .step import StepPlan
+from .stopping import Decode
+from .trace import PhaseTimes, StepTrace
+
+
+@dataclass
+class _Flight:
+    """A step that was submitted and not read.
+
+    arriving: new samples whose keys and values it moves into place. sampled: whose next token it
+    computes, each with its row among the step's samples. trace: all but its times, once the step
+    counts as done. synchronous: as in `StepTrace`.
+    """
+
+    plan: StepPlan
+    arriving: tuple[RequestState, ...]
+    pending: Pending | None = None
+    error: Exception | None = None
+    synchronous: str = ""
+    sampled: list[tuple[int, RequestState]] = field(default_factory=list)
+    trace: StepTrace | None = None
+
+    def wait(self) -> StepResult:
+        """Its result; an empty one where there is none, and `error` says why."""
+        if self.pending is not None:
+            try:
+                return self.pending.result()
+            except OutOfMemory:
+                raise
+            except Exception as error:  # noqa: BLE001 (it ends the step's requests, with its text)
+                self.error = error
+        return StepResult(())
+
+    def abandon(self) -> None:
+        """Wait until it is over; nobody asks for what it computed any more."""
+        self.wait()
+        self.pending = self.error = None
+
+    @property
+    def touched(self) -> list[RequestState]:
+        """Whose keys and values it computes or moves."""
+        computed = [chunk.request for chunk in self.plan.chunks]
+        return [*computed, *self.plan.swapped_out, *self.arriving]
+
+
+@dataclass
+class _HostTimes:
+    """What one call of `step` did beside the device, in seconds."""
+
+    schedule_s: float = 0.0
+    submit_s: float = 0.0
+    wait_s: float = 0.0
+
+    def phases(self, duration_s: float) -> PhaseTimes:
+        rest_s = duration_s - self.schedule_s - self.submit_s - self.wait_s
+        return PhaseTimes(
+            schedule_s=self.schedule_s,
+            prepare_s=self.submit_s,
+            linear_s=self.wait_s,
+            host_s=rest_s,
+        )
+
+
+class PipelinedCore(EngineCore):
+    """As `EngineCore`, with a step in flight between two calls of `step`."""
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        executor: PipelinedExecutor,
+        clock: Clock,
+        eos_token_ids: tuple[int, ...] = (),
+        decode: Decode | None = None,
+    ) -> None:
+        super().__init__(strategy, executor, clock, eos_token_ids, decode)
+        self._submitting = executor
+        self._flight: _Flight | None = None
+        # Live sequences that stand in no queue: their last token, or a refusal, is on its way.
+        self._leaving: set[RequestState] = set()
+        self._last_end_s = 0.0
+
+    def has_work(self) -> bool:
+        return super().has_work() or self._flight is not None
+
+    def step(self) -> StepOutcome:
+        """The tokens of the step in flight; the next one is submitted before they are read."""
+        if not self.has_work():
+            return StepOutcome((), None)
+        times = _HostTimes()
+        start_s, current = self._last_end_s, self._flight
+        if current is None:
+            start_s = self._clock.now()
+            current = self._launch(times)
+            self._count_as_done(current)
+        following = self._launch(times) if self._may_go_on(current) else None
+
+        waiting_s = self._clock.now()
+        result = current.wait()
+        read_s = self._clock.now()
+        times.wait_s = read_s - waiting_s
+        refused = [one for one in current.plan.refused if self._is_live(one.request)]
+        events = self._refuse(refused, read_s)
+        self._leaving.difference_update(one.request for one in refused)
+        if current.error is None:
+            events.extend(self._deliver(current, result, read_s))
+            self._release_finished(events)
+        else:
+            self._fail_flights(current, following, read_s, events)
+        if following is not None:
+            self._count_as_done(following)
+        self._flight = following
+
+        end_s = self._last_end_s = self._clock.now()
+        if current.plan.prefills:
+            self._queues.last_prompt_step_s = end_s - start_s
+        assert current.trace is not None
+        trace = replace(
+            current.trace,
+            index=self._steps,
+            start_s=start_s,
+            end_s=end_s,
+            phases=times.phases(end_s - start_s),
+            device_s=result.device_s,
+        )
+        self._steps += 1
+        return StepOutcome(tuple(events), trace)
+
+    def _may_go_on(self, current: _Flight) -> bool:
+        """Whether there is a next step that can be submitted before this one is read."""
+        queues = self._queues
+        anybody = bool(queues.waiting or queues.running or queues.swapped)
+        return anybody and not current.synchronous and current.error is None
+
+    def _launch(self, times: _HostTimes) -> _Flight:
+        """Plan a step and submit it."""
+        start_s = self._clock.now()
+        plan = self._plan(start_s)
+        planned_s = self._clock.now()
+        times.schedule_s += planned_s - start_s
+        flight = _Flight(plan, tuple(self._arriving))
+        self._arriving.clear()
+        self._leaving.update(refusal.request for refusal in plan.refused)
+        kv = self.strategy.kv
+        moves = kv.take_moves()
+        if plan.chunks or moves:
+            flight.synchronous = self._submitting.why_synchronous(plan)
+            try:
+                flight.pending = self._submitting.submit(plan, kv, moves)
+            except OutOfMemory:
+                raise
+            except Exception as error:  # noqa: BLE001 (as where its result is read)
+                flight.error = error
+        times.submit_s += self._clock.now() - planned_s
+        return flight
+
+    def _count_as_done(self, flight: _Flight) -> None:
+        """Advance each chunk's sequence, as if the step's tokens were there: the next plan goes on
+        from here. Whoever ended while the step was being prepared is left out."""
+        chunks = trace_chunks(flight.plan)
+        kv, queues = self.strategy.kv, self._queues
+        dropped: list[RequestState] = []
+        ended: list[RequestState] = []
+        row = 0
+        for request, start, length in flight.plan.chunks:
+            end = start + length
+            samples = request.samples if end == request.known_tokens else 0
+            if self._is_live(request):
+                request.computed_tokens = end
+                request.most_computed_tokens = max(end, request.most_computed_tokens)
+                kv.publish(request, end)
+                if samples:
+                    ended += self._await_tokens(flight, request, row)
+            else:
+                dropped.append(request)
+            row += samples
+        running, usage = len(queues.running), self._usage()
+        for sequence in ended:
+            self._leave(sequence)
+            self._leaving.add(sequence)
+        trace = self._trace(flight.plan, chunks, (0.0, 0.0), running, usage, PhaseTimes(), ())
+        names = tuple(request.request_id for request in dropped)
+        flight.trace = replace(trace, dropped=names, synchronous=flight.synchronous)
+
+    def _await_tokens(
+        self, flight: _Flight, request: RequestState, first_row: int
+    ) -> list[RequestState]:
+        """The sequence's samples know a token more. Returns those whose length ends with it."""
+        samples = [request] if request.samples == 1 else self._fork(request)
+        for row, sample in enumerate(samples, first_row):
+            sample.append(PLACEHOLDER)
+            sample.awaited_row = row
+            flight.sampled.append((row, sample))
+        return [sample for sample in samples if sample.known_tokens >= sample.full_tokens]
+
+    def _deliver(self, flight: _Flight, result: StepResult, time_s: float) -> list[TokenEvent]:
+        """Put the step's tokens in the place of what was awaited."""
+        events: list[TokenEvent] = []
+        for row, sample in flight.sampled:
+            if not self._is_live(sample):
+                continue
+            token_id = sample.output_ids[-1] = result.token_ids[row]
+            sample.awaited_row = None
+            finish = self._finish_reason(sample, token_id)
+            logprobs = result.logprobs[row] if result.logprobs else None
+            name = sample.request.request_id
+            events.append(TokenEvent(name, token_id, time_s, finish, "", sample.choice, logprobs))
+        return events
+
+    def _fail_flights(
+        self, current: _Flight, following: _Flight | None, time_s: float, events: list[TokenEvent]
+    ) -> None:
+        """End the requests of a step that failed, and of the one that was planned on it.
+
+        Where blocks are found by their content, anybody may have found what was not computed since
+        it was named: names are forgotten, and whoever else runs starts anew.
+        """
+        assert current.error is not None
+        assert current.trace is not None
+        touched = [*current.touched, *self._arriving, *(following.touched if following else ())]
+        live = list(filter(self._is_live, touched))
+        if following is not None:
+            following.abandon()
+        failed = self._fail(live, current.error, time_s, events)
+        self._arriving.clear()
+        self._release_finished(events)
+        preempted: list[str] = []
+        kv, queues = self.strategy.kv, self._queues
+        if kv.names_blocks:
+            kv.forget_names()
+            for state in reversed(queues.running.copy()):
+                kv.release(state)
+                queues.preempt(state)
+                preempted.append(state.request_id)
+        lost = (*current.trace.preempted, *preempted)
+        current.trace = replace(current.trace, failed=failed, preempted=lost)
+
+    def _is_live(self, state: RequestState) -> bool:
+        return state in self._live.get(state.request.request_id, ())
+
+    def _leave(self, state: RequestState) -> None:
+        if state in self._leaving:
+            self._leaving.remove(state)
+            self.strategy.kv.release(state)
+        else:
+            super()._leave(state)
