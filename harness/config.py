@@ -55,6 +55,7 @@ class RunConfig:
     slo_s: limits in seconds by metric id, for goodput.
     quality_tokens: tokens that perplexity, and KL and agreement, are computed over; 0: none.
     threads: CPU threads for the model; None: torch's choice.
+    verify_kernels: try the kernels that the engine will use before it runs.
     """
 
     model: str
@@ -65,6 +66,7 @@ class RunConfig:
     slo_s: Mapping[str, float] = field(default_factory=dict)
     quality_tokens: int = 4096
     threads: int | None = None
+    verify_kernels: bool = False
     command: str = ""
 
     def __post_init__(self) -> None:
@@ -93,7 +95,10 @@ def describe_engine(engine: EngineConfig) -> str:
         changed.append(f"block {engine.block_size}")
     if engine.model_impl == "transformers":
         changed.append("transformers")
-    changed += engine.force_kernels
+    for choice in engine.force_kernels:
+        # Of a file, its name is enough in a column.
+        op, _, what = choice.partition("=")
+        changed.append(f"{op}={what.rpartition('/')[2]}")
     name = f"{preset.name} ({', '.join(changed)})" if changed else preset.name
     if engine.quant != "none":
         name += f" + {engine.quant}"

@@ -74,7 +74,8 @@ class Measured:
 
 
 def prepare(config: RunConfig, watch: Watch) -> Prepared:
-    """Check everything, plan every request. Raises ConfigError, ModelError or WorkloadError."""
+    """Check everything, plan every request. Raises ConfigError, ModelError, WorkloadError or, for
+    kernels that do not exist or are wrong, KernelError."""
     from ..engines.assemble import resolve
 
     spec = workload_of(config.load)
@@ -83,13 +84,21 @@ def prepare(config: RunConfig, watch: Watch) -> Prepared:
     tokenizer = load_tokenizer(files.directory)
     corpus_name, text = _corpus(config.load.corpus)
     corpus = tuple(tokenizer.encode(text, add_special_tokens=False))
-    vocab_size = describe_model(files.directory, engine.model_impl).config.vocab_size
+    described = describe_model(files.directory, engine.model_impl).config
+    if config.verify_kernels:
+        from .verify_kernels import verify_kernels
+
+        verify_kernels(engine, described, watch.stage)
     assert engine.max_model_len is not None
     limits = LengthLimits(
         config.load.max_input_len, config.load.max_output_len, engine.max_model_len
     )
     plan = plan_workload(
-        spec, seed=config.seed, corpus_token_ids=corpus, limits=limits, vocab_size=vocab_size
+        spec,
+        seed=config.seed,
+        corpus_token_ids=corpus,
+        limits=limits,
+        vocab_size=described.vocab_size,
     )
     warmup = Plan((), None)
     if config.warmup_requests:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...kernels.errors import KernelError
+from . import kernels_bench
 from .exits import Exit, say
+from .kernel_options import AsJson, Device, Kernels, Ops, device_named, dtypes_named, ops_named
 
 if TYPE_CHECKING:
-    import torch
-
     from ...kernels.check import Trial, Verdict
     from ...kernels.dispatch import Implementation
 
@@ -21,20 +21,7 @@ kernels = typer.Typer(
     help="List the operations and what computes them; check and time a kernel, also your own.",
     no_args_is_help=True,
 )
-
-Ops = Annotated[
-    list[str] | None, typer.Option("--op", help="An operation. Repeat it for more. Default: all.")
-]
-Kernels = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--kernel",
-        help="op=implementation, registered or your own (op=module:function, op=file.py). Repeat "
-        "it for more.",
-    ),
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+kernels.command("bench", epilog=kernels_bench.EPILOG)(kernels_bench.bench)
 
 LIST_EPILOG = "\n\n".join(
     (
@@ -51,14 +38,6 @@ CHECK_EPILOG = "\n\n".join(
         "llmbench kernels check --kernel silu_mul=gates.py   [dim]your own, all its cases[/]",
         "llmbench kernels check --op rope --dtype bfloat16 --seed 7   [dim]repeatable[/]",
         "Without a GPU, Triton's kernels run in its interpreter, on small cases.",
-    )
-)
-BENCH_EPILOG = "\n\n".join(
-    (
-        "[bold]Examples[/]",
-        "llmbench kernels bench --op linear --batch 1,8",
-        "llmbench kernels bench --shape-set llama-3-8b --context 4096 --out llama.json",
-        "llmbench kernels bench --kernel silu_mul=gates.py   [dim]yours against the others[/]",
     )
 )
 
@@ -78,13 +57,13 @@ def list_(
     from ...kernels.registry import implementations, select
 
     forced = resolve_choices(kernel or ())
-    at = _device(device)
-    (in_dtype,) = _dtypes([dtype]) if dtype != "auto" else (torch.bfloat16,)
+    at = device_named(device)
+    (in_dtype,) = dtypes_named([dtype]) if dtype != "auto" else (torch.bfloat16,)
     rows = []
-    for name in _ops(op, forced):
+    for name in ops_named(op, forced):
         chosen = select(name, at, in_dtype, forced).candidates
         for one in implementations(name):
-            reasons = [one.why_not(at, each) for each in _dtypes(None)]
+            reasons = [one.why_not(at, each) for each in dtypes_named(None)]
             rows.append(
                 {
                     "op": name,
@@ -133,9 +112,9 @@ def check(
     from ...kernels.choices import resolve_choices
 
     only = resolve_choices(kernel or ())
-    at = _device(device)
+    at = device_named(device)
     seed = secrets.randbelow(2**31) if seed is None else seed
-    found = trials(_ops(op, only), at, _dtypes(dtype) if dtype else None, only)
+    found = trials(ops_named(op, only), at, dtypes_named(dtype) if dtype else None, only)
     if implementation:
         found = [one for one in found if one.implementation.name in implementation]
     if not found:
@@ -187,7 +166,8 @@ def _print_list(rows: list[dict[str, Any]], chosen_for: str) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False)
+    terminal = Console(highlight=False)
+    console = Console(highlight=False, width=None if terminal.is_terminal else 120)
     table = Table("operation", "implementation", "device", "dtypes", "here", box=None)
     for column in table.columns[:-1]:
         column.no_wrap = True
@@ -224,7 +204,7 @@ def _devices(one: Implementation) -> list[str]:
     return [
         name
         for name in ("cpu", "cuda")
-        if any(one.when(torch.device(name), dtype) for dtype in _dtypes(None))
+        if any(one.when(torch.device(name), dtype) for dtype in dtypes_named(None))
     ]
 
 
@@ -233,36 +213,9 @@ def _made_for(one: Implementation) -> list[str]:
 
     return [
         str(dtype).removeprefix("torch.")
-        for dtype in _dtypes(None)
+        for dtype in dtypes_named(None)
         if any(one.when(torch.device(name), dtype) for name in ("cpu", "cuda"))
     ]
-
-
-def _ops(asked: list[str] | None, only: dict[str, str]) -> list[str]:
-    """The operations asked for, those of the kernels asked for, or all."""
-    from ...kernels.registry import OPS, known
-
-    if asked:
-        return [known("operation", op, OPS) for op in asked]
-    return list(only) or list(OPS)
-
-
-def _device(name: str) -> torch.device:
-    from ...engines.assemble import device_of
-
-    return device_of(name)
-
-
-def _dtypes(names: list[str] | None) -> list[torch.dtype]:
-    import torch
-
-    from ...engines.errors import unknown_name
-
-    known = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-    for name in names or ():
-        if name not in known:
-            raise unknown_name("dtype", name, known)
-    return [known[name] for name in names or known]
 
 
 def _interpret_triton_on(device: str) -> None:

@@ -21,6 +21,7 @@ NOT_SIMULATED = (
     "device",
     "threads",
     "kernel",
+    "verify_kernels",
     "corpus",
     "warmup_requests",
     "quality_tokens",
@@ -140,6 +141,15 @@ def run_config(
             rich_help_panel="Model",
         ),
     ] = None,
+    verify_kernels: Annotated[
+        bool,
+        typer.Option(
+            "--verify-kernels",
+            help="First compare every kernel that will run with its reference, at the model's "
+            "shapes; a wrong one is refused.",
+            rich_help_panel="Model",
+        ),
+    ] = False,
     engine: Annotated[
         str, typer.Option(help="A preset, see 'llmbench engines'.", rich_help_panel="Engine")
     ] = "paged",
@@ -433,5 +443,6 @@ def run_config(
         slo_s=parse_slo(slo) if slo else {},
         quality_tokens=quality_tokens,
         threads=threads,
+        verify_kernels=verify_kernels,
         command=" ".join(["llmbench", *sys.argv[1:]]),
     )

@@ -24,7 +24,7 @@ def _make(case: GateCase, draw: Draw) -> Call:
 
 def _work(case: GateCase, dtype: torch.dtype) -> Work:
     elements = case.tokens * case.size
-    return Work(nbytes(dtype, 3 * elements), 5 * elements)
+    return Work(nbytes(dtype, 3 * elements), 0)
 
 
 SILU_MUL = OpSpec(

@@ -215,8 +215,10 @@ _QUANTIZED_TINY = (
     "window: a chunk with a past, int8",
 )
 
-PAGED = OpSpec("paged_attention", CASES, TINY, _make_paged, _work, _of_model)
-CONTIGUOUS = OpSpec("contiguous_attention", CASES, TINY, _make_contiguous, _work, _of_model)
+PAGED = OpSpec("paged_attention", CASES, TINY, _make_paged, _work, _of_model, reads_memory=True)
+CONTIGUOUS = OpSpec(
+    "contiguous_attention", CASES, TINY, _make_contiguous, _work, _of_model, reads_memory=True
+)
 QUANTIZED_PAGED = OpSpec(
     "quantized_paged_attention",
     _QUANTIZED,
@@ -224,6 +226,7 @@ QUANTIZED_PAGED = OpSpec(
     _make_quantized_paged,
     _quantized_work,
     _of_quantized_model,
+    reads_memory=True,
 )
 QUANTIZED_CONTIGUOUS = OpSpec(
     "quantized_contiguous_attention",
@@ -232,4 +235,5 @@ QUANTIZED_CONTIGUOUS = OpSpec(
     _make_quantized_contiguous,
     _quantized_work,
     _of_quantized_model,
+    reads_memory=True,
 )

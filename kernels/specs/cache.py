@@ -79,7 +79,7 @@ def _write_work(case: WriteCase, dtype: torch.dtype) -> Work:
 def _quantized_write_work(case: WriteCase, dtype: torch.dtype) -> Work:
     elements = 2 * case.tokens * case.kv_heads * case.head_dim
     scales = nbytes(SCALE_DTYPE, elements // case.head_dim)
-    return Work(nbytes(dtype, elements) + elements + scales + 8 * case.tokens, 3 * elements)
+    return Work(nbytes(dtype, elements) + elements + scales + 8 * case.tokens, 0)
 
 
 def _of_model(model: ModelShape, step: StepShape) -> dict[str, WriteCase]:

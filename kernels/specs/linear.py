@@ -203,6 +203,7 @@ LINEAR = OpSpec(
     tiny=("rows: one", "rows: 3", "rows: 17", "columns: 49", "inputs: 31", "x: strided"),
     make=_make_dense,
     work=_dense_work,
+    reads_memory=True,
     of_model=_dense_of_model,
     compare=_compare_dense,
 )
@@ -212,8 +213,10 @@ W8A8_LINEAR = OpSpec(
     tiny=("rows: one", "rows: 3", "rows: 17", "shape: ragged", "x: strided"),
     make=_make_int8,
     work=_int8_work,
+    reads_memory=True,
     of_model=_projections,
     compare=_compare_int8,
+    multiplies=torch.int8,
 )
 W4A16_LINEAR = OpSpec(
     op="w4a16_linear",
@@ -228,5 +231,6 @@ W4A16_LINEAR = OpSpec(
     ),
     make=_make_int4,
     work=_int4_work,
+    reads_memory=True,
     of_model=_projections,
 )

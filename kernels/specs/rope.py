@@ -65,13 +65,13 @@ def _make_rope_cache_write(case: RopeCase, draw: Draw) -> Call:
 
 def _rope_work(case: RopeCase, dtype: torch.dtype) -> Work:
     elements = case.tokens * (case.group + 1) * case.kv_heads * case.head_dim
-    return Work(nbytes(dtype, 2 * elements, case.tokens * case.head_dim), 3 * elements)
+    return Work(nbytes(dtype, 2 * elements, case.tokens * case.head_dim), 0)
 
 
 def _rope_cache_write_work(case: RopeCase, dtype: torch.dtype) -> Work:
     elements = case.tokens * case.heads * case.head_dim
     tables = nbytes(dtype, case.tokens * case.head_dim) + 8 * case.tokens
-    return Work(nbytes(dtype, 2 * elements) + tables, (7 if case.normed else 3) * elements)
+    return Work(nbytes(dtype, 2 * elements) + tables, 0)
 
 
 def _of_model(model: ModelShape, step: StepShape) -> dict[str, RopeCase]:

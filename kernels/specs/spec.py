@@ -40,7 +40,8 @@ class Call:
 @dataclass(frozen=True)
 class Work:
     """The least that a call must do. bytes_moved: inputs read once and results written once.
-    flops: two a multiplication and addition."""
+    flops: of products of matrices, two a multiplication and addition; what is done element by
+    element is less than the bytes take."""
 
     bytes_moved: int
     flops: int
@@ -97,6 +98,9 @@ class OpSpec(Generic[C]):
     compare: a result's name, ours and the reference's; `specs/closeness.py` says how near is near.
     work: of a case, with activations of a dtype.
     of_model: the cases of a model's step, by name; what they are timed at.
+    reads_memory: most of what a call reads are weights or the KV cache, which a step finds in
+    memory; else activations, which it finds in cache. multiplies: the dtype of its products, where
+    that is not the activations'.
     """
 
     op: str
@@ -107,6 +111,8 @@ class OpSpec(Generic[C]):
     of_model: Callable[[ModelShape, StepShape], Mapping[str, C]]
     compare: Callable[[Call, str, Tensor, Tensor], Difference] = compare_near
     dtypes: tuple[torch.dtype, ...] = FLOATS
+    reads_memory: bool = False
+    multiplies: torch.dtype | None = None
 
 
 class Draw:

@@ -1,0 +1,100 @@
+"""Before a run: whether the kernels that it will use are right, at its model's own shapes."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+
+import torch
+
+from ..engines.assemble import kernels_of
+from ..engines.config import EngineConfig
+from ..engines.models.config import ModelConfig
+from ..engines.models.decoder import DecoderConfig
+from ..kernels.check import Trial, check, judged
+from ..kernels.dispatch import Implementation
+from ..kernels.errors import KernelError
+from ..kernels.registry import select
+from ..kernels.specs.linear import LM_HEAD
+from ..kernels.specs.spec import ModelShape, StepShape
+from ..kernels.specs.table import spec_of
+
+# Small, and odd: a block that is not full, a number of rows that no tile has.
+SEQUENCES, CONTEXT_TOKENS, PROMPT_TOKENS = 3, 35, 37
+
+
+def verify_kernels(
+    engine: EngineConfig, config: DecoderConfig, report: Callable[[str], None] = lambda _: None
+) -> None:
+    """Try every implementation that a call of this engine may go to. engine: as `resolve` returned
+    it. report: told what is tried.
+
+    Raises KernelError, in one line, for the first that is wrong.
+    """
+    device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
+    model = model_shape(engine, config)
+    seed = secrets.randbelow(2**31)
+    for op in kernels_of(engine):
+        for one in _may_run(engine, op, device, dtype):
+            report(f"verifying {op} by {one.name}")
+            for trial in _trials(engine, model, op, one, dtype):
+                if wrong := judged(list(check(trial, device, seed))):
+                    raise KernelError(f"--verify-kernels: {wrong[0].sentence}")
+
+
+def model_shape(engine: EngineConfig, config: DecoderConfig) -> ModelShape:
+    """The sizes of a model as kernels see them. Of one that transformers computes, only its
+    attention is ours; a group there is tried with one head."""
+    if isinstance(config, ModelConfig):
+        return ModelShape(
+            name=config.family,
+            hidden=config.hidden_size,
+            heads=config.num_heads,
+            kv_heads=config.num_kv_heads,
+            head_dim=config.head_dim,
+            intermediate=config.intermediate_size,
+            vocab=config.vocab_size,
+            group_size=engine.group_size or 32,
+            window=config.sliding_window,
+            qk_norm=config.qk_norm,
+        )
+    windows = getattr(config, "windows", ())
+    width = config.num_kv_heads * config.head_dim
+    return ModelShape(
+        name=config.family,
+        hidden=width,
+        heads=config.num_kv_heads,
+        kv_heads=config.num_kv_heads,
+        head_dim=config.head_dim,
+        intermediate=width,
+        vocab=config.vocab_size,
+        window=next((window for window in windows if window is not None), None),
+    )
+
+
+def _may_run(
+    engine: EngineConfig, op: str, device: torch.device, dtype: torch.dtype
+) -> Iterator[Implementation]:
+    """Those asked, in turn, until one takes and prefers whatever is left."""
+    for one in select(op, device, dtype, engine.forced).candidates:
+        yield one
+        if one.takes is None and one.prefers is None:
+            return
+
+
+def _trials(
+    engine: EngineConfig, model: ModelShape, op: str, one: Implementation, dtype: torch.dtype
+) -> Iterator[Trial]:
+    """The model's shapes, in a decode and a prefill step, and the small odd ones of the suite."""
+    spec = spec_of(op)
+    steps = (
+        StepShape(SEQUENCES, CONTEXT_TOKENS, block_size=engine.block_size),
+        StepShape(prompt=PROMPT_TOKENS, block_size=engine.block_size),
+    )
+    own = {
+        f"{step.label}, {name} of {model.name}": case
+        for step in steps
+        for name, case in spec.of_model(model, step).items()
+        if name != LM_HEAD  # as the other linear maps, but as large as all of them
+    }
+    yield Trial(one, spec, dtype, own | {name: spec.cases[name] for name in spec.tiny})
