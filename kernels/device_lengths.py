@@ -46,17 +46,16 @@ def copied_to(
     starts: Sequence[int] = (),
 ) -> DeviceLengths:
     """The lengths on `device`, brought there by one copy that nothing waits for."""
-    first_slots = torch.tensor(starts, dtype=torch.int64).view(torch.int32)
-    query_starts = torch.tensor([*accumulate(query_lengths, initial=0)], dtype=torch.int32)
-    numbers = first_slots, query_starts, torch.tensor(kv_lengths, dtype=torch.int32)
-    # Each begins at a multiple of 16 bytes: Triton compiles a kernel again for one that does not.
-    rooms = [-(-len(one) // 4) * 4 for one in numbers]
-    # From pageable memory a copy would wait for the device.
-    host = torch.zeros(sum(rooms), dtype=torch.int32, pin_memory=device.type == "cuda")
-    for room, one in zip(host.split(rooms), numbers, strict=True):
-        room[: len(one)] = one
-    copied = host.to(device, non_blocking=True).split(rooms)
-    first_slots, query_starts, kv = (
-        room[: len(one)] for room, one in zip(copied, numbers, strict=True)
+    # The wide numbers first, where they are aligned.
+    words = (
+        torch.tensor(starts, dtype=torch.int64, device="cpu").view(torch.int32),
+        torch.tensor([*accumulate(query_lengths, initial=0)], dtype=torch.int32, device="cpu"),
+        torch.tensor(kv_lengths, dtype=torch.int32, device="cpu"),
     )
-    return DeviceLengths(query_starts, kv, first_slots.view(torch.int64) if starts else None)
+    host = torch.cat(words)
+    if device.type == "cuda":
+        # From pageable memory a copy would wait for the device.
+        host = host.pin_memory()
+    copied = host.to(device, non_blocking=True).split([len(one) for one in words])
+    first_slots, query_starts, on_device = copied
+    return DeviceLengths(query_starts, on_device, first_slots.view(torch.int64) if starts else None)

@@ -19,11 +19,15 @@ import torch
 from torch import Tensor
 
 from ..batch import AttentionBatch, ContiguousBatch, PagedBatch
+from ..cpu import attention as portable
 from ..device_lengths import DeviceLengths
 from ..registry import KernelError, implements
 from .attention_blocks import Blocks, context_blocks, decode_blocks, segments
 from .launch import launch
 from .target import interpreted, on_amd, on_gpu, power_of_two
+
+# A tile of wider heads does not fit in shared memory; such calls go to PyTorch.
+LARGEST_HEAD_DIM = 256
 
 
 @implements("paged_attention", backend="triton", when=on_gpu, priority=100)
@@ -37,6 +41,8 @@ def paged_attention(
     out: Tensor | None = None,
 ) -> Tensor:
     """As the reference. Raises KernelError for a scale that is not positive."""
+    if q.shape[-1] > LARGEST_HEAD_DIM:
+        return portable.paged_attention(q, k_cache, v_cache, batch, scale, window, out)
     return attend(q, k_cache, v_cache, None, None, batch, scale, window, out)
 
 
@@ -51,6 +57,8 @@ def contiguous_attention(
     out: Tensor | None = None,
 ) -> Tensor:
     """As the reference. Raises KernelError for a scale that is not positive."""
+    if q.shape[-1] > LARGEST_HEAD_DIM:
+        return portable.contiguous_attention(q, k_cache, v_cache, batch, scale, window, out)
     return attend(q, k_cache, v_cache, None, None, batch, scale, window, out)
 
 

@@ -33,7 +33,7 @@ SEGMENTS = 16
 # Two programs a unit. With fewer, the keys of each sequence are shared by SEGMENTS of them.
 ENOUGH_PROGRAMS = 256
 # Below this many keys a second kernel costs more than the first one saves.
-LEAST_KEYS_TO_SPLIT = 512
+LEAST_KEYS_TO_SPLIT = 256
 # Elements of a tile of keys: with as many values, what two stages of them leave room for.
 TILE_ELEMENTS = 8192
 
@@ -53,10 +53,12 @@ def decode_blocks(group: int, head_dim: int, dtype: torch.dtype, paged: bool, am
     rows, width = max(16, power_of_two(group)), power_of_two(head_dim)
     if dtype == torch.float32:
         return _for_float32(rows)
-    keys = min(128, max(16, TILE_ELEMENTS // width))
+    large = rows > 64
+    keys = min(64 if large or amd else 128, max(16, TILE_ELEMENTS // width))
+    warps = 8 if large else 4
     if amd:
-        return Blocks(rows, min(64, keys), warps=4, stages=2)
-    return Blocks(rows, keys, warps=4, stages=5 if paged else 3)
+        return Blocks(rows, keys, warps, stages=2)
+    return Blocks(rows, keys, warps, stages=5 if paged else 3)
 
 
 def context_blocks(
@@ -79,7 +81,7 @@ def context_blocks(
     return Blocks(
         rows=max(least, 128 if large else 64),
         keys=64 if width <= 128 and not codes else 32,
-        warps=8 if large else 4,
+        warps=8 if large or least > 64 else 4,
         stages=stages,
     )
 

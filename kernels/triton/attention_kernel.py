@@ -21,8 +21,11 @@ from .conversions import E4M3_FACTOR, from_e4m3, narrowed
 LEAST = tl.constexpr(-1e38)
 
 
-# What changes from step to step must not be compiled for.
-@triton.jit(do_not_specialize=["sequences", "place_stride"])
+# Of these, neither a value nor an alignment is compiled for: they change from step to step.
+_OF_THE_STEP = ["place_ptr", "query_starts_ptr", "kv_lengths_ptr", "sequences", "place_stride"]
+
+
+@triton.jit(do_not_specialize=_OF_THE_STEP)
 def attention_kernel(
     q_ptr,  # [T, KV_HEADS * GROUP, HEAD_DIM], elements of a head side by side
     k_ptr,  # [slots, KV_HEADS, HEAD_DIM], contiguous
@@ -128,7 +131,7 @@ def attention_kernel(
         tl.store(out_ptr + out_at, narrowed(result, dtype, INTERPRETED), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["kv_lengths_ptr"])
 def reduce_segments_kernel(
     part_ptr,  # as attention_kernel left them
     peak_ptr,

@@ -10,7 +10,7 @@ import triton.language as tl
 from .conversions import narrowed, nearest_integer, to_e4m3
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["slot_ptr"])
 def cache_write_kernel(
     k_ptr,  # [T, KV_HEADS, HEAD_DIM], in any strides
     v_ptr,
@@ -41,7 +41,7 @@ def cache_write_kernel(
     tl.store(v_cache_ptr + to, tl.load(v_ptr + v_at, mask=written), mask=written)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["slot_ptr"])
 def quantized_cache_write_kernel(
     k_ptr,  # as above
     v_ptr,

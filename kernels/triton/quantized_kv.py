@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from ..batch import AttentionBatch, ContiguousBatch, PagedBatch
+from ..cpu import quantized_kv as portable
 from ..quantized_kv import QuantizedKV
 from ..reference.quantized_kv import LARGEST_CODE, LEAST_SCALE
 from ..registry import implements
-from .attention import attend
+from .attention import LARGEST_HEAD_DIM, attend
 from .launch import launch
 from .target import converts_e4m3, interpreted, on_gpu, power_of_two, warps_for
 
@@ -55,6 +56,8 @@ def quantized_paged_attention(
     out: Tensor | None = None,
 ) -> Tensor:
     """As the reference. Raises KernelError for a scale that is not positive."""
+    if q.shape[-1] > LARGEST_HEAD_DIM:
+        return portable.quantized_paged_attention(q, cache, batch, scale, window, out)
     return _attend(q, cache, batch, scale, window, out)
 
 
@@ -68,6 +71,8 @@ def quantized_contiguous_attention(
     out: Tensor | None = None,
 ) -> Tensor:
     """As the reference. Raises KernelError for a scale that is not positive."""
+    if q.shape[-1] > LARGEST_HEAD_DIM:
+        return portable.quantized_contiguous_attention(q, cache, batch, scale, window, out)
     return _attend(q, cache, batch, scale, window, out)
 
 

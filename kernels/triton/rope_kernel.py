@@ -59,7 +59,7 @@ def rope_kernel(
     tl.store(k_to + HALF, second, mask=is_k)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["slot_ptr"])
 def rope_cache_write_kernel(
     qkv_ptr,  # [T, Q_HEADS + 2 * KV_HEADS, 2 * HALF], contiguous
     q_norm_ptr,  # [2 * HALF], or None: queries and keys are not normed

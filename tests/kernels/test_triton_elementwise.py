@@ -1,0 +1,170 @@
+"""Triton's norm, rotation, gate and cache write: in the interpreter here, on a GPU where there is
+one, and compiled for others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from itertools import product
+from types import ModuleType
+
+import pytest
+import torch
+from llmbench.kernels.triton import activation, cache, norm, rope
+from torch import Tensor
+
+from . import test_elementwise as cases
+from .launched import compile_for, each_target, launches
+from .interpreter import Checks, failures, report, triton_of
+from .test_elementwise import DTYPES
+
+ROWS = [(1, 576), (7, 33), (5, 3, 64), (0, 16)]
+HEADS = [(1, 3, 64), (5, 1, 80), (3, 8, 96), (2, 4, 128), (4, 1, 256)]
+# Paged, of a model with norms, and contiguous, of one without.
+PLACES = [((4, 16), True), ((64,), False)]
+
+
+def check_strides() -> None:
+    """What is not contiguous, or not of whole rows, is read where it lies."""
+    x = torch.randn(6, 2, 40)[:, 1]
+    weight = torch.ones(40)
+    assert torch.equal(
+        triton_of("rms_norm").function(x, weight, 1e-5),
+        triton_of("rms_norm").function(x.contiguous(), weight, 1e-5),
+    )
+    gate_up = torch.randn(6, 100)[:, 7:87]
+    silu_mul = triton_of("silu_mul").function
+    assert torch.equal(silu_mul(gate_up), silu_mul(gate_up.contiguous()))
+
+
+def check_padding() -> None:
+    """Tokens without a slot are not written, and their queries are rotated."""
+    slots = torch.tensor([-1, 5, -1])
+    qkv = torch.randn(3, 4, 16)
+    caches = torch.full((2, 8, 1, 16), math.nan).unbind()
+    triton_of("cache_write").function(qkv[:, 2:3], qkv[:, 3:], *caches, slots)
+    assert _written(caches) == [5]
+    caches = torch.full((2, 8, 1, 16), math.nan).unbind()
+    ones, zeros = torch.ones(3, 8), torch.zeros(3, 8)
+    q = triton_of("rope_cache_write").function(qkv, None, None, 0.0, ones, zeros, *caches, slots)
+    assert torch.equal(q, qkv[:, :2])
+    assert _written(caches) == [5]
+
+
+def check_gates_far_from_zero() -> None:
+    """A gate without a limit: silu(-1e4) is 0 and not NaN."""
+    gate_up = torch.tensor([[-1e4, 1e4, -math.inf, 2.0, 3.0, 4.0]])
+    result = triton_of("silu_mul").function(gate_up)[0].tolist()
+    assert result[:2] == [0.0, 3e4]
+    assert math.isnan(result[2])  # as -inf · 0 in the reference
+
+
+def _written(caches: tuple[Tensor, ...]) -> list[int]:
+    rows = [one.isfinite().flatten(1).all(1).nonzero()[:, 0].tolist() for one in caches]
+    assert rows[0] == rows[1]
+    return rows[0]
+
+
+CHECKS: Checks = {
+    **{
+        f"rms_norm, {shape}, {dtype}": partial(
+            cases.test_rms_norm, triton_of("rms_norm"), shape, dtype
+        )
+        for shape, dtype in product(ROWS, DTYPES)
+    },
+    **{
+        f"add_rms_norm, {shape}, {dtype}": partial(
+            cases.test_add_rms_norm, triton_of("add_rms_norm"), shape, dtype
+        )
+        for shape, dtype in product(ROWS, DTYPES)
+    },
+    **{
+        f"rope_cache_write, {heads}, {places}, {dtype}": partial(
+            cases.test_rope_cache_write,
+            *(triton_of("rope_cache_write"), *heads, *places, dtype),
+        )
+        for heads, places, dtype in product(HEADS, PLACES, DTYPES)
+    },
+    **{
+        f"rope, {tokens}, {head_dim}, {dtype}": partial(
+            cases.test_rope, triton_of("rope"), tokens, head_dim, dtype
+        )
+        for (tokens, _, head_dim), dtype in product(HEADS, DTYPES)
+    },
+    **{
+        f"silu_mul, {shape}, {dtype}": partial(
+            cases.test_silu_mul, triton_of("silu_mul"), *shape, dtype
+        )
+        for shape, dtype in product([(1, 1536), (7, 33), (0, 8)], DTYPES)
+    },
+    **{
+        f"cache_write, {shape}": partial(cases.test_cache_write, triton_of("cache_write"), shape)
+        for shape in [(6, 4, 2, 8), (24, 2, 8)]
+    },
+    "strides": check_strides,
+    "padding": check_padding,
+    "gates far from zero": check_gates_far_from_zero,
+}
+
+
+@pytest.fixture(scope="module")
+def interpreted() -> dict[str, str]:
+    pytest.importorskip("triton")
+    return failures("tests.kernels.test_triton_elementwise")
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_interpreted(name: str, interpreted: dict[str, str]) -> None:
+    assert interpreted[name] == ""
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", CHECKS)
+def test_on_gpu(name: str) -> None:
+    with torch.device("cuda"):
+        CHECKS[name]()
+
+
+def _half(*shape: int) -> Tensor:
+    return torch.zeros(shape, dtype=torch.bfloat16)
+
+
+# An 8B model's shapes, and a head and a width that are no powers of two.
+CALLS: dict[str, tuple[ModuleType, Callable[[], object]]] = {
+    "rms_norm": (norm, lambda: norm.rms_norm(_half(3, 576), _half(576), 1e-5)),
+    "add_rms_norm": (
+        norm,
+        lambda: norm.add_rms_norm(_half(3, 4096), _half(3, 4096), _half(4096), 1e-5),
+    ),
+    "silu_mul": (activation, lambda: activation.silu_mul(_half(3, 2 * 14336))),
+    "cache_write": (
+        cache,
+        lambda: cache.cache_write(
+            *(_half(3, 8, 128), _half(3, 8, 128), _half(64, 8, 128), _half(64, 8, 128)),
+            torch.arange(3),
+        ),
+    ),
+    "rope": (rope, lambda: rope.rope(_half(3, 9, 80), _half(3, 3, 80), _half(3, 40), _half(3, 40))),
+    "rope_cache_write": (
+        rope,
+        lambda: rope.rope_cache_write(
+            *(_half(3, 48, 128), _half(128), _half(128), 1e-6, _half(3, 64), _half(3, 64)),
+            *(_half(64, 8, 128), _half(64, 8, 128), torch.arange(3)),
+        ),
+    ),
+}
+
+
+@each_target
+@pytest.mark.parametrize("op", CALLS)
+def test_compiles(op: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton")
+    module, call = CALLS[op]
+    (launch,) = launches(module, call, monkeypatch)
+    compile_for(target, launch)
+
+
+if __name__ == "__main__":
+    report(CHECKS)

@@ -1,0 +1,166 @@
+"""Triton's eight-bit cache: in the interpreter here, on a GPU where there is one."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from llmbench.kernels.batch import PagedBatch
+from llmbench.kernels.quantized_kv import QuantizedKV
+from llmbench.kernels.reference import quantized_kv as reference
+from llmbench.kernels.triton import attention, quantized_kv
+
+from . import test_quantized_kv as cases
+from .closeness import assert_near
+from .launched import compile_for, each_target, launches
+from .interpreter import Checks, failures, report, triton_of
+from .test_attention import CASES, Case
+from .test_quantized_kv import E4M3, WRITE_SHAPES
+
+HALF_AND_WIDE = (torch.float32, torch.float16, torch.bfloat16)
+CODES = {"int8": torch.int8, "fp8": E4M3}
+PAGED, CONTIGUOUS = "quantized_paged_attention", "quantized_contiguous_attention"
+READ = (
+    "decode",
+    "decode, wide heads",
+    "decode, a head of 72",
+    "a decode before contexts",
+    "wide heads",
+    "window, a chunk with a past",
+)
+
+
+def check_split(codes: torch.dtype) -> None:
+    """Keys shared by programs, in a batch of one short and one long sequence."""
+    case = Case((1, 1), (600, 3), head_dim=64, kv_heads=1)
+    cache, batch = cases._paged(case, codes)
+    q = cases._queries(case, torch.bfloat16)
+    expected = reference.quantized_paged_attention(q, cache, batch, 0.125)
+    assert_near(triton_of(PAGED).function(q, cache, batch, 0.125), expected)
+
+
+def check_small_values(codes: torch.dtype) -> None:
+    """Values whose scales float16 hardly has, between some that it has."""
+    case = Case((1, 3), (40, 30), head_dim=64, kv_heads=1)
+    cache, batch = cases._contiguous(case, codes)
+    small = QuantizedKV(cache.keys, cache.values, cache.key_scales, cache.value_scales * 2.0**-12)
+    q = cases._queries(case, torch.float16)
+    expected = reference.quantized_contiguous_attention(q, small, batch, 0.125)
+    assert float(expected.abs().max()) < 2.0**-8
+    assert_near(triton_of(CONTIGUOUS).function(q, small, batch, 0.125), expected, times=2)
+
+
+def check_padding(codes: torch.dtype) -> None:
+    """Tokens without a slot are not written."""
+    cache = cases._empty((6, 4), Case((), (), head_dim=16), codes)
+    k, v = torch.randn(2, 3, 2, 16).unbind()
+    slots = torch.tensor([-1, 7, -1])
+    triton_of("quantized_cache_write").function(k, v, cache, slots)
+    written = cache.key_scales.view(24, 2).isfinite()
+    assert written.nonzero()[:, 0].tolist() == [7, 7]
+
+
+CHECKS: Checks = {
+    **{
+        f"{op}, {case}, {dtype}, {name}": partial(
+            cases.test_attention, op, triton_of(op), CASES[case], dtype, codes
+        )
+        for name, codes in CODES.items()
+        for case in READ
+        for op, dtype in ((PAGED, torch.bfloat16), (CONTIGUOUS, torch.float16))
+    },
+    **{
+        f"every code, {dtype}, {name}": partial(
+            cases.test_every_code_is_read, triton_of(CONTIGUOUS), dtype, codes
+        )
+        for name, codes in CODES.items()
+        for dtype in HALF_AND_WIDE
+    },
+    **{
+        f"write, {shape}, {dtype}, {name}": partial(
+            cases.test_write, triton_of("quantized_cache_write"), shape, dtype, places, codes
+        )
+        for name, codes in CODES.items()
+        for dtype in HALF_AND_WIDE
+        for shape, places in zip(WRITE_SHAPES, [(6, 4), (24,)] * 3, strict=False)
+    },
+    **{
+        f"write {bad}, {name}": partial(
+            cases.test_write_does_not_hide_what_is_not_finite,
+            triton_of("quantized_cache_write"),
+            bad,
+            codes,
+        )
+        for name, codes in CODES.items()
+        for bad in (math.nan, math.inf)
+    },
+    **{
+        f"{check.__name__}, {name}": partial(check, codes)
+        for name, codes in CODES.items()
+        for check in (check_split, check_small_values, check_padding)
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def interpreted() -> dict[str, str]:
+    pytest.importorskip("triton")
+    return failures("tests.kernels.test_triton_quantized_kv")
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_interpreted(name: str, interpreted: dict[str, str]) -> None:
+    assert interpreted[name] == ""
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", CHECKS)
+def test_on_gpu(name: str) -> None:
+    with torch.device("cuda"):
+        CHECKS[name]()
+
+
+@each_target
+@pytest.mark.parametrize("codes", CODES)
+@pytest.mark.parametrize("lengths", [(1, 600), (40, 40)], ids=["decode", "contexts"])
+def test_attention_compiles(
+    lengths: tuple[int, int], codes: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """e4m3 as the device converts it, from Hopper on, or as bytes."""
+    pytest.importorskip("triton")
+    monkeypatch.setattr(attention, "on_amd", lambda: target.startswith("gfx"))
+    monkeypatch.setattr(quantized_kv, "converts_e4m3", lambda _: target == "sm_90")
+    stored = torch.zeros(64, 16, 8, 128, dtype=CODES[codes])
+    scales = torch.ones(64, 16, 8, dtype=torch.bfloat16)
+    batch = PagedBatch(lengths[:1], lengths[1:], torch.zeros(1, 64, dtype=torch.int64))
+    q = torch.empty(lengths[0], 32, 128, dtype=torch.bfloat16)
+    call = partial(
+        quantized_kv.quantized_paged_attention,
+        *(q, QuantizedKV(stored, stored, scales, scales), batch, 0.1),
+    )
+    found = launches(attention, call, monkeypatch)
+    made = compile_for(target, found[0])
+    if codes == "fp8" and target == "sm_90":
+        assert "e4m3x2" in made.asm["ptx"]
+
+
+@each_target
+@pytest.mark.parametrize("codes", CODES)
+def test_write_compiles(codes: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton")
+    stored = torch.zeros(64, 8, 128, dtype=CODES[codes])
+    scales = torch.ones(64, 8, dtype=torch.bfloat16)
+    k = torch.empty(5, 8, 128, dtype=torch.bfloat16)
+    call = partial(
+        quantized_kv.quantized_cache_write,
+        *(k, k, QuantizedKV(stored, stored, scales, scales), torch.arange(5)),
+    )
+    (launch,) = launches(quantized_kv, call, monkeypatch)
+    compile_for(target, launch)
+
+
+if __name__ == "__main__":
+    report(CHECKS)

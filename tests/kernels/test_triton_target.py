@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from llmbench.kernels.registry import implementations, select
+from llmbench.kernels.triton import target
+from llmbench.kernels.triton.target import power_of_two, warps_for
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+OPS = [
+    "paged_attention",
+    "contiguous_attention",
+    "quantized_paged_attention",
+    "quantized_contiguous_attention",
+    "cache_write",
+    "quantized_cache_write",
+    "rms_norm",
+    "add_rms_norm",
+    "rope",
+    "rope_cache_write",
+    "silu_mul",
+]
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_a_gpu_gets_triton(op: str) -> None:
+    pytest.importorskip("triton")
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        assert select(op, CUDA, dtype).name == "triton"
+        assert select(op, CPU, dtype).name != "triton"
+    assert select(op, CUDA, torch.float64).name != "triton"
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_without_triton_a_gpu_gets_pytorch(op: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target, "_installed", lambda: False)
+    assert select(op, CUDA, torch.bfloat16).name == "torch"
+
+
+def test_registering_imports_no_triton() -> None:
+    script = (
+        "import sys\n"
+        "from llmbench.kernels.registry import implementations\n"
+        "before = 'triton' in sys.modules\n"
+        f"for op in {OPS}: implementations(op)\n"
+        "assert ('triton' in sys.modules) == before\n"
+        "assert not [name for name in sys.modules if name.endswith('_kernel')]\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_every_operation_has_one_triton_implementation() -> None:
+    for op in OPS:
+        assert [one.name for one in implementations(op)].count("triton") == 1
+
+
+@pytest.mark.parametrize(("number", "power"), [(1, 1), (2, 2), (3, 4), (64, 64), (65, 128)])
+def test_power_of_two(number: int, power: int) -> None:
+    assert power_of_two(number) == power
+
+
+@pytest.mark.parametrize(("elements", "warps"), [(16, 1), (256, 1), (1024, 4), (16384, 16)])
+def test_warps(elements: int, warps: int) -> None:
+    assert warps_for(elements) == warps
