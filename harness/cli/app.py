@@ -21,6 +21,7 @@ from . import (
     gate,
     kernels,
     models,
+    peers,
     report,
     roofline,
     run,
@@ -49,6 +50,7 @@ app.command("ablate", epilog=ablate.EPILOG)(ablate.ablate)
 app.command("schedule", epilog=schedule.EPILOG)(schedule.schedule)
 app.command("calibrate")(calibrate.calibrate)
 app.command("roofline")(roofline.roofline)
+app.command("peers", epilog=peers.EPILOG)(peers.peers)
 app.add_typer(models.models, name="models")
 app.add_typer(kernels.kernels, name="kernels")
 app.command("engines")(engines.engines)

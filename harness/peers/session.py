@@ -1,0 +1,158 @@
+"""One comparison: who is asked, on which cores, and the result of all their turns."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ...engines.errors import unknown_name
+from .base import PRECISIONS, Peer, ServedModel
+from .install import converter_path, llama_cpp_directory
+from .install import vllm_python as installed_python
+from .llama_cpp import LlamaCpp
+from .own import Own
+from .rounds import Row, read_turns, take_turns
+from .table import PeersResult, markdown, measured_rows
+from .transformers_cb import TransformersCb
+from .vllm_cpu import VllmCpu
+from .workload import Job, make_jobs
+
+# Slower than Q4_0 on a CPU, and no other row needs it: measured where it is asked for.
+NOT_BY_DEFAULT = frozenset({"Q4_1"})
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the peers are, and the cores that everyone gets.
+
+    directory: what `install` made. llama_cpp: its source tree. vllm_python: its interpreter.
+    """
+
+    directory: Path
+    llama_cpp: Path
+    vllm_python: Path
+    cores: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Session:
+    """What to measure. rows: in the order of their turns. unavailable: why peers that were asked
+    for have none, by name."""
+
+    rows: tuple[Row, ...]
+    unavailable: Mapping[str, str]
+    model: str
+    scratch: Path
+    rounds: int
+    seed: int
+    out: Path
+    lock: Path | None
+
+
+def places(
+    directory: Path, threads: int | None, llama_cpp: Path | None, vllm_python: Path | None
+) -> Places:
+    """Where everything is, absolute. threads: the first so many cores that this process may use;
+    None is all of them."""
+    cores = tuple(sorted(os.sched_getaffinity(0)))
+    directory = directory.expanduser().absolute()
+    return Places(
+        directory,
+        (llama_cpp or llama_cpp_directory(directory)).expanduser().absolute(),
+        (vllm_python or installed_python(directory)).expanduser().absolute(),
+        cores[:threads],
+    )
+
+
+def known_peers(where: Places) -> tuple[Peer, ...]:
+    """Everyone, ours first."""
+    return (
+        Own(where.cores),
+        LlamaCpp(where.llama_cpp, converter_path(where.directory), where.cores),
+        VllmCpu(where.vllm_python, where.cores),
+        TransformersCb(where.cores),
+    )
+
+
+def session(
+    where: Places,
+    *,
+    model: str,
+    peers: Sequence[str],
+    precisions: Sequence[str],
+    weights: Sequence[str],
+    rounds: int,
+    seed: int,
+    out: Path,
+    lock: Path | None,
+) -> Session:
+    """The rows that were asked for; nothing named means all. Raises ConfigError for a name that
+    nothing has."""
+    known = known_peers(where)
+    _check_names("peer", peers, [peer.name for peer in known])
+    _check_names("precision", precisions, PRECISIONS)
+    formats = [variant.weights for peer in known for variant in peer.variants()]
+    _check_names("weights", weights, formats)
+    chosen = [peer for peer in known if not peers or peer.name in peers]
+    unavailable = {peer.name: why for peer in chosen if (why := peer.missing()) is not None}
+    rows = tuple(
+        Row(peer, variant)
+        for peer in chosen
+        if peer.name not in unavailable
+        for variant in peer.variants()
+        if (not precisions or variant.precision in precisions)
+        and (variant.weights in weights if weights else variant.weights not in NOT_BY_DEFAULT)
+    )
+    return Session(rows, unavailable, model, where.directory / "models", rounds, seed, out, lock)
+
+
+def measure(asked: Session, report: Callable[[str], None]) -> PeersResult:
+    """Take the turns, write `peers.json` and `peers.md`, return the result."""
+    from ...engines.models.catalogue import resolve_model
+    from ..environment import capture
+
+    files = resolve_model(asked.model, report)
+    model = ServedModel(files.name, files.directory, asked.scratch)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    corpus = _corpus(files.directory)
+
+    def jobs_of_round(number: int) -> Sequence[Job]:
+        return make_jobs(corpus, asked.seed + number)
+
+    failed = take_turns(
+        asked.rows, model, jobs_of_round, asked.rounds, asked.out, report, asked.lock
+    )
+    turns = read_turns(asked.out, model)
+    result = PeersResult(
+        model=model.name,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        rows=measured_rows(turns),
+        not_measured={
+            **asked.unavailable,
+            **{variant.name: why for variant, why in failed.items()},
+        },
+        machine=capture(seed=asked.seed),
+        command=" ".join(["llmbench", *sys.argv[1:]]),
+    )
+    (asked.out / "peers.json").write_text(json.dumps(result.as_json(), indent=2), encoding="utf-8")
+    (asked.out / "peers.md").write_text(markdown(result), encoding="utf-8")
+    return result
+
+
+def _corpus(directory: Path) -> list[int]:
+    """The held-out text that ships, in the model's tokens."""
+    from ...engines.models.bundled import heldout_text
+    from ...engines.models.tokenizer import load_tokenizer
+
+    return load_tokenizer(directory).encode(heldout_text(), add_special_tokens=False)
+
+
+def _check_names(field: str, given: Sequence[str], known: Sequence[str]) -> None:
+    for name in given:
+        if name not in known:
+            raise unknown_name(field, name, dict.fromkeys(known))

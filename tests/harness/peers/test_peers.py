@@ -1,0 +1,105 @@
+"""`llmbench peers`: what is not installed is left out and said; ours is measured anywhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from llmbench.engines.config import QUANT_METHODS
+from llmbench.engines.errors import ConfigError
+from llmbench.harness.cli import app
+from llmbench.harness.peers.llama_cpp import parse_version
+from llmbench.harness.peers.own import Own
+from llmbench.harness.peers.session import Session, places, session
+from llmbench.harness.peers.workload import Figure
+from typer.testing import CliRunner
+
+
+def asked(directory: Path, **chosen: object) -> Session:
+    settings: dict[str, object] = {
+        "model": "bundled",
+        "peers": (),
+        "precisions": (),
+        "weights": (),
+        "rounds": 1,
+        "seed": 0,
+        "out": directory / "out",
+        "lock": None,
+    }
+    where = places(directory, None, None, None)
+    return session(where, **(settings | chosen))  # pyright: ignore[reportArgumentType]
+
+
+def test_what_is_not_installed_is_listed_with_its_reason(tmp_path: Path) -> None:
+    made = asked(tmp_path)
+    assert set(made.unavailable) == {"llama.cpp", "vLLM"}
+    assert "llama-server" in made.unavailable["llama.cpp"]
+    assert {row.peer.name for row in made.rows} == {"llmbench", "transformers"}
+
+
+def test_rows_are_those_asked_for(tmp_path: Path) -> None:
+    programs = tmp_path / "llama.cpp" / "build" / "bin"
+    programs.mkdir(parents=True)
+    for name in ("llama-server", "llama-quantize"):
+        (programs / name).touch()
+    where = places(tmp_path, 1, tmp_path / "llama.cpp", None)
+    common = {"model": "bundled", "rounds": 1, "seed": 0, "out": tmp_path, "lock": None}
+    peers = ("llama.cpp",)
+    default = session(where, peers=peers, precisions=(), weights=(), **common)
+    assert [row.variant.weights for row in default.rows] == ["BF16", "Q8_0", "Q4_0"]
+    named = session(where, peers=peers, precisions=("int4",), weights=("Q4_1",), **common)
+    assert [row.variant.weights for row in named.rows] == ["Q4_1"]
+    assert len(where.cores) == 1
+
+
+@pytest.mark.parametrize("chosen", [{"peers": ("lama.cpp",)}, {"precisions": ("int3",)}])
+def test_an_unknown_name_is_refused_with_the_nearest(
+    tmp_path: Path, chosen: dict[str, object]
+) -> None:
+    with pytest.raises(ConfigError, match="did you mean"):
+        asked(tmp_path, **chosen)
+
+
+def test_ours_has_a_row_for_every_quantisation_that_an_engine_computes() -> None:
+    weights = {variant.weights for variant in Own((0,)).variants()}
+    assert weights >= {"bfloat16", "awq"}
+    assert ("int8" in weights) == ("int8" in QUANT_METHODS)
+
+
+def test_nothing_to_measure_is_an_error_in_a_line(tmp_path: Path) -> None:
+    arguments = ["--peer", "llama.cpp", "--model", "bundled", "--directory", str(tmp_path)]
+    done = CliRunner().invoke(app.app, ["peers", *arguments, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 2, done.output
+    assert "llama.cpp not measured: no llama-server" in " ".join(done.output.split())
+
+
+def test_ours_is_measured_and_written_down(tmp_path: Path) -> None:
+    document = tmp_path / "peers.md"
+    document.write_text("<!-- measured: begin -->\n<!-- measured: end -->\n", encoding="utf-8")
+    chosen = ["--peer", "llmbench", "--precision", "bf16", "--model", "bundled", "--rounds", "1"]
+    where = ["--directory", str(tmp_path), "--out", str(tmp_path / "out"), "--lock"]
+    arguments = [*chosen, *where, str(tmp_path / "lock"), "--document", str(document)]
+    done = CliRunner().invoke(app.app, ["peers", *arguments])
+    assert done.exit_code == 0, done.output
+    result = json.loads((tmp_path / "out" / "peers.json").read_text(encoding="utf-8"))
+    assert [row["variant"]["engine"] for row in result["rows"]] == [
+        "llmbench paged",
+        "llmbench inflight",
+    ]
+    for row in result["rows"]:
+        assert set(row["figures"]) == {str(figure) for figure in Figure}
+        assert all(spread["best"] >= spread["median"] > 0 for spread in row["figures"].values())
+    assert "| bf16 | llmbench paged | bfloat16 |" in document.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("version: 0.6.0-dev (build 11434, commit unknown)\nbuilt with GNU", "b11434"),
+        ("version: 4589 (eb7cf15a)", "b4589"),
+        ("nothing", "unknown"),
+    ],
+)
+def test_the_build_number_is_read_from_what_llama_cpp_prints(text: str, version: str) -> None:
+    assert parse_version(text) == version

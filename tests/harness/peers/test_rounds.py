@@ -1,0 +1,96 @@
+"""Turns are taken in order, kept one by one, and a failure costs nobody else's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from llmbench.engines.errors import ConfigError
+from llmbench.harness.peers.base import ServedModel
+from llmbench.harness.peers.rounds import RECORD, Row, read_turns, take_turns
+from llmbench.harness.peers.workload import Figure, Job
+
+from .fakes import FakePeer
+
+MODEL = ServedModel("tiny", Path("nowhere"), Path("nowhere"))
+
+
+def jobs(number: int) -> tuple[Job, ...]:
+    return (Job(Figure.OUTPUT, ((number, 1), (number, 2)), 3),)
+
+
+def measure(
+    peers: list[FakePeer],
+    rounds: int,
+    directory: Path,
+    jobs_of_round: Callable[[int], tuple[Job, ...]] = jobs,
+) -> dict[str, str]:
+    rows = [Row(peer, variant) for peer in peers for variant in peer.variants()]
+    failed = take_turns(rows, MODEL, jobs_of_round, rounds, directory, lambda _: None)
+    return {variant.name: why for variant, why in failed.items()}
+
+
+def test_turns_are_interleaved_and_engines_started_once(tmp_path: Path) -> None:
+    told: list[str] = []
+    measure([FakePeer("a", told), FakePeer("b", told)], 3, tmp_path)
+    assert told[:-2] == ["start a W16", "a", "start b W16", "b", "a", "b", "a", "b"]
+    assert told[-2:] == ["stop b W16", "stop a W16"]
+
+
+def test_a_session_that_was_cut_off_goes_on_where_it_was(tmp_path: Path) -> None:
+    told: list[str] = []
+    measure([FakePeer("a", told)], 1, tmp_path)
+    told.clear()
+    measure([FakePeer("a", told), FakePeer("b", told)], 2, tmp_path)
+    assert [one for one in told if " " not in one] == ["b", "a", "b"]
+    assert [(turn.variant.engine, turn.round) for turn in read_turns(tmp_path, MODEL)] == [
+        ("a", 0),
+        ("b", 0),
+        ("a", 1),
+        ("b", 1),
+    ]
+
+
+def test_nothing_is_started_that_has_nothing_left_to_do(tmp_path: Path) -> None:
+    told: list[str] = []
+    measure([FakePeer("a", told)], 1, tmp_path)
+    told.clear()
+    measure([FakePeer("a", told)], 1, tmp_path)
+    assert told == []
+
+
+def test_a_turn_holds_its_figures(tmp_path: Path) -> None:
+    measure([FakePeer("a", [], step_s=0.5)], 1, tmp_path)
+    (turn,) = read_turns(tmp_path, MODEL)
+    # Two requests of three tokens, the last at 1.0 + 2 x 0.5 s.
+    assert turn.figures["output_tokens_per_s"] == 6 / 2.0
+    assert turn.started.command == "fake --serve"
+
+
+def test_a_peer_that_does_not_start_is_given_up_and_the_others_measured(tmp_path: Path) -> None:
+    told: list[str] = []
+    peers = [FakePeer("a", told, fails="no such library"), FakePeer("b", told)]
+    assert measure(peers, 2, tmp_path) == {"a W16": "no such library"}
+    assert len(read_turns(tmp_path, MODEL)) == 2
+
+
+def test_a_peer_that_breaks_keeps_the_rounds_it_had(tmp_path: Path) -> None:
+    assert measure([FakePeer("a", [], breaks_at=2)], 3, tmp_path) == {"a W16": "out of memory"}
+    assert [turn.round for turn in read_turns(tmp_path, MODEL)] == [0]
+
+
+def test_a_peer_that_computes_less_than_asked_is_given_up(tmp_path: Path) -> None:
+    class Lazy(FakePeer):
+        def run(self, job: Job):
+            return super().run(Job(job.figure, job.prompts, job.output_tokens - 1))
+
+    assert "2 output tokens of 3" in measure([Lazy("a", [])], 1, tmp_path)["a W16"]
+
+
+def test_rounds_of_another_model_are_not_mixed_in(tmp_path: Path) -> None:
+    line = {"model": "another", "variant": {}, "round": 0, "figures": {}, "started": {}, "at": ""}
+    (tmp_path / RECORD).write_text(json.dumps(line) + "\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="another"):
+        measure([FakePeer("a", [])], 1, tmp_path)
