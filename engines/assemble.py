@@ -194,11 +194,9 @@ def kernels_of(engine: EngineConfig) -> dict[str, str]:
     write = ["rope_cache_write"] if plain and native else [f"{cache}cache_write"]
     ops = [*write, f"{cache}{engine.kv}_attention"]
     if native:
-        ops = ["linear", "rms_norm", "add_rms_norm", "silu_mul", *ops]
+        ops = [*LINEAR_OPS[engine.quant], "rms_norm", "add_rms_norm", "silu_mul", *ops]
         if not plain:
             ops.append("rope")
-    if engine.quant != "none":
-        ops.append(LINEAR_OPS[engine.quant])
     return {op: select(op, device, dtype, engine.forced).name for op in ops}
 
 

@@ -13,7 +13,8 @@ from .kv.contiguous import ArenaKind, Reservation
 from .presets import ADMISSION, BATCHING, KV, MIXING, find_preset
 from .step import Limits
 
-QUANT_METHODS = ("none", "awq", "fp8")  # what a real engine computes; a simulated one prices more
+# What a real engine computes; a simulated one prices more.
+QUANT_METHODS = ("none", "int8", "fp8", "awq")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 KV_DTYPES = ("auto", "fp8", "int8")
 DEVICES = ("auto", "cpu", "cuda")

@@ -102,14 +102,15 @@ class Roofline:
         self.hardware = hardware
         self.work = work
         self._overhead_s = hardware.step_overhead_s
-        product = weight_format(quant, work.dtype).computes_in(hardware, work.dtype)
+        weights = weight_format(quant, work.dtype)
+        product = weights.computes_in(hardware, work.dtype)
         linear_flops = hardware.peak_flops(product) * efficiency.prefill
         flops = hardware.peak_flops(work.dtype) * efficiency.prefill
         bandwidth = hardware.memory_bytes_per_s * efficiency.decode
         self._linear_flop_s = work.linear_flops_per_token / linear_flops
         self._linear_read_s = work.linear_bytes / bandwidth
         self._activation_s = work.activation_bytes_per_token / bandwidth
-        self._head_flop_s = work.head_flops_per_row / flops
+        self._head_flop_s = work.head_flops_per_row / (linear_flops if weights.head else flops)
         self._head_read_s = work.head_bytes / bandwidth
         self._pair_s = work.attention_flops_per_pair / flops
         self._kv_s = work.kv_bytes_per_token / bandwidth

@@ -15,12 +15,12 @@ DEFAULT_GROUP_SIZE = 128
 
 @dataclass(frozen=True)
 class WeightFormat:
-    """A quantiser's format on the linear layers; embedding and output projection stay unquantised.
+    """A quantiser's format on the linear layers; the embedding stays unquantised.
 
     bits: of a weight. group: weights that share a scale, along the input; None: one scale an output
     row, 0: as the user asks (128). scale_bytes: of one scale, a zero point included.
     arithmetic: dtypes its product may run in, the first the hardware has; empty: the model's own,
-    that is, weights are widened on the way.
+    that is, weights are widened on the way. head: whether the output projection is quantised, too.
     """
 
     name: str
@@ -28,6 +28,7 @@ class WeightFormat:
     group: int | None = None
     scale_bytes: float = 0.0
     arithmetic: tuple[str, ...] = ()
+    head: bool = False
 
     def bytes_of(self, rows: int, columns: int, group_size: int | None = None) -> float:
         """Bytes of a matrix [rows = out features, columns = in features], scales included."""
@@ -62,7 +63,7 @@ class WeightFormat:
 _FORMATS = (
     WeightFormat("gptq", 4, group=0, scale_bytes=2.0),
     WeightFormat("awq", 4, group=0, scale_bytes=2.5),
-    WeightFormat("int8", 8, scale_bytes=4.0),
+    WeightFormat("int8", 8, scale_bytes=4.0, arithmetic=("int8",), head=True),
     WeightFormat("smoothquant", 8, scale_bytes=4.0, arithmetic=("int8",)),
     WeightFormat("fp8", 8, scale_bytes=4.0, arithmetic=("fp8",)),
     WeightFormat("nvfp4", 4, group=16, scale_bytes=1.0, arithmetic=("fp4",)),

@@ -161,14 +161,17 @@ def model_work(
     moved = sum(rows + columns for rows, columns in products) + 4 * hidden
     vocab_rows = -(-model.vocab_size // tensor_parallel)
     head_weights = vocab_rows * hidden
-    tables = head_weights if model.tie_word_embeddings else 2 * head_weights
+    head_bytes = head_weights * element
+    if weights.head:
+        head_bytes = weights.bytes_of(vocab_rows, hidden, group_size)
+    shared = model.tie_word_embeddings and not weights.head
     return ModelWork(
         tensor_parallel=tensor_parallel,
         dtype=dtype,
         linear_flops_per_token=2.0 * layers * layer_weights,
         linear_bytes=layers * layer_bytes,
         head_flops_per_row=2.0 * head_weights,
-        head_bytes=head_weights * element,
+        head_bytes=head_bytes,
         attention_flops_per_pair=4.0 * layers * q_size,
         kv_bytes_per_token=2.0 * layers * kv_size * kv_element_bytes(kv_dtype, dtype),
         activation_bytes_per_token=layers * moved * element,
@@ -176,7 +179,7 @@ def model_work(
         logits_bytes_per_row=2.0 * vocab_rows * 4,
         all_reduces=2 * layers if tensor_parallel > 1 else 0,
         all_reduce_bytes_per_token=hidden * element,
-        stored_bytes=layers * layer_bytes + tables * element,
+        stored_bytes=layers * layer_bytes + head_weights * element + (0 if shared else head_bytes),
     )
 
 

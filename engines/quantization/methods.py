@@ -27,14 +27,20 @@ from .awq_checkpoint import load_awq, save_awq
 from .dense import DenseSource
 from .fp8 import Fp8Source
 from .grid import choose_group_size
+from .int8 import Int8Source
 from .linear import WeightSource
 from .quantized import AwqSource, QuantizedWeights
 
 Report = Callable[[str], None]
 
-# The operation that each method's linear maps are, and the methods with one scale a row.
-LINEAR_OPS = {"none": "linear", "awq": "w4a16_linear", "fp8": "fp8_linear"}
-WITHOUT_GROUPS = ("none", "fp8")
+# The operations that the linear maps of a model in each method are made of.
+LINEAR_OPS = {
+    "none": ("linear",),
+    "awq": ("linear", "w4a16_linear"),
+    "int8": ("w8a8_linear",),
+    "fp8": ("linear", "fp8_linear"),
+}
+WITHOUT_GROUPS = ("none", "int8", "fp8")
 
 CALIBRATION_SAMPLES = 8
 CALIBRATION_TOKENS = 512
@@ -76,7 +82,7 @@ def load_weights(
     report: Report = lambda _: None,
     force_kernels: Mapping[str, str] | None = None,
 ) -> LoadedWeights:
-    """Weights for `method`, quantised now or read from the cache.
+    """Weights for `method`; 4-bit ones are quantised now or read from the cache.
 
     group_size: as `resolve_group_size` gave it. report: told what a long stage is doing.
     force_kernels: operation -> implementation, for the linear maps.
@@ -84,6 +90,9 @@ def load_weights(
     if method == "none":
         config, weights = load_model_directory(directory)
         return LoadedWeights(config, DenseSource(weights, dtype, device, force_kernels))
+    if method == "int8":
+        config, weights = load_model_directory(directory)
+        return LoadedWeights(config, Int8Source(weights, dtype, device, force_kernels))
     if method == "fp8":
         config, weights = load_model_directory(directory)
         source = Fp8Source(weights, dtype, device, force_kernels)

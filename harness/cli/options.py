@@ -103,8 +103,8 @@ def run_config(
     quant: Annotated[
         str,
         typer.Option(
-            help="none, awq (4-bit weights) or fp8 (e4m3, rounded). A simulation also knows gptq, "
-            "int8, smoothquant, nvfp4 and mxfp4.",
+            help="none; int8: 8-bit weights and activations; fp8: the same in e4m3; awq: 4-bit "
+            "weights. A simulation also knows gptq, smoothquant, nvfp4 and mxfp4.",
             rich_help_panel="Model",
         ),
     ] = "none",

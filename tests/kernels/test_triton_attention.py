@@ -16,8 +16,8 @@ from llmbench.kernels.triton.attention_blocks import SEGMENTS, segments
 
 from . import test_attention as cases
 from .closeness import assert_near
-from .launched import Launch, compile_for, each_target, launches
 from .interpreter import Checks, failures, report, triton_of
+from .launched import Launch, compile_for, each_target, launches
 from .test_attention import CASES, Case
 
 # Long enough for its keys to be shared by programs: of 600, 5 and 1 keys.

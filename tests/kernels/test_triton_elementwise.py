@@ -15,8 +15,8 @@ from llmbench.kernels.triton import activation, cache, norm, rope
 from torch import Tensor
 
 from . import test_elementwise as cases
-from .launched import compile_for, each_target, launches
 from .interpreter import Checks, failures, report, triton_of
+from .launched import compile_for, each_target, launches
 from .test_elementwise import DTYPES
 
 ROWS = [(1, 576), (7, 33), (5, 3, 64), (0, 16)]

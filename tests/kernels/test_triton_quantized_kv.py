@@ -14,8 +14,8 @@ from llmbench.kernels.triton import attention, quantized_kv
 
 from . import test_quantized_kv as cases
 from .closeness import assert_near
-from .launched import compile_for, each_target, launches
 from .interpreter import Checks, failures, report, triton_of
+from .launched import compile_for, each_target, launches
 from .test_attention import CASES, Case
 from .test_quantized_kv import E4M3, WRITE_SHAPES
 

@@ -98,6 +98,12 @@ def test_fp8_arithmetic_doubles_a_prompts_speed_and_widened_weights_do_not() -> 
     assert roofline(quant="nvfp4").price(work).linear_s == pytest.approx(plain)
 
 
+def test_int8_doubles_the_speed_of_every_product() -> None:
+    work = StepWork.of([(0, 8192)], sampled_rows=8192)
+    plain, eight = roofline().price(work).linear_s, roofline(quant="int8").price(work).linear_s
+    assert eight == pytest.approx(plain / 2, rel=0.01)
+
+
 def test_ring_all_reduces_of_llama_3_70b_on_four() -> None:
     """Each of 160 sends 2 x 3/4 of 100 x 16384 bytes and makes 6 hops; then 3 hops gather the
     other devices' float32 logits of one row."""

@@ -40,7 +40,7 @@ def test_a_smaller_group_costs_more() -> None:
     [
         ("none", "h100", "bf16"),
         ("awq", "h100", "bf16"),
-        ("int8", "h100", "bf16"),
+        ("int8", "h100", "int8"),
         ("smoothquant", "h100", "int8"),
         ("fp8", "h100", "fp8"),
         ("nvfp4", "b200", "fp4"),

@@ -85,6 +85,14 @@ def test_a_quantised_model_keeps_its_vocabulary_in_16_bits() -> None:
     assert work.head_bytes == 2 * VOCABULARY
 
 
+def test_int8_quantises_the_output_projection_too() -> None:
+    """A byte a weight and four a row; the embedding beside it stays in 16 bits, tied or not."""
+    rows, hidden = 49152, 576
+    work = model_work(resolve_shape("smollm2-135m"), quant="int8")
+    assert work.head_bytes == rows * (hidden + 4)
+    assert work.stored_bytes == work.linear_bytes + work.head_bytes + 2 * rows * hidden
+
+
 def test_tensor_parallelism_splits_all_but_the_message() -> None:
     """Llama-3-70B on four: 2 all-reduces in each of 80 layers, of 8192 elements in 16 bits."""
     one = model_work(resolve_shape("llama-3-70b"))
