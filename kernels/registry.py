@@ -50,9 +50,9 @@ OPS: dict[str, tuple[str, ...]] = {
     "quantized_contiguous_attention": _QUANTIZED_KV,
     "quantized_cache_write": _QUANTIZED_KV,
     "rms_norm": ("reference.norm", "cpu.norm", "cpu.native.elementwise", "triton.norm"),
-    "add_rms_norm": ("reference.norm", "cpu.norm", "triton.norm"),
+    "add_rms_norm": ("reference.norm", "cpu.norm", "cpu.native.elementwise", "triton.norm"),
     "rope": ("reference.rope", "cpu.rope", "cpu.native.elementwise", "triton.rope"),
-    "rope_cache_write": ("reference.rope", "cpu.rope", "triton.rope"),
+    "rope_cache_write": ("reference.rope", "cpu.rope", "cpu.native.elementwise", "triton.rope"),
     "silu_mul": (
         "reference.activation",
         "cpu.activation",

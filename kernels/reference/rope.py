@@ -40,7 +40,8 @@ def rope_cache_write(
     """All that a fused projection goes through before attention: the norms of queries and keys,
     where a model has them, the rotation, and the write of keys and values to their slots.
 
-    qkv [T, query_heads + 2 · kv_heads, head_dim], contiguous; q_norm, k_norm [head_dim] or None,
+    qkv [T, query_heads + 2 · kv_heads, head_dim], contiguous, left as it is or overwritten: the
+    caller reads it no more, and the result may be a view of it; q_norm, k_norm [head_dim] or None,
     both or neither; cos, sin as for `rope`; caches and slots as for `cache_write`.
     Returns the rotated queries [T, query_heads, head_dim].
     """

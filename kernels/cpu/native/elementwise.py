@@ -1,4 +1,4 @@
-"""RMSNorm, SwiGLU's gate and rotary embedding in bfloat16, each in one pass over its input.
+"""What a layer does between its products in bfloat16, each in one pass over its input.
 
 What they compute takes a few microseconds at a decode step's sizes, of which PyTorch's operators,
 each of several passes, take ten times as many. Other dtypes go to PyTorch's.
@@ -34,6 +34,34 @@ class NativeRmsNorm:
             *(x.numel() // size, size, eps, torch.get_num_threads(), library.parallel),
         )
         return y
+
+
+class NativeAddRmsNorm:
+    """`add_rms_norm` by `native`, in place: the sum where residual was, its norm where x was."""
+
+    def __init__(self, native: Native) -> None:
+        self._native = native
+
+    def __call__(
+        self, x: Tensor, residual: Tensor, weight: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor]:
+        """As the reference."""
+        size = x.shape[-1]
+        if not (
+            _are_bfloat16(x, residual, weight)
+            and x.shape == residual.shape
+            and weight.shape == (size,)
+            and x.is_contiguous()
+            and residual.is_contiguous()
+            and weight.is_contiguous()
+        ):
+            return norm.add_rms_norm(x, residual, weight, eps)
+        library, at = self._native.library, x.data_ptr()
+        library.add_rms_norm(
+            *(at, residual.data_ptr(), weight.data_ptr(), at),
+            *(x.numel() // size, size, eps, torch.get_num_threads(), library.parallel),
+        )
+        return x, residual
 
 
 class NativeSiluMul:
@@ -82,6 +110,47 @@ class NativeRope:
         return y
 
 
+class NativeRopeCacheWrite:
+    """`rope_cache_write` by `native`; the queries are rotated where they lie in qkv."""
+
+    def __init__(self, native: Native) -> None:
+        self._native = native
+
+    def __call__(
+        self,
+        qkv: Tensor,
+        q_norm: Tensor | None,
+        k_norm: Tensor | None,
+        eps: float,
+        cos: Tensor,
+        sin: Tensor,
+        k_cache: Tensor,
+        v_cache: Tensor,
+        slot_mapping: Tensor,
+    ) -> Tensor:
+        """As the reference."""
+        norms = () if q_norm is None or k_norm is None else (q_norm, k_norm)
+        tensors = (qkv, *norms, cos, sin, k_cache, v_cache)
+        if not (
+            _are_bfloat16(*tensors)
+            and all(tensor.is_contiguous() for tensor in (*tensors, slot_mapping))
+        ):
+            return rotary.rope_cache_write(
+                qkv, q_norm, k_norm, eps, cos, sin, k_cache, v_cache, slot_mapping
+            )
+        tokens, all_heads, head_dim = qkv.shape
+        kv_heads = k_cache.shape[-2]
+        heads, library = all_heads - 2 * kv_heads, self._native.library
+        library.rope_cache_write(
+            qkv.data_ptr(),
+            *((one.data_ptr() for one in norms) if norms else (None, None)),
+            *(eps, cos.data_ptr(), sin.data_ptr(), k_cache.data_ptr(), v_cache.data_ptr()),
+            *(slot_mapping.data_ptr(), tokens, heads, kv_heads, head_dim // 2),
+            *(torch.get_num_threads(), library.parallel),
+        )
+        return qkv[:, :heads]
+
+
 def _are_bfloat16(*tensors: Tensor) -> bool:
     """The library is handed bare pointers."""
     return all(tensor.dtype == torch.bfloat16 and tensor.is_cpu for tensor in tensors)
@@ -91,8 +160,10 @@ for _target in TARGETS:
     _native = Native(_target)
     for _op, _kernel in (
         ("rms_norm", NativeRmsNorm),
+        ("add_rms_norm", NativeAddRmsNorm),
         ("silu_mul", NativeSiluMul),
         ("rope", NativeRope),
+        ("rope_cache_write", NativeRopeCacheWrite),
     ):
         implements(
             _op,

@@ -122,6 +122,17 @@ extern "C" void llmbench_rms_norm(const bf16* x, const bf16* weight, bf16* y, in
   });
 }
 
+// x, total, y [rows, size]; total = x + total, y its norm; y may be x.
+extern "C" void llmbench_add_rms_norm(const bf16* x, bf16* total, const bf16* weight, bf16* y,
+                                      int64_t rows, int64_t size, float eps, int threads,
+                                      Parallel parallel) {
+  share({threads, parallel}, rows, rows_of(size), [&](int64_t first, int64_t last) {
+    for (int64_t at = first * size; at < last * size; at += size) {
+      add_rms_norm(x + at, total + at, weight, y + at, size, eps);
+    }
+  });
+}
+
 // gate_up [rows, 2 · size], y [rows, size].
 extern "C" void llmbench_silu_mul(const bf16* gate_up, bf16* y, int64_t rows, int64_t size,
                                   int threads, Parallel parallel) {
@@ -144,6 +155,22 @@ extern "C" void llmbench_rope(const bf16* x, int64_t x_stride, const bf16* cos, 
         rope(x + t * x_stride + h * size, cos + t * half, sin + t * half,
              y + (t * heads + h) * size, half);
       }
+    }
+  });
+}
+
+// qkv [tokens, heads + 2 · kv_heads, 2 · half], its queries rotated where they lie; keys and values
+// to caches [slots, kv_heads, 2 · half] at slots[token]. As the struct Rotation says.
+extern "C" void llmbench_rope_cache_write(bf16* qkv, const bf16* q_norm, const bf16* k_norm,
+                                          float eps, const bf16* cos, const bf16* sin, bf16* k,
+                                          bf16* v, const int64_t* slots, int64_t tokens,
+                                          int64_t heads, int64_t kv_heads, int64_t half,
+                                          int threads, Parallel parallel) {
+  const Rotation rotation{q_norm, k_norm, eps, cos, sin, heads, kv_heads, half};
+  const int64_t slot = kv_heads * 2 * half, row = (heads + 2 * kv_heads) * 2 * half;
+  share({threads, parallel}, tokens, rows_of(row), [&](int64_t first, int64_t last) {
+    for (int64_t t = first; t < last; ++t) {
+      rope_cache_write(rotation, t, qkv + t * row, k + slots[t] * slot, v + slots[t] * slot);
     }
   });
 }

@@ -56,8 +56,10 @@ _ARGUMENTS = {
         *_THREADS,
     ],
     "rms_norm": [*[_POINTER] * 3, *[_SIZE] * 2, _FLOAT, *_THREADS],
+    "add_rms_norm": [*[_POINTER] * 4, *[_SIZE] * 2, _FLOAT, *_THREADS],
     "silu_mul": [*[_POINTER] * 2, *[_SIZE] * 2, *_THREADS],
     "rope": [_POINTER, _SIZE, *[_POINTER] * 3, *[_SIZE] * 3, *_THREADS],
+    "rope_cache_write": [*[_POINTER] * 3, _FLOAT, *[_POINTER] * 5, *[_SIZE] * 4, *_THREADS],
 }
 _AMX_ARGUMENTS = {"row_major_linear": [*[_POINTER] * 4, *[_SIZE] * 3, *_THREADS]}
 
@@ -74,8 +76,10 @@ class Library:
     quantized_decode_attention: Callable[..., None]
     quantized_write: Callable[..., None]
     rms_norm: Callable[..., None]
+    add_rms_norm: Callable[..., None]
     silu_mul: Callable[..., None]
     rope: Callable[..., None]
+    rope_cache_write: Callable[..., None]
     parallel: int
     row_major_linear: Callable[..., None] | None = None
 
