@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import math
+import random
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -55,6 +58,13 @@ CASES = {
     "window, prefill": Case((20, 4), (20, 4), window=6),
     "window, a chunk with a past": Case((9, 2), (41, 30), window=8, block_size=4),
     "window of one": Case((4, 1), (6, 3), window=1),
+    # From here on contexts and chunks that a kernel may cut into pieces.
+    "long decode": Case((1, 1), (700, 257), group=4, kv_heads=1),
+    "long decode, window": Case((1, 1), (700, 300), window=270, group=1),
+    "long chunk": Case((70, 3, 1), (70, 300, 520), block_size=32),
+    "long chunk, window": Case((90, 1), (400, 90), window=33, head_dim=80),
+    "a group of ten": Case((2, 1), (300, 30), group=10, kv_heads=1),
+    "a group of seventy": Case((2, 1), (5, 300), group=70, kv_heads=1, head_dim=16),
 }
 
 
@@ -132,6 +142,96 @@ def test_contiguous(implementation: Implementation, case: Case, dtype: torch.dty
     returned = implementation.function(q, *caches, batch, scale, case.window, out)
     assert returned is out
     assert_near(out, expected)
+
+
+def _any_case(choose: random.Random) -> Case:
+    """A ragged batch: decodes, chunks with and without a past, sequences without new tokens."""
+    query_lengths, kv_lengths = [], []
+    for _ in range(choose.randint(1, 6)):
+        new = choose.choice([0, 1, 1, choose.randint(2, 9), choose.randint(10, 100)])
+        past = choose.choice([0, choose.randint(0, 40), choose.randint(0, 600)])
+        query_lengths.append(new)
+        kv_lengths.append(max(1, new + past))
+    return Case(
+        tuple(query_lengths),
+        tuple(kv_lengths),
+        head_dim=choose.choice([64, 80, 96, 128, 256]),
+        kv_heads=choose.choice([1, 2, 3]),
+        group=choose.choice([1, 3, 4, 8]),
+        block_size=choose.choice([1, 16, 32]),
+        window=choose.choice([None, 1, choose.randint(2, 40), choose.randint(41, 400)]),
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("make", [_paged, _contiguous], ids=["paged", "contiguous"])
+def test_any_ragged_batch(make: Callable[..., Any], dtype: torch.dtype) -> None:
+    """Fresh batches each run; what fails names its case."""
+    op = "paged_attention" if make is _paged else "contiguous_attention"
+    choose = random.Random()
+    for _ in range(8):
+        case = _any_case(choose)
+        q, caches, batch = make(case, dtype)
+        scale = case.head_dim**-0.5
+        expected = getattr(reference, op)(q, *caches, batch, scale, case.window)
+        for one in others(op):
+            out = _poisoned(q.shape, dtype)
+            one.function(q, *caches, batch, scale, case.window, out)
+            try:
+                assert_near(out, expected)
+            except AssertionError as error:
+                raise AssertionError(f"{one.name}, {case}") from error
+
+
+NATIVE = [one for one in CONTIGUOUS if one.name.startswith("native")]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
+def test_a_result_depends_on_neither_company_nor_threads_nor_layout(
+    implementation: Implementation, dtype: torch.dtype
+) -> None:
+    """Bit for bit, with contexts long enough to be cut."""
+    case = Case((1, 90, 1, 7), (900, 300, 3, 607))
+    q, caches, batch = _contiguous(case, dtype)
+    together = implementation.function(q, *caches, batch, 0.1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert torch.equal(implementation.function(q, *caches, batch, 0.1), together)
+    finally:
+        torch.set_num_threads(threads)
+    parts = zip(q.split(case.query_lengths), together.split(case.query_lengths), strict=True)
+    paged = {one.name: one for one in PAGED}[implementation.name]
+    for i, (alone, expected) in enumerate(parts):
+        length = case.kv_lengths[i]
+        one = ContiguousBatch(case.query_lengths[i : i + 1], (length,), batch.starts[i : i + 1])
+        assert torch.equal(implementation.function(alone, *caches, one, 0.1), expected)
+        blocks = [cache[batch.starts[i] :][:length, None] for cache in caches]
+        tables = PagedBatch(case.query_lengths[i : i + 1], (length,), torch.arange(length)[None])
+        contiguous = [block.contiguous() for block in blocks]
+        assert torch.equal(paged.function(alone, *contiguous, tables, 0.1), expected)
+
+
+@pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
+def test_a_key_that_is_not_a_number_is_not_hidden(implementation: Implementation) -> None:
+    for length in (1, 40):
+        q, caches, batch = _contiguous(Case((length,), (60,)), torch.float32)
+        caches[0][batch.starts[0] + 7, 1, 3] = math.nan
+        out = implementation.function(q, *caches, batch, 0.1)
+        assert bool(out[:, 3:].isnan().all())
+        assert bool(torch.isfinite(out[:, :3]).all())
+
+
+def test_native_serves_both_dtypes_and_the_scalar_target_is_last() -> None:
+    """Where a library can be built at all."""
+    for dtype in DTYPES:
+        usable = [
+            one.name
+            for one in implementations("paged_attention")
+            if one.when(torch.device("cpu"), dtype) and one.name.startswith("native")
+        ]
+        assert not usable or usable[-1] == "native-generic"
 
 
 @pytest.mark.parametrize("window", [None, 4], ids=str)

@@ -1,133 +1,133 @@
-// Attention of one new token a sequence over its cached keys and values.
+// Causal attention of a ragged batch's new tokens to their sequences' cached keys and values.
+//
+// The work is cut into blocks of query rows of one KV head: the heads of its group, token by token.
+// Where a sequence has only one block a head, as a decode has, its keys are split, so that all
+// threads share a long context; what the splits give is merged in their order (Flash-Decoding; Dao
+// et al., 2023). Neither the cuts nor the order depend on other sequences or on threads, and so no
+// result does.
 
 #pragma once
 
-#include <algorithm>
-#include <limits>
-#include <vector>
-
-#include "exponential.h"
-#include "simd.h"
-
-// Token t of sequence i lies in slot tables[i][t / block] · unit + t % block of the caches. Blocks
-// of a paged cache are numbered (unit = block); a contiguous run is one block, longer than any
-// sequence, that starts anywhere (unit = 1).
-struct Attention {
-  const bf16* q;  // [sequences, kv_heads · group, head_dim], rows q_stride apart
-  int64_t q_stride;
-  bf16* out;  // [sequences, kv_heads · group, head_dim]
-  const int64_t* tables;
-  int64_t table_stride, block, unit;
-  const int64_t* lengths;
-  int64_t kv_heads, group, head_dim;
-  int64_t window;  // how many of the last tokens are seen
-  float scale;
-};
+#include "attention_few.h"
+#include "attention_many.h"
+#include "threads.h"
 
 namespace attention {
 
-// scores[g][t] = q[g] · k[t] for the rows of k at `rows`.
-inline void score(const Attention& a, const bf16* q, const bf16* k,
-                  const std::vector<int64_t>& rows, std::vector<float>& scores) {
-  const int64_t length = (int64_t)rows.size(), whole = a.head_dim / STEP * STEP;
-  const int left = (int)(a.head_dim - whole);
-  for (int64_t g = 0; g < a.group; ++g, q += a.head_dim) {
-    for (int64_t t = 0; t < length; t += LANES) {
-      Sums sums[LANES];
-      for (int lane = 0; lane < LANES; ++lane) {
-        const bf16* key = k + rows[std::min(t + lane, length - 1)];
-        Sums sum = zero();
-        for (int64_t d = 0; d < whole; d += STEP) {
-          sum = multiply_add(sum, load(q + d), load(key + d));
-        }
-        if (left) sum = multiply_add(sum, load_tail(q + whole, left), load_tail(key + whole, left));
-        sums[lane] = sum;
-      }
-      float totals[LANES];
-      reduce(sums, totals);
-      const int64_t count = std::min<int64_t>(LANES, length - t);
-      std::copy(totals, totals + count, &scores[g * length + t]);
+// The weighted means of a block's rows from what its splits gave, in their order.
+template <class E>
+void merge(const AttentionOf<E>& a, const Block& b, const float* partials) {
+  const int64_t d = a.head_dim, stride = partial_stride(d), size = b.rows * stride;
+  thread_local std::vector<float> means;
+  means.resize(d);
+  for (int64_t r = 0; r < b.rows; ++r) {
+    const float* row = partials + r * stride;
+    float most = row[d], sum = 0;
+    for (int64_t s = 1; s < b.splits; ++s) most = std::max(most, row[s * size + d]);
+    std::fill(means.begin(), means.end(), 0.0f);
+    for (int64_t s = 0; s < b.splits; ++s) {
+      const float* part = row + s * size;
+      const float share = exponential((part[d] - most) * a.scale);
+      sum += part[d + 1] * share;
+#pragma omp simd
+      for (int64_t i = 0; i < d; ++i) means[i] += part[i] * share;
     }
+    E* out = a.out + row_at(a, b, r, a.kv_heads * a.group * d);
+    const float norm = 1 / sum;
+#pragma omp simd
+    for (int64_t i = 0; i < d; ++i) put(out[i], means[i] * norm);
   }
 }
 
-// In place; returns the factor that makes the weights sum to one.
-inline float softmax(float* scores, int64_t length, float scale) {
-  float most = -std::numeric_limits<float>::infinity();
-  for (int64_t t = 0; t < length; ++t) most = std::max(most, scores[t]);
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t t = 0; t < length; ++t) {
-    scores[t] = exponential((scores[t] - most) * scale);
-    sum += scores[t];
-  }
-  return 1 / sum;
-}
-
-// CHUNKS · LANES elements of the weighted mean of v's rows.
-template <int CHUNKS>
-void mix(const float* weights, float norm, const bf16* v, const std::vector<int64_t>& rows,
-         bf16* out) {
-  Sums sums[CHUNKS];
-  for (int c = 0; c < CHUNKS; ++c) sums[c] = zero();
-  for (size_t t = 0; t < rows.size(); ++t) {
-    const bf16* value = v + rows[t];
-#pragma GCC unroll 4
-    for (int c = 0; c < CHUNKS; ++c) {
-      sums[c] = multiply_add(sums[c], weights[t], load_wide(value + c * LANES));
-    }
-  }
-  float totals[CHUNKS * LANES];
-  for (int c = 0; c < CHUNKS; ++c) store(totals + c * LANES, sums[c]);
-  for (int d = 0; d < CHUNKS * LANES; ++d) out[d] = narrow(totals[d] * norm);
-}
-
-// The slots of the tokens that a sequence's new one sees.
-inline void see(const Attention& a, int64_t sequence, std::vector<int64_t>& slots) {
-  const int64_t kv_length = a.lengths[sequence];
-  const int64_t first = std::max<int64_t>(0, kv_length - a.window);
-  const int64_t* table = a.tables + sequence * a.table_stride;
-  slots.resize(kv_length - first);
-  for (int64_t t = first; t < kv_length; ++t) {
-    slots[t - first] = table[t / a.block] * a.unit + t % a.block;
+// Split s of a block, to partial results.
+template <class E, class Cache>
+void attend_split(const AttentionOf<E>& a, const Cache& cache, const Block& b, int64_t s,
+                  float* partials) {
+  const int64_t first = b.first_key + s * SPLIT;
+  const int64_t end = s + 1 < b.splits ? first + SPLIT : b.end_key;
+  float* partial = partials + s * b.rows * partial_stride(a.head_dim);
+  if (b.rows <= FEW) {
+    attend_few(a, cache, b, first, end, partial);
+  } else {
+    attend_many(a, cache, b, first, end, partial);
   }
 }
 
-// One KV head of one sequence, with the group of query heads that share it. Key t is at k + rows[t],
-// times key_scales[t] if there are any; values alike.
-inline void attend(const Attention& a, int64_t sequence, int64_t head, const bf16* k, const bf16* v,
-                   const std::vector<int64_t>& rows, const float* key_scales,
-                   const float* value_scales) {
-  thread_local std::vector<float> scores;
-  const int64_t length = (int64_t)rows.size();
-  scores.resize(a.group * length);
-  const int64_t query = head * a.group * a.head_dim;
-  score(a, a.q + sequence * a.q_stride + query, k, rows, scores);
-  bf16* out = a.out + sequence * a.kv_heads * a.group * a.head_dim + query;
-  for (int64_t g = 0; g < a.group; ++g, out += a.head_dim) {
-    float* weights = &scores[g * length];
-    if (key_scales) {
-      for (int64_t t = 0; t < length; ++t) weights[t] *= key_scales[t];
-    }
-    const float norm = softmax(weights, length, a.scale);
-    if (value_scales) {
-      for (int64_t t = 0; t < length; ++t) weights[t] *= value_scales[t];
-    }
-    int64_t d = 0;
-    for (; d + 4 * LANES <= a.head_dim; d += 4 * LANES) {
-      mix<4>(weights, norm, v + d, rows, out + d);
-    }
-    for (; d < a.head_dim; d += LANES) mix<1>(weights, norm, v + d, rows, out + d);
+// A whole block by the calling thread.
+template <class E, class Cache>
+void attend_block(const AttentionOf<E>& a, const Cache& cache, const Block& b) {
+  thread_local std::vector<float> partials;
+  partials.resize(b.splits * b.rows * partial_stride(a.head_dim));
+  for (int64_t s = 0; s < b.splits; ++s) attend_split(a, cache, b, s, partials.data());
+  merge(a, b, partials.data());
+}
+
+// body(block) for each block of one KV head of a sequence.
+template <class E, class Body>
+void each_block(const AttentionOf<E>& a, int64_t sequence, int64_t head, const Body& body) {
+  const int64_t tokens = a.starts ? a.starts[sequence + 1] - a.starts[sequence] : 1;
+  const int64_t past = a.lengths[sequence] - tokens, all = tokens * a.group;
+  // The last rows see most: they come first, so that what is done last is short.
+  for (int64_t row0 = (all - 1) / MANY * MANY; row0 >= 0 && row0 < all; row0 -= MANY) {
+    const int64_t rows = std::min(MANY, all - row0);
+    const int64_t first = past + row0 / a.group, end = past + (row0 + rows - 1) / a.group + 1;
+    Block b{sequence, head, row0, rows, past, std::max<int64_t>(0, first - a.window + 1), end};
+    if (all <= MANY || rows <= FEW) b.splits = (b.end_key - b.first_key + SPLIT - 1) / SPLIT;
+    body(b);
   }
 }
 
-// The same where k and v [slots, kv_heads, head_dim] are bfloat16 and read where they lie.
+// One KV head of a sequence, with the query heads that share it, by the calling thread.
+template <class E, class Cache>
+void attend(const AttentionOf<E>& a, int64_t sequence, int64_t head, const Cache& cache) {
+  each_block(a, sequence, head, [&](const Block& b) { attend_block(a, cache, b); });
+}
+
 inline void attend(const Attention& a, int64_t sequence, int64_t head, const bf16* k,
                    const bf16* v) {
-  thread_local std::vector<int64_t> rows;
-  see(a, sequence, rows);
-  for (int64_t& row : rows) row = (row * a.kv_heads + head) * a.head_dim;
-  attend(a, sequence, head, k, v, rows, nullptr, nullptr);
+  attend(a, sequence, head, Plain<bf16>{k, v});
+}
+
+struct Split {
+  int64_t block, index;
+};
+
+// All sequences, by all threads: each takes a split when it has finished its last.
+template <class E, class Cache>
+void attend_all(const AttentionOf<E>& a, const Cache& cache, int64_t sequences, Threads threads) {
+  thread_local std::vector<Block> all_blocks;
+  thread_local std::vector<Split> all_splits;
+  thread_local std::vector<float> all_partials;
+  all_blocks.clear();
+  all_splits.clear();
+  int64_t room = 0;
+  for (int64_t i = 0; i < sequences * a.kv_heads; ++i) {
+    each_block(a, i / a.kv_heads, i % a.kv_heads, [&](Block b) {
+      for (int64_t s = 0; s < b.splits; ++s) all_splits.push_back({(int64_t)all_blocks.size(), s});
+      b.unfinished = (int)b.splits;
+      b.partials = room;
+      if (b.splits > 1) room += b.splits * b.rows * partial_stride(a.head_dim);
+      all_blocks.push_back(b);
+    });
+  }
+  all_partials.resize(room);
+  // What is named here is the calling thread's.
+  Block* blocks = all_blocks.data();
+  const Split* splits = all_splits.data();
+  float* room_of_all = all_partials.data();
+  share(threads, (int64_t)all_splits.size(), 1, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      Block& b = blocks[splits[i].block];
+      if (b.splits == 1) {
+        attend_block(a, cache, b);
+        continue;
+      }
+      float* partials = room_of_all + b.partials;
+      attend_split(a, cache, b, splits[i].index, partials);
+      // Whoever finishes a block's last split sees what the others wrote.
+      if (__atomic_sub_fetch(&b.unfinished, 1, __ATOMIC_ACQ_REL) == 0) merge(a, b, partials);
+    }
+  });
 }
 
 }  // namespace attention

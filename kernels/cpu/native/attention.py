@@ -1,164 +1,173 @@
-"""Decode attention in bfloat16, read where the cache lies, all sequences in one call.
+"""Causal attention over paged and contiguous caches, read where they lie, a batch in one call.
 
-PyTorch's way gathers the blocks of each sequence and calls four operators for it: 45 microseconds a
-sequence and layer, whatever its length. Sequences with more than one new token, and what the kernel
-does not read, go that way still.
+PyTorch's way gathers the blocks of each sequence and calls four operators for it. What the library
+does not read goes that way still.
 """
 
 from __future__ import annotations
 
 import ctypes
-from functools import lru_cache
+from collections.abc import Callable
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
-from ...batch import ContiguousBatch, PagedBatch
+from ...batch import AttentionBatch, PagedBatch
 from ...registry import implements
 from .. import attention
-from .build import TARGETS
+from .build import ALL_TARGETS
 from .library import Native
 
 HEAD_DIM_MULTIPLE = 16
+DTYPES = (torch.bfloat16, torch.float32)
 # A block longer than any sequence: a contiguous run is one.
 UNBOUNDED = 2**62
 
 
-class NativePagedAttention:
-    """`paged_attention`, by `native` for the sequences that have one new token."""
+class NativeAttention:
+    """Attention over the caches of one layout by `native`. portable: the same by PyTorch, for what
+    the library does not read."""
 
-    def __init__(self, native: Native) -> None:
+    def __init__(self, native: Native, portable: Callable[..., Tensor]) -> None:
         self._native = native
+        self._portable = portable
+        self._calls = AttentionCalls()
 
     def __call__(
         self,
         q: Tensor,
         k_cache: Tensor,
         v_cache: Tensor,
-        batch: PagedBatch,
+        batch: AttentionBatch,
         scale: float,
         window: int | None = None,
         out: Tensor | None = None,
     ) -> Tensor:
         """As the reference."""
-        contexts, decodes = batch.parts
-        if decodes is None or not _takes(q, k_cache, v_cache, out):
-            return attention.paged_attention(q, k_cache, v_cache, batch, scale, window, out)
-        tables = decodes.block_tables
-        if tables.stride(-1) != 1:
-            return attention.paged_attention(q, k_cache, v_cache, batch, scale, window, out)
-        out = q.new_empty(q.shape) if out is None else out
-        split = 0
-        if contexts is not None:
-            split = sum(contexts.query_lengths)
-            attention.paged_attention(
-                q[:split], k_cache, v_cache, contexts, scale, window, out[:split]
-            )
-        block_size = k_cache.shape[1]
-        _decode(
-            self._native,
-            *(q[split:], k_cache, v_cache, decodes.kv_lengths),
-            *(tables.data_ptr(), tables.stride(0), block_size, block_size),
-            *(scale, window, out[split:]),
+        call = self._calls.call(q, k_cache, batch, scale, window)
+        if (
+            call is None
+            or v_cache.dtype != q.dtype
+            or k_cache.dtype != q.dtype
+            or not (k_cache.is_contiguous() and v_cache.is_contiguous())
+            or not (out is None or out.is_contiguous())
+        ):
+            return self._portable(q, k_cache, v_cache, batch, scale, window, out)
+        out = torch.empty_like(q, memory_format=torch.contiguous_format) if out is None else out
+        library = self._native.library
+        library.attention(
+            *(call, q.data_ptr(), k_cache.data_ptr(), v_cache.data_ptr(), None, None),
+            *(out.data_ptr(), torch.get_num_threads(), library.parallel),
         )
         return out
 
 
-class NativeContiguousAttention:
-    """`contiguous_attention`, by `native` for the sequences that have one new token."""
+class AttentionCall(ctypes.Structure):
+    """`AttentionCall` of kernels.cpp."""
 
-    def __init__(self, native: Native) -> None:
-        self._native = native
-
-    def __call__(
-        self,
-        q: Tensor,
-        k_cache: Tensor,
-        v_cache: Tensor,
-        batch: ContiguousBatch,
-        scale: float,
-        window: int | None = None,
-        out: Tensor | None = None,
-    ) -> Tensor:
-        """As the reference."""
-        contexts, decodes = batch.parts
-        if decodes is None or not _takes(q, k_cache, v_cache, out):
-            return attention.contiguous_attention(q, k_cache, v_cache, batch, scale, window, out)
-        out = q.new_empty(q.shape) if out is None else out
-        split = 0
-        if contexts is not None:
-            split = sum(contexts.query_lengths)
-            attention.contiguous_attention(
-                q[:split], k_cache, v_cache, contexts, scale, window, out[:split]
-            )
-        starts = int64s(decodes.starts)
-        _decode(
-            self._native,
-            *(q[split:], k_cache, v_cache, decodes.kv_lengths),
-            *(ctypes.addressof(starts), 1, UNBOUNDED, 1),
-            *(scale, window, out[split:]),
-        )
-        return out
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("tables", "lengths", "starts")),
+        *((name, ctypes.c_int64) for name in ("table_stride", "block", "unit", "sequences")),
+        *((name, ctypes.c_int64) for name in ("kv_heads", "group", "head_dim")),
+        *((name, ctypes.c_int64) for name in ("window", "q_stride")),
+        *(("scale", ctypes.c_float), ("wide", ctypes.c_int32), ("codes", ctypes.c_int32)),
+    )
 
 
-def _takes(q: Tensor, k_cache: Tensor, v_cache: Tensor, out: Tensor | None) -> bool:
-    """bfloat16, in the layouts that the library reads from bare pointers."""
+class AttentionCalls:
+    """The last call, packed for C: every layer of a step makes the same, but for its tensors.
+
+    Keeps the last batch alive, and with it what the packed call points to.
+    """
+
+    def __init__(self) -> None:
+        self._batch: AttentionBatch | None = None
+        self._last: tuple[object, ...] = ()
+        self._held: tuple[object, ...] = ()
+        self._address: int | None = None
+
+    def call(
+        self, q: Tensor, keys: Tensor, batch: AttentionBatch, scale: float, window: int | None
+    ) -> int | None:
+        """The address of an AttentionCall, valid until the next call; None for what the library
+        does not read. What else the tensors must be is for the caller to check."""
+        last = (q.shape, q.stride(), q.dtype, keys.shape, keys.dtype, scale, window)
+        if batch is not self._batch or last != self._last:
+            self._batch, self._last, self._address = batch, last, None
+            if _reads(q, batch):
+                packed, held = _pack(q, keys, batch, scale, window)
+                self._held = (packed, *held)
+                self._address = ctypes.addressof(packed)
+        return self._address
+
+
+def _reads(q: Tensor, batch: AttentionBatch) -> bool:
+    """Whether queries and block tables lie as the library reads them from bare pointers."""
     return (
-        q.dtype == k_cache.dtype == v_cache.dtype == torch.bfloat16
+        q.dtype in DTYPES
         and q.shape[2] % HEAD_DIM_MULTIPLE == 0
         and q.stride(2) == 1
         and q.stride(1) == q.shape[2]
-        and k_cache.is_contiguous()
-        and v_cache.is_contiguous()
-        and (out is None or out.is_contiguous())
+        and (not isinstance(batch, PagedBatch) or batch.block_tables.stride(-1) == 1)
     )
 
 
-def _decode(
-    native: Native,
-    q: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    kv_lengths: tuple[int, ...],
-    tables: int,
-    table_stride: int,
-    block: int,
-    unit: int,
-    scale: float,
-    window: int | None,
-    out: Tensor,
-) -> None:
-    """Into out. Token t of sequence i is in slot tables[i][t // block] · unit + t % block."""
-    library = native.library
-    sequences, heads, head_dim = q.shape
-    kv_heads = k_cache.shape[-2]
-    lengths = int64s(kv_lengths)
-    library.decode_attention(
-        *(q.data_ptr(), q.stride(0), k_cache.data_ptr(), v_cache.data_ptr(), out.data_ptr()),
-        *(tables, table_stride, block, unit, ctypes.addressof(lengths)),
-        *(sequences, kv_heads, heads // kv_heads, head_dim),
-        *(UNBOUNDED if window is None else window, scale),
-        *(torch.get_num_threads(), library.parallel),
+def _pack(
+    q: Tensor, keys: Tensor, batch: AttentionBatch, scale: float, window: int | None
+) -> tuple[AttentionCall, tuple[object, ...]]:
+    """The call, and what it points to.
+
+    Token t of sequence i is in slot tables[i][t // block] · unit + t % block.
+    """
+    kv_heads = keys.shape[-2]
+    lengths = _int64s(batch.kv_lengths)
+    starts = _int64s((0, *accumulate(batch.query_lengths)))
+    if isinstance(batch, PagedBatch):
+        held, block = batch.block_tables, keys.shape[1]
+        places = (held.data_ptr(), held.stride(0), block, block)
+    else:
+        held = _int64s(batch.starts)
+        places = (ctypes.addressof(held), 1, UNBOUNDED, 1)
+    tables, table_stride, block, unit = places
+    call = AttentionCall(
+        tables=tables,
+        lengths=ctypes.addressof(lengths),
+        starts=ctypes.addressof(starts),
+        table_stride=table_stride,
+        block=block,
+        unit=unit,
+        sequences=len(batch.kv_lengths),
+        kv_heads=kv_heads,
+        group=q.shape[1] // kv_heads,
+        head_dim=q.shape[2],
+        window=UNBOUNDED if window is None else window,
+        q_stride=q.stride(0),
+        scale=scale,
+        wide=q.dtype == torch.float32,
+        codes=CODES.get(keys.dtype, 0),
     )
+    return call, (held, lengths, starts)
 
 
-# Every layer of a step passes the same.
-@lru_cache(maxsize=8)
-def int64s(values: tuple[int, ...]) -> ctypes.Array[ctypes.c_int64]:
-    """As C reads them; held by the cache while the library does."""
+# What a cache may hold instead of what activations are.
+CODES = {torch.int8: 1, torch.float8_e4m3fn: 2}
+
+
+def _int64s(values: tuple[int, ...]) -> ctypes.Array[ctypes.c_int64]:
     return (ctypes.c_int64 * len(values))(*values)
 
 
-for _target in TARGETS:
+for _target in ALL_TARGETS:
     _native = Native(_target)
-    for _op, _kernel in (
-        ("paged_attention", NativePagedAttention),
-        ("contiguous_attention", NativeContiguousAttention),
+    for _op, _portable in (
+        ("paged_attention", attention.paged_attention),
+        ("contiguous_attention", attention.contiguous_attention),
     ):
         implements(
             _op,
             backend=f"native-{_target.name}",
-            when=_native.runs,
+            when=_native.runs_in(*DTYPES),
             priority=_target.priority,
             needs=_native.missing,
-        )(_kernel(_native))
+        )(NativeAttention(_native, _portable))

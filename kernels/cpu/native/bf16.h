@@ -21,3 +21,15 @@ inline bf16 narrow(float value) {
   const uint32_t nearest = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
   return (bf16)(value != value ? bits >> 16 | 0x40 : nearest);
 }
+
+// The same for what is float32 already.
+inline float widen(float value) { return value; }
+
+// value, in the type of `to`.
+inline void put(bf16& to, float value) { to = narrow(value); }
+
+inline void put(bf16& to, bf16 value) { to = value; }
+
+inline void put(float& to, float value) { to = value; }
+
+inline void put(float& to, bf16 value) { to = widen(value); }

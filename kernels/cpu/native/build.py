@@ -53,6 +53,9 @@ AMX = Target(
     (*AVX512.compiler_flags, "-mamx-tile", "-mamx-bf16"),
 )
 TARGETS = (AMX, AVX512, AVX2)
+# Whatever the compiler takes a processor to have when it is told nothing.
+GENERIC = Target("generic", 90, frozenset(), ())
+ALL_TARGETS = (*TARGETS, GENERIC)
 
 
 def build(target: Target, compiler: tuple[str, ...], directory: Path) -> Path:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...registry import implements
 from .. import activation, norm
 from .. import rope as rotary
-from .build import TARGETS
+from .build import ALL_TARGETS
 from .library import Native
 
 
@@ -47,13 +47,10 @@ class NativeAddRmsNorm:
     ) -> tuple[Tensor, Tensor]:
         """As the reference."""
         size = x.shape[-1]
-        if not (
-            _are_bfloat16(x, residual, weight)
-            and x.shape == residual.shape
-            and weight.shape == (size,)
-            and x.is_contiguous()
-            and residual.is_contiguous()
-            and weight.is_contiguous()
+        if (
+            x.shape != residual.shape
+            or weight.shape != (size,)
+            or not _are_flat_bfloat16(x, residual, weight)
         ):
             return norm.add_rms_norm(x, residual, weight, eps)
         library, at = self._native.library, x.data_ptr()
@@ -130,10 +127,8 @@ class NativeRopeCacheWrite:
     ) -> Tensor:
         """As the reference."""
         norms = () if q_norm is None or k_norm is None else (q_norm, k_norm)
-        tensors = (qkv, *norms, cos, sin, k_cache, v_cache)
-        if not (
-            _are_bfloat16(*tensors)
-            and all(tensor.is_contiguous() for tensor in (*tensors, slot_mapping))
+        if not slot_mapping.is_contiguous() or not _are_flat_bfloat16(
+            qkv, *norms, cos, sin, k_cache, v_cache
         ):
             return rotary.rope_cache_write(
                 qkv, q_norm, k_norm, eps, cos, sin, k_cache, v_cache, slot_mapping
@@ -156,7 +151,15 @@ def _are_bfloat16(*tensors: Tensor) -> bool:
     return all(tensor.dtype == torch.bfloat16 and tensor.is_cpu for tensor in tensors)
 
 
-for _target in TARGETS:
+def _are_flat_bfloat16(*tensors: Tensor) -> bool:
+    """A loop: a generator would cost as much as the tensors do."""
+    for tensor in tensors:
+        if tensor.dtype is not torch.bfloat16 or not tensor.is_contiguous() or not tensor.is_cpu:
+            return False
+    return True
+
+
+for _target in ALL_TARGETS:
     _native = Native(_target)
     for _op, _kernel in (
         ("rms_norm", NativeRmsNorm),

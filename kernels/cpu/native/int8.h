@@ -96,7 +96,7 @@ struct Int8Map {
     *scale = std::max(FLT_MIN, widen(most) / 127);
     std::fill(codes + k, codes + stride(k), (int8_t)0);
     if (most >= 0x7f80) {  // infinity or NaN: so is what comes of it, whatever the codes
-      *scale = widen(0x7fc0);
+      *scale = widen((bf16)0x7fc0);
       std::fill(codes, codes + k, (int8_t)0);
       return 0;
     }

@@ -66,34 +66,43 @@ extern "C" void llmbench_row_major_linear(const bf16* x, const bf16* w, const bf
 }
 #endif
 
-// As the struct Attention says; one new token a sequence, head_dim a multiple of 16.
-extern "C" void llmbench_decode_attention(
-    const bf16* q, int64_t q_stride, const bf16* k, const bf16* v, bf16* out,
-    const int64_t* tables, int64_t table_stride, int64_t block, int64_t unit,
-    const int64_t* lengths, int64_t sequences, int64_t kv_heads, int64_t group, int64_t head_dim,
-    int64_t window, float scale, int threads, Parallel parallel) {
-  const Attention a{q,       q_stride, out,   tables,   table_stride, block, unit,
-                    lengths, kv_heads, group, head_dim, window,       scale};
-  share({threads, parallel}, sequences * kv_heads, 1, [&](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) attention::attend(a, i / kv_heads, i % kv_heads, k, v);
-  });
+// What a batch's calls, one a layer, have in common; as AttentionOf says.
+struct AttentionCall {
+  const int64_t *tables, *lengths, *starts;
+  int64_t table_stride, block, unit, sequences, kv_heads, group, head_dim, window, q_stride;
+  float scale;
+  int32_t wide;   // activations are float32, and not bfloat16
+  int32_t codes;  // the cache holds as activations are: 0, int8: 1, e4m3: 2
+};
+
+namespace {
+
+template <class E>
+void attend(const AttentionCall& c, const void* q, const void* k, const void* v,
+            const bf16* k_scales, const bf16* v_scales, void* out, Threads threads) {
+  const AttentionOf<E> a{(const E*)q, c.q_stride,     (E*)out,  c.tables, c.table_stride,
+                         c.block,     c.unit,         c.lengths, c.kv_heads, c.group,
+                         c.head_dim,  c.window,       c.scale,   c.starts};
+  const auto *k_codes = (const uint8_t*)k, *v_codes = (const uint8_t*)v;
+  if (c.codes == 0) {
+    attention::attend_all(a, attention::Plain<E>{(const E*)k, (const E*)v}, c.sequences, threads);
+  } else if (c.codes == 1) {
+    const quantized::Coded<quantized::Int8> cache{k_codes, v_codes, k_scales, v_scales};
+    attention::attend_all(a, cache, c.sequences, threads);
+  } else {
+    const quantized::Coded<quantized::E4M3> cache{k_codes, v_codes, k_scales, v_scales};
+    attention::attend_all(a, cache, c.sequences, threads);
+  }
 }
 
-// The same over codes k, v [slots, kv_heads, head_dim] with scales [slots, kv_heads]; int8, or e4m3
-// if that is not 0.
-extern "C" void llmbench_quantized_decode_attention(
-    const bf16* q, int64_t q_stride, const uint8_t* k, const uint8_t* v, const bf16* k_scales,
-    const bf16* v_scales, int e4m3, bf16* out, const int64_t* tables, int64_t table_stride,
-    int64_t block, int64_t unit, const int64_t* lengths, int64_t sequences, int64_t kv_heads,
-    int64_t group, int64_t head_dim, int64_t window, float scale, int threads, Parallel parallel) {
-  const Attention a{q,       q_stride, out,   tables,   table_stride, block, unit,
-                    lengths, kv_heads, group, head_dim, window,       scale};
-  const auto attend = e4m3 ? quantized::attend<quantized::E4M3> : quantized::attend<quantized::Int8>;
-  share({threads, parallel}, sequences * kv_heads, 1, [&](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) {
-      attend(a, i / kv_heads, i % kv_heads, k, v, k_scales, v_scales);
-    }
-  });
+}  // namespace
+
+// head_dim a multiple of 16. k_scales, v_scales: where the cache holds codes.
+extern "C" void llmbench_attention(const AttentionCall* call, const void* q, const void* k,
+                                   const void* v, const bf16* k_scales, const bf16* v_scales,
+                                   void* out, int threads, Parallel parallel) {
+  const auto compute = call->wide ? attend<float> : attend<bf16>;
+  compute(*call, q, k, v, k_scales, v_scales, out, {threads, parallel});
 }
 
 // x [tokens, heads, head_dim], its tokens x_stride apart, to codes [slots, heads, head_dim] and

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...registry import KernelError
+from ...registry import KernelError, Predicate
 from .build import AMX, BuildError, Target, build, cache_directory, find_compiler
 
 log = logging.getLogger(__name__)
@@ -30,26 +30,7 @@ _POINTER, _SIZE, _FLOAT, _INT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float,
 _THREADS = [_INT, _POINTER]
 _ARGUMENTS = {
     "linear": [*[_POINTER] * 3, _SIZE, *_THREADS],
-    "decode_attention": [
-        *(_POINTER, _SIZE),
-        *[_POINTER] * 4,
-        *[_SIZE] * 3,
-        _POINTER,
-        *[_SIZE] * 5,
-        _FLOAT,
-        *_THREADS,
-    ],
-    "quantized_decode_attention": [
-        *(_POINTER, _SIZE),
-        *[_POINTER] * 4,
-        _INT,
-        *[_POINTER] * 2,
-        *[_SIZE] * 3,
-        _POINTER,
-        *[_SIZE] * 5,
-        _FLOAT,
-        *_THREADS,
-    ],
+    "attention": [*[_POINTER] * 7, *_THREADS],
     "quantized_write": [
         *(_POINTER, _SIZE, _POINTER, _POINTER, _INT, _POINTER),
         *[_SIZE] * 3,
@@ -72,8 +53,7 @@ class Library:
     """
 
     linear: Callable[..., None]
-    decode_attention: Callable[..., None]
-    quantized_decode_attention: Callable[..., None]
+    attention: Callable[..., None]
     quantized_write: Callable[..., None]
     rms_norm: Callable[..., None]
     add_rms_norm: Callable[..., None]
@@ -97,6 +77,12 @@ class Native:
     def missing(self) -> str | None:
         """Why it cannot be used here, in a line; None where it can."""
         return None if self._found is not None else why_unusable(self.target)
+
+    def runs_in(self, *dtypes: torch.dtype) -> Predicate:
+        """As `runs`, for any of `dtypes`."""
+        return lambda device, dtype: (
+            device.type == "cpu" and dtype in dtypes and self._found is not None
+        )
 
     @cached_property
     def library(self) -> Library:

@@ -6,7 +6,7 @@
 #include <cfloat>
 #include <vector>
 
-#include "attention.h"
+#include "attention_cache.h"
 #include "bf16.h"
 
 namespace quantized {
@@ -68,35 +68,37 @@ void quantize(const bf16* x, uint8_t* codes, bf16* scale, int64_t head_dim) {
   }
 }
 
-// One KV head of one sequence. Its codes are widened once for the whole group; scales are applied
-// to scores and weights, a product a token instead of one an element.
+// Codes k, v [slots, kv_heads, head_dim] and their scales [slots, kv_heads]. A run's codes are
+// widened once for all rows; scales are applied to scores and weights, a product a key instead of
+// one an element.
 template <class Code>
-void attend(const Attention& a, int64_t sequence, int64_t head, const uint8_t* k, const uint8_t* v,
-            const bf16* k_scales, const bf16* v_scales) {
-  thread_local std::vector<int64_t> slots, rows;
-  thread_local std::vector<bf16> keys, values;
-  thread_local std::vector<float> key_scales, value_scales;
-  attention::see(a, sequence, slots);
-  const size_t length = slots.size();
-  rows.resize(length);
-  keys.resize(length * a.head_dim);
-  values.resize(length * a.head_dim);
-  key_scales.resize(length);
-  value_scales.resize(length);
-  for (size_t t = 0; t < length; ++t) {
-    const int64_t from = slots[t] * a.kv_heads + head, row = (int64_t)t * a.head_dim;
-    rows[t] = row;
-    key_scales[t] = widen(k_scales[from]);
-    value_scales[t] = widen(v_scales[from]);
-    const uint8_t *key = k + from * a.head_dim, *value = v + from * a.head_dim;
-    bf16 *wide_key = &keys[row], *wide_value = &values[row];
-    for (int64_t d = 0; d < a.head_dim; ++d) {
-      wide_key[d] = Code::widen(key[d]);
-      wide_value[d] = Code::widen(value[d]);
-    }
+struct Coded {
+  const uint8_t *k, *v;
+  const bf16 *k_scales, *v_scales;
+
+  template <class E, class M>
+  void read(const AttentionOf<E>& a, int64_t sequence, int64_t head, int64_t first, int64_t end,
+            attention::Run<M>& run) const {
+    run.count = end - first;
+    run.widen(a.head_dim);
+    run.key_scales = run.scale_room;
+    run.value_scales = run.scale_room + attention::SPLIT;
+    attention::each_slot(a, sequence, first, end, [&](int64_t t, int64_t slot) {
+      const int64_t at = slot * a.kv_heads + head;
+      run.scale_room[t] = ::widen(k_scales[at]);
+      run.scale_room[attention::SPLIT + t] = ::widen(v_scales[at]);
+      widen(k + at * a.head_dim, (M*)run.keys[t], a.head_dim);
+      widen(v + at * a.head_dim, (M*)run.values[t], a.head_dim);
+    });
   }
-  attention::attend(a, sequence, head, keys.data(), values.data(), rows, key_scales.data(),
-                    value_scales.data());
-}
+
+  static void widen(const uint8_t* codes, bf16* to, int64_t head_dim) {
+    for (int64_t d = 0; d < head_dim; ++d) to[d] = Code::widen(codes[d]);
+  }
+
+  static void widen(const uint8_t* codes, float* to, int64_t head_dim) {
+    for (int64_t d = 0; d < head_dim; ++d) to[d] = ::widen(Code::widen(codes[d]));
+  }
+};
 
 }  // namespace quantized

@@ -1,33 +1,33 @@
 """The eight-bit KV cache for bfloat16, read and written where it lies.
 
 PyTorch's way takes ten operators to write a layer's tokens and, as for the plain cache, several a
-sequence to read them. Sequences with more than one new token are read that way still.
+sequence to read them.
 """
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from ...batch import AttentionBatch, PagedBatch
+from ...batch import AttentionBatch
 from ...quantized_kv import QuantizedKV
 from ...registry import implements
 from .. import quantized_kv
-from .attention import HEAD_DIM_MULTIPLE, UNBOUNDED, int64s
-from .build import TARGETS
+from .attention import DTYPES, AttentionCalls
+from .build import ALL_TARGETS
 from .library import Native
 
 
 class NativeQuantizedAttention:
-    """Attention over a paged or contiguous cache, by `native` for the sequences that have one new
-    token. plain: the operation for the others."""
+    """Attention over the caches of one layout by `native`. portable: the same by PyTorch, for what
+    the library does not read."""
 
-    def __init__(self, native: Native, plain: Callable[..., Tensor]) -> None:
+    def __init__(self, native: Native, portable: Callable[..., Tensor]) -> None:
         self._native = native
-        self._plain = plain
+        self._portable = portable
+        self._calls = AttentionCalls()
 
     def __call__(
         self,
@@ -39,43 +39,17 @@ class NativeQuantizedAttention:
         out: Tensor | None = None,
     ) -> Tensor:
         """As the reference."""
-        contexts, decodes = batch.parts
-        if decodes is None or not _reads(q, cache, decodes, out):
-            return self._plain(q, cache, batch, scale, window, out)
-        out = q.new_empty(q.shape) if out is None else out
-        split = 0
-        if contexts is not None:
-            split = sum(contexts.query_lengths)
-            self._plain(q[:split], cache, contexts, scale, window, out[:split])
-        self._decode(q[split:], cache, decodes, scale, window, out[split:])
-        return out
-
-    def _decode(
-        self,
-        q: Tensor,
-        cache: QuantizedKV,
-        batch: AttentionBatch,
-        scale: float,
-        window: int | None,
-        out: Tensor,
-    ) -> None:
+        call = self._calls.call(q, cache.keys, batch, scale, window)
+        if call is None or not _is_flat(cache) or not (out is None or out.is_contiguous()):
+            return self._portable(q, cache, batch, scale, window, out)
+        out = torch.empty_like(q, memory_format=torch.contiguous_format) if out is None else out
         library = self._native.library
-        sequences, heads, head_dim = q.shape
-        kv_heads = cache.keys.shape[-2]
-        lengths = int64s(batch.kv_lengths)
-        if isinstance(batch, PagedBatch):
-            tables, block = batch.block_tables, cache.keys.shape[1]
-            places = (tables.data_ptr(), tables.stride(0), block, block)
-        else:
-            places = (ctypes.addressof(int64s(batch.starts)), 1, UNBOUNDED, 1)
-        library.quantized_decode_attention(
-            *(q.data_ptr(), q.stride(0), cache.keys.data_ptr(), cache.values.data_ptr()),
-            *(cache.key_scales.data_ptr(), cache.value_scales.data_ptr(), _is_e4m3(cache)),
-            *(out.data_ptr(), *places, ctypes.addressof(lengths)),
-            *(sequences, kv_heads, heads // kv_heads, head_dim),
-            *(UNBOUNDED if window is None else window, scale),
+        library.attention(
+            *(call, q.data_ptr(), cache.keys.data_ptr(), cache.values.data_ptr()),
+            *(cache.key_scales.data_ptr(), cache.value_scales.data_ptr(), out.data_ptr()),
             *(torch.get_num_threads(), library.parallel),
         )
+        return out
 
 
 class NativeQuantizedCacheWrite:
@@ -114,34 +88,22 @@ def _is_flat(cache: QuantizedKV) -> bool:
     return all(tensor.is_contiguous() for tensor in vars(cache).values())
 
 
-def _reads(q: Tensor, cache: QuantizedKV, decodes: AttentionBatch, out: Tensor | None) -> bool:
-    """bfloat16, in the layouts that the library reads from bare pointers."""
-    return (
-        _is_rows(q)
-        and q.shape[2] % HEAD_DIM_MULTIPLE == 0
-        and _is_flat(cache)
-        and (not isinstance(decodes, PagedBatch) or decodes.block_tables.stride(-1) == 1)
-        and (out is None or out.is_contiguous())
-    )
-
-
-for _target in TARGETS:
+for _target in ALL_TARGETS:
     _native = Native(_target)
-    for _op, _kernel in (
-        ("quantized_cache_write", NativeQuantizedCacheWrite(_native)),
-        (
-            "quantized_paged_attention",
-            NativeQuantizedAttention(_native, quantized_kv.quantized_paged_attention),
-        ),
-        (
-            "quantized_contiguous_attention",
-            NativeQuantizedAttention(_native, quantized_kv.quantized_contiguous_attention),
-        ),
+    implements(
+        "quantized_cache_write",
+        backend=f"native-{_target.name}",
+        when=_native.runs,
+        priority=_target.priority,
+    )(NativeQuantizedCacheWrite(_native))
+    for _op, _portable in (
+        ("quantized_paged_attention", quantized_kv.quantized_paged_attention),
+        ("quantized_contiguous_attention", quantized_kv.quantized_contiguous_attention),
     ):
         implements(
             _op,
             backend=f"native-{_target.name}",
-            when=_native.runs,
+            when=_native.runs_in(*DTYPES),
             priority=_target.priority,
             needs=_native.missing,
-        )(_kernel)
+        )(NativeQuantizedAttention(_native, _portable))

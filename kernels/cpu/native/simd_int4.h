@@ -67,7 +67,7 @@ inline Pairs widen_pair(Nibbles nibbles, const Levels& levels) {
   // A shuffle gives zero where the upper bit of a place is set.
   const Nibbles places = _mm256_or_si256(lowest, _mm256_set1_epi16((short)0x8000));
   const Nibbles low = _mm256_shuffle_epi8(levels.low, places);
-  return _mm256_or_si256(low, _mm256_slli_epi16(_mm256_shuffle_epi8(levels.high, places), 8));
+  return (Pairs)_mm256_or_si256(low, _mm256_slli_epi16(_mm256_shuffle_epi8(levels.high, places), 8));
 }
 
 inline Sums load_half(const uint16_t* from) {
