@@ -20,6 +20,7 @@ from .kv.paged import PagedKVCache
 from .models.catalogue import ModelFiles
 from .models.decoder import Decoder, DecoderConfig
 from .models.describe import NATIVE, Described, describe_model
+from .models.fused import select_step
 from .models.kv_tensors import KVTensors, allocate_contiguous, allocate_paged
 from .models.llama import Llama
 from .models.ops import select_attention_ops, select_ops
@@ -147,6 +148,7 @@ def load_model(
         report=report,
         force_kernels=engine.forced,
     )
+    step = select_step(device, dtype)
     model = Llama(
         weights.config,
         weights.source,
@@ -154,8 +156,10 @@ def load_model(
         dtype=dtype,
         device=device,
         max_positions=engine.max_model_len,
+        step=step,
     )
-    return LoadedModel(files, weights.config, model, kernels_of(engine))
+    fused = {} if model.step is None else {"decoder_step": str(step)}
+    return LoadedModel(files, weights.config, model, kernels_of(engine) | fused)
 
 
 def _load_through_transformers(files: ModelFiles, engine: EngineConfig) -> LoadedModel:

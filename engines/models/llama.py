@@ -7,7 +7,6 @@ transformers, whose rounding is followed: norms in float32, the rest in the mode
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from time import perf_counter
 
 import torch
@@ -15,26 +14,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...kernels.batch import AttentionBatch
-from ..quantization.linear import Linear, WeightSource
+from ...kernels.decoder import DecoderLayer, DecoderStep, DecoderWeights, LinearMap
+from ...kernels.registry import KernelError
+from ..quantization.linear import WeightSource
 from .config import ModelConfig
 from .decoder import AttentionTimer
+from .fused import step_maker
 from .kv_tensors import KVTensors
 from .ops import ModelOps
 from .rope import RotaryTable
-
-
-@dataclass(frozen=True)
-class DecoderLayer:
-    """The parameters of one layer; linear maps may be quantised. qkv and gate_up are stacked."""
-
-    input_norm: Tensor
-    qkv: Linear
-    q_norm: Tensor | None
-    k_norm: Tensor | None
-    o: Linear
-    post_norm: Tensor
-    gate_up: Linear
-    down: Linear
 
 
 def decoder_layer(config: ModelConfig, source: WeightSource, index: int) -> DecoderLayer:
@@ -75,6 +63,8 @@ class Llama:
     """A decoder with its weights. It keeps no state between calls: the KV cache is the caller's.
 
     max_positions: length of the rotary table; the config's by default.
+    step: the implementation of `decoder_step` that computes the steps it takes; a model that it
+    does not compute, and all other steps, are computed operation by operation.
     """
 
     def __init__(
@@ -86,6 +76,7 @@ class Llama:
         dtype: torch.dtype,
         device: torch.device,
         max_positions: int | None = None,
+        step: str | None = None,
     ) -> None:
         self.config = config
         self.ops = ops
@@ -97,6 +88,23 @@ class Llama:
         self.norm = source.tensor("model.norm.weight")
         self.lm_head = source.linear(
             ["model.embed_tokens" if config.tie_word_embeddings else "lm_head"]
+        )
+
+        self.step = None if step is None else _fused(step, self._weights())
+
+    def _weights(self) -> DecoderWeights:
+        return DecoderWeights(
+            embedding=self.embedding,
+            cos=self.rotary.cos,
+            sin=self.rotary.sin,
+            layers=self.layers,
+            norm=self.norm,
+            lm_head=self.lm_head,
+            num_heads=self.config.num_heads,
+            num_kv_heads=self.config.num_kv_heads,
+            head_dim=self.config.head_dim,
+            rms_norm_eps=self.config.rms_norm_eps,
+            window=self.config.sliding_window,
         )
 
     @property
@@ -123,6 +131,19 @@ class Llama:
         their slots of `cache`, then read through `batch`. logit_rows int64 [rows]: the tokens
         whose next token is wanted, in that order; None: all T.
         """
+        rows = len(token_ids) if logit_rows is None else len(logit_rows)
+        if self.step is not None and self.step.takes(cache, batch, rows):
+            logits = self.step(
+                token_ids,
+                positions,
+                cache,
+                batch,
+                slot_mapping,
+                torch.arange(rows) if logit_rows is None else logit_rows,
+            )
+            if timer is not None:
+                timer.seconds += self.step.attention_s
+            return logits
         hidden = F.embedding(token_ids, self.embedding)
         cos, sin = self.rotary.rows(positions)
         eps, window = self.config.rms_norm_eps, self.config.sliding_window
@@ -151,7 +172,14 @@ class Llama:
         return self.lm_head(normed)
 
 
-def _bytes(part: Tensor | Linear | None) -> int:
+def _fused(name: str, weights: DecoderWeights) -> DecoderStep | None:
+    try:
+        return step_maker(name)(weights)
+    except KernelError:
+        return None
+
+
+def _bytes(part: Tensor | LinearMap | None) -> int:
     if part is None:
         return 0
     return part.nbytes if isinstance(part, Tensor) else part.weight_bytes

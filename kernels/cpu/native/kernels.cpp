@@ -5,8 +5,10 @@
 #include <vector>
 
 #include "attention.h"
+#include "decoder.h"
 #include "elementwise.h"
 #include "quantized_kv.h"
+#include "team.h"
 #include "threads.h"
 #include "weights.h"
 
@@ -182,4 +184,15 @@ extern "C" void llmbench_rope_cache_write(bf16* qkv, const bf16* q_norm, const b
       rope_cache_write(rotation, t, qkv + t * row, k + slots[t] * slot, v + slots[t] * slot);
     }
   });
+}
+
+// Bytes of scratch that a step of so many tokens needs.
+extern "C" int64_t llmbench_decoder_scratch_bytes(const decoder::Model* model, int64_t tokens) {
+  return decoder::scratch_bytes(*model, tokens);
+}
+
+// As the structs say.
+extern "C" void llmbench_decoder_step(const decoder::Model* model, decoder::Step* step,
+                                      TeamSize team_size, int threads, Parallel parallel) {
+  together({threads, parallel}, team_size, [&](Team& team) { decoder::Run(*model, *step, team)(); });
 }

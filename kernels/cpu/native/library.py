@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 _failures: dict[str, str] = {}
 
 _POINTER, _SIZE, _FLOAT, _INT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_int
-# Every function ends in the number of threads and GOMP_parallel.
+# Every function that shares work ends in the number of threads and GOMP_parallel.
 _THREADS = [_INT, _POINTER]
 _ARGUMENTS = {
     "linear": [*[_POINTER] * 3, _SIZE, *_THREADS],
@@ -41,15 +42,19 @@ _ARGUMENTS = {
     "silu_mul": [*[_POINTER] * 2, *[_SIZE] * 2, *_THREADS],
     "rope": [_POINTER, _SIZE, *[_POINTER] * 3, *[_SIZE] * 3, *_THREADS],
     "rope_cache_write": [*[_POINTER] * 3, _FLOAT, *[_POINTER] * 5, *[_SIZE] * 4, *_THREADS],
+    "decoder_scratch_bytes": [_POINTER, _SIZE],
+    "decoder_step": [*[_POINTER] * 3, *_THREADS],
 }
 _AMX_ARGUMENTS = {"row_major_linear": [*[_POINTER] * 4, *[_SIZE] * 3, *_THREADS]}
+_RESULTS = {"decoder_scratch_bytes": _SIZE}
 
 
 @dataclass(frozen=True)
 class Library:
     """The functions that `kernels.cpp` declares, under their names without `llmbench_`.
 
-    parallel: the last argument of each. row_major_linear: for AMX only.
+    parallel, team_size: addresses of functions of PyTorch's OpenMP runtime, which those that share
+    work are handed. row_major_linear: for AMX only.
     """
 
     linear: Callable[..., None]
@@ -60,7 +65,10 @@ class Library:
     silu_mul: Callable[..., None]
     rope: Callable[..., None]
     rope_cache_write: Callable[..., None]
+    decoder_scratch_bytes: Callable[..., int]
+    decoder_step: Callable[..., None]
     parallel: int
+    team_size: int
     row_major_linear: Callable[..., None] | None = None
 
 
@@ -109,8 +117,8 @@ def find_library(target: Target) -> Library | None:
     On a processor without the instructions that is all; a build that fails is also logged, once,
     as a warning.
     """
-    parallel = openmp_parallel()
-    if parallel is None or not target.cpu_flags <= cpu_flags():
+    parallel, team_size = openmp_parallel(), openmp_function("omp_get_num_threads")
+    if parallel is None or team_size is None or not target.cpu_flags <= cpu_flags():
         return None
     try:
         loaded = ctypes.CDLL(str(build(target, find_compiler(), cache_directory())))
@@ -120,12 +128,12 @@ def find_library(target: Target) -> Library | None:
         return None
     if not loaded.llmbench_usable():
         return None
-    functions: dict[str, Callable[..., None]] = {}
+    functions: dict[str, Callable[..., Any]] = {}
     for name, arguments in (_ARGUMENTS | (_AMX_ARGUMENTS if target == AMX else {})).items():
         function = getattr(loaded, f"llmbench_{name}")
-        function.argtypes, function.restype = arguments, None
+        function.argtypes, function.restype = arguments, _RESULTS.get(name)
         functions[name] = function
-    return Library(**functions, parallel=parallel)
+    return Library(**functions, parallel=parallel, team_size=team_size)
 
 
 def why_unusable(target: Target) -> str:
@@ -147,9 +155,20 @@ def cpu_flags() -> frozenset[str]:
     return frozenset(next((line.split() for line in lines if line.startswith("flags")), ()))
 
 
-@cache
 def openmp_parallel() -> int | None:
     """The address of GOMP_parallel in PyTorch's OpenMP runtime, if it has one that exports it."""
+    return openmp_function("GOMP_parallel")
+
+
+def openmp_function(name: str) -> int | None:
+    """The address of a function of the runtime that `openmp_parallel` means."""
+    runtime = _openmp_runtime()
+    function = None if runtime is None else getattr(runtime, name, None)
+    return None if function is None else ctypes.cast(function, ctypes.c_void_p).value
+
+
+@cache
+def _openmp_runtime() -> ctypes.CDLL | None:
     try:
         lines = Path("/proc/self/maps").read_text().splitlines()
     except OSError:
@@ -160,7 +179,7 @@ def openmp_parallel() -> int | None:
     for file in sorted(runtimes, key=lambda file: (not _is_of_torch(file), str(file))):
         runtime = ctypes.CDLL(str(file))
         if hasattr(runtime, "GOMP_parallel"):
-            return ctypes.cast(runtime.GOMP_parallel, ctypes.c_void_p).value
+            return runtime
     return None
 
 

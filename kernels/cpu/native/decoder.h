@@ -1,0 +1,241 @@
+// A decode step of a Llama-family model: every layer, the last norm and the output projection, by
+// threads that meet between phases.
+//
+// The functions are those that the single operations are made of, and so is every rounding: between
+// two of them stands bfloat16. Source of the architecture: Touvron et al., "LLaMA", 2023.
+
+#pragma once
+
+#include <chrono>
+#include <cstring>
+
+#include "attention.h"
+#include "elementwise.h"
+#include "linear.h"
+#include "team.h"
+
+namespace decoder {
+
+struct Layer {
+  const bf16 *input_norm, *post_norm;  // [hidden]
+  const bf16 *q_norm, *k_norm;         // [head_dim], or null
+  linear::Weights qkv, o, gate_up, down;
+};
+
+struct Model {
+  const Layer* layers;
+  const bf16* embedding;    // [vocab, hidden]
+  const bf16 *cos, *sin;    // [positions, head_dim / 2]
+  const bf16* norm;         // [hidden]
+  linear::Weights lm_head;  // hidden -> vocab
+  int64_t layer_count, hidden, heads, kv_heads, head_dim, intermediate, window;
+  float eps, scale;
+};
+
+// One new token a sequence; the cache as `Attention` says.
+struct Step {
+  int64_t tokens;
+  const int64_t *token_ids, *positions, *slots;  // [tokens]
+  bf16* const* keys;                             // a layer's [slots, kv_heads, head_dim]
+  bf16* const* values;
+  const int64_t* tables;
+  int64_t table_stride, block, unit;
+  const int64_t* lengths;
+  const int64_t* logit_rows;  // the tokens whose logits are wanted
+  int64_t logit_count;
+  bf16* logits;  // [logit_count, vocab]
+  void* scratch;
+  double attention_s;  // out: time in the attention phases
+};
+
+// What passes between phases, carved out of a step's scratch: [tokens, …] each.
+struct Activations {
+  bf16 *hidden, *normed, *qkv, *q, *context, *gate_up, *activated, *update;
+  void* prepared;
+  int64_t bytes;
+};
+
+inline Activations activations(const Model& m, int64_t tokens, void* scratch) {
+  char* const begin = (char*)scratch;
+  char* at = begin;
+  auto take = [&](int64_t bytes) {
+    char* const taken = at;
+    at += (bytes + 63) / 64 * 64;
+    return taken;
+  };
+  auto rows = [&](int64_t size) { return (bf16*)take(tokens * size * (int64_t)sizeof(bf16)); };
+  Activations a;
+  a.hidden = rows(m.hidden);
+  a.normed = rows(m.hidden);
+  a.qkv = rows((m.heads + 2 * m.kv_heads) * m.head_dim);
+  a.q = rows(m.heads * m.head_dim);
+  a.context = rows(m.heads * m.head_dim);
+  a.gate_up = rows(2 * m.intermediate);
+  a.activated = rows(m.intermediate);
+  a.update = rows(m.hidden);
+  int64_t prepared = linear::prepared_bytes(m.lm_head, tokens);
+  for (int64_t i = 0; i < m.layer_count; ++i) {
+    for (const linear::Weights* w :
+         {&m.layers[i].qkv, &m.layers[i].o, &m.layers[i].gate_up, &m.layers[i].down}) {
+      prepared = std::max(prepared, linear::prepared_bytes(*w, tokens));
+    }
+  }
+  a.prepared = take(prepared);
+  a.bytes = at - begin;
+  return a;
+}
+
+inline int64_t scratch_bytes(const Model& m, int64_t tokens) {
+  return activations(m, tokens, nullptr).bytes;
+}
+
+// One thread's view of a step.
+class Run {
+ public:
+  Run(const Model& model, Step& step, Team& team)
+      : m_(model), step_(step), team_(team), a_(activations(model, step.tokens, step.scratch)) {}
+
+  void operator()() {
+    embed();
+    for (int64_t i = 0; i < m_.layer_count; ++i) {
+      const Layer& layer = m_.layers[i];
+      project(layer.qkv, a_.normed, step_.tokens, a_.qkv);
+      attend(layer, step_.keys[i], step_.values[i]);
+      each_row(layer.o, a_.context, [](int64_t) {});
+      project(layer.o, a_.context, step_.tokens, a_.update);
+      each_row(layer.gate_up, a_.normed, [&](int64_t t) { add_and_norm(t, layer.post_norm); });
+      project(layer.gate_up, a_.normed, step_.tokens, a_.gate_up);
+      each_row(layer.down, a_.activated, [&](int64_t t) { activate(t); });
+      project(layer.down, a_.activated, step_.tokens, a_.update);
+      if (i + 1 < m_.layer_count) {
+        const Layer& next = m_.layers[i + 1];
+        each_row(next.qkv, a_.normed, [&](int64_t t) { add_and_norm(t, next.input_norm); });
+      }
+    }
+    head();
+  }
+
+ private:
+  bf16* row(bf16* rows, int64_t t, int64_t size) const { return rows + t * size; }
+
+  // body(t) for each token, then what `next` needs of the row that it made.
+  template <class Body>
+  void each_row(const linear::Weights& next, const bf16* x, const Body& body) {
+    team_.share(step_.tokens, 1, [&](int64_t first, int64_t last) {
+      for (int64_t t = first; t < last; ++t) body(t);
+      linear::prepare(next, x, step_.tokens, a_.prepared, first, last);
+    });
+  }
+
+  // y [rows, n] from x [rows, k], which is prepared.
+  void project(const linear::Weights& w, const bf16* x, int64_t rows, bf16* y) {
+    // A thread takes a run of columns when it has finished its last, so that a slow core takes
+    // fewer.
+    const int64_t unit = linear::column_chunk(w);
+    const int64_t chunk = (w.n / (team_.size() * CHUNKS_A_THREAD) / unit + 1) * unit;
+    team_.share(rows ? w.n : 0, chunk, [&](int64_t first, int64_t last) {
+      linear::multiply(w, x, a_.prepared, rows, y, first, last);
+    });
+  }
+
+  void embed() {
+    const Layer& layer = m_.layers[0];
+    each_row(layer.qkv, a_.normed, [&](int64_t t) {
+      bf16* hidden = row(a_.hidden, t, m_.hidden);
+      const bf16* embedded = m_.embedding + step_.token_ids[t] * m_.hidden;
+      std::copy(embedded, embedded + m_.hidden, hidden);
+      rms_norm(hidden, layer.input_norm, row(a_.normed, t, m_.hidden), m_.hidden, m_.eps);
+    });
+  }
+
+  // A KV head of a token with the query heads that share it: nobody else reads what it writes.
+  void attend(const Layer& layer, bf16* keys, bf16* values) {
+    const auto start = std::chrono::steady_clock::now();
+    const int64_t group = m_.heads / m_.kv_heads;
+    const Attention attention{a_.q,          m_.heads * m_.head_dim,
+                              a_.context,    step_.tables,
+                              step_.table_stride, step_.block,
+                              step_.unit,    step_.lengths,
+                              m_.kv_heads,   group,
+                              m_.head_dim,   m_.window,
+                              m_.scale};
+    team_.share(step_.tokens * m_.kv_heads, 1, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) {
+        const int64_t t = i / m_.kv_heads, head = i % m_.kv_heads;
+        rotate_into_cache(layer, t, head, keys, values);
+        attention::attend(attention, t, head, keys, values);
+      }
+    });
+    if (team_.leads()) {
+      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+      step_.attention_s += took.count();
+    }
+  }
+
+  void rotate_into_cache(const Layer& layer, int64_t t, int64_t head, bf16* keys, bf16* values) {
+    const int64_t d = m_.head_dim, group = m_.heads / m_.kv_heads;
+    const bf16* qkv = a_.qkv + t * (m_.heads + 2 * m_.kv_heads) * d;
+    bf16* q = row(a_.q, t, m_.heads * d);
+    for (int64_t h = head * group; h < (head + 1) * group; ++h) {
+      rotate(qkv + h * d, layer.q_norm, t, q + h * d);
+    }
+    const int64_t to = (step_.slots[t] * m_.kv_heads + head) * d;
+    rotate(qkv + (m_.heads + head) * d, layer.k_norm, t, keys + to);
+    const bf16* v = qkv + (m_.heads + m_.kv_heads + head) * d;
+    std::copy(v, v + d, values + to);
+  }
+
+  // One head of query or key, normed first where the model has a norm for it.
+  void rotate(const bf16* x, const bf16* norm, int64_t t, bf16* y) {
+    thread_local std::vector<bf16> normed;
+    if (norm) {
+      normed.resize(m_.head_dim);
+      rms_norm(x, norm, normed.data(), m_.head_dim, m_.eps);
+      x = normed.data();
+    }
+    const int64_t half = m_.head_dim / 2, angles = step_.positions[t] * half;
+    rope(x, m_.cos + angles, m_.sin + angles, y, half);
+  }
+
+  // hidden += update; normed = norm(hidden).
+  void add_and_norm(int64_t t, const bf16* norm) {
+    bf16* hidden = row(a_.hidden, t, m_.hidden);
+    add(row(a_.update, t, m_.hidden), hidden);
+    rms_norm(hidden, norm, row(a_.normed, t, m_.hidden), m_.hidden, m_.eps);
+  }
+
+  void add(const bf16* x, bf16* total) const {
+#pragma omp simd
+    for (int64_t i = 0; i < m_.hidden; ++i) total[i] = narrow(widen(total[i]) + widen(x[i]));
+  }
+
+  void activate(int64_t t) {
+    const bf16* gate = row(a_.gate_up, t, 2 * m_.intermediate);
+    silu_mul(gate, gate + m_.intermediate, row(a_.activated, t, m_.intermediate), m_.intermediate);
+  }
+
+  // The last update and norm are needed only of the rows whose logits are wanted, maybe twice.
+  void head() {
+    const int64_t count = step_.logit_count;
+    team_.share(count, 1, [&](int64_t first, int64_t last) {
+      thread_local std::vector<bf16> total;
+      for (int64_t r = first; r < last; ++r) {
+        const bf16* hidden = row(a_.hidden, step_.logit_rows[r], m_.hidden);
+        total.assign(hidden, hidden + m_.hidden);
+        add(row(a_.update, step_.logit_rows[r], m_.hidden), total.data());
+        rms_norm(total.data(), m_.norm, row(a_.normed, r, m_.hidden), m_.hidden, m_.eps);
+      }
+      linear::prepare(m_.lm_head, a_.normed, count, a_.prepared, first, last);
+    });
+    project(m_.lm_head, a_.normed, count, step_.logits);
+  }
+
+  static constexpr int64_t CHUNKS_A_THREAD = 8;
+
+  const Model& m_;
+  Step& step_;
+  Team& team_;
+  const Activations a_;
+};
+
+}  // namespace decoder

@@ -1,0 +1,237 @@
+"""A whole decode step in one call of the library.
+
+Step by step, each operation of a layer costs Python, an allocation and a parallel region of its
+own: 6 to 8 microseconds, some 300 times a step. Here the threads stay together from the embedding
+to the logits (`decoder.h`). The numbers are those of the single native operations.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...batch import AttentionBatch, PagedBatch
+from ...decoder import DecoderLayer, DecoderWeights, LayerCaches, LinearMap
+from ...registry import KernelError, implements
+from ...scratch import scratch
+from .attention import HEAD_DIM_MULTIPLE, UNBOUNDED, int64s
+from .build import TARGETS
+from .library import Native
+
+# With more rows the work is bound by arithmetic, and PyTorch's products for many rows win.
+MOST_TOKENS = 32
+
+_POINTER, _SIZE, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+
+
+class _Linear(ctypes.Structure):
+    """`linear::Weights`."""
+
+    _fields_ = [
+        ("kind", ctypes.c_int),
+        *((name, _POINTER) for name in ("packed", "scales", "zeros", "bias")),
+        *((name, _SIZE) for name in ("n", "k", "group")),
+    ]
+
+
+class _Layer(ctypes.Structure):
+    """`decoder::Layer`."""
+
+    _fields_ = [
+        *((name, _POINTER) for name in ("input_norm", "post_norm", "q_norm", "k_norm")),
+        *((name, _Linear) for name in ("qkv", "o", "gate_up", "down")),
+    ]
+
+
+class _Model(ctypes.Structure):
+    """`decoder::Model`."""
+
+    _fields_ = [
+        *((name, _POINTER) for name in ("layers", "embedding", "cos", "sin", "norm")),
+        ("lm_head", _Linear),
+        *((name, _SIZE) for name in ("layer_count", "hidden", "heads", "kv_heads", "head_dim")),
+        *((name, _SIZE) for name in ("intermediate", "window")),
+        *((name, _FLOAT) for name in ("eps", "scale")),
+    ]
+
+
+class _Step(ctypes.Structure):
+    """`decoder::Step`."""
+
+    _fields_ = [
+        ("tokens", _SIZE),
+        *((name, _POINTER) for name in ("token_ids", "positions", "slots", "keys", "values")),
+        ("tables", _POINTER),
+        *((name, _SIZE) for name in ("table_stride", "block", "unit")),
+        *((name, _POINTER) for name in ("lengths", "logit_rows")),
+        ("logit_count", _SIZE),
+        *((name, _POINTER) for name in ("logits", "scratch")),
+        ("attention_s", ctypes.c_double),
+    ]
+
+
+@dataclass(frozen=True)
+class _BoundCache:
+    """A cache as the library reads it; made once for each that is served from."""
+
+    cache: LayerCaches
+    keys: ctypes.Array[ctypes.c_void_p]
+    values: ctypes.Array[ctypes.c_void_p]
+    readable: bool
+
+
+class NativeDecoderStep:
+    """`decoder_step` by `native`, for steps of a few decodes."""
+
+    def __init__(self, native: Native, weights: DecoderWeights) -> None:
+        self._native = native
+        self._weights = weights  # the structs hold bare pointers to them
+        self._layers = (_Layer * len(weights.layers))(*map(_layer, weights.layers))
+        self._model = _model(weights, self._layers)
+        self._scratch_bytes = native.library.decoder_scratch_bytes(
+            ctypes.addressof(self._model), MOST_TOKENS
+        )
+        self._step = _Step()
+        self._bound: _BoundCache | None = None
+        self.attention_s = 0.0
+
+    def takes(self, cache: LayerCaches, batch: AttentionBatch, rows: int) -> bool:
+        """Up to MOST_TOKENS sequences with one new token each, over a bfloat16 cache."""
+        tokens = len(batch.query_lengths)
+        return (
+            tokens <= MOST_TOKENS
+            and rows <= tokens
+            and all(length == 1 for length in batch.query_lengths)
+            and (not isinstance(batch, PagedBatch) or batch.block_tables.stride(-1) == 1)
+            and self._bind(cache).readable
+        )
+
+    def __call__(
+        self,
+        token_ids: Tensor,
+        positions: Tensor,
+        cache: LayerCaches,
+        batch: AttentionBatch,
+        slot_mapping: Tensor,
+        logit_rows: Tensor,
+    ) -> Tensor:
+        """As the reference, of a call that `takes` allows."""
+        library, bound, step = self._native.library, self._bind(cache), self._step
+        logits = self._weights.embedding.new_empty(len(logit_rows), self._model.lm_head.n)
+        room = scratch("decoder", (self._scratch_bytes,), torch.uint8, logits.device)
+        inputs = [one.contiguous() for one in (token_ids, positions, slot_mapping, logit_rows)]
+        step.tokens = len(token_ids)
+        step.token_ids, step.positions, step.slots, step.logit_rows = (
+            one.data_ptr() for one in inputs
+        )
+        step.keys, step.values = ctypes.addressof(bound.keys), ctypes.addressof(bound.values)
+        lengths = int64s(batch.kv_lengths)
+        step.lengths = ctypes.addressof(lengths)
+        if isinstance(batch, PagedBatch):
+            step.tables, step.table_stride = (
+                batch.block_tables.data_ptr(),
+                batch.block_tables.stride(0),
+            )
+            step.block = step.unit = cache.keys[0].shape[1]
+        else:
+            starts = int64s(batch.starts)
+            step.tables, step.table_stride = ctypes.addressof(starts), 1
+            step.block, step.unit = UNBOUNDED, 1
+        step.logit_count, step.logits = len(logit_rows), logits.data_ptr()
+        step.scratch, step.attention_s = room.data_ptr(), 0.0
+        library.decoder_step(
+            *(ctypes.addressof(self._model), ctypes.addressof(step)),
+            *(library.team_size, torch.get_num_threads(), library.parallel),
+        )
+        self.attention_s = step.attention_s
+        return logits
+
+    def _bind(self, cache: LayerCaches) -> _BoundCache:
+        if self._bound is None or self._bound.cache is not cache:
+            tensors = (*cache.keys, *cache.values)
+            self._bound = _BoundCache(
+                cache,
+                _pointers(cache.keys),
+                _pointers(cache.values),
+                readable=all(one.is_contiguous() and _is_bfloat16(one) for one in tensors),
+            )
+        return self._bound
+
+
+def _pointers(tensors: tuple[Tensor, ...]) -> ctypes.Array[ctypes.c_void_p]:
+    return (_POINTER * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+
+
+def _model(weights: DecoderWeights, layers: ctypes.Array[_Layer]) -> _Model:
+    """Raises KernelError for what the library would misread."""
+    if weights.head_dim % HEAD_DIM_MULTIPLE:
+        raise KernelError(f"decoder_step: head_dim {weights.head_dim} is not a multiple of 16")
+    hidden = weights.embedding.shape[1]
+    q_size = weights.num_heads * weights.head_dim
+    kv_size = weights.num_kv_heads * weights.head_dim
+    intermediate = layers[0].down.k
+    for layer in layers:
+        shapes = [(one.n, one.k) for one in (layer.qkv, layer.o, layer.gate_up, layer.down)]
+        expected = [
+            (q_size + 2 * kv_size, hidden),
+            (hidden, q_size),
+            (2 * intermediate, hidden),
+            (hidden, intermediate),
+        ]
+        if shapes != expected:
+            raise KernelError(f"decoder_step: a layer's maps are {shapes}, not {expected}")
+    return _Model(
+        ctypes.addressof(layers),
+        *map(_pointer, (weights.embedding, weights.cos, weights.sin, weights.norm)),
+        _linear(weights.lm_head),
+        *(len(layers), hidden, weights.num_heads, weights.num_kv_heads, weights.head_dim),
+        *(intermediate, UNBOUNDED if weights.window is None else weights.window),
+        *(weights.rms_norm_eps, weights.head_dim**-0.5),
+    )
+
+
+def _layer(layer: DecoderLayer) -> _Layer:
+    norms = (layer.input_norm, layer.post_norm, layer.q_norm, layer.k_norm)
+    maps = (layer.qkv, layer.o, layer.gate_up, layer.down)
+    return _Layer(*map(_pointer, norms), *map(_linear, maps))
+
+
+def _linear(linear: LinearMap) -> _Linear:
+    weight, bias = getattr(linear, "weight", None), getattr(linear, "bias", None)
+    if not isinstance(weight, Tensor):
+        raise KernelError(f"decoder_step: {type(linear).__name__} is not a map the library knows")
+    n, k = weight.shape
+    return _Linear(0, _pointer(weight), None, None, _pointer(bias), n, k, 0)
+
+
+def _pointer(tensor: Tensor | None) -> int | None:
+    if tensor is None:
+        return None
+    if not (_is_bfloat16(tensor) and tensor.is_contiguous()):
+        raise KernelError(f"decoder_step: {tensor.dtype} on {tensor.device} is not plain bfloat16")
+    return tensor.data_ptr()
+
+
+def _is_bfloat16(tensor: Tensor) -> bool:
+    return tensor.dtype == torch.bfloat16 and tensor.is_cpu
+
+
+def _on(native: Native) -> Any:
+    def build(weights: DecoderWeights) -> NativeDecoderStep:
+        return NativeDecoderStep(native, weights)
+
+    return build
+
+
+for _target in TARGETS:
+    _native = Native(_target)
+    implements(
+        "decoder_step",
+        backend=f"native-{_target.name}",
+        when=_native.runs,
+        priority=_target.priority,
+    )(_on(_native))

@@ -1,0 +1,305 @@
+"""decoder_step: against the reference, and bit by bit against the single native operations."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from llmbench.kernels.batch import AttentionBatch, ContiguousBatch, PagedBatch
+from llmbench.kernels.decoder import DecoderLayer, DecoderWeights
+from llmbench.kernels.reference.decoder import ReferenceDecoderStep
+from llmbench.kernels.registry import Implementation, KernelError, implementations
+from torch import Tensor
+
+CPU, BF16 = torch.device("cpu"), torch.bfloat16
+BLOCK, ROOM, VOCAB, HIDDEN, INTERMEDIATE, LAYERS = 4, 24, 83, 72, 56, 2
+FUSED = [
+    one
+    for one in implementations("decoder_step")
+    if one.name != "reference" and one.when(CPU, BF16)
+]
+
+
+@dataclass(frozen=True)
+class Shape:
+    kv_heads: int
+    group: int
+    head_dim: int
+    qk_norm: bool = False
+    bias: bool = False
+    window: int | None = None
+
+
+SHAPES = {
+    "plain": Shape(2, 3, 64),
+    "qk-norm": Shape(1, 4, 128, qk_norm=True),
+    "bias": Shape(3, 1, 80, bias=True),
+    "window": Shape(2, 3, 64, window=5),
+    "all": Shape(1, 3, 16, qk_norm=True, bias=True, window=7),
+}
+
+
+class Dense:
+    """A linear map as an engine has them; `apply` computes it."""
+
+    def __init__(self, n: int, k: int, bias: bool, apply: Callable[..., Tensor]) -> None:
+        self.weight = (torch.randn(n, k) / math.sqrt(k)).to(BF16)
+        self.bias = torch.randn(n).to(BF16) if bias else None
+        self.apply = apply
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.apply(x, self.weight, self.bias)
+
+    @property
+    def weight_bytes(self) -> int:
+        return self.weight.nbytes
+
+
+class Opaque:
+    """A linear map that shows no weights."""
+
+    weight_bytes = 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x
+
+
+def exact(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """In float64, rounded once."""
+    wide = None if bias is None else bias.double()
+    return F.linear(x.double(), weight.double(), wide).to(x.dtype)
+
+
+def random_weights(shape: Shape, apply: Callable[..., Tensor]) -> DecoderWeights:
+    heads = shape.kv_heads * shape.group
+    angles = torch.outer(torch.arange(ROOM).float(), torch.rand(shape.head_dim // 2))
+
+    def norm(size: int) -> Tensor:
+        return (1 + 0.3 * torch.randn(size)).to(BF16)
+
+    def layer() -> DecoderLayer:
+        q_size = heads * shape.head_dim
+        stacked = q_size + 2 * shape.kv_heads * shape.head_dim
+        return DecoderLayer(
+            input_norm=norm(HIDDEN),
+            qkv=Dense(stacked, HIDDEN, shape.bias, apply),
+            q_norm=norm(shape.head_dim) if shape.qk_norm else None,
+            k_norm=norm(shape.head_dim) if shape.qk_norm else None,
+            o=Dense(HIDDEN, q_size, shape.bias, apply),
+            post_norm=norm(HIDDEN),
+            gate_up=Dense(2 * INTERMEDIATE, HIDDEN, shape.bias, apply),
+            down=Dense(HIDDEN, INTERMEDIATE, shape.bias, apply),
+        )
+
+    return DecoderWeights(
+        embedding=torch.randn(VOCAB, HIDDEN).to(BF16),
+        cos=angles.cos().to(BF16),
+        sin=angles.sin().to(BF16),
+        layers=[layer() for _ in range(LAYERS)],
+        norm=norm(HIDDEN),
+        lm_head=Dense(VOCAB, HIDDEN, bias=False, apply=apply),
+        num_heads=heads,
+        num_kv_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
+        rms_norm_eps=1e-5,
+        window=shape.window,
+    )
+
+
+@dataclass(frozen=True)
+class Cache:
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    key_scales: tuple[Tensor, ...] = ()
+    value_scales: tuple[Tensor, ...] = ()
+
+    def copy(self) -> Cache:
+        return Cache(*(tuple(one.clone() for one in part) for part in (self.keys, self.values)))
+
+
+@dataclass(frozen=True)
+class Call:
+    """Decodes over a cache of earlier tokens; what no token has been written to is NaN."""
+
+    token_ids: Tensor
+    positions: Tensor
+    cache: Cache
+    batch: AttentionBatch
+    slot_mapping: Tensor
+    logit_rows: Tensor
+
+    def run(self, step: Callable[..., Tensor]) -> tuple[Tensor, Cache]:
+        """Logits, and the cache as the step left it; this one's stays as it is."""
+        cache = self.cache.copy()
+        logits = step(
+            self.token_ids, self.positions, cache, self.batch, self.slot_mapping, self.logit_rows
+        )
+        return logits, cache
+
+
+def random_call(shape: Shape, layout: str, sequences: int) -> Call:
+    lengths = [random.randint(1, ROOM) for _ in range(sequences)]
+    paged = layout == "paged"
+    places = torch.randperm(sequences * (ROOM // BLOCK if paged else 1))
+    tables = places.view(sequences, -1) if paged else (places * ROOM).view(sequences, 1)
+
+    def slot(sequence: int, position: int) -> int:
+        if not paged:
+            return int(tables[sequence, 0]) + position
+        return int(tables[sequence, position // BLOCK]) * BLOCK + position % BLOCK
+
+    past = [slot(i, p) for i, length in enumerate(lengths) for p in range(length - 1)]
+    rooms = (-1, BLOCK) if paged else (-1,)
+
+    def tensor() -> Tensor:
+        flat = torch.full((sequences * ROOM, shape.kv_heads, shape.head_dim), math.nan, dtype=BF16)
+        flat[past] = torch.randn(len(past), *flat.shape[1:]).to(BF16)
+        return flat.view(*rooms, *flat.shape[1:])
+
+    def tensors() -> tuple[Tensor, ...]:
+        return tuple(tensor() for _ in range(LAYERS))
+
+    ones, known = (1,) * sequences, tuple(lengths)
+    return Call(
+        torch.randint(VOCAB, (sequences,)),
+        torch.tensor(lengths) - 1,
+        Cache(tensors(), tensors()),
+        PagedBatch(ones, known, tables)
+        if paged
+        else ContiguousBatch(ones, known, tuple(tables[:, 0].tolist())),
+        torch.tensor([slot(i, length - 1) for i, length in enumerate(lengths)]),
+        torch.randperm(sequences)[: max(1, sequences - 1)],
+    )
+
+
+def operation_by_operation(weights: DecoderWeights, backend: str) -> Callable[..., Tensor]:
+    """The step out of single operations of one backend."""
+    rms_norm, rope, silu_mul = (_of(op, backend) for op in ("rms_norm", "rope", "silu_mul"))
+
+    def step(
+        token_ids: Tensor,
+        positions: Tensor,
+        cache: Cache,
+        batch: AttentionBatch,
+        slot_mapping: Tensor,
+        logit_rows: Tensor,
+    ) -> Tensor:
+        eps, tokens = weights.rms_norm_eps, len(token_ids)
+        attention = _of(
+            "paged_attention" if isinstance(batch, PagedBatch) else "contiguous_attention", backend
+        )
+        hidden = weights.embedding[token_ids]
+        for index, layer in enumerate(weights.layers):
+            normed = rms_norm(hidden, layer.input_norm, eps)
+            qkv = layer.qkv(normed).view(tokens, -1, weights.head_dim)
+            q, k, v = qkv.split((weights.num_heads, *[weights.num_kv_heads] * 2), dim=1)
+            if layer.q_norm is not None:
+                q, k = rms_norm(q, layer.q_norm, eps), rms_norm(k, layer.k_norm, eps)
+            q, k = rope(q, k, weights.cos[positions], weights.sin[positions])
+            keys, values = cache.keys[index], cache.values[index]
+            keys.view(-1, *k.shape[1:])[slot_mapping] = k
+            values.view(-1, *v.shape[1:])[slot_mapping] = v
+            scale = weights.head_dim**-0.5
+            context = attention(q, keys, values, batch, scale, weights.window)
+            hidden = hidden + layer.o(context.flatten(1))
+            normed = rms_norm(hidden, layer.post_norm, eps)
+            hidden = hidden + layer.down(silu_mul(layer.gate_up(normed)))
+        return weights.lm_head(rms_norm(hidden[logit_rows], weights.norm, eps))
+
+    return step
+
+
+def _of(op: str, backend: str) -> Callable[..., Tensor]:
+    return next(one.function for one in implementations(op) if one.name == backend)
+
+
+def assert_same_bits(actual: Tensor, expected: Tensor) -> None:
+    assert actual.dtype == expected.dtype
+    assert torch.equal(actual.view(torch.int16), expected.view(torch.int16))
+
+
+@pytest.mark.parametrize("sequences", [1, 2, 8, 16])
+@pytest.mark.parametrize("layout", ["paged", "contiguous"])
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("implementation", FUSED, ids=lambda one: one.name)
+def test_the_bits_are_those_of_single_operations(
+    implementation: Implementation, shape: Shape, layout: str, sequences: int
+) -> None:
+    weights = random_weights(shape, _of("linear", implementation.name))
+    call = random_call(shape, layout, sequences)
+    step = implementation.function(weights)
+    assert step.takes(call.cache, call.batch, len(call.logit_rows))
+    logits, cache = call.run(step)
+    expected, expected_cache = call.run(operation_by_operation(weights, implementation.name))
+    assert_same_bits(logits, expected)
+    for one, other in zip(
+        cache.keys + cache.values, expected_cache.keys + expected_cache.values, strict=True
+    ):
+        assert_same_bits(one, other)
+
+
+@pytest.mark.parametrize("layout", ["paged", "contiguous"])
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("implementation", FUSED, ids=lambda one: one.name)
+def test_it_is_the_reference_up_to_rounding(
+    implementation: Implementation, shape: Shape, layout: str
+) -> None:
+    weights, call = random_weights(shape, exact), random_call(shape, layout, 32)
+    logits, cache = call.run(implementation.function(weights))
+    expected, expected_cache = call.run(ReferenceDecoderStep(weights))
+    # Every operation rounds to eight bits of mantissa, about ten times a layer.
+    difference = (logits.double() - expected.double()).norm()
+    assert difference <= 0.02 * expected.double().norm()
+    for one, other in zip(cache.keys, expected_cache.keys, strict=True):
+        assert torch.equal(one.isnan(), other.isnan())
+        torch.testing.assert_close(one, other, atol=0.1, rtol=0.1, equal_nan=True)
+
+
+@pytest.mark.parametrize("implementation", FUSED, ids=lambda one: one.name)
+def test_fewer_threads_than_asked_for_still_meet(implementation: Implementation) -> None:
+    """More threads than processors take turns; none waits for one that is not there."""
+    weights = random_weights(SHAPES["plain"], exact)
+    call, step = random_call(SHAPES["plain"], "paged", 5), implementation.function(weights)
+    expected, _ = call.run(step)
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 3, 5):
+            torch.set_num_threads(threads)
+            assert_same_bits(call.run(step)[0], expected)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("implementation", FUSED, ids=lambda one: one.name)
+def test_it_takes_only_what_it_computes(implementation: Implementation) -> None:
+    shape = SHAPES["plain"]
+    step = implementation.function(random_weights(shape, exact))
+    call = random_call(shape, "contiguous", 2)
+    assert isinstance(call.batch, ContiguousBatch)
+    assert step.takes(call.cache, call.batch, 2)
+    two_new_tokens = ContiguousBatch((1, 2), (1, 2), call.batch.starts)
+    assert not step.takes(call.cache, two_new_tokens, 2)
+    assert not step.takes(call.cache, call.batch, 3)
+    wide = Cache(*(tuple(one.float() for one in part) for part in (call.cache.keys,) * 2))
+    assert not step.takes(wide, call.batch, 2)
+    many = random_call(shape, "contiguous", 33)
+    assert not step.takes(many.cache, many.batch, 33)
+
+
+@pytest.mark.parametrize("implementation", FUSED, ids=lambda one: one.name)
+def test_a_model_that_it_would_misread_is_refused(implementation: Implementation) -> None:
+    weights = random_weights(SHAPES["plain"], exact)
+    implementation.function(weights)
+    for other in (
+        replace(weights, norm=weights.norm.float()),
+        replace(weights, embedding=weights.embedding.T.contiguous().T),
+        replace(weights, num_kv_heads=3),
+        replace(weights, lm_head=Opaque()),
+    ):
+        with pytest.raises(KernelError, match="decoder_step"):
+            implementation.function(other)
