@@ -11,15 +11,15 @@
 
 #include "attention.h"
 #include "elementwise.h"
-#include "linear.h"
 #include "team.h"
+#include "weights.h"
 
 namespace decoder {
 
 struct Layer {
   const bf16 *input_norm, *post_norm;  // [hidden]
   const bf16 *q_norm, *k_norm;         // [head_dim], or null
-  linear::Weights qkv, o, gate_up, down;
+  Weights qkv, o, gate_up, down;
 };
 
 struct Model {
@@ -27,7 +27,7 @@ struct Model {
   const bf16* embedding;    // [vocab, hidden]
   const bf16 *cos, *sin;    // [positions, head_dim / 2]
   const bf16* norm;         // [hidden]
-  linear::Weights lm_head;  // hidden -> vocab
+  Weights lm_head;  // hidden -> vocab
   int64_t layer_count, hidden, heads, kv_heads, head_dim, intermediate, window;
   float eps, scale;
 };
@@ -73,11 +73,11 @@ inline Activations activations(const Model& m, int64_t tokens, void* scratch) {
   a.gate_up = rows(2 * m.intermediate);
   a.activated = rows(m.intermediate);
   a.update = rows(m.hidden);
-  int64_t prepared = linear::prepared_bytes(m.lm_head, tokens);
+  int64_t prepared = prepared_bytes(m.lm_head, tokens);
   for (int64_t i = 0; i < m.layer_count; ++i) {
-    for (const linear::Weights* w :
+    for (const Weights* w :
          {&m.layers[i].qkv, &m.layers[i].o, &m.layers[i].gate_up, &m.layers[i].down}) {
-      prepared = std::max(prepared, linear::prepared_bytes(*w, tokens));
+      prepared = std::max(prepared, prepared_bytes(*w, tokens));
     }
   }
   a.prepared = take(prepared);
@@ -120,21 +120,20 @@ class Run {
 
   // body(t) for each token, then what `next` needs of the row that it made.
   template <class Body>
-  void each_row(const linear::Weights& next, const bf16* x, const Body& body) {
+  void each_row(const Weights& next, const bf16* x, const Body& body) {
     team_.share(step_.tokens, 1, [&](int64_t first, int64_t last) {
       for (int64_t t = first; t < last; ++t) body(t);
-      linear::prepare(next, x, step_.tokens, a_.prepared, first, last);
+      prepare(next, x, step_.tokens, a_.prepared, first, last);
     });
   }
 
   // y [rows, n] from x [rows, k], which is prepared.
-  void project(const linear::Weights& w, const bf16* x, int64_t rows, bf16* y) {
-    // A thread takes a run of columns when it has finished its last, so that a slow core takes
-    // fewer.
-    const int64_t unit = linear::column_chunk(w);
-    const int64_t chunk = (w.n / (team_.size() * CHUNKS_A_THREAD) / unit + 1) * unit;
+  void project(const Weights& w, const bf16* x, int64_t rows, bf16* y) {
+    const int64_t unit = column_chunk(w);
+    const int64_t fair = w.n / (team_.size() * CHUNKS_A_THREAD) / unit * unit;
+    const int64_t chunk = std::clamp(fair, unit, MOST_COLUMNS);
     team_.share(rows ? w.n : 0, chunk, [&](int64_t first, int64_t last) {
-      linear::multiply(w, x, a_.prepared, rows, y, first, last);
+      multiply(w, x, a_.prepared, rows, y, first, last);
     });
   }
 
@@ -225,12 +224,15 @@ class Run {
         add(row(a_.update, step_.logit_rows[r], m_.hidden), total.data());
         rms_norm(total.data(), m_.norm, row(a_.normed, r, m_.hidden), m_.hidden, m_.eps);
       }
-      linear::prepare(m_.lm_head, a_.normed, count, a_.prepared, first, last);
+      prepare(m_.lm_head, a_.normed, count, a_.prepared, first, last);
     });
     project(m_.lm_head, a_.normed, count, step_.logits);
   }
 
+  // Of columns that a thread takes at once: a few for a slow core to take fewer, and so little of a
+  // large map that nobody waits long for the last.
   static constexpr int64_t CHUNKS_A_THREAD = 8;
+  static constexpr int64_t MOST_COLUMNS = 512;
 
   const Model& m_;
   Step& step_;

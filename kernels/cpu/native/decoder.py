@@ -21,6 +21,7 @@ from ...scratch import scratch
 from .attention import HEAD_DIM_MULTIPLE, UNBOUNDED, int64s
 from .build import TARGETS
 from .library import Native
+from .packed import NativeWeights
 
 # With more rows the work is bound by arithmetic, and PyTorch's products for many rows win.
 MOST_TOKENS = 32
@@ -28,22 +29,12 @@ MOST_TOKENS = 32
 _POINTER, _SIZE, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 
 
-class _Linear(ctypes.Structure):
-    """`linear::Weights`."""
-
-    _fields_ = [
-        ("kind", ctypes.c_int),
-        *((name, _POINTER) for name in ("packed", "scales", "zeros", "bias")),
-        *((name, _SIZE) for name in ("n", "k", "group")),
-    ]
-
-
 class _Layer(ctypes.Structure):
     """`decoder::Layer`."""
 
     _fields_ = [
         *((name, _POINTER) for name in ("input_norm", "post_norm", "q_norm", "k_norm")),
-        *((name, _Linear) for name in ("qkv", "o", "gate_up", "down")),
+        *((name, NativeWeights) for name in ("qkv", "o", "gate_up", "down")),
     ]
 
 
@@ -52,7 +43,7 @@ class _Model(ctypes.Structure):
 
     _fields_ = [
         *((name, _POINTER) for name in ("layers", "embedding", "cos", "sin", "norm")),
-        ("lm_head", _Linear),
+        ("lm_head", NativeWeights),
         *((name, _SIZE) for name in ("layer_count", "hidden", "heads", "kv_heads", "head_dim")),
         *((name, _SIZE) for name in ("intermediate", "window")),
         *((name, _FLOAT) for name in ("eps", "scale")),
@@ -187,7 +178,7 @@ def _model(weights: DecoderWeights, layers: ctypes.Array[_Layer]) -> _Model:
     return _Model(
         ctypes.addressof(layers),
         *map(_pointer, (weights.embedding, weights.cos, weights.sin, weights.norm)),
-        _linear(weights.lm_head),
+        _map(weights.lm_head),
         *(len(layers), hidden, weights.num_heads, weights.num_kv_heads, weights.head_dim),
         *(intermediate, UNBOUNDED if weights.window is None else weights.window),
         *(weights.rms_norm_eps, weights.head_dim**-0.5),
@@ -197,15 +188,14 @@ def _model(weights: DecoderWeights, layers: ctypes.Array[_Layer]) -> _Model:
 def _layer(layer: DecoderLayer) -> _Layer:
     norms = (layer.input_norm, layer.post_norm, layer.q_norm, layer.k_norm)
     maps = (layer.qkv, layer.o, layer.gate_up, layer.down)
-    return _Layer(*map(_pointer, norms), *map(_linear, maps))
+    return _Layer(*map(_pointer, norms), *map(_map, maps))
 
 
-def _linear(linear: LinearMap) -> _Linear:
-    weight, bias = getattr(linear, "weight", None), getattr(linear, "bias", None)
-    if not isinstance(weight, Tensor):
-        raise KernelError(f"decoder_step: {type(linear).__name__} is not a map the library knows")
-    n, k = weight.shape
-    return _Linear(0, _pointer(weight), None, None, _pointer(bias), n, k, 0)
+def _map(linear: LinearMap) -> NativeWeights:
+    weights = getattr(linear, "native_weights", None)
+    if isinstance(weights, NativeWeights):
+        return weights
+    raise KernelError(f"decoder_step: {type(linear).__name__} is not a map that the library packs")
 
 
 def _pointer(tensor: Tensor | None) -> int | None:

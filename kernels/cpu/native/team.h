@@ -69,7 +69,7 @@ class Team {
   }
 
  private:
-  static constexpr int SPINS = 20000;
+  static constexpr int SPINS = 10000;
 
   Meeting& meeting_;
   const int size_;
