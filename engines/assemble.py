@@ -148,7 +148,7 @@ def load_model(
         report=report,
         force_kernels=engine.forced,
     )
-    step = select_step(device, dtype)
+    step = select_step(device, dtype, engine.forced)
     model = Llama(
         weights.config,
         weights.source,

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...batch import AttentionBatch, PagedBatch
 from ...decoder import DecoderLayer, DecoderWeights, LayerCaches, LinearMap
+from ...dispatch import PreparedOp
 from ...registry import KernelError, implements
 from ...scratch import scratch
 from .attention import HEAD_DIM_MULTIPLE, UNBOUNDED, int64s
@@ -192,10 +193,13 @@ def _layer(layer: DecoderLayer) -> _Layer:
 
 
 def _map(linear: LinearMap) -> NativeWeights:
-    weights = getattr(linear, "native_weights", None)
+    prepared = linear.prepared[0] if isinstance(linear, PreparedOp) else linear
+    weights = getattr(prepared, "native_weights", None)
     if isinstance(weights, NativeWeights):
         return weights
-    raise KernelError(f"decoder_step: {type(linear).__name__} is not a map that the library packs")
+    raise KernelError(
+        f"decoder_step: {type(prepared).__name__} is not a map that the library packs"
+    )
 
 
 def _pointer(tensor: Tensor | None) -> int | None:
@@ -224,4 +228,5 @@ for _target in TARGETS:
         backend=f"native-{_target.name}",
         when=_native.runs,
         priority=_target.priority,
+        needs=_native.missing,
     )(_on(_native))

@@ -5,7 +5,6 @@
 
 #pragma once
 
-#include <immintrin.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -13,6 +12,10 @@
 #include <cstdint>
 
 #include "threads.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 // omp_get_num_threads of the same runtime: how many threads a region was really given, which may be
 // fewer than asked for.
@@ -61,7 +64,7 @@ class Team {
     for (int spins = 0; meeting_.turn.load(std::memory_order_acquire) == turn; ++spins) {
       // Whoever is awaited for longer than a phase takes has lost its processor, maybe to this one.
       if (spins < SPINS) {
-        _mm_pause();
+        pause();
       } else {
         sched_yield();
       }
@@ -69,6 +72,15 @@ class Team {
   }
 
  private:
+  // Leaves the core to its other thread for a moment.
+  static void pause() {
+#if defined(__x86_64__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+  }
+
   static constexpr int SPINS = 10000;
 
   Meeting& meeting_;
