@@ -15,6 +15,7 @@ import torch
 from llmbench.kernels.cpu.native import build as native
 from llmbench.kernels.cpu.native import library
 from llmbench.kernels.cpu.native.linear import NativeLinear
+from llmbench.kernels.cpu.native.row_major_linear import NativeRowMajorLinear
 from llmbench.kernels.registry import implementations, select
 
 CPU = torch.device("cpu")
@@ -42,7 +43,7 @@ def nothing_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
         library.find_library.cache_clear()
         library._warn_once.cache_clear()
         for one in implementations("linear"):
-            if isinstance(one.function, NativeLinear):
+            if isinstance(one.function, NativeLinear | NativeRowMajorLinear):
                 vars(one.function.native).pop("_found", None)
 
     monkeypatch.setenv("LLMBENCH_CACHE", str(tmp_path / "cache"))
@@ -156,18 +157,29 @@ def test_a_cache_that_cannot_be_written_is_reported(
 
 @pytest.mark.usefixtures("nothing_remembered")
 @pytest.mark.parametrize(
-    ("flags", "parallel"),
-    [(frozenset(), 1), (frozenset({"sse2", "avx"}), 1), (native.AMX.cpu_flags, None)],
-    ids=["not x86", "an old processor", "no OpenMP runtime"],
+    ("flags", "name"),
+    [
+        (frozenset(), "native-generic"),
+        (frozenset({"sse2", "avx"}), "native-generic"),
+        (native.AVX2.cpu_flags, "native-avx2"),
+    ],
+    ids=["not x86", "an old processor", "AVX2"],
 )
-def test_where_the_kernels_cannot_run_nothing_is_compiled(
-    flags: frozenset[str],
-    parallel: int | None,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+def test_the_processor_chooses_the_instructions(
+    flags: frozenset[str], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    a_target()
+    a_compiler()
     monkeypatch.setattr(library, "cpu_flags", lambda: flags)
-    monkeypatch.setattr(library, "openmp_parallel", lambda: parallel)
+    assert select("linear", CPU, torch.bfloat16).name == name
+
+
+@pytest.mark.usefixtures("nothing_remembered")
+def test_where_the_kernels_cannot_run_nothing_is_compiled(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without an OpenMP runtime to take threads from."""
+    monkeypatch.setattr(library, "openmp_parallel", lambda: None)
     monkeypatch.setattr(library, "find_compiler", lambda: pytest.fail("looked for a compiler"))
     assert select("linear", CPU, torch.bfloat16).name == "torch"
     assert caplog.messages == []
@@ -180,3 +192,18 @@ def test_the_threads_are_those_of_pytorch() -> None:
     maps = Path("/proc/self/maps").read_text().splitlines()
     runtimes = {line.split()[-1] for line in maps if "libgomp" in line or "libiomp" in line}
     assert len(runtimes) == 1
+
+
+def test_two_libraries_in_a_process_do_not_mix() -> None:
+    """Each has tables of the same names, of other lengths: loaded first the shorter, then both."""
+    script = (
+        "import torch\n"
+        "from llmbench.kernels.registry import implementations\n"
+        "cpu, dtype = torch.device('cpu'), torch.bfloat16\n"
+        "x, weight = torch.randn(40, 64).to(dtype), torch.randn(64, 64).to(dtype)\n"
+        "for one in reversed(implementations('linear')):\n"
+        "    if one.when(cpu, dtype):\n"
+        "        y, exact = one.function(weight, None, dtype)(x), x.float() @ weight.float().T\n"
+        "        torch.testing.assert_close(y.float(), exact, rtol=0.02, atol=0.05)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 from ...batch import AttentionBatch, PagedBatch
 from ...registry import implements
 from .. import attention
-from .build import ALL_TARGETS
+from .build import TARGETS
 from .library import Native
 
 HEAD_DIM_MULTIPLE = 16
@@ -158,7 +158,7 @@ def _int64s(values: tuple[int, ...]) -> ctypes.Array[ctypes.c_int64]:
     return (ctypes.c_int64 * len(values))(*values)
 
 
-for _target in ALL_TARGETS:
+for _target in TARGETS:
     _native = Native(_target)
     for _op, _portable in (
         ("paged_attention", attention.paged_attention),

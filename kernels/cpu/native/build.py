@@ -17,7 +17,12 @@ from hashlib import sha256
 from pathlib import Path
 
 SOURCES = Path(__file__).parent
-FLAGS = ("-std=c++17", "-O3", "-fopenmp-simd", "-fno-trapping-math", "-shared", "-fPIC")
+# Hidden: the tables and templates of two instruction sets, which bear the same names, would become
+# one where a process loads both.
+FLAGS = (
+    *("-std=c++17", "-O3", "-fopenmp-simd", "-fno-trapping-math"),
+    *("-shared", "-fPIC", "-fvisibility=hidden"),
+)
 COMPILERS = ("c++", "g++", "clang++")
 COMPILE_LIMIT_S = 120
 
@@ -52,10 +57,9 @@ AMX = Target(
     AVX512.cpu_flags | {"amx_tile", "amx_bf16"},
     (*AVX512.compiler_flags, "-mamx-tile", "-mamx-bf16"),
 )
-TARGETS = (AMX, AVX512, AVX2)
-# Whatever the compiler takes a processor to have when it is told nothing.
+# What the compiler makes of the same sources for any processor of its architecture.
 GENERIC = Target("generic", 90, frozenset(), ())
-ALL_TARGETS = (*TARGETS, GENERIC)
+TARGETS = (AMX, AVX512, AVX2, GENERIC)
 
 
 def build(target: Target, compiler: tuple[str, ...], directory: Path) -> Path:

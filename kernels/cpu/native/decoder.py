@@ -197,7 +197,8 @@ def _map(linear: LinearMap) -> NativeWeights:
     weights = getattr(prepared, "native_weights", None)
     if isinstance(weights, NativeWeights):
         return weights
-    raise KernelError(
+    name = type(prepared).__name__
+    raise KernelError(f"decoder_step: {name} is not a map that the library packs")
         f"decoder_step: {type(prepared).__name__} is not a map that the library packs"
     )
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...registry import implements
 from .. import activation, norm
 from .. import rope as rotary
-from .build import ALL_TARGETS
+from .build import TARGETS
 from .library import Native
 
 
@@ -159,7 +159,7 @@ def _are_flat_bfloat16(*tensors: Tensor) -> bool:
     return True
 
 
-for _target in ALL_TARGETS:
+for _target in TARGETS:
     _native = Native(_target)
     for _op, _kernel in (
         ("rms_norm", NativeRmsNorm),

@@ -16,6 +16,8 @@
 #include "row_major_linear.h"
 #endif
 
+#pragma GCC visibility push(default)
+
 namespace {
 
 // More chunks share the work more evenly, fewer leave longer runs of memory.
@@ -196,3 +198,5 @@ extern "C" void llmbench_decoder_step(const decoder::Model* model, decoder::Step
                                       TeamSize team_size, int threads, Parallel parallel) {
   together({threads, parallel}, team_size, [&](Team& team) { decoder::Run(*model, *step, team)(); });
 }
+
+#pragma GCC visibility pop

@@ -16,7 +16,7 @@ from ...quantized_kv import QuantizedKV
 from ...registry import implements
 from .. import quantized_kv
 from .attention import DTYPES, AttentionCalls
-from .build import ALL_TARGETS
+from .build import TARGETS
 from .library import Native
 
 
@@ -88,7 +88,7 @@ def _is_flat(cache: QuantizedKV) -> bool:
     return all(tensor.is_contiguous() for tensor in vars(cache).values())
 
 
-for _target in ALL_TARGETS:
+for _target in TARGETS:
     _native = Native(_target)
     implements(
         "quantized_cache_write",
