@@ -8,12 +8,14 @@ logits before all of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 
+from ..kernels.registry import select
 from .api import SamplingParams, TokenLogprobs
 
 
@@ -50,7 +52,7 @@ def sample(
     argmax and one host copy.
     """
     rows = range(len(draws)) if rows is None else rows
-    likeliest: list[int] = logits.argmax(dim=-1).tolist()
+    likeliest: list[int] = _argmax(logits.device, logits.dtype)(logits).tolist()
     tokens = [likeliest[row] for row in rows]
     shaped = [
         index
@@ -65,6 +67,11 @@ def sample(
             tokens[index] = _choose(scores, draws[index])
     logprobs = _logprobs(logits, draws, rows, tokens)
     return [Sampled(token, logprobs.get(index)) for index, token in enumerate(tokens)]
+
+
+@cache
+def _argmax(device: torch.device, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    return select("argmax", device, dtype).function
 
 
 def processed_scores(logits: Tensor, draw: Draw) -> Tensor:

@@ -60,6 +60,7 @@ OPS: dict[str, tuple[str, ...]] = {
         "triton.activation",
     ),
     "linear": ("reference.linear", "cpu.linear", "cpu.native.linear"),
+    "argmax": ("reference.argmax", "cpu.argmax", "cpu.native.argmax"),
     "decoder_step": ("reference.decoder", "cpu.native.decoder"),
     "w8a8_linear": ("reference.w8a8", "cpu.w8a8", "cpu.native.w8a8", "triton.w8a8"),
     "fp8_linear": ("reference.fp8", "cpu.fp8", "triton.fp8", "cuda.scaled_mm"),

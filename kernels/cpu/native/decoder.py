@@ -199,8 +199,6 @@ def _map(linear: LinearMap) -> NativeWeights:
         return weights
     name = type(prepared).__name__
     raise KernelError(f"decoder_step: {name} is not a map that the library packs")
-        f"decoder_step: {type(prepared).__name__} is not a map that the library packs"
-    )
 
 
 def _pointer(tensor: Tensor | None) -> int | None:

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "argmax.h"
 #include "attention.h"
 #include "decoder.h"
 #include "elementwise.h"
@@ -185,6 +186,14 @@ extern "C" void llmbench_rope_cache_write(bf16* qkv, const bf16* q_norm, const b
     for (int64_t t = first; t < last; ++t) {
       rope_cache_write(rotation, t, qkv + t * row, k + slots[t] * slot, v + slots[t] * slot);
     }
+  });
+}
+
+// x [rows, size]; places [rows].
+extern "C" void llmbench_argmax(const bf16* x, int64_t* places, int64_t rows, int64_t size,
+                                int threads, Parallel parallel) {
+  share({threads, parallel}, rows, rows_of(size), [&](int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; ++r) places[r] = argmax(x + r * size, size);
   });
 }
 

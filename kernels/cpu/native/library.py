@@ -42,6 +42,7 @@ _ARGUMENTS = {
     "silu_mul": [*[_POINTER] * 2, *[_SIZE] * 2, *_THREADS],
     "rope": [_POINTER, _SIZE, *[_POINTER] * 3, *[_SIZE] * 3, *_THREADS],
     "rope_cache_write": [*[_POINTER] * 3, _FLOAT, *[_POINTER] * 5, *[_SIZE] * 4, *_THREADS],
+    "argmax": [*[_POINTER] * 2, *[_SIZE] * 2, *_THREADS],
     "decoder_scratch_bytes": [_POINTER, _SIZE],
     "decoder_step": [*[_POINTER] * 3, *_THREADS],
 }
@@ -65,6 +66,7 @@ class Library:
     silu_mul: Callable[..., None]
     rope: Callable[..., None]
     rope_cache_write: Callable[..., None]
+    argmax: Callable[..., None]
     decoder_scratch_bytes: Callable[..., int]
     decoder_step: Callable[..., None]
     parallel: int

@@ -1,0 +1,39 @@
+"""The likeliest token in bfloat16: PyTorch's operator takes 0.2 ms for a row of 49 thousand logits,
+which lie in the processor's cache and can be read in a hundredth of that."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...registry import implements
+from .. import argmax
+from .build import TARGETS
+from .library import Native
+
+
+class NativeArgmax:
+    """`argmax` by `native`."""
+
+    def __init__(self, native: Native) -> None:
+        self._native = native
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """As the reference."""
+        if logits.dtype != torch.bfloat16 or not logits.is_cpu or not logits.numel():
+            return argmax.argmax(logits)
+        logits, library = logits.contiguous(), self._native.library
+        rows, size = logits.shape
+        places = torch.empty(rows, dtype=torch.int64)
+        library.argmax(
+            *(logits.data_ptr(), places.data_ptr(), rows, size),
+            *(torch.get_num_threads(), library.parallel),
+        )
+        return places
+
+
+for _target in TARGETS:
+    _native = Native(_target)
+    implements(
+        "argmax", backend=f"native-{_target.name}", when=_native.runs, priority=_target.priority
+    )(NativeArgmax(_native))

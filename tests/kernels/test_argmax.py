@@ -1,0 +1,52 @@
+"""argmax: every implementation against PyTorch's, whose ties and NaN it follows."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from llmbench.kernels.registry import Implementation, implementations
+
+DTYPES = [torch.float32, torch.float16, torch.bfloat16]
+
+
+def runnable() -> list[Implementation]:
+    return [
+        one
+        for one in implementations("argmax")
+        if any(one.when(torch.device("cpu"), dtype) for dtype in DTYPES)
+    ]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("size", [1, 31, 256, 257, 700, 49152])
+@pytest.mark.parametrize("implementation", runnable(), ids=lambda one: one.name)
+def test_the_place_of_the_largest(
+    implementation: Implementation, size: int, dtype: torch.dtype
+) -> None:
+    # Few different numbers, so that the largest comes more than once.
+    coarse = torch.randint(-9, 9, (5, size)).to(dtype)
+    for logits in (coarse, torch.randn(5, size).to(dtype), -torch.rand(5, size).to(dtype)):
+        places = implementation.function(logits)
+        assert places.dtype == torch.int64
+        assert torch.equal(places, logits.argmax(-1))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("implementation", runnable(), ids=lambda one: one.name)
+def test_what_is_no_plain_number(implementation: Implementation, dtype: torch.dtype) -> None:
+    inf, nan = math.inf, math.nan
+    rows = {
+        (1.0, inf, 2.0, inf): 1,
+        (-inf, -inf, -inf, -inf): 0,
+        (-inf, -3.0, -2.0, -inf): 2,
+        (-0.0, 0.0, -1.0, 0.0): 0,
+        (1.0, inf, nan, nan): 2,
+        (-nan, inf, 1.0, nan): 0,
+    }
+    logits = torch.tensor(list(rows)).to(dtype)
+    assert implementation.function(logits).tolist() == list(rows.values())
+    assert implementation.function(logits[:0]).shape == (0,)
+    strided = logits.T.contiguous().T
+    assert implementation.function(strided).tolist() == list(rows.values())
