@@ -60,6 +60,24 @@ class DecoderWeights:
     rms_norm_eps: float
     window: int | None
 
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes that a step reads: every map and norm, and of the embedding a row a token, which
+        is not counted."""
+        norms = [
+            norm
+            for layer in self.layers
+            for norm in (layer.input_norm, layer.q_norm, layer.k_norm, layer.post_norm)
+        ]
+        maps = [
+            linear
+            for layer in self.layers
+            for linear in (layer.qkv, layer.o, layer.gate_up, layer.down)
+        ]
+        return sum(norm.nbytes for norm in [*norms, self.norm] if norm is not None) + sum(
+            linear.weight_bytes for linear in [*maps, self.lm_head]
+        )
+
 
 class LayerCaches(Protocol):
     """keys[layer], values[layer]: [blocks, block_size, kv_heads, head_dim] or [tokens, kv_heads,

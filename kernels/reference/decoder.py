@@ -44,6 +44,11 @@ class ReferenceDecoderStep:
     def __init__(self, weights: DecoderWeights) -> None:
         self._weights = weights
 
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes that a step reads of its weights."""
+        return self._weights.weight_bytes
+
     def takes(self, cache: LayerCaches, batch: AttentionBatch, rows: int) -> bool:
         """Every call."""
         del cache, batch, rows

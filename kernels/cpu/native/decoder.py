@@ -19,7 +19,7 @@ from ...decoder import DecoderLayer, DecoderWeights, LayerCaches, LinearMap
 from ...dispatch import PreparedOp
 from ...registry import KernelError, implements
 from ...scratch import scratch
-from .attention import HEAD_DIM_MULTIPLE, UNBOUNDED, int64s
+from .attention import HEAD_DIM_MULTIPLE, UNBOUNDED
 from .build import TARGETS
 from .library import Native
 from .packed import NativeWeights
@@ -91,6 +91,11 @@ class NativeDecoderStep:
         self._bound: _BoundCache | None = None
         self.attention_s = 0.0
 
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes that a step reads of its weights."""
+        return self._weights.weight_bytes
+
     def takes(self, cache: LayerCaches, batch: AttentionBatch, rows: int) -> bool:
         """Up to MOST_TOKENS sequences with one new token each, over a bfloat16 cache."""
         tokens = len(batch.query_lengths)
@@ -121,7 +126,7 @@ class NativeDecoderStep:
             one.data_ptr() for one in inputs
         )
         step.keys, step.values = ctypes.addressof(bound.keys), ctypes.addressof(bound.values)
-        lengths = int64s(batch.kv_lengths)
+        lengths = _int64s(batch.kv_lengths)
         step.lengths = ctypes.addressof(lengths)
         if isinstance(batch, PagedBatch):
             step.tables, step.table_stride = (
@@ -130,7 +135,7 @@ class NativeDecoderStep:
             )
             step.block = step.unit = cache.keys[0].shape[1]
         else:
-            starts = int64s(batch.starts)
+            starts = _int64s(batch.starts)
             step.tables, step.table_stride = ctypes.addressof(starts), 1
             step.block, step.unit = UNBOUNDED, 1
         step.logit_count, step.logits = len(logit_rows), logits.data_ptr()
@@ -152,6 +157,10 @@ class NativeDecoderStep:
                 readable=all(one.is_contiguous() and _is_bfloat16(one) for one in tensors),
             )
         return self._bound
+
+
+def _int64s(values: tuple[int, ...]) -> ctypes.Array[ctypes.c_int64]:
+    return (ctypes.c_int64 * len(values))(*values)
 
 
 def _pointers(tensors: tuple[Tensor, ...]) -> ctypes.Array[ctypes.c_void_p]:
