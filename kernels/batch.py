@@ -46,26 +46,12 @@ class PagedBatch:
     @cached_property
     def only_decodes(self) -> bool:
         """Whether every sequence has exactly one new token."""
-        return contexts_in(self.query_lengths) == 0
+        return all(length == 1 for length in self.query_lengths)
 
     @cached_property
     def tables(self) -> tuple[Tensor, ...]:
         """A row of `block_tables` for each sequence, split once a step and read by every layer."""
         return self.block_tables.unbind(0)
-
-    @cached_property
-    def parts(self) -> tuple[PagedBatch | None, PagedBatch | None]:
-        """The sequences up to the last one with another number of new tokens than one, and the
-        decodes behind them; None for a part that is empty. Split once a step."""
-        at = contexts_in(self.query_lengths)
-        return (
-            PagedBatch(self.query_lengths[:at], self.kv_lengths[:at], self.block_tables[:at])
-            if at
-            else None,
-            PagedBatch(self.query_lengths[at:], self.kv_lengths[at:], self.block_tables[at:])
-            if at < len(self.query_lengths)
-            else None,
-        )
 
 
 @dataclass(frozen=True)
@@ -96,25 +82,7 @@ class ContiguousBatch:
     @cached_property
     def only_decodes(self) -> bool:
         """As PagedBatch.only_decodes."""
-        return contexts_in(self.query_lengths) == 0
-
-    @cached_property
-    def parts(self) -> tuple[ContiguousBatch | None, ContiguousBatch | None]:
-        """As PagedBatch.parts."""
-        at = contexts_in(self.query_lengths)
-        return (
-            ContiguousBatch(self.query_lengths[:at], self.kv_lengths[:at], self.starts[:at])
-            if at
-            else None,
-            ContiguousBatch(self.query_lengths[at:], self.kv_lengths[at:], self.starts[at:])
-            if at < len(self.query_lengths)
-            else None,
-        )
-
-
-def contexts_in(query_lengths: tuple[int, ...]) -> int:
-    """How many leading sequences end with the last that does not have exactly one new token."""
-    return max((i + 1 for i, length in enumerate(query_lengths) if length != 1), default=0)
+        return all(length == 1 for length in self.query_lengths)
 
 
 AttentionBatch = PagedBatch | ContiguousBatch

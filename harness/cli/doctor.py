@@ -28,7 +28,7 @@ class Finding:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check this machine: Python, torch, CPU, GPU, compiler, memory, cache, models.
+    """Check this machine: Python, torch, CPU, GPU, native kernels, memory, cache, models.
 
     Exit code 2 if something stands in the way of a run.
     """
@@ -100,11 +100,25 @@ def _triton() -> Finding:
     return Finding("triton", "ok", triton.__version__)
 
 
-def _compiler() -> Finding:
-    for name in ("c++", "g++", "clang++"):
-        if path := shutil.which(name):
-            return Finding("compiler", "ok", path)
-    return Finding("compiler", "note", "no C++ compiler; only ready-made kernels run")
+def _native_kernels() -> Finding:
+    """Builds them if need be: whether that works is the question."""
+    try:
+        from ...kernels.cpu.native.build import ALL_TARGETS, BuildError
+        from ...kernels.cpu.native.library import load
+    except ImportError:
+        return Finding("native kernels", "note", "torch is missing")
+    reason = ""
+    for target in ALL_TARGETS:
+        try:
+            found = load(target)
+        except (BuildError, OSError) as error:
+            found = str(error)
+            reason = reason or f"{target.name}: {found}"
+        if not isinstance(found, str):
+            more = f"; {reason}" if reason else ""
+            return Finding("native kernels", "note" if more else "ok", f"{target.name}{more}")
+        reason = reason or ("" if target.cpu_flags else f"{target.name}: {found}")
+    return Finding("native kernels", "note", f"{reason}; PyTorch computes the same, but slower")
 
 
 def _memory() -> Finding:
@@ -146,7 +160,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     _cpu,
     _gpu,
     _triton,
-    _compiler,
+    _native_kernels,
     _memory,
     _cache,
     _models,

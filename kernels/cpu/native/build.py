@@ -24,7 +24,7 @@ FLAGS = (
     *("-shared", "-fPIC", "-fvisibility=hidden"),
 )
 COMPILERS = ("c++", "g++", "clang++")
-COMPILE_LIMIT_S = 120
+COMPILE_LIMIT_S = 600
 
 
 class BuildError(RuntimeError):
@@ -95,7 +95,8 @@ def find_compiler() -> tuple[str, ...]:
         if path := shutil.which(name):
             return (path,)
     raise BuildError(
-        f"no C++ compiler ({', '.join(COMPILERS)}) on the path; install one or set CXX"
+        f"no C++ compiler ({', '.join(COMPILERS)}) on the path; install one "
+        "(apt-get install g++, dnf install gcc-c++) or set CXX"
     )
 
 

@@ -65,14 +65,14 @@ class NativeSiluMul:
     """`silu_mul` by `native`."""
 
     def __init__(self, native: Native) -> None:
-        self._native = native
+        self.native = native
 
     def __call__(self, gate_up: Tensor) -> Tensor:
         """As the reference."""
         if not _are_bfloat16(gate_up):
             return activation.silu_mul(gate_up)
         size = gate_up.shape[-1] // 2
-        gate_up, library = gate_up.contiguous(), self._native.library
+        gate_up, library = gate_up.contiguous(), self.native.library
         y = gate_up.new_empty(*gate_up.shape[:-1], size)
         library.silu_mul(
             *(gate_up.data_ptr(), y.data_ptr()),

@@ -116,20 +116,36 @@ def check_bfloat16(tensor: Tensor) -> None:
 def find_library(target: Target) -> Library | None:
     """The kernels for `target`, built if need be; None where they cannot run.
 
-    On a processor without the instructions that is all; a build that fails is also logged, once,
+    On a processor without the instructions that is all; the first build that fails is also logged
     as a warning.
     """
-    parallel, team_size = openmp_parallel(), openmp_function("omp_get_num_threads")
-    if parallel is None or team_size is None or not target.cpu_flags <= cpu_flags():
-        return None
     try:
-        loaded = ctypes.CDLL(str(build(target, find_compiler(), cache_directory())))
+        found = load(target)
     except (BuildError, OSError) as error:
-        _failures[target.name] = str(error)
-        _warn_once(f"native CPU kernels are not used: {error}")
+        found = str(error)
+        _warn_once(
+            f"native CPU kernels for {target.name!r} could not be built: {error}. Whatever comes "
+            "next computes the same, but slower (llmbench doctor says what that is)"
+        )
+    if isinstance(found, str):
+        _failures[target.name] = found
         return None
+    return found
+
+
+def load(target: Target) -> Library | str:
+    """The kernels for `target`, built if need be, or why this machine does not run them.
+
+    Raises BuildError, or OSError where the cache cannot be written, if it would run them.
+    """
+    parallel, team_size = openmp_parallel(), openmp_function("omp_get_num_threads")
+    if parallel is None or team_size is None:
+        return "PyTorch has no OpenMP runtime that exports GOMP_parallel"
+    if missing := target.cpu_flags - cpu_flags():
+        return f"the processor has no {', '.join(sorted(missing))}"
+    loaded = ctypes.CDLL(str(build(target, find_compiler(), cache_directory())))
     if not loaded.llmbench_usable():
-        return None
+        return "the system does not grant this process the instructions"
     functions: dict[str, Callable[..., Any]] = {}
     for name, arguments in (_ARGUMENTS | (_AMX_ARGUMENTS if target == AMX else {})).items():
         function = getattr(loaded, f"llmbench_{name}")
@@ -140,11 +156,7 @@ def find_library(target: Target) -> Library | None:
 
 def why_unusable(target: Target) -> str:
     """Why `find_library` found none, in a line."""
-    if lacking := target.cpu_flags - cpu_flags():
-        return f"the processor has no {', '.join(sorted(lacking))}"
-    if openmp_parallel() is None:
-        return "PyTorch's OpenMP runtime does not export GOMP_parallel"
-    return _failures.get(target.name, "the system does not let a process use the instructions")
+    return _failures[target.name]
 
 
 @cache
@@ -189,6 +201,12 @@ def _is_of_torch(file: Path) -> bool:
     return any(part in ("torch", "torch.libs") for part in file.parts)
 
 
-@cache
+_warned = False
+
+
 def _warn_once(message: str) -> None:
-    log.warning(message)
+    """The targets of one machine mostly fail for one reason."""
+    global _warned
+    if not _warned:
+        _warned = True
+        log.warning(message)
