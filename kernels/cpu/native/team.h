@@ -13,10 +13,6 @@
 
 #include "threads.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 // omp_get_num_threads of the same runtime: how many threads a region was really given, which may be
 // fewer than asked for.
 using TeamSize = int (*)();
@@ -29,6 +25,15 @@ struct Meeting {
   alignas(64) std::atomic<int> arrived{0};
   alignas(64) std::atomic<unsigned> turn{0};
 };
+
+// A moment for the processor's other thread, if it has one.
+inline void rest() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
 
 // One thread's part in a meeting.
 class Team {
@@ -64,7 +69,7 @@ class Team {
     for (int spins = 0; meeting_.turn.load(std::memory_order_acquire) == turn; ++spins) {
       // Whoever is awaited for longer than a phase takes has lost its processor, maybe to this one.
       if (spins < SPINS) {
-        pause();
+        rest();
       } else {
         sched_yield();
       }
@@ -72,15 +77,6 @@ class Team {
   }
 
  private:
-  // Leaves the core to its other thread for a moment.
-  static void pause() {
-#if defined(__x86_64__)
-    _mm_pause();
-#elif defined(__aarch64__)
-    asm volatile("yield");
-#endif
-  }
-
   static constexpr int SPINS = 10000;
 
   Meeting& meeting_;

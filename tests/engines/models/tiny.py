@@ -80,11 +80,12 @@ def load(
     directory: Path,
     dtype: torch.dtype = torch.float32,
     force: Mapping[str, str] | None = None,
+    step: str | None = None,
 ) -> Llama:
     """Our model from a directory that transformers wrote."""
     config, weights = load_model_directory(directory)
     ops = select_ops(CPU, dtype, force)
-    return Llama(config, DenseSource(weights, dtype, CPU), ops, dtype=dtype, device=CPU)
+    return Llama(config, DenseSource(weights, dtype, CPU), ops, dtype=dtype, device=CPU, step=step)
 
 
 def config_of(directory: Path) -> ModelConfig:

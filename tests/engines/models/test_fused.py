@@ -1,0 +1,74 @@
+"""Which steps of a model are computed in one kernel, and that its logits stay what they are."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from llmbench.engines.models.decoder import AttentionTimer
+from llmbench.engines.models.fused import select_step
+from torch import Tensor
+
+from .conftest import Saved
+from .serve import Served
+from .tiny import CPU, VOCAB, assert_near, build, load
+
+BF16 = torch.bfloat16
+PROMPT, LENGTH = 9, 24
+native = pytest.mark.skipif(select_step(CPU, BF16) is None, reason="no native kernels here")
+
+
+@pytest.fixture
+def tokens() -> list[int]:
+    return [random.randrange(3, VOCAB) for _ in range(LENGTH)]
+
+
+@torch.no_grad()
+def transformers_logits(model: object, tokens: list[int]) -> Tensor:
+    return model(torch.tensor([tokens])).logits[0].float()  # type: ignore[operator]
+
+
+def decoded_logits(served: Served) -> Tensor:
+    """Of a prompt in one chunk, then of one token a step."""
+    parts = [served.step({0: PROMPT})]
+    parts += [served.step({0: 1}) for _ in range(LENGTH - PROMPT)]
+    return torch.cat(parts).float()
+
+
+@pytest.mark.parametrize("layout", ["paged", "contiguous"])
+def test_the_reference_is_transformers(saved: Saved, layout: str, tokens: list[int]) -> None:
+    model = load(saved.directory, step="reference")
+    expected = transformers_logits(saved.reference, tokens)
+    assert_near(decoded_logits(Served(model, layout, [tokens])), expected)
+
+
+@native
+def test_decodes_are_as_close_to_float32_as_transformers_is(
+    saved: Saved, tokens: list[int]
+) -> None:
+    model = load(saved.directory, BF16, step=select_step(CPU, BF16))
+    # The kernel reads heads of whole vectors; other models go operation by operation.
+    assert (model.step is not None) == (model.config.head_dim % 16 == 0)
+    exact = transformers_logits(saved.reference, tokens)
+    theirs = transformers_logits(build(saved.case).to(BF16), tokens)
+    ours = decoded_logits(Served(model, "paged", [tokens]))
+    their_error, our_error = ((one - exact).pow(2).mean().sqrt() for one in (theirs, ours))
+    assert our_error < 1.25 * their_error
+    assert model.step is None or model.step.attention_s > 0
+
+
+@native
+def test_the_timer_counts_its_attention(saved: Saved, tokens: list[int]) -> None:
+    model = load(saved.directory, BF16, step=select_step(CPU, BF16))
+    served, timer = Served(model, "paged", [tokens]), AttentionTimer()
+    served.step({0: PROMPT})
+    served.step({0: 1}, timer=timer)
+    assert timer.seconds > 0
+
+
+def test_what_is_forced_is_obeyed() -> None:
+    assert select_step(CPU, BF16, {"rope": "torch"}) is None
+    assert select_step(CPU, BF16, {"decoder_step": "reference"}) == "reference"
+    assert select_step(CPU, torch.float32) is None
+    assert select_step(torch.device("cuda"), BF16) is None
