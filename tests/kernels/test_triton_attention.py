@@ -16,9 +16,9 @@ from llmbench.kernels.triton.attention_blocks import SEGMENTS, segments
 
 from . import test_attention as cases
 from .closeness import assert_near
-from .interpreter import Checks, failures, report, triton_of
-from .launched import Launch, compile_for, each_target, launches
 from .test_attention import CASES, Case
+from .triton_checks import Checks, failures, report, triton_of
+from .triton_launches import Launch, compile_for, each_target, launches
 
 # Long enough for its keys to be shared by programs: of 600, 5 and 1 keys.
 SPLIT = Case((1, 1, 1), (600, 5, 1), head_dim=80, kv_heads=1, block_size=16)

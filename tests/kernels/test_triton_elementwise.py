@@ -15,9 +15,9 @@ from llmbench.kernels.triton import activation, cache, norm, rope
 from torch import Tensor
 
 from . import test_elementwise as cases
-from .interpreter import Checks, failures, report, triton_of
-from .launched import compile_for, each_target, launches
 from .test_elementwise import DTYPES
+from .triton_checks import Checks, failures, report, triton_of
+from .triton_launches import compile_for, each_target, launches
 
 ROWS = [(1, 576), (7, 33), (5, 3, 64), (0, 16)]
 HEADS = [(1, 3, 64), (5, 1, 80), (3, 8, 96), (2, 4, 128), (4, 1, 256)]

@@ -14,10 +14,10 @@ from llmbench.kernels.triton import attention, quantized_kv
 
 from . import test_quantized_kv as cases
 from .closeness import assert_near
-from .interpreter import Checks, failures, report, triton_of
-from .launched import compile_for, each_target, launches
 from .test_attention import CASES, Case
 from .test_quantized_kv import E4M3, WRITE_SHAPES
+from .triton_checks import Checks, failures, report, triton_of
+from .triton_launches import compile_for, each_target, launches
 
 HALF_AND_WIDE = (torch.float32, torch.float16, torch.bfloat16)
 CODES = {"int8": torch.int8, "fp8": E4M3}
