@@ -201,7 +201,7 @@ def kernels_of(engine: EngineConfig) -> dict[str, str]:
         ops = [*LINEAR_OPS[engine.quant], "rms_norm", "add_rms_norm", "silu_mul", *ops]
         if not plain:
             ops.append("rope")
-    return {op: select(op, device, dtype, engine.forced).name for op in ops}
+    return {op: select(op, device, dtype, engine.forced).name for op in [*ops, "sample"]}
 
 
 def _allocate(kv: KVCache, config: DecoderConfig, engine: EngineConfig) -> KVTensors:

@@ -1,9 +1,8 @@
 """From logits to tokens. A request's tokens do not depend on what shares its batch.
 
 The order is vLLM's (`vllm/v1/sample/sampler.py`): penalties (repetition, then frequency and
-presence), temperature, min-p, top-k, top-p, and then the draw. A greedy choice is taken after the
-penalties; what follows them never removes the likeliest token. Log-probabilities are of the
-logits before all of it.
+presence), and then the operation `sample`: temperature, min-p, top-k, top-p, the draw. A greedy
+choice is taken after the penalties. Log-probabilities are of the logits before all of it.
 """
 
 from __future__ import annotations
@@ -15,8 +14,11 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from ..kernels.reference.sample import NO_TOKEN
 from ..kernels.registry import select
 from .api import SamplingParams, TokenLogprobs
+
+_BITS = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +51,15 @@ def sample(
 
     rows: the row of `logits` that each draw reads, so that n outputs of a prompt share one; None
     where draw i reads row i. A batch that is greedy, with no penalty and no logprobs, costs one
-    argmax and one host copy.
+    argmax and one host copy; any other one call of `sample` and one copy.
+    Raises RuntimeError for logits that give no probabilities to draw from.
     """
     rows = range(len(draws)) if rows is None else rows
-    likeliest: list[int] = _argmax(logits.device, logits.dtype)(logits).tolist()
-    tokens = [likeliest[row] for row in rows]
-    shaped = [
-        index
-        for index, draw in enumerate(draws)
-        if draw.sampling.temperature > 0 or draw.sampling.has_penalties
-    ]
-    if shaped:
-        read = list(dict.fromkeys(rows[index] for index in shaped))
-        host = dict(zip(read, logits[read].float().cpu(), strict=True))
-        for index in shaped:
-            scores = processed_scores(host[rows[index]], draws[index])
-            tokens[index] = _choose(scores, draws[index])
+    if any(draw.sampling.temperature > 0 or draw.sampling.has_penalties for draw in draws):
+        tokens = _drawn(logits, draws, rows)
+    else:
+        likeliest: list[int] = _argmax(logits.device, logits.dtype)(logits).tolist()
+        tokens = [likeliest[row] for row in rows]
     logprobs = _logprobs(logits, draws, rows, tokens)
     return [Sampled(token, logprobs.get(index)) for index, token in enumerate(tokens)]
 
@@ -74,37 +69,57 @@ def _argmax(device: torch.device, dtype: torch.dtype) -> Callable[[Tensor], Tens
     return select("argmax", device, dtype).function
 
 
-def processed_scores(logits: Tensor, draw: Draw) -> Tensor:
-    """What `draw` is made from: float32 scores [vocab] whose softmax is the distribution, minus
-    infinity where a token may not come. logits: [vocab], left as it is.
+def _drawn(logits: Tensor, draws: Sequence[Draw], rows: Sequence[int]) -> list[int]:
+    """All draws in one call of the operation. Raises RuntimeError for logits that give no
+    probabilities."""
+    scores = logits if list(rows) == list(range(len(logits))) else logits[list(rows)]
+    shaped = [index for index, draw in enumerate(draws) if draw.sampling.has_penalties]
+    if shaped:
+        scores = scores.to(torch.float32, copy=True)
+        for index in shaped:
+            scores[index] = penalised(scores[index], draws[index])
+    samplings = [draw.sampling for draw in draws]
+    vocab = logits.shape[-1]
+    # One copy to the device; float32 holds every rank in a vocabulary.
+    columns = torch.tensor(
+        [
+            [one.temperature for one in samplings],
+            [uniform(draw) for draw in draws],
+            [min(one.top_k, vocab) for one in samplings],
+            [one.top_p for one in samplings],
+            [one.min_p for one in samplings],
+        ],
+        dtype=torch.float32,
+    ).to(logits.device)
+    temperature, uniforms, top_k, top_p, min_p = columns
+    kernel = _sampler(logits.device, scores.dtype)
+    tokens: list[int] = kernel(
+        scores,
+        temperature,
+        top_k.int() if any(one.top_k for one in samplings) else None,
+        top_p if any(one.top_p < 1 for one in samplings) else None,
+        min_p if any(one.min_p > 0 for one in samplings) else None,
+        uniforms,
+    ).tolist()
+    if NO_TOKEN in tokens:
+        raise RuntimeError("the model's logits give no probability distribution: NaN or infinity")
+    return tokens
 
-    Greedy sampling has no distribution: its scores are the penalised logits.
-    """
-    sampling = draw.sampling
-    scores = logits.float()
-    if sampling.has_penalties:
-        scores = _penalised(scores, draw)
-    if sampling.temperature == 0:
-        return scores
-    scores = scores / sampling.temperature
-    if sampling.min_p > 0:
-        scores = _min_p(scores, sampling.min_p)
-    if 0 < sampling.top_k < scores.numel():
-        least = torch.topk(scores, sampling.top_k).values[-1]
-        scores = scores.masked_fill(scores < least, -torch.inf)
-    if sampling.top_p < 1:
-        scores = _top_p(scores, sampling.top_p)
-    return scores
+
+@cache
+def _sampler(device: torch.device, dtype: torch.dtype) -> Callable[..., Tensor]:
+    return select("sample", device, dtype).function
 
 
-def _penalised(scores: Tensor, draw: Draw) -> Tensor:
-    """See `SamplingParams` for each penalty's definition and source."""
+def penalised(scores: Tensor, draw: Draw) -> Tensor:
+    """Scores float32 [vocab] less the draw's penalties, which `SamplingParams` defines; the
+    argument is left as it is."""
     sampling = draw.sampling
     scores = scores.clone()
-    output = torch.tensor(draw.output_token_ids, dtype=torch.int64)
+    output = torch.tensor(draw.output_token_ids, dtype=torch.int64, device=scores.device)
     produced, times = output.unique(return_counts=True)
     if sampling.repetition_penalty != 1:
-        prompt = torch.tensor(draw.prompt_token_ids, dtype=torch.int64)
+        prompt = torch.tensor(draw.prompt_token_ids, dtype=torch.int64, device=scores.device)
         seen = torch.cat((prompt, produced)).unique()
         old, penalty = scores[seen], sampling.repetition_penalty
         scores[seen] = torch.where(old > 0, old / penalty, old * penalty)
@@ -112,49 +127,25 @@ def _penalised(scores: Tensor, draw: Draw) -> Tensor:
     return scores
 
 
-def _min_p(scores: Tensor, min_p: float) -> Tensor:
-    probabilities = scores.softmax(dim=-1)
-    return scores.masked_fill(probabilities < min_p * probabilities.max(), -torch.inf)
+def uniform(draw: Draw) -> float:
+    """A number in [0, 1), a multiple of 2^-24, for each output position of each choice of a seed.
 
-
-def _top_p(scores: Tensor, top_p: float) -> Tensor:
-    """Drops the unlikeliest while they hold no more than 1 - top_p together.
-
-    Tokens of at most (1 - top_p) / vocab each hold no more than that even if all were such, so
-    they go without being sorted: nearly the whole vocabulary. Summed from the small end, which
-    float32 needs where top_p is near 1.
+    The position decides, not how often it was asked, so a recomputed request goes on where it was.
+    SplitMix64 (Steele et al., "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014) as a
+    hash: its mixing function over seed, choice and position, one after the other.
     """
-    probabilities = scores.softmax(dim=-1)
-    dropped = probabilities <= (1 - top_p) / probabilities.numel()
-    dropped[probabilities.argmax()] = False
-    kept = ~dropped
-    rest = kept.nonzero()[:, 0]
-    ordered, order = probabilities[rest].sort()
-    mass = ordered.cumsum(dim=-1) + probabilities.masked_fill(kept, 0).sum()
-    dropped[rest[order[:-1]]] = mass[:-1] <= 1 - top_p
-    return scores.masked_fill(dropped, -torch.inf)
+    state = 0
+    for part in (draw.sampling.seed, draw.choice, draw.output_index):
+        state = _mix(state + int(part) + 0x9E3779B97F4A7C15)
+    return (state >> 40) / 2**24
 
 
-def _choose(scores: Tensor, draw: Draw) -> int:
-    """One token from its scores, float32 on the host."""
-    sampling = draw.sampling
-    if sampling.temperature == 0:
-        return int(scores.argmax())
-    stream = _stream(sampling.seed, draw.choice, draw.output_index)
-    generator = torch.Generator().manual_seed(stream)
-    return int(torch.multinomial(scores.softmax(dim=-1), 1, generator=generator))
-
-
-def _stream(seed: int, choice: int, output_index: int) -> int:
-    """The generator's seed for each output position of each choice of a seed.
-
-    The position decides, not how often the generator was called, so a recomputed request goes
-    on where it was. The multipliers are the odd constants of SplitMix64 (Steele et al., OOPSLA
-    2014): they keep streams apart in 64 bits and in the low 32, all that torch's CPU generator
-    (MT19937) takes of its seed.
-    """
-    stream = int(seed) * 0x9E3779B97F4A7C15 + choice * 0xBF58476D1CE4E5B9 + output_index
-    return stream & 0x7FFFFFFFFFFFFFFF
+def _mix(z: int) -> int:
+    """SplitMix64's output function: a bijection of 64 bits."""
+    z &= _BITS
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & _BITS
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB & _BITS
+    return z ^ (z >> 31)
 
 
 def _logprobs(

@@ -1,0 +1,50 @@
+"""Sampling in Triton: a row a program, no sort, nothing that waits for the device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..registry import implements
+
+LARGEST_BLOCK = 4096
+
+
+def _on_cuda(device: torch.device, dtype: torch.dtype) -> bool:
+    return device.type == "cuda" and dtype in (torch.float32, torch.float16, torch.bfloat16)
+
+
+@implements("sample", backend="triton", when=_on_cuda, priority=100)
+def sample(
+    logits: Tensor,
+    temperature: Tensor,
+    top_k: Tensor | None,
+    top_p: Tensor | None,
+    min_p: Tensor | None,
+    uniform: Tensor,
+) -> Tensor:
+    """As the reference, in float32."""
+    from .sample_kernel import sample_kernel
+
+    rows, vocab = logits.shape
+    tokens = torch.empty(rows, dtype=torch.int64, device=logits.device)
+    if logits.stride(1) != 1:
+        logits = logits.contiguous()
+    block = min(LARGEST_BLOCK, max(16, 1 << max(vocab - 1, 0).bit_length()))
+    constants: dict[str, Any] = {"BLOCKS": -(-vocab // block), "BLOCK": block, "num_warps": 8}
+    if rows:
+        sample_kernel[(rows,)](
+            logits,
+            logits.stride(0),
+            temperature,
+            top_k,
+            top_p,
+            min_p,
+            uniform,
+            tokens,
+            vocab,
+            **constants,
+        )
+    return tokens
