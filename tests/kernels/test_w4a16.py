@@ -1,11 +1,5 @@
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,9 +9,10 @@ from llmbench.kernels.reference.w4a16 import ReferenceInt4Linear
 from llmbench.kernels.registry import Implementation, KernelError, implementations
 
 from .closeness import assert_near
-from .w4a16_cases import CASES, Case, random_case
+from .compiled import TARGETS, launches
+from .interpreted import interpreted
+from .w4a16_cases import CASES, CODES, Case, random_case
 
-HERE = Path(__file__).resolve()
 ALL = implementations("w4a16_linear")
 ON_CPU = [one for one in ALL if one.name == "torch-cpu"]
 NATIVE = [one for one in ALL if one.name.startswith("native")]
@@ -162,20 +157,29 @@ def test_cpu_weights_stay_packed() -> None:
 
 @pytest.fixture(scope="module")
 def triton_errors() -> dict[str, str]:
-    """Every case through Triton's interpreter, in a process that had set it before importing."""
-    pytest.importorskip("triton")
-    run = subprocess.run(
-        [sys.executable, "-m", "tests.kernels.w4a16_cases"],
-        cwd=HERE.parents[2],
-        env={**os.environ, "TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
+    return interpreted("w4a16_cases")
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*CASES, *(f"every code, {dtype}" for dtype in CODES)])
 def test_triton(case: str, triton_errors: dict[str, str]) -> None:
     assert triton_errors[case] == ""
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_triton_compiles(target: str, dtype: str) -> None:
+    from llmbench.kernels.triton.w4a16 import TritonInt4Linear
+
+    kernels = ("nibbles_kernel.nibbles_kernel", "nibbles_kernel.widen_kernel")
+    with launches(*kernels, "splits_kernel.add_splits_kernel") as seen:
+        x, packed, bias = random_case(Case(3, 64, 256, 128, dtype))
+        linear = TritonInt4Linear(packed, bias, x.dtype)
+        linear(x)
+        linear(x.repeat(40, 1))
+    assert [launch.kernel.__name__ for launch in seen] == [
+        "nibbles_kernel",
+        "add_splits_kernel",
+        "widen_kernel",
+    ]
+    for launch in seen:
+        assert launch.compile(target)

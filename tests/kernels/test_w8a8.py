@@ -10,6 +10,8 @@ from llmbench.kernels.int8 import Int8Weight, quantize_rows, stack_int8
 from llmbench.kernels.registry import Implementation, KernelError, implementations
 from torch import Tensor
 
+from .compiled import TARGETS, launches
+
 CPU = torch.device("cpu")
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 HALF_A_STEP = {torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
@@ -99,3 +101,16 @@ def test_stacking_keeps_every_row() -> None:
     both = stack_int8(parts)
     assert torch.equal(both.codes, torch.cat([part.codes for part in parts]))
     assert torch.equal(both.scales, torch.cat([part.scales for part in parts]))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_triton_compiles(target: str) -> None:
+    """That it computes what the reference does is in test_fp8.py: the kernels are the same."""
+    from llmbench.kernels.triton.w8a8 import TritonInt8Linear
+
+    with launches("token_codes_kernel.token_codes_kernel", "codes_kernel.codes_kernel") as seen:
+        linear = TritonInt8Linear(random_weight(48, 200), torch.randn(48), torch.float16)
+        linear(torch.randn(200, 200).half())
+    assert len(seen) == 2
+    for launch in seen:
+        assert launch.compile(target)

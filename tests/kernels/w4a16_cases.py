@@ -1,13 +1,9 @@
-"""Shapes for the W4A16 linear; run as a module, it checks Triton's kernel on each of them.
-
-Triton reads TRITON_INTERPRET when it is imported, so the interpreter needs a process of its own.
-"""
+"""Shapes for the W4A16 linear; run as a module, it checks Triton's kernels on each of them."""
 
 from __future__ import annotations
 
-import json
-import traceback
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from llmbench.kernels.packing import PackedInt4, pack
@@ -15,6 +11,7 @@ from llmbench.kernels.reference.w4a16 import ReferenceInt4Linear
 from torch import Tensor
 
 from .closeness import assert_near
+from .interpreted import report
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,11 @@ class Case:
 CASES = {
     "one row": Case(1, 64, 64, 32, "float32"),
     "ragged rows and columns": Case(3, 70, 128, 64, "float16"),
-    "two tiles of rows, split K": Case(65, 16, 256, 128, "float32"),
+    "many rows are widened": Case(65, 16, 256, 128, "float32"),
+    "many rows, ragged groups": Case(66, 10, 96, 48, "bfloat16"),
+    "a group of 48": Case(2, 20, 96, 48, "float32"),
+    "a group of 6": Case(3, 8, 24, 6, "bfloat16"),
+    "a group of all inputs": Case(2, 8, 200, 200, "float16"),
     "a group of two blocks": Case(2, 5, 512, 256, "bfloat16"),
     "K of SmolLM2": Case(2, 16, 576, 64, "bfloat16"),
 }
@@ -49,19 +50,34 @@ def random_case(case: Case) -> tuple[Tensor, PackedInt4, Tensor]:
     return x.to(dtype), packed, torch.randn(case.n).to(dtype)
 
 
-def _check_triton(case: Case) -> str:
+def _check_triton(case: Case) -> None:
     from llmbench.kernels.triton.w4a16 import TritonInt4Linear
 
     x, packed, bias = random_case(case)
     # Rows that are not next to each other, as a slice of a fused projection's are.
     x = torch.cat((x, x), dim=1)[:, : case.k]
     expected = ReferenceInt4Linear(packed, bias, x.dtype)(x)
-    try:
-        assert_near(TritonInt4Linear(packed, bias, x.dtype)(x), expected)
-    except Exception:  # noqa: BLE001 -- reported to the test that asked, whatever it is
-        return traceback.format_exc()
-    return ""
+    assert_near(TritonInt4Linear(packed, bias, x.dtype)(x), expected)
 
+
+def _check_every_code(dtype: str) -> None:
+    """Every code with every zero point, both halves of a byte, in units that every dtype holds."""
+    from llmbench.kernels.triton.w4a16 import TritonInt4Linear
+
+    codes = torch.arange(16)[:, None].expand(16, 512).repeat(2, 1)
+    zeros = torch.arange(16).expand(32, 16)
+    packed = pack(codes, torch.ones(32, 16), zeros, 32)
+    x = torch.zeros(32, 512)
+    x[torch.arange(16), 32 * torch.arange(16)] = 1  # the low half of group 0, 1, …
+    x[16 + torch.arange(16), 32 * torch.arange(16) + 31] = 1
+    x = x.to(getattr(torch, dtype))
+    expected = (torch.arange(16)[:, None] - torch.arange(16)).T.repeat(2, 2)
+    assert torch.equal(TritonInt4Linear(packed, None, x.dtype)(x).float(), expected.float())
+
+
+CODES = ("float32", "float16", "bfloat16")
 
 if __name__ == "__main__":
-    print(json.dumps({name: _check_triton(case) for name, case in CASES.items()}))
+    checks = {name: partial(_check_triton, case) for name, case in CASES.items()}
+    checks |= {f"every code, {dtype}": partial(_check_every_code, dtype) for dtype in CODES}
+    report(checks, lambda check: check())

@@ -1,0 +1,62 @@
+"""FP4 linear in Triton: e2m1 is widened in registers; Hopper and older have no FP4 product."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..fp4 import E8M0_BIAS, Fp4Weight
+from ..registry import implements
+from .nibbles import LARGEST_BLOCK_K, Nibbles, interleave_halves, multiply_nibbles
+
+
+def _on_cuda(device: torch.device, dtype: torch.dtype) -> bool:
+    return device.type == "cuda" and dtype in (torch.float32, torch.float16, torch.bfloat16)
+
+
+@implements("fp4_linear", backend="triton-weight-only", when=_on_cuda, priority=100)
+class TritonFp4Linear:
+    """As the reference. A weight times its block's scale is exact in every dtype, but for MXFP4 in
+    float16 where it is below 2^-25 of its row's largest scale; many rows multiply weights rounded
+    to `dtype`."""
+
+    def __init__(self, weight: Fp4Weight, bias: Tensor | None, dtype: torch.dtype) -> None:
+        k = weight.in_features
+        scales, row_scales = weight.scales, weight.row_scales
+        if weight.scale_format == "e8m0":
+            scales, row_scales = _relative(scales, row_scales)
+        padding = -k % LARGEST_BLOCK_K // weight.block
+        scales = F.pad(scales, (0, padding))
+        self._weight = Nibbles(
+            interleave_halves(weight.codes(), k, LARGEST_BLOCK_K),
+            scales.T.contiguous(),
+            None,
+            row_scales,
+            in_features=k,
+            group=k,
+            block_k=LARGEST_BLOCK_K,
+            share=weight.block,
+            e8m0=weight.scale_format == "e8m0",
+        )
+        self._bias = bias if bias is None else bias.to(dtype)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])
+        if rows.stride(-1) != 1:
+            rows = rows.contiguous()
+        y = multiply_nibbles(rows, self._weight, self._bias)
+        return y.view(*x.shape[:-1], self._weight.out_features)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes that one application reads: packed weights, scales, bias."""
+        return self._weight.nbytes + (0 if self._bias is None else self._bias.nbytes)
+
+
+def _relative(scales: Tensor, row_scales: Tensor) -> tuple[Tensor, Tensor]:
+    """e8m0 scales of at most 1, which float16 holds, the rest in the row's scale."""
+    largest = scales.amax(1, keepdim=True).int()
+    least = 1  # a byte of 0 is no power of two once it is a float32's exponent
+    bytes_ = (scales.int() - largest + E8M0_BIAS).clamp_min(least).to(torch.uint8)
+    return bytes_, torch.ldexp(row_scales, largest[:, 0] - E8M0_BIAS)

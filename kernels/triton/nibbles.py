@@ -1,0 +1,139 @@
+"""x · Wᵀ with 4-bit weights: what W4A16 and FP4 have in common on a GPU.
+
+Few rows: one kernel, weights packed until they are in registers. Many: arithmetic binds, so they
+are widened into scratch that all layers share and multiplied by cuBLAS. Which of them follows from
+the number of rows alone, so results repeat.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..scratch import scratch
+from .tiles import split_count, tiles_for
+
+# Published (Marlin) and from arithmetic: 4-bit weights stop paying between 64 and 128 rows.
+MOST_PACKED_ROWS = 64
+LARGEST_BLOCK_K = 128
+LEAST_BLOCK_K = 32
+ADD_BLOCK = 1024
+WIDEN_BLOCK_N = 128
+
+
+@dataclass(frozen=True)
+class Nibbles:
+    """4-bit weights as the kernels read them; their arguments say what each tensor holds.
+
+    group: inputs that share an integer grid, in blocks of block_k; e2m1: all inputs.
+    share: weights that share an e2m1 scale; 0: integers.
+    """
+
+    weight: Tensor
+    scales: Tensor
+    zeros: Tensor | None
+    row_scales: Tensor | None
+    in_features: int
+    group: int
+    block_k: int
+    share: int = 0
+    e8m0: bool = False
+
+    @property
+    def out_features(self) -> int:
+        return self.weight.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        parts = (self.weight, self.scales, self.zeros, self.row_scales)
+        return sum(part.nbytes for part in parts if part is not None)
+
+    @property
+    def layout(self) -> dict[str, Any]:
+        """The compile-time constants of the layout."""
+        return {
+            "GROUP": self.group,
+            "PER_GROUP": -(-self.group // self.block_k),
+            "SHARE": self.share,
+            "E8M0": self.e8m0,
+            "BLOCK_K": self.block_k,
+        }
+
+
+def block_k_for(group: int) -> int:
+    """A power of two that divides the group, or where none from LEAST_BLOCK_K does one that wastes
+    less than a block at the end of each group."""
+    divisor = min(group & -group, LARGEST_BLOCK_K)
+    if divisor >= LEAST_BLOCK_K:
+        return divisor
+    return max(LEAST_BLOCK_K, min(LARGEST_BLOCK_K, 1 << (group - 1).bit_length()))
+
+
+def interleave_halves(codes: Tensor, group: int, block_k: int) -> Tensor:
+    """Codes uint8 0-15 [N, K] -> bytes [blocks · block_k / 2, N], each group filled up with zeros
+    to whole blocks. Byte (b, j) holds k = b · block_k + j low and that + block_k / 2 high."""
+    groups = codes.unflatten(1, (-1, group))
+    padded = F.pad(groups, (0, -group % block_k)).flatten(1)
+    halves = padded.T.reshape(-1, 2, block_k // 2, codes.shape[0])
+    return (halves[:, 0] | (halves[:, 1] << 4)).flatten(0, 1).contiguous()
+
+
+def multiply_nibbles(x: Tensor, w: Nibbles, bias: Tensor | None) -> Tensor:
+    """x [M, K], unit stride along K -> [M, N] in x's dtype."""
+    m = len(x)
+    if m > MOST_PACKED_ROWS:
+        wide = widened(w, x.dtype)
+        return x @ wide if bias is None else torch.addmm(bias, x, wide)
+    out = torch.empty((m, w.out_features), dtype=x.dtype, device=x.device)
+    if m:
+        _multiply_packed(x, w, bias, out)
+    return out
+
+
+def widened(w: Nibbles, dtype: torch.dtype) -> Tensor:
+    """Wᵀ [K, N] in scratch, valid until the next call."""
+    from .nibbles_kernel import widen_kernel
+
+    n = w.out_features
+    wide = scratch("4-bit weight", (w.in_features, n), dtype, w.weight.device)
+    blocks = len(w.weight) // (w.block_k // 2)
+    tensors = (w.weight, w.scales, w.zeros, w.row_scales, wide)
+    widen_kernel[(blocks, -(-n // WIDEN_BLOCK_N))](*tensors, n, **w.layout, BLOCK_N=WIDEN_BLOCK_N)
+    return wide
+
+
+def _multiply_packed(x: Tensor, w: Nibbles, bias: Tensor | None, out: Tensor) -> None:
+    from triton import knobs
+
+    from .nibbles_kernel import nibbles_kernel
+    from .splits_kernel import add_splits_kernel
+
+    m, n = out.shape
+    tiles = tiles_for(m, w.block_k)
+    grid = tiles.grid(m, n)
+    blocks = len(w.weight) // (w.block_k // 2)
+    splits = split_count(grid[0] * grid[1], blocks)
+    parts = out
+    if splits > 1:
+        parts = torch.empty((splits, m, n), dtype=torch.float32, device=x.device)
+    tensors = (w.weight, w.scales, w.zeros, w.row_scales, bias, parts)
+    constants: dict[str, Any] = {
+        **w.layout,
+        "BLOCKS": blocks,
+        "BLOCK_M": tiles.block_m,
+        "BLOCK_N": tiles.block_n,
+        "SPLITS": splits,
+        "WIDEN": knobs.runtime.interpret and x.dtype == torch.bfloat16,
+        "num_warps": tiles.warps,
+        "num_stages": tiles.stages,
+    }
+    nibbles_kernel[(*grid, splits)](x, x.stride(0), *tensors, m, n, **constants)
+    if splits > 1:
+        last: dict[str, Any] = {"SPLITS": splits, "BLOCK": ADD_BLOCK}
+        add_splits_kernel[(m, -(-n // ADD_BLOCK))](
+            parts, out, None, w.row_scales, bias, m, n, **last
+        )
