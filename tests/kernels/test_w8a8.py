@@ -108,9 +108,10 @@ def test_triton_compiles(target: str) -> None:
     """That it computes what the reference does is in test_fp8.py: the kernels are the same."""
     from llmbench.kernels.triton.w8a8 import TritonInt8Linear
 
-    with launches("token_codes_kernel.token_codes_kernel", "codes_kernel.codes_kernel") as seen:
+    kernels = ("token_codes_kernel.token_codes_kernel", "codes_kernel.codes_kernel")
+    with launches(*kernels, "splits_kernel.add_splits_kernel") as seen:
         linear = TritonInt8Linear(random_weight(48, 200), torch.randn(48), torch.float16)
         linear(torch.randn(200, 200).half())
-    assert len(seen) == 2
+    assert len(seen) == 3
     for launch in seen:
         assert launch.compile(target)
