@@ -76,8 +76,8 @@ class Fp4Weight:
 
     def to(self, device: torch.device | str) -> Fp4Weight:
         """The same weights on another device."""
-        parts = (self.nibbles, self.scales, self.row_scales)
-        return Fp4Weight(*(part.to(device) for part in parts), self.scale_format)
+        nibbles, scales = self.nibbles.to(device), self.scales.to(device)
+        return Fp4Weight(nibbles, scales, self.row_scales.to(device), self.scale_format)
 
 
 def dequantize_fp4(weight: Fp4Weight) -> Tensor:

@@ -124,14 +124,22 @@ def _filter_row(row: Tensor, top_k: int, top_p: float, min_p: float) -> None:
 
 def _filter_nucleus(row: Tensor, top_p: float) -> None:
     """Tokens of at most (1 - top_p) / vocab of the whole each hold no more than 1 - top_p even if
-    all were such, so they go without being sorted: nearly the whole vocabulary."""
+    all were such, so they go first. The others are weighed in bins of equal leading bits, which
+    order like the numbers, and only the bin that the border lies in is sorted."""
     total = row.cumsum(-1)[-1]
     possible = (row > (1 - top_p) / len(row) * total) | (row == row.max())
     candidates = possible.nonzero()[:, 0]
-    ordered, order = row[candidates].sort(descending=True, stable=True)
-    before = ordered.cumsum(-1) - ordered
-    nucleus = before < top_p * total
-    nucleus[:1] = True
-    chosen = candidates[order[nucleus]]
-    values = row[chosen]
-    row.zero_()[chosen] = values
+    values = row[candidates]
+    target = top_p * float(total)
+    bins = values.view(torch.int32) >> 16
+    bins -= bins.min()
+    mass = torch.bincount(bins, weights=values.double())
+    through = mass.flip(0).cumsum(0).flip(0)
+    whole = (through < target)[bins]
+    border = int(((through - mass) < target).nonzero()[0])
+    tied = (bins == border).nonzero()[:, 0]
+    ordered, order = values[tied].sort(descending=True, stable=True)
+    before = ordered.double().cumsum(-1) - ordered + (through - mass)[border]
+    whole[tied[order]] = before < target
+    chosen = candidates[whole]
+    row.zero_()[chosen] = values[whole]

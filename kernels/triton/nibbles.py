@@ -102,7 +102,8 @@ def widened(w: Nibbles, dtype: torch.dtype) -> Tensor:
     wide = scratch("4-bit weight", (w.in_features, n), dtype, w.weight.device)
     blocks = len(w.weight) // (w.block_k // 2)
     tensors = (w.weight, w.scales, w.zeros, w.row_scales, wide)
-    widen_kernel[(blocks, -(-n // WIDEN_BLOCK_N))](*tensors, n, **w.layout, BLOCK_N=WIDEN_BLOCK_N)
+    constants: dict[str, Any] = {**w.layout, "BLOCK_N": WIDEN_BLOCK_N}
+    widen_kernel[(blocks, -(-n // WIDEN_BLOCK_N))](*tensors, n, **constants)
     return wide
 
 

@@ -98,7 +98,7 @@ def nibbles_kernel(
     j = tl.arange(0, HALF)
     in_m = m < M
     in_n = n < N
-    FLOAT: tl.constexpr = tl.float32 if WIDEN else x_ptr.dtype.element_ty
+    FLOAT: tl.constexpr = tl.float32 if WIDEN else x_ptr.dtype.element_ty  # type: ignore[assignment]
     total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     # The count is a constant: the interpreter cannot loop over bounds that are tensors.
     for turn in range(tl.cdiv(BLOCKS, SPLITS)):
