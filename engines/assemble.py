@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import psutil
 import torch
 
 from ..kernels.choices import resolve_choices
 from ..kernels.registry import select
 from .clock import Clock
 from .config import CPU_KV_MEMORY_BYTES, QUANT_METHODS, EngineConfig
-from .core import EngineCore
+from .core import EngineCore, Strategy
+from .device import check_feature, choose_dtype, find_device, memory_bytes_of
 from .errors import ConfigError, unknown_name
+from .executors.graphs import CudaGraphPool, DecodeGraphs, DecodeShape, graph_memory_bytes
+from .executors.inputs import Spare
+from .executors.memory import explained
 from .executors.torch import TorchExecutor
 from .kv.base import KVCache
 from .kv.paged import PagedKVCache
@@ -23,8 +26,11 @@ from .models.describe import NATIVE, Described, describe_model
 from .models.fused import select_step
 from .models.kv_tensors import KVTensors, allocate_contiguous, allocate_paged
 from .models.llama import Llama
+from .models.loader import load_config
 from .models.ops import select_attention_ops, select_ops
-from .quantization.methods import LINEAR_OPS, load_weights, resolve_group_size
+from .pipeline import PipelinedCore
+from .quantization.dummy import dummy_source
+from .quantization.methods import LINEAR_OPS, LoadedWeights, load_weights, resolve_group_size
 from .step import Limits
 from .stopping import Decode
 from .strategy import build_strategy, contiguous_defaults, swap_memory_bytes
@@ -56,17 +62,29 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
         raise unknown_name("quant", engine.quant, QUANT_METHODS)
     described = describe_model(files.directory, engine.model_impl)
     config = described.config
-    device = device_of(engine.device)
-    dtype = _dtype(engine.dtype, device)
+    device = find_device(engine.device)
+    dtype = choose_dtype(engine.dtype, device)
     forced = _forced(engine, device, getattr(torch, dtype))
+    if engine.quant == "fp8":
+        check_feature(device, "fp8", "quant", "fp8", "int8 or awq, or a newer GPU")
+    if engine.load_format == "dummy" and described.native is None:
+        allowed = f"auto: {config.family} runs through transformers, which reads its weights"
+        raise ConfigError("load_format", "dummy", allowed)
     limits = engine.limits(config.max_position_embeddings)
-    kv_memory_bytes = engine.kv_memory_bytes or _default_kv_memory(device, config)
-    resolved = replace(
+    engine = replace(
         engine,
         model_impl=described.model_impl,
-        group_size=_group_size(described, engine),
         device=str(device),
         dtype=dtype,
+        async_scheduling=engine.async_scheduling
+        if engine.async_scheduling is not None
+        else device.type == "cuda",
+    )
+    engine = replace(engine, cuda_graphs=_cuda_graphs(engine))
+    kv_memory_bytes = engine.kv_memory_bytes or _default_kv_memory(device, described, engine)
+    resolved = replace(
+        engine,
+        group_size=_group_size(described, engine),
         max_model_len=limits.max_model_len,
         max_num_batched_tokens=limits.max_num_batched_tokens,
         kv_memory_bytes=kv_memory_bytes,
@@ -101,7 +119,7 @@ def _group_size(described: Described, engine: EngineConfig) -> int | None:
 
 def _check_kv_memory(engine: EngineConfig) -> None:
     assert engine.kv_memory_bytes is not None
-    device_bytes = _device_memory(torch.device(engine.device))
+    device_bytes = memory_bytes_of(torch.device(engine.device))
     if engine.kv_memory_bytes > device_bytes:
         asked = f"{engine.kv_memory_bytes} bytes"
         raise ConfigError("kv_memory", asked, f"at most the {device_bytes} of {engine.device}")
@@ -136,10 +154,37 @@ def load_model(
 
     report: told what a long load is doing, a line at a time.
     """
+    device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
+    if device.index is not None and device.type == "cuda":
+        torch.cuda.set_device(device)  # where Triton launches, whatever it is handed
     if engine.model_impl != NATIVE:
         return _load_through_transformers(files, engine)
+    with explained("for the weights", device, "the weights' bits, with --quant"):
+        weights = _weights(files, engine, report)
+        step = select_step(device, dtype, engine.forced)
+        model = Llama(
+            weights.config,
+            weights.source,
+            select_ops(device, dtype, engine.forced),
+            dtype=dtype,
+            device=device,
+            max_positions=engine.max_model_len,
+            step=step,
+        )
+    fused = {} if model.step is None else {"decoder_step": str(step)}
+    return LoadedModel(files, weights.config, model, kernels_of(engine) | fused)
+
+
+def _weights(files: ModelFiles, engine: EngineConfig, report: Report) -> LoadedWeights:
     device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
-    weights = load_weights(
+    if engine.load_format == "dummy":
+        config = load_config(files.directory)
+        report(f"drawing {config.parameter_count / 1e6:.0f} M weights at random")
+        source = dummy_source(
+            config, engine.quant, group_size=engine.group_size, dtype=dtype, device=device
+        )
+        return LoadedWeights(config, source)
+    return load_weights(
         files.directory,
         engine.quant,
         group_size=engine.group_size,
@@ -148,18 +193,6 @@ def load_model(
         report=report,
         force_kernels=engine.forced,
     )
-    step = select_step(device, dtype, engine.forced)
-    model = Llama(
-        weights.config,
-        weights.source,
-        select_ops(device, dtype, engine.forced),
-        dtype=dtype,
-        device=device,
-        max_positions=engine.max_model_len,
-        step=step,
-    )
-    fused = {} if model.step is None else {"decoder_step": str(step)}
-    return LoadedModel(files, weights.config, model, kernels_of(engine) | fused)
 
 
 def _load_through_transformers(files: ModelFiles, engine: EngineConfig) -> LoadedModel:
@@ -169,7 +202,8 @@ def _load_through_transformers(files: ModelFiles, engine: EngineConfig) -> Loade
     device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
     config = describe(files.directory)
     ops = select_attention_ops(device, dtype, engine.forced)
-    model = load_decoder(files.directory, config, ops, dtype=dtype, device=device)
+    with explained("for the weights", device, "the weights' bits, with --dtype"):
+        model = load_decoder(files.directory, config, ops, dtype=dtype, device=device)
     return LoadedModel(files, config, model, kernels_of(engine))
 
 
@@ -184,8 +218,35 @@ def build_engine(
     strategy = build_strategy(engine, limits, *_pool_tokens(engine, loaded.config))
     kv = strategy.kv
     host_units = kv.host.num_blocks if isinstance(kv, PagedKVCache) else 0
-    executor = TorchExecutor(loaded.model, _allocate(kv, loaded.config, engine), host_units)
-    return EngineCore(strategy, executor, clock, loaded.config.eos_token_ids, decode)
+    cache = _allocate(kv, loaded.config, engine)
+    executor = TorchExecutor(
+        loaded.model,
+        cache,
+        host_units,
+        in_thread=bool(engine.async_scheduling) and loaded.model.device.type == "cpu",
+        graphs=_graphs(loaded, engine, strategy, cache),
+    )
+    core = PipelinedCore if engine.async_scheduling else EngineCore
+    return core(strategy, executor, clock, loaded.config.eos_token_ids, decode)
+
+
+def _graphs(
+    loaded: LoadedModel, engine: EngineConfig, strategy: Strategy, cache: KVTensors
+) -> DecodeGraphs | None:
+    """The engine's decode steps, captured."""
+    if engine.cuda_graphs != "on":
+        return None
+    limits, device = strategy.limits, loaded.model.device
+    shape = DecodeShape(limits.max_num_seqs, limits.max_model_len, *_spare(strategy.kv))
+    with explained("to capture decode steps", device, "--max-num-seqs, or use --no-cuda-graphs"):
+        return DecodeGraphs(loaded.model, cache, shape, CudaGraphPool(device))
+
+
+def _spare(kv: KVCache) -> tuple[Spare, int | None]:
+    """The room that `_allocate` adds behind the pool, and the block size of a paged cache."""
+    if isinstance(kv, PagedKVCache):
+        return Spare(kv.num_blocks * kv.block_size, kv.num_blocks), kv.block_size
+    return Spare(kv.capacity_tokens), None
 
 
 def kernels_of(engine: EngineConfig) -> dict[str, str]:
@@ -205,50 +266,57 @@ def kernels_of(engine: EngineConfig) -> dict[str, str]:
 
 
 def _allocate(kv: KVCache, config: DecoderConfig, engine: EngineConfig) -> KVTensors:
+    """The pool, and behind it one unit that no request gets: where graphs' spare rows write."""
     dtype, device = getattr(torch, engine.dtype), torch.device(engine.device)
+    spare = int(engine.cuda_graphs == "on")
     try:
         if isinstance(kv, PagedKVCache):
-            return allocate_paged(
-                config, kv.num_blocks, kv.block_size, dtype, device, engine.kv_dtype
-            )
-        return allocate_contiguous(config, kv.capacity_tokens, dtype, device, engine.kv_dtype)
+            blocks, size = kv.num_blocks + spare, kv.block_size
+            return allocate_paged(config, blocks, size, dtype, device, engine.kv_dtype)
+        slots = kv.capacity_tokens + spare
+        return allocate_contiguous(config, slots, dtype, device, engine.kv_dtype)
     except RuntimeError as error:  # torch's own out-of-memory errors derive from it
         asked = f"{engine.kv_memory_bytes} bytes"
         allowed = f"what {device} has free; lower --kv-memory"
         raise ConfigError("kv_memory", asked, allowed) from error
 
 
-def device_of(name: str) -> torch.device:
-    """The device of a name, the GPU for `auto` if there is one. Raises ConfigError."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError("device", name, "cpu: this machine has no usable CUDA device")
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError("device", name, "cpu, cuda or cuda:N") from error
-
-
-def _dtype(name: str, device: torch.device) -> str:
-    """auto: bfloat16 where the hardware computes it, else float32."""
-    if name != "auto":
-        return name
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-    return "bfloat16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "float32"
-
-
-def _device_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
-    return psutil.virtual_memory().total
-
-
-def _default_kv_memory(device: torch.device, config: DecoderConfig) -> int:
-    """On a GPU, a share of what the weights will leave free; they are not loaded yet."""
+def _default_kv_memory(device: torch.device, described: Described, engine: EngineConfig) -> int:
+    """On a GPU, a share of what weights and graphs will leave free; neither is there yet."""
     if device.type != "cuda":
         return CPU_KV_MEMORY_BYTES
     free_bytes, _ = torch.cuda.mem_get_info(device)
-    weight_bytes = 2 * config.parameter_count
-    return max(0, int((free_bytes - weight_bytes) * CUDA_KV_MEMORY_SHARE))
+    taken_bytes = 2 * described.config.parameter_count
+    if engine.cuda_graphs == "on" and described.native is not None:
+        taken_bytes += graph_memory_bytes(described.native, engine.max_num_seqs, engine.dtype)
+    return max(0, int((free_bytes - taken_bytes) * CUDA_KV_MEMORY_SHARE))
+
+
+def _cuda_graphs(engine: EngineConfig) -> str:
+    """`on` or `off`. engine: its device, dtype and implementation are decided.
+
+    Raises ConfigError where graphs are asked for and what computes the engine cannot be captured.
+    """
+    if engine.cuda_graphs == "off":
+        return "off"
+    why_not = _why_not_captured(engine)
+    if why_not and engine.cuda_graphs == "on":
+        raise ConfigError("cuda_graphs", "on", f"off: {why_not}")
+    return "off" if why_not else "on"
+
+
+def _why_not_captured(engine: EngineConfig) -> str:
+    """A captured kernel must read lengths on the device when it runs, as attention in Triton does;
+    what reads them on the host would replay those of the capture."""
+    device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
+    if device.type != "cuda":
+        return f"{device.type} has no graphs"
+    if engine.model_impl != NATIVE:
+        return "transformers computes the model"
+    cache = "" if engine.kv_dtype == "auto" else "quantized_"
+    attention = select(f"{cache}{engine.kv}_attention", device, dtype)
+    if attention.name != "triton" and not getattr(
+        attention.function, "reads_lengths_on_device", False
+    ):
+        return f"{attention.op} of {attention.name!r} reads lengths on the host"
+    return ""

@@ -19,6 +19,8 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 KV_DTYPES = ("auto", "fp8", "int8")
 DEVICES = ("auto", "cpu", "cuda")
 MODEL_IMPLS = ("auto", "native", "transformers")
+LOAD_FORMATS = ("auto", "dummy")
+CUDA_GRAPHS = ("auto", "on", "off")
 
 CPU_KV_MEMORY_BYTES = 2**30
 MOST_SWAP_MEMORY_BYTES = 4 * 2**30  # vLLM's default
@@ -35,6 +37,9 @@ class EngineConfig:
     group_size: input features that share a 4-bit scale; None picks the largest that divides.
     model_impl: who computes the model, native code or transformers; auto: native if there is any.
     force_kernels: `op=implementation`, as `kernels/choices.py` reads it; the rest is chosen.
+    load_format: auto reads the model's weights; dummy draws them at random, from its config alone.
+    async_scheduling: whether a step is prepared while another runs; None: on a GPU.
+    cuda_graphs: whether decode steps are captured once and replayed; auto: where they can be.
 
     Mixed batching: mixing is whose way of mixing (`batching/unified.py`, `inflight.py`,
     `sarathi.py`); chunked_prefill whether a prompt may be split over steps; long_prefill_tokens
@@ -75,6 +80,9 @@ class EngineConfig:
     device: str = "auto"
     model_impl: str = "auto"
     force_kernels: tuple[str, ...] = ()
+    load_format: str = "auto"
+    async_scheduling: bool | None = None
+    cuda_graphs: str = "auto"
 
     def __post_init__(self) -> None:
         _one_of("batching", self.batching, BATCHING)
@@ -84,6 +92,8 @@ class EngineConfig:
         _one_of("dtype", self.dtype, DTYPES)
         _one_of("kv_dtype", self.kv_dtype, KV_DTYPES)
         _one_of("model_impl", self.model_impl, MODEL_IMPLS)
+        _one_of("load_format", self.load_format, LOAD_FORMATS)
+        _one_of("cuda_graphs", self.cuda_graphs, CUDA_GRAPHS)
         if self.device not in DEVICES and not self.device.startswith("cuda:"):
             raise unknown_name("device", self.device, DEVICES)
         _one_of("mixing", self.mixing, MIXING)

@@ -19,8 +19,8 @@ from .assemble import build_engine, load_model, resolve
 from .clock import WallClock
 from .config import engine_config
 from .errors import ConfigError
-from .models.catalogue import resolve_model
-from .models.tokenizer import load_tokenizer
+from .models.catalogue import resolve_dummy, resolve_model
+from .models.tokenizer import load_tokenizer, tokenizer_or_bytes
 from .stopping import cut_at_stop
 
 Prompt = str | Sequence[int]
@@ -96,9 +96,11 @@ class LLM:
         self, model: str = "bundled", *, engine: str = "paged", quant: str = "none", **overrides
     ) -> None:
         settings = engine_config(engine, quant=quant, **overrides)
-        files = resolve_model(model)
+        dummy = settings.load_format == "dummy"
+        files = resolve_dummy(model) if dummy else resolve_model(model)
         self.config = resolve(settings, files)
-        self.tokenizer = load_tokenizer(files.directory)
+        load = tokenizer_or_bytes if dummy else load_tokenizer
+        self.tokenizer = load(files.directory)
         loaded = load_model(files, self.config)
         self._vocab_size = loaded.config.vocab_size
         self._engine: Engine = build_engine(loaded, self.config, WallClock(), self.tokenizer.decode)

@@ -69,6 +69,19 @@ def _argmax(device: torch.device, dtype: torch.dtype) -> Callable[[Tensor], Tens
     return select("argmax", device, dtype).function
 
 
+PENALTIES = "penalties"
+
+
+def why_on_host(sampling: SamplingParams) -> str:
+    """What a token's choice needs the host for; empty for a plain argmax, which stays on the
+    device. `PENALTIES` need the tokens before it, too."""
+    if sampling.has_penalties:
+        return PENALTIES
+    if sampling.temperature > 0:
+        return "temperature"
+    return "logprobs" if sampling.logprobs is not None else ""
+
+
 def _drawn(logits: Tensor, draws: Sequence[Draw], rows: Sequence[int]) -> list[int]:
     """All draws in one call of the operation. Raises RuntimeError for logits that give no
     probabilities."""

@@ -30,10 +30,8 @@ def resolve_shape(name: str) -> ModelConfig:
     an unknown name, with the nearest spelling, and ModelError for what is there and cannot be used:
     work is counted for the decoders of our own code only.
     """
-    if name == "bundled":
-        return _read(model_directory() / "config.json")
     if name.lower() in known_shapes():
-        return _read(_DIRECTORY / f"{name.lower()}.json")
+        return _read(shape_file(name))
     path = Path(name).expanduser()
     if path.is_dir():
         return _read(path / "config.json")
@@ -44,6 +42,15 @@ def resolve_shape(name: str) -> ModelConfig:
     error = unknown_name("model", name, known_shapes())
     allowed = f"{error.allowed}, a directory with a config.json, or a hub id org/name"
     raise ConfigError("model", name, allowed, error.hint)
+
+
+def shape_file(name: str) -> Path:
+    """The config.json of a name of `known_shapes`. Raises ConfigError for another."""
+    if name.lower() not in known_shapes():
+        raise unknown_name("model", name, known_shapes())
+    if name.lower() == "bundled":
+        return model_directory() / "config.json"
+    return _DIRECTORY / f"{name.lower()}.json"
 
 
 def _read(path: Path) -> ModelConfig:

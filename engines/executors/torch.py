@@ -3,87 +3,217 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 import torch
 from torch import Tensor
 
 from ...kernels.batch import AttentionBatch, ContiguousBatch, PagedBatch
-from ..kv.base import ContiguousLayout, KVCache, KVLayout, Move
+from ...kernels.device_lengths import DeviceLengths
+from ..kv.base import KVCache, Move
 from ..models.decoder import AttentionTimer, Decoder
 from ..models.kv_tensors import KVTensors
-from ..sampling import Draw, sample
+from ..sampling import PENALTIES, Draw, sample, why_on_host
 from ..state import RequestState
 from ..step import StepPlan
-from .base import ForwardTimes, StepResult
+from .base import ForwardTimes, Pending, StepResult
+from .graphs import DecodeGraphs
+from .inputs import StepInputs, pack
+from .launched import LaunchedStep, Readback
+from .memory import explained
 from .moves import allocate_host, carry_out
+from .staging import Staging, form_of
+
+
+@dataclass(frozen=True)
+class _Work:
+    """All that a step needs, read from its plan. packed: `inputs` in a host buffer, as `form_of`
+    them says or, with a bucket, as its graph reads them; None: the step only moves."""
+
+    moves: Sequence[Move]
+    inputs: StepInputs | None
+    packed: Tensor | None
+    bucket: int | None
+    draws: list[Draw]
+    draw_rows: list[int]
+    prepare_s: float
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A step that was computed when it was submitted."""
+
+    done: StepResult
+
+    def result(self) -> StepResult:
+        return self.done
 
 
 class TorchExecutor:
-    """Packs a plan's tokens, runs the model once, samples where a request's tail is reached."""
+    """Packs a plan's tokens, runs the model once, samples where a request's tail is reached.
 
-    def __init__(self, model: Decoder, cache: KVTensors, host_units: int = 0) -> None:
-        """host_units: room on the host for sequences that are swapped out, in the cache's units."""
+    On a CPU a step is computed when it is submitted, or beside its caller with `in_thread`. On a
+    GPU it is launched, and computed when its result is asked for at the latest.
+    """
+
+    def __init__(
+        self,
+        model: Decoder,
+        cache: KVTensors,
+        host_units: int = 0,
+        *,
+        in_thread: bool = False,
+        graphs: DecodeGraphs | None = None,
+    ) -> None:
+        """host_units: room on the host for sequences that are swapped out, in the cache's units.
+        in_thread: one thread computes all steps, in order. graphs: of decode steps."""
         self._model = model
         self._cache = cache
         self._host = allocate_host(cache.tensors, host_units) if host_units else []
-        # An accelerator's launches return before the work is done.
-        self._timed_attention = model.device.type == "cpu"
+        self._staging = Staging(model.device)
+        self._graphs = graphs
+        self._thread = ThreadPoolExecutor(1, "llmbench-step") if in_thread else None
+        self._on_gpu = model.device.type == "cuda"
+        # The samples of the step computed or launched last, int64 on the device.
+        self._sampled = torch.empty(0, dtype=torch.int64, device=model.device)
+        self._readback = Readback(model.device) if self._on_gpu else None
+
+    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+        return self.submit(plan, kv, moves).result()
+
+    def submit(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> Pending:
+        work = self._prepare(plan, kv, moves)
+        if self._thread is not None:
+            return self._thread.submit(self._compute, work)
+        return self._launch(work) if self._on_gpu else _Done(self._compute(work))
+
+    def why_synchronous(self, plan: StepPlan) -> str:
+        """On a GPU every token that the host must choose; in a thread, which draws as it computes,
+        those that depend on tokens that are not read yet."""
+        reasons = {
+            reason
+            for chunk in plan.chunks
+            if chunk.reaches_tail
+            and (reason := why_on_host(chunk.request.request.sampling))
+            and (self._on_gpu or reason == PENALTIES)
+        }
+        return ", ".join(sorted(reasons))
+
+    def _prepare(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> _Work:
+        start_s = perf_counter()
+        if not plan.chunks:
+            return _Work(moves, None, None, None, [], [], 0.0)
+        inputs = pack(plan, kv.layout(plan))
+        draws, draw_rows = _draws(plan)
+        bucket = self._graphs.fitting(inputs) if self._graphs else None
+        if self._graphs and bucket is not None:
+            form, inputs = self._graphs.padded(inputs, bucket)
+        else:
+            form = form_of(inputs)
+        packed = self._staging.write(form, inputs)
+        prepare_s = perf_counter() - start_s
+        return _Work(moves, inputs, packed, bucket, draws, draw_rows, prepare_s)
 
     @torch.inference_mode()
-    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
-        moving_s = perf_counter()
-        carry_out(moves, self._cache.tensors, self._host)
+    def _compute(self, work: _Work) -> StepResult:
+        """The whole step, here and now, with the time of its parts."""
         start_s = perf_counter()
-        swap_s = start_s - moving_s if moves else 0.0
-        if not plan.chunks:
-            return StepResult((), ForwardTimes(swap_s=swap_s))
-        chunks = plan.chunks
-        layout = kv.layout(plan)
-        token_ids: list[int] = []
-        positions: list[int] = []
-        rows: list[int] = []
-        for chunk in chunks:
-            token_ids.extend(chunk.request.tokens(chunk.start, chunk.end))
-            positions.extend(range(chunk.start, chunk.end))
-            if chunk.reaches_tail:
-                rows.append(len(token_ids) - 1)
-        batch = self._batch(plan, layout)
-        inputs = [self._tensor(ids) for ids in (token_ids, positions, layout.slot_mapping, rows)]
-        prepared_s = perf_counter()
-
-        timer = AttentionTimer() if self._timed_attention else None
-        tokens, positions_t, slots, logit_rows = inputs
-        logits = self._model.forward(
-            tokens, positions_t, self._cache, batch, slots, logit_rows, timer
-        )
+        carry_out(work.moves, self._cache.tensors, self._host)
+        swap_s = perf_counter() - start_s if work.moves else 0.0
         forward_s = perf_counter()
-        draws, draw_rows = _draws(plan)
-        sampled = sample(logits, draws, draw_rows) if draws else []
-        attention_s = timer.seconds if timer else 0.0
+        timer = AttentionTimer()
+        with explained("to compute a step", self._model.device):
+            logits = self._forward(work, timer)
+        if logits is None:
+            return StepResult((), ForwardTimes(swap_s=swap_s))
+        sample_s = perf_counter()
+        sampled = sample(logits, work.draws, work.draw_rows) if work.draws else []
+        token_ids = [one.token_id for one in sampled]
+        self._sampled = torch.tensor(token_ids, dtype=torch.int64)
         return StepResult(
-            [one.token_id for one in sampled],
+            token_ids,
             ForwardTimes(
-                prepare_s=prepared_s - start_s,
-                attention_s=attention_s,
-                linear_s=forward_s - prepared_s - attention_s,
-                sample_s=perf_counter() - forward_s,
+                prepare_s=work.prepare_s,
+                attention_s=timer.seconds,
+                linear_s=sample_s - forward_s - timer.seconds,
+                sample_s=perf_counter() - sample_s,
                 swap_s=swap_s,
             ),
             [one.logprobs for one in sampled],
         )
 
-    def _batch(self, plan: StepPlan, layout: KVLayout) -> AttentionBatch:
-        query_lengths = tuple(chunk.length for chunk in plan.chunks)
-        kv_lengths = tuple(chunk.end for chunk in plan.chunks)
-        if isinstance(layout, ContiguousLayout):
-            return ContiguousBatch(query_lengths, kv_lengths, tuple(layout.starts))
-        longest = max(map(len, layout.block_tables))
-        tables = [[*table, *[0] * (longest - len(table))] for table in layout.block_tables]
-        return PagedBatch(query_lengths, kv_lengths, self._tensor(tables))
+    @torch.inference_mode()
+    def _launch(self, work: _Work) -> Pending:
+        """Everything that needs no answer from the device, which is behind when this returns."""
+        assert self._readback is not None
+        launch_s = perf_counter()
+        begin = self._readback.mark()
+        with explained("to compute a step", self._model.device):
+            carry_out(work.moves, self._cache.tensors, self._host)
+            swap_s = perf_counter() - launch_s if work.moves else 0.0
+            logits = self._forward(work, None)
+            tokens, draw = None, None
+            if logits is not None and any(why_on_host(one.sampling) for one in work.draws):
+                draw = partial(sample, logits, work.draws, work.draw_rows)
+            elif logits is not None:
+                self._sampled = _likeliest(logits, work.draw_rows)
+                tokens = self._readback.copy(self._sampled)
+        times = ForwardTimes(
+            prepare_s=work.prepare_s,
+            linear_s=perf_counter() - launch_s - swap_s,
+            swap_s=swap_s,
+        )
+        return LaunchedStep(begin, self._readback.mark(), times, tokens, draw)
 
-    def _tensor(self, values: list[int] | list[list[int]]) -> Tensor:
-        return torch.tensor(values, dtype=torch.int64, device=self._model.device)
+    def _forward(self, work: _Work, timer: AttentionTimer | None) -> Tensor | None:
+        """Logits of the rows that are wanted, in order; None where nothing is computed."""
+        inputs = work.inputs
+        if inputs is None or work.packed is None:
+            return None
+        if self._graphs and work.bucket is not None:
+            self._staging.to_device(work.packed, self._graphs.packed)
+            self._put_awaited(self._graphs.views(work.bucket), inputs)
+            return self._graphs.replay(work.bucket)[: len(inputs.logit_rows)]
+        views = form_of(inputs).views(self._staging.to_device(work.packed))
+        self._put_awaited(views, inputs)
+        return self._model.forward(
+            views["token_ids"],
+            views["positions"],
+            self._cache,
+            _batch(inputs, views),
+            views["slots"],
+            views["logit_rows"],
+            timer,
+        )
+
+    def _put_awaited(self, views: dict[str, Tensor], inputs: StepInputs) -> None:
+        """Ids that the step before sampled, from where they are to where they are read."""
+        count = len(inputs.awaited)
+        if count:
+            ids = self._sampled.index_select(0, views["awaited_rows"][:count])
+            views["token_ids"].index_copy_(0, views["awaited"][:count], ids)
+
+
+def _batch(inputs: StepInputs, views: dict[str, Tensor]) -> AttentionBatch:
+    query_lengths, kv_lengths = tuple(inputs.query_lengths), tuple(inputs.kv_lengths)
+    starts, lengths = views["query_starts"], views["kv_lengths"]
+    if inputs.tables:
+        tables = views["tables"]
+        return PagedBatch(query_lengths, kv_lengths, tables, DeviceLengths(starts, lengths))
+    on_device = DeviceLengths(starts, lengths, views["starts"])
+    return ContiguousBatch(query_lengths, kv_lengths, tuple(inputs.starts), on_device)
+
+
+def _likeliest(logits: Tensor, rows: Sequence[int]) -> Tensor:
+    """A greedy token for each draw, int64 on the device. rows: the logits that each reads."""
+    tokens = logits.argmax(dim=-1)
+    if len(rows) == len(tokens):
+        return tokens
+    picked = torch.tensor(rows, dtype=torch.int64, pin_memory=tokens.is_cuda)
+    return tokens.index_select(0, picked.to(tokens.device, non_blocking=True))
 
 
 def _draws(plan: StepPlan) -> tuple[list[Draw], list[int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from . import smollm2
 from .bundled import model_directory
 
 BUNDLED = "bundled"
+DUMMY_REVISION = "random weights"
+DUMMY_CAVEAT = "its weights are random: how fast it runs means something, what it says nothing"
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _HUB_FILES = (
     "config.json",
@@ -99,6 +102,34 @@ def resolve_model(name: str, report: Callable[[str], None] = lambda _line: None)
     raise ConfigError(
         "model", name, f"{near.allowed}, a model directory or a hub id org/name", near.hint
     )
+
+
+def resolve_dummy(name: str) -> ModelFiles:
+    """A model by its config alone, for weights that are drawn at random: a directory with a
+    config.json, or a name that `cost/shapes.py` knows. Nothing is fetched.
+
+    Raises ConfigError for an unknown name, and ModelError for a config that cannot be used.
+    """
+    path = Path(name).expanduser()
+    directory = path.resolve() if path.is_dir() else _shape_directory(name)
+    return ModelFiles(name, directory, DUMMY_REVISION, DUMMY_CAVEAT)
+
+
+def _shape_directory(name: str) -> Path:
+    """A known shape as a directory with a config.json, which is what a model is made from."""
+    from ..cost.shapes import shape_file
+
+    source = shape_file(name)
+    kept = cache_directory() / "shapes" / source.stem
+    config = kept / "config.json"
+    if source.name == config.name:
+        return source.parent
+    if not config.is_file() or config.read_bytes() != source.read_bytes():
+        kept.mkdir(parents=True, exist_ok=True)
+        partial = kept / f".config.{secrets.token_hex(4)}"
+        partial.write_bytes(source.read_bytes())
+        partial.replace(config)
+    return kept
 
 
 def _bundled() -> ModelFiles:

@@ -93,3 +93,32 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     """The directory's tokenizer. Raises ModelError."""
     path = directory / "tokenizer.json"
     return FastTokenizer(path) if path.is_file() else SlowTokenizer(directory)
+
+
+class ByteTokenizer:
+    """A stand-in for a model that has a config and no tokenizer: a token is a byte of UTF-8.
+
+    Texts become about four times as many tokens as with a real one, so lengths must come from the
+    workload. Ids from 256 on, which a model with random weights says as often, are no text.
+    """
+
+    vocab_size = 256
+    prefix_ids: tuple[int, ...] = ()
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        del add_special_tokens  # it has none
+        return list(text.encode())
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        del skip_special_tokens
+        return bytes(token for token in token_ids if token < 256).decode(errors="replace")
+
+
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
+
+
+def tokenizer_or_bytes(directory: Path) -> Tokenizer:
+    """The directory's tokenizer; a `ByteTokenizer` if it has no file of one."""
+    if any((directory / name).is_file() for name in _TOKENIZER_FILES):
+        return load_tokenizer(directory)
+    return ByteTokenizer()

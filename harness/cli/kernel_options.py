@@ -35,9 +35,9 @@ def ops_named(asked: list[str] | None, only: dict[str, str]) -> list[str]:
 
 def device_named(name: str) -> torch.device:
     """Raises ConfigError for a device that is not here."""
-    from ...engines.assemble import device_of
+    from ...engines.device import find_device
 
-    return device_of(name)
+    return find_device(name)
 
 
 def dtypes_named(names: list[str] | None) -> list[torch.dtype]:

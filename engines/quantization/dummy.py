@@ -1,0 +1,126 @@
+"""Random weights in the form of any method, made on the device: a model's speed without its
+checkpoint.
+
+What a weight is worth changes no kernel's work, so shapes and dtypes are all that must be right;
+values are small enough for logits to stay finite. Every weight depends on its name and a seed
+alone, whatever is asked for first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import blake2b
+
+import torch
+from torch import Tensor
+
+from ...kernels.packing import PackedInt4
+from ..errors import unknown_name
+from ..models.config import ModelConfig
+from .dense import DenseSource
+from .linear import WeightSource
+from .quantized import AwqSource, QuantizedWeights
+
+SEED = 0
+STD = 0.02  # what the models of this family are initialised with
+# Standard deviation of a code drawn evenly from 0 to 15.
+_CODE_STD = (255 / 12) ** 0.5
+
+
+class DummyWeights(Mapping[str, Tensor]):
+    """Parameters by name, each drawn when it is asked for, in one dtype on one device: norms are
+    ones, biases zeros, the rest is normal around 0 with a standard deviation of `STD`."""
+
+    def __init__(
+        self, config: ModelConfig, dtype: torch.dtype, device: torch.device, seed: int = SEED
+    ) -> None:
+        self.dtype = dtype
+        self.device = device
+        self.shapes = config.parameter_shapes()
+        self._seed = seed
+
+    def __getitem__(self, name: str) -> Tensor:
+        shape = self.shapes[name]
+        if name.endswith("norm.weight"):
+            return torch.ones(shape, dtype=self.dtype, device=self.device)
+        tensor = torch.zeros(shape, dtype=self.dtype, device=self.device)
+        if name.endswith(".bias"):
+            return tensor
+        return tensor.normal_(0.0, STD, generator=self.generator(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def generator(self, name: str) -> torch.Generator:
+        """The random stream of a parameter."""
+        digest = blake2b(f"{self._seed} {name}".encode(), digest_size=7).digest()
+        return torch.Generator(self.device).manual_seed(int.from_bytes(digest))
+
+
+class DummyInt4(Mapping[str, PackedInt4]):
+    """The linear maps of a model's layers as 4-bit codes, all of them equally likely."""
+
+    def __init__(self, weights: DummyWeights, group_size: int) -> None:
+        self._weights = weights
+        self._group_size = group_size
+        self._shapes = {
+            name.removesuffix(".weight"): shape
+            for name, shape in weights.shapes.items()
+            if name.startswith("model.layers.") and name.endswith("_proj.weight")
+        }
+
+    def __getitem__(self, name: str) -> PackedInt4:
+        outputs, inputs = self._shapes[name]
+        generator, device = self._weights.generator(name), self._weights.device
+        nibbles = torch.randint(
+            0, 256, (outputs, inputs // 2), generator=generator, device=device, dtype=torch.uint8
+        )
+        groups = (outputs, inputs // self._group_size)
+        scales = torch.full(groups, STD / _CODE_STD, dtype=self._weights.dtype, device=device)
+        zeros = torch.full(groups, 8, dtype=torch.uint8, device=device)
+        return PackedInt4(nibbles, scales, zeros, self._group_size)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shapes)
+
+    def __len__(self) -> int:
+        return len(self._shapes)
+
+
+DummySource = Callable[[DummyWeights, int | None], WeightSource]
+"""From random weights and a group size (None where the method has no groups) to a method's own."""
+
+
+def _dense(weights: DummyWeights, group_size: int | None) -> WeightSource:
+    del group_size
+    return DenseSource(weights, weights.dtype, weights.device)
+
+
+def _int4(weights: DummyWeights, group_size: int | None) -> WeightSource:
+    assert group_size is not None
+    packed = DummyInt4(weights, group_size)
+    dense = {name: weights[name] for name in weights if name.removesuffix(".weight") not in packed}
+    quantized = QuantizedWeights(dense, packed, group_size)
+    return AwqSource(quantized, weights.dtype, weights.device)
+
+
+# One entry a method. A method that quantises a dense weight when it is asked for needs no more than
+# its own source over `DummyWeights`, which is a checkpoint like another.
+DUMMY_SOURCES: dict[str, DummySource] = {"none": _dense, "awq": _int4}
+
+
+def dummy_source(
+    config: ModelConfig,
+    method: str,
+    *,
+    group_size: int | None,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> WeightSource:
+    """Random weights for `method`. Raises ConfigError for a method that has none."""
+    if method not in DUMMY_SOURCES:
+        raise unknown_name("quant", method, DUMMY_SOURCES)
+    return DUMMY_SOURCES[method](DummyWeights(config, dtype, device), group_size)

@@ -1,0 +1,224 @@
+"""Graphs of decode steps, with a pool that runs anew what it was given to capture: over the same
+static tensors, so that a wrong pointer or a wrong row of padding shows in the tokens."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from llmbench.engines.api import Request, SamplingParams
+from llmbench.engines.assemble import LoadedModel, load_model, resolve
+from llmbench.engines.clock import WallClock
+from llmbench.engines.config import EngineConfig, engine_config
+from llmbench.engines.core import EngineCore
+from llmbench.engines.executors.graphs import DecodeGraphs, DecodeShape, graph_memory_bytes
+from llmbench.engines.executors.inputs import (
+    Spare,
+    StepInputs,
+    bucket_of,
+    decode_buckets,
+    no_inputs,
+    pad_decodes,
+)
+from llmbench.engines.executors.torch import TorchExecutor
+from llmbench.engines.kv.paged import PagedKVCache
+from llmbench.engines.models.catalogue import resolve_model
+from llmbench.engines.models.config import ModelConfig
+from llmbench.engines.models.decoder import Decoder
+from llmbench.engines.models.kv_tensors import allocate_contiguous, allocate_paged
+from llmbench.engines.pipeline import PipelinedCore
+from llmbench.engines.strategy import build_strategy
+from llmbench.kernels.batch import AttentionBatch, ContiguousBatch, PagedBatch
+from torch import Tensor
+
+CPU, DTYPE = torch.device("cpu"), torch.float32
+MAX_MODEL_LEN = 64
+
+
+class RunAgain:
+    """A `GraphPool` of a machine without graphs."""
+
+    def __init__(self) -> None:
+        self.captured = 0
+        self.replays = 0
+
+    def capture(self, run: Callable[[], None]) -> Callable[[], None]:
+        self.captured += 1
+        run()
+
+        def replay() -> None:
+            self.replays += 1
+            run()
+
+        return replay
+
+
+class ReadsLengthsOnDevice:
+    """A model whose attention computes what the device's lengths say, as Triton's does: kernels of
+    a CPU read a batch's tuples, which are upper bounds in a graph."""
+
+    def __init__(self, model: Decoder) -> None:
+        self._model = model
+        self.config, self.dtype, self.device = model.config, model.dtype, model.device
+        self.weight_bytes = model.weight_bytes
+        self.longest = 0
+
+    def forward(
+        self, token_ids: Tensor, positions: Tensor, cache, batch: AttentionBatch, *rest
+    ) -> Tensor:
+        lengths = batch.static_lengths
+        assert lengths is not None
+        self.longest = max(batch.kv_lengths)
+        query = tuple(lengths.query_starts.diff().tolist())
+        kv = tuple(lengths.kv_lengths.tolist())
+        assert len(query) == len(batch.query_lengths)
+        assert all(length <= most for length, most in zip(kv, batch.kv_lengths, strict=True))
+        if isinstance(batch, PagedBatch):
+            read: AttentionBatch = PagedBatch(query, kv, batch.block_tables)
+        else:
+            assert lengths.starts is not None
+            read = ContiguousBatch(query, kv, tuple(lengths.starts.tolist()))
+        return self._model.forward(token_ids, positions, cache, read, *rest)
+
+
+@pytest.fixture(scope="module")
+def loaded() -> LoadedModel:
+    return load_model(resolve_model("bundled"), settings("paged"))
+
+
+def settings(preset: str, **changes) -> EngineConfig:
+    engine = engine_config(
+        preset,
+        dtype="float32",
+        device="cpu",
+        max_model_len=MAX_MODEL_LEN,
+        max_num_seqs=11,
+        max_num_batched_tokens=64,
+        kv_memory_bytes=2**22,
+        **changes,
+    )
+    return resolve(engine, resolve_model("bundled"))
+
+
+def graphed(loaded: LoadedModel, engine: EngineConfig, pool: RunAgain) -> EngineCore:
+    """As `build_engine` puts an engine with graphs together."""
+    limits = engine.limits(MAX_MODEL_LEN)
+    strategy = build_strategy(engine, limits, 12 * MAX_MODEL_LEN)
+    kv, model = strategy.kv, ReadsLengthsOnDevice(loaded.model)
+    if isinstance(kv, PagedKVCache):
+        cache = allocate_paged(loaded.config, kv.num_blocks + 1, kv.block_size, DTYPE, CPU)
+        spare = Spare(kv.num_blocks * kv.block_size, kv.num_blocks)
+        shape = DecodeShape(limits.max_num_seqs, MAX_MODEL_LEN, spare, kv.block_size)
+    else:
+        cache = allocate_contiguous(loaded.config, kv.capacity_tokens + 1, DTYPE, CPU)
+        shape = DecodeShape(limits.max_num_seqs, MAX_MODEL_LEN, Spare(kv.capacity_tokens))
+    for tensor in cache.tensors:
+        tensor.fill_(torch.nan)  # what nobody wrote must not be read
+    graphs = DecodeGraphs(model, cache, shape, pool)
+    threaded = bool(engine.async_scheduling)
+    executor = TorchExecutor(model, cache, in_thread=threaded, graphs=graphs)
+    core = PipelinedCore if threaded else EngineCore
+    return core(strategy, executor, WallClock())
+
+
+def serve(core: EngineCore, seed: int) -> dict[tuple[str, int], list[int | None]]:
+    """Up to nine requests, one a step or several: batches of every size up to eleven."""
+    draw = random.Random(seed)
+    coming = []
+    for index in range(9):
+        prompt = tuple(draw.randrange(3, 400) for _ in range(draw.randint(1, 30)))
+        sampling = SamplingParams(
+            draw.randint(1, 20),
+            ignore_eos=True,
+            n=draw.choice((1, 1, 2)),
+            temperature=draw.choice((0.0, 0.0, 0.8)),
+        )
+        coming.append(Request(str(index), prompt, sampling))
+    tokens: dict[tuple[str, int], list[int | None]] = {}
+    while coming or core.has_work():
+        for _ in range(draw.choice((0, 1, 3))):
+            if coming:
+                core.add(coming.pop())
+        for event in core.step().events:
+            assert not event.detail, event.detail
+            tokens.setdefault((event.request_id, event.choice), []).append(event.token_id)
+    return tokens
+
+
+@pytest.mark.parametrize("in_thread", [False, True], ids=["synchronous", "asynchronous"])
+@pytest.mark.parametrize("preset", ["paged", "inflight", "vllm-v1"])
+def test_replayed_steps_say_what_launched_ones_do(
+    loaded: LoadedModel, preset: str, in_thread: bool
+) -> None:
+    from llmbench.engines.assemble import build_engine
+
+    seed = random.randrange(2**32)
+    engine = settings(preset, async_scheduling=in_thread)
+    pool = RunAgain()
+    tokens = serve(graphed(loaded, engine, pool), seed)
+    plain = build_engine(loaded, replace(engine, async_scheduling=False), WallClock())
+    assert tokens == serve(plain, seed)
+    assert pool.captured == len(decode_buckets(11))
+    assert pool.replays > 10
+
+
+def test_buckets_are_few_and_end_with_the_most_that_may_run() -> None:
+    assert decode_buckets(1) == (1,)
+    assert decode_buckets(3) == (1, 2, 3)
+    assert decode_buckets(8) == (1, 2, 4, 8)
+    assert decode_buckets(33) == (1, 2, 4, 8, 16, 24, 32, 33)
+    for most in range(1, 300):
+        buckets = decode_buckets(most)
+        assert list(buckets) == sorted(set(buckets))
+        assert buckets[-1] == most
+        for batch in range(1, most + 1):
+            found = bucket_of(batch, buckets)
+            assert found is not None
+            assert 0 <= found - batch < 8
+        assert bucket_of(most + 1, buckets) is None
+
+
+def test_padding_adds_sequences_of_one_token_in_the_spare_block() -> None:
+    two = StepInputs(
+        [7, 8], [3, 9], [11, 25], [0, 1], [1, 1], [4, 10], [[2], [6, 0, 1]], [], [1], [0]
+    )
+    padded = pad_decodes(two, 4, Spare(slot=256, block=64))
+    assert padded == StepInputs(
+        [7, 8, 0, 0],
+        [3, 9, 0, 0],
+        [11, 25, 256, 256],
+        [0, 1],
+        [1, 1, 1, 1],
+        [4, 10, 1, 1],
+        [[2], [6, 0, 1], [64], [64]],
+        [],
+        [1],
+        [0],
+    )
+    # A contiguous cache has no blocks; nobody at all can be padded, too.
+    idle = pad_decodes(no_inputs(), 2, Spare(slot=96))
+    assert (idle.starts, idle.slots, idle.tables, idle.kv_lengths) == (
+        [96] * 2,
+        [96] * 2,
+        [],
+        [1, 1],
+    )
+
+
+def test_only_steps_that_want_a_token_of_everybody_are_replayed() -> None:
+    decode = StepInputs([7, 8], [3, 9], [0, 1], [0, 1], [1, 1], [4, 10], [[2], [6]], [], [], [])
+    assert decode.only_decodes
+    assert not replace(decode, logit_rows=[1]).only_decodes
+    prompt = replace(decode, token_ids=[7, 8, 9], logit_rows=[0, 2], query_lengths=[1, 2])
+    assert not prompt.only_decodes
+
+
+def test_graphs_of_an_8b_model_take_less_than_a_gigabyte() -> None:
+    from llmbench.engines.cost.shapes import resolve_shape
+
+    config: ModelConfig = resolve_shape("llama-3-8b")
+    logits = 256 * config.vocab_size * 2
+    assert logits < graph_memory_bytes(config, 256, "bfloat16") < 2**30
