@@ -99,6 +99,8 @@ def describe_engine(engine: EngineConfig) -> str:
         # Of a file, its name is enough in a column.
         op, _, what = choice.partition("=")
         changed.append(f"{op}={what.rpartition('/')[2]}")
+    if engine.load_format == "dummy":
+        changed.append("random weights")
     name = f"{preset.name} ({', '.join(changed)})" if changed else preset.name
     if engine.quant != "none":
         name += f" + {engine.quant}"

@@ -13,6 +13,7 @@ from heapq import heapify, heappop, heappush
 
 from ..engines.api import Engine, FinishReason, Request, SamplingParams, TokenEvent
 from ..engines.clock import Clock
+from ..engines.errors import OutOfMemory
 from ..engines.trace import StepTrace
 from ..workloads.api import Plan, PlannedRequest
 from .record import RequestRecord, RequestStatus
@@ -22,13 +23,15 @@ from .record import RequestRecord, RequestStatus
 class Observation:
     """All that a run showed. Times are seconds since the run began.
 
-    interrupted: stopped by the user; requests that had not ended are marked unfinished.
+    interrupted: stopped early; requests that had not ended are marked unfinished. failure: what
+    stopped it, in one line; empty if the user did.
     """
 
     records: tuple[RequestRecord, ...]
     steps: tuple[StepTrace, ...]
     duration_s: float
     interrupted: bool = False
+    failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,10 +124,10 @@ def drive(
     *,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Observation:
-    """Serve every request of `plan` to its full output length. Ctrl-C ends the run early and
-    what was measured is kept."""
+    """Serve every request of `plan` to its full output length. Ctrl-C, or a device without memory,
+    ends the run early, and what was measured is kept."""
     run = _Recorder(plan, clock)
-    interrupted = False
+    interrupted, failure = False, ""
     try:
         while run.arrivals or engine.has_work():
             for planned, t_due_s in run.arrivals.due(run.now_s()):
@@ -140,7 +143,9 @@ def drive(
                 clock.sleep_until(run.origin_s + next_s)
     except KeyboardInterrupt:
         interrupted = True
-    return run.observation(interrupted)
+    except OutOfMemory as error:
+        interrupted, failure = True, str(error)
+    return run.observation(interrupted, failure)
 
 
 class _Recorder:
@@ -215,12 +220,12 @@ class _Recorder:
     def progress(self) -> Progress:
         return Progress(len(self._records), self._total, self._output_tokens, self.now_s())
 
-    def observation(self, interrupted: bool) -> Observation:
+    def observation(self, interrupted: bool, failure: str = "") -> Observation:
         unfinished = [live.record(RequestStatus.UNFINISHED) for live in self._live.values()]
         records = sorted(
             [*self._records, *unfinished], key=lambda record: (record.index, record.sample)
         )
-        return Observation(tuple(records), tuple(self._steps), self.now_s(), interrupted)
+        return Observation(tuple(records), tuple(self._steps), self.now_s(), interrupted, failure)
 
 
 def _status(finish: FinishReason) -> RequestStatus:

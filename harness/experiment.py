@@ -6,7 +6,7 @@ Everything that can be found wrong without weights is found in `prepare`.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +14,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..engines.config import EngineConfig
 from ..engines.errors import ConfigError
-from ..engines.models.catalogue import ModelFiles, resolve_model
+from ..engines.models.catalogue import ModelFiles, resolve_dummy, resolve_model
 from ..engines.models.describe import describe_model
-from ..engines.models.tokenizer import Tokenizer, load_tokenizer
+from ..engines.models.tokenizer import (
+    ByteTokenizer,
+    Tokenizer,
+    load_tokenizer,
+    tokenizer_or_bytes,
+)
 from ..workloads.api import LengthLimits, Plan, plan_workload
 from ..workloads.builtin import resolve_workload, trace_workload
 from ..workloads.overrides import with_overrides
@@ -24,6 +29,7 @@ from ..workloads.spec import WorkloadSpec
 from .compose import compose
 from .config import LoadConfig, RunConfig
 from .drive import Observation, Progress, drive, request_id
+from .errors import InvalidRun
 from .metrics.kv import KVPool
 from .record import RequestRecord
 from .result import Memory, Quality, Result
@@ -66,11 +72,13 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a run leaves: the result and the two tables beside it."""
+    """What a run leaves: the result and the two tables beside it. failure: what ended it early, in
+    one line."""
 
     result: Result
     requests: pd.DataFrame
     steps: pd.DataFrame
+    failure: str = ""
 
 
 def prepare(config: RunConfig, watch: Watch) -> Prepared:
@@ -79,9 +87,9 @@ def prepare(config: RunConfig, watch: Watch) -> Prepared:
     from ..engines.assemble import resolve
 
     spec = workload_of(config.load)
-    files = resolve_model(config.model, watch.stage)
+    files = files_of(config.model, config.engine, watch.stage)
     engine = resolve(config.engine, files)
-    tokenizer = load_tokenizer(files.directory)
+    tokenizer = tokenizer_of(files, engine)
     corpus_name, text = _corpus(config.load.corpus)
     corpus = tuple(tokenizer.encode(text, add_special_tokens=False))
     described = describe_model(files.directory, engine.model_impl).config
@@ -111,6 +119,19 @@ def prepare(config: RunConfig, watch: Watch) -> Prepared:
             few, seed=config.seed + WARMUP_SEED_OFFSET, corpus_token_ids=corpus, limits=limits
         )
     return Prepared(config, files, engine, tokenizer, plan, warmup, corpus_name, corpus)
+
+
+def files_of(model: str, engine: EngineConfig, report: Callable[[str], None]) -> ModelFiles:
+    """The model's files: all of them, or its config alone if its weights are drawn at random."""
+    if engine.load_format == "dummy":
+        return resolve_dummy(model)
+    return resolve_model(model, report)
+
+
+def tokenizer_of(files: ModelFiles, engine: EngineConfig) -> Tokenizer:
+    """The model's own; bytes, where weights are random and there is none."""
+    load = tokenizer_or_bytes if engine.load_format == "dummy" else load_tokenizer
+    return load(files.directory)
 
 
 def load(prepared: Prepared, watch: Watch) -> LoadedModel:
@@ -145,7 +166,10 @@ def measure(prepared: Prepared, watch: Watch, loaded: LoadedModel | None = None)
     start_peak()
     if prepared.warmup.requests:
         watch.stage(f"warming up with {len(prepared.warmup.requests)} requests")
-        if drive(core, clock, prepared.warmup, on_progress=watch.progress).interrupted:
+        warm = drive(core, clock, prepared.warmup, on_progress=watch.progress)
+        if warm.failure:
+            raise InvalidRun(warm.failure)
+        if warm.interrupted:
             raise KeyboardInterrupt
     watch.stage(f"measuring {len(prepared.plan.requests)} requests")
     before = kernel_calls()
@@ -160,7 +184,8 @@ def measure(prepared: Prepared, watch: Watch, loaded: LoadedModel | None = None)
     )
     del core  # its KV pool may be what the unquantised model needs
     quality, interrupted = None, seen.interrupted
-    if config.quality_tokens and not interrupted:
+    # Random weights have no quality.
+    if config.quality_tokens and not interrupted and engine.load_format != "dummy":
         try:
             quality = judge_quality(prepared, loaded, seen.records, watch)
         except KeyboardInterrupt:
@@ -169,7 +194,8 @@ def measure(prepared: Prepared, watch: Watch, loaded: LoadedModel | None = None)
     result = _result(
         prepared, loaded, seen, pool, computed, environment, memory, quality, interrupted
     )
-    return Measured(result, requests_frame(seen.records), steps_frame(seen.records, seen.steps))
+    requests, steps = requests_frame(seen.records), steps_frame(seen.records, seen.steps)
+    return Measured(result, requests, steps, seen.failure)
 
 
 def _result(
@@ -195,6 +221,7 @@ def _result(
         asked=asked_of(plan),
         slo=config.slo_s,
         interrupted=seen.interrupted,
+        failure=seen.failure,
     )
     return compose(
         summary,
@@ -332,6 +359,9 @@ def _config(prepared: Prepared, loaded: LoadedModel) -> dict[str, object]:
         "model_revision": prepared.files.revision,
         "model_family": loaded.config.family,
         "model_parameters": loaded.config.parameter_count,
+        "tokenizer": "bytes, a stand-in"
+        if isinstance(prepared.tokenizer, ByteTokenizer)
+        else "the model's",
         **engine,
         "seed": config.seed,
         **load_settings(load, prepared.plan),

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from ..engines.errors import ConfigError
 from .result import SCHEMA_VERSION, Result
-from .summarise import REQUEST_COLUMNS, STEP_COLUMNS
+from .summarise import LATER_COLUMNS, REQUEST_COLUMNS, STEP_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -216,14 +216,20 @@ def _nearest_existing(path: Path) -> Path:
 
 def _read_table(path: Path, columns: tuple[str, ...], without: Collection[str]) -> pd.DataFrame:
     import pandas as pd
+    import pyarrow.parquet as pq
 
     columns = tuple(name for name in columns if name not in without)
     try:
-        frame = pd.read_parquet(path, columns=list(columns) if without else None)
+        there = set(pq.read_schema(path).names)
+        wanted = [name for name in columns if name in there or name not in LATER_COLUMNS]
+        frame = pd.read_parquet(path, columns=wanted if without else None)
     except FileNotFoundError:
         raise StoreError("run", path, "does not exist; expected a run's table") from None
     except (OSError, ValueError) as error:  # pyarrow's own errors derive from these
         raise StoreError("run", path, f"is not a readable Parquet file: {_line(error)}") from error
+    for name in columns:
+        if name in LATER_COLUMNS and name not in frame.columns:
+            frame[name] = pd.Series([LATER_COLUMNS[name]] * len(frame), index=frame.index)
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise StoreError("run", path, "lacks the columns " + ", ".join(missing))

@@ -83,11 +83,16 @@ STEP_COLUMNS = (
     "host_s",
     "communicate_s",
     "swap_s",
+    "device_s",
+    "synchronous",
+    "dropped_ids",
     "chunk_request_ids",
     "chunk_phases",
     "chunk_starts",
     "chunk_lengths",
 )
+# What tables of steps had not always, and what its absence means.
+LATER_COLUMNS: Mapping[str, object] = {"device_s": 0.0, "synchronous": "", "dropped_ids": ()}
 _KV_PARTS = tuple(part.name for part in fields(KVSplit))
 _PHASES = tuple(phase.name for phase in fields(PhaseTimes))
 _LATENCY_COLUMNS = ("ttft", "tpot", "ntpot", "e2el", "queue")
@@ -115,6 +120,7 @@ def summarise(
     asked: Asked,
     slo: Mapping[str, float],
     interrupted: bool = False,
+    failure: str = "",
     splits: Sequence[KVSplit] | None = None,
 ) -> Summary:
     """Everything computed from one run's records and steps.
@@ -143,7 +149,7 @@ def summarise(
         },
         kv=summarise_kv(pool, splits, [step.end_s - step.start_s for step in steps]),
         counters=count(requests, steps, unsent=asked.unsent(requests)),
-        validity=assess(requests, steps, window, asked, interrupted=interrupted),
+        validity=assess(requests, steps, window, asked, interrupted=interrupted, failure=failure),
         attribution=attribution(requests, steps),
     )
 
@@ -304,6 +310,9 @@ def _step_columns(steps: Sequence[StepTrace], splits: Sequence[KVSplit]) -> dict
         **{f"kv_{name}": list(map(attrgetter(name), splits)) for name in _KV_PARTS},
         "kv_capacity_tokens": [step.kv.capacity_tokens for step in steps],
         **{name: list(map(attrgetter(name), phases)) for name in _PHASES},
+        "device_s": [step.device_s for step in steps],
+        "synchronous": [step.synchronous for step in steps],
+        "dropped_ids": [list(step.dropped) for step in steps],
         "chunk_request_ids": [one.request_ids for one in chunks],
         "chunk_phases": [one.phases for one in chunks],
         "chunk_starts": [one.starts for one in chunks],

@@ -53,10 +53,13 @@ def assess(
     asked: Asked,
     *,
     interrupted: bool,
+    failure: str = "",
 ) -> Validity:
     """Every check that applies. requests, steps: the measured ones, warm-up left out."""
     checks = (
-        check_complete(requests, interrupted=interrupted, unsent=asked.unsent(requests)),
+        check_complete(
+            requests, interrupted=interrupted, unsent=asked.unsent(requests), failure=failure
+        ),
         check_errors(requests),
         check_token_counts(requests, asked.output_tokens),
         check_trace(requests, steps),
@@ -70,14 +73,15 @@ def assess(
 
 
 def check_complete(
-    requests: Sequence[RequestRecord], *, interrupted: bool, unsent: int = 0
+    requests: Sequence[RequestRecord], *, interrupted: bool, unsent: int = 0, failure: str = ""
 ) -> Check:
-    """An interrupted run measured an easier load: what had not ended is missing."""
+    """An interrupted run measured an easier load: what had not ended is missing. failure: what
+    ended it, if not the user."""
     unfinished = unsent + sum(request.status is RequestStatus.UNFINISHED for request in requests)
     planned = len(requests) + unsent
     detail = f"{planned} requests ended"
     if interrupted or unfinished:
-        detail = f"interrupted: {unfinished} of {planned} requests did not end"
+        detail = f"{failure or 'interrupted'}: {unfinished} of {planned} requests did not end"
     return Check(
         id="complete",
         ok=not interrupted and not unfinished,

@@ -92,6 +92,11 @@ def axes(run: Run) -> str:
     return " · ".join(parts)
 
 
+def has_random_weights(run: Run) -> bool:
+    """Whether the model was made of its config alone."""
+    return run.result["config"].get("load_format") == "dummy"
+
+
 def simulated_on(run: Run) -> str | None:
     """The machine of a simulated run, "4 × h100"; None for a measured one."""
     found = run.result.get("simulation")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .facts import engine_name, failures, simulated_on, slo_s, stat
+from .facts import engine_name, failures, has_random_weights, simulated_on, slo_s, stat
 from .format import count, duration, is_present, number, percent, plural, quantity, seconds, size
 from .glossary import label_of
 from .model import Badge, KeyFigure, Note, Run
@@ -18,10 +18,17 @@ SIMULATED = {
     INVALID: Badge("Simulated, invalid", "✕", "bad"),
     PARTIAL: Badge("Simulated, partial", "✕", "bad"),
 }
+# Nor one of a model that says nothing: its speed was measured, and only that.
+RANDOM_WEIGHTS = {
+    VALID: Badge("Random weights", "≈", "caution"),
+    CAUTION: Badge("Random weights, with cautions", "≈", "caution"),
+}
 
 
 def badge(run: Run) -> Badge:
     found = _validity(run)
+    if has_random_weights(run):
+        return RANDOM_WEIGHTS.get(found, found)
     return found if simulated_on(run) is None else SIMULATED[found]
 
 
@@ -76,6 +83,14 @@ def caveats(run: Run) -> tuple[Note, ...]:
     """What a reader must know beside the numbers, though nothing is wrong."""
     result = run.result
     notes: list[Note] = []
+    if has_random_weights(run):
+        notes.append(
+            Note(
+                "The model's weights are random (load_format: dummy), so its speed means "
+                "something and its output nothing: no quality was measured.",
+                "caution",
+            )
+        )
     if result.get("quality") and result["quality"]["caveat"]:
         notes.append(Note(f"Quality: {result['quality']['caveat']}"))
     adjustments = result["workload"]["adjustments"]

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from ...engines.errors import ConfigError
+from ...engines.errors import ConfigError, OutOfMemory
 from ...kernels.errors import KernelError
 from ...workloads.api import WorkloadError
 from ..errors import InvalidRun
@@ -75,6 +75,9 @@ def main(arguments: list[str] | None = None) -> None:
     except InvalidRun as error:
         say_error(error)
         sys.exit(Exit.INVALID)
+    except OutOfMemory as error:
+        say_error(error)
+        sys.exit(Exit.OUT_OF_MEMORY)
     except (ConfigError, WorkloadError, KernelError) as error:
         say_error(error)
         sys.exit(Exit.USAGE)

@@ -17,6 +17,7 @@ class Exit(IntEnum):
     USAGE = 2  # a setting, a file or a model that cannot work
     INVALID = 3  # the run is not valid, so its numbers prove nothing
     INCONCLUSIVE = 4
+    OUT_OF_MEMORY = 5  # the device had no memory left; what was measured is kept
     INTERRUPTED = 130
 
 

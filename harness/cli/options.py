@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # Options of a run that mean nothing where no model is.
 NOT_SIMULATED = (
     "model_impl",
+    "load_format",
+    "async_scheduling",
+    "cuda_graphs",
     "device",
     "threads",
     "kernel",
@@ -127,6 +130,14 @@ def run_config(
             rich_help_panel="Model",
         ),
     ] = "auto",
+    load_format: Annotated[
+        str,
+        typer.Option(
+            help="auto reads the weights; dummy draws them at random for any config.json or shape, "
+            "such as llama-3-8b: speed without a checkpoint, and no quality.",
+            rich_help_panel="Model",
+        ),
+    ] = "auto",
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel="Model")
     ] = "auto",
@@ -197,6 +208,22 @@ def run_config(
         int | None,
         typer.Option(
             help="Longest prompt and output together. Default: the model's.",
+            rich_help_panel="Engine",
+        ),
+    ] = None,
+    async_scheduling: Annotated[
+        bool | None,
+        typer.Option(
+            "--async-scheduling/--no-async-scheduling",
+            help="Whether a step is prepared while another runs. Default: on a GPU.",
+            rich_help_panel="Engine",
+        ),
+    ] = None,
+    cuda_graphs: Annotated[
+        bool | None,
+        typer.Option(
+            "--cuda-graphs/--no-cuda-graphs",
+            help="Whether decode steps are captured once and replayed. Default: where they can be.",
             rich_help_panel="Engine",
         ),
     ] = None,
@@ -423,6 +450,9 @@ def run_config(
             device=device,
             model_impl=model_impl,
             force_kernels=tuple(kernel) if kernel else None,
+            load_format=load_format,
+            async_scheduling=async_scheduling,
+            cuda_graphs={None: "auto", True: "on", False: "off"}[cuda_graphs],
         ),
         load=LoadConfig(
             workload=workload,

@@ -66,6 +66,9 @@ def _print_summary(measured: Measured, directory: Path) -> None:
 
 def _verdict(measured: Measured) -> Exit:
     result = measured.result
+    if measured.failure:
+        say_error(f"{measured.failure}; what was measured is saved and marked partial")
+        return Exit.OUT_OF_MEMORY
     if result.status == "partial":
         say_error("interrupted: what was measured is saved and marked partial")
         return Exit.INTERRUPTED
