@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-long bench lint types format clean
+.PHONY: help demo test test-long bench gpu-check lint types format clean
 
 help:
 	@echo "make demo       install, run the main job on the bundled model, say where the report is"
 	@echo "make test       install with test tools; lint, types, tests"
 	@echo "make test-long  the tests that fetch SmolLM2-135M, too"
 	@echo "make bench      benchmarks (pytest-benchmark)"
+	@echo "make gpu-check  on an NVIDIA GPU: correctness, kernels, Llama-3-8B shapes; OUT=folder"
 	@echo "make format     rewrite the code as ruff formats it"
 
 $(BIN)/python:
@@ -36,6 +37,9 @@ test-long: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-test
 	OMP_NUM_THREADS=$$(nproc) $(BIN)/python -m pytest tests/benchmarks -s --benchmark-only --benchmark-columns=min,median,rounds
+
+gpu-check: $(VENV)/.installed-test
+	$(BIN)/python -m tests.gpu.check --out $(or $(OUT),build/gpu-check)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

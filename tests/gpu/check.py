@@ -1,0 +1,320 @@
+"""The whole check of a GPU in under ten minutes: a list of `llmbench` commands, and one record.
+
+    python -m tests.gpu.check --out docs/gpu         on a GPU, from the top of the repository
+    python -m tests.gpu.check --out X --dry-run      print the commands
+    python -m tests.gpu.check --out X --smoke        the same list on a CPU, with the bundled model
+
+Correctness of every operation and implementation, the table of kernels, Llama-3-8B's shapes with
+random weights through both engines, how busy the GPU is, and throughput beside a published figure.
+A command that fails or runs over its time is recorded as such, and the others go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+# The issue's limit. What is left when a command begins bounds it, too.
+TOTAL_S = 600
+# GPTQ's weights are packed to AWQ's layout and run by the same kernel: once is enough.
+ENGINES = (
+    *(("paged", quant) for quant in ("none", "awq", "gptq", "fp8")),
+    *(("inflight", quant) for quant in ("none", "awq", "fp8")),
+)
+TENSORRT_LLM_TOK_S = 15_220  # its published output tokens/s: Llama-3-8B in FP8, 1000/1000, one H100
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the check is. model: its flags. engines: presets and quantisations that are timed.
+    reply: tokens in and out of the throughput run, of `requests`, `at_a_time` of them together."""
+
+    model: tuple[str, ...]
+    max_model_len: int
+    device: str
+    shape_set: str
+    context: int
+    prompt: int
+    large_batch: int
+    engines: tuple[tuple[str, str], ...]
+    reply: tuple[int, int]
+    requests: int
+    at_a_time: int
+    throughput_quant: str
+
+
+FULL = Scale(
+    model=("--model", "llama-3-8b", "--load-format", "dummy"),
+    max_model_len=2048,
+    device="cuda",
+    shape_set="llama-3-8b",
+    context=2048,
+    prompt=1000,
+    large_batch=64,
+    engines=ENGINES,
+    reply=(1000, 1000),
+    # 192 x 2000 tokens in bf16 take 50 GB: nobody is preempted.
+    requests=384,
+    at_a_time=192,
+    throughput_quant="fp8",
+)
+SMOKE = Scale(
+    model=("--model", "bundled", "--load-format", "dummy"),
+    max_model_len=256,
+    device="cpu",
+    shape_set="smollm2",
+    context=32,
+    prompt=32,
+    large_batch=4,
+    engines=(("paged", "none"), ("inflight", "none")),
+    reply=(32, 8),
+    requests=6,
+    at_a_time=3,
+    throughput_quant="none",
+)
+
+
+@dataclass(frozen=True)
+class Command:
+    """name: of its files. words: after `llmbench`. budget_s: it is stopped then."""
+
+    name: str
+    words: tuple[str, ...]
+    budget_s: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """exit_code None: stopped at its budget, or never begun. seen: what the record keeps of it."""
+
+    name: str
+    command: str
+    exit_code: int | None
+    seconds: float
+    tail: str
+    seen: dict[str, Any]
+
+
+def commands(scale: Scale, out: Path) -> list[Command]:
+    """In order of what must not be missing."""
+    on = ("--device", scale.device)
+    decodes = [
+        Command(f"decode-{engine}-{quant}", _bench(scale, engine, quant, out), 28)
+        for engine, quant in scale.engines
+    ]
+    kernels = (
+        *("kernels", "bench", *on, "--shape-set", scale.shape_set),
+        *("--batch", f"1,{scale.large_batch}", "--context", str(scale.context)),
+        *("--prompt", str(scale.prompt), "--out", str(out / "kernels.json")),
+    )
+    return [
+        Command("doctor", ("doctor",), 15),
+        Command("kernels-check", ("kernels", "check", *on), 100),
+        *decodes,
+        Command("busy", _busy(scale, out), 35),
+        Command("ttft", _ttft(scale, out), 30),
+        Command("throughput", _throughput(scale, out), 100),
+        Command("kernels-bench", kernels, 80),
+    ]
+
+
+def _bench(scale: Scale, engine: str, quant: str, out: Path) -> tuple[str, ...]:
+    model = (*scale.model, "--device", scale.device)
+    return (
+        *("bench-engine", *model, "--engine", engine, "--quant", quant, "--quiet"),
+        *("--batch", "1", "--batch", str(scale.large_batch), "--prompt", str(scale.prompt)),
+        *("--out", str(out / f"decode-{engine}-{quant}.json")),
+    )
+
+
+def _run(scale: Scale, engine: str, quant: str, out: Path) -> tuple[str, ...]:
+    model = (*scale.model, "--device", scale.device, "--max-model-len", str(scale.max_model_len))
+    return ("run", *model, "--engine", engine, "--quant", quant, "--quiet", "--out", str(out))
+
+
+def _busy(scale: Scale, out: Path) -> tuple[str, ...]:
+    """One batch that decodes together."""
+    batch = scale.large_batch
+    run = _run(scale, "paged", "none", out / "busy")
+    return (*run, "--workload", "fixed", *_numbers(batch, batch), "--max-num-seqs", str(batch))
+
+
+def _ttft(scale: Scale, out: Path) -> tuple[str, ...]:
+    """One prompt at a time."""
+    run = _run(scale, "paged", "none", out / "ttft")
+    return (*run, "--workload", str(_workload_file(out, scale.prompt, 8)), *_numbers(10, 1))
+
+
+def _throughput(scale: Scale, out: Path) -> tuple[str, ...]:
+    run = _run(scale, "vllm-v1", scale.throughput_quant, out / "throughput")
+    load = ("--workload", str(_workload_file(out, *scale.reply)))
+    many = _numbers(scale.requests, scale.at_a_time)
+    return (*run, *load, *many, "--max-num-seqs", str(scale.at_a_time))
+
+
+def _numbers(requests: int, at_a_time: int) -> tuple[str, ...]:
+    return ("--num-requests", str(requests), "--max-concurrency", str(at_a_time))
+
+
+def _workload_file(out: Path, given: int, said: int) -> Path:
+    return out / f"{given}-{said}.yaml"
+
+
+def write_workloads(scale: Scale, out: Path) -> None:
+    """Lengths that no built-in has."""
+    for given, said in ((scale.prompt, 8), scale.reply):
+        text = (
+            f"name: {given} in, {said} out\n"
+            f"num_requests: {scale.requests}\n"
+            "arrivals: {kind: at_once}\n"
+            "lengths:\n"
+            "  kind: sampled\n"
+            f"  input: {{kind: fixed, tokens: {given}}}\n"
+            f"  output: {{kind: fixed, tokens: {said}}}\n"
+        )
+        _workload_file(out, given, said).write_text(text, encoding="utf-8")
+
+
+def run_all(
+    todo: Sequence[Command],
+    out: Path,
+    run: Callable[[Command, float], tuple[int | None, str]],
+    clock: Callable[[], float] = time.monotonic,
+    total_s: float = TOTAL_S,
+) -> list[Outcome]:
+    """Each within its budget and what is left of the whole; a record after each, so that a check
+    that is cut off has one, too. run: does one within some seconds; its exit code and output."""
+    begin_s = clock()
+    outcomes: list[Outcome] = []
+    for command in todo:
+        start_s = clock()
+        left_s = total_s - (start_s - begin_s)
+        code, output = None, "no time was left"
+        if left_s > 0:
+            code, output = run(command, min(command.budget_s, left_s))
+        outcomes.append(
+            Outcome(
+                command.name,
+                shlex.join(["llmbench", *command.words]),
+                code,
+                clock() - start_s,
+                output[-2000:],
+                seen_in(command.name, out) if code == 0 else {},
+            )
+        )
+        write_record(out, outcomes)
+    return outcomes
+
+
+def run_command(command: Command, limit_s: float) -> tuple[int | None, str]:
+    program = "from llmbench.harness.cli import main; main()"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program, *command.words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=limit_s,
+            text=True,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as late:
+        said = late.stdout or b""
+        text = said.decode(errors="replace") if isinstance(said, bytes) else said
+        return None, f"{text}\nstopped after {limit_s:.0f} s"
+    return done.returncode, done.stdout
+
+
+def seen_in(name: str, out: Path) -> dict[str, Any]:
+    """The figures of a command that succeeded, from the files it wrote."""
+    if name.startswith("decode-"):
+        return json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
+    if name == "busy":
+        return {"gpu_busy_share": busy_share(out / "busy")}
+    if name in ("ttft", "throughput"):
+        result = json.loads((out / name / "result.json").read_text(encoding="utf-8"))
+        metrics = result["metrics"]
+        return {
+            "ttft_p50_s": metrics["ttft"]["stats"]["p50"],
+            "output_tokens_per_s": metrics["output_throughput"]["stats"]["run"],
+            "kernels": result["kernels"],
+            "environment": result["environment"],
+        }
+    return {}
+
+
+def busy_share(run: Path) -> float | None:
+    """The device's own time over the time that passed, over the steps that decode everybody; None
+    where no device keeps time."""
+    import pandas as pd
+
+    steps = pd.read_parquet(run / "steps.parquet")
+    steps = steps[steps["prefill_tokens"] == 0]
+    steps = steps[steps["decode_tokens"] == steps["decode_tokens"].max()]
+    passed_s = float((steps["end_s"] - steps["start_s"]).sum())
+    on_device_s = float(steps["device_s"].sum())
+    return on_device_s / passed_s if on_device_s else None
+
+
+def write_record(out: Path, outcomes: Sequence[Outcome]) -> None:
+    """record.json with everything, record.md to read."""
+    import torch
+
+    about = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU: a smoke run",
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "published_tensorrt_llm_tok_s": TENSORRT_LLM_TOK_S,
+    }
+    record = {**about, "outcomes": [asdict(outcome) for outcome in outcomes]}
+    (out / "record.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
+    lines = ["# GPU check", "", *(f"- {name}: {value}" for name, value in about.items()), ""]
+    lines += ["| command | result | s | figures |", "|---|---|---|---|"]
+    lines += [_line(outcome) for outcome in outcomes]
+    lines += ["", "What has no figures here was not measured.", ""]
+    for outcome in outcomes:
+        lines += [f"## {outcome.name}", "", "```", outcome.command, "", outcome.tail.strip()]
+        lines += ["```", ""]
+    (out / "record.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _line(outcome: Outcome) -> str:
+    verdict = {0: "ok", None: "stopped"}.get(outcome.exit_code, f"exit {outcome.exit_code}")
+    figures = ", ".join(
+        f"{name} {value:.4g}" for name, value in outcome.seen.items() if isinstance(value, float)
+    )
+    return f"| {outcome.name} | {verdict} | {outcome.seconds:.0f} | {figures} |"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns 0 if every command succeeded, else 1."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--out", type=Path, required=True, help="a folder for the record")
+    parser.add_argument("--dry-run", action="store_true", help="print the commands, run none")
+    parser.add_argument("--smoke", action="store_true", help="tiny, on a CPU")
+    chosen = parser.parse_args(arguments)
+    scale = SMOKE if chosen.smoke else FULL
+    todo = commands(scale, chosen.out)
+    if chosen.dry_run:
+        for command in todo:
+            print(f"{command.budget_s:4.0f} s  {shlex.join(['llmbench', *command.words])}")
+        return 0
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    write_workloads(scale, chosen.out)
+    outcomes = run_all(todo, chosen.out, run_command)
+    for outcome in outcomes:
+        print(_line(outcome))
+    return int(any(outcome.exit_code != 0 for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""The check's list and its clock, with commands that only say they ran."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from .check import FULL, SMOKE, TOTAL_S, Command, commands, main, run_all, write_workloads
+
+
+class Watch:
+    """A clock that commands move."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def todo(*budgets: float) -> list[Command]:
+    return [Command(f"c{i}", ("doctor",), budget) for i, budget in enumerate(budgets)]
+
+
+def test_budgets_fit_in_ten_minutes(tmp_path: Path) -> None:
+    for scale in (FULL, SMOKE):
+        assert sum(one.budget_s for one in commands(scale, tmp_path)) <= TOTAL_S
+
+
+def test_everything_the_issue_asks_for_is_on_the_list(tmp_path: Path) -> None:
+    lines = [" ".join(one.words) for one in commands(FULL, tmp_path)]
+    for quant in ("none", "awq", "gptq", "fp8"):
+        assert any(f"--engine paged --quant {quant}" in line for line in lines)
+    assert any("--engine inflight --quant fp8" in line for line in lines)
+    assert "kernels check --device cuda" in lines
+    assert any(line.startswith("kernels bench") and "llama-3-8b" in line for line in lines)
+    assert all("dummy" in line for line in lines if "--model" in line)
+
+
+def test_a_dry_run_prints_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "record"
+    assert main(["--out", str(out), "--dry-run"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(commands(FULL, out))
+    assert not out.exists()
+
+
+def test_what_fails_is_recorded_and_the_rest_goes_on(tmp_path: Path) -> None:
+    watch = Watch()
+    limits: list[float] = []
+
+    def run(command: Command, limit_s: float) -> tuple[int | None, str]:
+        limits.append(limit_s)
+        watch.now_s += 40
+        return {"c0": (0, "fine"), "c1": (2, "refused"), "c2": (None, "late")}[command.name]
+
+    outcomes = run_all(todo(50, 50, 50), tmp_path, run, watch)
+    assert [one.exit_code for one in outcomes] == [0, 2, None]
+    assert limits == [50, 50, 50]
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert [one["seconds"] for one in record["outcomes"]] == [40, 40, 40]
+    text = (tmp_path / "record.md").read_text()
+    for line in ("| c0 | ok | 40 |", "| c1 | exit 2 | 40 |", "| c2 | stopped | 40 |"):
+        assert line in text
+
+
+def test_time_that_is_over_is_not_overdrawn(tmp_path: Path) -> None:
+    watch = Watch()
+    limits: list[float] = []
+
+    def run(_command: Command, limit_s: float) -> tuple[int | None, str]:
+        limits.append(limit_s)
+        watch.now_s += limit_s
+        return 0, ""
+
+    outcomes = run_all(todo(60, 60, 60), tmp_path, run, watch, total_s=100)
+    assert limits == [60, 40]
+    assert outcomes[-1].exit_code is None
+    assert outcomes[-1].tail == "no time was left"
+
+
+def test_workload_files_are_read_as_they_are_meant(tmp_path: Path) -> None:
+    from llmbench.workloads.builtin import resolve_workload
+
+    write_workloads(FULL, tmp_path)
+    for name, tokens in (("1000-8", (1000, 8)), ("1000-1000", (1000, 1000))):
+        spec = resolve_workload(str(tmp_path / f"{name}.yaml"))
+        lengths = spec.model_dump()["lengths"]
+        assert (lengths["input"]["tokens"], lengths["output"]["tokens"]) == tokens
