@@ -33,8 +33,14 @@ HEADLINES = ("output_throughput.window", "ttft.p99", "tpot.mean", "kv.waste_shar
 # What names a run or was worked out from other settings; the rest of the configuration decides.
 _NOT_SETTINGS = ("command", "stands_for")
 # What a configuration means that does not say it.
-_UNSAID = {"simulated": False, "tensor_parallel": 1}
-_AXES = ("batching", "admission", "kv", "quant", "kv_dtype", "model_impl")
+_UNSAID = {
+    "simulated": False,
+    "tensor_parallel": 1,
+    "load_format": "auto",
+    "async_scheduling": False,
+    "cuda_graphs": "off",
+}
+_AXES = ("batching", "admission", "kv", "quant", "kv_dtype", "model_impl", "load_format")
 _ENVIRONMENT = {
     "CPU": ("cpu", "model"),
     "usable cores": ("cpu", "usable_cores"),
@@ -123,7 +129,9 @@ def warnings(names: Sequence[str], runs: Sequence[StoredRun]) -> tuple[str, ...]
         found.append("the runs served different models")
     if len({result.config.get("kv_memory_bytes") for result in results}) > 1:
         found.append("the runs had different KV memory, which alone changes what can run at once")
-    axes = [axis for axis in _AXES if len({str(result.config.get(axis)) for result in results}) > 1]
+    axes = [
+        axis for axis in _AXES if len({str(_value(result.config, axis)) for result in results}) > 1
+    ]
     if len(axes) > 1:
         found.append(
             f"the engines differ in {_listed(axes)} at once: no difference below can be put down "

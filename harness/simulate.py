@@ -90,6 +90,9 @@ def prepare_simulation(
         model_impl=str(calibration.settings.get("model_impl", "native"))
         if calibration
         else "native",
+        # A step follows the other on the virtual clock, at the price of the cost model.
+        async_scheduling=False,
+        cuda_graphs="off",
         dtype=model.dtype,
         max_model_len=limits.max_model_len,
         max_num_batched_tokens=limits.max_num_batched_tokens,

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from ...engines.assemble import LoadedModel
 
 # What decides the weights in memory; a cell that differs in these alone loads anew.
-_WEIGHTS = ("model_impl", "quant", "group_size", "dtype", "device", "max_model_len")
+_WEIGHTS = (
+    *("model_impl", "load_format", "quant", "group_size", "dtype", "device", "max_model_len"),
+)
 
 
 class RealCells:

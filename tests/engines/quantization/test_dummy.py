@@ -21,6 +21,7 @@ from llmbench.kernels.packing import dequantize
 CPU = torch.device("cpu")
 SHAPE = {
     "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
     "hidden_size": 64,
     "intermediate_size": 192,
     "num_hidden_layers": 3,
@@ -81,7 +82,9 @@ def test_known_shapes_need_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         files = resolve_dummy("Llama-3-8B")
         assert json.loads((files.directory / "config.json").read_text())["hidden_size"] == 4096
     assert (
-        resolve(engine_config(load_format="dummy", device="cpu", quant="awq"), files).group_size
+        resolve(
+            engine_config(quant="awq", load_format="dummy", device="cpu", max_model_len=1024), files
+        ).group_size
         == 128
     )
     assert files.revision == "random weights"
