@@ -12,6 +12,7 @@ from ...workloads.api import WorkloadError
 from ..errors import InvalidRun
 from . import (
     ablate,
+    bench_engine,
     calibrate,
     capacity,
     compare,
@@ -50,6 +51,7 @@ app.command("ablate", epilog=ablate.EPILOG)(ablate.ablate)
 app.command("schedule", epilog=schedule.EPILOG)(schedule.schedule)
 app.command("calibrate")(calibrate.calibrate)
 app.command("roofline")(roofline.roofline)
+app.command("bench-engine", epilog=bench_engine.EPILOG)(bench_engine.bench_engine)
 app.command("peers", epilog=peers.EPILOG)(peers.peers)
 app.add_typer(models.models, name="models")
 app.add_typer(kernels.kernels, name="kernels")

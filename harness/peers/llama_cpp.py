@@ -3,7 +3,7 @@
 GGUF files are made by llama.cpp's converter and `llama-quantize` from the very weights that the
 others serve. Settings: as many slots as requests may run, each with its share of one KV cache;
 weights repacked for the CPU (the default); flash attention left to the program; threads on their
-cores; no prompt is looked up in a cache.
+cores; no prompt is looked up in a cache; one sampler, which is greedy.
 """
 
 from __future__ import annotations
@@ -32,8 +32,15 @@ WEIGHTS = {"BF16": "bf16", "Q8_0": "int8", "Q4_0": "int4", "Q4_1": "int4"}
 offset that AWQ has."""
 START_WITHIN_S = 60.0
 _PROGRAMS = ("llama-server", "llama-quantize")
-# Nothing of a prompt may come from a request before it.
-_EXTRA = {"ignore_eos": True, "cache_prompt": False, "timings_per_token": True}
+# Nothing of a prompt may come from a request before it. The default chain of samplers sorts and
+# filters before it is told to be greedy; to keep the likeliest token is the shortest way.
+_EXTRA = {
+    "ignore_eos": True,
+    "cache_prompt": False,
+    "timings_per_token": True,
+    "samplers": ["top_k"],
+    "top_k": 1,
+}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,69 @@
+"""The least time a step can take on a device: what must move or be computed, whichever is longer.
+
+A roofline with no efficiency in it (Williams, Waterman and Patterson, Roofline, CACM 2009): bytes
+over bandwidth or operations over rate. Bytes are those that no cache can save: every weight once a
+step, keys and values once a sequence. Activations are left out, because they may stay in a cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .work import ModelWork, StepWork
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What a device does at most. source: a datasheet, or measured."""
+
+    bytes_per_s: float
+    flops_per_s: float
+    source: str
+
+
+@dataclass(frozen=True)
+class StepFloor:
+    """Bytes that must move and operations that must be done in one step; seconds for each."""
+
+    bytes_moved: float
+    flops: float
+    memory_s: float
+    compute_s: float
+
+    @property
+    def seconds(self) -> float:
+        return max(self.memory_s, self.compute_s)
+
+    @property
+    def bound(self) -> str:
+        """What the floor is made of: memory or compute."""
+        return "memory" if self.memory_s >= self.compute_s else "compute"
+
+
+def step_bytes(work: StepWork, model: ModelWork) -> float:
+    """Weights of the layers, the output projection if a token is sampled, keys and values read and
+    written."""
+    kv_tokens = (
+        work.prefill_context_tokens
+        + work.prefill_tokens
+        + work.decode_context_tokens
+        + work.decode_tokens
+    )
+    head = model.head_bytes if work.sampled_rows else 0.0
+    return model.linear_bytes + head + kv_tokens * model.kv_bytes_per_token
+
+
+def step_flops(work: StepWork, model: ModelWork) -> float:
+    """Linear maps of every token, attention of every query-key pair, logits of sampled rows."""
+    pairs = work.prefill_pairs + work.decode_context_tokens
+    return (
+        work.tokens * model.linear_flops_per_token
+        + pairs * model.attention_flops_per_pair
+        + work.sampled_rows * model.head_flops_per_row
+    )
+
+
+def step_floor(work: StepWork, model: ModelWork, rates: Rates) -> StepFloor:
+    """The floor of one step that computes something."""
+    moved, flops = step_bytes(work, model), step_flops(work, model)
+    return StepFloor(moved, flops, moved / rates.bytes_per_s, flops / rates.flops_per_s)

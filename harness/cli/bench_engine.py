@@ -1,0 +1,100 @@
+"""`llmbench bench-engine`: steps of an engine against the least time they could take."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .exits import say
+from .options import with_run_options
+
+if TYPE_CHECKING:
+    from ..bench_engine import EngineBench
+    from ..config import RunConfig
+
+EPILOG = "\n\n".join(
+    (
+        "[bold]Examples[/]",
+        "llmbench bench-engine   [dim]the bundled model, engine paged[/]",
+        "llmbench bench-engine --model smollm2-135m --engine inflight --quant awq",
+        "llmbench bench-engine --batch 1 --batch 64 --prompt 1024 --out bench.json",
+    )
+)
+# A bench makes its own requests.
+_NO_LOAD = (
+    *("workload", "trace", "time_scale", "num_requests", "request_rate", "max_concurrency"),
+    *("arrival", "max_input_len", "max_output_len", "samples", "shared_prefix_len", "corpus"),
+    *("warmup_requests", "slo", "quality_tokens", "max_num_seqs", "max_model_len"),
+)
+
+
+@with_run_options(without=_NO_LOAD)
+def bench_engine(
+    settings: RunConfig,
+    batch: Annotated[
+        list[int] | None,
+        typer.Option(help="Sequences that decode; again for more. Default: 1, 8 and 32."),
+    ] = None,
+    prompt: Annotated[
+        list[int] | None,
+        typer.Option(help="Prompt tokens; again for more. Default: 128, 512 and 2048."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The result, JSON.")] = Path("bench-engine.json"),
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")] = False,
+) -> None:
+    """Time decode steps and prompts of an engine, and hold them against the machine's floor.
+
+    The floor of a step is the longer of bytes over bandwidth and operations over rate; both rates
+    are measured in the same run, or a known GPU's datasheet is taken.
+    """
+    from ..bench_engine import bench_engine as measure
+    from ..bench_engine import cases
+
+    result = measure(
+        settings.model,
+        settings.engine,
+        cases(batch or (1, 8, 32), prompt or (128, 512, 2048)),
+        command=" ".join(["llmbench", *sys.argv[1:]]),
+        seed=settings.seed,
+        threads=settings.threads,
+        report=(lambda _: None) if quiet else say,
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result.as_json(), indent=2), encoding="utf-8")
+    _print(result)
+    say(f"\n[bold]result[/]  {out}")
+
+
+def _print(result: EngineBench) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console, rates = Console(highlight=False), result.rates
+    settings = result.settings
+    console.print(
+        f"[bold]{result.model}[/] {settings['engine']}, quant {settings['quant']}, "
+        f"{settings['dtype']} on {settings['device']}: {rates.bytes_per_s / 1e9:.1f} GB/s, "
+        f"{rates.flops_per_s / 1e9:.0f} GFLOP/s ({rates.source})"
+    )
+    columns = ("tok/s", "median ms", "best ms", "floor ms", "of floor", "bound", "MB", "GFLOP")
+    table = Table("step", *columns, box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for one in result.results:
+        table.add_row(
+            one.case.name,
+            f"{one.tokens_per_s:.0f}",
+            *(f"{1e3 * value:.2f}" for value in (one.median_s, one.best_s, one.floor_s)),
+            f"{one.share_of_floor:.0%}",
+            one.bound,
+            f"{one.bytes_moved / 1e6:.0f}",
+            f"{one.flops / 1e9:.1f}",
+        )
+    console.print(table)
+    for name in result.skipped:
+        console.print(f"[dim]{name}: longer than the model's positions[/]")

@@ -1,0 +1,70 @@
+"""The floor of a step, against products worked by hand for a model of round numbers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from llmbench.engines.cost.floor import Rates, step_bytes, step_floor, step_flops
+from llmbench.engines.cost.shapes import resolve_shape
+from llmbench.engines.cost.work import StepWork, model_work
+
+SHAPE = resolve_shape("smollm2-135m")
+# Its config.json: 30 layers of 576, 9 heads and 3 KV heads of 64, an MLP of 1536, 49152 tokens.
+LINEAR = 30 * (576 * (576 + 2 * 192) + 576 * 576 + 2 * 576 * 1536 + 1536 * 576)
+HEAD = 49152 * 576
+KV = 30 * 2 * 3 * 64
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("bfloat16", 2), ("float32", 4)])
+def test_a_decode_step_reads_every_weight_once_and_every_key(dtype: str, size: int) -> None:
+    model = model_work(replace(SHAPE, dtype=dtype))
+    work = StepWork.of((), decode_tokens=8, decode_context_tokens=8 * 129)
+    assert step_bytes(work, model) == size * (LINEAR + HEAD + KV * (8 * 129 + 8))
+    attention = 4 * 30 * 9 * 64 * 8 * 129
+    assert step_flops(work, model) == 8 * 2 * (LINEAR + HEAD) + attention
+
+
+def test_a_prompt_that_samples_nothing_reads_no_output_projection() -> None:
+    model = model_work(replace(SHAPE, dtype="bfloat16"))
+    whole = StepWork.of([(0, 512)], sampled_rows=1)
+    part = StepWork.of([(0, 512)], sampled_rows=0)
+    assert step_bytes(whole, model) - step_bytes(part, model) == 2 * HEAD
+    assert step_flops(whole, model) - step_flops(part, model) == 2 * HEAD
+
+
+def test_the_longer_of_the_two_times_is_the_floor() -> None:
+    model = model_work(replace(SHAPE, dtype="bfloat16"))
+    rates = Rates(bytes_per_s=30e9, flops_per_s=400e9, source="a test")
+    decode = step_floor(StepWork.of((), 1, 128), model, rates)
+    prefill = step_floor(StepWork.of([(0, 2048)], sampled_rows=1), model, rates)
+    assert (decode.bound, decode.seconds) == ("memory", decode.bytes_moved / 30e9)
+    assert (prefill.bound, prefill.seconds) == ("compute", prefill.flops / 400e9)
+
+
+def test_the_floor_of_smollm2_is_the_one_known() -> None:
+    """99 to 128 tokens/s in bfloat16 at 27 to 35 GB/s, and about 270 MB of weights."""
+    model = model_work(replace(SHAPE, dtype="bfloat16"))
+    work = StepWork.of((), 1, 128)
+    assert step_bytes(work, model) == pytest.approx(272e6, rel=0.01)
+    for bandwidth, speed in ((27e9, 99), (35e9, 128)):
+        floor = step_floor(work, model, Rates(bandwidth, 400e9, "a test"))
+        assert 1 / floor.seconds == pytest.approx(speed, rel=0.02)
+
+
+def test_four_bits_move_less_but_for_the_output_projection() -> None:
+    dense, packed = (model_work(replace(SHAPE, dtype="bfloat16"), quant=q) for q in ("none", "awq"))
+    work = StepWork.of((), 1, 128)
+    saved = step_bytes(work, dense) - step_bytes(work, packed)
+    assert 2 * LINEAR * 0.72 < saved < 2 * LINEAR * 0.75
+
+
+def test_the_shape_is_the_published_one() -> None:
+    import llmbench.engines.cost.shapes as shapes
+
+    file = Path(shapes.__file__).with_name("shapes") / "smollm2-135m.json"
+    data = json.loads(file.read_text())
+    names = ("hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size")
+    assert [data[name] for name in names] == [576, 1536, 30, 49152]

@@ -1,0 +1,130 @@
+"""Steps of a real engine against their floor, on the model that ships; no time is asserted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from llmbench.engines.config import engine_config
+from llmbench.engines.cost.floor import Rates
+from llmbench.engines.cost.shapes import resolve_shape
+from llmbench.engines.errors import ConfigError
+from llmbench.engines.trace import Chunks, ChunkTrace, Holdings, KVUsage, StepTrace
+from llmbench.harness import bench_engine as tool
+from llmbench.harness.bench_engine import (
+    CONTEXT_TOKENS,
+    DECODE_STEPS,
+    Case,
+    CaseResult,
+    cases,
+    step_work,
+)
+from llmbench.harness.cli import app
+from llmbench.harness.machine_rates import better, measure_rates
+from typer.testing import CliRunner
+
+RATES = Rates(10e9, 100e9, "a test")
+
+
+@pytest.fixture(autouse=True)
+def fixed_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timing a machine takes seconds, and its result is of no use to a test."""
+    monkeypatch.setattr("llmbench.harness.machine_rates.find_rates", lambda *_: RATES)
+
+
+@pytest.mark.parametrize("engine", ["paged", "inflight"])
+def test_every_case_is_measured_on_the_work_that_was_done(engine: str) -> None:
+    asked = cases([1, 3], [40])
+    made = tool.bench_engine("bundled", engine_config(engine), asked, command="test")
+    assert [one.case for one in made.results] == list(asked)
+    assert [one.tokens for one in made.results] == [1, 3, 40]
+    assert [one.repeats for one in made.results] == [DECODE_STEPS, DECODE_STEPS, 3]
+    for one in made.results:
+        assert 0 < one.best_s <= one.median_s
+        assert one.floor_s == pytest.approx(max(one.bytes_moved / 10e9, one.flops / 100e9))
+        assert one.share_of_floor == one.floor_s / one.median_s
+    decode_1, decode_3, prefill = made.results
+    assert decode_1.flops < decode_3.flops < prefill.flops
+    # Three times the keys, the same weights.
+    shape = resolve_shape("bundled")
+    element = 2 if made.settings["dtype"] == "bfloat16" else 4
+    kv_bytes = 2 * shape.num_layers * shape.num_kv_heads * shape.head_dim * element
+    context = CONTEXT_TOKENS + 1
+    extra = (decode_3.bytes_moved - decode_1.bytes_moved) / kv_bytes
+    assert 2 * (context + 1) < extra < 2 * (context + DECODE_STEPS + 4)
+    assert made.kernels
+
+
+def test_quantised_weights_lower_the_floor() -> None:
+    asked = [Case("decode", 1, CONTEXT_TOKENS)]
+    dense, packed = (
+        tool.bench_engine("bundled", engine_config("paged", quant=quant), asked, command="test")
+        for quant in ("none", "awq")
+    )
+    assert packed.results[0].bytes_moved < dense.results[0].bytes_moved
+
+
+def test_a_prompt_cut_into_steps_counts_them_all() -> None:
+    engine = engine_config("paged", batching="mixed", max_num_batched_tokens=32, max_num_seqs=1)
+    made = tool.bench_engine("bundled", engine, [Case("prefill", 1, 100)], command="test")
+    (whole,) = tool.bench_engine(
+        "bundled", engine_config("paged"), [Case("prefill", 1, 100)], command="test"
+    ).results
+    (cut,) = made.results
+    assert cut.tokens == whole.tokens == 100
+    assert cut.bytes_moved > 2 * whole.bytes_moved  # the weights are read four times
+
+
+def test_a_batch_that_the_cache_has_no_room_for_is_refused() -> None:
+    engine = engine_config("inflight", kv_memory_bytes=2**20)
+    with pytest.raises(ConfigError, match="kv-memory"):
+        tool.bench_engine("bundled", engine, cases([16], []), command="test")
+
+
+def test_a_prompt_longer_than_the_model_is_said_to_be_skipped() -> None:
+    made = tool.bench_engine("bundled", engine_config("paged"), cases([], [5000]), command="test")
+    assert made.results == ()
+    assert made.skipped == ("prefill 5000",)
+
+
+def test_numbers_below_one_are_refused() -> None:
+    with pytest.raises(ConfigError, match="batch"):
+        cases([0], [])
+
+
+def test_the_work_of_a_step_is_read_from_its_trace() -> None:
+    rows = [ChunkTrace("a", "prefill", 16, 8), ChunkTrace("b", "decode", 99, 1)]
+    usage = KVUsage(0, Holdings.of(()))
+    trace = StepTrace(0, 0.0, 1.0, Chunks.of(rows), 0, 2, (), (), usage)
+    work = step_work(trace)
+    assert (work.prefill_tokens, work.decode_tokens, work.sampled_rows) == (8, 1, 2)
+    assert work.prefill_pairs == sum(range(17, 25))
+    assert (work.prefill_context_tokens, work.decode_context_tokens) == (24, 100)
+    assert step_work(trace, window=10).decode_context_tokens == 10
+
+
+def test_rates_are_measured_and_the_better_of_two_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmbench.harness.machine_rates._CPU_READ_BYTES", 2**20)
+    monkeypatch.setattr("llmbench.harness.machine_rates._CPU_PRODUCT", 64)
+    rates = measure_rates(torch.device("cpu"), torch.float32)
+    assert rates.bytes_per_s > 0
+    assert rates.flops_per_s > 0
+    assert better(Rates(1, 4, "x"), Rates(2, 3, "x")) == Rates(2, 4, "x")
+
+
+def test_a_result_is_written_and_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    out = tmp_path / "made" / "bench.json"
+    arguments = ["bench-engine", "--batch", "2", "--prompt", "16", "--prompt", "4000"]
+    done = CliRunner().invoke(app.app, [*arguments, "--out", str(out), "--quiet"])
+    assert done.exit_code == 0, done.output
+    assert "decode x 2" in done.output
+    assert "prefill 4000: longer" in done.output
+    data = json.loads(out.read_text(encoding="utf-8"))
+    assert data["schema_version"] == 1
+    assert [row["case"]["phase"] for row in data["results"]] == ["decode", "prefill"]
+    row = data["results"][0]
+    assert row["share_of_floor"] == pytest.approx(row["floor_s"] / row["median_s"])
+    assert set(CaseResult.__dataclass_fields__) <= set(row)
