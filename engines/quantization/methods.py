@@ -109,6 +109,14 @@ def _cached_awq(
     directory: Path, group_size: int, device: torch.device, report: Report
 ) -> QuantizedWeights:
     """Always read back from disk, so that a first run computes with what later ones will."""
+    return load_awq(awq_checkpoint(directory, group_size, device, report))
+
+
+def awq_checkpoint(
+    directory: Path, group_size: int, device: torch.device, report: Report = lambda _: None
+) -> Path:
+    """The model as a published AWQ checkpoint (`awq_checkpoint.py`), without tokenizer files:
+    quantised now or found in the cache. Raises ConfigError where the cache cannot be written."""
     kept = cache_directory() / "awq" / _identity(directory, group_size)
     if not (kept / "config.json").is_file():
         try:
@@ -118,7 +126,7 @@ def _cached_awq(
             allowed = f"a directory to write in ({error.strerror})"
             raise ConfigError("LLMBENCH_CACHE", str(cache_directory()), allowed) from error
         _quantize_into(kept, directory, group_size, device, report)
-    return load_awq(kept)
+    return kept
 
 
 def _quantize_into(

@@ -84,8 +84,7 @@ def install_llama_cpp(peers: Path, run: Run) -> None:
     cmake = tools / "bin" / "cmake"
     run([cmake, "-S", source, "-B", build, "-G", "Ninja", ninja, *_CMAKE_OPTIONS])
     jobs = str(len(os.sched_getaffinity(0)))
-    targets = ("llama-server", "llama-quantize", "llama-batched-bench")
-    run([cmake, "--build", build, "-j", jobs, "--target", *targets])
+    run([cmake, "--build", build, "-j", jobs, "--target", "llama-server", "llama-quantize"])
     run([*pip, "install", "--target", converter_path(peers), "sentencepiece"])
 
 

@@ -1,7 +1,9 @@
 """vLLM for CPU: its engine in a Python of its own, stepped without HTTP.
 
 Settings, the fastest of those tried: bfloat16, compiled (its default), the engine in the calling
-process, threads bound to the cores, no prefix cache.
+process, threads bound to all of the cores (by itself it leaves one free), no prefix cache. 8-bit
+weights are W8A8, made by `w8a8.py`: products of 8-bit integers. 4-bit weights are our own AWQ
+checkpoint, the very one that our engines serve.
 """
 
 from __future__ import annotations
@@ -11,11 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...engines.models.loader import load_config
+from ...engines.quantization.methods import awq_checkpoint, resolve_group_size
 from .base import ServedModel, Variant
 from .runner import Runner, outside_env, start_runner
+from .w8a8 import write_w8a8
 from .workload import MAX_MODEL_LEN, MAX_NUM_SEQS
 
 NAME = "vLLM"
+W8A8, AWQ = "W8A8", "awq"
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,11 @@ class VllmCpu:
     name: str = NAME
 
     def variants(self) -> tuple[Variant, ...]:
-        return (Variant(NAME, "bf16", "bfloat16"),)
+        return (
+            Variant(NAME, "bf16", "bfloat16"),
+            Variant(NAME, "int8", W8A8),
+            Variant(NAME, "int4", AWQ),
+        )
 
     def missing(self) -> str | None:
         if not self.python.is_file():
@@ -37,9 +47,9 @@ class VllmCpu:
         return None
 
     @contextmanager
-    def serve(self, variant: Variant, model: ServedModel, log: Path) -> Iterator[Runner]:  # noqa: ARG002 (one variant)
+    def serve(self, variant: Variant, model: ServedModel, log: Path) -> Iterator[Runner]:
         settings = {
-            "model": str(model.directory),
+            "model": str(_checkpoint(variant.weights, model)),
             "max_num_seqs": MAX_NUM_SEQS,
             "max_model_len": MAX_MODEL_LEN,
         }
@@ -57,3 +67,16 @@ class VllmCpu:
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             "VLLM_NO_USAGE_STATS": "1",
         }
+
+
+def _checkpoint(weights: str, model: ServedModel) -> Path:
+    """The directory that holds the model with these weights, made if it is not there."""
+    if weights == W8A8:
+        return write_w8a8(model.directory, model.scratch / f"{model.directory.name}-{W8A8}")
+    if weights == AWQ:
+        import torch
+
+        group_size = resolve_group_size(load_config(model.directory), AWQ, None)
+        assert group_size is not None
+        return awq_checkpoint(model.directory, group_size, torch.device("cpu"))
+    return model.directory

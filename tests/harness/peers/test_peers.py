@@ -12,6 +12,7 @@ from llmbench.harness.cli import app
 from llmbench.harness.peers.llama_cpp import parse_version
 from llmbench.harness.peers.own import Own
 from llmbench.harness.peers.session import Session, places, session
+from llmbench.harness.peers.vllm_cpu import VllmCpu
 from llmbench.harness.peers.workload import Figure
 from typer.testing import CliRunner
 
@@ -103,3 +104,19 @@ def test_ours_is_measured_and_written_down(tmp_path: Path) -> None:
 )
 def test_the_build_number_is_read_from_what_llama_cpp_prints(text: str, version: str) -> None:
     assert parse_version(text) == version
+
+
+def test_vllm_serves_all_three_precisions_where_it_is_installed(tmp_path: Path) -> None:
+    environment = tmp_path / "vllm"
+    (environment / "lib" / "python3.11" / "site-packages" / "vllm").mkdir(parents=True)
+    (environment / "bin").mkdir()
+    (environment / "bin" / "python").touch()
+    peer = VllmCpu(environment / "bin" / "python", (0,))
+    assert peer.missing() is None
+    assert [variant.precision for variant in peer.variants()] == ["bf16", "int8", "int4"]
+
+
+def test_a_python_without_vllm_is_not_vllm(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").touch()
+    assert VllmCpu(tmp_path / "bin" / "python", (0,)).missing() == "the Python given has no vLLM"
