@@ -69,7 +69,8 @@ class LlamaCpp:
         command = self._command(file, address)
         with child(command, log, env=self._env(), cores=self.cores) as process:
             _wait_until_healthy(address, process, log)
-            shown = " ".join([Path(command[0]).name, "-m", file.name, *command[3:]])
+            # Host and port, the last four words, are nobody's business.
+            shown = " ".join([Path(command[0]).name, "-m", file.name, *command[3:-4]])
             version = {"llama.cpp": self._version()}
             settings = f"{variant.weights}, KV in f16, {MAX_NUM_SEQS} slots"
             yield LlamaServer(address, Started(version, settings, shown))

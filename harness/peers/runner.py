@@ -31,7 +31,7 @@ def start_runner(
     PeerError if the engine does not load."""
     command = [*map(str, python), json.dumps(settings)]
     with child(command, log, env=env, cores=cores, pipes=True) as process:
-        yield Runner(process, log, _shown(command, env))
+        yield Runner(process, log, _shown(python, settings, env))
 
 
 def outside_env() -> dict[str, str]:
@@ -77,8 +77,16 @@ class Runner:
         return message
 
 
-def _shown(command: Sequence[str], env: Mapping[str, str]) -> str:
-    """The command as a shell would take it, programs and paths by their names alone."""
-    words = [Path(command[0]).name, *command[1:]]
-    variables = [f"{key}={Path(value).name}" for key, value in env.items() if key != "PYTHONPATH"]
-    return shlex.join([*variables, *words])
+def _shown(
+    python: Sequence[str | Path], settings: Mapping[str, Any], env: Mapping[str, str]
+) -> str:
+    """The command as a shell would take it, programs and directories by their names alone."""
+    program, *words = map(str, python)
+    named = {key: _name(value) for key, value in settings.items()}
+    variables = [f"{key}={_name(value)}" for key, value in env.items() if key != "PYTHONPATH"]
+    return shlex.join([*variables, _name(program), *words, json.dumps(named)])
+
+
+def _name(value: Any) -> Any:
+    """The last part of an absolute path; anything else as it is."""
+    return Path(value).name if isinstance(value, str) and value.startswith("/") else value

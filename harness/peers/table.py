@@ -110,14 +110,11 @@ def update_document(document: Path, text: str) -> None:
 def _where(result: PeersResult) -> str:
     cpu = result.machine["cpu"]
     isa = ", ".join(cpu["isa"])
-    versions = {
-        name: number for row in result.rows for name, number in row.started.versions.items()
-    }
-    shown = ", ".join(f"{name} {number}" for name, number in versions.items())
-    rounds = sorted({row.rounds for row in result.rows})
+    rounds = [row.rounds for row in result.rows] or [0]
+    least, most = min(rounds), max(rounds)
     return (
         f"{result.date[:10]}, {result.model}, {cpu['usable_cores']} cores of {cpu['model']} "
-        f"({isa}), {'-'.join(map(str, rounds))} rounds in turn. {shown}."
+        f"({isa}), {most if least == most else f'{least} to {most}'} rounds in turn."
         f"\n\n```sh\n{result.command}\n```"
     )
 
@@ -159,8 +156,16 @@ def _ratio(mine: Sequence[MeasuredRow], theirs: Sequence[MeasuredRow], figure: F
 
 
 def _settings_table(rows: Sequence[MeasuredRow]) -> str:
-    body = [[row.variant.name, row.started.settings, f"`{row.started.command}`"] for row in rows]
-    return "How each was started:\n\n" + _table(["engine", "settings", "command"], body, left=3)
+    body = [
+        [row.variant.name, _versions(row.started), row.started.settings, f"`{row.started.command}`"]
+        for row in rows
+    ]
+    head = ["engine", "versions", "settings", "command"]
+    return "How each was started:\n\n" + _table(head, body, left=4)
+
+
+def _versions(started: Started) -> str:
+    return ", ".join(f"{name} {number}" for name, number in started.versions.items())
 
 
 def _is_own(row: MeasuredRow) -> bool:
