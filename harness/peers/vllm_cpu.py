@@ -65,6 +65,9 @@ class VllmCpu:
             "VLLM_CPU_OMP_THREADS_BIND": bound,
             "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            # The cache of whole compiled functions fails to load in 0.32.0, so that every start
+            # would compile anew; the cache of compiled parts loads.
+            "VLLM_USE_AOT_COMPILE": "0",
             "VLLM_NO_USAGE_STATS": "1",
         }
 
