@@ -27,8 +27,8 @@ from llmbench.engines.executors.torch import TorchExecutor
 from llmbench.engines.kv.paged import PagedKVCache
 from llmbench.engines.models.catalogue import resolve_model
 from llmbench.engines.models.config import ModelConfig
-from llmbench.engines.models.decoder import Decoder
-from llmbench.engines.models.kv_tensors import allocate_contiguous, allocate_paged
+from llmbench.engines.models.decoder import AttentionTimer, Decoder
+from llmbench.engines.models.kv_tensors import KVTensors, allocate_contiguous, allocate_paged
 from llmbench.engines.pipeline import PipelinedCore
 from llmbench.engines.strategy import build_strategy
 from llmbench.kernels.batch import AttentionBatch, ContiguousBatch, PagedBatch
@@ -64,14 +64,19 @@ class ReadsLengthsOnDevice:
         self._model = model
         self.config, self.dtype, self.device = model.config, model.dtype, model.device
         self.weight_bytes = model.weight_bytes
-        self.longest = 0
 
     def forward(
-        self, token_ids: Tensor, positions: Tensor, cache, batch: AttentionBatch, *rest
+        self,
+        token_ids: Tensor,
+        positions: Tensor,
+        cache: KVTensors,
+        batch: AttentionBatch,
+        slot_mapping: Tensor,
+        logit_rows: Tensor | None = None,
+        timer: AttentionTimer | None = None,
     ) -> Tensor:
         lengths = batch.static_lengths
         assert lengths is not None
-        self.longest = max(batch.kv_lengths)
         query = tuple(lengths.query_starts.diff().tolist())
         kv = tuple(lengths.kv_lengths.tolist())
         assert len(query) == len(batch.query_lengths)
@@ -81,7 +86,9 @@ class ReadsLengthsOnDevice:
         else:
             assert lengths.starts is not None
             read = ContiguousBatch(query, kv, tuple(lengths.starts.tolist()))
-        return self._model.forward(token_ids, positions, cache, read, *rest)
+        return self._model.forward(
+            token_ids, positions, cache, read, slot_mapping, logit_rows, timer
+        )
 
 
 @pytest.fixture(scope="module")

@@ -78,15 +78,11 @@ def test_each_weight_has_its_own_values_and_the_right_spread() -> None:
 
 def test_known_shapes_need_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LLMBENCH_CACHE", str(tmp_path))
-    for _ in range(2):
-        files = resolve_dummy("Llama-3-8B")
-        assert json.loads((files.directory / "config.json").read_text())["hidden_size"] == 4096
-    assert (
-        resolve(
-            engine_config(quant="awq", load_format="dummy", device="cpu", max_model_len=1024), files
-        ).group_size
-        == 128
-    )
+    files = resolve_dummy("Llama-3-8B")
+    assert json.loads((files.directory / "config.json").read_text())["hidden_size"] == 4096
+    assert resolve_dummy("llama-3-8b").directory == files.directory
+    engine = engine_config(quant="awq", load_format="dummy", device="cpu", max_model_len=1024)
+    assert resolve(engine, files).group_size == 128
     assert files.revision == "random weights"
     assert "weights are random" in files.caveat
     with pytest.raises(ConfigError, match="did you mean 'llama-3-8b'"):
