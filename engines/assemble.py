@@ -181,7 +181,12 @@ def _weights(files: ModelFiles, engine: EngineConfig, report: Report) -> LoadedW
         config = load_config(files.directory)
         report(f"drawing {config.parameter_count / 1e6:.0f} M weights at random")
         source = dummy_source(
-            config, engine.quant, group_size=engine.group_size, dtype=dtype, device=device
+            config,
+            engine.quant,
+            group_size=engine.group_size,
+            dtype=dtype,
+            device=device,
+            force=engine.forced,
         )
         return LoadedWeights(config, source)
     return load_weights(

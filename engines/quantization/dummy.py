@@ -18,6 +18,8 @@ from ...kernels.packing import PackedInt4
 from ..errors import unknown_name
 from ..models.config import ModelConfig
 from .dense import DenseSource
+from .fp8 import Fp8Source
+from .int8 import Int8Source
 from .linear import WeightSource
 from .quantized import AwqSource, QuantizedWeights
 
@@ -90,26 +92,40 @@ class DummyInt4(Mapping[str, PackedInt4]):
         return len(self._shapes)
 
 
-DummySource = Callable[[DummyWeights, int | None], WeightSource]
-"""From random weights and a group size (None where the method has no groups) to a method's own."""
+Force = Mapping[str, str] | None
+DummySource = Callable[[DummyWeights, int | None, Force], WeightSource]
+"""From random weights, a group size (None where the method has no groups) and the kernels that were
+asked for to a method's own."""
 
 
-def _dense(weights: DummyWeights, group_size: int | None) -> WeightSource:
-    del group_size
-    return DenseSource(weights, weights.dtype, weights.device)
+def _dense(weights: DummyWeights, _group_size: int | None, force: Force) -> WeightSource:
+    return DenseSource(weights, weights.dtype, weights.device, force)
 
 
-def _int4(weights: DummyWeights, group_size: int | None) -> WeightSource:
+def _int8(weights: DummyWeights, _group_size: int | None, force: Force) -> WeightSource:
+    return Int8Source(weights, weights.dtype, weights.device, force)
+
+
+def _fp8(weights: DummyWeights, _group_size: int | None, force: Force) -> WeightSource:
+    return Fp8Source(weights, weights.dtype, weights.device, force)
+
+
+def _int4(weights: DummyWeights, group_size: int | None, force: Force) -> WeightSource:
     assert group_size is not None
     packed = DummyInt4(weights, group_size)
     dense = {name: weights[name] for name in weights if name.removesuffix(".weight") not in packed}
     quantized = QuantizedWeights(dense, packed, group_size)
-    return AwqSource(quantized, weights.dtype, weights.device)
+    return AwqSource(quantized, weights.dtype, weights.device, force)
 
 
 # One entry a method. A method that quantises a dense weight when it is asked for needs no more than
 # its own source over `DummyWeights`, which is a checkpoint like another.
-DUMMY_SOURCES: dict[str, DummySource] = {"none": _dense, "awq": _int4}
+DUMMY_SOURCES: dict[str, DummySource] = {
+    "none": _dense,
+    "int8": _int8,
+    "fp8": _fp8,
+    "awq": _int4,
+}
 
 
 def dummy_source(
@@ -119,8 +135,11 @@ def dummy_source(
     group_size: int | None,
     dtype: torch.dtype,
     device: torch.device,
+    force: Force = None,
 ) -> WeightSource:
-    """Random weights for `method`. Raises ConfigError for a method that has none."""
+    """Random weights for `method`. force: operation -> implementation, for the linear maps.
+
+    Raises ConfigError for a method that has none."""
     if method not in DUMMY_SOURCES:
         raise unknown_name("quant", method, DUMMY_SOURCES)
-    return DUMMY_SOURCES[method](DummyWeights(config, dtype, device), group_size)
+    return DUMMY_SOURCES[method](DummyWeights(config, dtype, device), group_size, force)

@@ -103,12 +103,12 @@ def _triton() -> Finding:
 def _native_kernels() -> Finding:
     """Builds them if need be: whether that works is the question."""
     try:
-        from ...kernels.cpu.native.build import ALL_TARGETS, BuildError
+        from ...kernels.cpu.native.build import TARGETS, BuildError
         from ...kernels.cpu.native.library import load
     except ImportError:
         return Finding("native kernels", "note", "torch is missing")
     reason = ""
-    for target in ALL_TARGETS:
+    for target in TARGETS:
         try:
             found = load(target)
         except (BuildError, OSError) as error:

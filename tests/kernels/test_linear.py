@@ -228,4 +228,4 @@ def test_full_precision_is_pytorch_bit_for_bit() -> None:
     chosen = select("linear", CPU, torch.float32)
     assert chosen.name == "torch"
     x, weight, bias = random_case(5, 33, 70, torch.float32)
-    assert torch.equal(computed(chosen, x, weight, bias), F.linear(x, weight, bias))
+    assert torch.equal(chosen.function(weight, bias, torch.float32)(x), F.linear(x, weight, bias))

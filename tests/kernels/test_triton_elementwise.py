@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
-from itertools import product
 from types import ModuleType
 
 import pytest
@@ -14,15 +12,8 @@ import torch
 from llmbench.kernels.triton import activation, cache, norm, rope
 from torch import Tensor
 
-from . import test_elementwise as cases
-from .test_elementwise import DTYPES
 from .triton_checks import Checks, failures, report, triton_of
 from .triton_launches import compile_for, each_target, launches
-
-ROWS = [(1, 576), (7, 33), (5, 3, 64), (0, 16)]
-HEADS = [(1, 3, 64), (5, 1, 80), (3, 8, 96), (2, 4, 128), (4, 1, 256)]
-# Paged, of a model with norms, and contiguous, of one without.
-PLACES = [((4, 16), True), ((64,), False)]
 
 
 def check_strides() -> None:
@@ -66,42 +57,8 @@ def _written(caches: tuple[Tensor, ...]) -> list[int]:
     return rows[0]
 
 
+# Against the reference, `test_every_implementation` tries them.
 CHECKS: Checks = {
-    **{
-        f"rms_norm, {shape}, {dtype}": partial(
-            cases.test_rms_norm, triton_of("rms_norm"), shape, dtype
-        )
-        for shape, dtype in product(ROWS, DTYPES)
-    },
-    **{
-        f"add_rms_norm, {shape}, {dtype}": partial(
-            cases.test_add_rms_norm, triton_of("add_rms_norm"), shape, dtype
-        )
-        for shape, dtype in product(ROWS, DTYPES)
-    },
-    **{
-        f"rope_cache_write, {heads}, {places}, {dtype}": partial(
-            cases.test_rope_cache_write,
-            *(triton_of("rope_cache_write"), *heads, *places, dtype),
-        )
-        for heads, places, dtype in product(HEADS, PLACES, DTYPES)
-    },
-    **{
-        f"rope, {tokens}, {head_dim}, {dtype}": partial(
-            cases.test_rope, triton_of("rope"), tokens, head_dim, dtype
-        )
-        for (tokens, _, head_dim), dtype in product(HEADS, DTYPES)
-    },
-    **{
-        f"silu_mul, {shape}, {dtype}": partial(
-            cases.test_silu_mul, triton_of("silu_mul"), *shape, dtype
-        )
-        for shape, dtype in product([(1, 1536), (7, 33), (0, 8)], DTYPES)
-    },
-    **{
-        f"cache_write, {shape}": partial(cases.test_cache_write, triton_of("cache_write"), shape)
-        for shape in [(6, 4, 2, 8), (24, 2, 8)]
-    },
     "strides": check_strides,
     "padding": check_padding,
     "gates far from zero": check_gates_far_from_zero,

@@ -4,87 +4,71 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from llmbench.kernels.batch import PagedBatch
 from llmbench.kernels.quantized_kv import QuantizedKV
 from llmbench.kernels.reference import quantized_kv as reference
+from llmbench.kernels.specs.attention import AttentionCase
+from llmbench.kernels.specs.cache import E4M3, WriteCase
+from llmbench.kernels.specs.spec import Draw
+from llmbench.kernels.specs.table import SPECS
 from llmbench.kernels.triton import attention, quantized_kv
 
 from . import test_quantized_kv as cases
 from .closeness import assert_near
-from .test_attention import CASES, Case
-from .test_quantized_kv import E4M3, WRITE_SHAPES
 from .triton_checks import Checks, failures, report, triton_of
 from .triton_launches import compile_for, each_target, launches
 
 HALF_AND_WIDE = (torch.float32, torch.float16, torch.bfloat16)
 CODES = {"int8": torch.int8, "fp8": E4M3}
 PAGED, CONTIGUOUS = "quantized_paged_attention", "quantized_contiguous_attention"
-READ = (
-    "decode",
-    "decode, wide heads",
-    "decode, a head of 72",
-    "a decode before contexts",
-    "wide heads",
-    "window, a chunk with a past",
-)
+
+
+def _drawn(op: str, case: object, dtype: torch.dtype) -> tuple[Any, ...]:
+    """Fresh arguments for a call of `op`."""
+    seed = int(torch.randint(2**31, ()))
+    return SPECS[op].make(case, Draw(torch.get_default_device(), dtype, seed)).arguments
 
 
 def check_split(codes: torch.dtype) -> None:
     """Keys shared by programs, in a batch of one short and one long sequence."""
-    case = Case((1, 1), (600, 3), head_dim=64, kv_heads=1)
-    cache, batch = cases._paged(case, codes)
-    q = cases._queries(case, torch.bfloat16)
-    expected = reference.quantized_paged_attention(q, cache, batch, 0.125)
-    assert_near(triton_of(PAGED).function(q, cache, batch, 0.125), expected)
+    case = AttentionCase((1, 1), (600, 3), kv_heads=1, into_out=False, codes=codes)
+    call = _drawn(PAGED, case, torch.bfloat16)
+    expected = reference.quantized_paged_attention(*call)
+    assert_near(triton_of(PAGED).function(*call), expected)
 
 
 def check_small_values(codes: torch.dtype) -> None:
     """Values whose scales float16 hardly has, between some that it has."""
-    case = Case((1, 3), (40, 30), head_dim=64, kv_heads=1)
-    cache, batch = cases._contiguous(case, codes)
+    case = AttentionCase((1, 3), (40, 30), kv_heads=1, into_out=False, codes=codes)
+    q, cache, *rest = _drawn(CONTIGUOUS, case, torch.float16)
     small = QuantizedKV(cache.keys, cache.values, cache.key_scales, cache.value_scales * 2.0**-12)
-    q = cases._queries(case, torch.float16)
-    expected = reference.quantized_contiguous_attention(q, small, batch, 0.125)
+    expected = reference.quantized_contiguous_attention(q, small, *rest)
     assert float(expected.abs().max()) < 2.0**-8
-    assert_near(triton_of(CONTIGUOUS).function(q, small, batch, 0.125), expected, times=2)
+    assert_near(triton_of(CONTIGUOUS).function(q, small, *rest), expected, times=2)
 
 
 def check_padding(codes: torch.dtype) -> None:
     """Tokens without a slot are not written."""
-    cache = cases._empty((6, 4), Case((), (), head_dim=16), codes)
-    k, v = torch.randn(2, 3, 2, 16).unbind()
+    case = WriteCase(3, 2, 16, codes=codes)
+    k, v, cache, _ = _drawn("quantized_cache_write", case, torch.float32)
     slots = torch.tensor([-1, 7, -1])
     triton_of("quantized_cache_write").function(k, v, cache, slots)
     written = cache.key_scales.view(24, 2).isfinite()
     assert written.nonzero()[:, 0].tolist() == [7, 7]
 
 
+# Against the reference, `test_every_implementation` tries them.
 CHECKS: Checks = {
-    **{
-        f"{op}, {case}, {dtype}, {name}": partial(
-            cases.test_attention, op, triton_of(op), CASES[case], dtype, codes
-        )
-        for name, codes in CODES.items()
-        for case in READ
-        for op, dtype in ((PAGED, torch.bfloat16), (CONTIGUOUS, torch.float16))
-    },
     **{
         f"every code, {dtype}, {name}": partial(
             cases.test_every_code_is_read, triton_of(CONTIGUOUS), dtype, codes
         )
         for name, codes in CODES.items()
         for dtype in HALF_AND_WIDE
-    },
-    **{
-        f"write, {shape}, {dtype}, {name}": partial(
-            cases.test_write, triton_of("quantized_cache_write"), shape, dtype, places, codes
-        )
-        for name, codes in CODES.items()
-        for dtype in HALF_AND_WIDE
-        for shape, places in zip(WRITE_SHAPES, [(6, 4), (24,)] * 3, strict=False)
     },
     **{
         f"write {bad}, {name}": partial(
