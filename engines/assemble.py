@@ -230,6 +230,7 @@ def build_engine(
         host_units,
         in_thread=bool(engine.async_scheduling) and loaded.model.device.type == "cpu",
         graphs=_graphs(loaded, engine, strategy, cache),
+        force=engine.forced,
     )
     core = PipelinedCore if engine.async_scheduling else EngineCore
     return core(strategy, executor, clock, loaded.config.eos_token_ids, decode)
@@ -267,7 +268,7 @@ def kernels_of(engine: EngineConfig) -> dict[str, str]:
         ops = [*LINEAR_OPS[engine.quant], "rms_norm", "add_rms_norm", "silu_mul", *ops]
         if not plain:
             ops.append("rope")
-    return {op: select(op, device, dtype, engine.forced).name for op in [*ops, "sample"]}
+    return {op: select(op, device, dtype, engine.forced).name for op in [*ops, "argmax", "sample"]}
 
 
 def _allocate(kv: KVCache, config: DecoderConfig, engine: EngineConfig) -> KVTensors:

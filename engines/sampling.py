@@ -7,7 +7,7 @@ choice is taken after the penalties. Log-probabilities are of the logits before 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -45,28 +45,30 @@ class Sampled:
 
 
 def sample(
-    logits: Tensor, draws: Sequence[Draw], rows: Sequence[int] | None = None
+    logits: Tensor,
+    draws: Sequence[Draw],
+    rows: Sequence[int] | None = None,
+    force: Mapping[str, str] | None = None,
 ) -> list[Sampled]:
     """One token a draw. logits: [rows, vocab] on any device.
 
     rows: the row of `logits` that each draw reads, so that n outputs of a prompt share one; None
     where draw i reads row i. A batch that is greedy, with no penalty and no logprobs, costs one
     argmax and one host copy; any other one call of `sample` and one copy.
+    force: operation -> implementation, of `argmax` and `sample`.
     Raises RuntimeError for logits that give no probabilities to draw from.
     """
     rows = range(len(draws)) if rows is None else rows
+    forced = force or {}
     if any(draw.sampling.temperature > 0 or draw.sampling.has_penalties for draw in draws):
-        tokens = _drawn(logits, draws, rows)
+        tokens = _drawn(logits, draws, rows, forced.get("sample"))
     else:
-        likeliest: list[int] = _argmax(logits.device, logits.dtype)(logits).tolist()
+        likeliest: list[int] = _kernel("argmax", logits.device, logits.dtype, forced.get("argmax"))(
+            logits
+        ).tolist()
         tokens = [likeliest[row] for row in rows]
     logprobs = _logprobs(logits, draws, rows, tokens)
     return [Sampled(token, logprobs.get(index)) for index, token in enumerate(tokens)]
-
-
-@cache
-def _argmax(device: torch.device, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-    return select("argmax", device, dtype).function
 
 
 PENALTIES = "penalties"
@@ -82,7 +84,9 @@ def why_on_host(sampling: SamplingParams) -> str:
     return "logprobs" if sampling.logprobs is not None else ""
 
 
-def _drawn(logits: Tensor, draws: Sequence[Draw], rows: Sequence[int]) -> list[int]:
+def _drawn(
+    logits: Tensor, draws: Sequence[Draw], rows: Sequence[int], name: str | None
+) -> list[int]:
     """All draws in one call of the operation. Raises RuntimeError for logits that give no
     probabilities."""
     scores = logits if list(rows) == list(range(len(logits))) else logits[list(rows)]
@@ -105,7 +109,7 @@ def _drawn(logits: Tensor, draws: Sequence[Draw], rows: Sequence[int]) -> list[i
         dtype=torch.float32,
     ).to(logits.device)
     temperature, uniforms, top_k, top_p, min_p = columns
-    kernel = _sampler(logits.device, scores.dtype)
+    kernel = _kernel("sample", logits.device, scores.dtype, name)
     tokens: list[int] = kernel(
         scores,
         temperature,
@@ -120,8 +124,10 @@ def _drawn(logits: Tensor, draws: Sequence[Draw], rows: Sequence[int]) -> list[i
 
 
 @cache
-def _sampler(device: torch.device, dtype: torch.dtype) -> Callable[..., Tensor]:
-    return select("sample", device, dtype).function
+def _kernel(
+    op: str, device: torch.device, dtype: torch.dtype, name: str | None
+) -> Callable[..., Tensor]:
+    return select(op, device, dtype, None if name is None else {op: name}).function
 
 
 def penalised(scores: Tensor, draw: Draw) -> Tensor:

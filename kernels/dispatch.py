@@ -127,6 +127,11 @@ class PreparedOp:
         return self._choices[0][0].weight_bytes  # pyright: ignore[reportFunctionMemberAccess]
 
 
+def count_calls(op: str, name: str) -> list[int]:
+    """The cell to add to for each call of an implementation that is called past `Selection`."""
+    return _counts.setdefault((op, name), [0])
+
+
 def calls() -> Calls:
     """How often each implementation has computed each operation since the process began.
 
@@ -190,4 +195,4 @@ def _given(
 
 
 def _count(one: Implementation) -> list[int]:
-    return _counts.setdefault((one.op, one.name), [0])
+    return count_calls(one.op, one.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -67,14 +67,17 @@ class TorchExecutor:
         *,
         in_thread: bool = False,
         graphs: DecodeGraphs | None = None,
+        force: Mapping[str, str] | None = None,
     ) -> None:
         """host_units: room on the host for sequences that are swapped out, in the cache's units.
-        in_thread: one thread computes all steps, in order. graphs: of decode steps."""
+        in_thread: one thread computes all steps, in order. graphs: of decode steps.
+        force: operation -> implementation, for sampling."""
         self._model = model
         self._cache = cache
         self._host = allocate_host(cache.tensors, host_units) if host_units else []
         self._staging = Staging(model.device)
         self._graphs = graphs
+        self._force = force
         self._thread = ThreadPoolExecutor(1, "llmbench-step") if in_thread else None
         self._on_gpu = model.device.type == "cuda"
         # The samples of the step computed or launched last, int64 on the device.
@@ -130,7 +133,7 @@ class TorchExecutor:
         if logits is None:
             return StepResult((), ForwardTimes(swap_s=swap_s))
         sample_s = perf_counter()
-        sampled = sample(logits, work.draws, work.draw_rows) if work.draws else []
+        sampled = sample(logits, work.draws, work.draw_rows, self._force) if work.draws else []
         token_ids = [one.token_id for one in sampled]
         self._sampled = torch.tensor(token_ids, dtype=torch.int64)
         return StepResult(
@@ -157,7 +160,7 @@ class TorchExecutor:
             logits = self._forward(work, None)
             tokens, draw = None, None
             if logits is not None and any(why_on_host(one.sampling) for one in work.draws):
-                draw = partial(sample, logits, work.draws, work.draw_rows)
+                draw = partial(sample, logits, work.draws, work.draw_rows, self._force)
             elif logits is not None:
                 self._sampled = _likeliest(logits, work.draw_rows)
                 tokens = self._readback.copy(self._sampled)

@@ -15,11 +15,12 @@ from torch.nn import functional as F
 
 from ...kernels.batch import AttentionBatch
 from ...kernels.decoder import DecoderLayer, DecoderStep, DecoderWeights, LinearMap
+from ...kernels.dispatch import count_calls
 from ...kernels.registry import KernelError
 from ..quantization.linear import WeightSource
 from .config import ModelConfig
 from .decoder import AttentionTimer
-from .fused import step_maker
+from .fused import OP, step_maker
 from .kv_tensors import KVTensors
 from .ops import ModelOps
 from .rope import RotaryTable
@@ -91,6 +92,7 @@ class Llama:
         )
 
         self.step = None if step is None else _fused(step, self._weights())
+        self._step_calls = count_calls(OP, step or "")
 
     def _weights(self) -> DecoderWeights:
         return DecoderWeights(
@@ -133,6 +135,7 @@ class Llama:
         """
         rows = len(token_ids) if logit_rows is None else len(logit_rows)
         if self.step is not None and self.step.takes(cache, batch, rows):
+            self._step_calls[0] += 1
             logits = self.step(
                 token_ids,
                 positions,
