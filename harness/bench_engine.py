@@ -128,13 +128,13 @@ def bench_engine(
     import torch
 
     from ..engines.assemble import load_model, resolve
-    from ..engines.models.catalogue import resolve_model
     from .environment import capture
+    from .experiment import files_of
     from .machine_rates import better, find_rates
 
     if threads is not None:
         torch.set_num_threads(threads)
-    files = resolve_model(model, report)
+    files = files_of(model, engine, report)
     resolved = resolve(engine, files)
     shape = _native_shape(files.directory, resolved)
     device, dtype = torch.device(resolved.device), getattr(torch, resolved.dtype)
