@@ -56,7 +56,7 @@ def test_the_models_own_dtype_has_nothing_to_be_compared_with() -> None:
     assert result.config["kv_dtype"] == "auto"
     assert result.kv.bytes_per_token == 6 * 2 * 2 * 64 * 4
     assert result.label == "paged"
-    assert {"cache_write", "paged_attention"} <= set(result.kernels)
+    assert {"rope_cache_write", "paged_attention"} <= set(result.kernels)
     quality = result.quality
     assert quality is not None
     assert quality.kl_mean is None

@@ -152,7 +152,7 @@ def test_a_run_records_which_kernels_computed_and_how_often(plugin: Any, tmp_pat
     assert set(calls["silu_mul"]) == {"mine"}
     # Once a layer and step; the bundled model has six layers.
     assert calls["silu_mul"]["mine"] % 6 == 0
-    assert set(result.kernels) <= set(calls)
+    assert set(result.kernels) - {"sample"} <= set(calls)  # every token was the likeliest
     assert "calls" in (tmp_path / "run" / "report.md").read_text()
 
 
