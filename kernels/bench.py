@@ -137,7 +137,7 @@ def _bound(one: Implementation, call: Call) -> Callable[[], object]:
     taken = call.arguments if call.weights is None else call.weights
     if one.takes is not None and not one.takes(*taken):
         raise KernelError("takes= says no")
-    function = one.function if call.weights is None else one.function(*call.weights)
+    function = call.prepared(one.function)
     return lambda: function(*call.arguments)
 
 

@@ -151,11 +151,8 @@ def _results(
     implementation: Implementation, call: Call
 ) -> tuple[dict[str, Tensor], Tensor | tuple[Tensor, ...] | None]:
     """Everything that the call computed, by name, and what it returned."""
-    function = implementation.function
     with torch.inference_mode():
-        if call.weights is not None:
-            function = function(*call.weights)
-        returned = function(*call.arguments)
+        returned = call.prepared(implementation.function)(*call.arguments)
     if call.arguments and call.kept and next(iter(call.kept.values())).is_cuda:
         torch.cuda.synchronize()  # so that what went wrong on the device shows here
     named: dict[str, Tensor] = dict(call.written)

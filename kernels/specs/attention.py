@@ -39,7 +39,7 @@ class AttentionCase:
 
 
 def _make_paged(case: AttentionCase, draw: Draw) -> Call:
-    used, batch = _blocks(case, draw)
+    used, batch = scattered_blocks(case, draw)
     shape = (*used.shape, case.kv_heads, case.head_dim)
     k_cache, v_cache = (_filled(draw, shape, used) for _ in range(2))
     kept = {"k_cache": k_cache, "v_cache": v_cache, "block_tables": batch.block_tables}
@@ -47,21 +47,21 @@ def _make_paged(case: AttentionCase, draw: Draw) -> Call:
 
 
 def _make_contiguous(case: AttentionCase, draw: Draw) -> Call:
-    used, batch = _runs(case, draw)
+    used, batch = separate_runs(case, draw)
     shape = (*used.shape, case.kv_heads, case.head_dim)
     k_cache, v_cache = (_filled(draw, shape, used) for _ in range(2))
     return _call(case, draw, (k_cache, v_cache), batch, {"k_cache": k_cache, "v_cache": v_cache})
 
 
 def _make_quantized_paged(case: AttentionCase, draw: Draw) -> Call:
-    used, batch = _blocks(case, draw)
+    used, batch = scattered_blocks(case, draw)
     cache = _quantized(draw, (*used.shape, case.kv_heads, case.head_dim), used, case.codes)
     kept = {**vars(cache), "block_tables": batch.block_tables}
     return _call(case, draw, (cache,), batch, kept)
 
 
 def _make_quantized_contiguous(case: AttentionCase, draw: Draw) -> Call:
-    used, batch = _runs(case, draw)
+    used, batch = separate_runs(case, draw)
     cache = _quantized(draw, (*used.shape, case.kv_heads, case.head_dim), used, case.codes)
     return _call(case, draw, (cache,), batch, vars(cache))
 
@@ -86,7 +86,7 @@ def _call(
     )
 
 
-def _blocks(case: AttentionCase, draw: Draw) -> tuple[Tensor, PagedBatch]:
+def scattered_blocks(case: AttentionCase, draw: Draw) -> tuple[Tensor, PagedBatch]:
     """Which slots of a cache hold tokens, bool [blocks, block_size], and where: the blocks of a
     sequence lie scattered, the rest of the last one is not used."""
     counts = [-(-length // case.block_size) for length in case.kv_lengths]
@@ -102,7 +102,7 @@ def _blocks(case: AttentionCase, draw: Draw) -> tuple[Tensor, PagedBatch]:
     return used.to(draw.device), batch
 
 
-def _runs(case: AttentionCase, draw: Draw) -> tuple[Tensor, ContiguousBatch]:
+def separate_runs(case: AttentionCase, draw: Draw) -> tuple[Tensor, ContiguousBatch]:
     """Sequences in reverse order, with gaps; bool [tokens]."""
     end = sum(case.kv_lengths) + GAP * len(case.kv_lengths)
     used, starts = torch.zeros(end, dtype=torch.bool), []

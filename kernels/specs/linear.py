@@ -32,7 +32,7 @@ class LinearCase:
     batched: bool = False
 
 
-def _input(case: LinearCase, draw: Draw) -> Tensor:
+def activations(case: LinearCase, draw: Draw) -> Tensor:
     """Columns differ in size, as those of activations do."""
     x = draw.normal(case.rows, case.in_features, dtype=torch.float32)
     x = (x * draw.uniform(case.in_features)).to(draw.dtype)
@@ -44,31 +44,31 @@ def _input(case: LinearCase, draw: Draw) -> Tensor:
     return x[None] if case.batched else x
 
 
-def _bias(case: LinearCase, draw: Draw) -> Tensor | None:
+def drawn_bias(case: LinearCase, draw: Draw) -> Tensor | None:
     return draw.beside_poison(draw.normal(case.out_features)) if case.bias else None
 
 
 def _make_dense(case: LinearCase, draw: Draw) -> Call:
-    x = _input(case, draw)
+    x = activations(case, draw)
     weight = draw.beside_poison(draw.normal(case.out_features, case.in_features))
-    bias = _bias(case, draw)
-    kept = _kept(x=x, weight=weight, bias=bias)
+    bias = drawn_bias(case, draw)
+    kept = present(x=x, weight=weight, bias=bias)
     if prepares("linear"):
         return Call((x,), (weight, bias, draw.dtype), kept)
     return Call((x, weight, bias), kept=kept)
 
 
 def _make_int8(case: LinearCase, draw: Draw) -> Call:
-    x = _input(case, draw)
+    x = activations(case, draw)
     rows = draw.normal(case.out_features, case.in_features, dtype=torch.float32)
     weight = Int8Weight(*quantize_rows(rows * draw.uniform(case.out_features, 1)))
-    bias = _bias(case, draw)
-    kept = _kept(x=x, bias=bias, **vars(weight))
+    bias = drawn_bias(case, draw)
+    kept = present(x=x, bias=bias, **vars(weight))
     return Call((x,), (weight, bias, draw.dtype), kept)
 
 
 def _make_int4(case: LinearCase, draw: Draw) -> Call:
-    x = _input(case, draw)
+    x = activations(case, draw)
     n, groups = case.out_features, case.in_features // case.group_size
     packed = pack(
         draw.integers(0, 16, n, case.in_features),
@@ -76,12 +76,12 @@ def _make_int4(case: LinearCase, draw: Draw) -> Call:
         draw.integers(0, 16, n, groups),
         case.group_size,
     )
-    bias = _bias(case, draw)
-    kept = _kept(x=x, bias=bias, nibbles=packed.nibbles, scales=packed.scales, zeros=packed.zeros)
+    bias = drawn_bias(case, draw)
+    kept = present(x=x, bias=bias, nibbles=packed.nibbles, scales=packed.scales, zeros=packed.zeros)
     return Call((x,), (packed, bias, draw.dtype), kept)
 
 
-def _kept(**tensors: Tensor | None) -> dict[str, Tensor]:
+def present(**tensors: Tensor | None) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
 
@@ -113,7 +113,7 @@ def _compare_int8(_call: Call, _name: str, actual: Tensor, expected: Tensor) -> 
     return within(actual, exact, 2 * HALF_A_STEP[expected.dtype] * exact.abs() + tie)
 
 
-def _work(case: LinearCase, weight_bytes: float, dtype: torch.dtype) -> Work:
+def linear_work(case: LinearCase, weight_bytes: float, dtype: torch.dtype) -> Work:
     rows, n, k = case.rows, case.out_features, case.in_features
     bias = n if case.bias else 0
     moved = nbytes(dtype, rows * k, rows * n, bias) + int(weight_bytes)
@@ -121,21 +121,21 @@ def _work(case: LinearCase, weight_bytes: float, dtype: torch.dtype) -> Work:
 
 
 def _dense_work(case: LinearCase, dtype: torch.dtype) -> Work:
-    return _work(case, case.out_features * case.in_features * dtype.itemsize, dtype)
+    return linear_work(case, case.out_features * case.in_features * dtype.itemsize, dtype)
 
 
 def _int8_work(case: LinearCase, dtype: torch.dtype) -> Work:
     """A byte a weight and four a row."""
-    return _work(case, case.out_features * (case.in_features + 4), dtype)
+    return linear_work(case, case.out_features * (case.in_features + 4), dtype)
 
 
 def _int4_work(case: LinearCase, dtype: torch.dtype) -> Work:
     """Half a byte a weight, and a scale of two bytes and a zero point of one a group."""
     groups = case.out_features * case.in_features // case.group_size
-    return _work(case, case.out_features * case.in_features / 2 + 3 * groups, dtype)
+    return linear_work(case, case.out_features * case.in_features / 2 + 3 * groups, dtype)
 
 
-def _projections(model: ModelShape, step: StepShape) -> dict[str, LinearCase]:
+def projections(model: ModelShape, step: StepShape) -> dict[str, LinearCase]:
     q, kv = model.heads * model.head_dim, 2 * model.kv_heads * model.head_dim
     sizes = {
         "qkv": (q + kv, model.hidden),
@@ -153,7 +153,7 @@ def _dense_of_model(model: ModelShape, step: StepShape) -> dict[str, LinearCase]
     # Logits are wanted of a sequence's last token only.
     rows = 1 if step.prompt else step.batch
     head = LinearCase(rows, model.vocab, model.hidden, bias=False)
-    return {**_projections(model, step), LM_HEAD: head}
+    return {**projections(model, step), LM_HEAD: head}
 
 
 _DENSE = {
@@ -214,7 +214,7 @@ W8A8_LINEAR = OpSpec(
     make=_make_int8,
     work=_int8_work,
     reads_memory=True,
-    of_model=_projections,
+    of_model=projections,
     compare=_compare_int8,
     multiplies=torch.int8,
 )
@@ -232,5 +232,5 @@ W4A16_LINEAR = OpSpec(
     make=_make_int4,
     work=_int4_work,
     reads_memory=True,
-    of_model=_projections,
+    of_model=projections,
 )

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from ..errors import KernelError
 from .closeness import Difference, compare_near
 
 C = TypeVar("C")
@@ -28,6 +29,8 @@ class Call:
     kept: inputs by name, which the call must leave as they are, bit by bit.
     written: tensors that the call writes into, NaN wherever nothing was written before.
     returns: the name of the written tensor that the call must return; None: a new one.
+    asks: arguments of `takes` of what the constructor made, where the operation has that; a call
+    that it does not take is not made.
     """
 
     arguments: tuple[Any, ...]
@@ -35,6 +38,14 @@ class Call:
     kept: Mapping[str, Tensor] = field(default_factory=dict)
     written: Mapping[str, Tensor] = field(default_factory=dict)
     returns: str | None = None
+    asks: tuple[Any, ...] | None = None
+
+    def prepared(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """What `arguments` are given to. Raises KernelError where it does not take them."""
+        made: Any = function if self.weights is None else function(*self.weights)
+        if self.asks is not None and not made.takes(*self.asks):
+            raise KernelError("its `takes` says no")
+        return made
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..registry import OPS, known
-from . import activation, attention, cache, linear, norm, rope
+from . import activation, attention, cache, decoder, float_linear, linear, norm, rope, sampling
 from .spec import OpSpec
 
 _SPECS: tuple[OpSpec[Any], ...] = (
@@ -22,7 +22,12 @@ _SPECS: tuple[OpSpec[Any], ...] = (
     activation.SILU_MUL,
     linear.LINEAR,
     linear.W8A8_LINEAR,
+    float_linear.FP8_LINEAR,
     linear.W4A16_LINEAR,
+    float_linear.FP4_LINEAR,
+    decoder.DECODER_STEP,
+    sampling.ARGMAX,
+    sampling.SAMPLE,
 )
 SPECS: dict[str, OpSpec[Any]] = {spec.op: spec for spec in _SPECS}
 

@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from llmbench.kernels.check import Verdict, check, judged, trials
+from llmbench.kernels.batch import AttentionBatch
+from llmbench.kernels.check import Trial, Verdict, check, judged, trials
+from llmbench.kernels.decoder import LayerCaches
 from llmbench.kernels.dispatch import Implementation
+from llmbench.kernels.reference.decoder import ReferenceDecoderStep
 from llmbench.kernels.registry import KernelError, anywhere, implementations
 from llmbench.kernels.specs.closeness import exactly, near, within
+from llmbench.kernels.specs.table import spec_of
 from torch import Tensor
 
 CPU = torch.device("cpu")
@@ -169,3 +173,22 @@ def test_within_counts_in_bounds() -> None:
     assert "2.2 where 2 belongs, 0.1 allowed" in str(
         within(torch.tensor([1.0, 2.2]), exact, bound).problem
     )
+
+
+class TakesNothing(ReferenceDecoderStep):
+    """A step that must not be called."""
+
+    def takes(self, cache: LayerCaches, batch: AttentionBatch, rows: int) -> bool:
+        return len(cache.keys) > 99 and rows == len(batch.query_lengths)
+
+    def __call__(self, *_: Any) -> Tensor:
+        raise AssertionError("called all the same")
+
+
+def test_a_step_that_is_not_taken_is_not_made() -> None:
+    spec, bfloat16 = spec_of("decoder_step"), torch.bfloat16
+    mine = Implementation("decoder_step", "mine", TakesNothing, anywhere, 0)
+    cases = {name: spec.cases[name] for name in spec.tiny}
+    found = list(check(Trial(mine, spec, bfloat16, cases), CPU, seed=1))
+    assert [one.refused for one in found] == ["its `takes` says no"] * len(cases)
+    assert [one.problem for one in found] == [None] * len(cases)

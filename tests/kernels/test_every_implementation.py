@@ -127,6 +127,26 @@ def test_work_by_hand() -> None:
     assert spec_of("paged_attention").work(prefill, torch.float32).flops == 4 * 10 * 9 * 64
 
 
+def test_work_of_floats_and_of_a_step_by_hand() -> None:
+    """o of SmolLM2-135M in e4m3 with a scale a row, and in e2m1 with one a block of 16 or 32; a
+    layer of it, of 3,538,944 weights, with a vocabulary of 1024, over 10 tokens."""
+    step, size = StepShape(batch=2, context=10), 576 * 576
+    for op, name, weight_bytes in (
+        ("fp8_linear", "o", size + 4 * 576),
+        ("fp4_linear", "o, nvfp4", size // 2 + size // 16 + 4),
+        ("fp4_linear", "o, mxfp4", size // 2 + size // 32),
+    ):
+        work = spec_of(op).work(spec_of(op).of_model(SMOLLM2_135M, step)[name], torch.bfloat16)
+        assert work.bytes_moved == weight_bytes + 2 * (2 * 576 + 2 * 576)
+        assert work.flops == 2 * 2 * size
+    (layer,) = spec_of("decoder_step").of_model(SMOLLM2_135M, StepShape(1, 10)).values()
+    work = spec_of("decoder_step").work(layer, torch.bfloat16)
+    weights = 3_538_944 + 1024 * 576
+    cached, others = 2 * 10 * 3 * 64, 3 * 576 + 576 + 1024  # norms, a token's embedding, logits
+    assert work.bytes_moved == 2 * (weights + cached + others)
+    assert work.flops == 2 * weights + 4 * 10 * 9 * 64
+
+
 def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
     def drawn(seed: int) -> torch.Tensor:
         spec = spec_of("silu_mul")

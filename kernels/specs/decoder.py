@@ -1,0 +1,302 @@
+"""Trying `decoder_step`: small random models, decodes over a cache of earlier tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..batch import AttentionBatch, PagedBatch
+from ..decoder import DecoderLayer, DecoderWeights, LinearMap
+from ..int8 import Int8Weight, quantize_rows
+from ..packing import pack
+from ..registry import select
+from .attention import AttentionCase, scattered_blocks, separate_runs
+from .closeness import Difference, exactly, near
+from .spec import Call, Draw, ModelShape, OpSpec, StepShape, Work, nbytes
+
+EPS = 1e-5
+# Some ten roundings a layer to eight bits of mantissa; a code of int8 may come out one off.
+TIMES_ONE_ROUNDING = 4
+# A head as wide as a model's is a linear map like the others, but as large as all of them.
+LARGEST_VOCAB = 1024
+
+Kind = Literal["dense", "int8", "int4"]
+
+
+@dataclass(frozen=True)
+class DecoderCase:
+    """attention: of every layer; one new token a sequence. kind: of the linear maps' weights.
+    group_size: of 4-bit ones. all_logits: of every token, else of all but one, in another order."""
+
+    attention: AttentionCase
+    paged: bool = True
+    kind: Kind = "dense"
+    hidden: int = 80
+    intermediate: int = 48
+    vocab: int = 83
+    layers: int = 2
+    group_size: int = 16
+    qk_norm: bool = False
+    bias: bool = False
+    all_logits: bool = False
+
+    @property
+    def tokens(self) -> int:
+        return len(self.attention.query_lengths)
+
+    @property
+    def rows(self) -> int:
+        return self.tokens if self.all_logits else max(1, self.tokens - 1)
+
+    @property
+    def maps(self) -> dict[str, tuple[int, int]]:
+        """out_features and in_features of a layer's linear maps."""
+        attention = self.attention
+        kv_size = attention.kv_heads * attention.head_dim
+        q_size = kv_size * attention.group
+        return {
+            "qkv": (q_size + 2 * kv_size, self.hidden),
+            "o": (self.hidden, q_size),
+            "gate_up": (2 * self.intermediate, self.hidden),
+            "down": (self.hidden, self.intermediate),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class _Caches:
+    """`LayerCaches` in the activations' dtype."""
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    key_scales: tuple[Tensor, ...] = ()
+    value_scales: tuple[Tensor, ...] = ()
+
+
+def _make(case: DecoderCase, draw: Draw) -> Call:
+    used, batch = (scattered_blocks if case.paged else separate_runs)(case.attention, draw)
+    slots = _last_slots(case.attention, batch, draw.device)
+    used.view(-1)[slots] = False  # the step writes them
+    heads = (case.attention.kv_heads, case.attention.head_dim)
+
+    def layers() -> tuple[Tensor, ...]:
+        return tuple(_filled(draw, used, heads) for _ in range(case.layers))
+
+    cache = _Caches(layers(), layers())
+    positions = torch.tensor(case.attention.kv_lengths, device=draw.device) - 1
+    token_ids = draw.integers(0, case.vocab, case.tokens)
+    logit_rows = draw.permutation(case.tokens)[: case.rows]
+    kept = {
+        "token_ids": token_ids,
+        "positions": positions,
+        "slot_mapping": slots,
+        "logit_rows": logit_rows,
+    }
+    if isinstance(batch, PagedBatch):
+        kept["block_tables"] = batch.block_tables
+    return Call(
+        (token_ids, positions, cache, batch, slots, logit_rows),
+        (_weights(case, draw),),
+        kept,
+        written={
+            f"{part} of layer {index}": one
+            for part in ("keys", "values")
+            for index, one in enumerate(getattr(cache, part))
+        },
+        asks=(cache, batch, case.rows),
+    )
+
+
+def _last_slots(case: AttentionCase, batch: AttentionBatch, device: torch.device) -> Tensor:
+    """Where the key and value of each sequence's last token belong, int64 [sequences]."""
+    last = torch.tensor(case.kv_lengths, device=device) - 1
+    if not isinstance(batch, PagedBatch):
+        return torch.tensor(batch.starts, device=device) + last
+    blocks = batch.block_tables.gather(1, (last // case.block_size)[:, None])[:, 0]
+    return blocks * case.block_size + last % case.block_size
+
+
+def _filled(draw: Draw, used: Tensor, heads: tuple[int, int]) -> Tensor:
+    """[*slots, kv_heads, head_dim], NaN where no token is."""
+    cache = draw.normal(*used.shape, *heads)
+    cache[~used] = float("nan")
+    return cache
+
+
+def _weights(case: DecoderCase, draw: Draw) -> DecoderWeights:
+    head_dim = case.attention.head_dim
+    cos, sin = draw.angles(max(case.attention.kv_lengths), head_dim)
+    return DecoderWeights(
+        embedding=draw.normal(case.vocab, case.hidden),
+        cos=cos,
+        sin=sin,
+        layers=[_layer(case, draw) for _ in range(case.layers)],
+        norm=_norm(draw, case.hidden),
+        lm_head=_MAPS[case.kind](case, draw, case.vocab, case.hidden, None),
+        num_heads=case.attention.kv_heads * case.attention.group,
+        num_kv_heads=case.attention.kv_heads,
+        head_dim=head_dim,
+        rms_norm_eps=EPS,
+        window=case.attention.window,
+    )
+
+
+def _layer(case: DecoderCase, draw: Draw) -> DecoderLayer:
+    head_dim = case.attention.head_dim
+
+    def linear(name: str) -> LinearMap:
+        n, k = case.maps[name]
+        return _MAPS[case.kind](case, draw, n, k, draw.normal(n) if case.bias else None)
+
+    return DecoderLayer(
+        input_norm=_norm(draw, case.hidden),
+        qkv=linear("qkv"),
+        q_norm=_norm(draw, head_dim) if case.qk_norm else None,
+        k_norm=_norm(draw, head_dim) if case.qk_norm else None,
+        o=linear("o"),
+        post_norm=_norm(draw, case.hidden),
+        gate_up=linear("gate_up"),
+        down=linear("down"),
+    )
+
+
+def _norm(draw: Draw, size: int) -> Tensor:
+    return (1 + 0.3 * draw.normal(size, dtype=torch.float32)).to(draw.dtype)
+
+
+def _dense(_case: DecoderCase, draw: Draw, n: int, k: int, bias: Tensor | None) -> LinearMap:
+    weight = (draw.normal(n, k, dtype=torch.float32) / k**0.5).to(draw.dtype)
+    return select("linear", draw.device, draw.dtype).function(weight, bias, draw.dtype)
+
+
+def _int8(_case: DecoderCase, draw: Draw, n: int, k: int, bias: Tensor | None) -> LinearMap:
+    weight = Int8Weight(*quantize_rows(draw.normal(n, k, dtype=torch.float32) / k**0.5))
+    return select("w8a8_linear", draw.device, draw.dtype).function(weight, bias, draw.dtype)
+
+
+def _int4(case: DecoderCase, draw: Draw, n: int, k: int, bias: Tensor | None) -> LinearMap:
+    groups = k // case.group_size
+    scales = (0.02 * (1 + draw.uniform(n, groups))).half()
+    codes, zeros = draw.integers(0, 16, n, k), draw.integers(0, 16, n, groups)
+    weight = pack(codes, scales, zeros, case.group_size)
+    return select("w4a16_linear", draw.device, draw.dtype).function(weight, bias, draw.dtype)
+
+
+# What the device's own operations would be given: a fused step reads the weights that they packed.
+_MAPS: dict[Kind, Callable[[DecoderCase, Draw, int, int, Tensor | None], LinearMap]] = {
+    "dense": _dense,
+    "int8": _int8,
+    "int4": _int4,
+}
+
+
+def _compare(call: Call, name: str, actual: Tensor, expected: Tensor) -> Difference:
+    """Logits, and what was written to the cache, by norm; of the cache the rest as it was."""
+    if name == "result" or actual.shape != expected.shape:
+        return near(actual, expected, TIMES_ONE_ROUNDING)
+    slots, heads = call.kept["slot_mapping"], expected.shape[-2:]
+    ours, theirs = actual.view(-1, *heads), expected.view(-1, *heads)
+    others = torch.ones(len(theirs), dtype=torch.bool, device=theirs.device)
+    others[slots] = False
+    untouched = exactly(ours[others], theirs[others])
+    if untouched.problem is not None:
+        return untouched
+    return near(ours[slots], theirs[slots], TIMES_ONE_ROUNDING)
+
+
+def _work(case: DecoderCase, dtype: torch.dtype) -> Work:
+    """Every weight once, the embedding's rows, keys and values read and written, logits."""
+    attention, tokens = case.attention, case.tokens
+    parameters = case.layers * sum(n * k for n, k in case.maps.values())
+    head = case.vocab * case.hidden
+    norms = (2 * case.layers + 1) * case.hidden
+    seen = sum(min(one, attention.window or one) for one in attention.kv_lengths)
+    kv_size = attention.kv_heads * attention.head_dim
+    moved = nbytes(
+        dtype,
+        norms + tokens * case.hidden + case.rows * case.vocab,
+        2 * case.layers * kv_size * seen,
+    ) + int((parameters + head) * _weight_bytes(case, dtype))
+    products = 2 * (tokens * parameters + case.rows * head)
+    return Work(moved, products + 4 * case.layers * seen * kv_size * attention.group)
+
+
+def _weight_bytes(case: DecoderCase, dtype: torch.dtype) -> float:
+    """Of a weight, with its share of a group's scale and zero point."""
+    if case.kind == "dense":
+        return dtype.itemsize
+    return 1 if case.kind == "int8" else 0.5 + 3 / case.group_size
+
+
+def _of_model(model: ModelShape, step: StepShape) -> dict[str, DecoderCase]:
+    """A layer of the model between a small vocabulary's embedding and head; of a prompt none, which
+    is computed operation by operation."""
+    if step.prompt:
+        return {}
+    attention = AttentionCase(
+        (1,) * step.batch,
+        (step.context,) * step.batch,
+        model.head_dim,
+        model.kv_heads,
+        model.heads // model.kv_heads,
+        step.block_size,
+        model.window,
+    )
+    return {
+        "layer": DecoderCase(
+            attention,
+            hidden=model.hidden,
+            intermediate=model.intermediate,
+            vocab=min(model.vocab, LARGEST_VOCAB),
+            layers=1,
+            qk_norm=model.qk_norm,
+            all_logits=True,
+        )
+    }
+
+
+def _decodes(
+    *kv_lengths: int,
+    head_dim: int = 64,
+    kv_heads: int = 2,
+    group: int = 3,
+    window: int | None = None,
+) -> AttentionCase:
+    ones = (1,) * len(kv_lengths)
+    return AttentionCase(ones, kv_lengths, head_dim, kv_heads, group, 4, window)
+
+
+_QK_NORM = _decodes(3, 17, 1, 8, 22, head_dim=128, kv_heads=1, group=4)
+_BIAS = _decodes(9, 2, 1, 20, head_dim=80, kv_heads=3, group=1)
+_ALL = _decodes(5, 16, 23, 8, head_dim=16, kv_heads=1, group=3, window=7)
+_CASES = {
+    "batch: one": DecoderCase(_decodes(13)),
+    "batch: one, its first token": DecoderCase(_decodes(1), paged=False, all_logits=True),
+    "batch: two": DecoderCase(_decodes(4, 5), paged=False, layers=3),
+    "batch: eight, int8": DecoderCase(_decodes(*range(1, 24, 3)), kind="int8"),
+    "batch: 32": DecoderCase(_decodes(*range(1, 33)), all_logits=True),
+    "batch: 32, contiguous, int4": DecoderCase(_decodes(*range(1, 33)), paged=False, kind="int4"),
+    "norms of queries and keys": DecoderCase(_QK_NORM, qk_norm=True),
+    "norms of queries and keys, int8": DecoderCase(_QK_NORM, False, "int8", qk_norm=True),
+    "bias: paged": DecoderCase(_BIAS, bias=True),
+    "bias: contiguous, int4": DecoderCase(_BIAS, False, "int4", bias=True),
+    "window: paged": DecoderCase(_decodes(2, 5, 21, window=5)),
+    "window: contiguous": DecoderCase(_decodes(2, 5, 21, window=5), paged=False),
+    "all of them: paged": DecoderCase(_ALL, qk_norm=True, bias=True),
+    "all of them: contiguous, int8": DecoderCase(_ALL, False, "int8", qk_norm=True, bias=True),
+}
+
+DECODER_STEP = OpSpec(
+    op="decoder_step",
+    cases=_CASES,
+    tiny=("batch: one", "batch: eight, int8", "all of them: paged"),
+    make=_make,
+    work=_work,
+    of_model=_of_model,
+    compare=_compare,
+    dtypes=(torch.bfloat16,),
+    reads_memory=True,
+)
