@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..registry import implements
+from ..requirements import package
 from .launch import launch
 from .target import interpreted, on_gpu, power_of_two, warps_for
 
@@ -17,7 +18,7 @@ from .target import interpreted, on_gpu, power_of_two, warps_for
 BLOCK = 1024
 
 
-@implements("silu_mul", backend="triton", when=on_gpu, priority=100)
+@implements("silu_mul", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
 def silu_mul(gate_up: Tensor) -> Tensor:
     """As the reference."""
     from .activation_kernel import silu_mul_kernel

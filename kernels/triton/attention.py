@@ -22,6 +22,7 @@ from ..batch import AttentionBatch, ContiguousBatch, PagedBatch
 from ..cpu import attention as portable
 from ..device_lengths import DeviceLengths
 from ..registry import KernelError, implements
+from ..requirements import package
 from .attention_blocks import Blocks, context_blocks, decode_blocks, segments
 from .launch import launch
 from .target import interpreted, on_amd, on_gpu, power_of_two
@@ -30,7 +31,7 @@ from .target import interpreted, on_amd, on_gpu, power_of_two
 LARGEST_HEAD_DIM = 256
 
 
-@implements("paged_attention", backend="triton", when=on_gpu, priority=100)
+@implements("paged_attention", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
 def paged_attention(
     q: Tensor,
     k_cache: Tensor,
@@ -46,7 +47,9 @@ def paged_attention(
     return attend(q, k_cache, v_cache, None, None, batch, scale, window, out)
 
 
-@implements("contiguous_attention", backend="triton", when=on_gpu, priority=100)
+@implements(
+    "contiguous_attention", backend="triton", when=on_gpu, priority=100, needs=package("triton")
+)
 def contiguous_attention(
     q: Tensor,
     k_cache: Tensor,

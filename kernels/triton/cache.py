@@ -9,11 +9,12 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..registry import implements
+from ..requirements import package
 from .launch import launch
 from .target import on_gpu, power_of_two, warps_for
 
 
-@implements("cache_write", backend="triton", when=on_gpu, priority=100)
+@implements("cache_write", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
 def cache_write(
     k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, slot_mapping: Tensor
 ) -> None:

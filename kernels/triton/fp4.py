@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..fp4 import E8M0_BIAS, Fp4Weight
 from ..registry import implements
+from ..requirements import package
 from .nibbles import LARGEST_BLOCK_K, Nibbles, interleave_halves, multiply_nibbles
 
 
@@ -15,7 +16,9 @@ def _on_cuda(device: torch.device, dtype: torch.dtype) -> bool:
     return device.type == "cuda" and dtype in (torch.float32, torch.float16, torch.bfloat16)
 
 
-@implements("fp4_linear", backend="triton-weight-only", when=_on_cuda, priority=100)
+@implements(
+    "fp4_linear", backend="triton-weight-only", when=_on_cuda, priority=100, needs=package("triton")
+)
 class TritonFp4Linear:
     """As the reference. A weight times its block's scale is exact in every dtype, but for MXFP4 in
     float16 where it is below 2^-25 of its row's largest scale; many rows multiply weights rounded

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..cuda.scaled_mm import ScaledMmFp8Linear, multiplies_e4m3
 from ..fp8 import E4M3, Fp8Weight
 from ..registry import KernelError, implements
+from ..requirements import package
 from .codes import BLOCK_K, CodeBlocks, Kind, multiply_codes
 from .token_codes import token_codes
 
@@ -28,7 +29,9 @@ def _has_e4m3(device: torch.device, dtype: torch.dtype) -> bool:
     return _on_cuda(device, dtype) and multiplies_e4m3(device)
 
 
-@implements("fp8_linear", backend="triton-widened", when=_on_cuda, priority=100)
+@implements(
+    "fp8_linear", backend="triton-widened", when=_on_cuda, priority=100, needs=package("triton")
+)
 class TritonWidenedFp8Linear:
     """As the reference; codes become float16 in registers, exactly, so the weights' bytes are
     halved and the arithmetic is not. For devices without an e4m3 product.
@@ -72,7 +75,7 @@ class TritonWidenedFp8Linear:
         return self._blocks.codes.nbytes + self._blocks.scales.nbytes + bias
 
 
-@implements("fp8_linear", backend="triton", when=_has_e4m3, priority=110)
+@implements("fp8_linear", backend="triton", when=_has_e4m3, priority=110, needs=package("triton"))
 class TritonFp8Linear(TritonWidenedFp8Linear):
     """As the reference, multiplying e4m3 itself. LEAST_ROWS_FOR_CUBLAS rows and more go through
     PyTorch's scaled product where it takes the weight, from the same bytes."""

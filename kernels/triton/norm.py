@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from ..registry import implements
+from ..requirements import package
 from .launch import launch
 from .target import interpreted, on_gpu, power_of_two, warps_for
 
 
-@implements("rms_norm", backend="triton", when=on_gpu, priority=100)
+@implements("rms_norm", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """As the reference."""
     x = x.contiguous()
@@ -24,7 +25,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return out
 
 
-@implements("add_rms_norm", backend="triton", when=on_gpu, priority=100)
+@implements("add_rms_norm", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
 def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """As the reference; x and residual are overwritten with the two results."""
     _launch(x, residual, weight, eps, x)

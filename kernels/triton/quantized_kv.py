@@ -16,12 +16,15 @@ from ..cpu import quantized_kv as portable
 from ..quantized_kv import QuantizedKV
 from ..reference.quantized_kv import LARGEST_CODE, LEAST_SCALE
 from ..registry import implements
+from ..requirements import package
 from .attention import LARGEST_HEAD_DIM, attend
 from .launch import launch
 from .target import converts_e4m3, interpreted, on_gpu, power_of_two, warps_for
 
 
-@implements("quantized_cache_write", backend="triton", when=on_gpu, priority=100)
+@implements(
+    "quantized_cache_write", backend="triton", when=on_gpu, priority=100, needs=package("triton")
+)
 def quantized_cache_write(k: Tensor, v: Tensor, cache: QuantizedKV, slot_mapping: Tensor) -> None:
     """As the reference, bit for bit; a token whose slot is negative is not written."""
     from .cache_kernel import quantized_cache_write_kernel
@@ -46,7 +49,13 @@ def quantized_cache_write(k: Tensor, v: Tensor, cache: QuantizedKV, slot_mapping
     )
 
 
-@implements("quantized_paged_attention", backend="triton", when=on_gpu, priority=100)
+@implements(
+    "quantized_paged_attention",
+    backend="triton",
+    when=on_gpu,
+    priority=100,
+    needs=package("triton"),
+)
 def quantized_paged_attention(
     q: Tensor,
     cache: QuantizedKV,
@@ -61,7 +70,13 @@ def quantized_paged_attention(
     return _attend(q, cache, batch, scale, window, out)
 
 
-@implements("quantized_contiguous_attention", backend="triton", when=on_gpu, priority=100)
+@implements(
+    "quantized_contiguous_attention",
+    backend="triton",
+    when=on_gpu,
+    priority=100,
+    needs=package("triton"),
+)
 def quantized_contiguous_attention(
     q: Tensor,
     cache: QuantizedKV,

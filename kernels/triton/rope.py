@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from ..registry import implements
+from ..requirements import package
 from .launch import launch
 from .target import interpreted, on_gpu, power_of_two, warps_for
 
 HEADS = 8
 
 
-@implements("rope", backend="triton", when=on_gpu, priority=100)
+@implements("rope", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
 def rope(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
     """As the reference."""
     from .rope_kernel import rope_kernel
@@ -40,7 +41,9 @@ def rope(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor
     return q_out, k_out
 
 
-@implements("rope_cache_write", backend="triton", when=on_gpu, priority=100)
+@implements(
+    "rope_cache_write", backend="triton", when=on_gpu, priority=100, needs=package("triton")
+)
 def rope_cache_write(
     qkv: Tensor,
     q_norm: Tensor | None,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..registry import implements
+from ..requirements import package
 
 LARGEST_BLOCK = 4096
 
@@ -16,7 +17,7 @@ def _on_cuda(device: torch.device, dtype: torch.dtype) -> bool:
     return device.type == "cuda" and dtype in (torch.float32, torch.float16, torch.bfloat16)
 
 
-@implements("sample", backend="triton", when=_on_cuda, priority=100)
+@implements("sample", backend="triton", when=_on_cuda, priority=100, needs=package("triton"))
 def sample(
     logits: Tensor,
     temperature: Tensor,

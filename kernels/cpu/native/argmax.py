@@ -35,5 +35,9 @@ class NativeArgmax:
 for _target in TARGETS:
     _native = Native(_target)
     implements(
-        "argmax", backend=f"native-{_target.name}", when=_native.runs, priority=_target.priority
+        "argmax",
+        backend=f"native-{_target.name}",
+        when=_native.runs,
+        priority=_target.priority,
+        needs=_native.missing,
     )(NativeArgmax(_native))

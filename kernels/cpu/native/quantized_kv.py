@@ -95,6 +95,7 @@ for _target in TARGETS:
         backend=f"native-{_target.name}",
         when=_native.runs,
         priority=_target.priority,
+        needs=_native.missing,
     )(NativeQuantizedCacheWrite(_native))
     for _op, _portable in (
         ("quantized_paged_attention", quantized_kv.quantized_paged_attention),
