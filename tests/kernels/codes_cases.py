@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from llmbench.kernels.fp8 import E4M3, Fp8Weight, quantize_activations, quantize_fp8
@@ -12,7 +13,7 @@ from llmbench.kernels.reference.w8a8 import ReferenceInt8Linear
 from torch import Tensor
 
 from .closeness import assert_near
-from .interpreted import report
+from .triton_checks import report
 
 
 @dataclass(frozen=True)
@@ -138,4 +139,4 @@ if __name__ == "__main__":
     torch.manual_seed(torch.seed())
     named = {name: (_check_product, case) for name, case in CASES.items()}
     named |= {name: (check, Case(0, 0, 0, "float32")) for name, check in CHECKS.items()}
-    report(named, lambda one: one[0](one[1]))
+    report({name: partial(*one) for name, one in named.items()})

@@ -12,7 +12,7 @@ from llmbench.kernels.reference.fp4 import ReferenceFp4Linear
 from torch import Tensor
 
 from .closeness import assert_near
-from .interpreted import report
+from .triton_checks import report
 
 
 @dataclass(frozen=True)
@@ -85,4 +85,4 @@ if __name__ == "__main__":
         name: partial(_check_triton, case) for name, case in CASES.items()
     }
     checks |= {f"every code, {form}": partial(_check_every_code, form) for form in FORMS}
-    report(checks, lambda check: check())
+    report(checks)

@@ -16,7 +16,7 @@ from llmbench.kernels.reference.sample import kept
 from llmbench.kernels.reference.sample import sample as reference
 from torch import Tensor
 
-from .interpreted import report
+from .triton_checks import report
 
 TOLERANCE = 2e-6
 Sample = Callable[..., Tensor]
@@ -142,4 +142,4 @@ if __name__ == "__main__":
         name: partial(check_case, triton_sample, case) for name, case in CASES.items()
     }
     checks |= {name: partial(check, triton_sample) for name, check in CHECKS.items()}
-    report(checks, lambda check: check())
+    report(checks)

@@ -20,7 +20,7 @@ from llmbench.kernels.registry import Implementation, KernelError, implementatio
 from .closeness import assert_near
 from .compiled import TARGETS, launches
 from .fp4_cases import CASES, FORMS, Case, every_code, random_case
-from .interpreted import interpreted
+from .triton_checks import failures
 
 CPU = torch.device("cpu")
 ON_CPU = [one for one in implementations("fp4_linear") if one.when(CPU, torch.bfloat16)]
@@ -120,7 +120,7 @@ def test_what_is_no_weight_is_refused() -> None:
 
 @pytest.fixture(scope="module")
 def errors() -> dict[str, str]:
-    return interpreted("fp4_cases")
+    return failures("fp4_cases")
 
 
 @pytest.mark.parametrize("case", [*CASES, *(f"every code, {form}" for form in FORMS)])

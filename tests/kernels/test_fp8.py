@@ -23,7 +23,7 @@ from torch import Tensor
 from .closeness import assert_near
 from .codes_cases import CASES, CHECKS, random_fp8, random_x
 from .compiled import TARGETS, launches
-from .interpreted import interpreted
+from .triton_checks import failures
 
 CPU = torch.device("cpu")
 ON_CPU = [one for one in implementations("fp8_linear") if one.when(CPU, torch.bfloat16)]
@@ -174,7 +174,7 @@ def test_cublas_refuses_what_it_cannot_take() -> None:
 
 @pytest.fixture(scope="module")
 def errors() -> dict[str, str]:
-    return interpreted("codes_cases")
+    return failures("codes_cases")
 
 
 @pytest.mark.parametrize("case", [*CASES, *CHECKS])

@@ -17,8 +17,8 @@ from transformers.generation.logits_process import (
 )
 
 from .compiled import TARGETS, launches
-from .interpreted import interpreted
 from .sample_cases import CASES, CHECKS, check_case
+from .triton_checks import failures
 
 CPU = torch.device("cpu")
 ON_CPU = [one for one in implementations("sample") if one.when(CPU, torch.bfloat16)]
@@ -105,7 +105,7 @@ def test_a_row_depends_on_no_other(implementation: Implementation, vocab: int) -
 
 @pytest.fixture(scope="module")
 def errors() -> dict[str, str]:
-    return interpreted("sample_cases")
+    return failures("sample_cases")
 
 
 @pytest.mark.parametrize("case", [*CASES, *CHECKS])

@@ -126,8 +126,7 @@ CHECKS: Checks = {
 
 @pytest.fixture(scope="module")
 def interpreted() -> dict[str, str]:
-    pytest.importorskip("triton")
-    return failures("tests.kernels.test_triton_attention")
+    return failures("test_triton_attention")
 
 
 @pytest.mark.parametrize("name", CHECKS)

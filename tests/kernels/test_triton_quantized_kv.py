@@ -90,8 +90,7 @@ CHECKS: Checks = {
 
 @pytest.fixture(scope="module")
 def interpreted() -> dict[str, str]:
-    pytest.importorskip("triton")
-    return failures("tests.kernels.test_triton_quantized_kv")
+    return failures("test_triton_quantized_kv")
 
 
 @pytest.mark.parametrize("name", CHECKS)

@@ -10,7 +10,7 @@ from llmbench.kernels.registry import Implementation, KernelError, implementatio
 
 from .closeness import assert_near
 from .compiled import TARGETS, launches
-from .interpreted import interpreted
+from .triton_checks import failures
 from .w4a16_cases import CASES, CODES, Case, random_case
 
 ALL = implementations("w4a16_linear")
@@ -157,7 +157,7 @@ def test_cpu_weights_stay_packed() -> None:
 
 @pytest.fixture(scope="module")
 def triton_errors() -> dict[str, str]:
-    return interpreted("w4a16_cases")
+    return failures("w4a16_cases")
 
 
 @pytest.mark.parametrize("case", [*CASES, *(f"every code, {dtype}" for dtype in CODES)])

@@ -11,7 +11,7 @@ from llmbench.kernels.reference.w4a16 import ReferenceInt4Linear
 from torch import Tensor
 
 from .closeness import assert_near
-from .interpreted import report
+from .triton_checks import report
 
 
 @dataclass(frozen=True)
@@ -80,4 +80,4 @@ CODES = ("float32", "float16", "bfloat16")
 if __name__ == "__main__":
     checks = {name: partial(_check_triton, case) for name, case in CASES.items()}
     checks |= {f"every code, {dtype}": partial(_check_every_code, dtype) for dtype in CODES}
-    report(checks, lambda check: check())
+    report(checks)
