@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ..kernels.choices import resolve_choices
-from ..kernels.registry import select
+from ..kernels.registry import KernelError, select
 from .clock import Clock
 from .config import CPU_KV_MEMORY_BYTES, QUANT_METHODS, EngineConfig
 from .core import EngineCore, Strategy
@@ -23,6 +23,7 @@ from .kv.paged import PagedKVCache
 from .models.catalogue import ModelFiles
 from .models.decoder import Decoder, DecoderConfig
 from .models.describe import NATIVE, Described, describe_model
+from .models.fused import OP as STEP
 from .models.fused import select_step
 from .models.kv_tensors import KVTensors, allocate_contiguous, allocate_paged
 from .models.llama import Llama
@@ -171,7 +172,9 @@ def load_model(
             max_positions=engine.max_model_len,
             step=step,
         )
-    fused = {} if model.step is None else {"decoder_step": str(step)}
+    if model.step is None and STEP in engine.forced:
+        raise KernelError(f"{STEP}: {step!r}, which was asked for, does not compute this model")
+    fused = {} if model.step is None else {STEP: str(step)}
     return LoadedModel(files, weights.config, model, kernels_of(engine) | fused)
 
 

@@ -10,6 +10,7 @@ from ...kernels.decoder import DecoderStep, DecoderWeights
 from ...kernels.registry import implementations, select
 
 OP = "decoder_step"
+AFTER_A_STEP = {"argmax", "sample"}
 MakeStep = Callable[[DecoderWeights], DecoderStep]
 
 
@@ -22,10 +23,11 @@ def select_step(
     A fused step computes every operation itself, so it cannot obey who forces one of them. The
     reference is chosen only by force. Raises KernelError as `select` does.
     """
-    if force and OP not in force:
+    force = force or {}
+    if OP not in force and set(force) - AFTER_A_STEP:
         return None
     name = select(OP, device, dtype, force).name
-    return name if name != "reference" or force else None
+    return name if name != "reference" or OP in force else None
 
 
 def step_maker(name: str) -> MakeStep:

@@ -6,8 +6,12 @@ import random
 
 import pytest
 import torch
+from llmbench.engines.assemble import load_model, resolve
+from llmbench.engines.config import engine_config
+from llmbench.engines.models.catalogue import resolve_model
 from llmbench.engines.models.decoder import AttentionTimer
 from llmbench.engines.models.fused import select_step
+from llmbench.kernels.registry import KernelError
 from torch import Tensor
 
 from .conftest import Saved
@@ -70,5 +74,16 @@ def test_the_timer_counts_its_attention(saved: Saved, tokens: list[int]) -> None
 def test_what_is_forced_is_obeyed() -> None:
     assert select_step(CPU, BF16, {"rope": "torch"}) is None
     assert select_step(CPU, BF16, {"decoder_step": "reference"}) == "reference"
+    # What follows a step is not part of it.
+    assert select_step(CPU, BF16, {"argmax": "torch"}) == select_step(CPU, BF16)
     assert select_step(CPU, torch.float32) is None
     assert select_step(torch.device("cuda"), BF16) is None
+
+
+@native
+def test_a_step_that_was_asked_for_is_not_left_out() -> None:
+    """FP8's maps are not among those that the library packs."""
+    files, asked = resolve_model("bundled"), f"decoder_step={select_step(CPU, BF16)}"
+    engine = engine_config("paged", quant="fp8", dtype="bfloat16", force_kernels=(asked,))
+    with pytest.raises(KernelError, match="asked for, does not compute this model"):
+        load_model(files, resolve(engine, files))
