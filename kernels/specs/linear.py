@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..grouped_int8 import MIDDLE_CODE, GroupedInt8
 from ..int8 import Int8Weight, quantize_rows
 from ..packing import pack
 from ..registry import prepares
@@ -20,8 +21,8 @@ LM_HEAD = "lm_head"
 
 @dataclass(frozen=True)
 class LinearCase:
-    """x [rows, in_features], weight [out_features, in_features]. group_size: of 4-bit weights.
-    strided: x is a slice of something wider. batched: x has three dimensions."""
+    """x [rows, in_features], weight [out_features, in_features]. group_size, symmetric: of weights
+    in groups. strided: x is a slice of something wider. batched: x has three dimensions."""
 
     rows: int
     out_features: int
@@ -30,6 +31,7 @@ class LinearCase:
     bias: bool = True
     strided: bool = False
     batched: bool = False
+    symmetric: bool = False
 
 
 def activations(case: LinearCase, draw: Draw) -> Tensor:
@@ -79,6 +81,21 @@ def _make_int4(case: LinearCase, draw: Draw) -> Call:
     bias = drawn_bias(case, draw)
     kept = present(x=x, bias=bias, nibbles=packed.nibbles, scales=packed.scales, zeros=packed.zeros)
     return Call((x,), (packed, bias, draw.dtype), kept)
+
+
+def _make_grouped_int8(case: LinearCase, draw: Draw) -> Call:
+    x = activations(case, draw)
+    n, groups = case.out_features, case.in_features // case.group_size
+    zeros = draw.integers(0, 256, n, groups).to(torch.uint8)
+    weight = GroupedInt8(
+        draw.integers(0, 256, n, case.in_features).to(torch.uint8),
+        (0.01 + draw.uniform(n, groups)).half(),
+        torch.full_like(zeros, MIDDLE_CODE) if case.symmetric else zeros,
+        case.group_size,
+    )
+    bias = drawn_bias(case, draw)
+    kept = present(x=x, bias=bias, codes=weight.codes, scales=weight.scales, zeros=weight.zeros)
+    return Call((x,), (weight, bias, draw.dtype), kept)
 
 
 def present(**tensors: Tensor | None) -> dict[str, Tensor]:
@@ -133,6 +150,20 @@ def _int4_work(case: LinearCase, dtype: torch.dtype) -> Work:
     """Half a byte a weight, and a scale of two bytes and a zero point of one a group."""
     groups = case.out_features * case.in_features // case.group_size
     return linear_work(case, case.out_features * case.in_features / 2 + 3 * groups, dtype)
+
+
+def _grouped_int8_work(case: LinearCase, dtype: torch.dtype) -> Work:
+    """A byte a weight, and a scale of two bytes and a zero point of one a group."""
+    groups = case.out_features * case.in_features // case.group_size
+    return linear_work(case, case.out_features * case.in_features + 3 * groups, dtype)
+
+
+def _a_scale_a_row(model: ModelShape, step: StepShape) -> dict[str, LinearCase]:
+    """Weight-only INT8's own form."""
+    return {
+        name: replace(case, group_size=case.in_features, symmetric=True)
+        for name, case in projections(model, step).items()
+    }
 
 
 def projections(model: ModelShape, step: StepShape) -> dict[str, LinearCase]:
@@ -197,6 +228,22 @@ _INT4 = {
     "x: three dimensions": LinearCase(6, 48, 64, batched=True),
 }
 
+_GROUPED_INT8 = {
+    "a scale a row: one row": LinearCase(1, 48, 64, 64, symmetric=True),
+    "a scale a row: no rows": LinearCase(0, 16, 64, 64, symmetric=True),
+    "a scale a row: 9 rows": LinearCase(9, 70, 576, 576, symmetric=True),
+    "a scale a row: 40 rows": LinearCase(40, 33, 100, 100, bias=False, symmetric=True),
+    "a scale a row: one of each": LinearCase(1, 1, 1, 1, symmetric=True),
+    "a scale a row: zero points": LinearCase(5, 48, 96, 96),
+    "groups: 32": LinearCase(3, 70, 96),
+    "groups: 64 of K of SmolLM2": LinearCase(2, 16, 576, 64, bias=False),
+    "groups: 128, symmetric": LinearCase(17, 80, 256, 128, symmetric=True),
+    "groups: 10": LinearCase(8, 24, 50, 10),
+    "groups: many rows": LinearCase(65, 16, 256, 128),
+    "x: strided": LinearCase(3, 32, 64, 64, strided=True, symmetric=True),
+    "x: three dimensions": LinearCase(6, 48, 64, batched=True),
+}
+
 LINEAR = OpSpec(
     op="linear",
     cases=_DENSE,
@@ -233,4 +280,13 @@ W4A16_LINEAR = OpSpec(
     work=_int4_work,
     reads_memory=True,
     of_model=projections,
+)
+W8A16_LINEAR = OpSpec(
+    op="w8a16_linear",
+    cases=_GROUPED_INT8,
+    tiny=("a scale a row: one row", "groups: 32", "groups: many rows", "x: strided"),
+    make=_make_grouped_int8,
+    work=_grouped_int8_work,
+    reads_memory=True,
+    of_model=_a_scale_a_row,
 )
