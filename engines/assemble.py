@@ -31,7 +31,9 @@ from .models.loader import load_config
 from .models.ops import select_attention_ops, select_ops
 from .pipeline import PipelinedCore
 from .quantization.dummy import dummy_source
-from .quantization.methods import LINEAR_OPS, LoadedWeights, load_weights, resolve_group_size
+from .quantization.load import LoadedWeights, linear_ops, load_weights
+from .quantization.methods import find_method
+from .quantization.scheme import resolve_group_size
 from .step import Limits
 from .stopping import Decode
 from .strategy import build_strategy, contiguous_defaults, swap_memory_bytes
@@ -66,8 +68,8 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
     device = find_device(engine.device)
     dtype = choose_dtype(engine.dtype, device)
     forced = _forced(engine, device, getattr(torch, dtype))
-    if engine.quant == "fp8":
-        check_feature(device, "fp8", "quant", "fp8", "int8 or awq, or a newer GPU")
+    if engine.quant != "none" and find_method(engine.quant).form == "fp8":
+        check_feature(device, "fp8", "quant", engine.quant, "w8a8 or awq, or a newer GPU")
     if engine.load_format == "dummy" and described.native is None:
         allowed = f"auto: {config.family} runs through transformers, which reads its weights"
         raise ConfigError("load_format", "dummy", allowed)
@@ -268,7 +270,7 @@ def kernels_of(engine: EngineConfig) -> dict[str, str]:
     write = ["rope_cache_write"] if plain and native else [f"{cache}cache_write"]
     ops = [*write, f"{cache}{engine.kv}_attention"]
     if native:
-        ops = [*LINEAR_OPS[engine.quant], "rms_norm", "add_rms_norm", "silu_mul", *ops]
+        ops = [*linear_ops(engine.quant), "rms_norm", "add_rms_norm", "silu_mul", *ops]
         if not plain:
             ops.append("rope")
     return {op: select(op, device, dtype, engine.forced).name for op in [*ops, "argmax", "sample"]}

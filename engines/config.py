@@ -11,10 +11,13 @@ from .cost.weights import QUANT_METHODS as PRICED_METHODS
 from .errors import ConfigError, unknown_name
 from .kv.contiguous import ArenaKind, Reservation
 from .presets import ADMISSION, BATCHING, KV, MIXING, find_preset
+from .quantization.methods import METHODS
 from .step import Limits
 
 # What a real engine computes; a simulated one prices more.
-QUANT_METHODS = ("none", "int8", "fp8", "awq")
+# GPTQ, SmoothQuant and static FP8 calibrate, and are not there yet.
+_MISSING = ("gptq", "smoothquant", "fp8-static")
+QUANT_METHODS = ("none", *(name for name in METHODS if name not in _MISSING))
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 KV_DTYPES = ("auto", "fp8", "int8")
 DEVICES = ("auto", "cpu", "cuda")

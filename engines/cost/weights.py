@@ -59,13 +59,17 @@ class WeightFormat:
 
 # Bytes follow the published layouts: INT4 in groups of 128 with a 16-bit scale (3.87 times smaller
 # than 16 bits; 3.85 with AWQ's 4-bit zero point), NVFP4 an e4m3 scale for 16 (3.56), MXFP4 an e8m0
-# scale for 32 (3.76), 8 bits a 32-bit scale for each output row.
+# scale for 32 (3.76), 8 bits a 32-bit scale for each output row, tensor or 128 x 128 weights.
 _FORMATS = (
+    WeightFormat("rtn", 4, group=0, scale_bytes=2.5),
     WeightFormat("gptq", 4, group=0, scale_bytes=2.0),
     WeightFormat("awq", 4, group=0, scale_bytes=2.5),
-    WeightFormat("int8", 8, scale_bytes=4.0, arithmetic=("int8",), head=True),
-    WeightFormat("smoothquant", 8, scale_bytes=4.0, arithmetic=("int8",)),
+    WeightFormat("int8", 8, scale_bytes=4.0, head=True),
+    WeightFormat("w8a8", 8, scale_bytes=4.0, arithmetic=("int8",), head=True),
+    WeightFormat("smoothquant", 8, scale_bytes=4.0, arithmetic=("int8",), head=True),
     WeightFormat("fp8", 8, scale_bytes=4.0, arithmetic=("fp8",)),
+    WeightFormat("fp8-static", 8, arithmetic=("fp8",)),
+    WeightFormat("fp8-block", 8, group=128, scale_bytes=4.0 / 128, arithmetic=("fp8",)),
     WeightFormat("nvfp4", 4, group=16, scale_bytes=1.0, arithmetic=("fp4",)),
     WeightFormat("mxfp4", 4, group=32, scale_bytes=1.0, arithmetic=("fp4",)),
 )

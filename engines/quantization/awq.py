@@ -35,8 +35,9 @@ from .awq_search import (
     search_scales,
 )
 from .dense import DenseSource
-from .grid import rtn_pack
-from .quantized import LayerReport, QuantizedWeights
+from .grid import GridFormat, rtn_pack
+from .quantized import LayerReport, QuantizedMap, QuantizedModel
+from .scheme import Scheme
 
 # Short names of a layer's linear maps, by the input they share.
 QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
@@ -84,7 +85,7 @@ def quantize(
     group_size: int,
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] | None = None,
-) -> QuantizedWeights:
+) -> QuantizedModel:
     """Quantise every linear map of every layer; embeddings and output projection stay as they are.
 
     calibration_token_ids: int64 [samples, length]; about 4096 tokens in all are enough.
@@ -124,7 +125,9 @@ def quantize(
         report.append(layer.report)
         if progress is not None:
             progress(index + 1, config.num_layers)
-    return QuantizedWeights(dense, packed, group_size, tuple(report))
+    maps = {name: QuantizedMap(weight) for name, weight in packed.items()}
+    scheme = Scheme("awq", 4, group_size, symmetric=False)
+    return QuantizedModel(scheme, dense, maps, tuple(report))
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,8 +150,10 @@ def _quantize_layer(
     scaled = fold_scales(tensors, scales)
     clipped = clip_groups(scaled, features, scales, calibrator.group_size)
 
-    packed = {name: rtn_pack(clipped[f"{name}.weight"], calibrator.group_size) for name in LINEARS}
-    rounded = {name: rtn_pack(tensors[f"{name}.weight"], calibrator.group_size) for name in LINEARS}
+    packed, rounded = (
+        {name: _pack(of[f"{name}.weight"], calibrator.group_size) for name in LINEARS}
+        for of in (clipped, tensors)
+    )
     expected = _output(calibrator, tensors, hidden)
     rtn_loss, loss = (
         float(F.mse_loss(_output(calibrator, {**rest, **_weights(codes)}, hidden), expected))
@@ -273,6 +278,12 @@ def _decoder(calibrator: Calibrator, tensors: LayerTensors) -> DecoderLayer:
     named = {f"model.layers.0.{name}": tensor for name, tensor in tensors.items()}
     source = DenseSource(named, torch.float32, calibrator.device)
     return decoder_layer(calibrator.config, source, 0)
+
+
+def _pack(weight: Tensor, group_size: int) -> PackedInt4:
+    packed = rtn_pack(weight, GridFormat(4, group_size))
+    assert isinstance(packed, PackedInt4)
+    return packed
 
 
 def _weights(packed: Mapping[str, PackedInt4]) -> LayerTensors:

@@ -11,17 +11,19 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from ...kernels.packing import PackedInt4
 from ..errors import ModelError
 from ..models.loader import SINGLE_FILE, Checkpoint
 from .formats import from_awq, to_awq
-from .quantized import LayerReport, QuantizedWeights
+from .quantized import LayerReport, QuantizedMap, QuantizedModel
+from .scheme import Scheme
 
 CONFIG_FILE = "config.json"
 REPORT_FILE = "awq_report.json"
 _METHOD = {"quant_method": "awq", "bits": 4, "zero_point": True, "version": "gemm"}
 
 
-def save_awq(weights: QuantizedWeights, directory: Path, model_config: Mapping[str, Any]) -> None:
+def save_awq(weights: QuantizedModel, directory: Path, model_config: Mapping[str, Any]) -> None:
     """Write safetensors, config.json and the report; each file appears whole or not at all.
 
     model_config: the original model's config.json; `quantization_config` is added to it. The
@@ -29,12 +31,13 @@ def save_awq(weights: QuantizedWeights, directory: Path, model_config: Mapping[s
     """
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.contiguous() for name, tensor in weights.dense.items()}
-    for module, packed in weights.packed.items():
-        for part, tensor in to_awq(packed).items():
+    for module, quantized in weights.maps.items():
+        assert isinstance(quantized.weight, PackedInt4)
+        for part, tensor in to_awq(quantized.weight).items():
             tensors[f"{module}.{part}"] = tensor
     quantization = {
         **_METHOD,
-        "group_size": weights.group_size,
+        "group_size": weights.scheme.group_size,
         "modules_to_not_convert": ["lm_head"],
     }
     config = {**model_config, "quantization_config": quantization}
@@ -45,7 +48,7 @@ def save_awq(weights: QuantizedWeights, directory: Path, model_config: Mapping[s
     _write(directory / CONFIG_FILE, lambda path: path.write_text(json.dumps(config, indent=2)))
 
 
-def load_awq(directory: Path) -> QuantizedWeights:
+def load_awq(directory: Path) -> QuantizedModel:
     """Read a 4-bit AWQ directory, ours or another's. Raises ModelError for any other directory."""
     group_size = _check_method(directory)
     checkpoint = Checkpoint(directory)
@@ -64,7 +67,9 @@ def load_awq(directory: Path) -> QuantizedWeights:
                 "group_size", group_size, f"of config.json is {weight.group_size} in {module!r}"
             )
     dense = {name: checkpoint[name] for name in checkpoint if name not in packed_names}
-    return QuantizedWeights(dense, packed, group_size, _read_report(directory / REPORT_FILE))
+    scheme = Scheme("awq", 4, group_size, symmetric=False)
+    maps = {module: QuantizedMap(weight) for module, weight in packed.items()}
+    return QuantizedModel(scheme, dense, maps, _read_report(directory / REPORT_FILE))
 
 
 def _check_method(directory: Path) -> int:

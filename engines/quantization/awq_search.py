@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .grid import round_to_grid
+from .grid import GridFormat, round_to_grid
 
 RATIOS = tuple(i / 20 for i in range(20))
 SHRINKS = tuple(1 - i / 20 for i in range(10))
@@ -47,12 +47,12 @@ def search_scales(
     lose to plain rounding.
     """
     unscaled = torch.ones_like(input_magnitude)
-    rtn_loss = block_loss(round_to_grid(weight, group_size))
+    rtn_loss = block_loss(round_to_grid(weight, GridFormat(4, group_size)))
     best = ScaleChoice(unscaled, None, rtn_loss, rtn_loss)
     weight_magnitude = mean_magnitude(weight, group_size)
     for ratio in RATIOS:
         scales = candidate_scales(input_magnitude, weight_magnitude, ratio)
-        loss = block_loss(round_to_grid(weight * scales, group_size).div_(scales))
+        loss = block_loss(round_to_grid(weight * scales, GridFormat(4, group_size)).div_(scales))
         if loss < best.loss:
             best = ScaleChoice(scales, ratio, loss, rtn_loss)
     return best
@@ -87,7 +87,9 @@ def search_clip(weight: Tensor, group_gram: Tensor, group_size: int) -> Tensor:
     for shrink in SHRINKS:
         limit = shrink * largest
         clipped = groups.clamp(-limit, limit).flatten(1)
-        change = (round_to_grid(clipped, group_size) - weight).unflatten(1, (-1, group_size))
+        change = (round_to_grid(clipped, GridFormat(4, group_size)) - weight).unflatten(
+            1, (-1, group_size)
+        )
         change = change.transpose(0, 1)
         loss = (torch.bmm(change, group_gram) * change).sum(dim=-1).T
         better = loss < best_loss

@@ -8,20 +8,20 @@ alone, whatever is asked for first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 
 import torch
 from torch import Tensor
 
 from ...kernels.packing import PackedInt4
-from ..errors import unknown_name
 from ..models.config import ModelConfig
 from .dense import DenseSource
-from .fp8 import Fp8Source
-from .int8 import Int8Source
 from .linear import WeightSource
-from .quantized import AwqSource, QuantizedWeights
+from .methods import find_method
+from .quantized import PackedSource, QuantizedMap, QuantizedModel
+from .rounding import rounded_model
+from .scheme import default_scheme
 
 SEED = 0
 STD = 0.02  # what the models of this family are initialised with
@@ -62,7 +62,7 @@ class DummyWeights(Mapping[str, Tensor]):
         return torch.Generator(self.device).manual_seed(int.from_bytes(digest))
 
 
-class DummyInt4(Mapping[str, PackedInt4]):
+class DummyInt4(Mapping[str, QuantizedMap]):
     """The linear maps of a model's layers as 4-bit codes, all of them equally likely."""
 
     def __init__(self, weights: DummyWeights, group_size: int) -> None:
@@ -74,7 +74,7 @@ class DummyInt4(Mapping[str, PackedInt4]):
             if name.startswith("model.layers.") and name.endswith("_proj.weight")
         }
 
-    def __getitem__(self, name: str) -> PackedInt4:
+    def __getitem__(self, name: str) -> QuantizedMap:
         outputs, inputs = self._shapes[name]
         generator, device = self._weights.generator(name), self._weights.device
         nibbles = torch.randint(
@@ -83,49 +83,13 @@ class DummyInt4(Mapping[str, PackedInt4]):
         groups = (outputs, inputs // self._group_size)
         scales = torch.full(groups, STD / _CODE_STD, dtype=self._weights.dtype, device=device)
         zeros = torch.full(groups, 8, dtype=torch.uint8, device=device)
-        return PackedInt4(nibbles, scales, zeros, self._group_size)
+        return QuantizedMap(PackedInt4(nibbles, scales, zeros, self._group_size))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._shapes)
 
     def __len__(self) -> int:
         return len(self._shapes)
-
-
-Force = Mapping[str, str] | None
-DummySource = Callable[[DummyWeights, int | None, Force], WeightSource]
-"""From random weights, a group size (None where the method has no groups) and the kernels that were
-asked for to a method's own."""
-
-
-def _dense(weights: DummyWeights, _group_size: int | None, force: Force) -> WeightSource:
-    return DenseSource(weights, weights.dtype, weights.device, force)
-
-
-def _int8(weights: DummyWeights, _group_size: int | None, force: Force) -> WeightSource:
-    return Int8Source(weights, weights.dtype, weights.device, force)
-
-
-def _fp8(weights: DummyWeights, _group_size: int | None, force: Force) -> WeightSource:
-    return Fp8Source(weights, weights.dtype, weights.device, force)
-
-
-def _int4(weights: DummyWeights, group_size: int | None, force: Force) -> WeightSource:
-    assert group_size is not None
-    packed = DummyInt4(weights, group_size)
-    dense = {name: weights[name] for name in weights if name.removesuffix(".weight") not in packed}
-    quantized = QuantizedWeights(dense, packed, group_size)
-    return AwqSource(quantized, weights.dtype, weights.device, force)
-
-
-# One entry a method. A method that quantises a dense weight when it is asked for needs no more than
-# its own source over `DummyWeights`, which is a checkpoint like another.
-DUMMY_SOURCES: dict[str, DummySource] = {
-    "none": _dense,
-    "int8": _int8,
-    "fp8": _fp8,
-    "awq": _int4,
-}
 
 
 def dummy_source(
@@ -135,11 +99,25 @@ def dummy_source(
     group_size: int | None,
     dtype: torch.dtype,
     device: torch.device,
-    force: Force = None,
+    force: Mapping[str, str] | None = None,
 ) -> WeightSource:
-    """Random weights for `method`. force: operation -> implementation, for the linear maps.
+    """Random weights for `method`: for one that rounds, a rounded checkpoint; for one that
+    calibrates, codes of its form. force: operation -> implementation, for the linear maps.
 
-    Raises ConfigError for a method that has none."""
-    if method not in DUMMY_SOURCES:
-        raise unknown_name("quant", method, DUMMY_SOURCES)
-    return DUMMY_SOURCES[method](DummyWeights(config, dtype, device), group_size, force)
+    Raises ConfigError for an unknown method."""
+    weights = DummyWeights(config, dtype, device)
+    if method == "none":
+        return DenseSource(weights, dtype, device, force)
+    return PackedSource(_dummy_model(config, weights, method, group_size), dtype, device, force)
+
+
+def _dummy_model(
+    config: ModelConfig, weights: DummyWeights, method: str, group_size: int | None
+) -> QuantizedModel:
+    found = find_method(method)
+    if found.calibrated and found.form == "int4":
+        assert group_size is not None
+        scheme = default_scheme(config, method, group_size)
+        return QuantizedModel(scheme, weights, DummyInt4(weights, group_size))
+    rounded = {"w8a8": "w8a8", "fp8": "fp8"}[found.form] if found.calibrated else method
+    return rounded_model(config, weights, rounded, group_size, weights.device)

@@ -6,57 +6,19 @@ how zero points are stored: "gptq" (and where it is absent) less one, "gptq_v2" 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from math import gcd
 
 import torch
 from torch import Tensor
 
-from ...kernels.packing import PackedInt4, pack
+from ...kernels.packing import pack
 from ..errors import ModelError
-from .linear import Linear
-
-
-@dataclass(frozen=True, eq=False)
-class GptqWeight:
-    """packed: weights whose input k is feature order[k] of the layer's; None: in order.
-
-    order: int64 [in_features], a permutation. Quantising columns in the order of their importance
-    ("act order") scatters a group's members; here each group's stand together.
-    """
-
-    packed: PackedInt4
-    order: Tensor | None
-
-
-class ReorderedLinear:
-    """A linear map that reads its inputs in another order; a gather, whatever kernel follows."""
-
-    def __init__(self, linear: Linear, order: Tensor) -> None:
-        self._linear = linear
-        self._order = order
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self._linear(x.index_select(-1, self._order))
-
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes that one application reads: the map's and the order."""
-        return self._linear.weight_bytes + self._order.nbytes
-
-
-def gptq_linear(
-    weight: GptqWeight, prepare: Callable[[PackedInt4], Linear], device: torch.device
-) -> Linear:
-    """The map on `device`. prepare: an implementation of `w4a16_linear`, its bias and dtype set."""
-    linear = prepare(weight.packed.to(device))
-    return linear if weight.order is None else ReorderedLinear(linear, weight.order.to(device))
+from .quantized import QuantizedMap
 
 
 def from_gptq(
     qweight: Tensor, qzeros: Tensor, scales: Tensor, g_idx: Tensor, checkpoint_format: str = "gptq"
-) -> GptqWeight:
+) -> QuantizedMap:
     """`qweight` int32 [in/8, out], nibble j of row r is input 8r + j; `qzeros` int32
     [groups, out/8], eight columns a word; `scales` float16 [groups, out]; `g_idx` int32 [in], the
     group of each input: W[k, n] = scales[g_idx[k], n] · (q - zero).
@@ -84,7 +46,7 @@ def from_gptq(
     first = group_of[::size]
     in_order = bool((order == torch.arange(in_features, device=order.device)).all())
     codes = _nibbles(qweight.T).T.index_select(0, order)
-    return GptqWeight(
+    return QuantizedMap(
         pack(codes.T, scales[first].T.contiguous(), zeros[first].T.contiguous(), size),
         None if in_order else order,
     )

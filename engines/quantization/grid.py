@@ -1,23 +1,65 @@
-"""The asymmetric 4-bit grid: a scale and a zero point for each group of input features.
+"""The uniform grids of integer weights: a scale and a zero point for each group of input features.
 
-Rounding to the nearest point of it is the baseline that AWQ must beat, and what AWQ does to a
-weight once it has been scaled and clipped.
+Rounding to the nearest point of one is the baseline that GPTQ and AWQ must beat, and what they do
+to a weight once they have changed it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from math import gcd
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from ...kernels.grouped_int8 import GroupedInt8
 from ...kernels.packing import PackedInt4, pack
 from ..errors import ConfigError
 
 GROUP_SIZES = (128, 64, 32)
-LEVELS = 15
 # The smallest normal float16: a group of zeros still needs a scale to divide by.
 _LEAST_SCALE = 2.0**-14
+
+
+@dataclass(frozen=True)
+class GridFormat:
+    """bits: of a code, 4 or 8. group_size: inputs that share a scale, the last group may be
+    shorter; None: all of a row. symmetric: the zero point is the middle code."""
+
+    bits: int = 4
+    group_size: int | None = None
+    symmetric: bool = False
+
+    @property
+    def largest(self) -> int:
+        """The largest code; the smallest is 0."""
+        return 2**self.bits - 1
+
+    @property
+    def middle(self) -> int:
+        """The zero point of a symmetric grid."""
+        return 2 ** (self.bits - 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """scales, zeros: float32 [..., groups]. A scale is one that float16 holds exactly, as
+    checkpoints store it; a zero point is a whole number within the codes."""
+
+    scales: Tensor
+    zeros: Tensor
+    format: GridFormat
+
+    def codes(self, groups: Tensor) -> Tensor:
+        """The nearest code of each weight [..., groups, size], float32."""
+        codes = (groups / self.scales[..., None]).round_().add_(self.zeros[..., None])
+        return codes.clamp_(0, self.format.largest)
+
+    def values(self, codes: Tensor) -> Tensor:
+        """The weights that codes [..., groups, size] stand for, float32."""
+        return (codes - self.zeros[..., None]) * self.scales[..., None]
 
 
 def choose_group_size(in_features: Iterable[int]) -> int:
@@ -29,31 +71,57 @@ def choose_group_size(in_features: Iterable[int]) -> int:
     raise ConfigError("group_size", sizes, f"in_features divisible by {GROUP_SIZES[-1]}")
 
 
-def grid(weight: Tensor, group_size: int) -> tuple[Tensor, Tensor]:
-    """Scales and zero points, both [out, in / group_size], of weight float32 [out, in].
+def in_groups(weight: Tensor, group_size: int | None) -> Tensor:
+    """[out, in] -> [out, groups, group_size], a shorter last group filled up with zeros, which
+    change no range: every range includes 0."""
+    size = weight.shape[1] if group_size is None else group_size
+    return F.pad(weight, (0, -weight.shape[1] % size)).unflatten(1, (-1, size))
 
-    The range of a group reaches from its minimum to its maximum and includes 0, so that the zero
-    point fits in 4 bits. Scales are float32 numbers that float16 holds exactly, as it stores them.
+
+def fit_grid(groups: Tensor, format: GridFormat) -> Grid:
+    """The grid whose range reaches from each group's minimum to its maximum and includes 0, so
+    that the zero point is a code; of a symmetric one, as far to both sides.
+
+    groups: float32 [..., size]. Source: Frantar et al., "GPTQ", 2023, section 4, and its
+    reference code.
     """
-    groups = weight.unflatten(1, (-1, group_size))
     high = groups.amax(dim=-1).clamp(min=0)
     low = groups.amin(dim=-1).clamp(max=0)
-    scales = ((high - low) / LEVELS).clamp(min=_LEAST_SCALE).half().float()
-    zeros = (-low / scales).round().clamp(0, LEVELS)
-    return scales, zeros
+    if format.symmetric:
+        high = torch.maximum(high, -low)
+        low = -high
+    scales = ((high - low) / format.largest).clamp(min=_LEAST_SCALE).half().float()
+    if format.symmetric:
+        return Grid(scales, torch.full_like(scales, format.middle), format)
+    return Grid(scales, (-low / scales).round().clamp(0, format.largest), format)
 
 
-def round_to_grid(weight: Tensor, group_size: int) -> Tensor:
-    """The nearest point of its grid to each weight, float32 [out, in]."""
-    scales, zeros = (part[..., None] for part in grid(weight, group_size))
-    codes = weight.unflatten(1, (-1, group_size)).div(scales).round_().add_(zeros)
-    return codes.clamp_(0, LEVELS).sub_(zeros).mul_(scales).flatten(1)
+def round_to_grid(weight: Tensor, format: GridFormat) -> Tensor:
+    """The nearest point of its grid to each weight; float32 [out, in]."""
+    groups = in_groups(weight, format.group_size)
+    grid = fit_grid(groups, format)
+    return grid.values(grid.codes(groups)).flatten(1)[:, : weight.shape[1]]
 
 
-def rtn_pack(weight: Tensor, group_size: int) -> PackedInt4:
+def rtn_pack(weight: Tensor, format: GridFormat) -> PackedInt4 | GroupedInt8:
     """Round to nearest and pack; weight [out_features, in_features] of any floating dtype."""
     weight = weight.float()
-    scales, zeros = grid(weight, group_size)
-    groups = weight.unflatten(1, (-1, group_size))
-    codes = (groups / scales[..., None]).round_().add_(zeros[..., None]).clamp_(0, LEVELS)
-    return pack(codes.flatten(1).to(torch.uint8), scales.half(), zeros.to(torch.uint8), group_size)
+    groups = in_groups(weight, format.group_size)
+    grid = fit_grid(groups, format)
+    return pack_codes(grid.codes(groups).flatten(1)[:, : weight.shape[1]], grid)
+
+
+def pack_codes(codes: Tensor, grid: Grid) -> PackedInt4 | GroupedInt8:
+    """codes [out, in], whole numbers, and their grid [out, groups] -> the form of their bits.
+
+    A last group that is shorter than the others is written as several of a size that divides both.
+    """
+    in_features = codes.shape[1]
+    asked = grid.format.group_size or in_features
+    size = gcd(asked, in_features % asked) if in_features % asked else asked
+    first = torch.arange(0, in_features, size, device=codes.device) // asked
+    scales = grid.scales[:, first].half()
+    zeros, codes = grid.zeros[:, first].to(torch.uint8), codes.to(torch.uint8)
+    if grid.format.bits == 4:
+        return pack(codes, scales, zeros, size)
+    return GroupedInt8(codes.contiguous(), scales, zeros, size)

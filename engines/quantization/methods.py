@@ -1,175 +1,70 @@
-"""The quant axis: from a model directory to weights in the form a method asks for.
-
-What takes long is done once: quantised weights are kept in the cache as a published-format
-checkpoint, under a name made of everything they depend on.
-"""
+"""Every quantisation method: the one place that knows them all. Each method's own file says how it
+makes its weights."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import secrets
-import shutil
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-import torch
+from ..errors import unknown_name
 
-from ..errors import ConfigError
-from ..models.bundled import calibration_text
-from ..models.catalogue import cache_directory
-from ..models.config import ModelConfig
-from ..models.loader import load_config, load_model_directory
-from ..models.tokenizer import load_tokenizer
-from .awq import quantize
-from .awq_checkpoint import load_awq, save_awq
-from .dense import DenseSource
-from .fp8 import Fp8Source
-from .grid import choose_group_size
-from .int8 import Int8Source
-from .linear import WeightSource
-from .quantized import AwqSource, QuantizedWeights
-
-Report = Callable[[str], None]
-
-# The operations that the linear maps of a model in each method are made of.
-LINEAR_OPS = {
-    "none": ("linear",),
-    "awq": ("linear", "w4a16_linear"),
-    "int8": ("w8a8_linear",),
-    "fp8": ("linear", "fp8_linear"),
+# The operation that multiplies weights of each form.
+OP_OF_FORM = {
+    "int4": "w4a16_linear",
+    "int8": "w8a16_linear",
+    "w8a8": "w8a8_linear",
+    "fp8": "fp8_linear",
+    "fp4": "fp4_linear",
 }
-WITHOUT_GROUPS = ("none", "int8", "fp8")
-
-CALIBRATION_SAMPLES = 8
-CALIBRATION_TOKENS = 512
-# Part of a cached checkpoint's name: raise it when the same inputs would give other weights.
-AWQ_REVISION = 1
 
 
 @dataclass(frozen=True)
-class LoadedWeights:
-    """A model's weights as a source, and what was decided on the way."""
-
-    config: ModelConfig
-    source: WeightSource
-
-
-def resolve_group_size(config: ModelConfig, method: str, asked: int | None) -> int | None:
-    """The group size in force: as asked, or the largest usual one that divides every input.
-
-    None where the method has no groups. Raises ConfigError for one that does not divide.
+class Method:
+    """form: of its weights, a key of OP_OF_FORM. grouped: inputs share scales in groups of a size
+    that can be asked for. calibrated: it looks at activations, so it takes long and is done once.
+    rounds_head: the output projection is quantised, too, when it is done as weights are loaded.
+    says: what it is, for a help text.
     """
-    if method in WITHOUT_GROUPS:
-        return None
-    widths = {config.hidden_size, config.q_size, config.intermediate_size}
-    if asked is None:
-        return choose_group_size(widths)
-    bad = sorted(width for width in widths if width % asked)
-    if bad:
-        raise ConfigError("group_size", asked, f"a divisor of the model's width {bad[0]}")
-    return asked
+
+    name: str
+    form: str
+    says: str
+    grouped: bool = False
+    calibrated: bool = False
+    rounds_head: bool = False
+
+    @property
+    def linear_ops(self) -> tuple[str, ...]:
+        """The operations that the linear maps of a model are made of."""
+        op = OP_OF_FORM[self.form]
+        return (op,) if self.rounds_head else ("linear", op)
 
 
-def load_weights(
-    directory: Path,
-    method: str,
-    *,
-    group_size: int | None,
-    dtype: torch.dtype,
-    device: torch.device,
-    report: Report = lambda _: None,
-    force_kernels: Mapping[str, str] | None = None,
-) -> LoadedWeights:
-    """Weights for `method`; 4-bit ones are quantised now or read from the cache.
-
-    group_size: as `resolve_group_size` gave it. report: told what a long stage is doing.
-    force_kernels: operation -> implementation, for the linear maps.
-    """
-    if method == "none":
-        config, weights = load_model_directory(directory)
-        return LoadedWeights(config, DenseSource(weights, dtype, device, force_kernels))
-    if method == "int8":
-        config, weights = load_model_directory(directory)
-        return LoadedWeights(config, Int8Source(weights, dtype, device, force_kernels))
-    if method == "fp8":
-        config, weights = load_model_directory(directory)
-        source = Fp8Source(weights, dtype, device, force_kernels)
-        if source.widens:
-            report(f"fp8: {device.type} has no e4m3 product; weights are widened for each use")
-        return LoadedWeights(config, source)
-    assert group_size is not None
-    quantized = _cached_awq(directory, group_size, device, report)
-    source = AwqSource(quantized, dtype, device, force_kernels)
-    return LoadedWeights(load_config(directory), source)
+_METHODS = (
+    Method("rtn", "int4", "4-bit weights, rounded to nearest", grouped=True),
+    Method("gptq", "int4", "4-bit weights, each column making up for the last's error", True, True),
+    Method("awq", "int4", "4-bit weights, scaled by what activations show", True, True),
+    Method("int8", "int8", "8-bit weights", rounds_head=True),
+    Method("w8a8", "w8a8", "8-bit weights and activations", rounds_head=True),
+    Method(
+        "smoothquant",
+        "w8a8",
+        "w8a8 after outliers were moved into the weights",
+        calibrated=True,
+        rounds_head=True,
+    ),
+    Method("fp8", "fp8", "e4m3 weights and activations, a scale a row and a token"),
+    Method(
+        "fp8-static", "fp8", "a scale a tensor, that of activations calibrated", calibrated=True
+    ),
+    Method("fp8-block", "fp8", "a scale for 128 x 128 weights, and for 128 of a token"),
+    Method("nvfp4", "fp4", "e2m1 weights, an e4m3 scale for 16"),
+    Method("mxfp4", "fp4", "e2m1 weights, a power of two for 32"),
+)
+METHODS = {method.name: method for method in _METHODS}
 
 
-def _cached_awq(
-    directory: Path, group_size: int, device: torch.device, report: Report
-) -> QuantizedWeights:
-    """Always read back from disk, so that a first run computes with what later ones will."""
-    return load_awq(awq_checkpoint(directory, group_size, device, report))
-
-
-def awq_checkpoint(
-    directory: Path, group_size: int, device: torch.device, report: Report = lambda _: None
-) -> Path:
-    """The model as a published AWQ checkpoint (`awq_checkpoint.py`), without tokenizer files:
-    quantised now or found in the cache. Raises ConfigError where the cache cannot be written."""
-    kept = cache_directory() / "awq" / _identity(directory, group_size)
-    if not (kept / "config.json").is_file():
-        try:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            # Before the work, not after it.
-            allowed = f"a directory to write in ({error.strerror})"
-            raise ConfigError("LLMBENCH_CACHE", str(cache_directory()), allowed) from error
-        _quantize_into(kept, directory, group_size, device, report)
-    return kept
-
-
-def _quantize_into(
-    kept: Path, directory: Path, group_size: int, device: torch.device, report: Report
-) -> None:
-    config, weights = load_model_directory(directory)
-    report(f"quantising to 4 bits with AWQ, once: {config.num_layers} layers")
-    quantized = quantize(
-        config,
-        weights,
-        _calibration(directory, config),
-        group_size=group_size,
-        device=device,
-        progress=lambda done, layers: report(f"AWQ: layer {done} of {layers}"),
-    )
-    fresh = kept.with_name(f".{kept.name}.{secrets.token_hex(4)}")
-    try:
-        save_awq(quantized, fresh, json.loads((directory / "config.json").read_text()))
-        if not kept.exists():
-            fresh.rename(kept)
-    finally:
-        # Left over after Ctrl-C, or when another process was first.
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _calibration(directory: Path, config: ModelConfig) -> torch.Tensor:
-    """Token ids [samples, length] from the front of the public-domain text that ships."""
-    length = min(CALIBRATION_TOKENS, config.max_position_embeddings)
-    ids = load_tokenizer(directory).encode(calibration_text(), add_special_tokens=False)
-    samples = min(CALIBRATION_SAMPLES, len(ids) // length)
-    return torch.tensor(ids[: samples * length]).view(samples, length)
-
-
-def _identity(directory: Path, group_size: int) -> str:
-    """A name that changes with whatever the quantised weights depend on."""
-    digest = hashlib.sha256()
-    digest.update(f"awq {AWQ_REVISION} {group_size} {CALIBRATION_SAMPLES} ".encode())
-    digest.update(f"{CALIBRATION_TOKENS}\n{calibration_text()}".encode())
-    for name in ("config.json", "tokenizer.json"):
-        path = directory / name
-        digest.update(path.read_bytes() if path.exists() else b"")
-    for path in sorted(directory.glob("*.safetensors")):
-        state = path.stat()
-        # The path itself tells apart models whose files happen to agree in size and time.
-        digest.update(f"{path.resolve()} {state.st_size} {state.st_mtime_ns}\n".encode())
-    return f"{directory.name}-g{group_size}-{digest.hexdigest()[:16]}"
+def find_method(name: str) -> Method:
+    """Raises ConfigError for an unknown name."""
+    if name not in METHODS:
+        raise unknown_name("quant", name, METHODS)
+    return METHODS[name]

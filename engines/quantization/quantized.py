@@ -1,18 +1,36 @@
-"""A model whose linear maps are 4-bit, and how an engine runs it."""
+"""A model whose linear maps are quantised, and how an engine runs it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ...kernels.fp4 import Fp4Weight, stack_fp4
+from ...kernels.fp8 import Fp8Weight, stack_fp8
+from ...kernels.grouped_int8 import GroupedInt8, stack_grouped
+from ...kernels.int8 import Int8Weight, stack_int8
 from ...kernels.packing import PackedInt4, stack
 from ...kernels.registry import KernelError, select
 from ..errors import ConfigError
 from .dense import DenseSource
 from .linear import Linear
+from .methods import OP_OF_FORM
+from .scheme import Scheme
+
+PackedWeight = PackedInt4 | GroupedInt8 | Int8Weight | Fp8Weight | Fp4Weight
+
+# What stacks maps of each form along out_features, and the operation that multiplies them.
+_FORMS: dict[type, tuple[Callable[[Any], PackedWeight], str]] = {
+    PackedInt4: (stack, OP_OF_FORM["int4"]),
+    GroupedInt8: (stack_grouped, OP_OF_FORM["int8"]),
+    Int8Weight: (stack_int8, OP_OF_FORM["w8a8"]),
+    Fp8Weight: (stack_fp8, OP_OF_FORM["fp8"]),
+    Fp4Weight: (stack_fp4, OP_OF_FORM["fp4"]),
+}
 
 
 @dataclass(frozen=True)
@@ -31,54 +49,129 @@ class LayerReport:
 
 
 @dataclass(frozen=True, eq=False)
-class QuantizedWeights:
-    """packed: 4-bit weights by module name, `model.layers.0.self_attn.q_proj`.
+class QuantizedMap:
+    """One linear map. order: int64 [in_features], a permutation: the weight's input k is feature
+    order[k] of x; None: in order. (GPTQ that quantises columns in the order of their importance
+    may scatter a group's members; in `weight` they stand together.)
+    """
+
+    weight: PackedWeight
+    order: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedModel:
+    """maps: quantised weights by module name, `model.layers.0.self_attn.q_proj`; may be made or
+    read as they are asked for.
     dense: every other parameter by its name: embeddings, norms, biases, the output projection.
     report: one entry a layer, or none where the weights were quantised elsewhere.
     """
 
+    scheme: Scheme
     dense: Mapping[str, Tensor]
-    packed: Mapping[str, PackedInt4]
-    group_size: int
+    maps: Mapping[str, QuantizedMap]
     report: tuple[LayerReport, ...] = ()
 
 
-class AwqSource:
-    """A WeightSource over 4-bit weights: they stay packed, the rest is in `dtype` on `device`.
+class ReorderedLinear:
+    """A linear map that reads its inputs in another order; a gather, whatever kernel follows."""
 
-    force: operation -> implementation, of `w4a16_linear` and of `linear` for what is not packed.
+    def __init__(self, linear: Linear, order: Tensor) -> None:
+        self._linear = linear
+        self._order = order
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._linear(x.index_select(-1, self._order))
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes that one application reads: the map's and the order."""
+        return self._linear.weight_bytes + self._order.nbytes
+
+
+class SideBySide:
+    """Maps of the same input that no one kernel can take together: their outputs in a row."""
+
+    def __init__(self, parts: Sequence[Linear]) -> None:
+        self._parts = tuple(parts)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.cat([part(x) for part in self._parts], dim=-1)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes that one application reads."""
+        return sum(part.weight_bytes for part in self._parts)
+
+
+class PackedSource:
+    """A WeightSource over quantised maps: they stay packed, the rest is in `dtype` on `device`.
+
+    force: operation -> implementation, of the forms' operations and of `linear` for what is dense.
     """
 
     def __init__(
         self,
-        weights: QuantizedWeights,
+        model: QuantizedModel,
         dtype: torch.dtype,
         device: torch.device,
         force: Mapping[str, str] | None = None,
     ) -> None:
-        self._packed = weights.packed
-        self._dense = DenseSource(weights.dense, dtype, device, force)
-        self._kernel = select("w4a16_linear", device, dtype, force)
+        self._maps = model.maps
+        self._dense = DenseSource(model.dense, dtype, device, force)
         self._dtype = dtype
         self._device = device
+        self._force = force
 
     def tensor(self, name: str) -> Tensor:
         """A parameter that is not quantised."""
         return self._dense.tensor(name)
 
     def linear(self, names: Sequence[str]) -> Linear:
-        """Modules `names` stacked, packed if they were quantised.
+        """Modules `names`, stacked where one kernel takes them together and side by side where it
+        does not: some quantised, others not, or with scales or an order of inputs of their own.
 
-        Raises ConfigError where the kernel cannot take their shape, or only some are quantised.
+        Raises ConfigError where the kernel cannot take their shape.
         """
-        quantized = [name in self._packed for name in names]
-        if not any(quantized):
+        if not any(name in self._maps for name in names):
             return self._dense.linear(names)
-        if not all(quantized):
-            raise ConfigError("quant", list(names), "modules that are all quantised, or none")
-        packed = stack([self._packed[name] for name in names]).to(self._device)
+        if all(name in self._maps for name in names):
+            together = _stacked([self._maps[name] for name in names])
+            if together is not None:
+                return self._packed(together, names)
+        return SideBySide([self.linear([name]) for name in names])
+
+    def _packed(self, map_: QuantizedMap, names: Sequence[str]) -> Linear:
+        kernel = select(_FORMS[type(map_.weight)][1], self._device, self._dtype, self._force)
+        weight = map_.weight.to(self._device)
         try:
-            return self._kernel.function(packed, self._dense.bias(names), self._dtype)
+            linear = kernel.function(weight, self._dense.bias(names), self._dtype)
         except KernelError as error:
-            reason = f"weights that kernel {self._kernel.name!r} can take ({error})"
+            reason = f"weights that kernel {kernel.name!r} can take ({error})"
             raise ConfigError("quant", names[0], reason) from error
+        if map_.order is None:
+            return linear
+        return ReorderedLinear(linear, map_.order.to(self._device))
+
+
+def _stacked(parts: Sequence[QuantizedMap]) -> QuantizedMap | None:
+    """The maps as one; None where they do not share what a stack needs."""
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    alike = all(
+        type(part.weight) is type(first.weight) and _same_order(part.order, first.order)
+        for part in parts
+    )
+    if not alike:
+        return None
+    try:
+        return replace(first, weight=_FORMS[type(first.weight)][0]([p.weight for p in parts]))
+    except KernelError:  # groups or static scales of their own
+        return None
+
+
+def _same_order(one: Tensor | None, other: Tensor | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return torch.equal(one, other)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from ...engines.quantization.methods import METHODS
+
 if TYPE_CHECKING:
     from ..config import RunConfig
 
@@ -106,8 +108,9 @@ def run_config(
     quant: Annotated[
         str,
         typer.Option(
-            help="none; int8: 8-bit weights and activations; fp8: the same in e4m3; awq: 4-bit "
-            "weights. A simulation also knows gptq, smoothquant, nvfp4 and mxfp4.",
+            help="none, or a method: "
+            + "; ".join(f"{one.name}: {one.says}" for one in METHODS.values())
+            + ".",
             rich_help_panel="Model",
         ),
     ] = "none",

@@ -15,7 +15,7 @@ from .workload import MAX_MODEL_LEN, MAX_NUM_SEQS
 
 NAME = "llmbench"
 ENGINES = ("paged", "inflight")
-PRECISION_OF_QUANT = {"none": "bf16", "int8": "int8", "awq": "int4"}
+PRECISION_OF_QUANT = {"none": "bf16", "w8a8": "int8", "awq": "int4"}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...engines.models.loader import load_config
-from ...engines.quantization.methods import awq_checkpoint, resolve_group_size
+from ...engines.quantization.load import awq_checkpoint
+from ...engines.quantization.scheme import resolve_group_size
 from .base import ServedModel, Variant
 from .runner import Runner, outside_env, start_runner
 from .w8a8 import write_w8a8

@@ -28,7 +28,7 @@ def result_of(directory: Path) -> dict:
     [
         ("--engine", "paged", "--quant", "awq"),
         ("--engine", "inflight"),
-        ("--engine", "inflight", "--quant", "int8"),
+        ("--engine", "inflight", "--quant", "w8a8"),
         ("--engine", "static"),
     ],
 )

@@ -100,7 +100,7 @@ def test_fp8_arithmetic_doubles_a_prompts_speed_and_widened_weights_do_not() -> 
 
 def test_int8_doubles_the_speed_of_every_product() -> None:
     work = StepWork.of([(0, 8192)], sampled_rows=8192)
-    plain, eight = roofline().price(work).linear_s, roofline(quant="int8").price(work).linear_s
+    plain, eight = roofline().price(work).linear_s, roofline(quant="w8a8").price(work).linear_s
     assert eight == pytest.approx(plain / 2, rel=0.01)
 
 

@@ -14,9 +14,13 @@ from llmbench.engines.errors import ConfigError
         ("awq", 3.85),
         ("mxfp4", 3.76),
         ("nvfp4", 3.56),
+        ("rtn", 3.85),
         ("int8", 2.0),
+        ("w8a8", 2.0),
         ("smoothquant", 2.0),
         ("fp8", 2.0),
+        ("fp8-static", 2.0),
+        ("fp8-block", 2.0),
         ("none", 1.0),
     ],
 )
@@ -40,7 +44,8 @@ def test_a_smaller_group_costs_more() -> None:
     [
         ("none", "h100", "bf16"),
         ("awq", "h100", "bf16"),
-        ("int8", "h100", "int8"),
+        ("int8", "h100", "bf16"),
+        ("w8a8", "h100", "int8"),
         ("smoothquant", "h100", "int8"),
         ("fp8", "h100", "fp8"),
         ("nvfp4", "b200", "fp4"),

@@ -88,7 +88,7 @@ def test_a_quantised_model_keeps_its_vocabulary_in_16_bits() -> None:
 def test_int8_quantises_the_output_projection_too() -> None:
     """A byte a weight and four a row; the embedding beside it stays in 16 bits, tied or not."""
     rows, hidden = 49152, 576
-    work = model_work(resolve_shape("smollm2-135m"), quant="int8")
+    work = model_work(resolve_shape("smollm2-135m"), quant="w8a8")
     assert work.head_bytes == rows * (hidden + 4)
     assert work.stored_bytes == work.linear_bytes + work.head_bytes + 2 * rows * hidden
 

@@ -15,13 +15,13 @@ from llmbench.engines.models.ops import select_ops
 from llmbench.engines.quantization.awq import LINEARS, Features, clip_groups, fold_scales, quantize
 from llmbench.engines.quantization.awq_search import gram_of_groups, search_clip
 from llmbench.engines.quantization.dense import DenseSource
-from llmbench.engines.quantization.grid import rtn_pack
 from llmbench.engines.quantization.linear import WeightSource
-from llmbench.engines.quantization.quantized import AwqSource, QuantizedWeights
-from llmbench.kernels.packing import dequantize
+from llmbench.engines.quantization.quantized import PackedSource
+from llmbench.engines.quantization.rounding import rounded_model
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from .dequantized import dequantized_weight
 from .tiny import SHAPES, tiny_model, tokens
 
 CPU, FLOAT = torch.device("cpu"), torch.float32
@@ -63,7 +63,7 @@ def test_every_shape_of_layer_is_quantised(shape: str) -> None:
     )
     assert calls == [(1, 2), (2, 2)]
     packed = {f"model.layers.{layer}.{name}" for layer in (0, 1) for name in LINEARS}
-    assert result.packed.keys() == packed
+    assert result.maps.keys() == packed
     assert result.dense.keys() == weights.keys() - {f"{name}.weight" for name in packed}
     assert [layer.layer for layer in result.report] == [0, 1]
     # Values feed o through grouped heads in most shapes; only where they do not is o scaled.
@@ -76,9 +76,11 @@ def test_every_shape_of_layer_is_quantised(shape: str) -> None:
     # The 4-bit model is the original, a little off, and not by accident of the packing.
     ids = tokens(seed=2)[0].tolist()
     exact = logits(config, DenseSource(weights, FLOAT, CPU), ids)
-    unpacked = {f"{name}.weight": dequantize(weight) for name, weight in result.packed.items()}
+    unpacked = {
+        f"{name}.weight": dequantized_weight(map_.weight) for name, map_ in result.maps.items()
+    }
     dequantized = logits(config, DenseSource({**result.dense, **unpacked}, FLOAT, CPU), ids)
-    by_kernel = logits(config, AwqSource(result, FLOAT, CPU, {"w4a16_linear": "reference"}), ids)
+    by_kernel = logits(config, PackedSource(result, FLOAT, CPU, {"w4a16_linear": "reference"}), ids)
     torch.testing.assert_close(by_kernel, dequantized, rtol=1e-4, atol=1e-4)
     assert 0 < float((by_kernel - exact).norm() / exact.norm()) < 0.3
 
@@ -122,9 +124,9 @@ def test_the_same_input_gives_the_same_codes() -> None:
     config, weights = tiny_model("grouped heads, tied")
     first, second = (quantize(config, weights, tokens(), group_size=32) for _ in range(2))
     assert first.report == second.report
-    for name, packed in first.packed.items():
-        assert torch.equal(packed.nibbles, second.packed[name].nibbles)
-        assert torch.equal(packed.scales, second.packed[name].scales)
+    for name, map_ in first.maps.items():
+        for part in ("nibbles", "scales", "zeros"):
+            assert torch.equal(getattr(map_.weight, part), getattr(second.maps[name].weight, part))
 
 
 @pytest.mark.parametrize(
@@ -161,8 +163,7 @@ def test_the_bundled_model_keeps_its_quality() -> None:
     calibration = tokenizer.encode((directory / "calibration.txt").read_text()).ids[:1024]
     windows = torch.tensor(tokenizer.encode((directory / "heldout.txt").read_text()).ids[:4096])
     awq = quantize(config, weights, torch.tensor(calibration).view(4, 256), group_size=64)
-    packed = {name: rtn_pack(weights[f"{name}.weight"], 64) for name in awq.packed}
-    rtn = QuantizedWeights({name: weights[name] for name in awq.dense}, packed, 64)
+    rtn = rounded_model(config, weights, "rtn", 64, CPU)
 
     def log_probabilities(source: WeightSource) -> Tensor:
         parts = [logits(config, source, window.tolist()) for window in windows.split(512)]
@@ -172,7 +173,7 @@ def test_the_bundled_model_keeps_its_quality() -> None:
     kl = {
         name: float(
             F.kl_div(
-                log_probabilities(AwqSource(quantized, FLOAT, CPU)),
+                log_probabilities(PackedSource(quantized, FLOAT, CPU)),
                 exact,
                 log_target=True,
                 reduction="batchmean",

@@ -8,27 +8,29 @@ import torch
 from llmbench.engines.errors import ModelError
 from llmbench.engines.quantization.awq import quantize
 from llmbench.engines.quantization.awq_checkpoint import load_awq, save_awq
-from llmbench.engines.quantization.quantized import QuantizedWeights
-from llmbench.kernels.packing import dequantize
+from llmbench.engines.quantization.quantized import QuantizedModel
 from safetensors import safe_open
 
+from .dequantized import dequantized_weight
 from .tiny import tiny_json, tiny_model, tokens
 
 
 @pytest.fixture(scope="module")
-def quantized() -> QuantizedWeights:
+def quantized() -> QuantizedModel:
     config, weights = tiny_model("qwen2")
     return quantize(config, weights, tokens(), group_size=32)
 
 
-def test_what_is_saved_is_loaded(quantized: QuantizedWeights, tmp_path: Path) -> None:
+def test_what_is_saved_is_loaded(quantized: QuantizedModel, tmp_path: Path) -> None:
     save_awq(quantized, tmp_path, tiny_json("qwen2"))
     loaded = load_awq(tmp_path)
-    assert loaded.group_size == 32
+    assert loaded.scheme == quantized.scheme
     assert loaded.report == quantized.report
-    assert loaded.packed.keys() == quantized.packed.keys()
-    for name, packed in quantized.packed.items():
-        assert torch.equal(dequantize(loaded.packed[name]), dequantize(packed))
+    assert loaded.maps.keys() == quantized.maps.keys()
+    for name, map_ in quantized.maps.items():
+        assert torch.equal(
+            dequantized_weight(loaded.maps[name].weight), dequantized_weight(map_.weight)
+        )
     assert loaded.dense.keys() == quantized.dense.keys()
     for name, tensor in quantized.dense.items():
         assert torch.equal(loaded.dense[name], tensor)
@@ -39,7 +41,7 @@ def test_what_is_saved_is_loaded(quantized: QuantizedWeights, tmp_path: Path) ->
     ]
 
 
-def test_the_directory_is_the_published_format(quantized: QuantizedWeights, tmp_path: Path) -> None:
+def test_the_directory_is_the_published_format(quantized: QuantizedModel, tmp_path: Path) -> None:
     """Names, shapes and dtypes of an AutoAWQ "gemm" checkpoint: gate is 64 in, 96 out."""
     save_awq(quantized, tmp_path, tiny_json("qwen2"))
     config = json.loads((tmp_path / "config.json").read_text())
@@ -80,7 +82,7 @@ def test_the_directory_is_the_published_format(quantized: QuantizedWeights, tmp_
     ],
 )
 def test_another_format_is_refused(
-    change: dict[str, object], message: str, quantized: QuantizedWeights, tmp_path: Path
+    change: dict[str, object], message: str, quantized: QuantizedModel, tmp_path: Path
 ) -> None:
     save_awq(quantized, tmp_path, tiny_json("qwen2"))
     path = tmp_path / "config.json"

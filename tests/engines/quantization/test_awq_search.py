@@ -13,7 +13,7 @@ from llmbench.engines.quantization.awq_search import (
     search_clip,
     search_scales,
 )
-from llmbench.engines.quantization.grid import round_to_grid
+from llmbench.engines.quantization.grid import GridFormat, round_to_grid
 
 
 def test_candidate_scales_by_hand() -> None:
@@ -48,7 +48,7 @@ def test_scales_protect_the_channels_that_matter() -> None:
     weight = torch.randn(16, 64, generator=generator)
     loss = linear_loss(weight, gram(x))
     choice = search_scales(weight, x.abs().mean(dim=0), 32, loss)
-    assert choice.rtn_loss == pytest.approx(loss(round_to_grid(weight, 32)))
+    assert choice.rtn_loss == pytest.approx(loss(round_to_grid(weight, GridFormat(4, 32))))
     assert choice.ratio is not None
     # AWQ's own claim for salient channels; plain rounding loses at least twice as much here.
     assert choice.loss < 0.5 * choice.rtn_loss
@@ -68,6 +68,7 @@ def test_no_scaling_is_kept_when_nothing_is_better() -> None:
 def test_clip_minimises_each_groups_own_error() -> None:
     """Against the definition, group by group and token by token."""
     x, weight, group_size = torch.randn(40, 32), torch.randn(3, 32) ** 3, 16
+    form = GridFormat(4, group_size)
     clipped = search_clip(weight, gram_of_groups(x, group_size), group_size)
     for row in range(3):
         for start in (0, 16):
@@ -77,10 +78,10 @@ def test_clip_minimises_each_groups_own_error() -> None:
             limits = [(1 - i / 20) * w.abs().max() for i in range(10)]
             candidates = [w.clamp(-limit, limit) for limit in limits]
             errors = [
-                float(((tokens @ (round_to_grid(c[None], group_size)[0] - w)) ** 2).mean())
+                float(((tokens @ (round_to_grid(c[None], form)[0] - w)) ** 2).mean())
                 for c in candidates
             ]
-            mine = round_to_grid(clipped[row, group][None], group_size)[0]
+            mine = round_to_grid(clipped[row, group][None], form)[0]
             error = float(((tokens @ (mine - w)) ** 2).mean())
             assert error == pytest.approx(min(errors), rel=1e-3)
     assert not torch.equal(clipped, weight)

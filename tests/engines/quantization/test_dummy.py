@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 from llmbench.engines.assemble import load_model, resolve
-from llmbench.engines.config import engine_config
+from llmbench.engines.config import QUANT_METHODS, engine_config
 from llmbench.engines.cost.shapes import resolve_shape
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.llm import LLM
 from llmbench.engines.models.catalogue import resolve_dummy
 from llmbench.engines.models.dense import dense_logits
 from llmbench.engines.models.tokenizer import ByteTokenizer, tokenizer_or_bytes
-from llmbench.engines.quantization.dummy import DUMMY_SOURCES, STD, DummyInt4, DummyWeights
-from llmbench.kernels.packing import dequantize
+from llmbench.engines.quantization.dummy import STD, DummyInt4, DummyWeights
+
+from .dequantized import dequantized_weight
 
 CPU = torch.device("cpu")
 SHAPE = {
@@ -41,7 +42,7 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("quant", sorted(DUMMY_SOURCES))
+@pytest.mark.parametrize("quant", QUANT_METHODS)
 def test_a_config_alone_makes_a_model_that_runs(directory: Path, quant: str) -> None:
     files = resolve_dummy(str(directory))
     engine = engine_config(quant=quant, load_format="dummy", device="cpu", max_model_len=64)
@@ -52,7 +53,7 @@ def test_a_config_alone_makes_a_model_that_runs(directory: Path, quant: str) -> 
     assert len({int(token) for token in logits.argmax(dim=-1)}) > 1
 
 
-@pytest.mark.parametrize("quant", sorted(DUMMY_SOURCES))
+@pytest.mark.parametrize("quant", QUANT_METHODS)
 def test_the_same_model_comes_again(directory: Path, quant: str) -> None:
     settings = {"quant": quant, "load_format": "dummy", "device": "cpu", "max_model_len": 64}
     said = [LLM(str(directory), **settings).generate([[1, 2, 3]])[0].token_ids for _ in range(2)]
@@ -69,8 +70,8 @@ def test_each_weight_has_its_own_values_and_the_right_spread() -> None:
     assert not torch.equal(first, second)
     assert torch.equal(first, weights[f"{names[0]}.weight"])
     assert first.float().std().item() == pytest.approx(STD, rel=0.02)
-    packed = DummyInt4(weights, 64)[names[0]]
-    assert dequantize(packed).std().item() == pytest.approx(STD, rel=0.02)
+    packed = DummyInt4(weights, 64)[names[0]].weight
+    assert dequantized_weight(packed).std().item() == pytest.approx(STD, rel=0.02)
     assert set(DummyInt4(weights, 64)) == {
         name.removesuffix(".weight") for name in weights if "_proj" in name
     }

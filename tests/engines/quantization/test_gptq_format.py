@@ -1,14 +1,15 @@
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 import torch
 from llmbench.engines.errors import ModelError
-from llmbench.engines.quantization.gptq_format import from_gptq, gptq_linear
-from llmbench.kernels.packing import dequantize
-from llmbench.kernels.reference.w4a16 import ReferenceInt4Linear
+from llmbench.engines.quantization.gptq_format import from_gptq
+from llmbench.engines.quantization.quantized import PackedSource, QuantizedModel
+from llmbench.engines.quantization.scheme import Scheme
+from llmbench.kernels.packing import PackedInt4
 from torch import Tensor
+
+from .dequantized import dequantized_weight
 
 CPU = torch.device("cpu")
 
@@ -37,10 +38,11 @@ def test_a_layer_by_hand(form: str, stored: int) -> None:
     scales = torch.full((1, 8), 0.5).half()
     read = from_gptq(qweight, qzeros, scales, torch.zeros(8, dtype=torch.int32), form)
     assert read.order is None
-    assert read.packed.group_size == 8
+    assert isinstance(read.weight, PackedInt4)
+    assert read.weight.group_size == 8
     expected = torch.zeros(8, 8)
     expected[0] = torch.tensor([-3.5, -3.0, -2.5, -2.0, -1.5, -1.0, -0.5, 0.0])
-    assert torch.equal(dequantize(read.packed), expected)
+    assert torch.equal(dequantized_weight(read.weight), expected)
 
 
 @pytest.mark.parametrize("form", ["gptq", "gptq_v2"])
@@ -57,10 +59,11 @@ def test_weights_are_what_the_format_says(k: int, group: int, act_order: bool, f
     weight = scales.float()[g_idx.long()] * (q - zeros[g_idx.long()])
     read = from_gptq(*written(q, zeros, int(form == "gptq")), scales, g_idx, form)
     assert (read.order is None) == bool((g_idx.diff() >= 0).all())
-    assert read.packed.group_size in (group, 8 if k == 72 else 32)
+    assert isinstance(read.weight, PackedInt4)
+    assert read.weight.group_size in (group, 8 if k == 72 else 32)
     x = torch.randn(3, k)
-    prepare = partial(ReferenceInt4Linear, bias=None, dtype=torch.float32)
-    linear = gptq_linear(read, prepare, CPU)
+    model = QuantizedModel(Scheme("gptq", 4, group), {}, {"a": read})
+    linear = PackedSource(model, torch.float32, CPU).linear(["a"])
     torch.testing.assert_close(linear(x), x @ weight, rtol=1e-5, atol=1e-4)
     assert linear.weight_bytes >= k * n // 2
 

@@ -1,4 +1,4 @@
-"""DenseSource and AwqSource: what a model gets from them."""
+"""DenseSource and PackedSource: what a model gets from them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import torch
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.quantization.awq import quantize
 from llmbench.engines.quantization.dense import DenseSource
-from llmbench.engines.quantization.grid import rtn_pack
-from llmbench.engines.quantization.quantized import AwqSource, QuantizedWeights
-from llmbench.kernels.packing import dequantize
+from llmbench.engines.quantization.grid import GridFormat, rtn_pack
+from llmbench.engines.quantization.quantized import PackedSource, QuantizedMap, QuantizedModel
+from llmbench.engines.quantization.scheme import Scheme
 
+from .dequantized import dequantized_weight
 from .tiny import tiny_model, tokens
 
 CPU = torch.device("cpu")
@@ -41,9 +42,9 @@ def test_a_tied_embedding_exists_once() -> None:
 def test_packed_maps_compute_what_their_codes_say(dtype: torch.dtype) -> None:
     config, weights = tiny_model("qwen2")
     quantized = quantize(config, weights, tokens(), group_size=32)
-    source = AwqSource(quantized, dtype, CPU)
+    source = PackedSource(quantized, dtype, CPU)
     names = [f"model.layers.1.self_attn.{part}_proj" for part in "qkv"]
-    weight = torch.cat([dequantize(quantized.packed[name]) for name in names])
+    weight = torch.cat([dequantized_weight(quantized.maps[name].weight) for name in names])
     bias = torch.cat([weights[f"{name}.bias"] for name in names])
     x = torch.randn(3, 64).to(dtype)
     expected = x.float() @ weight.T + bias
@@ -55,22 +56,55 @@ def test_packed_maps_compute_what_their_codes_say(dtype: torch.dtype) -> None:
 
 def test_what_is_not_quantised_is_dense() -> None:
     config, weights = tiny_model("multi-head")
-    source = AwqSource(quantize(config, weights, tokens(), group_size=32), torch.float32, CPU)
+    source = PackedSource(quantize(config, weights, tokens(), group_size=32), torch.float32, CPU)
     x = torch.randn(2, 64)
     torch.testing.assert_close(source.linear(["lm_head"])(x), x @ weights["lm_head.weight"].T)
     assert torch.equal(source.tensor("model.norm.weight"), weights["model.norm.weight"])
 
 
-def test_a_stack_half_quantised_is_refused() -> None:
-    weights = QuantizedWeights(
-        {"b.weight": torch.ones(16, 32)}, {"a": rtn_pack(torch.ones(16, 32), 32)}, 32
-    )
-    with pytest.raises(ConfigError, match="all quantised, or none"):
-        AwqSource(weights, torch.float32, CPU).linear(["a", "b"])
+SCHEME = Scheme("rtn", 4, 32, symmetric=False)
+
+
+def packed(rows: int, columns: int = 32, group_size: int = 32) -> QuantizedMap:
+    return QuantizedMap(rtn_pack(torch.randn(rows, columns), GridFormat(4, group_size)))
+
+
+@pytest.mark.parametrize("other", ["dense", "other groups", "another order", "8 bits"])
+def test_maps_that_do_not_stack_stand_side_by_side(other: str) -> None:
+    """As a checkpoint that leaves one of q, k and v alone has them, or orders each by itself."""
+    b = {
+        "dense": None,
+        "other groups": packed(16, group_size=16),
+        "another order": QuantizedMap(packed(16).weight, torch.randperm(32)),
+        "8 bits": QuantizedMap(rtn_pack(torch.randn(16, 32), GridFormat(8, 32))),
+    }[other]
+    dense = {"b.weight": torch.randn(16, 32), "b.bias": torch.randn(16), "a.bias": torch.randn(8)}
+    maps = {"a": packed(8)} | ({} if b is None else {"b": b})
+    source = PackedSource(QuantizedModel(SCHEME, dense, maps), torch.float32, CPU)
+    x = torch.randn(3, 32)
+    wb = dense["b.weight"] if b is None else dequantized_weight(b.weight)
+    x_of_b = x if b is None or b.order is None else x[:, b.order]
+    expected = [
+        x @ dequantized_weight(maps["a"].weight).T + dense["a.bias"],
+        x_of_b @ wb.T + dense["b.bias"],
+    ]
+    linear = source.linear(["a", "b"])
+    torch.testing.assert_close(linear(x), torch.cat(expected, dim=1), rtol=1e-4, atol=1e-4)
+    assert linear.weight_bytes > 0
+
+
+def test_maps_that_share_an_order_are_stacked() -> None:
+    order = torch.randperm(32)
+    maps = {name: QuantizedMap(packed(8).weight, order) for name in "ab"}
+    linear = PackedSource(QuantizedModel(SCHEME, {}, maps), torch.float32, CPU).linear("ab")
+    weight = torch.cat([dequantized_weight(maps[name].weight) for name in "ab"])
+    x = torch.randn(3, 32)
+    torch.testing.assert_close(linear(x), x[:, order] @ weight.T, rtol=1e-4, atol=1e-4)
+    assert type(linear).__name__ == "ReorderedLinear"
 
 
 def test_a_shape_the_kernel_cannot_take_is_refused_in_a_line() -> None:
-    weights = QuantizedWeights({}, {"a": rtn_pack(torch.ones(24, 32), 32)}, 32)
-    source = AwqSource(weights, torch.bfloat16, CPU, {"w4a16_linear": "torch-cpu"})
+    model = QuantizedModel(SCHEME, {}, {"a": packed(24)})
+    source = PackedSource(model, torch.bfloat16, CPU, {"w4a16_linear": "torch-cpu"})
     with pytest.raises(ConfigError, match=r"'torch-cpu' can take \(out_features 24"):
         source.linear(["a"])

@@ -65,7 +65,7 @@ def test_an_unknown_name_is_refused_with_the_nearest(
 def test_ours_has_a_row_for_every_quantisation_that_an_engine_computes() -> None:
     weights = {variant.weights for variant in Own((0,)).variants()}
     assert weights >= {"bfloat16", "awq"}
-    assert ("int8" in weights) == ("int8" in QUANT_METHODS)
+    assert ("w8a8" in weights) == ("w8a8" in QUANT_METHODS)
 
 
 def test_nothing_to_measure_is_an_error_in_a_line(tmp_path: Path) -> None:

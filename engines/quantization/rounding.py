@@ -1,0 +1,93 @@
+"""Methods that look at nothing but the weight: rounded one map at a time as it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ...kernels.registry import KernelError
+from ..errors import ModelError
+from ..models.config import ModelConfig
+from .fp4 import round_to_fp4
+from .fp8 import round_to_fp8
+from .int8 import round_to_int8
+from .methods import find_method
+from .quantized import PackedWeight, QuantizedMap, QuantizedModel
+from .rtn import round_to_nearest
+from .scheme import Scheme, default_scheme, head_of, quantized_maps
+from .w8a8 import round_to_w8a8
+
+Round = Callable[[Tensor, Scheme], PackedWeight]
+
+ROUND: dict[str, Round] = {
+    "rtn": round_to_nearest,
+    "int8": round_to_int8,
+    "w8a8": round_to_w8a8,
+    "fp8": round_to_fp8,
+    "fp8-block": round_to_fp8,
+    "nvfp4": round_to_fp4,
+    "mxfp4": round_to_fp4,
+}
+
+
+class RoundedMaps(Mapping[str, QuantizedMap]):
+    """Modules `names` of a checkpoint, each rounded when it is asked for, on `device`; from the
+    checkpoint's own precision, whatever the activations'.
+
+    Raises ModelError for weights that are not finite or that the method cannot take.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        names: Sequence[str],
+        scheme: Scheme,
+        device: torch.device,
+    ) -> None:
+        self._weights = weights
+        self._names = dict.fromkeys(names)
+        self._scheme = scheme
+        self._round = ROUND[scheme.method]
+        self._device = device
+
+    def __getitem__(self, name: str) -> QuantizedMap:
+        if name not in self._names:
+            raise KeyError(name)
+        weight = check_finite(f"{name}.weight", self._weights[f"{name}.weight"].to(self._device))
+        try:
+            return QuantizedMap(self._round(weight, self._scheme))
+        except KernelError as error:
+            raise ModelError("model", name, f"cannot be quantised: {error}") from error
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def rounded_model(
+    config: ModelConfig,
+    weights: Mapping[str, Tensor],
+    method: str,
+    group_size: int | None,
+    device: torch.device,
+) -> QuantizedModel:
+    """A model whose maps are rounded as they are asked for, by a method that calibrates nothing."""
+    scheme = default_scheme(config, method, group_size)
+    names = [*quantized_maps(config)]
+    if find_method(method).rounds_head:
+        names.append(head_of(config))
+    return QuantizedModel(scheme, weights, RoundedMaps(weights, names, scheme, device))
+
+
+def check_finite(name: str, weight: Tensor) -> Tensor:
+    """The weight. Raises ModelError, naming it, where it holds a NaN or an infinity."""
+    if not bool(torch.isfinite(weight).all()):
+        raise ModelError("model", name, "holds numbers that are not finite")
+    return weight

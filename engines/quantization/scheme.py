@@ -1,0 +1,89 @@
+"""What a quantised model is: which of its maps are quantised, by which method and how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..errors import ConfigError
+from ..models.config import ModelConfig
+from .grid import choose_group_size
+from .methods import find_method
+
+LAYERS = "model.layers."
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How one model's maps are quantised.
+
+    bits: of a weight. group_size: inputs that share a scale; None: as the form has it (a row, a
+    block, a tensor). symmetric: no zero points. act_order: columns were quantised in the order of
+    their importance.
+    """
+
+    method: str
+    bits: int
+    group_size: int | None = None
+    symmetric: bool = True
+    act_order: bool = False
+
+    @property
+    def form(self) -> str:
+        """Of the weights, a key of OP_OF_FORM."""
+        form = find_method(self.method).form
+        return "int8" if form == "int4" and self.bits == 8 else form
+
+
+_BITS_OF_FORM = {"int4": 4, "int8": 8, "w8a8": 8, "fp8": 8, "fp4": 4}
+# What each method's own publications and reference code do when nothing is said.
+_ASYMMETRIC = ("rtn", "awq")
+
+
+def default_scheme(config: ModelConfig, method: str, group_size: int | None = None) -> Scheme:
+    """A method as an engine runs it when no more is said. Raises ConfigError."""
+    found = find_method(method)
+    return Scheme(
+        method,
+        _BITS_OF_FORM[found.form],
+        resolve_group_size(config, method, group_size),
+        symmetric=method not in _ASYMMETRIC,
+        act_order=method == "gptq",
+    )
+
+
+def resolve_group_size(config: ModelConfig, method: str, asked: int | None) -> int | None:
+    """The group size in force: as asked, or the largest usual one that divides every input.
+
+    One that does not divide an input leaves a shorter group at its end. None where the method has
+    no groups. Raises ConfigError for one larger than an input.
+    """
+    if method == "none" or not find_method(method).grouped:
+        return None
+    widths = {config.hidden_size, config.q_size, config.intermediate_size}
+    if asked is None:
+        return choose_group_size(widths)
+    return check_group_size(asked, widths)
+
+
+def check_group_size(group_size: int, widths: Iterable[int]) -> int:
+    """Raises ConfigError for a group that kernels could not read: pieces of fewer than 8."""
+    for width in sorted(widths):
+        rest = width % group_size
+        if group_size > width or group_size % 8 or rest % 8:
+            raise ConfigError("group_size", group_size, f"a multiple of 8, at most {width}")
+    return group_size
+
+
+def quantized_maps(config: ModelConfig) -> tuple[str, ...]:
+    """Names of the linear maps of every layer, without `.weight`: what a method quantises."""
+    return tuple(
+        name.removesuffix(".weight")
+        for name in config.parameter_shapes()
+        if name.startswith(LAYERS) and name.endswith("_proj.weight")
+    )
+
+
+def head_of(config: ModelConfig) -> str:
+    """The name of the output projection's module."""
+    return "model.embed_tokens" if config.tie_word_embeddings else "lm_head"
