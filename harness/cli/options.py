@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..config import RunConfig
 
 
+_QUANT_HELP = "; ".join(f"{method.name}: {method.says}" for method in METHODS.values())
 # Options of a run that mean nothing where no model is.
 NOT_SIMULATED = (
     "model_impl",
@@ -108,9 +109,7 @@ def run_config(
     quant: Annotated[
         str,
         typer.Option(
-            help="none, or a method: "
-            + "; ".join(f"{one.name}: {one.says}" for one in METHODS.values())
-            + ".",
+            help=f"none, or a method: {_QUANT_HELP}.",
             rich_help_panel="Model",
         ),
     ] = "none",
