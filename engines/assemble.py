@@ -276,6 +276,16 @@ def kernels_of(engine: EngineConfig) -> dict[str, str]:
     return {op: select(op, device, dtype, engine.forced).name for op in [*ops, "argmax", "sample"]}
 
 
+def emulated_by(engine: EngineConfig) -> dict[str, str]:
+    """The operations of an engine that this device computes in another arithmetic than their
+    method's own, and what is done instead. engine: as `resolve` returned it."""
+    device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
+    first = {
+        op: select(op, device, dtype, engine.forced).candidates[0] for op in kernels_of(engine)
+    }
+    return {op: chosen.emulates for op, chosen in first.items() if chosen.emulates is not None}
+
+
 def _allocate(kv: KVCache, config: DecoderConfig, engine: EngineConfig) -> KVTensors:
     """The pool, and behind it one unit that no request gets: where graphs' spare rows write."""
     dtype, device = getattr(torch, engine.dtype), torch.device(engine.device)

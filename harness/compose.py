@@ -25,6 +25,7 @@ def compose(
     quality: Quality | None = None,
     kernels: Mapping[str, str] | None = None,
     kernel_calls: Mapping[str, Mapping[str, int]] | None = None,
+    emulated: Mapping[str, str] | None = None,
     simulation: Simulation | None = None,
 ) -> Result:
     """What was summarised of serving `plan`, and what it was summarised of."""
@@ -53,5 +54,6 @@ def compose(
         attribution=summary.attribution,
         simulation=simulation,
         kernels=dict(kernels or {}),
+        emulated=dict(emulated or {}),
         kernel_calls={op: dict(counts) for op, counts in (kernel_calls or {}).items()},
     )

@@ -209,7 +209,7 @@ def _result(
     quality: Quality | None,
     interrupted: bool,
 ) -> Result:
-    from ..engines.assemble import kernels_of
+    from ..engines.assemble import emulated_by, kernels_of
 
     config, engine, plan = prepared.config, prepared.engine, prepared.plan
     assert engine.max_num_batched_tokens is not None
@@ -236,6 +236,7 @@ def _result(
         memory=memory,
         quality=quality,
         kernels=kernels_of(engine),
+        emulated=emulated_by(engine),
         kernel_calls=computed,
     )
 

@@ -273,6 +273,11 @@ class Result(_Part):
         default_factory=dict,
         description="Which implementation is asked first for each operation.",
     )
+    emulated: dict[str, str] = Field(
+        default_factory=dict,
+        description="Operations that the device computed in another arithmetic than their method's "
+        "own, and what was done instead: their speed says nothing about hardware that has it.",
+    )
     kernel_calls: dict[str, dict[str, int]] = Field(
         default_factory=dict,
         description="Which implementations computed each operation while requests were measured, "

@@ -37,6 +37,7 @@ class Implementation:
     takes: CallPredicate | None = None
     prefers: CallPredicate | None = None
     needs: Needs | None = None
+    emulates: str | None = None
 
     def is_chosen_on(self, device: torch.device, dtype: torch.dtype) -> bool:
         """Whether it may be chosen without being asked for."""

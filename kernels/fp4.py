@@ -20,6 +20,8 @@ from .registry import KernelError
 MAGNITUDES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 LARGEST_E2M1 = 6.0
 E8M0_BIAS = 127
+# What every implementation of `fp4_linear` does: none multiplies e2m1 yet.
+WIDENED_E2M1 = "e2m1 codes are widened for each product: less memory, no faster arithmetic"
 ScaleFormat = Literal["e4m3", "e8m0"]
 BLOCK: dict[ScaleFormat, int] = {"e4m3": 16, "e8m0": 32}
 

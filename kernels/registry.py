@@ -86,6 +86,7 @@ def implements(
     takes: CallPredicate | None = None,
     prefers: CallPredicate | None = None,
     needs: Needs | None = None,
+    emulates: str | None = None,
 ) -> Callable[[F], F]:
     """Register the decorated function or class as `backend`'s implementation of `op`.
 
@@ -98,6 +99,8 @@ def implements(
     arguments, and of a class the constructor's and then the call's. Of a class, everything that may
     be called is prepared, so a `prefers` costs a second form of the weights.
     needs: why it cannot run here, in a line (`triton is not installed`); None where it can.
+    emulates: of one that computes a method in another arithmetic than its own, what it does
+    instead: its speed says nothing about the method on hardware that has it.
 
     A backend whose name begins with `triton` is Triton's code: while that is interpreted
     (TRITON_INTERPRET=1), it may be forced and checked on a CPU.
@@ -109,7 +112,7 @@ def implements(
         if backend in _registered[op]:
             raise KernelError(f"{op}: implementation {backend!r} is registered twice")
         _registered[op][backend] = Implementation(
-            op, backend, function, when, priority, takes, prefers, needs
+            op, backend, function, when, priority, takes, prefers, needs, emulates
         )
         return function
 

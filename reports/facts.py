@@ -67,11 +67,16 @@ def engine_name(run: Run) -> str:
     """ "paged + awq + int8 KV", or the engine alone when nothing is quantised."""
     config = run.result["config"]
     quant, kv_dtype = config.get("quant") or "none", config.get("kv_dtype") or "auto"
-    parts = [] if quant == "none" else [quant]
+    parts = [] if quant == "none" else [quant + (" (emulated)" if is_emulated(run) else "")]
     if kv_dtype != "auto":
         parts.append(f"{kv_dtype} KV")
     engine = config["engine"]
     return " + ".join([engine, *parts]) if parts else f"{engine}, unquantised"
+
+
+def is_emulated(run: Run) -> bool:
+    """Whether a method was computed in another arithmetic than its own."""
+    return bool(run.result.get("emulated"))
 
 
 def axes(run: Run) -> str:

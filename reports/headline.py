@@ -91,6 +91,14 @@ def caveats(run: Run) -> tuple[Note, ...]:
                 "caution",
             )
         )
+    for op, how in result.get("emulated", {}).items():
+        notes.append(
+            Note(
+                f"Emulated: this device has no such arithmetic. In {op}, {how}. The speed says "
+                "nothing about hardware that has it; the quality is the method's own.",
+                "caution",
+            )
+        )
     if result.get("quality") and result["quality"]["caveat"]:
         notes.append(Note(f"Quality: {result['quality']['caveat']}"))
     adjustments = result["workload"]["adjustments"]

@@ -33,6 +33,7 @@ def environment(run: Run) -> Table:
         (f"kernel {op}", _kernel(name, calls.get(op, {})))
         for op, name in run.result["kernels"].items()
     ]
+    rows += [(f"emulated {op}", how) for op, how in run.result.get("emulated", {}).items()]
     return _settings("environment", "Environment", rows)
 
 

@@ -56,6 +56,8 @@ def print_run(result: Result) -> None:
         on = f"{found.devices} x {found.hardware}" if found.devices > 1 else found.hardware
         text = f"not measured: step times of {on}, {found.cost_model}; {found.error}"
         console.print(f"[yellow]simulated[/] {escape(text)}", soft_wrap=True)
+    for op, how in result.emulated.items():
+        console.print(f"[yellow]emulated[/] {escape(f'{op}: {how}')}", soft_wrap=True)
     console.print(
         f"{counters.requests_ok} of {_asked(result)} served in "
         f"{quantity(result.duration_s, 's')}, {counters.steps} steps, "

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..fp4 import MAGNITUDES, Fp4Weight, block_scales
+from ..fp4 import MAGNITUDES, WIDENED_E2M1, Fp4Weight, block_scales
 from ..registry import implements
 from ..scratch import scratch
 
 
-@implements("fp4_linear", backend="torch-widened")
+@implements("fp4_linear", backend="torch-widened", emulates=WIDENED_E2M1)
 class WidenedFp4Linear:
     """As the reference, weights rounded to `dtype`. Half a byte a weight in memory, two or four in
     the product: saves memory, not time."""

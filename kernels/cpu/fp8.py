@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..fp8 import Fp8Weight, quantize_activations
+from ..fp8 import WIDENED_E4M3, Fp8Weight, quantize_activations
 from ..registry import implements
 from ..scratch import scratch
 
 
-@implements("fp8_linear", backend="torch-widened")
+@implements("fp8_linear", backend="torch-widened", emulates=WIDENED_E4M3)
 class WidenedFp8Linear:
     """As the reference, on any device: weights of one byte in memory, of two or four in the
     product. Saves memory, not time. float16, in which sums of codes overflow, computes in

@@ -9,11 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..fp4 import Fp4Weight, dequantize_fp4
+from ..fp4 import WIDENED_E2M1, Fp4Weight, dequantize_fp4
 from ..registry import implements
 
 
-@implements("fp4_linear", backend="reference", priority=-100)
+@implements("fp4_linear", backend="reference", priority=-100, emulates=WIDENED_E2M1)
 class ReferenceFp4Linear:
     """y = x · Wᵀ + bias, W dequantised to float32 for each call.
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..fp8 import Fp8Weight, dequantize_fp8, quantize_activations
+from ..fp8 import WIDENED_E4M3, Fp8Weight, dequantize_fp8, quantize_activations
 from ..registry import implements
 
 
-@implements("fp8_linear", backend="reference", priority=-100)
+@implements("fp8_linear", backend="reference", priority=-100, emulates=WIDENED_E4M3)
 class ReferenceFp8Linear:
     """y = x̂ · Wᵀ + bias, x̂ what x is once quantised (`quantize_activations`), summed in float64.
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..fp4 import E8M0_BIAS, Fp4Weight
+from ..fp4 import E8M0_BIAS, WIDENED_E2M1, Fp4Weight
 from ..registry import implements
 from ..requirements import package
 from .nibbles import LARGEST_BLOCK_K, Nibbles, interleave_halves, multiply_nibbles
@@ -17,7 +17,12 @@ def _on_cuda(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 @implements(
-    "fp4_linear", backend="triton-weight-only", when=_on_cuda, priority=100, needs=package("triton")
+    "fp4_linear",
+    backend="triton-weight-only",
+    when=_on_cuda,
+    priority=100,
+    needs=package("triton"),
+    emulates=WIDENED_E2M1,
 )
 class TritonFp4Linear:
     """As the reference. A weight times its block's scale is exact in every dtype, but for MXFP4 in

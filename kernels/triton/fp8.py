@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..cuda.scaled_mm import ScaledMmFp8Linear, multiplies_e4m3
-from ..fp8 import E4M3, Fp8Weight
+from ..fp8 import E4M3, WIDENED_E4M3, Fp8Weight
 from ..registry import KernelError, implements
 from ..requirements import package
 from .codes import BLOCK_K, CodeBlocks, Kind, multiply_codes
@@ -30,7 +30,12 @@ def _has_e4m3(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 @implements(
-    "fp8_linear", backend="triton-widened", when=_on_cuda, priority=100, needs=package("triton")
+    "fp8_linear",
+    backend="triton-widened",
+    when=_on_cuda,
+    priority=100,
+    needs=package("triton"),
+    emulates=WIDENED_E4M3,
 )
 class TritonWidenedFp8Linear:
     """As the reference; codes become float16 in registers, exactly, so the weights' bytes are
