@@ -12,6 +12,7 @@ import pytest
 import torch
 from llmbench.kernels.batch import AttentionBatch, ContiguousBatch, PagedBatch
 from llmbench.kernels.decoder import DecoderLayer, DecoderWeights, LinearMap
+from llmbench.kernels.grouped_int8 import GroupedInt8
 from llmbench.kernels.int8 import Int8Weight, quantize_rows
 from llmbench.kernels.packing import pack
 from llmbench.kernels.reference.decoder import ReferenceDecoderStep
@@ -24,6 +25,7 @@ LAYOUTS_AND_KINDS = [
     ("paged", "dense"),
     ("contiguous", "int8"),
     ("paged", "int4"),
+    ("paged", "grouped int8"),
     ("contiguous", "mixed"),
 ]
 FUSED = [
@@ -60,13 +62,20 @@ def maps(kind: str, backend: str) -> MakeMap:
     """Random maps of one kind by one backend; `mixed`: each of a random kind."""
 
     def make(n: int, k: int, with_bias: bool) -> LinearMap:
-        chosen = random.choice(["dense", "int8", "int4"]) if kind == "mixed" else kind
+        kinds = ["dense", "int8", "int4", "grouped int8"]
+        chosen = random.choice(kinds) if kind == "mixed" else kind
         weight = torch.randn(n, k) / math.sqrt(k)
         bias = torch.randn(n).to(BF16) if with_bias else None
         if chosen == "dense":
             return of("linear", backend)(weight.to(BF16), bias, BF16)
         if chosen == "int8":
             return of("w8a8_linear", backend)(Int8Weight(*quantize_rows(weight)), bias, BF16)
+        if chosen == "grouped int8":
+            zeros = torch.randint(256, (n, k // GROUP)).byte()
+            scales = 0.002 * (1 + torch.rand(n, k // GROUP))
+            codes = torch.randint(256, (n, k)).byte()
+            weight = GroupedInt8(codes, scales, zeros, GROUP)
+            return of("w8a16_linear", backend)(weight, bias, BF16)
         shape = (n, k // GROUP)
         scales = (0.02 * (1 + torch.rand(shape))).to(torch.float16)
         codes, zeros = torch.randint(16, (n, k)), torch.randint(16, shape)

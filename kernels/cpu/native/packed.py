@@ -1,6 +1,7 @@
 """Weights in the panels that the native kernels walk: how they are packed, and the map over them.
 
-`panels.h` says why they lie so, and `dense.h`, `int8.h` and `int4.h` what each kind holds.
+`panels.h` says why they lie so, and `dense.h`, `int8.h`, `int4.h` and `grouped_int8.h` what each
+kind holds.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...grouped_int8 import MIDDLE_CODE, GroupedInt8
 from ...int8 import Int8Weight
 from ...packing import PackedInt4, unpack
 from ...registry import KernelError
@@ -26,6 +28,7 @@ class Kind(IntEnum):
     DENSE = 0
     INT8 = 1
     INT4 = 2
+    GROUPED_INT8 = 3
 
 
 class NativeWeights(ctypes.Structure):
@@ -117,6 +120,14 @@ def pack_int4(packed: PackedInt4) -> tuple[Tensor, Tensor, Tensor]:
     low, high = eights[..., [0, 4, 1, 5]], eights[..., [2, 6, 3, 7]]
     scales, shifts = packed.scales.to(torch.float16), 8 - packed.zeros.to(torch.int8)
     return low | (high << 4), _panels(scales, 1).squeeze(-1), _panels(shifts, 1).squeeze(-1)
+
+
+def pack_grouped_int8(weight: GroupedInt8) -> tuple[Tensor, Tensor, Tensor]:
+    """Codes - 128, int8 [panels, K / 2, COLUMNS, 2]; scales float32 and 128 - zeros int16, both
+    [panels, K / group_size, COLUMNS]. weight: one with groups of whole pairs."""
+    codes = _panels(weight.codes.bitwise_xor(MIDDLE_CODE).view(torch.int8), 2)
+    shifts = MIDDLE_CODE - weight.zeros.to(torch.int16)
+    return codes, _panels(weight.scales.float(), 1).squeeze(-1), _panels(shifts, 1).squeeze(-1)
 
 
 def takes_int4(packed: PackedInt4) -> bool:

@@ -1,4 +1,4 @@
-// A linear map y = x · Wᵀ + bias with weights packed once, in one of three kinds: what a kernel that
+// A linear map y = x · Wᵀ + bias with weights packed once, in one of four kinds: what a kernel that
 // runs inside a larger parallel region calls. kernels/cpu/native/packed.py packs them.
 
 #pragma once
@@ -6,13 +6,14 @@
 #include <cstdint>
 
 #include "dense.h"
+#include "grouped_int8.h"
 #include "int4.h"
 #include "int8.h"
 #include "panels.h"
 
-enum class Kind : int { DENSE, INT8, INT4 };
+enum class Kind : int { DENSE, INT8, INT4, GROUPED_INT8 };
 
-// W [n, k], bias [n] or null, group: the inputs that share a scale of INT4. What `packed`, `scales`
+// W [n, k], bias [n] or null, group: the inputs that share a scale of INT4 and GROUPED_INT8. What `packed`, `scales`
 // and `zeros` point to, the header of each kind says. The layout is that of `NativeWeights` in
 // Python.
 struct Weights {
@@ -32,7 +33,8 @@ inline int64_t prepared_bytes(const Weights& w, int64_t m) {
   switch (w.kind) {
     case Kind::DENSE: return 0;
     case Kind::INT8: return Int8Map::prepared_bytes(m, w.k);
-    case Kind::INT4: return Int4Map::prepared_bytes(m, w.k, w.group);
+    case Kind::INT4:
+    case Kind::GROUPED_INT8: return Int4Map::prepared_bytes(m, w.k, w.group);
   }
   return 0;
 }
@@ -43,7 +45,8 @@ inline void prepare(const Weights& w, const bf16* x, int64_t m, void* prepared, 
   switch (w.kind) {
     case Kind::DENSE: break;
     case Kind::INT8: Int8Map::prepare(x, m, w.k, prepared, first_row, last_row); break;
-    case Kind::INT4: Int4Map::prepare(x, w.k, w.group, prepared, first_row, last_row); break;
+    case Kind::INT4:
+    case Kind::GROUPED_INT8: Int4Map::prepare(x, w.k, w.group, prepared, first_row, last_row); break;
   }
 }
 
@@ -64,6 +67,12 @@ inline void multiply(const Weights& w, const bf16* x, const void* prepared, int6
       panels::multiply(Int4Map{x, (const uint8_t*)w.packed, (const uint16_t*)w.scales,
                                (const int8_t*)w.zeros, w.k, w.group, (const float*)prepared},
                        out, first, last);
+      break;
+    case Kind::GROUPED_INT8:
+      panels::multiply(
+          GroupedInt8Map{x, (const int8_t*)w.packed, (const float*)w.scales,
+                         (const int16_t*)w.zeros, w.k, w.group, (const float*)prepared},
+          out, first, last);
       break;
   }
 }
