@@ -9,6 +9,7 @@ import torch
 
 from ..kernels.choices import resolve_choices
 from ..kernels.registry import KernelError, select
+from ..kernels.triton.attention import LARGEST_HEAD_DIM
 from .clock import Clock
 from .config import CPU_KV_MEMORY_BYTES, QUANT_METHODS, EngineConfig
 from .core import EngineCore, Strategy
@@ -79,11 +80,12 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
         model_impl=described.model_impl,
         device=str(device),
         dtype=dtype,
+        force_kernels=forced,
         async_scheduling=engine.async_scheduling
         if engine.async_scheduling is not None
         else device.type == "cuda",
     )
-    engine = replace(engine, cuda_graphs=_cuda_graphs(engine))
+    engine = replace(engine, cuda_graphs=_cuda_graphs(engine, config))
     kv_memory_bytes = engine.kv_memory_bytes or _default_kv_memory(device, described, engine)
     resolved = replace(
         engine,
@@ -92,7 +94,6 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
         max_num_batched_tokens=limits.max_num_batched_tokens,
         kv_memory_bytes=kv_memory_bytes,
         swap_memory_bytes=swap_memory_bytes(engine, kv_memory_bytes),
-        force_kernels=forced,
         **contiguous_defaults(engine),
     )
     _check_kv_memory(resolved)
@@ -313,20 +314,20 @@ def _default_kv_memory(device: torch.device, described: Described, engine: Engin
     return max(0, int((free_bytes - taken_bytes) * CUDA_KV_MEMORY_SHARE))
 
 
-def _cuda_graphs(engine: EngineConfig) -> str:
-    """`on` or `off`. engine: its device, dtype and implementation are decided.
+def _cuda_graphs(engine: EngineConfig, config: DecoderConfig) -> str:
+    """`on` or `off`. engine: its device, dtype, kernels and implementation are decided.
 
     Raises ConfigError where graphs are asked for and what computes the engine cannot be captured.
     """
     if engine.cuda_graphs == "off":
         return "off"
-    why_not = _why_not_captured(engine)
+    why_not = _why_not_captured(engine, config)
     if why_not and engine.cuda_graphs == "on":
         raise ConfigError("cuda_graphs", "on", f"off: {why_not}")
     return "off" if why_not else "on"
 
 
-def _why_not_captured(engine: EngineConfig) -> str:
+def _why_not_captured(engine: EngineConfig, config: DecoderConfig) -> str:
     """A captured kernel must read lengths on the device when it runs, as attention in Triton does;
     what reads them on the host would replay those of the capture."""
     device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
@@ -335,9 +336,12 @@ def _why_not_captured(engine: EngineConfig) -> str:
     if engine.model_impl != NATIVE:
         return "transformers computes the model"
     cache = "" if engine.kv_dtype == "auto" else "quantized_"
-    attention = select(f"{cache}{engine.kv}_attention", device, dtype)
-    if attention.name != "triton" and not getattr(
-        attention.function, "reads_lengths_on_device", False
-    ):
-        return f"{attention.op} of {attention.name!r} reads lengths on the host"
-    return ""
+    attention = select(f"{cache}{engine.kv}_attention", device, dtype, engine.forced)
+    first = attention.candidates[0]
+    if first.name == "triton":
+        if config.head_dim <= LARGEST_HEAD_DIM:
+            return ""
+        return f"heads of {config.head_dim} are too wide for {attention.op} of 'triton'"
+    if getattr(first.function, "reads_lengths_on_device", False):
+        return ""
+    return f"{attention.op} of {first.name!r} reads lengths on the host"
