@@ -35,7 +35,7 @@ def verify_kernels(
     model = model_shape(engine, config)
     seed = secrets.randbelow(2**31)
     for op in kernels_of(engine):
-        for one in _may_run(engine, op, device, dtype):
+        for one in select(op, device, dtype, engine.forced).reachable:
             report(f"verifying {op} by {one.name}")
             for trial in _trials(engine, model, op, one, dtype):
                 if wrong := judged(list(check(trial, device, seed))):
@@ -70,16 +70,6 @@ def model_shape(engine: EngineConfig, config: DecoderConfig) -> ModelShape:
         vocab=config.vocab_size,
         window=next((window for window in windows if window is not None), None),
     )
-
-
-def _may_run(
-    engine: EngineConfig, op: str, device: torch.device, dtype: torch.dtype
-) -> Iterator[Implementation]:
-    """Those asked, in turn, until one takes and prefers whatever is left."""
-    for one in select(op, device, dtype, engine.forced).candidates:
-        yield one
-        if one.takes is None and one.prefers is None:
-            return
 
 
 def _trials(

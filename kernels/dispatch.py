@@ -7,7 +7,7 @@ that a run can say which code it ran: `calls` before and after.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -77,6 +77,23 @@ class Selection:
         return self.candidates[0].name
 
     @cached_property
+    def reachable(self) -> tuple[Implementation, ...]:
+        """The candidates that some call may go to: none behind one that takes and prefers
+        everything, nor one with the `takes` of a better one, as the native kernels of several
+        instruction sets have it."""
+        found: list[Implementation] = []
+        left_nothing: set[CallPredicate] = set()  # to who takes the same calls
+        for one in self.candidates:
+            if one.takes in left_nothing:
+                continue
+            found.append(one)
+            if one.prefers is None:
+                if one.takes is None:
+                    break
+                left_nothing.add(one.takes)
+        return tuple(found)
+
+    @cached_property
     def function(self) -> Callable[..., Any]:
         """The operation: call it as the reference. Raises KernelError for a call, or weights, that
         a forced implementation does not take."""
@@ -84,9 +101,9 @@ class Selection:
 
     def _prepare(self, *weights: Any, **named: Any) -> PreparedOp:
         """Of a class: weights prepared for each candidate that some call may go to."""
-        taking = [one for one in self.candidates if _takes(one, weights, named)]
+        taking = [one for one in self.reachable if _takes(one, weights, named)]
         if not taking:
-            raise self.refused("these weights")
+            raise self.refused("these weights", (*weights, *named.values()))
         choices: list[tuple[Callable[..., Any], CallPredicate | None, list[int]]] = []
         for one in taking:
             prefers = None if self.forced else _given(one.prefers, weights, named)
@@ -95,9 +112,10 @@ class Selection:
                 break
         return PreparedOp(choices)
 
-    def refused(self, what: str) -> KernelError:
+    def refused(self, what: str, arguments: Iterable[Any]) -> KernelError:
         asked = ", which was asked for," if self.forced else ""
-        return KernelError(f"{self.op}: {self.name!r}{asked} does not take {what}")
+        given = "; ".join(_described(argument) for argument in arguments)
+        return KernelError(f"{self.op}: {self.name!r}{asked} does not take {what}: {given}")
 
 
 class PreparedOp:
@@ -159,7 +177,7 @@ def calls_since(before: Mapping[str, Mapping[str, int]]) -> Calls:
 def _dispatcher(selection: Selection) -> Callable[..., Any]:
     choices = [
         (one.function, one.takes, None if selection.forced else one.prefers, _count(one))
-        for one in selection.candidates
+        for one in selection.reachable
     ]
     first, takes, prefers, first_count = choices[0]
     if takes is None and prefers is None:
@@ -177,9 +195,19 @@ def _dispatcher(selection: Selection) -> Callable[..., Any]:
             ):
                 count[0] += 1
                 return function(*arguments, **named)
-        raise selection.refused("this call")
+        raise selection.refused("this call", (*arguments, *named.values()))
 
     return choose
+
+
+def _described(argument: Any) -> str:
+    """What a predicate may have looked at, in a few words."""
+    if not isinstance(argument, torch.Tensor):
+        known = isinstance(argument, bool | int | float | torch.dtype | None)
+        return str(argument) if known else type(argument).__name__
+    dtype = str(argument.dtype).removeprefix("torch.")
+    apart = "" if argument.is_contiguous() else f" with strides {list(argument.stride())}"
+    return f"{dtype} {list(argument.shape)}{apart} on {argument.device.type}"
 
 
 def _takes(one: Implementation, weights: tuple[Any, ...], named: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..fp8 import Fp8Weight, quantize_activations
-from ..registry import KernelError, implements
+from ..registry import implements
 
 # Devices before it have no e4m3 product.
 LEAST_CAPABILITY = (8, 9)
@@ -23,26 +23,25 @@ def multiplies_e4m3(device: torch.device) -> bool:
     )
 
 
-def _runs(device: torch.device, dtype: torch.dtype) -> bool:
-    # cuBLAS scales rows into bfloat16 only.
+def runs(device: torch.device, dtype: torch.dtype) -> bool:
+    """Where cuBLAS scales rows: into bfloat16 only."""
     return dtype == torch.bfloat16 and multiplies_e4m3(device)
 
 
-def check_scaled_mm_takes(weight: Fp8Weight) -> None:
-    """Raises KernelError for blocks, or sizes that 16 does not divide."""
-    if weight.groups != 1:
-        raise KernelError(f"blocks of {weight.block_columns} columns; one scale a row is needed")
-    if weight.out_features % MULTIPLE or weight.in_features % MULTIPLE:
-        sizes = f"{weight.out_features} x {weight.in_features}"
-        raise KernelError(f"{sizes} is not made of multiples of {MULTIPLE}")
+def takes(weight: Fp8Weight, bias: Tensor | None, dtype: torch.dtype) -> bool:  # noqa: ARG001
+    """One scale a row, not blocks of columns, and sizes that MULTIPLE divides."""
+    return (
+        weight.groups == 1
+        and weight.out_features % MULTIPLE == 0
+        and weight.in_features % MULTIPLE == 0
+    )
 
 
-@implements("fp8_linear", backend="torch-scaled-mm", when=_runs, priority=50)
+@implements("fp8_linear", backend="torch-scaled-mm", when=runs, priority=50, takes=takes)
 class ScaledMmFp8Linear:
-    """As the reference. Raises KernelError as `check_scaled_mm_takes` does."""
+    """As the reference, of weights that `takes`."""
 
     def __init__(self, weight: Fp8Weight, bias: Tensor | None, dtype: torch.dtype) -> None:
-        check_scaled_mm_takes(weight)
         self._weight = weight
         # The operator wants its second factor's columns contiguous: Wᵀ as it lies.
         self._transposed = weight.codes.T
@@ -51,12 +50,8 @@ class ScaledMmFp8Linear:
         self._dtype = dtype
 
     def __call__(self, x: Tensor) -> Tensor:
-        codes, scales = quantize_activations(x.reshape(-1, x.shape[-1]), self._weight)
-        return self.multiply(codes, scales).view(*x.shape[:-1], self._weight.out_features)
-
-    def multiply(self, codes: Tensor, scales: Tensor) -> Tensor:
-        """Activations that are quantised, e4m3 [T, K] and float32 [T, 1] -> [T, N]."""
-        return torch.ops.aten._scaled_mm(
+        codes, scales = self._quantized(x.reshape(-1, x.shape[-1]))
+        y = torch.ops.aten._scaled_mm(
             codes,
             self._transposed,
             scale_a=scales,
@@ -64,6 +59,11 @@ class ScaledMmFp8Linear:
             bias=self._bias,
             out_dtype=self._dtype,
         )
+        return y.view(*x.shape[:-1], self._weight.out_features)
+
+    def _quantized(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """x [T, K] -> e4m3 [T, K] and float32 [T, 1]."""
+        return quantize_activations(rows, self._weight)
 
     @property
     def weight_bytes(self) -> int:

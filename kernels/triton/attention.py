@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from ..batch import AttentionBatch, ContiguousBatch, PagedBatch
-from ..cpu import attention as portable
 from ..device_lengths import DeviceLengths
 from ..registry import KernelError, implements
 from ..requirements import package
@@ -27,11 +26,37 @@ from .attention_blocks import Blocks, context_blocks, decode_blocks, segments
 from .launch import launch
 from .target import interpreted, on_amd, on_gpu, power_of_two
 
-# A tile of wider heads does not fit in shared memory; such calls go to PyTorch.
+# A tile of wider heads does not fit in shared memory.
 LARGEST_HEAD_DIM = 256
 
 
-@implements("paged_attention", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
+def takes(
+    q: Tensor,
+    k_cache: Tensor,  # noqa: ARG001
+    v_cache: Tensor,  # noqa: ARG001
+    batch: AttentionBatch,  # noqa: ARG001
+    scale: float,
+    window: int | None = None,  # noqa: ARG001
+    out: Tensor | None = None,  # noqa: ARG001
+) -> bool:
+    """What `attends` says."""
+    return attends(q, scale)
+
+
+def attends(q: Tensor, scale: float) -> bool:
+    """Heads of up to LARGEST_HEAD_DIM. Scores are compared before they are scaled, so the scale
+    must be positive."""
+    return q.shape[-1] <= LARGEST_HEAD_DIM and scale > 0
+
+
+@implements(
+    "paged_attention",
+    backend="triton",
+    when=on_gpu,
+    priority=100,
+    takes=takes,
+    needs=package("triton"),
+)
 def paged_attention(
     q: Tensor,
     k_cache: Tensor,
@@ -41,14 +66,17 @@ def paged_attention(
     window: int | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
-    """As the reference. Raises KernelError for a scale that is not positive."""
-    if q.shape[-1] > LARGEST_HEAD_DIM:
-        return portable.paged_attention(q, k_cache, v_cache, batch, scale, window, out)
+    """As the reference, of a call that `takes`."""
     return attend(q, k_cache, v_cache, None, None, batch, scale, window, out)
 
 
 @implements(
-    "contiguous_attention", backend="triton", when=on_gpu, priority=100, needs=package("triton")
+    "contiguous_attention",
+    backend="triton",
+    when=on_gpu,
+    priority=100,
+    takes=takes,
+    needs=package("triton"),
 )
 def contiguous_attention(
     q: Tensor,
@@ -59,9 +87,7 @@ def contiguous_attention(
     window: int | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
-    """As the reference. Raises KernelError for a scale that is not positive."""
-    if q.shape[-1] > LARGEST_HEAD_DIM:
-        return portable.contiguous_attention(q, k_cache, v_cache, batch, scale, window, out)
+    """As the reference, of a call that `takes`."""
     return attend(q, k_cache, v_cache, None, None, batch, scale, window, out)
 
 
@@ -77,8 +103,6 @@ def attend(
     out: Tensor | None,
 ) -> Tensor:
     """Both layouts; with scales, the caches hold codes, those of e4m3 as such or as uint8."""
-    if not scale > 0:
-        raise KernelError(f"scale {scale} is not positive")
     if q.stride(-1) != 1:
         q = q.contiguous()
     if out is None:

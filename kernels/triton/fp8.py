@@ -1,6 +1,7 @@
-"""FP8 linear in Triton: one implementation where tensor cores take e4m3, one where they do not.
+"""FP8 linear in Triton. Where tensor cores take e4m3, one product for few rows and cuBLAS's for
+many; where they do not, one that widens.
 
-Both quantise the activations and compute the same numbers; which of them ran is in its name.
+All quantise the activations and compute the same numbers; which of them ran is in its name.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..cuda.scaled_mm import ScaledMmFp8Linear, multiplies_e4m3
+from ..cuda import scaled_mm
 from ..fp8 import E4M3, WIDENED_E4M3, Fp8Weight
-from ..registry import KernelError, implements
+from ..registry import implements
 from ..requirements import package
 from .codes import BLOCK_K, CodeBlocks, Kind, multiply_codes
 from .token_codes import token_codes
@@ -26,7 +27,20 @@ def _on_cuda(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 def _has_e4m3(device: torch.device, dtype: torch.dtype) -> bool:
-    return _on_cuda(device, dtype) and multiplies_e4m3(device)
+    return _on_cuda(device, dtype) and scaled_mm.multiplies_e4m3(device)
+
+
+def takes(weight: Fp8Weight, bias: Tensor | None, dtype: torch.dtype) -> bool:  # noqa: ARG001
+    """Blocks whose columns are in_features or a multiple of 128."""
+    return weight.groups == 1 or weight.block_columns % BLOCK_K == 0
+
+
+def _prefers_few_rows(
+    weight: Fp8Weight, bias: Tensor | None, dtype: torch.dtype, x: Tensor
+) -> bool:
+    if dtype != torch.bfloat16 or not scaled_mm.takes(weight, bias, dtype):
+        return True
+    return x.numel() < LEAST_ROWS_FOR_CUBLAS * weight.in_features
 
 
 @implements(
@@ -34,21 +48,18 @@ def _has_e4m3(device: torch.device, dtype: torch.dtype) -> bool:
     backend="triton-widened",
     when=_on_cuda,
     priority=100,
+    takes=takes,
     needs=package("triton"),
     emulates=WIDENED_E4M3,
 )
 class TritonWidenedFp8Linear:
     """As the reference; codes become float16 in registers, exactly, so the weights' bytes are
-    halved and the arithmetic is not. For devices without an e4m3 product.
-
-    Raises KernelError unless a block's columns are in_features or a multiple of 128.
+    halved and the arithmetic is not. For devices without an e4m3 product, and weights that `takes`.
     """
 
     _kind: ClassVar[Kind] = "float16"
 
     def __init__(self, weight: Fp8Weight, bias: Tensor | None, dtype: torch.dtype) -> None:
-        if weight.groups > 1 and weight.block_columns % BLOCK_K:
-            raise KernelError(f"blocks of {weight.block_columns} columns are none of {BLOCK_K}")
         self._weight = weight
         self._bias = bias
         self._dtype = dtype
@@ -80,27 +91,35 @@ class TritonWidenedFp8Linear:
         return self._blocks.codes.nbytes + self._blocks.scales.nbytes + bias
 
 
-@implements("fp8_linear", backend="triton", when=_has_e4m3, priority=110, needs=package("triton"))
+@implements(
+    "fp8_linear",
+    backend="triton",
+    when=_has_e4m3,
+    priority=110,
+    takes=takes,
+    prefers=_prefers_few_rows,
+    needs=package("triton"),
+)
 class TritonFp8Linear(TritonWidenedFp8Linear):
-    """As the reference, multiplying e4m3 itself. LEAST_ROWS_FOR_CUBLAS rows and more go through
-    PyTorch's scaled product where it takes the weight, from the same bytes."""
+    """As the reference, multiplying e4m3 itself."""
 
     _kind: ClassVar[Kind] = "e4m3"
 
-    def __init__(self, weight: Fp8Weight, bias: Tensor | None, dtype: torch.dtype) -> None:
-        super().__init__(weight, bias, dtype)
-        self._many_rows = _cublas(weight, bias, dtype)
 
-    def _multiply(self, codes: Tensor, scales: Tensor) -> Tensor:
-        if self._many_rows is not None and len(codes) >= LEAST_ROWS_FOR_CUBLAS:
-            return self._many_rows.multiply(codes.view(E4M3), scales)
-        return super()._multiply(codes, scales)
+@implements(
+    "fp8_linear",
+    backend="triton-scaled-mm",
+    when=scaled_mm.runs,
+    priority=105,
+    takes=scaled_mm.takes,
+    needs=package("triton"),
+)
+class TritonScaledMmFp8Linear(scaled_mm.ScaledMmFp8Linear):
+    """As the reference: activations quantised in Triton, the product by PyTorch's scaled one. For
+    many rows of what `triton` takes, from the same bytes."""
 
-
-def _cublas(weight: Fp8Weight, bias: Tensor | None, dtype: torch.dtype) -> ScaledMmFp8Linear | None:
-    if dtype != torch.bfloat16 or weight.codes.device.type != "cuda":
-        return None
-    try:
-        return ScaledMmFp8Linear(weight, bias, dtype)
-    except KernelError:
-        return None  # Every shape stays with Triton's kernel, which takes them all.
+    def _quantized(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        if rows.stride(-1) != 1:
+            rows = rows.contiguous()
+        codes, scales = token_codes(rows, E4M3, None, self._weight.input_scale)
+        return codes.view(E4M3), scales

@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 
 from ..batch import AttentionBatch, ContiguousBatch, PagedBatch
-from ..cpu import quantized_kv as portable
 from ..quantized_kv import QuantizedKV
 from ..reference.quantized_kv import LARGEST_CODE, LEAST_SCALE
 from ..registry import implements
 from ..requirements import package
-from .attention import LARGEST_HEAD_DIM, attend
+from .attention import attend, attends
 from .launch import launch
 from .target import converts_e4m3, interpreted, on_gpu, power_of_two, warps_for
 
@@ -49,11 +48,24 @@ def quantized_cache_write(k: Tensor, v: Tensor, cache: QuantizedKV, slot_mapping
     )
 
 
+def takes(
+    q: Tensor,
+    cache: QuantizedKV,  # noqa: ARG001
+    batch: AttentionBatch,  # noqa: ARG001
+    scale: float,
+    window: int | None = None,  # noqa: ARG001
+    out: Tensor | None = None,  # noqa: ARG001
+) -> bool:
+    """What `attends` says."""
+    return attends(q, scale)
+
+
 @implements(
     "quantized_paged_attention",
     backend="triton",
     when=on_gpu,
     priority=100,
+    takes=takes,
     needs=package("triton"),
 )
 def quantized_paged_attention(
@@ -64,9 +76,7 @@ def quantized_paged_attention(
     window: int | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
-    """As the reference. Raises KernelError for a scale that is not positive."""
-    if q.shape[-1] > LARGEST_HEAD_DIM:
-        return portable.quantized_paged_attention(q, cache, batch, scale, window, out)
+    """As the reference, of a call that `takes`."""
     return _attend(q, cache, batch, scale, window, out)
 
 
@@ -75,6 +85,7 @@ def quantized_paged_attention(
     backend="triton",
     when=on_gpu,
     priority=100,
+    takes=takes,
     needs=package("triton"),
 )
 def quantized_contiguous_attention(
@@ -85,9 +96,7 @@ def quantized_contiguous_attention(
     window: int | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
-    """As the reference. Raises KernelError for a scale that is not positive."""
-    if q.shape[-1] > LARGEST_HEAD_DIM:
-        return portable.quantized_contiguous_attention(q, cache, batch, scale, window, out)
+    """As the reference, of a call that `takes`."""
     return _attend(q, cache, batch, scale, window, out)
 
 

@@ -11,17 +11,19 @@ from llmbench.kernels.registry import Implementation, implementations
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
 
-def runnable() -> list[Implementation]:
-    return [
-        one
+IN_ITS_DTYPES = pytest.mark.parametrize(
+    ("implementation", "dtype"),
+    [
+        pytest.param(one, dtype, id=f"{one.name}-{dtype}")
         for one in implementations("argmax")
-        if any(one.when(torch.device("cpu"), dtype) for dtype in DTYPES)
-    ]
+        for dtype in DTYPES
+        if one.when(torch.device("cpu"), dtype)
+    ],
+)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@IN_ITS_DTYPES
 @pytest.mark.parametrize("size", [1, 31, 256, 257, 700, 49152])
-@pytest.mark.parametrize("implementation", runnable(), ids=lambda one: one.name)
 def test_the_place_of_the_largest(
     implementation: Implementation, size: int, dtype: torch.dtype
 ) -> None:
@@ -33,8 +35,7 @@ def test_the_place_of_the_largest(
         assert torch.equal(places, logits.argmax(-1))
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("implementation", runnable(), ids=lambda one: one.name)
+@IN_ITS_DTYPES
 def test_what_is_no_plain_number(implementation: Implementation, dtype: torch.dtype) -> None:
     inf, nan = math.inf, math.nan
     rows = {

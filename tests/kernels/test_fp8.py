@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from llmbench.kernels.cuda.scaled_mm import ScaledMmFp8Linear
+from llmbench.kernels.cuda import scaled_mm
 from llmbench.kernels.fp8 import (
     E4M3,
     Fp8Weight,
@@ -165,11 +165,15 @@ def test_what_is_no_weight_is_refused() -> None:
         replace(quantize_fp8(torch.ones(4, 8), 2, 2), input_scale=torch.tensor(0.5))
 
 
-def test_cublas_refuses_what_it_cannot_take() -> None:
-    with pytest.raises(KernelError, match="multiples of 16"):
-        ScaledMmFp8Linear(quantize_fp8(torch.ones(24, 32)), None, torch.bfloat16)
-    with pytest.raises(KernelError, match="one scale a row"):
-        ScaledMmFp8Linear(quantize_fp8(torch.ones(32, 32), 16, 16), None, torch.bfloat16)
+def test_what_cublas_takes() -> None:
+    """Sizes that 16 divides, and no blocks of columns."""
+    for weight, taken in (
+        (quantize_fp8(torch.ones(32, 48)), True),
+        (quantize_fp8(torch.ones(24, 32)), False),
+        (quantize_fp8(torch.ones(32, 24)), False),
+        (quantize_fp8(torch.ones(32, 32), 16, 16), False),
+    ):
+        assert scaled_mm.takes(weight, None, torch.bfloat16) is taken
 
 
 @pytest.fixture(scope="module")

@@ -142,13 +142,6 @@ def test_on_gpu(name: str) -> None:
         CHECKS[name]()
 
 
-@pytest.mark.parametrize("scale", [0.0, -1.0, math.nan])
-def test_a_scale_that_is_not_positive_is_refused(scale: float) -> None:
-    q, caches, batch = cases._paged(Case((1,), (3,)), torch.float32)
-    with pytest.raises(KernelError, match="not positive"):
-        attention.paged_attention(q, *caches, batch, scale)
-
-
 def test_static_lengths_of_a_contiguous_batch_need_starts() -> None:
     q, caches, batch = cases._contiguous(Case((1,), (3,)), torch.float32)
     own = DeviceLengths(torch.tensor([0, 1]), torch.tensor([3]))
@@ -163,13 +156,6 @@ def test_no_tokens_is_no_launch(monkeypatch: pytest.MonkeyPatch) -> None:
     call = partial(attention.contiguous_attention, q, cache, cache, batch, 0.1)
     assert launches(attention, call, monkeypatch) == []
     assert call().shape == q.shape
-
-
-def test_wider_heads_go_to_pytorch() -> None:
-    case = Case((2, 1), (9, 5), head_dim=320)
-    q, caches, batch = cases._paged(case, torch.float32)
-    expected = reference.paged_attention(q, *caches, batch, 0.1)
-    assert_near(attention.paged_attention(q, *caches, batch, 0.1), expected)
 
 
 # Decode in segments; contexts; a window; heads and groups that are no powers of two.

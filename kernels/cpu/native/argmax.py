@@ -7,21 +7,23 @@ import torch
 from torch import Tensor
 
 from ...registry import implements
-from .. import argmax
 from .build import TARGETS
 from .library import Native
 
 
+def takes(logits: Tensor) -> bool:
+    """bfloat16 on a CPU; of an empty vocabulary nothing is the largest."""
+    return logits.dtype == torch.bfloat16 and logits.is_cpu and logits.shape[1] > 0
+
+
 class NativeArgmax:
-    """`argmax` by `native`."""
+    """`argmax` by `native`, of a call that `takes`."""
 
     def __init__(self, native: Native) -> None:
         self._native = native
 
     def __call__(self, logits: Tensor) -> Tensor:
         """As the reference."""
-        if logits.dtype != torch.bfloat16 or not logits.is_cpu or not logits.numel():
-            return argmax.argmax(logits)
         logits, library = logits.contiguous(), self._native.library
         rows, size = logits.shape
         places = torch.empty(rows, dtype=torch.int64)
@@ -39,5 +41,6 @@ for _target in TARGETS:
         backend=f"native-{_target.name}",
         when=_native.runs,
         priority=_target.priority,
+        takes=takes,
         needs=_native.missing,
     )(NativeArgmax(_native))

@@ -1,13 +1,11 @@
 """Causal attention over paged and contiguous caches, read where they lie, a batch in one call.
 
-PyTorch's way gathers the blocks of each sequence and calls four operators for it. What the library
-does not read goes that way still.
+PyTorch's way gathers the blocks of each sequence and calls four operators for it.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from itertools import accumulate
 
 import torch
@@ -15,7 +13,6 @@ from torch import Tensor
 
 from ...batch import AttentionBatch, PagedBatch
 from ...registry import implements
-from .. import attention
 from .build import TARGETS
 from .library import Native
 
@@ -26,12 +23,10 @@ UNBOUNDED = 2**62
 
 
 class NativeAttention:
-    """Attention over the caches of one layout by `native`. portable: the same by PyTorch, for what
-    the library does not read."""
+    """Attention over the caches of one layout by `native`, of a call that `takes`."""
 
-    def __init__(self, native: Native, portable: Callable[..., Tensor]) -> None:
+    def __init__(self, native: Native) -> None:
         self._native = native
-        self._portable = portable
         self._calls = AttentionCalls()
 
     def __call__(
@@ -46,14 +41,6 @@ class NativeAttention:
     ) -> Tensor:
         """As the reference."""
         call = self._calls.call(q, k_cache, batch, scale, window)
-        if (
-            call is None
-            or v_cache.dtype != q.dtype
-            or k_cache.dtype != q.dtype
-            or not (k_cache.is_contiguous() and v_cache.is_contiguous())
-            or not (out is None or out.is_contiguous())
-        ):
-            return self._portable(q, k_cache, v_cache, batch, scale, window, out)
         out = torch.empty_like(q, memory_format=torch.contiguous_format) if out is None else out
         library = self._native.library
         library.attention(
@@ -85,31 +72,50 @@ class AttentionCalls:
         self._batch: AttentionBatch | None = None
         self._last: tuple[object, ...] = ()
         self._held: tuple[object, ...] = ()
-        self._address: int | None = None
+        self._address = 0
 
     def call(
         self, q: Tensor, keys: Tensor, batch: AttentionBatch, scale: float, window: int | None
-    ) -> int | None:
-        """The address of an AttentionCall, valid until the next call; None for what the library
-        does not read. What else the tensors must be is for the caller to check."""
+    ) -> int:
+        """The address of an AttentionCall, valid until the next call."""
         last = (q.shape, q.stride(), q.dtype, keys.shape, keys.dtype, scale, window)
         if batch is not self._batch or last != self._last:
-            self._batch, self._last, self._address = batch, last, None
-            if _reads(q, batch):
-                packed, held = _pack(q, keys, batch, scale, window)
-                self._held = (packed, *held)
-                self._address = ctypes.addressof(packed)
+            self._batch, self._last = batch, last
+            packed, held = _pack(q, keys, batch, scale, window)
+            self._held = (packed, *held)
+            self._address = ctypes.addressof(packed)
         return self._address
 
 
-def _reads(q: Tensor, batch: AttentionBatch) -> bool:
-    """Whether queries and block tables lie as the library reads them from bare pointers."""
+def takes(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    batch: AttentionBatch,
+    scale: float,  # noqa: ARG001
+    window: int | None = None,  # noqa: ARG001
+    out: Tensor | None = None,
+) -> bool:
+    """Caches of the queries' dtype that lie whole, and what `reads` says."""
+    return (
+        reads(q, batch, out)
+        and k_cache.dtype is q.dtype
+        and v_cache.dtype is q.dtype
+        and k_cache.is_contiguous()
+        and v_cache.is_contiguous()
+    )
+
+
+def reads(q: Tensor, batch: AttentionBatch, out: Tensor | None) -> bool:
+    """Whether queries, block tables and the result lie as bare pointers are read."""
+    head_dim = q.shape[2]
     return (
         q.dtype in DTYPES
-        and q.shape[2] % HEAD_DIM_MULTIPLE == 0
-        and q.stride(2) == 1
-        and q.stride(1) == q.shape[2]
+        and q.is_cpu
+        and head_dim % HEAD_DIM_MULTIPLE == 0
+        and q.stride()[1:] == (head_dim, 1)
         and (not isinstance(batch, PagedBatch) or batch.block_tables.stride(-1) == 1)
+        and (out is None or out.is_contiguous())
     )
 
 
@@ -160,14 +166,12 @@ def _int64s(values: tuple[int, ...]) -> ctypes.Array[ctypes.c_int64]:
 
 for _target in TARGETS:
     _native = Native(_target)
-    for _op, _portable in (
-        ("paged_attention", attention.paged_attention),
-        ("contiguous_attention", attention.contiguous_attention),
-    ):
+    for _op in ("paged_attention", "contiguous_attention"):
         implements(
             _op,
             backend=f"native-{_target.name}",
             when=_native.runs_in(*DTYPES),
             priority=_target.priority,
+            takes=takes,
             needs=_native.missing,
-        )(NativeAttention(_native, _portable))
+        )(NativeAttention(_native))

@@ -1,7 +1,8 @@
 """What a layer does between its products in bfloat16, each in one pass over its input.
 
 What they compute takes a few microseconds at a decode step's sizes, of which PyTorch's operators,
-each of several passes, take ten times as many. Other dtypes go to PyTorch's.
+each of several passes, take ten times as many. A function `takes_…` says which calls the library,
+which is handed bare pointers, can compute; to the others a kernel is not called.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import torch
 from torch import Tensor
 
 from ...registry import implements
-from .. import activation, norm
-from .. import rope as rotary
 from .build import TARGETS
 from .library import Native
+
+
+def takes_rms_norm(x: Tensor, weight: Tensor, eps: float) -> bool:  # noqa: ARG001
+    """bfloat16, and a weight for each of the last dimension."""
+    return _is_bfloat16(x) and _is_flat(weight) and weight.shape == x.shape[-1:]
 
 
 class NativeRmsNorm:
@@ -25,8 +29,6 @@ class NativeRmsNorm:
     def __call__(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         """As the reference."""
         size = x.shape[-1]
-        if not _are_bfloat16(x, weight) or weight.shape != (size,) or not weight.is_contiguous():
-            return norm.rms_norm(x, weight, eps)
         x, library = x.contiguous(), self._native.library
         y = torch.empty_like(x)
         library.rms_norm(
@@ -34,6 +36,17 @@ class NativeRmsNorm:
             *(x.numel() // size, size, eps, torch.get_num_threads(), library.parallel),
         )
         return y
+
+
+def takes_add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> bool:  # noqa: ARG001
+    """The same, where x and residual lie whole, for they are written to."""
+    return (
+        _is_flat(x)
+        and _is_flat(residual)
+        and _is_flat(weight)
+        and x.shape == residual.shape
+        and weight.shape == x.shape[-1:]
+    )
 
 
 class NativeAddRmsNorm:
@@ -47,18 +60,17 @@ class NativeAddRmsNorm:
     ) -> tuple[Tensor, Tensor]:
         """As the reference."""
         size = x.shape[-1]
-        if (
-            x.shape != residual.shape
-            or weight.shape != (size,)
-            or not _are_flat_bfloat16(x, residual, weight)
-        ):
-            return norm.add_rms_norm(x, residual, weight, eps)
         library, at = self._native.library, x.data_ptr()
         library.add_rms_norm(
             *(at, residual.data_ptr(), weight.data_ptr(), at),
             *(x.numel() // size, size, eps, torch.get_num_threads(), library.parallel),
         )
         return x, residual
+
+
+def takes_silu_mul(gate_up: Tensor) -> bool:
+    """bfloat16."""
+    return _is_bfloat16(gate_up)
 
 
 class NativeSiluMul:
@@ -69,8 +81,6 @@ class NativeSiluMul:
 
     def __call__(self, gate_up: Tensor) -> Tensor:
         """As the reference."""
-        if not _are_bfloat16(gate_up):
-            return activation.silu_mul(gate_up)
         size = gate_up.shape[-1] // 2
         gate_up, library = gate_up.contiguous(), self.native.library
         y = gate_up.new_empty(*gate_up.shape[:-1], size)
@@ -81,6 +91,11 @@ class NativeSiluMul:
         return y
 
 
+def takes_rope(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> bool:
+    """bfloat16, and tables that lie whole."""
+    return _is_bfloat16(q) and _is_bfloat16(k) and _is_flat(cos) and _is_flat(sin)
+
+
 class NativeRope:
     """`rope` by `native`."""
 
@@ -89,9 +104,6 @@ class NativeRope:
 
     def __call__(self, q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         """As the reference, rounded as transformers' apply_rotary_pos_emb rounds."""
-        tables = (cos, sin)
-        if not _are_bfloat16(q, k, *tables) or not all(table.is_contiguous() for table in tables):
-            return rotary.rope(q, k, cos, sin)
         return self._rotate(q, cos, sin), self._rotate(k, cos, sin)
 
     def _rotate(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -105,6 +117,31 @@ class NativeRope:
             *(tokens, heads, head_dim // 2, torch.get_num_threads(), library.parallel),
         )
         return y
+
+
+def takes_rope_cache_write(
+    qkv: Tensor,
+    q_norm: Tensor | None,
+    k_norm: Tensor | None,
+    eps: float,  # noqa: ARG001
+    cos: Tensor,
+    sin: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    slot_mapping: Tensor,
+) -> bool:
+    """bfloat16, all of it lying whole; norms of both queries and keys, or of neither."""
+    return (
+        _is_flat(qkv)
+        and (q_norm is None) == (k_norm is None)
+        and (q_norm is None or _is_flat(q_norm))
+        and (k_norm is None or _is_flat(k_norm))
+        and _is_flat(cos)
+        and _is_flat(sin)
+        and _is_flat(k_cache)
+        and _is_flat(v_cache)
+        and slot_mapping.is_contiguous()
+    )
 
 
 class NativeRopeCacheWrite:
@@ -126,19 +163,12 @@ class NativeRopeCacheWrite:
         slot_mapping: Tensor,
     ) -> Tensor:
         """As the reference."""
-        norms = () if q_norm is None or k_norm is None else (q_norm, k_norm)
-        if not slot_mapping.is_contiguous() or not _are_flat_bfloat16(
-            qkv, *norms, cos, sin, k_cache, v_cache
-        ):
-            return rotary.rope_cache_write(
-                qkv, q_norm, k_norm, eps, cos, sin, k_cache, v_cache, slot_mapping
-            )
         tokens, all_heads, head_dim = qkv.shape
         kv_heads = k_cache.shape[-2]
         heads, library = all_heads - 2 * kv_heads, self._native.library
         library.rope_cache_write(
             qkv.data_ptr(),
-            *((one.data_ptr() for one in norms) if norms else (None, None)),
+            *(None if norm is None else norm.data_ptr() for norm in (q_norm, k_norm)),
             *(eps, cos.data_ptr(), sin.data_ptr(), k_cache.data_ptr(), v_cache.data_ptr()),
             *(slot_mapping.data_ptr(), tokens, heads, kv_heads, head_dim // 2),
             *(torch.get_num_threads(), library.parallel),
@@ -146,32 +176,28 @@ class NativeRopeCacheWrite:
         return qkv[:, :heads]
 
 
-def _are_bfloat16(*tensors: Tensor) -> bool:
-    """The library is handed bare pointers."""
-    return all(tensor.dtype == torch.bfloat16 and tensor.is_cpu for tensor in tensors)
+def _is_bfloat16(tensor: Tensor) -> bool:
+    return tensor.dtype is torch.bfloat16 and tensor.is_cpu
 
 
-def _are_flat_bfloat16(*tensors: Tensor) -> bool:
-    """A loop: a generator would cost as much as the tensors do."""
-    for tensor in tensors:
-        if tensor.dtype is not torch.bfloat16 or not tensor.is_contiguous() or not tensor.is_cpu:
-            return False
-    return True
+def _is_flat(tensor: Tensor) -> bool:
+    return tensor.dtype is torch.bfloat16 and tensor.is_contiguous() and tensor.is_cpu
 
 
 for _target in TARGETS:
     _native = Native(_target)
-    for _op, _kernel in (
-        ("rms_norm", NativeRmsNorm),
-        ("add_rms_norm", NativeAddRmsNorm),
-        ("silu_mul", NativeSiluMul),
-        ("rope", NativeRope),
-        ("rope_cache_write", NativeRopeCacheWrite),
+    for _op, _kernel, _takes in (
+        ("rms_norm", NativeRmsNorm, takes_rms_norm),
+        ("add_rms_norm", NativeAddRmsNorm, takes_add_rms_norm),
+        ("silu_mul", NativeSiluMul, takes_silu_mul),
+        ("rope", NativeRope, takes_rope),
+        ("rope_cache_write", NativeRopeCacheWrite, takes_rope_cache_write),
     ):
         implements(
             _op,
             backend=f"native-{_target.name}",
             when=_native.runs,
             priority=_target.priority,
+            takes=_takes,
             needs=_native.missing,
         )(_kernel(_native))

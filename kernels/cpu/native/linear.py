@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from ...registry import implements
+from ..linear import TorchLinear
 from .build import AMX, TARGETS
 from .library import Native, check_bfloat16
 from .packed import Kind, PackedMap, pack_dense
-from .row_major_linear import NativeRowMajorLinear
+from .row_major_linear import NativeRowMajorLinear, prefers
 
 
 @dataclass(frozen=True)
@@ -39,5 +40,15 @@ for _target in TARGETS:
         backend=f"native-{_target.name}",
         when=_native.runs,
         priority=_target.priority,
+        prefers=prefers if _target == AMX else None,
         needs=_native.missing,
     )(NativeRowMajorLinear(_native) if _target == AMX else NativeLinear(_native))
+    if _target == AMX:
+        # Before the kernels for processors without tiles, which would keep a packed copy.
+        implements(
+            "linear",
+            backend="torch-amx",
+            when=_native.runs,
+            priority=_target.priority - 5,
+            needs=_native.missing,
+        )(TorchLinear)

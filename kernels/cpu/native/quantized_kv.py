@@ -6,27 +6,22 @@ sequence to read them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from ...batch import AttentionBatch
 from ...quantized_kv import QuantizedKV
 from ...registry import implements
-from .. import quantized_kv
-from .attention import DTYPES, AttentionCalls
+from .attention import DTYPES, AttentionCalls, reads
 from .build import TARGETS
 from .library import Native
 
 
 class NativeQuantizedAttention:
-    """Attention over the caches of one layout by `native`. portable: the same by PyTorch, for what
-    the library does not read."""
+    """Attention over the caches of one layout by `native`, of a call that `takes_attention`."""
 
-    def __init__(self, native: Native, portable: Callable[..., Tensor]) -> None:
+    def __init__(self, native: Native) -> None:
         self._native = native
-        self._portable = portable
         self._calls = AttentionCalls()
 
     def __call__(
@@ -40,8 +35,6 @@ class NativeQuantizedAttention:
     ) -> Tensor:
         """As the reference."""
         call = self._calls.call(q, cache.keys, batch, scale, window)
-        if call is None or not _is_flat(cache) or not (out is None or out.is_contiguous()):
-            return self._portable(q, cache, batch, scale, window, out)
         out = torch.empty_like(q, memory_format=torch.contiguous_format) if out is None else out
         library = self._native.library
         library.attention(
@@ -53,16 +46,13 @@ class NativeQuantizedAttention:
 
 
 class NativeQuantizedCacheWrite:
-    """`quantized_cache_write` by `native`."""
+    """`quantized_cache_write` by `native`, of a call that `takes_write`."""
 
     def __init__(self, native: Native) -> None:
         self._native = native
 
     def __call__(self, k: Tensor, v: Tensor, cache: QuantizedKV, slot_mapping: Tensor) -> None:
         """As the reference, bit by bit where it is finite."""
-        if not (_is_rows(k) and _is_rows(v) and _is_flat(cache) and slot_mapping.is_contiguous()):
-            quantized_kv.quantized_cache_write(k, v, cache, slot_mapping)
-            return
         library = self._native.library
         for x, codes, scales in (
             (k, cache.keys, cache.key_scales),
@@ -75,13 +65,30 @@ class NativeQuantizedCacheWrite:
             )
 
 
+def takes_attention(
+    q: Tensor,
+    cache: QuantizedKV,
+    batch: AttentionBatch,
+    scale: float,  # noqa: ARG001
+    window: int | None = None,  # noqa: ARG001
+    out: Tensor | None = None,
+) -> bool:
+    """A cache whose parts lie whole, and what `reads` says."""
+    return reads(q, batch, out) and _is_flat(cache)
+
+
+def takes_write(k: Tensor, v: Tensor, cache: QuantizedKV, slot_mapping: Tensor) -> bool:
+    """Rows of bfloat16, a cache whose parts lie whole, and slots one after the other."""
+    return _is_rows(k) and _is_rows(v) and _is_flat(cache) and slot_mapping.is_contiguous()
+
+
 def _is_e4m3(cache: QuantizedKV) -> bool:
     return cache.keys.dtype == torch.float8_e4m3fn
 
 
 def _is_rows(x: Tensor) -> bool:
     """bfloat16 [tokens, heads, head_dim] whose tokens lie whole, at any distance."""
-    return x.dtype == torch.bfloat16 and x.stride(2) == 1 and x.stride(1) == x.shape[2]
+    return x.dtype is torch.bfloat16 and x.is_cpu and x.stride(2) == 1 and x.stride(1) == x.shape[2]
 
 
 def _is_flat(cache: QuantizedKV) -> bool:
@@ -95,16 +102,15 @@ for _target in TARGETS:
         backend=f"native-{_target.name}",
         when=_native.runs,
         priority=_target.priority,
+        takes=takes_write,
         needs=_native.missing,
     )(NativeQuantizedCacheWrite(_native))
-    for _op, _portable in (
-        ("quantized_paged_attention", quantized_kv.quantized_paged_attention),
-        ("quantized_contiguous_attention", quantized_kv.quantized_contiguous_attention),
-    ):
+    for _op in ("quantized_paged_attention", "quantized_contiguous_attention"):
         implements(
             _op,
             backend=f"native-{_target.name}",
             when=_native.runs_in(*DTYPES),
             priority=_target.priority,
+            takes=takes_attention,
             needs=_native.missing,
-        )(NativeQuantizedAttention(_native, _portable))
+        )(NativeQuantizedAttention(_native))

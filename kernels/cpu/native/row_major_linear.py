@@ -1,7 +1,7 @@
-"""Dense linear maps in bfloat16 on processors with AMX, whose own product is best at many rows.
+"""Dense linear maps in bfloat16 on processors with AMX, for up to MOST_ROWS rows of x.
 
-PyTorch reads row-major weights, and uses the processor's tiles; so do the kernels for fewer rows,
-and one copy serves both.
+At more PyTorch's product, which uses the processor's tiles too, is the better. It reads row-major
+weights; so do the kernels here, and one copy serves both.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ...registry import KernelError
@@ -20,8 +19,14 @@ from .library import Native, check_bfloat16
 MOST_ROWS = 64
 
 
+def prefers(weight: Tensor, bias: Tensor | None, dtype: torch.dtype, x: Tensor) -> bool:  # noqa: ARG001
+    """Up to MOST_ROWS rows."""
+    return x.numel() <= MOST_ROWS * weight.shape[1]
+
+
 class RowMajorMap:
-    """By `native` up to MOST_ROWS rows of x, above by PyTorch."""
+    """x [..., in_features] -> [..., out_features] by `native`. Raises KernelError for an x, weight
+    or bias that the library would misread."""
 
     def __init__(self, native: Native, weight: Tensor, bias: Tensor | None) -> None:
         out_features = weight.shape[0]
@@ -38,18 +43,17 @@ class RowMajorMap:
         check_bfloat16(x)
         if x.shape[-1] != in_features:
             raise KernelError(f"x {tuple(x.shape)} does not end in the {in_features} inputs")
-        rows = x.numel() // in_features if in_features else 0
-        if not 0 < rows <= MOST_ROWS:
-            return F.linear(x, self.weight, self.bias)
         library = self._native.library
         assert library.row_major_linear is not None
         x = x.contiguous()
         y = x.new_empty(*x.shape[:-1], out_features)
-        library.row_major_linear(
-            *(x.data_ptr(), self.weight.data_ptr()),
-            *(None if self.bias is None else self.bias.data_ptr(), y.data_ptr()),
-            *(rows, out_features, in_features, torch.get_num_threads(), library.parallel),
-        )
+        if y.numel():
+            library.row_major_linear(
+                *(x.data_ptr(), self.weight.data_ptr()),
+                *(None if self.bias is None else self.bias.data_ptr(), y.data_ptr()),
+                *(y.numel() // out_features, out_features, in_features),
+                *(torch.get_num_threads(), library.parallel),
+            )
         return y
 
     @property

@@ -9,24 +9,24 @@ from torch import Tensor
 
 from ...packing import PackedInt4
 from ...registry import implements
-from ..w4a16 import TorchCpuInt4Linear
 from .build import TARGETS
 from .library import Native
 from .packed import Kind, PackedMap, pack_int4, takes_int4
 
 
+def takes(packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> bool:  # noqa: ARG001
+    """Groups and scales that the panels hold."""
+    return takes_int4(packed)
+
+
 @dataclass(frozen=True)
 class NativeInt4Linear:
-    """`w4a16_linear` by `native`; by PyTorch where it cannot take the groups or the scales."""
+    """`w4a16_linear` by `native`, of weights that `takes`."""
 
     native: Native
 
-    def __call__(
-        self, packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype
-    ) -> PackedMap | TorchCpuInt4Linear:
+    def __call__(self, packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> PackedMap:  # noqa: ARG002
         """As the reference; scales are rounded to float16. Raises KernelError."""
-        if not takes_int4(packed):
-            return TorchCpuInt4Linear(packed, bias, dtype)
         nibbles, scales, shifts = pack_int4(packed)
         return PackedMap(
             self.native,
@@ -47,5 +47,6 @@ for _target in TARGETS:
         backend=f"native-{_target.name}",
         when=_native.runs,
         priority=_target.priority,
+        takes=takes,
         needs=_native.missing,
     )(NativeInt4Linear(_native))
