@@ -67,7 +67,7 @@ OPS: dict[str, tuple[str, ...]] = {
     "fp4_linear": ("reference.fp4", "cpu.fp4", "triton.fp4"),
     "decoder_step": ("reference.decoder", "cpu.native.decoder"),
     "argmax": ("reference.argmax", "cpu.argmax", "cpu.native.argmax"),
-    "sample": ("reference.sample", "cpu.sample", "triton.sample"),
+    "sample": ("reference.sample", "cpu.sample", "cpu.native.sample", "triton.sample"),
 }
 _registered: dict[str, dict[str, Implementation]] = {op: {} for op in OPS}
 

@@ -146,6 +146,7 @@ def _sample_of_model(model: ModelShape, step: StepShape) -> dict[str, SampleCase
     rows, vocab = _rows(step), model.vocab
     return {
         "temperature": SampleCase(rows, vocab),
+        "top-p": SampleCase(rows, vocab, top_p=0.9),
         "top-k, top-p": SampleCase(rows, vocab, top_k=50, top_p=0.9),
     }
 
@@ -164,14 +165,18 @@ _SAMPLE = {
     "temperature: greedy and not": SampleCase(4, 50, temperature=0.0, top_k=3),
     "vocabulary: one token": SampleCase(2, 1, top_k=1, top_p=0.5),
     "vocabulary: two blocks": SampleCase(3, 5000),
+    "vocabulary: of a model": SampleCase(3, 49152),
     "rows: none": SampleCase(0, 16),
     "rows: one": SampleCase(1, 300, top_p=0.8),
     "rows: many": SampleCase(33, 40, top_k=8, top_p=0.8),
     "rows: without numbers": SampleCase(5, 20, top_k=4, broken=True),
     "top-k: few": SampleCase(3, 100, top_k=5),
+    "top-k: few of a model's": SampleCase(3, 49152, top_k=50),
+    "top-k: many of a model's": SampleCase(3, 49152, top_k=1000),
     "top-k: ties": SampleCase(3, 300, top_k=7, spread=0.1),
     "top-k: beyond the vocabulary": SampleCase(3, 20, top_k=99),
     "top-p: most": SampleCase(3, 130, top_p=0.7),
+    "top-p: most of a model's": SampleCase(3, 49152, top_p=0.9, spread=1.0),
     "top-p: nearly all": SampleCase(3, 130, top_p=0.9999, spread=1.0),
     "top-p: hardly any": SampleCase(3, 130, top_p=1e-6),
     "min-p: few": SampleCase(3, 64, min_p=0.05),

@@ -49,6 +49,16 @@ class Call:
 
 
 CALLS = {
+    "sample, float16": Call(
+        "sample",
+        lambda: (ROWS.half(), torch.ones(4), None, None, None, torch.full((4,), 0.5)),
+        "torch-cpu",
+    ),
+    "sample, top-k of another dtype": Call(
+        "sample",
+        lambda: (ROWS, torch.ones(4), torch.full((4,), 40), None, None, torch.full((4,), 0.5)),
+        "torch-cpu",
+    ),
     "argmax, another dtype": Call("argmax", lambda: (ROWS.float(),)),
     "rms_norm, a weight with gaps": Call(
         "rms_norm", lambda: (ROWS, apart(torch.ones(32).bfloat16()), 1e-5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,11 +19,12 @@ from transformers.generation.logits_process import (
 )
 
 from .compiled import TARGETS, launches
-from .sample_cases import CASES, CHECKS, check_case
+from .sample_cases import CASES, CHECKS, Case, check_case
 from .triton_checks import failures
 
 CPU = torch.device("cpu")
 ON_CPU = [one for one in implementations("sample") if one.when(CPU, torch.bfloat16)]
+NATIVE = [one for one in ON_CPU if one.name.startswith("native")]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -78,6 +81,8 @@ def test_a_line_by_hand(implementation: Implementation) -> None:
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("implementation", ON_CPU, ids=lambda one: one.name)
 def test_on_cpu(implementation: Implementation, case: str) -> None:
+    if not implementation.when(CPU, getattr(torch, CASES[case].dtype)):
+        pytest.skip(f"{implementation.name} does not serve {CASES[case].dtype}")
     for _ in range(5):
         check_case(implementation.function, CASES[case])
 
@@ -101,6 +106,80 @@ def test_a_row_depends_on_no_other(implementation: Implementation, vocab: int) -
             part[row : row + 1] for part in (logits, temperature, top_k, top_p, min_p, uniform)
         )
         assert implementation.function(*alone).tolist() == [int(together[row])]
+
+
+# Where a vocabulary of many blocks is cut: flat and peaked, few tokens and nearly all.
+MANY = {
+    f"{name}, {spread}": replace(case, vocab=20_011, spread=spread, rows=4)
+    for spread in (0.1, 1.0, 5.0)
+    for name, case in {
+        "nothing": Case(1),
+        "top-k": Case(1, top_k=40),
+        "top-k beyond the blocks": Case(1, top_k=2000, dtype="bfloat16"),
+        "top-p": Case(1, top_p=0.9),
+        "top-p, nearly all": Case(1, top_p=0.99999),
+        "top-p of ties": Case(1, top_p=0.5, dtype="bfloat16"),
+        "min-p": Case(1, min_p=0.1),
+        "all three": Case(1, top_k=500, top_p=0.8, min_p=0.01),
+    }.items()
+}
+
+
+@pytest.mark.parametrize("case", MANY)
+@pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
+def test_many_blocks(implementation: Implementation, case: str) -> None:
+    check_case(implementation.function, MANY[case])
+
+
+@pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
+def test_tokens_come_as_often_as_they_are_likely(implementation: Implementation) -> None:
+    """A grid of 4000 numbers between 0 and 1 meets each token 4000 times its share, give or take
+    the two that its ends cut."""
+    logits = torch.randn(1000)
+    uniform = (torch.arange(4000) + 0.5) / 4000
+    ones = torch.ones(4000)
+    tokens = implementation.function(logits.expand(4000, 1000), ones, None, None, None, uniform)
+    share = 4000 * logits.double().softmax(-1)
+    assert bool(((tokens.bincount(minlength=1000) - share).abs() <= 1.01).all())
+
+
+@pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
+@pytest.mark.parametrize("temperature", [1e-40, 1e-6, 1e30])
+def test_temperatures_at_the_ends(implementation: Implementation, temperature: float) -> None:
+    """The coldest choose the likeliest, the hottest choose evenly."""
+    logits = torch.tensor([[0.0, 3.0, 1.0, -math.inf]]).expand(8, 4)
+    warm, uniform = torch.full((8,), temperature), (torch.arange(8) + 0.5) / 8
+    tokens = implementation.function(logits, warm, None, None, None, uniform).tolist()
+    assert tokens == ([1] * 8 if temperature < 1 else [0, 0, 0, 1, 1, 2, 2, 2])
+
+
+@pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
+def test_rows_and_numbers_may_lie_apart(implementation: Implementation) -> None:
+    """Logits by columns, and numbers of the rows from a wider table."""
+    logits, table = torch.randn(6, 300), torch.rand(6, 3)
+    temperature, top_p, uniform = (column * 0.9 + 0.05 for column in table.unbind(1))
+    expected = implementation.function(logits, temperature, None, top_p, None, uniform)
+    apart = [torch.stack((one, one + 1), 1)[:, 0] for one in (temperature, top_p, uniform)]
+    tokens = implementation.function(
+        logits.T.contiguous().T, apart[0], None, apart[1], None, apart[2]
+    )
+    assert torch.equal(tokens, expected)
+
+
+@pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
+def test_the_threads_change_nothing(implementation: Implementation) -> None:
+    logits, uniform = torch.randn(9, 5000), torch.rand(9)
+    before, results = torch.get_num_threads(), []
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        results.append(
+            implementation.function(
+                logits, torch.ones(9), None, torch.full((9,), 0.9), None, uniform
+            )
+        )
+    torch.set_num_threads(before)
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@
 #include "decoder.h"
 #include "elementwise.h"
 #include "quantized_kv.h"
+#include "sample.h"
 #include "team.h"
 #include "threads.h"
 #include "weights.h"
@@ -195,6 +196,41 @@ extern "C" void llmbench_argmax(const bf16* x, int64_t* places, int64_t rows, in
   share({threads, parallel}, rows, rows_of(size), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) places[r] = argmax(x + r * size, size);
   });
+}
+
+namespace {
+
+template <class E>
+void sample(const E* x, int64_t stride, const float* temperature, const int32_t* top_k,
+            const float* top_p, const float* min_p, const float* uniform, int64_t* tokens,
+            int64_t rows, int64_t size, Threads threads) {
+  share(threads, rows, rows_of(size), [&](int64_t first, int64_t last) {
+    thread_local sampling::Room room;
+    for (int64_t r = first; r < last; ++r) {
+      const sampling::Request asked{temperature[r], top_k ? top_k[r] : 0, top_p ? top_p[r] : 1,
+                                    min_p ? min_p[r] : 0, uniform[r]};
+      tokens[r] = sampling::sample(x + r * stride, size, asked, room);
+    }
+  });
+}
+
+}  // namespace
+
+// x [rows, size], its rows x_stride apart, float32 if wide and else bfloat16; size >= 1.
+// temperature, uniform and, where they are given, top_k, top_p and min_p [rows]; tokens [rows].
+extern "C" void llmbench_sample(const void* x, int64_t x_stride, int wide,
+                                const float* temperature, const int32_t* top_k,
+                                const float* top_p, const float* min_p, const float* uniform,
+                                int64_t* tokens, int64_t rows, int64_t size, int threads,
+                                Parallel parallel) {
+  const Threads team{threads, parallel};
+  if (wide) {
+    sample((const float*)x, x_stride, temperature, top_k, top_p, min_p, uniform, tokens, rows, size,
+           team);
+  } else {
+    sample((const bf16*)x, x_stride, temperature, top_k, top_p, min_p, uniform, tokens, rows, size,
+           team);
+  }
 }
 
 // Bytes of scratch that a step of so many tokens needs.

@@ -43,6 +43,7 @@ _ARGUMENTS = {
     "rope": [_POINTER, _SIZE, *[_POINTER] * 3, *[_SIZE] * 3, *_THREADS],
     "rope_cache_write": [*[_POINTER] * 3, _FLOAT, *[_POINTER] * 5, *[_SIZE] * 4, *_THREADS],
     "argmax": [*[_POINTER] * 2, *[_SIZE] * 2, *_THREADS],
+    "sample": [_POINTER, _SIZE, _INT, *[_POINTER] * 6, *[_SIZE] * 2, *_THREADS],
     "decoder_scratch_bytes": [_POINTER, _SIZE],
     "decoder_step": [*[_POINTER] * 3, *_THREADS],
 }
@@ -67,6 +68,7 @@ class Library:
     rope: Callable[..., None]
     rope_cache_write: Callable[..., None]
     argmax: Callable[..., None]
+    sample: Callable[..., None]
     decoder_scratch_bytes: Callable[..., int]
     decoder_step: Callable[..., None]
     parallel: int
