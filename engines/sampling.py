@@ -59,37 +59,60 @@ def sample(
     Raises RuntimeError for logits that give no probabilities to draw from.
     """
     rows = range(len(draws)) if rows is None else rows
-    forced = force or {}
-    if any(draw.sampling.temperature > 0 or draw.sampling.has_penalties for draw in draws):
-        tokens = _drawn(logits, draws, rows, forced.get("sample"))
-    else:
-        likeliest: list[int] = _kernel("argmax", logits.device, logits.dtype, forced.get("argmax"))(
-            logits
-        ).tolist()
-        tokens = [likeliest[row] for row in rows]
+    tokens = checked(choose(logits, draws, rows, force).tolist())
     logprobs = _logprobs(logits, draws, rows, tokens)
     return [Sampled(token, logprobs.get(index)) for index, token in enumerate(tokens)]
+
+
+def choose(
+    logits: Tensor,
+    draws: Sequence[Draw],
+    rows: Sequence[int],
+    force: Mapping[str, str] | None = None,
+) -> Tensor:
+    """As `sample`, the tokens alone: int64 [draws] on the logits' device, for which it does not
+    wait but for draws that `why_on_host` names. NO_TOKEN where `sample` raises."""
+    forced = force or {}
+    if any(draw.sampling.temperature > 0 or draw.sampling.has_penalties for draw in draws):
+        return _drawn(logits, draws, rows, forced.get("sample"))
+    argmax = _kernel("argmax", logits.device, logits.dtype, forced.get("argmax"))
+    return _picked(argmax(logits), rows)
+
+
+def checked(tokens: list[int]) -> list[int]:
+    """The same. Raises RuntimeError where NO_TOKEN is one of them."""
+    if NO_TOKEN in tokens:
+        raise RuntimeError("the model's logits give no probability distribution: NaN or infinity")
+    return tokens
 
 
 PENALTIES = "penalties"
 
 
 def why_on_host(sampling: SamplingParams) -> str:
-    """What a token's choice needs the host for; empty for a plain argmax, which stays on the
+    """What a token's choice needs the host for; empty for an argmax or a draw, which stay on the
     device. `PENALTIES` need the tokens before it, too."""
     if sampling.has_penalties:
         return PENALTIES
-    if sampling.temperature > 0:
-        return "temperature"
     return "logprobs" if sampling.logprobs is not None else ""
 
 
-def _drawn(
-    logits: Tensor, draws: Sequence[Draw], rows: Sequence[int], name: str | None
-) -> list[int]:
-    """All draws in one call of the operation. Raises RuntimeError for logits that give no
-    probabilities."""
-    scores = logits if list(rows) == list(range(len(logits))) else logits[list(rows)]
+def _picked(of_rows: Tensor, rows: Sequence[int]) -> Tensor:
+    """of_rows[rows], without waiting for the device."""
+    if list(rows) == list(range(len(of_rows))):
+        return of_rows
+    return of_rows.index_select(0, _on(of_rows.device, torch.tensor(rows, dtype=torch.int64)))
+
+
+def _on(device: torch.device, tensor: Tensor) -> Tensor:
+    """The same there; from pageable memory a copy to a GPU would wait for it."""
+    held = tensor.pin_memory() if device.type == "cuda" else tensor
+    return held.to(device, non_blocking=True)
+
+
+def _drawn(logits: Tensor, draws: Sequence[Draw], rows: Sequence[int], name: str | None) -> Tensor:
+    """All draws in one call of the operation."""
+    scores = _picked(logits, rows)
     shaped = [index for index, draw in enumerate(draws) if draw.sampling.has_penalties]
     if shaped:
         scores = scores.to(torch.float32, copy=True)
@@ -107,20 +130,17 @@ def _drawn(
             [one.min_p for one in samplings],
         ],
         dtype=torch.float32,
-    ).to(logits.device)
-    temperature, uniforms, top_k, top_p, min_p = columns
+    )
+    temperature, uniforms, top_k, top_p, min_p = _on(logits.device, columns)
     kernel = _kernel("sample", logits.device, scores.dtype, name)
-    tokens: list[int] = kernel(
+    return kernel(
         scores,
         temperature,
         top_k.int() if any(one.top_k for one in samplings) else None,
         top_p if any(one.top_p < 1 for one in samplings) else None,
         min_p if any(one.min_p > 0 for one in samplings) else None,
         uniforms,
-    ).tolist()
-    if NO_TOKEN in tokens:
-        raise RuntimeError("the model's logits give no probability distribution: NaN or infinity")
-    return tokens
+    )
 
 
 @cache

@@ -9,7 +9,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from ..sampling import Sampled
+from ..sampling import Sampled, checked
 from .base import ForwardTimes, StepResult
 from .memory import explained
 
@@ -57,7 +57,7 @@ class LaunchedStep:
 
     @torch.inference_mode()
     def result(self) -> StepResult:
-        """Waits for the device, the one time of a step."""
+        """Waits for the device, the one time of a step. Raises RuntimeError as `sample` does."""
         wait_s = perf_counter()
         self.end.synchronize()
         sampled: Sequence[Sampled] = ()
@@ -66,7 +66,7 @@ class LaunchedStep:
                 sampled = self.draw()
         token_ids = [one.token_id for one in sampled]
         if self.tokens is not None:
-            token_ids = self.tokens.tolist()
+            token_ids = checked(self.tokens.tolist())
         return StepResult(
             token_ids,
             replace(self.times, sample_s=perf_counter() - wait_s),

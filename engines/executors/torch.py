@@ -16,7 +16,7 @@ from ...kernels.device_lengths import DeviceLengths
 from ..kv.base import KVCache, Move
 from ..models.decoder import AttentionTimer, Decoder
 from ..models.kv_tensors import KVTensors
-from ..sampling import PENALTIES, Draw, sample, why_on_host
+from ..sampling import PENALTIES, Draw, choose, sample, why_on_host
 from ..state import RequestState
 from ..step import StepPlan
 from .base import ForwardTimes, Pending, StepResult
@@ -162,8 +162,11 @@ class TorchExecutor:
             if logits is not None and any(why_on_host(one.sampling) for one in work.draws):
                 draw = partial(sample, logits, work.draws, work.draw_rows, self._force)
             elif logits is not None:
-                self._sampled = _likeliest(logits, work.draw_rows)
-                tokens = self._readback.copy(self._sampled)
+                chosen = choose(logits, work.draws, work.draw_rows, self._force)
+                tokens = self._readback.copy(chosen)
+                # Of logits without a distribution there is none, which is said when the tokens are
+                # read. The step that is launched before that must read some token's embedding.
+                self._sampled = chosen.clamp_min(0)
         times = ForwardTimes(
             prepare_s=work.prepare_s,
             linear_s=perf_counter() - launch_s - swap_s,
@@ -208,15 +211,6 @@ def _batch(inputs: StepInputs, views: dict[str, Tensor]) -> AttentionBatch:
         return PagedBatch(query_lengths, kv_lengths, tables, DeviceLengths(starts, lengths))
     on_device = DeviceLengths(starts, lengths, views["starts"])
     return ContiguousBatch(query_lengths, kv_lengths, tuple(inputs.starts), on_device)
-
-
-def _likeliest(logits: Tensor, rows: Sequence[int]) -> Tensor:
-    """A greedy token for each draw, int64 on the device. rows: the logits that each reads."""
-    tokens = logits.argmax(dim=-1)
-    if len(rows) == len(tokens):
-        return tokens
-    picked = torch.tensor(rows, dtype=torch.int64, pin_memory=tokens.is_cuda)
-    return tokens.index_select(0, picked.to(tokens.device, non_blocking=True))
 
 
 def _draws(plan: StepPlan) -> tuple[list[Draw], list[int]]:

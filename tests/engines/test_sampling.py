@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmbench.engines.api import SamplingParams
 from llmbench.engines.errors import ConfigError
-from llmbench.engines.sampling import Draw, _mix, penalised, sample, uniform
+from llmbench.engines.sampling import Draw, _mix, choose, penalised, sample, uniform
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor
@@ -188,9 +188,31 @@ def test_a_greedy_batch_costs_one_argmax() -> None:
     logits = torch.randn(3, 50)
     draws = [Draw(SamplingParams(), 0, choice) for choice in range(8)]
     with Operations() as seen:
+        assert tokens(logits, draws[:3], [0, 1, 2]) == logits.argmax(-1).tolist()
+    assert seen.names == ["argmax", "argmax"]  # the second is this test's
+    with Operations() as seen:
         drawn = tokens(logits, draws, [2] * 8)
     assert drawn == [int(logits[2].argmax())] * 8
-    assert seen.names == ["argmax"]
+    assert seen.names == ["argmax", "lift_fresh", "index_select"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"temperature": 0.7}, {"temperature": 1.0, "top_k": 9, "top_p": 0.9, "min_p": 0.01}],
+    ids=["greedy", "temperature", "all filters"],
+)
+def test_choosing_a_token_does_not_wait_for_the_device(changes: dict[str, Any]) -> None:
+    """On the meta device there are no values to wait for: who asks for one raises. Penalties do."""
+    logits, draws = torch.randn(3, 50), [Draw(SamplingParams(**changes), i) for i in range(4)]
+    rows = [0, 2, 2, 1]
+    chosen = choose(logits.to("meta"), draws, rows)
+    assert (chosen.shape, chosen.dtype, chosen.device.type) == ((4,), torch.int64, "meta")
+    assert [one.token_id for one in sample(logits, draws, rows)] == choose(
+        logits, draws, rows
+    ).tolist()
+    penalised = [Draw(SamplingParams(presence_penalty=1.0, **changes), 1, 0, (1,), (2,))]
+    with pytest.raises((NotImplementedError, RuntimeError)):
+        choose(logits.to("meta"), penalised, [0])
 
 
 def test_choices_of_one_row_have_streams_of_their_own() -> None:

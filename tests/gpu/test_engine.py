@@ -37,7 +37,9 @@ def serve(preset: str, **changes) -> tuple[dict[str, list[int | None]], list[Ste
     draw = random.Random(7)
     for index in range(12):
         prompt = tuple(draw.randrange(3, 400) for _ in range(draw.randint(1, 50)))
-        core.add(Request(str(index), prompt, SamplingParams(draw.randint(1, 30), ignore_eos=True)))
+        length = draw.randint(1, 30)
+        sampling = SamplingParams(length, temperature=0.8 * (index % 2), seed=3, ignore_eos=True)
+        core.add(Request(str(index), prompt, sampling))
     tokens: dict[str, list[int | None]] = {}
     steps: list[StepTrace] = []
     while core.has_work():
