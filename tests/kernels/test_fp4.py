@@ -18,9 +18,9 @@ from llmbench.kernels.reference.fp4 import ReferenceFp4Linear
 from llmbench.kernels.registry import Implementation, KernelError, implementations
 
 from .closeness import assert_near
-from .compiled import TARGETS, launches
 from .fp4_cases import CASES, FORMS, Case, every_code, random_case
 from .triton_checks import failures
+from .triton_launches import TARGETS, launches
 
 CPU = torch.device("cpu")
 ON_CPU = [one for one in implementations("fp4_linear") if one.when(CPU, torch.bfloat16)]

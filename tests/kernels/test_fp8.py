@@ -22,8 +22,8 @@ from torch import Tensor
 
 from .closeness import assert_near
 from .codes_cases import CASES, CHECKS, random_fp8, random_x
-from .compiled import TARGETS, launches
 from .triton_checks import failures
+from .triton_launches import TARGETS, launches
 
 CPU = torch.device("cpu")
 ON_CPU = [one for one in implementations("fp8_linear") if one.when(CPU, torch.bfloat16)]

@@ -18,9 +18,9 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from .compiled import TARGETS, launches
 from .sample_cases import CASES, CHECKS, Case, check_case
 from .triton_checks import failures
+from .triton_launches import TARGETS, launches
 
 CPU = torch.device("cpu")
 ON_CPU = [one for one in implementations("sample") if one.when(CPU, torch.bfloat16)]

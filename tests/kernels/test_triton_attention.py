@@ -18,7 +18,7 @@ from . import test_attention as cases
 from .closeness import assert_near
 from .test_attention import CASES, Case
 from .triton_checks import Checks, failures, report, triton_of
-from .triton_launches import Launch, compile_for, each_target, launches
+from .triton_launches import Launch, each_target, launches
 
 # Long enough for its keys to be shared by programs: of 600, 5 and 1 keys.
 SPLIT = Case((1, 1, 1), (600, 5, 1), head_dim=80, kv_heads=1, block_size=16)
@@ -150,14 +150,15 @@ def test_static_lengths_of_a_contiguous_batch_need_starts() -> None:
         attention.contiguous_attention(q, *caches, captured, 0.1)
 
 
-def test_no_tokens_is_no_launch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_tokens_is_no_launch() -> None:
     q = torch.empty(0, 4, 64)
     cache, batch = torch.empty(8, 2, 64), ContiguousBatch((), (), ())
-    call = partial(attention.contiguous_attention, q, cache, cache, batch, 0.1)
-    assert launches(attention, call, monkeypatch) == []
-    assert call().shape == q.shape
+    with launches(*KERNELS) as seen:
+        assert attention.contiguous_attention(q, cache, cache, batch, 0.1).shape == q.shape
+    assert seen == []
 
 
+KERNELS = "attention_kernel.attention_kernel", "attention_kernel.reduce_segments_kernel"
 # Decode in segments; contexts; a window; heads and groups that are no powers of two.
 COMPILED = {
     "split decode": Case((1,), (600,), head_dim=128, group=4, kv_heads=8),
@@ -170,7 +171,6 @@ COMPILED = {
 def _launched(
     case: Case, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, target: str
 ) -> list[Launch]:
-    pytest.importorskip("triton")
     monkeypatch.setattr(attention, "on_amd", lambda: target.startswith("gfx"))
     # Tensors of the right types and shapes: nothing runs.
     tokens, heads = sum(case.query_lengths), case.group * case.kv_heads
@@ -178,8 +178,9 @@ def _launched(
     cache = torch.empty(4, case.block_size, case.kv_heads, case.head_dim, dtype=dtype)
     tables = torch.zeros(len(case.kv_lengths), 64, dtype=torch.int64)
     batch = PagedBatch(case.query_lengths, case.kv_lengths, tables)
-    call = partial(attention.paged_attention, q, cache, cache, batch, 0.1, case.window)
-    return launches(attention, call, monkeypatch)
+    with launches(*KERNELS) as seen:
+        attention.paged_attention(q, cache, cache, batch, 0.1, case.window)
+    return seen
 
 
 @each_target
@@ -188,22 +189,22 @@ def test_compiles(case: Case, target: str, monkeypatch: pytest.MonkeyPatch) -> N
     found = _launched(case, torch.bfloat16, monkeypatch, target)
     assert len(found) == (2 if case is COMPILED["split decode"] else 1)
     for launch in found:
-        compile_for(target, launch)
+        assert launch.compile(target)
 
 
 def test_compiles_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     (launch,) = _launched(COMPILED["contexts"], torch.float32, monkeypatch, "sm_80")
-    compile_for("sm_80", launch)
+    assert launch.compile("sm_80")
 
 
 def test_hopper_gets_its_own_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies of 16 bytes that run beside the dot products of a warp group, or of a warp."""
     (contexts,) = _launched(COMPILED["contexts"], torch.bfloat16, monkeypatch, "sm_90")
-    code = compile_for("sm_90", contexts).asm["ptx"]
+    code = contexts.compile("sm_90")
     assert "wgmma.mma_async" in code
     assert "cp.async.cg.shared.global" in code
     decode, _ = _launched(COMPILED["split decode"], torch.bfloat16, monkeypatch, "sm_90")
-    code = compile_for("sm_90", decode).asm["ptx"]
+    code = decode.compile("sm_90")
     assert "mma.sync" in code
     assert "cp.async.cg.shared.global" in code
 

@@ -20,7 +20,7 @@ from llmbench.kernels.triton import attention, quantized_kv
 from . import test_quantized_kv as cases
 from .closeness import assert_near
 from .triton_checks import Checks, failures, report, triton_of
-from .triton_launches import compile_for, each_target, launches
+from .triton_launches import each_target, launches
 
 HALF_AND_WIDE = (torch.float32, torch.float16, torch.bfloat16)
 CODES = {"int8": torch.int8, "fp8": E4M3}
@@ -113,36 +113,34 @@ def test_attention_compiles(
     lengths: tuple[int, int], codes: str, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """e4m3 as the device converts it, from Hopper on, or as bytes."""
-    pytest.importorskip("triton")
     monkeypatch.setattr(attention, "on_amd", lambda: target.startswith("gfx"))
     monkeypatch.setattr(quantized_kv, "converts_e4m3", lambda _: target == "sm_90")
     stored = torch.zeros(64, 16, 8, 128, dtype=CODES[codes])
     scales = torch.ones(64, 16, 8, dtype=torch.bfloat16)
     batch = PagedBatch(lengths[:1], lengths[1:], torch.zeros(1, 64, dtype=torch.int64))
     q = torch.empty(lengths[0], 32, 128, dtype=torch.bfloat16)
-    call = partial(
-        quantized_kv.quantized_paged_attention,
-        *(q, QuantizedKV(stored, stored, scales, scales), batch, 0.1),
-    )
-    found = launches(attention, call, monkeypatch)
-    made = compile_for(target, found[0])
+    kernels = "attention_kernel.attention_kernel", "attention_kernel.reduce_segments_kernel"
+    with launches(*kernels) as seen:
+        quantized_kv.quantized_paged_attention(
+            q, QuantizedKV(stored, stored, scales, scales), batch, 0.1
+        )
+    code = seen[0].compile(target)
     if codes == "fp8" and target == "sm_90":
-        assert "e4m3x2" in made.asm["ptx"]
+        assert "e4m3x2" in code
 
 
 @each_target
 @pytest.mark.parametrize("codes", CODES)
-def test_write_compiles(codes: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("triton")
+def test_write_compiles(codes: str, target: str) -> None:
     stored = torch.zeros(64, 8, 128, dtype=CODES[codes])
     scales = torch.ones(64, 8, dtype=torch.bfloat16)
     k = torch.empty(5, 8, 128, dtype=torch.bfloat16)
-    call = partial(
-        quantized_kv.quantized_cache_write,
-        *(k, k, QuantizedKV(stored, stored, scales, scales), torch.arange(5)),
-    )
-    (launch,) = launches(quantized_kv, call, monkeypatch)
-    compile_for(target, launch)
+    with launches("cache_kernel.quantized_cache_write_kernel") as seen:
+        quantized_kv.quantized_cache_write(
+            k, k, QuantizedKV(stored, stored, scales, scales), torch.arange(5)
+        )
+    (launch,) = seen
+    assert launch.compile(target)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from llmbench.kernels.reference.w4a16 import ReferenceInt4Linear
 from llmbench.kernels.registry import Implementation, KernelError, implementations, select
 
 from .closeness import assert_near
-from .compiled import TARGETS, launches
 from .triton_checks import failures
+from .triton_launches import TARGETS, launches
 from .w4a16_cases import CASES, CODES, Case, random_case
 
 ALL = implementations("w4a16_linear")

@@ -10,7 +10,7 @@ from llmbench.kernels.int8 import Int8Weight, quantize_rows, stack_int8
 from llmbench.kernels.registry import Implementation, KernelError, implementations
 from torch import Tensor
 
-from .compiled import TARGETS, launches
+from .triton_launches import TARGETS, launches
 
 CPU = torch.device("cpu")
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]

@@ -1,10 +1,11 @@
-"""Compiles what the host's side of a Triton kernel launches, for devices that need not be there."""
+"""Triton's kernels compiled for GPUs that are not here, with the arguments of real launches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -28,67 +29,82 @@ TARGETS = {
 # Bytes of shared memory that a program may have on any device of the kind.
 SHARED = {"cuda": 99 * 1024, "hip": 64 * 1024}
 each_target = pytest.mark.parametrize("target", TARGETS)
+_OPTIONS = ("num_warps", "num_stages")
 
 
 @dataclass(frozen=True)
 class Launch:
+    """A kernel and what it was called with; it did not run, so its outputs are as they were."""
+
     kernel: Any
-    args: tuple[object, ...]
-    constants: dict[str, object]
-    warps: int
-    stages: int
+    arguments: dict[str, Any]
+
+    def compile(self, target: str) -> str:
+        """The assembly for one of TARGETS, as Triton would make it there of these arguments: where
+        the kernel allows it, for integers that are one and for what is a multiple of 16.
+
+        Its shared memory is within what every such device has. Raises what Triton raises.
+        """
+        from triton import knobs
+        from triton.backends.compiler import GPUTarget
+        from triton.compiler import ASTSource, compile
+
+        if knobs.runtime.interpret:
+            pytest.skip("Triton's interpreter is on, which compiles nothing")
+        options = {name: self.arguments[name] for name in _OPTIONS if name in self.arguments}
+        signature, attributes, constants = {}, {}, {}
+        for index, parameter in enumerate(self.kernel.params):
+            name, value = parameter.name, self.arguments[parameter.name]
+            special = not parameter.do_not_specialize
+            if parameter.is_constexpr or value is None or (special and _is_one(value)):
+                constants[name], signature[name] = value, "constexpr"
+                continue
+            signature[name] = _type_of(value)
+            if special and _is_aligned(value):
+                attributes[index,] = [["tt.divisibility", 16]]
+        source = ASTSource(self.kernel, signature, constants, attributes)
+        made = compile(source, target=GPUTarget(*TARGETS[target]), options=options)
+        assert made.metadata.shared <= SHARED[TARGETS[target][0]]
+        return made.asm["ptx" if "ptx" in made.asm else "amdgcn"]
 
 
-def launches(
-    module: ModuleType, call: Callable[[], object], monkeypatch: pytest.MonkeyPatch
-) -> list[Launch]:
-    """What `call` launches through `module`, with nothing run."""
-    found: list[Launch] = []
-
-    def record(
-        kernel: Any,
-        _grid: tuple[int, ...],
-        *args: object,
-        warps: int,
-        stages: int = 3,
-        **constants: object,
-    ) -> None:
-        found.append(Launch(kernel, args, constants, warps, stages))
-
-    monkeypatch.setattr(module, "launch", record)
-    call()
-    return found
+@contextmanager
+def launches(*kernels: str) -> Iterator[list[Launch]]:
+    """While open, `kernels` of kernels/triton ("codes_kernel.codes_kernel") note their calls
+    instead of running."""
+    pytest.importorskip("triton")
+    seen: list[Launch] = []
+    with pytest.MonkeyPatch.context() as patch:
+        for kernel in kernels:
+            module, name = kernel.split(".")
+            home = import_module(f"llmbench.kernels.triton.{module}")
+            patch.setattr(home, name, _Noted(getattr(home, name), seen))
+        yield seen
 
 
-def compile_for(target: str, launch: Launch) -> Any:
-    """The launch as Triton would compile it there, for its arguments' types and, where the kernel
-    allows it, for integers that are one and what is a multiple of 16.
-    Its shared memory is within what every such device has."""
-    from triton import knobs
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource, compile
+class _Noted:
+    def __init__(self, kernel: Any, seen: list[Launch]) -> None:
+        self._kernel = kernel
+        self._seen = seen
 
-    if knobs.runtime.interpret:
-        pytest.skip("Triton's interpreter is on, which compiles nothing")
-    signature, attributes, constants = {}, {}, dict(launch.constants)
-    for index, (parameter, arg) in enumerate(zip(launch.kernel.params, launch.args, strict=False)):
-        special = not parameter.do_not_specialize
-        if arg is None or (special and isinstance(arg, int) and arg == 1):
-            constants[parameter.name] = arg
-            continue
-        signature[parameter.name] = _type_of(arg)
-        if special and (isinstance(arg, torch.Tensor) or (isinstance(arg, int) and arg % 16 == 0)):
-            attributes[index,] = [["tt.divisibility", 16]]
-    signature |= dict.fromkeys(constants, "constexpr")
-    ordered = {name: signature[name] for name in launch.kernel.arg_names}
-    source = ASTSource(launch.kernel, ordered, constants, attributes)
-    options = {"num_warps": launch.warps, "num_stages": launch.stages}
-    made = compile(source, target=GPUTarget(*TARGETS[target]), options=options)
-    assert made.metadata.shared <= SHARED[TARGETS[target][0]]
-    return made
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+        assert all(size > 0 for size in grid)
+        return self._note
+
+    def _note(self, *args: Any, **kwargs: Any) -> None:
+        named = dict(zip(self._kernel.arg_names, args, strict=False))
+        self._seen.append(Launch(self._kernel, {**named, **kwargs}))
 
 
-def _type_of(arg: object) -> str:
-    if isinstance(arg, torch.Tensor):
-        return f"*{TYPES[arg.dtype]}"
-    return "i32" if isinstance(arg, int) else "fp32"
+def _is_one(value: object) -> bool:
+    return isinstance(value, int) and value == 1
+
+
+def _is_aligned(value: object) -> bool:
+    return isinstance(value, torch.Tensor) or (isinstance(value, int) and value % 16 == 0)
+
+
+def _type_of(value: object) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"*{TYPES[value.dtype]}"
+    return "i32" if isinstance(value, int) else "fp32"
