@@ -198,6 +198,8 @@ _DENSE = {
         f"columns: {n}": LinearCase(4, n, 64, bias=n % 2 == 1) for n in (1, 3, 5, 16, 49, 336, 1000)
     },
     **{f"inputs: {k}": LinearCase(9, 48, k) for k in (1, 31, 32, 64, 1536)},
+    "shape: ragged": LinearCase(7, 1000, 31),
+    "shape: one of each": LinearCase(1, 1, 1),
     "no bias: one row": LinearCase(1, 1000, 100, bias=False),
     "x: strided": LinearCase(6, 80, 64, strided=True),
     "x: three dimensions": LinearCase(6, 80, 64, batched=True),

@@ -1,10 +1,10 @@
-"""Every implementation of `linear` against the product in float64."""
+"""What neither `test_every_implementation` nor `test_packed_maps` tries of `linear`: every number
+of rows, blocks of them, tiles, and what a weight may be."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import product
 
 import pytest
 import torch
@@ -17,8 +17,8 @@ from torch import Tensor
 CPU = torch.device("cpu")
 ALL = implementations("linear")
 PACKED = [one for one in ALL if isinstance(one.function, NativeLinear)]
-NATIVE = [one for one in ALL if isinstance(one.function, NativeRowMajorLinear)] + PACKED
-PORTABLE = [one for one in ALL if one.name == "torch"]
+ROW_MAJOR = [one for one in ALL if isinstance(one.function, NativeRowMajorLinear)]
+NATIVE = ROW_MAJOR + PACKED
 HALF_A_STEP = {torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
 
 
@@ -74,25 +74,6 @@ def assert_within_rounding(y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | 
     assert bool(((y.double() - exact).abs() <= bound).all())
 
 
-@pytest.mark.parametrize("k", [1, 31, 32, 64, 100, 576, 1536])
-@pytest.mark.parametrize("implementation", ALL, ids=lambda one: one.name)
-def test_linear(implementation: Implementation, k: int) -> None:
-    runnable(implementation)
-    for n, with_bias in product((1, 3, 5, 16, 64, 80, 1000), (True, False)):
-        x, weight, bias = random_case(40, n, k)
-        linear = implementation.function(weight, bias if with_bias else None, weight.dtype)
-        for m in (1, 2, 3, 5, 8, 11, 16, 17, 40):
-            assert_within_rounding(linear(x[:m]), x[:m], weight, bias if with_bias else None)
-
-
-@pytest.mark.parametrize("implementation", [ALL[-1], *PORTABLE], ids=lambda one: one.name)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
-def test_other_dtypes(implementation: Implementation, dtype: torch.dtype) -> None:
-    for m, n, k in ((1, 64, 576), (5, 3, 31), (40, 80, 100)):
-        x, weight, bias = random_case(m, n, k, dtype)
-        assert_within_rounding(computed(implementation, x, weight, bias), x, weight, bias)
-
-
 @pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
 def test_every_number_of_rows(implementation: Implementation, threads: int) -> None:
     runnable(implementation)
@@ -112,7 +93,7 @@ def test_many_rows_in_blocks(implementation: Implementation, k: int) -> None:
     assert_within_rounding(computed(implementation, x, weight, bias), x, weight, bias)
 
 
-@pytest.mark.parametrize("implementation", NATIVE[:1], ids=lambda one: one.name)
+@pytest.mark.parametrize("implementation", ROW_MAJOR, ids=lambda one: one.name)
 def test_a_row_of_few_does_not_depend_on_the_others(implementation: Implementation) -> None:
     """Within the kernels of a width: AMX has one for up to two rows and one for more."""
     runnable(implementation)
@@ -124,7 +105,7 @@ def test_a_row_of_few_does_not_depend_on_the_others(implementation: Implementati
     assert torch.equal(linear(x[:2])[1:], linear(x[1:2]))
 
 
-@pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
+@pytest.mark.parametrize("implementation", ROW_MAJOR, ids=lambda one: one.name)
 def test_the_threads_change_nothing(implementation: Implementation) -> None:
     runnable(implementation)
     x, weight, bias = random_case(8, 1000, 576)
@@ -150,7 +131,7 @@ def test_pytorch_may_run_between_the_calls(implementation: Implementation) -> No
         assert_within_rounding(F.linear(many, weight, bias), many, weight, bias)
 
 
-@pytest.mark.parametrize("implementation", ALL, ids=lambda one: one.name)
+@pytest.mark.parametrize("implementation", ROW_MAJOR, ids=lambda one: one.name)
 def test_shapes_and_strides_of_x(implementation: Implementation) -> None:
     runnable(implementation)
     x, weight, bias = random_case(6, 80, 64)

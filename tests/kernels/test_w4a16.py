@@ -8,7 +8,6 @@ from llmbench.kernels.packing import PackedInt4, dequantize, pack, stack, unpack
 from llmbench.kernels.reference.w4a16 import ReferenceInt4Linear
 from llmbench.kernels.registry import Implementation, KernelError, implementations, select
 
-from .closeness import assert_near
 from .triton_checks import failures
 from .triton_launches import TARGETS, launches
 from .w4a16_cases import CASES, CODES, Case, random_case
@@ -67,31 +66,6 @@ def test_a_weight_that_cannot_be_packed(q: torch.Tensor, group_size: int, messag
     groups = q.shape[1] // group_size
     with pytest.raises(KernelError, match=message):
         pack(q, torch.ones(2, groups), torch.zeros(2, groups), group_size)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-@pytest.mark.parametrize(
-    ("m", "n", "k", "group_size"),
-    [
-        (1, 16, 32, 32),
-        (5, 48, 576, 64),
-        (33, 80, 256, 128),
-        (8, 192, 1536, 256),
-        (0, 16, 64, 32),
-        (24, 16, 96, 32),
-    ],
-)
-@pytest.mark.parametrize("implementation", ON_CPU, ids=lambda one: one.name)
-def test_cpu(
-    implementation: Implementation, m: int, n: int, k: int, group_size: int, dtype: str
-) -> None:
-    x, packed, bias = random_case(Case(m, n, k, group_size, dtype))
-    expected = ReferenceInt4Linear(packed, bias, x.dtype)(x)
-    assert_near(implementation.function(packed, bias, x.dtype)(x), expected)
-    assert_near(
-        implementation.function(packed, None, x.dtype)(x.view(1, m, k)),
-        ReferenceInt4Linear(packed, None, x.dtype)(x)[None],
-    )
 
 
 @pytest.mark.parametrize(
