@@ -193,6 +193,15 @@ CASES = {
     "window: a chunk with a past": AttentionCase((9, 2), (41, 30), block_size=4, window=8),
     "window: of one": AttentionCase((4, 1), (6, 3), window=1),
 }
+# Contexts and chunks that a kernel may cut into pieces, and groups that fill a block or more.
+_LONG = {
+    "long: decode, group 4": AttentionCase((1, 1), (700, 257), kv_heads=1, group=4),
+    "long: decode, window": AttentionCase((1, 1), (700, 300), group=1, window=270),
+    "long: chunk": AttentionCase((70, 3, 1), (70, 300, 520), block_size=32),
+    "long: chunk, window": AttentionCase((90, 1), (400, 90), 80, window=33),
+    "long: a group of ten": AttentionCase((2, 1), (300, 30), 64, 1, 10),
+    "long: a group of seventy": AttentionCase((2, 1), (5, 300), 16, 1, 70),
+}
 # An interpreted launch takes about a second.
 TINY = (
     "decode: ragged",
@@ -215,9 +224,11 @@ _QUANTIZED_TINY = (
     "window: a chunk with a past, int8",
 )
 
-PAGED = OpSpec("paged_attention", CASES, TINY, _make_paged, _work, _of_model, reads_memory=True)
+_PLAIN = CASES | _LONG
+
+PAGED = OpSpec("paged_attention", _PLAIN, TINY, _make_paged, _work, _of_model, reads_memory=True)
 CONTIGUOUS = OpSpec(
-    "contiguous_attention", CASES, TINY, _make_contiguous, _work, _of_model, reads_memory=True
+    "contiguous_attention", _PLAIN, TINY, _make_contiguous, _work, _of_model, reads_memory=True
 )
 QUANTIZED_PAGED = OpSpec(
     "quantized_paged_attention",

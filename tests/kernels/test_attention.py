@@ -1,9 +1,12 @@
+"""What `test_every_implementation` does not ask of attention: batches of any kind, results that do
+not depend on company, and the reference against transformers and PyTorch."""
+
 from __future__ import annotations
 
 import math
 import random
+import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,6 +15,9 @@ import torch.nn.functional as F
 from llmbench.kernels.batch import ContiguousBatch, PagedBatch
 from llmbench.kernels.reference import attention as reference
 from llmbench.kernels.registry import Implementation, implementations, select
+from llmbench.kernels.specs.attention import AttentionCase
+from llmbench.kernels.specs.spec import Draw
+from llmbench.kernels.specs.table import spec_of
 from torch import Tensor
 
 from .closeness import assert_near
@@ -31,128 +37,31 @@ def others(op: str) -> list[Implementation]:
 PAGED, CONTIGUOUS = others("paged_attention"), others("contiguous_attention")
 
 
-@dataclass(frozen=True)
-class Case:
-    query_lengths: tuple[int, ...]
-    kv_lengths: tuple[int, ...]
-    head_dim: int = 64
-    kv_heads: int = 2
-    group: int = 3
-    block_size: int = 16
-    window: int | None = None
+def paged(
+    case: AttentionCase, dtype: torch.dtype
+) -> tuple[Tensor, tuple[Tensor, Tensor], PagedBatch]:
+    """Queries, caches and batch, as the shared suite makes them."""
+    return _drawn("paged_attention", case, dtype)
 
 
-CASES = {
-    "decode": Case((1, 1, 1), (1, 17, 33)),
-    "decode, wide heads": Case((1, 1), (9, 150), head_dim=256, group=8, kv_heads=1),
-    "decode, odd heads": Case((1, 1, 1), (16, 47, 3), head_dim=96, group=1, block_size=32),
-    "decode, a head of 72": Case((1, 1), (16, 5), head_dim=72, group=4),
-    "decode of one": Case((1,), (1,), head_dim=80, group=1, block_size=1),
-    "prefill": Case((7, 1, 32), (7, 1, 32), head_dim=128, group=4),
-    "a chunk with a past": Case((5, 3), (21, 40), head_dim=96, block_size=32),
-    "mixed": Case((6, 4, 1, 1), (6, 20, 18, 1), group=8, kv_heads=1),
-    "a decode before contexts": Case((1, 3, 1, 5, 1, 1), (9, 3, 1, 21, 40, 2), head_dim=64),
-    "wide heads": Case((3, 1), (9, 5), head_dim=256, group=1, kv_heads=3, block_size=1),
-    "an empty sequence": Case((2, 0, 1), (2, 0, 4)),
-    "window, decode": Case((1, 1), (40, 5), window=7),
-    "window, prefill": Case((20, 4), (20, 4), window=6),
-    "window, a chunk with a past": Case((9, 2), (41, 30), window=8, block_size=4),
-    "window of one": Case((4, 1), (6, 3), window=1),
-    # From here on contexts and chunks that a kernel may cut into pieces.
-    "long decode": Case((1, 1), (700, 257), group=4, kv_heads=1),
-    "long decode, window": Case((1, 1), (700, 300), window=270, group=1),
-    "long chunk": Case((70, 3, 1), (70, 300, 520), block_size=32),
-    "long chunk, window": Case((90, 1), (400, 90), window=33, head_dim=80),
-    "a group of ten": Case((2, 1), (300, 30), group=10, kv_heads=1),
-    "a group of seventy": Case((2, 1), (5, 300), group=70, kv_heads=1, head_dim=16),
-}
-
-
-def _paged(case: Case, dtype: torch.dtype) -> tuple[Tensor, tuple[Tensor, Tensor], PagedBatch]:
-    """Random queries and caches; blocks of a sequence lie scattered, unused slots hold NaN."""
-    counts = [-(-length // case.block_size) for length in case.kv_lengths]
-    total = sum(counts) + 3
-    shape = (total, case.block_size, case.kv_heads, case.head_dim)
-    caches = _poisoned(shape, dtype), _poisoned(shape, dtype)
-    free = torch.randperm(total).tolist()
-    # Past a sequence's end a table holds a number that no cache has.
-    tables = torch.full((len(counts), max(counts)), 10**6)
-    for row, (count, length) in enumerate(zip(counts, case.kv_lengths, strict=True)):
-        for column in range(count):
-            tables[row, column] = block = free.pop()
-            used = min(case.block_size, length - column * case.block_size)
-            for cache in caches:
-                cache[block, :used] = torch.randn(used, case.kv_heads, case.head_dim)
-    return _queries(case, dtype), caches, PagedBatch(case.query_lengths, case.kv_lengths, tables)
-
-
-def _contiguous(
-    case: Case, dtype: torch.dtype
+def contiguous(
+    case: AttentionCase, dtype: torch.dtype
 ) -> tuple[Tensor, tuple[Tensor, Tensor], ContiguousBatch]:
-    """Random queries and arenas; sequences lie in reverse order with gaps of NaN."""
-    arena = sum(case.kv_lengths) + 5 * len(case.kv_lengths)
-    shape = (arena, case.kv_heads, case.head_dim)
-    caches = _poisoned(shape, dtype), _poisoned(shape, dtype)
-    starts, end = [], arena
-    for length in case.kv_lengths:
-        end -= length + 5
-        starts.append(end)
-        for cache in caches:
-            cache[end : end + length] = torch.randn(length, case.kv_heads, case.head_dim)
-    return (
-        _queries(case, dtype),
-        caches,
-        ContiguousBatch(case.query_lengths, case.kv_lengths, tuple(starts)),
-    )
+    """The same of the other layout."""
+    return _drawn("contiguous_attention", case, dtype)
 
 
-def _is_taken(implementation: Implementation, *arguments: object) -> bool:
-    return implementation.takes is None or implementation.takes(*arguments)
+def _drawn(op: str, case: AttentionCase, dtype: torch.dtype) -> Any:
+    draw = Draw(torch.get_default_device(), dtype, secrets.randbelow(2**31))
+    q, k_cache, v_cache, batch, *_ = spec_of(op).make(case, draw).arguments
+    return q, (k_cache, v_cache), batch
 
 
 def _poisoned(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return torch.full(shape, math.nan, dtype=dtype)
 
 
-def _queries(case: Case, dtype: torch.dtype) -> Tensor:
-    """Queries as a model has them: a view of the first heads of a fused projection."""
-    heads = case.group * case.kv_heads
-    fused = torch.randn(sum(case.query_lengths), heads + 2 * case.kv_heads, case.head_dim)
-    return fused.to(dtype)[:, :heads]
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-@pytest.mark.parametrize("implementation", PAGED, ids=lambda one: one.name)
-def test_paged(implementation: Implementation, case: Case, dtype: torch.dtype) -> None:
-    q, caches, batch = _paged(case, dtype)
-    scale = case.head_dim**-0.5
-    expected = reference.paged_attention(q, *caches, batch, scale, case.window)
-    out = _poisoned(q.shape, dtype)
-    if not _is_taken(implementation, q, *caches, batch, scale, case.window, out):
-        pytest.skip("not taken")
-    returned = implementation.function(q, *caches, batch, scale, case.window, out)
-    assert returned is out
-    assert_near(out, expected)
-    assert_near(implementation.function(q, *caches, batch, scale, case.window), expected)
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-@pytest.mark.parametrize("implementation", CONTIGUOUS, ids=lambda one: one.name)
-def test_contiguous(implementation: Implementation, case: Case, dtype: torch.dtype) -> None:
-    q, caches, batch = _contiguous(case, dtype)
-    scale = case.head_dim**-0.5
-    expected = reference.contiguous_attention(q, *caches, batch, scale, case.window)
-    out = _poisoned(q.shape, dtype)
-    if not _is_taken(implementation, q, *caches, batch, scale, case.window, out):
-        pytest.skip("not taken")
-    returned = implementation.function(q, *caches, batch, scale, case.window, out)
-    assert returned is out
-    assert_near(out, expected)
-
-
-def _any_case(choose: random.Random) -> Case:
+def _any_case(choose: random.Random) -> AttentionCase:
     """A ragged batch: decodes, chunks with and without a past, sequences without new tokens."""
     query_lengths, kv_lengths = [], []
     for _ in range(choose.randint(1, 6)):
@@ -160,7 +69,7 @@ def _any_case(choose: random.Random) -> Case:
         past = choose.choice([0, choose.randint(0, 40), choose.randint(0, 600)])
         query_lengths.append(new)
         kv_lengths.append(max(1, new + past))
-    return Case(
+    return AttentionCase(
         tuple(query_lengths),
         tuple(kv_lengths),
         head_dim=choose.choice([64, 80, 96, 128, 256]),
@@ -172,10 +81,10 @@ def _any_case(choose: random.Random) -> Case:
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("make", [_paged, _contiguous], ids=["paged", "contiguous"])
+@pytest.mark.parametrize("make", [paged, contiguous], ids=["paged", "contiguous"])
 def test_any_ragged_batch(make: Callable[..., Any], dtype: torch.dtype) -> None:
     """Fresh batches each run; what fails names its case."""
-    op = "paged_attention" if make is _paged else "contiguous_attention"
+    op = "paged_attention" if make is paged else "contiguous_attention"
     choose = random.Random()
     for _ in range(8):
         case = _any_case(choose)
@@ -184,7 +93,10 @@ def test_any_ragged_batch(make: Callable[..., Any], dtype: torch.dtype) -> None:
         expected = getattr(reference, op)(q, *caches, batch, scale, case.window)
         for one in others(op):
             out = _poisoned(q.shape, dtype)
-            one.function(q, *caches, batch, scale, case.window, out)
+            arguments = (q, *caches, batch, scale, case.window, out)
+            if one.takes is not None and not one.takes(*arguments):
+                continue
+            one.function(*arguments)
             try:
                 assert_near(out, expected)
             except AssertionError as error:
@@ -200,8 +112,8 @@ def test_a_result_depends_on_neither_company_nor_threads_nor_layout(
     implementation: Implementation, dtype: torch.dtype
 ) -> None:
     """Bit for bit, with contexts long enough to be cut."""
-    case = Case((1, 90, 1, 7), (900, 300, 3, 607))
-    q, caches, batch = _contiguous(case, dtype)
+    case = AttentionCase((1, 90, 1, 7), (900, 300, 3, 607))
+    q, caches, batch = contiguous(case, dtype)
     together = implementation.function(q, *caches, batch, 0.1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -210,21 +122,21 @@ def test_a_result_depends_on_neither_company_nor_threads_nor_layout(
     finally:
         torch.set_num_threads(threads)
     parts = zip(q.split(case.query_lengths), together.split(case.query_lengths), strict=True)
-    paged = {one.name: one for one in PAGED}[implementation.name]
+    over_blocks = {one.name: one for one in PAGED}[implementation.name]
     for i, (alone, expected) in enumerate(parts):
         length = case.kv_lengths[i]
         one = ContiguousBatch(case.query_lengths[i : i + 1], (length,), batch.starts[i : i + 1])
         assert torch.equal(implementation.function(alone, *caches, one, 0.1), expected)
         blocks = [cache[batch.starts[i] :][:length, None] for cache in caches]
         tables = PagedBatch(case.query_lengths[i : i + 1], (length,), torch.arange(length)[None])
-        contiguous = [block.contiguous() for block in blocks]
-        assert torch.equal(paged.function(alone, *contiguous, tables, 0.1), expected)
+        lying = [block.contiguous() for block in blocks]
+        assert torch.equal(over_blocks.function(alone, *lying, tables, 0.1), expected)
 
 
 @pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
 def test_a_key_that_is_not_a_number_is_not_hidden(implementation: Implementation) -> None:
     for length in (1, 40):
-        q, caches, batch = _contiguous(Case((length,), (60,)), torch.float32)
+        q, caches, batch = contiguous(AttentionCase((length,), (60,)), torch.float32)
         caches[0][batch.starts[0] + 7, 1, 3] = math.nan
         out = implementation.function(q, *caches, batch, 0.1)
         assert bool(out[:, 3:].isnan().all())
@@ -295,8 +207,8 @@ def test_reference_agrees_with_torch_on_a_chunk_with_a_past() -> None:
 
 def test_scratch_made_in_inference_mode_serves_outside_it() -> None:
     """Calibration and inference may share a process."""
-    q, caches, batch = _paged(Case((1,), (9,), head_dim=72), torch.float32)
-    paged = select("paged_attention", torch.device("cpu"), torch.float32).function
+    q, caches, batch = paged(AttentionCase((1,), (9,), head_dim=72), torch.float32)
+    attend = select("paged_attention", torch.device("cpu"), torch.float32).function
     with torch.inference_mode():
-        inside = paged(q, *caches, batch, 0.1)
-    assert torch.equal(inside, paged(q, *caches, batch, 0.1))
+        inside = attend(q, *caches, batch, 0.1)
+    assert torch.equal(inside, attend(q, *caches, batch, 0.1))

@@ -11,8 +11,9 @@ from llmbench.kernels.quantized_kv import QuantizedKV
 from llmbench.kernels.reference import attention, quantized_kv
 from llmbench.kernels.reference.quantized_kv import dequantize, quantize
 from llmbench.kernels.registry import Implementation
+from llmbench.kernels.specs.attention import AttentionCase
 
-from .test_attention import DTYPES, Case, others
+from .test_attention import DTYPES, others
 
 E4M3 = torch.float8_e4m3fn
 CODES = pytest.mark.parametrize("codes", [torch.int8, E4M3], ids=["int8", "fp8"])
@@ -107,7 +108,7 @@ def test_other_dtypes_have_no_codes() -> None:
         quantize(torch.ones(4), torch.uint8)
 
 
-def _empty(places: tuple[int, ...], case: Case, codes: torch.dtype) -> QuantizedKV:
+def _empty(places: tuple[int, ...], case: AttentionCase, codes: torch.dtype) -> QuantizedKV:
     """A cache in which every scale, and every code that can be, is NaN."""
     shape = (*places, case.kv_heads, case.head_dim)
     poison = torch.full(shape, 0x7F, dtype=torch.uint8).view(codes)
@@ -115,14 +116,14 @@ def _empty(places: tuple[int, ...], case: Case, codes: torch.dtype) -> Quantized
     return QuantizedKV(poison, poison.clone(), scales, scales.clone())
 
 
-def _fill(cache: QuantizedKV, at: object, tokens: int, case: Case) -> None:
+def _fill(cache: QuantizedKV, at: object, tokens: int, case: AttentionCase) -> None:
     """Random tokens at cache[at], heads of unlike sizes."""
     for codes, scales in ((cache.keys, cache.key_scales), (cache.values, cache.value_scales)):
         x = torch.randn(tokens, case.kv_heads, case.head_dim) * torch.rand(case.kv_heads, 1) * 3
         codes[at], scales[at] = quantize(x, codes.dtype)  # pyright: ignore[reportArgumentType]
 
 
-def _contiguous(case: Case, codes: torch.dtype) -> tuple[QuantizedKV, ContiguousBatch]:
+def _contiguous(case: AttentionCase, codes: torch.dtype) -> tuple[QuantizedKV, ContiguousBatch]:
     """Sequences in reverse order with gaps between."""
     end = sum(case.kv_lengths) + 5 * len(case.kv_lengths)
     cache = _empty((end,), case, codes)
@@ -137,7 +138,7 @@ def _contiguous(case: Case, codes: torch.dtype) -> tuple[QuantizedKV, Contiguous
 @CODES
 def test_the_reference_attends_to_codes_times_scales(codes: torch.dtype) -> None:
     """Two tokens of one head; the product is written out."""
-    cache, batch = _contiguous(Case((1,), (2,), head_dim=4, kv_heads=1, group=1), codes)
+    cache, batch = _contiguous(AttentionCase((1,), (2,), head_dim=4, kv_heads=1, group=1), codes)
     q = torch.randn(1, 1, 4)
     (start,) = batch.starts
     keys, values = torch.zeros(2, 2, 1, 4).unbind()
@@ -183,7 +184,7 @@ def test_write_rounds_every_bfloat16_as_the_reference(
     numbers = numbers[numbers.float().abs() <= largest]
     k = torch.zeros(len(numbers), 1, 16, dtype=torch.bfloat16)
     k[:, 0, 0], k[:, 0, 9] = largest, numbers
-    case = Case((), (), head_dim=16, kv_heads=1)
+    case = AttentionCase((), (), head_dim=16, kv_heads=1)
     cache = _empty((len(numbers),), case, codes)
     implementation.function(k, -k, cache, torch.arange(len(numbers)))
     rounded = numbers.float() if codes.is_floating_point else numbers.float().round()
@@ -202,7 +203,7 @@ def test_write_does_not_hide_what_is_not_finite(
 ) -> None:
     k = torch.randn(2, 1, 32, dtype=torch.bfloat16)
     k[0, 0, 5] = bad
-    cache = _empty((2,), Case((), (), head_dim=32, kv_heads=1), codes)
+    cache = _empty((2,), AttentionCase((), (), head_dim=32, kv_heads=1), codes)
     implementation.function(k, k, cache, torch.arange(2))
     back = dequantize(cache.keys, cache.key_scales)
     assert not math.isfinite(back[0, 0, 5])

@@ -11,21 +11,21 @@ from llmbench.kernels.batch import ContiguousBatch, PagedBatch
 from llmbench.kernels.device_lengths import DeviceLengths
 from llmbench.kernels.reference import attention as reference
 from llmbench.kernels.registry import KernelError
+from llmbench.kernels.specs.attention import PAGED, AttentionCase
 from llmbench.kernels.triton import attention
 from llmbench.kernels.triton.attention_blocks import SEGMENTS, segments
 
 from . import test_attention as cases
 from .closeness import assert_near
-from .test_attention import CASES, Case
 from .triton_checks import Checks, failures, report, triton_of
 from .triton_launches import Launch, each_target, launches
 
 # Long enough for its keys to be shared by programs: of 600, 5 and 1 keys.
-SPLIT = Case((1, 1, 1), (600, 5, 1), head_dim=80, kv_heads=1, block_size=16)
-MADE = {"paged": cases._paged, "contiguous": cases._contiguous}
+SPLIT = AttentionCase((1, 1, 1), (600, 5, 1), head_dim=80, kv_heads=1, block_size=16)
+MADE = {"paged": cases.paged, "contiguous": cases.contiguous}
 
 
-def check(layout: str, case: Case, dtype: torch.dtype) -> None:
+def check(layout: str, case: AttentionCase, dtype: torch.dtype) -> None:
     q, caches, batch = MADE[layout](case, dtype)
     function = triton_of(f"{layout}_attention").function
     arguments = (q, *caches, batch, case.head_dim**-0.5, case.window)
@@ -38,7 +38,7 @@ def check(layout: str, case: Case, dtype: torch.dtype) -> None:
 def check_split(window: int | None, dtype: torch.dtype) -> None:
     """In segments, and to the bit what it was the first time."""
     assert segments(len(SPLIT.kv_lengths), SPLIT.kv_heads, max(SPLIT.kv_lengths)) == SEGMENTS
-    q, caches, batch = cases._paged(SPLIT, dtype)
+    q, caches, batch = cases.paged(SPLIT, dtype)
     expected = reference.paged_attention(q, *caches, batch, 0.1, window)
     paged = triton_of("paged_attention").function
     first = paged(q, *caches, batch, 0.1, window)
@@ -48,7 +48,7 @@ def check_split(window: int | None, dtype: torch.dtype) -> None:
 
 def check_static_decodes(longest: int) -> None:
     """A graph for four sequences of up to `longest` keys serves three, of 21, 3 and 40."""
-    q, caches, batch = cases._paged(Case((1, 1, 1), (21, 3, 40)), torch.float32)
+    q, caches, batch = cases.paged(AttentionCase((1, 1, 1), (21, 3, 40)), torch.float32)
     expected = reference.paged_attention(q, *caches, batch, 0.125)
     wide = torch.cat((q, q[:1]))
     own = DeviceLengths(
@@ -64,7 +64,7 @@ def check_static_decodes(longest: int) -> None:
 
 def check_static_contexts() -> None:
     """A graph for 20 tokens of 4 sequences serves 8 of 2, and touches no other row."""
-    q, caches, batch = cases._contiguous(Case((5, 3), (21, 40)), torch.float32)
+    q, caches, batch = cases.contiguous(AttentionCase((5, 3), (21, 40)), torch.float32)
     expected = reference.contiguous_attention(q, *caches, batch, 0.125)
     wide = torch.cat((q, torch.full_like(q, math.nan), torch.full_like(q[:4], math.nan)))
     own = DeviceLengths(
@@ -82,7 +82,7 @@ def check_static_contexts() -> None:
 def check_nan_is_not_hidden() -> None:
     """A NaN among the keys or values of one sequence, and not in another's result."""
     for which in range(2):
-        q, caches, batch = cases._contiguous(Case((1, 1), (9, 9)), torch.float32)
+        q, caches, batch = cases.contiguous(AttentionCase((1, 1), (9, 9)), torch.float32)
         caches[which][batch.starts[0] + 4, 0, 7] = math.nan
         out = triton_of("contiguous_attention").function(q, *caches, batch, 0.125)
         assert bool(out[0, :3].isnan().any())
@@ -92,7 +92,7 @@ def check_nan_is_not_hidden() -> None:
 
 def check_layouts() -> None:
     """Queries, tables and a result that lie apart in memory; block tables of int32."""
-    q, caches, batch = cases._paged(Case((3, 1), (20, 9)), torch.float32)
+    q, caches, batch = cases.paged(AttentionCase((3, 1), (20, 9)), torch.float32)
     expected = reference.paged_attention(q, *caches, batch, 0.125)
     tables = batch.block_tables.to(torch.int32).T.contiguous().T
     apart = PagedBatch(batch.query_lengths, batch.kv_lengths, tables)
@@ -107,13 +107,13 @@ def check_layouts() -> None:
 CHECKS: Checks = {
     **{
         f"paged, {name}, {dtype}": partial(check, "paged", case, dtype)
-        for name, case in CASES.items()
+        for name, case in PAGED.cases.items()
+        if name not in PAGED.tiny  # those `test_every_implementation` tries
         for dtype in (torch.float32, torch.bfloat16)
     },
-    **{
-        f"contiguous, {name}": partial(check, "contiguous", CASES[name], torch.float16)
-        for name in ("decode", "a decode before contexts", "window, a chunk with a past")
-    },
+    "contiguous, mixed": partial(
+        check, "contiguous", PAGED.cases["mixed: a decode before contexts"], torch.float16
+    ),
     "split": partial(check_split, None, torch.float32),
     "split, with a window": partial(check_split, 70, torch.bfloat16),
     "static decodes": partial(check_static_decodes, 64),
@@ -143,7 +143,7 @@ def test_on_gpu(name: str) -> None:
 
 
 def test_static_lengths_of_a_contiguous_batch_need_starts() -> None:
-    q, caches, batch = cases._contiguous(Case((1,), (3,)), torch.float32)
+    q, caches, batch = cases.contiguous(AttentionCase((1,), (3,)), torch.float32)
     own = DeviceLengths(torch.tensor([0, 1]), torch.tensor([3]))
     captured = ContiguousBatch((1,), (3,), batch.starts, own)
     with pytest.raises(KernelError, match="need starts"):
@@ -161,15 +161,17 @@ def test_no_tokens_is_no_launch() -> None:
 KERNELS = "attention_kernel.attention_kernel", "attention_kernel.reduce_segments_kernel"
 # Decode in segments; contexts; a window; heads and groups that are no powers of two.
 COMPILED = {
-    "split decode": Case((1,), (600,), head_dim=128, group=4, kv_heads=8),
-    "decode": Case((1,) * 8, (40,) * 8, head_dim=256, group=8, kv_heads=1),
-    "contexts": Case((40, 40), (40, 40), head_dim=128, group=4, kv_heads=8),
-    "mixed, with a window": Case((5, 1), (40, 9), head_dim=80, group=3, window=16, block_size=32),
+    "split decode": AttentionCase((1,), (600,), head_dim=128, group=4, kv_heads=8),
+    "decode": AttentionCase((1,) * 8, (40,) * 8, head_dim=256, group=8, kv_heads=1),
+    "contexts": AttentionCase((40, 40), (40, 40), head_dim=128, group=4, kv_heads=8),
+    "mixed, with a window": AttentionCase(
+        (5, 1), (40, 9), head_dim=80, group=3, window=16, block_size=32
+    ),
 }
 
 
 def _launched(
-    case: Case, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, target: str
+    case: AttentionCase, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, target: str
 ) -> list[Launch]:
     monkeypatch.setattr(attention, "on_amd", lambda: target.startswith("gfx"))
     # Tensors of the right types and shapes: nothing runs.
@@ -185,7 +187,7 @@ def _launched(
 
 @each_target
 @pytest.mark.parametrize("case", COMPILED.values(), ids=COMPILED.keys())
-def test_compiles(case: Case, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiles(case: AttentionCase, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = _launched(case, torch.bfloat16, monkeypatch, target)
     assert len(found) == (2 if case is COMPILED["split decode"] else 1)
     for launch in found:
