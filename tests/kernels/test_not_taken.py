@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from llmbench.kernels.batch import ContiguousBatch, PagedBatch
-from llmbench.kernels.dispatch import calls, calls_since
+from llmbench.kernels.dispatch import Selection, calls, calls_since
 from llmbench.kernels.fp8 import quantize_fp8
 from llmbench.kernels.packing import pack
 from llmbench.kernels.quantized_kv import QuantizedKV
@@ -199,3 +199,23 @@ def test_which_product_of_e4m3_a_device_that_has_it_uses(
             assert one.name == expected
             return
     pytest.fail("nobody took it")
+
+
+def test_only_one_of_the_native_kernels_is_asked_about_a_call() -> None:
+    """What one cannot take, those for other instructions cannot either."""
+    name = fastest_native("silu_mul")
+    reachable = select("silu_mul", CPU, torch.bfloat16).reachable
+    assert [one.name for one in reachable] == [name, "torch"]
+
+
+def test_on_amx_many_rows_are_pytorchs_and_nothing_is_packed() -> None:
+    """Row-major weights serve both; kernels without tiles would keep a copy of them."""
+    few, many, *_ = Selection("linear", implementations("linear"), prepares=True).reachable
+    assert (few.name, many.name) == ("native-amx", "torch-amx")
+    assert many.takes is None
+    assert many.prefers is None
+    weight = torch.empty(8, 32, dtype=torch.bfloat16)
+    assert few.prefers is not None
+    for rows, preferred in ((0, True), (64, True), (65, False)):
+        x = torch.empty(rows, 32, dtype=torch.bfloat16)
+        assert few.prefers(weight, None, torch.bfloat16, x) is preferred
