@@ -1,8 +1,8 @@
-"""4-bit linear on a CPU; in memory the weights are never anything but packed.
+"""4-bit linear in PyTorch; in memory the weights are never anything but packed.
 
-A few rows in bfloat16 go through PyTorch's packed operator. More rows, and every other dtype, for
-which that operator is 30-100 times slower than a dense product, widen the weights into scratch
-that all layers share and multiply there: a cost a row of about 1/30 of the widening.
+A few rows in bfloat16 on a CPU go through PyTorch's packed operator. More rows, and every other
+dtype, for which that operator is 30-100 times slower than a dense product, widen the weights into
+scratch that all layers share and multiply there: a cost a row of about 1/30 of the widening.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..packing import PackedInt4, unpack
-from ..registry import KernelError, implements
+from ..registry import implements
 from ..scratch import scratch
 
 GROUP_SIZES = (32, 64, 128, 256)
@@ -20,49 +20,78 @@ OUT_FEATURES_MULTIPLE = 16
 MOST_PACKED_ROWS = 24
 
 
-def _on_cpu(device: torch.device, dtype: torch.dtype) -> bool:
-    return device.type == "cpu" and dtype in (torch.float32, torch.float16, torch.bfloat16)
+def _bfloat16_on_cpu(device: torch.device, dtype: torch.dtype) -> bool:
+    return device.type == "cpu" and dtype == torch.bfloat16
 
 
-@implements("w4a16_linear", backend="torch-cpu", when=_on_cpu)
-class TorchCpuInt4Linear:
-    """As the reference. Scales, and zero points times scales, are rounded to `dtype`.
+def _usual(_device: torch.device, dtype: torch.dtype) -> bool:
+    return dtype in (torch.float32, torch.float16, torch.bfloat16)
 
-    bfloat16 keeps the weights in two packed forms, one for each way to multiply. Raises KernelError
-    there unless group_size is one of GROUP_SIZES and out_features a multiple of
-    OUT_FEATURES_MULTIPLE.
-    """
+
+def takes(packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> bool:  # noqa: ARG001
+    """What PyTorch's operator has code for."""
+    return packed.group_size in GROUP_SIZES and packed.out_features % OUT_FEATURES_MULTIPLE == 0
+
+
+def _prefers_few_rows(
+    packed: PackedInt4,
+    bias: Tensor | None,  # noqa: ARG001
+    dtype: torch.dtype,  # noqa: ARG001
+    x: Tensor,
+) -> bool:
+    return x.numel() <= MOST_PACKED_ROWS * packed.in_features
+
+
+@implements(
+    "w4a16_linear",
+    backend="torch-cpu",
+    when=_bfloat16_on_cpu,
+    priority=10,
+    takes=takes,
+    prefers=_prefers_few_rows,
+)
+class OperatorInt4Linear:
+    """As the reference, of weights that `takes`. Scales, and zero points times scales, are rounded
+    to bfloat16."""
 
     def __init__(self, packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> None:
         self._group_size = packed.group_size
         self._out_features = packed.out_features
         self._bias = bias
-        codes = unpack(packed)
-        # w = (q - 8) · scale + shift, which is (q - zero) · scale.
-        scales = packed.scales.float()
-        shifts = (8.0 - packed.zeros.float()) * scales
-        self._scales_and_shifts = (
-            torch.stack((scales, shifts), dim=-1).transpose(0, 1).to(dtype).contiguous()
+        self._scales_and_shifts = _scales_and_shifts(packed, dtype)
+        self._weight = torch.ops.aten._convert_weight_to_int4pack_for_cpu(
+            unpack(packed).to(torch.int32), 2
         )
-        self._halves = _pack_halves(codes)
-        self._operator_weight: Tensor | None = None
-        if dtype == torch.bfloat16:
-            _check_operator_takes(packed)
-            self._operator_weight = torch.ops.aten._convert_weight_to_int4pack_for_cpu(
-                codes.to(torch.int32), 2
-            )
 
     def __call__(self, x: Tensor) -> Tensor:
-        rows = x.reshape(-1, x.shape[-1])
-        if self._operator_weight is not None and len(rows) <= MOST_PACKED_ROWS:
-            y = torch.ops.aten._weight_int4pack_mm_for_cpu(
-                rows.contiguous(), self._operator_weight, self._group_size, self._scales_and_shifts
-            )
-        else:
-            y = rows @ self._widened(x.dtype)
+        rows = x.reshape(-1, x.shape[-1]).contiguous()
+        y = torch.ops.aten._weight_int4pack_mm_for_cpu(
+            rows, self._weight, self._group_size, self._scales_and_shifts
+        )
         if self._bias is not None:
             y += self._bias
         return y.view(*x.shape[:-1], self._out_features)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes that one application reads: packed weights, scales, shifts, bias."""
+        bias = 0 if self._bias is None else self._bias.nbytes
+        return self._weight.nbytes + self._scales_and_shifts.nbytes + bias
+
+
+@implements("w4a16_linear", backend="torch-widened", when=_usual)
+class WidenedInt4Linear:
+    """As the reference. Scales, and zero points times scales, are rounded to `dtype`."""
+
+    def __init__(self, packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> None:
+        self._group_size = packed.group_size
+        self._bias = bias
+        self._scales_and_shifts = _scales_and_shifts(packed, dtype)
+        self._halves = _pack_halves(unpack(packed))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y = x @ self._widened(x.dtype)
+        return y if self._bias is None else y + self._bias
 
     def _widened(self, dtype: torch.dtype) -> Tensor:
         """Wᵀ [in_features, out_features] in scratch."""
@@ -86,6 +115,13 @@ class TorchCpuInt4Linear:
         return self._halves.nbytes + self._scales_and_shifts.nbytes + bias
 
 
+def _scales_and_shifts(packed: PackedInt4, dtype: torch.dtype) -> Tensor:
+    """[groups, N, 2], for w = (q - 8) · scale + shift, which is (q - zero) · scale."""
+    scales = packed.scales.float()
+    shifts = (8.0 - packed.zeros.float()) * scales
+    return torch.stack((scales, shifts), dim=-1).transpose(0, 1).to(dtype).contiguous()
+
+
 def _pack_halves(codes: Tensor) -> Tensor:
     """Codes [N, K] -> int8 [K / 2, N]: row r holds q - 8 of k = r low and of k = r + K / 2 high.
 
@@ -93,12 +129,3 @@ def _pack_halves(codes: Tensor) -> Tensor:
     """
     low, high = (codes.T ^ 8).chunk(2)
     return (low | (high << 4)).contiguous().view(torch.int8)
-
-
-def _check_operator_takes(packed: PackedInt4) -> None:
-    if packed.group_size not in GROUP_SIZES:
-        raise KernelError(f"group size {packed.group_size} is not one of {GROUP_SIZES}")
-    if packed.out_features % OUT_FEATURES_MULTIPLE:
-        raise KernelError(
-            f"out_features {packed.out_features} is not a multiple of {OUT_FEATURES_MULTIPLE}"
-        )

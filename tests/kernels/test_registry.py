@@ -26,7 +26,7 @@ def test_every_operation_has_a_reference_and_something_faster(op: str) -> None:
 @pytest.mark.parametrize(
     ("device", "dtype", "name"),
     [
-        (CPU, torch.float32, "torch-cpu"),
+        (CPU, torch.float32, "torch-widened"),
         (CUDA, torch.float16, "triton"),
         (CPU, torch.float64, "reference"),
     ],

@@ -89,15 +89,6 @@ def test_native(implementation: Implementation, m: int, n: int, k: int, group_si
         assert bool(((y.double() - exact).abs() <= bound).all())
 
 
-def test_what_nobody_but_the_reference_takes_is_refused() -> None:
-    """Groups of 4, which no panel and no operator of PyTorch holds."""
-    packed = pack(torch.zeros(32, 64), torch.ones(32, 16), torch.zeros(32, 16), 4)
-    with pytest.raises(KernelError, match="group size 4"):
-        select("w4a16_linear", torch.device("cpu"), torch.bfloat16).function(
-            packed, None, torch.bfloat16
-        )
-
-
 @pytest.mark.parametrize("implementation", NATIVE, ids=lambda one: one.name)
 def test_native_weights_stay_packed(implementation: Implementation) -> None:
     """Half a byte a weight, and a float16 scale and one byte of zero point a group of 64."""
@@ -108,18 +99,29 @@ def test_native_weights_stay_packed(implementation: Implementation) -> None:
     assert linear.weight_bytes == 64 * 576 // 2 + 64 * (576 // 64) * 3
 
 
-@pytest.mark.parametrize(("n", "group_size", "message"), [(24, 32, "of 16"), (16, 16, "group")])
-def test_cpu_refuses_what_its_operator_cannot_take(n: int, group_size: int, message: str) -> None:
-    _, packed, bias = random_case(Case(1, n, 64, group_size, "float32"))
-    with pytest.raises(KernelError, match=message):
-        ON_CPU[0].function(packed, bias, torch.bfloat16)
+@pytest.mark.parametrize(("n", "group_size"), [(24, 32), (16, 16), (16, 4)])
+def test_what_pytorchs_operator_cannot_take_is_widened_instead(n: int, group_size: int) -> None:
+    """And counted as what it is; an operator that was asked for refuses."""
+    x, packed, bias = random_case(Case(2, n, 64, group_size, "bfloat16"))
+    where = torch.device("cpu"), torch.bfloat16
+    without = select("w4a16_linear", *where, {"w4a16_linear": "torch-widened"})
+    expected = ReferenceInt4Linear(packed, bias, torch.bfloat16)(x)
+    torch.testing.assert_close(
+        without.function(packed, bias, torch.bfloat16)(x), expected, rtol=2e-2, atol=1e-1
+    )
+    assert not ON_CPU[0].takes(packed, bias, torch.bfloat16)  # type: ignore[misc]
+    forced = select("w4a16_linear", *where, {"w4a16_linear": "torch-cpu"})
+    with pytest.raises(KernelError, match="'torch-cpu', which was asked for, does not take"):
+        forced.function(packed, bias, torch.bfloat16)
 
 
 def test_cpu_weights_stay_packed() -> None:
     """Half a byte a weight, and one scale and one shift a group of 64."""
     x, packed, _ = random_case(Case(1, 64, 576, 64, "bfloat16"))
-    linear = ON_CPU[0].function(packed, None, x.dtype)
-    assert linear.weight_bytes == 64 * 576 // 2 + 64 * (576 // 64) * 2 * 2
+    for name in ("torch-cpu", "torch-widened"):
+        one = select("w4a16_linear", x.device, x.dtype, {"w4a16_linear": name})
+        linear = one.function(packed, None, x.dtype)
+        assert linear.weight_bytes == 64 * 576 // 2 + 64 * (576 // 64) * 2 * 2
 
 
 @pytest.fixture(scope="module")
