@@ -7,9 +7,6 @@ checkpoint, under a name made of everything they depend on.
 from __future__ import annotations
 
 import hashlib
-import json
-import secrets
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +20,8 @@ from ..models.config import ModelConfig
 from ..models.loader import load_config, load_model_directory
 from ..models.tokenizer import load_tokenizer
 from .awq import quantize
-from .awq_checkpoint import load_awq, save_awq
+from .checkpoints.read import load_published, read_checkpoint, read_published
+from .checkpoints.write import write_checkpoint
 from .dense import DenseSource
 from .linear import WeightSource
 from .methods import find_method
@@ -61,11 +59,20 @@ def load_weights(
     report: Report = lambda _: None,
     force_kernels: Mapping[str, str] | None = None,
 ) -> LoadedWeights:
-    """Weights for `method`; calibrated ones are quantised now or read from the cache.
+    """Weights for `method`, or of a quantised checkpoint as it is; calibrated ones are quantised
+    now or read from the cache.
 
     group_size: as `resolve_group_size` gave it. report: told what a long stage is doing.
     force_kernels: operation -> implementation, for the linear maps.
     """
+    published = read_published(directory)
+    if published is not None:
+        for note in published.format.notes:
+            report(f"{published.format.name}: {note}")
+        quantized = load_published(published)
+        return LoadedWeights(
+            published.config, PackedSource(quantized, dtype, device, force_kernels)
+        )
     if method == "none":
         config, weights = load_model_directory(directory)
         return LoadedWeights(config, DenseSource(weights, dtype, device, force_kernels))
@@ -83,14 +90,14 @@ def _cached_awq(
     directory: Path, group_size: int, device: torch.device, report: Report
 ) -> QuantizedModel:
     """Always read back from disk, so that a first run computes with what later ones will."""
-    return load_awq(awq_checkpoint(directory, group_size, device, report))
+    return read_checkpoint(awq_checkpoint(directory, group_size, device, report))[1]
 
 
 def awq_checkpoint(
     directory: Path, group_size: int, device: torch.device, report: Report = lambda _: None
 ) -> Path:
-    """The model as a published AWQ checkpoint (`awq_checkpoint.py`), without tokenizer files:
-    quantised now or found in the cache. Raises ConfigError where the cache cannot be written."""
+    """The model as an AWQ checkpoint, as they are published: quantised now or found in the
+    cache. Raises ConfigError where the cache cannot be written."""
     kept = cache_directory() / "awq" / _identity(directory, group_size)
     if not (kept / "config.json").is_file():
         try:
@@ -116,14 +123,7 @@ def _quantize_into(
         device=device,
         progress=lambda done, layers: report(f"AWQ: layer {done} of {layers}"),
     )
-    fresh = kept.with_name(f".{kept.name}.{secrets.token_hex(4)}")
-    try:
-        save_awq(quantized, fresh, json.loads((directory / "config.json").read_text()))
-        if not kept.exists():
-            fresh.rename(kept)
-    finally:
-        # Left over after Ctrl-C, or when another process was first.
-        shutil.rmtree(fresh, ignore_errors=True)
+    write_checkpoint(quantized, directory, kept, "awq")
 
 
 def _calibration(directory: Path, config: ModelConfig) -> torch.Tensor:
