@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from ..engines.assemble import LoadedModel
     from ..engines.core import EngineCore
+    from .quality import Distance, TextQuality
 
 # The warm-up's prompts must not be the measured ones, or a prefix cache would be warm with them.
 WARMUP_SEED_OFFSET = 1_000_003
@@ -247,12 +248,12 @@ def judge_quality(
     watch: Watch,
 ) -> Quality:
     """Perplexity on the held-out text, through the run's own kind of KV cache; where weights or
-    cache are quantised, the distance to the engine with neither."""
+    cache are quantised, the distance to the engine with neither, on the text and on the answers."""
     from dataclasses import replace
 
     from ..engines.assemble import load_model
     from ..engines.models.dense import dense_logits
-    from .quality import WINDOW_TOKENS, Score, answered, distance, perplexity
+    from .quality import WINDOW_TOKENS, Score, answered, distance, quality_on_text
 
     most = prepared.config.quality_tokens
     assert prepared.engine.max_model_len is not None
@@ -265,28 +266,40 @@ def judge_quality(
     watch.stage(f"measuring quality over {len(text)} tokens")
     engine = prepared.engine
     score = scorer(loaded, engine.kv_dtype)
-    own = perplexity(score, text, window)
-    reference = apart = None
+    plain_score = apart = None
     if engine.quant != "none" or engine.kv_dtype != "auto":
         plain = loaded
         if engine.quant != "none":
             plain = load_model(prepared.files, replace(engine, quant="none"))
         plain_score = scorer(plain, "auto")
-        reference = perplexity(plain_score, text, window)
         prompts = [request.prompt_token_ids for request in prepared.plan.requests]
         apart = distance(score, plain_score, answered(records, prompts, most))
-    return Quality(
+    return quality_of(
+        quality_on_text(score, plain_score, text, window),
+        apart,
         reference=f"{prepared.files.name} in {prepared.engine.dtype}, unquantised",
-        perplexity=own.value if own else None,
-        reference_perplexity=reference.value if reference else None,
         perplexity_text=prepared.corpus_name,
-        perplexity_window_tokens=own.window_tokens if own else None,
-        perplexity_tokens=own.tokens if own else None,
-        kl_mean=apart.kl_mean if apart else None,
-        kl_p99=apart.kl_p99 if apart else None,
-        top1_agreement=apart.top1_agreement if apart else None,
-        compared_tokens=apart.tokens if apart else 0,
         caveat=prepared.files.caveat,
+    )
+
+
+def quality_of(text: TextQuality | None, answers: Distance | None, **said: str) -> Quality:
+    """What a result says of it. said: `reference`, `perplexity_text` and `caveat`."""
+    apart = text.distance if text else None
+    reference = text.reference_perplexity if text else None
+    return Quality(
+        perplexity=text.perplexity.value if text else None,
+        reference_perplexity=reference.value if reference else None,
+        perplexity_window_tokens=text.perplexity.window_tokens if text else None,
+        perplexity_tokens=text.perplexity.tokens if text else None,
+        text_kl_mean=apart.kl_mean if apart else None,
+        text_kl_p99=apart.kl_p99 if apart else None,
+        text_top1_agreement=apart.top1_agreement if apart else None,
+        kl_mean=answers.kl_mean if answers else None,
+        kl_p99=answers.kl_p99 if answers else None,
+        top1_agreement=answers.top1_agreement if answers else None,
+        compared_tokens=answers.tokens if answers else 0,
+        **said,
     )
 
 
