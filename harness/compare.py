@@ -27,7 +27,8 @@ COMPARED = (
     *("batch_tokens.mean", "batch_requests.mean", "budget_utilisation.mean", "kv.waste_share"),
     *("counters.preemptions", "counters.recomputed_tokens", "counters.kv_peak_held_tokens"),
     *("counters.steps", "counters.requests_refused", "memory.weight_bytes", "memory.kv_bytes"),
-    *("quality.perplexity", "quality.text_kl_mean", "quality.text_top1_agreement"),
+    *("quality.perplexity", "quality.text_kl_mean", "quality.text_kl_p99"),
+    "quality.text_top1_agreement",
     *("quality.kl_mean", "quality.top1_agreement"),
 )
 HEADLINES = ("output_throughput.window", "ttft.p99", "tpot.mean", "kv.waste_share")

@@ -238,7 +238,7 @@ def quality(run: Run) -> Table | None:
     rows = [
         ("Perplexity", number(found["perplexity"]), text),
         ("Perplexity, reference", number(found["reference_perplexity"]), found["reference"]),
-        *_distance(found, "text_", "on the text", f"over the same {text}"),
+        *_distance(found, "text_", "on the text", "over the same tokens, in the same windows"),
         *_distance(found, "", "on the answers", answers),
     ]
     return table(

@@ -124,7 +124,9 @@ def test_one_token_replies_have_no_tpot() -> None:
 def test_quality_says_what_each_number_is_measured_on(run: Run) -> None:
     table = next(part for part in tables_of(run) if part.id == "quality")
     rows = {row[0].text: (row[1].text, row[2].text) for row in table.rows}
-    on_text = "over the same 4\u202f094 tokens of held-out text, windows of 2\u202f048"
+    text = "4\u202f094 tokens of held-out text, windows of 2\u202f048"
+    assert rows["Perplexity"] == ("21.7", text)
+    on_text = "over the same tokens, in the same windows"
     assert rows["KL divergence on the text, mean"] == ("0.0371 nats", on_text)
     assert rows["Top-1 agreement on the text"][0] == "90.1 %"
     on_answers = "over 2\u202f011 tokens of this run's answers"
