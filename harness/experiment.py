@@ -91,7 +91,7 @@ def prepare(config: RunConfig, watch: Watch) -> Prepared:
     files = files_of(config.model, config.engine, watch.stage)
     engine = resolve(config.engine, files)
     tokenizer = tokenizer_of(files, engine)
-    corpus_name, text = _corpus(config.load.corpus)
+    corpus_name, text = corpus_text(config.load.corpus)
     corpus = tuple(tokenizer.encode(text, add_special_tokens=False))
     described = describe_model(files.directory, engine.model_impl).config
     if config.verify_kernels:
@@ -318,8 +318,9 @@ def workload_of(load: LoadConfig) -> WorkloadSpec:
     )
 
 
-def _corpus(path: Path | None) -> tuple[str, str]:
-    """Name and text that prompts are cut from: the user's, or the held-out text that ships."""
+def corpus_text(path: Path | None) -> tuple[str, str]:
+    """Name and text that prompts are cut from: the user's, or the held-out text that ships. Raises
+    ConfigError."""
     if path is None:
         from ..engines.models.bundled import heldout_text
 
