@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..config import RunConfig
     from ..experiment import Watch
     from ..frontier.runs import MethodRun
+    from ..frontier.scores import AskedTasks
     from ..frontier.sweep import Sweep
 
 
@@ -22,6 +23,7 @@ def run_frontier(
     out: Path | None,
     *,
     sweep: bool,
+    tasks: AskedTasks | None,
     as_json: bool,
     quiet: bool,
 ) -> Exit:
@@ -34,7 +36,7 @@ def run_frontier(
     check_directory(directory, tuple(by_method))
     with watching(quiet=quiet or as_json) as watch:
         try:
-            runs, frontier = _measure(by_method, directory, sweep, watch)
+            runs, frontier = _measure(by_method, directory, sweep, tasks, watch)
         except KeyboardInterrupt:
             say(f"methods that ended are in {directory}; the same command goes on from there")
             raise
@@ -51,26 +53,35 @@ def run_frontier(
 
 
 def _measure(
-    by_method: Mapping[str, RunConfig], directory: Path, sweep: bool, watch: Watch
+    by_method: Mapping[str, RunConfig],
+    directory: Path,
+    sweep: bool,
+    tasks: AskedTasks | None,
+    watch: Watch,
 ) -> tuple[tuple[MethodRun, ...], Frontier]:
     from ...engines.errors import ConfigError
     from ..frontier.analyse import analyse
     from ..frontier.runs import check_methods, run_methods
+    from ..frontier.scores import check_tasks, run_tasks
 
     settings = next(iter(by_method.values()))
+    if tasks is not None:
+        check_tasks(tasks, settings)
     checked = check_methods(tuple(by_method), settings, watch)
     runs = run_methods(checked, directory, watch)
     if not any(one.run for one in runs):
         raise ConfigError("quant", ",".join(by_method), f"a method that runs ({runs[0].failure})")
     del checked  # the last model's weights
-    steps = _sweep(by_method, runs, directory, watch) if sweep else None
-    return runs, analyse(runs, steps, command=settings.command)
+    ran = {one.method: by_method[one.method] for one in runs if one.run is not None}
+    steps = _sweep(ran, runs, directory, watch) if sweep else None
+    scores = run_tasks(ran, tasks, directory, watch.stage) if tasks is not None else {}
+    return runs, analyse(runs, steps, scores, command=settings.command)
 
 
 def _sweep(
     by_method: Mapping[str, RunConfig], runs: tuple[MethodRun, ...], directory: Path, watch: Watch
 ) -> Sweep:
-    """Steps of the methods that ran, at the batch sizes that all of them have room for."""
+    """Steps of these methods, which ran, at the batch sizes that all of them have room for."""
     from ..frontier.sweep import batch_sizes, run_sweep, sweep_settings
 
     stored = {one.method: one.run.result for one in runs if one.run is not None}
@@ -79,9 +90,8 @@ def _sweep(
         min(one.kv.capacity_tokens for one in stored.values()),
         max(int(one.config.get("block_size") or 1) for one in stored.values()),
     )
-    ran = {method: one for method, one in by_method.items() if method in stored}
     revision = str(next(iter(stored.values())).config.get("model_revision"))
-    return run_sweep(ran, sweep_settings(ran, revision, batches), directory, watch)
+    return run_sweep(by_method, sweep_settings(by_method, revision, batches), directory, watch)
 
 
 def _verdict(runs: tuple[MethodRun, ...], frontier: Frontier) -> Exit:

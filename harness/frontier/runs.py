@@ -14,13 +14,14 @@ from ...engines.errors import ConfigError
 from ..ablation.real import RealCells
 from ..ablation.run import Identity, store_measured, stored_run
 from ..store import RESULT_FILE, RunOnDisk, StoreError
+from .scores import TASKS_FILE
 from .sweep import SWEEP_FILE
 
 if TYPE_CHECKING:
     from ..config import RunConfig
     from ..experiment import Watch
 
-FILES = ("frontier.json", "frontier.html", "frontier.md", SWEEP_FILE)
+FILES = ("frontier.json", "frontier.html", "frontier.md", SWEEP_FILE, TASKS_FILE)
 
 
 @dataclass(frozen=True)

@@ -104,9 +104,13 @@ def sweep_settings(
 def run_sweep(
     by_method: Mapping[str, RunConfig], settings: Mapping[str, Any], out: Path, watch: Watch
 ) -> Sweep:
-    """Every turn that is not stored in `out` yet. Raises ConfigError as `bench_engine` does, and
-    StoreError where the stored sweep cannot be read or is of other settings."""
+    """Every turn that is not stored in `out` yet; all of them, where what is stored there is of
+    other settings or methods. Raises ConfigError as `bench_engine` does, and StoreError where the
+    stored sweep cannot be read."""
     sweep = load_sweep(out, settings)
+    if sweep is None:
+        watch.stage("the stored steps are of other settings: measuring anew")
+        sweep = Sweep(settings)
     order = turns(tuple(by_method))
     asked = cases(settings["batches"], [PROMPT_TOKENS])
     for at in range(len(sweep.passes), len(order)):
@@ -145,19 +149,17 @@ def pass_of(method: str, measured: EngineBench) -> SweepPass:
     return SweepPass(method, rates.bytes_per_s, rates.flops_per_s, rates.source, steps)
 
 
-def load_sweep(out: Path, settings: Mapping[str, Any]) -> Sweep:
-    """The stored sweep, or an empty one. Raises StoreError: not readable, of other settings."""
+def load_sweep(out: Path, settings: Mapping[str, Any]) -> Sweep | None:
+    """The stored sweep, or an empty one; None where it is of other settings. Raises StoreError."""
     path = out / SWEEP_FILE
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["settings"] != settings or data["schema_version"] != SCHEMA_VERSION:
-            raise StoreError("out", path, "holds steps of other settings; expected a new directory")
+            return None
         return Sweep(settings, tuple(_pass_from(one) for one in data["passes"]))
     except FileNotFoundError:
         return Sweep(settings)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, StoreError):
-            raise
         problem = f"cannot be read ({' '.join(str(error).split())}); remove it to measure again"
         raise StoreError("out", path, problem) from error
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from llmbench.engines.cost.floor import Rates
 from llmbench.harness.cli import main
+from llmbench.harness.frontier import scores as scores_tool
 from llmbench.harness.frontier import sweep
 
 RATES = Rates(10e9, 100e9, "a test")
@@ -87,6 +88,7 @@ def test_a_frontier_is_runs_and_reports_and_goes_on(
         (("--quant", "none,nvfp3,"), "quant: 'nvfp3' is not allowed"),
         (("--quant", "none,none"), "each method once"),
         (("--quant", "none", "--no-sweep"), "only with several methods"),
+        (("--quant", "none", "--tasks", "continuation"), "only with several methods"),
         (("--quant", "awq,none", "--group-size", "48"), "group_size: 48"),
     ],
 )
@@ -112,3 +114,33 @@ def test_a_directory_with_other_files_is_left_alone(
     assert llmbench("run", "--quant", METHODS, *SMALL, "--out", str(tmp_path)) == 2
     assert "holds other files (thesis.tex)" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_task_scores_join_the_frontier_and_are_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("lm_eval", reason="needs lm-eval: pip install 'llmbench[lm-eval]'")
+    out = tmp_path / "frontier"
+    short = ("--quality-tokens", "0", "--no-sweep", "--out", str(out), "--json")
+    command = ("run", "--quant", METHODS, *SMALL, *short, "--tasks", "continuation")
+    assert llmbench(*command, "--task-limit", "8") == 0
+    found = json.loads(capsys.readouterr().out)
+    for method in found["methods"]:
+        scores = {metric: (value, error) for _, metric, value, error in method["task_scores"]}
+        assert set(scores) == {"acc", "acc_norm"}
+        assert scores["acc"][0] * 8 == round(scores["acc"][0] * 8)
+        assert method["text_kl_mean"] is None
+    assert any("no quality was measured" in note for note in found["notes"])
+    assert "### Task scores" in (out / "frontier.md").read_text()
+
+    measure = scores_tool.evaluate
+    monkeypatch.setattr(scores_tool, "evaluate", None)
+    assert llmbench(*command, "--task-limit", "8") == 0
+    assert json.loads(capsys.readouterr().out)["methods"] == found["methods"]
+    monkeypatch.setattr(scores_tool, "evaluate", measure)
+    assert llmbench(*command, "--task-limit", "4") == 0
+    again = json.loads(capsys.readouterr().out)["methods"]
+    assert {score[2] * 4 % 1 for method in again for score in method["task_scores"]} == {0.0}
+    (out / "tasks.json").write_text("{")
+    assert llmbench(*command) == 2
+    assert "tasks.json' cannot be read" in capsys.readouterr().err

@@ -107,11 +107,15 @@ def test_a_sweep_goes_on_where_it_stopped(
     assert run_sweep(by_method, settings, tmp_path, Stages()) == whole
     assert [path.name for path in tmp_path.iterdir()] == [SWEEP_FILE]
 
-    with pytest.raises(StoreError, match="of other settings"):
-        run_sweep(by_method, {**settings, "batches": [1]}, tmp_path, Stages())
+    monkeypatch.setattr(tool, "bench_engine", measure)
+    stages = Stages()
+    fewer = {"none": by_method["none"]}
+    alone = run_sweep(fewer, sweep_settings(fewer, "a revision", (1,)), tmp_path, stages)
+    assert [len(one.steps) for one in alone.passes] == [2, 2]
+    assert "measuring anew" in stages.seen[0]
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"settings": {}, "schema_version": 1}'])
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"settings": {}, "schema_version": 1}'])
 def test_a_damaged_sweep_is_one_line(text: str, tmp_path: Path) -> None:
     (tmp_path / SWEEP_FILE).write_text(text)
     with pytest.raises(StoreError) as error:
