@@ -6,13 +6,13 @@ One model is in memory at a time, or two while a quantised one is held against t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...engines.errors import ConfigError
 from ..ablation.real import RealCells
-from ..ablation.run import Identity, store_measured, stored_run
+from ..ablation.run import CellRunner, Identity, store_measured, stored_run
 from ..store import RESULT_FILE, RunOnDisk, StoreError
 from .scores import TASKS_FILE
 from .sweep import SWEEP_FILE
@@ -39,7 +39,7 @@ class CheckedMethods:
 
     settings: RunConfig
     identities: Mapping[str, Identity]
-    cells: RealCells
+    cells: CellRunner
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -99,8 +99,3 @@ def run_methods(checked: CheckedMethods, out: Path, watch: Watch) -> tuple[Metho
         else:
             runs.append(MethodRun(method, store_measured(out / method, measured)))
     return tuple(runs)
-
-
-def settings_of(settings: RunConfig, method: str) -> RunConfig:
-    """The run of one method."""
-    return replace(settings, engine=replace(settings.engine, quant=method))

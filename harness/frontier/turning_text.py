@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...reports.format import batch_size
 from ...reports.frontier_model import Crossing
 from .methods import words
-from .turning import Curve
+from .turning import WINS, Curve
 
 
 def sentence(
@@ -64,22 +64,27 @@ def why(
         )
     text.append(
         f"With both at the machine's {bytes_per_s / 1e9:.1f} GB/s and "
-        f"{flops_per_s / 1e9:.0f} GFLOP/s, {_predicted(floor)}"
+        f"{flops_per_s / 1e9:.0f} GFLOP/s, {_predicted(floor, theirs, bytes_per_s, flops_per_s)}"
     )
-    if reached is not None:
-        text.append(f"With the rates that each of them reached, {_predicted(reached)}")
+    if reached is not None and theirs_flops is not None:
+        rates = (theirs.reached_bytes_per_s, theirs_flops)
+        text.append(
+            f"At the rates that each of them reached, {_predicted(reached, theirs, *rates)}"
+        )
     return " ".join(text)
 
 
-def _predicted(crossing: Crossing) -> str:
+def _predicted(crossing: Crossing, other: Curve, bytes_per_s: float, flops_per_s: float) -> str:
+    """Where the gain is used up, and by what."""
     if crossing.kind == "never":
         return "it never wins."
-    if crossing.kind == "beyond":
-        return f"it wins at any batch up to {batch_size(crossing.batch)}."
-    return (
-        f"the gain is used up at batch {batch_size(crossing.batch)}, where operations take longer "
-        "than bytes."
-    )
+    batch = crossing.batch
+    if crossing.kind == "beyond" or batch is None:
+        return f"it wins at any batch up to {batch_size(batch)}."
+    by = "keys and values are nearly all that is read"
+    if other.flops.at(batch) / flops_per_s > other.bytes_moved.at(batch) / bytes_per_s / WINS:
+        by = "operations take longer than bytes"
+    return f"the gain is used up at batch {batch_size(batch)}, where {by}."
 
 
 def _name(method: str) -> str:
