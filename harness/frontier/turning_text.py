@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...reports.format import batch_size
 from ...reports.frontier_model import Crossing
 from .methods import words
-from .turning import WINS, Curve
+from .turning import Curve
 
 
 def sentence(
@@ -64,17 +64,15 @@ def why(
         )
     text.append(
         f"With both at the machine's {bytes_per_s / 1e9:.1f} GB/s and "
-        f"{flops_per_s / 1e9:.0f} GFLOP/s, {_predicted(floor, theirs, bytes_per_s, flops_per_s)}"
+        f"{flops_per_s / 1e9:.0f} GFLOP/s, {_predicted(floor, ours, bytes_per_s, flops_per_s)}"
     )
-    if reached is not None and theirs_flops is not None:
-        rates = (theirs.reached_bytes_per_s, theirs_flops)
-        text.append(
-            f"At the rates that each of them reached, {_predicted(reached, theirs, *rates)}"
-        )
+    if reached is not None and ours_flops is not None:
+        rates = (ours.reached_bytes_per_s, ours_flops)
+        text.append(f"At the rates that each of them reached, {_predicted(reached, ours, *rates)}")
     return " ".join(text)
 
 
-def _predicted(crossing: Crossing, other: Curve, bytes_per_s: float, flops_per_s: float) -> str:
+def _predicted(crossing: Crossing, method: Curve, bytes_per_s: float, flops_per_s: float) -> str:
     """Where the gain is used up, and by what."""
     if crossing.kind == "never":
         return "it never wins."
@@ -82,8 +80,8 @@ def _predicted(crossing: Crossing, other: Curve, bytes_per_s: float, flops_per_s
     if crossing.kind == "beyond" or batch is None:
         return f"it wins at any batch up to {batch_size(batch)}."
     by = "keys and values are nearly all that is read"
-    if other.flops.at(batch) / flops_per_s > other.bytes_moved.at(batch) / bytes_per_s / WINS:
-        by = "operations take longer than bytes"
+    if method.flops.at(batch) / flops_per_s > method.bytes_moved.at(batch) / bytes_per_s:
+        by = "its operations take longer than its bytes"
     return f"the gain is used up at batch {batch_size(batch)}, where {by}."
 
 
