@@ -95,7 +95,7 @@ def _method_sentence(one: FrontierMethod, baseline: str) -> str:
 def _key_figures(frontier: Frontier) -> tuple[KeyFigure, ...]:
     others = [one for one in frontier.counted if one.name != frontier.baseline]
     figures: list[KeyFigure] = []
-    if fast := [one for one in others if (one.ratios or {}).get("output_tokens_per_s")]:
+    if fast := [one for one in frontier.counted if (one.ratios or {}).get("output_tokens_per_s")]:
         best = max(fast, key=lambda one: one.output_tokens_per_s or 0.0)
         ratio = (best.ratios or {})["output_tokens_per_s"]
         detail = f"{best.name}, {number(best.output_tokens_per_s)} tokens/s"
@@ -106,7 +106,7 @@ def _key_figures(frontier: Frontier) -> tuple[KeyFigure, ...]:
         figures.append(
             KeyFigure("Closest to unquantised", number(best.text_kl_mean), "nats", detail)
         )
-    if small := [one for one in others if (one.ratios or {}).get("weight_bytes")]:
+    if small := [one for one in frontier.counted if (one.ratios or {}).get("weight_bytes")]:
         best = min(small, key=lambda one: one.weight_bytes or 0.0)
         ratio = (best.ratios or {})["weight_bytes"]
         detail = f"{best.name}, {size(best.weight_bytes)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,19 @@ def test_the_first_screen_says_who_is_a_choice_and_where_it_turns(report: Report
         "One run of each.",
         "int8: not measured: <no> memory.",
     ]
+
+
+def test_the_unquantised_model_may_be_the_fastest_itself() -> None:
+    slow = [
+        replace(
+            one, output_tokens_per_s=50.0, ratios={**(one.ratios or {}), "output_tokens_per_s": 0.5}
+        )
+        if one.name == "awq"
+        else one
+        for one in frontier().methods
+    ]
+    figures = frontier_report(replace(frontier(), methods=tuple(slow))).figures
+    assert (figures[0].value, figures[0].detail) == ("1.00×", "none, 100 tokens/s")
 
 
 def test_every_method_has_its_figures_beside_the_baselines(report: Report) -> None:
