@@ -11,11 +11,8 @@ from ...reports.frontier_model import (
     Frontier,
     FrontierMethod,
     FrontierSweep,
-    SweepLine,
-    TurningPoint,
 )
 from ...reports.model import Comparison, Ratio
-from ..bench_engine import CONTEXT_TOKENS
 from ..compare import compare
 from ..evidence import objections
 from ..result import Result
@@ -25,11 +22,9 @@ from .claims import claims
 from .methods import PLAIN, baseline_of, weight_bits, words
 from .pareto import dominated_by
 from .runs import MethodRun
-from .sweep import PROMPT_TOKENS, Sweep
-from .turning import Curve, crossing, curve, floor_crossing, reached_crossing, speed_ups
-from .turning_text import sentence, why
+from .sweep import Sweep
+from .turning_points import batch_1, frontier_sweep
 
-FOUR_BITS, EIGHT_BITS = 4, 8
 # A method's figures that have a ratio to the baseline's.
 RATIOS = ("output_tokens_per_s", "ttft_mean_s", "tpot_mean_s", "weight_bytes", "perplexity")
 
@@ -60,7 +55,7 @@ def analyse(
         setting=_setting(measured[0]),
         quality_of=_quality_of(measured),
         methods=tuple(methods),
-        claims=claims(methods, _batch_1(steps)),
+        claims=claims(methods, batch_1(steps)),
         notes=_notes(methods, measured, comparison, steps),
         comparison=comparison,
         sweep=steps,
@@ -207,75 +202,3 @@ def _together(warnings: Sequence[str], names: Sequence[str]) -> list[str]:
         ours = bool(colon) and name in names
         whose.setdefault(said if ours else warning, []).extend([name] if ours else [])
     return [f"{', '.join(who)}: {said}" if who else said for said, who in whose.items()]
-
-
-def _batch_1(sweep: FrontierSweep | None) -> dict[str, float]:
-    """Speed-ups over the unquantised model at batch 1."""
-    if sweep is None or sweep.batches[0] != 1:
-        return {}
-    first = {line.method: line.decode_s[0] for line in sweep.lines}
-    if PLAIN not in first:
-        return {}
-    return {method: first[PLAIN] / seconds for method, seconds in first.items()}
-
-
-def frontier_sweep(sweep: Sweep, bits: Mapping[str, float | None]) -> FrontierSweep:
-    """Every method's steps, and where 4 bits stop winning against more. bits: by method."""
-    by_method = {
-        method: [one for one in sweep.passes if one.method == method]
-        for method in dict.fromkeys(one.method for one in sweep.passes)
-    }
-    curves = {method: curve(passes) for method, passes in by_method.items()}
-    bytes_per_s = max(one.bytes_per_s for one in sweep.passes)
-    flops_per_s = max(one.flops_per_s for one in sweep.passes)
-    pairs = [
-        (method, other)
-        for method in curves
-        for other in curves
-        if bits[method] == FOUR_BITS and (other == PLAIN or bits[other] == EIGHT_BITS)
-    ]
-    return FrontierSweep(
-        batches=next(iter(curves.values())).batches,
-        context_tokens=CONTEXT_TOKENS,
-        prompt_tokens=PROMPT_TOKENS,
-        bytes_per_s=bytes_per_s,
-        flops_per_s=flops_per_s,
-        rates_source=sweep.passes[0].rates_source,
-        lines=tuple(
-            SweepLine(
-                method,
-                tuple(one.bytes_per_s for one in by_method[method]),
-                found.decode_s,
-                found.floor_s,
-                found.prefill_s,
-                found.spread,
-            )
-            for method, found in curves.items()
-        ),
-        turning_points=tuple(
-            _turning_point(
-                (method, curves[method]), (other, curves[other]), bytes_per_s, flops_per_s
-            )
-            for method, other in pairs
-        ),
-    )
-
-
-def _turning_point(
-    method: tuple[str, Curve], other: tuple[str, Curve], bytes_per_s: float, flops_per_s: float
-) -> TurningPoint:
-    (name, ours), (against, theirs) = method, other
-    ratios = speed_ups(ours, theirs)
-    measured = crossing(ours.batches, ratios)
-    floor = floor_crossing(ours, theirs, bytes_per_s, flops_per_s)
-    reached = reached_crossing(ours, theirs)
-    return TurningPoint(
-        name,
-        against,
-        ratios,
-        measured,
-        floor,
-        reached,
-        sentence(name, against, ours.batches, ratios, measured),
-        why(method, other, floor, reached, bytes_per_s, flops_per_s),
-    )
