@@ -17,7 +17,7 @@ from .api import (
 )
 from .assemble import build_engine, load_model, resolve
 from .clock import WallClock
-from .config import engine_config
+from .config import EngineConfig, engine_config
 from .errors import ConfigError
 from .models.catalogue import resolve_dummy, resolve_model
 from .models.tokenizer import load_tokenizer, tokenizer_or_bytes
@@ -87,6 +87,7 @@ class LLM:
 
     model: a catalogue name (`llmbench models`), a Hugging Face directory or hub id.
     engine, quant and overrides: as on the command line, see `engine_config`.
+    loaded: the model itself, for those who score texts.
 
     >>> llm = LLM("smollm2-135m", engine="paged", quant="awq")       # doctest: +SKIP
     >>> llm.generate(["The capital of France is"])[0].text           # doctest: +SKIP
@@ -95,15 +96,26 @@ class LLM:
     def __init__(
         self, model: str = "bundled", *, engine: str = "paged", quant: str = "auto", **overrides
     ) -> None:
-        settings = engine_config(engine, quant=quant, **overrides)
+        self._open(model, engine_config(engine, quant=quant, **overrides))
+
+    @classmethod
+    def from_config(cls, model: str, settings: EngineConfig) -> LLM:
+        """From settings that are made already."""
+        llm = cls.__new__(cls)
+        llm._open(model, settings)
+        return llm
+
+    def _open(self, model: str, settings: EngineConfig) -> None:
         dummy = settings.load_format == "dummy"
         files = resolve_dummy(model) if dummy else resolve_model(model)
         self.config = resolve(settings, files)
         load = tokenizer_or_bytes if dummy else load_tokenizer
         self.tokenizer = load(files.directory)
-        loaded = load_model(files, self.config)
-        self._vocab_size = loaded.config.vocab_size
-        self._engine: Engine = build_engine(loaded, self.config, WallClock(), self.tokenizer.decode)
+        self.loaded = load_model(files, self.config)
+        self._vocab_size = self.loaded.config.vocab_size
+        self._engine: Engine = build_engine(
+            self.loaded, self.config, WallClock(), self.tokenizer.decode
+        )
         self._served = 0
 
     def generate(

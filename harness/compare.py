@@ -27,7 +27,9 @@ COMPARED = (
     *("batch_tokens.mean", "batch_requests.mean", "budget_utilisation.mean", "kv.waste_share"),
     *("counters.preemptions", "counters.recomputed_tokens", "counters.kv_peak_held_tokens"),
     *("counters.steps", "counters.requests_refused", "memory.weight_bytes", "memory.kv_bytes"),
-    *("quality.perplexity", "quality.kl_mean", "quality.top1_agreement"),
+    *("quality.perplexity", "quality.text_kl_mean", "quality.text_kl_p99"),
+    "quality.text_top1_agreement",
+    *("quality.kl_mean", "quality.top1_agreement"),
 )
 HEADLINES = ("output_throughput.window", "ttft.p99", "tpot.mean", "kv.waste_share")
 # What names a run or was worked out from other settings; the rest of the configuration decides.
@@ -127,6 +129,17 @@ def warnings(names: Sequence[str], runs: Sequence[StoredRun]) -> tuple[str, ...]
         found.append("the runs were not sent the same requests, so they are not paired")
     if len({result.config.get("model") for result in results}) > 1:
         found.append("the runs served different models")
+    judged = [result.quality for result in results if result.quality is not None]
+    if (
+        len(
+            {
+                (one.perplexity_text, one.perplexity_window_tokens, one.perplexity_tokens)
+                for one in judged
+            }
+        )
+        > 1
+    ):
+        found.append("quality was measured on different text or windows, so it does not compare")
     if len({result.config.get("kv_memory_bytes") for result in results}) > 1:
         found.append("the runs had different KV memory, which alone changes what can run at once")
     axes = [

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from ..engines.assemble import LoadedModel
     from ..engines.core import EngineCore
+    from .quality import Distance, TextQuality
 
 # The warm-up's prompts must not be the measured ones, or a prefix cache would be warm with them.
 WARMUP_SEED_OFFSET = 1_000_003
@@ -96,7 +97,7 @@ def prepare(config: RunConfig, watch: Watch) -> Prepared:
     # What `auto` came to is part of the run's name.
     config = replace(config, engine=replace(config.engine, quant=engine.quant))
     tokenizer = tokenizer_of(files, engine)
-    corpus_name, text = _corpus(config.load.corpus)
+    corpus_name, text = corpus_text(config.load.corpus)
     corpus = tuple(tokenizer.encode(text, add_special_tokens=False))
     described = describe_model(files.directory, engine.model_impl).config
     if config.verify_kernels:
@@ -254,11 +255,11 @@ def judge_quality(
     watch: Watch,
 ) -> Quality:
     """Perplexity on the held-out text, through the run's own kind of KV cache; where weights or
-    cache are quantised, the distance to the engine with neither."""
+    cache are quantised, the distance to the engine with neither, on the text and on the answers."""
     from ..engines.assemble import load_model
     from ..engines.models.dense import dense_logits
     from ..engines.quantization.checkpoints.read import read_scheme
-    from .quality import WINDOW_TOKENS, Score, answered, distance, perplexity
+    from .quality import WINDOW_TOKENS, Score, answered, distance, quality_on_text
 
     most = prepared.config.quality_tokens
     assert prepared.engine.max_model_len is not None
@@ -271,8 +272,7 @@ def judge_quality(
     watch.stage(f"measuring quality over {len(text)} tokens")
     engine = prepared.engine
     score = scorer(loaded, engine.kv_dtype)
-    own = perplexity(score, text, window)
-    reference = apart = None
+    plain_score = apart = None
     unquantised, caveat = True, prepared.files.caveat
     if engine.quant != "none" and read_scheme(prepared.files.directory) is not None:
         unquantised = False
@@ -282,21 +282,34 @@ def judge_quality(
         if engine.quant != "none":
             plain = load_model(prepared.files, replace(engine, quant="none"))
         plain_score = scorer(plain, "auto")
-        reference = perplexity(plain_score, text, window)
         prompts = [request.prompt_token_ids for request in prepared.plan.requests]
         apart = distance(score, plain_score, answered(records, prompts, most))
-    return Quality(
+    return quality_of(
+        quality_on_text(score, plain_score, text, window),
+        apart,
         reference=f"{prepared.files.name} in {prepared.engine.dtype}, unquantised",
-        perplexity=own.value if own else None,
-        reference_perplexity=reference.value if reference else None,
         perplexity_text=prepared.corpus_name,
-        perplexity_window_tokens=own.window_tokens if own else None,
-        perplexity_tokens=own.tokens if own else None,
-        kl_mean=apart.kl_mean if apart else None,
-        kl_p99=apart.kl_p99 if apart else None,
-        top1_agreement=apart.top1_agreement if apart else None,
-        compared_tokens=apart.tokens if apart else 0,
         caveat=caveat,
+    )
+
+
+def quality_of(text: TextQuality | None, answers: Distance | None, **said: str) -> Quality:
+    """What a result says of it. said: `reference`, `perplexity_text` and `caveat`."""
+    apart = text.distance if text else None
+    reference = text.reference_perplexity if text else None
+    return Quality(
+        perplexity=text.perplexity.value if text else None,
+        reference_perplexity=reference.value if reference else None,
+        perplexity_window_tokens=text.perplexity.window_tokens if text else None,
+        perplexity_tokens=text.perplexity.tokens if text else None,
+        text_kl_mean=apart.kl_mean if apart else None,
+        text_kl_p99=apart.kl_p99 if apart else None,
+        text_top1_agreement=apart.top1_agreement if apart else None,
+        kl_mean=answers.kl_mean if answers else None,
+        kl_p99=answers.kl_p99 if answers else None,
+        top1_agreement=answers.top1_agreement if answers else None,
+        compared_tokens=answers.tokens if answers else 0,
+        **said,
     )
 
 
@@ -315,8 +328,9 @@ def workload_of(load: LoadConfig) -> WorkloadSpec:
     )
 
 
-def _corpus(path: Path | None) -> tuple[str, str]:
-    """Name and text that prompts are cut from: the user's, or the held-out text that ships."""
+def corpus_text(path: Path | None) -> tuple[str, str]:
+    """Name and text that prompts are cut from: the user's, or the held-out text that ships. Raises
+    ConfigError."""
     if path is None:
         from ..engines.models.bundled import heldout_text
 

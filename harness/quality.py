@@ -1,14 +1,15 @@
-"""What quantisation cost: distance to the unquantised model on the run's own requests, and
-perplexity on held-out text.
+"""What quantisation cost: distance to the unquantised model, on the run's own requests and on
+held-out text, and perplexity on the text.
 
-KL and agreement compare the two models token by token on the same text, the prompts of the run
-and what the engine answered; they show a difference long before perplexity does.
+KL and agreement compare the two models token by token on the same tokens: the prompts of the run
+and what the engine answered, or windows of the text. They show a difference long before perplexity
+does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from .record import RequestRecord, RequestStatus
 from .stats.percentiles import percentile
 
 WINDOW_TOKENS = 2048
+ROWS_AT_A_TIME = 256
 
 # Token ids of one text -> logits [tokens, vocab].
 Score = Callable[[Sequence[int]], Tensor]
@@ -56,6 +58,15 @@ class Perplexity:
     tokens: int
 
 
+@dataclass(frozen=True)
+class TextQuality:
+    """A model on text. reference_perplexity, distance: where there is a model to compare with."""
+
+    perplexity: Perplexity
+    reference_perplexity: Perplexity | None
+    distance: Distance | None
+
+
 def answered(
     records: Iterable[RequestRecord], prompts: Sequence[Sequence[int]], most_tokens: int
 ) -> list[Answered]:
@@ -77,42 +88,100 @@ def answered(
 @torch.inference_mode()
 def distance(model: Score, reference: Score, texts: Sequence[Answered]) -> Distance | None:
     """Over every token of every answer; None without any."""
-    divergences: list[float] = []
-    agreed = 0
+    seen = _Divergences()
     for text in texts:
         # The logits after token i predict token i + 1; the answer's first is predicted by the
         # prompt's last.
         predicting = slice(text.prompt_tokens - 1, len(text.token_ids) - 1)
-        ours = model(text.token_ids)[predicting].float().log_softmax(-1)
-        theirs = reference(text.token_ids)[predicting].float().log_softmax(-1)
-        kl = (theirs.exp() * (theirs - ours)).sum(-1)
-        # Rounding can leave a divergence of two equal distributions a hair below zero.
-        divergences.extend(kl.clamp_min(0.0).tolist())
-        agreed += int((ours.argmax(-1) == theirs.argmax(-1)).sum())
-    if not divergences:
-        return None
-    return Distance(
-        kl_mean=sum(divergences) / len(divergences),
-        kl_p99=percentile(divergences, 99),
-        top1_agreement=agreed / len(divergences),
-        tokens=len(divergences),
-    )
+        seen.add(model(text.token_ids)[predicting], reference(text.token_ids)[predicting])
+    return seen.distance()
 
 
 @torch.inference_mode()
 def perplexity(model: Score, token_ids: Sequence[int], window_tokens: int) -> Perplexity | None:
     """Over whole text; a last window shorter than two tokens is dropped. None if none is left."""
-    total_nll = 0.0
-    tokens = 0
+    found = quality_on_text(model, None, token_ids, window_tokens)
+    return found.perplexity if found else None
+
+
+@torch.inference_mode()
+def quality_on_text(
+    model: Score, reference: Score | None, token_ids: Sequence[int], window_tokens: int
+) -> TextQuality | None:
+    """Perplexity of both and the distance between them, over the same windows of whole text.
+
+    Memory: the logits of one window, of both models, and float32 log-probabilities of some rows.
+    A last window shorter than two tokens is dropped; None if none is left.
+    """
+    own, other, apart = _Likelihood(), _Likelihood(), _Divergences()
     for start in range(0, len(token_ids), window_tokens):
         window = token_ids[start : start + window_tokens]
         if len(window) < 2:
             continue
-        log_probabilities = model(window)[:-1].float().log_softmax(-1)
-        targets = torch.tensor(list(window[1:]), device=log_probabilities.device)
-        total_nll -= float(log_probabilities.gather(1, targets[:, None]).double().sum())
-        tokens += len(window) - 1
-    if tokens == 0:
+        ours = model(window)[:-1]
+        own.add(ours, window[1:])
+        if reference is not None:
+            theirs = reference(window)[:-1]
+            other.add(theirs, window[1:])
+            apart.add(ours, theirs)
+    perplexity = own.perplexity(window_tokens)
+    if perplexity is None:
         return None
-    value = float(torch.tensor(total_nll / tokens, dtype=torch.float64).exp())
-    return Perplexity(value, window_tokens, tokens)
+    return TextQuality(perplexity, other.perplexity(window_tokens), apart.distance())
+
+
+def log_probabilities(logits: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Rows of logits [T, vocab] and their log-probabilities in float32, some rows at a time: a
+    window of 2048 over a vocabulary of 128 k takes a gigabyte whole."""
+    for start in range(0, logits.shape[0], ROWS_AT_A_TIME):
+        rows = slice(start, start + ROWS_AT_A_TIME)
+        yield rows, logits[rows].float().log_softmax(-1)
+
+
+@dataclass
+class _Likelihood:
+    """The likelihood of text so far, in nats."""
+
+    total_nll: float = 0.0
+    tokens: int = 0
+
+    def add(self, logits: Tensor, targets: Sequence[int]) -> None:
+        """logits [T, vocab]: what predicts each of T targets."""
+        wanted = torch.tensor(list(targets), device=logits.device)[:, None]
+        for rows, found in log_probabilities(logits):
+            self.total_nll -= float(found.gather(1, wanted[rows]).double().sum())
+        self.tokens += len(targets)
+
+    def perplexity(self, window_tokens: int) -> Perplexity | None:
+        if not self.tokens:
+            return None
+        mean = torch.tensor(self.total_nll / self.tokens, dtype=torch.float64)
+        return Perplexity(float(mean.exp()), window_tokens, self.tokens)
+
+
+@dataclass
+class _Divergences:
+    """KL(reference || model) of every token so far, and for how many both choose the same."""
+
+    nats: list[float] = field(default_factory=list)
+    agreed: int = 0
+
+    def add(self, model: Tensor, reference: Tensor) -> None:
+        """Logits [T, vocab] of the same tokens."""
+        for (_, ours), (_, theirs) in zip(
+            log_probabilities(model), log_probabilities(reference), strict=True
+        ):
+            kl = (theirs.exp() * (theirs - ours)).sum(-1)
+            # Rounding can leave a divergence of two equal distributions a hair below zero.
+            self.nats.extend(kl.clamp_min(0.0).tolist())
+            self.agreed += int((ours.argmax(-1) == theirs.argmax(-1)).sum())
+
+    def distance(self) -> Distance | None:
+        if not self.nats:
+            return None
+        return Distance(
+            kl_mean=sum(self.nats) / len(self.nats),
+            kl_p99=percentile(self.nats, 99),
+            top1_agreement=self.agreed / len(self.nats),
+            tokens=len(self.nats),
+        )

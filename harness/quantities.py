@@ -102,6 +102,9 @@ def _all() -> tuple[Quantity, ...]:
         Quantity("memory", "weight_bytes", "bytes", "lower", kind="count"),
         Quantity("memory", "kv_bytes", "bytes", "none", kind="count"),
         Quantity("quality", "perplexity", "", "lower", kind="count"),
+        Quantity("quality", "text_kl_mean", "nats/token", "lower", kind="count"),
+        Quantity("quality", "text_kl_p99", "nats/token", "lower", kind="count"),
+        Quantity("quality", "text_top1_agreement", "share", "higher", kind="count"),
         Quantity("quality", "kl_mean", "nats/token", "lower", kind="count"),
         Quantity("quality", "top1_agreement", "share", "higher", kind="count"),
     )

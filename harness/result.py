@@ -94,7 +94,11 @@ class Counters(_Part):
 
 
 class Quality(_Part):
-    """Distance to the unquantised engine, and perplexity; null fields say what was not run."""
+    """Distance to the unquantised engine, and perplexity; null fields say what was not run.
+
+    Perplexity and what begins with `text_` are of the same tokens: `perplexity_text` in
+    non-overlapping windows. The rest is of this run's answers.
+    """
 
     reference: str
     perplexity: float | None = None
@@ -102,6 +106,11 @@ class Quality(_Part):
     perplexity_text: str = ""
     perplexity_window_tokens: int | None = None
     perplexity_tokens: int | None = None
+    text_kl_mean: float | None = Field(
+        None, description="Mean KL(reference || engine) on the text, nats a token."
+    )
+    text_kl_p99: float | None = None
+    text_top1_agreement: float | None = None
     kl_mean: float | None = Field(None, description="Mean KL(reference || engine), nats a token.")
     kl_p99: float | None = None
     top1_agreement: float | None = None

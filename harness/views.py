@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ..reports.ablation_model import Ablation
+from ..reports.frontier_model import Frontier
 from ..reports.model import Comparison, Run
 from .result import Result
 from .store import StoredRun
@@ -66,4 +67,18 @@ def ablation_reports(ablation: Ablation) -> dict[str, str]:
         "ablation.json": json.dumps(asdict(ablation), indent=2, ensure_ascii=False) + "\n",
         "ablation.html": render_ablation(ablation),
         "ablation.md": render_ablation_markdown(ablation),
+    }
+
+
+def frontier_reports(frontier: Frontier) -> dict[str, str]:
+    """Every report of methods side by side, by file name; `frontier.json` holds all numbers."""
+    from ..reports.html import render_frontier
+    from ..reports.markdown import render_frontier_markdown
+
+    # NaN is not JSON: a number that is not known must be null.
+    text = json.dumps(asdict(frontier), indent=2, ensure_ascii=False, allow_nan=False)
+    return {
+        "frontier.json": text + "\n",
+        "frontier.html": render_frontier(frontier),
+        "frontier.md": render_frontier_markdown(frontier),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from .format import count, number, plural
 from .model import Cell, Chart, Column, Series, Table
 from .thinning import even_rows
@@ -16,6 +18,8 @@ def chart_table(chart: Chart) -> Table:
         return _bars(chart)
     if any(one.mark == "interval" for one in series):
         return _intervals(chart)
+    if any(one.mark == "named" for one in series):
+        return _named(chart)
     if len({one.x for one in series}) == 1:
         return _side_by_side(chart)
     return _in_turn(chart)
@@ -35,6 +39,32 @@ def _side_by_side(chart: Chart) -> Table:
         columns=(Column(chart.x.label, True), *(Column(head, True) for head in heads)),
         rows=tuple((_number(x[at]), *(_number(one.y[at]) for one in chart.series)) for at in rows),
         note=_note(len(rows), len(x)),
+    )
+
+
+def _named(chart: Chart) -> Table:
+    """A row for each name, in order of x, with what every panel shows of it."""
+    x = {label: at for one in chart.series for label, at in zip(one.labels, one.x, strict=True)}
+    columns = [
+        {label: y for one in panel.series for label, y in zip(one.labels, one.y, strict=True)}
+        for panel in chart.panels
+    ]
+    return Table(
+        id=f"{chart.id}-data",
+        title=f"Numbers behind “{chart.title}”",
+        columns=(
+            Column("Name"),
+            Column(chart.x.label, True),
+            *(Column(panel.y.label, True) for panel in chart.panels),
+        ),
+        rows=tuple(
+            (
+                Cell(label),
+                _number(x[label]),
+                *(_number(shown.get(label, math.nan)) for shown in columns),
+            )
+            for label in sorted(x, key=lambda name: x[name])
+        ),
     )
 
 

@@ -77,7 +77,7 @@ def comparison_report(runs: Sequence[Run], comparison: Comparison) -> Report:
         verdict=_verdict(comparison),
         statements=(_what_was_sent(comparison), _what_differs(comparison)),
         figures=_key_figures(comparison),
-        notes=(*notes, *_stand_ins(runs)),
+        notes=(*notes, *_stand_ins(runs), *_quality_text(runs)),
         sections=tuple(section for section in _sections(runs, comparison) if section.parts),
         premise=_premise(runs),
         footer=" · ".join(f"{run.name}: run {run.result['run_id']}" for run in runs),
@@ -123,6 +123,16 @@ def _stand_ins(runs: Sequence[Run]) -> tuple[Note, ...]:
         if run.result["config"].get("stands_for")
     }
     return tuple(Note(f"“{engine}” stands for {text}.") for engine, text in names.items())
+
+
+def _quality_text(runs: Sequence[Run]) -> tuple[Note, ...]:
+    """What perplexity and the distance on text were measured on; a sentence for each kind."""
+    measured = (run.result.get("quality") for run in runs)
+    texts = (tables.quality_text(found) for found in measured if found and found["perplexity"])
+    return tuple(
+        Note(f"Perplexity and what is measured on the text: {text}.")
+        for text in dict.fromkeys(texts)
+    )
 
 
 def _verdict(comparison: Comparison) -> str:

@@ -125,6 +125,11 @@ def moment(text: str | None) -> str:
     return text[:16].replace("T", "\u00a0")
 
 
+def batch_size(value: float | None) -> str:
+    """Sequences in a step, also between two whole numbers: "2.7", "23"."""
+    return ABSENT if value is None else f"{value:.2g}" if value < 10 else count(value)
+
+
 def plural(amount: int, one: str, many: str = "") -> str:
     """ "1 request", "32 requests"."""
     return f"{count(amount)} {one if amount == 1 else many or one + 's'}"

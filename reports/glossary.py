@@ -230,8 +230,11 @@ OTHER: tuple[Term, ...] = (
 )
 
 _FIELDS = {
-    "kl_mean": "KL divergence, mean",
-    "kl_p99": "KL divergence, p99",
+    "kl_mean": "KL divergence on the answers, mean",
+    "kl_p99": "KL divergence on the answers, p99",
+    "text_kl_mean": "KL divergence on the text, mean",
+    "text_kl_p99": "KL divergence on the text, p99",
+    "text_top1_agreement": "Top-1 agreement on the text",
     "kv_bytes": "KV cache",
     "kv_peak_held_tokens": "KV tokens held, peak",
     "peak_rss_bytes": "Process, peak resident",

@@ -164,8 +164,16 @@ def _quality_sentence(run: Run) -> str | None:
     change = percent(abs(own / reference - 1))
     direction = "above" if own >= reference else "below"
     text = f"Perplexity is {number(own)}, {change} {direction} the unquantised {number(reference)}"
-    if found["top1_agreement"] is not None:
-        text += f"; both pick the same next token for {percent(found['top1_agreement'])} of tokens"
+    agreed = [
+        f"{percent(share)} of {whose}"
+        for share, whose in (
+            (found.get("text_top1_agreement"), "the text's tokens"),
+            (found["top1_agreement"], "the answers' tokens"),
+        )
+        if share is not None
+    ]
+    if agreed:
+        text += f"; both pick the same next token for {' and '.join(agreed)}"
     return f"{text}."
 
 

@@ -8,15 +8,18 @@ from collections.abc import Sequence
 from .ablation_model import Ablation
 from .ablation_report import ablation_report
 from .comparison_report import comparison_report
+from .frontier_model import Frontier
+from .frontier_report import frontier_report
 from .model import Comparison, KeyFigure, Report, Run, Table
 from .run_report import run_report
 
 SHOWN = (
+    *("methods", "claims", "turning-points", "steps", "tasks"),
     *("comparison", "config-differences", "metrics", "latency-parts", "rates", "kv-states"),
     *("quality", "checks", "sentences", "effects", "interactions", "left-out"),
 )
 FOLDED = (
-    *("shares", "mechanisms", "cells"),
+    *("shares", "mechanisms", "cells", "every-figure"),
     *("counters", "memory", "slowest", "slowest-ttft", "slowest-gaps", "not-served"),
     *("config", "runs", "environment"),
 )
@@ -36,6 +39,11 @@ def render_comparison_markdown(runs: Sequence[Run], comparison: Comparison) -> s
 def render_ablation_markdown(ablation: Ablation) -> str:
     """A factorial in Markdown."""
     return render_markdown(ablation_report(ablation))
+
+
+def render_frontier_markdown(frontier: Frontier) -> str:
+    """Methods of quantisation side by side in Markdown."""
+    return render_markdown(frontier_report(frontier))
 
 
 def render_markdown(report: Report) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Verdict = Literal["better", "worse", "same", "inconclusive"]
 Tone = Literal["plain", "good", "caution", "bad", "quiet"]
-Mark = Literal["step", "area", "point", "bar", "interval"]
+Mark = Literal["step", "area", "line", "point", "named", "bar", "interval"]
 Width = Literal["full", "half"]
 
 
@@ -162,7 +162,8 @@ class Axis:
 class Series:
     """Points of one meaning. role: a key of `palette.ROLES`, which decides its colour.
 
-    mark: `step` and `area` hold y from each x to the next; areas of a panel stack, in order;
+    mark: `step` and `area` hold y from each x to the next; areas of a panel stack, in order; `line`
+    goes straight from point to point; a `named` point has its label written beside it;
     `bar` is horizontal, x long at category y, and stacks too; `interval` is a point x at category y
     with a line from low to high, which are NaN where nothing is known. labels: what a point is, in
     words.

@@ -63,6 +63,9 @@ ROLES: dict[str, Hue] = {
     "effect_main": Hue("#3b4cc0", "#8d9bf5"),
     "effect_interaction": Hue("#aa2f6f", "#f07cb4"),
     "effect_unsure": Hue("#7d8590", "#8e97a3"),
+    # Methods that are a choice, and those that another beats in everything.
+    "on_frontier": Hue("#0868ac", "#5aa9e6"),
+    "dominated": Hue("#7d8590", "#8e97a3"),
     # A latency of one run, and a latency of each of several runs, the baseline first.
     "latency": Hue("#3f5b8c", "#8fb0e8"),
     "run_1": Hue("#59616c", "#b4bcc7"),

@@ -233,30 +233,44 @@ def quality(run: Run) -> Table | None:
     found = run.result.get("quality")
     if found is None:
         return None
-    text = found["perplexity_text"] or ABSENT
+    text = quality_text(found)
+    answers = f"over {count(found['compared_tokens'])} tokens of this run's answers"
+    rows = [
+        ("Perplexity", number(found["perplexity"]), text),
+        ("Perplexity, reference", number(found["reference_perplexity"]), found["reference"]),
+        *_distance(found, "text_", "on the text", "over the same tokens, in the same windows"),
+        *_distance(found, "", "on the answers", answers),
+    ]
     return table(
         "quality",
         "Against the unquantised engine",
         ("Measure", "Value", "How"),
-        (
-            (
-                "Perplexity",
-                number(found["perplexity"]),
-                f"{count(found['perplexity_tokens'])} tokens of {text}, windows of "
-                f"{count(found['perplexity_window_tokens'])}",
-            ),
-            ("Perplexity, reference", number(found["reference_perplexity"]), found["reference"]),
-            (
-                "KL divergence, mean",
-                quantity(found["kl_mean"], "nats"),
-                f"over {count(found['compared_tokens'])} tokens of this run's answers",
-            ),
-            ("KL divergence, p99", quantity(found["kl_p99"], "nats"), "the worst 1 % of tokens"),
-            ("Top-1 agreement", percent(found["top1_agreement"]), "same next token as reference"),
-        ),
+        rows,
         words=("How",),
         note=found["caveat"],
     )
+
+
+def quality_text(found: Mapping[str, Any]) -> str:
+    """The text that perplexity is of, and its windows. found: a result's `quality`."""
+    return (
+        f"{count(found['perplexity_tokens'])} tokens of {found['perplexity_text'] or ABSENT}, "
+        f"windows of {count(found['perplexity_window_tokens'])}"
+    )
+
+
+def _distance(
+    found: Mapping[str, Any], prefix: str, where: str, how: str
+) -> list[tuple[str, str, str]]:
+    """KL and agreement, as stored under names with that prefix; a result of before it was measured
+    lacks them."""
+    mean, p99 = found.get(f"{prefix}kl_mean"), found.get(f"{prefix}kl_p99")
+    agreement = found.get(f"{prefix}top1_agreement")
+    return [
+        (f"KL divergence {where}, mean", quantity(mean, "nats"), how),
+        (f"KL divergence {where}, p99", quantity(p99, "nats"), "the worst 1 % of these tokens"),
+        (f"Top-1 agreement {where}", percent(agreement), "same next token as the reference"),
+    ]
 
 
 def glossary() -> Table:

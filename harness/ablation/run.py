@@ -137,7 +137,14 @@ def stored_turn(out: Path, turn: Turn, identity: Identity) -> RunOnDisk | None:
 
     Raises StoreError if a run of other settings stands in its place: it is not overwritten.
     """
-    directory = out / CELLS / turn.directory
+    return stored_run(out / CELLS / turn.directory, identity)
+
+
+def stored_run(directory: Path, identity: Identity) -> RunOnDisk | None:
+    """The run in a directory if it is there, whole and of that identity; None if there is none.
+
+    Raises StoreError if a run of other settings stands there: it is not overwritten.
+    """
     if not (directory / RESULT_FILE).exists():
         return None
     stored = find_run(directory)
@@ -146,7 +153,7 @@ def stored_turn(out: Path, turn: Turn, identity: Identity) -> RunOnDisk | None:
             "out",
             directory,
             "holds a run of other settings or requests; expected a new directory, or the one of "
-            "this very ablation",
+            "this very command",
         )
     return stored
 
@@ -170,7 +177,7 @@ def run_cells(
         measured = runner.measure(turn.cell.overrides, turn.seed)
         if measured.result.status == "partial":
             raise KeyboardInterrupt
-        done[turn] = _store(out / CELLS / turn.directory, measured)
+        done[turn] = store_measured(out / CELLS / turn.directory, measured)
     runs: dict[Cell, list[RunOnDisk]] = {}
     for turn in sorted(checked.turns, key=lambda one: one.repeat):
         run = done[turn]
@@ -179,7 +186,8 @@ def run_cells(
     return runs
 
 
-def _store(directory: Path, measured: Measured) -> RunOnDisk:
+def store_measured(directory: Path, measured: Measured) -> RunOnDisk:
+    """The data first: whatever happens to a report, `llmbench report` can write it again."""
     from ..store import write_reports
     from ..views import run_reports
 

@@ -10,6 +10,7 @@ import typer
 from .exits import Exit, say, say_error
 from .machine import MACHINE_OPTIONS, with_machine_options
 from .options import NOT_SIMULATED, is_typed, with_run_options
+from .output import write_texts
 
 if TYPE_CHECKING:
     from ...reports.ablation_model import Ablation
@@ -153,7 +154,7 @@ def _measure(
         raise
     watch.stage("working out effects")
     ablation = analyse(Factorial(design, runs, checked.not_run), command=settings.command)
-    _write(directory, ablation_reports(ablation))
+    write_texts(directory, ablation_reports(ablation))
     return ablation
 
 
@@ -167,14 +168,3 @@ def _verdict(ablation: Ablation) -> Exit:
 def _default_directory(design: Design) -> Path:
     """Named by what is asked, so that the same command finds it again."""
     return Path("runs") / ("ablation-" + "-".join(axis.name for axis in design.axes))
-
-
-def _write(directory: Path, reports: dict[str, str]) -> None:
-    from ..store import StoreError
-
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, text in reports.items():
-            (directory / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StoreError("out", directory, f"cannot be written: {error.strerror}") from error

@@ -18,6 +18,7 @@ from . import (
     compare,
     doctor,
     engines,
+    eval,
     explain,
     gate,
     kernels,
@@ -52,6 +53,7 @@ app.command("schedule", epilog=schedule.EPILOG)(schedule.schedule)
 app.command("calibrate")(calibrate.calibrate)
 app.command("roofline")(roofline.roofline)
 app.command("bench-engine", epilog=bench_engine.EPILOG)(bench_engine.bench_engine)
+app.command("eval", epilog=eval.EPILOG)(eval.eval_)
 app.command("peers", epilog=peers.EPILOG)(peers.peers)
 app.add_typer(models.models, name="models")
 app.add_typer(kernels.kernels, name="kernels")

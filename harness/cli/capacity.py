@@ -62,7 +62,7 @@ OutFor = Annotated[
 
 @with_run_options(
     without=_WITHOUT,
-    per_engine=True,
+    varied="engine",
     model="llama-3-8b",
     engine="vllm-v1",
     workload="azure-conv",

@@ -37,18 +37,18 @@ NOT_SIMULATED = (
 def with_run_options(
     without: Sequence[str] = (),
     *,
-    per_engine: bool = False,
+    varied: str | None = None,
     **defaults: object,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command the options of a run, before its own, and hands it the `RunConfig` they make
     as its first argument, `settings`. without: options it does not have. defaults: where the
-    command's differ. per_engine: hands it a function instead, from an engine's name (None: the one
-    that was asked for) to a `RunConfig` with all else as given."""
+    command's differ. varied: the name of an option; hands the command a function instead, from a
+    value of it (None: what was asked for) to a `RunConfig` with all else as given."""
 
     def make(chosen: Mapping[str, Any]) -> Any:
-        if not per_engine:
+        if varied is None:
             return run_config(**chosen)
-        return lambda name: run_config(**{**chosen, **({"engine": name} if name else {})})
+        return lambda value: run_config(**{**chosen, **({varied: value} if value else {})})
 
     shared = [
         one.replace(default=defaults.get(one.name, one.default))
@@ -109,7 +109,8 @@ def run_config(
     quant: Annotated[
         str,
         typer.Option(
-            help=f"auto: as the checkpoint is. none, or a method: {_QUANT_HELP}.",
+            help=f"auto: as the checkpoint is. none, or a method: {_QUANT_HELP}. 'run' takes "
+            "several, as none,awq,fp8.",
             rich_help_panel="Model",
         ),
     ] = "auto",

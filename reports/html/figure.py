@@ -15,6 +15,7 @@ from typing import Any
 
 from ..format import THIN, number
 from ..model import Axis, Chart, Guide, Mark, Panel, Series
+from ..named_points import sides
 from ..palette import dash_of
 
 _GAP = 0.16  # between panels, as a share of the height
@@ -121,6 +122,12 @@ def _trace(series: Series, panel: Panel, x: Axis, at: int) -> dict[str, Any]:
         if series.labels:
             trace["text"] = [escape(label) for label in series.labels]
         return {**trace, "type": "scatter", "mode": "markers", "marker": marker}
+    if series.mark == "named":
+        return {**trace, "type": "scatter", "mode": "markers+text", **_named(series, panel, x)}
+    if series.mark == "line":
+        line = {"color": colour, "width": 2, "dash": dash_of(series.role)}
+        marker = {"color": colour, "size": 6}
+        return {**trace, "type": "scatter", "mode": "lines+markers", "line": line, "marker": marker}
     line: dict[str, Any] = {"shape": "hv", "color": colour}
     if series.mark == "step":
         line |= {"width": 2, "dash": dash_of(series.role)}
@@ -133,6 +140,23 @@ def _trace(series: Series, panel: Panel, x: Axis, at: int) -> dict[str, Any]:
     else:
         trace["fill"] = "tozeroy"
     return {**trace, "type": "scatter", "mode": "lines", "line": line, "fillcolor": colour}
+
+
+_POSITIONS = {"left": "middle left", "right": "middle right", "above": "top center"}
+
+
+def _named(series: Series, panel: Panel, x: Axis) -> dict[str, Any]:
+    """Points with their names beside them; one on an axis is drawn whole."""
+    placed = sides(x, panel)
+    return {
+        "marker": {"color": f"var(--{series.role})", "size": 11},
+        "text": [escape(label) for label in series.labels],
+        "textposition": [
+            _POSITIONS[placed[point]] for point in zip(series.x, series.y, strict=True)
+        ],
+        "textfont": {"color": "var(--ink)"},
+        "cliponaxis": False,
+    }
 
 
 def _interval(series: Series, colour: str) -> dict[str, Any]:
@@ -158,6 +182,8 @@ def _hover(series: Series, y: Axis, x: Axis) -> str:
         return "%{text}<extra></extra>"
     if series.mark == "bar":
         return f"{name}: %{{x:.3s}}{x.unit}<extra></extra>"
+    if series.mark == "line":
+        return f"{name}: %{{y:,.4~g}} {y.unit} at %{{x:,.4~g}} {x.unit}<extra></extra>"
     if series.labels:
         return f"%{{text}}<br>%{{y:,.4~g}} {y.unit} at %{{x:,.4~g}} {x.unit}<extra></extra>"
     if y.unit == "%":

@@ -15,6 +15,8 @@ from ..ablation_model import Ablation
 from ..ablation_report import ablation_report
 from ..chart_table import chart_table
 from ..comparison_report import comparison_report
+from ..frontier_model import Frontier
+from ..frontier_report import frontier_report
 from ..model import Chart, Comparison, Report, Run, Table
 from ..run_report import run_report
 from .figure import figure, keys
@@ -36,6 +38,11 @@ def render_comparison(runs: Sequence[Run], comparison: Comparison) -> str:
 def render_ablation(ablation: Ablation) -> str:
     """The page about a factorial."""
     return render(ablation_report(ablation))
+
+
+def render_frontier(frontier: Frontier) -> str:
+    """The page about methods of quantisation side by side."""
+    return render(frontier_report(frontier))
 
 
 def render(report: Report) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ..format import number
 from ..model import Axis, Chart, Guide, Panel, Run, Series
+from ..named_points import Side, sides
 from ..palette import SURFACES, TEXT, dash_of
 from ..palette import theme as colours_on
 from ..run_report import run_report
@@ -64,7 +65,7 @@ def draw(chart: Chart) -> Figure:
     figure.set_facecolor(SURFACES["ground"].light)
     grid = figure.subplots(len(chart.panels), 1, sharex=True, squeeze=False)
     for axes, panel in zip(grid[:, 0], chart.panels, strict=True):
-        _draw_panel(axes, panel)
+        _draw_panel(axes, panel, chart.x)
         if chart.span is not None:
             axes.axvspan(chart.span[0], chart.span[1], color=SURFACES["band"].light, zorder=0)
     intervals = any(one.mark == "interval" for one in chart.series)
@@ -73,7 +74,7 @@ def draw(chart: Chart) -> Figure:
     return figure
 
 
-def _draw_panel(axes: Axes, panel: Panel) -> None:
+def _draw_panel(axes: Axes, panel: Panel, x: Axis) -> None:
     areas = [one for one in panel.series if one.mark == "area"]
     if areas:
         _draw_areas(axes, areas)
@@ -93,6 +94,11 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
                 color=_LIGHT[one.role],
                 linestyle=_DASHES[dash_of(one.role)],
             )
+        elif one.mark == "line":
+            style = {"color": _LIGHT[one.role], "linestyle": _DASHES[dash_of(one.role)]}
+            axes.plot(one.x, one.y, label=one.name, marker="o", markersize=3, **style)
+        elif one.mark == "named":
+            _draw_named(axes, one, sides(x, panel))
         elif one.mark == "point":
             shape = "D" if one.role == "preempted" else "o"
             colour = _LIGHT[one.role]
@@ -103,6 +109,25 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     if len(panel.series) > 1:
         axes.legend(
             fontsize=8, frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0)
+        )
+
+
+def _draw_named(axes: Axes, series: Series, placed: Mapping[tuple[float, float], Side]) -> None:
+    colour = _LIGHT[series.role]
+    axes.scatter(series.x, series.y, s=36, color=colour, label=series.name, zorder=3, clip_on=False)
+    away = {"left": (-6, 0, "right"), "right": (6, 0, "left"), "above": (0, 9, "center")}
+    for label, point in zip(series.labels, zip(series.x, series.y, strict=True), strict=True):
+        right, up, align = away[placed[point]]
+        axes.annotate(
+            label,
+            point,
+            xytext=(right, up),
+            textcoords="offset points",
+            ha=align,
+            va="center",
+            fontsize=8,
+            color=TEXT["ink"].light,
+            annotation_clip=False,
         )
 
 

@@ -45,6 +45,13 @@ def test_a_quantised_cache_is_counted_and_judged(kv: str, kv_dtype: str, most_kl
     assert quality.kl_mean is not None
     assert 0 < quality.kl_mean < most_kl
     assert quality.compared_tokens == 24
+    assert quality.text_kl_mean is not None
+    assert 0 < quality.text_kl_mean < most_kl
+    assert quality.text_kl_p99 is not None
+    assert quality.text_kl_mean < quality.text_kl_p99
+    assert quality.text_top1_agreement is not None
+    assert quality.text_top1_agreement > 0.9
+    assert quality.perplexity_tokens == 127
     assert quality.perplexity is not None
     assert quality.reference_perplexity is not None
     assert quality.perplexity != quality.reference_perplexity
@@ -60,6 +67,7 @@ def test_the_models_own_dtype_has_nothing_to_be_compared_with() -> None:
     quality = result.quality
     assert quality is not None
     assert quality.kl_mean is None
+    assert quality.text_kl_mean is None
     assert quality.reference_perplexity is None
 
 

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from llmbench.harness.quality import Answered, Score, answered, distance, perplexity
+from llmbench.harness import quality
+from llmbench.harness.quality import (
+    Answered,
+    Score,
+    answered,
+    distance,
+    perplexity,
+    quality_on_text,
+)
 from llmbench.harness.record import RequestRecord, RequestStatus
 
 
@@ -67,6 +75,63 @@ def test_a_fair_coin_has_perplexity_two() -> None:
 
 def test_text_too_short_has_none() -> None:
     assert perplexity(FAIR, [1], 8) is None
+
+
+def test_text_is_judged_window_by_window_by_hand() -> None:
+    # Windows (0 0 1) and (0 1): predictions after token 0, thrice, are of a skewed and a fair coin.
+    seen = quality_on_text(SKEWED, FAIR, [0, 0, 1, 0, 1], window_tokens=3)
+    assert seen is not None
+    assert seen.perplexity.value == pytest.approx((0.9 * 0.1 * 0.1) ** (-1 / 3))
+    assert seen.reference_perplexity is not None
+    assert seen.reference_perplexity.value == pytest.approx(2.0)
+    assert seen.distance is not None
+    expected = 0.5 * math.log(0.5 / 0.9) + 0.5 * math.log(0.5 / 0.1)
+    assert seen.distance.kl_mean == pytest.approx(expected, rel=1e-6)
+    assert (seen.distance.top1_agreement, seen.distance.tokens) == (1.0, 3)
+
+
+@pytest.mark.parametrize("rows_at_a_time", [1, 5, 1000])
+def test_distance_on_text_is_torchs_own_kl(
+    rows_at_a_time: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quality, "ROWS_AT_A_TIME", rows_at_a_time)
+    vocab, window = 11, 7
+    ours, theirs = (torch.randn(vocab, vocab, dtype=torch.bfloat16) * 3 for _ in range(2))
+    text = torch.randint(vocab, (25,)).tolist()
+    seen = quality_on_text(
+        lambda ids: ours[list(ids)], lambda ids: theirs[list(ids)], text, window_tokens=window
+    )
+    assert seen is not None
+    # The last of each window predicts nothing that is given.
+    before = [text[i] for i in range(24) if (i + 1) % window]
+    after = torch.tensor([text[i + 1] for i in range(24) if (i + 1) % window])
+    kl = torch.nn.functional.kl_div(
+        ours[before].float().log_softmax(-1),
+        theirs[before].float().log_softmax(-1),
+        log_target=True,
+        reduction="none",
+    ).sum(-1)
+    nll = torch.nn.functional.cross_entropy(ours[before].float(), after)
+    assert seen.distance is not None
+    assert seen.distance.kl_mean == pytest.approx(float(kl.mean()), rel=1e-5)
+    assert seen.distance.kl_p99 == pytest.approx(float(kl.quantile(0.99)), rel=1e-4)
+    agreed = (ours[before].argmax(-1) == theirs[before].argmax(-1)).float().mean()
+    assert seen.distance.top1_agreement == pytest.approx(float(agreed))
+    assert seen.perplexity.value == pytest.approx(float(nll.exp()), rel=1e-5)
+
+
+def test_a_window_is_all_that_is_scored_at_once() -> None:
+    scored: list[int] = []
+
+    def model(token_ids: Sequence[int]) -> torch.Tensor:
+        scored.append(len(token_ids))
+        return torch.zeros(len(token_ids), 3)
+
+    seen = quality_on_text(model, model, [0, 1, 2] * 7, window_tokens=10)
+    assert scored == [10, 10, 10, 10]
+    assert seen is not None
+    assert seen.perplexity.tokens == 18
+    assert quality_on_text(model, model, [0], window_tokens=10) is None
 
 
 def record(index: int, status: RequestStatus, output: tuple[int, ...]) -> RequestRecord:

@@ -42,6 +42,13 @@ def test_a_verdict_has_a_symbol_a_word_and_an_interval(
     assert (cell.text, cell.tone) == (text, tone)
 
 
+def test_the_text_and_window_that_quality_is_of_are_said_once() -> None:
+    runs = compared_runs()
+    said = [note.text for note in comparison_report(runs, comparison_of(runs)).notes]
+    text = "4\u202f094 tokens of held-out text, windows of 2\u202f048"
+    assert said.count(f"Perplexity and what is measured on the text: {text}.") == 1
+
+
 def test_values_of_a_row_share_a_unit() -> None:
     table = metric_table(comparison_of(compared_runs()))
     texts = [[cell.text for cell in row] for row in table.rows]

@@ -42,6 +42,7 @@ def test_the_statements_name_slo_preemptions_and_quality(run: Run) -> None:
     assert "preemption" in said
     # 21.7 / 20.1 - 1
     assert "Perplexity is 21.7, 7.96 % above the unquantised 20.1" in said
+    assert "for 90.1 % of the text's tokens and 88.3 % of the answers' tokens." in said
 
 
 @pytest.mark.parametrize(
@@ -120,6 +121,18 @@ def test_one_token_replies_have_no_tpot() -> None:
     assert figures["TTFT p50"] != "n/a"
 
 
+def test_quality_says_what_each_number_is_measured_on(run: Run) -> None:
+    table = next(part for part in tables_of(run) if part.id == "quality")
+    rows = {row[0].text: (row[1].text, row[2].text) for row in table.rows}
+    text = "4\u202f094 tokens of held-out text, windows of 2\u202f048"
+    assert rows["Perplexity"] == ("21.7", text)
+    on_text = "over the same tokens, in the same windows"
+    assert rows["KL divergence on the text, mean"] == ("0.0371 nats", on_text)
+    assert rows["Top-1 agreement on the text"][0] == "90.1 %"
+    on_answers = "over 2\u202f011 tokens of this run's answers"
+    assert rows["KL divergence on the answers, mean"] == ("0.0412 nats", on_answers)
+
+
 def test_without_quality_there_is_no_quality_section(run: Run) -> None:
     plain = run_report(make_run("plain", with_quality=False))
     assert "quality" not in {section.id for section in plain.sections}
@@ -137,3 +150,8 @@ def test_every_row_has_a_cell_for_every_column(any_run: Run) -> None:
     for table in tables(run_report(any_run)).values():
         for row in table.rows:
             assert len(row) == len(table.columns)
+
+
+def tables_of(run: Run) -> list[Table]:
+    parts = [part for section in run_report(run).sections for part in section.parts]
+    return [part for part in parts if isinstance(part, Table)]

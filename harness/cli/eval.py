@@ -1,0 +1,106 @@
+"""`llmbench eval`: scores of tasks, by lm-eval with an engine as its model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .exits import say
+from .options import with_run_options
+from .output import AsJson, Quiet, write_texts
+
+if TYPE_CHECKING:
+    from ..config import RunConfig
+    from ..tasks.evaluate import Evaluation
+
+EPILOG = "\n\n".join(
+    (
+        "[bold]Examples[/]",
+        "llmbench eval bundled --tasks continuation   [dim]made from held-out text, no hub[/]",
+        "llmbench eval smollm2-135m --quant awq --tasks continuation,my_task.yaml --limit 100",
+        "llmbench eval smollm2-135m --quant awq --tasks hellaswag   [dim]data from the hub[/]",
+        "Needs lm-eval: pip install 'llmbench\\[lm-eval]'. Its tasks: lm-eval ls tasks",
+    )
+)
+# Tasks make their own requests.
+_NO_LOAD = (
+    *("model", "workload", "trace", "time_scale", "num_requests", "request_rate"),
+    *("max_concurrency", "arrival", "max_input_len", "max_output_len", "samples"),
+    *("shared_prefix_len", "warmup_requests", "slo", "quality_tokens", "verify_kernels"),
+)
+
+Tasks = Annotated[
+    str,
+    typer.Option(
+        help="continuation (pick the true continuation of held-out text, or of --corpus), tasks of "
+        "lm-eval by name, YAML files; after commas.",
+        rich_help_panel="Tasks",
+    ),
+]
+Limit = Annotated[
+    int | None, typer.Option(help="Documents of each task at most.", rich_help_panel="Tasks")
+]
+
+
+@with_run_options(without=_NO_LOAD)
+def eval_(
+    settings: RunConfig,
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A name from 'llmbench models', a Hugging Face directory, or a hub id."
+        ),
+    ],
+    tasks: Tasks = "continuation",
+    limit: Limit = None,
+    out: Annotated[Path, typer.Option(help="The result, JSON.", rich_help_panel="Output")] = Path(
+        "eval.json"
+    ),
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score tasks through EleutherAI's lm-eval, with an engine as its model.
+
+    Every score has its standard error; compare methods only by differences well above it.
+    """
+    from dataclasses import replace
+
+    from ..tasks.evaluate import evaluate, find_tasks
+    from .progress import watching
+
+    settings = replace(settings, model=model)
+    with watching(quiet=quiet or as_json) as watch:
+        found = find_tasks(tasks, settings.load.corpus, seed=settings.seed, limit=limit)
+        result = evaluate(settings, found, watch.stage)
+    text = json.dumps(result.as_json(), indent=2, allow_nan=False) + "\n"
+    write_texts(out.parent, {out.name: text})
+    if as_json:
+        print(text, end="")
+    else:
+        _print(result)
+        say(f"\n[bold]result[/]  {out}")
+
+
+def _print(result: Evaluation) -> None:
+    from rich.table import Table
+
+    from .tables import wide_console
+
+    console = wide_console()
+    settings = result.settings
+    console.print(
+        f"[bold]{result.model}[/] {settings['engine']}, quant {settings['quant']}, "
+        f"{settings['dtype']} on {settings['device']}; lm-eval {result.lm_eval}"
+    )
+    table = Table("task", "metric", "score", "± stderr", "documents", box=None, pad_edge=False)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for one in result.scores:
+        error = "" if one.stderr is None else f"{one.stderr:.4f}"
+        table.add_row(one.task, one.metric, f"{one.value:.4f}", error, str(one.samples))
+    console.print(table)
+    if result.caveat:
+        console.print(f"[yellow]caveat[/] {result.caveat}")

@@ -1,0 +1,110 @@
+"""`llmbench run --quant a,b,c`: every method on the same requests, and what it is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .exits import Exit, say, say_error
+from .output import write_texts
+
+if TYPE_CHECKING:
+    from ...reports.frontier_model import Frontier
+    from ..config import RunConfig
+    from ..experiment import Watch
+    from ..frontier.runs import MethodRun
+    from ..frontier.scores import AskedTasks
+    from ..frontier.sweep import Sweep
+
+
+def run_frontier(
+    by_method: Mapping[str, RunConfig],
+    out: Path | None,
+    *,
+    sweep: bool,
+    tasks: AskedTasks | None,
+    as_json: bool,
+    quiet: bool,
+) -> Exit:
+    """Check every method, run what is not stored yet, analyse, report. Returns the exit code."""
+    from ..frontier.runs import check_directory
+    from ..views import frontier_reports
+    from .progress import watching
+
+    directory = out or _default_directory(by_method)
+    check_directory(directory, tuple(by_method))
+    with watching(quiet=quiet or as_json) as watch:
+        try:
+            runs, frontier = _measure(by_method, directory, sweep, tasks, watch)
+        except KeyboardInterrupt:
+            say(f"methods that ended are in {directory}; the same command goes on from there")
+            raise
+    reports = frontier_reports(frontier)
+    write_texts(directory, reports)
+    if as_json:
+        print(reports["frontier.json"], end="")
+    else:
+        from .frontier_tables import print_frontier
+
+        print_frontier(frontier)
+        say(f"\n[bold]report[/]  {directory / 'frontier.html'}")
+    return _verdict(runs, frontier)
+
+
+def _measure(
+    by_method: Mapping[str, RunConfig],
+    directory: Path,
+    sweep: bool,
+    tasks: AskedTasks | None,
+    watch: Watch,
+) -> tuple[tuple[MethodRun, ...], Frontier]:
+    from ...engines.errors import ConfigError
+    from ..frontier.analyse import analyse
+    from ..frontier.runs import check_methods, run_methods
+    from ..frontier.scores import check_tasks, run_tasks
+
+    settings = next(iter(by_method.values()))
+    if tasks is not None:
+        check_tasks(tasks, settings)
+    checked = check_methods(tuple(by_method), settings, watch)
+    runs = run_methods(checked, directory, watch)
+    if not any(one.run for one in runs):
+        raise ConfigError("quant", ",".join(by_method), f"a method that runs ({runs[0].failure})")
+    del checked  # the last model's weights
+    ran = {one.method: by_method[one.method] for one in runs if one.run is not None}
+    steps = _sweep(ran, runs, directory, watch) if sweep else None
+    scores = run_tasks(ran, tasks, directory, watch.stage) if tasks is not None else {}
+    return runs, analyse(runs, steps, scores, command=settings.command)
+
+
+def _sweep(
+    by_method: Mapping[str, RunConfig], runs: tuple[MethodRun, ...], directory: Path, watch: Watch
+) -> Sweep:
+    """Steps of these methods, which ran, at the batch sizes that all of them have room for."""
+    from ..frontier.sweep import batch_sizes, run_sweep, sweep_settings
+
+    stored = {one.method: one.run.result for one in runs if one.run is not None}
+    batches = batch_sizes(
+        min(int(one.config["max_num_seqs"]) for one in stored.values()),
+        min(one.kv.capacity_tokens for one in stored.values()),
+        max(int(one.config.get("block_size") or 1) for one in stored.values()),
+    )
+    revision = str(next(iter(stored.values())).config.get("model_revision"))
+    return run_sweep(by_method, sweep_settings(by_method, revision, batches), directory, watch)
+
+
+def _verdict(runs: tuple[MethodRun, ...], frontier: Frontier) -> Exit:
+    code = Exit.OK
+    for one in frontier.methods:
+        if one.reason:
+            say_error(f"{one.name} is not on the frontier: {one.reason}")
+            code = Exit.INVALID
+    return Exit.OUT_OF_MEMORY if any(one.failure for one in runs) else code
+
+
+def _default_directory(by_method: Mapping[str, RunConfig]) -> Path:
+    """Named by what is asked, so that the same command finds it again."""
+    settings = next(iter(by_method.values()))
+    model = Path(settings.model).name
+    return Path("runs") / f"frontier-{model}-{settings.engine.engine}-{'-'.join(by_method)}"

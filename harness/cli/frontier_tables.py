@@ -1,0 +1,57 @@
+"""A frontier on a terminal: its methods, its claims, where it turns."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from ...reports.format import number, percent, quantity
+from ...reports.frontier_model import Frontier, FrontierMethod
+from ...reports.frontier_report import frontier_report
+from ...reports.frontier_tables import VERDICTS
+from .tables import wide_console
+
+_STYLE = {"good": "green", "bad": "red", "caution": "yellow"}
+
+
+def print_frontier(frontier: Frontier) -> None:
+    """A row a method; then the sentences that a report begins with."""
+    console = wide_console()
+    columns = ("tok/s", "", "weights", "", "KL", "same token", "perplexity", "")
+    table = Table("method", *columns, "frontier", box=None, pad_edge=False)
+    for column in table.columns[1:-1]:
+        column.justify = "right"
+    for one in frontier.methods:
+        table.add_row(*_row(one))
+    console.print(table)
+    console.print(f"[bold]{frontier_report(frontier).verdict}[/]")
+    if frontier.sweep is not None:
+        for turning in frontier.sweep.turning_points:
+            console.print(turning.sentence)
+    for claim in frontier.claims:
+        word, tone = VERDICTS[claim.verdict]
+        console.print(f"“{claim.claim}”: [{_STYLE.get(tone, 'dim')}]{word}[/]. {claim.evidence}")
+    for note in frontier.notes:
+        console.print(f"[yellow]note[/] {note}")
+
+
+def _row(one: FrontierMethod) -> tuple[str, ...]:
+    ratios = one.ratios or {}
+
+    def ratio(name: str) -> str:
+        return f"{ratios[name]:.2f}×" if name in ratios else ""
+
+    place = (
+        "on it" if one.on_frontier else one.reason or f"dominated by {', '.join(one.dominated_by)}"
+    )
+    return (
+        one.name + (" (emulated)" if one.emulated else ""),
+        number(one.output_tokens_per_s),
+        ratio("output_tokens_per_s"),
+        quantity(one.weight_bytes, "bytes"),
+        ratio("weight_bytes"),
+        number(one.text_kl_mean),
+        percent(one.text_top1_agreement),
+        number(one.perplexity),
+        ratio("perplexity"),
+        place,
+    )

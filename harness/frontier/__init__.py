@@ -1,0 +1,1 @@
+"""Methods of quantisation on the same requests: quality against speed against memory."""

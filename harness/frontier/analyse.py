@@ -1,0 +1,204 @@
+"""From stored runs and a sweep to what a frontier's report is given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ...reports import tables
+from ...reports.frontier_model import (
+    Frontier,
+    FrontierMethod,
+    FrontierSweep,
+)
+from ...reports.model import Comparison, Ratio
+from ..compare import compare
+from ..evidence import objections
+from ..result import Result
+from ..store import RunOnDisk
+from ..tasks.evaluate import Score
+from .claims import claims
+from .methods import PLAIN, baseline_of, weight_bits, words
+from .pareto import dominated_by
+from .runs import MethodRun
+from .sweep import Sweep
+from .turning_points import batch_1, frontier_sweep
+
+# A method's figures that have a ratio to the baseline's.
+RATIOS = ("output_tokens_per_s", "ttft_mean_s", "tpot_mean_s", "weight_bytes", "perplexity")
+
+
+def analyse(
+    runs: Sequence[MethodRun],
+    sweep: Sweep | None,
+    scores: Mapping[str, Sequence[Score]],
+    *,
+    command: str,
+) -> Frontier:
+    """Everything that a report says about these methods. runs: at least one was measured.
+    scores: of tasks, by method."""
+    methods = [
+        replace(_method(one), task_scores=_scores(scores.get(one.method, ()))) for one in runs
+    ]
+    counted = tuple(one.name for one in methods if one.counts)
+    baseline = baseline_of(counted or tuple(one.name for one in methods))
+    stored = {one.method: one.run for one in runs if one.run is not None}
+    comparison = _compare([stored[name] for name in _first(baseline, counted)])
+    methods = _with_ratios(methods, baseline, comparison)
+    methods = [replace(one, dominated_by=_dominated(one, methods)) for one in methods]
+    steps = frontier_sweep(sweep, {one.name: one.bits for one in methods}) if sweep else None
+    measured = [run.result for run in stored.values()]
+    return Frontier(
+        model=str(measured[0].config["model"]),
+        baseline=baseline,
+        setting=_setting(measured[0]),
+        quality_of=_quality_of(measured),
+        methods=tuple(methods),
+        claims=claims(methods, batch_1(steps)),
+        notes=_notes(methods, measured, comparison, steps),
+        comparison=comparison,
+        sweep=steps,
+        command=command,
+    )
+
+
+def _first(baseline: str, names: Sequence[str]) -> list[str]:
+    return [name for name in names if name == baseline] + [n for n in names if n != baseline]
+
+
+def _compare(runs: Sequence[RunOnDisk]) -> Comparison | None:
+    return compare([run.load() for run in runs]) if len(runs) > 1 else None
+
+
+def _dominated(method: FrontierMethod, methods: Sequence[FrontierMethod]) -> tuple[str, ...]:
+    return dominated_by(method, methods) if method.counts else ()
+
+
+def _method(of: MethodRun) -> FrontierMethod:
+    """A run's figures."""
+    label = words(of.method).label
+    if of.run is None:
+        return FrontierMethod(of.method, label, None, reason=f"not measured: {of.failure}")
+    result = of.run.result
+    against = objections(of.run)
+    found = FrontierMethod(
+        of.method,
+        label,
+        weight_bits(of.method, str(result.config.get("dtype", "bfloat16"))),
+        emulated=bool(result.config.get("emulated")),
+        reason=f"not valid: {against[0]}" if against else "",
+        weight_bytes=float(result.memory.weight_bytes),
+        output_tokens_per_s=_stat(result, "output_throughput", "window"),
+        ttft_mean_s=_stat(result, "ttft", "mean"),
+        tpot_mean_s=_stat(result, "tpot", "mean"),
+        batch_requests=_stat(result, "batch_requests", "mean"),
+    )
+    quality = result.quality
+    if quality is None:
+        return found
+    # The unquantised model is its own reference; over a quantised KV cache it is not.
+    itself = of.method == PLAIN and quality.text_kl_mean is None and quality.perplexity is not None
+    return replace(
+        found,
+        perplexity=quality.perplexity,
+        text_kl_mean=0.0 if itself else quality.text_kl_mean,
+        text_kl_p99=0.0 if itself else quality.text_kl_p99,
+        text_top1_agreement=1.0 if itself else quality.text_top1_agreement,
+        kl_mean=0.0 if itself else quality.kl_mean,
+        top1_agreement=1.0 if itself else quality.top1_agreement,
+    )
+
+
+def _scores(scores: Sequence[Score]) -> tuple[tuple[str, str, float, float | None], ...]:
+    return tuple((one.task, one.metric, one.value, one.stderr) for one in scores)
+
+
+def _stat(result: Result, metric: str, stat: str) -> float | None:
+    found = result.metrics.get(metric)
+    return None if found is None else found.stats.get(stat)
+
+
+def _with_ratios(
+    methods: Sequence[FrontierMethod], baseline: str, comparison: Comparison | None
+) -> list[FrontierMethod]:
+    base = next(one for one in methods if one.name == baseline)
+    return [
+        replace(
+            one,
+            throughput_ratio=_throughput_ratio(one.name, comparison),
+            ratios={
+                name: ours / theirs
+                for name in RATIOS
+                if (ours := getattr(one, name)) is not None and (theirs := getattr(base, name))
+            },
+        )
+        for one in methods
+    ]
+
+
+def _throughput_ratio(name: str, comparison: Comparison | None) -> Ratio | None:
+    if comparison is None or name not in comparison.runs:
+        return None
+    at = comparison.runs.index(name)
+    rows = (row for row in comparison.rows if (row.id, row.stat) == ("output_throughput", "window"))
+    row = next(rows, None)
+    return None if row is None else row.ratios[at]
+
+
+def _setting(result: Result) -> tuple[str, ...]:
+    config = result.config
+    label = result.label.partition(" + ")[0]
+    return (
+        f"{config['model']} in {config.get('dtype')} on {config.get('device')}",
+        f"engine {label}",
+        f"{result.workload.num_requests} requests of {result.workload.name}, seed "
+        f"{config.get('seed')}",
+    )
+
+
+def _quality_of(results: Sequence[Result]) -> str:
+    measured = [one.quality for one in results if one.quality and one.quality.perplexity]
+    return tables.quality_text(measured[0].model_dump()) if measured else ""
+
+
+def _notes(
+    methods: Sequence[FrontierMethod],
+    results: Sequence[Result],
+    comparison: Comparison | None,
+    sweep: FrontierSweep | None,
+) -> tuple[str, ...]:
+    """What the numbers cannot carry."""
+    notes = [f"{one.name}: {one.reason}" for one in methods if not one.counts]
+    if emulated := [one.name for one in methods if one.emulated]:
+        notes.append(
+            f"{', '.join(emulated)}: emulated, for this hardware has no such arithmetic; the "
+            "quality is the method's, the speed is not"
+        )
+    if caveats := dict.fromkeys(one.quality.caveat for one in results if one.quality):
+        notes.extend(caveat for caveat in caveats if caveat)
+    if not any(one.text_kl_mean is not None for one in methods):
+        notes.append("no quality was measured, so the frontier is of speed and memory alone")
+    if math.isfinite(float(results[0].config.get("request_rate") or math.inf)):
+        notes.append(
+            f"requests arrive at {results[0].config['request_rate']:g} a second, and no method "
+            "serves more than arrives: where throughputs agree, compare latencies"
+        )
+    if comparison is not None:
+        notes.extend(_together(comparison.warnings, comparison.runs))
+    if sweep is not None:
+        spread = max(line.pass_spread for line in sweep.lines)
+        notes.append(
+            f"the shortest steps of the two passes differ by up to {spread:.0%}; the shorter counts"
+        )
+    return tuple(dict.fromkeys(notes))
+
+
+def _together(warnings: Sequence[str], names: Sequence[str]) -> list[str]:
+    """What is said of several methods alike is said once."""
+    whose: dict[str, list[str]] = {}
+    for warning in warnings:
+        name, colon, said = warning.partition(": ")
+        ours = bool(colon) and name in names
+        whose.setdefault(said if ours else warning, []).extend([name] if ours else [])
+    return [f"{', '.join(who)}: {said}" if who else said for said, who in whose.items()]

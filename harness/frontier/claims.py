@@ -1,0 +1,139 @@
+"""What people say of quantisation, held against what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ...reports.format import number, percent
+from ...reports.frontier_model import ClaimVerdict, FrontierClaim, FrontierMethod
+from ...reports.model import Ratio
+from .methods import PLAIN, RIVALS, words
+
+DOUBLE = 2.0
+# A method is free of a cost in quality if it raises perplexity by no more than this.
+FREE_PERPLEXITY = 0.01
+FREE_SPEED = 0.98
+
+
+def claims(
+    methods: Sequence[FrontierMethod], batch_1: Mapping[str, float]
+) -> tuple[FrontierClaim, ...]:
+    """About every method that a claim is about, of those that count.
+
+    batch_1: by method, how many times as fast as the unquantised model a decode step of one
+    sequence is; empty where no steps were measured.
+    """
+    by_name = {one.name: one for one in methods if one.counts}
+    plain = by_name.get(PLAIN)
+    found: list[FrontierClaim] = []
+    if plain is not None:
+        for one in by_name.values():
+            if words(one.name).family == "int4":
+                found.append(doubles(one, batch_1.get(one.name)))
+            if words(one.name).family == "fp8":
+                found.append(is_free(one, plain))
+    if all(name in by_name for name in RIVALS):
+        found.append(beats(*(by_name[name] for name in RIVALS)))
+    return tuple(found)
+
+
+def doubles(method: FrontierMethod, batch_1: float | None) -> FrontierClaim:
+    """Weight-only INT4 doubles throughput: at batch 1, and in this run."""
+    parts: list[tuple[bool | None, str]] = []
+    if batch_1 is not None:
+        parts.append((batch_1 >= DOUBLE, f"a decode step at batch 1 is {batch_1:.2f}×"))
+    if method.throughput_ratio is not None:
+        load = ""
+        if method.batch_requests is not None:
+            load = f" ({number(method.batch_requests)} requests a step on average)"
+        text = f"this run's output throughput{load} is {_ratio(method.throughput_ratio)}"
+        parts.append((_reaches(method.throughput_ratio, DOUBLE), text))
+    return FrontierClaim(
+        f"INT4 weights double throughput ({method.name})",
+        _verdict([held for held, _ in parts]),
+        _sentence(
+            "; ".join(f"{text}: {_word(held)}" for held, text in parts)
+            or "no speed was measured beside the unquantised model"
+        ),
+    )
+
+
+def is_free(method: FrontierMethod, plain: FrontierMethod) -> FrontierClaim:
+    """FP8 is free: it costs neither quality nor speed."""
+    parts: list[tuple[bool | None, str]] = []
+    if method.perplexity is not None and plain.perplexity is not None:
+        change = method.perplexity / plain.perplexity - 1
+        text = (
+            f"perplexity is {percent(abs(change))} {'higher' if change >= 0 else 'lower'} (free: "
+            f"at most {percent(FREE_PERPLEXITY)})"
+        )
+        if method.text_top1_agreement is not None:
+            text += f" and {percent(1 - method.text_top1_agreement)} of the next tokens change"
+        parts.append((change <= FREE_PERPLEXITY, text))
+    if method.throughput_ratio is not None:
+        text = f"output throughput is {_ratio(method.throughput_ratio)}"
+        if method.emulated:
+            text += " on hardware that only emulates it"
+        parts.append((_reaches(method.throughput_ratio, FREE_SPEED), text))
+    return FrontierClaim(
+        f"FP8 is free ({method.name})",
+        _verdict([held for held, _ in parts]) if len(parts) == 2 else "undecided",
+        _sentence(
+            "; ".join(f"{text}: {_word(held)}" for held, text in parts)
+            or "neither quality nor speed was measured"
+        ),
+    )
+
+
+def beats(one: FrontierMethod, other: FrontierMethod) -> FrontierClaim:
+    """One 4-bit method is closer to the unquantised model than another, at a lower perplexity."""
+    held: list[bool | None] = []
+    said: list[str] = []
+    for name, ours, theirs in (
+        ("KL on the text", one.text_kl_mean, other.text_kl_mean),
+        ("perplexity", one.perplexity, other.perplexity),
+    ):
+        if ours is not None and theirs is not None:
+            held.append(ours < theirs)
+            said.append(f"{name} is {number(ours)} against {number(theirs)}")
+    if one.output_tokens_per_s and other.output_tokens_per_s:
+        ratio = one.output_tokens_per_s / other.output_tokens_per_s
+        said.append(f"output throughput is {ratio:.2f} times {other.name}'s, which is not judged")
+    return FrontierClaim(
+        f"{one.name.upper()} beats {other.name.upper()}",
+        _verdict(held),
+        _sentence("; ".join(said) or "no quality was measured"),
+    )
+
+
+def _reaches(ratio: Ratio, least: float) -> bool | None:
+    """Whether a ratio is at least so much; None where its interval holds both."""
+    if ratio.low is None or ratio.high is None:
+        return None if ratio.verdict == "inconclusive" else ratio.value >= least
+    if ratio.low >= least:
+        return True
+    return False if ratio.high < least else None
+
+
+def _ratio(ratio: Ratio) -> str:
+    if ratio.low is None or ratio.high is None:
+        return f"{ratio.value:.2f}×"
+    return f"{ratio.value:.2f}× ({ratio.low:.2f} to {ratio.high:.2f})"
+
+
+def _verdict(held: Sequence[bool | None]) -> ClaimVerdict:
+    """Of the parts that were decided."""
+    decided = [one for one in held if one is not None]
+    if not decided:
+        return "undecided"
+    if all(decided):
+        return "confirmed" if len(decided) == len(held) else "partly"
+    return "partly" if any(decided) else "refuted"
+
+
+def _word(held: bool | None) -> str:
+    return {True: "confirmed", False: "refuted", None: "not decided"}[held]
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

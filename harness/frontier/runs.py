@@ -1,0 +1,101 @@
+"""Runs every method on the same requests, stores each, and goes on where it stopped.
+
+One model is in memory at a time, or two while a quantised one is held against the unquantised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...engines.errors import ConfigError
+from ..ablation.real import RealCells
+from ..ablation.run import CellRunner, Identity, store_measured, stored_run
+from ..store import RESULT_FILE, RunOnDisk, StoreError
+from .scores import TASKS_FILE
+from .sweep import SWEEP_FILE
+
+if TYPE_CHECKING:
+    from ..config import RunConfig
+    from ..experiment import Watch
+
+FILES = ("frontier.json", "frontier.html", "frontier.md", SWEEP_FILE, TASKS_FILE)
+
+
+@dataclass(frozen=True)
+class MethodRun:
+    """A method and its stored run; None where it was not measured, and why in one line."""
+
+    method: str
+    run: RunOnDisk | None
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class CheckedMethods:
+    """Methods found fit to run, each with what its stored run must say to be its run."""
+
+    settings: RunConfig
+    identities: Mapping[str, Identity]
+    cells: CellRunner
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        return tuple(self.identities)
+
+
+def check_methods(methods: Sequence[str], settings: RunConfig, watch: Watch) -> CheckedMethods:
+    """Everything that can be found wrong before any weight is read. Raises ConfigError, also where
+    the methods would not be sent the same requests."""
+    cells = RealCells(settings, watch)
+    identities = {method: cells.identify({"quant": method}, settings.seed) for method in methods}
+    if len({one.fingerprint for one in identities.values()}) > 1:
+        raise ConfigError("quant", ",".join(methods), "methods that are sent the same requests")
+    return CheckedMethods(settings, identities, cells)
+
+
+def check_directory(out: Path, methods: Sequence[str]) -> None:
+    """Allowed: a path that does not exist yet, an empty directory, one that holds the runs of these
+    methods or more of them. Raises StoreError."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise StoreError("out", out, "is a file; expected a directory")
+    for entry in sorted(out.iterdir()):
+        ours = entry.name in (*methods, *FILES) or (entry / RESULT_FILE).is_file()
+        if not ours and not entry.name.startswith("."):
+            raise StoreError(
+                "out",
+                out,
+                f"holds other files ({entry.name}); expected a new directory, or one that holds "
+                "the runs of these methods",
+            )
+
+
+def run_methods(checked: CheckedMethods, out: Path, watch: Watch) -> tuple[MethodRun, ...]:
+    """The run of every method, in their order: those stored in `out` are found, the others run.
+
+    A method that ran out of memory is not stored, and the others go on. Raises KeyboardInterrupt on
+    Ctrl-C: methods that ended are stored, the one under way is not.
+    """
+    stored = {
+        method: stored_run(out / method, identity)
+        for method, identity in checked.identities.items()
+    }
+    runs: list[MethodRun] = []
+    for at, (method, found) in enumerate(stored.items(), start=1):
+        if found is not None:
+            watch.stage(f"method {at} of {len(stored)}: {method} is stored already")
+            runs.append(MethodRun(method, found))
+            continue
+        watch.stage(f"method {at} of {len(stored)}: {method}")
+        measured = checked.cells.measure({"quant": method}, checked.settings.seed)
+        if measured.failure:
+            runs.append(MethodRun(method, None, measured.failure))
+        elif measured.result.status == "partial":
+            raise KeyboardInterrupt
+        else:
+            runs.append(MethodRun(method, store_measured(out / method, measured)))
+    return tuple(runs)

@@ -1,0 +1,182 @@
+"""Steps of every method at every batch size, for where a method stops winning.
+
+Every method is measured twice, in the one order and then in the other, so that a machine that gets
+slower with time favours none (an ABBA design); its bandwidth is measured beside each. What was
+measured is stored after every pass, and the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..bench_engine import CONTEXT_TOKENS, DECODE_STEPS, Case, EngineBench, bench_engine, cases
+from ..store import StoreError
+
+if TYPE_CHECKING:
+    from ..config import RunConfig
+    from ..experiment import Watch
+
+SWEEP_FILE = "sweep.json"
+SCHEMA_VERSION = 1
+LARGEST_BATCH = 64
+PROMPT_TOKENS = 512
+# Of the KV pool's tokens: optimistic admission keeps some blocks free.
+_USABLE_POOL = 0.95
+
+
+@dataclass(frozen=True)
+class SweepStep:
+    """One case of one pass. size: sequences of a decode, tokens of a prompt.
+
+    median_s, best_s, floor_s, bytes_moved, flops: as in `CaseResult`.
+    """
+
+    phase: str
+    size: int
+    median_s: float
+    best_s: float
+    floor_s: float
+    bytes_moved: float
+    flops: float
+
+
+@dataclass(frozen=True)
+class SweepPass:
+    """A method measured once, and what the machine did at most meanwhile."""
+
+    method: str
+    bytes_per_s: float
+    flops_per_s: float
+    rates_source: str
+    steps: tuple[SweepStep, ...]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """settings: what the passes were measured with; those of another sweep do not mix."""
+
+    settings: Mapping[str, Any]
+    passes: tuple[SweepPass, ...] = ()
+
+
+def batch_sizes(max_num_seqs: int, pool_tokens: int, block_size: int) -> tuple[int, ...]:
+    """1, 2, 4, … as far as the engine may and the KV pool holds, 64 at most; the last is the most
+    the engine may, if that is no power of two. At least 1."""
+    tokens = Case("decode", 1, CONTEXT_TOKENS).longest_tokens
+    each = -(-tokens // block_size) * block_size
+    largest = max(1, min(LARGEST_BATCH, max_num_seqs, int(_USABLE_POOL * pool_tokens) // each))
+    powers = [2**power for power in range(largest.bit_length())]
+    return tuple(powers if powers[-1] == largest else [*powers, largest])
+
+
+def turns(methods: Sequence[str]) -> tuple[str, ...]:
+    """Each method twice: in their order, then in reverse."""
+    return (*methods, *reversed(methods))
+
+
+def sweep_settings(
+    by_method: Mapping[str, RunConfig], model_revision: str, batches: Sequence[int]
+) -> dict[str, Any]:
+    """What decides a sweep's numbers, as JSON."""
+    settings = {
+        "model_revision": model_revision,
+        "batches": list(batches),
+        "context_tokens": CONTEXT_TOKENS,
+        "decode_steps": DECODE_STEPS,
+        "prompt_tokens": PROMPT_TOKENS,
+        "methods": {
+            method: {
+                "model": one.model,
+                "engine": asdict(one.engine),
+                "seed": one.seed,
+                "threads": one.threads,
+            }
+            for method, one in by_method.items()
+        },
+    }
+    return json.loads(json.dumps(settings, default=str))
+
+
+def run_sweep(
+    by_method: Mapping[str, RunConfig], settings: Mapping[str, Any], out: Path, watch: Watch
+) -> Sweep:
+    """Every turn that is not stored in `out` yet; all of them, where what is stored there is of
+    other settings or methods. Raises ConfigError as `bench_engine` does, and StoreError where the
+    stored sweep cannot be read."""
+    sweep = load_sweep(out, settings)
+    if sweep is None:
+        watch.stage("the stored steps are of other settings: measuring anew")
+        sweep = Sweep(settings)
+    order = turns(tuple(by_method))
+    asked = cases(settings["batches"], [PROMPT_TOKENS])
+    for at in range(len(sweep.passes), len(order)):
+        method = order[at]
+        title = f"steps, pass {at + 1} of {len(order)}: {method}"
+        watch.stage(title)
+        config = by_method[method]
+        measured = bench_engine(
+            config.model,
+            config.engine,
+            asked,
+            command=config.command,
+            seed=config.seed,
+            threads=config.threads,
+            report=lambda text, title=title: watch.stage(f"{title}, {text}"),
+        )
+        sweep = Sweep(sweep.settings, (*sweep.passes, pass_of(method, measured)))
+        _store(out, sweep)
+    return sweep
+
+
+def pass_of(method: str, measured: EngineBench) -> SweepPass:
+    rates = measured.rates
+    steps = tuple(
+        SweepStep(
+            one.case.phase,
+            one.case.sequences if one.case.phase == "decode" else one.case.tokens,
+            one.median_s,
+            one.best_s,
+            one.floor_s,
+            one.bytes_moved,
+            one.flops,
+        )
+        for one in measured.results
+    )
+    return SweepPass(method, rates.bytes_per_s, rates.flops_per_s, rates.source, steps)
+
+
+def load_sweep(out: Path, settings: Mapping[str, Any]) -> Sweep | None:
+    """The stored sweep, or an empty one; None where it is of other settings. Raises StoreError."""
+    path = out / SWEEP_FILE
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["settings"] != settings or data["schema_version"] != SCHEMA_VERSION:
+            return None
+        return Sweep(settings, tuple(_pass_from(one) for one in data["passes"]))
+    except FileNotFoundError:
+        return Sweep(settings)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problem = f"cannot be read ({' '.join(str(error).split())}); remove it to measure again"
+        raise StoreError("out", path, problem) from error
+
+
+def _pass_from(data: Mapping[str, Any]) -> SweepPass:
+    return SweepPass(**{**data, "steps": tuple(SweepStep(**step) for step in data["steps"])})
+
+
+def _store(out: Path, sweep: Sweep) -> None:
+    """Whole or not at all."""
+    path = out / SWEEP_FILE
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        text = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(sweep)}, indent=1)
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise StoreError("out", path, f"cannot be written: {error.strerror}") from error
+    finally:
+        draft.unlink(missing_ok=True)

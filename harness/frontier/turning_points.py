@@ -1,0 +1,86 @@
+"""A sweep side by side: every method's steps, and where those of 4 bits stop winning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ...reports.frontier_model import FrontierSweep, SweepLine, TurningPoint
+from ..bench_engine import CONTEXT_TOKENS
+from .methods import PLAIN
+from .sweep import PROMPT_TOKENS, Sweep
+from .turning import Curve, crossing, curve, floor_crossing, reached_crossing, speed_ups
+from .turning_text import sentence, why
+
+FOUR_BITS, EIGHT_BITS = 4, 8
+
+
+def frontier_sweep(sweep: Sweep, bits: Mapping[str, float | None]) -> FrontierSweep:
+    """Every method's steps, and where 4 bits stop winning against more. bits: by method."""
+    by_method = {
+        method: [one for one in sweep.passes if one.method == method]
+        for method in dict.fromkeys(one.method for one in sweep.passes)
+    }
+    curves = {method: curve(passes) for method, passes in by_method.items()}
+    bytes_per_s = max(one.bytes_per_s for one in sweep.passes)
+    flops_per_s = max(one.flops_per_s for one in sweep.passes)
+    pairs = [
+        (method, other)
+        for method in curves
+        for other in curves
+        if bits[method] == FOUR_BITS and (other == PLAIN or bits[other] == EIGHT_BITS)
+    ]
+    return FrontierSweep(
+        batches=next(iter(curves.values())).batches,
+        context_tokens=CONTEXT_TOKENS,
+        prompt_tokens=PROMPT_TOKENS,
+        bytes_per_s=bytes_per_s,
+        flops_per_s=flops_per_s,
+        rates_source=sweep.passes[0].rates_source,
+        lines=tuple(
+            SweepLine(
+                method,
+                tuple(one.bytes_per_s for one in by_method[method]),
+                found.decode_s,
+                found.floor_s,
+                found.prefill_s,
+                found.spread,
+            )
+            for method, found in curves.items()
+        ),
+        turning_points=tuple(
+            _turning_point(
+                (method, curves[method]), (other, curves[other]), bytes_per_s, flops_per_s
+            )
+            for method, other in pairs
+        ),
+    )
+
+
+def _turning_point(
+    method: tuple[str, Curve], other: tuple[str, Curve], bytes_per_s: float, flops_per_s: float
+) -> TurningPoint:
+    (name, ours), (against, theirs) = method, other
+    ratios = speed_ups(ours, theirs)
+    measured = crossing(ours.batches, ratios)
+    floor = floor_crossing(ours, theirs, bytes_per_s, flops_per_s)
+    reached = reached_crossing(ours, theirs)
+    return TurningPoint(
+        name,
+        against,
+        ratios,
+        measured,
+        floor,
+        reached,
+        sentence(name, against, ours.batches, ratios, measured),
+        why(method, other, floor, reached, bytes_per_s, flops_per_s),
+    )
+
+
+def batch_1(sweep: FrontierSweep | None) -> dict[str, float]:
+    """Speed-ups over the unquantised model at batch 1."""
+    if sweep is None or sweep.batches[0] != 1:
+        return {}
+    first = {line.method: line.decode_s[0] for line in sweep.lines}
+    if PLAIN not in first:
+        return {}
+    return {method: first[PLAIN] / seconds for method, seconds in first.items()}

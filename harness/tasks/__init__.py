@@ -1,0 +1,1 @@
+"""Task scores: EleutherAI's lm-eval, with an engine as its model."""

@@ -1,0 +1,104 @@
+"""A frontier's charts: quality and memory over speed, and speed-ups over the batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .format import scale_of
+from .frontier_model import Frontier, FrontierMethod, FrontierSweep
+from .model import Axis, Chart, Guide, Panel, Series
+from .palette import run_role
+
+# Room for names beside the rightmost points.
+_MARGIN = 1.3
+
+
+def trade_off(frontier: Frontier) -> Chart | None:
+    """Every method that counts as a point; None where no speed was measured."""
+    methods = [one for one in frontier.counted if one.output_tokens_per_s]
+    if not methods:
+        return None
+    speeds = [one.output_tokens_per_s or 0.0 for one in methods]
+    sizes = scale_of("bytes", [one.weight_bytes for one in methods])
+    panels = [
+        Panel(
+            Axis("Weights as served", sizes.unit),
+            _points(methods, [_scaled(one.weight_bytes, sizes.factor) for one in methods]),
+        )
+    ]
+    if any(one.text_kl_mean is not None for one in methods):
+        quality = _points(methods, [one.text_kl_mean for one in methods])
+        panels.insert(0, Panel(Axis("KL divergence on the text", "nats a token"), quality))
+    return Chart(
+        id="trade-off",
+        title="Quality, memory and speed",
+        reading="Further right is faster, lower is closer to the unquantised model and smaller. A "
+        "grey method is no choice: another is no worse in all three and better in one.",
+        x=Axis("Output throughput", "tokens/s", high=_MARGIN * max(speeds)),
+        panels=tuple(panels),
+        note=f"Quality: {frontier.quality_of}." if frontier.quality_of else "",
+    )
+
+
+def _scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+def _points(
+    methods: Sequence[FrontierMethod], values: Sequence[float | None]
+) -> tuple[Series, ...]:
+    kinds = (("On the frontier", "on_frontier", True), ("Dominated", "dominated", False))
+    found: list[Series] = []
+    for name, role, on_frontier in kinds:
+        mine = [
+            (one, value)
+            for one, value in zip(methods, values, strict=True)
+            if one.on_frontier == on_frontier and value is not None
+        ]
+        if mine:
+            found.append(
+                Series(
+                    name,
+                    role,
+                    "named",
+                    x=tuple(one.output_tokens_per_s or 0.0 for one, _ in mine),
+                    y=tuple(value for _, value in mine),
+                    labels=tuple(one.name for one, _ in mine),
+                )
+            )
+    return tuple(found)
+
+
+def speed_up_chart(frontier: Frontier, sweep: FrontierSweep) -> Chart | None:
+    """Decode steps of every method against the baseline's; None with nothing to compare."""
+    base = next((line for line in sweep.lines if line.method == frontier.baseline), None)
+    others = [line for line in sweep.lines if line.method != frontier.baseline]
+    if base is None or not others:
+        return None
+    names = [one.name for one in frontier.methods]
+    batches = tuple(float(one) for one in sweep.batches)
+    series = tuple(
+        Series(
+            line.method,
+            run_role(names.index(line.method)),
+            "line",
+            x=batches,
+            y=tuple(ours / own for ours, own in zip(base.decode_s, line.decode_s, strict=True)),
+        )
+        for line in others
+    )
+    return Chart(
+        id="speed-up",
+        title="Speed-up of a decode step over the batch size",
+        reading=f"Above the dashed line a method is faster than {frontier.baseline}; where its "
+        "line falls below, it stops winning.",
+        x=Axis("Batch size", "sequences", log=len(batches) > 1),
+        panels=(
+            Panel(
+                Axis("Speed-up", "×"),
+                series,
+                (Guide("y", 1.0, f"as fast as {frontier.baseline}"),),
+            ),
+        ),
+        note=f"Contexts of {sweep.context_tokens} tokens; the shortest step of two passes.",
+    )

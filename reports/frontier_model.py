@@ -1,0 +1,157 @@
+"""What a frontier's report is given, as data: methods of quantisation on the same requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .model import Comparison, Ratio
+
+ClaimVerdict = Literal["confirmed", "refuted", "partly", "undecided"]
+
+
+@dataclass(frozen=True)
+class FrontierMethod:
+    """One method and what its run found; None: not measured.
+
+    name: as in `--quant`; also its run's directory. bits: of one weight, scales left out.
+    emulated: the hardware has no such arithmetic, so the speed is that of the emulation.
+    reason: why the run does not count, in words; empty for one that does.
+    weight_bytes: weights as served. output_tokens_per_s: over the steady window. batch_requests: in
+    a step, on average.
+    perplexity, text_kl_mean, text_kl_p99 and text_top1_agreement are of the held-out text, kl_mean
+    and top1_agreement of the run's answers; KL in nats a token. The unquantised model's own are 0
+    and 1.
+    ratios: to the baseline, by the names of these fields. task_scores: (task, metric, value,
+    standard error). dominated_by: methods that are no worse in anything and better in something.
+    """
+
+    name: str
+    label: str
+    bits: float | None
+    emulated: bool = False
+    reason: str = ""
+    weight_bytes: float | None = None
+    output_tokens_per_s: float | None = None
+    ttft_mean_s: float | None = None
+    tpot_mean_s: float | None = None
+    batch_requests: float | None = None
+    perplexity: float | None = None
+    text_kl_mean: float | None = None
+    text_kl_p99: float | None = None
+    text_top1_agreement: float | None = None
+    kl_mean: float | None = None
+    top1_agreement: float | None = None
+    throughput_ratio: Ratio | None = None
+    ratios: dict[str, float] | None = None
+    dominated_by: tuple[str, ...] = ()
+    task_scores: tuple[tuple[str, str, float, float | None], ...] = ()
+
+    @property
+    def counts(self) -> bool:
+        return not self.reason
+
+    @property
+    def on_frontier(self) -> bool:
+        return self.counts and not self.dominated_by
+
+
+@dataclass(frozen=True)
+class FrontierClaim:
+    """What people say, and what was measured of it, in a sentence or two."""
+
+    claim: str
+    verdict: ClaimVerdict
+    evidence: str
+
+
+@dataclass(frozen=True)
+class SweepLine:
+    """Steps of one method. bandwidths_bytes_per_s: the machine's, beside each of its passes.
+
+    decode_s: of a step, one for each of the sweep's batch sizes; floor_s: the least it could take.
+    prefill_s: of one prompt; None where the model has no positions for it. pass_spread: the largest
+    difference of a step's time between two passes, as a share.
+    """
+
+    method: str
+    bandwidths_bytes_per_s: tuple[float, ...]
+    decode_s: tuple[float, ...]
+    floor_s: tuple[float, ...]
+    prefill_s: float | None
+    pass_spread: float
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Where a method stops winning. kind: `at` a batch size between two measured ones; `beyond`
+    the largest; `never` won. wins_from: the first batch size at which it wins. lost_at: sizes
+    between its first win and its last at which it does not."""
+
+    kind: Literal["at", "beyond", "never"]
+    batch: float | None = None
+    wins_from: float | None = None
+    lost_at: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class TurningPoint:
+    """A 4-bit method against another: the batch size from which it wins no more.
+
+    speed_ups: the other's time over the method's, for each batch size. measured: interpolated.
+    floor: by the roofline at the machine's rates. reached: by a roofline at the rates that each
+    method reached itself, bandwidth at batch 1 and operations on the prompt; None without one.
+    sentence: where it turns. why: the reason, in words.
+    """
+
+    method: str
+    against: str
+    speed_ups: tuple[float, ...]
+    measured: Crossing
+    floor: Crossing
+    reached: Crossing | None
+    sentence: str
+    why: str
+
+
+@dataclass(frozen=True)
+class FrontierSweep:
+    """Decode steps by batch size, side by side. rates_source: measured, or a datasheet's."""
+
+    batches: tuple[int, ...]
+    context_tokens: int
+    prompt_tokens: int
+    bytes_per_s: float
+    flops_per_s: float
+    rates_source: str
+    lines: tuple[SweepLine, ...]
+    turning_points: tuple[TurningPoint, ...]
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """Methods side by side on the same requests.
+
+    baseline: the method that ratios are taken to. quality_of: the text that quality is measured on,
+    with its windows; empty where none was. setting: what every run was made with, in words. notes:
+    what the numbers cannot carry. comparison: every figure of the runs that count; None below two.
+    sweep: None where steps were not measured.
+    """
+
+    model: str
+    baseline: str
+    setting: tuple[str, ...]
+    quality_of: str
+    methods: tuple[FrontierMethod, ...]
+    claims: tuple[FrontierClaim, ...]
+    notes: tuple[str, ...]
+    comparison: Comparison | None
+    sweep: FrontierSweep | None
+    command: str
+
+    @property
+    def counted(self) -> tuple[FrontierMethod, ...]:
+        return tuple(one for one in self.methods if one.counts)
+
+    def method(self, name: str) -> FrontierMethod:
+        return next(one for one in self.methods if one.name == name)

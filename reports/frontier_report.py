@@ -1,0 +1,157 @@
+"""What is said about methods of quantisation side by side, in reading order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .ablation_tables import present
+from .comparison_tables import ratio_text
+from .format import batch_size, number, percent, plural, size
+from .frontier_charts import speed_up_chart, trade_off
+from .frontier_model import Crossing, Frontier, FrontierMethod
+from .frontier_tables import (
+    VERDICTS,
+    claims_table,
+    crossing_text,
+    figures_table,
+    listed,
+    methods_table,
+    steps_table,
+    tasks_table,
+    turning_table,
+)
+from .model import Badge, Chart, KeyFigure, Note, Report, Section, Table
+from .tables import glossary
+
+WHOLE = Badge("Every method measured", "✓", "good")
+INCOMPLETE = Badge("Methods left out", "!", "caution")
+
+
+def frontier_report(frontier: Frontier) -> Report:
+    """Everything a report says about a frontier."""
+    whole = len(frontier.counted) == len(frontier.methods)
+    return Report(
+        title=f"Quality, speed and memory: {listed([one.name for one in frontier.methods])}",
+        subtitle=" · ".join(frontier.setting),
+        badge=WHOLE if whole else INCOMPLETE,
+        verdict=_verdict(frontier),
+        statements=tuple(_statements(frontier)),
+        figures=_key_figures(frontier),
+        notes=tuple(Note(_sentence_case(text), "caution") for text in frontier.notes),
+        sections=tuple(section for section in _sections(frontier) if section.parts),
+        footer=frontier.command,
+    )
+
+
+def _verdict(frontier: Frontier) -> str:
+    """Who is a choice, and who is not because of whom."""
+    counted = frontier.counted
+    if not counted:
+        return "No method has a run that counts."
+    on = [one.name for one in counted if one.on_frontier]
+    text = (
+        f"{len(on)} of {plural(len(counted), 'method')} "
+        f"{'is' if len(on) == 1 else 'are'} on the frontier of quality, speed and memory: "
+        f"{listed(on)}"
+    )
+    beaten = [
+        f"{one.name} is dominated by {listed(one.dominated_by)}"
+        for one in counted
+        if one.dominated_by
+    ]
+    return "; ".join((text, *beaten)) + "."
+
+
+def _statements(frontier: Frontier) -> Iterable[str]:
+    for one in frontier.counted:
+        if one.name != frontier.baseline:
+            yield _method_sentence(one, frontier.baseline)
+    if frontier.sweep is not None:
+        yield from (one.sentence for one in frontier.sweep.turning_points)
+    for claim in frontier.claims:
+        word = VERDICTS[claim.verdict][0].partition(" ")[2]
+        yield f"“{claim.claim}”: {word} here."
+
+
+def _method_sentence(one: FrontierMethod, baseline: str) -> str:
+    ratios = one.ratios or {}
+    parts: list[str] = []
+    if "output_tokens_per_s" in ratios:
+        parts.append(f"{ratio_text(ratios['output_tokens_per_s'])}× the output tokens/s")
+    if "weight_bytes" in ratios:
+        parts.append(f"{ratio_text(ratios['weight_bytes'])}× the weight bytes")
+    if one.text_kl_mean is not None and one.text_top1_agreement is not None:
+        parts.append(
+            f"KL {number(one.text_kl_mean)} nats with the same next token for "
+            f"{percent(one.text_top1_agreement)}"
+        )
+    if "perplexity" in ratios:
+        change = ratios["perplexity"] - 1
+        parts.append(f"perplexity {percent(abs(change))} {'higher' if change >= 0 else 'lower'}")
+    emulated = " (emulated)" if one.emulated else ""
+    return f"{one.name}{emulated} against {baseline}: {', '.join(parts)}."
+
+
+def _key_figures(frontier: Frontier) -> tuple[KeyFigure, ...]:
+    others = [one for one in frontier.counted if one.name != frontier.baseline]
+    figures: list[KeyFigure] = []
+    if fast := [one for one in frontier.counted if (one.ratios or {}).get("output_tokens_per_s")]:
+        best = max(fast, key=lambda one: one.output_tokens_per_s or 0.0)
+        ratio = (best.ratios or {})["output_tokens_per_s"]
+        detail = f"{best.name}, {number(best.output_tokens_per_s)} tokens/s"
+        figures.append(KeyFigure("Fastest", f"{ratio_text(ratio)}×", "", detail))
+    if close := [one for one in others if one.text_kl_mean is not None]:
+        best = min(close, key=lambda one: one.text_kl_mean or 0.0)
+        detail = f"{best.name}, same next token {percent(best.text_top1_agreement)}"
+        figures.append(
+            KeyFigure("Closest to unquantised", number(best.text_kl_mean), "nats", detail)
+        )
+    if small := [one for one in frontier.counted if (one.ratios or {}).get("weight_bytes")]:
+        best = min(small, key=lambda one: one.weight_bytes or 0.0)
+        ratio = (best.ratios or {})["weight_bytes"]
+        detail = f"{best.name}, {size(best.weight_bytes)}"
+        figures.append(KeyFigure("Smallest weights", f"{ratio_text(ratio)}×", "", detail))
+    if frontier.sweep is not None:
+        for one in frontier.sweep.turning_points:
+            if one.against == frontier.baseline:
+                label = f"{one.method} wins up to batch"
+                predicted = f"by the roofline {crossing_text(one.floor)}"
+                figures.append(KeyFigure(label, _short(one.measured), "", predicted))
+    return tuple(figures)
+
+
+def _short(crossing: Crossing) -> str:
+    """A turning point as a key figure."""
+    return (
+        f"> {batch_size(crossing.batch)}" if crossing.kind == "beyond" else crossing_text(crossing)
+    )
+
+
+def _sections(frontier: Frontier) -> tuple[Section, ...]:
+    sweep = frontier.sweep
+    turning: list[Chart | Table | None] = []
+    if sweep is not None:
+        turning = [
+            speed_up_chart(frontier, sweep),
+            turning_table(sweep),
+            steps_table(frontier, sweep),
+        ]
+    return (
+        Section("frontier", "Frontier", _there([trade_off(frontier), methods_table(frontier)])),
+        Section("claims", "Claims", present([claims_table(frontier)])),
+        Section("turning", "Where it turns", _there(turning)),
+        Section("tasks", "Tasks", present([tasks_table(frontier)])),
+        Section("every-figure", "Every figure", present([figures_table(frontier)])),
+        Section("glossary", "Glossary", (glossary(),)),
+    )
+
+
+def _there(parts: Iterable[Chart | Table | None]) -> tuple[Chart | Table, ...]:
+    return tuple(part for part in parts if part is not None)
+
+
+def _sentence_case(text: str) -> str:
+    """A note becomes a sentence; the name of a method that it begins with keeps its spelling."""
+    named = text.partition(" ")[0].endswith((":", ","))
+    begun = text if named else text[:1].upper() + text[1:]
+    return begun if begun.endswith(".") else f"{begun}."

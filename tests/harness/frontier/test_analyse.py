@@ -1,0 +1,139 @@
+"""From stored runs to a frontier, on runs that are written by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llmbench.engines.config import engine_config
+from llmbench.engines.errors import ConfigError
+from llmbench.harness.config import RunConfig
+from llmbench.harness.frontier.analyse import analyse
+from llmbench.harness.frontier.runs import MethodRun
+from llmbench.harness.result import Quality
+from llmbench.harness.store import find_run, write_run
+from llmbench.harness.tasks.evaluate import Score
+
+from ..observed import serve_in_turn
+from ..stored import stored_run
+
+TEXT = {"perplexity_text": "a text", "perplexity_window_tokens": 64, "perplexity_tokens": 640}
+
+
+def run(
+    directory: Path,
+    method: str,
+    step_s: float,
+    quality: Quality | None,
+    *,
+    count: int = 120,
+    **config: Any,
+) -> MethodRun:
+    requests, steps = serve_in_turn(count, step_s=step_s)
+    settings = {"quant": method, "dtype": "bfloat16", "device": "cpu", "seed": 0, **config}
+    made = stored_run(requests, steps, config=settings)
+    result = made.result.model_copy(update={"quality": quality})
+    write_run(directory / method, result, made.requests, made.steps, {})
+    return MethodRun(method, find_run(directory / method))
+
+
+def plain(directory: Path, **config: Any) -> MethodRun:
+    quality = Quality(reference="itself", perplexity=20.0, **TEXT)
+    return run(directory, "none", 0.02, quality, **config)
+
+
+def four_bits(directory: Path, **config: Any) -> MethodRun:
+    quality = Quality(
+        reference="none",
+        perplexity=21.0,
+        reference_perplexity=20.0,
+        text_kl_mean=0.03,
+        text_top1_agreement=0.9,
+        caveat="on a grid",
+        **TEXT,
+    )
+    return run(directory, "awq", 0.01, quality, **config)
+
+
+def test_figures_ratios_and_who_is_on_the_frontier(tmp_path: Path) -> None:
+    scores = {"awq": [Score("t", "acc", 0.5, 0.1, 25, True)]}
+    found = analyse([four_bits(tmp_path), plain(tmp_path)], None, scores, command="llmbench run")
+    awq, none = found.methods
+    assert found.baseline == "none"
+    assert found.comparison is not None
+    assert found.comparison.runs == ("none", "awq"), "ratios are to the unquantised"
+    assert awq.ratios is not None
+    assert awq.ratios["output_tokens_per_s"] == pytest.approx(2.0, rel=0.02)
+    assert awq.ratios["perplexity"] == pytest.approx(1.05)
+    assert awq.throughput_ratio is not None
+    assert awq.throughput_ratio.value == pytest.approx(2.0, rel=0.02)
+    assert awq.task_scores == (("t", "acc", 0.5, 0.1),)
+    assert (none.text_kl_mean, none.text_top1_agreement) == (0.0, 1.0)
+    assert awq.on_frontier
+    assert none.on_frontier, "it is slower and closer to itself"
+    assert found.quality_of == "640 tokens of a text, windows of 64"
+    assert "on a grid" in found.notes
+    assert [one.claim for one in found.claims] == ["INT4 weights double throughput (awq)"]
+
+
+def test_a_method_that_was_not_measured_or_is_not_valid_does_not_count(tmp_path: Path) -> None:
+    failed = MethodRun("int8", None, "no memory left")
+    nothing = run(tmp_path, "awq", 0.01, None, count=0)
+    found = analyse([plain(tmp_path), nothing, failed], None, {}, command="")
+    assert [one.name for one in found.counted] == ["none"]
+    assert found.method("int8").reason == "not measured: no memory left"
+    assert found.method("awq").reason.startswith("not valid: ")
+    assert found.notes[:2] == (
+        f"awq: {found.method('awq').reason}",
+        "int8: not measured: no memory left",
+    )
+    assert found.comparison is None
+    assert found.claims == ()
+
+
+def test_without_the_unquantised_model_the_first_method_is_the_baseline(tmp_path: Path) -> None:
+    found = analyse([four_bits(tmp_path)], None, {}, command="")
+    assert found.baseline == "awq"
+    assert found.claims == ()
+
+
+def test_what_the_numbers_cannot_carry_is_said(tmp_path: Path) -> None:
+    rated = {"request_rate": 4.0}
+    runs = [plain(tmp_path, **rated), four_bits(tmp_path, emulated=True, **rated)]
+    found = analyse(runs, None, {}, command="")
+    assert found.method("awq").emulated
+    notes = " ".join(found.notes)
+    assert "awq: emulated" in notes
+    assert "requests arrive at 4 a second" in notes
+    # What is said of both runs alike is said once.
+    assert len(found.notes) == len(set(found.notes))
+
+
+def test_speed_alone_has_a_frontier_too(tmp_path: Path) -> None:
+    runs = [run(tmp_path, "none", 0.02, None), run(tmp_path, "awq", 0.01, None)]
+    found = analyse(runs, None, {}, command="")
+    assert found.method("none").dominated_by == ("awq",)
+    assert found.quality_of == ""
+    assert any("no quality was measured" in note for note in found.notes)
+
+
+def test_methods_of_other_requests_are_not_set_beside_each_other(tmp_path: Path) -> None:
+    from llmbench.harness.drive import Progress
+    from llmbench.harness.frontier import runs as tool
+
+    class Cells:
+        def identify(self, overrides, seed: int) -> tool.Identity:
+            return tool.Identity({"seed": seed}, str(overrides["quant"]))
+
+    class Silent:
+        def stage(self, text: str) -> None: ...
+
+        def progress(self, progress: Progress) -> None: ...
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tool, "RealCells", lambda *_: Cells())
+        settings = RunConfig("bundled", engine_config("paged"))
+        with pytest.raises(ConfigError, match="sent the same requests"):
+            tool.check_methods(["none", "awq"], settings, Silent())
+    assert not list(tmp_path.iterdir())

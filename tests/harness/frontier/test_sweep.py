@@ -1,0 +1,130 @@
+"""What a sweep measures, in which order, and how it goes on; no time is asserted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from llmbench.engines.config import engine_config
+from llmbench.engines.cost.floor import Rates
+from llmbench.harness.bench_engine import CONTEXT_TOKENS, Case
+from llmbench.harness.config import RunConfig
+from llmbench.harness.drive import Progress
+from llmbench.harness.frontier import sweep as tool
+from llmbench.harness.frontier.sweep import (
+    SWEEP_FILE,
+    batch_sizes,
+    run_sweep,
+    sweep_settings,
+    turns,
+)
+from llmbench.harness.store import StoreError
+
+LONGEST = Case("decode", 1, CONTEXT_TOKENS).longest_tokens
+
+
+class Stages:
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def stage(self, text: str) -> None:
+        self.seen.append(text)
+
+    def progress(self, progress: Progress) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("most", "pool", "expected"),
+    [
+        (256, 10**6, (1, 2, 4, 8, 16, 32, 64)),
+        (16, 10**6, (1, 2, 4, 8, 16)),
+        (12, 10**6, (1, 2, 4, 8, 12)),
+        (1, 10**6, (1,)),
+        (256, 0, (1,)),
+    ],
+)
+def test_batch_sizes_are_those_that_fit(most: int, pool: int, expected: tuple[int, ...]) -> None:
+    assert batch_sizes(most, pool, 16) == expected
+
+
+@pytest.mark.parametrize("block_size", [1, 16, 32])
+def test_the_largest_batch_has_room_in_the_pool(block_size: int) -> None:
+    for pool in (500, 3_000, 9_999):
+        largest = batch_sizes(256, pool, block_size)[-1]
+        blocks = -(-LONGEST // block_size)
+        assert largest == 1 or largest * blocks * block_size <= pool
+
+
+def test_methods_are_measured_there_and_back() -> None:
+    assert turns(("a", "b", "c")) == ("a", "b", "c", "c", "b", "a")
+
+
+@pytest.fixture
+def by_method() -> dict[str, RunConfig]:
+    return {
+        quant: RunConfig("bundled", engine_config("paged", quant=quant, device="cpu"))
+        for quant in ("none", "int8")
+    }
+
+
+def test_a_sweep_goes_on_where_it_stopped(
+    by_method: dict[str, RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "llmbench.harness.machine_rates.find_rates", lambda *_: Rates(10e9, 100e9, "a test")
+    )
+    monkeypatch.setattr(tool, "PROMPT_TOKENS", 24)
+    settings = sweep_settings(by_method, "a revision", (1, 3))
+    measure = tool.bench_engine
+    asked: list[str] = []
+
+    def interrupted(model: str, engine, cases, **rest):
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        asked.append(engine.quant)
+        return measure(model, engine, cases, **rest)
+
+    monkeypatch.setattr(tool, "bench_engine", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(by_method, settings, tmp_path, Stages())
+    assert asked == ["none", "int8"]
+    monkeypatch.setattr(tool, "bench_engine", measure)
+    stages = Stages()
+    whole = run_sweep(by_method, settings, tmp_path, stages)
+    assert [one.method for one in whole.passes] == ["none", "int8", "int8", "none"]
+    assert stages.seen[0] == "steps, pass 3 of 4: int8"
+    for one in whole.passes:
+        assert [(step.phase, step.size) for step in one.steps] == [
+            *[("decode", 1), ("decode", 3)],
+            ("prefill", 24),
+        ]
+        assert all(0 < step.best_s <= step.median_s for step in one.steps)
+        assert (one.bytes_per_s, one.rates_source) == (10e9, "a test")
+    assert whole.passes[1].steps[0].bytes_moved < whole.passes[0].steps[0].bytes_moved
+
+    monkeypatch.setattr(tool, "bench_engine", None)
+    assert run_sweep(by_method, settings, tmp_path, Stages()) == whole
+    assert [path.name for path in tmp_path.iterdir()] == [SWEEP_FILE]
+
+    monkeypatch.setattr(tool, "bench_engine", measure)
+    stages = Stages()
+    fewer = {"none": by_method["none"]}
+    alone = run_sweep(fewer, sweep_settings(fewer, "a revision", (1,)), tmp_path, stages)
+    assert [len(one.steps) for one in alone.passes] == [2, 2]
+    assert "measuring anew" in stages.seen[0]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"settings": {}, "schema_version": 1}'])
+def test_a_damaged_sweep_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / SWEEP_FILE).write_text(text)
+    with pytest.raises(StoreError) as error:
+        tool.load_sweep(tmp_path, {})
+    assert SWEEP_FILE in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_settings_are_what_decides_the_numbers(by_method: dict[str, RunConfig]) -> None:
+    found = sweep_settings(by_method, "a revision", (1, 2))
+    assert json.loads(json.dumps(found)) == found
+    assert found["methods"]["int8"]["engine"]["quant"] == "int8"

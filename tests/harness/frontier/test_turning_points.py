@@ -1,0 +1,71 @@
+"""From passes of steps to turning points, on a machine that is a formula."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from llmbench.harness.frontier.sweep import Sweep
+from llmbench.harness.frontier.turning import WINS
+from llmbench.harness.frontier.turning_points import batch_1, frontier_sweep
+
+from .test_turning import BATCHES, machine
+
+BITS = {"none": 16.0, "int8": 8.0, "awq": 4.0, "nvfp4": 4.0}
+
+
+def sweep(*methods: str) -> Sweep:
+    # 4 bits move a quarter of the bytes and compute at a fifth of the rate.
+    made = {
+        "none": machine("none", 80, rate=50.0),
+        "int8": machine("int8", 40, rate=50.0),
+        "awq": machine("awq", 20, rate=10.0),
+        "nvfp4": machine("nvfp4", 20, rate=50.0),
+    }
+    there = [made[one] for one in methods]
+    return Sweep({}, (*there, *(replace(one, bytes_per_s=9.0) for one in reversed(there))))
+
+
+def test_four_bits_are_held_against_more_bits_only() -> None:
+    found = frontier_sweep(sweep("none", "int8", "awq", "nvfp4"), BITS)
+    pairs = [(one.method, one.against) for one in found.turning_points]
+    assert pairs == [("awq", "none"), ("awq", "int8"), ("nvfp4", "none"), ("nvfp4", "int8")]
+    assert frontier_sweep(sweep("none", "int8"), BITS).turning_points == ()
+
+
+def test_lines_are_the_sweeps_and_rates_the_highest() -> None:
+    found = frontier_sweep(sweep("none", "awq"), BITS)
+    assert found.batches == BATCHES
+    assert (found.bytes_per_s, found.flops_per_s) == (10.0, 100.0)
+    none, awq = found.lines
+    assert none.bandwidths_bytes_per_s == (10.0, 9.0)
+    assert awq.decode_s == pytest.approx([max((20 + b) / 10, b) for b in BATCHES])
+    assert awq.pass_spread == 0.0
+
+
+def test_the_turning_point_is_measured_predicted_and_explained() -> None:
+    [seen] = frontier_sweep(sweep("none", "awq"), BITS).turning_points
+    # awq takes b seconds from b = 2.2 on, none 8 + b / 10: 8.8 and 9.6 at 8 and 16 sequences.
+    assert seen.speed_ups == pytest.approx((8.1 / 2.1, 8.2 / 2.2, 8.4 / 4, 8.8 / 8, 9.6 / 16))
+    assert seen.measured.kind == "at"
+    assert seen.measured.batch is not None
+    # 1.1 at 8 and 0.6 at 16 sequences: a straight line of logarithms is at 1.02 at 8.7.
+    share = math.log(1.1 / WINS) / math.log(1.1 / 0.6)
+    assert seen.measured.batch == pytest.approx(8 * 2**share)
+    assert seen.reached is not None
+    assert seen.reached.batch == pytest.approx(80 / (10 * WINS - 1), rel=1e-6)
+    # At a rate of 100, 10 b / 100 never takes longer than (80 + b) / 10: keys and values bind both.
+    assert seen.floor.batch == pytest.approx((80 - 20 * WINS) / (WINS - 1), rel=1e-6)
+    assert "at batch 2\u202f980, where keys and values are nearly all that is read" in seen.why
+    assert seen.sentence.startswith("awq wins against unquantised up to batch 8.7")
+    assert "moves 0.26 times the bytes" in seen.why
+    assert "at batch 8.7, where its operations take longer than its bytes" in seen.why
+    assert "on a prompt it computes them 0.20 times as fast" in seen.why
+
+
+def test_speed_ups_at_batch_1_are_over_the_unquantised_model() -> None:
+    found = batch_1(frontier_sweep(sweep("awq", "none"), BITS))
+    assert found == pytest.approx({"awq": 8.1 / 2.1, "none": 1.0})
+    assert batch_1(frontier_sweep(sweep("awq", "int8"), BITS)) == {}
+    assert batch_1(None) == {}

@@ -1,0 +1,159 @@
+"""A frontier's report: the first screen, the tables, the charts, every renderer."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from llmbench.harness.views import frontier_reports
+from llmbench.reports.chart_table import chart_table
+from llmbench.reports.frontier_model import Crossing
+from llmbench.reports.frontier_report import frontier_report
+from llmbench.reports.frontier_tables import crossing_text
+from llmbench.reports.html import render_frontier
+from llmbench.reports.html.figure import figure
+from llmbench.reports.markdown import render_frontier_markdown
+from llmbench.reports.model import Axis, Panel, Report, Series, Table
+from llmbench.reports.named_points import sides
+from llmbench.reports.plots.figure import save_charts
+
+from .frontiers import SENTENCE, frontier
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return frontier_report(frontier())
+
+
+def _rows(report: Report, name: str) -> dict[str, list[str]]:
+    parts = [part for section in report.sections for part in section.parts]
+    found = next(part for part in parts if isinstance(part, Table) and part.id == name)
+    return {row[0].text: [cell.text for cell in row[1:]] for row in found.rows}
+
+
+def test_the_first_screen_says_who_is_a_choice_and_where_it_turns(report: Report) -> None:
+    assert report.verdict == (
+        "2 of 3 methods are on the frontier of quality, speed and memory: none and awq; "
+        "fp8 is dominated by none."
+    )
+    assert report.statements == (
+        "awq against none: 1.50× the output tokens/s, 0.30× the weight bytes, KL 0.0310 nats "
+        "with the same next token for 92 %, perplexity 3.00 % higher.",
+        "fp8 (emulated) against none: 0.20× the output tokens/s, 1.05× the weight bytes, KL "
+        "0.00200 nats with the same next token for 98 %, perplexity 0.500 % lower.",
+        SENTENCE,
+        "“INT4 weights double throughput (awq)”: refuted here.",
+        "“FP8 is free (fp8)”: in part here.",
+    )
+    figures = {one.label: (one.value, one.detail) for one in report.figures}
+    assert figures["Fastest"] == ("1.50×", "awq, 150 tokens/s")
+    assert figures["Closest to unquantised"] == ("0.00200", "fp8, same next token 98 %")
+    assert figures["Smallest weights"] == ("0.30×", "awq, 60 MiB")
+    assert figures["awq wins up to batch"] == ("21", "by the roofline more than 64")
+    assert report.badge.word == "Methods left out"
+    assert frontier_report(frontier(whole=True)).badge.word == "Every method measured"
+    assert [note.text for note in report.notes] == [
+        "One run of each.",
+        "int8: not measured: <no> memory.",
+    ]
+
+
+def test_the_unquantised_model_may_be_the_fastest_itself() -> None:
+    slow = [
+        replace(
+            one, output_tokens_per_s=50.0, ratios={**(one.ratios or {}), "output_tokens_per_s": 0.5}
+        )
+        if one.name == "awq"
+        else one
+        for one in frontier().methods
+    ]
+    figures = frontier_report(replace(frontier(), methods=tuple(slow))).figures
+    assert (figures[0].value, figures[0].detail) == ("1.00×", "none, 100 tokens/s")
+
+
+def test_every_method_has_its_figures_beside_the_baselines(report: Report) -> None:
+    rows = _rows(report, "methods")
+    assert rows["none"] == [
+        *("✓ on it", "100 (1.00×)", "200 MiB (1.00×)", "20 ms", "0", "100 %", "20 (1.00×)"),
+    ]
+    assert rows["awq"][1:3] == ["150 (1.50×)", "60 MiB (0.30×)"]
+    assert rows["fp8 (emulated)"][0] == "dominated by none"
+    assert rows["int8"][:2] == ["not measured: <no> memory", "n/a"]
+
+
+def test_steps_are_held_against_the_baseline_and_the_floor(report: Report) -> None:
+    rows = _rows(report, "steps")
+    assert rows["decode × 1"] == ["10 (1.00×), 90.0 %", "4 (2.50×), 75 %"]
+    assert rows["prefill of 512"] == ["400 (1.00×)", "500 (0.80×)"]
+    assert rows["bandwidth beside it, GB/s"] == ["20 / 19", "18 / 20"]
+    assert _rows(report, "turning-points")["awq against none"][:3] == ["21", "more than 64", "n/a"]
+
+
+def test_without_a_sweep_nothing_is_said_of_batch_sizes() -> None:
+    report = frontier_report(frontier(sweep=False))
+    assert "turning" not in {section.id for section in report.sections}
+    assert not any("batch" in text for text in report.statements)
+
+
+@pytest.mark.parametrize(
+    ("crossing", "text"),
+    [
+        (None, "n/a"),
+        (Crossing("never"), "never wins"),
+        (Crossing("at", 2.718), "2.7"),
+        (Crossing("at", 23.4), "23"),
+        (Crossing("beyond", 64.0), "more than 64"),
+    ],
+)
+def test_a_turning_point_is_a_batch_size(crossing: Crossing | None, text: str) -> None:
+    assert crossing_text(crossing) == text
+
+
+def test_the_trade_off_shows_every_method_that_counts_and_its_numbers(report: Report) -> None:
+    chart = next(one for one in report.charts if one.id == "trade-off")
+    assert [series.labels for series in chart.series] == [("none", "awq"), ("fp8",)] * 2
+    numbers = [[cell.text for cell in row] for row in chart_table(chart).rows]
+    assert numbers == [
+        ["fp8", "20", "0.00200", "210"],
+        ["none", "100", "0", "200"],
+        ["awq", "150", "0.0310", "60"],
+    ]
+    drawn = figure(chart)["data"][0]
+    assert drawn["mode"] == "markers+text"
+    assert drawn["text"] == ["none", "awq"]
+
+
+def test_a_line_of_speed_ups_has_the_baselines_as_its_guide(report: Report) -> None:
+    chart = next(one for one in report.charts if one.id == "speed-up")
+    assert [one.name for one in chart.series] == ["awq"]
+    assert chart.series[0].y == pytest.approx((2.5, 1.5, 0.625))
+    assert chart.panels[0].guides[0].value == 1.0
+    assert figure(chart)["data"][0]["mode"] == "lines+markers"
+
+
+def test_names_of_neighbours_do_not_meet() -> None:
+    points = Series("", "on_frontier", "named", (1.0, 1.1, 1.2, 9.0), (1.0,) * 4, tuple("abcd"))
+    placed = sides(Axis("x", high=10.0), Panel(Axis("y"), (points,)))
+    assert list(placed.values()) == ["left", "above", "right", "right"]
+    apart = Series("", "on_frontier", "named", (1.0, 1.1), (1.0, 9.0), ("a", "b"))
+    assert set(sides(Axis("x"), Panel(Axis("y"), (apart,))).values()) == {"right"}
+
+
+def test_every_renderer_takes_it(tmp_path: Path) -> None:
+    page = render_frontier(frontier())
+    assert "4-bit &lt;AWQ&gt;" in page
+    assert "<AWQ>" not in page
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids)), "scripts find the page's data by its ids"
+    markdown = render_frontier_markdown(frontier())
+    for title in ("Every method", "What people say", "Where 4 bits stop winning", "Task scores"):
+        assert f"### {title}" in markdown
+    assert "4\u202f094" in markdown or "4 094 tokens of held-out text, windows" in markdown
+    files = save_charts(frontier_report(frontier()).charts, tmp_path, ["png"])
+    assert [path.name for path in files] == ["trade-off.png", "speed-up.png"]
+    written = frontier_reports(frontier())
+    assert set(written) == {"frontier.json", "frontier.html", "frontier.md"}
+    assert json.loads(written["frontier.json"])["methods"][3]["bits"] is None
