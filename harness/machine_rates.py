@@ -21,7 +21,7 @@ _CUDA_PRODUCT = 8192
 
 
 def find_rates(device: torch.device, dtype: torch.dtype) -> Rates:
-    """Memory bandwidth, and operations a second of a product in `dtype`."""
+    """Memory bandwidth, and operations a second of a product in `dtype`, which may be int8."""
     import torch
 
     if device.type == "cuda" and (known := _datasheet(torch.cuda.get_device_name(device), dtype)):
@@ -31,18 +31,28 @@ def find_rates(device: torch.device, dtype: torch.dtype) -> Rates:
 
 def measure_rates(device: torch.device, dtype: torch.dtype) -> Rates:
     """The best of some repeats: reading memory that no cache holds (summed, or copied: both ways
-    count), and a square product of matrices."""
+    count), and a square product of matrices.
+
+    A CPU's memory is in huge pages, as weights are: from small ones it gives a quarter less, and
+    the floor would be too easy.
+    """
     import torch
+
+    from ..kernels.cpu.huge_pages import HugePages
 
     cuda = device.type == "cuda"
     size = _CUDA_READ_BYTES if cuda else _CPU_READ_BYTES
     source = torch.ones(size // 4, dtype=torch.float32, device=device)
     target = torch.empty_like(source)
+    if not cuda:
+        pages = HugePages()
+        source, target = pages.copy(source), pages.copy(target)
     read_s = _best_s(lambda: source.sum(), device)
     copy_s = _best_s(lambda: target.copy_(source), device)
     edge = _CUDA_PRODUCT if cuda else _CPU_PRODUCT
     left, right = (torch.randn(edge, edge, device=device).to(dtype) for _ in range(2))
-    product_s = _best_s(lambda: torch.mm(left, right), device)
+    multiply = torch.ops.aten._int_mm if dtype == torch.int8 else torch.mm
+    product_s = _best_s(lambda: multiply(left, right.T), device)
     return Rates(max(size / read_s, 2 * size / copy_s), 2 * edge**3 / product_s, "measured")
 
 
@@ -58,7 +68,8 @@ def better(first: Rates, second: Rates) -> Rates:
 def _datasheet(device_name: str, dtype: torch.dtype) -> Rates | None:
     """The row of hardware.yaml that the driver's name for a GPU contains, if there is one."""
     words = device_name.lower().replace("-", " ").split()
-    short = SHORT_DTYPE[str(dtype).removeprefix("torch.")]
+    name_of_dtype = str(dtype).removeprefix("torch.")
+    short = SHORT_DTYPE.get(name_of_dtype, name_of_dtype)
     for name, hardware in known_hardware().items():
         if name in words and short in hardware.peak_tflops:
             return Rates(

@@ -123,6 +123,20 @@ def fill(form: Form, packed: Words, inputs: StepInputs) -> None:
             row[: len(table)] = table
 
 
+def host_tensors(inputs: StepInputs) -> dict[str, Tensor]:
+    """What a model reads that runs where the inputs are: tensors of their own, without a buffer to
+    copy. Blocks past a sequence's last are 0 and never read."""
+    fields = ["token_ids", "positions", "slots", "logit_rows"]
+    if inputs.awaited:
+        fields += ["awaited", "awaited_rows"]
+    found = {name: torch.tensor(getattr(inputs, name), dtype=torch.int64) for name in fields}
+    if inputs.tables:
+        longest = max(map(len, inputs.tables))
+        padded = [table + [0] * (longest - len(table)) for table in inputs.tables]
+        found["tables"] = torch.tensor(padded, dtype=torch.int64)
+    return found
+
+
 class Staging:
     """Host buffers that take turns, one a step: pinned where a device copies from them.
 

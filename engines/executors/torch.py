@@ -25,16 +25,20 @@ from .inputs import StepInputs, pack
 from .launched import LaunchedStep, Readback
 from .memory import explained
 from .moves import allocate_host, carry_out
-from .staging import Staging, form_of
+from .staging import Staging, form_of, host_tensors
 
 
 @dataclass(frozen=True)
 class _Work:
-    """All that a step needs, read from its plan. packed: `inputs` in a host buffer, as `form_of`
-    them says or, with a bucket, as its graph reads them; None: the step only moves."""
+    """All that a step needs, read from its plan. inputs: None where the step only moves.
+
+    tensors: the inputs where a model on the CPU reads them. packed: else, the inputs in a host
+    buffer, as `form_of` them says or, with a bucket, as its graph reads them.
+    """
 
     moves: Sequence[Move]
     inputs: StepInputs | None
+    tensors: dict[str, Tensor]
     packed: Tensor | None
     bucket: int | None
     draws: list[Draw]
@@ -80,8 +84,8 @@ class TorchExecutor:
         self._force = force
         self._thread = ThreadPoolExecutor(1, "llmbench-step") if in_thread else None
         self._on_gpu = model.device.type == "cuda"
-        # The samples of the step computed or launched last, int64 on the device.
-        self._sampled = torch.empty(0, dtype=torch.int64, device=model.device)
+        # The samples of the step computed or launched last; of the latter int64 on the device.
+        self._sampled: Tensor | list[int] = []
         self._readback = Readback(model.device) if self._on_gpu else None
 
     def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
@@ -108,9 +112,12 @@ class TorchExecutor:
     def _prepare(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> _Work:
         start_s = perf_counter()
         if not plan.chunks:
-            return _Work(moves, None, None, None, [], [], 0.0)
+            return _Work(moves, None, {}, None, None, [], [], 0.0)
         inputs = pack(plan, kv.layout(plan))
         draws, draw_rows = _draws(plan)
+        if not self._on_gpu and self._graphs is None:
+            tensors, prepare_s = host_tensors(inputs), perf_counter() - start_s
+            return _Work(moves, inputs, tensors, None, None, draws, draw_rows, prepare_s)
         bucket = self._graphs.fitting(inputs) if self._graphs else None
         if self._graphs and bucket is not None:
             form, inputs = self._graphs.padded(inputs, bucket)
@@ -118,7 +125,7 @@ class TorchExecutor:
             form = form_of(inputs)
         packed = self._staging.write(form, inputs)
         prepare_s = perf_counter() - start_s
-        return _Work(moves, inputs, packed, bucket, draws, draw_rows, prepare_s)
+        return _Work(moves, inputs, {}, packed, bucket, draws, draw_rows, prepare_s)
 
     @torch.inference_mode()
     def _compute(self, work: _Work) -> StepResult:
@@ -135,7 +142,7 @@ class TorchExecutor:
         sample_s = perf_counter()
         sampled = sample(logits, work.draws, work.draw_rows, self._force) if work.draws else []
         token_ids = [one.token_id for one in sampled]
-        self._sampled = torch.tensor(token_ids, dtype=torch.int64)
+        self._sampled = token_ids
         return StepResult(
             token_ids,
             ForwardTimes(
@@ -177,13 +184,15 @@ class TorchExecutor:
     def _forward(self, work: _Work, timer: AttentionTimer | None) -> Tensor | None:
         """Logits of the rows that are wanted, in order; None where nothing is computed."""
         inputs = work.inputs
-        if inputs is None or work.packed is None:
+        if inputs is None:
             return None
-        if self._graphs and work.bucket is not None:
+        if self._graphs and work.bucket is not None and work.packed is not None:
             self._staging.to_device(work.packed, self._graphs.packed)
             self._put_awaited(self._graphs.views(work.bucket), inputs)
             return self._graphs.replay(work.bucket)[: len(inputs.logit_rows)]
-        views = form_of(inputs).views(self._staging.to_device(work.packed))
+        views = work.tensors
+        if work.packed is not None:
+            views = form_of(inputs).views(self._staging.to_device(work.packed))
         self._put_awaited(views, inputs)
         return self._model.forward(
             views["token_ids"],
@@ -199,17 +208,19 @@ class TorchExecutor:
         """Ids that the step before sampled, from where they are to where they are read."""
         count = len(inputs.awaited)
         if count:
-            ids = self._sampled.index_select(0, views["awaited_rows"][:count])
+            sampled = torch.as_tensor(self._sampled, dtype=torch.int64)
+            ids = sampled.index_select(0, views["awaited_rows"][:count])
             views["token_ids"].index_copy_(0, views["awaited"][:count], ids)
 
 
 def _batch(inputs: StepInputs, views: dict[str, Tensor]) -> AttentionBatch:
     query_lengths, kv_lengths = tuple(inputs.query_lengths), tuple(inputs.kv_lengths)
-    starts, lengths = views["query_starts"], views["kv_lengths"]
+    on_device = None
+    if "query_starts" in views:
+        lengths = (views["query_starts"], views["kv_lengths"])
+        on_device = DeviceLengths(*lengths, views.get("starts"))
     if inputs.tables:
-        tables = views["tables"]
-        return PagedBatch(query_lengths, kv_lengths, tables, DeviceLengths(starts, lengths))
-    on_device = DeviceLengths(starts, lengths, views["starts"])
+        return PagedBatch(query_lengths, kv_lengths, views["tables"], on_device)
     return ContiguousBatch(query_lengths, kv_lengths, tuple(inputs.starts), on_device)
 
 

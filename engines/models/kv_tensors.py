@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...kernels.cpu.huge_pages import HugePages
 from ...kernels.quantized_kv import SCALE_DTYPE, QuantizedKV
 from .decoder import DecoderConfig
 
@@ -91,9 +92,12 @@ def _allocate(
 ) -> KVTensors:
     heads = (*room, config.num_kv_heads)
     layers = config.num_layers
+    pages = HugePages() if device.type == "cpu" else None
 
     def tensors(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, ...]:
         def make() -> Tensor:
+            if pages is not None:
+                return pages.zeros(shape, dtype)
             return torch.zeros(shape, dtype=dtype, device=device)
 
         return (make(),) * layers if shared else tuple(make() for _ in range(layers))

@@ -105,10 +105,13 @@ def test_the_work_of_a_step_is_read_from_its_trace() -> None:
     assert step_work(trace, window=10).decode_context_tokens == 10
 
 
-def test_rates_are_measured_and_the_better_of_two_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8])
+def test_rates_are_measured_and_the_better_of_two_kept(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("llmbench.harness.machine_rates._CPU_READ_BYTES", 2**20)
     monkeypatch.setattr("llmbench.harness.machine_rates._CPU_PRODUCT", 64)
-    rates = measure_rates(torch.device("cpu"), torch.float32)
+    rates = measure_rates(torch.device("cpu"), dtype)
     assert rates.bytes_per_s > 0
     assert rates.flops_per_s > 0
     assert better(Rates(1, 4, "x"), Rates(2, 3, "x")) == Rates(2, 4, "x")

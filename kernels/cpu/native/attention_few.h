@@ -16,13 +16,14 @@ constexpr int STEP_OF = sizeof(E) == sizeof(bf16) ? STEP : LANES;
 
 constexpr int64_t LINE = 64;  // bytes of memory that come together
 
-// The LANES vectors at `from`, or those of them that there are, are asked for.
+// The LANES vectors at `from`, or those of them that there are, are asked for: into the second-level
+// cache, since a run's keys and values are more than the first holds.
 template <class E>
 void fetch(const E* const* from, int64_t count, int64_t head_dim) {
   for (int64_t t = 0; t < std::min<int64_t>(LANES, count); ++t) {
     const char* at = (const char*)from[t];
     for (int64_t line = 0; line < head_dim * (int64_t)sizeof(E); line += LINE) {
-      __builtin_prefetch(at + line);
+      __builtin_prefetch(at + line, 0, 2);
     }
   }
 }

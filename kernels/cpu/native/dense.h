@@ -10,6 +10,7 @@ struct DenseMap {
   const bf16* packed;
   int64_t k;
   static constexpr int MOST_ROWS = panels::MOST_ROWS;
+  static constexpr int PAIRED_ROWS = 0;
 
   template <int ROWS>
   void tile(int64_t row, int64_t panel, float* totals) const {

@@ -40,35 +40,58 @@ struct Int4Map {
 
   template <int ROWS>
   void tile(int64_t row, int64_t panel, float* totals) const {
+    some_panels<ROWS, 1>(row, panel, totals);
+  }
+
+  // Of one row the sums of a panel wait for each other, and so two panels go side by side.
+  static constexpr int PAIRED_ROWS = 1;
+
+  template <int ROWS>
+  void tile_of_two(int64_t row, int64_t panel, float* totals) const {
+    some_panels<ROWS, 2>(row, panel, totals);
+  }
+
+ private:
+  // totals [PANELS, ROWS, COLUMNS].
+  template <int ROWS, int PANELS>
+  void some_panels(int64_t row, int64_t panel, float* totals) const {
     using namespace panels;
-    const int64_t groups = k / group, eights = group / 8;
+    constexpr int WIDTH = PANELS * VECTORS;  // vectors, those of a panel one behind the other
+    const int64_t groups = k / group, eights = group / 8, panel_bytes = COLUMNS * (k / 2);
     const Levels levels = nibble_levels();
     for (int column = 0; column < COLUMNS; column += PASS) {
-      const uint8_t* at = packed + panel * COLUMNS * (k / 2) + 4 * column;
+      const uint8_t* at = packed + panel * panel_bytes + 4 * column;
       const bf16* values = x + row * k;
       for (int64_t g = 0; g < groups; ++g) {
-        Sums sums[ROWS][VECTORS];
+        Sums sums[ROWS][WIDTH];
         for (auto& of_row : sums) {
           for (Sums& sum : of_row) sum = zero();
         }
         for (int64_t eight = 0; eight < eights; ++eight, at += 4 * COLUMNS, values += 8) {
-          prefetch_ahead(at);
-          prefetch_ahead(at + 64);
-          Nibbles nibbles[VECTORS];
-          for (int v = 0; v < VECTORS; ++v) nibbles[v] = load_nibbles(at + v * 4 * LANES);
-          step<ROWS, 0>(sums, nibbles, levels, values);
-          step<ROWS, 1>(sums, nibbles, levels, values);
-          step<ROWS, 2>(sums, nibbles, levels, values);
-          step<ROWS, 3>(sums, nibbles, levels, values);
-        }
-        const int64_t of_group = (panel * groups + g) * COLUMNS + column;
+          Nibbles nibbles[WIDTH];
 #pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; ++v) {
-          const Sums scale = load_half(scales + of_group + v * LANES);
-          const Sums shift = load_signed(shifts + of_group + v * LANES);
+          for (int p = 0; p < PANELS; ++p) {
+            const uint8_t* of_panel = at + p * panel_bytes;
+            prefetch_ahead(of_panel);
+            prefetch_ahead(of_panel + 64);
+            for (int v = 0; v < VECTORS; ++v) {
+              nibbles[p * VECTORS + v] = load_nibbles(of_panel + v * 4 * LANES);
+            }
+          }
+          step<ROWS, WIDTH, 0>(sums, nibbles, levels, values);
+          step<ROWS, WIDTH, 1>(sums, nibbles, levels, values);
+          step<ROWS, WIDTH, 2>(sums, nibbles, levels, values);
+          step<ROWS, WIDTH, 3>(sums, nibbles, levels, values);
+        }
+#pragma GCC unroll 4
+        for (int v = 0; v < WIDTH; ++v) {
+          const int64_t in_panel = column + v % VECTORS * LANES;
+          const int64_t of_group = ((panel + v / VECTORS) * groups + g) * COLUMNS + in_panel;
+          const Sums scale = load_half(scales + of_group);
+          const Sums shift = load_signed(shifts + of_group);
 #pragma GCC unroll 16
           for (int r = 0; r < ROWS; ++r) {
-            float* total = totals + r * COLUMNS + column + v * LANES;
+            float* total = totals + (v / VECTORS * ROWS + r) * COLUMNS + in_panel;
             const float x_sum = group_sums[(row + r) * groups + g];
             const Sums sum = multiply_add(sums[r][v], x_sum, shift);
             store(total, g ? multiply_add(load(total), sum, scale) : product(sum, scale));
@@ -78,17 +101,16 @@ struct Int4Map {
     }
   }
 
- private:
-  template <int ROWS, int I>
-  void step(Sums (&sums)[ROWS][panels::VECTORS], const Nibbles (&nibbles)[panels::VECTORS],
-            const Levels& levels, const bf16* values) const {
-    Pairs weights[panels::VECTORS];
-    for (int v = 0; v < panels::VECTORS; ++v) weights[v] = widen_pair<I>(nibbles[v], levels);
+  template <int ROWS, int WIDTH, int I>
+  void step(Sums (&sums)[ROWS][WIDTH], const Nibbles (&nibbles)[WIDTH], const Levels& levels,
+            const bf16* values) const {
+    Pairs weights[WIDTH];
+    for (int v = 0; v < WIDTH; ++v) weights[v] = widen_pair<I>(nibbles[v], levels);
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; ++r) {
       const Pairs value = broadcast(values + r * k + 2 * I);
-#pragma GCC unroll 2
-      for (int v = 0; v < panels::VECTORS; ++v) {
+#pragma GCC unroll 4
+      for (int v = 0; v < WIDTH; ++v) {
         sums[r][v] = multiply_add(sums[r][v], weights[v], value);
       }
     }

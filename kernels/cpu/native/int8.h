@@ -22,6 +22,7 @@ struct Int8Map {
   const float* x_scales;  // [m]
   const int32_t* begins;  // [m], -128 · Σ codes
   static constexpr int MOST_ROWS = panels::MOST_ROWS;
+  static constexpr int PAIRED_ROWS = 0;
 
   static int64_t stride(int64_t k) { return panels::divide_up(k, 4) * 4; }
 

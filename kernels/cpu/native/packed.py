@@ -17,9 +17,13 @@ from ...grouped_int8 import MIDDLE_CODE, GroupedInt8
 from ...int8 import Int8Weight
 from ...packing import PackedInt4, unpack
 from ...registry import KernelError
+from ..huge_pages import HugePages
 from .library import Native, check_bfloat16
 
 COLUMNS = 32
+
+# Maps are made in the order in which a step applies them, and so their weights lie in that order.
+_weights = HugePages()
 
 
 class Kind(IntEnum):
@@ -73,7 +77,8 @@ class PackedMap:
             if bias.shape != (out_features,):
                 raise KernelError(f"bias {tuple(bias.shape)} is not [{out_features}]")
             bias = bias.contiguous()
-        self._memory = (packed, scales, zeros, bias)
+        parts = (None if part is None else _weights.copy(part) for part in (packed, scales, zeros))
+        self._memory = (*parts, bias)
         self.native_weights = NativeWeights(
             int(kind), *map(_address, self._memory), out_features, in_features, group_size
         )

@@ -73,6 +73,25 @@ constexpr std::array<Tile<Map>, sizeof...(I)> tiles(std::integer_sequence<int, I
   }...};
 }
 
+// Columns from first on, two panels at a time and a row at a time; returns where it ends, less than
+// two panels before `last`.
+template <class Map>
+int64_t pair_panels(const Map& map, const Output& out, int64_t row0, int64_t rows, int64_t first,
+                    int64_t last) {
+  static_assert(Map::PAIRED_ROWS <= 1);
+  if constexpr (Map::PAIRED_ROWS == 1) {
+    alignas(64) float totals[2 * COLUMNS];
+    for (; first + COLUMNS < last; first += 2 * COLUMNS) {
+      for (int64_t row = row0; row < row0 + rows; ++row) {
+        map.template tile_of_two<1>(row, first / COLUMNS, totals);
+        finish(out, totals, 1, row, first);
+        finish(out, totals + COLUMNS, 1, row, first + COLUMNS);
+      }
+    }
+  }
+  return first;
+}
+
 // Columns first … last of y. Map::tile<ROWS>(row, panel, totals) makes the sums of ROWS rows of x, at
 // most Map::MOST_ROWS, from `row` on with the panel's columns.
 template <class Map>
@@ -86,7 +105,9 @@ void multiply(const Map& map, const Output& out, int64_t first, int64_t last) {
     const int64_t count = std::min(block, out.m - row0);
     // Tiles of equal height: one of few rows would wait for its own sums.
     const int64_t height = divide_up(count, divide_up(count, MOST));
-    for (int64_t column = first; column < last; column += COLUMNS) {
+    int64_t column = first;
+    if (height <= Map::PAIRED_ROWS) column = pair_panels(map, out, row0, count, first, last);
+    for (; column < last; column += COLUMNS) {
       for (int64_t row = row0; row < row0 + count; row += height) {
         const int rows = (int)std::min(height, row0 + count - row);
         TILES[rows - 1](map, row, column / COLUMNS, totals);

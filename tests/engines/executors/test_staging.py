@@ -7,7 +7,14 @@ import random
 import pytest
 import torch
 from llmbench.engines.executors.inputs import StepInputs
-from llmbench.engines.executors.staging import Form, Staging, decode_form, fill, form_of
+from llmbench.engines.executors.staging import (
+    Form,
+    Staging,
+    decode_form,
+    fill,
+    form_of,
+    host_tensors,
+)
 
 CPU = torch.device("cpu")
 
@@ -62,6 +69,24 @@ def test_what_is_staged_arrives(paged: bool) -> None:
         views = form.views(staging.to_device(staging.write(form, inputs)))
         check(views, inputs)
         assert views["logit_rows"].tolist() == inputs.logit_rows
+
+
+@pytest.mark.parametrize("paged", [True, False], ids=["paged", "contiguous"])
+def test_a_model_on_the_host_reads_the_same(paged: bool) -> None:
+    draw = random.Random()
+    for _ in range(20):
+        inputs = random_inputs(draw, paged=paged)
+        tensors = host_tensors(inputs)
+        staged = form_of(inputs).views(Staging(CPU).write(form_of(inputs), inputs))
+        for name in ("token_ids", "positions", "slots", "logit_rows"):
+            assert tensors[name].dtype == torch.int64
+            assert torch.equal(tensors[name], staged[name])
+        for name in ("awaited", "awaited_rows"):
+            assert (name in tensors) == bool(inputs.awaited)
+            assert name not in tensors or torch.equal(tensors[name], staged[name])
+        assert ("tables" in tensors) == paged
+        for row, table in enumerate(inputs.tables):
+            assert tensors["tables"][row, : len(table)].tolist() == table
 
 
 def test_a_step_is_kept_while_the_next_one_is_written() -> None:
