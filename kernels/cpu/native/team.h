@@ -67,7 +67,8 @@ class Team {
       return;
     }
     for (int spins = 0; meeting_.turn.load(std::memory_order_acquire) == turn; ++spins) {
-      // Whoever is awaited for longer than a phase takes has lost its processor, maybe to this one.
+      // Whoever is awaited for long may have lost its processor, maybe to this one. On a busy machine
+      // every meeting waits, and what is spun away adds up; on an idle one yielding costs little.
       if (spins < SPINS) {
         rest();
       } else {
@@ -77,7 +78,7 @@ class Team {
   }
 
  private:
-  static constexpr int SPINS = 10000;
+  static constexpr int SPINS = 500;
 
   Meeting& meeting_;
   const int size_;
