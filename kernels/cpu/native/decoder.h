@@ -101,7 +101,7 @@ class Run {
       const Layer& layer = m_.layers[i];
       project(layer.qkv, a_.normed, step_.tokens, a_.qkv);
       attend(layer, step_.keys[i], step_.values[i]);
-      each_row(layer.o, a_.context, [](int64_t) {});
+      if (prepared_bytes(layer.o, step_.tokens)) each_row(layer.o, a_.context, [](int64_t) {});
       project(layer.o, a_.context, step_.tokens, a_.update);
       each_row(layer.gate_up, a_.normed, [&](int64_t t) { add_and_norm(t, layer.post_norm); });
       project(layer.gate_up, a_.normed, step_.tokens, a_.gate_up);
