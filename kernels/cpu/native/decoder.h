@@ -101,7 +101,7 @@ class Run {
       const Layer& layer = m_.layers[i];
       project(layer.qkv, a_.normed, step_.tokens, a_.qkv);
       attend(layer, step_.keys[i], step_.values[i]);
-      each_row(layer.o, a_.context, [](int64_t) {});
+      if (prepared_bytes(layer.o, step_.tokens)) each_row(layer.o, a_.context, [](int64_t) {});
       project(layer.o, a_.context, step_.tokens, a_.update);
       each_row(layer.gate_up, a_.normed, [&](int64_t t) { add_and_norm(t, layer.post_norm); });
       project(layer.gate_up, a_.normed, step_.tokens, a_.gate_up);
@@ -129,10 +129,8 @@ class Run {
 
   // y [rows, n] from x [rows, k], which is prepared.
   void project(const Weights& w, const bf16* x, int64_t rows, bf16* y) {
-    const int64_t unit = column_chunk(w);
-    const int64_t fair = w.n / (team_.size() * CHUNKS_A_THREAD) / unit * unit;
-    const int64_t chunk = std::clamp(fair, unit, MOST_COLUMNS);
-    team_.share(rows ? w.n : 0, chunk, [&](int64_t first, int64_t last) {
+    const int64_t columns = rows ? w.n : 0;
+    team_.share_guided(columns, column_chunk(w), MOST_COLUMNS, [&](int64_t first, int64_t last) {
       multiply(w, x, a_.prepared, rows, y, first, last);
     });
   }
@@ -229,9 +227,7 @@ class Run {
     project(m_.lm_head, a_.normed, count, step_.logits);
   }
 
-  // Of columns that a thread takes at once: a few for a slow core to take fewer, and so little of a
-  // large map that nobody waits long for the last.
-  static constexpr int64_t CHUNKS_A_THREAD = 8;
+  // Of columns that a thread takes at once.
   static constexpr int64_t MOST_COLUMNS = 512;
 
   const Model& m_;
