@@ -22,9 +22,10 @@ from ..tiny import tiny_json, tiny_model
 def plain_directory(path: Path, shape: str = "grouped heads, tied") -> Path:
     """A model with random weights."""
     path.mkdir(parents=True)
-    _, weights = tiny_model(shape)
-    save_file(weights, path / "model.safetensors")
-    (path / "config.json").write_text(json.dumps(tiny_json(shape)))
+    config, weights = tiny_model(shape)
+    save_file(weights, path / WEIGHTS)
+    data = tiny_json(shape) | {"model_type": config.family}
+    (path / "config.json").write_text(json.dumps(data))
     (path / "tokenizer.json").write_text("{}")
     return path
 
