@@ -284,8 +284,9 @@ def judge_quality(
         reference = perplexity(plain_score, text, window)
         prompts = [request.prompt_token_ids for request in prepared.plan.requests]
         apart = distance(score, plain_score, answered(records, prompts, most))
+    compared = f"{prepared.files.name} in {prepared.engine.dtype}, unquantised"
     return Quality(
-        reference=f"{prepared.files.name} in {prepared.engine.dtype}, unquantised",
+        reference=compared if unquantised else "none: the checkpoint was quantised before",
         perplexity=own.value if own else None,
         reference_perplexity=reference.value if reference else None,
         perplexity_text=prepared.corpus_name,

@@ -3,6 +3,7 @@ which loads it through that library."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from llmbench.engines.quantization.quantized import PackedWeight, QuantizedMap
 from llmbench.engines.quantization.rounding import ROUND
 from llmbench.engines.quantization.scheme import Scheme
 from llmbench.kernels.fp4 import Fp4Weight, block_scales
-from llmbench.kernels.fp8 import Fp8Weight
+from llmbench.kernels.fp8 import Fp8Weight, quantize_fp8
 from llmbench.kernels.int8 import Int8Weight
 from torch import Tensor
 
@@ -27,8 +28,13 @@ from .directories import in_order, maps_of, plain_directory, rounded
 
 pytest.importorskip("compressed_tensors")
 
-from compressed_tensors.compressors.base import BaseCompressor
-from compressed_tensors.quantization import QuantizationConfig, QuantizationScheme
+from compressed_tensors.compressors.base import (  # pyright: ignore[reportMissingImports]
+    BaseCompressor,
+)
+from compressed_tensors.quantization import (  # pyright: ignore[reportMissingImports]
+    QuantizationConfig,
+    QuantizationScheme,
+)
 
 SCHEMES = (
     Scheme("rtn", 4, 32),
@@ -39,10 +45,19 @@ SCHEMES = (
     Scheme("int8", 8),
     Scheme("w8a8", 8),
     Scheme("fp8", 8),
+    Scheme("fp8-static", 8),
     Scheme("fp8-block", 8),
     Scheme("nvfp4", 4),
     Scheme("mxfp4", 4),
 )
+
+
+def made(weight: Tensor, scheme: Scheme) -> PackedWeight:
+    """A weight rounded as the scheme says."""
+    if scheme.method != "fp8-static":
+        return ROUND[scheme.method](weight, scheme)
+    rounded = quantize_fp8(weight, len(weight))
+    return replace(rounded, input_scale=torch.rand(()) + 0.5)
 
 
 def library_scheme(scheme: Scheme) -> QuantizationScheme:
@@ -57,7 +72,11 @@ def unpacked(weight: PackedWeight, scheme: Scheme) -> dict[str, Tensor]:
     if isinstance(weight, Int8Weight):
         return {"weight": values, "weight_scale": weight.scales[:, None]}
     if isinstance(weight, Fp8Weight):
-        return {"weight": values, "weight_scale": weight.scales}
+        parts = {"weight": values, "weight_scale": weight.scales}
+        if weight.input_scale is not None:
+            parts["weight_scale"] = weight.scales.flatten()
+            parts["input_scale"] = weight.input_scale.reshape(1)
+        return parts
     if isinstance(weight, Fp4Weight):
         scales = block_scales(weight)
         if weight.scale_format == "e8m0":
@@ -75,7 +94,7 @@ def test_tensors_are_those_of_the_librarys_compressor(scheme: Scheme) -> None:
     """Of weights on their grid, so that no tie is rounded either way; 200 outputs by 96 inputs, of
     which blocks of 128 are ragged, in words that end within a row and a column."""
     n, k = 200, 96
-    weight = ROUND[scheme.method](torch.randn(n, k) * torch.rand(n, 1), scheme)
+    weight = made(torch.randn(n, k) * torch.rand(n, 1), scheme)
     form, layout = layout_for(scheme)
     ours = layout.write(QuantizedMap(weight))
     library = BaseCompressor.get_value_from_registry(form)
@@ -104,7 +123,7 @@ def without_signs_of_zero(packed: Tensor) -> Tensor:
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)
 def test_the_library_reads_what_is_written(scheme: Scheme) -> None:
     n, k = 200, 96
-    map_ = QuantizedMap(ROUND[scheme.method](torch.randn(n, k), scheme))
+    map_ = QuantizedMap(made(torch.randn(n, k), scheme))
     form, layout = layout_for(scheme)
     library = BaseCompressor.get_value_from_registry(form)
     parts = {name: one.clone() for name, one in layout.write(map_).items()}
@@ -116,7 +135,7 @@ def test_the_library_reads_what_is_written(scheme: Scheme) -> None:
     torch.testing.assert_close(read.float(), in_order(map_), rtol=rtol, atol=0)
 
 
-@pytest.mark.parametrize("scheme", [*SCHEMES, Scheme("fp8-static", 8)], ids=str)
+@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
 def test_the_config_is_what_the_library_writes(scheme: Scheme) -> None:
     ours = quantization_config(scheme, ["model.layers.0.mlp.up_proj"])
     theirs: dict[str, Any] = QuantizationConfig.model_validate(ours).model_dump(mode="json")
@@ -170,7 +189,9 @@ def test_an_old_checkpoint_of_the_library_has_int8_codes_of_minus_128() -> None:
 
 def test_a_grid_is_on_the_librarys_own() -> None:
     """Its quantize, with our scales and zero points, gives the codes that we round to."""
-    from compressed_tensors.quantization.lifecycle.forward import quantize
+    from compressed_tensors.quantization.lifecycle.forward import (  # pyright: ignore[reportMissingImports]
+        quantize,
+    )
 
     weight = torch.randn(32, 96)
     scheme = Scheme("rtn", 4, 32, symmetric=False)
