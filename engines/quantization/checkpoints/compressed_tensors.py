@@ -123,7 +123,7 @@ def _integers(weights: Fields) -> Scheme:
     strategy = weights.one_of("strategy", "group", "channel", default="group")
     group_size = weights.group_size() if strategy == "group" else None
     order = weights.one_of(
-        "actorder", None, False, "group", "dynamic", "weight", "static", default=None
+        "actorder", None, False, True, "group", "dynamic", "weight", "static", default=None
     )
     return Scheme(
         "w4a16" if bits == 4 else "int8",
@@ -131,7 +131,7 @@ def _integers(weights: Fields) -> Scheme:
         group_size,
         symmetric=weights.flag("symmetric", True),
         # Only this kind scatters the members of a group.
-        act_order=order in ("group", "dynamic"),
+        act_order=order in (True, "group", "dynamic"),
     )
 
 

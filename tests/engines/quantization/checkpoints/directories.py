@@ -69,7 +69,7 @@ def checkpoint(
     tensors = {name: value for name, value in weights.items() if name[:-7] not in parts}
     tensors |= {f"{m}.{part}": value for m, of in parts.items() for part, value in of.items()}
     save_file({name: value.contiguous() for name, value in tensors.items()}, path / WEIGHTS)
-    data = tiny_json(shape)
+    data = tiny_json(shape) | {"model_type": config.family}
     if file:
         (path / file).write_text(json.dumps(settings))
     else:
