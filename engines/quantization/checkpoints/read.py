@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -236,7 +235,7 @@ def _parse(settings: Fields, config: ModelConfig) -> Format:
     method = settings.one_of("quant_method", *METHODS)
     if method == "gptq":
         return gptq.parse(settings, head_of(config))
-    parse: dict[str, Any] = {
+    parse: dict[str, Callable[[Fields], Format]] = {
         "awq": awq.parse,
         "compressed-tensors": compressed_tensors.parse,
         "fp8": fine_grained_fp8.parse,
