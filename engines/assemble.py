@@ -64,8 +64,6 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
 
     Reads the model's config.json, never its weights. Raises ConfigError for what cannot work.
     """
-    if engine.quant not in QUANT_METHODS:
-        raise unknown_name("quant", engine.quant, QUANT_METHODS)
     described = describe_model(files.directory, engine.model_impl)
     config = described.config
     published = _published(files, engine, described)
@@ -126,7 +124,9 @@ def _published(files: ModelFiles, engine: EngineConfig, described: Described) ->
 
 
 def _check_method(engine: EngineConfig) -> None:
-    """Raises ConfigError for what only a quantised checkpoint has, and this one is plain."""
+    """Of a plain checkpoint. Raises ConfigError for what nothing here quantises by."""
+    if engine.quant not in QUANT_METHODS:
+        raise unknown_name("quant", engine.quant, QUANT_METHODS)
     plain = "the checkpoint is not quantised"
     if engine.quant_bits is not None:
         raise ConfigError("quant_bits", engine.quant_bits, f"unset: {plain}")

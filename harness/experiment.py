@@ -284,10 +284,11 @@ def judge_quality(
         plain_score = scorer(plain, "auto")
         prompts = [request.prompt_token_ids for request in prepared.plan.requests]
         apart = distance(score, plain_score, answered(records, prompts, most))
+    compared = f"{prepared.files.name} in {prepared.engine.dtype}, unquantised"
     return quality_of(
         quality_on_text(score, plain_score, text, window),
         apart,
-        reference=f"{prepared.files.name} in {prepared.engine.dtype}, unquantised",
+        reference=compared if unquantised else "none: the checkpoint was quantised before",
         perplexity_text=prepared.corpus_name,
         caveat=caveat,
     )

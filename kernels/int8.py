@@ -17,7 +17,8 @@ LARGEST_CODE = 127
 class Int8Weight:
     """W[n, k] = codes[n, k] · scales[n].
 
-    codes: int8 [out_features, in_features], within ±127. scales: float32 [out_features].
+    codes: int8 [out_features, in_features]; ours are within ±127, a checkpoint's may be -128.
+    scales: float32 [out_features].
     Raises KernelError where shapes or dtypes are others.
     """
 

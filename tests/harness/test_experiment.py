@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 from llmbench.engines import assemble
 from llmbench.engines.config import EngineConfig, engine_config
+from llmbench.engines.models import bundled
 from llmbench.engines.models.catalogue import ModelFiles
+from llmbench.engines.models.loader import load_model_directory
+from llmbench.engines.quantization.checkpoints.write import write_checkpoint
+from llmbench.engines.quantization.rounding import rounded_model
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.drive import Progress
 from llmbench.harness.experiment import measure, prepare
@@ -20,11 +26,11 @@ class Silent:
     def progress(self, progress: Progress) -> None: ...
 
 
-def run(**settings) -> Result:
+def run(model: str = "bundled", **settings) -> Result:
     limits = {"max_model_len": 256, "kv_memory_bytes": 2**22}
     engine = engine_config(dtype="float32", device="cpu", **limits, **settings)
     load = LoadConfig(num_requests=3, max_output_len=8, max_input_len=64)
-    config = RunConfig("bundled", engine, load, warmup_requests=0, quality_tokens=128)
+    config = RunConfig(model, engine, load, warmup_requests=0, quality_tokens=128)
     return measure(prepare(config, Silent()), Silent()).result
 
 
@@ -69,6 +75,24 @@ def test_the_models_own_dtype_has_nothing_to_be_compared_with() -> None:
     assert quality.kl_mean is None
     assert quality.text_kl_mean is None
     assert quality.reference_perplexity is None
+
+
+def test_a_checkpoint_that_was_quantised_before_has_no_reference(tmp_path: Path) -> None:
+    source = bundled.model_directory()
+    config, weights = load_model_directory(source)
+    model = rounded_model(config, weights, "rtn", 32, torch.device("cpu"))
+    write_checkpoint(model, source, tmp_path / "rounded", "compressed-tensors")
+    result = run(str(tmp_path / "rounded"))
+    assert result.label == "paged + w4a16"
+    assert (result.config["quant"], result.config["group_size"]) == ("w4a16", 32)
+    assert {"linear", "w4a16_linear"} <= set(result.kernels)
+    quality = result.quality
+    assert quality is not None
+    assert quality.perplexity is not None
+    assert quality.perplexity > 1
+    assert quality.reference_perplexity is quality.kl_mean is quality.top1_agreement is None
+    assert "quantised before" in quality.caveat
+    assert quality.reference.startswith("none")
 
 
 def test_beside_quantised_weights_the_reference_has_neither(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,8 @@ from llmbench.engines.config import engine_config
 from llmbench.engines.core import EngineCore
 from llmbench.engines.cost.calibrated import Calibration
 from llmbench.engines.cost.fit import fit_calibration
-from llmbench.engines.cost.roofline import StepTimes
+from llmbench.engines.cost.roofline import Roofline, StepTimes
+from llmbench.engines.cost.shapes import shape_file
 from llmbench.engines.cost.work import StepWork
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.executors.base import Executor, StepResult
@@ -267,3 +269,27 @@ def assert_one_line(error: Exception, words: Sequence[str]) -> None:
     assert "\n" not in text
     for word in words:
         assert word in text
+
+
+def test_a_quantised_checkpoint_is_priced_as_what_it_is(tmp_path: Path) -> None:
+    """GPTQ in 8 bits and groups of 128: twice the codes of 4 bits, and the same scales."""
+    source = shape_file("smollm2-135m").read_text()
+    found = {}
+    for bits in (4, 8):
+        directory = tmp_path / str(bits)
+        directory.mkdir()
+        data = json.loads(source)
+        data["quantization_config"] = {"quant_method": "gptq", "bits": bits, "group_size": 128}
+        (directory / "config.json").write_text(json.dumps(data))
+        found[bits] = prepare_simulation(config(str(directory)), Machine())
+    assert [one.engine.quant for one in found.values()] == ["gptq", "gptq"]
+    assert found[8].engine.quant_bits == 8
+    stored = {}
+    for bits, one in found.items():
+        assert isinstance(one.cost, Roofline)
+        stored[bits] = one.cost.work.linear_bytes
+    weights = 30 * (576 * (2 * 576 + 2 * 192) + 3 * 576 * 1536)
+    assert stored[8] - stored[4] == weights / 2
+    with pytest.raises(ConfigError, match="quant: 'none'"):
+        prepare_simulation(config(str(tmp_path / "4"), quant="none"), Machine())
+    assert prepare_simulation(config("smollm2-135m"), Machine()).engine.quant == "none"

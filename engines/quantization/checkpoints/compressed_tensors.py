@@ -15,7 +15,7 @@ from ..scheme import Scheme
 from .fields import Fields
 from .fine_grained_fp8 import block_of
 from .fp4_packed import Mxfp4Layout, Nvfp4Layout
-from .fp8_scaled import Fp8Layout
+from .fp8_scaled import Fp8Layout, Strategy
 from .int8_rows import Int8RowsLayout
 from .layout import Format, Layout, Writable
 from .pack_quantized import PackQuantizedLayout
@@ -123,7 +123,7 @@ def _integers(weights: Fields) -> Scheme:
     strategy = weights.one_of("strategy", "group", "channel", default="group")
     group_size = weights.group_size() if strategy == "group" else None
     order = weights.one_of(
-        "actorder", None, False, "group", "dynamic", "weight", "static", default=None
+        "actorder", None, False, True, "group", "dynamic", "weight", "static", default=None
     )
     return Scheme(
         "w4a16" if bits == 4 else "int8",
@@ -131,7 +131,7 @@ def _integers(weights: Fields) -> Scheme:
         group_size,
         symmetric=weights.flag("symmetric", True),
         # Only this kind scatters the members of a group.
-        act_order=order in ("group", "dynamic"),
+        act_order=order in (True, "group", "dynamic"),
     )
 
 
@@ -176,6 +176,9 @@ def _fp4(weights: Fields, form: str) -> Layout:
     return Mxfp4Layout(Scheme("mxfp4", 4))
 
 
+_FP8_STRATEGY: dict[str, Strategy] = {"fp8-static": "tensor", "fp8-block": "block"}
+
+
 def layout_for(scheme: Scheme) -> tuple[str, Writable]:
     """The format that a scheme's maps are written in, and their layout."""
     form = scheme.form
@@ -184,9 +187,9 @@ def layout_for(scheme: Scheme) -> tuple[str, Writable]:
     if form == "w8a8":
         return "int-quantized", Int8RowsLayout(scheme)
     if form == "fp8":
+        strategy = _FP8_STRATEGY.get(scheme.method, "channel")
         static = scheme.method == "fp8-static"
-        strategy = {"fp8-static": "tensor", "fp8-block": "block"}.get(scheme.method, "channel")
-        return "float-quantized", Fp8Layout(scheme, strategy, static)  # pyright: ignore[reportArgumentType]
+        return "float-quantized", Fp8Layout(scheme, strategy, static)
     if scheme.method == "nvfp4":
         return "nvfp4-pack-quantized", Nvfp4Layout(scheme)
     return "mxfp4-pack-quantized", Mxfp4Layout(scheme)

@@ -1,5 +1,5 @@
 """`quant_method: fp8`: e4m3 weights with a scale a block of 128 x 128 (`weight_scale_inv`, which is
-a multiplier for all its name), or with one a tensor (`weight_scale`).
+a multiplier for all its name), or with one a tensor.
 
 Sources: DeepSeek-V3 Technical Report, 2024, section 3.3, and its checkpoints; transformers'
 `FineGrainedFP8Config`; AutoFP8 (github.com/neuralmagic/AutoFP8) for scales a tensor.
@@ -11,6 +11,9 @@ from ..scheme import LAYERS, Scheme
 from .fields import Fields, names_module
 from .fp8_scaled import Fp8Layout
 from .layout import Format
+
+# transformers', of the scales that AutoFP8 calls weight_scale and input_scale.
+_OTHER_NAMES = ("weight_scale_inv", "activation_scale")
 
 
 def parse(data: Fields) -> Format:
@@ -35,7 +38,7 @@ def _layout(data: Fields) -> Fp8Layout:
     if block is None:
         static = activations == "static"
         scheme = Scheme("fp8-static" if static else "fp8", 8)
-        return Fp8Layout(scheme, "tensor", static)
+        return Fp8Layout(scheme, "tensor", static, also=_OTHER_NAMES)
     data.one_of("activation_scheme", "dynamic", default="dynamic")
     rows, columns = block_of(data, "weight_block_size")
     return Fp8Layout(

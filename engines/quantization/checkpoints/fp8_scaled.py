@@ -27,7 +27,8 @@ class Fp8Layout:
     """`weight` float8_e4m3fn [out, in] and, under the name `scale`, multipliers: one a tensor, one
     a row ([out, 1] or [out]), or one a block, [ceil(out / rows), ceil(in / columns)].
 
-    static: there is an `input_scale`, one number. block: its rows and columns.
+    static: there is an `input_scale`, one number. block: its rows and columns. also: other names of
+    the two scales.
     """
 
     scheme: Scheme
@@ -35,6 +36,7 @@ class Fp8Layout:
     static: bool = False
     block: tuple[int, int] = (128, 128)
     scale: str = "weight_scale"
+    also: tuple[str, str] = ("", "")
 
     def parts(self, out_features: int, in_features: int) -> Mapping[str, Part]:
         rows, columns = self._block(out_features, in_features)
@@ -44,13 +46,12 @@ class Fp8Layout:
             "channel": ((out_features, 1), (out_features,)),
             "block": (scales,),
         }[self.strategy]
-        parts = {
+        return {
             "weight": part("F8_E4M3", out_features, in_features),
-            self.scale: Part(shapes, FLOATS),
+            self.scale: Part(shapes, FLOATS, also=self.also[0]),
+            # Left behind by some writers where activations are scaled as they come, and not used.
+            "input_scale": number(optional=not self.static, also=self.also[1]),
         }
-        # Left behind by some writers where activations are scaled as they come, and not used.
-        parts["input_scale"] = number(optional=not self.static)
-        return parts
 
     def read(self, parts: Mapping[str, Tensor], size: tuple[int, int]) -> QuantizedMap:
         out_features, in_features = size

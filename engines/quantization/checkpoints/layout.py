@@ -19,11 +19,12 @@ FLOATS = ("F32", "F16", "BF16")
 @dataclass(frozen=True)
 class Part:
     """One tensor of a map on disk. shapes: those that are right. dtypes: as safetensors spells
-    them. optional: the map can be read without it."""
+    them. optional: the map can be read without it. also: another name that writers give it."""
 
     shapes: tuple[tuple[int, ...], ...]
     dtypes: tuple[str, ...]
     optional: bool = False
+    also: str = ""
 
 
 def part(dtypes: str | tuple[str, ...], *shape: int, optional: bool = False) -> Part:
@@ -31,9 +32,9 @@ def part(dtypes: str | tuple[str, ...], *shape: int, optional: bool = False) -> 
     return Part((shape,), (dtypes,) if isinstance(dtypes, str) else dtypes, optional)
 
 
-def number(*, optional: bool = False) -> Part:
+def number(*, optional: bool = False, also: str = "") -> Part:
     """A single float, which some writers store with an axis and some without."""
-    return Part(((), (1,)), FLOATS, optional)
+    return Part(((), (1,)), FLOATS, optional, also)
 
 
 class Layout(Protocol):

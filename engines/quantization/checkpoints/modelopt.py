@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-from ..scheme import Scheme
+from ..scheme import LAYERS, Scheme
 from .compressed_tensors import KV_CACHE, WIDE_INPUTS
 from .fields import Fields
 from .fp4_packed import Nvfp4Layout
@@ -40,7 +40,9 @@ def parse(data: Fields) -> Format:
         notes.append(KV_CACHE)
 
     def layout_of(module: str) -> Layout | None:
-        return None if any(_excludes(pattern, module) for pattern in kept) else layout
+        if not module.startswith(LAYERS) or any(_excludes(pattern, module) for pattern in kept):
+            return None
+        return layout
 
     return Format(f"ModelOpt ({algorithm})", layout_of, tuple(notes))
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -125,26 +124,30 @@ class StoredMaps(Mapping[str, QuantizedMap]):
     @property
     def tensors(self) -> Iterator[str]:
         """Names of the tensors that the maps are made of."""
-        return (f"{module}.{name}" for module, names in self._stored.items() for name in names)
+        return (name for names in self._stored.values() for name in names.values())
 
-    def _parts(self, published: Published, module: str, layout: Layout) -> tuple[str, ...]:
+    def _parts(self, published: Published, module: str, layout: Layout) -> dict[str, str]:
+        """Names of a module's tensors, by their part."""
         outputs, inputs = self._sizes[module]
         try:
             parts = layout.parts(outputs, inputs)
         except KernelError as error:
             size = layout.scheme.group_size
             raise ModelError("group_size", size, f"does not fit {module!r}: {error}") from error
-        stored = []
+        stored = {}
         for name, one in parts.items():
-            full = f"{module}.{name}"
-            if full not in self._checkpoint and one.optional:
-                continue
+            full, other = f"{module}.{name}", f"{module}.{one.also}"
+            if full not in self._checkpoint:
+                if one.also and other in self._checkpoint:
+                    full = other
+                elif one.optional:
+                    continue
             check_tensor(self._checkpoint, published.directory, full, one.shapes, one.dtypes)
-            stored.append(name)
-        return tuple(stored)
+            stored[name] = full
+        return stored
 
     def __getitem__(self, module: str) -> QuantizedMap:
-        parts = {name: self._read(f"{module}.{name}") for name in self._stored[module]}
+        parts = {part: self._read(name) for part, name in self._stored[module].items()}
         try:
             return self._layouts[module].read(parts, self._sizes[module])
         except KernelError as error:
@@ -232,7 +235,7 @@ def _parse(settings: Fields, config: ModelConfig) -> Format:
     method = settings.one_of("quant_method", *METHODS)
     if method == "gptq":
         return gptq.parse(settings, head_of(config))
-    parse: dict[str, Any] = {
+    parse: dict[str, Callable[[Fields], Format]] = {
         "awq": awq.parse,
         "compressed-tensors": compressed_tensors.parse,
         "fp8": fine_grained_fp8.parse,

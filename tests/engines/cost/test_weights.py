@@ -15,6 +15,7 @@ from llmbench.engines.errors import ConfigError
         ("mxfp4", 3.76),
         ("nvfp4", 3.56),
         ("rtn", 3.85),
+        ("w4a16", 3.85),
         ("int8", 2.0),
         ("w8a8", 2.0),
         ("smoothquant", 2.0),
@@ -32,6 +33,13 @@ def test_bytes_are_those_of_the_published_layouts(method: str, times_smaller: fl
 def test_a_group_that_is_cut_short_has_a_scale() -> None:
     """576 inputs in groups of 128 are four and a half: five 16-bit scales a row, 4-bit weights."""
     assert weight_format("gptq", "bf16").bytes_of(10, 576) == 10 * (576 / 2 + 5 * 2)
+
+
+def test_eight_bits_of_a_method_that_usually_has_four() -> None:
+    """Codes of a byte; a 16-bit scale a group, and a zero point of a byte where there are any."""
+    assert weight_format("gptq", "bf16", bits=8).bytes_of(10, 256) == 10 * (256 + 2 * 2)
+    assert weight_format("rtn", "bf16", bits=8).bytes_of(10, 256) == 10 * (256 + 2 * 3)
+    assert weight_format("awq", "bf16", bits=4) == weight_format("awq", "bf16")
 
 
 def test_a_smaller_group_costs_more() -> None:

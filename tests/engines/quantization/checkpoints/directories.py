@@ -22,9 +22,10 @@ from ..tiny import tiny_json, tiny_model
 def plain_directory(path: Path, shape: str = "grouped heads, tied") -> Path:
     """A model with random weights."""
     path.mkdir(parents=True)
-    _, weights = tiny_model(shape)
-    save_file(weights, path / "model.safetensors")
-    (path / "config.json").write_text(json.dumps(tiny_json(shape)))
+    config, weights = tiny_model(shape)
+    save_file(weights, path / WEIGHTS)
+    data = tiny_json(shape) | {"model_type": config.family}
+    (path / "config.json").write_text(json.dumps(data))
     (path / "tokenizer.json").write_text("{}")
     return path
 
@@ -68,7 +69,7 @@ def checkpoint(
     tensors = {name: value for name, value in weights.items() if name[:-7] not in parts}
     tensors |= {f"{m}.{part}": value for m, of in parts.items() for part, value in of.items()}
     save_file({name: value.contiguous() for name, value in tensors.items()}, path / WEIGHTS)
-    data = tiny_json(shape)
+    data = tiny_json(shape) | {"model_type": config.family}
     if file:
         (path / file).write_text(json.dumps(settings))
     else:

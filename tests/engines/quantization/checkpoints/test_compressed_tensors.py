@@ -130,6 +130,12 @@ GROUPS: dict[str, tuple[str, dict[str, Any], dict[str, Any] | None, object]] = {
         None,
         PackQuantizedLayout(Scheme("w4a16", 4, 32, symmetric=False, act_order=True)),
     ),
+    "W4A16, ordered, as it was once written": (
+        "pack-quantized",
+        setting("int", 4, "group", group_size=32, actorder=True),
+        None,
+        PackQuantizedLayout(Scheme("w4a16", 4, 32, act_order=True)),
+    ),
     "W4A16, ordered while it was made": (
         "pack-quantized",
         setting("int", 4, "group", group_size=32, actorder="weight"),

@@ -81,9 +81,12 @@ def test_what_settings_of_fine_grained_fp8_mean() -> None:
         Scheme("fp8-block", 8), "block", scale="weight_scale_inv"
     )
     assert blocks.layout_of("lm_head") is blocks.layout_of("model.layers.0.mlp.up_proj") is None
-    assert parse(fp8()).layout_of(Q) == Fp8Layout(Scheme("fp8", 8), "tensor")
+    other = ("weight_scale_inv", "activation_scale")
+    assert parse(fp8()).layout_of(Q) == Fp8Layout(Scheme("fp8", 8), "tensor", also=other)
     static = parse(fp8(activation_scheme="static", ignored_layers=["model.layers.1"]))
-    assert static.layout_of(Q) == Fp8Layout(Scheme("fp8-static", 8), "tensor", static=True)
+    assert static.layout_of(Q) == Fp8Layout(
+        Scheme("fp8-static", 8), "tensor", static=True, also=other
+    )
     assert static.layout_of("model.layers.1.mlp.up_proj") is None
     assert static.layout_of("model.layers.10.mlp.up_proj") is not None
     assert len(parse(fp8(weight_block_size=[128, 128], scale_fmt="ue8m0")).notes) == 1

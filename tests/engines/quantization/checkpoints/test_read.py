@@ -40,6 +40,7 @@ from .directories import (
 
 CPU = torch.device("cpu")
 Q = "model.layers.0.self_attn.q_proj"
+OTHER_NAMES = ("weight_scale_inv", "activation_scale")
 
 # What a directory is written as, and the operations that run it.
 WRITTEN: dict[str, tuple[Scheme, tuple[str, ...]]] = {
@@ -177,6 +178,59 @@ def test_fine_grained_fp8_in_a_directory(tmp_path: Path) -> None:
     assert isinstance(weight, Fp8Weight)
     assert (weight.block_rows, weight.block_columns) == (16, 24)
     assert torch.equal(weight.scales, made[Q].scales)
+
+
+@pytest.mark.parametrize("names", [("weight_scale", "input_scale"), OTHER_NAMES])
+def test_fp8_with_a_scale_a_tensor_under_either_name(
+    names: tuple[str, str], tmp_path: Path
+) -> None:
+    config, weights = tiny_model("grouped heads, tied")
+    parts = {}
+    for name in quantized_maps(config):
+        one = quantize_fp8(weights[f"{name}.weight"], len(weights[f"{name}.weight"]))
+        scales = dict(zip(names, (one.scales.reshape(()), torch.tensor(0.5)), strict=True))
+        parts[name] = {"weight": one.codes, **scales}
+    settings = {"quant_method": "fp8", "activation_scheme": "static"}
+    checkpoint(tmp_path / "fp8", settings, parts)
+    _, model = read_checkpoint(tmp_path / "fp8")
+    assert model.scheme == Scheme("fp8-static", 8)
+    weight = model.maps[Q].weight
+    assert isinstance(weight, Fp8Weight)
+    assert weight.input_scale == 0.5
+    assert torch.equal(weight.codes.float(), parts[Q]["weight"].float())
+    change_tensors(tmp_path / "fp8", **{f"{Q}.{names[1]}".replace(".", "__"): None})
+    with pytest.raises(ModelError, match=rf"lacks the tensor '{Q}.input_scale'"):
+        read_checkpoint(tmp_path / "fp8")
+
+
+@pytest.mark.parametrize("block", [[32, 32], None])
+def test_transformers_makes_the_same_of_fine_grained_fp8(
+    block: list[int] | None, tmp_path: Path
+) -> None:
+    pytest.importorskip("accelerate")  # which transformers wants for this format alone
+    from transformers import AutoModelForCausalLM, FineGrainedFP8Config
+
+    config, weights = tiny_model("grouped heads, tied")
+    parts = {}
+    for name in quantized_maps(config):
+        weight = weights[f"{name}.weight"]
+        one = quantize_fp8(weight, *(block or (len(weight),)))
+        scales = one.scales if block else one.scales.reshape(())
+        parts[name] = {"weight": one.codes, "weight_scale_inv": scales}
+    settings = {
+        "quant_method": "fp8",
+        "weight_block_size": block,
+        "activation_scheme": "dynamic",
+        "modules_to_not_convert": ["lm_head"],
+    }
+    out = tmp_path / "fp8"
+    checkpoint(out, settings, parts)
+    loaded = AutoModelForCausalLM.from_pretrained(
+        out, dtype=torch.float32, quantization_config=FineGrainedFP8Config(dequantize=True)
+    )
+    theirs = dict(loaded.state_dict())
+    for name, weight in maps_of(read_checkpoint(out)[1]).items():
+        torch.testing.assert_close(theirs[f"{name}.weight"], weight, rtol=3e-7, atol=0)
 
 
 def test_modelopt_in_a_directory(tmp_path: Path) -> None:

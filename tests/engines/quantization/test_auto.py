@@ -1,0 +1,120 @@
+"""`--quant auto`: a quantised checkpoint runs as what it is, and as nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llmbench.engines.assemble import kernels_of, load_model, resolve
+from llmbench.engines.config import EngineConfig, engine_config
+from llmbench.engines.errors import ConfigError
+from llmbench.engines.models.catalogue import ModelFiles, resolve_dummy
+from llmbench.engines.models.dense import dense_logits
+from llmbench.engines.quantization.checkpoints.write import default_format, write_checkpoint
+from llmbench.engines.quantization.scheme import Scheme
+
+from .checkpoints.directories import plain_directory, rounded
+
+SCHEMES = {
+    "gptq": Scheme("gptq", 4, 32),
+    "gptq, 8 bits": Scheme("gptq", 8, 32, symmetric=False),
+    "awq": Scheme("awq", 4, 32, symmetric=False),
+    "w4a16": Scheme("rtn", 4, 32),
+    "int8": Scheme("int8", 8),
+    "w8a8": Scheme("smoothquant", 8),
+}
+OPS = {4: "w4a16_linear", 8: "w8a16_linear"}
+
+
+def engine(**settings: Any) -> EngineConfig:
+    return engine_config(device="cpu", dtype="float32", max_model_len=64, **settings)
+
+
+def checkpoint(tmp_path: Path, scheme: Scheme) -> ModelFiles:
+    source, out = plain_directory(tmp_path / "plain"), tmp_path / "out"
+    write_checkpoint(rounded(scheme), source, out, default_format(scheme))
+    return ModelFiles("out", out)
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_a_checkpoint_runs_as_what_it_is(name: str, tmp_path: Path) -> None:
+    """Named or not, with the operations of its maps, which are known before a weight is read."""
+    scheme, method = SCHEMES[name], name.partition(",")[0]
+    files = checkpoint(tmp_path, scheme)
+    found = resolve(engine(), files)
+    assert found.quant == method
+    assert found.group_size == scheme.group_size
+    assert found.quant_bits == (8 if name == "gptq, 8 bits" else None)
+    assert resolve(engine(quant=method), files) == found
+    assert resolve(found, files) == found
+    kernels = kernels_of(found, files)
+    op = "w8a8_linear" if name == "w8a8" else OPS[scheme.bits]
+    assert {one for one in kernels if one.endswith("linear")} == {"linear", op}
+    loaded = load_model(files, found)
+    assert kernels.items() <= loaded.kernels.items()
+    assert dense_logits(loaded.model, [1, 2, 3]).isfinite().all()
+    whole = load_model(ModelFiles("plain", tmp_path / "plain"), replace(found, quant="none"))
+    assert 0 < loaded.model.weight_bytes < whole.model.weight_bytes
+
+
+def test_a_plain_model_runs_unquantised_unless_a_method_is_named(tmp_path: Path) -> None:
+    files = ModelFiles("plain", plain_directory(tmp_path / "plain"))
+    assert engine().quant == "auto"
+    assert resolve(engine(), files).quant == "none"
+    assert resolve(engine(quant="rtn"), files).quant == "rtn"
+    # Of random weights no checkpoint is read.
+    dummy = resolve_dummy(str(checkpoint(tmp_path / "other", SCHEMES["awq"]).directory))
+    assert resolve(engine(load_format="dummy"), dummy).quant == "none"
+    assert resolve(engine(load_format="dummy", quant="w4a16"), dummy).quant == "w4a16"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"quant": "none"},
+            r"quant: 'none' is not .* auto or gptq: the checkpoint is GPTQ \(gptq\)",
+        ),
+        ({"quant": "awq"}, "quant: 'awq' is not allowed; expected auto or gptq"),
+        (
+            {"group_size": 64},
+            "group_size: 64 is not allowed; expected unset: the checkpoint has 32",
+        ),
+        ({"quant_bits": 8}, "quant_bits: 8 is not allowed; expected unset: the checkpoint has 4"),
+    ],
+)
+def test_what_a_checkpoint_is_not_is_refused(
+    settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    files = checkpoint(tmp_path, SCHEMES["gptq"])
+    with pytest.raises(ConfigError, match=message):
+        resolve(engine(**settings), files)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"quant": "w4a16"}, "quant: 'w4a16' .* the checkpoint is not quantised"),
+        ({"quant_bits": 8}, "quant_bits: 8 .* the checkpoint is not quantised"),
+    ],
+)
+def test_what_only_checkpoints_have_is_refused_of_a_plain_model(
+    settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    files = ModelFiles("plain", plain_directory(tmp_path / "plain"))
+    with pytest.raises(ConfigError, match=message):
+        resolve(engine(**settings), files)
+    with pytest.raises(ConfigError, match="quant_bits: 3"):
+        engine(quant_bits=3)
+
+
+def test_what_a_checkpoint_asks_for_and_does_not_get_is_said(tmp_path: Path) -> None:
+    from .checkpoints.directories import change_config
+
+    files = checkpoint(tmp_path, SCHEMES["w4a16"])
+    change_config(files.directory, kv_cache_scheme={"num_bits": 8, "type": "float"})
+    said: list[str] = []
+    load_model(files, resolve(engine(), files), said.append)
+    assert [line for line in said if "KV cache" in line and "--kv-dtype" in line]
