@@ -9,9 +9,11 @@ from ..bench_engine import CONTEXT_TOKENS
 from .methods import PLAIN
 from .sweep import PROMPT_TOKENS, Sweep
 from .turning import Curve, crossing, curve, floor_crossing, reached_crossing, speed_ups
-from .turning_text import sentence, why
+from .turning_text import sentence, unsteady, why
 
 FOUR_BITS, EIGHT_BITS = 4, 8
+# Passes over the same steps that differ by more than this decide nothing.
+STEADY = 0.2
 
 
 def frontier_sweep(sweep: Sweep, bits: Mapping[str, float | None]) -> FrontierSweep:
@@ -71,16 +73,16 @@ def _turning_point(
         measured,
         floor,
         reached,
-        sentence(name, against, ours.batches, ratios, measured),
+        sentence(name, against, ours.batches, ratios, measured) + unsteady(ours, theirs, STEADY),
         why(method, other, floor, reached, bytes_per_s, flops_per_s),
     )
 
 
 def batch_1(sweep: FrontierSweep | None) -> dict[str, float]:
-    """Speed-ups over the unquantised model at batch 1."""
+    """Speed-ups over the unquantised model at batch 1, of methods whose passes agree."""
     if sweep is None or sweep.batches[0] != 1:
         return {}
-    first = {line.method: line.decode_s[0] for line in sweep.lines}
+    first = {line.method: line.decode_s[0] for line in sweep.lines if line.pass_spread <= STEADY}
     if PLAIN not in first:
         return {}
     return {method: first[PLAIN] / seconds for method, seconds in first.items()}

@@ -69,3 +69,12 @@ def test_speed_ups_at_batch_1_are_over_the_unquantised_model() -> None:
     assert found == pytest.approx({"awq": 8.1 / 2.1, "none": 1.0})
     assert batch_1(frontier_sweep(sweep("awq", "int8"), BITS)) == {}
     assert batch_1(None) == {}
+
+
+def test_passes_that_differ_decide_nothing() -> None:
+    steady = sweep("none", "awq")
+    busy = replace(steady, passes=(*steady.passes, machine("awq", 20, rate=10.0, slower=1.5)))
+    found = frontier_sweep(busy, BITS)
+    assert found.turning_points[0].sentence.endswith("differ by up to 50%: do not rely on it.")
+    assert "rely" not in frontier_sweep(steady, BITS).turning_points[0].sentence
+    assert batch_1(found) == {"none": 1.0}
