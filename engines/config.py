@@ -14,10 +14,7 @@ from .presets import ADMISSION, BATCHING, KV, MIXING, find_preset
 from .quantization.methods import METHODS
 from .step import Limits
 
-# What a real engine computes; a simulated one prices more.
-# GPTQ, SmoothQuant and static FP8 calibrate, and are not there yet.
-_MISSING = ("gptq", "smoothquant", "fp8-static")
-QUANT_METHODS = ("none", *(name for name in METHODS if name not in _MISSING))
+QUANT_METHODS = ("none", *METHODS)
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 KV_DTYPES = ("auto", "fp8", "int8")
 DEVICES = ("auto", "cpu", "cuda")

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from llmbench.engines.errors import ModelError
-from llmbench.engines.quantization.awq import quantize
 from llmbench.engines.quantization.awq_checkpoint import load_awq, save_awq
+from llmbench.engines.quantization.quantize import quantize_model
 from llmbench.engines.quantization.quantized import QuantizedModel
+from llmbench.engines.quantization.scheme import default_scheme
 from safetensors import safe_open
 
 from .dequantized import dequantized_weight
@@ -18,7 +19,7 @@ from .tiny import tiny_json, tiny_model, tokens
 @pytest.fixture(scope="module")
 def quantized() -> QuantizedModel:
     config, weights = tiny_model("qwen2")
-    return quantize(config, weights, tokens(), group_size=32)
+    return quantize_model(config, weights, default_scheme(config, "awq", 32), tokens())
 
 
 def test_what_is_saved_is_loaded(quantized: QuantizedModel, tmp_path: Path) -> None:
