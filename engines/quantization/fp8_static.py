@@ -33,5 +33,5 @@ class Fp8Static:
             input_scale = largest.clamp_min(torch.finfo(torch.float32).tiny)
             for name in readers:
                 weight = round_to_fp8(layer.tensors[f"{name}.weight"], layer.runner.scheme)
-                maps[name] = QuantizedMap(replace(weight, input_scale=input_scale))
+                maps[name] = QuantizedMap(replace(weight, input_scale=input_scale.clone()))
         return QuantizedLayer(maps, {}, {})
