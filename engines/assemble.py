@@ -30,6 +30,8 @@ from .models.llama import Llama
 from .models.loader import load_config
 from .models.ops import select_attention_ops, select_ops
 from .pipeline import PipelinedCore
+from .quantization.auto import settle_quant
+from .quantization.checkpoints.read import Published, read_published
 from .quantization.dummy import dummy_source
 from .quantization.load import LoadedWeights, linear_ops, load_weights
 from .quantization.methods import find_method
@@ -65,6 +67,10 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
         raise unknown_name("quant", engine.quant, QUANT_METHODS)
     described = describe_model(files.directory, engine.model_impl)
     config = described.config
+    published = _published(files, engine, described)
+    engine = settle_quant(engine, published)
+    if published is None:
+        _check_method(engine)
     device = find_device(engine.device)
     dtype = choose_dtype(engine.dtype, device)
     forced = _forced(engine, device, getattr(torch, dtype))
@@ -87,7 +93,7 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
     kv_memory_bytes = engine.kv_memory_bytes or _default_kv_memory(device, described, engine)
     resolved = replace(
         engine,
-        group_size=_group_size(described, engine),
+        group_size=engine.group_size if published else _group_size(described, engine),
         max_model_len=limits.max_model_len,
         max_num_batched_tokens=limits.max_num_batched_tokens,
         kv_memory_bytes=kv_memory_bytes,
@@ -109,6 +115,24 @@ def _forced(engine: EngineConfig, device: torch.device, dtype: torch.dtype) -> t
     for op in chosen:
         select(op, device, dtype, chosen)
     return tuple(f"{op}={name}" for op, name in chosen.items())
+
+
+def _published(files: ModelFiles, engine: EngineConfig, described: Described) -> Published | None:
+    """The model's checkpoint, if it is quantised and its weights are read."""
+    if engine.load_format == "dummy" or described.native is None:
+        return None
+    return read_published(files.directory)
+
+
+def _check_method(engine: EngineConfig) -> None:
+    """Raises ConfigError for what only a quantised checkpoint has, and this one is plain."""
+    plain = "the checkpoint is not quantised"
+    if engine.quant_bits is not None:
+        raise ConfigError("quant_bits", engine.quant_bits, f"unset: {plain}")
+    if engine.quant == "none" or engine.load_format == "dummy":
+        return
+    if find_method(engine.quant).published:
+        raise ConfigError("quant", engine.quant, f"a method that quantises: {plain}")
 
 
 def _group_size(described: Described, engine: EngineConfig) -> int | None:
@@ -177,7 +201,7 @@ def load_model(
     if model.step is None and STEP in engine.forced:
         raise KernelError(f"{STEP}: {step!r}, which was asked for, does not compute this model")
     fused = {} if model.step is None else {STEP: str(step)}
-    return LoadedModel(files, weights.config, model, kernels_of(engine) | fused)
+    return LoadedModel(files, weights.config, model, kernels_of(engine, files) | fused)
 
 
 def _weights(files: ModelFiles, engine: EngineConfig, report: Report) -> LoadedWeights:
@@ -214,7 +238,7 @@ def _load_through_transformers(files: ModelFiles, engine: EngineConfig) -> Loade
     ops = select_attention_ops(device, dtype, engine.forced)
     with explained("for the weights", device, "the weights' bits, with --dtype"):
         model = load_decoder(files.directory, config, ops, dtype=dtype, device=device)
-    return LoadedModel(files, config, model, kernels_of(engine))
+    return LoadedModel(files, config, model, kernels_of(engine, files))
 
 
 def build_engine(
@@ -260,9 +284,9 @@ def _spare(kv: KVCache) -> tuple[Spare, int | None]:
     return Spare(kv.capacity_tokens), None
 
 
-def kernels_of(engine: EngineConfig) -> dict[str, str]:
-    """Which of our implementations runs each operation of an engine. engine: as `resolve` returned
-    it."""
+def kernels_of(engine: EngineConfig, files: ModelFiles) -> dict[str, str]:
+    """Which of our implementations runs each operation of a model under an engine. engine: as
+    `resolve` returned it."""
     device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
     plain = engine.kv_dtype == "auto"
     native = engine.model_impl == NATIVE
@@ -270,10 +294,16 @@ def kernels_of(engine: EngineConfig) -> dict[str, str]:
     write = ["rope_cache_write"] if plain and native else [f"{cache}cache_write"]
     ops = [*write, f"{cache}{engine.kv}_attention"]
     if native:
-        ops = [*linear_ops(engine.quant), "rms_norm", "add_rms_norm", "silu_mul", *ops]
+        ops = [*_linear_ops(engine, files), "rms_norm", "add_rms_norm", "silu_mul", *ops]
         if not plain:
             ops.append("rope")
     return {op: select(op, device, dtype, engine.forced).name for op in [*ops, "argmax", "sample"]}
+
+
+def _linear_ops(engine: EngineConfig, files: ModelFiles) -> tuple[str, ...]:
+    """Of a quantised checkpoint, those of the maps that it says are quantised."""
+    published = None if engine.load_format == "dummy" else read_published(files.directory)
+    return linear_ops(engine.quant) if published is None else published.linear_ops
 
 
 def _allocate(kv: KVCache, config: DecoderConfig, engine: EngineConfig) -> KVTensors:

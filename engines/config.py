@@ -14,7 +14,8 @@ from .presets import ADMISSION, BATCHING, KV, MIXING, find_preset
 from .quantization.methods import METHODS
 from .step import Limits
 
-QUANT_METHODS = ("none", *METHODS)
+# What a real engine computes; auto: what the checkpoint is.
+QUANT_METHODS = ("auto", "none", *METHODS)
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 KV_DTYPES = ("auto", "fp8", "int8")
 DEVICES = ("auto", "cpu", "cuda")
@@ -34,7 +35,9 @@ class EngineConfig:
 
     kv_memory_bytes: room for keys and values. kv_dtype: what they are stored as; `auto` is dtype.
     max_model_len: prompt and output of one request.
+    quant: a method, none, or auto: as the checkpoint is.
     group_size: input features that share a 4-bit scale; None picks the largest that divides.
+    quant_bits: of a weight, where a checkpoint has others than its method's usual.
     model_impl: who computes the model, native code or transformers; auto: native if there is any.
     force_kernels: `op=implementation`, as `kernels/choices.py` reads it; the rest is chosen.
     load_format: auto reads the model's weights; dummy draws them at random, from its config alone.
@@ -57,8 +60,9 @@ class EngineConfig:
     admission: str
     kv: str
     block_size: int
-    quant: str = "none"
+    quant: str = "auto"
     group_size: int | None = None
+    quant_bits: int | None = None
     max_num_seqs: int = DEFAULT_MAX_NUM_SEQS
     max_num_batched_tokens: int | None = None
     max_model_len: int | None = None
@@ -88,7 +92,7 @@ class EngineConfig:
         _one_of("batching", self.batching, BATCHING)
         _one_of("admission", self.admission, ADMISSION)
         _one_of("kv", self.kv, KV)
-        _one_of("quant", self.quant, PRICED_METHODS)
+        _one_of("quant", self.quant, ("auto", *PRICED_METHODS))
         _one_of("dtype", self.dtype, DTYPES)
         _one_of("kv_dtype", self.kv_dtype, KV_DTYPES)
         _one_of("model_impl", self.model_impl, MODEL_IMPLS)
@@ -96,6 +100,8 @@ class EngineConfig:
         _one_of("cuda_graphs", self.cuda_graphs, CUDA_GRAPHS)
         if self.device not in DEVICES and not self.device.startswith("cuda:"):
             raise unknown_name("device", self.device, DEVICES)
+        if self.quant_bits not in (None, 4, 8):
+            raise ConfigError("quant_bits", self.quant_bits, "4 or 8")
         _one_of("mixing", self.mixing, MIXING)
         _one_of("chunking", self.chunking, get_args(Chunking))
         _one_of("preemption", self.preemption, get_args(Preemption))

@@ -93,7 +93,7 @@ class LLM:
     """
 
     def __init__(
-        self, model: str = "bundled", *, engine: str = "paged", quant: str = "none", **overrides
+        self, model: str = "bundled", *, engine: str = "paged", quant: str = "auto", **overrides
     ) -> None:
         settings = engine_config(engine, quant=quant, **overrides)
         dummy = settings.load_format == "dummy"

@@ -150,7 +150,11 @@ def bench_engine(
     # A machine that was busy at one of the two would make the floor too easy.
     rates = better(before, find_rates(device, dtype))
     work = model_work(
-        shape, quant=resolved.quant, group_size=resolved.group_size, kv_dtype=resolved.kv_dtype
+        shape,
+        quant=resolved.quant,
+        group_size=resolved.group_size,
+        quant_bits=resolved.quant_bits,
+        kv_dtype=resolved.kv_dtype,
     )
     return EngineBench(
         files.name,

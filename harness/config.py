@@ -102,6 +102,6 @@ def describe_engine(engine: EngineConfig) -> str:
     if engine.load_format == "dummy":
         changed.append("random weights")
     name = f"{preset.name} ({', '.join(changed)})" if changed else preset.name
-    if engine.quant != "none":
+    if engine.quant not in ("none", "auto"):
         name += f" + {engine.quant}"
     return name if engine.kv_dtype == "auto" else f"{name} + {engine.kv_dtype} KV"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 
 # The warm-up's prompts must not be the measured ones, or a prefix cache would be warm with them.
 WARMUP_SEED_OFFSET = 1_000_003
+_NO_REFERENCE = (
+    "the checkpoint was quantised before, so there is no unquantised model here to compare it "
+    "with: KL and agreement are left out"
+)
 
 
 class Watch(Protocol):
@@ -89,6 +93,8 @@ def prepare(config: RunConfig, watch: Watch) -> Prepared:
     spec = workload_of(config.load)
     files = files_of(config.model, config.engine, watch.stage)
     engine = resolve(config.engine, files)
+    # What `auto` came to is part of the run's name.
+    config = replace(config, engine=replace(config.engine, quant=engine.quant))
     tokenizer = tokenizer_of(files, engine)
     corpus_name, text = _corpus(config.load.corpus)
     corpus = tuple(tokenizer.encode(text, add_special_tokens=False))
@@ -96,7 +102,7 @@ def prepare(config: RunConfig, watch: Watch) -> Prepared:
     if config.verify_kernels:
         from .verify_kernels import verify_kernels
 
-        verify_kernels(engine, described, watch.stage)
+        verify_kernels(engine, files, described, watch.stage)
     assert engine.max_model_len is not None
     limits = LengthLimits(
         config.load.max_input_len, config.load.max_output_len, engine.max_model_len
@@ -235,7 +241,7 @@ def _result(
         environment=environment,
         memory=memory,
         quality=quality,
-        kernels=kernels_of(engine),
+        kernels=kernels_of(engine, prepared.files),
         kernel_calls=computed,
     )
 
@@ -248,10 +254,9 @@ def judge_quality(
 ) -> Quality:
     """Perplexity on the held-out text, through the run's own kind of KV cache; where weights or
     cache are quantised, the distance to the engine with neither."""
-    from dataclasses import replace
-
     from ..engines.assemble import load_model
     from ..engines.models.dense import dense_logits
+    from ..engines.quantization.checkpoints.read import read_scheme
     from .quality import WINDOW_TOKENS, Score, answered, distance, perplexity
 
     most = prepared.config.quality_tokens
@@ -267,7 +272,11 @@ def judge_quality(
     score = scorer(loaded, engine.kv_dtype)
     own = perplexity(score, text, window)
     reference = apart = None
-    if engine.quant != "none" or engine.kv_dtype != "auto":
+    unquantised, caveat = True, prepared.files.caveat
+    if engine.quant != "none" and read_scheme(prepared.files.directory) is not None:
+        unquantised = False
+        caveat = "; ".join(filter(None, (caveat, _NO_REFERENCE)))
+    if unquantised and (engine.quant != "none" or engine.kv_dtype != "auto"):
         plain = loaded
         if engine.quant != "none":
             plain = load_model(prepared.files, replace(engine, quant="none"))
@@ -286,7 +295,7 @@ def judge_quality(
         kl_p99=apart.kl_p99 if apart else None,
         top1_agreement=apart.top1_agreement if apart else None,
         compared_tokens=apart.tokens if apart else 0,
-        caveat=prepared.files.caveat,
+        caveat=caveat,
     )
 
 

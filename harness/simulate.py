@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..engines.clock import VirtualClock
@@ -76,6 +77,7 @@ def prepare_simulation(
     """
     calibration = machine.calibration
     model = resolve_shape(config.model)
+    config = replace(config, engine=_settled(config.engine, config.model))
     if config.engine.dtype != "auto":
         model = replace(model, dtype=config.engine.dtype)
     elif calibration is not None:
@@ -108,6 +110,16 @@ def prepare_simulation(
     return PreparedSimulation(
         config, machine, model, engine, limits, cost, plan, pool_tokens, host_tokens
     )
+
+
+def _settled(engine: EngineConfig, model: str) -> EngineConfig:
+    """The engine with the method that is priced: a quantised checkpoint's, if there is one."""
+    directory = Path(model).expanduser()
+    if not directory.is_dir():
+        return replace(engine, quant="none") if engine.quant == "auto" else engine
+    from ..engines.quantization.auto import settle_quant_of
+
+    return settle_quant_of(engine, directory)
 
 
 def simulate(prepared: PreparedSimulation, watch: Watch) -> Measured:
@@ -254,6 +266,7 @@ def _weight_bytes(prepared: PreparedSimulation) -> int:
         tensor_parallel=devices,
         quant=engine.quant,
         group_size=engine.group_size,
+        quant_bits=engine.quant_bits,
     )
     return int(devices * (work.linear_bytes + work.head_bytes))
 

@@ -72,6 +72,7 @@ def _roofline(
         tensor_parallel=machine.devices,
         quant=engine.quant,
         group_size=engine.group_size,
+        quant_bits=engine.quant_bits,
         kv_dtype=engine.kv_dtype,
         efficiency=machine.efficiency,
     )
@@ -86,6 +87,7 @@ def _pool_tokens(
         tensor_parallel=machine.devices,
         quant=engine.quant,
         group_size=engine.group_size,
+        quant_bits=engine.quant_bits,
         kv_dtype=engine.kv_dtype,
         memory_utilisation=machine.memory_utilisation,
     )

@@ -9,6 +9,7 @@ import torch
 
 from ..engines.assemble import kernels_of
 from ..engines.config import EngineConfig
+from ..engines.models.catalogue import ModelFiles
 from ..engines.models.config import ModelConfig
 from ..engines.models.decoder import DecoderConfig
 from ..kernels.check import Trial, check, judged
@@ -24,7 +25,10 @@ SEQUENCES, CONTEXT_TOKENS, PROMPT_TOKENS = 3, 35, 37
 
 
 def verify_kernels(
-    engine: EngineConfig, config: DecoderConfig, report: Callable[[str], None] = lambda _: None
+    engine: EngineConfig,
+    files: ModelFiles,
+    config: DecoderConfig,
+    report: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Try every implementation that a call of this engine may go to. engine: as `resolve` returned
     it. report: told what is tried.
@@ -34,7 +38,7 @@ def verify_kernels(
     device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
     model = model_shape(engine, config)
     seed = secrets.randbelow(2**31)
-    for op in kernels_of(engine):
+    for op in kernels_of(engine, files):
         for one in _may_run(engine, op, device, dtype):
             report(f"verifying {op} by {one.name}")
             for trial in _trials(engine, model, op, one, dtype):

@@ -88,6 +88,7 @@ class Roofline:
         tensor_parallel: int = 1,
         quant: str = "none",
         group_size: int | None = None,
+        quant_bits: int | None = None,
         kv_dtype: str = "auto",
         efficiency: Efficiency = Efficiency(),
         devices_per_node: int = 8,
@@ -97,12 +98,13 @@ class Roofline:
             tensor_parallel=tensor_parallel,
             quant=quant,
             group_size=group_size,
+            quant_bits=quant_bits,
             kv_dtype=kv_dtype,
         )
         self.hardware = hardware
         self.work = work
         self._overhead_s = hardware.step_overhead_s
-        weights = weight_format(quant, work.dtype)
+        weights = weight_format(quant, work.dtype, quant_bits)
         product = weights.computes_in(hardware, work.dtype)
         linear_flops = hardware.peak_flops(product) * efficiency.prefill
         flops = hardware.peak_flops(work.dtype) * efficiency.prefill
@@ -180,6 +182,7 @@ def kv_capacity_tokens(
     tensor_parallel: int = 1,
     quant: str = "none",
     group_size: int | None = None,
+    quant_bits: int | None = None,
     kv_dtype: str = "auto",
     memory_utilisation: float = 0.9,
 ) -> int:
@@ -195,6 +198,7 @@ def kv_capacity_tokens(
         tensor_parallel=tensor_parallel,
         quant=quant,
         group_size=group_size,
+        quant_bits=quant_bits,
         kv_dtype=kv_dtype,
     )
     free = hardware.memory_bytes - work.stored_bytes

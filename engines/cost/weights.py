@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import ConfigError, unknown_name
 from .hardware import Hardware
@@ -64,6 +64,7 @@ _FORMATS = (
     WeightFormat("rtn", 4, group=0, scale_bytes=2.5),
     WeightFormat("gptq", 4, group=0, scale_bytes=2.0),
     WeightFormat("awq", 4, group=0, scale_bytes=2.5),
+    WeightFormat("w4a16", 4, group=0, scale_bytes=2.5),
     WeightFormat("int8", 8, scale_bytes=4.0, head=True),
     WeightFormat("w8a8", 8, scale_bytes=4.0, arithmetic=("int8",), head=True),
     WeightFormat("smoothquant", 8, scale_bytes=4.0, arithmetic=("int8",), head=True),
@@ -76,13 +77,20 @@ _FORMATS = (
 QUANT_METHODS = ("none", *(format.name for format in _FORMATS))
 
 
-def weight_format(method: str, model_dtype: str) -> WeightFormat:
-    """The format of a method; of `none`, the model's dtype (fp32, fp16 or bf16)."""
+def weight_format(method: str, model_dtype: str, bits: int | None = None) -> WeightFormat:
+    """The format of a method; of `none`, the model's dtype (fp32, fp16 or bf16).
+
+    bits: of a weight, where they are not the method's usual: eight of one that has a scale and
+    perhaps a zero point a group, whose zero points are then bytes.
+    """
     if method == "none":
         return WeightFormat("none", 8 * DTYPE_BYTES[model_dtype])
     for found in _FORMATS:
         if found.name == method:
-            return found
+            if bits in (None, found.bits):
+                return found
+            zero_bytes = (found.scale_bytes - 2.0) * bits / found.bits
+            return replace(found, bits=bits, scale_bytes=2.0 + zero_bytes)
     raise unknown_name("quant", method, QUANT_METHODS)
 
 

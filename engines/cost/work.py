@@ -134,9 +134,10 @@ def model_work(
     tensor_parallel: int = 1,
     quant: str = "none",
     group_size: int | None = None,
+    quant_bits: int | None = None,
     kv_dtype: str = "auto",
 ) -> ModelWork:
-    """Counts for a model in its own dtype. See `weights.py` for quant and kv_dtype.
+    """Counts for a model in its own dtype. See `weights.py` for quant, quant_bits and kv_dtype.
 
     KV heads that are fewer than the devices are held by several of them, as vLLM and TensorRT-LLM
     do. Raises ConfigError for a split that does not go up.
@@ -144,7 +145,7 @@ def model_work(
     _check_split(model, tensor_parallel)
     dtype = SHORT_DTYPE[model.dtype]
     element = DTYPE_BYTES[dtype]
-    weights = weight_format(quant, dtype)
+    weights = weight_format(quant, dtype, quant_bits)
     q_size = model.q_size // tensor_parallel
     kv_size = max(1, model.num_kv_heads // tensor_parallel) * model.head_dim
     hidden, inner = model.hidden_size, model.intermediate_size // tensor_parallel

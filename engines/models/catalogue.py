@@ -20,6 +20,7 @@ DUMMY_CAVEAT = "its weights are random: how fast it runs means something, what i
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _HUB_FILES = (
     "config.json",
+    "hf_quant_config.json",
     "generation_config.json",
     "model*.safetensors",
     "model.safetensors.index.json",

@@ -211,14 +211,6 @@ def _family(data: Mapping[str, Any]) -> str:
 
 
 def _refuse_what_is_not_computed(data: Mapping[str, Any]) -> None:
-    quantization = data.get("quantization_config")
-    if quantization:
-        method = quantization.get("quant_method") if isinstance(quantization, Mapping) else None
-        raise ModelError(
-            "quantization_config",
-            method or quantization,
-            "checkpoints are not supported; expected weights in " + ", ".join(DTYPE_BYTES),
-        )
     activation = data.get("hidden_act", "silu")
     if activation not in ("silu", "swish"):
         raise NotNativeError("hidden_act", activation, "is not supported; expected 'silu'")

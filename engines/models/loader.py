@@ -7,7 +7,7 @@ architecture from config.json, names, shapes and dtypes from the safetensors hea
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,33 +77,48 @@ def load_generation_config(directory: Path) -> dict[str, Any]:
 def load_model_directory(directory: Path) -> tuple[ModelConfig, Checkpoint]:
     """Config and parameters, checked against each other. Raises ModelError.
 
-    A model that is not supported is refused by its config, whatever its weights are.
+    A model that is not supported is refused by its config, whatever its weights are; so is one that
+    is quantised, which `quantization/checkpoints/` reads.
     """
     config = load_config(directory)
+    quantized = read_json(directory / "config.json").get("quantization_config")
+    if quantized:
+        method = quantized.get("quant_method") if isinstance(quantized, dict) else quantized
+        raise ModelError("quantization_config", method, "is there: the weights are quantised")
     checkpoint = Checkpoint(directory)
     _check_parameters(config, checkpoint, directory)
     return config, checkpoint
 
 
+def check_tensor(
+    checkpoint: Checkpoint,
+    directory: Path,
+    name: str,
+    shapes: Sequence[tuple[int, ...]],
+    dtypes: Sequence[str] = _STORED_DTYPES,
+) -> None:
+    """Raises ModelError unless the tensor is there, in one of these shapes and dtypes."""
+    if name not in checkpoint:
+        raise ModelError("model", str(directory), f"lacks the tensor {name!r}")
+    if checkpoint.shape(name) not in shapes:
+        raise ModelError(
+            "model",
+            str(directory),
+            f"has {name!r} of shape {list(checkpoint.shape(name))}; "
+            f"its config.json asks for {list(shapes[0])}",
+        )
+    if checkpoint.stored_dtype(name) not in dtypes:
+        raise ModelError(
+            "model",
+            str(directory),
+            f"has {name!r} as {checkpoint.stored_dtype(name)}; expected one of {', '.join(dtypes)}",
+        )
+
+
 def _check_parameters(config: ModelConfig, checkpoint: Checkpoint, directory: Path) -> None:
     expected = config.parameter_shapes()
     for name, shape in expected.items():
-        if name not in checkpoint:
-            raise ModelError("model", str(directory), f"lacks the tensor {name!r}")
-        if checkpoint.shape(name) != shape:
-            raise ModelError(
-                "model",
-                str(directory),
-                f"has {name!r} of shape {list(checkpoint.shape(name))}; "
-                f"its config.json asks for {list(shape)}",
-            )
-        if checkpoint.stored_dtype(name) not in _STORED_DTYPES:
-            raise ModelError(
-                "model",
-                str(directory),
-                f"has {name!r} as {checkpoint.stored_dtype(name)}; "
-                f"expected one of {', '.join(_STORED_DTYPES)}",
-            )
+        check_tensor(checkpoint, directory, name, [shape])
     for name in checkpoint:
         # A parameter left out would change what the model computes without a word.
         tied_copy = name == "lm_head.weight" and config.tie_word_embeddings

@@ -106,7 +106,7 @@ def dummy_source(
 
     Raises ConfigError for an unknown method."""
     weights = DummyWeights(config, dtype, device)
-    if method == "none":
+    if method == "none":  # what `auto` is where no checkpoint is read
         return DenseSource(weights, dtype, device, force)
     return PackedSource(_dummy_model(config, weights, method, group_size), dtype, device, force)
 
@@ -115,7 +115,7 @@ def _dummy_model(
     config: ModelConfig, weights: DummyWeights, method: str, group_size: int | None
 ) -> QuantizedModel:
     found = find_method(method)
-    if found.calibrated and found.form == "int4":
+    if (found.calibrated or found.published) and found.form == "int4":
         assert group_size is not None
         scheme = default_scheme(config, method, group_size)
         return QuantizedModel(scheme, weights, DummyInt4(weights, group_size))

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...kernels.grouped_int8 import GroupedInt8
-from ...kernels.packing import PackedInt4, pack
+from ...kernels.packing import PackedInt4, pack, unpack
+from ...kernels.registry import KernelError
 from ..errors import ConfigError
 
 GROUP_SIZES = (128, 64, 32)
@@ -112,16 +113,46 @@ def rtn_pack(weight: Tensor, format: GridFormat) -> PackedInt4 | GroupedInt8:
 
 
 def pack_codes(codes: Tensor, grid: Grid) -> PackedInt4 | GroupedInt8:
-    """codes [out, in], whole numbers, and their grid [out, groups] -> the form of their bits.
+    """codes [out, in], whole numbers, and their grid [out, groups] -> the form of their bits."""
+    size = grid.format.group_size or codes.shape[1]
+    scales, zeros = grid.scales.half(), grid.zeros.to(torch.uint8)
+    return pack_groups(codes.to(torch.uint8), scales, zeros, grid.format.bits, size)
+
+
+def pack_groups(
+    codes: Tensor, scales: Tensor, zeros: Tensor, bits: int, group_size: int
+) -> PackedInt4 | GroupedInt8:
+    """uint8 codes [out, in], scales and uint8 zeros [out, ceil(in / group_size)].
 
     A last group that is shorter than the others is written as several of a size that divides both.
+    Raises KernelError for what the form of these bits cannot hold.
     """
     in_features = codes.shape[1]
-    asked = grid.format.group_size or in_features
-    size = gcd(asked, in_features % asked) if in_features % asked else asked
-    first = torch.arange(0, in_features, size, device=codes.device) // asked
-    scales = grid.scales[:, first].half()
-    zeros, codes = grid.zeros[:, first].to(torch.uint8), codes.to(torch.uint8)
-    if grid.format.bits == 4:
+    rest = in_features % group_size
+    size = gcd(group_size, rest) if rest else group_size
+    if rest:
+        first = torch.arange(0, in_features, size, device=codes.device) // group_size
+        scales, zeros = scales[:, first], zeros[:, first]
+    if bits == 4:
         return pack(codes, scales, zeros, size)
     return GroupedInt8(codes.contiguous(), scales, zeros, size)
+
+
+def codes_in_groups(
+    weight: object, bits: int, group_size: int | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The inverse of `pack_groups`: codes, scales and zeros in groups of `group_size`, of a row
+    where it is None.
+
+    Raises KernelError for a weight of another form, and for one whose groups are others.
+    """
+    if not isinstance(weight, PackedInt4 if bits == 4 else GroupedInt8):
+        raise KernelError(f"it is no weight of {bits} bits in groups")
+    size = group_size or weight.in_features
+    scales, zeros = weight.scales, weight.zeros
+    first = torch.arange(0, weight.in_features, weight.group_size, device=zeros.device) // size
+    kept = torch.arange(0, weight.in_features, size, device=zeros.device) // weight.group_size
+    if not all(torch.equal(part[:, kept][:, first], part) for part in (scales, zeros)):
+        raise KernelError(f"its groups of {weight.group_size} are not parts of groups of {size}")
+    codes = unpack(weight) if isinstance(weight, PackedInt4) else weight.codes
+    return codes, scales[:, kept].contiguous(), zeros[:, kept].contiguous()

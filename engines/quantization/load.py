@@ -6,7 +6,6 @@ checkpoint, under a name made of everything they depend on.
 
 from __future__ import annotations
 
-import secrets
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -21,11 +20,12 @@ from ..models.config import ModelConfig
 from ..models.loader import load_config, load_model_directory
 from ..models.tokenizer import load_tokenizer
 from .calibration import DEFAULT_SIZES, calibration_windows
+from .checkpoints.read import load_published, read_checkpoint, read_published
+from .checkpoints.write import default_format, write_checkpoint
 from .dense import DenseSource
 from .identity import quantization_identity
 from .linear import WeightSource
 from .methods import find_method
-from .published import default_format, read_checkpoint, write_checkpoint
 from .quantize import quantize_model
 from .quantized import LayerReport, PackedSource, QuantizedModel
 from .resume import LayerStore
@@ -61,11 +61,20 @@ def load_weights(
     report: Report = lambda _: None,
     force_kernels: Mapping[str, str] | None = None,
 ) -> LoadedWeights:
-    """Weights for `method`; calibrated ones are quantised now or read from the cache.
+    """Weights for `method`, or of a quantised checkpoint as it is; calibrated ones are quantised
+    now or read from the cache.
 
     group_size: as `resolve_group_size` gave it. report: told what a long stage is doing.
     force_kernels: operation -> implementation, for the linear maps.
     """
+    published = read_published(directory)
+    if published is not None:
+        for note in published.format.notes:
+            report(f"{published.format.name}: {note}")
+        quantized = load_published(published)
+        return LoadedWeights(
+            published.config, PackedSource(quantized, dtype, device, force_kernels)
+        )
     if method == "none":
         config, weights = load_model_directory(directory)
         return LoadedWeights(config, DenseSource(weights, dtype, device, force_kernels))
@@ -73,7 +82,7 @@ def load_weights(
         config = load_config(directory)
         scheme = default_scheme(config, method, group_size)
         # Always read back from disk, so that a first run computes with what later ones will.
-        quantized = read_checkpoint(cached_checkpoint(directory, scheme, device, report))
+        _, quantized = read_checkpoint(cached_checkpoint(directory, scheme, device, report))
         if find_method(method).rounds_head:
             quantized = _with_rounded_head(config, quantized, method, device)
     else:
@@ -123,14 +132,7 @@ def _quantize_into(
         progress=progress,
         store=LayerStore(unfinished, kept.name),
     )
-    fresh = kept.with_name(f".{kept.name}.{secrets.token_hex(4)}")
-    try:
-        write_checkpoint(quantized, directory, fresh, default_format(scheme))
-        if not kept.exists():
-            fresh.rename(kept)
-    finally:
-        # Left over after Ctrl-C, or when another process was first.
-        shutil.rmtree(fresh, ignore_errors=True)
+    write_checkpoint(quantized, directory, kept, default_format(scheme))
     shutil.rmtree(unfinished, ignore_errors=True)
 
 

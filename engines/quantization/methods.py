@@ -22,6 +22,7 @@ class Method:
     """form: of its weights, a key of OP_OF_FORM. grouped: inputs share scales in groups of a size
     that can be asked for. calibrated: it looks at activations, so it takes long and is done once.
     rounds_head: the output projection is quantised, too, when it is done as weights are loaded.
+    published: only checkpoints have it; nothing is quantised by it here.
     says: what it is, for a help text.
     """
 
@@ -31,6 +32,7 @@ class Method:
     grouped: bool = False
     calibrated: bool = False
     rounds_head: bool = False
+    published: bool = False
 
     @property
     def linear_ops(self) -> tuple[str, ...]:
@@ -57,6 +59,7 @@ _METHODS = (
         "fp8-static", "fp8", "a scale a tensor, that of activations calibrated", calibrated=True
     ),
     Method("fp8-block", "fp8", "a scale for 128 x 128 weights, and for 128 of a token"),
+    Method("w4a16", "int4", "4-bit weights that a checkpoint brings", grouped=True, published=True),
     Method("nvfp4", "fp4", "e2m1 weights, an e4m3 scale for 16"),
     Method("mxfp4", "fp4", "e2m1 weights, a power of two for 32"),
 )

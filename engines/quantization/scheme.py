@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..errors import ConfigError
 from ..models.config import ModelConfig
 from .grid import choose_group_size
-from .methods import find_method
+from .methods import Method, find_method
 
 LAYERS = "model.layers."
 
@@ -35,6 +35,11 @@ class Scheme:
         return "int8" if form == "int4" and self.bits == 8 else form
 
 
+def bits_of(method: Method) -> int:
+    """Of a method's weights, when nothing else is said."""
+    return _BITS_OF_FORM[method.form]
+
+
 _BITS_OF_FORM = {"int4": 4, "int8": 8, "w8a8": 8, "fp8": 8, "fp4": 4}
 # What each method's own publications and reference code do when nothing is said.
 _ASYMMETRIC = ("rtn", "awq")
@@ -45,7 +50,7 @@ def default_scheme(config: ModelConfig, method: str, group_size: int | None = No
     found = find_method(method)
     return Scheme(
         method,
-        _BITS_OF_FORM[found.form],
+        bits_of(found),
         resolve_group_size(config, method, group_size),
         symmetric=method not in _ASYMMETRIC,
         act_order=method == "gptq",

@@ -109,10 +109,10 @@ def run_config(
     quant: Annotated[
         str,
         typer.Option(
-            help=f"none, or a method: {_QUANT_HELP}.",
+            help=f"auto: as the checkpoint is. none, or a method: {_QUANT_HELP}.",
             rich_help_panel="Model",
         ),
-    ] = "none",
+    ] = "auto",
     group_size: Annotated[
         int | None,
         typer.Option(

@@ -33,7 +33,10 @@ def test_step_budgets_follow_the_model_length() -> None:
         ({"batching": "seperate"}, "did you mean 'separate'"),
         ({"admission": "reserved"}, "did you mean 'reserve'"),
         ({"kv": "contigous"}, "did you mean 'contiguous'"),
-        ({"quant": "int4"}, "quant: 'int4' is not allowed; expected one of awq, fp8, fp8-block"),
+        (
+            {"quant": "int4"},
+            "quant: 'int4' is not allowed; expected one of auto, awq, fp8, fp8-block",
+        ),
         ({"dtype": "fp16"}, "dtype: 'fp16'"),
         ({"kv_dtype": "int4"}, "kv_dtype: 'int4' is not allowed; expected one of auto, fp8, int8"),
         ({"kv_dtype": "in8"}, "did you mean 'int8'"),

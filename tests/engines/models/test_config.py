@@ -187,7 +187,6 @@ def test_saved_by_transformers(saved: Saved) -> None:
         ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "rope_type: 'yarn'"),
         ({"rope_scaling": {"type": "longrope"}}, "rope_type: 'longrope'"),
         ({"rope_scaling": {"type": "linear"}}, "factor: None"),
-        ({"quantization_config": {"quant_method": "awq"}}, "quantization_config: 'awq'"),
         ({"hidden_act": "gelu"}, "hidden_act: 'gelu'"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor: 0.5"),
         ({"hidden_size": "big"}, "hidden_size: 'big'"),

@@ -214,7 +214,12 @@ def test_eight_bit_cache_gives_the_tokens_of_a_cache_that_rounds(
         engine = resolve(settings(kv_dtype=kv_dtype, **axes), family.files)
         assert serve(family.loaded, engine, family.prompts)[0] == expected, axes
         cache = f"quantized_{engine.kv}_attention"
-        assert set(kernels_of(engine)) == {"quantized_cache_write", cache, "argmax", "sample"}
+        assert set(kernels_of(engine, family.files)) == {
+            "quantized_cache_write",
+            cache,
+            "argmax",
+            "sample",
+        }
     prompt = family.prompts[0]
     with torch.no_grad():
         scored = family.reference(torch.tensor([prompt]), past_key_values=RoundingCache(kv_dtype))

@@ -190,20 +190,16 @@ def test_batches_change_no_more_than_the_order_of_sums(monkeypatch: pytest.Monke
         )
 
 
-class Interrupted(Exception):
-    pass
-
-
 @pytest.mark.parametrize("method", LAYER_METHODS)
 def test_an_interrupted_quantisation_goes_on_where_it_stopped(method: str, tmp_path: Path) -> None:
     config, weights = tiny_model("every bias")
     scheme = default_scheme(config, method)
 
     def stop(_report: LayerReport, _layers: int) -> None:
-        raise Interrupted
+        raise KeyboardInterrupt
 
     store = LayerStore(tmp_path / "layers", "one")
-    with pytest.raises(Interrupted):
+    with pytest.raises(KeyboardInterrupt):
         quantize_model(config, weights, scheme, tokens(4, 32), progress=stop, store=store)
     assert finished_layers(tmp_path / "layers") == 1
     first = (tmp_path / "layers" / "layer-00000.safetensors").stat().st_mtime_ns

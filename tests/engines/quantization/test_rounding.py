@@ -35,7 +35,8 @@ BUNDLED = Path(bundled.__file__).parent
 
 def test_every_method_names_its_operations_and_its_maker() -> None:
     assert {op for method in ("none", *METHODS) for op in linear_ops(method)} <= set(OPS)
-    assert {name for name, method in METHODS.items() if not method.calibrated} == set(ROUND)
+    made = [one for one in METHODS.values() if not one.published]
+    assert {method.name for method in made if not method.calibrated} == set(ROUND)
 
 
 def grid_by_hand(groups: Tensor, method: str) -> Tensor:

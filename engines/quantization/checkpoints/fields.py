@@ -1,0 +1,86 @@
+"""Fields of a JSON file, each checked as it is read: an error names the field and its value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...errors import ModelError
+
+
+class Fields:
+    """An object of a JSON file. place: what an error calls it."""
+
+    def __init__(self, data: object, place: str) -> None:
+        if not isinstance(data, Mapping):
+            raise ModelError(place, data, "is not a mapping")
+        self._data: Mapping[str, Any] = data
+        self.place = place
+
+    def get(self, name: str) -> Any:
+        """The value as it is, None where there is none."""
+        return self._data.get(name)
+
+    def wrong(self, name: str, problem: str) -> ModelError:
+        """The error for a field."""
+        return ModelError(f"{self.place}.{name}", self.get(name), problem)
+
+    def integer(self, name: str, default: int | None = None) -> int:
+        """A whole number."""
+        value = default if self.get(name) is None else self.get(name)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.wrong(name, "is not a whole number")
+        return value
+
+    def flag(self, name: str, default: bool) -> bool:
+        """true or false."""
+        value = default if self.get(name) is None else self.get(name)
+        if not isinstance(value, bool):
+            raise self.wrong(name, "is not true or false")
+        return value
+
+    def one_of(self, name: str, *allowed: object, default: object = None) -> Any:
+        """One of the values that are known."""
+        value = default if self.get(name) is None else self.get(name)
+        # True equals 1, and is another value all the same.
+        if not any(value == one and type(value) is type(one) for one in allowed):
+            known = ", ".join(map(repr, allowed))
+            raise self.wrong(name, f"is not supported; expected one of {known}")
+        return value
+
+    def group_size(self, name: str = "group_size") -> int | None:
+        """A number above 0; None for -1, a group a row."""
+        value = self.integer(name)
+        if value == -1:
+            return None
+        if value < 1:
+            raise self.wrong(name, "is neither a number above 0 nor -1")
+        return value
+
+    def strings(self, name: str) -> Sequence[str]:
+        """A list of texts, empty where there is none."""
+        value = self.get(name)
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise self.wrong(name, "is not a list of names")
+        return value
+
+    def absent(self, name: str, why: str) -> None:
+        """Raises for a field that asks for something."""
+        if self.get(name):
+            raise self.wrong(name, why)
+
+    def inner(self, name: str) -> Fields:
+        """An object within this one."""
+        return Fields(self.get(name), f"{self.place}.{name}")
+
+    def inner_or_none(self, name: str) -> Fields | None:
+        """An object within this one, if it is there."""
+        return None if self.get(name) is None else self.inner(name)
+
+
+def names_module(key: str, module: str) -> bool:
+    """Whether `lm_head`, `self_attn`, `layers.0.mlp` name a module or one that it is in: whole
+    parts of its name, so that `mlp.gate` is not `mlp.gate_proj`."""
+    return f".{key.strip('.')}." in f".{module}."

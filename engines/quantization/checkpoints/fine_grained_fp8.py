@@ -1,0 +1,52 @@
+"""`quant_method: fp8`: e4m3 weights with a scale a block of 128 x 128 (`weight_scale_inv`, which is
+a multiplier for all its name), or with one a tensor (`weight_scale`).
+
+Sources: DeepSeek-V3 Technical Report, 2024, section 3.3, and its checkpoints; transformers'
+`FineGrainedFP8Config`; AutoFP8 (github.com/neuralmagic/AutoFP8) for scales a tensor.
+"""
+
+from __future__ import annotations
+
+from ..scheme import LAYERS, Scheme
+from .fields import Fields, names_module
+from .fp8_scaled import Fp8Layout
+from .layout import Format
+
+
+def parse(data: Fields) -> Format:
+    """Raises ModelError for settings that are not known."""
+    layout = _layout(data)
+    kept = [*data.strings("modules_to_not_convert"), *data.strings("ignored_layers")]
+    notes = ()
+    if data.get("scale_fmt") == "ue8m0":
+        notes = ("its activations' scales would be powers of two; here they are any float",)
+
+    def layout_of(module: str) -> Fp8Layout | None:
+        quantized = module.startswith(LAYERS) and not any(names_module(key, module) for key in kept)
+        return layout if quantized else None
+
+    return Format("fine-grained FP8", layout_of, notes)
+
+
+def _layout(data: Fields) -> Fp8Layout:
+    data.one_of("fmt", "e4m3", default="e4m3")
+    activations = data.one_of("activation_scheme", "dynamic", "static", default="dynamic")
+    block = data.get("weight_block_size")
+    if block is None:
+        static = activations == "static"
+        scheme = Scheme("fp8-static" if static else "fp8", 8)
+        return Fp8Layout(scheme, "tensor", static)
+    data.one_of("activation_scheme", "dynamic", default="dynamic")
+    rows, columns = block_of(data, "weight_block_size")
+    return Fp8Layout(
+        Scheme("fp8-block", 8), "block", block=(rows, columns), scale="weight_scale_inv"
+    )
+
+
+def block_of(data: Fields, name: str) -> tuple[int, int]:
+    """Rows and columns that share a scale. Raises ModelError."""
+    value = data.get(name)
+    whole = isinstance(value, list) and len(value) == 2 and all(type(one) is int for one in value)
+    if not whole or min(value) < 1:
+        raise data.wrong(name, "is not two numbers above 0, rows and columns")
+    return value[0], value[1]

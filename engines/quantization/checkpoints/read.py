@@ -1,0 +1,241 @@
+"""A published checkpoint: which format it is in, what it needs to run, its weights when asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ....kernels.registry import KernelError
+from ...errors import ModelError
+from ...models.config import ModelConfig
+from ...models.loader import Checkpoint, check_tensor, load_config, read_json
+from ..methods import OP_OF_FORM
+from ..quantized import QuantizedMap, QuantizedModel
+from ..rounding import check_finite
+from ..scheme import Scheme, head_of, quantized_maps
+from . import awq, compressed_tensors, fine_grained_fp8, gptq, modelopt
+from .fields import Fields
+from .layout import Format, Layout
+from .report import read_report
+
+CONFIG_FILE = "config.json"
+QUANTIZATION = "quantization_config"
+METHODS = ("gptq", "awq", "compressed-tensors", "fp8", "modelopt")
+# Scales of a quantised KV cache, and tables that are computed: not read, and not a mistake.
+_UNUSED = (".k_scale", ".v_scale", ".q_scale", ".output_scale", ".rotary_emb.inv_freq")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A quantised checkpoint, by its JSON files alone."""
+
+    directory: Path
+    config: ModelConfig
+    format: Format
+
+    @cached_property
+    def layouts(self) -> dict[str, Layout]:
+        """How each map that is quantised is stored, by its module."""
+        modules = quantized_maps(self.config)
+        if not self.config.tie_word_embeddings:
+            modules = (*modules, head_of(self.config))
+        found = {module: self.format.layout_of(module) for module in modules}
+        return {module: layout for module, layout in found.items() if layout is not None}
+
+    @property
+    def scheme(self) -> Scheme:
+        """That of most of the weights."""
+        shapes = self.config.parameter_shapes()
+        weights: Counter[Scheme] = Counter()
+        for module, layout in self.layouts.items():
+            weights[layout.scheme] += prod(shapes[f"{module}.weight"])
+        return weights.most_common(1)[0][0]
+
+    @property
+    def linear_ops(self) -> tuple[str, ...]:
+        """The operations that the linear maps of the model are made of."""
+        ops = {OP_OF_FORM[layout.scheme.form] for layout in self.layouts.values()}
+        every = {*quantized_maps(self.config), head_of(self.config)}
+        return (*(("linear",) if every - self.layouts.keys() else ()), *sorted(ops))
+
+
+def read_published(directory: Path) -> Published | None:
+    """None for a checkpoint that is not quantised. Reads JSON files only.
+
+    Raises ModelError for a format that is not known, or that quantises no map of the model.
+    """
+    settings = _settings(directory)
+    if settings is None:
+        return None
+    config = load_config(directory)
+    published = Published(directory, config, _parse(settings, config))
+    if not published.layouts:
+        raise ModelError(settings.place, published.format.name, "quantises no map of the model")
+    return published
+
+
+def read_scheme(directory: Path) -> Scheme | None:
+    """What a quantised checkpoint is, from its JSON files alone; None where it is plain."""
+    published = read_published(directory)
+    return None if published is None else published.scheme
+
+
+def read_checkpoint(directory: Path) -> tuple[ModelConfig, QuantizedModel]:
+    """A quantised checkpoint, checked against its config; maps are read as they are asked for.
+
+    Raises ModelError, naming the tensor or the field, and for a checkpoint that is plain.
+    """
+    published = read_published(directory)
+    if published is None:
+        raise ModelError("model", str(directory), "is not quantised")
+    return published.config, load_published(published)
+
+
+def load_published(published: Published) -> QuantizedModel:
+    """As `read_checkpoint`."""
+    checkpoint = Checkpoint(published.directory)
+    maps = StoredMaps(published, checkpoint)
+    dense = _dense(published, checkpoint)
+    _check_nothing_else(published, checkpoint, {*maps.tensors, *dense})
+    return QuantizedModel(published.scheme, dense, maps, read_report(published.directory))
+
+
+class StoredMaps(Mapping[str, QuantizedMap]):
+    """Quantised maps by module, each read and repacked when it is asked for. Names, shapes and
+    dtypes are checked at once, from the files' headers."""
+
+    def __init__(self, published: Published, checkpoint: Checkpoint) -> None:
+        self._layouts = published.layouts
+        self._checkpoint = checkpoint
+        shapes = published.config.parameter_shapes()
+        matrices = {module: shapes[f"{module}.weight"] for module in self._layouts}
+        self._sizes = {module: (shape[0], shape[1]) for module, shape in matrices.items()}
+        self._stored = {
+            module: self._parts(published, module, layout)
+            for module, layout in self._layouts.items()
+        }
+
+    @property
+    def tensors(self) -> Iterator[str]:
+        """Names of the tensors that the maps are made of."""
+        return (f"{module}.{name}" for module, names in self._stored.items() for name in names)
+
+    def _parts(self, published: Published, module: str, layout: Layout) -> tuple[str, ...]:
+        outputs, inputs = self._sizes[module]
+        try:
+            parts = layout.parts(outputs, inputs)
+        except KernelError as error:
+            size = layout.scheme.group_size
+            raise ModelError("group_size", size, f"does not fit {module!r}: {error}") from error
+        stored = []
+        for name, one in parts.items():
+            full = f"{module}.{name}"
+            if full not in self._checkpoint and one.optional:
+                continue
+            check_tensor(self._checkpoint, published.directory, full, one.shapes, one.dtypes)
+            stored.append(name)
+        return tuple(stored)
+
+    def __getitem__(self, module: str) -> QuantizedMap:
+        parts = {name: self._read(f"{module}.{name}") for name in self._stored[module]}
+        try:
+            return self._layouts[module].read(parts, self._sizes[module])
+        except KernelError as error:
+            raise ModelError("model", module, f"cannot be read: {error}") from error
+
+    def _read(self, name: str) -> Tensor:
+        tensor = self._checkpoint[name]
+        # NaN among e4m3's codes is looked for where they are put in one form.
+        wide = tensor.is_floating_point() and tensor.element_size() > 1
+        return check_finite(name, tensor) if wide else tensor
+
+    def __contains__(self, module: object) -> bool:
+        return module in self._stored
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stored)
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+
+class _Dense(Mapping[str, Tensor]):
+    """The parameters that are not quantised."""
+
+    def __init__(self, checkpoint: Checkpoint, names: list[str]) -> None:
+        self._checkpoint = checkpoint
+        self._names = dict.fromkeys(names)
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._checkpoint[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _dense(published: Published, checkpoint: Checkpoint) -> _Dense:
+    packed = {f"{module}.weight" for module in published.layouts}
+    names = []
+    for name, shape in published.config.parameter_shapes().items():
+        if name not in packed:
+            check_tensor(checkpoint, published.directory, name, [shape])
+            names.append(name)
+    return _Dense(checkpoint, names)
+
+
+def _check_nothing_else(published: Published, checkpoint: Checkpoint, used: set[str]) -> None:
+    """A tensor left out would change what the model computes without a word."""
+    for name in checkpoint:
+        if name in used or name.endswith(_UNUSED):
+            continue
+        if name == "lm_head.weight" and published.config.tie_word_embeddings:
+            continue
+        # GPTQ's tools gave every map a bias, of zeros where the model has none.
+        if name.endswith(".bias") and not bool(checkpoint[name].any()):
+            continue
+        raise ModelError(
+            "model",
+            str(published.directory),
+            f"has the tensor {name!r}, which its config.json does not",
+        )
+
+
+def _settings(directory: Path) -> Fields | None:
+    data = read_json(directory / CONFIG_FILE)
+    beside = directory / modelopt.CONFIG_FILE
+    if data.get(QUANTIZATION):
+        return Fields(data[QUANTIZATION], QUANTIZATION)
+    if beside.exists():
+        settings = Fields(read_json(beside), modelopt.CONFIG_FILE).inner("quantization")
+        return settings if settings.get("quant_algo") else None
+    return None
+
+
+def _parse(settings: Fields, config: ModelConfig) -> Format:
+    if settings.place.startswith(modelopt.CONFIG_FILE):
+        return modelopt.parse(settings)
+    method = settings.one_of("quant_method", *METHODS)
+    if method == "gptq":
+        return gptq.parse(settings, head_of(config))
+    parse: dict[str, Any] = {
+        "awq": awq.parse,
+        "compressed-tensors": compressed_tensors.parse,
+        "fp8": fine_grained_fp8.parse,
+        "modelopt": modelopt.parse,
+    }
+    return parse[method](settings)

@@ -1,0 +1,233 @@
+"""A quantised model as a directory that other engines load, too."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ....kernels.registry import KernelError
+from ...errors import ConfigError, ModelError, unknown_name
+from ...models.config import ModelConfig
+from ...models.loader import INDEX_FILE, SINGLE_FILE, load_config, read_json
+from ..methods import OP_OF_FORM
+from ..quantized import QuantizedMap, QuantizedModel
+from ..scheme import LAYERS, Scheme, quantized_maps
+from . import awq, compressed_tensors, gptq
+from .layout import Writable
+from .read import CONFIG_FILE, QUANTIZATION
+from .report import write_report
+
+FORMATS = ("gptq", "gptq_v2", "awq", "compressed-tensors")
+# Of weights; compressed-tensors has all.
+_FORMS = {"gptq": ("int4", "int8"), "gptq_v2": ("int4", "int8"), "awq": ("int4",)}
+SHARD_BYTES = 4 * 2**30
+# What a model needs beside its weights; globs.
+_COMPANIONS = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template*",
+    "generation_config.json",
+)
+
+
+def default_format(scheme: Scheme) -> str:
+    """The format that a method's own tools write; compressed-tensors for one that has none."""
+    if scheme.method == "awq":
+        return "awq"
+    if scheme.method == "gptq":
+        # Readers of version 1 disagree about a zero point of 0, which only version 2 can store.
+        return "gptq" if scheme.symmetric else "gptq_v2"
+    return "compressed-tensors"
+
+
+def write_checkpoint(
+    model: QuantizedModel,
+    source_directory: Path,
+    out: Path,
+    format: str,
+    *,
+    shard_bytes: int = SHARD_BYTES,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """The model at `out`, with the config, tokenizer and generation files of `source_directory`.
+
+    The output projection is written as it is in `dense`: few readers take another. All is written
+    beside `out` and takes its place at the end, so an interrupted write leaves what was there.
+
+    Holds one shard in memory. progress: called with (parameters done, parameters).
+    Raises ConfigError for an unknown format or an `out` that holds something else, and ModelError
+    for a model that the format cannot hold.
+    """
+    config = load_config(source_directory)
+    encoder = _Encoder(format, model.scheme)
+    _check_target(out, source_directory)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    fresh = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+    fresh.mkdir()
+    try:
+        parameters = _parameters(config, model, encoder)
+        total = len(config.parameter_shapes())
+        _write_shards(fresh, _told(parameters, total, progress), shard_bytes)
+        write_report(fresh, model.report)
+        _copy_companions(source_directory, fresh)
+        kept = [name for name in quantized_maps(config) if name not in model.maps]
+        settings = {
+            **read_json(source_directory / CONFIG_FILE),
+            QUANTIZATION: encoder.settings(kept),
+        }
+        (fresh / CONFIG_FILE).write_text(json.dumps(settings, indent=2), encoding="utf-8")
+        _replace(out, fresh)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+class _Encoder:
+    """Maps in the tensors of a format, and what config.json then says of them.
+
+    Raises ConfigError for a scheme that the format does not have.
+    """
+
+    def __init__(self, name: str, scheme: Scheme) -> None:
+        if name not in FORMATS:
+            raise unknown_name("format", name, FORMATS)
+        if scheme.form not in _FORMS.get(name, OP_OF_FORM):
+            what = f"one that holds {scheme.method} in {scheme.bits} bits, as compressed-tensors"
+            raise ConfigError("format", name, what)
+        self._name = name
+        self._scheme = scheme
+        self._layout = _layout(name, scheme)
+        self._reordered = False
+
+    def parts(self, module: str, map_: QuantizedMap) -> dict[str, Tensor]:
+        """The tensors of one map, by their names. Raises ModelError."""
+        self._reordered |= map_.order is not None
+        try:
+            parts = self._layout.write(map_)
+        except KernelError as error:
+            problem = f"cannot be written as {self._name}: {error}"
+            raise ModelError("model", module, problem) from error
+        return {f"{module}.{part}": tensor for part, tensor in parts.items()}
+
+    def settings(self, kept: list[str]) -> dict[str, Any]:
+        """`quantization_config`, once all maps are written. kept: modules not quantised."""
+        if self._name == "awq":
+            return awq.quantization_config(self._scheme, kept)
+        if self._name == "compressed-tensors":
+            return compressed_tensors.quantization_config(self._scheme, kept)
+        writer = f"llmbench:{version('llmbench')}"
+        return gptq.quantization_config(self._scheme, self._name, kept, self._reordered, writer)
+
+
+def _layout(name: str, scheme: Scheme) -> Writable:
+    if name == "awq":
+        return awq.AwqLayout(scheme)
+    if name == "compressed-tensors":
+        return compressed_tensors.layout_for(scheme)[1]
+    return gptq.GptqLayout(scheme, name)
+
+
+def _parameters(
+    config: ModelConfig, model: QuantizedModel, encoder: _Encoder
+) -> Iterator[Mapping[str, Tensor]]:
+    """The tensors of each parameter, in the order that the config names them."""
+    for name in config.parameter_shapes():
+        module = name.removesuffix(".weight")
+        if module.startswith(LAYERS) and module in model.maps:
+            yield encoder.parts(module, model.maps[module])
+        elif name in model.dense:
+            yield {name: model.dense[name]}
+        else:
+            raise ModelError("model", name, "is quantised, and the format has no place for that")
+
+
+def _told(
+    parameters: Iterator[Mapping[str, Tensor]],
+    total: int,
+    progress: Callable[[int, int], None] | None,
+) -> Iterator[Mapping[str, Tensor]]:
+    for done, tensors in enumerate(parameters, 1):
+        yield tensors
+        if progress is not None:
+            progress(done, total)
+
+
+def _write_shards(
+    directory: Path, parameters: Iterator[Mapping[str, Tensor]], shard_bytes: int
+) -> None:
+    """One file, or several of at most shard_bytes (or a parameter) and their index."""
+    shards: list[list[str]] = []
+    total = 0
+
+    def flush(shard: dict[str, Tensor]) -> None:
+        save_file(shard, directory / _partial(len(shards)), {"format": "pt"})
+        shards.append(list(shard))
+
+    shard: dict[str, Tensor] = {}
+    for tensors in parameters:
+        size = sum(tensor.nbytes for tensor in tensors.values())
+        if shard and sum(tensor.nbytes for tensor in shard.values()) + size > shard_bytes:
+            flush(shard)
+            shard = {}
+        # Each its own memory: safetensors stores no views, and no memory twice.
+        shard |= {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        total += size
+    flush(shard)
+    if len(shards) == 1:
+        (directory / _partial(0)).rename(directory / SINGLE_FILE)
+        return
+    weight_map = {}
+    for index, names in enumerate(shards):
+        file = f"model-{index + 1:05}-of-{len(shards):05}.safetensors"
+        (directory / _partial(index)).rename(directory / file)
+        weight_map |= dict.fromkeys(names, file)
+    text = json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}, indent=2)
+    (directory / INDEX_FILE).write_text(text, encoding="utf-8")
+
+
+def _partial(index: int) -> str:
+    return f".shard-{index}.safetensors"
+
+
+def _copy_companions(source: Path, target: Path) -> None:
+    for pattern in _COMPANIONS:
+        for file in source.glob(pattern):
+            if file.is_file():
+                shutil.copyfile(file, target / file.name)
+
+
+def _check_target(out: Path, source: Path) -> None:
+    """Only what a write like this one made is written over."""
+    if out.exists() and out.resolve() == source.resolve():
+        raise ConfigError("out", str(out), "a directory other than the model's own")
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    config = out / CONFIG_FILE
+    if not (config.is_file() and read_json(config).get(QUANTIZATION)):
+        raise ConfigError("out", str(out), "a new or empty directory, or a quantised model's")
+
+
+def _replace(out: Path, fresh: Path) -> None:
+    """Put `fresh` at `out`; what was there is gone only when it has succeeded."""
+    if not out.exists():
+        os.replace(fresh, out)
+        return
+    old = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+    os.replace(out, old)
+    try:
+        os.replace(fresh, out)
+    except BaseException:
+        os.replace(old, out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
