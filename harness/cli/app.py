@@ -23,6 +23,7 @@ from . import (
     kernels,
     models,
     peers,
+    quantize,
     report,
     roofline,
     run,
@@ -53,6 +54,7 @@ app.command("calibrate")(calibrate.calibrate)
 app.command("roofline")(roofline.roofline)
 app.command("bench-engine", epilog=bench_engine.EPILOG)(bench_engine.bench_engine)
 app.command("peers", epilog=peers.EPILOG)(peers.peers)
+app.command("quantize", epilog=quantize.EPILOG)(quantize.quantize)
 app.add_typer(models.models, name="models")
 app.add_typer(kernels.kernels, name="kernels")
 app.command("engines")(engines.engines)
