@@ -14,10 +14,8 @@ from .presets import ADMISSION, BATCHING, KV, MIXING, find_preset
 from .quantization.methods import METHODS
 from .step import Limits
 
-# What a real engine computes; a simulated one prices more.
-# GPTQ, SmoothQuant and static FP8 calibrate, and are not there yet.
-_MISSING = ("gptq", "smoothquant", "fp8-static")
-QUANT_METHODS = ("auto", "none", *(name for name in METHODS if name not in _MISSING))
+# What a real engine computes; auto: what the checkpoint is.
+QUANT_METHODS = ("auto", "none", *METHODS)
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 KV_DTYPES = ("auto", "fp8", "int8")
 DEVICES = ("auto", "cpu", "cuda")

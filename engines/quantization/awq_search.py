@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .grid import GridFormat, round_to_grid
+from .grid import GridFormat, in_groups, round_to_grid
 
 RATIOS = tuple(i / 20 for i in range(20))
 SHRINKS = tuple(1 - i / 20 for i in range(10))
@@ -36,7 +36,7 @@ class ScaleChoice:
 def search_scales(
     weight: Tensor,
     input_magnitude: Tensor,
-    group_size: int,
+    format: GridFormat,
     block_loss: Callable[[Tensor], float],
 ) -> ScaleChoice:
     """Try every ratio of RATIOS, and no scaling.
@@ -47,12 +47,12 @@ def search_scales(
     lose to plain rounding.
     """
     unscaled = torch.ones_like(input_magnitude)
-    rtn_loss = block_loss(round_to_grid(weight, GridFormat(4, group_size)))
+    rtn_loss = block_loss(round_to_grid(weight, format))
     best = ScaleChoice(unscaled, None, rtn_loss, rtn_loss)
-    weight_magnitude = mean_magnitude(weight, group_size)
+    weight_magnitude = mean_magnitude(weight, format.group_size)
     for ratio in RATIOS:
         scales = candidate_scales(input_magnitude, weight_magnitude, ratio)
-        loss = block_loss(round_to_grid(weight * scales, GridFormat(4, group_size)).div_(scales))
+        loss = block_loss(round_to_grid(weight * scales, format).div_(scales))
         if loss < best.loss:
             best = ScaleChoice(scales, ratio, loss, rtn_loss)
     return best
@@ -66,36 +66,36 @@ def candidate_scales(input_magnitude: Tensor, weight_magnitude: Tensor, ratio: f
     return scales / (scales.max() * scales.min()).sqrt()
 
 
-def mean_magnitude(weight: Tensor, group_size: int) -> Tensor:
+def mean_magnitude(weight: Tensor, group_size: int | None) -> Tensor:
     """Mean over outputs of |w| / (its group's max |w|): [in_features]."""
-    groups = weight.abs().unflatten(1, (-1, group_size))
-    return (groups / (groups.amax(dim=-1, keepdim=True) + 1e-6)).flatten(1).mean(dim=0)
+    groups = in_groups(weight.abs(), group_size)
+    shares = (groups / (groups.amax(dim=-1, keepdim=True) + 1e-6)).flatten(1)
+    return shares[:, : weight.shape[1]].mean(dim=0)
 
 
-def search_clip(weight: Tensor, group_gram: Tensor, group_size: int) -> Tensor:
+def search_clip(weight: Tensor, group_gram: Tensor, format: GridFormat) -> Tensor:
     """The weight, each group clamped to the share of its largest magnitude that loses least.
 
-    group_gram [in / group_size, group_size, group_size]: see `gram_of_groups`. A group's loss is
-    the mean squared error of its own contribution to the output, mean over tokens of (x · d)² =
+    group_gram [groups, group_size, group_size]: see `gram_of_groups`. A group's loss is the mean
+    squared error of its own contribution to the output, mean over tokens of (x · d)² =
     d · E[x xᵀ] · d for d the change of its weights: the reference implementation's, over all
     tokens where that samples 512.
     """
-    groups = weight.unflatten(1, (-1, group_size))
+    in_features = weight.shape[1]
+    groups = in_groups(weight, format.group_size)
     largest = groups.abs().amax(dim=-1, keepdim=True)
     best_loss = torch.full_like(largest[..., 0], torch.inf)
     best_limit = largest.clone()
     for shrink in SHRINKS:
         limit = shrink * largest
-        clipped = groups.clamp(-limit, limit).flatten(1)
-        change = (round_to_grid(clipped, GridFormat(4, group_size)) - weight).unflatten(
-            1, (-1, group_size)
-        )
+        clipped = groups.clamp(-limit, limit).flatten(1)[:, :in_features]
+        change = in_groups(round_to_grid(clipped, format) - weight, format.group_size)
         change = change.transpose(0, 1)
         loss = (torch.bmm(change, group_gram) * change).sum(dim=-1).T
         better = loss < best_loss
         best_loss = torch.where(better, loss, best_loss)
         best_limit = torch.where(better[..., None], limit, best_limit)
-    return groups.clamp(-best_limit, best_limit).flatten(1)
+    return groups.clamp(-best_limit, best_limit).flatten(1)[:, :in_features]
 
 
 def gram(x: Tensor) -> Tensor:
@@ -103,9 +103,9 @@ def gram(x: Tensor) -> Tensor:
     return x.T @ x / len(x)
 
 
-def gram_of_groups(x: Tensor, group_size: int) -> Tensor:
-    """E[x xᵀ] within each group: [features / group_size, group_size, group_size]."""
-    groups = x.unflatten(1, (-1, group_size)).transpose(0, 1)
+def gram_of_groups(x: Tensor, group_size: int | None) -> Tensor:
+    """E[x xᵀ] within each group: [groups, group_size, group_size]."""
+    groups = in_groups(x, group_size).transpose(0, 1)
     return torch.bmm(groups.transpose(1, 2), groups) / len(x)
 
 

@@ -1,14 +1,14 @@
 """The quant axis: from a model directory to weights in the form a method asks for.
 
-What takes long is done once: quantised weights are kept in the cache as a published-format
+What takes long is done once: calibrated weights are kept in the cache as a published-format
 checkpoint, under a name made of everything they depend on.
 """
 
 from __future__ import annotations
 
-import hashlib
+import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,21 +19,23 @@ from ..models.catalogue import cache_directory
 from ..models.config import ModelConfig
 from ..models.loader import load_config, load_model_directory
 from ..models.tokenizer import load_tokenizer
-from .awq import quantize
+from .calibration import DEFAULT_SIZES, calibration_windows
 from .checkpoints.read import load_published, read_checkpoint, read_published
-from .checkpoints.write import write_checkpoint
+from .checkpoints.write import default_format, write_checkpoint
 from .dense import DenseSource
+from .identity import quantization_identity
 from .linear import WeightSource
 from .methods import find_method
-from .quantized import PackedSource, QuantizedModel
-from .rounding import rounded_model
+from .quantize import quantize_model
+from .quantized import LayerReport, PackedSource, QuantizedModel
+from .resume import LayerStore
+from .rounding import RoundedMaps, rounded_model
+from .scheme import Scheme, default_scheme, head_of
 
 Report = Callable[[str], None]
 
-CALIBRATION_SAMPLES = 8
-CALIBRATION_TOKENS = 512
-# Part of a cached checkpoint's name: raise it when the same inputs would give other weights.
-AWQ_REVISION = 1
+# A method whose checkpoint leaves the output projection alone rounds it like this when it runs.
+_HEAD_METHOD = {"smoothquant": "w8a8"}
 
 
 @dataclass(frozen=True)
@@ -77,28 +79,28 @@ def load_weights(
         config, weights = load_model_directory(directory)
         return LoadedWeights(config, DenseSource(weights, dtype, device, force_kernels))
     if find_method(method).calibrated:
-        assert group_size is not None
-        quantized = _cached_awq(directory, group_size, device, report)
         config = load_config(directory)
+        scheme = default_scheme(config, method, group_size)
+        # Always read back from disk, so that a first run computes with what later ones will.
+        _, quantized = read_checkpoint(cached_checkpoint(directory, scheme, device, report))
+        if find_method(method).rounds_head:
+            quantized = _with_rounded_head(config, quantized, method, device)
     else:
         config, weights = load_model_directory(directory)
         quantized = rounded_model(config, weights, method, group_size, device)
     return LoadedWeights(config, PackedSource(quantized, dtype, device, force_kernels))
 
 
-def _cached_awq(
-    directory: Path, group_size: int, device: torch.device, report: Report
-) -> QuantizedModel:
-    """Always read back from disk, so that a first run computes with what later ones will."""
-    return read_checkpoint(awq_checkpoint(directory, group_size, device, report))[1]
-
-
-def awq_checkpoint(
-    directory: Path, group_size: int, device: torch.device, report: Report = lambda _: None
+def cached_checkpoint(
+    directory: Path, scheme: Scheme, device: torch.device, report: Report = lambda _: None
 ) -> Path:
-    """The model as an AWQ checkpoint, as they are published: quantised now or found in the
-    cache. Raises ConfigError where the cache cannot be written."""
-    kept = cache_directory() / "awq" / _identity(directory, group_size)
+    """The model as a published checkpoint of a calibrated method, without tokenizer files:
+    quantised now, on the text that ships, or found in the cache.
+
+    Raises ConfigError where the cache cannot be written."""
+    calibration = f"{DEFAULT_SIZES[scheme.method]} {calibration_text()}"
+    identity = quantization_identity(directory, scheme, calibration.encode())
+    kept = cache_directory() / scheme.method / f"{directory.name}-{identity}"
     if not (kept / "config.json").is_file():
         try:
             kept.parent.mkdir(parents=True, exist_ok=True)
@@ -106,44 +108,44 @@ def awq_checkpoint(
             # Before the work, not after it.
             allowed = f"a directory to write in ({error.strerror})"
             raise ConfigError("LLMBENCH_CACHE", str(cache_directory()), allowed) from error
-        _quantize_into(kept, directory, group_size, device, report)
+        _quantize_into(kept, directory, scheme, device, report)
     return kept
 
 
 def _quantize_into(
-    kept: Path, directory: Path, group_size: int, device: torch.device, report: Report
+    kept: Path, directory: Path, scheme: Scheme, device: torch.device, report: Report
 ) -> None:
     config, weights = load_model_directory(directory)
-    report(f"quantising to 4 bits with AWQ, once: {config.num_layers} layers")
-    quantized = quantize(
+    name = scheme.method
+    report(f"quantising with {name}, once: {config.num_layers} layers")
+
+    def progress(layer: LayerReport, layers: int) -> None:
+        report(f"{name}: layer {layer.layer + 1} of {layers}")
+
+    unfinished = kept.with_name(f".{kept.name}.layers")
+    quantized = quantize_model(
         config,
         weights,
-        _calibration(directory, config),
-        group_size=group_size,
+        scheme,
+        _calibration(directory, config, name),
         device=device,
-        progress=lambda done, layers: report(f"AWQ: layer {done} of {layers}"),
+        progress=progress,
+        store=LayerStore(unfinished, kept.name),
     )
-    write_checkpoint(quantized, directory, kept, "awq")
+    write_checkpoint(quantized, directory, kept, default_format(scheme))
+    shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _calibration(directory: Path, config: ModelConfig) -> torch.Tensor:
+def _calibration(directory: Path, config: ModelConfig, method: str) -> torch.Tensor:
     """Token ids [samples, length] from the front of the public-domain text that ships."""
-    length = min(CALIBRATION_TOKENS, config.max_position_embeddings)
-    ids = load_tokenizer(directory).encode(calibration_text(), add_special_tokens=False)
-    samples = min(CALIBRATION_SAMPLES, len(ids) // length)
-    return torch.tensor(ids[: samples * length]).view(samples, length)
+    size = DEFAULT_SIZES[method]
+    size = replace(size, length=min(size.length, config.max_position_embeddings))
+    return calibration_windows([calibration_text()], load_tokenizer(directory), size)
 
 
-def _identity(directory: Path, group_size: int) -> str:
-    """A name that changes with whatever the quantised weights depend on."""
-    digest = hashlib.sha256()
-    digest.update(f"awq {AWQ_REVISION} {group_size} {CALIBRATION_SAMPLES} ".encode())
-    digest.update(f"{CALIBRATION_TOKENS}\n{calibration_text()}".encode())
-    for name in ("config.json", "tokenizer.json"):
-        path = directory / name
-        digest.update(path.read_bytes() if path.exists() else b"")
-    for path in sorted(directory.glob("*.safetensors")):
-        state = path.stat()
-        # The path itself tells apart models whose files happen to agree in size and time.
-        digest.update(f"{path.resolve()} {state.st_size} {state.st_mtime_ns}\n".encode())
-    return f"{directory.name}-g{group_size}-{digest.hexdigest()[:16]}"
+def _with_rounded_head(
+    config: ModelConfig, model: QuantizedModel, method: str, device: torch.device
+) -> QuantizedModel:
+    scheme = default_scheme(config, _HEAD_METHOD[method])
+    head = RoundedMaps(model.dense, (head_of(config),), scheme, device)
+    return replace(model, maps={**model.maps, **head})

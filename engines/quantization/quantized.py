@@ -35,17 +35,19 @@ _FORMS: dict[type, tuple[Callable[[Any], PackedWeight], str]] = {
 
 @dataclass(frozen=True)
 class LayerReport:
-    """What quantising one layer cost on the calibration tokens.
+    """What quantising one layer cost on (the first) calibration tokens.
 
-    rtn_loss, loss: mean squared error of the layer's output, its weights rounded to nearest and as
-    chosen, its input the unquantised model's.
+    rtn_loss, loss: mean squared error of the layer's output, in the same form with nothing
+    calibrated and as chosen; its input is what the method calibrated on.
     ratios: the search's result by the module whose input was scaled; None: not scaled.
+    note: what had to be done in another way than usual.
     """
 
     layer: int
     rtn_loss: float
     loss: float
     ratios: Mapping[str, float | None]
+    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,17 +49,13 @@ class RoundedMaps(Mapping[str, QuantizedMap]):
         self._weights = weights
         self._names = dict.fromkeys(names)
         self._scheme = scheme
-        self._round = ROUND[scheme.method]
         self._device = device
 
     def __getitem__(self, name: str) -> QuantizedMap:
         if name not in self._names:
             raise KeyError(name)
         weight = check_finite(f"{name}.weight", self._weights[f"{name}.weight"].to(self._device))
-        try:
-            return QuantizedMap(self._round(weight, self._scheme))
-        except KernelError as error:
-            raise ModelError("model", name, f"cannot be quantised: {error}") from error
+        return round_map(name, weight, self._scheme)
 
     def __contains__(self, name: object) -> bool:
         return name in self._names
@@ -80,10 +76,17 @@ def rounded_model(
 ) -> QuantizedModel:
     """A model whose maps are rounded as they are asked for, by a method that calibrates nothing."""
     scheme = default_scheme(config, method, group_size)
-    names = [*quantized_maps(config)]
-    if find_method(method).rounds_head:
-        names.append(head_of(config))
+    heads = (head_of(config),) if find_method(method).rounds_head else ()
+    names = (*quantized_maps(config), *heads)
     return QuantizedModel(scheme, weights, RoundedMaps(weights, names, scheme, device))
+
+
+def round_map(name: str, weight: Tensor, scheme: Scheme) -> QuantizedMap:
+    """One map by a method of ROUND. Raises ModelError, naming it, where the method cannot."""
+    try:
+        return QuantizedMap(ROUND[scheme.method](weight, scheme))
+    except KernelError as error:
+        raise ModelError("model", name, f"cannot be quantised: {error}") from error
 
 
 def check_finite(name: str, weight: Tensor) -> Tensor:

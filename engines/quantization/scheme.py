@@ -45,6 +45,10 @@ _BITS_OF_FORM = {"int4": 4, "int8": 8, "w8a8": 8, "fp8": 8, "fp4": 4}
 _ASYMMETRIC = ("rtn", "awq")
 
 
+# A group size that is asked for as "all inputs", as GPTQ's configs write it.
+WHOLE_ROW = -1
+
+
 def default_scheme(config: ModelConfig, method: str, group_size: int | None = None) -> Scheme:
     """A method as an engine runs it when no more is said. Raises ConfigError."""
     found = find_method(method)
@@ -54,6 +58,42 @@ def default_scheme(config: ModelConfig, method: str, group_size: int | None = No
         resolve_group_size(config, method, group_size),
         symmetric=method not in _ASYMMETRIC,
         act_order=method == "gptq",
+    )
+
+
+def asked_scheme(
+    config: ModelConfig,
+    method: str,
+    *,
+    bits: int | None = None,
+    group_size: int | None = None,
+    symmetric: bool | None = None,
+    act_order: bool | None = None,
+) -> Scheme:
+    """A method with what a user chose; None: as `default_scheme` has it. group_size may be
+    WHOLE_ROW. Raises ConfigError for a method that only checkpoints have, and for a choice that
+    the method does not leave."""
+    found = find_method(method)
+    if found.published:
+        raise ConfigError("method", method, "a method that quantises")
+    rows = group_size == WHOLE_ROW
+    scheme = default_scheme(config, method, None if rows or not found.grouped else group_size)
+    eight_too = method in ("rtn", "gptq")
+    if bits not in (None, scheme.bits) and not (eight_too and bits == 8):
+        choices = "4 or 8" if eight_too else str(scheme.bits)
+        raise ConfigError("bits", bits, f"{choices} with {method}")
+    if not found.grouped:
+        for name, value in (("group_size", group_size), ("symmetric", symmetric)):
+            if value is not None:
+                raise ConfigError(name, value, f"unset: {method} has no groups with zero points")
+    if act_order and method != "gptq":
+        raise ConfigError("act_order", True, f"gptq, not {method}")
+    return Scheme(
+        method,
+        bits or scheme.bits,
+        None if rows else scheme.group_size,
+        scheme.symmetric if symmetric is None else symmetric,
+        scheme.act_order if act_order is None else act_order,
     )
 
 

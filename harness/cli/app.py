@@ -24,6 +24,7 @@ from . import (
     kernels,
     models,
     peers,
+    quantize,
     report,
     roofline,
     run,
@@ -55,6 +56,7 @@ app.command("roofline")(roofline.roofline)
 app.command("bench-engine", epilog=bench_engine.EPILOG)(bench_engine.bench_engine)
 app.command("eval", epilog=eval.EPILOG)(eval.eval_)
 app.command("peers", epilog=peers.EPILOG)(peers.peers)
+app.command("quantize", epilog=quantize.EPILOG)(quantize.quantize)
 app.add_typer(models.models, name="models")
 app.add_typer(kernels.kernels, name="kernels")
 app.command("engines")(engines.engines)

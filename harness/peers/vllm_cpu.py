@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...engines.models.loader import load_config
-from ...engines.quantization.load import awq_checkpoint
-from ...engines.quantization.scheme import resolve_group_size
+from ...engines.quantization.load import cached_checkpoint
+from ...engines.quantization.scheme import default_scheme
 from .base import ServedModel, Variant
 from .runner import Runner, outside_env, start_runner
 from .w8a8 import write_w8a8
@@ -80,7 +80,6 @@ def _checkpoint(weights: str, model: ServedModel) -> Path:
     if weights == AWQ:
         import torch
 
-        group_size = resolve_group_size(load_config(model.directory), AWQ, None)
-        assert group_size is not None
-        return awq_checkpoint(model.directory, group_size, torch.device("cpu"))
+        scheme = default_scheme(load_config(model.directory), AWQ)
+        return cached_checkpoint(model.directory, scheme, torch.device("cpu"))
     return model.directory

@@ -93,6 +93,12 @@ def write_checkpoint(
         shutil.rmtree(fresh, ignore_errors=True)
 
 
+def check_writable(source_directory: Path, out: Path, format: str, scheme: Scheme) -> None:
+    """Raises the ConfigError that `write_checkpoint` would, before there are weights to write."""
+    _Encoder(format, scheme)
+    _check_target(out, source_directory)
+
+
 class _Encoder:
     """Maps in the tensors of a format, and what config.json then says of them.
 

@@ -47,7 +47,7 @@ def test_scales_protect_the_channels_that_matter() -> None:
     x[:, ::8] *= 30
     weight = torch.randn(16, 64, generator=generator)
     loss = linear_loss(weight, gram(x))
-    choice = search_scales(weight, x.abs().mean(dim=0), 32, loss)
+    choice = search_scales(weight, x.abs().mean(dim=0), GridFormat(4, 32), loss)
     assert choice.rtn_loss == pytest.approx(loss(round_to_grid(weight, GridFormat(4, 32))))
     assert choice.ratio is not None
     # AWQ's own claim for salient channels; plain rounding loses at least twice as much here.
@@ -59,7 +59,8 @@ def test_no_scaling_is_kept_when_nothing_is_better() -> None:
     """Weights that lie on the grid lose nothing when rounded as they are."""
     weight = torch.randint(-8, 8, (4, 32)).float()
     weight[:, 0], weight[:, 1] = -8.0, 7.0
-    choice = search_scales(weight, 1 + torch.rand(32), 32, linear_loss(weight, torch.eye(32)))
+    loss = linear_loss(weight, torch.eye(32))
+    choice = search_scales(weight, 1 + torch.rand(32), GridFormat(4, 32), loss)
     assert choice.ratio is None
     assert choice.loss == choice.rtn_loss == 0
     assert choice.scales.tolist() == [1.0] * 32
@@ -69,7 +70,7 @@ def test_clip_minimises_each_groups_own_error() -> None:
     """Against the definition, group by group and token by token."""
     x, weight, group_size = torch.randn(40, 32), torch.randn(3, 32) ** 3, 16
     form = GridFormat(4, group_size)
-    clipped = search_clip(weight, gram_of_groups(x, group_size), group_size)
+    clipped = search_clip(weight, gram_of_groups(x, group_size), form)
     for row in range(3):
         for start in (0, 16):
             group = slice(start, start + group_size)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from llmbench.engines.errors import ConfigError
-from llmbench.engines.quantization.awq import quantize
 from llmbench.engines.quantization.dense import DenseSource
 from llmbench.engines.quantization.grid import GridFormat, rtn_pack
+from llmbench.engines.quantization.quantize import quantize_model
 from llmbench.engines.quantization.quantized import PackedSource, QuantizedMap, QuantizedModel
-from llmbench.engines.quantization.scheme import Scheme
+from llmbench.engines.quantization.scheme import Scheme, default_scheme
 
 from .dequantized import dequantized_weight
 from .tiny import tiny_model, tokens
@@ -41,7 +41,7 @@ def test_a_tied_embedding_exists_once() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_packed_maps_compute_what_their_codes_say(dtype: torch.dtype) -> None:
     config, weights = tiny_model("qwen2")
-    quantized = quantize(config, weights, tokens(), group_size=32)
+    quantized = quantize_model(config, weights, default_scheme(config, "awq", 32), tokens())
     source = PackedSource(quantized, dtype, CPU)
     names = [f"model.layers.1.self_attn.{part}_proj" for part in "qkv"]
     weight = torch.cat([dequantized_weight(quantized.maps[name].weight) for name in names])
@@ -56,7 +56,11 @@ def test_packed_maps_compute_what_their_codes_say(dtype: torch.dtype) -> None:
 
 def test_what_is_not_quantised_is_dense() -> None:
     config, weights = tiny_model("multi-head")
-    source = PackedSource(quantize(config, weights, tokens(), group_size=32), torch.float32, CPU)
+    source = PackedSource(
+        quantize_model(config, weights, default_scheme(config, "awq", 32), tokens()),
+        torch.float32,
+        CPU,
+    )
     x = torch.randn(2, 64)
     torch.testing.assert_close(source.linear(["lm_head"])(x), x @ weights["lm_head.weight"].T)
     assert torch.equal(source.tensor("model.norm.weight"), weights["model.norm.weight"])

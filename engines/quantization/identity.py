@@ -1,0 +1,25 @@
+"""What names a quantisation: everything its weights depend on."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from .quantize import REVISIONS
+from .scheme import Scheme
+
+
+def quantization_identity(directory: Path, scheme: Scheme, calibration: bytes) -> str:
+    """Hex digits that change with the model's files, the scheme, what the method does, and what it
+    is calibrated on. Files are told apart by where they lie, their size and their time."""
+    digest = hashlib.sha256()
+    digest.update(f"{scheme} {REVISIONS.get(scheme.method, 0)}\n".encode())
+    digest.update(hashlib.sha256(calibration).digest())
+    for name in ("config.json", "tokenizer.json"):
+        path = directory / name
+        digest.update(path.read_bytes() if path.exists() else b"")
+    for path in sorted(directory.glob("*.safetensors")):
+        state = path.stat()
+        # The path itself tells apart models whose files happen to agree in size and time.
+        digest.update(f"{path.resolve()} {state.st_size} {state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]

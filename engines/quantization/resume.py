@@ -1,0 +1,136 @@
+"""Where an interrupted quantisation goes on: a directory with a file for each finished layer."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ...kernels.fp8 import Fp8Weight
+from ...kernels.grouped_int8 import GroupedInt8
+from ...kernels.int8 import Int8Weight
+from ...kernels.packing import PackedInt4
+from ..errors import ConfigError
+from .layer import LayerMaps, LayerTensors
+from .quantized import LayerReport, PackedWeight, QuantizedMap
+
+STATE_FILE = "state.json"
+# Of the files' layout: raise it when they could no longer be read alike.
+_VERSION = 1
+_FORMS: dict[str, Callable[..., PackedWeight]] = {
+    form.__name__: form for form in (PackedInt4, GroupedInt8, Int8Weight, Fp8Weight)
+}
+
+
+@dataclass(frozen=True, eq=False)
+class StoredLayer:
+    """A finished layer, on the CPU: see `QuantizedLayer`."""
+
+    maps: LayerMaps
+    folded: LayerTensors
+    report: LayerReport
+
+
+class LayerStore:
+    """Finished layers of one quantisation in `directory`, each file whole or absent.
+
+    fingerprint: names everything the layers depend on: model, calibration, scheme, method.
+    Raises ConfigError where the directory holds another quantisation's layers.
+    """
+
+    def __init__(self, directory: Path, fingerprint: str) -> None:
+        self._directory = directory
+        self._fingerprint = fingerprint
+        found = read_fingerprint(directory)
+        if found is not None and found != fingerprint:
+            allowed = "layers of the same model, calibration and settings; or --overwrite"
+            raise ConfigError("resume", str(directory), allowed)
+
+    def load(self, index: int) -> StoredLayer | None:
+        """Layer `index`; None where it is not finished."""
+        path = self._path(index)
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                return _layer_of(tensors, json.loads(file.metadata()["layer"]))
+        except SafetensorError:
+            return None  # cut off where a machine went down; it is made again
+
+    def save(self, layer: StoredLayer) -> None:
+        """Keep a finished layer."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        state = {"version": _VERSION, "fingerprint": self._fingerprint}
+        _write(self._directory / STATE_FILE, lambda path: path.write_text(json.dumps(state)))
+        tensors, described = _parts_of(layer)
+        metadata = {"layer": json.dumps(described)}
+        path = self._path(layer.report.layer)
+        _write(path, lambda partial: save_file(tensors, partial, metadata))
+
+    def _path(self, index: int) -> Path:
+        return self._directory / f"layer-{index:05}.safetensors"
+
+
+def read_fingerprint(directory: Path) -> str | None:
+    """Whose layers a directory holds; None: nobody's that could go on."""
+    try:
+        state = json.loads((directory / STATE_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return ""
+    return state["fingerprint"] if state.get("version") == _VERSION else ""
+
+
+def finished_layers(directory: Path) -> int:
+    """How many layers a directory holds."""
+    return len(list(directory.glob("layer-*.safetensors")))
+
+
+def _parts_of(layer: StoredLayer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A layer as tensors by name, and the rest as JSON."""
+    tensors = {f"folded.{name}": tensor.contiguous() for name, tensor in layer.folded.items()}
+    maps: dict[str, Any] = {}
+    for name, map_ in layer.maps.items():
+        parts = {field.name: getattr(map_.weight, field.name) for field in fields(map_.weight)}
+        for part, value in parts.items():
+            if isinstance(value, Tensor):
+                tensors[f"maps.{name}:{part}"] = value.contiguous()
+        numbers = {part: value for part, value in parts.items() if isinstance(value, int)}
+        maps[name] = {"form": type(map_.weight).__name__, "numbers": numbers}
+    return tensors, {"maps": maps, "report": asdict(layer.report)}
+
+
+def _layer_of(tensors: Mapping[str, Tensor], described: Mapping[str, Any]) -> StoredLayer:
+    maps: LayerMaps = {}
+    for name, entry in described["maps"].items():
+        prefix = f"maps.{name}:"
+        parts = {
+            key.removeprefix(prefix): tensor
+            for key, tensor in tensors.items()
+            if key.startswith(prefix)
+        }
+        maps[name] = QuantizedMap(_FORMS[entry["form"]](**parts, **entry["numbers"]))
+    folded = {
+        name.removeprefix("folded."): tensor
+        for name, tensor in tensors.items()
+        if name.startswith("folded.")
+    }
+    return StoredLayer(maps, folded, LayerReport(**described["report"]))
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,270 @@
+"""`llmbench quantize`: a model into a published quantised checkpoint."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .exits import Exit, say, say_error
+
+if TYPE_CHECKING:
+    from ...engines.quantization.layerwise import Progress
+    from ..quantize import Prepared, Quantized
+
+EPILOG = "\n\n".join(
+    (
+        "[bold]Examples[/]",
+        "llmbench quantize smollm2-135m --method gptq --group-size 64 --out smollm2-gptq",
+        "llmbench quantize bundled --method gptq --bits 8 --no-act-order --format "
+        "compressed-tensors --out bundled-w8",
+        "llmbench quantize MODEL --method awq --calibration texts.jsonl --samples 16 --out DIR",
+        "llmbench quantize MODEL --method gptq --calibration wikitext:wikitext-2-raw-v1 "
+        "--samples 128 --sequence-length 2048 --out DIR",
+        "llmbench quantize MODEL --method smoothquant --out DIR",
+        "llmbench run --model smollm2-gptq   [dim]runs what was made[/]",
+    )
+)
+
+
+def quantize(
+    model: Annotated[
+        str, typer.Argument(help="A model's name, a directory or a hub id, not quantised yet.")
+    ],
+    out: Annotated[Path, typer.Option(help="The directory to write.", rich_help_panel="Output")],
+    method: Annotated[
+        str,
+        typer.Option(
+            help="gptq, awq, smoothquant and fp8-static look at activations; rtn, int8, w8a8, fp8, "
+            "fp8-block, nvfp4 and mxfp4 round weights as they are.",
+            rich_help_panel="Method",
+        ),
+    ] = "gptq",
+    bits: Annotated[
+        int | None,
+        typer.Option(help="Of a weight: 4, or 8 with gptq and rtn.", rich_help_panel="Method"),
+    ] = None,
+    group_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Inputs that share a scale; -1: all of a row. One that does not divide them "
+            "leaves a shorter group. Default: the largest of 128, 64 and 32 that divides.",
+            rich_help_panel="Method",
+        ),
+    ] = None,
+    symmetric: Annotated[
+        bool | None,
+        typer.Option(
+            "--symmetric/--asymmetric",
+            help="Without or with zero points. Default: with them for awq and rtn.",
+            rich_help_panel="Method",
+        ),
+    ] = None,
+    act_order: Annotated[
+        bool | None,
+        typer.Option(
+            "--act-order/--no-act-order",
+            help="GPTQ: columns in the order of their activations, the default, or as they stand.",
+            rich_help_panel="Method",
+        ),
+    ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            help='A text file, a .jsonl file with "text" in each line, or a data set, '
+            "NAME[:CONFIG[:SPLIT]]. Default: the public-domain text that ships.",
+            rich_help_panel="Calibration",
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Windows, all of which must be there. Default: as many as there are, up to 128 "
+            "(gptq), 8 (awq) or 64.",
+            rich_help_panel="Calibration",
+        ),
+    ] = None,
+    sequence_length: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Tokens of a window. Default: 2048 with gptq, 512 otherwise.",
+            rich_help_panel="Calibration",
+        ),
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="gptq, gptq_v2, awq or compressed-tensors. Default: the method's own, or "
+            "compressed-tensors.",
+            rich_help_panel="Output",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on after the last finished layer of the same command.",
+            rich_help_panel="Output",
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace a quantised model at --out, once the new one is whole.",
+            rich_help_panel="Output",
+        ),
+    ] = False,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel="Method")
+    ] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads.", rich_help_panel="Method")
+    ] = None,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Print no progress.", rich_help_panel="Output"),
+    ] = False,
+) -> Exit:
+    """Quantise a model, layer by layer, into a checkpoint that other engines load, too.
+
+    In memory are one layer and the calibration tokens' activations. An interrupted run leaves what
+    was at --out, and its finished layers for --resume. The same command gives the same weights.
+    """
+    import torch
+
+    from ..quantize import QuantizeConfig, prepare
+    from ..quantize import quantize as run
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    report = _silent if quiet else say
+    prepared = prepare(
+        QuantizeConfig(
+            model,
+            method,
+            out,
+            bits,
+            group_size,
+            symmetric,
+            act_order,
+            calibration,
+            samples,
+            sequence_length,
+            format,
+            device,
+            resume,
+            overwrite,
+        ),
+        report,
+    )
+    report(_plan(prepared))
+    try:
+        with _progress(prepared, quiet=quiet) as progress:
+            made = run(prepared, progress, report)
+    except KeyboardInterrupt:
+        say_error(_how_to_go_on(prepared))
+        return Exit.INTERRUPTED
+    _print(prepared, made)
+    return Exit.OK
+
+
+def _silent(_line: str) -> None: ...
+
+
+def _plan(prepared: Prepared) -> str:
+    scheme = prepared.scheme
+    groups = f", groups of {scheme.group_size}" if scheme.group_size else ""
+    zeros = "" if scheme.symmetric else ", zero points"
+    order = ", act order" if scheme.act_order else ""
+    text = f"{prepared.files.name}: {scheme.method}, {scheme.bits} bits{groups}{zeros}{order}"
+    if prepared.windows is not None:
+        samples, length = prepared.windows.shape
+        text += f"; calibrated on {samples} windows of {length} tokens"
+    return text
+
+
+def _how_to_go_on(prepared: Prepared) -> str:
+    from ..quantize import unfinished_layers
+
+    done = unfinished_layers(prepared)
+    if done == 0:
+        return "interrupted before a layer was finished; nothing was written"
+    words = [word for word in sys.argv[1:] if word != "--resume"]
+    command = shlex.join(["llmbench", *words, "--resume"])
+    layers = prepared.config.num_layers
+    return f"interrupted after {done} of {layers} layers; this goes on: {command}"
+
+
+@contextmanager
+def _progress(prepared: Prepared, *, quiet: bool) -> Iterator[Progress]:
+    """A bar with a step a layer on a terminal, lines elsewhere."""
+    from rich.console import Console
+
+    from ...engines.quantization.quantized import LayerReport
+
+    console = Console(file=sys.stderr, highlight=False)
+    if quiet or prepared.windows is None:
+        yield lambda _layer, _layers: None
+    elif not console.is_terminal:
+
+        def line(layer: LayerReport, layers: int) -> None:
+            console.print(f"layer {layer.layer + 1} of {layers}: loss {layer.loss:.3g}")
+
+        yield line
+    else:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = (
+            TextColumn("layers"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+        )
+        with Bar(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("", total=prepared.config.num_layers)
+
+            def step(layer: LayerReport, _layers: int) -> None:
+                bar.update(
+                    task, completed=layer.layer + 1, description=f"last loss {layer.loss:.3g}"
+                )
+
+            yield step
+
+
+def _print(prepared: Prepared, made: Quantized) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ...engines.quantization.layerwise import BASELINE
+
+    console = Console(highlight=False)
+    if made.report:
+        baseline = BASELINE[prepared.scheme.method]
+        table = Table("layer", prepared.scheme.method, baseline, "of it", "", box=None)
+        for column in table.columns[:4]:
+            column.justify = "right"
+        for layer in made.report:
+            share = f"{layer.loss / layer.rtn_loss:.0%}" if layer.rtn_loss else "-"
+            losses = (f"{layer.loss:.3g}", f"{layer.rtn_loss:.3g}")
+            table.add_row(str(layer.layer), *losses, share, layer.note)
+        console.print("mean squared error of each layer's output")
+        console.print(table)
+        console.print()
+    minutes, seconds = divmod(round(made.seconds), 60)
+    taken = f"{minutes} min {seconds} s" if minutes else f"{made.seconds:.1f} s"
+    console.print(
+        f"[bold]{prepared.format}[/]  {made.bytes / 1e6:.1f} MB, "
+        f"{made.bytes_before / made.bytes:.2f} times smaller, in {taken}: {made.out}"
+    )
+    if prepared.files.caveat:
+        say(f"[dim]note: {prepared.files.caveat}[/]")

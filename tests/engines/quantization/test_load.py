@@ -1,0 +1,118 @@
+"""The quant axis for methods that calibrate: quantised once, kept, read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from llmbench.engines.models import bundled
+from llmbench.engines.models.dense import dense_logits
+from llmbench.engines.models.llama import Llama
+from llmbench.engines.models.loader import load_config
+from llmbench.engines.models.ops import select_ops
+from llmbench.engines.quantization import load
+from llmbench.engines.quantization.calibration import CalibrationSize
+from llmbench.engines.quantization.checkpoints.read import read_checkpoint
+from llmbench.engines.quantization.load import cached_checkpoint, linear_ops, load_weights
+from llmbench.engines.quantization.quantize import LAYER_METHODS
+from llmbench.engines.quantization.scheme import default_scheme, resolve_group_size
+
+BUNDLED = Path(bundled.__file__).parent
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LLMBENCH_CACHE", str(tmp_path / "cache"))
+    small = dict.fromkeys(LAYER_METHODS, CalibrationSize(2, 64))
+    monkeypatch.setattr(load, "DEFAULT_SIZES", small)
+
+
+@pytest.mark.parametrize("method", LAYER_METHODS)
+def test_weights_are_quantised_once_and_read_back(method: str, tmp_path: Path) -> None:
+    config = load_config(BUNDLED)
+    size = resolve_group_size(config, method, None)
+
+    def logits(said: list[str]) -> torch.Tensor:
+        loaded = load_weights(
+            BUNDLED,
+            method,
+            group_size=size,
+            dtype=torch.float32,
+            device=CPU,
+            report=said.append,
+        )
+        ops = select_ops(CPU, torch.float32)
+        model = Llama(loaded.config, loaded.source, ops, dtype=torch.float32, device=CPU)
+        return dense_logits(model, list(range(40)))
+
+    first: list[str] = []
+    expected = logits(first)
+    assert first[0] == f"quantising with {method}, once: 6 layers"
+    assert first[-1] == f"{method}: layer 6 of 6"
+    again: list[str] = []
+    assert torch.equal(logits(again), expected)
+    assert again == []
+    kept = list((tmp_path / "cache" / method).iterdir())
+    assert len(kept) == 1  # no finished layers are left beside it
+    _, model = read_checkpoint(kept[0])
+    assert [layer.layer for layer in model.report] == list(range(6))
+    assert "model.embed_tokens" not in model.maps
+
+
+def test_the_output_projection_is_rounded_when_smoothquant_runs() -> None:
+    """As plain w8a8 does; the checkpoint itself leaves it alone."""
+    loaded = load_weights(BUNDLED, "smoothquant", group_size=None, dtype=torch.bfloat16, device=CPU)
+    head = loaded.source.linear(["model.embed_tokens"])
+    rows, columns = 2048, 256
+    assert head.weight_bytes < 1.1 * rows * columns
+    assert linear_ops("smoothquant") == ("w8a8_linear",)
+
+
+def test_an_interrupted_load_goes_on_where_it_stopped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    scheme = default_scheme(load_config(BUNDLED), "gptq")
+    said: list[str] = []
+
+    def stop(line: str) -> None:
+        said.append(line)
+        if line.endswith("layer 2 of 6"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cached_checkpoint(BUNDLED, scheme, CPU, stop)
+    (unfinished,) = (tmp_path / "cache" / "gptq").iterdir()
+    files = {path.name: path.stat().st_mtime_ns for path in unfinished.glob("layer-*")}
+    assert len(files) == 2
+    renamed: dict[str, int] = {}
+    monkeypatch.setattr(
+        load.shutil,
+        "rmtree",
+        lambda path, **_: renamed.update(
+            {file.name: file.stat().st_mtime_ns for file in Path(path).glob("layer-*")}
+        ),
+    )
+    kept = cached_checkpoint(BUNDLED, scheme, CPU)
+    assert (kept / "config.json").is_file()
+    assert {name: renamed[name] for name in files} == files
+
+
+@pytest.mark.parametrize("change", ["scheme", "calibration", "method"])
+def test_the_cache_tells_apart_what_the_weights_depend_on(
+    change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+    monkeypatch.setattr(load, "_quantize_into", lambda kept, *_: made.append(kept))
+    config = load_config(BUNDLED)
+    cached_checkpoint(BUNDLED, default_scheme(config, "gptq", 64), CPU)
+    cached_checkpoint(BUNDLED, default_scheme(config, "gptq", 64), CPU)
+    assert made[0] == made[1]
+    if change == "calibration":
+        monkeypatch.setattr(load, "calibration_text", lambda: "other")
+    scheme = default_scheme(
+        config, "awq" if change == "method" else "gptq", 32 if change == "scheme" else 64
+    )
+    cached_checkpoint(BUNDLED, scheme, CPU)
+    assert made[2] != made[0]
