@@ -19,7 +19,7 @@ from ..result import Result
 from ..store import RunOnDisk
 from ..tasks.evaluate import Score
 from .claims import claims
-from .methods import PLAIN, baseline_of, weight_bits, words
+from .methods import PLAIN, baseline_of, says, weight_bits
 from .pareto import dominated_by
 from .runs import MethodRun
 from .sweep import Sweep
@@ -77,7 +77,7 @@ def _dominated(method: FrontierMethod, methods: Sequence[FrontierMethod]) -> tup
 
 def _method(of: MethodRun) -> FrontierMethod:
     """A run's figures."""
-    label = words(of.method).label
+    label = says(of.method)
     if of.run is None:
         return FrontierMethod(of.method, label, None, reason=f"not measured: {of.failure}")
     result = of.run.result
@@ -86,7 +86,7 @@ def _method(of: MethodRun) -> FrontierMethod:
         of.method,
         label,
         weight_bits(of.method, str(result.config.get("dtype", "bfloat16"))),
-        emulated=bool(result.config.get("emulated")),
+        emulated=bool(result.emulated),
         reason=f"not valid: {against[0]}" if against else "",
         weight_bytes=float(result.memory.weight_bytes),
         output_tokens_per_s=_stat(result, "output_throughput", "window"),

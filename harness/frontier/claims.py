@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from ...reports.format import number, percent
 from ...reports.frontier_model import ClaimVerdict, FrontierClaim, FrontierMethod
 from ...reports.model import Ratio
-from .methods import PLAIN, RIVALS, words
+from .methods import PLAIN, RIVALS, family
 
 DOUBLE = 2.0
 # A method is free of a cost in quality if it raises perplexity by no more than this.
@@ -28,9 +28,9 @@ def claims(
     found: list[FrontierClaim] = []
     if plain is not None:
         for one in by_name.values():
-            if words(one.name).family == "int4":
+            if family(one.name) == "int4":
                 found.append(doubles(one, batch_1.get(one.name)))
-            if words(one.name).family == "fp8":
+            if family(one.name) == "fp8":
                 found.append(is_free(one, plain))
     if all(name in by_name for name in RIVALS):
         found.append(beats(*(by_name[name] for name in RIVALS)))

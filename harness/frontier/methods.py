@@ -1,51 +1,39 @@
-"""The methods of a frontier: what was asked for, and what each is called in words.
+"""The methods of a frontier: what was asked for, and the families that people's claims are about.
 
-Which methods there are is `QUANT_METHODS`; how many bits a weight has, `engines/cost/weights.py`.
-This file holds only the words, and the families that people's claims are about.
+Which methods there are, and in what words, `engines/quantization/methods.py` says.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
-from ...engines.config import QUANT_METHODS
 from ...engines.cost.weights import SHORT_DTYPE, weight_format
 from ...engines.errors import ConfigError, unknown_name
-
-Family = Literal["unquantised", "int4", "int8", "fp8", "fp4", "other"]
+from ...engines.quantization.methods import METHODS, find_method
 
 PLAIN = "none"
-
-
-@dataclass(frozen=True)
-class Words:
-    """label: of a method, beside its name. family: what its weights are, for claims about all of
-    a kind."""
-
-    label: str
-    family: Family
-
-
-WORDS = {
-    PLAIN: Words("unquantised", "unquantised"),
-    "rtn": Words("4-bit integers, rounded to nearest", "int4"),
-    "gptq": Words("4-bit integers, GPTQ", "int4"),
-    "awq": Words("4-bit integers, AWQ", "int4"),
-    "int8": Words("8-bit integers", "int8"),
-    "w8a8": Words("8-bit integers, activations too", "int8"),
-    "smoothquant": Words("8-bit integers, activations too, smoothed", "int8"),
-    "fp8": Words("8-bit floats", "fp8"),
-    "nvfp4": Words("4-bit floats, groups of 16", "fp4"),
-    "mxfp4": Words("4-bit floats, groups of 32", "fp4"),
+# What a frontier can be made of: methods that only checkpoints bring have no unquantised model.
+FRONTIER_METHODS = (PLAIN, *(one.name for one in METHODS.values() if not one.published))
+Family = Literal["unquantised", "int4", "int8", "fp8", "fp4"]
+_FAMILY_OF_FORM: dict[str, Family] = {
+    "int4": "int4",
+    "int8": "int8",
+    "w8a8": "int8",
+    "fp8": "fp8",
+    "fp4": "fp4",
 }
 # Two 4-bit methods that people set against each other.
 RIVALS = ("awq", "gptq")
 
 
-def words(method: str) -> Words:
-    """A method that has no words yet is called by its name."""
-    return WORDS.get(method, Words(method, "other"))
+def family(method: str) -> Family:
+    """What a method's weights are."""
+    return "unquantised" if method == PLAIN else _FAMILY_OF_FORM[find_method(method).form]
+
+
+def says(method: str) -> str:
+    """A method in words."""
+    return "unquantised" if method == PLAIN else find_method(method).says
 
 
 def weight_bits(method: str, dtype: str) -> float:
@@ -63,8 +51,8 @@ def parse_methods(asked: str) -> tuple[str, ...]:
     that no engine computes and for one that is named twice."""
     names = tuple(name.strip() for name in asked.split(","))
     for name in names:
-        if name not in QUANT_METHODS:
-            raise unknown_name("quant", name, QUANT_METHODS)
+        if name not in FRONTIER_METHODS:
+            raise unknown_name("quant", name, FRONTIER_METHODS)
         if names.count(name) > 1:
             raise ConfigError(
                 "quant", asked, f"each method once, not {name} {names.count(name)} times"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...reports.format import batch_size
 from ...reports.frontier_model import Crossing
-from .methods import words
+from .methods import PLAIN, says
 from .turning import Curve
 
 
@@ -95,5 +95,4 @@ def _predicted(crossing: Crossing, method: Curve, bytes_per_s: float, flops_per_
 
 def _name(method: str) -> str:
     """ "none" is no name inside a sentence."""
-    found = words(method)
-    return found.label if found.family == "unquantised" else method
+    return says(method) if method == PLAIN else method

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,14 @@ def run(
     quality: Quality | None,
     *,
     count: int = 120,
+    emulated: Mapping[str, str] | None = None,
     **config: Any,
 ) -> MethodRun:
     requests, steps = serve_in_turn(count, step_s=step_s)
     settings = {"quant": method, "dtype": "bfloat16", "device": "cpu", "seed": 0, **config}
     made = stored_run(requests, steps, config=settings)
-    result = made.result.model_copy(update={"quality": quality})
+    said = {"quality": quality, "emulated": dict(emulated or {})}
+    result = made.result.model_copy(update=said)
     write_run(directory / method, result, made.requests, made.steps, {})
     return MethodRun(method, find_run(directory / method))
 
@@ -100,7 +103,10 @@ def test_without_the_unquantised_model_the_first_method_is_the_baseline(tmp_path
 
 def test_what_the_numbers_cannot_carry_is_said(tmp_path: Path) -> None:
     rated = {"request_rate": 4.0}
-    runs = [plain(tmp_path, **rated), four_bits(tmp_path, emulated=True, **rated)]
+    runs = [
+        plain(tmp_path, **rated),
+        four_bits(tmp_path, emulated={"fp4_linear": "codes are widened"}, **rated),
+    ]
     found = analyse(runs, None, {}, command="")
     assert found.method("awq").emulated
     notes = " ".join(found.notes)

@@ -3,41 +3,38 @@
 from __future__ import annotations
 
 import pytest
-from llmbench.engines.config import QUANT_METHODS
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.frontier.methods import (
+    FRONTIER_METHODS,
     PLAIN,
     baseline_of,
+    family,
     is_list,
     parse_methods,
+    says,
     weight_bits,
-    words,
 )
 
 
-def test_every_method_that_an_engine_computes_has_words_and_bits() -> None:
-    labels = [words(method).label for method in QUANT_METHODS]
-    assert not set(labels) & set(QUANT_METHODS), "a method is called by its name alone"
-    assert len(set(labels)) == len(labels)
-    for method in QUANT_METHODS:
-        family = words(method).family
-        bits = weight_bits(method, "bfloat16")
-        assert family != "other"
-        expected = {"unquantised": 16, "int4": 4, "fp4": 4, "int8": 8, "fp8": 8}[family]
-        assert bits == expected
+def test_every_method_has_words_and_the_bits_of_its_family() -> None:
+    assert len({says(method) for method in FRONTIER_METHODS}) == len(FRONTIER_METHODS)
+    for method in FRONTIER_METHODS:
+        bits = {"unquantised": 16, "int4": 4, "fp4": 4, "int8": 8, "fp8": 8}[family(method)]
+        assert weight_bits(method, "bfloat16") == bits
+    assert not {"auto", "w4a16"} & set(FRONTIER_METHODS)
 
 
 def test_a_list_keeps_its_order() -> None:
     assert is_list("a,b")
     assert not is_list("a")
-    backwards = tuple(reversed(QUANT_METHODS))
+    backwards = tuple(reversed(FRONTIER_METHODS))
     assert parse_methods(", ".join(backwards)) == backwards
 
 
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        (f"{PLAIN},{QUANT_METHODS[-1]}x", f"did you mean '{QUANT_METHODS[-1]}'?"),
+        (f"{PLAIN},{FRONTIER_METHODS[-1]}x", f"did you mean '{FRONTIER_METHODS[-1]}'?"),
         (f"{PLAIN},", "quant: '' is not allowed"),
         (f"{PLAIN},{PLAIN}", "each method once"),
     ],
