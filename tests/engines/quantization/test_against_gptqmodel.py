@@ -57,6 +57,7 @@ def test_gptq_is_as_near_as_gptqmodels(
     subprocess.run(
         [str(PYTHON), "-c", REFERENCE, *(str(int(a) if a in (0, 1) else a) for a in arguments)],
         check=True,
+        cwd=tmp_path,
         # One worker a core is fewer than it can start with on a small machine.
         env={
             **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
