@@ -72,7 +72,7 @@ def maps(kind: str, backend: str) -> MakeMap:
             return of("w8a8_linear", backend)(Int8Weight(*quantize_rows(weight)), bias, BF16)
         if chosen == "grouped int8":
             zeros = torch.randint(256, (n, k // GROUP)).byte()
-            scales = 0.002 * (1 + torch.rand(n, k // GROUP))
+            scales = 0.0006 * (1 + torch.rand(n, k // GROUP))
             codes = torch.randint(256, (n, k)).byte()
             weight = GroupedInt8(codes, scales, zeros, GROUP)
             return of("w8a16_linear", backend)(weight, bias, BF16)
