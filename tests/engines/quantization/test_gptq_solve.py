@@ -134,7 +134,7 @@ def test_it_loses_less_than_rounding(
     generator = torch.Generator().manual_seed(seed)
     format = GridFormat(bits, group_size, symmetric)
     x = correlated_inputs(generator, 400, columns)
-    weight = torch.randn(16, columns, generator=generator)
+    weight = torch.randn(64, columns, generator=generator)
     solution = solve(weight, 2 * x.T @ x / len(x), format, act_order=act_order)
     codes = solution.codes
     assert bool(((codes >= 0) & (codes <= 2**bits - 1) & (codes == codes.round())).all())
