@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import reduce
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ from ..engines.config import EngineConfig
 from ..engines.cost.floor import Rates, step_floor
 from ..engines.cost.work import ModelWork, StepWork, model_work
 from ..engines.errors import ConfigError, ModelError
+from ..engines.quantization.methods import find_method
 from ..engines.trace import StepTrace
 
 if TYPE_CHECKING:
@@ -55,7 +58,8 @@ class Case:
 @dataclass(frozen=True)
 class CaseResult:
     """median_s, best_s: of a decode step, or of a whole prompt. tokens: that it computes.
-    bytes_moved, flops, floor_s, bound: of the same, see `engines.cost.floor`."""
+    bytes_moved, flops, floor_s, bound: of the same, see `engines.cost.floor`. bytes_per_s,
+    flops_per_s: of the machine around it, what the floor is made of."""
 
     case: Case
     repeats: int
@@ -66,6 +70,8 @@ class CaseResult:
     flops: float
     floor_s: float
     bound: str
+    bytes_per_s: float
+    flops_per_s: float
 
     @property
     def tokens_per_s(self) -> float:
@@ -79,7 +85,8 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class EngineBench:
-    """A whole measurement. kernels: which implementation ran each operation. skipped: cases that
+    """A whole measurement. kernels: which implementation ran each operation. rates: the best that
+    was measured of the machine, around whatever case. skipped: cases that
     the model has no positions for."""
 
     model: str
@@ -138,10 +145,9 @@ def bench_engine(
     resolved = resolve(engine, files)
     shape = _native_shape(files.directory, resolved)
     device = torch.device(resolved.device)
-    # Eight-bit weights meet eight-bit activations; four-bit ones are widened to the dtype.
-    multiplied = torch.int8 if resolved.quant == "int8" else getattr(torch, resolved.dtype)
+    multiplied = torch.int8 if _multiplies_int8(resolved.quant) else getattr(torch, resolved.dtype)
     report("measuring the machine")
-    before = find_rates(device, multiplied)
+    measured = [find_rates(device, multiplied)]
     report(f"loading {files.name}")
     loaded = load_model(files, resolved, report)
     timed: list[_Timed] = []
@@ -149,8 +155,10 @@ def bench_engine(
     for case in fits:
         report(case.name)
         timed.append(_time(case, loaded, resolved, seed))
-    # A machine that was busy at one of the two would make the floor too easy.
-    rates = better(before, find_rates(device, multiplied))
+        measured.append(find_rates(device, multiplied))
+    # Of the rates before a case and after it the better: a machine that was busy at one of the two
+    # would make the floor too easy. Not of all cases: a shared memory's bandwidth comes and goes.
+    around = [better(*pair) for pair in pairwise(measured)]
     work = model_work(
         shape,
         quant=resolved.quant,
@@ -162,8 +170,11 @@ def bench_engine(
         files.name,
         asdict(resolved),
         dict(loaded.kernels),
-        rates,
-        tuple(_result(one, work, rates, shape.sliding_window) for one in timed),
+        reduce(better, measured),
+        tuple(
+            _result(one, work, rates, shape.sliding_window)
+            for one, rates in zip(timed, around, strict=True)
+        ),
         tuple(case.name for case in skipped),
         capture(seed=seed, import_torch=True),
         command,
@@ -231,7 +242,14 @@ def _result(timed: _Timed, model: ModelWork, rates: Rates, window: int | None) -
         sum(one.flops for one in floors),
         sum(one.seconds for one in floors),
         floors[0].bound,
+        rates.bytes_per_s,
+        rates.flops_per_s,
     )
+
+
+def _multiplies_int8(quant: str) -> bool:
+    """Whether eight-bit weights meet eight-bit activations; others are widened to the dtype."""
+    return quant != "none" and find_method(quant).form == "w8a8"
 
 
 def step_work(trace: StepTrace, window: int | None = None) -> StepWork:

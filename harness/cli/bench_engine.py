@@ -49,7 +49,7 @@ def bench_engine(
     """Time decode steps and prompts of an engine, and hold them against the machine's floor.
 
     The floor of a step is the longer of bytes over bandwidth and operations over rate; both rates
-    are measured in the same run, or a known GPU's datasheet is taken.
+    are measured before and after each step, or a known GPU's datasheet is taken.
     """
     from ..bench_engine import bench_engine as measure
     from ..bench_engine import cases
@@ -70,17 +70,21 @@ def bench_engine(
 
 
 def _print(result: EngineBench) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console, rates = Console(highlight=False), result.rates
+    from .tables import wide_console
+
+    console, rates = wide_console(), result.rates
     settings = result.settings
     console.print(
         f"[bold]{result.model}[/] {settings['engine']}, quant {settings['quant']}, "
-        f"{settings['dtype']} on {settings['device']}: {rates.bytes_per_s / 1e9:.1f} GB/s, "
-        f"{rates.flops_per_s / 1e9:.0f} GFLOP/s ({rates.source})"
+        f"{settings['dtype']} on {settings['device']}; the machine's GB/s and GFLOP/s around "
+        f"each step: {rates.source}"
     )
-    columns = ("tok/s", "median ms", "best ms", "floor ms", "of floor", "bound", "MB", "GFLOP")
+    columns = (
+        *("tok/s", "median ms", "best ms", "floor ms", "of floor", "bound"),
+        *("MB", "GB/s", "GFLOP", "GFLOP/s"),
+    )
     table = Table("step", *columns, box=None, pad_edge=False)
     table.columns[0].no_wrap = True
     for column in table.columns[1:]:
@@ -93,7 +97,9 @@ def _print(result: EngineBench) -> None:
             f"{one.share_of_floor:.0%}",
             one.bound,
             f"{one.bytes_moved / 1e6:.0f}",
+            f"{one.bytes_per_s / 1e9:.1f}",
             f"{one.flops / 1e9:.1f}",
+            f"{one.flops_per_s / 1e9:.0f}",
         )
     console.print(table)
     for name in result.skipped:
