@@ -79,6 +79,7 @@ class SweepLine:
     decode_s: tuple[float, ...]
     floor_s: tuple[float, ...]
     prefill_s: float | None
+    flops_per_s: float
     pass_spread: float
 
 
@@ -116,13 +117,13 @@ class TurningPoint:
 
 @dataclass(frozen=True)
 class FrontierSweep:
-    """Decode steps by batch size, side by side. rates_source: measured, or a datasheet's."""
+    """Decode steps by batch size, side by side. bytes_per_s: the median of all passes.
+    rates_source: measured, or a datasheet's."""
 
     batches: tuple[int, ...]
     context_tokens: int
     prompt_tokens: int
     bytes_per_s: float
-    flops_per_s: float
     rates_source: str
     lines: tuple[SweepLine, ...]
     turning_points: tuple[TurningPoint, ...]

@@ -67,7 +67,9 @@ def _statements(frontier: Frontier) -> Iterable[str]:
         if one.name != frontier.baseline:
             yield _method_sentence(one, frontier.baseline)
     if frontier.sweep is not None:
-        yield from (one.sentence for one in frontier.sweep.turning_points)
+        # Those against eight bits stand in the table.
+        points = frontier.sweep.turning_points
+        yield from (one.sentence for one in points if one.against == frontier.baseline)
     for claim in frontier.claims:
         word = VERDICTS[claim.verdict][0].partition(" ")[2]
         yield f"“{claim.claim}”: {word} here."

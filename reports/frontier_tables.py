@@ -107,8 +107,8 @@ def turning_table(sweep: FrontierSweep) -> Table | None:
         note="Batch sizes up to which 4 bits are faster by more than 2 %. Measured: interpolated "
         "between the sizes that were measured. Floor: by "
         "the roofline, bytes over bandwidth against operations over rate, at the machine's rates; "
-        "operations at the rate of a product in the model's own dtype. At rates reached: the same "
-        "at the bandwidth and the rate of operations that each method reached itself.",
+        "operations at the rate of a product in the method's own arithmetic. At rates reached: the "
+        "same at the bandwidth and the rate of operations that each method reached itself.",
     )
 
 

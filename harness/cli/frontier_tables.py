@@ -25,7 +25,8 @@ def print_frontier(frontier: Frontier) -> None:
     console.print(table)
     console.print(f"[bold]{frontier_report(frontier).verdict}[/]")
     if frontier.sweep is not None:
-        for turning in frontier.sweep.turning_points:
+        points = frontier.sweep.turning_points
+        for turning in (one for one in points if one.against == frontier.baseline):
             console.print(turning.sentence)
     for claim in frontier.claims:
         word, tone = VERDICTS[claim.verdict]

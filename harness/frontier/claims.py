@@ -41,7 +41,10 @@ def doubles(method: FrontierMethod, batch_1: float | None) -> FrontierClaim:
     """Weight-only INT4 doubles throughput: at batch 1, and in this run."""
     parts: list[tuple[bool | None, str]] = []
     if batch_1 is not None:
-        parts.append((batch_1 >= DOUBLE, f"a decode step at batch 1 is {batch_1:.2f}×"))
+        # Three digits where two would round up to what was not reached.
+        digits = 3 if batch_1 < DOUBLE <= round(batch_1, 2) else 2
+        text = f"a decode step at batch 1 is {batch_1:.{digits}f}×"
+        parts.append((batch_1 >= DOUBLE, text))
     if method.throughput_ratio is not None:
         load = ""
         if method.batch_requests is not None:

@@ -45,7 +45,8 @@ class Curve:
     """A method's steps: the shortest of all passes, for each case.
 
     decode_s, floor_s: for each of `batches`. bytes_moved, flops: of a decode step. prefill_s,
-    prefill_flops: of the prompt; None without. spread: the largest difference of two passes.
+    prefill_flops: of the prompt; None without. flops_per_s: the machine's, in the arithmetic that
+    the method computes in. spread: the largest difference of two passes.
     """
 
     batches: tuple[int, ...]
@@ -55,6 +56,7 @@ class Curve:
     flops: Line
     prefill_s: float | None
     prefill_flops: float | None
+    flops_per_s: float
     spread: float
 
     @property
@@ -91,6 +93,7 @@ def curve(passes: Sequence[SweepPass]) -> Curve:
         Line.through(batches, [step.flops for step in first]),
         min((step.best_s for step in prompts), default=None),
         prompts[0].flops if prompts else None,
+        max(one.flops_per_s for one in passes),
         max(max(times) / min(times) - 1 for times in shortest),
     )
 
@@ -137,12 +140,12 @@ def predicted(speed_up: Callable[[float], float]) -> Crossing:
     return Crossing("at", high, 1.0)
 
 
-def floor_crossing(method: Curve, other: Curve, bytes_per_s: float, flops_per_s: float) -> Crossing:
-    """By the machine's own rates, the same for both."""
+def floor_crossing(method: Curve, other: Curve, bytes_per_s: float) -> Crossing:
+    """By the machine's own rates: one bandwidth for both, and for each its own arithmetic."""
     return predicted(
         lambda batch: (
-            other.step_s(batch, bytes_per_s, flops_per_s)
-            / method.step_s(batch, bytes_per_s, flops_per_s)
+            other.step_s(batch, bytes_per_s, other.flops_per_s)
+            / method.step_s(batch, bytes_per_s, method.flops_per_s)
         )
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import median
 
 from ...reports.frontier_model import FrontierSweep, SweepLine, TurningPoint
 from ..bench_engine import CONTEXT_TOKENS
@@ -23,8 +24,8 @@ def frontier_sweep(sweep: Sweep, bits: Mapping[str, float | None]) -> FrontierSw
         for method in dict.fromkeys(one.method for one in sweep.passes)
     }
     curves = {method: curve(passes) for method, passes in by_method.items()}
-    bytes_per_s = max(one.bytes_per_s for one in sweep.passes)
-    flops_per_s = max(one.flops_per_s for one in sweep.passes)
+    # The machine's usual bandwidth: on a shared one it comes and goes between passes.
+    bytes_per_s = median(one.bytes_per_s for one in sweep.passes)
     pairs = [
         (method, other)
         for method in curves
@@ -36,7 +37,6 @@ def frontier_sweep(sweep: Sweep, bits: Mapping[str, float | None]) -> FrontierSw
         context_tokens=CONTEXT_TOKENS,
         prompt_tokens=PROMPT_TOKENS,
         bytes_per_s=bytes_per_s,
-        flops_per_s=flops_per_s,
         rates_source=sweep.passes[0].rates_source,
         lines=tuple(
             SweepLine(
@@ -45,26 +45,25 @@ def frontier_sweep(sweep: Sweep, bits: Mapping[str, float | None]) -> FrontierSw
                 found.decode_s,
                 found.floor_s,
                 found.prefill_s,
+                found.flops_per_s,
                 found.spread,
             )
             for method, found in curves.items()
         ),
         turning_points=tuple(
-            _turning_point(
-                (method, curves[method]), (other, curves[other]), bytes_per_s, flops_per_s
-            )
+            _turning_point((method, curves[method]), (other, curves[other]), bytes_per_s)
             for method, other in pairs
         ),
     )
 
 
 def _turning_point(
-    method: tuple[str, Curve], other: tuple[str, Curve], bytes_per_s: float, flops_per_s: float
+    method: tuple[str, Curve], other: tuple[str, Curve], bytes_per_s: float
 ) -> TurningPoint:
     (name, ours), (against, theirs) = method, other
     ratios = speed_ups(ours, theirs)
     measured = crossing(ours.batches, ratios)
-    floor = floor_crossing(ours, theirs, bytes_per_s, flops_per_s)
+    floor = floor_crossing(ours, theirs, bytes_per_s)
     reached = reached_crossing(ours, theirs)
     return TurningPoint(
         name,
@@ -74,7 +73,7 @@ def _turning_point(
         floor,
         reached,
         sentence(name, against, ours.batches, ratios, measured) + unsteady(ours, theirs, STEADY),
-        why(method, other, floor, reached, bytes_per_s, flops_per_s),
+        why(method, other, floor, reached, bytes_per_s),
     )
 
 

@@ -52,7 +52,6 @@ def why(
     floor: Crossing,
     reached: Crossing | None,
     bytes_per_s: float,
-    flops_per_s: float,
 ) -> str:
     """The reason by the roofline: bytes over bandwidth against operations over rate."""
     (name, ours), (against, theirs) = method, other
@@ -70,9 +69,13 @@ def why(
             f"Operations are as many either way, and on a prompt it computes them "
             f"{ours_flops / theirs_flops:.2f} times as fast."
         )
+    arithmetic = f"{ours.flops_per_s / 1e9:.0f} GFLOP/s"
+    # Of one arithmetic the two differ by the noise of measuring; of two, by half or more.
+    if max(ours.flops_per_s, theirs.flops_per_s) > 1.3 * min(ours.flops_per_s, theirs.flops_per_s):
+        arithmetic += f" ({_name(against)}: {theirs.flops_per_s / 1e9:.0f})"
     text.append(
-        f"With both at the machine's {bytes_per_s / 1e9:.1f} GB/s and "
-        f"{flops_per_s / 1e9:.0f} GFLOP/s, {_predicted(floor, ours, bytes_per_s, flops_per_s)}"
+        f"With both at the machine's {bytes_per_s / 1e9:.1f} GB/s and {arithmetic}, "
+        f"{_predicted(floor, ours, bytes_per_s, ours.flops_per_s)}"
     )
     if reached is not None and ours_flops is not None:
         rates = (ours.reached_bytes_per_s, ours_flops)

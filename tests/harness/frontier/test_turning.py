@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from llmbench.harness.frontier.sweep import SweepPass, SweepStep
@@ -87,8 +88,9 @@ def test_the_floor_turns_where_the_other_is_bound_by_arithmetic() -> None:
     assert speed_ups(four_bits, none)[0] == pytest.approx(801 / 201)
     # none: bytes (800 + b) / 10, operations b / 10 at 100 a second, never the longer. At 50 a
     # second b / 5 is, from b = 800 on; within 2 % of it a little earlier.
-    assert floor_crossing(four_bits, none, 10.0, 100.0).kind == "beyond"
-    seen = floor_crossing(four_bits, none, 10.0, 50.0)
+    assert floor_crossing(four_bits, none, 10.0).kind == "beyond"
+    slower = [replace(one, flops_per_s=50.0) for one in (four_bits, none)]
+    seen = floor_crossing(slower[0], slower[1], 10.0)
     assert seen.batch is not None
     # (800 + b) / 10 = 1.02 · b / 5
     assert seen.batch == pytest.approx(800 / (2 * WINS - 1), rel=1e-6)
