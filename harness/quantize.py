@@ -117,7 +117,7 @@ def prepare(asked: QuantizeConfig, report: Report) -> Prepared:
         symmetric=asked.symmetric,
         act_order=asked.act_order,
     )
-    format = asked.format or default_format(scheme)
+    format = asked.format or default_format(config, scheme)
     out = asked.out.expanduser().absolute()
     check_writable(files.directory, out, format, scheme)
     if out.exists() and any(out.iterdir()) and not asked.overwrite:

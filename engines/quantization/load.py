@@ -132,7 +132,7 @@ def _quantize_into(
         progress=progress,
         store=LayerStore(unfinished, kept.name),
     )
-    write_checkpoint(quantized, directory, kept, default_format(scheme))
+    write_checkpoint(quantized, directory, kept, default_format(config, scheme))
     shutil.rmtree(unfinished, ignore_errors=True)
 
 

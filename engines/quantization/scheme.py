@@ -100,19 +100,25 @@ def asked_scheme(
 def resolve_group_size(config: ModelConfig, method: str, asked: int | None) -> int | None:
     """The group size in force: as asked, or the largest usual one that divides every input.
 
-    One that does not divide an input leaves a shorter group at its end, which AWQ's published
-    format has no place for. None where the method has no groups. Raises ConfigError for one that
-    does not fit.
+    One that does not divide an input leaves a shorter group at its end. None where the method has
+    no groups. Raises ConfigError for one that does not fit.
     """
     if method == "none" or not find_method(method).grouped:
         return None
-    widths = {config.hidden_size, config.q_size, config.intermediate_size}
     if asked is None:
-        return choose_group_size(widths)
-    ragged = sorted(width for width in widths if width % asked)
-    if method == "awq" and ragged:
-        raise ConfigError("group_size", asked, f"a divisor of the model's width {ragged[0]}")
-    return check_group_size(asked, widths)
+        return choose_group_size(input_widths(config))
+    return check_group_size(asked, input_widths(config))
+
+
+def input_widths(config: ModelConfig) -> tuple[int, ...]:
+    """Inputs of a layer's maps, the smallest first."""
+    return tuple(sorted({config.hidden_size, config.q_size, config.intermediate_size}))
+
+
+def ragged_width(config: ModelConfig, scheme: Scheme) -> int | None:
+    """The first width that groups do not divide; None where they divide all."""
+    size = scheme.group_size
+    return next((width for width in input_widths(config) if size and width % size), None)
 
 
 def check_group_size(group_size: int, widths: Iterable[int]) -> int:

@@ -235,7 +235,7 @@ _GROUPED_INT8 = {
     "a scale a row: no rows": LinearCase(0, 16, 64, 64, symmetric=True),
     "a scale a row: 9 rows": LinearCase(9, 70, 576, 576, symmetric=True),
     "a scale a row: 40 rows": LinearCase(40, 33, 100, 100, bias=False, symmetric=True),
-    "a scale a row: one of each": LinearCase(1, 1, 1, 1, symmetric=True),
+    "a scale a row: one of each": LinearCase(1, 1, 1, 1, bias=False, symmetric=True),
     "a scale a row: zero points": LinearCase(5, 48, 96, 96),
     "groups: 32": LinearCase(3, 70, 96),
     "groups: 64 of K of SmolLM2": LinearCase(2, 16, 576, 64, bias=False),

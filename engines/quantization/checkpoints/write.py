@@ -20,7 +20,7 @@ from ...models.config import ModelConfig
 from ...models.loader import INDEX_FILE, SINGLE_FILE, load_config, read_json
 from ..methods import OP_OF_FORM
 from ..quantized import QuantizedMap, QuantizedModel
-from ..scheme import LAYERS, Scheme, quantized_maps
+from ..scheme import LAYERS, Scheme, quantized_maps, ragged_width
 from . import awq, compressed_tensors, gptq
 from .layout import Writable
 from .read import CONFIG_FILE, QUANTIZATION
@@ -42,11 +42,13 @@ _COMPANIONS = (
 )
 
 
-def default_format(scheme: Scheme) -> str:
-    """The format that a method's own tools write; compressed-tensors for one that has none."""
-    if scheme.method == "awq":
+def default_format(config: ModelConfig, scheme: Scheme) -> str:
+    """The format that a method's own tools write; compressed-tensors for one that has none. A
+    shorter last group, which of all formats GPTQ's alone has a place for, is written in that."""
+    ragged = ragged_width(config, scheme) is not None
+    if scheme.method == "awq" and not ragged:
         return "awq"
-    if scheme.method == "gptq":
+    if scheme.method == "gptq" or ragged:
         # Readers of version 1 disagree about a zero point of 0, which only version 2 can store.
         return "gptq" if scheme.symmetric else "gptq_v2"
     return "compressed-tensors"
@@ -96,6 +98,10 @@ def write_checkpoint(
 def check_writable(source_directory: Path, out: Path, format: str, scheme: Scheme) -> None:
     """Raises the ConfigError that `write_checkpoint` would, before there are weights to write."""
     _Encoder(format, scheme)
+    width = ragged_width(load_config(source_directory), scheme)
+    if width is not None and not format.startswith("gptq"):
+        allowed = f"a divisor of the model's width {width} in {format}; gptq_v2 has shorter groups"
+        raise ConfigError("group_size", scheme.group_size, allowed)
     _check_target(out, source_directory)
 
 

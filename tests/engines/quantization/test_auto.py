@@ -12,6 +12,7 @@ from llmbench.engines.config import EngineConfig, engine_config
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.models.catalogue import ModelFiles, resolve_dummy
 from llmbench.engines.models.dense import dense_logits
+from llmbench.engines.models.loader import load_config
 from llmbench.engines.quantization.checkpoints.write import default_format, write_checkpoint
 from llmbench.engines.quantization.scheme import Scheme
 
@@ -34,7 +35,8 @@ def engine(**settings: Any) -> EngineConfig:
 
 def checkpoint(tmp_path: Path, scheme: Scheme) -> ModelFiles:
     source, out = plain_directory(tmp_path / "plain"), tmp_path / "out"
-    write_checkpoint(rounded(scheme), source, out, default_format(scheme))
+    format = default_format(load_config(source), scheme)
+    write_checkpoint(rounded(scheme), source, out, format)
     return ModelFiles("out", out)
 
 

@@ -89,7 +89,7 @@ def test_a_frontier_is_runs_and_reports_and_goes_on(
         (("--quant", "none,none"), "each method once"),
         (("--quant", "none", "--no-sweep"), "only with several methods"),
         (("--quant", "none", "--tasks", "continuation"), "only with several methods"),
-        (("--quant", "awq,none", "--group-size", "48"), "group_size: 48"),
+        (("--quant", "awq,none", "--group-size", "12"), "group_size: 12"),
     ],
 )
 def test_what_is_wrong_is_one_line_before_anything_runs(

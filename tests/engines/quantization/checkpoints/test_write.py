@@ -12,6 +12,7 @@ from llmbench.engines.errors import ConfigError, ModelError
 from llmbench.engines.quantization.checkpoints.read import read_checkpoint
 from llmbench.engines.quantization.checkpoints.write import (
     FORMATS,
+    check_writable,
     default_format,
     write_checkpoint,
 )
@@ -268,9 +269,28 @@ def test_a_map_that_a_format_cannot_hold_is_named(
         write_checkpoint(model, source, tmp_path / "out", form)
 
 
-def test_the_format_that_a_methods_own_tools_write() -> None:
-    assert default_format(Scheme("gptq", 4, 128)) == "gptq"
-    assert default_format(Scheme("gptq", 8, None, symmetric=False)) == "gptq_v2"
-    assert default_format(Scheme("awq", 4, 128, symmetric=False)) == "awq"
-    others = ("rtn", "int8", "w8a8", "smoothquant", "fp8", "fp8-static", "fp8-block", "nvfp4")
-    assert {default_format(Scheme(one, 8)) for one in others} == {"compressed-tensors"}
+@pytest.mark.parametrize(
+    ("scheme", "format"),
+    [
+        (Scheme("gptq", 4, 32), "gptq"),
+        (Scheme("gptq", 8, None, symmetric=False), "gptq_v2"),
+        (Scheme("awq", 4, 32, symmetric=False), "awq"),
+        # 64 inputs and 96: groups of 40 leave a shorter one, which only GPTQ's format holds.
+        (Scheme("awq", 4, 40, symmetric=False), "gptq_v2"),
+        (Scheme("rtn", 4, 40), "gptq"),
+        *((Scheme(one, 8), "compressed-tensors") for one in ("rtn", "int8", "w8a8", "fp8")),
+        *((Scheme(one, 8), "compressed-tensors") for one in ("smoothquant", "fp8-static")),
+        *((Scheme(one, 4), "compressed-tensors") for one in ("nvfp4", "mxfp4")),
+    ],
+    ids=str,
+)
+def test_the_format_that_a_methods_own_tools_write(scheme: Scheme, format: str) -> None:
+    assert default_format(tiny_model("qwen2")[0], scheme) == format
+
+
+@pytest.mark.parametrize("format", ["awq", "compressed-tensors"])
+def test_a_shorter_group_is_refused_before_there_is_one(format: str, tmp_path: Path) -> None:
+    source, scheme = plain_directory(tmp_path / "plain"), Scheme("awq", 4, 40, symmetric=False)
+    with pytest.raises(ConfigError, match=r"group_size: 40 .* divisor of the model's width 64"):
+        check_writable(source, tmp_path / "out", format, scheme)
+    check_writable(source, tmp_path / "out", "gptq_v2", scheme)
