@@ -26,8 +26,8 @@ from .layer import (
     LayerTensors,
     QuantizedLayer,
 )
-from .quantized import LayerReport, QuantizedMap, QuantizedModel
-from .resume import LayerStore, StoredLayer
+from .quantized import LayerReport, QuantizedMap, QuantizedModel, Unquantized
+from .resume import FinishedMaps, LayerStore, StoredLayer
 from .rounding import check_finite, round_map
 from .scheme import LAYERS, Scheme, quantized_maps
 
@@ -68,7 +68,8 @@ def quantize_layers(
     """Quantise every linear map of every layer; embeddings and output projection stay as they are.
 
     token_ids: calibration windows, int64 [samples, length].
-    store: where finished layers are kept; those it has already are taken from it.
+    store: where finished layers are kept, and the model's maps read from as they are asked for;
+    layers that it has already are not made again. None: all of them stay in memory.
     Deterministic for a given number of threads, whether or not it was interrupted.
     Raises ConfigError for tokens that do not fit the model, ModelError for weights or activations
     that are not finite.
@@ -78,8 +79,8 @@ def quantize_layers(
         check_finite(name, weights[name])
     runner = LayerRunner.of(config, scheme, token_ids.shape[1], device)
     hidden = _embed(weights["model.embed_tokens.weight"], token_ids, device)
-    packed = {f"{name}.weight" for name in quantized_maps(config)}
-    dense = {name: weights[name] for name in weights if name not in packed}
+    names = quantized_maps(config)
+    dense = Unquantized.beside(weights, names)
     maps: dict[str, QuantizedMap] = {}
     report: list[LayerReport] = []
     for index in range(config.num_layers):
@@ -92,13 +93,15 @@ def quantize_layers(
                 store.save(stored)
         for name, tensor in stored.folded.items():
             original = weights[prefix + name]
-            dense[prefix + name] = tensor.to(original.device, original.dtype)
-        maps |= {prefix + name: map_ for name, map_ in stored.maps.items()}
+            dense.replace(prefix + name, tensor.to(original.device, original.dtype))
+        if store is None:
+            maps |= {prefix + name: map_ for name, map_ in stored.maps.items()}
         report.append(stored.report)
         if index + 1 < config.num_layers:
             _advance(hidden, tensors, stored if method.follows_quantized else None, runner)
         progress(stored.report, config.num_layers)
-    return QuantizedModel(scheme, dense, maps, tuple(report))
+    finished = maps if store is None else FinishedMaps(store, names)
+    return QuantizedModel(scheme, dense, finished, tuple(report))
 
 
 def _quantize_layer(layer: CalibratedLayer, method: LayerMethod) -> StoredLayer:

@@ -13,7 +13,7 @@ from .fp8_static import Fp8Static
 from .gptq import Gptq
 from .layerwise import LayerMethod, Progress, quantize_layers
 from .methods import find_method
-from .quantized import LayerReport, QuantizedModel
+from .quantized import LayerReport, QuantizedModel, Unquantized
 from .resume import LayerStore
 from .rounding import RoundedMaps
 from .scheme import Scheme, quantized_maps
@@ -51,9 +51,7 @@ def quantize_model(
     device = torch.device(device)
     if not find_method(scheme.method).calibrated:
         maps = RoundedMaps(weights, quantized_maps(config), scheme, device)
-        packed = {f"{name}.weight" for name in maps}
-        dense = {name: weights[name] for name in weights if name not in packed}
-        return QuantizedModel(scheme, dense, maps)
+        return QuantizedModel(scheme, Unquantized.beside(weights, maps), maps)
     assert calibration is not None
     method = LAYER_METHODS[scheme.method]()
     return quantize_layers(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,6 +73,42 @@ class QuantizedModel:
     dense: Mapping[str, Tensor]
     maps: Mapping[str, QuantizedMap]
     report: tuple[LayerReport, ...] = ()
+
+
+class Unquantized(Mapping[str, Tensor]):
+    """Parameters `names` of a checkpoint, read as they are asked for, but for those that were
+    replaced."""
+
+    def __init__(self, weights: Mapping[str, Tensor], names: Iterable[str]) -> None:
+        self._weights = weights
+        self._names = dict.fromkeys(names)
+        self._replaced: dict[str, Tensor] = {}
+
+    @classmethod
+    def beside(cls, weights: Mapping[str, Tensor], modules: Iterable[str]) -> Unquantized:
+        """All but the weights of the quantised `modules`."""
+        packed = {f"{module}.weight" for module in modules}
+        return cls(weights, (name for name in weights if name not in packed))
+
+    def replace(self, name: str, tensor: Tensor) -> None:
+        """What took up scales, a norm or a bias, in the checkpoint's place."""
+        self._replaced[name] = tensor
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name in self._replaced:
+            return self._replaced[name]
+        if name not in self._names:
+            raise KeyError(name)
+        return self._weights[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 class ReorderedLinear:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from ...kernels.fp8 import Fp8Weight
 from ...kernels.grouped_int8 import GroupedInt8
 from ...kernels.int8 import Int8Weight
 from ...kernels.packing import PackedInt4
-from ..errors import ConfigError
+from ..errors import ConfigError, ModelError
 from .layer import LayerMaps, LayerTensors
 from .quantized import LayerReport, PackedWeight, QuantizedMap
+from .scheme import LAYERS
 
 STATE_FILE = "state.json"
 # Of the files' layout: raise it when they could no longer be read alike.
@@ -77,6 +78,36 @@ class LayerStore:
 
     def _path(self, index: int) -> Path:
         return self._directory / f"layer-{index:05}.safetensors"
+
+
+class FinishedMaps(Mapping[str, QuantizedMap]):
+    """Modules `names` of a store's finished layers, a layer at a time in memory.
+
+    Raises ModelError for a layer whose file is gone."""
+
+    def __init__(self, store: LayerStore, names: Sequence[str]) -> None:
+        self._store = store
+        self._names = dict.fromkeys(names)
+        self._last: StoredLayer | None = None
+
+    def __getitem__(self, name: str) -> QuantizedMap:
+        if name not in self._names:
+            raise KeyError(name)
+        index, _, within = name.removeprefix(LAYERS).partition(".")
+        if self._last is None or self._last.report.layer != int(index):
+            self._last = self._store.load(int(index))
+            if self._last is None:
+                raise ModelError("model", name, "was finished, and its layer's file is gone")
+        return self._last.maps[within]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def read_fingerprint(directory: Path) -> str | None:

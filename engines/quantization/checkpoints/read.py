@@ -16,7 +16,7 @@ from ...errors import ModelError
 from ...models.config import ModelConfig
 from ...models.loader import Checkpoint, check_tensor, load_config, read_json
 from ..methods import OP_OF_FORM
-from ..quantized import QuantizedMap, QuantizedModel
+from ..quantized import QuantizedMap, QuantizedModel, Unquantized
 from ..rounding import check_finite
 from ..scheme import Scheme, head_of, quantized_maps
 from . import awq, compressed_tensors, fine_grained_fp8, gptq, modelopt
@@ -169,36 +169,14 @@ class StoredMaps(Mapping[str, QuantizedMap]):
         return len(self._stored)
 
 
-class _Dense(Mapping[str, Tensor]):
-    """The parameters that are not quantised."""
-
-    def __init__(self, checkpoint: Checkpoint, names: list[str]) -> None:
-        self._checkpoint = checkpoint
-        self._names = dict.fromkeys(names)
-
-    def __getitem__(self, name: str) -> Tensor:
-        if name not in self._names:
-            raise KeyError(name)
-        return self._checkpoint[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-
-def _dense(published: Published, checkpoint: Checkpoint) -> _Dense:
+def _dense(published: Published, checkpoint: Checkpoint) -> Unquantized:
     packed = {f"{module}.weight" for module in published.layouts}
     names = []
     for name, shape in published.config.parameter_shapes().items():
         if name not in packed:
             check_tensor(checkpoint, published.directory, name, [shape])
             names.append(name)
-    return _Dense(checkpoint, names)
+    return Unquantized(checkpoint, names)
 
 
 def _check_nothing_else(published: Published, checkpoint: Checkpoint, used: set[str]) -> None:

@@ -16,7 +16,7 @@ from llmbench.engines.quantization.layer import LINEARS, CalibratedLayer, Quanti
 from llmbench.engines.quantization.layerwise import quantize_layers
 from llmbench.engines.quantization.quantize import LAYER_METHODS, quantize_model
 from llmbench.engines.quantization.quantized import LayerReport, PackedSource, QuantizedModel
-from llmbench.engines.quantization.resume import LayerStore, finished_layers
+from llmbench.engines.quantization.resume import FinishedMaps, LayerStore, finished_layers
 from llmbench.engines.quantization.rounding import RoundedMaps, round_map
 from llmbench.engines.quantization.scheme import Scheme, default_scheme, quantized_maps
 from llmbench.kernels.fp8 import Fp8Weight
@@ -219,6 +219,24 @@ def test_an_interrupted_quantisation_goes_on_where_it_stopped(method: str, tmp_p
     assert resumed.report == whole.report
     for name, tensor in whole.dense.items():
         assert torch.equal(resumed.dense[name], tensor)
+
+
+def test_with_a_store_a_model_is_read_a_layer_at_a_time(tmp_path: Path) -> None:
+    """So that what is finished takes no memory; a layer that is gone by then is named."""
+    config, weights = tiny_model("multi-head")
+    store = LayerStore(tmp_path, "one")
+    scheme = default_scheme(config, "gptq")
+    model = quantize_model(config, weights, scheme, tokens(4, 32), store=store)
+    assert isinstance(model.maps, FinishedMaps)
+    assert tuple(model.maps) == quantized_maps(config)
+    assert len(model.maps) == 14
+    with pytest.raises(KeyError):
+        model.maps["lm_head"]
+    first = model.maps["model.layers.0.mlp.up_proj"]
+    assert model.maps["model.layers.0.mlp.up_proj"] is first
+    (tmp_path / "layer-00001.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"layers.1.mlp.up_proj' was finished, and its"):
+        model.maps["model.layers.1.mlp.up_proj"]
 
 
 def test_another_quantisations_layers_are_refused_and_torn_ones_made_again(tmp_path: Path) -> None:
