@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
 
 from ..kernels.choices import resolve_choices
-from ..kernels.registry import KernelError, select
+from ..kernels.registry import KernelError, implementations, select
 from ..kernels.triton.attention import LARGEST_HEAD_DIM
 from .clock import Clock
 from .config import CPU_KV_MEMORY_BYTES, QUANT_METHODS, EngineConfig
 from .core import EngineCore, Strategy
-from .device import check_feature, choose_dtype, find_device, memory_bytes_of
+from .device import choose_dtype, find_device, memory_bytes_of
 from .errors import ConfigError, unknown_name
 from .executors.graphs import CudaGraphPool, DecodeGraphs, DecodeShape, graph_memory_bytes
 from .executors.inputs import Spare
@@ -73,8 +73,6 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
     device = find_device(engine.device)
     dtype = choose_dtype(engine.dtype, device)
     forced = _forced(engine, device, getattr(torch, dtype))
-    if engine.quant != "none" and find_method(engine.quant).form == "fp8":
-        check_feature(device, "fp8", "quant", engine.quant, "w8a8 or awq, or a newer GPU")
     if engine.load_format == "dummy" and described.native is None:
         allowed = f"auto: {config.family} runs through transformers, which reads its weights"
         raise ConfigError("load_format", "dummy", allowed)
@@ -301,15 +299,19 @@ def kernels_of(engine: EngineConfig, files: ModelFiles) -> dict[str, str]:
     return {op: select(op, device, dtype, engine.forced).name for op in [*ops, "argmax", "sample"]}
 
 
-def emulated_by(engine: EngineConfig, files: ModelFiles) -> dict[str, str]:
-    """The operations of an engine that this device computes in another arithmetic than their
-    method's own, and what is done instead. engine: as `resolve` returned it."""
-    device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
-    first = {
-        op: select(op, device, dtype, engine.forced).candidates[0]
-        for op in kernels_of(engine, files)
-    }
-    return {op: chosen.emulates for op, chosen in first.items() if chosen.emulates is not None}
+def emulated_by(
+    kernels: Mapping[str, str], calls: Mapping[str, Mapping[str, int]]
+) -> dict[str, str]:
+    """The operations that were computed in another arithmetic than their method's own, and what
+    was done instead. kernels: which implementation is asked first; calls: those that ran, for one
+    that does not take the weights hands them on."""
+    emulated: dict[str, str] = {}
+    for op, first in kernels.items():
+        ran = {first, *calls.get(op, {})}
+        for one in implementations(op):
+            if one.name in ran and one.emulates is not None:
+                emulated[op] = one.emulates
+    return emulated
 
 
 def _linear_ops(engine: EngineConfig, files: ModelFiles) -> tuple[str, ...]:

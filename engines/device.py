@@ -1,7 +1,7 @@
-"""Where an engine runs, and in what: the device, its dtype, its memory, its hardware's features.
+"""Where an engine runs, and in what: the device, its dtype, its memory.
 
-What a GPU does not compute in hardware is refused: an emulation would be measured as if it were the
-real thing.
+A dtype that a GPU only emulates is refused, for every product would be slow. A method of
+quantisation that it lacks the arithmetic for runs, and the result says `emulated`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import torch
 
 from .errors import ConfigError
 
-# Compute capability from which NVIDIA's tensor cores take the type: CUDA C++ Programming Guide,
+# Compute capability from which NVIDIA's tensor cores take bfloat16: CUDA C++ Programming Guide,
 # "Compute Capabilities". On ROCm, torch reports other numbers and decides by itself.
-_SINCE = {"bfloat16": (8, 0), "fp8": (8, 9), "fp4": (10, 0)}
+_BFLOAT16_SINCE = (8, 0)
 
 
 def find_device(name: str) -> torch.device:
@@ -31,12 +31,12 @@ def choose_dtype(name: str, device: torch.device) -> str:
     """auto: bfloat16 where the hardware computes it, else float32. Raises ConfigError for a dtype
     that the GPU would only emulate."""
     if name != "auto":
-        if name == "bfloat16":
-            check_feature(device, "bfloat16", "dtype", name, "float16, or a newer GPU")
+        if name == "bfloat16" and (why := _why_no_bfloat16(device)):
+            raise ConfigError("dtype", name, f"float16, or a newer GPU ({why})")
         return name
     if device.type == "cuda":
         # torch's own answer counts an emulation, too.
-        return "float16" if _why_lacking(device, "bfloat16") else "bfloat16"
+        return "float16" if _why_no_bfloat16(device) else "bfloat16"
     return "bfloat16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "float32"
 
 
@@ -46,28 +46,12 @@ def memory_bytes_of(device: torch.device) -> int:
     return psutil.virtual_memory().total
 
 
-def lacks_feature(feature: str, capability: tuple[int, int]) -> str:
-    """Why a GPU of that compute capability has no `feature`; empty if it has."""
-    major, minor = _SINCE[feature]
-    if capability >= (major, minor):
-        return ""
-    have = ".".join(map(str, capability))
-    return f"{feature} needs compute capability {major}.{minor}, this GPU has {have}"
-
-
-def check_feature(
-    device: torch.device, feature: str, field: str, value: object, instead: str
-) -> None:
-    """Raises ConfigError for `field` = `value`, which asks for a feature that the GPU lacks.
-
-    instead: what to choose.
-    """
-    why = _why_lacking(device, feature)
-    if why:
-        raise ConfigError(field, value, f"{instead} ({why})")
-
-
-def _why_lacking(device: torch.device, feature: str) -> str:
+def _why_no_bfloat16(device: torch.device) -> str:
+    """Empty where the device computes it."""
     if device.type != "cuda" or torch.version.hip:
         return ""
-    return lacks_feature(feature, torch.cuda.get_device_capability(device))
+    capability = torch.cuda.get_device_capability(device)
+    if capability >= _BFLOAT16_SINCE:
+        return ""
+    needed, have = (".".join(map(str, one)) for one in (_BFLOAT16_SINCE, capability))
+    return f"bfloat16 needs compute capability {needed}, this GPU has {have}"

@@ -219,6 +219,7 @@ def _result(
     from ..engines.assemble import emulated_by, kernels_of
 
     config, engine, plan = prepared.config, prepared.engine, prepared.plan
+    kernels = kernels_of(engine, prepared.files)
     assert engine.max_num_batched_tokens is not None
     summary = summarise(
         seen.records,
@@ -242,8 +243,8 @@ def _result(
         environment=environment,
         memory=memory,
         quality=quality,
-        kernels=kernels_of(engine, prepared.files),
-        emulated=emulated_by(engine, prepared.files),
+        kernels=kernels,
+        emulated=emulated_by(kernels, computed),
         kernel_calls=computed,
     )
 

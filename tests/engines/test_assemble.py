@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from llmbench.engines.assemble import _why_not_captured
+from llmbench.engines.assemble import _why_not_captured, emulated_by
 from llmbench.engines.config import EngineConfig, engine_config
 from llmbench.engines.models.catalogue import resolve_model
 from llmbench.engines.models.config import ModelConfig
@@ -71,3 +71,20 @@ def test_a_plugin_says_that_it_reads_lengths_on_the_device(
     attention.reads_lengths_on_device = True  # type: ignore[attr-defined]
     implements("paged_attention", backend="mine")(attention)
     assert _why_not_captured(on_a_gpu("paged_attention=mine"), bundled) == ""
+
+
+@pytest.mark.parametrize(
+    ("first", "ran", "emulated"),
+    [
+        ("triton", {}, False),  # a GPU with products of e4m3
+        ("triton", {"triton": 3, "triton-scaled-mm": 2}, False),
+        ("triton-widened", {}, True),  # an older one
+        ("triton", {"torch-widened": 3}, True),  # weights that the first does not take
+        ("torch-widened", {"torch-widened": 9}, True),
+    ],
+)
+def test_what_was_emulated_is_known_by_what_ran(
+    first: str, ran: dict[str, int], emulated: bool
+) -> None:
+    found = emulated_by({"fp8_linear": first, "linear": "torch-cpu"}, {"fp8_linear": ran})
+    assert set(found) == ({"fp8_linear"} if emulated else set())
