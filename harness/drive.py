@@ -6,16 +6,15 @@ latency counts from the time they were due, so a late hand-over is never hidden.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from heapq import heapify, heappop, heappush
 
 from ..engines.api import Engine, FinishReason, Request, SamplingParams, TokenEvent
 from ..engines.clock import Clock
 from ..engines.errors import OutOfMemory
 from ..engines.trace import StepTrace
 from ..workloads.api import Plan, PlannedRequest
+from .arrivals import Arrivals
 from .record import RequestRecord, RequestStatus
 
 
@@ -79,42 +78,6 @@ class _Live:
 def request_id(planned: PlannedRequest, sample: int = 0) -> str:
     """As the engine names a request and, beside the first, its samples."""
     return f"r{planned.index}#{sample}" if sample else f"r{planned.index}"
-
-
-class Arrivals:
-    """Which requests are due, open loop or closed.
-
-    Open loop: due times are given; a concurrency cap holds a request back but its due time
-    stays. Closed loop: a request is due when a slot becomes free.
-    """
-
-    def __init__(self, plan: Plan) -> None:
-        self._pending = deque(plan.requests)
-        slots = plan.max_concurrency or len(plan.requests)
-        # When each free slot became free.
-        self._free_slots_s = [0.0] * slots
-        heapify(self._free_slots_s)
-
-    def __bool__(self) -> bool:
-        return bool(self._pending)
-
-    def due(self, now_s: float) -> Iterable[tuple[PlannedRequest, float]]:
-        """Requests to send at now_s with the time each was due; takes a slot for each."""
-        while self._pending and self._free_slots_s:
-            planned = self._pending[0]
-            t_due_s = self._free_slots_s[0] if planned.t_due_s is None else planned.t_due_s
-            if t_due_s > now_s:
-                return
-            self._pending.popleft()
-            heappop(self._free_slots_s)
-            yield planned, t_due_s
-
-    def free_slot(self, time_s: float) -> None:
-        heappush(self._free_slots_s, time_s)
-
-    def next_due_s(self) -> float | None:
-        """When the next request is due if that is known: not while it waits for a slot."""
-        return self._pending[0].t_due_s if self._pending and self._free_slots_s else None
 
 
 def drive(
@@ -215,7 +178,7 @@ class _Recorder:
             samples = self._samples[event.request_id]
             if all(request_id(one.planned, one.sample) not in self._live for one in samples):
                 del self._samples[event.request_id]
-                self.arrivals.free_slot(time_s)
+                self.arrivals.ended(live.planned, time_s)
 
     def progress(self) -> Progress:
         return Progress(len(self._records), self._total, self._output_tokens, self.now_s())

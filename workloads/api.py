@@ -56,15 +56,32 @@ class RequestShape:
 
 
 @dataclass(frozen=True)
+class Message:
+    """One message of a chat. role: system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
 class PlannedRequest:
     """One request to send: exactly these prompt tokens, exactly `output_tokens` back, `samples`
-    times."""
+    times.
+
+    t_due_s: seconds from the start of the run; None: due when a slot of a closed loop frees or, of
+        a later turn, `think_s` after request `after` has ended.
+    after: the index of the turn before this one in a session; None: it waits for nobody.
+    messages: the prompt as a chat, where it came as one; what a chat endpoint is sent.
+    """
 
     index: int
     t_due_s: float | None
     prompt_token_ids: Sequence[int]
     output_tokens: int
     samples: int = 1
+    after: int | None = None
+    think_s: float = 0.0
+    messages: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True)
