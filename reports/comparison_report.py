@@ -13,6 +13,7 @@ from .comparison_tables import (
     row_label,
     runs_table,
 )
+from .explained import explained_table, headline_explanation
 from .facts import simulated_on
 from .format import plural, quantity, scale_of
 from .glossary import in_sentence
@@ -75,7 +76,16 @@ def comparison_report(runs: Sequence[Run], comparison: Comparison) -> Report:
         subtitle=f"{plural(len(runs), 'run')}; ratios are to the baseline, {comparison.baseline}",
         badge=_badge(notes),
         verdict=_verdict(comparison),
-        statements=(_what_was_sent(comparison), _what_differs(comparison)),
+        statements=tuple(
+            filter(
+                None,
+                (
+                    headline_explanation(runs, comparison),
+                    _what_was_sent(comparison),
+                    _what_differs(comparison),
+                ),
+            )
+        ),
         figures=_key_figures(comparison),
         notes=(*notes, *_stand_ins(runs), *_quality_text(runs)),
         sections=tuple(section for section in _sections(runs, comparison) if section.parts),
@@ -219,6 +229,7 @@ def _best(row: MetricComparison, comparison: Comparison) -> KeyFigure | None:
 def _sections(runs: Sequence[Run], comparison: Comparison) -> tuple[Section, ...]:
     places = Place.side_by_side(runs)
     return (
+        Section("why", "Why", _present([explained_table(runs, comparison)])),
         Section("metrics", "Side by side", (metric_table(comparison),)),
         Section("differences", "What differs", _present([difference_table(comparison)])),
         Section("latency", "Latency", latency_charts.distributions(runs)),

@@ -15,7 +15,15 @@ from .run_report import run_report
 
 SHOWN = (
     *("methods", "claims", "turning-points", "steps", "tasks"),
-    *("comparison", "config-differences", "metrics", "latency-parts", "rates", "kv-states"),
+    *(
+        "explained",
+        "comparison",
+        "config-differences",
+        "metrics",
+        "latency-parts",
+        "rates",
+        "kv-states",
+    ),
     *("quality", "checks", "sentences", "effects", "interactions", "left-out"),
 )
 FOLDED = (

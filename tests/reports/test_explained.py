@@ -1,0 +1,117 @@
+"""What explains a difference, against parts and counts set by hand."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from llmbench.reports.comparison_report import comparison_report
+from llmbench.reports.explained import explained_table, explanations
+from llmbench.reports.format import THIN
+from llmbench.reports.glossary import PARTS
+from llmbench.reports.model import Comparison, MetricComparison, Ratio, Run, Verdict
+
+from .conftest import make_run
+
+
+def parts(**given_s: float) -> dict[str, float]:
+    return {part.id: given_s.get(part.id, 0.0) for part in PARTS}
+
+
+def band(name: str, **given_s: float) -> dict[str, Any]:
+    return {"name": name, "count": 9, "parts": parts(**given_s)}
+
+
+def run_with(name: str, attribution: dict[str, Any] | None, **result: Any) -> Run:
+    made = make_run(name)
+    changed = copy.deepcopy(dict(made.result)) | result
+    if attribution is None:
+        changed["attribution"] = None
+    else:
+        changed["attribution"] |= attribution
+    return Run(name, changed, made.requests, made.steps)
+
+
+def comparing(before: Run, after: Run, **rows: tuple[Verdict | None, float]) -> Comparison:
+    """rows: `ttft_p99=("worse", 1.18)`."""
+    found = []
+    for row, (verdict, value) in rows.items():
+        metric, _, stat = row.partition("_")
+        ratio = Ratio(value, value - 0.06, value + 0.07, verdict)
+        found.append(MetricComparison(metric, stat, "s", "lower", (1.0, value), (None, ratio)))
+    names = (before.name, after.name)
+    return Comparison(names, names[0], (), True, (), tuple(found), "")
+
+
+COUNTERS = {
+    "prefill_steps": 10,
+    "mixed_steps": 0,
+    "decode_steps": 90,
+    "prefill_tokens": 5120,
+    "decode_tokens": 900,
+    "prefix_hit_tokens": 0,
+    "preemptions": 0,
+    "recomputed_tokens": 0,
+}
+
+
+def test_slow_gaps_are_put_down_to_prefill_that_stood_before_decodes() -> None:
+    was = {
+        "delayed_decode_step_share": 0.09,
+        "itl": [band("p99", decode_s=0.020, others_prefill_s=0.010)],
+    }
+    now = {
+        "delayed_decode_step_share": 0.23,
+        "itl": [band("p99", decode_s=0.021, others_prefill_s=0.0144)],
+    }
+    before = run_with("a", was, counters=COUNTERS)
+    after = run_with("b", now, counters=COUNTERS | {"prefill_steps": 5, "mixed_steps": 15})
+    (found,) = explanations((before, after), comparing(before, after, itl_p99=("worse", 1.18)))
+    assert found.sentence == (
+        "ITL p99 +18 % [+12, +25]: of the slowest 1\u00a0%: others' prefill +4.40 of +5.40 ms; "
+        "another's prefill delayed 23 % of the steps with decodes, was 9 %; "
+        "256 prompt tokens a prefill, was 512"
+    )
+    report = comparison_report((before, after), comparing(before, after, itl_p99=("worse", 1.18)))
+    assert found.sentence in report.statements[0]
+
+
+def test_parts_that_only_together_carry_half_are_named_and_what_worked_against() -> None:
+    was = {"ttft": [band("mean", queue_s=0.1, own_prefill_s=0.1, host_s=0.1, decode_s=0.1)]}
+    now = {"ttft": [band("mean", queue_s=0.14, own_prefill_s=0.13, host_s=0.13, decode_s=0.09)]}
+    before, after = run_with("a", was), run_with("b", now)
+    (found,) = explanations((before, after), comparing(before, after, ttft_mean=("worse", 1.2)))
+    # 40 of 90 is less than half, so the next is named too; 10 the other way hides nothing.
+    assert found.where == "queue +40.0, own prefill +30.0 of +90 ms"
+    assert found.why == ""  # as many prompt tokens a step, as many requests
+    now["ttft"][0]["parts"]["decode_s"] = 0.05
+    (found,) = explanations(
+        (before, run_with("b", now)), comparing(before, after, ttft_mean=("worse", 1.1))
+    )
+    assert found.where.endswith(" of +50 ms, against decode \u221250.0")
+
+
+def test_what_is_the_same_or_unsure_or_was_not_split_is_not_explained() -> None:
+    before, after = run_with("a", {}), run_with("b", {})
+    unsure = comparing(before, after, ttft_mean=("inconclusive", 1.2), itl_p99=("same", 1.0))
+    assert explanations((before, after), unsure) == ()
+    assert explained_table((before, after), unsure) is None
+    unsplit = comparing(before, after, e2el_mean=("worse", 1.2), ttft_p90=("worse", 1.2))
+    assert explanations((before, after), unsplit) == ()
+    external = run_with("b", None)
+    worse = comparing(before, external, ttft_mean=("worse", 1.2))
+    assert explanations((before, external), worse) == ()
+
+
+def test_less_waste_and_a_wider_batch_explain_a_shorter_queue() -> None:
+    was = {"ttft": [band("p50", queue_s=2.0)]}
+    now = {"ttft": [band("p50", queue_s=0.5)]}
+    before, after = run_with("a", was), run_with("b", now)
+    for run, running, waste in ((before, 20.0, 0.8), (after, 90.0, 0.02)):
+        run.result["metrics"]["batch_requests"] = {"stats": {"mean": running}}
+        run.result["kv"]["waste_share"] = waste
+    (found,) = explanations((before, after), comparing(before, after, ttft_p50=("better", 0.25)))
+    assert found.where == f"queue \u22121{THIN}500 of \u22121{THIN}500 ms"
+    assert found.why == (
+        "90.0 requests a step, was 20.0; 2 % of the KV memory taken was waste, was 80 %"
+    )
