@@ -106,7 +106,7 @@ def _explained(
         latency=(row.id, row.stat),
         label=row_label(row),
         change=effect_text(ratio.value, ratio.low, ratio.high, "ratio", row.unit),
-        where=f"of the {_SLOWEST}: {where}" if row.stat == "p99" else where,
+        where=f"in the {_SLOWEST}, {where}" if row.stat == "p99" else where,
         why=_listed(*dict.fromkeys(whys)),
     )
 

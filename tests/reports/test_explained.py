@@ -68,7 +68,7 @@ def test_slow_gaps_are_put_down_to_prefill_that_stood_before_decodes() -> None:
     after = run_with("b", now, counters=COUNTERS | {"prefill_steps": 5, "mixed_steps": 15})
     (found,) = explanations((before, after), comparing(before, after, itl_p99=("worse", 1.18)))
     assert found.sentence == (
-        "ITL p99 +18 % [+12, +25]: of the slowest 1\u00a0%: others' prefill +4.40 of +5.40 ms; "
+        "ITL p99 +18 % [+12, +25]: in the slowest 1\u00a0%, others' prefill +4.40 of +5.40 ms; "
         "another's prefill delayed 23 % of the steps with decodes, was 9 %; "
         "256 prompt tokens a prefill, was 512"
     )
