@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..reports.ablation_model import Ablation
 from ..reports.frontier_model import Frontier
+from ..reports.history_model import History
 from ..reports.model import Comparison, Run
 from .result import Result
 from .store import StoredRun
@@ -81,4 +82,17 @@ def frontier_reports(frontier: Frontier) -> dict[str, str]:
         "frontier.json": text + "\n",
         "frontier.html": render_frontier(frontier),
         "frontier.md": render_frontier_markdown(frontier),
+    }
+
+
+def history_reports(history: History) -> dict[str, str]:
+    """Every report of quantities over time, by file name; `history.json` holds the numbers."""
+    from ..reports.html import render_history
+    from ..reports.markdown import render_history_markdown
+
+    text = json.dumps(asdict(history), indent=2, ensure_ascii=False, allow_nan=False)
+    return {
+        "history.json": text + "\n",
+        "history.html": render_history(history),
+        "history.md": render_history_markdown(history),
     }

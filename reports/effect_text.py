@@ -9,7 +9,7 @@ from .format import number
 from .glossary import label_of
 
 Scale = Literal["ratio", "difference"]
-_BY_STAT = ("kv", "counters", "quality")
+_BY_STAT = ("kv", "counters", "memory", "quality")
 
 
 def response_label(metric: str, stat: str) -> str:

@@ -10,6 +10,8 @@ from .ablation_report import ablation_report
 from .comparison_report import comparison_report
 from .frontier_model import Frontier
 from .frontier_report import frontier_report
+from .history_model import History
+from .history_report import history_report
 from .model import Comparison, KeyFigure, Report, Run, Table
 from .run_report import run_report
 
@@ -26,6 +28,7 @@ SHOWN = (
     ),
     *("quality", "checks", "sentences", "effects", "interactions", "left-out"),
 )
+NUMBERED = ("steps-",)  # one a series
 FOLDED = (
     *("shares", "mechanisms", "cells", "every-figure"),
     *("counters", "memory", "slowest", "slowest-ttft", "slowest-gaps", "not-served"),
@@ -54,6 +57,11 @@ def render_frontier_markdown(frontier: Frontier) -> str:
     return render_markdown(frontier_report(frontier))
 
 
+def render_history_markdown(history: History) -> str:
+    """Quantities over time in Markdown."""
+    return render_markdown(history_report(history))
+
+
 def render_markdown(report: Report) -> str:
     """The answer first, then tables; long ones are folded."""
     tables = {
@@ -72,6 +80,7 @@ def render_markdown(report: Report) -> str:
         *([_figures(report.figures)] if report.figures else []),
         *_notes(report),
         *(_section(tables[name]) for name in SHOWN if name in tables),
+        *(_section(one) for name, one in tables.items() if name.startswith(NUMBERED)),
         *(_folded(tables[name]) for name in FOLDED if name in tables),
         f"<sub>{escape(report.footer)}</sub>",
     ]

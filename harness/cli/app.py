@@ -21,6 +21,7 @@ from . import (
     eval,
     explain,
     gate,
+    history,
     kernels,
     models,
     peers,
@@ -49,6 +50,7 @@ app.command("report")(report.report)
 app.command("explain", epilog=explain.EPILOG)(explain.explain)
 app.command("compare")(compare.compare)
 app.command("gate")(gate.gate)
+app.command("history", epilog=history.EPILOG)(history.history)
 app.command("ablate", epilog=ablate.EPILOG)(ablate.ablate)
 app.command("schedule", epilog=schedule.EPILOG)(schedule.schedule)
 app.command("calibrate")(calibrate.calibrate)

@@ -1,5 +1,11 @@
 """Reports as one HTML file that opens offline."""
 
-from .page import render_ablation, render_comparison, render_frontier, render_run
+from .page import render_ablation, render_comparison, render_frontier, render_history, render_run
 
-__all__ = ["render_ablation", "render_comparison", "render_frontier", "render_run"]
+__all__ = [
+    "render_ablation",
+    "render_comparison",
+    "render_frontier",
+    "render_history",
+    "render_run",
+]

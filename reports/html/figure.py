@@ -127,6 +127,8 @@ def _trace(series: Series, panel: Panel, x: Axis, at: int) -> dict[str, Any]:
     if series.mark == "line":
         line = {"color": colour, "width": 2, "dash": dash_of(series.role)}
         marker = {"color": colour, "size": 6}
+        if series.labels:
+            trace["text"] = [escape(label) for label in series.labels]
         return {**trace, "type": "scatter", "mode": "lines+markers", "line": line, "marker": marker}
     line: dict[str, Any] = {"shape": "hv", "color": colour}
     if series.mark == "step":
@@ -182,7 +184,7 @@ def _hover(series: Series, y: Axis, x: Axis) -> str:
         return "%{text}<extra></extra>"
     if series.mark == "bar":
         return f"{name}: %{{x:.3s}}{x.unit}<extra></extra>"
-    if series.mark == "line":
+    if series.mark == "line" and not series.labels:
         return f"{name}: %{{y:,.4~g}} {y.unit} at %{{x:,.4~g}} {x.unit}<extra></extra>"
     if series.labels:
         return f"%{{text}}<br>%{{y:,.4~g}} {y.unit} at %{{x:,.4~g}} {x.unit}<extra></extra>"

@@ -17,6 +17,8 @@ from ..chart_table import chart_table
 from ..comparison_report import comparison_report
 from ..frontier_model import Frontier
 from ..frontier_report import frontier_report
+from ..history_model import History
+from ..history_report import history_report
 from ..model import Chart, Comparison, Report, Run, Table
 from ..run_report import run_report
 from .figure import figure, keys
@@ -43,6 +45,11 @@ def render_ablation(ablation: Ablation) -> str:
 def render_frontier(frontier: Frontier) -> str:
     """The page about methods of quantisation side by side."""
     return render(frontier_report(frontier))
+
+
+def render_history(history: History) -> str:
+    """The page about quantities over time."""
+    return render(history_report(history))
 
 
 def render(report: Report) -> str:

@@ -1,0 +1,145 @@
+"""`llmbench history`: what became of the numbers of one experiment over many runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .exits import say
+from .output import write_texts
+
+if TYPE_CHECKING:
+    from ...reports.history_model import History, Series, Trend
+
+EPILOG = "\n\n".join(
+    (
+        "[bold]Examples[/]",
+        "llmbench history runs/nightly   [dim]every run below the directory[/]",
+        "llmbench history runs/nightly --metric ttft.p99 --metric kv.waste_share",
+        "llmbench history runs/nightly --out runs/history   [dim]history.html, .md and .json[/]",
+    )
+)
+_BARS = "▁▂▃▄▅▆▇█"
+_STYLES = {"better": "green", "worse": "red"}
+# Longer ones are cut from the left: what is new is on the right.
+_WIDEST = 40
+
+
+def history(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Directories; every run at or below them is read.")
+    ],
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A quantity as METRIC.STAT, such as ttft.p99; may be given again. "
+            "Default: latencies, throughput, waste and quality."
+        ),
+    ] = None,
+    significance: Annotated[
+        float,
+        typer.Option(
+            help="Chance of calling a step that is not there, for each test of measured values."
+        ),
+    ] = 0.01,
+    out: Annotated[
+        Path | None, typer.Option(help="Write history.html, .md and .json into this directory.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the trend of each quantity over stored runs, and where it stepped to another level.
+
+    Runs of the same settings, requests and hardware form a series, in order of time. Runs that are
+    not valid, or alone of their kind, are left out and named.
+    """
+    from ...engines.errors import ConfigError
+    from ..history.series import find_runs
+    from ..history.trend import DEFAULT, history_of
+    from ..quantities import find_quantity
+    from ..views import history_reports
+
+    if not 0 < significance < 1:
+        raise ConfigError("significance", significance, "more than 0 and less than 1")
+    quantities = [find_quantity("metric", name) for name in metric or DEFAULT]
+    found, left_out = find_runs(runs)
+    command = " ".join(["llmbench", *sys.argv[1:]])
+    told = history_of(found, left_out, quantities, significance=significance, command=command)
+    if out is not None:
+        write_texts(out, history_reports(told))
+    if as_json:
+        print(json.dumps(asdict(told), indent=2))
+        return
+    _print(told)
+    if out is not None:
+        say(f"\n[bold]report[/]  {out / 'history.html'}")
+
+
+def _print(told: History) -> None:
+    from ...reports.history_report import history_report
+
+    for series in told.series:
+        _print_series(series)
+    say(f"[bold]{history_report(told).verdict}[/]")
+    for name, why in told.left_out:
+        say(f"[yellow]left out[/] {name}: {why}")
+
+
+def _print_series(series: Series) -> None:
+    from rich.table import Table
+
+    from ...reports.format import scale_of
+    from ...reports.history_report import trend_label
+    from .tables import wide_console
+
+    console = wide_console()
+    table = Table("", "", "first", "last", "steps", box=None, pad_edge=False)
+    for column in table.columns[2:4]:
+        column.justify = "right"
+    for trend in series.trends:
+        known = [value for value in trend.values if value is not None]
+        scale = scale_of(trend.unit, known)
+        table.add_row(
+            trend_label(trend),
+            sparkline(trend.values),
+            scale.quantity(known[0]),
+            scale.quantity(known[-1]),
+            _steps(trend, series),
+        )
+    console.print(f"[bold]{series.name}[/], {len(series.runs)} runs")
+    console.print(table)
+    console.print()
+
+
+def _steps(trend: Trend, series: Series) -> str:
+    """The last two steps; more are in the report."""
+    from rich.markup import escape
+
+    from ...reports.history_report import change_text
+
+    told = []
+    for step in trend.steps[-2:]:
+        style = _STYLES.get(step.verdict or "", "dim")
+        where = escape(series.runs[step.index].name)
+        told.append(f"[{style}]{change_text(trend, step)}[/] at {where}")
+    more = len(trend.steps) - len(told)
+    return "; ".join([*([f"{more} before"] if more > 0 else []), *told])
+
+
+def sparkline(values: tuple[float | None, ...]) -> str:
+    """A bar a value, the lowest to the highest; a blank where there is none."""
+    shown = values[-_WIDEST:]
+    known = [value for value in shown if value is not None]
+    if not known:
+        return ""
+    low, span = min(known), max(known) - min(known)
+    return "".join(
+        " "
+        if value is None
+        else _BARS[round((value - low) / span * (len(_BARS) - 1)) if span else 0]
+        for value in shown
+    )

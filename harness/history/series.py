@@ -1,0 +1,116 @@
+"""Which stored runs are the same experiment, done again: same settings, requests and hardware."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ...engines.errors import ConfigError
+from ...reports.format import setting
+from ...reports.history_model import HistoryRun
+from ..evidence import objections
+from ..result import Result
+from ..store import RESULT_FILE, RunOnDisk, StoreError, find_run
+
+# What names a run or says how it was called. Everything else of a configuration decides.
+_NOT_SETTINGS = frozenset({"command", "stands_for"})
+
+
+def find_runs(paths: Sequence[Path]) -> tuple[list[RunOnDisk], list[tuple[str, str]]]:
+    """The runs at and below these paths that count, and those left out, with why: they cannot be
+    read, are not valid or were interrupted. Raises ConfigError where there is no run at all."""
+    directories: dict[Path, None] = {}
+    for path in paths:
+        if not path.is_dir():
+            raise StoreError("runs", path, "does not exist; expected a directory that holds runs")
+        found = sorted(file.parent.resolve() for file in path.rglob(RESULT_FILE))
+        # A run that is being written lies in a hidden directory.
+        directories |= {one: None for one in found if not one.name.startswith(".")}
+    if not directories:
+        raise ConfigError("runs", ", ".join(map(str, paths)), "a directory that holds runs")
+    runs: list[RunOnDisk] = []
+    left_out: list[tuple[str, str]] = []
+    for directory in directories:
+        try:
+            run = find_run(directory)
+        except StoreError as error:
+            left_out.append((directory.name, str(error)))
+            continue
+        if reasons := objections(run):
+            left_out.append((directory.name, reasons[0]))
+        else:
+            runs.append(run)
+    return runs, left_out
+
+
+def group(runs: Iterable[RunOnDisk]) -> list[list[RunOnDisk]]:
+    """Runs of one experiment together, each group in order of time; the groups in order of their
+    first run."""
+    groups: dict[str, list[RunOnDisk]] = {}
+    for run in sorted(runs, key=lambda one: (when(one), one.directory)):
+        groups.setdefault(experiment(run.result), []).append(run)
+    return list(groups.values())
+
+
+def experiment(result: Result) -> str:
+    """What runs of one experiment have in common. Versions of software are not in it: they are what
+    a history is about. A setting that is not set counts like one that there was not yet."""
+    environment = result.environment
+    cpu = environment.get("cpu") or {}
+    decided = {
+        "config": {
+            name: value
+            for name, value in result.config.items()
+            if name not in _NOT_SETTINGS and value is not None
+        },
+        "requests": result.workload.fingerprint,
+        "cpu": [cpu.get("model"), cpu.get("usable_cores"), cpu.get("cgroup_limit_cores")],
+        "gpus": environment.get("gpus"),
+    }
+    return json.dumps(decided, sort_keys=True, default=str)
+
+
+def names(firsts: Sequence[RunOnDisk]) -> list[str]:
+    """What series are called, by a run of each: engine, model and workload, and, of those that
+    have this in common, the settings that they differ in."""
+    short = [
+        f"{one.result.label} · {one.result.config['model']} · {one.result.workload.name}"
+        for one in firsts
+    ]
+    return [_told_apart(name, at, short, firsts) for at, name in enumerate(short)]
+
+
+def _told_apart(name: str, at: int, short: Sequence[str], firsts: Sequence[RunOnDisk]) -> str:
+    alike = [one.result for one, other in zip(firsts, short, strict=True) if other == name]
+    if len(alike) == 1:
+        return name
+    own = firsts[at].result
+    fields = [
+        field
+        for field in own.config
+        if field not in _NOT_SETTINGS and len({repr(one.config.get(field)) for one in alike}) > 1
+    ]
+    settings = [f"{field} {setting(field, own.config[field])}" for field in fields[:3]]
+    if len({one.workload.fingerprint for one in alike}) > 1:
+        settings.append(f"requests {own.workload.fingerprint[:8]}")
+    if not settings:
+        settings.append(str((own.environment.get("cpu") or {}).get("model")))
+    return f"{name} ({', '.join(settings)})"
+
+
+def when(run: RunOnDisk) -> str:
+    """A run's time; a simulated one has none but its file's."""
+    if run.result.created_at is not None:
+        return run.result.created_at
+    written = (run.directory / RESULT_FILE).stat().st_mtime
+    return datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds")
+
+
+def describe(run: RunOnDisk) -> HistoryRun:
+    environment = run.result.environment
+    git = environment.get("git") or {}
+    commit = str(git.get("commit") or "")[:10] + ("+" if git.get("dirty") else "")
+    version = str((environment.get("packages") or {}).get("llmbench") or "")
+    return HistoryRun(run.directory.name, when(run), version, commit)

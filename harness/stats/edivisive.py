@@ -1,0 +1,101 @@
+"""E-divisive: where a series of numbers steps from one level to another.
+
+No distribution is assumed, and no threshold in the series' own unit has to be chosen: a split is
+kept if few permutations of the same values show one as good.
+
+Source: Matteson and James, "A nonparametric approach for multiple change point analysis of
+multivariate data", JASA 109 (2014), with alpha = 1 and each segment's right end held fixed; used on
+the results of performance tests by Daly et al., "The use of change point detection to identify
+software performance regressions in a continuous integration system", ICPE 2020.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIGNIFICANCE = 0.01
+PERMUTATIONS = 999
+
+_Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ChangePoint:
+    """index: of the first value on the new level. p: the share of permutations, the series itself
+    counted as one, that split as well."""
+
+    index: int
+    p: float
+
+
+def change_points(
+    values: Sequence[float],
+    *,
+    significance: float = SIGNIFICANCE,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+) -> tuple[ChangePoint, ...]:
+    """Every step, in order. The best split of the series is tested, then those of its two parts.
+
+    Each test calls a step that is not there with a chance of `significance`; a series without any
+    is tested once. Few values cannot show one: of the 126 ways to part nine into four and five, two
+    are as good as the best, which is more than a hundredth. The same values give the same answer.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    rng = np.random.default_rng(seed)
+    found: list[ChangePoint] = []
+    segments = [(0, len(data))]
+    while segments:
+        start, end = segments.pop()
+        if end - start < 2:
+            continue
+        segment = data[start:end]
+        at, divergence = best_split(_distances(segment))
+        p = _p_value(segment, divergence, permutations, rng)
+        if divergence > 0 and p <= significance:
+            found.append(ChangePoint(start + at, p))
+            segments += [(start, start + at), (start + at, end)]
+    return tuple(sorted(found, key=lambda one: one.index))
+
+
+def best_split(distances: _Floats) -> tuple[int, float]:
+    """Where the two parts of a segment differ most, and by how much.
+
+    distances: [n, n], |x_i - x_j|. For a split into m and n values X, Y the divergence is
+    m n / (m + n) (2 E|X - Y| - E|X - X'| - E|Y - Y'|); the mean within a part is over its pairs.
+    """
+    count = len(distances)
+    left = np.arange(1, count)
+    right = count - left
+    # Sums over the square of a part's rows and columns, from cumulative sums along both.
+    total = distances.cumsum(axis=0).cumsum(axis=1)
+    whole = total[-1, -1]
+    within_left = total[left - 1, left - 1]
+    rows_left = total[left - 1, count - 1]
+    between = rows_left - within_left
+    within_right = whole - 2 * rows_left + within_left
+    pairs = left * right
+    gap = 2 * between / pairs
+    gap -= within_left / np.maximum(left * (left - 1), 1)
+    gap -= within_right / np.maximum(right * (right - 1), 1)
+    divergence = pairs / count * gap
+    at = int(divergence.argmax())
+    return at + 1, float(divergence[at])
+
+
+def _p_value(
+    segment: _Floats, divergence: float, permutations: int, rng: np.random.Generator
+) -> float:
+    as_good = sum(
+        best_split(_distances(rng.permutation(segment)))[1] >= divergence
+        for _ in range(permutations)
+    )
+    return (1 + as_good) / (1 + permutations)
+
+
+def _distances(values: _Floats) -> _Floats:
+    return np.abs(values[:, None] - values[None, :])

@@ -1,0 +1,182 @@
+"""What is said about a history, in reading order: what stepped, then every quantity over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .comparison_tables import WORDS
+from .effect_text import effect_text, response_label
+from .format import moment, number, plural, scale_of
+from .history_model import History, HistoryRun, Series, Step, Trend
+from .model import Axis, Badge, Cell, Chart, Guide, KeyFigure, Note, Panel, Report, Section, Table
+from .model import Series as Drawn
+from .tables import glossary, table
+
+STEADY = Badge("No steps", "✓", "good")
+WORSE = Badge("Stepped for the worse", "▼", "bad")
+STEPPED = Badge("Stepped", "!", "caution")
+
+
+def history_report(history: History) -> Report:
+    """Everything a report says about a history."""
+    return Report(
+        title="History",
+        subtitle=f"{plural(len(history.series), 'series', 'series')}, "
+        f"{plural(sum(len(one.runs) for one in history.series), 'run')}",
+        badge=_badge(history),
+        verdict=_verdict(history),
+        statements=(_how(history),),
+        figures=tuple(_key_figures(history)),
+        notes=tuple(Note(f"left out: {name}: {why}", "caution") for name, why in history.left_out),
+        sections=(
+            *(_section(at, one) for at, one in enumerate(history.series)),
+            Section("glossary", "Glossary", (glossary(),)),
+        ),
+        footer=history.command,
+    )
+
+
+def steps_of(history: History) -> Iterator[tuple[Series, Trend, Step]]:
+    """Every step, series by series."""
+    for series in history.series:
+        for trend in series.trends:
+            for step in trend.steps:
+                yield series, trend, step
+
+
+def trend_label(trend: Trend) -> str:
+    return response_label(trend.id, trend.stat)
+
+
+def change_text(trend: Trend, step: Step) -> str:
+    """ "+12 %", "3.40×"; both levels where the first was 0."""
+    if step.ratio is None:
+        scale = scale_of(trend.unit, (step.before, step.after))
+        return f"{scale.number(step.before)} → {scale.quantity(step.after)}"
+    return effect_text(step.ratio, None, None, "ratio", trend.unit)
+
+
+def run_text(run: HistoryRun) -> str:
+    """`nightly-7, 2026-01-02 03:04, commit 1a2b3c4d5e`."""
+    known = (run.name, moment(run.when), f"commit {run.commit}" if run.commit else "")
+    return ", ".join(filter(None, known))
+
+
+def _badge(history: History) -> Badge:
+    verdicts = {step.verdict for _, _, step in steps_of(history)}
+    if not list(steps_of(history)):
+        return STEADY
+    return WORSE if "worse" in verdicts else STEPPED
+
+
+def _verdict(history: History) -> str:
+    """The latest step for the worse of each series, or that there is none."""
+    worse = [
+        (series, trend, step)
+        for series, trend, step in steps_of(history)
+        if step.verdict == "worse"
+    ]
+    if not worse:
+        found = len(list(steps_of(history)))
+        return "Nothing stepped." if not found else "Nothing stepped for the worse."
+    series, trend, step = max(worse, key=lambda one: one[0].runs[one[2].index].when)
+    return (
+        f"{plural(len(worse), 'step')} for the worse; the latest: {trend_label(trend)} of "
+        f"{series.name} {change_text(trend, step)} from {run_text(series.runs[step.index])} on."
+    )
+
+
+def _how(history: History) -> str:
+    return (
+        "A measured quantity steps where E-divisive finds a split that at most "
+        f"{100 * history.significance:g} % of permutations of the same values equal, so fewer than "
+        "ten runs show none; a count, and all of a simulation, steps wherever it changes."
+    )
+
+
+def _key_figures(history: History) -> Iterator[KeyFigure]:
+    """Of the first series: where each quantity stands, and how it got there."""
+    if not history.series:
+        return
+    for trend in history.series[0].trends[:8]:
+        known = [value for value in trend.values if value is not None]
+        value, _, unit = scale_of(trend.unit, known).quantity(known[-1]).partition(" ")
+        last = trend.steps[-1] if trend.steps else None
+        detail = "no step"
+        if last is not None:
+            word = f"{WORDS[last.verdict][0]}: " if last.verdict else ""
+            detail = f"{word}{change_text(trend, last)} {_ago(len(trend.values), last)}"
+        yield KeyFigure(trend_label(trend), value, unit, detail)
+
+
+def _ago(runs: int, step: Step) -> str:
+    back = runs - step.index
+    return "at the last run" if back == 1 else f"{plural(back, 'run')} ago"
+
+
+def _section(at: int, series: Series) -> Section:
+    parts = (_steps_table(at, series), *(_chart(at, one, series) for one in series.trends))
+    first, last = series.runs[0], series.runs[-1]
+    return Section(
+        f"series-{at}",
+        series.name,
+        tuple(part for part in parts if part is not None),
+        f"{plural(len(series.runs), 'run')}, {moment(first.when)} to {moment(last.when)}.",
+    )
+
+
+def _steps_table(at: int, series: Series) -> Table | None:
+    rows: list[tuple[str | Cell, ...]] = []
+    for trend in series.trends:
+        for step in trend.steps:
+            scale = scale_of(trend.unit, (step.before, step.after))
+            word, tone = WORDS[step.verdict] if step.verdict else ("changed", "quiet")
+            run, before = series.runs[step.index], series.runs[step.index - 1]
+            rows.append(
+                (
+                    trend_label(trend),
+                    Cell(f"{word} {change_text(trend, step)}", tone),
+                    f"{scale.number(step.before)} → {scale.quantity(step.after)}",
+                    run_text(run),
+                    _changed(before, run),
+                    "exact" if step.p is None else f"p {number(step.p)}",
+                )
+            )
+    if not rows:
+        return None
+    titles = ("Quantity", "Step", "Level", "First run on the new level", "What changed", "Evidence")
+    return table(f"steps-{at}", "Steps", titles, rows, words=titles)
+
+
+def _changed(before: HistoryRun, run: HistoryRun) -> str:
+    """Commits or versions between the last run of the old level and the first of the new."""
+    pairs = (("commit", before.commit, run.commit), ("version", before.version, run.version))
+    return ", ".join(f"{what} {a} → {b}" for what, a, b in pairs if a != b) or "—"
+
+
+def _chart(at: int, trend: Trend, series: Series) -> Chart:
+    known = [(place, value) for place, value in enumerate(trend.values) if value is not None]
+    scale = scale_of(trend.unit, [value for _, value in known])
+    label = trend_label(trend)
+    points = Drawn(
+        label,
+        "latency",
+        "line",
+        tuple(float(place + 1) for place, _ in known),
+        tuple(scale.factor * value for _, value in known),
+        tuple(run_text(series.runs[place]) for place, _ in known),
+    )
+    guides = tuple(Guide("x", step.index + 0.5, change_text(trend, step)) for step in trend.steps)
+    reading = (
+        f"{plural(len(trend.steps), 'step')}: the last {change_text(trend, trend.steps[-1])}."
+        if trend.steps
+        else "No step."
+    )
+    return Chart(
+        id=f"trend-{at}-{trend.id}-{trend.stat}",
+        title=label,
+        reading=reading,
+        x=Axis("Run", high=float(len(trend.values)) + 0.5),
+        panels=(Panel(Axis(label, scale.unit), (points,), guides),),
+        width="half",
+    )

@@ -1,0 +1,156 @@
+"""Stored runs as a history: which belong together, what steps, and what the reports say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from llmbench.engines.errors import ConfigError
+from llmbench.harness.history.series import find_runs, group
+from llmbench.harness.history.trend import history_of, trend_of
+from llmbench.harness.quantities import find_quantity
+from llmbench.harness.result import Metric, Result
+from llmbench.harness.store import RunOnDisk, StoreError, write_run
+from llmbench.harness.views import history_reports
+from llmbench.reports.history_model import History
+
+from ..observed import serve_in_turn
+from ..stored import SIMULATION, stored_run
+
+TTFT = find_quantity("metric", "ttft.p99")
+STEPS = find_quantity("metric", "counters.steps")
+
+
+def run(
+    name: str,
+    ttft_s: float = 0.2,
+    *,
+    day: int = 1,
+    commit: str = "",
+    steps: int | None = None,
+    config: dict[str, Any] | None = None,
+    simulated: bool = False,
+) -> RunOnDisk:
+    requests, traces = serve_in_turn(12)
+    stored = stored_run(
+        requests,
+        traces,
+        config=config,
+        environment={"git": {"commit": commit, "dirty": False}} if commit else None,
+        simulation=SIMULATION if simulated else None,
+    )
+    ttft = stored.result.metrics["ttft"]
+    changed: dict[str, Any] = {
+        "metrics": {
+            **stored.result.metrics,
+            "ttft": Metric(**{**ttft.model_dump(), "stats": {**ttft.stats, "p99": ttft_s}}),
+        },
+        "validity": stored.result.validity.model_copy(update={"valid": True, "checks": ()}),
+    }
+    if not simulated:
+        changed["created_at"] = f"2026-01-{day:02}T03:04:05Z"
+    if steps is not None:
+        changed["counters"] = stored.result.counters.model_copy(update={"steps": steps})
+    result: Result = stored.result.model_copy(update=changed)
+    return RunOnDisk(Path(name), result)
+
+
+def nightly(levels: Sequence[float], noise: float = 0.01) -> list[RunOnDisk]:
+    rng = np.random.default_rng()
+    return [
+        run(f"n{day}", level * (1 + noise * rng.normal()), day=day, commit=f"c{day:02}" * 4)
+        for day, level in enumerate(levels, start=1)
+    ]
+
+
+def history(runs: Sequence[RunOnDisk]) -> History:
+    return history_of(runs, (), [TTFT, STEPS])
+
+
+def test_a_measured_step_is_found_at_its_run_with_the_commit_that_brought_it() -> None:
+    told = history(nightly([0.2] * 9 + [0.3] * 9))
+    (series,) = told.series
+    (trend,) = (one for one in series.trends if one.id == "ttft")
+    (step,) = (one for one in trend.steps if one.index == 9)
+    assert step.verdict == "worse"
+    assert step.ratio == pytest.approx(1.5, rel=0.03)
+    assert step.p is not None
+    assert step.p <= 0.01
+    reports = history_reports(told)
+    for name in ("history.md", "history.html"):
+        assert "c09c09c09c → c10c10c10c" in reports[name]
+    assert "worse" in reports["history.md"]
+    assert json.loads(reports["history.json"])["series"][0]["trends"][0]["steps"]
+
+
+def test_a_count_and_all_of_a_simulation_step_wherever_they_change() -> None:
+    counted = [run(f"n{at}", day=at, steps=steps) for at, steps in enumerate((90, 90, 91), 1)]
+    trend = trend_of(counted, STEPS, 0.01)
+    assert trend is not None
+    assert [(one.index, one.before, one.after, one.p) for one in trend.steps] == [(2, 90, 91, None)]
+    virtual = [run(f"n{at}", ttft_s, simulated=True) for at, ttft_s in enumerate((0.2, 0.2, 0.1))]
+    trend = trend_of(virtual, TTFT, 0.01)
+    assert trend is not None
+    (step,) = trend.steps
+    assert (trend.kind, step.index, step.verdict) == ("exact", 2, "better")
+
+
+def test_few_measured_runs_show_no_step_however_far_apart() -> None:
+    trend = trend_of(nightly([0.2] * 4 + [9.0] * 4), TTFT, 0.01)
+    assert trend is not None
+    assert trend.steps == ()
+
+
+def test_runs_are_in_order_of_time_and_of_one_experiment() -> None:
+    runs = [
+        run("later", day=3),
+        run("wider", day=2, config={"max_num_seqs": 8}),
+        run("first", day=1),
+        run("second", day=2, commit="abc", config={"command": "called otherwise"}),
+        run("new", day=4, config={"a_setting_of_tomorrow": None}),
+    ]
+    names = [[one.directory.name for one in members] for members in group(runs)]
+    assert names == [["first", "second", "later", "new"], ["wider"]]
+    told = history(runs)
+    assert told.left_out == (("wider", "no other run has its settings, requests and hardware"),)
+
+
+def test_series_that_would_be_called_alike_say_what_they_differ_in() -> None:
+    runs = [
+        run(f"{seqs}-{day}", day=day, config={"max_num_seqs": seqs})
+        for seqs in (4, 8)
+        for day in (1, 2)
+    ]
+    names = [series.name for series in history(runs).series]
+    assert names[0].endswith("(max_num_seqs 4)")
+    assert names[1].endswith("(max_num_seqs 8)")
+
+
+def test_runs_are_found_below_a_directory_and_those_that_do_not_count_are_named(
+    tmp_path: Path,
+) -> None:
+    requests, traces = serve_in_turn(12)
+    stored = stored_run(requests, traces)
+    valid = run("", day=1).result
+    for name in ("a", "deep/b"):
+        write_run(tmp_path / name, valid, stored.requests, stored.steps, {})
+    partial = valid.model_copy(update={"status": "partial"})
+    write_run(tmp_path / "cut", partial, stored.requests, stored.steps, {})
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "result.json").write_text('{"schema_version": 99}')
+    # The parent and the child name the same runs.
+    runs, left_out = find_runs([tmp_path, tmp_path / "deep"])
+    assert sorted(one.directory.name for one in runs) == ["a", "b"]
+    assert dict(left_out)["cut"] == "it was interrupted"
+    assert "schema_version 99" in dict(left_out)["broken"]
+
+
+def test_paths_without_runs_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected a directory that holds runs"):
+        find_runs([tmp_path])
+    with pytest.raises(StoreError, match="does not exist"):
+        find_runs([tmp_path / "nowhere"])

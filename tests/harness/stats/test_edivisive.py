@@ -1,0 +1,92 @@
+"""Steps in a series: hand-worked divergence, planted steps, and none where there is none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from llmbench.harness.stats.edivisive import best_split, change_points
+
+
+def distances(values: list[float]) -> np.ndarray:
+    data = np.array(values)
+    return np.abs(data[:, None] - data[None, :])
+
+
+def test_the_divergence_of_a_split_is_the_papers_formula() -> None:
+    # Two and two: 2*2/4 * (2*10 - 0 - 0).
+    assert best_split(distances([0, 0, 10, 10])) == (2, pytest.approx(20.0))
+    # {1, 3} and {6}: 2*1/3 * (2*(5+3)/2 - 2 - 0); the other split, {1} and {3, 6}, is
+    # 2/3 * (2*(2+5)/2 - 0 - 3) = 8/3.
+    assert best_split(distances([1, 3, 6])) == (2, pytest.approx(4.0))
+
+
+def test_fresh_series_agree_with_a_sum_over_every_pair() -> None:
+    rng = np.random.default_rng()
+    values = rng.lognormal(size=int(rng.integers(2, 12)))
+
+    def divergence(at: int) -> float:
+        x, y = values[:at], values[at:]
+        m, n = len(x), len(y)
+
+        def within(part: np.ndarray) -> float:
+            pairs = [abs(a - b) for i, a in enumerate(part) for b in part[:i]]
+            return float(np.mean(pairs)) if pairs else 0.0
+
+        apart = float(np.mean([abs(a - b) for a in x for b in y]))
+        return m * n / (m + n) * (2 * apart - within(x) - within(y))
+
+    found = [divergence(at) for at in range(1, len(values))]
+    at, value = best_split(distances(values.tolist()))
+    assert value == pytest.approx(max(found))
+    assert found[at - 1] == pytest.approx(max(found))
+
+
+@pytest.mark.parametrize("change", [0.1, -0.1])
+def test_a_step_of_a_tenth_in_noise_of_two_percent_is_found_where_it_is(change: float) -> None:
+    rng = np.random.default_rng()
+    values = np.concatenate(
+        (rng.normal(1.0, 0.02, 15), rng.normal(1.0 + change, 0.02, 15))
+    ).tolist()
+    found = change_points(values, permutations=199)
+    assert len(found) >= 1
+    assert min(abs(one.index - 15) for one in found) <= 1
+
+
+def test_two_steps_are_both_found_in_order() -> None:
+    rng = np.random.default_rng()
+    levels = np.repeat([1.0, 1.3, 0.9], 12)
+    found = change_points((levels + rng.normal(0, 0.02, 36)).tolist(), permutations=199)
+    assert [one.index for one in found[:1]] == [12]
+    assert 24 in [one.index for one in found]
+
+
+def test_series_without_a_step_seldom_show_one() -> None:
+    """At a significance of 5 %, of 200 series without a step: more than 23 has a chance of 0.01 %
+    (binomial), for a lognormal as for a normal distribution."""
+    rng = np.random.default_rng()
+    alarms = sum(
+        bool(
+            change_points(
+                np.exp(rng.normal(0, 0.5, 12)).tolist(),
+                significance=0.05,
+                permutations=59,
+                seed=seed,
+            )
+        )
+        for seed in range(200)
+    )
+    assert alarms <= 23
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0], [3.0] * 20, [1, 1, 1, 1, 9, 9, 9, 9, 9]])
+def test_too_few_values_or_none_that_differ_show_no_step(values: list[float]) -> None:
+    assert change_points(values) == ()
+
+
+def test_the_same_values_give_the_same_answer() -> None:
+    values = np.random.default_rng().normal(size=25).tolist()
+    assert change_points(values) == change_points(values)
+
+
+def test_ten_values_are_enough() -> None:
+    assert [one.index for one in change_points([1.0] * 5 + [9.0] * 5)] == [5]
