@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from .comparison_tables import WORDS
 from .effect_text import effect_text, response_label
 from .format import moment, number, plural, scale_of
+from .glossary import in_sentence
 from .history_model import History, HistoryRun, Series, Step, Trend
 from .model import Axis, Badge, Cell, Chart, Guide, KeyFigure, Note, Panel, Report, Section, Table
 from .model import Series as Drawn
@@ -81,8 +82,9 @@ def _verdict(history: History) -> str:
         return "Nothing stepped." if not found else "Nothing stepped for the worse."
     series, trend, step = max(worse, key=lambda one: one[0].runs[one[2].index].when)
     return (
-        f"{plural(len(worse), 'step')} for the worse; the latest: {trend_label(trend)} of "
-        f"{series.name} {change_text(trend, step)} from {run_text(series.runs[step.index])} on."
+        f"{plural(len(worse), 'step')} for the worse; the latest: "
+        f"{in_sentence(trend_label(trend))} of {series.name} {change_text(trend, step)} from "
+        f"{run_text(series.runs[step.index])} on."
     )
 
 
@@ -105,7 +107,7 @@ def _key_figures(history: History) -> Iterator[KeyFigure]:
         detail = "no step"
         if last is not None:
             word = f"{WORDS[last.verdict][0]}: " if last.verdict else ""
-            detail = f"{word}{change_text(trend, last)} {_ago(len(trend.values), last)}"
+            detail = f"{word}{change_text(trend, last)}, {_ago(len(trend.values), last)}"
         yield KeyFigure(trend_label(trend), value, unit, detail)
 
 

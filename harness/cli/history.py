@@ -80,16 +80,19 @@ def history(
 
 
 def _print(told: History) -> None:
+    from rich.markup import escape
+
     from ...reports.history_report import history_report
 
     for series in told.series:
         _print_series(series)
-    say(f"[bold]{history_report(told).verdict}[/]")
+    say(f"[bold]{escape(history_report(told).verdict)}[/]")
     for name, why in told.left_out:
-        say(f"[yellow]left out[/] {name}: {why}")
+        say(f"[yellow]left out[/] {escape(f'{name}: {why}')}")
 
 
 def _print_series(series: Series) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     from ...reports.format import scale_of
@@ -110,7 +113,7 @@ def _print_series(series: Series) -> None:
             scale.quantity(known[-1]),
             _steps(trend, series),
         )
-    console.print(f"[bold]{series.name}[/], {len(series.runs)} runs")
+    console.print(f"[bold]{escape(series.name)}[/], {len(series.runs)} runs")
     console.print(table)
     console.print()
 
