@@ -17,6 +17,9 @@ from .stats.mser import BATCH, mser5
 
 BINS = 200
 FEWEST_ENDED = 10
+# In steady state as many requests end as come. Where fewer end, a rate of what has ended is too low
+# by as much.
+MOST_UNBALANCED = 0.1
 
 
 def steady_window(requests: Sequence[RequestRecord], duration_s: float) -> Window:
@@ -25,8 +28,11 @@ def steady_window(requests: Sequence[RequestRecord], duration_s: float) -> Windo
     Output tokens are counted in 200 equal bins from the start to the time the last request was
     due: after it nothing replaces a request that ends, so concurrency drains. MSER-5
     (`stats/mser.py`) drops the leading bins that are not like the rest. The whole run, and
-    `method` says why, if nothing is due after the start, no steady state shows, or fewer than 10
-    requests end in the window.
+    `method` says why, if nothing is due after the start, no steady state shows, fewer than 10
+    requests end in the window, or those that end in it are not as many as those that are due in it,
+    within a tenth (job flow balance: Denning and Buzen, "The operational analysis of queueing
+    network models", Computing Surveys 10, 1978). Tokens can be as even as in steady state while
+    requests pile up: their queue, and not their rate, is what a load beyond capacity makes grow.
     """
     last_due_s = max((request.t_due_s for request in requests), default=0.0)
     end_s = min(last_due_s, duration_s)
@@ -36,9 +42,15 @@ def steady_window(requests: Sequence[RequestRecord], duration_s: float) -> Windo
     if cut_bins is None:
         return _whole(duration_s, "MSER-5 saw no steady state before the last arrival")
     start_s = cut_bins * end_s / BINS
-    if _ended(requests, Interval(start_s, end_s)) < FEWEST_ENDED:
+    ended = _ended(requests, Interval(start_s, end_s))
+    if ended < FEWEST_ENDED:
         return _whole(
             duration_s, f"fewer than {FEWEST_ENDED} requests ended between warm-up and last arrival"
+        )
+    due = sum(start_s < request.t_due_s <= end_s for request in requests)
+    if abs(due - ended) > MOST_UNBALANCED * due:
+        return _whole(
+            duration_s, f"{due} requests were due between warm-up and last arrival, {ended} ended"
         )
     return Window(
         start_s=start_s,

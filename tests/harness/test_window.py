@@ -74,6 +74,27 @@ def test_a_load_that_only_grows_is_not_steady() -> None:
     assert "no steady state" in window.method
 
 
+def test_a_load_beyond_capacity_is_not_steady_however_even_its_tokens_are() -> None:
+    """Ten requests of fifty tokens come a second and 200 tokens are computed: in turn one of the
+    oldest that is not done, and one of whoever has fewest. The tokens' rate is even from the start,
+    but most replies end after the last arrival."""
+    due_s = [i / 10 for i in range(100)]
+    tokens: list[list[float]] = [[] for _ in due_s]
+    for step in range(1, 5101):
+        now_s = step / 200
+        waiting = [i for i in range(100) if due_s[i] < now_s and len(tokens[i]) < 50]
+        if waiting:
+            fewest = min(waiting, key=lambda i: len(tokens[i]))
+            tokens[waiting[0] if step % 2 else fewest].append(now_s)
+    requests = [make_request(times_s, index=i, due_s=due_s[i]) for i, times_s in enumerate(tokens)]
+    window = steady_window(requests, requests[-1].t_end_s or 0.0)
+
+    assert not window.steady
+    assert "99 requests were due" in window.method
+    whole = OutputThroughput().of(requests, Interval(window.start_s, window.end_s))
+    assert whole == pytest.approx(200.0, rel=0.02)
+
+
 def test_no_requests_at_all() -> None:
     window = steady_window([], 0.0)
 
