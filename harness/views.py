@@ -11,6 +11,7 @@ from ..reports.ablation_model import Ablation
 from ..reports.frontier_model import Frontier
 from ..reports.history_model import History
 from ..reports.model import Comparison, Run
+from ..reports.sweep_model import SweepTable
 from .result import Result
 from .store import StoredRun
 
@@ -96,3 +97,11 @@ def history_reports(history: History) -> dict[str, str]:
         "history.html": render_history(history),
         "history.md": render_history_markdown(history),
     }
+
+
+def sweep_reports(sweep: SweepTable) -> dict[str, str]:
+    """Every report of a sweep, by file name."""
+    from ..reports.html import render_sweep
+    from ..reports.markdown import render_sweep_markdown
+
+    return {"sweep.html": render_sweep(sweep), "sweep.md": render_sweep_markdown(sweep)}

@@ -14,12 +14,24 @@ from .history_model import History
 from .history_report import history_report
 from .model import Comparison, KeyFigure, Report, Run, Table
 from .run_report import run_report
+from .sweep_model import SweepTable
+from .sweep_report import sweep_report
 
 SHOWN = (
     *("methods", "claims", "turning-points", "steps", "tasks"),
     *("explained", "comparison", "config-differences", "metrics"),
     *("latency-parts", "rates", "kv-states"),
-    *("quality", "checks", "errors", "sentences", "effects", "interactions", "left-out"),
+    *(
+        "quality",
+        "checks",
+        "errors",
+        "saturation",
+        "cells-of-sweep",
+        "sentences",
+        "effects",
+        "interactions",
+        "left-out",
+    ),
 )
 NUMBERED = ("steps-",)  # one a series
 FOLDED = (
@@ -53,6 +65,11 @@ def render_frontier_markdown(frontier: Frontier) -> str:
 def render_history_markdown(history: History) -> str:
     """Quantities over time in Markdown."""
     return render_markdown(history_report(history))
+
+
+def render_sweep_markdown(sweep: SweepTable) -> str:
+    """One command at many points, in Markdown."""
+    return render_markdown(sweep_report(sweep))
 
 
 def render_markdown(report: Report) -> str:

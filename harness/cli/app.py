@@ -31,6 +31,7 @@ from . import (
     run,
     schedule,
     simulate,
+    sweep,
 )
 from .exits import Exit, say_error
 
@@ -50,6 +51,7 @@ app.command("report")(report.report)
 app.command("explain", epilog=explain.EPILOG)(explain.explain)
 app.command("compare")(compare.compare)
 app.command("gate")(gate.gate)
+app.command("sweep", epilog=sweep.EPILOG)(sweep.sweep)
 app.command("history", epilog=history.EPILOG)(history.history)
 app.command("ablate", epilog=ablate.EPILOG)(ablate.ablate)
 app.command("schedule", epilog=schedule.EPILOG)(schedule.schedule)

@@ -1,6 +1,13 @@
 """Reports as one HTML file that opens offline."""
 
-from .page import render_ablation, render_comparison, render_frontier, render_history, render_run
+from .page import (
+    render_ablation,
+    render_comparison,
+    render_frontier,
+    render_history,
+    render_run,
+    render_sweep,
+)
 
 __all__ = [
     "render_ablation",
@@ -8,4 +15,5 @@ __all__ = [
     "render_frontier",
     "render_history",
     "render_run",
+    "render_sweep",
 ]

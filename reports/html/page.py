@@ -21,6 +21,8 @@ from ..history_model import History
 from ..history_report import history_report
 from ..model import Chart, Comparison, Report, Run, Table
 from ..run_report import run_report
+from ..sweep_model import SweepTable
+from ..sweep_report import sweep_report
 from .figure import figure, keys
 
 _HERE = Path(__file__).parent
@@ -50,6 +52,11 @@ def render_frontier(frontier: Frontier) -> str:
 def render_history(history: History) -> str:
     """The page about quantities over time."""
     return render(history_report(history))
+
+
+def render_sweep(sweep: SweepTable) -> str:
+    """The page about one command at many points."""
+    return render(sweep_report(sweep))
 
 
 def render(report: Report) -> str:

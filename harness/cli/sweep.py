@@ -1,0 +1,146 @@
+"""`llmbench sweep`: one command at every point of a grid, or at growing rates."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .exits import Exit, say, say_error
+from .output import AsJson, Quiet, write_texts
+
+if TYPE_CHECKING:
+    from ...reports.sweep_model import SweepTable
+    from ..sweep.saturation import Goal
+
+EPILOG = "\n\n".join(
+    (
+        "[bold]Examples[/]",
+        "llmbench sweep --out runs/grid --vary engine=paged,inflight --vary request-rate=1,2,4 -- "
+        "run --num-requests 100",
+        "llmbench sweep --out runs/kv --vary block-size=8,16,32 -- simulate --model llama-3-8b",
+        "llmbench sweep --out runs/top --saturate --vary engine=paged,inflight -- run "
+        "--workload azure-conv --slo ttft:2s   [dim]the highest rate that each follows[/]",
+    )
+)
+
+
+def sweep(
+    command: Annotated[
+        list[str],
+        typer.Argument(help="After --: 'run' or 'simulate' with the options of every cell."),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Directory of the sweep; the same command goes on with it.")
+    ],
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(help="OPTION=VALUE,VALUE; may be given again: every combination is run."),
+    ] = None,
+    repeats: Annotated[
+        int, typer.Option(help="Runs of each cell; those after the first get seeds of their own.")
+    ] = 1,
+    saturate: Annotated[
+        bool,
+        typer.Option(
+            "--saturate",
+            help="At each point, search for the highest request rate that is followed: replies "
+            "begin at 95 % of it, or with --slo, --attainment of the requests keep it.",
+        ),
+    ] = False,
+    attainment: Annotated[
+        str, typer.Option(help="Share of the requests that must keep the SLO, with --saturate.")
+    ] = "99%",
+    rate_tolerance: Annotated[
+        str, typer.Option(help="How finely the rate is found, with --saturate.")
+    ] = "5%",
+    start_rate: Annotated[
+        float, typer.Option(help="Requests a second to begin with, with --saturate.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the cells' order and of repeats' requests.")] = 0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run one command at every point of a grid, each in a process of its own, in a random order.
+
+    Cells that are stored are not run again, so an interrupted sweep goes on where it stopped; two
+    sweeps of one command in one directory share the cells between them. Writes sweep.html, sweep.md
+    and results.csv. Exit code 3 if a cell does not count.
+    """
+    from ..sweep.cells import Sweep, run_all
+    from ..sweep.grid import check_command, grid, parse_axis, shuffled
+    from ..sweep.saturation import RATE, find_saturation
+    from ..sweep.table import sweep_table
+
+    axes = [parse_axis(text) for text in vary or []]
+    words = check_command(
+        command,
+        [
+            *(axis.option for axis in axes),
+            *([RATE] if saturate else []),
+            *(["seed"] if repeats > 1 else []),
+        ],
+    )
+    cells = grid(axes, repeats, seed)
+    identity: dict[str, Any] = {"vary": [asdict(axis) for axis in axes], "seed": seed}
+    goal = None
+    if saturate:
+        goal = _goal(words, attainment, rate_tolerance, start_rate)
+        identity["saturate"] = asdict(goal)
+    opened = Sweep(out, words, identity)
+
+    def report(text: str) -> None:
+        if not quiet and not as_json:
+            say(f"[dim]{text}[/]")
+
+    try:
+        if goal is None:
+            found = run_all(opened, shuffled(cells, seed), report)
+            by_cell = {one.cell: one for one in found}
+            told = sweep_table(" ".join(words), [by_cell[cell] for cell in cells])
+        else:
+            searches = [find_saturation(opened, cell, goal, report) for cell in cells]
+            trials = [trial for one in searches for trial in one.trials]
+            told = sweep_table(" ".join(words), trials, searches, goal.criterion)
+    except KeyboardInterrupt:
+        say_error(f"interrupted: the cells that ended are kept in {out}; the same command goes on")
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    _write(out, told)
+    raise typer.Exit(_print(out, told, as_json=as_json))
+
+
+def _goal(words: Sequence[str], attainment: str, tolerance: str, start_per_s: float) -> Goal:
+    from ..sweep.saturation import FOLLOWED, Goal
+    from ..units import parse_share
+
+    has_slo = any(word.partition("=")[0] == "--slo" for word in words)
+    return Goal(
+        parse_share("attainment", attainment) if has_slo else FOLLOWED,
+        parse_share("rate_tolerance", tolerance),
+        start_per_s,
+        f"{attainment} of the requests keep the SLO"
+        if has_slo
+        else f"replies begin at {FOLLOWED:.0%} of the rate at which requests come, or faster",
+    )
+
+
+def _write(out: Path, told: SweepTable) -> None:
+    from ..sweep.table import frame
+    from ..views import sweep_reports
+
+    write_texts(out, {**sweep_reports(told), "results.csv": frame(told).to_csv(index=False)})
+
+
+def _print(out: Path, told: SweepTable, *, as_json: bool) -> Exit:
+    if as_json:
+        print(json.dumps(asdict(told), indent=2))
+    else:
+        from .sweep_tables import print_sweep
+
+        print_sweep(told)
+        say(f"\n[bold]report[/]  {out / 'sweep.html'}   [bold]table[/]  {out / 'results.csv'}")
+    return Exit.INVALID if any(cell.failure for cell in told.cells) else Exit.OK

@@ -1,0 +1,37 @@
+"""A sweep on a terminal: its cells, and what they come to."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+from rich.table import Table
+
+from ...reports.sweep_model import SweepTable
+from ...reports.sweep_report import cells_table, sweep_report
+from .tables import wide_console
+
+_STYLES = {"caution": "yellow", "quiet": "dim"}
+
+
+def print_sweep(sweep: SweepTable) -> None:
+    """A row a cell, then the sentences that the report begins with."""
+    console = wide_console()
+    shown = cells_table(sweep)
+    table = Table(box=None, pad_edge=False)
+    for column in shown.columns:
+        table.add_column(escape(column.title), justify="right" if column.numeric else "left")
+    for row in shown.rows:
+        table.add_row(
+            *(
+                f"[{_STYLES[cell.tone]}]{escape(cell.text)}[/]"
+                if cell.tone in _STYLES
+                else escape(cell.text)
+                for cell in row
+            )
+        )
+    console.print(table)
+    report = sweep_report(sweep)
+    console.print(f"[bold]{escape(report.verdict)}[/]")
+    for statement in report.statements:
+        console.print(escape(statement))
+    for note in report.notes:
+        console.print(f"[yellow]note[/] {escape(note.text)}")

@@ -1,0 +1,194 @@
+"""Running one cell: as a command of its own, once, whoever else runs the same sweep.
+
+A process a cell costs seconds to start and gives what a sweep needs most: no cell leaves memory,
+threads or a warm cache to the next, one that dies takes no other with it, and any command that
+stores a run can be swept, be it real, simulated or against a server.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+from ..evidence import objections
+from ..store import RESULT_FILE, RunOnDisk, StoreError, find_run
+from .grid import Cell
+
+MANIFEST = "sweep.json"
+SCHEMA_VERSION = 1
+REPORTS = ("results.csv", "sweep.html", "sweep.md")
+_FOLDERS = ("cells", "logs", "locks")
+# A stored run may be invalid; its own result says so.
+_STORED = (0, 3)
+_INTERRUPTED = 130
+_MAIN = "import sys; from llmbench.harness.cli import main; main(sys.argv[1:])"
+
+
+@dataclass(frozen=True)
+class Done:
+    """A cell that was run. run: None where nothing was stored; failure: why it does not count, in
+    one line, empty if it does."""
+
+    cell: Cell
+    run: RunOnDisk | None
+    failure: str = ""
+
+
+class Starts(Protocol):
+    """Starts a command with its output in a file; returns its exit code."""
+
+    def __call__(self, words: Sequence[str], log: Path) -> int: ...
+
+
+def start(words: Sequence[str], log: Path) -> int:
+    """llmbench itself, by this Python. Ctrl-C reaches it too, and it is waited for."""
+    with log.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _MAIN, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+
+
+class Sweep:
+    """A directory of cells. command: what each adds its settings to. Several processes may work on
+    one: a cell that another one runs is left to it."""
+
+    def __init__(
+        self,
+        out: Path,
+        command: Sequence[str],
+        identity: dict[str, Any],
+        starts: Starts = start,
+    ) -> None:
+        """Makes the directory, or finds the one of this very sweep. identity: what decides its
+        cells, as JSON. Raises StoreError for one that holds something else."""
+        self.out = out.resolve()
+        self._command = tuple(command)
+        self._starts = starts
+        _open(self.out, {"command": list(command), **identity})
+
+    def run(self, cell: Cell) -> Done | None:
+        """The cell's run, found or made; None while another process makes it."""
+        with self._lock(cell) as mine:
+            if (done := self.found(cell)) is not None:
+                return done
+            return self._make(cell) if mine else None
+
+    def found(self, cell: Cell) -> Done | None:
+        """What is stored of a cell; None if there is none, or it was not finished."""
+        directory = self._directory(cell)
+        if not (directory / RESULT_FILE).exists():
+            return None
+        run = find_run(directory)
+        if run.result.status == "partial":
+            return None
+        return Done(cell, run, "; ".join(objections(run)[:1]))
+
+    def wait(self, cell: Cell) -> None:
+        """Until no process works on the cell."""
+        with self._lock_file(cell) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+
+    def _make(self, cell: Cell) -> Done:
+        directory = self._directory(cell)
+        log = self.out / "logs" / f"{cell.name}.log"
+        code = self._starts((*self._command, *cell.words, "--quiet", f"--out={directory}"), log)
+        done = self.found(cell)
+        if done is not None and code in _STORED:
+            return done
+        if code == _INTERRUPTED:
+            raise KeyboardInterrupt
+        return Done(cell, None, f"exit code {code}: {last_line(log)}")
+
+    def _directory(self, cell: Cell) -> Path:
+        return self.out / "cells" / cell.name
+
+    @contextmanager
+    def _lock(self, cell: Cell) -> Iterator[bool]:
+        """Whether the cell is this process's now. The lock goes with the process, however it
+        ends."""
+        with self._lock_file(cell) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+    def _lock_file(self, cell: Cell) -> TextIO:
+        return (self.out / "locks" / cell.name).open("a")
+
+
+def run_all(sweep: Sweep, cells: Sequence[Cell], report: Callable[[str], None]) -> tuple[Done, ...]:
+    """Every cell, in this order; those that another process runs are waited for at the end."""
+    done: dict[Cell, Done] = {}
+    stored = sum(sweep.found(cell) is not None for cell in cells)
+    if stored:
+        report(f"{stored} of {len(cells)} cells are stored already")
+    elsewhere: list[Cell] = []
+    for at, cell in enumerate(cells, start=1):
+        report(f"cell {at} of {len(cells)}: {cell.name}")
+        one = sweep.run(cell)
+        if one is None:
+            elsewhere.append(cell)
+        else:
+            done[cell] = one
+    for cell in elsewhere:
+        report(f"waiting for {cell.name}, which another process runs")
+        done[cell] = until_done(sweep, cell)
+    return tuple(done[cell] for cell in cells)
+
+
+def until_done(sweep: Sweep, cell: Cell) -> Done:
+    """The cell's run, by whomever: if another process gives it up, this one makes it."""
+    while (one := sweep.run(cell)) is None:
+        sweep.wait(cell)
+    return one
+
+
+def last_line(log: Path) -> str:
+    """What a command said last, which is its error if it had one."""
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "no output")
+
+
+def _open(out: Path, identity: dict[str, Any]) -> None:
+    manifest = out / MANIFEST
+    told = {"schema_version": SCHEMA_VERSION, **identity}
+    if manifest.exists():
+        try:
+            stored = json.loads(manifest.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise StoreError("out", manifest, f"cannot be read: {error}") from error
+        if stored != told:
+            raise StoreError(
+                "out",
+                out,
+                "holds another sweep; expected a new directory, or the one of this very command",
+            )
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise StoreError("out", out, "is not empty; expected a new directory, or a sweep's")
+    try:
+        for folder in _FOLDERS:
+            (out / folder).mkdir(parents=True, exist_ok=True)
+        if not manifest.exists():
+            draft = out / "locks" / f"{MANIFEST}.draft"
+            draft.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+            draft.replace(manifest)
+    except OSError as error:
+        raise StoreError("out", out, f"cannot be made: {error.strerror}") from error

@@ -1,0 +1,114 @@
+"""The points of a sweep: every combination of the values of some options."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from ...engines.errors import ConfigError
+
+MOST_CELLS = 10_000
+COMMANDS = ("run", "simulate")
+_FORM = "OPTION=VALUE,VALUE, such as engine=paged,inflight or request-rate=1,2,4"
+# The sweep's own, and what would make one run many.
+_RESERVED = ("out", "json", "quiet", "help")
+_UNSAFE = re.compile(r"[^A-Za-z0-9.=+-]+")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An option and the values it takes. option: as on the command line, without the dashes."""
+
+    option: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point. settings: (option, value) in order of the axes. repeat: from 1. seed: of its
+    requests; None: the command's."""
+
+    settings: tuple[tuple[str, str], ...]
+    repeat: int = 1
+    seed: int | None = None
+
+    @property
+    def name(self) -> str:
+        """A directory's name: `engine=paged,request-rate=2`; repeats are numbered."""
+        parts = (f"{option}={_UNSAFE.sub('_', value)}" for option, value in self.settings)
+        name = ",".join(parts) or "run"
+        return name if self.repeat == 1 else f"{name}.{self.repeat}"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        seed = () if self.seed is None else (f"--seed={self.seed}",)
+        return (*(f"--{option}={value}" for option, value in self.settings), *seed)
+
+
+def parse_axis(text: str) -> Axis:
+    """`engine=paged,inflight`. Raises ConfigError for `vary`."""
+    option, equals, values = text.partition("=")
+    option = option.strip().lstrip("-").replace("_", "-")
+    found = tuple(value.strip() for value in values.split(","))
+    if not option or not equals or not all(found):
+        raise ConfigError("vary", text, _FORM)
+    if option in _RESERVED:
+        raise ConfigError("vary", text, f"an option of the run: {option} is the sweep's")
+    if len(set(found)) < len(found):
+        raise ConfigError("vary", text, "values that differ")
+    return Axis(option, found)
+
+
+def check_command(words: Sequence[str], varied: Sequence[str]) -> tuple[str, ...]:
+    """The command that every cell adds to. varied: options that cells set. Raises ConfigError for a
+    command that is no run, or that sets what the sweep sets, and for an option that is varied
+    twice."""
+    if not words or words[0] not in COMMANDS:
+        asked = " ".join(words) or None
+        raise ConfigError("command", asked, f"after --, one of {', '.join(COMMANDS)} with options")
+    for option in varied:
+        if varied.count(option) > 1:
+            raise ConfigError("vary", option, "each option once")
+    for word in words[1:]:
+        option = word.lstrip("-").partition("=")[0].replace("_", "-")
+        if word.startswith("-") and option in (*_RESERVED, *varied):
+            whose = "varied" if option in varied else "the sweep's"
+            raise ConfigError("command", word, f"options other than --{option}, which is {whose}")
+    return tuple(words)
+
+
+def grid(axes: Sequence[Axis], repeats: int, seed: int) -> tuple[Cell, ...]:
+    """Every combination, `repeats` times, those after the first with requests of their own seed.
+    Raises ConfigError for repeats below 1 and for values whose directories would have one name."""
+    if repeats < 1:
+        raise ConfigError("repeats", repeats, "1 or more")
+    if math.prod(len(axis.values) for axis in axes) * repeats > MOST_CELLS:
+        raise ConfigError("vary", None, f"at most {MOST_CELLS} cells in all")
+    points = list(product(*([(axis.option, value) for value in axis.values] for axis in axes)))
+    seeds = [None, *(_derived(seed, repeat) for repeat in range(2, repeats + 1))]
+    cells = tuple(
+        Cell(point, repeat, own) for repeat, own in enumerate(seeds, start=1) for point in points
+    )
+    if len({cell.name for cell in cells}) < len(cells):
+        raise ConfigError("vary", None, "values that differ in letters, digits, . = + or -")
+    return cells
+
+
+def _derived(seed: int, repeat: int) -> int:
+    return int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])
+
+
+def shuffled(cells: Sequence[Cell], seed: int) -> tuple[Cell, ...]:
+    """Each repeat in a random order of its own: a machine that gets slower with time must not look
+    like an effect (Box, Hunter and Hunter, "Statistics for Experimenters", 2005, chapter 3)."""
+    rng = np.random.default_rng(seed)
+    ordered: list[Cell] = []
+    for repeat in sorted({cell.repeat for cell in cells}):
+        members = [cell for cell in cells if cell.repeat == repeat]
+        ordered += [members[at] for at in rng.permutation(len(members))]
+    return tuple(ordered)

@@ -1,0 +1,97 @@
+"""What a sweep found, side by side: for the report, and as a table to read into pandas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ...reports.sweep_model import SaturationPoint, SweepCell, SweepQuantity, SweepTable
+from ..quantities import QUANTITIES
+from .cells import Done
+from .saturation import Saturation
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = (
+    *("output_throughput.window", "request_throughput.window", "goodput_share.run"),
+    *("ttft.p50", "ttft.p99", "tpot.mean", "tpot.p99", "itl.p99", "e2el.p50", "e2el.p99"),
+    *("kv.waste_share", "batch_requests.mean", "counters.preemptions"),
+    *("memory.weight_bytes", "quality.perplexity"),
+)
+
+
+def sweep_table(
+    command: str,
+    done: Sequence[Done],
+    searches: Sequence[Saturation] = (),
+    criterion: str = "",
+) -> SweepTable:
+    """Quantities that no cell has are left out."""
+    cells = tuple(map(_cell, done))
+    measured = [name for name in SHOWN if any(cell.values[name] is not None for cell in cells)]
+    return SweepTable(
+        command,
+        tuple(dict.fromkeys(option for cell in cells for option in cell.settings)),
+        tuple(
+            SweepQuantity(one.id, one.stat, one.unit, one.better)
+            for one in (QUANTITIES[name] for name in measured)
+        ),
+        cells,
+        tuple(map(_point, searches)),
+        criterion,
+    )
+
+
+def frame(table: SweepTable) -> pd.DataFrame:
+    """A row a cell, units in the names; a cell that does not count says why and has its numbers."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [
+            {
+                "cell": cell.name,
+                **{option: cell.settings.get(option) for option in table.options},
+                "repeat": cell.repeat,
+                "failure": cell.failure,
+                **{_column(one): cell.values[one.name] for one in table.quantities},
+            }
+            for cell in table.cells
+        ]
+    )
+
+
+def _column(quantity: SweepQuantity) -> str:
+    unit = quantity.unit.replace("/", "_per_").strip()
+    return f"{quantity.name}_{unit}" if unit and not quantity.stat.endswith(unit) else quantity.name
+
+
+def _cell(done: Done) -> SweepCell:
+    result = None if done.run is None else done.run.result
+    return SweepCell(
+        done.cell.name,
+        dict(done.cell.settings),
+        done.cell.repeat,
+        "" if result is None else result.label,
+        {
+            name: None if result is None else _finite(QUANTITIES[name].value(result))
+            for name in SHOWN
+        },
+        done.failure,
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
+
+
+def _point(found: Saturation) -> SaturationPoint:
+    search = found.search
+    return SaturationPoint(
+        dict(found.point.settings),
+        search.outcome,
+        search.holds.rate_per_s if search.holds else None,
+        search.fails.rate_per_s if search.fails else None,
+        tuple(trial.rate_per_s for trial in search.exceptions),
+    )

@@ -1,0 +1,65 @@
+"""What a sweep's report is given, as data: cells and what each found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class SweepCell:
+    """One cell's run. name: its directory. settings: by option, in order. values: by quantity, as
+    `ttft.p99`; None where not measured. failure: why it does not count; empty if it does."""
+
+    name: str
+    settings: Mapping[str, str]
+    repeat: int
+    label: str
+    values: Mapping[str, float | None]
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class SweepQuantity:
+    """A column. id, stat, unit, better: as in `Result.metrics`."""
+
+    id: str
+    stat: str
+    unit: str
+    better: Literal["lower", "higher", "none"]
+
+    @property
+    def name(self) -> str:
+        return f"{self.id}.{self.stat}"
+
+
+@dataclass(frozen=True)
+class SaturationPoint:
+    """Where a search for the highest rate ended. settings: of the grid's point. outcome: `found`;
+    `never`, not even the lowest rate was followed; `always`, all at once was. holds_per_s: the
+    highest rate that was followed, fails_per_s: the one above it that was not. exceptions: rates
+    that contradict a single threshold."""
+
+    settings: Mapping[str, str]
+    outcome: Literal["found", "never", "always"]
+    holds_per_s: float | None
+    fails_per_s: float | None
+    exceptions: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class SweepTable:
+    """command: what every cell adds its settings to. criterion: what it is to follow a rate, in
+    words; empty for a grid."""
+
+    command: str
+    options: tuple[str, ...]
+    quantities: tuple[SweepQuantity, ...]
+    cells: tuple[SweepCell, ...]
+    saturation: tuple[SaturationPoint, ...] = ()
+    criterion: str = ""
+
+    @property
+    def counted(self) -> tuple[SweepCell, ...]:
+        return tuple(cell for cell in self.cells if not cell.failure)

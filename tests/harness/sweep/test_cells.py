@@ -1,0 +1,178 @@
+"""Cells that are run once, whoever else works on the sweep; the command is a fake that stores."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from llmbench.harness.store import StoreError, write_run
+from llmbench.harness.sweep.cells import Done, Sweep, run_all, start
+from llmbench.harness.sweep.grid import Axis, Cell, grid
+from llmbench.harness.sweep.saturation import Goal, find_saturation, share_followed
+from llmbench.harness.sweep.table import frame, sweep_table
+from llmbench.harness.views import sweep_reports
+
+from ..observed import make_request, serve_in_turn
+from ..stored import stored_run
+
+CELLS = grid([Axis("engine", ("a", "b"))], repeats=1, seed=0)
+
+
+@dataclass
+class Fake:
+    """Stores a run of `requests` where it is told to, or fails; says what it was started with."""
+
+    code: int = 0
+    stores: bool = True
+    interrupted: bool = False
+    started: list[tuple[str, ...]] = field(default_factory=list)
+
+    def __call__(self, words: Sequence[str], log: Path) -> int:
+        self.started.append(tuple(words))
+        log.write_text("working\nerror: engine: 'b' is not known\n\n")
+        if self.stores:
+            (out,) = (word.removeprefix("--out=") for word in words if word.startswith("--out="))
+            requests, steps = serve_in_turn(40)
+            stored = stored_run(requests, steps, interrupted=self.interrupted)
+            write_run(Path(out), stored.result, stored.requests, stored.steps, {})
+        return self.code
+
+
+def sweep(out: Path, fake: Fake) -> Sweep:
+    return Sweep(out, ("run", "--quant", "awq"), {"vary": ["engine"]}, starts=fake)
+
+
+def test_cells_are_run_with_their_options_and_not_again(tmp_path: Path) -> None:
+    fake = Fake(code=3)  # stored, and of too few requests to be valid
+    said: list[str] = []
+    done = run_all(sweep(tmp_path / "s", fake), CELLS, said.append)
+    assert [one.cell for one in done] == list(CELLS)
+    assert fake.started[0][:3] == ("run", "--quant", "awq")
+    assert "--engine=a" in fake.started[0]
+    again = run_all(sweep(tmp_path / "s", fake), CELLS, said.append)
+    assert len(fake.started) == 2
+    assert "2 of 2 cells are stored already" in said
+    assert [one.run and one.run.directory for one in again] == [
+        one.run and one.run.directory for one in done
+    ]
+
+
+def test_a_cell_that_fails_says_why_and_is_tried_again(tmp_path: Path) -> None:
+    fake = Fake(code=2, stores=False)
+    (one, _) = run_all(sweep(tmp_path / "s", fake), CELLS, lambda _: None)
+    assert one.run is None
+    assert one.failure == "exit code 2: error: engine: 'b' is not known"
+    run_all(sweep(tmp_path / "s", Fake()), CELLS, lambda _: None)
+    done = sweep(tmp_path / "s", fake).found(CELLS[0])
+    assert done is not None
+
+
+def test_an_interrupted_cell_ends_the_sweep_and_is_not_taken_for_done(tmp_path: Path) -> None:
+    opened = sweep(tmp_path / "s", Fake(code=130, interrupted=True))
+    with pytest.raises(KeyboardInterrupt):
+        run_all(opened, CELLS, lambda _: None)
+    assert opened.found(CELLS[0]) is None
+
+
+def test_two_processes_share_the_cells_and_run_each_once(tmp_path: Path) -> None:
+    cells = grid([Axis("x", tuple(map(str, range(6))))], repeats=1, seed=0)
+    fake, results = Fake(), []
+
+    def work() -> None:
+        results.append(run_all(sweep(tmp_path / "s", fake), cells, lambda _: None))
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=60)
+    assert len(fake.started) == 6
+    assert [one.cell for one in results[0]] == [one.cell for one in results[1]] == list(cells)
+    assert all(one.run is not None for result in results for one in result)
+
+
+def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
+    sweep(tmp_path / "s", Fake())
+    with pytest.raises(StoreError, match="holds another sweep"):
+        Sweep(tmp_path / "s", ("run",), {"vary": ["quant"]})
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("")
+    with pytest.raises(StoreError, match="is not empty"):
+        sweep(tmp_path / "full", Fake())
+
+
+def test_the_real_command_is_llmbench_with_its_output_in_the_log(tmp_path: Path) -> None:
+    assert start(["run", "--engine", "no-such"], tmp_path / "log") == 2
+    assert "no-such" in (tmp_path / "log").read_text()
+
+
+class Queueing:
+    """A system that begins `capacity` replies a second, one after the other, and no more."""
+
+    def __init__(self, capacity_per_s: float) -> None:
+        self._capacity_per_s = capacity_per_s
+
+    def __call__(self, words: Sequence[str], log: Path) -> int:
+        log.write_text("")
+        options = dict(word.removeprefix("--").split("=", 1) for word in words[1:] if "=" in word)
+        rate = float(options["request-rate"])
+        requests, free_s = [], 0.0
+        for index in range(60):
+            due_s = 0.0 if rate == float("inf") else index / rate
+            free_s = max(free_s, due_s) + 1 / self._capacity_per_s
+            times_s = (free_s, free_s + 0.5)
+            requests.append(make_request(times_s, index=index, due_s=due_s, scheduled_s=due_s))
+        stored = stored_run(requests, ())
+        write_run(Path(options["out"]), stored.result, stored.requests, stored.steps, {})
+        return 3
+
+
+@pytest.mark.parametrize("capacity_per_s", [0.7, 9.3])
+def test_the_rate_is_found_beyond_which_the_queue_grows(
+    tmp_path: Path, capacity_per_s: float
+) -> None:
+    opened = Sweep(tmp_path / "s", ("run",), {}, starts=Queueing(capacity_per_s))
+    goal = Goal(0.95, 0.05, 1.0, "it follows")
+    found = find_saturation(opened, Cell(()), goal, lambda _: None)
+    assert found.search.outcome == "found"
+    assert found.search.holds is not None
+    # At 1 / 0.95 of the capacity replies begin at 95 % of the rate, less the first's own time.
+    assert found.search.holds.rate_per_s == pytest.approx(capacity_per_s, rel=0.12)
+    again = find_saturation(
+        Sweep(tmp_path / "s", ("run",), {}, starts=Fake(stores=False, code=2)),
+        Cell(()),
+        goal,
+        lambda _: None,
+    )
+    assert again.search == found.search  # every trial was found
+
+
+def test_the_slo_decides_where_there_is_one(tmp_path: Path) -> None:
+    requests = [make_request((at + 0.1, at + 0.2), index=at, due_s=at) for at in range(9)]
+    requests.append(make_request((12.0, 13.0), index=9, due_s=9))
+    stored = stored_run(requests, (), slo={"ttft": 0.5})
+    write_run(tmp_path / "r", stored.result, stored.requests, stored.steps, {})
+    done = Sweep(tmp_path / "s", ("run",), {})
+    assert done.found(Cell(())) is None
+    from llmbench.harness.store import find_run
+
+    assert share_followed(find_run(tmp_path / "r")) == pytest.approx(0.9)
+
+
+def test_the_reports_have_every_cell_and_name_the_one_that_does_not_count(tmp_path: Path) -> None:
+    opened = sweep(tmp_path / "s", Fake())
+    done = opened.run(CELLS[0])
+    assert done is not None
+    failed = Done(CELLS[1], None, "exit code 2: <script>")
+    told = sweep_table("run --quant awq", [Done(CELLS[0], done.run), failed])
+    table = frame(told)
+    assert table["engine"].tolist() == ["a", "b"]
+    assert table["failure"].tolist() == ["", "exit code 2: <script>"]
+    assert table["ttft.p50_s"].notna().tolist() == [True, False]
+    reports = sweep_reports(told)
+    assert "engine=b does not count: exit code 2: &lt;script&gt;" in reports["sweep.html"]
+    assert "<script>." not in reports["sweep.html"]
+    assert "does not count" in reports["sweep.md"]
