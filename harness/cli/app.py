@@ -22,6 +22,7 @@ from . import (
     explain,
     gate,
     kernels,
+    mock_server,
     models,
     peers,
     quantize,
@@ -55,6 +56,7 @@ app.command("calibrate")(calibrate.calibrate)
 app.command("roofline")(roofline.roofline)
 app.command("bench-engine", epilog=bench_engine.EPILOG)(bench_engine.bench_engine)
 app.command("eval", epilog=eval.EPILOG)(eval.eval_)
+app.command("mock-server", epilog=mock_server.EPILOG)(mock_server.mock_server)
 app.command("peers", epilog=peers.EPILOG)(peers.peers)
 app.command("quantize", epilog=quantize.EPILOG)(quantize.quantize)
 app.add_typer(models.models, name="models")
