@@ -14,6 +14,7 @@ from . import (
     ablate,
     bench_engine,
     calibrate,
+    calibrate_client,
     capacity,
     compare,
     doctor,
@@ -53,6 +54,7 @@ app.command("gate")(gate.gate)
 app.command("ablate", epilog=ablate.EPILOG)(ablate.ablate)
 app.command("schedule", epilog=schedule.EPILOG)(schedule.schedule)
 app.command("calibrate")(calibrate.calibrate)
+app.command("calibrate-client", epilog=calibrate_client.EPILOG)(calibrate_client.calibrate_client)
 app.command("roofline")(roofline.roofline)
 app.command("bench-engine", epilog=bench_engine.EPILOG)(bench_engine.bench_engine)
 app.command("eval", epilog=eval.EPILOG)(eval.eval_)

@@ -32,7 +32,6 @@ CPU_SHARE = 0.90
 TEXT_ERROR = 0.05
 # Little's law compares counts at instants; half a request more or less is no evidence.
 LITTLE_REQUESTS = 0.5
-FEWEST_BEATS = 100
 
 
 @dataclass(frozen=True)

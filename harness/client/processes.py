@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from typing import Any, cast
 
 from ...workloads.api import Plan
 from ..drive import Progress
+from . import precise
 from .bodies import Bodies
 from .config import ClientConfig
 from .drive import Client, Sent, send
@@ -83,7 +85,7 @@ def send_job(job: Job, on_progress: Callable[[Progress], None]) -> SentByAll:
     kept."""
     shares = split(job.plan, job.config.processes)
     if len(shares) == 1:
-        sent = asyncio.run(_send_here(job, on_progress))
+        sent = precise.run(_send_here(job, on_progress))
         return SentByAll(sent, (sent.busy,))
     errors = job.config.max_errors
     each = replace(job.config, max_errors=-(-errors // len(shares)))
@@ -94,8 +96,12 @@ def send_job(job: Job, on_progress: Callable[[Progress], None]) -> SentByAll:
 async def _send_here(job: Job, on_progress: Callable[[Progress], None]) -> Sent:
     loop = asyncio.get_running_loop()
 
+    # Only the main thread hears signals.
+    hears = threading.current_thread() is threading.main_thread()
+
     def on_client(client: Client) -> None:
-        loop.add_signal_handler(signal.SIGINT, client.stop)
+        if hears:
+            loop.add_signal_handler(signal.SIGINT, client.stop)
 
     try:
         return await send(
@@ -107,7 +113,8 @@ async def _send_here(job: Job, on_progress: Callable[[Progress], None]) -> Sent:
             on_client=on_client,
         )
     finally:
-        loop.remove_signal_handler(signal.SIGINT)
+        if hears:
+            loop.remove_signal_handler(signal.SIGINT)
 
 
 def _send_apart(jobs: Sequence[Job], on_progress: Callable[[Progress], None]) -> list[Sent]:
@@ -215,4 +222,4 @@ def _child(job: Job, parent: Connection) -> None:
             on_client=on_client,
         )
 
-    parent.send(asyncio.run(main()))
+    parent.send(precise.run(main()))

@@ -25,7 +25,6 @@ from ..metrics.counters import count_replies
 from ..planning import asked_of, corpus_text, load_settings, plan_with_warmup, workload_of
 from ..record import RequestRecord, RequestStatus
 from ..result import ClientError, ClientLoad, Result, Target
-from ..stats.percentiles import percentile
 from ..summarise import (
     Summary,
     latency_metrics,
@@ -36,9 +35,9 @@ from ..summarise import (
 from ..window import steady_window
 from .bodies import fixed_fields, with_texts
 from .calibration import default_path, error_at, load_of, read_calibration
-from .checks import FEWEST_BEATS, AskedOfServer, assess_replies, errors_by_label
+from .checks import AskedOfServer, assess_replies, errors_by_label
 from .config import ClientConfig
-from .load import Busyness
+from .load_summary import client_load, in_flight_s
 from .probe import Probed, probe
 from .processes import Job, SentByAll, send_job
 from .servers import Server, find_server
@@ -234,28 +233,6 @@ def shares_prefixes(plan: Plan, tokens: int = 16) -> bool:
         if len(one.prompt_token_ids) > tokens
     ]
     return len(set(begins)) < len(begins)
-
-
-def in_flight_s(busy: Sequence[Busyness]) -> float | None:
-    """Requests on their way, as counted at each heartbeat, times seconds."""
-    if min(len(one.in_flight) for one in busy) < FEWEST_BEATS:
-        return None
-    return sum(one.wall_s * sum(one.in_flight) / len(one.in_flight) for one in busy)
-
-
-def client_load(found: SentByAll) -> ClientLoad:
-    """How busy the client was; of several processes, the worst."""
-    busy, records = found.busy, found.sent.records
-    lags_s = [one.t_send_s - one.t_due_s for one in records]
-    return ClientLoad(
-        processes=len(busy),
-        connections=found.sent.connections,
-        loop_lag_p50_s=max(one.lag_s(50) for one in busy),
-        loop_lag_p99_s=max(one.lag_s(99) for one in busy),
-        loop_lag_max_s=max(one.lag_s(100) for one in busy),
-        cpu_share=max(one.cpu_share for one in busy),
-        send_lag_p99_s=percentile(lags_s, 99) if lags_s else 0.0,
-    )
 
 
 def _client_error(
