@@ -120,8 +120,8 @@ def check_token_counts(
 ) -> Check:
     """Replies of another length are another workload."""
     if output_tokens is None:
-        return _passed("token_counts", "replies may end early (end of text honoured): not compared")
-    served = _served(requests)
+        return passed("token_counts", "replies may end early (end of text honoured): not compared")
+    served = served_of(requests)
     wrong = [
         request
         for request in served
@@ -163,7 +163,7 @@ def check_trace(requests: Sequence[RequestRecord], steps: Sequence[StepTrace]) -
             computed[chunks.request_ids[index]] -= tokens
         for index, tokens in chunks.cached.items():
             computed[chunks.request_ids[index]] += tokens
-    served = _served(requests)
+    served = served_of(requests)
     wrong = [request for request in served if computed[request.request_id] != _to_compute(request)]
     detail = f"steps computed prompt + output - 1 tokens of all {len(served)} served requests"
     if wrong:
@@ -192,7 +192,7 @@ def check_sender_lag(
     that is running; p99 of t_send - t_due beyond the longest step is the sender's own delay.
     """
     if not requests or not asked.sends_on_schedule:
-        return _passed("sender_lag", "requests were due when a slot freed: nothing to lag behind")
+        return passed("sender_lag", "requests were due when a slot freed: nothing to lag behind")
     lag_s = percentile([request.t_send_s - request.t_due_s for request in requests], 99)
     longest_s = _longest_step_s(steps)
     limit_s = longest_s + LAG_GRACE_S
@@ -216,11 +216,11 @@ def check_rate(
     no more than that is excused.
     """
     if len(requests) < 2 or not asked.sends_on_schedule:
-        return _passed("rate", "requests were due when a slot freed: no rate was asked for")
+        return passed("rate", "requests were due when a slot freed: no rate was asked for")
     due_s = _span([request.t_due_s for request in requests])
     sent_s = _span([request.t_send_s for request in requests])
     if due_s == 0:
-        return _passed("rate", "every request was due at once: no rate was asked for")
+        return passed("rate", "every request was due at once: no rate was asked for")
     share = due_s / max(sent_s, due_s)
     gaps = len(requests) - 1
     return Check(
@@ -241,14 +241,14 @@ def check_littles_law(requests: Sequence[RequestRecord], steps: Sequence[StepTra
     are measured apart, so lost requests, wrong clocks and a harness that takes long between steps
     all show here.
     """
-    stays_s = [r.t_end_s - _known_since_s(r) for r in _served(requests) if r.t_end_s is not None]
+    stays_s = [r.t_end_s - _known_since_s(r) for r in served_of(requests) if r.t_end_s is not None]
     if not steps or not stays_s or len(stays_s) != len(requests):
-        return _passed("littles_law", "not compared: the stay of requests not served is not known")
+        return passed("littles_law", "not compared: the stay of requests not served is not known")
     duration_s = steps[-1].end_s - steps[0].start_s
     in_flight_s = sum((step.waiting + step.running) * (step.end_s - step.start_s) for step in steps)
     stayed_s = sum(stays_s)
     if duration_s <= 0 or stayed_s <= 0:
-        return _passed("littles_law", "not compared: no time passed")
+        return passed("littles_law", "not compared: no time passed")
     error = abs(in_flight_s / stayed_s - 1)
     return Check(
         id="littles_law",
@@ -281,7 +281,7 @@ def check_steady(window: Window) -> Check:
 
 def check_tail(requests: Sequence[RequestRecord], q: float = 99) -> Check:
     """A percentile with no sample beyond it is close to a maximum, which depends on run length."""
-    served, needed = len(_served(requests)), samples_needed(q)
+    served, needed = len(served_of(requests)), samples_needed(q)
     enough = "enough" if served >= needed else "too few"
     return Check(
         id="tail",
@@ -293,7 +293,7 @@ def check_tail(requests: Sequence[RequestRecord], q: float = 99) -> Check:
     )
 
 
-def _served(requests: Sequence[RequestRecord]) -> list[RequestRecord]:
+def served_of(requests: Sequence[RequestRecord]) -> list[RequestRecord]:
     return [request for request in requests if request.status is RequestStatus.OK]
 
 
@@ -305,5 +305,5 @@ def _span(times_s: Sequence[float]) -> float:
     return max(times_s) - min(times_s)
 
 
-def _passed(name: str, detail: str) -> Check:
+def passed(name: str, detail: str) -> Check:
     return Check(id=name, ok=True, fatal=True, detail=detail)

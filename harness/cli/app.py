@@ -14,6 +14,7 @@ from . import (
     ablate,
     bench_engine,
     calibrate,
+    calibrate_client,
     capacity,
     compare,
     doctor,
@@ -23,6 +24,7 @@ from . import (
     gate,
     history,
     kernels,
+    mock_server,
     models,
     peers,
     quantize,
@@ -56,9 +58,11 @@ app.command("history", epilog=history.EPILOG)(history.history)
 app.command("ablate", epilog=ablate.EPILOG)(ablate.ablate)
 app.command("schedule", epilog=schedule.EPILOG)(schedule.schedule)
 app.command("calibrate")(calibrate.calibrate)
+app.command("calibrate-client", epilog=calibrate_client.EPILOG)(calibrate_client.calibrate_client)
 app.command("roofline")(roofline.roofline)
 app.command("bench-engine", epilog=bench_engine.EPILOG)(bench_engine.bench_engine)
 app.command("eval", epilog=eval.EPILOG)(eval.eval_)
+app.command("mock-server", epilog=mock_server.EPILOG)(mock_server.mock_server)
 app.command("peers", epilog=peers.EPILOG)(peers.peers)
 app.command("quantize", epilog=quantize.EPILOG)(quantize.quantize)
 app.add_typer(models.models, name="models")

@@ -80,7 +80,7 @@ def _verdict(measured: Measured) -> Exit:
     result = measured.result
     if measured.failure:
         say_error(f"{measured.failure}; what was measured is saved and marked partial")
-        return Exit.OUT_OF_MEMORY
+        return Exit.INVALID if result.target else Exit.OUT_OF_MEMORY
     if result.status == "partial":
         say_error("interrupted: what was measured is saved and marked partial")
         return Exit.INTERRUPTED
@@ -110,11 +110,11 @@ def _asked(words: Sequence[str]) -> Iterator[str]:
             yield word
 
 
-def default_directory(settings: RunConfig) -> Path:
+def default_directory(name: str) -> Path:
+    """Where a run goes whose engine, or server, is called so."""
     from datetime import datetime
 
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    return Path("runs") / f"{stamp}-{settings.engine.engine}-{settings.engine.quant}"
+    return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
 
 
 def _shown(path: Path) -> str:

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .engine_options import engine_options
 from .exits import Exit, say_error
-from .options import is_typed, with_run_options
+from .options import is_typed, parameters_of, with_run_options
 from .output import AsJson, Out, Quiet, default_directory, finish
+from .target_options import ServerAsked, with_server_options
 
 if TYPE_CHECKING:
+    from ..client.run import ServerRunConfig
     from ..config import RunConfig
+    from ..experiment import Measured, Watch
 
     SettingsOf = Callable[[str | None], RunConfig]
 
@@ -32,6 +36,10 @@ EPILOG = "\n\n".join(
         "llmbench run --engine paged --batching mixed   [dim]one thing changed[/]",
         "llmbench run --trace azure_conv.csv --num-requests 100 --time-scale 5 --max-input-len 512",
         "llmbench run --request-rate 4 --slo ttft:200ms,tpot:50ms --out runs/mine",
+        "llmbench run --target openai --base-url http://127.0.0.1:8000 --tokenizer smollm2-135m "
+        "--request-rate 4   [dim]a server: vLLM, SGLang, TensorRT-LLM, llama.cpp, …[/]",
+        "llmbench run --target openai --base-url http://127.0.0.1:8000 --endpoint chat "
+        "--max-concurrency 16 --extra top_k=1 --processes 2",
     )
 )
 
@@ -58,9 +66,11 @@ TaskLimit = Annotated[
 
 
 @with_run_options(varied="quant")
+@with_server_options
 def run(
     context: typer.Context,
     settings: SettingsOf,
+    server: ServerAsked,
     sweep: Sweep = True,
     tasks: Tasks = None,
     task_limit: TaskLimit = None,
@@ -68,7 +78,7 @@ def run(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Serve a workload with one engine, measure it, and write a report.
+    """Serve a workload with one engine, or send it to a server, measure, and write a report.
 
     --quant none,awq,fp8 serves the very same requests with each of several methods, one after the
     other, and reports the frontier of quality, speed and memory; the same command goes on where it
@@ -77,6 +87,10 @@ def run(
     from ...engines.errors import ConfigError
     from ..frontier.methods import is_list, parse_methods
 
+    if server.client is not None:
+        _check_of_server(context)
+        settings_of_server = _server_settings(context, server, settings(None))
+        raise typer.Exit(_execute_server(settings_of_server, out, as_json=as_json, quiet=quiet))
     asked = str(context.params["quant"])
     if is_list(asked):
         from ..frontier.scores import AskedTasks
@@ -93,17 +107,79 @@ def run(
     raise typer.Exit(_execute(settings(None), out, as_json=as_json, quiet=quiet))
 
 
+def _check_of_server(context: typer.Context) -> None:
+    """A server's engine is its own: what would change ours must not be passed over in silence."""
+    from ...engines.errors import ConfigError
+
+    ours = {one.name for one in parameters_of(engine_options)} - {"max_model_len"}
+    ours |= {"threads", "verify_kernels", "quality_tokens", "sweep", "tasks", "task_limit"}
+    for name in sorted(ours):
+        if is_typed(context, name):
+            raise ConfigError(name, "given", "only in process: a server is set up where it starts")
+
+
+def _server_settings(
+    context: typer.Context, server: ServerAsked, settings: RunConfig
+) -> ServerRunConfig:
+    from dataclasses import replace
+
+    from ..client.run import ServerRunConfig
+
+    assert server.client is not None
+    model = settings.model if is_typed(context, "model") else None
+    return ServerRunConfig(
+        client=replace(server.client, model=model),
+        load=settings.load,
+        tokenizer=server.tokenizer,
+        max_model_len=settings.engine.max_model_len,
+        seed=settings.seed,
+        warmup_requests=settings.warmup_requests,
+        slo_s=settings.slo_s,
+        calibration=server.calibration,
+        command=settings.command,
+    )
+
+
 def _execute(settings: RunConfig, out: Path | None, *, as_json: bool, quiet: bool) -> Exit:
     """Check, measure, store, print. Returns the exit code."""
     from ..experiment import measure, prepare
+
+    name = f"{settings.engine.engine}-{settings.engine.quant}"
+    return _carry_out(
+        lambda watch: measure(prepare(settings, watch), watch), name, out, as_json, quiet
+    )
+
+
+def _execute_server(
+    settings: ServerRunConfig, out: Path | None, *, as_json: bool, quiet: bool
+) -> Exit:
+    """The same, of a server."""
+    from ..client.run import measure_server, prepare_server_run
+
+    return _carry_out(
+        lambda watch: measure_server(prepare_server_run(settings, watch), watch),
+        f"server-{settings.client.endpoint}",
+        out,
+        as_json,
+        quiet,
+    )
+
+
+def _carry_out(
+    measured_by: Callable[[Watch], Measured],
+    name: str,
+    out: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> Exit:
     from ..store import check_out
     from .progress import watching
 
-    directory = out or default_directory(settings)
+    directory = out or default_directory(name)
     check_out(directory)
     with watching(quiet=quiet or as_json) as watch:
         try:
-            measured = measure(prepare(settings, watch), watch)
+            measured = measured_by(watch)
         except KeyboardInterrupt:
             say_error("interrupted before anything was measured: nothing is saved")
             return Exit.INTERRUPTED

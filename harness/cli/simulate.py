@@ -42,7 +42,8 @@ def simulate(
     from ..store import check_out
     from .progress import watching
 
-    directory = out or default_directory(settings)
+    name = f"{settings.engine.engine}-{settings.engine.quant}"
+    directory = out or default_directory(name)
     check_out(directory)
     prepared = prepare_simulation(without_output(settings), machine())
     with watching(quiet=quiet or as_json) as watch:

@@ -200,7 +200,9 @@ class ClientConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self.exchange is not None:
-            early = RequestFailedError(Label.STREAM_ENDED, "the body ended before [DONE]")
+            early = RequestFailedError(
+                Label.STREAM_ENDED, "the stream broke off: no [DONE] before the body's end"
+            )
             self._end(self._refusal() if self._failed else early)
         self._busy = False
         self.reused = True

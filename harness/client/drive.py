@@ -231,12 +231,16 @@ class Client:
         self._on_record(record)
 
     # Now and then.
-    def _beat(self) -> None:
+    def _beat(self) -> int:
         self._bodies.prepare()
         now_s = monotonic()
-        if now_s - self._looked_s < LOOK_S:
-            return
-        self._looked_s = now_s
+        if now_s - self._looked_s >= LOOK_S:
+            self._looked_s = now_s
+            self._look(now_s)
+        return len(self._live)
+
+    def _look(self, now_s: float) -> None:
+        """Give up what took too long, and tell how far the run is."""
         for key, live in tuple(self._live.items()):
             since_s = live.connects_s if isinstance(key, asyncio.Task) else None
             late = overdue(live.exchange, self._config.timeouts, now_s, since_s)

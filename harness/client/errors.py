@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from ...engines.errors import ConfigError
+
 
 class Label(StrEnum):
     """A refused status is counted as `http_` and its number beside these."""
@@ -21,6 +23,14 @@ class Label(StrEnum):
     NO_USAGE = "no_usage"  # nothing says how many tokens came
     BAD_USAGE = "bad_usage"  # what says so contradicts itself
     NO_TOKENS = "no_tokens"  # ended well, with nothing in it
+
+
+class TargetError(ConfigError):
+    """A server that cannot be measured: down, or not OpenAI-compatible. `str()` is one line."""
+
+    def __init__(self, url: str, problem: str) -> None:
+        super().__init__("base_url", url, problem)
+        self.args = (f"base_url: {url} {' '.join(problem.split())}",)
 
 
 class RequestFailedError(Exception):

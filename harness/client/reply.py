@@ -119,6 +119,10 @@ class Reply:
     def settle(self) -> None:
         """Close the books on a stream that ended well. Raises RequestFailedError where nothing
         says how many tokens came, or two things say so differently."""
+        if self.prompt_tokens is None:
+            raise RequestFailedError(
+                Label.NO_USAGE, "the server does not say how many prompt tokens it counted"
+            )
         known = sum(tokens for tokens in self.chunk_tokens if tokens != _UNKNOWN)
         unknown = self.chunk_tokens.count(_UNKNOWN)
         if self._total is None and (unknown or not self.counted):

@@ -20,8 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
+from ..client.config import Url
+from ..client.servers import SERVERS
 from .base import PeerError, ServedModel, Started, Variant
-from .client import Address, complete
+from .client import complete
 from .figures import RequestTimes
 from .process import child, log_tail
 from .workload import MAX_MODEL_LEN, MAX_NUM_SEQS, Job
@@ -32,15 +34,9 @@ WEIGHTS = {"BF16": "bf16", "Q8_0": "int8", "Q4_0": "int4", "Q4_1": "int4"}
 offset that AWQ has."""
 START_WITHIN_S = 60.0
 _PROGRAMS = ("llama-server", "llama-quantize")
-# Nothing of a prompt may come from a request before it. The default chain of samplers sorts and
-# filters before it is told to be greedy; to keep the likeliest token is the shortest way.
-_EXTRA = {
-    "ignore_eos": True,
-    "cache_prompt": False,
-    "timings_per_token": True,
-    "samplers": ["top_k"],
-    "top_k": 1,
-}
+# The default chain of samplers sorts and filters before it is told to be greedy; to keep the
+# likeliest token is the shortest way.
+_EXTRA = {"samplers": ["top_k"], "top_k": 1}
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,7 @@ class LlamaCpp:
     @contextmanager
     def serve(self, variant: Variant, model: ServedModel, log: Path) -> Iterator[LlamaServer]:
         file = self._gguf(variant.weights, model)
-        address = Address("127.0.0.1", _free_port())
+        address = Url("127.0.0.1", _free_port())
         command = self._command(file, address)
         with child(command, log, env=self._env(), cores=self.cores) as process:
             _wait_until_healthy(address, process, log)
@@ -75,7 +71,7 @@ class LlamaCpp:
             settings = f"{variant.weights}, KV in f16, {MAX_NUM_SEQS} slots"
             yield LlamaServer(address, Started(version, settings, shown))
 
-    def _command(self, file: Path, address: Address) -> list[str]:
+    def _command(self, file: Path, address: Url) -> list[str]:
         threads = str(len(self.cores))
         return [
             str(self._program("llama-server")),
@@ -129,7 +125,7 @@ class LlamaCpp:
 class LlamaServer:
     """A server that is up: see `Serving`."""
 
-    def __init__(self, address: Address, started: Started) -> None:
+    def __init__(self, address: Url, started: Started) -> None:
         self._address = address
         self._started = started
 
@@ -138,7 +134,7 @@ class LlamaServer:
         return self._started
 
     def run(self, job: Job) -> tuple[RequestTimes, ...]:
-        return complete(self._address, job, _EXTRA)
+        return complete(self._address, job, SERVERS[NAME], _EXTRA)
 
 
 def parse_version(text: str) -> str:
@@ -147,7 +143,7 @@ def parse_version(text: str) -> str:
     return f"b{found[1]}" if found else "unknown"
 
 
-def _wait_until_healthy(address: Address, process: subprocess.Popen[str], log: Path) -> None:
+def _wait_until_healthy(address: Url, process: subprocess.Popen[str], log: Path) -> None:
     """Until the model is loaded. Raises PeerError if the server ends or takes too long."""
     deadline_s = time.monotonic() + START_WITHIN_S
     while time.monotonic() < deadline_s:
@@ -159,7 +155,7 @@ def _wait_until_healthy(address: Address, process: subprocess.Popen[str], log: P
     raise PeerError(f"llama-server was not ready in {START_WITHIN_S:.0f} s: {log_tail(log)}")
 
 
-def _is_healthy(address: Address) -> bool:
+def _is_healthy(address: Url) -> bool:
     try:
         with urllib.request.urlopen(f"{address}/health", timeout=5) as answer:
             return answer.status == 200

@@ -1,38 +1,51 @@
-"""The streaming client against a server that streams what real ones do."""
+"""A peer's job, sent to a server that streams what real ones do. How bytes become counts and times
+is tested with the load client itself."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from llmbench.harness.client.config import Url, parse_url
+from llmbench.harness.client.servers import SERVERS
+from llmbench.harness.mock.process import in_thread
+from llmbench.harness.mock.script import Chunk, Counting, Ending, Plain, Script
+from llmbench.harness.mock.server import MockServer, Scripted
 from llmbench.harness.peers.base import PeerError
-from llmbench.harness.peers.client import Address, complete, produced
+from llmbench.harness.peers.client import complete
+from llmbench.harness.peers.figures import RequestTimes
 from llmbench.harness.peers.workload import Figure, Job
 
-from .mock_server import HEAD, chunk, event, serving
-
 JOB = Job(Figure.OUTPUT, ((7, 8, 9), (1, 2, 3)), 4)
-END = chunk(event("[DONE]")) + b"0\r\n\r\n"
 
 
-def token(**more: Any) -> bytes:
-    return event({"choices": [{"text": "a"}], **more})
+def streamed(*tokens: int, **more: Any) -> Script:
+    return Script(tuple(Chunk(0.001, held) for held in tokens), **more)
 
 
-def usage(prompt: int, completion: int) -> dict[str, Any]:
-    return {"usage": {"prompt_tokens": prompt, "completion_tokens": completion}}
+def completed(
+    scripted: Scripted | Script, extra: dict[str, Any] | None = None
+) -> tuple[tuple[RequestTimes, ...], list[Mapping[str, Any]]]:
+    def always(_body: Mapping[str, Any], _name: str) -> Script:
+        assert isinstance(scripted, Script)
+        return scripted
+
+    mock = MockServer(always if isinstance(scripted, Script) else scripted, keep_bodies=True)
+    with in_thread(mock) as url:
+        times = complete(parse_url(url), JOB, SERVERS["llama.cpp"], extra or {})
+    return times, mock.bodies
 
 
 def test_token_ids_and_lengths_are_sent_as_asked() -> None:
-    reply = [HEAD, *(chunk(token(**usage(3, n))) for n in range(1, 5)), END]
-    with serving(lambda _: reply) as (address, seen):
-        times = complete(address, JOB, {"ignore_eos": True})
+    times, seen = completed(streamed(1, 1, 1, 1), {"top_k": 1})
     assert sorted(body["prompt"] for body in seen) == [[1, 2, 3], [7, 8, 9]]
     for body in seen:
-        assert (body["max_tokens"], body["temperature"]) == (4, 0.0)
+        assert (body["max_tokens"], body["temperature"], body["top_k"]) == (4, 0.0, 1)
         assert body["stream"]
         assert body["ignore_eos"]
+        assert body["timings_per_token"]
+        assert body["cache_prompt"] is False
     for one in times:
         assert one.prompt_tokens == 3
         assert len(one.token_times_s) == 4
@@ -41,83 +54,49 @@ def test_token_ids_and_lengths_are_sent_as_asked() -> None:
 
 
 def test_answers_stand_in_the_prompts_order() -> None:
-    def reply(body: dict[str, Any]) -> list[bytes]:
-        return [HEAD, chunk(token(**usage(body["prompt"][0], 1))), END]
+    def scripted(body: Mapping[str, Any], _name: str) -> Script:
+        return streamed(1, prompt_tokens=body["prompt"][0])
 
-    with serving(reply) as (address, _):
-        times = complete(address, JOB, {})
+    times, _ = completed(scripted)
     assert [one.prompt_tokens for one in times] == [7, 1]
 
 
 def test_tokens_that_a_server_held_back_are_counted() -> None:
     """llama.cpp waits for the rest of a character; its timings say how many tokens there are."""
-    parts = [token(timings={"predicted_n": n}) for n in (1, 3, 4)]
-    last = event({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}})
-    reply = [HEAD, *map(chunk, parts), chunk(last), END]
-    with serving(lambda _: reply) as (address, _):
-        first, _ = complete(address, JOB, {})
+    (first, _), _ = completed(streamed(1, 2, 1, counting=Counting.TIMINGS))
     assert len(first.token_times_s) == 4
     assert first.token_times_s[1] == first.token_times_s[2]
 
 
-def test_a_server_that_counts_nothing_sends_a_token_an_event() -> None:
-    parts = [*(token() for _ in range(4)), event({"choices": [], "usage": {"prompt_tokens": 3}})]
-    with serving(lambda _: [HEAD, *map(chunk, parts), END]) as (address, _):
-        times = complete(address, JOB, {})
-    assert [len(one.token_times_s) for one in times] == [4, 4]
-
-
-def test_events_may_be_cut_anywhere() -> None:
-    stream = b"".join([*(token(**usage(3, n)) for n in range(1, 5)), event("[DONE]")])
-    cut = len(stream) // 3
-    reply = [HEAD, chunk(stream[:cut]), chunk(stream[cut : cut + 1]), chunk(stream[cut + 1 :])]
-    with serving(lambda _: [*reply, b"0\r\n\r\n"]) as (address, _):
-        times = complete(address, JOB, {})
-    assert [len(one.token_times_s) for one in times] == [4, 4]
-
-
 def test_a_body_without_chunks_is_read_to_its_end() -> None:
+    event = b'data: {"choices": [{"text": "a"}], "usage": {"prompt_tokens": 3, "completion_tokens": %d}}\n\n'
     head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
-    stream = b"".join([*(token(**usage(3, n)) for n in range(1, 5)), event("[DONE]")])
-    with serving(lambda _: [head, stream]) as (address, _):
-        times = complete(address, JOB, {})
+    stream = b"".join([*(event % n for n in range(1, 5)), b"data: [DONE]\n\n"])
+    times, _ = completed(Script(plain=Plain(raw=head + stream)))
     assert [len(one.token_times_s) for one in times] == [4, 4]
 
 
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
-        ([b"HTTP/1.1 400 Bad Request\r\n\r\n", b'{"error": "too long"}'], "400.*too long"),
-        ([HEAD, chunk(token(**usage(3, 1))), b"0\r\n\r\n"], "broke off"),
-        ([HEAD, chunk(token(**usage(3, 1)))], "invalid literal"),
-        ([HEAD, chunk(event({"error": {"message": "out of memory"}})), END], "out of memory"),
-        ([HEAD, chunk(b'error: {"message": "out of memory"}\n\n'), END], "out of memory"),
-        ([HEAD, chunk(token()), END], "does not say how many prompt tokens"),
-        ([HEAD, chunk(event("{nonsense")), END], "Expecting property name"),
-        ([b""], "without an answer"),
+        (Script(plain=Plain(400, body=b'{"error": "too long"}')), "400.*too long"),
+        (streamed(1, ending=Ending.NO_DONE), "broke off"),
+        (streamed(1, ending=Ending.CLOSE), "broke off"),
+        (streamed(1, error_event="out of memory"), "out of memory"),
+        (Script((Chunk(0, 0, raw=b'error: {"message": "out of memory"}\n\n'),)), "out of memory"),
+        (streamed(1, counting=Counting.NONE), "does not say how many prompt tokens"),
+        (Script((Chunk(0, 0, raw=b"data: {nonsense\n\n"),)), "Expecting property name"),
+        (Script(plain=Plain(raw=b"")), "without an answer"),
     ],
 )
-def test_trouble_is_a_peer_error(reply: list[bytes], said: str) -> None:
-    with serving(lambda _: reply) as (address, _), pytest.raises(PeerError, match=said):
-        complete(address, JOB, {})
+def test_trouble_is_a_peer_error(reply: Script, said: str) -> None:
+    with pytest.raises(PeerError, match=said):
+        completed(reply)
 
 
 def test_nobody_listening_is_a_peer_error() -> None:
-    with serving(lambda _: []) as (address, _):
+    with in_thread(MockServer()) as url:
         pass
+    address = parse_url(url)
     with pytest.raises(PeerError, match=str(address.port)):
-        complete(Address(address.host, address.port), JOB, {})
-
-
-@pytest.mark.parametrize(
-    ("data", "before", "after"),
-    [
-        ({"choices": [{}], "usage": {"completion_tokens": 5}}, 4, 5),
-        ({"choices": [{}], "timings": {"predicted_n": 6}}, 4, 6),
-        ({"choices": [{}]}, 4, 5),
-        ({"choices": [], "usage": {"prompt_tokens": 3}}, 4, 4),
-        ({"choices": [{}], "usage": None}, 0, 1),
-    ],
-)
-def test_what_an_event_says_it_produced(data: dict[str, Any], before: int, after: int) -> None:
-    assert produced(json.loads(json.dumps(data)), before) == after
+        complete(Url(address.host, address.port), JOB, SERVERS["llama.cpp"], {})

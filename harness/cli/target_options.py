@@ -1,0 +1,171 @@
+"""The options that say which server is driven, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import parameters_of, with_options
+
+if TYPE_CHECKING:
+    from ..client.config import ClientConfig, Timeouts
+
+_PANEL = "Server (--target openai)"
+TARGETS = ("in-process", "openai")
+
+
+@dataclass(frozen=True)
+class ServerAsked:
+    """What the command line says of a server. client: None for a run in process."""
+
+    client: ClientConfig | None
+    tokenizer: str | None
+    calibration: Path | None
+
+
+def server_options(
+    target: Annotated[
+        str,
+        typer.Option(
+            help="in-process: an engine of ours. openai: any server of that API, at --base-url.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = "in-process",
+    base_url: Annotated[
+        str | None,
+        typer.Option(help="Where the server is, as http://HOST:PORT.", rich_help_panel=_PANEL),
+    ] = None,
+    endpoint: Annotated[
+        str, typer.Option(help="completions or chat.", rich_help_panel=_PANEL)
+    ] = "completions",
+    prompt_as: Annotated[
+        str | None,
+        typer.Option(
+            help="ids: exactly the tokens that are planned. text: what they decode to. Default: "
+            "ids, or text for chat.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            help="A model's name or directory, in whose tokens prompts are cut. Default: of the "
+            "served model, where it is known here.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    api_key_env: Annotated[
+        str | None,
+        typer.Option(help="The environment variable that holds the key.", rich_help_panel=_PANEL),
+    ] = None,
+    server: Annotated[
+        str,
+        typer.Option(
+            help="Whose fields are sent, to get exactly N tokens and no warm prefix cache: auto, "
+            "vllm, sglang, llama.cpp, tensorrt-llm, llmbench or openai (none).",
+            rich_help_panel=_PANEL,
+        ),
+    ] = "auto",
+    prefix_cache: Annotated[
+        str,
+        typer.Option(
+            help="fresh: nothing from before this run is reused. off: nothing at all. server: as "
+            "it likes.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = "fresh",
+    extra: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KEY=JSON: a field of every request's body; may be given several times.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    connections: Annotated[
+        str,
+        typer.Option(
+            help="pool keeps them alive; fresh opens one a request, and counts that.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = "pool",
+    processes: Annotated[
+        int, typer.Option(help="That share the sending.", rich_help_panel=_PANEL)
+    ] = 1,
+    max_errors: Annotated[
+        int,
+        typer.Option(
+            help="Failed requests that end the run; 0: it goes on.", rich_help_panel=_PANEL
+        ),
+    ] = 100,
+    timeout: Annotated[
+        str | None,
+        typer.Option(
+            help="Limits of a request, as first-token:30s,chunk:5s. Defaults: connect:10s, "
+            "first-token:120s, chunk:60s, total:600s.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    client_calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="What 'llmbench calibrate-client' wrote. Default: where it writes to.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+) -> ServerAsked:
+    """The server that they make, checked."""
+    from ...engines.errors import ConfigError, unknown_name
+    from ..client.config import ClientConfig, parse_extra, parse_url
+
+    if target not in TARGETS:
+        raise unknown_name("target", target, TARGETS)
+    if target == "in-process":
+        if base_url is not None:
+            raise ConfigError("base_url", base_url, "--target openai beside it")
+        return ServerAsked(None, None, None)
+    if base_url is None:
+        raise ConfigError("base_url", None, "a URL, for --target openai")
+    client = ClientConfig(
+        url=parse_url(base_url),
+        endpoint=endpoint,  # pyright: ignore[reportArgumentType] -- it checks them itself
+        prompt_as=prompt_as or ("text" if endpoint == "chat" else "ids"),  # pyright: ignore[reportArgumentType]
+        server=server,
+        prefix_cache=prefix_cache,  # pyright: ignore[reportArgumentType]
+        connections=connections,  # pyright: ignore[reportArgumentType]
+        processes=processes,
+        max_errors=max_errors,
+        timeouts=parse_timeouts(timeout),
+        extra=parse_extra(extra or ()),
+        api_key_env=api_key_env,
+    )
+    client.api_key()
+    return ServerAsked(client, tokenizer, client_calibration)
+
+
+def parse_timeouts(text: str | None) -> Timeouts:
+    """Limits from `first-token:30s,chunk:5s`; what is not named has its default. Raises
+    ConfigError for `timeout`."""
+    from ...engines.errors import unknown_name
+    from ..client.config import Timeouts
+    from ..slo import parse_seconds
+
+    known = {"connect": "connect_s", "first-token": "first_token_s", "chunk": "chunk_s"}
+    known["total"] = "total_s"
+    limits: dict[str, float] = {}
+    for part in text.split(",") if text else ():
+        name, _, limit = part.strip().partition(":")
+        if name not in known:
+            raise unknown_name("timeout", name, known)
+        limits[known[name]] = parse_seconds("timeout", limit.strip())
+    return Timeouts(**limits)
+
+
+def with_server_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of a server; what they make is its argument `server`."""
+    return with_options(
+        command, "server", parameters_of(server_options), lambda chosen: server_options(**chosen)
+    )

@@ -1,0 +1,255 @@
+"""Whether a run against a server can be believed: the checks of `validity.py` that need no trace,
+and those that only a client over HTTP needs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..record import RequestRecord, RequestStatus
+from ..result import Check, ClientLoad, Validity, Window
+from ..stats.percentiles import percentile
+from ..validity import (
+    LITTLE_ERROR,
+    Asked,
+    check_complete,
+    check_errors,
+    check_rate,
+    check_steady,
+    check_tail,
+    passed,
+    served_of,
+)
+from .config import PrefixCache
+
+# What a send or the event loop may be late by, and by how much of the median TTFT if that is more:
+# against a wait of seconds, 20 ms are nothing.
+LAG_S = 0.010
+LAG_SHARE = 0.05
+CPU_SHARE = 0.90
+# Prompts sent as text may come out this much longer or shorter than planned, in sum.
+TEXT_ERROR = 0.05
+# Little's law compares counts at instants; half a request more or less is no evidence.
+LITTLE_REQUESTS = 0.5
+
+
+@dataclass(frozen=True)
+class AskedOfServer:
+    """What the plan asked, and what the server was told.
+
+    input_tokens: planned, by request id. endpoint, prompt_as: as in `ClientConfig`. prefix_cache:
+    what was asked of it, and `told` whether this server can be told so. shares_prefixes: whether
+    the plan itself has prompts that begin alike.
+    """
+
+    plan: Asked
+    input_tokens: Mapping[str, int]
+    endpoint: str
+    prompt_as: str
+    prefix_cache: PrefixCache
+    told: bool
+    shares_prefixes: bool
+
+
+def assess_replies(
+    requests: Sequence[RequestRecord],
+    window: Window,
+    asked: AskedOfServer,
+    client: ClientLoad,
+    in_flight_s: float | None,
+    *,
+    interrupted: bool,
+    failure: str = "",
+) -> Validity:
+    """Every check. in_flight_s: requests on their way, as counted beside the records, times the
+    seconds they were; None where they were counted too seldom."""
+    plan = asked.plan
+    checks = (
+        check_complete(
+            requests, interrupted=interrupted, unsent=plan.unsent(requests), failure=failure
+        ),
+        check_errors(requests),
+        check_output_counts(requests, plan.output_tokens),
+        check_input_counts(requests, asked),
+        check_gaps(requests),
+        check_prefix_cache(requests, asked),
+        check_send_lag(requests, plan),
+        check_client(requests, client),
+        check_rate(requests, (), plan),
+        check_in_flight(requests, in_flight_s),
+        check_steady(window),
+        check_tail(requests),
+    )
+    return Validity(valid=all(check.ok or not check.fatal for check in checks), checks=checks)
+
+
+def check_output_counts(
+    requests: Sequence[RequestRecord], output_tokens: Mapping[str, int] | None
+) -> Check:
+    """Replies of another length are another workload. What was counted is what the server says,
+    and where it also returned ids there must be one for each."""
+    if output_tokens is None:
+        return passed("token_counts", "replies may end early (end of text honoured): not compared")
+    served = served_of(requests)
+    wrong = [
+        one
+        for one in served
+        if one.output_tokens != output_tokens[one.request_id]
+        or (len(one.output_token_ids) and len(one.output_token_ids) != one.output_tokens)
+    ]
+    detail = f"the server says of all {len(served)} served requests what was asked for"
+    if wrong:
+        first = wrong[0]
+        detail = (
+            f"{len(wrong)} of {len(served)} served requests produced another number of tokens than "
+            f"asked: {first.request_id} {first.output_tokens}, not "
+            f"{output_tokens[first.request_id]}; is the end of text ignored (--server, --extra)?"
+        )
+    return _counted("token_counts", len(wrong), detail)
+
+
+def check_input_counts(requests: Sequence[RequestRecord], asked: AskedOfServer) -> Check:
+    """Prompts of another length are another workload. Token ids must arrive as sent; text may be
+    cut into tokens differently, a little; a chat's template adds what it adds, and is reported."""
+    served = served_of(requests)
+    planned = sum(asked.input_tokens[one.request_id] for one in served)
+    counted = sum(one.input_tokens for one in served)
+    wrong = sum(one.input_tokens != asked.input_tokens[one.request_id] for one in served)
+    detail = (
+        f"{wrong} of {len(served)} prompts have another number of tokens at the server: {counted} "
+        f"in all, {planned} planned"
+    )
+    if not wrong:
+        return passed("input_counts", f"all {len(served)} prompts have their planned tokens")
+    if asked.prompt_as == "ids":
+        return _counted("input_counts", wrong, detail)
+    error = abs(counted / planned - 1) if planned else 0.0
+    is_chat = asked.endpoint == "chat"
+    return Check(
+        id="input_counts",
+        ok=not is_chat and error <= TEXT_ERROR,
+        fatal=not is_chat,
+        value=error,
+        limit=TEXT_ERROR,
+        detail=f"{detail}, for they were sent as {'a chat' if is_chat else 'text'}",
+    )
+
+
+def check_gaps(requests: Sequence[RequestRecord]) -> Check:
+    """A chunk is not a token: where a server tells only a reply's total, its ITL is not known."""
+    served = served_of(requests)
+    unknown = sum(one.counted == "total" for one in served)
+    detail = f"the tokens of each chunk are known of all {len(served)} served requests"
+    if unknown:
+        detail = (
+            f"{unknown} of {len(served)} replies came in chunks of several tokens, told only in "
+            "sum: they have ICL and no ITL"
+        )
+    return Check(
+        id="token_gaps", ok=not unknown, fatal=False, value=float(unknown), limit=0.0, detail=detail
+    )
+
+
+def check_prefix_cache(requests: Sequence[RequestRecord], asked: AskedOfServer) -> Check:
+    """The same seed sent twice finds its own prompts in a warm cache, and looks fast."""
+    served = served_of(requests)
+    known = [one.cached_tokens for one in served if one.cached_tokens is not None]
+    total = sum(one.input_tokens for one in served)
+    if len(known) == len(served) and served:
+        hits = sum(known)
+        warm = hits > 0 and not asked.shares_prefixes and asked.prefix_cache != "server"
+        told = f"the server found {hits} of {total} prompt tokens in its prefix cache"
+        why = "" if not warm else ", and the plan's prompts share nothing: it was warm"
+        return Check(
+            id="prefix_cache",
+            ok=not warm,
+            fatal=True,
+            value=float(hits),
+            limit=None if asked.shares_prefixes else 0.0,
+            detail=told + why,
+        )
+    if asked.told and asked.prefix_cache != "server":
+        return passed("prefix_cache", f"the server was told to be {asked.prefix_cache} of it")
+    return Check(
+        id="prefix_cache",
+        ok=False,
+        fatal=False,
+        detail="nothing is known of the server's prefix cache: it may be warm with prompts of an "
+        "earlier run of this seed; turn it off there, or use another --seed each time",
+    )
+
+
+def check_send_lag(requests: Sequence[RequestRecord], plan: Asked) -> Check:
+    """A client that sends late measures itself."""
+    if not requests or not plan.sends_on_schedule:
+        return passed("sender_lag", "requests were due when a slot freed: there is no schedule")
+    lag_s = percentile([one.t_send_s - one.t_due_s for one in requests], 99)
+    limit_s = lag_limit_s(requests)
+    return Check(
+        id="sender_lag",
+        ok=lag_s <= limit_s,
+        fatal=True,
+        value=lag_s,
+        limit=limit_s,
+        detail=f"p99 of send - due is {1e3 * lag_s:.1f} ms, at most {1e3 * limit_s:.1f} ms",
+    )
+
+
+def check_client(requests: Sequence[RequestRecord], client: ClientLoad) -> Check:
+    """A client that is the bottleneck shows a slower server: 44 tokens a second instead of 486."""
+    limit_s = lag_limit_s(requests)
+    lag_s = client.loop_lag_p99_s
+    ok = lag_s <= limit_s and client.cpu_share <= CPU_SHARE
+    detail = (
+        f"the client's event loop was late by {1e3 * lag_s:.1f} ms at p99, at most "
+        f"{1e3 * limit_s:.1f} ms; it took {100 * client.cpu_share:.0f} % of a core"
+    )
+    if not ok:
+        detail += f"; more --processes than {client.processes} would raise its limit"
+    return Check(id="client_overload", ok=ok, fatal=True, value=lag_s, limit=limit_s, detail=detail)
+
+
+def lag_limit_s(requests: Sequence[RequestRecord]) -> float:
+    """How late the client may be."""
+    waits_s = [
+        one.t_first_s - one.t_due_s for one in served_of(requests) if one.t_first_s is not None
+    ]
+    return max(LAG_S, LAG_SHARE * percentile(waits_s, 50)) if waits_s else LAG_S
+
+
+def check_in_flight(requests: Sequence[RequestRecord], in_flight_s: float | None) -> Check:
+    """Mean in flight = throughput x mean time in flight (Little, Operations Research 9, 1961).
+
+    The left side is counted every 10 ms, beside the records; the right side is the records'.
+    """
+    served = served_of(requests)
+    if in_flight_s is None or len(served) != len(requests) or not served:
+        return passed("littles_law", "not compared: too short, or not every stay is known")
+    begins_s = min(one.t_send_s for one in served)
+    ends_s = max(one.t_end_s or 0.0 for one in served)
+    stayed_s = sum((one.t_end_s or 0.0) - one.t_send_s for one in served)
+    duration_s = ends_s - begins_s
+    if duration_s <= 0 or stayed_s <= 0:
+        return passed("littles_law", "not compared: no time passed")
+    in_flight, expected = in_flight_s / duration_s, stayed_s / duration_s
+    error = abs(in_flight / expected - 1)
+    return Check(
+        id="littles_law",
+        ok=error <= LITTLE_ERROR or abs(in_flight - expected) <= LITTLE_REQUESTS,
+        fatal=True,
+        value=error,
+        limit=LITTLE_ERROR,
+        detail=f"{in_flight:.2f} in flight on average by the client's count; throughput x mean "
+        f"stay gives {expected:.2f}",
+    )
+
+
+def errors_by_label(requests: Sequence[RequestRecord]) -> dict[str, int]:
+    """Failed requests by label, the most frequent first."""
+    labels = Counter(one.error for one in requests if one.status is RequestStatus.FAILED)
+    return dict(labels.most_common())
+
+
+def _counted(name: str, wrong: int, detail: str) -> Check:
+    return Check(id=name, ok=not wrong, fatal=True, value=float(wrong), limit=0.0, detail=detail)
