@@ -29,6 +29,7 @@ from . import (
     roofline,
     run,
     schedule,
+    serve,
     simulate,
 )
 from .exits import Exit, say_error
@@ -45,6 +46,7 @@ app = typer.Typer(
 app.command("run", epilog=run.EPILOG)(run.run)
 app.command("simulate", epilog=simulate.EPILOG)(simulate.simulate)
 app.command("capacity", epilog=capacity.EPILOG)(capacity.capacity)
+app.command("serve", epilog=serve.EPILOG)(serve.serve)
 app.command("report")(report.report)
 app.command("explain", epilog=explain.EPILOG)(explain.explain)
 app.command("compare")(compare.compare)
