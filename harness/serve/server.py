@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,8 +29,8 @@ from .service import Offer, Service
 from .worker import EngineWorker
 
 if TYPE_CHECKING:
+    from ...engines.api import Engine
     from ...engines.clock import Clock
-    from ...engines.core import EngineCore
 
 Report = Callable[[str], None]
 _SHUTTING_DOWN = "the server is shutting down"
@@ -123,25 +123,41 @@ def build_service(
     engine = build_engine(loaded, settings, clock, tokenizer.decode)
     report("warming up")
     warm_up(engine, clock)
+    prompts = Prompts(tokenizer, loaded.config.vocab_size, chat_template(files.directory))
     name = config.served_model_name or files.name
-    metrics = ServerMetrics(name, prefix_cache=bool(settings.prefix_cache))
-    observers: list[Observer] = [metrics]
-    if config.request_log is not None:
-        observers.append(RequestLog(config.request_log, clock))
-    lives = Lives(observers)
+    log = [] if config.request_log is None else [RequestLog(config.request_log, clock)]
     assert settings.max_model_len is not None
-    service = Service(
-        Offer(name, settings.max_model_len, config.max_waiting),
-        EngineWorker(engine, clock, lives, set_threads),
-        lives,
-        Prompts(tokenizer, loaded.config.vocab_size, chat_template(files.directory)),
+    offer = Offer(name, settings.max_model_len, config.max_waiting)
+    service = service_over(
+        engine,
         clock,
-        metrics,
+        prompts,
+        offer,
+        observers=log,
+        prepare=set_threads,
+        prefix_cache=bool(settings.prefix_cache),
     )
     return service, settings, engine.strategy.kv.capacity_tokens
 
 
-def warm_up(engine: EngineCore, clock: Clock) -> None:
+def service_over(
+    engine: Engine,
+    clock: Clock,
+    prompts: Prompts,
+    offer: Offer,
+    *,
+    observers: Sequence[Observer] = (),
+    prepare: Callable[[], None] = lambda: None,
+    prefix_cache: bool = False,
+) -> Service:
+    """An engine behind the protocol. prepare: see `EngineWorker`."""
+    metrics = ServerMetrics(offer.name, prefix_cache=prefix_cache)
+    lives = Lives([metrics, *observers])
+    worker = EngineWorker(engine, clock, lives, prepare)
+    return Service(offer, worker, lives, prompts, clock, metrics)
+
+
+def warm_up(engine: Engine, clock: Clock) -> None:
     """A few steps, so that no client pays for what is compiled or allocated at first use."""
     from ...engines.api import Request, SamplingParams
 

@@ -20,12 +20,10 @@ from llmbench.engines.kv.base import KVCache, Move
 from llmbench.engines.kv.paged import PagedKVCache
 from llmbench.engines.models.tokenizer import ByteTokenizer
 from llmbench.engines.step import Limits, StepPlan
-from llmbench.harness.serve.lives import Lives, Observer
-from llmbench.harness.serve.metrics import ServerMetrics
+from llmbench.harness.serve.lives import Observer
 from llmbench.harness.serve.prompts import Prompts, Render
-from llmbench.harness.serve.server import GracefulServer, bind, url
-from llmbench.harness.serve.service import Offer, Service
-from llmbench.harness.serve.worker import EngineWorker
+from llmbench.harness.serve.server import GracefulServer, bind, service_over, url
+from llmbench.harness.serve.service import Offer
 
 EOS = 0
 WAIT_S = 10.0
@@ -125,16 +123,9 @@ def served(
     )
     clock, tokenizer = WallClock(), ByteTokenizer()
     engine = EngineCore(strategy, executor, clock, (EOS,), tokenizer.decode)
-    metrics = ServerMetrics("scripted", prefix_cache=False)
-    lives = Lives([metrics, *observers])
-    service = Service(
-        Offer("scripted", max_model_len, max_waiting),
-        EngineWorker(engine, clock, lives),
-        lives,
-        Prompts(tokenizer, tokenizer.vocab_size, render),
-        clock,
-        metrics,
-    )
+    prompts = Prompts(tokenizer, tokenizer.vocab_size, render)
+    offer = Offer("scripted", max_model_len, max_waiting)
+    service = service_over(engine, clock, prompts, offer, observers=observers)
     ready = threading.Event()
     with bind("127.0.0.1", 0) as listener:
         server = GracefulServer(service, grace_s, ready.set)
