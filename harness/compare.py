@@ -22,7 +22,7 @@ COMPARED = (
     *("output_throughput.window", "total_throughput.window", "request_throughput.window"),
     *("goodput.window", "goodput_share.run"),
     *("ttft.mean", "ttft.p50", "ttft.p99", "queue.mean", "queue.p99"),
-    *("tpot.mean", "tpot.p50", "tpot.p99", "itl.p50", "itl.p99"),
+    *("tpot.mean", "tpot.p50", "tpot.p99", "itl.p50", "itl.p99", "icl.p50", "icl.p99"),
     *("ntpot.mean", "e2el.mean", "e2el.p50", "e2el.p99"),
     *("batch_tokens.mean", "batch_requests.mean", "budget_utilisation.mean", "kv.waste_share"),
     *("counters.preemptions", "counters.recomputed_tokens", "counters.kv_peak_held_tokens"),

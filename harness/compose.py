@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..workloads.api import Plan
-from .result import Memory, Quality, Result, Simulation, WorkloadSummary
+from .result import (
+    ClientError,
+    ClientLoad,
+    Memory,
+    Quality,
+    Result,
+    Simulation,
+    Target,
+    WorkloadSummary,
+)
 from .summarise import Summary
 
 
@@ -21,12 +30,15 @@ def compose(
     label: str,
     config: dict[str, Any],
     environment: dict[str, Any],
-    memory: Memory,
+    memory: Memory | None = None,
     quality: Quality | None = None,
     kernels: Mapping[str, str] | None = None,
     kernel_calls: Mapping[str, Mapping[str, int]] | None = None,
     emulated: Mapping[str, str] | None = None,
     simulation: Simulation | None = None,
+    target: Target | None = None,
+    client: ClientLoad | None = None,
+    client_error: ClientError | None = None,
 ) -> Result:
     """What was summarised of serving `plan`, and what it was summarised of."""
     return Result(
@@ -53,6 +65,9 @@ def compose(
         quality=quality,
         attribution=summary.attribution,
         simulation=simulation,
+        target=target,
+        client=client,
+        client_error=client_error,
         kernels=dict(kernels or {}),
         emulated=dict(emulated or {}),
         kernel_calls={op: dict(counts) for op, counts in (kernel_calls or {}).items()},

@@ -8,9 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from .metrics import JUDGED, Goodput, Interval, RateMetric, meets, rate_metrics
+from .metrics import JUDGED, SEVERAL_A_REQUEST, Goodput, Interval, RateMetric, meets, rate_metrics
 from .metrics.goodput import GoodputShare
-from .metrics.itl import InterTokenLatency
 from .quantities import Quantity
 from .record import RequestRecord, RequestStatus
 from .stats.bootstrap import CONFIDENCE, Contrast, Estimate, Sample, Statistic, compare_samples
@@ -164,8 +163,8 @@ def _values(
         return () if kept is None else (float(kept),)
     if record.status is not RequestStatus.OK:
         return ()
-    if quantity.id == InterTokenLatency.id:
-        return InterTokenLatency().of(record)
+    if (several := SEVERAL_A_REQUEST.get(quantity.id)) is not None:
+        return several.of(record)
     value = JUDGED[quantity.id].of(record)
     return () if value is None else (value,)
 

@@ -6,14 +6,12 @@ Everything that can be found wrong without weights is found in `prepare`.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ..engines.config import EngineConfig
-from ..engines.errors import ConfigError
 from ..engines.models.catalogue import ModelFiles, resolve_dummy, resolve_model
 from ..engines.models.describe import describe_model
 from ..engines.models.tokenizer import (
@@ -22,33 +20,22 @@ from ..engines.models.tokenizer import (
     load_tokenizer,
     tokenizer_or_bytes,
 )
-from ..workloads.api import LengthLimits, Plan, plan_workload
-from ..workloads.builtin import resolve_workload, trace_workload
-from ..workloads.overrides import with_overrides
-from ..workloads.spec import WorkloadSpec
+from ..workloads.api import Plan
 from .compose import compose
-from .config import LoadConfig, RunConfig
-from .drive import Observation, Progress, drive, request_id
+from .config import RunConfig
+from .drive import Observation, Progress, drive
 from .errors import InvalidRun
+from .judge import judge_quality
 from .metrics.kv import KVPool
-from .record import RequestRecord
+from .planning import asked_of, corpus_text, load_settings, plan_with_warmup, workload_of
 from .result import Memory, Quality, Result
 from .summarise import requests_frame, steps_frame, summarise
-from .validity import Asked
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..engines.assemble import LoadedModel
     from ..engines.core import EngineCore
-    from .quality import Distance, TextQuality
-
-# The warm-up's prompts must not be the measured ones, or a prefix cache would be warm with them.
-WARMUP_SEED_OFFSET = 1_000_003
-_NO_REFERENCE = (
-    "the checkpoint was quantised before, so there is no unquantised model here to compare it "
-    "with: KL and agreement are left out"
-)
 
 
 class Watch(Protocol):
@@ -105,26 +92,15 @@ def prepare(config: RunConfig, watch: Watch) -> Prepared:
 
         verify_kernels(engine, files, described, watch.stage)
     assert engine.max_model_len is not None
-    limits = LengthLimits(
-        config.load.max_input_len, config.load.max_output_len, engine.max_model_len
-    )
-    plan = plan_workload(
+    plan, warmup = plan_with_warmup(
         spec,
+        config.load,
         seed=config.seed,
+        warmup_requests=config.warmup_requests,
         corpus_token_ids=corpus,
-        limits=limits,
+        max_model_len=engine.max_model_len,
         vocab_size=described.vocab_size,
     )
-    warmup = Plan((), None)
-    if config.warmup_requests:
-        few = with_overrides(
-            spec,
-            num_requests=min(config.warmup_requests, len(plan.requests)),
-            request_rate=float("inf"),
-        )
-        warmup = plan_workload(
-            few, seed=config.seed + WARMUP_SEED_OFFSET, corpus_token_ids=corpus, limits=limits
-        )
     return Prepared(config, files, engine, tokenizer, plan, warmup, corpus_name, corpus)
 
 
@@ -249,116 +225,6 @@ def _result(
     )
 
 
-def judge_quality(
-    prepared: Prepared,
-    loaded: LoadedModel,
-    records: Sequence[RequestRecord],
-    watch: Watch,
-) -> Quality:
-    """Perplexity on the held-out text, through the run's own kind of KV cache; where weights or
-    cache are quantised, the distance to the engine with neither, on the text and on the answers."""
-    from ..engines.assemble import load_model
-    from ..engines.models.dense import dense_logits
-    from ..engines.quantization.checkpoints.read import read_scheme
-    from .quality import WINDOW_TOKENS, Score, answered, distance, quality_on_text
-
-    most = prepared.config.quality_tokens
-    assert prepared.engine.max_model_len is not None
-    window = min(WINDOW_TOKENS, prepared.engine.max_model_len)
-    text = prepared.corpus_token_ids[:most]
-
-    def scorer(model: LoadedModel, kv_dtype: str) -> Score:
-        return lambda token_ids: dense_logits(model.model, token_ids, kv_dtype)
-
-    watch.stage(f"measuring quality over {len(text)} tokens")
-    engine = prepared.engine
-    score = scorer(loaded, engine.kv_dtype)
-    plain_score = apart = None
-    unquantised, caveat = True, prepared.files.caveat
-    if engine.quant != "none" and read_scheme(prepared.files.directory) is not None:
-        unquantised = False
-        caveat = "; ".join(filter(None, (caveat, _NO_REFERENCE)))
-    if unquantised and (engine.quant != "none" or engine.kv_dtype != "auto"):
-        plain = loaded
-        if engine.quant != "none":
-            plain = load_model(prepared.files, replace(engine, quant="none"))
-        plain_score = scorer(plain, "auto")
-        prompts = [request.prompt_token_ids for request in prepared.plan.requests]
-        apart = distance(score, plain_score, answered(records, prompts, most))
-    compared = f"{prepared.files.name} in {prepared.engine.dtype}, unquantised"
-    return quality_of(
-        quality_on_text(score, plain_score, text, window),
-        apart,
-        reference=compared if unquantised else "none: the checkpoint was quantised before",
-        perplexity_text=prepared.corpus_name,
-        caveat=caveat,
-    )
-
-
-def quality_of(text: TextQuality | None, answers: Distance | None, **said: str) -> Quality:
-    """What a result says of it. said: `reference`, `perplexity_text` and `caveat`."""
-    apart = text.distance if text else None
-    reference = text.reference_perplexity if text else None
-    return Quality(
-        perplexity=text.perplexity.value if text else None,
-        reference_perplexity=reference.value if reference else None,
-        perplexity_window_tokens=text.perplexity.window_tokens if text else None,
-        perplexity_tokens=text.perplexity.tokens if text else None,
-        text_kl_mean=apart.kl_mean if apart else None,
-        text_kl_p99=apart.kl_p99 if apart else None,
-        text_top1_agreement=apart.top1_agreement if apart else None,
-        kl_mean=answers.kl_mean if answers else None,
-        kl_p99=answers.kl_p99 if answers else None,
-        top1_agreement=answers.top1_agreement if answers else None,
-        compared_tokens=answers.tokens if answers else 0,
-        **said,
-    )
-
-
-def workload_of(load: LoadConfig) -> WorkloadSpec:
-    """What a run is asked to send."""
-    spec = trace_workload(load.trace) if load.trace else resolve_workload(load.workload)
-    return with_overrides(
-        spec,
-        num_requests=load.num_requests,
-        request_rate=load.request_rate,
-        max_concurrency=load.max_concurrency,
-        arrival=load.arrival,
-        time_scale=load.time_scale,
-        samples=load.samples,
-        shared_prefix_tokens=load.shared_prefix_tokens,
-    )
-
-
-def corpus_text(path: Path | None) -> tuple[str, str]:
-    """Name and text that prompts are cut from: the user's, or the held-out text that ships. Raises
-    ConfigError."""
-    if path is None:
-        from ..engines.models.bundled import heldout_text
-
-        return "held-out text of the bundled model", heldout_text()
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("corpus", str(path), "a readable UTF-8 text file") from error
-    if not text.strip():
-        raise ConfigError("corpus", str(path), "a text file that is not empty")
-    return path.name, text
-
-
-def asked_of(plan: Plan) -> Asked:
-    """What a plan asks of a run, for its validity."""
-    return Asked(
-        output_tokens={
-            request_id(one, sample): one.output_tokens
-            for one in plan.requests
-            for sample in range(one.samples)
-        },
-        open_loop=plan.requests[0].t_due_s is not None,
-        max_concurrency=plan.max_concurrency,
-    )
-
-
 def _pool(core: EngineCore, loaded: LoadedModel, engine: EngineConfig) -> KVPool:
     kv = core.strategy.kv
     bytes_per_token = loaded.config.kv_bytes_per_token(engine.dtype, engine.kv_dtype)
@@ -396,18 +262,4 @@ def _config(prepared: Prepared, loaded: LoadedModel) -> dict[str, object]:
         "slo": dict(config.slo_s),
         "quality_tokens": config.quality_tokens,
         "command": config.command,
-    }
-
-
-def load_settings(load: LoadConfig, plan: Plan) -> dict[str, object]:
-    """What was sent, as reports show it."""
-    return {
-        "workload": str(load.trace) if load.trace else load.workload,
-        "time_scale": load.time_scale,
-        "num_requests": len(plan.requests),
-        "request_rate": plan.description["request_rate_per_s"],
-        "max_concurrency": plan.max_concurrency,
-        "max_input_len": load.max_input_len,
-        "max_output_len": load.max_output_len,
-        "samples": plan.description["samples"],
     }

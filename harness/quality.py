@@ -80,7 +80,7 @@ def answered(
         if record.status is not RequestStatus.OK or tokens >= most_tokens:
             continue
         prompt = tuple(prompts[record.index])
-        chosen.append(Answered(prompt + record.output_token_ids, len(prompt)))
+        chosen.append(Answered((*prompt, *record.output_token_ids), len(prompt)))
         tokens += record.output_tokens
     return chosen
 

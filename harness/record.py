@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -11,7 +12,7 @@ class RequestStatus(StrEnum):
 
     OK = "ok"
     REFUSED = "refused"
-    FAILED = "failed"  # the step that computed it raised
+    FAILED = "failed"  # the step that computed it raised, or a server did not answer as it should
     UNFINISHED = "unfinished"  # the run was interrupted
 
 
@@ -20,10 +21,17 @@ class RequestRecord:
     """One request's life. Times are seconds since the measured run began.
 
     t_due_s: when it was due (latency counts from here: no coordinated omission).
-    t_send_s: when the engine got it. t_scheduled_s: when a step first computed any of it.
+    t_send_s: when the engine got it; of a server, when sending it began, before connecting.
+    t_scheduled_s: when a step first computed any of it; None where nobody says.
     token_times_s: when each output token was ready, one entry a token: t_first is the first,
     t_end the last. sample: which of the samples of one prompt; the first computes it, the others
     share it. Output tokens are counted by the engine, never by re-tokenising text.
+
+    Of a server: token_times_s is when the chunk that held a token arrived. chunk_times_s,
+    chunk_tokens: when each chunk came, and how many tokens it held. counted: by what those are
+    known; `total` means that only their sum is, and no gap between tokens. input_tokens: as the
+    server counted them, and cached_tokens how many of those it did not compute; None where it does
+    not say. error: what it failed by, the label it is counted under; `detail` says more.
     """
 
     request_id: str
@@ -32,13 +40,18 @@ class RequestRecord:
     t_due_s: float
     t_send_s: float
     t_scheduled_s: float | None
-    token_times_s: tuple[float, ...]
+    token_times_s: Sequence[float]
     input_tokens: int
-    output_token_ids: tuple[int, ...]
+    output_token_ids: Sequence[int]
     sample: int = 0
     preemptions: int = 0
     recomputed_tokens: int = 0
     detail: str = ""
+    chunk_times_s: Sequence[float] = ()
+    chunk_tokens: Sequence[int] = ()
+    counted: str = ""
+    cached_tokens: int | None = None
+    error: str = ""
 
     @property
     def output_tokens(self) -> int:

@@ -73,24 +73,24 @@ class KVSummary(_Part):
 
 
 class Counters(_Part):
-    """Counts that repeat exactly when the schedule does."""
+    """Counts that repeat exactly when the schedule does; null where an engine does not say."""
 
-    steps: int
-    prefill_steps: int
-    decode_steps: int
-    mixed_steps: int
-    prefill_tokens: int
-    decode_tokens: int
+    steps: int | None = None
+    prefill_steps: int | None = None
+    decode_steps: int | None = None
+    mixed_steps: int | None = None
+    prefill_tokens: int | None = None
+    decode_tokens: int | None = None
     output_tokens: int
     requests_ok: int
     requests_refused: int
     requests_failed: int
     requests_unfinished: int
-    preemptions: int
-    recomputed_tokens: int
-    prefix_hit_tokens: int
-    swaps_out: int
-    kv_peak_held_tokens: int
+    preemptions: int | None = None
+    recomputed_tokens: int | None = None
+    prefix_hit_tokens: int | None = None
+    swaps_out: int | None = None
+    kv_peak_held_tokens: int | None = None
 
 
 class Quality(_Part):
@@ -249,6 +249,57 @@ class Attribution(_Part):
     )
 
 
+class Target(_Part):
+    """A server that is not ours, and how it was asked."""
+
+    kind: Literal["openai"] = "openai"
+    server: str = Field(description="Whose table of fields was sent: vllm, llama.cpp, …")
+    owner: str = Field(description="What its /v1/models calls its maker.")
+    base_url: str
+    endpoint: Literal["completions", "chat"]
+    prompt_as: Literal["ids", "text"]
+    counted: dict[str, int] = Field(
+        description="Replies by what the tokens of their chunks are known by; `total`: only their "
+        "sum is, so they have no gaps between tokens."
+    )
+    errors: dict[str, int] = Field(description="Failed requests by label.")
+
+
+class ClientLoad(_Part):
+    """How busy the client was while it measured."""
+
+    processes: int
+    connections: int
+    loop_lag_p50_s: float = Field(description="Of a heartbeat every 10 ms; of the worst process.")
+    loop_lag_p99_s: float
+    loop_lag_max_s: float
+    cpu_share: float = Field(description="Of one core; of the busiest process.")
+    send_lag_p99_s: float = Field(description="p99 of send - due.")
+
+
+class ErrorOf(_Part):
+    """How far a latency as the client sees it is from the truth, in seconds."""
+
+    p50_s: float = Field(description="Median of |seen - true|.")
+    p99_s: float
+    bias_s: float = Field(description="Mean of seen - true.")
+
+
+class ClientError(_Part):
+    """The client's own error at about this load, as `llmbench calibrate-client` measured it."""
+
+    chunks_per_s: float = Field(description="The load it was measured at.")
+    requests_per_s: float
+    streams: int
+    ttft: ErrorOf
+    itl: ErrorOf
+    e2el: ErrorOf
+    measured_at: str
+    beyond: bool = Field(
+        False, description="The run was a larger load than any that was calibrated."
+    )
+
+
 # What reports and comparisons ask of a configuration by name.
 _NAMED_SETTINGS = ("model", "engine", "batching", "admission", "kv", "quant")
 
@@ -270,13 +321,18 @@ class Result(_Part):
     window: Window
     duration_s: float
     metrics: dict[str, Metric]
-    kv: KVSummary
-    memory: Memory
+    kv: KVSummary | None = Field(None, description="Null where a server keeps it to itself.")
+    memory: Memory | None = None
     counters: Counters
     quality: Quality | None = None
     attribution: Attribution | None = Field(None, description="Null where no request was served.")
     simulation: Simulation | None = Field(
         default=None, description="Present exactly if no model ran."
+    )
+    target: Target | None = Field(None, description="Present exactly if a server was driven.")
+    client: ClientLoad | None = None
+    client_error: ClientError | None = Field(
+        None, description="Null where the client has not been calibrated on this machine."
     )
     kernels: dict[str, str] = Field(
         default_factory=dict,

@@ -177,7 +177,7 @@ def _without_collection() -> Iterator[None]:
 
 def _plan(config: RunConfig, model: ModelConfig, limits: Limits) -> Plan:
     from ..workloads.api import plan_workload
-    from .experiment import workload_of
+    from .planning import workload_of
 
     load: LoadConfig = config.load
     corpus = _corpus(model.vocab_size)
@@ -198,7 +198,7 @@ def _corpus(vocab_size: int) -> list[int]:
 
 def _result(prepared: PreparedSimulation, seen: Observation, splits: Sequence[KVSplit]) -> Result:
     from .environment import package_version
-    from .experiment import asked_of
+    from .planning import asked_of
 
     engine, plan, config = prepared.engine, prepared.plan, prepared.config
     bytes_per_token = prepared.kv_bytes_per_token
@@ -273,7 +273,7 @@ def _weight_bytes(prepared: PreparedSimulation) -> int:
 
 def settings_of(prepared: PreparedSimulation) -> dict[str, Any]:
     """The run's settings, as `Result.config` holds them."""
-    from .experiment import load_settings
+    from .planning import load_settings
 
     config, machine, model = prepared.config, prepared.machine, prepared.model
     engine = asdict(prepared.engine)

@@ -95,7 +95,7 @@ def prepare_capacity(config: RunConfig, machine: Machine) -> PreparedSimulation:
 
 def _open_loop(load: LoadConfig) -> LoadConfig:
     """The load with a rate that can be changed; a limit on concurrency becomes a cap beside it."""
-    from .experiment import workload_of
+    from .planning import workload_of
 
     own = workload_of(replace(load, arrival=None, max_concurrency=None)).arrivals
     if isinstance(own, Poisson | Constant | Gamma):

@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..engines.kv.usage import KVSplit
 from ..engines.trace import PhaseTimes, StepTrace
 from .attribution import attribute, summarise_parts, timeline_of_traces
@@ -53,6 +55,11 @@ REQUEST_COLUMNS = (
     "token_times_s",
     "output_token_ids",
     "detail",
+    "chunk_times_s",
+    "chunk_tokens",
+    "counted",
+    "cached_tokens",
+    "error",
 )
 STEP_COLUMNS = (
     "index",
@@ -91,8 +98,17 @@ STEP_COLUMNS = (
     "chunk_starts",
     "chunk_lengths",
 )
-# What tables of steps had not always, and what its absence means.
-LATER_COLUMNS: Mapping[str, object] = {"device_s": 0.0, "synchronous": "", "dropped_ids": ()}
+# What tables had not always, and what its absence means.
+LATER_COLUMNS: Mapping[str, object] = {
+    "device_s": 0.0,
+    "synchronous": "",
+    "dropped_ids": (),
+    "chunk_times_s": (),
+    "chunk_tokens": (),
+    "counted": "",
+    "cached_tokens": math.nan,
+    "error": "",
+}
 _KV_PARTS = tuple(part.name for part in fields(KVSplit))
 _PHASES = tuple(phase.name for phase in fields(PhaseTimes))
 _LATENCY_COLUMNS = ("ttft", "tpot", "ntpot", "e2el", "queue")
@@ -105,7 +121,7 @@ class Summary:
     duration_s: float
     window: Window
     metrics: dict[str, Metric]
-    kv: KVSummary
+    kv: KVSummary | None
     counters: Counters
     validity: Validity
     attribution: Attribution | None
@@ -244,7 +260,7 @@ def steps_frame(
 
 
 def _is_scalar_s(column: str) -> bool:
-    return column.endswith("_s") and column != "token_times_s"
+    return column.endswith("_s") and column not in ("token_times_s", "chunk_times_s")
 
 
 def _request_row(request: RequestRecord) -> dict[str, object]:
@@ -263,14 +279,20 @@ def _request_row(request: RequestRecord) -> dict[str, object]:
         "preemptions": request.preemptions,
         "recomputed_tokens": request.recomputed_tokens,
         **{f"{name}_s": JUDGED[name].of(request) for name in _LATENCY_COLUMNS},
-        "token_times_s": list(request.token_times_s),
-        "output_token_ids": list(request.output_token_ids),
+        # A hundred thousand replies fit as machine numbers, and not as Python's.
+        "token_times_s": np.asarray(request.token_times_s, dtype=np.float64),
+        "output_token_ids": np.asarray(request.output_token_ids, dtype=np.int64),
         "detail": request.detail,
+        "chunk_times_s": np.asarray(request.chunk_times_s, dtype=np.float64),
+        "chunk_tokens": np.asarray(request.chunk_tokens, dtype=np.int32),
+        "counted": request.counted,
+        "cached_tokens": math.nan if request.cached_tokens is None else request.cached_tokens,
+        "error": request.error,
     }
 
 
 def _record(row: Mapping[Hashable, Any]) -> RequestRecord:
-    scheduled_s = float(row["t_scheduled_s"])
+    scheduled_s, cached = float(row["t_scheduled_s"]), float(row["cached_tokens"])
     return RequestRecord(
         request_id=row["request_id"],
         index=int(row["index"]),
@@ -285,6 +307,11 @@ def _record(row: Mapping[Hashable, Any]) -> RequestRecord:
         preemptions=int(row["preemptions"]),
         recomputed_tokens=int(row["recomputed_tokens"]),
         detail=row["detail"],
+        chunk_times_s=tuple(float(time_s) for time_s in row["chunk_times_s"]),
+        chunk_tokens=tuple(int(tokens) for tokens in row["chunk_tokens"]),
+        counted=row["counted"],
+        cached_tokens=None if math.isnan(cached) else int(cached),
+        error=row["error"],
     )
 
 

@@ -66,12 +66,25 @@ def token_gaps_s(frame: pd.DataFrame) -> Floats:
 def engine_name(run: Run) -> str:
     """ "paged + awq + int8 KV", or the engine alone when nothing is quantised."""
     config = run.result["config"]
+    if is_server(run):
+        return str(config["engine"])
     quant, kv_dtype = config.get("quant") or "none", config.get("kv_dtype") or "auto"
     parts = [] if quant == "none" else [quant + (" (emulated)" if is_emulated(run) else "")]
     if kv_dtype != "auto":
         parts.append(f"{kv_dtype} KV")
     engine = config["engine"]
     return " + ".join([engine, *parts]) if parts else f"{engine}, unquantised"
+
+
+def is_server(run: Run) -> bool:
+    """Whether a server was driven, of which only the replies are seen."""
+    return run.result.get("target") is not None
+
+
+def client_error_s(run: Run, metric: str) -> float | None:
+    """How far the client's own clock may be off in a latency, p99; None where that is not known."""
+    found = run.result.get("client_error") or {}
+    return found[metric]["p99_s"] if metric in found else None
 
 
 def is_emulated(run: Run) -> bool:
@@ -82,6 +95,9 @@ def is_emulated(run: Run) -> bool:
 def axes(run: Run) -> str:
     """The choices the engine is made of, one by one: a preset may have been overridden."""
     config = run.result["config"]
+    if (target := run.result.get("target")) is not None:
+        prompts = "prompts as text" if target["prompt_as"] == "text" else "prompts as token ids"
+        return f"a server's {target['endpoint']} endpoint, streaming · {prompts}"
     parts = [f"{config.get('batching')} batching", f"{config.get('admission')} admission"]
     if config.get("kv") == "paged":
         parts.append(f"paged KV, {config.get('block_size')} tokens a block")
@@ -116,6 +132,8 @@ def hardware(run: Run) -> str:
     config, environment = run.result["config"], run.result["environment"]
     if (simulated := simulated_on(run)) is not None:
         return f"{config.get('dtype')} on a simulated {simulated}"
+    if (target := run.result.get("target")) is not None:
+        return f"at {target['base_url']}"
     device = str(config.get("device"))
     if device.startswith("cuda"):
         names = [gpu.get("name") for gpu in environment.get("gpus") or ()]

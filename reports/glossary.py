@@ -50,6 +50,13 @@ METRICS: tuple[Term, ...] = (
         "mean hides.",
     ),
     Term(
+        "icl",
+        "ICL",
+        "t_chunk_i − t_chunk_(i−1)",
+        "Inter-chunk latency: every gap between two chunks of a stream. A chunk may hold several "
+        "tokens; what vLLM's benchmark calls ITL.",
+    ),
+    Term(
         "ntpot",
         "Normalised latency",
         "(t_end − t_due) / N",

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from .facts import engine_name, failures, has_random_weights, simulated_on, slo_s, stat
+from . import server
+from .facts import (
+    client_error_s,
+    engine_name,
+    failures,
+    has_random_weights,
+    simulated_on,
+    slo_s,
+    stat,
+)
 from .format import count, duration, is_present, number, percent, plural, quantity, seconds, size
 from .glossary import label_of
 from .model import Badge, KeyFigure, Note, Run
@@ -99,6 +108,8 @@ def caveats(run: Run) -> tuple[Note, ...]:
                 "caution",
             )
         )
+    if (target := result.get("target")) is not None:
+        notes.append(server.note(run, target))
     if result.get("quality") and result["quality"]["caveat"]:
         notes.append(Note(f"Quality: {result['quality']['caveat']}"))
     adjustments = result["workload"]["adjustments"]
@@ -122,7 +133,7 @@ def verdict(run: Run) -> str:
     ]
     if (median := stat(run, "ttft", "p50")) is not None:
         parts.append(f"TTFT p50 {seconds(median)}, p99 {seconds(stat(run, 'ttft', 'p99'))}")
-    waste = run.result["kv"]["waste_share"]
+    waste = (run.result["kv"] or {}).get("waste_share")
     if waste is not None:
         parts.append(f"{percent(waste)} of the KV memory taken was waste")
     return "; ".join(parts) + "."
@@ -196,18 +207,10 @@ def key_figures(run: Run) -> tuple[KeyFigure, ...]:
             count(counters["requests_ok"]),
             f"of {count(result['workload']['num_requests'])}",
             f"{count(counters['requests_refused'])} refused, "
+            f"{count(counters['requests_failed'])} failed, "
             f"{count(counters['requests_unfinished'])} unfinished",
         ),
-        _split(
-            "KV waste",
-            percent(result["kv"]["waste_share"]),
-            f"of room taken; pool {size(result['kv']['capacity_bytes'])}",
-        ),
-        _split(
-            "Weights",
-            size(result["memory"]["weight_bytes"]),
-            f"process peak {size(result['memory']['peak_rss_bytes'])}",
-        ),
+        *_room(run),
     ]
     share = stat(run, "goodput_share", "run")
     if share is not None:
@@ -221,9 +224,30 @@ def key_figures(run: Run) -> tuple[KeyFigure, ...]:
     return tuple(figures)
 
 
+def _room(run: Run) -> tuple[KeyFigure, ...]:
+    """What memory was used for; nothing of a server, which keeps that to itself."""
+    kv, memory = run.result["kv"], run.result["memory"]
+    if kv is None or memory is None:
+        return ()
+    return (
+        _split(
+            "KV waste",
+            percent(kv["waste_share"]),
+            f"of room taken; pool {size(kv['capacity_bytes'])}",
+        ),
+        _split(
+            "Weights",
+            size(memory["weight_bytes"]),
+            f"process peak {size(memory['peak_rss_bytes'])}",
+        ),
+    )
+
+
 def _latency(run: Run, metric: str) -> KeyFigure:
-    p99 = seconds(stat(run, metric, "p99"))
-    return _split(f"{label_of(metric)} p50", seconds(stat(run, metric, "p50")), f"p99 {p99}")
+    detail = f"p99 {seconds(stat(run, metric, 'p99'))}"
+    if (error_s := client_error_s(run, metric)) is not None:
+        detail += f"; client ± {seconds(error_s)}"
+    return _split(f"{label_of(metric)} p50", seconds(stat(run, metric, "p50")), detail)
 
 
 def _split(label: str, quantity: str, detail: str) -> KeyFigure:

@@ -16,7 +16,7 @@ TAKEN = tuple(term for term in KV_STATES if term.id != "shared")  # shared room 
 def kv_usage(place: Place) -> Chart | None:
     """Tokens of room at each step, stacked by state, under the capacity."""
     run = place.run
-    if run.steps.empty:
+    if run.steps.empty or run.result["kv"] is None:
         return None
     columns = {state.id: floats(run.steps, f"kv_{state.id}_tokens") for state in TAKEN}
     held = place.held(columns)
@@ -54,7 +54,8 @@ def _peak(run: Run) -> float:
 def _shared_high(place: Place) -> float | None:
     if not place.among:
         return None
-    capacities = (int(run.result["kv"]["capacity_tokens"]) for run in place.among)
+    known = [run.result["kv"] for run in place.among if run.result["kv"] is not None]
+    capacities = (int(kv["capacity_tokens"]) for kv in known)
     peak = max(_peak(run) for run in place.among)
     largest = max(capacities)
     return 1.05 * (largest if peak > 0.25 * largest else peak) or None

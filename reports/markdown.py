@@ -16,11 +16,11 @@ from .run_report import run_report
 SHOWN = (
     *("methods", "claims", "turning-points", "steps", "tasks"),
     *("comparison", "config-differences", "metrics", "latency-parts", "rates", "kv-states"),
-    *("quality", "checks", "sentences", "effects", "interactions", "left-out"),
+    *("quality", "checks", "errors", "sentences", "effects", "interactions", "left-out"),
 )
 FOLDED = (
     *("shares", "mechanisms", "cells", "every-figure"),
-    *("counters", "memory", "slowest", "slowest-ttft", "slowest-gaps", "not-served"),
+    *("counters", "memory", "client", "slowest", "slowest-ttft", "slowest-gaps", "not-served"),
     *("config", "runs", "environment"),
 )
 _SPECIAL = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_{}[]<>#|~$"} | {"\n": " "})

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from . import headline, kv_charts, latency_charts, latency_parts, setup_tables, step_charts, tables
+from . import (
+    headline,
+    kv_charts,
+    latency_charts,
+    latency_parts,
+    server,
+    setup_tables,
+    step_charts,
+    tables,
+)
 from .facts import axes, engine_name, hardware
 from .model import Chart, Report, Run, Section, Table
 from .place import Place
@@ -60,6 +69,7 @@ def _sections(run: Run) -> tuple[Section, ...]:
                 tables.rates(run),
                 tables.counters(run),
                 tables.memory(run),
+                server.client(run),
             ),
         ),
         Section("quality", "Quality", _present(tables.quality(run))),
@@ -70,6 +80,7 @@ def _sections(run: Run) -> tuple[Section, ...]:
                 tables.slowest(run),
                 latency_parts.slowest_first_tokens(run),
                 latency_parts.slowest_gaps(run),
+                server.errors(run),
                 tables.not_served(run),
             ),
         ),

@@ -99,9 +99,11 @@ def rates(run: Run) -> Table:
     )
 
 
-def kv(run: Run) -> Table:
-    """Mean and peak room by state, and what each state is."""
+def kv(run: Run) -> Table | None:
+    """Mean and peak room by state, and what each state is; None where that is not known."""
     summary = run.result["kv"]
+    if summary is None:
+        return None
     taken = sum(
         summary[f"{state.id}_tokens"]["mean"] for state in KV_STATES if state.id != "shared"
     )
@@ -213,13 +215,19 @@ def counters(run: Run) -> Table:
         "counters",
         "Counters",
         ("Counter", "Count"),
-        [(label_of(name), count(value)) for name, value in run.result["counters"].items()],
+        [
+            (label_of(name), count(value))
+            for name, value in run.result["counters"].items()
+            if value is not None
+        ],
         note="Exact: the same schedule gives the same counts.",
     )
 
 
-def memory(run: Run) -> Table:
+def memory(run: Run) -> Table | None:
     found = run.result["memory"]
+    if found is None:
+        return None
     return table(
         "memory",
         "Memory",

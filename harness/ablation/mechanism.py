@@ -271,6 +271,8 @@ def _mechanism(run: Observed, found: Account) -> Mechanism:
     ttft_s = float(found.ttft_s.mean())
     tokens = gaps + len(found.gaps)
     kept_out, closed = _kept_out_share(run), result.config.get("batching") == "static"
+    counters = result.counters
+    recomputed = counters.recomputed_tokens or 0
     return Mechanism(
         queue_s=float(found.queue_s.mean()),
         queue_share=float(found.queue_s.mean()) / ttft_s if ttft_s else 0.0,
@@ -280,9 +282,9 @@ def _mechanism(run: Observed, found: Account) -> Mechanism:
         running_peak=float(steps["running"].max()),
         blocked_share=0.0 if closed else kept_out,
         closed_share=kept_out if closed else 0.0,
-        waste_share=result.kv.waste_share,
-        preemptions=float(result.counters.preemptions),
-        recomputed_share=result.counters.recomputed_tokens / computed if computed else 0.0,
+        waste_share=result.kv.waste_share if result.kv else None,
+        preemptions=float(counters.preemptions or 0),
+        recomputed_share=recomputed / computed if computed else 0.0,
         decode_s=float(found.decode_s.sum()) / gaps,
         residence_s=float(found.residence_s.sum()) / tokens,
     )

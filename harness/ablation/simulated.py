@@ -8,7 +8,8 @@ from ...engines.config import with_choices
 from ...engines.errors import ConfigError
 from ...workloads.api import Plan
 from ..config import RunConfig
-from ..experiment import Measured, Watch, load_settings
+from ..experiment import Measured, Watch
+from ..planning import load_settings
 from ..simulate import PreparedSimulation, prepare_simulation, settings_of
 from ..simulate import simulate as measure
 from ..simulated_machine import Machine

@@ -112,6 +112,7 @@ def _compared(found: Sequence[EngineCapacity]) -> Table:
             table.add_row(escape(one.config.label), "0", *["n/a"] * 5, _binds(one))
             continue
         result = one.run.result
+        assert result.kv is not None, "capacity is searched for in process"
         peak = result.kv.useful_tokens.peak / result.kv.capacity_tokens
         table.add_row(
             escape(one.config.label),

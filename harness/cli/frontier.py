@@ -87,7 +87,7 @@ def _sweep(
     stored = {one.method: one.run.result for one in runs if one.run is not None}
     batches = batch_sizes(
         min(int(one.config["max_num_seqs"]) for one in stored.values()),
-        min(one.kv.capacity_tokens for one in stored.values()),
+        min(one.kv.capacity_tokens for one in stored.values() if one.kv is not None),
         max(int(one.config.get("block_size") or 1) for one in stored.values()),
     )
     revision = str(next(iter(stored.values())).config.get("model_revision"))

@@ -18,7 +18,7 @@ from ...reports.model import Comparison, MetricComparison, Tone
 from ...reports.model import Table as ReportTable
 from ..result import Metric, Result
 
-LATENCIES = ("ttft", "tpot", "itl", "e2el", "queue")
+LATENCIES = ("ttft", "tpot", "itl", "icl", "e2el", "queue")
 RATES = ("output_throughput", "total_throughput", "request_throughput", "goodput")
 STATS = ("mean", "p50", "p90", "p99", "max")
 _MARKS = {
@@ -49,8 +49,7 @@ def print_run(result: Result) -> None:
     counters, config = result.counters, result.config
     state = "[green]valid[/]" if result.validity.valid else "[bold red]NOT VALID[/]"
     console.print(
-        f"[bold]{result.label}[/]  {config['model']}, {config['dtype']} on {config['device']}"
-        f"  {state}"
+        f"[bold]{escape(result.label)}[/]  {escape(config['model'])}, {_where(result)}  {state}"
     )
     if (found := result.simulation) is not None:
         on = f"{found.devices} x {found.hardware}" if found.devices > 1 else found.hardware
@@ -58,11 +57,12 @@ def print_run(result: Result) -> None:
         console.print(f"[yellow]simulated[/] {escape(text)}", soft_wrap=True)
     for op, how in result.emulated.items():
         console.print(f"[yellow]emulated[/] {escape(f'{op}: {how}')}", soft_wrap=True)
-    console.print(
-        f"{counters.requests_ok} of {_asked(result)} served in "
-        f"{quantity(result.duration_s, 's')}, {counters.steps} steps, "
-        f"{counters.preemptions} preemptions"
-    )
+    served = f"{counters.requests_ok} of {_asked(result)} served in "
+    served += quantity(result.duration_s, "s")
+    if counters.steps is not None:
+        served += f", {counters.steps} steps, {counters.preemptions} preemptions"
+    console.print(served)
+    _print_target(console, result)
     console.print(_latencies(result.metrics))
     for name in RATES:
         if metric := result.metrics.get(name):
@@ -75,6 +75,30 @@ def print_run(result: Result) -> None:
     _print_quality(console, result)
     for adjustment in result.workload.adjustments:
         console.print(f"[yellow]workload[/] {adjustment}")
+
+
+def _where(result: Result) -> str:
+    if (target := result.target) is not None:
+        return f"{target.endpoint} of {escape(target.base_url)}"
+    return f"{result.config['dtype']} on {result.config['device']}"
+
+
+def _print_target(console: Console, result: Result) -> None:
+    """Errors by label, and how far the client can be trusted."""
+    if result.target is not None:
+        for label, failed in result.target.errors.items():
+            console.print(f"[red]{failed} failed[/] by {label}")
+    if (client := result.client) is not None:
+        console.print(
+            f"{'client':20} {client.processes} x {quantity(client.cpu_share, 'share')} of a core; "
+            f"p99 lag {quantity(client.loop_lag_p99_s, 's')} of its loop, "
+            f"{quantity(client.send_lag_p99_s, 's')} of sends"
+        )
+    if (error := result.client_error) is not None:
+        console.print(
+            f"{'client error':20} ttft ± {quantity(error.ttft.p99_s, 's')}, "
+            f"itl ± {quantity(error.itl.p99_s, 's')} (p99 at about this load)"
+        )
 
 
 def _asked(result: Result) -> str:
@@ -96,6 +120,8 @@ def _latencies(metrics: dict[str, Metric]) -> Table:
 
 def _print_memory(console: Console, result: Result) -> None:
     kv, memory = result.kv, result.memory
+    if kv is None or memory is None:
+        return
     waste = "n/a" if kv.waste_share is None else quantity(kv.waste_share, "share")
     console.print(
         f"{'kv cache':20} {waste} of what is held is waste; peak use "

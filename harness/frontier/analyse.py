@@ -82,6 +82,7 @@ def _method(of: MethodRun) -> FrontierMethod:
         return FrontierMethod(of.method, label, None, reason=f"not measured: {of.failure}")
     result = of.run.result
     against = objections(of.run)
+    assert result.memory is not None, "methods are compared in process"
     found = FrontierMethod(
         of.method,
         label,

@@ -11,6 +11,7 @@ from .base import Better, Interval, Metric, RateMetric, RequestMetric, StepMetri
 from .batch import BatchRequests, BatchTokens, BudgetUtilisation
 from .e2el import EndToEndLatency
 from .goodput import JUDGED, Goodput, GoodputShare, meets
+from .icl import InterChunkLatency
 from .itl import InterTokenLatency
 from .ntpot import NormalisedTimePerOutputToken
 from .output_throughput import OutputThroughput
@@ -26,10 +27,16 @@ LATENCIES: tuple[RequestMetric | TokenMetric, ...] = (
     TimeToFirstTokenFromSend(),
     TimePerOutputToken(),
     InterTokenLatency(),
+    InterChunkLatency(),
     NormalisedTimePerOutputToken(),
     EndToEndLatency(),
     QueueTime(),
 )
+
+
+SEVERAL_A_REQUEST: Mapping[str, TokenMetric] = {
+    metric.id: metric for metric in LATENCIES if isinstance(metric, TokenMetric)
+}
 
 
 def rate_metrics(slo: Mapping[str, float]) -> tuple[RateMetric, ...]:
@@ -46,6 +53,7 @@ def step_metrics(max_num_batched_tokens: int) -> tuple[StepMetric, ...]:
 __all__ = [
     "JUDGED",
     "LATENCIES",
+    "SEVERAL_A_REQUEST",
     "Better",
     "Goodput",
     "GoodputShare",

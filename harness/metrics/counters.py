@@ -29,6 +29,21 @@ DIRECTIONS: dict[str, Better] = {
 }
 
 
+def count_replies(requests: Sequence[RequestRecord], *, unsent: int = 0) -> Counters:
+    """Count a run against a server, of which only the replies are seen. prefix_hit_tokens: where it
+    says so of every one it answered."""
+    statuses = [request.status for request in requests]
+    hits = [one.cached_tokens for one in requests if one.status is RequestStatus.OK]
+    return Counters(
+        output_tokens=sum(request.output_tokens for request in requests),
+        requests_ok=statuses.count(RequestStatus.OK),
+        requests_refused=statuses.count(RequestStatus.REFUSED),
+        requests_failed=statuses.count(RequestStatus.FAILED),
+        requests_unfinished=statuses.count(RequestStatus.UNFINISHED) + unsent,
+        prefix_hit_tokens=None if not hits or None in hits else sum(filter(None, hits)),
+    )
+
+
 def count(
     requests: Sequence[RequestRecord], steps: Sequence[StepTrace], *, unsent: int = 0
 ) -> Counters:

@@ -9,7 +9,8 @@ from .base import RequestMetric
 class TimePerOutputToken(RequestMetric):
     """(t_end - t_first) / (N - 1), N output tokens: the pace of a stream after its first token.
 
-    Absent for N = 1: one token has no pace, and a zero would meet every SLO.
+    Absent for N = 1: one token has no pace, and a zero would meet every SLO. Absent, too, where
+    all tokens came in one chunk of a stream.
     Elsewhere: vLLM "TPOT" (0 for N = 1); aiperf "inter token latency"; guidellm "ITL".
     """
 
@@ -18,7 +19,7 @@ class TimePerOutputToken(RequestMetric):
     better = "lower"
 
     def of(self, request: RequestRecord) -> float | None:
-        if request.output_tokens < 2:
+        if request.output_tokens < 2 or len(request.chunk_times_s) == 1:
             return None
         first_s, end_s = request.token_times_s[0], request.token_times_s[-1]
         return (end_s - first_s) / (request.output_tokens - 1)

@@ -93,7 +93,7 @@ def find_tasks(names: str, corpus: Path | None, *, seed: int, limit: int | None)
 
 def _spec(name: str, corpus: Path | None, seed: int) -> Any:
     if name == continuation.NAME:
-        from ..experiment import corpus_text
+        from ..planning import corpus_text
 
         return continuation.task(corpus_text(corpus)[1], seed)
     if name.endswith((".yaml", ".yml")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,6 +69,11 @@ def simulate(load: Load) -> tuple[pd.DataFrame, pd.DataFrame]:
                 "recomputed_tokens": 0,
                 "output_token_ids": [1],
                 "detail": "",
+                "chunk_times_s": (),
+                "chunk_tokens": (),
+                "counted": "",
+                "cached_tokens": math.nan,
+                "error": "",
             },
             int(outputs[index]),
         )

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
-from llmbench.harness.metrics import JUDGED, LATENCIES, RequestMetric
+from llmbench.harness.metrics import JUDGED, LATENCIES, RequestMetric, meets
+from llmbench.harness.metrics.icl import InterChunkLatency
 from llmbench.harness.metrics.itl import InterTokenLatency
+from llmbench.harness.metrics.tpot import TimePerOutputToken
+from llmbench.harness.record import RequestRecord
 
 from ..observed import make_request
 
@@ -65,3 +71,36 @@ def test_ids_are_unique_and_each_docstring_has_other_tools_words() -> None:
 
 def test_an_slo_can_judge_every_metric_with_one_value_a_request() -> None:
     assert set(JUDGED) == {m.id for m in LATENCIES if isinstance(m, RequestMetric)}
+
+
+def chunked(
+    chunk_times_s: Sequence[float], chunk_tokens: Sequence[int], counted: str = "usage"
+) -> RequestRecord:
+    times_s = [t for t, n in zip(chunk_times_s, chunk_tokens, strict=True) for _ in range(n)]
+    return replace(
+        make_request(times_s),
+        chunk_times_s=tuple(chunk_times_s),
+        chunk_tokens=tuple(chunk_tokens),
+        counted=counted,
+    )
+
+
+def test_icl_is_the_gap_between_chunks_and_itl_between_tokens() -> None:
+    request = chunked([1.0, 1.5, 2.5], [1, 3, 2])
+    assert InterChunkLatency().of(request) == (0.5, 1.0)
+    assert InterTokenLatency().of(request) == (0.5, 0.0, 0.0, 1.0, 0.0)
+    assert InterChunkLatency().of(make_request([1.0, 2.0])) == ()
+
+
+def test_a_reply_of_which_only_the_total_is_known_has_no_itl() -> None:
+    request = chunked([1.0, 1.5, 2.5], [2, 2, 2], "total")
+    assert InterTokenLatency().of(request) == ()
+    assert TimePerOutputToken().of(request) == pytest.approx(1.5 / 5)
+
+
+def test_a_reply_in_one_chunk_has_no_pace() -> None:
+    """Six tokens at once would have a TPOT of 0, and meet every SLO."""
+    request = chunked([1.0], [6])
+    assert TimePerOutputToken().of(request) is None
+    assert meets(request, {"tpot": 1e-9}) is None
+    assert meets(request, {"tpot": 1e-9, "ttft": 2.0})

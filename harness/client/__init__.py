@@ -1,0 +1,6 @@
+"""The load client: drives a server that speaks OpenAI's API, and says how wrong itself may be.
+
+`config` what is asked; `servers` what each server is told; `bodies` the requests; `connection`,
+`sse` and `reply` the way of the bytes; `drive` sends a plan; `processes` splits one; `run` makes a
+result of it; `checks` says whether to believe it; `calibrate` measures the client itself.
+"""

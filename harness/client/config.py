@@ -1,0 +1,159 @@
+"""What a load client is told: where the server is, how it is asked, how long it may take."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
+
+from ...engines.errors import ConfigError, unknown_name
+
+Endpoint = Literal["completions", "chat"]
+PromptAs = Literal["ids", "text"]
+PrefixCache = Literal["fresh", "off", "server"]
+Connections = Literal["pool", "fresh"]
+# What the plan decides, or the measurement stands on.
+_NOT_EXTRA = ("model", "prompt", "messages", "max_tokens", "stream", "stream_options", "n")
+
+
+@dataclass(frozen=True)
+class Url:
+    """Where a server listens. prefix: the path before `/v1`; empty for most."""
+
+    host: str
+    port: int
+    tls: bool = False
+    prefix: str = ""
+
+    def __str__(self) -> str:
+        scheme = "https" if self.tls else "http"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{host}:{self.port}{self.prefix}"
+
+    @property
+    def host_header(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
+
+def parse_url(text: str) -> Url:
+    """From `http://host:port`, with or without `/v1`. A user's name or password in it is refused:
+    results are made to be shared. Raises ConfigError for `base_url`."""
+    allowed = "a URL such as http://127.0.0.1:8000"
+    try:
+        parts = urlsplit(text if "//" in text else f"http://{text}")
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError("base_url", text, allowed) from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError("base_url", text, allowed)
+    if parts.username or parts.password:
+        raise ConfigError("base_url", "with a user's name", f"{allowed}; keys go to --api-key-env")
+    if parts.query or parts.fragment:
+        raise ConfigError("base_url", text, f"{allowed}, without a query")
+    tls = parts.scheme == "https"
+    prefix = parts.path.rstrip("/").removesuffix("/v1")
+    return Url(parts.hostname, port or (443 if tls else 80), tls, prefix)
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long a request may take, in seconds, before it is given up and counted.
+
+    first_token_s: from the send to the first chunk, queueing at the server included. chunk_s:
+    between chunks, and from the last of them to the end. total_s: from the send to the end.
+    """
+
+    connect_s: float = 10.0
+    first_token_s: float = 120.0
+    chunk_s: float = 60.0
+    total_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        for name in ("connect_s", "first_token_s", "chunk_s", "total_s"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"timeout {name}", getattr(self, name), "more than 0 seconds")
+
+
+@dataclass(frozen=True)
+class ClientConfig:
+    """How a server is driven.
+
+    model: as the server calls it; None: the one it serves. prompt_as: token ids (completions
+    only), or text. server: whose table of fields to send, or `auto`: as `/v1/models` names its
+    maker. prefix_cache: `fresh` reuses nothing from before the run, `off` nothing at all, `server`
+    leaves it to the server; see `servers.py` for what each can be told. connections: `pool` keeps
+    them alive and takes the one used last, as client libraries do; `fresh` opens one a request and
+    counts that in its latency. processes: how many share the sending. max_errors: failed requests
+    that end the run; 0: none. extra: fields of every request's body; they go before those of the
+    server's table. api_key_env: the environment variable that holds the key, which is stored
+    nowhere.
+    """
+
+    url: Url
+    endpoint: Endpoint = "completions"
+    model: str | None = None
+    prompt_as: PromptAs = "ids"
+    server: str = "auto"
+    prefix_cache: PrefixCache = "fresh"
+    connections: Connections = "pool"
+    processes: int = 1
+    max_errors: int = 100
+    timeouts: Timeouts = Timeouts()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    api_key_env: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("endpoint", self.endpoint, get_args(Endpoint)),
+            ("prompt_as", self.prompt_as, get_args(PromptAs)),
+            ("prefix_cache", self.prefix_cache, get_args(PrefixCache)),
+            ("connections", self.connections, get_args(Connections)),
+        ):
+            if value not in known:
+                raise unknown_name(name, value, known)
+        if self.endpoint == "chat" and self.prompt_as == "ids":
+            raise ConfigError("prompt_as", "ids", "text: the chat endpoint takes no token ids")
+        cores = os.cpu_count() or 1
+        if not 1 <= self.processes <= max(cores, 8):
+            raise ConfigError("processes", self.processes, f"1 to {max(cores, 8)}")
+        if self.max_errors < 0:
+            raise ConfigError("max_errors", self.max_errors, "0 or more")
+
+    @property
+    def path(self) -> str:
+        name = "chat/completions" if self.endpoint == "chat" else "completions"
+        return f"{self.url.prefix}/v1/{name}"
+
+    def api_key(self) -> str | None:
+        """The key; None if the server needs none. Raises ConfigError where it is not set."""
+        if self.api_key_env is None:
+            return None
+        key = os.environ.get(self.api_key_env)
+        if not key:
+            raise ConfigError(
+                "api_key_env", self.api_key_env, "an environment variable that is set"
+            )
+        return key
+
+
+def parse_extra(texts: Sequence[str]) -> dict[str, Any]:
+    """Fields of a request's body from `KEY=JSON`. Raises ConfigError for `extra`."""
+    fields: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        try:
+            found = json.loads(value)
+        except ValueError as error:
+            raise ConfigError(
+                "extra", text, 'KEY=JSON, as top_k=1 or samplers=["top_k"]', f" ({error})"
+            ) from error
+        if not key or not equals:
+            raise ConfigError("extra", text, "KEY=JSON")
+        if key in _NOT_EXTRA:
+            raise ConfigError("extra", text, f"another field: {key} is the plan's or the client's")
+        fields[key] = found
+    return fields

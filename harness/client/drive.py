@@ -1,0 +1,371 @@
+"""Sends a plan to a server and writes down what came back: one process, one event loop.
+
+No task and no timer of its own for a request: callbacks and one heartbeat that looks for those that
+took too long, because at a thousand requests a second the client must stay out of its own numbers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic
+
+from ...workloads.api import Plan, PlannedRequest
+from ..arrivals import Arrivals
+from ..drive import Progress, request_id
+from ..record import RequestRecord, RequestStatus
+from .bodies import Bodies
+from .config import ClientConfig, Timeouts
+from .connection import ClientConnection, Exchange, Inbox
+from .errors import Label, RequestFailedError
+from .load import Busyness, Heartbeat
+
+# How often requests are looked over for timeouts, and progress is told.
+LOOK_S = 0.1
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What one process sent and saw. records: of the requests that were sent, in order of index.
+    failure: what ended it early, in one line; empty if the plan was done or the user ended it."""
+
+    records: tuple[RequestRecord, ...]
+    duration_s: float
+    busy: Busyness
+    connections: int
+    interrupted: bool = False
+    failure: str = ""
+
+
+class _Live:
+    """A request on its way."""
+
+    __slots__ = ("connection", "connects_s", "exchange", "planned", "retried", "t_due_s")
+
+    def __init__(self, planned: PlannedRequest, t_due_s: float, exchange: Exchange) -> None:
+        self.planned = planned
+        self.t_due_s = t_due_s
+        self.exchange = exchange
+        self.connection: ClientConnection | None = None
+        self.connects_s = exchange.sent_s
+        self.retried = False
+
+
+class Client:
+    """Serves one plan. Times in records count from `origin_s` of the monotonic clock, which the
+    processes of a run share."""
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        plan: Plan,
+        bodies: Bodies,
+        *,
+        origin_s: float,
+        on_record: Callable[[RequestRecord], None],
+        on_progress: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        self._config = config
+        self._bodies = bodies
+        self._origin_s = origin_s
+        self._on_record = on_record
+        self._on_progress = on_progress
+        self._total = len(plan.requests)
+        self._arrivals = Arrivals(plan)
+        self._head = _head(config)
+        self._tls = ssl.create_default_context() if config.url.tls else None
+        self._loop = asyncio.get_running_loop()
+        self._inbox = Inbox(self._loop)
+        self._done: asyncio.Future[None] = self._loop.create_future()
+        self._timer: asyncio.TimerHandle | None = None
+        self._idle: list[ClientConnection] = []
+        self._open: set[ClientConnection] = set()
+        self._live: dict[ClientConnection | asyncio.Task[None], _Live] = {}
+        self._looked_s = 0.0
+        self._finished = self._failed = self._output_tokens = 0
+        self.connections = 0
+        self.interrupted = False
+        self.failure = ""
+
+    async def run(self) -> Busyness:
+        """Until every request has ended, or the run is stopped."""
+        heart = Heartbeat(self._loop, self._beat)
+        heart.start()
+        self._pump()
+        try:
+            await self._done
+        finally:
+            busy = heart.stop()
+            if self._timer is not None:
+                self._timer.cancel()
+            for connection in tuple(self._open):
+                connection.abandon()
+        return busy
+
+    def stop(self, failure: str = "") -> None:
+        """End the run now. What was measured of the requests on their way is kept. failure: why,
+        if not for the user."""
+        if self._done.done():
+            return
+        self.interrupted, self.failure = True, failure
+        for key, live in tuple(self._live.items()):
+            if isinstance(key, asyncio.Task):
+                key.cancel()
+            live.exchange.reply.cut_short()
+            self._record(live, RequestStatus.UNFINISHED, None)
+        self._live.clear()
+        self._done.set_result(None)
+
+    # Sending.
+    def _pump(self) -> None:
+        """Send what is due, and come again when the next is."""
+        if self._done.done():
+            return
+        for planned, t_due_s in self._arrivals.due(monotonic() - self._origin_s):
+            self._send(planned, t_due_s)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        next_s = self._arrivals.next_due_s()
+        if next_s is not None:
+            self._timer = self._loop.call_at(self._origin_s + next_s, self._pump)
+        elif not self._live and not self._arrivals:
+            self._done.set_result(None)
+
+    def _send(self, planned: PlannedRequest, t_due_s: float) -> None:
+        body = self._bodies.of(planned)
+        data = self._head % (request_id(planned).encode(), len(body)) + body
+        live = _Live(planned, t_due_s, Exchange(data, monotonic()))
+        if self._idle:
+            self._carry(self._idle.pop(), live)
+        else:
+            self._connect(live)
+
+    def _carry(self, connection: ClientConnection, live: _Live) -> None:
+        live.connection = connection
+        self._live[connection] = live
+        connection.send(live.exchange)
+
+    def _connect(self, live: _Live) -> None:
+        live.connects_s = monotonic()
+        task = self._loop.create_task(self._connected(live))
+        self._live[task] = live
+
+    async def _connected(self, live: _Live) -> None:
+        url = self._config.url
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            _, connection = await self._loop.create_connection(
+                lambda: ClientConnection(self, self._inbox), url.host, url.port, ssl=self._tls
+            )
+        except OSError as error:
+            if self._live.pop(task, None) is not None:
+                live.exchange.ended_s = monotonic()
+                self._close(live, RequestFailedError(Label.CONNECT, str(error)))
+            return
+        self.connections += 1
+        self._open.add(connection)
+        if self._live.pop(task, None) is None:
+            connection.abandon()  # given up while it connected
+        elif connection.is_open:
+            self._carry(connection, live)
+        else:
+            self._close(live, RequestFailedError(Label.CONNECT, "hung up at once"))
+
+    # What connections tell: see `Owner`.
+    def ended(self, connection: ClientConnection, failed: RequestFailedError | None) -> None:
+        live = self._live.pop(connection, None)
+        if live is None:
+            return
+        hung_up = failed is not None and failed.label == Label.CONNECT
+        if hung_up and connection.reused and not live.retried:
+            # A server may close a connection that it thinks idle while a request is on its way to
+            # it; every HTTP client sends that once more. Latency still counts from the first time.
+            live.retried = True
+            self._connect(live)
+            return
+        self._close(live, failed)
+
+    def idle(self, connection: ClientConnection) -> None:
+        if self._config.connections == "fresh":
+            connection.abandon()
+        else:
+            self._idle.append(connection)
+
+    def lost(self, connection: ClientConnection) -> None:
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    # Ending.
+    def _close(self, live: _Live, failed: RequestFailedError | None) -> None:
+        if failed is not None:
+            live.exchange.reply.cut_short()
+        status = RequestStatus.OK if failed is None else RequestStatus.FAILED
+        self._record(live, status, failed)
+        self._arrivals.ended(live.planned, live.exchange.ended_s - self._origin_s)
+        most = self._config.max_errors
+        if failed is not None:
+            self._failed += 1
+            if self._failed == most:
+                self.stop(
+                    f"stopped after {most} failed requests, the last by {failed.label}: {failed}"
+                )
+                return
+        # Soon, not now: all that has arrived is parsed before anything is sent for it.
+        self._loop.call_soon(self._pump)
+
+    def _record(
+        self, live: _Live, status: RequestStatus, failed: RequestFailedError | None
+    ) -> None:
+        record = record_of(
+            live.planned, live.t_due_s, live.exchange, self._origin_s, status, failed
+        )
+        self._finished += 1
+        self._output_tokens += record.output_tokens
+        self._on_record(record)
+
+    # Now and then.
+    def _beat(self) -> None:
+        self._bodies.prepare()
+        now_s = monotonic()
+        if now_s - self._looked_s < LOOK_S:
+            return
+        self._looked_s = now_s
+        for key, live in tuple(self._live.items()):
+            since_s = live.connects_s if isinstance(key, asyncio.Task) else None
+            late = overdue(live.exchange, self._config.timeouts, now_s, since_s)
+            if late is None:
+                continue
+            del self._live[key]
+            if isinstance(key, asyncio.Task):
+                key.cancel()
+            else:
+                key.abandon()
+            live.exchange.ended_s = now_s
+            self._close(live, late)
+        self._on_progress(
+            Progress(self._finished, self._total, self._output_tokens, now_s - self._origin_s)
+        )
+
+
+def overdue(
+    exchange: Exchange, timeouts: Timeouts, now_s: float, connects_s: float | None
+) -> RequestFailedError | None:
+    """The timeout that a request has run into; None if none. connects_s: since when it connects, of
+    one that does."""
+    reply = exchange.reply
+    spans = [(Label.TIMEOUT_TOTAL, exchange.sent_s, timeouts.total_s)]
+    if connects_s is not None:
+        spans.append((Label.TIMEOUT_CONNECT, connects_s, timeouts.connect_s))
+    elif len(reply.chunk_times_s):
+        spans.append((Label.TIMEOUT_CHUNK, exchange.last_s, timeouts.chunk_s))
+    else:
+        spans.append((Label.TIMEOUT_FIRST_TOKEN, exchange.sent_s, timeouts.first_token_s))
+    for label, since_s, most_s in spans:
+        if now_s - since_s > most_s:
+            return RequestFailedError(label, f"nothing within {most_s:g} s")
+    return None
+
+
+def record_of(
+    planned: PlannedRequest,
+    t_due_s: float,
+    exchange: Exchange,
+    origin_s: float,
+    status: RequestStatus,
+    failed: RequestFailedError | None,
+) -> RequestRecord:
+    """What is kept of a request, in arrays of machine numbers: a hundred thousand of them fit."""
+    reply = exchange.reply
+    for at, time_s in enumerate(reply.chunk_times_s):
+        reply.chunk_times_s[at] = time_s - origin_s
+    prompt = reply.prompt_tokens
+    return RequestRecord(
+        request_id=request_id(planned),
+        index=planned.index,
+        status=status,
+        t_due_s=t_due_s,
+        t_send_s=exchange.sent_s - origin_s,
+        t_scheduled_s=None,
+        token_times_s=reply.token_times_s(),
+        input_tokens=len(planned.prompt_token_ids) if prompt is None else prompt,
+        output_token_ids=reply.token_ids,
+        detail="" if failed is None else str(failed),
+        chunk_times_s=reply.chunk_times_s,
+        chunk_tokens=reply.chunk_tokens,
+        counted=reply.counted,
+        cached_tokens=reply.cached_tokens,
+        error="" if failed is None else failed.label,
+    )
+
+
+async def send(
+    config: ClientConfig,
+    plan: Plan,
+    bodies: Bodies,
+    *,
+    origin_s: float,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_client: Callable[[Client], None] = lambda _: None,
+) -> Sent:
+    """Send a plan, from `origin_s` on. on_client: is handed the client, to stop it by."""
+    records: list[RequestRecord] = []
+    client = Client(
+        config,
+        plan,
+        bodies,
+        origin_s=origin_s,
+        on_record=records.append,
+        on_progress=on_progress,
+    )
+    on_client(client)
+    while bodies.prepare():
+        pass
+    with without_collection():
+        busy = await client.run()
+    records.sort(key=lambda record: record.index)
+    return Sent(
+        tuple(records),
+        monotonic() - origin_s,
+        busy,
+        client.connections,
+        client.interrupted,
+        client.failure,
+    )
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Looking for cycles among a hundred thousand records stops the loop for tens of milliseconds,
+    and requests leave none."""
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if was_on:
+            gc.enable()
+
+
+def _head(config: ClientConfig) -> bytes:
+    """The head of every request, with room for its id and its body's length."""
+    key = config.api_key()
+    lines = [
+        f"POST {config.path} HTTP/1.1",
+        f"Host: {config.url.host_header}",
+        "Content-Type: application/json",
+        "Accept: text/event-stream",
+        *([f"Authorization: Bearer {key}"] if key else []),
+        f"Connection: {'keep-alive' if config.connections == 'pool' else 'close'}",
+    ]
+    head = "\r\n".join(lines).replace("%", "%%")
+    return f"{head}\r\nX-Request-Id: %b\r\nContent-Length: %d\r\n\r\n".encode()

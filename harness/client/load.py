@@ -1,0 +1,64 @@
+"""How busy the client itself was: its event loop's lag, and its share of a core."""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import monotonic, process_time
+
+from ..stats.percentiles import percentile
+
+PERIOD_S = 0.01
+
+
+@dataclass(frozen=True)
+class Busyness:
+    """What one process of the client saw of itself.
+
+    lags_s: how late each heartbeat was, one every 10 ms. cpu_s: processor time of all its threads.
+    """
+
+    lags_s: Sequence[float]
+    cpu_s: float
+    wall_s: float
+
+    @property
+    def cpu_share(self) -> float:
+        """Of one core."""
+        return self.cpu_s / self.wall_s if self.wall_s > 0 else 0.0
+
+    def lag_s(self, q: float) -> float:
+        return percentile(self.lags_s, q) if len(self.lags_s) else 0.0
+
+
+@dataclass
+class Heartbeat:
+    """Wakes every 10 ms, notes how late it was, and does what is to be done now and then."""
+
+    loop: asyncio.AbstractEventLoop
+    on_beat: Callable[[], None]
+    lags_s: array[float] = field(default_factory=lambda: array("d"))
+    _due_s: float = 0.0
+    _timer: asyncio.TimerHandle | None = None
+    _began: tuple[float, float] = (0.0, 0.0)
+
+    def start(self) -> None:
+        self._began = (monotonic(), process_time())
+        self._due_s = monotonic()
+        self._beat()
+
+    def stop(self) -> Busyness:
+        if self._timer is not None:
+            self._timer.cancel()
+        wall_s, cpu_s = self._began
+        return Busyness(self.lags_s, process_time() - cpu_s, monotonic() - wall_s)
+
+    def _beat(self) -> None:
+        now_s = monotonic()
+        self.lags_s.append(max(0.0, now_s - self._due_s))
+        self.on_beat()
+        # Counted from now: a stall is one late beat, not one for each that it swallowed.
+        self._due_s = max(self._due_s + PERIOD_S, now_s)
+        self._timer = self.loop.call_at(self._due_s, self._beat)

@@ -1,0 +1,92 @@
+"""How each server is told to produce exactly N tokens, to say how many it has produced, and not to
+use what an earlier run left in its prefix cache.
+
+Read off the servers' own request models: vLLM and SGLang salt the cache's keys (`cache_salt`), so
+a salt a run shares nothing with runs before it; llama.cpp can be told to look nothing up;
+TensorRT-LLM refuses fields it does not know, and has none for its cache. A server that is not in
+the table is sent OpenAI's own fields alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...engines.errors import unknown_name
+
+
+@dataclass(frozen=True)
+class Server:
+    """One row. owners: what `/v1/models` may call its maker.
+
+    exact: fields that make it ignore the end of text. min_tokens: whether `min_tokens` works, too.
+    counting: fields by which every chunk says how many tokens there are; stream_options: the same,
+    inside that field. salted: whether `cache_salt` parts the prefix cache. uncached: fields that
+    turn it off for a request.
+    """
+
+    name: str
+    owners: tuple[str, ...] = ()
+    exact: Mapping[str, Any] = field(default_factory=dict)
+    min_tokens: bool = False
+    counting: Mapping[str, Any] = field(default_factory=dict)
+    stream_options: Mapping[str, Any] = field(default_factory=dict)
+    salted: bool = False
+    uncached: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def cache_can_be_told(self) -> bool:
+        return self.salted or bool(self.uncached)
+
+
+_CONTINUOUS = {"continuous_usage_stats": True}
+OTHER = Server("openai")
+SERVERS: Mapping[str, Server] = {
+    one.name: one
+    for one in (
+        Server(
+            "vllm",
+            ("vllm",),
+            {"ignore_eos": True},
+            min_tokens=True,
+            stream_options=_CONTINUOUS,
+            salted=True,
+        ),
+        Server(
+            "sglang",
+            ("sglang",),
+            {"ignore_eos": True},
+            min_tokens=True,
+            stream_options=_CONTINUOUS,
+            salted=True,
+        ),
+        Server(
+            "llama.cpp",
+            ("llamacpp", "llama.cpp"),
+            {"ignore_eos": True},
+            counting={"timings_per_token": True},
+            uncached={"cache_prompt": False},
+        ),
+        Server(
+            "tensorrt-llm",
+            ("tensorrt_llm",),
+            {"ignore_eos": True},
+            min_tokens=True,
+            stream_options=_CONTINUOUS,
+        ),
+        Server("llmbench", ("llmbench",), {"ignore_eos": True}, stream_options=_CONTINUOUS),
+        Server("mock", ("llmbench-mock",), stream_options=_CONTINUOUS),
+        OTHER,
+    )
+}
+
+
+def find_server(name: str, owner: str) -> Server:
+    """The row of that name; `auto`: of the maker that the server names, or no row at all. Raises
+    ConfigError for another name."""
+    if name == "auto":
+        return next((one for one in SERVERS.values() if owner.lower() in one.owners), OTHER)
+    if name not in SERVERS:
+        raise unknown_name("server", name, ("auto", *SERVERS))
+    return SERVERS[name]

@@ -1,0 +1,69 @@
+"""Server-sent events from bytes that may be cut anywhere.
+
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, of which OpenAI's API uses
+`data` alone; llama.cpp also sends a field `error`. Lines end with LF, CRLF or CR; servers of this
+API use the first two.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .errors import Label, RequestFailedError
+
+DONE = b"[DONE]"
+LONGEST_LINE_BYTES = 2**20
+
+
+class EventStream:
+    """Holds what has come of a line that has not ended.
+
+    done: whether `[DONE]` has come; what follows it is not read.
+    """
+
+    __slots__ = ("_rest", "done")
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self.done = False
+
+    def feed(self, data: bytes) -> list[dict[str, Any]]:
+        """The JSON objects of the lines that are now whole. Raises RequestFailedError for what is
+        no event, or an error told as one."""
+        if self._rest:
+            data = self._rest + data
+        lines = data.split(b"\n")
+        self._rest = lines.pop()
+        if len(self._rest) > LONGEST_LINE_BYTES:
+            raise RequestFailedError(Label.MALFORMED_SSE, "a line of over a mebibyte")
+        events: list[dict[str, Any]] = []
+        for line in lines:
+            if not line or line == b"\r" or line[:1] == b":" or self.done:
+                continue  # the end of an event, or a comment that keeps a connection alive
+            kind, _, value = line.partition(b":")
+            value = value.strip()
+            if kind == b"data":
+                if value == DONE:
+                    self.done = True
+                else:
+                    events.append(_object(value))
+            elif kind == b"error":
+                raise RequestFailedError(Label.SERVER_ERROR, value.decode(errors="replace"))
+            elif kind not in (b"event", b"id", b"retry"):
+                raise RequestFailedError(
+                    Label.MALFORMED_SSE, f"no field of an event: {line[:100]!r}"
+                )
+        return events
+
+
+def _object(value: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(value)
+    except ValueError as error:
+        raise RequestFailedError(
+            Label.MALFORMED_SSE, f"no JSON ({error}): {value[:100]!r}"
+        ) from error
+    if not isinstance(found, dict):
+        raise RequestFailedError(Label.MALFORMED_SSE, f"no JSON object: {value[:100]!r}")
+    return found

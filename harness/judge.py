@@ -1,0 +1,86 @@
+"""The quality of a run: what its quantisation cost, judged with the weights that it served."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from .record import RequestRecord
+from .result import Quality
+
+if TYPE_CHECKING:
+    from ..engines.assemble import LoadedModel
+    from .experiment import Prepared, Watch
+    from .quality import Distance, TextQuality
+
+_NO_REFERENCE = (
+    "the checkpoint was quantised before, so there is no unquantised model here to compare it "
+    "with: KL and agreement are left out"
+)
+
+
+def judge_quality(
+    prepared: Prepared,
+    loaded: LoadedModel,
+    records: Sequence[RequestRecord],
+    watch: Watch,
+) -> Quality:
+    """Perplexity on the held-out text, through the run's own kind of KV cache; where weights or
+    cache are quantised, the distance to the engine with neither, on the text and on the answers."""
+    from ..engines.assemble import load_model
+    from ..engines.models.dense import dense_logits
+    from ..engines.quantization.checkpoints.read import read_scheme
+    from .quality import WINDOW_TOKENS, Score, answered, distance, quality_on_text
+
+    most = prepared.config.quality_tokens
+    assert prepared.engine.max_model_len is not None
+    window = min(WINDOW_TOKENS, prepared.engine.max_model_len)
+    text = prepared.corpus_token_ids[:most]
+
+    def scorer(model: LoadedModel, kv_dtype: str) -> Score:
+        return lambda token_ids: dense_logits(model.model, token_ids, kv_dtype)
+
+    watch.stage(f"measuring quality over {len(text)} tokens")
+    engine = prepared.engine
+    score = scorer(loaded, engine.kv_dtype)
+    plain_score = apart = None
+    unquantised, caveat = True, prepared.files.caveat
+    if engine.quant != "none" and read_scheme(prepared.files.directory) is not None:
+        unquantised = False
+        caveat = "; ".join(filter(None, (caveat, _NO_REFERENCE)))
+    if unquantised and (engine.quant != "none" or engine.kv_dtype != "auto"):
+        plain = loaded
+        if engine.quant != "none":
+            plain = load_model(prepared.files, replace(engine, quant="none"))
+        plain_score = scorer(plain, "auto")
+        prompts = [request.prompt_token_ids for request in prepared.plan.requests]
+        apart = distance(score, plain_score, answered(records, prompts, most))
+    compared = f"{prepared.files.name} in {prepared.engine.dtype}, unquantised"
+    return quality_of(
+        quality_on_text(score, plain_score, text, window),
+        apart,
+        reference=compared if unquantised else "none: the checkpoint was quantised before",
+        perplexity_text=prepared.corpus_name,
+        caveat=caveat,
+    )
+
+
+def quality_of(text: TextQuality | None, answers: Distance | None, **said: str) -> Quality:
+    """What a result says of it. said: `reference`, `perplexity_text` and `caveat`."""
+    apart = text.distance if text else None
+    reference = text.reference_perplexity if text else None
+    return Quality(
+        perplexity=text.perplexity.value if text else None,
+        reference_perplexity=reference.value if reference else None,
+        perplexity_window_tokens=text.perplexity.window_tokens if text else None,
+        perplexity_tokens=text.perplexity.tokens if text else None,
+        text_kl_mean=apart.kl_mean if apart else None,
+        text_kl_p99=apart.kl_p99 if apart else None,
+        text_top1_agreement=apart.top1_agreement if apart else None,
+        kl_mean=answers.kl_mean if answers else None,
+        kl_p99=answers.kl_p99 if answers else None,
+        top1_agreement=answers.top1_agreement if answers else None,
+        compared_tokens=answers.tokens if answers else 0,
+        **said,
+    )

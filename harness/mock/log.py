@@ -1,0 +1,46 @@
+"""What the mock server truly did, request by request, on the clock of the machine."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Sent:
+    """One request, as it was answered. Times are of CLOCK_MONOTONIC, each read right before the
+    bytes were given to the kernel, so none can reach a client earlier.
+
+    chunk_times_s, chunk_tokens: of the events that carried tokens.
+    """
+
+    request_id: str
+    received_s: float
+    prompt_tokens: int
+    chunk_times_s: array[float] = field(default_factory=lambda: array("d"))
+    chunk_tokens: array[int] = field(default_factory=lambda: array("i"))
+
+    @property
+    def tokens(self) -> int:
+        return sum(self.chunk_tokens)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "request_id": self.request_id,
+            "received_s": self.received_s,
+            "prompt_tokens": self.prompt_tokens,
+            "chunk_times_s": self.chunk_times_s.tolist(),
+            "chunk_tokens": self.chunk_tokens.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Sent:
+        return cls(
+            data["request_id"],
+            data["received_s"],
+            data["prompt_tokens"],
+            array("d", data["chunk_times_s"]),
+            array("i", data["chunk_tokens"]),
+        )

@@ -1,0 +1,70 @@
+"""The mock server beside the code that talks to it: in a thread, or in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import os
+import threading
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+
+from .log import Sent
+from .rule import Rule
+from .server import MockServer
+
+START_WITHIN_S = 30.0
+
+
+@contextmanager
+def in_thread(server: MockServer) -> Iterator[str]:
+    """Its base URL while it serves; `server.log` can be read all the time."""
+    loop = asyncio.new_event_loop()
+    port = loop.run_until_complete(server.start())
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        loop.call_soon_threadsafe(server.stop)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@contextmanager
+def in_process(rule: Rule, cores: Sequence[int] | None = None) -> Iterator[str]:
+    """Its base URL while it serves in a process of its own, on these cores if given."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    child = context.Process(target=_serve, args=(rule, cores, theirs), daemon=True)
+    child.start()
+    try:
+        if not ours.poll(START_WITHIN_S):
+            raise RuntimeError(f"the mock server did not start in {START_WITHIN_S:g} s")
+        yield f"http://127.0.0.1:{ours.recv()}"
+    finally:
+        child.terminate()
+        child.join()
+        ours.close()
+
+
+def take_log(base_url: str) -> list[Sent]:
+    """What a server has sent since it was last asked."""
+    asked = urllib.request.Request(f"{base_url}/mock/log", method="DELETE")
+    with urllib.request.urlopen(asked, timeout=60) as answer:
+        return [Sent.from_json(one) for one in json.load(answer)]
+
+
+def _serve(rule: Rule, cores: Sequence[int] | None, parent: Connection) -> None:
+    if cores is not None:
+        os.sched_setaffinity(0, cores)
+
+    async def main() -> None:
+        parent.send(await MockServer(rule.script).start())
+        await asyncio.get_running_loop().create_future()
+
+    asyncio.run(main())

@@ -1,0 +1,113 @@
+"""A plan sent to the mock server, and both sides' books on it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llmbench.harness.client.bodies import Bodies, fixed_fields
+from llmbench.harness.client.config import ClientConfig, parse_url
+from llmbench.harness.client.drive import Client, Sent, send
+from llmbench.harness.client.servers import SERVERS
+from llmbench.harness.mock.log import Sent as Truth
+from llmbench.harness.mock.process import in_thread
+from llmbench.harness.mock.script import Chunk, Script
+from llmbench.harness.mock.server import MockServer, Scripted
+from llmbench.harness.record import RequestRecord
+from llmbench.workloads.api import Message, Plan, PlannedRequest
+
+# A test that hangs is a failure of what is tested here.
+MOST_S = 30.0
+
+
+def plan_of(
+    count: int = 1,
+    *,
+    tokens: int = 8,
+    prompt: Sequence[int] = (1, 2, 3),
+    due_s: float | None = None,
+    concurrency: int | None = None,
+) -> Plan:
+    """Closed loop, all at once, unless due_s says how far apart requests are due."""
+    return Plan(
+        tuple(
+            PlannedRequest(
+                index,
+                None if due_s is None else index * due_s,
+                tuple(prompt),
+                tokens,
+                messages=(Message("user", " ".join("w" for _ in prompt)),),
+            )
+            for index in range(count)
+        ),
+        concurrency,
+    )
+
+
+def script_of(tokens: Sequence[int], gap_s: float = 0.002, **more: Any) -> Script:
+    """Chunks of so many tokens each."""
+    return Script(tuple(Chunk(gap_s, held) for held in tokens), **more)
+
+
+@dataclass
+class Exchanged:
+    """What the client recorded, what the server truly did, and what it was sent.
+
+    origin_s: what the client's times count from, on the clock of the server's.
+    """
+
+    sent: Sent
+    truths: dict[str, Truth]
+    bodies: list[Mapping[str, Any]]
+    connections: int
+    origin_s: float
+
+    @property
+    def only(self) -> RequestRecord:
+        (record,) = self.sent.records
+        return record
+
+
+def exchange(
+    scripted: Scripted | Script,
+    plan: Plan | None = None,
+    *,
+    server: str = "mock",
+    stop_after_s: float | None = None,
+    **config: Any,
+) -> Exchanged:
+    """Send a plan to a mock server that does what `scripted` says. stop_after_s: as Ctrl-C then."""
+
+    def always(_body: Mapping[str, Any], _name: str) -> Script:
+        assert isinstance(scripted, Script)
+        return scripted
+
+    mock = MockServer(always if isinstance(scripted, Script) else scripted, keep_bodies=True)
+    with in_thread(mock) as url:
+        told = ClientConfig(parse_url(url), **config)
+        sent, origin_s = send_all(told, plan or plan_of(), server, stop_after_s)
+    return Exchanged(
+        sent, {one.request_id: one for one in mock.log}, mock.bodies, mock.connections, origin_s
+    )
+
+
+def send_all(
+    config: ClientConfig, plan: Plan, server: str = "mock", stop_after_s: float | None = None
+) -> tuple[Sent, float]:
+    row = SERVERS[server]
+    fixed = fixed_fields(config, row, "mock", "salt")
+    origin_s = time.monotonic() + 0.01
+
+    async def main() -> Sent:
+        def stop_later(client: Client) -> None:
+            if stop_after_s is not None:
+                asyncio.get_running_loop().call_later(stop_after_s, client.stop)
+
+        bodies = Bodies(config, row, fixed, plan, "salt")
+        async with asyncio.timeout(MOST_S):
+            return await send(config, plan, bodies, origin_s=origin_s, on_client=stop_later)
+
+    return asyncio.run(main()), origin_s

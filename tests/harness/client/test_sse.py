@@ -1,0 +1,46 @@
+"""Events out of bytes that are cut anywhere."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+from llmbench.harness.client.errors import Label, RequestFailedError
+from llmbench.harness.client.sse import LONGEST_LINE_BYTES, EventStream
+
+
+@pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("seed", [random.randrange(2**32)])
+def test_events_may_be_cut_anywhere(seed: int, newline: bytes) -> None:
+    draw = random.Random(seed)
+    objects = [{"n": n, "text": "é☃\n" * draw.randint(0, 5)} for n in range(20)]
+    lines = [b"data: " + json.dumps(one, ensure_ascii=False).encode() for one in objects]
+    lines = [b": ping", *lines, b"event: end", b"id: 3", b"data:[DONE]", b'data: {"after": 1}']
+    stream = (newline * 2).join(lines) + newline * 2
+    events = EventStream()
+    found = []
+    while stream:
+        cut = draw.randint(1, 40)
+        found += events.feed(stream[:cut])
+        stream = stream[cut:]
+    assert found == objects
+    assert events.done
+
+
+@pytest.mark.parametrize(
+    ("data", "label"),
+    [
+        (b"data: {nonsense\n", Label.MALFORMED_SSE),
+        (b"data: 3\n", Label.MALFORMED_SSE),
+        (b"data:\n", Label.MALFORMED_SSE),
+        (b"<html>\n", Label.MALFORMED_SSE),
+        (b'error: {"message": "out of memory"}\n', Label.SERVER_ERROR),
+        (b"x" * (LONGEST_LINE_BYTES + 1), Label.MALFORMED_SSE),
+    ],
+)
+def test_what_is_no_event_is_said(data: bytes, label: str) -> None:
+    with pytest.raises(RequestFailedError) as error:
+        EventStream().feed(data)
+    assert error.value.label == label
+    assert len(str(error.value)) <= 300

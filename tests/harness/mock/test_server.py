@@ -1,0 +1,101 @@
+"""The mock server, seen by a client that is not ours."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+from llmbench.engines.errors import ConfigError
+from llmbench.harness.mock.process import in_thread, take_log
+from llmbench.harness.mock.rule import Fault, Rule
+from llmbench.harness.mock.script import Ending
+from llmbench.harness.mock.server import MockServer
+
+RULE = Rule(0.001, 0.001, tokens_per_chunk=3)
+
+
+def ask(url: str, path: str, body: dict[str, Any] | None = None) -> str:
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(url + path, data), timeout=20) as answer:
+        return answer.read().decode()
+
+
+def events_of(text: str) -> list[Any]:
+    lines = [line.removeprefix("data: ") for line in text.split("\n\n") if line]
+    assert lines[-1] == "[DONE]"
+    return [json.loads(line) for line in lines[:-1]]
+
+
+def test_a_stream_adds_up_and_is_in_the_log() -> None:
+    with in_thread(MockServer(RULE.script)) as url:
+        body = {"prompt": [4, 5, 6], "max_tokens": 10, "stream": True}
+        events = events_of(ask(url, "/v1/completions", body))
+        (sent,) = take_log(url)
+        assert take_log(url) == []
+    counts = [event["usage"]["completion_tokens"] for event in events]
+    assert counts == sorted(counts)
+    assert counts[-1] == 10 == sent.tokens
+    text = "".join(event["choices"][0]["text"] for event in events if event["choices"])
+    assert len(text.split()) == 10
+    assert sent.prompt_tokens == 3 == events[-1]["usage"]["prompt_tokens"]
+    assert list(sent.chunk_times_s) == sorted(sent.chunk_times_s)
+    assert sent.received_s < sent.chunk_times_s[0]
+
+
+def test_a_chat_begins_with_a_role() -> None:
+    with in_thread(MockServer(RULE.script)) as url:
+        messages = [{"role": "user", "content": "two words"}]
+        body = {"messages": messages, "max_tokens": 3, "stream": True}
+        first, *_, usage = events_of(ask(url, "/v1/chat/completions", body))
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert first["usage"]["completion_tokens"] == 0
+    assert usage["usage"] == {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
+def test_a_reply_without_a_stream(path: str) -> None:
+    with in_thread(MockServer(RULE.script)) as url:
+        body = {"prompt": "a b", "messages": [{"content": "a b"}], "max_tokens": 4}
+        reply = json.loads(ask(url, path, body))
+    assert reply["usage"]["completion_tokens"] == 4
+    assert reply["choices"][0]["finish_reason"] == "length"
+
+
+def test_a_request_may_ask_for_what_it_gets() -> None:
+    with in_thread(MockServer(RULE.script)) as url:
+        asked = {"prompt": "a", "max_tokens": 2, "stream": True, "mock": {"fault": "http_429"}}
+        with pytest.raises(urllib.error.HTTPError, match="429"):
+            ask(url, "/v1/completions", asked)
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            ask(url, "/v1/completions", {**asked, "mock": {"fault": "http_42"}})
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            ask(url, "/v1/nothing")
+        assert json.loads(ask(url, "/v1/models"))["data"][0]["id"] == "mock"
+        assert ask(url, "/health") == "{}"
+
+
+def test_a_rule_repeats_by_seed_and_name() -> None:
+    rule = Rule(jitter=0.5, tokens_per_chunk=4, silent_share=0.3, seed=3)
+    body = {"max_tokens": 50}
+    assert rule.script(body, "r1") == rule.script(body, "r1")
+    assert rule.script(body, "r1") != rule.script(body, "r2")
+    assert rule.script(body, "r1").tokens == 50
+
+
+def test_faults_come_about_as_often_as_asked() -> None:
+    rule = Rule(faults={Fault.EARLY_CLOSE: 0.25, Fault.HTTP_500: 0.25})
+    scripts = [rule.script({"max_tokens": 4}, f"r{at}") for at in range(400)]
+    assert 60 < sum(one.ending is Ending.CLOSE for one in scripts) < 140
+    assert 60 < sum(one.plain is not None for one in scripts) < 140
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"ttft_s": -1}, {"tokens_per_chunk": 0}, {"jitter": 2}, {"faults": {Fault.HANG: 1.5}}],
+)
+def test_a_rule_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        Rule(**wrong)
