@@ -20,6 +20,7 @@ from . import (
     engines,
     eval,
     explain,
+    export,
     gate,
     kernels,
     models,
@@ -49,6 +50,7 @@ app.command("capacity", epilog=capacity.EPILOG)(capacity.capacity)
 app.command("serve", epilog=serve.EPILOG)(serve.serve)
 app.command("report")(report.report)
 app.command("explain", epilog=explain.EPILOG)(explain.explain)
+app.command("export", epilog=export.EPILOG)(export.export)
 app.command("compare")(compare.compare)
 app.command("gate")(gate.gate)
 app.command("ablate", epilog=ablate.EPILOG)(ablate.ablate)
