@@ -38,12 +38,13 @@ class Asked:
     def prompt_tokens(self) -> int:
         return sum(len(request.prompt_token_ids) for request in self.requests)
 
-    def usage(self, output_tokens: int) -> dict[str, int]:
+    def usage(self, output_tokens: int, cached_tokens: int) -> dict[str, Any]:
         """Tokens as the engine counts them; a prompt counts once, however many its samples."""
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": output_tokens,
             "total_tokens": self.prompt_tokens + output_tokens,
+            "prompt_tokens_details": {"cached_tokens": cached_tokens},
         }
 
 

@@ -15,6 +15,7 @@ class Life:
     """One request. Times are seconds on the engine's clock; choices are its samples.
 
     arrival_s: when its HTTP request came in, not when the engine's thread took it up.
+    cached_tokens: of the prompt, found in the prefix cache and never computed.
     first_s, last_s, tokens: of each choice, its first and newest token and how many there are.
     """
 
@@ -22,6 +23,7 @@ class Life:
     arrival_s: float
     prompt_tokens: int
     scheduled_s: float | None = None
+    cached_tokens: int = 0
     first_s: list[float] = field(default_factory=list)
     last_s: list[float] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
@@ -81,12 +83,13 @@ class Lives:
         """Requests that have come and that no step has computed any of."""
         return len(self._waiting)
 
-    def expect(self, request_ids: Iterable[str]) -> None:
-        """They are on their way to the engine."""
-        self._waiting.update(request_ids)
+    def expect(self, request: Request) -> Life:
+        """It is on its way to the engine."""
+        self._waiting.add(request.request_id)
+        return Life.of(request)
 
-    def begin(self, request: Request) -> None:
-        self._lives[request.request_id] = Life.of(request)
+    def begin(self, life: Life) -> None:
+        self._lives[life.request_id] = life
 
     def forget(self, request_id: str) -> None:
         """A request that was taken back has no end to speak of."""
@@ -121,5 +124,9 @@ class Lives:
                 self._waiting.discard(name)
                 for observer in self._observers:
                     observer.scheduled(life)
+        for index, tokens in chunks.cached.items():
+            life = self._lives.get(chunks.request_ids[index])
+            if life is not None:
+                life.cached_tokens += tokens
         for observer in self._observers:
             observer.step(trace, output_tokens)

@@ -26,8 +26,12 @@ def event(data: dict[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(data) + b"\n\n"
 
 
-def chunk(asked: Asked, part: Part, output_tokens: int, spelt: TokenText) -> bytes:
-    """The event of one token. output_tokens: of the whole reply so far."""
+Usage = dict[str, Any]
+"""Token counts, as `Asked.usage` makes them."""
+
+
+def chunk(asked: Asked, part: Part, spelt: TokenText, usage: Usage | None = None) -> bytes:
+    """The event of one token. usage: of the whole reply so far, where each event has it."""
     choice: dict[str, Any] = {"index": part.choice}
     scored = [part.scored] if part.scored is not None else []
     if asked.is_chat:
@@ -43,20 +47,20 @@ def chunk(asked: Asked, part: Part, output_tokens: int, spelt: TokenText) -> byt
         choice["token_ids"] = [part.token_id]
         if part.first:
             _say_prompt(asked, data, choice)
-    if asked.usage_in_chunks:
-        data["usage"] = asked.usage(output_tokens)
+    if usage is not None:
+        data["usage"] = usage
     return event(data)
 
 
-def usage_event(asked: Asked, output_tokens: int) -> bytes:
+def usage_event(asked: Asked, usage: Usage) -> bytes:
     """The last event before the end of the stream, where `include_usage` asks for it."""
     data = as_json(asked, _kind(asked, streamed=True), [])
-    data["usage"] = asked.usage(output_tokens)
+    data["usage"] = usage
     return event(data)
 
 
 def whole(
-    asked: Asked, choices: Sequence[Joined], output_tokens: int, spelt: TokenText
+    asked: Asked, choices: Sequence[Joined], usage: Usage, spelt: TokenText
 ) -> dict[str, Any]:
     """The body of a reply that is sent at once."""
     shown: list[dict[str, Any]] = []
@@ -76,7 +80,7 @@ def whole(
             choice["token_ids"] = one.token_ids
             _say_prompt(asked, data, choice)
         shown.append(choice)
-    data["usage"] = asked.usage(output_tokens)
+    data["usage"] = usage
     return data
 
 

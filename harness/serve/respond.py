@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from starlette.responses import Response
@@ -14,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from .asked import Asked
 from .choices import Choices, Part, join
 from .errors import UNAVAILABLE, ApiError
+from .lives import Life
 from .replies import DONE, TokenText, chunk, event, usage_event, whole
 from .streams import Stream
 
@@ -23,13 +25,18 @@ _EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-cont
 
 @dataclass(frozen=True)
 class Reply:
-    """A reply on its way. close: called at its end, however it ends; takes what is left back."""
+    """A reply on its way. lives: what the engine knows of its requests. close: called at its end,
+    however it ends; takes what is left back."""
 
     asked: Asked
     choices: Choices
     stream: Stream
+    lives: Sequence[Life]
     spelt: TokenText
     close: Callable[[], None]
+
+    def usage(self, output_tokens: int) -> dict[str, Any]:
+        return self.asked.usage(output_tokens, sum(life.cached_tokens for life in self.lives))
 
 
 class ReplyResponse(Response):
@@ -93,16 +100,23 @@ async def _send_events(reply: Reply, send: Send) -> None:
         await _send_body(event(error.body), send, more=False)
         return
     asked = reply.asked
-    usage = usage_event(asked, reply.choices.output_tokens) if asked.usage_at_end else b""
+    usage = b""
+    if asked.usage_at_end:
+        usage = usage_event(asked, reply.usage(reply.choices.output_tokens))
     await _send_body(usage + DONE, send, more=False)
 
 
 def _chunks(reply: Reply, parts: list[Part]) -> bytes:
     """An event a token; those that came together go out in one write."""
     asked, spelt = reply.asked, reply.spelt
+    if not asked.usage_in_chunks:
+        return b"".join([chunk(asked, part, spelt) for part in parts])
     before = reply.choices.output_tokens - len(parts)
     return b"".join(
-        chunk(asked, part, before + place, spelt) for place, part in enumerate(parts, 1)
+        [
+            chunk(asked, part, spelt, reply.usage(before + place))
+            for place, part in enumerate(parts, 1)
+        ]
     )
 
 
@@ -116,7 +130,8 @@ async def _send_whole(reply: Reply, send: Send) -> None:
         return
     asked = reply.asked
     joined = join(parts, asked.samples * len(asked.requests))
-    body = orjson.dumps(whole(asked, joined, reply.choices.output_tokens, reply.spelt))
+    usage = reply.usage(reply.choices.output_tokens)
+    body = orjson.dumps(whole(asked, joined, usage, reply.spelt))
     await _send_json(200, body, send)
 
 

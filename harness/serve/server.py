@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 Report = Callable[[str], None]
 _SHUTTING_DOWN = "the server is shutting down"
-# Of each prompt that warms the engine up: less than a block, so that no prefix cache keeps it.
+KEEP_ALIVE_S = 120
+# Of each prompt that warms the engine up: so few that a prefix cache has next to nothing of them.
 _WARMUP_TOKENS = 4
 
 
@@ -197,6 +198,8 @@ class GracefulServer(uvicorn.Server):
             http="httptools",
             ws="none",
             lifespan="on",
+            # A client that sends seldom must not find its connection closed as it sends.
+            timeout_keep_alive=KEEP_ALIVE_S,
             log_config=None,
             access_log=False,
         )

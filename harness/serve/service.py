@@ -95,7 +95,7 @@ class Service:
         self._check_room(len(asked.requests))
         stream = Stream()
         self._board.connect(asked.request_ids, stream)
-        self._worker.submit(asked.requests)
+        lives = self._worker.submit(asked.requests)
         tokenizer = self._prompts.tokenizer
         choices = Choices(asked, tokenizer.decode)
 
@@ -104,7 +104,7 @@ class Service:
             if not choices.ended:
                 self._worker.abort(asked.request_ids)
 
-        return Reply(asked, choices, stream, _spelt_by(tokenizer), close)
+        return Reply(asked, choices, stream, lives, _spelt_by(tokenizer), close)
 
     def _check_model(self, body: Body) -> None:
         if body.model not in (None, self.offer.name):

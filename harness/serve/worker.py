@@ -15,12 +15,12 @@ from threading import Thread
 from ...engines.api import Engine, FinishReason, Request, TokenEvent
 from ...engines.clock import Clock
 from ...engines.errors import ConfigError, OutOfMemory
-from .lives import Lives
+from .lives import Life, Lives
 
 
 @dataclass(frozen=True)
 class _Submit:
-    requests: Sequence[Request]
+    requests: Sequence[tuple[Request, Life]]
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,14 @@ class EngineWorker:
     def alive(self) -> bool:
         return self._thread.is_alive() and self.failure is None
 
-    def submit(self, requests: Sequence[Request]) -> None:
-        """Queue requests. One that the engine does not take ends as refused, with the reason."""
-        self._lives.expect(request.request_id for request in requests)
-        self._inbox.put(_Submit(requests))
+    def submit(self, requests: Sequence[Request]) -> list[Life]:
+        """Queue requests. One that the engine does not take ends as refused, with the reason.
+
+        Returns what will be known of each: what it says of a token is there before the token is.
+        """
+        pairs = [(request, self._lives.expect(request)) for request in requests]
+        self._inbox.put(_Submit(pairs))
+        return [life for _, life in pairs]
 
     def abort(self, request_ids: Sequence[str]) -> None:
         """Take requests back before the next step; unknown ones are ignored."""
@@ -121,9 +125,9 @@ class EngineWorker:
                 self._take_back(command.request_ids)
         return True
 
-    def _add(self, requests: Iterable[Request]) -> None:
-        for request in requests:
-            self._lives.begin(request)
+    def _add(self, requests: Iterable[tuple[Request, Life]]) -> None:
+        for request, life in requests:
+            self._lives.begin(life)
             try:
                 self._engine.add(request)
             except ConfigError as error:

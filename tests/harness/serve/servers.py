@@ -112,20 +112,23 @@ def served(
     max_waiting: int | None = None,
     render: Render | None = None,
     grace_s: float = WAIT_S,
+    prefix_cache: bool = False,
     observers: Sequence[Observer] = (),
 ) -> Iterator[Served]:
     executor = executor or ScriptedExecutor()
     strategy = Strategy(
         UnifiedBatching(),
         OptimisticAdmission(),
-        PagedKVCache(kv_tokens // 16, 16),
+        PagedKVCache(kv_tokens // 16, 16, prefix_cache=prefix_cache),
         Limits(max_num_seqs=8, max_num_batched_tokens=512, max_model_len=max_model_len),
     )
     clock, tokenizer = WallClock(), ByteTokenizer()
     engine = EngineCore(strategy, executor, clock, (EOS,), tokenizer.decode)
     prompts = Prompts(tokenizer, tokenizer.vocab_size, render)
     offer = Offer("scripted", max_model_len, max_waiting)
-    service = service_over(engine, clock, prompts, offer, observers=observers)
+    service = service_over(
+        engine, clock, prompts, offer, observers=observers, prefix_cache=prefix_cache
+    )
     ready = threading.Event()
     with bind("127.0.0.1", 0) as listener:
         server = GracefulServer(service, grace_s, ready.set)

@@ -28,6 +28,12 @@ def render(messages: Sequence[Message]) -> str:
     return "".join(f"<{one.role}>{one.text}" for one in messages) + "<assistant>"
 
 
+def counted(reply: dict[str, Any]) -> tuple[int, int, int]:
+    """Prompt, completion and total tokens."""
+    usage = reply["usage"]
+    return usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]
+
+
 def test_a_whole_reply_ends_with_the_text_and_counts_the_end_of_text_token(server: Served) -> None:
     status, reply = server.post(COMPLETIONS, {"prompt": "Say it", "max_tokens": 50})
     assert status == 200
@@ -36,7 +42,7 @@ def test_a_whole_reply_ends_with_the_text_and_counts_the_end_of_text_token(serve
     (choice,) = reply["choices"]
     assert choice["finish_reason"] == "stop"
     assert choice["text"].rstrip("\0") == "Hello, world!"
-    assert reply["usage"] == {"prompt_tokens": 6, "completion_tokens": 14, "total_tokens": 20}
+    assert counted(reply) == (6, 14, 20)
 
 
 def test_a_stream_has_one_event_a_token_and_the_same_text(server: Served) -> None:
@@ -52,7 +58,7 @@ def test_usage_comes_last_or_in_every_event_as_asked(server: Served) -> None:
     *tokens, last = server.events(COMPLETIONS, asked)
     assert not any("usage" in one for one in tokens)
     assert last["choices"] == []
-    assert last["usage"] == {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+    assert counted(last) == (3, 4, 7)
     asked["stream_options"] = {"continuous_usage_stats": True}
     events = server.events(COMPLETIONS, asked)
     assert [one["usage"]["completion_tokens"] for one in events] == [1, 2, 3, 4]
@@ -83,7 +89,7 @@ def test_samples_of_several_prompts_are_numbered_by_prompt_then_sample(server: S
     assert [one["index"] for one in reply["choices"]] == list(range(6))
     assert [len(one["prompt_token_ids"]) for one in reply["choices"]] == [1] * 3 + [2] * 3
     # Each prompt is counted once.
-    assert reply["usage"] == {"prompt_tokens": 3, "completion_tokens": 12, "total_tokens": 15}
+    assert counted(reply) == (3, 12, 15)
     events = server.events(COMPLETIONS, asked)
     assert sorted(one["choices"][0]["index"] for one in events) == sorted([*range(6)] * 2)
 
@@ -213,3 +219,16 @@ def test_models_health_and_unknown_routes(server: Served) -> None:
     _, text = server.get("/openapi.json")
     routes = json.loads(text)["paths"]
     assert "requestBody" in routes[COMPLETIONS]["post"]
+
+
+def test_usage_says_what_the_prefix_cache_had() -> None:
+    asked = {"prompt": list(range(1, 50)), "max_tokens": 2}
+    with served(prefix_cache=True) as server:
+        cached = [
+            server.post(COMPLETIONS, asked)[1]["usage"]["prompt_tokens_details"]["cached_tokens"]
+            for _ in range(2)
+        ]
+        events = server.events(COMPLETIONS, {**asked, "stream_options": {"include_usage": True}})
+    # Whole blocks of 16.
+    assert cached == [0, 48]
+    assert events[-1]["usage"]["prompt_tokens_details"]["cached_tokens"] == 48
