@@ -150,7 +150,12 @@ def warnings(names: Sequence[str], runs: Sequence[StoredRun]) -> tuple[str, ...]
             f"the engines differ in {_listed(axes)} at once: no difference below can be put down "
             "to one of them"
         )
-    measured = [result.environment for result in results if result.simulation is None]
+    measured = [
+        result.environment
+        for result in results
+        # A run from another tool's file does not say where it ran.
+        if result.simulation is None and result.environment
+    ]
     found.extend(_environment_warnings(measured))
     for name, result in zip(names, results, strict=True):
         found.extend(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -90,6 +91,10 @@ def examine(
         return Finding(quantity, before, after, None, "a run does not have it")
     if not quantity.sampled:
         return Finding(quantity, before, after, _exact(before, after, contrast))
+    if not (len(baseline.stored.requests) and len(current.stored.requests)):
+        value = _exact(before, after, contrast).value
+        unknown = Estimate(value, math.nan, math.nan)
+        return Finding(quantity, before, after, unknown, "a run is known by its summary alone")
     estimate = compare_samples(
         baseline.sample(quantity),
         current.sample(quantity),

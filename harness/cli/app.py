@@ -21,6 +21,7 @@ from . import (
     engines,
     eval,
     explain,
+    export,
     gate,
     history,
     kernels,
@@ -32,6 +33,7 @@ from . import (
     roofline,
     run,
     schedule,
+    serve,
     simulate,
     sweep,
 )
@@ -49,8 +51,10 @@ app = typer.Typer(
 app.command("run", epilog=run.EPILOG)(run.run)
 app.command("simulate", epilog=simulate.EPILOG)(simulate.simulate)
 app.command("capacity", epilog=capacity.EPILOG)(capacity.capacity)
+app.command("serve", epilog=serve.EPILOG)(serve.serve)
 app.command("report")(report.report)
 app.command("explain", epilog=explain.EPILOG)(explain.explain)
+app.command("export", epilog=export.EPILOG)(export.export)
 app.command("compare")(compare.compare)
 app.command("gate")(gate.gate)
 app.command("sweep", epilog=sweep.EPILOG)(sweep.sweep)

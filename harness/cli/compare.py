@@ -14,7 +14,11 @@ from .exits import say
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(help="Directories of runs; the first is the baseline.")
+        list[Path],
+        typer.Argument(
+            help="Directories of runs, or result files of vLLM, aiperf and guidellm; the first is "
+            "the baseline."
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -29,13 +33,14 @@ def compare(
 
     Exit code 3 if a run is not valid.
 
-    Example: llmbench compare runs/paged runs/inflight --out runs/comparison
+    Examples: llmbench compare runs/paged runs/inflight --out runs/comparison;
+    llmbench compare runs/paged vllm-result.json artifacts/profile_export_aiperf.json
     """
     from ..compare import compare as compare_runs
-    from ..store import load_run
+    from ..interchange import read_run
     from ..views import comparison_reports
 
-    stored = [load_run(path) for path in runs]
+    stored = [read_run(path) for path in runs]
     comparison = compare_runs(stored, allow_invalid=allow_invalid)
     if out is not None:
         _write(out, comparison_reports(stored, comparison))

@@ -1,0 +1,70 @@
+"""`llmbench export`: a run in another tool's format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .exits import say
+
+if TYPE_CHECKING:
+    from ..interchange.vllm_export import TextOf
+    from ..store import StoredRun
+
+EPILOG = "\n\n".join(
+    (
+        "[bold]Examples[/]",
+        "llmbench export runs/paged --format vllm --out paged.json",
+        "llmbench export runs/paged --format github-action > benchmark.json",
+        "llmbench export runs/paged --format csv | column -s, -t",
+    )
+)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Directory of a run.")],
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="vllm, aiperf, github-action (smaller is better), github-action-bigger, csv.",
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option(help="The file. Default: standard output.")] = None,
+    allow_invalid: Annotated[
+        bool, typer.Option(help="Export a run that is not valid, too.")
+    ] = False,
+) -> None:
+    """Write a run as another tool would have: its keys, its units, its definitions.
+
+    Exit code 3 if the run is not valid.
+    """
+    from ..interchange import export as write
+    from ..store import StoreError, load_run
+
+    stored = load_run(run)
+    text_of = _decoder(stored) if form == "vllm" else None
+    text = write(stored, form, text_of=text_of, allow_invalid=allow_invalid)
+    if out is None:
+        print(text, end="")
+        return
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError("out", out, f"cannot be written: {error.strerror}") from error
+    say(f"[bold]{form}[/]  {out}")
+
+
+def _decoder(stored: StoredRun) -> TextOf | None:
+    """The model's tokenizer, where it is on this machine: nothing is fetched for an export."""
+    from ...engines.models.catalogue import list_models, resolve_model
+    from ...engines.models.tokenizer import load_tokenizer
+
+    name = str(stored.result.config["model"])
+    here = Path(name).is_dir() or any(one.name == name and one.present for one in list_models())
+    if not here or not any(len(ids) for ids in stored.requests["output_token_ids"]):
+        return None
+    return load_tokenizer(resolve_model(name, lambda _: None).directory).decode

@@ -1,0 +1,93 @@
+"""`llmbench serve`: an engine behind the OpenAI protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .exits import say
+from .options import with_run_options
+
+if TYPE_CHECKING:
+    from ..config import RunConfig
+
+EPILOG = "\n\n".join(
+    (
+        "[bold]Examples[/]",
+        "llmbench serve   [dim]the bundled model, engine paged, http://127.0.0.1:8000[/]",
+        "llmbench serve --engine inflight --model smollm2-135m --quant awq --port 9000",
+        "llmbench serve --max-waiting 64 --request-log requests.jsonl",
+        'curl http://127.0.0.1:8000/v1/completions -d \'{"prompt": "The", "max_tokens": 8}\'',
+    )
+)
+# Clients bring the load.
+_NO_LOAD = (
+    *("workload", "trace", "time_scale", "num_requests", "request_rate", "max_concurrency"),
+    *("arrival", "max_input_len", "max_output_len", "samples", "shared_prefix_len", "corpus"),
+    *("seed", "warmup_requests", "slo", "quality_tokens"),
+)
+
+
+@with_run_options(without=_NO_LOAD)
+def serve(
+    settings: RunConfig,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on.", rich_help_panel="Server")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(help="Port; 0 for any that is free.", rich_help_panel="Server")
+    ] = 8000,
+    served_model_name: Annotated[
+        str | None,
+        typer.Option(
+            help="What clients call the model. Default: its own name.", rich_help_panel="Server"
+        ),
+    ] = None,
+    max_waiting: Annotated[
+        int | None,
+        typer.Option(
+            help="Requests that may wait for their first step; more are answered 429.",
+            rich_help_panel="Server",
+        ),
+    ] = None,
+    grace: Annotated[
+        float,
+        typer.Option(
+            help="Seconds that replies have to end after SIGTERM or Ctrl-C.",
+            rich_help_panel="Server",
+        ),
+    ] = 10.0,
+    request_log: Annotated[
+        Path | None,
+        typer.Option(
+            help="Append a line of JSON for each request that ends: its times and tokens.",
+            rich_help_panel="Server",
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")] = False,
+) -> None:
+    """Put an engine behind the OpenAI protocol: completions and chat, streaming, /metrics.
+
+    Needs llmbench[serve].
+    """
+    from ...engines.errors import ConfigError
+
+    try:
+        from ..serve.server import ServeConfig
+        from ..serve.server import serve as run_until_stopped
+    except ModuleNotFoundError as error:
+        if error.name not in ("fastapi", "starlette", "uvicorn", "prometheus_client", "orjson"):
+            raise
+        raise ConfigError(
+            "serve", error.name, "installed packages: pip install 'llmbench[serve]'"
+        ) from error
+
+    config = ServeConfig(host, port, max_waiting, grace, request_log, served_model_name)
+    run_until_stopped(
+        settings,
+        config,
+        report=(lambda _: None) if quiet else say,
+        ready=lambda line: print(line, flush=True),
+    )

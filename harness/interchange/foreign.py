@@ -1,0 +1,225 @@
+"""A run that another tool measured, in the form that `compare` takes.
+
+What the file does not say stays unsaid: steps, KV cache, memory, the machine. What it defines
+otherwise is a warning of the comparison.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..metrics import LATENCIES, rate_metrics
+from ..metrics.counters import count_replies
+from ..record import RequestRecord, RequestStatus
+from ..result import Check, Counters, Metric, Result, Validity, Window, WorkloadSummary
+from ..store import StoredRun
+from ..summarise import latency_metrics, requests_frame, steps_frame, throughput_metrics
+from ..validity import check_complete, check_errors, check_steady, check_tail
+from ..window import steady_window
+
+NOT_SAID = "not said"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a run comes from.
+
+    tool: as reports call it. notes: what a reader must know before comparing its numbers with
+    ours. cancelled: whether the tool says that the run was cut short.
+    """
+
+    tool: str
+    path: Path
+    content: bytes
+    model: str
+    notes: tuple[str, ...]
+    created_at: str | None = None
+    request_rate: float | None = None
+    max_concurrency: int | None = None
+    cancelled: bool = False
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What a summary counts."""
+
+    duration_s: float
+    ok: int
+    failed: int
+    output_tokens: int
+
+
+def run_of_records(source: Source, records: Sequence[RequestRecord]) -> StoredRun:
+    """From requests; every metric is computed here, by its definition here."""
+    duration_s = max(
+        (one.t_end_s for one in records if one.t_end_s is not None),
+        default=0.0,
+    )
+    window = steady_window(records, duration_s)
+    checks = (
+        check_complete(records, interrupted=source.cancelled),
+        check_errors(records),
+        check_steady(window),
+        check_tail(records),
+    )
+    metrics = {
+        **latency_metrics(records),
+        **throughput_metrics(records, window, duration_s, {}),
+    }
+    result = _result(
+        source, checks, window, duration_s, metrics, count_replies(records), len(records)
+    )
+    return StoredRun(source.path, result, requests_frame(records), steps_frame(records, []))
+
+
+def run_of_summary(
+    source: Source,
+    totals: Totals,
+    latencies: Mapping[str, Mapping[str, float]],
+    rates: Mapping[str, float],
+) -> StoredRun:
+    """From a summary: numbers as the tool computed them, and so no interval.
+
+    latencies: statistics in seconds by metric id. rates: a second of the whole run, by metric id.
+    """
+    whole = Window(
+        start_s=0.0,
+        end_s=totals.duration_s,
+        method="the whole run: only a summary is known",
+        steady=False,
+    )
+    checks = (
+        Check(
+            id="errors",
+            ok=totals.ok > 0 and not totals.failed and not source.cancelled,
+            fatal=True,
+            value=float(totals.failed),
+            limit=0.0,
+            detail=f"{totals.ok} requests served, {totals.failed} failed"
+            + (", cut short" if source.cancelled else ""),
+        ),
+        check_steady(whole),
+    )
+    found = {metric.id: metric for metric in LATENCIES}
+    metrics = {
+        name: Metric(unit=found[name].unit, better=found[name].better, stats=dict(stats))
+        for name, stats in latencies.items()
+        if stats
+    }
+    for rate in rate_metrics({}):
+        if rate.id in rates:
+            value = rates[rate.id]
+            stats = {"window": value, "run": value}
+            metrics[rate.id] = Metric(unit=rate.unit, better=rate.better, stats=stats)
+    counters = Counters(
+        output_tokens=totals.output_tokens,
+        requests_ok=totals.ok,
+        requests_refused=0,
+        requests_failed=totals.failed,
+        requests_unfinished=0,
+    )
+    planned = totals.ok + totals.failed
+    result = _result(source, checks, whole, totals.duration_s, metrics, counters, planned)
+    return StoredRun(source.path, result, requests_frame([]), steps_frame([], []))
+
+
+def record(
+    index: int,
+    *,
+    due_s: float,
+    send_s: float,
+    chunk_times_s: Sequence[float],
+    input_tokens: int,
+    output_tokens: int,
+    error: str = "",
+    cancelled: bool = False,
+) -> RequestRecord:
+    """A request of which a client saw chunks.
+
+    As many chunks as tokens: each is a token. Otherwise only the total is known: the tokens are
+    spread evenly over the chunks, which is right for the first and the last, and the record says
+    that the gaps between them are not known.
+    """
+    status = RequestStatus.OK
+    if error or cancelled:
+        status = RequestStatus.UNFINISHED if cancelled else RequestStatus.FAILED
+    served = status is RequestStatus.OK and len(chunk_times_s) > 0
+    each = served and len(chunk_times_s) == output_tokens
+    times_s: tuple[float, ...] = ()
+    if served:
+        place = np.linspace(0, len(chunk_times_s) - 1, output_tokens).round().astype(int)
+        times_s = tuple(chunk_times_s[at] for at in place) if output_tokens else ()
+    return RequestRecord(
+        request_id=f"r{index}",
+        index=index,
+        status=status,
+        t_due_s=due_s,
+        t_send_s=send_s,
+        t_scheduled_s=None,
+        token_times_s=times_s,
+        input_tokens=input_tokens,
+        output_token_ids=(),
+        detail=error,
+        chunk_times_s=tuple(chunk_times_s) if served else (),
+        chunk_tokens=(1,) * output_tokens if each else (),
+        counted="" if not served else "usage" if each else "total",
+        error=error and "foreign",
+    )
+
+
+def _result(
+    source: Source,
+    checks: Sequence[Check],
+    window: Window,
+    duration_s: float,
+    metrics: dict[str, Metric],
+    counters: Counters,
+    num_requests: int,
+) -> Result:
+    digest = hashlib.sha256(source.content).hexdigest()
+    notes = tuple(
+        Check(id="imported", ok=False, fatal=False, detail=f"from {source.tool}: {note}")
+        for note in source.notes
+    )
+    config: dict[str, Any] = {
+        "model": source.model,
+        "engine": source.tool,
+        **dict.fromkeys(("batching", "admission", "kv", "quant"), NOT_SAID),
+        "request_rate": source.request_rate,
+        "max_concurrency": source.max_concurrency,
+        "num_requests": num_requests,
+        "slo": {},
+    }
+    return Result(
+        run_id=digest[:16],
+        created_at=source.created_at,
+        status="partial" if source.cancelled else "complete",
+        label=f"{source.model} by {source.tool}",
+        config=config,
+        environment={},
+        validity=Validity(
+            valid=all(check.ok or not check.fatal for check in checks), checks=(*checks, *notes)
+        ),
+        workload=WorkloadSummary(
+            name=f"imported from {source.tool}",
+            # Nobody can say that it was the same as another's.
+            fingerprint=digest,
+            num_requests=num_requests,
+            description={},
+            adjustments=(),
+        ),
+        window=window,
+        duration_s=duration_s,
+        metrics=metrics,
+        kv=None,
+        counters=counters,
+        attribution=None,
+        target=None,
+        client_error=None,
+    )

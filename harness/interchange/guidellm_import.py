@@ -1,0 +1,145 @@
+"""guidellm's JSON reports: one benchmark, or one of several by its number.
+
+Source of the definitions: guidellm 0.8, `benchmark/schemas/generative` and the files it writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..record import RequestRecord
+from ..store import StoredRun
+from .foreign import Source, Totals, record, run_of_records, run_of_summary
+
+TOOL = "guidellm"
+_SPREAD = (
+    "only a reply's first and last token have times, so it has no gaps between tokens, and rates "
+    "over a window take the tokens between to come evenly"
+)
+_SUMMARY = (
+    "its means over tokens (TPOT as `ntpot`, ITL as `tpot`) weigh a long reply more; ours weigh "
+    "requests alike",
+    "TTFT and latency count from the send, and latency to the end of the response",
+)
+
+
+def is_guidellm(data: Mapping[str, Any]) -> bool:
+    benchmarks = data.get("benchmarks")
+    return isinstance(benchmarks, list) and all(
+        isinstance(one, Mapping) and "metrics" in one and "requests" in one for one in benchmarks
+    )
+
+
+def from_guidellm(
+    data: Mapping[str, Any], path: Path, content: bytes, place: int | None
+) -> StoredRun:
+    """place: which of the benchmarks. Raises KeyError, TypeError or ValueError for a file that
+    lacks what such a file has, or whose benchmark is not said."""
+    benchmarks = data["benchmarks"]
+    if place is None and len(benchmarks) != 1:
+        raise ValueError(f"it holds {len(benchmarks)} benchmarks; choose one as {path.name}#0")
+    if not 0 <= (place or 0) < len(benchmarks):
+        raise ValueError(f"it has no benchmark {place}; it holds {len(benchmarks)}")
+    benchmark = benchmarks[place or 0]
+    totals = _totals(benchmark)
+    records = _records(benchmark["requests"])
+    # A report may keep a sample of its requests.
+    whole = len(records) == totals.ok + totals.failed and totals.ok > 0
+    strategy = benchmark["config"]["strategy"]
+    source = Source(
+        tool=TOOL,
+        path=path,
+        content=content,
+        model=str(data["config"]["spec"]["backend"].get("model") or "not said"),
+        notes=(_SPREAD,) if whole else _SUMMARY,
+        created_at=datetime.fromtimestamp(float(benchmark["start_time"]), UTC).isoformat(),
+        request_rate=strategy.get("rate"),
+        max_concurrency=strategy.get("streams"),
+    )
+    if whole:
+        return run_of_records(source, records)
+    metrics = benchmark["metrics"]
+    ttft = _statistics(metrics, "time_to_first_token_ms", 1e-3)
+    latencies = {
+        "ttft": ttft,
+        "ttft_send": ttft,
+        "tpot": _statistics(metrics, "inter_token_latency_ms", 1e-3),
+        "ntpot": _statistics(metrics, "time_per_output_token_ms", 1e-3),
+        "e2el": _statistics(metrics, "request_latency", 1.0),
+    }
+    names = {
+        "output_throughput": "output_tokens_per_second",
+        "total_throughput": "tokens_per_second",
+        "request_throughput": "requests_per_second",
+    }
+    rates = {ours: float(_served(metrics, theirs)["mean"]) for ours, theirs in names.items()}
+    return run_of_summary(source, totals, latencies, rates)
+
+
+def _totals(benchmark: Mapping[str, Any]) -> Totals:
+    counts = benchmark["metrics"]["request_totals"]
+    tokens = _served(benchmark["metrics"], "output_token_count")
+    return Totals(
+        duration_s=float(benchmark["duration"]),
+        ok=int(counts["successful"]),
+        failed=int(counts["errored"]) + int(counts["incomplete"]),
+        output_tokens=int(tokens["total_sum"]),
+    )
+
+
+def _records(requests: Mapping[str, Any]) -> list[RequestRecord]:
+    kinds = ("successful", "errored", "incomplete")
+    kept = [*chain.from_iterable(((kind, row) for row in requests[kind] or ()) for kind in kinds)]
+    kept = [(kind, row) for kind, row in kept if row["info"]["timings"]["request_start"]]
+    kept.sort(key=lambda one: one[1]["info"]["timings"]["request_start"])
+    origin_s = min((_due_s(row) for _, row in kept), default=0.0)
+    return [_record(index, kind, row, origin_s) for index, (kind, row) in enumerate(kept)]
+
+
+def _due_s(row: Mapping[str, Any]) -> float:
+    """When its strategy wanted it to start; of a fixed number of streams, when one was free."""
+    timings = row["info"]["timings"]
+    return float(timings["targeted_start"] or timings["request_start"])
+
+
+def _record(index: int, kind: str, row: Mapping[str, Any], origin_s: float) -> RequestRecord:
+    timings, tokens = row["info"]["timings"], int(row.get("output_tokens") or 0)
+    first_s, last_s = timings["first_token_iteration"], timings["last_token_iteration"]
+    between: list[float] = []
+    if first_s is not None and last_s is not None and tokens:
+        between = np.linspace(first_s - origin_s, last_s - origin_s, tokens).tolist()
+    made = record(
+        index,
+        due_s=_due_s(row) - origin_s,
+        send_s=timings["request_start"] - origin_s,
+        chunk_times_s=between,
+        input_tokens=int(row.get("prompt_tokens") or 0),
+        output_tokens=tokens,
+        error=str(row["info"].get("error") or "failed") if kind == "errored" else "",
+        cancelled=kind == "incomplete",
+    )
+    return _without_gaps(made)
+
+
+def _without_gaps(made: RequestRecord) -> RequestRecord:
+    """Between the first and the last, the times are ours and not the file's."""
+    counted = "total" if made.counted else ""
+    return replace(made, chunk_times_s=(), chunk_tokens=(), counted=counted)
+
+
+def _served(metrics: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    return metrics[name]["successful"]
+
+
+def _statistics(metrics: Mapping[str, Any], name: str, to_s: float) -> dict[str, float]:
+    block = _served(metrics, name)
+    words = {"mean": "mean", "std_dev": "std", "min": "min", "max": "max"}
+    found = {stat: float(block[word]) * to_s for word, stat in words.items()}
+    return found | {q: float(block["percentiles"][q]) * to_s for q in ("p50", "p90", "p95", "p99")}

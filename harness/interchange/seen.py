@@ -1,0 +1,60 @@
+"""One request as other tools see it: from the send, by chunks of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from operator import sub
+
+from ..record import RequestRecord, RequestStatus
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A served request. Times are seconds; those without `t_` count from the send.
+
+    gaps_s: between chunks; in process, where nothing is chunked, between tokens.
+    """
+
+    t_send_s: float
+    ttft_s: float
+    latency_s: float
+    gaps_s: tuple[float, ...]
+    input_tokens: int
+    output_tokens: int
+
+    @property
+    def t_end_s(self) -> float:
+        return self.t_send_s + self.latency_s
+
+    @property
+    def tpot_s(self) -> float | None:
+        """None for one token."""
+        if self.output_tokens < 2:
+            return None
+        return (self.latency_s - self.ttft_s) / (self.output_tokens - 1)
+
+
+def seen(record: RequestRecord) -> Seen | None:
+    """None for a request that was not served, or gave nothing."""
+    if record.status is not RequestStatus.OK or not record.output_tokens:
+        return None
+    times_s = record.chunk_times_s if len(record.chunk_times_s) else record.token_times_s
+    return Seen(
+        t_send_s=record.t_send_s,
+        ttft_s=times_s[0] - record.t_send_s,
+        latency_s=times_s[-1] - record.t_send_s,
+        gaps_s=tuple(map(sub, times_s[1:], times_s)),
+        input_tokens=record.input_tokens,
+        output_tokens=record.output_tokens,
+    )
+
+
+def seen_of(records: Iterable[RequestRecord]) -> list[Seen]:
+    """The served ones, in order."""
+    return [one for record in records if (one := seen(record)) is not None]
+
+
+def total(requests: Sequence[Seen]) -> tuple[int, int]:
+    """Input and output tokens."""
+    return sum(one.input_tokens for one in requests), sum(one.output_tokens for one in requests)

@@ -1,0 +1,124 @@
+"""A run as `vllm bench serve --save-result --save-detailed` writes it.
+
+Source: `vllm/benchmarks/serve.py` of vLLM 0.32, `calculate_metrics` and `benchmark`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from ..record import RequestRecord
+from ..store import StoredRun
+from ..summarise import records_of
+from .seen import Seen, seen, seen_of, total
+
+PERCENTILES = (50, 90, 95, 99)
+
+TextOf = Callable[[Sequence[int]], str]
+
+
+def to_vllm(run: StoredRun, text_of: TextOf | None = None) -> dict[str, Any]:
+    """text_of: token ids to text, for `generated_texts`; without it that key is left out.
+
+    TTFT and end-to-end latency count from the send; ITL is the gap between chunks. TPOT leaves
+    replies of one token out, but `request_goodput` counts them as 0, as vLLM does.
+    """
+    result, config = run.result, run.result.config
+    records = records_of(run.requests)
+    served = seen_of(records)
+    inputs, outputs = total(served)
+    duration_s = result.duration_s
+
+    def rate(amount: float) -> float:
+        return amount / duration_s if duration_s else 0.0
+
+    backend = "openai" if result.target is not None else f"llmbench-{config['engine']}"
+    requests_per_s = config.get("request_rate")
+    slo = config.get("slo") or {}
+    data: dict[str, Any] = {
+        "date": _date(result.created_at),
+        "endpoint_type": backend,
+        "backend": backend,
+        "label": result.label,
+        "model_id": config["model"],
+        "tokenizer_id": config["model"],
+        "num_prompts": result.workload.num_requests,
+        "request_rate": "inf" if requests_per_s is None else requests_per_s,
+        "burstiness": _burstiness(result.workload.description),
+        "max_concurrency": config.get("max_concurrency"),
+        "duration": duration_s,
+        "completed": len(served),
+        "failed": result.workload.num_requests - len(served),
+        "total_input_tokens": inputs,
+        "total_output_tokens": outputs,
+        "request_throughput": rate(len(served)),
+        "request_goodput": rate(_good(served, slo)) if slo else None,
+        "output_throughput": rate(outputs),
+        "total_token_throughput": rate(inputs + outputs),
+        **_detailed(records),
+    }
+    if text_of is not None:
+        data["generated_texts"] = [text_of(one.output_token_ids) for one in records]
+    tpots_s = [one.tpot_s for one in served if one.tpot_s is not None]
+    return {
+        **data,
+        **_statistics("ttft", [one.ttft_s for one in served]),
+        **_statistics("tpot", tpots_s),
+        **_statistics("itl", [gap_s for one in served for gap_s in one.gaps_s]),
+        **_statistics("e2el", [one.latency_s for one in served]),
+    }
+
+
+def _detailed(records: Sequence[RequestRecord]) -> dict[str, list[Any]]:
+    """An entry for each request, zeros for one that was not served."""
+    each = [(record, seen(record)) for record in records]
+    return {
+        "input_lens": [record.input_tokens for record, _ in each],
+        "output_lens": [one.output_tokens if one else 0 for _, one in each],
+        "ttfts": [one.ttft_s if one else 0.0 for _, one in each],
+        "itls": [list(one.gaps_s) if one else [] for _, one in each],
+        "latencies": [one.latency_s if one else 0.0 for _, one in each],
+        "start_times": [record.t_send_s for record, _ in each],
+        "queue_times": [record.t_send_s - record.t_due_s for record, _ in each],
+        "errors": ["" if one else record.detail or str(record.status) for record, one in each],
+    }
+
+
+def _good(served: Sequence[Seen], slo: Mapping[str, float]) -> int:
+    """Requests that meet every limit that vLLM knows, by its definitions."""
+
+    def meets(one: Seen) -> bool:
+        values_s = {"ttft": one.ttft_s, "tpot": one.tpot_s or 0.0, "e2el": one.latency_s}
+        return all(values_s[name] <= limit_s for name, limit_s in slo.items() if name in values_s)
+
+    return sum(map(meets, served))
+
+
+def _statistics(name: str, values_s: Sequence[float]) -> dict[str, float]:
+    """In milliseconds; zeros where there is nothing, as vLLM has them."""
+    values_ms = 1e3 * np.asarray(values_s or [0.0])
+    return {
+        f"mean_{name}_ms": float(values_ms.mean()),
+        f"median_{name}_ms": float(np.median(values_ms)),
+        f"std_{name}_ms": float(values_ms.std()),
+        **{f"p{q}_{name}_ms": float(np.percentile(values_ms, q)) for q in PERCENTILES},
+    }
+
+
+def _date(created_at: str | None) -> str | None:
+    return created_at and datetime.fromisoformat(created_at).strftime("%Y%m%d-%H%M%S")
+
+
+def _burstiness(description: Mapping[str, Any]) -> float | None:
+    """1 is Poisson; None where the arrivals are no gamma process."""
+    arrivals = description.get("arrivals")
+    if not isinstance(arrivals, Mapping):
+        return None
+    stated = arrivals.get("burstiness")
+    if isinstance(stated, int | float):
+        return float(stated)
+    return 1.0 if arrivals.get("kind") == "poisson" else None

@@ -1,0 +1,115 @@
+"""Polls a server's metrics beside a run, with a clock and a fetch that a test can replace."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.error
+import urllib.request
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from http.client import HTTPException
+
+from .metrics import Scrape, ServerMetrics
+from .parse import ScrapeError, parse
+
+Fetch = Callable[[], Awaitable[str]]
+"""The text of the page now. Raises OSError, HTTPException or ScrapeError if there is none."""
+
+TIMEOUT_S = 2.0
+# A server that never answered will not begin to; asking on would only be load.
+GIVE_UP_AFTER = 5
+# trtllm-serve has JSON at the first.
+_PATHS = ("/metrics", "/prometheus/metrics")
+_LARGEST_PAGE = 16 * 2**20
+
+
+async def watch(
+    fetch: Fetch,
+    *,
+    interval_s: float,
+    stop: asyncio.Event,
+    now: Callable[[], float],
+    pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> ServerMetrics:
+    """Scrape at once, every `interval_s` until `stop` is set, and once more then.
+
+    fetch: `fetch_over_http(base_url)`, or one of the caller's own client. now: the run's clock, in
+    seconds, which the rows are stamped with. A scrape that fails is counted and changes nothing
+    else; five in a row before the first that succeeds end the polling. Never raises for what a
+    server does; cancelling it loses what was scraped, so set `stop` instead:
+
+        stop = asyncio.Event()
+        polling = asyncio.create_task(
+            watch(fetch_over_http(base_url), interval_s=1.0, stop=stop, now=clock.now))
+        ...                                   # the run
+        stop.set()
+        metrics = await polling               # metrics.table(), metrics.summary()
+    """
+    watched = _Watched()
+    while not watched.hopeless:
+        await watched.scrape(fetch, now)
+        if stop.is_set():
+            break
+        await _either(stop, pause(interval_s))
+    return ServerMetrics(watched.server, tuple(watched.rows), watched.failed, watched.trouble)
+
+
+class _Watched:
+    def __init__(self) -> None:
+        self.server = ""
+        self.rows: list[Scrape] = []
+        self.failed = 0
+        self.trouble = ""
+
+    @property
+    def hopeless(self) -> bool:
+        return not self.rows and self.failed >= GIVE_UP_AFTER
+
+    async def scrape(self, fetch: Fetch, now: Callable[[], float]) -> None:
+        try:
+            text = await fetch()
+            # Stamped when it is here: what it says is not older than the request for it.
+            self.server, row = parse(text, now())
+        except (OSError, HTTPException, ScrapeError) as error:
+            self.failed += 1
+            self.trouble = self.trouble or " ".join(f"{type(error).__name__}: {error}".split())
+        else:
+            self.rows.append(row)
+
+
+async def _either(stop: asyncio.Event, pause: Awaitable[object]) -> None:
+    """Until one of the two; the other is dropped."""
+    waits = [asyncio.ensure_future(pause), asyncio.ensure_future(stop.wait())]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in waits:
+            one.cancel()
+            with suppress(asyncio.CancelledError):
+                await one
+
+
+def fetch_over_http(base_url: str, timeout_s: float = TIMEOUT_S) -> Fetch:
+    """From the server of an API's base URL, with or without its `/v1`. In a thread of its own: a
+    page that is slow to come must not hold up the client's event loop."""
+    root = base_url.rstrip("/").removesuffix("/v1")
+    found: list[str] = []
+
+    def fetch() -> str:
+        for path in found or _PATHS:
+            try:
+                text = _get(root + path, timeout_s)
+            except urllib.error.HTTPError as error:
+                error.close()
+                continue
+            if found or not text.lstrip().startswith(("{", "[")):
+                found[:] = [path]
+                return text
+        raise ScrapeError(f"{root} has no page of metrics")
+
+    return lambda: asyncio.to_thread(fetch)
+
+
+def _get(url: str, timeout_s: float) -> str:
+    with urllib.request.urlopen(url, timeout=timeout_s) as response:
+        return response.read(_LARGEST_PAGE).decode("utf-8", errors="replace")

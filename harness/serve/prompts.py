@@ -1,0 +1,101 @@
+"""From what a client sends to token ids: texts, ids, and conversations through a chat template."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...engines.models.tokenizer import Tokenizer
+from .bodies import Message
+from .errors import bad_request
+
+# Longer texts are tokenised beside the event loop, which would otherwise hold up every stream.
+LONG_TEXT = 4096
+
+Render = Callable[[Sequence[Message]], str]
+"""A conversation as the text that the model was trained to continue."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The model's side of the work. render: its chat template, if it has one."""
+
+    tokenizer: Tokenizer
+    vocab_size: int
+    render: Render | None = None
+
+    async def of_completion(self, prompt: Any) -> list[tuple[int, ...]]:
+        """prompt: text, texts, token ids, or lists of them. Raises ApiError for `prompt`."""
+        if isinstance(prompt, str):
+            return [await self._tokens(prompt)]
+        if not isinstance(prompt, list) or not prompt:
+            raise bad_request("prompt", "must be a text, token ids, or a list of either")
+        if all(isinstance(one, str) for one in prompt):
+            return [await self._tokens(one) for one in prompt]
+        if all(type(one) is int for one in prompt):
+            return [self._checked(prompt)]
+        if all(isinstance(one, list) for one in prompt):
+            return [self._checked(one) for one in prompt]
+        raise bad_request("prompt", "must not mix texts, token ids and lists of them")
+
+    async def of_chat(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """Raises ApiError for `messages`: no template, or one that refuses them."""
+        from jinja2 import TemplateError
+
+        if self.render is None:
+            raise bad_request(
+                "messages", "this model has no chat template; send a prompt to /v1/completions"
+            )
+        try:
+            text = self.render(messages)
+        except TemplateError as error:
+            raise bad_request("messages", f"the chat template refuses them: {error}") from error
+        # The template writes the special tokens itself.
+        return await self._tokens(text, add_special_tokens=False)
+
+    async def _tokens(self, text: str, *, add_special_tokens: bool = True) -> tuple[int, ...]:
+        def encode() -> list[int]:
+            return self.tokenizer.encode(text, add_special_tokens=add_special_tokens)
+
+        token_ids = encode() if len(text) < LONG_TEXT else await asyncio.to_thread(encode)
+        return self._checked(token_ids)
+
+    def _checked(self, token_ids: Sequence[Any]) -> tuple[int, ...]:
+        if not token_ids:
+            raise bad_request("prompt", "is empty: at least one token")
+        if not all(type(token) is int for token in token_ids):
+            raise bad_request("prompt", "token ids must be whole numbers")
+        low, high = min(token_ids), max(token_ids)
+        if low < 0 or high >= self.vocab_size:
+            wrong = low if low < 0 else high
+            raise bad_request("prompt", f"{wrong} is not a token id: 0 to {self.vocab_size - 1}")
+        return tuple(token_ids)
+
+
+def chat_template(directory: Path) -> Render | None:
+    """The model's own, rendered by transformers, which knows how templates are stored and what they
+    may call; None where the model has none."""
+    if not _has_template(directory):
+        return None
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+
+    def render(messages: Sequence[Message]) -> str:
+        conversation = [{"role": one.role, "content": one.text} for one in messages]
+        return str(
+            tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
+        )
+
+    return render
+
+
+def _has_template(directory: Path) -> bool:
+    if (directory / "chat_template.jinja").is_file():
+        return True
+    config = directory / "tokenizer_config.json"
+    return config.is_file() and bool(json.loads(config.read_text("utf-8")).get("chat_template"))

@@ -1,0 +1,57 @@
+"""A line of JSON for each request that ended: the server's own view, to hold a client's against."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TextIO
+
+from ...engines.clock import Clock
+from ...engines.trace import StepTrace
+from ..store import StoreError
+from .lives import Life
+
+
+class RequestLog:
+    """Appends to a file. Times are seconds since the epoch, so that another process' compare."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        """Raises StoreError for `request_log`."""
+        try:
+            self._file: TextIO = path.open("a", encoding="utf-8")
+        except OSError as error:
+            problem = f"cannot be written: {error.strerror}"
+            raise StoreError("request_log", path, problem) from error
+        self._epoch_s = time.time() - clock.now()
+
+    def step(self, trace: StepTrace, output_tokens: int) -> None:
+        pass
+
+    def scheduled(self, life: Life) -> None:
+        pass
+
+    def ended(self, life: Life) -> None:
+        for choice, finish in enumerate(life.finish):
+            tokens = life.tokens[choice]
+            line = {
+                "request_id": life.request_id,
+                "choice": choice,
+                "finish": str(finish),
+                "t_arrival_s": self._at(life.arrival_s),
+                "t_scheduled_s": self._at(life.scheduled_s),
+                "t_first_s": self._at(life.first_s[choice] if tokens else None),
+                "t_end_s": self._at(life.last_s[choice] if tokens else None),
+                "input_tokens": life.prompt_tokens,
+                "output_tokens": tokens,
+            }
+            self._file.write(json.dumps(line) + "\n")
+
+    def idle(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _at(self, time_s: float | None) -> float | None:
+        return None if time_s is None else round(self._epoch_s + time_s, 6)

@@ -1,0 +1,246 @@
+"""`llmbench serve`: from settings to a server that listens, and down again.
+
+A signal closes the door first: new requests get 503, those in flight have a grace time to end, and
+what is left is ended with an error in its stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from ...engines.config import EngineConfig
+from ...engines.errors import ConfigError
+from ..config import RunConfig
+from ..experiment import files_of, tokenizer_of
+from .app import create_app
+from .lives import Lives, Observer
+from .metrics import ServerMetrics
+from .prompts import Prompts, chat_template
+from .request_log import RequestLog
+from .service import Offer, Service
+from .worker import EngineWorker
+
+if TYPE_CHECKING:
+    from ...engines.api import Engine
+    from ...engines.clock import Clock
+
+Report = Callable[[str], None]
+_SHUTTING_DOWN = "the server is shutting down"
+KEEP_ALIVE_S = 120
+# Of each prompt that warms the engine up: so few that a prefix cache has next to nothing of them.
+_WARMUP_TOKENS = 4
+
+
+@dataclass(frozen=True)
+class ServeConfig:
+    """port: 0 for any that is free. grace_s: seconds that replies have to end after a signal."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    max_waiting: int | None = None
+    grace_s: float = 10.0
+    request_log: Path | None = None
+    served_model_name: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port < 2**16:
+            raise ConfigError("port", self.port, "0 to 65535")
+        if self.max_waiting is not None and self.max_waiting < 0:
+            raise ConfigError("max_waiting", self.max_waiting, "0 or more")
+        if self.grace_s < 0:
+            raise ConfigError("grace", self.grace_s, "0 or more seconds")
+
+
+def serve(run: RunConfig, config: ServeConfig, report: Report, ready: Report) -> None:
+    """Serve until SIGTERM or Ctrl-C. report: told of the loading. ready: told one line when the
+    server listens.
+
+    Raises ConfigError for what cannot work, the port included, before any weight is read, and what
+    the engine raised if that ended it.
+    """
+    listener = bind(config.host, config.port)
+    with listener:
+        service, settings, kv_tokens = build_service(run, config, report)
+        address = url(listener)
+        kv = f"{(settings.kv_memory_bytes or 0) / 2**20:.0f} MiB ({kv_tokens} tokens)"
+        line = f"{address}  model {service.offer.name}, engine {run.label}, KV {kv}"
+        run_server(service, listener, config.grace_s, lambda: ready(line))
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that has the port but does not listen yet: clients are refused, not kept waiting,
+    while the model loads. Raises ConfigError for `port` or `host`."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as error:
+        raise ConfigError("host", host, f"an address of this machine: {error.strerror}") from error
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise ConfigError("port", port, f"a port that is free: {error.strerror}") from error
+    return listener
+
+
+def url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def build_service(
+    run: RunConfig, config: ServeConfig, report: Report
+) -> tuple[Service, EngineConfig, int]:
+    """Load the model and put an engine behind the protocol. Returns the settings in full, too, and
+    how many tokens the KV cache holds."""
+    from ...engines.assemble import build_engine, load_model, resolve
+    from ...engines.clock import WallClock
+
+    files = files_of(run.model, run.engine, report)
+    settings = resolve(run.engine, files)
+    if run.verify_kernels:
+        from ...engines.models.describe import describe_model
+        from ..verify_kernels import verify_kernels
+
+        described = describe_model(files.directory, settings.model_impl).config
+        verify_kernels(settings, files, described, report)
+    tokenizer = tokenizer_of(files, settings)
+    set_threads = _thread_setter(run)
+    set_threads()
+    report(f"loading {files.name} ({run.label}, {settings.dtype})")
+    loaded = load_model(files, settings, report)
+    clock = WallClock()
+    engine = build_engine(loaded, settings, clock, tokenizer.decode)
+    report("warming up")
+    warm_up(engine, clock)
+    prompts = Prompts(tokenizer, loaded.config.vocab_size, chat_template(files.directory))
+    name = config.served_model_name or files.name
+    log = [] if config.request_log is None else [RequestLog(config.request_log, clock)]
+    assert settings.max_model_len is not None
+    offer = Offer(name, settings.max_model_len, config.max_waiting)
+    service = service_over(
+        engine,
+        clock,
+        prompts,
+        offer,
+        observers=log,
+        prepare=set_threads,
+        prefix_cache=bool(settings.prefix_cache),
+    )
+    return service, settings, engine.strategy.kv.capacity_tokens
+
+
+def service_over(
+    engine: Engine,
+    clock: Clock,
+    prompts: Prompts,
+    offer: Offer,
+    *,
+    observers: Sequence[Observer] = (),
+    prepare: Callable[[], None] = lambda: None,
+    prefix_cache: bool = False,
+) -> Service:
+    """An engine behind the protocol. prepare: see `EngineWorker`."""
+    metrics = ServerMetrics(offer.name, prefix_cache=prefix_cache)
+    lives = Lives([metrics, *observers])
+    worker = EngineWorker(engine, clock, lives, prepare)
+    return Service(offer, worker, lives, prompts, clock, metrics)
+
+
+def warm_up(engine: Engine, clock: Clock) -> None:
+    """A few steps, so that no client pays for what is compiled or allocated at first use."""
+    from ...engines.api import Request, SamplingParams
+
+    sampling = SamplingParams(max_tokens=_WARMUP_TOKENS, ignore_eos=True)
+    for place in range(2):
+        prompt = tuple(range(_WARMUP_TOKENS))
+        engine.add(Request(f"warmup-{place}", prompt, sampling, clock.now()))
+    while engine.has_work():
+        engine.step()
+
+
+def run_server(
+    service: Service, listener: socket.socket, grace_s: float, ready: Callable[[], None]
+) -> None:
+    """Serve on a bound socket until a signal or the engine's end; raises what ended the engine."""
+    server = GracefulServer(service, grace_s, ready)
+    # uvicorn raises the signals it caught once more when it is done.
+    before = {number: signal.signal(number, _nothing) for number in _SIGNALS}
+    try:
+        asyncio.run(server.serve(sockets=[listener]))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if server.failure is not None:
+        raise server.failure
+
+
+class GracefulServer(uvicorn.Server):
+    """uvicorn's, with a grace time after which replies end with an error of their own.
+
+    failure: what ended the engine, and the server with it.
+    """
+
+    def __init__(self, service: Service, grace_s: float, ready: Callable[[], None]) -> None:
+        config = uvicorn.Config(
+            create_app(service, self._fail),
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            # A client that sends seldom must not find its connection closed as it sends.
+            timeout_keep_alive=KEEP_ALIVE_S,
+            log_config=None,
+            access_log=False,
+        )
+        super().__init__(config)
+        self._service = service
+        self._grace_s = grace_s
+        self._ready = ready
+        self.failure: Exception | None = None
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = error
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._service.close(_SHUTTING_DOWN)
+        loop = asyncio.get_running_loop()
+        cut = loop.call_later(self._grace_s, self._service.cut, _SHUTTING_DOWN)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            cut.cancel()
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+def _thread_setter(run: RunConfig) -> Callable[[], None]:
+    """How many threads compute is a setting of the thread that asks them to."""
+
+    def set_threads() -> None:
+        import torch
+
+        torch.set_num_threads(run.threads or torch.get_num_threads())
+
+    return set_threads

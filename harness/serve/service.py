@@ -1,0 +1,135 @@
+"""What stands between the protocol and the engine: who is let in, and how a reply begins."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...engines.clock import Clock
+from ...engines.models.tokenizer import Tokenizer
+from .asked import understand
+from .bodies import Body, ChatBody, CompletionBody
+from .choices import Choices
+from .errors import FAILED, NOT_FOUND, TOO_MANY, UNAVAILABLE, ApiError
+from .lives import Lives
+from .metrics import ServerMetrics
+from .prompts import Prompts
+from .respond import Reply
+from .streams import Stream, Switchboard
+from .worker import EngineWorker, failure_line
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What is served. name: as clients ask for it. max_waiting: requests that may wait for their
+    first step before more are turned away; None for any number."""
+
+    name: str
+    max_model_len: int
+    max_waiting: int | None = None
+
+
+class Service:
+    """One engine for all connections. Lives on the event loop, but for the worker's thread."""
+
+    def __init__(
+        self,
+        offer: Offer,
+        worker: EngineWorker,
+        lives: Lives,
+        prompts: Prompts,
+        clock: Clock,
+        metrics: ServerMetrics,
+    ) -> None:
+        self.offer = offer
+        self.metrics = metrics
+        self.clock = clock
+        self.started_at = int(time.time())
+        self._worker = worker
+        self._lives = lives
+        self._prompts = prompts
+        self._board = Switchboard()
+        self._closing: str = ""
+
+    def start(self, on_failure: Callable[[Exception], None] = lambda _: None) -> None:
+        """In a running event loop. on_failure: told when the engine is lost."""
+
+        def fail(error: Exception) -> None:
+            self._board.fail_all(ApiError(FAILED, self.why_not_alive))
+            on_failure(error)
+
+        self._worker.start(asyncio.get_running_loop(), self._board.deliver, fail)
+
+    def stop(self) -> None:
+        self._worker.stop()
+
+    def close(self, why: str) -> None:
+        """Turn new requests away from now on; those in flight go on."""
+        self._closing = why
+
+    def cut(self, why: str) -> None:
+        """End every reply in flight with an error."""
+        self._board.fail_all(ApiError(UNAVAILABLE, why))
+
+    @property
+    def why_not_alive(self) -> str:
+        """Empty if the engine serves."""
+        failure = self._worker.failure
+        if failure is not None:
+            return f"the engine failed: {failure_line(failure)}"
+        return "" if self._worker.alive else "the engine does not run"
+
+    async def reply_to(self, body: CompletionBody | ChatBody, arrival_s: float) -> Reply:
+        """Hand a request to the engine. Raises ApiError where it cannot be served."""
+        self._check_model(body)
+        self._check_open()
+        asked = await understand(
+            body,
+            self._prompts,
+            model=self.offer.name,
+            arrival_s=arrival_s,
+            max_model_len=self.offer.max_model_len,
+        )
+        self._check_room(len(asked.requests))
+        stream = Stream()
+        self._board.connect(asked.request_ids, stream)
+        lives = self._worker.submit(asked.requests)
+        tokenizer = self._prompts.tokenizer
+        choices = Choices(asked, tokenizer.decode)
+
+        def close() -> None:
+            self._board.disconnect(asked.request_ids)
+            if not choices.ended:
+                self._worker.abort(asked.request_ids)
+
+        return Reply(asked, choices, stream, lives, _spelt_by(tokenizer), close)
+
+    def _check_model(self, body: Body) -> None:
+        if body.model not in (None, self.offer.name):
+            raise ApiError(
+                NOT_FOUND,
+                f"model: {body.model!r} is not served here; {self.offer.name!r} is",
+                "model",
+                "model_not_found",
+            )
+
+    def _check_open(self) -> None:
+        if why := self._closing:
+            raise ApiError(UNAVAILABLE, why)
+        if why := self.why_not_alive:
+            raise ApiError(FAILED, why)
+
+    def _check_room(self, more: int) -> None:
+        most, waiting = self.offer.max_waiting, self._lives.waiting
+        if most is not None and waiting + more > most:
+            raise ApiError(
+                TOO_MANY,
+                f"{waiting} requests wait for the engine; at most {most} may (--max-waiting)",
+                code="overloaded",
+            )
+
+
+def _spelt_by(tokenizer: Tokenizer) -> Callable[[int], str]:
+    return lambda token_id: tokenizer.decode([token_id], skip_special_tokens=False)

@@ -1,0 +1,85 @@
+"""Token ids to text as they come: never half a character, never a part of a stop string."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...engines.stopping import REPLACEMENT, Decode, cut_at_stop
+
+# Past tokens that a new one is decoded after: a decoder may look at them (a leading space).
+CONTEXT_TOKENS = 4
+# A window is decoded whole for each token; longer than this it starts anew from its last tokens.
+WINDOW_TOKENS = 16
+# A character has at most four bytes. What is no character after these many tokens never will be.
+HELD_TOKENS = 8
+
+
+class TextStream:
+    """The text of one output, handed out in parts that join to `decode` of all its tokens.
+
+    Each token is decoded in a window with those before it, and its text is what the window gained.
+    A window that ends in U+FFFD ends inside a character: its new part is held back until the
+    character is whole or the output ends. So is an end that may begin a stop string.
+    """
+
+    def __init__(self, decode: Decode, stop: Sequence[str] = ()) -> None:
+        self._decode = decode
+        self._stop = tuple(stop)
+        self._window: list[int] = []
+        # Of the window's tokens, those whose text was taken, and how many characters that is.
+        self._taken_tokens = 0
+        self._taken_chars = 0
+        # Text that is whole but may begin a stop string.
+        self._doubtful = ""
+        self._stopped = False
+
+    def push(self, token_id: int) -> str:
+        """Add a token. Returns what can be shown now; empty if nothing can."""
+        if self._stopped:
+            return ""
+        self._window.append(token_id)
+        text = self._decode(self._window)
+        if text.endswith(REPLACEMENT):
+            if len(self._window) - self._taken_tokens < HELD_TOKENS:
+                return ""
+            fresh = text[self._taken_chars :]
+            self._window, self._taken_tokens, self._taken_chars = [], 0, 0
+            return self._before_stop(fresh)
+        fresh = text[self._taken_chars :]
+        self._take(text)
+        return self._before_stop(fresh)
+
+    def end(self) -> str:
+        """The rest, when no more tokens come."""
+        if self._stopped:
+            return ""
+        rest = self._decode(self._window)[self._taken_chars :] if self._window else ""
+        shown = self._doubtful + rest
+        self._doubtful, self._stopped = "", True
+        return cut_at_stop(shown, self._stop)
+
+    def _take(self, text: str) -> None:
+        self._taken_tokens, self._taken_chars = len(self._window), len(text)
+        if len(self._window) > WINDOW_TOKENS:
+            self._window = self._window[-CONTEXT_TOKENS:]
+            self._taken_tokens = CONTEXT_TOKENS
+            self._taken_chars = len(self._decode(self._window))
+
+    def _before_stop(self, fresh: str) -> str:
+        """Of text that came, what is surely before every stop string."""
+        if not self._stop:
+            return fresh
+        text = self._doubtful + fresh
+        cut = cut_at_stop(text, self._stop)
+        if len(cut) < len(text):
+            self._stopped, self._doubtful = True, ""
+            return cut
+        kept = max(_begun(text, stop) for stop in self._stop)
+        self._doubtful = text[len(text) - kept :]
+        return text[: len(text) - kept]
+
+
+def _begun(text: str, stop: str) -> int:
+    """How many characters at the end of `text` are the beginning of `stop`."""
+    most = min(len(text), len(stop) - 1)
+    return next((size for size in range(most, 0, -1) if text.endswith(stop[:size])), 0)

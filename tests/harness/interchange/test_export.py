@@ -1,0 +1,187 @@
+"""A run by hand in other tools' formats: every number worked out here, from their definitions."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llmbench.engines.errors import ConfigError
+from llmbench.harness.cli import main
+from llmbench.harness.errors import InvalidRun
+from llmbench.harness.interchange import FORMATS, export
+from llmbench.harness.record import RequestRecord, RequestStatus
+from llmbench.harness.store import StoredRun, write_run
+
+from ..stored import stored_run
+
+DATA = Path(__file__).parent / "data"
+
+
+def request(
+    index: int,
+    due_s: float,
+    send_s: float,
+    token_times_s: tuple[float, ...],
+    status: RequestStatus = RequestStatus.OK,
+    detail: str = "",
+) -> RequestRecord:
+    return RequestRecord(
+        request_id=f"r{index}",
+        index=index,
+        status=status,
+        t_due_s=due_s,
+        t_send_s=send_s,
+        t_scheduled_s=None,
+        token_times_s=token_times_s,
+        input_tokens=10 * (index + 1),
+        output_token_ids=tuple(range(5, 5 + len(token_times_s))),
+        detail=detail,
+    )
+
+
+# Sent 0.5 s late; one token; four tokens, two of them at once.
+REQUESTS = (
+    request(0, 0.0, 0.5, (1.0, 1.25, 1.5)),
+    request(1, 1.0, 1.0, (1.75,)),
+    request(2, 2.0, 2.0, (2.25, 2.75, 2.75, 4.0)),
+)
+
+
+def hand_run(requests: tuple[RequestRecord, ...] = REQUESTS, **more: Any) -> StoredRun:
+    return stored_run(requests, (), **more)
+
+
+def exported(form: str, run: StoredRun | None = None, **options: Any) -> Any:
+    options = {"allow_invalid": True, **options}
+    return json.loads(export(run or hand_run(), form, **options))
+
+
+def test_vllms_keys_and_definitions() -> None:
+    # Limits that only the reply of one token meets: to vLLM its TPOT is 0.
+    slo = {"ttft": 1.0, "tpot": 0.2}
+    data = exported("vllm", hand_run(slo=slo, config={"request_rate": 2.0, "seed": 1}))
+    theirs = json.loads((DATA / "vllm-detailed.json").read_text())
+    unlike = {"generated_texts", "max_output_tokens_per_s", "max_concurrent_requests", "rtfx"}
+    assert set(theirs) - unlike <= set(data)
+    assert data["date"] == "20260101-000000"
+    assert (data["request_rate"], data["num_prompts"], data["completed"]) == (2.0, 3, 3)
+    assert (data["duration"], data["total_input_tokens"], data["total_output_tokens"]) == (4, 60, 8)
+    assert data["request_throughput"] == 3 / 4
+    assert data["output_throughput"] == 2.0
+    assert data["total_token_throughput"] == 17.0
+    assert data["request_goodput"] == 1 / 4
+    # From the send: 0.5, 0.75 and 0.25 s.
+    assert data["ttfts"] == [0.5, 0.75, 0.25]
+    assert data["mean_ttft_ms"] == pytest.approx(500)
+    assert data["std_ttft_ms"] == pytest.approx(1e3 * (0.125 / 3) ** 0.5)
+    # (1.5 - 1) / 2 and (4 - 2.25) / 3; one token has none.
+    assert data["mean_tpot_ms"] == pytest.approx(1e3 * (0.25 + 1.75 / 3) / 2)
+    assert data["itls"] == [[0.25, 0.25], [], [0.5, 0.0, 1.25]]
+    assert data["median_itl_ms"] == pytest.approx(250)
+    assert data["mean_e2el_ms"] == pytest.approx(1e3 * (1.0 + 0.75 + 2.0) / 3)
+    assert data["start_times"] == [0.5, 1.0, 2.0]
+    assert data["queue_times"] == [0.5, 0.0, 0.0]
+    assert "generated_texts" not in data
+
+
+def test_vllm_has_texts_where_somebody_can_read_them_and_inf_is_a_word() -> None:
+    data = exported("vllm", text_of=lambda ids: " ".join(map(str, ids)))
+    assert data["generated_texts"] == ["5 6 7", "5", "5 6 7 8"]
+    assert data["request_rate"] == "inf"
+    assert data["request_goodput"] is None
+
+
+def test_a_failed_request_is_counted_and_named_and_not_measured() -> None:
+    failed = request(3, 3.0, 3.0, (3.5,), RequestStatus.FAILED, "reset by peer")
+    run = hand_run((*REQUESTS, failed))
+    with pytest.raises(InvalidRun, match=r"not exported: .* reset by peer"):
+        export(run, "vllm")
+    data = exported("vllm", run)
+    assert (data["completed"], data["failed"]) == (3, 1)
+    assert data["errors"] == ["", "", "", "reset by peer"]
+    assert data["ttfts"] == [0.5, 0.75, 0.25, 0.0]
+    assert data["mean_ttft_ms"] == pytest.approx(500)
+    blocks = exported("aiperf", run)
+    assert blocks["request_count"]["avg"] == 3
+    assert blocks["error_request_count"]["avg"] == 1
+    (error,) = blocks["error_summary"]
+    assert (error["error_details"]["message"], error["count"]) == ("reset by peer", 1)
+
+
+def test_aiperfs_blocks_and_definitions() -> None:
+    data = exported("aiperf")
+    theirs = json.loads((DATA / "aiperf-profile_export_aiperf.json").read_text())
+    assert data["schema_version"] == theirs["schema_version"]
+    for name in ("time_to_first_token", "inter_token_latency", "request_latency"):
+        assert set(data[name]) == set(theirs[name])
+        assert data[name]["unit"] == theirs[name]["unit"] == "ms"
+    ttft = data["time_to_first_token"]
+    assert (ttft["avg"], ttft["min"], ttft["p50"], ttft["max"]) == (500, 250, 500, 750)
+    assert ttft["p75"] == pytest.approx(625)
+    assert (ttft["count"], ttft["sum"]) == (3, 1500)
+    # Its inter token latency is a reply's mean, of replies with two tokens or more.
+    assert data["inter_token_latency"]["count"] == 2
+    assert data["inter_token_latency"]["max"] == pytest.approx(1750 / 3)
+    assert data["inter_chunk_latency"]["count"] == 5
+    assert data["time_to_second_token"]["avg"] == pytest.approx(1e3 * (0.25 + 0.5) / 2)
+    # From the first send at 0.5 s to the last token at 4 s.
+    assert data["benchmark_duration"] == {"unit": "sec", "avg": 3.5}
+    assert data["output_token_throughput"]["avg"] == pytest.approx(8 / 3.5)
+    per_user = data["output_token_throughput_per_user"]
+    assert per_user["avg"] == pytest.approx((4 + 3 / 1.75) / 2)
+    assert data["total_isl"]["avg"] == 60
+
+
+def test_a_run_of_one_token_replies_has_no_blocks_of_what_it_has_not() -> None:
+    data = exported("aiperf", hand_run((REQUESTS[1],)))
+    assert "inter_token_latency" not in data
+    assert "inter_chunk_latency" not in data
+    assert data["time_to_first_token"]["std"] == 0
+
+
+def test_github_action_has_a_file_for_each_direction() -> None:
+    smaller, bigger = exported("github-action"), exported("github-action-bigger")
+    by_name = {one["name"]: one for one in smaller}
+    ttft = by_name["paged: ttft.mean"]
+    # From when it was due: 1, 0.75 and 0.25 s.
+    assert (ttft["value"], ttft["unit"]) == (pytest.approx(2 / 3), "s")
+    assert ttft["range"].startswith("std ")
+    assert by_name["paged: counters.preemptions"]["value"] == 0
+    assert {"paged: output_throughput.window"} <= {one["name"] for one in bigger}
+    assert not set(by_name) & {one["name"] for one in bigger}
+    assert all(set(one) <= {"name", "unit", "value", "range", "extra"} for one in smaller + bigger)
+
+
+def test_csv_has_a_row_a_number_and_no_formulas() -> None:
+    run = hand_run(config={"model": "=HYPERLINK(1)"}, label='two, "words"')
+    rows = list(csv.DictReader(io.StringIO(export(run, "csv", allow_invalid=True))))
+    ttft = next(row for row in rows if (row["metric"], row["stat"]) == ("ttft", "mean"))
+    assert float(ttft["value"]) == pytest.approx(2 / 3)
+    assert (ttft["unit"], ttft["better"], ttft["label"]) == ("s", "lower", 'two, "words"')
+    assert ttft["model"] == "'=HYPERLINK(1)"
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_through_the_command(
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = hand_run()
+    directory = write_run(tmp_path / "run", run.result, run.requests, run.steps, {})
+    out = tmp_path / "deep" / "file"
+    with pytest.raises(SystemExit) as ended:
+        main(["export", str(directory), "--format", form, "--allow-invalid"])
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        main(["export", str(directory), "--format", form, "--allow-invalid", "--out", str(out)])
+    assert ended.value.code == 0
+    assert out.read_text() == printed
+
+
+def test_a_format_that_is_none() -> None:
+    with pytest.raises(ConfigError, match=r"format: 'vlm' is not allowed.*did you mean 'vllm'"):
+        export(hand_run(), "vlm")

@@ -1,0 +1,170 @@
+"""What a server must survive: clients that leave, engines that fail, overload, and its own end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+from llmbench.harness.serve.lives import Life
+from prometheus_client.parser import text_string_to_metric_families
+
+from .servers import WAIT_S, ScriptedExecutor, Served, events_of, served
+
+COMPLETIONS = "/v1/completions"
+LONG = {"prompt": "x", "max_tokens": 100, "ignore_eos": True, "stream": True}
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Poll; what a client did reaches the engine's thread when it does."""
+    deadline_s = time.monotonic() + WAIT_S
+    while not true():
+        assert time.monotonic() < deadline_s, "it did not happen"
+        time.sleep(0.002)
+
+
+def samples(server: Served) -> dict[str, float]:
+    _, text = server.get("/metrics")
+    return {
+        sample.name.removeprefix("llmbench:"): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if not sample.name.endswith("_bucket")
+    }
+
+
+@pytest.mark.parametrize("streams", [True, False])
+def test_a_client_that_leaves_frees_its_memory(streams: bool) -> None:
+    with served(ScriptedExecutor(held=True)) as server:
+        connection = server.connect()
+        connection.request("POST", COMPLETIONS, json.dumps({**LONG, "stream": streams}))
+        server.executor.go.release(3)
+        until(lambda: samples(server)["generation_tokens_total"] == 3)
+        assert len(server.engine.queues.running) == 1
+        connection.close()
+        # The step that runs may end first; what it says is for nobody.
+        time.sleep(0.05)
+        server.executor.go.release(1)
+        until(lambda: not server.engine.has_work())
+        assert server.engine.strategy.kv.free_units == server.engine.strategy.kv.total_units
+        assert samples(server)["num_requests_running"] == 0
+
+
+def test_a_failed_step_is_a_500_and_the_engine_goes_on() -> None:
+    with served(ScriptedExecutor(failure=RuntimeError("the device is on fire"))) as server:
+        status, reply = server.post(COMPLETIONS, LONG)
+        assert status == 500
+        assert reply["error"]["type"] == "server_error"
+        assert "the device is on fire" in reply["error"]["message"]
+        server.executor.failure = None
+        status, reply = server.post(COMPLETIONS, {"prompt": "x", "max_tokens": 2})
+        assert (status, reply["choices"][0]["text"]) == (200, "He")
+
+
+def test_a_step_that_fails_in_a_stream_is_an_event_without_done() -> None:
+    with served(ScriptedExecutor(held=True)) as server:
+        server.executor.go.release(2)
+        response = server.send(COMPLETIONS, LONG)
+        events = events_of(response)
+        assert [json.loads(next(events))["choices"][0]["text"] for _ in range(2)] == ["H", "e"]
+        server.executor.failure = RuntimeError("the device is on fire")
+        server.executor.go.release(1)
+        (last,) = events
+        assert "the device is on fire" in json.loads(last)["error"]["message"]
+
+
+def test_an_engine_that_is_lost_ends_every_reply_and_the_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with served(ScriptedExecutor(held=True)) as server:
+        server.executor.go.release(1)
+        response = server.send(COMPLETIONS, LONG)
+        events = events_of(response)
+        next(events)
+
+        def broken() -> None:
+            raise MemoryError("no bookkeeping can be trusted")
+
+        monkeypatch.setattr(server.engine, "step", broken)
+        server.executor.go.release(1)
+        *_, last = events
+        assert "the engine failed: MemoryError" in json.loads(last)["error"]["message"]
+        server.thread.join(WAIT_S)
+        assert isinstance(server.server.failure, MemoryError)
+
+
+def test_a_prompt_that_the_cache_can_never_hold_is_a_400() -> None:
+    with served(kv_tokens=64) as server:
+        status, reply = server.post(COMPLETIONS, {"prompt": [1] * 100, "max_tokens": 4})
+    assert (status, reply["error"]["param"]) == (400, "prompt")
+
+
+def test_overload_is_a_429_and_passes() -> None:
+    with served(ScriptedExecutor(held=True), max_waiting=1) as server:
+        first = server.connect()
+        first.request("POST", COMPLETIONS, json.dumps(LONG))
+        until(lambda: len(server.engine.queues.running) == 1)
+        # It runs, but the step that began with it has not ended: it has not been seen to run.
+        status, reply = server.post(COMPLETIONS, {**LONG, "prompt": ["a", "b"]})
+        assert (status, reply["error"]["code"]) == (429, "overloaded")
+        assert reply["error"]["type"] == "rate_limit_error"
+        server.executor.go.release(1000)
+        assert first.getresponse().status == 200
+        status, _ = server.post(COMPLETIONS, {"prompt": "x", "max_tokens": 2})
+        assert status == 200
+
+
+def test_replies_in_flight_end_before_the_server_does() -> None:
+    with served(ScriptedExecutor(held=True)) as server:
+        server.executor.go.release(1)
+        response = server.send(COMPLETIONS, {**LONG, "max_tokens": 3})
+        events = events_of(response)
+        next(events)
+        server.server.should_exit = True
+        until(lambda: not server.server.servers or not server.server.servers[0].is_serving())
+        server.executor.go.release(2)
+        assert [one[:6] for one in events][-1] == "[DONE]"
+        server.thread.join(WAIT_S)
+        assert not server.thread.is_alive()
+
+
+def test_after_the_grace_time_what_is_left_ends_with_an_error() -> None:
+    with served(ScriptedExecutor(held=True), grace_s=0.05) as server:
+        server.executor.go.release(1)
+        response = server.send(COMPLETIONS, LONG)
+        events = events_of(response)
+        next(events)
+        server.server.should_exit = True
+        (last,) = events
+        assert json.loads(last)["error"]["message"] == "the server is shutting down"
+
+
+def test_metrics_count_what_was_served() -> None:
+    ended: list[Life] = []
+
+    class Notes:
+        def step(self, trace: object, output_tokens: int) -> None: ...
+
+        def scheduled(self, life: Life) -> None: ...
+
+        def ended(self, life: Life) -> None:
+            ended.append(life)
+
+        def idle(self) -> None: ...
+
+    with served(observers=[Notes()]) as server:
+        server.post(COMPLETIONS, {"prompt": "four", "max_tokens": 5})
+        server.events(COMPLETIONS, {"prompt": ["a", "bc"], "max_tokens": 1, "n": 2})
+        seen = samples(server)
+    assert seen["prompt_tokens_total"] == 4 + 1 + 2
+    assert seen["generation_tokens_total"] == 5 + 4
+    assert seen["request_success_total"] == 5
+    assert seen["time_to_first_token_seconds_count"] == 5
+    # A reply of one token has no pace.
+    assert seen["request_time_per_output_token_seconds_count"] == 1
+    assert seen["num_requests_running"] == seen["kv_cache_usage_perc"] == 0
+    assert [life.tokens for life in ended] == [[5], [1, 1], [1, 1]]
+    for life in ended:
+        assert life.scheduled_s is not None
+        assert life.arrival_s <= life.scheduled_s <= min(life.first_s) <= min(life.last_s)
