@@ -1,0 +1,37 @@
+"""Levels of looks against published boundaries, and against a simulation of the process."""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from llmbench.harness.stats.sequential import looks
+
+
+def _bounds(after: tuple[int, ...]) -> list[float]:
+    return [NormalDist().inv_cdf(1 - look.level / 2) for look in looks(after, 0.05)]
+
+
+def test_five_equal_looks_have_the_published_bounds() -> None:
+    """Lan and DeMets' spending for Pocock's boundary at 5 % two-sided, as the programs of
+    Reboussin, DeMets, Kim and Lan (Controlled Clinical Trials 21, 2000) print it."""
+    published = [2.4380, 2.4268, 2.4101, 2.3966, 2.3859]
+    assert _bounds((1, 2, 3, 4, 5)) == pytest.approx(published, abs=2e-4)
+
+
+def test_one_look_has_the_whole_error_rate() -> None:
+    (look,) = looks((17,), 0.05)
+    assert look.level == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("after", [(8, 16, 24, 32, 40), (6, 7, 30), (10, 100)])
+def test_a_walk_without_effect_leaves_as_often_as_was_asked(after: tuple[int, ...]) -> None:
+    rng = np.random.default_rng()
+    bounds = _bounds(after)
+    walks = np.cumsum(rng.normal(size=(40_000, after[-1])), axis=1)
+    left = np.zeros(len(walks), dtype=bool)
+    for count, bound in zip(after, bounds, strict=True):
+        left |= np.abs(walks[:, count - 1]) > bound * np.sqrt(count)
+    # Four standard errors of 40 000 walks.
+    assert left.mean() == pytest.approx(0.05, abs=0.0045)
