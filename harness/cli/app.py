@@ -11,6 +11,7 @@ from ...kernels.errors import KernelError
 from ...workloads.api import WorkloadError
 from ..errors import InvalidRun
 from . import (
+    ab,
     ablate,
     bench_engine,
     calibrate,
@@ -48,7 +49,8 @@ app.command("capacity", epilog=capacity.EPILOG)(capacity.capacity)
 app.command("report")(report.report)
 app.command("explain", epilog=explain.EPILOG)(explain.explain)
 app.command("compare")(compare.compare)
-app.command("gate")(gate.gate)
+app.command("gate", epilog=gate.EPILOG)(gate.gate)
+app.command("ab", epilog=ab.EPILOG)(ab.ab)
 app.command("ablate", epilog=ablate.EPILOG)(ablate.ablate)
 app.command("schedule", epilog=schedule.EPILOG)(schedule.schedule)
 app.command("calibrate")(calibrate.calibrate)
