@@ -10,7 +10,8 @@ import numpy as np
 
 from ...engines.errors import ConfigError
 from ..errors import InvalidRun
-from ..stats.signed_rank import fewest_pairs
+from ..stats.sequential import first_look
+from ..stats.signed_rank import Floats, fewest_pairs
 from .judge import Answer, Judge, Question
 from .protocol import Trial
 from .side import Side
@@ -38,15 +39,17 @@ class Length:
     def looks_after(self, metrics: int, error_rate: float) -> tuple[int, ...]:
         """After how many quads to look. Raises ConfigError for fewer pairs than can decide."""
         pairs, field = (self.pairs, "pairs") if self.pairs else (self.max_pairs, "max_pairs")
-        quads = pairs // PAIRS_A_QUAD
-        fewest = fewest_pairs(error_rate / metrics)
+        quads, share = pairs // PAIRS_A_QUAD, error_rate / metrics
+        fewest = fewest_pairs(share)
         if quads < fewest or pairs % PAIRS_A_QUAD:
             raise ConfigError(
                 field, pairs, f"an even number from {PAIRS_A_QUAD * fewest} for {metrics} metrics"
             )
         if self.pairs:
             return (quads,)
-        return tuple(sorted({round(quads * (look + 1) / LOOKS) for look in range(LOOKS)}))
+        first = first_look(quads, share)
+        gap = (quads - first) / (LOOKS - 1)
+        return tuple(sorted({round(first + look * gap) for look in range(LOOKS)}))
 
 
 @dataclass(frozen=True)
@@ -82,32 +85,30 @@ def compare(
     and InvalidRun for a trial that proves nothing and for a side that works when it should wait.
     """
     after = length.looks_after(len(questions), error_rate)
-    judge = Judge(questions, after, error_rate)
+    judge = Judge(questions, after[-1], error_rate)
     num_requests = length.num_requests or _sized(a, b, length.trial_s, report)
     turns = _Turns(a, b, num_requests, seed)
-    end_s, stopped, answers = now() + length.max_time_s, "", ()
-    number = -1
-    for quads in range(1, after[-1] + 1):
-        if quads > 1 and now() > end_s:
-            stopped = "time is up"
-            break
-        turns.take(quads - 1)
-        if quads not in after:
-            continue
-        number = after.index(quads)
-        answers = judge.look(number, turns.values(questions))
-        report(f"{PAIRS_A_QUAD * quads} pairs: " + ", ".join(one.verdict for one in answers))
-        if all(one.decided for one in answers):
-            stopped = "every question is answered"
-            break
-    else:
-        stopped = f"all {PAIRS_A_QUAD * after[-1]} pairs were measured"
-    if number < 0:
-        raise InvalidRun(
-            f"{length.max_time_s:g} s were up after {turns.quads} of the {after[0]} quads of the "
-            "first look: allow more time, or shorter trials"
-        )
-    return turns.outcome(judge.finish(number, turns.values(questions, after[number])), stopped)
+    end_s = now() + length.max_time_s
+    while True:
+        turns.take()
+        late, full = now() > end_s, turns.quads == after[-1]
+        if turns.quads in after or late:
+            if turns.quads < fewest_pairs(error_rate / len(questions)):
+                raise InvalidRun(
+                    f"{length.max_time_s:g} s were up after {turns.quads} quads of trials, too few "
+                    "for any verdict: allow more time, or shorter trials"
+                )
+            answers = judge.look(turns.values(questions), final=late or full)
+            said = ", ".join(one.verdict for one in answers)
+            report(f"{PAIRS_A_QUAD * turns.quads} pairs: {said}")
+            if all(one.decided for one in answers) or late or full:
+                break
+    stopped = f"all {PAIRS_A_QUAD * after[-1]} pairs were measured"
+    if late and not full:
+        stopped = "time is up"
+    if all(one.decided for one in answers):
+        stopped = "every question is answered"
+    return turns.outcome(judge.finish(turns.values(questions)), stopped)
 
 
 def _sized(a: Side, b: Side, trial_s: float, report: Callable[[str], None]) -> int:
@@ -135,8 +136,9 @@ class _Turns:
     def quads(self) -> int:
         return len(self._trials["a"]) // PAIRS_A_QUAD
 
-    def take(self, number: int) -> None:
-        """One quad."""
+    def take(self) -> None:
+        """The next quad."""
+        number = self.quads
         for turn in quad(number, self._seed):
             idle = self._sides["b" if turn.side == "a" else "a"]
             before_s = idle.cpu_s()
@@ -154,21 +156,13 @@ class _Turns:
                     "their workload, its options or the model's vocabulary",
                 )
 
-    def values(
-        self, questions: Sequence[Question], quads: int | None = None
-    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def values(self, questions: Sequence[Question]) -> dict[str, tuple[Floats, Floats]]:
         """By name of a quantity, A's and B's values, [quads, 2]."""
-        count = PAIRS_A_QUAD * (quads or self.quads)
-        return {
-            one.quantity.name: (
-                self._of("a", one.quantity.name, count),
-                self._of("b", one.quantity.name, count),
-            )
-            for one in questions
-        }
+        names = [one.quantity.name for one in questions]
+        return {name: (self._of("a", name), self._of("b", name)) for name in names}
 
-    def _of(self, side: str, name: str, count: int) -> np.ndarray:
-        trials = [self._trials[side][pair] for pair in range(count)]
+    def _of(self, side: str, name: str) -> Floats:
+        trials = [self._trials[side][pair] for pair in range(PAIRS_A_QUAD * self.quads)]
         if not all(name in trial.values for trial in trials):
             known = ", ".join(sorted(trials[0].values))
             raise ConfigError("max_regression", name, f"what a trial measures, above 0: {known}")

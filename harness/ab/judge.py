@@ -18,7 +18,7 @@ import numpy as np
 from ..evidence import ERROR_RATE
 from ..quantities import Quantity
 from ..stats.power import centred, detectable, needed
-from ..stats.sequential import looks
+from ..stats.sequential import Look, looks
 from ..stats.signed_rank import Floats, interval, upper_p
 from .turns import PAIRS_A_QUAD
 
@@ -69,46 +69,49 @@ def worsening(quantity: Quantity, a: Floats, b: Floats) -> Floats:
 
 
 class Judge:
-    """Holds the plan of looks and what was decided at earlier ones."""
+    """Looks at growing evidence. most: how many quads there may be."""
 
     def __init__(
-        self, questions: Sequence[Question], after: Sequence[int], error_rate: float = ERROR_RATE
+        self, questions: Sequence[Question], most: int, error_rate: float = ERROR_RATE
     ) -> None:
         self._questions = questions
+        self._most = most
         self._error_rate = error_rate
-        # By how many metrics are still open: the looks' levels at that share of the error rate.
-        self._plans = {
-            open_: looks(after, error_rate / open_) for open_ in range(1, len(questions) + 1)
-        }
+        self._after: list[int] = []
+        self._final = False
         self._answers: dict[str, Answer] = {}
 
-    def look(self, number: int, trials: Mapping[str, tuple[Floats, Floats]]) -> tuple[Answer, ...]:
-        """Judge what is open. trials: by a quantity's name, A's and B's values, [quads, 2]."""
+    def look(
+        self, trials: Mapping[str, tuple[Floats, Floats]], *, final: bool = False
+    ) -> tuple[Answer, ...]:
+        """Judge what is open. trials: by a quantity's name, A's and B's values, [quads, 2], more
+        than at the last look. final: there will be no other look."""
         worse = {
             one.quantity.name: worsening(one.quantity, *trials[one.quantity.name])
             for one in self._questions
         }
+        self._after.append(len(next(iter(worse.values()))))
+        self._final = final
         waiting = [one for one in self._questions if not self._is_decided(one)]
         waiting.sort(key=lambda one: _clarity(worse[one.quantity.name], one.log_allowed))
         open_ = len(waiting)
         for question in waiting:
             # The clearest first: whoever comes after one that stays open has no more to spend.
-            level = self._plans[open_][number].level
+            level = self._plan(open_)[-1].level
             answer = _answer(question, trials[question.quantity.name], level)
             self._answers[question.quantity.name] = answer
             open_ -= answer.decided
         return tuple(self._answers[one.quantity.name] for one in self._questions)
 
-    def finish(
-        self, number: int, trials: Mapping[str, tuple[Floats, Floats]]
-    ) -> tuple[Answer, ...]:
-        """The answers, with what could have been found, and what finding more would take."""
+    def finish(self, trials: Mapping[str, tuple[Floats, Floats]]) -> tuple[Answer, ...]:
+        """The answers, with what could have been found, and what finding more would take. trials:
+        as at the last look."""
         finished = []
         for question in self._questions:
             name = question.quantity.name
             noise = centred(worsening(question.quantity, *trials[name]))
             share = self._error_rate / len(self._questions)
-            least = detectable(noise, self._plans[len(self._questions)][: number + 1])
+            least = detectable(noise, self._plan(len(self._questions)))
             quads = needed(noise, math.log1p(question.effect) - question.log_allowed, share)
             finished.append(
                 replace(
@@ -120,6 +123,11 @@ class Judge:
                 )
             )
         return tuple(finished)
+
+    def _plan(self, open_: int) -> tuple[Look, ...]:
+        """The looks so far, if so many questions share the error rate."""
+        share = self._error_rate / open_
+        return looks(tuple(self._after), share, whole=self._most, final=self._final)
 
     def _is_decided(self, question: Question) -> bool:
         answer = self._answers.get(question.quantity.name)

@@ -79,7 +79,7 @@ def gate_exact(baseline: Baseline, simulate: Simulate, *, only: Sequence[str] = 
         "llmbench gate",
         exit_code(row.verdict for row in rows),
         tuple(rows),
-        (f"baseline of llmbench {baseline.llmbench}, {len(rows)} rows",),
+        (f"baseline made by llmbench {baseline.llmbench or '(never)'}",),
         warnings=tuple(warnings),
     )
 

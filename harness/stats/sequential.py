@@ -37,23 +37,42 @@ def pocock_spending(share: float, error_rate: float) -> float:
     return error_rate * math.log(1 + (math.e - 1) * min(share, 1.0))
 
 
-def looks(after: Sequence[int], error_rate: float) -> tuple[Look, ...]:
-    """The looks of one comparison, the last of which is its end. A single one has the error rate
-    itself as its level. after: rising."""
-    levels = _levels(tuple(count / after[-1] for count in after), error_rate)
+def looks(
+    after: Sequence[int], error_rate: float, *, whole: int | None = None, final: bool = True
+) -> tuple[Look, ...]:
+    """The levels of the looks of one comparison, up to the last of `after` (rising).
+
+    whole: how many differences there are at most; None: the last of `after`. final: nothing comes
+    after the last look, so it spends what is left, however early it is: a time limit may end a
+    comparison, for it does not depend on which side is ahead. A single final look has the error
+    rate itself as its level.
+    """
+    shares = tuple(count / (whole or after[-1]) for count in after)
+    levels = _levels(shares, error_rate, final)
     return tuple(Look(count, level) for count, level in zip(after, levels, strict=True))
 
 
+def first_look(whole: int, error_rate: float) -> int:
+    """The fewest differences after which so many signs that agree are significant at the level
+    that a first look then has."""
+    count = 1
+    while count < whole and 2 * 0.5**count > pocock_spending(count / whole, error_rate):
+        count += 1
+    return count
+
+
 @lru_cache(maxsize=256)
-def _levels(shares: tuple[float, ...], error_rate: float) -> tuple[float, ...]:
+def _levels(shares: tuple[float, ...], error_rate: float, final: bool) -> tuple[float, ...]:
     """Nominal two-sided levels, from the density of the score among those who went on.
 
     The score at share t is Brownian motion, B(t) ~ N(0, t); it leaves at |B| >= z sqrt(t).
     """
     spent = [pocock_spending(share, error_rate) for share in shares]
+    if final:
+        spent[-1] = error_rate
     levels = [spent[0]]
     bound = _bound(levels[0]) * math.sqrt(shares[0])
-    points, density = _points(bound), None
+    points = _points(bound)
     density = _normal(points, shares[0])
     for k in range(1, len(shares)):
         step = shares[k] - shares[k - 1]

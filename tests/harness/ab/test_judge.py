@@ -38,12 +38,11 @@ def _judged(
     trials: dict[str, tuple[Floats, Floats]], *questions: Question, after: tuple[int, ...] = AFTER
 ) -> tuple[Answer, ...]:
     """As `compare` does: look until all is decided."""
-    judge = Judge(questions, after)
+    judge = Judge(questions, after[-1])
     answers: tuple[Answer, ...] = ()
-    for number, quads in enumerate(after):
-        answers = judge.look(
-            number, {name: (a[:quads], b[:quads]) for name, (a, b) in trials.items()}
-        )
+    for quads in after:
+        cut = {name: (a[:quads], b[:quads]) for name, (a, b) in trials.items()}
+        answers = judge.look(cut, final=quads == after[-1])
         if all(answer.decided for answer in answers):
             break
     return answers
@@ -148,9 +147,9 @@ def test_the_pairs_needed_find_the_effect_nine_times_in_ten() -> None:
     rng = np.random.default_rng()
     question = Question(TPOT, 0.05, 0.1)
     pilot = _trials(rng, two_levels(20), 1.0, quads=100)
-    judge = Judge([question], (100,))
-    judge.look(0, {TPOT.name: pilot})
-    (answer,) = judge.finish(0, {TPOT.name: pilot})
+    judge = Judge([question], 100)
+    judge.look({TPOT.name: pilot}, final=True)
+    (answer,) = judge.finish({TPOT.name: pilot})
     assert answer.pairs_needed is not None
     quads = answer.pairs_needed // 2
 
@@ -167,10 +166,10 @@ def test_more_pairs_find_less() -> None:
     trials = _trials(rng, NOISES["heavy-tailed"], 1.0)
 
     def least(quads: int) -> float | None:
-        judge = Judge([Question(TPOT, 0.05, 0.1)], (quads,))
+        judge = Judge([Question(TPOT, 0.05, 0.1)], quads)
         cut = {TPOT.name: (trials[0][:quads], trials[1][:quads])}
-        judge.look(0, cut)
-        return judge.finish(0, cut)[0].detectable
+        judge.look(cut, final=True)
+        return judge.finish(cut)[0].detectable
 
     few, many = least(10), least(40)
     assert few is not None

@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from llmbench.harness.stats.sequential import looks
+from llmbench.harness.stats.sequential import first_look, looks
 
 
 def _bounds(after: tuple[int, ...]) -> list[float]:
@@ -23,6 +23,22 @@ def test_five_equal_looks_have_the_published_bounds() -> None:
 def test_one_look_has_the_whole_error_rate() -> None:
     (look,) = looks((17,), 0.05)
     assert look.level == pytest.approx(0.05)
+
+
+def test_a_comparison_that_time_ends_spends_the_rest_at_once() -> None:
+    planned = looks((8, 16, 24), 0.05, whole=40, final=False)
+    ended = looks((8, 16, 24), 0.05, whole=40)
+    assert [look.level for look in planned[:2]] == [look.level for look in ended[:2]]
+    assert planned[2].level < ended[2].level < 0.05
+
+
+def test_the_first_look_can_decide() -> None:
+    for whole, error_rate in ((40, 0.05), (40, 0.05 / 3), (200, 0.01)):
+        first = first_look(whole, error_rate)
+        (look,) = looks((first,), error_rate, whole=whole, final=False)
+        assert 2 * 0.5**first <= look.level
+        (early,) = looks((first - 1,), error_rate, whole=whole, final=False)
+        assert 2 * 0.5 ** (first - 1) > early.level
 
 
 @pytest.mark.parametrize("after", [(8, 16, 24, 32, 40), (6, 7, 30), (10, 100)])
