@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 
 import typer
 
@@ -97,3 +98,6 @@ def main(arguments: list[str] | None = None) -> None:
         # Its own str() leaves out which option is meant.
         say_error(f"{error.format_message()} (see --help)")  # pyright: ignore[reportAttributeAccessIssue]
         sys.exit(Exit.USAGE)
+    except Exception:  # noqa: BLE001 -- shown whole, below
+        traceback.print_exc()
+        sys.exit(Exit.BUG)

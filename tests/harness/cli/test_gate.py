@@ -74,6 +74,17 @@ def test_a_run_that_is_not_valid_is_exit_code_3(
     assert "invalid,file=gate.yaml::runs.chat: one request was refused" in capsys.readouterr().out
 
 
+def test_a_crash_is_no_verdict(
+    gate_yaml: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: Mapping[str, Any]) -> Result:
+        raise RuntimeError("a policy planned nothing")
+
+    monkeypatch.setattr(virtual, "simulate_options", broken)
+    assert _main("gate", "--baseline", gate_yaml.name) == 70
+    assert "RuntimeError: a policy planned nothing" in capsys.readouterr().err
+
+
 def test_in_a_workflow_annotations_come_by_themselves(
     gate_yaml: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
