@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 
 import typer
 
@@ -11,6 +12,7 @@ from ...kernels.errors import KernelError
 from ...workloads.api import WorkloadError
 from ..errors import InvalidRun
 from . import (
+    ab,
     ablate,
     bench_engine,
     calibrate,
@@ -56,7 +58,9 @@ app.command("report")(report.report)
 app.command("explain", epilog=explain.EPILOG)(explain.explain)
 app.command("export", epilog=export.EPILOG)(export.export)
 app.command("compare")(compare.compare)
-app.command("gate")(gate.gate)
+app.command("gate", epilog=gate.EPILOG)(gate.gate)
+# A quoted text of options begins as an option does.
+app.command("ab", epilog=ab.EPILOG, context_settings={"ignore_unknown_options": True})(ab.ab)
 app.command("sweep", epilog=sweep.EPILOG)(sweep.sweep)
 app.command("history", epilog=history.EPILOG)(history.history)
 app.command("ablate", epilog=ablate.EPILOG)(ablate.ablate)
@@ -106,3 +110,6 @@ def main(arguments: list[str] | None = None) -> None:
         # Its own str() leaves out which option is meant.
         say_error(f"{error.format_message()} (see --help)")  # pyright: ignore[reportAttributeAccessIssue]
         sys.exit(Exit.USAGE)
+    except Exception:  # noqa: BLE001 -- shown whole, below
+        traceback.print_exc()
+        sys.exit(Exit.BUG)

@@ -18,6 +18,7 @@ class Exit(IntEnum):
     INVALID = 3  # the run is not valid, so its numbers prove nothing
     INCONCLUSIVE = 4
     OUT_OF_MEMORY = 5  # the device had no memory left; what was measured is kept
+    BUG = 70  # an error of ours, as sysexits.h has it: a crash must not be taken for a verdict
     INTERRUPTED = 130
 
 

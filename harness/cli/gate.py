@@ -3,45 +3,134 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .exits import Exit, say
+from .verdicts import Github, JunitFile, MarkdownFile, say_verdicts
+
+if TYPE_CHECKING:
+    from ..gate.verdicts import Verdicts
+
+EPILOG = "\n\n".join(
+    (
+        "[bold]Examples[/]",
+        "llmbench gate --baseline gate.yaml   [dim]exact, in virtual time[/]",
+        "llmbench gate --baseline gate.yaml --update   [dim]what it does now is right[/]",
+        "llmbench gate --baseline runs/a --current runs/b --max-regression ttft.p99=10%",
+        "llmbench ab --a-tree ../base --b-tree .   [dim]wall time[/]",
+    )
+)
+
 
 def gate(
-    baseline: Annotated[Path, typer.Option(help="Directory of the run to hold against.")],
-    current: Annotated[Path, typer.Option(help="Directory of the run to judge.")],
-    max_regression: Annotated[
-        list[str],
+    baseline: Annotated[
+        Path,
         typer.Option(
-            help="What may get worse, and by how much: ttft.p99=10%, tpot.mean=2ms, "
-            "preemptions=exact. Repeat for more."
+            help="A file of runs and what they do in virtual time; or the directory of a stored "
+            "run to hold --current against."
         ),
     ],
-    markdown: Annotated[
-        Path | None, typer.Option(help="Also write the verdict as Markdown.")
+    current: Annotated[
+        Path | None, typer.Option(help="Directory of the stored run to judge.")
     ] = None,
-    junit: Annotated[Path | None, typer.Option(help="Also write it as JUnit XML.")] = None,
+    max_regression: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of stored runs: what may get worse, and by how much: ttft.p99=10%, "
+            "tpot.mean=2ms, preemptions=exact. Repeat for more."
+        ),
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Rewrite the baseline file, and print what changed.")
+    ] = False,
+    run: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this run of the baseline file. Repeat for more."),
+    ] = None,
+    markdown: MarkdownFile = None,
+    junit: JunitFile = None,
+    github: Github = False,
 ) -> None:
-    """Judge a run against a baseline. What was sampled is judged by its confidence interval.
+    """Did a change make serving worse?
+
+    With a baseline file: every run of it is made again in virtual time, without a model, and must
+    come to the same numbers. With two stored runs: what was sampled is judged by its confidence
+    interval; wall times that were not interleaved are weak evidence ('llmbench ab' interleaves).
 
     Exit codes: 0 passed, 1 regressed, 2 usage, 3 a run is not valid, 4 inconclusive.
-
-    Example: llmbench gate --baseline runs/a --current runs/b --max-regression ttft.p99=10%
     """
-    from ..gate import gate as judge
-    from ..gate import parse_rule
-    from ..gate_report import to_junit, to_markdown, to_text
-    from ..store import StoreError, load_run
+    from ...engines.errors import ConfigError
 
-    rules = [parse_rule(text) for text in max_regression]
-    outcome = judge(load_run(baseline), load_run(current), rules)
-    print(to_text(outcome))
-    for path, render in ((markdown, to_markdown), (junit, to_junit)):
-        if path is None:
-            continue
-        try:
-            path.write_text(render(outcome), encoding="utf-8")
-        except OSError as error:
-            raise StoreError("out", path, f"cannot be written: {error.strerror}") from error
-    raise typer.Exit(outcome.exit_code)
+    if baseline.is_dir() or current is not None:
+        if update or run:
+            raise ConfigError("baseline", str(baseline), "a baseline file for --update and --run")
+        if current is None:
+            raise ConfigError("current", "nothing", "a stored run, as the baseline is one")
+        verdicts = _stored(baseline, current, max_regression or [])
+        where = ""
+    else:
+        if max_regression:
+            raise ConfigError(
+                "max_regression", max_regression[0], "'allowed' in the baseline file instead"
+            )
+        if update:
+            raise typer.Exit(_update(baseline))
+        verdicts = _exact(baseline, run or [])
+        where = baseline.as_posix()
+    code = say_verdicts(verdicts, markdown=markdown, junit=junit, github=github, file=where)
+    raise typer.Exit(code)
+
+
+def _stored(baseline: Path, current: Path, rules: list[str]) -> Verdicts:
+    from ..gate.rules import parse_rule
+    from ..gate.runs import gate, verdicts_of
+    from ..store import load_run
+
+    parsed = [parse_rule(text) for text in rules]
+    return verdicts_of(gate(load_run(baseline), load_run(current), parsed))
+
+
+def _exact(path: Path, only: list[str]) -> Verdicts:
+    from ..errors import InvalidRun
+    from ..gate.baseline import read_baseline
+    from ..gate.exact import gate_exact
+    from ..gate.verdicts import INVALID, Verdicts
+    from ..gate.virtual import simulate_options
+
+    try:
+        return gate_exact(read_baseline(path), simulate_options, only=only)
+    except InvalidRun as error:
+        return Verdicts("llmbench gate", INVALID, (), (f"baseline {path}",), (str(error),))
+
+
+def _update(path: Path) -> Exit:
+    """Rewrite the file whole or not at all; the diff goes to standard output."""
+    import difflib
+    import os
+
+    from ..environment import package_version
+    from ..gate.baseline import read_baseline, write_baseline
+    from ..gate.exact import update
+    from ..gate.virtual import simulate_options
+    from ..store import StoreError
+
+    fresh = update(
+        read_baseline(path), package_version("llmbench") or "not installed", simulate_options
+    )
+    old, new = path.read_text(encoding="utf-8"), write_baseline(fresh)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(new, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise StoreError("baseline", path, f"cannot be written: {error.strerror}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    name = path.name
+    diff = difflib.unified_diff(old.splitlines(True), new.splitlines(True), name, name)
+    text = "".join(diff)
+    print(text, end="")
+    say(f"{path}: {'rewritten' if text else 'nothing changed'}")
+    return Exit.OK

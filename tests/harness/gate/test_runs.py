@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.trace import StepTrace
-from llmbench.harness.gate import GateOutcome, Row, gate, parse_rule
-from llmbench.harness.gate_report import describe, to_junit, to_markdown, to_text
+from llmbench.harness.gate.junit import to_junit
+from llmbench.harness.gate.markdown import to_markdown
+from llmbench.harness.gate.rules import parse_rule
+from llmbench.harness.gate.runs import GateOutcome, Row, describe, gate, verdicts_of
+from llmbench.harness.gate.text import to_text
 from llmbench.harness.record import RequestRecord
 from llmbench.harness.store import StoredRun
 
-from .observed import serve_in_turn
-from .stored import SIMULATION, stored_run
+from ..observed import serve_in_turn
+from ..stored import SIMULATION, stored_run
 
 
 @cache
@@ -174,9 +177,20 @@ def test_several_rules_share_the_chance_of_error() -> None:
     baseline, current = _run(), _run(slower=1.05, seed=2)
 
     alone = _gate(baseline, current, "ttft.mean=5%").rows[0]
-    among = _gate(baseline, current, "ttft.mean=5%", *["tpot.mean=50%"] * 9).rows[0]
+    among = _gate(baseline, current, "ttft.mean=5%", *["ttft.mean=5%"] * 9).rows[0]
 
+    assert alone.verdict == among.verdict == "inconclusive"
     assert _width(among) > 1.2 * _width(alone)
+
+
+def test_what_is_clear_leaves_its_share_to_the_others() -> None:
+    """Holm: nine rules that pass at once are judged together, and the tenth then as if alone."""
+    baseline, current = _run(), _run(slower=1.05, seed=2)
+
+    alone = _gate(baseline, current, "ttft.mean=5%").rows[0]
+    among = _gate(baseline, current, "ttft.mean=5%", *["tpot.mean=100%"] * 9).rows[0]
+
+    assert (among.low, among.high) == (alone.low, alone.high)
 
 
 @pytest.mark.parametrize(
@@ -217,24 +231,24 @@ def mixed() -> GateOutcome:
 
 
 def test_text(mixed: GateOutcome) -> None:
-    lines = to_text(mixed).splitlines()
+    lines = to_text(verdicts_of(mixed)).splitlines()
 
-    assert lines[0] == "regressed"
-    assert lines[1].startswith("  passed        ttft.mean=100%: ")
-    assert lines[2].startswith("  inconclusive  ttft.mean=30%: ")
-    assert lines[4] == "  passed        preemptions=exact: 0 -> 0 preemptions"
-    assert "not how a machine differs from run to run" in lines[-1]
+    assert lines[0] == "llmbench gate: regressed"
+    assert lines[2].startswith("  passed        ttft.mean=100%: ")
+    assert lines[3].startswith("  inconclusive  ttft.mean=30%: ")
+    assert lines[5] == "  passed        preemptions=exact: 0 -> 0 preemptions"
+    assert "weak evidence, for the runs were not interleaved" in lines[-1]
 
 
 def test_markdown(mixed: GateOutcome) -> None:
-    text = to_markdown(mixed)
+    text = to_markdown(verdicts_of(mixed))
 
-    assert "Baseline `before`, current `after`." in text
-    assert text.count("\n| `") == 4
+    assert "`baseline before, current after`" in text
+    assert text.count("=") == 4
 
 
 def test_junit_shows_nothing_undecided_as_passed(mixed: GateOutcome) -> None:
-    suite = ElementTree.fromstring(to_junit(mixed))
+    suite = ElementTree.fromstring(to_junit(verdicts_of(mixed)))
     kinds = [[child.tag for child in case] for case in suite.findall("testcase")]
 
     assert kinds == [[], ["error"], ["failure"], []]
@@ -243,11 +257,12 @@ def test_junit_shows_nothing_undecided_as_passed(mixed: GateOutcome) -> None:
 
 def test_invalid_in_every_form() -> None:
     outcome = _gate(_run(count=30), _run(count=30, interrupted=True), "ttft.p50=10%")
-    suite = ElementTree.fromstring(to_junit(outcome))
+    verdicts = verdicts_of(outcome)
+    suite = ElementTree.fromstring(to_junit(verdicts))
 
     assert suite.get("errors") == "1"
-    assert to_text(outcome).startswith("invalid: ")
-    assert "the current run is not valid" in to_markdown(outcome)
+    assert to_text(verdicts).startswith("llmbench gate: invalid: ")
+    assert "the current run is not valid" in to_markdown(verdicts)
 
 
 def test_a_change_reads_in_milliseconds_and_percent() -> None:

@@ -7,39 +7,17 @@ as it stands. Nothing passes for want of evidence.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from ..engines.errors import ConfigError
-from .evidence import ERROR_RATE, Finding, Observed, examine, objections, same_requests
-from .quantities import Quantity, find_quantity
-from .slo import parse_seconds
-from .stats.bootstrap import Estimate
-from .store import StoredRun
+from ...engines.errors import ConfigError
+from ..evidence import ERROR_RATE, Finding, Observed, examine, objections, same_requests
+from ..stats.bootstrap import Estimate
+from ..store import StoredRun
+from .rules import FIELD, FORM, Rule
+from .verdicts import INVALID, Judged, Verdict, Verdicts, exit_code
 
-Verdict = Literal["passed", "regressed", "inconclusive"]
-
-PASSED, REGRESSED, INVALID, INCONCLUSIVE = 0, 1, 3, 4
-_FIELD = "max_regression"
-_FORM = "METRIC.STAT=ALLOWED such as ttft.p99=10%, tpot.mean=2ms or preemptions=exact"
 _ROUNDING = 1e-9
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How much worse a quantity may get.
-
-    allowed: a share of the baseline if relative, else an amount in the quantity's unit.
-    both_ways: any change counts, whichever direction is better.
-    """
-
-    quantity: Quantity
-    allowed: float
-    relative: bool
-    both_ways: bool
-    text: str
 
 
 @dataclass(frozen=True)
@@ -69,37 +47,13 @@ class GateOutcome:
     current: str = ""
 
 
-def parse_rule(text: str) -> Rule:
-    """`ttft.p99=10%`, `tpot.mean=2ms`, `kv.waste_share=0.05`, `preemptions=exact`.
-
-    A percentage is of the baseline; a bare number is in the quantity's unit; `exact` lets nothing
-    change at all, and is for counts. Raises ConfigError for `max_regression`.
-    """
-    name, equals, allowed = (part.strip() for part in text.partition("="))
-    if not equals or not allowed:
-        raise ConfigError(_FIELD, text, _FORM)
-    quantity = find_quantity(_FIELD, name)
-    if allowed == "exact":
-        if quantity.kind != "count":
-            raise ConfigError(
-                _FIELD, text, f"a percentage or an amount: {quantity.name} is measured with noise"
-            )
-        return Rule(quantity, 0.0, relative=False, both_ways=True, text=text)
-    both_ways = quantity.better == "none"
-    if allowed.endswith("%"):
-        share = _number(text, allowed[:-1]) / 100
-        return Rule(quantity, share, relative=True, both_ways=both_ways, text=text)
-    amount = _amount(text, allowed, quantity)
-    return Rule(quantity, amount, relative=False, both_ways=both_ways, text=text)
-
-
 def gate(baseline: StoredRun, current: StoredRun, rules: Sequence[Rule]) -> GateOutcome:
-    """Judge each rule. With several sampled rules each interval is widened (Bonferroni), so that
-    the chance of any false verdict stays 5 %. Raises ConfigError if there are no rules, and for a
+    """Judge each rule. With several sampled rules the intervals are widened, so that the chance
+    of any false verdict stays 5 %. Raises ConfigError if there are no rules, and for a
     simulated run against a measured one: both may be valid, but the difference would be mostly how
     wrong the cost model is."""
     if not rules:
-        raise ConfigError(_FIELD, "", "at least one rule, " + _FORM)
+        raise ConfigError(FIELD, "", "at least one rule, " + FORM)
     if (baseline.result.simulation is None) != (current.result.simulation is None):
         kinds = ("measured", "simulated")
         kind = kinds[current.result.simulation is not None]
@@ -117,17 +71,29 @@ def gate(baseline: StoredRun, current: StoredRun, rules: Sequence[Rule]) -> Gate
     ]
     if invalid:
         return GateOutcome(INVALID, (), tuple(invalid), (), *names)
-    sampled = sum(rule.quantity.sampled for rule in rules)
-    before, after = Observed(baseline), Observed(current)
-    confidence = 1 - ERROR_RATE / max(sampled, 1)
-    rows = tuple(_judge(rule, before, after, confidence) for rule in rules)
-    verdicts = {row.verdict for row in rows}
-    code = PASSED
-    if "regressed" in verdicts:
-        code = REGRESSED
-    elif "inconclusive" in verdicts:
-        code = INCONCLUSIVE
+    rows = _judge_all(rules, Observed(baseline), Observed(current))
+    code = exit_code(row.verdict for row in rows)
     return GateOutcome(code, rows, (), _warnings(baseline, current, rules), *names)
+
+
+def _judge_all(rules: Sequence[Rule], baseline: Observed, current: Observed) -> tuple[Row, ...]:
+    """Holm's step-down rule in intervals: what is clear at the level that all share leaves, and
+    the others share the chance of error anew."""
+    rows: dict[int, Row] = {}
+    waiting = list(range(len(rules)))
+    while waiting:
+        sampled = sum(rules[at].quantity.sampled for at in waiting)
+        confidence = 1 - ERROR_RATE / max(sampled, 1)
+        rows.update({at: _judge(rules[at], baseline, current, confidence) for at in waiting})
+        still = [
+            at
+            for at in waiting
+            if rules[at].quantity.sampled and rows[at].verdict == "inconclusive"
+        ]
+        if len(still) == sampled:
+            break
+        waiting = still
+    return tuple(rows[at] for at in range(len(rules)))
 
 
 def _judge(rule: Rule, baseline: Observed, current: Observed, confidence: float) -> Row:
@@ -183,8 +149,9 @@ def _warnings(baseline: StoredRun, current: StoredRun, rules: Sequence[Rule]) ->
         found.append("both runs are simulated: no rule covers how wrong the cost model is")
     elif any(rule.quantity.sampled for rule in rules):
         found.append(
-            "one run of each: the intervals cover which requests were measured, not how a machine "
-            "differs from run to run"
+            "weak evidence, for the runs were not interleaved: the intervals cover which requests "
+            "were measured, not how a machine differs from run to run; llmbench ab measures both "
+            "sides in turns"
         )
     if not same_requests(baseline, current):
         found.append("the runs were not sent the same requests, so they are not paired")
@@ -196,17 +163,39 @@ def _warnings(baseline: StoredRun, current: StoredRun, rules: Sequence[Rule]) ->
     return tuple(found)
 
 
-def _amount(text: str, allowed: str, quantity: Quantity) -> float:
-    if quantity.unit == "s":
-        return 0.0 if allowed == "0" else parse_seconds(_FIELD, allowed)
-    return _number(text, allowed.removesuffix(quantity.unit))
-
-
-def _number(text: str, number: str) -> float:
-    if not re.fullmatch(r"\s*[0-9]*\.?[0-9]+\s*", number):
-        raise ConfigError(_FIELD, text, _FORM)
-    return float(number)
-
-
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def verdicts_of(outcome: GateOutcome) -> Verdicts:
+    """The outcome as every report takes it."""
+    return Verdicts(
+        "llmbench gate",
+        outcome.exit_code,
+        tuple(Judged(row.rule.text, describe(row), row.verdict, row.note) for row in outcome.rows),
+        (f"baseline {outcome.baseline}, current {outcome.current}",),
+        outcome.invalid,
+        outcome.warnings,
+    )
+
+
+def describe(row: Row) -> str:
+    """`12.1 -> 13.4 ms, +10.7 % (+2.1 to +19.0 %)`."""
+    if row.baseline is None or row.current is None:
+        return "not measured"
+    scale, unit = _scale(row)
+    values = f"{row.baseline * scale:.4g} -> {row.current * scale:.4g} {unit}".rstrip()
+    if not row.rule.quantity.sampled or row.low is None or row.high is None:
+        return values
+    if row.rule.relative:
+        return f"{values} ({_percent(row.low)} to {_percent(row.high)} %)"
+    return f"{values} ({row.low * scale:+.4g} to {row.high * scale:+.4g} {unit})"
+
+
+def _scale(row: Row) -> tuple[float, str]:
+    unit = row.rule.quantity.unit
+    return (1e3, "ms") if unit == "s" else (1.0, unit)
+
+
+def _percent(ratio: float) -> str:
+    return f"{(ratio - 1) * 100:+.1f}"

@@ -1,0 +1,103 @@
+"""What a comparison found, as every report of a gate takes it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+from ..gate.verdicts import Judged, Verdict, Verdicts, exit_code
+from .compare import Outcome
+from .judge import Answer
+
+_WORDS: dict[str, Verdict] = {
+    "regressed": "regressed",
+    "improved": "improved",
+    "not regressed": "passed",
+    "inconclusive": "inconclusive",
+}
+
+
+def verdicts_of(outcome: Outcome) -> Verdicts:
+    """A row a metric, with what so many pairs could find and what the wanted effect would need."""
+    rows = tuple(
+        Judged(
+            _name(one),
+            describe(one),
+            _WORDS[one.verdict],
+            _reach(one),
+        )
+        for one in outcome.answers
+    )
+    return Verdicts(
+        "llmbench ab",
+        exit_code(row.verdict for row in rows),
+        rows,
+        (
+            f"A {outcome.labels[0]}, B {outcome.labels[1]}",
+            f"{outcome.pairs} pairs of trials of {outcome.num_requests} requests: "
+            f"{outcome.stopped}",
+        ),
+    )
+
+
+def _name(answer: Answer) -> str:
+    question = answer.question
+    return f"{question.quantity.name}={100 * question.allowed:.4g}%"
+
+
+def describe(answer: Answer) -> str:
+    """`12.1 -> 13.4 ms, +10.7 % (+2.1 to +19.0 %)`: median trials; the ratio and its interval."""
+    unit = answer.question.quantity.unit
+    scale, unit = (1e3, "ms") if unit == "s" else (1.0, unit)
+    values = f"{answer.a * scale:.4g} -> {answer.b * scale:.4g} {unit}".rstrip()
+    return f"{values}, {_percent(answer.ratio)} % ({_range(answer)})"
+
+
+def _range(answer: Answer) -> str:
+    if not math.isfinite(answer.high):
+        return "too few pairs for an interval"
+    return f"{_percent(answer.low)} to {_percent(answer.high)} %"
+
+
+def _reach(answer: Answer) -> str:
+    effect = f"{100 * answer.question.effect:.3g} %"
+    reach = "no slowdown would be found"
+    if answer.detectable is not None:
+        reach = f"a slowdown of {100 * answer.detectable:.1f} % would be found"
+    if answer.pairs_needed is None:
+        return f"{reach}; {effect} needs more than 1000 pairs"
+    return f"{reach}; {effect} needs {answer.pairs_needed} pairs"
+
+
+def _percent(ratio: float) -> str:
+    return f"{(ratio - 1) * 100:+.1f}"
+
+
+def as_json(outcome: Outcome) -> dict[str, Any]:
+    """Everything that was measured, for `--out`. Infinite ends of an interval are null."""
+    answers = []
+    for one in outcome.answers:
+        row = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in asdict(one).items()
+            if name != "question"
+        }
+        question = {
+            "metric": one.question.quantity.name,
+            "allowed": one.question.allowed,
+            "effect": one.question.effect,
+        }
+        answers.append({**question, **row})
+    return {
+        "schema_version": 1,
+        "labels": outcome.labels,
+        "versions": outcome.versions,
+        "pairs": outcome.pairs,
+        "num_requests": outcome.num_requests,
+        "stopped": outcome.stopped,
+        "idle_share": outcome.idle_share,
+        "answers": answers,
+        "a": [asdict(trial) for trial in outcome.a],
+        "b": [asdict(trial) for trial in outcome.b],
+    }

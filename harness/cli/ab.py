@@ -1,0 +1,142 @@
+"""`llmbench ab`: is B slower than A? Both take turns until the answer is sure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .output import Quiet
+from .verdicts import Github, JunitFile, MarkdownFile, say_verdicts
+
+if TYPE_CHECKING:
+    from ..ab.judge import Question
+
+EPILOG = "\n\n".join(
+    (
+        "[bold]Examples[/]",
+        'llmbench ab "--engine paged" "--engine paged --quant awq"',
+        'llmbench ab "--engine paged" "--engine inflight" --max-regression ttft.mean=10%',
+        "llmbench ab a.yaml b.yaml --pairs 40   [dim]files of options, such as engine: paged[/]",
+        'llmbench ab "--engine paged" --a-tree ../base --b-tree .   [dim]a commit against a '
+        "change[/]",
+    )
+)
+METRICS = ("output_throughput.run", "ttft.mean", "tpot.mean")
+
+
+def ab(
+    a: Annotated[
+        str,
+        typer.Argument(help="Options of 'llmbench run' in quotes, or a YAML file of them."),
+    ] = "",
+    b: Annotated[
+        str | None, typer.Argument(help="The same of the other side. Default: as A.")
+    ] = None,
+    a_tree: Annotated[
+        Path | None, typer.Option(help="Source tree that A runs. Default: this llmbench.")
+    ] = None,
+    b_tree: Annotated[
+        Path | None, typer.Option(help="Source tree that B runs. Default: this llmbench.")
+    ] = None,
+    max_regression: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How much worse B may be: 5% for the default metrics (output_throughput.run, "
+            "ttft.mean, tpot.mean), or tpot.mean=3%. Repeat for more metrics."
+        ),
+    ] = None,
+    effect: Annotated[
+        str, typer.Option(help="The slowdown that must be found: says how many pairs it needs.")
+    ] = "10%",
+    pairs: Annotated[
+        str, typer.Option(help="auto: until it is decided. Or so many, looked at once.")
+    ] = "auto",
+    max_pairs: Annotated[int, typer.Option(help="With auto: at most so many.")] = 80,
+    max_time: Annotated[
+        str, typer.Option(help="No more trials begin after this long, such as 300s.")
+    ] = "600s",
+    trial_time: Annotated[
+        str, typer.Option(help="About how long a trial takes; sets its number of requests.")
+    ] = "1s",
+    num_requests: Annotated[
+        int | None, typer.Option(help="Requests a trial, in place of --trial-time.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the requests and of the order of turns.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Also write every trial as JSON.", rich_help_panel="Output"),
+    ] = None,
+    markdown: MarkdownFile = None,
+    junit: JunitFile = None,
+    github: Github = False,
+    quiet: Quiet = False,
+) -> None:
+    """Is B slower than A? Two processes take turns on the same requests, ABBA or BAAB by a coin,
+    so that what a machine does meanwhile is no difference between them.
+
+    Exit codes: 0 not regressed, 1 regressed, 2 usage, 3 a trial is not valid, 4 inconclusive.
+    """
+    from ...engines.errors import ConfigError
+    from ..ab.compare import Length, compare
+    from ..ab.side import SideOptions, both
+    from ..ab.verdicts import as_json, verdicts_of
+    from ..slo import parse_seconds
+    from .progress import watching
+    from .words import words_of
+
+    questions = _questions(max_regression or ["5%"], effect)
+    if pairs != "auto" and not pairs.isdecimal():
+        raise ConfigError("pairs", pairs, "auto or a number")
+    if num_requests is not None and num_requests < 1:
+        raise ConfigError("num_requests", num_requests, "at least 1")
+    length = Length(
+        None if pairs == "auto" else int(pairs),
+        max_pairs,
+        parse_seconds("max_time", max_time),
+        parse_seconds("trial_time", trial_time),
+        num_requests,
+    )
+    length.looks_after(len(questions), 0.05)
+    first = SideOptions("a", words_of("a", a), a_tree)
+    second = SideOptions("b", words_of("b", a if b is None else b), b_tree)
+    with watching(quiet=quiet) as watch:
+        watch.stage("loading both sides")
+        with both(first, second) as sides:
+            outcome = compare(*sides, questions, length, seed=seed, report=watch.stage)
+    if out is not None:
+        from .output import write_texts
+
+        text = json.dumps(as_json(outcome), indent=1, allow_nan=False)
+        write_texts(out.parent, {out.name: text + "\n"})
+    raise typer.Exit(
+        say_verdicts(verdicts_of(outcome), markdown=markdown, junit=junit, github=github)
+    )
+
+
+def _questions(rules: list[str], effect: str) -> list[Question]:
+    """Raises ConfigError for what `ab` cannot judge: it knows ratios of wall times."""
+    from ...engines.errors import ConfigError
+    from ..ab.judge import Question
+    from ..gate.rules import parse_rule
+
+    wanted = parse_rule(f"tpot.mean={effect}", field="effect")
+    named = [
+        rule
+        for text in rules
+        for rule in ([text] if "=" in text else [f"{metric}={text}" for metric in METRICS])
+    ]
+    found: dict[str, Question] = {}
+    for text in named:
+        rule = parse_rule(text)
+        sampled = rule.quantity.sampled and rule.quantity.stat != "window"
+        if not (rule.relative and sampled) or rule.both_ways:
+            raise ConfigError(
+                "max_regression", text, "a percentage of a latency or of a rate of the whole run"
+            )
+        if not wanted.relative or wanted.allowed <= rule.allowed:
+            raise ConfigError("effect", effect, f"a percentage above the {text} that is allowed")
+        found[rule.quantity.name] = Question(rule.quantity, rule.allowed, wanted.allowed)
+    return list(found.values())

@@ -1,0 +1,68 @@
+"""How every gate says its verdicts: on the terminal, in files, to GitHub."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ..gate.verdicts import Verdicts
+
+MarkdownFile = Annotated[
+    Path | None,
+    typer.Option(help="Also write the verdict as Markdown.", rich_help_panel="Output"),
+]
+JunitFile = Annotated[
+    Path | None, typer.Option(help="Also write it as JUnit XML.", rich_help_panel="Output")
+]
+Github = Annotated[
+    bool,
+    typer.Option(
+        "--github/--no-github",
+        help="Also print GitHub annotations, and write the step's summary. Default: in a GitHub "
+        "workflow.",
+        rich_help_panel="Output",
+        envvar="GITHUB_ACTIONS",
+        show_envvar=False,
+    ),
+]
+
+
+def say_verdicts(
+    verdicts: Verdicts,
+    *,
+    markdown: Path | None,
+    junit: Path | None,
+    github: bool,
+    file: str = "",
+) -> int:
+    """Say them wherever it is asked for. file: what annotations are attached to. Returns the exit
+    code. Raises StoreError for a file that cannot be written."""
+    from ..gate.github import to_annotations
+    from ..gate.junit import to_junit
+    from ..gate.markdown import to_markdown
+    from ..gate.text import to_text
+
+    print(to_text(verdicts), end="")
+    if markdown is not None:
+        _write(markdown, to_markdown(verdicts))
+    if junit is not None:
+        _write(junit, to_junit(verdicts))
+    if github:
+        print(to_annotations(verdicts, file), end="")
+        if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+            _write(Path(summary), to_markdown(verdicts) + "\n", mode="a")
+    return verdicts.exit_code
+
+
+def _write(path: Path, text: str, mode: str = "w") -> None:
+    from ..store import StoreError
+
+    try:
+        with path.open(mode, encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise StoreError("out", path, f"cannot be written: {error.strerror}") from error

@@ -1,0 +1,101 @@
+"""The options of a command as data: from a mapping, a quoted text or a file to its settings."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+import yaml
+
+from ...engines.errors import ConfigError
+from .machine import with_machine_options
+from .options import NOT_SIMULATED, with_run_options
+
+if TYPE_CHECKING:
+    from ..config import RunConfig
+    from ..simulated_machine import Machine
+    from .machine import MachineOf
+
+
+def words_of(field: str, text: str) -> list[str]:
+    """`"--engine paged"`, or the path of a YAML file of options. Raises ConfigError for `field`."""
+    if text.lstrip().startswith("-") or not text.strip():
+        try:
+            return shlex.split(text)
+        except ValueError as error:
+            raise ConfigError(field, text, f"quoted options ({error})") from error
+    return words_of_mapping(field, read_mapping(field, Path(text)))
+
+
+def words_of_mapping(field: str, options: Mapping[str, Any]) -> list[str]:
+    """`{engine: paged, kernel: [a, b], verify-kernels: true}` as a command line has it; false is
+    `--no-…`, null is left out."""
+    words: list[str] = []
+    for name, value in options.items():
+        option = "--" + str(name).replace("_", "-")
+        if value is None:
+            continue
+        if isinstance(value, bool):
+            words.append(option if value else "--no-" + option[2:])
+        elif isinstance(value, Mapping):
+            raise ConfigError(field, f"{name}: {value}", "a text, a number, true, false or a list")
+        else:
+            many = value if isinstance(value, list) else [value]
+            words.extend(f"{option}={one}" for one in many)
+    return words
+
+
+def read_mapping(field: str, path: Path) -> dict[str, Any]:
+    """A YAML (or JSON) file of one mapping. Raises ConfigError for `field`."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(field, str(path), "options in quotes or a readable YAML file") from error
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(field, str(path), f"YAML ({problem})") from error
+    if not isinstance(data, dict):
+        raise ConfigError(field, str(path), "a mapping of options")
+    return data
+
+
+def run_settings(words: Sequence[str], field: str) -> RunConfig:
+    """What `llmbench run` would make of these words. Raises ConfigError for `field` where they are
+    no options of it, and as `run` does for what they say."""
+    held: list[RunConfig] = []
+
+    @with_run_options()
+    def keep(settings: RunConfig) -> None:
+        held.append(settings)
+
+    _parse(keep, words, field)
+    return held[0]
+
+
+def simulated_settings(words: Sequence[str], field: str) -> tuple[RunConfig, Machine]:
+    """What `llmbench simulate` would make of them, but of the bundled model and workload."""
+    held: list[tuple[RunConfig, Machine]] = []
+
+    @with_run_options(without=NOT_SIMULATED)
+    @with_machine_options
+    def keep(settings: RunConfig, machine: MachineOf) -> None:
+        held.append((settings, machine()))
+
+    _parse(keep, words, field)
+    return held[0]
+
+
+def _parse(command: Callable[..., None], words: Sequence[str], field: str) -> None:
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(command)
+    parser = typer.main.get_command(app)
+    # Click's UsageError, by the one name of it that is public in every typer.
+    usage_error: type[Exception] = typer.BadParameter.__mro__[1]
+    try:
+        parser.main(list(words), prog_name="llmbench", standalone_mode=False)
+    except usage_error as error:
+        problem = error.format_message()  # pyright: ignore[reportAttributeAccessIssue]
+        raise ConfigError(field, shlex.join(words), f"options ({problem})") from error

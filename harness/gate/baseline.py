@@ -1,0 +1,129 @@
+"""The baseline file: what runs do in virtual time, a quantity a line, to be committed and diffed.
+
+gate: 1
+llmbench: 0.1.0             # the version that wrote the file
+runs:
+  chat:
+    options:                # of `llmbench simulate`, without the dashes
+      engine: paged
+      num-requests: 60
+    allowed:                # optional: what need not stay exactly as it is
+      ttft.p99: 2%
+    workload: 5f2c…         # the fingerprint of what was sent
+    quantities:
+      counters.steps: 412
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ...engines.errors import ConfigError
+
+FORMAT = 1
+_FIELD = "baseline"
+_HEADER = "# Made by `llmbench gate --update`: what these runs do in virtual time.\n"
+
+
+@dataclass(frozen=True)
+class BaselineRun:
+    """One run. allowed: by name of a quantity, as a rule says it (`2%`, `1ms`, `3`). workload and
+    quantities are empty until the run was made once."""
+
+    options: Mapping[str, Any]
+    allowed: Mapping[str, str] = field(default_factory=dict)
+    workload: str = ""
+    quantities: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """llmbench: the version that wrote it. runs: by name."""
+
+    llmbench: str
+    runs: Mapping[str, BaselineRun]
+
+
+def read_baseline(path: Path) -> Baseline:
+    """Raises ConfigError for `baseline`, naming the place that is wrong."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(_FIELD, str(path), "a readable YAML file of runs") from error
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            _FIELD, str(path), f"a YAML file ({' '.join(str(error).split())})"
+        ) from error
+    if not isinstance(data, dict) or data.get("gate") != FORMAT:
+        found = data.get("gate") if isinstance(data, dict) else None
+        raise ConfigError(_FIELD, str(path), f"'gate: {FORMAT}' in it, not {found!r}")
+    _only(path, "", data, ("gate", "llmbench", "runs"))
+    runs = _mapping(path, "runs", data.get("runs"))
+    if not runs:
+        raise ConfigError(_FIELD, str(path), "at least one run under 'runs'")
+    return Baseline(
+        str(data.get("llmbench", "")),
+        {str(name): _run(path, str(name), run) for name, run in runs.items()},
+    )
+
+
+def write_baseline(baseline: Baseline) -> str:
+    """The file's text: runs and quantities sorted, so that a diff is what changed."""
+    data = {
+        "gate": FORMAT,
+        "llmbench": baseline.llmbench,
+        "runs": {name: _plain(run) for name, run in sorted(baseline.runs.items())},
+    }
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=1000)
+    return _HEADER + text
+
+
+def _plain(run: BaselineRun) -> dict[str, Any]:
+    whole = {
+        "options": dict(sorted(run.options.items())),
+        "allowed": dict(sorted(run.allowed.items())),
+        "workload": run.workload,
+        "quantities": {
+            name: int(value) if float(value).is_integer() else value
+            for name, value in sorted(run.quantities.items())
+        },
+    }
+    return {name: value for name, value in whole.items() if value or name == "options"}
+
+
+def _run(path: Path, name: str, data: object) -> BaselineRun:
+    at = f"runs.{name}"
+    run = _mapping(path, at, data)
+    _only(path, at, run, ("options", "allowed", "workload", "quantities"))
+    quantities = _mapping(path, f"{at}.quantities", run.get("quantities"))
+    for quantity, value in quantities.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError(_FIELD, f"{at}.quantities.{quantity}: {value!r}", "a number")
+    return BaselineRun(
+        {str(key): value for key, value in _mapping(path, at, run.get("options")).items()},
+        {str(key): str(value) for key, value in _mapping(path, at, run.get("allowed")).items()},
+        str(run.get("workload", "")),
+        {str(key): float(value) for key, value in quantities.items()},
+    )
+
+
+def _mapping(path: Path, at: str, data: object) -> dict[Any, Any]:
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(_FIELD, f"{path}: {at}", "a mapping")
+    return data
+
+
+def _only(path: Path, at: str, data: Mapping[Any, Any], known: tuple[str, ...]) -> None:
+    for key in data:
+        if key not in known:
+            where = f"{at}.{key}" if at else str(key)
+            raise ConfigError(_FIELD, f"{path}: {where}", ", ".join(known))

@@ -1,0 +1,153 @@
+"""The gate without noise: runs in virtual time, whose numbers repeat, held against a baseline.
+
+No model, no GPU, no wall clock: what changes is the schedule, the workload or the cost model.
+Counts must be equal; times are equal if they agree to nine digits, for sums round differently
+between processors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ...engines.errors import ConfigError
+from ..errors import InvalidRun
+from ..quantities import QUANTITIES, Quantity
+from ..result import Result
+from .baseline import Baseline, BaselineRun
+from .rules import Rule, parse_rule
+from .verdicts import Judged, Verdicts, exit_code
+
+ROUNDING = 1e-9
+_DIGITS = 10
+_PEAK_BLOCKS = Quantity("kv", "peak_blocks", "blocks", "lower", kind="count")
+GATED = (
+    *(name for name in QUANTITIES if name.startswith("counters.")),
+    *("ttft.mean", "ttft.p50", "ttft.p99", "queue.mean", "queue.p99"),
+    *("tpot.mean", "tpot.p99", "itl.p99", "e2el.mean", "e2el.p99", "output_throughput.run"),
+    *("batch_tokens.mean", "batch_requests.mean", "budget_utilisation.mean", "kv.waste_share"),
+)
+Simulate = Callable[[Mapping[str, Any]], Result]
+
+
+def values_of(result: Result) -> dict[str, float]:
+    """Every gated quantity that the run has, by name, to ten digits."""
+    found = {name: QUANTITIES[name].value(result) for name in GATED}
+    block_size = result.config.get("block_size")
+    if result.kv.kind == "paged" and block_size:
+        found[_PEAK_BLOCKS.name] = result.counters.kv_peak_held_tokens / int(block_size)
+    return {name: _rounded(value) for name, value in found.items() if value is not None}
+
+
+def run_exact(options: Mapping[str, Any], simulate: Simulate) -> BaselineRun:
+    """What a run does now. Raises InvalidRun for one that is not valid."""
+    result = simulate(options)
+    for check in result.validity.failures:
+        if check.fatal:
+            raise InvalidRun(check.detail)
+    return BaselineRun(dict(options), {}, result.workload.fingerprint, values_of(result))
+
+
+def update(baseline: Baseline, version: str, simulate: Simulate) -> Baseline:
+    """The baseline with what every run of it does now. Raises InvalidRun naming a run."""
+    runs = {}
+    for name, run in baseline.runs.items():
+        rules_of(name, run)  # a mistake in them must not wait for the next gate
+        runs[name] = replace(_named(name, run, simulate), allowed=run.allowed)
+    return Baseline(version, runs)
+
+
+def gate_exact(baseline: Baseline, simulate: Simulate, *, only: Sequence[str] = ()) -> Verdicts:
+    """Make every run of the baseline again and judge it. only: names of runs; empty for all.
+
+    A row that changed for the better passes and says so. One whose direction says nothing (how
+    many steps were mixed) may not change either way. Raises InvalidRun naming a run.
+    """
+    unknown = [name for name in only if name not in baseline.runs]
+    if unknown:
+        raise ConfigError("run", unknown[0], ", ".join(baseline.runs))
+    rows: list[Judged] = []
+    for name, run in baseline.runs.items():
+        if not only or name in only:
+            rows.extend(judge_run(name, run, _named(name, run, simulate)))
+    warnings = ["in virtual time: no row covers how wrong the cost model is"]
+    if any(row.verdict == "improved" for row in rows):
+        warnings.append("something improved: llmbench gate --update keeps it from getting lost")
+    return Verdicts(
+        "llmbench gate",
+        exit_code(row.verdict for row in rows),
+        tuple(rows),
+        (f"baseline made by llmbench {baseline.llmbench or '(never)'}",),
+        warnings=tuple(warnings),
+    )
+
+
+def judge_run(name: str, before: BaselineRun, after: BaselineRun) -> Iterable[Judged]:
+    """A row a quantity of the baseline. What the baseline has not is new, and is not judged."""
+    if not before.quantities:
+        yield Judged(name, "never made", "inconclusive", "llmbench gate --update makes it")
+        return
+    if before.workload != after.workload:
+        change = f"{before.workload[:12]} -> {after.workload[:12]}"
+        note = "other requests than the baseline's; if that is meant: llmbench gate --update"
+        yield Judged(f"{name}: workload", change, "inconclusive", note)
+        return
+    rules = rules_of(name, before)
+    for quantity, old in sorted(before.quantities.items()):
+        new = after.quantities.get(quantity)
+        yield _judge(f"{name}: {quantity}", _find(quantity), old, new, rules.get(quantity))
+
+
+def rules_of(name: str, run: BaselineRun) -> dict[str, Rule]:
+    """What the run allows, by name. Raises ConfigError for `allowed` of that run."""
+    field = f"runs.{name}.allowed"
+    return {
+        rule.quantity.name: rule
+        for key, value in run.allowed.items()
+        for rule in [parse_rule(f"{key}={value}", field=field)]
+    }
+
+
+def _judge(
+    name: str, quantity: Quantity | None, old: float, new: float | None, rule: Rule | None
+) -> Judged:
+    if quantity is None or new is None:
+        return Judged(name, f"{old:.10g} -> none", "inconclusive", "is not measured any more")
+    change = _describe(quantity, old, new)
+    if math.isclose(old, new, rel_tol=ROUNDING, abs_tol=0.0):
+        return Judged(name, change, "passed")
+    better = quantity.better
+    rises = new > old
+    if better != "none" and rises == (better == "higher"):
+        return Judged(name, change, "improved")
+    if rule is not None:
+        room = rule.allowed * abs(old) if rule.relative else rule.allowed
+        if abs(new - old) <= room * (1 + ROUNDING):
+            return Judged(name, change, "passed", f"within {rule.text.partition('=')[2]}")
+    note = "any change counts" if better == "none" else ""
+    return Judged(name, change, "regressed", note)
+
+
+def _find(name: str) -> Quantity | None:
+    return _PEAK_BLOCKS if name == _PEAK_BLOCKS.name else QUANTITIES.get(name)
+
+
+def _describe(quantity: Quantity, old: float, new: float) -> str:
+    scale, unit = (1e3, "ms") if quantity.unit == "s" else (1.0, quantity.unit)
+    values = f"{old * scale:.6g} -> {new * scale:.6g} {unit}".rstrip()
+    if old and old != new:
+        return f"{values} ({(new / old - 1) * 100:+.3g} %)"
+    return values
+
+
+def _named(name: str, run: BaselineRun, simulate: Simulate) -> BaselineRun:
+    try:
+        return run_exact(run.options, simulate)
+    except InvalidRun as error:
+        raise InvalidRun(f"runs.{name}: {error}") from error
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")

@@ -1,0 +1,114 @@
+"""The worked workflow's own steps, on an equal tree and on ones with a planted regression."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from .expressions import condition, evaluate, substitute
+from .runner import ROOT, run_job
+from .trees import ONE_REQUEST_FEWER, Change, plant, repository
+
+
+def github(base: str, head: str, *labels: str) -> dict[str, Any]:
+    """What GitHub says of a pull request."""
+    return {
+        "repository": "someone/llmbench",
+        "token": "t0ken",
+        "event": {
+            "pull_request": {
+                "number": 7,
+                "base": {"sha": base},
+                "head": {"sha": head, "repo": {"full_name": "someone/llmbench"}},
+                "labels": [{"name": name} for name in labels],
+            }
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [((), 0), ((ONE_REQUEST_FEWER,), 1)],
+    ids=["equal", "one request fewer"],
+)
+def test_the_gate_passes_an_equal_tree_and_fails_a_planted_regression(
+    tmp_path: Path, changes: tuple[Change, ...], code: int
+) -> None:
+    base, head = repository(tmp_path / "tree", *changes)
+    job = run_job(tmp_path / "tree", "gate.yml", "gate", github(base, head), tmp_path / "runner")
+
+    exact = job.step("Exact, in virtual time")
+    assert exact.code == code, exact.output
+    assert job.failed == bool(code)
+    assert job.asked.splitlines() == [
+        "pip install --disable-pip-version-check --constraint constraints.txt --editable .",
+        f"gh pr comment 7 --edit-last --create-if-none --body-file {tmp_path}/runner/comment.md",
+    ]
+    assert job.step("Wall time, by turns").code is None
+    assert ("::error title=regressed" in exact.output) == bool(code)
+    assert job.summary.startswith("**❌" if code else "**✅")
+    assert (tmp_path / "runner" / "comment.md").read_text().strip() == job.summary.strip()
+
+
+def test_every_script_is_bash_and_holds_no_expression() -> None:
+    """What people write (labels, titles) must not become part of a script."""
+    files = [*ROOT.glob(".github/workflows/*.yml"), *ROOT.glob(".github/actions/*/action.yml")]
+    scripts = [
+        step["run"]
+        for path in files
+        for step in _steps(yaml.safe_load(path.read_text()))
+        if "run" in step
+    ]
+    assert len(scripts) >= 5
+    for script in scripts:
+        assert "${{" not in script
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+
+
+def _steps(data: dict[str, Any]) -> list[dict[str, Any]]:
+    jobs = data.get("jobs", {}).values()
+    return [step for job in (*jobs, data.get("runs", {})) for step in job.get("steps", [])]
+
+
+def test_a_change_that_cannot_be_planted_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x")
+    with pytest.raises(ValueError, match="holds 'y' 0 times"):
+        plant(tmp_path, ("a.py", "y", "z"))
+
+
+CONTEXT = {
+    "inputs": {"a-b": "", "c": "x"},
+    "labels": [{"name": "one"}, {"name": "two"}],
+    "failed": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("inputs.a-b != ''", False),
+        ("inputs.c == 'x' && !cancelled()", True),
+        ("contains(labels.*.name, 'two')", True),
+        ("contains(labels.*.name, 'three') || (inputs.c == 'it''s')", False),
+    ],
+)
+def test_expressions(expression: str, value: bool) -> None:
+    assert evaluate(expression, CONTEXT) is value
+    assert condition(f"${{{{ {expression} }}}}", CONTEXT) is value
+    assert substitute(f"a ${{{{ {expression} }}}}", CONTEXT) == f"a {str(value).lower()}"
+
+
+def test_after_a_failure_only_those_run_that_ask() -> None:
+    failed = {**CONTEXT, "failed": True}
+    assert not condition("inputs.c == 'x'", failed)
+    assert condition("!cancelled() && inputs.c == 'x'", failed)
+
+
+@pytest.mark.parametrize("expression", ["inputs.missing", "hashFiles('a')", "1 + 1", "a b"])
+def test_an_expression_that_is_not_known_is_no_guess(expression: str) -> None:
+    with pytest.raises(ValueError, match=r"unknown|cannot read"):
+        evaluate(expression, {"a": 1, "b": 1, "inputs": {}})

@@ -1,0 +1,120 @@
+"""The order of trials, when a comparison ends, and what it refuses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from llmbench.engines.errors import ConfigError
+from llmbench.harness.ab.compare import Length, compare
+from llmbench.harness.ab.judge import Question
+from llmbench.harness.ab.turns import quad
+from llmbench.harness.errors import InvalidRun
+from llmbench.harness.quantities import find_quantity
+
+from .fakes import FakeSide
+
+QUESTION = Question(find_quantity("m", "tpot.mean"), 0.05, 0.1)
+SHORT = Length(max_pairs=80, num_requests=10)
+
+
+def _noisy(slower: float = 1.0, spread: float = 0.01) -> FakeSide:
+    rng = np.random.default_rng()
+    return FakeSide(lambda _: 0.01 * slower * float(rng.lognormal(0, spread)))
+
+
+def test_a_quad_is_abba_or_baab_with_a_seed_a_pair() -> None:
+    orders = Counter()
+    seeds = set()
+    for number in range(200):
+        turns = quad(number, seed=3)
+        orders["".join(turn.side for turn in turns)] += 1
+        first, second = 2 * number, 2 * number + 1
+        assert [turn.pair for turn in turns] == [first, first, second, second]
+        assert turns[0].seed == turns[1].seed != turns[2].seed == turns[3].seed
+        seeds.update(turn.seed for turn in turns)
+    assert set(orders) == {"abba", "baab"}
+    assert 60 < orders["abba"] < 140  # six standard deviations of a fair coin
+    assert len(seeds) == 400
+    assert quad(7, seed=3) == quad(7, seed=3) != quad(7, seed=4)
+
+
+def test_both_sides_are_sent_the_same_requests() -> None:
+    a, b = _noisy(), _noisy()
+    outcome = compare(a, b, [QUESTION], SHORT, seed=5)
+
+    assert [one.fingerprint for one in outcome.a] == [one.fingerprint for one in outcome.b]
+    assert len(set(outcome.fingerprints)) == outcome.pairs
+    assert sorted(a.trials) == sorted(b.trials)
+
+
+@pytest.mark.parametrize(
+    ("slower", "verdict"), [(1.0, "not regressed"), (1.3, "regressed"), (0.7, "improved")]
+)
+def test_what_is_clear_ends_at_the_first_look(slower: float, verdict: str) -> None:
+    outcome = compare(_noisy(), _noisy(slower), [QUESTION], SHORT)
+
+    assert outcome.answers[0].verdict == verdict
+    assert outcome.pairs == 16
+    assert outcome.stopped == "every question is answered"
+
+
+def test_what_stays_open_ends_with_the_pairs_and_says_what_it_would_take() -> None:
+    outcome = compare(_noisy(spread=0.2), _noisy(1.05, spread=0.2), [QUESTION], SHORT)
+    (answer,) = outcome.answers
+
+    assert answer.verdict == "inconclusive"
+    assert outcome.pairs == 80
+    assert outcome.stopped == "all 80 pairs were measured"
+    assert answer.detectable is not None
+    assert answer.detectable > 0.1
+    assert answer.pairs_needed is None or answer.pairs_needed > 80
+
+
+def test_fixed_pairs_are_looked_at_once() -> None:
+    outcome = compare(_noisy(), _noisy(1.3), [QUESTION], Length(pairs=30, num_requests=4))
+    assert outcome.pairs == 30
+
+
+def test_time_that_is_up_ends_it_after_a_look() -> None:
+    ticks: Iterator[float] = iter(range(1000))
+    length = Length(max_pairs=80, max_time_s=20.0, num_requests=4)
+    sides = (_noisy(spread=0.3), _noisy(1.05, spread=0.3))
+    outcome = compare(*sides, [QUESTION], length, now=lambda: next(ticks))
+
+    assert outcome.stopped == "time is up"
+    assert outcome.answers[0].quads == 21
+    assert outcome.pairs == 42
+    with pytest.raises(InvalidRun, match="allow more time"):
+        compare(*sides, [QUESTION], Length(max_time_s=3.0, num_requests=4), now=lambda: next(ticks))
+
+
+def test_trials_are_sized_to_the_slower_side() -> None:
+    a, b = FakeSide(lambda _: 0.01), FakeSide(lambda _: 0.02)
+    outcome = compare(a, b, [QUESTION], Length(trial_s=1.0))
+    assert outcome.num_requests == 50
+
+
+def test_sides_with_other_requests_are_refused() -> None:
+    other = FakeSide(lambda _: 0.01, workload="other")
+    with pytest.raises(ConfigError, match="the requests that A was sent"):
+        compare(_noisy(), other, [QUESTION], SHORT)
+
+
+def test_a_side_that_does_not_wait_makes_it_invalid() -> None:
+    with pytest.raises(InvalidRun, match="the side that waits used"):
+        compare(_noisy(), FakeSide(lambda _: 0.01, idle_s=0.09), [QUESTION], SHORT)
+
+
+def test_a_metric_that_trials_do_not_have_is_a_mistake() -> None:
+    missing = Question(find_quantity("m", "queue.mean"), 0.05, 0.1)
+    with pytest.raises(ConfigError, match=r"queue\.mean.*expected what a trial measures.*tpot"):
+        compare(_noisy(), _noisy(), [missing], SHORT)
+
+
+@pytest.mark.parametrize("pairs", [10, 15])
+def test_too_few_pairs_to_decide_anything_are_refused(pairs: int) -> None:
+    with pytest.raises(ConfigError, match=r"pairs.*an even number from 12"):
+        compare(_noisy(), _noisy(), [QUESTION], Length(pairs=pairs))

@@ -1,0 +1,177 @@
+"""Error rates, coverage and power of the verdicts, on noise that is worse than a normal one."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from llmbench.harness.ab.judge import Answer, Judge, Question
+from llmbench.harness.ab.turns import quad
+from llmbench.harness.quantities import find_quantity
+from llmbench.harness.stats.signed_rank import Floats
+
+from .noise import NOISES, Noise, two_levels
+
+TPOT = find_quantity("m", "tpot.mean")
+THROUGHPUT = find_quantity("m", "output_throughput.run")
+AFTER = (8, 16, 24, 32, 40)
+
+
+def _trials(
+    rng: np.random.Generator, noise: Noise, slower: float, quads: int = AFTER[-1]
+) -> tuple[Floats, Floats]:
+    """A's and B's times, [quads, 2], in the order that a comparison would take them."""
+    seed = int(rng.integers(2**31))
+    turns = [turn for number in range(quads) for turn in quad(number, seed)]
+    times = 0.01 * noise(rng, len(turns))
+    a, b = np.empty((2, 2 * quads))
+    for turn, time in zip(turns, times, strict=True):
+        if turn.side == "a":
+            a[turn.pair] = time
+        else:
+            b[turn.pair] = slower * time
+    return a.reshape(quads, 2), b.reshape(quads, 2)
+
+
+def _judged(
+    trials: dict[str, tuple[Floats, Floats]], *questions: Question, after: tuple[int, ...] = AFTER
+) -> tuple[Answer, ...]:
+    """As `compare` does: look until all is decided."""
+    judge = Judge(questions, after[-1])
+    answers: tuple[Answer, ...] = ()
+    for quads in after:
+        cut = {name: (a[:quads], b[:quads]) for name, (a, b) in trials.items()}
+        answers = judge.look(cut, final=quads == after[-1])
+        if all(answer.decided for answer in answers):
+            break
+    return answers
+
+
+def _many(noise: Noise, slower: float, question: Question, times: int = 400) -> list[Answer]:
+    rng = np.random.default_rng()
+    return [_judged({TPOT.name: _trials(rng, noise, slower)}, question)[0] for _ in range(times)]
+
+
+def _most(times: int, chance: float) -> float:
+    """What a right count stays below but once in some 30 000 times."""
+    return times * chance + 4 * math.sqrt(times * chance * (1 - chance))
+
+
+@pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
+def test_equal_sides_are_called_different_at_most_as_often_as_said(noise: Noise) -> None:
+    """The hardest rule: nothing at all is allowed. Wrong is any verdict of a direction."""
+    answers = _many(noise, 1.0, Question(TPOT, 0.0, 0.1))
+    wrong = sum(answer.verdict in ("regressed", "improved") for answer in answers)
+    assert wrong <= _most(len(answers), 0.05)
+
+
+@pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
+def test_the_interval_holds_the_ratio_wherever_one_stops(noise: Noise) -> None:
+    answers = _many(noise, 1.07, Question(TPOT, 0.05, 0.1))
+    missed = sum(not answer.low <= 1.07 <= answer.high for answer in answers)
+    assert missed <= _most(len(answers), 0.05)
+
+
+@pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
+def test_a_slowdown_of_10_percent_is_found(noise: Noise) -> None:
+    answers = _many(noise, 1.1, Question(TPOT, 0.02, 0.1), times=100)
+    assert sum(answer.verdict == "regressed" for answer in answers) > 80
+    assert sum(answer.verdict == "not regressed" for answer in answers) < 5
+
+
+def test_between_two_levels_an_even_bandwidth_is_what_is_seen() -> None:
+    """A flip inside a quad is an outlier, and not half of a slowdown."""
+    answers = _many(two_levels(20), 1.0, Question(TPOT, 0.05, 0.1), times=100)
+    assert all(answer.verdict != "regressed" for answer in answers)
+    assert sum(answer.verdict == "not regressed" for answer in answers) > 80
+
+
+def test_the_coin_is_what_the_error_rate_stands_on() -> None:
+    """Noise that follows the order of turns: every second trial of four is slow. Were the order
+    always ABBA, A would look slower each time."""
+
+    def rhythm(rng: np.random.Generator, trials: int) -> Floats:
+        return np.tile([1.0, 1.3, 1.3, 1.0], trials // 4) * rng.lognormal(0, 0.01, trials)
+
+    answers = _many(rhythm, 1.0, Question(TPOT, 0.0, 0.1), times=300)
+    wrong = sum(answer.decided for answer in answers)
+    assert wrong <= _most(len(answers), 0.05)
+
+
+@pytest.mark.parametrize(
+    ("slower", "allowed", "verdict"),
+    [(1.2, 0.05, "regressed"), (1.0, 0.05, "not regressed"), (0.8, 0.05, "improved")],
+)
+def test_verdicts(slower: float, allowed: float, verdict: str) -> None:
+    rng = np.random.default_rng()
+    a, b = _trials(rng, lambda rng, n: rng.lognormal(0, 0.01, n), slower)
+    by_name = {TPOT.name: (a, b), THROUGHPUT.name: (1 / a, 1 / b)}
+    questions = [Question(one, allowed, 0.1) for one in (TPOT, THROUGHPUT)]
+    answers = _judged(by_name, *questions)
+
+    assert [answer.verdict for answer in answers] == [verdict, verdict]
+    assert answers[0].ratio == pytest.approx(slower, rel=0.03)
+    assert answers[1].ratio == pytest.approx(1 / slower, rel=0.03)
+    assert answers[1].low <= answers[1].ratio <= answers[1].high
+
+
+def test_several_metrics_share_the_chance_of_error() -> None:
+    """Three that are independent, none of which differs: any wrong verdict among them is one."""
+    rng = np.random.default_rng()
+    quantities = [find_quantity("m", name) for name in ("tpot.mean", "ttft.mean", "e2el.mean")]
+    wrong, times = 0, 300
+    for _ in range(times):
+        trials = {one.name: _trials(rng, two_levels(20), 1.0) for one in quantities}
+        answers = _judged(trials, *(Question(one, 0.0, 0.1) for one in quantities))
+        wrong += any(answer.decided for answer in answers)
+    assert wrong <= _most(times, 0.05)
+
+
+def test_holm_lends_what_is_decided_to_the_others() -> None:
+    """A clear metric leaves, and the next is judged as if alone: narrower than among two."""
+    rng = np.random.default_rng()
+    clear = _trials(rng, lambda rng, n: rng.lognormal(0, 0.001, n), 2.0)
+    noisy = _trials(rng, lambda rng, n: rng.lognormal(0, 0.2, n), 1.0)
+    questions = [Question(TPOT, 0.0, 0.1), Question(THROUGHPUT, 0.0, 0.1)]
+
+    def width(first: tuple[Floats, Floats]) -> float:
+        answer = _judged({TPOT.name: first, THROUGHPUT.name: noisy}, *questions, after=(40,))[1]
+        return answer.high - answer.low
+
+    assert width(clear) < width(noisy)
+
+
+def test_the_pairs_needed_find_the_effect_nine_times_in_ten() -> None:
+    """On noise like the pilot's. What is planted is what was asked for."""
+    rng = np.random.default_rng()
+    question = Question(TPOT, 0.05, 0.1)
+    pilot = _trials(rng, two_levels(20), 1.0, quads=100)
+    judge = Judge([question], 100)
+    judge.look({TPOT.name: pilot}, final=True)
+    (answer,) = judge.finish({TPOT.name: pilot})
+    assert answer.pairs_needed is not None
+    quads = answer.pairs_needed // 2
+
+    found = sum(
+        _judged({TPOT.name: _trials(rng, two_levels(20), 1.1, quads)}, question,
+                after=(quads,))[0].verdict == "regressed"
+        for _ in range(200)
+    )  # fmt: skip
+    assert found > 0.8 * 200
+
+
+def test_more_pairs_find_less() -> None:
+    rng = np.random.default_rng()
+    trials = _trials(rng, NOISES["heavy-tailed"], 1.0)
+
+    def least(quads: int) -> float | None:
+        judge = Judge([Question(TPOT, 0.05, 0.1)], quads)
+        cut = {TPOT.name: (trials[0][:quads], trials[1][:quads])}
+        judge.look(cut, final=True)
+        return judge.finish(cut)[0].detectable
+
+    few, many = least(10), least(40)
+    assert few is not None
+    assert many is not None
+    assert 0.05 < many < few

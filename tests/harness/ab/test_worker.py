@@ -1,0 +1,97 @@
+"""The protocol, and two real processes that serve the bundled model."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llmbench.engines.errors import ConfigError
+from llmbench.harness.ab.protocol import PROTOCOL
+from llmbench.harness.ab.side import SideOptions, WorkerSide, both
+from llmbench.harness.ab.worker import serve
+from llmbench.harness.errors import InvalidRun
+
+ROOT = Path(__file__).resolve().parents[3]
+OPTIONS = ["--threads", "1", "--warmup-requests", "0", "--max-output-len", "4"]
+
+
+def _replies(*messages: object) -> list[dict[str, Any]]:
+    lines = b"".join(json.dumps(message).encode() + b"\n" for message in messages)
+    outgoing = io.BytesIO()
+    serve(io.BytesIO(lines), outgoing)
+    return [json.loads(line) for line in outgoing.getvalue().splitlines()]
+
+
+def test_two_trees_serve_the_same_requests_and_wait_between() -> None:
+    own = SideOptions("a", OPTIONS)
+    with both(own, SideOptions("b", OPTIONS, ROOT)) as (a, b):
+        for seed in (1, 2):
+            before = a.cpu_s(), b.cpu_s()
+            one = a.trial(seed, 6)
+            assert b.cpu_s() - before[1] < a.cpu_s() - before[0]
+            other = b.trial(seed, 6)
+            assert one.fingerprint == other.fingerprint
+            assert one.values["tpot.mean"] > 0
+            assert one.duration_s > 0
+        assert a.trial(3, 6).fingerprint != one.fingerprint
+        with pytest.raises(ConfigError, match=r"num_requests"):
+            a.trial(3, 0)
+        # A mistake is answered, and the side goes on.
+        assert a.trial(3, 4).fingerprint != one.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "said"),
+    [
+        ({"op": "prepare", "protocol": PROTOCOL + 1}, "usage", f"expected {PROTOCOL}, which"),
+        ({"op": "trial", "seed": 1, "num_requests": 1}, "usage", "expected prepare"),
+        ({"op": "bogus"}, "usage", "bogus"),
+        ([1], "crash", "not a message"),
+        (
+            {"op": "prepare", "protocol": PROTOCOL, "options": ["--bogus"], "field": "b"},
+            "usage",
+            "b: '--bogus' .*No such option",
+        ),
+        (
+            {"op": "prepare", "protocol": PROTOCOL, "options": ["--model", "/no"], "field": "b"},
+            "usage",
+            "model",
+        ),
+    ],
+)
+def test_a_mistake_is_a_reply(message: object, kind: str, said: str) -> None:
+    import re
+
+    (reply,) = _replies(message, {"op": "stop"}, {"op": "bogus"})
+    assert (reply["ok"], reply["kind"]) == (False, kind)
+    assert re.search(said, reply["error"])
+    assert "\n" not in reply["error"]
+
+
+def test_a_folder_that_is_no_tree_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="a source tree of llmbench; it has no engines"):
+        WorkerSide(SideOptions("a", [], tmp_path))
+
+
+def test_a_side_that_dies_says_why(tmp_path: Path) -> None:
+    for room in ("engines", "kernels", "reports", "workloads"):
+        os.symlink(ROOT / room, tmp_path / room)
+    (tmp_path / "harness" / "ab").mkdir(parents=True)
+    for name in ("harness/__init__.py", "harness/ab/__init__.py"):
+        (tmp_path / name).touch()
+    (tmp_path / "harness" / "ab" / "worker.py").write_text("raise SystemExit('no device')")
+    with pytest.raises(InvalidRun, match="a: its process ended: no device"):
+        WorkerSide(SideOptions("a", [], tmp_path))
+
+
+def test_a_tree_that_is_older_than_ab_is_refused(tmp_path: Path) -> None:
+    for room in ("engines", "kernels", "reports", "workloads"):
+        os.symlink(ROOT / room, tmp_path / room)
+    (tmp_path / "harness").mkdir()
+    (tmp_path / "harness" / "__init__.py").touch()
+    with pytest.raises(ConfigError, match="a tree that has `llmbench ab` itself"):
+        WorkerSide(SideOptions("a", [], tmp_path))

@@ -1,0 +1,190 @@
+"""`llmbench gate` and `llmbench ab` as they are typed, without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from llmbench.engines.errors import ConfigError
+from llmbench.harness.ab import side
+from llmbench.harness.ab.side import SideOptions
+from llmbench.harness.cli.app import main
+from llmbench.harness.errors import InvalidRun
+from llmbench.harness.gate import virtual
+from llmbench.harness.result import Result
+
+from ..ab.fakes import FakeSide
+
+FILE = """\
+gate: 1
+runs:
+  chat:
+    options: {engine: vllm-v1, num-requests: 12, kv-memory: 2MiB, max-model-len: 512}
+"""
+
+
+def _main(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    return int(caught.value.code or 0)
+
+
+@pytest.fixture
+def gate_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    path = tmp_path / "gate.yaml"
+    path.write_text(FILE)
+    return path
+
+
+def test_update_then_pass_then_fail(gate_yaml: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gate = ("gate", "--baseline", "gate.yaml")
+    assert _main(*gate) == 4  # never made
+    assert _main(*gate, "--update") == 0
+    assert "+      counters.steps:" in capsys.readouterr().out
+    assert _main(*gate) == 0
+    assert _main(*gate, "--update") == 0
+    said = capsys.readouterr()
+    assert "nothing changed" in said.err
+
+    steps = next(line for line in gate_yaml.read_text().splitlines() if "counters.steps" in line)
+    gate_yaml.write_text(gate_yaml.read_text().replace(steps, "      counters.steps: 1"))
+    code = _main(*gate, "--github", "--junit", "gate.xml", "--markdown", "gate.md")
+    assert code == 1
+    said = capsys.readouterr().out
+    assert "::error title=regressed%3A chat%3A counters.steps,file=gate.yaml::1 -> " in said
+    assert ElementTree.parse("gate.xml").getroot().get("failures") == "1"
+    assert Path("gate.md").read_text().strip() == Path("summary.md").read_text().strip()
+
+
+def test_a_run_that_is_not_valid_is_exit_code_3(
+    gate_yaml: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refusing(_: Mapping[str, Any]) -> Result:
+        raise InvalidRun("one request was refused")
+
+    monkeypatch.setattr(virtual, "simulate_options", refusing)
+    assert _main("gate", "--baseline", gate_yaml.name, "--github") == 3
+    assert "invalid,file=gate.yaml::runs.chat: one request was refused" in capsys.readouterr().out
+
+
+def test_a_crash_is_no_verdict(
+    gate_yaml: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: Mapping[str, Any]) -> Result:
+        raise RuntimeError("a policy planned nothing")
+
+    monkeypatch.setattr(virtual, "simulate_options", broken)
+    assert _main("gate", "--baseline", gate_yaml.name) == 70
+    assert "RuntimeError: a policy planned nothing" in capsys.readouterr().err
+
+
+def test_in_a_workflow_annotations_come_by_themselves(
+    gate_yaml: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    _main("gate", "--baseline", gate_yaml.name)
+    assert "::warning title=inconclusive%3A chat,file=gate.yaml::" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--baseline", "missing.yaml"),
+        ("--baseline", "."),
+        ("--baseline", "gate.yaml", "--max-regression", "ttft.p99=1%"),
+        ("--baseline", "gate.yaml", "--run", "other"),
+        ("--baseline", ".", "--current", ".", "--update"),
+    ],
+)
+@pytest.mark.usefixtures("gate_yaml")
+def test_mistakes_are_exit_code_2(arguments: tuple[str, ...]) -> None:
+    assert _main("gate", *arguments) == 2
+
+
+@pytest.fixture
+def sides(monkeypatch: pytest.MonkeyPatch) -> list[SideOptions]:
+    """Sides without a process; B takes 1.3 times as long if its options say so."""
+    asked: list[SideOptions] = []
+
+    @contextmanager
+    def fake(a: SideOptions, b: SideOptions) -> Iterator[tuple[FakeSide, FakeSide]]:
+        asked.extend((a, b))
+        slower = 1.3 if "slow" in b.options else 1.0
+        times = iter(1 + 0.001 * (step % 7) for step in range(10_000))
+        first, second = (FakeSide(lambda _, by=by: by * next(times) / 100) for by in (1.0, slower))
+        yield first, second
+
+    monkeypatch.setattr(side, "both", fake)
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    return asked
+
+
+AB = ("ab", "--max-regression", "tpot.mean=5%", "--quiet")
+
+
+def test_ab_takes_options_in_quotes_and_says_what_it_found(
+    sides: list[SideOptions], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    junit = tmp_path / "ab.xml"
+    code = _main(*AB, "--engine paged", "--engine paged slow", "--junit", str(junit))
+
+    assert code == 1
+    assert [list(one.options) for one in sides] == [
+        ["--engine", "paged"],
+        ["--engine", "paged", "slow"],
+    ]
+    assert "regressed  tpot.mean=5%:" in capsys.readouterr().out
+    assert ElementTree.parse(junit).getroot().get("failures") == "1"
+
+
+def test_ab_of_two_trees_shares_its_options(sides: list[SideOptions], tmp_path: Path) -> None:
+    options = tmp_path / "paged.yaml"
+    options.write_text("engine: paged\nkernel: [a=b, c=d]\nverify-kernels: true\n")
+
+    assert _main(*AB, str(options), "--a-tree", "base", "--b-tree", ".") == 0
+    assert sides[0].options == sides[1].options
+    assert list(sides[0].options) == [
+        "--engine=paged",
+        "--kernel=a=b",
+        "--kernel=c=d",
+        "--verify-kernels",
+    ]
+    assert [one.tree for one in sides] == [Path("base"), Path(".")]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--max-regression", "tpot.mean=2ms"),
+        ("--max-regression", "preemptions=5%"),
+        ("--max-regression", "output_throughput.window=5%"),
+        ("--effect", "2%"),
+        ("--pairs", "few"),
+        ("--pairs", "3"),
+        ("--num-requests", "0"),
+        ("missing.yaml",),
+    ],
+)
+def test_mistakes_of_ab_are_exit_code_2(
+    sides: list[SideOptions], arguments: tuple[str, ...]
+) -> None:
+    assert _main("ab", "--quiet", *arguments) == 2
+    assert sides == []
+
+
+def test_options_as_data() -> None:
+    from llmbench.harness.cli.words import words_of, words_of_mapping
+
+    assert words_of("a", "--engine 'my engine'") == ["--engine", "my engine"]
+    assert words_of_mapping("a", {"cuda_graphs": False, "seed": None}) == ["--no-cuda-graphs"]
+    with pytest.raises(ConfigError, match="quoted options"):
+        words_of("a", "--engine 'paged")
+    with pytest.raises(ConfigError, match="a text, a number, true, false or a list"):
+        words_of_mapping("a", {"engine": {"name": "paged"}})

@@ -1,0 +1,168 @@
+"""Baselines in virtual time: what is equal, what changed, and what may not be judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llmbench.engines.errors import ConfigError
+from llmbench.harness.errors import InvalidRun
+from llmbench.harness.gate.baseline import (
+    Baseline,
+    BaselineRun,
+    read_baseline,
+    write_baseline,
+)
+from llmbench.harness.gate.exact import gate_exact, judge_run, rules_of, update
+from llmbench.harness.gate.virtual import simulate_options
+from llmbench.harness.result import Check, Result, Validity
+
+OPTIONS: dict[str, Any] = {
+    "engine": "vllm-v1",
+    "num-requests": 12,
+    "kv-memory": "2MiB",
+    "max-model-len": 512,
+}
+RUN = BaselineRun(
+    OPTIONS,
+    workload="f" * 64,
+    quantities={
+        "counters.preemptions": 10,
+        "counters.mixed_steps": 7,
+        "counters.prefix_hit_tokens": 100,
+        "ttft.p99": 0.25,
+        "kv.peak_blocks": 12,
+    },
+)
+
+
+def _with(**changed: float) -> BaselineRun:
+    named = {name.replace("__", "."): value for name, value in changed.items()}
+    return replace(RUN, quantities={**RUN.quantities, **named})
+
+
+def _changed(after: BaselineRun, before: BaselineRun = RUN) -> dict[str, str]:
+    return {
+        row.name.removeprefix("chat: "): row.verdict
+        for row in judge_run("chat", before, after)
+        if row.verdict != "passed"
+    }
+
+
+def test_a_run_is_equal_to_itself_through_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "gate.yaml"
+    made = update(Baseline("", {"chat": BaselineRun(OPTIONS)}), "1.2.3", simulate_options)
+    path.write_text(write_baseline(made))
+    again = read_baseline(path)
+
+    assert again == made
+    assert write_baseline(again) == path.read_text()
+    verdicts = gate_exact(again, simulate_options)
+    assert verdicts.exit_code == 0
+    assert {row.verdict for row in verdicts.rows} == {"passed"}
+    assert {f"chat: {name}" for name in made.runs["chat"].quantities} == {
+        row.name for row in verdicts.rows
+    }
+
+
+def test_another_policy_is_another_schedule() -> None:
+    made = update(Baseline("", {"chat": BaselineRun(OPTIONS)}), "1.2.3", simulate_options)
+
+    def other(options: Mapping[str, Any]) -> Result:
+        return simulate_options({**options, "max-num-seqs": 2})
+
+    verdicts = gate_exact(made, other)
+    assert verdicts.exit_code == 1
+    assert "chat: counters.steps" in {
+        row.name for row in verdicts.rows if row.verdict == "regressed"
+    }
+
+
+def test_a_quantity_stands_on_a_line_of_its_own() -> None:
+    text = write_baseline(Baseline("1.2.3", {"chat": RUN}))
+    assert "      counters.preemptions: 10\n" in text
+    assert "      ttft.p99: 0.25\n" in text
+    lines = [line.strip() for line in text.splitlines() if line.startswith("      ")]
+    named = [line for line in lines if line.split(":")[0] in RUN.quantities]
+    assert named == sorted(named)
+    assert len(named) == len(RUN.quantities)
+
+
+@pytest.mark.parametrize(
+    ("after", "verdicts"),
+    [
+        (_with(), {}),
+        (_with(counters__preemptions=11), {"counters.preemptions": "regressed"}),
+        (_with(counters__preemptions=9), {"counters.preemptions": "improved"}),
+        (_with(counters__prefix_hit_tokens=99), {"counters.prefix_hit_tokens": "regressed"}),
+        (_with(counters__mixed_steps=6), {"counters.mixed_steps": "regressed"}),
+        (_with(counters__mixed_steps=8), {"counters.mixed_steps": "regressed"}),
+        (_with(kv__peak_blocks=13), {"kv.peak_blocks": "regressed"}),
+        (_with(ttft__p99=0.2500001), {"ttft.p99": "regressed"}),
+        (_with(ttft__p99=0.25000000002), {}),  # the tenth digit is rounding
+    ],
+)
+def test_any_change_is_seen(after: BaselineRun, verdicts: dict[str, str]) -> None:
+    assert _changed(after) == verdicts
+
+
+@pytest.mark.parametrize(
+    ("allowed", "p99", "regressed"),
+    [("2%", 0.2549, False), ("2%", 0.2551, True), ("1ms", 0.251, False), ("1ms", 0.252, True)],
+)
+def test_what_is_allowed_may_get_worse_by_so_much(
+    allowed: str, p99: float, regressed: bool
+) -> None:
+    before = replace(RUN, allowed={"ttft.p99": allowed})
+    assert bool(_changed(_with(ttft__p99=p99), before)) is regressed
+
+
+def test_what_cannot_be_judged_does_not_pass() -> None:
+    other = replace(RUN, workload="0" * 64)
+    assert _changed(other) == {"workload": "inconclusive"}
+    fewer = replace(RUN, quantities={"ttft.p99": 0.25})
+    assert set(_changed(fewer).values()) == {"inconclusive"}
+    assert _changed(RUN, BaselineRun(OPTIONS)) == {"chat": "inconclusive"}
+
+
+def test_an_invalid_run_is_named() -> None:
+    def refusing(options: Mapping[str, Any]) -> Result:
+        result = simulate_options(options)
+        check = Check(id="errors", ok=False, fatal=True, detail="one request was refused")
+        return result.model_copy(update={"validity": Validity(valid=False, checks=(check,))})
+
+    with pytest.raises(InvalidRun, match=r"runs\.chat: one request was refused"):
+        gate_exact(Baseline("", {"chat": BaselineRun(OPTIONS)}), refusing)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "'gate: 1' in it"),
+        ("gate: 2\nruns: {}", "'gate: 1' in it, not 2"),
+        ("gate: 1", "at least one run"),
+        ("gate: 1\nruns: {a: {option: {}}}", "runs.a.option"),
+        ("gate: 1\nruns: {a: {quantities: {ttft.p99: fast}}}", "ttft.p99: 'fast'"),
+        ("gate: 1\nruns: [a]", "runs"),
+        ("{", "a YAML file"),
+    ],
+)
+def test_a_bad_file_is_one_line(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "gate.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_baseline(path)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_options_and_rules_are_one_line() -> None:
+    with pytest.raises(ConfigError, match="No such option"):
+        simulate_options({"bogus": 1})
+    with pytest.raises(ConfigError, match=r"runs\.chat\.allowed.*did you mean 'ttft.p99'"):
+        rules_of("chat", replace(RUN, allowed={"tftt.p99": "2%"}))
+    with pytest.raises(ConfigError, match="run: 'b' is not allowed; expected a"):
+        gate_exact(Baseline("", {"a": RUN}), simulate_options, only=["b"])

@@ -1,0 +1,43 @@
+"""What a number of pairs finds, against the normal theory of the signed-rank test."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from llmbench.harness.stats.power import centred, detectable, needed, power
+from llmbench.harness.stats.sequential import looks
+
+_FIXED = NormalDist().inv_cdf
+
+
+def test_power_under_no_effect_is_half_the_level() -> None:
+    noise = centred(np.random.default_rng().normal(size=400))
+    assert power(noise, 0.0, looks((30,), 0.05), draws=8000) == pytest.approx(0.025, abs=0.009)
+
+
+@pytest.mark.parametrize("effect", [0.4, 0.7])
+def test_pairs_needed_are_those_of_the_normal_theory(effect: float) -> None:
+    """Of normal noise the signed-rank test has 3/pi of the t test's efficiency (Hodges and Lehmann,
+    1956): n = pi/3 ((z_a + z_b) / effect)^2."""
+    noise = centred(np.random.default_rng().normal(size=1000))
+    theory = math.pi / 3 * ((_FIXED(0.975) + _FIXED(0.9)) / effect) ** 2
+    found = needed(noise, effect, 0.05)
+    assert found is not None
+    assert found == pytest.approx(theory, rel=0.25, abs=3)
+
+
+def test_what_is_detectable_with_the_pairs_needed_is_the_effect() -> None:
+    noise = centred(np.random.default_rng().standard_t(3, size=300))
+    pairs = needed(noise, 0.8, 0.05)
+    assert pairs is not None
+    assert detectable(noise, looks((pairs,), 0.05)) == pytest.approx(0.8, rel=0.1)
+
+
+def test_what_cannot_be_found_is_said_so() -> None:
+    noise = centred(np.random.default_rng().normal(size=50))
+    assert needed(noise, 1e-4, 0.05) is None
+    assert needed(noise, 0.0, 0.05) is None
+    assert detectable(noise, looks((5,), 0.05)) == float("inf")
