@@ -26,6 +26,7 @@ from ..workloads.api import LengthLimits, Plan, plan_workload
 from ..workloads.builtin import resolve_workload, trace_workload
 from ..workloads.overrides import with_overrides
 from ..workloads.spec import WorkloadSpec
+from ..workloads.warmup import warmup_workload
 from .compose import compose
 from .config import LoadConfig, RunConfig
 from .drive import Observation, Progress, drive, request_id
@@ -34,6 +35,7 @@ from .metrics.kv import KVPool
 from .record import RequestRecord
 from .result import Memory, Quality, Result
 from .summarise import requests_frame, steps_frame, summarise
+from .text_encoder import text_encoder
 from .validity import Asked
 
 if TYPE_CHECKING:
@@ -108,22 +110,24 @@ def prepare(config: RunConfig, watch: Watch) -> Prepared:
     limits = LengthLimits(
         config.load.max_input_len, config.load.max_output_len, engine.max_model_len
     )
+    encoder = text_encoder(tokenizer, files.directory)
     plan = plan_workload(
         spec,
         seed=config.seed,
         corpus_token_ids=corpus,
         limits=limits,
         vocab_size=described.vocab_size,
+        encoder=encoder,
     )
     warmup = Plan((), None)
     if config.warmup_requests:
-        few = with_overrides(
-            spec,
-            num_requests=min(config.warmup_requests, len(plan.requests)),
-            request_rate=float("inf"),
-        )
         warmup = plan_workload(
-            few, seed=config.seed + WARMUP_SEED_OFFSET, corpus_token_ids=corpus, limits=limits
+            warmup_workload(spec, min(config.warmup_requests, len(plan.requests))),
+            seed=config.seed + WARMUP_SEED_OFFSET,
+            corpus_token_ids=corpus,
+            limits=limits,
+            vocab_size=described.vocab_size,
+            encoder=encoder,
         )
     return Prepared(config, files, engine, tokenizer, plan, warmup, corpus_name, corpus)
 

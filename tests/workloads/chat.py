@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from zlib import crc32
 
 from llmbench.workloads.api import Message, TextEncoder
 
@@ -11,20 +12,16 @@ FIRST_WORD = 10
 
 
 class WordTokenizer:
-    """Words get ids in the order in which they are first seen."""
+    """A word's id depends on the word alone, and not on what was read before."""
 
     def __init__(self) -> None:
-        self._ids: dict[str, int] = {}
-        self._words: list[str] = []
+        self._words: dict[int, str] = {}
 
     def encode(self, text: str) -> list[int]:
         return [self._id(word) for word in text.split()]
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        return " ".join(
-            self._words[token - FIRST_WORD] if token - FIRST_WORD < len(self._words) else f"w{token}"
-            for token in token_ids
-        )
+        return " ".join(self._words.get(token, f"w{token}") for token in token_ids)
 
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
         said = [
@@ -35,10 +32,9 @@ class WordTokenizer:
         return [BOS, *said, ROLE_IDS["assistant"]]
 
     def _id(self, word: str) -> int:
-        if word not in self._ids:
-            self._ids[word] = FIRST_WORD + len(self._words)
-            self._words.append(word)
-        return self._ids[word]
+        token = FIRST_WORD + crc32(word.encode()) % 90_000
+        self._words[token] = word
+        return token
 
 
 def word_encoder(*, chat: bool = True) -> TextEncoder:

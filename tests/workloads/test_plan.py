@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmbench.workloads.api import (
     LengthLimits,
+    Message,
     Plan,
     PlannedRequest,
     WorkloadError,
@@ -136,6 +137,21 @@ def test_fingerprint_sees_every_part_that_is_sent_and_no_name() -> None:
     others = [plan(due=None), plan(due=0.0), plan(ids=(2, 1)), plan(out=4), plan(cap=1)]
     others.append(plan(samples=2))
     assert len({same, *(other.fingerprint() for other in others)}) == 7
+
+
+def test_fingerprint_sees_sessions_and_messages() -> None:
+    first = PlannedRequest(0, 0.0, (1, 2), 3)
+
+    def plan(after: int | None = 0, think_s: float = 1.0, *said: Message) -> Plan:
+        later = PlannedRequest(1, None, (1, 2, 9), 3, 1, after, think_s, said)
+        return Plan((first, later), None)
+
+    one, other = Message("user", "a"), Message("system", "a")
+    plans = [plan(), plan(None), plan(0, 2.0), plan(0, 1.0, one), plan(0, 1.0, other)]
+    plans += [plan(0, 1.0, one, one), plan(0, 1.0, Message("user", "b"))]
+    assert len({plan.fingerprint() for plan in plans}) == len(plans)
+    # A think time that nobody waits for is not sent.
+    assert plan(None, 2.0).fingerprint() == plan(None).fingerprint()
 
 
 def test_description_of_an_open_loop() -> None:

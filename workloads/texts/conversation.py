@@ -42,7 +42,7 @@ class Conversation:
     system: str = ""
 
 
-class NoConversationError(ValueError):
+class RecordError(ValueError):
     """A record that is no conversation; says why."""
 
 
@@ -50,10 +50,10 @@ def from_messages(messages: object) -> Conversation | None:
     """A conversation of {role, content} or {from, value} messages; None if no user speaks.
 
     What one speaker says in several messages becomes one; blank messages, and what a model says
-    before any user does, are left out. Raises NoConversationError.
+    before any user does, are left out. Raises RecordError.
     """
     if not isinstance(messages, list):
-        raise NoConversationError("is no list of messages")
+        raise RecordError("is no list of messages")
     said = [one for one in map(_message, messages) if one[1].strip()]
     system = ""
     turns: list[Turn] = []
@@ -70,14 +70,14 @@ def from_messages(messages: object) -> Conversation | None:
 
 def _message(message: object) -> tuple[str, str]:
     if not isinstance(message, Mapping):
-        raise NoConversationError("holds a message that is no mapping")
+        raise RecordError("holds a message that is no mapping")
     speaker = message.get("role", message.get("from"))
     content = message.get("content", message.get("value"))
     role = ROLES.get(str(speaker).lower())
     if role is None:
-        raise NoConversationError(f"holds a message of the unknown speaker {speaker!r}")
+        raise RecordError(f"holds a message of the unknown speaker {speaker!r}")
     if not isinstance(content, str):
-        raise NoConversationError("holds a message whose content is no text")
+        raise RecordError("holds a message whose content is no text")
     return role, content
 
 
@@ -86,26 +86,22 @@ def from_record(
 ) -> Conversation | None:
     """A conversation of a record's fields; None for one that says nothing.
 
-    Raises NoConversationError.
+    Raises RecordError.
     """
     for name in filter(None, (prompt_field, reply_field)):
         if name not in record:
-            raise NoConversationError(
-                f"has no field {name!r} (it has {', '.join(map(str, record))})"
-            )
+            raise RecordError(f"has no field {name!r} (it has {', '.join(map(str, record))})")
     prompt = record[prompt_field]
     if isinstance(prompt, str):
         conversation = Conversation((Turn(prompt),)) if prompt.strip() else None
     elif isinstance(prompt, list) and prompt and all(isinstance(one, str) for one in prompt):
         if not all(one.strip() for one in prompt):
-            raise NoConversationError(f"has a blank turn in {prompt_field!r}")
+            raise RecordError(f"has a blank turn in {prompt_field!r}")
         conversation = Conversation(tuple(Turn(text) for text in prompt))
     elif isinstance(prompt, list):
         conversation = from_messages(prompt)
     else:
-        raise NoConversationError(
-            f"has {type(prompt).__name__} in {prompt_field!r}, not a text or a list"
-        )
+        raise RecordError(f"has {type(prompt).__name__} in {prompt_field!r}, not a text or a list")
     if conversation is None or reply_field is None:
         return conversation
     return _with_replies(conversation, record[reply_field], reply_field)
@@ -115,9 +111,7 @@ def _with_replies(conversation: Conversation, found: object, name: str) -> Conve
     """Replies are one for each turn, or one for the only turn."""
     replies = found if isinstance(found, list) else [found]
     if len(replies) != len(conversation.turns):
-        raise NoConversationError(
-            f"has {len(replies)} in {name!r} for {len(conversation.turns)} turns"
-        )
+        raise RecordError(f"has {len(replies)} in {name!r} for {len(conversation.turns)} turns")
     turns: list[Turn] = []
     for turn, reply in zip(conversation.turns, replies, strict=True):
         if isinstance(reply, str):
@@ -125,9 +119,7 @@ def _with_replies(conversation: Conversation, found: object, name: str) -> Conve
         elif isinstance(reply, int) and not isinstance(reply, bool) and reply > 0:
             turns.append(Turn(turn.user, None, reply))
         else:
-            raise NoConversationError(
-                f"has {reply!r} in {name!r}, neither a text nor a number of tokens"
-            )
+            raise RecordError(f"has {reply!r} in {name!r}, neither a text nor a number of tokens")
     return Conversation(tuple(turns), conversation.system)
 
 
@@ -139,7 +131,7 @@ def collect(
     for place, make in found:
         try:
             conversation = make()
-        except NoConversationError as bad:
+        except RecordError as bad:
             expected = "a text, a list of texts, or a list of messages"
             raise WorkloadError("prompts", source, expected, f"{bad} at {place}") from None
         if conversation is not None:

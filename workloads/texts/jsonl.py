@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 
 from ..spec import JsonlPrompts
-from .conversation import Conversation, NoConversationError, collect, from_record, read_file
+from .conversation import Conversation, RecordError, collect, from_record, read_file
 
 
 def read_jsonl(prompts: JsonlPrompts) -> list[Conversation]:
@@ -17,9 +17,9 @@ def read_jsonl(prompts: JsonlPrompts) -> list[Conversation]:
         try:
             record = json.loads(line)
         except ValueError as error:
-            raise NoConversationError(f"is not JSON ({error})") from None
+            raise RecordError(f"is not JSON ({error})") from None
         if not isinstance(record, dict):
-            raise NoConversationError("has no JSON object")
+            raise RecordError("has no JSON object")
         return from_record(record, prompts.prompt_field, prompts.reply_field)
 
     def places() -> Iterator[tuple[str, Callable[[], Conversation | None]]]:

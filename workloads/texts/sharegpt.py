@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from ..api import WorkloadError
 from ..spec import ShareGPTPrompts
-from .conversation import Conversation, NoConversationError, collect, from_messages, read_file
+from .conversation import Conversation, RecordError, collect, from_messages, read_file
 
 _EXPECTED = "a JSON list of {conversations: [{from, value}, …]}"
 
@@ -33,4 +33,4 @@ def _conversation(record: object) -> Conversation | None:
     for name in ("conversations", "conversation", "items"):
         if isinstance(record, Mapping) and name in record:
             return from_messages(record[name])
-    raise NoConversationError("has no field 'conversations'")
+    raise RecordError("has no field 'conversations'")
