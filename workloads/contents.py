@@ -190,7 +190,8 @@ def _read(
     notes.extend(changed)
     if planner.taken > len(conversations):
         again = planner.taken - len(conversations)
-        notes.append(f"{again} prompts are sent again: the data has only {len(conversations)}")
+        what = "texts" if isinstance(prompts, TextPrompts) else "conversations"
+        notes.append(f"{again} {what} are sent again: the data has only {len(conversations)}")
     return contents, tuple(notes)
 
 

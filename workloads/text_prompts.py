@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -57,6 +58,8 @@ class TextPlanner:
         fit: Literal["error", "clip"],
     ) -> None:
         self._pool, self._pool_size, self._encoder = pool, pool_size, encoder
+        # Texts come again where the data has fewer than are sent.
+        self._encode = lru_cache(maxsize=1 << 16)(lambda text: tuple(encoder.encode(text)))
         self._chat, self._single, self._replies = chat, single, replies
         self._limits = limits
         self._fit: Literal["error", "clip"] = fit
@@ -133,7 +136,7 @@ class TextPlanner:
             prompt = self._encode_chat(messages)
         else:
             text = "\n\n".join(filter(None, (said.system, first.user)))
-            prompt = (*self._encoder.prefix_ids, *self._encoder.encode(text))[:new]
+            prompt = (*self._encoder.prefix_ids, *self._encode(text))[:new]
         return _Opening(said.system, said.turns[:count], index, prompt, messages, output)
 
     def _opening_fits(self, opening: _Opening) -> bool:
@@ -178,8 +181,8 @@ class TextPlanner:
                 messages = (*before.messages, *said)
                 prompt = self._encode_chat(messages)
             else:
-                answer = self._encoder.encode(reply) if isinstance(reply, str) else reply
-                own = tuple(self._encoder.encode(turn.user))[:new]
+                answer = self._encode(reply) if isinstance(reply, str) else reply
+                own = self._encode(turn.user)[:new]
                 prompt = (*before.prompt_token_ids, *answer, *own)
             output = self._output_tokens(turn, index, asked)
             output = min(output, self._limits.max_output_tokens or output)
@@ -201,7 +204,7 @@ class TextPlanner:
         if turn.reply_tokens is not None:
             return turn.reply_tokens
         if turn.reply is not None:
-            return max(1, len(self._encoder.encode(turn.reply)))
+            return max(1, len(self._encode(turn.reply)))
         expected = "a length, as there is a prompt without a recorded reply"
         raise WorkloadError("lengths.output", None, expected, "is missing")
 

@@ -153,7 +153,7 @@ def test_a_cap_cuts_texts_and_leaves_chats_out(plan: Any) -> None:
     # Two of the first, with what comes between and is not sent.
     assert chats.adjustments == (
         "2 chats left out: too long for the limits",
-        "2 prompts are sent again: the data has only 2",
+        "2 conversations are sent again: the data has only 2",
     )
     with pytest.raises(WorkloadError, match="hold no chat that fits; expected a chat of at most 5"):
         plan([TALK, SHORT], limits=LengthLimits(5, None, 1000), chat=True)
@@ -189,7 +189,7 @@ def test_shuffled_texts_come_once_before_any_comes_again(plan: Any) -> None:
     twice = plan(records, n=16, order="shuffled", seed=4)
     heads = [one.prompt_token_ids[1:] for one in twice.requests]
     assert len(set(heads[:8])) == len(set(heads[8:])) == 8
-    assert twice.adjustments == ("8 prompts are sent again: the data has only 8",)
+    assert twice.adjustments == ("8 conversations are sent again: the data has only 8",)
     assert plan(records, n=5, order="shuffled", seed=4).requests == twice.requests[:5]
 
 
