@@ -114,7 +114,9 @@ class Client(Part):
     """One of many independent senders."""
 
     rate_per_s: PositiveFloat = Field(description="Mean requests a second.")
-    cv: PositiveFloat = Field(default=1.0, description="Coefficient of variation of its gaps.")
+    cv: PositiveFloat = Field(
+        default=1.0, le=1000, description="Coefficient of variation of its gaps."
+    )
     family: Literal["gamma", "weibull"] = Field(
         default="gamma", description="Distribution of its gaps."
     )

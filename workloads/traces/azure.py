@@ -1,8 +1,8 @@
 """Azure LLM inference traces, 2023 and 2024: CSV with TIMESTAMP, ContextTokens, GeneratedTokens.
 
-Format: Azure/AzurePublicDataset, AzureLLMInferenceDataset2023.md and …2024.md. The two years name the
-same columns and write times otherwise. 2023: ``2023-11-16 18:17:03.9799600``, seven fractional digits,
-one more than `datetime` holds, so the fraction is read apart. 2024, a week each:
+Format: Azure/AzurePublicDataset, AzureLLMInferenceDataset2023.md and its successor of 2024. The two
+years name the same columns and write times otherwise. 2023: ``2023-11-16 18:17:03.9799600``, seven
+fractional digits, one more than `datetime` holds, so the fraction is read apart. 2024, a week each:
 ``2024-05-10 00:00:00.009930+00:00``, with an offset, and no fraction on a whole second.
 """
 

@@ -28,7 +28,7 @@ def read(path: Path) -> tuple[RequestShape, ...]:
     requests: list[RequestShape] = []
     first_s = last_s = 0.0
     for row in CsvRows(path, COLUMNS):
-        time_s = row.seconds(time)
+        time_s = row.number(time, "seconds, 0 or more")
         if not requests:
             first_s = last_s = time_s
         if time_s < last_s:

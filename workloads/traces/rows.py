@@ -34,15 +34,15 @@ class Row:
             raise self.bad(column, "0 tokens or more")
         return tokens
 
-    def seconds(self, column: str) -> float:
+    def number(self, column: str, expected: str = "a number, 0 or more") -> float:
         """A finite number of 0 or more."""
         try:
-            seconds = float(self.values[column] or "")
+            number = float(self.values[column] or "")
         except ValueError:
-            seconds = math.nan
-        if not (math.isfinite(seconds) and seconds >= 0):
-            raise self.bad(column, "seconds, 0 or more")
-        return seconds
+            number = math.nan
+        if not (math.isfinite(number) and number >= 0):
+            raise self.bad(column, expected)
+        return number
 
     def bad(self, column: str, expected: str) -> WorkloadError:
         value = self.values[column]
