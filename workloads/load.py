@@ -50,6 +50,12 @@ def parse_spec(data: Mapping[str, Any]) -> WorkloadSpec:
         raise _explain(invalid.errors()[0], data) from None
 
 
+def spec_yaml(spec: WorkloadSpec) -> str:
+    """A workload file that says what differs from what would be assumed; `load_spec` reads it."""
+    data = spec.model_dump(mode="json", exclude_defaults=True)
+    return yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=100)
+
+
 def nearest(value: object, known: Iterable[str]) -> str:
     """' (did you mean X?)' when something in `known` is spelt nearly like `value`, else ''."""
     close = get_close_matches(str(value).lower(), list(known), n=1, cutoff=0.5)

@@ -30,6 +30,7 @@ from . import (
     run,
     schedule,
     simulate,
+    workload,
 )
 from .exits import Exit, say_error
 
@@ -58,6 +59,7 @@ app.command("eval", epilog=eval.EPILOG)(eval.eval_)
 app.command("peers", epilog=peers.EPILOG)(peers.peers)
 app.command("quantize", epilog=quantize.EPILOG)(quantize.quantize)
 app.add_typer(models.models, name="models")
+app.add_typer(workload.workload, name="workload")
 app.add_typer(kernels.kernels, name="kernels")
 app.command("engines")(engines.engines)
 app.command("doctor")(doctor.doctor)

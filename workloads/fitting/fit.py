@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from ..api import RequestShape, WorkloadError
 from ..lengths import Tokens, sample_pairs, trace_pairs
@@ -38,11 +37,6 @@ class FittedWorkload:
     spec: WorkloadSpec
     compared: tuple[Compared, ...]
     notes: tuple[str, ...]
-
-    def yaml(self) -> str:
-        """The workload file."""
-        data = self.spec.model_dump(mode="json", exclude_defaults=True)
-        return yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=100)
 
 
 def fit_trace(path: str | Path) -> FittedWorkload:

@@ -14,7 +14,7 @@ from llmbench.workloads.fitting.arrivals import fit_arrivals
 from llmbench.workloads.fitting.burstiness import Seconds, burstiness
 from llmbench.workloads.fitting.lengths import copula_correlation, fit_length, linear_correlation
 from llmbench.workloads.lengths import sample_pairs
-from llmbench.workloads.load import load_spec
+from llmbench.workloads.load import load_spec, spec_yaml
 from llmbench.workloads.spec import (
     Gamma,
     LognormalLength,
@@ -164,7 +164,7 @@ def test_a_fit_is_a_workload_file(
     name: str, fits: dict[str, FittedWorkload], tmp_path: Path
 ) -> None:
     path = tmp_path / "w.yaml"
-    path.write_text(fits[name].yaml())
+    path.write_text(spec_yaml(fits[name].spec))
     spec = load_spec(path)
     assert spec == fits[name].spec
     plan = plan_workload(
