@@ -142,10 +142,11 @@ class Plan:
     max_concurrency: at most this many requests in flight. In a closed loop this is the load; with
         due times it is a cap, and a request held back by it is still late from its due time.
     adjustments: what was scaled, clipped or replaced, in words, for the result and the report.
-    description: JSON-able: name, description, source, arrivals, lengths, prompts, fit, seed,
-        num_requests, request_rate_per_s (asked for), offered_rate_per_s (what these due times
-        come to), gap_cv, and input_tokens and output_tokens as {mean, p50, p90, p99, min, max}.
-        Rates are None in a closed loop and when everything is due at once.
+    description: JSON-able: name, description, source, arrivals, lengths, prompts, sessions, fit,
+        seed, num_requests, num_sessions, request_rate_per_s (asked for), offered_rate_per_s (what
+        these due times come to), gap_cv, and input_tokens and output_tokens as {mean, p50, p90,
+        p99, min, max}. Rates are of sessions where there are any, and None in a closed loop and
+        when everything is due at once.
     """
 
     requests: tuple[PlannedRequest, ...]

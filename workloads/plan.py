@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,13 +36,12 @@ def plan_workload(
     traces = _read_traces(spec)
     streams = Streams(seed)
     num_requests = _num_requests(spec, traces)
-    due_s: Seconds | None = None
-    if num_requests is None:
-        due_s = due_times_s(spec.arrivals, None, streams.arrivals)
-        assert due_s is not None
+    due_s = due_times_s(spec.arrivals, None, streams.arrivals) if num_requests is None else None
+    count = num_requests if due_s is None else len(due_s)
+    assert count is not None
     drawn = Drawn(
         spec=spec,
-        rows=_rows(spec, num_requests, traces, streams),
+        rows=_rows(spec, count, traces, streams),
         num_requests=num_requests,
         num_sessions=None if due_s is None else len(due_s),
         corpus=corpus,
@@ -90,17 +90,17 @@ def _too_few_rows(field: str, asked: int, rows: int) -> WorkloadError:
 
 
 def _rows(
-    spec: WorkloadSpec, num_requests: int | None, traces: Traces, streams: Streams
+    spec: WorkloadSpec, count: int, traces: Traces, streams: Streams
 ) -> Sequence[RequestShape] | None:
-    """The rows of a trace that requests are made of; None where lengths are of another kind."""
+    """The rows of a trace that requests are made of; None where lengths are of another kind. Rows
+    that are drawn stand alone, whatever their session."""
     match spec.lengths:
         case TraceLengths(path=path, order="file"):
-            return traces[path][:num_requests]
+            return traces[path][:count]
         case TraceLengths(path=path):
             trace = traces[path]
-            count = num_requests or len(trace)
             drawn = streams.lengths().integers(len(trace), size=count).tolist()
-            return [trace[at] for at in drawn]
+            return [replace(trace[at], session=None) for at in drawn]
     return None
 
 

@@ -8,12 +8,14 @@ which in production follows the hours of the day, and all clients draw from the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
 from .api import WorkloadError
+from .overrides import scaled_clients
 from .spec import Client, Clients, HistogramLength, SampledLengths, WorkloadSpec
 from .traces.rows import CsvRows, Row
 
@@ -43,15 +45,12 @@ def servegen_workload(
         expected = f"one of {', '.join(by_category)}"
         problem = "is missing" if category is None else "is not in the data"
         raise WorkloadError("category", category, expected, problem)
-    clients = by_category[category]
-    total = sum(one.rate_per_s for one in clients)
-    factor = 1.0 if rate_per_s is None else rate_per_s / total
-    if not factor > 0:
-        raise WorkloadError("request_rate", rate_per_s, "a number above 0")
-    scaled = tuple(
-        one.model_copy(update={"rate_per_s": float(f"{one.rate_per_s * factor:.6g}")})
-        for one in clients
-    )
+    arrivals = Clients(kind="clients", clients=tuple(by_category[category]))
+    total = sum(one.rate_per_s for one in arrivals.clients)
+    if rate_per_s is not None:
+        if not 0 < rate_per_s < math.inf:
+            raise WorkloadError("request_rate", rate_per_s, "a number above 0")
+        arrivals = Clients.model_validate(scaled_clients(arrivals, rate_per_s))
     histograms = _histograms(folder / f"hist_{category.replace('/', '_')}.csv")
     inputs = next((name for name in _INPUT_FIELDS if name in histograms), None)
     if inputs is None or "output_tokens" not in histograms:
@@ -60,10 +59,10 @@ def servegen_workload(
     note = f"; {inputs} as the input" if inputs != _INPUT_FIELDS[0] else ""
     return WorkloadSpec(
         name=f"servegen-{category.rpartition('/')[2]}",
-        description=f"{len(clients)} clients of a production service, each bursty in its own way",
+        description=f"{len(arrivals.clients)} clients of a production service, each with its own bursts",
         source=f"ServeGen, {category}, {total:.4g} requests/s in all (arXiv 2505.09999){note}",
         num_requests=_NUM_REQUESTS,
-        arrivals=Clients(kind="clients", clients=scaled),
+        arrivals=arrivals,
         lengths=SampledLengths(
             kind="sampled", input=histograms[inputs], output=histograms["output_tokens"]
         ),

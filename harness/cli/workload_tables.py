@@ -109,4 +109,4 @@ def _row(lengths: Lengths) -> list[str]:
 
 
 def _end_label(width: int, end_s: float) -> str:
-    return f"{end_s:.4g} s".rjust(width - 2)
+    return f"  {end_s:.4g} s".rjust(width - 2)

@@ -215,6 +215,20 @@ def test_rows_may_be_drawn_as_pairs(azure_csv: Callable[..., Path]) -> None:
     assert pairs == {(100, 10), (200, 20), (300, 30), (400, 40)}
 
 
+def test_rows_drawn_for_stages_are_as_many_as_the_stages_bring(
+    azure_csv: Callable[..., Path],
+) -> None:
+    constant = {"arrivals": {"kind": "constant", "rate_per_s": 3}, "duration_s": 4}
+    spec = parse_spec(
+        {
+            "arrivals": {"kind": "stages", "stages": [constant]},
+            "lengths": {"kind": "trace", "path": azure_csv(*ROWS), "order": "sampled"},
+        }
+    )
+    plan = plan_workload(spec, seed=0, corpus_token_ids=CORPUS, limits=ROOMY)
+    assert due_s(plan) == pytest.approx([i / 3 for i in range(12)])
+
+
 def test_more_requests_than_rows_is_refused(azure_csv: Callable[..., Path]) -> None:
     spec = with_overrides(trace_workload(azure_csv(*ROWS)), num_requests=9)
     with pytest.raises(WorkloadError) as caught:

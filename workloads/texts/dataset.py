@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -43,6 +44,8 @@ def _rows(name: str) -> Iterable[Mapping[str, Any]]:
     import datasets
 
     datasets.disable_progress_bars()
+    # What cannot be reached is one line of ours, not one for each try.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     expected = "hf:NAME[:SPLIT] that can be reached, a local file or a saved dataset"
     try:
         found = _load_hub(name) if name.startswith(HUB) else _load_local(Path(name))
