@@ -30,6 +30,7 @@ from .metrics.kv import KVPool
 from .planning import asked_of, corpus_text, load_settings, plan_with_warmup, workload_of
 from .result import Memory, Quality, Result
 from .summarise import requests_frame, steps_frame, summarise
+from .text_encoder import text_encoder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,6 +101,7 @@ def prepare(config: RunConfig, watch: Watch) -> Prepared:
         corpus_token_ids=corpus,
         max_model_len=engine.max_model_len,
         vocab_size=described.vocab_size,
+        encoder=text_encoder(tokenizer, files.directory),
     )
     return Prepared(config, files, engine, tokenizer, plan, warmup, corpus_name, corpus)
 

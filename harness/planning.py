@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..engines.errors import ConfigError
-from ..workloads.api import LengthLimits, Plan, plan_workload
+from ..workloads.api import LengthLimits, Plan, TextEncoder, plan_workload
 from ..workloads.builtin import resolve_workload, trace_workload
 from ..workloads.overrides import with_overrides
 from ..workloads.spec import WorkloadSpec
+from ..workloads.warmup import warmup_workload
 from .config import LoadConfig
 from .drive import request_id
 from .validity import Asked
@@ -58,9 +59,10 @@ def plan_with_warmup(
     corpus_token_ids: Sequence[int],
     max_model_len: int,
     vocab_size: int | None,
+    encoder: TextEncoder | None = None,
 ) -> tuple[Plan, Plan]:
     """The measured requests, and the few that go before them with prompts of another seed. spec:
-    what `load` asks for. Raises WorkloadError."""
+    what `load` asks for. encoder: reads the workload's texts. Raises WorkloadError."""
     limits = LengthLimits(load.max_input_len, load.max_output_len, max_model_len)
     plan = plan_workload(
         spec,
@@ -68,16 +70,17 @@ def plan_with_warmup(
         corpus_token_ids=corpus_token_ids,
         limits=limits,
         vocab_size=vocab_size,
+        encoder=encoder,
     )
     if not warmup_requests:
         return plan, Plan((), None)
-    few = with_overrides(
-        spec,
-        num_requests=min(warmup_requests, len(plan.requests)),
-        request_rate=float("inf"),
-    )
     warmup = plan_workload(
-        few, seed=seed + WARMUP_SEED_OFFSET, corpus_token_ids=corpus_token_ids, limits=limits
+        warmup_workload(spec, min(warmup_requests, len(plan.requests))),
+        seed=seed + WARMUP_SEED_OFFSET,
+        corpus_token_ids=corpus_token_ids,
+        limits=limits,
+        vocab_size=vocab_size,
+        encoder=encoder,
     )
     return plan, warmup
 

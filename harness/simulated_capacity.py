@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 
 from ..engines.errors import ConfigError
 from ..workloads.scaled import at_rate, offered_rate_per_s
-from ..workloads.spec import Constant, Gamma, OnOff, Poisson, Replay
+from ..workloads.spec import (
+    Clients,
+    Constant,
+    ExponentialRamp,
+    Gamma,
+    LinearRamp,
+    OnOff,
+    Poisson,
+    Replay,
+    Stages,
+)
 from .capacity import Search, find_capacity
 from .config import LoadConfig, RunConfig
 from .drive import Observation
@@ -28,6 +38,8 @@ from .simulated_machine import Machine
 if TYPE_CHECKING:
     from .experiment import Measured, Watch
 
+# Their gaps can be scaled, too.
+_OTHERS_WITH_A_RATE = (OnOff, LinearRamp, ExponentialRamp, Stages, Clients)
 # Where a workload has no rate of its own, as in a closed loop, its requests come by a Poisson
 # process; the search begins at this rate.
 START_PER_S = 1.0
@@ -103,7 +115,7 @@ def _open_loop(load: LoadConfig) -> LoadConfig:
     capped = load.max_concurrency is not None
     if isinstance(own, Replay) and load.arrival is None:
         return replace(load, time_scale=own.time_scale) if capped else load
-    if isinstance(own, OnOff) and load.arrival is None and not capped:
+    if isinstance(own, _OTHERS_WITH_A_RATE) and load.arrival is None and not capped:
         return load
     return replace(load, request_rate=START_PER_S)
 

@@ -6,9 +6,10 @@ Imports nothing but the standard library, so a command line can catch `WorkloadE
 from __future__ import annotations
 
 import hashlib
+import json
 import struct
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,10 @@ class RequestShape:
     prefix_block_ids: names of the blocks of `prefix_block_tokens` tokens that the prompt begins
         with. Prompts whose lists begin with the same names begin with the same tokens; the last
         block may be cut short by the prompt's end.
+    session: the conversation that the request belongs to, if any: its prompt begins with what the
+        request before it in the same session said, and with that one's reply.
+    think_s: of a later turn whose time depends on the turn before: seconds from that one's end.
+        Its t_due_s is then None.
     """
 
     t_due_s: float | None
@@ -53,6 +58,27 @@ class RequestShape:
     output_tokens: int
     prefix_block_ids: tuple[int, ...] = ()
     prefix_block_tokens: int = 0
+    session: str | None = None
+    think_s: float | None = None
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """How a model reads text, in process or asked of a server.
+
+    encode: a text's token ids, with no special token put in front. decode: the way back.
+    vocab_size: ids that the tokenizer gives are below it. prefix_ids: what stands in front of
+        every prompt, such as (bos,). special_ids: ids that are no text.
+    encode_chat: a chat's token ids through the model's own template, ready for the reply; None:
+        the model has none.
+    """
+
+    encode: Callable[[str], Sequence[int]]
+    decode: Callable[[Sequence[int]], str]
+    vocab_size: int
+    prefix_ids: tuple[int, ...] = ()
+    special_ids: frozenset[int] = frozenset()
+    encode_chat: Callable[[Sequence[Message]], Sequence[int]] | None = None
 
 
 @dataclass(frozen=True)
@@ -111,14 +137,16 @@ class LengthLimits:
 class Plan:
     """Everything a run will send.
 
-    requests: in order of due time; all due times are None in a closed loop.
+    requests: sessions in order of their begin, the turns of one after each other; all due times
+        are None in a closed loop.
     max_concurrency: at most this many requests in flight. In a closed loop this is the load; with
         due times it is a cap, and a request held back by it is still late from its due time.
     adjustments: what was scaled, clipped or replaced, in words, for the result and the report.
-    description: JSON-able: name, description, source, arrivals, lengths, prompts, fit, seed,
-        num_requests, request_rate_per_s (asked for), offered_rate_per_s (what these due times
-        come to), gap_cv, and input_tokens and output_tokens as {mean, p50, p90, p99, min, max}.
-        Rates are None in a closed loop and when everything is due at once.
+    description: JSON-able: name, description, source, arrivals, lengths, prompts, sessions, fit,
+        seed, num_requests, num_sessions, request_rate_per_s (asked for), offered_rate_per_s (what
+        these due times come to), gap_cv, and input_tokens and output_tokens as {mean, p50, p90,
+        p99, min, max}. Rates are of sessions where there are any, and None in a closed loop and
+        when everything is due at once.
     """
 
     requests: tuple[PlannedRequest, ...]
@@ -127,7 +155,8 @@ class Plan:
     description: dict[str, object] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
-        """SHA-256, in hex, of all that reaches an engine: due times, tokens, concurrency.
+        """SHA-256, in hex, of all that reaches an engine: due times, tokens, concurrency, and
+        where there are any, who waits for whom and the messages of chats.
 
         Two runs with one fingerprint were sent the same requests at the same times. What the
         workload is called does not enter.
@@ -140,6 +169,15 @@ class Plan:
             shape = (request.output_tokens, request.samples, len(prompt))
             digest.update(struct.pack("<dqqq", due_s, *shape))
             digest.update(array("q", prompt).tobytes())
+        for request in self.requests:
+            if request.after is not None:
+                turn = struct.pack("<qqd", request.index, request.after, request.think_s)
+                digest.update(b"turn" + turn)
+        for request in self.requests:
+            if request.messages:
+                said = [[message.role, message.content] for message in request.messages]
+                text = json.dumps([request.index, said]).encode()
+                digest.update(b"chat" + struct.pack("<q", len(text)) + text)
         return digest.hexdigest()
 
 
@@ -150,13 +188,15 @@ def plan_workload(
     corpus_token_ids: Sequence[int],
     limits: LengthLimits,
     vocab_size: int | None = None,
+    encoder: TextEncoder | None = None,
 ) -> Plan:
     """The requests of one run. The same arguments give the same plan, byte for byte.
 
     corpus_token_ids: a tokenised text, [tokens]; prompts are cut from it.
-    vocab_size: when given, every corpus token must be below it.
-    Raises WorkloadError: an unreadable trace, a request longer than the model, a seed below 0,
-    an empty corpus.
+    vocab_size: the model's; when given, every token must be below it.
+    encoder: the model's tokenizer, which prompts that are texts need.
+    Raises WorkloadError: an unreadable file, a request longer than the model, a seed below 0,
+    an empty corpus, texts without an encoder.
 
     Arrivals, lengths and prompts draw from separate streams of the seed, so changing the arrivals
     changes neither lengths nor prompts. A longer plan begins with the requests of a shorter one
@@ -167,5 +207,10 @@ def plan_workload(
     from .plan import plan_workload as build
 
     return build(
-        spec, seed=seed, corpus_token_ids=corpus_token_ids, limits=limits, vocab_size=vocab_size
+        spec,
+        seed=seed,
+        corpus_token_ids=corpus_token_ids,
+        limits=limits,
+        vocab_size=vocab_size,
+        encoder=encoder,
     )

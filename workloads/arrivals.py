@@ -1,9 +1,10 @@
 """When requests are due: one small function a process, from a seeded generator to seconds.
 
-Every process makes its first request due at 0 and draws the gaps after it. Nothing is rescaled to
-end at a chosen time: the last arrival of a Poisson process is as random as the others, and forcing
-it to N / rate would hide the fluctuations that make queues. CV below is the coefficient of
-variation of the gaps, standard deviation / mean: 0 for constant, 1 for Poisson.
+A process with one rate makes its first request due at 0 and draws the gaps after it; ramps, stages
+and clients are in files of their own. Nothing is rescaled to end at a chosen time: the last arrival
+of a Poisson process is as random as the others, and forcing it to N / rate would hide the
+fluctuations that make queues. CV below is the coefficient of variation of the gaps, standard
+deviation / mean: 0 for constant, 1 for Poisson.
 """
 
 from __future__ import annotations
@@ -13,21 +14,59 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .spec import Arrivals, AtOnce, ClosedLoop, Constant, Gamma, OnOff, Poisson, Replay
+from .api import WorkloadError
+from .clients import superposed_times_s
+from .ramps import ramp_times_s
+from .spec import (
+    Arrivals,
+    AtOnce,
+    Clients,
+    ClosedLoop,
+    Constant,
+    ExponentialRamp,
+    Gamma,
+    LinearRamp,
+    OnOff,
+    Poisson,
+    Replay,
+    StageArrivals,
+    Stages,
+)
+from .stages import stage_times_s
 
 Seconds = NDArray[np.float64]
 
 
 def due_times_s(
-    arrivals: Arrivals, num_requests: int, rng: np.random.Generator, trace_s: Sequence[float] = ()
+    arrivals: Arrivals,
+    num_requests: int | None,
+    rng: np.random.Generator,
+    trace_s: Sequence[float] = (),
 ) -> Seconds | None:
     """[num_requests] seconds from the start, never decreasing; None in a closed loop.
 
+    num_requests: None for all that a ramp or the stages bring; any other process needs a number.
     trace_s: for a replay, the times of the trace's first `num_requests` rows.
+    Raises WorkloadError: more requests than there are, or none at all.
     """
     match arrivals:
         case ClosedLoop():
             return None
+        case Replay(time_scale=time_scale):
+            return replay(trace_s, time_scale)
+        case LinearRamp() | ExponentialRamp():
+            return _enough(ramp_times_s(arrivals, num_requests, rng), num_requests, arrivals)
+        case Stages(stages=stages):
+            return _enough(stage_times_s(stages, rng, _at_one_rate), num_requests, arrivals)
+    assert num_requests is not None
+    if isinstance(arrivals, Clients):
+        return superposed_times_s(arrivals.clients, num_requests, rng)
+    return _at_one_rate(arrivals, num_requests, rng)
+
+
+def _at_one_rate(arrivals: StageArrivals, num_requests: int, rng: np.random.Generator) -> Seconds:
+    """The processes whose rate does not change: the first request at 0."""
+    match arrivals:
         case AtOnce():
             return np.zeros(num_requests)
         case Constant(rate_per_s=rate):
@@ -38,8 +77,27 @@ def due_times_s(
             return gamma(num_requests, rate, cv, rng)
         case OnOff(on_rate_per_s=rate, mean_on_s=on_s, mean_off_s=off_s):
             return on_off(num_requests, rate, on_s, off_s, rng)
-        case Replay(time_scale=time_scale):
-            return replay(trace_s, time_scale)
+        case LinearRamp() | ExponentialRamp():
+            return ramp_times_s(arrivals, num_requests, rng)
+
+
+def _enough(
+    due_s: Seconds, num_requests: int | None, arrivals: LinearRamp | ExponentialRamp | Stages
+) -> Seconds:
+    """The first `num_requests`, if there are as many."""
+    reached = due_s[np.isfinite(due_s)]
+    if num_requests is not None and len(reached) < num_requests:
+        raise WorkloadError(
+            "num_requests",
+            num_requests,
+            f"at most {len(reached)}, which the {arrivals.kind} arrivals bring with this seed",
+            "is more than there are",
+        )
+    if not len(reached):
+        raise WorkloadError(
+            "arrivals", arrivals.kind, "a higher rate or a longer time", "bring no request"
+        )
+    return reached[:num_requests]
 
 
 def request_rate_per_s(arrivals: Arrivals) -> float | None:
@@ -49,6 +107,8 @@ def request_rate_per_s(arrivals: Arrivals) -> float | None:
             return rate
         case OnOff(on_rate_per_s=rate, mean_on_s=on_s, mean_off_s=off_s):
             return rate * on_s / (on_s + off_s)
+        case Clients(clients=clients):
+            return sum(one.rate_per_s for one in clients)
         case _:
             return None
 

@@ -16,7 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .api import RequestShape
-from .spec import FixedLength, Length, LognormalLength, QuantileLength, UniformLength
+from .spec import (
+    FixedLength,
+    HistogramLength,
+    Length,
+    LognormalLength,
+    NormalLength,
+    QuantileLength,
+    UniformLength,
+)
 
 Tokens = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
@@ -55,25 +63,55 @@ def quantile(length: Length, u: Probabilities) -> Tokens:
             return np.full(u.shape, tokens, dtype=np.int64)
         case UniformLength(min_tokens=low, max_tokens=high):
             return np.minimum(low + np.floor(u * (high - low + 1)), high).astype(np.int64)
+        case NormalLength(mean=mean, std=std):
+            low = float(length.min_tokens)
+            high = _LONGEST_TOKENS if length.max_tokens is None else length.max_tokens
+            tokens = _cut_off_normal(NormalDist(mean, std), u, low, float(high))
+            return _whole(np.clip(tokens, low, high))
         case LognormalLength():
             return _lognormal_quantile(length, u)
         case QuantileLength(points=points):
             probabilities, tokens = np.array(points).T
             return _whole(np.exp(np.interp(u, probabilities, np.log(tokens))))
+        case HistogramLength(edges=edges, counts=counts):
+            return _histogram_quantile(np.array(edges), np.array(counts), u)
 
 
 def _lognormal_quantile(length: LognormalLength, u: Probabilities) -> Tokens:
-    """Of the distribution cut off at its bounds: u is spread over [F(min), F(max)].
-
-    Equivalent to drawing again until a length lies within the bounds, at one draw a length.
-    """
-    log = NormalDist(length.mu, length.sigma)
-    below = log.cdf(math.log(length.min_tokens)) if length.min_tokens > 1 else 0.0
-    up_to = 1.0 if length.max_tokens is None else log.cdf(math.log(length.max_tokens))
-    inside = np.clip(below + u * (up_to - below), _SMALLEST_U, 1 - _SMALLEST_U)
-    tokens = np.exp([log.inv_cdf(p) for p in inside.tolist()])
+    low = math.log(length.min_tokens) if length.min_tokens > 1 else -math.inf
+    high = math.inf if length.max_tokens is None else math.log(length.max_tokens)
+    logs = _cut_off_normal(NormalDist(length.mu, length.sigma), u, low, high)
     # Where all the mass lies far outside the bounds, F(min) and F(max) agree to the last bit.
-    return _whole(np.clip(tokens, length.min_tokens, length.max_tokens or _LONGEST_TOKENS))
+    return _whole(np.clip(np.exp(logs), length.min_tokens, length.max_tokens or _LONGEST_TOKENS))
+
+
+def _cut_off_normal(
+    normal: NormalDist, u: Probabilities, low: float, high: float
+) -> NDArray[np.float64]:
+    """Of a normal distribution cut off at low and high: u is spread over [F(low), F(high)].
+
+    Equivalent to drawing again until a value lies within the bounds, at one draw a value.
+    """
+    below = normal.cdf(low) if low > -math.inf else 0.0
+    up_to = normal.cdf(high) if high < math.inf else 1.0
+    inside = np.clip(below + u * (up_to - below), _SMALLEST_U, 1 - _SMALLEST_U)
+    return np.array([normal.inv_cdf(p) for p in inside.tolist()])
+
+
+def _histogram_quantile(
+    edges: NDArray[np.float64], counts: NDArray[np.float64], u: Probabilities
+) -> Tokens:
+    """A bin by the cumulated counts, then one of the whole numbers that it holds."""
+    lowest = np.ceil(edges[:-1])
+    numbers = np.ceil(edges[1:]) - lowest
+    cumulated = np.cumsum(counts)
+    at = u * cumulated[-1]
+    # The last bin that is counted takes u = 1.
+    last = int(np.flatnonzero(counts)[-1])
+    chosen = np.minimum(np.searchsorted(cumulated, at, side="right"), last)
+    within = (at - (cumulated - counts)[chosen]) / counts[chosen]
+    place = np.minimum(np.floor(within * numbers[chosen]), numbers[chosen] - 1)
+    return (lowest[chosen] + np.maximum(place, 0)).astype(np.int64)
 
 
 def _whole(tokens: NDArray[np.float64]) -> Tokens:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from .api import WorkloadError
-from .spec import Arrivals, CorpusPrompts, Length, Lengths, Replay, TraceLengths, WorkloadSpec
+from .spec import DatasetPrompts, WorkloadSpec
 
 
 def load_spec(path: Path) -> WorkloadSpec:
@@ -37,11 +37,23 @@ def load_spec(path: Path) -> WorkloadSpec:
 
 
 def parse_spec(data: Mapping[str, Any]) -> WorkloadSpec:
-    """A checked spec. Raises WorkloadError for the first thing wrong, named by its path."""
+    """A checked spec; prompts without a kind are cut from the corpus.
+
+    Raises WorkloadError for the first thing wrong, named by its path.
+    """
+    prompts = data.get("prompts")
+    if isinstance(prompts, Mapping) and "kind" not in prompts:
+        data = {**data, "prompts": {"kind": "corpus", **prompts}}
     try:
         return WorkloadSpec.model_validate(data)
     except ValidationError as invalid:
         raise _explain(invalid.errors()[0], data) from None
+
+
+def spec_yaml(spec: WorkloadSpec) -> str:
+    """A workload file that says what differs from what would be assumed; `load_spec` reads it."""
+    data = spec.model_dump(mode="json", exclude_defaults=True)
+    return yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=100)
 
 
 def nearest(value: object, known: Iterable[str]) -> str:
@@ -51,11 +63,15 @@ def nearest(value: object, known: Iterable[str]) -> str:
 
 
 def _beside(folder: Path, spec: WorkloadSpec) -> WorkloadSpec:
+    """Paths in a workload file are relative to it. Joining an absolute path leaves it as it is."""
     changed: dict[str, object] = {}
-    for name, part in (("arrivals", spec.arrivals), ("lengths", spec.lengths)):
-        if isinstance(part, Replay | TraceLengths):
-            # Joining an absolute path leaves it as it is.
+    for name in ("arrivals", "lengths", "prompts"):
+        part = getattr(spec, name)
+        if getattr(part, "path", None) is not None:
             changed[name] = part.model_copy(update={"path": folder / part.path})
+    if isinstance(spec.prompts, DatasetPrompts) and not spec.prompts.dataset.startswith("hf:"):
+        dataset = str(folder / spec.prompts.dataset)
+        changed["prompts"] = spec.prompts.model_copy(update={"dataset": dataset})
     return spec.model_copy(update=changed)
 
 
@@ -77,7 +93,7 @@ def _explain(error: ErrorDetails, data: Mapping[str, Any]) -> WorkloadError:
             expected = f"one of {kinds}{nearest(tag, kinds.split(', '))}"
             return WorkloadError(f"{field}.kind", tag, expected)
         case "union_tag_not_found":
-            kinds = ", ".join(_kinds(_UNIONS[str(error["loc"][-1])]))
+            kinds = ", ".join(_kinds_at(error["loc"]))
             return WorkloadError(f"{field}.kind", None, f"one of {kinds}", "is missing")
         case "value_error":
             return WorkloadError(field, None, str(context["error"]), "is not consistent")
@@ -88,37 +104,50 @@ def _explain(error: ErrorDetails, data: Mapping[str, Any]) -> WorkloadError:
             return WorkloadError(field, value, expected[0].lower() + expected[1:])
 
 
-# Where in the file a choice of kinds stands.
-_UNIONS: dict[str, object] = {
-    "arrivals": Arrivals,
-    "lengths": Lengths,
-    "input": Length,
-    "output": Length,
-}
-
-
-def _kinds(union: object) -> dict[str, type[BaseModel]]:
-    members: tuple[type[BaseModel], ...] = get_args(get_args(union)[0])
-    return {get_args(member.model_fields["kind"].annotation)[0]: member for member in members}
-
-
 def _model_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
-    """The model whose fields stand at `loc`, which ends in a union's tag, a field, or is empty."""
-    if not loc:
-        return WorkloadSpec
-    if len(loc) >= 2 and str(loc[-2]) in _UNIONS:
-        return _kinds(_UNIONS[str(loc[-2])])[str(loc[-1])]
-    return CorpusPrompts
+    """The model whose fields stand at `loc`, a path of fields, places in lists and kinds."""
+    model, kinds = WorkloadSpec, {}
+    for part in loc:
+        if part in kinds:
+            model, kinds = kinds[part], {}
+        elif isinstance(part, str) and part in model.model_fields:
+            kinds = _kinds(model.model_fields[part].annotation)
+            if len(kinds) == 1 and None in kinds:
+                model = kinds[None]
+    return model
+
+
+def _kinds_at(loc: tuple[int | str, ...]) -> list[str]:
+    """The kinds that may stand in the field at `loc`."""
+    fields = [part for part in loc if isinstance(part, str)]
+    annotation = _model_at(loc[: len(loc) - 1]).model_fields[fields[-1]].annotation
+    return [kind for kind in _kinds(annotation) if kind]
+
+
+def _kinds(annotation: object) -> dict[str | None, type[BaseModel]]:
+    """The models in a type, by their `kind`; None where a model has none."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        kind = annotation.model_fields.get("kind")
+        return {get_args(kind.annotation)[0] if kind else None: annotation}
+    found: dict[str | None, type[BaseModel]] = {}
+    for inner in get_args(annotation):
+        found |= _kinds(inner)
+    return found
 
 
 def _field_path(loc: tuple[int | str, ...], data: object) -> str:
     """`arrivals.rate_per_s` for ('arrivals', 'poisson', 'rate_per_s'): the file has no tags."""
     path: list[str] = []
-    for depth, part in enumerate(loc):
+    kind: object = None
+    for part in loc:
+        # The tag comes first in a mapping that has a kind; a field may be called the same.
+        if kind == part:
+            kind = None
+            continue
         if isinstance(data, Mapping):
-            is_tag = part not in data and data.get("kind") == part and depth > 0
-            if is_tag:
-                continue
             data = data.get(part)
+        elif isinstance(data, Sequence) and isinstance(part, int) and not isinstance(data, str):
+            data = data[part] if part < len(data) else None
+        kind = data.get("kind") if isinstance(data, Mapping) else None
         path.append(str(part))
     return ".".join(path) or "workload"

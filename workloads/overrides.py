@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from .api import WorkloadError
 from .load import parse_spec
-from .spec import ClosedLoop, Constant, Gamma, Poisson, Replay, WorkloadSpec
+from .spec import Clients, ClosedLoop, Constant, Gamma, Poisson, Replay, WorkloadSpec
 
 
 def with_overrides(
@@ -24,8 +24,8 @@ def with_overrides(
     """The spec with what was given in place of its own. None leaves a thing as it is.
 
     num_requests: of a trace, its first rows.
-    request_rate: requests a second. A constant or gamma workload keeps its kind, any other becomes
-        Poisson; `arrival` chooses. inf: everything is due at 0.
+    request_rate: requests a second. A constant or gamma workload keeps its kind, clients are all
+        scaled alike, any other becomes Poisson; `arrival` chooses. inf: everything is due at 0.
     max_concurrency: on its own, a closed loop of this many; beside request_rate, arrival or
         time_scale, a cap on what is in flight: due times stay, so waiting for a slot counts as
         latency.
@@ -90,7 +90,19 @@ def _at_rate(spec: WorkloadSpec, request_rate: float | None, arrival: str | None
         raise WorkloadError("request_rate", request_rate, "a number above 0, or inf")
     if request_rate == math.inf:
         return {"kind": "at_once"}
+    if isinstance(own, Clients) and request_rate is not None and arrival is None:
+        return scaled_clients(own, request_rate)
     kept = own.model_dump() if has_rate else {"kind": "poisson"}
     if arrival is not None:
         kept = {"kind": arrival, "rate_per_s": kept.get("rate_per_s")}
     return kept if request_rate is None else {**kept, "rate_per_s": request_rate}
+
+
+def scaled_clients(own: Clients, rate_per_s: float) -> dict[str, Any]:
+    """The same clients, their rates multiplied by one factor, to `rate_per_s` in all."""
+    factor = rate_per_s / sum(one.rate_per_s for one in own.clients)
+    clients = [
+        {**one.model_dump(), "rate_per_s": float(f"{one.rate_per_s * factor:.6g}")}
+        for one in own.clients
+    ]
+    return {**own.model_dump(), "clients": clients}

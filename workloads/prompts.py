@@ -7,7 +7,7 @@ length. A prompt is a run of real text, so its statistics (repeats, rare words) 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain, repeat
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,28 +46,18 @@ def draw_offsets(
 
 
 def cut_prompts(
-    corpus: tuple[int, ...],
-    offsets: Iterable[int],
-    lengths: Sequence[int],
-    shared_tokens: int = 0,
-    beginnings: Sequence[tuple[int, ...]] = (),
+    corpus: tuple[int, ...], offsets: Iterable[int], lengths: Sequence[int]
 ) -> list[tuple[int, ...]]:
-    """One prompt a pair: `length` tokens from `offset` on, going round at the corpus's end.
+    """One prompt a pair: `length` tokens from `offset` on, going round at the corpus's end."""
+    return [run_of(corpus, int(o), int(n)) for o, n in zip(offsets, lengths, strict=True)]
 
-    beginnings: what each prompt begins with, if anything; cut short where the prompt is shorter.
-    shared_tokens: how many of them, at the front, are the corpus's first in every prompt; one that
-    is not longer than that shares all but its last token.
-    """
-    firsts = beginnings or repeat((), len(lengths))
-    prompts = [
-        first[:n] + _cut(corpus, int(o), max(0, int(n) - len(first)))
-        for o, n, first in zip(offsets, lengths, firsts, strict=True)
-    ]
-    if not shared_tokens:
-        return prompts
-    prefix = _cut(corpus, 0, shared_tokens)
-    shared = [min(shared_tokens, len(prompt) - 1) for prompt in prompts]
-    return [prefix[:count] + prompt[count:] for prompt, count in zip(prompts, shared, strict=True)]
+
+def run_of(corpus: tuple[int, ...], offset: int, length: int) -> tuple[int, ...]:
+    """`length` tokens of the corpus from `offset` on, going round at its end."""
+    run = corpus[offset : offset + length]
+    while len(run) < length:
+        run += corpus[: length - len(run)]
+    return run
 
 
 class PrefixBlocks:
@@ -86,11 +76,10 @@ class PrefixBlocks:
         """What a prompt of this shape begins with, [blocks x block tokens]; nothing if no block is
         named. Raises WorkloadError: the corpus has too few different tokens to spell a name."""
         size = shape.prefix_block_tokens
-        return tuple(
-            chain.from_iterable(self._block(name, size) for name in shape.prefix_block_ids)
-        )
+        return tuple(chain.from_iterable(self.block(name, size) for name in shape.prefix_block_ids))
 
-    def _block(self, name: int, size: int) -> tuple[int, ...]:
+    def block(self, name: int, size: int) -> tuple[int, ...]:
+        """The first `size` tokens of the block of this name."""
         base, spelling, rest = len(self._alphabet), [], name
         for _ in range(SPELLING_TOKENS):
             rest, digit = divmod(rest, base)
@@ -103,11 +92,4 @@ class PrefixBlocks:
                 f"has {base} different tokens",
             )
         offset = name * STRIDE_TOKENS % len(self._corpus)
-        return (*spelling, *_cut(self._corpus, offset, size))[:size]
-
-
-def _cut(corpus: tuple[int, ...], offset: int, length: int) -> tuple[int, ...]:
-    prompt = corpus[offset : offset + length]
-    while len(prompt) < length:
-        prompt += corpus[: length - len(prompt)]
-    return prompt
+        return (*spelling, *run_of(self._corpus, offset, size))[:size]

@@ -31,6 +31,11 @@ class Tokenizer(Protocol):
         """Token ids it can give, added tokens included."""
         ...
 
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """Ids that stand for no text, such as the end of one."""
+        ...
+
 
 class FastTokenizer:
     """A tokenizer.json, read by the `tokenizers` library alone: no import of transformers."""
@@ -61,6 +66,11 @@ class FastTokenizer:
     def vocab_size(self) -> int:
         return self._tokenizer.get_vocab_size()
 
+    @property
+    def special_ids(self) -> frozenset[int]:
+        added = self._tokenizer.get_added_tokens_decoder()
+        return frozenset(token for token, what in added.items() if what.special)
+
 
 class SlowTokenizer:
     """A directory without tokenizer.json (SentencePiece and others), read by transformers."""
@@ -88,6 +98,10 @@ class SlowTokenizer:
     def vocab_size(self) -> int:
         return len(self._tokenizer)
 
+    @property
+    def special_ids(self) -> frozenset[int]:
+        return frozenset(self._tokenizer.all_special_ids)
+
 
 def load_tokenizer(directory: Path) -> Tokenizer:
     """The directory's tokenizer. Raises ModelError."""
@@ -104,6 +118,7 @@ class ByteTokenizer:
 
     vocab_size = 256
     prefix_ids: tuple[int, ...] = ()
+    special_ids: frozenset[int] = frozenset()
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         del add_special_tokens  # it has none

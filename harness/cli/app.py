@@ -38,6 +38,7 @@ from . import (
     serve,
     simulate,
     sweep,
+    workload,
 )
 from .exits import Exit, say_error
 
@@ -74,6 +75,7 @@ app.command("mock-server", epilog=mock_server.EPILOG)(mock_server.mock_server)
 app.command("peers", epilog=peers.EPILOG)(peers.peers)
 app.command("quantize", epilog=quantize.EPILOG)(quantize.quantize)
 app.add_typer(models.models, name="models")
+app.add_typer(workload.workload, name="workload")
 app.add_typer(kernels.kernels, name="kernels")
 app.command("engines")(engines.engines)
 app.command("doctor")(doctor.doctor)

@@ -22,8 +22,8 @@ def load_options(
     trace: Annotated[
         Path | None,
         typer.Option(
-            help="Replay an Azure or Mooncake trace file instead; the name of a built-in that was "
-            "fitted to one stands for it.",
+            help="Replay a trace instead: Azure, BurstGPT, Mooncake, our own, or a stored run; the "
+            "name of a built-in that was fitted to one stands for it.",
             rich_help_panel="Load",
         ),
     ] = None,

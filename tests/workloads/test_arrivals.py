@@ -6,6 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmbench.workloads import arrivals
@@ -27,6 +28,15 @@ def test_constant_is_constant() -> None:
     due_s = arrivals.due_times_s(Constant(kind="constant", rate_per_s=4), 5, rng())
     assert due_s is not None
     assert due_s.tolist() == [0.0, 0.25, 0.5, 0.75, 1.0]
+
+
+def test_constant_is_not_exponential_however_long_it_lasts() -> None:
+    """Every gap is the same to a rounding error: a tool that shipped exponential gaps under this
+    name had a CV of 1. And the last is not moved: N requests span N - 1 gaps, not N."""
+    due_s = arrivals.due_times_s(Constant(kind="constant", rate_per_s=3), 10_001, rng())
+    assert due_s is not None
+    assert np.diff(due_s) == pytest.approx(np.full(10_000, 1 / 3), abs=1e-9)
+    assert due_s[-1] == pytest.approx(10_000 / 3, abs=1e-9)
 
 
 def test_at_once_is_due_at_zero() -> None:
@@ -56,6 +66,14 @@ def test_poisson_end_is_not_rescaled() -> None:
     ends = np.array([arrivals.poisson(101, 2.0, rng(seed))[-1] for seed in range(2000)])
     assert ends.mean() == pytest.approx(50.0, rel=0.02)
     assert ends.std() / ends.mean() == pytest.approx(0.1, rel=0.1)
+
+
+@pytest.mark.parametrize("burstiness", [0.25, 1.0, 4.0])
+def test_vllms_burstiness_is_a_gamma_of_cv_its_inverse_root(burstiness: float) -> None:
+    """vLLM draws gaps from gamma(shape=burstiness, scale=1 / (rate * burstiness))."""
+    gaps_s = np.diff(arrivals.gamma(20_001, 3.0, burstiness**-0.5, rng()))
+    expected = scipy.stats.gamma(burstiness, scale=1 / (3.0 * burstiness))
+    assert_follows(gaps_s, expected.cdf)
 
 
 @pytest.mark.parametrize("wanted", [0.3, 1.09, 2.5])

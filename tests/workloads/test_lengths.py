@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmbench.workloads.lengths import quantile, sample_pairs
-from llmbench.workloads.spec import FixedLength, LognormalLength, QuantileLength, UniformLength
+from llmbench.workloads.spec import (
+    FixedLength,
+    HistogramLength,
+    LognormalLength,
+    NormalLength,
+    QuantileLength,
+    UniformLength,
+)
+from scipy.stats import truncnorm
 
 from .distributions import assert_counts_follow
 
@@ -70,6 +78,41 @@ def test_quantiles_are_met_at_their_points_and_geometric_between() -> None:
     assert at(length, 0, 0.25, 0.5, 0.75, 1) == [10, 100, 1000, 2000, 4000]
 
 
+def test_a_normal_is_scipys_truncated_normal() -> None:
+    length = NormalLength(kind="normal", mean=300, std=200, min_tokens=50, max_tokens=450)
+    expected = truncnorm((50 - 300) / 200, (450 - 300) / 200, loc=300, scale=200)
+    u = np.array([0.001, 0.1, 0.37, 0.5, 0.9, 0.999])
+    assert quantile(length, u) == pytest.approx(expected.ppf(u), abs=0.51)
+    samples = sample_pairs(20_000, length, FIXED, 0, rng())[:, 0]
+    assert_counts_follow(samples, lambda x: expected.cdf(np.clip(x, 50, 450)))
+
+
+def test_a_normal_without_a_bound_is_cut_off_at_one_token() -> None:
+    """Mass below 1 token is spread over the rest and not heaped on 1."""
+    length = NormalLength(kind="normal", mean=10, std=10)
+    assert at(length, 0.5) == [round(truncnorm(-0.9, np.inf, loc=10, scale=10).ppf(0.5))]
+
+
+def test_a_histogram_holds_its_edges_lower_whole_numbers() -> None:
+    """Two bins of one number each, an empty one, and one of three: 10, 11, 12."""
+    length = HistogramLength(kind="histogram", edges=(1, 2, 3, 9.5, 13), counts=(1, 1, 0, 6))
+    assert at(length, 0, 0.12, 0.13, 0.24, 0.25, 0.49, 0.51, 0.76, 1) == [
+        *(1, 1, 2, 2, 10, 10, 11, 12, 12)
+    ]
+
+
+def test_a_histogram_drawn_is_the_histogram_given() -> None:
+    """Against numpy's own counting, within four standard deviations of each bin's share."""
+    edges, counts = (4.0, 4.36, 8.72, 100.0, 1000.0), (0.1, 0.2, 0.5, 0.2)
+    length = HistogramLength(kind="histogram", edges=edges, counts=counts)
+    samples = sample_pairs(20_000, length, FIXED, 0, rng())[:, 0]
+    found, _ = np.histogram(samples, edges)
+    for count, share in zip(found, counts, strict=True):
+        assert count / 20_000 == pytest.approx(share, abs=4 * (share * (1 - share) / 20_000) ** 0.5)
+    inside = samples[(samples >= 9) & (samples < 100)]
+    assert_counts_follow(inside, lambda x: np.clip((np.floor(x) - 8) / 91, 0, 1))
+
+
 @pytest.mark.parametrize("correlation", [-0.9, -0.11, 0.0, 0.7])
 def test_the_logarithms_of_lognormal_pairs_have_the_copulas_correlation(correlation: float) -> None:
     pairs = sample_pairs(40_000, AZURE_INPUT, AZURE_OUTPUT, correlation, rng())
@@ -95,6 +138,14 @@ LENGTHS = st.one_of(
         kind=st.just("lognormal"),
         mu=st.floats(-5, 12),
         sigma=st.floats(0.01, 4),
+        min_tokens=st.integers(1, 100),
+        max_tokens=st.integers(100, 9999),
+    ),
+    st.builds(
+        NormalLength,
+        kind=st.just("normal"),
+        mean=st.floats(-500, 9999),
+        std=st.floats(0.1, 4000),
         min_tokens=st.integers(1, 100),
         max_tokens=st.integers(100, 9999),
     ),

@@ -99,10 +99,23 @@ def changed(*path: str, to: object) -> dict[str, Any]:
     return data
 
 
+def stage(**fields: Any) -> dict[str, Any]:
+    return {"kind": "stages", "stages": [fields]}
+
+
+def histogram(edges: list[float], counts: list[float]) -> dict[str, Any]:
+    return {"kind": "histogram", "edges": edges, "counts": counts}
+
+
+POISSON = {"kind": "poisson", "rate_per_s": 1}
 FIELDS = (
-    "adjustments, arrivals, description, fit, lengths, name, num_requests, prompts, samples, source"
+    "adjustments, arrivals, description, fit, lengths, name, num_requests, prompts, samples, "
+    "sessions, source"
 )
-ARRIVAL_KINDS = "closed_loop, at_once, poisson, constant, gamma, on_off, replay"
+ARRIVAL_KINDS = (
+    "closed_loop, at_once, poisson, constant, gamma, on_off, replay, linear_ramp, "
+    "exponential_ramp, clients, stages"
+)
 
 
 @pytest.mark.parametrize(
@@ -181,13 +194,73 @@ ARRIVAL_KINDS = "closed_loop, at_once, poisson, constant, gamma, on_off, replay"
             "expected probabilities that begin with 0 and end with 1",
         ),
         (
+            changed("lengths", "input", to={"kind": "normal", "mean": 5, "std": 0}),
+            "lengths.input.std: 0 is not allowed; expected greater than 0",
+        ),
+        (
+            changed(
+                "lengths", "input", to={"kind": "histogram", "edges": [1, 9], "counts": [1, 2]}
+            ),
+            "lengths.input: is not consistent; expected 3 edges for 2 counts",
+        ),
+        (
+            changed("lengths", "input", to=histogram([1.2, 1.8], [1])),
+            "lengths.input: is not consistent; "
+            "expected a whole number in every bin that is counted, as in 1.2-1.8",
+        ),
+        (
+            changed(
+                "arrivals", to={"kind": "stages", "stages": [{"arrivals": {"kind": "poison"}}]}
+            ),
+            "arrivals.stages.0.arrivals.kind: 'poison' is not allowed; expected one of at_once, "
+            "poisson, constant, gamma, on_off, linear_ramp, exponential_ramp "
+            "(did you mean 'poisson'?)",
+        ),
+        (
+            changed("arrivals", to=stage(arrivals={**POISSON, "rate": 1})),
+            "arrivals.stages.0.arrivals: 'rate' is not a field here; "
+            "expected one of kind, max_concurrency, rate_per_s (did you mean 'rate_per_s'?)",
+        ),
+        (
+            changed("arrivals", to=stage(arrivals=POISSON, seconds=9)),
+            "arrivals.stages.0: 'seconds' is not a field here; "
+            "expected one of arrivals, duration_s, requests",
+        ),
+        (
+            changed(
+                "arrivals",
+                to={
+                    "kind": "stages",
+                    "stages": [{"arrivals": {"kind": "poisson", "rate_per_s": 1}}],
+                },
+            ),
+            "arrivals.stages.0: is not consistent; expected either duration_s or requests",
+        ),
+        (
+            changed("arrivals", to=stage(duration_s=9)),
+            "arrivals.stages.0.arrivals: is missing; expected a value",
+        ),
+        (
+            changed(
+                "arrivals",
+                to={
+                    "kind": "linear_ramp",
+                    "start_rate_per_s": 0,
+                    "end_rate_per_s": 0,
+                    "duration_s": 5,
+                },
+            ),
+            "arrivals: is not consistent; expected a rate above 0 at the start or at the end",
+        ),
+        (
             changed("num_requests", to=None),
             "workload: is not consistent; "
-            "expected num_requests, as no trace gives the number of requests",
+            "expected num_requests, as neither a trace nor the arrivals give the number",
         ),
         (
             changed("prompts", to={"kind": "corpus", "text": "x"}),
-            "prompts: 'text' is not a field here; expected one of kind, shared_prefix_tokens",
+            "prompts: 'text' is not a field here; expected one of kind, "
+            "shared_prefix_count, shared_prefix_ratio, shared_prefix_tokens",
         ),
         (
             changed("fit", to="cut"),

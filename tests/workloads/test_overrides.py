@@ -69,6 +69,27 @@ def test_arrivals(own: dict[str, Any], given: dict[str, Any], becomes: dict[str,
     assert with_overrides(spec_with(own), **given).arrivals == spec_with(becomes).arrivals
 
 
+def test_clients_are_scaled_alike() -> None:
+    own = {
+        "kind": "clients",
+        "clients": [{"rate_per_s": 3, "cv": 2, "family": "weibull"}, {"rate_per_s": 1}],
+    }
+    found = with_overrides(spec_with(own), request_rate=2.0).arrivals.model_dump()
+    assert [(one["rate_per_s"], one["cv"], one["family"]) for one in found["clients"]] == [
+        (1.5, 2.0, "weibull"),
+        (0.5, 1.0, "gamma"),
+    ]
+    assert with_overrides(spec_with(own), request_rate=math.inf).arrivals.kind == "at_once"
+
+
+@pytest.mark.parametrize("kind", ["linear_ramp", "exponential_ramp"])
+def test_a_rate_takes_the_place_of_a_ramp(kind: str) -> None:
+    ramp = {"kind": kind, "start_rate_per_s": 1, "end_rate_per_s": 2, "duration_s": 5}
+    changed = with_overrides(spec_with(ramp), request_rate=2.0)
+    assert changed.arrivals == spec_with(POISSON).arrivals
+    assert changed.adjustments == (f"arrivals are poisson, not the workload's own {kind}",)
+
+
 def test_num_requests_and_nothing_else() -> None:
     spec = spec_with(POISSON)
     assert with_overrides(spec, num_requests=3) == spec.model_copy(update={"num_requests": 3})

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmbench.workloads.api import (
     LengthLimits,
+    Message,
     Plan,
     PlannedRequest,
     WorkloadError,
@@ -138,6 +139,21 @@ def test_fingerprint_sees_every_part_that_is_sent_and_no_name() -> None:
     assert len({same, *(other.fingerprint() for other in others)}) == 7
 
 
+def test_fingerprint_sees_sessions_and_messages() -> None:
+    first = PlannedRequest(0, 0.0, (1, 2), 3)
+
+    def plan(after: int | None = 0, think_s: float = 1.0, *said: Message) -> Plan:
+        later = PlannedRequest(1, None, (1, 2, 9), 3, 1, after, think_s, said)
+        return Plan((first, later), None)
+
+    one, other = Message("user", "a"), Message("system", "a")
+    plans = [plan(), plan(None), plan(0, 2.0), plan(0, 1.0, one), plan(0, 1.0, other)]
+    plans += [plan(0, 1.0, one, one), plan(0, 1.0, Message("user", "b"))]
+    assert len({plan.fingerprint() for plan in plans}) == len(plans)
+    # A think time that nobody waits for is not sent.
+    assert plan(None, 2.0).fingerprint() == plan(None).fingerprint()
+
+
 def test_description_of_an_open_loop() -> None:
     plan = make(kind="constant", rate_per_s=4.0, max_concurrency=3)
     told = json.loads(json.dumps(plan.description))
@@ -197,6 +213,20 @@ def test_rows_may_be_drawn_as_pairs(azure_csv: Callable[..., Path]) -> None:
     plan = plan_workload(spec, seed=0, corpus_token_ids=CORPUS, limits=ROOMY)
     pairs = {(len(r.prompt_token_ids), r.output_tokens) for r in plan.requests}
     assert pairs == {(100, 10), (200, 20), (300, 30), (400, 40)}
+
+
+def test_rows_drawn_for_stages_are_as_many_as_the_stages_bring(
+    azure_csv: Callable[..., Path],
+) -> None:
+    constant = {"arrivals": {"kind": "constant", "rate_per_s": 3}, "duration_s": 4}
+    spec = parse_spec(
+        {
+            "arrivals": {"kind": "stages", "stages": [constant]},
+            "lengths": {"kind": "trace", "path": azure_csv(*ROWS), "order": "sampled"},
+        }
+    )
+    plan = plan_workload(spec, seed=0, corpus_token_ids=CORPUS, limits=ROOMY)
+    assert due_s(plan) == pytest.approx([i / 3 for i in range(12)])
 
 
 def test_more_requests_than_rows_is_refused(azure_csv: Callable[..., Path]) -> None:

@@ -1,4 +1,7 @@
-"""Request traces. One file a format; `read_trace` tells them apart by their first line."""
+"""Request traces. One file a format; `read_trace` tells them apart by their first line.
+
+ServeGen publishes senders and not requests; `workloads/servegen.py` makes a workload of them.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..api import RequestShape, WorkloadError
-from . import azure, mooncake
+from . import azure, burstgpt, mooncake, own, stored
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,9 @@ class Format:
 
 FORMATS = (
     Format("Azure LLM inference CSV", "column", azure.COLUMNS, azure.fields_of, azure.read),
+    Format("BurstGPT CSV", "column", burstgpt.COLUMNS, burstgpt.fields_of, burstgpt.read),
     Format("Mooncake JSON lines", "field", mooncake.FIELDS, mooncake.fields_of, mooncake.read),
+    Format("llmbench JSON lines", "field", own.FIELDS, own.fields_of, own.read),
 )
 
 
@@ -42,6 +47,8 @@ def read_trace(path: str | Path) -> tuple[RequestShape, ...]:
     Raises WorkloadError: no such file, a format not known, or a bad row (its line is named).
     """
     path = Path(path)
+    if stored.is_stored(path):
+        return stored.read(path)
     try:
         with path.open(encoding="utf-8-sig") as lines:
             first_line = lines.readline()
@@ -60,7 +67,8 @@ def read_trace(path: str | Path) -> tuple[RequestShape, ...]:
 
 def supported() -> str:
     """The formats that can be read, in words."""
-    return " or ".join(f"{one.name} ({', '.join(one.needed)})" for one in FORMATS)
+    files = ", ".join(f"{one.name} ({', '.join(one.needed)})" for one in FORMATS)
+    return f"{files}, or the directory of a stored run"
 
 
 def _what_is_missing(first_line: str) -> str:

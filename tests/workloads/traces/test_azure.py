@@ -30,6 +30,16 @@ def test_offsets_and_columns_in_another_order_are_understood(
     assert read_trace(path) == (RequestShape(0.0, 7, 1), RequestShape(0.5, 8, 2))
 
 
+def test_the_form_of_2024_is_understood(azure_csv: Callable[..., Path]) -> None:
+    """Six digits or none, and an offset: the same columns a year later."""
+    path = azure_csv(
+        "2024-05-10 00:00:00.009930+00:00,2162,5",
+        "2024-05-10 00:00:01+00:00,2399,6",
+        "2024-05-12 00:00:01.000001+00:00,76,15",
+    )
+    assert [row.t_due_s for row in read_trace(path)] == [0.0, 0.99007, 2 * 86400 + 0.990071]
+
+
 @pytest.mark.parametrize(
     ("row", "problem"),
     [

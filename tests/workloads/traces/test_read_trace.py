@@ -10,8 +10,11 @@ from llmbench.workloads.api import WorkloadError
 from llmbench.workloads.traces import read_trace
 
 SUPPORTED = (
-    "expected Azure LLM inference CSV (TIMESTAMP, ContextTokens, GeneratedTokens) or "
-    "Mooncake JSON lines (timestamp, input_length, output_length, hash_ids)"
+    "expected Azure LLM inference CSV (TIMESTAMP, ContextTokens, GeneratedTokens), "
+    "BurstGPT CSV (Timestamp, Request tokens, Response tokens), "
+    "Mooncake JSON lines (timestamp, input_length, output_length, hash_ids), "
+    "llmbench JSON lines (t_due_s, input_tokens, output_tokens), "
+    "or the directory of a stored run"
 )
 
 

@@ -1,0 +1,232 @@
+"""`llmbench workload`: what there is, what a spec will send, and a spec that is like a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .exits import say
+
+if TYPE_CHECKING:
+    from ...workloads.api import Plan
+    from ...workloads.fitting import FittedWorkload
+    from ...workloads.spec import WorkloadSpec
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+workload = typer.Typer(
+    help="See what a workload will send, list those that ship, make one that is like a trace.",
+    no_args_is_help=True,
+)
+
+SHOW_EPILOG = "\n\n".join(
+    (
+        "[bold]Examples[/]",
+        "llmbench workload show azure-code",
+        "llmbench workload show mine.yaml --num-requests 200 --plot mine.svg",
+        "llmbench workload show trace.csv   [dim]a trace, as a run would replay it[/]",
+        "llmbench workload show chat.yaml --model smollm2-135m   [dim]texts in its tokens[/]",
+    )
+)
+FIT_EPILOG = "\n\n".join(
+    (
+        "[bold]Examples[/]",
+        "llmbench workload fit AzureLLMInferenceTrace_code.csv --out code.yaml",
+        "llmbench workload fit runs/mine   [dim]a stored run[/]",
+        "llmbench workload fit servegen --category language/m-large --request-rate 4",
+    )
+)
+SCHEMA_EPILOG = "\n\n".join(
+    ("[bold]Example[/]", "llmbench workload schema > workload.json   [dim]for an editor[/]")
+)
+
+
+@workload.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the workloads that ship."""
+    from ...workloads.builtin import list_builtins
+
+    specs = list_builtins()
+    if as_json:
+        import json
+
+        print(json.dumps([spec.model_dump(mode="json") for spec in specs], indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("workload", "arrivals", "what it is", box=None, pad_edge=False)
+    for spec in specs:
+        table.add_row(f"[bold]{spec.name}[/]", spec.arrivals.kind, spec.description)
+    Console().print(table)
+
+
+@workload.command("show", epilog=SHOW_EPILOG)
+def show(
+    spec: Annotated[
+        str, typer.Argument(help="A workload that ships, a YAML file, or a trace to replay.")
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(help="Whose tokens and longest request count. Default: bundled, any length."),
+    ] = None,
+    num_requests: Annotated[
+        int | None, typer.Option(help="How many; of a trace, the first.")
+    ] = None,
+    max_input_len: Annotated[int | None, typer.Option(help="Clip longer prompts.")] = None,
+    max_output_len: Annotated[int | None, typer.Option(help="Clip longer outputs.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes sent.")] = 0,
+    prompts: Annotated[int, typer.Option(help="Show the beginnings of so many prompts.")] = 3,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw it, to a .png, .svg or .pdf file.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a workload will send, before it is sent: rates over time, lengths, sessions, what
+    prompts have in common, and how the first ones begin."""
+    from ...engines.errors import ConfigError
+    from ...workloads.preview import preview
+    from .workload_tables import PLOT_FORMATS, print_preview, print_prompts
+
+    if plot is not None and plot.suffix.lower() not in PLOT_FORMATS:
+        raise ConfigError("plot", str(plot), f"a file ending in {', '.join(PLOT_FORMATS)}")
+    found = spec_of(spec, num_requests)
+    plan, decode = _planned(found, model, seed, max_input_len, max_output_len)
+    seen = preview(plan)
+    if as_json:
+        import json
+
+        told = {"fingerprint": plan.fingerprint(), **seen.as_dict()}
+        print(json.dumps({"name": found.name, "seed": seed, **told}, indent=2))
+    else:
+        print_preview(found, seen, plan.fingerprint())
+        print_prompts(plan.requests[:prompts], decode)
+    if plot is not None:
+        from ...reports.plots.workload import save_workload_plot
+
+        try:
+            save_workload_plot(
+                plot,
+                found.name,
+                seen.bin_s,
+                seen.rates_per_s,
+                [len(one.prompt_token_ids) for one in plan.requests],
+                [one.output_tokens for one in plan.requests],
+            )
+        except OSError as error:
+            raise ConfigError("plot", str(plot), f"a file to write ({error.strerror})") from error
+        say(f"plot: {plot}")
+
+
+@workload.command("fit", epilog=FIT_EPILOG)
+def fit(
+    trace: Annotated[
+        Path, typer.Argument(help="A trace, a stored run, or a folder of ServeGen's clients.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Write the workload here, instead of printing it.")
+    ] = None,
+    category: Annotated[
+        str | None, typer.Option(help="Of ServeGen: which service, as language/m-large.")
+    ] = None,
+    request_rate: Annotated[
+        float | None, typer.Option(help="Of ServeGen: requests a second of all clients together.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a workload that is like a trace, and say how like it is: lengths and their correlation,
+    rate, and burstiness, trace against fit."""
+    from ...engines.errors import ConfigError
+    from ...workloads.load import spec_yaml
+    from ...workloads.servegen import is_servegen, servegen_workload
+    from .workload_tables import print_fit
+
+    if out is not None and not out.parent.is_dir():
+        raise ConfigError("out", str(out), "a file in a directory that exists")
+    fitted: FittedWorkload | None = None
+    if is_servegen(trace):
+        spec = servegen_workload(trace, category, request_rate)
+    else:
+        for name, given in (("category", category), ("request_rate", request_rate)):
+            if given is not None:
+                raise ConfigError(name, given, "a folder of ServeGen's clients beside it")
+        from ...workloads.fitting import fit_trace
+
+        fitted = fit_trace(trace)
+        spec = fitted.spec
+    text = spec_yaml(spec)
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        compared = [asdict(one) for one in fitted.compared] if fitted else []
+        notes = list(fitted.notes) if fitted else []
+        workload_ = spec.model_dump(mode="json")
+        print(json.dumps({"workload": workload_, "compared": compared, "notes": notes}, indent=2))
+    elif fitted is not None:
+        print_fit(fitted)
+    if out is not None:
+        out.write_text(text, encoding="utf-8")
+        say(f"workload: {out}")
+    elif not as_json:
+        print(text, end="")
+
+
+@workload.command("schema", epilog=SCHEMA_EPILOG)
+def schema() -> None:
+    """Print the JSON Schema of workload files."""
+    import json
+
+    from ...workloads.spec import WorkloadSpec
+
+    print(json.dumps(WorkloadSpec.model_json_schema(), indent=2))
+
+
+def spec_of(name: str, num_requests: int | None) -> WorkloadSpec:
+    """A workload by name, by file, or the replay of a trace. Raises WorkloadError."""
+    from ...workloads.builtin import list_builtins, resolve_workload, trace_workload
+    from ...workloads.overrides import with_overrides
+
+    path = Path(name)
+    built_in = name in {spec.name for spec in list_builtins()}
+    is_trace = not built_in and path.exists() and path.suffix not in (".yaml", ".yml")
+    spec = trace_workload(path) if is_trace else resolve_workload(name)
+    return with_overrides(spec, num_requests=num_requests)
+
+
+def _planned(
+    spec: WorkloadSpec,
+    model: str | None,
+    seed: int,
+    max_input_len: int | None,
+    max_output_len: int | None,
+) -> tuple[Plan, Callable[..., str]]:
+    """The plan, and what turns its tokens into text."""
+    from ...engines.models.bundled import heldout_text
+    from ...engines.models.catalogue import resolve_model
+    from ...engines.models.tokenizer import load_tokenizer
+    from ...workloads.api import LengthLimits, plan_workload
+    from ..text_encoder import text_encoder
+
+    files = resolve_model(model or "bundled", say)
+    tokenizer = load_tokenizer(files.directory)
+    longest = ANY_LENGTH
+    if model is not None:
+        from ...engines.models.describe import describe_model
+
+        longest = describe_model(files.directory, "auto").config.max_position_embeddings
+    plan = plan_workload(
+        spec,
+        seed=seed,
+        corpus_token_ids=tokenizer.encode(heldout_text(), add_special_tokens=False),
+        limits=LengthLimits(max_input_len, max_output_len, longest),
+        vocab_size=tokenizer.vocab_size,
+        encoder=text_encoder(tokenizer, files.directory),
+    )
+    return plan, tokenizer.decode
+
+
+ANY_LENGTH = 1 << 40

@@ -1,0 +1,112 @@
+"""How a workload looks on a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ...workloads.api import PlannedRequest
+from ...workloads.fitting import FittedWorkload
+from ...workloads.preview import Lengths, Preview
+from ...workloads.spec import WorkloadSpec
+
+PLOT_FORMATS = (".png", ".svg", ".pdf")
+_BARS = " ▁▂▃▄▅▆▇█"
+_PROMPT_CHARACTERS = 160
+_PROMPT_TOKENS = 60
+
+
+def print_preview(spec: WorkloadSpec, seen: Preview, fingerprint: str) -> None:
+    """The first screen: what, how much, when, how long, what is shared."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"[bold]{escape(spec.name)}[/]  {escape(spec.description)}")
+    for name, text in (*_facts(spec, seen), ("fingerprint", fingerprint[:16])):
+        console.print(f"[dim]{name:<12}[/] {escape(text)}")
+    if seen.rates_per_s:
+        peak = max(seen.rates_per_s)
+        console.print(f"\nrequests a second, bins of {seen.bin_s:.3g} s, up to {peak:.3g}/s")
+        console.print(f"│{bars(seen.rates_per_s)}│")
+        console.print(f"[dim] 0 s{_end_label(len(seen.rates_per_s), seen.due_to_s or 0.0)}[/]")
+    lengths = Table("tokens", box=None, pad_edge=False, header_style="bold")
+    for name in ("mean", "p10", "p50", "p90", "p99", "min", "max", "total"):
+        lengths.add_column(name, justify="right")
+    for side, found in (("input", seen.input), ("output", seen.output)):
+        lengths.add_row(side, *_row(found))
+    console.print()
+    console.print(lengths)
+    for adjustment in seen.adjustments:
+        console.print(f"[yellow]adjusted[/] {escape(adjustment)}")
+
+
+def bars(values: Sequence[float]) -> str:
+    """A character a value, as high as its share of the largest; only 0 is empty."""
+    top, steps = max(values), len(_BARS) - 1
+    return "".join(_BARS[math.ceil(value / top * steps)] if value > 0 else " " for value in values)
+
+
+def print_prompts(requests: Sequence[PlannedRequest], decode: Callable[..., str]) -> None:
+    """How the first prompts begin, as text."""
+    console = Console(highlight=False, soft_wrap=True)
+    for one in requests:
+        text = decode(one.prompt_token_ids[:_PROMPT_TOKENS], skip_special_tokens=False)
+        shown = " ".join(text.split())[:_PROMPT_CHARACTERS]
+        after = "" if one.after is None else f", after {one.after}"
+        size = f"{len(one.prompt_token_ids)} tokens in, {one.output_tokens} out{after}"
+        console.print(f"\n[dim]request {one.index}: {size}[/]\n  {escape(shown)} …")
+
+
+def print_fit(fitted: FittedWorkload) -> None:
+    """Trace against fit, on standard error, so that the YAML can be piped."""
+    console = Console(highlight=False, soft_wrap=True, stderr=True)
+    table = Table("", box=None, pad_edge=False, header_style="bold")
+    for name in ("trace", "fit", "fit / trace"):
+        table.add_column(name, justify="right")
+    for one in fitted.compared:
+        # A ratio to what is nearly nothing says nothing.
+        ratio = f"{one.fit / one.trace:.2f}" if abs(one.trace) > 0.01 else ""
+        table.add_row(one.name, f"{one.trace:.4g}", f"{one.fit:.4g}", ratio)
+    console.print(table)
+    for note in fitted.notes:
+        console.print(f"[dim]{escape(note)}[/]")
+
+
+def _facts(spec: WorkloadSpec, seen: Preview) -> list[tuple[str, str]]:
+    samples = f", {seen.samples} replies each" if seen.samples > 1 else ""
+    facts = [("requests", f"{seen.requests:,}{samples}"), ("arrivals", _arrivals(spec, seen))]
+    if seen.sessions < seen.requests:
+        think = f", {seen.think_s_mean:.3g} s of thought between" if seen.think_s_mean else ""
+        turns = f"{seen.turns_mean:.3g} turns each, {seen.turns_max} at most{think}"
+        facts.append(("sessions", f"{seen.sessions:,}: {turns}"))
+    chats = f", {seen.chats:,} as chats" if seen.chats else ""
+    facts.append(("prompts", f"{spec.prompts.kind}{chats}"))
+    shared = f"{seen.shared_share:.1%} of prompt tokens begin an earlier prompt, too"
+    facts.append(("shared", shared))
+    return facts
+
+
+def _arrivals(spec: WorkloadSpec, seen: Preview) -> str:
+    kind = spec.arrivals.kind.replace("_", " ")
+    cap = seen.max_concurrency
+    if spec.arrivals.kind == "closed_loop":
+        return f"{kind} of {cap}"
+    held = f", at most {cap} in flight" if cap else ""
+    if seen.burstiness is None:
+        return f"{kind}{held}"
+    found = seen.burstiness
+    dispersion = ", ".join(f"{value:.3g} at {w:g} s" for w, value in found.dispersion.items())
+    lasting = f", dispersion {dispersion}" if dispersion else ""
+    return f"{kind}, {found.rate_per_s:.4g}/s, CV of gaps {found.gap_cv:.3g}{lasting}{held}"
+
+
+def _row(lengths: Lengths) -> list[str]:
+    values = (lengths.mean, lengths.p10, lengths.p50, lengths.p90, lengths.p99)
+    whole = (lengths.min, lengths.max, lengths.total)
+    return [*(f"{value:,.0f}" for value in values), *(f"{value:,}" for value in whole)]
+
+
+def _end_label(width: int, end_s: float) -> str:
+    return f"  {end_s:.4g} s".rjust(width - 2)

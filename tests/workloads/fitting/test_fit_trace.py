@@ -1,0 +1,187 @@
+"""Fits of known processes come back, and fits of real traces behave as the traces do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from llmbench.workloads import arrivals
+from llmbench.workloads.api import LengthLimits, WorkloadError, plan_workload
+from llmbench.workloads.fitting import FittedWorkload, fit_trace
+from llmbench.workloads.fitting.arrivals import fit_arrivals
+from llmbench.workloads.fitting.burstiness import Seconds, burstiness
+from llmbench.workloads.fitting.lengths import copula_correlation, fit_length, linear_correlation
+from llmbench.workloads.lengths import sample_pairs
+from llmbench.workloads.load import load_spec, spec_yaml
+from llmbench.workloads.spec import (
+    Gamma,
+    LognormalLength,
+    OnOff,
+    QuantileLength,
+    SampledLengths,
+    Stages,
+)
+from scipy.stats import kstest
+
+TRACES = {
+    "conv": "traces/azure_llm_2023_conv/AzureLLMInferenceTrace_conv.csv",
+    "code": "traces/azure_llm_2023_code/AzureLLMInferenceTrace_code.csv",
+    "mooncake": "traces/mooncake_fast25/conversation_trace.jsonl",
+}
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(8)
+
+
+def fitted(times_s: Seconds) -> object:
+    found = burstiness(times_s)
+    assert found is not None
+    return fit_arrivals(times_s, found)
+
+
+def test_poisson_arrivals_are_fitted_by_poisson() -> None:
+    found = fitted(arrivals.poisson(10_000, 3.0, rng()))
+    assert getattr(found, "kind", None) == "poisson"
+
+
+def test_gamma_arrivals_are_fitted_by_gamma() -> None:
+    found = fitted(arrivals.gamma(10_000, 3.0, 2.0, rng()))
+    assert isinstance(found, Gamma)
+    assert found.rate_per_s == pytest.approx(3, rel=0.06)
+    assert found.cv == pytest.approx(2, rel=0.06)
+
+
+def test_bursts_are_fitted_by_bursts() -> None:
+    found = fitted(arrivals.on_off(40_000, 20, 5, 15, rng()))
+    assert isinstance(found, OnOff)
+    assert found.on_rate_per_s == pytest.approx(20, rel=0.15)
+    assert found.mean_on_s == pytest.approx(5, rel=0.25)
+    assert found.mean_off_s == pytest.approx(15, rel=0.25)
+
+
+def test_a_rate_that_drifts_is_followed() -> None:
+    """Poisson at 2/s for ten minutes, then at 8/s: no process of one rate does that."""
+    halves = (arrivals.poisson(1200, 2.0, rng()), 600 + arrivals.poisson(4800, 8.0, rng()))
+    found = fitted(np.sort(np.concatenate(halves)))
+    assert isinstance(found, Stages)
+    rates = [
+        stage.arrivals.rate_per_s for stage in found.stages if isinstance(stage.arrivals, Gamma)
+    ]
+    assert np.mean(rates[:9]) == pytest.approx(2, rel=0.1)
+    assert np.mean(rates[11:-1]) == pytest.approx(8, rel=0.1)
+
+
+def test_lognormal_lengths_come_back() -> None:
+    true = LognormalLength(kind="lognormal", mu=6.0, sigma=0.8)
+    tokens = sample_pairs(20_000, true, true, 0, rng())[:, 0]
+    found = fit_length(tokens)
+    assert isinstance(found.length, LognormalLength)
+    assert found.length.mu == pytest.approx(6, abs=0.03)
+    assert found.length.sigma == pytest.approx(0.8, abs=0.03)
+    # scipy's own distance of the same distribution, which knows no rounding to whole tokens.
+    shape = (found.length.sigma, 0, np.exp(found.length.mu))
+    theirs = kstest(tokens, "lognorm", args=shape)
+    assert found.distance == pytest.approx(theirs.statistic, abs=0.005)
+
+
+def test_lumpy_lengths_are_fitted_by_quantiles() -> None:
+    tokens = np.concatenate((np.full(400, 100), np.arange(1000, 1600)))
+    found = fit_length(tokens)
+    assert isinstance(found.length, QuantileLength)
+    assert found.distance < 0.05 < found.lognormal_distance
+
+
+@pytest.mark.parametrize("correlation", [-0.5, 0.3])
+def test_the_linear_correlation_is_met(correlation: float) -> None:
+    true = LognormalLength(kind="lognormal", mu=5.0, sigma=0.6)
+    pairs = sample_pairs(40_000, true, true, correlation, rng())
+    found = copula_correlation(pairs, true, true)
+    assert found == pytest.approx(correlation, abs=0.03)
+    drawn = sample_pairs(40_000, true, true, found, np.random.default_rng(99))
+    assert linear_correlation(drawn) == pytest.approx(linear_correlation(pairs), abs=0.03)
+
+
+@pytest.fixture(scope="module")
+def fits(shared_data: Path) -> dict[str, FittedWorkload]:
+    return {name: fit_trace(shared_data / path) for name, path in TRACES.items()}
+
+
+def ratios(fit: FittedWorkload) -> dict[str, float]:
+    return {one.name: one.fit / one.trace for one in fit.compared if one.trace}
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_real_lengths_have_the_traces_marginals(name: str, fits: dict[str, FittedWorkload]) -> None:
+    fit = fits[name]
+    found = ratios(fit)
+    for side in ("input", "output"):
+        for what in ("mean", "p50", "p90", "p99"):
+            assert found[f"{side} tokens, {what}"] == pytest.approx(1, abs=0.07)
+    by_name = {one.name: one for one in fit.compared}
+    assert by_name["input tokens, Kolmogorov distance"].fit < 0.05
+    assert by_name["output tokens, Kolmogorov distance"].fit < 0.05
+    pair = by_name["correlation of input and output"]
+    assert pair.fit == pytest.approx(pair.trace, abs=0.03)
+
+
+def test_the_code_trace_is_on_and_off(fits: dict[str, FittedWorkload]) -> None:
+    """CV 13.2; a gamma process of that CV has a dispersion near 69 at 1 s, the trace has 13."""
+    fit = fits["code"]
+    assert isinstance(fit.spec.arrivals, OnOff)
+    found = ratios(fit)
+    assert found["requests a second"] == pytest.approx(1, abs=0.1)
+    assert found["CV of gaps"] == pytest.approx(1, abs=0.1)
+    for window_s in (1, 10, 60):
+        assert found[f"dispersion at {window_s} s"] == pytest.approx(1, abs=0.25)
+
+
+def test_the_conversation_traces_rate_is_followed(fits: dict[str, FittedWorkload]) -> None:
+    fit = fits["conv"]
+    assert isinstance(fit.spec.arrivals, Stages)
+    assert isinstance(fit.spec.lengths, SampledLengths)
+    # What was found before by another search, for the built-in of this trace.
+    assert fit.spec.lengths.correlation == pytest.approx(-0.14, abs=0.03)
+    found = ratios(fit)
+    assert found["requests a second"] == pytest.approx(1, abs=0.02)
+    assert found["CV of gaps"] == pytest.approx(1, abs=0.05)
+    for window_s in (1, 10, 60):
+        assert found[f"dispersion at {window_s} s"] == pytest.approx(1, abs=0.1)
+
+
+def test_what_a_fit_does_not_reach_is_said(fits: dict[str, FittedWorkload]) -> None:
+    """Mooncake's clock ticks every 3 s, which no process here has, and its prompts share."""
+    fit = fits["mooncake"]
+    assert ratios(fit)["dispersion at 60 s"] == pytest.approx(1, abs=0.25)
+    assert any("off by up to a factor 2" in note for note in fit.notes)
+    assert any("share no prefixes" in note for note in fit.notes)
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_a_fit_is_a_workload_file(
+    name: str, fits: dict[str, FittedWorkload], tmp_path: Path
+) -> None:
+    path = tmp_path / "w.yaml"
+    path.write_text(spec_yaml(fits[name].spec))
+    spec = load_spec(path)
+    assert spec == fits[name].spec
+    plan = plan_workload(
+        spec, seed=0, corpus_token_ids=range(5000), limits=LengthLimits(64, None, 200_000)
+    )
+    rows = next(one for one in fits[name].compared if one.name == "requests a second")
+    # One draw of a process with dispersion 174 has its rate to 14 % of itself: three of those.
+    assert plan.description["offered_rate_per_s"] == pytest.approx(rows.trace, rel=0.42)
+
+
+def test_too_few_requests_are_no_trace_to_fit(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    row = {"t_due_s": 0, "input_tokens": 3, "output_tokens": 4}
+    path.write_text(json.dumps(row) + "\n")
+    with pytest.raises(WorkloadError, match="has 1 requests; expected at least 20 to fit"):
+        fit_trace(path)
+    path.write_text((json.dumps(row) + "\n") * 30)
+    at_once = fit_trace(path)
+    assert at_once.spec.arrivals.kind == "at_once"
+    assert at_once.spec.num_requests == 30

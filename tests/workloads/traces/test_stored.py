@@ -1,0 +1,45 @@
+"""A run that was stored is a trace: what it was sent, read back from the table beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from llmbench.workloads.api import RequestShape, WorkloadError
+from llmbench.workloads.traces import read_trace
+
+FRAME = pd.DataFrame(
+    {
+        "index": [1, 0, 0, 2],
+        "sample": [0, 0, 1, 0],
+        "t_due_s": [2.5, 2.0, 2.0, 4.0],
+        "input_tokens": [30, 20, 20, 40],
+        "output_tokens": [3, 2, 9, 4],
+    }
+)
+ROWS = (RequestShape(0.0, 20, 2), RequestShape(0.5, 30, 3), RequestShape(2.0, 40, 4))
+
+
+def test_by_directory_and_by_table(tmp_path: Path) -> None:
+    """In order of due time; a second sample of a request is no request."""
+    FRAME.to_parquet(tmp_path / "requests.parquet")
+    assert read_trace(tmp_path) == ROWS
+    assert read_trace(tmp_path / "requests.parquet") == ROWS
+
+
+def test_a_table_of_something_else(tmp_path: Path) -> None:
+    FRAME.drop(columns=["sample", "t_due_s"]).to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(WorkloadError, match="has no column sample, t_due_s; expected a run's dir"):
+        read_trace(tmp_path / "x.parquet")
+
+
+def test_an_empty_and_a_damaged_table(tmp_path: Path) -> None:
+    FRAME[:0].to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(WorkloadError, match="has no rows"):
+        read_trace(tmp_path / "x.parquet")
+    (tmp_path / "y.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(WorkloadError, match="cannot be read: "):
+        read_trace(tmp_path / "y.parquet")
+    with pytest.raises(WorkloadError, match="cannot be read: "):
+        read_trace(tmp_path / "none.parquet")

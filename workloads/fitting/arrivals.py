@@ -1,0 +1,144 @@
+"""Which process brings requests as a trace does.
+
+Tried in order of their parameters: Poisson, gamma gaps, ON/OFF, and stages of gamma gaps whose rate
+follows the trace's. The first whose dispersion is near the trace's in every window is taken; where
+none is, the nearest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..arrivals import due_times_s
+from ..spec import Arrivals, Gamma, OnOff, Poisson, Stage, Stages
+from .burstiness import Burstiness, Seconds, burstiness, on_off_dispersion
+
+# Near: within this factor, for gaps' CV and for counts in every window, or within three standard
+# errors of the trace's own dispersion where its windows are few.
+NEAR = 1.25
+# Stages are as long as the widest window, or longer where there would be more than so many.
+_STAGE_S = 60.0
+_MOST_STAGES = 120
+_DRAWS = 6
+
+
+def fit_arrivals(times_s: Seconds, trace: Burstiness) -> Arrivals:
+    """The process to send so many requests by. times_s: ascending, from 0."""
+    tried: list[tuple[float, Arrivals]] = []
+    for arrivals in _candidates(times_s, trace):
+        factors = factors_apart(trace, drawn_burstiness(arrivals, len(times_s)))
+        if all(factor <= _allowed(trace, window_s) for window_s, factor in factors.items()):
+            return arrivals
+        tried.append((max(factors.values()), arrivals))
+    return min(tried, key=lambda pair: pair[0])[1]
+
+
+def drawn_burstiness(arrivals: Arrivals, num_requests: int) -> Burstiness:
+    """What a process comes to in draws as long as the trace: the mean over several seeds."""
+    drawn = [
+        found
+        for seed in range(_DRAWS)
+        if (found := burstiness(_draw(arrivals, num_requests, seed))) is not None
+    ]
+    windows = set.intersection(*(set(one.dispersion) for one in drawn))
+    return Burstiness(
+        float(np.mean([one.rate_per_s for one in drawn])),
+        float(np.mean([one.gap_cv for one in drawn])),
+        float(np.mean([one.span_s for one in drawn])),
+        {w: float(np.mean([one.dispersion[w] for one in drawn])) for w in sorted(windows)},
+    )
+
+
+def _draw(arrivals: Arrivals, num_requests: int, seed: int) -> Seconds:
+    count = None if isinstance(arrivals, Stages) else num_requests
+    times_s = due_times_s(arrivals, count, np.random.default_rng(seed))
+    assert times_s is not None
+    return times_s
+
+
+def factors_apart(trace: Burstiness, fit: Burstiness) -> dict[float, float]:
+    """By which factor, either way, dispersions differ by window, and gaps' CV under 0."""
+    shared = sorted(trace.dispersion.keys() & fit.dispersion.keys())
+    pairs = {0.0: (trace.gap_cv, fit.gap_cv)}
+    pairs |= {
+        window_s: (trace.dispersion[window_s], fit.dispersion[window_s]) for window_s in shared
+    }
+    return {
+        window_s: max(a / b, b / a) if a > 0 and b > 0 else math.inf
+        for window_s, (a, b) in pairs.items()
+    }
+
+
+def _allowed(trace: Burstiness, window_s: float) -> float:
+    """The logarithm of a variance of n counts that are near normal has a standard error of
+    sqrt(2 / n)."""
+    return max(NEAR, math.exp(3 * math.sqrt(2 * window_s / trace.span_s)))
+
+
+def _candidates(times_s: Seconds, trace: Burstiness) -> Iterator[Arrivals]:
+    rate = _rounded(trace.rate_per_s)
+    yield Poisson(kind="poisson", rate_per_s=rate)
+    if trace.gap_cv > 0:
+        yield Gamma(kind="gamma", rate_per_s=rate, cv=_rounded(trace.gap_cv))
+    if trace.gap_cv > 1 and trace.dispersion:
+        yield on_off(trace)
+    if times_s[-1] > 2 * _STAGE_S:
+        yield following(times_s)
+
+
+def on_off(trace: Burstiness) -> OnOff:
+    """The interrupted Poisson process of the trace's rate and CV whose dispersion is nearest.
+
+    With p the share of the time that it is ON and r = rate / p, the gaps' CV^2 is
+    1 + 2 (1 - p)^2 mean_on r (see `arrivals.on_off`), so that p is all that is left to choose.
+    """
+
+    def at(share_on: float) -> tuple[float, float]:
+        on_rate = trace.rate_per_s / share_on
+        mean_on_s = (trace.gap_cv**2 - 1) / (2 * (1 - share_on) ** 2 * on_rate)
+        apart = sum(
+            math.log(on_off_dispersion(trace.rate_per_s, share_on, mean_on_s, window_s) / found)
+            ** 2
+            for window_s, found in trace.dispersion.items()
+            if found > 0
+        )
+        return apart, mean_on_s
+
+    share_on = min(np.linspace(0.005, 0.995, 199).tolist(), key=lambda share: at(share)[0])
+    mean_on_s = at(share_on)[1]
+    return OnOff(
+        kind="on_off",
+        on_rate_per_s=_rounded(trace.rate_per_s / share_on),
+        mean_on_s=_rounded(mean_on_s),
+        mean_off_s=_rounded(mean_on_s * (1 - share_on) / share_on),
+    )
+
+
+def following(times_s: Seconds) -> Stages:
+    """Stages of gamma gaps, each with the trace's own rate there; the CV is that of gaps measured
+    by their stage's mean."""
+    span_s = float(times_s[-1])
+    stage_s = max(_STAGE_S, math.ceil(span_s / _MOST_STAGES))
+    edges_s = np.arange(0, span_s, stage_s)
+    counts = np.bincount((times_s // stage_s).astype(np.int64), minlength=len(edges_s))
+    lengths_s = np.minimum(stage_s, span_s - edges_s)
+    which = (times_s[1:] // stage_s).astype(np.int64)
+    measured = np.diff(times_s) * counts[which] / lengths_s[np.minimum(which, len(edges_s) - 1)]
+    cv = _rounded(max(float(measured.std() / measured.mean()), 0.01))
+    stages: list[Stage] = []
+    waiting_s = 0.0
+    for count, length_s in zip(counts.tolist(), lengths_s.tolist(), strict=False):
+        waiting_s += length_s
+        # A stage without arrivals is part of the next one.
+        if count and waiting_s > 0:
+            gaps = Gamma(kind="gamma", rate_per_s=_rounded(count / waiting_s), cv=cv)
+            stages.append(Stage(arrivals=gaps, duration_s=_rounded(waiting_s)))
+            waiting_s = 0.0
+    return Stages(kind="stages", stages=tuple(stages))
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")

@@ -1,0 +1,128 @@
+"""A trace as a workload file: its lengths, their correlation, its rate and its burstiness; and a
+table that holds the two against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..api import RequestShape, WorkloadError
+from ..lengths import Tokens, sample_pairs, trace_pairs
+from ..spec import AtOnce, SampledLengths, Stages, WorkloadSpec
+from ..traces import read_trace
+from .arrivals import NEAR, drawn_burstiness, factors_apart, fit_arrivals
+from .burstiness import burstiness
+from .lengths import copula_correlation, fit_length, linear_correlation
+
+_PERCENTILES = (50, 90, 99)
+_LEAST_REQUESTS = 20
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One quantity of the trace and of what the fit sends."""
+
+    name: str
+    trace: float
+    fit: float
+
+
+@dataclass(frozen=True)
+class FittedWorkload:
+    """A spec, how near it comes, and what was left out, in words."""
+
+    spec: WorkloadSpec
+    compared: tuple[Compared, ...]
+    notes: tuple[str, ...]
+
+
+def fit_trace(path: str | Path) -> FittedWorkload:
+    """Read a trace and fit it; lengths of 0 count as 1.
+
+    Raises WorkloadError: unreadable, or fewer than 20 requests.
+    """
+    rows = read_trace(path)
+    if len(rows) < _LEAST_REQUESTS:
+        problem = f"has {len(rows)} requests"
+        raise WorkloadError(
+            "trace", path, f"at least {_LEAST_REQUESTS} to fit anything to", problem
+        )
+    pairs = np.maximum(trace_pairs(rows), 1)
+    times_s = np.array([row.t_due_s for row in rows if row.t_due_s is not None])
+    inputs, outputs = fit_length(pairs[:, 0]), fit_length(pairs[:, 1])
+    lengths = SampledLengths(
+        kind="sampled",
+        input=inputs.length,
+        output=outputs.length,
+        correlation=copula_correlation(pairs, inputs.length, outputs.length),
+    )
+    found = burstiness(times_s)
+    arrivals = AtOnce(kind="at_once") if found is None else fit_arrivals(times_s, found)
+    spec = WorkloadSpec(
+        name=f"{Path(path).stem}-fit",
+        description=f"Requests like those of {Path(path).name}",
+        source=f"fitted to {Path(path).name}, {len(rows)} requests",
+        num_requests=None if isinstance(arrivals, Stages) else len(rows),
+        arrivals=arrivals,
+        lengths=lengths,
+        fit="clip",
+    )
+    drawn = sample_pairs(
+        len(rows), lengths.input, lengths.output, lengths.correlation, np.random.default_rng(0)
+    )
+    compared = (
+        *_compare_lengths("input", pairs[:, 0], drawn[:, 0], inputs.distance),
+        *_compare_lengths("output", pairs[:, 1], drawn[:, 1], outputs.distance),
+        Compared(
+            "correlation of input and output", linear_correlation(pairs), linear_correlation(drawn)
+        ),
+    )
+    factor = 1.0
+    if found is not None:
+        ours = drawn_burstiness(arrivals, len(rows))
+        factor = max(factors_apart(found, ours).values())
+        compared += (
+            Compared("requests a second", found.rate_per_s, ours.rate_per_s),
+            Compared("CV of gaps", found.gap_cv, ours.gap_cv),
+            *(
+                Compared(f"dispersion at {window_s:g} s", value, ours.dispersion[window_s])
+                for window_s, value in found.dispersion.items()
+                if window_s in ours.dispersion
+            ),
+        )
+    notes = [
+        f"{side} lengths are {one.length.kind}: distance {one.distance:.3f} from the trace"
+        + (f" (a lognormal's is {one.lognormal_distance:.3f})" * (one.length.kind == "quantiles"))
+        for side, one in (("input", inputs), ("output", outputs))
+    ]
+    off = f": gaps or counts are off by up to a factor {factor:.2g}" if factor > NEAR else ""
+    notes.append(f"arrivals are {arrivals.kind}{off}")
+    return FittedWorkload(spec, compared, (*notes, *_left_out(rows)))
+
+
+def _compare_lengths(
+    side: str, trace: Tokens, fit: Tokens, distance: float
+) -> tuple[Compared, ...]:
+    return (
+        Compared(f"{side} tokens, mean", float(trace.mean()), float(fit.mean())),
+        *(
+            Compared(
+                f"{side} tokens, p{p}", float(np.percentile(trace, p)), float(np.percentile(fit, p))
+            )
+            for p in _PERCENTILES
+        ),
+        Compared(f"{side} tokens, Kolmogorov distance", 0.0, distance),
+    )
+
+
+def _left_out(rows: Sequence[RequestShape]) -> list[str]:
+    """What a trace has and its fit has not."""
+    notes: list[str] = []
+    if any(row.prefix_block_ids for row in rows):
+        notes.append("prompts of the fit share no prefixes, those of the trace do: replay it")
+    if any(row.session is not None for row in rows):
+        notes.append("requests of the fit stand alone, the trace has sessions: replay it")
+    return notes

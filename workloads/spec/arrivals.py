@@ -1,0 +1,183 @@
+"""When requests are due, as it stands in a workload file. With `sessions`: when sessions begin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from .base import Part
+
+
+class ClosedLoop(Part):
+    """A request is due when a slot frees: the load adapts to the engine, and nothing queues."""
+
+    kind: Literal["closed_loop"]
+    max_concurrency: PositiveInt = Field(description="Requests in flight at all times.")
+
+
+class _OpenLoop(Part):
+    max_concurrency: PositiveInt | None = Field(
+        default=None,
+        description="At most this many requests in flight. Due times stay as they are, so a "
+        "request held back by the cap is late from the time it was due.",
+    )
+
+
+class AtOnce(_OpenLoop):
+    """Every request is due at 0 (a request rate of `inf`)."""
+
+    kind: Literal["at_once"]
+
+
+class Poisson(_OpenLoop):
+    """Independent, exponentially distributed gaps: many users who do not know of each other."""
+
+    kind: Literal["poisson"]
+    rate_per_s: PositiveFloat = Field(description="Mean requests a second.")
+
+
+class Constant(_OpenLoop):
+    """One request every 1 / rate_per_s seconds, exactly."""
+
+    kind: Literal["constant"]
+    rate_per_s: PositiveFloat = Field(description="Requests a second.")
+
+
+class Gamma(_OpenLoop):
+    """Gamma-distributed gaps: cv below 1 is smoother than Poisson, above 1 burstier."""
+
+    kind: Literal["gamma"]
+    rate_per_s: PositiveFloat = Field(description="Mean requests a second.")
+    cv: PositiveFloat = Field(
+        description="Coefficient of variation of the gaps, standard deviation / mean. 1 is "
+        "Poisson; vLLM's burstiness is 1 / cv^2."
+    )
+
+
+class OnOff(_OpenLoop):
+    """Poisson arrivals while ON, silence while OFF: an interrupted Poisson process."""
+
+    kind: Literal["on_off"]
+    on_rate_per_s: PositiveFloat = Field(description="Requests a second while ON.")
+    mean_on_s: PositiveFloat = Field(description="Mean length of an ON period, exponential.")
+    mean_off_s: PositiveFloat = Field(description="Mean length of a silence, exponential.")
+
+
+class Replay(_OpenLoop):
+    """The due times of a trace, the first request at 0."""
+
+    kind: Literal["replay"]
+    path: Path = Field(description="Trace file; relative to the workload file.")
+    time_scale: PositiveFloat = Field(
+        default=1.0,
+        description="Every gap is multiplied by this: 0.5 replays twice as fast, 2 half as fast.",
+    )
+
+
+class LinearRamp(_OpenLoop):
+    """A Poisson process whose rate changes by the same amount every second.
+
+    Without num_requests: all requests within duration_s, a number that varies with the seed.
+    """
+
+    kind: Literal["linear_ramp"]
+    start_rate_per_s: NonNegativeFloat = Field(description="Requests a second at 0.")
+    end_rate_per_s: NonNegativeFloat = Field(
+        description="Requests a second at duration_s, and from then on."
+    )
+    duration_s: PositiveFloat = Field(description="How long the rate changes.")
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if self.start_rate_per_s == 0 == self.end_rate_per_s:
+            raise ValueError("a rate above 0 at the start or at the end")
+        return self
+
+
+class ExponentialRamp(_OpenLoop):
+    """A Poisson process whose rate changes by the same factor every second.
+
+    Without num_requests: all requests within duration_s, a number that varies with the seed.
+    """
+
+    kind: Literal["exponential_ramp"]
+    start_rate_per_s: PositiveFloat = Field(description="Requests a second at 0.")
+    end_rate_per_s: PositiveFloat = Field(
+        description="Requests a second at duration_s, and from then on."
+    )
+    duration_s: PositiveFloat = Field(description="How long the rate changes.")
+
+
+class Client(Part):
+    """One of many independent senders."""
+
+    rate_per_s: PositiveFloat = Field(description="Mean requests a second.")
+    cv: PositiveFloat = Field(
+        default=1.0, le=1000, description="Coefficient of variation of its gaps."
+    )
+    family: Literal["gamma", "weibull"] = Field(
+        default="gamma", description="Distribution of its gaps."
+    )
+
+
+class Clients(_OpenLoop):
+    """Many independent senders at once, each a renewal process that has been running for long."""
+
+    kind: Literal["clients"]
+    clients: tuple[Client, ...] = Field(min_length=1, description="The senders.")
+
+
+StageArrivals = Annotated[
+    AtOnce | Poisson | Constant | Gamma | OnOff | LinearRamp | ExponentialRamp,
+    Field(discriminator="kind"),
+]
+
+
+class Stage(Part):
+    """One phase of a load: an arrival process for a time, or for a number of requests."""
+
+    arrivals: StageArrivals
+    duration_s: PositiveFloat | None = Field(
+        default=None, description="How long it lasts; what is due later is not sent."
+    )
+    requests: PositiveInt | None = Field(
+        default=None, description="How many requests it has; the next stage begins at the last."
+    )
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if isinstance(self.arrivals, LinearRamp | ExponentialRamp):
+            if (self.duration_s, self.requests) != (None, None):
+                raise ValueError("a ramp to end with its own duration_s")
+        elif (self.duration_s is None) == (self.requests is None):
+            raise ValueError("either duration_s or requests")
+        elif isinstance(self.arrivals, AtOnce) and self.requests is None:
+            raise ValueError("requests, as everything at once takes no time")
+        if self.arrivals.max_concurrency is not None:
+            raise ValueError("max_concurrency beside the stages, as it holds for all of them")
+        return self
+
+
+class Stages(_OpenLoop):
+    """One phase after the other, each with its own arrival process."""
+
+    kind: Literal["stages"]
+    stages: tuple[Stage, ...] = Field(min_length=1, description="The phases, in order.")
+
+
+Arrivals = Annotated[
+    ClosedLoop
+    | AtOnce
+    | Poisson
+    | Constant
+    | Gamma
+    | OnOff
+    | Replay
+    | LinearRamp
+    | ExponentialRamp
+    | Clients
+    | Stages,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,98 @@
+"""Phases of a load, one after the other.
+
+A stage with random gaps begins as if a request had come just before it, so its first one is a gap
+away: with Poisson gaps the arrivals of a stage are then exactly those of a Poisson process of that
+length. A constant stage sends at its start. A stage of so many requests ends at the last of them,
+or, if constant, a gap after it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .api import WorkloadError
+from .ramps import ramp_times_s
+from .spec import (
+    AtOnce,
+    Constant,
+    ExponentialRamp,
+    Gamma,
+    LinearRamp,
+    OnOff,
+    Poisson,
+    Stage,
+    StageArrivals,
+)
+
+Seconds = NDArray[np.float64]
+# [n] due times of a process, the first at 0, the rest after random gaps.
+Process = Callable[[StageArrivals, int, np.random.Generator], Seconds]
+
+MOST_REQUESTS = 10_000_000
+
+
+def stage_times_s(stages: tuple[Stage, ...], rng: np.random.Generator, process: Process) -> Seconds:
+    """Due times of all stages' requests. Raises WorkloadError: more than ten million in a stage."""
+    begin_s = 0.0
+    found: list[Seconds] = []
+    for number, (stage, own) in enumerate(zip(stages, rng.spawn(len(stages)), strict=True)):
+        times_s, length_s = _one_stage(stage, number, own, process)
+        found.append(begin_s + times_s)
+        begin_s += length_s
+    return np.concatenate(found)
+
+
+def _one_stage(
+    stage: Stage, number: int, rng: np.random.Generator, process: Process
+) -> tuple[Seconds, float]:
+    """Due times from the stage's begin, and how long it lasts."""
+    arrivals = stage.arrivals
+    match arrivals:
+        case LinearRamp() | ExponentialRamp():
+            return ramp_times_s(arrivals, None, rng), arrivals.duration_s
+        case AtOnce():
+            return np.zeros(stage.requests or 0), 0.0
+        case Constant(rate_per_s=rate):
+            if stage.duration_s is None:
+                count = stage.requests or 0
+                return np.arange(count) / rate, count / rate
+            _check_count(rate * stage.duration_s, number)
+            times_s = np.arange(math.ceil(rate * stage.duration_s)) / rate
+            return times_s[times_s < stage.duration_s], stage.duration_s
+    if stage.duration_s is None:
+        times_s = process(arrivals, (stage.requests or 0) + 1, rng)[1:]
+        return times_s, float(times_s[-1])
+    times_s = _until(arrivals, stage.duration_s, number, rng, process)
+    return times_s, stage.duration_s
+
+
+def _until(
+    arrivals: Poisson | Gamma | OnOff,
+    duration_s: float,
+    number: int,
+    rng: np.random.Generator,
+    process: Process,
+) -> Seconds:
+    count = 64 + math.ceil(_highest_rate_per_s(arrivals) * duration_s)
+    seed = int(rng.integers(2**63))
+    while True:
+        _check_count(count, number)
+        # Begun anew each time: a longer draw of a process begins like a shorter one.
+        times_s = process(arrivals, count, np.random.default_rng(seed))[1:]
+        if times_s[-1] >= duration_s:
+            return times_s[times_s < duration_s]
+        count *= 2
+
+
+def _highest_rate_per_s(arrivals: Poisson | Gamma | OnOff) -> float:
+    return arrivals.on_rate_per_s if isinstance(arrivals, OnOff) else arrivals.rate_per_s
+
+
+def _check_count(count: float, number: int) -> None:
+    if count > MOST_REQUESTS:
+        expected = f"at most {MOST_REQUESTS:,} requests in a stage"
+        raise WorkloadError(f"arrivals.stages.{number}", f"{count:.3g} requests", expected)

@@ -1,0 +1,73 @@
+"""Rows of a CSV trace, each value checked and named by its line if it is bad."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..api import WorkloadError
+
+
+def fields_of(line: str) -> tuple[str, ...]:
+    """The columns in a header."""
+    return tuple(name.strip() for name in line.split(","))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row. line: where it stands; the header is line 1."""
+
+    path: Path
+    line: int
+    values: Mapping[str, str | None]
+
+    def tokens(self, column: str) -> int:
+        """A whole number of 0 or more."""
+        try:
+            tokens = int((self.values[column] or "").strip())
+        except ValueError:
+            raise self.bad(column, "a whole number of tokens") from None
+        if tokens < 0:
+            raise self.bad(column, "0 tokens or more")
+        return tokens
+
+    def number(self, column: str, expected: str = "a number, 0 or more") -> float:
+        """A finite number of 0 or more."""
+        try:
+            number = float(self.values[column] or "")
+        except ValueError:
+            number = math.nan
+        if not (math.isfinite(number) and number >= 0):
+            raise self.bad(column, expected)
+        return number
+
+    def bad(self, column: str, expected: str) -> WorkloadError:
+        value = self.values[column]
+        shown = "nothing" if value is None else repr(value)
+        problem = f"has {shown} in column {column} at line {self.line}"
+        return WorkloadError("trace", self.path, expected, problem)
+
+
+class CsvRows:
+    """The rows of a file. Raises WorkloadError while it is read: damaged, or no rows."""
+
+    def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
+        self._path, self._columns = path, columns
+
+    def __iter__(self) -> Iterator[Row]:
+        path, found = self._path, False
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as lines:
+                rows = csv.DictReader(lines)
+                rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
+                for values in rows:
+                    found = True
+                    yield Row(path, rows.line_num, values)
+        except (csv.Error, UnicodeDecodeError) as error:
+            problem = f"is damaged: {error}"
+            raise WorkloadError("trace", path, "a CSV file in UTF-8", problem) from error
+        if not found:
+            raise WorkloadError("trace", path, "at least one row", "has a header and no rows")
