@@ -244,4 +244,9 @@ def _sections(runs: Sequence[Run], comparison: Comparison) -> tuple[Section, ...
 
 
 def _present(parts: Sequence[Chart | Table | None]) -> tuple[Chart | Table, ...]:
-    return tuple(part for part in parts if part is not None)
+    """What there is to show: a server has no steps, and a chart without series shows nothing."""
+    return tuple(
+        part
+        for part in parts
+        if part is not None and not (isinstance(part, Chart) and not part.series)
+    )

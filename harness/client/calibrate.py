@@ -40,39 +40,34 @@ _TTFT_S = 0.05
 
 @dataclass(frozen=True)
 class Point:
-    """A load to offer, open loop: streams of `tokens` chunks, gap_s apart, so many requests a
-    second."""
+    """A load to offer, open loop: requests a second, each of so many chunks, gap_s apart."""
 
     requests_per_s: float
     tokens: int
     gap_s: float
 
     @classmethod
-    def of(cls, streams: int, chunks_per_s: float, tokens: int) -> Point:
-        """About so many streams at a time that emit so many chunks together."""
-        requests_per_s = chunks_per_s / tokens
-        return cls(requests_per_s, tokens, max(0.0, streams / requests_per_s - _TTFT_S) / tokens)
-
-    @property
-    def duration_s(self) -> float:
-        """How long one stream takes."""
-        return _TTFT_S + self.tokens * self.gap_s
+    def of(cls, streams: int, chunks_per_s: float, stream_s: float = 2.0) -> Point:
+        """About so many streams at a time, of stream_s each, that emit so many chunks together."""
+        requests_per_s = streams / stream_s
+        tokens = max(1, round(chunks_per_s / requests_per_s))
+        return cls(requests_per_s, tokens, (stream_s - _TTFT_S) / tokens)
 
 
-# From one stream to more than one process can take; the last three are of short requests.
+# From one stream to more than one process can take; the last are short requests.
 GRID = (
-    Point.of(1, 50, 25),
-    Point.of(8, 400, 50),
-    Point.of(32, 1600, 50),
-    Point.of(100, 2000, 50),
-    Point.of(100, 5000, 100),
-    Point.of(500, 5000, 100),
-    Point.of(500, 10_000, 100),
-    Point.of(500, 15_000, 100),
-    Point.of(500, 20_000, 100),
-    Point.of(40, 2000, 4),
-    Point.of(80, 4000, 4),
-    Point.of(160, 8000, 4),
+    Point.of(1, 50),
+    Point.of(8, 400),
+    Point.of(32, 1600),
+    Point.of(100, 2000),
+    Point.of(100, 5000),
+    Point.of(500, 5000),
+    Point.of(500, 10_000),
+    Point.of(500, 15_000),
+    Point.of(500, 20_000),
+    Point.of(40, 2000, 0.08),
+    Point.of(80, 4000, 0.08),
+    Point.of(160, 8000, 0.08),
 )
 
 

@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ...engines.errors import ConfigError
 from ...engines.models.catalogue import cache_directory
 from ..record import RequestRecord
@@ -77,15 +80,23 @@ def read_calibration(path: Path) -> ClientCalibration:
 
 
 def load_of(requests: Sequence[RequestRecord]) -> Load | None:
-    """What a run kept its client busy with; None where nothing was served."""
+    """What a run kept its client busy with in the middle half of its time, where it neither fills
+    nor drains; None where nothing was served."""
     served = served_of(requests)
     if not served:
         return None
-    begins_s = min(one.t_send_s for one in served)
-    span_s = max(max(one.t_end_s or 0.0 for one in served) - begins_s, 1e-9)
-    stayed_s = sum((one.t_end_s or 0.0) - one.t_send_s for one in served)
-    chunks = sum(len(one.chunk_times_s) for one in served)
-    return Load(stayed_s / span_s, chunks / span_s, len(served) / span_s)
+    begins_s = np.array([one.t_send_s for one in served])
+    ends_s = np.array([one.token_times_s[-1] for one in served])
+    first_s, last_s = float(begins_s.min()), float(ends_s.max())
+    quarter_s = max((last_s - first_s) / 4, 1e-9)
+    low_s, high_s = first_s + quarter_s, last_s - quarter_s
+    stays_s = np.clip(np.minimum(ends_s, high_s) - np.maximum(begins_s, low_s), 0.0, None)
+    chunks_s = np.concatenate([np.asarray(one.chunk_times_s) for one in served])
+
+    def rate(times_s: NDArray[np.float64]) -> float:
+        return float(((times_s > low_s) & (times_s <= high_s)).sum() / (2 * quarter_s))
+
+    return Load(float(stays_s.sum()) / (2 * quarter_s), rate(chunks_s), rate(begins_s))
 
 
 def error_at(found: ClientCalibration, load: Load, processes: int) -> ClientError:
@@ -110,6 +121,8 @@ def error_at(found: ClientCalibration, load: Load, processes: int) -> ClientErro
 
 def _covers(point: Load, load: Load) -> bool:
     """A tenth more than was calibrated is about the same load."""
-    return load.chunks_per_s <= 1.1 * point.chunks_per_s and load.streams <= max(
-        1.1 * point.streams, 1
+    return (
+        load.chunks_per_s <= 1.1 * point.chunks_per_s
+        and load.requests_per_s <= 1.1 * point.requests_per_s
+        and load.streams <= 1.1 * point.streams
     )

@@ -201,7 +201,7 @@ class ClientConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self.exchange is not None:
             early = RequestFailedError(
-                Label.STREAM_ENDED, "the stream broke off: no [DONE] before the body's end"
+                Label.STREAM_ENDED, "the stream broke off: its body ended before [DONE]"
             )
             self._end(self._refusal() if self._failed else early)
         self._busy = False

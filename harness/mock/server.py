@@ -127,7 +127,7 @@ class _Connection(asyncio.Protocol):
         path = self._url.partition(b"?")[0]
         method = self._parser.get_method()
         if method != b"POST" or path not in _PATHS:
-            self.write(plain(self._server.answer(method, path)))
+            self._plain(self._server.answer(method, path))
             return
         try:
             body = json.loads(b"".join(self._body))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llmbench.harness.client import precise
 from llmbench.harness.client.bodies import Bodies, fixed_fields
 from llmbench.harness.client.config import ClientConfig, parse_url
 from llmbench.harness.client.drive import Client, Sent, send
@@ -110,4 +111,4 @@ def send_all(
         async with asyncio.timeout(MOST_S):
             return await send(config, plan, bodies, origin_s=origin_s, on_client=stop_later)
 
-    return asyncio.run(main()), origin_s
+    return precise.run(main()), origin_s

@@ -69,7 +69,8 @@ def test_tokens_that_a_server_held_back_are_counted() -> None:
 
 
 def test_a_body_without_chunks_is_read_to_its_end() -> None:
-    event = b'data: {"choices": [{"text": "a"}], "usage": {"prompt_tokens": 3, "completion_tokens": %d}}\n\n'
+    usage = b'"usage": {"prompt_tokens": 3, "completion_tokens": %d}'
+    event = b'data: {"choices": [{"text": "a"}], ' + usage + b"}\n\n"
     head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
     stream = b"".join([*(event % n for n in range(1, 5)), b"data: [DONE]\n\n"])
     times, _ = completed(Script(plain=Plain(raw=head + stream)))

@@ -1,0 +1,92 @@
+"""What a user may say of a server, and how a mistake reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from llmbench.engines.errors import ConfigError
+from llmbench.harness.cli.target_options import parse_timeouts
+from llmbench.harness.client.config import ClientConfig, Timeouts, Url, parse_extra, parse_url
+from llmbench.harness.client.servers import OTHER, SERVERS, find_server
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("http://127.0.0.1:8000", Url("127.0.0.1", 8000)),
+        ("127.0.0.1:8000/v1", Url("127.0.0.1", 8000)),
+        ("http://box/v1/", Url("box", 80)),
+        ("https://box/api/v1", Url("box", 443, tls=True, prefix="/api")),
+        ("http://[::1]:8000", Url("::1", 8000)),
+    ],
+)
+def test_urls(text: str, url: Url) -> None:
+    assert parse_url(text) == url
+    assert parse_url(str(url)) == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "ftp://box", "http://", "http://box:port", "http://me:secret@box", "http://box?a=1"],
+)
+def test_what_is_no_url_is_refused_and_no_secret_is_repeated(text: str) -> None:
+    with pytest.raises(ConfigError, match="base_url") as error:
+        parse_url(text)
+    assert "secret" not in str(error.value)
+
+
+def test_extra_fields() -> None:
+    assert parse_extra(["top_k=1", 'samplers=["top_k"]', "x=null"]) == {
+        "top_k": 1,
+        "samplers": ["top_k"],
+        "x": None,
+    }
+    for wrong in ("top_k", "top_k=", "=1", "a={", "prompt=[1]", "stream=false"):
+        with pytest.raises(ConfigError, match="extra"):
+            parse_extra([wrong])
+
+
+def test_timeouts() -> None:
+    assert parse_timeouts(None) == Timeouts()
+    assert parse_timeouts("first-token:30s, chunk:500ms") == Timeouts(
+        first_token_s=30.0, chunk_s=0.5
+    )
+    for wrong in ("ttft:3s", "chunk", "chunk:0s", "chunk:3h"):
+        with pytest.raises(ConfigError, match="timeout"):
+            parse_timeouts(wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"endpoint": "embeddings"},
+        {"endpoint": "chat"},  # with token ids
+        {"prompt_as": "bytes"},
+        {"prefix_cache": "warm"},
+        {"connections": "some"},
+        {"processes": 0},
+        {"max_errors": -1},
+    ],
+)
+def test_settings_that_cannot_be(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        ClientConfig(Url("box", 80), **wrong)
+
+
+def test_a_key_is_read_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ClientConfig(Url("box", 80), api_key_env="SOME_KEY")
+    with pytest.raises(ConfigError, match="SOME_KEY"):
+        config.api_key()
+    monkeypatch.setenv("SOME_KEY", "secret")
+    assert config.api_key() == "secret"
+    assert "secret" not in repr(config)
+
+
+def test_servers_are_known_by_what_they_call_themselves() -> None:
+    assert find_server("auto", "vllm") is SERVERS["vllm"]
+    assert find_server("auto", "llamacpp") is SERVERS["llama.cpp"]
+    assert find_server("auto", "somebody") is OTHER
+    assert find_server("sglang", "somebody") is SERVERS["sglang"]
+    with pytest.raises(ConfigError, match="did you mean 'vllm'"):
+        find_server("vlm", "")

@@ -1,0 +1,272 @@
+"""A run against the mock server, from settings to a stored result with reports."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llmbench.engines.errors import ConfigError
+from llmbench.harness.cli.progress import Silent
+from llmbench.harness.client.calibration import CalibratedLoad, ClientCalibration, Load
+from llmbench.harness.client.config import ClientConfig, Timeouts, parse_url
+from llmbench.harness.client.errors import TargetError
+from llmbench.harness.client.run import ServerRunConfig, measure_server, prepare_server_run
+from llmbench.harness.compare import compare
+from llmbench.harness.config import LoadConfig
+from llmbench.harness.environment import cpu
+from llmbench.harness.errors import InvalidRun
+from llmbench.harness.experiment import Measured
+from llmbench.harness.mock.process import in_thread
+from llmbench.harness.mock.rule import Rule
+from llmbench.harness.mock.script import Plain, Script
+from llmbench.harness.mock.server import MockServer, Scripted
+from llmbench.harness.result import Check
+from llmbench.harness.store import load_run, write_run
+from llmbench.harness.views import comparison_reports, run_reports
+from llmbench.workloads.api import WorkloadError
+
+from ..observed import serve_in_turn
+from ..stored import stored_run
+
+LOAD = LoadConfig(num_requests=24, max_input_len=40, max_output_len=12)
+QUICK = Rule(0.002, 0.001)
+
+
+def measured(
+    scripted: Scripted = QUICK.script,
+    *,
+    load: LoadConfig = LOAD,
+    owned_by: str = "llmbench-mock",
+    calibration: Path | None = None,
+    warmup_requests: int = 1,
+    slo_s: Mapping[str, float] | None = None,
+    **client: Any,
+) -> Measured:
+    with in_thread(MockServer(scripted, owned_by=owned_by)) as url:
+        config = ServerRunConfig(
+            ClientConfig(parse_url(url), **client),
+            load,
+            tokenizer="bundled",
+            warmup_requests=warmup_requests,
+            slo_s=slo_s or {},
+            calibration=calibration,
+        )
+        return measure_server(prepare_server_run(config, Silent()), Silent())
+
+
+def check(found: Measured, name: str) -> Check:
+    return next(one for one in found.result.validity.checks if one.id == name)
+
+
+def test_a_run_is_whole_and_says_what_it_does_not_know(tmp_path: Path) -> None:
+    found = measured(slo_s={"ttft": 10.0})
+    result = found.result
+    failed = {one.id for one in result.validity.failures if one.fatal}
+    # A busy machine may make the client late, and then it says so.
+    assert failed <= {"client_overload", "sender_lag"}
+    assert result.counters.requests_ok == 24
+    assert (result.kv, result.memory, result.counters.steps, result.attribution) == (None,) * 4
+    assert result.target is not None
+    assert result.target.counted == {"usage": 24}
+    assert result.metrics["icl"].stats["count"] == result.metrics["itl"].stats["count"] > 0
+    assert "queue" not in result.metrics
+    directory = write_run(tmp_path / "run", result, found.requests, found.steps, {})
+    again = load_run(directory)
+    assert again.result == result
+    assert again.requests["chunk_tokens"].map(sum).sum() == result.counters.output_tokens
+    reports = run_reports("run", again.result, again.requests, again.steps)
+    assert all("completions" in text for text in reports.values())
+    assert "KV waste" not in reports["report.md"]
+    assert "calibrate-client" in reports["report.md"]
+
+
+@pytest.mark.parametrize("endpoint", ["completions", "chat"])
+def test_two_processes_send_one_plan(endpoint: str) -> None:
+    found = measured(processes=2, endpoint=endpoint, prompt_as="text")
+    assert found.result.counters.requests_ok == 24
+    assert found.result.client is not None
+    assert found.result.client.processes == 2
+    assert list(found.requests["index"]) == list(range(24))
+
+
+def test_errors_are_counted_by_label_and_make_the_run_invalid() -> None:
+    def scripted(body: Mapping[str, Any], name: str) -> Script:
+        if name in ("r3", "r5", "r7"):
+            return Script(plain=Plain(429 if name != "r7" else 500, body=b"<b>busy</b>"))
+        return QUICK.script(body, name)
+
+    found = measured(scripted)
+    assert found.result.target is not None
+    assert found.result.target.errors == {"http_429": 2, "http_500": 1}
+    assert not found.result.validity.valid
+    assert found.result.status == "complete"
+    report = run_reports("run", found.result, found.requests, found.steps)["report.html"]
+    assert "http 429" in report
+    assert "<b>busy" not in report
+
+
+def test_too_many_errors_leave_a_partial_result() -> None:
+    def scripted(body: Mapping[str, Any], name: str) -> Script:
+        return QUICK.script(body, name) if name in ("r0", "r1") else Script(plain=Plain(500))
+
+    found = measured(scripted, max_errors=2, load=LoadConfig(num_requests=20, max_concurrency=1))
+    assert found.result.status == "partial"
+    assert "2 failed requests" in found.failure
+    assert found.result.counters.requests_ok == 2
+    assert found.result.counters.requests_unfinished == 16
+
+
+def test_a_server_that_fails_the_warm_up_is_refused_in_a_line() -> None:
+    with pytest.raises(InvalidRun, match="every request of the warm-up: http_500"):
+        measured(lambda _body, _name: Script(plain=Plain(500, body=b"no\nmemory")))
+
+
+def test_a_warm_prefix_cache_is_seen() -> None:
+    def scripted(body: Mapping[str, Any], name: str) -> Script:
+        found = QUICK.script(body, name)
+        return Script(found.chunks, cached_tokens=16)
+
+    warm = measured(scripted)
+    assert not check(warm, "prefix_cache").ok
+    assert not warm.result.validity.valid
+    assert warm.result.counters.prefix_hit_tokens == 16 * 24
+    assert check(measured(scripted, prefix_cache="server"), "prefix_cache").ok
+
+
+def test_nothing_known_of_the_prefix_cache_is_a_caution() -> None:
+    assert not check(measured(), "prefix_cache").ok
+    assert check(measured(owned_by="vllm"), "prefix_cache").ok
+
+
+def test_prompts_of_another_length_make_the_run_invalid() -> None:
+    def scripted(body: Mapping[str, Any], name: str) -> Script:
+        return Script(QUICK.script(body, name).chunks, prompt_tokens=len(body["prompt"]) + 1)
+
+    found = check(measured(scripted), "input_counts")
+    assert not found.ok
+    assert found.fatal
+    assert found.value == 24
+
+
+def test_a_chats_prompts_may_be_longer_and_the_run_says_so() -> None:
+    found = check(measured(endpoint="chat", prompt_as="text"), "input_counts")
+    assert not found.ok
+    assert not found.fatal
+
+
+def test_replies_of_another_length_make_the_run_invalid() -> None:
+    def scripted(body: Mapping[str, Any], name: str) -> Script:
+        return QUICK.script({**body, "max_tokens": 3}, name)
+
+    found = check(measured(scripted), "token_counts")
+    assert not found.ok
+    assert "ignored" in found.detail
+
+
+def test_the_clients_error_is_looked_up_by_load(tmp_path: Path) -> None:
+    def point(chunks_per_s: float, error_s: float) -> CalibratedLoad:
+        error = {"p50_s": error_s / 2, "p99_s": error_s, "bias_s": error_s / 4}
+        load = Load(1000.0, chunks_per_s, 10_000.0)
+        return CalibratedLoad(load, error, error, error, 0.001, 0.1, valid=True)
+
+    points = (point(1e6, 0.5), point(1e-3, 0.25))
+    path = tmp_path / "calibration.json"
+    for cpu_name, expected in ((str(cpu()["model"]), 0.5), ("another", None)):
+        calibration = ClientCalibration(cpu_name, "2026-01-01T00:00:00+00:00", 1, points)
+        path.write_text(json.dumps(calibration.as_json()))
+        found = measured(calibration=path)
+        error = found.result.client_error
+        assert (error.ttft.p99_s if error else None) == expected
+        text = run_reports("run", found.result, found.requests, found.steps)["report.md"]
+        assert ("± 500 ms" in text) == (expected is not None)
+    path.write_text("{}")
+    with pytest.raises(ConfigError, match="client_calibration"):
+        measured(calibration=path)
+
+
+def test_a_server_compares_with_an_engine_of_ours(tmp_path: Path) -> None:
+    found = measured()
+    directory = write_run(tmp_path / "server", found.result, found.requests, found.steps, {})
+    runs = [stored_run(*serve_in_turn(40)), load_run(directory)]
+    comparison = compare(runs, allow_invalid=True)
+    assert {row.id for row in comparison.rows} >= {"ttft", "tpot", "itl", "output_throughput"}
+    assert not {row.id for row in comparison.rows} & {"kv", "memory"}
+    assert "counters" not in {row.id for row in comparison.rows if row.stat == "steps"}
+    for text in comparison_reports(runs, comparison).values():
+        assert "completions" in text
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Plain(404), "is not OpenAI-compatible: /v1/models answered 404"),
+        (Plain(401), "--api-key-env"),
+        (Plain(200, "text/html", b"<html>"), "no list of models"),
+        (Plain(200, body=b'{"data": []}'), "no list of models"),
+        (Plain(200, body=b"[1]"), "no list of models"),
+        (Plain(raw=b"SSH-2.0-OpenSSH_9.2\r\n"), "does not answer"),
+        (Plain(raw=b""), "does not answer"),
+    ],
+)
+def test_what_is_no_such_server_is_one_line(answer: Plain, said: str) -> None:
+    class Other(MockServer):
+        def answer(self, method: bytes, path: bytes) -> Plain:  # noqa: ARG002
+            return answer
+
+    with in_thread(Other()) as url:
+        config = ServerRunConfig(ClientConfig(parse_url(url)), LOAD, tokenizer="bundled")
+        with pytest.raises(TargetError, match=said) as error:
+            prepare_server_run(config, Silent())
+    assert "\n" not in str(error.value)
+
+
+def test_a_server_that_is_down_or_silent_is_one_line() -> None:
+    with silent_port() as port:
+        limits = Timeouts(connect_s=0.3)
+        client = ClientConfig(parse_url(f"http://127.0.0.1:{port}"), timeouts=limits)
+        with pytest.raises(TargetError, match="does not answer"):
+            prepare_server_run(ServerRunConfig(client, LOAD), Silent())
+    with pytest.raises(TargetError, match="refused"):
+        prepare_server_run(ServerRunConfig(client, LOAD), Silent())
+
+
+@contextmanager
+def silent_port() -> Iterator[int]:
+    """Accepts, and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        held: list[socket.socket] = []
+
+        def accept() -> None:
+            try:
+                held.append(server.accept()[0])
+            except OSError:
+                return  # closed
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join(5)
+        for one in held:
+            one.close()
+
+
+def test_an_unknown_model_and_unknown_tokens_are_refused() -> None:
+    with in_thread(MockServer(QUICK.script, owned_by="vllm")) as url:
+        address = parse_url(url)
+        with pytest.raises(ConfigError, match="one of mock"):
+            prepare_server_run(
+                ServerRunConfig(ClientConfig(address, model="mocking"), LOAD), Silent()
+            )
+        with pytest.raises(ConfigError, match="--tokenizer"):
+            prepare_server_run(ServerRunConfig(ClientConfig(address), LOAD), Silent())
+
+
+def test_parallel_samples_are_refused() -> None:
+    with pytest.raises(WorkloadError, match="samples"):
+        measured(load=LoadConfig(num_requests=4, samples=2))
