@@ -329,10 +329,12 @@ class Result(_Part):
     simulation: Simulation | None = Field(
         default=None, description="Present exactly if no model ran."
     )
-    target: Target | None = Field(None, description="Present exactly if a server was driven.")
+    target: Target | None = Field(
+        default=None, description="Present exactly if a server was driven."
+    )
     client: ClientLoad | None = None
     client_error: ClientError | None = Field(
-        None, description="Null where the client has not been calibrated on this machine."
+        default=None, description="Null where the client has not been calibrated on this machine."
     )
     kernels: dict[str, str] = Field(
         default_factory=dict,

@@ -36,8 +36,10 @@ def values_of(result: Result) -> dict[str, float]:
     """Every gated quantity that the run has, by name, to ten digits."""
     found = {name: QUANTITIES[name].value(result) for name in GATED}
     block_size = result.config.get("block_size")
-    if result.kv.kind == "paged" and block_size:
-        found[_PEAK_BLOCKS.name] = result.counters.kv_peak_held_tokens / int(block_size)
+    peak_tokens = result.counters.kv_peak_held_tokens
+    if result.kv is not None and result.kv.kind == "paged" and block_size:
+        assert peak_tokens is not None
+        found[_PEAK_BLOCKS.name] = peak_tokens / int(block_size)
     return {name: _rounded(value) for name, value in found.items() if value is not None}
 
 

@@ -28,6 +28,7 @@ def test_the_twin_serves_a_70b_model_on_four_h100_without_weights(
     assert result.validity.valid
     assert result.counters.requests_ok == result.workload.num_requests == 256
     # bfloat16: 70.6 billion parameters, less the embedding, which a step does not read whole.
+    assert result.memory is not None
     assert result.memory.weight_bytes == pytest.approx(2 * (70.55e9 - 128256 * 8192), rel=0.001)
     assert result.simulation is not None
     assert result.simulation.error in (directory / "report.md").read_text().replace("\\", "")

@@ -39,6 +39,8 @@ def run(model: str = "bundled", **settings) -> Result:
 def test_a_quantised_cache_is_counted_and_judged(kv: str, kv_dtype: str, most_kl: float) -> None:
     result = run(kv=kv, kv_dtype=kv_dtype)
     # 6 layers, key and value, 2 heads of 64 one-byte codes and a two-byte scale; 4 MiB of them.
+    assert result.kv is not None
+    assert result.memory is not None
     assert result.kv.bytes_per_token == 1584
     tokens = 2647 if kv == "contiguous" else 2640  # 165 blocks of 16
     assert result.kv.capacity_tokens == tokens
@@ -67,6 +69,7 @@ def test_a_quantised_cache_is_counted_and_judged(kv: str, kv_dtype: str, most_kl
 def test_the_models_own_dtype_has_nothing_to_be_compared_with() -> None:
     result = run()
     assert result.config["kv_dtype"] == "auto"
+    assert result.kv is not None
     assert result.kv.bytes_per_token == 6 * 2 * 2 * 64 * 4
     assert result.label == "paged"
     assert {"rope_cache_write", "paged_attention"} <= set(result.kernels)

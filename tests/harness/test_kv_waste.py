@@ -36,6 +36,7 @@ def kept() -> dict[str, KVSummary]:
         settings = RunConfig("llama-2-13b", engine, LOAD, seed=0)
         result = simulate(prepare_simulation(settings, Machine("a100")), Silent()).result
         assert result.validity.valid
+        assert result.kv is not None
         found[name] = result.kv
     return found
 

@@ -148,6 +148,7 @@ def test_the_kv_pool_is_what_the_weights_leave() -> None:
     assert prepared.pool_tokens == tokens
     assert prepared.engine.kv_memory_bytes == tokens * token_bytes
     result = simulate(prepared, Silent()).result
+    assert result.memory is not None
     assert result.memory.kv_bytes == tokens // 16 * 16 * token_bytes
     assert result.memory.peak_rss_bytes is None
 

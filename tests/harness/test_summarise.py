@@ -62,6 +62,7 @@ def test_a_closed_loop_of_one() -> None:
     assert stats["batch_tokens"]["mean"] == pytest.approx((4 + 7) / 8)
     assert stats["budget_utilisation"]["max"] == pytest.approx(0.5)
     assert found.counters.steps == 960
+    assert found.kv is not None
     assert found.kv.useful_tokens.peak == 11
     assert found.window.steady
 

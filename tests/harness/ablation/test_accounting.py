@@ -134,7 +134,7 @@ def test_the_parts_are_the_whole_latency_under_every_policy(batching: str, kv: s
     assert sum(getattr(found, name) for name in PARTS) == pytest.approx(np.array(e2el_s))
     assert all((getattr(found, name) >= -1e-9).all() for name in PARTS)
     if (batching, kv) == ("separate", "paged"):
-        assert run.result.counters.preemptions > 0
+        assert (run.result.counters.preemptions or 0) > 0
         assert found.preemption_s.sum() > 0
     if batching == "separate":
         assert found.interference_s.sum() > 0

@@ -136,7 +136,7 @@ def test_counts_are_compared_as_they_stand(
 def test_a_count_with_no_better_direction_may_not_change_either_way() -> None:
     run = _run(count=10)
     counters = run.result.counters
-    fewer = counters.model_copy(update={"decode_tokens": counters.decode_tokens // 2})
+    fewer = counters.model_copy(update={"decode_tokens": (counters.decode_tokens or 0) // 2})
     halved = replace(run, result=run.result.model_copy(update={"counters": fewer}))
 
     assert _gate(run, halved, "decode_tokens=10%").exit_code == 1
