@@ -170,7 +170,9 @@ def check_prefix_cache(requests: Sequence[RequestRecord], asked: AskedOfServer) 
             detail=told + why,
         )
     if asked.told and asked.prefix_cache != "server":
-        return passed("prefix_cache", f"the server was told to be {asked.prefix_cache} of it")
+        return passed(
+            "prefix_cache", f"the server was told to reuse nothing ({asked.prefix_cache})"
+        )
     return Check(
         id="prefix_cache",
         ok=False,
