@@ -135,6 +135,10 @@ def plural(amount: int, one: str, many: str = "") -> str:
     return f"{count(amount)} {one if amount == 1 else many or one + 's'}"
 
 
+# Of a longer list of settings the result holds the rest.
+_LISTED = 30
+
+
 def setting(field: str, value: Any) -> str:
     """A configuration or environment value; the unit is in the field's name."""
     if value is None or value == "" or value == [] or value == {}:
@@ -145,10 +149,14 @@ def setting(field: str, value: Any) -> str:
         inner = (f"{key} {setting(f'{field}.{key}', item)}" for key, item in value.items())
         return ", ".join(inner)
     if isinstance(value, list | tuple):
-        return ", ".join(setting(field, item) for item in value)
+        shown = ", ".join(setting(field, item) for item in value[:_LISTED])
+        more = len(value) - _LISTED
+        return f"{shown}, … and {more} more" if more > 0 else shown
     if isinstance(value, Real) and not isinstance(value, str):
         if field.endswith("_bytes"):
             return size(float(value))
+        if field.endswith("_per_s"):
+            return f"{float(value):g}/s"
         if field.endswith("_s"):
             return seconds(float(value))
         if field.endswith("seed"):

@@ -59,7 +59,7 @@ def servegen_workload(
     note = f"; {inputs} as the input" if inputs != _INPUT_FIELDS[0] else ""
     return WorkloadSpec(
         name=f"servegen-{category.rpartition('/')[2]}",
-        description=f"{len(arrivals.clients)} clients of a production service, each with its own bursts",
+        description=f"{len(arrivals.clients)} clients of a service, each with its own bursts",
         source=f"ServeGen, {category}, {total:.4g} requests/s in all (arXiv 2505.09999){note}",
         num_requests=_NUM_REQUESTS,
         arrivals=arrivals,

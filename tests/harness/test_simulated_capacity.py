@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from llmbench.engines.config import engine_config
@@ -193,3 +195,33 @@ def test_json_has_no_infinity() -> None:
     assert math.isinf(found[0].search.trials[-1].rate_per_s)
     assert told["trials"][-1] == {"rate_per_s": None, "attained": 1.0}
     assert told["simulation_error"]
+
+
+RAMP = {"kind": "linear_ramp", "start_rate_per_s": 1, "end_rate_per_s": 9, "duration_s": 5}
+
+
+@pytest.mark.parametrize(
+    "arrivals",
+    [
+        RAMP,
+        {"kind": "clients", "clients": [{"rate_per_s": 2, "cv": 3}, {"rate_per_s": 1}]},
+        {"kind": "stages", "stages": [{"arrivals": RAMP}]},
+        {"kind": "on_off", "on_rate_per_s": 9, "mean_on_s": 1, "mean_off_s": 1},
+    ],
+    ids=lambda arrivals: arrivals["kind"],
+)
+def test_arrivals_whose_gaps_can_be_scaled_stay_what_they_are(
+    arrivals: dict[str, object], tmp_path: Path
+) -> None:
+    """A search that took Poisson for them would find the capacity of another load."""
+    tokens = {"kind": "fixed", "tokens": 8}
+    lengths = {"kind": "sampled", "input": tokens, "output": tokens}
+    count = {} if arrivals["kind"] in ("linear_ramp", "stages") else {"num_requests": 20}
+    path = tmp_path / "w.yaml"
+    path.write_text(json.dumps({**count, "arrivals": arrivals, "lengths": lengths}))
+    config = RunConfig("llama-3-8b", engine_config("paged"), LoadConfig(workload=str(path)))
+    plan = prepare_capacity(config, Machine("h100")).plan
+    kept = plan.description["arrivals"]
+    assert isinstance(kept, dict)
+    assert kept["kind"] == arrivals["kind"]
+    assert plan.adjustments == ()

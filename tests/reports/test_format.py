@@ -131,6 +131,8 @@ def test_moment_is_to_the_minute() -> None:
         ("isa", ["avx2", "fma"], "avx2, fma"),
         ("slo", {"ttft": 0.25}, "ttft 0.25"),
         ("engine", "paged", "paged"),
+        ("arrivals.rate_per_s", 0.642, "0.642/s"),
+        ("lengths", list(range(33)), ", ".join(map(str, range(30))) + ", … and 3 more"),
     ],
 )
 def test_settings(field: str, value: object, text: str) -> None:
