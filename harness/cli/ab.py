@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from .output import Quiet
 from .verdicts import Github, JunitFile, MarkdownFile, say_verdicts
-
-if TYPE_CHECKING:
-    from ..ab.judge import Question
 
 EPILOG = "\n\n".join(
     (
@@ -24,7 +21,6 @@ EPILOG = "\n\n".join(
         "change[/]",
     )
 )
-METRICS = ("output_throughput.run", "ttft.mean", "tpot.mean")
 
 
 def ab(
@@ -81,13 +77,14 @@ def ab(
     """
     from ...engines.errors import ConfigError
     from ..ab.compare import Length, compare
+    from ..ab.questions import questions_of
     from ..ab.side import SideOptions, both
     from ..ab.verdicts import as_json, verdicts_of
     from ..slo import parse_seconds
     from .progress import watching
     from .words import words_of
 
-    questions = _questions(max_regression or ["5%"], effect)
+    questions = questions_of(max_regression or ["5%"], effect)
     if pairs != "auto" and not pairs.isdecimal():
         raise ConfigError("pairs", pairs, "auto or a number")
     if num_requests is not None and num_requests < 1:
@@ -114,29 +111,3 @@ def ab(
     raise typer.Exit(
         say_verdicts(verdicts_of(outcome), markdown=markdown, junit=junit, github=github)
     )
-
-
-def _questions(rules: list[str], effect: str) -> list[Question]:
-    """Raises ConfigError for what `ab` cannot judge: it knows ratios of wall times."""
-    from ...engines.errors import ConfigError
-    from ..ab.judge import Question
-    from ..gate.rules import parse_rule
-
-    wanted = parse_rule(f"tpot.mean={effect}", field="effect")
-    named = [
-        rule
-        for text in rules
-        for rule in ([text] if "=" in text else [f"{metric}={text}" for metric in METRICS])
-    ]
-    found: dict[str, Question] = {}
-    for text in named:
-        rule = parse_rule(text)
-        sampled = rule.quantity.sampled and rule.quantity.stat != "window"
-        if not (rule.relative and sampled) or rule.both_ways:
-            raise ConfigError(
-                "max_regression", text, "a percentage of a latency or of a rate of the whole run"
-            )
-        if not wanted.relative or wanted.allowed <= rule.allowed:
-            raise ConfigError("effect", effect, f"a percentage above the {text} that is allowed")
-        found[rule.quantity.name] = Question(rule.quantity, rule.allowed, wanted.allowed)
-    return list(found.values())

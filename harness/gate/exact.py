@@ -45,7 +45,11 @@ def values_of(result: Result) -> dict[str, float]:
 
 def run_exact(options: Mapping[str, Any], simulate: Simulate) -> BaselineRun:
     """What a run does now. Raises InvalidRun for one that is not valid."""
-    result = simulate(options)
+    return run_of(options, simulate(options))
+
+
+def run_of(options: Mapping[str, Any], result: Result) -> BaselineRun:
+    """A result as a baseline holds it. Raises InvalidRun for one that is not valid."""
     for check in result.validity.failures:
         if check.fatal:
             raise InvalidRun(check.detail)

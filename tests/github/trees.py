@@ -20,16 +20,16 @@ ONE_REQUEST_FEWER: Change = (
 
 
 def slowdown(share: float) -> Change:
-    """Every step of the engine takes so much longer."""
+    """Every step of the engine takes so much longer on the wall clock; schedules stay."""
     return (
         "engines/core.py",
-        "            return self._executor.execute(plan, self.strategy.kv, moves), None\n",
-        "            began_s = self._clock.now()\n"
-        "            result = self._executor.execute(plan, self.strategy.kv, moves)\n"
-        f"            until_s = began_s + {1 + share} * (self._clock.now() - began_s)\n"
-        "            while self._clock.now() < until_s:\n"
-        "                pass\n"
-        "            return result, None\n",
+        "        result, error = self._execute(plan)\n",
+        "        from time import perf_counter\n\n"
+        "        began_s = perf_counter()\n"
+        "        result, error = self._execute(plan)\n"
+        f"        until_s = began_s + {1 + share} * (perf_counter() - began_s)\n"
+        "        while perf_counter() < until_s:\n"
+        "            pass\n",
     )
 
 
