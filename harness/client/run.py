@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...engines.errors import ConfigError
 from ...engines.models.catalogue import list_models, resolve_model
-from ...engines.models.tokenizer import Tokenizer, load_tokenizer
+from ...engines.models.tokenizer import load_tokenizer
 from ...workloads.api import Plan, WorkloadError
 from ..compose import compose
 from ..config import LoadConfig
@@ -32,6 +32,7 @@ from ..summarise import (
     steps_frame,
     throughput_metrics,
 )
+from ..text_encoder import text_encoder
 from ..window import steady_window
 from .bodies import fixed_fields, with_texts
 from .calibration import default_path, error_at, load_of, read_calibration
@@ -98,7 +99,8 @@ def prepare_server_run(config: ServerRunConfig, watch: Watch) -> PreparedServerR
     watch.stage(f"asking {config.client.url} which models it serves")
     probed = probe(config.client)
     server = find_server(config.client.server, probed.owner)
-    name, tokenizer = tokenizer_of_server(config.tokenizer, probed.model, server, watch)
+    name, files = tokenizer_of_server(config.tokenizer, probed.model, server, watch)
+    tokenizer = load_tokenizer(files)
     corpus_name, text = corpus_text(config.load.corpus)
     plan, warmup = plan_with_warmup(
         spec,
@@ -108,6 +110,7 @@ def prepare_server_run(config: ServerRunConfig, watch: Watch) -> PreparedServerR
         corpus_token_ids=tokenizer.encode(text, add_special_tokens=False),
         max_model_len=config.max_model_len or probed.max_model_len or _NO_LIMIT,
         vocab_size=tokenizer.vocab_size,
+        encoder=text_encoder(tokenizer, files),
     )
     if any(one.samples > 1 for one in plan.requests):
         raise WorkloadError("samples", plan.requests[0].samples, "1, for a server")
@@ -118,8 +121,8 @@ def prepare_server_run(config: ServerRunConfig, watch: Watch) -> PreparedServerR
 
 def tokenizer_of_server(
     asked: str | None, model: str, server: Server, watch: Watch
-) -> tuple[str, Tokenizer]:
-    """The tokens that prompts are cut in, and whose they are. Raises ConfigError where it is not
+) -> tuple[str, Path]:
+    """Whose tokens prompts are cut in, and where its files are. Raises ConfigError where it is not
     known."""
     name = asked
     if name is None and server.name == "mock":
@@ -130,7 +133,7 @@ def tokenizer_of_server(
             allowed = "--tokenizer NAME or DIRECTORY: prompts have exact lengths in its tokens"
             raise ConfigError("tokenizer", f"of {model!r}, not known here", allowed)
         name = model
-    return name, load_tokenizer(resolve_model(name, watch.stage).directory)
+    return name, resolve_model(name, watch.stage).directory
 
 
 def measure_server(prepared: PreparedServerRun, watch: Watch) -> Measured:

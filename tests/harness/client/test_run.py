@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from llmbench.engines.errors import ConfigError
+from llmbench.engines.models.catalogue import resolve_model
+from llmbench.engines.models.tokenizer import load_tokenizer
 from llmbench.harness.cli.progress import Silent
 from llmbench.harness.client.calibration import CalibratedLoad, ClientCalibration, Load
 from llmbench.harness.client.config import ClientConfig, Timeouts, parse_url
@@ -84,6 +86,25 @@ def test_a_run_is_whole_and_says_what_it_does_not_know(tmp_path: Path) -> None:
     assert all("completions" in text for text in reports.values())
     assert "KV waste" not in reports["report.md"]
     assert "calibrate-client" in reports["report.md"]
+
+
+def test_texts_of_a_workload_are_sent_in_the_models_tokens(tmp_path: Path) -> None:
+    questions = ("How long is a piece of string?", "Why?")
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps({"q": one}) + "\n" for one in questions))
+    (tmp_path / "w.yaml").write_text(
+        "num_requests: 2\n"
+        "arrivals: {kind: at_once}\n"
+        "lengths: {kind: sampled, input: {kind: fixed, tokens: 9}, "
+        "output: {kind: fixed, tokens: 5}}\n"
+        "prompts: {kind: jsonl, path: q.jsonl, prompt_field: q}\n"
+    )
+    load = LoadConfig(workload=str(tmp_path / "w.yaml"))
+    found = measured(load=load, endpoint="completions")
+    tokenizer = load_tokenizer(resolve_model("bundled", print).directory)
+    lengths = {len(tokenizer.encode(one, add_special_tokens=False)) for one in questions}
+    assert set(found.requests["input_tokens"]) <= lengths | {9}
+    assert found.result.counters.requests_ok == 2
+    assert found.result.counters.output_tokens == 10
 
 
 @pytest.mark.parametrize("endpoint", ["completions", "chat"])
