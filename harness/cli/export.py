@@ -19,6 +19,8 @@ EPILOG = "\n\n".join(
         "llmbench export runs/paged --format vllm --out paged.json",
         "llmbench export runs/paged --format github-action > benchmark.json",
         "llmbench export runs/paged --format csv | column -s, -t",
+        "llmbench export runs/paged --format perfetto --out trace.json.gz   [dim]open it at "
+        "ui.perfetto.dev[/]",
     )
 )
 
@@ -29,7 +31,8 @@ def export(
         str,
         typer.Option(
             "--format",
-            help="vllm, aiperf, github-action (smaller is better), github-action-bigger, csv.",
+            help="vllm, aiperf, github-action (smaller is better), github-action-bigger, csv, or "
+            "perfetto: a trace of steps and requests.",
         ),
     ],
     out: Annotated[Path | None, typer.Option(help="The file. Default: standard output.")] = None,
@@ -42,9 +45,13 @@ def export(
     Exit code 3 if the run is not valid.
     """
     from ..interchange import export as write
+    from ..interchange.perfetto import write_trace
     from ..store import StoreError, load_run
 
     stored = load_run(run)
+    if form == "perfetto" and out is not None:
+        say(f"[bold]{form}[/]  {write_trace(stored, out)}")
+        return
     text_of = _decoder(stored) if form == "vllm" else None
     text = write(stored, form, text_of=text_of, allow_invalid=allow_invalid)
     if out is None:

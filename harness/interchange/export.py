@@ -12,6 +12,7 @@ from ..evidence import objections
 from ..store import StoredRun
 from .aiperf_export import to_aiperf
 from .github_action import to_github_action
+from .perfetto import trace_lines
 from .table import to_csv
 from .vllm_export import TextOf, to_vllm
 
@@ -20,6 +21,7 @@ FORMATS = {
     "aiperf": "aiperf's profile_export_aiperf.json",
     "github-action": "github-action-benchmark, customSmallerIsBetter",
     "github-action-bigger": "github-action-benchmark, customBiggerIsBetter",
+    "perfetto": "steps and requests over time, for ui.perfetto.dev",
     "csv": "a row a number, for a spreadsheet",
 }
 
@@ -30,10 +32,12 @@ def export(
     """The text of the file. text_of: token ids to text, where the format has a place for it.
 
     Raises ConfigError for an unknown format, and InvalidRun, unless allowed, for a run that proves
-    nothing: no other format can say that it does not.
+    nothing: no other format can say that it does not. A trace proves nothing either way.
     """
     if form not in FORMATS:
         raise unknown_name("format", form, FORMATS)
+    if form == "perfetto":
+        return "".join(trace_lines(run))
     reasons = objections(run)
     if reasons and not allow_invalid:
         raise InvalidRun(f"{run.directory}: not valid, so not exported: {reasons[0]}")

@@ -40,14 +40,20 @@ def write_trace(run: StoredRun, path: Path) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (gzip.open if compressed else open)(path, "wt", encoding="utf-8") as file:
-            file.write('{"displayTimeUnit":"ms","traceEvents":[\n')
-            for at, event in enumerate(trace_events(run)):
-                file.write(",\n" if at else "")
-                file.write(json.dumps(event, separators=(",", ":"), allow_nan=False))
-            file.write("\n]}\n")
+            file.writelines(trace_lines(run))
     except OSError as error:
         raise StoreError("out", path, f"cannot be written: {error.strerror}") from error
     return path
+
+
+def trace_lines(run: StoredRun) -> Iterator[str]:
+    """The text of the file, an event a line."""
+    yield '{"displayTimeUnit":"ms","traceEvents":[\n'
+    separator = ""
+    for event in trace_events(run):
+        yield separator + json.dumps(event, separators=(",", ":"), allow_nan=False)
+        separator = ",\n"
+    yield "\n]}\n"
 
 
 def trace_events(run: StoredRun) -> Iterator[Event]:
@@ -105,9 +111,15 @@ def _request(row: Row, preempted_s: Iterable[float]) -> Iterator[Event]:
     }
     if row["detail"]:
         told["detail"] = row["detail"]
+    # Of a server, nobody here saw when it began.
+    seen = math.isfinite(row["t_scheduled_s"])
     stages = (
         ("queue", row["t_due_s"], row["t_scheduled_s"]),
-        ("prefill", _first_known(row["t_scheduled_s"], row["t_due_s"]), row["t_first_s"]),
+        (
+            "prefill" if seen else "queue and prefill",
+            row["t_scheduled_s"] if seen else row["t_due_s"],
+            row["t_first_s"],
+        ),
         ("decode", row["t_first_s"], row["t_end_s"]),
     )
     yield _async("b", row, row["request_id"], row["t_due_s"], told)
