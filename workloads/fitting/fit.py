@@ -14,8 +14,8 @@ from ..lengths import Tokens, sample_pairs, trace_pairs
 from ..spec import AtOnce, SampledLengths, Stages, WorkloadSpec
 from ..traces import read_trace
 from .arrivals import NEAR, drawn_burstiness, factors_apart, fit_arrivals
-from .burstiness import burstiness
-from .lengths import copula_correlation, fit_length, linear_correlation
+from .burstiness import Burstiness, burstiness
+from .lengths import FittedLength, copula_correlation, fit_length, linear_correlation
 
 _PERCENTILES = (50, 90, 99)
 _LEAST_REQUESTS = 20
@@ -53,12 +53,6 @@ def fit_trace(path: str | Path) -> FittedWorkload:
     pairs = np.maximum(trace_pairs(rows), 1)
     times_s = np.array([row.t_due_s for row in rows if row.t_due_s is not None])
     inputs, outputs = fit_length(pairs[:, 0]), fit_length(pairs[:, 1])
-    lengths = SampledLengths(
-        kind="sampled",
-        input=inputs.length,
-        output=outputs.length,
-        correlation=copula_correlation(pairs, inputs.length, outputs.length),
-    )
     found = burstiness(times_s)
     arrivals = AtOnce(kind="at_once") if found is None else fit_arrivals(times_s, found)
     spec = WorkloadSpec(
@@ -67,40 +61,46 @@ def fit_trace(path: str | Path) -> FittedWorkload:
         source=f"fitted to {Path(path).name}, {len(rows)} requests",
         num_requests=None if isinstance(arrivals, Stages) else len(rows),
         arrivals=arrivals,
-        lengths=lengths,
+        lengths=SampledLengths(
+            kind="sampled",
+            input=inputs.length,
+            output=outputs.length,
+            correlation=copula_correlation(pairs, inputs.length, outputs.length),
+        ),
         fit="clip",
     )
-    drawn = sample_pairs(
-        len(rows), lengths.input, lengths.output, lengths.correlation, np.random.default_rng(0)
+    ours = None if found is None else drawn_burstiness(arrivals, len(rows))
+    factor = 1.0 if found is None or ours is None else max(factors_apart(found, ours).values())
+    off = f": gaps or counts are off by up to a factor {factor:.2g}" if factor > NEAR else ""
+    return FittedWorkload(
+        spec,
+        (*_compare_pairs(pairs, inputs, outputs, spec), *_compare_arrivals(found, ours)),
+        (
+            _said("input", inputs),
+            _said("output", outputs),
+            f"arrivals are {arrivals.kind}{off}",
+            *_left_out(rows),
+        ),
     )
-    compared = (
+
+
+def _compare_pairs(
+    pairs: Tokens, inputs: FittedLength, outputs: FittedLength, spec: WorkloadSpec
+) -> tuple[Compared, ...]:
+    lengths = spec.lengths
+    assert isinstance(lengths, SampledLengths)
+    drawn = sample_pairs(
+        len(pairs), lengths.input, lengths.output, lengths.correlation, np.random.default_rng(0)
+    )
+    return (
         *_compare_lengths("input", pairs[:, 0], drawn[:, 0], inputs.distance),
         *_compare_lengths("output", pairs[:, 1], drawn[:, 1], outputs.distance),
         Compared(
-            "correlation of input and output", linear_correlation(pairs), linear_correlation(drawn)
+            "correlation of input and output",
+            linear_correlation(pairs),
+            linear_correlation(drawn),
         ),
     )
-    factor = 1.0
-    if found is not None:
-        ours = drawn_burstiness(arrivals, len(rows))
-        factor = max(factors_apart(found, ours).values())
-        compared += (
-            Compared("requests a second", found.rate_per_s, ours.rate_per_s),
-            Compared("CV of gaps", found.gap_cv, ours.gap_cv),
-            *(
-                Compared(f"dispersion at {window_s:g} s", value, ours.dispersion[window_s])
-                for window_s, value in found.dispersion.items()
-                if window_s in ours.dispersion
-            ),
-        )
-    notes = [
-        f"{side} lengths are {one.length.kind}: distance {one.distance:.3f} from the trace"
-        + (f" (a lognormal's is {one.lognormal_distance:.3f})" * (one.length.kind == "quantiles"))
-        for side, one in (("input", inputs), ("output", outputs))
-    ]
-    off = f": gaps or counts are off by up to a factor {factor:.2g}" if factor > NEAR else ""
-    notes.append(f"arrivals are {arrivals.kind}{off}")
-    return FittedWorkload(spec, compared, (*notes, *_left_out(rows)))
 
 
 def _compare_lengths(
@@ -116,6 +116,27 @@ def _compare_lengths(
         ),
         Compared(f"{side} tokens, Kolmogorov distance", 0.0, distance),
     )
+
+
+def _compare_arrivals(trace: Burstiness | None, fit: Burstiness | None) -> tuple[Compared, ...]:
+    if trace is None or fit is None:
+        return ()
+    return (
+        Compared("requests a second", trace.rate_per_s, fit.rate_per_s),
+        Compared("CV of gaps", trace.gap_cv, fit.gap_cv),
+        *(
+            Compared(f"dispersion at {window_s:g} s", value, fit.dispersion[window_s])
+            for window_s, value in trace.dispersion.items()
+            if window_s in fit.dispersion
+        ),
+    )
+
+
+def _said(side: str, fitted: FittedLength) -> str:
+    text = f"{side} lengths are {fitted.length.kind}: distance {fitted.distance:.3f} from the trace"
+    if fitted.length.kind != "quantiles":
+        return text
+    return f"{text} (a lognormal's is {fitted.lognormal_distance:.3f})"
 
 
 def _left_out(rows: Sequence[RequestShape]) -> list[str]:
