@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..engines.errors import ConfigError
@@ -150,6 +150,7 @@ def warnings(names: Sequence[str], runs: Sequence[StoredRun]) -> tuple[str, ...]
             f"the engines differ in {_listed(axes)} at once: no difference below can be put down "
             "to one of them"
         )
+    found.extend(_http_warnings(names, results))
     measured = [result.environment for result in results if result.simulation is None]
     found.extend(_environment_warnings(measured))
     for name, result in zip(names, results, strict=True):
@@ -183,6 +184,21 @@ def _repeat_warnings(names: Sequence[str], results: Sequence[Result]) -> list[st
         if len({(kind.cost_model, str(kind.efficiency)) for kind in kinds if kind}) > 1:
             found.append("the runs were simulated with different cost models")
     return found
+
+
+def _http_warnings(names: Sequence[str], results: Sequence[Result]) -> Iterator[str]:
+    """What a client over HTTP adds to the latencies of a server, and only to those."""
+    for name, result in zip(names, results, strict=True):
+        if result.target is None:
+            continue
+        error = result.client_error
+        how_wrong = (
+            "and the client's own error is not known (llmbench calibrate-client)"
+            if error is None
+            else f"where the client is off by up to {1e3 * error.ttft.p99_s:.2g} ms in TTFT and "
+            f"{1e3 * error.itl.p99_s:.2g} ms in ITL at p99"
+        )
+        yield f"{name} was measured over HTTP, {how_wrong}"
 
 
 def _environment_warnings(environments: Sequence[Mapping[str, Any]]) -> list[str]:
