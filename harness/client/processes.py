@@ -24,8 +24,9 @@ from ..errors import InvalidRun
 from . import precise
 from .bodies import Bodies
 from .config import ClientConfig
-from .drive import Client, Sent, send
+from .drive import Client
 from .load import Busyness
+from .send import Sent, send
 from .servers import Server
 
 START_WITHIN_S = 60.0
