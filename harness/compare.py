@@ -125,6 +125,7 @@ def warnings(names: Sequence[str], runs: Sequence[StoredRun]) -> tuple[str, ...]
     """What the numbers of these runs, side by side, cannot say."""
     results = [run.result for run in runs]
     found = _repeat_warnings(names, results)
+    found.extend(_http_warnings(names, results))
     if len({result.workload.fingerprint for result in results}) > 1:
         found.append("the runs were not sent the same requests, so they are not paired")
     if len({result.config.get("model") for result in results}) > 1:
@@ -150,7 +151,6 @@ def warnings(names: Sequence[str], runs: Sequence[StoredRun]) -> tuple[str, ...]
             f"the engines differ in {_listed(axes)} at once: no difference below can be put down "
             "to one of them"
         )
-    found.extend(_http_warnings(names, results))
     measured = [result.environment for result in results if result.simulation is None]
     found.extend(_environment_warnings(measured))
     for name, result in zip(names, results, strict=True):
