@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..engines.errors import ConfigError
@@ -125,6 +125,7 @@ def warnings(names: Sequence[str], runs: Sequence[StoredRun]) -> tuple[str, ...]
     """What the numbers of these runs, side by side, cannot say."""
     results = [run.result for run in runs]
     found = _repeat_warnings(names, results)
+    found.extend(_http_warnings(names, results))
     if len({result.workload.fingerprint for result in results}) > 1:
         found.append("the runs were not sent the same requests, so they are not paired")
     if len({result.config.get("model") for result in results}) > 1:
@@ -188,6 +189,21 @@ def _repeat_warnings(names: Sequence[str], results: Sequence[Result]) -> list[st
         if len({(kind.cost_model, str(kind.efficiency)) for kind in kinds if kind}) > 1:
             found.append("the runs were simulated with different cost models")
     return found
+
+
+def _http_warnings(names: Sequence[str], results: Sequence[Result]) -> Iterator[str]:
+    """What a client over HTTP adds to the latencies of a server, and only to those."""
+    for name, result in zip(names, results, strict=True):
+        if result.target is None:
+            continue
+        error = result.client_error
+        how_wrong = (
+            "and the client's own error is not known (llmbench calibrate-client)"
+            if error is None
+            else f"where the client is off by up to {1e3 * error.ttft.p99_s:.2g} ms in TTFT and "
+            f"{1e3 * error.itl.p99_s:.2g} ms in ITL at p99"
+        )
+        yield f"{name} was measured over HTTP, {how_wrong}"
 
 
 def _environment_warnings(environments: Sequence[Mapping[str, Any]]) -> list[str]:

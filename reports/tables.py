@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .facts import failures, served
+from .facts import client_error_s, failures, served
 from .format import (
     ABSENT,
     count,
@@ -53,12 +53,16 @@ def distributions(run: Run) -> Table:
     found = {
         metric: data for metric, data in run.result["metrics"].items() if "p50" in data["stats"]
     }
+    has_error = bool(run.result.get("client_error"))
     rows: list[list[str]] = []
     for metric in _in_order(found):
         unit, stats = found[metric]["unit"], found[metric]["stats"]
         values = [stats.get(name) for name in STATISTICS]
         scale = scale_of(unit, values)
         numbers = [scale.number(value) for value in values]
+        if has_error:
+            error_s = client_error_s(run, metric)
+            numbers.append(ABSENT if error_s is None else f"± {scale.number(error_s)}")
         rows.append([label_of(metric), scale.unit, count(stats.get("count")), *numbers])
     return table(
         "metrics",
@@ -68,6 +72,7 @@ def distributions(run: Run) -> Table:
             "Unit",
             "Count",
             *STATISTICS.values(),
+            *(["Client ±"] if has_error else []),
         ),
         rows,
         words=("Unit",),

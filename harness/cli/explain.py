@@ -42,12 +42,15 @@ def explain(
 ) -> None:
     """Split latency into queue, prefill, decode, preemption and host: the parts sum to what was
     measured, and the residual is shown."""
+    from ...engines.errors import ConfigError
     from ..attribution.explain import explain_request, explain_slowest
     from ..store import load_run
     from ..summarise import records_of
     from . import parts_tables
 
     stored = load_run(run)
+    if stored.result.target is not None:
+        raise ConfigError("run", str(run), "a run in process: the steps of a server are not seen")
     if request is None and slowest is None:
         _explain_run(stored, as_json=as_json)
         return

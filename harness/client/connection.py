@@ -90,7 +90,6 @@ class ClientConnection(asyncio.Protocol):
         self._failed: RequestFailedError | None = None
         self._content_type = b""
         self._must_close = False
-        self._busy = False
         self._closed = False
         self.reused = False
         self.exchange: Exchange | None = None
@@ -99,7 +98,6 @@ class ClientConnection(asyncio.Protocol):
     def send(self, exchange: Exchange) -> None:
         assert self._transport is not None
         self.exchange = exchange
-        self._busy = True
         self._failed = None
         self._problem.clear()
         self._transport.write(exchange.data)
@@ -204,7 +202,6 @@ class ClientConnection(asyncio.Protocol):
                 Label.STREAM_ENDED, "the stream broke off: its body ended before [DONE]"
             )
             self._end(self._refusal() if self._failed else early)
-        self._busy = False
         self.reused = True
         if self._must_close or self._closed:
             if self._transport is not None:

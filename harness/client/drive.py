@@ -1,4 +1,4 @@
-"""Sends a plan to a server and writes down what came back: one process, one event loop.
+"""One process of the client, on one event loop: sends what is due, and records what came back.
 
 No task and no timer of its own for a request: callbacks and one heartbeat that looks for those that
 took too long, because at a thousand requests a second the client must stay out of its own numbers.
@@ -7,11 +7,8 @@ took too long, because at a thousand requests a second the client must stay out 
 from __future__ import annotations
 
 import asyncio
-import gc
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from time import monotonic
 
 from ...workloads.api import Plan, PlannedRequest
@@ -19,26 +16,14 @@ from ..arrivals import Arrivals
 from ..drive import Progress, request_id
 from ..record import RequestRecord, RequestStatus
 from .bodies import Bodies
-from .config import ClientConfig, Timeouts
+from .config import ClientConfig
 from .connection import ClientConnection, Exchange, Inbox
+from .ending import overdue, record_of
 from .errors import Label, RequestFailedError
 from .load import Busyness, Heartbeat
 
 # How often requests are looked over for timeouts, and progress is told.
 LOOK_S = 0.1
-
-
-@dataclass(frozen=True)
-class Sent:
-    """What one process sent and saw. records: of the requests that were sent, in order of index.
-    failure: what ended it early, in one line; empty if the plan was done or the user ended it."""
-
-    records: tuple[RequestRecord, ...]
-    duration_s: float
-    busy: Busyness
-    connections: int
-    interrupted: bool = False
-    failure: str = ""
 
 
 class _Live:
@@ -256,108 +241,6 @@ class Client:
         self._on_progress(
             Progress(self._finished, self._total, self._output_tokens, now_s - self._origin_s)
         )
-
-
-def overdue(
-    exchange: Exchange, timeouts: Timeouts, now_s: float, connects_s: float | None
-) -> RequestFailedError | None:
-    """The timeout that a request has run into; None if none. connects_s: since when it connects, of
-    one that does."""
-    reply = exchange.reply
-    spans = [(Label.TIMEOUT_TOTAL, exchange.sent_s, timeouts.total_s)]
-    if connects_s is not None:
-        spans.append((Label.TIMEOUT_CONNECT, connects_s, timeouts.connect_s))
-    elif len(reply.chunk_times_s):
-        spans.append((Label.TIMEOUT_CHUNK, exchange.last_s, timeouts.chunk_s))
-    else:
-        spans.append((Label.TIMEOUT_FIRST_TOKEN, exchange.sent_s, timeouts.first_token_s))
-    for label, since_s, most_s in spans:
-        if now_s - since_s > most_s:
-            return RequestFailedError(label, f"nothing within {most_s:g} s")
-    return None
-
-
-def record_of(
-    planned: PlannedRequest,
-    t_due_s: float,
-    exchange: Exchange,
-    origin_s: float,
-    status: RequestStatus,
-    failed: RequestFailedError | None,
-) -> RequestRecord:
-    """What is kept of a request, in arrays of machine numbers: a hundred thousand of them fit."""
-    reply = exchange.reply
-    for at, time_s in enumerate(reply.chunk_times_s):
-        reply.chunk_times_s[at] = time_s - origin_s
-    prompt = reply.prompt_tokens
-    return RequestRecord(
-        request_id=request_id(planned),
-        index=planned.index,
-        status=status,
-        t_due_s=t_due_s,
-        t_send_s=exchange.sent_s - origin_s,
-        t_scheduled_s=None,
-        token_times_s=reply.token_times_s(),
-        input_tokens=len(planned.prompt_token_ids) if prompt is None else prompt,
-        output_token_ids=reply.token_ids,
-        detail="" if failed is None else str(failed),
-        chunk_times_s=reply.chunk_times_s,
-        chunk_tokens=reply.chunk_tokens,
-        counted=reply.counted,
-        cached_tokens=reply.cached_tokens,
-        error="" if failed is None else failed.label,
-    )
-
-
-async def send(
-    config: ClientConfig,
-    plan: Plan,
-    bodies: Bodies,
-    *,
-    origin_s: float,
-    on_progress: Callable[[Progress], None] = lambda _: None,
-    on_client: Callable[[Client], None] = lambda _: None,
-) -> Sent:
-    """Send a plan, from `origin_s` on. on_client: is handed the client, to stop it by."""
-    records: list[RequestRecord] = []
-    client = Client(
-        config,
-        plan,
-        bodies,
-        origin_s=origin_s,
-        on_record=records.append,
-        on_progress=on_progress,
-    )
-    on_client(client)
-    while bodies.prepare():
-        pass
-    with without_collection():
-        busy = await client.run()
-    records.sort(key=lambda record: record.index)
-    return Sent(
-        tuple(records),
-        monotonic() - origin_s,
-        busy,
-        client.connections,
-        client.interrupted,
-        client.failure,
-    )
-
-
-@contextmanager
-def without_collection() -> Iterator[None]:
-    """Looking for cycles among a hundred thousand records stops the loop for tens of milliseconds,
-    and requests leave none."""
-    was_on = gc.isenabled()
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-        if was_on:
-            gc.enable()
 
 
 def _head(config: ClientConfig) -> bytes:

@@ -20,11 +20,13 @@ from typing import Any, cast
 
 from ...workloads.api import Plan
 from ..drive import Progress
+from ..errors import InvalidRun
 from . import precise
 from .bodies import Bodies
 from .config import ClientConfig
-from .drive import Client, Sent, send
+from .drive import Client
 from .load import Busyness
+from .send import Sent, send
 from .servers import Server
 
 START_WITHIN_S = 60.0
@@ -147,12 +149,19 @@ def _collected(pipes: Sequence[Connection], on_progress: Callable[[Progress], No
     """What each child sent; the first to stop early, or Ctrl-C, stops all of them."""
     found: list[Sent] = []
     told: dict[Connection, Progress] = {}
-    waiting = list(pipes)
+    waiting, lost = list(pipes), 0
     while waiting:
         try:
             for ready in wait(waiting, timeout=0.2):
                 assert isinstance(ready, Connection)
-                message = ready.recv()
+                try:
+                    message = ready.recv()
+                except EOFError:
+                    # Killed, by want of memory for one: what the others measured is kept.
+                    waiting.remove(ready)
+                    lost += 1
+                    _stop(waiting)
+                    continue
                 if isinstance(message, Progress):
                     told[ready] = message
                     on_progress(_together(tuple(told.values())))
@@ -163,6 +172,11 @@ def _collected(pipes: Sequence[Connection], on_progress: Callable[[Progress], No
                     _stop(waiting)
         except KeyboardInterrupt:
             _stop(waiting)
+    if not found:
+        raise InvalidRun("every process of the client died: nothing was measured")
+    if lost:
+        failure = f"{lost} of {len(pipes)} processes of the client died"
+        found = [replace(one, interrupted=True, failure=failure) for one in found]
     return found
 
 

@@ -42,6 +42,7 @@ def in_process(rule: Rule, cores: Sequence[int] | None = None) -> Iterator[str]:
     ours, theirs = context.Pipe()
     child = context.Process(target=_serve, args=(rule, cores, theirs), daemon=True)
     child.start()
+    theirs.close()
     try:
         if not ours.poll(START_WITHIN_S):
             raise RuntimeError(f"the mock server did not start in {START_WITHIN_S:g} s")

@@ -51,6 +51,10 @@ def test_a_server_is_measured_and_reported(
     assert result["config"]["extra"] == {"top_k": 1}
     assert result["counters"]["requests_ok"] == 20
     assert {one.name for one in out.iterdir()} >= {"result.json", "report.html", "report.md"}
+    with pytest.raises(SystemExit) as left:
+        main(["explain", str(out)])
+    assert left.value.code == Exit.USAGE
+    assert "steps of a server" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from typing import Any
 from llmbench.harness.client import precise
 from llmbench.harness.client.bodies import Bodies, fixed_fields
 from llmbench.harness.client.config import ClientConfig, parse_url
-from llmbench.harness.client.drive import Client, Sent, send
+from llmbench.harness.client.drive import Client
+from llmbench.harness.client.send import Sent, send
 from llmbench.harness.client.servers import SERVERS
 from llmbench.harness.mock.log import Sent as Truth
 from llmbench.harness.mock.process import in_thread

@@ -206,6 +206,7 @@ def test_the_clients_error_is_looked_up_by_load(tmp_path: Path) -> None:
         assert (error.ttft.p99_s if error else None) == expected
         text = run_reports("run", found.result, found.requests, found.steps)["report.md"]
         assert ("± 500 ms" in text) == (expected is not None)
+        assert ("Client ±" in text) == (expected is not None)
     path.write_text("{}")
     with pytest.raises(ConfigError, match="client_calibration"):
         measured(calibration=path)
@@ -216,6 +217,7 @@ def test_a_server_compares_with_an_engine_of_ours(tmp_path: Path) -> None:
     directory = write_run(tmp_path / "server", found.result, found.requests, found.steps, {})
     runs = [stored_run(*serve_in_turn(40)), load_run(directory)]
     comparison = compare(runs, allow_invalid=True)
+    assert any("over HTTP" in warning for warning in comparison.warnings)
     assert {row.id for row in comparison.rows} >= {"ttft", "tpot", "itl", "output_throughput"}
     assert not {row.id for row in comparison.rows} & {"kv", "memory"}
     assert "counters" not in {row.id for row in comparison.rows if row.stat == "steps"}

@@ -1,0 +1,81 @@
+"""A whole plan sent from one process: what came back, and how busy that kept the client."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic
+
+from ...workloads.api import Plan
+from ..drive import Progress
+from ..record import RequestRecord
+from .bodies import Bodies
+from .config import ClientConfig
+from .drive import Client
+from .load import Busyness
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What one process sent and saw. records: of the requests that were sent, in order of index.
+    failure: what ended it early, in one line; empty if the plan was done or the user ended it."""
+
+    records: tuple[RequestRecord, ...]
+    duration_s: float
+    busy: Busyness
+    connections: int
+    interrupted: bool = False
+    failure: str = ""
+
+
+async def send(
+    config: ClientConfig,
+    plan: Plan,
+    bodies: Bodies,
+    *,
+    origin_s: float,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_client: Callable[[Client], None] = lambda _: None,
+) -> Sent:
+    """Send a plan, from `origin_s` on. on_client: is handed the client, to stop it by."""
+    records: list[RequestRecord] = []
+    client = Client(
+        config,
+        plan,
+        bodies,
+        origin_s=origin_s,
+        on_record=records.append,
+        on_progress=on_progress,
+    )
+    on_client(client)
+    while bodies.prepare():
+        pass
+    with without_collection():
+        busy = await client.run()
+    records.sort(key=lambda record: record.index)
+    return Sent(
+        tuple(records),
+        monotonic() - origin_s,
+        busy,
+        client.connections,
+        client.interrupted,
+        client.failure,
+    )
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Looking for cycles among a hundred thousand records stops the loop for tens of milliseconds,
+    and requests leave none."""
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if was_on:
+            gc.enable()
