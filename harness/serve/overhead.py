@@ -71,6 +71,9 @@ async def drain(address: str, load: Load) -> float:
 
     async def read(reader: asyncio.StreamReader) -> None:
         events, tail = 0, b""
+        head = await reader.readuntil(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise ConnectionError(f"no stream: {(await reader.read(1000)).decode()}")
         while not tail.endswith(b"[DONE]\n\n\r\n0\r\n\r\n"):
             data = await reader.read(1 << 16)
             if not data:
