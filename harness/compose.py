@@ -12,6 +12,7 @@ from .result import (
     Memory,
     Quality,
     Result,
+    ServerOwnMetrics,
     Simulation,
     Target,
     WorkloadSummary,
@@ -39,6 +40,7 @@ def compose(
     target: Target | None = None,
     client: ClientLoad | None = None,
     client_error: ClientError | None = None,
+    server_metrics: ServerOwnMetrics | None = None,
 ) -> Result:
     """What was summarised of serving `plan`, and what it was summarised of."""
     return Result(
@@ -68,6 +70,7 @@ def compose(
         target=target,
         client=client,
         client_error=client_error,
+        server_metrics=server_metrics,
         kernels=dict(kernels or {}),
         emulated=dict(emulated or {}),
         kernel_calls={op: dict(counts) for op, counts in (kernel_calls or {}).items()},

@@ -265,6 +265,22 @@ class Target(_Part):
     errors: dict[str, int] = Field(description="Failed requests by label.")
 
 
+class ServerOwnMetrics(_Part):
+    """What a server said of itself on its page of metrics while it was measured: its definitions,
+    seen now and then. Counters count from the first scrape.
+
+    series: by name (kv_used_share, running, waiting, preemptions), a value for each of `time_s`,
+    seconds since the run began. summary: means and peaks of these, and what counters rose by.
+    """
+
+    kind: str = Field(description="Whose names were found; empty for none.")
+    failed_scrapes: int
+    trouble: str = Field(description="Why the first that failed did.")
+    summary: dict[str, float]
+    time_s: tuple[float, ...]
+    series: dict[str, tuple[float | None, ...]]
+
+
 class ClientLoad(_Part):
     """How busy the client was while it measured."""
 
@@ -335,6 +351,9 @@ class Result(_Part):
     client: ClientLoad | None = None
     client_error: ClientError | None = Field(
         default=None, description="Null where the client has not been calibrated on this machine."
+    )
+    server_metrics: ServerOwnMetrics | None = Field(
+        default=None, description="Null where no server was asked for them."
     )
     kernels: dict[str, str] = Field(
         default_factory=dict,

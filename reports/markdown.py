@@ -36,7 +36,16 @@ SHOWN = (
 NUMBERED = ("steps-",)  # one a series
 FOLDED = (
     *("shares", "mechanisms", "cells", "every-figure"),
-    *("counters", "memory", "client", "slowest", "slowest-ttft", "slowest-gaps", "not-served"),
+    *(
+        "counters",
+        "memory",
+        "client",
+        "server-own-summary",
+        "slowest",
+        "slowest-ttft",
+        "slowest-gaps",
+        "not-served",
+    ),
     *("config", "runs", "environment"),
 )
 _SPECIAL = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_{}[]<>#|~$"} | {"\n": " "})

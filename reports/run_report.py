@@ -8,6 +8,7 @@ from . import (
     latency_charts,
     latency_parts,
     server,
+    server_own,
     setup_tables,
     step_charts,
     tables,
@@ -59,6 +60,11 @@ def _sections(run: Run) -> tuple[Section, ...]:
                 step_charts.queues(place),
                 step_charts.step_time([run]),
             ),
+        ),
+        Section(
+            "server",
+            "The server's own account",
+            _present(server_own.over_time(run), server_own.summary(run)),
         ),
         Section("kv", "KV memory", _present(kv_charts.kv_usage(place), tables.kv(run))),
         Section(

@@ -101,6 +101,14 @@ def server_options(
             help="Failed requests that end the run; 0: it goes on.", rich_help_panel=_PANEL
         ),
     ] = 100,
+    metrics_interval: Annotated[
+        float,
+        typer.Option(
+            help="Seconds between readings of the server's own metrics (KV use, queue, "
+            "preemptions), by a process of its own; 0: none.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = 1.0,
     timeout: Annotated[
         str | None,
         typer.Option(
@@ -141,6 +149,7 @@ def server_options(
         timeouts=parse_timeouts(timeout),
         extra=parse_extra(extra or ()),
         api_key_env=api_key_env,
+        metrics_interval_s=metrics_interval,
     )
     client.api_key()
     return ServerAsked(client, tokenizer, client_calibration)

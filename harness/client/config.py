@@ -90,7 +90,8 @@ class ClientConfig:
     counts that in its latency. processes: how many share the sending. max_errors: failed requests
     that end the run; 0: none. extra: fields of every request's body; they go before those of the
     server's table. api_key_env: the environment variable that holds the key, which is stored
-    nowhere.
+    nowhere. metrics_interval_s: how often the server's own metrics are read, while it is measured;
+    0: never.
     """
 
     url: Url
@@ -105,6 +106,7 @@ class ClientConfig:
     timeouts: Timeouts = Timeouts()
     extra: Mapping[str, Any] = field(default_factory=dict)
     api_key_env: str | None = None
+    metrics_interval_s: float = 1.0
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -117,6 +119,8 @@ class ClientConfig:
                 raise unknown_name(name, value, known)
         if self.endpoint == "chat" and self.prompt_as == "ids":
             raise ConfigError("prompt_as", "ids", "text: the chat endpoint takes no token ids")
+        if not 0 <= self.metrics_interval_s <= 3600:
+            raise ConfigError("metrics_interval", self.metrics_interval_s, "0 to 3600 seconds")
         cores = os.cpu_count() or 1
         if not 1 <= self.processes <= max(cores, 8):
             raise ConfigError("processes", self.processes, f"1 to {max(cores, 8)}")

@@ -203,6 +203,7 @@ def _merged(found: Sequence[Sent]) -> SentByAll:
         max(one.duration_s for one in found),
         found[0].busy,
         sum(one.connections for one in found),
+        found[0].origin_s,
         any(one.interrupted for one in found),
         next((one.failure for one in found if one.failure), ""),
     )

@@ -24,7 +24,7 @@ from ..errors import InvalidRun
 from ..metrics.counters import count_replies
 from ..planning import asked_of, corpus_text, load_settings, plan_with_warmup, workload_of
 from ..record import RequestRecord, RequestStatus
-from ..result import ClientError, ClientLoad, Result, Target
+from ..result import ClientError, ClientLoad, Result, ServerOwnMetrics, Target
 from ..summarise import (
     Summary,
     latency_metrics,
@@ -41,6 +41,7 @@ from .config import ClientConfig
 from .load_summary import client_load, in_flight_s
 from .probe import Probed, probe
 from .processes import Job, SentByAll, send_job
+from .server_metrics import scraping, told_by_server
 from .servers import Server, find_server
 
 if TYPE_CHECKING:
@@ -150,8 +151,15 @@ def measure_server(prepared: PreparedServerRun, watch: Watch) -> Measured:
         _check_warmup(prepared, warm)
     watch.stage(f"measuring {len(prepared.plan.requests)} requests")
     processes = prepared.config.client.processes
-    found = send_job(prepared.job(prepared.plan, salt, processes), watch.progress)
-    result = _result(prepared, found, environment)
+    job = prepared.job(prepared.plan, salt, processes)
+    own = None
+    if interval_s := prepared.config.client.metrics_interval_s:
+        with scraping(str(prepared.config.client.url), interval_s) as scraper:
+            found = send_job(job, watch.progress)
+            own = told_by_server(scraper.stop(), found.sent.origin_s)
+    else:
+        found = send_job(job, watch.progress)
+    result = _result(prepared, found, environment, own)
     records = found.sent.records
     return Measured(
         result, requests_frame(records), steps_frame(records, ()), failure=found.sent.failure
@@ -171,7 +179,12 @@ def _check_warmup(prepared: PreparedServerRun, warm: SentByAll) -> None:
         )
 
 
-def _result(prepared: PreparedServerRun, found: SentByAll, environment: dict[str, Any]) -> Result:
+def _result(
+    prepared: PreparedServerRun,
+    found: SentByAll,
+    environment: dict[str, Any],
+    own: ServerOwnMetrics | None,
+) -> Result:
     config, plan, sent = prepared.config, prepared.plan, found.sent
     client = client_load(found)
     return compose(
@@ -187,6 +200,7 @@ def _result(prepared: PreparedServerRun, found: SentByAll, environment: dict[str
         target=_target(prepared, sent.records),
         client=client,
         client_error=_client_error(config, sent.records, client),
+        server_metrics=own,
     )
 
 

@@ -19,13 +19,18 @@ from .load import Busyness
 
 @dataclass(frozen=True)
 class Sent:
-    """What one process sent and saw. records: of the requests that were sent, in order of index.
-    failure: what ended it early, in one line; empty if the plan was done or the user ended it."""
+    """What one process sent and saw.
+
+    records: of the requests that were sent, in order of index. origin_s: where their times count
+    from, on CLOCK_MONOTONIC. failure: what ended it early, in one line; empty if the plan was done
+    or the user ended it.
+    """
 
     records: tuple[RequestRecord, ...]
     duration_s: float
     busy: Busyness
     connections: int
+    origin_s: float
     interrupted: bool = False
     failure: str = ""
 
@@ -60,6 +65,7 @@ async def send(
         monotonic() - origin_s,
         busy,
         client.connections,
+        origin_s,
         client.interrupted,
         client.failure,
     )

@@ -12,8 +12,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+from typing import cast
 
+from ..result import ServerOwnMetrics
 from ..scrape import ServerMetrics, fetch_over_http, watch
 
 INTERVAL_S = 1.0
@@ -25,8 +26,7 @@ _END_WITHIN_S = 10.0
 class Scraper:
     """Polls until it is stopped. Times are of CLOCK_MONOTONIC."""
 
-    def __init__(self, process: BaseProcess, pipe: Connection) -> None:
-        self._process = process
+    def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
 
     def stop(self) -> ServerMetrics:
@@ -51,12 +51,30 @@ def scraping(base_url: str, interval_s: float = INTERVAL_S) -> Iterator[Scraper]
     try:
         if ours.poll(START_WITHIN_S):
             ours.recv()
-        yield Scraper(process, ours)
+        yield Scraper(cast("Connection", ours))
     finally:
         ours.close()
         process.join(1)
         process.terminate()
         process.join()
+
+
+def told_by_server(metrics: ServerMetrics, origin_s: float) -> ServerOwnMetrics:
+    """As a result keeps it. origin_s: of the run's clock, on the scraper's."""
+    series = {name: tuple(values) for name, values in metrics.table().items()}
+    times = [time_s - origin_s for time_s in series.pop("time_s") if time_s is not None]
+    return ServerOwnMetrics(
+        kind=metrics.server,
+        failed_scrapes=metrics.failed,
+        trouble=metrics.trouble,
+        summary=metrics.summary(),
+        time_s=tuple(times),
+        series={
+            name: values
+            for name, values in series.items()
+            if any(value is not None for value in values)
+        },
+    )
 
 
 def _poll(base_url: str, interval_s: float, pipe: Connection) -> None:

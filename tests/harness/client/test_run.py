@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from llmbench.harness.client.calibration import CalibratedLoad, ClientCalibratio
 from llmbench.harness.client.config import ClientConfig, Timeouts, parse_url
 from llmbench.harness.client.errors import TargetError
 from llmbench.harness.client.run import ServerRunConfig, measure_server, prepare_server_run
+from llmbench.harness.client.server_metrics import scraping, told_by_server
 from llmbench.harness.compare import compare
 from llmbench.harness.config import LoadConfig
 from llmbench.harness.environment import cpu
@@ -293,3 +296,84 @@ def test_an_unknown_model_and_unknown_tokens_are_refused() -> None:
 def test_parallel_samples_are_refused() -> None:
     with pytest.raises(WorkloadError, match="samples"):
         measured(load=LoadConfig(num_requests=4, samples=2))
+
+
+PAGE = """# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running {running}
+# TYPE vllm:kv_cache_usage_perc gauge
+vllm:kv_cache_usage_perc 0.5
+# TYPE vllm:num_preemptions_total counter
+vllm:num_preemptions_total {preemptions}
+"""
+
+
+@contextmanager
+def metrics_page() -> Iterator[str]:
+    """A server of nothing but a page of metrics, whose numbers grow by one a reading."""
+    read = iter(range(1, 1000))
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            at = next(read)
+            text = PAGE.format(running=at, preemptions=10 + at).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Page)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
+def test_a_servers_own_metrics_are_read_until_it_is_stopped() -> None:
+    with metrics_page() as url, scraping(url, interval_s=0.01) as scraper:
+        time.sleep(0.3)
+        own = told_by_server(scraper.stop(), origin_s=0.0)
+    assert own.kind == "vllm"
+    readings = len(own.time_s)
+    assert readings > 1
+    assert own.series["running"] == tuple(range(1, readings + 1))
+    assert own.series["preemptions"] == tuple(range(readings))
+    assert own.summary["kv_used_share_mean"] == 0.5
+    assert "waiting" not in own.series
+    assert list(own.time_s) == sorted(own.time_s)
+
+
+def test_a_server_without_metrics_is_measured_all_the_same() -> None:
+    found = measured(metrics_interval_s=0.05)
+    own = found.result.server_metrics
+    assert own is not None
+    assert own.kind == ""
+    assert own.failed_scrapes >= 1
+    assert own.trouble
+    assert found.result.counters.requests_ok == 24
+    assert (
+        "The server's own account"
+        not in run_reports("r", found.result, found.requests, found.steps)["report.html"].partition(
+            "Glossary"
+        )[0]
+    )
+
+
+def test_what_a_server_said_of_itself_is_in_the_reports(tmp_path: Path) -> None:
+    found = measured(metrics_interval_s=0)
+    assert found.result.server_metrics is None
+    with metrics_page() as url, scraping(url, interval_s=0.01) as scraper:
+        time.sleep(0.2)
+        own = told_by_server(scraper.stop(), origin_s=0.0)
+    result = found.result.model_copy(update={"server_metrics": own})
+    directory = write_run(tmp_path / "run", result, found.requests, found.steps, {})
+    again = load_run(directory)
+    assert again.result.server_metrics == own
+    reports = run_reports("run", again.result, again.requests, again.steps)
+    assert "What the server said of itself" in reports["report.html"]
+    assert "KV cache in use, peak | 50 %" in reports["report.md"]
