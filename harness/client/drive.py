@@ -148,7 +148,7 @@ class Client:
             _, connection = await self._loop.create_connection(
                 lambda: ClientConnection(self, self._inbox), url.host, url.port, ssl=self._tls
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a name that no address can have
             if self._live.pop(task, None) is not None:
                 live.exchange.ended_s = monotonic()
                 self._close(live, RequestFailedError(Label.CONNECT, str(error)))

@@ -16,6 +16,8 @@ from .errors import Label, RequestFailedError
 Counted = Literal["", "usage", "timings", "token_ids", "total"]
 """By what the tokens of each chunk are known; `total`: only their sum is."""
 
+# No model writes more; a server that says so would fill the memory with times.
+MOST_TOKENS = 2**24
 _UNKNOWN = -1
 
 
@@ -56,7 +58,7 @@ class Reply:
             raise RequestFailedError(Label.SERVER_ERROR, str(event["error"]))
         try:
             self._note(event, time_s)
-        except (AttributeError, TypeError, KeyError, IndexError) as error:
+        except (AttributeError, TypeError, ValueError, KeyError, IndexError) as error:
             raise RequestFailedError(
                 Label.MALFORMED_SSE, f"not an event of this API ({error}): {event}"
             ) from error
@@ -80,11 +82,12 @@ class Reply:
         if (prompt := usage.get("prompt_tokens")) is not None:
             self.prompt_tokens = int(prompt)
         if (completion := usage.get("completion_tokens")) is not None:
-            if self._total is not None and completion < self._total:
+            total = int(completion)
+            if not (self._total or 0) <= total <= MOST_TOKENS:
                 raise RequestFailedError(
-                    Label.BAD_USAGE, f"completion_tokens fell from {self._total} to {completion}"
+                    Label.BAD_USAGE, f"completion_tokens went from {self._total} to {total}"
                 )
-            self._total = int(completion)
+            self._total = total
         details = usage.get("prompt_tokens_details")
         if details and (cached := details.get("cached_tokens")) is not None:
             self.cached_tokens = int(cached)
@@ -109,9 +112,9 @@ class Reply:
             return None
         self.counted = by
         new = produced - self._produced
-        if new < 0:
+        if new < 0 or produced > MOST_TOKENS:
             raise RequestFailedError(
-                Label.BAD_USAGE, f"{by} fell from {self._produced} to {produced} tokens"
+                Label.BAD_USAGE, f"{by} went from {self._produced} to {produced} tokens"
             )
         self._produced = produced
         return new

@@ -1,0 +1,92 @@
+"""What a reply's events add up to."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from llmbench.harness.client.errors import Label, RequestFailedError
+from llmbench.harness.client.reply import Reply
+
+
+def text(content: str = "a", **more: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "text": content}], **more}
+
+
+def usage(completion: int | None, prompt: int | None = 3) -> dict[str, Any]:
+    return {"usage": {"prompt_tokens": prompt, "completion_tokens": completion}}
+
+
+def replied(*events: dict[str, Any]) -> Reply:
+    reply = Reply()
+    for at, event in enumerate(events):
+        reply.note(event, float(at))
+    reply.settle()
+    return reply
+
+
+@pytest.mark.parametrize("seed", [random.randrange(2**32)])
+def test_a_total_is_spread_over_the_chunks_and_kept(seed: int) -> None:
+    draw = random.Random(seed)
+    for _ in range(50):
+        chunks = draw.randint(1, 30)
+        tokens = chunks + draw.randint(0, 50)
+        reply = replied(*(text() for _ in range(chunks)), {"choices": [], **usage(tokens)})
+        assert sum(reply.chunk_tokens) == tokens == len(reply.token_times_s())
+        assert min(reply.chunk_tokens) >= 1
+        assert max(reply.chunk_tokens) - min(reply.chunk_tokens) <= 1
+        assert reply.counted == ("usage" if tokens == chunks else "total")
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"content": "a"},
+        {"reasoning_content": "a"},
+        {"reasoning": "a"},
+        {"content": None, "tool_calls": [{"function": {"arguments": "a"}}]},
+    ],
+)
+def test_whatever_a_chat_brings_is_a_chunk(delta: dict[str, Any]) -> None:
+    role = {"choices": [{"delta": {"role": "assistant", "content": ""}}]}
+    reply = replied(role, {"choices": [{"delta": delta}]}, {"choices": [], **usage(1)})
+    assert list(reply.chunk_times_s) == [1.0]
+
+
+def test_null_usage_in_chunks_is_no_count() -> None:
+    """OpenAI's own: every chunk has the field, and all but the last have null in it."""
+    reply = replied(text(usage=None), text(usage=None), {"choices": [], **usage(2)})
+    assert list(reply.chunk_tokens) == [1, 1]
+
+
+def test_cached_tokens_are_kept() -> None:
+    details = {"prompt_tokens_details": {"cached_tokens": 2}}
+    last = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 1, **details}}
+    assert replied(text(), last).cached_tokens == 2
+
+
+@pytest.mark.parametrize(
+    ("events", "label"),
+    [
+        ([text(**usage(2)), text(**usage(1))], Label.BAD_USAGE),
+        ([text(timings={"predicted_n": 2}), text(timings={"predicted_n": 1})], Label.BAD_USAGE),
+        ([text(timings={"predicted_n": 2}), {"choices": [], **usage(3)}], Label.BAD_USAGE),
+        ([{"choices": [{"text": "a", "token_ids": [1, 2]}], **usage(3)}], Label.BAD_USAGE),
+        ([text(), text(), {"choices": [], **usage(1)}], Label.BAD_USAGE),
+        ([text(**usage(-1))], Label.BAD_USAGE),
+        ([text(**usage(10**12))], Label.BAD_USAGE),
+        ([text(timings={"predicted_n": 10**12})], Label.BAD_USAGE),
+        ([text()], Label.NO_USAGE),
+        ([text(**usage(1, None))], Label.NO_USAGE),
+        ([{"choices": [], **usage(0)}], Label.NO_TOKENS),
+        ([{"error": "x"}], Label.SERVER_ERROR),
+        ([{"choices": [3]}], Label.MALFORMED_SSE),
+        ([{"choices": [{}], "usage": 3}], Label.MALFORMED_SSE),
+        ([text(**usage("many"))], Label.MALFORMED_SSE),  # pyright: ignore[reportArgumentType]
+    ],
+)
+def test_what_does_not_add_up_is_said(events: list[dict[str, Any]], label: str) -> None:
+    with pytest.raises(RequestFailedError) as error:
+        replied(*events)
+    assert error.value.label == label
