@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from llmbench.harness.cli import main
 from llmbench.harness.compare import compare
 from llmbench.harness.interchange import read_run
 from llmbench.harness.interchange.aiperf_export import to_aiperf
@@ -207,6 +208,32 @@ def test_runs_of_different_tools_side_by_side(aiperf: Path) -> None:
     assert "from vllm bench serve: TTFT and latency count from the send" in said
     assert "not sent the same requests" in said
     assert "environments differ" not in said
+
+
+def test_the_command_reads_files_and_shows_what_they_say_as_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = "[bold]evil[/bold]<script>alert(1)</script>"
+    path, out = tmp_path / "theirs.json", tmp_path / "out"
+    path.write_text(json.dumps({**loaded(VLLM), "model_id": hostile}))
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", str(VLLM), str(path), "--out", str(out)])
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    assert "ttft.mean" in printed
+    assert "the runs served different models" in printed
+    assert "<script>alert" not in (out / "comparison.html").read_text()
+
+
+def test_the_command_refuses_a_file_of_a_run_that_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "failed.json"
+    path.write_text(json.dumps({**loaded(VLLM_SUMMARY), "failed": 3}))
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", str(VLLM), str(path)])
+    assert ended.value.code == 3
+    assert "16 requests served, 3 failed" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(
