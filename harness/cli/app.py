@@ -23,6 +23,7 @@ from . import (
     eval,
     explain,
     gate,
+    history,
     kernels,
     models,
     peers,
@@ -51,6 +52,7 @@ app.command("report")(report.report)
 app.command("explain", epilog=explain.EPILOG)(explain.explain)
 app.command("compare")(compare.compare)
 app.command("gate", epilog=gate.EPILOG)(gate.gate)
+app.command("history", epilog=history.EPILOG)(history.history)
 # A quoted text of options begins as an option does.
 app.command("ab", epilog=ab.EPILOG, context_settings={"ignore_unknown_options": True})(ab.ab)
 app.command("ablate", epilog=ablate.EPILOG)(ablate.ablate)

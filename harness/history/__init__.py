@@ -1,0 +1,1 @@
+"""The trend of stored runs of one kind, and where it stepped."""
