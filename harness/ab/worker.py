@@ -50,6 +50,9 @@ class Worker:
         if prepared.warmup.requests:
             drive(self._core, self._clock, prepared.warmup)
         self.prepared = _who(prepared)
+        # What is loaded stays: no collection need look at it again.
+        gc.collect()
+        gc.freeze()
 
     def trial(self, seed: int, num_requests: int) -> Trial:
         """Serve the plan of that seed. Raises InvalidRun for one whose numbers prove nothing."""

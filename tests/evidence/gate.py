@@ -108,7 +108,7 @@ def workflow(*, wall_time: bool, slower: float) -> int:
         print(f"== {name} tree: the job {'failed' if job.failed else 'passed'}")
         for step in job.steps:
             if step.code is not None:
-                print(f"-- {step.name}: exit code {step.code}\n{step.output}", end="")
+                print(f"-- {step.name}: exit code {step.code}\n{step.output}", end="", flush=True)
         wrong += job.failed != (name == "worse")
     return wrong
 

@@ -18,7 +18,7 @@ THROUGHPUT = find_quantity("m", "output_throughput.run")
 AFTER = (8, 16, 24, 32, 40)
 
 
-def _trials(
+def comparison(
     rng: np.random.Generator, noise: Noise, slower: float, quads: int = AFTER[-1]
 ) -> tuple[Floats, Floats]:
     """A's and B's times, [quads, 2], in the order that a comparison would take them."""
@@ -50,7 +50,7 @@ def _judged(
 
 def _many(noise: Noise, slower: float, question: Question, times: int = 400) -> list[Answer]:
     rng = np.random.default_rng()
-    return [_judged({TPOT.name: _trials(rng, noise, slower)}, question)[0] for _ in range(times)]
+    return [_judged({TPOT.name: comparison(rng, noise, slower)}, question)[0] for _ in range(times)]
 
 
 def _most(times: int, chance: float) -> float:
@@ -105,7 +105,7 @@ def test_the_coin_is_what_the_error_rate_stands_on() -> None:
 )
 def test_verdicts(slower: float, allowed: float, verdict: str) -> None:
     rng = np.random.default_rng()
-    a, b = _trials(rng, lambda rng, n: rng.lognormal(0, 0.01, n), slower)
+    a, b = comparison(rng, lambda rng, n: rng.lognormal(0, 0.01, n), slower)
     by_name = {TPOT.name: (a, b), THROUGHPUT.name: (1 / a, 1 / b)}
     questions = [Question(one, allowed, 0.1) for one in (TPOT, THROUGHPUT)]
     answers = _judged(by_name, *questions)
@@ -122,7 +122,7 @@ def test_several_metrics_share_the_chance_of_error() -> None:
     quantities = [find_quantity("m", name) for name in ("tpot.mean", "ttft.mean", "e2el.mean")]
     wrong, times = 0, 300
     for _ in range(times):
-        trials = {one.name: _trials(rng, two_levels(20), 1.0) for one in quantities}
+        trials = {one.name: comparison(rng, two_levels(20), 1.0) for one in quantities}
         answers = _judged(trials, *(Question(one, 0.0, 0.1) for one in quantities))
         wrong += any(answer.decided for answer in answers)
     assert wrong <= _most(times, 0.05)
@@ -131,8 +131,8 @@ def test_several_metrics_share_the_chance_of_error() -> None:
 def test_holm_lends_what_is_decided_to_the_others() -> None:
     """A clear metric leaves, and the next is judged as if alone: narrower than among two."""
     rng = np.random.default_rng()
-    clear = _trials(rng, lambda rng, n: rng.lognormal(0, 0.001, n), 2.0)
-    noisy = _trials(rng, lambda rng, n: rng.lognormal(0, 0.2, n), 1.0)
+    clear = comparison(rng, lambda rng, n: rng.lognormal(0, 0.001, n), 2.0)
+    noisy = comparison(rng, lambda rng, n: rng.lognormal(0, 0.2, n), 1.0)
     questions = [Question(TPOT, 0.0, 0.1), Question(THROUGHPUT, 0.0, 0.1)]
 
     def width(first: tuple[Floats, Floats]) -> float:
@@ -146,7 +146,7 @@ def test_the_pairs_needed_find_the_effect_nine_times_in_ten() -> None:
     """On noise like the pilot's. What is planted is what was asked for."""
     rng = np.random.default_rng()
     question = Question(TPOT, 0.05, 0.1)
-    pilot = _trials(rng, two_levels(20), 1.0, quads=100)
+    pilot = comparison(rng, two_levels(20), 1.0, quads=100)
     judge = Judge([question], 100)
     judge.look({TPOT.name: pilot}, final=True)
     (answer,) = judge.finish({TPOT.name: pilot})
@@ -154,7 +154,7 @@ def test_the_pairs_needed_find_the_effect_nine_times_in_ten() -> None:
     quads = answer.pairs_needed // 2
 
     found = sum(
-        _judged({TPOT.name: _trials(rng, two_levels(20), 1.1, quads)}, question,
+        _judged({TPOT.name: comparison(rng, two_levels(20), 1.1, quads)}, question,
                 after=(quads,))[0].verdict == "regressed"
         for _ in range(200)
     )  # fmt: skip
@@ -163,7 +163,7 @@ def test_the_pairs_needed_find_the_effect_nine_times_in_ten() -> None:
 
 def test_more_pairs_find_less() -> None:
     rng = np.random.default_rng()
-    trials = _trials(rng, NOISES["heavy-tailed"], 1.0)
+    trials = comparison(rng, NOISES["heavy-tailed"], 1.0)
 
     def least(quads: int) -> float | None:
         judge = Judge([Question(TPOT, 0.05, 0.1)], quads)
