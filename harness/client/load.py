@@ -17,12 +17,13 @@ PERIOD_S = 0.01
 class Busyness:
     """What one process of the client saw of itself.
 
-    lags_s: how late each heartbeat was, one every 10 ms. in_flight: requests on their way, counted
-    at each, beside the records. cpu_s: processor time of all its threads.
+    lags_s: how late each heartbeat was, one every 10 ms. in_flight_s: requests on their way, as
+    counted at each, beside the records, times the seconds since the one before. cpu_s: processor
+    time of all its threads.
     """
 
     lags_s: Sequence[float]
-    in_flight: Sequence[int]
+    in_flight_s: float
     cpu_s: float
     wall_s: float
 
@@ -45,26 +46,28 @@ class Heartbeat:
     loop: asyncio.AbstractEventLoop
     on_beat: Callable[[], int]
     lags_s: array[float] = field(default_factory=lambda: array("d"))
-    in_flight: array[int] = field(default_factory=lambda: array("i"))
+    in_flight_s: float = 0.0
+    _beat_s: float = 0.0
     _due_s: float = 0.0
     _timer: asyncio.TimerHandle | None = None
     _began: tuple[float, float] = (0.0, 0.0)
 
     def start(self) -> None:
         self._began = (monotonic(), process_time())
-        self._due_s = monotonic()
+        self._due_s = self._beat_s = monotonic()
         self._beat()
 
     def stop(self) -> Busyness:
         if self._timer is not None:
             self._timer.cancel()
         wall_s, cpu_s = self._began
-        return Busyness(self.lags_s, self.in_flight, process_time() - cpu_s, monotonic() - wall_s)
+        return Busyness(self.lags_s, self.in_flight_s, process_time() - cpu_s, monotonic() - wall_s)
 
     def _beat(self) -> None:
         now_s = monotonic()
         self.lags_s.append(max(0.0, now_s - self._due_s))
-        self.in_flight.append(self.on_beat())
+        self.in_flight_s += self.on_beat() * (now_s - self._beat_s)
+        self._beat_s = now_s
         # Counted from now: a stall is one late beat, not one for each that it swallowed.
         self._due_s = max(self._due_s + PERIOD_S, now_s)
         self._timer = self.loop.call_at(self._due_s, self._beat)

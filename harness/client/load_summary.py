@@ -14,9 +14,9 @@ FEWEST_BEATS = 100
 
 def in_flight_s(busy: Sequence[Busyness]) -> float | None:
     """Requests on their way, as counted at each heartbeat, times seconds."""
-    if min(len(one.in_flight) for one in busy) < FEWEST_BEATS:
+    if min(len(one.lags_s) for one in busy) < FEWEST_BEATS:
         return None
-    return sum(one.wall_s * sum(one.in_flight) / len(one.in_flight) for one in busy)
+    return sum(one.in_flight_s for one in busy)
 
 
 def client_load(found: SentByAll) -> ClientLoad:

@@ -100,12 +100,12 @@ def test_chunks_of_several_tokens_are_not_tokens() -> None:
     load = LoadConfig("fixed", num_requests=6, max_output_len=8)
     result, mock = served(scripted, load)
     assert result.counters.output_tokens == 8 * 6 == sum(one.tokens for one in mock.log)
-    true_s = [one.chunk_times_s[1] - one.chunk_times_s[0] for one in mock.log]
-    # A quarter of a chunk's gap would be more than this off.
-    assert result.metrics["tpot"].stats["min"] >= 0.07 / 7 / 2
     assert result.metrics["icl"].stats["count"] == 6
     assert result.metrics["itl"].stats["count"] == 7 * 6
-    assert result.metrics["icl"].stats["max"] == pytest.approx(max(true_s), abs=0.06)
+    # From the first chunk to the last is one gap of chunks, and seven of tokens.
+    gap_s = result.metrics["icl"].stats["mean"]
+    assert result.metrics["tpot"].stats["mean"] == pytest.approx(gap_s / 7)
+    assert result.metrics["itl"].stats["mean"] == pytest.approx(gap_s / 7)
 
 
 def test_text_is_never_tokenised_again() -> None:
@@ -131,8 +131,8 @@ def test_waiting_at_the_client_is_latency() -> None:
         "fixed", num_requests=12, max_output_len=2, request_rate=float("inf"), max_concurrency=1
     )
     result, _ = served(lambda _body, _name: script, load)
-    assert result.metrics["ttft"].stats["max"] > 11 * 0.02
-    assert result.metrics["ttft_send"].stats["max"] < result.metrics["ttft"].stats["max"] / 2
+    waited_s = result.metrics["ttft"].stats["max"] - result.metrics["ttft_send"].stats["max"]
+    assert waited_s > 10 * 0.02
 
 
 def test_a_client_that_is_too_slow_is_invalid() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,10 +78,11 @@ def exchange(
     plan: Plan | None = None,
     *,
     server: str = "mock",
-    stop_after_s: float | None = None,
+    stop_at_chunks: int | None = None,
     **config: Any,
 ) -> Exchanged:
-    """Send a plan to a mock server that does what `scripted` says. stop_after_s: as Ctrl-C then."""
+    """Send a plan to a mock server that does what `scripted` says. stop_at_chunks: as Ctrl-C, once
+    it has sent so many."""
 
     def always(_body: Mapping[str, Any], _name: str) -> Script:
         assert isinstance(scripted, Script)
@@ -90,14 +91,22 @@ def exchange(
     mock = MockServer(always if isinstance(scripted, Script) else scripted, keep_bodies=True)
     with in_thread(mock) as url:
         told = ClientConfig(parse_url(url), **config)
-        sent, origin_s = send_all(told, plan or plan_of(), server, stop_after_s)
+
+        def enough() -> bool:
+            sent = sum(len(one.chunk_times_s) for one in mock.log)
+            return stop_at_chunks is not None and sent >= stop_at_chunks
+
+        sent, origin_s = send_all(told, plan or plan_of(), server, enough)
     return Exchanged(
         sent, {one.request_id: one for one in mock.log}, mock.bodies, mock.connections, origin_s
     )
 
 
 def send_all(
-    config: ClientConfig, plan: Plan, server: str = "mock", stop_after_s: float | None = None
+    config: ClientConfig,
+    plan: Plan,
+    server: str = "mock",
+    enough: Callable[[], bool] = lambda: False,
 ) -> tuple[Sent, float]:
     row = SERVERS[server]
     fixed = fixed_fields(config, row, "mock", "salt")
@@ -105,8 +114,12 @@ def send_all(
 
     async def main() -> Sent:
         def stop_later(client: Client) -> None:
-            if stop_after_s is not None:
-                asyncio.get_running_loop().call_later(stop_after_s, client.stop)
+            loop = asyncio.get_running_loop()
+            if enough():
+                # What lies in a socket is read first, however busy the machine is.
+                loop.call_later(0.5, client.stop)
+            else:
+                loop.call_later(0.01, stop_later, client)
 
         bodies = Bodies(config, row, fixed, plan, "salt")
         async with asyncio.timeout(MOST_S):
