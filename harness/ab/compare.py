@@ -10,6 +10,7 @@ import numpy as np
 
 from ...engines.errors import ConfigError
 from ..errors import InvalidRun
+from ..evidence import ERROR_RATE
 from ..stats.sequential import first_look
 from ..stats.signed_rank import Floats, fewest_pairs
 from .judge import Answer, Judge, Question
@@ -75,7 +76,7 @@ def compare(
     length: Length,
     *,
     seed: int = 0,
-    error_rate: float = 0.05,
+    error_rate: float = ERROR_RATE,
     report: Callable[[str], None] = lambda _: None,
     now: Callable[[], float] = monotonic,
 ) -> Outcome:
@@ -118,7 +119,9 @@ def _sized(a: Side, b: Side, trial_s: float, report: Callable[[str], None]) -> i
     for pilot in range(_PILOTS):
         # Seeds of their own: no prefix cache may be warm with what will be measured.
         slower_s = max(side.trial(2**31 + pilot, count).duration_s for side in (a, b))
-        count = max(_FEWEST_REQUESTS, min(round(count * trial_s / slower_s), 32 * count))
+        fits = max(_FEWEST_REQUESTS, round(count * trial_s / slower_s))
+        # No more than the workload has, or than its options ask for.
+        count = min(fits, 32 * count, a.prepared.num_requests)
     return count
 
 

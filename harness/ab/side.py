@@ -128,10 +128,6 @@ class WorkerSide:
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
         said = lines[-1] if lines else f"exit code {self._process.wait()}"
-        if f"No module named '{_MODULE.rpartition('.')[0]}" in said or f"named {_MODULE}" in said:
-            return ConfigError(
-                self._asked.field, str(self._asked.tree), "a tree that has `llmbench ab` itself"
-            )
         return InvalidRun(f"{self._asked.field}: its process ended: {said}")
 
 
@@ -154,6 +150,9 @@ def _environment(tree: Path | None, link: Path) -> dict[str, str]:
     missing = [room for room in _ROOMS if not (tree / room / "__init__.py").is_file()]
     if missing:
         raise ConfigError("tree", str(tree), f"a source tree of llmbench; it has no {missing[0]}")
+    # What a tree lacks would be taken from the llmbench that is installed.
+    if not (tree / "harness" / "ab" / "worker.py").is_file():
+        raise ConfigError("tree", str(tree), "a tree that has `llmbench ab` itself")
     (link / "llmbench").symlink_to(tree.resolve(), target_is_directory=True)
     given = environment.get("PYTHONPATH")
     environment["PYTHONPATH"] = os.pathsep.join([str(link), *([given] if given else [])])

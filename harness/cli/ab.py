@@ -80,6 +80,7 @@ def ab(
     from ..ab.questions import questions_of
     from ..ab.side import SideOptions, both
     from ..ab.verdicts import as_json, verdicts_of
+    from ..evidence import ERROR_RATE
     from ..slo import parse_seconds
     from .progress import watching
     from .words import words_of
@@ -96,7 +97,7 @@ def ab(
         parse_seconds("trial_time", trial_time),
         num_requests,
     )
-    length.looks_after(len(questions), 0.05)
+    length.looks_after(len(questions), ERROR_RATE)
     first = SideOptions("a", words_of("a", a), a_tree)
     second = SideOptions("b", words_of("b", a if b is None else b), b_tree)
     with watching(quiet=quiet) as watch:

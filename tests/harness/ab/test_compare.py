@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,6 +96,8 @@ def test_trials_are_sized_to_the_slower_side() -> None:
     a, b = FakeSide(lambda _: 0.01), FakeSide(lambda _: 0.02)
     outcome = compare(a, b, [QUESTION], Length(trial_s=1.0))
     assert outcome.num_requests == 50
+    a.prepared = replace(a.prepared, num_requests=30)
+    assert compare(a, b, [QUESTION], Length(trial_s=1.0)).num_requests == 30
 
 
 def test_sides_with_other_requests_are_refused() -> None:
