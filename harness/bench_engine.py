@@ -7,59 +7,27 @@ so the floor is that of the work that was done.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from functools import reduce
 from itertools import pairwise
-from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from ..engines.api import Engine, FinishReason, Request, SamplingParams
 from ..engines.config import EngineConfig
 from ..engines.cost.floor import Rates, step_floor
-from ..engines.cost.work import ModelWork, StepWork, model_work
-from ..engines.errors import ConfigError, ModelError
-from ..engines.quantization.methods import find_method
+from ..engines.cost.work import ModelWork, StepWork
+from ..engines.errors import ConfigError
 from ..engines.trace import StepTrace
-
-if TYPE_CHECKING:
-    from ..engines.assemble import LoadedModel
-    from ..engines.models.config import ModelConfig
-
-CONTEXT_TOKENS = 128
-DECODE_STEPS = 24
-PREFILL_REPEATS = 3
-_UNCOUNTED_STEPS = 2
-
-
-@dataclass(frozen=True)
-class Case:
-    """phase: decode, `sequences` of them with a context of `tokens`; or prefill of a prompt of
-    `tokens`."""
-
-    phase: str
-    sequences: int
-    tokens: int
-
-    @property
-    def name(self) -> str:
-        decode = self.phase == "decode"
-        return f"decode x {self.sequences}" if decode else f"prefill {self.tokens}"
-
-    @property
-    def longest_tokens(self) -> int:
-        """Prompt and output of one request."""
-        return self.tokens + (DECODE_STEPS + _UNCOUNTED_STEPS + 2 if self.phase == "decode" else 1)
+from .engine_turns import CONTEXT_TOKENS, Case, Side, Timed, time_by_turns
 
 
 @dataclass(frozen=True)
 class CaseResult:
     """median_s, best_s: of a decode step, or of a whole prompt. tokens: that it computes.
     bytes_moved, flops, floor_s, bound: of the same, see `engines.cost.floor`. bytes_per_s,
-    flops_per_s: of the machine around it, what the floor is made of."""
+    flops_per_s: of the machine around it, what the floor is made of. speed_up: over the first of
+    the engines that took turns, the median over turns; 1 of that one itself."""
 
     case: Case
     repeats: int
@@ -72,6 +40,7 @@ class CaseResult:
     bound: str
     bytes_per_s: float
     flops_per_s: float
+    speed_up: float
 
     @property
     def tokens_per_s(self) -> float:
@@ -132,53 +101,78 @@ def bench_engine(
     Raises ConfigError for what cannot work, and ModelError for a model that is not computed by our
     own code: its work cannot be counted.
     """
+    (alone,) = bench_by_turns(
+        model, [engine], asked, command=command, seed=seed, threads=threads, report=report
+    )
+    return alone
+
+
+def bench_by_turns(
+    model: str,
+    engines: Sequence[EngineConfig],
+    asked: Sequence[Case],
+    *,
+    command: str,
+    seed: int = 0,
+    threads: int | None = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> tuple[EngineBench, ...]:
+    """The same of several engines on one model, all in memory: in each case they take turns step by
+    step, so that a machine whose bandwidth comes and goes gives as much to each. Raises as
+    `bench_engine`."""
     import torch
 
-    from ..engines.assemble import load_model, resolve
+    from ..engines.assemble import resolve
     from .environment import capture
     from .experiment import files_of
     from .machine_rates import better, find_rates
 
     if threads is not None:
         torch.set_num_threads(threads)
-    files = files_of(model, engine, report)
-    resolved = resolve(engine, files)
-    shape = _native_shape(files.directory, resolved)
-    device = torch.device(resolved.device)
-    multiplied = torch.int8 if _multiplies_int8(resolved.quant) else getattr(torch, resolved.dtype)
+    sides = []
+    for engine in engines:
+        files = files_of(model, engine, report)
+        sides.append(Side(files, resolve(engine, files)))
+    device = torch.device(sides[0].resolved.device)
+
+    def rates() -> list[Rates]:
+        found = {kind: find_rates(device, kind) for kind in {side.multiplied for side in sides}}
+        return [found[side.multiplied] for side in sides]
+
     report("measuring the machine")
-    measured = [find_rates(device, multiplied)]
-    report(f"loading {files.name}")
-    loaded = load_model(files, resolved, report)
-    timed: list[_Timed] = []
-    fits, skipped = _split(asked, shape.max_position_embeddings)
+    measured = [rates()]
+    for side in sides:
+        report(f"loading {side.files.name} ({side.resolved.quant})")
+        side.load(report)
+    timed: list[list[Timed]] = []
+    fits, skipped = _split(asked, sides[0].shape.max_position_embeddings)
     for case in fits:
         report(case.name)
-        timed.append(_time(case, loaded, resolved, seed))
-        measured.append(find_rates(device, multiplied))
-    # Of the rates before a case and after it the better: a machine that was busy at one of the two
-    # would make the floor too easy. Not of all cases: a shared memory's bandwidth comes and goes.
-    around = [better(*pair) for pair in pairwise(measured)]
-    work = model_work(
-        shape,
-        quant=resolved.quant,
-        group_size=resolved.group_size,
-        quant_bits=resolved.quant_bits,
-        kv_dtype=resolved.kv_dtype,
-    )
-    return EngineBench(
-        files.name,
-        asdict(resolved),
-        dict(loaded.kernels),
-        reduce(better, measured),
-        tuple(
-            _result(one, work, rates, shape.sliding_window)
-            for one, rates in zip(timed, around, strict=True)
-        ),
-        tuple(case.name for case in skipped),
-        capture(seed=seed, import_torch=True),
-        command,
-    )
+        timed.append(time_by_turns(case, sides, seed))
+        measured.append(rates())
+    environment = capture(seed=seed, import_torch=True)
+    benches: list[EngineBench] = []
+    for at, side in enumerate(sides):
+        # Of the rates before a case and after it the better: a machine that was busy at one of the
+        # two would make the floor too easy. Not of all cases: bandwidth comes and goes.
+        own = [one[at] for one in measured]
+        around = [better(*pair) for pair in pairwise(own)]
+        benches.append(
+            EngineBench(
+                side.files.name,
+                asdict(side.resolved),
+                dict(side.loaded.kernels),
+                reduce(better, own),
+                tuple(
+                    _result(of_case[at], of_case[0], side.work(), near, side.shape.sliding_window)
+                    for of_case, near in zip(timed, around, strict=True)
+                ),
+                tuple(case.name for case in skipped),
+                environment,
+                command,
+            )
+        )
+    return tuple(benches)
 
 
 def _split(asked: Sequence[Case], positions: int) -> tuple[list[Case], list[Case]]:
@@ -187,49 +181,13 @@ def _split(asked: Sequence[Case], positions: int) -> tuple[list[Case], list[Case
     return fits, [case for case in asked if case.longest_tokens > positions]
 
 
-def _native_shape(directory: Path, engine: EngineConfig) -> ModelConfig:
-    """The model's shape in the engine's dtype."""
-    from ..engines.models.describe import describe_model
-
-    native = describe_model(directory, engine.model_impl).native
-    if native is None:
-        raise ModelError(
-            "model", str(directory), "runs through transformers: its work is not counted"
-        )
-    return replace(native, dtype=engine.dtype)
-
-
-@dataclass(frozen=True)
-class _Timed:
-    """traces: of each repeat, its steps: one decode step, or all steps of a prompt."""
-
-    case: Case
-    traces: tuple[tuple[StepTrace, ...], ...]
-
-
-def _time(case: Case, loaded: LoadedModel, resolved: EngineConfig, seed: int) -> _Timed:
-    """One case on an engine that is just large enough for it."""
-    from ..engines.assemble import build_engine
-    from ..engines.clock import WallClock
-
-    sized = replace(
-        resolved,
-        max_model_len=case.longest_tokens,
-        max_num_seqs=case.sequences,
-        max_num_batched_tokens=max(resolved.max_num_batched_tokens or 0, case.sequences),
-    )
-    prompts = _prompts(case, loaded.config.vocab_size, seed)
-    core = build_engine(loaded, sized, WallClock())
-    if case.phase == "decode":
-        steps = _decode_steps(_serve(core, case, next(prompts)), case)
-        return _Timed(case, tuple((trace,) for trace in steps))
-    repeats = [_serve(core, case, next(prompts)) for _ in range(PREFILL_REPEATS + 1)]
-    return _Timed(case, tuple(tuple(traces) for traces in repeats[1:]))
-
-
-def _result(timed: _Timed, model: ModelWork, rates: Rates, window: int | None) -> CaseResult:
-    """Times and floor of a case; a decode's context grows, so the floor is its middle step's."""
-    durations_s = [sum(one.end_s - one.start_s for one in traces) for traces in timed.traces]
+def _result(
+    timed: Timed, first: Timed, model: ModelWork, rates: Rates, window: int | None
+) -> CaseResult:
+    """Times and floor of a case; a decode's context grows, so the floor is its middle step's.
+    first: the timing of the engine that speed-ups are over, turn by turn."""
+    durations_s = timed.durations_s
+    turns = zip(first.durations_s, durations_s, strict=True)
     middle = timed.traces[len(timed.traces) // 2]
     floors = [step_floor(step_work(one, window), model, rates) for one in middle]
     return CaseResult(
@@ -244,12 +202,8 @@ def _result(timed: _Timed, model: ModelWork, rates: Rates, window: int | None) -
         floors[0].bound,
         rates.bytes_per_s,
         rates.flops_per_s,
+        median(theirs_s / ours_s for theirs_s, ours_s in turns),
     )
-
-
-def _multiplies_int8(quant: str) -> bool:
-    """Whether eight-bit weights meet eight-bit activations; others are widened to the dtype."""
-    return quant != "none" and find_method(quant).form == "w8a8"
 
 
 def step_work(trace: StepTrace, window: int | None = None) -> StepWork:
@@ -259,42 +213,3 @@ def step_work(trace: StepTrace, window: int | None = None) -> StepWork:
     ends = [one.start + one.length for one in chunks if one.phase == "decode"]
     attended = sum(ends) if window is None else sum(min(end, window) for end in ends)
     return StepWork.of(prefills, len(ends), attended, len(ends) + len(prefills), window=window)
-
-
-def _decode_steps(traces: Sequence[StepTrace], case: Case) -> Sequence[StepTrace]:
-    """The steps in which all sequences decode and no prompt is computed, the first few left out."""
-    together = [
-        trace
-        for trace in traces
-        if not trace.prefill_tokens and trace.decode_tokens == case.sequences
-    ]
-    if len(together) <= _UNCOUNTED_STEPS:
-        allowed = "what the KV cache has room for at a time (see --kv-memory)"
-        raise ConfigError("batch", case.sequences, allowed)
-    return together[_UNCOUNTED_STEPS:][:DECODE_STEPS]
-
-
-def _serve(core: Engine, case: Case, prompts: Sequence[tuple[int, ...]]) -> list[StepTrace]:
-    """Every step of these requests."""
-    sampling = SamplingParams(max_tokens=case.longest_tokens - case.tokens, ignore_eos=True)
-    for index, prompt in enumerate(prompts):
-        core.add(Request(str(index), prompt, sampling))
-    traces: list[StepTrace] = []
-    while core.has_work():
-        outcome = core.step()
-        for event in outcome.events:
-            if event.finish is FinishReason.REFUSED:
-                raise ConfigError("prompt", f"{case.tokens} tokens", event.detail)
-            if event.finish is FinishReason.ERROR:
-                raise RuntimeError(event.detail)
-        if outcome.trace is not None:
-            traces.append(outcome.trace)
-    return traces
-
-
-def _prompts(case: Case, vocab_size: int, seed: int) -> Iterator[list[tuple[int, ...]]]:
-    """Random tokens, new ones each time, so that no prefix cache helps."""
-    rng = np.random.default_rng(seed)
-    while True:
-        drawn = rng.integers(vocab_size, size=(case.sequences, case.tokens))
-        yield [tuple(row) for row in drawn.tolist()]

@@ -70,7 +70,9 @@ class SweepLine:
     """Steps of one method. bandwidths_bytes_per_s: the machine's, beside each of its passes.
 
     decode_s: of a step, one for each of the sweep's batch sizes; floor_s: the least it could take.
-    prefill_s: of one prompt; None where the model has no positions for it. pass_spread: the largest
+    speed_ups: over the first method, one for each batch size, of steps taken in turns.
+    prefill_s: of one prompt, prefill_speed_up: as above; None where the model has no positions for
+    it. pass_spread: the largest
     difference of a step's time between two passes, as a share.
     """
 
@@ -78,7 +80,9 @@ class SweepLine:
     bandwidths_bytes_per_s: tuple[float, ...]
     decode_s: tuple[float, ...]
     floor_s: tuple[float, ...]
+    speed_ups: tuple[float, ...]
     prefill_s: float | None
+    prefill_speed_up: float | None
     flops_per_s: float
     pass_spread: float
 

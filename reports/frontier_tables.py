@@ -131,7 +131,12 @@ def steps_table(frontier: Frontier, sweep: FrontierSweep) -> Table:
         (
             f"decode × {batch}",
             *(
-                _step(line.decode_s[at], base.decode_s[at], line.floor_s[at], scale.number)
+                _step(
+                    line.decode_s[at],
+                    line.speed_ups[at] / base.speed_ups[at],
+                    line.floor_s[at],
+                    scale.number,
+                )
                 for line in sweep.lines
             ),
         )
@@ -142,7 +147,7 @@ def steps_table(frontier: Frontier, sweep: FrontierSweep) -> Table:
             (
                 f"prefill of {sweep.prompt_tokens}",
                 *(
-                    _step(line.prefill_s, base.prefill_s, None, scale.number)
+                    _step(line.prefill_s, line.prefill_speed_up, None, scale.number)
                     for line in sweep.lines
                 ),
             )
@@ -161,18 +166,22 @@ def steps_table(frontier: Frontier, sweep: FrontierSweep) -> Table:
         f"Steps by batch size, {scale.unit}",
         ("Step", *(line.method for line in sweep.lines)),
         rows,
-        note=f"In brackets, times as fast as {base.method}; then the share of the "
-        "floor that was reached. Every method was measured twice, in the one order and then in the "
-        "other, and the machine's bandwidth beside each.",
+        note=f"Times are of the shortest step. In brackets, times as fast as {base.method}, of "
+        "steps that both took in turns; then the share of the floor that was reached. Every method "
+        "was measured twice, in the one order and then in the other, and the machine's bandwidth "
+        "beside each.",
     )
 
 
 def _step(
-    value: float | None, base: float, floor: float | None, shown: Callable[[float], str]
+    value: float | None,
+    speed_up: float | None,
+    floor: float | None,
+    shown: Callable[[float], str],
 ) -> str:
-    if value is None:
+    if value is None or speed_up is None:
         return ABSENT
-    text = f"{shown(value)} ({ratio_text(base / value)}×)"
+    text = f"{shown(value)} ({ratio_text(speed_up)}×)"
     return text if floor is None else f"{text}, {percent(floor / value)}"
 
 

@@ -190,7 +190,8 @@ def _notes(
     if sweep is not None:
         spread = max(line.pass_spread for line in sweep.lines)
         notes.append(
-            f"the shortest steps of the two passes differ by up to {spread:.0%}; the shorter counts"
+            "speed-ups over the first method are of steps taken in turns, and two passes differ by "
+            f"up to {spread:.0%}; times are the shortest of both"
         )
     return tuple(dict.fromkeys(notes))
 

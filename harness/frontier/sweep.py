@@ -1,8 +1,9 @@
 """Steps of every method at every batch size, for where a method stops winning.
 
-Every method is measured twice, in the one order and then in the other, so that a machine that gets
-slower with time favours none (an ABBA design); its bandwidth is measured beside each. What was
-measured is stored after every pass, and the same command goes on from there.
+Every method but the first is measured beside the first: the two engines take turns step by step, so
+that a machine whose bandwidth comes and goes favours neither. Every pass is done twice, in the one
+order and then in the other. What was measured is stored after every pass, and the same command goes
+on from there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..bench_engine import CONTEXT_TOKENS, DECODE_STEPS, Case, EngineBench, bench_engine, cases
+from ..bench_engine import EngineBench, bench_by_turns, cases
+from ..engine_turns import CONTEXT_TOKENS, DECODE_STEPS, Case
 from ..store import StoreError
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from ..experiment import Watch
 
 SWEEP_FILE = "sweep.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 LARGEST_BATCH = 64
 PROMPT_TOKENS = 512
 # Of the KV pool's tokens: optimistic admission keeps some blocks free.
@@ -32,7 +34,8 @@ _USABLE_POOL = 0.95
 class SweepStep:
     """One case of one pass. size: sequences of a decode, tokens of a prompt.
 
-    median_s, best_s, floor_s, bytes_moved, flops: as in `CaseResult`.
+    median_s, best_s, floor_s, bytes_moved, flops, speed_up: as in `CaseResult`; the speed-up is
+    over the first method.
     """
 
     phase: str
@@ -42,6 +45,7 @@ class SweepStep:
     floor_s: float
     bytes_moved: float
     flops: float
+    speed_up: float
 
 
 @dataclass(frozen=True)
@@ -118,9 +122,10 @@ def run_sweep(
         title = f"steps, pass {at + 1} of {len(order)}: {method}"
         watch.stage(title)
         config = by_method[method]
-        measured = bench_engine(
+        engines = list(dict.fromkeys((by_method[order[0]].engine, config.engine)))
+        *_, measured = bench_by_turns(
             config.model,
-            config.engine,
+            engines,
             asked,
             command=config.command,
             seed=config.seed,
@@ -143,6 +148,7 @@ def pass_of(method: str, measured: EngineBench) -> SweepPass:
             one.floor_s,
             one.bytes_moved,
             one.flops,
+            one.speed_up,
         )
         for one in measured.results
     )

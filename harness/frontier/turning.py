@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import geometric_mean
 
 from ...reports.frontier_model import Crossing
 from ..compare import SAME
@@ -44,17 +45,21 @@ class Line:
 class Curve:
     """A method's steps: the shortest of all passes, for each case.
 
-    decode_s, floor_s: for each of `batches`. bytes_moved, flops: of a decode step. prefill_s,
-    prefill_flops: of the prompt; None without. flops_per_s: the machine's, in the arithmetic that
-    the method computes in. spread: the largest difference of two passes.
+    decode_s, floor_s: for each of `batches`. speed_up: over the first method of the sweep, in
+    turns; the geometric mean of all passes. bytes_moved, flops: of a decode step. prefill_s,
+    prefill_speed_up, prefill_flops: of the prompt; None without. flops_per_s: the machine's, in the
+    arithmetic that the method computes in. spread: the largest difference of two passes, of
+    speed-ups, or of the first method's own steps.
     """
 
     batches: tuple[int, ...]
     decode_s: tuple[float, ...]
     floor_s: tuple[float, ...]
+    speed_up: tuple[float, ...]
     bytes_moved: Line
     flops: Line
     prefill_s: float | None
+    prefill_speed_up: float | None
     prefill_flops: float | None
     flops_per_s: float
     spread: float
@@ -85,23 +90,28 @@ def curve(passes: Sequence[SweepPass]) -> Curve:
     batches = tuple(step.size for step in first)
     shortest = [[steps[at].best_s for steps in decodes] for at in range(len(batches))]
     floors = [min(steps[at].floor_s for steps in decodes) for at in range(len(batches))]
+    ratios = [[steps[at].speed_up for steps in decodes] for at in range(len(batches))]
+    is_first = all(one == 1.0 for of_batch in ratios for one in of_batch)
     return Curve(
         batches,
         tuple(min(times) for times in shortest),
         tuple(floors),
+        tuple(geometric_mean(one) for one in ratios),
         Line.through(batches, [step.bytes_moved for step in first]),
         Line.through(batches, [step.flops for step in first]),
         min((step.best_s for step in prompts), default=None),
+        geometric_mean([step.speed_up for step in prompts]) if prompts else None,
         prompts[0].flops if prompts else None,
         max(one.flops_per_s for one in passes),
-        max(max(times) / min(times) - 1 for times in shortest),
+        max(max(times) / min(times) - 1 for times in (shortest if is_first else ratios)),
     )
 
 
 def speed_ups(method: Curve, other: Curve) -> tuple[float, ...]:
-    """How many times as fast the method is, for each batch size."""
+    """How many times as fast the method is, for each batch size: each over the first, which both
+    took turns with."""
     return tuple(
-        theirs / ours for ours, theirs in zip(method.decode_s, other.decode_s, strict=True)
+        ours / theirs for ours, theirs in zip(method.speed_up, other.speed_up, strict=True)
     )
 
 

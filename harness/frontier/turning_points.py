@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from statistics import median
 
 from ...reports.frontier_model import FrontierSweep, SweepLine, TurningPoint
-from ..bench_engine import CONTEXT_TOKENS
+from ..engine_turns import CONTEXT_TOKENS
 from .methods import PLAIN
 from .sweep import PROMPT_TOKENS, Sweep
 from .turning import Curve, crossing, curve, floor_crossing, reached_crossing, speed_ups
@@ -24,7 +24,7 @@ def frontier_sweep(sweep: Sweep, bits: Mapping[str, float | None]) -> FrontierSw
         for method in dict.fromkeys(one.method for one in sweep.passes)
     }
     curves = {method: curve(passes) for method, passes in by_method.items()}
-    # The machine's usual bandwidth: on a shared one it comes and goes between passes.
+    # The machine's usual bandwidth: on a shared one it comes and goes.
     bytes_per_s = median(one.bytes_per_s for one in sweep.passes)
     pairs = [
         (method, other)
@@ -44,7 +44,9 @@ def frontier_sweep(sweep: Sweep, bits: Mapping[str, float | None]) -> FrontierSw
                 tuple(one.bytes_per_s for one in by_method[method]),
                 found.decode_s,
                 found.floor_s,
+                found.speed_up,
                 found.prefill_s,
+                found.prefill_speed_up,
                 found.flops_per_s,
                 found.spread,
             )
@@ -81,7 +83,7 @@ def batch_1(sweep: FrontierSweep | None) -> dict[str, float]:
     """Speed-ups over the unquantised model at batch 1, of methods whose passes agree."""
     if sweep is None or sweep.batches[0] != 1:
         return {}
-    first = {line.method: line.decode_s[0] for line in sweep.lines if line.pass_spread <= STEADY}
+    first = {line.method: line.speed_ups[0] for line in sweep.lines if line.pass_spread <= STEADY}
     if PLAIN not in first:
         return {}
-    return {method: first[PLAIN] / seconds for method, seconds in first.items()}
+    return {method: speed_up / first[PLAIN] for method, speed_up in first.items()}

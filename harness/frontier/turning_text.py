@@ -59,9 +59,9 @@ def why(
     fewer = ours.bytes_moved.at(batch) / theirs.bytes_moved.at(batch)
     text = [
         f"At batch {batch}, {name} moves {fewer:.2f} times the bytes of {_name(against)} and takes "
-        f"{ours.decode_s[0] / theirs.decode_s[0]:.2f} times as long, for it reaches "
+        f"{theirs.speed_up[0] / ours.speed_up[0]:.2f} times as long; its shortest step reaches "
         f"{ours.reached_bytes_per_s / bytes_per_s:.0%} of the machine's bandwidth and "
-        f"{_name(against)} {theirs.reached_bytes_per_s / bytes_per_s:.0%}."
+        f"{_name(against)}'s {theirs.reached_bytes_per_s / bytes_per_s:.0%}."
     ]
     ours_flops, theirs_flops = ours.reached_flops_per_s, theirs.reached_flops_per_s
     if ours_flops is not None and theirs_flops is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,9 @@ from llmbench.engines.cost.shapes import resolve_shape
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.trace import Chunks, ChunkTrace, Holdings, KVUsage, StepTrace
 from llmbench.harness import bench_engine as tool
-from llmbench.harness.bench_engine import (
-    CONTEXT_TOKENS,
-    DECODE_STEPS,
-    Case,
-    CaseResult,
-    cases,
-    step_work,
-)
+from llmbench.harness.bench_engine import CaseResult, cases, step_work
 from llmbench.harness.cli import app
+from llmbench.harness.engine_turns import CONTEXT_TOKENS, DECODE_STEPS, Case
 from llmbench.harness.machine_rates import better, measure_rates
 from typer.testing import CliRunner
 
@@ -55,6 +50,24 @@ def test_every_case_is_measured_on_the_work_that_was_done(engine: str) -> None:
     extra = (decode_3.bytes_moved - decode_1.bytes_moved) / kv_bytes
     assert 2 * (context + 1) < extra < 2 * (context + DECODE_STEPS + 4)
     assert made.kernels
+
+
+def test_engines_take_turns_by_the_step_and_are_compared_turn_by_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from llmbench.engines.core import EngineCore
+
+    turns: list[int] = []
+    step = EngineCore.step
+    monkeypatch.setattr(EngineCore, "step", lambda core: (turns.append(id(core)), step(core))[1])
+    engines = [engine_config("paged", quant=quant) for quant in ("none", "int8")]
+    asked = [Case("decode", 2, CONTEXT_TOKENS)]
+    none, int8 = tool.bench_by_turns("bundled", engines, asked, command="test")
+    assert all(a != b for a, b in pairwise(turns))
+    assert none.results[0].speed_up == 1.0
+    assert int8.results[0].speed_up > 0
+    assert (none.settings["quant"], int8.settings["quant"]) == ("none", "int8")
+    assert int8.results[0].bytes_moved < none.results[0].bytes_moved
 
 
 def test_quantised_weights_lower_the_floor() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from llmbench.engines.config import engine_config
 from llmbench.engines.cost.floor import Rates
-from llmbench.harness.bench_engine import CONTEXT_TOKENS, Case
 from llmbench.harness.config import RunConfig
 from llmbench.harness.drive import Progress
+from llmbench.harness.engine_turns import CONTEXT_TOKENS, Case
 from llmbench.harness.frontier import sweep as tool
 from llmbench.harness.frontier.sweep import (
     SWEEP_FILE,
@@ -76,20 +76,21 @@ def test_a_sweep_goes_on_where_it_stopped(
     )
     monkeypatch.setattr(tool, "PROMPT_TOKENS", 24)
     settings = sweep_settings(by_method, "a revision", (1, 3))
-    measure = tool.bench_engine
-    asked: list[str] = []
+    measure = tool.bench_by_turns
+    asked: list[list[str]] = []
 
-    def interrupted(model: str, engine, cases, **rest):
+    def interrupted(model: str, engines, cases, **rest):
         if len(asked) == 2:
             raise KeyboardInterrupt
-        asked.append(engine.quant)
-        return measure(model, engine, cases, **rest)
+        asked.append([engine.quant for engine in engines])
+        return measure(model, engines, cases, **rest)
 
-    monkeypatch.setattr(tool, "bench_engine", interrupted)
+    monkeypatch.setattr(tool, "bench_by_turns", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_sweep(by_method, settings, tmp_path, Stages())
-    assert asked == ["none", "int8"]
-    monkeypatch.setattr(tool, "bench_engine", measure)
+    # Alone, and then beside it.
+    assert asked == [["none"], ["none", "int8"]]
+    monkeypatch.setattr(tool, "bench_by_turns", measure)
     stages = Stages()
     whole = run_sweep(by_method, settings, tmp_path, stages)
     assert [one.method for one in whole.passes] == ["none", "int8", "int8", "none"]
@@ -102,12 +103,14 @@ def test_a_sweep_goes_on_where_it_stopped(
         assert all(0 < step.best_s <= step.median_s for step in one.steps)
         assert (one.bytes_per_s, one.rates_source) == (10e9, "a test")
     assert whole.passes[1].steps[0].bytes_moved < whole.passes[0].steps[0].bytes_moved
+    assert {step.speed_up for step in whole.passes[0].steps} == {1.0}
+    assert all(step.speed_up > 0 for step in whole.passes[1].steps)
 
-    monkeypatch.setattr(tool, "bench_engine", None)
+    monkeypatch.setattr(tool, "bench_by_turns", None)
     assert run_sweep(by_method, settings, tmp_path, Stages()) == whole
     assert [path.name for path in tmp_path.iterdir()] == [SWEEP_FILE]
 
-    monkeypatch.setattr(tool, "bench_engine", measure)
+    monkeypatch.setattr(tool, "bench_by_turns", measure)
     stages = Stages()
     fewer = {"none": by_method["none"]}
     alone = run_sweep(fewer, sweep_settings(fewer, "a revision", (1,)), tmp_path, stages)
@@ -115,7 +118,7 @@ def test_a_sweep_goes_on_where_it_stopped(
     assert "measuring anew" in stages.seen[0]
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"settings": {}, "schema_version": 1}'])
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"settings": {}, "schema_version": 2}'])
 def test_a_damaged_sweep_is_one_line(text: str, tmp_path: Path) -> None:
     (tmp_path / SWEEP_FILE).write_text(text)
     with pytest.raises(StoreError) as error:

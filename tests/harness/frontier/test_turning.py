@@ -68,10 +68,21 @@ def machine(
 
     def step(phase: str, size: int, moved: float, flops: float) -> SweepStep:
         seconds = slower * (max(moved / 10, flops / rate) + each_s)
-        return SweepStep(phase, size, 1.5 * seconds, seconds, seconds / 2, moved, flops)
+        return SweepStep(phase, size, 1.5 * seconds, seconds, seconds / 2, moved, flops, 1.0)
 
     decodes = [step("decode", batch, weights + batch, 10.0 * batch) for batch in BATCHES]
     return SweepPass(method, 10.0, 100.0, "a test", (*decodes, step("prefill", 512, 0.0, 5120.0)))
+
+
+def beside(one: SweepPass, first: SweepPass) -> SweepPass:
+    """The pass with its speed-ups over another's steps."""
+    return replace(
+        one,
+        steps=tuple(
+            replace(step, speed_up=theirs.best_s / step.best_s)
+            for step, theirs in zip(one.steps, first.steps, strict=True)
+        ),
+    )
 
 
 def test_the_shortest_step_of_all_passes_counts() -> None:
@@ -84,7 +95,8 @@ def test_the_shortest_step_of_all_passes_counts() -> None:
 
 
 def test_the_floor_turns_where_the_other_is_bound_by_arithmetic() -> None:
-    none, four_bits = curve([machine("none", 800)]), curve([machine("awq", 200)])
+    first = machine("none", 800)
+    none, four_bits = curve([first]), curve([beside(machine("awq", 200), first)])
     assert speed_ups(four_bits, none)[0] == pytest.approx(801 / 201)
     # none: bytes (800 + b) / 10, operations b / 10 at 100 a second, never the longer. At 50 a
     # second b / 5 is, from b = 800 on; within 2 % of it a little earlier.
@@ -94,6 +106,16 @@ def test_the_floor_turns_where_the_other_is_bound_by_arithmetic() -> None:
     assert seen.batch is not None
     # (800 + b) / 10 = 1.02 · b / 5
     assert seen.batch == pytest.approx(800 / (2 * WINS - 1), rel=1e-6)
+
+
+def test_two_methods_are_compared_over_the_one_that_both_took_turns_with() -> None:
+    """Between the passes of the two the machine became three times as slow, and with it the first
+    method beside each: a ratio of their own times would say 6."""
+    first, slow = machine("none", 80), machine("none", 80, slower=3.0)
+    int8 = curve([beside(machine("int8", 40, slower=3.0), slow)])
+    awq = curve([beside(machine("awq", 20), first)])
+    assert speed_ups(awq, int8)[0] == pytest.approx(41 / 21)
+    assert int8.decode_s[0] / awq.decode_s[0] == pytest.approx(3 * 41 / 21)
 
 
 def test_slower_operations_turn_earlier_than_the_floor() -> None:

@@ -10,7 +10,7 @@ from llmbench.harness.frontier.sweep import Sweep
 from llmbench.harness.frontier.turning import WINS
 from llmbench.harness.frontier.turning_points import batch_1, frontier_sweep
 
-from .test_turning import BATCHES, machine
+from .test_turning import BATCHES, beside, machine
 
 BITS = {"none": 16.0, "int8": 8.0, "awq": 4.0, "nvfp4": 4.0}
 
@@ -23,7 +23,7 @@ def sweep(*methods: str) -> Sweep:
         "awq": machine("awq", 20, rate=10.0),
         "nvfp4": machine("nvfp4", 20, rate=50.0),
     }
-    there = [made[one] for one in methods]
+    there = [beside(made[one], made[methods[0]]) for one in methods]
     return Sweep({}, (*there, *(replace(one, bytes_per_s=9.0) for one in reversed(there))))
 
 
@@ -74,7 +74,8 @@ def test_speed_ups_at_batch_1_are_over_the_unquantised_model() -> None:
 
 def test_passes_that_differ_decide_nothing() -> None:
     steady = sweep("none", "awq")
-    busy = replace(steady, passes=(*steady.passes, machine("awq", 20, rate=10.0, slower=1.5)))
+    slower = beside(machine("awq", 20, rate=10.0, slower=1.5), steady.passes[0])
+    busy = replace(steady, passes=(*steady.passes, slower))
     found = frontier_sweep(busy, BITS)
     assert found.turning_points[0].sentence.endswith("differ by up to 50%: do not rely on it.")
     assert "rely" not in frontier_sweep(steady, BITS).turning_points[0].sentence
