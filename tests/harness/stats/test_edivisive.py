@@ -88,5 +88,16 @@ def test_the_same_values_give_the_same_answer() -> None:
     assert change_points(values) == change_points(values)
 
 
-def test_ten_values_are_enough() -> None:
-    assert [one.index for one in change_points([1.0] * 5 + [9.0] * 5)] == [5]
+def test_twelve_values_are_enough() -> None:
+    assert [one.index for one in change_points([1.0] * 6 + [9.0] * 6)] == [6]
+
+
+def test_p_is_the_share_of_orders_that_part_the_values_as_well() -> None:
+    """Of the 70 ways to part eight values into four and four, two are as good as the best, whatever
+    digits they sum to."""
+    rng = np.random.default_rng()
+    values = np.concatenate((rng.normal(0.2, 0.01, 4), rng.normal(9, 0.01, 4))).tolist()
+    found = change_points(values, significance=0.9, permutations=3999)
+    (step,) = (one for one in found if one.index == 4)
+    # 2 / 70, within four standard errors of 3999 draws.
+    assert step.p == pytest.approx(2 / 70, abs=0.0106)
