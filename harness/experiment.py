@@ -26,9 +26,10 @@ from .config import RunConfig
 from .drive import Observation, Progress, drive
 from .errors import InvalidRun
 from .judge import judge_quality
+from .machine_state import check_machine, read_machine
 from .metrics.kv import KVPool
 from .planning import asked_of, corpus_text, load_settings, plan_with_warmup, workload_of
-from .result import Memory, Quality, Result
+from .result import Check, Memory, Quality, Result
 from .summarise import requests_frame, steps_frame, summarise
 from .text_encoder import text_encoder
 
@@ -157,9 +158,10 @@ def measure(prepared: Prepared, watch: Watch, loaded: LoadedModel | None = None)
         if warm.interrupted:
             raise KeyboardInterrupt
     watch.stage(f"measuring {len(prepared.plan.requests)} requests")
-    before = kernel_calls()
+    before, machine = kernel_calls(), read_machine()
     seen = drive(core, clock, prepared.plan, on_progress=watch.progress)
     computed = kernel_calls_since(before)
+    undisturbed = check_machine(machine, read_machine(), alone=True)
     pool = _pool(core, loaded, engine)
     memory = Memory(
         weight_bytes=loaded.model.weight_bytes,
@@ -177,7 +179,16 @@ def measure(prepared: Prepared, watch: Watch, loaded: LoadedModel | None = None)
             # The measurement itself is whole; the result still says that something is missing.
             interrupted = True
     result = _result(
-        prepared, loaded, seen, pool, computed, environment, memory, quality, interrupted
+        prepared,
+        loaded,
+        seen,
+        pool,
+        computed,
+        environment,
+        memory,
+        quality,
+        interrupted,
+        undisturbed,
     )
     requests, steps = requests_frame(seen.records), steps_frame(seen.records, seen.steps)
     return Measured(result, requests, steps, seen.failure)
@@ -193,6 +204,7 @@ def _result(
     memory: Memory,
     quality: Quality | None,
     interrupted: bool,
+    undisturbed: Check,
 ) -> Result:
     from ..engines.assemble import emulated_by, kernels_of
 
@@ -208,7 +220,7 @@ def _result(
         slo=config.slo_s,
         interrupted=seen.interrupted,
         failure=seen.failure,
-    )
+    ).with_check(undisturbed)
     return compose(
         summary,
         plan,

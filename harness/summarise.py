@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from .metrics import (
 from .metrics.counters import count
 from .metrics.kv import KVPool, split_steps, summarise_kv
 from .record import RequestRecord, RequestStatus
-from .result import Attribution, Counters, KVSummary, Metric, Validity, Window
+from .result import Attribution, Check, Counters, KVSummary, Metric, Validity, Window
 from .stats.summary import summary
 from .validity import Asked, assess
 from .window import steady_window
@@ -125,6 +125,12 @@ class Summary:
     counters: Counters
     validity: Validity
     attribution: Attribution | None
+
+    def with_check(self, check: Check) -> Summary:
+        """The same, judged by one check more."""
+        checks = (*self.validity.checks, check)
+        valid = self.validity.valid and (check.ok or not check.fatal)
+        return replace(self, validity=Validity(valid=valid, checks=checks))
 
 
 def summarise(
