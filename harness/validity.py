@@ -63,8 +63,8 @@ def assess(
         check_errors(requests),
         check_token_counts(requests, asked.output_tokens),
         check_trace(requests, steps),
-        check_sender_lag(requests, steps, asked),
-        check_rate(requests, steps, asked),
+        check_sender_lag(requests, longest_step_s(steps), asked),
+        check_rate(requests, longest_step_s(steps), asked),
         check_littles_law(requests, steps),
         check_steady(window),
         check_tail(requests),
@@ -183,10 +183,8 @@ def _to_compute(request: RequestRecord) -> int:
     return prompt + request.output_tokens - 1
 
 
-def check_sender_lag(
-    requests: Sequence[RequestRecord], steps: Sequence[StepTrace], asked: Asked
-) -> Check:
-    """A client that is the bottleneck measures itself.
+def check_sender_lag(requests: Sequence[RequestRecord], longest_s: float, asked: Asked) -> Check:
+    """A client that is the bottleneck measures itself. longest_s: of the engine's steps.
 
     In this process requests are handed over between steps, so a request may wait for the step
     that is running; p99 of t_send - t_due beyond the longest step is the sender's own delay.
@@ -194,7 +192,6 @@ def check_sender_lag(
     if not requests or not asked.sends_on_schedule:
         return passed("sender_lag", "requests were due when a slot freed: nothing to lag behind")
     lag_s = percentile([request.t_send_s - request.t_due_s for request in requests], 99)
-    longest_s = _longest_step_s(steps)
     limit_s = longest_s + LAG_GRACE_S
     return Check(
         id="sender_lag",
@@ -207,10 +204,8 @@ def check_sender_lag(
     )
 
 
-def check_rate(
-    requests: Sequence[RequestRecord], steps: Sequence[StepTrace], asked: Asked
-) -> Check:
-    """The load that was sent must be the load that was asked for.
+def check_rate(requests: Sequence[RequestRecord], longest_s: float, asked: Asked) -> Check:
+    """The load that was sent must be the load that was asked for. longest_s: of the engine's steps.
 
     Over a short schedule the last request's wait for one step is a few percent of it; a delay of
     no more than that is excused.
@@ -225,7 +220,7 @@ def check_rate(
     gaps = len(requests) - 1
     return Check(
         id="rate",
-        ok=share >= RATE_SHARE or sent_s - due_s <= _longest_step_s(steps) + LAG_GRACE_S,
+        ok=share >= RATE_SHARE or sent_s - due_s <= longest_s + LAG_GRACE_S,
         fatal=True,
         value=share,
         limit=RATE_SHARE,
@@ -297,7 +292,7 @@ def served_of(requests: Sequence[RequestRecord]) -> list[RequestRecord]:
     return [request for request in requests if request.status is RequestStatus.OK]
 
 
-def _longest_step_s(steps: Sequence[StepTrace]) -> float:
+def longest_step_s(steps: Sequence[StepTrace]) -> float:
     return max((step.end_s - step.start_s for step in steps), default=0.0)
 
 

@@ -17,7 +17,8 @@ class VllmEngine:
     """`vllm.LLMEngine` as an `engines.api.Engine`.
 
     Tokens have the time at which the step that returned them ended; a step that gives a request
-    several gives them one time. Tried with vLLM 0.32 for a CPU, which refuses several samples of
+    several gives them one time. `longest_step_s`: so long may a request have waited to be handed
+    over. Tried with vLLM 0.32 for a CPU, which refuses several samples of
     one prompt under greedy decoding.
     """
 
@@ -38,6 +39,8 @@ class VllmEngine:
         self._library = vllm
         self._refusals = _refusals(vllm)
         self._clock = clock
+        self.longest_step_s = 0.0
+        self.version = str(vllm.__version__)
         try:
             self._engine = vllm.LLM(model, disable_log_stats=True, **settings).llm_engine
         except (ValueError, OSError) as error:
@@ -63,8 +66,10 @@ class VllmEngine:
         return bool(self._engine.has_unfinished_requests())
 
     def step(self) -> StepOutcome:
+        began_s = self._clock.now()
         outputs = self._engine.step()
         now_s = self._clock.now()
+        self.longest_step_s = max(self.longest_step_s, now_s - began_s)
         return StepOutcome(tuple(_events(outputs, now_s)), None)
 
     def _sampling(self, sampling: SamplingParams) -> Any:

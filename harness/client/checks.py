@@ -76,7 +76,7 @@ def assess_replies(
         check_prefix_cache(requests, asked),
         check_send_lag(requests, plan),
         check_client(requests, client),
-        check_rate(requests, (), plan),
+        check_rate(requests, 0.0, plan),
         check_in_flight(requests, in_flight_s),
         check_steady(window),
         check_tail(requests),

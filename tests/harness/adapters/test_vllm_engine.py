@@ -70,6 +70,7 @@ def clock() -> VirtualClock:
 @pytest.fixture
 def engine(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> VllmEngine:
     library: Any = ModuleType("vllm")
+    library.__version__ = "0.32"
     library.SamplingParams = lambda **asked: SimpleNamespace(**asked)
     library.sampling_params = SimpleNamespace(RequestOutputKind=SimpleNamespace(DELTA="delta"))
     library.LLM = lambda *_, **__: SimpleNamespace(llm_engine=StandIn(clock))
@@ -118,6 +119,7 @@ def test_what_a_later_version_refuses_is_a_setting_that_cannot_work(
         raise ClientError("n must be 1 when using greedy sampling, got 2.")
 
     library: Any = ModuleType("vllm")
+    library.__version__ = "0.32"
     library.exceptions = SimpleNamespace(VLLMClientError=ClientError)
     library.SamplingParams = refuse
     library.sampling_params = SimpleNamespace(RequestOutputKind=SimpleNamespace(DELTA="delta"))

@@ -1,0 +1,170 @@
+"""A run on an engine of another library in this process: the same plan, clock and report as ours.
+
+What it does inside is its own: there are no steps, no KV accounting and no attribution.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ...engines.api import Engine
+from ...engines.clock import Clock, WallClock
+from ..compose import compose
+from ..drive import Observation, drive
+from ..errors import InvalidRun
+from ..experiment import Measured, Prepared
+from ..machine_state import check_machine, read_machine
+from ..metrics.counters import count_replies
+from ..planning import asked_of, load_settings
+from ..result import Check, Result, Validity
+from ..summarise import (
+    Summary,
+    latency_metrics,
+    requests_frame,
+    steps_frame,
+    throughput_metrics,
+)
+from ..validity import (
+    Asked,
+    check_complete,
+    check_errors,
+    check_rate,
+    check_sender_lag,
+    check_steady,
+    check_tail,
+    check_token_counts,
+)
+from ..window import steady_window
+
+if TYPE_CHECKING:
+    from ..experiment import Watch
+
+_UNSEEN = "the library's own"
+
+
+class AdaptedEngine(Engine, Protocol):
+    """longest_step_s: a request may have waited so long to be handed over. version: the
+    library's."""
+
+    longest_step_s: float
+    version: str
+
+
+def vllm_engine(prepared: Prepared, clock: Clock) -> AdaptedEngine:
+    """vLLM with the settings that both have: model, dtype, length, requests at a time, seed."""
+    from .vllm_engine import VllmEngine
+
+    engine = prepared.engine
+    return VllmEngine(
+        str(prepared.files.directory),
+        clock,
+        dtype=engine.dtype,
+        max_model_len=engine.max_model_len,
+        max_num_seqs=engine.max_num_seqs,
+        seed=prepared.config.seed,
+    )
+
+
+ADAPTERS: dict[str, Callable[[Prepared, Clock], AdaptedEngine]] = {"vllm": vllm_engine}
+
+
+def measure_adapted(prepared: Prepared, name: str, watch: Watch) -> Measured:
+    """Load, warm up, serve the plan, say what was seen; as `experiment.measure`. name: of
+    `ADAPTERS`. Raises ConfigError where the library is not installed."""
+    from ..environment import capture
+
+    environment = capture(seed=prepared.config.seed, import_torch=True)
+    clock = WallClock()
+    watch.stage(f"loading {prepared.files.name} into {name}")
+    engine = ADAPTERS[name](prepared, clock)
+    environment["packages"] = {**environment["packages"], name: engine.version}
+    if prepared.warmup.requests:
+        watch.stage(f"warming up with {len(prepared.warmup.requests)} requests")
+        warm = drive(engine, clock, prepared.warmup, on_progress=watch.progress)
+        if warm.failure:
+            raise InvalidRun(warm.failure)
+        if warm.interrupted:
+            raise KeyboardInterrupt
+    watch.stage(f"measuring {len(prepared.plan.requests)} requests")
+    machine = read_machine()
+    seen = drive(engine, clock, prepared.plan, on_progress=watch.progress)
+    undisturbed = check_machine(machine, read_machine(), alone=True)
+    result = _result(prepared, name, engine, seen, environment, undisturbed)
+    return Measured(result, requests_frame(seen.records), steps_frame(seen.records, ()))
+
+
+def _result(
+    prepared: Prepared,
+    name: str,
+    engine: AdaptedEngine,
+    seen: Observation,
+    environment: dict[str, Any],
+    undisturbed: Check,
+) -> Result:
+    plan = prepared.plan
+    summary = _summary(seen, asked_of(plan), prepared.config.slo_s, engine.longest_step_s)
+    return compose(
+        summary.with_check(undisturbed),
+        plan,
+        fingerprint=plan.fingerprint(),
+        run_id=secrets.token_hex(8),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        partial=seen.interrupted,
+        label=f"{name} {engine.version}",
+        config=_settings(prepared, name),
+        environment=environment,
+    )
+
+
+def _summary(
+    seen: Observation, asked: Asked, slo_s: Mapping[str, float], longest_step_s: float
+) -> Summary:
+    records = seen.records
+    duration_s = max((one.t_end_s for one in records if one.t_end_s is not None), default=0.0)
+    window = steady_window(records, duration_s)
+    unsent = asked.unsent(records)
+    # Every check that needs no trace of steps.
+    checks = (
+        check_complete(records, interrupted=seen.interrupted, unsent=unsent, failure=seen.failure),
+        check_errors(records),
+        check_token_counts(records, asked.output_tokens),
+        check_sender_lag(records, longest_step_s, asked),
+        check_rate(records, longest_step_s, asked),
+        check_steady(window),
+        check_tail(records),
+    )
+    return Summary(
+        duration_s=duration_s,
+        window=window,
+        metrics={
+            **latency_metrics(records),
+            **throughput_metrics(records, window, duration_s, slo_s),
+        },
+        kv=None,
+        counters=count_replies(records, unsent=unsent),
+        validity=Validity(valid=all(one.ok or not one.fatal for one in checks), checks=checks),
+        attribution=None,
+    )
+
+
+def _settings(prepared: Prepared, name: str) -> dict[str, Any]:
+    """The run's settings as reports show them."""
+    config, engine = prepared.config, prepared.engine
+    return {
+        "model": prepared.files.name,
+        "model_revision": prepared.files.revision,
+        "engine": name,
+        **dict.fromkeys(("batching", "admission", "kv", "quant"), _UNSEEN),
+        "dtype": engine.dtype,
+        "max_model_len": engine.max_model_len,
+        "max_num_seqs": engine.max_num_seqs,
+        "seed": config.seed,
+        **load_settings(config.load, prepared.plan),
+        "corpus": prepared.corpus_name,
+        "warmup_requests": len(prepared.warmup.requests),
+        "slo": dict(config.slo_s),
+        "command": config.command,
+    }

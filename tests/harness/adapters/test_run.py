@@ -1,0 +1,85 @@
+"""A run on another library's engine, from settings to a stored result with reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from llmbench.engines.api import FinishReason, Request, StepOutcome, TokenEvent
+from llmbench.engines.clock import Clock
+from llmbench.engines.config import engine_config
+from llmbench.harness.adapters import run as tool
+from llmbench.harness.adapters.run import measure_adapted
+from llmbench.harness.cli.progress import Silent
+from llmbench.harness.compare import compare
+from llmbench.harness.config import LoadConfig, RunConfig
+from llmbench.harness.experiment import Prepared, prepare
+from llmbench.harness.store import load_run, write_run
+from llmbench.harness.views import comparison_reports, run_reports
+
+
+class Other:
+    """Another library's engine: a token for each request a step, from 7 on."""
+
+    version = "9.8"
+
+    def __init__(self, clock: Clock, short: bool = False) -> None:
+        self._clock = clock
+        self._short = short
+        self._live: dict[str, tuple[Request, int]] = {}
+        self.longest_step_s = 0.0
+
+    def add(self, request: Request) -> None:
+        self._live[request.request_id] = (request, 0)
+
+    def abort(self, request_id: str) -> None:
+        self._live.pop(request_id, None)
+
+    def has_work(self) -> bool:
+        return bool(self._live)
+
+    def step(self) -> StepOutcome:
+        now_s = self._clock.now()
+        events: list[TokenEvent] = []
+        for name, (request, done) in list(self._live.items()):
+            last = done + 1 >= request.sampling.max_tokens - self._short
+            self._live[name] = (request, done + 1)
+            finish = FinishReason.LENGTH if last else None
+            events.append(TokenEvent(name, 7 + done, now_s, finish))
+            if last:
+                del self._live[name]
+        return StepOutcome(tuple(events), None)
+
+
+def prepared() -> Prepared:
+    load = LoadConfig(num_requests=12, max_input_len=40, max_output_len=6)
+    settings = RunConfig("bundled", engine_config("paged", device="cpu"), load, quality_tokens=0)
+    return prepare(settings, Silent())
+
+
+def test_it_is_a_run_like_any_other_less_what_is_inside(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(tool.ADAPTERS, "other", lambda _, clock: Other(clock))
+    found = measure_adapted(prepared(), "other", Silent())
+    result = found.result
+    assert result.counters.requests_ok == 12
+    assert result.label == "other 9.8"
+    assert result.environment["packages"]["other"] == "9.8"
+    assert (result.kv, result.memory, result.attribution) == (None, None, None)
+    assert result.metrics["tpot"].stats["count"] > 0
+    directory = write_run(tmp_path / "other", result, found.requests, found.steps, {})
+    stored = load_run(directory)
+    reports = run_reports("other", stored.result, stored.requests, stored.steps)
+    assert "other 9.8" in reports["report.md"]
+    runs = [stored, load_run(write_run(tmp_path / "b", result, found.requests, found.steps, {}))]
+    comparison = compare(runs, allow_invalid=True)
+    assert comparison.same_requests
+    assert "other" in comparison_reports(runs, comparison)["comparison.html"]
+
+
+def test_replies_of_another_length_make_it_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(tool.ADAPTERS, "other", lambda _, clock: Other(clock, short=True))
+    found = measure_adapted(prepared(), "other", Silent())
+    assert "token_counts" in {one.id for one in found.result.validity.failures}
+    assert not found.result.validity.valid
