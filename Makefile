@@ -29,11 +29,14 @@ $(VENV)/.installed-test: $(VENV)/.installed
 demo: $(VENV)/.installed
 	$(BIN)/llmbench run --engine paged --quant awq --out runs/demo
 
+# A process a core: each test file runs whole in one of them.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
+
 test: lint types
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-long: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "smollm2 or not smollm2"
+	$(PYTEST) -m "smollm2 or not smollm2"
 
 bench: $(VENV)/.installed-test
 	OMP_NUM_THREADS=$$(nproc) $(BIN)/python -m pytest tests/benchmarks -s --benchmark-only --benchmark-columns=min,median,rounds
