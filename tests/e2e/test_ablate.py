@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from inspect import signature
 from pathlib import Path
 
 import pytest
 import typer
 from llmbench.harness.cli import main
 from llmbench.harness.cli.app import app
+from llmbench.harness.cli.target_options import server_options
 
 from .conftest import Run
 
@@ -87,8 +89,11 @@ def test_it_takes_every_option_of_run() -> None:
         name: {option for one in commands[name].params for option in one.opts}
         for name in ("run", "ablate")
     }
-    # What `run` measures of several methods beside their runs has no place in a factorial.
+    # What `run` measures of several methods beside their runs has no place in a factorial, and of a
+    # server there is nothing to vary.
     options["run"] -= {"--sweep", "--tasks", "--task-limit"}
+    of_servers = signature(server_options).parameters
+    options["run"] -= {f"--{name.replace('_', '-')}" for name in of_servers}
     assert options["run"] <= options["ablate"]
     assert options["ablate"] - options["run"] == {
         *("--axes", "--repeats", "--simulate", "--hardware", "--tensor-parallel"),
