@@ -38,6 +38,8 @@ EPILOG = "\n\n".join(
         "llmbench run --request-rate 4 --slo ttft:200ms,tpot:50ms --out runs/mine",
         "llmbench run --target openai --base-url http://127.0.0.1:8000 --tokenizer smollm2-135m "
         "--request-rate 4   [dim]a server: vLLM, SGLang, TensorRT-LLM, llama.cpp, …[/]",
+        "llmbench run --target vllm --model smollm2-135m   [dim]vLLM's engine in this process, "
+        "where it is installed[/]",
         "llmbench run --target openai --base-url http://127.0.0.1:8000 --endpoint chat "
         "--max-concurrency 16 --extra top_k=1 --processes 2",
     )
@@ -91,6 +93,11 @@ def run(
         _check_of_server(context)
         settings_of_server = _server_settings(context, server, settings(None))
         raise typer.Exit(_execute_server(settings_of_server, out, as_json=as_json, quiet=quiet))
+    if (library := str(context.params["target"])) != "in-process":
+        _check_of_library(context, library)
+        raise typer.Exit(
+            _execute_library(settings(None), library, out, as_json=as_json, quiet=quiet)
+        )
     asked = str(context.params["quant"])
     if is_list(asked):
         from ..frontier.scores import AskedTasks
@@ -116,6 +123,18 @@ def _check_of_server(context: typer.Context) -> None:
     for name in sorted(ours):
         if is_typed(context, name):
             raise ConfigError(name, "given", "only in process: a server is set up where it starts")
+
+
+def _check_of_library(context: typer.Context, library: str) -> None:
+    """Nor what another library's engine has no word for."""
+    from ...engines.errors import ConfigError
+
+    ours = {one.name for one in parameters_of(engine_options)} - {"max_model_len", "max_num_seqs"}
+    ours |= {"quant", "group_size", "model_impl", "load_format", "kernel", "threads"}
+    ours |= {"verify_kernels", "quality_tokens", "sweep", "tasks", "task_limit"}
+    for name in sorted(ours):
+        if is_typed(context, name):
+            raise ConfigError(name, "given", f"a setting that {library} shares with ours")
 
 
 def _server_settings(
@@ -147,6 +166,22 @@ def _execute(settings: RunConfig, out: Path | None, *, as_json: bool, quiet: boo
     name = f"{settings.engine.engine}-{settings.engine.quant}"
     return _carry_out(
         lambda watch: measure(prepare(settings, watch), watch), name, out, as_json, quiet
+    )
+
+
+def _execute_library(
+    settings: RunConfig, library: str, out: Path | None, *, as_json: bool, quiet: bool
+) -> Exit:
+    """The same, of another library's engine in this process."""
+    from ..adapters.run import measure_adapted
+    from ..experiment import prepare
+
+    return _carry_out(
+        lambda watch: measure_adapted(prepare(settings, watch), library, watch),
+        library,
+        out,
+        as_json,
+        quiet,
     )
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..client.config import ClientConfig, Timeouts
 
 _PANEL = "Server (--target openai)"
-TARGETS = ("in-process", "openai")
+TARGETS = ("in-process", "openai", "vllm")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ def server_options(
     target: Annotated[
         str,
         typer.Option(
-            help="in-process: an engine of ours. openai: any server of that API, at --base-url.",
+            help="in-process: an engine of ours. openai: any server of that API, at --base-url. "
+            "vllm: vLLM's engine in this process, where it is installed.",
             rich_help_panel=_PANEL,
         ),
     ] = "in-process",
@@ -131,7 +132,7 @@ def server_options(
 
     if target not in TARGETS:
         raise unknown_name("target", target, TARGETS)
-    if target == "in-process":
+    if target != "openai":
         if base_url is not None:
             raise ConfigError("base_url", base_url, "--target openai beside it")
         return ServerAsked(None, None, None)

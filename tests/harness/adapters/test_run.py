@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from llmbench.engines.clock import Clock
 from llmbench.engines.config import engine_config
 from llmbench.harness.adapters import run as tool
 from llmbench.harness.adapters.run import measure_adapted
+from llmbench.harness.cli import main
 from llmbench.harness.cli.progress import Silent
+from llmbench.harness.cli.target_options import TARGETS
 from llmbench.harness.compare import compare
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.experiment import Prepared, prepare
@@ -83,3 +86,32 @@ def test_replies_of_another_length_make_it_invalid(monkeypatch: pytest.MonkeyPat
     found = measure_adapted(prepared(), "other", Silent())
     assert "token_counts" in {one.id for one in found.result.validity.failures}
     assert not found.result.validity.valid
+
+
+def test_every_adapter_is_a_target() -> None:
+    assert set(tool.ADAPTERS) < set(TARGETS)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--engine", "inflight"), "engine: 'given'"),
+        (("--quant", "awq"), "quant: 'given'"),
+        (("--num-requests", "4"), "pip install vllm"),
+    ],
+)
+def test_what_cannot_work_is_one_line(
+    words: tuple[str, ...],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        main(["run", "--target", "vllm", "--quiet", *words])
+    assert left.value.code == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
