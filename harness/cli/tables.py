@@ -80,7 +80,9 @@ def print_run(result: Result) -> None:
 def _where(result: Result) -> str:
     if (target := result.target) is not None:
         return f"{target.endpoint} of {escape(target.base_url)}"
-    return f"{result.config['dtype']} on {result.config['device']}"
+    dtype, device = result.config["dtype"], result.config.get("device")
+    # Another library's engine chooses its device itself.
+    return f"{dtype} on {device}" if device else f"{dtype}, in this process"
 
 
 def _print_target(console: Console, result: Result) -> None:
