@@ -239,7 +239,13 @@ class Client:
             live.exchange.ended_s = now_s
             self._close(live, late)
         self._on_progress(
-            Progress(self._finished, self._total, self._output_tokens, now_s - self._origin_s)
+            Progress(
+                self._finished,
+                self._total,
+                self._output_tokens,
+                now_s - self._origin_s,
+                self._failed,
+            )
         )
 
 
