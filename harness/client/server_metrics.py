@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from typing import cast
 
 from ..result import ServerOwnMetrics
-from ..scrape import ServerMetrics, fetch_over_http, watch
+from ..scrape import ScrapedMetrics, fetch_over_http, watch
 
 INTERVAL_S = 1.0
 START_WITHIN_S = 30.0
@@ -29,15 +29,15 @@ class Scraper:
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
 
-    def stop(self) -> ServerMetrics:
+    def stop(self) -> ScrapedMetrics:
         """Everything that was scraped; once."""
         try:
             self._pipe.send(None)
             if self._pipe.poll(_END_WITHIN_S):
                 return self._pipe.recv()
         except (EOFError, OSError):
-            return ServerMetrics("", (), 1, "the process that polled it ended early")
-        return ServerMetrics("", (), 1, f"the last scrape took more than {_END_WITHIN_S:g} s")
+            return ScrapedMetrics("", (), 1, "the process that polled it ended early")
+        return ScrapedMetrics("", (), 1, f"the last scrape took more than {_END_WITHIN_S:g} s")
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def scraping(base_url: str, interval_s: float = INTERVAL_S) -> Iterator[Scraper]
         process.join()
 
 
-def told_by_server(metrics: ServerMetrics, origin_s: float) -> ServerOwnMetrics:
+def told_by_server(metrics: ScrapedMetrics, origin_s: float) -> ServerOwnMetrics:
     """As a result keeps it. origin_s: of the run's clock, on the scraper's."""
     series = {name: tuple(values) for name, values in metrics.table().items()}
     times = [time_s - origin_s for time_s in series.pop("time_s") if time_s is not None]

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http.client import HTTPException
 
-from .metrics import Scrape, ServerMetrics
+from .metrics import Scrape, ScrapedMetrics
 from .parse import ScrapeError, parse
 
 Fetch = Callable[[], Awaitable[str]]
@@ -30,7 +30,7 @@ async def watch(
     stop: asyncio.Event,
     now: Callable[[], float],
     pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
-) -> ServerMetrics:
+) -> ScrapedMetrics:
     """Scrape at once, every `interval_s` until `stop` is set, and once more then.
 
     fetch: `fetch_over_http(base_url)`, or one of the caller's own client. now: the run's clock, in
@@ -51,7 +51,7 @@ async def watch(
         if stop.is_set():
             break
         await _either(stop, pause(interval_s))
-    return ServerMetrics(watched.server, tuple(watched.rows), watched.failed, watched.trouble)
+    return ScrapedMetrics(watched.server, tuple(watched.rows), watched.failed, watched.trouble)
 
 
 class _Watched:
