@@ -154,7 +154,8 @@ def measure_server(prepared: PreparedServerRun, watch: Watch) -> Measured:
     job = prepared.job(prepared.plan, salt, processes)
     own = None
     if interval_s := prepared.config.client.metrics_interval_s:
-        with scraping(str(prepared.config.client.url), interval_s) as scraper:
+        asked = prepared.config.client
+        with scraping(str(asked.url), interval_s, asked.api_key()) as scraper:
             found = send_job(job, watch.progress)
             own = told_by_server(scraper.stop(), found.sent.origin_s)
     else:
