@@ -16,7 +16,7 @@ from .output import AsJson, Out, Quiet, default_directory, finish
 from .target_options import ServerAsked, with_server_options
 
 if TYPE_CHECKING:
-    from ..client.run import ServerRunConfig
+    from ..client.prepare import ServerRunConfig
     from ..config import RunConfig
     from ..experiment import Measured, Watch
 
@@ -123,7 +123,7 @@ def _server_settings(
 ) -> ServerRunConfig:
     from dataclasses import replace
 
-    from ..client.run import ServerRunConfig
+    from ..client.prepare import ServerRunConfig
 
     assert server.client is not None
     model = settings.model if is_typed(context, "model") else None
@@ -154,7 +154,8 @@ def _execute_server(
     settings: ServerRunConfig, out: Path | None, *, as_json: bool, quiet: bool
 ) -> Exit:
     """The same, of a server."""
-    from ..client.run import measure_server, prepare_server_run
+    from ..client.prepare import prepare_server_run
+    from ..client.run import measure_server
 
     return _carry_out(
         lambda watch: measure_server(prepare_server_run(settings, watch), watch),

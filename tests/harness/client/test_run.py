@@ -22,7 +22,8 @@ from llmbench.harness.cli.progress import Silent
 from llmbench.harness.client.calibration import CalibratedLoad, ClientCalibration, Load
 from llmbench.harness.client.config import ClientConfig, Timeouts, parse_url
 from llmbench.harness.client.errors import TargetError
-from llmbench.harness.client.run import ServerRunConfig, measure_server, prepare_server_run
+from llmbench.harness.client.prepare import ServerRunConfig, prepare_server_run
+from llmbench.harness.client.run import measure_server
 from llmbench.harness.client.server_metrics import scraping, told_by_server
 from llmbench.harness.compare import compare
 from llmbench.harness.config import LoadConfig
@@ -422,6 +423,21 @@ def test_the_key_is_shown_where_the_metrics_are_behind_it_too() -> None:
         own = told_by_server(scraper.stop(), origin_s=0.0)
     assert own.kind == "vllm"
     assert not own.failed_scrapes
+
+
+def test_a_calibration_that_cannot_be_read_is_found_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMBENCH_CACHE", str(tmp_path))
+    empty = ClientCalibration("a CPU", "2026-01-01T00:00:00+00:00", 1, ()).as_json()
+    for text in ("{}", "{", json.dumps(empty)):
+        (tmp_path / "client-calibration.json").write_text(text)
+        server = MockServer(QUICK.script)
+        with in_thread(server) as url, pytest.raises(ConfigError, match="client_calibration"):
+            prepare_server_run(
+                ServerRunConfig(ClientConfig(parse_url(url)), LOAD, tokenizer="bundled"), Silent()
+            )
+        assert not server.log
 
 
 def test_the_server_that_is_measured_is_the_one_that_is_asked(
