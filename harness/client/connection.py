@@ -91,6 +91,8 @@ class ClientConnection(asyncio.Protocol):
         self._content_type = b""
         self._must_close = False
         self._closed = False
+        # Between two exchanges, when nothing may come.
+        self._at_rest = True
         self.reused = False
         self.exchange: Exchange | None = None
 
@@ -98,6 +100,7 @@ class ClientConnection(asyncio.Protocol):
     def send(self, exchange: Exchange) -> None:
         assert self._transport is not None
         self.exchange = exchange
+        self._at_rest = False
         self._failed = None
         self._problem.clear()
         self._transport.write(exchange.data)
@@ -166,6 +169,9 @@ class ClientConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._content_type = b""
 
+        if self._at_rest:
+            # It would be taken for the answer to the next request.
+            raise RequestFailedError(Label.NOT_HTTP, "an answer to no request")
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() == b"content-type":
             self._content_type = value.lower()
@@ -202,7 +208,7 @@ class ClientConnection(asyncio.Protocol):
                 Label.STREAM_ENDED, "the stream broke off: its body ended before [DONE]"
             )
             self._end(self._refusal() if self._failed else early)
-        self.reused = True
+        self.reused = self._at_rest = True
         if self._must_close or self._closed:
             if self._transport is not None:
                 self._transport.close()
