@@ -127,11 +127,13 @@ class ClientConnection(asyncio.Protocol):
         self._arrived.append((monotonic(), data))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        lost_s = monotonic()
         self.parse()
         self._transport = None
         self._closed = True
         if (exchange := self.exchange) is not None:
-            exchange.ended_s = max(exchange.last_s, self._time_s)
+            # Until now the slot was taken, however long ago the last byte came.
+            self._time_s = lost_s
             self._end(self._broken_off(exchange, exc))
         self._owner.lost(self)
 
@@ -167,11 +169,11 @@ class ClientConnection(asyncio.Protocol):
 
     # What httptools calls as it reads.
     def on_message_begin(self) -> None:
-        self._content_type = b""
-
         if self._at_rest:
             # It would be taken for the answer to the next request.
             raise RequestFailedError(Label.NOT_HTTP, "an answer to no request")
+        self._content_type = b""
+
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() == b"content-type":
             self._content_type = value.lower()
@@ -237,6 +239,6 @@ class ClientConnection(asyncio.Protocol):
     def _end(self, failed: RequestFailedError | None) -> None:
         exchange = self.exchange
         assert exchange is not None
-        exchange.ended_s = self._time_s or exchange.last_s
+        exchange.ended_s = self._time_s
         self._owner.ended(self, failed)
         self.exchange = None

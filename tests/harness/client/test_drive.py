@@ -271,3 +271,16 @@ def test_later_turns_wait_for_the_turn_before() -> None:
     assert before.t_end_s is not None
     assert after.t_due_s >= before.t_end_s + 0.05
     check_against_truth(found)
+
+
+def test_a_slot_is_free_when_the_server_hangs_up_and_not_when_it_last_spoke() -> None:
+    """The next request of a closed loop is due then; due earlier, it would carry the silence of
+    the one before as its own latency."""
+
+    def scripted(_: Mapping[str, Any], name: str) -> Script:
+        silent = Script(plain=Plain(raw=b""), headers_after_s=0.15)
+        return silent if name == "r0" else script_of([1, 1])
+
+    first, second = exchange(scripted, plan_of(2, tokens=2, concurrency=1)).sent.records
+    assert first.error == Label.CONNECT
+    assert second.t_due_s >= first.t_send_s + 0.15
