@@ -13,7 +13,7 @@ from .engine_options import engine_options
 from .exits import Exit, say_error
 from .options import is_typed, parameters_of, with_run_options
 from .output import AsJson, Out, Quiet, default_directory, finish
-from .target_options import ServerAsked, with_server_options
+from .target_options import ServerAsked, server_options, with_server_options
 
 if TYPE_CHECKING:
     from ..client.prepare import ServerRunConfig
@@ -91,6 +91,7 @@ def run(
         _check_of_server(context)
         settings_of_server = _server_settings(context, server, settings(None))
         raise typer.Exit(_execute_server(settings_of_server, out, as_json=as_json, quiet=quiet))
+    _check_in_process(context)
     asked = str(context.params["quant"])
     if is_list(asked):
         from ..frontier.scores import AskedTasks
@@ -116,6 +117,15 @@ def _check_of_server(context: typer.Context) -> None:
     for name in sorted(ours):
         if is_typed(context, name):
             raise ConfigError(name, "given", "only in process: a server is set up where it starts")
+
+
+def _check_in_process(context: typer.Context) -> None:
+    """And the other way round."""
+    from ...engines.errors import ConfigError
+
+    for one in parameters_of(server_options):
+        if one.name != "target" and is_typed(context, one.name):
+            raise ConfigError(one.name, "given", "--target openai beside it")
 
 
 def _server_settings(
