@@ -19,11 +19,12 @@ import uvicorn
 from ...engines.config import EngineConfig
 from ...engines.errors import ConfigError
 from ..config import RunConfig
+from ..chat_template import has_chat_template, load_chat_template
 from ..experiment import files_of, tokenizer_of
 from .app import create_app
 from .lives import Lives, Observer
 from .metrics import ServerMetrics
-from .prompts import Prompts, chat_template
+from .prompts import Prompts
 from .request_log import RequestLog
 from .service import Offer, Service
 from .worker import EngineWorker
@@ -124,7 +125,9 @@ def build_service(
     engine = build_engine(loaded, settings, clock, tokenizer.decode)
     report("warming up")
     warm_up(engine, clock)
-    prompts = Prompts(tokenizer, loaded.config.vocab_size, chat_template(files.directory))
+    chats = has_chat_template(files.directory)
+    render = load_chat_template(files.directory) if chats else None
+    prompts = Prompts(tokenizer, loaded.config.vocab_size, render)
     name = config.served_model_name or files.name
     log = [] if config.request_log is None else [RequestLog(config.request_log, clock)]
     assert settings.max_model_len is not None

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from jinja2 import TemplateError
-from llmbench.harness.serve.bodies import Message
+from llmbench.harness.chat_template import ChatTemplateError
+from llmbench.workloads.api import Message
 
 from .servers import ScriptedExecutor, Served, served
 
@@ -24,8 +24,8 @@ def server() -> Any:
 
 def render(messages: Sequence[Message]) -> str:
     if messages[0].role not in ("user", "system"):
-        raise TemplateError("a conversation begins with the user")
-    return "".join(f"<{one.role}>{one.text}" for one in messages) + "<assistant>"
+        raise ChatTemplateError("a conversation begins with the user")
+    return "".join(f"<{one.role}>{one.content}" for one in messages) + "<assistant>"
 
 
 def counted(reply: dict[str, Any]) -> tuple[int, int, int]:
