@@ -7,6 +7,7 @@ what is left is ended with an error in its stream.
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 Report = Callable[[str], None]
 _SHUTTING_DOWN = "the server is shutting down"
 KEEP_ALIVE_S = 120
+# After the grace time, for the last events to leave.
+_FLUSH_S = 0.5
 # Of each prompt that warms the engine up: so few that a prefix cache has next to nothing of them.
 _WARMUP_TOKENS = 4
 
@@ -203,6 +206,8 @@ class GracefulServer(uvicorn.Server):
             lifespan="on",
             # A client that sends seldom must not find its connection closed as it sends.
             timeout_keep_alive=KEEP_ALIVE_S,
+            # A client that does not read its error event cannot keep the server from ending.
+            timeout_graceful_shutdown=math.ceil(grace_s + _FLUSH_S),
             log_config=None,
             access_log=False,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable
 
@@ -168,3 +169,20 @@ def test_metrics_count_what_was_served() -> None:
     for life in ended:
         assert life.scheduled_s is not None
         assert life.arrival_s <= life.scheduled_s <= min(life.first_s) <= min(life.last_s)
+
+
+def test_a_client_that_does_not_read_cannot_keep_the_server_from_ending() -> None:
+    body = json.dumps({**LONG, "max_tokens": 1500})
+    with served(kv_tokens=4096, max_model_len=2048, grace_s=0.05) as server, socket.socket() as one:
+        # Small buffers, so that the reply does not fit between the two.
+        for listener in server.server.servers[0].sockets:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        host, port = server.address.removeprefix("http://").split(":")
+        one.connect((host, int(port)))
+        head = f"POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        one.sendall((head + body).encode())
+        until(lambda: samples(server)["generation_tokens_total"] == 1500)
+        server.server.should_exit = True
+        server.thread.join(WAIT_S)
+        assert not server.thread.is_alive()
