@@ -19,8 +19,8 @@ import uvicorn
 
 from ...engines.config import EngineConfig
 from ...engines.errors import ConfigError
-from ..config import RunConfig
 from ..chat_template import has_chat_template, load_chat_template
+from ..config import RunConfig
 from ..experiment import files_of, tokenizer_of
 from .app import create_app
 from .lives import Lives, Observer
@@ -111,6 +111,8 @@ def build_service(
     from ...engines.assemble import build_engine, load_model, resolve
     from ...engines.clock import WallClock
 
+    clock = WallClock()
+    log = [] if config.request_log is None else [RequestLog(config.request_log, clock)]
     files = files_of(run.model, run.engine, report)
     settings = resolve(run.engine, files)
     if run.verify_kernels:
@@ -124,7 +126,6 @@ def build_service(
     set_threads()
     report(f"loading {files.name} ({run.label}, {settings.dtype})")
     loaded = load_model(files, settings, report)
-    clock = WallClock()
     engine = build_engine(loaded, settings, clock, tokenizer.decode)
     report("warming up")
     warm_up(engine, clock)
@@ -132,7 +133,6 @@ def build_service(
     render = load_chat_template(files.directory) if chats else None
     prompts = Prompts(tokenizer, loaded.config.vocab_size, render)
     name = config.served_model_name or files.name
-    log = [] if config.request_log is None else [RequestLog(config.request_log, clock)]
     assert settings.max_model_len is not None
     offer = Offer(name, settings.max_model_len, config.max_waiting)
     service = service_over(

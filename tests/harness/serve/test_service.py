@@ -6,9 +6,12 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from llmbench.engines.clock import WallClock
 from llmbench.harness.serve.lives import Life
+from llmbench.harness.serve.request_log import RequestLog
 from prometheus_client.parser import text_string_to_metric_families
 
 from .servers import WAIT_S, ScriptedExecutor, Served, events_of, served
@@ -186,3 +189,17 @@ def test_a_client_that_does_not_read_cannot_keep_the_server_from_ending() -> Non
         server.server.should_exit = True
         server.thread.join(WAIT_S)
         assert not server.thread.is_alive()
+
+
+def test_each_reply_has_a_line_in_the_log_before_its_client_can_ask_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "requests.jsonl"
+    with served(observers=[RequestLog(path, WallClock())]) as server:
+        server.post(COMPLETIONS, {"prompt": "four", "max_tokens": 5})
+        server.events(COMPLETIONS, {"prompt": "ab", "max_tokens": 3, "n": 2})
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+    counts = [(one["choice"], one["input_tokens"], one["output_tokens"]) for one in lines]
+    assert counts == [(0, 4, 5), (0, 2, 3), (1, 2, 3)]
+    for one in lines:
+        times_s = [one[f"t_{name}_s"] for name in ("arrival", "scheduled", "first", "end")]
+        assert times_s == sorted(times_s)
+        assert one["finish"] == "length"
