@@ -216,6 +216,8 @@ def test_models_health_and_unknown_routes(server: Served) -> None:
     assert server.get("/health") == (200, "")
     status, text = server.get("/v2/completions")
     assert (status, json.loads(text)["error"]["message"]) == (404, "Not Found")
+    status, text = server.get(COMPLETIONS)
+    assert (status, json.loads(text)["error"]["type"]) == (405, "invalid_request_error")
     _, text = server.get("/openapi.json")
     routes = json.loads(text)["paths"]
     assert "requestBody" in routes[COMPLETIONS]["post"]
