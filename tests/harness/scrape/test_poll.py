@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from llmbench.harness.scrape import ScrapeError, ScrapedMetrics, fetch_over_http, watch
+from llmbench.harness.scrape import ScrapedMetrics, ScrapeError, fetch_over_http, watch
 
 from ..serve.servers import served
 
