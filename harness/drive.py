@@ -35,12 +35,13 @@ class Observation:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come."""
+    """How far a run has come. failed: of the finished requests."""
 
     finished: int
     total: int
     output_tokens: int
     elapsed_s: float
+    failed: int = 0
 
 
 @dataclass

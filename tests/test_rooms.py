@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,3 +120,37 @@ def test_no_drawer_for_everything() -> None:
         for path in source_files(room)
         if path.stem in drawers
     ] == []
+
+
+# Behind an extra, or in another tool's process.
+NOT_IN_A_PLAIN_INSTALL = (
+    *("harness/serve/", "harness/peers/runners/"),
+    *("harness/tasks/engine_lm.py", "harness/pytest_plugin.py"),
+)
+# Parts of pydantic and jinja2 that their users import by name.
+COME_WITH_A_DEPENDENCY = {"pydantic_core", "markupsafe"}
+
+
+def test_what_a_plain_install_imports_is_a_dependency() -> None:
+    """What stands at the top of a file is imported with it; an extra's package would make a
+    command of a plain install fail."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.split(r"[<>=;\s]", one)[0] for one in project["dependencies"]}
+    modules = {{"pyyaml": "yaml"}.get(one, one.replace("-", "_")) for one in declared}
+    missing = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for room in ROOMS
+        for path in source_files(room)
+        if not str(path.relative_to(ROOT)).startswith(NOT_IN_A_PLAIN_INSTALL)
+        for name in _imported_at_the_top(path)
+        if name not in modules | sys.stdlib_module_names | COME_WITH_A_DEPENDENCY
+    ]
+    assert missing == []
+
+
+def _imported_at_the_top(path: Path) -> Iterator[str]:
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.partition(".")[0]

@@ -14,6 +14,8 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from .api import WorkloadError
 from .overrides import scaled_clients
 from .spec import Client, Clients, HistogramLength, SampledLengths, WorkloadSpec
@@ -95,13 +97,15 @@ def _histograms(path: Path) -> dict[str, HistogramLength]:
         for row in _rows(path, _BIN_COLUMNS)
     ]
     return {
-        name: _histogram([one[1:] for one in several])
+        name: _histogram(path, name, [one[1:] for one in several])
         for name, several in groupby(sorted(bins), key=itemgetter(0))
         if name.endswith("_tokens") and name.partition("_")[0] in ("input", "text", "output")
     }
 
 
-def _histogram(bins: Sequence[tuple[float, float, float]]) -> HistogramLength:
+def _histogram(
+    path: Path, name: str, bins: Sequence[tuple[float, float, float]]
+) -> HistogramLength:
     edges, counts = [bins[0][0]], []
     for low, high, share in bins:
         if low > edges[-1]:
@@ -109,7 +113,12 @@ def _histogram(bins: Sequence[tuple[float, float, float]]) -> HistogramLength:
             counts.append(0.0)
         edges.append(high)
         counts.append(share)
-    return HistogramLength(kind="histogram", edges=tuple(edges), counts=tuple(counts))
+    try:
+        return HistogramLength(kind="histogram", edges=tuple(edges), counts=tuple(counts))
+    except ValidationError as error:
+        problem = f"has bins of {name} that are no histogram: {error.errors()[0]['msg']}"
+        expected = "bins of more than 0 tokens, in order"
+        raise WorkloadError("trace", path, expected, problem) from error
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Sequence[Row]:

@@ -12,7 +12,7 @@ from .exits import say
 EPILOG = "\n\n".join(
     (
         "[bold]Examples[/]",
-        "llmbench calibrate-client   [dim]a minute; runs against servers then carry the error[/]",
+        "llmbench calibrate-client   [dim]two minutes; runs of servers then carry the error[/]",
         "llmbench calibrate-client --limit   [dim]how much one process can take[/]",
         "llmbench calibrate-client --processes 2 --out two.json",
         "llmbench run --target openai --base-url http://127.0.0.1:8000 "

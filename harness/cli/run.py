@@ -13,10 +13,10 @@ from .engine_options import engine_options
 from .exits import Exit, say_error
 from .options import is_typed, parameters_of, with_run_options
 from .output import AsJson, Out, Quiet, default_directory, finish
-from .target_options import ServerAsked, with_server_options
+from .target_options import ServerAsked, server_options, with_server_options
 
 if TYPE_CHECKING:
-    from ..client.run import ServerRunConfig
+    from ..client.prepare import ServerRunConfig
     from ..config import RunConfig
     from ..experiment import Measured, Watch
 
@@ -93,6 +93,7 @@ def run(
         _check_of_server(context)
         settings_of_server = _server_settings(context, server, settings(None))
         raise typer.Exit(_execute_server(settings_of_server, out, as_json=as_json, quiet=quiet))
+    _check_in_process(context)
     if (library := str(context.params["target"])) != "in-process":
         _check_of_library(context, library)
         raise typer.Exit(
@@ -125,6 +126,15 @@ def _check_of_server(context: typer.Context) -> None:
             raise ConfigError(name, "given", "only in process: a server is set up where it starts")
 
 
+def _check_in_process(context: typer.Context) -> None:
+    """And the other way round: there is no server."""
+    from ...engines.errors import ConfigError
+
+    for one in parameters_of(server_options):
+        if one.name != "target" and is_typed(context, one.name):
+            raise ConfigError(one.name, "given", "--target openai beside it")
+
+
 def _check_of_library(context: typer.Context, library: str) -> None:
     """Nor what another library's engine has no word for."""
     from ...engines.errors import ConfigError
@@ -142,7 +152,7 @@ def _server_settings(
 ) -> ServerRunConfig:
     from dataclasses import replace
 
-    from ..client.run import ServerRunConfig
+    from ..client.prepare import ServerRunConfig
 
     assert server.client is not None
     model = settings.model if is_typed(context, "model") else None
@@ -189,7 +199,8 @@ def _execute_server(
     settings: ServerRunConfig, out: Path | None, *, as_json: bool, quiet: bool
 ) -> Exit:
     """The same, of a server."""
-    from ..client.run import measure_server, prepare_server_run
+    from ..client.prepare import prepare_server_run
+    from ..client.run import measure_server
 
     return _carry_out(
         lambda watch: measure_server(prepare_server_run(settings, watch), watch),

@@ -133,8 +133,6 @@ def server_options(
     if target not in TARGETS:
         raise unknown_name("target", target, TARGETS)
     if target != "openai":
-        if base_url is not None:
-            raise ConfigError("base_url", base_url, "--target openai beside it")
         return ServerAsked(None, None, None)
     if base_url is None:
         raise ConfigError("base_url", None, "a URL, for --target openai")

@@ -169,7 +169,10 @@ def fit(
     elif fitted is not None:
         print_fit(fitted)
     if out is not None:
-        out.write_text(text, encoding="utf-8")
+        try:
+            out.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise ConfigError("out", str(out), f"a file to write ({error.strerror})") from error
         say(f"workload: {out}")
     elif not as_json:
         print(text, end="")

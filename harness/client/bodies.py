@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
-from ...workloads.api import Plan, PlannedRequest
+from ...workloads.api import Message, Plan, PlannedRequest
 from .config import ClientConfig
 from .servers import Server
 
@@ -57,18 +57,28 @@ class Bodies:
         )
         self._fixed = json.dumps(fixed, separators=(",", ":")).encode()[:-1]
         self._upcoming = iter(plan.requests)
-        self._ready: OrderedDict[int, bytes] = OrderedDict()
+        self._ready: dict[int, bytes] = {}
+        # Sent before they were prepared.
+        self._overtaken: set[int] = set()
 
     def of(self, planned: PlannedRequest) -> bytes:
-        """The body of one request."""
-        return self._ready.pop(planned.index, None) or self._encode(planned)
+        """The body of one request, which is then forgotten."""
+        body = self._ready.pop(planned.index, None)
+        if body is None:
+            self._overtaken.add(planned.index)
+            body = self._encode(planned)
+        return body
 
     def prepare(self) -> bool:
         """Encode one more ahead; whether there was one, and room for it."""
-        if len(self._ready) >= AHEAD or (planned := next(self._upcoming, None)) is None:
+        if len(self._ready) >= AHEAD:
             return False
-        self._ready[planned.index] = self._encode(planned)
-        return True
+        for planned in self._upcoming:
+            if planned.index not in self._overtaken:
+                self._ready[planned.index] = self._encode(planned)
+                return True
+            self._overtaken.remove(planned.index)
+        return False
 
     def _encode(self, planned: PlannedRequest) -> bytes:
         own: dict[str, Any] = {"max_tokens": planned.output_tokens}
@@ -89,10 +99,6 @@ class Bodies:
 
 def with_texts(plan: Plan, tokenizer: Decodes) -> Plan:
     """The plan with a message for every prompt that came as token ids alone."""
-    from dataclasses import replace
-
-    from ...workloads.api import Message
-
     return replace(
         plan,
         requests=tuple(

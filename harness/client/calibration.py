@@ -73,6 +73,8 @@ def read_calibration(path: Path) -> ClientCalibration:
             CalibratedLoad(**{**point, "load": Load(**point["load"])})
             for point in data.pop("points")
         )
+        if not points:
+            raise ValueError("it holds no load")
         return ClientCalibration(points=points, **data)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         allowed = f"a file that llmbench calibrate-client wrote ({error})"

@@ -136,11 +136,15 @@ class ClientConfig:
         """The key; None if the server needs none. Raises ConfigError where it is not set."""
         if self.api_key_env is None:
             return None
-        key = os.environ.get(self.api_key_env)
+        # A key that is read from a file often ends with a line.
+        key = os.environ.get(self.api_key_env, "").strip()
         if not key:
             raise ConfigError(
                 "api_key_env", self.api_key_env, "an environment variable that is set"
             )
+        if not (key.isascii() and key.isprintable()):
+            allowed = "a variable whose value fits a line of a request's head"
+            raise ConfigError("api_key_env", self.api_key_env, allowed)
         return key
 
 

@@ -91,6 +91,8 @@ class ClientConnection(asyncio.Protocol):
         self._content_type = b""
         self._must_close = False
         self._closed = False
+        # Between two exchanges, when nothing may come.
+        self._at_rest = True
         self.reused = False
         self.exchange: Exchange | None = None
 
@@ -98,6 +100,7 @@ class ClientConnection(asyncio.Protocol):
     def send(self, exchange: Exchange) -> None:
         assert self._transport is not None
         self.exchange = exchange
+        self._at_rest = False
         self._failed = None
         self._problem.clear()
         self._transport.write(exchange.data)
@@ -124,11 +127,13 @@ class ClientConnection(asyncio.Protocol):
         self._arrived.append((monotonic(), data))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        lost_s = monotonic()
         self.parse()
         self._transport = None
         self._closed = True
         if (exchange := self.exchange) is not None:
-            exchange.ended_s = max(exchange.last_s, self._time_s)
+            # Until now the slot was taken, however long ago the last byte came.
+            self._time_s = lost_s
             self._end(self._broken_off(exchange, exc))
         self._owner.lost(self)
 
@@ -164,6 +169,9 @@ class ClientConnection(asyncio.Protocol):
 
     # What httptools calls as it reads.
     def on_message_begin(self) -> None:
+        if self._at_rest:
+            # It would be taken for the answer to the next request.
+            raise RequestFailedError(Label.NOT_HTTP, "an answer to no request")
         self._content_type = b""
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -202,7 +210,7 @@ class ClientConnection(asyncio.Protocol):
                 Label.STREAM_ENDED, "the stream broke off: its body ended before [DONE]"
             )
             self._end(self._refusal() if self._failed else early)
-        self.reused = True
+        self.reused = self._at_rest = True
         if self._must_close or self._closed:
             if self._transport is not None:
                 self._transport.close()
@@ -231,6 +239,6 @@ class ClientConnection(asyncio.Protocol):
     def _end(self, failed: RequestFailedError | None) -> None:
         exchange = self.exchange
         assert exchange is not None
-        exchange.ended_s = self._time_s or exchange.last_s
+        exchange.ended_s = self._time_s
         self._owner.ended(self, failed)
         self.exchange = None

@@ -29,13 +29,12 @@ LOOK_S = 0.1
 class _Live:
     """A request on its way."""
 
-    __slots__ = ("connection", "connects_s", "exchange", "planned", "retried", "t_due_s")
+    __slots__ = ("connects_s", "exchange", "planned", "retried", "t_due_s")
 
     def __init__(self, planned: PlannedRequest, t_due_s: float, exchange: Exchange) -> None:
         self.planned = planned
         self.t_due_s = t_due_s
         self.exchange = exchange
-        self.connection: ClientConnection | None = None
         self.connects_s = exchange.sent_s
         self.retried = False
 
@@ -131,7 +130,6 @@ class Client:
             self._connect(live)
 
     def _carry(self, connection: ClientConnection, live: _Live) -> None:
-        live.connection = connection
         self._live[connection] = live
         connection.send(live.exchange)
 
@@ -160,6 +158,7 @@ class Client:
         elif connection.is_open:
             self._carry(connection, live)
         else:
+            live.exchange.ended_s = monotonic()
             self._close(live, RequestFailedError(Label.CONNECT, "hung up at once"))
 
     # What connections tell: see `Owner`.
@@ -229,9 +228,9 @@ class Client:
         for key, live in tuple(self._live.items()):
             since_s = live.connects_s if isinstance(key, asyncio.Task) else None
             late = overdue(live.exchange, self._config.timeouts, now_s, since_s)
-            if late is None:
+            # Those that follow the one that ends the run have ended with it.
+            if late is None or self._live.pop(key, None) is None:
                 continue
-            del self._live[key]
             if isinstance(key, asyncio.Task):
                 key.cancel()
             else:
@@ -239,7 +238,13 @@ class Client:
             live.exchange.ended_s = now_s
             self._close(live, late)
         self._on_progress(
-            Progress(self._finished, self._total, self._output_tokens, now_s - self._origin_s)
+            Progress(
+                self._finished,
+                self._total,
+                self._output_tokens,
+                now_s - self._origin_s,
+                self._failed,
+            )
         )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...engines.errors import unknown_name
+from ..direct_http import open_directly
 from .config import ClientConfig
 from .errors import TargetError
 
@@ -47,7 +48,7 @@ def _models(config: ClientConfig) -> list[dict[str, Any]]:
     if (key := config.api_key()) is not None:
         asked.add_header("Authorization", f"Bearer {key}")
     try:
-        with urllib.request.urlopen(asked, timeout=config.timeouts.connect_s) as answer:
+        with open_directly(asked, config.timeouts.connect_s) as answer:
             text = answer.read(_LONGEST_ANSWER_BYTES)
     except urllib.error.HTTPError as error:
         hint = "; a key may be missing: --api-key-env" if error.code in (401, 403) else ""

@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any, cast
@@ -89,9 +90,7 @@ def send_job(job: Job, on_progress: Callable[[Progress], None]) -> SentByAll:
     if len(shares) == 1:
         sent = precise.run(_send_here(job, on_progress))
         return SentByAll(sent, (sent.busy,))
-    errors = job.config.max_errors
-    each = replace(job.config, max_errors=-(-errors // len(shares)))
-    jobs = [replace(job, plan=share, config=each) for share in shares]
+    jobs = [replace(job, plan=share) for share in shares]
     return _merged(_send_apart(jobs, on_progress))
 
 
@@ -133,38 +132,52 @@ def _send_apart(jobs: Sequence[Job], on_progress: Callable[[Progress], None]) ->
     try:
         for pipe in pipes:
             if not pipe.poll(START_WITHIN_S):
-                raise RuntimeError(f"a process of the client did not start in {START_WITHIN_S:g} s")
-            pipe.recv()
+                raise InvalidRun(f"a process of the client did not start in {START_WITHIN_S:g} s")
+            try:
+                pipe.recv()
+            except EOFError as error:
+                raise InvalidRun("a process of the client died as it started") from error
         origin_s = time.monotonic() + HEAD_START_S
         for pipe in pipes:
             pipe.send(origin_s)
-        return _collected(pipes, on_progress)
+        return collected(pipes, on_progress, jobs[0].config.max_errors)
     finally:
+        for pipe in pipes:
+            pipe.close()
         for child in children:
             child.join(5)
             child.terminate()
+            child.join()
 
 
-def _collected(pipes: Sequence[Connection], on_progress: Callable[[Progress], None]) -> list[Sent]:
-    """What each child sent; the first to stop early, or Ctrl-C, stops all of them."""
+def collected(
+    pipes: Sequence[Connection], on_progress: Callable[[Progress], None], max_errors: int
+) -> list[Sent]:
+    """What each child sent. The first to stop early, Ctrl-C, or max_errors failed requests of all
+    together (0: any number), stop all of them. Raises InvalidRun where all of them died."""
     found: list[Sent] = []
     told: dict[Connection, Progress] = {}
-    waiting, lost = list(pipes), 0
+    waiting, lost, failure = list(pipes), 0, ""
     while waiting:
         try:
             for ready in wait(waiting, timeout=0.2):
                 assert isinstance(ready, Connection)
                 try:
                     message = ready.recv()
-                except EOFError:
+                except (EOFError, OSError):
                     # Killed, by want of memory for one: what the others measured is kept.
                     waiting.remove(ready)
                     lost += 1
+                    failure = f"{lost} of {len(pipes)} processes of the client died"
                     _stop(waiting)
                     continue
                 if isinstance(message, Progress):
                     told[ready] = message
-                    on_progress(_together(tuple(told.values())))
+                    together = _together(tuple(told.values()))
+                    on_progress(together)
+                    if 0 < max_errors <= together.failed and not failure:
+                        failure = f"stopped after {together.failed} failed requests"
+                        _stop(waiting)
                     continue
                 found.append(message)
                 waiting.remove(ready)
@@ -174,15 +187,16 @@ def _collected(pipes: Sequence[Connection], on_progress: Callable[[Progress], No
             _stop(waiting)
     if not found:
         raise InvalidRun("every process of the client died: nothing was measured")
-    if lost:
-        failure = f"{lost} of {len(pipes)} processes of the client died"
+    if failure:
         found = [replace(one, interrupted=True, failure=failure) for one in found]
     return found
 
 
 def _stop(pipes: Sequence[Connection]) -> None:
     for pipe in pipes:
-        pipe.send("stop")
+        # One that has ended hears nothing any more; what it sent before that is still to be read.
+        with suppress(OSError):
+            pipe.send("stop")
 
 
 def _together(told: Sequence[Progress]) -> Progress:
@@ -191,6 +205,7 @@ def _together(told: Sequence[Progress]) -> Progress:
         sum(one.total for one in told),
         sum(one.output_tokens for one in told),
         max(one.elapsed_s for one in told),
+        sum(one.failed for one in told),
     )
 
 
@@ -210,6 +225,17 @@ def _merged(found: Sequence[Sent]) -> SentByAll:
     return SentByAll(sent, tuple(one.busy for one in found))
 
 
+def stop_when_told(parent: Connection, stop: Callable[[], None]) -> None:
+    """In a running event loop: once, at the parent's first word or when it is gone."""
+    loop = asyncio.get_running_loop()
+
+    def told() -> None:
+        loop.remove_reader(parent.fileno())
+        stop()
+
+    loop.add_reader(parent.fileno(), told)
+
+
 def _child(job: Job, parent: Connection) -> None:
     # Ctrl-C reaches every process of the terminal; the parent says when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -221,20 +247,15 @@ def _child(job: Job, parent: Connection) -> None:
         parent.send("ready")
         origin_s = parent.recv()
 
-        def on_client(client: Client) -> None:
-            def told() -> None:
-                parent.recv()
-                client.stop()
-
-            asyncio.get_running_loop().add_reader(parent.fileno(), told)
-
         return await send(
             job.config,
             job.plan,
             bodies,
             origin_s=origin_s,
             on_progress=parent.send,
-            on_client=on_client,
+            on_client=lambda client: stop_when_told(parent, client.stop),
         )
 
-    parent.send(precise.run(main()))
+    sent = precise.run(main())
+    with suppress(OSError):
+        parent.send(sent)

@@ -58,7 +58,7 @@ class Reply:
             raise RequestFailedError(Label.SERVER_ERROR, str(event["error"]))
         try:
             self._note(event, time_s)
-        except (AttributeError, TypeError, ValueError, KeyError, IndexError) as error:
+        except (AttributeError, TypeError, ValueError, LookupError, OverflowError) as error:
             raise RequestFailedError(
                 Label.MALFORMED_SSE, f"not an event of this API ({error}): {event}"
             ) from error
@@ -80,7 +80,7 @@ class Reply:
 
     def _note_usage(self, usage: dict[str, Any]) -> None:
         if (prompt := usage.get("prompt_tokens")) is not None:
-            self.prompt_tokens = int(prompt)
+            self.prompt_tokens = _count("prompt_tokens", prompt)
         if (completion := usage.get("completion_tokens")) is not None:
             total = int(completion)
             if not (self._total or 0) <= total <= MOST_TOKENS:
@@ -90,7 +90,7 @@ class Reply:
             self._total = total
         details = usage.get("prompt_tokens_details")
         if details and (cached := details.get("cached_tokens")) is not None:
-            self.cached_tokens = int(cached)
+            self.cached_tokens = _count("cached_tokens", cached)
 
     def _tokens_of(
         self, event: dict[str, Any], usage: dict[str, Any] | None, choice: dict[str, Any]
@@ -178,6 +178,14 @@ class Reply:
             for _ in range(tokens):
                 times_s.append(time_s)
         return times_s
+
+
+def _count(name: str, value: Any) -> int:
+    """Of a prompt's tokens. Raises RequestFailedError for what nobody can have counted."""
+    count = int(value)
+    if not 0 <= count <= MOST_TOKENS:
+        raise RequestFailedError(Label.BAD_USAGE, f"{name} is {count}")
+    return count
 
 
 def _text_of(choice: dict[str, Any]) -> object:

@@ -1,4 +1,4 @@
-"""One run against a server, from settings to a result: probe, plan, warm up, send, judge.
+"""One run against a server, from a plan to a result: warm up, send, judge.
 
 What an in-process run knows of steps, KV cache and memory is not seen here and stays null.
 """
@@ -7,22 +7,16 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...engines.errors import ConfigError
-from ...engines.models.catalogue import list_models, resolve_model
-from ...engines.models.tokenizer import load_tokenizer
-from ...workloads.api import Plan, WorkloadError
+from ...workloads.api import Plan
 from ..compose import compose
-from ..config import LoadConfig
 from ..drive import request_id
 from ..errors import InvalidRun
 from ..metrics.counters import count_replies
-from ..planning import asked_of, corpus_text, load_settings, plan_with_warmup, workload_of
+from ..planning import asked_of, load_settings
 from ..record import RequestRecord, RequestStatus
 from ..result import ClientError, ClientLoad, Result, ServerOwnMetrics, Target
 from ..summarise import (
@@ -32,109 +26,18 @@ from ..summarise import (
     steps_frame,
     throughput_metrics,
 )
-from ..text_encoder import text_encoder
 from ..window import steady_window
-from .bodies import fixed_fields, with_texts
-from .calibration import default_path, error_at, load_of, read_calibration
+from .calibration import ClientCalibration, error_at, load_of
 from .checks import AskedOfServer, assess_replies, errors_by_label
-from .config import ClientConfig
 from .load_summary import client_load, in_flight_s
-from .probe import Probed, probe
-from .processes import Job, SentByAll, send_job
+from .prepare import PreparedServerRun
+from .processes import SentByAll, send_job
 from .server_metrics import scraping, told_by_server
-from .servers import Server, find_server
 
 if TYPE_CHECKING:
     from ..experiment import Measured, Watch
 
-# Longer than any model's context: where neither the user nor the server says.
-_NO_LIMIT = 2**24
 _UNSEEN = "the server's own"
-
-
-@dataclass(frozen=True)
-class ServerRunConfig:
-    """Everything that decides a run against a server.
-
-    tokenizer: a model directory or name, whose tokens prompts are cut in; None: of the model that
-    is served, if it is known here. max_model_len: longest prompt and reply; None: as the server
-    says. calibration: the client's own error; None: where `calibrate-client` puts it. The rest is
-    as in `RunConfig`.
-    """
-
-    client: ClientConfig
-    load: LoadConfig = field(default_factory=LoadConfig)
-    tokenizer: str | None = None
-    max_model_len: int | None = None
-    seed: int = 0
-    warmup_requests: int = 2
-    slo_s: Mapping[str, float] = field(default_factory=dict)
-    calibration: Path | None = None
-    command: str = ""
-
-
-@dataclass(frozen=True)
-class PreparedServerRun:
-    """A run that has been checked: the server answers, and everything is planned."""
-
-    config: ServerRunConfig
-    probed: Probed
-    server: Server
-    plan: Plan
-    warmup: Plan
-    corpus_name: str
-    tokenizer_name: str
-
-    def job(self, plan: Plan, salt: str, processes: int) -> Job:
-        client = replace(self.config.client, processes=processes)
-        fixed = fixed_fields(client, self.server, self.probed.model, salt)
-        return Job(client, self.server, fixed, salt, plan)
-
-
-def prepare_server_run(config: ServerRunConfig, watch: Watch) -> PreparedServerRun:
-    """Ask the server who it is, and plan every request. Raises TargetError where it is down or not
-    OpenAI-compatible, ConfigError, ModelError and WorkloadError."""
-    spec = workload_of(config.load)
-    if config.calibration is not None:
-        read_calibration(config.calibration)
-    watch.stage(f"asking {config.client.url} which models it serves")
-    probed = probe(config.client)
-    server = find_server(config.client.server, probed.owner)
-    name, files = tokenizer_of_server(config.tokenizer, probed.model, server, watch)
-    tokenizer = load_tokenizer(files)
-    corpus_name, text = corpus_text(config.load.corpus)
-    plan, warmup = plan_with_warmup(
-        spec,
-        config.load,
-        seed=config.seed,
-        warmup_requests=config.warmup_requests,
-        corpus_token_ids=tokenizer.encode(text, add_special_tokens=False),
-        max_model_len=config.max_model_len or probed.max_model_len or _NO_LIMIT,
-        vocab_size=tokenizer.vocab_size,
-        encoder=text_encoder(tokenizer, files),
-    )
-    if any(one.samples > 1 for one in plan.requests):
-        raise WorkloadError("samples", plan.requests[0].samples, "1, for a server")
-    if config.client.prompt_as == "text":
-        plan, warmup = with_texts(plan, tokenizer), with_texts(warmup, tokenizer)
-    return PreparedServerRun(config, probed, server, plan, warmup, corpus_name, name)
-
-
-def tokenizer_of_server(
-    asked: str | None, model: str, server: Server, watch: Watch
-) -> tuple[str, Path]:
-    """Whose tokens prompts are cut in, and where its files are. Raises ConfigError where it is not
-    known."""
-    name = asked
-    if name is None and server.name == "mock":
-        name = "bundled"  # any will do
-    if name is None:
-        known = {entry.name for entry in list_models()}
-        if model not in known and not Path(model).is_dir():
-            allowed = "--tokenizer NAME or DIRECTORY: prompts have exact lengths in its tokens"
-            raise ConfigError("tokenizer", f"of {model!r}, not known here", allowed)
-        name = model
-    return name, resolve_model(name, watch.stage).directory
 
 
 def measure_server(prepared: PreparedServerRun, watch: Watch) -> Measured:
@@ -154,7 +57,8 @@ def measure_server(prepared: PreparedServerRun, watch: Watch) -> Measured:
     job = prepared.job(prepared.plan, salt, processes)
     own = None
     if interval_s := prepared.config.client.metrics_interval_s:
-        with scraping(str(prepared.config.client.url), interval_s) as scraper:
+        asked = prepared.config.client
+        with scraping(str(asked.url), interval_s, asked.api_key()) as scraper:
             found = send_job(job, watch.progress)
             own = told_by_server(scraper.stop(), found.sent.origin_s)
     else:
@@ -199,7 +103,7 @@ def _result(
         environment=environment,
         target=_target(prepared, sent.records),
         client=client,
-        client_error=_client_error(config, sent.records, client),
+        client_error=_client_error(prepared.calibration, sent.records, client),
         server_metrics=own,
     )
 
@@ -253,19 +157,13 @@ def shares_prefixes(plan: Plan, tokens: int = 16) -> bool:
 
 
 def _client_error(
-    config: ServerRunConfig, records: Sequence[RequestRecord], client: ClientLoad
+    calibration: ClientCalibration | None, records: Sequence[RequestRecord], client: ClientLoad
 ) -> ClientError | None:
-    """What this machine's calibration says; None without one."""
-    from ..environment import cpu
-
-    path = config.calibration or default_path()
+    """What the calibration says of a load like this run's; None without one."""
     load = load_of(records)
-    if load is None or (config.calibration is None and not path.is_file()):
+    if calibration is None or load is None:
         return None
-    found = read_calibration(path)
-    if found.cpu != str(cpu()["model"]):
-        return None
-    return error_at(found, load, client.processes)
+    return error_at(calibration, load, client.processes)
 
 
 def _target(prepared: PreparedServerRun, records: Sequence[RequestRecord]) -> Target:

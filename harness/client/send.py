@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 from ...workloads.api import Plan
 from ..drive import Progress
@@ -55,6 +57,15 @@ async def send(
         on_progress=on_progress,
     )
     on_client(client)
+
+    def broken(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        # A callback that raised is not called again, and it may be the one that looks for timeouts.
+        loop.default_exception_handler(context)
+        if "handle" in context:
+            error = " ".join(str(context.get("exception")).split())
+            client.stop(f"the client itself failed: {error}")
+
+    asyncio.get_running_loop().set_exception_handler(broken)
     while bodies.prepare():
         pass
     with without_collection():

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import cast
 
 from ..result import ServerOwnMetrics
-from ..scrape import ServerMetrics, fetch_over_http, watch
+from ..scrape import Fetch, ScrapedMetrics, fetch_over_http, watch
 
 INTERVAL_S = 1.0
 START_WITHIN_S = 30.0
@@ -29,28 +30,36 @@ class Scraper:
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
 
-    def stop(self) -> ServerMetrics:
+    def stop(self) -> ScrapedMetrics:
         """Everything that was scraped; once."""
-        try:
+        # One that has given up is gone, and what it found is still to be read.
+        with suppress(OSError):
             self._pipe.send(None)
+        try:
             if self._pipe.poll(_END_WITHIN_S):
                 return self._pipe.recv()
         except (EOFError, OSError):
-            return ServerMetrics("", (), 1, "the process that polled it ended early")
-        return ServerMetrics("", (), 1, f"the last scrape took more than {_END_WITHIN_S:g} s")
+            return ScrapedMetrics("", (), 1, "the process that polled it ended early")
+        return ScrapedMetrics("", (), 1, f"the last scrape took more than {_END_WITHIN_S:g} s")
 
 
 @contextmanager
-def scraping(base_url: str, interval_s: float = INTERVAL_S) -> Iterator[Scraper]:
+def scraping(
+    base_url: str, interval_s: float = INTERVAL_S, api_key: str | None = None
+) -> Iterator[Scraper]:
     """A scraper that has begun; its process is gone at the end."""
     ours, theirs = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_poll, args=(base_url, interval_s, theirs), daemon=True)
+    process = context.Process(
+        target=_poll, args=(base_url, interval_s, api_key, theirs), daemon=True
+    )
     process.start()
     theirs.close()
     try:
         if ours.poll(START_WITHIN_S):
-            ours.recv()
+            # One that died as it started is found out when it is stopped.
+            with suppress(EOFError):
+                ours.recv()
         yield Scraper(cast("Connection", ours))
     finally:
         ours.close()
@@ -59,7 +68,7 @@ def scraping(base_url: str, interval_s: float = INTERVAL_S) -> Iterator[Scraper]
         process.join()
 
 
-def told_by_server(metrics: ServerMetrics, origin_s: float) -> ServerOwnMetrics:
+def told_by_server(metrics: ScrapedMetrics, origin_s: float) -> ServerOwnMetrics:
     """As a result keeps it. origin_s: of the run's clock, on the scraper's."""
     series = {name: tuple(values) for name, values in metrics.table().items()}
     times = [time_s - origin_s for time_s in series.pop("time_s") if time_s is not None]
@@ -77,17 +86,17 @@ def told_by_server(metrics: ServerMetrics, origin_s: float) -> ServerOwnMetrics:
     )
 
 
-def _poll(base_url: str, interval_s: float, pipe: Connection) -> None:
-    asyncio.run(_polled(base_url, interval_s, pipe))
+def _poll(base_url: str, interval_s: float, api_key: str | None, pipe: Connection) -> None:
+    # Ctrl-C reaches every process of the terminal; what was read until then is kept.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    asyncio.run(_polled(fetch_over_http(base_url, api_key=api_key), interval_s, pipe))
 
 
-async def _polled(base_url: str, interval_s: float, pipe: Connection) -> None:
+async def _polled(fetch: Fetch, interval_s: float, pipe: Connection) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_reader(pipe.fileno(), stop.set)
     pipe.send(None)
-    found = await watch(
-        fetch_over_http(base_url), interval_s=interval_s, stop=stop, now=time.monotonic
-    )
+    found = await watch(fetch, interval_s=interval_s, stop=stop, now=time.monotonic)
     asyncio.get_running_loop().remove_reader(pipe.fileno())
     try:
         pipe.send(found)

@@ -60,7 +60,7 @@ class EventStream:
 def _object(value: bytes) -> dict[str, Any]:
     try:
         found = json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RequestFailedError(
             Label.MALFORMED_SSE, f"no JSON ({error}): {value[:100]!r}"
         ) from error

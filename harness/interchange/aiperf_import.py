@@ -13,7 +13,7 @@ from typing import Any
 
 from ..record import RequestRecord
 from ..store import StoredRun
-from .foreign import Source, Totals, record, run_of_records, run_of_summary
+from .foreign import Source, Totals, record, run_of_records, run_of_summary, token_count
 
 TOOL = "aiperf"
 SUMMARY_FILE = "profile_export_aiperf.json"
@@ -107,7 +107,7 @@ def _record(index: int, row: Mapping[str, Any], origin_ns: int) -> RequestRecord
         send_s=send_s,
         chunk_times_s=times_s,
         input_tokens=int(_value(metrics, "input_sequence_length")),
-        output_tokens=int(_value(metrics, "output_sequence_length")),
+        output_tokens=token_count(_value(metrics, "output_sequence_length")),
         error="" if error is None else " ".join(str(error.get("message") or error).split()),
         cancelled=bool(said.get("was_cancelled")),
     )

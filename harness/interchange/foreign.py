@@ -7,6 +7,7 @@ otherwise is a warning of the comparison.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from ..validity import check_complete, check_errors, check_steady, check_tail
 from ..window import steady_window
 
 NOT_SAID = "not said"
+MOST_TOKENS = 2**24
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,11 @@ def run_of_summary(
     """From a summary: numbers as the tool computed them, and so no interval.
 
     latencies: statistics in seconds by metric id. rates: a second of the whole run, by metric id.
+    Raises ValueError where one is no number.
     """
+    _check_finite("the summary", totals.duration_s, *rates.values())
+    for name, stats in latencies.items():
+        _check_finite(name, *stats.values())
     whole = Window(
         start_s=0.0,
         end_s=totals.duration_s,
@@ -144,8 +150,9 @@ def record(
 
     As many chunks as tokens: each is a token. Otherwise only the total is known: the tokens are
     spread evenly over the chunks, which is right for the first and the last, and the record says
-    that the gaps between them are not known.
+    that the gaps between them are not known. Raises ValueError where a time is no number.
     """
+    _check_finite(f"request {index}", due_s, send_s, *chunk_times_s)
     status = RequestStatus.OK
     if error or cancelled:
         status = RequestStatus.UNFINISHED if cancelled else RequestStatus.FAILED
@@ -171,6 +178,19 @@ def record(
         counted="" if not served else "usage" if each else "total",
         error=error and "foreign",
     )
+
+
+def _check_finite(place: str, *values: float) -> None:
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"{place} holds what is no finite number")
+
+
+def token_count(value: float) -> int:
+    """A number of tokens as a file has it. Raises ValueError for one that no model produced, for
+    which there would have to be as many times."""
+    if not 0 <= value <= MOST_TOKENS:
+        raise ValueError(f"{value} is no number of tokens")
+    return int(value)
 
 
 def _result(

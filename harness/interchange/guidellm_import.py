@@ -16,7 +16,7 @@ import numpy as np
 
 from ..record import RequestRecord
 from ..store import StoredRun
-from .foreign import Source, Totals, record, run_of_records, run_of_summary
+from .foreign import Source, Totals, record, run_of_records, run_of_summary, token_count
 
 TOOL = "guidellm"
 _SPREAD = (
@@ -110,7 +110,7 @@ def _due_s(row: Mapping[str, Any]) -> float:
 
 
 def _record(index: int, kind: str, row: Mapping[str, Any], origin_s: float) -> RequestRecord:
-    timings, tokens = row["info"]["timings"], int(row.get("output_tokens") or 0)
+    timings, tokens = row["info"]["timings"], token_count(row.get("output_tokens") or 0)
     first_s, last_s = timings["first_token_iteration"], timings["last_token_iteration"]
     between: list[float] = []
     if first_s is not None and last_s is not None and tokens:

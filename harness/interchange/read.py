@@ -36,7 +36,7 @@ def read_run(path: Path) -> StoredRun:
             return from_guidellm(data, path, content, place)
     except KeyError as error:
         raise StoreError("run", file, f"lacks {error}, which such a file has") from error
-    except (TypeError, ValueError, IndexError, AttributeError) as error:
+    except (TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise StoreError("run", file, f"cannot be used: {' '.join(str(error).split())}") from error
     raise StoreError("run", file, "is no result of llmbench, vLLM, aiperf or guidellm")
 
@@ -59,7 +59,7 @@ def _read(path: Path) -> bytes:
 def _json(path: Path, content: bytes) -> dict[str, Any]:
     try:
         data = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError("run", path, f"is not JSON: {error}") from error
     if not isinstance(data, dict):
         raise StoreError("run", path, "is no result of llmbench, vLLM, aiperf or guidellm")

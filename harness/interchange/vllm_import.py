@@ -13,7 +13,7 @@ from typing import Any
 
 from ..record import RequestRecord
 from ..store import StoredRun
-from .foreign import Source, Totals, record, run_of_records, run_of_summary
+from .foreign import Source, Totals, record, run_of_records, run_of_summary, token_count
 
 TOOL = "vllm bench serve"
 _FROM_SEND = "TTFT and latency count from the send; what a request waited before is not in"
@@ -87,7 +87,7 @@ def _records(data: Mapping[str, Any], *, dated: bool) -> list[RequestRecord]:
                 send_s=send_s,
                 chunk_times_s=[*accumulate(gaps_s, initial=send_s + ttft_s)],
                 input_tokens=int(inputs),
-                output_tokens=int(outputs),
+                output_tokens=token_count(outputs),
                 error=str(error),
             )
         )

@@ -6,12 +6,14 @@ import asyncio
 import json
 import multiprocessing
 import os
+import signal
 import threading
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
+from ..direct_http import open_directly
 from .log import Sent
 from .rule import Rule
 from .server import MockServer
@@ -56,11 +58,13 @@ def in_process(rule: Rule, cores: Sequence[int] | None = None) -> Iterator[str]:
 def take_log(base_url: str) -> list[Sent]:
     """What a server has sent since it was last asked."""
     asked = urllib.request.Request(f"{base_url}/mock/log", method="DELETE")
-    with urllib.request.urlopen(asked, timeout=60) as answer:
+    with open_directly(asked, timeout_s=60) as answer:
         return [Sent.from_json(one) for one in json.load(answer)]
 
 
 def _serve(rule: Rule, cores: Sequence[int] | None, parent: Connection) -> None:
+    # Ctrl-C reaches every process of the terminal; whoever began this one ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if cores is not None:
         os.sched_setaffinity(0, cores)
 

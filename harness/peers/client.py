@@ -36,6 +36,8 @@ def complete(url: Url, job: Job, server: Server, extra: dict[str, Any]) -> tuple
     for one in sent.records:
         if one.status is RequestStatus.FAILED:
             raise PeerError(f"{url}: {one.detail}")
+    if sent.failure:
+        raise PeerError(f"{url}: {sent.failure}")
     if sent.interrupted:
         raise KeyboardInterrupt
     return tuple(

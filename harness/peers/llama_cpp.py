@@ -13,15 +13,14 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import HTTPError, URLError
 
 from ..client.config import Url
 from ..client.servers import SERVERS
+from ..direct_http import open_directly
 from .base import PeerError, ServedModel, Started, Variant
 from .client import complete
 from .figures import RequestTimes
@@ -157,12 +156,10 @@ def _wait_until_healthy(address: Url, process: subprocess.Popen[str], log: Path)
 
 def _is_healthy(address: Url) -> bool:
     try:
-        with urllib.request.urlopen(f"{address}/health", timeout=5) as answer:
+        with open_directly(f"{address}/health", timeout_s=5) as answer:
             return answer.status == 200
-    except HTTPError:
-        return False  # 503 while it loads
-    except URLError:
-        return False  # not listening yet
+    except OSError:
+        return False  # not listening yet, or 503 while it loads
 
 
 def _free_port() -> int:

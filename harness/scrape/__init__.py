@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from .metrics import Scrape, ServerMetrics
+from .metrics import Scrape, ScrapedMetrics
 from .parse import ScrapeError, parse
-from .poll import fetch_over_http, watch
+from .poll import Fetch, fetch_over_http, watch
 
-__all__ = ["Scrape", "ScrapeError", "ServerMetrics", "fetch_over_http", "parse", "watch"]
+__all__ = ["Fetch", "Scrape", "ScrapeError", "ScrapedMetrics", "fetch_over_http", "parse", "watch"]

@@ -28,7 +28,7 @@ class Scrape:
 
 
 @dataclass(frozen=True)
-class ServerMetrics:
+class ScrapedMetrics:
     """Everything that was scraped.
 
     server: `vllm`, `sglang`, `trtllm`, `llamacpp`, `llmbench`; empty if nothing was understood.

@@ -86,7 +86,7 @@ def parse(text: str, time_s: float) -> tuple[str, Scrape]:
     """The kind of server, and its reading. Raises ScrapeError for another format or other names."""
     try:
         series = _series(text)
-    except ValueError as error:
+    except (ValueError, IndexError, OverflowError) as error:  # of the parser, and of its numbers
         raise ScrapeError(f"is not in the text format of Prometheus: {_line(error)}") from error
     for names in SERVERS:
         if any(name in series for name in (*names.running, *names.kv_used_share)):

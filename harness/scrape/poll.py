@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import urllib.error
-import urllib.request
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http.client import HTTPException
+from urllib.request import Request
 
-from .metrics import Scrape, ServerMetrics
+from ..direct_http import open_directly
+from .metrics import Scrape, ScrapedMetrics
 from .parse import ScrapeError, parse
 
 Fetch = Callable[[], Awaitable[str]]
@@ -30,7 +31,7 @@ async def watch(
     stop: asyncio.Event,
     now: Callable[[], float],
     pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
-) -> ServerMetrics:
+) -> ScrapedMetrics:
     """Scrape at once, every `interval_s` until `stop` is set, and once more then.
 
     fetch: `fetch_over_http(base_url)`, or one of the caller's own client. now: the run's clock, in
@@ -51,7 +52,7 @@ async def watch(
         if stop.is_set():
             break
         await _either(stop, pause(interval_s))
-    return ServerMetrics(watched.server, tuple(watched.rows), watched.failed, watched.trouble)
+    return ScrapedMetrics(watched.server, tuple(watched.rows), watched.failed, watched.trouble)
 
 
 class _Watched:
@@ -89,16 +90,19 @@ async def _either(stop: asyncio.Event, pause: Awaitable[object]) -> None:
                 await one
 
 
-def fetch_over_http(base_url: str, timeout_s: float = TIMEOUT_S) -> Fetch:
+def fetch_over_http(
+    base_url: str, timeout_s: float = TIMEOUT_S, *, api_key: str | None = None
+) -> Fetch:
     """From the server of an API's base URL, with or without its `/v1`. In a thread of its own: a
     page that is slow to come must not hold up the client's event loop."""
     root = base_url.rstrip("/").removesuffix("/v1")
+    headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
     found: list[str] = []
 
     def fetch() -> str:
         for path in found or _PATHS:
             try:
-                text = _get(root + path, timeout_s)
+                text = _get(Request(root + path, headers=headers), timeout_s)
             except urllib.error.HTTPError as error:
                 error.close()
                 continue
@@ -110,6 +114,6 @@ def fetch_over_http(base_url: str, timeout_s: float = TIMEOUT_S) -> Fetch:
     return lambda: asyncio.to_thread(fetch)
 
 
-def _get(url: str, timeout_s: float) -> str:
-    with urllib.request.urlopen(url, timeout=timeout_s) as response:
+def _get(asked: Request, timeout_s: float) -> str:
+    with open_directly(asked, timeout_s) as response:
         return response.read(_LARGEST_PAGE).decode("utf-8", errors="replace")

@@ -99,7 +99,7 @@ class TextPart(_Part):
     text: str
 
 
-class Message(_Part):
+class ChatMessage(_Part):
     role: str
     content: str | list[TextPart]
     name: str | None = None
@@ -114,7 +114,7 @@ class Message(_Part):
 class ChatBody(Body):
     """messages: the conversation, which the model's chat template turns into a prompt."""
 
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
     logprobs: bool | None = None
     top_logprobs: Logprobs | None = None
 

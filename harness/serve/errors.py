@@ -5,13 +5,6 @@ from __future__ import annotations
 from ...engines.errors import ConfigError
 
 BAD_REQUEST, NOT_FOUND, TOO_MANY, FAILED, UNAVAILABLE = 400, 404, 429, 500, 503
-_TYPES = {
-    BAD_REQUEST: "invalid_request_error",
-    NOT_FOUND: "invalid_request_error",
-    TOO_MANY: "rate_limit_error",
-    FAILED: "server_error",
-    UNAVAILABLE: "server_error",
-}
 
 
 class ApiError(Exception):
@@ -36,11 +29,17 @@ class ApiError(Exception):
         return {
             "error": {
                 "message": self.message,
-                "type": _TYPES.get(self.status, "server_error"),
+                "type": _type_of(self.status),
                 "param": self.field,
                 "code": self.code,
             }
         }
+
+
+def _type_of(status: int) -> str:
+    if status == TOO_MANY:
+        return "rate_limit_error"
+    return "invalid_request_error" if status < FAILED else "server_error"
 
 
 def bad_request(field: str | None, message: str, code: str | None = None) -> ApiError:

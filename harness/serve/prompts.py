@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ...engines.models.tokenizer import Tokenizer
-from .bodies import Message
+from ...workloads.api import Message
+from ..chat_template import ChatTemplateError, Render
+from .bodies import ChatMessage
 from .errors import bad_request
 
 # Longer texts are tokenised beside the event loop, which would otherwise hold up every stream.
 LONG_TEXT = 4096
-
-Render = Callable[[Sequence[Message]], str]
-"""A conversation as the text that the model was trained to continue."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +39,15 @@ class Prompts:
             return [self._checked(one) for one in prompt]
         raise bad_request("prompt", "must not mix texts, token ids and lists of them")
 
-    async def of_chat(self, messages: Sequence[Message]) -> tuple[int, ...]:
+    async def of_chat(self, messages: Sequence[ChatMessage]) -> tuple[int, ...]:
         """Raises ApiError for `messages`: no template, or one that refuses them."""
-        from jinja2 import TemplateError
-
         if self.render is None:
             raise bad_request(
                 "messages", "this model has no chat template; send a prompt to /v1/completions"
             )
         try:
-            text = self.render(messages)
-        except TemplateError as error:
+            text = self.render([Message(one.role, one.text) for one in messages])
+        except ChatTemplateError as error:
             raise bad_request("messages", f"the chat template refuses them: {error}") from error
         # The template writes the special tokens itself.
         return await self._tokens(text, add_special_tokens=False)
@@ -74,28 +69,3 @@ class Prompts:
             wrong = low if low < 0 else high
             raise bad_request("prompt", f"{wrong} is not a token id: 0 to {self.vocab_size - 1}")
         return tuple(token_ids)
-
-
-def chat_template(directory: Path) -> Render | None:
-    """The model's own, rendered by transformers, which knows how templates are stored and what they
-    may call; None where the model has none."""
-    if not _has_template(directory):
-        return None
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(directory)
-
-    def render(messages: Sequence[Message]) -> str:
-        conversation = [{"role": one.role, "content": one.text} for one in messages]
-        return str(
-            tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
-        )
-
-    return render
-
-
-def _has_template(directory: Path) -> bool:
-    if (directory / "chat_template.jinja").is_file():
-        return True
-    config = directory / "tokenizer_config.json"
-    return config.is_file() and bool(json.loads(config.read_text("utf-8")).get("chat_template"))

@@ -7,6 +7,7 @@ what is left is ended with an error in its stream.
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -18,12 +19,13 @@ import uvicorn
 
 from ...engines.config import EngineConfig
 from ...engines.errors import ConfigError
+from ..chat_template import has_chat_template, load_chat_template
 from ..config import RunConfig
 from ..experiment import files_of, tokenizer_of
 from .app import create_app
 from .lives import Lives, Observer
 from .metrics import ServerMetrics
-from .prompts import Prompts, chat_template
+from .prompts import Prompts
 from .request_log import RequestLog
 from .service import Offer, Service
 from .worker import EngineWorker
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 Report = Callable[[str], None]
 _SHUTTING_DOWN = "the server is shutting down"
 KEEP_ALIVE_S = 120
+# After the grace time, for the last events to leave.
+_FLUSH_S = 0.5
 # Of each prompt that warms the engine up: so few that a prefix cache has next to nothing of them.
 _WARMUP_TOKENS = 4
 
@@ -107,6 +111,8 @@ def build_service(
     from ...engines.assemble import build_engine, load_model, resolve
     from ...engines.clock import WallClock
 
+    clock = WallClock()
+    log = [] if config.request_log is None else [RequestLog(config.request_log, clock)]
     files = files_of(run.model, run.engine, report)
     settings = resolve(run.engine, files)
     if run.verify_kernels:
@@ -120,13 +126,13 @@ def build_service(
     set_threads()
     report(f"loading {files.name} ({run.label}, {settings.dtype})")
     loaded = load_model(files, settings, report)
-    clock = WallClock()
     engine = build_engine(loaded, settings, clock, tokenizer.decode)
     report("warming up")
     warm_up(engine, clock)
-    prompts = Prompts(tokenizer, loaded.config.vocab_size, chat_template(files.directory))
+    chats = has_chat_template(files.directory)
+    render = load_chat_template(files.directory) if chats else None
+    prompts = Prompts(tokenizer, loaded.config.vocab_size, render)
     name = config.served_model_name or files.name
-    log = [] if config.request_log is None else [RequestLog(config.request_log, clock)]
     assert settings.max_model_len is not None
     offer = Offer(name, settings.max_model_len, config.max_waiting)
     service = service_over(
@@ -200,6 +206,8 @@ class GracefulServer(uvicorn.Server):
             lifespan="on",
             # A client that sends seldom must not find its connection closed as it sends.
             timeout_keep_alive=KEEP_ALIVE_S,
+            # A client that does not read its error event cannot keep the server from ending.
+            timeout_graceful_shutdown=math.ceil(grace_s + _FLUSH_S),
             log_config=None,
             access_log=False,
         )

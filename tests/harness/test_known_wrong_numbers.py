@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from llmbench.harness.cli.progress import Silent
 from llmbench.harness.client.config import ClientConfig, parse_url
-from llmbench.harness.client.run import ServerRunConfig, measure_server, prepare_server_run
+from llmbench.harness.client.prepare import ServerRunConfig, prepare_server_run
+from llmbench.harness.client.run import measure_server
 from llmbench.harness.config import LoadConfig
 from llmbench.harness.mock.process import in_thread
 from llmbench.harness.mock.rule import Rule

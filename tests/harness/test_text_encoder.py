@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 from llmbench.engines.errors import ModelError
 from llmbench.engines.models.tokenizer import ByteTokenizer, load_tokenizer
-from llmbench.harness.text_encoder import has_chat_template, text_encoder
+from llmbench.harness.chat_template import (
+    ChatTemplateError,
+    has_chat_template,
+    load_chat_template,
+)
+from llmbench.harness.text_encoder import text_encoder
 from llmbench.workloads.api import Message
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import WordLevel
@@ -57,3 +62,19 @@ def test_a_model_without_a_template_has_no_chats(tmp_path: Path) -> None:
     assert text_encoder(ByteTokenizer(), tmp_path).encode_chat is None
     (tmp_path / "chat_template.jinja").write_text(TEMPLATE)
     assert has_chat_template(tmp_path)
+
+
+def test_a_config_that_says_null_has_no_template(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_config.json").write_text('{"chat_template": null}')
+    assert not has_chat_template(tmp_path)
+    for broken in ("{", "[]"):
+        (tmp_path / "tokenizer_config.json").write_text(broken)
+        with pytest.raises(ModelError, match="is no JSON object"):
+            has_chat_template(tmp_path)
+
+
+def test_whatever_a_template_raises_is_a_refusal(directory: Path) -> None:
+    """A sum of a text and a number is no error of jinja's own."""
+    (directory / "chat_template.jinja").write_text("{{ messages[0]['content'] + 1 }}")
+    with pytest.raises(ChatTemplateError):
+        load_chat_template(directory)([Message("user", "hello")])

@@ -77,6 +77,10 @@ def test_what_is_wrong_with_the_files_is_named(tmp_path: Path) -> None:
     bins = BINS.replace("0.75", "many")
     with pytest.raises(WorkloadError, match="has 'many' in column prob at line 3; expected a numb"):
         servegen_workload(folder(tmp_path, bins=bins), "language/m")
+    for wrong in ("input_tokens,0,9.51", "input_tokens,8.72,22.0"):
+        bins = BINS.replace("input_tokens,8.72,9.51", wrong)
+        with pytest.raises(WorkloadError, match="bins of input_tokens that are no histogram"):
+            servegen_workload(folder(tmp_path, bins=bins), "language/m")
 
 
 # Clients and their rate in all: summed from the file with another tool.

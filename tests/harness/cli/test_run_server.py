@@ -64,6 +64,8 @@ def test_a_server_is_measured_and_reported(
     [
         (["--target", "openai"], "base_url"),
         (["--base-url", "http://127.0.0.1:1"], "--target openai"),
+        (["--processes", "2"], "processes: 'given' is not allowed; expected --target openai"),
+        (["--endpoint", "chat"], "--target openai"),
         (["--target", "tritonn"], "target"),
         (["--target", "openai", "--base-url", "http://127.0.0.1:1"], "does not answer"),
         (["--target", "openai", "--base-url", "http://h", "--engine", "paged"], "engine"),

@@ -14,6 +14,7 @@ from llmbench.harness.client.config import ClientConfig, parse_url
 from llmbench.harness.client.drive import Client
 from llmbench.harness.client.send import Sent, send
 from llmbench.harness.client.servers import SERVERS
+from llmbench.harness.drive import Progress
 from llmbench.harness.mock.log import Sent as Truth
 from llmbench.harness.mock.process import in_thread
 from llmbench.harness.mock.script import Chunk, Script
@@ -79,6 +80,7 @@ def exchange(
     *,
     server: str = "mock",
     stop_at_chunks: int | None = None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
     **config: Any,
 ) -> Exchanged:
     """Send a plan to a mock server that does what `scripted` says. stop_at_chunks: as Ctrl-C, once
@@ -96,7 +98,7 @@ def exchange(
             sent = sum(len(one.chunk_times_s) for one in mock.log)
             return stop_at_chunks is not None and sent >= stop_at_chunks
 
-        sent, origin_s = send_all(told, plan or plan_of(), server, enough)
+        sent, origin_s = send_all(told, plan or plan_of(), server, enough, on_progress)
     return Exchanged(
         sent, {one.request_id: one for one in mock.log}, mock.bodies, mock.connections, origin_s
     )
@@ -107,6 +109,7 @@ def send_all(
     plan: Plan,
     server: str = "mock",
     enough: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> tuple[Sent, float]:
     row = SERVERS[server]
     fixed = fixed_fields(config, row, "mock", "salt")
@@ -123,6 +126,13 @@ def send_all(
 
         bodies = Bodies(config, row, fixed, plan, "salt")
         async with asyncio.timeout(MOST_S):
-            return await send(config, plan, bodies, origin_s=origin_s, on_client=stop_later)
+            return await send(
+                config,
+                plan,
+                bodies,
+                origin_s=origin_s,
+                on_progress=on_progress,
+                on_client=stop_later,
+            )
 
     return precise.run(main()), origin_s

@@ -90,3 +90,14 @@ def test_servers_are_known_by_what_they_call_themselves() -> None:
     assert find_server("sglang", "somebody") is SERVERS["sglang"]
     with pytest.raises(ConfigError, match="did you mean 'vllm'"):
         find_server("vlm", "")
+
+
+def test_a_key_fits_a_line_and_is_never_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ClientConfig(Url("box", 80), api_key_env="SOME_KEY")
+    monkeypatch.setenv("SOME_KEY", "secret\n")
+    assert config.api_key() == "secret"
+    for key in ("sec\nret", "sécret"):
+        monkeypatch.setenv("SOME_KEY", key)
+        with pytest.raises(ConfigError, match="SOME_KEY") as error:
+            config.api_key()
+        assert key not in str(error.value)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from llmbench.harness.client.config import ClientConfig, Timeouts, Url
 from llmbench.harness.client.errors import Label
+from llmbench.harness.drive import Progress
 from llmbench.harness.mock.rule import Fault, Rule
 from llmbench.harness.mock.script import Chunk, Counting, Ending, Plain, Script
 from llmbench.harness.record import RequestStatus
@@ -271,3 +272,42 @@ def test_later_turns_wait_for_the_turn_before() -> None:
     assert before.t_end_s is not None
     assert after.t_due_s >= before.t_end_s + 0.05
     check_against_truth(found)
+
+
+def test_a_slot_is_free_when_the_server_hangs_up_and_not_when_it_last_spoke() -> None:
+    """The next request of a closed loop is due then; due earlier, it would carry the silence of
+    the one before as its own latency."""
+
+    def scripted(_: Mapping[str, Any], name: str) -> Script:
+        silent = Script(plain=Plain(raw=b""), headers_after_s=0.15)
+        return silent if name == "r0" else script_of([1, 1])
+
+    first, second = exchange(scripted, plan_of(2, tokens=2, concurrency=1)).sent.records
+    assert first.error == Label.CONNECT
+    assert second.t_due_s >= first.t_send_s + 0.15
+
+
+def test_requests_that_run_late_together_end_the_run_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The second of them ends the run; the third has ended with it."""
+    limits = Timeouts(connect_s=5, first_token_s=0.2, chunk_s=5, total_s=5)
+    found = exchange(Script(headers_after_s=None), plan_of(3), timeouts=limits, max_errors=2)
+    statuses = [record.status for record in found.sent.records]
+    assert statuses.count(RequestStatus.FAILED) == 2
+    assert statuses.count(RequestStatus.UNFINISHED) == 1
+    assert not caplog.records
+
+
+def test_a_failure_of_the_client_itself_ends_the_run_and_keeps_what_was_measured() -> None:
+    """Progress that cannot be told, for one: nobody would look for timeouts any more."""
+    looks = iter(range(1000))
+
+    def broken(_: Progress) -> None:
+        if next(looks) >= 2:
+            raise BrokenPipeError("nobody listens")
+
+    found = exchange(script_of([1, 2], ending=Ending.HANG), on_progress=broken)
+    assert found.sent.failure == "the client itself failed: nobody listens"
+    assert found.only.status is RequestStatus.UNFINISHED
+    assert found.only.output_tokens == 3

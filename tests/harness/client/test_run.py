@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import signal
 import socket
 import threading
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -20,7 +22,8 @@ from llmbench.harness.cli.progress import Silent
 from llmbench.harness.client.calibration import CalibratedLoad, ClientCalibration, Load
 from llmbench.harness.client.config import ClientConfig, Timeouts, parse_url
 from llmbench.harness.client.errors import TargetError
-from llmbench.harness.client.run import ServerRunConfig, measure_server, prepare_server_run
+from llmbench.harness.client.prepare import ServerRunConfig, prepare_server_run
+from llmbench.harness.client.run import measure_server
 from llmbench.harness.client.server_metrics import scraping, told_by_server
 from llmbench.harness.compare import compare
 from llmbench.harness.config import LoadConfig
@@ -308,26 +311,36 @@ vllm:num_preemptions_total {preemptions}
 
 
 @contextmanager
-def metrics_page() -> Iterator[str]:
-    """A server of nothing but a page of metrics, whose numbers grow by one a reading."""
-    read = iter(range(1, 1000))
+def metrics_page(key: str | None = None) -> Iterator[tuple[str, Callable[[int], None]]]:
+    """A server of nothing but a page of metrics, whose numbers grow by one a reading; and what
+    waits until it was read so many times more. key: shown to nobody without it."""
+    read = iter(range(1, 100_000))
+    readings = threading.Semaphore(0)
+
+    def wait_for(count: int) -> None:
+        for _ in range(count):
+            assert readings.acquire(timeout=20)
 
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if key is not None and self.headers["Authorization"] != f"Bearer {key}":
+                self.send_error(401)
+                return
             at = next(read)
             text = PAGE.format(running=at, preemptions=10 + at).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
             self.wfile.write(text)
+            readings.release()
 
-        def log_message(self, *_: object) -> None: ...
+        def log_message(self, format: str, *args: object) -> None: ...
 
     server = HTTPServer(("127.0.0.1", 0), Page)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http://127.0.0.1:{server.server_port}", wait_for
     finally:
         server.shutdown()
         server.server_close()
@@ -335,8 +348,8 @@ def metrics_page() -> Iterator[str]:
 
 
 def test_a_servers_own_metrics_are_read_until_it_is_stopped() -> None:
-    with metrics_page() as url, scraping(url, interval_s=0.01) as scraper:
-        time.sleep(0.3)
+    with metrics_page() as (url, wait_for), scraping(url, interval_s=0.01) as scraper:
+        wait_for(3)
         own = told_by_server(scraper.stop(), origin_s=0.0)
     assert own.kind == "vllm"
     readings = len(own.time_s)
@@ -367,8 +380,8 @@ def test_a_server_without_metrics_is_measured_all_the_same() -> None:
 def test_what_a_server_said_of_itself_is_in_the_reports(tmp_path: Path) -> None:
     found = measured(metrics_interval_s=0)
     assert found.result.server_metrics is None
-    with metrics_page() as url, scraping(url, interval_s=0.01) as scraper:
-        time.sleep(0.2)
+    with metrics_page() as (url, wait_for), scraping(url, interval_s=0.01) as scraper:
+        wait_for(2)
         own = told_by_server(scraper.stop(), origin_s=0.0)
     result = found.result.model_copy(update={"server_metrics": own})
     directory = write_run(tmp_path / "run", result, found.requests, found.steps, {})
@@ -377,3 +390,85 @@ def test_what_a_server_said_of_itself_is_in_the_reports(tmp_path: Path) -> None:
     reports = run_reports("run", again.result, again.requests, again.steps)
     assert "What the server said of itself" in reports["report.html"]
     assert "KV cache in use, peak | 50 %" in reports["report.md"]
+
+
+def test_ctrl_c_does_not_lose_what_the_server_said_of_itself() -> None:
+    """It reaches every process of the terminal, the one that polls as well."""
+    with metrics_page() as (url, wait_for), scraping(url, interval_s=0.01) as scraper:
+        wait_for(1)
+        (poller,) = multiprocessing.active_children()
+        assert poller.pid is not None
+        os.kill(poller.pid, signal.SIGINT)
+        own = told_by_server(scraper.stop(), origin_s=0.0)
+    assert own.kind == "vllm"
+    assert own.series["running"][0] == 1
+
+
+def test_a_poll_that_was_given_up_says_why() -> None:
+    with in_thread(MockServer()) as url, scraping(url, interval_s=0.01) as scraper:
+        (poller,) = multiprocessing.active_children()
+        poller.join(20)
+        assert not poller.is_alive()
+        own = told_by_server(scraper.stop(), origin_s=0.0)
+    assert own.failed_scrapes == 5
+    assert "has no page of metrics" in own.trouble
+
+
+def test_the_key_is_shown_where_the_metrics_are_behind_it_too() -> None:
+    with (
+        metrics_page("secret") as (url, wait_for),
+        scraping(url, interval_s=0.01, api_key="secret") as scraper,
+    ):
+        wait_for(1)
+        own = told_by_server(scraper.stop(), origin_s=0.0)
+    assert own.kind == "vllm"
+    assert not own.failed_scrapes
+
+
+def test_a_calibration_that_cannot_be_read_is_found_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMBENCH_CACHE", str(tmp_path))
+    empty = ClientCalibration("a CPU", "2026-01-01T00:00:00+00:00", 1, ()).as_json()
+    for text in ("{}", "{", json.dumps(empty)):
+        (tmp_path / "client-calibration.json").write_text(text)
+        server = MockServer(QUICK.script)
+        with in_thread(server) as url, pytest.raises(ConfigError, match="client_calibration"):
+            prepare_server_run(
+                ServerRunConfig(ClientConfig(parse_url(url)), LOAD, tokenizer="bundled"), Silent()
+            )
+        assert not server.log
+
+
+def test_the_server_that_is_measured_is_the_one_that_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A proxy of the environment would answer for it: the client takes none."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert measured().result.counters.requests_ok == 24
+
+
+def test_a_key_is_not_taken_along_to_another_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+
+    class Elsewhere(MockServer):
+        def answer(self, method: bytes, path: bytes) -> Plain:
+            asked.append(path)
+            return super().answer(method, path)
+
+    monkeypatch.setenv("SOME_KEY", "secret")
+    with in_thread(Elsewhere(QUICK.script)) as there:
+        moved = f"HTTP/1.1 307 Moved\r\nLocation: {there}/v1/models\r\nContent-Length: 0\r\n\r\n"
+
+        class Moved(MockServer):
+            def answer(self, method: bytes, path: bytes) -> Plain:  # noqa: ARG002
+                return Plain(raw=moved.encode())
+
+        with in_thread(Moved()) as url:
+            client = ClientConfig(parse_url(url), api_key_env="SOME_KEY")
+            with pytest.raises(TargetError, match="answered 307"):
+                prepare_server_run(ServerRunConfig(client, LOAD, tokenizer="bundled"), Silent())
+    assert not asked

@@ -44,3 +44,9 @@ def test_what_is_no_event_is_said(data: bytes, label: str) -> None:
         EventStream().feed(data)
     assert error.value.label == label
     assert len(str(error.value)) <= 300
+
+
+def test_json_too_deep_to_read_is_malformed() -> None:
+    with pytest.raises(RequestFailedError) as error:
+        EventStream().feed(b"data: " + b"[" * 200_000 + b"\n")
+    assert error.value.label == Label.MALFORMED_SSE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +186,17 @@ def test_every_format_through_the_command(
 def test_a_format_that_is_none() -> None:
     with pytest.raises(ConfigError, match=r"format: 'vlm' is not allowed.*did you mean 'vllm'"):
         export(hand_run(), "vlm")
+
+
+def test_several_replies_to_a_prompt_are_no_failures() -> None:
+    second = replace(REQUESTS[0], request_id="r0#1", sample=1)
+    run = hand_run((*REQUESTS, second))
+    workload = run.result.workload.model_copy(update={"num_requests": 3})
+    run = replace(run, result=run.result.model_copy(update={"workload": workload}))
+    data = exported("vllm", run)
+    assert (data["num_prompts"], data["completed"], data["failed"]) == (3, 4, 0)
+
+
+def test_a_served_models_tokenizer_is_the_one_that_was_used() -> None:
+    assert exported("vllm", hand_run(config={"tokenizer": "mine"}))["tokenizer_id"] == "mine"
+    assert exported("vllm")["tokenizer_id"] == "bundled"

@@ -249,8 +249,17 @@ def test_the_command_refuses_a_file_of_a_run_that_failed(
         ),
         (json.dumps({**loaded(VLLM), "output_lens": [1]}), "cannot be used"),
         (json.dumps({**loaded(VLLM), "ttfts": "x" * 16}), "cannot be used"),
+        (json.dumps({**loaded(VLLM), "output_lens": [1e12] * 16}), "no number of tokens"),
+        (json.dumps({**loaded(VLLM), "output_lens": [float("inf")] * 16}), "no number of tokens"),
+        (json.dumps({**loaded(VLLM), "input_lens": [float("inf")] * 16}), "cannot be used"),
+        (json.dumps({**loaded(VLLM), "ttfts": [float("nan")] * 16}), "no finite number"),
+        (json.dumps({**loaded(VLLM_SUMMARY), "p99_ttft_ms": float("nan")}), "no finite number"),
+        ("[" * 100_000, "is not JSON"),
     ],
-    ids=["empty", "truncated", "list", "other", "missing", "short", "wrong"],
+    ids=[
+        *("empty", "truncated", "list", "other", "missing", "short", "wrong"),
+        *("huge", "infinite", "infinite prompt", "nan", "nan in summary", "deep"),
+    ],
 )
 def test_what_cannot_be_read_is_one_line(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "file.json"

@@ -104,3 +104,13 @@ def test_a_page_that_says_nothing(page: str, says: str) -> None:
 def test_a_gauge_that_is_no_number_is_not_read() -> None:
     page = "vllm:num_requests_running 1.0\nvllm:kv_cache_usage_perc NaN\n"
     assert parse(page, 0.0)[1] == Scrape(0.0, None, 1.0)
+
+
+@pytest.mark.parametrize(
+    "page",
+    ['vllm:num_requests_running{a="1", ="2"} 1\n', f"vllm:num_requests_running {'9' * 400}\n"],
+    ids=["a label without a name", "a number that no float holds"],
+)
+def test_a_page_that_the_parser_stumbles_over_gives_no_reading(page: str) -> None:
+    with pytest.raises(ScrapeError, match="text format"):
+        parse(page, 0.0)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from llmbench.harness.scrape import ScrapeError, ServerMetrics, fetch_over_http, watch
+from llmbench.harness.scrape import ScrapedMetrics, ScrapeError, fetch_over_http, watch
 
 from ..serve.servers import served
 
@@ -19,10 +19,10 @@ def page(running: int, kv: float, preemptions: int, hits: int = 0, queries: int 
     )
 
 
-def watched(pages: Sequence[str | Exception], interval_s: float = 2.0) -> ServerMetrics:
+def watched(pages: Sequence[str | Exception], interval_s: float = 2.0) -> ScrapedMetrics:
     """What is seen of a server that shows these pages, one after the other, but for the last."""
 
-    async def run() -> ServerMetrics:
+    async def run() -> ScrapedMetrics:
         stop, left, time_s = asyncio.Event(), list(pages), [0.0]
 
         async def fetch() -> str:
@@ -78,7 +78,7 @@ def test_a_server_that_began_anew_has_no_rise() -> None:
 
 
 def test_our_own_server_over_http_by_its_base_url() -> None:
-    async def run(address: str) -> ServerMetrics:
+    async def run(address: str) -> ScrapedMetrics:
         stop = asyncio.Event()
         stop.set()
         fetch = fetch_over_http(f"{address}/v1/")
@@ -92,7 +92,7 @@ def test_our_own_server_over_http_by_its_base_url() -> None:
 
 
 def test_a_server_that_is_down() -> None:
-    async def run() -> ServerMetrics:
+    async def run() -> ScrapedMetrics:
         stop = asyncio.Event()
         stop.set()
         with served() as server:

@@ -20,8 +20,9 @@ from llmbench.engines.kv.base import KVCache, Move
 from llmbench.engines.kv.paged import PagedKVCache
 from llmbench.engines.models.tokenizer import ByteTokenizer
 from llmbench.engines.step import Limits, StepPlan
+from llmbench.harness.chat_template import Render
 from llmbench.harness.serve.lives import Observer
-from llmbench.harness.serve.prompts import Prompts, Render
+from llmbench.harness.serve.prompts import Prompts
 from llmbench.harness.serve.server import GracefulServer, bind, service_over, url
 from llmbench.harness.serve.service import Offer
 

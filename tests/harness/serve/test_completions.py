@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from jinja2 import TemplateError
-from llmbench.harness.serve.bodies import Message
+from llmbench.harness.chat_template import ChatTemplateError
+from llmbench.workloads.api import Message
 
 from .servers import ScriptedExecutor, Served, served
 
@@ -24,8 +24,8 @@ def server() -> Any:
 
 def render(messages: Sequence[Message]) -> str:
     if messages[0].role not in ("user", "system"):
-        raise TemplateError("a conversation begins with the user")
-    return "".join(f"<{one.role}>{one.text}" for one in messages) + "<assistant>"
+        raise ChatTemplateError("a conversation begins with the user")
+    return "".join(f"<{one.role}>{one.content}" for one in messages) + "<assistant>"
 
 
 def counted(reply: dict[str, Any]) -> tuple[int, int, int]:
@@ -216,6 +216,8 @@ def test_models_health_and_unknown_routes(server: Served) -> None:
     assert server.get("/health") == (200, "")
     status, text = server.get("/v2/completions")
     assert (status, json.loads(text)["error"]["message"]) == (404, "Not Found")
+    status, text = server.get(COMPLETIONS)
+    assert (status, json.loads(text)["error"]["type"]) == (405, "invalid_request_error")
     _, text = server.get("/openapi.json")
     routes = json.loads(text)["paths"]
     assert "requestBody" in routes[COMPLETIONS]["post"]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from llmbench.engines.clock import WallClock
 from llmbench.harness.serve.lives import Life
+from llmbench.harness.serve.request_log import RequestLog
 from prometheus_client.parser import text_string_to_metric_families
 
 from .servers import WAIT_S, ScriptedExecutor, Served, events_of, served
@@ -168,3 +172,34 @@ def test_metrics_count_what_was_served() -> None:
     for life in ended:
         assert life.scheduled_s is not None
         assert life.arrival_s <= life.scheduled_s <= min(life.first_s) <= min(life.last_s)
+
+
+def test_a_client_that_does_not_read_cannot_keep_the_server_from_ending() -> None:
+    body = json.dumps({**LONG, "max_tokens": 1500})
+    with served(kv_tokens=4096, max_model_len=2048, grace_s=0.05) as server, socket.socket() as one:
+        # Small buffers, so that the reply does not fit between the two.
+        for listener in server.server.servers[0].sockets:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        host, port = server.address.removeprefix("http://").split(":")
+        one.connect((host, int(port)))
+        head = f"POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        one.sendall((head + body).encode())
+        until(lambda: samples(server)["generation_tokens_total"] == 1500)
+        server.server.should_exit = True
+        server.thread.join(WAIT_S)
+        assert not server.thread.is_alive()
+
+
+def test_each_reply_has_a_line_in_the_log_before_its_client_can_ask_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "requests.jsonl"
+    with served(observers=[RequestLog(path, WallClock())]) as server:
+        server.post(COMPLETIONS, {"prompt": "four", "max_tokens": 5})
+        server.events(COMPLETIONS, {"prompt": "ab", "max_tokens": 3, "n": 2})
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+    counts = [(one["choice"], one["input_tokens"], one["output_tokens"]) for one in lines]
+    assert counts == [(0, 4, 5), (0, 2, 3), (1, 2, 3)]
+    for one in lines:
+        times_s = [one[f"t_{name}_s"] for name in ("arrival", "scheduled", "first", "end")]
+        assert times_s == sorted(times_s)
+        assert one["finish"] == "length"

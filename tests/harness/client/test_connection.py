@@ -1,0 +1,76 @@
+"""One connection, fed by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from llmbench.harness.client.connection import ClientConnection, Exchange, Inbox
+from llmbench.harness.client.errors import RequestFailedError
+
+USAGE = '"usage":{"prompt_tokens":1,"completion_tokens":1}'
+EVENTS = f'data: {{"choices":[{{"text":"a"}}],{USAGE}}}\n\ndata: [DONE]\n\n'.encode()
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+    + b"Content-Length: %d\r\n\r\n" % len(EVENTS)
+    + EVENTS
+)
+UNASKED = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
+
+
+class Notes:
+    """An owner that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[RequestFailedError | None] = []
+        self.idled = 0
+
+    def ended(self, connection: ClientConnection, failed: RequestFailedError | None) -> None:  # noqa: ARG002
+        self.outcomes.append(failed)
+
+    def idle(self, connection: ClientConnection) -> None:  # noqa: ARG002
+        self.idled += 1
+
+    def lost(self, connection: ClientConnection) -> None: ...
+
+
+class Wire(asyncio.Transport):
+    """Takes everything and goes nowhere."""
+
+    closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None: ...
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    made = asyncio.new_event_loop()
+    yield made
+    made.close()
+
+
+def test_an_answer_to_no_request_is_not_taken_for_one(loop: asyncio.AbstractEventLoop) -> None:
+    """A server may say of a connection that it thinks idle that it will close it. Offered twice for
+    reuse, the connection would carry two requests, and the first of them be lost."""
+    for apart in (True, False):
+        notes, wire = Notes(), Wire()
+        connection = ClientConnection(notes, Inbox(loop))
+        connection.connection_made(wire)
+        connection.send(Exchange(b"", 0.0))
+        pieces = [ANSWER, UNASKED] if apart else [ANSWER + UNASKED]
+        for piece in pieces:
+            connection.data_received(piece)
+            connection.parse()
+        assert notes.outcomes == [None]
+        assert notes.idled == 1
+        assert not connection.is_open
