@@ -56,7 +56,7 @@ CAUGHT_BY: dict[str, tuple[str, ...]] = {
         "workloads/test_arrivals.py::test_poisson_end_is_not_rescaled",
     ),
     "a 3 s run reported as a 5 % regression": (
-        "harness/test_gate.py::test_a_three_second_run_reports_no_regression",
+        "harness/gate/test_runs.py::test_a_three_second_run_reports_no_regression",
     ),
     "a one-token reply given TPOT 0": (
         "harness/metrics/test_latencies.py::test_a_single_token_has_no_pace",
