@@ -15,6 +15,7 @@ from .metrics.base import Interval
 from .record import RequestRecord, RequestStatus
 from .result import Check, Validity, Window
 from .stats.percentiles import percentile, samples_needed
+from .warm_cache import Prompt, check_prefix_cache
 
 LITTLE_ERROR = 0.10
 RATE_SHARE = 0.95
@@ -30,12 +31,13 @@ class Asked:
     output_tokens: exactly how many each request must produce, by request id; None where a model
     may stop when it likes. open_loop: requests were due at set times, not when a slot freed.
     max_concurrency: the cap on requests in flight, if any. With a cap an open loop is late by
-    design, so its sender is not judged.
+    design, so its sender is not judged. prompts: the tokens sent, by request id, samples apart.
     """
 
     output_tokens: Mapping[str, int] | None
     open_loop: bool
     max_concurrency: int | None = None
+    prompts: Mapping[str, Prompt] | None = None
 
     def unsent(self, requests: Sequence[RequestRecord]) -> int:
         """How many planned requests never reached the engine."""
@@ -63,6 +65,7 @@ def assess(
         check_errors(requests),
         check_token_counts(requests, asked.output_tokens),
         check_trace(requests, steps),
+        check_prefix_cache(steps, asked.prompts),
         check_sender_lag(requests, steps, asked),
         check_rate(requests, steps, asked),
         check_littles_law(requests, steps),
