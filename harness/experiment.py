@@ -31,6 +31,7 @@ from .planning import asked_of, corpus_text, load_settings, plan_with_warmup, wo
 from .result import Memory, Quality, Result
 from .summarise import requests_frame, steps_frame, summarise
 from .text_encoder import text_encoder
+from .throttling import Throttled, read_throttled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,9 +158,9 @@ def measure(prepared: Prepared, watch: Watch, loaded: LoadedModel | None = None)
         if warm.interrupted:
             raise KeyboardInterrupt
     watch.stage(f"measuring {len(prepared.plan.requests)} requests")
-    before = kernel_calls()
+    before, throttled_before = kernel_calls(), read_throttled()
     seen = drive(core, clock, prepared.plan, on_progress=watch.progress)
-    computed = kernel_calls_since(before)
+    computed, throttled = kernel_calls_since(before), read_throttled().since(throttled_before)
     pool = _pool(core, loaded, engine)
     memory = Memory(
         weight_bytes=loaded.model.weight_bytes,
@@ -177,7 +178,16 @@ def measure(prepared: Prepared, watch: Watch, loaded: LoadedModel | None = None)
             # The measurement itself is whole; the result still says that something is missing.
             interrupted = True
     result = _result(
-        prepared, loaded, seen, pool, computed, environment, memory, quality, interrupted
+        prepared,
+        loaded,
+        seen,
+        pool,
+        computed,
+        environment,
+        memory,
+        quality,
+        interrupted,
+        throttled,
     )
     requests, steps = requests_frame(seen.records), steps_frame(seen.records, seen.steps)
     return Measured(result, requests, steps, seen.failure)
@@ -193,6 +203,7 @@ def _result(
     memory: Memory,
     quality: Quality | None,
     interrupted: bool,
+    throttled: Throttled,
 ) -> Result:
     from ..engines.assemble import emulated_by, kernels_of
 
@@ -208,6 +219,7 @@ def _result(
         slo=config.slo_s,
         interrupted=seen.interrupted,
         failure=seen.failure,
+        throttled=throttled,
     )
     return compose(
         summary,

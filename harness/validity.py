@@ -15,6 +15,7 @@ from .metrics.base import Interval
 from .record import RequestRecord, RequestStatus
 from .result import Check, Validity, Window
 from .stats.percentiles import percentile, samples_needed
+from .throttling import Throttled, check_throttling
 from .warm_cache import Prompt, check_prefix_cache
 
 LITTLE_ERROR = 0.10
@@ -56,8 +57,11 @@ def assess(
     *,
     interrupted: bool,
     failure: str = "",
+    throttled: Throttled | None = None,
 ) -> Validity:
-    """Every check that applies. requests, steps: the measured ones, warm-up left out."""
+    """Every check that applies. requests, steps: the measured ones, warm-up left out. throttled:
+    meanwhile; None in virtual time."""
+    duration_s = max((step.end_s for step in steps), default=0.0)
     checks = (
         check_complete(
             requests, interrupted=interrupted, unsent=asked.unsent(requests), failure=failure
@@ -69,6 +73,7 @@ def assess(
         check_sender_lag(requests, steps, asked),
         check_rate(requests, steps, asked),
         check_littles_law(requests, steps),
+        *(() if throttled is None else (check_throttling(throttled, duration_s),)),
         check_steady(window),
         check_tail(requests),
     )
