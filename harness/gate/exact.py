@@ -7,20 +7,19 @@ between processors.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ...engines.errors import ConfigError
 from ..errors import InvalidRun
+from ..evidence import ROUNDING, agree
 from ..quantities import QUANTITIES, Quantity
 from ..result import Result
 from .baseline import Baseline, BaselineRun
 from .rules import Rule, parse_rule
 from .verdicts import Judged, Verdicts, exit_code
 
-ROUNDING = 1e-9
 _DIGITS = 10
 _PEAK_BLOCKS = Quantity("kv", "peak_blocks", "blocks", "lower", kind="count")
 GATED = (
@@ -122,7 +121,7 @@ def _judge(
     if quantity is None or new is None:
         return Judged(name, f"{old:.10g} -> none", "inconclusive", "is not measured any more")
     change = _describe(quantity, old, new)
-    if math.isclose(old, new, rel_tol=ROUNDING, abs_tol=0.0):
+    if agree(old, new):
         return Judged(name, change, "passed")
     better = quantity.better
     rises = new > old

@@ -11,7 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...engines.errors import ConfigError
-from ..evidence import ERROR_RATE, Finding, Observed, examine, objections, same_requests
+from ..evidence import (
+    ERROR_RATE,
+    Finding,
+    Observed,
+    counts_repeat,
+    examine,
+    objections,
+    same_requests,
+)
 from ..stats.bootstrap import Estimate
 from ..store import StoredRun
 from .rules import FIELD, FORM, Rule
@@ -156,9 +164,10 @@ def _warnings(baseline: StoredRun, current: StoredRun, rules: Sequence[Rule]) ->
     if not same_requests(baseline, current):
         found.append("the runs were not sent the same requests, so they are not paired")
     counts = any(not rule.quantity.sampled for rule in rules)
-    if counts and not simulated and current.result.config.get("request_rate") is not None:
+    if counts and not all(counts_repeat(run.result) for run in (baseline, current)):
         found.append(
-            "requests arrived by the clock: schedules, and so counts, differ a little every time"
+            "requests arrived by the clock, or at a server: schedules, and so counts, differ a "
+            "little every time"
         )
     return tuple(found)
 

@@ -297,3 +297,23 @@ def test_two_simulated_runs_are_judged_and_the_warning_is_theirs() -> None:
     assert outcome.warnings == (
         "both runs are simulated: no rule covers how wrong the cost model is",
     )
+
+
+@pytest.mark.parametrize(
+    ("sent", "differ"),
+    [
+        ({"offered_rate_per_s": 3.0, "num_sessions": 9, "num_requests": 9}, True),
+        ({"offered_rate_per_s": None, "num_sessions": 3, "num_requests": 9}, True),
+        ({"offered_rate_per_s": None, "num_sessions": 9, "num_requests": 9}, False),
+    ],
+    ids=["a replayed trace", "users who think", "a closed loop"],
+)
+def test_counts_of_what_comes_by_the_clock_are_marked(
+    sent: dict[str, object], differ: bool
+) -> None:
+    """A trace or a ramp has no rate in its settings, and comes by the clock all the same."""
+    run = _run()
+    workload = run.result.workload.model_copy(update={"description": sent})
+    run = replace(run, result=run.result.model_copy(update={"workload": workload}))
+    outcome = _gate(run, run, "preemptions=exact")
+    assert any("by the clock" in warning for warning in outcome.warnings) is differ
