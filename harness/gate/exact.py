@@ -123,15 +123,14 @@ def _judge(
     change = _describe(quantity, old, new)
     if agree(old, new):
         return Judged(name, change, "passed")
-    better = quantity.better
-    rises = new > old
-    if better != "none" and rises == (better == "higher"):
+    any_change = quantity.better == "none" or (rule is not None and rule.both_ways)
+    if not any_change and (new > old) == (quantity.better == "higher"):
         return Judged(name, change, "improved")
     if rule is not None:
         room = rule.allowed * abs(old) if rule.relative else rule.allowed
         if abs(new - old) <= room * (1 + ROUNDING):
             return Judged(name, change, "passed", f"within {rule.text.partition('=')[2]}")
-    note = "any change counts" if better == "none" else ""
+    note = "any change counts" if any_change else ""
     return Judged(name, change, "regressed", note)
 
 

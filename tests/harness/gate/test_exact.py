@@ -120,6 +120,12 @@ def test_what_is_allowed_may_get_worse_by_so_much(
     assert bool(_changed(_with(ttft__p99=p99), before)) is regressed
 
 
+def test_what_must_stay_exactly_as_it_is_may_not_get_better() -> None:
+    before = replace(RUN, allowed={"counters.preemptions": "exact"})
+    assert _changed(_with(counters__preemptions=9), before) == {"counters.preemptions": "regressed"}
+    assert _changed(_with(counters__preemptions=10), before) == {}
+
+
 def test_what_cannot_be_judged_does_not_pass() -> None:
     other = replace(RUN, workload="0" * 64)
     assert _changed(other) == {"workload": "inconclusive"}
