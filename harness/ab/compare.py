@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 import numpy as np
 
@@ -38,14 +39,16 @@ class Length:
 
     def looks_after(self, metrics: int, error_rate: float) -> tuple[int, ...]:
         """After how many quads to look. Raises ConfigError for fewer pairs than can decide."""
-        pairs, field = (self.pairs, "pairs") if self.pairs else (self.max_pairs, "max_pairs")
+        field, pairs = "max_pairs", self.max_pairs
+        if self.pairs is not None:
+            field, pairs = "pairs", self.pairs
         quads, share = pairs // PAIRS_A_QUAD, error_rate / metrics
         fewest = fewest_pairs(share)
         if quads < fewest or pairs % PAIRS_A_QUAD:
             raise ConfigError(
                 field, pairs, f"an even number from {PAIRS_A_QUAD * fewest} for {metrics} metrics"
             )
-        if self.pairs:
+        if self.pairs is not None:
             return (quads,)
         first = first_look(quads, share)
         gap = (quads - first) / (LOOKS - 1)
@@ -54,10 +57,12 @@ class Length:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a comparison found. trials: by side, in order of pairs. stopped: why it ended."""
+    """What a comparison found. labels, versions, configs: of A and B. a, b: their trials, in order
+    of pairs. stopped: why it ended."""
 
     labels: tuple[str, str]
     versions: tuple[str, str]
+    configs: tuple[Mapping[str, Any], Mapping[str, Any]]
     answers: tuple[Answer, ...]
     pairs: int
     num_requests: int
@@ -183,6 +188,7 @@ class _Turns:
         return Outcome(
             labels=(who[0].label, who[1].label),
             versions=(who[0].version, who[1].version),
+            configs=(who[0].config, who[1].config),
             answers=answers,
             pairs=len(a),
             num_requests=self._num_requests,

@@ -93,6 +93,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "schema_version": 1,
         "labels": outcome.labels,
         "versions": outcome.versions,
+        "configs": outcome.configs,
         "pairs": outcome.pairs,
         "num_requests": outcome.num_requests,
         "stopped": outcome.stopped,

@@ -114,7 +114,7 @@ def test_a_metric_that_trials_do_not_have_is_a_mistake() -> None:
         compare(_noisy(), _noisy(), [missing], SHORT)
 
 
-@pytest.mark.parametrize("pairs", [10, 15])
+@pytest.mark.parametrize("pairs", [0, 10, 15])
 def test_too_few_pairs_to_decide_anything_are_refused(pairs: int) -> None:
     with pytest.raises(ConfigError, match=r"pairs.*an even number from 12"):
         compare(_noisy(), _noisy(), [QUESTION], Length(pairs=pairs))
