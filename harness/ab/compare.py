@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
@@ -58,7 +59,7 @@ class Length:
 @dataclass(frozen=True)
 class Outcome:
     """What a comparison found. labels, versions, configs: of A and B. a, b: their trials, in order
-    of pairs. stopped: why it ended."""
+    of pairs. coin: what decided the order of turns. stopped: why it ended."""
 
     labels: tuple[str, str]
     versions: tuple[str, str]
@@ -67,6 +68,7 @@ class Outcome:
     pairs: int
     num_requests: int
     fingerprints: tuple[str, ...]
+    coin: int
     a: tuple[Trial, ...]
     b: tuple[Trial, ...]
     stopped: str
@@ -80,19 +82,21 @@ def compare(
     length: Length,
     *,
     seed: int = 0,
+    coin: int | None = None,
     error_rate: float = 0.05,
     report: Callable[[str], None] = lambda _: None,
     now: Callable[[], float] = monotonic,
 ) -> Outcome:
     """Take turns until every question is answered, or time or pairs are up.
 
+    seed: of the requests. coin: as in `quad`; None tosses it.
     Raises ConfigError where the sides cannot be sent the same requests or a metric is not theirs,
     and InvalidRun for a trial that proves nothing and for a side that works when it should wait.
     """
     after = length.looks_after(len(questions), error_rate)
     judge = Judge(questions, after[-1], error_rate)
     num_requests = length.num_requests or _sized(a, b, length.trial_s, report)
-    turns = _Turns(a, b, num_requests, seed)
+    turns = _Turns(a, b, num_requests, seed, secrets.randbits(63) if coin is None else coin)
     end_s = now() + length.max_time_s
     while True:
         turns.take()
@@ -130,10 +134,10 @@ def _sized(a: Side, b: Side, trial_s: float, report: Callable[[str], None]) -> i
 class _Turns:
     """Both sides' trials so far."""
 
-    def __init__(self, a: Side, b: Side, num_requests: int, seed: int) -> None:
+    def __init__(self, a: Side, b: Side, num_requests: int, seed: int, coin: int) -> None:
         self._sides = {"a": a, "b": b}
         self._num_requests = num_requests
-        self._seed = seed
+        self._seed, self._coin = seed, coin
         self._trials: dict[str, dict[int, Trial]] = {"a": {}, "b": {}}
         self._idle_s = self._measured_s = 0.0
 
@@ -144,7 +148,7 @@ class _Turns:
     def take(self) -> None:
         """The next quad."""
         number = self.quads
-        for turn in quad(number, self._seed):
+        for turn in quad(number, self._seed, self._coin):
             idle = self._sides["b" if turn.side == "a" else "a"]
             before_s = idle.cpu_s()
             trial = self._sides[turn.side].trial(turn.seed, self._num_requests)
@@ -193,6 +197,7 @@ class _Turns:
             pairs=len(a),
             num_requests=self._num_requests,
             fingerprints=tuple(trial.fingerprint for trial in a),
+            coin=self._coin,
             a=a,
             b=b,
             stopped=stopped,

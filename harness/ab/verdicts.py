@@ -96,6 +96,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "configs": outcome.configs,
         "pairs": outcome.pairs,
         "num_requests": outcome.num_requests,
+        "coin": outcome.coin,
         "stopped": outcome.stopped,
         "idle_share": outcome.idle_share,
         "answers": answers,
