@@ -55,10 +55,13 @@ def run_of(options: Mapping[str, Any], result: Result) -> BaselineRun:
     return BaselineRun(dict(options), {}, result.workload.fingerprint, values_of(result))
 
 
-def update(baseline: Baseline, version: str, simulate: Simulate) -> Baseline:
-    """The baseline with what every run of it does now. Raises InvalidRun naming a run."""
-    runs = {}
-    for name, run in baseline.runs.items():
+def update(
+    baseline: Baseline, version: str, simulate: Simulate, *, only: Sequence[str] = ()
+) -> Baseline:
+    """The baseline with what its runs do now. only: as in `gate_exact`; the others stay. Raises
+    InvalidRun naming a run."""
+    runs = dict(baseline.runs)
+    for name, run in _chosen(baseline, only).items():
         rules_of(name, run)  # a mistake in them must not wait for the next gate
         runs[name] = replace(_named(name, run, simulate), allowed=run.allowed)
     return Baseline(version, runs)
@@ -70,13 +73,9 @@ def gate_exact(baseline: Baseline, simulate: Simulate, *, only: Sequence[str] = 
     A row that changed for the better passes and says so. One whose direction says nothing (how
     many steps were mixed) may not change either way. Raises InvalidRun naming a run.
     """
-    unknown = [name for name in only if name not in baseline.runs]
-    if unknown:
-        raise ConfigError("run", unknown[0], ", ".join(baseline.runs))
     rows: list[Judged] = []
-    for name, run in baseline.runs.items():
-        if not only or name in only:
-            rows.extend(judge_run(name, run, _named(name, run, simulate)))
+    for name, run in _chosen(baseline, only).items():
+        rows.extend(judge_run(name, run, _named(name, run, simulate)))
     warnings = ["in virtual time: no row covers how wrong the cost model is"]
     if any(row.verdict == "improved" for row in rows):
         warnings.append("something improved: llmbench gate --update keeps it from getting lost")
@@ -87,6 +86,14 @@ def gate_exact(baseline: Baseline, simulate: Simulate, *, only: Sequence[str] = 
         (f"baseline made by llmbench {baseline.llmbench or '(never)'}",),
         warnings=tuple(warnings),
     )
+
+
+def _chosen(baseline: Baseline, only: Sequence[str]) -> dict[str, BaselineRun]:
+    """The runs of these names; without any, all. Raises ConfigError for a name it does not have."""
+    unknown = [name for name in only if name not in baseline.runs]
+    if unknown:
+        raise ConfigError("run", unknown[0], ", ".join(baseline.runs))
+    return {name: run for name, run in baseline.runs.items() if not only or name in only}
 
 
 def judge_run(name: str, before: BaselineRun, after: BaselineRun) -> Iterable[Judged]:

@@ -101,6 +101,7 @@ def test_in_a_workflow_annotations_come_by_themselves(
         ("--baseline", "."),
         ("--baseline", "gate.yaml", "--max-regression", "ttft.p99=1%"),
         ("--baseline", "gate.yaml", "--run", "other"),
+        ("--baseline", "gate.yaml", "--update", "--run", "other"),
         ("--baseline", ".", "--current", ".", "--update"),
     ],
 )

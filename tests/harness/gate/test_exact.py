@@ -81,6 +81,20 @@ def test_another_policy_is_another_schedule() -> None:
     }
 
 
+def test_an_update_of_one_run_leaves_the_others_as_they_were() -> None:
+    before = Baseline("1.2.3", {"chat": RUN, "other": RUN})
+    made: list[Mapping[str, Any]] = []
+
+    def simulate(options: Mapping[str, Any]) -> Result:
+        made.append(options)
+        return simulate_options(options)
+
+    after = update(before, "1.2.4", simulate, only=["chat"])
+    assert made == [OPTIONS]
+    assert after.runs["other"] == RUN
+    assert after.runs["chat"].quantities != RUN.quantities
+
+
 def test_a_quantity_stands_on_a_line_of_its_own() -> None:
     text = write_baseline(Baseline("1.2.3", {"chat": RUN}))
     assert "      counters.preemptions: 10\n" in text
