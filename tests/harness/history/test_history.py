@@ -136,6 +136,14 @@ def test_runs_are_in_order_of_time_and_of_one_experiment() -> None:
     assert told.left_out == (("wider", "no other run has its settings, requests and hardware"),)
 
 
+def test_a_setting_that_older_versions_did_not_have_parts_no_series() -> None:
+    old = run("old", day=1)
+    new = run("new", day=2, config={"cuda_graphs": "off", "tensor_parallel": 1})
+    other = run("other", day=3, config={"cuda_graphs": "decode"})
+    names = [[one.directory.name for one in members] for members in group([old, new, other])]
+    assert names == [["old", "new"], ["other"]]
+
+
 def test_series_that_would_be_called_alike_say_what_they_differ_in() -> None:
     runs = [
         run(f"{seqs}-{day}", day=day, config={"max_num_seqs": seqs})
