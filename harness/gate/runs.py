@@ -161,6 +161,9 @@ def _warnings(baseline: StoredRun, current: StoredRun, rules: Sequence[Rule]) ->
             "were measured, not how a machine differs from run to run; llmbench ab measures both "
             "sides in turns"
         )
+    for side, run in (("baseline", baseline), ("current", current)):
+        failed = (check.detail for check in run.result.validity.failures)
+        found.extend(f"the {side} run: {detail}" for detail in failed)
     if not same_requests(baseline, current):
         found.append("the runs were not sent the same requests, so they are not paired")
     counts = any(not rule.quantity.sampled for rule in rules)

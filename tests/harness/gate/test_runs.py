@@ -317,3 +317,11 @@ def test_counts_of_what_comes_by_the_clock_are_marked(
     run = replace(run, result=run.result.model_copy(update={"workload": workload}))
     outcome = _gate(run, run, "preemptions=exact")
     assert any("by the clock" in warning for warning in outcome.warnings) is differ
+
+
+def test_what_a_valid_run_cannot_carry_is_said_beside_its_verdict() -> None:
+    """A run of fewer requests than a p99 needs is valid; who gates on it should know."""
+    outcome = _gate(_run(count=150), _run(count=99), "tpot.mean=50%")
+    assert [one for one in outcome.warnings if "p99" in one] == [
+        "the current run: 99 served requests are too few for a p99, which needs 100"
+    ]
