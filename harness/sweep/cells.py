@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -168,8 +169,21 @@ def last_line(log: Path) -> str:
 
 
 def _open(out: Path, identity: dict[str, Any]) -> None:
+    """One process at a time: another may be making the directory, or have made half of it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        directory = os.open(out, os.O_RDONLY)
+    except OSError as error:
+        raise StoreError("out", out, f"cannot be made: {error.strerror}") from error
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        _claim(out, {"schema_version": SCHEMA_VERSION, **identity})
+    finally:
+        os.close(directory)
+
+
+def _claim(out: Path, told: dict[str, Any]) -> None:
     manifest = out / MANIFEST
-    told = {"schema_version": SCHEMA_VERSION, **identity}
     if manifest.exists():
         try:
             stored = json.loads(manifest.read_text(encoding="utf-8"))
@@ -181,7 +195,7 @@ def _open(out: Path, identity: dict[str, Any]) -> None:
                 out,
                 "holds another sweep; expected a new directory, or the one of this very command",
             )
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif any(entry.name not in _FOLDERS for entry in out.iterdir()):
         raise StoreError("out", out, "is not empty; expected a new directory, or a sweep's")
     try:
         for folder in _FOLDERS:

@@ -96,6 +96,23 @@ def test_two_processes_share_the_cells_and_run_each_once(tmp_path: Path) -> None
     assert all(one.run is not None for result in results for one in result)
 
 
+def test_two_processes_may_begin_one_sweep_at_once(tmp_path: Path) -> None:
+    opened: list[Sweep] = []
+    for number in range(40):
+        both = threading.Barrier(2, timeout=60)
+
+        def begin(out: Path, both: threading.Barrier = both) -> None:
+            both.wait()
+            opened.append(sweep(out, Fake()))
+
+        workers = [threading.Thread(target=begin, args=(tmp_path / str(number),)) for _ in "ab"]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(timeout=60)
+    assert len(opened) == 80
+
+
 def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
     sweep(tmp_path / "s", Fake())
     with pytest.raises(StoreError, match="holds another sweep"):
