@@ -49,7 +49,8 @@ class Starts(Protocol):
 
 
 def start(words: Sequence[str], log: Path) -> int:
-    """llmbench itself, by this Python. Ctrl-C reaches it too, and it is waited for."""
+    """llmbench itself, by this Python. Ctrl-C reaches it too, and it is waited for; a second one
+    ends it."""
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             [sys.executable, "-c", _MAIN, *words],
@@ -58,11 +59,20 @@ def start(words: Sequence[str], log: Path) -> int:
             stderr=subprocess.STDOUT,
         )
         try:
-            return process.wait()
+            return _ended(process)
         except BaseException:
             process.terminate()
             process.wait()
             raise
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        # It keeps what it measured and ends what it started; a signal now would prevent both.
+        process.wait()
+        raise
 
 
 class Sweep:

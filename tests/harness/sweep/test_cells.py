@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 from llmbench.harness.store import StoreError, write_run
@@ -126,6 +131,37 @@ def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_the_real_command_is_llmbench_with_its_output_in_the_log(tmp_path: Path) -> None:
     assert start(["run", "--engine", "no-such"], tmp_path / "log") == 2
     assert "no-such" in (tmp_path / "log").read_text()
+
+
+_SWEEP = """
+import sys
+from pathlib import Path
+from llmbench.harness.sweep import cells
+cells._MAIN = '''
+import time
+try:
+    print("ready", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(0.5)
+    print("kept", flush=True)
+'''
+cells.start([], Path(sys.argv[1]))
+"""
+
+
+def test_an_interrupted_command_has_time_to_keep_what_it_measured(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SWEEP, str(log)], start_new_session=True, stderr=subprocess.PIPE
+    )
+    give_up_s = monotonic() + 60
+    while not (log.exists() and "ready" in log.read_text()) and monotonic() < give_up_s:
+        sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to both
+    _, said = process.communicate(timeout=60)
+    assert "KeyboardInterrupt" in said.decode()
+    assert log.read_text().split() == ["ready", "kept"]
 
 
 class Queueing:
