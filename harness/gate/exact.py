@@ -17,6 +17,7 @@ from ..evidence import ROUNDING, agree
 from ..quantities import QUANTITIES, Quantity
 from ..result import Result
 from .baseline import Baseline, BaselineRun
+from .change import levels
 from .rules import Rule, parse_rule
 from .verdicts import Judged, Verdicts, exit_code
 
@@ -146,8 +147,7 @@ def _find(name: str) -> Quantity | None:
 
 
 def _describe(quantity: Quantity, old: float, new: float) -> str:
-    scale, unit = (1e3, "ms") if quantity.unit == "s" else (1.0, quantity.unit)
-    values = f"{old * scale:.6g} -> {new * scale:.6g} {unit}".rstrip()
+    values = levels(old, new, quantity.unit, digits=6)
     if old and old != new:
         return f"{values} ({(new / old - 1) * 100:+.3g} %)"
     return values

@@ -22,6 +22,7 @@ from ..evidence import (
 )
 from ..stats.bootstrap import Estimate
 from ..store import StoredRun
+from .change import levels, percent, scaled
 from .rules import FIELD, FORM, Rule
 from .verdicts import INVALID, Judged, Verdict, Verdicts, exit_code
 
@@ -192,22 +193,13 @@ def verdicts_of(outcome: GateOutcome) -> Verdicts:
 
 
 def describe(row: Row) -> str:
-    """`12.1 -> 13.4 ms, +10.7 % (+2.1 to +19.0 %)`."""
+    """`12.1 -> 13.4 ms (+2.1 to +19.0 %)`: both values, and the interval of the change."""
     if row.baseline is None or row.current is None:
         return "not measured"
-    scale, unit = _scale(row)
-    values = f"{row.baseline * scale:.4g} -> {row.current * scale:.4g} {unit}".rstrip()
+    values = levels(row.baseline, row.current, row.rule.quantity.unit)
     if not row.rule.quantity.sampled or row.low is None or row.high is None:
         return values
     if row.rule.relative:
-        return f"{values} ({_percent(row.low)} to {_percent(row.high)} %)"
+        return f"{values} ({percent(row.low)} to {percent(row.high)} %)"
+    scale, unit = scaled(row.rule.quantity.unit)
     return f"{values} ({row.low * scale:+.4g} to {row.high * scale:+.4g} {unit})"
-
-
-def _scale(row: Row) -> tuple[float, str]:
-    unit = row.rule.quantity.unit
-    return (1e3, "ms") if unit == "s" else (1.0, unit)
-
-
-def _percent(ratio: float) -> str:
-    return f"{(ratio - 1) * 100:+.1f}"
