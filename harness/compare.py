@@ -13,6 +13,7 @@ from .evidence import ERROR_RATE, Finding, Observed, examine, objections, same_r
 from .metrics.base import Better
 from .quantities import QUANTITIES, Quantity
 from .result import Result
+from .settings import NOT_SETTINGS, setting_of
 from .store import StoredRun
 
 # An interval wholly this close to 1 is no difference that anyone would choose by.
@@ -32,16 +33,6 @@ COMPARED = (
     *("quality.kl_mean", "quality.top1_agreement"),
 )
 HEADLINES = ("output_throughput.window", "ttft.p99", "tpot.mean", "kv.waste_share")
-# What names a run or was worked out from other settings; the rest of the configuration decides.
-_NOT_SETTINGS = ("command", "stands_for")
-# What a configuration means that does not say it.
-_UNSAID = {
-    "simulated": False,
-    "tensor_parallel": 1,
-    "load_format": "auto",
-    "async_scheduling": False,
-    "cuda_graphs": "off",
-}
 _AXES = ("batching", "admission", "kv", "quant", "kv_dtype", "model_impl", "load_format")
 _ENVIRONMENT = {
     "CPU": ("cpu", "model"),
@@ -108,17 +99,16 @@ def differing_config(runs: Sequence[StoredRun]) -> tuple[ConfigDifference, ...]:
     """Settings that are not the same in all runs, with each run's value."""
     configs = [run.result.config for run in runs]
     fields = list(dict.fromkeys(field for config in configs for field in config))
+    told = {
+        field: tuple(setting_of(config, field) for config in configs)
+        for field in fields
+        if field not in NOT_SETTINGS
+    }
     return tuple(
         ConfigDifference(field, values)
-        for field in fields
-        if field not in _NOT_SETTINGS
-        and len(set(map(repr, values := tuple(_value(config, field) for config in configs)))) > 1
+        for field, values in told.items()
+        if len(set(map(repr, values))) > 1
     )
-
-
-def _value(config: Mapping[str, Any], field: str) -> Any:
-    value = config.get(field)
-    return _UNSAID.get(field) if value is None else value
 
 
 def warnings(names: Sequence[str], runs: Sequence[StoredRun]) -> tuple[str, ...]:
@@ -144,7 +134,7 @@ def warnings(names: Sequence[str], runs: Sequence[StoredRun]) -> tuple[str, ...]
     if len({result.config.get("kv_memory_bytes") for result in results}) > 1:
         found.append("the runs had different KV memory, which alone changes what can run at once")
     axes = [
-        axis for axis in _AXES if len({str(_value(result.config, axis)) for result in results}) > 1
+        axis for axis in _AXES if len({str(setting_of(one.config, axis)) for one in results}) > 1
     ]
     if len(axes) > 1:
         found.append(

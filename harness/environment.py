@@ -75,7 +75,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 
 def cpu() -> dict[str, Any]:
     """Model, cores of the machine, cores and quota this process may use, and instruction sets."""
-    model, flags = read_cpuinfo(_text(Path("/proc/cpuinfo")))
+    model, flags = read_cpuinfo(text_of(Path("/proc/cpuinfo")))
     return {
         "model": model or platform.processor() or None,
         "logical_cores": os.cpu_count(),
@@ -98,10 +98,10 @@ def read_cpuinfo(text: str) -> tuple[str | None, list[str]]:
 
 def cgroup_cpu_limit(root: Path) -> float | None:
     """CPUs a container may use, from cgroup v2 or v1; None if it has no limit."""
-    quota, _, period = _text(root / "cpu.max").strip().partition(" ")
+    quota, _, period = text_of(root / "cpu.max").strip().partition(" ")
     if not quota:
-        quota = _text(root / "cpu" / "cpu.cfs_quota_us").strip()
-        period = _text(root / "cpu" / "cpu.cfs_period_us").strip()
+        quota = text_of(root / "cpu" / "cpu.cfs_quota_us").strip()
+        period = text_of(root / "cpu" / "cpu.cfs_period_us").strip()
     if not quota or quota in ("max", "-1") or not period:
         return None
     return int(quota) / int(period)
@@ -113,7 +113,7 @@ def gpus() -> list[dict[str, Any]]:
     if tool is None:
         return []
     query = "--query-gpu=name,memory.total,driver_version"
-    text = _output([tool, query, "--format=csv,noheader,nounits"])
+    text = output_of([tool, query, "--format=csv,noheader,nounits"])
     rows = [line.split(", ") for line in (text or "").splitlines()]
     return [
         {"name": row[0], "memory_bytes": _mebibytes(row[1]), "driver": row[2]}
@@ -127,8 +127,8 @@ def git_state(tree: Path) -> dict[str, Any] | None:
     is no checkout (a wheel), or git is not there."""
     if not (tree / ".git").exists():
         return None
-    commit = _output(["git", "-C", str(tree), "rev-parse", "--verify", "HEAD"])
-    changes = _output(["git", "-C", str(tree), "status", "--porcelain"])
+    commit = output_of(["git", "-C", str(tree), "rev-parse", "--verify", "HEAD"])
+    changes = output_of(["git", "-C", str(tree), "status", "--porcelain"])
     if commit is None or changes is None:
         return None
     return {"commit": commit.strip(), "dirty": bool(changes.strip())}
@@ -191,7 +191,7 @@ def package_version(package: str) -> str | None:
         return None
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
     """The file's text; empty if the system has no such file."""
     try:
         return path.read_text()
@@ -204,7 +204,7 @@ def _mebibytes(text: str) -> int | None:
     return int(text) * 2**20 if text.strip().isdigit() else None
 
 
-def _output(command: list[str]) -> str | None:
+def output_of(command: list[str]) -> str | None:
     """What a command prints; None if it fails or takes longer than 5 s."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)

@@ -13,6 +13,7 @@ from .metrics import JUDGED, SEVERAL_A_REQUEST, Goodput, Interval, RateMetric, m
 from .metrics.goodput import GoodputShare
 from .quantities import Quantity
 from .record import RequestRecord, RequestStatus
+from .result import Result
 from .stats.bootstrap import CONFIDENCE, Contrast, Estimate, Sample, Statistic, compare_samples
 from .stats.percentiles import samples_for_interval
 from .store import RunOnDisk, StoredRun
@@ -25,6 +26,8 @@ SHORTEST_RUN_S = 5.0
 RATE_BINS = 50
 # The chance, over all that is judged at once, of calling a difference that is not there.
 ERROR_RATE = 0.05
+# What repeats exactly agrees to nine digits: sums round differently between processors.
+ROUNDING = 1e-9
 _RATES = frozenset(metric.id for metric in (*rate_metrics({}), Goodput({})))
 
 
@@ -122,6 +125,22 @@ def same_requests(baseline: StoredRun, current: StoredRun) -> bool:
     """Whether both runs were sent the same bytes at the same times, and recorded all of it."""
     same_plan = baseline.result.workload.fingerprint == current.result.workload.fingerprint
     return same_plan and list(baseline.requests["index"]) == list(current.requests["index"])
+
+
+def counts_repeat(result: Result) -> bool:
+    """Whether the same settings give the same schedule, and so the same counts: in virtual time, or
+    in this process if no request falls due by the clock."""
+    if result.simulation is not None:
+        return True
+    sent = result.workload.description
+    rate_per_s = sent.get("offered_rate_per_s", result.config.get("request_rate"))
+    has_turns = sent.get("num_sessions") != sent.get("num_requests")
+    return result.target is None and rate_per_s is None and not has_turns
+
+
+def agree(one: float, other: float) -> bool:
+    """Whether two numbers that repeat exactly are the same."""
+    return math.isclose(one, other, rel_tol=ROUNDING, abs_tol=0.0)
 
 
 def _too_little(baseline: Observed, current: Observed, quantity: Quantity) -> str:

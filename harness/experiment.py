@@ -26,12 +26,13 @@ from .config import RunConfig
 from .drive import Observation, Progress, drive
 from .errors import InvalidRun
 from .judge import judge_quality
-from .machine_state import check_machine, read_machine
+from .machine_state import check_alone, read_processors
 from .metrics.kv import KVPool
 from .planning import asked_of, corpus_text, load_settings, plan_with_warmup, workload_of
 from .result import Check, Memory, Quality, Result
 from .summarise import requests_frame, steps_frame, summarise
 from .text_encoder import text_encoder
+from .throttling import Throttled, read_throttled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,10 +159,10 @@ def measure(prepared: Prepared, watch: Watch, loaded: LoadedModel | None = None)
         if warm.interrupted:
             raise KeyboardInterrupt
     watch.stage(f"measuring {len(prepared.plan.requests)} requests")
-    before, machine = kernel_calls(), read_machine()
+    before, throttled_before, others = kernel_calls(), read_throttled(), read_processors()
     seen = drive(core, clock, prepared.plan, on_progress=watch.progress)
-    computed = kernel_calls_since(before)
-    undisturbed = check_machine(machine, read_machine(), alone=True)
+    computed, throttled = kernel_calls_since(before), read_throttled().since(throttled_before)
+    alone = check_alone(others, read_processors())
     pool = _pool(core, loaded, engine)
     memory = Memory(
         weight_bytes=loaded.model.weight_bytes,
@@ -188,7 +189,8 @@ def measure(prepared: Prepared, watch: Watch, loaded: LoadedModel | None = None)
         memory,
         quality,
         interrupted,
-        undisturbed,
+        throttled,
+        alone,
     )
     requests, steps = requests_frame(seen.records), steps_frame(seen.records, seen.steps)
     return Measured(result, requests, steps, seen.failure)
@@ -204,7 +206,8 @@ def _result(
     memory: Memory,
     quality: Quality | None,
     interrupted: bool,
-    undisturbed: Check,
+    throttled: Throttled,
+    alone: Check,
 ) -> Result:
     from ..engines.assemble import emulated_by, kernels_of
 
@@ -220,7 +223,8 @@ def _result(
         slo=config.slo_s,
         interrupted=seen.interrupted,
         failure=seen.failure,
-    ).with_check(undisturbed)
+        throttled=throttled,
+    ).with_check(alone)
     return compose(
         summary,
         plan,

@@ -95,6 +95,7 @@ def asked_of(plan: Plan) -> Asked:
         },
         open_loop=plan.requests[0].t_due_s is not None,
         max_concurrency=plan.max_concurrency,
+        prompts={request_id(one): tuple(one.prompt_token_ids) for one in plan.requests},
     )
 
 

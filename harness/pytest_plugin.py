@@ -94,14 +94,14 @@ class Gate:
         from dataclasses import replace
 
         from .environment import package_version
-        from .gate.baseline import Baseline, read_baseline, write_baseline
+        from .gate.baseline import Baseline, read_baseline, save_baseline
 
         runs = dict(read_baseline(self._baseline).runs) if self._baseline.exists() else {}
         if name in runs:
             now = replace(now, allowed=runs[name].allowed)
         runs[name] = now
         version = package_version("llmbench") or "not installed"
-        self._baseline.write_text(write_baseline(Baseline(version, runs)), encoding="utf-8")
+        save_baseline(self._baseline, Baseline(version, runs))
 
 
 def simulated(options: dict[str, Any]) -> Result:

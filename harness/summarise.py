@@ -27,6 +27,7 @@ from .metrics.kv import KVPool, split_steps, summarise_kv
 from .record import RequestRecord, RequestStatus
 from .result import Attribution, Check, Counters, KVSummary, Metric, Validity, Window
 from .stats.summary import summary
+from .throttling import Throttled
 from .validity import Asked, assess
 from .window import steady_window
 
@@ -144,12 +145,13 @@ def summarise(
     interrupted: bool = False,
     failure: str = "",
     splits: Sequence[KVSplit] | None = None,
+    throttled: Throttled | None = None,
 ) -> Summary:
     """Everything computed from one run's records and steps.
 
     requests, steps: the measured ones, in order of index, warm-up left out, times from the start
     of the measured run. slo: limits in seconds by metric id, empty for none. splits: what
-    `split_steps` makes of them, where that is known already.
+    `split_steps` makes of them, where that is known already. throttled: as in `assess`.
     duration_s runs from that start to the last token or the end of the last step.
     """
     duration_s = max(
@@ -171,7 +173,15 @@ def summarise(
         },
         kv=summarise_kv(pool, splits, [step.end_s - step.start_s for step in steps]),
         counters=count(requests, steps, unsent=asked.unsent(requests)),
-        validity=assess(requests, steps, window, asked, interrupted=interrupted, failure=failure),
+        validity=assess(
+            requests,
+            steps,
+            window,
+            asked,
+            interrupted=interrupted,
+            failure=failure,
+            throttled=throttled,
+        ),
         attribution=attribution(requests, steps),
     )
 

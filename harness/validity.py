@@ -15,6 +15,8 @@ from .metrics.base import Interval
 from .record import RequestRecord, RequestStatus
 from .result import Check, Validity, Window
 from .stats.percentiles import percentile, samples_needed
+from .throttling import Throttled, check_throttling
+from .warm_cache import Prompt, check_prefix_cache
 
 LITTLE_ERROR = 0.10
 RATE_SHARE = 0.95
@@ -30,12 +32,13 @@ class Asked:
     output_tokens: exactly how many each request must produce, by request id; None where a model
     may stop when it likes. open_loop: requests were due at set times, not when a slot freed.
     max_concurrency: the cap on requests in flight, if any. With a cap an open loop is late by
-    design, so its sender is not judged.
+    design, so its sender is not judged. prompts: the tokens sent, by request id, samples apart.
     """
 
     output_tokens: Mapping[str, int] | None
     open_loop: bool
     max_concurrency: int | None = None
+    prompts: Mapping[str, Prompt] | None = None
 
     def unsent(self, requests: Sequence[RequestRecord]) -> int:
         """How many planned requests never reached the engine."""
@@ -54,8 +57,11 @@ def assess(
     *,
     interrupted: bool,
     failure: str = "",
+    throttled: Throttled | None = None,
 ) -> Validity:
-    """Every check that applies. requests, steps: the measured ones, warm-up left out."""
+    """Every check that applies. requests, steps: the measured ones, warm-up left out. throttled:
+    meanwhile; None in virtual time."""
+    duration_s = max((step.end_s for step in steps), default=0.0)
     checks = (
         check_complete(
             requests, interrupted=interrupted, unsent=asked.unsent(requests), failure=failure
@@ -63,9 +69,11 @@ def assess(
         check_errors(requests),
         check_token_counts(requests, asked.output_tokens),
         check_trace(requests, steps),
+        check_prefix_cache(steps, asked.prompts),
         check_sender_lag(requests, longest_step_s(steps), asked),
         check_rate(requests, longest_step_s(steps), asked),
         check_littles_law(requests, steps),
+        *(() if throttled is None else (check_throttling(throttled, duration_s),)),
         check_steady(window),
         check_tail(requests),
     )

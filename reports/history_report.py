@@ -92,7 +92,8 @@ def _how(history: History) -> str:
     return (
         "A measured quantity steps where E-divisive finds a split that at most "
         f"{100 * history.significance:g} % of permutations of the same values equal, so fewer than "
-        "ten runs show none; a count, and all of a simulation, steps wherever it changes."
+        "ten runs show none; a simulation, and a count of what does not run by the clock, steps "
+        "wherever it changes."
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from statistics import median
 
 from .comparison_tables import ratio_text
 from .effect_text import response_label
@@ -75,9 +77,9 @@ def _verdict(sweep: SweepTable) -> str:
 
 
 def _best(sweep: SweepTable) -> Iterator[tuple[str, SweepQuantity, SweepCell]]:
-    """Highest throughput, lowest latencies: of the cells that count, if they differ."""
+    """Highest throughput, lowest latencies: of the points that count."""
     for one in sweep.quantities:
-        known = [cell for cell in sweep.counted if cell.values[one.name] is not None]
+        known = [cell for cell in _points(sweep) if cell.values[one.name] is not None]
         if one.name not in _HEADLINES[:3] or not known or one.better == "none":
             continue
         choose = max if one.better == "higher" else min
@@ -85,7 +87,26 @@ def _best(sweep: SweepTable) -> Iterator[tuple[str, SweepQuantity, SweepCell]]:
         yield word, one, choose(known, key=lambda cell: cell.values[one.name] or 0.0)
 
 
+def _points(sweep: SweepTable) -> list[SweepCell]:
+    """A cell a point of the grid, with the medians of its repeats that count: the best of all
+    repeats would be the luckiest."""
+    repeats: dict[tuple[tuple[str, str], ...], list[SweepCell]] = {}
+    for cell in sweep.counted:
+        repeats.setdefault(tuple(cell.settings.items()), []).append(cell)
+    return [
+        replace(cells[0], values={one.name: _median(cells, one.name) for one in sweep.quantities})
+        for cells in repeats.values()
+    ]
+
+
+def _median(cells: Sequence[SweepCell], quantity: str) -> float | None:
+    known = [value for cell in cells if (value := cell.values[quantity]) is not None]
+    return median(known) if known else None
+
+
 def _statements(sweep: SweepTable) -> Iterator[str]:
+    if _repeated(sweep):
+        yield "A point's numbers here are the medians of its repeats."
     if sweep.criterion:
         yield f"A rate is followed if {sweep.criterion}."
     for point in sweep.saturation:
@@ -100,11 +121,11 @@ def _statements(sweep: SweepTable) -> Iterator[str]:
 
 
 def _key_figures(sweep: SweepTable) -> Iterator[KeyFigure]:
-    """Each headline's best cell, and how far the worst is from it."""
+    """Each headline's best point, and how far the worst is from it."""
     for one in sweep.quantities:
         known = {
-            cell.name: value
-            for cell in sweep.counted
+            setting_text(cell.settings): value
+            for cell in _points(sweep)
             if (value := cell.values[one.name]) is not None
         }
         if one.name not in _HEADLINES or not known or one.better == "none":

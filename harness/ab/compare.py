@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 import numpy as np
 
@@ -39,14 +41,16 @@ class Length:
 
     def looks_after(self, metrics: int, error_rate: float) -> tuple[int, ...]:
         """After how many quads to look. Raises ConfigError for fewer pairs than can decide."""
-        pairs, field = (self.pairs, "pairs") if self.pairs else (self.max_pairs, "max_pairs")
+        field, pairs = "max_pairs", self.max_pairs
+        if self.pairs is not None:
+            field, pairs = "pairs", self.pairs
         quads, share = pairs // PAIRS_A_QUAD, error_rate / metrics
         fewest = fewest_pairs(share)
         if quads < fewest or pairs % PAIRS_A_QUAD:
             raise ConfigError(
                 field, pairs, f"an even number from {PAIRS_A_QUAD * fewest} for {metrics} metrics"
             )
-        if self.pairs:
+        if self.pairs is not None:
             return (quads,)
         first = first_look(quads, share)
         gap = (quads - first) / (LOOKS - 1)
@@ -55,14 +59,17 @@ class Length:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a comparison found. trials: by side, in order of pairs. stopped: why it ended."""
+    """What a comparison found. labels, versions, configs: of A and B. a, b: their trials, in order
+    of pairs. coin: what decided the order of turns. stopped: why it ended."""
 
     labels: tuple[str, str]
     versions: tuple[str, str]
+    configs: tuple[Mapping[str, Any], Mapping[str, Any]]
     answers: tuple[Answer, ...]
     pairs: int
     num_requests: int
     fingerprints: tuple[str, ...]
+    coin: int
     a: tuple[Trial, ...]
     b: tuple[Trial, ...]
     stopped: str
@@ -76,19 +83,21 @@ def compare(
     length: Length,
     *,
     seed: int = 0,
+    coin: int | None = None,
     error_rate: float = ERROR_RATE,
     report: Callable[[str], None] = lambda _: None,
     now: Callable[[], float] = monotonic,
 ) -> Outcome:
     """Take turns until every question is answered, or time or pairs are up.
 
+    seed: of the requests. coin: as in `quad`; None tosses it.
     Raises ConfigError where the sides cannot be sent the same requests or a metric is not theirs,
     and InvalidRun for a trial that proves nothing and for a side that works when it should wait.
     """
     after = length.looks_after(len(questions), error_rate)
     judge = Judge(questions, after[-1], error_rate)
     num_requests = length.num_requests or _sized(a, b, length.trial_s, report)
-    turns = _Turns(a, b, num_requests, seed)
+    turns = _Turns(a, b, num_requests, seed, secrets.randbits(63) if coin is None else coin)
     end_s = now() + length.max_time_s
     while True:
         turns.take()
@@ -128,10 +137,10 @@ def _sized(a: Side, b: Side, trial_s: float, report: Callable[[str], None]) -> i
 class _Turns:
     """Both sides' trials so far."""
 
-    def __init__(self, a: Side, b: Side, num_requests: int, seed: int) -> None:
+    def __init__(self, a: Side, b: Side, num_requests: int, seed: int, coin: int) -> None:
         self._sides = {"a": a, "b": b}
         self._num_requests = num_requests
-        self._seed = seed
+        self._seed, self._coin = seed, coin
         self._trials: dict[str, dict[int, Trial]] = {"a": {}, "b": {}}
         self._idle_s = self._measured_s = 0.0
 
@@ -142,7 +151,7 @@ class _Turns:
     def take(self) -> None:
         """The next quad."""
         number = self.quads
-        for turn in quad(number, self._seed):
+        for turn in quad(number, self._seed, self._coin):
             idle = self._sides["b" if turn.side == "a" else "a"]
             before_s = idle.cpu_s()
             trial = self._sides[turn.side].trial(turn.seed, self._num_requests)
@@ -186,10 +195,12 @@ class _Turns:
         return Outcome(
             labels=(who[0].label, who[1].label),
             versions=(who[0].version, who[1].version),
+            configs=(who[0].config, who[1].config),
             answers=answers,
             pairs=len(a),
             num_requests=self._num_requests,
             fingerprints=tuple(trial.fingerprint for trial in a),
+            coin=self._coin,
             a=a,
             b=b,
             stopped=stopped,

@@ -163,4 +163,23 @@ def _environment(tree: Path | None, link: Path) -> dict[str, str]:
 def both(a: SideOptions, b: SideOptions) -> Iterator[tuple[WorkerSide, WorkerSide]]:
     """The two sides, loaded and warm."""
     with WorkerSide(a) as first, WorkerSide(b) as second:
+        check_kv_memory((a, b), (first.prepared, second.prepared))
         yield first, second
+
+
+def check_kv_memory(asked: Sequence[SideOptions], found: Sequence[Prepared]) -> None:
+    """Raises ConfigError where the sides have KV memory of two sizes that nobody asked for: on a
+    GPU the default is a share of what is free, and the second side finds what the first has left.
+    """
+    first, second = (one.config.get("kv_memory_bytes") for one in found)
+    given = [any(_is_kv_memory(word) for word in one.options) for one in asked]
+    if first != second and not all(given):
+        raise ConfigError(
+            "kv_memory",
+            f"{first} and {second} bytes",
+            "--kv-memory in the options of both sides, for they are loaded side by side",
+        )
+
+
+def _is_kv_memory(word: str) -> bool:
+    return word.partition("=")[0].replace("_", "-") == "--kv-memory"

@@ -2,6 +2,8 @@
 
 A quad is even in time, so that a steady drift cancels; the coin makes the quads' differences
 symmetric about the effect whatever else the machine does, which `stats/signed_rank.py` counts on.
+So it is tossed anew for every comparison: were the order always the same, a machine that always
+begins alike (cold, or fresh from another job) would favour the same side each time.
 """
 
 from __future__ import annotations
@@ -24,9 +26,9 @@ class Turn:
     seed: int
 
 
-def quad(number: int, seed: int) -> tuple[Turn, Turn, Turn, Turn]:
-    """The four trials of a quad, in order. The same seed gives the same comparison."""
-    first: SideName = "a" if _hash(seed, number, "coin") % 2 else "b"
+def quad(number: int, seed: int, coin: int) -> tuple[Turn, Turn, Turn, Turn]:
+    """The four trials of a quad, in order. seed: decides the requests. coin: decides the order."""
+    first: SideName = "a" if _hash(coin, number, "coin") % 2 else "b"
     second: SideName = "b" if first == "a" else "a"
     pairs = (PAIRS_A_QUAD * number, PAIRS_A_QUAD * number + 1)
     one, two = (_hash(seed, pair, "requests") % 2**31 for pair in pairs)

@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from ..gate.change import levels, percent
 from ..gate.verdicts import Judged, Verdict, Verdicts, exit_code
 from .compare import Outcome
 from .judge import Answer
@@ -48,16 +49,14 @@ def _name(answer: Answer) -> str:
 
 def describe(answer: Answer) -> str:
     """`12.1 -> 13.4 ms, +10.7 % (+2.1 to +19.0 %)`: median trials; the ratio and its interval."""
-    unit = answer.question.quantity.unit
-    scale, unit = (1e3, "ms") if unit == "s" else (1.0, unit)
-    values = f"{answer.a * scale:.4g} -> {answer.b * scale:.4g} {unit}".rstrip()
-    return f"{values}, {_percent(answer.ratio)} % ({_range(answer)})"
+    values = levels(answer.a, answer.b, answer.question.quantity.unit)
+    return f"{values}, {percent(answer.ratio)} % ({_range(answer)})"
 
 
 def _range(answer: Answer) -> str:
     if not math.isfinite(answer.high):
         return "too few pairs for an interval"
-    return f"{_percent(answer.low)} to {_percent(answer.high)} %"
+    return f"{percent(answer.low)} to {percent(answer.high)} %"
 
 
 def _reach(answer: Answer) -> str:
@@ -68,10 +67,6 @@ def _reach(answer: Answer) -> str:
     if answer.pairs_needed is None:
         return f"{reach}; {effect} needs more than 1000 pairs"
     return f"{reach}; {effect} needs {answer.pairs_needed} pairs"
-
-
-def _percent(ratio: float) -> str:
-    return f"{(ratio - 1) * 100:+.1f}"
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
@@ -93,8 +88,10 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "schema_version": 1,
         "labels": outcome.labels,
         "versions": outcome.versions,
+        "configs": outcome.configs,
         "pairs": outcome.pairs,
         "num_requests": outcome.num_requests,
+        "coin": outcome.coin,
         "stopped": outcome.stopped,
         "idle_share": outcome.idle_share,
         "answers": answers,

@@ -16,7 +16,7 @@ from ..compose import compose
 from ..drive import Observation, drive
 from ..errors import InvalidRun
 from ..experiment import Measured, Prepared
-from ..machine_state import check_machine, read_machine
+from ..machine_state import check_alone, read_processors
 from ..metrics.counters import count_replies
 from ..planning import asked_of, load_settings
 from ..result import Check, Result, Validity
@@ -27,6 +27,7 @@ from ..summarise import (
     steps_frame,
     throughput_metrics,
 )
+from ..throttling import check_throttling, read_throttled
 from ..validity import (
     Asked,
     check_complete,
@@ -89,10 +90,14 @@ def measure_adapted(prepared: Prepared, name: str, watch: Watch) -> Measured:
         if warm.interrupted:
             raise KeyboardInterrupt
     watch.stage(f"measuring {len(prepared.plan.requests)} requests")
-    machine = read_machine()
+    throttled_before, others = read_throttled(), read_processors()
     seen = drive(engine, clock, prepared.plan, on_progress=watch.progress)
-    undisturbed = check_machine(machine, read_machine(), alone=True)
-    result = _result(prepared, name, engine, seen, environment, undisturbed)
+    throttled = read_throttled().since(throttled_before)
+    machine = (
+        check_throttling(throttled, seen.duration_s),
+        check_alone(others, read_processors()),
+    )
+    result = _result(prepared, name, engine, seen, environment, machine)
     return Measured(result, requests_frame(seen.records), steps_frame(seen.records, ()))
 
 
@@ -102,12 +107,14 @@ def _result(
     engine: AdaptedEngine,
     seen: Observation,
     environment: dict[str, Any],
-    undisturbed: Check,
+    machine: tuple[Check, ...],
 ) -> Result:
     plan = prepared.plan
     summary = _summary(seen, asked_of(plan), prepared.config.slo_s, engine.longest_step_s)
+    for check in machine:
+        summary = summary.with_check(check)
     return compose(
-        summary.with_check(undisturbed),
+        summary,
         plan,
         fingerprint=plan.fingerprint(),
         run_id=secrets.token_hex(8),

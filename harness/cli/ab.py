@@ -60,7 +60,9 @@ def ab(
     num_requests: Annotated[
         int | None, typer.Option(help="Requests a trial, in place of --trial-time.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the requests and of the order of turns.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Of the requests. The order of turns is drawn anew each time.")
+    ] = 0,
     out: Annotated[
         Path | None,
         typer.Option(help="Also write every trial as JSON.", rich_help_panel="Output"),

@@ -47,7 +47,10 @@ def gate(
     ] = False,
     run: Annotated[
         list[str] | None,
-        typer.Option(help="Only this run of the baseline file. Repeat for more."),
+        typer.Option(
+            help="Judge, or with --update rewrite, only this run of the baseline file. Repeat for "
+            "more."
+        ),
     ] = None,
     markdown: MarkdownFile = None,
     junit: JunitFile = None,
@@ -76,7 +79,7 @@ def gate(
                 "max_regression", max_regression[0], "'allowed' in the baseline file instead"
             )
         if update:
-            raise typer.Exit(_update(baseline))
+            raise typer.Exit(_update(baseline, run or []))
         verdicts = _exact(baseline, run or [])
         where = baseline.as_posix()
     code = say_verdicts(verdicts, markdown=markdown, junit=junit, github=github, file=where)
@@ -105,30 +108,19 @@ def _exact(path: Path, only: list[str]) -> Verdicts:
         return Verdicts("llmbench gate", INVALID, (), (f"baseline {path}",), (str(error),))
 
 
-def _update(path: Path) -> Exit:
-    """Rewrite the file whole or not at all; the diff goes to standard output."""
+def _update(path: Path, only: list[str]) -> Exit:
+    """Rewrite the file; the diff goes to standard output."""
     import difflib
-    import os
 
     from ..environment import package_version
-    from ..gate.baseline import read_baseline, write_baseline
+    from ..gate.baseline import read_baseline, save_baseline
     from ..gate.exact import update
     from ..gate.virtual import simulate_options
-    from ..store import StoreError
 
-    fresh = update(
-        read_baseline(path), package_version("llmbench") or "not installed", simulate_options
-    )
-    old, new = path.read_text(encoding="utf-8"), write_baseline(fresh)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(new, encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        raise StoreError("baseline", path, f"cannot be written: {error.strerror}") from error
-    finally:
-        draft.unlink(missing_ok=True)
-    name = path.name
+    version = package_version("llmbench") or "not installed"
+    fresh = update(read_baseline(path), version, simulate_options, only=only)
+    old = path.read_text(encoding="utf-8")
+    new, name = save_baseline(path, fresh), path.name
     diff = difflib.unified_diff(old.splitlines(True), new.splitlines(True), name, name)
     text = "".join(diff)
     print(text, end="")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ..record import RequestRecord, RequestStatus
 from ..result import Check, ClientLoad, Validity, Window
 from ..stats.percentiles import percentile
+from ..throttling import Throttled, check_throttling
 from ..validity import (
     LITTLE_ERROR,
     Asked,
@@ -61,10 +62,13 @@ def assess_replies(
     *,
     interrupted: bool,
     failure: str = "",
+    throttled: Throttled | None = None,
 ) -> Validity:
     """Every check. in_flight_s: requests on their way, as counted beside the records, times the
-    seconds they were; None where they were counted too seldom."""
+    seconds they were; None where they were counted too seldom. throttled: the client's machine,
+    meanwhile."""
     plan = asked.plan
+    duration_s = max((one.t_end_s for one in requests if one.t_end_s is not None), default=0.0)
     checks = (
         check_complete(
             requests, interrupted=interrupted, unsent=plan.unsent(requests), failure=failure
@@ -78,6 +82,7 @@ def assess_replies(
         check_client(requests, client),
         check_rate(requests, 0.0, plan),
         check_in_flight(requests, in_flight_s),
+        *(() if throttled is None else (check_throttling(throttled, duration_s),)),
         check_steady(window),
         check_tail(requests),
     )

@@ -26,6 +26,7 @@ from ..summarise import (
     steps_frame,
     throughput_metrics,
 )
+from ..throttling import Throttled, read_throttled
 from ..window import steady_window
 from .calibration import ClientCalibration, error_at, load_of
 from .checks import AskedOfServer, assess_replies, errors_by_label
@@ -55,7 +56,7 @@ def measure_server(prepared: PreparedServerRun, watch: Watch) -> Measured:
     watch.stage(f"measuring {len(prepared.plan.requests)} requests")
     processes = prepared.config.client.processes
     job = prepared.job(prepared.plan, salt, processes)
-    own = None
+    own, throttled_before = None, read_throttled()
     if interval_s := prepared.config.client.metrics_interval_s:
         asked = prepared.config.client
         with scraping(str(asked.url), interval_s, asked.api_key()) as scraper:
@@ -63,7 +64,8 @@ def measure_server(prepared: PreparedServerRun, watch: Watch) -> Measured:
             own = told_by_server(scraper.stop(), found.sent.origin_s)
     else:
         found = send_job(job, watch.progress)
-    result = _result(prepared, found, environment, own)
+    throttled = read_throttled().since(throttled_before)
+    result = _result(prepared, found, environment, own, throttled)
     records = found.sent.records
     return Measured(
         result, requests_frame(records), steps_frame(records, ()), failure=found.sent.failure
@@ -88,11 +90,12 @@ def _result(
     found: SentByAll,
     environment: dict[str, Any],
     own: ServerOwnMetrics | None,
+    throttled: Throttled,
 ) -> Result:
     config, plan, sent = prepared.config, prepared.plan, found.sent
     client = client_load(found)
     return compose(
-        summarise_replies(prepared, found, client),
+        summarise_replies(prepared, found, client, throttled),
         plan,
         fingerprint=plan.fingerprint(),
         run_id=secrets.token_hex(8),
@@ -108,8 +111,11 @@ def _result(
     )
 
 
-def summarise_replies(prepared: PreparedServerRun, found: SentByAll, client: ClientLoad) -> Summary:
-    """Everything computed from what a server sent back. duration_s runs to the last token."""
+def summarise_replies(
+    prepared: PreparedServerRun, found: SentByAll, client: ClientLoad, throttled: Throttled
+) -> Summary:
+    """Everything computed from what a server sent back. duration_s runs to the last token.
+    throttled: the client's machine, meanwhile."""
     records, plan = found.sent.records, prepared.plan
     duration_s = max((one.t_end_s for one in records if one.t_end_s is not None), default=0.0)
     window = steady_window(records, duration_s)
@@ -141,6 +147,7 @@ def summarise_replies(prepared: PreparedServerRun, found: SentByAll, client: Cli
             in_flight_s(found.busy),
             interrupted=found.sent.interrupted,
             failure=found.sent.failure,
+            throttled=throttled,
         ),
         attribution=None,
     )

@@ -16,6 +16,7 @@ runs:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from typing import Any
 import yaml
 
 from ...engines.errors import ConfigError
+from ..store import StoreError
 
 FORMAT = 1
 _FIELD = "baseline"
@@ -83,6 +85,20 @@ def write_baseline(baseline: Baseline) -> str:
     }
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=1000)
     return _HEADER + text
+
+
+def save_baseline(path: Path, baseline: Baseline) -> str:
+    """Write the file, whole or not at all. Returns its text. Raises StoreError for `baseline`."""
+    text = write_baseline(baseline)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise StoreError(_FIELD, path, f"cannot be written: {error.strerror}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return text
 
 
 def _plain(run: BaselineRun) -> dict[str, Any]:

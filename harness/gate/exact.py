@@ -7,20 +7,20 @@ between processors.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ...engines.errors import ConfigError
 from ..errors import InvalidRun
+from ..evidence import ROUNDING, agree
 from ..quantities import QUANTITIES, Quantity
 from ..result import Result
 from .baseline import Baseline, BaselineRun
+from .change import levels
 from .rules import Rule, parse_rule
 from .verdicts import Judged, Verdicts, exit_code
 
-ROUNDING = 1e-9
 _DIGITS = 10
 _PEAK_BLOCKS = Quantity("kv", "peak_blocks", "blocks", "lower", kind="count")
 GATED = (
@@ -56,10 +56,13 @@ def run_of(options: Mapping[str, Any], result: Result) -> BaselineRun:
     return BaselineRun(dict(options), {}, result.workload.fingerprint, values_of(result))
 
 
-def update(baseline: Baseline, version: str, simulate: Simulate) -> Baseline:
-    """The baseline with what every run of it does now. Raises InvalidRun naming a run."""
-    runs = {}
-    for name, run in baseline.runs.items():
+def update(
+    baseline: Baseline, version: str, simulate: Simulate, *, only: Sequence[str] = ()
+) -> Baseline:
+    """The baseline with what its runs do now. only: as in `gate_exact`; the others stay. Raises
+    InvalidRun naming a run."""
+    runs = dict(baseline.runs)
+    for name, run in _chosen(baseline, only).items():
         rules_of(name, run)  # a mistake in them must not wait for the next gate
         runs[name] = replace(_named(name, run, simulate), allowed=run.allowed)
     return Baseline(version, runs)
@@ -71,13 +74,9 @@ def gate_exact(baseline: Baseline, simulate: Simulate, *, only: Sequence[str] = 
     A row that changed for the better passes and says so. One whose direction says nothing (how
     many steps were mixed) may not change either way. Raises InvalidRun naming a run.
     """
-    unknown = [name for name in only if name not in baseline.runs]
-    if unknown:
-        raise ConfigError("run", unknown[0], ", ".join(baseline.runs))
     rows: list[Judged] = []
-    for name, run in baseline.runs.items():
-        if not only or name in only:
-            rows.extend(judge_run(name, run, _named(name, run, simulate)))
+    for name, run in _chosen(baseline, only).items():
+        rows.extend(judge_run(name, run, _named(name, run, simulate)))
     warnings = ["in virtual time: no row covers how wrong the cost model is"]
     if any(row.verdict == "improved" for row in rows):
         warnings.append("something improved: llmbench gate --update keeps it from getting lost")
@@ -88,6 +87,14 @@ def gate_exact(baseline: Baseline, simulate: Simulate, *, only: Sequence[str] = 
         (f"baseline made by llmbench {baseline.llmbench or '(never)'}",),
         warnings=tuple(warnings),
     )
+
+
+def _chosen(baseline: Baseline, only: Sequence[str]) -> dict[str, BaselineRun]:
+    """The runs of these names; without any, all. Raises ConfigError for a name it does not have."""
+    unknown = [name for name in only if name not in baseline.runs]
+    if unknown:
+        raise ConfigError("run", unknown[0], ", ".join(baseline.runs))
+    return {name: run for name, run in baseline.runs.items() if not only or name in only}
 
 
 def judge_run(name: str, before: BaselineRun, after: BaselineRun) -> Iterable[Judged]:
@@ -122,17 +129,16 @@ def _judge(
     if quantity is None or new is None:
         return Judged(name, f"{old:.10g} -> none", "inconclusive", "is not measured any more")
     change = _describe(quantity, old, new)
-    if math.isclose(old, new, rel_tol=ROUNDING, abs_tol=0.0):
+    if agree(old, new):
         return Judged(name, change, "passed")
-    better = quantity.better
-    rises = new > old
-    if better != "none" and rises == (better == "higher"):
+    any_change = quantity.better == "none" or (rule is not None and rule.both_ways)
+    if not any_change and (new > old) == (quantity.better == "higher"):
         return Judged(name, change, "improved")
     if rule is not None:
         room = rule.allowed * abs(old) if rule.relative else rule.allowed
         if abs(new - old) <= room * (1 + ROUNDING):
             return Judged(name, change, "passed", f"within {rule.text.partition('=')[2]}")
-    note = "any change counts" if better == "none" else ""
+    note = "any change counts" if any_change else ""
     return Judged(name, change, "regressed", note)
 
 
@@ -141,8 +147,7 @@ def _find(name: str) -> Quantity | None:
 
 
 def _describe(quantity: Quantity, old: float, new: float) -> str:
-    scale, unit = (1e3, "ms") if quantity.unit == "s" else (1.0, quantity.unit)
-    values = f"{old * scale:.6g} -> {new * scale:.6g} {unit}".rstrip()
+    values = levels(old, new, quantity.unit, digits=6)
     if old and old != new:
         return f"{values} ({(new / old - 1) * 100:+.3g} %)"
     return values

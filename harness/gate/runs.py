@@ -11,9 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...engines.errors import ConfigError
-from ..evidence import ERROR_RATE, Finding, Observed, examine, objections, same_requests
+from ..evidence import (
+    ERROR_RATE,
+    Finding,
+    Observed,
+    counts_repeat,
+    examine,
+    objections,
+    same_requests,
+)
 from ..stats.bootstrap import Estimate
 from ..store import StoredRun
+from .change import levels, percent, scaled
 from .rules import FIELD, FORM, Rule
 from .verdicts import INVALID, Judged, Verdict, Verdicts, exit_code
 
@@ -153,12 +162,16 @@ def _warnings(baseline: StoredRun, current: StoredRun, rules: Sequence[Rule]) ->
             "were measured, not how a machine differs from run to run; llmbench ab measures both "
             "sides in turns"
         )
+    for side, run in (("baseline", baseline), ("current", current)):
+        failed = (check.detail for check in run.result.validity.failures)
+        found.extend(f"the {side} run: {detail}" for detail in failed)
     if not same_requests(baseline, current):
         found.append("the runs were not sent the same requests, so they are not paired")
     counts = any(not rule.quantity.sampled for rule in rules)
-    if counts and not simulated and current.result.config.get("request_rate") is not None:
+    if counts and not all(counts_repeat(run.result) for run in (baseline, current)):
         found.append(
-            "requests arrived by the clock: schedules, and so counts, differ a little every time"
+            "requests arrived by the clock, or at a server: schedules, and so counts, differ a "
+            "little every time"
         )
     return tuple(found)
 
@@ -180,22 +193,13 @@ def verdicts_of(outcome: GateOutcome) -> Verdicts:
 
 
 def describe(row: Row) -> str:
-    """`12.1 -> 13.4 ms, +10.7 % (+2.1 to +19.0 %)`."""
+    """`12.1 -> 13.4 ms (+2.1 to +19.0 %)`: both values, and the interval of the change."""
     if row.baseline is None or row.current is None:
         return "not measured"
-    scale, unit = _scale(row)
-    values = f"{row.baseline * scale:.4g} -> {row.current * scale:.4g} {unit}".rstrip()
+    values = levels(row.baseline, row.current, row.rule.quantity.unit)
     if not row.rule.quantity.sampled or row.low is None or row.high is None:
         return values
     if row.rule.relative:
-        return f"{values} ({_percent(row.low)} to {_percent(row.high)} %)"
+        return f"{values} ({percent(row.low)} to {percent(row.high)} %)"
+    scale, unit = scaled(row.rule.quantity.unit)
     return f"{values} ({row.low * scale:+.4g} to {row.high * scale:+.4g} {unit})"
-
-
-def _scale(row: Row) -> tuple[float, str]:
-    unit = row.rule.quantity.unit
-    return (1e3, "ms") if unit == "s" else (1.0, unit)
-
-
-def _percent(ratio: float) -> str:
-    return f"{(ratio - 1) * 100:+.1f}"

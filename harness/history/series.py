@@ -12,10 +12,8 @@ from ...reports.format import setting
 from ...reports.history_model import HistoryRun
 from ..evidence import objections
 from ..result import Result
+from ..settings import setting_of, settings_of
 from ..store import RESULT_FILE, RunOnDisk, StoreError, find_run
-
-# What names a run or says how it was called. Everything else of a configuration decides.
-_NOT_SETTINGS = frozenset({"command", "stands_for"})
 
 
 def find_runs(paths: Sequence[Path]) -> tuple[list[RunOnDisk], list[tuple[str, str]]]:
@@ -60,11 +58,7 @@ def experiment(result: Result) -> str:
     environment = result.environment
     cpu = environment.get("cpu") or {}
     decided = {
-        "config": {
-            name: value
-            for name, value in result.config.items()
-            if name not in _NOT_SETTINGS and value is not None
-        },
+        "config": settings_of(result.config),
         "requests": result.workload.fingerprint,
         "cpu": [cpu.get("model"), cpu.get("usable_cores"), cpu.get("cgroup_limit_cores")],
         "gpus": environment.get("gpus"),
@@ -87,12 +81,11 @@ def _told_apart(name: str, at: int, short: Sequence[str], firsts: Sequence[RunOn
     if len(alike) == 1:
         return name
     own = firsts[at].result
-    fields = [
-        field
-        for field in own.config
-        if field not in _NOT_SETTINGS and len({repr(one.config.get(field)) for one in alike}) > 1
-    ]
-    settings = [f"{field} {setting(field, own.config[field])}" for field in fields[:3]]
+    settings = [
+        f"{field} {setting(field, value)}"
+        for field, value in settings_of(own.config).items()
+        if len({repr(setting_of(one.config, field)) for one in alike}) > 1
+    ][:3]
     if len({one.workload.fingerprint for one in alike}) > 1:
         settings.append(f"requests {own.workload.fingerprint[:8]}")
     if not settings:

@@ -8,6 +8,7 @@ from statistics import median
 
 from ...reports.history_model import History, Kind, Series, Step, Trend
 from ...reports.model import Verdict
+from ..evidence import agree, counts_repeat
 from ..metrics.base import Better
 from ..quantities import Quantity
 from ..stats.edivisive import SIGNIFICANCE, change_points
@@ -61,18 +62,20 @@ def history_of(
 def trend_of(runs: Sequence[RunOnDisk], quantity: Quantity, significance: float) -> Trend | None:
     """None where fewer than two runs have the quantity.
 
-    A count repeats exactly while the schedule does, and all of a simulation does: there any change
-    is a step. What was measured steps where E-divisive says so.
+    All of a simulation repeats exactly, and so does a count while the schedule does, or if it is of
+    none: there any change is a step. What was measured, and what was counted of requests that came
+    by the clock, steps where E-divisive says so.
     """
     values = tuple(quantity.value(run.result) for run in runs)
     known = [(at, value) for at, value in enumerate(values) if value is not None]
     if len(known) < 2:
         return None
-    simulated = all(run.result.simulation is not None for run in runs)
-    kind: Kind = "exact" if simulated or quantity.kind == "count" else "measured"
+    kind: Kind = "exact" if _repeats(runs, quantity) else "measured"
     series = [value for _, value in known]
     if kind == "exact":
-        found = [(at, None) for at in range(1, len(series)) if series[at] != series[at - 1]]
+        found = [
+            (at, None) for at in range(1, len(series)) if not agree(series[at], series[at - 1])
+        ]
     else:
         points = change_points(series, significance=significance)
         found = [(one.index, one.p) for one in points]
@@ -84,6 +87,15 @@ def trend_of(runs: Sequence[RunOnDisk], quantity: Quantity, significance: float)
         kind,
         values,
         tuple(_steps(series, [at for at, _ in known], found, quantity.better)),
+    )
+
+
+def _repeats(runs: Sequence[RunOnDisk], quantity: Quantity) -> bool:
+    if all(run.result.simulation is not None for run in runs):
+        return True
+    scheduled = quantity.id == "counters"
+    return quantity.kind == "count" and (
+        not scheduled or all(counts_repeat(run.result) for run in runs)
     )
 
 

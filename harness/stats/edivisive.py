@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 SIGNIFICANCE = 0.01
 PERMUTATIONS = 999
+# The same two parts, in another order, add up to another last digit.
 _ROUNDING = 1e-9
 
 _Floats = NDArray[np.float64]
@@ -56,8 +57,10 @@ def change_points(
             continue
         segment = data[start:end]
         at, divergence = best_split(_distances(segment))
+        if divergence <= 0:
+            continue
         p = _p_value(segment, divergence, permutations, rng)
-        if divergence > 0 and p <= significance:
+        if p <= significance:
             found.append(ChangePoint(start + at, p))
             segments += [(start, start + at), (start + at, end)]
     return tuple(sorted(found, key=lambda one: one.index))
@@ -91,7 +94,6 @@ def best_split(distances: _Floats) -> tuple[int, float]:
 def _p_value(
     segment: _Floats, divergence: float, permutations: int, rng: np.random.Generator
 ) -> float:
-    # Another order of the same two parts is as good, and sums to other last digits.
     least = divergence * (1 - _ROUNDING)
     as_good = sum(
         best_split(_distances(rng.permutation(segment)))[1] >= least for _ in range(permutations)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -48,7 +49,8 @@ class Starts(Protocol):
 
 
 def start(words: Sequence[str], log: Path) -> int:
-    """llmbench itself, by this Python. Ctrl-C reaches it too, and it is waited for."""
+    """llmbench itself, by this Python. Ctrl-C reaches it too, and it is waited for; a second one
+    ends it."""
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             [sys.executable, "-c", _MAIN, *words],
@@ -57,11 +59,20 @@ def start(words: Sequence[str], log: Path) -> int:
             stderr=subprocess.STDOUT,
         )
         try:
-            return process.wait()
+            return _ended(process)
         except BaseException:
             process.terminate()
             process.wait()
             raise
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        # It keeps what it measured and ends what it started; a signal now would prevent both.
+        process.wait()
+        raise
 
 
 class Sweep:
@@ -168,8 +179,21 @@ def last_line(log: Path) -> str:
 
 
 def _open(out: Path, identity: dict[str, Any]) -> None:
+    """One process at a time: another may be making the directory, or have made half of it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        directory = os.open(out, os.O_RDONLY)
+    except OSError as error:
+        raise StoreError("out", out, f"cannot be made: {error.strerror}") from error
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        _claim(out, {"schema_version": SCHEMA_VERSION, **identity})
+    finally:
+        os.close(directory)
+
+
+def _claim(out: Path, told: dict[str, Any]) -> None:
     manifest = out / MANIFEST
-    told = {"schema_version": SCHEMA_VERSION, **identity}
     if manifest.exists():
         try:
             stored = json.loads(manifest.read_text(encoding="utf-8"))
@@ -181,7 +205,7 @@ def _open(out: Path, identity: dict[str, Any]) -> None:
                 out,
                 "holds another sweep; expected a new directory, or the one of this very command",
             )
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif any(entry.name not in _FOLDERS for entry in out.iterdir()):
         raise StoreError("out", out, "is not empty; expected a new directory, or a sweep's")
     try:
         for folder in _FOLDERS:

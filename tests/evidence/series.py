@@ -54,7 +54,7 @@ def collect(
         while monotonic() - began_s < 60 * minutes:
             kind = ("equal", "slow")[number % 2]
             values: dict[str, list[dict[str, float]]] = {"a": [], "b": []}
-            for turn in quad(number, seed=0):
+            for turn in quad(number, seed=0, coin=0):
                 side = sides["a" if turn.side == "a" else kind]
                 measured = side.trial(turn.seed, num_requests).values
                 values[turn.side].append({name: measured[name] for name in METRICS})

@@ -83,8 +83,12 @@ class _Runner:
         self._environment = _environment(tree, temp)
 
     def run(self, steps: Sequence[Mapping[str, Any]], inputs: Mapping[str, str]) -> None:
+        """The steps of a job or of a composite action. A step is asked whether one before it has
+        failed there, and not around it (actions/runner, ADR 1438)."""
+        began = len(self.job.steps)
         for step in steps:
-            context = {"github": self._github, "inputs": inputs, "failed": self.job.failed}
+            failed = any(one.code for one in self.job.steps[began:])
+            context = {"github": self._github, "inputs": inputs, "failed": failed}
             name = str(step.get("name") or step.get("uses"))
             if not condition(str(step.get("if", "success_so_far")), _with_default(context)):
                 self.job.steps.append(Done(name, None))

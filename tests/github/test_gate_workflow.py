@@ -54,6 +54,28 @@ def test_the_gate_passes_an_equal_tree_and_fails_a_planted_regression(
     assert (tmp_path / "runner" / "comment.md").read_text().strip() == job.summary.strip()
 
 
+def test_an_action_after_a_failure_runs_its_own_steps(tmp_path: Path) -> None:
+    """Wall time is measured even where the exact gate failed."""
+    composite = {"inputs": {}, "runs": {"steps": [{"name": "inner", "run": "echo ran"}]}}
+    steps = [
+        {"name": "fails", "run": "exit 3"},
+        {"name": "skipped", "run": "true"},
+        {"if": "${{ !cancelled() }}", "uses": "./action"},
+    ]
+    for path, data in (
+        ("action/action.yml", composite),
+        (".github/workflows/w.yml", {"jobs": {"j": {"steps": steps}}}),
+    ):
+        (tmp_path / "tree" / path).parent.mkdir(parents=True)
+        (tmp_path / "tree" / path).write_text(yaml.safe_dump(data))
+    job = run_job(tmp_path / "tree", "w.yml", "j", {}, tmp_path / "runner")
+    assert [(step.name, step.code) for step in job.steps] == [
+        ("fails", 3),
+        ("skipped", None),
+        ("inner", 0),
+    ]
+
+
 def test_every_script_is_bash_and_holds_no_expression() -> None:
     """What people write (labels, titles) must not become part of a script."""
     files = [*ROOT.glob(".github/workflows/*.yml"), *ROOT.glob(".github/actions/*/action.yml")]

@@ -73,6 +73,7 @@ def test_the_models_own_dtype_has_nothing_to_be_compared_with() -> None:
     assert result.kv.bytes_per_token == 6 * 2 * 2 * 64 * 4
     assert result.label == "paged"
     assert {"rope_cache_write", "paged_attention"} <= set(result.kernels)
+    assert {"prefix_cache", "throttling"} <= {check.id for check in result.validity.checks}
     quality = result.quality
     assert quality is not None
     assert quality.kl_mean is None

@@ -18,7 +18,7 @@ class FakeSide:
         workload: str = "same",
         more: Mapping[str, float] | None = None,
     ) -> None:
-        self.prepared = Prepared("fake", "0", 320, {})
+        self.prepared = Prepared("fake", "0", 320, {"engine": "fake"})
         self.trials: list[tuple[int, int]] = []
         self._time_of = time_of
         self._idle_s = idle_s

@@ -30,7 +30,7 @@ def test_a_quad_is_abba_or_baab_with_a_seed_a_pair() -> None:
     orders = Counter()
     seeds = set()
     for number in range(200):
-        turns = quad(number, seed=3)
+        turns = quad(number, seed=3, coin=5)
         orders["".join(turn.side for turn in turns)] += 1
         first, second = 2 * number, 2 * number + 1
         assert [turn.pair for turn in turns] == [first, first, second, second]
@@ -39,7 +39,29 @@ def test_a_quad_is_abba_or_baab_with_a_seed_a_pair() -> None:
     assert set(orders) == {"abba", "baab"}
     assert 60 < orders["abba"] < 140  # six standard deviations of a fair coin
     assert len(seeds) == 400
-    assert quad(7, seed=3) == quad(7, seed=3) != quad(7, seed=4)
+    assert quad(7, 3, 5) == quad(7, 3, 5) != quad(7, 4, 5)
+
+
+def test_the_coin_is_tossed_anew_and_the_requests_stay() -> None:
+    def compared(coin: int | None = None) -> tuple[str, int, tuple[str, ...]]:
+        order: list[str] = []
+
+        def side(name: str) -> FakeSide:
+            def time_of(_: int) -> float:
+                order.append(name)
+                return 0.01
+
+            return FakeSide(time_of)
+
+        outcome = compare(side("a"), side("b"), [QUESTION], SHORT, seed=3, coin=coin)
+        return "".join(order), outcome.coin, outcome.fingerprints
+
+    found = [compared() for _ in range(12)]
+    assert len({coin for _, coin, _ in found}) == 12
+    assert len({order for order, _, _ in found}) > 1  # but once in 2^88
+    assert len({requests for _, _, requests in found}) == 1
+    order, coin, _ = found[0]
+    assert compared(coin)[0] == order
 
 
 def test_both_sides_are_sent_the_same_requests() -> None:
@@ -117,7 +139,7 @@ def test_a_metric_that_trials_do_not_have_is_a_mistake() -> None:
         compare(_noisy(), _noisy(), [missing], SHORT)
 
 
-@pytest.mark.parametrize("pairs", [10, 15])
+@pytest.mark.parametrize("pairs", [0, 10, 15])
 def test_too_few_pairs_to_decide_anything_are_refused(pairs: int) -> None:
     with pytest.raises(ConfigError, match=r"pairs.*an even number from 12"):
         compare(_noisy(), _noisy(), [QUESTION], Length(pairs=pairs))

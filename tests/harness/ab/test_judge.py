@@ -22,8 +22,8 @@ def comparison(
     rng: np.random.Generator, noise: Noise, slower: float, quads: int = AFTER[-1]
 ) -> tuple[Floats, Floats]:
     """A's and B's times, [quads, 2], in the order that a comparison would take them."""
-    seed = int(rng.integers(2**31))
-    turns = [turn for number in range(quads) for turn in quad(number, seed)]
+    coin = int(rng.integers(2**31))
+    turns = [turn for number in range(quads) for turn in quad(number, 0, coin)]
     times = 0.01 * noise(rng, len(turns))
     a, b = np.empty((2, 2 * quads))
     for turn, time in zip(turns, times, strict=True):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from llmbench.engines.errors import ConfigError
-from llmbench.harness.ab.protocol import PROTOCOL
-from llmbench.harness.ab.side import SideOptions, WorkerSide, both
+from llmbench.harness.ab.protocol import PROTOCOL, Prepared
+from llmbench.harness.ab.side import SideOptions, WorkerSide, both, check_kv_memory
 from llmbench.harness.ab.worker import serve
 from llmbench.harness.errors import InvalidRun
 
@@ -70,6 +71,28 @@ def test_a_mistake_is_a_reply(message: object, kind: str, said: str) -> None:
     assert (reply["ok"], reply["kind"]) == (False, kind)
     assert re.search(said, reply["error"])
     assert "\n" not in reply["error"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "options", "refused"),
+    [
+        ((64, 64), ((), ()), False),
+        ((64, 7), ((), ()), True),
+        ((64, 7), (("--kv-memory", "64"), ()), True),
+        ((64, 7), (("--kv-memory", "64"), ("--kv-memory=7",)), False),
+    ],
+    ids=["equal", "what the first left", "one was asked for", "both were asked for"],
+)
+def test_no_side_gets_less_memory_for_being_loaded_second(
+    sizes: tuple[int, int], options: tuple[tuple[str, ...], ...], refused: bool
+) -> None:
+    asked = [SideOptions(name, words) for name, words in zip("ab", options, strict=True)]
+    found = [
+        Prepared(name, "0", 9, {"kv_memory_bytes": size})
+        for name, size in zip("ab", sizes, strict=True)
+    ]
+    with pytest.raises(ConfigError, match="64 and 7 bytes") if refused else nullcontext():
+        check_kv_memory(asked, found)
 
 
 def test_a_folder_that_is_no_tree_is_refused(tmp_path: Path) -> None:

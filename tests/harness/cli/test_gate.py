@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,6 +101,7 @@ def test_in_a_workflow_annotations_come_by_themselves(
         ("--baseline", "."),
         ("--baseline", "gate.yaml", "--max-regression", "ttft.p99=1%"),
         ("--baseline", "gate.yaml", "--run", "other"),
+        ("--baseline", "gate.yaml", "--update", "--run", "other"),
         ("--baseline", ".", "--current", ".", "--update"),
     ],
 )
@@ -144,6 +146,13 @@ def test_ab_takes_options_in_quotes_and_says_what_it_found(
     assert ElementTree.parse(junit).getroot().get("failures") == "1"
 
 
+def test_ab_writes_down_what_ran_and_every_trial(sides: list[SideOptions], tmp_path: Path) -> None:
+    assert _main(*AB, "--engine paged", "--out", str(tmp_path / "ab.json")) == 0
+    told = json.loads((tmp_path / "ab.json").read_text())
+    assert told["configs"] == [{"engine": "fake"}] * len(sides)
+    assert len(told["a"]) == len(told["b"]) == told["pairs"]
+
+
 def test_ab_of_two_trees_shares_its_options(sides: list[SideOptions], tmp_path: Path) -> None:
     options = tmp_path / "paged.yaml"
     options.write_text("engine: paged\nkernel: [a=b, c=d]\nverify-kernels: true\n")
@@ -168,6 +177,7 @@ def test_ab_of_two_trees_shares_its_options(sides: list[SideOptions], tmp_path: 
         ("--effect", "2%"),
         ("--pairs", "few"),
         ("--pairs", "3"),
+        ("--pairs", "0"),
         ("--num-requests", "0"),
         ("missing.yaml",),
     ],

@@ -81,6 +81,20 @@ def test_another_policy_is_another_schedule() -> None:
     }
 
 
+def test_an_update_of_one_run_leaves_the_others_as_they_were() -> None:
+    before = Baseline("1.2.3", {"chat": RUN, "other": RUN})
+    made: list[Mapping[str, Any]] = []
+
+    def simulate(options: Mapping[str, Any]) -> Result:
+        made.append(options)
+        return simulate_options(options)
+
+    after = update(before, "1.2.4", simulate, only=["chat"])
+    assert made == [OPTIONS]
+    assert after.runs["other"] == RUN
+    assert after.runs["chat"].quantities != RUN.quantities
+
+
 def test_a_quantity_stands_on_a_line_of_its_own() -> None:
     text = write_baseline(Baseline("1.2.3", {"chat": RUN}))
     assert "      counters.preemptions: 10\n" in text
@@ -118,6 +132,12 @@ def test_what_is_allowed_may_get_worse_by_so_much(
 ) -> None:
     before = replace(RUN, allowed={"ttft.p99": allowed})
     assert bool(_changed(_with(ttft__p99=p99), before)) is regressed
+
+
+def test_what_must_stay_exactly_as_it_is_may_not_get_better() -> None:
+    before = replace(RUN, allowed={"counters.preemptions": "exact"})
+    assert _changed(_with(counters__preemptions=9), before) == {"counters.preemptions": "regressed"}
+    assert _changed(_with(counters__preemptions=10), before) == {}
 
 
 def test_what_cannot_be_judged_does_not_pass() -> None:

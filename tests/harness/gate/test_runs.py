@@ -297,3 +297,31 @@ def test_two_simulated_runs_are_judged_and_the_warning_is_theirs() -> None:
     assert outcome.warnings == (
         "both runs are simulated: no rule covers how wrong the cost model is",
     )
+
+
+@pytest.mark.parametrize(
+    ("sent", "differ"),
+    [
+        ({"offered_rate_per_s": 3.0, "num_sessions": 9, "num_requests": 9}, True),
+        ({"offered_rate_per_s": None, "num_sessions": 3, "num_requests": 9}, True),
+        ({"offered_rate_per_s": None, "num_sessions": 9, "num_requests": 9}, False),
+    ],
+    ids=["a replayed trace", "users who think", "a closed loop"],
+)
+def test_counts_of_what_comes_by_the_clock_are_marked(
+    sent: dict[str, object], differ: bool
+) -> None:
+    """A trace or a ramp has no rate in its settings, and comes by the clock all the same."""
+    run = _run()
+    workload = run.result.workload.model_copy(update={"description": sent})
+    run = replace(run, result=run.result.model_copy(update={"workload": workload}))
+    outcome = _gate(run, run, "preemptions=exact")
+    assert any("by the clock" in warning for warning in outcome.warnings) is differ
+
+
+def test_what_a_valid_run_cannot_carry_is_said_beside_its_verdict() -> None:
+    """A run of fewer requests than a p99 needs is valid; who gates on it should know."""
+    outcome = _gate(_run(count=150), _run(count=99), "tpot.mean=50%")
+    assert [one for one in outcome.warnings if "p99" in one] == [
+        "the current run: 99 served requests are too few for a p99, which needs 100"
+    ]

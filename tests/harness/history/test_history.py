@@ -99,6 +99,23 @@ def test_a_count_and_all_of_a_simulation_step_wherever_they_change() -> None:
     assert (trend.kind, step.index, step.verdict) == ("exact", 2, "better")
 
 
+def test_counts_of_requests_that_come_by_the_clock_are_measured() -> None:
+    clocked = [
+        run(f"n{at}", day=at, steps=steps, config={"request_rate": 4.0})
+        for at, steps in enumerate((90, 91, 90, 92, 91, 90), 1)
+    ]
+    trend = trend_of(clocked, STEPS, 0.01)
+    assert trend is not None
+    assert (trend.kind, trend.steps) == ("measured", ())
+
+
+def test_the_last_digit_of_a_simulation_is_no_step() -> None:
+    values = (0.2, 0.2 * (1 + 1e-12), 0.2 * (1 + 1e-6))
+    trend = trend_of([run(f"n{at}", s, simulated=True) for at, s in enumerate(values)], TTFT, 0.01)
+    assert trend is not None
+    assert [step.index for step in trend.steps] == [2]
+
+
 def test_few_measured_runs_show_no_step_however_far_apart() -> None:
     trend = trend_of(nightly([0.2] * 4 + [9.0] * 4), TTFT, 0.01)
     assert trend is not None
@@ -117,6 +134,14 @@ def test_runs_are_in_order_of_time_and_of_one_experiment() -> None:
     assert names == [["first", "second", "later", "new"], ["wider"]]
     told = history(runs)
     assert told.left_out == (("wider", "no other run has its settings, requests and hardware"),)
+
+
+def test_a_setting_that_older_versions_did_not_have_parts_no_series() -> None:
+    old = run("old", day=1)
+    new = run("new", day=2, config={"cuda_graphs": "off", "tensor_parallel": 1})
+    other = run("other", day=3, config={"cuda_graphs": "decode"})
+    names = [[one.directory.name for one in members] for members in group([old, new, other])]
+    assert names == [["old", "new"], ["other"]]
 
 
 def test_series_that_would_be_called_alike_say_what_they_differ_in() -> None:

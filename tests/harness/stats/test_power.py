@@ -36,8 +36,18 @@ def test_what_is_detectable_with_the_pairs_needed_is_the_effect() -> None:
     assert detectable(noise, looks((pairs,), 0.05)) == pytest.approx(0.8, rel=0.1)
 
 
+def test_noise_of_a_few_pairs_is_as_wide_as_noise_is() -> None:
+    rng = np.random.default_rng()
+    variances = [float((centred(rng.normal(size=8)) ** 2).mean()) for _ in range(4000)]
+    # Without the correction 0.88; seven standard errors.
+    assert np.mean(variances) == pytest.approx(1.0, abs=0.06)
+
+
 def test_what_cannot_be_found_is_said_so() -> None:
-    noise = centred(np.random.default_rng().normal(size=50))
+    noise = centred(np.random.default_rng().normal(size=500))
     assert needed(noise, 1e-4, 0.05) is None
+    # Some 650 by the normal theory, and five hundred is what is looked at.
+    effect = math.sqrt(math.pi / 3 / 650) * (_FIXED(0.975) + _FIXED(0.9))
+    assert needed(noise / float(noise.std()), effect, 0.05) is None
     assert needed(noise, 0.0, 0.05) is None
     assert detectable(noise, looks((5,), 0.05)) == float("inf")

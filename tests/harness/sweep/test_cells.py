@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 from llmbench.harness.store import StoreError, write_run
@@ -14,6 +19,8 @@ from llmbench.harness.sweep.grid import Axis, Cell, grid
 from llmbench.harness.sweep.saturation import Goal, find_saturation, share_followed
 from llmbench.harness.sweep.table import frame, sweep_table
 from llmbench.harness.views import sweep_reports
+from llmbench.reports.sweep_model import SweepCell, SweepQuantity, SweepTable
+from llmbench.reports.sweep_report import sweep_report
 
 from ..observed import make_request, serve_in_turn
 from ..stored import stored_run
@@ -94,6 +101,23 @@ def test_two_processes_share_the_cells_and_run_each_once(tmp_path: Path) -> None
     assert all(one.run is not None for result in results for one in result)
 
 
+def test_two_processes_may_begin_one_sweep_at_once(tmp_path: Path) -> None:
+    opened: list[Sweep] = []
+    for number in range(40):
+        both = threading.Barrier(2, timeout=60)
+
+        def begin(out: Path, both: threading.Barrier = both) -> None:
+            both.wait()
+            opened.append(sweep(out, Fake()))
+
+        workers = [threading.Thread(target=begin, args=(tmp_path / str(number),)) for _ in "ab"]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(timeout=60)
+    assert len(opened) == 80
+
+
 def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
     sweep(tmp_path / "s", Fake())
     with pytest.raises(StoreError, match="holds another sweep"):
@@ -107,6 +131,37 @@ def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_the_real_command_is_llmbench_with_its_output_in_the_log(tmp_path: Path) -> None:
     assert start(["run", "--engine", "no-such"], tmp_path / "log") == 2
     assert "no-such" in (tmp_path / "log").read_text()
+
+
+_SWEEP = """
+import sys
+from pathlib import Path
+from llmbench.harness.sweep import cells
+cells._MAIN = '''
+import time
+try:
+    print("ready", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(0.5)
+    print("kept", flush=True)
+'''
+cells.start([], Path(sys.argv[1]))
+"""
+
+
+def test_an_interrupted_command_has_time_to_keep_what_it_measured(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SWEEP, str(log)], start_new_session=True, stderr=subprocess.PIPE
+    )
+    give_up_s = monotonic() + 60
+    while not (log.exists() and "ready" in log.read_text()) and monotonic() < give_up_s:
+        sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to both
+    _, said = process.communicate(timeout=60)
+    assert "KeyboardInterrupt" in said.decode()
+    assert log.read_text().split() == ["ready", "kept"]
 
 
 class Queueing:
@@ -176,3 +231,16 @@ def test_the_reports_have_every_cell_and_name_the_one_that_does_not_count(tmp_pa
     assert "engine=b does not count: exit code 2: &lt;script&gt;" in reports["sweep.html"]
     assert "<script>." not in reports["sweep.html"]
     assert "does not count" in reports["sweep.md"]
+
+
+def test_the_best_point_is_that_of_its_repeats_together_and_not_the_luckiest() -> None:
+    ttft = SweepQuantity("ttft", "p99", "s", "lower")
+    cells = tuple(
+        SweepCell(f"{engine}.{repeat}", {"engine": engine}, repeat, engine, {ttft.name: value})
+        for engine, values in (("lucky", (0.1, 0.9, 0.8)), ("steady", (0.4, 0.5, 0.45)))
+        for repeat, value in enumerate(values, start=1)
+    )
+    report = sweep_report(SweepTable("run", ("engine",), (ttft,), cells))
+    assert report.verdict == "Lowest TTFT p99 450 ms with engine steady."
+    assert "medians" in report.statements[0]
+    assert "engine steady" in report.figures[0].detail
