@@ -26,7 +26,7 @@ def replied(*events: dict[str, Any]) -> Reply:
     return reply
 
 
-@pytest.mark.parametrize("seed", [random.randrange(2**32)])
+@pytest.mark.parametrize("seed", [random.randrange(2**32)], ids=["fresh"])
 def test_a_total_is_spread_over_the_chunks_and_kept(seed: int) -> None:
     draw = random.Random(seed)
     for _ in range(50):

@@ -11,7 +11,7 @@ from llmbench.harness.client.sse import LONGEST_LINE_BYTES, EventStream
 
 
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
-@pytest.mark.parametrize("seed", [random.randrange(2**32)])
+@pytest.mark.parametrize("seed", [random.randrange(2**32)], ids=["fresh"])
 def test_events_may_be_cut_anywhere(seed: int, newline: bytes) -> None:
     draw = random.Random(seed)
     objects = [{"n": n, "text": "é☃\n" * draw.randint(0, 5)} for n in range(20)]
