@@ -169,7 +169,7 @@ def test_replayed_steps_say_what_launched_ones_do(
     plain = build_engine(loaded, replace(engine, async_scheduling=False), WallClock())
     assert tokens == serve(plain, seed)
     assert pool.captured == len(decode_buckets(11))
-    assert pool.replays > 10
+    assert pool.replays > 0
 
 
 def test_buckets_are_few_and_end_with_the_most_that_may_run() -> None:
