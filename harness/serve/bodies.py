@@ -9,6 +9,7 @@ comparable.
 from __future__ import annotations
 
 import secrets
+from abc import abstractmethod
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -76,8 +77,9 @@ class Body(_Part):
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
     @property
+    @abstractmethod
     def logprobs_asked(self) -> int | None:
-        raise NotImplementedError
+        """How many likeliest tokens are asked for beside each; None for no log-probabilities."""
 
 
 class CompletionBody(Body):
