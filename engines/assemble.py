@@ -34,8 +34,8 @@ from .pipeline import PipelinedCore
 from .quantization.auto import settle_quant
 from .quantization.checkpoints.read import Published, read_published
 from .quantization.dummy import dummy_source
-from .quantization.load import LoadedWeights, linear_ops, load_weights
-from .quantization.methods import find_method
+from .quantization.load import LoadedWeights, load_weights
+from .quantization.methods import find_method, linear_ops
 from .quantization.scheme import resolve_group_size
 from .step import Limits
 from .stopping import Decode
@@ -137,9 +137,11 @@ def _check_method(engine: EngineConfig) -> None:
 def _group_size(described: Described, engine: EngineConfig) -> int | None:
     if described.native is not None:
         return resolve_group_size(described.native, engine.quant, engine.group_size)
+    allowed = f"none: {described.config.family} runs through transformers, unquantised"
     if engine.quant != "none":
-        allowed = f"none: {described.config.family} runs through transformers, unquantised"
         raise ConfigError("quant", engine.quant, allowed)
+    if engine.quant_head not in ("auto", "none"):
+        raise ConfigError("quant_head", engine.quant_head, allowed)
     return None
 
 
@@ -212,6 +214,7 @@ def _weights(files: ModelFiles, engine: EngineConfig, report: Report) -> LoadedW
             config,
             engine.quant,
             group_size=engine.group_size,
+            head=engine.quant_head,
             dtype=dtype,
             device=device,
             force=engine.forced,
@@ -221,6 +224,7 @@ def _weights(files: ModelFiles, engine: EngineConfig, report: Report) -> LoadedW
         files.directory,
         engine.quant,
         group_size=engine.group_size,
+        head=engine.quant_head,
         dtype=dtype,
         device=device,
         report=report,
@@ -317,7 +321,9 @@ def emulated_by(
 def _linear_ops(engine: EngineConfig, files: ModelFiles) -> tuple[str, ...]:
     """Of a quantised checkpoint, those of the maps that it says are quantised."""
     published = None if engine.load_format == "dummy" else read_published(files.directory)
-    return linear_ops(engine.quant) if published is None else published.linear_ops
+    if published is None:
+        return linear_ops(engine.quant, engine.quant_head)
+    return published.linear_ops(engine.quant_head)
 
 
 def _allocate(kv: KVCache, config: DecoderConfig, engine: EngineConfig) -> KVTensors:

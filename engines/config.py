@@ -11,7 +11,7 @@ from .cost.weights import QUANT_METHODS as PRICED_METHODS
 from .errors import ConfigError, unknown_name
 from .kv.contiguous import ArenaKind, Reservation
 from .presets import ADMISSION, BATCHING, KV, MIXING, find_preset
-from .quantization.methods import METHODS
+from .quantization.methods import HEADS, METHODS
 from .step import Limits
 
 # What a real engine computes; auto: what the checkpoint is.
@@ -38,6 +38,7 @@ class EngineConfig:
     quant: a method, none, or auto: as the checkpoint is.
     group_size: input features that share a 4-bit scale; None picks the largest that divides.
     quant_bits: of a weight, where a checkpoint has others than its method's usual.
+    quant_head: how the output projection is rounded; auto: as the method or the checkpoint has it.
     model_impl: who computes the model, native code or transformers; auto: native if there is any.
     force_kernels: `op=implementation`, as `kernels/choices.py` reads it; the rest is chosen.
     load_format: auto reads the model's weights; dummy draws them at random, from its config alone.
@@ -63,6 +64,7 @@ class EngineConfig:
     quant: str = "auto"
     group_size: int | None = None
     quant_bits: int | None = None
+    quant_head: str = "auto"
     max_num_seqs: int = DEFAULT_MAX_NUM_SEQS
     max_num_batched_tokens: int | None = None
     max_model_len: int | None = None
@@ -93,6 +95,7 @@ class EngineConfig:
         _one_of("admission", self.admission, ADMISSION)
         _one_of("kv", self.kv, KV)
         _one_of("quant", self.quant, ("auto", *PRICED_METHODS))
+        _one_of("quant_head", self.quant_head, HEADS)
         _one_of("dtype", self.dtype, DTYPES)
         _one_of("kv_dtype", self.kv_dtype, KV_DTYPES)
         _one_of("model_impl", self.model_impl, MODEL_IMPLS)

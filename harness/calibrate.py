@@ -11,6 +11,7 @@ from ..engines.cost.fit import MeasuredStep, fit_calibration
 from ..engines.cost.shapes import resolve_shape
 from ..engines.cost.work import StepWork
 from ..engines.errors import ConfigError
+from .settings import setting_of
 from .store import StoredRun
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 # What two runs must share for their steps to be of one kind. Batching, admission and the limits may
 # differ: they choose the steps, and the work of a step says what it costs.
-SAME = ("model", "model_impl", "dtype", "device", "quant", "kv", "kv_dtype")
+SAME = ("model", "model_impl", "dtype", "device", "quant", "quant_head", "kv", "kv_dtype")
 _SETTINGS = (*SAME, "group_size", "quant_bits", "block_size")
 
 
@@ -118,7 +119,7 @@ def _machine(run: StoredRun) -> str:
 
 def _check_same(first: StoredRun, run: StoredRun) -> None:
     mine, theirs = (
-        {**{name: one.result.config.get(name) for name in SAME}, "machine": _machine(one)}
+        {**{name: setting_of(one.result.config, name) for name in SAME}, "machine": _machine(one)}
         for one in (first, run)
     )
     for name, value in mine.items():

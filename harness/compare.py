@@ -33,7 +33,16 @@ COMPARED = (
     *("quality.kl_mean", "quality.top1_agreement"),
 )
 HEADLINES = ("output_throughput.window", "ttft.p99", "tpot.mean", "kv.waste_share")
-_AXES = ("batching", "admission", "kv", "quant", "kv_dtype", "model_impl", "load_format")
+_AXES = (
+    "batching",
+    "admission",
+    "kv",
+    "quant",
+    "quant_head",
+    "kv_dtype",
+    "model_impl",
+    "load_format",
+)
 _ENVIRONMENT = {
     "CPU": ("cpu", "model"),
     "usable cores": ("cpu", "usable_cores"),

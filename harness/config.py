@@ -103,5 +103,8 @@ def describe_engine(engine: EngineConfig) -> str:
         changed.append("random weights")
     name = f"{preset.name} ({', '.join(changed)})" if changed else preset.name
     if engine.quant not in ("none", "auto"):
-        name += f" + {engine.quant}"
+        bits = "" if engine.quant_bits is None else f" ({engine.quant_bits} bits)"
+        name += f" + {engine.quant}{bits}"
+    if engine.quant_head != "auto":
+        name += f" + {'plain' if engine.quant_head == 'none' else engine.quant_head} head"
     return name if engine.kv_dtype == "auto" else f"{name} + {engine.kv_dtype} KV"

@@ -87,6 +87,7 @@ class Side:
             quant=self.resolved.quant,
             group_size=self.resolved.group_size,
             quant_bits=self.resolved.quant_bits,
+            quant_head=self.resolved.quant_head,
             kv_dtype=self.resolved.kv_dtype,
         )
 

@@ -49,10 +49,9 @@ def judge_quality(
     if engine.quant != "none" and read_scheme(prepared.files.directory) is not None:
         unquantised = False
         caveat = "; ".join(filter(None, (caveat, _NO_REFERENCE)))
-    if unquantised and (engine.quant != "none" or engine.kv_dtype != "auto"):
-        plain = loaded
-        if engine.quant != "none":
-            plain = load_model(prepared.files, replace(engine, quant="none"))
+    exact = replace(engine, quant="none", quant_head="auto")
+    if unquantised and (engine != exact or engine.kv_dtype != "auto"):
+        plain = loaded if engine == exact else load_model(prepared.files, exact)
         plain_score = scorer(plain, "auto")
         prompts = [request.prompt_token_ids for request in prepared.plan.requests]
         apart = distance(score, plain_score, answered(records, prompts, most))

@@ -267,6 +267,7 @@ def _weight_bytes(prepared: PreparedSimulation) -> int:
         quant=engine.quant,
         group_size=engine.group_size,
         quant_bits=engine.quant_bits,
+        quant_head=engine.quant_head,
     )
     return int(devices * (work.linear_bytes + work.head_bytes))
 

@@ -15,6 +15,7 @@ from ..engines.cost.work import StepWork
 from ..engines.errors import ConfigError
 from ..engines.models.config import ModelConfig
 from .config import RunConfig
+from .settings import setting_of
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def _roofline(
         quant=engine.quant,
         group_size=engine.group_size,
         quant_bits=engine.quant_bits,
+        quant_head=engine.quant_head,
         kv_dtype=engine.kv_dtype,
         efficiency=machine.efficiency,
     )
@@ -88,6 +90,7 @@ def _pool_tokens(
         quant=engine.quant,
         group_size=engine.group_size,
         quant_bits=engine.quant_bits,
+        quant_head=engine.quant_head,
         kv_dtype=engine.kv_dtype,
         memory_utilisation=machine.memory_utilisation,
     )
@@ -106,8 +109,8 @@ def _check_calibration(calibration: Calibration, config: RunConfig) -> None:
     """Step times of another model, or of other weights, say nothing about this run."""
     if calibration.model != config.model:
         raise ConfigError("model", config.model, f"{calibration.model}, which was calibrated")
-    for name in ("quant", "kv", "kv_dtype", "dtype"):
-        asked, measured = getattr(config.engine, name), calibration.settings.get(name)
+    for name in ("quant", "quant_head", "kv", "kv_dtype", "dtype"):
+        asked, measured = getattr(config.engine, name), setting_of(calibration.settings, name)
         # A dtype of `auto` means the calibrated one; a KV dtype of `auto` is one of its own.
         if asked != measured and (name, asked) != ("dtype", "auto"):
             raise ConfigError(name, asked, f"{measured}, which was calibrated")

@@ -69,11 +69,22 @@ def engine_name(run: Run) -> str:
     if is_server(run):
         return str(config["engine"])
     quant, kv_dtype = config.get("quant") or "none", config.get("kv_dtype") or "auto"
-    parts = [] if quant == "none" else [quant + (" (emulated)" if is_emulated(run) else "")]
+    parts = (
+        []
+        if quant == "none"
+        else [quant + _bits(config) + (" (emulated)" if is_emulated(run) else "")]
+    )
+    if (head := config.get("quant_head") or "auto") != "auto":
+        parts.append(f"{'plain' if head == 'none' else head} head")
     if kv_dtype != "auto":
         parts.append(f"{kv_dtype} KV")
     engine = config["engine"]
     return " + ".join([engine, *parts]) if parts else f"{engine}, unquantised"
+
+
+def _bits(config: Mapping[str, Any]) -> str:
+    """Of a weight, where they are not the method's usual."""
+    return f" ({config['quant_bits']} bits)" if config.get("quant_bits") else ""
 
 
 def is_server(run: Run) -> bool:
@@ -107,7 +118,9 @@ def axes(run: Run) -> str:
         parts.append(f"{config['kv_dtype']} keys and values")
     if config.get("quant") not in (None, "none"):
         group = f", groups of {config['group_size']}" if config.get("group_size") else ""
-        parts.append(f"{config['quant']} weights{group}")
+        parts.append(f"{config['quant']} weights{_bits(config)}{group}")
+    if (config.get("quant_head") or "auto") != "auto":
+        parts.append(f"output projection {config['quant_head']}")
     if config.get("model_impl") == "transformers":
         parts.append("computed by transformers")
     return " · ".join(parts)

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from ..errors import ConfigError
 from ..models.config import ModelConfig
 from .hardware import Hardware, Link
-from .weights import weight_format
+from .weights import WeightFormat, head_format, weight_format
 from .work import ModelWork, StepWork, model_work
 
 
@@ -89,6 +89,7 @@ class Roofline:
         quant: str = "none",
         group_size: int | None = None,
         quant_bits: int | None = None,
+        quant_head: str = "auto",
         kv_dtype: str = "auto",
         efficiency: Efficiency = Efficiency(),
         devices_per_node: int = 8,
@@ -99,20 +100,25 @@ class Roofline:
             quant=quant,
             group_size=group_size,
             quant_bits=quant_bits,
+            quant_head=quant_head,
             kv_dtype=kv_dtype,
         )
         self.hardware = hardware
         self.work = work
         self._overhead_s = hardware.step_overhead_s
         weights = weight_format(quant, work.dtype, quant_bits)
-        product = weights.computes_in(hardware, work.dtype)
-        linear_flops = hardware.peak_flops(product) * efficiency.prefill
+        head = head_format(quant, work.dtype, bits=quant_bits, head=quant_head)
+
+        def flops_of(format: WeightFormat) -> float:
+            product = format.computes_in(hardware, work.dtype)
+            return hardware.peak_flops(product) * efficiency.prefill
+
         flops = hardware.peak_flops(work.dtype) * efficiency.prefill
         bandwidth = hardware.memory_bytes_per_s * efficiency.decode
-        self._linear_flop_s = work.linear_flops_per_token / linear_flops
+        self._linear_flop_s = work.linear_flops_per_token / flops_of(weights)
         self._linear_read_s = work.linear_bytes / bandwidth
         self._activation_s = work.activation_bytes_per_token / bandwidth
-        self._head_flop_s = work.head_flops_per_row / (linear_flops if weights.head else flops)
+        self._head_flop_s = work.head_flops_per_row / flops_of(head)
         self._head_read_s = work.head_bytes / bandwidth
         self._pair_s = work.attention_flops_per_pair / flops
         self._kv_s = work.kv_bytes_per_token / bandwidth
@@ -183,6 +189,7 @@ def kv_capacity_tokens(
     quant: str = "none",
     group_size: int | None = None,
     quant_bits: int | None = None,
+    quant_head: str = "auto",
     kv_dtype: str = "auto",
     memory_utilisation: float = 0.9,
 ) -> int:
@@ -199,6 +206,7 @@ def kv_capacity_tokens(
         quant=quant,
         group_size=group_size,
         quant_bits=quant_bits,
+        quant_head=quant_head,
         kv_dtype=kv_dtype,
     )
     free = hardware.memory_bytes - work.stored_bytes

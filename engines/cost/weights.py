@@ -94,6 +94,16 @@ def weight_format(method: str, model_dtype: str, bits: int | None = None) -> Wei
     raise unknown_name("quant", method, QUANT_METHODS)
 
 
+def head_format(
+    method: str, model_dtype: str, *, bits: int | None = None, head: str = "auto"
+) -> WeightFormat:
+    """The format of the output projection: as a method has it, or as `head` (none, int8, w8a8)."""
+    if head != "auto":
+        return weight_format(head, model_dtype)
+    format = weight_format(method, model_dtype, bits)
+    return format if format.head else weight_format("none", model_dtype)
+
+
 def kv_element_bytes(kv_dtype: str, model_dtype: str) -> int:
     """Bytes of one key or value element. kv_dtype: auto (the model's), bf16, fp16, fp32, fp8, int8,
     or a long name of config.json. Per-token scales of int8 are not counted."""

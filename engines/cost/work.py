@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..errors import ConfigError
 from ..models.config import ModelConfig
-from .weights import DTYPE_BYTES, SHORT_DTYPE, kv_element_bytes, weight_format
+from .weights import DTYPE_BYTES, SHORT_DTYPE, head_format, kv_element_bytes, weight_format
 
 
 def attention_pairs(start: int, length: int, window: int | None = None) -> int:
@@ -135,9 +135,11 @@ def model_work(
     quant: str = "none",
     group_size: int | None = None,
     quant_bits: int | None = None,
+    quant_head: str = "auto",
     kv_dtype: str = "auto",
 ) -> ModelWork:
-    """Counts for a model in its own dtype. See `weights.py` for quant, quant_bits and kv_dtype.
+    """Counts for a model in its own dtype. See `weights.py` for quant, quant_bits, quant_head and
+    kv_dtype.
 
     KV heads that are fewer than the devices are held by several of them, as vLLM and TensorRT-LLM
     do. Raises ConfigError for a split that does not go up.
@@ -162,10 +164,9 @@ def model_work(
     moved = sum(rows + columns for rows, columns in products) + 4 * hidden
     vocab_rows = -(-model.vocab_size // tensor_parallel)
     head_weights = vocab_rows * hidden
-    head_bytes = head_weights * element
-    if weights.head:
-        head_bytes = weights.bytes_of(vocab_rows, hidden, group_size)
-    shared = model.tie_word_embeddings and not weights.head
+    head = head_format(quant, dtype, bits=quant_bits, head=quant_head)
+    head_bytes = head.bytes_of(vocab_rows, hidden, group_size)
+    shared = model.tie_word_embeddings and head.name == "none"
     return ModelWork(
         tensor_parallel=tensor_parallel,
         dtype=dtype,

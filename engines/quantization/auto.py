@@ -9,17 +9,20 @@ from pathlib import Path
 from ..config import EngineConfig
 from ..errors import ConfigError
 from .checkpoints.read import Published, read_published
-from .methods import find_method
-from .scheme import bits_of
+from .methods import find_method, head_method
+from .scheme import bits_of, head_of
 
 
 def settle_quant(engine: EngineConfig, published: Published | None) -> EngineConfig:
-    """The engine with the method that is run. published: the checkpoint, if it is quantised.
+    """The engine with the method that is run; `quant_head` says something only where it is not what
+    the method has. published: the checkpoint, if it is quantised.
 
-    Raises ConfigError for another method, or another group size, than a checkpoint has.
+    Raises ConfigError for another method or group size than a checkpoint has, and for rounding an
+    output projection that it brings quantised.
     """
     if published is None:
-        return replace(engine, quant="none") if engine.quant == "auto" else engine
+        quant = "none" if engine.quant == "auto" else engine.quant
+        return replace(engine, quant=quant, quant_head=_unusual(engine.quant_head, quant))
     scheme = published.scheme
     if engine.quant not in ("auto", scheme.method):
         what = f"auto or {scheme.method}: the checkpoint is {published.format.name}"
@@ -31,7 +34,28 @@ def settle_quant(engine: EngineConfig, published: Published | None) -> EngineCon
     ):
         if asked is not None and asked != found:
             raise ConfigError(name, asked, f"unset: the checkpoint has {found or 'one a row'}")
-    return replace(engine, quant=scheme.method, group_size=scheme.group_size, quant_bits=bits)
+    return replace(
+        engine,
+        quant=scheme.method,
+        group_size=scheme.group_size,
+        quant_bits=bits,
+        quant_head=_head(engine.quant_head, published),
+    )
+
+
+def _head(asked: str, published: Published) -> str:
+    """A checkpoint's output projection is as it is stored unless it is asked to be rounded."""
+    if head_of(published.config) not in published.layouts:
+        return _unusual("none" if asked == "auto" else asked, published.scheme.method)
+    if asked != "auto":
+        allowed = "auto: the checkpoint's output projection is quantised"
+        raise ConfigError("quant_head", asked, allowed)
+    return "auto"
+
+
+def _unusual(head: str, method: str) -> str:
+    """auto where a method rounds the output projection like that anyway."""
+    return "auto" if head == head_method(method) else head
 
 
 def settle_quant_of(engine: EngineConfig, directory: Path) -> EngineConfig:

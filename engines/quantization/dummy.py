@@ -16,11 +16,10 @@ from torch import Tensor
 
 from ...kernels.packing import PackedInt4
 from ..models.config import ModelConfig
-from .dense import DenseSource
 from .linear import WeightSource
-from .methods import find_method
+from .methods import find_method, head_method
 from .quantized import PackedSource, QuantizedMap, QuantizedModel
-from .rounding import rounded_model
+from .rounding import plain_model, rounded_model, with_rounded_head
 from .scheme import default_scheme
 
 SEED = 0
@@ -97,23 +96,27 @@ def dummy_source(
     method: str,
     *,
     group_size: int | None,
+    head: str = "auto",
     dtype: torch.dtype,
     device: torch.device,
     force: Mapping[str, str] | None = None,
 ) -> WeightSource:
     """Random weights for `method`: for one that rounds, a rounded checkpoint; for one that
-    calibrates, codes of its form. force: operation -> implementation, for the linear maps.
+    calibrates, codes of its form. head: how the output projection is rounded, one of HEADS.
+    force: operation -> implementation, for the linear maps.
 
     Raises ConfigError for an unknown method."""
     weights = DummyWeights(config, dtype, device)
-    if method == "none":  # what `auto` is where no checkpoint is read
-        return DenseSource(weights, dtype, device, force)
-    return PackedSource(_dummy_model(config, weights, method, group_size), dtype, device, force)
+    model = _dummy_model(config, weights, method, group_size)
+    model = with_rounded_head(config, model, head_method(method, head), device)
+    return PackedSource(model, dtype, device, force)
 
 
 def _dummy_model(
     config: ModelConfig, weights: DummyWeights, method: str, group_size: int | None
 ) -> QuantizedModel:
+    if method == "none":  # what `auto` is where no checkpoint is read
+        return plain_model(weights)
     found = find_method(method)
     if (found.calibrated or found.published) and found.form == "int4":
         assert group_size is not None

@@ -22,20 +22,16 @@ from ..models.tokenizer import load_tokenizer
 from .calibration import DEFAULT_SIZES, calibration_windows
 from .checkpoints.read import load_published, read_checkpoint, read_published
 from .checkpoints.write import default_format, write_checkpoint
-from .dense import DenseSource
 from .identity import quantization_identity
 from .linear import WeightSource
-from .methods import find_method
+from .methods import find_method, head_method
 from .quantize import quantize_model
-from .quantized import LayerReport, PackedSource, QuantizedModel
+from .quantized import LayerReport, PackedSource
 from .resume import LayerStore
-from .rounding import RoundedMaps, rounded_model
-from .scheme import Scheme, default_scheme, head_of
+from .rounding import plain_model, rounded_model, with_rounded_head
+from .scheme import Scheme, default_scheme
 
 Report = Callable[[str], None]
-
-# A method whose checkpoint leaves the output projection alone rounds it like this when it runs.
-_HEAD_METHOD = {"smoothquant": "w8a8"}
 
 
 @dataclass(frozen=True)
@@ -46,16 +42,12 @@ class LoadedWeights:
     source: WeightSource
 
 
-def linear_ops(method: str) -> tuple[str, ...]:
-    """The operations that the linear maps of a model in a method are made of."""
-    return ("linear",) if method == "none" else find_method(method).linear_ops
-
-
 def load_weights(
     directory: Path,
     method: str,
     *,
     group_size: int | None,
+    head: str = "auto",
     dtype: torch.dtype,
     device: torch.device,
     report: Report = lambda _: None,
@@ -64,30 +56,30 @@ def load_weights(
     """Weights for `method`, or of a quantised checkpoint as it is; calibrated ones are quantised
     now or read from the cache.
 
-    group_size: as `resolve_group_size` gave it. report: told what a long stage is doing.
+    group_size: as `resolve_group_size` gave it. head: how the output projection is rounded, one of
+    HEADS; of a checkpoint that brings it quantised, auto. report: told what a long stage is doing.
     force_kernels: operation -> implementation, for the linear maps.
     """
     published = read_published(directory)
     if published is not None:
         for note in published.format.notes:
             report(f"{published.format.name}: {note}")
-        quantized = load_published(published)
-        return LoadedWeights(
-            published.config, PackedSource(quantized, dtype, device, force_kernels)
-        )
-    if method == "none":
-        config, weights = load_model_directory(directory)
-        return LoadedWeights(config, DenseSource(weights, dtype, device, force_kernels))
-    if find_method(method).calibrated:
+        config, quantized = published.config, load_published(published)
+        head = "none" if head == "auto" else head
+    elif method != "none" and find_method(method).calibrated:
         config = load_config(directory)
         scheme = default_scheme(config, method, group_size)
         # Always read back from disk, so that a first run computes with what later ones will.
         _, quantized = read_checkpoint(cached_checkpoint(directory, scheme, device, report))
-        if find_method(method).rounds_head:
-            quantized = _with_rounded_head(config, quantized, method, device)
+    elif method == "none":
+        config, weights = load_model_directory(directory)
+        quantized = plain_model(weights)
     else:
         config, weights = load_model_directory(directory)
         quantized = rounded_model(config, weights, method, group_size, device)
+    if published is None:
+        head = head_method(method, head)
+    quantized = with_rounded_head(config, quantized, head, device)
     return LoadedWeights(config, PackedSource(quantized, dtype, device, force_kernels))
 
 
@@ -141,11 +133,3 @@ def _calibration(directory: Path, config: ModelConfig, method: str) -> torch.Ten
     size = DEFAULT_SIZES[method]
     size = replace(size, length=min(size.length, config.max_position_embeddings))
     return calibration_windows([calibration_text()], load_tokenizer(directory), size)
-
-
-def _with_rounded_head(
-    config: ModelConfig, model: QuantizedModel, method: str, device: torch.device
-) -> QuantizedModel:
-    scheme = default_scheme(config, _HEAD_METHOD[method])
-    head = RoundedMaps(model.dense, (head_of(config),), scheme, device)
-    return replace(model, maps={**model.maps, **head})

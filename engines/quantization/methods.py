@@ -21,7 +21,7 @@ OP_OF_FORM = {
 class Method:
     """form: of its weights, a key of OP_OF_FORM. grouped: inputs share scales in groups of a size
     that can be asked for. calibrated: it looks at activations, so it takes long and is done once.
-    rounds_head: the output projection is quantised, too, when it is done as weights are loaded.
+    head: how the output projection is rounded when weights are loaded; `none`: it is not.
     published: only checkpoints have it; nothing is quantised by it here.
     says: what it is, for a help text.
     """
@@ -31,28 +31,22 @@ class Method:
     says: str
     grouped: bool = False
     calibrated: bool = False
-    rounds_head: bool = False
+    head: str = "none"
     published: bool = False
-
-    @property
-    def linear_ops(self) -> tuple[str, ...]:
-        """The operations that the linear maps of a model are made of."""
-        op = OP_OF_FORM[self.form]
-        return (op,) if self.rounds_head else ("linear", op)
 
 
 _METHODS = (
     Method("rtn", "int4", "4-bit weights, rounded to nearest", grouped=True),
     Method("gptq", "int4", "4-bit weights, each column making up for the last's error", True, True),
     Method("awq", "int4", "4-bit weights, scaled by what activations show", True, True),
-    Method("int8", "int8", "8-bit weights", rounds_head=True),
-    Method("w8a8", "w8a8", "8-bit weights and activations", rounds_head=True),
+    Method("int8", "int8", "8-bit weights", head="int8"),
+    Method("w8a8", "w8a8", "8-bit weights and activations", head="w8a8"),
     Method(
         "smoothquant",
         "w8a8",
         "w8a8 after outliers were moved into the weights",
         calibrated=True,
-        rounds_head=True,
+        head="w8a8",
     ),
     Method("fp8", "fp8", "e4m3 weights and activations, a scale a row and a token"),
     Method(
@@ -65,9 +59,29 @@ _METHODS = (
 )
 METHODS = {method.name: method for method in _METHODS}
 
+# What may be asked of the output projection, whatever the method; auto: as the method has it.
+HEADS = ("auto", "none", "int8", "w8a8")
+
 
 def find_method(name: str) -> Method:
     """Raises ConfigError for an unknown name."""
     if name not in METHODS:
         raise unknown_name("quant", name, METHODS)
     return METHODS[name]
+
+
+def head_method(method: str, asked: str = "auto") -> str:
+    """How the output projection is rounded: as asked (one of HEADS), or as the method has it."""
+    if asked != "auto":
+        return asked
+    return "none" if method == "none" else find_method(method).head
+
+
+def linear_ops(method: str, head: str = "auto") -> tuple[str, ...]:
+    """The operations that the linear maps of a model are made of, the output projection's first.
+    head: a value of HEADS."""
+    return tuple(dict.fromkeys(_op(one) for one in (head_method(method, head), method)))
+
+
+def _op(method: str) -> str:
+    return "linear" if method == "none" else OP_OF_FORM[find_method(method).form]

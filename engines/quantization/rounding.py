@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,7 +14,6 @@ from ..models.config import ModelConfig
 from .fp4 import round_to_fp4
 from .fp8 import round_to_fp8
 from .int8 import round_to_int8
-from .methods import find_method
 from .quantized import PackedWeight, QuantizedMap, QuantizedModel
 from .rtn import round_to_nearest
 from .scheme import Scheme, default_scheme, head_of, quantized_maps
@@ -67,6 +67,28 @@ class RoundedMaps(Mapping[str, QuantizedMap]):
         return len(self._names)
 
 
+class _Together(Mapping[str, QuantizedMap]):
+    """Maps from two places, each still made or read only when it is asked for."""
+
+    def __init__(
+        self, first: Mapping[str, QuantizedMap], second: Mapping[str, QuantizedMap]
+    ) -> None:
+        self._first = first
+        self._second = second
+
+    def __getitem__(self, name: str) -> QuantizedMap:
+        return self._second[name] if name in self._second else self._first[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._second or name in self._first
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**dict.fromkeys(self._first), **dict.fromkeys(self._second)})
+
+    def __len__(self) -> int:
+        return len({*self._first, *self._second})
+
+
 def rounded_model(
     config: ModelConfig,
     weights: Mapping[str, Tensor],
@@ -74,11 +96,27 @@ def rounded_model(
     group_size: int | None,
     device: torch.device,
 ) -> QuantizedModel:
-    """A model whose maps are rounded as they are asked for, by a method that calibrates nothing."""
+    """A model whose layers' maps are rounded as they are asked for, by a method that calibrates
+    nothing."""
     scheme = default_scheme(config, method, group_size)
-    heads = (head_of(config),) if find_method(method).rounds_head else ()
-    names = (*quantized_maps(config), *heads)
-    return QuantizedModel(scheme, weights, RoundedMaps(weights, names, scheme, device))
+    maps = RoundedMaps(weights, quantized_maps(config), scheme, device)
+    return QuantizedModel(scheme, weights, maps)
+
+
+def plain_model(weights: Mapping[str, Tensor]) -> QuantizedModel:
+    """A model none of whose maps is quantised."""
+    return QuantizedModel(Scheme("none", bits=16), weights, {})
+
+
+def with_rounded_head(
+    config: ModelConfig, model: QuantizedModel, method: str, device: torch.device
+) -> QuantizedModel:
+    """The model with its output projection rounded, too; `none`: as it is."""
+    if method == "none":
+        return model
+    scheme = default_scheme(config, method)
+    head = RoundedMaps(model.dense, (head_of(config),), scheme, device)
+    return replace(model, maps=_Together(model.maps, head))
 
 
 def round_map(name: str, weight: Tensor, scheme: Scheme) -> QuantizedMap:

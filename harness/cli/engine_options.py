@@ -30,6 +30,14 @@ def engine_options(
             rich_help_panel="Model",
         ),
     ] = None,
+    quant_head: Annotated[
+        str,
+        typer.Option(
+            help="How the output projection is rounded, whatever the method: none, int8 (8-bit "
+            "weights) or w8a8. auto: as the method does.",
+            rich_help_panel="Model",
+        ),
+    ] = "auto",
     dtype: Annotated[
         str,
         typer.Option(help="auto, float32, bfloat16 or float16.", rich_help_panel="Model"),
@@ -222,6 +230,7 @@ def engine_options(
     return engine_config(
         engine,
         quant=quant,
+        quant_head=quant_head,
         batching=batching,
         admission=admission,
         kv=kv,

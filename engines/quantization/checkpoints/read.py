@@ -15,7 +15,7 @@ from ....kernels.registry import KernelError
 from ...errors import ModelError
 from ...models.config import ModelConfig
 from ...models.loader import Checkpoint, check_tensor, load_config, read_json
-from ..methods import OP_OF_FORM
+from ..methods import OP_OF_FORM, linear_ops
 from ..quantized import QuantizedMap, QuantizedModel, Unquantized
 from ..rounding import check_finite
 from ..scheme import Scheme, head_of, quantized_maps
@@ -57,12 +57,15 @@ class Published:
             weights[layout.scheme] += prod(shapes[f"{module}.weight"])
         return weights.most_common(1)[0][0]
 
-    @property
-    def linear_ops(self) -> tuple[str, ...]:
-        """The operations that the linear maps of the model are made of."""
+    def linear_ops(self, head: str = "auto") -> tuple[str, ...]:
+        """The operations that the linear maps of the model are made of. head: how its output
+        projection is rounded; auto: as it is."""
         ops = {OP_OF_FORM[layout.scheme.form] for layout in self.layouts.values()}
-        every = {*quantized_maps(self.config), head_of(self.config)}
-        return (*(("linear",) if every - self.layouts.keys() else ()), *sorted(ops))
+        plain = {*quantized_maps(self.config), head_of(self.config)} - self.layouts.keys()
+        if head not in ("auto", "none"):
+            ops.update(linear_ops("none", head)[:1])
+            plain.discard(head_of(self.config))
+        return (*(("linear",) if plain else ()), *sorted(ops))
 
 
 def read_published(directory: Path) -> Published | None:

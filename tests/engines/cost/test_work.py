@@ -93,6 +93,17 @@ def test_int8_quantises_the_output_projection_too() -> None:
     assert work.stored_bytes == work.linear_bytes + work.head_bytes + 2 * rows * hidden
 
 
+def test_the_output_projection_costs_what_is_asked_of_it() -> None:
+    """Llama-3-8B's is a matrix of its own: 8-bit codes and four bytes a row take its place."""
+    shape = resolve_shape("llama-3-8b")
+    plain, rounded = (model_work(shape, quant="awq", quant_head=head) for head in ("none", "int8"))
+    assert plain == model_work(shape, quant="awq")
+    assert rounded.head_bytes == VOCABULARY + 4 * 128256
+    assert plain.stored_bytes - rounded.stored_bytes == VOCABULARY - 4 * 128256
+    assert rounded.linear_bytes == plain.linear_bytes
+    assert model_work(shape, quant="w8a8", quant_head="none").head_bytes == 2 * VOCABULARY
+
+
 def test_tensor_parallelism_splits_all_but_the_message() -> None:
     """Llama-3-70B on four: 2 all-reduces in each of 80 layers, of 8192 elements in 16 bits."""
     one = model_work(resolve_shape("llama-3-70b"))

@@ -95,6 +95,36 @@ def test_what_a_checkpoint_is_not_is_refused(
         resolve(engine(**settings), files)
 
 
+@pytest.mark.parametrize("name", ["awq", "w8a8"])
+def test_a_checkpoints_output_projection_is_rounded_when_that_is_asked(
+    name: str, tmp_path: Path
+) -> None:
+    """It is stored as it was, which is not what `--quant w8a8` makes of a plain model."""
+    files = checkpoint(tmp_path, SCHEMES[name])
+    found = resolve(engine(), files)
+    assert found.quant_head == ("none" if name == "w8a8" else "auto")
+    asked = resolve(engine(quant_head="int8"), files)
+    assert asked.quant_head == "int8"
+    assert "w8a16_linear" in kernels_of(asked, files)
+    assert "linear" not in kernels_of(asked, files)
+    loaded, smaller = load_model(files, found), load_model(files, asked)
+    assert smaller.model.weight_bytes < loaded.model.weight_bytes
+    ids = list(range(1, 9))
+    exact, near = (dense_logits(one.model, ids) for one in (loaded, smaller))
+    assert 0 < float((exact - near).norm() / exact.norm()) < 0.02
+
+
+def test_a_head_that_is_what_the_method_makes_is_not_said(tmp_path: Path) -> None:
+    files = ModelFiles("plain", plain_directory(tmp_path / "plain"))
+    assert resolve(engine(quant="w8a8", quant_head="w8a8"), files) == resolve(
+        engine(quant="w8a8"), files
+    )
+    assert resolve(engine(quant_head="none"), files).quant_head == "auto"
+    assert resolve(engine(quant="int8", quant_head="none"), files).quant_head == "none"
+    with pytest.raises(ConfigError, match="quant_head: 'int4' is not allowed"):
+        engine(quant_head="int4")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

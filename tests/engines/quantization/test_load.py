@@ -14,7 +14,8 @@ from llmbench.engines.models.ops import select_ops
 from llmbench.engines.quantization import load
 from llmbench.engines.quantization.calibration import CalibrationSize
 from llmbench.engines.quantization.checkpoints.read import read_checkpoint
-from llmbench.engines.quantization.load import cached_checkpoint, linear_ops, load_weights
+from llmbench.engines.quantization.load import cached_checkpoint, load_weights
+from llmbench.engines.quantization.methods import linear_ops
 from llmbench.engines.quantization.quantize import LAYER_METHODS
 from llmbench.engines.quantization.scheme import default_scheme, resolve_group_size
 

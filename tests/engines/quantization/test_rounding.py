@@ -17,10 +17,16 @@ from llmbench.engines.models.loader import load_model_directory
 from llmbench.engines.models.ops import select_ops
 from llmbench.engines.quantization.dense import DenseSource
 from llmbench.engines.quantization.linear import WeightSource
-from llmbench.engines.quantization.load import linear_ops, load_weights
-from llmbench.engines.quantization.methods import METHODS
-from llmbench.engines.quantization.quantized import PackedSource
-from llmbench.engines.quantization.rounding import ROUND, RoundedMaps, rounded_model
+from llmbench.engines.quantization.load import load_weights
+from llmbench.engines.quantization.methods import METHODS, linear_ops
+from llmbench.engines.quantization.quantized import PackedSource, QuantizedModel
+from llmbench.engines.quantization.rounding import (
+    ROUND,
+    RoundedMaps,
+    plain_model,
+    rounded_model,
+    with_rounded_head,
+)
 from llmbench.engines.quantization.scheme import default_scheme, resolve_group_size
 from llmbench.kernels.registry import OPS
 from tokenizers import Tokenizer
@@ -35,6 +41,9 @@ BUNDLED = Path(bundled.__file__).parent
 
 def test_every_method_names_its_operations_and_its_maker() -> None:
     assert {op for method in ("none", *METHODS) for op in linear_ops(method)} <= set(OPS)
+    assert linear_ops("none", "int8") == ("w8a16_linear", "linear")
+    assert linear_ops("awq", "w8a8") == ("w8a8_linear", "w4a16_linear")
+    assert linear_ops("w8a8") == ("w8a8_linear",)
     made = [one for one in METHODS.values() if not one.published]
     assert {method.name for method in made if not method.calibrated} == set(ROUND)
 
@@ -92,10 +101,37 @@ def test_a_layers_maps_are_rounded_and_the_rest_is_not(shape: str, method: str) 
     error = float((linear(x) - expected).norm() / expected.norm())
     assert error < (0.05 if METHODS[method].form in ("w8a8", "fp8") else 1e-5)
     assert linear.weight_bytes < 0.35 * weight.nbytes
-    head = "model.embed_tokens" if config.tie_word_embeddings else "lm_head"
-    assert (head in model.maps) == METHODS[method].rounds_head
     for name in ("model.norm.weight", "model.embed_tokens.weight"):
         assert torch.equal(source.tensor(name), weights[name])
+
+
+@pytest.mark.parametrize("head", ["none", "int8", "w8a8"])
+@pytest.mark.parametrize("method", ["none", "rtn", "int8"])
+def test_the_output_projection_is_rounded_as_asked(method: str, head: str) -> None:
+    """Whatever the method, tied or not; the embedding, and every other map, stay what they were."""
+    for shape in SHAPES:
+        config, weights = tiny_model(shape)
+        layers = plain_model(weights) if method == "none" else _rounded(config, weights, method)
+        model = with_rounded_head(config, layers, head, CPU)
+        name = "model.embed_tokens" if config.tie_word_embeddings else "lm_head"
+        weight = weights[f"{name}.weight"]
+        scales = weight.abs().amax(1, keepdim=True) / 127
+        expected = weight if head == "none" else (weight / scales).round() * scales
+        linear = PackedSource(model, FLOAT, CPU).linear([name])
+        x = torch.randn(5, config.hidden_size)
+        error = float((linear(x) - x @ expected.T).norm() / (x @ weight.T).norm())
+        assert error < (0.02 if head == "w8a8" else 1e-5)
+        assert (linear.weight_bytes < 0.3 * weight.nbytes) == (head != "none")
+        assert {*model.maps} - {name} == {*layers.maps}
+        assert len(model.maps) == len({*model.maps})
+        source = PackedSource(model, FLOAT, CPU)
+        assert torch.equal(
+            source.tensor("model.embed_tokens.weight"), weights["model.embed_tokens.weight"]
+        )
+
+
+def _rounded(config: ModelConfig, weights: dict[str, Tensor], method: str) -> QuantizedModel:
+    return rounded_model(config, weights, method, 32, CPU)
 
 
 @pytest.mark.parametrize("method", ROUND)

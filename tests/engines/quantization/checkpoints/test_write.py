@@ -17,7 +17,7 @@ from llmbench.engines.quantization.checkpoints.write import (
     write_checkpoint,
 )
 from llmbench.engines.quantization.quantized import LayerReport, QuantizedMap, QuantizedModel
-from llmbench.engines.quantization.rounding import rounded_model
+from llmbench.engines.quantization.rounding import rounded_model, with_rounded_head
 from llmbench.engines.quantization.scheme import Scheme
 from safetensors import safe_open
 
@@ -126,7 +126,9 @@ def test_what_is_not_quantised_is_written_as_it_is_and_said(source: Path, tmp_pa
 
 def test_a_quantised_output_projection_is_written_as_it_was(source: Path, tmp_path: Path) -> None:
     config, weights = tiny_model("qwen2")
-    model = rounded_model(config, weights, "w8a8", None, torch.device("cpu"))
+    cpu = torch.device("cpu")
+    model = rounded_model(config, weights, "w8a8", None, cpu)
+    model = with_rounded_head(config, model, "w8a8", cpu)
     assert "lm_head" in model.maps
     write_checkpoint(model, source, tmp_path / "out", "compressed-tensors")
     _, read = read_checkpoint(tmp_path / "out")
