@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, get_args
 
@@ -11,7 +12,7 @@ from .cost.weights import QUANT_METHODS as PRICED_METHODS
 from .errors import ConfigError, unknown_name
 from .kv.contiguous import ArenaKind, Reservation
 from .presets import ADMISSION, BATCHING, KV, MIXING, find_preset
-from .quantization.methods import HEADS, METHODS
+from .quantization.methods import HEADS, METHODS, split_head
 from .step import Limits
 
 # What a real engine computes; auto: what the checkpoint is.
@@ -179,7 +180,8 @@ class EngineConfig:
 
 
 def engine_config(engine: str = "paged", **overrides: Any) -> EngineConfig:
-    """A preset with overrides: any field of EngineConfig by name; None keeps what is there.
+    """A preset with overrides: any field of EngineConfig by name; None keeps what is there. A quant
+    of `awq+int8-head` is two of them.
 
     Raises ConfigError for an unknown preset, setting or value, with the nearest spelling.
 
@@ -191,7 +193,7 @@ def engine_config(engine: str = "paged", **overrides: Any) -> EngineConfig:
     for name in (*overrides, *preset.settings):
         if name not in settings:
             raise unknown_name("setting", name, settings)
-    chosen = {name: value for name, value in overrides.items() if value is not None}
+    chosen = _split({name: value for name, value in overrides.items() if value is not None})
     row = preset.row
     # What a preset says of one axis falls away with that choice, unless the user says it too. What
     # it says against its own choice stays, and is refused.
@@ -209,13 +211,23 @@ def engine_config(engine: str = "paged", **overrides: Any) -> EngineConfig:
 def with_choices(engine: EngineConfig, **overrides: Any) -> EngineConfig:
     """The same engine with other choices; what meant something under the old ones only goes back
     to its default. Raises ConfigError as `engine_config` does."""
-    changes = dict(overrides)
+    changes = _split(overrides)
     for axis, value, followers in _FOLLOW:
         if changes.get(axis, value) != value:
             for name in followers:
                 default = EngineConfig.__dataclass_fields__[name].default
                 changes.setdefault(name, default)
     return replace(engine, **changes)
+
+
+def _split(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """With the two settings that `quant` may say, of which a method alone resets the other."""
+    changes = dict(overrides)
+    if "quant" in changes:
+        changes["quant"], head = split_head(changes["quant"])
+        if head != "auto" or "quant_head" not in changes:
+            changes["quant_head"] = head
+    return changes
 
 
 # Settings that mean something under one value of an axis only.

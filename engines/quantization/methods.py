@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import unknown_name
+from ..errors import ConfigError, unknown_name
 
 # The operation that multiplies weights of each form.
 OP_OF_FORM = {
@@ -75,6 +75,19 @@ def head_method(method: str, asked: str = "auto") -> str:
     if asked != "auto":
         return asked
     return "none" if method == "none" else find_method(method).head
+
+
+def split_head(quant: str) -> tuple[str, str]:
+    """A method and how the output projection is rounded, as one writes both: `awq+int8-head` is awq
+    and int8; without a head it is auto. Raises ConfigError for another word behind the plus."""
+    method, plus, asked = quant.partition("+")
+    if not plus:
+        return quant, "auto"
+    head = asked.removesuffix("-head")
+    if head not in HEADS[1:] or head == asked:
+        allowed = " or ".join(f"{method}+{one}-head" for one in HEADS[1:])
+        raise ConfigError("quant", quant, allowed)
+    return method, head
 
 
 def linear_ops(method: str, head: str = "auto") -> tuple[str, ...]:

@@ -18,8 +18,9 @@ def engine_options(
     quant: Annotated[
         str,
         typer.Option(
-            help=f"auto: as the checkpoint is. none, or a method: {_QUANT_HELP}. 'run' takes "
-            "several, as none,awq,fp8.",
+            help=f"auto: as the checkpoint is. none, or a method: {_QUANT_HELP}. awq+int8-head "
+            "rounds the output projection, too (none, int8 or w8a8). 'run' takes several, as "
+            "none,awq,fp8.",
             rich_help_panel="Model",
         ),
     ] = "auto",
@@ -30,14 +31,6 @@ def engine_options(
             rich_help_panel="Model",
         ),
     ] = None,
-    quant_head: Annotated[
-        str,
-        typer.Option(
-            help="How the output projection is rounded, whatever the method: none, int8 (8-bit "
-            "weights) or w8a8. auto: as the method does.",
-            rich_help_panel="Model",
-        ),
-    ] = "auto",
     dtype: Annotated[
         str,
         typer.Option(help="auto, float32, bfloat16 or float16.", rich_help_panel="Model"),
@@ -230,7 +223,6 @@ def engine_options(
     return engine_config(
         engine,
         quant=quant,
-        quant_head=quant_head,
         batching=batching,
         admission=admission,
         kv=kv,

@@ -140,7 +140,7 @@ def _check_of_library(context: typer.Context, library: str) -> None:
     from ...engines.errors import ConfigError
 
     ours = {one.name for one in parameters_of(engine_options)} - {"max_model_len", "max_num_seqs"}
-    ours |= {"quant", "group_size", "quant_head", "model_impl", "load_format", "kernel", "threads"}
+    ours |= {"quant", "group_size", "model_impl", "load_format", "kernel", "threads"}
     ours |= {"verify_kernels", "quality_tokens", "sweep", "tasks", "task_limit"}
     for name in sorted(ours):
         if is_typed(context, name):

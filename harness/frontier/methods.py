@@ -9,7 +9,7 @@ from typing import Literal
 
 from ...engines.cost.weights import SHORT_DTYPE, weight_format
 from ...engines.errors import ConfigError, unknown_name
-from ...engines.quantization.methods import METHODS, find_method
+from ...engines.quantization.methods import METHODS, find_method, split_head
 
 PLAIN = "none"
 # What a frontier can be made of: methods that only checkpoints bring have no unquantised model.
@@ -26,19 +26,25 @@ _FAMILY_OF_FORM: dict[str, Family] = {
 RIVALS = ("awq", "gptq")
 
 
-def family(method: str) -> Family:
-    """What a method's weights are."""
+def family(name: str) -> Family:
+    """What the layers' weights are."""
+    method, _ = split_head(name)
     return "unquantised" if method == PLAIN else _FAMILY_OF_FORM[find_method(method).form]
 
 
-def says(method: str) -> str:
+def says(name: str) -> str:
     """A method in words."""
-    return "unquantised" if method == PLAIN else find_method(method).says
+    method, head = split_head(name)
+    text = "unquantised" if method == PLAIN else find_method(method).says
+    if head == "auto":
+        return text
+    rounded = "is not rounded" if head == PLAIN else f"is rounded to {head}"
+    return f"{text}; the output projection {rounded}"
 
 
-def weight_bits(method: str, dtype: str) -> float:
-    """Bits of one weight of the linear maps, scales left out. dtype: the model's, a long name."""
-    return weight_format(method, SHORT_DTYPE[dtype]).bits
+def weight_bits(name: str, dtype: str) -> float:
+    """Bits of one weight of the layers' maps, scales left out. dtype: the model's, a long name."""
+    return weight_format(split_head(name)[0], SHORT_DTYPE[dtype]).bits
 
 
 def is_list(asked: str) -> bool:
@@ -47,12 +53,13 @@ def is_list(asked: str) -> bool:
 
 
 def parse_methods(asked: str) -> tuple[str, ...]:
-    """`none,awq,fp8` as names, in that order. Raises ConfigError, before anything runs, for one
-    that no engine computes and for one that is named twice."""
+    """`none,awq,awq+int8-head` as names, in that order. Raises ConfigError, before
+    anything runs, for one that no engine computes and for one that is named twice."""
     names = tuple(name.strip() for name in asked.split(","))
     for name in names:
-        if name not in FRONTIER_METHODS:
-            raise unknown_name("quant", name, FRONTIER_METHODS)
+        method, _ = split_head(name)
+        if method not in FRONTIER_METHODS:
+            raise unknown_name("quant", method, FRONTIER_METHODS)
         if names.count(name) > 1:
             raise ConfigError(
                 "quant", asked, f"each method once, not {name} {names.count(name)} times"

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from llmbench.engines.config import engine_config
+from llmbench.engines.config import engine_config, with_choices
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.presets import ADMISSION, BATCHING, KV, PRESETS
 
@@ -85,3 +85,16 @@ def test_what_cannot_work_is_said_in_one_line(changes: dict[str, Any], message: 
 def test_a_length_beyond_the_model_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"max_model_len: 4096.*at most the model's 2048"):
         engine_config(max_model_len=4096).limits(model_len=2048)
+
+
+def test_a_quant_may_say_what_becomes_of_the_output_projection() -> None:
+    both = engine_config("paged", quant="awq+int8-head")
+    assert (both.quant, both.quant_head) == ("awq", "int8")
+    assert both == engine_config("paged", quant="awq", quant_head="int8")
+    # Another method alone is that method as it is.
+    assert with_choices(both, quant="gptq").quant_head == "auto"
+    assert with_choices(both, quant="gptq+w8a8-head").quant_head == "w8a8"
+    with pytest.raises(ConfigError, match=r"quant: 'awq\+int8' .* awq\+none-head or"):
+        engine_config("paged", quant="awq+int8")
+    with pytest.raises(ConfigError, match="quant: 'awk' is not allowed"):
+        engine_config("paged", quant="awk+int8-head")

@@ -24,6 +24,20 @@ def test_every_method_has_words_and_the_bits_of_its_family() -> None:
     assert not {"auto", "w4a16"} & set(FRONTIER_METHODS)
 
 
+def test_a_method_with_a_head_of_its_own_is_of_the_methods_family() -> None:
+    names = ("none", "none+int8-head", "awq", "awq+int8-head", "w8a8+none-head")
+    assert parse_methods(",".join(names)) == names
+    assert [family(name) for name in names] == ["unquantised"] * 2 + ["int4"] * 2 + ["int8"]
+    assert weight_bits("awq+int8-head", "bfloat16") == 4
+    assert says("awq+int8-head") == f"{says('awq')}; the output projection is rounded to int8"
+    assert says("w8a8+none-head").endswith("; the output projection is not rounded")
+    for asked in ("awq+int8", "awq+int4-head", "awq+auto-head", "awq+", "awq+-head"):
+        with pytest.raises(ConfigError, match=r"awq\+none-head or awq\+int8-head"):
+            parse_methods(f"none,{asked}")
+    with pytest.raises(ConfigError, match="quant: 'wq' is not allowed"):
+        parse_methods("none,wq+int8-head")
+
+
 def test_a_list_keeps_its_order() -> None:
     assert is_list("a,b")
     assert not is_list("a")
