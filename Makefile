@@ -1,4 +1,4 @@
-# Two commands do everything: `make demo` and `make test`. Both make .venv on first use.
+# `make demo` and `make test` are all that a newcomer needs. Every target makes .venv on first use.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -26,7 +26,8 @@ def parse_arrival(text: str) -> Arrival:
 class LoadConfig:
     """What is sent. None keeps the workload's own value.
 
-    workload: a built-in name or a YAML file; trace: a CSV to replay instead.
+    workload: a built-in name or a YAML file; trace: one to replay instead, a file
+    of a known format, a stored run or a name.
     time_scale: factor on a trace's gaps. samples: replies asked for each prompt.
     shared_prefix_tokens: tokens that all prompts begin with.
     max_input_len, max_output_len: clip longer requests.
