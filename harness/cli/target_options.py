@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..client.config import ClientConfig, Timeouts
 
 _PANEL = "Server (--target openai)"
-TARGETS = ("in-process", "openai", "vllm")
+TARGETS = ("in-process", "openai", "vllm", "tensorrt_llm")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def server_options(
         str,
         typer.Option(
             help="in-process: an engine of ours. openai: any server of that API, at --base-url. "
-            "vllm: vLLM's engine in this process, where it is installed.",
+            "vllm, tensorrt_llm: that library's engine without HTTP, where it is installed.",
             rich_help_panel=_PANEL,
         ),
     ] = "in-process",
