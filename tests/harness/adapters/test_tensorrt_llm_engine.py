@@ -187,6 +187,10 @@ def test_after_an_abort_nothing_comes_and_its_name_is_free(
 ) -> None:
     library.LLM.scripts = {5: lambda _: [Response((1,))] * 3}
     engine.add(request("r", 5))
+    ends_s = time.monotonic() + MOST_S
+    while engine._arrived.empty():
+        assert time.monotonic() < ends_s
+        time.sleep(0.001)
     engine.abort("r")
     engine.abort("never held")
     assert not engine.has_work()
