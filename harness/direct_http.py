@@ -8,8 +8,11 @@ redirected to another host.
 from __future__ import annotations
 
 import urllib.request
+from functools import cache
 from http.client import HTTPResponse
 from typing import Any
+
+from .tls import Trust
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -17,9 +20,16 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         """None: the redirect is an error of its own status."""
 
 
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
+@cache
+def _opener(trust: Trust | None) -> urllib.request.OpenerDirector:
+    handlers = [urllib.request.ProxyHandler({}), _NoRedirect()]
+    if trust is not None:
+        handlers.append(urllib.request.HTTPSHandler(context=trust.context()))
+    return urllib.request.build_opener(*handlers)
 
 
-def open_directly(asked: str | urllib.request.Request, timeout_s: float) -> HTTPResponse:
-    """As `urllib.request.urlopen`, which says what it raises."""
-    return _OPENER.open(asked, timeout=timeout_s)
+def open_directly(
+    asked: str | urllib.request.Request, timeout_s: float, trust: Trust | None = None
+) -> HTTPResponse:
+    """As `urllib.request.urlopen`, which says what it raises. trust: for https."""
+    return _opener(trust).open(asked, timeout=timeout_s)

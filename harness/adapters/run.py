@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -53,6 +54,10 @@ class AdaptedEngine(Engine, Protocol):
     longest_step_s: float
     version: str
 
+    def close(self) -> None:
+        """Free what it holds. Nothing is served after that."""
+        ...
+
 
 def vllm_engine(prepared: Prepared, clock: Clock) -> AdaptedEngine:
     """vLLM with the settings that both have: model, dtype, length, requests at a time, seed."""
@@ -69,7 +74,24 @@ def vllm_engine(prepared: Prepared, clock: Clock) -> AdaptedEngine:
     )
 
 
-ADAPTERS: dict[str, Callable[[Prepared, Clock], AdaptedEngine]] = {"vllm": vllm_engine}
+def tensorrt_llm_engine(prepared: Prepared, clock: Clock) -> AdaptedEngine:
+    """TensorRT-LLM with the same; a seed belongs to its requests."""
+    from .tensorrt_llm_engine import TensorRtLlmEngine
+
+    engine = prepared.engine
+    return TensorRtLlmEngine(
+        str(prepared.files.directory),
+        clock,
+        dtype=engine.dtype,
+        max_seq_len=engine.max_model_len,
+        max_batch_size=engine.max_num_seqs,
+    )
+
+
+ADAPTERS: dict[str, Callable[[Prepared, Clock], AdaptedEngine]] = {
+    "vllm": vllm_engine,
+    "tensorrt_llm": tensorrt_llm_engine,
+}
 
 
 def measure_adapted(prepared: Prepared, name: str, watch: Watch) -> Measured:
@@ -82,21 +104,22 @@ def measure_adapted(prepared: Prepared, name: str, watch: Watch) -> Measured:
     watch.stage(f"loading {prepared.files.name} into {name}")
     engine = ADAPTERS[name](prepared, clock)
     environment["packages"] = {**environment["packages"], name: engine.version}
-    if prepared.warmup.requests:
-        watch.stage(f"warming up with {len(prepared.warmup.requests)} requests")
-        warm = drive(engine, clock, prepared.warmup, on_progress=watch.progress)
-        if warm.failure:
-            raise InvalidRun(warm.failure)
-        if warm.interrupted:
-            raise KeyboardInterrupt
-    watch.stage(f"measuring {len(prepared.plan.requests)} requests")
-    throttled_before, others = read_throttled(), read_processors()
-    seen = drive(engine, clock, prepared.plan, on_progress=watch.progress)
-    throttled = read_throttled().since(throttled_before)
-    machine = (
-        check_throttling(throttled, seen.duration_s),
-        check_alone(others, read_processors()),
-    )
+    with closing(engine):
+        if prepared.warmup.requests:
+            watch.stage(f"warming up with {len(prepared.warmup.requests)} requests")
+            warm = drive(engine, clock, prepared.warmup, on_progress=watch.progress)
+            if warm.failure:
+                raise InvalidRun(warm.failure)
+            if warm.interrupted:
+                raise KeyboardInterrupt
+        watch.stage(f"measuring {len(prepared.plan.requests)} requests")
+        throttled_before, others = read_throttled(), read_processors()
+        seen = drive(engine, clock, prepared.plan, on_progress=watch.progress)
+        throttled = read_throttled().since(throttled_before)
+        machine = (
+            check_throttling(throttled, seen.duration_s),
+            check_alone(others, read_processors()),
+        )
     result = _result(prepared, name, engine, seen, environment, machine)
     return Measured(result, requests_frame(seen.records), steps_frame(seen.records, ()))
 

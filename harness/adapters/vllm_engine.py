@@ -9,6 +9,7 @@ from typing import Any
 from ...engines.api import FinishReason, Request, SamplingParams, StepOutcome, TokenEvent
 from ...engines.clock import Clock
 from ...engines.errors import ConfigError
+from .events import line_of, token_events
 
 _FINISHES = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
 
@@ -42,9 +43,9 @@ class VllmEngine:
         self.longest_step_s = 0.0
         self.version = str(vllm.__version__)
         try:
-            self._engine = vllm.LLM(model, disable_log_stats=True, **settings).llm_engine
+            self._engine: Any = vllm.LLM(model, disable_log_stats=True, **settings).llm_engine
         except (ValueError, OSError) as error:
-            raise ConfigError("model", model, f"what vLLM takes: {_line(error)}") from error
+            raise ConfigError("model", model, f"what vLLM takes: {line_of(error)}") from error
 
     def add(self, request: Request) -> None:
         prompt = {"prompt_token_ids": list(request.prompt_token_ids)}
@@ -56,7 +57,7 @@ class VllmEngine:
                 priority=request.priority,
             )
         except self._refusals as error:
-            allowed = f"what vLLM takes: {_line(error)}"
+            allowed = f"what vLLM takes: {line_of(error)}"
             raise ConfigError("prompt", request.request_id, allowed) from error
 
     def abort(self, request_id: str) -> None:
@@ -71,6 +72,10 @@ class VllmEngine:
         now_s = self._clock.now()
         self.longest_step_s = max(self.longest_step_s, now_s - began_s)
         return StepOutcome(tuple(_events(outputs, now_s)), None)
+
+    def close(self) -> None:
+        # Model and cache go with it.
+        self._engine = None
 
     def _sampling(self, sampling: SamplingParams) -> Any:
         if sampling.logprobs is not None:
@@ -107,12 +112,6 @@ def _events(outputs: Iterable[Any], now_s: float) -> Iterable[TokenEvent]:
             if sample.finish_reason is not None:
                 finish = _FINISHES.get(sample.finish_reason, FinishReason.ERROR)
             detail = "" if finish is not FinishReason.ERROR else f"vLLM: {sample.finish_reason}"
-            *before, last = list(sample.token_ids) or [None]
-            for token in before:
-                yield TokenEvent(output.request_id, token, now_s, choice=sample.index)
-            if last is not None or finish is not None:
-                yield TokenEvent(output.request_id, last, now_s, finish, detail, sample.index)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+            yield from token_events(
+                output.request_id, sample.token_ids, now_s, finish, detail, sample.index
+            )

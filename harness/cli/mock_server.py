@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    import ssl
 
 EPILOG = "\n\n".join(
     (
@@ -52,6 +55,10 @@ def mock_server(
         str, typer.Option(help="What /v1/models calls the maker, as vllm or llamacpp.")
     ] = "llmbench-mock",
     seed: Annotated[int, typer.Option(help="Same seed and request id, same reply.")] = 0,
+    tls_certificate: Annotated[
+        str | None,
+        typer.Option(help="Serve https with this certificate (PEM); its key in the same file."),
+    ] = None,
 ) -> None:
     """Serve OpenAI's API without a model: known times, known counts, known faults.
 
@@ -87,13 +94,32 @@ def mock_server(
         faults=faults,
     )
 
+    tls = None if tls_certificate is None else _certified(tls_certificate)
+
     async def serve() -> None:
         server = MockServer(rule.script, owned_by=owned_by)
-        found = await server.start(host, port)
-        say(f"a mock server at http://{host}:{found} (Ctrl-C ends it)")
+        found = await server.start(host, port, tls)
+        scheme = "http" if tls is None else "https"
+        say(f"a mock server at {scheme}://{host}:{found} (Ctrl-C ends it)")
         await asyncio.get_running_loop().create_future()
 
     asyncio.run(serve())
+
+
+def _certified(path: str) -> ssl.SSLContext:
+    import ssl
+
+    from ...engines.errors import ConfigError
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        # One with a passphrase would ask for it at the terminal.
+        context.load_cert_chain(path, password=lambda: "")
+    except OSError as error:
+        why = error.strerror or str(error)
+        allowed = "a file with a certificate and its key, in PEM"
+        raise ConfigError("tls_certificate", path, allowed, f" ({why})") from error
+    return context
 
 
 def _seconds(field: str, text: str) -> float:

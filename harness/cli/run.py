@@ -39,7 +39,7 @@ EPILOG = "\n\n".join(
         "llmbench run --target openai --base-url http://127.0.0.1:8000 --tokenizer smollm2-135m "
         "--request-rate 4   [dim]a server: vLLM, SGLang, TensorRT-LLM, llama.cpp, …[/]",
         "llmbench run --target vllm --model smollm2-135m   [dim]vLLM's engine in this process, "
-        "where it is installed[/]",
+        "where it is installed; or tensorrt_llm[/]",
         "llmbench run --target openai --base-url http://127.0.0.1:8000 --endpoint chat "
         "--max-concurrency 16 --extra top_k=1 --processes 2",
     )

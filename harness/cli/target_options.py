@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..client.config import ClientConfig, Timeouts
 
 _PANEL = "Server (--target openai)"
-TARGETS = ("in-process", "openai", "vllm")
+TARGETS = ("in-process", "openai", "vllm", "tensorrt_llm")
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,15 @@ def server_options(
         str,
         typer.Option(
             help="in-process: an engine of ours. openai: any server of that API, at --base-url. "
-            "vllm: vLLM's engine in this process, where it is installed.",
+            "vllm, tensorrt_llm: that library's engine without HTTP, where it is installed.",
             rich_help_panel=_PANEL,
         ),
     ] = "in-process",
     base_url: Annotated[
         str | None,
-        typer.Option(help="Where the server is, as http://HOST:PORT.", rich_help_panel=_PANEL),
+        typer.Option(
+            help="Where the server is, as http://HOST:PORT or https://HOST.", rich_help_panel=_PANEL
+        ),
     ] = None,
     endpoint: Annotated[
         str, typer.Option(help="completions or chat.", rich_help_panel=_PANEL)
@@ -63,6 +65,22 @@ def server_options(
         str | None,
         typer.Option(help="The environment variable that holds the key.", rich_help_panel=_PANEL),
     ] = None,
+    ca_file: Annotated[
+        str | None,
+        typer.Option(
+            help="Certificates (PEM) of the authorities that are believed for https. Default: "
+            "the system's.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option(
+            "--insecure",
+            help="Believe any certificate. The result says so.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = False,
     server: Annotated[
         str,
         typer.Option(
@@ -129,6 +147,7 @@ def server_options(
     """The server that they make, checked."""
     from ...engines.errors import ConfigError, unknown_name
     from ..client.config import ClientConfig, parse_extra, parse_url
+    from ..tls import Trust
 
     if target not in TARGETS:
         raise unknown_name("target", target, TARGETS)
@@ -148,9 +167,12 @@ def server_options(
         timeouts=parse_timeouts(timeout),
         extra=parse_extra(extra or ()),
         api_key_env=api_key_env,
+        trust=Trust(ca_file, verify=not insecure),
         metrics_interval_s=metrics_interval,
     )
     client.api_key()
+    if client.tls is not None:
+        client.tls.context()
     return ServerAsked(client, tokenizer, client_calibration)
 
 

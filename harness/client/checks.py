@@ -11,6 +11,7 @@ from ..record import RequestRecord, RequestStatus
 from ..result import Check, ClientLoad, Validity, Window
 from ..stats.percentiles import percentile
 from ..throttling import Throttled, check_throttling
+from ..tls import Trust
 from ..validity import (
     LITTLE_ERROR,
     Asked,
@@ -41,7 +42,8 @@ class AskedOfServer:
 
     input_tokens: planned, by request id. endpoint, prompt_as: as in `ClientConfig`. prefix_cache:
     what was asked of it, and `told` whether this server can be told so. shares_prefixes: whether
-    the plan itself has prompts that begin alike.
+    the plan itself has prompts that begin alike. trust: whose certificates were believed; None
+    without TLS.
     """
 
     plan: Asked
@@ -51,6 +53,7 @@ class AskedOfServer:
     prefix_cache: PrefixCache
     told: bool
     shares_prefixes: bool
+    trust: Trust | None = None
 
 
 def assess_replies(
@@ -78,6 +81,7 @@ def assess_replies(
         check_input_counts(requests, asked),
         check_gaps(requests),
         check_prefix_cache(requests, asked),
+        *(() if asked.trust is None else (check_certificate(asked.trust),)),
         check_send_lag(requests, plan),
         check_client(requests, client),
         check_rate(requests, 0.0, plan),
@@ -154,6 +158,14 @@ def check_gaps(requests: Sequence[RequestRecord]) -> Check:
     return Check(
         id="token_gaps", ok=not unknown, fatal=False, value=float(unknown), limit=0.0, detail=detail
     )
+
+
+def check_certificate(trust: Trust) -> Check:
+    """With --insecure nobody knows who was measured."""
+    detail = "the server's certificate was verified"
+    if not trust.verify:
+        detail = "nobody verified the server's certificate (--insecure): another may have answered"
+    return Check(id="certificate", ok=trust.verify, fatal=False, detail=detail)
 
 
 def check_prefix_cache(requests: Sequence[RequestRecord], asked: AskedOfServer) -> Check:

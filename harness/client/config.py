@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from ...engines.errors import ConfigError, unknown_name
+from ..tls import SYSTEM_TRUST, Trust
 
 Endpoint = Literal["completions", "chat"]
 PromptAs = Literal["ids", "text"]
@@ -90,8 +91,8 @@ class ClientConfig:
     counts that in its latency. processes: how many share the sending. max_errors: failed requests
     that end the run; 0: none. extra: fields of every request's body; they go before those of the
     server's table. api_key_env: the environment variable that holds the key, which is stored
-    nowhere. metrics_interval_s: how often the server's own metrics are read, while it is measured;
-    0: never.
+    nowhere. trust: whose certificates are believed, of a URL with https. metrics_interval_s: how
+    often the server's own metrics are read, while it is measured; 0: never.
     """
 
     url: Url
@@ -106,6 +107,7 @@ class ClientConfig:
     timeouts: Timeouts = Timeouts()
     extra: Mapping[str, Any] = field(default_factory=dict)
     api_key_env: str | None = None
+    trust: Trust = SYSTEM_TRUST
     metrics_interval_s: float = 1.0
 
     def __post_init__(self) -> None:
@@ -119,6 +121,9 @@ class ClientConfig:
                 raise unknown_name(name, value, known)
         if self.endpoint == "chat" and self.prompt_as == "ids":
             raise ConfigError("prompt_as", "ids", "text: the chat endpoint takes no token ids")
+        if not self.url.tls and self.trust != SYSTEM_TRUST:
+            field = "ca_file" if self.trust.verify else "insecure"
+            raise ConfigError(field, "given", f"https://, not {self.url}: it has no certificate")
         if not 0 <= self.metrics_interval_s <= 3600:
             raise ConfigError("metrics_interval", self.metrics_interval_s, "0 to 3600 seconds")
         cores = os.cpu_count() or 1
@@ -131,6 +136,11 @@ class ClientConfig:
     def path(self) -> str:
         name = "chat/completions" if self.endpoint == "chat" else "completions"
         return f"{self.url.prefix}/v1/{name}"
+
+    @property
+    def tls(self) -> Trust | None:
+        """Whose certificates are believed; None where the URL has none."""
+        return self.trust if self.url.tls else None
 
     def api_key(self) -> str | None:
         """The key; None if the server needs none. Raises ConfigError where it is not set."""

@@ -7,14 +7,15 @@ took too long, because at a thousand requests a second the client must stay out 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable
 from time import monotonic
+from typing import Any
 
 from ...workloads.api import Plan, PlannedRequest
 from ..arrivals import Arrivals
 from ..drive import Progress, request_id
 from ..record import RequestRecord, RequestStatus
+from ..tls import explain_tls
 from .bodies import Bodies
 from .config import ClientConfig
 from .connection import ClientConnection, Exchange, Inbox
@@ -61,7 +62,7 @@ class Client:
         self._total = len(plan.requests)
         self._arrivals = Arrivals(plan)
         self._head = _head(config)
-        self._tls = ssl.create_default_context() if config.url.tls else None
+        self._tls = _connecting(config)
         self._loop = asyncio.get_running_loop()
         self._inbox = Inbox(self._loop)
         self._done: asyncio.Future[None] = self._loop.create_future()
@@ -144,12 +145,14 @@ class Client:
         assert task is not None
         try:
             _, connection = await self._loop.create_connection(
-                lambda: ClientConnection(self, self._inbox), url.host, url.port, ssl=self._tls
+                lambda: ClientConnection(self, self._inbox), url.host, url.port, **self._tls
             )
         except (OSError, ValueError) as error:  # ValueError: a name that no address can have
             if self._live.pop(task, None) is not None:
                 live.exchange.ended_s = monotonic()
-                self._close(live, RequestFailedError(Label.CONNECT, str(error)))
+                why = explain_tls(error)
+                label = Label.CONNECT if why is None else Label.TLS
+                self._close(live, RequestFailedError(label, why or str(error)))
             return
         self.connections += 1
         self._open.add(connection)
@@ -246,6 +249,15 @@ class Client:
                 self._failed,
             )
         )
+
+
+def _connecting(config: ClientConfig) -> dict[str, Any]:
+    """How a connection is opened. The heartbeat ends a handshake that takes too long, as it does
+    all of connecting; left to asyncio, one that may take longer than a minute could not."""
+    if config.tls is None:
+        return {}
+    most_s = config.timeouts.connect_s + 10 * LOOK_S
+    return {"ssl": config.tls.context(), "ssl_handshake_timeout": most_s}
 
 
 def _head(config: ClientConfig) -> bytes:

@@ -7,10 +7,12 @@ import json
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from ...engines.errors import unknown_name
 from ..direct_http import open_directly
+from ..tls import explain_tls, speaks_tls
 from .config import ClientConfig
 from .errors import TargetError
 
@@ -48,15 +50,21 @@ def _models(config: ClientConfig) -> list[dict[str, Any]]:
     if (key := config.api_key()) is not None:
         asked.add_header("Authorization", f"Bearer {key}")
     try:
-        with open_directly(asked, config.timeouts.connect_s) as answer:
+        with open_directly(asked, config.timeouts.connect_s, config.tls) as answer:
             text = answer.read(_LONGEST_ANSWER_BYTES)
     except urllib.error.HTTPError as error:
+        if error.code == HTTPStatus.BAD_REQUEST:
+            _check_scheme(config)
         hint = "; a key may be missing: --api-key-env" if error.code in (401, 403) else ""
         problem = f"is not OpenAI-compatible: /v1/models answered {error.code}{hint}"
         raise TargetError(str(config.url), problem) from error
     except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        raise TargetError(str(config.url), f"does not answer: {reason!s}") from error
+        reason = getattr(error, "reason", None)
+        cause = reason if isinstance(reason, Exception) else error
+        if isinstance(cause, (ConnectionError, http.client.HTTPException)):
+            _check_scheme(config)
+        problem = explain_tls(cause) or f"does not answer: {reason or error!s}"
+        raise TargetError(str(config.url), problem) from error
     try:
         cards = json.loads(text)["data"]
         if not cards or not all(isinstance(card, dict) for card in cards):
@@ -65,3 +73,11 @@ def _models(config: ClientConfig) -> list[dict[str, Any]]:
         problem = f"is not OpenAI-compatible: /v1/models answered with no list of models ({error})"
         raise TargetError(str(config.url), problem) from error
     return cards
+
+
+def _check_scheme(config: ClientConfig) -> None:
+    """Sent HTTP without TLS, a server that speaks TLS hangs up, or answers 400. Raises TargetError
+    where that is it; another server refuses the connection, or the handshake."""
+    url = config.url
+    if not url.tls and speaks_tls(url.host, url.port, config.timeouts.connect_s):
+        raise TargetError(str(url), "speaks TLS: https:// may be meant")

@@ -27,6 +27,7 @@ from ..summarise import (
     throughput_metrics,
 )
 from ..throttling import Throttled, read_throttled
+from ..tls import Trust
 from ..window import steady_window
 from .calibration import ClientCalibration, error_at, load_of
 from .checks import AskedOfServer, assess_replies, errors_by_label
@@ -59,7 +60,7 @@ def measure_server(prepared: PreparedServerRun, watch: Watch) -> Measured:
     own, throttled_before = None, read_throttled()
     if interval_s := prepared.config.client.metrics_interval_s:
         asked = prepared.config.client
-        with scraping(str(asked.url), interval_s, asked.api_key()) as scraper:
+        with scraping(str(asked.url), interval_s, asked.api_key(), asked.tls) as scraper:
             found = send_job(job, watch.progress)
             own = told_by_server(scraper.stop(), found.sent.origin_s)
     else:
@@ -142,6 +143,7 @@ def summarise_replies(
                 prefix_cache=client_config.prefix_cache,
                 told=told,
                 shares_prefixes=shares_prefixes(plan),
+                trust=client_config.tls,
             ),
             client,
             in_flight_s(found.busy),
@@ -187,6 +189,14 @@ def _target(prepared: PreparedServerRun, records: Sequence[RequestRecord]) -> Ta
     )
 
 
+def _tls(trust: Trust | None) -> str:
+    if trust is None:
+        return "none"
+    if not trust.verify:
+        return "not verified"
+    return "verified" if trust.ca_file is None else "verified by --ca-file"
+
+
 def _settings(prepared: PreparedServerRun) -> dict[str, Any]:
     """The run's settings as reports show them."""
     config, client = prepared.config, prepared.config.client
@@ -201,6 +211,7 @@ def _settings(prepared: PreparedServerRun) -> dict[str, Any]:
         "prefix_cache_asked": client.prefix_cache,
         "extra": dict(client.extra),
         "connections": client.connections,
+        "tls": _tls(client.tls),
         "processes": client.processes,
         "max_errors": client.max_errors,
         "timeouts_s": {

@@ -17,6 +17,7 @@ from typing import cast
 
 from ..result import ServerOwnMetrics
 from ..scrape import Fetch, ScrapedMetrics, fetch_over_http, watch
+from ..tls import Trust
 
 INTERVAL_S = 1.0
 START_WITHIN_S = 30.0
@@ -45,13 +46,16 @@ class Scraper:
 
 @contextmanager
 def scraping(
-    base_url: str, interval_s: float = INTERVAL_S, api_key: str | None = None
+    base_url: str,
+    interval_s: float = INTERVAL_S,
+    api_key: str | None = None,
+    trust: Trust | None = None,
 ) -> Iterator[Scraper]:
     """A scraper that has begun; its process is gone at the end."""
     ours, theirs = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")
     process = context.Process(
-        target=_poll, args=(base_url, interval_s, api_key, theirs), daemon=True
+        target=_poll, args=(base_url, interval_s, api_key, trust, theirs), daemon=True
     )
     process.start()
     theirs.close()
@@ -86,10 +90,13 @@ def told_by_server(metrics: ScrapedMetrics, origin_s: float) -> ServerOwnMetrics
     )
 
 
-def _poll(base_url: str, interval_s: float, api_key: str | None, pipe: Connection) -> None:
+def _poll(
+    base_url: str, interval_s: float, api_key: str | None, trust: Trust | None, pipe: Connection
+) -> None:
     # Ctrl-C reaches every process of the terminal; what was read until then is kept.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    asyncio.run(_polled(fetch_over_http(base_url, api_key=api_key), interval_s, pipe))
+    fetch = fetch_over_http(base_url, api_key=api_key, trust=trust)
+    asyncio.run(_polled(fetch, interval_s, pipe))
 
 
 async def _polled(fetch: Fetch, interval_s: float, pipe: Connection) -> None:

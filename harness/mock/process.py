@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import signal
+import ssl
 import threading
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -22,14 +23,15 @@ START_WITHIN_S = 30.0
 
 
 @contextmanager
-def in_thread(server: MockServer) -> Iterator[str]:
-    """Its base URL while it serves; `server.log` can be read all the time."""
+def in_thread(server: MockServer, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Its base URL while it serves; `server.log` can be read all the time. tls: with which
+    certificate."""
     loop = asyncio.new_event_loop()
-    port = loop.run_until_complete(server.start())
+    port = loop.run_until_complete(server.start(tls=tls))
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"{'http' if tls is None else 'https'}://127.0.0.1:{port}"
     finally:
         loop.call_soon_threadsafe(server.stop)
         loop.call_soon_threadsafe(loop.stop)

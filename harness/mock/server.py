@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
@@ -47,12 +48,15 @@ class MockServer:
         self.connections = 0
         self._server: asyncio.Server | None = None
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
-        """Listen; returns the port. Raises ConfigError where it cannot."""
+    async def start(
+        self, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> int:
+        """Listen; returns the port. tls: with which certificate. Raises ConfigError where it
+        cannot."""
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(
-                lambda: _Connection(self, loop), host, port, backlog=4096
+                lambda: _Connection(self, loop), host, port, backlog=4096, ssl=tls
             )
         except OSError as error:
             raise ConfigError("port", port, f"a free port ({error.strerror})") from error

@@ -10,6 +10,7 @@ from http.client import HTTPException
 from urllib.request import Request
 
 from ..direct_http import open_directly
+from ..tls import Trust
 from .metrics import Scrape, ScrapedMetrics
 from .parse import ScrapeError, parse
 
@@ -91,10 +92,14 @@ async def _either(stop: asyncio.Event, pause: Awaitable[object]) -> None:
 
 
 def fetch_over_http(
-    base_url: str, timeout_s: float = TIMEOUT_S, *, api_key: str | None = None
+    base_url: str,
+    timeout_s: float = TIMEOUT_S,
+    *,
+    api_key: str | None = None,
+    trust: Trust | None = None,
 ) -> Fetch:
     """From the server of an API's base URL, with or without its `/v1`. In a thread of its own: a
-    page that is slow to come must not hold up the client's event loop."""
+    page that is slow to come must not hold up the client's event loop. trust: for https."""
     root = base_url.rstrip("/").removesuffix("/v1")
     headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
     found: list[str] = []
@@ -102,7 +107,7 @@ def fetch_over_http(
     def fetch() -> str:
         for path in found or _PATHS:
             try:
-                text = _get(Request(root + path, headers=headers), timeout_s)
+                text = _get(Request(root + path, headers=headers), timeout_s, trust)
             except urllib.error.HTTPError as error:
                 error.close()
                 continue
@@ -114,6 +119,6 @@ def fetch_over_http(
     return lambda: asyncio.to_thread(fetch)
 
 
-def _get(asked: Request, timeout_s: float) -> str:
-    with open_directly(asked, timeout_s) as response:
+def _get(asked: Request, timeout_s: float, trust: Trust | None) -> str:
+    with open_directly(asked, timeout_s, trust) as response:
         return response.read(_LARGEST_PAGE).decode("utf-8", errors="replace")

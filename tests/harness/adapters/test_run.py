@@ -31,6 +31,10 @@ class Other:
         self._short = short
         self._live: dict[str, tuple[Request, int]] = {}
         self.longest_step_s = 0.0
+        self.is_closed = False
+
+    def close(self) -> None:
+        self.is_closed = True
 
     def add(self, request: Request) -> None:
         self._live[request.request_id] = (request, 0)
@@ -63,9 +67,16 @@ def prepared() -> Prepared:
 def test_it_is_a_run_like_any_other_less_what_is_inside(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(tool.ADAPTERS, "other", lambda _, clock: Other(clock))
+    made: list[Other] = []
+
+    def other(_: Prepared, clock: Clock) -> Other:
+        made.append(Other(clock))
+        return made[0]
+
+    monkeypatch.setitem(tool.ADAPTERS, "other", other)
     found = measure_adapted(prepared(), "other", Silent())
     result = found.result
+    assert [one.is_closed for one in made] == [True]
     assert result.counters.requests_ok == 12
     assert result.label == "other 9.8"
     assert result.environment["packages"]["other"] == "9.8"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -81,17 +82,18 @@ def exchange(
     server: str = "mock",
     stop_at_chunks: int | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    tls: ssl.SSLContext | None = None,
     **config: Any,
 ) -> Exchanged:
     """Send a plan to a mock server that does what `scripted` says. stop_at_chunks: as Ctrl-C, once
-    it has sent so many."""
+    it has sent so many. tls: with which certificate the server answers."""
 
     def always(_body: Mapping[str, Any], _name: str) -> Script:
         assert isinstance(scripted, Script)
         return scripted
 
     mock = MockServer(always if isinstance(scripted, Script) else scripted, keep_bodies=True)
-    with in_thread(mock) as url:
+    with in_thread(mock, tls) as url:
         told = ClientConfig(parse_url(url), **config)
 
         def enough() -> bool:

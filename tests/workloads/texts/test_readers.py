@@ -228,6 +228,51 @@ def test_a_name_says_config_and_split(
         assert seen == [asked]
 
 
+def test_a_repository_of_the_hub_is_read_by_config_and_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `datasets` itself reads one: its README names configs and splits, and the library takes a
+    folder in place of a repository's name."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    home = Path("words")
+    home.mkdir()
+    for split, said in (("train", ["a", "b"]), ("test", ["c"])):
+        lines = "".join(json.dumps({"prompt": text}) + "\n" for text in said)
+        (home / f"{split}.jsonl").write_text(lines)
+    (home / "README.md").write_text(
+        "---\nconfigs:\n- config_name: en\n  data_files:\n"
+        "  - {split: train, path: train.jsonl}\n  - {split: test, path: test.jsonl}\n---\n"
+    )
+    for name, expected in (
+        ("hf:words", ["a", "b"]),
+        ("hf:words:test", ["c"]),
+        ("hf:words:en:test", ["c"]),
+    ):
+        found = read_conversations(dataset(name))
+        assert [one.turns[0].user for one in found] == expected
+    for name, problem in (
+        ("hf:words:valid", 'Unknown split "valid"'),
+        ("hf:words:fr:test", "BuilderConfig 'fr' not found"),
+    ):
+        with pytest.raises(WorkloadError, match=problem):
+            read_conversations(dataset(name))
+
+
+def test_a_dataset_that_is_a_script_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`datasets` runs none since 4.0, and has no `trust_remote_code` any more."""
+    pytest.importorskip("datasets", minversion="4.0")
+    monkeypatch.chdir(tmp_path)
+    Path("scripted").mkdir()
+    Path("scripted/scripted.py").write_text("raise AssertionError('it was run')\n")
+    with pytest.raises(WorkloadError, match="scripts are no longer supported") as caught:
+        read_conversations(dataset("hf:scripted"))
+    assert len(str(caught.value).splitlines()) == 1
+
+
 @pytest.mark.parametrize(("name", "problem"), [("none.csv", "is not there"), ("x", "ending in")])
 def test_a_local_name_that_cannot_be_one(write: Write, name: str, problem: str) -> None:
     path = write("hello").parent / name
