@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -53,6 +54,18 @@ class AdaptedEngine(Engine, Protocol):
     longest_step_s: float
     version: str
 
+    def forget(self) -> None:
+        """Drop every cached prefix, and what was noted of steps: the next run is another one."""
+        ...
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A library's engine with the model in memory, and the clock that it reads."""
+
+    engine: AdaptedEngine
+    clock: Clock
+
 
 def vllm_engine(prepared: Prepared, clock: Clock) -> AdaptedEngine:
     """vLLM with the settings that both have: model, dtype, length, requests at a time, seed."""
@@ -72,15 +85,27 @@ def vllm_engine(prepared: Prepared, clock: Clock) -> AdaptedEngine:
 ADAPTERS: dict[str, Callable[[Prepared, Clock], AdaptedEngine]] = {"vllm": vllm_engine}
 
 
-def measure_adapted(prepared: Prepared, name: str, watch: Watch) -> Measured:
+def load_adapted(prepared: Prepared, name: str, watch: Watch) -> Adapted:
+    """name: of `ADAPTERS`. Raises ConfigError where the library is not installed."""
+    clock = WallClock()
+    watch.stage(f"loading {prepared.files.name} into {name}")
+    return Adapted(ADAPTERS[name](prepared, clock), clock)
+
+
+def measure_adapted(
+    prepared: Prepared, name: str, watch: Watch, loaded: Adapted | None = None
+) -> Measured:
     """Load, warm up, serve the plan, say what was seen; as `experiment.measure`. name: of
-    `ADAPTERS`. Raises ConfigError where the library is not installed."""
+    `ADAPTERS`. loaded: what served another run of the same settings; what it cached is forgotten.
+    Raises ConfigError where the library is not installed."""
     from ..environment import capture
 
     environment = capture(seed=prepared.config.seed, import_torch=True)
-    clock = WallClock()
-    watch.stage(f"loading {prepared.files.name} into {name}")
-    engine = ADAPTERS[name](prepared, clock)
+    if loaded is None:
+        loaded = load_adapted(prepared, name, watch)
+    else:
+        loaded.engine.forget()
+    engine, clock = loaded.engine, loaded.clock
     environment["packages"] = {**environment["packages"], name: engine.version}
     if prepared.warmup.requests:
         watch.stage(f"warming up with {len(prepared.warmup.requests)} requests")
@@ -121,7 +146,7 @@ def _result(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         partial=seen.interrupted,
         label=f"{name} {engine.version}",
-        config=_settings(prepared, name),
+        config=settings_of(prepared, name),
         environment=environment,
     )
 
@@ -157,8 +182,8 @@ def _summary(
     )
 
 
-def _settings(prepared: Prepared, name: str) -> dict[str, Any]:
-    """The run's settings as reports show them."""
+def settings_of(prepared: Prepared, name: str) -> dict[str, Any]:
+    """The run's settings, as `Result.config` holds them."""
     config, engine = prepared.config, prepared.engine
     return {
         "model": prepared.files.name,

@@ -16,9 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .bootstrap import CONFIDENCE, Estimate
 from .student import quantile
+
+Values = Sequence[float] | NDArray[np.float64]
 
 FEWEST_RUNS = 2
 # What is left of equal values is rounding, not spread.
@@ -42,7 +45,7 @@ def reach(runs: int, confidence: float = CONFIDENCE) -> float:
     return quantile(confidence, runs - 1) / math.sqrt(runs)
 
 
-def spread(values: Sequence[float], confidence: float = CONFIDENCE) -> Spread:
+def spread(values: Values, confidence: float = CONFIDENCE) -> Spread:
     """Mean, spread and interval. Raises ValueError for fewer than two runs."""
     _check(values)
     data = np.asarray(values, dtype=np.float64)
@@ -51,18 +54,14 @@ def spread(values: Sequence[float], confidence: float = CONFIDENCE) -> Spread:
     return Spread(len(data), mean, std, mean - half, mean + half)
 
 
-def of_pairs(
-    baseline: Sequence[float], current: Sequence[float], confidence: float = CONFIDENCE
-) -> Estimate:
+def of_pairs(baseline: Values, current: Values, confidence: float = CONFIDENCE) -> Estimate:
     """current - baseline, pair by pair. Raises ValueError for fewer than two pairs."""
     _check(baseline)
-    found = spread(np.asarray(current, float) - np.asarray(baseline, float), confidence)
+    found = spread(np.subtract(current, baseline), confidence)
     return Estimate(found.mean, found.low, found.high)
 
 
-def of_groups(
-    baseline: Sequence[float], current: Sequence[float], confidence: float = CONFIDENCE
-) -> Estimate:
+def of_groups(baseline: Values, current: Values, confidence: float = CONFIDENCE) -> Estimate:
     """The difference of the means of runs that are not paired, at least two on each side."""
     _check(baseline)
     _check(current)
@@ -78,11 +77,11 @@ def of_groups(
     return Estimate(value, value - half, value + half)
 
 
-def _std(data: np.ndarray) -> float:
+def _std(data: NDArray[np.float64]) -> float:
     std = float(data.std(ddof=1))
     return std if std > _ROUNDING * float(np.abs(data).max()) else 0.0
 
 
-def _check(values: Sequence[float]) -> None:
+def _check(values: Values) -> None:
     if len(values) < FEWEST_RUNS:
         raise ValueError(f"{len(values)} runs have no spread; at least {FEWEST_RUNS}")

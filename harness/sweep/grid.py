@@ -17,7 +17,7 @@ MOST_CELLS = 10_000
 COMMANDS = ("run", "simulate")
 _FORM = "OPTION=VALUE,VALUE, such as engine=paged,inflight or request-rate=1,2,4"
 # The sweep's own, and what would make one run many.
-_RESERVED = ("out", "json", "quiet", "help")
+_RESERVED = ("out", "json", "quiet", "help", "repeats")
 _UNSAFE = re.compile(r"[^A-Za-z0-9.=+-]+")
 
 
