@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ...engines.errors import ConfigError
+from ...reports.format import plural
 from ...reports.model import BetweenRuns, Comparison, PairOfRuns
 from ..compare import (
     HEADLINES,
@@ -15,7 +16,7 @@ from ..compare import (
     shared_quantities,
     statement,
 )
-from ..evidence import ERROR_RATE
+from ..evidence import ERROR_RATE, Finding
 from ..quantities import QUANTITIES
 from ..result import Result
 from ..stats.between_runs import reach
@@ -46,7 +47,8 @@ def compare_repeats(sides: Sequence[Repeats], *, allow_invalid: bool = False) ->
     firsts = [matched[0].baseline[0], *(one.current[0] for one in matched)]
     results = [run.result for run in firsts]
     shared = shared_quantities(results)
-    confidence = 1 - ERROR_RATE / max(len(shared) * len(matched), 1)
+    uncertain = sum(_has_width(examine_repeats(one, each)) for each in shared for one in matched)
+    confidence = 1 - ERROR_RATE / max(uncertain, 1)
     rows = [
         row_of(quantity, [examine_repeats(one, quantity, confidence=confidence) for one in matched])
         for quantity in shared
@@ -58,7 +60,7 @@ def compare_repeats(sides: Sequence[Repeats], *, allow_invalid: bool = False) ->
         same_requests=all(one.paired for one in matched),
         warnings=(
             *_invalid(names, sides),
-            *_limits(results, matched, confidence),
+            *_limits(results, matched, uncertain, confidence),
             *differences(names, results),
             *_cautions(names, sides),
         ),
@@ -72,6 +74,11 @@ def compare_repeats(sides: Sequence[Repeats], *, allow_invalid: bool = False) ->
             tuple(_pairs(names, matched)),
         ),
     )
+
+
+def _has_width(finding: Finding) -> bool:
+    """What is the same from run to run, such as the weights' bytes, cannot mislead."""
+    return finding.estimate is not None and finding.estimate.low < finding.estimate.high
 
 
 def _how(matched: Sequence[Sides]) -> str:
@@ -88,7 +95,7 @@ def _how(matched: Sequence[Sides]) -> str:
 
 
 def _limits(
-    results: Sequence[Result], matched: Sequence[Sides], confidence: float
+    results: Sequence[Result], matched: Sequence[Sides], uncertain: int, confidence: float
 ) -> Iterator[str]:
     """What repeats do not cure."""
     simulated = [result.simulation is not None for result in results]
@@ -106,11 +113,12 @@ def _limits(
             "takes turns)"
         )
     fewest = min(one.fewest for one in matched)
+    what = "pairs" if all(one.paired for one in matched) else "runs"
     if fewest < _FEW:
         yield (
-            f"{fewest} {'pairs' if matched[0].paired else 'runs'}: for all ratios to hold together "
-            f"an interval reaches {reach(fewest, confidence):.3g} standard deviations between "
-            f"pairs to either side; with {_FEW} {reach(_FEW, confidence):.3g}"
+            f"{fewest} {what}: for {plural(uncertain, 'ratio')} to hold together at 95 %, an "
+            f"interval reaches {reach(fewest, confidence):.3g} standard deviations between {what} "
+            f"to either side; with {_FEW} {reach(_FEW, confidence):.3g}"
         )
     for one in matched:
         if one.left_out:

@@ -25,7 +25,7 @@ Values = Sequence[float] | NDArray[np.float64]
 
 FEWEST_RUNS = 2
 # What is left of equal values is rounding, not spread.
-_ROUNDING = 1e-12
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def of_groups(baseline: Values, current: Values, confidence: float = CONFIDENCE)
     if variance == 0:
         return Estimate(value, value, value)
     parts = (error**2 / (len(side) - 1) for error, side in zip(errors, sides, strict=True))
-    df = max(1, math.floor(variance**2 / sum(parts)))
+    df = max(1, math.floor(variance**2 / sum(parts) + _ROUNDING))
     half = quantile(confidence, df) * math.sqrt(variance)
     return Estimate(value, value - half, value + half)
 

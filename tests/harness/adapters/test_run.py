@@ -31,12 +31,16 @@ class Other:
         self._short = short
         self._live: dict[str, tuple[Request, int]] = {}
         self.longest_step_s = 0.0
+        self.forgotten = 0
 
     def add(self, request: Request) -> None:
         self._live[request.request_id] = (request, 0)
 
     def abort(self, request_id: str) -> None:
         self._live.pop(request_id, None)
+
+    def forget(self) -> None:
+        self.forgotten += 1
 
     def has_work(self) -> bool:
         return bool(self._live)
