@@ -7,11 +7,11 @@ import math
 from collections.abc import Iterator
 
 from .effect_text import response_label
-from .format import Scale, count, duration, moment, percent, plural, scale_of
+from .format import Scale, count, percent, plural, scale_of
 from .glossary import in_sentence
 from .model import Axis, Badge, Cell, Chart, Guide, KeyFigure, Note, Panel, Report, Section, Series
 from .model import Table as ReportTable
-from .repeats_model import PooledQuantity, RepeatRun, RepeatsTable
+from .repeats_model import PooledQuantity, RepeatsTable
 from .tables import glossary, table
 
 WHOLE = Badge("Every repeat counts", "✓", "good")
@@ -20,6 +20,7 @@ INCOMPLETE = Badge("Repeats left out", "!", "caution")
 NONE = Badge("No repeat counts", "✕", "bad")
 SIMULATED = Badge("Simulated", "≈", "caution")
 ANSWER = ("output_throughput.window", "ttft.p99", "tpot.mean")
+OF_A_RUN = (*ANSWER, "goodput_share.run", "ttft.p50", "e2el.p50")
 HEADLINES = (
     *("output_throughput.window", "goodput_share.run", "ttft.p50", "ttft.p99", "tpot.mean"),
     *("e2el.p50", "kv.waste_share"),
@@ -134,7 +135,7 @@ def _sections(repeats: RepeatsTable) -> tuple[Section, ...]:
         Section("spread", "How far runs differ", tuple(one for one in charts if one is not None)),
         Section(
             "runs",
-            "Every repeat",
+            "The runs",
             (runs_table(repeats),),
             "Each is a whole run; its name leads to its report.",
         ),
@@ -174,7 +175,7 @@ def together_table(repeats: RepeatsTable) -> ReportTable:
 
 def runs_table(repeats: RepeatsTable) -> ReportTable:
     """A row a repeat."""
-    scales = {one.name: _scale(one) for one in repeats.quantities if one.name in HEADLINES}
+    scales = {one.name: _scale(one) for one in repeats.quantities if one.name in OF_A_RUN}
     heads = [
         f"{label_of_quantity(one)} ({scales[one.name].unit})"
         if scales[one.name].unit
@@ -185,20 +186,14 @@ def runs_table(repeats: RepeatsTable) -> ReportTable:
     rows: list[tuple[str | Cell, ...]] = [
         (
             Cell(run.name, link=f"{run.name}/report.html"),
-            *(scale.number(run.values[name]) for name, scale in scales.items()),
-            duration(run.duration_s),
-            str(run.seed),
-            _when(run),
             Cell("does not count", "caution") if run.failure else Cell("✓", "quiet"),
+            *(scale.number(run.values[name]) for name, scale in scales.items()),
+            str(run.seed),
         )
         for run in repeats.runs
     ]
-    titles = ("Run", *heads, "Length", "Seed", "Measured", "")
-    return table("repeats", "Every repeat", titles, rows, words=("Measured", ""))
-
-
-def _when(run: RepeatRun) -> str:
-    return "simulated" if run.created_at is None else moment(run.created_at)
+    titles = ("Run", "Counts", *heads, "Seed")
+    return table("repeats", "Every repeat", titles, rows, words=("Counts",))
 
 
 def _scale(one: PooledQuantity) -> Scale:

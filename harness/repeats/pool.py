@@ -79,7 +79,7 @@ def _notes(counted: Sequence[Result]) -> Iterator[str]:
     if runs < _FEW:
         yield (
             f"{runs} runs: an interval reaches {reach(runs):.3g} standard deviations between runs "
-            f"to either side of the mean; with 5 runs {reach(5):.3g}, with 10 {reach(10):.2g}"
+            f"to either side of the mean; with 5 runs {reach(5):.3g}, with 10 runs {reach(10):.2g}"
         )
     if any(one.simulation is not None for one in counted):
         yield "a simulated machine repeats exactly: runs differ by the requests they were sent"
