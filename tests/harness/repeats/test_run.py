@@ -60,6 +60,13 @@ class Fake:
         return run_repeats(Runner(self.identify, self.measure), out, repeats, 7, self.watch)
 
 
+@pytest.fixture(autouse=True)
+def unreported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing the reports of every run would take most of the time."""
+    drawn = {"report.html": "drawn", "report.md": "drawn"}
+    monkeypatch.setattr("llmbench.harness.views.run_reports", lambda *_: drawn)
+
+
 SEEDS = [seed_of_repeat(7, repeat) for repeat in (1, 2, 3)]
 
 
