@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..engines.errors import ConfigError
@@ -14,7 +15,7 @@ from .metrics.base import Better
 from .quantities import QUANTITIES, Quantity
 from .result import Result
 from .settings import NOT_SETTINGS, setting_of
-from .store import StoredRun
+from .store import RunOnDisk, StoredRun
 
 # An interval wholly this close to 1 is no difference that anyone would choose by.
 SAME = 0.02
@@ -73,10 +74,16 @@ def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Compar
         raise InvalidRun(f"{run.directory}: not valid, so not comparable: {reasons[0]}")
     names = run_names(runs)
     observed = [Observed(run) for run in runs]
-    shared = [QUANTITIES[name] for name in COMPARED if _measured_twice(runs, QUANTITIES[name])]
+    shared = shared_quantities([run.result for run in runs])
     contrasts = sum(quantity.sampled for quantity in shared) * (len(runs) - 1)
     confidence = 1 - ERROR_RATE / max(contrasts, 1)
-    rows = [_row(observed, quantity, confidence) for quantity in shared]
+    rows = [
+        row_of(
+            quantity,
+            [examine(observed[0], run, quantity, confidence=confidence) for run in observed[1:]],
+        )
+        for quantity in shared
+    ]
     return Comparison(
         runs=names,
         baseline=names[0],
@@ -91,20 +98,24 @@ def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Compar
             *warnings(names, runs),
         ),
         rows=tuple(rows),
-        statement=_statement(names, rows),
+        statement=statement(names, rows),
     )
 
 
 def run_names(runs: Sequence[StoredRun]) -> tuple[str, ...]:
     """What each run is called beside the others: its directory, with the parent if two agree."""
-    names = [run.directory.name for run in runs]
+    return names_of([run.directory for run in runs])
+
+
+def names_of(directories: Sequence[Path]) -> tuple[str, ...]:
+    names = [directory.name for directory in directories]
     return tuple(
-        f"{run.directory.parent.name}/{name}" if names.count(name) > 1 else name
-        for run, name in zip(runs, names, strict=True)
+        f"{directory.parent.name}/{name}" if names.count(name) > 1 else name
+        for directory, name in zip(directories, names, strict=True)
     )
 
 
-def differing_config(runs: Sequence[StoredRun]) -> tuple[ConfigDifference, ...]:
+def differing_config(runs: Sequence[StoredRun | RunOnDisk]) -> tuple[ConfigDifference, ...]:
     """Settings that are not the same in all runs, with each run's value."""
     configs = [run.result.config for run in runs]
     fields = list(dict.fromkeys(field for config in configs for field in config))
@@ -124,7 +135,17 @@ def warnings(names: Sequence[str], runs: Sequence[StoredRun]) -> tuple[str, ...]
     """What the numbers of these runs, side by side, cannot say."""
     results = [run.result for run in runs]
     found = _repeat_warnings(names, results)
-    found.extend(_http_warnings(names, results))
+    found.extend(differences(names, results))
+    for name, result in zip(names, results, strict=True):
+        found.extend(
+            f"{name}: {check.detail}" for check in result.validity.failures if not check.fatal
+        )
+    return tuple(found)
+
+
+def differences(names: Sequence[str], results: Sequence[Result]) -> list[str]:
+    """Why a difference between these results may not be the engines' doing."""
+    found = list(_http_warnings(names, results))
     if len({result.workload.fingerprint for result in results}) > 1:
         found.append("the runs were not sent the same requests, so they are not paired")
     if len({result.config.get("model") for result in results}) > 1:
@@ -156,12 +177,8 @@ def warnings(names: Sequence[str], runs: Sequence[StoredRun]) -> tuple[str, ...]
         # A run from another tool's file does not say where it ran.
         if result.simulation is None and result.environment
     ]
-    found.extend(_environment_warnings(measured))
-    for name, result in zip(names, results, strict=True):
-        found.extend(
-            f"{name}: {check.detail}" for check in result.validity.failures if not check.fatal
-        )
-    return tuple(found)
+    found.extend(environment_differences(measured))
+    return found
 
 
 def _repeat_warnings(names: Sequence[str], results: Sequence[Result]) -> list[str]:
@@ -205,7 +222,8 @@ def _http_warnings(names: Sequence[str], results: Sequence[Result]) -> Iterator[
         yield f"{name} was measured over HTTP, {how_wrong}"
 
 
-def _environment_warnings(environments: Sequence[Mapping[str, Any]]) -> list[str]:
+def environment_differences(environments: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Hardware and software that are not the same in all."""
     found = []
     for name, path in _ENVIRONMENT.items():
         values = [_at(environment, path) for environment in environments]
@@ -222,12 +240,17 @@ def _at(environment: Mapping[str, Any], path: tuple[str, ...]) -> object:
     return value
 
 
-def _measured_twice(runs: Sequence[StoredRun], quantity: Quantity) -> bool:
-    return sum(quantity.value(run.result) is not None for run in runs) >= 2
+def shared_quantities(results: Sequence[Result]) -> list[Quantity]:
+    """Those that at least two of the results have."""
+    return [
+        quantity
+        for quantity in map(QUANTITIES.__getitem__, COMPARED)
+        if sum(quantity.value(result) is not None for result in results) >= 2
+    ]
 
 
-def _row(observed: Sequence[Observed], quantity: Quantity, confidence: float) -> MetricComparison:
-    findings = [examine(observed[0], run, quantity, confidence=confidence) for run in observed[1:]]
+def row_of(quantity: Quantity, findings: Sequence[Finding]) -> MetricComparison:
+    """findings: of this quantity, of each run but the first against the first."""
     return MetricComparison(
         id=quantity.id,
         stat=quantity.stat,
@@ -243,7 +266,9 @@ def _ratio(finding: Finding) -> Ratio | None:
     estimate, quantity = finding.estimate, finding.quantity
     if estimate is None or not math.isfinite(estimate.value):
         return None
-    has_interval = quantity.sampled and math.isfinite(estimate.low)
+    has_interval = math.isfinite(estimate.low) and (
+        quantity.sampled or estimate.low < estimate.high
+    )
     return Ratio(
         value=estimate.value,
         low=estimate.low if has_interval else None,
@@ -272,7 +297,7 @@ def _improves(rises: bool, better: Better) -> bool:
     return rises == (better == "higher")
 
 
-def _statement(names: Sequence[str], rows: Sequence[MetricComparison]) -> str:
+def statement(names: Sequence[str], rows: Sequence[MetricComparison]) -> str:
     """The answer in a sentence a run, from the headline quantities."""
     by_name = {f"{row.id}.{row.stat}": row for row in rows}
     sentences = []

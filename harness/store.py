@@ -24,6 +24,8 @@ RESULT_FILE = "result.json"
 REQUESTS_FILE = "requests.parquet"
 STEPS_FILE = "steps.parquet"
 REPORT_FILES = ("report.md", "report.html")
+# A run that was repeated is a directory of runs, which are called so and numbered from 1.
+REPEAT_PREFIX = "repeat-"
 _FILES = {RESULT_FILE, REQUESTS_FILE, STEPS_FILE, *REPORT_FILES}
 
 
@@ -143,7 +145,28 @@ def find_run(path: Path) -> RunOnDisk:
     directory = path.parent if path.name == RESULT_FILE else path
     if not directory.is_dir():
         raise StoreError("run", path, "does not exist; expected the directory of a run")
+    if repeats := repeat_directories(directory):
+        raise StoreError(
+            "run",
+            path,
+            f"holds {len(repeats)} repeats of a run; expected one of them, such as "
+            f"{repeats[0].name}",
+        )
     return RunOnDisk(directory.resolve(), read_result(directory / RESULT_FILE))
+
+
+def repeat_directories(path: Path) -> tuple[Path, ...]:
+    """The runs that a repeated run's directory holds, in their order; none of any other."""
+    if not path.is_dir() or (path / RESULT_FILE).exists():
+        return ()
+    numbered = {
+        int(number): entry
+        for entry in path.iterdir()
+        if (number := entry.name.removeprefix(REPEAT_PREFIX)) != entry.name
+        and number.isdecimal()
+        and (entry / RESULT_FILE).is_file()
+    }
+    return tuple(numbered[number] for number in sorted(numbered))
 
 
 def read_result(path: Path) -> Result:

@@ -11,6 +11,7 @@ from ..reports.ablation_model import Ablation
 from ..reports.frontier_model import Frontier
 from ..reports.history_model import History
 from ..reports.model import Comparison, Run
+from ..reports.repeats_model import RepeatsTable
 from ..reports.sweep_model import SweepTable
 from .result import Result
 from .store import StoredRun
@@ -105,3 +106,16 @@ def sweep_reports(sweep: SweepTable) -> dict[str, str]:
     from ..reports.markdown import render_sweep_markdown
 
     return {"sweep.html": render_sweep(sweep), "sweep.md": render_sweep_markdown(sweep)}
+
+
+def repeats_reports(repeats: RepeatsTable) -> dict[str, str]:
+    """Every report of a repeated run, by file name; `repeats.json` holds the numbers."""
+    from ..reports.html import render_repeats
+    from ..reports.markdown import render_repeats_markdown
+
+    told = {"schema_version": 1, **asdict(repeats)}
+    return {
+        "repeats.json": json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+        "repeats.html": render_repeats(repeats),
+        "repeats.md": render_repeats_markdown(repeats),
+    }

@@ -9,6 +9,7 @@ from .comparison_tables import (
     WORDS,
     difference_table,
     metric_table,
+    pairs_table,
     ratio_text,
     row_label,
     runs_table,
@@ -73,7 +74,7 @@ def comparison_report(runs: Sequence[Run], comparison: Comparison) -> Report:
     notes = _notes(runs, comparison)
     return Report(
         title=" vs ".join(comparison.runs),
-        subtitle=f"{plural(len(runs), 'run')}; ratios are to the baseline, {comparison.baseline}",
+        subtitle=f"{_counted(comparison)}; ratios are to the baseline, {comparison.baseline}",
         badge=_badge(notes),
         verdict=_verdict(comparison),
         statements=tuple(
@@ -83,6 +84,7 @@ def comparison_report(runs: Sequence[Run], comparison: Comparison) -> Report:
                     headline_explanation(runs, comparison),
                     _what_was_sent(comparison),
                     _what_differs(comparison),
+                    _what_is_drawn(comparison),
                 ),
             )
         ),
@@ -176,7 +178,28 @@ def _sentence(name: str, baseline: str, found: Sequence[tuple[str, Ratio | None]
     return f"{name} against {baseline}: {'; '.join(parts) or 'nothing in common was measured'}."
 
 
+def _counted(comparison: Comparison) -> str:
+    if comparison.between is None:
+        return plural(len(comparison.runs), "run")
+    each = zip(comparison.runs, comparison.between.runs, strict=True)
+    return ", ".join(f"{name} run {count} times" for name, count in each)
+
+
+def _what_is_drawn(comparison: Comparison) -> str:
+    """A chart of a run is of one of several."""
+    if comparison.between is None:
+        return ""
+    shown = " and ".join(dict.fromkeys(comparison.between.shown))
+    return (
+        f"Values are means over runs; charts, steps and parts of latencies are of {shown} of each."
+    )
+
+
 def _what_was_sent(comparison: Comparison) -> str:
+    if comparison.between is not None:
+        if comparison.same_requests:
+            return "Both runs of a pair were sent the same requests."
+        return "The runs of the two sides were not sent the same requests."
     same = "Every run was sent" if comparison.same_requests else "The runs were not sent"
     return f"{same} the same requests."
 
@@ -230,7 +253,11 @@ def _sections(runs: Sequence[Run], comparison: Comparison) -> tuple[Section, ...
     places = Place.side_by_side(runs)
     return (
         Section("why", "Why", _present([explained_table(runs, comparison)])),
-        Section("metrics", "Side by side", (metric_table(comparison),)),
+        Section(
+            "metrics",
+            "Side by side",
+            _present([metric_table(comparison), pairs_table(comparison)]),
+        ),
         Section("differences", "What differs", _present([difference_table(comparison)])),
         Section("latency", "Latency", latency_charts.distributions(runs)),
         Section("parts", "Where latency went", latency_parts.compared(runs)),

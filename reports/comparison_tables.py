@@ -57,10 +57,43 @@ def metric_table(comparison: Comparison) -> Table:
         rows,
         words=("Statistic", "Unit", *verdicts),
         note=f"Ratios are to {comparison.baseline}; below 1× is less. In brackets, the interval "
-        "the ratio lies in, by resampling requests: it does not cover what changes from one run "
-        "to the next. Inconclusive: too few samples, or an interval that holds both no "
-        "change and a real one.",
+        f"the ratio lies in, {_intervals(comparison)}. Inconclusive: too few samples, or an "
+        "interval that holds both no change and a real one.",
     )
+
+
+def _intervals(comparison: Comparison) -> str:
+    if comparison.between is not None:
+        return f"by {comparison.between.how}"
+    return "by resampling requests: it does not cover what changes from one run to the next"
+
+
+def pairs_table(comparison: Comparison) -> Table | None:
+    """Each pair of repeated runs; None where runs were not repeated or are no pairs."""
+    if comparison.between is None or not comparison.between.pairs:
+        return None
+    pairs = comparison.between.pairs
+    rows = {f"{row.id}.{row.stat}": row for row in comparison.rows}
+    names = [name for name in pairs[0].ratios if name in rows]
+    several = len(comparison.runs) > 2
+    return table(
+        "pairs",
+        "Every pair of runs",
+        ("Pair", *(row_label(rows[name]) for name in names)),
+        [
+            (
+                f"{pair.run}, {pair.repeat}" if several else pair.repeat,
+                *(_ratio_of_pair(pair.ratios[name]) for name in names),
+            )
+            for pair in pairs
+        ],
+        note=f"Each ratio is of two runs that were sent the same requests, to "
+        f"{comparison.baseline}'s.",
+    )
+
+
+def _ratio_of_pair(ratio: float | None) -> str:
+    return "—" if ratio is None else f"{ratio_text(ratio)}×"
 
 
 def ratio_cell(ratio: Ratio | None) -> Cell:

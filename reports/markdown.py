@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from .ablation_model import Ablation
 from .ablation_report import ablation_report
@@ -12,14 +13,16 @@ from .frontier_model import Frontier
 from .frontier_report import frontier_report
 from .history_model import History
 from .history_report import history_report
-from .model import Comparison, KeyFigure, Report, Run, Table
+from .model import Cell, Comparison, KeyFigure, Report, Run, Table
+from .repeats_model import RepeatsTable
+from .repeats_report import repeats_report
 from .run_report import run_report
 from .sweep_model import SweepTable
 from .sweep_report import sweep_report
 
 SHOWN = (
-    *("methods", "claims", "turning-points", "steps", "tasks"),
-    *("explained", "comparison", "config-differences", "metrics"),
+    *("methods", "claims", "turning-points", "steps", "tasks", "together", "repeats"),
+    *("explained", "comparison", "pairs", "config-differences", "metrics"),
     *("latency-parts", "rates", "kv-states"),
     *(
         "quality",
@@ -76,6 +79,11 @@ def render_history_markdown(history: History) -> str:
     return render_markdown(history_report(history))
 
 
+def render_repeats_markdown(repeats: RepeatsTable) -> str:
+    """A repeated run in Markdown."""
+    return render_markdown(repeats_report(repeats))
+
+
 def render_sweep_markdown(sweep: SweepTable) -> str:
     """One command at many points, in Markdown."""
     return render_markdown(sweep_report(sweep))
@@ -125,7 +133,11 @@ def _notes(report: Report) -> list[str]:
 
 def _figures(figures: Sequence[KeyFigure]) -> str:
     rows = [
-        (figure.label, f"{figure.value} {figure.unit}".strip(), figure.detail) for figure in figures
+        [
+            escape(text)
+            for text in (figure.label, f"{figure.value} {figure.unit}".strip(), figure.detail)
+        ]
+        for figure in figures
     ]
     return _grid(("", "", ""), ("---", "---:", "---"), rows)
 
@@ -143,10 +155,15 @@ def _folded(table: Table) -> str:
 def _table(table: Table) -> str:
     rules = ["---:" if column.numeric else "---" for column in table.columns]
     titles = [column.title for column in table.columns]
-    return _grid(titles, rules, [[cell.text for cell in row] for row in table.rows])
+    return _grid(titles, rules, [[_cell(cell) for cell in row] for row in table.rows])
+
+
+def _cell(cell: Cell) -> str:
+    text = escape(cell.text)
+    return f"[{text}]({quote(cell.link)})" if cell.link else text
 
 
 def _grid(titles: Sequence[str], rules: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [[escape(title) for title in titles], rules]
-    lines += [[escape(text) for text in row] for row in rows]
+    """rows: of Markdown."""
+    lines = [[escape(title) for title in titles], rules, *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -71,11 +71,38 @@ class ConfigDifference:
 
 
 @dataclass(frozen=True)
+class PairOfRuns:
+    """A repeat of the run called `run`, and the baseline's that was sent the same. ratios: by
+    quantity, as `ttft.p99`; None where one has no value or the baseline's is 0."""
+
+    run: str
+    repeat: str
+    ratios: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class BetweenRuns:
+    """What a comparison of repeated runs rests on: values are means over runs.
+
+    runs: how many there are of each side. paired: whether every side's were sent the same as the
+    baseline's, so that ratios are of pairs. shown: of each side, the repeat that is drawn where a
+    single run is. how: what the intervals are made from, in a sentence.
+    """
+
+    runs: tuple[int, ...]
+    paired: bool
+    shown: tuple[str, ...]
+    how: str
+    pairs: tuple[PairOfRuns, ...] = ()
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Runs side by side. baseline: the one of `runs` that ratios are taken to.
 
     same_requests: whether every run was sent the same bytes. warnings: what the comparison cannot
-    carry. statement: what was found, for a console; reports word it from the rows.
+    carry. statement: what was found, for a console; reports word it from the rows. between: of
+    runs that were repeated; intervals are then over runs and not over requests.
     """
 
     runs: tuple[str, ...]
@@ -85,6 +112,7 @@ class Comparison:
     warnings: tuple[str, ...]
     rows: tuple[MetricComparison, ...]
     statement: str
+    between: BetweenRuns | None = None
 
 
 @dataclass(frozen=True)
@@ -124,8 +152,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
+    """link: a file beside the report's, by a relative path; empty for none."""
+
     text: str
     tone: Tone = "plain"
+    link: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from ...engines.errors import ConfigError
+from ..seeds import seed_of_repeat
 from ..store import RESULT_FILE, RunOnDisk, StoreError, find_run, write_run
 from .design import Cell, Design, NotRun, Overrides, refuse_lost_levels
 
@@ -203,11 +204,8 @@ def _turns(cells: list[Cell], repeats: int, seed: int) -> tuple[Turn, ...]:
     rng = np.random.default_rng(seed)
     turns: list[Turn] = []
     for repeat in range(1, repeats + 1):
-        derived = np.random.SeedSequence([seed, repeat]).generate_state(1)[0]
-        turns.extend(
-            Turn(cells[at], repeat, seed if repeat == 1 else int(derived))
-            for at in rng.permutation(len(cells))
-        )
+        own = seed_of_repeat(seed, repeat)
+        turns.extend(Turn(cells[at], repeat, own) for at in rng.permutation(len(cells)))
     return tuple(turns)
 
 

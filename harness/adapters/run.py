@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -54,9 +55,21 @@ class AdaptedEngine(Engine, Protocol):
     longest_step_s: float
     version: str
 
+    def forget(self) -> None:
+        """Drop every cached prefix, and what was noted of steps: the next run is another one."""
+        ...
+
     def close(self) -> None:
         """Free what it holds. Nothing is served after that."""
         ...
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A library's engine with the model in memory, and the clock that it reads."""
+
+    engine: AdaptedEngine
+    clock: Clock
 
 
 def vllm_engine(prepared: Prepared, clock: Clock) -> AdaptedEngine:
@@ -94,17 +107,29 @@ ADAPTERS: dict[str, Callable[[Prepared, Clock], AdaptedEngine]] = {
 }
 
 
-def measure_adapted(prepared: Prepared, name: str, watch: Watch) -> Measured:
+def load_adapted(prepared: Prepared, name: str, watch: Watch) -> Adapted:
+    """name: of `ADAPTERS`. Raises ConfigError where the library is not installed."""
+    clock = WallClock()
+    watch.stage(f"loading {prepared.files.name} into {name}")
+    return Adapted(ADAPTERS[name](prepared, clock), clock)
+
+
+def measure_adapted(
+    prepared: Prepared, name: str, watch: Watch, loaded: Adapted | None = None
+) -> Measured:
     """Load, warm up, serve the plan, say what was seen; as `experiment.measure`. name: of
-    `ADAPTERS`. Raises ConfigError where the library is not installed."""
+    `ADAPTERS`. loaded: an engine that has forgotten what it served before, and stays open.
+
+    Raises ConfigError where the library is not installed."""
     from ..environment import capture
 
     environment = capture(seed=prepared.config.seed, import_torch=True)
-    clock = WallClock()
-    watch.stage(f"loading {prepared.files.name} into {name}")
-    engine = ADAPTERS[name](prepared, clock)
-    environment["packages"] = {**environment["packages"], name: engine.version}
-    with closing(engine):
+    with ExitStack() as stack:
+        if loaded is None:
+            loaded = load_adapted(prepared, name, watch)
+            stack.callback(loaded.engine.close)
+        engine, clock = loaded.engine, loaded.clock
+        environment["packages"] = {**environment["packages"], name: engine.version}
         if prepared.warmup.requests:
             watch.stage(f"warming up with {len(prepared.warmup.requests)} requests")
             warm = drive(engine, clock, prepared.warmup, on_progress=watch.progress)
@@ -144,7 +169,7 @@ def _result(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         partial=seen.interrupted,
         label=f"{name} {engine.version}",
-        config=_settings(prepared, name),
+        config=settings_of(prepared, name),
         environment=environment,
     )
 
@@ -180,8 +205,8 @@ def _summary(
     )
 
 
-def _settings(prepared: Prepared, name: str) -> dict[str, Any]:
-    """The run's settings as reports show them."""
+def settings_of(prepared: Prepared, name: str) -> dict[str, Any]:
+    """The run's settings, as `Result.config` holds them."""
     config, engine = prepared.config, prepared.engine
     return {
         "model": prepared.files.name,

@@ -67,6 +67,7 @@ class TensorRtLlmEngine:
         self._clock = clock
         self._silence_s = silence_s
         self._heard_s = monotonic()
+        self._start = lambda: self._library.LLM(model=model, **settings)
         self._live: dict[str, _Reply] = {}
         self._arrived: SimpleQueue[tuple[_Reply, TokenEvent]] = SimpleQueue()
         self.longest_step_s = 0.0
@@ -74,7 +75,7 @@ class TensorRtLlmEngine:
         try:
             # Its banners would stand between a reader of our standard output and the result.
             with redirect_stdout(sys.stderr):
-                self._llm = self._library.LLM(model=model, **settings)
+                self._llm = self._start()
         except (ValueError, OSError, RuntimeError) as error:
             raise ConfigError(
                 "model", model, f"what TensorRT-LLM takes: {line_of(error)}"
@@ -112,6 +113,13 @@ class TensorRtLlmEngine:
             events = self._give_up()
         self.longest_step_s = max(self.longest_step_s, self._clock.now() - began_s)
         return StepOutcome(tuple(events), None)
+
+    def forget(self) -> None:
+        """Nothing in what was read drops cached blocks of an engine that runs: another is made."""
+        self._llm.shutdown()
+        with redirect_stdout(sys.stderr):
+            self._llm = self._start()
+        self.longest_step_s = 0.0
 
     def close(self) -> None:
         for name in tuple(self._live):

@@ -63,6 +63,11 @@ class VllmEngine:
     def abort(self, request_id: str) -> None:
         self._engine.abort_request([request_id])
 
+    def forget(self) -> None:
+        if not self._engine.reset_prefix_cache():
+            raise RuntimeError("vLLM kept its prefix cache, though no request is running")
+        self.longest_step_s = 0.0
+
     def has_work(self) -> bool:
         return bool(self._engine.has_unfinished_requests())
 

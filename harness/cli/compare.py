@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .exits import say
+
+if TYPE_CHECKING:
+    from ...reports.model import Comparison
+    from ..store import StoredRun
 
 
 def compare(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            help="Directories of runs, or result files of vLLM, aiperf and guidellm; the first is "
-            "the baseline."
+            help="Directories of runs, or of runs that were repeated, or result files of vLLM, "
+            "aiperf and guidellm; the first is the baseline."
         ),
     ],
     out: Annotated[
@@ -33,15 +37,16 @@ def compare(
 
     Exit code 3 if a run is not valid.
 
+    Runs of 'run --repeats' are held against each other pair by pair, with intervals between runs.
+
     Examples: llmbench compare runs/paged runs/inflight --out runs/comparison;
     llmbench compare runs/paged vllm-result.json artifacts/profile_export_aiperf.json
     """
-    from ..compare import compare as compare_runs
-    from ..interchange import read_run
+    from ..repeats.directory import all_or_none
     from ..views import comparison_reports
 
-    stored = [read_run(path) for path in runs]
-    comparison = compare_runs(stored, allow_invalid=allow_invalid)
+    compared = _repeated if all_or_none(runs) else _single
+    stored, comparison = compared(runs, allow_invalid)
     if out is not None:
         _write(out, comparison_reports(stored, comparison))
     if as_json:
@@ -52,6 +57,26 @@ def compare(
     print_comparison(comparison)
     if out is not None:
         say(f"\n[bold]report[/]  {out / 'comparison.html'}")
+
+
+def _single(paths: list[Path], allow_invalid: bool) -> tuple[list[StoredRun], Comparison]:
+    from ..compare import compare as compare_runs
+    from ..interchange import read_run
+
+    stored = [read_run(path) for path in paths]
+    return stored, compare_runs(stored, allow_invalid=allow_invalid)
+
+
+def _repeated(paths: list[Path], allow_invalid: bool) -> tuple[list[StoredRun], Comparison]:
+    """The runs are those that are drawn: one of each side."""
+    from ..repeats.compare import compare_repeats
+    from ..repeats.directory import find_repeats
+
+    sides = [find_repeats(path) for path in paths]
+    comparison = compare_repeats(sides, allow_invalid=allow_invalid)
+    assert comparison.between is not None
+    shown = zip(sides, comparison.between.shown, strict=True)
+    return [side.run_called(name).load() for side, name in shown], comparison
 
 
 def _write(directory: Path, reports: dict[str, str]) -> None:

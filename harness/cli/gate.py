@@ -29,7 +29,7 @@ def gate(
         Path,
         typer.Option(
             help="A file of runs and what they do in virtual time; or the directory of a stored "
-            "run to hold --current against."
+            "run, or of a repeated one, to hold --current against."
         ),
     ],
     current: Annotated[
@@ -60,7 +60,8 @@ def gate(
 
     With a baseline file: every run of it is made again in virtual time, without a model, and must
     come to the same numbers. With two stored runs: what was sampled is judged by its confidence
-    interval; wall times that were not interleaved are weak evidence ('llmbench ab' interleaves).
+    interval, over requests, or over runs where both are repeated; wall times that were not
+    interleaved are weak evidence ('llmbench ab' interleaves).
 
     Exit codes: 0 passed, 1 regressed, 2 usage, 3 a run is not valid, 4 inconclusive.
     """
@@ -89,10 +90,16 @@ def gate(
 def _stored(baseline: Path, current: Path, rules: list[str]) -> Verdicts:
     from ..gate.rules import parse_rule
     from ..gate.runs import gate, verdicts_of
+    from ..repeats.directory import all_or_none, find_repeats
+    from ..repeats.gate import gate_repeats
     from ..store import load_run
 
     parsed = [parse_rule(text) for text in rules]
-    return verdicts_of(gate(load_run(baseline), load_run(current), parsed))
+    if all_or_none([baseline, current]):
+        outcome = gate_repeats(find_repeats(baseline), find_repeats(current), parsed)
+    else:
+        outcome = gate(load_run(baseline), load_run(current), parsed)
+    return verdicts_of(outcome)
 
 
 def _exact(path: Path, only: list[str]) -> Verdicts:

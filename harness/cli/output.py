@@ -41,7 +41,7 @@ def finish(measured: Measured, directory: Path, *, as_json: bool) -> Exit:
         print(measured.result.model_dump_json(indent=2))
     else:
         _print_summary(measured, stored)
-    return _verdict(measured)
+    return verdict_of(measured)
 
 
 def store(directory: Path, measured: Measured) -> Path:
@@ -76,7 +76,8 @@ def _print_summary(measured: Measured, directory: Path) -> None:
     say(f"[dim]again    llmbench report {_shown(directory)}[/]")
 
 
-def _verdict(measured: Measured) -> Exit:
+def verdict_of(measured: Measured) -> Exit:
+    """The exit code of a run that is stored; what is wrong with it is said."""
     result = measured.result
     if measured.failure:
         say_error(f"{measured.failure}; what was measured is saved and marked partial")

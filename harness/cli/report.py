@@ -8,33 +8,44 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .exits import say
+from .output import write_texts
 
 if TYPE_CHECKING:
     from ..store import StoredRun
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Directories of runs.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Directories of runs, or of runs that were repeated.")
+    ],
     figures: Annotated[
         Path | None,
         typer.Option(help="Also draw each chart as SVG and PNG, for papers, into this directory."),
     ] = None,
 ) -> None:
-    """Rebuild report.html and report.md of each run from what it stored.
+    """Rebuild report.html and report.md of each run from what it stored; of a repeated run, those
+    of its repeats, and repeats.html, .md and .json.
 
     Example: llmbench report runs/demo --figures figures
     """
+    from ..repeats.directory import find_repeats, holds_repeats
+    from ..repeats.pool import pool
     from ..store import load_run, write_reports
-    from ..views import run_reports
+    from ..views import repeats_reports, run_reports
 
     # All are read before any is written: a wrong path changes nothing.
-    stored = [load_run(path) for path in runs]
+    repeated = [find_repeats(path) for path in runs if holds_repeats(path)]
+    stored = [load_run(path) for path in runs if not holds_repeats(path)]
+    stored += [run.load() for one in repeated for run in one.runs]
     for run in stored:
         name = run.directory.resolve().name
         write_reports(run.directory, run_reports(name, run.result, run.requests, run.steps))
         say(f"[bold]report[/]  {run.directory / 'report.html'}")
         if figures is not None:
             _draw(name, run, figures)
+    for one in repeated:
+        write_texts(one.directory, repeats_reports(pool(one)))
+        say(f"[bold]report[/]  {one.directory / 'repeats.html'}")
 
 
 def _draw(name: str, run: StoredRun, figures: Path) -> None:

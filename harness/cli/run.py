@@ -4,6 +4,8 @@ of quantisation, the frontier."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,12 +15,14 @@ from .engine_options import engine_options
 from .exits import Exit, say_error
 from .options import is_typed, parameters_of, with_run_options
 from .output import AsJson, Out, Quiet, default_directory, finish
+from .repeats import RepeatsAsked, check_repeats, run_repeated
 from .target_options import ServerAsked, server_options, with_server_options
 
 if TYPE_CHECKING:
     from ..client.prepare import ServerRunConfig
     from ..config import RunConfig
     from ..experiment import Measured, Watch
+    from ..repeats.run import Runner
 
     SettingsOf = Callable[[str | None], RunConfig]
 
@@ -36,6 +40,8 @@ EPILOG = "\n\n".join(
         "llmbench run --engine paged --batching mixed   [dim]one thing changed[/]",
         "llmbench run --trace azure_conv.csv --num-requests 100 --time-scale 5 --max-input-len 512",
         "llmbench run --request-rate 4 --slo ttft:200ms,tpot:50ms --out runs/mine",
+        "llmbench run --repeats 5 --out runs/five   [dim]intervals between runs; compare and gate "
+        "take the directory[/]",
         "llmbench run --target openai --base-url http://127.0.0.1:8000 --tokenizer smollm2-135m "
         "--request-rate 4   [dim]a server: vLLM, SGLang, TensorRT-LLM, llama.cpp, …[/]",
         "llmbench run --target vllm --model smollm2-135m   [dim]vLLM's engine in this process, "
@@ -67,12 +73,22 @@ TaskLimit = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class Printed:
+    """Where a run goes and what is printed of it."""
+
+    out: Path | None
+    as_json: bool
+    quiet: bool
+
+
 @with_run_options(varied="quant")
 @with_server_options
 def run(
     context: typer.Context,
     settings: SettingsOf,
     server: ServerAsked,
+    repeats: RepeatsAsked = 1,
     sweep: Sweep = True,
     tasks: Tasks = None,
     task_limit: TaskLimit = None,
@@ -89,18 +105,20 @@ def run(
     from ...engines.errors import ConfigError
     from ..frontier.methods import is_list, parse_methods
 
+    check_repeats(repeats)
+    printed = Printed(out, as_json, quiet)
     if server.client is not None:
         _check_of_server(context)
         settings_of_server = _server_settings(context, server, settings(None))
-        raise typer.Exit(_execute_server(settings_of_server, out, as_json=as_json, quiet=quiet))
+        raise typer.Exit(_execute_server(settings_of_server, repeats, printed))
     _check_in_process(context)
     if (library := str(context.params["target"])) != "in-process":
         _check_of_library(context, library)
-        raise typer.Exit(
-            _execute_library(settings(None), library, out, as_json=as_json, quiet=quiet)
-        )
+        raise typer.Exit(_execute_library(settings(None), library, repeats, printed))
     asked = str(context.params["quant"])
     if is_list(asked):
+        if repeats > 1:
+            raise ConfigError("repeats", repeats, "1 with several methods; or one method at a time")
         from ..frontier.scores import AskedTasks
         from .frontier import run_frontier
 
@@ -112,7 +130,7 @@ def run(
     for name in ("sweep", "tasks", "task_limit"):
         if is_typed(context, name):
             raise ConfigError(name, "given", "only with several methods, as in --quant none,awq")
-    raise typer.Exit(_execute(settings(None), out, as_json=as_json, quiet=quiet))
+    raise typer.Exit(_execute(settings(None), repeats, printed))
 
 
 def _check_of_server(context: typer.Context) -> None:
@@ -169,64 +187,71 @@ def _server_settings(
     )
 
 
-def _execute(settings: RunConfig, out: Path | None, *, as_json: bool, quiet: bool) -> Exit:
+def _execute(settings: RunConfig, repeats: int, printed: Printed) -> Exit:
     """Check, measure, store, print. Returns the exit code."""
     from ..experiment import measure, prepare
 
     name = f"{settings.engine.engine}-{settings.engine.quant}"
-    return _carry_out(
-        lambda watch: measure(prepare(settings, watch), watch), name, out, as_json, quiet
-    )
+    if repeats > 1:
+        from ..repeats.runners import in_process
+
+        return _repeat(partial(in_process, settings), name, repeats, settings.seed, printed)
+    return _carry_out(lambda watch: measure(prepare(settings, watch), watch), name, printed)
 
 
-def _execute_library(
-    settings: RunConfig, library: str, out: Path | None, *, as_json: bool, quiet: bool
-) -> Exit:
+def _execute_library(settings: RunConfig, library: str, repeats: int, printed: Printed) -> Exit:
     """The same, of another library's engine in this process."""
     from ..adapters.run import measure_adapted
     from ..experiment import prepare
 
+    if repeats > 1:
+        from ..repeats.runners import of_library
+
+        runner_of = partial(of_library, settings, library)
+        return _repeat(runner_of, library, repeats, settings.seed, printed)
     return _carry_out(
-        lambda watch: measure_adapted(prepare(settings, watch), library, watch),
-        library,
-        out,
-        as_json,
-        quiet,
+        lambda watch: measure_adapted(prepare(settings, watch), library, watch), library, printed
     )
 
 
-def _execute_server(
-    settings: ServerRunConfig, out: Path | None, *, as_json: bool, quiet: bool
-) -> Exit:
+def _execute_server(settings: ServerRunConfig, repeats: int, printed: Printed) -> Exit:
     """The same, of a server."""
     from ..client.prepare import prepare_server_run
     from ..client.run import measure_server
 
+    name = f"server-{settings.client.endpoint}"
+    if repeats > 1:
+        from ..repeats.runners import of_server
+
+        return _repeat(partial(of_server, settings), name, repeats, settings.seed, printed)
     return _carry_out(
-        lambda watch: measure_server(prepare_server_run(settings, watch), watch),
-        f"server-{settings.client.endpoint}",
-        out,
-        as_json,
-        quiet,
+        lambda watch: measure_server(prepare_server_run(settings, watch), watch), name, printed
     )
 
 
-def _carry_out(
-    measured_by: Callable[[Watch], Measured],
-    name: str,
-    out: Path | None,
-    as_json: bool,
-    quiet: bool,
+def _repeat(
+    runner_of: Callable[[Watch], Runner], name: str, repeats: int, seed: int, printed: Printed
 ) -> Exit:
+    return run_repeated(
+        runner_of,
+        printed.out or default_directory(name),
+        repeats,
+        seed,
+        as_json=printed.as_json,
+        quiet=printed.quiet,
+    )
+
+
+def _carry_out(measured_by: Callable[[Watch], Measured], name: str, printed: Printed) -> Exit:
     from ..store import check_out
     from .progress import watching
 
-    directory = out or default_directory(name)
+    directory = printed.out or default_directory(name)
     check_out(directory)
-    with watching(quiet=quiet or as_json) as watch:
+    with watching(quiet=printed.quiet or printed.as_json) as watch:
         try:
             measured = measured_by(watch)
         except KeyboardInterrupt:
             say_error("interrupted before anything was measured: nothing is saved")
             return Exit.INTERRUPTED
-    return finish(measured, directory, as_json=as_json)
+    return finish(measured, directory, as_json=printed.as_json)

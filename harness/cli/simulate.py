@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
@@ -10,6 +11,7 @@ from .exits import Exit, say_error
 from .machine import with_machine_options
 from .options import NOT_SIMULATED, with_run_options
 from .output import AsJson, Out, Quiet, default_directory, finish, without_output
+from .repeats import RepeatsAsked, check_repeats, run_repeated
 
 if TYPE_CHECKING:
     from ..config import RunConfig
@@ -32,6 +34,7 @@ EPILOG = "\n\n".join(
 def simulate(
     settings: RunConfig,
     machine: MachineOf,
+    repeats: RepeatsAsked = 1,
     out: Out = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -44,6 +47,14 @@ def simulate(
 
     name = f"{settings.engine.engine}-{settings.engine.quant}"
     directory = out or default_directory(name)
+    check_repeats(repeats)
+    if repeats > 1:
+        from ..repeats.runners import simulated
+
+        runner_of = partial(simulated, without_output(settings), machine())
+        raise typer.Exit(
+            run_repeated(runner_of, directory, repeats, settings.seed, as_json=as_json, quiet=quiet)
+        )
     check_out(directory)
     prepared = prepare_simulation(without_output(settings), machine())
     with watching(quiet=quiet or as_json) as watch:

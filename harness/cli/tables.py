@@ -172,6 +172,8 @@ def print_comparison(comparison: Comparison) -> None:
         table.add_row(f"{row.id}.{row.stat}", *_values(row), *_ratios(row))
     console.print(table)
     console.print(f"\n{comparison.statement}")
+    if comparison.between is not None:
+        console.print(f"[dim]intervals[/] {escape(comparison.between.how)}", soft_wrap=True)
     for warning in comparison.warnings:
         console.print(f"[yellow]note[/] {warning}")
 

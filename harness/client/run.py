@@ -103,7 +103,7 @@ def _result(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         partial=sent.interrupted,
         label=f"{prepared.server.name} ({config.client.endpoint})",
-        config=_settings(prepared),
+        config=settings_of(prepared),
         environment=environment,
         target=_target(prepared, sent.records),
         client=client,
@@ -197,8 +197,8 @@ def _tls(trust: Trust | None) -> str:
     return "verified" if trust.ca_file is None else "verified by --ca-file"
 
 
-def _settings(prepared: PreparedServerRun) -> dict[str, Any]:
-    """The run's settings as reports show them."""
+def settings_of(prepared: PreparedServerRun) -> dict[str, Any]:
+    """The run's settings, as `Result.config` holds them."""
     config, client = prepared.config, prepared.config.client
     timeouts = client.timeouts
     return {

@@ -7,8 +7,9 @@ as it stands. Nothing passes for want of evidence.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ...engines.errors import ConfigError
 from ..evidence import (
@@ -20,13 +21,20 @@ from ..evidence import (
     objections,
     same_requests,
 )
-from ..stats.bootstrap import Estimate
-from ..store import StoredRun
+from ..quantities import Quantity
+from ..stats.bootstrap import Contrast, Estimate
+from ..store import RunOnDisk, StoredRun
 from .change import levels, percent, scaled
 from .rules import FIELD, FORM, Rule
 from .verdicts import INVALID, Judged, Verdict, Verdicts, exit_code
 
+COUNTS_DIFFER = (
+    "requests arrived by the clock, or at a server: schedules, and so counts, differ a little "
+    "every time"
+)
 _ROUNDING = 1e-9
+# A quantity's finding, for a contrast at a confidence.
+Examined = Callable[[Quantity, Contrast, float], Finding]
 
 
 @dataclass(frozen=True)
@@ -63,15 +71,7 @@ def gate(baseline: StoredRun, current: StoredRun, rules: Sequence[Rule]) -> Gate
     wrong the cost model is."""
     if not rules:
         raise ConfigError(FIELD, "", "at least one rule, " + FORM)
-    if (baseline.result.simulation is None) != (current.result.simulation is None):
-        kinds = ("measured", "simulated")
-        kind = kinds[current.result.simulation is not None]
-        other = kinds[baseline.result.simulation is not None]
-        raise ConfigError(
-            "current",
-            f"{current.directory.name} ({kind})",
-            f"a {other} run, as the baseline {baseline.directory.name} is",
-        )
+    refuse_other_kind(baseline, current)
     names = (baseline.result.label, current.result.label)
     invalid = [
         f"the {side} run is not valid: {reason}"
@@ -80,24 +80,48 @@ def gate(baseline: StoredRun, current: StoredRun, rules: Sequence[Rule]) -> Gate
     ]
     if invalid:
         return GateOutcome(INVALID, (), tuple(invalid), (), *names)
-    rows = _judge_all(rules, Observed(baseline), Observed(current))
+    same = same_requests(baseline, current)
+    rows = judge_all(rules, partial(_examined, Observed(baseline), Observed(current)), same=same)
     code = exit_code(row.verdict for row in rows)
     return GateOutcome(code, rows, (), _warnings(baseline, current, rules), *names)
 
 
-def _judge_all(rules: Sequence[Rule], baseline: Observed, current: Observed) -> tuple[Row, ...]:
+def refuse_other_kind(baseline: StoredRun | RunOnDisk, current: StoredRun | RunOnDisk) -> None:
+    """Raises ConfigError for a simulated run against a measured one."""
+    if (baseline.result.simulation is None) == (current.result.simulation is None):
+        return
+    kinds = ("measured", "simulated")
+    kind = kinds[current.result.simulation is not None]
+    other = kinds[baseline.result.simulation is not None]
+    raise ConfigError(
+        "current",
+        f"{current.directory.name} ({kind})",
+        f"a {other} run, as the baseline {baseline.directory.name} is",
+    )
+
+
+def _examined(
+    baseline: Observed, current: Observed, quantity: Quantity, contrast: Contrast, level: float
+) -> Finding:
+    return examine(baseline, current, quantity, contrast=contrast, confidence=level)
+
+
+def judge_all(
+    rules: Sequence[Rule], examined: Examined, *, same: bool, always_sampled: bool = False
+) -> tuple[Row, ...]:
     """Holm's step-down rule in intervals: what is clear at the level that all share leaves, and
-    the others share the chance of error anew."""
+    the others share the chance of error anew. same: whether both sides were sent the same requests.
+    always_sampled: counts have an interval, too."""
     rows: dict[int, Row] = {}
     waiting = list(range(len(rules)))
     while waiting:
-        sampled = sum(rules[at].quantity.sampled for at in waiting)
+        sampled = sum(always_sampled or rules[at].quantity.sampled for at in waiting)
         confidence = 1 - ERROR_RATE / max(sampled, 1)
-        rows.update({at: _judge(rules[at], baseline, current, confidence) for at in waiting})
+        rows.update({at: _judge(rules[at], examined, confidence, same) for at in waiting})
         still = [
             at
             for at in waiting
-            if rules[at].quantity.sampled and rows[at].verdict == "inconclusive"
+            if (always_sampled or rules[at].quantity.sampled) and rows[at].verdict == "inconclusive"
         ]
         if len(still) == sampled:
             break
@@ -105,16 +129,10 @@ def _judge_all(rules: Sequence[Rule], baseline: Observed, current: Observed) -> 
     return tuple(rows[at] for at in range(len(rules)))
 
 
-def _judge(rule: Rule, baseline: Observed, current: Observed, confidence: float) -> Row:
-    finding = examine(
-        baseline,
-        current,
-        rule.quantity,
-        contrast="ratio" if rule.relative else "difference",
-        confidence=confidence,
-    )
+def _judge(rule: Rule, examined: Examined, confidence: float, same: bool) -> Row:
+    finding = examined(rule.quantity, "ratio" if rule.relative else "difference", confidence)
     verdict, note = _verdict(rule, finding)
-    if not rule.quantity.sampled and not same_requests(baseline.stored, current.stored):
+    if not rule.quantity.sampled and not same:
         verdict, note = "inconclusive", "the runs were not sent the same requests"
     estimate = finding.estimate
     return Row(
@@ -169,10 +187,7 @@ def _warnings(baseline: StoredRun, current: StoredRun, rules: Sequence[Rule]) ->
         found.append("the runs were not sent the same requests, so they are not paired")
     counts = any(not rule.quantity.sampled for rule in rules)
     if counts and not all(counts_repeat(run.result) for run in (baseline, current)):
-        found.append(
-            "requests arrived by the clock, or at a server: schedules, and so counts, differ a "
-            "little every time"
-        )
+        found.append(COUNTS_DIFFER)
     return tuple(found)
 
 
@@ -197,7 +212,9 @@ def describe(row: Row) -> str:
     if row.baseline is None or row.current is None:
         return "not measured"
     values = levels(row.baseline, row.current, row.rule.quantity.unit)
-    if not row.rule.quantity.sampled or row.low is None or row.high is None:
+    if row.low is None or row.high is None:
+        return values
+    if not row.rule.quantity.sampled and row.low == row.high:
         return values
     if row.rule.relative:
         return f"{values} ({percent(row.low)} to {percent(row.high)} %)"

@@ -13,7 +13,7 @@ from ...reports.history_model import HistoryRun
 from ..evidence import objections
 from ..result import Result
 from ..settings import setting_of, settings_of
-from ..store import RESULT_FILE, RunOnDisk, StoreError, find_run
+from ..store import REPEAT_PREFIX, RESULT_FILE, RunOnDisk, StoreError, find_run
 
 
 def find_runs(paths: Sequence[Path]) -> tuple[list[RunOnDisk], list[tuple[str, str]]]:
@@ -34,10 +34,10 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[RunOnDisk], list[tuple[str, s
         try:
             run = find_run(directory)
         except StoreError as error:
-            left_out.append((directory.name, str(error)))
+            left_out.append((_name(directory), str(error)))
             continue
         if reasons := objections(run):
-            left_out.append((directory.name, reasons[0]))
+            left_out.append((_name(directory), reasons[0]))
         else:
             runs.append(run)
     return runs, left_out
@@ -101,9 +101,15 @@ def when(run: RunOnDisk) -> str:
     return datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds")
 
 
+def _name(directory: Path) -> str:
+    """What a run is called; a repeat, whose name many have, with the directory that holds it."""
+    name = directory.name
+    return f"{directory.parent.name}/{name}" if name.startswith(REPEAT_PREFIX) else name
+
+
 def describe(run: RunOnDisk) -> HistoryRun:
     environment = run.result.environment
     git = environment.get("git") or {}
     commit = str(git.get("commit") or "")[:10] + ("+" if git.get("dirty") else "")
     version = str((environment.get("packages") or {}).get("llmbench") or "")
-    return HistoryRun(run.directory.name, when(run), version, commit)
+    return HistoryRun(_name(run.directory), when(run), version, commit)

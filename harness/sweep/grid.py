@@ -11,12 +11,13 @@ from itertools import product
 import numpy as np
 
 from ...engines.errors import ConfigError
+from ..seeds import seed_of_repeat
 
 MOST_CELLS = 10_000
 COMMANDS = ("run", "simulate")
 _FORM = "OPTION=VALUE,VALUE, such as engine=paged,inflight or request-rate=1,2,4"
 # The sweep's own, and what would make one run many.
-_RESERVED = ("out", "json", "quiet", "help")
+_RESERVED = ("out", "json", "quiet", "help", "repeats")
 _UNSAFE = re.compile(r"[^A-Za-z0-9.=+-]+")
 
 
@@ -90,17 +91,13 @@ def grid(axes: Sequence[Axis], repeats: int, seed: int) -> tuple[Cell, ...]:
     if math.prod(len(axis.values) for axis in axes) * repeats > MOST_CELLS:
         raise ConfigError("vary", None, f"at most {MOST_CELLS} cells in all")
     points = list(product(*([(axis.option, value) for value in axis.values] for axis in axes)))
-    seeds = [None, *(_derived(seed, repeat) for repeat in range(2, repeats + 1))]
+    seeds = [None, *(seed_of_repeat(seed, repeat) for repeat in range(2, repeats + 1))]
     cells = tuple(
         Cell(point, repeat, own) for repeat, own in enumerate(seeds, start=1) for point in points
     )
     if len({cell.name for cell in cells}) < len(cells):
         raise ConfigError("vary", None, "values that differ in letters, digits, . = + or -")
     return cells
-
-
-def _derived(seed: int, repeat: int) -> int:
-    return int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])
 
 
 def shuffled(cells: Sequence[Cell], seed: int) -> tuple[Cell, ...]:

@@ -5,6 +5,7 @@ from .page import (
     render_comparison,
     render_frontier,
     render_history,
+    render_repeats,
     render_run,
     render_sweep,
 )
@@ -14,6 +15,7 @@ __all__ = [
     "render_comparison",
     "render_frontier",
     "render_history",
+    "render_repeats",
     "render_run",
     "render_sweep",
 ]

@@ -20,6 +20,8 @@ from ..frontier_report import frontier_report
 from ..history_model import History
 from ..history_report import history_report
 from ..model import Chart, Comparison, Report, Run, Table
+from ..repeats_model import RepeatsTable
+from ..repeats_report import repeats_report
 from ..run_report import run_report
 from ..sweep_model import SweepTable
 from ..sweep_report import sweep_report
@@ -52,6 +54,11 @@ def render_frontier(frontier: Frontier) -> str:
 def render_history(history: History) -> str:
     """The page about quantities over time."""
     return render(history_report(history))
+
+
+def render_repeats(repeats: RepeatsTable) -> str:
+    """The page about a repeated run."""
+    return render(repeats_report(repeats))
 
 
 def render_sweep(sweep: SweepTable) -> str:

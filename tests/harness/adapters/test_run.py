@@ -32,6 +32,7 @@ class Other:
         self._live: dict[str, tuple[Request, int]] = {}
         self.longest_step_s = 0.0
         self.is_closed = False
+        self.forgotten = 0
 
     def close(self) -> None:
         self.is_closed = True
@@ -41,6 +42,9 @@ class Other:
 
     def abort(self, request_id: str) -> None:
         self._live.pop(request_id, None)
+
+    def forget(self) -> None:
+        self.forgotten += 1
 
     def has_work(self) -> bool:
         return bool(self._live)

@@ -212,6 +212,19 @@ def test_an_engine_that_falls_silent_is_given_up(library: ModuleType) -> None:
     assert record.output_token_ids == (100,)
 
 
+def test_an_engine_that_forgets_serves_the_next_run_from_another_cache(
+    engine: TensorRtLlmEngine,
+) -> None:
+    (before,) = drive(engine, WallClock(), Plan((planned(0, 4),), None)).records
+    first = engine._llm
+    engine.forget()
+    (after,) = drive(engine, WallClock(), Plan((planned(0, 4),), None)).records
+    assert engine._llm is not first
+    assert first.is_shut_down
+    assert before.output_token_ids == after.output_token_ids
+    assert after.status is RequestStatus.OK
+
+
 def test_a_worker_that_is_gone_fails_what_is_sent_to_it(engine: TensorRtLlmEngine) -> None:
     engine._llm.shutdown()
     (record,) = drive(engine, WallClock(), Plan((planned(0, 4),), None)).records

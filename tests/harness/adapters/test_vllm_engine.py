@@ -26,6 +26,8 @@ class StandIn:
     longest: int = 64
     live: dict[str, list[Any]] = field(default_factory=dict)
     aborted: list[str] = field(default_factory=list)
+    resets: int = 0
+    keeps_prefixes: bool = False
 
     def add_request(self, name: str, prompt: Any, sampling: Any, *, priority: int) -> None:
         if len(prompt["prompt_token_ids"]) > self.longest:
@@ -36,6 +38,10 @@ class StandIn:
         self.aborted += names
         for name in names:
             self.live.pop(name, None)
+
+    def reset_prefix_cache(self) -> bool:
+        self.resets += 1
+        return not self.keeps_prefixes
 
     def has_unfinished_requests(self) -> bool:
         return bool(self.live)
@@ -107,6 +113,18 @@ def test_settings_go_over_and_what_cannot_is_refused(engine: VllmEngine) -> None
         engine.add(Request("s", (1,), SamplingParams(logprobs=1)))
     with pytest.raises(ConfigError, match="longer than the maximum"):
         engine.add(Request("t", (1,) * 65, SamplingParams()))
+
+
+def test_what_is_cached_is_forgotten_or_it_is_an_error(
+    engine: VllmEngine, clock: VirtualClock
+) -> None:
+    drive(engine, clock, Plan((planned(0, 0.0, 4),), None))
+    assert engine.longest_step_s == 1.0
+    engine.forget()
+    assert (engine._engine.resets, engine.longest_step_s) == (1, 0.0)
+    engine._engine.keeps_prefixes = True
+    with pytest.raises(RuntimeError, match="kept its prefix cache"):
+        engine.forget()
 
 
 def test_what_a_later_version_refuses_is_a_setting_that_cannot_work(

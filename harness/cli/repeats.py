@@ -1,0 +1,91 @@
+"""`--repeats` of `run` and `simulate`: independent runs, and what they come to together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .exits import Exit, say, say_error
+from .output import verdict_of, write_texts
+
+if TYPE_CHECKING:
+    from ..experiment import Watch
+    from ..repeats.directory import Repeats
+    from ..repeats.run import Made, Runner
+
+RepeatsAsked = Annotated[
+    int,
+    typer.Option(
+        "--repeats",
+        help="Independent runs, each with requests of its own; from 2 on --out holds repeat-1, "
+        "repeat-2, … and their means with intervals between runs, and the same command goes on "
+        "where it stopped.",
+        rich_help_panel="Measurement",
+    ),
+]
+
+
+def check_repeats(repeats: int) -> None:
+    """Raises ConfigError."""
+    from ...engines.errors import ConfigError
+
+    if repeats < 1:
+        raise ConfigError("repeats", repeats, "1 or more")
+
+
+def run_repeated(
+    runner_of: Callable[[Watch], Runner],
+    directory: Path,
+    repeats: int,
+    seed: int,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> Exit:
+    """Make what is not stored yet, pool, report, print. Returns the exit code."""
+    from ..repeats.run import Labelled, run_repeats
+    from .progress import watching
+
+    with watching(quiet=quiet or as_json) as watch:
+        labelled = Labelled(watch)
+        try:
+            made = run_repeats(runner_of(labelled), directory, repeats, seed, labelled)
+        except KeyboardInterrupt:
+            say_error(f"interrupted: repeats that ended are kept; {_goes_on(directory)}")
+            return Exit.INTERRUPTED
+    report_repeats(made.repeats, as_json=as_json)
+    return _verdict(made, directory)
+
+
+def report_repeats(repeats: Repeats, *, as_json: bool) -> None:
+    """Write the reports beside the runs, and print."""
+    from ..repeats.pool import pool
+    from ..views import repeats_reports
+    from .repeats_tables import print_repeats
+
+    table = pool(repeats)
+    write_texts(repeats.directory, repeats_reports(table))
+    if as_json:
+        print(json.dumps(asdict(table), indent=2))
+        return
+    print_repeats(table)
+    say(f"\n[bold]report[/]  {repeats.directory / 'repeats.html'}")
+
+
+def _verdict(made: Made, directory: Path) -> Exit:
+    if made.last is not None and made.last.result.status == "partial":
+        code = verdict_of(made.last)
+        say(f"[dim]{_goes_on(directory)}[/]")
+        return code
+    for run, reason in made.repeats.invalid:
+        say_error(f"invalid run, in no mean: {run.directory.name}: {reason}")
+    return Exit.INVALID if made.repeats.invalid else Exit.OK
+
+
+def _goes_on(directory: Path) -> str:
+    return f"the same command with --out {directory} goes on"

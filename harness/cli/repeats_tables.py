@@ -1,0 +1,46 @@
+"""A repeated run on a terminal: every quantity in each run, and over all of them."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+from rich.table import Table
+
+from ...reports.format import Scale, percent, scale_of
+from ...reports.repeats_model import PooledQuantity, RepeatsTable
+from ...reports.repeats_report import interval_text, repeats_report, spread_share
+from .tables import wide_console
+
+# More columns than this are in the report.
+_MOST_RUNS = 5
+
+
+def print_repeats(repeats: RepeatsTable) -> None:
+    """The sentences that the report begins with, then a row a quantity."""
+    console = wide_console()
+    report = repeats_report(repeats)
+    console.print(f"[bold]{escape(report.verdict)}[/]")
+    for note in report.notes:
+        console.print(f"[yellow]note[/] {escape(note.text)}", soft_wrap=True)
+    if repeats.premise:
+        console.print(f"[yellow]simulated[/] {escape(repeats.premise)}", soft_wrap=True)
+    console.print()
+    shown = repeats.runs if len(repeats.runs) <= _MOST_RUNS else ()
+    heads = [run.name if not run.failure else f"({run.name})" for run in shown]
+    level = f"{percent(repeats.confidence)} interval"
+    table = Table("metric", *heads, "mean", level, "runs ±", box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for one in repeats.quantities:
+        scale = _scale(one, repeats)
+        table.add_row(
+            one.name,
+            *(scale.number(run.values[one.name]) for run in shown),
+            scale.quantity(one.mean),
+            escape(interval_text(one, scale)),
+            "" if (share := spread_share(one)) is None else percent(share),
+        )
+    console.print(table)
+
+
+def _scale(one: PooledQuantity, repeats: RepeatsTable) -> Scale:
+    return scale_of(one.unit, (one.mean, *(run.values[one.name] for run in repeats.runs)))

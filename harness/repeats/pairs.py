@@ -1,0 +1,146 @@
+"""Two repeated runs side by side: which runs are pairs, and what a quantity does between them.
+
+Repeats of one number are sent the same requests, because their seeds are derived alike; so each is
+held against its pair, and what makes a draw of requests hard on both sides cancels. What is left
+from pair to pair is how the machine, and the engines' answer to other requests, differ from run to
+run. Runs that have no pair are compared as two groups.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...engines.errors import ConfigError
+from ..errors import InvalidRun
+from ..evidence import SHORTEST_RUN_S, Finding
+from ..quantities import Quantity
+from ..stats.between_runs import FEWEST_RUNS, of_groups, of_pairs
+from ..stats.bootstrap import CONFIDENCE, Contrast, Estimate
+from ..store import RunOnDisk
+from .directory import Repeats
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The runs of both sides that are held against each other; if paired, place by place.
+    left_out: names of runs that have no pair."""
+
+    baseline: tuple[RunOnDisk, ...]
+    current: tuple[RunOnDisk, ...]
+    paired: bool
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def fewest(self) -> int:
+        return min(len(self.baseline), len(self.current))
+
+
+def refuse_invalid(repeats: Repeats) -> None:
+    """Raises InvalidRun, naming the first: to leave it out could flatter a side."""
+    for run, reason in repeats.invalid:
+        raise InvalidRun(
+            f"{repeats.directory / run.directory.name}: not valid, so not comparable: {reason}"
+        )
+
+
+def match(baseline: Repeats, current: Repeats) -> Sides:
+    """Pairs by seed and requests, where there are two or more; else all runs of both sides. Raises
+    ConfigError for a side with a single run, which shows no spread."""
+    for side in (baseline, current):
+        if len(side.runs) < FEWEST_RUNS:
+            raise ConfigError(
+                "runs",
+                f"{side.name} with {len(side.runs)} repeat",
+                f"at least {FEWEST_RUNS} repeats, for an interval between runs",
+            )
+    others = {_sent(run): run for run in current.runs}
+    pairs = [(run, others[_sent(run)]) for run in baseline.runs if _sent(run) in others]
+    if len(pairs) < FEWEST_RUNS:
+        return Sides(baseline.runs, current.runs, paired=False)
+    paired = {id(run) for pair in pairs for run in pair}
+    left_out = tuple(
+        f"{side.name}/{run.directory.name}"
+        for side in (baseline, current)
+        for run in side.runs
+        if id(run) not in paired
+    )
+    return Sides(
+        tuple(before for before, _ in pairs), tuple(after for _, after in pairs), True, left_out
+    )
+
+
+def examine_repeats(
+    sides: Sides,
+    quantity: Quantity,
+    *,
+    contrast: Contrast = "ratio",
+    confidence: float = CONFIDENCE,
+) -> Finding:
+    """Contrast one quantity of two repeated runs; values are means over runs. Counts, too, have an
+    interval: other requests give other counts."""
+    before = [quantity.value(run.result) for run in sides.baseline]
+    after = [quantity.value(run.result) for run in sides.current]
+    known = [value for value in (*before, *after) if value is not None and math.isfinite(value)]
+    if len(known) < len(before) + len(after):
+        return Finding(quantity, _mean(before), _mean(after), None, "a run does not have it")
+    baseline, current = known[: len(before)], known[len(before) :]
+    estimate = _estimate(baseline, current, contrast, confidence, paired=sides.paired)
+    too_little = _too_little(sides) if quantity.sampled else ""
+    return Finding(quantity, _mean(before), _mean(after), estimate, too_little)
+
+
+def _sent(run: RunOnDisk) -> tuple[object, str]:
+    return run.result.config.get("seed"), run.result.workload.fingerprint
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
+
+
+def _too_little(sides: Sides) -> str:
+    shortest_s = min(
+        sum(run.result.duration_s for run in side) for side in (sides.baseline, sides.current)
+    )
+    if shortest_s >= SHORTEST_RUN_S:
+        return ""
+    return f"runs of {shortest_s:.1f} s together are too short; at least {SHORTEST_RUN_S:g} s"
+
+
+def _estimate(
+    baseline: Sequence[float],
+    current: Sequence[float],
+    contrast: Contrast,
+    confidence: float,
+    *,
+    paired: bool,
+) -> Estimate:
+    contrasted = of_pairs if paired else of_groups
+    if contrast == "difference":
+        return contrasted(baseline, current, confidence)
+    if min(*baseline, *current) > 0:
+        logs = contrasted(
+            [math.log(value) for value in baseline],
+            [math.log(value) for value in current],
+            confidence,
+        )
+        return Estimate(*map(_exp, (logs.value, logs.low, logs.high)))
+    return _of_zeros(baseline, current)
+
+
+def _exp(value: float) -> float:
+    """Two runs that differ much leave an end beyond any number."""
+    return math.exp(value) if value < 700 else math.inf
+
+
+def _of_zeros(baseline: Sequence[float], current: Sequence[float]) -> Estimate:
+    """A ratio where runs counted nothing: 1 if nobody did, infinite if only the baseline did, else
+    undefined."""
+    if not any(baseline) and not any(current):
+        return Estimate(1.0, 1.0, 1.0)
+    if not any(baseline) and all(current):
+        return Estimate(math.inf, math.inf, math.inf)
+    before, after = sum(baseline) / len(baseline), sum(current) / len(current)
+    return Estimate(after / before if before else math.inf, math.nan, math.nan)

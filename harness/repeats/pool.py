@@ -1,0 +1,113 @@
+"""What repeats come to together: values, mean, and how far runs differ, of each quantity."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from ...reports.repeats_model import PooledQuantity, RepeatRun, RepeatsTable
+from ..compare import environment_differences
+from ..evidence import objections
+from ..quantities import QUANTITIES, Quantity
+from ..result import Result
+from ..stats.between_runs import FEWEST_RUNS, reach, spread
+from ..stats.bootstrap import CONFIDENCE
+from ..store import RunOnDisk
+from .directory import Repeats
+
+POOLED = (
+    *("output_throughput.window", "total_throughput.window", "request_throughput.window"),
+    *("goodput.window", "goodput_share.run"),
+    *("ttft.mean", "ttft.p50", "ttft.p99", "tpot.mean", "tpot.p99", "itl.p99"),
+    *("e2el.p50", "e2el.p99", "kv.waste_share", "batch_requests.mean", "counters.preemptions"),
+)
+# Below this many runs the width is mostly ignorance of the spread, and a reader should know.
+_FEW = 5
+
+
+def pool(repeats: Repeats) -> RepeatsTable:
+    """Quantities that no run has are left out; runs that are not valid have no part in a mean."""
+    first = repeats.runs[0].result
+    counted = [run.result for run in repeats.counted]
+    pooled = (pooled_quantity(QUANTITIES[name], counted) for name in POOLED)
+    return RepeatsTable(
+        name=repeats.name,
+        label=first.label,
+        model=str(first.config["model"]),
+        workload=f"{first.workload.num_requests} requests of {first.workload.name}",
+        command=str(first.config.get("command") or ""),
+        runs=tuple(map(_run, repeats.runs)),
+        quantities=tuple(one for one in pooled if one is not None),
+        confidence=CONFIDENCE,
+        notes=tuple(_notes(counted)),
+        premise=_premise(first),
+    )
+
+
+def pooled_quantity(quantity: Quantity, results: Sequence[Result]) -> PooledQuantity | None:
+    """None where no run has it."""
+    values = [value for one in results if (value := _finite(quantity.value(one))) is not None]
+    told = (quantity.id, quantity.stat, quantity.unit, quantity.better, len(values))
+    if not values:
+        return None
+    if len(values) < FEWEST_RUNS:
+        return PooledQuantity(*told, values[0])
+    found = spread(values)
+    # No mean lies beyond what its values can be, so an interval loses no coverage by ending there.
+    high = min(found.high, 1.0) if quantity.unit == "share" else found.high
+    return PooledQuantity(*told, found.mean, found.std, max(found.low, 0.0), high)
+
+
+def _run(run: RunOnDisk) -> RepeatRun:
+    result = run.result
+    return RepeatRun(
+        run.directory.name,
+        int(result.config["seed"]),
+        result.workload.fingerprint,
+        result.created_at,
+        result.duration_s,
+        {name: _finite(QUANTITIES[name].value(result)) for name in POOLED},
+        "; ".join(objections(run)[:1]),
+    )
+
+
+def _notes(counted: Sequence[Result]) -> Iterator[str]:
+    runs = len(counted)
+    if runs < FEWEST_RUNS:
+        yield "fewer than two runs count, so how far runs differ is not known"
+        return
+    if runs < _FEW:
+        yield (
+            f"{runs} runs: an interval reaches {reach(runs):.3g} standard deviations between runs "
+            f"to either side of the mean; with 5 runs {reach(5):.3g}, with 10 runs {reach(10):.2g}"
+        )
+    if any(one.simulation is not None for one in counted):
+        yield "a simulated machine repeats exactly: runs differ by the requests they were sent"
+    elif len({one.workload.fingerprint for one in counted}) == 1:
+        yield "this workload is the same whatever the seed: runs differ by the machine alone"
+    yield from environment_differences([one.environment for one in counted if one.environment])
+    yield from cautions(counted)
+
+
+def cautions(results: Sequence[Result]) -> Iterator[str]:
+    """What runs of one configuration say against themselves: once for each check."""
+    failed: dict[str, list[str]] = {}
+    for result in results:
+        for check in result.validity.failures:
+            if not check.fatal:
+                failed.setdefault(check.id, []).append(check.detail)
+    for details in failed.values():
+        yield f"{details[0]} (this or the like in {len(details)} of {len(results)} runs)"
+
+
+def _premise(first: Result) -> str:
+    if (found := first.simulation) is None:
+        return ""
+    return (
+        f"Simulated, not measured: step times are a cost model's of {found.devices} × "
+        f"{found.hardware}. How wrong it may be: {found.error}."
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value

@@ -1,0 +1,131 @@
+"""Repeated runs side by side: what the intervals rest on, and what is still said against them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+from llmbench.engines.errors import ConfigError
+from llmbench.harness.errors import InvalidRun
+from llmbench.harness.repeats.compare import compare_repeats
+from llmbench.harness.repeats.directory import Repeats
+from llmbench.harness.stats.student import quantile
+from llmbench.reports.model import Comparison, MetricComparison
+
+from .made import in_memory, invalid, make_run, metric_runs
+
+BEFORE = (0.100, 0.110, 0.105, 0.120)
+
+
+def _row(comparison: Comparison, name: str) -> MetricComparison:
+    return next(row for row in comparison.rows if f"{row.id}.{row.stat}" == name)
+
+
+def _slower(factors: Sequence[float]) -> Repeats:
+    values = [factor * value for factor, value in zip(factors, BEFORE, strict=True)]
+    return metric_runs("b", "ttft__p99", values)
+
+
+def test_a_difference_between_pairs_is_found_though_runs_differ_more() -> None:
+    """Pairs of 1.19 to 1.21 of runs that differ by a fifth. Nothing else differs at all, so this
+    interval is the only one that can mislead, and is at 95 %."""
+    factors = (1.19, 1.20, 1.21, 1.20)
+    comparison = compare_repeats([metric_runs("a", "ttft__p99", BEFORE), _slower(factors)])
+    row = _row(comparison, "ttft.p99")
+    ratio = row.ratios[1]
+    assert ratio is not None
+    assert ratio.low is not None
+    assert ratio.high is not None
+    logs = [math.log(one) for one in factors]
+    mean = sum(logs) / 4
+    std = math.sqrt(sum((one - mean) ** 2 for one in logs) / 3)
+    half = quantile(0.95, 3) * std / 2
+    assert math.log(ratio.value) == pytest.approx(mean)
+    assert math.log(ratio.high) - mean == pytest.approx(half)
+    assert mean - math.log(ratio.low) == pytest.approx(half)
+    assert ratio.verdict == "worse"
+    assert row.values[0] == pytest.approx(sum(BEFORE) / 4)
+    assert comparison.same_requests
+
+
+def test_pairs_that_do_not_agree_decide_nothing() -> None:
+    comparison = compare_repeats(
+        [metric_runs("a", "ttft__p99", BEFORE), _slower((1.5, 0.9, 1.3, 0.8))]
+    )
+    ratio = _row(comparison, "ttft.p99").ratios[1]
+    assert ratio is not None
+    assert ratio.verdict == "inconclusive"
+
+
+def test_what_is_the_same_in_every_run_has_no_interval_and_costs_none_of_the_95_percent() -> None:
+    comparison = compare_repeats([metric_runs("a", "ttft__p99", BEFORE), _slower((1.2,) * 4)])
+    ratio = _row(comparison, "memory.weight_bytes").ratios[1]
+    assert ratio is not None
+    assert (ratio.value, ratio.low, ratio.high, ratio.verdict) == (1.0, None, None, "same")
+
+
+def test_what_the_intervals_rest_on_is_said_with_every_pair() -> None:
+    factors = (1.19, 1.20, 1.21, 1.20)
+    comparison = compare_repeats([metric_runs("a", "ttft__p99", BEFORE), _slower(factors)])
+    between = comparison.between
+    assert between is not None
+    assert (between.runs, between.paired) == ((4, 4), True)
+    assert between.shown == ("repeat-1", "repeat-1")
+    assert "4 pairs of runs, each pair sent the same requests" in between.how
+    assert [pair.ratios["ttft.p99"] for pair in between.pairs] == pytest.approx(factors)
+    said = " ".join(comparison.warnings)
+    assert "one run of each" not in said
+    assert "not run in turns" in said
+    assert "4 pairs: for 1 ratio to hold together at 95 %, an interval reaches 1.59" in said
+
+
+def test_sides_sent_other_requests_are_compared_as_groups_and_it_is_said() -> None:
+    before = metric_runs("a", "ttft__p99", BEFORE)
+    after = in_memory("b", [make_run(at, seed=90 + at, ttft__p99=0.2) for at in (1, 2)])
+    comparison = compare_repeats([before, after])
+    assert comparison.between is not None
+    assert not comparison.between.paired
+    assert "Welch" in comparison.between.how
+    assert comparison.between.pairs == ()
+    assert any("not sent the same requests" in one for one in comparison.warnings)
+
+
+def test_every_side_is_held_against_the_first() -> None:
+    sides = [metric_runs("a", "ttft__p99", BEFORE), _slower((1.2,) * 4), _slower((0.8,) * 4)]
+    comparison = compare_repeats(sides)
+    verdicts = [one and one.verdict for one in _row(comparison, "ttft.p99").ratios]
+    assert verdicts == [None, "worse", "better"]
+
+
+def test_a_repeat_that_is_not_valid_is_refused_unless_asked_for() -> None:
+    before = metric_runs("a", "ttft__p99", BEFORE)
+    after = in_memory("b", [make_run(1), invalid(make_run(2)), make_run(3)])
+    with pytest.raises(InvalidRun, match="b/repeat-2: not valid"):
+        compare_repeats([before, after])
+    comparison = compare_repeats([before, after], allow_invalid=True)
+    assert comparison.warnings[0] == "b/repeat-2 is not valid: it is marked invalid"
+
+
+def test_one_side_is_no_comparison() -> None:
+    with pytest.raises(ConfigError, match="at least two runs"):
+        compare_repeats([metric_runs("a", "ttft__p99", BEFORE)])
+
+
+def test_the_report_is_drawn_of_one_repeat_of_each_and_says_so() -> None:
+    from dataclasses import replace
+
+    from llmbench.harness.views import comparison_reports
+
+    comparison = compare_repeats(
+        [metric_runs("a", "ttft__p99", BEFORE), _slower((1.19, 1.20, 1.21, 1.20))]
+    )
+    drawn = [replace(make_run(1)) for _ in "ab"]
+    markdown = comparison_reports(drawn, comparison)["comparison.md"]
+    assert "a run 4 times, b run 4 times" in markdown
+    assert "charts, steps and parts of latencies are of repeat-1 of each" in markdown
+    assert "### Every pair of runs" in markdown
+    assert "| repeat-3 |" in markdown
+    assert "1.21×" in markdown
+    assert "4 pairs of runs, each pair sent the same requests" in markdown
+    assert "by resampling requests" not in markdown

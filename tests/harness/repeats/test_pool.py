@@ -1,0 +1,110 @@
+"""What repeats come to, with numbers worked out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from llmbench.harness.quantities import QUANTITIES
+from llmbench.harness.repeats.pool import pool, pooled_quantity
+from llmbench.harness.store import RunOnDisk
+from llmbench.reports.repeats_model import PooledQuantity, RepeatsTable
+
+from ..stored import SIMULATION
+from .made import in_memory, invalid, make_run, metric_runs, partial
+
+
+def _of(table: RepeatsTable, name: str) -> PooledQuantity:
+    return next(one for one in table.quantities if one.name == name)
+
+
+def test_three_runs_by_hand() -> None:
+    """0.10, 0.12, 0.17: mean 0.13, deviations -0.03, -0.01, 0.04, so a variance of 0.0026 / 2.
+    t of two degrees of freedom is 4.303: 4.303 x sqrt(0.0013 / 3) = 0.0896 either way."""
+    found = _of(pool(metric_runs("a", "ttft__p99", (0.10, 0.12, 0.17))), "ttft.p99")
+    assert (found.runs, found.mean) == (3, pytest.approx(0.13))
+    assert found.std == pytest.approx(0.0013**0.5)
+    assert (found.low, found.high) == pytest.approx((0.13 - 0.08957, 0.13 + 0.08957), abs=1e-5)
+
+
+def test_an_interval_ends_where_no_mean_can_be() -> None:
+    """Two runs reach 8.98 standard deviations: below 0 for a latency, over 1 for a share."""
+    ttft = _of(pool(metric_runs("a", "ttft__p99", (0.1, 0.2))), "ttft.p99")
+    assert ttft.low == 0.0
+    assert ttft.high == pytest.approx(0.15 + 12.706 * 0.05, abs=1e-4)
+    share = QUANTITIES["kv.waste_share"]
+    results = [make_run(at).result for at in (1, 2)]
+    for result, value in zip(results, (0.5, 0.9), strict=True):
+        assert result.kv is not None
+        object.__setattr__(result, "kv", result.kv.model_copy(update={"waste_share": value}))
+    waste = pooled_quantity(share, results)
+    assert waste is not None
+    assert (waste.low, waste.high) == (0.0, 1.0)
+
+
+def test_a_run_that_is_not_valid_has_no_part_in_a_mean_and_says_why() -> None:
+    runs = [make_run(1, ttft__p99=0.1), invalid(make_run(2, ttft__p99=9.0))]
+    runs += [partial(make_run(3, ttft__p99=9.0)), make_run(4, ttft__p99=0.3)]
+    table = pool(in_memory("a", runs))
+    assert _of(table, "ttft.p99").mean == pytest.approx(0.2)
+    assert [run.failure for run in table.runs] == [
+        "",
+        "it is marked invalid",
+        "it was interrupted",
+        "",
+    ]
+    assert [run.values["ttft.p99"] for run in table.runs] == [0.1, 9.0, 9.0, 0.3]
+
+
+def test_one_run_has_a_mean_and_no_interval() -> None:
+    table = pool(in_memory("a", [make_run(1, ttft__p99=0.1), invalid(make_run(2))]))
+    found = _of(table, "ttft.p99")
+    assert (found.mean, found.std, found.low, found.high) == (0.1, None, None, None)
+    assert any("fewer than two runs count" in note for note in table.notes)
+
+
+def test_none_that_counts_leaves_no_quantity() -> None:
+    table = pool(in_memory("a", [invalid(make_run(1)), invalid(make_run(2))]))
+    assert (table.quantities, table.counted) == ((), ())
+
+
+def test_what_no_run_has_is_left_out() -> None:
+    names = {one.name for one in pool(in_memory("a", [make_run(1), make_run(2)])).quantities}
+    assert "goodput.window" not in names
+    assert "output_throughput.window" in names
+
+
+@pytest.mark.parametrize(("runs", "said"), [(2, "8.98"), (3, "2.48"), (4, "1.59"), (5, None)])
+def test_few_runs_say_how_wide_their_intervals_are(runs: int, said: str | None) -> None:
+    notes = pool(in_memory("a", [make_run(at) for at in range(1, runs + 1)])).notes
+    found = [note for note in notes if "standard deviations between runs" in note]
+    if said is None:
+        assert found == []
+    else:
+        assert f"{runs} runs: an interval reaches {said} standard deviations" in found[0]
+
+
+def test_requests_that_no_seed_changes_are_said_to_be_the_same() -> None:
+    same = "runs differ by the machine alone"
+    assert same not in " ".join(pool(in_memory("a", [make_run(1), make_run(2)])).notes)
+    runs = [make_run(1, seed=5), make_run(2, seed=5)]
+    assert same in " ".join(pool(in_memory("a", runs)).notes)
+
+
+def test_another_machine_in_the_middle_is_seen() -> None:
+    one, other = make_run(1), make_run(2)
+    environment = {**other.result.environment, "cpu": {"model": "Other CPU", "usable_cores": 2}}
+    changed = other.result.model_copy(update={"environment": environment})
+    table = pool(in_memory("a", [one, replace(other, result=changed)]))
+    assert "the environments differ in CPU: Some CPU / Other CPU" in table.notes
+
+
+def test_a_simulation_says_what_it_stands_on() -> None:
+    repeats = in_memory("a", [make_run(1), make_run(2)])
+    runs = [
+        RunOnDisk(one.directory, one.result.model_copy(update={"simulation": SIMULATION}))
+        for one in repeats.runs
+    ]
+    table = pool(replace(repeats, runs=tuple(runs)))
+    assert "4 × h100" in table.premise
+    assert any("by the requests they were sent" in note for note in table.notes)
