@@ -20,7 +20,7 @@ from .sweep_report import sweep_report
 SHOWN = (
     *("methods", "claims", "turning-points", "steps", "tasks"),
     *("explained", "comparison", "config-differences", "metrics"),
-    *("latency-parts", "rates", "kv-states"),
+    *("latency-parts", "rates", "machine-use", "kv-states"),
     *(
         "quality",
         "checks",

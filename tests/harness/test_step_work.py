@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmbench.engines.trace import Chunks, ChunkTrace
+from llmbench.engines.trace import Chunks, ChunkTrace, Phase
 from llmbench.harness.step_work import works_of
 
 
@@ -18,7 +18,7 @@ def test_the_work_of_a_step_is_read_from_its_trace() -> None:
 
 def test_only_the_chunk_that_ends_a_prompt_samples() -> None:
     """a in three chunks, the last beside a decode of b, which was whole in the first step."""
-    steps = [
+    steps: list[list[tuple[str, Phase, int, int]]] = [
         [("a", "prefill", 0, 4), ("b", "prefill", 0, 2)],
         [("a", "prefill", 4, 4)],
         [("a", "prefill", 8, 1), ("b", "decode", 2, 1)],
