@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..engines.cost.work import ModelWork, model_work
-from ..engines.errors import ConfigError
 from ..engines.models.config import ModelConfig
 
 if TYPE_CHECKING:
@@ -29,15 +28,12 @@ def count_model(
     engine: resolved."""
     if not isinstance(config, ModelConfig):
         return "the work of a model that transformers computes is not counted"
-    try:
-        work = model_work(
-            replace(config, dtype=engine.dtype),
-            tensor_parallel=tensor_parallel,
-            quant=engine.quant,
-            group_size=engine.group_size,
-            quant_bits=engine.quant_bits,
-            kv_dtype=engine.kv_dtype,
-        )
-    except ConfigError as error:
-        return f"the work of this model is not counted ({error})"
+    work = model_work(
+        replace(config, dtype=engine.dtype),
+        tensor_parallel=tensor_parallel,
+        quant=engine.quant,
+        group_size=engine.group_size,
+        quant_bits=engine.quant_bits,
+        kv_dtype=engine.kv_dtype,
+    )
     return CountedModel(work, config.sliding_window)

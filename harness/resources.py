@@ -146,8 +146,11 @@ def _energy(summary: Summary, requests: Sequence[RequestRecord], energy: Energy 
     if isinstance(energy, str):
         return _Found(absent={metric.id: energy})
     run = Interval(0.0, summary.duration_s)
-    rates = {rate.id: rate.of(requests, run) for rate in rate_metrics({})}
-    tokens = [rates[name] * summary.duration_s for name in _THROUGHPUTS]
+    rates = {rate.id: rate for rate in rate_metrics({})}
+    tokens = [
+        sum(counted.within(run) for request in requests for counted in rates[name].counted(request))
+        for name in _THROUGHPUTS
+    ]
     stats = _by_stat([metric.of(energy.joules, of_it) for of_it in tokens])
     return _metric(metric, stats)
 
