@@ -28,7 +28,7 @@ COMPARED = (
     *("batch_tokens.mean", "batch_requests.mean", "budget_utilisation.mean", "kv.waste_share"),
     *("counters.preemptions", "counters.recomputed_tokens", "counters.kv_peak_held_tokens"),
     *("counters.steps", "counters.requests_refused", "memory.weight_bytes", "memory.kv_bytes"),
-    *("mfu.run", "mfu.prefill", "mbu.run", "mbu.decode", "energy_per_token.output"),
+    *("mfu.run", "mbu.run", "mbu.decode", "energy_per_token.output"),
     *("cost_per_million_tokens.output", "cost_per_million_tokens.total"),
     *("quality.perplexity", "quality.text_kl_mean", "quality.text_kl_p99"),
     "quality.text_top1_agreement",
