@@ -16,10 +16,10 @@ from typing import Any
 
 from ..engines.config import EngineConfig
 from ..engines.cost.floor import Rates, step_floor
-from ..engines.cost.work import ModelWork, StepWork
+from ..engines.cost.work import ModelWork
 from ..engines.errors import ConfigError
-from ..engines.trace import StepTrace
 from .engine_turns import CONTEXT_TOKENS, Case, Side, Timed, time_by_turns
+from .step_work import works_of
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,8 @@ def _result(
     durations_s = timed.durations_s
     turns = zip(first.durations_s, durations_s, strict=True)
     middle = timed.traces[len(timed.traces) // 2]
-    floors = [step_floor(step_work(one, window), model, rates) for one in middle]
+    works = works_of([one.chunks for one in middle], window)
+    floors = [step_floor(work, model, rates) for work in works]
     return CaseResult(
         timed.case,
         len(timed.traces),
@@ -204,12 +205,3 @@ def _result(
         rates.flops_per_s,
         median(theirs_s / ours_s for theirs_s, ours_s in turns),
     )
-
-
-def step_work(trace: StepTrace, window: int | None = None) -> StepWork:
-    """What a step of greedy requests computed: a prompt's last chunk samples a token."""
-    chunks = trace.chunks
-    prefills = [(one.start, one.length) for one in chunks if one.phase == "prefill"]
-    ends = [one.start + one.length for one in chunks if one.phase == "decode"]
-    attended = sum(ends) if window is None else sum(min(end, window) for end in ends)
-    return StepWork.of(prefills, len(ends), attended, len(ends) + len(prefills), window=window)

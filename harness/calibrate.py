@@ -11,7 +11,9 @@ from ..engines.cost.fit import MeasuredStep, fit_calibration
 from ..engines.cost.shapes import resolve_shape
 from ..engines.cost.work import StepWork
 from ..engines.errors import ConfigError
+from ..engines.trace import Chunks
 from .settings import setting_of
+from .step_work import works_of
 from .store import StoredRun
 
 if TYPE_CHECKING:
@@ -65,48 +67,16 @@ def measured_steps(run: StoredRun, window: int | None = None) -> list[MeasuredSt
 
 def step_works(steps: pd.DataFrame, window: int | None = None) -> list[StepWork]:
     """The work of each step of a stored table, in order."""
-    tails = _prompt_tails(steps)
-    works = []
-    for index, row in enumerate(_chunks(steps)):
-        prefills = [(start, length) for _, phase, start, length in row if phase == "prefill"]
-        ends = [start + length for _, phase, start, length in row if phase == "decode"]
-        attended = sum(ends) if window is None else sum(min(end, window) for end in ends)
-        rows = len(ends) + tails.get(index, 0)
-        works.append(StepWork.of(prefills, len(ends), attended, rows, window=window))
-    return works
-
-
-def _prompt_tails(steps: pd.DataFrame) -> dict[int, int]:
-    """How many contexts each step completed, so that it sampled for them.
-
-    A chunk completes its context where the request's next chunk is a decode, or there is none. A
-    request preempted between the two is missed: its next chunk begins the context again.
-    """
-    last: dict[str, tuple[int, str]] = {}
-    tails: dict[int, int] = {}
-    for index, row in enumerate(_chunks(steps)):
-        for request, phase, _, _ in row:
-            before = last.get(request)
-            if before and before[1] == "prefill" and phase == "decode":
-                tails[before[0]] = tails.get(before[0], 0) + 1
-            last[request] = (index, phase)
-    for index, phase in last.values():
-        if phase == "prefill":
-            tails[index] = tails.get(index, 0) + 1
-    return tails
-
-
-def _chunks(steps: pd.DataFrame) -> list[list[tuple[str, str, int, int]]]:
-    """Request, phase, start and length of each chunk of each step."""
     names = ("chunk_request_ids", "chunk_phases", "chunk_starts", "chunk_lengths")
     columns = [[list(cell) for cell in steps[name]] for name in names]
-    return [
+    return works_of(
         [
-            (str(request), str(phase), int(start), int(length))
-            for request, phase, start, length in zip(*cells, strict=True)
-        ]
-        for cells in zip(*columns, strict=True)
-    ]
+            Chunks(ids, [int(one) for one in starts], [int(one) for one in lengths], prefills)
+            for ids, phases, starts, lengths in zip(*columns, strict=True)
+            for prefills in [phases.count("prefill")]
+        ],
+        window,
+    )
 
 
 def _machine(run: StoredRun) -> str:

@@ -29,6 +29,8 @@ COMPARED = (
     *("batch_tokens.mean", "batch_requests.mean", "budget_utilisation.mean", "kv.waste_share"),
     *("counters.preemptions", "counters.recomputed_tokens", "counters.kv_peak_held_tokens"),
     *("counters.steps", "counters.requests_refused", "memory.weight_bytes", "memory.kv_bytes"),
+    *("mfu.run", "mbu.run", "mbu.decode", "energy_per_token.output"),
+    *("cost_per_million_tokens.output", "cost_per_million_tokens.total"),
     *("quality.perplexity", "quality.text_kl_mean", "quality.text_kl_p99"),
     "quality.text_top1_agreement",
     *("quality.kl_mean", "quality.top1_agreement"),
@@ -150,6 +152,8 @@ def differences(names: Sequence[str], results: Sequence[Result]) -> list[str]:
         found.append("the runs were not sent the same requests, so they are not paired")
     if len({result.config.get("model") for result in results}) > 1:
         found.append("the runs served different models")
+    if len({result.config.get("price_per_hour") for result in results}) > 1:
+        found.append("the runs were priced differently, and so are their tokens")
     judged = [result.quality for result in results if result.quality is not None]
     if (
         len(

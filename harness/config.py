@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,12 @@ def parse_arrival(text: str) -> Arrival:
     if text == "poisson" or text == "constant":
         return text
     raise unknown_name("arrival", text, ("poisson", "constant"))
+
+
+def check_price(price_per_hour: float | None) -> None:
+    """Raises ConfigError for what is no price."""
+    if price_per_hour is not None and not 0 < price_per_hour < math.inf:
+        raise ConfigError("price_per_hour", price_per_hour, "more than 0, such as 2.5")
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ class RunConfig:
     slo_s: limits in seconds by metric id, for goodput.
     quality_tokens: tokens that perplexity, and KL and agreement, are computed over; 0: none.
     threads: CPU threads for the model; None: torch's choice.
+    price_per_hour: of all that serves, in any currency; None: no cost is worked out.
     verify_kernels: try the kernels that the engine will use before it runs.
     """
 
@@ -68,12 +76,14 @@ class RunConfig:
     quality_tokens: int = 4096
     threads: int | None = None
     verify_kernels: bool = False
+    price_per_hour: float | None = None
     command: str = ""
 
     def __post_init__(self) -> None:
         for name, least in (("seed", 0), ("warmup_requests", 0), ("quality_tokens", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(name, getattr(self, name), f"{least} or more")
+        check_price(self.price_per_hour)
         cores = os.cpu_count() or 1
         if self.threads is not None and not 1 <= self.threads <= cores:
             raise ConfigError("threads", self.threads, f"1 to {cores}, this machine's cores")

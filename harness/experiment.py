@@ -24,12 +24,21 @@ from ..workloads.api import Plan
 from .compose import compose
 from .config import RunConfig
 from .drive import Observation, Progress, drive
+from .energy import EnergyCount, find_meter
 from .errors import InvalidRun
 from .judge import judge_quality
 from .machine_state import check_alone, read_processors
 from .metrics.kv import KVPool
-from .planning import asked_of, corpus_text, load_settings, plan_with_warmup, workload_of
-from .result import Check, Memory, Quality, Result
+from .planning import (
+    asked_of,
+    corpus_text,
+    load_settings,
+    plan_with_warmup,
+    price_setting,
+    workload_of,
+)
+from .resources import add_resources, of_this_machine
+from .result import Check, Energy, Memory, Quality, Result
 from .summarise import requests_frame, steps_frame, summarise
 from .text_encoder import text_encoder
 from .throttling import Throttled, read_throttled
@@ -137,6 +146,8 @@ def measure(prepared: Prepared, watch: Watch, loaded: LoadedModel | None = None)
 
     loaded: what `load` gave for a run of the same weights, to be served again.
     """
+    import torch
+
     from ..engines.assemble import build_engine
     from ..engines.clock import WallClock
     from ..kernels.dispatch import calls as kernel_calls
@@ -160,7 +171,9 @@ def measure(prepared: Prepared, watch: Watch, loaded: LoadedModel | None = None)
             raise KeyboardInterrupt
     watch.stage(f"measuring {len(prepared.plan.requests)} requests")
     before, throttled_before, others = kernel_calls(), read_throttled(), read_processors()
-    seen = drive(core, clock, prepared.plan, on_progress=watch.progress)
+    counting = EnergyCount(find_meter(torch.device(engine.device)))
+    seen = drive(core, clock, prepared.plan, on_progress=counting.polling(watch.progress))
+    energy = counting.stop()
     computed, throttled = kernel_calls_since(before), read_throttled().since(throttled_before)
     alone = check_alone(others, read_processors())
     pool = _pool(core, loaded, engine)
@@ -191,6 +204,7 @@ def measure(prepared: Prepared, watch: Watch, loaded: LoadedModel | None = None)
         interrupted,
         throttled,
         alone,
+        energy,
     )
     requests, steps = requests_frame(seen.records), steps_frame(seen.records, seen.steps)
     return Measured(result, requests, steps, seen.failure)
@@ -208,6 +222,7 @@ def _result(
     interrupted: bool,
     throttled: Throttled,
     alone: Check,
+    energy: Energy | str,
 ) -> Result:
     from ..engines.assemble import emulated_by, kernels_of
 
@@ -225,6 +240,11 @@ def _result(
         failure=seen.failure,
         throttled=throttled,
     ).with_check(alone)
+    emulated = emulated_by(kernels, computed)
+    used = of_this_machine(
+        loaded.config, engine, energy, config.price_per_hour, emulated=bool(emulated)
+    )
+    summary = add_resources(summary, seen.records, seen.steps, used)
     return compose(
         summary,
         plan,
@@ -238,7 +258,7 @@ def _result(
         memory=memory,
         quality=quality,
         kernels=kernels,
-        emulated=emulated_by(kernels, computed),
+        emulated=emulated,
         kernel_calls=computed,
     )
 
@@ -278,6 +298,7 @@ def _config(prepared: Prepared, loaded: LoadedModel) -> dict[str, object]:
         "corpus": prepared.corpus_name,
         "warmup_requests": len(prepared.warmup.requests),
         "slo": dict(config.slo_s),
+        **price_setting(config.price_per_hour),
         "quality_tokens": config.quality_tokens,
         "command": config.command,
     }

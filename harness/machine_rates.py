@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..engines.cost.floor import Rates
-from ..engines.cost.hardware import known_hardware
+from ..engines.cost.hardware import Hardware, known_hardware
 from ..engines.cost.weights import SHORT_DTYPE
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ _CPU_READ_BYTES = 2**28
 _CUDA_READ_BYTES = 2**31
 _CPU_PRODUCT = 1536
 _CUDA_PRODUCT = 8192
+# In a driver's name, beside the name of a card whose figures are others.
+_OTHER_CARDS = frozenset({"pcie", "nvl", "40gb", "mig"})
 
 
 def find_rates(device: torch.device, dtype: torch.dtype) -> Rates:
@@ -65,17 +67,31 @@ def better(first: Rates, second: Rates) -> Rates:
     )
 
 
-def _datasheet(device_name: str, dtype: torch.dtype) -> Rates | None:
-    """The row of hardware.yaml that the driver's name for a GPU contains, if there is one."""
+def datasheet_of(device_name: str) -> Hardware | None:
+    """The row of hardware.yaml that the driver's name for a GPU contains, if there is one.
+
+    Not of a card that shares the name and not the figures: on another board, with less memory, or
+    a slice of it.
+    """
     words = device_name.lower().replace("-", " ").split()
-    name_of_dtype = str(dtype).removeprefix("torch.")
-    short = SHORT_DTYPE.get(name_of_dtype, name_of_dtype)
-    for name, hardware in known_hardware().items():
-        if name in words and short in hardware.peak_tflops:
-            return Rates(
-                hardware.memory_bytes_per_s, hardware.peak_flops(short), f"datasheet of {name}"
-            )
-    return None
+    if _OTHER_CARDS.intersection(words):
+        return None
+    return next((found for name, found in known_hardware().items() if name in words), None)
+
+
+def _datasheet(device_name: str, dtype: torch.dtype) -> Rates | None:
+    hardware, short = datasheet_of(device_name), short_name(dtype)
+    if hardware is None or short not in hardware.peak_tflops:
+        return None
+    return Rates(
+        hardware.memory_bytes_per_s, hardware.peak_flops(short), f"datasheet of {hardware.name}"
+    )
+
+
+def short_name(dtype: torch.dtype) -> str:
+    """bf16, fp16, fp32, int8: as the hardware table calls it."""
+    name = str(dtype).removeprefix("torch.")
+    return SHORT_DTYPE.get(name, name)
 
 
 def _best_s(call: Callable[[], object], device: torch.device) -> float:

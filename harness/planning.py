@@ -111,3 +111,8 @@ def load_settings(load: LoadConfig, plan: Plan) -> dict[str, object]:
         "max_output_len": load.max_output_len,
         "samples": plan.description["samples"],
     }
+
+
+def price_setting(price_per_hour: float | None) -> dict[str, object]:
+    """The price as a setting, where one was named: it changes nothing of a run."""
+    return {} if price_per_hour is None else {"price_per_hour": price_per_hour}

@@ -1,7 +1,8 @@
 """Every number two runs can be compared by: where it is stored, its unit, which way is better.
 
-A name is `metric.stat` (`ttft.p99`, `output_throughput.window`, `kv.waste_share`,
-`counters.preemptions`); a counter's own name alone will do.
+A name is `metric.stat` (`ttft.p99`, `output_throughput.window`, `mbu.decode`, `kv.waste_share`,
+`counters.preemptions`); a counter's own name alone will do, and `cost` and `energy` for what a
+token takes of either (`cost.output`).
 """
 
 from __future__ import annotations
@@ -10,13 +11,25 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..engines.errors import unknown_name
-from .metrics import LATENCIES, Goodput, GoodputShare, rate_metrics, step_metrics
+from .metrics import (
+    LATENCIES,
+    TOKEN_STATS,
+    UTILISATION_STATS,
+    UTILISATIONS,
+    CostPerMillionTokens,
+    EnergyPerToken,
+    Goodput,
+    GoodputShare,
+    rate_metrics,
+    step_metrics,
+)
 from .metrics.base import Better
 from .metrics.counters import DIRECTIONS
 from .result import Result
 from .stats.summary import PERCENTILES
 
 Kind = Literal["sampled", "reading", "count"]
+_SHORT = {"cost": CostPerMillionTokens.id, "energy": EnergyPerToken.id}
 
 
 @dataclass(frozen=True)
@@ -58,8 +71,9 @@ class Quantity:
 
 def find_quantity(field: str, name: str) -> Quantity:
     """The quantity of that name. Raises ConfigError for `field` with the nearest spelling."""
-    counter = f"counters.{name}"
-    found = QUANTITIES.get(name) or QUANTITIES.get(counter)
+    metric, _, stat = name.partition(".")
+    other = f"{_SHORT[metric]}.{stat}" if metric in _SHORT else f"counters.{name}"
+    found = QUANTITIES.get(name) or QUANTITIES.get(other)
     if found is None:
         raise unknown_name(field, name, QUANTITIES)
     return found
@@ -88,6 +102,16 @@ def _all() -> tuple[Quantity, ...]:
         Quantity(metric.id, "mean", metric.unit, metric.better, kind="reading")
         for metric in step_metrics(1)
     ]
+    shares_of_peaks = [
+        Quantity(metric.id, stat, metric.unit, metric.better, kind="reading")
+        for metric in UTILISATIONS
+        for stat in UTILISATION_STATS
+    ]
+    of_a_token = [
+        Quantity(metric.id, stat, metric.unit, metric.better, kind="reading")
+        for metric in (EnergyPerToken, CostPerMillionTokens)
+        for stat in TOKEN_STATS
+    ]
     counters = [
         Quantity("counters", name, _counted_unit(name), better, kind="count")
         for name, better in DIRECTIONS.items()
@@ -97,6 +121,8 @@ def _all() -> tuple[Quantity, ...]:
         *rates,
         share,
         *batches,
+        *shares_of_peaks,
+        *of_a_token,
         Quantity("kv", "waste_share", "share", "lower", kind="reading"),
         *counters,
         Quantity("memory", "weight_bytes", "bytes", "lower", kind="count"),

@@ -40,7 +40,9 @@ class Validity(_Part):
 
 class Metric(_Part):
     """One metric. Distributions hold count, mean, std, min, p50, p90, p95, p99, max;
-    rates hold `window` (the steady window) and `run` (drain included)."""
+    rates hold `window` (the steady window) and `run` (drain included); shares of a peak hold `run`
+    and, of steps of a kind, `prefill`, `decode` and `mixed`; what a token takes holds `output` and
+    `total`."""
 
     unit: str
     better: Literal["lower", "higher", "none"]
@@ -127,6 +129,31 @@ class Memory(_Part):
     kv_bytes: int
     peak_rss_bytes: int | None
     peak_device_bytes: int | None = None
+
+
+class Peaks(_Part):
+    """What one device does at most, which `mfu` and `mbu` are shares of."""
+
+    bytes_per_s: float = Field(description="Of its memory.")
+    flops_per_s: float = Field(description="Dense, in `dtype`.")
+    dtype: str = Field(description="What the linear maps multiply in: bf16, int8, fp8, …")
+    source: str = Field(description="A datasheet, or a measurement and when.")
+
+
+class Energy(_Part):
+    """What the device drew while the run was measured, idle power included.
+
+    source: NVML (a GPU's whole board) or RAPL (a CPU's packages and their memory, other processes'
+    share included). duration_s: between the two readings.
+    """
+
+    source: str
+    joules_by_domain: dict[str, float]
+    duration_s: float
+
+    @property
+    def joules(self) -> float:
+        return sum(self.joules_by_domain.values())
 
 
 class Simulation(_Part):
@@ -341,6 +368,11 @@ class Result(_Part):
     memory: Memory | None = None
     counters: Counters
     quality: Quality | None = None
+    peaks: Peaks | None = Field(default=None, description="Null where they are not known.")
+    energy: Energy | None = Field(default=None, description="Null where nothing counts it.")
+    absent: dict[str, str] = Field(
+        default_factory=dict, description="Why the run lacks a metric that others have, by its id."
+    )
     attribution: Attribution | None = Field(None, description="Null where no request was served.")
     simulation: Simulation | None = Field(
         default=None, description="Present exactly if no model ran."

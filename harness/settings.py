@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-# What names a run or was worked out from other settings; the rest of a configuration decides.
-NOT_SETTINGS = frozenset({"command", "stands_for"})
+# What names a run, was worked out from other settings or prices it; the rest decides.
+NOT_SETTINGS = frozenset({"command", "stands_for", "price_per_hour"})
 # What a configuration means that does not say it: settings that older versions did not have.
 _UNSAID: Mapping[str, Any] = {
     "simulated": False,

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 from ..engines.clock import VirtualClock
 from ..engines.config import EngineConfig
 from ..engines.core import EngineCore
+from ..engines.cost.hardware import resolve_hardware
 from ..engines.cost.roofline import CostModel
 from ..engines.cost.shapes import resolve_shape
+from ..engines.cost.weights import SHORT_DTYPE, weight_format
 from ..engines.cost.work import model_work
 from ..engines.executors.simulated import SimulatedExecutor
 from ..engines.kv.usage import KVSplit
@@ -28,8 +30,11 @@ from ..engines.strategy import build_strategy, contiguous_defaults, swap_memory_
 from ..workloads.api import LengthLimits, Plan
 from .compose import compose
 from .config import LoadConfig, RunConfig
+from .counted_model import count_model
 from .drive import Observation, drive
 from .metrics.kv import KVPool, split_steps
+from .peaks import peaks_of_hardware
+from .resources import Resources, add_resources, not_seen
 from .result import Memory, Result, Simulation
 from .simulated_machine import (
     Extrapolating,
@@ -214,6 +219,7 @@ def _result(prepared: PreparedSimulation, seen: Observation, splits: Sequence[KV
         interrupted=seen.interrupted,
         splits=splits,
     )
+    summary = add_resources(summary, seen.records, seen.steps, _resources(prepared))
     settings = settings_of(prepared)
     fingerprint = plan.fingerprint()
     return compose(
@@ -258,6 +264,20 @@ def simulation_of(prepared: PreparedSimulation) -> Simulation:
     )
 
 
+def _resources(prepared: PreparedSimulation) -> Resources:
+    """Of a machine that the table of hardware describes; of a calibrated one only step times are
+    known."""
+    machine, engine = prepared.machine, prepared.engine
+    energy, price_per_hour = "a simulated machine draws no power", prepared.config.price_per_hour
+    if machine.calibration is not None:
+        return not_seen("a calibration knows step times, not peaks", energy, price_per_hour)
+    counted = count_model(prepared.model, engine, machine.devices)
+    hardware, own = resolve_hardware(machine.hardware), SHORT_DTYPE[prepared.model.dtype]
+    weights = weight_format(engine.quant, own, engine.quant_bits)
+    peaks = peaks_of_hardware(hardware, weights.computes_in(hardware, own))
+    return Resources(counted, peaks, energy, price_per_hour)
+
+
 def _weight_bytes(prepared: PreparedSimulation) -> int:
     """What a decode step reads of the weights, over all devices."""
     engine, devices = prepared.engine, prepared.machine.devices
@@ -274,7 +294,7 @@ def _weight_bytes(prepared: PreparedSimulation) -> int:
 
 def settings_of(prepared: PreparedSimulation) -> dict[str, Any]:
     """The run's settings, as `Result.config` holds them."""
-    from .planning import load_settings
+    from .planning import load_settings, price_setting
 
     config, machine, model = prepared.config, prepared.machine, prepared.model
     engine = asdict(prepared.engine)
@@ -293,6 +313,7 @@ def settings_of(prepared: PreparedSimulation) -> dict[str, Any]:
         "seed": config.seed,
         **load_settings(config.load, prepared.plan),
         "slo": dict(config.slo_s),
+        **price_setting(config.price_per_hour),
         "command": config.command,
     }
 

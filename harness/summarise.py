@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,17 @@ from .metrics import (
 from .metrics.counters import count
 from .metrics.kv import KVPool, split_steps, summarise_kv
 from .record import RequestRecord, RequestStatus
-from .result import Attribution, Check, Counters, KVSummary, Metric, Validity, Window
+from .result import (
+    Attribution,
+    Check,
+    Counters,
+    Energy,
+    KVSummary,
+    Metric,
+    Peaks,
+    Validity,
+    Window,
+)
 from .stats.summary import summary
 from .throttling import Throttled
 from .validity import Asked, assess
@@ -126,6 +136,9 @@ class Summary:
     counters: Counters
     validity: Validity
     attribution: Attribution | None
+    peaks: Peaks | None = None
+    energy: Energy | None = None
+    absent: Mapping[str, str] = field(default_factory=dict)
 
     def with_check(self, check: Check) -> Summary:
         """The same, judged by one check more."""

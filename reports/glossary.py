@@ -123,6 +123,32 @@ METRICS: tuple[Term, ...] = (
         "tokens of a step / max_num_batched_tokens",
         "How full the token budget was; the mean is over time.",
     ),
+    Term(
+        "mfu",
+        "MFU",
+        "operations of the model / (time × peak operations a second)",
+        "Model FLOPs utilisation: the share of the device's arithmetic that prompts kept busy. "
+        "Low while decoding, where memory binds.",
+    ),
+    Term(
+        "mbu",
+        "MBU",
+        "bytes of the model / (time × peak bytes a second)",
+        "Model bandwidth utilisation: the share of the memory's bandwidth that weights, keys and "
+        "values took. High is good while decoding.",
+    ),
+    Term(
+        "energy_per_token",
+        "Energy a token",
+        "energy of the device / tokens",
+        "Over the whole run, idle power included.",
+    ),
+    Term(
+        "cost_per_million_tokens",
+        "Cost of a million tokens",
+        "price of an hour / tokens in an hour × 10⁶",
+        "At the throughput of the steady window, in the currency of the price.",
+    ),
 )
 
 PARTS: tuple[Term, ...] = (

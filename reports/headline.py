@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import server
+from . import machine_use, server
 from .facts import (
     client_error_s,
     engine_name,
@@ -216,6 +216,7 @@ def key_figures(run: Run) -> tuple[KeyFigure, ...]:
     if share is not None:
         rate = quantity(stat(run, "goodput", "window"), "requests/s")
         figures.insert(4, _split("SLO attainment", percent(share), f"goodput {rate}"))
+    figures += machine_use.key_figures(run)
     found = result.get("quality")
     if found is not None and found["perplexity"] is not None:
         beside = found["reference_perplexity"]

@@ -23,7 +23,7 @@ from .sweep_report import sweep_report
 SHOWN = (
     *("methods", "claims", "turning-points", "steps", "tasks", "together", "repeats"),
     *("explained", "comparison", "pairs", "config-differences", "metrics"),
-    *("latency-parts", "rates", "kv-states"),
+    *("latency-parts", "rates", "machine-use", "kv-states"),
     *(
         "quality",
         "checks",

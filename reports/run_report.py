@@ -7,6 +7,7 @@ from . import (
     kv_charts,
     latency_charts,
     latency_parts,
+    machine_use,
     server,
     server_own,
     setup_tables,
@@ -73,6 +74,7 @@ def _sections(run: Run) -> tuple[Section, ...]:
             _present(
                 tables.distributions(run),
                 tables.rates(run),
+                machine_use.machine_use(run),
                 tables.counters(run),
                 tables.memory(run),
                 server.client(run),

@@ -19,6 +19,8 @@ from .format import (
 from .glossary import KV_STATES, METRICS, OTHER, PARTS, label_of
 from .model import Cell, Column, Run, Table
 
+# Of what a device does at most: not rates, and in a table of their own.
+SHARES_OF_PEAKS = ("mfu", "mbu")
 SLOWEST = 20
 # How each statistic is headed.
 STATISTICS = {"mean": "Mean", "p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "max": "Max"}
@@ -84,7 +86,9 @@ def distributions(run: Run) -> Table:
 def rates(run: Run) -> Table:
     """Throughput and goodput, in the steady window and over the whole run."""
     found = {
-        metric: data for metric, data in run.result["metrics"].items() if "run" in data["stats"]
+        metric: data
+        for metric, data in run.result["metrics"].items()
+        if "run" in data["stats"] and metric not in SHARES_OF_PEAKS
     }
     rows: list[list[str]] = []
     for metric in _in_order(found):

@@ -16,12 +16,14 @@ from ...engines.api import Engine
 from ...engines.clock import Clock, WallClock
 from ..compose import compose
 from ..drive import Observation, drive
+from ..energy import EnergyCount, find_meter
 from ..errors import InvalidRun
 from ..experiment import Measured, Prepared
 from ..machine_state import check_alone, read_processors
 from ..metrics.counters import count_replies
-from ..planning import asked_of, load_settings
-from ..result import Check, Result, Validity
+from ..planning import asked_of, load_settings, price_setting
+from ..resources import add_resources, not_seen
+from ..result import Check, Energy, Result, Validity
 from ..summarise import (
     Summary,
     latency_metrics,
@@ -43,6 +45,8 @@ from ..validity import (
 from ..window import steady_window
 
 if TYPE_CHECKING:
+    import torch
+
     from ..experiment import Watch
 
 _UNSEEN = "the library's own"
@@ -139,13 +143,15 @@ def measure_adapted(
                 raise KeyboardInterrupt
         watch.stage(f"measuring {len(prepared.plan.requests)} requests")
         throttled_before, others = read_throttled(), read_processors()
-        seen = drive(engine, clock, prepared.plan, on_progress=watch.progress)
+        counting = EnergyCount(find_meter(_device()))
+        seen = drive(engine, clock, prepared.plan, on_progress=counting.polling(watch.progress))
+        energy = counting.stop()
         throttled = read_throttled().since(throttled_before)
         machine = (
             check_throttling(throttled, seen.duration_s),
             check_alone(others, read_processors()),
         )
-    result = _result(prepared, name, engine, seen, environment, machine)
+    result = _result(prepared, name, engine, seen, environment, machine, energy)
     return Measured(result, requests_frame(seen.records), steps_frame(seen.records, ()))
 
 
@@ -156,11 +162,14 @@ def _result(
     seen: Observation,
     environment: dict[str, Any],
     machine: tuple[Check, ...],
+    energy: Energy | str,
 ) -> Result:
     plan = prepared.plan
     summary = _summary(seen, asked_of(plan), prepared.config.slo_s, engine.longest_step_s)
     for check in machine:
         summary = summary.with_check(check)
+    used = not_seen("the library's steps are not seen", energy, prepared.config.price_per_hour)
+    summary = add_resources(summary, seen.records, (), used)
     return compose(
         summary,
         plan,
@@ -172,6 +181,13 @@ def _result(
         config=settings_of(prepared, name),
         environment=environment,
     )
+
+
+def _device() -> torch.device:
+    """Where the library computes: it takes a GPU if there is one."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _summary(
@@ -221,5 +237,6 @@ def settings_of(prepared: Prepared, name: str) -> dict[str, Any]:
         "corpus": prepared.corpus_name,
         "warmup_requests": len(prepared.warmup.requests),
         "slo": dict(config.slo_s),
+        **price_setting(config.price_per_hour),
         "command": config.command,
     }

@@ -38,6 +38,7 @@ from . import (
     serve,
     simulate,
     sweep,
+    this_machine,
     workload,
 )
 from .exits import Exit, say_error
@@ -70,6 +71,7 @@ app.command("calibrate")(calibrate.calibrate)
 app.command("calibrate-client", epilog=calibrate_client.EPILOG)(calibrate_client.calibrate_client)
 app.command("roofline")(roofline.roofline)
 app.command("bench-engine", epilog=bench_engine.EPILOG)(bench_engine.bench_engine)
+app.command("machine", epilog=this_machine.EPILOG)(this_machine.machine)
 app.command("eval", epilog=eval.EPILOG)(eval.eval_)
 app.command("mock-server", epilog=mock_server.EPILOG)(mock_server.mock_server)
 app.command("peers", epilog=peers.EPILOG)(peers.peers)

@@ -28,7 +28,14 @@ EPILOG = "\n\n".join(
 _NO_LOAD = (
     *("workload", "trace", "time_scale", "num_requests", "request_rate", "max_concurrency"),
     *("arrival", "max_input_len", "max_output_len", "samples", "shared_prefix_len", "corpus"),
-    *("warmup_requests", "slo", "quality_tokens", "max_num_seqs", "max_model_len"),
+    *(
+        "warmup_requests",
+        "slo",
+        "price_per_hour",
+        "quality_tokens",
+        "max_num_seqs",
+        "max_model_len",
+    ),
 )
 
 

@@ -28,6 +28,8 @@ EPILOG = "\n\n".join(
         "llmbench capacity --model llama-3-8b --hardware h100 --engine vllm-v1 --workload "
         "azure-conv --slo ttft:500ms,tpot:50ms",
         "llmbench capacity --compare paged,trtllm,vllm-v1 --slo llama3.1-8b",
+        "llmbench capacity --compare paged,trtllm --slo ttft:500ms --price-per-hour 2.5   "
+        "[dim]what a million tokens cost at capacity[/]",
         "llmbench capacity --model smollm2-135m --calibration calibration.json --slo ttft:2s "
         "--max-input-len 1024 --max-output-len 128   [dim]this machine, as measured[/]",
     )

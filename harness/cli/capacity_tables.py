@@ -13,6 +13,7 @@ from rich.table import Table
 
 from ...reports.format import quantity
 from ..capacity import Search, Trial
+from ..metrics import CostPerMillionTokens
 from ..result import Result
 from ..simulated_capacity import EngineCapacity, Goal
 from .tables import wide_console
@@ -23,6 +24,7 @@ _COLUMNS = (
     *("engine", "capacity", "output tokens at capacity", "TTFT p99", "TPOT p99", "KV peak"),
     *("preemptions", "binds"),
 )
+_COST = "cost of a million output tokens"
 
 
 def print_capacities(found: Sequence[EngineCapacity], goal: Goal) -> None:
@@ -106,10 +108,12 @@ def _trials(search: Search) -> Table:
 
 
 def _compared(found: Sequence[EngineCapacity]) -> Table:
-    table = _table(*_COLUMNS)
+    is_priced = any(one.config.price_per_hour is not None for one in found)
+    table = _table(*_COLUMNS, *([_COST] if is_priced else []))
     for one in found:
         if one.run is None or one.search.holds is None:
-            table.add_row(escape(one.config.label), "0", *["n/a"] * 5, _binds(one))
+            cost = ["n/a"] if is_priced else []
+            table.add_row(escape(one.config.label), "0", *["n/a"] * 5, _binds(one), *cost)
             continue
         result = one.run.result
         assert result.kv is not None, "capacity is searched for in process"
@@ -123,6 +127,11 @@ def _compared(found: Sequence[EngineCapacity]) -> Table:
             quantity(peak, "share"),
             quantity(result.counters.preemptions, ""),
             _binds(one),
+            *(
+                [quantity(_stat(result, CostPerMillionTokens.id, "output"), "")]
+                if is_priced
+                else []
+            ),
         )
     return table
 

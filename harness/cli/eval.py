@@ -29,7 +29,14 @@ EPILOG = "\n\n".join(
 _NO_LOAD = (
     *("model", "workload", "trace", "time_scale", "num_requests", "request_rate"),
     *("max_concurrency", "arrival", "max_input_len", "max_output_len", "samples"),
-    *("shared_prefix_len", "warmup_requests", "slo", "quality_tokens", "verify_kernels"),
+    *(
+        "shared_prefix_len",
+        "warmup_requests",
+        "slo",
+        "price_per_hour",
+        "quality_tokens",
+        "verify_kernels",
+    ),
 )
 
 Tasks = Annotated[

@@ -139,6 +139,14 @@ def run_options(
             rich_help_panel="Measurement",
         ),
     ] = 4096,
+    price_per_hour: Annotated[
+        float | None,
+        typer.Option(
+            help="What all that serves costs an hour, such as 2.5, in any currency: the report "
+            "then says what a million tokens cost.",
+            rich_help_panel="Measurement",
+        ),
+    ] = None,
 ) -> dict[str, Any]:
     """What is neither engine nor load, as `RunConfig` calls it."""
     from ..slo import parse_slo
@@ -149,6 +157,7 @@ def run_options(
         "warmup_requests": warmup_requests,
         "slo_s": parse_slo(slo) if slo else {},
         "quality_tokens": quality_tokens,
+        "price_per_hour": price_per_hour,
         "threads": threads,
         "verify_kernels": verify_kernels,
     }

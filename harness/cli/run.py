@@ -42,6 +42,7 @@ EPILOG = "\n\n".join(
         "llmbench run --request-rate 4 --slo ttft:200ms,tpot:50ms --out runs/mine",
         "llmbench run --repeats 5 --out runs/five   [dim]intervals between runs; compare and gate "
         "take the directory[/]",
+        "llmbench run --price-per-hour 2.5   [dim]what a million tokens cost[/]",
         "llmbench run --target openai --base-url http://127.0.0.1:8000 --tokenizer smollm2-135m "
         "--request-rate 4   [dim]a server: vLLM, SGLang, TensorRT-LLM, llama.cpp, …[/]",
         "llmbench run --target vllm --model smollm2-135m   [dim]vLLM's engine in this process, "
@@ -182,6 +183,7 @@ def _server_settings(
         seed=settings.seed,
         warmup_requests=settings.warmup_requests,
         slo_s=settings.slo_s,
+        price_per_hour=settings.price_per_hour,
         calibration=server.calibration,
         command=settings.command,
     )

@@ -23,6 +23,8 @@ EPILOG = "\n\n".join(
         "llmbench simulate --model llama-3-70b --hardware h100 --tensor-parallel 4 --engine trtllm "
         "--trace azure-conv",
         "llmbench simulate --model llama-3-8b --hardware l40s --quant awq --request-rate 4",
+        "llmbench simulate --hardware h100 --tensor-parallel 4 --model llama-3-70b "
+        "--price-per-hour 10   [dim]of the four together: what a million tokens cost[/]",
         "llmbench simulate --model smollm2-135m --calibration calibration.json   "
         "[dim]this machine, as measured[/]",
     )

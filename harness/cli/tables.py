@@ -20,6 +20,8 @@ from ..result import Metric, Result
 
 LATENCIES = ("ttft", "tpot", "itl", "icl", "e2el", "queue")
 RATES = ("output_throughput", "total_throughput", "request_throughput", "goodput")
+MACHINE_USE = ("mfu", "mbu", "energy_per_token", "cost_per_million_tokens")
+_SHORT = {"energy_per_token": "energy", "cost_per_million_tokens": "cost"}
 STATS = ("mean", "p50", "p90", "p99", "max")
 _MARKS = {
     "better": "[green]+ better[/]",
@@ -71,6 +73,7 @@ def print_run(result: Result) -> None:
                 f"{name:20} {quantity(window, metric.unit)}  [dim](whole run "
                 f"{quantity(whole, metric.unit)})[/]"
             )
+    _print_machine_use(console, result)
     _print_memory(console, result)
     _print_quality(console, result)
     for adjustment in result.workload.adjustments:
@@ -118,6 +121,21 @@ def _latencies(metrics: dict[str, Metric]) -> Table:
             scale = scale_of(metric.unit, values)
             table.add_row(name, *map(scale.quantity, values))
     return table
+
+
+def _print_machine_use(console: Console, result: Result) -> None:
+    """Shares of the peaks, energy and cost; in a dim line what is not known, and why."""
+    for name in MACHINE_USE:
+        if (metric := result.metrics.get(name)) is not None:
+            parts = [
+                f"{which} {quantity(value, metric.unit)}" for which, value in metric.stats.items()
+            ]
+            console.print(f"{_SHORT.get(name, name):20} {', '.join(parts)}")
+    reasons: dict[str, list[str]] = {}
+    for name, why in result.absent.items():
+        reasons.setdefault(why, []).append(_SHORT.get(name, name))
+    for why, names in reasons.items():
+        console.print(f"[dim]{', '.join(names):20} n/a: {escape(why)}[/]", soft_wrap=True)
 
 
 def _print_memory(console: Console, result: Result) -> None:

@@ -46,6 +46,7 @@ class ServerRunConfig:
     seed: int = 0
     warmup_requests: int = 2
     slo_s: Mapping[str, float] = field(default_factory=dict)
+    price_per_hour: float | None = None
     calibration: Path | None = None
     command: str = ""
 

@@ -16,8 +16,9 @@ from ..compose import compose
 from ..drive import request_id
 from ..errors import InvalidRun
 from ..metrics.counters import count_replies
-from ..planning import asked_of, load_settings
+from ..planning import asked_of, load_settings, price_setting
 from ..record import RequestRecord, RequestStatus
+from ..resources import add_resources, not_seen
 from ..result import ClientError, ClientLoad, Result, ServerOwnMetrics, Target
 from ..summarise import (
     Summary,
@@ -95,8 +96,14 @@ def _result(
 ) -> Result:
     config, plan, sent = prepared.config, prepared.plan, found.sent
     client = client_load(found)
-    return compose(
+    summary = add_resources(
         summarise_replies(prepared, found, client, throttled),
+        sent.records,
+        (),
+        not_seen("a server's steps and machine are not seen", price_per_hour=config.price_per_hour),
+    )
+    return compose(
+        summary,
         plan,
         fingerprint=plan.fingerprint(),
         run_id=secrets.token_hex(8),
@@ -226,5 +233,6 @@ def settings_of(prepared: PreparedServerRun) -> dict[str, Any]:
         "corpus": prepared.corpus_name,
         "warmup_requests": len(prepared.warmup.requests),
         "slo": dict(config.slo_s),
+        **price_setting(config.price_per_hour),
         "command": config.command,
     }

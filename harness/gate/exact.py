@@ -28,6 +28,7 @@ GATED = (
     *("ttft.mean", "ttft.p50", "ttft.p99", "queue.mean", "queue.p99"),
     *("tpot.mean", "tpot.p99", "itl.p99", "e2el.mean", "e2el.p99", "output_throughput.run"),
     *("batch_tokens.mean", "batch_requests.mean", "budget_utilisation.mean", "kv.waste_share"),
+    *("mfu.run", "mfu.prefill", "mbu.run", "mbu.decode", "cost_per_million_tokens.output"),
 )
 Simulate = Callable[[Mapping[str, Any]], Result]
 

@@ -9,10 +9,14 @@ from collections.abc import Mapping
 
 from .base import Better, Interval, Metric, RateMetric, RequestMetric, StepMetric, TokenMetric
 from .batch import BatchRequests, BatchTokens, BudgetUtilisation
+from .cost_per_million_tokens import CostPerMillionTokens
 from .e2el import EndToEndLatency
+from .energy_per_token import EnergyPerToken
 from .goodput import JUDGED, Goodput, GoodputShare, meets
 from .icl import InterChunkLatency
 from .itl import InterTokenLatency
+from .mbu import ModelBandwidthUtilisation
+from .mfu import ModelFlopsUtilisation
 from .ntpot import NormalisedTimePerOutputToken
 from .output_throughput import OutputThroughput
 from .queue import QueueTime
@@ -21,6 +25,7 @@ from .total_throughput import TotalThroughput
 from .tpot import TimePerOutputToken
 from .ttft import TimeToFirstToken
 from .ttft_send import TimeToFirstTokenFromSend
+from .utilisation import UTILISATION_STATS, Utilisation
 
 LATENCIES: tuple[RequestMetric | TokenMetric, ...] = (
     TimeToFirstToken(),
@@ -33,6 +38,10 @@ LATENCIES: tuple[RequestMetric | TokenMetric, ...] = (
     QueueTime(),
 )
 
+
+UTILISATIONS: tuple[Utilisation, ...] = (ModelFlopsUtilisation(), ModelBandwidthUtilisation())
+# Of what a token takes: energy and money.
+TOKEN_STATS = ("output", "total")
 
 SEVERAL_A_REQUEST: Mapping[str, TokenMetric] = {
     metric.id: metric for metric in LATENCIES if isinstance(metric, TokenMetric)
@@ -54,7 +63,12 @@ __all__ = [
     "JUDGED",
     "LATENCIES",
     "SEVERAL_A_REQUEST",
+    "TOKEN_STATS",
+    "UTILISATIONS",
+    "UTILISATION_STATS",
     "Better",
+    "CostPerMillionTokens",
+    "EnergyPerToken",
     "Goodput",
     "GoodputShare",
     "Interval",

@@ -18,6 +18,7 @@ SHOWN = (
     *("output_throughput.window", "request_throughput.window", "goodput_share.run"),
     *("ttft.p50", "ttft.p99", "tpot.mean", "tpot.p99", "itl.p99", "e2el.p50", "e2el.p99"),
     *("kv.waste_share", "batch_requests.mean", "counters.preemptions"),
+    *("mfu.prefill", "mbu.decode", "energy_per_token.output", "cost_per_million_tokens.output"),
     *("memory.weight_bytes", "quality.perplexity"),
 )
 

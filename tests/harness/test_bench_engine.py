@@ -12,9 +12,8 @@ from llmbench.engines.config import engine_config
 from llmbench.engines.cost.floor import Rates
 from llmbench.engines.cost.shapes import resolve_shape
 from llmbench.engines.errors import ConfigError
-from llmbench.engines.trace import Chunks, ChunkTrace, Holdings, KVUsage, StepTrace
 from llmbench.harness import bench_engine as tool
-from llmbench.harness.bench_engine import CaseResult, cases, step_work
+from llmbench.harness.bench_engine import CaseResult, cases
 from llmbench.harness.cli import app
 from llmbench.harness.engine_turns import CONTEXT_TOKENS, DECODE_STEPS, Case
 from llmbench.harness.machine_rates import better, measure_rates
@@ -105,17 +104,6 @@ def test_a_prompt_longer_than_the_model_is_said_to_be_skipped() -> None:
 def test_numbers_below_one_are_refused() -> None:
     with pytest.raises(ConfigError, match="batch"):
         cases([0], [])
-
-
-def test_the_work_of_a_step_is_read_from_its_trace() -> None:
-    rows = [ChunkTrace("a", "prefill", 16, 8), ChunkTrace("b", "decode", 99, 1)]
-    usage = KVUsage(0, Holdings.of(()))
-    trace = StepTrace(0, 0.0, 1.0, Chunks.of(rows), 0, 2, (), (), usage)
-    work = step_work(trace)
-    assert (work.prefill_tokens, work.decode_tokens, work.sampled_rows) == (8, 1, 2)
-    assert work.prefill_pairs == sum(range(17, 25))
-    assert (work.prefill_context_tokens, work.decode_context_tokens) == (24, 100)
-    assert step_work(trace, window=10).decode_context_tokens == 10
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8])

@@ -268,3 +268,9 @@ def test_measured_runs_are_warned_of_as_before() -> None:
     said = " ".join(compare([_run("a"), _run("b")]).warnings)
     assert "one run of each, one after the other" in said
     assert "simulated" not in said
+
+
+def test_runs_of_different_prices_say_so() -> None:
+    comparison = compare([_run("a"), _run("b", config={"price_per_hour": 2.5})])
+    assert "the runs were priced differently, and so are their tokens" in comparison.warnings
+    assert "price_per_hour" not in {one.field for one in comparison.differing_config}

@@ -17,6 +17,7 @@ from llmbench.engines.quantization.rounding import rounded_model
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.drive import Progress
 from llmbench.harness.experiment import measure, prepare
+from llmbench.harness.machine_peaks import MachinePeaks, keep_peaks, machine_of
 from llmbench.harness.result import Result
 
 
@@ -121,3 +122,24 @@ def test_beside_quantised_weights_the_reference_has_neither(
     both = run(quant="awq", kv_dtype="int8").quality
     assert asked == ["awq", "none"]
     assert both == quality
+
+
+def test_a_run_is_held_against_the_peaks_of_this_machine_if_they_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmbench.harness.peaks.peaks_path", lambda: tmp_path / "peaks.json")
+    without = run()
+    assert "mfu" not in without.metrics
+    assert "llmbench machine" in without.absent["mbu"]
+    assert without.peaks is None
+
+    machine = machine_of(torch.device("cpu"))
+    peaks = MachinePeaks(*machine, 1e12, {"fp32": 1e13}, "2026-01-01T00:00:00+00:00")
+    keep_peaks(tmp_path / "peaks.json", peaks)
+    found = run()
+    assert found.peaks is not None
+    assert (found.peaks.dtype, found.peaks.bytes_per_s) == ("fp32", 1e12)
+    assert 0 < found.metrics["mfu"].stats["prefill"] < 1
+    assert 0 < found.metrics["mbu"].stats["decode"] < 1
+    # Energy is there or its reason is, whatever this machine counts.
+    assert ("energy_per_token" in found.metrics) != ("energy_per_token" in found.absent)

@@ -294,3 +294,44 @@ def test_a_quantised_checkpoint_is_priced_as_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="quant: 'none'"):
         prepare_simulation(config(str(tmp_path / "4"), quant="none"), Machine())
     assert prepare_simulation(config("smollm2-135m"), Machine()).engine.quant == "none"
+
+
+def test_shares_of_the_peaks_stay_below_what_the_cost_model_lets_kernels_reach() -> None:
+    """0.52 of arithmetic, 0.83 of bandwidth, less the fixed overhead of a step."""
+    result = simulate(prepare_simulation(config(count=20), Machine("h100")), Silent()).result
+    mfu, mbu = (result.metrics[name].stats for name in ("mfu", "mbu"))
+    assert result.peaks is not None
+    assert (result.peaks.flops_per_s, result.peaks.bytes_per_s) == (989.5e12, 3.35e12)
+    assert 0.4 < mfu["prefill"] < 0.52
+    assert 0.7 < mbu["decode"] < 0.83
+    assert result.absent == {"energy_per_token": "a simulated machine draws no power"}
+    assert result.validity.checks[-1].ok
+
+
+def test_weights_in_eight_bits_are_held_against_the_peak_of_eight_bits() -> None:
+    result = simulate(prepare_simulation(config(quant="fp8"), Machine("h100")), Silent()).result
+    assert result.peaks is not None
+    assert (result.peaks.dtype, result.peaks.flops_per_s) == ("fp8", 1979e12)
+
+
+def test_each_of_four_devices_does_a_quarter_of_the_work() -> None:
+    one, four = (
+        simulate(prepare_simulation(config(), Machine("h100", devices=devices)), Silent()).result
+        for devices in (1, 4)
+    )
+    # Shorter steps, with communication in them: busy for less of its peak, but of the same order.
+    shares = [result.metrics["mbu"].stats["decode"] for result in (one, four)]
+    assert 0.3 * shares[0] < shares[1] < shares[0]
+
+
+def test_the_cost_is_the_price_over_the_windows_tokens() -> None:
+    priced = replace(config(), price_per_hour=2.5)
+    result = simulate(prepare_simulation(priced, Machine("h100")), Silent()).result
+    tokens_per_s = result.metrics["output_throughput"].stats["window"]
+    cost = result.metrics["cost_per_million_tokens"].stats["output"]
+    assert cost == pytest.approx(2.5 * 1e6 / (3600 * tokens_per_s))
+    assert result.config["price_per_hour"] == 2.5
+    assert (
+        "price_per_hour"
+        not in simulate(prepare_simulation(config(), Machine("h100")), Silent()).result.config
+    )

@@ -86,6 +86,8 @@ def test_it_is_a_run_like_any_other_less_what_is_inside(
     assert result.environment["packages"]["other"] == "9.8"
     assert (result.kv, result.memory, result.attribution) == (None, None, None)
     assert result.metrics["tpot"].stats["count"] > 0
+    assert result.absent["mbu"] == "the library's steps are not seen"
+    assert ("energy_per_token" in result.metrics) != ("energy_per_token" in result.absent)
     directory = write_run(tmp_path / "other", result, found.requests, found.steps, {})
     stored = load_run(directory)
     reports = run_reports("other", stored.result, stored.requests, stored.steps)

@@ -54,6 +54,7 @@ def measured(
     calibration: Path | None = None,
     warmup_requests: int = 1,
     slo_s: Mapping[str, float] | None = None,
+    price_per_hour: float | None = None,
     **client: Any,
 ) -> Measured:
     with in_thread(MockServer(scripted, owned_by=owned_by)) as url:
@@ -63,6 +64,7 @@ def measured(
             tokenizer="bundled",
             warmup_requests=warmup_requests,
             slo_s=slo_s or {},
+            price_per_hour=price_per_hour,
             calibration=calibration,
         )
         return measure_server(prepare_server_run(config, Silent()), Silent())
@@ -73,7 +75,7 @@ def check(found: Measured, name: str) -> Check:
 
 
 def test_a_run_is_whole_and_says_what_it_does_not_know(tmp_path: Path) -> None:
-    found = measured(slo_s={"ttft": 10.0})
+    found = measured(slo_s={"ttft": 10.0}, price_per_hour=0.5)
     result = found.result
     failed = {one.id for one in result.validity.failures if one.fatal}
     # A busy machine may make the client late, and then it says so.
@@ -85,6 +87,11 @@ def test_a_run_is_whole_and_says_what_it_does_not_know(tmp_path: Path) -> None:
     assert result.target.counted == {"usage": 24}
     assert result.metrics["icl"].stats["count"] == result.metrics["itl"].stats["count"] > 0
     assert "queue" not in result.metrics
+    # Its machine is not ours, but what it costs may be known.
+    assert set(result.absent) == {"mfu", "mbu", "energy_per_token"}
+    tokens_per_s = result.metrics["total_throughput"].stats["window"]
+    cost = result.metrics["cost_per_million_tokens"].stats["total"]
+    assert cost == pytest.approx(0.5 * 1e6 / (3600 * tokens_per_s))
     directory = write_run(tmp_path / "run", result, found.requests, found.steps, {})
     again = load_run(directory)
     assert again.result == result

@@ -1,0 +1,40 @@
+"""A model whose work is counted: what its steps cost on one device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ..engines.cost.work import ModelWork, model_work
+from ..engines.models.config import ModelConfig
+
+if TYPE_CHECKING:
+    from ..engines.config import EngineConfig
+    from ..engines.models.decoder import DecoderConfig
+
+
+@dataclass(frozen=True)
+class CountedModel:
+    """window: of its attention, if it slides."""
+
+    work: ModelWork
+    window: int | None = None
+
+
+def count_model(
+    config: DecoderConfig, engine: EngineConfig, tensor_parallel: int = 1
+) -> CountedModel | str:
+    """The model with an engine's dtype, weights and KV cache; or why its work is not counted.
+    engine: resolved."""
+    if not isinstance(config, ModelConfig):
+        return "the work of a model that transformers computes is not counted"
+    work = model_work(
+        replace(config, dtype=engine.dtype),
+        tensor_parallel=tensor_parallel,
+        quant=engine.quant,
+        group_size=engine.group_size,
+        quant_bits=engine.quant_bits,
+        quant_head=engine.quant_head,
+        kv_dtype=engine.kv_dtype,
+    )
+    return CountedModel(work, config.sliding_window)

@@ -1,0 +1,64 @@
+"""Which peaks a run is held against: those of its device, in the dtype that it multiplies in.
+
+A known GPU's are its datasheet's; another device's are what `llmbench machine` measured of it. What
+is not known is not guessed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..engines.cost.hardware import Hardware
+from ..engines.cost.weights import SHORT_DTYPE, weight_format
+from ..engines.errors import ConfigError
+from .machine_peaks import machine_of, peaks_path, read_peaks
+from .machine_rates import datasheet_of
+from .result import Peaks
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..engines.config import EngineConfig
+
+
+def product_dtype(engine: EngineConfig, *, emulated: bool) -> str:
+    """What the linear maps multiply in: bf16, int8, fp8, … emulated: in the model's own dtype,
+    because the device lacks the method's. engine: resolved."""
+    own = SHORT_DTYPE[engine.dtype]
+    arithmetic = weight_format(engine.quant, own, engine.quant_bits).arithmetic
+    return own if emulated or not arithmetic else arithmetic[0]
+
+
+def peaks_of_hardware(hardware: Hardware, dtype: str) -> Peaks:
+    """As the table of hardware has them. Raises ConfigError for a dtype it does not compute."""
+    return Peaks(
+        bytes_per_s=hardware.memory_bytes_per_s,
+        flops_per_s=hardware.peak_flops(dtype),
+        dtype=dtype,
+        source=f"hardware table, {hardware.name}",
+    )
+
+
+def peaks_of_device(device: torch.device, dtype: str) -> Peaks | str:
+    """Or why they are not known."""
+    name, cores, threads = machine_of(device)
+    known = datasheet_of(name) if device.type == "cuda" else None
+    if known is not None and dtype in known.peak_tflops:
+        return peaks_of_hardware(known, dtype)
+    try:
+        kept = {one.machine: one for one in read_peaks(peaks_path())}
+    except ConfigError as error:
+        return str(error)
+    mine = kept.get((name, cores, threads))
+    if mine is None:
+        with_threads = [one.threads for one in kept.values() if one.machine[:2] == (name, cores)]
+        other = f" with {threads} threads, only with {with_threads[0]}" if with_threads else ""
+        return f"the peaks of this machine are not known{other}: llmbench machine measures them"
+    if dtype not in mine.flops_per_s:
+        return f"the peak of this machine in {dtype} is not known"
+    return Peaks(
+        bytes_per_s=mine.bytes_per_s,
+        flops_per_s=mine.flops_per_s[dtype],
+        dtype=dtype,
+        source=f"measured by llmbench machine, {mine.measured_at}",
+    )

@@ -1,0 +1,35 @@
+"""Names of numbers, as rules and comparisons write them."""
+
+from __future__ import annotations
+
+import pytest
+from llmbench.engines.errors import ConfigError
+from llmbench.harness.quantities import QUANTITIES, find_quantity
+
+
+@pytest.mark.parametrize(
+    ("name", "full"),
+    [
+        ("mfu.prefill", "mfu.prefill"),
+        ("mbu.decode", "mbu.decode"),
+        ("cost.output", "cost_per_million_tokens.output"),
+        ("cost_per_million_tokens.total", "cost_per_million_tokens.total"),
+        ("energy.output", "energy_per_token.output"),
+        ("preemptions", "counters.preemptions"),
+    ],
+)
+def test_a_short_name_stands_for_one_number(name: str, full: str) -> None:
+    assert find_quantity("rule", name) is QUANTITIES[full]
+
+
+def test_which_way_is_better() -> None:
+    ways = {name: QUANTITIES[name].better for name in ("mbu.decode", "mfu.run")}
+    assert ways == {"mbu.decode": "higher", "mfu.run": "higher"}
+    assert QUANTITIES["cost_per_million_tokens.output"].better == "lower"
+    assert QUANTITIES["energy_per_token.total"].better == "lower"
+
+
+@pytest.mark.parametrize("name", ["cost.p99", "mbu.window", "mfu"])
+def test_another_statistic_of_them_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="rule"):
+        find_quantity("rule", name)
