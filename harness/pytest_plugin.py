@@ -166,6 +166,8 @@ def llmbench_ab():
         length = Length(max_time_s=max_time_s, trial_s=trial_s)
         with both(*sides) as (first, second):
             outcome = compare(first, second, questions, length, seed=seed)
+        if outcome.interrupted:
+            raise KeyboardInterrupt
         verdicts = verdicts_of(outcome)
         if verdicts.exit_code:
             pytest.fail(to_text(verdicts), pytrace=False)

@@ -19,7 +19,7 @@ from ..evidence import ERROR_RATE
 from ..quantities import Quantity
 from ..stats.power import centred, detectable, needed
 from ..stats.sequential import Look, looks
-from ..stats.signed_rank import Floats, interval, upper_p
+from ..stats.signed_rank import Floats, fewest_pairs, interval, upper_p
 from .turns import PAIRS_A_QUAD
 
 Verdict = Literal["regressed", "not regressed", "improved", "inconclusive"]
@@ -80,6 +80,11 @@ class Judge:
         self._after: list[int] = []
         self._final = False
         self._answers: dict[str, Answer] = {}
+
+    @property
+    def fewest(self) -> int:
+        """Quads below which no verdict is possible."""
+        return fewest_pairs(self._error_rate / len(self._questions))
 
     def look(
         self, trials: Mapping[str, tuple[Floats, Floats]], *, final: bool = False
