@@ -137,7 +137,7 @@ def _write(out: Path, told: SweepTable) -> None:
 
 def _print(out: Path, told: SweepTable, *, as_json: bool) -> Exit:
     if as_json:
-        print(json.dumps(asdict(told), indent=2))
+        print(json.dumps(asdict(told), indent=2, allow_nan=False))
     else:
         from .sweep_tables import print_sweep
 
