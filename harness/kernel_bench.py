@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from ..kernels.registry import implementations
 from ..kernels.specs.spec import ModelShape, StepShape
 from ..kernels.specs.table import spec_of
 from .environment import capture
+from .json_text import json_text
 
 SCHEMA_VERSION = 1
 
@@ -56,7 +56,7 @@ class KernelResult:
             "refused": [{"op": op, **asdict(one)} for op, one in self.refused],
             "environment": self.environment,
         }
-        return json.dumps(data, indent=2) + "\n"
+        return json_text(data) + "\n"
 
 
 def run_kernel_bench(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from ..reports.frontier_model import Frontier
 from ..reports.history_model import History
 from ..reports.model import Comparison, Run
 from ..reports.sweep_model import SweepTable
+from .json_text import json_text
 from .result import Result
 from .store import StoredRun
 
@@ -66,7 +66,7 @@ def ablation_reports(ablation: Ablation) -> dict[str, str]:
     from ..reports.markdown import render_ablation_markdown
 
     return {
-        "ablation.json": json.dumps(asdict(ablation), indent=2, ensure_ascii=False) + "\n",
+        "ablation.json": json_text(asdict(ablation)) + "\n",
         "ablation.html": render_ablation(ablation),
         "ablation.md": render_ablation_markdown(ablation),
     }
@@ -77,10 +77,8 @@ def frontier_reports(frontier: Frontier) -> dict[str, str]:
     from ..reports.html import render_frontier
     from ..reports.markdown import render_frontier_markdown
 
-    # NaN is not JSON: a number that is not known must be null.
-    text = json.dumps(asdict(frontier), indent=2, ensure_ascii=False, allow_nan=False)
     return {
-        "frontier.json": text + "\n",
+        "frontier.json": json_text(asdict(frontier)) + "\n",
         "frontier.html": render_frontier(frontier),
         "frontier.md": render_frontier_markdown(frontier),
     }
@@ -91,9 +89,8 @@ def history_reports(history: History) -> dict[str, str]:
     from ..reports.html import render_history
     from ..reports.markdown import render_history_markdown
 
-    text = json.dumps(asdict(history), indent=2, ensure_ascii=False, allow_nan=False)
     return {
-        "history.json": text + "\n",
+        "history.json": json_text(asdict(history)) + "\n",
         "history.html": render_history(history),
         "history.md": render_history_markdown(history),
     }

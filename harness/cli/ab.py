@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -94,6 +93,7 @@ def ab(
     from ..ab.side import SideOptions, both
     from ..ab.verdicts import as_json, verdicts_of
     from ..evidence import ERROR_RATE
+    from ..json_text import json_text
     from ..slo import parse_seconds
     from .progress import watching
     from .words import words_of
@@ -121,7 +121,7 @@ def ab(
     if out is not None:
         from .output import write_texts
 
-        text = json.dumps(as_json(outcome), indent=1, allow_nan=False)
+        text = json_text(as_json(outcome), indent=1)
         write_texts(out.parent, {out.name: text + "\n"})
     code = say_verdicts(verdicts_of(outcome), markdown=markdown, junit=junit, github=github)
     if outcome.partial:

@@ -100,10 +100,11 @@ def ablate(
         runner = _runner(settings, machine() if simulate else None, watch)
         ablation = _measure(design, settings, runner, repeats, directory, watch)
     if as_json:
-        import json
         from dataclasses import asdict
 
-        print(json.dumps(asdict(ablation), indent=2))
+        from ..json_text import json_text
+
+        print(json_text(asdict(ablation)))
     else:
         from .tables import print_ablation
 

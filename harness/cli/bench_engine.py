@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -63,8 +62,10 @@ def bench_engine(
         threads=settings.threads,
         report=(lambda _: None) if quiet else say,
     )
+    from ..json_text import json_text
+
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result.as_json(), indent=2), encoding="utf-8")
+    out.write_text(json_text(result.as_json()) + "\n", encoding="utf-8")
     _print(result)
     say(f"\n[bold]result[/]  {out}")
 

@@ -38,11 +38,10 @@ def calibrate_client(
 ) -> None:
     """Measure the client's own error in TTFT, ITL and E2EL by load, against a server of known
     truth: the mock server on one core, the client on the others."""
-    import json
-
     from ...engines.errors import ConfigError
     from ..client.calibrate import GRID, calibrate_client, largest_within
     from ..client.calibration import default_path
+    from ..json_text import json_text
 
     if not 0 < seconds <= 60:
         raise ConfigError("seconds", seconds, "more than 0, at most 60")
@@ -60,7 +59,7 @@ def calibrate_client(
     path = out or default_path()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(found.as_json(), indent=2) + "\n", encoding="utf-8")
+        path.write_text(json_text(found.as_json()) + "\n", encoding="utf-8")
     except OSError as error:
         raise ConfigError("out", str(path), f"a file that can be written ({error})") from error
     say(f"written to {path}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -38,6 +37,7 @@ def compare(
     """
     from ..compare import compare as compare_runs
     from ..interchange import read_run
+    from ..json_text import json_text
     from ..views import comparison_reports
 
     stored = [read_run(path) for path in runs]
@@ -45,7 +45,7 @@ def compare(
     if out is not None:
         _write(out, comparison_reports(stored, comparison))
     if as_json:
-        print(json.dumps(asdict(comparison), indent=2, default=str))
+        print(json_text(asdict(comparison), default=str))
         return
     from .tables import print_comparison
 

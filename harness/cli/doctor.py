@@ -34,9 +34,9 @@ def doctor(
     """
     findings = [check() for check in CHECKS]
     if as_json:
-        import json
+        from ..json_text import json_text
 
-        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+        print(json_text([asdict(finding) for finding in findings]))
     else:
         _print(findings)
     if any(finding.level == "problem" for finding in findings):

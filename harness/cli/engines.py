@@ -19,9 +19,9 @@ def engines(
     from ...engines.presets import presets
 
     if as_json:
-        import json
+        from ..json_text import json_text
 
-        print(json.dumps([asdict(preset) for preset in presets()], indent=2))
+        print(json_text([asdict(preset) for preset in presets()]))
         return
     from rich.console import Console
     from rich.table import Table

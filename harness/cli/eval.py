@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,6 +67,7 @@ def eval_(
     """
     from dataclasses import replace
 
+    from ..json_text import json_text
     from ..tasks.evaluate import evaluate, find_tasks
     from .progress import watching
 
@@ -75,7 +75,7 @@ def eval_(
     with watching(quiet=quiet or as_json) as watch:
         found = find_tasks(tasks, settings.load.corpus, seed=settings.seed, limit=limit)
         result = evaluate(settings, found, watch.stage)
-    text = json.dumps(result.as_json(), indent=2, allow_nan=False) + "\n"
+    text = json_text(result.as_json()) + "\n"
     write_texts(out.parent, {out.name: text})
     if as_json:
         print(text, end="")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -72,7 +71,9 @@ def history(
     if out is not None:
         write_texts(out, history_reports(told))
     if as_json:
-        print(json.dumps(asdict(told), indent=2))
+        from ..json_text import json_text
+
+        print(json_text(asdict(told)))
         return
     _print(told)
     if out is not None:

@@ -76,9 +76,9 @@ def list_(
                 }
             )
     if as_json:
-        import json
+        from ..json_text import json_text
 
-        print(json.dumps(rows, indent=2))
+        print(json_text(rows))
         return
     _print_list(rows, f"{at.type} in {str(in_dtype).removeprefix('torch.')}")
 
@@ -129,11 +129,12 @@ def check(
         if not as_json:
             _print_trial(trial, verdicts, bad)
     if as_json:
-        import json
         from dataclasses import asdict
 
-        shown = [{**asdict(one), "error": _finite(one.error)} for one in all_verdicts]
-        print(json.dumps({"seed": seed, "wrong": wrong, "verdicts": shown}, indent=2))
+        from ..json_text import json_text
+
+        shown = [asdict(one) for one in all_verdicts]
+        print(json_text({"seed": seed, "wrong": wrong, "verdicts": shown}))
     else:
         say(f"{len(all_verdicts)} cases with seed {seed}; {wrong} wrong")
     raise typer.Exit(Exit.REGRESSED if wrong else Exit.OK)
@@ -226,7 +227,3 @@ def _interpret_triton_on(device: str) -> None:
     on_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
     if on_cpu and "triton" not in sys.modules:
         os.environ.setdefault("TRITON_INTERPRET", "1")
-
-
-def _finite(error: float) -> float | None:
-    return None if error == float("inf") else error

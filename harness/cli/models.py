@@ -27,9 +27,9 @@ def list_(
 
     entries = list_models()
     if as_json:
-        import json
+        from ..json_text import json_text
 
-        print(json.dumps([asdict(entry) for entry in entries], indent=2))
+        print(json_text([asdict(entry) for entry in entries]))
         return
     from rich.console import Console
     from rich.table import Table

@@ -97,10 +97,11 @@ def schedule(
 
 
 def _print_schema(*, of_output: bool) -> None:
+    from ..json_text import json_text
     from ..schedule.result import json_schema
     from ..schedule.scenario import Scenario
 
-    print(json.dumps(json_schema() if of_output else Scenario.model_json_schema(), indent=2))
+    print(json_text(json_schema() if of_output else Scenario.model_json_schema()))
 
 
 def _read(source: str | None) -> Scenario:

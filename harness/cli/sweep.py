@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -137,7 +136,9 @@ def _write(out: Path, told: SweepTable) -> None:
 
 def _print(out: Path, told: SweepTable, *, as_json: bool) -> Exit:
     if as_json:
-        print(json.dumps(asdict(told), indent=2, allow_nan=False))
+        from ..json_text import json_text
+
+        print(json_text(asdict(told)))
     else:
         from .sweep_tables import print_sweep
 

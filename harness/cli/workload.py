@@ -51,9 +51,9 @@ def list_(as_json: AsJson = False) -> None:
 
     specs = list_builtins()
     if as_json:
-        import json
+        from ..json_text import json_text
 
-        print(json.dumps([spec.model_dump(mode="json") for spec in specs], indent=2))
+        print(json_text([spec.model_dump(mode="json") for spec in specs]))
         return
     from rich.console import Console
     from rich.table import Table
@@ -97,10 +97,10 @@ def show(
     plan, decode = _planned(found, model, seed, max_input_len, max_output_len)
     seen = preview(plan)
     if as_json:
-        import json
+        from ..json_text import json_text
 
         told = {"fingerprint": plan.fingerprint(), **seen.as_dict()}
-        print(json.dumps({"name": found.name, "seed": seed, **told}, indent=2))
+        print(json_text({"name": found.name, "seed": seed, **told}))
     else:
         print_preview(found, seen, plan.fingerprint())
         print_prompts(plan.requests[:prompts], decode)
@@ -159,13 +159,14 @@ def fit(
         spec = fitted.spec
     text = spec_yaml(spec)
     if as_json:
-        import json
         from dataclasses import asdict
+
+        from ..json_text import json_text
 
         compared = [asdict(one) for one in fitted.compared] if fitted else []
         notes = list(fitted.notes) if fitted else []
         workload_ = spec.model_dump(mode="json")
-        print(json.dumps({"workload": workload_, "compared": compared, "notes": notes}, indent=2))
+        print(json_text({"workload": workload_, "compared": compared, "notes": notes}))
     elif fitted is not None:
         print_fit(fitted)
     if out is not None:
@@ -181,11 +182,10 @@ def fit(
 @workload.command("schema", epilog=SCHEMA_EPILOG)
 def schema() -> None:
     """Print the JSON Schema of workload files."""
-    import json
-
     from ...workloads.spec import WorkloadSpec
+    from ..json_text import json_text
 
-    print(json.dumps(WorkloadSpec.model_json_schema(), indent=2))
+    print(json_text(WorkloadSpec.model_json_schema()))
 
 
 def spec_of(name: str, num_requests: int | None) -> WorkloadSpec:

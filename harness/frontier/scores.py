@@ -97,7 +97,9 @@ def _store(out: Path, methods: Mapping[str, Any]) -> None:
     path = out / TASKS_FILE
     draft = path.with_name(f".{path.name}.draft")
     try:
-        text = json.dumps({"schema_version": SCHEMA_VERSION, "methods": methods}, indent=1)
+        text = json.dumps(
+            {"schema_version": SCHEMA_VERSION, "methods": methods}, indent=1, allow_nan=False
+        )
         draft.write_text(text, encoding="utf-8")
         draft.replace(path)
     except OSError as error:

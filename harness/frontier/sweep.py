@@ -179,7 +179,9 @@ def _store(out: Path, sweep: Sweep) -> None:
     path = out / SWEEP_FILE
     draft = path.with_name(f".{path.name}.draft")
     try:
-        text = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(sweep)}, indent=1)
+        text = json.dumps(
+            {"schema_version": SCHEMA_VERSION, **asdict(sweep)}, indent=1, allow_nan=False
+        )
         draft.write_text(text, encoding="utf-8")
         draft.replace(path)
     except OSError as error:
