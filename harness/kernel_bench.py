@@ -17,6 +17,7 @@ from ..kernels.specs.spec import ModelShape, StepShape
 from ..kernels.specs.table import spec_of
 from .environment import capture
 from .json_text import json_text
+from .whole_file import write_whole
 
 SCHEMA_VERSION = 1
 
@@ -116,7 +117,7 @@ def write_result(path: Path, result: KernelResult) -> None:
     """Raises ConfigError where it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(result.as_json())
+        write_whole(path, result.as_json())
     except OSError as error:
         raise ConfigError("out", str(path), f"a file to write ({error.strerror})") from error
 

@@ -10,6 +10,7 @@ import typer
 
 from .exits import say
 from .options import with_run_options
+from .output import write_texts
 
 if TYPE_CHECKING:
     from ..bench_engine import EngineBench
@@ -64,8 +65,7 @@ def bench_engine(
     )
     from ..json_text import json_text
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json_text(result.as_json()) + "\n", encoding="utf-8")
+    write_texts(out.parent, {out.name: json_text(result.as_json()) + "\n"})
     _print(result)
     say(f"\n[bold]result[/]  {out}")
 

@@ -42,6 +42,7 @@ def calibrate_client(
     from ..client.calibrate import GRID, calibrate_client, largest_within
     from ..client.calibration import default_path
     from ..json_text import json_text
+    from ..whole_file import write_whole
 
     if not 0 < seconds <= 60:
         raise ConfigError("seconds", seconds, "more than 0, at most 60")
@@ -59,7 +60,7 @@ def calibrate_client(
     path = out or default_path()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json_text(found.as_json()) + "\n", encoding="utf-8")
+        write_whole(path, json_text(found.as_json()) + "\n")
     except OSError as error:
         raise ConfigError("out", str(path), f"a file that can be written ({error})") from error
     say(f"written to {path}")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from .exits import say
+from .output import write_texts
 
 
 def compare(
@@ -43,7 +44,7 @@ def compare(
     stored = [read_run(path) for path in runs]
     comparison = compare_runs(stored, allow_invalid=allow_invalid)
     if out is not None:
-        _write(out, comparison_reports(stored, comparison))
+        write_texts(out, comparison_reports(stored, comparison))
     if as_json:
         print(json_text(asdict(comparison), default=str))
         return
@@ -52,14 +53,3 @@ def compare(
     print_comparison(comparison)
     if out is not None:
         say(f"\n[bold]report[/]  {out / 'comparison.html'}")
-
-
-def _write(directory: Path, reports: dict[str, str]) -> None:
-    from ..store import StoreError
-
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, text in reports.items():
-            (directory / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StoreError("out", directory, f"cannot be written: {error.strerror}") from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .exits import say
+from .output import write_texts
 
 if TYPE_CHECKING:
     from ..interchange.vllm_export import TextOf
@@ -46,7 +47,7 @@ def export(
     """
     from ..interchange import export as write
     from ..interchange.perfetto import write_trace
-    from ..store import StoreError, load_run
+    from ..store import load_run
 
     stored = load_run(run)
     if form == "perfetto" and out is not None:
@@ -57,11 +58,7 @@ def export(
     if out is None:
         print(text, end="")
         return
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StoreError("out", out, f"cannot be written: {error.strerror}") from error
+    write_texts(out.parent, {out.name: text})
     say(f"[bold]{form}[/]  {out}")
 
 

@@ -57,13 +57,17 @@ def store(directory: Path, measured: Measured) -> Path:
 
 
 def write_texts(directory: Path, texts: Mapping[str, str]) -> None:
-    """Reports by file name, into a directory that is made if need be. Raises StoreError."""
+    """Texts by file name, each whole, into a directory that is made if need be.
+
+    Raises StoreError for `out`.
+    """
     from ..store import StoreError
+    from ..whole_file import write_whole
 
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            (directory / name).write_text(text, encoding="utf-8")
+            write_whole(directory / name, text)
     except OSError as error:
         raise StoreError("out", directory, f"cannot be written: {error.strerror}") from error
 

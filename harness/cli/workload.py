@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .exits import say
+from .output import write_texts
 
 if TYPE_CHECKING:
     from ...workloads.api import Plan
@@ -106,16 +107,18 @@ def show(
         print_prompts(plan.requests[:prompts], decode)
     if plot is not None:
         from ...reports.plots.workload import save_workload_plot
+        from ..whole_file import whole_file
 
         try:
-            save_workload_plot(
-                plot,
-                found.name,
-                seen.bin_s,
-                seen.rates_per_s,
-                [len(one.prompt_token_ids) for one in plan.requests],
-                [one.output_tokens for one in plan.requests],
-            )
+            with whole_file(plot) as draft:
+                save_workload_plot(
+                    draft,
+                    found.name,
+                    seen.bin_s,
+                    seen.rates_per_s,
+                    [len(one.prompt_token_ids) for one in plan.requests],
+                    [one.output_tokens for one in plan.requests],
+                )
         except OSError as error:
             raise ConfigError("plot", str(plot), f"a file to write ({error.strerror})") from error
         say(f"plot: {plot}")
@@ -170,10 +173,7 @@ def fit(
     elif fitted is not None:
         print_fit(fitted)
     if out is not None:
-        try:
-            out.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise ConfigError("out", str(out), f"a file to write ({error.strerror})") from error
+        write_texts(out.parent, {out.name: text})
         say(f"workload: {out}")
     elif not as_json:
         print(text, end="")

@@ -16,7 +16,6 @@ runs:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ import yaml
 
 from ...engines.errors import ConfigError
 from ..store import StoreError
+from ..whole_file import write_whole
 
 FORMAT = 1
 _FIELD = "baseline"
@@ -90,14 +90,10 @@ def write_baseline(baseline: Baseline) -> str:
 def save_baseline(path: Path, baseline: Baseline) -> str:
     """Write the file, whole or not at all. Returns its text. Raises StoreError for `baseline`."""
     text = write_baseline(baseline)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
+        write_whole(path, text)
     except OSError as error:
         raise StoreError(_FIELD, path, f"cannot be written: {error.strerror}") from error
-    finally:
-        draft.unlink(missing_ok=True)
     return text
 
 
