@@ -16,8 +16,11 @@ runs:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +98,33 @@ def save_baseline(path: Path, baseline: Baseline) -> str:
     except OSError as error:
         raise StoreError(_FIELD, path, f"cannot be written: {error.strerror}") from error
     return text
+
+
+def put_run(path: Path, name: str, run: BaselineRun, version: str) -> None:
+    """Rewrite one run of the file, which is made if need be; what it allows stays allowed. Any
+    number of processes may do so at once, each with runs of its own. version: of this llmbench.
+    Raises ConfigError as `read_baseline` does, and StoreError."""
+    with _alone(path):
+        runs = dict(read_baseline(path).runs) if path.exists() else {}
+        if name in runs:
+            run = replace(run, allowed=runs[name].allowed)
+        runs[name] = run
+        save_baseline(path, Baseline(version, runs))
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Between reading a file and replacing it. Its directory is what is locked: the file is
+    another one afterwards."""
+    try:
+        directory = os.open(path.resolve().parent, os.O_RDONLY)
+    except OSError as error:
+        raise StoreError(_FIELD, path, f"cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
 
 
 def _plain(run: BaselineRun) -> dict[str, Any]:
