@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .console import TerminalConsole, foreign
 from .exits import say
 
 if TYPE_CHECKING:
@@ -49,15 +50,14 @@ def calibrate(
         made = replace(made, run_error={one.quantity: one.error for one in held})
         _print_held(held)
     save_calibration(made, out)
-    say(f"\n[bold]calibration[/]  {out}")
+    say(f"\n[bold]calibration[/]  {foreign(out)}")
 
 
 def _print_errors(made: Calibration) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
-    console.print(f"[bold]{made.model}[/] on {made.machine}: {made.steps} steps")
+    console = TerminalConsole()
+    console.print(f"[bold]{foreign(made.model)}[/] on {foreign(made.machine)}: {made.steps} steps")
     table = Table(
         "held-out steps", "steps", "median error", "p90", "bias", box=None, pad_edge=False
     )
@@ -75,7 +75,6 @@ def _print_errors(made: Calibration) -> None:
 
 
 def _print_held(held: Sequence[Held]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from ...reports.format import scale_of
@@ -88,6 +87,6 @@ def _print_held(held: Sequence[Held]) -> None:
         scale = scale_of(find_quantity("check", one.quantity).unit, (one.measured, one.predicted))
         values = (scale.quantity(one.measured), scale.quantity(one.predicted))
         table.add_row(one.quantity, *values, f"{one.error:+.1%}")
-    console = Console(highlight=False)
+    console = TerminalConsole()
     console.print()
     console.print(table)

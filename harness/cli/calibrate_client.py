@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .exits import say
+from .exits import say_text
 
 EPILOG = "\n\n".join(
     (
@@ -46,7 +46,7 @@ def calibrate_client(
 
     if not 0 < seconds <= 60:
         raise ConfigError("seconds", seconds, "more than 0, at most 60")
-    found = calibrate_client(GRID, say, seconds=seconds, processes=processes, seed=seed)
+    found = calibrate_client(GRID, say_text, seconds=seconds, processes=processes, seed=seed)
     within = largest_within(found)
     if within is None:
         print("no load was within the client's limits: is the machine busy with something else?")
@@ -63,4 +63,4 @@ def calibrate_client(
         write_whole(path, json_text(found.as_json()) + "\n")
     except OSError as error:
         raise ConfigError("out", str(path), f"a file that can be written ({error})") from error
-    say(f"written to {path}")
+    say_text(f"written to {path}")

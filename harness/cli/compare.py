@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from .console import foreign
 from .exits import say
 from .output import write_texts
 
@@ -52,4 +53,4 @@ def compare(
 
     print_comparison(comparison)
     if out is not None:
-        say(f"\n[bold]report[/]  {out / 'comparison.html'}")
+        say(f"\n[bold]report[/]  {foreign(out / 'comparison.html')}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .console import foreign
 from .exits import say
 from .options import with_run_options
 from .output import AsJson, Quiet, write_texts
@@ -81,7 +82,7 @@ def eval_(
         print(text, end="")
     else:
         _print(result)
-        say(f"\n[bold]result[/]  {out}")
+        say(f"\n[bold]result[/]  {foreign(out)}")
 
 
 def _print(result: Evaluation) -> None:
@@ -92,7 +93,8 @@ def _print(result: Evaluation) -> None:
     console = wide_console()
     settings = result.settings
     console.print(
-        f"[bold]{result.model}[/] {settings['engine']}, quant {settings['quant']}, "
+        f"[bold]{foreign(result.model)}[/] {foreign(settings['engine'])}, "
+        f"quant {settings['quant']}, "
         f"{settings['dtype']} on {settings['device']}; lm-eval {result.lm_eval}"
     )
     table = Table("task", "metric", "score", "± stderr", "documents", box=None, pad_edge=False)
@@ -100,7 +102,9 @@ def _print(result: Evaluation) -> None:
         column.justify = "right"
     for one in result.scores:
         error = "" if one.stderr is None else f"{one.stderr:.4f}"
-        table.add_row(one.task, one.metric, f"{one.value:.4f}", error, str(one.samples))
+        table.add_row(
+            foreign(one.task), foreign(one.metric), f"{one.value:.4f}", error, str(one.samples)
+        )
     console.print(table)
     if result.caveat:
-        console.print(f"[yellow]caveat[/] {result.caveat}")
+        console.print(f"[yellow]caveat[/] {foreign(result.caveat)}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .console import foreign
 from .exits import say
 from .output import write_texts
 
@@ -51,7 +52,7 @@ def export(
 
     stored = load_run(run)
     if form == "perfetto" and out is not None:
-        say(f"[bold]{form}[/]  {write_trace(stored, out)}")
+        say(f"[bold]{form}[/]  {foreign(write_trace(stored, out))}")
         return
     text_of = _decoder(stored) if form == "vllm" else None
     text = write(stored, form, text_of=text_of, allow_invalid=allow_invalid)
@@ -59,7 +60,7 @@ def export(
         print(text, end="")
         return
     write_texts(out.parent, {out.name: text})
-    say(f"[bold]{form}[/]  {out}")
+    say(f"[bold]{form}[/]  {foreign(out)}")
 
 
 def _decoder(stored: StoredRun) -> TextOf | None:

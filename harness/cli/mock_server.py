@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from .exits import say_text
+
 EPILOG = "\n\n".join(
     (
         "[bold]Examples[/]",
@@ -64,7 +66,6 @@ def mock_server(
     from ..mock.rule import Rule, find_counting, find_fault
     from ..mock.server import MockServer
     from ..slo import parse_seconds
-    from .exits import say
 
     faults = {}
     for text in fault or ():
@@ -90,7 +91,7 @@ def mock_server(
     async def serve() -> None:
         server = MockServer(rule.script, owned_by=owned_by)
         found = await server.start(host, port)
-        say(f"a mock server at http://{host}:{found} (Ctrl-C ends it)")
+        say_text(f"a mock server at http://{host}:{found} (Ctrl-C ends it)")
         await asyncio.get_running_loop().create_future()
 
     asyncio.run(serve())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .console import foreign
 from .exits import Exit, say, say_error
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ def _print_summary(measured: Measured, directory: Path) -> None:
     from .tables import print_run
 
     print_run(measured.result)
-    say(f"\n[bold]report[/]  {_shown(directory / 'report.html')}")
-    say(f"[dim]again    llmbench report {_shown(directory)}[/]")
+    say(f"\n[bold]report[/]  {foreign(_shown(directory / 'report.html'))}")
+    say(f"[dim]again    llmbench report {foreign(shlex.quote(_shown(directory)))}[/]")
 
 
 def _verdict(measured: Measured) -> Exit:

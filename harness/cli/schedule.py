@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ...engines.errors import ConfigError
+from .console import TerminalConsole
 
 if TYPE_CHECKING:
     from ..schedule.result import Schedule
@@ -143,12 +144,11 @@ def _setting(text: str) -> tuple[str, object]:
 
 def _show(schedules: list[Schedule], view: View) -> None:
     """100 columns, or as many as the terminal has; colours on a terminal only."""
-    from rich.console import Console
     from rich.text import Text
 
     from ..schedule import table, timeline
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    console = TerminalConsole(width=None if sys.stdout.isatty() else 100)
     with console.capture() as captured:
         if about := schedules[0].scenario.about:
             console.print(Text(about), style="dim")

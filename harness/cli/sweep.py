@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .console import foreign
 from .exits import Exit, say, say_error
 from .output import AsJson, Quiet, write_texts
 
@@ -94,7 +95,7 @@ def sweep(
 
     def report(text: str) -> None:
         if not quiet and not as_json:
-            say(f"[dim]{text}[/]")
+            say(f"[dim]{foreign(text)}[/]")
 
     try:
         if goal is None:
@@ -143,5 +144,6 @@ def _print(out: Path, told: SweepTable, *, as_json: bool) -> Exit:
         from .sweep_tables import print_sweep
 
         print_sweep(told)
-        say(f"\n[bold]report[/]  {out / 'sweep.html'}   [bold]table[/]  {out / 'results.csv'}")
+        where, table = foreign(out / "sweep.html"), foreign(out / "results.csv")
+        say(f"\n[bold]report[/]  {where}   [bold]table[/]  {table}")
     return Exit.INVALID if any(cell.failure for cell in told.cells) else Exit.OK

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .exits import say
+from .console import TerminalConsole, foreign
+from .exits import say_text
 from .output import write_texts
 
 if TYPE_CHECKING:
@@ -56,13 +57,14 @@ def list_(as_json: AsJson = False) -> None:
 
         print(json_text([spec.model_dump(mode="json") for spec in specs]))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("workload", "arrivals", "what it is", box=None, pad_edge=False)
     for spec in specs:
-        table.add_row(f"[bold]{spec.name}[/]", spec.arrivals.kind, spec.description)
-    Console().print(table)
+        table.add_row(
+            f"[bold]{foreign(spec.name)}[/]", spec.arrivals.kind, foreign(spec.description)
+        )
+    TerminalConsole().print(table)
 
 
 @workload.command("show", epilog=SHOW_EPILOG)
@@ -121,7 +123,7 @@ def show(
                 )
         except OSError as error:
             raise ConfigError("plot", str(plot), f"a file to write ({error.strerror})") from error
-        say(f"plot: {plot}")
+        say_text(f"plot: {plot}")
 
 
 @workload.command("fit", epilog=FIT_EPILOG)
@@ -174,7 +176,7 @@ def fit(
         print_fit(fitted)
     if out is not None:
         write_texts(out.parent, {out.name: text})
-        say(f"workload: {out}")
+        say_text(f"workload: {out}")
     elif not as_json:
         print(text, end="")
 
@@ -214,7 +216,7 @@ def _planned(
     from ...workloads.api import LengthLimits, plan_workload
     from ..text_encoder import text_encoder
 
-    files = resolve_model(model or "bundled", say)
+    files = resolve_model(model or "bundled", say_text)
     tokenizer = load_tokenizer(files.directory)
     longest = ANY_LENGTH
     if model is not None:
