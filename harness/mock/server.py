@@ -14,12 +14,13 @@ from ...engines.errors import ConfigError
 from .log import Sent
 from .rule import Rule
 from .script import Ending, Plain, Script
-from .wire import LAST, MODEL, STREAM_HEAD, Wire, error_event, framed, plain
+from .wire import COMMENT, LAST, MODEL, STREAM_HEAD, Wire, error_event, framed, plain
 
 Scripted = Callable[[Mapping[str, Any], str], Script]
 """A request's body and id to what happens to it."""
 
 _PATHS = {b"/v1/completions": False, b"/v1/chat/completions": True}
+_COMMENTS_EVERY_S = 0.02
 _NOT_FOUND = Plain(404, body=b'{"error": {"message": "no such path"}}')
 
 
@@ -252,6 +253,13 @@ class _Stream:
                 connection.close()
             case Ending.HANG:
                 return
+            case Ending.COMMENTS:
+                self._comment()
+
+    def _comment(self) -> None:
+        """And again after a while, as long as anybody listens."""
+        self._connection.write(framed(COMMENT))
+        self._connection.at(monotonic() + _COMMENTS_EVERY_S, self._comment)
 
 
 def count_prompt(body: Mapping[str, Any]) -> int:
