@@ -44,11 +44,15 @@ def calibrate(
     _print_errors(made)
     if check is not None:
         from ..twin import hold_against
+        from ..twin_prompts import unknown_of
         from .progress import Silent
 
-        held = hold_against(made, load_run(check), Silent())
+        unseen = load_run(check)
+        held = hold_against(made, unseen, Silent())
         made = replace(made, run_error={one.quantity: one.error for one in held})
         _print_held(held)
+        for caution in unknown_of(unseen.result):
+            say(f"[yellow]note[/] {foreign(caution)}")
     save_calibration(made, out)
     say(f"\n[bold]calibration[/]  {foreign(out)}")
 
