@@ -11,7 +11,7 @@ from typing import Any
 from ...engines.errors import ConfigError
 from ..errors import InvalidRun
 from ..evidence import ERROR_RATE
-from ..stats.sequential import first_look
+from ..stats.sequential import schedule
 from ..stats.signed_rank import fewest_pairs
 from .judge import Answer, Judge, Question
 from .limit import TrialLimit
@@ -51,11 +51,12 @@ class Length:
             raise ConfigError(
                 field, pairs, f"an even number from {PAIRS_A_QUAD * fewest} for {metrics} metrics"
             )
-        if self.pairs is not None:
-            return (quads,)
-        first = first_look(quads, share)
-        gap = (quads - first) / (LOOKS - 1)
-        return tuple(sorted({round(first + look * gap) for look in range(LOOKS)}))
+        return schedule(quads, share, self.looked)
+
+    @property
+    def looked(self) -> int:
+        """How many times the evidence is looked at, at most."""
+        return LOOKS if self.pairs is None else 1
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def compare(
     and InvalidRun where the trials could not even be sized.
     """
     after = length.looks_after(len(questions), error_rate)
-    judge = Judge(questions, after[-1], error_rate)
+    judge = Judge(questions, after[-1], error_rate, looked=length.looked)
     limit = TrialLimit(length.trial_timeout_s, length.max_time_s)
     num_requests = length.num_requests or _sized(a, b, length.trial_s, limit, report)
     coin = secrets.randbits(63) if coin is None else coin
