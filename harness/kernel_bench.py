@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +16,8 @@ from ..kernels.registry import implementations
 from ..kernels.specs.spec import ModelShape, StepShape
 from ..kernels.specs.table import spec_of
 from .environment import capture
+from .json_text import json_text
+from .whole_file import write_whole
 
 SCHEMA_VERSION = 1
 
@@ -56,7 +57,7 @@ class KernelResult:
             "refused": [{"op": op, **asdict(one)} for op, one in self.refused],
             "environment": self.environment,
         }
-        return json.dumps(data, indent=2) + "\n"
+        return json_text(data) + "\n"
 
 
 def run_kernel_bench(
@@ -116,7 +117,7 @@ def write_result(path: Path, result: KernelResult) -> None:
     """Raises ConfigError where it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(result.as_json())
+        write_whole(path, result.as_json())
     except OSError as error:
         raise ConfigError("out", str(path), f"a file to write ({error.strerror})") from error
 

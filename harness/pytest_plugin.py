@@ -13,8 +13,8 @@
 Options are those of `llmbench simulate` with underscores, of the bundled model unless one is named;
 `llmbench_ab` takes those of `llmbench run`. The baseline is `llmbench-gate.yaml` beside pytest's
 configuration, or what `llmbench_baseline` in it says; `pytest --llmbench-update` rewrites the runs
-of the tests that it ran. Loaded in every pytest of an environment, so nothing but pytest is
-imported until a fixture is asked for.
+of the tests that it ran, from several processes of pytest-xdist, too. Loaded in every pytest of an
+environment, so nothing but pytest is imported until a fixture is asked for.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ class Gate:
         """Make the run in virtual time and hold it to the baseline; fails the test, with a line a
         quantity, where it changed for the worse. name: in the file; by default the test's. Returns
         the run's result."""
+        from .environment import package_version
+        from .gate.baseline import put_run
         from .gate.exact import judge_run, run_of
         from .gate.text import to_text
         from .gate.verdicts import Verdicts, exit_code
@@ -65,7 +67,7 @@ class Gate:
         result = simulated(given)
         now = run_of(given, result)
         if self._update:
-            self._write(name, now)
+            put_run(self._baseline, name, now, package_version("llmbench") or "not installed")
             return result
         before = self._read(name)
         if dict(before.options) != given:
@@ -89,19 +91,6 @@ class Gate:
                 pytrace=False,
             )
         return runs[name]
-
-    def _write(self, name: str, now: BaselineRun) -> None:
-        from dataclasses import replace
-
-        from .environment import package_version
-        from .gate.baseline import Baseline, read_baseline, save_baseline
-
-        runs = dict(read_baseline(self._baseline).runs) if self._baseline.exists() else {}
-        if name in runs:
-            now = replace(now, allowed=runs[name].allowed)
-        runs[name] = now
-        version = package_version("llmbench") or "not installed"
-        save_baseline(self._baseline, Baseline(version, runs))
 
 
 def simulated(options: dict[str, Any]) -> Result:
@@ -166,6 +155,8 @@ def llmbench_ab():
         length = Length(max_time_s=max_time_s, trial_s=trial_s)
         with both(*sides) as (first, second):
             outcome = compare(first, second, questions, length, seed=seed)
+        if outcome.interrupted:
+            raise KeyboardInterrupt
         verdicts = verdicts_of(outcome)
         if verdicts.exit_code:
             pytest.fail(to_text(verdicts), pytrace=False)

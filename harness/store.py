@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from ..engines.errors import ConfigError
 from .result import SCHEMA_VERSION, Result
 from .summarise import LATER_COLUMNS, REQUEST_COLUMNS, STEP_COLUMNS
+from .whole_file import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,15 +122,11 @@ def write_run(
 
 def write_reports(directory: Path, reports: Mapping[str, str]) -> None:
     """Replace the reports of a stored run, each file whole. Raises StoreError for `run`."""
-    for name, text in reports.items():
-        draft = directory / f".{name}.draft"
-        try:
-            draft.write_text(text, encoding="utf-8")
-            draft.replace(directory / name)
-        except OSError as error:
-            raise StoreError("run", directory, f"cannot be written: {error.strerror}") from error
-        finally:
-            draft.unlink(missing_ok=True)
+    try:
+        for name, text in reports.items():
+            write_whole(directory / name, text)
+    except OSError as error:
+        raise StoreError("run", directory, f"cannot be written: {error.strerror}") from error
 
 
 def load_run(path: Path) -> StoredRun:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import chain
 from typing import Any
 
 from ..engines.config import EngineConfig
@@ -15,15 +14,13 @@ from ..workloads.api import Plan, PlannedRequest
 from .config import RunConfig
 from .experiment import Watch
 from .quantities import find_quantity
-from .result import Result
 from .simulate import prepare_simulation, simulate
 from .simulated_machine import Machine
 from .store import StoredRun
+from .twin_prompts import shape_of
 
 # What is compared: the means that the issue of a simulation is about.
 CHECKED = ("ttft.mean", "tpot.mean", "e2el.mean", "output_throughput.run")
-# Prompts of two requests share no token: a stored run does not keep what was said.
-PROMPT_STRIDE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -70,30 +67,26 @@ def engine_of(config: Mapping[str, Any]) -> EngineConfig:
 
 
 def plan_of(run: StoredRun) -> Plan:
-    """What a stored run was sent: lengths and due times; the words are made up."""
+    """What a stored run was sent: lengths, due times, and what prompts have in common as far as it
+    can be drawn again (see `twin_prompts`); the words are made up."""
     result = run.result
     closed = result.workload.description["arrivals"]["kind"] == "closed_loop"
     rows = run.requests[run.requests["sample"] == 0].to_dict("records")
     samples = int(result.config.get("samples") or 1)
-    shared = _shared_prefix(result)
+    shape = shape_of(result)
+    sent: dict[int, Sequence[int]] = {}
+    planned: list[PlannedRequest] = []
+    for row in sorted(rows, key=lambda row: int(row["index"])):
+        index = int(row["index"])
+        slot = shape.slots[index]
+        sent[index] = shape.prompt(index, int(row["input_tokens"]), sent)
+        due_s = None if closed or slot.after is not None else float(row["t_due_s"])
+        output = int(row["output_tokens"])
+        planned.append(
+            PlannedRequest(index, due_s, sent[index], output, samples, slot.after, slot.think_s)
+        )
     return Plan(
-        tuple(_planned(row, closed, samples, shared) for row in rows),
+        tuple(planned),
         result.config.get("max_concurrency"),
         description=dict(result.workload.description),
     )
-
-
-def _planned(
-    row: Mapping[Hashable, Any], closed: bool, samples: int, shared: int
-) -> PlannedRequest:
-    index, tokens = int(row["index"]), int(row["input_tokens"])
-    common = min(shared, tokens - 1)
-    own = index * PROMPT_STRIDE
-    prompt = tuple(chain(range(-common, 0), range(own, own + tokens - common)))
-    due_s = None if closed else float(row["t_due_s"])
-    return PlannedRequest(index, due_s, prompt, int(row["output_tokens"]), samples)
-
-
-def _shared_prefix(result: Result) -> int:
-    prompts = result.workload.description.get("prompts") or {}
-    return int(prompts.get("shared_prefix_tokens", 0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from ..reports.history_model import History
 from ..reports.model import Comparison, Run
 from ..reports.repeats_model import RepeatsTable
 from ..reports.sweep_model import SweepTable
+from .json_text import json_text
 from .result import Result
 from .store import StoredRun
 
@@ -67,7 +67,7 @@ def ablation_reports(ablation: Ablation) -> dict[str, str]:
     from ..reports.markdown import render_ablation_markdown
 
     return {
-        "ablation.json": json.dumps(asdict(ablation), indent=2, ensure_ascii=False) + "\n",
+        "ablation.json": json_text(asdict(ablation)) + "\n",
         "ablation.html": render_ablation(ablation),
         "ablation.md": render_ablation_markdown(ablation),
     }
@@ -78,10 +78,8 @@ def frontier_reports(frontier: Frontier) -> dict[str, str]:
     from ..reports.html import render_frontier
     from ..reports.markdown import render_frontier_markdown
 
-    # NaN is not JSON: a number that is not known must be null.
-    text = json.dumps(asdict(frontier), indent=2, ensure_ascii=False, allow_nan=False)
     return {
-        "frontier.json": text + "\n",
+        "frontier.json": json_text(asdict(frontier)) + "\n",
         "frontier.html": render_frontier(frontier),
         "frontier.md": render_frontier_markdown(frontier),
     }
@@ -92,9 +90,8 @@ def history_reports(history: History) -> dict[str, str]:
     from ..reports.html import render_history
     from ..reports.markdown import render_history_markdown
 
-    text = json.dumps(asdict(history), indent=2, ensure_ascii=False, allow_nan=False)
     return {
-        "history.json": text + "\n",
+        "history.json": json_text(asdict(history)) + "\n",
         "history.html": render_history(history),
         "history.md": render_history_markdown(history),
     }
@@ -115,7 +112,7 @@ def repeats_reports(repeats: RepeatsTable) -> dict[str, str]:
 
     told = {"schema_version": 1, **asdict(repeats)}
     return {
-        "repeats.json": json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+        "repeats.json": json_text(told) + "\n",
         "repeats.html": render_repeats(repeats),
         "repeats.md": render_repeats_markdown(repeats),
     }

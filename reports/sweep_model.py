@@ -37,15 +37,17 @@ class SweepQuantity:
 @dataclass(frozen=True)
 class SaturationPoint:
     """Where a search for the highest rate ended. settings: of the grid's point. outcome: `found`;
-    `never`, not even the lowest rate was followed; `always`, all at once was. holds_per_s: the
-    highest rate that was followed, fails_per_s: the one above it that was not. exceptions: rates
-    that contradict a single threshold."""
+    `never`, not even the lowest rate was followed; `always`, all at once was; `unknown`, a run of
+    it proves nothing, and failure says why. holds_per_s: the highest rate that was followed,
+    fails_per_s: the one above it that was not; None: there is none, or it is all at once, which is
+    no rate. exceptions: rates that contradict a single threshold; None: all at once does."""
 
     settings: Mapping[str, str]
-    outcome: Literal["found", "never", "always"]
+    outcome: Literal["found", "never", "always", "unknown"]
     holds_per_s: float | None
     fails_per_s: float | None
-    exceptions: tuple[float, ...] = ()
+    exceptions: tuple[float | None, ...] = ()
+    failure: str = ""
 
 
 @dataclass(frozen=True)

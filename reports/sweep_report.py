@@ -18,6 +18,7 @@ from .tables import glossary, table
 WHOLE = Badge("Every cell counts", "✓", "good")
 INCOMPLETE = Badge("Cells left out", "!", "caution")
 RATE = "request-rate"
+_AT_ONCE = "all at once"
 # More lines than this cannot be told apart.
 _MOST_LINES = 6
 _HEADLINES = ("output_throughput.window", "ttft.p99", "tpot.mean", "e2el.p50", "kv.waste_share")
@@ -35,8 +36,13 @@ def sweep_report(sweep: SweepTable) -> Report:
         verdict=_verdict(sweep),
         statements=tuple(_statements(sweep)),
         figures=tuple(_key_figures(sweep)),
-        notes=tuple(
-            Note(f"{one.name} does not count: {one.failure}", "caution") for one in left_out
+        notes=(
+            *(
+                Note(f"the search ended early: {one.failure}", "caution")
+                for one in sweep.saturation
+                if one.failure
+            ),
+            *(Note(f"{one.name} does not count: {one.failure}", "caution") for one in left_out),
         ),
         sections=tuple(section for section in _sections(sweep) if section.parts),
         footer=f"llmbench sweep … -- {sweep.command}",
@@ -54,7 +60,14 @@ def rate_text(point: SaturationPoint) -> str:
         return f"follows no rate: not even {quantity(point.fails_per_s, 'requests/s')}"
     if point.outcome == "always":
         return "follows any rate: all at once, too"
-    return f"follows {quantity(point.holds_per_s, 'requests/s')}, not {number(point.fails_per_s)}"
+    followed = f"follows {quantity(point.holds_per_s, 'requests/s')}"
+    missed = _AT_ONCE if point.fails_per_s is None else number(point.fails_per_s)
+    if point.outcome == "unknown":
+        known = [followed] if point.holds_per_s is not None else []
+        if point.fails_per_s is not None:
+            known.append(f"not {missed}")
+        return "has no highest rate that is known" + (f": {', '.join(known)}" if known else "")
+    return f"{followed}, not {missed}"
 
 
 def label_of_quantity(one: SweepQuantity) -> str:
@@ -63,7 +76,15 @@ def label_of_quantity(one: SweepQuantity) -> str:
 
 def _verdict(sweep: SweepTable) -> str:
     if sweep.saturation:
-        best = max(sweep.saturation, key=lambda one: one.holds_per_s or 0.0)
+        # All at once, which `always` holds, is above any rate.
+        best = max(
+            sweep.saturation,
+            key=lambda one: (
+                one.outcome == "always",
+                one.outcome != "unknown",
+                one.holds_per_s or 0,
+            ),
+        )
         where = f"{setting_text(best.settings)} " if best.settings else "It "
         return f"{where}{rate_text(best)}."
     told = [
@@ -113,11 +134,14 @@ def _statements(sweep: SweepTable) -> Iterator[str]:
         if len(sweep.saturation) > 1:
             yield f"{setting_text(point.settings)}: {rate_text(point)}."
         if point.exceptions:
-            rates = ", ".join(number(rate) for rate in point.exceptions)
             yield (
-                f"{setting_text(point.settings)} has no single threshold: {rates} requests/s "
-                "contradict it."
+                f"{setting_text(point.settings)} has no single threshold: {_contradicting(point)} "
+                "requests/s contradict it."
             )
+
+
+def _contradicting(point: SaturationPoint) -> str:
+    return ", ".join(_AT_ONCE if rate is None else number(rate) for rate in point.exceptions)
 
 
 def _key_figures(sweep: SweepTable) -> Iterator[KeyFigure]:
@@ -213,8 +237,10 @@ def _saturation_table(sweep: SweepTable) -> Table | None:
             (
                 setting_text(point.settings),
                 number(point.holds_per_s),
-                number(point.fails_per_s),
-                ", ".join(map(number, point.exceptions)) or "—",
+                _AT_ONCE
+                if point.outcome == "found" and point.fails_per_s is None
+                else number(point.fails_per_s),
+                _contradicting(point) or "—",
             )
             for point in sweep.saturation
         ],

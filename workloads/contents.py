@@ -12,7 +12,7 @@ from .api import LengthLimits, RequestShape, TextEncoder, WorkloadError
 from .fit import fit_lengths
 from .lengths import Tokens, sample_pairs, trace_pairs
 from .pairs import measured_pairs
-from .prefixes import SharedPrefixes, corpus_prefix
+from .prefixes import SharedPrefixes, corpus_prefix, which_prefix
 from .prompts import PrefixBlocks, draw_offsets
 from .sessions import ALONE, SessionDraws, draw_slots, slots_of_rows
 from .spec import (
@@ -71,6 +71,16 @@ def contents_of(drawn: Drawn, streams: Streams) -> tuple[list[Content], tuple[st
     if isinstance(prompts, CorpusPrompts | RandomPrompts):
         return _synthetic(drawn, prompts, streams)
     return _read(drawn, prompts, streams)
+
+
+def drawn_prefixes(
+    prompts: CorpusPrompts | RandomPrompts, count: int, seed: int
+) -> Sequence[int | None]:
+    """Which shared prefix each of `count` requests of that seed begins with, without the words."""
+    rng = Streams(seed).prefixes
+    if isinstance(prompts, RandomPrompts):
+        RandomWords((), prompts.shared_prefix_count, rng)  # what the prefixes say is drawn first
+    return which_prefix(prompts, count, rng)
 
 
 # --- lengths ---------------------------------------------------------------------------------

@@ -33,11 +33,7 @@ class SharedPrefixes:
                 f"fewer, or longer ones: {self._tokens} tokens of this vocabulary or corpus do not "
                 "tell so many apart",
             )
-        chance, which = rng.random((num_requests, 2)).T
-        has_one = (chance < prompts.shared_prefix_ratio) & (count > 0)
-        self.of: Sequence[int | None] = [
-            int(u * count) if one else None for one, u in zip(has_one, which.tolist(), strict=True)
-        ]
+        self.of = which_prefix(prompts, num_requests, rng)
 
     def put(self, index: int, prompt: tuple[int, ...]) -> tuple[int, ...]:
         """A prompt of the same length that begins with its request's prefix, if it has one; one
@@ -47,6 +43,16 @@ class SharedPrefixes:
             return prompt
         shared = min(self._tokens, len(prompt) - 1)
         return self._prefixes[number][:shared] + prompt[shared:]
+
+
+def which_prefix(
+    prompts: CorpusPrompts | RandomPrompts, num_requests: int, rng: np.random.Generator
+) -> Sequence[int | None]:
+    """The number of the prefix that each request begins with; None: it has none."""
+    count = prompts.shared_prefix_count if prompts.shared_prefix_tokens else 0
+    chance, which = rng.random((num_requests, 2)).T
+    has_one = (chance < prompts.shared_prefix_ratio) & (count > 0)
+    return [int(u * count) if one else None for one, u in zip(has_one, which.tolist(), strict=True)]
 
 
 def corpus_prefix(corpus: tuple[int, ...]) -> Callable[[int, int], tuple[int, ...]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
 
@@ -91,7 +91,8 @@ def _clients(folder: Path) -> dict[str, list[Client]]:
 
 
 def _histograms(path: Path) -> dict[str, HistogramLength]:
-    """Of each field that counts tokens, its bins; what lies between two of them is empty."""
+    """Of each field that counts tokens, its bins; what lies between two of them is empty. Raises
+    WorkloadError for bins that overlap."""
     bins = [
         (row.values["field"] or "", row.number("bin_lo"), row.number("bin_hi"), row.number("prob"))
         for row in _rows(path, _BIN_COLUMNS)
@@ -106,6 +107,11 @@ def _histograms(path: Path) -> dict[str, HistogramLength]:
 def _histogram(
     path: Path, name: str, bins: Sequence[tuple[float, float, float]]
 ) -> HistogramLength:
+    for one, other in pairwise(bins):
+        if other[0] < one[1]:
+            # Neither has a claim to what both count, and their shares may add up all the same.
+            problem = f"has bins of {name} that overlap: {_span(one)} and {_span(other)}"
+            raise WorkloadError("trace", path, "bins that hold each length once", problem)
     edges, counts = [bins[0][0]], []
     for low, high, share in bins:
         if low > edges[-1]:
@@ -119,6 +125,10 @@ def _histogram(
         problem = f"has bins of {name} that are no histogram: {error.errors()[0]['msg']}"
         expected = "bins of more than 0 tokens, in order"
         raise WorkloadError("trace", path, expected, problem) from error
+
+
+def _span(found: tuple[float, float, float]) -> str:
+    return f"{found[0]:g} to {found[1]:g}"
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Sequence[Row]:

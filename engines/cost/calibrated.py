@@ -139,7 +139,7 @@ def _dot(plain: _Plain, work: StepWork) -> float:
 
 def save_calibration(calibration: Calibration, path: Path) -> None:
     """Write it as JSON, whole. Raises ConfigError for `out`."""
-    text = json.dumps({"kind": _KIND, **asdict(calibration)}, indent=2) + "\n"
+    text = json.dumps({"kind": _KIND, **asdict(calibration)}, indent=2, allow_nan=False) + "\n"
     draft = path.with_name(f".{path.name}.draft")
     try:
         draft.write_text(text, encoding="utf-8")

@@ -19,7 +19,7 @@ from ..evidence import ERROR_RATE
 from ..quantities import Quantity
 from ..stats.power import centred, detectable, needed
 from ..stats.sequential import Look, looks
-from ..stats.signed_rank import Floats, interval, upper_p
+from ..stats.signed_rank import Floats, fewest_pairs, interval, upper_p
 from .turns import PAIRS_A_QUAD
 
 Verdict = Literal["regressed", "not regressed", "improved", "inconclusive"]
@@ -44,7 +44,8 @@ class Answer:
     """What is known of a quantity. ratio, low, high: of B / A, the interval at the level that the
     metric is judged at. quads: how many it was judged by. a, b: median trial of each side.
     detectable: the smallest worsening, a share, that so many quads call regressed nine times in
-    ten. pairs_needed: how many call the wanted effect so; None: more than a thousand."""
+    ten. pairs_needed: how many at most call the wanted effect so, looked at as often as these
+    may be; None: more than a thousand."""
 
     question: Question
     verdict: Verdict
@@ -69,17 +70,29 @@ def worsening(quantity: Quantity, a: Floats, b: Floats) -> Floats:
 
 
 class Judge:
-    """Looks at growing evidence. most: how many quads there may be."""
+    """Looks at growing evidence. most: how many quads there may be. looked: how many times a
+    comparison of this kind looks at most, by which the pairs that an effect needs are counted."""
 
     def __init__(
-        self, questions: Sequence[Question], most: int, error_rate: float = ERROR_RATE
+        self,
+        questions: Sequence[Question],
+        most: int,
+        error_rate: float = ERROR_RATE,
+        *,
+        looked: int = 1,
     ) -> None:
+        self._looked = looked
         self._questions = questions
         self._most = most
         self._error_rate = error_rate
         self._after: list[int] = []
         self._final = False
         self._answers: dict[str, Answer] = {}
+
+    @property
+    def fewest(self) -> int:
+        """Quads below which no verdict is possible."""
+        return fewest_pairs(self._error_rate / len(self._questions))
 
     def look(
         self, trials: Mapping[str, tuple[Floats, Floats]], *, final: bool = False
@@ -112,7 +125,8 @@ class Judge:
             noise = centred(worsening(question.quantity, *trials[name]))
             share = self._error_rate / len(self._questions)
             least = detectable(noise, self._plan(len(self._questions)))
-            quads = needed(noise, math.log1p(question.effect) - question.log_allowed, share)
+            effect = math.log1p(question.effect) - question.log_allowed
+            quads = needed(noise, effect, share, looked=self._looked)
             finished.append(
                 replace(
                     self._answers[name],

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 PROTOCOL = 1
-# usage: a setting that cannot work. invalid: a trial whose numbers prove nothing. crash: a bug.
-ErrorKind = Literal["usage", "invalid", "crash"]
+# usage: a setting that cannot work. invalid: a trial whose numbers prove nothing; the next may.
+# lost: its engine can serve no other. crash: a bug.
+ErrorKind = Literal["usage", "invalid", "lost", "crash"]
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -21,6 +25,12 @@ from .protocol import PROTOCOL, Prepared, Trial, decode, encode
 
 _MODULE = "llmbench.harness.ab.worker"
 _ROOMS = ("engines", "harness", "kernels", "reports", "workloads")
+# A worker that is asked nothing ends as soon as its input does.
+_END_WITHIN_S = 10.0
+
+
+class InvalidTrial(InvalidRun):
+    """One trial whose numbers prove nothing, of a side that can serve another."""
 
 
 class Side(Protocol):
@@ -28,7 +38,10 @@ class Side(Protocol):
 
     prepared: Prepared
 
-    def trial(self, seed: int, num_requests: int) -> Trial: ...
+    def trial(self, seed: int, num_requests: int, limit_s: float) -> Trial:
+        """Raises InvalidTrial for one that proves nothing, and InvalidRun for a side that is lost
+        with it, because it took longer than limit_s for one."""
+        ...
 
     def cpu_s(self) -> float:
         """Processor time that the side has used so far."""
@@ -46,22 +59,30 @@ class SideOptions:
 
 
 class WorkerSide:
-    """A side in a process of its own. A context manager: the process ends with it."""
+    """A side in a process of its own. A context manager: the process ends with it, and so does
+    whatever that started, for it leads a process group. Ctrl-C of a terminal does not reach it."""
 
     def __init__(self, asked: SideOptions) -> None:
         self._asked = asked
         self._link = tempfile.TemporaryDirectory(prefix="llmbench-ab-")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 -- open as long as the side is
+        self._heard = b""
+        self._busy = False
         self._process = subprocess.Popen(
             [sys.executable, "-m", _MODULE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             env=_environment(asked.tree, Path(self._link.name)),
+            start_new_session=True,
         )
         try:
             reply = self._ask(
-                op="prepare", protocol=PROTOCOL, options=list(asked.options), field=asked.field
+                None,
+                op="prepare",
+                protocol=PROTOCOL,
+                options=list(asked.options),
+                field=asked.field,
             )
             self.prepared = Prepared(
                 reply["label"], reply["version"], reply["num_requests"], reply["config"]
@@ -70,9 +91,16 @@ class WorkerSide:
             self.close()
             raise
 
-    def trial(self, seed: int, num_requests: int) -> Trial:
-        """Raises InvalidRun for a trial that proves nothing, or a side that died."""
-        reply = self._ask(op="trial", seed=seed, num_requests=num_requests)
+    def trial(self, seed: int, num_requests: int, limit_s: float | None = None) -> Trial:
+        """As `Side` says; limit_s None: for as long as it takes."""
+        try:
+            reply = self._ask(limit_s, op="trial", seed=seed, num_requests=num_requests)
+        except TimeoutError:
+            raise InvalidRun(
+                f"{self._asked.field}: a trial of {num_requests} requests did not end within "
+                f"{limit_s:.3g} s, and its process was killed: if trials may take so long, allow "
+                "it with --trial-timeout"
+            ) from None
         return Trial(reply["fingerprint"], reply["duration_s"], reply["values"])
 
     def cpu_s(self) -> float:
@@ -85,11 +113,8 @@ class WorkerSide:
         assert self._process.stdout is not None
         with suppress(BrokenPipeError):  # it may have ended before
             self._process.stdin.close()
-        try:
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        # Whoever still computes does not listen.
+        self._end(0.0 if self._busy else _END_WITHIN_S)
         self._process.stdout.close()
         self._log.close()
         self._link.cleanup()
@@ -105,30 +130,71 @@ class WorkerSide:
     ) -> None:
         self.close()
 
-    def _ask(self, **message: Any) -> Mapping[str, Any]:
+    def _ask(self, limit_s: float | None, **message: Any) -> Mapping[str, Any]:
+        """Raises TimeoutError after limit_s, and the process is gone then."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
+        self._busy = True
         try:
             self._process.stdin.write(encode(message))
             self._process.stdin.flush()
         except BrokenPipeError:
             raise self._died() from None
-        line = self._process.stdout.readline()
+        try:
+            line = self._line(limit_s)
+        except TimeoutError:
+            self._end(0.0)
+            raise
         if not line:
             raise self._died()
+        self._busy = False
         reply = decode(line)
         if reply["ok"]:
             return reply
         if reply["kind"] == "usage":
             raise _RefusedError(self._asked.field, reply["error"])
-        raise InvalidRun(f"{self._asked.field}: {reply['error']}")
+        kind = InvalidTrial if reply["kind"] == "invalid" else InvalidRun
+        raise kind(f"{self._asked.field}: {reply['error']}")
+
+    def _line(self, limit_s: float | None) -> bytes:
+        """What it says next; empty if it has nothing more to say. Raises TimeoutError."""
+        assert self._process.stdout is not None
+        pipe = self._process.stdout.fileno()
+        end_s = None if limit_s is None else monotonic() + limit_s
+        while b"\n" not in self._heard:
+            if not wait([pipe], None if end_s is None else max(0.0, end_s - monotonic())):
+                raise TimeoutError
+            more = os.read(pipe, 1 << 16)
+            if not more:
+                return b""
+            self._heard += more
+        line, _, self._heard = self._heard.partition(b"\n")
+        return line
+
+    def _end(self, patience_s: float) -> int:
+        """Give it so long to end by itself; then nothing of its group is left. Returns its exit
+        code."""
+        if self._process.returncode is None:
+            # Not yet waited for, so that the name of its group cannot become another's.
+            _await_exit(self._process.pid, patience_s)
+            os.killpg(self._process.pid, signal.SIGKILL)
+        return self._process.wait()
 
     def _died(self) -> Exception:
         """What the process said last, in a line."""
+        code = self._end(_END_WITHIN_S)
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
-        said = lines[-1] if lines else f"exit code {self._process.wait()}"
+        said = lines[-1] if lines else f"exit code {code}"
         return InvalidRun(f"{self._asked.field}: its process ended: {said}")
+
+
+def _await_exit(pid: int, patience_s: float) -> None:
+    """Until a child has ended, or patience has; it stays to be waited for."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        select.select([descriptor], [], [], patience_s)
+    finally:
+        os.close(descriptor)
 
 
 class _RefusedError(ConfigError):

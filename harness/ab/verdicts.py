@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from ..gate.change import levels, percent
-from ..gate.verdicts import Judged, Verdict, Verdicts, exit_code
+from ..gate.verdicts import INVALID, Judged, Verdict, Verdicts, exit_code
 from .compare import Outcome
 from .judge import Answer
 
@@ -20,7 +21,8 @@ _WORDS: dict[str, Verdict] = {
 
 
 def verdicts_of(outcome: Outcome) -> Verdicts:
-    """A row a metric, with what so many pairs could find and what the wanted effect would need."""
+    """A row a metric, with what so many pairs could find and what the wanted effect would need; no
+    row of a comparison that proves nothing."""
     rows = tuple(
         Judged(
             _name(one),
@@ -32,14 +34,26 @@ def verdicts_of(outcome: Outcome) -> Verdicts:
     )
     return Verdicts(
         "llmbench ab",
-        exit_code(row.verdict for row in rows),
+        INVALID if outcome.failure else exit_code(row.verdict for row in rows),
         rows,
         (
             f"A {outcome.labels[0]}, B {outcome.labels[1]}",
             f"{outcome.pairs} pairs of trials of {outcome.num_requests} requests: "
-            f"{outcome.stopped}",
+            f"{outcome.stopped or 'it did not come to its end'}",
         ),
+        (outcome.failure,) if outcome.failure else (),
+        tuple(_dropped(outcome)),
     )
+
+
+def _dropped(outcome: Outcome) -> Iterator[str]:
+    if outcome.dropped:
+        one = len(outcome.dropped) == 1
+        yield (
+            f"{len(outcome.dropped)} quad{'' if one else 's'} of trials "
+            f"{'was' if one else 'were'} dropped whole, whatever the trials that were valid "
+            f"measured: {'; '.join(dict.fromkeys(outcome.dropped))}"
+        )
 
 
 def _name(answer: Answer) -> str:
@@ -70,7 +84,8 @@ def _reach(answer: Answer) -> str:
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
-    """Everything that was measured, for `--out`. Infinite ends of an interval are null."""
+    """Everything that was measured, for `--out`. Infinite ends of an interval are null. status:
+    `partial` if the comparison did not come to its end; left_out: trials that count for nothing."""
     answers = []
     for one in outcome.answers:
         row = {
@@ -86,6 +101,8 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         answers.append({**question, **row})
     return {
         "schema_version": 1,
+        "status": "partial" if outcome.partial else "complete",
+        "failure": outcome.failure,
         "labels": outcome.labels,
         "versions": outcome.versions,
         "configs": outcome.configs,
@@ -97,4 +114,6 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "answers": answers,
         "a": [asdict(trial) for trial in outcome.a],
         "b": [asdict(trial) for trial in outcome.b],
+        "dropped": outcome.dropped,
+        "left_out": [asdict(one) for one in outcome.left_out],
     }

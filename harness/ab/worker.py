@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from ..result import Metric
 
 
+class _LostError(Exception):
+    """The engine can serve no other trial."""
+
+
 class _Silent:
     def stage(self, text: str) -> None: ...
 
@@ -55,7 +59,8 @@ class Worker:
         gc.freeze()
 
     def trial(self, seed: int, num_requests: int) -> Trial:
-        """Serve the plan of that seed. Raises InvalidRun for one whose numbers prove nothing."""
+        """Serve the plan of that seed. Raises InvalidRun for one whose numbers prove nothing, and
+        _LostError for one that was cut off: what it left in the engine would be the next one's."""
         from ..drive import drive
         from ..experiment import asked_of, prepare
         from ..validity import check_complete, check_errors, check_token_counts, check_trace
@@ -66,7 +71,7 @@ class Worker:
         gc.collect()
         seen = drive(self._core, self._clock, plan)
         if seen.interrupted:
-            raise InvalidRun(seen.failure or "interrupted")
+            raise _LostError(seen.failure or "interrupted")
         for check in (
             check_complete(seen.records, interrupted=False),
             check_errors(seen.records),
@@ -126,8 +131,10 @@ def replies(messages: Iterator[bytes]) -> Iterator[dict[str, Any]]:
                     raise ConfigError("op", other, "prepare, and then trial or stop")
         except (ConfigError, WorkloadError) as error:
             yield _failed("usage", error)
-        except (InvalidRun, OutOfMemory) as error:
+        except InvalidRun as error:
             yield _failed("invalid", error)
+        except (OutOfMemory, _LostError) as error:
+            yield _failed("lost", error)
         except Exception as error:  # noqa: BLE001 -- a process's last words: the host says them
             traceback.print_exc()
             yield _failed("crash", error)

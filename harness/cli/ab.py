@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from .exits import Exit, say_error
 from .output import Quiet
 from .verdicts import Github, JunitFile, MarkdownFile, say_verdicts
 
@@ -60,6 +60,13 @@ def ab(
     num_requests: Annotated[
         int | None, typer.Option(help="Requests a trial, in place of --trial-time.")
     ] = None,
+    trial_timeout: Annotated[
+        str | None,
+        typer.Option(
+            help="A trial that takes longer has hung, such as 300s. Default: 20 times the longest "
+            "so far, at least 60s."
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(help="Of the requests. The order of turns is drawn anew each time.")
     ] = 0,
@@ -75,7 +82,10 @@ def ab(
     """Is B slower than A? Two processes take turns on the same requests, ABBA or BAAB by a coin,
     so that what a machine does meanwhile is no difference between them.
 
-    Exit codes: 0 not regressed, 1 regressed, 2 usage, 3 a trial is not valid, 4 inconclusive.
+    Four trials of which one is not valid are dropped together, and counted in the verdict. Whatever
+    ends a comparison early, Ctrl-C included, --out has what was measured, marked partial.
+
+    Exit codes: 0 not regressed, 1 regressed, 2 usage, 3 not valid or cut short, 4 inconclusive.
     """
     from ...engines.errors import ConfigError
     from ..ab.compare import Length, compare
@@ -83,6 +93,7 @@ def ab(
     from ..ab.side import SideOptions, both
     from ..ab.verdicts import as_json, verdicts_of
     from ..evidence import ERROR_RATE
+    from ..json_text import json_text
     from ..slo import parse_seconds
     from .progress import watching
     from .words import words_of
@@ -98,6 +109,7 @@ def ab(
         parse_seconds("max_time", max_time),
         parse_seconds("trial_time", trial_time),
         num_requests,
+        None if trial_timeout is None else parse_seconds("trial_timeout", trial_timeout),
     )
     length.looks_after(len(questions), ERROR_RATE)
     first = SideOptions("a", words_of("a", a), a_tree)
@@ -109,8 +121,10 @@ def ab(
     if out is not None:
         from .output import write_texts
 
-        text = json.dumps(as_json(outcome), indent=1, allow_nan=False)
+        text = json_text(as_json(outcome), indent=1)
         write_texts(out.parent, {out.name: text + "\n"})
-    raise typer.Exit(
-        say_verdicts(verdicts_of(outcome), markdown=markdown, junit=junit, github=github)
-    )
+    code = say_verdicts(verdicts_of(outcome), markdown=markdown, junit=junit, github=github)
+    if outcome.partial:
+        kept = "lost without --out" if out is None else f"in {out}, marked partial"
+        say_error(f"{outcome.failure}; what was measured is {kept}")
+    raise typer.Exit(Exit.INTERRUPTED if outcome.interrupted else code)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .exits import Exit, say, say_error
+from .console import foreign
+from .exits import Exit, say, say_error, say_text
 from .machine import MACHINE_OPTIONS, with_machine_options
 from .options import NOT_SIMULATED, is_typed, with_run_options
 from .output import write_texts
@@ -100,15 +101,16 @@ def ablate(
         runner = _runner(settings, machine() if simulate else None, watch)
         ablation = _measure(design, settings, runner, repeats, directory, watch)
     if as_json:
-        import json
         from dataclasses import asdict
 
-        print(json.dumps(asdict(ablation), indent=2))
+        from ..json_text import json_text
+
+        print(json_text(asdict(ablation)))
     else:
         from .tables import print_ablation
 
         print_ablation(ablation)
-        say(f"\n[bold]report[/]  {directory / 'ablation.html'}")
+        say(f"\n[bold]report[/]  {foreign(directory / 'ablation.html')}")
     raise typer.Exit(_verdict(ablation))
 
 
@@ -150,7 +152,7 @@ def _measure(
     try:
         runs = run_cells(checked, runner, directory, watch)
     except KeyboardInterrupt:
-        say(f"cells that ended are in {directory}; the same command goes on from there")
+        say_text(f"cells that ended are in {directory}; the same command goes on from there")
         raise
     watch.stage("working out effects")
     ablation = analyse(Factorial(design, runs, checked.not_run), command=settings.command)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .exits import say
+from .console import foreign
+from .exits import say, say_text
 from .options import with_run_options
+from .output import write_texts
 
 if TYPE_CHECKING:
     from ..bench_engine import EngineBench
@@ -68,12 +69,13 @@ def bench_engine(
         command=" ".join(["llmbench", *sys.argv[1:]]),
         seed=settings.seed,
         threads=settings.threads,
-        report=(lambda _: None) if quiet else say,
+        report=(lambda _: None) if quiet else say_text,
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result.as_json(), indent=2), encoding="utf-8")
+    from ..json_text import json_text
+
+    write_texts(out.parent, {out.name: json_text(result.as_json()) + "\n"})
     _print(result)
-    say(f"\n[bold]result[/]  {out}")
+    say(f"\n[bold]result[/]  {foreign(out)}")
 
 
 def _print(result: EngineBench) -> None:
@@ -84,7 +86,8 @@ def _print(result: EngineBench) -> None:
     console, rates = wide_console(), result.rates
     settings = result.settings
     console.print(
-        f"[bold]{result.model}[/] {settings['engine']}, quant {settings['quant']}, "
+        f"[bold]{foreign(result.model)}[/] {foreign(settings['engine'])}, "
+        f"quant {settings['quant']}, "
         f"{settings['dtype']} on {settings['device']}; the machine's GB/s and GFLOP/s around "
         f"each step: {rates.source}"
     )
@@ -110,4 +113,4 @@ def _print(result: EngineBench) -> None:
         )
     console.print(table)
     for name in result.skipped:
-        console.print(f"[dim]{name}: longer than the model's positions[/]")
+        console.print(f"[dim]{foreign(name)}: longer than the model's positions[/]")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .console import TerminalConsole, foreign
 from .exits import say
 
 if TYPE_CHECKING:
@@ -43,21 +44,24 @@ def calibrate(
     _print_errors(made)
     if check is not None:
         from ..twin import hold_against
+        from ..twin_prompts import unknown_of
         from .progress import Silent
 
-        held = hold_against(made, load_run(check), Silent())
+        unseen = load_run(check)
+        held = hold_against(made, unseen, Silent())
         made = replace(made, run_error={one.quantity: one.error for one in held})
         _print_held(held)
+        for caution in unknown_of(unseen.result):
+            say(f"[yellow]note[/] {foreign(caution)}")
     save_calibration(made, out)
-    say(f"\n[bold]calibration[/]  {out}")
+    say(f"\n[bold]calibration[/]  {foreign(out)}")
 
 
 def _print_errors(made: Calibration) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
-    console.print(f"[bold]{made.model}[/] on {made.machine}: {made.steps} steps")
+    console = TerminalConsole()
+    console.print(f"[bold]{foreign(made.model)}[/] on {foreign(made.machine)}: {made.steps} steps")
     table = Table(
         "held-out steps", "steps", "median error", "p90", "bias", box=None, pad_edge=False
     )
@@ -75,7 +79,6 @@ def _print_errors(made: Calibration) -> None:
 
 
 def _print_held(held: Sequence[Held]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from ...reports.format import scale_of
@@ -88,6 +91,6 @@ def _print_held(held: Sequence[Held]) -> None:
         scale = scale_of(find_quantity("check", one.quantity).unit, (one.measured, one.predicted))
         values = (scale.quantity(one.measured), scale.quantity(one.predicted))
         table.add_row(one.quantity, *values, f"{one.error:+.1%}")
-    console = Console(highlight=False)
+    console = TerminalConsole()
     console.print()
     console.print(table)

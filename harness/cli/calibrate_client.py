@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .exits import say
+from .exits import say_text
 
 EPILOG = "\n\n".join(
     (
@@ -38,15 +38,15 @@ def calibrate_client(
 ) -> None:
     """Measure the client's own error in TTFT, ITL and E2EL by load, against a server of known
     truth: the mock server on one core, the client on the others."""
-    import json
-
     from ...engines.errors import ConfigError
     from ..client.calibrate import GRID, calibrate_client, largest_within
     from ..client.calibration import default_path
+    from ..json_text import json_text
+    from ..whole_file import write_whole
 
     if not 0 < seconds <= 60:
         raise ConfigError("seconds", seconds, "more than 0, at most 60")
-    found = calibrate_client(GRID, say, seconds=seconds, processes=processes, seed=seed)
+    found = calibrate_client(GRID, say_text, seconds=seconds, processes=processes, seed=seed)
     within = largest_within(found)
     if within is None:
         print("no load was within the client's limits: is the machine busy with something else?")
@@ -60,7 +60,7 @@ def calibrate_client(
     path = out or default_path()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(found.as_json(), indent=2) + "\n", encoding="utf-8")
+        write_whole(path, json_text(found.as_json()) + "\n")
     except OSError as error:
         raise ConfigError("out", str(path), f"a file that can be written ({error})") from error
-    say(f"written to {path}")
+    say_text(f"written to {path}")

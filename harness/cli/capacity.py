@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .exits import Exit, say, say_error
+from .console import foreign
+from .exits import Exit, say, say_error, say_text
 from .machine import with_machine_options
 from .options import NOT_SIMULATED, with_run_options
 from .output import AsJson, Quiet, store, without_output
@@ -161,8 +162,8 @@ def _store(found: Sequence[EngineCapacity], directories: Sequence[Path], *, quie
         return
     for one, directory in zip(found, directories, strict=True):
         if one.run is None:
-            say(f"{one.config.label}: no rate holds the SLO, so there is no run to store")
+            say_text(f"{one.config.label}: no rate holds the SLO, so there is no run to store")
             continue
         stored = store(directory, one.run)
         if not quiet:
-            say(f"[bold]report[/]  {stored / 'report.html'}")
+            say(f"[bold]report[/]  {foreign(stored / 'report.html')}")

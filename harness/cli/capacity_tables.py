@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from ...reports.format import quantity
@@ -16,6 +15,7 @@ from ..capacity import Search, Trial
 from ..metrics import CostPerMillionTokens
 from ..result import Result
 from ..simulated_capacity import EngineCapacity, Goal
+from .console import foreign
 from .tables import wide_console
 
 # Fewer mean latencies of arrivals than this, and many requests met an engine that was filling up.
@@ -31,9 +31,9 @@ def print_capacities(found: Sequence[EngineCapacity], goal: Goal) -> None:
     """A sentence an engine, the rates that were tried if it is one, and a table of all."""
     console = wide_console()
     for one in found:
-        console.print(f"[bold]{escape(one.config.label)}[/]  {escape(sentence(one, goal))}")
+        console.print(f"[bold]{foreign(one.config.label)}[/]  {foreign(sentence(one, goal))}")
         for text in notes(one):
-            console.print(f"[yellow]note[/] {escape(text)}")
+            console.print(f"[yellow]note[/] {foreign(text)}")
     console.print()
     if len(found) == 1:
         console.print(_trials(found[0].search))
@@ -44,7 +44,7 @@ def print_capacities(found: Sequence[EngineCapacity], goal: Goal) -> None:
         "change."
     )
     for error in dict.fromkeys(one.error for one in found):
-        console.print(f"[yellow]simulated[/] {escape(error)}")
+        console.print(f"[yellow]simulated[/] {foreign(error)}")
 
 
 def sentence(one: EngineCapacity, goal: Goal) -> str:
@@ -113,20 +113,21 @@ def _compared(found: Sequence[EngineCapacity]) -> Table:
     for one in found:
         if one.run is None or one.search.holds is None:
             cost = ["n/a"] if is_priced else []
-            table.add_row(escape(one.config.label), "0", *["n/a"] * 5, _binds(one), *cost)
+            row = ("0", *["n/a"] * 5, foreign(_binds(one)))
+            table.add_row(foreign(one.config.label), *row, *cost)
             continue
         result = one.run.result
         assert result.kv is not None, "capacity is searched for in process"
         peak = result.kv.useful_tokens.peak / result.kv.capacity_tokens
         table.add_row(
-            escape(one.config.label),
+            foreign(one.config.label),
             rate(one.search.holds),
             quantity(_stat(result, "output_throughput", "window"), "tokens/s"),
             quantity(_stat(result, "ttft", "p99"), "s"),
             quantity(_stat(result, "tpot", "p99"), "s"),
             quantity(peak, "share"),
             quantity(result.counters.preemptions, ""),
-            _binds(one),
+            foreign(_binds(one)),
             *(
                 [quantity(_stat(result, CostPerMillionTokens.id, "output"), "")]
                 if is_priced

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .console import foreign
 from .exits import say
+from .output import write_texts
 
 if TYPE_CHECKING:
     from ...reports.model import Comparison
@@ -42,21 +43,22 @@ def compare(
     Examples: llmbench compare runs/paged runs/inflight --out runs/comparison;
     llmbench compare runs/paged vllm-result.json artifacts/profile_export_aiperf.json
     """
+    from ..json_text import json_text
     from ..repeats.directory import all_or_none
     from ..views import comparison_reports
 
     compared = _repeated if all_or_none(runs) else _single
     stored, comparison = compared(runs, allow_invalid)
     if out is not None:
-        _write(out, comparison_reports(stored, comparison))
+        write_texts(out, comparison_reports(stored, comparison))
     if as_json:
-        print(json.dumps(asdict(comparison), indent=2, default=str))
+        print(json_text(asdict(comparison), default=str))
         return
     from .tables import print_comparison
 
     print_comparison(comparison)
     if out is not None:
-        say(f"\n[bold]report[/]  {out / 'comparison.html'}")
+        say(f"\n[bold]report[/]  {foreign(out / 'comparison.html')}")
 
 
 def _single(paths: list[Path], allow_invalid: bool) -> tuple[list[StoredRun], Comparison]:
@@ -77,14 +79,3 @@ def _repeated(paths: list[Path], allow_invalid: bool) -> tuple[list[StoredRun], 
     assert comparison.between is not None
     shown = zip(sides, comparison.between.shown, strict=True)
     return [side.run_called(name).load() for side, name in shown], comparison
-
-
-def _write(directory: Path, reports: dict[str, str]) -> None:
-    from ..store import StoreError
-
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, text in reports.items():
-            (directory / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StoreError("out", directory, f"cannot be written: {error.strerror}") from error

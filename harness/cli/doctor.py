@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from .console import TerminalConsole, foreign
 from .exits import Exit
 
 Level = Literal["ok", "note", "problem"]
@@ -34,9 +35,9 @@ def doctor(
     """
     findings = [check() for check in CHECKS]
     if as_json:
-        import json
+        from ..json_text import json_text
 
-        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+        print(json_text([asdict(finding) for finding in findings]))
     else:
         _print(findings)
     if any(finding.level == "problem" for finding in findings):
@@ -44,14 +45,15 @@ def doctor(
 
 
 def _print(findings: list[Finding]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[bold red]problem[/]"}
     table = Table(box=None, show_header=False, pad_edge=False)
     for finding in findings:
-        table.add_row(marks[finding.level], f"[bold]{finding.what}[/]", finding.detail)
-    Console().print(table)
+        table.add_row(
+            marks[finding.level], f"[bold]{foreign(finding.what)}[/]", foreign(finding.detail)
+        )
+    TerminalConsole().print(table)
 
 
 def _python() -> Finding:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .console import TerminalConsole, foreign
+
 if TYPE_CHECKING:
     from ...engines.config import EngineConfig
 
@@ -19,25 +21,25 @@ def engines(
     from ...engines.presets import presets
 
     if as_json:
-        import json
+        from ..json_text import json_text
 
-        print(json.dumps([asdict(preset) for preset in presets()], indent=2))
+        print(json_text([asdict(preset) for preset in presets()]))
         return
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = TerminalConsole()
     table = Table("engine", "batching", "admission", "kv", "also", box=None, pad_edge=False)
     for preset in presets():
         engine = engine_config(preset.name)
         names = " = ".join((preset.name, *preset.aliases))
         table.add_row(
-            f"[bold]{names}[/]", _batching(engine), engine.admission, _kv(engine), _also(engine)
+            f"[bold]{foreign(names)}[/]",
+            *map(foreign, (_batching(engine), engine.admission, _kv(engine), _also(engine))),
         )
     console.print(table)
     meanings = Table(box=None, pad_edge=False, show_header=False)
     for preset in presets():
-        meanings.add_row(f"[bold]{preset.name}[/]", preset.stands_for)
+        meanings.add_row(f"[bold]{foreign(preset.name)}[/]", foreign(preset.stands_for))
     console.print("\nStands for")
     console.print(meanings)
     console.print(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .console import foreign
 from .exits import say
 from .options import with_run_options
 from .output import AsJson, Quiet, write_texts
@@ -75,6 +75,7 @@ def eval_(
     """
     from dataclasses import replace
 
+    from ..json_text import json_text
     from ..tasks.evaluate import evaluate, find_tasks
     from .progress import watching
 
@@ -82,13 +83,13 @@ def eval_(
     with watching(quiet=quiet or as_json) as watch:
         found = find_tasks(tasks, settings.load.corpus, seed=settings.seed, limit=limit)
         result = evaluate(settings, found, watch.stage)
-    text = json.dumps(result.as_json(), indent=2, allow_nan=False) + "\n"
+    text = json_text(result.as_json()) + "\n"
     write_texts(out.parent, {out.name: text})
     if as_json:
         print(text, end="")
     else:
         _print(result)
-        say(f"\n[bold]result[/]  {out}")
+        say(f"\n[bold]result[/]  {foreign(out)}")
 
 
 def _print(result: Evaluation) -> None:
@@ -99,7 +100,8 @@ def _print(result: Evaluation) -> None:
     console = wide_console()
     settings = result.settings
     console.print(
-        f"[bold]{result.model}[/] {settings['engine']}, quant {settings['quant']}, "
+        f"[bold]{foreign(result.model)}[/] {foreign(settings['engine'])}, "
+        f"quant {settings['quant']}, "
         f"{settings['dtype']} on {settings['device']}; lm-eval {result.lm_eval}"
     )
     table = Table("task", "metric", "score", "± stderr", "documents", box=None, pad_edge=False)
@@ -107,7 +109,9 @@ def _print(result: Evaluation) -> None:
         column.justify = "right"
     for one in result.scores:
         error = "" if one.stderr is None else f"{one.stderr:.4f}"
-        table.add_row(one.task, one.metric, f"{one.value:.4f}", error, str(one.samples))
+        table.add_row(
+            foreign(one.task), foreign(one.metric), f"{one.value:.4f}", error, str(one.samples)
+        )
     console.print(table)
     if result.caveat:
-        console.print(f"[yellow]caveat[/] {result.caveat}")
+        console.print(f"[yellow]caveat[/] {foreign(result.caveat)}")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from enum import IntEnum
 
-from rich.console import Console
-from rich.markup import escape
+from .console import TerminalConsole, foreign
 
 
 class Exit(IntEnum):
@@ -24,9 +23,14 @@ class Exit(IntEnum):
 
 def say(text: str) -> None:
     """Progress and notes, on standard error: standard output is for results."""
-    Console(file=sys.stderr, highlight=False, soft_wrap=True).print(text)
+    TerminalConsole(file=sys.stderr, soft_wrap=True).print(text)
+
+
+def say_text(text: str) -> None:
+    """A line that is no markup, whatever it holds."""
+    say(foreign(text))
 
 
 def say_error(error: Exception | str) -> None:
     """One line that names what is wrong."""
-    say(f"[bold red]error:[/] {escape(' '.join(str(error).split()))}")
+    say(f"[bold red]error:[/] {foreign(' '.join(str(error).split()))}")

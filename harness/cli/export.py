@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .console import foreign
 from .exits import say
+from .output import write_texts
 
 if TYPE_CHECKING:
     from ..interchange.vllm_export import TextOf
@@ -46,23 +48,19 @@ def export(
     """
     from ..interchange import export as write
     from ..interchange.perfetto import write_trace
-    from ..store import StoreError, load_run
+    from ..store import load_run
 
     stored = load_run(run)
     if form == "perfetto" and out is not None:
-        say(f"[bold]{form}[/]  {write_trace(stored, out)}")
+        say(f"[bold]{form}[/]  {foreign(write_trace(stored, out))}")
         return
     text_of = _decoder(stored) if form == "vllm" else None
     text = write(stored, form, text_of=text_of, allow_invalid=allow_invalid)
     if out is None:
         print(text, end="")
         return
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StoreError("out", out, f"cannot be written: {error.strerror}") from error
-    say(f"[bold]{form}[/]  {out}")
+    write_texts(out.parent, {out.name: text})
+    say(f"[bold]{form}[/]  {foreign(out)}")
 
 
 def _decoder(stored: StoredRun) -> TextOf | None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .exits import Exit, say, say_error
+from .console import foreign
+from .exits import Exit, say, say_error, say_text
 from .output import write_texts
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def run_frontier(
         try:
             runs, frontier = _measure(by_method, directory, sweep, tasks, watch)
         except KeyboardInterrupt:
-            say(f"methods that ended are in {directory}; the same command goes on from there")
+            say_text(f"methods that ended are in {directory}; the same command goes on from there")
             raise
     reports = frontier_reports(frontier)
     write_texts(directory, reports)
@@ -48,7 +49,7 @@ def run_frontier(
         from .frontier_tables import print_frontier
 
         print_frontier(frontier)
-        say(f"\n[bold]report[/]  {directory / 'frontier.html'}")
+        say(f"\n[bold]report[/]  {foreign(directory / 'frontier.html')}")
     return _verdict(runs, frontier)
 
 

@@ -8,6 +8,7 @@ from ...reports.format import number, percent, quantity
 from ...reports.frontier_model import Frontier, FrontierMethod
 from ...reports.frontier_report import frontier_report
 from ...reports.frontier_tables import VERDICTS
+from .console import foreign
 from .tables import wide_console
 
 _STYLE = {"good": "green", "bad": "red", "caution": "yellow"}
@@ -21,18 +22,21 @@ def print_frontier(frontier: Frontier) -> None:
     for column in table.columns[1:-1]:
         column.justify = "right"
     for one in frontier.methods:
-        table.add_row(*_row(one))
+        table.add_row(*map(foreign, _row(one)))
     console.print(table)
-    console.print(f"[bold]{frontier_report(frontier).verdict}[/]")
+    console.print(f"[bold]{foreign(frontier_report(frontier).verdict)}[/]")
     if frontier.sweep is not None:
         points = frontier.sweep.turning_points
         for turning in (one for one in points if one.against == frontier.baseline):
-            console.print(turning.sentence)
+            console.print(foreign(turning.sentence))
     for claim in frontier.claims:
         word, tone = VERDICTS[claim.verdict]
-        console.print(f"“{claim.claim}”: [{_STYLE.get(tone, 'dim')}]{word}[/]. {claim.evidence}")
+        console.print(
+            f"“{foreign(claim.claim)}”: [{_STYLE.get(tone, 'dim')}]{word}[/]. "
+            f"{foreign(claim.evidence)}"
+        )
     for note in frontier.notes:
-        console.print(f"[yellow]note[/] {note}")
+        console.print(f"[yellow]note[/] {foreign(note)}")
 
 
 def _row(one: FrontierMethod) -> tuple[str, ...]:

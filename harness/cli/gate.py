@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .exits import Exit, say
+from .exits import Exit, say_text
 from .verdicts import Github, JunitFile, MarkdownFile, say_verdicts
 
 if TYPE_CHECKING:
@@ -131,5 +131,5 @@ def _update(path: Path, only: list[str]) -> Exit:
     diff = difflib.unified_diff(old.splitlines(True), new.splitlines(True), name, name)
     text = "".join(diff)
     print(text, end="")
-    say(f"{path}: {'rewritten' if text else 'nothing changed'}")
+    say_text(f"{path}: {'rewritten' if text else 'nothing changed'}")
     return Exit.OK

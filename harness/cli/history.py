@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .console import foreign
 from .exits import say
 from .output import write_texts
 
@@ -72,27 +72,26 @@ def history(
     if out is not None:
         write_texts(out, history_reports(told))
     if as_json:
-        print(json.dumps(asdict(told), indent=2))
+        from ..json_text import json_text
+
+        print(json_text(asdict(told)))
         return
     _print(told)
     if out is not None:
-        say(f"\n[bold]report[/]  {out / 'history.html'}")
+        say(f"\n[bold]report[/]  {foreign(out / 'history.html')}")
 
 
 def _print(told: History) -> None:
-    from rich.markup import escape
-
     from ...reports.history_report import history_report
 
     for series in told.series:
         _print_series(series)
-    say(f"[bold]{escape(history_report(told).verdict)}[/]")
+    say(f"[bold]{foreign(history_report(told).verdict)}[/]")
     for name, why in told.left_out:
-        say(f"[yellow]left out[/] {escape(f'{name}: {why}')}")
+        say(f"[yellow]left out[/] {foreign(f'{name}: {why}')}")
 
 
 def _print_series(series: Series) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     from ...reports.format import scale_of
@@ -107,27 +106,25 @@ def _print_series(series: Series) -> None:
         known = [value for value in trend.values if value is not None]
         scale = scale_of(trend.unit, known)
         table.add_row(
-            trend_label(trend),
+            foreign(trend_label(trend)),
             sparkline(trend.values),
             scale.quantity(known[0]),
             scale.quantity(known[-1]),
             _steps(trend, series),
         )
-    console.print(f"[bold]{escape(series.name)}[/], {len(series.runs)} runs")
+    console.print(f"[bold]{foreign(series.name)}[/], {len(series.runs)} runs")
     console.print(table)
     console.print()
 
 
 def _steps(trend: Trend, series: Series) -> str:
     """The last two steps; more are in the report."""
-    from rich.markup import escape
-
     from ...reports.history_report import change_text
 
     told = []
     for step in trend.steps[-2:]:
         style = _STYLES.get(step.verdict or "", "dim")
-        where = escape(series.runs[step.index].name)
+        where = foreign(series.runs[step.index].name)
         told.append(f"[{style}]{change_text(trend, step)}[/] at {where}")
     more = len(trend.steps) - len(told)
     return "; ".join([*([f"{more} before"] if more > 0 else []), *told])

@@ -10,6 +10,7 @@ import typer
 
 from ...kernels.errors import KernelError
 from . import kernels_bench
+from .console import TerminalConsole, foreign
 from .exits import Exit, say
 from .kernel_options import AsJson, Device, Kernels, Ops, device_named, dtypes_named, ops_named
 
@@ -76,9 +77,9 @@ def list_(
                 }
             )
     if as_json:
-        import json
+        from ..json_text import json_text
 
-        print(json.dumps(rows, indent=2))
+        print(json_text(rows))
         return
     _print_list(rows, f"{at.type} in {str(in_dtype).removeprefix('torch.')}")
 
@@ -129,21 +130,20 @@ def check(
         if not as_json:
             _print_trial(trial, verdicts, bad)
     if as_json:
-        import json
         from dataclasses import asdict
 
-        shown = [{**asdict(one), "error": _finite(one.error)} for one in all_verdicts]
-        print(json.dumps({"seed": seed, "wrong": wrong, "verdicts": shown}, indent=2))
+        from ..json_text import json_text
+
+        shown = [asdict(one) for one in all_verdicts]
+        print(json_text({"seed": seed, "wrong": wrong, "verdicts": shown}))
     else:
         say(f"{len(all_verdicts)} cases with seed {seed}; {wrong} wrong")
     raise typer.Exit(Exit.REGRESSED if wrong else Exit.OK)
 
 
 def _print_trial(trial: Trial, verdicts: list[Verdict], bad: list[Verdict]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = TerminalConsole(soft_wrap=True)
     mark = "[bold red]WRONG[/]" if bad else "[green]ok[/]   "
     dtype = str(trial.dtype).removeprefix("torch.")
     taken = [one for one in verdicts if one.refused is None]
@@ -155,19 +155,18 @@ def _print_trial(trial: Trial, verdicts: list[Verdict], bad: list[Verdict]) -> N
     if taken and not bad:
         said.append(f"error {max(one.error for one in taken):.0%} of what is allowed")
     console.print(
-        f"{mark} {trial.spec.op:30} {trial.implementation.name:20} {dtype:9} {', '.join(said)}"
+        f"{mark} {trial.spec.op:30} {foreign(trial.implementation.name):20} {dtype:9} "
+        f"{', '.join(said)}"
     )
     for one in bad:
-        console.print(f"      {escape(one.sentence)}")
+        console.print(f"      {foreign(one.sentence)}")
 
 
 def _print_list(rows: list[dict[str, Any]], chosen_for: str) -> None:
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
-    terminal = Console(highlight=False)
-    console = Console(highlight=False, width=None if terminal.is_terminal else 120)
+    terminal = TerminalConsole()
+    console = TerminalConsole(width=None if terminal.is_terminal else 120)
     table = Table("operation", "implementation", "device", "dtypes", "here", box=None)
     for column in table.columns[:-1]:
         column.no_wrap = True
@@ -178,10 +177,10 @@ def _print_list(rows: list[dict[str, Any]], chosen_for: str) -> None:
         elif row["runs_here"]:
             here = "[green]yes[/]"
         else:
-            here = f"[yellow]no:[/] {escape(row['why_not'])}"
+            here = f"[yellow]no:[/] {foreign(row['why_not'])}"
         table.add_row(
-            "" if row["op"] == last else f"[bold]{row['op']}[/]",
-            row["implementation"],
+            "" if row["op"] == last else f"[bold]{foreign(row['op'])}[/]",
+            foreign(row["implementation"]),
             " ".join(row["devices"]),
             " ".join(_SHORT[name] for name in row["dtypes"]),
             here,
@@ -226,7 +225,3 @@ def _interpret_triton_on(device: str) -> None:
     on_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
     if on_cpu and "triton" not in sys.modules:
         os.environ.setdefault("TRITON_INTERPRET", "1")
-
-
-def _finite(error: float) -> float | None:
-    return None if error == float("inf") else error

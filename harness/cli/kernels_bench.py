@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .exits import Exit, say
+from .console import TerminalConsole, foreign
+from .exits import Exit, say, say_text
 from .kernel_options import AsJson, Device, Kernels, Ops, device_named, dtypes_named, ops_named
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def bench(
     if out is not None:
         # Before the work, not after it.
         out.parent.mkdir(parents=True, exist_ok=True)
-    result = run_kernel_bench(asked, lambda text: say(f"[dim]{text}[/]"))
+    result = run_kernel_bench(asked, lambda text: say(f"[dim]{foreign(text)}[/]"))
     if out is not None:
         write_result(out, result)
     if as_json:
@@ -81,7 +82,7 @@ def bench(
     else:
         _print(result)
         if out is not None:
-            say(f"written to {out}")
+            say_text(f"written to {out}")
     raise typer.Exit(Exit.INTERRUPTED if result.partial else Exit.OK)
 
 
@@ -112,12 +113,10 @@ def _at_least(name: str, value: int, least: int) -> int:
 
 
 def _print(result: KernelResult) -> None:
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
-    terminal = Console(highlight=False)
-    console = Console(highlight=False, width=None if terminal.is_terminal else 120)
+    terminal = TerminalConsole()
+    console = TerminalConsole(width=None if terminal.is_terminal else 120)
     table = Table(box=None)
     for name in ("operation", "step", "case", "implementation"):
         table.add_column(name, no_wrap=True)
@@ -129,7 +128,7 @@ def _print(result: KernelResult) -> None:
         at = (one.op, one.step, one.case)
         table.add_row(
             *((f"[bold]{one.op}[/]", one.step, one.case) if at != last else ("", "", "")),
-            one.implementation,
+            foreign(one.implementation),
             _us(one.min_s),
             _us(one.median_s),
             _us(one.floor_s),
@@ -140,13 +139,15 @@ def _print(result: KernelResult) -> None:
     console.print(table)
     for name, rates in result.rates.items():
         console.print(
-            f"{result.device}: memory {rates.memory_bytes_per_s / 1e9:.1f} GB/s, cache "
+            f"{foreign(result.device)}: memory {rates.memory_bytes_per_s / 1e9:.1f} GB/s, cache "
             f"{rates.cache_bytes_per_s / 1e9:.1f} GB/s, {name} products "
             f"{rates.flops_per_s / 1e9:.0f} GFLOP/s, measured just before",
             style="dim",
         )
     for op, one in result.refused:
-        console.print(f"{op}, {one.case}: {one.implementation} not timed: {escape(one.why)}")
+        console.print(
+            f"{op}, {one.case}: {foreign(one.implementation)} not timed: {foreign(one.why)}"
+        )
 
 
 def _fastest_first(timings: list[Timing]) -> list[Timing]:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .exits import say_text
+
 if TYPE_CHECKING:
     import ssl
 
@@ -71,7 +73,6 @@ def mock_server(
     from ..mock.rule import Rule, find_counting, find_fault
     from ..mock.server import MockServer
     from ..slo import parse_seconds
-    from .exits import say
 
     faults = {}
     for text in fault or ():
@@ -100,7 +101,7 @@ def mock_server(
         server = MockServer(rule.script, owned_by=owned_by)
         found = await server.start(host, port, tls)
         scheme = "http" if tls is None else "https"
-        say(f"a mock server at {scheme}://{host}:{found} (Ctrl-C ends it)")
+        say_text(f"a mock server at {scheme}://{host}:{found} (Ctrl-C ends it)")
         await asyncio.get_running_loop().create_future()
 
     asyncio.run(serve())

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .exits import say
+from .console import TerminalConsole, foreign
+from .exits import say, say_text
 
 models = typer.Typer(
     help="List the models that have a name of their own, or fetch one.",
@@ -27,18 +28,17 @@ def list_(
 
     entries = list_models()
     if as_json:
-        import json
+        from ..json_text import json_text
 
-        print(json.dumps([asdict(entry) for entry in entries], indent=2))
+        print(json_text([asdict(entry) for entry in entries]))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("model", "", "what it is", box=None, pad_edge=False)
     for entry in entries:
         state = "[green]here[/]" if entry.present else "[yellow]to fetch[/]"
-        table.add_row(f"[bold]{entry.name}[/]", state, entry.description)
-    console = Console()
+        table.add_row(f"[bold]{foreign(entry.name)}[/]", state, foreign(entry.description))
+    console = TerminalConsole()
     console.print(table)
     console.print(
         "\nBesides: any directory or hub id of a decoder that transformers has.", style="dim"
@@ -55,9 +55,9 @@ def pull(
     """
     from ...engines.models.catalogue import resolve_model
 
-    files = resolve_model(name, say)
-    say(
+    files = resolve_model(name, say_text)
+    say_text(
         f"{files.name} is here: {files.directory}" + (f" ({files.revision})" * bool(files.revision))
     )
     if files.caveat:
-        say(f"[dim]note: {files.caveat}[/]")
+        say(f"[dim]note: {foreign(files.caveat)}[/]")

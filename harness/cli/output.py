@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .console import foreign
 from .exits import Exit, say, say_error
 
 if TYPE_CHECKING:
@@ -57,13 +58,17 @@ def store(directory: Path, measured: Measured) -> Path:
 
 
 def write_texts(directory: Path, texts: Mapping[str, str]) -> None:
-    """Reports by file name, into a directory that is made if need be. Raises StoreError."""
+    """Texts by file name, each whole, into a directory that is made if need be.
+
+    Raises StoreError for `out`.
+    """
     from ..store import StoreError
+    from ..whole_file import write_whole
 
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            (directory / name).write_text(text, encoding="utf-8")
+            write_whole(directory / name, text)
     except OSError as error:
         raise StoreError("out", directory, f"cannot be written: {error.strerror}") from error
 
@@ -72,8 +77,8 @@ def _print_summary(measured: Measured, directory: Path) -> None:
     from .tables import print_run
 
     print_run(measured.result)
-    say(f"\n[bold]report[/]  {_shown(directory / 'report.html')}")
-    say(f"[dim]again    llmbench report {_shown(directory)}[/]")
+    say(f"\n[bold]report[/]  {foreign(_shown(directory / 'report.html'))}")
+    say(f"[dim]again    llmbench report {foreign(shlex.quote(_shown(directory)))}[/]")
 
 
 def verdict_of(measured: Measured) -> Exit:

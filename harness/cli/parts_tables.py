@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from ...reports.format import Scale, addends, count, percent, quantity, scale_of
 from ..attribution.explain import RequestParts, SlowestParts
 from ..result import Attribution, Parts, SlowToken
+from .console import TerminalConsole, foreign
 
 COLUMNS = {
     "total_s": "measured",
@@ -68,7 +67,7 @@ def print_request(found: RequestParts) -> None:
         rows.append(("tpot mean", found.tpot))
     rows += [(_token_name(one), one.parts) for one in found.slow_tokens]
     console = _console()
-    console.print(_table(escape(found.request_id), rows))
+    console.print(_table(foreign(found.request_id), rows))
     if found.slow_token_s is not None:
         console.print(
             f"\n[dim]{count(found.slow_gaps)} of its tokens came later than "
@@ -81,14 +80,14 @@ def print_slowest(found: SlowestParts) -> None:
     """The slowest requests and tokens of a run."""
     console = _console()
     console.print(
-        _table("ttft", [(escape(one.request_id), one.parts) for one in found.slowest_requests])
+        _table("ttft", [(foreign(one.request_id), one.parts) for one in found.slowest_requests])
     )
     console.print()
     console.print(
         _table(
             "token gap",
             [
-                (f"{escape(one.request_id)} {_token_name(one)}", one.parts)
+                (f"{foreign(one.request_id)} {_token_name(one)}", one.parts)
                 for one in found.slowest_tokens
             ],
         )
@@ -113,6 +112,6 @@ def _table(heading: str, rows: Iterable[Row]) -> Table:
     return table
 
 
-def _console() -> Console:
+def _console() -> TerminalConsole:
     """As wide as the terminal; wide enough for the table where there is none."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    return TerminalConsole(width=None if sys.stdout.isatty() else 200)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .exits import Exit, say, say_error
+from .console import foreign
+from .exits import Exit, say, say_error, say_text
 
 if TYPE_CHECKING:
     from ..peers.session import Session
@@ -82,8 +83,8 @@ def peers(
         if install is not None:
             from ..peers.install import install as install_peers
 
-            install_peers(install, say)
-            say(f"\n[bold]peers[/]  {install}")
+            install_peers(install, say_text)
+            say(f"\n[bold]peers[/]  {foreign(install)}")
             return
         from ..peers.session import places, session
 
@@ -110,12 +111,12 @@ def _measure(asked: Session, document: Path | None) -> Exit:
     from ..peers.session import measure
     from ..peers.table import markdown, update_document
 
-    result = measure(asked, say)
+    result = measure(asked, say_text)
     text = markdown(result)
     print(text)
     if document is not None:
         update_document(document, text)
-    say(f"[bold]result[/]  {asked.out / 'peers.json'}")
+    say(f"[bold]result[/]  {foreign(asked.out / 'peers.json')}")
     for name, why in result.not_measured.items():
         say_error(f"{name} not measured: {why}")
     return Exit.OK if result.rows else Exit.USAGE

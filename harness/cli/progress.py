@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
@@ -18,6 +17,7 @@ from rich.progress import (
 
 from ..drive import Progress as Served
 from ..experiment import Watch
+from .console import TerminalConsole, foreign
 
 
 class Silent:
@@ -31,11 +31,11 @@ class Silent:
 class Lines:
     """A line a stage on standard error, for logs."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: TerminalConsole) -> None:
         self._console = console
 
     def stage(self, text: str) -> None:
-        self._console.print(text)
+        self._console.print(foreign(text))
 
     def progress(self, progress: Served) -> None: ...
 
@@ -71,7 +71,7 @@ class Bar:
 @contextmanager
 def watching(*, quiet: bool) -> Iterator[Watch]:
     """The watch that fits where standard error goes."""
-    console = Console(file=sys.stderr, highlight=False)
+    console = TerminalConsole(file=sys.stderr)
     if quiet:
         yield Silent()
     elif not console.is_terminal:
@@ -79,9 +79,9 @@ def watching(*, quiet: bool) -> Iterator[Watch]:
     else:
         with Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[rate]}", markup=False),
             TimeRemainingColumn(),
             console=console,
             transient=True,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .console import TerminalConsole, foreign
 from .exits import Exit, say, say_error
 
 if TYPE_CHECKING:
@@ -206,11 +207,9 @@ def _how_to_go_on(prepared: Prepared) -> str:
 @contextmanager
 def _progress(prepared: Prepared, *, quiet: bool) -> Iterator[Progress]:
     """A bar with a step a layer on a terminal, lines elsewhere."""
-    from rich.console import Console
-
     from ...engines.quantization.quantized import LayerReport
 
-    console = Console(file=sys.stderr, highlight=False)
+    console = TerminalConsole(file=sys.stderr)
     if quiet or prepared.windows is None:
         yield lambda _layer, _layers: None
     elif not console.is_terminal:
@@ -242,12 +241,11 @@ def _progress(prepared: Prepared, *, quiet: bool) -> Iterator[Progress]:
 
 
 def _print(prepared: Prepared, made: Quantized) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from ...engines.quantization.layerwise import BASELINE
 
-    console = Console(highlight=False)
+    console = TerminalConsole()
     if made.report:
         baseline = BASELINE[prepared.scheme.method]
         table = Table("layer", prepared.scheme.method, baseline, "of it", "", box=None)
@@ -256,7 +254,7 @@ def _print(prepared: Prepared, made: Quantized) -> None:
         for layer in made.report:
             share = f"{layer.loss / layer.rtn_loss:.0%}" if layer.rtn_loss else "-"
             losses = (f"{layer.loss:.3g}", f"{layer.rtn_loss:.3g}")
-            table.add_row(str(layer.layer), *losses, share, layer.note)
+            table.add_row(str(layer.layer), *losses, share, foreign(layer.note))
         console.print("mean squared error of each layer's output")
         console.print(table)
         console.print()
@@ -264,7 +262,7 @@ def _print(prepared: Prepared, made: Quantized) -> None:
     taken = f"{minutes} min {seconds} s" if minutes else f"{made.seconds:.1f} s"
     console.print(
         f"[bold]{prepared.format}[/]  {made.bytes / 1e6:.1f} MB, "
-        f"{made.bytes_before / made.bytes:.2f} times smaller, in {taken}: {made.out}"
+        f"{made.bytes_before / made.bytes:.2f} times smaller, in {taken}: {foreign(made.out)}"
     )
     if prepared.files.caveat:
-        say(f"[dim]note: {prepared.files.caveat}[/]")
+        say(f"[dim]note: {foreign(prepared.files.caveat)}[/]")

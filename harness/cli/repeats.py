@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .console import foreign
 from .exits import Exit, say, say_error
 from .output import verdict_of, write_texts
 
@@ -56,7 +56,7 @@ def run_repeated(
         try:
             made = run_repeats(runner_of(labelled), directory, repeats, seed, labelled)
         except KeyboardInterrupt:
-            say_error(f"interrupted: repeats that ended are kept; {_goes_on(directory)}")
+            say_error(f"interrupted: repeats that ended are kept; {foreign(_goes_on(directory))}")
             return Exit.INTERRUPTED
     report_repeats(made.repeats, as_json=as_json)
     return _verdict(made, directory)
@@ -64,6 +64,7 @@ def run_repeated(
 
 def report_repeats(repeats: Repeats, *, as_json: bool) -> None:
     """Write the reports beside the runs, and print."""
+    from ..json_text import json_text
     from ..repeats.pool import pool
     from ..views import repeats_reports
     from .repeats_tables import print_repeats
@@ -71,16 +72,16 @@ def report_repeats(repeats: Repeats, *, as_json: bool) -> None:
     table = pool(repeats)
     write_texts(repeats.directory, repeats_reports(table))
     if as_json:
-        print(json.dumps(asdict(table), indent=2))
+        print(json_text(asdict(table)))
         return
     print_repeats(table)
-    say(f"\n[bold]report[/]  {repeats.directory / 'repeats.html'}")
+    say(f"\n[bold]report[/]  {foreign(repeats.directory / 'repeats.html')}")
 
 
 def _verdict(made: Made, directory: Path) -> Exit:
     if made.last is not None and made.last.result.status == "partial":
         code = verdict_of(made.last)
-        say(f"[dim]{_goes_on(directory)}[/]")
+        say(f"[dim]{foreign(_goes_on(directory))}[/]")
         return code
     for run, reason in made.repeats.invalid:
         say_error(f"invalid run, in no mean: {run.directory.name}: {reason}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
 from rich.table import Table
 
 from ...reports.format import Scale, percent, scale_of
 from ...reports.repeats_model import PooledQuantity, RepeatsTable
 from ...reports.repeats_report import interval_text, repeats_report, spread_share
+from .console import foreign
 from .tables import wide_console
 
 # More columns than this are in the report.
@@ -18,11 +18,11 @@ def print_repeats(repeats: RepeatsTable) -> None:
     """The sentences that the report begins with, then a row a quantity."""
     console = wide_console()
     report = repeats_report(repeats)
-    console.print(f"[bold]{escape(report.verdict)}[/]")
+    console.print(f"[bold]{foreign(report.verdict)}[/]")
     for note in report.notes:
-        console.print(f"[yellow]note[/] {escape(note.text)}", soft_wrap=True)
+        console.print(f"[yellow]note[/] {foreign(note.text)}", soft_wrap=True)
     if repeats.premise:
-        console.print(f"[yellow]simulated[/] {escape(repeats.premise)}", soft_wrap=True)
+        console.print(f"[yellow]simulated[/] {foreign(repeats.premise)}", soft_wrap=True)
     console.print()
     shown = repeats.runs if len(repeats.runs) <= _MOST_RUNS else ()
     heads = [run.name if not run.failure else f"({run.name})" for run in shown]
@@ -36,7 +36,7 @@ def print_repeats(repeats: RepeatsTable) -> None:
             one.name,
             *(scale.number(run.values[one.name]) for run in shown),
             scale.quantity(one.mean),
-            escape(interval_text(one, scale)),
+            foreign(interval_text(one, scale)),
             "" if (share := spread_share(one)) is None else percent(share),
         )
     console.print(table)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .console import foreign
 from .exits import say
 from .output import write_texts
 
@@ -40,7 +41,7 @@ def report(
     for run in stored:
         name = run.directory.resolve().name
         write_reports(run.directory, run_reports(name, run.result, run.requests, run.steps))
-        say(f"[bold]report[/]  {run.directory / 'report.html'}")
+        say(f"[bold]report[/]  {foreign(run.directory / 'report.html')}")
         if figures is not None:
             _draw(name, run, figures)
     for one in repeated:
@@ -58,4 +59,4 @@ def _draw(name: str, run: StoredRun, figures: Path) -> None:
         drawn = save_plots(view, figures / name, formats=("svg", "png"))
     except OSError as error:
         raise StoreError("figures", figures, f"cannot be written: {error.strerror}") from error
-    say(f"[bold]figures[/] {len(drawn)} files in {figures / name}")
+    say(f"[bold]figures[/] {len(drawn)} files in {foreign(figures / name)}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ...engines.errors import ConfigError
+from .console import TerminalConsole
 
 if TYPE_CHECKING:
     from ..schedule.result import Schedule
@@ -97,10 +98,11 @@ def schedule(
 
 
 def _print_schema(*, of_output: bool) -> None:
+    from ..json_text import json_text
     from ..schedule.result import json_schema
     from ..schedule.scenario import Scenario
 
-    print(json.dumps(json_schema() if of_output else Scenario.model_json_schema(), indent=2))
+    print(json_text(json_schema() if of_output else Scenario.model_json_schema()))
 
 
 def _read(source: str | None) -> Scenario:
@@ -142,12 +144,11 @@ def _setting(text: str) -> tuple[str, object]:
 
 def _show(schedules: list[Schedule], view: View) -> None:
     """100 columns, or as many as the terminal has; colours on a terminal only."""
-    from rich.console import Console
     from rich.text import Text
 
     from ..schedule import table, timeline
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    console = TerminalConsole(width=None if sys.stdout.isatty() else 100)
     with console.capture() as captured:
         if about := schedules[0].scenario.about:
             console.print(Text(about), style="dim")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .exits import say
+from .console import printable
+from .exits import say_text
 from .options import with_run_options
 
 if TYPE_CHECKING:
@@ -88,6 +89,6 @@ def serve(
     run_until_stopped(
         settings,
         config,
-        report=(lambda _: None) if quiet else say,
-        ready=lambda line: print(line, flush=True),
+        report=(lambda _: None) if quiet else say_text,
+        ready=lambda line: print(printable(line), flush=True),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .console import foreign
 from .exits import Exit, say, say_error
 from .output import AsJson, Quiet, write_texts
 
@@ -95,7 +95,7 @@ def sweep(
 
     def report(text: str) -> None:
         if not quiet and not as_json:
-            say(f"[dim]{text}[/]")
+            say(f"[dim]{foreign(text)}[/]")
 
     try:
         if goal is None:
@@ -137,10 +137,13 @@ def _write(out: Path, told: SweepTable) -> None:
 
 def _print(out: Path, told: SweepTable, *, as_json: bool) -> Exit:
     if as_json:
-        print(json.dumps(asdict(told), indent=2))
+        from ..json_text import json_text
+
+        print(json_text(asdict(told)))
     else:
         from .sweep_tables import print_sweep
 
         print_sweep(told)
-        say(f"\n[bold]report[/]  {out / 'sweep.html'}   [bold]table[/]  {out / 'results.csv'}")
+        where, table = foreign(out / "sweep.html"), foreign(out / "results.csv")
+        say(f"\n[bold]report[/]  {where}   [bold]table[/]  {table}")
     return Exit.INVALID if any(cell.failure for cell in told.cells) else Exit.OK

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
 from rich.table import Table
 
 from ...reports.sweep_model import SweepTable
 from ...reports.sweep_report import cells_table, sweep_report
+from .console import foreign
 from .tables import wide_console
 
 _STYLES = {"caution": "yellow", "quiet": "dim"}
@@ -18,20 +18,20 @@ def print_sweep(sweep: SweepTable) -> None:
     shown = cells_table(sweep)
     table = Table(box=None, pad_edge=False)
     for column in shown.columns:
-        table.add_column(escape(column.title), justify="right" if column.numeric else "left")
+        table.add_column(foreign(column.title), justify="right" if column.numeric else "left")
     for row in shown.rows:
         table.add_row(
             *(
-                f"[{_STYLES[cell.tone]}]{escape(cell.text)}[/]"
+                f"[{_STYLES[cell.tone]}]{foreign(cell.text)}[/]"
                 if cell.tone in _STYLES
-                else escape(cell.text)
+                else foreign(cell.text)
                 for cell in row
             )
         )
     console.print(table)
     report = sweep_report(sweep)
-    console.print(f"[bold]{escape(report.verdict)}[/]")
+    console.print(f"[bold]{foreign(report.verdict)}[/]")
     for statement in report.statements:
-        console.print(escape(statement))
+        console.print(foreign(statement))
     for note in report.notes:
-        console.print(f"[yellow]note[/] {escape(note.text)}")
+        console.print(f"[yellow]note[/] {foreign(note.text)}")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +15,7 @@ from ...reports.format import quantity, scale_of
 from ...reports.model import Comparison, MetricComparison, Tone
 from ...reports.model import Table as ReportTable
 from ..result import Metric, Result
+from .console import TerminalConsole, foreign
 
 LATENCIES = ("ttft", "tpot", "itl", "icl", "e2el", "queue")
 RATES = ("output_throughput", "total_throughput", "request_throughput", "goodput")
@@ -40,9 +39,9 @@ _STYLES: dict[Tone, str] = {
 }
 
 
-def wide_console() -> Console:
+def wide_console() -> TerminalConsole:
     """As wide as the terminal; wide enough for any table where there is none, as in a CI log."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    return TerminalConsole(width=None if sys.stdout.isatty() else 200)
 
 
 def print_run(result: Result) -> None:
@@ -51,14 +50,14 @@ def print_run(result: Result) -> None:
     counters, config = result.counters, result.config
     state = "[green]valid[/]" if result.validity.valid else "[bold red]NOT VALID[/]"
     console.print(
-        f"[bold]{escape(result.label)}[/]  {escape(config['model'])}, {_where(result)}  {state}"
+        f"[bold]{foreign(result.label)}[/]  {foreign(config['model'])}, {_where(result)}  {state}"
     )
     if (found := result.simulation) is not None:
         on = f"{found.devices} x {found.hardware}" if found.devices > 1 else found.hardware
         text = f"not measured: step times of {on}, {found.cost_model}; {found.error}"
-        console.print(f"[yellow]simulated[/] {escape(text)}", soft_wrap=True)
+        console.print(f"[yellow]simulated[/] {foreign(text)}", soft_wrap=True)
     for op, how in result.emulated.items():
-        console.print(f"[yellow]emulated[/] {escape(f'{op}: {how}')}", soft_wrap=True)
+        console.print(f"[yellow]emulated[/] {foreign(f'{op}: {how}')}", soft_wrap=True)
     served = f"{counters.requests_ok} of {_asked(result)} served in "
     served += quantity(result.duration_s, "s")
     if counters.steps is not None:
@@ -77,22 +76,22 @@ def print_run(result: Result) -> None:
     _print_memory(console, result)
     _print_quality(console, result)
     for adjustment in result.workload.adjustments:
-        console.print(f"[yellow]workload[/] {adjustment}")
+        console.print(f"[yellow]workload[/] {foreign(adjustment)}")
 
 
 def _where(result: Result) -> str:
     if (target := result.target) is not None:
-        return f"{target.endpoint} of {escape(target.base_url)}"
+        return f"{foreign(target.endpoint)} of {foreign(target.base_url)}"
     dtype, device = result.config["dtype"], result.config.get("device")
     # Another library's engine chooses its device itself.
-    return f"{dtype} on {device}" if device else f"{dtype}, in this process"
+    return f"{dtype} on {foreign(device)}" if device else f"{dtype}, in this process"
 
 
-def _print_target(console: Console, result: Result) -> None:
+def _print_target(console: TerminalConsole, result: Result) -> None:
     """Errors by label, and how far the client can be trusted."""
     if result.target is not None:
         for label, failed in result.target.errors.items():
-            console.print(f"[red]{failed} failed[/] by {label}")
+            console.print(f"[red]{failed} failed[/] by {foreign(label)}")
     if (client := result.client) is not None:
         console.print(
             f"{'client':20} {client.processes} x {quantity(client.cpu_share, 'share')} of a core; "
@@ -123,7 +122,7 @@ def _latencies(metrics: dict[str, Metric]) -> Table:
     return table
 
 
-def _print_machine_use(console: Console, result: Result) -> None:
+def _print_machine_use(console: TerminalConsole, result: Result) -> None:
     """Shares of the peaks, energy and cost; in a dim line what is not known, and why."""
     for name in MACHINE_USE:
         if (metric := result.metrics.get(name)) is not None:
@@ -135,10 +134,10 @@ def _print_machine_use(console: Console, result: Result) -> None:
     for name, why in result.absent.items():
         reasons.setdefault(why, []).append(_SHORT.get(name, name))
     for why, names in reasons.items():
-        console.print(f"[dim]{', '.join(names):20} n/a: {escape(why)}[/]", soft_wrap=True)
+        console.print(f"[dim]{', '.join(names):20} n/a: {foreign(why)}[/]", soft_wrap=True)
 
 
-def _print_memory(console: Console, result: Result) -> None:
+def _print_memory(console: TerminalConsole, result: Result) -> None:
     kv, memory = result.kv, result.memory
     if kv is None or memory is None:
         return
@@ -154,7 +153,7 @@ def _print_memory(console: Console, result: Result) -> None:
     )
 
 
-def _print_quality(console: Console, result: Result) -> None:
+def _print_quality(console: TerminalConsole, result: Result) -> None:
     quality = result.quality
     if quality is None or quality.perplexity is None:
         return
@@ -171,29 +170,31 @@ def _print_quality(console: Console, result: Result) -> None:
                 f"{'':20} KL {kl:.4f} nats, same next token {quantity(same, 'share')} {where}"
             )
     if quality.caveat:
-        console.print(f"[yellow]caveat[/] {quality.caveat}")
+        console.print(f"[yellow]caveat[/] {foreign(quality.caveat)}")
 
 
 def print_comparison(comparison: Comparison) -> None:
     """Settings that differ, then every statistic with its ratio to the first run."""
     console = wide_console()
-    settings = Table("setting", *comparison.runs, box=None, pad_edge=False)
+    settings = Table("setting", *map(foreign, comparison.runs), box=None, pad_edge=False)
     for difference in comparison.differing_config:
-        settings.add_row(difference.field, *(str(value) for value in difference.values))
+        settings.add_row(*map(foreign, (difference.field, *difference.values)))
     console.print(settings)
     console.print()
     others = comparison.runs[1:]
-    table = Table("metric", *comparison.runs, *_headings(others), box=None, pad_edge=False)
+    table = Table(
+        "metric", *map(foreign, (*comparison.runs, *_headings(others))), box=None, pad_edge=False
+    )
     for column in table.columns[1:]:
         column.justify = "right"
     for row in comparison.rows:
         table.add_row(f"{row.id}.{row.stat}", *_values(row), *_ratios(row))
     console.print(table)
-    console.print(f"\n{comparison.statement}")
+    console.print(f"\n{foreign(comparison.statement)}")
     if comparison.between is not None:
-        console.print(f"[dim]intervals[/] {escape(comparison.between.how)}", soft_wrap=True)
+        console.print(f"[dim]intervals[/] {foreign(comparison.between.how)}", soft_wrap=True)
     for warning in comparison.warnings:
-        console.print(f"[yellow]note[/] {warning}")
+        console.print(f"[yellow]note[/] {foreign(warning)}")
 
 
 def _headings(others: Sequence[str]) -> list[str]:
@@ -221,23 +222,23 @@ def print_ablation(ablation: Ablation) -> None:
     """Main effects, then a sentence for each effect that holds."""
     console = wide_console()
     if ablation.simulated:
-        console.print(f"[yellow]note[/] {escape(simulated_text(ablation))}\n")
+        console.print(f"[yellow]note[/] {foreign(simulated_text(ablation))}\n")
     console.print(_plain(effects_table(ablation)))
     console.print()
     for sentence in ablation.sentences:
-        console.print(f"• {escape(sentence)}")
+        console.print(f"• {foreign(sentence)}")
     if not ablation.sentences:
         console.print("No effect could be told from no effect.")
     left_out = left_out_table(ablation)
     if left_out is not None:
         console.print(_plain(left_out))
     for note in ablation.notes:
-        console.print(f"[yellow]note[/] {escape(note)}")
+        console.print(f"[yellow]note[/] {foreign(note)}")
 
 
 def _plain(table: ReportTable) -> Table:
     """A table of a report on a terminal."""
-    shown = Table(*(column.title for column in table.columns), box=None, pad_edge=False)
+    shown = Table(*(foreign(column.title) for column in table.columns), box=None, pad_edge=False)
     for row in table.rows:
         shown.add_row(*(Text(cell.text, style=_STYLES[cell.tone]) for cell in row))
     return shown

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .exits import say
+from .exits import say, say_text
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +41,6 @@ def machine(
     MFU and MBU are shares of these peaks. What is kept is the best of all measurements: a busy
     machine shows less than its peak, never more. A GPU that the table of hardware knows needs none.
     """
-    import json
     import os
     from dataclasses import asdict
 
@@ -49,6 +48,7 @@ def machine(
 
     from ...engines.device import find_device
     from ...engines.errors import ConfigError
+    from ..json_text import json_text
     from ..machine_peaks import keep_peaks, peaks_path
     from ..machine_rates import datasheet_of
 
@@ -64,8 +64,8 @@ def machine(
     if threads is not None:
         torch.set_num_threads(threads)
     kept = keep_peaks(peaks_path(), _measured(found, rounds, quiet=as_json), forget=forget)
-    print(json.dumps(asdict(kept), indent=2) if as_json else _of_measurement(kept))
-    say(f"kept in {peaks_path()}")
+    print(json_text(asdict(kept)) if as_json else _of_measurement(kept))
+    say_text(f"kept in {peaks_path()}")
 
 
 def _measured(device: torch.device, rounds: int, *, quiet: bool) -> MachinePeaks:

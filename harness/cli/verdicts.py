@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .output import write_texts
+
 if TYPE_CHECKING:
     from ..gate.verdicts import Verdicts
 
@@ -48,21 +50,21 @@ def say_verdicts(
 
     print(to_text(verdicts), end="")
     if markdown is not None:
-        _write(markdown, to_markdown(verdicts))
+        write_texts(markdown.parent, {markdown.name: to_markdown(verdicts)})
     if junit is not None:
-        _write(junit, to_junit(verdicts))
+        write_texts(junit.parent, {junit.name: to_junit(verdicts)})
     if github:
         print(to_annotations(verdicts, file), end="")
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-            _write(Path(summary), to_markdown(verdicts) + "\n", mode="a")
+            _append(Path(summary), to_markdown(verdicts) + "\n")
     return verdicts.exit_code
 
 
-def _write(path: Path, text: str, mode: str = "w") -> None:
+def _append(path: Path, text: str) -> None:
     from ..store import StoreError
 
     try:
-        with path.open(mode, encoding="utf-8") as file:
+        with path.open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         raise StoreError("out", path, f"cannot be written: {error.strerror}") from error

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .exits import say
+from .console import TerminalConsole, foreign
+from .exits import say_text
+from .output import write_texts
 
 if TYPE_CHECKING:
     from ...workloads.api import Plan
@@ -51,17 +53,18 @@ def list_(as_json: AsJson = False) -> None:
 
     specs = list_builtins()
     if as_json:
-        import json
+        from ..json_text import json_text
 
-        print(json.dumps([spec.model_dump(mode="json") for spec in specs], indent=2))
+        print(json_text([spec.model_dump(mode="json") for spec in specs]))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("workload", "arrivals", "what it is", box=None, pad_edge=False)
     for spec in specs:
-        table.add_row(f"[bold]{spec.name}[/]", spec.arrivals.kind, spec.description)
-    Console().print(table)
+        table.add_row(
+            f"[bold]{foreign(spec.name)}[/]", spec.arrivals.kind, foreign(spec.description)
+        )
+    TerminalConsole().print(table)
 
 
 @workload.command("show", epilog=SHOW_EPILOG)
@@ -97,28 +100,30 @@ def show(
     plan, decode = _planned(found, model, seed, max_input_len, max_output_len)
     seen = preview(plan)
     if as_json:
-        import json
+        from ..json_text import json_text
 
         told = {"fingerprint": plan.fingerprint(), **seen.as_dict()}
-        print(json.dumps({"name": found.name, "seed": seed, **told}, indent=2))
+        print(json_text({"name": found.name, "seed": seed, **told}))
     else:
         print_preview(found, seen, plan.fingerprint())
         print_prompts(plan.requests[:prompts], decode)
     if plot is not None:
         from ...reports.plots.workload import save_workload_plot
+        from ..whole_file import whole_file
 
         try:
-            save_workload_plot(
-                plot,
-                found.name,
-                seen.bin_s,
-                seen.rates_per_s,
-                [len(one.prompt_token_ids) for one in plan.requests],
-                [one.output_tokens for one in plan.requests],
-            )
+            with whole_file(plot) as draft:
+                save_workload_plot(
+                    draft,
+                    found.name,
+                    seen.bin_s,
+                    seen.rates_per_s,
+                    [len(one.prompt_token_ids) for one in plan.requests],
+                    [one.output_tokens for one in plan.requests],
+                )
         except OSError as error:
             raise ConfigError("plot", str(plot), f"a file to write ({error.strerror})") from error
-        say(f"plot: {plot}")
+        say_text(f"plot: {plot}")
 
 
 @workload.command("fit", epilog=FIT_EPILOG)
@@ -159,21 +164,19 @@ def fit(
         spec = fitted.spec
     text = spec_yaml(spec)
     if as_json:
-        import json
         from dataclasses import asdict
+
+        from ..json_text import json_text
 
         compared = [asdict(one) for one in fitted.compared] if fitted else []
         notes = list(fitted.notes) if fitted else []
         workload_ = spec.model_dump(mode="json")
-        print(json.dumps({"workload": workload_, "compared": compared, "notes": notes}, indent=2))
+        print(json_text({"workload": workload_, "compared": compared, "notes": notes}))
     elif fitted is not None:
         print_fit(fitted)
     if out is not None:
-        try:
-            out.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise ConfigError("out", str(out), f"a file to write ({error.strerror})") from error
-        say(f"workload: {out}")
+        write_texts(out.parent, {out.name: text})
+        say_text(f"workload: {out}")
     elif not as_json:
         print(text, end="")
 
@@ -181,11 +184,10 @@ def fit(
 @workload.command("schema", epilog=SCHEMA_EPILOG)
 def schema() -> None:
     """Print the JSON Schema of workload files."""
-    import json
-
     from ...workloads.spec import WorkloadSpec
+    from ..json_text import json_text
 
-    print(json.dumps(WorkloadSpec.model_json_schema(), indent=2))
+    print(json_text(WorkloadSpec.model_json_schema()))
 
 
 def spec_of(name: str, num_requests: int | None) -> WorkloadSpec:
@@ -214,7 +216,7 @@ def _planned(
     from ...workloads.api import LengthLimits, plan_workload
     from ..text_encoder import text_encoder
 
-    files = resolve_model(model or "bundled", say)
+    files = resolve_model(model or "bundled", say_text)
     tokenizer = load_tokenizer(files.directory)
     longest = ANY_LENGTH
     if model is not None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from ...workloads.api import PlannedRequest
 from ...workloads.fitting import FittedWorkload
 from ...workloads.preview import Lengths, Preview
 from ...workloads.spec import WorkloadSpec
+from .console import TerminalConsole, foreign
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -22,10 +21,10 @@ _PROMPT_TOKENS = 60
 
 def print_preview(spec: WorkloadSpec, seen: Preview, fingerprint: str) -> None:
     """The first screen: what, how much, when, how long, what is shared."""
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"[bold]{escape(spec.name)}[/]  {escape(spec.description)}")
+    console = TerminalConsole(soft_wrap=True)
+    console.print(f"[bold]{foreign(spec.name)}[/]  {foreign(spec.description)}")
     for name, text in (*_facts(spec, seen), ("fingerprint", fingerprint[:16])):
-        console.print(f"[dim]{name:<12}[/] {escape(text)}")
+        console.print(f"[dim]{name:<12}[/] {foreign(text)}")
     if seen.rates_per_s:
         peak = max(seen.rates_per_s)
         console.print(f"\nrequests a second, bins of {seen.bin_s:.3g} s, up to {peak:.3g}/s")
@@ -39,7 +38,7 @@ def print_preview(spec: WorkloadSpec, seen: Preview, fingerprint: str) -> None:
     console.print()
     console.print(lengths)
     for adjustment in seen.adjustments:
-        console.print(f"[yellow]adjusted[/] {escape(adjustment)}")
+        console.print(f"[yellow]adjusted[/] {foreign(adjustment)}")
 
 
 def bars(values: Sequence[float]) -> str:
@@ -50,28 +49,28 @@ def bars(values: Sequence[float]) -> str:
 
 def print_prompts(requests: Sequence[PlannedRequest], decode: Callable[..., str]) -> None:
     """How the first prompts begin, as text."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = TerminalConsole(soft_wrap=True)
     for one in requests:
         text = decode(one.prompt_token_ids[:_PROMPT_TOKENS], skip_special_tokens=False)
         shown = " ".join(text.split())[:_PROMPT_CHARACTERS]
         after = "" if one.after is None else f", after {one.after}"
         size = f"{len(one.prompt_token_ids)} tokens in, {one.output_tokens} out{after}"
-        console.print(f"\n[dim]request {one.index}: {size}[/]\n  {escape(shown)} …")
+        console.print(f"\n[dim]request {one.index}: {size}[/]\n  {foreign(shown)} …")
 
 
 def print_fit(fitted: FittedWorkload) -> None:
     """Trace against fit, on standard error, so that the YAML can be piped."""
-    console = Console(highlight=False, soft_wrap=True, stderr=True)
+    console = TerminalConsole(soft_wrap=True, stderr=True)
     table = Table("", box=None, pad_edge=False, header_style="bold")
     for name in ("trace", "fit", "fit / trace"):
         table.add_column(name, justify="right")
     for one in fitted.compared:
         # A ratio to what is nearly nothing says nothing.
         ratio = f"{one.fit / one.trace:.2f}" if abs(one.trace) > 0.01 else ""
-        table.add_row(one.name, f"{one.trace:.4g}", f"{one.fit:.4g}", ratio)
+        table.add_row(foreign(one.name), f"{one.trace:.4g}", f"{one.fit:.4g}", ratio)
     console.print(table)
     for note in fitted.notes:
-        console.print(f"[dim]{escape(note)}[/]")
+        console.print(f"[dim]{foreign(note)}[/]")
 
 
 def _facts(spec: WorkloadSpec, seen: Preview) -> list[tuple[str, str]]:

@@ -24,7 +24,8 @@ _MOST_SHOWN_BYTES = 300
 class Exchange:
     """One request on its way and the reply to it. Times are of the monotonic clock.
 
-    heard: whether any byte of the response has come. ended_s: when the last that was needed did.
+    last_s: when its last event came. heard: whether any byte of the response has. ended_s: when the
+    last that was needed did.
     """
 
     __slots__ = ("data", "ended_s", "events", "heard", "last_s", "reply", "sent_s")
@@ -197,9 +198,12 @@ class ClientConnection(asyncio.Protocol):
             self._problem.append(body[:_MOST_SHOWN_BYTES])
             return
         time_s = self._time_s
-        for event in exchange.events.feed(body):
+        events = exchange.events.feed(body)
+        for event in events:
             exchange.reply.note(event, time_s)
-        exchange.last_s = time_s
+        if events:
+            # A comment keeps a connection alive, and says nothing of the reply.
+            exchange.last_s = time_s
         if exchange.events.done:
             # The rest of the transfer coding tells nothing: the reply is whole.
             self._end(self._settled(exchange))

@@ -16,9 +16,11 @@ runs:
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ import yaml
 
 from ...engines.errors import ConfigError
 from ..store import StoreError
+from ..whole_file import write_whole
 
 FORMAT = 1
 _FIELD = "baseline"
@@ -90,15 +93,38 @@ def write_baseline(baseline: Baseline) -> str:
 def save_baseline(path: Path, baseline: Baseline) -> str:
     """Write the file, whole or not at all. Returns its text. Raises StoreError for `baseline`."""
     text = write_baseline(baseline)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
+        write_whole(path, text)
     except OSError as error:
         raise StoreError(_FIELD, path, f"cannot be written: {error.strerror}") from error
-    finally:
-        draft.unlink(missing_ok=True)
     return text
+
+
+def put_run(path: Path, name: str, run: BaselineRun, version: str) -> None:
+    """Rewrite one run of the file, which is made if need be; what it allows stays allowed. Any
+    number of processes may do so at once, each with runs of its own. version: of this llmbench.
+    Raises ConfigError as `read_baseline` does, and StoreError."""
+    with _alone(path):
+        runs = dict(read_baseline(path).runs) if path.exists() else {}
+        if name in runs:
+            run = replace(run, allowed=runs[name].allowed)
+        runs[name] = run
+        save_baseline(path, Baseline(version, runs))
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Between reading a file and replacing it. Its directory is what is locked: the file is
+    another one afterwards."""
+    try:
+        directory = os.open(path.resolve().parent, os.O_RDONLY)
+    except OSError as error:
+        raise StoreError(_FIELD, path, f"cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
 
 
 def _plain(run: BaselineRun) -> dict[str, Any]:

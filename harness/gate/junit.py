@@ -1,7 +1,8 @@
 """A gate's verdicts as JUnit XML, for build servers.
 
-The elements and attributes are those that Ant's writer makes and its readers check for: a suite has
-properties, cases, system-out and system-err, in that order, counts of each outcome, a time, a host.
+The elements and attributes are those that Ant's writer makes and its readers check for (the schema
+of its JUnit task; `junit-10.xsd` of Jenkins' xunit-plugin): a suite has properties, cases,
+system-out and system-err, in that order, counts of each outcome, a time, a host.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import numpy as np
 from ..record import RequestRecord, RequestStatus
 from ..store import StoredRun
 from ..summarise import records_of
+from .offered import offered_rate_per_s
 from .seen import Seen, seen_of, total
 
 SCHEMA_VERSION = "1.4"
@@ -112,8 +113,8 @@ def _input_config(run: StoredRun) -> dict[str, Any]:
     phase: dict[str, Any] = {"name": "profiling", "requests": run.result.workload.num_requests}
     if config.get("max_concurrency") is not None:
         phase["concurrency"] = config["max_concurrency"]
-    if config.get("request_rate") is not None:
-        phase["rate"] = config["request_rate"]
+    if (rate_per_s := offered_rate_per_s(run.result)) is not None:
+        phase["rate"] = rate_per_s
     return {"models": {"items": [{"name": config["model"]}]}, "phases": [phase]}
 
 

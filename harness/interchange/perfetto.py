@@ -11,10 +11,13 @@ import gzip
 import json
 import math
 from collections.abc import Hashable, Iterable, Iterator
+from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ..store import StoredRun, StoreError
+from ..whole_file import whole_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,14 +39,23 @@ _KV = ("useful", "reserved", "internal", "external")
 def write_trace(run: StoredRun, path: Path) -> Path:
     """Write the trace as JSON, compressed if the name ends in .gz (Perfetto opens both). An event
     at a time, so that memory holds the tables only. Raises StoreError for `out`."""
-    compressed = path.suffix == ".gz"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with (gzip.open if compressed else open)(path, "wt", encoding="utf-8") as file:
+        with whole_file(path) as draft, _opened(draft, path.name) as file:
             file.writelines(trace_lines(run))
     except OSError as error:
         raise StoreError("out", path, f"cannot be written: {error.strerror}") from error
     return path
+
+
+@contextmanager
+def _opened(path: Path, name: str) -> Iterator[TextIO]:
+    """To be written to, compressed if the name that the file will have ends in .gz."""
+    with path.open("wb") as raw:
+        # The name, and no time, go into the file: the same run gives the same bytes.
+        file = gzip.GzipFile(name, "wb", fileobj=raw, mtime=0) if name.endswith(".gz") else raw
+        with TextIOWrapper(file, encoding="utf-8") as text:
+            yield text
 
 
 def trace_lines(run: StoredRun) -> Iterator[str]:

@@ -14,6 +14,7 @@ import numpy as np
 from ..record import RequestRecord
 from ..store import StoredRun
 from ..summarise import records_of
+from .offered import offered_rate_per_s
 from .seen import Seen, seen, seen_of, total
 
 PERCENTILES = (50, 90, 95, 99)
@@ -37,7 +38,7 @@ def to_vllm(run: StoredRun, text_of: TextOf | None = None) -> dict[str, Any]:
         return amount / duration_s if duration_s else 0.0
 
     backend = "openai" if result.target is not None else f"llmbench-{config['engine']}"
-    requests_per_s = config.get("request_rate")
+    requests_per_s = offered_rate_per_s(result)
     slo = config.get("slo") or {}
     data: dict[str, Any] = {
         "date": _date(result.created_at),
@@ -47,6 +48,7 @@ def to_vllm(run: StoredRun, text_of: TextOf | None = None) -> dict[str, Any]:
         "model_id": config["model"],
         "tokenizer_id": config.get("tokenizer") or config["model"],
         "num_prompts": result.workload.num_requests,
+        # "inf" to its readers is all at once, or as slots free.
         "request_rate": "inf" if requests_per_s is None else requests_per_s,
         "burstiness": _burstiness(result.workload.description),
         "max_concurrency": config.get("max_concurrency"),

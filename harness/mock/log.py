@@ -3,9 +3,39 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+MOST_LOGGED = 100_000
+
+
+class Log:
+    """The newest requests, in order of arrival; a server may run for days. most: how many. dropped:
+    how many older ones are gone since it was last taken; nothing is dropped unsaid."""
+
+    def __init__(self, most: int = MOST_LOGGED) -> None:
+        self._sent: deque[Sent] = deque(maxlen=most)
+        self.dropped = 0
+
+    def append(self, sent: Sent) -> None:
+        self.dropped += len(self._sent) == self._sent.maxlen
+        self._sent.append(sent)
+
+    def clear(self) -> None:
+        self._sent.clear()
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._sent)
+
+    def __iter__(self) -> Iterator[Sent]:
+        # Of what there is now: another thread may read while the server goes on.
+        return iter(tuple(self._sent))
+
+    def as_json(self) -> dict[str, Any]:
+        return {"dropped": self.dropped, "sent": [one.as_json() for one in self]}
 
 
 @dataclass(slots=True)

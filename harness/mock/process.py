@@ -58,10 +58,13 @@ def in_process(rule: Rule, cores: Sequence[int] | None = None) -> Iterator[str]:
 
 
 def take_log(base_url: str) -> list[Sent]:
-    """What a server has sent since it was last asked."""
+    """What a server has sent since it was last asked. Raises RuntimeError if that is not all."""
     asked = urllib.request.Request(f"{base_url}/mock/log", method="DELETE")
     with open_directly(asked, timeout_s=60) as answer:
-        return [Sent.from_json(one) for one in json.load(answer)]
+        told = json.load(answer)
+    if told["dropped"]:
+        raise RuntimeError(f"the mock server's log has lost {told['dropped']} requests")
+    return [Sent.from_json(one) for one in told["sent"]]
 
 
 def _serve(rule: Rule, cores: Sequence[int] | None, parent: Connection) -> None:

@@ -26,6 +26,7 @@ class Fault(StrEnum):
     NO_DONE = "no_done"
     STALL = "stall"
     HANG = "hang"
+    COMMENTS = "comments"  # a hang that keeps the connection alive
     NEVER = "never"  # no answer at all
     SLOW_HEADERS = "slow_headers"
     WRONG_USAGE = "wrong_usage"
@@ -136,6 +137,8 @@ class Rule:
                 )
             case Fault.HANG:
                 return replace(script, chunks=half, ending=Ending.HANG)
+            case Fault.COMMENTS:
+                return replace(script, chunks=half, ending=Ending.COMMENTS)
             case Fault.NEVER:
                 return replace(script, headers_after_s=None)
             case Fault.SLOW_HEADERS:

@@ -23,6 +23,7 @@ class Ending(StrEnum):
     NO_DONE = "no_done"  # the body ends, without [DONE]
     CLOSE = "close"  # the connection is closed in the middle of the body
     HANG = "hang"  # nothing, and the connection stays open
+    COMMENTS = "comments"  # those that keep a connection alive, for ever
 
 
 @dataclass(frozen=True, slots=True)

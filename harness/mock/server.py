@@ -12,22 +12,23 @@ from typing import Any
 import httptools
 
 from ...engines.errors import ConfigError
-from .log import Sent
+from .log import MOST_LOGGED, Log, Sent
 from .rule import Rule
 from .script import Ending, Plain, Script
-from .wire import LAST, MODEL, STREAM_HEAD, Wire, error_event, framed, plain
+from .wire import COMMENT, LAST, MODEL, STREAM_HEAD, Wire, error_event, framed, plain
 
 Scripted = Callable[[Mapping[str, Any], str], Script]
 """A request's body and id to what happens to it."""
 
 _PATHS = {b"/v1/completions": False, b"/v1/chat/completions": True}
+_COMMENTS_EVERY_S = 0.02
 _NOT_FOUND = Plain(404, body=b'{"error": {"message": "no such path"}}')
 
 
 class MockServer:
     """An OpenAI-compatible server whose every byte is scripted.
 
-    log: what it sent, in order of arrival; empty if `keep_log` is off. bodies: what it was sent, if
+    log: what it sent, the newest `most_logged` requests of it. bodies: what it was sent, if
     `keep_bodies`. owned_by: what `/v1/models` calls the maker, by which clients know a server.
     """
 
@@ -35,17 +36,16 @@ class MockServer:
         self,
         scripted: Scripted | None = None,
         *,
-        keep_log: bool = True,
+        most_logged: int = MOST_LOGGED,
         keep_bodies: bool = False,
         owned_by: str = "llmbench-mock",
     ) -> None:
         self.scripted: Scripted = scripted or Rule().script
-        self.log: list[Sent] = []
+        self.log = Log(most_logged)
         self.bodies: list[Mapping[str, Any]] = []
-        self.keep_log = keep_log
         self.keep_bodies = keep_bodies
         self.owned_by = owned_by
-        self.connections = 0
+        self.connections = self.requests = 0
         self._server: asyncio.Server | None = None
 
     async def start(
@@ -74,10 +74,10 @@ class MockServer:
         if path == b"/health":
             return Plain(body=b"{}")
         if path == b"/mock/log":
-            found = [one.as_json() for one in self.log]
+            found = json.dumps(self.log.as_json()).encode()
             if method == b"DELETE":
                 self.log.clear()
-            return Plain(body=json.dumps(found).encode())
+            return Plain(body=found)
         return _NOT_FOUND
 
 
@@ -136,7 +136,7 @@ class _Connection(asyncio.Protocol):
         try:
             body = json.loads(b"".join(self._body))
             prompt_tokens = count_prompt(body)
-            name = self._name or f"request-{len(self._server.log)}"
+            name = self._name or f"request-{self._server.requests}"
             script = self._server.scripted(body, name)
         except (ValueError, TypeError, KeyError, ConfigError) as error:
             message = json.dumps({"error": {"message": str(error)}}).encode()
@@ -145,8 +145,8 @@ class _Connection(asyncio.Protocol):
         if self._server.keep_bodies:
             self._server.bodies.append(body)
         sent = Sent(name, self._received_s, prompt_tokens)
-        if self._server.keep_log:
-            self._server.log.append(sent)
+        self._server.log.append(sent)
+        self._server.requests += 1
         self._answer(body, name, script, sent, chat=_PATHS[path])
 
     def _answer(
@@ -256,6 +256,13 @@ class _Stream:
                 connection.close()
             case Ending.HANG:
                 return
+            case Ending.COMMENTS:
+                self._comment()
+
+    def _comment(self) -> None:
+        """And again after a while, as long as anybody listens."""
+        self._connection.write(framed(COMMENT))
+        self._connection.at(monotonic() + _COMMENTS_EVERY_S, self._comment)
 
 
 def count_prompt(body: Mapping[str, Any]) -> int:

@@ -18,6 +18,7 @@ STREAM_HEAD = (
 )
 LAST = b"0\r\n\r\n"
 DONE = b"data: [DONE]\n\n"
+COMMENT = b": keep-alive\n\n"
 MODEL = "mock"
 _WORD = " tok"
 

@@ -122,7 +122,7 @@ def _turn(variant: Variant, serving: Serving, jobs: Sequence[Job], number: int) 
 
 def _append(directory: Path, model: ServedModel, turn: Turn) -> None:
     with (directory / RECORD).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"model": model.name, **asdict(turn)}) + "\n")
+        file.write(json.dumps({"model": model.name, **asdict(turn)}, allow_nan=False) + "\n")
 
 
 def _said(turn: Turn) -> str:

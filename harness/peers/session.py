@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ...engines.errors import unknown_name
+from ..json_text import json_text
+from ..whole_file import write_whole
 from .base import PRECISIONS, Peer, ServedModel
 from .install import converter_path, llama_cpp_directory
 from .install import vllm_python as installed_python
@@ -139,8 +140,8 @@ def measure(asked: Session, report: Callable[[str], None]) -> PeersResult:
         machine=capture(seed=asked.seed),
         command=" ".join(["llmbench", *sys.argv[1:]]),
     )
-    (asked.out / "peers.json").write_text(json.dumps(result.as_json(), indent=2), encoding="utf-8")
-    (asked.out / "peers.md").write_text(markdown(result), encoding="utf-8")
+    write_whole(asked.out / "peers.json", json_text(result.as_json()))
+    write_whole(asked.out / "peers.md", markdown(result))
     return result
 
 

@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from ...engines.errors import ConfigError
+from ..whole_file import write_whole
 from .base import PRECISIONS, Started, Variant
 from .own import NAME as OWN
 from .rounds import Turn
@@ -104,7 +105,7 @@ def update_document(document: Path, text: str) -> None:
     _, ended, after = rest.partition(END)
     if not found or not ended:
         raise ConfigError("document", str(document), f"a text with {BEGIN} and {END}")
-    document.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
+    write_whole(document, f"{before}{BEGIN}\n\n{text}\n{END}{after}")
 
 
 def _where(result: PeersResult) -> str:

@@ -46,7 +46,7 @@ class RequestLog:
                 "input_tokens": life.prompt_tokens,
                 "output_tokens": tokens,
             }
-            self._file.write(json.dumps(line) + "\n")
+            self._file.write(json.dumps(line, allow_nan=False) + "\n")
 
     def idle(self) -> None:
         pass

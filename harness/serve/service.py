@@ -12,7 +12,7 @@ from ...engines.models.tokenizer import Tokenizer
 from .asked import understand
 from .bodies import Body, ChatBody, CompletionBody
 from .choices import Choices
-from .errors import FAILED, NOT_FOUND, TOO_MANY, UNAVAILABLE, ApiError
+from .errors import NOT_FOUND, TOO_MANY, UNAVAILABLE, ApiError
 from .lives import Lives
 from .metrics import ServerMetrics
 from .prompts import Prompts
@@ -57,7 +57,7 @@ class Service:
         """In a running event loop. on_failure: told when the engine is lost."""
 
         def fail(error: Exception) -> None:
-            self._board.fail_all(ApiError(FAILED, self.why_not_alive))
+            self._board.fail_all(ApiError(UNAVAILABLE, self.why_not_alive))
             on_failure(error)
 
         self._worker.start(asyncio.get_running_loop(), self._board.deliver, fail)
@@ -92,6 +92,9 @@ class Service:
             arrival_s=arrival_s,
             max_model_len=self.offer.max_model_len,
         )
+        # Again: it was open before the prompt was read, and whoever is connected from here on is
+        # told of an engine that is lost.
+        self._check_open()
         self._check_room(len(asked.requests))
         stream = Stream()
         self._board.connect(asked.request_ids, stream)
@@ -119,7 +122,7 @@ class Service:
         if why := self._closing:
             raise ApiError(UNAVAILABLE, why)
         if why := self.why_not_alive:
-            raise ApiError(FAILED, why)
+            raise ApiError(UNAVAILABLE, why)
 
     def _check_room(self, more: int) -> None:
         most, waiting = self.offer.max_waiting, self._lives.waiting

@@ -37,6 +37,13 @@ Command = _Submit | _Abort | _Stop
 Deliver = Callable[[Sequence[TokenEvent]], None]
 
 
+class _PanicError(RuntimeError):
+    """What code that is not Python raises, and no handler of exceptions catches."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(f"{type(cause).__name__}: {cause}")
+
+
 class EngineWorker:
     """Serves in a thread of its own until stopped or until the engine fails.
 
@@ -97,9 +104,9 @@ class EngineWorker:
             self._prepare()
             while self._take_commands():
                 self._step()
-        except Exception as error:  # noqa: BLE001 (every stream must hear of it, whatever it is)
-            self.failure = error
-            self._loop.call_soon_threadsafe(self._on_failure, error)
+        except BaseException as error:  # noqa: BLE001 (every stream must hear of it, whatever it is)
+            self.failure = error if isinstance(error, Exception) else _PanicError(error)
+            self._loop.call_soon_threadsafe(self._on_failure, self.failure)
 
     def _step(self) -> None:
         engine = self._engine
@@ -156,4 +163,6 @@ class EngineWorker:
 def failure_line(error: Exception) -> str:
     """What ended an engine, in one line."""
     text = " ".join(str(error).split())
-    return text if isinstance(error, OutOfMemory) else f"{type(error).__name__}: {text}"
+    return (
+        text if isinstance(error, OutOfMemory | _PanicError) else f"{type(error).__name__}: {text}"
+    )

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .sequential import Look, looks
+from .sequential import Look, looks, schedule
 from .signed_rank import Floats, fewest_pairs, interval, rejects
 
 POWER = 0.9
@@ -61,12 +61,22 @@ def detectable(noise: Floats, plan: Sequence[Look], *, wanted: float = POWER) ->
     return high
 
 
-def needed(noise: Floats, effect: float, error_rate: float, *, wanted: float = POWER) -> int | None:
-    """The fewest differences, all looked at once, that find an effect with that chance; None if
-    five hundred would not."""
+def needed(
+    noise: Floats,
+    effect: float,
+    error_rate: float,
+    *,
+    looked: int = 1,
+    wanted: float = POWER,
+) -> int | None:
+    """The fewest differences that find an effect with that chance, if they are looked at so many
+    times (`schedule`); None if five hundred would not. Looking more often takes more of them, for
+    each look is judged more strictly: of five, a fifth (Jennison and Turnbull, "Group Sequential
+    Methods" (2000), table 2.2)."""
 
     def finds(count: int) -> bool:
-        return power(noise, effect, looks((count,), error_rate)) >= wanted
+        plan = looks(schedule(count, error_rate, looked), error_rate)
+        return power(noise, effect, plan) >= wanted
 
     if effect <= 0:
         return None

@@ -52,6 +52,16 @@ def looks(
     return tuple(Look(count, level) for count, level in zip(after, levels, strict=True))
 
 
+def schedule(whole: int, error_rate: float, count: int) -> tuple[int, ...]:
+    """After how many differences to look, `count` times at most: first when something can be
+    decided, then evenly up to all of them."""
+    if count == 1:
+        return (whole,)
+    first = first_look(whole, error_rate)
+    gap = (whole - first) / (count - 1)
+    return tuple(sorted({round(first + look * gap) for look in range(count)}))
+
+
 def first_look(whole: int, error_rate: float) -> int:
     """The fewest differences after which so many signs that agree are significant at the level
     that a first look then has."""

@@ -212,7 +212,7 @@ def _claim(out: Path, told: dict[str, Any]) -> None:
             (out / folder).mkdir(parents=True, exist_ok=True)
         if not manifest.exists():
             draft = out / "locks" / f"{MANIFEST}.draft"
-            draft.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+            draft.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n", encoding="utf-8")
             draft.replace(manifest)
     except OSError as error:
         raise StoreError("out", out, f"cannot be made: {error.strerror}") from error

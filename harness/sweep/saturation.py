@@ -4,6 +4,10 @@ A system follows an offered rate if enough requests keep the SLO, where there is
 it begins to answer as fast as requests come: a reply that has begun will end, and what cannot keep
 up lets its queue grow instead. The search is `harness/capacity.py`'s: bracketed by growing factors,
 bisected, and tried around the answer, because nothing guarantees one threshold.
+
+A run that is not valid is no evidence, and the search ends with it: a client that was too busy says
+nothing about the server. One that is not valid because requests failed is evidence against its
+rate: what a system refuses it does not follow.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from dataclasses import dataclass
 
 from ...engines.errors import ConfigError
 from ..capacity import HIGHEST_RATE_PER_S, Search, check_search, find_capacity
-from ..errors import InvalidRun
+from ..evidence import objections
 from ..record import RequestStatus
 from ..store import RunOnDisk
 from .cells import Done, Sweep, until_done
@@ -45,36 +49,70 @@ class Goal:
 
 @dataclass(frozen=True)
 class Saturation:
-    """What was found at one point of a grid. trials: every run of the search, ascending."""
+    """What was found at one point of a grid. search: None where a run ended it that proves nothing,
+    and then `failure` says why. trials: every run of it, ascending. highest_followed_per_s,
+    lowest_not_followed_per_s: of its runs; None where there is none."""
 
     point: Cell
-    search: Search
+    search: Search | None
     trials: tuple[Done, ...]
+    failure: str = ""
+    highest_followed_per_s: float | None = None
+    lowest_not_followed_per_s: float | None = None
+
+
+class _NoEvidenceError(Exception):
+    """A run that says nothing of its rate."""
 
 
 def find_saturation(
     sweep: Sweep, point: Cell, goal: Goal, report: Callable[[str], None]
 ) -> Saturation:
     """Search at one point. Trials that are stored are found, and so the search goes on where it
-    stopped. Raises InvalidRun for a trial that stored nothing."""
+    stopped."""
     trials: dict[float, Done] = {}
+    shares: dict[float, float] = {}
 
     def followed(rate_per_s: float) -> float:
         cell = Cell((*point.settings, (RATE, f"{rate_per_s:.6g}")), point.repeat, point.seed)
         report(f"trying {cell.name}")
         done = trials[rate_per_s] = until_done(sweep, cell)
-        if done.run is None:
-            raise InvalidRun(f"{cell.name}: {done.failure}")
-        return share_followed(done.run)
+        shares[rate_per_s] = _evidence(done)
+        return shares[rate_per_s]
 
-    search = find_capacity(
-        followed,
-        target=goal.target,
-        tolerance=goal.tolerance,
-        start_per_s=goal.start_per_s,
-        lowest_per_s=LOWEST_PER_S,
+    search, failure = None, ""
+    try:
+        search = find_capacity(
+            followed,
+            target=goal.target,
+            tolerance=goal.tolerance,
+            start_per_s=goal.start_per_s,
+            lowest_per_s=LOWEST_PER_S,
+        )
+    except _NoEvidenceError as error:
+        failure = str(error)
+        report(failure)
+    return Saturation(
+        point,
+        search,
+        tuple(trials[rate] for rate in sorted(trials)),
+        failure,
+        max((rate for rate, share in shares.items() if share >= goal.target), default=None),
+        min((rate for rate, share in shares.items() if share < goal.target), default=None),
     )
-    return Saturation(point, search, tuple(trials[rate] for rate in sorted(trials)))
+
+
+def _evidence(done: Done) -> float:
+    """The share that was followed; 0 where requests failed. Raises _NoEvidenceError."""
+    if done.run is None:
+        raise _NoEvidenceError(f"{done.cell.name}: {done.failure}")
+    result = done.run.result
+    fatal = [check for check in result.validity.failures if check.fatal]
+    if [check.id for check in fatal] == ["errors"] and result.counters.requests_ok:
+        return 0.0
+    for reason in objections(done.run):
+        raise _NoEvidenceError(f"{done.cell.name} is not valid: {reason}")
+    return share_followed(done.run)
 
 
 def share_followed(run: RunOnDisk) -> float:

@@ -88,11 +88,19 @@ def _finite(value: float | None) -> float | None:
 
 
 def _point(found: Saturation) -> SaturationPoint:
-    search = found.search
+    search, settings = found.search, dict(found.point.settings)
+    if search is None:
+        return SaturationPoint(
+            settings,
+            "unknown",
+            _finite(found.highest_followed_per_s),
+            _finite(found.lowest_not_followed_per_s),
+            failure=found.failure,
+        )
     return SaturationPoint(
-        dict(found.point.settings),
+        settings,
         search.outcome,
-        search.holds.rate_per_s if search.holds else None,
-        search.fails.rate_per_s if search.fails else None,
-        tuple(trial.rate_per_s for trial in search.exceptions),
+        _finite(search.holds.rate_per_s) if search.holds else None,
+        _finite(search.fails.rate_per_s) if search.fails else None,
+        tuple(map(_finite, (trial.rate_per_s for trial in search.exceptions))),
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations, takewhile
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from llmbench.harness.simulate import prepare_simulation, simulate
 from llmbench.harness.simulated_machine import Machine
 from llmbench.harness.store import StoredRun
 from llmbench.harness.twin import CHECKED, engine_of, hold_against, plan_of
+from llmbench.harness.twin_prompts import unknown_of
 
 LOAD = LoadConfig(
     workload="azure-conv", num_requests=100, request_rate=0.7, max_input_len=600, max_output_len=60
@@ -67,6 +70,79 @@ def test_a_closed_loop_and_samples_and_a_prefix_come_back() -> None:
     assert {one.samples for one in plan.requests} == {2}
     assert len({tuple(one.prompt_token_ids[:32]) for one in plan.requests}) == 1
     assert len({one.prompt_token_ids[32] for one in plan.requests}) == 6
+
+
+WORKLOAD = """
+name: several
+num_requests: 40
+arrivals: {arrivals}
+lengths:
+  kind: sampled
+  input: {{kind: uniform, min_tokens: 4, max_tokens: 90}}
+  output: {{kind: fixed, tokens: 4}}
+prompts:
+  {{kind: {kind}, shared_prefix_tokens: 32, shared_prefix_count: 3, shared_prefix_ratio: 0.7}}
+{sessions}
+"""
+SESSIONS = """sessions:
+  turns: {kind: uniform, min_turns: 1, max_turns: 4}
+  think_s: {kind: uniform, min_s: 0.1, max_s: 0.3}
+"""
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Tokens that both begin with."""
+    same = (a == b for a, b in zip(one, other, strict=False))
+    return sum(1 for _ in takewhile(bool, same))
+
+
+@pytest.mark.parametrize(
+    "arrivals",
+    ["{kind: poisson, rate_per_s: 2}", "{kind: closed_loop, max_concurrency: 4}"],
+    ids=["rate", "closed loop"],
+)
+@pytest.mark.parametrize("sessions", ["", SESSIONS], ids=["alone", "sessions"])
+@pytest.mark.parametrize("kind", ["random", "corpus"])
+def test_prompts_share_what_they_shared(
+    kind: str, sessions: str, arrivals: str, tmp_path: Path
+) -> None:
+    """Any two of them, held against the plan that was sent."""
+    spec = tmp_path / "several.yaml"
+    spec.write_text(WORKLOAD.format(kind=kind, sessions=sessions, arrivals=arrivals))
+    engine = engine_config("vllm-v1", dtype="bfloat16")
+    settings = RunConfig("smollm2-135m", engine, LoadConfig(workload=str(spec)), 5)
+    prepared = prepare_simulation(settings, Machine("cpu"))
+    measured = simulate(prepared, Silent())
+    run = StoredRun(Path("several"), measured.result, measured.requests, measured.steps)
+    sent, twin = prepared.plan.requests, plan_of(run).requests
+    assert [(one.after, one.think_s, one.samples) for one in twin] == [
+        (one.after, one.think_s, one.samples) for one in sent
+    ]
+    assert [one.t_due_s for one in twin] == pytest.approx([one.t_due_s for one in sent])
+    shared = 0
+    for one, other in combinations(range(len(sent)), 2):
+        common = _common(sent[one].prompt_token_ids, sent[other].prompt_token_ids)
+        assert common == _common(twin[one].prompt_token_ids, twin[other].prompt_token_ids)
+        shared += common > 0
+    assert shared > 20
+    assert unknown_of(run.result) == ()
+
+
+def test_what_cannot_be_made_again_is_said(run: StoredRun) -> None:
+    def said(prefix_cache: bool, **told: object) -> tuple[str, ...]:
+        workload = run.result.workload
+        workload = workload.model_copy(update={"description": {**workload.description, **told}})
+        config = {**run.result.config, "prefix_cache": prefix_cache}
+        return unknown_of(run.result.model_copy(update={"workload": workload, "config": config}))
+
+    texts = {"prompts": {"kind": "sharegpt", "path": "x.json"}}
+    assert said(False, **texts) == ()
+    (one,) = said(True, **texts)
+    assert one.startswith("what its prompts (sharegpt) have in common is not stored")
+    (one,) = said(True, lengths={"kind": "trace"})
+    assert one.startswith("which prompts of its trace begin alike")
+    (one,) = said(False, num_sessions=40)
+    assert one.startswith("which of its requests are turns of one session")
 
 
 @pytest.mark.parametrize("name", ["paged", "inflight", "orca", "vllm-v1"])

@@ -77,10 +77,27 @@ def test_what_is_wrong_with_the_files_is_named(tmp_path: Path) -> None:
     bins = BINS.replace("0.75", "many")
     with pytest.raises(WorkloadError, match="has 'many' in column prob at line 3; expected a numb"):
         servegen_workload(folder(tmp_path, bins=bins), "language/m")
-    for wrong in ("input_tokens,0,9.51", "input_tokens,8.72,22.0"):
+    for wrong in ("input_tokens,0,9.51", "input_tokens,9.2,9.8"):
         bins = BINS.replace("input_tokens,8.72,9.51", wrong)
         with pytest.raises(WorkloadError, match="bins of input_tokens that are no histogram"):
             servegen_workload(folder(tmp_path, bins=bins), "language/m")
+
+
+@pytest.mark.parametrize(
+    ("bins", "named"),
+    [
+        (("8.72,20.5", "20,21.5"), "8.72 to 20.5 and 20 to 21.5"),
+        (("8.72,22", "20,21.5"), "8.72 to 22 and 20 to 21.5"),
+        (("20,21.5", "20,21.5"), "20 to 21.5 and 20 to 21.5"),
+    ],
+    ids=["in part", "one in the other", "twice the same"],
+)
+def test_bins_that_overlap_are_named(tmp_path: Path, bins: tuple[str, str], named: str) -> None:
+    """Which of the two a length belongs to is nobody's to say."""
+    text = BINS.replace("8.72,9.51", bins[0]).replace("20.0,21.5", bins[1])
+    with pytest.raises(WorkloadError) as caught:
+        servegen_workload(folder(tmp_path, bins=text), "language/m")
+    assert f"has bins of input_tokens that overlap: {named}; expected" in str(caught.value)
 
 
 # Clients and their rate in all: summed from the file with another tool.

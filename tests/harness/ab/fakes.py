@@ -20,13 +20,15 @@ class FakeSide:
     ) -> None:
         self.prepared = Prepared("fake", "0", 320, {"engine": "fake"})
         self.trials: list[tuple[int, int]] = []
+        self.limits_s: list[float] = []
         self._time_of = time_of
         self._idle_s = idle_s
         self._workload = workload
         self._more = more or {}
         self._asked = 0
 
-    def trial(self, seed: int, num_requests: int) -> Trial:
+    def trial(self, seed: int, num_requests: int, limit_s: float) -> Trial:
+        self.limits_s.append(limit_s)
         self.trials.append((seed, num_requests))
         time_s = self._time_of(seed) * num_requests
         values = {"tpot.mean": time_s, "output_throughput.run": 1 / time_s, **self._more}

@@ -6,9 +6,11 @@ import math
 
 import numpy as np
 import pytest
+from llmbench.harness.ab.compare import LOOKS
 from llmbench.harness.ab.judge import Answer, Judge, Question
 from llmbench.harness.ab.turns import quad
 from llmbench.harness.quantities import find_quantity
+from llmbench.harness.stats.sequential import schedule
 from llmbench.harness.stats.signed_rank import Floats
 
 from .noise import NOISES, Noise, two_levels
@@ -143,12 +145,13 @@ def test_holm_lends_what_is_decided_to_the_others() -> None:
     assert width(clear) < width(noisy)
 
 
-def test_the_pairs_needed_find_the_effect_nine_times_in_ten() -> None:
+@pytest.mark.parametrize("looked", [1, LOOKS])
+def test_the_pairs_needed_find_the_effect_nine_times_in_ten(looked: int) -> None:
     """On noise like the pilot's. What is planted is what was asked for."""
     rng = np.random.default_rng()
     question = Question(TPOT, 0.05, 0.1)
     pilot = comparison(rng, two_levels(20), 1.0, quads=100)
-    judge = Judge([question], 100)
+    judge = Judge([question], 100, looked=looked)
     judge.look({TPOT.name: pilot}, final=True)
     (answer,) = judge.finish({TPOT.name: pilot})
     assert answer.pairs_needed is not None
@@ -156,7 +159,7 @@ def test_the_pairs_needed_find_the_effect_nine_times_in_ten() -> None:
 
     found = sum(
         _judged({TPOT.name: comparison(rng, two_levels(20), 1.1, quads)}, question,
-                after=(quads,))[0].verdict == "regressed"
+                after=schedule(quads, 0.05, looked))[0].verdict == "regressed"
         for _ in range(200)
     )  # fmt: skip
     assert found > 0.8 * 200

@@ -5,14 +5,22 @@ from __future__ import annotations
 import io
 import json
 import os
+import select
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from llmbench.engines.errors import ConfigError
+from llmbench.harness.ab import side as side_module
 from llmbench.harness.ab.protocol import PROTOCOL, Prepared
-from llmbench.harness.ab.side import SideOptions, WorkerSide, both, check_kv_memory
+from llmbench.harness.ab.side import (
+    InvalidTrial,
+    SideOptions,
+    WorkerSide,
+    both,
+    check_kv_memory,
+)
 from llmbench.harness.ab.worker import serve
 from llmbench.harness.errors import InvalidRun
 
@@ -101,14 +109,9 @@ def test_a_folder_that_is_no_tree_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_side_that_dies_says_why(tmp_path: Path) -> None:
-    for room in ("engines", "kernels", "reports", "workloads"):
-        os.symlink(ROOT / room, tmp_path / room)
-    (tmp_path / "harness" / "ab").mkdir(parents=True)
-    for name in ("harness/__init__.py", "harness/ab/__init__.py"):
-        (tmp_path / name).touch()
-    (tmp_path / "harness" / "ab" / "worker.py").write_text("raise SystemExit('no device')")
+    tree = _tree(tmp_path, "raise SystemExit('no device')")
     with pytest.raises(InvalidRun, match="a: its process ended: no device"):
-        WorkerSide(SideOptions("a", [], tmp_path))
+        WorkerSide(SideOptions("a", [], tree))
 
 
 def test_a_tree_that_is_older_than_ab_is_refused(tmp_path: Path) -> None:
@@ -118,3 +121,72 @@ def test_a_tree_that_is_older_than_ab_is_refused(tmp_path: Path) -> None:
     (tmp_path / "harness" / "__init__.py").touch()
     with pytest.raises(ConfigError, match="a tree that has `llmbench ab` itself"):
         WorkerSide(SideOptions("a", [], tmp_path))
+
+
+def _tree(folder: Path, worker: str) -> Path:
+    """A tree whose worker is this text."""
+    for room in ("engines", "kernels", "reports", "workloads"):
+        os.symlink(ROOT / room, folder / room)
+    (folder / "harness" / "ab").mkdir(parents=True)
+    for name in ("harness/__init__.py", "harness/ab/__init__.py"):
+        (folder / name).touch()
+    (folder / "harness" / "ab" / "worker.py").write_text(worker)
+    return folder
+
+
+# Answers once, and then hangs, as does a process that it has started. Both hold the pipe `alive`.
+HANGS = """
+import json, os, subprocess, sys, threading
+alive = os.open(os.environ["ALIVE"], os.O_WRONLY)
+held = "import threading; threading.Event().wait()"
+subprocess.Popen([sys.executable, "-c", held], pass_fds=[alive])
+sys.stdin.readline()
+reply = {"ok": True, "label": "l", "version": "0", "num_requests": 9, "config": {}}
+print(json.dumps(reply), flush=True)
+threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize("ends", ["hangs", "is closed"])
+def test_a_side_that_hangs_ends_with_all_that_it_started(
+    ends: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALIVE", str(tmp_path / "alive"))
+    os.mkfifo(tmp_path / "alive")
+    alive = os.open(tmp_path / "alive", os.O_RDONLY | os.O_NONBLOCK)
+    (tmp_path / "tree").mkdir()
+    try:
+        with WorkerSide(SideOptions("b", [], _tree(tmp_path / "tree", HANGS))) as side:
+            if ends == "hangs":
+                with pytest.raises(
+                    InvalidRun,
+                    match=r"b: a trial of 5 requests did not end within 0\.05 s.*--trial-timeout",
+                ):
+                    side.trial(1, 5, limit_s=0.05)
+                with pytest.raises(InvalidRun, match="its process ended"):
+                    side.trial(1, 5, limit_s=0.05)
+            else:
+                monkeypatch.setattr(side_module, "_END_WITHIN_S", 0.05)
+        # The end of the pipe: nobody holds it any more.
+        assert select.select([alive], [], [], 30)[0]
+        assert os.read(alive, 1) == b""
+    finally:
+        os.close(alive)
+
+
+def test_only_a_trial_may_be_dropped_and_not_a_side_that_is_lost(tmp_path: Path) -> None:
+    """What a process says of a trial decides whether the comparison goes on."""
+    worker = """
+import json, sys
+reply = {"ok": True, "label": "l", "version": "0", "num_requests": 9, "config": {}}
+for line in sys.stdin:
+    print(json.dumps(reply), flush=True)
+    kind = ["lost", "invalid"][reply.get("kind") != "invalid"]
+    reply = {"ok": False, "kind": kind, "error": kind}
+"""
+    with WorkerSide(SideOptions("b", [], _tree(tmp_path, worker))) as side:
+        with pytest.raises(InvalidTrial, match="b: invalid"):
+            side.trial(1, 5)
+        with pytest.raises(InvalidRun, match="b: lost") as caught:
+            side.trial(1, 5)
+        assert not isinstance(caught.value, InvalidTrial)

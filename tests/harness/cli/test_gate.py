@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.ab import side
+from llmbench.harness.ab.protocol import Trial
 from llmbench.harness.ab.side import SideOptions
 from llmbench.harness.cli.app import main
 from llmbench.harness.errors import InvalidRun
@@ -151,6 +152,37 @@ def test_ab_writes_down_what_ran_and_every_trial(sides: list[SideOptions], tmp_p
     told = json.loads((tmp_path / "ab.json").read_text())
     assert told["configs"] == [{"engine": "fake"}] * len(sides)
     assert len(told["a"]) == len(told["b"]) == told["pairs"]
+
+
+@pytest.mark.parametrize(
+    ("ended", "code"), [(InvalidRun("b: a trial did not end"), 3), (KeyboardInterrupt(), 130)],
+    ids=["hangs", "^C"],
+)  # fmt: skip
+def test_ab_that_is_cut_short_keeps_what_it_measured(
+    sides: list[SideOptions],
+    ended: BaseException,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    trial = FakeSide.trial
+
+    def ends(self: FakeSide, seed: int, num_requests: int, limit_s: float) -> Trial:
+        if len(self.trials) == 9:
+            raise ended
+        return trial(self, seed, num_requests, limit_s)
+
+    monkeypatch.setattr(FakeSide, "trial", ends)
+    out = tmp_path / "ab.json"
+    assert _main(*AB, "--engine paged", "--num-requests", "4", "--out", str(out)) == code
+    assert len(sides) == 2
+    told = json.loads(out.read_text())
+    assert told["status"] == "partial"
+    assert len(told["a"]) == len(told["b"]) == 8
+    said = capsys.readouterr()
+    assert "llmbench ab: invalid" in said.out
+    assert "ab.json, marked partial" in " ".join(said.err.split())
 
 
 def test_ab_of_two_trees_shares_its_options(sides: list[SideOptions], tmp_path: Path) -> None:

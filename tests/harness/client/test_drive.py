@@ -140,6 +140,8 @@ FAULTS: list[tuple[Script, str, int]] = [
     (script_of([1, 2], ending=Ending.CLOSE), Label.STREAM_ENDED, 3),
     (script_of([1, 2], ending=Ending.NO_DONE), Label.STREAM_ENDED, 3),
     (script_of([1, 2], ending=Ending.HANG), Label.TIMEOUT_CHUNK, 3),
+    (script_of([1, 2], ending=Ending.COMMENTS), Label.TIMEOUT_CHUNK, 3),
+    (script_of([], ending=Ending.COMMENTS), Label.TIMEOUT_FIRST_TOKEN, 0),
     (script_of([1, 2], error_event="out of memory"), Label.SERVER_ERROR, 3),
     (
         Script((Chunk(0.001, 1), Chunk(0.001, 0, raw=b"data: {nonsense\n\n"))),
@@ -182,6 +184,19 @@ def test_slow_headers_and_stalls_are_no_errors_within_the_limits() -> None:
     for fault in (Fault.STALL, Fault.SLOW_HEADERS):
         found = exchange(rule.changed_by({"fault": fault}).script, timeouts=SHORT)
         check_against_truth(found)
+
+
+def test_comments_between_chunks_are_no_error() -> None:
+    comment = Chunk(0.001, 0, raw=b": keep-alive\n\n")
+    check_against_truth(
+        exchange(Script((Chunk(0.001), comment, comment, Chunk(0.01))), plan_of(tokens=2))
+    )
+
+
+def test_a_server_that_only_keeps_the_connection_alive_has_stalled() -> None:
+    rule = Rule(0.005, 0.002).changed_by({"fault": Fault.COMMENTS})
+    record = exchange(rule.script, plan_of(tokens=4), timeouts=Timeouts(chunk_s=0.3)).only
+    assert (record.error, record.output_tokens) == (Label.TIMEOUT_CHUNK, 2)
 
 
 def test_a_request_may_not_go_on_for_ever() -> None:

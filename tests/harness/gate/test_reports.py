@@ -13,6 +13,8 @@ from llmbench.harness.gate.markdown import code, to_markdown
 from llmbench.harness.gate.text import to_text
 from llmbench.harness.gate.verdicts import Judged, Verdicts, exit_code
 
+from .junit_rules import broken
+
 HOSTILE = [
     "::error::stop\n::set-output name=x::y",
     "%0A::add-mask::x",
@@ -98,6 +100,40 @@ def test_junit_is_xml_with_the_same_cases(text: str) -> None:
         for child in case:
             assert child.tag in ("failure", "error")
             assert {"type", "message"} <= set(child.attrib)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_junit_keeps_the_rules_of_its_schemas(text: str) -> None:
+    for verdicts in (
+        _verdicts(text),
+        Verdicts("llmbench ab", 3, (), ("A a, B b",), ("b: its process ended",)),
+        Verdicts("", 0, (Judged("q", "1 -> 1", "passed"), Judged("z", "", "improved"))),
+        Verdicts("nothing", 0, ()),
+    ):
+        document = to_junit(verdicts).encode("utf-8")
+        assert document.startswith(b"<?xml version='1.0' encoding=")
+        assert broken(ElementTree.fromstring(document)) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("<properties>", "<system-out /><properties>"),
+        ('hostname="localhost"', ""),
+        ('errors="2"', 'errors="1"'),
+        ('time="0"', 'time="0 s"'),
+        ('timestamp="', 'timestamp="x'),
+        ("<system-err />", "<system-err /><testcase />"),
+        ('type="regressed"', ""),
+        ("<testcase ", '<testcase file="x" '),
+        ("<properties>", "text<properties>"),
+    ],
+)
+def test_the_rules_can_be_broken(before: str, after: str) -> None:
+    document = to_junit(_verdicts("plain"))
+    assert before in document
+    document = document.replace(before, after, 1)
+    assert broken(ElementTree.fromstring(document.encode("utf-8")))
 
 
 def test_many_that_passed_are_folded_away() -> None:

@@ -96,6 +96,27 @@ def test_vllm_has_texts_where_somebody_can_read_them_and_inf_is_a_word() -> None
     assert data["request_goodput"] is None
 
 
+@pytest.mark.parametrize(
+    ("config", "sent", "rate"),
+    [
+        ({"request_rate": 2.0}, {"request_rate_per_s": 2.0, "offered_rate_per_s": 1.9}, 2.0),
+        ({}, {"request_rate_per_s": 4, "offered_rate_per_s": 3.9}, 4.0),
+        ({}, {"request_rate_per_s": None, "offered_rate_per_s": 0.75}, 0.75),
+        ({}, {"request_rate_per_s": None, "offered_rate_per_s": None}, "inf"),
+    ],
+    ids=["asked for", "of the workload", "a replayed trace", "closed loop"],
+)
+def test_a_rate_is_what_was_offered(
+    config: dict[str, Any], sent: dict[str, Any], rate: float | str
+) -> None:
+    run = hand_run(config=config)
+    workload = run.result.workload.model_copy(update={"description": sent})
+    run = replace(run, result=run.result.model_copy(update={"workload": workload}))
+    assert exported("vllm", run)["request_rate"] == rate
+    (phase,) = exported("aiperf", run)["input_config"]["phases"]
+    assert phase.get("rate", "inf") == rate
+
+
 def test_a_failed_request_is_counted_and_named_and_not_measured() -> None:
     failed = request(3, 3.0, 3.0, (3.5,), RequestStatus.FAILED, "reset by peer")
     run = hand_run((*REQUESTS, failed))

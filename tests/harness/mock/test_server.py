@@ -45,6 +45,29 @@ def test_a_stream_adds_up_and_is_in_the_log() -> None:
     assert sent.received_s < sent.chunk_times_s[0]
 
 
+def test_the_log_keeps_the_newest_and_counts_what_it_dropped() -> None:
+    server = MockServer(RULE.script, most_logged=3)
+    with in_thread(server) as url:
+        body = {"prompt": "a", "max_tokens": 1, "stream": True}
+        for _ in range(3):
+            ask(url, "/v1/completions", body)
+        assert server.log.dropped == 0
+        for _ in range(2):
+            ask(url, "/v1/completions", body)
+        told = json.loads(ask(url, "/mock/log"))
+        assert told["dropped"] == 2
+        assert [one["request_id"] for one in told["sent"]] == [
+            "request-2",
+            "request-3",
+            "request-4",
+        ]
+        # A truth with holes in it is none.
+        with pytest.raises(RuntimeError, match="lost 2 requests"):
+            take_log(url)
+        ask(url, "/v1/completions", body)
+        assert [one.request_id for one in take_log(url)] == ["request-5"]
+
+
 def test_a_chat_begins_with_a_role() -> None:
     with in_thread(MockServer(RULE.script)) as url:
         messages = [{"role": "user", "content": "two words"}]

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from llmbench.engines.clock import WallClock
-from llmbench.harness.serve.lives import Life
+from llmbench.engines.models.tokenizer import ByteTokenizer
+from llmbench.harness.serve import service as service_module
+from llmbench.harness.serve.asked import Asked
+from llmbench.harness.serve.bodies import CompletionBody, parse
+from llmbench.harness.serve.errors import ApiError
+from llmbench.harness.serve.lives import Life, Lives
+from llmbench.harness.serve.metrics import ServerMetrics
+from llmbench.harness.serve.prompts import Prompts
 from llmbench.harness.serve.request_log import RequestLog
+from llmbench.harness.serve.service import Offer, Service
+from llmbench.harness.serve.worker import EngineWorker
 from prometheus_client.parser import text_string_to_metric_families
 
 from .servers import WAIT_S, ScriptedExecutor, Served, events_of, served
@@ -96,6 +107,88 @@ def test_an_engine_that_is_lost_ends_every_reply_and_the_server(
         assert "the engine failed: MemoryError" in json.loads(last)["error"]["message"]
         server.thread.join(WAIT_S)
         assert isinstance(server.server.failure, MemoryError)
+
+
+class _Panic(BaseException):
+    """As a tokenizer written in Rust raises it: no Exception."""
+
+
+def test_a_thread_that_panics_is_an_engine_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(ScriptedExecutor(held=True)) as server:
+        server.executor.go.release(1)
+        events = events_of(server.send(COMPLETIONS, LONG))
+        next(events)
+
+        def broken() -> None:
+            raise _Panic("index out of bounds")
+
+        monkeypatch.setattr(server.engine, "step", broken)
+        server.executor.go.release(1)
+        *_, last = events
+        assert "the engine failed: _Panic: index out" in json.loads(last)["error"]["message"]
+        server.thread.join(WAIT_S)
+        assert str(server.server.failure) == "_Panic: index out of bounds"
+
+
+class _Dying:
+    """An engine's thread that a test ends. After that nobody hears what is submitted."""
+
+    def __init__(self) -> None:
+        self.failure: Exception | None = None
+        self.submitted = 0
+
+    @property
+    def alive(self) -> bool:
+        return self.failure is None
+
+    def start(self, _loop: object, _deliver: object, on_failure: Callable[..., None]) -> None:
+        self._on_failure = on_failure
+
+    def submit(self, requests: Sequence[object]) -> list[Life]:
+        self.submitted += len(requests)
+        return []
+
+    def die(self) -> None:
+        self.failure = MemoryError("no room")
+        self._on_failure(self.failure)
+
+
+@pytest.mark.parametrize("dies", ["before", "while its prompt is read", "after"])
+def test_a_request_that_comes_as_the_engine_dies_is_told_so(
+    dies: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer, worker = ByteTokenizer(), _Dying()
+    service = Service(
+        Offer("scripted", 512),
+        cast("EngineWorker", worker),
+        Lives(),
+        Prompts(tokenizer, tokenizer.vocab_size, None),
+        WallClock(),
+        ServerMetrics("scripted", prefix_cache=False),
+    )
+    understand = service_module.understand
+
+    async def read(*args: Any, **kwargs: Any) -> Asked:
+        asked = await understand(*args, **kwargs)
+        if dies == "while its prompt is read":
+            worker.die()
+        return asked
+
+    async def ask() -> None:
+        service.start()
+        if dies == "before":
+            worker.die()
+        reply = await service.reply_to(parse(CompletionBody, b'{"prompt": "x"}'), 0.0)
+        assert dies == "after"
+        worker.die()
+        async with asyncio.timeout(WAIT_S):
+            await reply.stream.take()
+
+    monkeypatch.setattr(service_module, "understand", read)
+    with pytest.raises(ApiError, match="the engine failed: MemoryError: no room") as caught:
+        asyncio.run(ask())
+    assert caught.value.status == 503
+    assert worker.submitted == (dies == "after")
 
 
 def test_a_prompt_that_the_cache_can_never_hold_is_a_400() -> None:

@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 from llmbench.harness.stats.power import centred, detectable, needed, power
-from llmbench.harness.stats.sequential import looks
+from llmbench.harness.stats.sequential import looks, schedule
 
 _FIXED = NormalDist().inv_cdf
 
@@ -27,6 +27,26 @@ def test_pairs_needed_are_those_of_the_normal_theory(effect: float) -> None:
     found = needed(noise, effect, 0.05)
     assert found is not None
     assert found == pytest.approx(theory, rel=0.25, abs=3)
+
+
+def test_five_looks_need_a_fifth_more_pairs_than_one() -> None:
+    """Pocock's boundary, five looks, two-sided 5 %, power 90 %: 1.207 times as many (Jennison and
+    Turnbull, "Group Sequential Methods" (2000), table 2.2)."""
+    noise = centred(np.random.default_rng().normal(size=1000))
+    noise /= noise.std()
+    once = math.pi / 3 * ((_FIXED(0.975) + _FIXED(0.9)) / 0.4) ** 2
+
+    def found(count: float, looked: int) -> float:
+        plan = looks(schedule(round(count), 0.05, looked), 0.05)
+        return power(noise, 0.4, plan, draws=8000)
+
+    assert found(once, 1) == pytest.approx(0.9, abs=0.03)
+    assert found(once, 5) < 0.85
+    assert found(1.207 * once, 5) == pytest.approx(0.9, abs=0.03)
+    few, many = (needed(noise, 0.8, 0.05, looked=count) for count in (1, 5))
+    assert few is not None
+    assert many is not None
+    assert few < many < 1.6 * few
 
 
 def test_what_is_detectable_with_the_pairs_needed_is_the_effect() -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
-from llmbench.harness.store import StoreError, write_run
+from llmbench.harness.record import RequestRecord, RequestStatus
+from llmbench.harness.result import Validity
+from llmbench.harness.store import StoreError, find_run, write_run
 from llmbench.harness.sweep.cells import Done, Sweep, run_all, start
 from llmbench.harness.sweep.grid import Axis, Cell, grid
 from llmbench.harness.sweep.saturation import Goal, find_saturation, share_followed
@@ -164,6 +167,15 @@ def test_an_interrupted_command_has_time_to_keep_what_it_measured(tmp_path: Path
     assert log.read_text().split() == ["ready", "kept"]
 
 
+def _store(out: Path, requests: Sequence[RequestRecord]) -> None:
+    """A run of these requests, as a server's: nobody knows its steps, so no trace is checked."""
+    stored = stored_run(requests, ())
+    checks = tuple(one for one in stored.result.validity.checks if one.id != "trace")
+    validity = Validity(valid=all(one.ok or not one.fatal for one in checks), checks=checks)
+    result = stored.result.model_copy(update={"validity": validity})
+    write_run(out, result, stored.requests, stored.steps, {})
+
+
 class Queueing:
     """A system that begins `capacity` replies a second, one after the other, and no more."""
 
@@ -180,9 +192,8 @@ class Queueing:
             free_s = max(free_s, due_s) + 1 / self._capacity_per_s
             times_s = (free_s, free_s + 0.5)
             requests.append(make_request(times_s, index=index, due_s=due_s, scheduled_s=due_s))
-        stored = stored_run(requests, ())
-        write_run(Path(options["out"]), stored.result, stored.requests, stored.steps, {})
-        return 3
+        _store(Path(options["out"]), requests)
+        return 0
 
 
 @pytest.mark.parametrize("capacity_per_s", [0.7, 9.3])
@@ -192,6 +203,7 @@ def test_the_rate_is_found_beyond_which_the_queue_grows(
     opened = Sweep(tmp_path / "s", ("run",), {}, starts=Queueing(capacity_per_s))
     goal = Goal(0.95, 0.05, 1.0, "it follows")
     found = find_saturation(opened, Cell(()), goal, lambda _: None)
+    assert found.search is not None
     assert found.search.outcome == "found"
     assert found.search.holds is not None
     # At 1 / 0.95 of the capacity replies begin at 95 % of the rate, less the first's own time.
@@ -205,6 +217,68 @@ def test_the_rate_is_found_beyond_which_the_queue_grows(
     assert again.search == found.search  # every trial was found
 
 
+@dataclass
+class Spoilt:
+    """As `Queueing`, but what it stores above `valid_below_per_s` is not valid: cut off, or with
+    requests that were refused."""
+
+    valid_below_per_s: float
+    refused: bool = False
+
+    def __call__(self, words: Sequence[str], log: Path) -> int:
+        code = Queueing(1e9)(words, log)
+        options = dict(word.removeprefix("--").split("=", 1) for word in words[1:] if "=" in word)
+        if float(options["request-rate"]) <= self.valid_below_per_s:
+            return code
+        out = Path(options["out"])
+        requests = [make_request((at + 0.1, at + 0.2), index=at, due_s=at) for at in range(59)]
+        status = RequestStatus.REFUSED if self.refused else RequestStatus.UNFINISHED
+        requests.append(make_request(index=59, due_s=59, status=status))
+        _store(out, requests)
+        return 3
+
+
+def test_a_run_that_is_not_valid_is_no_evidence_and_ends_the_search(tmp_path: Path) -> None:
+    said: list[str] = []
+    opened = Sweep(tmp_path / "s", ("run",), {}, starts=Spoilt(valid_below_per_s=4.0))
+    found = find_saturation(opened, Cell(()), Goal(0.95, 0.05, 1.0, "it follows"), said.append)
+    assert found.search is None
+    assert found.highest_followed_per_s == 2.0
+    assert found.failure.startswith("request-rate=8 is not valid: ")
+    assert "1 of 60 requests did not end" in said[-1]
+    told = sweep_table("run", found.trials, [found], "it follows")
+    reports = sweep_reports(told)
+    assert "no highest rate that is known: follows 2 requests/s." in reports["sweep.md"]
+    assert "the search ended early: request-rate=8 is not valid" in reports["sweep.md"]
+    assert told.saturation[0].outcome == "unknown"
+
+
+def test_a_trial_that_stores_nothing_ends_its_search_alone(tmp_path: Path) -> None:
+    opened = Sweep(tmp_path / "s", ("run",), {}, starts=Fake(stores=False, code=2))
+    found = find_saturation(opened, Cell(()), Goal(0.95, 0.05, 1.0, "follows"), lambda _: None)
+    assert found.search is None
+    assert found.highest_followed_per_s is None
+    assert found.failure == "request-rate=1: exit code 2: error: engine: 'b' is not known"
+    verdict = sweep_report(sweep_table("run", found.trials, [found], "follows")).verdict
+    assert verdict == "It has no highest rate that is known."
+
+
+def test_what_refuses_requests_does_not_follow(tmp_path: Path) -> None:
+    opened = Sweep(tmp_path / "s", ("run",), {}, starts=Spoilt(4.0, refused=True))
+    found = find_saturation(opened, Cell(()), Goal(0.95, 0.2, 1.0, "follows"), lambda _: None)
+    assert found.search is not None
+    assert found.search.holds is not None
+    assert 3.3 < found.search.holds.rate_per_s <= 4.0
+
+
+def test_all_at_once_is_no_number(tmp_path: Path) -> None:
+    opened = Sweep(tmp_path / "s", ("run",), {}, starts=Queueing(1e9))
+    found = find_saturation(opened, Cell(()), Goal(0.95, 0.9, 1e5, "follows"), lambda _: None)
+    told = sweep_table("run", found.trials, [found], "follows")
+    json.dumps(asdict(told), allow_nan=False)
+    assert "all at once" in sweep_report(told).verdict
+
+
 def test_the_slo_decides_where_there_is_one(tmp_path: Path) -> None:
     requests = [make_request((at + 0.1, at + 0.2), index=at, due_s=at) for at in range(9)]
     requests.append(make_request((12.0, 13.0), index=9, due_s=9))
@@ -212,8 +286,6 @@ def test_the_slo_decides_where_there_is_one(tmp_path: Path) -> None:
     write_run(tmp_path / "r", stored.result, stored.requests, stored.steps, {})
     done = Sweep(tmp_path / "s", ("run",), {})
     assert done.found(Cell(())) is None
-    from llmbench.harness.store import find_run
-
     assert share_followed(find_run(tmp_path / "r")) == pytest.approx(0.9)
 
 

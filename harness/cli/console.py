@@ -1,0 +1,49 @@
+"""The console of every command: text from outside reaches a terminal as text, and never as markup
+or as a command to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.markup import escape
+from rich.segment import Segment
+
+# C0 and C1, where escape sequences begin (ECMA-48, section 5.2 and 5.3); marks that turn the
+# direction of text around; line and paragraph separators; halves of a pair, as Python has them for
+# bytes of a file's name that are no UTF-8.
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def foreign(value: object) -> str:
+    r"""Text from outside (a path, a name, an error, a prompt) between markup of ours: `[` stays a
+    bracket, and what a terminal would obey is spelt, such as `\x1b`."""
+    return escape(printable(str(value)))
+
+
+def printable(text: str) -> str:
+    r"""Control characters as Python spells them, line feeds and tabs included."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+class TerminalConsole(Console):
+    """Spells control characters in whatever it prints, so that none is left where `foreign` was
+    forgotten."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, emoji=False, **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for one in super().render(renderable, options):
+            # Rich's own, which moves the cursor of a progress bar, is no text.
+            yield one if one.control else Segment(_printable_lines(one.text), one.style)
+
+
+def _printable_lines(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))

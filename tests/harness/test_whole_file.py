@@ -1,0 +1,72 @@
+"""A file of results is there whole or not at all, and nothing is left beside it."""
+
+from __future__ import annotations
+
+import ast
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from llmbench.harness.whole_file import whole_file, write_whole
+
+ROOT = Path(__file__).resolve().parents[2]
+# What appends a line at a time, or is nobody's result: logs, locks, drafts of a directory that is
+# renamed whole, a switch of the kernel.
+WRITES_ITSELF = {
+    "harness/memory.py",
+    "harness/peers/install.py",
+    "harness/store.py",
+    "harness/sweep/cells.py",
+    "harness/whole_file.py",
+}
+
+
+def test_what_was_there_stays_until_all_of_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    write_whole(path, "before")
+
+    def cut_off(by: BaseException) -> None:
+        with whole_file(path) as draft:
+            draft.write_text("half")
+            raise by
+
+    for error in (OSError("no space left"), KeyboardInterrupt()):
+        with pytest.raises(type(error)):
+            cut_off(error)
+        assert path.read_text() == "before"
+    write_whole(path, "after µ")
+    assert path.read_text(encoding="utf-8") == "after µ"
+    assert os.listdir(tmp_path) == ["result.json"]
+
+
+def test_a_draft_has_the_ending_of_its_file(tmp_path: Path) -> None:
+    with whole_file(tmp_path / ("x" * 240 + ".svg")) as draft:
+        assert draft.suffix == ".svg"
+        draft.write_text("<svg/>")
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link.json").symlink_to(tmp_path / "elsewhere" / "there.json")
+    write_whole(tmp_path / "link.json", "{}")
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "elsewhere" / "there.json").read_text() == "{}"
+
+
+def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    write_whole(Path("/dev/null"), "text")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    with pytest.raises(IsADirectoryError):
+        write_whole(tmp_path, "text")
+
+
+def test_every_writer_writes_whole_files() -> None:
+    found = set()
+    for room in ("harness", "workloads"):
+        for path in (ROOT / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                match node:
+                    case ast.Call(func=ast.Attribute(attr="write_text" | "write_bytes")):
+                        found.add(str(path.relative_to(ROOT)))
+    assert found == WRITES_ITSELF
