@@ -321,14 +321,29 @@ def test_it_takes_only_what_it_computes(implementation: Implementation) -> None:
 
 
 @pytest.mark.parametrize("implementation", FUSED, ids=lambda one: one.name)
-def test_a_model_that_it_would_misread_is_refused(implementation: Implementation) -> None:
+def test_a_model_that_it_does_not_take_is_refused(implementation: Implementation) -> None:
     weights = random_weights(SHAPES["plain"], maps("dense", implementation.name))
     implementation.function(weights)
+    assert implementation.takes is not None
+    assert implementation.takes(weights)
+    narrow = SHAPES["plain"].head_dim - 8
     for other in (
         replace(weights, norm=weights.norm.float()),
         replace(weights, embedding=weights.embedding.T.contiguous().T),
-        replace(weights, num_kv_heads=3),
         replace(weights, lm_head=Opaque()),
+        replace(weights, head_dim=narrow),
     ):
+        assert not implementation.takes(other)
         with pytest.raises(KernelError, match="decoder_step"):
             implementation.function(other)
+
+
+@pytest.mark.parametrize("implementation", FUSED, ids=lambda one: one.name)
+def test_weights_that_contradict_themselves_are_an_error(implementation: Implementation) -> None:
+    """Not a model that it does not take: such a one goes another way, and nobody is told."""
+    weights = random_weights(SHAPES["plain"], maps("dense", implementation.name))
+    wrong = replace(weights, num_kv_heads=3)
+    assert implementation.takes is not None
+    assert implementation.takes(wrong)
+    with pytest.raises(KernelError, match="a layer's maps are"):
+        implementation.function(wrong)
