@@ -13,6 +13,7 @@ from ..kernels.triton.attention import LARGEST_HEAD_DIM
 from .clock import Clock
 from .config import CPU_KV_MEMORY_BYTES, QUANT_METHODS, EngineConfig
 from .core import EngineCore, Strategy
+from .cost.work import model_work
 from .device import choose_dtype, find_device, memory_bytes_of
 from .errors import ConfigError, unknown_name
 from .executors.graphs import CudaGraphPool, DecodeGraphs, DecodeShape, graph_memory_bytes
@@ -22,6 +23,7 @@ from .executors.torch import TorchExecutor
 from .kv.base import KVCache
 from .kv.paged import PagedKVCache
 from .models.catalogue import ModelFiles
+from .models.config import DTYPE_BYTES
 from .models.decoder import Decoder, DecoderConfig
 from .models.describe import NATIVE, Described, describe_model
 from .models.fused import OP as STEP
@@ -87,11 +89,14 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
         if engine.async_scheduling is not None
         else device.type == "cuda",
     )
-    engine = replace(engine, cuda_graphs=_cuda_graphs(engine, config))
+    engine = replace(
+        engine,
+        cuda_graphs=_cuda_graphs(engine, config),
+        group_size=engine.group_size if published else _group_size(described, engine),
+    )
     kv_memory_bytes = engine.kv_memory_bytes or _default_kv_memory(device, described, engine)
     resolved = replace(
         engine,
-        group_size=engine.group_size if published else _group_size(described, engine),
         max_model_len=limits.max_model_len,
         max_num_batched_tokens=limits.max_num_batched_tokens,
         kv_memory_bytes=kv_memory_bytes,
@@ -347,10 +352,24 @@ def _default_kv_memory(device: torch.device, described: Described, engine: Engin
     if device.type != "cuda":
         return CPU_KV_MEMORY_BYTES
     free_bytes, _ = torch.cuda.mem_get_info(device)
-    taken_bytes = 2 * described.config.parameter_count
+    taken_bytes = _weight_bytes(described, engine)
     if engine.cuda_graphs == "on" and described.native is not None:
         taken_bytes += graph_memory_bytes(described.native, engine.max_num_seqs, engine.dtype)
     return max(0, int((free_bytes - taken_bytes) * CUDA_KV_MEMORY_SHARE))
+
+
+def _weight_bytes(described: Described, engine: EngineConfig) -> int:
+    """That will lie on the device. engine: its dtype and quantisation are decided."""
+    if described.native is None:
+        return DTYPE_BYTES[engine.dtype] * described.config.parameter_count
+    work = model_work(
+        replace(described.native, dtype=engine.dtype),
+        quant=engine.quant,
+        group_size=engine.group_size,
+        quant_bits=engine.quant_bits,
+        quant_head=engine.quant_head,
+    )
+    return int(work.stored_bytes)
 
 
 def _cuda_graphs(engine: EngineConfig, config: DecoderConfig) -> str:
