@@ -11,11 +11,11 @@ from ..kernels.choices import resolve_choices
 from ..kernels.registry import KernelError, implementations, select
 from ..kernels.triton.attention import LARGEST_HEAD_DIM
 from .clock import Clock
-from .config import CPU_KV_MEMORY_BYTES, QUANT_METHODS, EngineConfig
+from .config import CPU_KV_MEMORY_BYTES, EngineConfig
 from .core import EngineCore, Strategy
 from .cost.work import model_work
 from .device import choose_dtype, find_device, memory_bytes_of
-from .errors import ConfigError, unknown_name
+from .errors import ConfigError
 from .executors.graphs import CudaGraphPool, DecodeGraphs, DecodeShape, graph_memory_bytes
 from .executors.inputs import Spare
 from .executors.memory import explained
@@ -128,8 +128,6 @@ def _published(files: ModelFiles, engine: EngineConfig, described: Described) ->
 
 def _check_method(engine: EngineConfig) -> None:
     """Of a plain checkpoint. Raises ConfigError for what nothing here quantises by."""
-    if engine.quant not in QUANT_METHODS:
-        raise unknown_name("quant", engine.quant, QUANT_METHODS)
     plain = "the checkpoint is not quantised"
     if engine.quant_bits is not None:
         raise ConfigError("quant_bits", engine.quant_bits, f"unset: {plain}")

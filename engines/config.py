@@ -7,7 +7,6 @@ from typing import Any, get_args
 
 from .admission.base import Preemption
 from .batching.inflight import Chunking
-from .cost.weights import QUANT_METHODS as PRICED_METHODS
 from .errors import ConfigError, unknown_name
 from .kv.contiguous import ArenaKind, Reservation
 from .presets import ADMISSION, BATCHING, KV, MIXING, find_preset
@@ -94,7 +93,7 @@ class EngineConfig:
         _one_of("batching", self.batching, BATCHING)
         _one_of("admission", self.admission, ADMISSION)
         _one_of("kv", self.kv, KV)
-        _one_of("quant", self.quant, ("auto", *PRICED_METHODS))
+        _one_of("quant", self.quant, QUANT_METHODS)
         _one_of("quant_head", self.quant_head, HEADS)
         _one_of("dtype", self.dtype, DTYPES)
         _one_of("kv_dtype", self.kv_dtype, KV_DTYPES)

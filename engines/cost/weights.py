@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..errors import ConfigError, unknown_name
+from ..quantization.methods import METHODS
 from .hardware import Hardware
 
 # Short names of the dtypes of a config.json.
@@ -74,7 +75,6 @@ _FORMATS = (
     WeightFormat("nvfp4", 4, group=16, scale_bytes=1.0, arithmetic=("fp4",)),
     WeightFormat("mxfp4", 4, group=32, scale_bytes=1.0, arithmetic=("fp4",)),
 )
-QUANT_METHODS = ("none", *(format.name for format in _FORMATS))
 
 
 def weight_format(method: str, model_dtype: str, bits: int | None = None) -> WeightFormat:
@@ -91,7 +91,7 @@ def weight_format(method: str, model_dtype: str, bits: int | None = None) -> Wei
                 return found
             zero_bytes = (found.scale_bytes - 2.0) * bits / found.bits
             return replace(found, bits=bits, scale_bytes=2.0 + zero_bytes)
-    raise unknown_name("quant", method, QUANT_METHODS)
+    raise unknown_name("quant", method, ("none", *METHODS))
 
 
 def head_format(
