@@ -11,17 +11,13 @@ import torch
 from torch import Tensor
 
 from ..packing import PackedInt4, unpack
-from ..registry import implements
+from ..registry import bfloat16_on_cpu, implements
 from ..scratch import scratch
 
 GROUP_SIZES = (32, 64, 128, 256)
 OUT_FEATURES_MULTIPLE = 16
 # Measured on AVX-512: the packed operator costs 14 us a row of 960 x 576, widening 270 us in all.
 MOST_PACKED_ROWS = 24
-
-
-def _bfloat16_on_cpu(device: torch.device, dtype: torch.dtype) -> bool:
-    return device.type == "cpu" and dtype == torch.bfloat16
 
 
 def _usual(_device: torch.device, dtype: torch.dtype) -> bool:
@@ -45,7 +41,7 @@ def _prefers_few_rows(
 @implements(
     "w4a16_linear",
     backend="torch-cpu",
-    when=_bfloat16_on_cpu,
+    when=bfloat16_on_cpu,
     priority=10,
     takes=takes,
     prefers=_prefers_few_rows,

@@ -6,14 +6,10 @@ import torch
 from torch import Tensor
 
 from ..int8 import Int8Weight, quantize_rows
-from ..registry import implements
+from ..registry import implements, on_cpu
 
 
-def _on_cpu(device: torch.device, dtype: torch.dtype) -> bool:
-    return device.type == "cpu" and dtype.is_floating_point
-
-
-@implements("w8a8_linear", backend="torch-cpu", when=_on_cpu)
+@implements("w8a8_linear", backend="torch-cpu", when=on_cpu)
 class TorchInt8Linear:
     """As the reference."""
 

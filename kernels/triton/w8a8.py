@@ -9,14 +9,11 @@ from ..int8 import Int8Weight
 from ..registry import implements
 from ..requirements import package
 from .codes import CodeBlocks, multiply_codes
+from .target import on_gpu
 from .token_codes import token_codes
 
 
-def _on_cuda(device: torch.device, dtype: torch.dtype) -> bool:
-    return device.type == "cuda" and dtype in (torch.float32, torch.float16, torch.bfloat16)
-
-
-@implements("w8a8_linear", backend="triton", when=_on_cuda, priority=100, needs=package("triton"))
+@implements("w8a8_linear", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
 class TritonInt8Linear:
     """As the reference."""
 

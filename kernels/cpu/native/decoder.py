@@ -21,7 +21,7 @@ from ...registry import KernelError, implements
 from ...scratch import scratch
 from .attention import HEAD_DIM_MULTIPLE, UNBOUNDED
 from .build import TARGETS
-from .library import Native
+from .library import Native, int64s
 from .packed import NativeWeights
 
 # With more rows the work is bound by arithmetic, and PyTorch's products for many rows win.
@@ -126,7 +126,7 @@ class NativeDecoderStep:
             one.data_ptr() for one in inputs
         )
         step.keys, step.values = ctypes.addressof(bound.keys), ctypes.addressof(bound.values)
-        lengths = _int64s(batch.kv_lengths)
+        lengths = int64s(batch.kv_lengths)
         step.lengths = ctypes.addressof(lengths)
         if isinstance(batch, PagedBatch):
             step.tables, step.table_stride = (
@@ -135,7 +135,7 @@ class NativeDecoderStep:
             )
             step.block = step.unit = cache.keys[0].shape[1]
         else:
-            starts = _int64s(batch.starts)
+            starts = int64s(batch.starts)
             step.tables, step.table_stride = ctypes.addressof(starts), 1
             step.block, step.unit = UNBOUNDED, 1
         step.logit_count, step.logits = len(logit_rows), logits.data_ptr()
@@ -157,10 +157,6 @@ class NativeDecoderStep:
                 readable=all(map(_is_plain, tensors)),
             )
         return self._bound
-
-
-def _int64s(values: tuple[int, ...]) -> ctypes.Array[ctypes.c_int64]:
-    return (ctypes.c_int64 * len(values))(*values)
 
 
 def _pointers(tensors: tuple[Tensor, ...]) -> ctypes.Array[ctypes.c_void_p]:
