@@ -34,6 +34,10 @@ class Scheme:
         form = find_method(self.method).form
         return "int8" if form == "int4" and self.bits == 8 else form
 
+    def groups(self, in_features: int) -> int:
+        """In a row of a map; the last may be shorter."""
+        return -(-in_features // (self.group_size or in_features))
+
 
 def bits_of(method: Method) -> int:
     """Of a method's weights, when nothing else is said."""
