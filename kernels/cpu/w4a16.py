@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..packing import PackedInt4, unpack
+from ..int4 import PackedInt4, unpack_int4
 from ..registry import bfloat16_on_cpu, implements
 from ..scratch import scratch
 
@@ -56,7 +56,7 @@ class OperatorInt4Linear:
         self._bias = bias
         self._scales_and_shifts = _scales_and_shifts(packed, dtype)
         self._weight = torch.ops.aten._convert_weight_to_int4pack_for_cpu(
-            unpack(packed).to(torch.int32), 2
+            unpack_int4(packed).to(torch.int32), 2
         )
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ class WidenedInt4Linear:
         self._group_size = packed.group_size
         self._bias = bias
         self._scales_and_shifts = _scales_and_shifts(packed, dtype)
-        self._halves = _pack_halves(unpack(packed))
+        self._halves = _pack_halves(unpack_int4(packed))
 
     def __call__(self, x: Tensor) -> Tensor:
         y = x @ self._widened(x.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..packing import PackedInt4, unpack
+from ..int4 import PackedInt4, unpack_int4
 from ..registry import implements
 from ..requirements import package
 from .nibbles import Nibbles, block_k_for, interleave_halves, multiply_nibbles
@@ -20,7 +20,7 @@ class TritonInt4Linear:
         group = packed.group_size
         block_k = block_k_for(group)
         self._weight = Nibbles(
-            interleave_halves(unpack(packed), group, block_k),
+            interleave_halves(unpack_int4(packed), group, block_k),
             packed.scales.T.contiguous(),
             packed.zeros.T.contiguous(),
             None,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..int8 import Int8Weight
 from ..registry import implements
 from ..requirements import package
+from ..w8a8 import W8A8Weight
 from .codes import CodeBlocks, multiply_codes
 from .target import on_gpu
 from .token_codes import token_codes
@@ -17,7 +17,7 @@ from .token_codes import token_codes
 class TritonInt8Linear:
     """As the reference."""
 
-    def __init__(self, weight: Int8Weight, bias: Tensor | None, dtype: torch.dtype) -> None:
+    def __init__(self, weight: W8A8Weight, bias: Tensor | None, dtype: torch.dtype) -> None:
         self._weight = weight
         self._blocks = CodeBlocks(weight.codes, weight.scales, rows=1, columns=0, kind="int8")
         self._bias = bias

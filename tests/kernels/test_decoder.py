@@ -13,10 +13,10 @@ import torch
 from llmbench.kernels.batch import AttentionBatch, ContiguousBatch, PagedBatch
 from llmbench.kernels.decoder import DecoderLayer, DecoderWeights, LinearMap
 from llmbench.kernels.grouped_int8 import GroupedInt8
-from llmbench.kernels.int8 import Int8Weight, quantize_rows
-from llmbench.kernels.packing import pack
+from llmbench.kernels.int4 import pack_int4
 from llmbench.kernels.reference.decoder import ReferenceDecoderStep
 from llmbench.kernels.registry import Implementation, KernelError, implementations
+from llmbench.kernels.w8a8 import W8A8Weight, quantize_rows
 from torch import Tensor
 
 CPU, BF16 = torch.device("cpu"), torch.bfloat16
@@ -69,7 +69,7 @@ def maps(kind: str, backend: str) -> MakeMap:
         if chosen == "dense":
             return of("linear", backend)(weight.to(BF16), bias, BF16)
         if chosen == "int8":
-            return of("w8a8_linear", backend)(Int8Weight(*quantize_rows(weight)), bias, BF16)
+            return of("w8a8_linear", backend)(W8A8Weight(*quantize_rows(weight)), bias, BF16)
         if chosen == "grouped int8":
             zeros = torch.randint(256, (n, k // GROUP)).byte()
             scales = 0.0006 * (1 + torch.rand(n, k // GROUP))
@@ -79,7 +79,7 @@ def maps(kind: str, backend: str) -> MakeMap:
         shape = (n, k // GROUP)
         scales = (0.02 * (1 + torch.rand(shape))).to(torch.float16)
         codes, zeros = torch.randint(16, (n, k)), torch.randint(16, shape)
-        return of("w4a16_linear", backend)(pack(codes, scales, zeros, GROUP), bias, BF16)
+        return of("w4a16_linear", backend)(pack_int4(codes, scales, zeros, GROUP), bias, BF16)
 
     return make
 
