@@ -30,7 +30,7 @@ DEFAULT_MAX_NUM_BATCHED_TOKENS = 2048  # vLLM's floor; the model's length when t
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """What an engine is made of. None means: decided by the model or the machine, see `assemble`.
+    """What an engine is made of. None means: decided by the model or the machine, see `resolve`.
 
     kv_memory_bytes: room for keys and values. kv_dtype: what they are stored as; `auto` is dtype.
     max_model_len: prompt and output of one request.

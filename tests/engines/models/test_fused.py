@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from llmbench.engines.assemble import load_model, resolve
+from llmbench.engines.assemble import load_model
 from llmbench.engines.config import engine_config
 from llmbench.engines.models.catalogue import resolve_model
 from llmbench.engines.models.decoder import AttentionTimer
 from llmbench.engines.models.fused import fused_step, select_step
 from llmbench.engines.models.llama import Llama
+from llmbench.engines.resolve import resolve
 from llmbench.kernels.registry import KernelError
 from torch import Tensor
 
