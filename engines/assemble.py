@@ -1,21 +1,18 @@
-"""From a configuration to an engine that runs: weights, KV room, policies, step loop."""
+"""From a resolved configuration to an engine that runs: weights, KV room, policies, step loop."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
-from ..kernels.choices import resolve_choices
 from ..kernels.registry import KernelError, implementations, select
-from ..kernels.triton.attention import LARGEST_HEAD_DIM
 from .clock import Clock
-from .config import CPU_KV_MEMORY_BYTES, QUANT_METHODS, EngineConfig
+from .config import EngineConfig
 from .core import EngineCore, Strategy
-from .device import choose_dtype, find_device, memory_bytes_of
-from .errors import ConfigError, unknown_name
-from .executors.graphs import CudaGraphPool, DecodeGraphs, DecodeShape, graph_memory_bytes
+from .errors import ConfigError
+from .executors.graphs import CudaGraphPool, DecodeGraphs, DecodeShape
 from .executors.inputs import Spare
 from .executors.memory import explained
 from .executors.torch import TorchExecutor
@@ -23,7 +20,7 @@ from .kv.base import KVCache
 from .kv.paged import PagedKVCache
 from .models.catalogue import ModelFiles
 from .models.decoder import Decoder, DecoderConfig
-from .models.describe import NATIVE, Described, describe_model
+from .models.describe import NATIVE
 from .models.fused import OP as STEP
 from .models.fused import select_step
 from .models.kv_tensors import KVTensors, allocate_contiguous, allocate_paged
@@ -31,17 +28,13 @@ from .models.llama import Llama
 from .models.loader import load_config
 from .models.ops import select_attention_ops, select_ops
 from .pipeline import PipelinedCore
-from .quantization.auto import settle_quant
-from .quantization.checkpoints.read import Published, read_published
+from .quantization.checkpoints.read import read_published
 from .quantization.dummy import dummy_source
 from .quantization.load import LoadedWeights, load_weights
-from .quantization.methods import find_method, linear_ops
-from .quantization.scheme import resolve_group_size
-from .step import Limits
+from .quantization.methods import linear_ops
+from .resolve import pool_tokens
 from .stopping import Decode
-from .strategy import build_strategy, contiguous_defaults, swap_memory_bytes
-
-CUDA_KV_MEMORY_SHARE = 0.9
+from .strategy import build_strategy
 
 Report = Callable[[str], None]
 
@@ -57,122 +50,6 @@ class LoadedModel:
     config: DecoderConfig
     model: Decoder
     kernels: dict[str, str]
-
-
-def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
-    """The configuration with everything the model and the machine decide filled in.
-
-    Reads the model's config.json, never its weights. Raises ConfigError for what cannot work.
-    """
-    described = describe_model(files.directory, engine.model_impl)
-    config = described.config
-    published = _published(files, engine, described)
-    engine = settle_quant(engine, published)
-    if published is None:
-        _check_method(engine)
-    device = find_device(engine.device)
-    dtype = choose_dtype(engine.dtype, device)
-    forced = _forced(engine, device, getattr(torch, dtype))
-    if engine.load_format == "dummy" and described.native is None:
-        allowed = f"auto: {config.family} runs through transformers, which reads its weights"
-        raise ConfigError("load_format", "dummy", allowed)
-    limits = engine.limits(config.max_position_embeddings)
-    engine = replace(
-        engine,
-        model_impl=described.model_impl,
-        device=str(device),
-        dtype=dtype,
-        force_kernels=forced,
-        async_scheduling=engine.async_scheduling
-        if engine.async_scheduling is not None
-        else device.type == "cuda",
-    )
-    engine = replace(engine, cuda_graphs=_cuda_graphs(engine, config))
-    kv_memory_bytes = engine.kv_memory_bytes or _default_kv_memory(device, described, engine)
-    resolved = replace(
-        engine,
-        group_size=engine.group_size if published else _group_size(described, engine),
-        max_model_len=limits.max_model_len,
-        max_num_batched_tokens=limits.max_num_batched_tokens,
-        kv_memory_bytes=kv_memory_bytes,
-        swap_memory_bytes=swap_memory_bytes(engine, kv_memory_bytes),
-        **contiguous_defaults(engine),
-    )
-    _check_kv_memory(resolved)
-    _check_strategy(resolved, config, limits)
-    return resolved
-
-
-def _forced(engine: EngineConfig, device: torch.device, dtype: torch.dtype) -> tuple[str, ...]:
-    """The kernels that were asked for, by their registered names; plugins among them are loaded.
-
-    Raises KernelError for one that does not exist or does not run there.
-    """
-    chosen = resolve_choices(engine.force_kernels)
-    for op in chosen:
-        select(op, device, dtype, chosen)
-    return tuple(f"{op}={name}" for op, name in chosen.items())
-
-
-def _published(files: ModelFiles, engine: EngineConfig, described: Described) -> Published | None:
-    """The model's checkpoint, if it is quantised and its weights are read."""
-    if engine.load_format == "dummy" or described.native is None:
-        return None
-    return read_published(files.directory)
-
-
-def _check_method(engine: EngineConfig) -> None:
-    """Of a plain checkpoint. Raises ConfigError for what nothing here quantises by."""
-    if engine.quant not in QUANT_METHODS:
-        raise unknown_name("quant", engine.quant, QUANT_METHODS)
-    plain = "the checkpoint is not quantised"
-    if engine.quant_bits is not None:
-        raise ConfigError("quant_bits", engine.quant_bits, f"unset: {plain}")
-    if engine.quant == "none" or engine.load_format == "dummy":
-        return
-    if find_method(engine.quant).published:
-        raise ConfigError("quant", engine.quant, f"a method that quantises: {plain}")
-
-
-def _group_size(described: Described, engine: EngineConfig) -> int | None:
-    if described.native is not None:
-        return resolve_group_size(described.native, engine.quant, engine.group_size)
-    allowed = f"none: {described.config.family} runs through transformers, unquantised"
-    if engine.quant != "none":
-        raise ConfigError("quant", engine.quant, allowed)
-    if engine.quant_head not in ("auto", "none"):
-        raise ConfigError("quant_head", engine.quant_head, allowed)
-    return None
-
-
-def _check_kv_memory(engine: EngineConfig) -> None:
-    assert engine.kv_memory_bytes is not None
-    device_bytes = memory_bytes_of(torch.device(engine.device))
-    if engine.kv_memory_bytes > device_bytes:
-        asked = f"{engine.kv_memory_bytes} bytes"
-        raise ConfigError("kv_memory", asked, f"at most the {device_bytes} of {engine.device}")
-
-
-def _check_strategy(engine: EngineConfig, config: DecoderConfig, limits: Limits) -> None:
-    """Everything that contradicts itself is found now, before a weight is read."""
-    pool_tokens, host_tokens = _pool_tokens(engine, config)
-    try:
-        build_strategy(engine, limits, pool_tokens, host_tokens)
-    except ConfigError as error:
-        if error.field != "kv_memory":
-            raise
-        asked = f"{engine.kv_memory_bytes} bytes ({pool_tokens} tokens)"
-        raise ConfigError("kv_memory", asked, error.allowed) from error
-
-
-def _pool_tokens(engine: EngineConfig, config: DecoderConfig) -> tuple[int, int]:
-    """Tokens that the KV pool and the host's room hold."""
-    assert engine.kv_memory_bytes is not None
-    bytes_per_token = config.kv_bytes_per_token(engine.dtype, engine.kv_dtype)
-    return (
-        engine.kv_memory_bytes // bytes_per_token,
-        (engine.swap_memory_bytes or 0) // bytes_per_token,
-    )
 
 
 def load_model(
@@ -252,7 +129,7 @@ def build_engine(
     decode: token ids to text; without it, requests with stop strings are refused.
     """
     limits = engine.limits(loaded.config.max_position_embeddings)
-    strategy = build_strategy(engine, limits, *_pool_tokens(engine, loaded.config))
+    strategy = build_strategy(engine, limits, *pool_tokens(engine, loaded.config))
     kv = strategy.kv
     host_units = kv.host.num_blocks if isinstance(kv, PagedKVCache) else 0
     cache = _allocate(kv, loaded.config, engine)
@@ -340,47 +217,3 @@ def _allocate(kv: KVCache, config: DecoderConfig, engine: EngineConfig) -> KVTen
         asked = f"{engine.kv_memory_bytes} bytes"
         allowed = f"what {device} has free; lower --kv-memory"
         raise ConfigError("kv_memory", asked, allowed) from error
-
-
-def _default_kv_memory(device: torch.device, described: Described, engine: EngineConfig) -> int:
-    """On a GPU, a share of what weights and graphs will leave free; neither is there yet."""
-    if device.type != "cuda":
-        return CPU_KV_MEMORY_BYTES
-    free_bytes, _ = torch.cuda.mem_get_info(device)
-    taken_bytes = 2 * described.config.parameter_count
-    if engine.cuda_graphs == "on" and described.native is not None:
-        taken_bytes += graph_memory_bytes(described.native, engine.max_num_seqs, engine.dtype)
-    return max(0, int((free_bytes - taken_bytes) * CUDA_KV_MEMORY_SHARE))
-
-
-def _cuda_graphs(engine: EngineConfig, config: DecoderConfig) -> str:
-    """`on` or `off`. engine: its device, dtype, kernels and implementation are decided.
-
-    Raises ConfigError where graphs are asked for and what computes the engine cannot be captured.
-    """
-    if engine.cuda_graphs == "off":
-        return "off"
-    why_not = _why_not_captured(engine, config)
-    if why_not and engine.cuda_graphs == "on":
-        raise ConfigError("cuda_graphs", "on", f"off: {why_not}")
-    return "off" if why_not else "on"
-
-
-def _why_not_captured(engine: EngineConfig, config: DecoderConfig) -> str:
-    """A captured kernel must read lengths on the device when it runs, as attention in Triton does;
-    what reads them on the host would replay those of the capture."""
-    device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
-    if device.type != "cuda":
-        return f"{device.type} has no graphs"
-    if engine.model_impl != NATIVE:
-        return "transformers computes the model"
-    cache = "" if engine.kv_dtype == "auto" else "quantized_"
-    attention = select(f"{cache}{engine.kv}_attention", device, dtype, engine.forced)
-    first = attention.candidates[0]
-    if first.name == "triton":
-        if config.head_dim <= LARGEST_HEAD_DIM:
-            return ""
-        return f"heads of {config.head_dim} are too wide for {attention.op} of 'triton'"
-    if getattr(first.function, "reads_lengths_on_device", False):
-        return ""
-    return f"{attention.op} of {first.name!r} reads lengths on the host"

@@ -8,7 +8,6 @@ from typing import Any, get_args
 
 from .admission.base import Preemption
 from .batching.inflight import Chunking
-from .cost.weights import QUANT_METHODS as PRICED_METHODS
 from .errors import ConfigError, unknown_name
 from .kv.contiguous import ArenaKind, Reservation
 from .presets import ADMISSION, BATCHING, KV, MIXING, find_preset
@@ -32,7 +31,7 @@ DEFAULT_MAX_NUM_BATCHED_TOKENS = 2048  # vLLM's floor; the model's length when t
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """What an engine is made of. None means: decided by the model or the machine, see `assemble`.
+    """What an engine is made of. None means: decided by the model or the machine, see `resolve`.
 
     kv_memory_bytes: room for keys and values. kv_dtype: what they are stored as; `auto` is dtype.
     max_model_len: prompt and output of one request.
@@ -95,7 +94,7 @@ class EngineConfig:
         _one_of("batching", self.batching, BATCHING)
         _one_of("admission", self.admission, ADMISSION)
         _one_of("kv", self.kv, KV)
-        _one_of("quant", self.quant, ("auto", *PRICED_METHODS))
+        _one_of("quant", self.quant, QUANT_METHODS)
         _one_of("quant_head", self.quant_head, HEADS)
         _one_of("dtype", self.dtype, DTYPES)
         _one_of("kv_dtype", self.kv_dtype, KV_DTYPES)

@@ -15,12 +15,13 @@ from .api import (
     TokenLogprobs,
     as_token_ids,
 )
-from .assemble import build_engine, load_model, resolve
+from .assemble import build_engine, load_model
 from .clock import WallClock
 from .config import EngineConfig, engine_config
 from .errors import ConfigError
 from .models.catalogue import resolve_dummy, resolve_model
 from .models.tokenizer import load_tokenizer, tokenizer_or_bytes
+from .resolve import resolve
 from .stopping import cut_at_stop
 
 Prompt = str | Sequence[int]

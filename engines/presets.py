@@ -119,21 +119,10 @@ PRESETS = (
     ),
 )
 
-_registered: dict[str, Preset] = {}
-
-
-def register_engine(preset: Preset) -> None:
-    """Add an engine under its name and aliases. Raises ConfigError for one that is taken."""
-    known = _by_name()
-    for name in (preset.name, *preset.aliases):
-        if name in known:
-            raise ConfigError("engine", name, "a name that no engine has")
-    _registered[preset.name] = preset
-
 
 def presets() -> tuple[Preset, ...]:
-    """The built-in engines, those of installed plug-ins, and registered ones."""
-    return (*PRESETS, *_plugins(), *_registered.values())
+    """The built-in engines, then those of installed plug-ins."""
+    return (*PRESETS, *_plugins())
 
 
 def find_preset(name: str) -> Preset:

@@ -122,7 +122,7 @@ def bench_by_turns(
     `bench_engine`."""
     import torch
 
-    from ..engines.assemble import resolve
+    from ..engines.resolve import resolve
     from .environment import capture
     from .experiment import files_of
     from .machine_rates import better, find_rates

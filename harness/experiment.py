@@ -88,7 +88,7 @@ class Measured:
 def prepare(config: RunConfig, watch: Watch) -> Prepared:
     """Check everything, plan every request. Raises ConfigError, ModelError, WorkloadError or, for
     kernels that do not exist or are wrong, KernelError."""
-    from ..engines.assemble import resolve
+    from ..engines.resolve import resolve
 
     spec = workload_of(config.load)
     files = files_of(config.model, config.engine, watch.stage)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from ..engines.errors import ConfigError
 from ..engines.models.catalogue import cache_directory
+from .json_text import json_text
+from .whole_file import write_whole
 
 if TYPE_CHECKING:
     import torch
@@ -79,10 +81,10 @@ def keep_peaks(path: Path, measured: MachinePeaks, *, forget: bool = False) -> M
         if one.machine == measured.machine and not forget:
             measured = measured.better_of(one)
     rows = [asdict(one) for one in (*others, measured)]
-    text = json.dumps({"schema_version": SCHEMA_VERSION, "machines": rows}, indent=2)
+    text = json_text({"schema_version": SCHEMA_VERSION, "machines": rows})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
+        write_whole(path, text + "\n")
     except OSError as error:
         raise ConfigError("machine", str(path), f"a file that can be written ({error})") from error
     return measured
@@ -93,11 +95,11 @@ def measure_peaks(device: torch.device, measured_at: str) -> MachinePeaks:
     import torch
 
     from ..engines.device import choose_dtype
-    from .machine_rates import measure_rates, short_name
+    from .machine_rates import find_rates, short_name
 
     own = getattr(torch, choose_dtype("auto", device))
     dtypes = dict.fromkeys((own, torch.float32, torch.int8))
-    rates = {short_name(dtype): measure_rates(device, dtype) for dtype in dtypes}
+    rates = {short_name(dtype): find_rates(device, dtype) for dtype in dtypes}
     return MachinePeaks(
         *machine_of(device),
         max(one.bytes_per_s for one in rates.values()),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..engines.cost.floor import Rates
@@ -13,11 +11,7 @@ from ..engines.cost.weights import SHORT_DTYPE
 if TYPE_CHECKING:
     import torch
 
-REPEATS = 7
-_CPU_READ_BYTES = 2**28
-_CUDA_READ_BYTES = 2**31
-_CPU_PRODUCT = 1536
-_CUDA_PRODUCT = 8192
+
 # In a driver's name, beside the name of a card whose figures are others.
 _OTHER_CARDS = frozenset({"pcie", "nvl", "40gb", "mig"})
 
@@ -26,36 +20,12 @@ def find_rates(device: torch.device, dtype: torch.dtype) -> Rates:
     """Memory bandwidth, and operations a second of a product in `dtype`, which may be int8."""
     import torch
 
+    from ..kernels.rates import measure_rates
+
     if device.type == "cuda" and (known := _datasheet(torch.cuda.get_device_name(device), dtype)):
         return known
-    return measure_rates(device, dtype)
-
-
-def measure_rates(device: torch.device, dtype: torch.dtype) -> Rates:
-    """The best of some repeats: reading memory that no cache holds (summed, or copied: both ways
-    count), and a square product of matrices.
-
-    A CPU's memory is in huge pages, as weights are: from small ones it gives a quarter less, and
-    the floor would be too easy.
-    """
-    import torch
-
-    from ..kernels.cpu.huge_pages import HugePages
-
-    cuda = device.type == "cuda"
-    size = _CUDA_READ_BYTES if cuda else _CPU_READ_BYTES
-    source = torch.ones(size // 4, dtype=torch.float32, device=device)
-    target = torch.empty_like(source)
-    if not cuda:
-        pages = HugePages()
-        source, target = pages.copy(source), pages.copy(target)
-    read_s = _best_s(lambda: source.sum(), device)
-    copy_s = _best_s(lambda: target.copy_(source), device)
-    edge = _CUDA_PRODUCT if cuda else _CPU_PRODUCT
-    left, right = (torch.randn(edge, edge, device=device).to(dtype) for _ in range(2))
-    multiply = torch.ops.aten._int_mm if dtype == torch.int8 else torch.mm
-    product_s = _best_s(lambda: multiply(left, right.T), device)
-    return Rates(max(size / read_s, 2 * size / copy_s), 2 * edge**3 / product_s, "measured")
+    measured = measure_rates(device, dtype)
+    return Rates(measured.memory_bytes_per_s, measured.flops_per_s, "measured")
 
 
 def better(first: Rates, second: Rates) -> Rates:
@@ -92,21 +62,3 @@ def short_name(dtype: torch.dtype) -> str:
     """bf16, fp16, fp32, int8: as the hardware table calls it."""
     name = str(dtype).removeprefix("torch.")
     return SHORT_DTYPE.get(name, name)
-
-
-def _best_s(call: Callable[[], object], device: torch.device) -> float:
-    """The shortest of some calls, after one that is not counted."""
-    import torch
-
-    def wait() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    times: list[float] = []
-    for _ in range(REPEATS + 1):
-        wait()
-        start_s = time.perf_counter()
-        call()
-        wait()
-        times.append(time.perf_counter() - start_s)
-    return min(times[1:])

@@ -13,20 +13,20 @@ from __future__ import annotations
 
 from .batch import AttentionBatch, ContiguousBatch, PagedBatch
 from .errors import KernelError
-from .int8 import Int8Weight
-from .packing import PackedInt4
+from .int4 import PackedInt4
 from .quantized_kv import QuantizedKV
 from .registry import implements
 from .requirements import interpreting, package
+from .w8a8 import W8A8Weight
 
 __all__ = [
     "AttentionBatch",
     "ContiguousBatch",
-    "Int8Weight",
     "KernelError",
     "PackedInt4",
     "PagedBatch",
     "QuantizedKV",
+    "W8A8Weight",
     "implements",
     "interpreting",
     "package",

@@ -12,12 +12,17 @@ from dataclasses import dataclass
 from time import perf_counter
 
 import torch
+from torch import Tensor
 
+from .cpu.huge_pages import HugePages
 from .specs.spec import Work
 
 # A virtual machine is told of the whole package's cache and has a share of it.
 MOST_CPU_CACHE_BYTES = 32 * 2**20
-REPEATS = 5
+REPEATS = 7
+# Read and written to find the bandwidth of memory; beyond the cache of any whole package.
+FAR_BYTES = {"cpu": 2**29, "cuda": 2**31}
+PRODUCT_EDGE = {"cpu": 1536, "cuda": 8192}
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,8 @@ def measure_rates(device: torch.device, dtype: torch.dtype) -> Rates:
     """dtype: what is multiplied; int8 is PyTorch's product of integers."""
     cache_bytes = last_level_cache_bytes(device)
     return Rates(
-        _bandwidth(device, 4 * cache_bytes),
-        _bandwidth(device, cache_bytes // 16),
+        _bandwidth(far_memory(device, FAR_BYTES[device.type])),
+        _bandwidth(_two_halves(device, cache_bytes // 16)),
         _flops(device, dtype),
         cache_bytes,
     )
@@ -78,24 +83,37 @@ def seconds(device: torch.device, call: Callable[[], object], repeats: int = 1) 
     return perf_counter() - began_s
 
 
-def _bandwidth(device: torch.device, size_bytes: int) -> float:
+def far_memory(device: torch.device, size_bytes: int) -> tuple[Tensor, Tensor]:
+    """Two tensors of together `size_bytes` in pages as weights and KV cache have them: on a CPU
+    huge ones, for small ones give a quarter less and make a floor too easy."""
+    source, target = _two_halves(device, size_bytes)
+    if device.type != "cpu":
+        return source, target
+    pages = HugePages()
+    return pages.copy(source), pages.copy(target)
+
+
+def _two_halves(device: torch.device, size_bytes: int) -> tuple[Tensor, Tensor]:
     source = torch.ones(size_bytes // 8, dtype=torch.float32, device=device)
-    target = torch.empty_like(source)
+    return source, torch.zeros_like(source)
+
+
+def _bandwidth(tensors: tuple[Tensor, Tensor]) -> float:
+    source, target = tensors
+    device = source.device
     # A small copy is over before the clock ticks.
-    repeats = max(1, 2**26 // size_bytes)
+    repeats = max(1, 2**25 // source.nbytes)
     copied = 2 * source.nbytes * repeats / _best(device, lambda: target.copy_(source), repeats)
     summed = source.nbytes * repeats / _best(device, lambda: source.sum(), repeats)
     return max(copied, summed)
 
 
 def _flops(device: torch.device, dtype: torch.dtype) -> float:
-    size = 8192 if device.type == "cuda" else 1024
-    left, right = (torch.ones(size, size, dtype=dtype, device=device) for _ in range(2))
-    if dtype == torch.int8:
-        taken_s = _best(device, lambda: torch.ops.aten._int_mm(left, right.T))
-    else:
-        taken_s = _best(device, lambda: left @ right)
-    return 2 * size**3 / taken_s
+    edge = PRODUCT_EDGE[device.type]
+    # Of random numbers: a GPU multiplies equal ones at a higher clock.
+    left, right = (torch.randn(edge, edge, device=device).to(dtype) for _ in range(2))
+    multiply = torch.ops.aten._int_mm if dtype == torch.int8 else torch.mm
+    return 2 * edge**3 / _best(device, lambda: multiply(left, right.T))
 
 
 def _best(device: torch.device, call: Callable[[], object], repeats: int = 1) -> float:

@@ -77,6 +77,16 @@ def anywhere(_device: torch.device, _dtype: torch.dtype) -> bool:
     return True
 
 
+def on_cpu(device: torch.device, dtype: torch.dtype) -> bool:
+    """Of one that runs on a CPU, in every floating-point dtype."""
+    return device.type == "cpu" and dtype.is_floating_point
+
+
+def bfloat16_on_cpu(device: torch.device, dtype: torch.dtype) -> bool:
+    """Of one that runs on a CPU in bfloat16."""
+    return device.type == "cpu" and dtype == torch.bfloat16
+
+
 def implements(
     op: str,
     *,

@@ -34,11 +34,6 @@ def check_signature(
         raise KernelError(f"{op}: {name!r} has no weight_bytes, the bytes that a call reads")
 
 
-def expected_signature(op: str, reference: Callable[..., Any]) -> str:
-    """As a user writes it: `silu_mul(gate_up)`."""
-    return _written(op, _parameters(reference, drop_self=False))
-
-
 def _check(
     op: str,
     name: str,

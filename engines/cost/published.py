@@ -129,10 +129,10 @@ class Prediction:
         return self.predicted_tokens_per_s / self.row.tokens_per_s - 1
 
 
-def running_requests(setup: Setup, row: PublishedRow, most: int = MAX_BATCH_SIZE) -> int:
-    """What fits in KV memory reserved to completion, in blocks of 32 tokens, up to `most`."""
+def running_requests(setup: Setup, row: PublishedRow) -> int:
+    """What fits in KV memory reserved to completion, in blocks of 32, up to MAX_BATCH_SIZE."""
     reserved = 32 * math.ceil((row.input_tokens + row.output_tokens) / 32)
-    return min(setup.capacity_tokens() // reserved, most)
+    return min(setup.capacity_tokens() // reserved, MAX_BATCH_SIZE)
 
 
 def steady_throughput(roofline: Roofline, batch: int, row: PublishedRow) -> float:
@@ -154,14 +154,12 @@ def steady_throughput(roofline: Roofline, batch: int, row: PublishedRow) -> floa
     return (batch + entering) / roofline.price(work).total_s
 
 
-def fit_efficiency(
-    setup: Setup, rows: Sequence[PublishedRow], most: int = MAX_BATCH_SIZE
-) -> Efficiency:
+def fit_efficiency(setup: Setup, rows: Sequence[PublishedRow]) -> Efficiency:
     """The two factors that make the squared logarithm of predicted / measured least over `rows`.
 
     By exhaustive search in hundredths: two parameters in (0, 1] need no gradient.
     """
-    batches = [running_requests(setup, row, most) for row in rows]
+    batches = [running_requests(setup, row) for row in rows]
     best = (math.inf, Efficiency(1.0, 1.0))
     for prefill in range(20, 101):
         for decode in range(40, 101):
@@ -181,13 +179,12 @@ def predict(
     rows: Sequence[PublishedRow],
     efficiency: Efficiency,
     fitted: Sequence[PublishedRow] = (),
-    most: int = MAX_BATCH_SIZE,
 ) -> tuple[Prediction, ...]:
     """Each row with its prediction. fitted: the rows that `efficiency` was fitted on."""
     roofline = setup.roofline(efficiency)
     predictions = []
     for row in rows:
-        batch = running_requests(setup, row, most)
+        batch = running_requests(setup, row)
         tokens_per_s = steady_throughput(roofline, batch, row)
         predictions.append(Prediction(row, batch, tokens_per_s, row in fitted))
     return tuple(predictions)

@@ -7,15 +7,14 @@ there too, so that simulating it fetches nothing. mistral-7b is version 0.3 (no 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 from ..errors import ConfigError, ModelError, unknown_name
 from ..models.bundled import model_directory
 from ..models.config import ModelConfig, NotNativeError, parse_config
+from ..models.hub import HUB_ID, fetching
 
 _DIRECTORY = Path(__file__).with_name("shapes")
-_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def known_shapes() -> tuple[str, ...]:
@@ -37,7 +36,7 @@ def resolve_shape(name: str) -> ModelConfig:
         return _read(path / "config.json")
     if path.is_file() or path.suffix == ".json":
         return _read(path)
-    if _HUB_ID.fullmatch(name):
+    if HUB_ID.fullmatch(name):
         return _read(_hub_config(name))
     error = unknown_name("model", name, known_shapes())
     allowed = f"{error.allowed}, a directory with a config.json, or a hub id org/name"
@@ -71,13 +70,6 @@ def _read(path: Path) -> ModelConfig:
 
 def _hub_config(name: str) -> Path:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    try:
+    with fetching(name):
         return Path(hf_hub_download(name, "config.json"))
-    except LocalEntryNotFoundError as error:
-        problem = "is no directory here nor in the hub's cache, and the hub cannot be reached"
-        raise ModelError("model", name, problem) from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        problem = f"cannot be fetched from the hub ({str(error).strip().partition(chr(10))[0]})"
-        raise ModelError("model", name, problem) from error

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..errors import ConfigError, unknown_name
+from ..models.config import DTYPE_BYTES, KV_CODE_BYTES
+from ..quantization.methods import METHODS
 from .hardware import Hardware
 
 # Short names of the dtypes of a config.json.
 SHORT_DTYPE = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
-DTYPE_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "fp8": 1, "int8": 1}
+ELEMENT_BYTES = {SHORT_DTYPE[name]: size for name, size in DTYPE_BYTES.items()} | KV_CODE_BYTES
 DEFAULT_GROUP_SIZE = 128
 
 
@@ -74,7 +76,6 @@ _FORMATS = (
     WeightFormat("nvfp4", 4, group=16, scale_bytes=1.0, arithmetic=("fp4",)),
     WeightFormat("mxfp4", 4, group=32, scale_bytes=1.0, arithmetic=("fp4",)),
 )
-QUANT_METHODS = ("none", *(format.name for format in _FORMATS))
 
 
 def weight_format(method: str, model_dtype: str, bits: int | None = None) -> WeightFormat:
@@ -84,14 +85,14 @@ def weight_format(method: str, model_dtype: str, bits: int | None = None) -> Wei
     perhaps a zero point a group, whose zero points are then bytes.
     """
     if method == "none":
-        return WeightFormat("none", 8 * DTYPE_BYTES[model_dtype])
+        return WeightFormat("none", 8 * ELEMENT_BYTES[model_dtype])
     for found in _FORMATS:
         if found.name == method:
             if bits in (None, found.bits):
                 return found
             zero_bytes = (found.scale_bytes - 2.0) * bits / found.bits
             return replace(found, bits=bits, scale_bytes=2.0 + zero_bytes)
-    raise unknown_name("quant", method, QUANT_METHODS)
+    raise unknown_name("quant", method, ("none", *METHODS))
 
 
 def head_format(
@@ -108,6 +109,6 @@ def kv_element_bytes(kv_dtype: str, model_dtype: str) -> int:
     """Bytes of one key or value element. kv_dtype: auto (the model's), bf16, fp16, fp32, fp8, int8,
     or a long name of config.json. Per-token scales of int8 are not counted."""
     name = model_dtype if kv_dtype == "auto" else SHORT_DTYPE.get(kv_dtype, kv_dtype)
-    if name not in DTYPE_BYTES:
-        raise unknown_name("kv_dtype", kv_dtype, ("auto", *DTYPE_BYTES))
-    return DTYPE_BYTES[name]
+    if name not in ELEMENT_BYTES:
+        raise unknown_name("kv_dtype", kv_dtype, ("auto", *ELEMENT_BYTES))
+    return ELEMENT_BYTES[name]

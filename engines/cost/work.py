@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..errors import ConfigError
 from ..models.config import ModelConfig
-from .weights import DTYPE_BYTES, SHORT_DTYPE, head_format, kv_element_bytes, weight_format
+from .weights import ELEMENT_BYTES, SHORT_DTYPE, head_format, kv_element_bytes, weight_format
 
 
 def attention_pairs(start: int, length: int, window: int | None = None) -> int:
@@ -146,7 +146,7 @@ def model_work(
     """
     _check_split(model, tensor_parallel)
     dtype = SHORT_DTYPE[model.dtype]
-    element = DTYPE_BYTES[dtype]
+    element = ELEMENT_BYTES[dtype]
     weights = weight_format(quant, dtype, quant_bits)
     q_size = model.q_size // tensor_parallel
     kv_size = max(1, model.num_kv_heads // tensor_parallel) * model.head_dim

@@ -13,13 +13,16 @@ from ..sampling import Sampled, checked
 from .base import ForwardTimes, StepResult
 from .memory import explained
 
+# A buffer is read while the next step's is written.
+_TURNS = 2
+
 
 class Readback:
     """Pinned host buffers for sampled tokens; they take turns, one a step."""
 
-    def __init__(self, device: torch.device, turns: int = 2) -> None:
+    def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._buffers = [_pinned_ids(256) for _ in range(turns)]
+        self._buffers = [_pinned_ids(256) for _ in range(_TURNS)]
         self._turn = 0
 
     def mark(self) -> torch.cuda.Event:

@@ -15,6 +15,9 @@ from torch import Tensor
 
 from .inputs import StepInputs
 
+# Host buffers: one is written while a device may still copy the other.
+_TURNS = 2
+
 Words = NDArray[np.int32]
 # Fields begin at multiples of 16 bytes: Triton compiles a kernel anew for a pointer that does not.
 _ALIGNED_WORDS = 4
@@ -140,14 +143,14 @@ def host_tensors(inputs: StepInputs) -> dict[str, Tensor]:
 class Staging:
     """Host buffers that take turns, one a step: pinned where a device copies from them.
 
-    A buffer is written anew two steps later, when the copy out of it is long done.
+    A buffer is written anew _TURNS steps later, when the copy out of it is long done.
     """
 
-    def __init__(self, device: torch.device, turns: int = 2) -> None:
+    def __init__(self, device: torch.device) -> None:
         self._device = device
         self._pinned = device.type == "cuda"
-        self._buffers = [self._allocate(0) for _ in range(turns)]
-        self._copied: list[torch.cuda.Event | None] = [None] * turns
+        self._buffers = [self._allocate(0) for _ in range(_TURNS)]
+        self._copied: list[torch.cuda.Event | None] = [None] * _TURNS
         self._turn = 0
 
     def write(self, form: Form, inputs: StepInputs) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +12,11 @@ from pathlib import Path
 from ..errors import ConfigError, ModelError, unknown_name
 from . import smollm2
 from .bundled import model_directory
+from .hub import HUB_ID, fetching
 
 BUNDLED = "bundled"
 DUMMY_REVISION = "random weights"
 DUMMY_CAVEAT = "its weights are random: how fast it runs means something, what it says nothing"
-_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _HUB_FILES = (
     "config.json",
     "hf_quant_config.json",
@@ -95,7 +94,7 @@ def resolve_model(name: str, report: Callable[[str], None] = lambda _line: None)
         return ModelFiles(name, path.resolve())
     if path.is_file():
         raise ModelError("model", name, "is a file; expected a directory with a config.json")
-    if _HUB_ID.fullmatch(name):
+    if HUB_ID.fullmatch(name):
         return _from_hub(name, report)
     if "/" in name or os.sep in name:
         raise ModelError("model", name, "does not exist; expected a directory with a config.json")
@@ -144,22 +143,13 @@ def _bundled() -> ModelFiles:
 def _from_hub(name: str, report: Callable[[str], None]) -> ModelFiles:
     """A snapshot in the hub's own cache, fetched if it is not there and the network allows."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     from .describe import describe_model
 
     report(f"{name}: looking on the hub and in its cache")
-    try:
+    with fetching(name):
         # A model that is not supported is refused before its weights are fetched.
         describe_model(Path(snapshot_download(name, allow_patterns=["*config.json"])))
         directory = Path(snapshot_download(name, allow_patterns=list(_HUB_FILES)))
-    except ModelError:
-        raise
-    except LocalEntryNotFoundError as error:
-        problem = "is no directory here nor in the hub's cache, and the hub cannot be reached"
-        raise ModelError("model", name, problem) from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        problem = f"cannot be fetched from the hub ({str(error).strip().partition(chr(10))[0]})"
-        raise ModelError("model", name, problem) from error
     # A snapshot lies in a folder named after its commit.
     return ModelFiles(name, directory, directory.name)

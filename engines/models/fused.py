@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 
@@ -11,7 +11,6 @@ from ...kernels.registry import implementations, select
 
 OP = "decoder_step"
 AFTER_A_STEP = {"argmax", "sample"}
-MakeStep = Callable[[DecoderWeights], DecoderStep]
 
 
 def select_step(
@@ -30,7 +29,10 @@ def select_step(
     return name if name != "reference" or OP in force else None
 
 
-def step_maker(name: str) -> MakeStep:
-    """The implementation of that name: it makes a step of a model's weights, or raises KernelError
-    for a model that it does not compute."""
-    return next(one.function for one in implementations(OP) if one.name == name)
+def fused_step(name: str, weights: DecoderWeights) -> DecoderStep | None:
+    """The step of that implementation over a model's weights; None for a model that it does not
+    take. Raises KernelError for weights that contradict themselves."""
+    one = next(one for one in implementations(OP) if one.name == name)
+    if one.takes is not None and not one.takes(weights):
+        return None
+    return one.function(weights)

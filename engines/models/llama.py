@@ -14,13 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...kernels.batch import AttentionBatch
-from ...kernels.decoder import DecoderLayer, DecoderStep, DecoderWeights, LinearMap
+from ...kernels.decoder import DecoderLayer, DecoderWeights, LinearMap
 from ...kernels.dispatch import count_calls
-from ...kernels.registry import KernelError
 from ..quantization.linear import WeightSource
 from .config import ModelConfig
 from .decoder import AttentionTimer
-from .fused import OP, step_maker
+from .fused import OP, fused_step
 from .kv_tensors import KVTensors
 from .ops import ModelOps
 from .rope import RotaryTable
@@ -65,7 +64,7 @@ class Llama:
 
     max_positions: length of the rotary table; the config's by default.
     step: the implementation of `decoder_step` that computes the steps it takes; a model that it
-    does not compute, and all other steps, are computed operation by operation.
+    does not take, and all other steps, are computed operation by operation.
     """
 
     def __init__(
@@ -91,10 +90,12 @@ class Llama:
             ["model.embed_tokens" if config.tie_word_embeddings else "lm_head"]
         )
 
-        self.step = None if step is None else _fused(step, self._weights())
+        self.step = None if step is None else fused_step(step, self.decoder_weights)
         self._step_calls = count_calls(OP, step or "")
 
-    def _weights(self) -> DecoderWeights:
+    @property
+    def decoder_weights(self) -> DecoderWeights:
+        """What a fused step is made of."""
         return DecoderWeights(
             embedding=self.embedding,
             cos=self.rotary.cos,
@@ -173,13 +174,6 @@ class Llama:
             next_norm = self.norm if index == last else self.layers[index + 1].input_norm
             normed, hidden = self.ops.add_rms_norm(mlp, hidden, next_norm, eps)
         return self.lm_head(normed)
-
-
-def _fused(name: str, weights: DecoderWeights) -> DecoderStep | None:
-    try:
-        return step_maker(name)(weights)
-    except KernelError:
-        return None
 
 
 def _bytes(part: Tensor | LinearMap | None) -> int:

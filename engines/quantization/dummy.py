@@ -14,7 +14,7 @@ from hashlib import blake2b
 import torch
 from torch import Tensor
 
-from ...kernels.packing import PackedInt4
+from ...kernels.int4 import PackedInt4
 from ..models.config import ModelConfig
 from .linear import WeightSource
 from .methods import find_method, head_method

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...kernels.grouped_int8 import GroupedInt8
-from ...kernels.packing import PackedInt4, pack, unpack
+from ...kernels.int4 import PackedInt4, pack_int4, unpack_int4
 from ...kernels.registry import KernelError
 from ..errors import ConfigError
 
@@ -134,7 +134,7 @@ def pack_groups(
         first = torch.arange(0, in_features, size, device=codes.device) // group_size
         scales, zeros = scales[:, first], zeros[:, first]
     if bits == 4:
-        return pack(codes, scales, zeros, size)
+        return pack_int4(codes, scales, zeros, size)
     return GroupedInt8(codes.contiguous(), scales, zeros, size)
 
 
@@ -154,5 +154,5 @@ def codes_in_groups(
     kept = torch.arange(0, weight.in_features, size, device=zeros.device) // weight.group_size
     if not all(torch.equal(part[:, kept][:, first], part) for part in (scales, zeros)):
         raise KernelError(f"its groups of {weight.group_size} are not parts of groups of {size}")
-    codes = unpack(weight) if isinstance(weight, PackedInt4) else weight.codes
+    codes = unpack_int4(weight) if isinstance(weight, PackedInt4) else weight.codes
     return codes, scales[:, kept].contiguous(), zeros[:, kept].contiguous()

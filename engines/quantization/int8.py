@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ...kernels.grouped_int8 import MIDDLE_CODE, GroupedInt8
-from ...kernels.int8 import quantize_rows
+from ...kernels.w8a8 import quantize_rows
 from .scheme import Scheme
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ...kernels.grouped_int8 import GroupedInt8, dequantize_grouped
-from ...kernels.packing import PackedInt4, dequantize
+from ...kernels.int4 import PackedInt4, dequantize_int4
 from ..models import dense as forward
 from ..models.config import ModelConfig
 from ..models.llama import DecoderLayer, decoder_layer
@@ -161,6 +161,6 @@ def dense_weight(map_: QuantizedMap) -> Tensor:
     """What a map's integer codes stand for, float32 [out_features, in_features]."""
     assert map_.order is None
     if isinstance(map_.weight, PackedInt4):
-        return dequantize(map_.weight)
+        return dequantize_int4(map_.weight)
     assert isinstance(map_.weight, GroupedInt8)
     return dequantize_grouped(map_.weight)

@@ -26,6 +26,7 @@ from .layer import (
     LayerTensors,
     QuantizedLayer,
 )
+from .methods import find_method
 from .quantized import LayerReport, QuantizedMap, QuantizedModel, Unquantized
 from .resume import FinishedMaps, LayerStore, StoredLayer
 from .rounding import check_finite, round_map
@@ -33,8 +34,6 @@ from .scheme import LAYERS, Scheme, quantized_maps
 
 # Tokens that go through a layer at once; losses are taken on the first of these batches.
 BATCH_TOKENS = 4096
-# What each method's loss is held against: its own form without anything calibrated.
-BASELINE = {"gptq": "rtn", "awq": "rtn", "smoothquant": "w8a8", "fp8-static": "fp8"}
 
 Progress = Callable[[LayerReport, int], None]
 """Called after each layer with its report and the number of layers."""
@@ -126,7 +125,8 @@ def _quantize_layer(layer: CalibratedLayer, method: LayerMethod) -> StoredLayer:
 
 
 def _rounded(tensors: LayerTensors, scheme: Scheme) -> LayerMaps:
-    baseline = replace(scheme, method=BASELINE[scheme.method])
+    """What the method's loss is held against."""
+    baseline = replace(scheme, method=find_method(scheme.method).baseline)
     return {name: round_map(name, tensors[f"{name}.weight"], baseline) for name in LINEARS}
 
 

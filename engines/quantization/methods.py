@@ -1,5 +1,6 @@
-"""Every quantisation method: the one place that knows them all. Each method's own file says how it
-makes its weights."""
+"""Every quantisation method by name, and what is true of it. How it makes its weights stands in a
+file of its own, which `rounding.py` or, of a calibrated one, `quantize.py` names; what they cost in
+`cost/weights.py`."""
 
 from __future__ import annotations
 
@@ -22,6 +23,9 @@ class Method:
     """form: of its weights, a key of OP_OF_FORM. grouped: inputs share scales in groups of a size
     that can be asked for. calibrated: it looks at activations, so it takes long and is done once.
     head: how the output projection is rounded when weights are loaded; `none`: it is not.
+    asymmetric: its groups have zero points when nothing is said, as its publication and reference
+    code have them. eight_bits: its 4-bit weights may be asked for in 8. baseline: of a calibrated
+    one, the method that makes its form without looking at anything.
     published: only checkpoints have it; nothing is quantised by it here.
     says: what it is, for a help text.
     """
@@ -32,13 +36,39 @@ class Method:
     grouped: bool = False
     calibrated: bool = False
     head: str = "none"
+    asymmetric: bool = False
+    eight_bits: bool = False
+    baseline: str = ""
     published: bool = False
 
 
 _METHODS = (
-    Method("rtn", "int4", "4-bit weights, rounded to nearest", grouped=True),
-    Method("gptq", "int4", "4-bit weights, each column making up for the last's error", True, True),
-    Method("awq", "int4", "4-bit weights, scaled by what activations show", True, True),
+    Method(
+        "rtn",
+        "int4",
+        "4-bit weights, rounded to nearest",
+        grouped=True,
+        asymmetric=True,
+        eight_bits=True,
+    ),
+    Method(
+        "gptq",
+        "int4",
+        "4-bit weights, each column making up for the last's error",
+        grouped=True,
+        calibrated=True,
+        eight_bits=True,
+        baseline="rtn",
+    ),
+    Method(
+        "awq",
+        "int4",
+        "4-bit weights, scaled by what activations show",
+        grouped=True,
+        calibrated=True,
+        asymmetric=True,
+        baseline="rtn",
+    ),
     Method("int8", "int8", "8-bit weights", head="int8"),
     Method("w8a8", "w8a8", "8-bit weights and activations", head="w8a8"),
     Method(
@@ -47,10 +77,15 @@ _METHODS = (
         "w8a8 after outliers were moved into the weights",
         calibrated=True,
         head="w8a8",
+        baseline="w8a8",
     ),
     Method("fp8", "fp8", "e4m3 weights and activations, a scale a row and a token"),
     Method(
-        "fp8-static", "fp8", "a scale a tensor, that of activations calibrated", calibrated=True
+        "fp8-static",
+        "fp8",
+        "a scale a tensor, that of activations calibrated",
+        calibrated=True,
+        baseline="fp8",
     ),
     Method("fp8-block", "fp8", "a scale for 128 x 128 weights, and for 128 of a token"),
     Method("w4a16", "int4", "4-bit weights that a checkpoint brings", grouped=True, published=True),

@@ -12,22 +12,22 @@ from torch import Tensor
 from ...kernels.fp4 import Fp4Weight, stack_fp4
 from ...kernels.fp8 import Fp8Weight, stack_fp8
 from ...kernels.grouped_int8 import GroupedInt8, stack_grouped
-from ...kernels.int8 import Int8Weight, stack_int8
-from ...kernels.packing import PackedInt4, stack
+from ...kernels.int4 import PackedInt4, stack_int4
 from ...kernels.registry import KernelError, select
+from ...kernels.w8a8 import W8A8Weight, stack_w8a8
 from ..errors import ConfigError
 from .dense import DenseSource
 from .linear import Linear
 from .methods import OP_OF_FORM
 from .scheme import Scheme
 
-PackedWeight = PackedInt4 | GroupedInt8 | Int8Weight | Fp8Weight | Fp4Weight
+PackedWeight = PackedInt4 | GroupedInt8 | W8A8Weight | Fp8Weight | Fp4Weight
 
 # What stacks maps of each form along out_features, and the operation that multiplies them.
 _FORMS: dict[type, tuple[Callable[[Any], PackedWeight], str]] = {
-    PackedInt4: (stack, OP_OF_FORM["int4"]),
+    PackedInt4: (stack_int4, OP_OF_FORM["int4"]),
     GroupedInt8: (stack_grouped, OP_OF_FORM["int8"]),
-    Int8Weight: (stack_int8, OP_OF_FORM["w8a8"]),
+    W8A8Weight: (stack_w8a8, OP_OF_FORM["w8a8"]),
     Fp8Weight: (stack_fp8, OP_OF_FORM["fp8"]),
     Fp4Weight: (stack_fp4, OP_OF_FORM["fp4"]),
 }

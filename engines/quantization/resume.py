@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ...kernels.fp8 import Fp8Weight
 from ...kernels.grouped_int8 import GroupedInt8
-from ...kernels.int8 import Int8Weight
-from ...kernels.packing import PackedInt4
+from ...kernels.int4 import PackedInt4
+from ...kernels.w8a8 import W8A8Weight
 from ..errors import ConfigError, ModelError
 from .layer import LayerMaps, LayerTensors
 from .quantized import LayerReport, PackedWeight, QuantizedMap
@@ -24,9 +24,9 @@ from .scheme import LAYERS
 
 STATE_FILE = "state.json"
 # Of the files' layout: raise it when they could no longer be read alike.
-_VERSION = 1
+_VERSION = 2
 _FORMS: dict[str, Callable[..., PackedWeight]] = {
-    form.__name__: form for form in (PackedInt4, GroupedInt8, Int8Weight, Fp8Weight)
+    form.__name__: form for form in (PackedInt4, GroupedInt8, W8A8Weight, Fp8Weight)
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ...kernels.grouped_int8 import GroupedInt8
-from ...kernels.packing import PackedInt4
+from ...kernels.int4 import PackedInt4
 from .grid import GridFormat, rtn_pack
 from .scheme import Scheme
 

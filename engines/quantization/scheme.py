@@ -34,6 +34,10 @@ class Scheme:
         form = find_method(self.method).form
         return "int8" if form == "int4" and self.bits == 8 else form
 
+    def groups(self, in_features: int) -> int:
+        """In a row of a map; the last may be shorter."""
+        return -(-in_features // (self.group_size or in_features))
+
 
 def bits_of(method: Method) -> int:
     """Of a method's weights, when nothing else is said."""
@@ -41,9 +45,6 @@ def bits_of(method: Method) -> int:
 
 
 _BITS_OF_FORM = {"int4": 4, "int8": 8, "w8a8": 8, "fp8": 8, "fp4": 4}
-# What each method's own publications and reference code do when nothing is said.
-_ASYMMETRIC = ("rtn", "awq")
-
 
 # A group size that is asked for as "all inputs", as GPTQ's configs write it.
 WHOLE_ROW = -1
@@ -56,7 +57,7 @@ def default_scheme(config: ModelConfig, method: str, group_size: int | None = No
         method,
         bits_of(found),
         resolve_group_size(config, method, group_size),
-        symmetric=method not in _ASYMMETRIC,
+        symmetric=not found.asymmetric,
         act_order=method == "gptq",
     )
 
@@ -78,9 +79,8 @@ def asked_scheme(
         raise ConfigError("method", method, "a method that quantises")
     rows = group_size == WHOLE_ROW
     scheme = default_scheme(config, method, None if rows or not found.grouped else group_size)
-    eight_too = method in ("rtn", "gptq")
-    if bits not in (None, scheme.bits) and not (eight_too and bits == 8):
-        choices = "4 or 8" if eight_too else str(scheme.bits)
+    if bits not in (None, scheme.bits) and not (found.eight_bits and bits == 8):
+        choices = "4 or 8" if found.eight_bits else str(scheme.bits)
         raise ConfigError("bits", bits, f"{choices} with {method}")
     if not found.grouped:
         for name, value in (("group_size", group_size), ("symmetric", symmetric)):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ...kernels.int8 import Int8Weight, quantize_rows
+from ...kernels.w8a8 import W8A8Weight, quantize_rows
 from .scheme import Scheme
 
 
-def round_to_w8a8(weight: Tensor, _scheme: Scheme) -> Int8Weight:
+def round_to_w8a8(weight: Tensor, _scheme: Scheme) -> W8A8Weight:
     """weight [out_features, in_features] of any floating dtype."""
-    return Int8Weight(*quantize_rows(weight))
+    return W8A8Weight(*quantize_rows(weight))

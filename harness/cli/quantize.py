@@ -243,11 +243,11 @@ def _progress(prepared: Prepared, *, quiet: bool) -> Iterator[Progress]:
 def _print(prepared: Prepared, made: Quantized) -> None:
     from rich.table import Table
 
-    from ...engines.quantization.layerwise import BASELINE
+    from ...engines.quantization.methods import find_method
 
     console = TerminalConsole()
     if made.report:
-        baseline = BASELINE[prepared.scheme.method]
+        baseline = find_method(prepared.scheme.method).baseline
         table = Table("layer", prepared.scheme.method, baseline, "of it", "", box=None)
         for column in table.columns[:4]:
             column.justify = "right"

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...engines.config import QUANT_METHODS
 from .base import ServedModel, Variant
 from .runner import Runner, start_runner
 from .workload import MAX_MODEL_LEN, MAX_NUM_SEQS
@@ -28,7 +27,6 @@ class Own:
         return tuple(
             Variant(f"{NAME} {engine}", precision, "bfloat16" if quant == "none" else quant)
             for quant, precision in PRECISION_OF_QUANT.items()
-            if quant in QUANT_METHODS
             for engine in self.engines
         )
 

@@ -119,9 +119,10 @@ def measure(
     model: str, engine: str, quant: str, loads: list[Load], rounds: int
 ) -> dict[int, Measured]:
     """One run of each a round, by number of streams."""
-    from ...engines.assemble import build_engine, load_model, resolve
+    from ...engines.assemble import build_engine, load_model
     from ...engines.clock import WallClock
     from ...engines.config import engine_config
+    from ...engines.resolve import resolve
     from ..experiment import files_of, tokenizer_of
     from .prompts import Prompts
     from .server import GracefulServer, bind, service_over, url, warm_up

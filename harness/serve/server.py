@@ -108,8 +108,9 @@ def build_service(
 ) -> tuple[Service, EngineConfig, int]:
     """Load the model and put an engine behind the protocol. Returns the settings in full, too, and
     how many tokens the KV cache holds."""
-    from ...engines.assemble import build_engine, load_model, resolve
+    from ...engines.assemble import build_engine, load_model
     from ...engines.clock import WallClock
+    from ...engines.resolve import resolve
 
     clock = WallClock()
     log = [] if config.request_log is None else [RequestLog(config.request_log, clock)]

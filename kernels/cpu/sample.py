@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..reference.sample import NO_TOKEN
-from ..registry import implements
+from ..registry import implements, on_cpu
 
 
 @implements("sample", backend="torch")
@@ -36,11 +36,7 @@ def sample(
     return tokens.masked_fill(~torch.isfinite(largest), NO_TOKEN)
 
 
-def _is_cpu(device: torch.device, dtype: torch.dtype) -> bool:
-    return device.type == "cpu" and dtype.is_floating_point
-
-
-@implements("sample", backend="torch-cpu", when=_is_cpu, priority=100)
+@implements("sample", backend="torch-cpu", when=on_cpu, priority=100)
 def sample_on_cpu(
     logits: Tensor,
     temperature: Tensor,

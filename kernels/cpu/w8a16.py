@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..grouped_int8 import MIDDLE_CODE, GroupedInt8
-from ..registry import implements
+from ..registry import bfloat16_on_cpu, implements
 from ..scratch import scratch
 
 # With more, widening once costs less than what the operator loses on every row.
@@ -76,14 +76,10 @@ def _few_rows(_weight: GroupedInt8, _bias: Tensor | None, _dtype: torch.dtype, x
     return x.numel() <= MOST_OPERATOR_ROWS * x.shape[-1]
 
 
-def _bfloat16_on_cpu(device: torch.device, dtype: torch.dtype) -> bool:
-    return device.type == "cpu" and dtype == torch.bfloat16
-
-
 @implements(
     "w8a16_linear",
     backend="torch-cpu",
-    when=_bfloat16_on_cpu,
+    when=bfloat16_on_cpu,
     priority=10,
     takes=_a_scale_a_row,
     prefers=_few_rows,

@@ -5,19 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..int8 import Int8Weight, quantize_rows
-from ..registry import implements
+from ..registry import implements, on_cpu
+from ..w8a8 import W8A8Weight, quantize_rows
 
 
-def _on_cpu(device: torch.device, dtype: torch.dtype) -> bool:
-    return device.type == "cpu" and dtype.is_floating_point
-
-
-@implements("w8a8_linear", backend="torch-cpu", when=_on_cpu)
+@implements("w8a8_linear", backend="torch-cpu", when=on_cpu)
 class TorchInt8Linear:
     """As the reference."""
 
-    def __init__(self, weight: Int8Weight, bias: Tensor | None, dtype: torch.dtype) -> None:
+    def __init__(self, weight: W8A8Weight, bias: Tensor | None, dtype: torch.dtype) -> None:
         self._codes = weight.codes.T
         self._scales = weight.scales
         self._bias = bias

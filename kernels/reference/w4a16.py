@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..packing import PackedInt4, dequantize
+from ..int4 import PackedInt4, dequantize_int4
 from ..registry import implements
 
 
@@ -30,7 +30,7 @@ class ReferenceInt4Linear:
         self._dtype = dtype
 
     def __call__(self, x: Tensor) -> Tensor:
-        y = x.float() @ dequantize(self._packed).T
+        y = x.float() @ dequantize_int4(self._packed).T
         if self._bias is not None:
             y += self._bias.float()
         return y.to(self._dtype)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..int8 import Int8Weight, quantize_rows
 from ..registry import implements
+from ..w8a8 import W8A8Weight, quantize_rows
 
 
 @implements("w8a8_linear", backend="reference", priority=-100)
@@ -25,7 +25,7 @@ class ReferenceInt8Linear:
     Raises KernelError for a shape that the backend cannot take.
     """
 
-    def __init__(self, weight: Int8Weight, bias: Tensor | None, dtype: torch.dtype) -> None:
+    def __init__(self, weight: W8A8Weight, bias: Tensor | None, dtype: torch.dtype) -> None:
         self._weight = weight
         self._bias = bias
         self._dtype = dtype

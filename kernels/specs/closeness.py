@@ -9,7 +9,6 @@ four times as much of the largest element.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -102,9 +101,6 @@ def where(values: Tensor) -> tuple[int, ...]:
     """The index of the largest (or the first true) element."""
     flat = int(values.to(torch.float64).flatten().argmax())
     return tuple(int(one) for one in torch.unravel_index(torch.tensor(flat), values.shape))
-
-
-Compare = Callable[[Tensor, Tensor], Difference]
 
 
 def _mismatch(

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ..batch import AttentionBatch, PagedBatch
 from ..decoder import DecoderLayer, DecoderWeights, LinearMap
-from ..int8 import Int8Weight, quantize_rows
-from ..packing import pack
+from ..int4 import pack_int4
 from ..registry import select
+from ..w8a8 import W8A8Weight, quantize_rows
 from .attention import AttentionCase, scattered_blocks, separate_runs
 from .closeness import Difference, exactly, near
 from .spec import Call, Draw, ModelShape, OpSpec, StepShape, Work, nbytes
@@ -173,7 +173,7 @@ def _dense(_case: DecoderCase, draw: Draw, n: int, k: int, bias: Tensor | None) 
 
 
 def _int8(_case: DecoderCase, draw: Draw, n: int, k: int, bias: Tensor | None) -> LinearMap:
-    weight = Int8Weight(*quantize_rows(draw.normal(n, k, dtype=torch.float32) / k**0.5))
+    weight = W8A8Weight(*quantize_rows(draw.normal(n, k, dtype=torch.float32) / k**0.5))
     return select("w8a8_linear", draw.device, draw.dtype).function(weight, bias, draw.dtype)
 
 
@@ -181,7 +181,7 @@ def _int4(case: DecoderCase, draw: Draw, n: int, k: int, bias: Tensor | None) ->
     groups = k // case.group_size
     scales = (0.02 * (1 + draw.uniform(n, groups))).half()
     codes, zeros = draw.integers(0, 16, n, k), draw.integers(0, 16, n, groups)
-    weight = pack(codes, scales, zeros, case.group_size)
+    weight = pack_int4(codes, scales, zeros, case.group_size)
     return select("w4a16_linear", draw.device, draw.dtype).function(weight, bias, draw.dtype)
 
 

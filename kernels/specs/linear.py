@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..grouped_int8 import MIDDLE_CODE, GroupedInt8
-from ..int8 import Int8Weight, quantize_rows
-from ..packing import pack
+from ..int4 import pack_int4
 from ..registry import prepares
+from ..w8a8 import W8A8Weight, quantize_rows
 from .closeness import HALF_A_STEP, Difference, near, within
 from .spec import Call, Draw, ModelShape, OpSpec, StepShape, Work, nbytes
 
@@ -63,7 +63,7 @@ def _make_dense(case: LinearCase, draw: Draw) -> Call:
 def _make_int8(case: LinearCase, draw: Draw) -> Call:
     x = activations(case, draw)
     rows = draw.normal(case.out_features, case.in_features, dtype=torch.float32)
-    weight = Int8Weight(*quantize_rows(rows * draw.uniform(case.out_features, 1)))
+    weight = W8A8Weight(*quantize_rows(rows * draw.uniform(case.out_features, 1)))
     bias = drawn_bias(case, draw)
     kept = present(x=x, bias=bias, **vars(weight))
     return Call((x,), (weight, bias, draw.dtype), kept)
@@ -72,7 +72,7 @@ def _make_int8(case: LinearCase, draw: Draw) -> Call:
 def _make_int4(case: LinearCase, draw: Draw) -> Call:
     x = activations(case, draw)
     n, groups = case.out_features, case.in_features // case.group_size
-    packed = pack(
+    packed = pack_int4(
         draw.integers(0, 16, n, case.in_features),
         (0.01 + draw.uniform(n, groups)).half(),
         draw.integers(0, 16, n, groups),

@@ -139,9 +139,9 @@ class Draw:
         drawn = torch.randn(shape, generator=self._generator, device=self.device)
         return drawn.to(dtype or self.dtype)
 
-    def uniform(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """From 0 to 1."""
-        return torch.rand(shape, generator=self._generator, device=self.device).to(dtype)
+    def uniform(self, *shape: int) -> Tensor:
+        """From 0 to 1, in float32."""
+        return torch.rand(shape, generator=self._generator, device=self.device)
 
     def integers(self, low: int, high: int, *shape: int) -> Tensor:
         """int64 from low to high - 1."""

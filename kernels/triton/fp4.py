@@ -10,16 +10,13 @@ from ..fp4 import E8M0_BIAS, WIDENED_E2M1, Fp4Weight
 from ..registry import implements
 from ..requirements import package
 from .nibbles import LARGEST_BLOCK_K, Nibbles, interleave_halves, multiply_nibbles
-
-
-def _on_cuda(device: torch.device, dtype: torch.dtype) -> bool:
-    return device.type == "cuda" and dtype in (torch.float32, torch.float16, torch.bfloat16)
+from .target import on_gpu
 
 
 @implements(
     "fp4_linear",
     backend="triton-weight-only",
-    when=_on_cuda,
+    when=on_gpu,
     priority=100,
     needs=package("triton"),
     emulates=WIDENED_E2M1,

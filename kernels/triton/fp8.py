@@ -16,18 +16,15 @@ from ..fp8 import E4M3, WIDENED_E4M3, Fp8Weight
 from ..registry import implements
 from ..requirements import package
 from .codes import BLOCK_K, CodeBlocks, Kind, multiply_codes
+from .target import on_gpu
 from .token_codes import token_codes
 
 # From here on cuBLAS computes at more of the tensor cores' rate than Triton's tiles do.
 LEAST_ROWS_FOR_CUBLAS = 129
 
 
-def _on_cuda(device: torch.device, dtype: torch.dtype) -> bool:
-    return device.type == "cuda" and dtype in (torch.float32, torch.float16, torch.bfloat16)
-
-
 def _has_e4m3(device: torch.device, dtype: torch.dtype) -> bool:
-    return _on_cuda(device, dtype) and scaled_mm.multiplies_e4m3(device)
+    return on_gpu(device, dtype) and scaled_mm.multiplies_e4m3(device)
 
 
 def takes(weight: Fp8Weight, bias: Tensor | None, dtype: torch.dtype) -> bool:  # noqa: ARG001
@@ -46,7 +43,7 @@ def _prefers_few_rows(
 @implements(
     "fp8_linear",
     backend="triton-widened",
-    when=_on_cuda,
+    when=on_gpu,
     priority=100,
     takes=takes,
     needs=package("triton"),

@@ -9,15 +9,12 @@ from torch import Tensor
 
 from ..registry import implements
 from ..requirements import package
+from .target import on_gpu
 
 LARGEST_BLOCK = 4096
 
 
-def _on_cuda(device: torch.device, dtype: torch.dtype) -> bool:
-    return device.type == "cuda" and dtype in (torch.float32, torch.float16, torch.bfloat16)
-
-
-@implements("sample", backend="triton", when=_on_cuda, priority=100, needs=package("triton"))
+@implements("sample", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
 def sample(
     logits: Tensor,
     temperature: Tensor,

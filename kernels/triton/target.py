@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.util import find_spec
 
 import torch
 
@@ -11,8 +10,8 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def on_gpu(device: torch.device, dtype: torch.dtype) -> bool:
-    """An NVIDIA or AMD device (PyTorch calls both `cuda`), for which Triton is installed."""
-    return device.type == "cuda" and dtype in DTYPES and _installed()
+    """An NVIDIA or AMD device (PyTorch calls both `cuda`), in a dtype that kernels are made for."""
+    return device.type == "cuda" and dtype in DTYPES
 
 
 def interpreted() -> bool:
@@ -44,8 +43,3 @@ def warps_for(elements: int) -> int:
 def power_of_two(number: int) -> int:
     """The least power of two that is not less than `number`, which is at least 1."""
     return 1 << (number - 1).bit_length()
-
-
-@cache
-def _installed() -> bool:
-    return find_spec("triton") is not None

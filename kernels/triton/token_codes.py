@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..fp8 import E4M3, LARGEST_E4M3
-from ..int8 import LARGEST_CODE
+from ..w8a8 import LARGEST_CODE
 
 LARGEST_BLOCK = 4096
 

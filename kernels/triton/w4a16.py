@@ -5,17 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..packing import PackedInt4, unpack
+from ..int4 import PackedInt4, unpack_int4
 from ..registry import implements
 from ..requirements import package
 from .nibbles import Nibbles, block_k_for, interleave_halves, multiply_nibbles
+from .target import on_gpu
 
 
-def _on_cuda(device: torch.device, dtype: torch.dtype) -> bool:
-    return device.type == "cuda" and dtype in (torch.float32, torch.float16, torch.bfloat16)
-
-
-@implements("w4a16_linear", backend="triton", when=_on_cuda, priority=100, needs=package("triton"))
+@implements("w4a16_linear", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
 class TritonInt4Linear:
     """As the reference, for any group size; many rows multiply weights rounded to `dtype`."""
 
@@ -23,7 +20,7 @@ class TritonInt4Linear:
         group = packed.group_size
         block_k = block_k_for(group)
         self._weight = Nibbles(
-            interleave_halves(unpack(packed), group, block_k),
+            interleave_halves(unpack_int4(packed), group, block_k),
             packed.scales.T.contiguous(),
             packed.zeros.T.contiguous(),
             None,

@@ -5,22 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..int8 import Int8Weight
 from ..registry import implements
 from ..requirements import package
+from ..w8a8 import W8A8Weight
 from .codes import CodeBlocks, multiply_codes
+from .target import on_gpu
 from .token_codes import token_codes
 
 
-def _on_cuda(device: torch.device, dtype: torch.dtype) -> bool:
-    return device.type == "cuda" and dtype in (torch.float32, torch.float16, torch.bfloat16)
-
-
-@implements("w8a8_linear", backend="triton", when=_on_cuda, priority=100, needs=package("triton"))
+@implements("w8a8_linear", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
 class TritonInt8Linear:
     """As the reference."""
 
-    def __init__(self, weight: Int8Weight, bias: Tensor | None, dtype: torch.dtype) -> None:
+    def __init__(self, weight: W8A8Weight, bias: Tensor | None, dtype: torch.dtype) -> None:
         self._weight = weight
         self._blocks = CodeBlocks(weight.codes, weight.scales, rows=1, columns=0, kind="int8")
         self._bias = bias

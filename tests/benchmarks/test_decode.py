@@ -11,11 +11,12 @@ from statistics import median
 import pytest
 import torch
 from llmbench.engines.api import Request, SamplingParams
-from llmbench.engines.assemble import build_engine, load_model, resolve
+from llmbench.engines.assemble import build_engine, load_model
 from llmbench.engines.clock import WallClock
 from llmbench.engines.config import engine_config
 from llmbench.engines.models.catalogue import ModelFiles
 from llmbench.engines.models.tokenizer import load_tokenizer
+from llmbench.engines.resolve import resolve
 
 PROMPT_TOKENS = 64
 OUTPUT_TOKENS = 48

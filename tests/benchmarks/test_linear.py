@@ -12,9 +12,9 @@ from statistics import median
 
 import pytest
 import torch
-from llmbench.kernels.int8 import Int8Weight, quantize_rows
-from llmbench.kernels.packing import pack
+from llmbench.kernels.int4 import pack_int4
 from llmbench.kernels.registry import implementations, select
+from llmbench.kernels.w8a8 import W8A8Weight, quantize_rows
 from torch import Tensor
 
 CPU, DTYPE = torch.device("cpu"), torch.bfloat16
@@ -28,14 +28,14 @@ def dense(n: int, k: int) -> Tensor:
     return torch.randn(n, k).to(DTYPE)
 
 
-def int8(n: int, k: int) -> Int8Weight:
-    return Int8Weight(*quantize_rows(torch.randn(n, k)))
+def int8(n: int, k: int) -> W8A8Weight:
+    return W8A8Weight(*quantize_rows(torch.randn(n, k)))
 
 
 def int4(n: int, k: int) -> object:
     groups = (n, k // GROUP_SIZE)
     codes, zeros = torch.randint(0, 16, (n, k)), torch.randint(0, 16, groups)
-    return pack(codes, torch.full(groups, 0.01).half(), zeros, GROUP_SIZE)
+    return pack_int4(codes, torch.full(groups, 0.01).half(), zeros, GROUP_SIZE)
 
 
 WEIGHTS: dict[str, Callable[[int, int], object]] = {

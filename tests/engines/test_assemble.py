@@ -1,76 +1,9 @@
-"""What is decided of an engine before anything is loaded."""
+"""What is known of an engine by what it ran."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
-import torch
-from llmbench.engines.assemble import _why_not_captured, emulated_by
-from llmbench.engines.config import EngineConfig, engine_config
-from llmbench.engines.models.catalogue import resolve_model
-from llmbench.engines.models.config import ModelConfig
-from llmbench.engines.models.loader import load_config
-from llmbench.kernels import registry
-from llmbench.kernels.registry import implements
-
-
-@pytest.fixture(scope="module")
-def bundled() -> ModelConfig:
-    return load_config(resolve_model("bundled").directory)
-
-
-def on_a_gpu(*forced: str) -> EngineConfig:
-    return replace(
-        engine_config("paged"),
-        device="cuda",
-        dtype="bfloat16",
-        model_impl="native",
-        force_kernels=forced,
-    )
-
-
-def test_decode_steps_are_captured_where_attention_reads_lengths_on_the_device(
-    bundled: ModelConfig,
-) -> None:
-    pytest.importorskip("triton")
-    assert _why_not_captured(on_a_gpu(), bundled) == ""
-
-
-def test_forced_attention_that_reads_lengths_on_the_host_is_not_captured(
-    bundled: ModelConfig,
-) -> None:
-    why = _why_not_captured(on_a_gpu("paged_attention=torch"), bundled)
-    assert why == "paged_attention of 'torch' reads lengths on the host"
-
-
-def test_attention_that_triton_does_not_take_is_not_captured(bundled: ModelConfig) -> None:
-    pytest.importorskip("triton")
-    why = _why_not_captured(on_a_gpu(), replace(bundled, head_dim=320))
-    assert why == "heads of 320 are too wide for paged_attention of 'triton'"
-
-
-def test_a_plugin_says_that_it_reads_lengths_on_the_device(
-    bundled: ModelConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    registry.implementations("paged_attention")
-    known = dict(registry._registered["paged_attention"])
-    monkeypatch.setitem(registry._registered, "paged_attention", known)
-
-    def attention(
-        q: torch.Tensor,
-        k_cache: torch.Tensor,
-        v_cache: torch.Tensor,
-        batch: object,
-        scale: float,
-        window: int | None = None,
-        out: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        raise NotImplementedError
-
-    attention.reads_lengths_on_device = True  # type: ignore[attr-defined]
-    implements("paged_attention", backend="mine")(attention)
-    assert _why_not_captured(on_a_gpu("paged_attention=mine"), bundled) == ""
+from llmbench.engines.assemble import emulated_by
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,14 @@ from itertools import pairwise
 
 import pytest
 from llmbench.engines.api import Request, SamplingParams, TokenEvent
-from llmbench.engines.assemble import LoadedModel, build_engine, load_model, resolve
+from llmbench.engines.assemble import LoadedModel, build_engine, load_model
 from llmbench.engines.clock import WallClock
 from llmbench.engines.config import EngineConfig, engine_config
 from llmbench.engines.models.catalogue import ModelFiles, resolve_model
 from llmbench.engines.models.tokenizer import load_tokenizer
 from llmbench.engines.pipeline import PipelinedCore
 from llmbench.engines.presets import presets
+from llmbench.engines.resolve import resolve
 from llmbench.engines.trace import StepTrace
 
 # Each samples differently: greedy, ending at end of text or at a string, drawn, penalised.

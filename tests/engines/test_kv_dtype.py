@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 import torch
 from llmbench.engines.api import FinishReason, Request, SamplingParams
-from llmbench.engines.assemble import LoadedModel, build_engine, load_model, resolve
+from llmbench.engines.assemble import LoadedModel, build_engine, load_model
 from llmbench.engines.clock import WallClock
 from llmbench.engines.config import EngineConfig, engine_config
 from llmbench.engines.errors import ConfigError
@@ -16,6 +16,7 @@ from llmbench.engines.models.bundled import model_directory
 from llmbench.engines.models.catalogue import ModelFiles, resolve_model
 from llmbench.engines.models.dense import dense_logits
 from llmbench.engines.models.kv_tensors import allocate_contiguous, allocate_paged
+from llmbench.engines.resolve import resolve
 from transformers import AutoModelForCausalLM
 
 from .rounding import RoundingCache

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import pytest
 import torch
 from llmbench.engines.api import FinishReason, Request, SamplingParams
-from llmbench.engines.assemble import LoadedModel, build_engine, load_model, resolve
+from llmbench.engines.assemble import LoadedModel, build_engine, load_model
 from llmbench.engines.clock import WallClock
 from llmbench.engines.config import EngineConfig, engine_config
 from llmbench.engines.core import EngineCore
 from llmbench.engines.models.bundled import model_directory
 from llmbench.engines.models.catalogue import ModelFiles, resolve_model
+from llmbench.engines.resolve import resolve
 from llmbench.engines.trace import StepTrace
 
 OUTPUT_TOKENS = 12

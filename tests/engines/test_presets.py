@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
-from llmbench.engines import presets as table
 from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
-from llmbench.engines.presets import PRESETS, Preset, find_preset, presets, register_engine
+from llmbench.engines.presets import PRESETS, Preset, find_preset, presets
+
+from .plugins import brought
 
 MINE = Preset(
     "mine",
@@ -22,7 +22,6 @@ MINE = Preset(
     stands_for="a test",
     aliases=("my-own",),
 )
-NOT_A_PRESET = "paged"
 TAKES_A_NAME = Preset("mine-too", "mixed", "reserve", "paged", "a test", aliases=("vllm-v0",))
 
 
@@ -68,27 +67,14 @@ def test_it_is_said_of_vllm_that_v1_is_another() -> None:
 
 
 @pytest.fixture
-def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Objects of this file that an installed package would name as entry points."""
-    named: list[str] = []
-
-    def entry_points(*, group: str) -> EntryPoints:
-        assert group == "llmbench.engines"
-        return EntryPoints(EntryPoint(name, f"{__name__}:{name}", group) for name in named)
-
-    monkeypatch.setattr(table, "entry_points", entry_points)
-    table._plugins.cache_clear()
-    yield named
-    table._plugins.cache_clear()
+def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, object]]:
+    """What installed packages would bring as entry points."""
+    with brought(monkeypatch, {}) as named:
+        yield named
 
 
-@pytest.fixture
-def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "_registered", {})
-
-
-def test_an_entry_point_is_an_engine_like_any_other(plugins: list[str]) -> None:
-    plugins.append("MINE")
+def test_an_entry_point_is_an_engine_like_any_other(plugins: dict[str, object]) -> None:
+    plugins["mine"] = MINE
     assert presets()[-1] is MINE
     assert find_preset("my-own") is MINE
     engine = engine_config("mine", batching="separate")
@@ -99,36 +85,34 @@ def test_an_entry_point_is_an_engine_like_any_other(plugins: list[str]) -> None:
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("NOT_A_PRESET", "llmbench.engines: .*expected an entry point that is a Preset"),
-        ("TAKES_A_NAME", "llmbench.engines: 'mine-too' .*a name that no engine has"),
+        ("paged", "llmbench.engines: .*expected an entry point that is a Preset"),
+        (TAKES_A_NAME, "llmbench.engines: 'mine-too' .*a name that no engine has"),
     ],
 )
 def test_an_entry_point_that_is_no_engine_is_said_in_one_line(
-    plugins: list[str], entry: str, message: str
+    plugins: dict[str, object], entry: object, message: str
 ) -> None:
-    plugins.append(entry)
+    plugins["entry"] = entry
     with pytest.raises(ConfigError, match=message) as raised:
         presets()
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.usefixtures("nothing_registered")
-def test_an_engine_can_be_registered_once() -> None:
-    register_engine(MINE)
-    assert find_preset("mine") is MINE
-    with pytest.raises(ConfigError, match="engine: 'mine' is not allowed"):
-        register_engine(MINE)
+def test_two_packages_cannot_bring_one_name(plugins: dict[str, object]) -> None:
+    plugins |= {"mine": MINE, "again": MINE}
+    with pytest.raises(ConfigError, match=r"'mine' .*a name that no engine has"):
+        presets()
 
 
-@pytest.mark.usefixtures("nothing_registered")
-def test_a_preset_with_a_setting_that_is_none_names_the_nearest() -> None:
+def test_a_preset_with_a_setting_that_is_none_names_the_nearest(
+    plugins: dict[str, object],
+) -> None:
     wrong = Preset("wrong", "mixed", "reserve", "paged", "a test", settings={"watermrk": 0.1})
-    register_engine(wrong)
+    plugins["wrong"] = wrong
     with pytest.raises(ConfigError, match="did you mean 'watermark'"):
         engine_config("wrong")
 
 
-@pytest.mark.usefixtures("nothing_registered")
 @pytest.mark.parametrize(
     ("settings", "field"),
     [
@@ -139,9 +123,11 @@ def test_a_preset_with_a_setting_that_is_none_names_the_nearest() -> None:
         ({"mixing": "stirred"}, "mixing"),
     ],
 )
-def test_a_preset_that_contradicts_itself_is_refused(settings: dict, field: str) -> None:
+def test_a_preset_that_contradicts_itself_is_refused(
+    plugins: dict[str, object], settings: dict, field: str
+) -> None:
     row = {"batching": "mixed", "admission": "optimistic", "kv": "paged", **settings}
-    register_engine(Preset("odd", stands_for="a test", **row))
+    plugins["odd"] = Preset("odd", stands_for="a test", **row)
     with pytest.raises(ConfigError, match=f"^{field}: ") as raised:
         engine_config("odd")
     assert "\n" not in str(raised.value)

@@ -7,10 +7,11 @@ import random
 import pytest
 import torch
 from llmbench.engines.api import Request, SamplingParams
-from llmbench.engines.assemble import build_engine, load_model, resolve
+from llmbench.engines.assemble import build_engine, load_model
 from llmbench.engines.clock import WallClock
 from llmbench.engines.config import engine_config
 from llmbench.engines.models.catalogue import resolve_model
+from llmbench.engines.resolve import resolve
 from llmbench.engines.trace import StepTrace
 
 pytestmark = [

@@ -16,7 +16,8 @@ from llmbench.harness import bench_engine as tool
 from llmbench.harness.bench_engine import CaseResult, cases
 from llmbench.harness.cli import app
 from llmbench.harness.engine_turns import CONTEXT_TOKENS, DECODE_STEPS, Case
-from llmbench.harness.machine_rates import better, measure_rates
+from llmbench.harness.machine_rates import better, find_rates
+from llmbench.kernels import rates as kernel_rates
 from typer.testing import CliRunner
 
 RATES = Rates(10e9, 100e9, "a test")
@@ -110,11 +111,12 @@ def test_numbers_below_one_are_refused() -> None:
 def test_rates_are_measured_and_the_better_of_two_kept(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llmbench.harness.machine_rates._CPU_READ_BYTES", 2**20)
-    monkeypatch.setattr("llmbench.harness.machine_rates._CPU_PRODUCT", 64)
-    rates = measure_rates(torch.device("cpu"), dtype)
+    monkeypatch.setitem(kernel_rates.FAR_BYTES, "cpu", 2**20)
+    monkeypatch.setitem(kernel_rates.PRODUCT_EDGE, "cpu", 64)
+    rates = find_rates(torch.device("cpu"), dtype)
     assert rates.bytes_per_s > 0
     assert rates.flops_per_s > 0
+    assert rates.source == "measured"
     assert better(Rates(1, 4, "x"), Rates(2, 3, "x")) == Rates(2, 4, "x")
 
 

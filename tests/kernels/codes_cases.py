@@ -7,9 +7,9 @@ from functools import partial
 
 import torch
 from llmbench.kernels.fp8 import E4M3, Fp8Weight, quantize_activations, quantize_fp8
-from llmbench.kernels.int8 import Int8Weight, quantize_rows
 from llmbench.kernels.reference.fp8 import ReferenceFp8Linear
 from llmbench.kernels.reference.w8a8 import ReferenceInt8Linear
+from llmbench.kernels.w8a8 import W8A8Weight, quantize_rows
 from torch import Tensor
 
 from .closeness import assert_near
@@ -45,8 +45,8 @@ def random_x(case: Case) -> Tensor:
     return torch.cat((x, x), dim=1).to(getattr(torch, case.dtype))[:, : case.k]
 
 
-def random_int8(case: Case) -> Int8Weight:
-    return Int8Weight(*quantize_rows(torch.randn(case.n, case.k) * torch.rand(case.n, 1)))
+def random_int8(case: Case) -> W8A8Weight:
+    return W8A8Weight(*quantize_rows(torch.randn(case.n, case.k) * torch.rand(case.n, 1)))
 
 
 def random_fp8(case: Case) -> Fp8Weight:

@@ -13,10 +13,10 @@ import torch
 from llmbench.kernels.batch import AttentionBatch, ContiguousBatch, PagedBatch
 from llmbench.kernels.decoder import DecoderLayer, DecoderWeights, LinearMap
 from llmbench.kernels.grouped_int8 import GroupedInt8
-from llmbench.kernels.int8 import Int8Weight, quantize_rows
-from llmbench.kernels.packing import pack
+from llmbench.kernels.int4 import pack_int4
 from llmbench.kernels.reference.decoder import ReferenceDecoderStep
 from llmbench.kernels.registry import Implementation, KernelError, implementations
+from llmbench.kernels.w8a8 import W8A8Weight, quantize_rows
 from torch import Tensor
 
 CPU, BF16 = torch.device("cpu"), torch.bfloat16
@@ -69,7 +69,7 @@ def maps(kind: str, backend: str) -> MakeMap:
         if chosen == "dense":
             return of("linear", backend)(weight.to(BF16), bias, BF16)
         if chosen == "int8":
-            return of("w8a8_linear", backend)(Int8Weight(*quantize_rows(weight)), bias, BF16)
+            return of("w8a8_linear", backend)(W8A8Weight(*quantize_rows(weight)), bias, BF16)
         if chosen == "grouped int8":
             zeros = torch.randint(256, (n, k // GROUP)).byte()
             scales = 0.0006 * (1 + torch.rand(n, k // GROUP))
@@ -79,7 +79,7 @@ def maps(kind: str, backend: str) -> MakeMap:
         shape = (n, k // GROUP)
         scales = (0.02 * (1 + torch.rand(shape))).to(torch.float16)
         codes, zeros = torch.randint(16, (n, k)), torch.randint(16, shape)
-        return of("w4a16_linear", backend)(pack(codes, scales, zeros, GROUP), bias, BF16)
+        return of("w4a16_linear", backend)(pack_int4(codes, scales, zeros, GROUP), bias, BF16)
 
     return make
 
@@ -321,14 +321,29 @@ def test_it_takes_only_what_it_computes(implementation: Implementation) -> None:
 
 
 @pytest.mark.parametrize("implementation", FUSED, ids=lambda one: one.name)
-def test_a_model_that_it_would_misread_is_refused(implementation: Implementation) -> None:
+def test_a_model_that_it_does_not_take_is_refused(implementation: Implementation) -> None:
     weights = random_weights(SHAPES["plain"], maps("dense", implementation.name))
     implementation.function(weights)
+    assert implementation.takes is not None
+    assert implementation.takes(weights)
+    narrow = SHAPES["plain"].head_dim - 8
     for other in (
         replace(weights, norm=weights.norm.float()),
         replace(weights, embedding=weights.embedding.T.contiguous().T),
-        replace(weights, num_kv_heads=3),
         replace(weights, lm_head=Opaque()),
+        replace(weights, head_dim=narrow),
     ):
+        assert not implementation.takes(other)
         with pytest.raises(KernelError, match="decoder_step"):
             implementation.function(other)
+
+
+@pytest.mark.parametrize("implementation", FUSED, ids=lambda one: one.name)
+def test_weights_that_contradict_themselves_are_an_error(implementation: Implementation) -> None:
+    """Not a model that it does not take: such a one goes another way, and nobody is told."""
+    weights = random_weights(SHAPES["plain"], maps("dense", implementation.name))
+    wrong = replace(weights, num_kv_heads=3)
+    assert implementation.takes is not None
+    assert implementation.takes(wrong)
+    with pytest.raises(KernelError, match="a layer's maps are"):
+        implementation.function(wrong)

@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import gc
-from pathlib import Path
 
 import pytest
 import torch
 from llmbench.kernels.cpu.huge_pages import PIECE_BYTES, HugePages
-from torch import Tensor
 
-SMAPS = Path("/proc/self/smaps")
-
-
-def flags_of(tensor: Tensor) -> list[str]:
-    """What Linux notes of the mapping that a tensor begins in (proc(5), VmFlags)."""
-    inside = False
-    for line in SMAPS.read_text().splitlines():
-        head, *rest = line.split()
-        if not head.endswith(":"):
-            first, end = (int(one, 16) for one in head.split("-"))
-            inside = first <= tensor.data_ptr() < end
-        elif inside and head == "VmFlags:":
-            return rest
-    raise AssertionError("the tensor lies in no mapping")
+from .mappings import flags_of, linux_with_huge_pages
 
 
 def test_tensors_lie_apart_on_lines_of_their_own() -> None:
@@ -72,8 +57,6 @@ def test_a_tensor_outlives_who_handed_it_out() -> None:
     assert torch.equal(kept, torch.arange(1000))
 
 
-@pytest.mark.skipif(
-    not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="Linux without huge pages"
-)
+@linux_with_huge_pages
 def test_linux_is_told() -> None:
     assert "hg" in flags_of(HugePages().zeros((100,), torch.uint8))

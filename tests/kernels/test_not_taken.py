@@ -13,7 +13,7 @@ import torch
 from llmbench.kernels.batch import ContiguousBatch, PagedBatch
 from llmbench.kernels.dispatch import Selection, calls, calls_since
 from llmbench.kernels.fp8 import quantize_fp8
-from llmbench.kernels.packing import pack
+from llmbench.kernels.int4 import pack_int4
 from llmbench.kernels.quantized_kv import QuantizedKV
 from llmbench.kernels.registry import KernelError, implementations, reference, select
 from torch import Tensor
@@ -140,7 +140,7 @@ def test_a_refusal_says_what_the_call_was() -> None:
 def test_weights_that_the_panels_cannot_hold() -> None:
     """Scales beyond float16 are PyTorch's, or refused where native is asked for."""
     codes = torch.randint(0, 16, (16, 64))
-    packed = pack(codes, torch.full((16, 2), 1e5), torch.zeros(16, 2).long(), 32)
+    packed = pack_int4(codes, torch.full((16, 2), 1e5), torch.zeros(16, 2).long(), 32)
     name = fastest_native("w4a16_linear")
     before = calls()
     select("w4a16_linear", CPU, torch.bfloat16).function(packed, None, torch.bfloat16)(

@@ -10,9 +10,9 @@ from itertools import product
 import pytest
 import torch
 from llmbench.kernels.cpu.native.packed import PackedMap
-from llmbench.kernels.int8 import Int8Weight, quantize_rows
-from llmbench.kernels.packing import PackedInt4, pack
+from llmbench.kernels.int4 import PackedInt4, pack_int4
 from llmbench.kernels.registry import Implementation, KernelError, implementations
+from llmbench.kernels.w8a8 import W8A8Weight, quantize_rows
 from torch import Tensor
 
 CPU = torch.device("cpu")
@@ -23,14 +23,14 @@ def dense(n: int, k: int) -> Tensor:
     return torch.randn(n, k).bfloat16()
 
 
-def int8(n: int, k: int) -> Int8Weight:
-    return Int8Weight(*quantize_rows(torch.randn(n, k)))
+def int8(n: int, k: int) -> W8A8Weight:
+    return W8A8Weight(*quantize_rows(torch.randn(n, k)))
 
 
 def int4(n: int, k: int) -> PackedInt4:
     groups = (n, k // GROUP_SIZE)
     codes, zeros = torch.randint(0, 16, (n, k)), torch.randint(0, 16, groups)
-    return pack(codes, (0.01 + torch.rand(groups)).half(), zeros, GROUP_SIZE)
+    return pack_int4(codes, (0.01 + torch.rand(groups)).half(), zeros, GROUP_SIZE)
 
 
 WEIGHTS: dict[str, Callable[[int, int], object]] = {

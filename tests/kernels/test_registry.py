@@ -8,7 +8,7 @@ import pytest
 import torch
 from llmbench.kernels import registry
 from llmbench.kernels.dispatch import calls, calls_since
-from llmbench.kernels.packing import pack
+from llmbench.kernels.int4 import pack_int4
 from llmbench.kernels.registry import KernelError, implementations, implements, select
 from torch import Tensor
 
@@ -197,7 +197,7 @@ def test_a_class_is_chosen_by_its_weights_and_then_by_each_input(
     made = select("w4a16_linear", CPU, torch.float32).function
     narrow, broad = (
         made(
-            pack(torch.zeros(2, k, dtype=torch.uint8), torch.ones(2, 1), torch.zeros(2, 1), k),
+            pack_int4(torch.zeros(2, k, dtype=torch.uint8), torch.ones(2, 1), torch.zeros(2, 1), k),
             None,
             torch.float32,
         )
@@ -211,7 +211,9 @@ def test_a_class_is_chosen_by_its_weights_and_then_by_each_input(
     forced = select("w4a16_linear", CPU, torch.float32, {"w4a16_linear": "wide"}).function
     with pytest.raises(KernelError, match="does not take these weights"):
         forced(
-            pack(torch.zeros(2, 32, dtype=torch.uint8), torch.ones(2, 1), torch.zeros(2, 1), 32),
+            pack_int4(
+                torch.zeros(2, 32, dtype=torch.uint8), torch.ones(2, 1), torch.zeros(2, 1), 32
+            ),
             None,
             torch.float32,
         )

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from llmbench.kernels.packing import PackedInt4, dequantize, pack, stack, unpack
+from llmbench.kernels.int4 import PackedInt4, dequantize_int4, pack_int4, stack_int4, unpack_int4
 from llmbench.kernels.reference.w4a16 import ReferenceInt4Linear
 from llmbench.kernels.registry import Implementation, KernelError, implementations, select
 
@@ -25,12 +25,12 @@ def test_a_packed_weight_by_hand() -> None:
         zeros=torch.tensor([[3, 1]], dtype=torch.uint8),
         group_size=2,
     )
-    assert unpack(packed).tolist() == [[1, 2, 0, 15]]
-    assert dequantize(packed).tolist() == [[-1.0, -0.5, -2.0, 28.0]]
+    assert unpack_int4(packed).tolist() == [[1, 2, 0, 15]]
+    assert dequantize_int4(packed).tolist() == [[-1.0, -0.5, -2.0, 28.0]]
 
 
 def test_the_reference_by_hand() -> None:
-    packed = pack(torch.tensor([[1, 2]]), torch.tensor([[0.5]]), torch.tensor([[3]]), 2)
+    packed = pack_int4(torch.tensor([[1, 2]]), torch.tensor([[0.5]]), torch.tensor([[3]]), 2)
     linear = ReferenceInt4Linear(packed, torch.tensor([10.0]), torch.float32)
     assert linear(torch.tensor([[4.0, 2.0]])).tolist() == [[5.0]]  # 4·-1 + 2·-0.5 + 10
     assert linear.weight_bytes == 1 + 4 + 1 + 4
@@ -41,17 +41,19 @@ def test_the_reference_by_hand() -> None:
 def test_pack_and_unpack_are_inverse(rows: int, groups: int, group_size: int) -> None:
     q = torch.randint(0, 16, (rows, groups * group_size))
     scales, zeros = torch.rand(rows, groups), torch.randint(0, 16, (rows, groups))
-    packed = pack(q, scales, zeros, group_size)
-    assert torch.equal(unpack(packed), q.to(torch.uint8))
+    packed = pack_int4(q, scales, zeros, group_size)
+    assert torch.equal(unpack_int4(packed), q.to(torch.uint8))
     expected = (q - zeros.repeat_interleave(group_size, 1)) * scales.repeat_interleave(
         group_size, 1
     )
-    assert torch.equal(dequantize(packed), expected)
+    assert torch.equal(dequantize_int4(packed), expected)
 
 
 def test_stacking_is_along_out_features() -> None:
     parts = [random_case(Case(1, rows, 64, 32, "float32"))[1] for rows in (3, 5)]
-    assert torch.equal(dequantize(stack(parts)), torch.cat([dequantize(part) for part in parts]))
+    assert torch.equal(
+        dequantize_int4(stack_int4(parts)), torch.cat([dequantize_int4(part) for part in parts])
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def test_stacking_is_along_out_features() -> None:
 def test_a_weight_that_cannot_be_packed(q: torch.Tensor, group_size: int, message: str) -> None:
     groups = q.shape[1] // group_size
     with pytest.raises(KernelError, match=message):
-        pack(q, torch.ones(2, groups), torch.zeros(2, groups), group_size)
+        pack_int4(q, torch.ones(2, groups), torch.zeros(2, groups), group_size)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def test_native(implementation: Implementation, m: int, n: int, k: int, group_si
     if not implementation.when(torch.device("cpu"), torch.bfloat16):
         pytest.skip(f"{implementation.name} does not run here")
     x, packed, bias = random_case(Case(m, n, k, group_size, "bfloat16"))
-    weight = dequantize(packed).double()
+    weight = dequantize_int4(packed).double()
     for added in (None, bias):
         exact = x.double() @ weight.T + (0 if added is None else added.double())
         # Sums of x · (q - 8) and of x · (8 - zero) may cancel: each is at most 15 scales.

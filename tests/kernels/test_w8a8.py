@@ -7,9 +7,9 @@ import math
 
 import pytest
 import torch
-from llmbench.kernels.int8 import Int8Weight, quantize_rows, stack_int8
 from llmbench.kernels.reference.w8a8 import ReferenceInt8Linear
 from llmbench.kernels.registry import Implementation, KernelError, implementations
+from llmbench.kernels.w8a8 import W8A8Weight, quantize_rows, stack_w8a8
 from torch import Tensor
 
 from .triton_launches import TARGETS, launches
@@ -20,11 +20,11 @@ HALF_A_STEP = {torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16:
 ALL = implementations("w8a8_linear")
 
 
-def random_weight(n: int, k: int) -> Int8Weight:
-    return Int8Weight(*quantize_rows(torch.randn(n, k) * torch.rand(n, 1)))
+def random_weight(n: int, k: int) -> W8A8Weight:
+    return W8A8Weight(*quantize_rows(torch.randn(n, k) * torch.rand(n, 1)))
 
 
-def exact(x: Tensor, weight: Int8Weight, bias: Tensor | None) -> Tensor:
+def exact(x: Tensor, weight: W8A8Weight, bias: Tensor | None) -> Tensor:
     """By the definition, in numpy's 64-bit integers and float64."""
     wide = x.double().numpy()
     scales = (abs(wide).max(-1) / 127).astype("float32").astype("float64")
@@ -59,7 +59,7 @@ def test_the_largest_codes_do_not_saturate(implementation: Implementation) -> No
         pytest.skip(f"{implementation.name} does not run here")
     k = 1536
     signs = torch.tensor([1.0, -1.0])
-    weight = Int8Weight((127 * signs[:, None]).repeat(1, k).to(torch.int8), torch.ones(2))
+    weight = W8A8Weight((127 * signs[:, None]).repeat(1, k).to(torch.int8), torch.ones(2))
     x = signs[:, None].repeat(1, k).bfloat16()  # codes of ±127, a scale of 1 / 127
     y = implementation.function(weight, None, torch.bfloat16)(x)
     expected = 127.0 * k * signs[:, None] * signs
@@ -91,16 +91,16 @@ def test_a_nan_stays_in_its_row(implementation: Implementation) -> None:
 
 def test_shapes_that_do_not_agree_are_refused() -> None:
     with pytest.raises(KernelError, match="one a row"):
-        Int8Weight(torch.zeros(4, 8, dtype=torch.int8), torch.ones(3))
+        W8A8Weight(torch.zeros(4, 8, dtype=torch.int8), torch.ones(3))
     with pytest.raises(KernelError, match="int8"):
-        Int8Weight(torch.zeros(4, 8), torch.ones(4))
+        W8A8Weight(torch.zeros(4, 8), torch.ones(4))
     with pytest.raises(KernelError, match="in_features"):
-        stack_int8([random_weight(4, 8), random_weight(4, 16)])
+        stack_w8a8([random_weight(4, 8), random_weight(4, 16)])
 
 
 def test_stacking_keeps_every_row() -> None:
     parts = [random_weight(n, 8) for n in (3, 1, 5)]
-    both = stack_int8(parts)
+    both = stack_w8a8(parts)
     assert torch.equal(both.codes, torch.cat([part.codes for part in parts]))
     assert torch.equal(both.scales, torch.cat([part.scales for part in parts]))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from llmbench.kernels.packing import PackedInt4, pack
+from llmbench.kernels.int4 import PackedInt4, pack_int4
 from llmbench.kernels.reference.w4a16 import ReferenceInt4Linear
 from torch import Tensor
 
@@ -36,7 +36,7 @@ def random_case(case: Case) -> tuple[Tensor, PackedInt4, Tensor]:
     """x, weights and bias. The columns of x differ in size, as activations do."""
     dtype = getattr(torch, case.dtype)
     groups = case.k // case.group_size
-    packed = pack(
+    packed = pack_int4(
         torch.randint(0, 16, (case.n, case.k)),
         (0.01 + torch.rand(case.n, groups)).half(),
         torch.randint(0, 16, (case.n, groups)),
@@ -62,7 +62,7 @@ def _check_every_code(dtype: str) -> None:
 
     codes = torch.arange(16)[:, None].expand(16, 512).repeat(2, 1)
     zeros = torch.arange(16).expand(32, 16)
-    packed = pack(codes, torch.ones(32, 16), zeros, 32)
+    packed = pack_int4(codes, torch.ones(32, 16), zeros, 32)
     x = torch.zeros(32, 512)
     x[torch.arange(16), 32 * torch.arange(16)] = 1  # the low half of group 0, 1, …
     x[16 + torch.arange(16), 32 * torch.arange(16) + 31] = 1

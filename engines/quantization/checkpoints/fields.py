@@ -48,8 +48,9 @@ class Fields:
             raise self.wrong(name, f"is not supported; expected one of {known}")
         return value
 
-    def group_size(self, name: str = "group_size") -> int | None:
+    def group_size(self) -> int | None:
         """A number above 0; None for -1, a group a row."""
+        name = "group_size"
         value = self.integer(name)
         if value == -1:
             return None

@@ -42,7 +42,7 @@ class GptqLayout:
     checkpoint_format: str = "gptq"
 
     def parts(self, out_features: int, in_features: int) -> Mapping[str, Part]:
-        bits, groups = self.scheme.bits, self._groups(in_features)
+        bits, groups = self.scheme.bits, self.scheme.groups(in_features)
         if in_features * bits % 32 or out_features * bits % 32:
             raise KernelError(f"{out_features} x {in_features} weights do not fill 32-bit words")
         return {
@@ -54,7 +54,7 @@ class GptqLayout:
 
     def read(self, parts: Mapping[str, Tensor], size: tuple[int, int]) -> QuantizedMap:
         out_features, in_features = size
-        bits, groups = self.scheme.bits, self._groups(in_features)
+        bits, groups = self.scheme.bits, self.scheme.groups(in_features)
         group_size = self.scheme.group_size or in_features
         g_idx = parts.get("g_idx")
         order = None if g_idx is None else group_order(g_idx, group_size, groups)
@@ -92,9 +92,6 @@ class GptqLayout:
             "scales": float16_scales(scales.T.contiguous()),
             "g_idx": groups,
         }
-
-    def _groups(self, in_features: int) -> int:
-        return -(-in_features // (self.scheme.group_size or in_features))
 
 
 def parse(data: Fields, head: str) -> Format:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ....kernels.int8 import Int8Weight
 from ....kernels.registry import KernelError
+from ....kernels.w8a8 import W8A8Weight
 from ..quantized import QuantizedMap
 from ..scheme import Scheme
 from .layout import FLOATS, Part, in_stored_order, part
@@ -36,11 +36,11 @@ class Int8RowsLayout:
         if zeros is not None and bool(zeros.any()):
             raise KernelError("it has zero points, which symmetric weights have not")
         scales = parts["weight_scale"].float().flatten().expand(out_features).contiguous()
-        return QuantizedMap(Int8Weight(parts["weight"], scales))
+        return QuantizedMap(W8A8Weight(parts["weight"], scales))
 
     def write(self, map_: QuantizedMap) -> dict[str, Tensor]:
         in_stored_order(map_)
         weight = map_.weight
-        if not isinstance(weight, Int8Weight):
+        if not isinstance(weight, W8A8Weight):
             raise KernelError("it is no weight of 8 bits with a scale a row")
         return {"weight": weight.codes, "weight_scale": weight.scales[:, None]}

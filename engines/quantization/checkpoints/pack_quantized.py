@@ -32,7 +32,7 @@ class PackQuantizedLayout:
     scheme: Scheme
 
     def parts(self, out_features: int, in_features: int) -> Mapping[str, Part]:
-        bits, groups = self.scheme.bits, self._groups(in_features)
+        bits, groups = self.scheme.bits, self.scheme.groups(in_features)
         parts = {
             "weight_packed": part("I32", out_features, words_for(in_features, bits)),
             "weight_scale": part(FLOATS, out_features, groups),
@@ -60,7 +60,7 @@ class PackQuantizedLayout:
             zeros = unpack_words(parts["weight_zero_point"].T, bits, out_features).T.contiguous()
         order = None
         if self.scheme.act_order:
-            order = group_order(parts["weight_g_idx"], group_size, self._groups(in_features))
+            order = group_order(parts["weight_g_idx"], group_size, self.scheme.groups(in_features))
             codes = codes if order is None else codes.index_select(1, order)
         return QuantizedMap(pack_groups(codes, scales, zeros, bits, group_size), order)
 
@@ -81,6 +81,3 @@ class PackQuantizedLayout:
         elif not bool((zeros == 2 ** (bits - 1)).all()):
             raise KernelError("it has zero points, which symmetric weights have not")
         return parts
-
-    def _groups(self, in_features: int) -> int:
-        return -(-in_features // (self.scheme.group_size or in_features))

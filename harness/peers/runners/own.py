@@ -12,10 +12,11 @@ def load(settings: Mapping[str, Any]) -> Loaded:
     import torch
 
     from ....engines.api import Request, SamplingParams
-    from ....engines.assemble import build_engine, load_model, resolve
+    from ....engines.assemble import build_engine, load_model
     from ....engines.clock import WallClock
     from ....engines.config import engine_config
     from ....engines.models.catalogue import resolve_model
+    from ....engines.resolve import resolve
 
     torch.set_num_threads(settings["threads"])
     files = resolve_model(settings["model"])

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...batch import AttentionBatch, PagedBatch
 from ...registry import implements
 from .build import TARGETS
-from .library import Native
+from .library import Native, int64s
 
 HEAD_DIM_MULTIPLE = 16
 DTYPES = (torch.bfloat16, torch.float32)
@@ -127,13 +127,13 @@ def _pack(
     Token t of sequence i is in slot tables[i][t // block] · unit + t % block.
     """
     kv_heads = keys.shape[-2]
-    lengths = _int64s(batch.kv_lengths)
-    starts = _int64s((0, *accumulate(batch.query_lengths)))
+    lengths = int64s(batch.kv_lengths)
+    starts = int64s((0, *accumulate(batch.query_lengths)))
     if isinstance(batch, PagedBatch):
         held, block = batch.block_tables, keys.shape[1]
         places = (held.data_ptr(), held.stride(0), block, block)
     else:
-        held = _int64s(batch.starts)
+        held = int64s(batch.starts)
         places = (ctypes.addressof(held), 1, UNBOUNDED, 1)
     tables, table_stride, block, unit = places
     call = AttentionCall(
@@ -158,10 +158,6 @@ def _pack(
 
 # What a cache may hold instead of what activations are.
 CODES = {torch.int8: 1, torch.float8_e4m3fn: 2}
-
-
-def _int64s(values: tuple[int, ...]) -> ctypes.Array[ctypes.c_int64]:
-    return (ctypes.c_int64 * len(values))(*values)
 
 
 for _target in TARGETS:

@@ -21,7 +21,7 @@ from ...registry import KernelError, implements
 from ...scratch import scratch
 from .attention import HEAD_DIM_MULTIPLE, UNBOUNDED
 from .build import TARGETS
-from .library import Native
+from .library import Native, int64s
 from .packed import NativeWeights
 
 # With more rows the work is bound by arithmetic, and PyTorch's products for many rows win.
@@ -126,7 +126,7 @@ class NativeDecoderStep:
             one.data_ptr() for one in inputs
         )
         step.keys, step.values = ctypes.addressof(bound.keys), ctypes.addressof(bound.values)
-        lengths = _int64s(batch.kv_lengths)
+        lengths = int64s(batch.kv_lengths)
         step.lengths = ctypes.addressof(lengths)
         if isinstance(batch, PagedBatch):
             step.tables, step.table_stride = (
@@ -135,7 +135,7 @@ class NativeDecoderStep:
             )
             step.block = step.unit = cache.keys[0].shape[1]
         else:
-            starts = _int64s(batch.starts)
+            starts = int64s(batch.starts)
             step.tables, step.table_stride = ctypes.addressof(starts), 1
             step.block, step.unit = UNBOUNDED, 1
         step.logit_count, step.logits = len(logit_rows), logits.data_ptr()
@@ -154,17 +154,27 @@ class NativeDecoderStep:
                 cache,
                 _pointers(cache.keys),
                 _pointers(cache.values),
-                readable=all(one.is_contiguous() and _is_bfloat16(one) for one in tensors),
+                readable=all(map(_is_plain, tensors)),
             )
         return self._bound
 
 
-def _int64s(values: tuple[int, ...]) -> ctypes.Array[ctypes.c_int64]:
-    return (ctypes.c_int64 * len(values))(*values)
-
-
 def _pointers(tensors: tuple[Tensor, ...]) -> ctypes.Array[ctypes.c_void_p]:
     return (_POINTER * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+
+
+def _takes(weights: DecoderWeights) -> bool:
+    """Heads of whole vectors, plain bfloat16, and maps that the library packs."""
+    tensors = [weights.embedding, weights.cos, weights.sin, weights.norm]
+    maps = [weights.lm_head]
+    for layer in weights.layers:
+        tensors += [one for one in _norms(layer) if one is not None]
+        maps += _maps(layer)
+    return (
+        weights.head_dim % HEAD_DIM_MULTIPLE == 0
+        and all(map(_is_plain, tensors))
+        and all(_packed(one) is not None for one in maps)
+    )
 
 
 def _model(weights: DecoderWeights, layers: ctypes.Array[_Layer]) -> _Model:
@@ -195,31 +205,43 @@ def _model(weights: DecoderWeights, layers: ctypes.Array[_Layer]) -> _Model:
     )
 
 
+def _norms(layer: DecoderLayer) -> tuple[Tensor | None, ...]:
+    return layer.input_norm, layer.post_norm, layer.q_norm, layer.k_norm
+
+
+def _maps(layer: DecoderLayer) -> tuple[LinearMap, ...]:
+    return layer.qkv, layer.o, layer.gate_up, layer.down
+
+
 def _layer(layer: DecoderLayer) -> _Layer:
-    norms = (layer.input_norm, layer.post_norm, layer.q_norm, layer.k_norm)
-    maps = (layer.qkv, layer.o, layer.gate_up, layer.down)
-    return _Layer(*map(_pointer, norms), *map(_map, maps))
+    return _Layer(*map(_pointer, _norms(layer)), *map(_map, _maps(layer)))
+
+
+def _packed(linear: LinearMap) -> NativeWeights | None:
+    """The weights of a map as the library packed them; None where it did not."""
+    prepared = linear.prepared[0] if isinstance(linear, PreparedOp) else linear
+    weights = getattr(prepared, "native_weights", None)
+    return weights if isinstance(weights, NativeWeights) else None
 
 
 def _map(linear: LinearMap) -> NativeWeights:
-    prepared = linear.prepared[0] if isinstance(linear, PreparedOp) else linear
-    weights = getattr(prepared, "native_weights", None)
-    if isinstance(weights, NativeWeights):
-        return weights
-    name = type(prepared).__name__
-    raise KernelError(f"decoder_step: {name} is not a map that the library packs")
+    weights = _packed(linear)
+    if weights is None:
+        name = type(linear).__name__
+        raise KernelError(f"decoder_step: {name} is not a map that the library packs")
+    return weights
 
 
 def _pointer(tensor: Tensor | None) -> int | None:
     if tensor is None:
         return None
-    if not (_is_bfloat16(tensor) and tensor.is_contiguous()):
+    if not _is_plain(tensor):
         raise KernelError(f"decoder_step: {tensor.dtype} on {tensor.device} is not plain bfloat16")
     return tensor.data_ptr()
 
 
-def _is_bfloat16(tensor: Tensor) -> bool:
-    return tensor.dtype == torch.bfloat16 and tensor.is_cpu
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.dtype == torch.bfloat16 and tensor.is_cpu and tensor.is_contiguous()
 
 
 def _on(native: Native) -> Any:
@@ -236,5 +258,6 @@ for _target in TARGETS:
         backend=f"native-{_target.name}",
         when=_native.runs,
         priority=_target.priority,
+        takes=_takes,
         needs=_native.missing,
     )(_on(_native))

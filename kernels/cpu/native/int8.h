@@ -88,7 +88,7 @@ struct Int8Map {
   }
 
  private:
-  // Of one row, as kernels/int8.py says it; returns the sum of its codes.
+  // Of one row, as kernels/w8a8.py says it; returns the sum of its codes.
   static int32_t quantize(const bf16* x, int64_t k, int8_t* codes, float* scale) {
     // A NaN has the largest bits, so that the scale becomes one.
     bf16 most = 0;

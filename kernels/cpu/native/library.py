@@ -114,6 +114,11 @@ def check_bfloat16(tensor: Tensor) -> None:
         raise KernelError(f"{tensor.dtype} on {tensor.device} is not bfloat16 on a CPU")
 
 
+def int64s(values: tuple[int, ...]) -> ctypes.Array[ctypes.c_int64]:
+    """As the library reads lengths and starts: by the address of the first."""
+    return (ctypes.c_int64 * len(values))(*values)
+
+
 @cache
 def find_library(target: Target) -> Library | None:
     """The kernels for `target`, built if need be; None where they cannot run.

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...grouped_int8 import MIDDLE_CODE, GroupedInt8
-from ...int8 import Int8Weight
-from ...packing import PackedInt4, unpack
+from ...int4 import PackedInt4, unpack_int4
 from ...registry import KernelError
+from ...w8a8 import W8A8Weight
 from ..huge_pages import HugePages
 from .library import Native, check_bfloat16
 
@@ -109,7 +109,7 @@ def pack_dense(weight: Tensor) -> Tensor:
     return _panels(weight, 2)
 
 
-def pack_int8(weight: Int8Weight) -> tuple[Tensor, Tensor]:
+def pack_int8(weight: W8A8Weight) -> tuple[Tensor, Tensor]:
     """Codes + 128, uint8 [panels, K / 4, COLUMNS, 4], and scales float32 [panels · COLUMNS]."""
     # Flipping the sign bit adds 128. The codes of x past K are zero, those of W may be anything.
     codes = _panels(weight.codes, 4).view(torch.uint8).bitwise_xor_(0x80)
@@ -120,7 +120,7 @@ def pack_int4(packed: PackedInt4) -> tuple[Tensor, Tensor, Tensor]:
     """Nibbles, uint8 [panels, K / 8, COLUMNS, 4]; scales float16 and 8 - zeros int8, both
     [panels, K / group_size, COLUMNS]. packed: one that `takes_int4`.
     """
-    eights = _panels(unpack(packed), 8)
+    eights = _panels(unpack_int4(packed), 8)
     # Byte 0 holds inputs 0 and 2, byte 1 inputs 4 and 6, bytes 2 and 3 the odd ones.
     low, high = eights[..., [0, 4, 1, 5]], eights[..., [2, 6, 3, 7]]
     scales, shifts = packed.scales.to(torch.float16), 8 - packed.zeros.to(torch.int8)

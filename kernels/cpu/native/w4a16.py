@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...packing import PackedInt4
+from ...int4 import PackedInt4
 from ...registry import implements
 from .build import TARGETS
 from .library import Native

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...int8 import Int8Weight
 from ...registry import implements
+from ...w8a8 import W8A8Weight
 from .build import TARGETS
 from .library import Native
 from .packed import Kind, PackedMap, pack_int8
@@ -20,7 +20,7 @@ class NativeInt8Linear:
 
     native: Native
 
-    def __call__(self, weight: Int8Weight, bias: Tensor | None, dtype: torch.dtype) -> PackedMap:  # noqa: ARG002
+    def __call__(self, weight: W8A8Weight, bias: Tensor | None, dtype: torch.dtype) -> PackedMap:  # noqa: ARG002
         """As the reference. Raises KernelError."""
         codes, scales = pack_int8(weight)
         size = (weight.out_features, weight.in_features)

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 from llmbench.engines.cost.hardware import resolve_hardware
-from llmbench.engines.cost.weights import QUANT_METHODS, kv_element_bytes, weight_format
+from llmbench.engines.cost.weights import kv_element_bytes, weight_format
 from llmbench.engines.errors import ConfigError
+from llmbench.engines.quantization.methods import METHODS
 
 
 @pytest.mark.parametrize(
@@ -79,5 +80,9 @@ def test_names_outside_the_sets() -> None:
         weight_format("nvfp", "bf16")
     with pytest.raises(ConfigError, match="did you mean 'fp8'"):
         kv_element_bytes("f8", "bf16")
-    assert QUANT_METHODS[0] == "none"
     assert [kv_element_bytes(name, "bf16") for name in ("auto", "fp8", "float32")] == [2, 1, 4]
+
+
+@pytest.mark.parametrize("method", ["none", *METHODS])
+def test_every_method_has_a_format(method: str) -> None:
+    assert weight_format(method, "bf16").name == method

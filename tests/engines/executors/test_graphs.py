@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 from llmbench.engines.api import Request, SamplingParams
-from llmbench.engines.assemble import LoadedModel, load_model, resolve
+from llmbench.engines.assemble import LoadedModel, load_model
 from llmbench.engines.clock import WallClock
 from llmbench.engines.config import EngineConfig, engine_config
 from llmbench.engines.core import EngineCore
@@ -30,6 +30,7 @@ from llmbench.engines.models.config import ModelConfig
 from llmbench.engines.models.decoder import AttentionTimer, Decoder
 from llmbench.engines.models.kv_tensors import KVTensors, allocate_contiguous, allocate_paged
 from llmbench.engines.pipeline import PipelinedCore
+from llmbench.engines.resolve import resolve
 from llmbench.engines.strategy import build_strategy
 from llmbench.kernels.batch import AttentionBatch, ContiguousBatch, PagedBatch
 from torch import Tensor

@@ -8,12 +8,13 @@ import random
 import pytest
 import torch
 from llmbench.engines.api import Request, SamplingParams, TokenEvent
-from llmbench.engines.assemble import LoadedModel, build_engine, load_model, resolve
+from llmbench.engines.assemble import LoadedModel, build_engine, load_model
 from llmbench.engines.clock import WallClock
 from llmbench.engines.config import EngineConfig, engine_config
 from llmbench.engines.executors.torch import TorchExecutor
 from llmbench.engines.models.catalogue import ModelFiles, resolve_model
 from llmbench.engines.pipeline import PipelinedCore
+from llmbench.engines.resolve import resolve
 from llmbench.engines.trace import StepTrace
 from torch import Tensor
 

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import torch
 from llmbench.engines.api import Request, SamplingParams
-from llmbench.engines.assemble import LoadedModel, load_model, resolve
+from llmbench.engines.assemble import LoadedModel, load_model
 from llmbench.engines.config import engine_config
 from llmbench.engines.executors.torch import TorchExecutor
 from llmbench.engines.kv.contiguous import ContiguousKVCache
 from llmbench.engines.kv.paged import PagedKVCache
 from llmbench.engines.models.catalogue import resolve_model
 from llmbench.engines.models.kv_tensors import allocate_contiguous, allocate_paged
+from llmbench.engines.resolve import resolve
 from llmbench.engines.state import RequestState
 from llmbench.engines.step import Chunk, StepPlan
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
-from llmbench.engines.assemble import load_model, resolve
+from llmbench.engines.assemble import load_model
 from llmbench.engines.config import engine_config
 from llmbench.engines.models.catalogue import resolve_model
 from llmbench.engines.models.decoder import AttentionTimer
-from llmbench.engines.models.fused import select_step
+from llmbench.engines.models.fused import fused_step, select_step
+from llmbench.engines.models.llama import Llama
+from llmbench.engines.resolve import resolve
 from llmbench.kernels.registry import KernelError
 from torch import Tensor
 
@@ -78,6 +81,18 @@ def test_what_is_forced_is_obeyed() -> None:
     assert select_step(CPU, BF16, {"argmax": "torch"}) == select_step(CPU, BF16)
     assert select_step(CPU, torch.float32) is None
     assert select_step(torch.device("cuda"), BF16) is None
+
+
+@native
+def test_weights_that_contradict_themselves_do_not_become_the_slow_path() -> None:
+    files = resolve_model("bundled")
+    engine = resolve(engine_config("paged", dtype="bfloat16"), files)
+    model = load_model(files, engine).model
+    assert isinstance(model, Llama)
+    name, weights = str(select_step(CPU, BF16)), model.decoder_weights
+    assert fused_step(name, weights) is not None
+    with pytest.raises(KernelError, match="a layer's maps are"):
+        fused_step(name, replace(weights, num_kv_heads=weights.num_kv_heads + 1))
 
 
 @native

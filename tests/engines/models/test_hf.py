@@ -15,7 +15,7 @@ import pytest
 import torch
 import transformers
 from llmbench.engines.api import FinishReason, Request, SamplingParams
-from llmbench.engines.assemble import LoadedModel, build_engine, kernels_of, load_model, resolve
+from llmbench.engines.assemble import LoadedModel, build_engine, kernels_of, load_model
 from llmbench.engines.clock import WallClock
 from llmbench.engines.config import EngineConfig, engine_config
 from llmbench.engines.core import EngineCore
@@ -24,6 +24,7 @@ from llmbench.engines.models.catalogue import ModelFiles
 from llmbench.engines.models.decoder import AttentionTimer
 from llmbench.engines.models.dense import dense_logits
 from llmbench.engines.models.hf_config import describe
+from llmbench.engines.resolve import resolve
 from llmbench.engines.trace import StepTrace
 from safetensors.torch import load_file, save_file
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmbench.engines.assemble import kernels_of, load_model, resolve
+from llmbench.engines.assemble import kernels_of, load_model
 from llmbench.engines.config import EngineConfig, engine_config
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.models.catalogue import ModelFiles, resolve_dummy
@@ -15,6 +15,7 @@ from llmbench.engines.models.dense import dense_logits
 from llmbench.engines.models.loader import load_config
 from llmbench.engines.quantization.checkpoints.write import default_format, write_checkpoint
 from llmbench.engines.quantization.scheme import Scheme
+from llmbench.engines.resolve import resolve
 
 from .checkpoints.directories import plain_directory, rounded
 

@@ -22,7 +22,7 @@ from llmbench.engines.quantization.quantize import quantize_model
 from llmbench.engines.quantization.quantized import PackedSource, QuantizedModel
 from llmbench.engines.quantization.rounding import rounded_model
 from llmbench.engines.quantization.scheme import default_scheme
-from llmbench.kernels.packing import PackedInt4
+from llmbench.kernels.int4 import PackedInt4
 from tokenizers import Tokenizer
 from torch import Tensor
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from llmbench.engines.assemble import load_model, resolve
+from llmbench.engines.assemble import load_model
 from llmbench.engines.config import QUANT_METHODS, engine_config
 from llmbench.engines.cost.shapes import resolve_shape
 from llmbench.engines.errors import ConfigError
@@ -16,6 +16,7 @@ from llmbench.engines.models.catalogue import resolve_dummy
 from llmbench.engines.models.dense import dense_logits
 from llmbench.engines.models.tokenizer import ByteTokenizer, tokenizer_or_bytes
 from llmbench.engines.quantization.dummy import STD, DummyInt4, DummyWeights
+from llmbench.engines.resolve import resolve
 
 from .dequantized import dequantized_weight
 

@@ -14,7 +14,7 @@ from llmbench.engines.quantization.grid import (
     rtn_pack,
 )
 from llmbench.kernels.grouped_int8 import dequantize_grouped
-from llmbench.kernels.packing import PackedInt4, dequantize, unpack
+from llmbench.kernels.int4 import PackedInt4, dequantize_int4, unpack_int4
 
 
 def test_a_group_by_hand() -> None:
@@ -24,8 +24,8 @@ def test_a_group_by_hand() -> None:
     assert isinstance(packed, PackedInt4)
     assert packed.scales.tolist() == [[0.125]]
     assert packed.zeros.tolist() == [[4]]
-    assert unpack(packed).tolist() == [[0, 15, 6, 2]]
-    assert dequantize(packed).tolist() == [[-0.5, 1.375, 0.25, -0.25]]
+    assert unpack_int4(packed).tolist() == [[0, 15, 6, 2]]
+    assert dequantize_int4(packed).tolist() == [[-0.5, 1.375, 0.25, -0.25]]
 
 
 def test_a_group_of_one_sign_keeps_its_values() -> None:
@@ -62,7 +62,9 @@ def test_packing_stores_exactly_the_rounded_weight(
     """Also where a row of 192 ends in half a group."""
     weight, form = torch.randn(5, 192), GridFormat(bits, group_size, symmetric)
     packed = rtn_pack(weight, form)
-    stored = dequantize(packed) if isinstance(packed, PackedInt4) else dequantize_grouped(packed)
+    stored = (
+        dequantize_int4(packed) if isinstance(packed, PackedInt4) else dequantize_grouped(packed)
+    )
     assert torch.equal(stored, round_to_grid(weight, form))
 
 
@@ -73,7 +75,7 @@ def test_a_symmetric_group_by_hand() -> None:
     assert isinstance(packed, PackedInt4)
     assert packed.scales.tolist() == [[0.25]]
     assert packed.zeros.tolist() == [[8]]
-    assert unpack(packed).tolist() == [[15, 0, 9, 6]]
+    assert unpack_int4(packed).tolist() == [[15, 0, 9, 6]]
 
 
 def test_a_short_last_group_is_written_as_several() -> None:

@@ -11,10 +11,12 @@ import torch.nn.functional as F
 from llmbench.engines.errors import ConfigError, ModelError
 from llmbench.engines.models.config import ModelConfig
 from llmbench.engines.quantization import layerwise
+from llmbench.engines.quantization.calibration import DEFAULT_SIZES
 from llmbench.engines.quantization.dense import DenseSource
 from llmbench.engines.quantization.layer import LINEARS, CalibratedLayer, QuantizedLayer
 from llmbench.engines.quantization.layerwise import quantize_layers
-from llmbench.engines.quantization.quantize import LAYER_METHODS, quantize_model
+from llmbench.engines.quantization.methods import METHODS
+from llmbench.engines.quantization.quantize import LAYER_METHODS, REVISIONS, quantize_model
 from llmbench.engines.quantization.quantized import LayerReport, PackedSource, QuantizedModel
 from llmbench.engines.quantization.resume import FinishedMaps, LayerStore, finished_layers
 from llmbench.engines.quantization.rounding import RoundedMaps, round_map
@@ -38,6 +40,15 @@ def same_maps(one: QuantizedModel, other: QuantizedModel) -> bool:
         torch.equal(dequantized_weight(map_.weight), dequantized_weight(other.maps[name].weight))
         for name, map_ in one.maps.items()
     )
+
+
+def test_every_calibrated_method_is_known_wherever_it_must_be() -> None:
+    calibrated = {name: one for name, one in METHODS.items() if one.calibrated}
+    assert set(calibrated) == set(LAYER_METHODS) == set(REVISIONS) == set(DEFAULT_SIZES)
+    for method in calibrated.values():
+        baseline = METHODS[method.baseline]
+        assert (baseline.form, baseline.calibrated) == (method.form, False)
+    assert not any(one.baseline for one in METHODS.values() if not one.calibrated)
 
 
 @pytest.mark.parametrize("method", LAYER_METHODS)

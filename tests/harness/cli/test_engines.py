@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
-from llmbench.engines import presets as table
-from llmbench.engines.presets import PRESETS, Preset, register_engine
+from llmbench.engines.presets import PRESETS, Preset
 from llmbench.harness.cli import app
 from typer.testing import CliRunner
 
+from ...engines.plugins import brought
+
 
 @pytest.fixture(autouse=True)
-def mine(monkeypatch: pytest.MonkeyPatch) -> Preset:
+def mine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Preset]:
     """An engine that another package brought."""
-    monkeypatch.setattr(table, "_registered", {})
     monkeypatch.setenv("COLUMNS", "100")
     preset = Preset(
         "mine",
@@ -26,8 +27,8 @@ def mine(monkeypatch: pytest.MonkeyPatch) -> Preset:
         settings={"prefix_cache": True, "preemption": "swap"},
         stands_for="a test of what others bring",
     )
-    register_engine(preset)
-    return preset
+    with brought(monkeypatch, {"mine": preset}):
+        yield preset
 
 
 def listing(*arguments: str) -> str:

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from llmbench.engines.config import QUANT_METHODS
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.cli import app
 from llmbench.harness.peers.llama_cpp import parse_version
@@ -62,10 +61,13 @@ def test_an_unknown_name_is_refused_with_the_nearest(
         asked(tmp_path, **chosen)
 
 
-def test_ours_has_a_row_for_every_quantisation_that_an_engine_computes() -> None:
-    weights = {variant.weights for variant in Own((0,)).variants()}
-    assert weights >= {"bfloat16", "awq"}
-    assert ("w8a8" in weights) == ("w8a8" in QUANT_METHODS)
+def test_ours_has_a_row_for_each_precision_and_engine() -> None:
+    rows = {(one.engine, one.precision, one.weights) for one in Own((0,)).variants()}
+    assert rows == {
+        (f"llmbench {engine}", precision, weights)
+        for engine in ("paged", "inflight")
+        for precision, weights in (("bf16", "bfloat16"), ("int8", "w8a8"), ("int4", "awq"))
+    }
 
 
 def test_nothing_to_measure_is_an_error_in_a_line(tmp_path: Path) -> None:

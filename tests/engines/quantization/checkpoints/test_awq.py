@@ -7,7 +7,7 @@ from llmbench.engines.quantization.checkpoints.awq import AwqLayout, parse, quan
 from llmbench.engines.quantization.checkpoints.fields import Fields
 from llmbench.engines.quantization.quantized import QuantizedMap
 from llmbench.engines.quantization.scheme import Scheme
-from llmbench.kernels.packing import pack
+from llmbench.kernels.int4 import pack_int4
 from llmbench.kernels.registry import KernelError
 
 
@@ -20,7 +20,7 @@ def test_a_layer_by_hand() -> None:
     0 2 4 6 1 3 5 7, so the words read 0x75316420 and 0xFDB9ECA8 (negative as int32)."""
     q = torch.arange(16)[:, None].expand(16, 2)  # out_features 16, in_features 2
     zeros = torch.tensor([[1], *[[0]] * 14, [15]])
-    packed = pack(q, torch.full((16, 1), 0.5), zeros, 2)
+    packed = pack_int4(q, torch.full((16, 1), 0.5), zeros, 2)
     tensors = layout(2).write(QuantizedMap(packed))
     assert tensors["qweight"].dtype == tensors["qzeros"].dtype == torch.int32
     words = [0x75316420, 0xFDB9ECA8 - 2**32]
@@ -36,7 +36,7 @@ def test_sizes_that_the_format_cannot_have() -> None:
         layout(48).parts(16, 64)
     with pytest.raises(KernelError, match="multiple of 8"):
         layout(32).parts(12, 64)
-    packed = pack(torch.zeros(12, 2), torch.ones(12, 1), torch.zeros(12, 1), 2)
+    packed = pack_int4(torch.zeros(12, 2), torch.ones(12, 1), torch.zeros(12, 1), 2)
     with pytest.raises(KernelError, match="multiple of 8"):
         layout(2).write(QuantizedMap(packed))
     with pytest.raises(KernelError, match="reordered"):

@@ -21,7 +21,7 @@ from llmbench.engines.quantization.rounding import ROUND
 from llmbench.engines.quantization.scheme import Scheme
 from llmbench.kernels.fp4 import Fp4Weight, block_scales
 from llmbench.kernels.fp8 import Fp8Weight, quantize_fp8
-from llmbench.kernels.int8 import Int8Weight
+from llmbench.kernels.w8a8 import W8A8Weight
 from torch import Tensor
 
 from ..dequantized import dequantized_weight
@@ -70,7 +70,7 @@ def library_scheme(scheme: Scheme) -> QuantizationScheme:
 def unpacked(weight: PackedWeight, scheme: Scheme) -> dict[str, Tensor]:
     """What the library compresses: the weights in float32, their scales and zero points."""
     values = dequantized_weight(weight)
-    if isinstance(weight, Int8Weight):
+    if isinstance(weight, W8A8Weight):
         return {"weight": values, "weight_scale": weight.scales[:, None]}
     if isinstance(weight, Fp8Weight):
         parts = {"weight": values, "weight_scale": weight.scales}

@@ -12,7 +12,7 @@ from llmbench.engines.quantization.checkpoints.gptq import (
 from llmbench.engines.quantization.quantized import PackedSource, QuantizedMap, QuantizedModel
 from llmbench.engines.quantization.scheme import Scheme
 from llmbench.kernels.grouped_int8 import GroupedInt8
-from llmbench.kernels.packing import PackedInt4
+from llmbench.kernels.int4 import PackedInt4
 from llmbench.kernels.registry import KernelError
 from torch import Tensor
 

@@ -19,7 +19,7 @@ from llmbench.engines.quantization.quantized import PackedWeight, QuantizedMap
 from llmbench.engines.quantization.scheme import Scheme
 from llmbench.kernels.fp4 import quantize_mxfp4, quantize_nvfp4
 from llmbench.kernels.fp8 import Fp8Weight, quantize_fp8
-from llmbench.kernels.int8 import Int8Weight, quantize_rows
+from llmbench.kernels.w8a8 import W8A8Weight, quantize_rows
 from torch import Tensor
 
 from .directories import in_order
@@ -72,7 +72,7 @@ LAYOUTS: dict[str, tuple[Writable, Make, int]] = {
         16,
     ),
     "packed, 8 bits, a row": (written(Scheme("int8", 8)), integers(8, None, True), 1),
-    "int8": (written(Scheme("w8a8", 8)), lambda w: Int8Weight(*quantize_rows(w)), 1),
+    "int8": (written(Scheme("w8a8", 8)), lambda w: W8A8Weight(*quantize_rows(w)), 1),
     "fp8": (written(Scheme("fp8", 8)), quantize_fp8, 1),
     "fp8-static": (written(Scheme("fp8-static", 8)), static_fp8, 1),
     "fp8-block": (written(Scheme("fp8-block", 8)), lambda w: quantize_fp8(w, 128, 128), 1),

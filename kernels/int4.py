@@ -52,7 +52,7 @@ class PackedInt4:
         )
 
 
-def pack(q: Tensor, scales: Tensor, zeros: Tensor, group_size: int) -> PackedInt4:
+def pack_int4(q: Tensor, scales: Tensor, zeros: Tensor, group_size: int) -> PackedInt4:
     """From codes q, integers 0-15 [out_features, in_features]. Raises KernelError for others."""
     if q.shape[1] % 2:
         raise KernelError(f"in_features {q.shape[1]} is odd; a byte holds two weights")
@@ -64,19 +64,19 @@ def pack(q: Tensor, scales: Tensor, zeros: Tensor, group_size: int) -> PackedInt
     return PackedInt4(nibbles.contiguous(), scales, zeros.to(torch.uint8), group_size)
 
 
-def unpack(packed: PackedInt4) -> Tensor:
+def unpack_int4(packed: PackedInt4) -> Tensor:
     """The codes, uint8 0-15 [out_features, in_features]."""
     return torch.stack((packed.nibbles & 15, packed.nibbles >> 4), dim=-1).flatten(1)
 
 
-def dequantize(packed: PackedInt4) -> Tensor:
+def dequantize_int4(packed: PackedInt4) -> Tensor:
     """The weights, float32 [out_features, in_features]."""
-    grouped = unpack(packed).float().unflatten(1, (-1, packed.group_size))
+    grouped = unpack_int4(packed).float().unflatten(1, (-1, packed.group_size))
     weights = (grouped - packed.zeros.float()[..., None]) * packed.scales.float()[..., None]
     return weights.flatten(1)
 
 
-def stack(parts: Sequence[PackedInt4]) -> PackedInt4:
+def stack_int4(parts: Sequence[PackedInt4]) -> PackedInt4:
     """Several weights of the same inputs as one, along out_features."""
     shared = {(part.group_size, part.in_features) for part in parts}
     if len(shared) != 1:

@@ -14,7 +14,7 @@ LARGEST_CODE = 127
 
 
 @dataclass(frozen=True, eq=False)
-class Int8Weight:
+class W8A8Weight:
     """W[n, k] = codes[n, k] · scales[n].
 
     codes: int8 [out_features, in_features]; ours are within ±127, a checkpoint's may be -128.
@@ -46,9 +46,9 @@ class Int8Weight:
     def nbytes(self) -> int:
         return self.codes.nbytes + self.scales.nbytes
 
-    def to(self, device: torch.device | str) -> Int8Weight:
+    def to(self, device: torch.device | str) -> W8A8Weight:
         """The same weights on another device."""
-        return Int8Weight(self.codes.to(device), self.scales.to(device))
+        return W8A8Weight(self.codes.to(device), self.scales.to(device))
 
 
 def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,13 +65,13 @@ def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     return steps.nan_to_num(0.0).to(torch.int8), scales
 
 
-def stack_int8(parts: Sequence[Int8Weight]) -> Int8Weight:
+def stack_w8a8(parts: Sequence[W8A8Weight]) -> W8A8Weight:
     """Several weights of the same inputs as one, along out_features."""
     widths = {part.in_features for part in parts}
     if len(widths) != 1:
         raise KernelError(f"in_features must be shared to stack, not {widths}")
     if len(parts) == 1:
         return parts[0]
-    return Int8Weight(
+    return W8A8Weight(
         torch.cat([part.codes for part in parts]), torch.cat([part.scales for part in parts])
     )
