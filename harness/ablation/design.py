@@ -31,6 +31,8 @@ DEFAULT_LEVELS: dict[str, tuple[Level, ...]] = {
 # Settings that the command line calls by another name.
 _SPELLINGS = {
     "kv_memory": "kv_memory_bytes",
+    "swap_memory": "swap_memory_bytes",
+    "enable_prefix_caching": "prefix_cache",
     "enable_chunked_prefill": "chunked_prefill",
     "scheduler_delay_factor": "delay_factor",
 }

@@ -41,7 +41,7 @@ def ab(
         list[str] | None,
         typer.Option(
             help="How much worse B may be: 5% for the default metrics (output_throughput.run, "
-            "ttft.mean, tpot.mean), or tpot.mean=3%. Repeat for more metrics."
+            "ttft.mean, tpot.mean), or tpot.mean=3%. Repeat it for more."
         ),
     ] = None,
     effect: Annotated[

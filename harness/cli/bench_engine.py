@@ -45,11 +45,11 @@ def bench_engine(
     settings: RunConfig,
     batch: Annotated[
         list[int] | None,
-        typer.Option(help="Sequences that decode; again for more. Default: 1, 8 and 32."),
+        typer.Option(help="Sequences that decode. Repeat it for more. Default: 1, 8 and 32."),
     ] = None,
     prompt: Annotated[
         list[int] | None,
-        typer.Option(help="Prompt tokens; again for more. Default: 128, 512 and 2048."),
+        typer.Option(help="Prompt tokens. Repeat it for more. Default: 128, 512 and 2048."),
     ] = None,
     out: Annotated[Path, typer.Option(help="The result, JSON.")] = Path("bench-engine.json"),
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")] = False,

@@ -82,7 +82,7 @@ def engine_options(
         str | None,
         typer.Option(
             help="Room for keys and values, such as 512MiB. Default: 1GiB on a CPU, 90 % of what "
-            "is free on a GPU.",
+            "is free on a GPU; simulated, what --gpu-memory-utilization says.",
             rich_help_panel="Engine",
         ),
     ] = None,

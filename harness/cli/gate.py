@@ -39,7 +39,7 @@ def gate(
         list[str] | None,
         typer.Option(
             help="Of stored runs: what may get worse, and by how much: ttft.p99=10%, "
-            "tpot.mean=2ms, preemptions=exact. Repeat for more."
+            "tpot.mean=2ms, preemptions=exact. Repeat it for more."
         ),
     ] = None,
     update: Annotated[

@@ -37,7 +37,7 @@ def history(
     metric: Annotated[
         list[str] | None,
         typer.Option(
-            help="A quantity as METRIC.STAT, such as ttft.p99; may be given again. "
+            help="A quantity as METRIC.STAT, such as ttft.p99. Repeat it for more. "
             "Default: latencies, throughput, waste and quality."
         ),
     ] = None,

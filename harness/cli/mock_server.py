@@ -49,7 +49,7 @@ def mock_server(
         typer.Option(
             help="NAME=SHARE of the requests: http_429, http_500, not_json, not_streaming, "
             "not_http, malformed_sse, server_error, early_close, no_done, stall, hang, never, "
-            "slow_headers, wrong_usage, no_usage. May be given several times."
+            "slow_headers, wrong_usage, no_usage. Repeat it for more."
         ),
     ] = None,
     stall: Annotated[str, typer.Option(help="How long a stall takes.")] = "200ms",

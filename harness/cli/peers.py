@@ -31,12 +31,12 @@ def peers(
     peer: Annotated[
         list[str] | None,
         typer.Option(
-            help="llmbench, llama.cpp, vLLM or transformers; again for more. Default: all."
+            help="llmbench, llama.cpp, vLLM or transformers. Repeat it for more. Default: all."
         ),
     ] = None,
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="bf16, int8 or int4; again for more. Default: all."),
+        typer.Option(help="bf16, int8 or int4. Repeat it for more. Default: all."),
     ] = None,
     weights: Annotated[
         list[str] | None,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...engines.errors import ConfigError
 from .console import foreign
 from .exits import say
 from .output import write_texts
@@ -17,18 +19,33 @@ if TYPE_CHECKING:
 
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(help="Directories of runs, or of runs that were repeated.")
-    ],
+        list[Path] | None,
+        typer.Argument(help="Directories of runs, or of runs that were repeated."),
+    ] = None,
     figures: Annotated[
         Path | None,
         typer.Option(help="Also draw each chart as SVG and PNG, for papers, into this directory."),
     ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of result.json, and no more.")
+    ] = False,
 ) -> None:
     """Rebuild report.html and report.md of each run from what it stored; of a repeated run, those
     of its repeats, and repeats.html, .md and .json.
 
-    Example: llmbench report runs/demo --figures figures
+    Examples: llmbench report runs/demo --figures figures; llmbench report --schema
     """
+    if schema:
+        from ..result import json_schema
+
+        print(json.dumps(json_schema(), indent=2, allow_nan=False))
+        return
+    if not runs:
+        raise ConfigError("runs", "", "the directory of at least one run, or --schema")
+    _rebuild(runs, figures)
+
+
+def _rebuild(runs: list[Path], figures: Path | None) -> None:
     from ..repeats.directory import find_repeats, holds_repeats
     from ..repeats.pool import pool
     from ..store import load_run, write_reports
@@ -46,7 +63,7 @@ def report(
             _draw(name, run, figures)
     for one in repeated:
         write_texts(one.directory, repeats_reports(pool(one)))
-        say(f"[bold]report[/]  {one.directory / 'repeats.html'}")
+        say(f"[bold]report[/]  {foreign(one.directory / 'repeats.html')}")
 
 
 def _draw(name: str, run: StoredRun, figures: Path) -> None:

@@ -48,7 +48,7 @@ def schedule(
             "--set",
             metavar="NAME=VALUE",
             help="Change a setting of the engine, a limit or the pool, as in admission=reserve, "
-            "max_num_seqs=2 or pool_blocks=8. Repeatable.",
+            "max_num_seqs=2 or pool_blocks=8. Repeat it for more.",
         ),
     ] = None,
     compare: Annotated[

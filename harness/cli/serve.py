@@ -71,7 +71,7 @@ def serve(
 ) -> None:
     """Put an engine behind the OpenAI protocol: completions and chat, streaming, /metrics.
 
-    Needs llmbench[serve].
+    Needs pip install 'llmbench\\[serve]'.
     """
     from ...engines.errors import ConfigError
 

@@ -39,7 +39,7 @@ def sweep(
     ],
     vary: Annotated[
         list[str] | None,
-        typer.Option(help="OPTION=VALUE,VALUE; may be given again: every combination is run."),
+        typer.Option(help="OPTION=VALUE,VALUE. Repeat it for more: every combination is run."),
     ] = None,
     repeats: Annotated[
         int, typer.Option(help="Runs of each cell; those after the first get seeds of their own.")

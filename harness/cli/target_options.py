@@ -100,7 +100,7 @@ def server_options(
     extra: Annotated[
         list[str] | None,
         typer.Option(
-            help="KEY=JSON: a field of every request's body; may be given several times.",
+            help="KEY=JSON: a field of every request's body. Repeat it for more.",
             rich_help_panel=_PANEL,
         ),
     ] = None,

@@ -28,6 +28,7 @@ Github = Annotated[
         "workflow.",
         rich_help_panel="Output",
         envvar="GITHUB_ACTIONS",
+        show_default=False,
         show_envvar=False,
     ),
 ]

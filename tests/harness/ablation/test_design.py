@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from inspect import signature
+
 import pytest
 from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.ablation.design import NotRun, parse_axes, refuse_lost_levels
+from llmbench.harness.cli.engine_options import engine_options
 
 BASE = engine_config("paged")
 
@@ -40,6 +43,16 @@ def test_any_setting_is_an_axis_in_its_own_type() -> None:
         "max_num_batched_tokens": (512, 1024),
     }
     assert "delay_factor=0.5,chunked_prefill=yes" in design.cells[-1].name
+
+
+OPTIONS = sorted({*signature(engine_options).parameters} - {"engine", "kernel"})
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_of_an_engine_is_an_axis_under_its_own_name(name: str) -> None:
+    """It asks for levels; of a name that it does not know it would say so."""
+    with pytest.raises(ConfigError, match="a level on each side of every colon"):
+        parse_axes(f"{name}=", BASE)
 
 
 def test_three_levels() -> None:
