@@ -107,7 +107,7 @@ class Roofline:
         self.work = work
         self._overhead_s = hardware.step_overhead_s
         weights = weight_format(quant, work.dtype, quant_bits)
-        head = head_format(quant, work.dtype, bits=quant_bits, head=quant_head)
+        head = head_format(quant, work.dtype, quant_head)
 
         def flops_of(format: WeightFormat) -> float:
             product = format.computes_in(hardware, work.dtype)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import ConfigError, unknown_name
 from ..models.config import DTYPE_BYTES, KV_CODE_BYTES
-from ..quantization.methods import METHODS
+from ..quantization.methods import METHODS, head_method
 from .hardware import Hardware
 
 # Short names of the dtypes of a config.json.
@@ -22,7 +22,7 @@ class WeightFormat:
     bits: of a weight. group: weights that share a scale, along the input; None: one scale an output
     row, 0: as the user asks (128). scale_bytes: of one scale, a zero point included.
     arithmetic: dtypes its product may run in, the first the hardware has; empty: the model's own,
-    that is, weights are widened on the way. head: whether the output projection is quantised, too.
+    that is, weights are widened on the way.
     """
 
     name: str
@@ -30,7 +30,6 @@ class WeightFormat:
     group: int | None = None
     scale_bytes: float = 0.0
     arithmetic: tuple[str, ...] = ()
-    head: bool = False
 
     def bytes_of(self, rows: int, columns: int, group_size: int | None = None) -> float:
         """Bytes of a matrix [rows = out features, columns = in features], scales included."""
@@ -67,9 +66,9 @@ _FORMATS = (
     WeightFormat("gptq", 4, group=0, scale_bytes=2.0),
     WeightFormat("awq", 4, group=0, scale_bytes=2.5),
     WeightFormat("w4a16", 4, group=0, scale_bytes=2.5),
-    WeightFormat("int8", 8, scale_bytes=4.0, head=True),
-    WeightFormat("w8a8", 8, scale_bytes=4.0, arithmetic=("int8",), head=True),
-    WeightFormat("smoothquant", 8, scale_bytes=4.0, arithmetic=("int8",), head=True),
+    WeightFormat("int8", 8, scale_bytes=4.0),
+    WeightFormat("w8a8", 8, scale_bytes=4.0, arithmetic=("int8",)),
+    WeightFormat("smoothquant", 8, scale_bytes=4.0, arithmetic=("int8",)),
     WeightFormat("fp8", 8, scale_bytes=4.0, arithmetic=("fp8",)),
     WeightFormat("fp8-static", 8, arithmetic=("fp8",)),
     WeightFormat("fp8-block", 8, group=128, scale_bytes=4.0 / 128, arithmetic=("fp8",)),
@@ -95,14 +94,9 @@ def weight_format(method: str, model_dtype: str, bits: int | None = None) -> Wei
     raise unknown_name("quant", method, ("none", *METHODS))
 
 
-def head_format(
-    method: str, model_dtype: str, *, bits: int | None = None, head: str = "auto"
-) -> WeightFormat:
+def head_format(method: str, model_dtype: str, head: str = "auto") -> WeightFormat:
     """The format of the output projection: as a method has it, or as `head` (none, int8, w8a8)."""
-    if head != "auto":
-        return weight_format(head, model_dtype)
-    format = weight_format(method, model_dtype, bits)
-    return format if format.head else weight_format("none", model_dtype)
+    return weight_format(head_method(method, head), model_dtype)
 
 
 def kv_element_bytes(kv_dtype: str, model_dtype: str) -> int:

@@ -164,7 +164,7 @@ def model_work(
     moved = sum(rows + columns for rows, columns in products) + 4 * hidden
     vocab_rows = -(-model.vocab_size // tensor_parallel)
     head_weights = vocab_rows * hidden
-    head = head_format(quant, dtype, bits=quant_bits, head=quant_head)
+    head = head_format(quant, dtype, quant_head)
     head_bytes = head.bytes_of(vocab_rows, hidden, group_size)
     shared = model.tie_word_embeddings and head.name == "none"
     return ModelWork(
