@@ -14,12 +14,13 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..github.runner import ROOT, run_job
 from ..github.test_gate_workflow import github
 from ..github.trees import ONE_REQUEST_FEWER, Change, repository, slowdown
-from .series import METRICS, collect, gates, quads_needed, read
+from .series import KINDS, METRICS, collect, gates, quads_needed, read
 
 PILOT = 30
 _EXACT = """
@@ -57,12 +58,14 @@ def exact(runs: int, processes: int) -> None:
         print(f"{each * processes} exact gates in {processes} processes: {alarms} false alarms")
 
 
-def measure(out: Path, minutes: float, num_requests: int, slower: float) -> None:
+def measure(
+    out: Path, minutes: float, num_requests: int, slower: float, kinds: Sequence[str]
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         slowed = Path(folder) / "slowed"
         repository(slowed, slowdown(slower))
         options = ("--engine", "paged", "--threads", "1")
-        collect(ROOT, slowed, options, out, minutes=minutes, num_requests=num_requests)
+        collect(ROOT, slowed, options, out, minutes=minutes, num_requests=num_requests, kinds=kinds)
 
 
 def judge(path: Path, allowed: float, effect: float) -> None:
@@ -126,6 +129,7 @@ def main() -> int:
     one.add_argument("--out", type=Path, required=True)
     one.add_argument("--requests", type=int, default=16)
     one.add_argument("--slower", type=float, default=0.10)
+    one.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     one = commands.add_parser("judge")
     one.add_argument("series", type=Path)
     one.add_argument("--allowed", type=float, default=0.05)
@@ -138,7 +142,7 @@ def main() -> int:
         case "exact":
             exact(asked.runs, asked.processes)
         case "collect":
-            measure(asked.out, asked.minutes, asked.requests, asked.slower)
+            measure(asked.out, asked.minutes, asked.requests, asked.slower, asked.kinds)
         case "judge":
             judge(asked.series, asked.allowed, asked.effect)
         case "workflow":

@@ -18,6 +18,7 @@ from llmbench.harness.ab.turns import quad
 from llmbench.harness.quantities import find_quantity
 from llmbench.harness.stats.power import centred, needed
 
+KINDS = ("equal", "slow")
 METRICS = ("output_throughput.run", "ttft.mean", "tpot.mean")
 
 
@@ -39,6 +40,7 @@ def collect(
     *,
     minutes: float,
     num_requests: int,
+    kinds: Sequence[str] = KINDS,
 ) -> None:
     """Append quads to `out` until time is up, the kinds by turns: each is a line as soon as it is
     measured, so that a series that was cut off goes on."""
@@ -52,7 +54,7 @@ def collect(
         for side in sides.values():
             side.trial(2**31, num_requests)
         while monotonic() - began_s < 60 * minutes:
-            kind = ("equal", "slow")[number % 2]
+            kind = kinds[number % len(kinds)]
             values: dict[str, list[dict[str, float]]] = {"a": [], "b": []}
             for turn in quad(number, seed=0, coin=0):
                 side = sides["a" if turn.side == "a" else kind]
