@@ -141,7 +141,7 @@ def replies(messages: Iterator[bytes]) -> Iterator[dict[str, Any]]:
 
 
 def _prepare(message: Mapping[str, Any]) -> Worker:
-    from ..cli.words import run_settings
+    from ..options.words import run_settings
 
     if message.get("protocol") != PROTOCOL:
         raise ConfigError(

@@ -94,9 +94,9 @@ def ab(
     from ..ab.verdicts import as_json, verdicts_of
     from ..evidence import ERROR_RATE
     from ..json_text import json_text
+    from ..options.words import words_of
     from ..slo import parse_seconds
     from .progress import watching
-    from .words import words_of
 
     questions = questions_of(max_regression or ["5%"], effect)
     if pairs != "auto" and not pairs.isdecimal():

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..options.run import with_run_options
 from .console import foreign
 from .exits import say
-from .options import with_run_options
 from .output import AsJson, Quiet, write_texts
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ class Unwatched:
 def simulate_options(options: Mapping[str, Any], field: str = "options") -> Result:
     """The result of `llmbench simulate` with these options. Raises ConfigError for `field` where
     they are none, and what a simulation raises for what they say."""
-    from ..cli.words import simulated_settings, words_of_mapping
+    from ..options.words import simulated_settings, words_of_mapping
     from ..simulate import prepare_simulation, simulate
 
     settings, machine = simulated_settings(words_of_mapping(field, options), field)
