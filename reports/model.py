@@ -254,7 +254,6 @@ class Section:
     id: str
     title: str
     parts: tuple[Chart | Table, ...]
-    intro: str = ""
 
 
 @dataclass(frozen=True)

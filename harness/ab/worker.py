@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from ...engines.errors import ConfigError, OutOfMemory
 from ...workloads.api import WorkloadError
 from ..errors import InvalidRun
-from .protocol import PROTOCOL, Prepared, Trial, decode, encode
+from .protocol import PROTOCOL, ErrorKind, Prepared, Trial, decode, encode
 
 if TYPE_CHECKING:
     from ..config import RunConfig
@@ -151,7 +151,7 @@ def _prepare(message: Mapping[str, Any]) -> Worker:
     return Worker(replace(settings, quality_tokens=0))
 
 
-def _failed(kind: str, error: Exception) -> dict[str, Any]:
+def _failed(kind: ErrorKind, error: Exception) -> dict[str, Any]:
     said = str(error) if kind != "crash" else f"{type(error).__name__}: {error}"
     return {"ok": False, "kind": kind, "error": " ".join(said.split())}
 

@@ -19,11 +19,11 @@ class Unwatched:
     def progress(self, progress: Progress) -> None: ...
 
 
-def simulate_options(options: Mapping[str, Any], field: str = "options") -> Result:
-    """The result of `llmbench simulate` with these options. Raises ConfigError for `field` where
+def simulate_options(options: Mapping[str, Any]) -> Result:
+    """The result of `llmbench simulate` with these options. Raises ConfigError for `options` where
     they are none, and what a simulation raises for what they say."""
     from ..options.words import simulated_settings, words_of_mapping
     from ..simulate import prepare_simulation, simulate
 
-    settings, machine = simulated_settings(words_of_mapping(field, options), field)
+    settings, machine = simulated_settings(words_of_mapping("options", options), "options")
     return simulate(prepare_simulation(settings, machine), Unwatched()).result

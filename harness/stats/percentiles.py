@@ -56,11 +56,12 @@ def samples_needed(q: float) -> int:
     return math.ceil(round(1 / tail, 9)) if tail > 0 else 1
 
 
-def samples_for_interval(q: float, confidence: float = 0.95) -> int:
-    """How many samples an interval of a percentile must have: 299 for p99, 59 for p95, 5 for p50.
+def samples_for_interval(q: float) -> int:
+    """How many samples a percentile must have for a 95 % interval: 299 for p99, 59 for p95, 5 for
+    p50.
 
     With fewer, all of them lie on one side of the true percentile too often, and no resampling can
     show what was never drawn. Source: Wilks, Annals of Mathematical Statistics 12 (1941).
     """
     inside = max(q, 100 - q) / 100
-    return math.ceil(math.log(1 - confidence) / math.log(inside))
+    return math.ceil(math.log(1 - 0.95) / math.log(inside))

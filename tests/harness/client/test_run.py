@@ -30,7 +30,6 @@ from llmbench.harness.config import LoadConfig
 from llmbench.harness.environment import cpu
 from llmbench.harness.errors import InvalidRun
 from llmbench.harness.experiment import Measured
-from llmbench.harness.mock.process import in_thread
 from llmbench.harness.mock.rule import Rule
 from llmbench.harness.mock.script import Plain, Script
 from llmbench.harness.mock.server import MockServer, Scripted
@@ -39,6 +38,7 @@ from llmbench.harness.store import load_run, write_run
 from llmbench.harness.views import comparison_reports, run_reports
 from llmbench.workloads.api import WorkloadError
 
+from ..mock.in_thread import in_thread
 from ..observed import serve_in_turn
 from ..stored import stored_run
 
