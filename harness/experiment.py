@@ -60,6 +60,14 @@ class Watch(Protocol):
     def progress(self, progress: Progress) -> None: ...
 
 
+class Silent:
+    """A watch that tells nobody."""
+
+    def stage(self, text: str) -> None: ...
+
+    def progress(self, progress: Progress) -> None: ...
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A run that has been checked: its model's files, its engine in full, what it will send."""

@@ -35,14 +35,17 @@ def repeated_percentile(
     position = np.maximum(total - 1, 0) * (q / 100)
     below = np.floor(position)
     above = np.minimum(below + 1, np.maximum(total - 1, 0))
-    low = values[_index_at(upto, below)]
-    high = values[_index_at(upto, above)]
+    low = values[index_at(upto, below)]
+    high = values[index_at(upto, above)]
     found = low + (high - low) * (position - below)
     return np.where(total > 0, found, np.nan)
 
 
-def _index_at(upto: NDArray[np.int32], rank: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Which sample holds the rank-th of the repeated values, a row at a time."""
+def index_at(upto: NDArray[np.int32], rank: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Which sample holds the rank-th of the repeated values, a row at a time.
+
+    upto: [rows, samples], how many values there are up to each sample. rank: [rows], from 0.
+    """
     passed = np.count_nonzero(upto <= rank[:, None].astype(np.int32), axis=1)
     return np.minimum(passed, upto.shape[1] - 1)
 

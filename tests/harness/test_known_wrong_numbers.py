@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmbench.harness.cli.progress import Silent
 from llmbench.harness.client.config import ClientConfig, parse_url
 from llmbench.harness.client.prepare import ServerRunConfig, prepare_server_run
 from llmbench.harness.client.run import measure_server
 from llmbench.harness.config import LoadConfig
+from llmbench.harness.experiment import Silent
 from llmbench.harness.mock.rule import Rule
 from llmbench.harness.mock.script import Chunk, Script
 from llmbench.harness.mock.server import MockServer, Scripted
