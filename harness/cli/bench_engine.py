@@ -61,7 +61,9 @@ def bench_engine(
     """
     from ..bench_engine import bench_engine as measure
     from ..bench_engine import cases
+    from ..whole_file import check_writable
 
+    check_writable("out", out)
     result = measure(
         settings.model,
         settings.engine,

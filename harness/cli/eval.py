@@ -77,8 +77,10 @@ def eval_(
 
     from ..json_text import json_text
     from ..tasks.evaluate import evaluate, find_tasks
+    from ..whole_file import check_writable
     from .progress import watching
 
+    check_writable("out", out)
     settings = replace(settings, model=model)
     with watching(quiet=quiet or as_json) as watch:
         found = find_tasks(tasks, settings.load.corpus, seed=settings.seed, limit=limit)
