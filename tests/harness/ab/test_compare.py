@@ -85,7 +85,7 @@ def test_both_sides_are_sent_the_same_requests() -> None:
 
 
 @pytest.mark.parametrize(
-    ("slower", "verdict"), [(1.0, "not regressed"), (1.3, "regressed"), (0.7, "improved")]
+    ("slower", "verdict"), [(1.0, "passed"), (1.3, "regressed"), (0.7, "improved")]
 )
 def test_what_is_clear_ends_at_the_first_look(slower: float, verdict: str) -> None:
     outcome = compare(_noisy(), _noisy(slower), [QUESTION], SHORT)
@@ -171,7 +171,7 @@ def test_a_quad_with_an_invalid_trial_is_dropped_whole_and_counted() -> None:
     b = _Failing({3: InvalidTrial("b: 2 requests failed")})
     outcome = compare(_noisy(), b, [QUESTION], SHORT)
 
-    assert outcome.answers[0].verdict == "not regressed"
+    assert outcome.answers[0].verdict == "passed"
     assert outcome.pairs == 16
     assert outcome.dropped == ("b: 2 requests failed",)
     # The trials of that quad that were valid are kept aside, and none of them counts.
