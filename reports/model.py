@@ -254,6 +254,7 @@ class Section:
     id: str
     title: str
     parts: tuple[Chart | Table, ...]
+    intro: str = ""
 
 
 def present(*parts: Chart | Table | None) -> tuple[Chart | Table, ...]:
