@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ...workloads.api import Plan
-from ..compose import compose
+from ..build_result import build_result
 from ..drive import request_id
 from ..errors import InvalidRun
 from ..metrics.counters import count_replies
@@ -104,7 +104,7 @@ def _result(
         (),
         not_seen("a server's steps and machine are not seen", price_per_hour=config.price_per_hour),
     )
-    return compose(
+    return build_result(
         summary,
         plan,
         fingerprint=plan.fingerprint(),
