@@ -1,7 +1,19 @@
-"""What the harness refuses that is not a setting: those are `engines.errors.ConfigError`."""
+"""What the harness refuses beside a setting: that is `engines.errors.ConfigError`."""
 
 from __future__ import annotations
+
+from pathlib import Path
+
+from ..engines.errors import ConfigError
 
 
 class InvalidRun(Exception):  # noqa: N818 -- it names what was found, as the exit code does
     """A run that is not valid, or was interrupted, where only a valid one proves anything."""
+
+
+class StoreError(ConfigError):
+    """A file that cannot be read or written; `str()` is one line: ``field: 'path' problem``."""
+
+    def __init__(self, field: str, path: Path | str, problem: str) -> None:
+        super().__init__(field, str(path), problem)
+        self.args = (f"{field}: {str(path)!r} {problem}",)

@@ -21,12 +21,11 @@ from ..engines.models.tokenizer import (
     tokenizer_or_bytes,
 )
 from ..workloads.api import Plan
-from .compose import compose
+from .build_result import build_result
 from .config import RunConfig
 from .drive import Observation, Progress, drive
 from .energy import EnergyCount, find_meter
 from .errors import InvalidRun
-from .judge import judge_quality
 from .machine_state import check_alone, read_processors
 from .metrics.kv import KVPool
 from .planning import (
@@ -39,6 +38,7 @@ from .planning import (
 )
 from .resources import add_resources, of_this_machine
 from .result import Check, Energy, Memory, Quality, Result
+from .run_quality import judge_quality
 from .summarise import requests_frame, steps_frame, summarise
 from .text_encoder import text_encoder
 from .throttling import Throttled, read_throttled
@@ -56,6 +56,14 @@ class Watch(Protocol):
     def stage(self, text: str) -> None:
         """A new part of the work begins."""
         ...
+
+    def progress(self, progress: Progress) -> None: ...
+
+
+class Silent:
+    """A watch that tells nobody."""
+
+    def stage(self, text: str) -> None: ...
 
     def progress(self, progress: Progress) -> None: ...
 
@@ -245,7 +253,7 @@ def _result(
         loaded.config, engine, energy, config.price_per_hour, emulated=bool(emulated)
     )
     summary = add_resources(summary, seen.records, seen.steps, used)
-    return compose(
+    return build_result(
         summary,
         plan,
         fingerprint=plan.fingerprint(),

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from ..engines.errors import ConfigError
 from ..kernels.bench import Refused, Timing, bench
 from ..kernels.rates import Rates, measure_rates
 from ..kernels.registry import implementations
@@ -17,7 +16,7 @@ from ..kernels.specs.spec import ModelShape, StepShape
 from ..kernels.specs.table import spec_of
 from .environment import capture
 from .json_text import json_text
-from .whole_file import write_whole
+from .whole_file import write_whole, writing
 
 SCHEMA_VERSION = 1
 
@@ -114,12 +113,10 @@ def _bench_step(
 
 
 def write_result(path: Path, result: KernelResult) -> None:
-    """Raises ConfigError where it cannot be written."""
-    try:
+    """Raises StoreError where it cannot be written."""
+    with writing("out", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, result.as_json())
-    except OSError as error:
-        raise ConfigError("out", str(path), f"a file to write ({error.strerror})") from error
 
 
 def _device_name(device: torch.device) -> str:

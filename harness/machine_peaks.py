@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ..engines.errors import ConfigError
 from ..engines.models.catalogue import cache_directory
 from .json_text import json_text
-from .whole_file import write_whole
+from .whole_file import write_whole, writing
 
 if TYPE_CHECKING:
     import torch
@@ -82,11 +82,9 @@ def keep_peaks(path: Path, measured: MachinePeaks, *, forget: bool = False) -> M
             measured = measured.better_of(one)
     rows = [asdict(one) for one in (*others, measured)]
     text = json_text({"schema_version": SCHEMA_VERSION, "machines": rows})
-    try:
+    with writing("machine", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text + "\n")
-    except OSError as error:
-        raise ConfigError("machine", str(path), f"a file that can be written ({error})") from error
     return measured
 
 

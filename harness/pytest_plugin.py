@@ -143,8 +143,8 @@ def llmbench_ab():
         from .ab.questions import questions_of
         from .ab.side import SideOptions, both
         from .ab.verdicts import verdicts_of
-        from .cli.words import words_of
         from .gate.text import to_text
+        from .options.words import words_of
 
         rules = [max_regression] if isinstance(max_regression, str) else list(max_regression)
         questions = questions_of(rules, effect)

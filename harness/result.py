@@ -410,6 +410,11 @@ class Result(_Part):
                 raise ValueError(f"{name} must be a text, not {config.get(name)!r}")
         return config
 
+    def stat(self, metric: str, stat: str) -> float | None:
+        """One number of a metric; None if the run lacks it."""
+        found = self.metrics.get(metric)
+        return None if found is None else found.stats.get(stat)
+
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of `result.json`."""

@@ -28,7 +28,7 @@ from ..engines.models.config import ModelConfig
 from ..engines.step import Limits
 from ..engines.strategy import build_strategy, contiguous_defaults, swap_memory_bytes
 from ..workloads.api import LengthLimits, Plan
-from .compose import compose
+from .build_result import build_result
 from .config import LoadConfig, RunConfig
 from .counted_model import count_model
 from .drive import Observation, drive
@@ -222,7 +222,7 @@ def _result(prepared: PreparedSimulation, seen: Observation, splits: Sequence[KV
     summary = add_resources(summary, seen.records, seen.steps, _resources(prepared))
     settings = settings_of(prepared)
     fingerprint = plan.fingerprint()
-    return compose(
+    return build_result(
         summary,
         plan,
         fingerprint=fingerprint,

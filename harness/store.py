@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from ..engines.errors import ConfigError
+from .errors import StoreError
 from .result import SCHEMA_VERSION, Result
 from .summarise import LATER_COLUMNS, REQUEST_COLUMNS, STEP_COLUMNS
-from .whole_file import write_whole
+from .whole_file import nearest_existing, write_whole, writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,14 +28,6 @@ REPORT_FILES = ("report.md", "report.html")
 # A run that was repeated is a directory of runs, which are called so and numbered from 1.
 REPEAT_PREFIX = "repeat-"
 _FILES = {RESULT_FILE, REQUESTS_FILE, STEPS_FILE, *REPORT_FILES}
-
-
-class StoreError(ConfigError):
-    """A run that cannot be read or written; `str()` is one line: ``field: 'path' problem``."""
-
-    def __init__(self, field: str, path: Path | str, problem: str) -> None:
-        super().__init__(field, str(path), problem)
-        self.args = (f"{field}: {str(path)!r} {problem}",)
 
 
 @dataclass(frozen=True)
@@ -85,7 +77,7 @@ def check_out(directory: Path) -> None:
                 f"holds other files ({(others or sorted(found))[0]}); "
                 "expected a new or empty directory, or one that holds a run",
             )
-    parent = _nearest_existing(directory.parent)
+    parent = nearest_existing(directory.parent)
     try:
         Path(tempfile.mkdtemp(prefix=".llmbench.", dir=parent)).rmdir()
     except OSError as error:
@@ -109,11 +101,10 @@ def write_run(
     directory = directory.resolve()
     fresh = _beside(directory)
     try:
-        fresh.mkdir(parents=True)
-        _write_files(fresh, result, requests, steps, reports)
-        _put_in_place(fresh, directory)
-    except OSError as error:
-        raise StoreError("out", directory, f"cannot be written: {error.strerror}") from error
+        with writing("out", directory):
+            fresh.mkdir(parents=True)
+            _write_files(fresh, result, requests, steps, reports)
+            _put_in_place(fresh, directory)
     finally:
         # Also after Ctrl-C: a half-written run must not stay behind.
         shutil.rmtree(fresh, ignore_errors=True)
@@ -122,11 +113,9 @@ def write_run(
 
 def write_reports(directory: Path, reports: Mapping[str, str]) -> None:
     """Replace the reports of a stored run, each file whole. Raises StoreError for `run`."""
-    try:
+    with writing("run", directory):
         for name, text in reports.items():
             write_whole(directory / name, text)
-    except OSError as error:
-        raise StoreError("run", directory, f"cannot be written: {error.strerror}") from error
 
 
 def load_run(path: Path) -> StoredRun:
@@ -226,12 +215,6 @@ def _put_in_place(fresh: Path, directory: Path) -> None:
 def _beside(directory: Path) -> Path:
     """A new hidden name on the same file system, so that a rename is atomic."""
     return directory.with_name(f".{directory.name}.{secrets.token_hex(4)}")
-
-
-def _nearest_existing(path: Path) -> Path:
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return path
 
 
 def _read_table(path: Path, columns: tuple[str, ...], without: Collection[str]) -> pd.DataFrame:

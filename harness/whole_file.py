@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from .errors import StoreError
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -30,3 +35,31 @@ def whole_file(path: Path) -> Iterator[Path]:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(field: str, path: Path) -> Iterator[None]:
+    """Says in one line why `path` cannot be written, where the block finds out. Raises StoreError
+    for `field`."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(field, path, f"cannot be written: {error.strerror or error}") from error
+
+
+def check_writable(field: str, path: Path) -> None:
+    """Find out before minutes of work whether a file can be written at the end of them; leaves
+    nothing behind. Missing directories above it will be made. Raises StoreError for `field`."""
+    place = path.resolve()
+    with writing(field, path):
+        if place.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not place.exists() or place.is_file():
+            Path(tempfile.mkdtemp(prefix=".llmbench.", dir=nearest_existing(place.parent))).rmdir()
+
+
+def nearest_existing(path: Path) -> Path:
+    """The path, or the first above it that is there."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path

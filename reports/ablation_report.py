@@ -14,7 +14,6 @@ from .ablation_tables import (
     label,
     left_out_table,
     mechanisms_table,
-    present,
     sentences_table,
     shares_table,
 )
@@ -31,6 +30,7 @@ from .model import (
     Report,
     Section,
     Series,
+    present,
 )
 from .tables import glossary
 
@@ -121,19 +121,19 @@ def _logarithm(value: float) -> float:
 
 def _sections(ablation: Ablation) -> tuple[Section, ...]:
     return (
-        Section("moved", "What moved", present([sentences_table(ablation)])),
+        Section("moved", "What moved", present(sentences_table(ablation))),
         Section(
             "effects",
             "Effects",
             (effects_table(ablation), *forests(ablation)),
         ),
-        Section("interactions", "Interactions", present([interactions_table(ablation)])),
+        Section("interactions", "Interactions", present(interactions_table(ablation))),
         Section(
             "mechanisms",
             "Mechanisms",
-            present([shares_table(ablation), mechanisms_table(ablation)]),
+            present(shares_table(ablation), mechanisms_table(ablation)),
         ),
-        Section("cells", "Cells", present([cells_table(ablation), left_out_table(ablation)])),
+        Section("cells", "Cells", present(cells_table(ablation), left_out_table(ablation))),
         Section("glossary", "Glossary", (glossary(),)),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from .ablation_model import Ablation, AblationCell, AblationEffect, AblationResponse
 from .effect_text import effect_text, response_label
@@ -253,7 +253,3 @@ def _amount(value: float | None, unit: str) -> str:
     if unit == "share":
         return percent(None if value is None else round(value, 4))
     return number(None if value is None else round(value, 1))
-
-
-def present(parts: Iterable[Table | None]) -> tuple[Table, ...]:
-    return tuple(part for part in parts if part is not None)

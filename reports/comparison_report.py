@@ -20,7 +20,6 @@ from .format import plural, quantity, scale_of
 from .glossary import in_sentence
 from .model import (
     Badge,
-    Chart,
     Comparison,
     KeyFigure,
     MetricComparison,
@@ -29,8 +28,8 @@ from .model import (
     Report,
     Run,
     Section,
-    Table,
     Verdict,
+    present,
 )
 from .place import Place
 
@@ -252,28 +251,19 @@ def _best(row: MetricComparison, comparison: Comparison) -> KeyFigure | None:
 def _sections(runs: Sequence[Run], comparison: Comparison) -> tuple[Section, ...]:
     places = Place.side_by_side(runs)
     return (
-        Section("why", "Why", _present([explained_table(runs, comparison)])),
+        Section("why", "Why", present(explained_table(runs, comparison))),
         Section(
             "metrics",
             "Side by side",
-            _present([metric_table(comparison), pairs_table(comparison)]),
+            present(metric_table(comparison), pairs_table(comparison)),
         ),
-        Section("differences", "What differs", _present([difference_table(comparison)])),
+        Section("differences", "What differs", present(difference_table(comparison))),
         Section("latency", "Latency", latency_charts.distributions(runs)),
         Section("parts", "Where latency went", latency_parts.compared(runs)),
-        Section("steps", "Steps", _present([step_charts.timeline(place) for place in places])),
-        Section("queues", "Queues", _present([step_charts.queues(place) for place in places])),
-        Section("time", "Time", _present([step_charts.step_time(runs)])),
-        Section("kv", "KV memory", _present([kv_charts.kv_usage(place) for place in places])),
+        Section("steps", "Steps", present(*(step_charts.timeline(place) for place in places))),
+        Section("queues", "Queues", present(*(step_charts.queues(place) for place in places))),
+        Section("time", "Time", present(step_charts.step_time(runs))),
+        Section("kv", "KV memory", present(*(kv_charts.kv_usage(place) for place in places))),
         Section("runs", "The runs", (runs_table(runs),)),
         Section("glossary", "Glossary", (tables.glossary(),)),
-    )
-
-
-def _present(parts: Sequence[Chart | Table | None]) -> tuple[Chart | Table, ...]:
-    """What there is to show: a server has no steps, and a chart without series shows nothing."""
-    return tuple(
-        part
-        for part in parts
-        if part is not None and not (isinstance(part, Chart) and not part.series)
     )

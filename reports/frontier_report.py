@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .ablation_tables import present
 from .comparison_tables import ratio_text
 from .format import batch_size, number, percent, plural, size
 from .frontier_charts import speed_up_chart, trade_off
@@ -20,7 +19,7 @@ from .frontier_tables import (
     tasks_table,
     turning_table,
 )
-from .model import Badge, Chart, KeyFigure, Note, Report, Section, Table
+from .model import Badge, Chart, KeyFigure, Note, Report, Section, Table, present
 from .tables import glossary
 
 WHOLE = Badge("Every method measured", "✓", "good")
@@ -139,17 +138,13 @@ def _sections(frontier: Frontier) -> tuple[Section, ...]:
             steps_table(frontier, sweep),
         ]
     return (
-        Section("frontier", "Frontier", _there([trade_off(frontier), methods_table(frontier)])),
-        Section("claims", "Claims", present([claims_table(frontier)])),
-        Section("turning", "Where it turns", _there(turning)),
-        Section("tasks", "Tasks", present([tasks_table(frontier)])),
-        Section("every-figure", "Every figure", present([figures_table(frontier)])),
+        Section("frontier", "Frontier", present(trade_off(frontier), methods_table(frontier))),
+        Section("claims", "Claims", present(claims_table(frontier))),
+        Section("turning", "Where it turns", present(*turning)),
+        Section("tasks", "Tasks", present(tasks_table(frontier))),
+        Section("every-figure", "Every figure", present(figures_table(frontier))),
         Section("glossary", "Glossary", (glossary(),)),
     )
-
-
-def _there(parts: Iterable[Chart | Table | None]) -> tuple[Chart | Table, ...]:
-    return tuple(part for part in parts if part is not None)
 
 
 def _sentence_case(text: str) -> str:

@@ -257,6 +257,15 @@ class Section:
     intro: str = ""
 
 
+def present(*parts: Chart | Table | None) -> tuple[Chart | Table, ...]:
+    """What there is to show of a section: a chart without series draws nothing."""
+    return tuple(
+        part
+        for part in parts
+        if part is not None and not (isinstance(part, Chart) and not part.series)
+    )
+
+
 @dataclass(frozen=True)
 class Report:
     """All that a report says, in reading order. verdict: the answer in one sentence.

@@ -15,7 +15,7 @@ from . import (
     tables,
 )
 from .facts import axes, engine_name, hardware
-from .model import Chart, Report, Run, Section, Table
+from .model import Report, Run, Section, present
 from .place import Place
 
 
@@ -42,12 +42,12 @@ def _sections(run: Run) -> tuple[Section, ...]:
         Section(
             "latency",
             "Latency",
-            _present(*latency_charts.distributions([run]), latency_charts.over_time(run)),
+            present(*latency_charts.distributions([run]), latency_charts.over_time(run)),
         ),
         Section(
             "parts",
             "Where latency went",
-            _present(
+            present(
                 latency_parts.first_token(run),
                 latency_parts.slow_tokens(run),
                 latency_parts.parts(run),
@@ -56,7 +56,7 @@ def _sections(run: Run) -> tuple[Section, ...]:
         Section(
             "steps",
             "What the engine did",
-            _present(
+            present(
                 step_charts.timeline(place),
                 step_charts.queues(place),
                 step_charts.step_time([run]),
@@ -65,13 +65,13 @@ def _sections(run: Run) -> tuple[Section, ...]:
         Section(
             "server",
             "The server's own account",
-            _present(server_own.over_time(run), server_own.summary(run)),
+            present(server_own.over_time(run), server_own.summary(run)),
         ),
-        Section("kv", "KV memory", _present(kv_charts.kv_usage(place), tables.kv(run))),
+        Section("kv", "KV memory", present(kv_charts.kv_usage(place), tables.kv(run))),
         Section(
             "numbers",
             "Metrics",
-            _present(
+            present(
                 tables.distributions(run),
                 tables.rates(run),
                 machine_use.machine_use(run),
@@ -80,11 +80,11 @@ def _sections(run: Run) -> tuple[Section, ...]:
                 server.client(run),
             ),
         ),
-        Section("quality", "Quality", _present(tables.quality(run))),
+        Section("quality", "Quality", present(tables.quality(run))),
         Section(
             "requests",
             "Requests",
-            _present(
+            present(
                 tables.slowest(run),
                 latency_parts.slowest_first_tokens(run),
                 latency_parts.slowest_gaps(run),
@@ -99,15 +99,6 @@ def _sections(run: Run) -> tuple[Section, ...]:
             (setup_tables.config(run), setup_tables.workload(run), setup_tables.environment(run)),
         ),
         Section("glossary", "Glossary", (tables.glossary(),)),
-    )
-
-
-def _present(*parts: Chart | Table | None) -> tuple[Chart | Table, ...]:
-    """What there is to show; where nothing was served a chart has no series to draw."""
-    return tuple(
-        part
-        for part in parts
-        if part is not None and not (isinstance(part, Chart) and not part.series)
     )
 
 

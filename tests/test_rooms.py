@@ -79,6 +79,32 @@ def test_imports_inside_the_package_are_relative(room: str) -> None:
     assert absolute == []
 
 
+def test_nothing_but_the_command_line_imports_the_command_line() -> None:
+    """The library runs without it: `harness/cli/` is one of its users."""
+    cli = ROOT / "harness" / "cli"
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for room in ROOMS
+        for path in source_files(room)
+        if not path.is_relative_to(cli)
+        for module, line in _imported_modules(path)
+        if module[:2] == ("harness", "cli")
+    ]
+    assert wrong == []
+    own = {module for path in source_files("harness") for module, _ in _imported_modules(path)}
+    assert {("harness", "cli", "app", "main"), ("harness", "store", "write_run")} <= own
+
+
+def _imported_modules(path: Path) -> Iterator[tuple[tuple[str, ...], int]]:
+    """What a file imports relatively, as names from the root on, with the line."""
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and 0 < node.level <= len(package) + 1:
+            above = package[: len(package) + 1 - node.level]
+            named = tuple(node.module.split(".")) if node.module else ()
+            yield from (((*above, *named, alias.name), node.lineno) for alias in node.names)
+
+
 def test_engine_names_appear_in_presets_only() -> None:
     """Nothing branches on a preset's name: `== "inflight"`, `in ("paged", …)`. (`paged` is also
     the name of a KV layout, so it is looked for only beside the word engine.)"""

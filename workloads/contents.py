@@ -13,6 +13,7 @@ from .fit import fit_lengths
 from .lengths import Tokens, sample_pairs, trace_pairs
 from .pairs import measured_pairs
 from .prefixes import SharedPrefixes, corpus_prefix, which_prefix
+from .prompt_tokens import CorpusWords, RandomWords, Words, plain_vocabulary
 from .prompts import PrefixBlocks, draw_offsets
 from .sessions import ALONE, SessionDraws, draw_slots, slots_of_rows
 from .spec import (
@@ -30,7 +31,6 @@ from .synthetic import Content, grown, recorded
 from .text_prompts import TextPlanner
 from .texts import TextSource, read_conversations
 from .texts.conversation import Conversation
-from .words import CorpusWords, RandomWords, Words, plain_vocabulary
 
 
 class Streams:

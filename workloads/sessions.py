@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .api import RequestShape
 from .spec import (
@@ -114,8 +113,3 @@ def slots_of_rows(rows: Sequence[RequestShape]) -> list[Slot]:
         if row.session is not None:
             last[row.session] = index
     return slots
-
-
-def begins(slots: Sequence[Slot]) -> NDArray[np.bool_]:
-    """[slots] which of them have a due time."""
-    return np.array([slot.after is None for slot in slots], dtype=bool)

@@ -8,8 +8,8 @@ from typing import Literal
 
 from .api import LengthLimits, Message, RequestShape, WorkloadError
 from .lengths import Tokens
+from .prompt_tokens import Words
 from .sessions import Slot
-from .words import Words
 
 
 @dataclass(frozen=True)

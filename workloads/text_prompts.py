@@ -16,10 +16,10 @@ import numpy as np
 
 from .api import LengthLimits, Message, TextEncoder, WorkloadError
 from .fit import fit_lengths
+from .prompt_tokens import Words
 from .sessions import SessionDraws
 from .synthetic import Content, left_out_note, room_for
 from .texts.conversation import Conversation, Turn
-from .words import Words
 
 # The pair of a request: new input tokens at most (None: as the text has), output tokens (None: as
 # the recorded reply has).

@@ -73,7 +73,6 @@ class Outcome:
     answers: tuple[Answer, ...]
     pairs: int
     num_requests: int
-    fingerprints: tuple[str, ...]
     coin: int
     a: tuple[Trial, ...]
     b: tuple[Trial, ...]
@@ -136,7 +135,6 @@ def compare(
         answers=answers,
         pairs=len(first),
         num_requests=num_requests,
-        fingerprints=tuple(trial.fingerprint for trial in first),
         coin=coin,
         a=first,
         b=second,

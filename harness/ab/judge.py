@@ -11,18 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
 from ..evidence import ERROR_RATE
+from ..gate.verdicts import Verdict
 from ..quantities import Quantity
 from ..stats.power import centred, detectable, needed
 from ..stats.sequential import Look, looks
 from ..stats.signed_rank import Floats, fewest_pairs, interval, upper_p
 from .turns import PAIRS_A_QUAD
-
-Verdict = Literal["regressed", "not regressed", "improved", "inconclusive"]
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,7 @@ def _answer(question: Question, trials: tuple[Floats, Floats], level: float) -> 
     elif worse.high < 0:
         verdict = "improved"
     elif worse.high <= question.log_allowed:
-        verdict = "not regressed"
+        verdict = "passed"
     logs = (worse.value, worse.low, worse.high)
     if question.quantity.better == "higher":
         logs = (-worse.value, -worse.high, -worse.low)

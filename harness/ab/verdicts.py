@@ -8,29 +8,16 @@ from dataclasses import asdict
 from typing import Any
 
 from ..gate.change import levels, percent
-from ..gate.verdicts import INVALID, Judged, Verdict, Verdicts, exit_code
+from ..gate.verdicts import INVALID, Judged, Verdicts, exit_code
 from .compare import Outcome
 from .judge import Answer
-
-_WORDS: dict[str, Verdict] = {
-    "regressed": "regressed",
-    "improved": "improved",
-    "not regressed": "passed",
-    "inconclusive": "inconclusive",
-}
 
 
 def verdicts_of(outcome: Outcome) -> Verdicts:
     """A row a metric, with what so many pairs could find and what the wanted effect would need; no
     row of a comparison that proves nothing."""
     rows = tuple(
-        Judged(
-            _name(one),
-            describe(one),
-            _WORDS[one.verdict],
-            _reach(one),
-        )
-        for one in outcome.answers
+        Judged(_name(one), describe(one), one.verdict, _reach(one)) for one in outcome.answers
     )
     return Verdicts(
         "llmbench ab",

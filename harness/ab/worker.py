@@ -18,23 +18,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from ...engines.errors import ConfigError, OutOfMemory
 from ...workloads.api import WorkloadError
 from ..errors import InvalidRun
-from .protocol import PROTOCOL, Prepared, Trial, decode, encode
+from .protocol import PROTOCOL, ErrorKind, Prepared, Trial, decode, encode
 
 if TYPE_CHECKING:
     from ..config import RunConfig
-    from ..drive import Observation, Progress
+    from ..drive import Observation
     from ..experiment import Prepared as PreparedRun
     from ..result import Metric
 
 
 class _LostError(Exception):
     """The engine can serve no other trial."""
-
-
-class _Silent:
-    def stage(self, text: str) -> None: ...
-
-    def progress(self, progress: Progress) -> None: ...
 
 
 class Worker:
@@ -44,11 +38,11 @@ class Worker:
         from ...engines.assemble import build_engine
         from ...engines.clock import WallClock
         from ..drive import drive
-        from ..experiment import load, prepare
+        from ..experiment import Silent, load, prepare
 
         self._settings = settings
-        prepared = prepare(settings, _Silent())
-        loaded = load(prepared, _Silent())
+        prepared = prepare(settings, Silent())
+        loaded = load(prepared, Silent())
         self._clock = WallClock()
         self._core = build_engine(loaded, prepared.engine, self._clock)
         if prepared.warmup.requests:
@@ -62,11 +56,11 @@ class Worker:
         """Serve the plan of that seed. Raises InvalidRun for one whose numbers prove nothing, and
         _LostError for one that was cut off: what it left in the engine would be the next one's."""
         from ..drive import drive
-        from ..experiment import asked_of, prepare
+        from ..experiment import Silent, asked_of, prepare
         from ..validity import check_complete, check_errors, check_token_counts, check_trace
 
         load = replace(self._settings.load, num_requests=num_requests)
-        plan = prepare(replace(self._settings, seed=seed, load=load), _Silent()).plan
+        plan = prepare(replace(self._settings, seed=seed, load=load), Silent()).plan
         # Garbage of the last trial is not this one's time.
         gc.collect()
         seen = drive(self._core, self._clock, plan)
@@ -141,7 +135,7 @@ def replies(messages: Iterator[bytes]) -> Iterator[dict[str, Any]]:
 
 
 def _prepare(message: Mapping[str, Any]) -> Worker:
-    from ..cli.words import run_settings
+    from ..options.words import run_settings
 
     if message.get("protocol") != PROTOCOL:
         raise ConfigError(
@@ -151,7 +145,7 @@ def _prepare(message: Mapping[str, Any]) -> Worker:
     return Worker(replace(settings, quality_tokens=0))
 
 
-def _failed(kind: str, error: Exception) -> dict[str, Any]:
+def _failed(kind: ErrorKind, error: Exception) -> dict[str, Any]:
     said = str(error) if kind != "crash" else f"{type(error).__name__}: {error}"
     return {"ok": False, "kind": kind, "error": " ".join(said.split())}
 

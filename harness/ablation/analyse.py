@@ -80,7 +80,7 @@ class _Found:
     reversal: Reversal | None = None
 
 
-def analyse(factorial: Factorial, *, title: str = "", command: str = "") -> Ablation:
+def analyse(factorial: Factorial, *, command: str = "") -> Ablation:
     """Effects with intervals, corrected for how many they are, and a sentence for each that holds.
 
     A cell with a run that is not valid enters no effect. Raises ConfigError if fewer than two
@@ -112,7 +112,7 @@ def analyse(factorial: Factorial, *, title: str = "", command: str = "") -> Abla
     noise = machine_noise(repeats)
     effects = _judged(found, short, noise, repeats)
     return Ablation(
-        title=title or " × ".join(axis.name for axis in design.axes),
+        title=" × ".join(axis.name for axis in design.axes),
         setting=_setting(design, results[0]),
         repeats=count,
         simulated=any(result.simulation is not None for result in results),

@@ -36,6 +36,7 @@ from .responses import ByRequest, ByTime, Exact, Measure, Scale
 Floats = NDArray[np.float64]
 _CELLS_AT_A_TIME = 2_000_000  # keeps a resampling matrix within some 16 MB
 _TAIL_FROM = 90.0  # percentiles from here on are counted from the top
+_SEED = 0  # fixed: the same runs have the same intervals
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,10 @@ def estimate(
     scale: Scale,
     *,
     resamples: int = RESAMPLES,
-    confidence: float = CONFIDENCE,
-    seed: int = 0,
 ) -> tuple[Spread, ...]:
     """Every contrast of one response. repeats: the measured cells, the same in each repeat.
 
-    On the scale `ratio` every value must be above 0. The seed of the bootstrap is fixed: it
-    repeats.
+    On the scale `ratio` every value must be above 0.
     """
     cells = [cell for cell in design.cells if cell in repeats[0]]
     places = [at for at, cell in enumerate(design.cells) if cell in repeats[0]]
@@ -76,14 +74,13 @@ def estimate(
     values = _on(scale, found)
     effects = weights @ values.mean(axis=0)
     if len(repeats) > 1:
-        return _between_repeats(effects, weights, values, scale, confidence)
+        return _between_repeats(effects, weights, values, scale)
     measures = [repeats[0][cell] for cell in cells]
     if any(isinstance(one, Exact) for one in measures):
         return tuple(Spread(_off(scale, effect)) for effect in effects)
-    drawn = weights @ _on(scale, resample(measures, resamples, np.random.default_rng(seed)))
+    drawn = weights @ _on(scale, resample(measures, resamples, np.random.default_rng(_SEED)))
     return tuple(
-        _within_run(effect, draws, scale, confidence)
-        for effect, draws in zip(effects, drawn, strict=True)
+        _within_run(effect, draws, scale) for effect, draws in zip(effects, drawn, strict=True)
     )
 
 
@@ -156,11 +153,11 @@ def _by_time(measure: ByTime, resamples: int, rng: np.random.Generator) -> Float
     return np.where(per > 0, amount / np.where(per > 0, per, 1.0), np.nan)
 
 
-def _within_run(effect: float, draws: Floats, scale: Scale, confidence: float) -> Spread:
+def _within_run(effect: float, draws: Floats, scale: Scale) -> Spread:
     draws = draws[np.isfinite(draws)]
     if not len(draws):
         return Spread(_off(scale, effect))
-    outside = 100 * (1 - confidence) / 2
+    outside = 100 * (1 - CONFIDENCE) / 2
     low, high = percentile(draws, outside), percentile(draws, 100 - outside)
     error = float(draws.std())
     p = _p_normal(effect / error) if error > 0 else float(effect == 0)
@@ -168,7 +165,7 @@ def _within_run(effect: float, draws: Floats, scale: Scale, confidence: float) -
 
 
 def _between_repeats(
-    effects: Floats, weights: Floats, values: Floats, scale: Scale, confidence: float
+    effects: Floats, weights: Floats, values: Floats, scale: Scale
 ) -> tuple[Spread, ...]:
     """values: [repeats, cells], on the scale they are averaged on."""
     repeats, cells = values.shape
@@ -178,7 +175,7 @@ def _between_repeats(
     # What is left of equal values is rounding, not spread.
     if variance <= (1e-12 * max(1.0, float(np.abs(values).max()))) ** 2:
         return tuple(Spread(_off(scale, effect)) for effect in effects)
-    reach = quantile(confidence, df)
+    reach = quantile(CONFIDENCE, df)
     found = []
     for effect, weight in zip(effects, weights, strict=True):
         error = math.sqrt(variance * float((weight**2).sum()) / repeats)

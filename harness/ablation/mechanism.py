@@ -101,13 +101,13 @@ class Explanation:
 
     shares: Parts
 
-    def leading(self, enough: float = 0.5) -> tuple[str, ...]:
-        """The part, or the two, that account for `enough` of the effect; none if they do not."""
+    def leading(self) -> tuple[str, ...]:
+        """The part, or the two, that account for half of the effect; none if they do not."""
         ordered = sorted(self.shares, key=lambda part: -self.shares[part])
         for count in (1, 2):
             chosen = ordered[:count]
             if all(self.shares[part] > 0 for part in chosen) and (
-                sum(self.shares[part] for part in chosen) >= enough
+                sum(self.shares[part] for part in chosen) >= 0.5
             ):
                 return tuple(chosen)
         return ()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ...engines.api import Engine
 from ...engines.clock import Clock, WallClock
-from ..compose import compose
+from ..build_result import build_result
 from ..drive import Observation, drive
 from ..energy import EnergyCount, find_meter
 from ..errors import InvalidRun
@@ -170,7 +170,7 @@ def _result(
         summary = summary.with_check(check)
     used = not_seen("the library's steps are not seen", energy, prepared.config.price_per_hour)
     summary = add_resources(summary, seen.records, (), used)
-    return compose(
+    return build_result(
         summary,
         plan,
         fingerprint=plan.fingerprint(),

@@ -94,9 +94,10 @@ def ab(
     from ..ab.verdicts import as_json, verdicts_of
     from ..evidence import ERROR_RATE
     from ..json_text import json_text
+    from ..options.words import words_of
     from ..slo import parse_seconds
+    from ..whole_file import check_writable
     from .progress import watching
-    from .words import words_of
 
     questions = questions_of(max_regression or ["5%"], effect)
     if pairs != "auto" and not pairs.isdecimal():
@@ -114,6 +115,8 @@ def ab(
     length.looks_after(len(questions), ERROR_RATE)
     first = SideOptions("a", words_of("a", a), a_tree)
     second = SideOptions("b", words_of("b", a if b is None else b), b_tree)
+    if out is not None:
+        check_writable("out", out)
     with watching(quiet=quiet) as watch:
         watch.stage("loading both sides")
         with both(first, second) as sides:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..options.machine import MACHINE_OPTIONS, with_machine_options
+from ..options.run import NOT_SIMULATED, is_typed, with_run_options
 from .console import foreign
 from .exits import Exit, say, say_error, say_text
-from .machine import MACHINE_OPTIONS, with_machine_options
-from .options import NOT_SIMULATED, is_typed, with_run_options
 from .output import write_texts
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ..ablation.run import CellRunner
     from ..config import RunConfig
     from ..experiment import Watch
+    from ..options.machine import MachineOf
     from ..simulated_machine import Machine
-    from .machine import MachineOf
 
 EPILOG = "\n\n".join(
     (

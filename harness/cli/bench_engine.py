@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..options.run import with_run_options
 from .console import foreign
 from .exits import say, say_text
-from .options import with_run_options
 from .output import write_texts
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ def bench_engine(
     """
     from ..bench_engine import bench_engine as measure
     from ..bench_engine import cases
+    from ..whole_file import check_writable
 
+    check_writable("out", out)
     result = measure(
         settings.model,
         settings.engine,

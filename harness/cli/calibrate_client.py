@@ -42,10 +42,13 @@ def calibrate_client(
     from ..client.calibrate import GRID, calibrate_client, largest_within
     from ..client.calibration import default_path
     from ..json_text import json_text
-    from ..whole_file import write_whole
+    from ..whole_file import check_writable, write_whole, writing
 
     if not 0 < seconds <= 60:
         raise ConfigError("seconds", seconds, "more than 0, at most 60")
+    path = out or default_path()
+    if not limit:
+        check_writable("out", path)
     found = calibrate_client(GRID, say_text, seconds=seconds, processes=processes, seed=seed)
     within = largest_within(found)
     if within is None:
@@ -57,10 +60,7 @@ def calibrate_client(
         )
     if limit:
         return
-    path = out or default_path()
-    try:
+    with writing("out", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json_text(found.as_json()) + "\n")
-    except OSError as error:
-        raise ConfigError("out", str(path), f"a file that can be written ({error})") from error
     say_text(f"written to {path}")

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..options.machine import with_machine_options
+from ..options.run import NOT_SIMULATED, with_run_options
 from .console import foreign
 from .exits import Exit, say, say_error, say_text
-from .machine import with_machine_options
-from .options import NOT_SIMULATED, with_run_options
 from .output import AsJson, Quiet, store, without_output
 
 if TYPE_CHECKING:
     from ..config import RunConfig
     from ..experiment import Watch
+    from ..options.machine import MachineOf
     from ..simulate import PreparedSimulation
     from ..simulated_capacity import EngineCapacity, Goal
-    from .machine import MachineOf
 
     SettingsOf = Callable[[str | None], RunConfig]
 

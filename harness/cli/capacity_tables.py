@@ -13,7 +13,6 @@ from rich.table import Table
 from ...reports.format import quantity
 from ..capacity import Search, Trial
 from ..metrics import CostPerMillionTokens
-from ..result import Result
 from ..simulated_capacity import EngineCapacity, Goal
 from .console import foreign
 from .tables import wide_console
@@ -122,17 +121,13 @@ def _compared(found: Sequence[EngineCapacity]) -> Table:
         table.add_row(
             foreign(one.config.label),
             rate(one.search.holds),
-            quantity(_stat(result, "output_throughput", "window"), "tokens/s"),
-            quantity(_stat(result, "ttft", "p99"), "s"),
-            quantity(_stat(result, "tpot", "p99"), "s"),
+            quantity(result.stat("output_throughput", "window"), "tokens/s"),
+            quantity(result.stat("ttft", "p99"), "s"),
+            quantity(result.stat("tpot", "p99"), "s"),
             quantity(peak, "share"),
             quantity(result.counters.preemptions, ""),
             foreign(_binds(one)),
-            *(
-                [quantity(_stat(result, CostPerMillionTokens.id, "output"), "")]
-                if is_priced
-                else []
-            ),
+            *([quantity(result.stat(CostPerMillionTokens.id, "output"), "")] if is_priced else []),
         )
     return table
 
@@ -192,11 +187,6 @@ def _finite(values: Mapping[str, Any]) -> Mapping[str, Any]:
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in values.items()
     }
-
-
-def _stat(result: Result, metric: str, stat: str) -> float | None:
-    found = result.metrics.get(metric)
-    return None if found is None else found.stats.get(stat)
 
 
 def _table(*titles: str) -> Table:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..options.run import with_run_options
 from .console import foreign
 from .exits import say
-from .options import with_run_options
 from .output import AsJson, Quiet, write_texts
 
 if TYPE_CHECKING:
@@ -77,8 +77,10 @@ def eval_(
 
     from ..json_text import json_text
     from ..tasks.evaluate import evaluate, find_tasks
+    from ..whole_file import check_writable
     from .progress import watching
 
+    check_writable("out", out)
     settings = replace(settings, model=model)
     with watching(quiet=quiet or as_json) as watch:
         found = find_tasks(tasks, settings.load.corpus, seed=settings.seed, limit=limit)

@@ -58,6 +58,7 @@ def bench(
     from ...kernels.choices import resolve_choices
     from ...kernels.specs.spec import MODEL_SHAPES
     from ..kernel_bench import KernelBench, run_kernel_bench, write_result
+    from ..whole_file import check_writable
 
     if shape_set not in MODEL_SHAPES:
         raise unknown_name("shape_set", shape_set, MODEL_SHAPES)
@@ -72,8 +73,7 @@ def bench(
         with_reference=reference,
     )
     if out is not None:
-        # Before the work, not after it.
-        out.parent.mkdir(parents=True, exist_ok=True)
+        check_writable("out", out)
     result = run_kernel_bench(asked, lambda text: say(f"[dim]{foreign(text)}[/]"))
     if out is not None:
         write_result(out, result)

@@ -62,15 +62,12 @@ def write_texts(directory: Path, texts: Mapping[str, str]) -> None:
 
     Raises StoreError for `out`.
     """
-    from ..store import StoreError
-    from ..whole_file import write_whole
+    from ..whole_file import write_whole, writing
 
-    try:
+    with writing("out", directory):
         directory.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             write_whole(directory / name, text)
-    except OSError as error:
-        raise StoreError("out", directory, f"cannot be written: {error.strerror}") from error
 
 
 def _print_summary(measured: Measured, directory: Path) -> None:

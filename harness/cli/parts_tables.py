@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 
 from rich.table import Table
@@ -10,7 +9,8 @@ from rich.table import Table
 from ...reports.format import Scale, addends, count, percent, quantity, scale_of
 from ..attribution.explain import RequestParts, SlowestParts
 from ..result import Attribution, Parts, SlowToken
-from .console import TerminalConsole, foreign
+from .console import foreign
+from .tables import wide_console
 
 COLUMNS = {
     "total_s": "measured",
@@ -41,7 +41,7 @@ def print_attribution(found: Attribution) -> None:
         (f"token gaps {BANDS[band.name]} [dim]({count(band.count)})[/]", band.parts)
         for band in found.itl
     ]
-    console = _console()
+    console = wide_console()
     console.print(_table("latency", rows))
     if found.slow_token_s is not None:
         console.print(
@@ -66,7 +66,7 @@ def print_request(found: RequestParts) -> None:
     if found.tpot is not None:
         rows.append(("tpot mean", found.tpot))
     rows += [(_token_name(one), one.parts) for one in found.slow_tokens]
-    console = _console()
+    console = wide_console()
     console.print(_table(foreign(found.request_id), rows))
     if found.slow_token_s is not None:
         console.print(
@@ -78,7 +78,7 @@ def print_request(found: RequestParts) -> None:
 
 def print_slowest(found: SlowestParts) -> None:
     """The slowest requests and tokens of a run."""
-    console = _console()
+    console = wide_console()
     console.print(
         _table("ttft", [(foreign(one.request_id), one.parts) for one in found.slowest_requests])
     )
@@ -110,8 +110,3 @@ def _table(heading: str, rows: Iterable[Row]) -> Table:
         shown = [scale.factor * s if abs(s) > _ROUNDING_S else 0.0 for s in values_s]
         table.add_row(name, scale.quantity(parts.total_s), *addends(shown[0], shown[1:]))
     return table
-
-
-def _console() -> TerminalConsole:
-    """As wide as the terminal; wide enough for the table where there is none."""
-    return TerminalConsole(width=None if sys.stdout.isatty() else 200)

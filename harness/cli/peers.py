@@ -87,6 +87,12 @@ def peers(
             say(f"\n[bold]peers[/]  {foreign(install)}")
             return
         from ..peers.session import places, session
+        from ..peers.table import check_document
+        from ..whole_file import check_writable
+
+        check_writable("out", out / "peers.json")
+        if document is not None:
+            check_document(document)
 
         # Ended from outside, too, no server is left behind.
         signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -16,16 +16,8 @@ from rich.progress import (
 )
 
 from ..drive import Progress as Served
-from ..experiment import Watch
+from ..experiment import Silent, Watch
 from .console import TerminalConsole, foreign
-
-
-class Silent:
-    """Says nothing."""
-
-    def stage(self, text: str) -> None: ...
-
-    def progress(self, progress: Served) -> None: ...
 
 
 class Lines:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .engine_options import engine_options
+from ..options.engine import engine_options
+from ..options.run import is_typed, parameters_of, with_run_options
 from .exits import Exit, say_error
-from .options import is_typed, parameters_of, with_run_options
 from .output import AsJson, Out, Quiet, default_directory, finish
 from .repeats import RepeatsAsked, check_repeats, run_repeated
 from .target_options import ServerAsked, server_options, with_server_options

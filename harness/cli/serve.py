@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..options.run import with_run_options
 from .console import printable
 from .exits import say_text
-from .options import with_run_options
 
 if TYPE_CHECKING:
     from ..config import RunConfig

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ..options.machine import with_machine_options
+from ..options.run import NOT_SIMULATED, with_run_options
 from .exits import Exit, say_error
-from .machine import with_machine_options
-from .options import NOT_SIMULATED, with_run_options
 from .output import AsJson, Out, Quiet, default_directory, finish, without_output
 from .repeats import RepeatsAsked, check_repeats, run_repeated
 
 if TYPE_CHECKING:
     from ..config import RunConfig
-    from .machine import MachineOf
+    from ..options.machine import MachineOf
 
 EPILOG = "\n\n".join(
     (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import parameters_of, with_options
+from ..options.run import parameters_of, with_options
 
 if TYPE_CHECKING:
     from ..client.config import ClientConfig, Timeouts

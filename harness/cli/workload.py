@@ -109,20 +109,17 @@ def show(
         print_prompts(plan.requests[:prompts], decode)
     if plot is not None:
         from ...reports.plots.workload import save_workload_plot
-        from ..whole_file import whole_file
+        from ..whole_file import whole_file, writing
 
-        try:
-            with whole_file(plot) as draft:
-                save_workload_plot(
-                    draft,
-                    found.name,
-                    seen.bin_s,
-                    seen.rates_per_s,
-                    [len(one.prompt_token_ids) for one in plan.requests],
-                    [one.output_tokens for one in plan.requests],
-                )
-        except OSError as error:
-            raise ConfigError("plot", str(plot), f"a file to write ({error.strerror})") from error
+        with writing("plot", plot), whole_file(plot) as draft:
+            save_workload_plot(
+                draft,
+                found.name,
+                seen.bin_s,
+                seen.rates_per_s,
+                [len(one.prompt_token_ids) for one in plan.requests],
+                [one.output_tokens for one in plan.requests],
+            )
         say_text(f"plot: {plot}")
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ...workloads.api import Plan
-from ..compose import compose
+from ..build_result import build_result
 from ..drive import request_id
 from ..errors import InvalidRun
 from ..metrics.counters import count_replies
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from ..experiment import Measured, Watch
 
 _UNSEEN = "the server's own"
+# As most prefix caches cut prompts: vLLM's default.
+_BLOCK_TOKENS = 16
 
 
 def measure_server(prepared: PreparedServerRun, watch: Watch) -> Measured:
@@ -102,7 +104,7 @@ def _result(
         (),
         not_seen("a server's steps and machine are not seen", price_per_hour=config.price_per_hour),
     )
-    return compose(
+    return build_result(
         summary,
         plan,
         fingerprint=plan.fingerprint(),
@@ -162,12 +164,12 @@ def summarise_replies(
     )
 
 
-def shares_prefixes(plan: Plan, tokens: int = 16) -> bool:
+def shares_prefixes(plan: Plan) -> bool:
     """Whether two prompts begin with the same block of tokens, as prefix caches cut them."""
     begins = [
-        tuple(one.prompt_token_ids[:tokens])
+        tuple(one.prompt_token_ids[:_BLOCK_TOKENS])
         for one in plan.requests
-        if len(one.prompt_token_ids) > tokens
+        if len(one.prompt_token_ids) > _BLOCK_TOKENS
     ]
     return len(set(begins)) < len(begins)
 

@@ -90,10 +90,10 @@ def _method(of: MethodRun) -> FrontierMethod:
         emulated=bool(result.emulated),
         reason=f"not valid: {against[0]}" if against else "",
         weight_bytes=float(result.memory.weight_bytes),
-        output_tokens_per_s=_stat(result, "output_throughput", "window"),
-        ttft_mean_s=_stat(result, "ttft", "mean"),
-        tpot_mean_s=_stat(result, "tpot", "mean"),
-        batch_requests=_stat(result, "batch_requests", "mean"),
+        output_tokens_per_s=result.stat("output_throughput", "window"),
+        ttft_mean_s=result.stat("ttft", "mean"),
+        tpot_mean_s=result.stat("tpot", "mean"),
+        batch_requests=result.stat("batch_requests", "mean"),
     )
     quality = result.quality
     if quality is None:
@@ -113,11 +113,6 @@ def _method(of: MethodRun) -> FrontierMethod:
 
 def _scores(scores: Sequence[Score]) -> tuple[tuple[str, str, float, float | None], ...]:
     return tuple((one.task, one.metric, one.value, one.stderr) for one in scores)
-
-
-def _stat(result: Result, metric: str, stat: str) -> float | None:
-    found = result.metrics.get(metric)
-    return None if found is None else found.stats.get(stat)
 
 
 def _with_ratios(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..store import StoreError
 from ..tasks.evaluate import Score, evaluate, find_tasks
-from ..whole_file import write_whole
+from ..whole_file import write_whole, writing
 
 if TYPE_CHECKING:
     from ..config import RunConfig
@@ -96,10 +96,8 @@ def _load(out: Path) -> dict[str, Any]:
 def _store(out: Path, methods: Mapping[str, Any]) -> None:
     """Whole or not at all."""
     path = out / TASKS_FILE
-    try:
+    with writing("out", path):
         text = json.dumps(
             {"schema_version": SCHEMA_VERSION, "methods": methods}, indent=1, allow_nan=False
         )
         write_whole(path, text)
-    except OSError as error:
-        raise StoreError("out", path, f"cannot be written: {error.strerror}") from error

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..bench_engine import EngineBench, bench_by_turns, cases
 from ..engine_turns import CONTEXT_TOKENS, DECODE_STEPS, Case
 from ..store import StoreError
-from ..whole_file import write_whole
+from ..whole_file import write_whole, writing
 
 if TYPE_CHECKING:
     from ..config import RunConfig
@@ -178,10 +178,8 @@ def _pass_from(data: Mapping[str, Any]) -> SweepPass:
 def _store(out: Path, sweep: Sweep) -> None:
     """Whole or not at all."""
     path = out / SWEEP_FILE
-    try:
+    with writing("out", path):
         text = json.dumps(
             {"schema_version": SCHEMA_VERSION, **asdict(sweep)}, indent=1, allow_nan=False
         )
         write_whole(path, text)
-    except OSError as error:
-        raise StoreError("out", path, f"cannot be written: {error.strerror}") from error

@@ -27,8 +27,7 @@ from typing import Any
 import yaml
 
 from ...engines.errors import ConfigError
-from ..store import StoreError
-from ..whole_file import write_whole
+from ..whole_file import write_whole, writing
 
 FORMAT = 1
 _FIELD = "baseline"
@@ -93,10 +92,8 @@ def write_baseline(baseline: Baseline) -> str:
 def save_baseline(path: Path, baseline: Baseline) -> str:
     """Write the file, whole or not at all. Returns its text. Raises StoreError for `baseline`."""
     text = write_baseline(baseline)
-    try:
+    with writing(_FIELD, path):
         write_whole(path, text)
-    except OSError as error:
-        raise StoreError(_FIELD, path, f"cannot be written: {error.strerror}") from error
     return text
 
 
@@ -116,10 +113,8 @@ def put_run(path: Path, name: str, run: BaselineRun, version: str) -> None:
 def _alone(path: Path) -> Iterator[None]:
     """Between reading a file and replacing it. Its directory is what is locked: the file is
     another one afterwards."""
-    try:
+    with writing(_FIELD, path):
         directory = os.open(path.resolve().parent, os.O_RDONLY)
-    except OSError as error:
-        raise StoreError(_FIELD, path, f"cannot be written: {error.strerror}") from error
     try:
         fcntl.flock(directory, fcntl.LOCK_EX)
         yield

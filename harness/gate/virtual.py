@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..result import Result
 
-if TYPE_CHECKING:
-    from ..drive import Progress
 
-
-class Unwatched:
-    """Nobody is told how the run goes."""
-
-    def stage(self, text: str) -> None: ...
-
-    def progress(self, progress: Progress) -> None: ...
-
-
-def simulate_options(options: Mapping[str, Any], field: str = "options") -> Result:
-    """The result of `llmbench simulate` with these options. Raises ConfigError for `field` where
+def simulate_options(options: Mapping[str, Any]) -> Result:
+    """The result of `llmbench simulate` with these options. Raises ConfigError for `options` where
     they are none, and what a simulation raises for what they say."""
-    from ..cli.words import simulated_settings, words_of_mapping
+    from ..experiment import Silent
+    from ..options.words import simulated_settings, words_of_mapping
     from ..simulate import prepare_simulation, simulate
 
-    settings, machine = simulated_settings(words_of_mapping(field, options), field)
-    return simulate(prepare_simulation(settings, machine), Unwatched()).result
+    settings, machine = simulated_settings(words_of_mapping("options", options), "options")
+    return simulate(prepare_simulation(settings, machine), Silent()).result

@@ -16,8 +16,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..store import StoredRun, StoreError
-from ..whole_file import whole_file
+from ..store import StoredRun
+from ..whole_file import whole_file, writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,12 +39,10 @@ _KV = ("useful", "reserved", "internal", "external")
 def write_trace(run: StoredRun, path: Path) -> Path:
     """Write the trace as JSON, compressed if the name ends in .gz (Perfetto opens both). An event
     at a time, so that memory holds the tables only. Raises StoreError for `out`."""
-    try:
+    with writing("out", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as draft, _opened(draft, path.name) as file:
             file.writelines(trace_lines(run))
-    except OSError as error:
-        raise StoreError("out", path, f"cannot be written: {error.strerror}") from error
     return path
 
 

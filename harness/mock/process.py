@@ -1,4 +1,4 @@
-"""The mock server beside the code that talks to it: in a thread, or in a process of its own."""
+"""The mock server in a process of its own, beside the code that talks to it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import json
 import multiprocessing
 import os
 import signal
-import ssl
-import threading
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,23 +18,6 @@ from .rule import Rule
 from .server import MockServer
 
 START_WITHIN_S = 30.0
-
-
-@contextmanager
-def in_thread(server: MockServer, tls: ssl.SSLContext | None = None) -> Iterator[str]:
-    """Its base URL while it serves; `server.log` can be read all the time. tls: with which
-    certificate."""
-    loop = asyncio.new_event_loop()
-    port = loop.run_until_complete(server.start(tls=tls))
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"{'http' if tls is None else 'https'}://127.0.0.1:{port}"
-    finally:
-        loop.call_soon_threadsafe(server.stop)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
 
 
 @contextmanager

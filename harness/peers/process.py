@@ -50,10 +50,10 @@ def child(
         _stop(process)
 
 
-def log_tail(log: Path, lines: int = 3) -> str:
-    """The last lines of a log, as one."""
+def log_tail(log: Path) -> str:
+    """The last three lines of a log, as one."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-    return " / ".join(line.strip() for line in text.splitlines()[-lines:] if line.strip())
+    return " / ".join(line.strip() for line in text.splitlines()[-3:] if line.strip())
 
 
 def _stop(process: subprocess.Popen[str]) -> None:

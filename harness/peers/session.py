@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...engines.errors import unknown_name
 from ..json_text import json_text
-from ..whole_file import write_whole
+from ..whole_file import write_whole, writing
 from .base import PRECISIONS, Peer, ServedModel
 from .install import converter_path, llama_cpp_directory
 from .install import vllm_python as installed_python
@@ -119,7 +119,8 @@ def measure(asked: Session, report: Callable[[str], None]) -> PeersResult:
 
     files = resolve_model(asked.model, report)
     model = ServedModel(files.name, files.directory, asked.scratch)
-    asked.out.mkdir(parents=True, exist_ok=True)
+    with writing("out", asked.out):
+        asked.out.mkdir(parents=True, exist_ok=True)
     corpus = _corpus(files.directory)
 
     def jobs_of_round(number: int) -> Sequence[Job]:
@@ -140,8 +141,9 @@ def measure(asked: Session, report: Callable[[str], None]) -> PeersResult:
         machine=capture(seed=asked.seed),
         command=" ".join(["llmbench", *sys.argv[1:]]),
     )
-    write_whole(asked.out / "peers.json", json_text(result.as_json()))
-    write_whole(asked.out / "peers.md", markdown(result))
+    with writing("out", asked.out):
+        write_whole(asked.out / "peers.json", json_text(result.as_json()))
+        write_whole(asked.out / "peers.md", markdown(result))
     return result
 
 

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from ...engines.errors import ConfigError
-from ..whole_file import write_whole
+from ..whole_file import check_writable, write_whole, writing
 from .base import PRECISIONS, Started, Variant
 from .own import NAME as OWN
 from .rounds import Turn
@@ -97,7 +97,21 @@ _RATES = "Tokens a second: median of the rounds, best in brackets."
 
 
 def update_document(document: Path, text: str) -> None:
-    """Put the Markdown between the two markers of a document. Raises ConfigError without them."""
+    """Put the Markdown between the two markers of a document. Raises as `check_document` does."""
+    before, after = _around(document)
+    with writing("document", document):
+        write_whole(document, f"{before}{BEGIN}\n\n{text}\n{END}{after}")
+
+
+def check_document(document: Path) -> None:
+    """Find out before the engines take turns whether their result can be put into a document.
+    Raises ConfigError for one without the two markers, or that cannot be read or written."""
+    _around(document)
+    check_writable("document", document)
+
+
+def _around(document: Path) -> tuple[str, str]:
+    """What stands before and after the markers."""
     try:
         before, found, rest = document.read_text(encoding="utf-8").partition(BEGIN)
     except OSError as error:
@@ -105,7 +119,7 @@ def update_document(document: Path, text: str) -> None:
     _, ended, after = rest.partition(END)
     if not found or not ended:
         raise ConfigError("document", str(document), f"a text with {BEGIN} and {END}")
-    write_whole(document, f"{before}{BEGIN}\n\n{text}\n{END}{after}")
+    return before, after
 
 
 def _where(result: PeersResult) -> str:

@@ -66,15 +66,13 @@ SHAPES = (
 )
 
 
-def make_jobs(
-    corpus_token_ids: Sequence[int], seed: int, shapes: Sequence[JobShape] = SHAPES
-) -> tuple[Job, ...]:
+def make_jobs(corpus_token_ids: Sequence[int], seed: int) -> tuple[Job, ...]:
     """The jobs of one visit to an engine, a warm-up first; same seed, same tokens.
 
     corpus_token_ids: a text in the model's tokens. Raises WorkloadError for an empty one.
     """
     corpus = checked_corpus(corpus_token_ids, None)
-    requests = sum(shape.requests for shape in shapes)
+    requests = sum(shape.requests for shape in SHAPES)
     offsets = iter(draw_offsets(requests, len(corpus), np.random.default_rng(seed)))
     return tuple(
         Job(
@@ -88,5 +86,5 @@ def make_jobs(
             ),
             shape.output_tokens,
         )
-        for shape in shapes
+        for shape in SHAPES
     )

@@ -93,7 +93,6 @@ async def _either(stop: asyncio.Event, pause: Awaitable[object]) -> None:
 
 def fetch_over_http(
     base_url: str,
-    timeout_s: float = TIMEOUT_S,
     *,
     api_key: str | None = None,
     trust: Trust | None = None,
@@ -107,7 +106,7 @@ def fetch_over_http(
     def fetch() -> str:
         for path in found or _PATHS:
             try:
-                text = _get(Request(root + path, headers=headers), timeout_s, trust)
+                text = _get(Request(root + path, headers=headers), trust)
             except urllib.error.HTTPError as error:
                 error.close()
                 continue
@@ -119,6 +118,6 @@ def fetch_over_http(
     return lambda: asyncio.to_thread(fetch)
 
 
-def _get(asked: Request, timeout_s: float, trust: Trust | None) -> str:
-    with open_directly(asked, timeout_s, trust) as response:
+def _get(asked: Request, trust: Trust | None) -> str:
+    with open_directly(asked, TIMEOUT_S, trust) as response:
         return response.read(_LARGEST_PAGE).decode("utf-8", errors="replace")

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from ...engines.clock import Clock
 from ...engines.trace import StepTrace
-from ..store import StoreError
+from ..whole_file import writing
 from .lives import Life
 
 
@@ -18,12 +18,9 @@ class RequestLog:
 
     def __init__(self, path: Path, clock: Clock) -> None:
         """Raises StoreError for `request_log`."""
-        try:
+        with writing("request_log", path):
             # A line at a time: a server that is killed has said all that it knew.
             self._file: TextIO = path.open("a", encoding="utf-8", buffering=1)
-        except OSError as error:
-            problem = f"cannot be written: {error.strerror}"
-            raise StoreError("request_log", path, problem) from error
         self._epoch_s = time.time() - clock.now()
 
     def step(self, trace: StepTrace, output_tokens: int) -> None:

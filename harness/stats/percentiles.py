@@ -35,14 +35,17 @@ def repeated_percentile(
     position = np.maximum(total - 1, 0) * (q / 100)
     below = np.floor(position)
     above = np.minimum(below + 1, np.maximum(total - 1, 0))
-    low = values[_index_at(upto, below)]
-    high = values[_index_at(upto, above)]
+    low = values[index_at(upto, below)]
+    high = values[index_at(upto, above)]
     found = low + (high - low) * (position - below)
     return np.where(total > 0, found, np.nan)
 
 
-def _index_at(upto: NDArray[np.int32], rank: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Which sample holds the rank-th of the repeated values, a row at a time."""
+def index_at(upto: NDArray[np.int32], rank: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Which sample holds the rank-th of the repeated values, a row at a time.
+
+    upto: [rows, samples], how many values there are up to each sample. rank: [rows], from 0.
+    """
     passed = np.count_nonzero(upto <= rank[:, None].astype(np.int32), axis=1)
     return np.minimum(passed, upto.shape[1] - 1)
 
@@ -56,11 +59,12 @@ def samples_needed(q: float) -> int:
     return math.ceil(round(1 / tail, 9)) if tail > 0 else 1
 
 
-def samples_for_interval(q: float, confidence: float = 0.95) -> int:
-    """How many samples an interval of a percentile must have: 299 for p99, 59 for p95, 5 for p50.
+def samples_for_interval(q: float) -> int:
+    """How many samples a percentile must have for a 95 % interval: 299 for p99, 59 for p95, 5 for
+    p50.
 
     With fewer, all of them lie on one side of the true percentile too often, and no resampling can
     show what was never drawn. Source: Wilks, Annals of Mathematical Statistics 12 (1941).
     """
     inside = max(q, 100 - q) / 100
-    return math.ceil(math.log(1 - confidence) / math.log(inside))
+    return math.ceil(math.log(1 - 0.95) / math.log(inside))

@@ -47,17 +47,17 @@ def centred(differences: Sequence[float] | Floats) -> Floats:
     return (data - interval(data, 0.05).value) * math.sqrt(n / max(n - 1, 1))
 
 
-def detectable(noise: Floats, plan: Sequence[Look], *, wanted: float = POWER) -> float:
+def detectable(noise: Floats, plan: Sequence[Look]) -> float:
     """The smallest effect above 0 that is found with that chance; infinite if the last look's
     interval cannot be finite."""
     if plan[-1].after < fewest_pairs(plan[-1].level):
         return float("inf")
     low, high = 0.0, max(1e-6, 2 * float(np.abs(noise).max()))
-    if power(noise, high, plan) < wanted:
+    if power(noise, high, plan) < POWER:
         return float("inf")
     for _ in range(20):
         middle = (low + high) / 2
-        low, high = (low, middle) if power(noise, middle, plan) >= wanted else (middle, high)
+        low, high = (low, middle) if power(noise, middle, plan) >= POWER else (middle, high)
     return high
 
 
@@ -67,7 +67,6 @@ def needed(
     error_rate: float,
     *,
     looked: int = 1,
-    wanted: float = POWER,
 ) -> int | None:
     """The fewest differences that find an effect with that chance, if they are looked at so many
     times (`schedule`); None if five hundred would not. Looking more often takes more of them, for
@@ -76,7 +75,7 @@ def needed(
 
     def finds(count: int) -> bool:
         plan = looks(schedule(count, error_rate, looked), error_rate)
-        return power(noise, effect, plan) >= wanted
+        return power(noise, effect, plan) >= POWER
 
     if effect <= 0:
         return None

@@ -9,7 +9,6 @@ import numpy as np
 from .percentiles import percentiles
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0}
-STATS = ("count", "mean", "std", "min", *PERCENTILES, "max")
 
 
 def summary(values: Sequence[float], weights: Sequence[float] | None = None) -> dict[str, float]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bootstrap import Sample
+from .percentiles import index_at
 
 
 def tail_percentile(ascending: Sample, times: NDArray[np.int32], q: float) -> NDArray[np.float64]:
@@ -30,12 +31,6 @@ def tail_percentile(ascending: Sample, times: NDArray[np.int32], q: float) -> ND
     while count < len(values) and (upto[:, -1] <= low_rank).any():
         count = min(2 * count, len(values))
         upto = np.cumsum(times[:, units[:count]], axis=1, dtype=np.int32)
-    low = values[_first_beyond(upto, low_rank)]
-    high = values[_first_beyond(upto, high_rank)]
+    low = values[index_at(upto, low_rank)]
+    high = values[index_at(upto, high_rank)]
     return np.where(total > 0, low + (high - low) * (position - below), np.nan)
-
-
-def _first_beyond(upto: NDArray[np.int32], rank: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Which value, from the top, holds the rank-th of the drawn ones, a resample at a time."""
-    passed = np.count_nonzero(upto <= rank[:, None].astype(np.int32), axis=1)
-    return np.minimum(passed, upto.shape[1] - 1)

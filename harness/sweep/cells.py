@@ -24,7 +24,6 @@ from .grid import Cell
 
 MANIFEST = "sweep.json"
 SCHEMA_VERSION = 1
-REPORTS = ("results.csv", "sweep.html", "sweep.md")
 _FOLDERS = ("cells", "logs", "locks")
 # A stored run may be invalid; its own result says so.
 _STORED = (0, 3)

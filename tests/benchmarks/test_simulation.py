@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import pytest
 from llmbench.engines.config import engine_config
-from llmbench.harness.cli.progress import Silent
 from llmbench.harness.config import LoadConfig, RunConfig
+from llmbench.harness.experiment import Silent
 from llmbench.harness.simulate import observe, prepare_simulation
 from llmbench.harness.simulated_machine import Machine
 

@@ -90,7 +90,7 @@ def judge(path: Path, allowed: float, effect: float) -> None:
 
 def _say(kind: str, answers: list) -> None:
     """The worst verdict of each gate, counted."""
-    order = ("regressed", "inconclusive", "not regressed", "improved")
+    order = ("regressed", "inconclusive", "passed", "improved")
     worst = Counter(min((a.verdict for a in one), key=order.index) for one in answers)
     said = ", ".join(f"{worst[name]} {name}" for name in order if worst[name])
     metrics = len(answers[0]) if answers else 0

@@ -16,6 +16,7 @@ from llmbench.harness import bench_engine as tool
 from llmbench.harness.bench_engine import CaseResult, cases
 from llmbench.harness.cli import app
 from llmbench.harness.engine_turns import CONTEXT_TOKENS, DECODE_STEPS, Case
+from llmbench.harness.errors import StoreError
 from llmbench.harness.machine_rates import better, find_rates
 from llmbench.kernels import rates as kernel_rates
 from typer.testing import CliRunner
@@ -118,6 +119,16 @@ def test_rates_are_measured_and_the_better_of_two_kept(
     assert rates.flops_per_s > 0
     assert rates.source == "measured"
     assert better(Rates(1, 4, "x"), Rates(2, 3, "x")) == Rates(2, 4, "x")
+
+
+def test_where_the_result_goes_is_checked_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tool, "bench_engine", lambda *_, **__: pytest.fail("it was measured"))
+    (tmp_path / "file").touch()
+    arguments = ["bench-engine", "--out", str(tmp_path / "file" / "bench.json")]
+    with pytest.raises(StoreError, match=r"^out: .* cannot be written: Not a directory$"):
+        CliRunner().invoke(app.app, arguments, catch_exceptions=False)
 
 
 def test_a_result_is_written_and_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

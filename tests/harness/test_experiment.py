@@ -15,16 +15,9 @@ from llmbench.engines.models.loader import load_model_directory
 from llmbench.engines.quantization.checkpoints.write import write_checkpoint
 from llmbench.engines.quantization.rounding import rounded_model
 from llmbench.harness.config import LoadConfig, RunConfig
-from llmbench.harness.drive import Progress
-from llmbench.harness.experiment import measure, prepare
+from llmbench.harness.experiment import Silent, measure, prepare
 from llmbench.harness.machine_peaks import MachinePeaks, keep_peaks, machine_of
 from llmbench.harness.result import Result
-
-
-class Silent:
-    def stage(self, text: str) -> None: ...
-
-    def progress(self, progress: Progress) -> None: ...
 
 
 def run(model: str = "bundled", **settings) -> Result:

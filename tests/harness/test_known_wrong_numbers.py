@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmbench.harness.cli.progress import Silent
 from llmbench.harness.client.config import ClientConfig, parse_url
 from llmbench.harness.client.prepare import ServerRunConfig, prepare_server_run
 from llmbench.harness.client.run import measure_server
 from llmbench.harness.config import LoadConfig
-from llmbench.harness.mock.process import in_thread
+from llmbench.harness.experiment import Silent
 from llmbench.harness.mock.rule import Rule
 from llmbench.harness.mock.script import Chunk, Script
 from llmbench.harness.mock.server import MockServer, Scripted
 from llmbench.harness.planning import plan_with_warmup, workload_of
 from llmbench.harness.result import Check, Result
+
+from .mock.in_thread import in_thread
 
 TESTS = Path(__file__).parents[1]
 HERE = "harness/test_known_wrong_numbers.py"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from llmbench.engines.config import engine_config
-from llmbench.harness.cli.progress import Silent
 from llmbench.harness.config import LoadConfig, RunConfig
+from llmbench.harness.experiment import Silent
 from llmbench.harness.result import KVSummary
 from llmbench.harness.simulate import prepare_simulation, simulate
 from llmbench.harness.simulated_machine import Machine

@@ -21,6 +21,7 @@ from llmbench.harness.machine_peaks import (
 from llmbench.harness.machine_rates import datasheet_of
 from llmbench.harness.peaks import peaks_of_device, product_dtype
 from llmbench.harness.result import Peaks
+from llmbench.kernels import rates
 from typer.testing import CliRunner
 
 CPU = torch.device("cpu")
@@ -120,8 +121,8 @@ def test_the_peak_is_of_the_dtype_that_is_multiplied(
 
 
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmbench.harness.machine_rates._CPU_READ_BYTES", 2**20)
-    monkeypatch.setattr("llmbench.harness.machine_rates._CPU_PRODUCT", 64)
+    monkeypatch.setitem(rates.FAR_BYTES, "cpu", 2**20)
+    monkeypatch.setitem(rates.PRODUCT_EDGE, "cpu", 64)
 
 
 def test_this_machine_is_measured_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:

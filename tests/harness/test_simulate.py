@@ -26,9 +26,9 @@ from llmbench.engines.kv.base import KVCache, Move
 from llmbench.engines.presets import PRESETS
 from llmbench.engines.step import Limits, StepPlan
 from llmbench.engines.strategy import build_strategy, contiguous_defaults
-from llmbench.harness.cli.progress import Silent
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.drive import Observation, drive
+from llmbench.harness.experiment import Silent
 from llmbench.harness.simulate import prepare_simulation, simulate
 from llmbench.harness.simulated_machine import Machine
 from llmbench.workloads.api import Plan, PlannedRequest

@@ -13,8 +13,8 @@ from llmbench.engines.cost.roofline import StepTimes
 from llmbench.engines.cost.work import StepWork
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.cli.capacity_tables import notes, sentence
-from llmbench.harness.cli.progress import Silent
 from llmbench.harness.config import LoadConfig, RunConfig
+from llmbench.harness.experiment import Silent
 from llmbench.harness.simulate import PreparedSimulation
 from llmbench.harness.simulated_capacity import (
     EngineCapacity,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from llmbench.engines.config import engine_config
-from llmbench.harness.cli.progress import Silent
 from llmbench.harness.config import LoadConfig, RunConfig
+from llmbench.harness.experiment import Silent
 from llmbench.harness.simulate import prepare_simulation, simulate
 from llmbench.harness.simulated_machine import Machine
 from llmbench.workloads.traces import read_trace

@@ -11,8 +11,8 @@ import pytest
 from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.calibrate import calibrate_runs
-from llmbench.harness.cli.progress import Silent
 from llmbench.harness.config import LoadConfig, RunConfig
+from llmbench.harness.experiment import Silent
 from llmbench.harness.simulate import prepare_simulation, simulate
 from llmbench.harness.simulated_machine import Machine
 from llmbench.harness.store import StoredRun

@@ -8,7 +8,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from llmbench.harness.whole_file import whole_file, write_whole
+from llmbench.harness.errors import StoreError
+from llmbench.harness.whole_file import check_writable, whole_file, write_whole, writing
 
 ROOT = Path(__file__).resolve().parents[2]
 # What appends a line at a time, or is nobody's result: logs, locks, drafts of a directory that is
@@ -20,6 +21,32 @@ WRITES_ITSELF = {
     "harness/sweep/cells.py",
     "harness/whole_file.py",
 }
+
+
+def test_what_keeps_a_file_from_being_written_is_one_line(tmp_path: Path) -> None:
+    def write(path: Path) -> None:
+        with writing("out", path):
+            write_whole(path, "text")
+
+    below_a_file = tmp_path / "file" / "result.json"
+    write(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "text"
+    with pytest.raises(StoreError) as raised:
+        write(below_a_file)
+    assert str(raised.value) == f"out: {str(below_a_file)!r} cannot be written: Not a directory"
+
+
+def test_what_cannot_be_written_is_found_before_the_work(tmp_path: Path) -> None:
+    kept = tmp_path / "result.json"
+    kept.write_text("kept", encoding="utf-8")
+    for path in (kept, tmp_path / "new.json", tmp_path / "new" / "below" / "it.json"):
+        check_writable("out", path)
+    check_writable("out", Path("/dev/null"))
+    for path, problem in ((kept / "below.json", "Not a directory"), (tmp_path, "Is a directory")):
+        with pytest.raises(StoreError, match=f"^out: .* cannot be written: {problem}$"):
+            check_writable("out", path)
+    assert os.listdir(tmp_path) == ["result.json"]
+    assert kept.read_text(encoding="utf-8") == "kept"
 
 
 def test_what_was_there_stays_until_all_of_it_is_written(tmp_path: Path) -> None:

@@ -17,10 +17,9 @@ from llmbench.engines.errors import ConfigError
 from llmbench.harness.adapters.run import measure_adapted
 from llmbench.harness.adapters.tensorrt_llm_engine import TensorRtLlmEngine
 from llmbench.harness.cli import main
-from llmbench.harness.cli.progress import Silent
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.drive import drive
-from llmbench.harness.experiment import prepare
+from llmbench.harness.experiment import Silent, prepare
 from llmbench.harness.record import RequestStatus
 from llmbench.workloads.api import Plan, PlannedRequest
 

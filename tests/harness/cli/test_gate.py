@@ -10,7 +10,6 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from llmbench.engines.errors import ConfigError
 from llmbench.harness.ab import side
 from llmbench.harness.ab.protocol import Trial
 from llmbench.harness.ab.side import SideOptions
@@ -219,14 +218,3 @@ def test_mistakes_of_ab_are_exit_code_2(
 ) -> None:
     assert _main("ab", "--quiet", *arguments) == 2
     assert sides == []
-
-
-def test_options_as_data() -> None:
-    from llmbench.harness.cli.words import words_of, words_of_mapping
-
-    assert words_of("a", "--engine 'my engine'") == ["--engine", "my engine"]
-    assert words_of_mapping("a", {"cuda_graphs": False, "seed": None}) == ["--no-cuda-graphs"]
-    with pytest.raises(ConfigError, match="quoted options"):
-        words_of("a", "--engine 'paged")
-    with pytest.raises(ConfigError, match="a text, a number, true, false or a list"):
-        words_of_mapping("a", {"engine": {"name": "paged"}})

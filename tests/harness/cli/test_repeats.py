@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from llmbench.harness.cli import main
 from llmbench.harness.cli.exits import Exit
-from llmbench.harness.mock.process import in_thread
 from llmbench.harness.mock.rule import Rule
 from llmbench.harness.mock.server import MockServer
 from llmbench.harness.seeds import seed_of_repeat
 from llmbench.harness.store import write_run
 
+from ..mock.in_thread import in_thread
 from ..repeats.made import invalid, make_run, on_disk, partial
 
 SMALL = ("--num-requests", "6", "--max-output-len", "6", "--threads", "1", "--device", "cpu")

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from llmbench.harness.cli import main
 from llmbench.harness.cli.exits import Exit
-from llmbench.harness.mock.process import in_thread
 from llmbench.harness.mock.rule import Rule
 from llmbench.harness.mock.script import Chunk, Script
 from llmbench.harness.mock.server import MockServer
 from llmbench.harness.store import load_run
+
+from ..mock.in_thread import in_thread
 
 WITHIN_S = 60.0
 # What lies in a socket is read by then, however busy the machine is.

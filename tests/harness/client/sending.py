@@ -17,11 +17,12 @@ from llmbench.harness.client.send import Sent, send
 from llmbench.harness.client.servers import SERVERS
 from llmbench.harness.drive import Progress
 from llmbench.harness.mock.log import Sent as Truth
-from llmbench.harness.mock.process import in_thread
 from llmbench.harness.mock.script import Chunk, Script
 from llmbench.harness.mock.server import MockServer, Scripted
 from llmbench.harness.record import RequestRecord
 from llmbench.workloads.api import Message, Plan, PlannedRequest
+
+from ..mock.in_thread import in_thread
 
 # A test that hangs is a failure of what is tested here.
 MOST_S = 30.0

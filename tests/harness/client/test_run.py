@@ -18,7 +18,6 @@ import pytest
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.models.catalogue import resolve_model
 from llmbench.engines.models.tokenizer import load_tokenizer
-from llmbench.harness.cli.progress import Silent
 from llmbench.harness.client.calibration import CalibratedLoad, ClientCalibration, Load
 from llmbench.harness.client.config import ClientConfig, Timeouts, parse_url
 from llmbench.harness.client.errors import TargetError
@@ -29,8 +28,7 @@ from llmbench.harness.compare import compare
 from llmbench.harness.config import LoadConfig
 from llmbench.harness.environment import cpu
 from llmbench.harness.errors import InvalidRun
-from llmbench.harness.experiment import Measured
-from llmbench.harness.mock.process import in_thread
+from llmbench.harness.experiment import Measured, Silent
 from llmbench.harness.mock.rule import Rule
 from llmbench.harness.mock.script import Plain, Script
 from llmbench.harness.mock.server import MockServer, Scripted
@@ -39,6 +37,7 @@ from llmbench.harness.store import load_run, write_run
 from llmbench.harness.views import comparison_reports, run_reports
 from llmbench.workloads.api import WorkloadError
 
+from ..mock.in_thread import in_thread
 from ..observed import serve_in_turn
 from ..stored import stored_run
 

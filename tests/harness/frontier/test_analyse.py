@@ -125,17 +125,12 @@ def test_speed_alone_has_a_frontier_too(tmp_path: Path) -> None:
 
 
 def test_methods_of_other_requests_are_not_set_beside_each_other(tmp_path: Path) -> None:
-    from llmbench.harness.drive import Progress
+    from llmbench.harness.experiment import Silent
     from llmbench.harness.frontier import runs as tool
 
     class Cells:
         def identify(self, overrides, seed: int) -> tool.Identity:
             return tool.Identity({"seed": seed}, str(overrides["quant"]))
-
-    class Silent:
-        def stage(self, text: str) -> None: ...
-
-        def progress(self, progress: Progress) -> None: ...
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tool, "RealCells", lambda *_: Cells())

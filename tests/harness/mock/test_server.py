@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from llmbench.engines.errors import ConfigError
-from llmbench.harness.mock.process import in_thread, take_log
+from llmbench.harness.mock.process import take_log
 from llmbench.harness.mock.rule import Fault, Rule
 from llmbench.harness.mock.script import Ending
 from llmbench.harness.mock.server import MockServer
+
+from .in_thread import in_thread
 
 RULE = Rule(0.001, 0.001, tokens_per_chunk=3)
 

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from llmbench.harness.client.config import Url, parse_url
 from llmbench.harness.client.servers import SERVERS
-from llmbench.harness.mock.process import in_thread
 from llmbench.harness.mock.script import Chunk, Counting, Ending, Plain, Script
 from llmbench.harness.mock.server import MockServer, Scripted
 from llmbench.harness.peers.base import PeerError
 from llmbench.harness.peers.client import complete
 from llmbench.harness.peers.figures import RequestTimes
 from llmbench.harness.peers.workload import Figure, Job
+
+from ..mock.in_thread import in_thread
 
 JOB = Job(Figure.OUTPUT, ((7, 8, 9), (1, 2, 3)), 4)
 

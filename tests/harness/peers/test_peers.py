@@ -11,6 +11,7 @@ from llmbench.harness.cli import app
 from llmbench.harness.peers.llama_cpp import parse_version
 from llmbench.harness.peers.own import Own
 from llmbench.harness.peers.session import Session, places, session
+from llmbench.harness.peers.table import BEGIN, END
 from llmbench.harness.peers.vllm_cpu import VllmCpu
 from llmbench.harness.peers.workload import Figure
 from typer.testing import CliRunner
@@ -75,6 +76,29 @@ def test_nothing_to_measure_is_an_error_in_a_line(tmp_path: Path) -> None:
     done = CliRunner().invoke(app.app, ["peers", *arguments, "--out", str(tmp_path / "out")])
     assert done.exit_code == 2, done.output
     assert "llama.cpp not measured: no llama-server" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize(
+    ("out", "document", "problem"),
+    [
+        ("file/out", "peers.md", "out: .* cannot be written"),
+        ("out", "missing.md", "document: .* a text"),
+        ("out", "file", "a text with <!-- measured: begin -->"),
+    ],
+)
+def test_where_the_result_goes_is_checked_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, document: str, problem: str
+) -> None:
+    def measure(*_: object) -> None:
+        pytest.fail("it was measured")
+
+    monkeypatch.setattr("llmbench.harness.peers.session.measure", measure)
+    (tmp_path / "file").write_text("no markers", encoding="utf-8")
+    (tmp_path / "peers.md").write_text(f"{BEGIN}\n{END}\n", encoding="utf-8")
+    chosen = ["--peer", "llmbench", "--model", "bundled", "--directory", str(tmp_path)]
+    where = ["--out", str(tmp_path / out), "--document", str(tmp_path / document)]
+    with pytest.raises(ConfigError, match=problem):
+        CliRunner().invoke(app.app, ["peers", *chosen, *where], catch_exceptions=False)
 
 
 def test_ours_is_measured_and_written_down(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from .engine_options import engine_options
-from .load_options import load_options
+from .engine import engine_options
+from .load import load_options
 
 if TYPE_CHECKING:
     from ..config import RunConfig

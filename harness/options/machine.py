@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import parameters_of, with_options
+from .run import parameters_of, with_options
 
 if TYPE_CHECKING:
     from ..simulated_machine import Machine

@@ -20,7 +20,7 @@ from .result import (
 from .summarise import Summary
 
 
-def compose(
+def build_result(
     summary: Summary,
     plan: Plan,
     *,

@@ -12,7 +12,7 @@ import yaml
 
 from ...engines.errors import ConfigError
 from .machine import with_machine_options
-from .options import NOT_SIMULATED, with_run_options
+from .run import NOT_SIMULATED, with_run_options
 
 if TYPE_CHECKING:
     from ..config import RunConfig
