@@ -96,7 +96,7 @@ def test_it_takes_every_option_of_run() -> None:
     options["run"] -= {f"--{name.replace('_', '-')}" for name in of_servers}
     assert options["run"] <= options["ablate"]
     assert options["ablate"] - options["run"] == {
-        *("--axes", "--repeats", "--simulate", "--hardware", "--tensor-parallel"),
+        *("--axes", "--simulate", "--hardware", "--tensor-parallel"),
         *(
             "--calibration",
             "--gpu-memory-utilization",

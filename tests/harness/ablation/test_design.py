@@ -8,7 +8,7 @@ import pytest
 from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.ablation.design import NotRun, parse_axes, refuse_lost_levels
-from llmbench.harness.cli.engine_options import engine_options
+from llmbench.harness.options.engine import engine_options
 
 BASE = engine_config("paged")
 
