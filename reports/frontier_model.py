@@ -16,7 +16,8 @@ class FrontierMethod:
 
     name: as in `--quant`; also its run's directory. bits: of one weight, scales left out.
     emulated: the hardware has no such arithmetic, so the speed is that of the emulation.
-    reason: why the run does not count, in words; empty for one that does.
+    reason: why the run does not count, in words; empty for one that does. disturbed: the machine
+    was not its alone, or slowed down, while it ran: its speed decides nothing.
     weight_bytes: weights as served. output_tokens_per_s: over the steady window. batch_requests: in
     a step, on average.
     perplexity, text_kl_mean, text_kl_p99 and text_top1_agreement are of the held-out text, kl_mean
@@ -31,6 +32,7 @@ class FrontierMethod:
     bits: float | None
     emulated: bool = False
     reason: str = ""
+    disturbed: bool = False
     weight_bytes: float | None = None
     output_tokens_per_s: float | None = None
     ttft_mean_s: float | None = None

@@ -24,15 +24,15 @@ from .tables import glossary
 
 WHOLE = Badge("Every method measured", "✓", "good")
 INCOMPLETE = Badge("Methods left out", "!", "caution")
+DISTURBED = Badge("Every method measured, with cautions", "!", "caution")
 
 
 def frontier_report(frontier: Frontier) -> Report:
     """Everything a report says about a frontier."""
-    whole = len(frontier.counted) == len(frontier.methods)
     return Report(
         title=f"Quality, speed and memory: {listed([one.name for one in frontier.methods])}",
         subtitle=" · ".join(frontier.setting),
-        badge=WHOLE if whole else INCOMPLETE,
+        badge=_badge(frontier),
         verdict=_verdict(frontier),
         statements=tuple(_statements(frontier)),
         figures=_key_figures(frontier),
@@ -40,6 +40,12 @@ def frontier_report(frontier: Frontier) -> Report:
         sections=tuple(section for section in _sections(frontier) if section.parts),
         footer=frontier.command,
     )
+
+
+def _badge(frontier: Frontier) -> Badge:
+    if len(frontier.counted) < len(frontier.methods):
+        return INCOMPLETE
+    return DISTURBED if any(one.disturbed for one in frontier.methods) else WHOLE
 
 
 def _verdict(frontier: Frontier) -> str:

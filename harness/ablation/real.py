@@ -14,9 +14,16 @@ from .run import Identity
 if TYPE_CHECKING:
     from ...engines.assemble import LoadedModel
 
-# What decides the weights in memory; a cell that differs in these alone loads anew.
-_WEIGHTS = (
-    *("model_impl", "load_format", "quant", "group_size", "dtype", "device", "max_model_len"),
+# Settings that an engine is built with around weights that are loaded; a cell that differs in any
+# other loads anew. What is not listed costs time and never a wrong number.
+_AROUND_WEIGHTS = frozenset(
+    (
+        *("engine", "stands_for", "batching", "admission", "kv", "block_size", "max_num_seqs"),
+        *("max_num_batched_tokens", "kv_memory_bytes", "kv_dtype", "mixing", "chunked_prefill"),
+        *("chunking", "chunk_unit", "long_prefill_tokens", "delay_factor", "watermark"),
+        *("preemption", "swap_memory_bytes", "prefix_cache", "kv_reservation", "arena"),
+        *("async_scheduling", "cuda_graphs"),
+    )
 )
 
 
@@ -76,7 +83,8 @@ class RealCells:
         return fresh
 
     def _weights(self, prepared: Prepared) -> LoadedModel:
-        key = tuple(getattr(prepared.engine, name) for name in _WEIGHTS)
+        settings = vars(prepared.engine).items()
+        key = tuple(value for name, value in settings if name not in _AROUND_WEIGHTS)
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None  # before the next is loaded: both may not fit
             self._loaded = (key, load(prepared, self._watch))

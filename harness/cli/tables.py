@@ -48,7 +48,10 @@ def print_run(result: Result) -> None:
     """Counts, latencies, rates, memory, quality: a screen."""
     console = wide_console()
     counters, config = result.counters, result.config
-    state = "[green]valid[/]" if result.validity.valid else "[bold red]NOT VALID[/]"
+    cautions = [check for check in result.validity.failures if not check.fatal]
+    state = "[yellow]valid, with cautions[/]" if cautions else "[green]valid[/]"
+    if not result.validity.valid:
+        state = "[bold red]NOT VALID[/]"
     console.print(
         f"[bold]{foreign(result.label)}[/]  {foreign(config['model'])}, {_where(result)}  {state}"
     )
@@ -77,6 +80,8 @@ def print_run(result: Result) -> None:
     _print_quality(console, result)
     for adjustment in result.workload.adjustments:
         console.print(f"[yellow]workload[/] {foreign(adjustment)}")
+    for check in cautions:
+        console.print(f"[yellow]caution[/] {foreign(check.detail)}", soft_wrap=True)
 
 
 def _where(result: Result) -> str:

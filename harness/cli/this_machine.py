@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .console import foreign
 from .exits import say, say_text
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def machine(
     from ..json_text import json_text
     from ..machine_peaks import keep_peaks, peaks_path
     from ..machine_rates import datasheet_of
+    from ..machine_state import check_alone, read_processors
 
     cores = os.cpu_count() or 1
     if threads is not None and not 1 <= threads <= cores:
@@ -63,9 +65,14 @@ def machine(
         return
     if threads is not None:
         torch.set_num_threads(threads)
-    kept = keep_peaks(peaks_path(), _measured(found, rounds, quiet=as_json), forget=forget)
+    before = read_processors()
+    measured = _measured(found, rounds, quiet=as_json)
+    alone = check_alone(before, read_processors())
+    kept = keep_peaks(peaks_path(), measured, forget=forget)
     print(json_text(asdict(kept)) if as_json else _of_measurement(kept))
     say_text(f"kept in {peaks_path()}")
+    if not alone.ok:
+        say(f"[yellow]caution[/] {foreign(alone.detail)}: the peaks may be higher; measure again")
 
 
 def _measured(device: torch.device, rounds: int, *, quiet: bool) -> MachinePeaks:

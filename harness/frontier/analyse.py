@@ -28,6 +28,9 @@ from .turning_points import batch_1, frontier_sweep
 # A method's figures that have a ratio to the baseline's.
 RATIOS = ("output_tokens_per_s", "ttft_mean_s", "tpot_mean_s", "weight_bytes", "perplexity")
 
+# Checks whose failure says that a run's speed is not the machine's.
+_DISTURBED = ("machine", "throttling")
+
 
 def analyse(
     runs: Sequence[MethodRun],
@@ -89,6 +92,7 @@ def _method(of: MethodRun) -> FrontierMethod:
         weight_bits(of.method, str(result.config.get("dtype", "bfloat16"))),
         emulated=bool(result.emulated),
         reason=f"not valid: {against[0]}" if against else "",
+        disturbed=any(check.id in _DISTURBED for check in result.validity.failures),
         weight_bytes=float(result.memory.weight_bytes),
         output_tokens_per_s=result.stat("output_throughput", "window"),
         ttft_mean_s=result.stat("ttft", "mean"),
@@ -170,6 +174,11 @@ def _notes(
         notes.append(
             f"{', '.join(emulated)}: emulated, for this hardware has no such arithmetic; the "
             "quality is the method's, the speed is not"
+        )
+    if disturbed := [one.name for one in methods if one.disturbed]:
+        notes.append(
+            f"{', '.join(disturbed)}: other work had processors, or they were held back, while "
+            "this was measured: no claim about the run's speed is decided"
         )
     if caveats := dict.fromkeys(one.quality.caveat for one in results if one.quality):
         notes.extend(caveat for caveat in caveats if caveat)

@@ -29,7 +29,7 @@ def claims(
     if plain is not None:
         for one in by_name.values():
             if family(one.name) == "int4":
-                found.append(doubles(one, batch_1.get(one.name)))
+                found.append(doubles(one, plain, batch_1.get(one.name)))
             if family(one.name) == "fp8":
                 found.append(is_free(one, plain))
     if all(name in by_name for name in RIVALS):
@@ -37,7 +37,7 @@ def claims(
     return tuple(found)
 
 
-def doubles(method: FrontierMethod, batch_1: float | None) -> FrontierClaim:
+def doubles(method: FrontierMethod, plain: FrontierMethod, batch_1: float | None) -> FrontierClaim:
     """Weight-only INT4 doubles throughput: at batch 1, and in this run."""
     parts: list[tuple[bool | None, str]] = []
     if batch_1 is not None:
@@ -50,7 +50,7 @@ def doubles(method: FrontierMethod, batch_1: float | None) -> FrontierClaim:
         if method.batch_requests is not None:
             load = f" ({number(method.batch_requests)} requests a step on average)"
         text = f"this run's output throughput{load} is {_ratio(method.throughput_ratio)}"
-        parts.append((_reaches(method.throughput_ratio, DOUBLE), text))
+        parts.append((_reaches(method, plain, DOUBLE), text))
     return FrontierClaim(
         f"INT4 weights double throughput ({method.name})",
         _verdict([held for held, _ in parts]),
@@ -77,7 +77,7 @@ def is_free(method: FrontierMethod, plain: FrontierMethod) -> FrontierClaim:
         text = f"output throughput is {_ratio(method.throughput_ratio)}"
         if method.emulated:
             text += " on hardware that only emulates it"
-        parts.append((_reaches(method.throughput_ratio, FREE_SPEED), text))
+        parts.append((_reaches(method, plain, FREE_SPEED), text))
     return FrontierClaim(
         f"FP8 is free ({method.name})",
         _verdict([held for held, _ in parts]) if len(parts) == 2 else "undecided",
@@ -109,8 +109,12 @@ def beats(one: FrontierMethod, other: FrontierMethod) -> FrontierClaim:
     )
 
 
-def _reaches(ratio: Ratio, least: float) -> bool | None:
-    """Whether a ratio is at least so much; None where its interval holds both."""
+def _reaches(method: FrontierMethod, plain: FrontierMethod, least: float) -> bool | None:
+    """Whether the throughput's ratio is at least so much; None where its interval holds both, and
+    where either run had the machine not to itself: the interval is of requests alone."""
+    ratio = method.throughput_ratio
+    if ratio is None or method.disturbed or plain.disturbed:
+        return None
     if ratio.low is None or ratio.high is None:
         return None if ratio.verdict == "inconclusive" else ratio.value >= least
     if ratio.low >= least:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
-from llmbench.engines.config import engine_config
+from llmbench.engines.config import EngineConfig, engine_config
 from llmbench.harness.ablation import real
 from llmbench.harness.ablation.real import RealCells
 from llmbench.harness.config import LoadConfig, RunConfig
@@ -39,6 +40,8 @@ def test_weights_are_loaded_when_they_differ_and_only_then(
         {"model_impl": "native", "quant": "none"},
         {"model_impl": "transformers", "quant": "none"},
         {"model_impl": "transformers", "kv_dtype": "int8"},
+        {"quant": "awq+int8-head"},
+        {"quant": "awq+w8a8-head"},
     ):
         runner.measure(overrides, seed=0)
 
@@ -48,8 +51,20 @@ def test_weights_are_loaded_when_they_differ_and_only_then(
     assert weights[1] is not weights[2]
     assert weights[4] is not weights[5]
     assert weights[5] is weights[6]
+    assert len({id(one) for one in weights[6:]}) == 3
     engines = [(prepared.engine.kv, prepared.engine.quant) for prepared, _ in measured]
     assert engines[2] == ("contiguous", "awq")
+
+
+def test_no_setting_that_decides_weights_is_taken_for_one_around_them() -> None:
+    """The other way round costs a load, and this one a wrong number."""
+    around = real._AROUND_WEIGHTS
+    every = {one.name for one in fields(EngineConfig)}
+    assert around < every
+    assert every - around == {
+        *("quant", "group_size", "quant_bits", "quant_head", "dtype", "device", "model_impl"),
+        *("force_kernels", "load_format", "max_model_len"),
+    }
 
 
 def test_a_cell_is_prepared_once_and_shares_its_requests(

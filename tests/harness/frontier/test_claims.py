@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from llmbench.harness.frontier.claims import claims
 from llmbench.reports.frontier_model import ClaimVerdict, FrontierClaim, FrontierMethod
@@ -45,6 +47,17 @@ def test_whether_four_bits_double_throughput(
         assert f"batch 1 is {batch_1:.2f}×" in claim.evidence
     if ratio is not None and ratio.low is not None:
         assert f"{ratio.value:.2f}× ({ratio.low:.2f} to {ratio.high:.2f})" in claim.evidence
+
+
+@pytest.mark.parametrize("disturbed", ["none", "awq"])
+def test_a_run_that_had_the_machine_not_to_itself_decides_nothing(disturbed: str) -> None:
+    """Its interval is of requests, and holds nothing of what other processes took. Steps that were
+    taken in turns still decide."""
+    plain = replace(PLAIN, disturbed=disturbed == "none")
+    awq = four_bits(Ratio(4.5, 4.0, 5.0), disturbed=disturbed == "awq")
+    assert only(claims([plain, awq], {})).verdict == "undecided"
+    assert only(claims([plain, awq], {"awq": 1.5})).verdict == "refuted"
+    assert only(claims([plain, awq], {"awq": 2.5})).verdict == "partly"
 
 
 @pytest.mark.parametrize(
