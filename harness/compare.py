@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engines.errors import ConfigError
+from ..reports.comparison_tables import end_text
 from ..reports.model import Comparison, ConfigDifference, MetricComparison, Ratio, Verdict
 from .errors import InvalidRun
 from .evidence import ERROR_RATE, Finding, Observed, examine, objections, same_requests
@@ -253,19 +254,22 @@ def shared_quantities(results: Sequence[Result]) -> list[Quantity]:
     ]
 
 
-def row_of(quantity: Quantity, findings: Sequence[Finding]) -> MetricComparison:
-    """findings: of this quantity, of each run but the first against the first."""
+def row_of(
+    quantity: Quantity, findings: Sequence[Finding], *, alone: bool = False
+) -> MetricComparison:
+    """findings: of this quantity, of each run but the first against the first. alone: each interval
+    holds by itself only."""
     return MetricComparison(
         id=quantity.id,
         stat=quantity.stat,
         unit=quantity.unit,
         better=quantity.better,
         values=(findings[0].baseline, *(finding.current for finding in findings)),
-        ratios=(None, *(_ratio(finding) for finding in findings)),
+        ratios=(None, *(_ratio(finding, alone) for finding in findings)),
     )
 
 
-def _ratio(finding: Finding) -> Ratio | None:
+def _ratio(finding: Finding, alone: bool) -> Ratio | None:
     """None where a ratio says nothing: a run lacks the quantity, or the baseline is 0."""
     estimate, quantity = finding.estimate, finding.quantity
     if estimate is None or not math.isfinite(estimate.value):
@@ -278,6 +282,7 @@ def _ratio(finding: Finding) -> Ratio | None:
         low=estimate.low if has_interval else None,
         high=estimate.high if has_interval else None,
         verdict=verdict(finding),
+        alone=alone and has_interval,
     )
 
 
@@ -317,7 +322,9 @@ def statement(names: Sequence[str], rows: Sequence[MetricComparison]) -> str:
 
 
 def _interval(ratio: Ratio) -> str:
-    return "" if ratio.low is None else f" [{ratio.low:.2f}, {ratio.high:.2f}]"
+    if ratio.low is None or ratio.high is None:
+        return ""
+    return f" [{end_text(ratio.low)}, {end_text(ratio.high)}]"
 
 
 def _listed(names: Sequence[str]) -> str:

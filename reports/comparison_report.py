@@ -229,7 +229,8 @@ def _change(row: MetricComparison, comparison: Comparison) -> KeyFigure | None:
         return None
     scale = scale_of(row.unit, row.values)
     values = f"{scale.number(row.values[base])} → {scale.quantity(row.values[1 - base])}"
-    verdict = f"{WORDS[ratio.verdict][0]}: " if ratio.verdict else ""
+    alone = " alone" if ratio.alone else ""
+    verdict = f"{WORDS[ratio.verdict][0]}{alone}: " if ratio.verdict else ""
     return KeyFigure(row_label(row), f"{ratio_text(ratio.value)}×", "", verdict + values)
 
 

@@ -17,6 +17,8 @@ WORDS: dict[Verdict, tuple[str, Tone]] = {
     "same": ("= same", "quiet"),
     "inconclusive": ("? inconclusive", "caution"),
 }
+# No run shows where beyond this factor an end of an interval lies.
+FARTHEST = 100.0
 # Rows that are no metric of a distribution or a rate: `stat` names what they are.
 GROUPS = ("kv", "counters", "memory", "quality")
 STATS = {"window": "steady window", "run": "whole run"}
@@ -58,7 +60,7 @@ def metric_table(comparison: Comparison) -> Table:
         words=("Statistic", "Unit", *verdicts),
         note=f"Ratios are to {comparison.baseline}; below 1× is less. In brackets, the interval "
         f"the ratio lies in, {_intervals(comparison)}. Inconclusive: too few samples, or an "
-        "interval that holds both no change and a real one.",
+        f"interval that holds both no change and a real one.{_alone(comparison)}",
     )
 
 
@@ -66,6 +68,15 @@ def _intervals(comparison: Comparison) -> str:
     if comparison.between is not None:
         return f"by {comparison.between.how}"
     return "by resampling requests: it does not cover what changes from one run to the next"
+
+
+def _alone(comparison: Comparison) -> str:
+    if not any(one is not None and one.alone for row in comparison.rows for one in row.ratios):
+        return ""
+    return (
+        " Alone: at 95 % by itself, so that of twenty such one may mislead; the others hold "
+        "together."
+    )
 
 
 def pairs_table(comparison: Comparison) -> Table | None:
@@ -102,7 +113,9 @@ def ratio_cell(ratio: Ratio | None) -> Cell:
         return Cell("—", "quiet")
     text = f"{ratio_text(ratio.value)}×"
     if ratio.low is not None and ratio.high is not None:
-        text += f" ({ratio_text(ratio.low)} to {ratio_text(ratio.high)})"
+        text += f" ({end_text(ratio.low)} to {end_text(ratio.high)})"
+    if ratio.alone:
+        text += " alone"
     if ratio.verdict is None:
         return Cell(text, "quiet")
     word, tone = WORDS[ratio.verdict]
@@ -112,6 +125,13 @@ def ratio_cell(ratio: Ratio | None) -> Cell:
 def ratio_text(value: float) -> str:
     """Two decimals near 1, where ratios are compared."""
     return f"{value:.2f}" if 0.1 <= value < 10 else number(value)
+
+
+def end_text(ratio: float) -> str:
+    """An end of an interval: "0.79"; beyond a factor of 100 only that it is: "<0.01", ">100"."""
+    if ratio < 1 / FARTHEST:
+        return "<0.01"
+    return ">100" if ratio > FARTHEST else ratio_text(ratio)
 
 
 def difference_table(comparison: Comparison) -> Table | None:

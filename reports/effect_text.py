@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .comparison_tables import ratio_text
+from .comparison_tables import FARTHEST, end_text, ratio_text
 from .format import number
 from .glossary import label_of
 
@@ -33,8 +33,19 @@ def effect_text(
     text = f"{_bare(value, scale, unit, factor)}{name}"
     if low is None or high is None:
         return text
-    ends = ", ".join(_bare(end, scale, unit, factor) for end in (low, high))
+    ends = ", ".join(_end(end, scale, unit, factor) for end in (low, high))
     return f"{text} [{ends}]"
+
+
+def _end(value: float, scale: Scale, unit: str, factor: bool) -> str:
+    """No run shows where beyond a hundredfold the end of an interval lies."""
+    if scale == "difference":
+        return _bare(value, scale, unit, factor)
+    if factor:
+        return end_text(value)
+    if value < 1 / FARTHEST:
+        return "<\u221299"
+    return f"{end_text(value)}×" if value > FARTHEST else _bare(value, scale, unit, factor)
 
 
 def _bare(value: float, scale: Scale, unit: str, factor: bool) -> str:

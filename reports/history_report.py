@@ -14,6 +14,7 @@ from .model import Series as Drawn
 from .tables import glossary, table
 
 STEADY = Badge("No steps", "✓", "good")
+NOTHING = Badge("Nothing to compare", "–", "plain")
 WORSE = Badge("Stepped for the worse", "▼", "bad")
 STEPPED = Badge("Stepped", "!", "caution")
 
@@ -31,7 +32,7 @@ def history_report(history: History) -> Report:
         notes=tuple(Note(f"left out: {name}: {why}", "caution") for name, why in history.left_out),
         sections=(
             *(_section(at, one) for at, one in enumerate(history.series)),
-            Section("glossary", "Glossary", (glossary(),)),
+            *([Section("glossary", "Glossary", (glossary(),))] if history.series else []),
         ),
         footer=history.command,
     )
@@ -64,6 +65,8 @@ def run_text(run: HistoryRun) -> str:
 
 
 def _badge(history: History) -> Badge:
+    if not history.series:
+        return NOTHING
     verdicts = {step.verdict for _, _, step in steps_of(history)}
     if not list(steps_of(history)):
         return STEADY
@@ -72,6 +75,8 @@ def _badge(history: History) -> Badge:
 
 def _verdict(history: History) -> str:
     """The latest step for the worse of each series, or that there is none."""
+    if not history.series:
+        return "Nothing to compare: no series of two runs."
     worse = [
         (series, trend, step)
         for series, trend, step in steps_of(history)

@@ -37,13 +37,15 @@ class Run:
 class Ratio:
     """A run's statistic over the baseline's, with its interval where one could be had.
 
-    verdict: whether the run is better than the baseline; None where there is no better.
+    verdict: whether the run is better than the baseline; None where there is no better. alone: the
+    interval holds at 95 % by itself, and not together with those of other ratios.
     """
 
     value: float
     low: float | None = None
     high: float | None = None
     verdict: Verdict | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True)

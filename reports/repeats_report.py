@@ -9,7 +9,20 @@ from collections.abc import Iterator
 from .effect_text import response_label
 from .format import Scale, count, percent, plural, scale_of
 from .glossary import in_sentence
-from .model import Axis, Badge, Cell, Chart, Guide, KeyFigure, Note, Panel, Report, Section, Series
+from .model import (
+    Axis,
+    Badge,
+    Cell,
+    Chart,
+    Guide,
+    KeyFigure,
+    Note,
+    Panel,
+    Report,
+    Section,
+    Series,
+    present,
+)
 from .model import Table as ReportTable
 from .repeats_model import PooledQuantity, RepeatsTable
 from .tables import glossary, table
@@ -129,17 +142,18 @@ def _notes(repeats: RepeatsTable) -> Iterator[Note]:
 
 
 def _sections(repeats: RepeatsTable) -> tuple[Section, ...]:
-    charts = (_chart(repeats),)
+    """Without a run that counts there is no number to pool, draw or explain."""
+    any_pooled = bool(repeats.quantities)
     return (
-        Section("together", "Together", (together_table(repeats),)),
-        Section("spread", "How far runs differ", tuple(one for one in charts if one is not None)),
+        Section("together", "Together", (together_table(repeats),) if any_pooled else ()),
+        Section("spread", "How far runs differ", present(_chart(repeats))),
         Section(
             "runs",
             "The runs",
             (runs_table(repeats),),
             "Each is a whole run; its name leads to its report.",
         ),
-        Section("glossary", "Glossary", (glossary(),)),
+        Section("glossary", "Glossary", (glossary(),) if any_pooled else ()),
     )
 
 
@@ -186,7 +200,7 @@ def runs_table(repeats: RepeatsTable) -> ReportTable:
     rows: list[tuple[str | Cell, ...]] = [
         (
             Cell(run.name, link=f"{run.name}/report.html"),
-            Cell("does not count", "caution") if run.failure else Cell("✓", "quiet"),
+            Cell(f"no: {run.failure}", "caution") if run.failure else Cell("✓", "quiet"),
             *(scale.number(run.values[name]) for name, scale in scales.items()),
             str(run.seed),
         )

@@ -74,8 +74,13 @@ def _print_summary(measured: Measured, directory: Path) -> None:
     from .tables import print_run
 
     print_run(measured.result)
-    say(f"\n[bold]report[/]  {foreign(_shown(directory / 'report.html'))}")
-    say(f"[dim]again    llmbench report {foreign(shlex.quote(_shown(directory)))}[/]")
+    say_report(directory / "report.html")
+
+
+def say_report(page: Path) -> None:
+    """Where the report is, and the command that writes all of its directory's again."""
+    say(f"\n[bold]report[/]  {foreign(_shown(page))}")
+    say(f"[dim]again    llmbench report {foreign(shlex.quote(_shown(page.parent)))}[/]")
 
 
 def verdict_of(measured: Measured) -> Exit:

@@ -11,7 +11,7 @@ import typer
 
 from .console import foreign
 from .exits import Exit, say, say_error
-from .output import verdict_of, write_texts
+from .output import say_report, verdict_of, write_texts
 
 if TYPE_CHECKING:
     from ..experiment import Watch
@@ -75,16 +75,21 @@ def report_repeats(repeats: Repeats, *, as_json: bool) -> None:
         print(json_text(asdict(table)))
         return
     print_repeats(table)
-    say(f"\n[bold]report[/]  {foreign(repeats.directory / 'repeats.html')}")
+    say_report(repeats.directory / "repeats.html")
 
 
 def _verdict(made: Made, directory: Path) -> Exit:
-    if made.last is not None and made.last.result.status == "partial":
-        code = verdict_of(made.last)
+    """The exit code. Each repeat that does not count is named with its reason; one that was cut
+    short just now ends the series, and says so itself."""
+    last = made.last
+    cut_short = last if last is not None and last.result.status == "partial" else None
+    for run, reason in made.repeats.invalid:
+        if cut_short is None or run.result is not cut_short.result:
+            say_error(f"invalid run, in no mean: {run.directory.name}: {reason}")
+    if cut_short is not None:
+        code = verdict_of(cut_short)
         say(f"[dim]{foreign(_goes_on(directory))}[/]")
         return code
-    for run, reason in made.repeats.invalid:
-        say_error(f"invalid run, in no mean: {run.directory.name}: {reason}")
     return Exit.INVALID if made.repeats.invalid else Exit.OK
 
 

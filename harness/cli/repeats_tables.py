@@ -12,18 +12,29 @@ from .tables import wide_console
 
 # More columns than this are in the report.
 _MOST_RUNS = 5
+_SPREAD = "Runs ±: the standard deviation between runs, as a share of the mean."
 
 
 def print_repeats(repeats: RepeatsTable) -> None:
-    """The sentences that the report begins with, then a row a quantity."""
+    """The sentences that the report begins with, then a row a quantity. Why a run does not count is
+    an error, and said as one."""
     console = wide_console()
     report = repeats_report(repeats)
     console.print(f"[bold]{foreign(report.verdict)}[/]")
-    for note in report.notes:
-        console.print(f"[yellow]note[/] {foreign(note.text)}", soft_wrap=True)
+    for note in repeats.notes:
+        console.print(f"[yellow]note[/] {foreign(note)}", soft_wrap=True)
     if repeats.premise:
         console.print(f"[yellow]simulated[/] {foreign(repeats.premise)}", soft_wrap=True)
-    console.print()
+    if repeats.quantities:
+        console.print()
+        console.print(_quantities(repeats))
+    if len(repeats.counted) > 1:
+        said = " ".join((*report.statements, _SPREAD))
+        console.print(f"[dim]{foreign(said)}[/]", soft_wrap=True)
+
+
+def _quantities(repeats: RepeatsTable) -> Table:
+    """A row a quantity. A run that does not count has its name in parentheses."""
     shown = repeats.runs if len(repeats.runs) <= _MOST_RUNS else ()
     heads = [run.name if not run.failure else f"({run.name})" for run in shown]
     level = f"{percent(repeats.confidence)} interval"
@@ -39,7 +50,7 @@ def print_repeats(repeats: RepeatsTable) -> None:
             foreign(interval_text(one, scale)),
             "" if (share := spread_share(one)) is None else percent(share),
         )
-    console.print(table)
+    return table
 
 
 def _scale(one: PooledQuantity, repeats: RepeatsTable) -> Scale:

@@ -11,6 +11,7 @@ from rich.text import Text
 from ...reports.ablation_model import Ablation
 from ...reports.ablation_report import simulated_text
 from ...reports.ablation_tables import effects_table, left_out_table
+from ...reports.comparison_tables import end_text, ratio_text
 from ...reports.format import quantity, scale_of
 from ...reports.model import Comparison, MetricComparison, Tone
 from ...reports.model import Table as ReportTable
@@ -217,9 +218,12 @@ def _ratios(row: MetricComparison) -> list[str]:
         if ratio is None:
             cells.append("")
             continue
-        interval = "" if ratio.low is None else f" [{ratio.low:.2f}, {ratio.high:.2f}]"
+        text = f"{ratio_text(ratio.value)}x"
+        if ratio.low is not None and ratio.high is not None:
+            text += f" [{end_text(ratio.low)}, {end_text(ratio.high)}]"
         verdict = f"  {_MARKS[ratio.verdict]}" if ratio.verdict else ""
-        cells.append(f"{ratio.value:.2f}x{interval.replace('[', chr(92) + '[')}{verdict}")
+        alone = "  [dim]alone[/]" if ratio.alone else ""
+        cells.append(f"{foreign(text)}{verdict}{alone}")
     return cells
 
 

@@ -34,10 +34,10 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[RunOnDisk], list[tuple[str, s
         try:
             run = find_run(directory)
         except StoreError as error:
-            left_out.append((_name(directory), str(error)))
+            left_out.append((run_name(directory), str(error)))
             continue
         if reasons := objections(run):
-            left_out.append((_name(directory), reasons[0]))
+            left_out.append((run_name(directory), reasons[0]))
         else:
             runs.append(run)
     return runs, left_out
@@ -101,7 +101,7 @@ def when(run: RunOnDisk) -> str:
     return datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds")
 
 
-def _name(directory: Path) -> str:
+def run_name(directory: Path) -> str:
     """What a run is called; a repeat, whose name many have, with the directory that holds it."""
     name = directory.name
     return f"{directory.parent.name}/{name}" if name.startswith(REPEAT_PREFIX) else name
@@ -112,4 +112,4 @@ def describe(run: RunOnDisk) -> HistoryRun:
     git = environment.get("git") or {}
     commit = str(git.get("commit") or "")[:10] + ("+" if git.get("dirty") else "")
     version = str((environment.get("packages") or {}).get("llmbench") or "")
-    return HistoryRun(_name(run.directory), when(run), version, commit)
+    return HistoryRun(run_name(run.directory), when(run), version, commit)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ...engines.errors import ConfigError
+from ...reports.comparison_report import ANSWER
 from ...reports.format import plural
-from ...reports.model import BetweenRuns, Comparison, PairOfRuns
+from ...reports.model import BetweenRuns, Comparison, MetricComparison, PairOfRuns
 from ..compare import (
     HEADLINES,
     differences,
@@ -17,15 +18,19 @@ from ..compare import (
     statement,
 )
 from ..evidence import ERROR_RATE, Finding
-from ..quantities import QUANTITIES
+from ..quantities import QUANTITIES, Quantity
 from ..result import Result
 from ..stats.between_runs import reach
+from ..stats.bootstrap import CONFIDENCE
 from .directory import Repeats
 from .pairs import Sides, examine_repeats, match, refuse_invalid
 from .pool import cautions
 
 # With more pairs than this the width is the machine's, not the number's.
 _FEW = 10
+# What sentences are made of, on the terminal and in a report. Those answer "is it better?", so none
+# of them may mislead; the other rows are there to look at.
+JUDGED = frozenset((*HEADLINES, *(f"{metric}.{stat}" for metric, stat in ANSWER)))
 PAIRED = (*HEADLINES, "ttft.p50", "tpot.p99", "e2el.p50")
 
 
@@ -33,9 +38,11 @@ def compare_repeats(sides: Sequence[Repeats], *, allow_invalid: bool = False) ->
     """Every repeated run against the first.
 
     Values are means over runs, ratios geometric means over pairs; their intervals are Student's t
-    over runs, at 95 % for all the ratios together (Bonferroni). Raises ConfigError for fewer than
-    two repeated runs or fewer than two repeats of one, and InvalidRun, unless allowed, for a repeat
-    that is invalid or partial.
+    over runs: at 95 % for all the ratios of `JUDGED` together (Bonferroni), and for the rest at
+    95 % each, marked `alone`. To hold together with thirty others, an interval of few runs would
+    reach from nothing to anything. Raises ConfigError for fewer than two repeated runs or fewer
+    than two repeats of one, and InvalidRun, unless allowed, for a repeat that is invalid or
+    partial.
     """
     if len(sides) < 2:
         raise ConfigError("runs", len(sides), "at least two runs")
@@ -47,12 +54,10 @@ def compare_repeats(sides: Sequence[Repeats], *, allow_invalid: bool = False) ->
     firsts = [matched[0].baseline[0], *(one.current[0] for one in matched)]
     results = [run.result for run in firsts]
     shared = shared_quantities(results)
-    uncertain = sum(_has_width(examine_repeats(one, each)) for each in shared for one in matched)
+    judged = [quantity for quantity in shared if quantity.name in JUDGED]
+    uncertain = sum(_has_width(examine_repeats(one, each)) for each in judged for one in matched)
     confidence = 1 - ERROR_RATE / max(uncertain, 1)
-    rows = [
-        row_of(quantity, [examine_repeats(one, quantity, confidence=confidence) for one in matched])
-        for quantity in shared
-    ]
+    rows = [_row(quantity, matched, confidence) for quantity in shared]
     return Comparison(
         runs=names,
         baseline=names[0],
@@ -74,6 +79,14 @@ def compare_repeats(sides: Sequence[Repeats], *, allow_invalid: bool = False) ->
             tuple(_pairs(names, matched)),
         ),
     )
+
+
+def _row(quantity: Quantity, matched: Sequence[Sides], confidence: float) -> MetricComparison:
+    """confidence: of what is judged."""
+    alone = quantity.name not in JUDGED
+    at = CONFIDENCE if alone else confidence
+    findings = [examine_repeats(one, quantity, confidence=at) for one in matched]
+    return row_of(quantity, findings, alone=alone)
 
 
 def _has_width(finding: Finding) -> bool:
@@ -114,11 +127,12 @@ def _limits(
         )
     fewest = min(one.fewest for one in matched)
     what = "pairs" if all(one.paired for one in matched) else "runs"
-    if fewest < _FEW:
+    if uncertain and fewest < _FEW:
         yield (
-            f"{fewest} {what}: for {plural(uncertain, 'ratio')} to hold together at 95 %, an "
-            f"interval reaches {reach(fewest, confidence):.3g} standard deviations between {what} "
-            f"to either side; with {_FEW} {reach(_FEW, confidence):.3g}"
+            f"{fewest} {what}: for {plural(uncertain, 'judged ratio')} to hold together at 95 %, "
+            f"an interval reaches {reach(fewest, confidence):.3g} standard deviations between "
+            f"{what} to either side; with {_FEW} {what} {reach(_FEW, confidence):.3g}; alone, as "
+            f"of every other row and of a gate with one rule, {reach(fewest):.3g}"
         )
     for one in matched:
         if one.left_out:

@@ -18,8 +18,13 @@ from .directory import Repeats
 POOLED = (
     *("output_throughput.window", "total_throughput.window", "request_throughput.window"),
     *("goodput.window", "goodput_share.run"),
-    *("ttft.mean", "ttft.p50", "ttft.p99", "tpot.mean", "tpot.p99", "itl.p99"),
+    *("ttft.mean", "ttft.p50", "ttft.p99", "tpot.mean", "tpot.p50", "tpot.p99", "itl.p99"),
     *("e2el.p50", "e2el.p99", "kv.waste_share", "batch_requests.mean", "counters.preemptions"),
+    *("mfu.run", "mfu.prefill", "mbu.run", "mbu.decode"),
+    *("energy_per_token.output", "energy_per_token.total"),
+    *("cost_per_million_tokens.output", "cost_per_million_tokens.total"),
+    *("quality.perplexity", "quality.text_kl_mean", "quality.text_top1_agreement"),
+    *("quality.kl_mean", "quality.top1_agreement"),
 )
 # Below this many runs the width is mostly ignorance of the spread, and a reader should know.
 _FEW = 5
@@ -73,6 +78,8 @@ def _run(run: RunOnDisk) -> RepeatRun:
 
 def _notes(counted: Sequence[Result]) -> Iterator[str]:
     runs = len(counted)
+    if not runs:
+        return
     if runs < FEWEST_RUNS:
         yield "fewer than two runs count, so how far runs differ is not known"
         return

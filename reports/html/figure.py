@@ -48,8 +48,14 @@ def keys(chart: Chart) -> tuple[Key, ...]:
         and (named or len(chart.series) == 1)
     ):
         return ()
-    found = (Key(one.name, one.role, one.mark, dash_of(one.role)) for one in chart.series)
+    found = (Key(one.name, one.role, _mark(one), dash_of(one.role)) for one in chart.series)
     return tuple(dict.fromkeys(found))
+
+
+def _mark(series: Series) -> Mark:
+    """An interval whose ends are all unknown is drawn as its point."""
+    unknown = series.mark == "interval" and all(map(math.isnan, (*series.low, *series.high)))
+    return "point" if unknown else series.mark
 
 
 def figure(chart: Chart) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -30,6 +31,16 @@ def test_the_verdict_sorts_the_headline_metrics_by_what_was_found() -> None:
         (Ratio(1.31, 1.1, 1.62, "worse"), "▼ worse 1.31× (1.10 to 1.62)", "bad"),
         (Ratio(1.0, 0.99, 1.01, "same"), "= same 1.00× (0.99 to 1.01)", "quiet"),
         (Ratio(0.97, 0.9, 1.04, "inconclusive"), "? inconclusive 0.97× (0.90 to 1.04)", "caution"),
+        (
+            Ratio(0.67, 0.0, 3e28, "inconclusive", alone=True),
+            "? inconclusive 0.67× (<0.01 to >100) alone",
+            "caution",
+        ),
+        (
+            Ratio(1.5, 0.01, math.inf, "inconclusive"),
+            "? inconclusive 1.50× (0.0100 to >100)",
+            "caution",
+        ),
         (Ratio(2.5), "2.50×", "quiet"),
         (Ratio(0.031, verdict="better"), "▲ better 0.0310×", "good"),
         (None, "—", "quiet"),

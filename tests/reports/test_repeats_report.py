@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from llmbench.reports.chart_table import chart_table
 from llmbench.reports.html import render_repeats
+from llmbench.reports.html.figure import keys
 from llmbench.reports.markdown import render_repeats_markdown
 from llmbench.reports.model import Cell
 from llmbench.reports.repeats_model import PooledQuantity, RepeatRun, RepeatsTable
@@ -57,7 +58,7 @@ def test_a_repeat_that_does_not_count_is_named_first_and_in_its_row() -> None:
     assert report.notes[0].text == "repeat-3 does not count: 2 of 40 requests failed."
     (rows,) = [one for section in report.sections for one in section.parts if one.id == "repeats"]
     assert rows.rows[2][0] == Cell("repeat-3", link="repeat-3/report.html")  # pyright: ignore[reportAttributeAccessIssue]
-    assert rows.rows[2][1] == Cell("does not count", "caution")  # pyright: ignore[reportAttributeAccessIssue]
+    assert rows.rows[2][1] == Cell("no: 2 of 40 requests failed", "caution")  # pyright: ignore[reportAttributeAccessIssue]
     # Nor is it among the dots.
     assert len(chart_table(report.charts[0]).rows) == 2 * 3
 
@@ -69,6 +70,11 @@ def test_without_a_run_that_counts_there_is_no_answer() -> None:
     assert report.verdict == "No repeat is a run that counts."
     assert {note.tone for note in report.notes} == {"bad"}
     assert report.charts == ()
+    # No heading without a row, and no terms of numbers that are not there.
+    assert [section.title for section in report.sections] == ["The runs"]
+    page = render_repeats(replace(TABLE, runs=runs, quantities=()))
+    assert "Nothing to show." not in page
+    assert page.count("no: interrupted") == 2
 
 
 def test_one_run_that_counts_has_no_interval() -> None:
@@ -88,6 +94,10 @@ def test_the_chart_holds_runs_and_interval_as_shares_of_the_mean() -> None:
     assert (interval.low, interval.high) == (pytest.approx((96, 0)), pytest.approx((104, 550)))
     assert dots.x == pytest.approx((97.2, 102.8, 50, 150))
     assert "TTFT p99 differs most" in chart.reading
+    assert [(key.name, key.mark) for key in keys(chart)] == [
+        ("Mean, with its interval", "interval"),
+        ("A run", "point"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -125,9 +125,40 @@ def test_a_repeat_that_is_not_valid_is_named_in_the_exit_code_and_the_reports(
     assert llmbench("run", *SMALL, "--repeats", "2", "--out", str(out), "-q") == Exit.INVALID
     printed = capsys.readouterr()
     assert "invalid run, in no mean: repeat-2: it is marked invalid" in printed.err
-    assert "repeat-2 does not count: it is marked invalid" in printed.out
+    assert (printed.err + printed.out).count("it is marked invalid") == 1
+    assert "(repeat-2)" in printed.out
     assert "repeat-2 does not count" in (out / "repeats.html").read_text()
     assert (out / "repeat-2" / "result.json").exists()
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_the_terminal_says_what_its_columns_are_where_the_report_is_and_nothing_of_nothing(
+    counts: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from llmbench.harness.ablation.real import RealCells
+    from llmbench.harness.experiment import Measured
+
+    def measure(_cells: RealCells, _overrides: object, seed: int) -> Measured:
+        run = make_run(1, seed=seed)
+        run = run if counts else invalid(run)
+        return Measured(run.result, run.requests, run.steps)
+
+    monkeypatch.setattr(RealCells, "measure", measure)
+    monkeypatch.chdir(tmp_path)
+    code = llmbench("run", *SMALL, "--repeats", "2", "--out", "runs/two", "-q")
+    printed = capsys.readouterr()
+    assert "report  runs/two/repeats.html\n" in printed.err
+    assert "again    llmbench report runs/two\n" in printed.err
+    assert ("Runs ±: the standard deviation between runs" in printed.out) is counts
+    assert ("interval of the mean over runs, by Student's t" in printed.out) is counts
+    assert ("metric" in printed.out) is counts
+    assert code == (Exit.OK if counts else Exit.INVALID)
+    if not counts:
+        assert printed.out == "No repeat is a run that counts.\n"
+        assert printed.err.count("it is marked invalid") == 2
 
 
 @pytest.mark.parametrize("measured", [True, False])

@@ -17,6 +17,7 @@ from llmbench.harness.result import Metric, Result
 from llmbench.harness.store import RunOnDisk, StoreError, write_run
 from llmbench.harness.views import history_reports
 from llmbench.reports.history_model import History
+from llmbench.reports.history_report import history_report
 
 from ..observed import serve_in_turn
 from ..stored import SIMULATION, stored_run
@@ -134,6 +135,22 @@ def test_runs_are_in_order_of_time_and_of_one_experiment() -> None:
     assert names == [["first", "second", "later", "new"], ["wider"]]
     told = history(runs)
     assert told.left_out == (("wider", "no other run has its settings, requests and hardware"),)
+
+
+def test_repeats_that_are_alone_are_named_in_full_and_nothing_is_called_steady() -> None:
+    told = history(
+        [
+            run("runs/s-a/repeat-1", config={"max_num_seqs": 4}),
+            run("runs/s-b/repeat-1", config={"max_num_seqs": 8}),
+        ]
+    )
+    assert [name for name, _ in told.left_out] == ["s-a/repeat-1", "s-b/repeat-1"]
+    report = history_report(told)
+    assert report.verdict == "Nothing to compare: no series of two runs."
+    assert report.badge.tone == "plain"
+    assert report.sections == ()
+    steady = history_report(history([run("a", day=1), run("b", day=2)]))
+    assert (steady.badge.tone, steady.verdict) == ("good", "Nothing stepped.")
 
 
 def test_a_setting_that_older_versions_did_not_have_parts_no_series() -> None:

@@ -11,7 +11,7 @@ from llmbench.harness.errors import InvalidRun
 from llmbench.harness.repeats.compare import compare_repeats
 from llmbench.harness.repeats.directory import Repeats
 from llmbench.harness.stats.student import quantile
-from llmbench.reports.model import Comparison, MetricComparison
+from llmbench.reports.model import Comparison, MetricComparison, Run
 
 from .made import in_memory, invalid, make_run, metric_runs
 
@@ -65,6 +65,75 @@ def test_what_is_the_same_in_every_run_has_no_interval_and_costs_none_of_the_95_
     assert (ratio.value, ratio.low, ratio.high, ratio.verdict) == (1.0, None, None, "same")
 
 
+def _two_pairs() -> tuple[Repeats, Repeats]:
+    """Latencies and rates of two pairs that do not agree: two judged, four to look at."""
+    names = ("ttft__p99", "tpot__mean", "ttft__p50", "ttft__mean", "tpot__p99", "itl__p99")
+    sides = ((1.0, 1.0), (1.3, 0.8))
+    before, after = (
+        [make_run(at, **dict.fromkeys(names, 0.1 * one)) for at, one in enumerate(side, start=1)]
+        for side in sides
+    )
+    return in_memory("a", before), in_memory("b", after)
+
+
+def test_what_sentences_judge_holds_together_and_the_rest_alone() -> None:
+    """Two pairs, 1.3 and 0.8. Half an interval of their logarithms is t of one degree of freedom,
+    tan(pi / 2 x confidence), times |ln 1.3 - ln 0.8| / 2: that is s / sqrt(2) of two values."""
+    comparison = compare_repeats(_two_pairs())
+    half = abs(math.log(1.3) - math.log(0.8)) / 2
+    for name, confidence, alone in (("ttft.p99", 1 - 0.05 / 2, False), ("itl.p99", 0.95, True)):
+        ratio = _row(comparison, name).ratios[1]
+        assert ratio is not None
+        assert ratio.high is not None
+        assert ratio.alone is alone
+        t = math.tan(math.pi / 2 * confidence)
+        assert math.log(ratio.high / ratio.value) == pytest.approx(t * half, rel=1e-6)
+    said = " ".join(comparison.warnings)
+    assert "2 pairs: for 2 judged ratios to hold together at 95 %, an interval reaches 18" in said
+    assert "alone, as of every other row and of a gate with one rule, 8.98" in said
+
+
+def _view(name: str) -> Run:
+    from llmbench.harness.views import run_view
+
+    run = make_run(1)
+    return run_view(name, run.result, run.requests, run.steps)
+
+
+def test_every_ratio_that_a_sentence_names_is_judged() -> None:
+    from llmbench.harness.compare import HEADLINES
+    from llmbench.harness.repeats.compare import JUDGED
+    from llmbench.reports.comparison_report import comparison_report
+    from llmbench.reports.comparison_tables import row_label
+    from llmbench.reports.glossary import in_sentence
+
+    told = comparison_report([_view("a"), _view("b")], compare_repeats(_two_pairs())).verdict
+    labels = {f"{one.id}.{one.stat}": row_label(one) for one in compare_repeats(_two_pairs()).rows}
+    named = {name for name, label in labels.items() if f"{in_sentence(label)} (" in told}
+    assert {"ttft.p99", "output_throughput.window"} <= named
+    assert named | set(HEADLINES) <= JUDGED
+
+
+def test_an_interval_that_runs_do_not_bound_is_written_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from llmbench.harness.cli.tables import print_comparison
+    from llmbench.harness.views import comparison_reports
+
+    comparison = compare_repeats(_two_pairs())
+    print_comparison(comparison)
+    printed = capsys.readouterr().out
+    row = next(line for line in printed.splitlines() if line.startswith("ttft.p99 "))
+    assert "1.02x [<0.01, >100]  ? inconclusive" in row
+    assert "alone" not in row
+    assert "alone" in next(line for line in printed.splitlines() if line.startswith("itl.p99 "))
+    assert "ttft.p99 1.02x [<0.01, >100] (inconclusive)" in printed
+    reports = comparison_reports([make_run(1), make_run(1)], comparison)
+    assert "1.02× (&lt;0.01 to &gt;100)" in reports["comparison.html"]
+    assert r"1.02× (\<0.01 to \>100)" in reports["comparison.md"]
+    assert "Alone: at 95 % by itself" in reports["comparison.md"]
+
+
 def test_what_the_intervals_rest_on_is_said_with_every_pair() -> None:
     factors = (1.19, 1.20, 1.21, 1.20)
     comparison = compare_repeats([metric_runs("a", "ttft__p99", BEFORE), _slower(factors)])
@@ -77,7 +146,7 @@ def test_what_the_intervals_rest_on_is_said_with_every_pair() -> None:
     said = " ".join(comparison.warnings)
     assert "one run of each" not in said
     assert "not run in turns" in said
-    assert "4 pairs: for 1 ratio to hold together at 95 %, an interval reaches 1.59" in said
+    assert "4 pairs: for 1 judged ratio to hold together at 95 %, an interval reaches 1.59" in said
 
 
 def test_sides_sent_other_requests_are_compared_as_groups_and_it_is_said() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from llmbench.harness.quantities import QUANTITIES
 from llmbench.harness.repeats.pool import pool, pooled_quantity
+from llmbench.harness.result import Metric, Quality
 from llmbench.harness.store import RunOnDisk
 from llmbench.reports.repeats_model import PooledQuantity, RepeatsTable
 
@@ -65,13 +66,47 @@ def test_one_run_has_a_mean_and_no_interval() -> None:
 
 def test_none_that_counts_leaves_no_quantity() -> None:
     table = pool(in_memory("a", [invalid(make_run(1)), invalid(make_run(2))]))
-    assert (table.quantities, table.counted) == ((), ())
+    assert (table.quantities, table.counted, table.notes) == ((), (), ())
 
 
 def test_what_no_run_has_is_left_out() -> None:
     names = {one.name for one in pool(in_memory("a", [make_run(1), make_run(2)])).quantities}
     assert "goodput.window" not in names
     assert "output_throughput.window" in names
+
+
+def test_what_the_machine_gave_and_took_and_how_good_the_answers_were_is_pooled() -> None:
+    stats = {
+        "mfu": {"run": 0.3, "prefill": 0.5},
+        "mbu": {"run": 0.4, "decode": 0.6},
+        "energy_per_token": {"output": 2.0, "total": 1.0},
+        "cost_per_million_tokens": {"output": 3.0, "total": 1.5},
+    }
+    runs = []
+    for at in (1, 2):
+        run = make_run(at)
+        metrics = {
+            **run.result.metrics,
+            **{
+                name: Metric(unit="", better="lower", stats={k: at * v for k, v in one.items()})
+                for name, one in stats.items()
+            },
+        }
+        quality = Quality(
+            reference="float", perplexity=10.0 * at, text_kl_mean=0.1 * at, kl_mean=0.2 * at
+        )
+        result = run.result.model_copy(update={"metrics": metrics, "quality": quality})
+        runs.append(replace(run, result=result))
+    table = pool(in_memory("a", runs))
+    for name, one in stats.items():
+        for stat, value in one.items():
+            assert _of(table, f"{name}.{stat}").mean == pytest.approx(1.5 * value)
+    assert _of(table, "quality.perplexity").mean == pytest.approx(15.0)
+    assert _of(table, "quality.text_kl_mean").mean == pytest.approx(0.15)
+    assert _of(table, "tpot.p50").runs == 2
+    # Of a share of a peak the interval ends at 1; of a price it does not.
+    assert _of(table, "mfu.run").high == 1.0
+    assert (_of(table, "cost_per_million_tokens.output").high or 0) > 3.0
 
 
 @pytest.mark.parametrize(("runs", "said"), [(2, "8.98"), (3, "2.48"), (4, "1.59"), (5, None)])
