@@ -11,6 +11,7 @@ from ...engines.errors import ConfigError, OutOfMemory
 from ...kernels.errors import KernelError
 from ...workloads.api import WorkloadError
 from ..errors import InvalidRun
+from ..options.unconverted import USAGE_ERROR, usage_problem
 from . import (
     ab,
     ablate,
@@ -83,10 +84,6 @@ app.command("engines")(engines.engines)
 app.command("doctor")(doctor.doctor)
 
 
-# Click's UsageError, by the one name of it that is public in every typer: some carry click inside.
-_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
-
-
 @app.callback(invoke_without_command=True)
 def overview(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
@@ -110,9 +107,8 @@ def main(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, typer.Abort):
         say_error("interrupted")
         sys.exit(Exit.INTERRUPTED)
-    except _USAGE_ERROR as error:
-        # Its own str() leaves out which option is meant.
-        say_error(f"{error.format_message()} (see --help)")  # pyright: ignore[reportAttributeAccessIssue]
+    except USAGE_ERROR as error:
+        say_error(f"{usage_problem(error)} (see --help)")
         sys.exit(Exit.USAGE)
     except Exception:  # noqa: BLE001 -- shown whole, below
         traceback.print_exc()
