@@ -71,7 +71,8 @@ def gate(
         if update or run:
             raise ConfigError("baseline", str(baseline), "a baseline file for --update and --run")
         if current is None:
-            raise ConfigError("current", "nothing", "a stored run, as the baseline is one")
+            allowed = "--current beside it: the stored run to hold against this one"
+            raise ConfigError("baseline", str(baseline), allowed)
         verdicts = _stored(baseline, current, max_regression or [])
         where = ""
     else:

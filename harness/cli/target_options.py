@@ -154,7 +154,7 @@ def server_options(
     if target != "openai":
         return ServerAsked(None, None, None)
     if base_url is None:
-        raise ConfigError("base_url", None, "a URL, for --target openai")
+        raise ConfigError("target", target, "--base-url beside it, as http://HOST:PORT")
     client = ClientConfig(
         url=parse_url(base_url),
         endpoint=endpoint,  # pyright: ignore[reportArgumentType] -- it checks them itself
