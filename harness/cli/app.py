@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import traceback
 
@@ -57,10 +58,10 @@ app.command("run", epilog=run.EPILOG)(run.run)
 app.command("simulate", epilog=simulate.EPILOG)(simulate.simulate)
 app.command("capacity", epilog=capacity.EPILOG)(capacity.capacity)
 app.command("serve", epilog=serve.EPILOG)(serve.serve)
-app.command("report")(report.report)
+app.command("report", epilog=report.EPILOG)(report.report)
 app.command("explain", epilog=explain.EPILOG)(explain.explain)
 app.command("export", epilog=export.EPILOG)(export.export)
-app.command("compare")(compare.compare)
+app.command("compare", epilog=compare.EPILOG)(compare.compare)
 app.command("gate", epilog=gate.EPILOG)(gate.gate)
 app.command("history", epilog=history.EPILOG)(history.history)
 # A quoted text of options begins as an option does.
@@ -82,6 +83,21 @@ app.add_typer(workload.workload, name="workload")
 app.add_typer(kernels.kernels, name="kernels")
 app.command("engines")(engines.engines)
 app.command("doctor")(doctor.doctor)
+
+
+def _flow(commands: typer.Typer) -> None:
+    """Helps from docstrings, a paragraph a line: a terminal's width breaks them, not the source's.
+    typer joins the lines of the first paragraph only."""
+    for command in commands.registered_commands:
+        if command.help is None and command.callback is not None:
+            text = inspect.cleandoc(command.callback.__doc__ or "")
+            command.help = "\n\n".join(" ".join(one.split()) for one in text.split("\n\n"))
+    for group in commands.registered_groups:
+        if group.typer_instance is not None:
+            _flow(group.typer_instance)
+
+
+_flow(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -14,7 +14,7 @@ import typer
 from ..options.engine import engine_options
 from ..options.run import is_typed, parameters_of, refused, with_run_options
 from .exits import Exit, say_error
-from .output import AsJson, Out, Quiet, default_directory, finish
+from .output import AsJson, Out, Quiet, default_directory, directory_name, finish
 from .repeats import RepeatsAsked, check_repeats, run_repeated
 from .target_options import ServerAsked, server_options, with_server_options
 
@@ -45,6 +45,8 @@ EPILOG = "\n\n".join(
         "llmbench run --price-per-hour 2.5   [dim]what a million tokens cost[/]",
         "llmbench run --target openai --base-url http://127.0.0.1:8000 --tokenizer smollm2-135m "
         "--request-rate 4   [dim]a server: vLLM, SGLang, TensorRT-LLM, llama.cpp, …[/]",
+        "llmbench run --target openai --base-url https://HOST --ca-file authority.pem   "
+        "[dim]or --insecure[/]",
         "llmbench run --target vllm --model smollm2-135m   [dim]vLLM's engine in this process, "
         "where it is installed; or tensorrt_llm[/]",
         "llmbench run --target openai --base-url http://127.0.0.1:8000 --endpoint chat "
@@ -187,7 +189,7 @@ def _execute(settings: RunConfig, repeats: int, printed: Printed) -> Exit:
     """Check, measure, store, print. Returns the exit code."""
     from ..experiment import measure, prepare
 
-    name = f"{settings.engine.engine}-{settings.engine.quant}"
+    name = directory_name(settings.engine)
     if repeats > 1:
         from ..repeats.runners import in_process
 
