@@ -19,6 +19,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing into $(VENV), some minutes the first time"
 	$(PIP) install --quiet --constraint constraints.txt --editable .
 	@touch $@
 

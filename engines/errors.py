@@ -36,9 +36,21 @@ class OutOfMemory(RuntimeError):  # noqa: N818 -- as torch calls it, but for its
         super().__init__(f"{device} has no memory left {doing}; lower {lower}")
 
 
-def unknown_name(field: str, value: str, known: Iterable[str]) -> ConfigError:
-    """The error for a name outside a closed set, with the nearest spelling."""
+# More names than these make a line that nobody reads.
+_LISTED = 16
+_SUGGESTED = 4
+
+
+def unknown_name(field: str, value: str, known: Iterable[str], listing: str = "") -> ConfigError:
+    """The error for a name outside a closed set, with the nearest spelling. Of a large set the
+    nearest come first and stand for the rest; listing: how to see them all."""
     names = sorted(known)
-    near = get_close_matches(value.lower(), names, n=1, cutoff=0.5)
+    near = get_close_matches(value.lower(), names, n=_SUGGESTED, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return ConfigError(field, value, "one of " + ", ".join(names), hint)
+    if len(names) <= _LISTED:
+        return ConfigError(field, value, "one of " + ", ".join(names), hint)
+    some = ", ".join(near or names[:_SUGGESTED])
+    allowed = f"one of {len(names)} names, such as {some}" + (f"; {listing}" if listing else "")
+    error = ConfigError(field, value, allowed, hint)
+    error.args = (f"{field}: {value!r} is not allowed{hint}; expected {allowed}",)
+    return error

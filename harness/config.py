@@ -26,7 +26,7 @@ def parse_arrival(text: str) -> Arrival:
 def check_price(price_per_hour: float | None) -> None:
     """Raises ConfigError for what is no price."""
     if price_per_hour is not None and not 0 < price_per_hour < math.inf:
-        raise ConfigError("price_per_hour", price_per_hour, "more than 0, such as 2.5")
+        raise ConfigError("price_per_hour", price_per_hour, "a finite number above 0, such as 2.5")
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from .result import Result
 from .stats.summary import PERCENTILES
 
 Kind = Literal["sampled", "reading", "count"]
+_LISTING = "'llmbench export RUN --format csv' lists those that a run has"
 _SHORT = {"cost": CostPerMillionTokens.id, "energy": EnergyPerToken.id}
 
 
@@ -75,7 +76,7 @@ def find_quantity(field: str, name: str) -> Quantity:
     other = f"{_SHORT[metric]}.{stat}" if metric in _SHORT else f"counters.{name}"
     found = QUANTITIES.get(name) or QUANTITIES.get(other)
     if found is None:
-        raise unknown_name(field, name, QUANTITIES)
+        raise unknown_name(field, name, QUANTITIES, _LISTING)
     return found
 
 

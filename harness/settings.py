@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,3 +29,32 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """All that are set and decide something."""
     names = (name for name in {**config, **_UNSAID} if name not in NOT_SETTINGS)
     return {name: value for name in names if (value := setting_of(config, name)) is not None}
+
+
+def difference(here: Mapping[str, Any], there: Mapping[str, Any]) -> str | None:
+    """The first setting of `here` that `there` has otherwise: `threads is 2 there, 4 here`; None if
+    there is none. Of lists, the entries that the other lacks. JSON has no tuples, so both sides are
+    compared as JSON."""
+    for name, value in here.items():
+        mine, other = _as_json(value), _as_json(there.get(name))
+        if mine == other:
+            continue
+        if isinstance(mine, list) and isinstance(other, list):
+            mine, other = (
+                [one for one in mine if one not in other],
+                [one for one in other if one not in mine],
+            )
+        return f"{name} is {_told(other)} there, {_told(mine)} here"
+    return None
+
+
+def _as_json(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))
+
+
+def _told(value: Any) -> str:
+    if value is None or value == []:
+        return "not set"
+    if isinstance(value, list):
+        return " ".join(map(_told, value))
+    return value if isinstance(value, str) else json.dumps(value)

@@ -135,8 +135,7 @@ def find_run(path: Path) -> RunOnDisk:
         raise StoreError(
             "run",
             path,
-            f"holds {len(repeats)} repeats of a run; expected one of them, such as "
-            f"{repeats[0].name}",
+            f"holds {len(repeats)} repeats of a run; expected one of them, such as {repeats[0]}",
         )
     return RunOnDisk(directory.resolve(), read_result(directory / RESULT_FILE))
 

@@ -13,6 +13,11 @@ _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LO
 # X509_verify_cert_error_string(3): self-signed, alone or in the chain; no issuer known.
 _UNKNOWN_ISSUER = (18, 19, 20, 21)
 
+_WHOM_TO_BELIEVE = (
+    "--ca-file names the authority that signed it, or the certificate itself; --insecure "
+    "believes any"
+)
+
 
 @dataclass(frozen=True)
 class Trust:
@@ -48,8 +53,9 @@ def explain_tls(error: BaseException) -> str | None:
     """What a failed handshake says of the server; None of an error that has another cause."""
     if isinstance(error, ssl.SSLCertVerificationError):
         unknown = error.verify_code in _UNKNOWN_ISSUER
-        hint = "; --ca-file names the authority that signed it" if unknown else ""
-        return f"its certificate is not believed: {error.verify_message.rstrip('.')}{hint}"
+        hint = f"; {_WHOM_TO_BELIEVE}" if unknown else ""
+        why = error.verify_message.rstrip(".")
+        return f"shows a certificate that is not believed: {why}{hint}"
     if isinstance(error, ssl.SSLEOFError):
         return "hung up in the TLS handshake"
     if isinstance(error, ssl.SSLError):

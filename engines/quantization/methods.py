@@ -120,7 +120,7 @@ def split_head(quant: str) -> tuple[str, str]:
         return quant, "auto"
     head = asked.removesuffix("-head")
     if head not in HEADS[1:] or head == asked:
-        allowed = " or ".join(f"{method}+{one}-head" for one in HEADS[1:])
+        allowed = " or ".join((method, *(f"{method}+{one}-head" for one in HEADS[1:])))
         raise ConfigError("quant", quant, allowed)
     return method, head
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ...engines.config import with_choices
 from ..config import RunConfig
 from ..experiment import Measured, Prepared, Watch, load, measure, prepare
+from ..planning import load_settings
 from .design import Overrides
 from .run import Identity
 
@@ -54,6 +55,7 @@ class RealCells:
                 "quality_tokens": config.quality_tokens,
             },
             prepared.plan.fingerprint(),
+            load_settings(config.load, prepared.plan),
         )
 
     def measure(self, overrides: Overrides, seed: int) -> Measured:

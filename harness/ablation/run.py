@@ -7,9 +7,8 @@ Experimenters", 2nd edition, 2005, chapter 3). The orders come from the seed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from ...engines.errors import ConfigError
 from ..seeds import seed_of_repeat
+from ..settings import difference
 from ..store import RESULT_FILE, RunOnDisk, StoreError, find_run, write_run
 from .design import Cell, Design, NotRun, Overrides, refuse_lost_levels
 
@@ -31,23 +31,30 @@ FILES = ("ablation.json", "ablation.html", "ablation.md")
 class Identity:
     """What a stored run must say to be the run of a cell.
 
-    settings: of `result.config`, by name. fingerprint: of the requests it is sent.
+    settings: of `result.config`, by name. fingerprint: of the requests it is sent. load: settings
+    that those requests come from, which decide nothing else; they say why requests differ.
     """
 
     settings: Mapping[str, object]
     fingerprint: str
+    load: Mapping[str, object] = field(default_factory=dict)
 
     def is_of(self, stored: RunOnDisk) -> bool:
-        """Whether a whole run of the same settings is stored. JSON has no tuples, so both sides
-        are compared as JSON."""
-        config = stored.result.config
-        same = {name: config.get(name) for name in self.settings}
+        """Whether a whole run of the same settings is stored."""
         return (
             stored.result.status == "complete"
             and stored.result.workload.fingerprint == self.fingerprint
-            and json.dumps(same, sort_keys=True)
-            == json.dumps(dict(self.settings), sort_keys=True, default=str)
+            and difference(self.settings, stored.result.config) is None
         )
+
+    def difference(self, stored: RunOnDisk) -> str:
+        """In what first a stored run is another one: `threads is 2 there, 4 here`."""
+        found = difference({**self.settings, **self.load}, stored.result.config)
+        if found is not None:
+            return found
+        if stored.result.workload.fingerprint != self.fingerprint:
+            return "the requests themselves are others"
+        return f"it is {stored.result.status}"
 
 
 class CellRunner(Protocol):
@@ -153,8 +160,8 @@ def stored_run(directory: Path, identity: Identity) -> RunOnDisk | None:
         raise StoreError(
             "out",
             directory,
-            "holds a run of other settings or requests; expected a new directory, or the one of "
-            "this very command",
+            f"holds a run of other settings or requests ({identity.difference(stored)}); expected "
+            "a new directory, or the one of this very command",
         )
     return stored
 

@@ -37,9 +37,10 @@ class SimulatedCells:
         self._refuse_equal_repeats(prepared, seed)
         settings = settings_of(prepared)
         # The fingerprint says what is sent, whatever file it was read from.
-        unsaid = {*load_settings(prepared.config.load, prepared.plan), "command"}
+        load = load_settings(prepared.config.load, prepared.plan)
+        unsaid = {*load, "command"}
         kept = {name: value for name, value in settings.items() if name not in unsaid}
-        return Identity(kept, fingerprint)
+        return Identity(kept, fingerprint, load)
 
     def measure(self, overrides: Overrides, seed: int) -> Measured:
         return measure(self._prepare(overrides, seed), self._watch)

@@ -43,6 +43,7 @@ from ..validity import (
     check_token_counts,
 )
 from ..window import steady_window
+from .installed import refuse_absent
 
 if TYPE_CHECKING:
     import torch
@@ -113,6 +114,7 @@ ADAPTERS: dict[str, Callable[[Prepared, Clock], AdaptedEngine]] = {
 
 def load_adapted(prepared: Prepared, name: str, watch: Watch) -> Adapted:
     """name: of `ADAPTERS`. Raises ConfigError where the library is not installed."""
+    refuse_absent(name)
     clock = WallClock()
     watch.stage(f"loading {prepared.files.name} into {name}")
     return Adapted(ADAPTERS[name](prepared, clock), clock)

@@ -16,6 +16,7 @@ from ...engines.api import FinishReason, Request, SamplingParams, StepOutcome, T
 from ...engines.clock import Clock
 from ...engines.errors import ConfigError
 from .events import line_of, token_events
+from .installed import not_installed
 
 _FINISHES = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
 # A request that is due is handed over so much later at most.
@@ -231,9 +232,9 @@ def _imported() -> Any:
         with redirect_stdout(sys.stderr):
             import tensorrt_llm  # pyright: ignore[reportMissingImports]
     except (ImportError, OSError) as error:
-        allowed = "TensorRT-LLM installed here: pip install tensorrt-llm, with an NVIDIA GPU"
-        if not isinstance(error, ModuleNotFoundError) or error.name != "tensorrt_llm":
-            allowed = f"a TensorRT-LLM that can be imported: {line_of(error)}"
+        if isinstance(error, ModuleNotFoundError) and error.name == "tensorrt_llm":
+            raise not_installed("tensorrt_llm") from error
+        allowed = f"a TensorRT-LLM that can be imported: {line_of(error)}"
         raise ConfigError("target", "tensorrt_llm", allowed) from error
     return tensorrt_llm
 

@@ -10,6 +10,7 @@ from ...engines.api import FinishReason, Request, SamplingParams, StepOutcome, T
 from ...engines.clock import Clock
 from ...engines.errors import ConfigError
 from .events import line_of, token_events
+from .installed import not_installed
 
 _FINISHES = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
 
@@ -35,8 +36,7 @@ class VllmEngine:
         except ModuleNotFoundError as error:
             if error.name != "vllm":
                 raise
-            allowed = "vLLM installed here: pip install vllm, or for a CPU see docs/peers.md"
-            raise ConfigError("target", "vllm", allowed) from error
+            raise not_installed("vllm") from error
         self._library = vllm
         self._refusals = _refusals(vllm)
         self._clock = clock

@@ -85,7 +85,7 @@ def ab(
     Four trials of which one is not valid are dropped together, and counted in the verdict. Whatever
     ends a comparison early, Ctrl-C included, --out has what was measured, marked partial.
 
-    Exit codes: 0 not regressed, 1 regressed, 2 usage, 3 not valid or cut short, 4 inconclusive.
+    Exit codes: 0 passed, 1 regressed, 2 usage, 3 not valid or cut short, 4 inconclusive.
     """
     from ...engines.errors import ConfigError
     from ..ab.compare import Length, compare

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..options.machine import MACHINE_OPTIONS, with_machine_options
-from ..options.run import NOT_SIMULATED, is_typed, with_run_options
+from ..options.run import NOT_SIMULATED, is_typed, refused, with_run_options
 from .console import foreign
 from .exits import Exit, say, say_error, say_text
 from .output import write_texts
@@ -116,12 +116,10 @@ def ablate(
 
 def _refuse_unused(context: typer.Context, *, simulate: bool) -> None:
     """An option that would do nothing is refused, not ignored. Raises ConfigError."""
-    from ...engines.errors import ConfigError
-
     allowed = "not with a simulation, which has no model" if simulate else "only with --simulate"
     for name in NOT_SIMULATED if simulate else MACHINE_OPTIONS:
         if is_typed(context, name):
-            raise ConfigError(name, "given", allowed)
+            raise refused(context, name, allowed)
 
 
 def _runner(settings: RunConfig, machine: Machine | None, watch: Watch) -> CellRunner:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import traceback
 
@@ -11,6 +12,7 @@ from ...engines.errors import ConfigError, OutOfMemory
 from ...kernels.errors import KernelError
 from ...workloads.api import WorkloadError
 from ..errors import InvalidRun
+from ..options.unconverted import USAGE_ERROR, usage_problem
 from . import (
     ab,
     ablate,
@@ -56,10 +58,10 @@ app.command("run", epilog=run.EPILOG)(run.run)
 app.command("simulate", epilog=simulate.EPILOG)(simulate.simulate)
 app.command("capacity", epilog=capacity.EPILOG)(capacity.capacity)
 app.command("serve", epilog=serve.EPILOG)(serve.serve)
-app.command("report")(report.report)
+app.command("report", epilog=report.EPILOG)(report.report)
 app.command("explain", epilog=explain.EPILOG)(explain.explain)
 app.command("export", epilog=export.EPILOG)(export.export)
-app.command("compare")(compare.compare)
+app.command("compare", epilog=compare.EPILOG)(compare.compare)
 app.command("gate", epilog=gate.EPILOG)(gate.gate)
 app.command("history", epilog=history.EPILOG)(history.history)
 # A quoted text of options begins as an option does.
@@ -83,8 +85,19 @@ app.command("engines")(engines.engines)
 app.command("doctor")(doctor.doctor)
 
 
-# Click's UsageError, by the one name of it that is public in every typer: some carry click inside.
-_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+def _flow(commands: typer.Typer) -> None:
+    """Helps from docstrings, a paragraph a line: a terminal's width breaks them, not the source's.
+    typer joins the lines of the first paragraph only."""
+    for command in commands.registered_commands:
+        if command.help is None and command.callback is not None:
+            text = inspect.cleandoc(command.callback.__doc__ or "")
+            command.help = "\n\n".join(" ".join(one.split()) for one in text.split("\n\n"))
+    for group in commands.registered_groups:
+        if group.typer_instance is not None:
+            _flow(group.typer_instance)
+
+
+_flow(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -110,9 +123,8 @@ def main(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, typer.Abort):
         say_error("interrupted")
         sys.exit(Exit.INTERRUPTED)
-    except _USAGE_ERROR as error:
-        # Its own str() leaves out which option is meant.
-        say_error(f"{error.format_message()} (see --help)")  # pyright: ignore[reportAttributeAccessIssue]
+    except USAGE_ERROR as error:
+        say_error(f"{usage_problem(error)} (see --help)")
         sys.exit(Exit.USAGE)
     except Exception:  # noqa: BLE001 -- shown whole, below
         traceback.print_exc()

@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from ...reports.model import Comparison
     from ..store import StoredRun
 
+EPILOG = "\n\n".join(
+    (
+        "[bold]Examples[/]",
+        "llmbench compare runs/paged runs/inflight --out runs/comparison",
+        "llmbench compare runs/five-paged runs/five-inflight   [dim]of 'run --repeats 5': pair by "
+        "pair, with intervals between runs[/]",
+        "llmbench compare runs/paged vllm-result.json artifacts/profile_export_aiperf.json",
+    )
+)
+
 
 def compare(
     runs: Annotated[
@@ -39,9 +49,6 @@ def compare(
     Exit code 3 if a run is not valid.
 
     Runs of 'run --repeats' are held against each other pair by pair, with intervals between runs.
-
-    Examples: llmbench compare runs/paged runs/inflight --out runs/comparison;
-    llmbench compare runs/paged vllm-result.json artifacts/profile_export_aiperf.json
     """
     from ..json_text import json_text
     from ..repeats.directory import all_or_none

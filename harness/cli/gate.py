@@ -19,6 +19,8 @@ EPILOG = "\n\n".join(
         "llmbench gate --baseline gate.yaml   [dim]exact, in virtual time[/]",
         "llmbench gate --baseline gate.yaml --update   [dim]what it does now is right[/]",
         "llmbench gate --baseline runs/a --current runs/b --max-regression ttft.p99=10%",
+        "llmbench gate --baseline runs/five-a --current runs/five-b --max-regression ttft.p99=10% "
+        "  [dim]of 'run --repeats 5': by intervals between runs[/]",
         "llmbench ab --a-tree ../base --b-tree .   [dim]wall time[/]",
     )
 )
@@ -33,7 +35,8 @@ def gate(
         ),
     ],
     current: Annotated[
-        Path | None, typer.Option(help="Directory of the stored run to judge.")
+        Path | None,
+        typer.Option(help="Directory of the stored run to judge; repeated, if --baseline is."),
     ] = None,
     max_regression: Annotated[
         list[str] | None,
@@ -71,7 +74,8 @@ def gate(
         if update or run:
             raise ConfigError("baseline", str(baseline), "a baseline file for --update and --run")
         if current is None:
-            raise ConfigError("current", "nothing", "a stored run, as the baseline is one")
+            allowed = "--current beside it: the stored run to hold against this one"
+            raise ConfigError("baseline", str(baseline), allowed)
         verdicts = _stored(baseline, current, max_regression or [])
         where = ""
     else:

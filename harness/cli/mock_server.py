@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +18,8 @@ EPILOG = "\n\n".join(
         "llmbench mock-server   [dim]on port 8000, a token each 5 ms after 20 ms[/]",
         "llmbench mock-server --ttft 200ms --gap 20ms --jitter 0.3 --tokens-per-chunk 4",
         "llmbench mock-server --fault http_429=0.05 --fault stall=0.01 --seed 3",
+        "llmbench mock-server --tls-certificate server.pem --port 8443   [dim]https; measured "
+        "with --base-url https://127.0.0.1:8443 --ca-file server.pem[/]",
         "llmbench run --target openai --base-url http://127.0.0.1:8000   [dim]measure it[/]",
         "llmbench run --target openai --base-url http://127.0.0.1:8000 "
         """--extra 'mock={"ttft_s": 1}'   [dim]what every request asks for itself[/]""",
@@ -58,7 +61,7 @@ def mock_server(
     ] = "llmbench-mock",
     seed: Annotated[int, typer.Option(help="Same seed and request id, same reply.")] = 0,
     tls_certificate: Annotated[
-        str | None,
+        Path | None,
         typer.Option(help="Serve https with this certificate (PEM); its key in the same file."),
     ] = None,
 ) -> None:
@@ -107,7 +110,7 @@ def mock_server(
     asyncio.run(serve())
 
 
-def _certified(path: str) -> ssl.SSLContext:
+def _certified(path: Path) -> ssl.SSLContext:
     import ssl
 
     from ...engines.errors import ConfigError
@@ -119,7 +122,7 @@ def _certified(path: str) -> ssl.SSLContext:
     except OSError as error:
         why = error.strerror or str(error)
         allowed = "a file with a certificate and its key, in PEM"
-        raise ConfigError("tls_certificate", path, allowed, f" ({why})") from error
+        raise ConfigError("tls_certificate", str(path), allowed, f" ({why})") from error
     return context
 
 

@@ -14,6 +14,7 @@ from .console import foreign
 from .exits import Exit, say, say_error
 
 if TYPE_CHECKING:
+    from ...engines.config import EngineConfig
     from ..config import RunConfig
     from ..experiment import Measured
 
@@ -116,6 +117,13 @@ def _asked(words: Sequence[str]) -> Iterator[str]:
             next(rest, None)
         elif word not in ("--json", "--quiet", "-q") and not word.startswith("--out="):
             yield word
+
+
+def directory_name(engine: EngineConfig) -> str:
+    """The engine, its quantisation, and what becomes of the output projection where it was asked:
+    `paged-awq+int8-head`."""
+    head = "" if engine.quant_head == "auto" else f"+{engine.quant_head}-head"
+    return f"{engine.engine}-{engine.quant}{head}"
 
 
 def default_directory(name: str) -> Path:

@@ -16,6 +16,15 @@ from .output import write_texts
 if TYPE_CHECKING:
     from ..store import StoredRun
 
+EPILOG = "\n\n".join(
+    (
+        "[bold]Examples[/]",
+        "llmbench report runs/demo --figures figures",
+        "llmbench report runs/five   [dim]of 'run --repeats 5': its repeats, and their summary[/]",
+        "llmbench report --schema",
+    )
+)
+
 
 def report(
     runs: Annotated[
@@ -32,8 +41,6 @@ def report(
 ) -> None:
     """Rebuild report.html and report.md of each run from what it stored; of a repeated run, those
     of its repeats, and repeats.html, .md and .json.
-
-    Examples: llmbench report runs/demo --figures figures; llmbench report --schema
     """
     if schema:
         from ..result import json_schema

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..options.engine import engine_options
-from ..options.run import is_typed, parameters_of, with_run_options
+from ..options.run import is_typed, parameters_of, refused, with_run_options
 from .exits import Exit, say_error
-from .output import AsJson, Out, Quiet, default_directory, finish
+from .output import AsJson, Out, Quiet, default_directory, directory_name, finish
 from .repeats import RepeatsAsked, check_repeats, run_repeated
 from .target_options import ServerAsked, server_options, with_server_options
 
@@ -45,6 +45,8 @@ EPILOG = "\n\n".join(
         "llmbench run --price-per-hour 2.5   [dim]what a million tokens cost[/]",
         "llmbench run --target openai --base-url http://127.0.0.1:8000 --tokenizer smollm2-135m "
         "--request-rate 4   [dim]a server: vLLM, SGLang, TensorRT-LLM, llama.cpp, …[/]",
+        "llmbench run --target openai --base-url https://HOST --ca-file authority.pem   "
+        "[dim]or --insecure[/]",
         "llmbench run --target vllm --model smollm2-135m   [dim]vLLM's engine in this process, "
         "where it is installed; or tensorrt_llm[/]",
         "llmbench run --target openai --base-url http://127.0.0.1:8000 --endpoint chat "
@@ -130,40 +132,34 @@ def run(
         )
     for name in ("sweep", "tasks", "task_limit"):
         if is_typed(context, name):
-            raise ConfigError(name, "given", "only with several methods, as in --quant none,awq")
+            raise refused(context, name, "only with several methods, as in --quant none,awq")
     raise typer.Exit(_execute(settings(None), repeats, printed))
 
 
 def _check_of_server(context: typer.Context) -> None:
     """A server's engine is its own: what would change ours must not be passed over in silence."""
-    from ...engines.errors import ConfigError
-
     ours = {one.name for one in parameters_of(engine_options)} - {"max_model_len"}
     ours |= {"threads", "verify_kernels", "quality_tokens", "sweep", "tasks", "task_limit"}
     for name in sorted(ours):
         if is_typed(context, name):
-            raise ConfigError(name, "given", "only in process: a server is set up where it starts")
+            raise refused(context, name, "only in process: a server is set up where it starts")
 
 
 def _check_in_process(context: typer.Context) -> None:
     """And the other way round: there is no server."""
-    from ...engines.errors import ConfigError
-
     for one in parameters_of(server_options):
         if one.name != "target" and is_typed(context, one.name):
-            raise ConfigError(one.name, "given", "--target openai beside it")
+            raise refused(context, one.name, "--target openai beside it")
 
 
 def _check_of_library(context: typer.Context, library: str) -> None:
     """Nor what another library's engine has no word for."""
-    from ...engines.errors import ConfigError
-
     ours = {one.name for one in parameters_of(engine_options)} - {"max_model_len", "max_num_seqs"}
     ours |= {"quant", "group_size", "model_impl", "load_format", "kernel", "threads"}
     ours |= {"verify_kernels", "quality_tokens", "sweep", "tasks", "task_limit"}
     for name in sorted(ours):
         if is_typed(context, name):
-            raise ConfigError(name, "given", f"a setting that {library} shares with ours")
+            raise refused(context, name, f"a setting that {library} shares with ours")
 
 
 def _server_settings(
@@ -193,7 +189,7 @@ def _execute(settings: RunConfig, repeats: int, printed: Printed) -> Exit:
     """Check, measure, store, print. Returns the exit code."""
     from ..experiment import measure, prepare
 
-    name = f"{settings.engine.engine}-{settings.engine.quant}"
+    name = directory_name(settings.engine)
     if repeats > 1:
         from ..repeats.runners import in_process
 

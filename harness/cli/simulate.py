@@ -10,7 +10,7 @@ import typer
 from ..options.machine import with_machine_options
 from ..options.run import NOT_SIMULATED, with_run_options
 from .exits import Exit, say_error
-from .output import AsJson, Out, Quiet, default_directory, finish, without_output
+from .output import AsJson, Out, Quiet, default_directory, directory_name, finish, without_output
 from .repeats import RepeatsAsked, check_repeats, run_repeated
 
 if TYPE_CHECKING:
@@ -47,8 +47,7 @@ def simulate(
     from ..store import check_out
     from .progress import watching
 
-    name = f"{settings.engine.engine}-{settings.engine.quant}"
-    directory = out or default_directory(name)
+    directory = out or default_directory(directory_name(settings.engine))
     check_repeats(repeats)
     if repeats > 1:
         from ..repeats.runners import simulated

@@ -66,7 +66,7 @@ def server_options(
         typer.Option(help="The environment variable that holds the key.", rich_help_panel=_PANEL),
     ] = None,
     ca_file: Annotated[
-        str | None,
+        Path | None,
         typer.Option(
             help="Certificates (PEM) of the authorities that are believed for https. Default: "
             "the system's.",
@@ -154,7 +154,7 @@ def server_options(
     if target != "openai":
         return ServerAsked(None, None, None)
     if base_url is None:
-        raise ConfigError("base_url", None, "a URL, for --target openai")
+        raise ConfigError("target", target, "--base-url beside it, as http://HOST:PORT")
     client = ClientConfig(
         url=parse_url(base_url),
         endpoint=endpoint,  # pyright: ignore[reportArgumentType] -- it checks them itself
@@ -167,7 +167,7 @@ def server_options(
         timeouts=parse_timeouts(timeout),
         extra=parse_extra(extra or ()),
         api_key_env=api_key_env,
-        trust=Trust(ca_file, verify=not insecure),
+        trust=Trust(None if ca_file is None else str(ca_file), verify=not insecure),
         metrics_interval_s=metrics_interval,
     )
     client.api_key()

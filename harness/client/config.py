@@ -122,8 +122,9 @@ class ClientConfig:
         if self.endpoint == "chat" and self.prompt_as == "ids":
             raise ConfigError("prompt_as", "ids", "text: the chat endpoint takes no token ids")
         if not self.url.tls and self.trust != SYSTEM_TRUST:
-            field = "ca_file" if self.trust.verify else "insecure"
-            raise ConfigError(field, "given", f"https://, not {self.url}: it has no certificate")
+            file = self.trust.ca_file
+            field, value = ("insecure", "--insecure") if file is None else ("ca_file", file)
+            raise ConfigError(field, value, f"https://, not {self.url}: it has no certificate")
         if not 0 <= self.metrics_interval_s <= 3600:
             raise ConfigError("metrics_interval", self.metrics_interval_s, "0 to 3600 seconds")
         cores = os.cpu_count() or 1

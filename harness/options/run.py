@@ -6,10 +6,12 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from ...engines.errors import ConfigError
 from .engine import engine_options
 from .load import load_options
 
@@ -81,6 +83,20 @@ def is_typed(context: typer.Context, name: str) -> bool:
     """Whether the option of that parameter stands on the command line."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
+
+
+def refused(context: typer.Context, name: str, allowed: str) -> ConfigError:
+    """The error for an option that means nothing here, with the value that was typed; a flag has
+    none, and is told as it was typed."""
+    value = context.params[name]
+    if isinstance(value, bool):
+        option = next(one for one in context.command.params if one.name == name)
+        value = (option.opts if value else option.secondary_opts)[-1]
+    elif isinstance(value, Path):
+        value = str(value)
+    elif isinstance(value, (list, tuple)):
+        value = " ".join(map(str, value))
+    return ConfigError(name, value, allowed)
 
 
 def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:

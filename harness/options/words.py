@@ -13,6 +13,7 @@ import yaml
 from ...engines.errors import ConfigError
 from .machine import with_machine_options
 from .run import NOT_SIMULATED, with_run_options
+from .unconverted import USAGE_ERROR, usage_problem
 
 if TYPE_CHECKING:
     from ..config import RunConfig
@@ -92,10 +93,8 @@ def _parse(command: Callable[..., None], words: Sequence[str], field: str) -> No
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(command)
     parser = typer.main.get_command(app)
-    # Click's UsageError, by the one name of it that is public in every typer.
-    usage_error: type[Exception] = typer.BadParameter.__mro__[1]
     try:
         parser.main(list(words), prog_name="llmbench", standalone_mode=False)
-    except usage_error as error:
-        problem = error.format_message()  # pyright: ignore[reportAttributeAccessIssue]
-        raise ConfigError(field, shlex.join(words), f"options ({problem})") from error
+    except USAGE_ERROR as error:
+        allowed = f"options ({usage_problem(error)})"
+        raise ConfigError(field, shlex.join(words), allowed) from error

@@ -75,6 +75,7 @@ def of_server(settings: ServerRunConfig, watch: Watch) -> Runner:
 
 def _identity(settings: Mapping[str, Any], load: LoadConfig, plan: Plan) -> Identity:
     """The fingerprint says what is sent, whatever file it was read from."""
-    unsaid = {*load_settings(load, plan), "command"}
+    sent = load_settings(load, plan)
+    unsaid = {*sent, "command"}
     kept = {name: value for name, value in settings.items() if name not in unsaid}
-    return Identity(kept, plan.fingerprint())
+    return Identity(kept, plan.fingerprint(), sent)

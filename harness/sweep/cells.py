@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from ..evidence import objections
+from ..settings import difference
 from ..store import RESULT_FILE, RunOnDisk, StoreError, find_run
 from .grid import Cell
 
@@ -199,10 +200,12 @@ def _claim(out: Path, told: dict[str, Any]) -> None:
         except (OSError, ValueError) as error:
             raise StoreError("out", manifest, f"cannot be read: {error}") from error
         if stored != told:
+            why = difference(told, stored) or difference(stored, told)
             raise StoreError(
                 "out",
                 out,
-                "holds another sweep; expected a new directory, or the one of this very command",
+                f"holds another sweep ({why}); expected a new directory, or the one of this very "
+                "command",
             )
     elif any(entry.name not in _FOLDERS for entry in out.iterdir()):
         raise StoreError("out", out, "is not empty; expected a new directory, or a sweep's")

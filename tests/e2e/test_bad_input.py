@@ -37,7 +37,7 @@ TRACE_HEAD = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
         (("--kv-memory", "900000GiB"), ("kv_memory: ", "at most the")),
         (("--threads", "100000"), ("threads: 100000", "cores")),
         (("--scheduler-delay-factor", "-1"), ("delay_factor: -1.0", "0 or more")),
-        (("--num-requests", "many"), ("--num-requests", "integer")),
+        (("--num-requests", "many"), ("num_requests: 'many'", "expected a whole number")),
         (("--max-model-len", "99999"), ("max_model_len: 99999", "at most the model's")),
         (("--max-num-batched-tokens", "8"), ("max_num_batched_tokens: 8", "max_num_seqs")),
         (("--num-requests", "0"), ("num_requests",)),

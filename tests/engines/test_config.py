@@ -94,7 +94,7 @@ def test_a_quant_may_say_what_becomes_of_the_output_projection() -> None:
     # Another method alone is that method as it is.
     assert with_choices(both, quant="gptq").quant_head == "auto"
     assert with_choices(both, quant="gptq+w8a8-head").quant_head == "w8a8"
-    with pytest.raises(ConfigError, match=r"quant: 'awq\+int8' .* awq\+none-head or"):
+    with pytest.raises(ConfigError, match=r"quant: 'awq\+int8' .* awq or awq\+none-head or"):
         engine_config("paged", quant="awq+int8")
     with pytest.raises(ConfigError, match="quant: 'awk' is not allowed"):
         engine_config("paged", quant="awk+int8-head")

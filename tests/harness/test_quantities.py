@@ -33,3 +33,13 @@ def test_which_way_is_better() -> None:
 def test_another_statistic_of_them_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="rule"):
         find_quantity("rule", name)
+
+
+def test_a_mistake_is_answered_before_a_few_of_the_names() -> None:
+    with pytest.raises(ConfigError) as refused:
+        find_quantity("metric", "tpot.zzz")
+    said = str(refused.value)
+    assert said.startswith("metric: 'tpot.zzz' is not allowed (did you mean 'tpot.p")
+    assert f"one of {len(QUANTITIES)} names, such as tpot.p" in said
+    assert "--format csv" in said
+    assert len(said) < 250

@@ -222,8 +222,8 @@ def test_repeats_that_send_nothing_new_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--hardware", "h100"), "hardware: 'given' is not allowed; expected only with --simulate"),
-        (("--simulate", "--threads", "1"), "threads: 'given'"),
+        (("--hardware", "h100"), "hardware: 'h100' is not allowed; expected only with --simulate"),
+        (("--simulate", "--threads", "1"), "threads: 1"),
         (("--simulate", "--model", "llama-3-8b", "--hardware", "h1000"), "did you mean 'h100'?"),
         (("--calibration", "none.json"), "none.json"),
     ],

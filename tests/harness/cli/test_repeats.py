@@ -74,7 +74,10 @@ def test_a_repeated_run_is_runs_and_a_summary_and_goes_on(
     assert llmbench(*command, "2") == Exit.USAGE
     assert "holds repeat-3; expected --repeats 3 or more" in capsys.readouterr().err
     assert llmbench(*command, "3", "--engine", "inflight") == Exit.USAGE
-    assert "holds a run of other settings or requests" in capsys.readouterr().err
+    said = "holds a run of other settings or requests (engine is paged there, inflight here)"
+    assert said in capsys.readouterr().err
+    assert llmbench(*command, "3", "--max-output-len", "3") == Exit.USAGE
+    assert "max_output_len is " in capsys.readouterr().err
 
 
 def test_one_repeat_is_a_run_as_ever(tmp_path: Path) -> None:
@@ -227,7 +230,7 @@ def test_other_commands_take_the_directory_or_say_what_they_take(
     for command in (("explain",), ("export", "--format", "csv")):
         assert llmbench(*command, str(directory)) == Exit.USAGE
         error = capsys.readouterr().err.strip()
-        assert "holds 3 repeats of a run; expected one of them, such as repeat-1" in error
+        assert f"repeats of a run; expected one of them, such as {directory / 'repeat-1'}" in error
         assert len(error.splitlines()) == 1
     assert llmbench("explain", str(directory / "repeat-1")) == Exit.OK
 

@@ -63,9 +63,13 @@ def test_a_server_is_measured_and_reported(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--target", "openai"], "base_url"),
-        (["--base-url", "http://127.0.0.1:1"], "--target openai"),
-        (["--processes", "2"], "processes: 'given' is not allowed; expected --target openai"),
+        (["--target", "openai"], "target: 'openai' is not allowed; expected --base-url beside it"),
+        (["--base-url", "http://h"], "base_url: 'http://h' is not allowed; expected --target open"),
+        (["--processes", "2"], "processes: 2 is not allowed; expected --target openai"),
+        (["--insecure"], "insecure: '--insecure' is not allowed; expected --target openai"),
+        (["--no-sweep"], "sweep: '--no-sweep' is not allowed; expected only with several methods"),
+        (["--extra", "a=1", "--extra", "b=2"], "extra: 'a=1 b=2' is not allowed"),
+        (["--client-calibration", "c.json"], "client_calibration: 'c.json' is not allowed"),
         (["--endpoint", "chat"], "--target openai"),
         (["--target", "tritonn"], "target"),
         (["--target", "openai", "--base-url", "http://127.0.0.1:1"], "does not answer"),

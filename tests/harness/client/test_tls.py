@@ -107,7 +107,8 @@ def test_an_authority_that_is_not_known_is_one_line(
         with pytest.raises(TargetError, match=said) as refused:
             probe(trusting(url, Trust()))
         assert len(str(refused.value).splitlines()) == 1
-        assert str(refused.value).startswith(f"base_url: {url} its certificate is not believed")
+        assert str(refused.value).startswith(f"base_url: {url} shows a certificate that is not")
+        assert str(refused.value).endswith("--insecure believes any")
 
 
 @pytest.mark.parametrize(
@@ -206,8 +207,8 @@ def test_what_is_typed_is_what_the_result_says(
         (["--base-url", "https://h", "--ca-file", "nowhere.pem"], "No such file"),
         (["--base-url", "https://h", "--ca-file", "empty.pem"], "certificates in PEM"),
         (["--base-url", "https://h", "--ca-file", "empty.pem", "--insecure"], "beside --insecure"),
-        (["--base-url", "http://h", "--ca-file", "empty.pem"], "ca_file: 'given'"),
-        (["--base-url", "http://h", "--insecure"], "insecure: 'given'"),
+        (["--base-url", "http://h", "--ca-file", "empty.pem"], "ca_file: 'empty.pem'"),
+        (["--base-url", "http://h", "--insecure"], "insecure: '--insecure'"),
     ],
     ids=["absent", "no certificate", "both", "http with a file", "http insecure"],
 )

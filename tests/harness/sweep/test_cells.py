@@ -123,7 +123,7 @@ def test_two_processes_may_begin_one_sweep_at_once(tmp_path: Path) -> None:
 
 def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
     sweep(tmp_path / "s", Fake())
-    with pytest.raises(StoreError, match="holds another sweep"):
+    with pytest.raises(StoreError, match=r"holds another sweep \(command is .* there, .* here\)"):
         Sweep(tmp_path / "s", ("run",), {"vary": ["quant"]})
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("")

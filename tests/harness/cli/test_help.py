@@ -1,0 +1,55 @@
+"""What the help looks like on a terminal of 80 columns."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import pytest
+from llmbench.engines.config import engine_config
+from llmbench.harness.cli import main
+from llmbench.harness.cli.output import directory_name
+
+
+def helped(capsys: pytest.CaptureFixture[str], *command: str) -> str:
+    with pytest.raises(SystemExit) as left:
+        main([*command, "--help"])
+    assert left.value.code == 0
+    return re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out)
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+
+
+@pytest.mark.parametrize("command", ["machine", "gate", "history", "mock-server", "ab"])
+def test_a_paragraph_has_no_line_that_is_short_for_no_reason(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line is broken only where the next word would not fit."""
+    text = helped(capsys, command).partition("╭")[0]
+    lines = [line.strip() for line in text.splitlines()]
+    for line, following in pairwise(lines):
+        if line and following and not line.startswith("Usage"):
+            assert len(line) + 1 + len(following.split()[0]) > 72, line
+
+
+@pytest.mark.parametrize("command", ["compare", "report", "gate"])
+def test_repeated_runs_are_among_the_examples(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    examples = helped(capsys, command).partition("Examples")[2]
+    assert "'run --repeats 5'" in " ".join(examples.split())
+
+
+def test_https_is_among_the_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("run", "mock-server"):
+        examples = helped(capsys, command).rpartition("Examples")[2]
+        assert "https://" in examples
+
+
+def test_a_default_directory_says_what_was_asked_of_the_head() -> None:
+    assert directory_name(engine_config("paged", quant="auto+int8-head")) == "paged-auto+int8-head"
+    assert directory_name(engine_config("paged", quant="awq")) == "paged-awq"

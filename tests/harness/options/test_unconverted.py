@@ -1,0 +1,47 @@
+"""A value that is not of its option's type: the option, the value, what is allowed."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import typer
+from llmbench.engines.errors import ConfigError
+from llmbench.harness.cli import main
+from llmbench.harness.cli.exits import Exit
+from llmbench.harness.options.unconverted import usage_problem
+from llmbench.harness.options.words import run_settings
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "--repeats", "x"], "repeats: 'x' is not allowed; expected a whole number"),
+        (["run", "--max-num-seqs", "1.5"], "max_num_seqs: '1.5' is not allowed; expected a whole"),
+        (["run", "--price-per-hour", "$2.5"], "price_per_hour: '$2.5' is not allowed; expected a "),
+        (["run", "--price-per-hour", "inf"], "price_per_hour: inf is not allowed; expected a fin"),
+        (["explain", "x", "--slowest", "0"], "slowest: '0' is not allowed; expected 1 or more"),
+        (["run", "--nope"], "--nope"),
+        (["run", "--repeats"], "--repeats"),
+    ],
+)
+def test_as_typed(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == Exit.USAGE
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert said in error
+    assert "\n" not in error
+
+
+def test_in_a_quoted_text() -> None:
+    with pytest.raises(ConfigError, match=r"a: '--seed x' .* options \(seed: 'x' is not allowed"):
+        run_settings(["--seed", "x"], "a")
+
+
+def test_as_older_typers_say_it() -> None:
+    """They convert with click, whose error has the value in its words alone."""
+    option = SimpleNamespace(name="form", opts=["--a", "--kv-memory"])
+    error = typer.BadParameter("'x' is not a valid float.", param=option)  # pyright: ignore[reportArgumentType]
+    assert usage_problem(error) == "kv_memory: 'x' is not allowed; expected a number"
