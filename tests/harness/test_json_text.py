@@ -18,7 +18,6 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("engines/cost", "harness", "reports", "workloads")
 # Texts that are compared, hashed or told to a process of ours, and never written.
 NOT_WRITTEN = {
-    "harness/ablation/run.py",
     "harness/client/bodies.py",
     "harness/frontier/scores.py",  # and a file, strictly
     "harness/frontier/sweep.py",
@@ -28,6 +27,7 @@ NOT_WRITTEN = {
     "harness/peers/runner.py",
     "harness/peers/runners/lines.py",
     "harness/serve/overhead.py",
+    "harness/settings.py",
     "harness/simulate.py",
     "harness/simulated_machine.py",
     "workloads/api.py",

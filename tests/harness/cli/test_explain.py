@@ -77,7 +77,7 @@ def test_the_slowest(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         (("--request", "z"), "request: 'z' is not allowed; expected one of a, b, c"),
         (("--request", "c"), "request: 'c' is not allowed; expected one that was served"),
-        (("--slowest", "0"), "--slowest"),
+        (("--slowest", "0"), "slowest: '0'"),
     ],
 )
 def test_what_cannot_be_explained_is_one_line(
