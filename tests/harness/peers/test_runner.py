@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 from llmbench.harness.peers.base import PeerError
@@ -96,9 +97,20 @@ def test_its_processes_are_gone_at_the_end(tmp_path: Path) -> None:
     )
     with running(tmp_path, code):
         pass
-    for pid in (tmp_path / "pids").read_text().split():
-        status = Path("/proc", pid, "status")
-        assert not status.exists() or "zombie" in status.read_text()
+    pids = (tmp_path / "pids").read_text().split()
+    # A process that was killed ends when it is next scheduled, on a busy machine some time later.
+    end_s = monotonic() + 20
+    while (alive := [pid for pid in pids if _runs(pid)]) and monotonic() < end_s:
+        sleep(0.01)
+    assert not alive
+
+
+def _runs(pid: str) -> bool:
+    """Not of a zombie, which has ended and waits for its parent to ask."""
+    try:
+        return "zombie" not in Path("/proc", pid, "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_a_program_that_is_not_there_is_a_peer_error(tmp_path: Path) -> None:
