@@ -13,6 +13,7 @@ from ..kernels.choices import resolve_choices
 from ..kernels.registry import select
 from ..kernels.triton.attention import LARGEST_HEAD_DIM
 from .config import CPU_KV_MEMORY_BYTES, EngineConfig
+from .cost.weights import WeightChoice
 from .cost.work import model_work
 from .device import choose_dtype, find_device, memory_bytes_of
 from .errors import ConfigError
@@ -163,13 +164,7 @@ def _weight_bytes(described: Described, engine: EngineConfig) -> int:
     """That will lie on the device. engine: its dtype and quantisation are decided."""
     if described.native is None:
         return DTYPE_BYTES[engine.dtype] * described.config.parameter_count
-    work = model_work(
-        replace(described.native, dtype=engine.dtype),
-        quant=engine.quant,
-        group_size=engine.group_size,
-        quant_bits=engine.quant_bits,
-        quant_head=engine.quant_head,
-    )
+    work = model_work(replace(described.native, dtype=engine.dtype), WeightChoice.of(engine))
     return int(work.stored_bytes)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ..engines.cost.weights import WeightChoice
 from ..engines.cost.work import ModelWork, model_work
 from ..engines.models.config import ModelConfig
 
@@ -30,11 +31,8 @@ def count_model(
         return "the work of a model that transformers computes is not counted"
     work = model_work(
         replace(config, dtype=engine.dtype),
+        WeightChoice.of(engine),
         tensor_parallel=tensor_parallel,
-        quant=engine.quant,
-        group_size=engine.group_size,
-        quant_bits=engine.quant_bits,
-        quant_head=engine.quant_head,
         kv_dtype=engine.kv_dtype,
     )
     return CountedModel(work, config.sliding_window)

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..engines.api import Engine, FinishReason, Request, SamplingParams
 from ..engines.config import EngineConfig
+from ..engines.cost.weights import WeightChoice
 from ..engines.cost.work import ModelWork, model_work
 from ..engines.errors import ConfigError, ModelError
 from ..engines.quantization.methods import find_method
@@ -84,10 +85,7 @@ class Side:
     def work(self) -> ModelWork:
         return model_work(
             self.shape,
-            quant=self.resolved.quant,
-            group_size=self.resolved.group_size,
-            quant_bits=self.resolved.quant_bits,
-            quant_head=self.resolved.quant_head,
+            WeightChoice.of(self.resolved),
             kv_dtype=self.resolved.kv_dtype,
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..engines.cost.hardware import Hardware
-from ..engines.cost.weights import SHORT_DTYPE, weight_format
+from ..engines.cost.weights import SHORT_DTYPE, WeightChoice
 from ..engines.errors import ConfigError
 from .machine_peaks import machine_of, peaks_path, read_peaks
 from .machine_rates import datasheet_of
@@ -25,7 +25,7 @@ def product_dtype(engine: EngineConfig, *, emulated: bool) -> str:
     """What the linear maps multiply in: bf16, int8, fp8, … emulated: in the model's own dtype,
     because the device lacks the method's. engine: resolved."""
     own = SHORT_DTYPE[engine.dtype]
-    arithmetic = weight_format(engine.quant, own, engine.quant_bits).arithmetic
+    arithmetic = WeightChoice.of(engine).layer_format(own).arithmetic
     return own if emulated or not arithmetic else arithmetic[0]
 
 

@@ -20,7 +20,7 @@ from ..engines.core import EngineCore
 from ..engines.cost.hardware import resolve_hardware
 from ..engines.cost.roofline import CostModel
 from ..engines.cost.shapes import resolve_shape
-from ..engines.cost.weights import SHORT_DTYPE, weight_format
+from ..engines.cost.weights import SHORT_DTYPE, WeightChoice
 from ..engines.cost.work import model_work
 from ..engines.executors.simulated import SimulatedExecutor
 from ..engines.kv.usage import KVSplit
@@ -273,7 +273,7 @@ def _resources(prepared: PreparedSimulation) -> Resources:
         return not_seen("a calibration knows step times, not peaks", energy, price_per_hour)
     counted = count_model(prepared.model, engine, machine.devices)
     hardware, own = resolve_hardware(machine.hardware), SHORT_DTYPE[prepared.model.dtype]
-    weights = weight_format(engine.quant, own, engine.quant_bits)
+    weights = WeightChoice.of(engine).layer_format(own)
     peaks = peaks_of_hardware(hardware, weights.computes_in(hardware, own))
     return Resources(counted, peaks, energy, price_per_hour)
 
@@ -283,11 +283,8 @@ def _weight_bytes(prepared: PreparedSimulation) -> int:
     engine, devices = prepared.engine, prepared.machine.devices
     work = model_work(
         prepared.model,
+        WeightChoice.of(engine),
         tensor_parallel=devices,
-        quant=engine.quant,
-        group_size=engine.group_size,
-        quant_bits=engine.quant_bits,
-        quant_head=engine.quant_head,
     )
     return int(devices * (work.linear_bytes + work.head_bytes))
 

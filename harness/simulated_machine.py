@@ -11,6 +11,7 @@ from ..engines.config import CPU_KV_MEMORY_BYTES, EngineConfig
 from ..engines.cost.calibrated import CalibratedCost, Calibration
 from ..engines.cost.hardware import Hardware, resolve_hardware
 from ..engines.cost.roofline import CostModel, Efficiency, Roofline, StepTimes, kv_capacity_tokens
+from ..engines.cost.weights import WeightChoice
 from ..engines.cost.work import StepWork
 from ..engines.errors import ConfigError
 from ..engines.models.config import ModelConfig
@@ -70,11 +71,8 @@ def _roofline(
     return Roofline(
         hardware,
         model,
+        WeightChoice.of(engine),
         tensor_parallel=machine.devices,
-        quant=engine.quant,
-        group_size=engine.group_size,
-        quant_bits=engine.quant_bits,
-        quant_head=engine.quant_head,
         kv_dtype=engine.kv_dtype,
         efficiency=machine.efficiency,
     )
@@ -86,11 +84,8 @@ def _pool_tokens(
     fits = kv_capacity_tokens(
         hardware,
         model,
+        WeightChoice.of(engine),
         tensor_parallel=machine.devices,
-        quant=engine.quant,
-        group_size=engine.group_size,
-        quant_bits=engine.quant_bits,
-        quant_head=engine.quant_head,
         kv_dtype=engine.kv_dtype,
         memory_utilisation=machine.memory_utilisation,
     )

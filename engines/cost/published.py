@@ -22,6 +22,7 @@ from ..models.config import ModelConfig
 from .hardware import resolve_hardware
 from .roofline import Efficiency, Roofline, kv_capacity_tokens
 from .shapes import resolve_shape
+from .weights import WeightChoice
 from .work import StepWork
 
 
@@ -92,8 +93,8 @@ class Setup:
         return Roofline(
             resolve_hardware(self.hardware),
             _shape(self.model),
+            WeightChoice("fp8"),
             tensor_parallel=self.tensor_parallel,
-            quant="fp8",
             kv_dtype="fp8",
             efficiency=efficiency,
         )
@@ -102,8 +103,8 @@ class Setup:
         return kv_capacity_tokens(
             resolve_hardware(self.hardware),
             _shape(self.model),
+            WeightChoice("fp8"),
             tensor_parallel=self.tensor_parallel,
-            quant="fp8",
             kv_dtype="fp8",
             memory_utilisation=FREE_MEMORY_FRACTION,
         )

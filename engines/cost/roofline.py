@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from ..errors import ConfigError
 from ..models.config import ModelConfig
 from .hardware import Hardware, Link
-from .weights import WeightFormat, head_format, weight_format
+from .weights import UNQUANTISED, WeightChoice, WeightFormat
 from .work import ModelWork, StepWork, model_work
 
 
@@ -84,30 +84,18 @@ class Roofline:
         self,
         hardware: Hardware,
         model: ModelConfig,
+        weights: WeightChoice = UNQUANTISED,
         *,
         tensor_parallel: int = 1,
-        quant: str = "none",
-        group_size: int | None = None,
-        quant_bits: int | None = None,
-        quant_head: str = "auto",
         kv_dtype: str = "auto",
         efficiency: Efficiency = Efficiency(),
         devices_per_node: int = 8,
     ) -> None:
-        work = model_work(
-            model,
-            tensor_parallel=tensor_parallel,
-            quant=quant,
-            group_size=group_size,
-            quant_bits=quant_bits,
-            quant_head=quant_head,
-            kv_dtype=kv_dtype,
-        )
+        work = model_work(model, weights, tensor_parallel=tensor_parallel, kv_dtype=kv_dtype)
         self.hardware = hardware
         self.work = work
         self._overhead_s = hardware.step_overhead_s
-        weights = weight_format(quant, work.dtype, quant_bits)
-        head = head_format(quant, work.dtype, quant_head)
+        layer, head = weights.layer_format(work.dtype), weights.head_format(work.dtype)
 
         def flops_of(format: WeightFormat) -> float:
             product = format.computes_in(hardware, work.dtype)
@@ -115,7 +103,7 @@ class Roofline:
 
         flops = hardware.peak_flops(work.dtype) * efficiency.prefill
         bandwidth = hardware.memory_bytes_per_s * efficiency.decode
-        self._linear_flop_s = work.linear_flops_per_token / flops_of(weights)
+        self._linear_flop_s = work.linear_flops_per_token / flops_of(layer)
         self._linear_read_s = work.linear_bytes / bandwidth
         self._activation_s = work.activation_bytes_per_token / bandwidth
         self._head_flop_s = work.head_flops_per_row / flops_of(head)
@@ -184,12 +172,9 @@ class Roofline:
 def kv_capacity_tokens(
     hardware: Hardware,
     model: ModelConfig,
+    weights: WeightChoice = UNQUANTISED,
     *,
     tensor_parallel: int = 1,
-    quant: str = "none",
-    group_size: int | None = None,
-    quant_bits: int | None = None,
-    quant_head: str = "auto",
     kv_dtype: str = "auto",
     memory_utilisation: float = 0.9,
 ) -> int:
@@ -200,15 +185,7 @@ def kv_capacity_tokens(
     """
     if not 0 < memory_utilisation <= 1:
         raise ConfigError("memory_utilisation", memory_utilisation, "a share in (0, 1]")
-    work: ModelWork = model_work(
-        model,
-        tensor_parallel=tensor_parallel,
-        quant=quant,
-        group_size=group_size,
-        quant_bits=quant_bits,
-        quant_head=quant_head,
-        kv_dtype=kv_dtype,
-    )
+    work: ModelWork = model_work(model, weights, tensor_parallel=tensor_parallel, kv_dtype=kv_dtype)
     free = hardware.memory_bytes - work.stored_bytes
     tokens = int(free * memory_utilisation // work.kv_bytes_per_token)
     if tokens < 1:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, unknown_name
 from ..models.config import DTYPE_BYTES, KV_CODE_BYTES
 from ..quantization.methods import METHODS, head_method
 from .hardware import Hardware
+
+if TYPE_CHECKING:
+    from ..config import EngineConfig
 
 # Short names of the dtypes of a config.json.
 SHORT_DTYPE = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
@@ -94,9 +98,33 @@ def weight_format(method: str, model_dtype: str, bits: int | None = None) -> Wei
     raise unknown_name("quant", method, ("none", *METHODS))
 
 
-def head_format(method: str, model_dtype: str, head: str = "auto") -> WeightFormat:
-    """The format of the output projection: as a method has it, or as `head` (none, int8, w8a8)."""
-    return weight_format(head_method(method, head), model_dtype)
+@dataclass(frozen=True)
+class WeightChoice:
+    """How a model's linear maps are stored.
+
+    method: none or a quantiser's. group_size: of a method that leaves it open; None: 128. bits: of
+    a weight, where they are not the method's usual. head: of the output projection: none, int8,
+    w8a8; auto: as the method has it.
+    """
+
+    method: str = "none"
+    group_size: int | None = None
+    bits: int | None = None
+    head: str = "auto"
+
+    @classmethod
+    def of(cls, engine: EngineConfig) -> WeightChoice:
+        """engine: resolved."""
+        return cls(engine.quant, engine.group_size, engine.quant_bits, engine.quant_head)
+
+    def layer_format(self, model_dtype: str) -> WeightFormat:
+        return weight_format(self.method, model_dtype, self.bits)
+
+    def head_format(self, model_dtype: str) -> WeightFormat:
+        return weight_format(head_method(self.method, self.head), model_dtype)
+
+
+UNQUANTISED = WeightChoice()
 
 
 def kv_element_bytes(kv_dtype: str, model_dtype: str) -> int:

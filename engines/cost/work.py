@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..errors import ConfigError
 from ..models.config import ModelConfig
-from .weights import ELEMENT_BYTES, SHORT_DTYPE, head_format, kv_element_bytes, weight_format
+from .weights import ELEMENT_BYTES, SHORT_DTYPE, UNQUANTISED, WeightChoice, kv_element_bytes
 
 
 def attention_pairs(start: int, length: int, window: int | None = None) -> int:
@@ -130,16 +130,12 @@ class ModelWork:
 
 def model_work(
     model: ModelConfig,
+    weights: WeightChoice = UNQUANTISED,
     *,
     tensor_parallel: int = 1,
-    quant: str = "none",
-    group_size: int | None = None,
-    quant_bits: int | None = None,
-    quant_head: str = "auto",
     kv_dtype: str = "auto",
 ) -> ModelWork:
-    """Counts for a model in its own dtype. See `weights.py` for quant, quant_bits, quant_head and
-    kv_dtype.
+    """Counts for a model in its own dtype. kv_dtype: as `kv_element_bytes` takes it.
 
     KV heads that are fewer than the devices are held by several of them, as vLLM and TensorRT-LLM
     do. Raises ConfigError for a split that does not go up.
@@ -147,7 +143,7 @@ def model_work(
     _check_split(model, tensor_parallel)
     dtype = SHORT_DTYPE[model.dtype]
     element = ELEMENT_BYTES[dtype]
-    weights = weight_format(quant, dtype, quant_bits)
+    layer, head = weights.layer_format(dtype), weights.head_format(dtype)
     q_size = model.q_size // tensor_parallel
     kv_size = max(1, model.num_kv_heads // tensor_parallel) * model.head_dim
     hidden, inner = model.hidden_size, model.intermediate_size // tensor_parallel
@@ -160,12 +156,13 @@ def model_work(
     )
     layers = model.num_layers
     layer_weights = sum(rows * columns for rows, columns in products)
-    layer_bytes = sum(weights.bytes_of(rows, columns, group_size) for rows, columns in products)
+    layer_bytes = sum(
+        layer.bytes_of(rows, columns, weights.group_size) for rows, columns in products
+    )
     moved = sum(rows + columns for rows, columns in products) + 4 * hidden
     vocab_rows = -(-model.vocab_size // tensor_parallel)
     head_weights = vocab_rows * hidden
-    head = head_format(quant, dtype, quant_head)
-    head_bytes = head.bytes_of(vocab_rows, hidden, group_size)
+    head_bytes = head.bytes_of(vocab_rows, hidden, weights.group_size)
     shared = model.tie_word_embeddings and head.name == "none"
     return ModelWork(
         tensor_parallel=tensor_parallel,

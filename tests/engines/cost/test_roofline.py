@@ -15,6 +15,7 @@ from llmbench.engines.cost.roofline import (
     kv_capacity_tokens,
 )
 from llmbench.engines.cost.shapes import resolve_shape
+from llmbench.engines.cost.weights import WeightChoice
 from llmbench.engines.cost.work import StepWork
 from llmbench.engines.errors import ConfigError
 
@@ -86,21 +87,22 @@ def test_efficiency_divides_each_rate() -> None:
 def test_fewer_bytes_make_a_decode_faster(quant: str, ratio: float) -> None:
     """By the ratio of bytes, on all but the unquantised output projection."""
     work = StepWork.of(decode_tokens=1, decode_context_tokens=1, sampled_rows=0)
-    faster = roofline(quant=quant).price(work).linear_s
+    faster = roofline(weights=WeightChoice(quant)).price(work).linear_s
     assert roofline().price(work).linear_s / faster == pytest.approx(ratio, rel=0.01)
 
 
 def test_fp8_arithmetic_doubles_a_prompts_speed_and_widened_weights_do_not() -> None:
     work = StepWork.of([(0, 8192)])
     plain = roofline().price(work).linear_s
-    assert roofline(quant="fp8").price(work).linear_s == pytest.approx(plain / 2)
-    assert roofline(quant="awq").price(work).linear_s == pytest.approx(plain)
-    assert roofline(quant="nvfp4").price(work).linear_s == pytest.approx(plain)
+    assert roofline(weights=WeightChoice("fp8")).price(work).linear_s == pytest.approx(plain / 2)
+    assert roofline(weights=WeightChoice("awq")).price(work).linear_s == pytest.approx(plain)
+    assert roofline(weights=WeightChoice("nvfp4")).price(work).linear_s == pytest.approx(plain)
 
 
 def test_int8_doubles_the_speed_of_every_product() -> None:
     work = StepWork.of([(0, 8192)], sampled_rows=8192)
-    plain, eight = roofline().price(work).linear_s, roofline(quant="w8a8").price(work).linear_s
+    plain = roofline().price(work).linear_s
+    eight = roofline(weights=WeightChoice("w8a8")).price(work).linear_s
     assert eight == pytest.approx(plain / 2, rel=0.01)
 
 
@@ -137,7 +139,7 @@ def test_hardware_that_lacks_what_a_step_needs() -> None:
     with pytest.raises(ConfigError, match=r"hardware\.link"):
         roofline(hardware="cpu", tensor_parallel=2)
     with pytest.raises(ConfigError, match="quant: 'fp8'"):
-        roofline(hardware="a100", quant="fp8")
+        roofline(hardware="a100", weights=WeightChoice("fp8"))
 
 
 def test_parts_sum_to_the_step() -> None:

@@ -7,6 +7,7 @@ import random
 
 import pytest
 from llmbench.engines.cost.shapes import resolve_shape
+from llmbench.engines.cost.weights import WeightChoice
 from llmbench.engines.cost.work import StepWork, attention_pairs, keys_read, model_work
 from llmbench.engines.errors import ConfigError
 
@@ -80,7 +81,7 @@ def test_kv_in_other_dtypes(kv_dtype: str, expected: int) -> None:
 
 
 def test_a_quantised_model_keeps_its_vocabulary_in_16_bits() -> None:
-    work = model_work(resolve_shape("llama-3-8b"), quant="gptq")
+    work = model_work(resolve_shape("llama-3-8b"), WeightChoice("gptq"))
     assert work.linear_bytes == 32 * LAYER_WEIGHTS * (4 + 16 / 128) / 8
     assert work.head_bytes == 2 * VOCABULARY
 
@@ -88,7 +89,7 @@ def test_a_quantised_model_keeps_its_vocabulary_in_16_bits() -> None:
 def test_int8_quantises_the_output_projection_too() -> None:
     """A byte a weight and four a row; the embedding beside it stays in 16 bits, tied or not."""
     rows, hidden = 49152, 576
-    work = model_work(resolve_shape("smollm2-135m"), quant="w8a8")
+    work = model_work(resolve_shape("smollm2-135m"), WeightChoice("w8a8"))
     assert work.head_bytes == rows * (hidden + 4)
     assert work.stored_bytes == work.linear_bytes + work.head_bytes + 2 * rows * hidden
 
@@ -96,12 +97,13 @@ def test_int8_quantises_the_output_projection_too() -> None:
 def test_the_output_projection_costs_what_is_asked_of_it() -> None:
     """Llama-3-8B's is a matrix of its own: 8-bit codes and four bytes a row take its place."""
     shape = resolve_shape("llama-3-8b")
-    plain, rounded = (model_work(shape, quant="awq", quant_head=head) for head in ("none", "int8"))
-    assert plain == model_work(shape, quant="awq")
+    plain = model_work(shape, WeightChoice("awq", head="none"))
+    rounded = model_work(shape, WeightChoice("awq", head="int8"))
+    assert plain == model_work(shape, WeightChoice("awq"))
     assert rounded.head_bytes == VOCABULARY + 4 * 128256
     assert plain.stored_bytes - rounded.stored_bytes == VOCABULARY - 4 * 128256
     assert rounded.linear_bytes == plain.linear_bytes
-    assert model_work(shape, quant="w8a8", quant_head="none").head_bytes == 2 * VOCABULARY
+    assert model_work(shape, WeightChoice("w8a8", head="none")).head_bytes == 2 * VOCABULARY
 
 
 def test_tensor_parallelism_splits_all_but_the_message() -> None:
