@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ..engines.config import EngineConfig
 from ..engines.models.catalogue import ModelFiles, resolve_dummy, resolve_model
@@ -23,10 +23,7 @@ from ..engines.models.tokenizer import (
 from ..workloads.api import Plan
 from .build_result import build_result
 from .config import RunConfig
-from .drive import Observation, Progress, drive
-from .energy import EnergyCount, find_meter
-from .errors import InvalidRun
-from .machine_state import check_alone, read_processors
+from .metered import Metered, serve_metered, warm_up
 from .metrics.kv import KVPool
 from .planning import (
     asked_of,
@@ -37,35 +34,17 @@ from .planning import (
     workload_of,
 )
 from .resources import add_resources, of_this_machine
-from .result import Check, Energy, Memory, Quality, Result
+from .result import Memory, Quality, Result
 from .run_quality import judge_quality
 from .summarise import requests_frame, steps_frame, summarise
 from .text_encoder import text_encoder
-from .throttling import Throttled, read_throttled
+from .watch import Watch
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..engines.assemble import LoadedModel
     from ..engines.core import EngineCore
-
-
-class Watch(Protocol):
-    """Who is told how a run goes."""
-
-    def stage(self, text: str) -> None:
-        """A new part of the work begins."""
-        ...
-
-    def progress(self, progress: Progress) -> None: ...
-
-
-class Silent:
-    """A watch that tells nobody."""
-
-    def stage(self, text: str) -> None: ...
-
-    def progress(self, progress: Progress) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -170,20 +149,10 @@ def measure(prepared: Prepared, watch: Watch, loaded: LoadedModel | None = None)
     clock = WallClock()
     core = build_engine(loaded, engine, clock)
     start_peak()
-    if prepared.warmup.requests:
-        watch.stage(f"warming up with {len(prepared.warmup.requests)} requests")
-        warm = drive(core, clock, prepared.warmup, on_progress=watch.progress)
-        if warm.failure:
-            raise InvalidRun(warm.failure)
-        if warm.interrupted:
-            raise KeyboardInterrupt
-    watch.stage(f"measuring {len(prepared.plan.requests)} requests")
-    before, throttled_before, others = kernel_calls(), read_throttled(), read_processors()
-    counting = EnergyCount(find_meter(torch.device(engine.device)))
-    seen = drive(core, clock, prepared.plan, on_progress=counting.polling(watch.progress))
-    energy = counting.stop()
-    computed, throttled = kernel_calls_since(before), read_throttled().since(throttled_before)
-    alone = check_alone(others, read_processors())
+    warm_up(core, clock, prepared.warmup, watch)
+    before = kernel_calls()
+    served = serve_metered(core, clock, prepared.plan, torch.device(engine.device), watch)
+    computed, seen = kernel_calls_since(before), served.seen
     pool = _pool(core, loaded, engine)
     memory = Memory(
         weight_bytes=loaded.model.weight_bytes,
@@ -201,18 +170,7 @@ def measure(prepared: Prepared, watch: Watch, loaded: LoadedModel | None = None)
             # The measurement itself is whole; the result still says that something is missing.
             interrupted = True
     result = _result(
-        prepared,
-        loaded,
-        seen,
-        pool,
-        computed,
-        environment,
-        memory,
-        quality,
-        interrupted,
-        throttled,
-        alone,
-        energy,
+        prepared, loaded, served, pool, computed, environment, memory, quality, interrupted
     )
     requests, steps = requests_frame(seen.records), steps_frame(seen.records, seen.steps)
     return Measured(result, requests, steps, seen.failure)
@@ -221,20 +179,18 @@ def measure(prepared: Prepared, watch: Watch, loaded: LoadedModel | None = None)
 def _result(
     prepared: Prepared,
     loaded: LoadedModel,
-    seen: Observation,
+    served: Metered,
     pool: KVPool,
     computed: Mapping[str, Mapping[str, int]],
     environment: dict[str, object],
     memory: Memory,
     quality: Quality | None,
     interrupted: bool,
-    throttled: Throttled,
-    alone: Check,
-    energy: Energy | str,
 ) -> Result:
     from ..engines.assemble import emulated_by, kernels_of
 
     config, engine, plan = prepared.config, prepared.engine, prepared.plan
+    seen = served.seen
     kernels = kernels_of(engine, prepared.files)
     assert engine.max_num_batched_tokens is not None
     summary = summarise(
@@ -246,11 +202,11 @@ def _result(
         slo=config.slo_s,
         interrupted=seen.interrupted,
         failure=seen.failure,
-        throttled=throttled,
-    ).with_check(alone)
+        throttled=served.throttled,
+    ).with_check(served.alone)
     emulated = emulated_by(kernels, computed)
     used = of_this_machine(
-        loaded.config, engine, energy, config.price_per_hour, emulated=bool(emulated)
+        loaded.config, engine, served.energy, config.price_per_hour, emulated=bool(emulated)
     )
     summary = add_resources(summary, seen.records, seen.steps, used)
     return build_result(

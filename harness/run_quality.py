@@ -11,8 +11,9 @@ from .result import Quality
 
 if TYPE_CHECKING:
     from ..engines.assemble import LoadedModel
-    from .experiment import Prepared, Watch
+    from .experiment import Prepared
     from .quality import Distance, TextQuality
+    from .watch import Watch
 
 _NO_REFERENCE = (
     "the checkpoint was quantised before, so there is no unquantised model here to compare it "

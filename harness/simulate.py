@@ -47,7 +47,8 @@ from .simulation_error import calibrated_error, roofline_error
 from .summarise import requests_frame, steps_frame, summarise
 
 if TYPE_CHECKING:
-    from .experiment import Measured, Watch
+    from .experiment import Measured
+    from .watch import Watch
 
 # Prompts have no words here; what matters is that no two begin alike unless they are asked to.
 CORPUS_TOKENS = 1 << 17

@@ -36,7 +36,8 @@ from .simulate import (
 from .simulated_machine import Machine
 
 if TYPE_CHECKING:
-    from .experiment import Measured, Watch
+    from .experiment import Measured
+    from .watch import Watch
 
 # Their gaps can be scaled, too.
 _OTHERS_WITH_A_RATE = (OnOff, LinearRamp, ExponentialRamp, Stages, Clients)

@@ -12,12 +12,12 @@ from ..engines.errors import ConfigError
 from ..engines.presets import find_preset
 from ..workloads.api import Plan, PlannedRequest
 from .config import RunConfig
-from .experiment import Watch
 from .quantities import find_quantity
 from .simulate import prepare_simulation, simulate
 from .simulated_machine import Machine
 from .store import StoredRun
 from .twin_prompts import shape_of
+from .watch import Watch
 
 # What is compared: the means that the issue of a simulation is about.
 CHECKED = ("ttft.mean", "tpot.mean", "e2el.mean", "output_throughput.run")

@@ -38,7 +38,8 @@ class Worker:
         from ...engines.assemble import build_engine
         from ...engines.clock import WallClock
         from ..drive import drive
-        from ..experiment import Silent, load, prepare
+        from ..experiment import load, prepare
+        from ..watch import Silent
 
         self._settings = settings
         prepared = prepare(settings, Silent())
@@ -56,8 +57,9 @@ class Worker:
         """Serve the plan of that seed. Raises InvalidRun for one whose numbers prove nothing, and
         _LostError for one that was cut off: what it left in the engine would be the next one's."""
         from ..drive import drive
-        from ..experiment import Silent, asked_of, prepare
+        from ..experiment import asked_of, prepare
         from ..validity import check_complete, check_errors, check_token_counts, check_trace
+        from ..watch import Silent
 
         load = replace(self._settings.load, num_requests=num_requests)
         plan = prepare(replace(self._settings, seed=seed, load=load), Silent()).plan

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from ...engines.config import with_choices
 from ..config import RunConfig
-from ..experiment import Measured, Prepared, Watch, load, measure, prepare
+from ..experiment import Measured, Prepared, load, measure, prepare
 from ..planning import load_settings
+from ..watch import Watch
 from .design import Overrides
 from .run import Identity
 

@@ -21,7 +21,8 @@ from ..store import RESULT_FILE, RunOnDisk, StoreError, find_run, write_run
 from .design import Cell, Design, NotRun, Overrides, refuse_lost_levels
 
 if TYPE_CHECKING:
-    from ..experiment import Measured, Watch
+    from ..experiment import Measured
+    from ..watch import Watch
 
 CELLS = "cells"
 FILES = ("ablation.json", "ablation.html", "ablation.md")

@@ -8,11 +8,12 @@ from ...engines.config import with_choices
 from ...engines.errors import ConfigError
 from ...workloads.api import Plan
 from ..config import RunConfig
-from ..experiment import Measured, Watch
+from ..experiment import Measured
 from ..planning import load_settings
 from ..simulate import PreparedSimulation, prepare_simulation, settings_of
 from ..simulate import simulate as measure
 from ..simulated_machine import Machine
+from ..watch import Watch
 from .design import Overrides
 from .run import Identity
 

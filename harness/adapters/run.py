@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ...engines.api import Engine
 from ...engines.clock import Clock, WallClock
 from ..build_result import build_result
-from ..drive import Observation, drive
-from ..energy import EnergyCount, find_meter
-from ..errors import InvalidRun
+from ..drive import Observation
 from ..experiment import Measured, Prepared
-from ..machine_state import check_alone, read_processors
+from ..metered import Metered, serve_metered, warm_up
 from ..metrics.counters import count_replies
 from ..planning import asked_of, load_settings, price_setting
 from ..resources import add_resources, not_seen
-from ..result import Check, Energy, Result, Validity
+from ..result import Result, Validity
 from ..summarise import (
     Summary,
     latency_metrics,
@@ -31,7 +29,7 @@ from ..summarise import (
     steps_frame,
     throughput_metrics,
 )
-from ..throttling import check_throttling, read_throttled
+from ..throttling import check_throttling
 from ..validity import (
     Asked,
     check_complete,
@@ -48,7 +46,7 @@ from .installed import refuse_absent
 if TYPE_CHECKING:
     import torch
 
-    from ..experiment import Watch
+    from ..watch import Watch
 
 _UNSEEN = "the library's own"
 
@@ -136,24 +134,9 @@ def measure_adapted(
             stack.callback(loaded.engine.close)
         engine, clock = loaded.engine, loaded.clock
         environment["packages"] = {**environment["packages"], name: engine.version}
-        if prepared.warmup.requests:
-            watch.stage(f"warming up with {len(prepared.warmup.requests)} requests")
-            warm = drive(engine, clock, prepared.warmup, on_progress=watch.progress)
-            if warm.failure:
-                raise InvalidRun(warm.failure)
-            if warm.interrupted:
-                raise KeyboardInterrupt
-        watch.stage(f"measuring {len(prepared.plan.requests)} requests")
-        throttled_before, others = read_throttled(), read_processors()
-        counting = EnergyCount(find_meter(_device()))
-        seen = drive(engine, clock, prepared.plan, on_progress=counting.polling(watch.progress))
-        energy = counting.stop()
-        throttled = read_throttled().since(throttled_before)
-        machine = (
-            check_throttling(throttled, seen.duration_s),
-            check_alone(others, read_processors()),
-        )
-    result = _result(prepared, name, engine, seen, environment, machine, energy)
+        warm_up(engine, clock, prepared.warmup, watch)
+        served = serve_metered(engine, clock, prepared.plan, _device(), watch)
+    result, seen = _result(prepared, name, engine, served, environment), served.seen
     return Measured(result, requests_frame(seen.records), steps_frame(seen.records, ()))
 
 
@@ -161,16 +144,15 @@ def _result(
     prepared: Prepared,
     name: str,
     engine: AdaptedEngine,
-    seen: Observation,
+    served: Metered,
     environment: dict[str, Any],
-    machine: tuple[Check, ...],
-    energy: Energy | str,
 ) -> Result:
-    plan = prepared.plan
+    plan, seen = prepared.plan, served.seen
     summary = _summary(seen, asked_of(plan), prepared.config.slo_s, engine.longest_step_s)
-    for check in machine:
-        summary = summary.with_check(check)
-    used = not_seen("the library's steps are not seen", energy, prepared.config.price_per_hour)
+    throttling = check_throttling(served.throttled, seen.duration_s)
+    summary = summary.with_check(throttling).with_check(served.alone)
+    unseen = "the library's steps are not seen"
+    used = not_seen(unseen, served.energy, prepared.config.price_per_hour)
     summary = add_resources(summary, seen.records, (), used)
     return build_result(
         summary,

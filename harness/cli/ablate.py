@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from ..ablation.design import Design
     from ..ablation.run import CellRunner
     from ..config import RunConfig
-    from ..experiment import Watch
     from ..options.machine import MachineOf
     from ..simulated_machine import Machine
+    from ..watch import Watch
 
 EPILOG = "\n\n".join(
     (

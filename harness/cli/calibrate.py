@@ -43,9 +43,9 @@ def calibrate(
     made = calibrate_runs([load_run(path) for path in runs])
     _print_errors(made)
     if check is not None:
-        from ..experiment import Silent
         from ..twin import hold_against
         from ..twin_prompts import unknown_of
+        from ..watch import Silent
 
         unseen = load_run(check)
         held = hold_against(made, unseen, Silent())

@@ -16,10 +16,10 @@ from .output import AsJson, Quiet, store, without_output
 
 if TYPE_CHECKING:
     from ..config import RunConfig
-    from ..experiment import Watch
     from ..options.machine import MachineOf
     from ..simulate import PreparedSimulation
     from ..simulated_capacity import EngineCapacity, Goal
+    from ..watch import Watch
 
     SettingsOf = Callable[[str | None], RunConfig]
 

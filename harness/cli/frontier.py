@@ -13,10 +13,10 @@ from .output import write_texts
 if TYPE_CHECKING:
     from ...reports.frontier_model import Frontier
     from ..config import RunConfig
-    from ..experiment import Watch
     from ..frontier.runs import MethodRun
     from ..frontier.scores import AskedTasks
     from ..frontier.sweep import Sweep
+    from ..watch import Watch
 
 
 def run_frontier(

@@ -16,7 +16,7 @@ from rich.progress import (
 )
 
 from ..drive import Progress as Served
-from ..experiment import Silent, Watch
+from ..watch import Silent, Watch
 from .console import TerminalConsole, foreign
 
 

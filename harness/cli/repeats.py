@@ -14,9 +14,9 @@ from .exits import Exit, say, say_error
 from .output import say_report, verdict_of, write_texts
 
 if TYPE_CHECKING:
-    from ..experiment import Watch
     from ..repeats.directory import Repeats
     from ..repeats.run import Made, Runner
+    from ..watch import Watch
 
 RepeatsAsked = Annotated[
     int,

@@ -21,8 +21,9 @@ from .target_options import ServerAsked, server_options, with_server_options
 if TYPE_CHECKING:
     from ..client.prepare import ServerRunConfig
     from ..config import RunConfig
-    from ..experiment import Measured, Watch
+    from ..experiment import Measured
     from ..repeats.run import Runner
+    from ..watch import Watch
 
     SettingsOf = Callable[[str | None], RunConfig]
 

@@ -23,7 +23,7 @@ from .processes import Job
 from .servers import Server, find_server
 
 if TYPE_CHECKING:
-    from ..experiment import Watch
+    from ..watch import Watch
 
 # Longer than any model's context: where neither the user nor the server says.
 _NO_LIMIT = 2**24

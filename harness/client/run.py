@@ -38,7 +38,8 @@ from .processes import SentByAll, send_job
 from .server_metrics import scraping, told_by_server
 
 if TYPE_CHECKING:
-    from ..experiment import Measured, Watch
+    from ..experiment import Measured
+    from ..watch import Watch
 
 _UNSEEN = "the server's own"
 # As most prefix caches cut prompts: vLLM's default.

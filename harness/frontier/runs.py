@@ -19,7 +19,7 @@ from .sweep import SWEEP_FILE
 
 if TYPE_CHECKING:
     from ..config import RunConfig
-    from ..experiment import Watch
+    from ..watch import Watch
 
 FILES = ("frontier.json", "frontier.html", "frontier.md", SWEEP_FILE, TASKS_FILE)
 

@@ -21,7 +21,7 @@ from ..whole_file import write_whole, writing
 
 if TYPE_CHECKING:
     from ..config import RunConfig
-    from ..experiment import Watch
+    from ..watch import Watch
 
 SWEEP_FILE = "sweep.json"
 SCHEMA_VERSION = 2

@@ -11,9 +11,9 @@ from ..result import Result
 def simulate_options(options: Mapping[str, Any]) -> Result:
     """The result of `llmbench simulate` with these options. Raises ConfigError for `options` where
     they are none, and what a simulation raises for what they say."""
-    from ..experiment import Silent
     from ..options.words import simulated_settings, words_of_mapping
     from ..simulate import prepare_simulation, simulate
+    from ..watch import Silent
 
     settings, machine = simulated_settings(words_of_mapping("options", options), "options")
     return simulate(prepare_simulation(settings, machine), Silent()).result

@@ -10,9 +10,10 @@ from pathlib import Path
 from ...engines.errors import ConfigError
 from ..ablation.run import Identity, store_measured, stored_run
 from ..drive import Progress
-from ..experiment import Measured, Watch
+from ..experiment import Measured
 from ..seeds import seed_of_repeat
 from ..store import RESULT_FILE, RunOnDisk, find_run
+from ..watch import Watch
 from .directory import Repeats, check_out, name_of
 
 

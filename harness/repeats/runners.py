@@ -13,9 +13,10 @@ from ..ablation.run import Identity
 from ..ablation.simulated import SimulatedCells
 from ..client.prepare import PreparedServerRun, ServerRunConfig, prepare_server_run
 from ..config import LoadConfig, RunConfig
-from ..experiment import Measured, Prepared, Watch, prepare
+from ..experiment import Measured, Prepared, prepare
 from ..planning import load_settings
 from ..simulated_machine import Machine
+from ..watch import Watch
 from .run import Runner
 
 

@@ -15,9 +15,10 @@ from llmbench.engines.models.loader import load_model_directory
 from llmbench.engines.quantization.checkpoints.write import write_checkpoint
 from llmbench.engines.quantization.rounding import rounded_model
 from llmbench.harness.config import LoadConfig, RunConfig
-from llmbench.harness.experiment import Silent, measure, prepare
+from llmbench.harness.experiment import measure, prepare
 from llmbench.harness.machine_peaks import MachinePeaks, keep_peaks, machine_of
 from llmbench.harness.result import Result
+from llmbench.harness.watch import Silent
 
 
 def run(model: str = "bundled", **settings) -> Result:

@@ -15,12 +15,12 @@ from llmbench.harness.client.config import ClientConfig, parse_url
 from llmbench.harness.client.prepare import ServerRunConfig, prepare_server_run
 from llmbench.harness.client.run import measure_server
 from llmbench.harness.config import LoadConfig
-from llmbench.harness.experiment import Silent
 from llmbench.harness.mock.rule import Rule
 from llmbench.harness.mock.script import Chunk, Script
 from llmbench.harness.mock.server import MockServer, Scripted
 from llmbench.harness.planning import plan_with_warmup, workload_of
 from llmbench.harness.result import Check, Result
+from llmbench.harness.watch import Silent
 
 from .mock.in_thread import in_thread
 

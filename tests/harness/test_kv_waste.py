@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from llmbench.engines.config import engine_config
 from llmbench.harness.config import LoadConfig, RunConfig
-from llmbench.harness.experiment import Silent
 from llmbench.harness.result import KVSummary
 from llmbench.harness.simulate import prepare_simulation, simulate
 from llmbench.harness.simulated_machine import Machine
+from llmbench.harness.watch import Silent
 
 # The pool of the PagedAttention paper's 13B model on a 40 GB card (table 1 there): 12 GiB.
 POOL_BYTES = 12 << 30

@@ -28,9 +28,9 @@ from llmbench.engines.step import Limits, StepPlan
 from llmbench.engines.strategy import build_strategy, contiguous_defaults
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.drive import Observation, drive
-from llmbench.harness.experiment import Silent
 from llmbench.harness.simulate import prepare_simulation, simulate
 from llmbench.harness.simulated_machine import Machine
+from llmbench.harness.watch import Silent
 from llmbench.workloads.api import Plan, PlannedRequest
 
 from ..engines.cost.test_calibrated import measure as measured_steps

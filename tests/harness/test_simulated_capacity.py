@@ -14,7 +14,6 @@ from llmbench.engines.cost.work import StepWork
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.cli.capacity_tables import notes, sentence
 from llmbench.harness.config import LoadConfig, RunConfig
-from llmbench.harness.experiment import Silent
 from llmbench.harness.simulate import PreparedSimulation
 from llmbench.harness.simulated_capacity import (
     EngineCapacity,
@@ -24,6 +23,7 @@ from llmbench.harness.simulated_capacity import (
     prepare_capacity,
 )
 from llmbench.harness.simulated_machine import Machine
+from llmbench.harness.watch import Silent
 from llmbench.workloads.api import Plan, PlannedRequest
 
 from .observed import make_request

@@ -12,12 +12,12 @@ from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.calibrate import calibrate_runs
 from llmbench.harness.config import LoadConfig, RunConfig
-from llmbench.harness.experiment import Silent
 from llmbench.harness.simulate import prepare_simulation, simulate
 from llmbench.harness.simulated_machine import Machine
 from llmbench.harness.store import StoredRun
 from llmbench.harness.twin import CHECKED, engine_of, hold_against, plan_of
 from llmbench.harness.twin_prompts import unknown_of
+from llmbench.harness.watch import Silent
 
 LOAD = LoadConfig(
     workload="azure-conv", num_requests=100, request_rate=0.7, max_input_len=600, max_output_len=60

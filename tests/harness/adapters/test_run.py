@@ -15,9 +15,10 @@ from llmbench.harness.cli import main
 from llmbench.harness.cli.target_options import TARGETS
 from llmbench.harness.compare import compare
 from llmbench.harness.config import LoadConfig, RunConfig
-from llmbench.harness.experiment import Prepared, Silent, prepare
+from llmbench.harness.experiment import Prepared, prepare
 from llmbench.harness.store import load_run, write_run
 from llmbench.harness.views import comparison_reports, run_reports
+from llmbench.harness.watch import Silent
 
 
 class Other:

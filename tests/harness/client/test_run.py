@@ -28,13 +28,14 @@ from llmbench.harness.compare import compare
 from llmbench.harness.config import LoadConfig
 from llmbench.harness.environment import cpu
 from llmbench.harness.errors import InvalidRun
-from llmbench.harness.experiment import Measured, Silent
+from llmbench.harness.experiment import Measured
 from llmbench.harness.mock.rule import Rule
 from llmbench.harness.mock.script import Plain, Script
 from llmbench.harness.mock.server import MockServer, Scripted
 from llmbench.harness.result import Check
 from llmbench.harness.store import load_run, write_run
 from llmbench.harness.views import comparison_reports, run_reports
+from llmbench.harness.watch import Silent
 from llmbench.workloads.api import WorkloadError
 
 from ..mock.in_thread import in_thread

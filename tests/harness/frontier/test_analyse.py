@@ -125,8 +125,8 @@ def test_speed_alone_has_a_frontier_too(tmp_path: Path) -> None:
 
 
 def test_methods_of_other_requests_are_not_set_beside_each_other(tmp_path: Path) -> None:
-    from llmbench.harness.experiment import Silent
     from llmbench.harness.frontier import runs as tool
+    from llmbench.harness.watch import Silent
 
     class Cells:
         def identify(self, overrides, seed: int) -> tool.Identity:

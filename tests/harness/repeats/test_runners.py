@@ -9,9 +9,9 @@ from llmbench.engines import assemble
 from llmbench.engines.config import engine_config
 from llmbench.harness.adapters import run as adapters
 from llmbench.harness.config import LoadConfig, RunConfig
-from llmbench.harness.experiment import Silent
 from llmbench.harness.repeats.runners import in_process, of_library
 from llmbench.harness.result import Result
+from llmbench.harness.watch import Silent
 
 from ..adapters.test_run import Other
 
