@@ -37,16 +37,17 @@ COMPARED = (
     *("quality.kl_mean", "quality.top1_agreement"),
 )
 HEADLINES = ("output_throughput.window", "ttft.p99", "tpot.mean", "kv.waste_share")
-_AXES = (
-    "batching",
-    "admission",
-    "kv",
-    "quant",
-    "quant_head",
-    "kv_dtype",
-    "model_impl",
-    "load_format",
-)
+# What an engine is chosen by, and the settings that say it: weights are one choice, as they are
+# typed, `awq+int8-head`.
+_CHOICES = {
+    "batching": ("batching",),
+    "admission": ("admission",),
+    "kv": ("kv",),
+    "quant": ("quant", "quant_head"),
+    "kv_dtype": ("kv_dtype",),
+    "model_impl": ("model_impl",),
+    "load_format": ("load_format",),
+}
 _ENVIRONMENT = {
     "CPU": ("cpu", "model"),
     "usable cores": ("cpu", "usable_cores"),
@@ -168,12 +169,14 @@ def differences(names: Sequence[str], results: Sequence[Result]) -> list[str]:
         found.append("quality was measured on different text or windows, so it does not compare")
     if len({result.config.get("kv_memory_bytes") for result in results}) > 1:
         found.append("the runs had different KV memory, which alone changes what can run at once")
-    axes = [
-        axis for axis in _AXES if len({str(setting_of(one.config, axis)) for one in results}) > 1
+    choices = [
+        choice
+        for choice, settings in _CHOICES.items()
+        if len({str([setting_of(one.config, name) for name in settings]) for one in results}) > 1
     ]
-    if len(axes) > 1:
+    if len(choices) > 1:
         found.append(
-            f"the engines differ in {_listed(axes)} at once: no difference below can be put down "
+            f"the engines differ in {_listed(choices)} at once: no difference below can be put down "
             "to one of them"
         )
     measured = [

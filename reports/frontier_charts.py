@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .format import scale_of
-from .frontier_model import Frontier, FrontierMethod, FrontierSweep
+from .frontier_model import Frontier, FrontierMethod, FrontierSteps
 from .model import Axis, Chart, Guide, Panel, Series
 from .palette import run_role
 
@@ -69,14 +69,14 @@ def _points(
     return tuple(found)
 
 
-def speed_up_chart(frontier: Frontier, sweep: FrontierSweep) -> Chart | None:
+def speed_up_chart(frontier: Frontier, steps: FrontierSteps) -> Chart | None:
     """Decode steps of every method against the baseline's; None with nothing to compare."""
-    base = next((line for line in sweep.lines if line.method == frontier.baseline), None)
-    others = [line for line in sweep.lines if line.method != frontier.baseline]
+    base = next((line for line in steps.lines if line.method == frontier.baseline), None)
+    others = [line for line in steps.lines if line.method != frontier.baseline]
     if base is None or not others:
         return None
     names = [one.name for one in frontier.methods]
-    batches = tuple(float(one) for one in sweep.batches)
+    batches = tuple(float(one) for one in steps.batches)
     series = tuple(
         Series(
             line.method,
@@ -100,6 +100,6 @@ def speed_up_chart(frontier: Frontier, sweep: FrontierSweep) -> Chart | None:
                 (Guide("y", 1.0, f"as fast as {frontier.baseline}"),),
             ),
         ),
-        note=f"Contexts of {sweep.context_tokens} tokens; steps that both took in turns, the "
+        note=f"Contexts of {steps.context_tokens} tokens; steps that both took in turns, the "
         "median of two passes.",
     )

@@ -68,14 +68,13 @@ class FrontierClaim:
 
 
 @dataclass(frozen=True)
-class SweepLine:
+class StepsLine:
     """Steps of one method. bandwidths_bytes_per_s: the machine's, beside each of its passes.
 
-    decode_s: of a step, one for each of the sweep's batch sizes; floor_s: the least it could take.
+    decode_s: of a step, one for each of the batch sizes; floor_s: the least it could take.
     speed_ups: over the first method, one for each batch size, of steps taken in turns.
     prefill_s: of one prompt, prefill_speed_up: as above; None where the model has no positions for
-    it. pass_spread: the largest
-    difference of a step's time between two passes, as a share.
+    it. spreads: how far two passes differ, as a share, one for each batch size.
     """
 
     method: str
@@ -86,7 +85,7 @@ class SweepLine:
     prefill_s: float | None
     prefill_speed_up: float | None
     flops_per_s: float
-    pass_spread: float
+    spreads: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ class TurningPoint:
 
 
 @dataclass(frozen=True)
-class FrontierSweep:
+class FrontierSteps:
     """Decode steps by batch size, side by side. bytes_per_s: the median of all passes.
     rates_source: measured, or a datasheet's."""
 
@@ -131,7 +130,7 @@ class FrontierSweep:
     prompt_tokens: int
     bytes_per_s: float
     rates_source: str
-    lines: tuple[SweepLine, ...]
+    lines: tuple[StepsLine, ...]
     turning_points: tuple[TurningPoint, ...]
 
 
@@ -142,7 +141,7 @@ class Frontier:
     baseline: the method that ratios are taken to. quality_of: the text that quality is measured on,
     with its windows; empty where none was. setting: what every run was made with, in words. notes:
     what the numbers cannot carry. comparison: every figure of the runs that count; None below two.
-    sweep: None where steps were not measured.
+    steps: None where steps were not measured.
     """
 
     model: str
@@ -153,7 +152,7 @@ class Frontier:
     claims: tuple[FrontierClaim, ...]
     notes: tuple[str, ...]
     comparison: Comparison | None
-    sweep: FrontierSweep | None
+    steps: FrontierSteps | None
     command: str
 
     @property

@@ -71,9 +71,9 @@ def _statements(frontier: Frontier) -> Iterable[str]:
     for one in frontier.counted:
         if one.name != frontier.baseline:
             yield _method_sentence(one, frontier.baseline)
-    if frontier.sweep is not None:
+    if frontier.steps is not None:
         # Those against eight bits stand in the table.
-        points = frontier.sweep.turning_points
+        points = frontier.steps.turning_points
         yield from (one.sentence for one in points if one.against == frontier.baseline)
     for claim in frontier.claims:
         word = VERDICTS[claim.verdict][0].partition(" ")[2]
@@ -118,8 +118,8 @@ def _key_figures(frontier: Frontier) -> tuple[KeyFigure, ...]:
         ratio = (best.ratios or {})["weight_bytes"]
         detail = f"{best.name}, {size(best.weight_bytes)}"
         figures.append(KeyFigure("Smallest weights", f"{ratio_text(ratio)}×", "", detail))
-    if frontier.sweep is not None:
-        for one in frontier.sweep.turning_points:
+    if frontier.steps is not None:
+        for one in frontier.steps.turning_points:
             if one.against == frontier.baseline:
                 label = f"{one.method} wins up to batch"
                 predicted = f"by the roofline {crossing_text(one.floor)}"
@@ -135,13 +135,13 @@ def _short(crossing: Crossing) -> str:
 
 
 def _sections(frontier: Frontier) -> tuple[Section, ...]:
-    sweep = frontier.sweep
+    steps = frontier.steps
     turning: list[Chart | Table | None] = []
-    if sweep is not None:
+    if steps is not None:
         turning = [
-            speed_up_chart(frontier, sweep),
-            turning_table(sweep),
-            steps_table(frontier, sweep),
+            speed_up_chart(frontier, steps),
+            turning_table(steps),
+            steps_table(frontier, steps),
         ]
     return (
         Section("frontier", "Frontier", present(trade_off(frontier), methods_table(frontier))),

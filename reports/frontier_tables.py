@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from .comparison_tables import metric_table, ratio_text
 from .format import ABSENT, batch_size, number, percent, quantity, scale_of, seconds
-from .frontier_model import ClaimVerdict, Crossing, Frontier, FrontierMethod, FrontierSweep
+from .frontier_model import ClaimVerdict, Crossing, Frontier, FrontierMethod, FrontierSteps
 from .model import Cell, Table, Tone
 from .tables import table
 
@@ -86,8 +86,8 @@ def claims_table(frontier: Frontier) -> Table | None:
     )
 
 
-def turning_table(sweep: FrontierSweep) -> Table | None:
-    if not sweep.turning_points:
+def turning_table(steps: FrontierSteps) -> Table | None:
+    if not steps.turning_points:
         return None
     return table(
         "turning-points",
@@ -101,7 +101,7 @@ def turning_table(sweep: FrontierSweep) -> Table | None:
                 crossing_text(one.reached),
                 one.why,
             )
-            for one in sweep.turning_points
+            for one in steps.turning_points
         ],
         words=("Measured", "Floor", "At rates reached", "Why"),
         note="Batch sizes up to which 4 bits are faster by more than 2 %. Measured: interpolated "
@@ -123,10 +123,10 @@ def crossing_text(crossing: Crossing | None) -> str:
     return batch_size(crossing.batch)
 
 
-def steps_table(frontier: Frontier, sweep: FrontierSweep) -> Table:
+def steps_table(frontier: Frontier, steps: FrontierSteps) -> Table:
     """Every case: a step's time, how many times as fast as the baseline, and of its floor."""
-    base = next((one for one in sweep.lines if one.method == frontier.baseline), sweep.lines[0])
-    scale = scale_of("s", [one for line in sweep.lines for one in line.decode_s])
+    base = next((one for one in steps.lines if one.method == frontier.baseline), steps.lines[0])
+    scale = scale_of("s", [one for line in steps.lines for one in line.decode_s])
     rows: list[tuple[str | Cell, ...]] = [
         (
             f"decode × {batch}",
@@ -137,18 +137,18 @@ def steps_table(frontier: Frontier, sweep: FrontierSweep) -> Table:
                     line.floor_s[at],
                     scale.number,
                 )
-                for line in sweep.lines
+                for line in steps.lines
             ),
         )
-        for at, batch in enumerate(sweep.batches)
+        for at, batch in enumerate(steps.batches)
     ]
     if base.prefill_s is not None:
         rows.append(
             (
-                f"prefill of {sweep.prompt_tokens}",
+                f"prefill of {steps.prompt_tokens}",
                 *(
                     _step(line.prefill_s, line.prefill_speed_up, None, scale.number)
-                    for line in sweep.lines
+                    for line in steps.lines
                 ),
             )
         )
@@ -157,14 +157,14 @@ def steps_table(frontier: Frontier, sweep: FrontierSweep) -> Table:
             "bandwidth beside it, GB/s",
             *(
                 " / ".join(number(one / 1e9) for one in line.bandwidths_bytes_per_s)
-                for line in sweep.lines
+                for line in steps.lines
             ),
         )
     )
     return table(
         "steps",
         f"Steps by batch size, {scale.unit}",
-        ("Step", *(line.method for line in sweep.lines)),
+        ("Step", *(line.method for line in steps.lines)),
         rows,
         note=f"Times are of the shortest step. In brackets, times as fast as {base.method}, of "
         "steps that both took in turns; then the share of the floor that was reached. Every method "

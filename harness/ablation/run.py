@@ -197,8 +197,8 @@ def run_cells(
 
 def store_measured(directory: Path, measured: Measured) -> RunOnDisk:
     """The data first: whatever happens to a report, `llmbench report` can write it again."""
+    from ..rendering import run_reports
     from ..store import write_reports
-    from ..views import run_reports
 
     stored = write_run(directory, measured.result, measured.requests, measured.steps, {})
     write_reports(

@@ -143,7 +143,7 @@ def _measure(
     """Check, run what is not stored yet, analyse, write the reports."""
     from ..ablation.analyse import Factorial, analyse
     from ..ablation.run import check, check_directory, run_cells
-    from ..views import ablation_reports
+    from ..rendering import ablation_reports
 
     check_directory(directory)
     checked = check(design, runner, repeats=repeats, seed=settings.seed)

@@ -51,8 +51,8 @@ def compare(
     Runs of 'run --repeats' are held against each other pair by pair, with intervals between runs.
     """
     from ..json_text import json_text
+    from ..rendering import comparison_reports
     from ..repeats.directory import all_or_none
-    from ..views import comparison_reports
 
     compared = _repeated if all_or_none(runs) else _single
     stored, comparison = compared(runs, allow_invalid)

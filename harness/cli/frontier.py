@@ -13,9 +13,9 @@ from .output import write_texts
 if TYPE_CHECKING:
     from ...reports.frontier_model import Frontier
     from ..config import RunConfig
+    from ..frontier.batch_steps import BatchSteps
     from ..frontier.runs import MethodRun
     from ..frontier.scores import AskedTasks
-    from ..frontier.sweep import Sweep
     from ..watch import Watch
 
 
@@ -23,21 +23,21 @@ def run_frontier(
     by_method: Mapping[str, RunConfig],
     out: Path | None,
     *,
-    sweep: bool,
+    batch_steps: bool,
     tasks: AskedTasks | None,
     as_json: bool,
     quiet: bool,
 ) -> Exit:
     """Check every method, run what is not stored yet, analyse, report. Returns the exit code."""
     from ..frontier.runs import check_directory
-    from ..views import frontier_reports
+    from ..rendering import frontier_reports
     from .progress import watching
 
     directory = out or _default_directory(by_method)
     check_directory(directory, tuple(by_method))
     with watching(quiet=quiet or as_json) as watch:
         try:
-            runs, frontier = _measure(by_method, directory, sweep, tasks, watch)
+            runs, frontier = _measure(by_method, directory, batch_steps, tasks, watch)
         except KeyboardInterrupt:
             say_text(f"methods that ended are in {directory}; the same command goes on from there")
             raise
@@ -56,7 +56,7 @@ def run_frontier(
 def _measure(
     by_method: Mapping[str, RunConfig],
     directory: Path,
-    sweep: bool,
+    batch_steps: bool,
     tasks: AskedTasks | None,
     watch: Watch,
 ) -> tuple[tuple[MethodRun, ...], Frontier]:
@@ -74,16 +74,16 @@ def _measure(
         raise ConfigError("quant", ",".join(by_method), f"a method that runs ({runs[0].failure})")
     del checked  # the last model's weights
     ran = {one.method: by_method[one.method] for one in runs if one.run is not None}
-    steps = _sweep(ran, runs, directory, watch) if sweep else None
+    steps = _batch_steps(ran, runs, directory, watch) if batch_steps else None
     scores = run_tasks(ran, tasks, directory, watch.stage) if tasks is not None else {}
     return runs, analyse(runs, steps, scores, command=settings.command)
 
 
-def _sweep(
+def _batch_steps(
     by_method: Mapping[str, RunConfig], runs: tuple[MethodRun, ...], directory: Path, watch: Watch
-) -> Sweep:
+) -> BatchSteps:
     """Steps of these methods, which ran, at the batch sizes that all of them have room for."""
-    from ..frontier.sweep import batch_sizes, run_sweep, sweep_settings
+    from ..frontier.batch_steps import batch_sizes, measure_steps, steps_settings
 
     stored = {one.method: one.run.result for one in runs if one.run is not None}
     batches = batch_sizes(
@@ -92,7 +92,7 @@ def _sweep(
         max(int(one.config.get("block_size") or 1) for one in stored.values()),
     )
     revision = str(next(iter(stored.values())).config.get("model_revision"))
-    return run_sweep(by_method, sweep_settings(by_method, revision, batches), directory, watch)
+    return measure_steps(by_method, steps_settings(by_method, revision, batches), directory, watch)
 
 
 def _verdict(runs: tuple[MethodRun, ...], frontier: Frontier) -> Exit:

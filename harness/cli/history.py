@@ -61,7 +61,7 @@ def history(
     from ..history.series import find_runs
     from ..history.trend import DEFAULT, history_of
     from ..quantities import find_quantity
-    from ..views import history_reports
+    from ..rendering import history_reports
 
     if not 0 < significance < 1:
         raise ConfigError("significance", significance, "more than 0 and less than 1")

@@ -48,8 +48,8 @@ def finish(measured: Measured, directory: Path, *, as_json: bool) -> Exit:
 
 def store(directory: Path, measured: Measured) -> Path:
     """The data first: whatever happens to a report, `llmbench report` can write it again."""
+    from ..rendering import run_reports
     from ..store import write_reports, write_run
-    from ..views import run_reports
 
     stored = write_run(directory, measured.result, measured.requests, measured.steps, {})
     write_reports(

@@ -65,8 +65,8 @@ def run_repeated(
 def report_repeats(repeats: Repeats, *, as_json: bool) -> None:
     """Write the reports beside the runs, and print."""
     from ..json_text import json_text
+    from ..rendering import repeats_reports
     from ..repeats.pool import pool
-    from ..views import repeats_reports
     from .repeats_tables import print_repeats
 
     table = pool(repeats)

@@ -53,10 +53,10 @@ def report(
 
 
 def _rebuild(runs: list[Path], figures: Path | None) -> None:
+    from ..rendering import repeats_reports, run_reports
     from ..repeats.directory import find_repeats, holds_repeats
     from ..repeats.pool import pool
     from ..store import load_run, write_reports
-    from ..views import repeats_reports, run_reports
 
     # All are read before any is written: a wrong path changes nothing.
     repeated = [find_repeats(path) for path in runs if holds_repeats(path)]
@@ -75,8 +75,8 @@ def _rebuild(runs: list[Path], figures: Path | None) -> None:
 
 def _draw(name: str, run: StoredRun, figures: Path) -> None:
     from ...reports.plots import save_plots
+    from ..rendering import run_view
     from ..store import StoreError
-    from ..views import run_view
 
     view = run_view(name, run.result, run.requests, run.steps)
     try:

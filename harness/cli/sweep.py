@@ -129,8 +129,8 @@ def _goal(words: Sequence[str], attainment: str, tolerance: str, start_per_s: fl
 
 
 def _write(out: Path, told: SweepTable) -> None:
+    from ..rendering import sweep_reports
     from ..sweep.table import frame
-    from ..views import sweep_reports
 
     write_texts(out, {**sweep_reports(told), "results.csv": frame(told).to_csv(index=False)})
 

@@ -1,4 +1,4 @@
-"""From stored runs and a sweep to what a frontier's report is given."""
+"""From stored runs and timed steps to what a frontier's report is given."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ...reports import tables
 from ...reports.frontier_model import (
     Frontier,
     FrontierMethod,
-    FrontierSweep,
+    FrontierSteps,
 )
 from ...reports.model import Comparison, Ratio
 from ..compare import compare
@@ -18,12 +18,12 @@ from ..evidence import objections
 from ..result import Result
 from ..store import RunOnDisk
 from ..tasks.evaluate import Score
+from .batch_steps import BatchSteps
 from .claims import claims
 from .methods import PLAIN, baseline_of, says, weight_bits
 from .pareto import dominated_by
 from .runs import MethodRun
-from .sweep import Sweep
-from .turning_points import batch_1, frontier_sweep
+from .turning_points import batch_1, frontier_steps
 
 # A method's figures that have a ratio to the baseline's.
 RATIOS = ("output_tokens_per_s", "ttft_mean_s", "tpot_mean_s", "weight_bytes", "perplexity")
@@ -34,7 +34,7 @@ _DISTURBED = ("machine", "throttling")
 
 def analyse(
     runs: Sequence[MethodRun],
-    sweep: Sweep | None,
+    steps: BatchSteps | None,
     scores: Mapping[str, Sequence[Score]],
     *,
     command: str,
@@ -50,7 +50,7 @@ def analyse(
     comparison = _compare([stored[name] for name in _first(baseline, counted)])
     methods = _with_ratios(methods, baseline, comparison)
     methods = [replace(one, dominated_by=_dominated(one, methods)) for one in methods]
-    steps = frontier_sweep(sweep, {one.name: one.bits for one in methods}) if sweep else None
+    found = frontier_steps(steps, {one.name: one.bits for one in methods}) if steps else None
     measured = [run.result for run in stored.values()]
     return Frontier(
         model=str(measured[0].config["model"]),
@@ -61,7 +61,7 @@ def analyse(
         claims=claims(methods, batch_1(steps)),
         notes=_notes(methods, measured, comparison, steps),
         comparison=comparison,
-        sweep=steps,
+        steps=found,
         command=command,
     )
 
@@ -166,7 +166,7 @@ def _notes(
     methods: Sequence[FrontierMethod],
     results: Sequence[Result],
     comparison: Comparison | None,
-    sweep: FrontierSweep | None,
+    steps: FrontierSteps | None,
 ) -> tuple[str, ...]:
     """What the numbers cannot carry."""
     notes = [f"{one.name}: {one.reason}" for one in methods if not one.counts]
@@ -191,8 +191,8 @@ def _notes(
         )
     if comparison is not None:
         notes.extend(_together(comparison.warnings, comparison.runs))
-    if sweep is not None:
-        spread = max(line.pass_spread for line in sweep.lines)
+    if steps is not None:
+        spread = max(max(line.spreads) for line in steps.lines)
         notes.append(
             "speed-ups over the first method are of steps taken in turns, and two passes differ by "
             f"up to {spread:.0%}; times are the shortest of both"

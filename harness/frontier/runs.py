@@ -14,14 +14,14 @@ from ...engines.errors import ConfigError
 from ..ablation.real import RealCells
 from ..ablation.run import CellRunner, Identity, store_measured, stored_run
 from ..store import RESULT_FILE, RunOnDisk, StoreError
+from .batch_steps import STEPS_FILE
 from .scores import TASKS_FILE
-from .sweep import SWEEP_FILE
 
 if TYPE_CHECKING:
     from ..config import RunConfig
     from ..watch import Watch
 
-FILES = ("frontier.json", "frontier.html", "frontier.md", SWEEP_FILE, TASKS_FILE)
+FILES = ("frontier.json", "frontier.html", "frontier.md", STEPS_FILE, TASKS_FILE)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from statistics import geometric_mean
 
 from ...reports.frontier_model import Crossing
 from ..compare import SAME
-from .sweep import SweepPass
+from .batch_steps import StepsPass
 
 # Batch sizes beyond this are of no server.
 _LARGEST_PREDICTED = 4096
@@ -45,24 +45,24 @@ class Line:
 class Curve:
     """A method's steps: the shortest of all passes, for each case.
 
-    decode_s, floor_s: for each of `batches`. speed_up: over the first method of the sweep, in
-    turns; the geometric mean of all passes. bytes_moved, flops: of a decode step. prefill_s,
+    decode_s, floor_s: for each of `batches`. speed_up: over the first method, in turns; the
+    geometric mean of all passes. spreads: how far two passes differ in it, as a share; of the first
+    method, in its own steps. bytes_moved, flops: of a decode step. prefill_s,
     prefill_speed_up, prefill_flops: of the prompt; None without. flops_per_s: the machine's, in the
-    arithmetic that the method computes in. spread: the largest difference of two passes, of
-    speed-ups, or of the first method's own steps.
+    arithmetic that the method computes in.
     """
 
     batches: tuple[int, ...]
     decode_s: tuple[float, ...]
     floor_s: tuple[float, ...]
     speed_up: tuple[float, ...]
+    spreads: tuple[float, ...]
     bytes_moved: Line
     flops: Line
     prefill_s: float | None
     prefill_speed_up: float | None
     prefill_flops: float | None
     flops_per_s: float
-    spread: float
 
     @property
     def reached_bytes_per_s(self) -> float:
@@ -81,7 +81,7 @@ class Curve:
         return max(self.bytes_moved.at(batch) / bytes_per_s, self.flops.at(batch) / flops_per_s)
 
 
-def curve(passes: Sequence[SweepPass]) -> Curve:
+def curve(passes: Sequence[StepsPass]) -> Curve:
     """All passes of one method as one. The shortest step counts: what disturbs a machine makes it
     slower, and never faster."""
     decodes = [[step for step in one.steps if step.phase == "decode"] for one in passes]
@@ -97,13 +97,13 @@ def curve(passes: Sequence[SweepPass]) -> Curve:
         tuple(min(times) for times in shortest),
         tuple(floors),
         tuple(geometric_mean(one) for one in ratios),
+        tuple(max(times) / min(times) - 1 for times in (shortest if is_first else ratios)),
         Line.through(batches, [step.bytes_moved for step in first]),
         Line.through(batches, [step.flops for step in first]),
         min((step.best_s for step in prompts), default=None),
         geometric_mean([step.speed_up for step in prompts]) if prompts else None,
         prompts[0].flops if prompts else None,
         max(one.flops_per_s for one in passes),
-        max(max(times) / min(times) - 1 for times in (shortest if is_first else ratios)),
     )
 
 

@@ -40,7 +40,7 @@ def sentence(
 
 def unsteady(method: Curve, other: Curve, most: float) -> str:
     """What is added where the passes of either differ by more than `most`; else nothing."""
-    spread = max(method.spread, other.spread)
+    spread = max(*method.spreads, *other.spreads)
     if spread <= most:
         return ""
     return f" Two passes over these steps differ by up to {spread:.0%}: do not rely on it."

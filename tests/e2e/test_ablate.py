@@ -91,7 +91,7 @@ def test_it_takes_every_option_of_run() -> None:
     }
     # What `run` measures of several methods beside their runs has no place in a factorial, and of a
     # server there is nothing to vary.
-    options["run"] -= {"--sweep", "--tasks", "--task-limit"}
+    options["run"] -= {"--batch-steps", "--tasks", "--task-limit"}
     of_servers = signature(server_options).parameters
     options["run"] -= {f"--{name.replace('_', '-')}" for name in of_servers}
     assert options["run"] <= options["ablate"]

@@ -7,8 +7,8 @@ from llmbench.reports.frontier_model import (
     Frontier,
     FrontierClaim,
     FrontierMethod,
-    FrontierSweep,
-    SweepLine,
+    FrontierSteps,
+    StepsLine,
     TurningPoint,
 )
 from llmbench.reports.model import Comparison, MetricComparison, Ratio
@@ -18,7 +18,7 @@ BEYOND = Crossing("beyond", 64.0, 1.0)
 SENTENCE = "awq wins against unquantised up to batch 21, interpolated: 2.50× at batch 1."
 
 
-def frontier(*, whole: bool = False, sweep: bool = True) -> Frontier:
+def frontier(*, whole: bool = False, steps: bool = True) -> Frontier:
     methods = [
         FrontierMethod(
             "none",
@@ -90,20 +90,20 @@ def frontier(*, whole: bool = False, sweep: bool = True) -> Frontier:
             ),
             "",
         ),
-        sweep=_sweep() if sweep else None,
+        steps=_steps() if steps else None,
         command="llmbench run --quant none,awq",
     )
 
 
-def _sweep() -> FrontierSweep:
-    return FrontierSweep(
+def _steps() -> FrontierSteps:
+    return FrontierSteps(
         (1, 8, 64),
         128,
         512,
         20e9,
         "measured",
         (
-            SweepLine(
+            StepsLine(
                 "none",
                 (20e9, 19e9),
                 (0.010, 0.012, 0.05),
@@ -112,9 +112,9 @@ def _sweep() -> FrontierSweep:
                 0.4,
                 1.0,
                 2e11,
-                0.1,
+                (0.1, 0.05, 0.02),
             ),
-            SweepLine(
+            StepsLine(
                 "awq",
                 (18e9, 20e9),
                 (0.004, 0.008, 0.08),
@@ -123,7 +123,7 @@ def _sweep() -> FrontierSweep:
                 0.5,
                 0.8,
                 2e11,
-                0.05,
+                (0.05, 0.01, 0.0),
             ),
         ),
         (

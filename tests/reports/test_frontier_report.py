@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from llmbench.harness.views import frontier_reports
+from llmbench.harness.rendering import frontier_reports
 from llmbench.reports.chart_table import chart_table
 from llmbench.reports.frontier_model import Crossing
 from llmbench.reports.frontier_report import frontier_report
@@ -93,7 +93,7 @@ def test_steps_are_held_against_the_baseline_and_the_floor(report: Report) -> No
 
 
 def test_without_a_sweep_nothing_is_said_of_batch_sizes() -> None:
-    report = frontier_report(frontier(sweep=False))
+    report = frontier_report(frontier(steps=False))
     assert "turning" not in {section.id for section in report.sections}
     assert not any("batch" in text for text in report.statements)
 

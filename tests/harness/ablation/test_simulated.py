@@ -16,9 +16,9 @@ from llmbench.harness.ablation.simulated import SimulatedCells
 from llmbench.harness.cli import main
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.drive import Progress
+from llmbench.harness.rendering import ablation_reports
 from llmbench.harness.simulated_machine import Machine
 from llmbench.harness.store import StoreError, load_run
-from llmbench.harness.views import ablation_reports
 from llmbench.reports.ablation_model import Ablation
 
 # One token's keys and values in SmolLM2-135M, by hand: 30 layers, 3 KV heads of 64, keys and

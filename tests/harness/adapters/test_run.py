@@ -16,8 +16,8 @@ from llmbench.harness.cli.target_options import TARGETS
 from llmbench.harness.compare import compare
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.experiment import Prepared, prepare
+from llmbench.harness.rendering import comparison_reports, run_reports
 from llmbench.harness.store import load_run, write_run
-from llmbench.harness.views import comparison_reports, run_reports
 from llmbench.harness.watch import Silent
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from llmbench.engines.cost.floor import Rates
 from llmbench.harness.cli import main
+from llmbench.harness.frontier import batch_steps
 from llmbench.harness.frontier import scores as scores_tool
-from llmbench.harness.frontier import sweep
 
 RATES = Rates(10e9, 100e9, "a test")
 SMALL = ("--num-requests", "6", "--max-output-len", "8", "--threads", "1", "--device", "cpu")
@@ -26,8 +26,8 @@ def llmbench(*arguments: str) -> int:
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short steps, and no timing of the machine."""
     monkeypatch.setattr("llmbench.harness.machine_rates.find_rates", lambda *_: RATES)
-    monkeypatch.setattr(sweep, "LARGEST_BATCH", 2)
-    monkeypatch.setattr(sweep, "PROMPT_TOKENS", 16)
+    monkeypatch.setattr(batch_steps, "LARGEST_BATCH", 2)
+    monkeypatch.setattr(batch_steps, "PROMPT_TOKENS", 16)
 
 
 def test_a_frontier_is_runs_and_reports_and_goes_on(
@@ -39,7 +39,7 @@ def test_a_frontier_is_runs_and_reports_and_goes_on(
     printed = capsys.readouterr()
     assert "on the frontier of quality, speed and memory" in printed.out
     assert "frontier.html" in printed.err
-    names = {"int8", "none", "frontier.html", "frontier.json", "frontier.md", "sweep.json"}
+    names = {"int8", "none", "frontier.html", "frontier.json", "frontier.md", "batch-steps.json"}
     assert {path.name for path in out.iterdir()} == names
     results = {
         name: json.loads((out / name / "result.json").read_text()) for name in ("int8", "none")
@@ -60,8 +60,8 @@ def test_a_frontier_is_runs_and_reports_and_goes_on(
     ratio = int8["output_tokens_per_s"] / plain["output_tokens_per_s"]
     assert int8["ratios"]["output_tokens_per_s"] == pytest.approx(ratio)
     assert 0.4 < int8["ratios"]["weight_bytes"] < 0.7
-    assert found["sweep"]["batches"] == [1, 2]
-    assert [line["method"] for line in found["sweep"]["lines"]] == ["int8", "none"]
+    assert found["steps"]["batches"] == [1, 2]
+    assert [line["method"] for line in found["steps"]["lines"]] == ["int8", "none"]
     markdown = (out / "frontier.md").read_text()
     assert "windows of 2" in markdown
     assert "### Steps by batch size" in markdown
@@ -73,7 +73,7 @@ def test_a_frontier_is_runs_and_reports_and_goes_on(
     assert {path: path.stat().st_mtime_ns for path in times} == times
 
     # Another method joins; those there are not run again.
-    assert llmbench(*command[:2], "none,int8,fp8", *command[3:], "--no-sweep") == 0
+    assert llmbench(*command[:2], "none,int8,fp8", *command[3:], "--no-batch-steps") == 0
     assert {path: path.stat().st_mtime_ns for path in times} == times
     assert (out / "fp8" / "result.json").exists()
 
@@ -87,7 +87,7 @@ def test_a_frontier_is_runs_and_reports_and_goes_on(
         (("--quant", "none,awqq"), "did you mean 'awq'?"),
         (("--quant", "none,nvfp3,"), "quant: 'nvfp3' is not allowed"),
         (("--quant", "none,none"), "each method once"),
-        (("--quant", "none", "--no-sweep"), "only with several methods"),
+        (("--quant", "none", "--no-batch-steps"), "only with several methods"),
         (("--quant", "none", "--tasks", "continuation"), "only with several methods"),
         (("--quant", "awq,none", "--group-size", "12"), "group_size: 12"),
     ],
@@ -121,7 +121,7 @@ def test_task_scores_join_the_frontier_and_are_kept(
 ) -> None:
     pytest.importorskip("lm_eval", reason="needs lm-eval: pip install 'llmbench[lm-eval]'")
     out = tmp_path / "frontier"
-    short = ("--quality-tokens", "0", "--no-sweep", "--out", str(out), "--json")
+    short = ("--quality-tokens", "0", "--no-batch-steps", "--out", str(out), "--json")
     command = ("run", "--quant", METHODS, *SMALL, *short, "--tasks", "continuation")
     assert llmbench(*command, "--task-limit", "8") == 0
     found = json.loads(capsys.readouterr().out)

@@ -67,7 +67,10 @@ def test_a_server_is_measured_and_reported(
         (["--base-url", "http://h"], "base_url: 'http://h' is not allowed; expected --target open"),
         (["--processes", "2"], "processes: 2 is not allowed; expected --target openai"),
         (["--insecure"], "insecure: '--insecure' is not allowed; expected --target openai"),
-        (["--no-sweep"], "sweep: '--no-sweep' is not allowed; expected only with several methods"),
+        (
+            ["--no-batch-steps"],
+            "batch_steps: '--no-batch-steps' is not allowed; expected only with several methods",
+        ),
         (["--extra", "a=1", "--extra", "b=2"], "extra: 'a=1 b=2' is not allowed"),
         (["--client-calibration", "c.json"], "client_calibration: 'c.json' is not allowed"),
         (["--endpoint", "chat"], "--target openai"),

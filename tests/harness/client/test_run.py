@@ -32,9 +32,9 @@ from llmbench.harness.experiment import Measured
 from llmbench.harness.mock.rule import Rule
 from llmbench.harness.mock.script import Plain, Script
 from llmbench.harness.mock.server import MockServer, Scripted
+from llmbench.harness.rendering import comparison_reports, run_reports
 from llmbench.harness.result import Check
 from llmbench.harness.store import load_run, write_run
-from llmbench.harness.views import comparison_reports, run_reports
 from llmbench.harness.watch import Silent
 from llmbench.workloads.api import WorkloadError
 

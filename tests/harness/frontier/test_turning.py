@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from llmbench.harness.frontier.sweep import SweepPass, SweepStep
+from llmbench.harness.frontier.batch_steps import StepsPass, StepTime
 from llmbench.harness.frontier.turning import (
     WINS,
     Line,
@@ -62,19 +62,19 @@ def test_a_formula_is_solved() -> None:
 
 def machine(
     method: str, weights: float, *, each_s: float = 0.0, rate: float = 100.0, slower: float = 1.0
-) -> SweepPass:
+) -> StepsPass:
     """A method whose steps take what a roofline with bandwidth 10 and `rate` says, that moves 1
     byte and does 10 operations a sequence."""
 
-    def step(phase: str, size: int, moved: float, flops: float) -> SweepStep:
+    def step(phase: str, size: int, moved: float, flops: float) -> StepTime:
         seconds = slower * (max(moved / 10, flops / rate) + each_s)
-        return SweepStep(phase, size, 1.5 * seconds, seconds, seconds / 2, moved, flops, 1.0)
+        return StepTime(phase, size, 1.5 * seconds, seconds, seconds / 2, moved, flops, 1.0)
 
     decodes = [step("decode", batch, weights + batch, 10.0 * batch) for batch in BATCHES]
-    return SweepPass(method, 10.0, 100.0, "a test", (*decodes, step("prefill", 512, 0.0, 5120.0)))
+    return StepsPass(method, 10.0, 100.0, "a test", (*decodes, step("prefill", 512, 0.0, 5120.0)))
 
 
-def beside(one: SweepPass, first: SweepPass) -> SweepPass:
+def beside(one: StepsPass, first: StepsPass) -> StepsPass:
     """The pass with its speed-ups over another's steps."""
     return replace(
         one,
@@ -89,7 +89,7 @@ def test_the_shortest_step_of_all_passes_counts() -> None:
     seen = curve([machine("none", 80, slower=3.0), machine("none", 80)])
     assert seen.batches == BATCHES
     assert seen.decode_s == pytest.approx([(80 + batch) / 10 for batch in BATCHES])
-    assert seen.spread == pytest.approx(2.0)
+    assert seen.spreads == pytest.approx([2.0] * len(BATCHES))
     assert seen.prefill_s == pytest.approx(51.2)
     assert seen.bytes_moved == Line(80.0, 1.0)
 
@@ -125,7 +125,7 @@ def test_slower_operations_turn_earlier_than_the_floor() -> None:
     assert seen.batch is not None
     # awq does 10 operations a sequence at 10 a second: b seconds against (800 + b) / 10.
     assert seen.batch == pytest.approx(800 / (10 * WINS - 1), rel=1e-6)
-    unprompted = SweepPass("none", 10.0, 100.0, "a test", machine("none", 800).steps[:-1])
+    unprompted = StepsPass("none", 10.0, 100.0, "a test", machine("none", 800).steps[:-1])
     assert reached_crossing(four_bits, curve([unprompted])) is None
 
 

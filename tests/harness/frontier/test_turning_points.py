@@ -6,16 +6,16 @@ import math
 from dataclasses import replace
 
 import pytest
-from llmbench.harness.frontier.sweep import Sweep
+from llmbench.harness.frontier.batch_steps import BatchSteps
 from llmbench.harness.frontier.turning import WINS
-from llmbench.harness.frontier.turning_points import batch_1, frontier_sweep
+from llmbench.harness.frontier.turning_points import batch_1, frontier_steps
 
 from .test_turning import BATCHES, beside, machine
 
 BITS = {"none": 16.0, "int8": 8.0, "awq": 4.0, "nvfp4": 4.0}
 
 
-def sweep(*methods: str) -> Sweep:
+def steps(*methods: str) -> BatchSteps:
     # 4 bits move a quarter of the bytes and compute at a fifth of the rate.
     made = {
         "none": machine("none", 80, rate=50.0),
@@ -24,29 +24,29 @@ def sweep(*methods: str) -> Sweep:
         "nvfp4": machine("nvfp4", 20, rate=50.0),
     }
     there = [beside(made[one], made[methods[0]]) for one in methods]
-    return Sweep({}, (*there, *(replace(one, bytes_per_s=9.0) for one in reversed(there))))
+    return BatchSteps({}, (*there, *(replace(one, bytes_per_s=9.0) for one in reversed(there))))
 
 
 def test_four_bits_are_held_against_more_bits_only() -> None:
-    found = frontier_sweep(sweep("none", "int8", "awq", "nvfp4"), BITS)
+    found = frontier_steps(steps("none", "int8", "awq", "nvfp4"), BITS)
     pairs = [(one.method, one.against) for one in found.turning_points]
     assert pairs == [("awq", "none"), ("awq", "int8"), ("nvfp4", "none"), ("nvfp4", "int8")]
-    assert frontier_sweep(sweep("none", "int8"), BITS).turning_points == ()
+    assert frontier_steps(steps("none", "int8"), BITS).turning_points == ()
 
 
 def test_lines_are_the_sweeps_and_bandwidth_the_usual_one() -> None:
-    found = frontier_sweep(sweep("none", "awq"), BITS)
+    found = frontier_steps(steps("none", "awq"), BITS)
     assert found.batches == BATCHES
     assert found.bytes_per_s == 9.5  # of 10, 10, 9 and 9
     none, awq = found.lines
     assert none.flops_per_s == 100.0
     assert none.bandwidths_bytes_per_s == (10.0, 9.0)
     assert awq.decode_s == pytest.approx([max((20 + b) / 10, b) for b in BATCHES])
-    assert awq.pass_spread == 0.0
+    assert set(awq.spreads) == {0.0}
 
 
 def test_the_turning_point_is_measured_predicted_and_explained() -> None:
-    [seen] = frontier_sweep(sweep("none", "awq"), BITS).turning_points
+    [seen] = frontier_steps(steps("none", "awq"), BITS).turning_points
     # awq takes b seconds from b = 2.2 on, none 8 + b / 10: 8.8 and 9.6 at 8 and 16 sequences.
     assert seen.speed_ups == pytest.approx((8.1 / 2.1, 8.2 / 2.2, 8.4 / 4, 8.8 / 8, 9.6 / 16))
     assert seen.measured.kind == "at"
@@ -66,17 +66,27 @@ def test_the_turning_point_is_measured_predicted_and_explained() -> None:
 
 
 def test_speed_ups_at_batch_1_are_over_the_unquantised_model() -> None:
-    found = batch_1(frontier_sweep(sweep("awq", "none"), BITS))
+    found = batch_1(frontier_steps(steps("awq", "none"), BITS))
     assert found == pytest.approx({"awq": 8.1 / 2.1, "none": 1.0})
-    assert batch_1(frontier_sweep(sweep("awq", "int8"), BITS)) == {}
+    assert batch_1(frontier_steps(steps("awq", "int8"), BITS)) == {}
     assert batch_1(None) == {}
 
 
 def test_passes_that_differ_decide_nothing() -> None:
-    steady = sweep("none", "awq")
+    steady = steps("none", "awq")
     slower = beside(machine("awq", 20, rate=10.0, slower=1.5), steady.passes[0])
     busy = replace(steady, passes=(*steady.passes, slower))
-    found = frontier_sweep(busy, BITS)
+    found = frontier_steps(busy, BITS)
     assert found.turning_points[0].sentence.endswith("differ by up to 50%: do not rely on it.")
-    assert "rely" not in frontier_sweep(steady, BITS).turning_points[0].sentence
+    assert "rely" not in frontier_steps(steady, BITS).turning_points[0].sentence
     assert batch_1(found) == {"none": 1.0}
+
+
+def test_a_claim_at_batch_1_needs_steady_passes_there_alone() -> None:
+    none, awq = (one for one in steps("none", "awq").passes[:2])
+    decodes = [
+        replace(step, speed_up=step.speed_up * (1 if step.size == 1 else 1.5)) for step in awq.steps
+    ]
+    found = frontier_steps(BatchSteps({}, (none, awq, replace(awq, steps=tuple(decodes)))), BITS)
+    assert found.turning_points[0].sentence.endswith("differ by up to 50%: do not rely on it.")
+    assert batch_1(found)["awq"] == pytest.approx(8.1 / 2.1)

@@ -13,9 +13,9 @@ from llmbench.engines.errors import ConfigError
 from llmbench.harness.history.series import find_runs, group
 from llmbench.harness.history.trend import history_of, trend_of
 from llmbench.harness.quantities import find_quantity
+from llmbench.harness.rendering import history_reports
 from llmbench.harness.result import Metric, Result
 from llmbench.harness.store import RunOnDisk, StoreError, write_run
-from llmbench.harness.views import history_reports
 from llmbench.reports.history_model import History
 from llmbench.reports.history_report import history_report
 

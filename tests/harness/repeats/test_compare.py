@@ -94,7 +94,7 @@ def test_what_sentences_judge_holds_together_and_the_rest_alone() -> None:
 
 
 def _view(name: str) -> Run:
-    from llmbench.harness.views import run_view
+    from llmbench.harness.rendering import run_view
 
     run = make_run(1)
     return run_view(name, run.result, run.requests, run.steps)
@@ -118,7 +118,7 @@ def test_an_interval_that_runs_do_not_bound_is_written_so(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     from llmbench.harness.cli.tables import print_comparison
-    from llmbench.harness.views import comparison_reports
+    from llmbench.harness.rendering import comparison_reports
 
     comparison = compare_repeats(_two_pairs())
     print_comparison(comparison)
@@ -184,7 +184,7 @@ def test_one_side_is_no_comparison() -> None:
 def test_the_report_is_drawn_of_one_repeat_of_each_and_says_so() -> None:
     from dataclasses import replace
 
-    from llmbench.harness.views import comparison_reports
+    from llmbench.harness.rendering import comparison_reports
 
     comparison = compare_repeats(
         [metric_runs("a", "ttft__p99", BEFORE), _slower((1.19, 1.20, 1.21, 1.20))]

@@ -64,7 +64,7 @@ class Fake:
 def unreported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing the reports of every run would take most of the time."""
     drawn = {"report.html": "drawn", "report.md": "drawn"}
-    monkeypatch.setattr("llmbench.harness.views.run_reports", lambda *_: drawn)
+    monkeypatch.setattr("llmbench.harness.rendering.run_reports", lambda *_: drawn)
 
 
 SEEDS = [seed_of_repeat(7, repeat) for repeat in (1, 2, 3)]

@@ -15,13 +15,13 @@ from time import monotonic, sleep
 
 import pytest
 from llmbench.harness.record import RequestRecord, RequestStatus
+from llmbench.harness.rendering import sweep_reports
 from llmbench.harness.result import Validity
 from llmbench.harness.store import StoreError, find_run, write_run
 from llmbench.harness.sweep.cells import Done, Sweep, run_all, start
 from llmbench.harness.sweep.grid import Axis, Cell, grid
 from llmbench.harness.sweep.saturation import Goal, find_saturation, share_followed
 from llmbench.harness.sweep.table import frame, sweep_table
-from llmbench.harness.views import sweep_reports
 from llmbench.reports.sweep_model import SweepCell, SweepQuantity, SweepTable
 from llmbench.reports.sweep_report import sweep_report
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..config import RunConfig
     from ..watch import Watch
 
-SWEEP_FILE = "sweep.json"
+STEPS_FILE = "batch-steps.json"
 SCHEMA_VERSION = 2
 LARGEST_BATCH = 64
 PROMPT_TOKENS = 512
@@ -32,7 +32,7 @@ _USABLE_POOL = 0.95
 
 
 @dataclass(frozen=True)
-class SweepStep:
+class StepTime:
     """One case of one pass. size: sequences of a decode, tokens of a prompt.
 
     median_s, best_s, floor_s, bytes_moved, flops, speed_up: as in `CaseResult`; the speed-up is
@@ -50,22 +50,22 @@ class SweepStep:
 
 
 @dataclass(frozen=True)
-class SweepPass:
+class StepsPass:
     """A method measured once, and what the machine did at most meanwhile."""
 
     method: str
     bytes_per_s: float
     flops_per_s: float
     rates_source: str
-    steps: tuple[SweepStep, ...]
+    steps: tuple[StepTime, ...]
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """settings: what the passes were measured with; those of another sweep do not mix."""
+class BatchSteps:
+    """settings: what the passes were measured with; those of another measurement do not mix."""
 
     settings: Mapping[str, Any]
-    passes: tuple[SweepPass, ...] = ()
+    passes: tuple[StepsPass, ...] = ()
 
 
 def batch_sizes(max_num_seqs: int, pool_tokens: int, block_size: int) -> tuple[int, ...]:
@@ -83,10 +83,10 @@ def turns(methods: Sequence[str]) -> tuple[str, ...]:
     return (*methods, *reversed(methods))
 
 
-def sweep_settings(
+def steps_settings(
     by_method: Mapping[str, RunConfig], model_revision: str, batches: Sequence[int]
 ) -> dict[str, Any]:
-    """What decides a sweep's numbers, as JSON."""
+    """What decides the numbers, as JSON."""
     settings = {
         "model_revision": model_revision,
         "batches": list(batches),
@@ -106,19 +106,19 @@ def sweep_settings(
     return json.loads(json.dumps(settings, default=str))
 
 
-def run_sweep(
+def measure_steps(
     by_method: Mapping[str, RunConfig], settings: Mapping[str, Any], out: Path, watch: Watch
-) -> Sweep:
+) -> BatchSteps:
     """Every turn that is not stored in `out` yet; all of them, where what is stored there is of
     other settings or methods. Raises ConfigError as `bench_engine` does, and StoreError where the
-    stored sweep cannot be read."""
-    sweep = load_sweep(out, settings)
-    if sweep is None:
+    stored passes cannot be read."""
+    steps = load_steps(out, settings)
+    if steps is None:
         watch.stage("the stored steps are of other settings: measuring anew")
-        sweep = Sweep(settings)
+        steps = BatchSteps(settings)
     order = turns(tuple(by_method))
     asked = cases(settings["batches"], [PROMPT_TOKENS])
-    for at in range(len(sweep.passes), len(order)):
+    for at in range(len(steps.passes), len(order)):
         method = order[at]
         title = f"steps, pass {at + 1} of {len(order)}: {method}"
         watch.stage(title)
@@ -133,15 +133,15 @@ def run_sweep(
             threads=config.threads,
             report=lambda text, title=title: watch.stage(f"{title}, {text}"),
         )
-        sweep = Sweep(sweep.settings, (*sweep.passes, pass_of(method, measured)))
-        _store(out, sweep)
-    return sweep
+        steps = BatchSteps(steps.settings, (*steps.passes, pass_of(method, measured)))
+        _store(out, steps)
+    return steps
 
 
-def pass_of(method: str, measured: EngineBench) -> SweepPass:
+def pass_of(method: str, measured: EngineBench) -> StepsPass:
     rates = measured.rates
     steps = tuple(
-        SweepStep(
+        StepTime(
             one.case.phase,
             one.case.sequences if one.case.phase == "decode" else one.case.tokens,
             one.median_s,
@@ -153,33 +153,33 @@ def pass_of(method: str, measured: EngineBench) -> SweepPass:
         )
         for one in measured.results
     )
-    return SweepPass(method, rates.bytes_per_s, rates.flops_per_s, rates.source, steps)
+    return StepsPass(method, rates.bytes_per_s, rates.flops_per_s, rates.source, steps)
 
 
-def load_sweep(out: Path, settings: Mapping[str, Any]) -> Sweep | None:
-    """The stored sweep, or an empty one; None where it is of other settings. Raises StoreError."""
-    path = out / SWEEP_FILE
+def load_steps(out: Path, settings: Mapping[str, Any]) -> BatchSteps | None:
+    """The stored passes, or none yet; None where it is of other settings. Raises StoreError."""
+    path = out / STEPS_FILE
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["settings"] != settings or data["schema_version"] != SCHEMA_VERSION:
             return None
-        return Sweep(settings, tuple(_pass_from(one) for one in data["passes"]))
+        return BatchSteps(settings, tuple(_pass_from(one) for one in data["passes"]))
     except FileNotFoundError:
-        return Sweep(settings)
+        return BatchSteps(settings)
     except (OSError, ValueError, KeyError, TypeError) as error:
         problem = f"cannot be read ({' '.join(str(error).split())}); remove it to measure again"
         raise StoreError("out", path, problem) from error
 
 
-def _pass_from(data: Mapping[str, Any]) -> SweepPass:
-    return SweepPass(**{**data, "steps": tuple(SweepStep(**step) for step in data["steps"])})
+def _pass_from(data: Mapping[str, Any]) -> StepsPass:
+    return StepsPass(**{**data, "steps": tuple(StepTime(**step) for step in data["steps"])})
 
 
-def _store(out: Path, sweep: Sweep) -> None:
+def _store(out: Path, steps: BatchSteps) -> None:
     """Whole or not at all."""
-    path = out / SWEEP_FILE
+    path = out / STEPS_FILE
     with writing("out", path):
         text = json.dumps(
-            {"schema_version": SCHEMA_VERSION, **asdict(sweep)}, indent=1, allow_nan=False
+            {"schema_version": SCHEMA_VERSION, **asdict(steps)}, indent=1, allow_nan=False
         )
         write_whole(path, text)

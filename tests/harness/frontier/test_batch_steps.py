@@ -1,4 +1,4 @@
-"""What a sweep measures, in which order, and how it goes on; no time is asserted."""
+"""What is timed, in which order, and how it goes on; no time is asserted."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from llmbench.engines.cost.floor import Rates
 from llmbench.harness.config import RunConfig
 from llmbench.harness.drive import Progress
 from llmbench.harness.engine_turns import CONTEXT_TOKENS, Case
-from llmbench.harness.frontier import sweep as tool
-from llmbench.harness.frontier.sweep import (
-    SWEEP_FILE,
+from llmbench.harness.frontier import batch_steps as tool
+from llmbench.harness.frontier.batch_steps import (
+    STEPS_FILE,
     batch_sizes,
-    run_sweep,
-    sweep_settings,
+    measure_steps,
+    steps_settings,
     turns,
 )
 from llmbench.harness.store import StoreError
@@ -68,14 +68,14 @@ def by_method() -> dict[str, RunConfig]:
     }
 
 
-def test_a_sweep_goes_on_where_it_stopped(
+def test_it_goes_on_where_it_stopped(
     by_method: dict[str, RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "llmbench.harness.machine_rates.find_rates", lambda *_: Rates(10e9, 100e9, "a test")
     )
     monkeypatch.setattr(tool, "PROMPT_TOKENS", 24)
-    settings = sweep_settings(by_method, "a revision", (1, 3))
+    settings = steps_settings(by_method, "a revision", (1, 3))
     measure = tool.bench_by_turns
     asked: list[list[str]] = []
 
@@ -87,12 +87,12 @@ def test_a_sweep_goes_on_where_it_stopped(
 
     monkeypatch.setattr(tool, "bench_by_turns", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(by_method, settings, tmp_path, Stages())
+        measure_steps(by_method, settings, tmp_path, Stages())
     # Alone, and then beside it.
     assert asked == [["none"], ["none", "int8"]]
     monkeypatch.setattr(tool, "bench_by_turns", measure)
     stages = Stages()
-    whole = run_sweep(by_method, settings, tmp_path, stages)
+    whole = measure_steps(by_method, settings, tmp_path, stages)
     assert [one.method for one in whole.passes] == ["none", "int8", "int8", "none"]
     assert stages.seen[0] == "steps, pass 3 of 4: int8"
     for one in whole.passes:
@@ -107,27 +107,27 @@ def test_a_sweep_goes_on_where_it_stopped(
     assert all(step.speed_up > 0 for step in whole.passes[1].steps)
 
     monkeypatch.setattr(tool, "bench_by_turns", None)
-    assert run_sweep(by_method, settings, tmp_path, Stages()) == whole
-    assert [path.name for path in tmp_path.iterdir()] == [SWEEP_FILE]
+    assert measure_steps(by_method, settings, tmp_path, Stages()) == whole
+    assert [path.name for path in tmp_path.iterdir()] == [STEPS_FILE]
 
     monkeypatch.setattr(tool, "bench_by_turns", measure)
     stages = Stages()
     fewer = {"none": by_method["none"]}
-    alone = run_sweep(fewer, sweep_settings(fewer, "a revision", (1,)), tmp_path, stages)
+    alone = measure_steps(fewer, steps_settings(fewer, "a revision", (1,)), tmp_path, stages)
     assert [len(one.steps) for one in alone.passes] == [2, 2]
     assert "measuring anew" in stages.seen[0]
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"settings": {}, "schema_version": 2}'])
-def test_a_damaged_sweep_is_one_line(text: str, tmp_path: Path) -> None:
-    (tmp_path / SWEEP_FILE).write_text(text)
+def test_damaged_passes_are_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / STEPS_FILE).write_text(text)
     with pytest.raises(StoreError) as error:
-        tool.load_sweep(tmp_path, {})
-    assert SWEEP_FILE in str(error.value)
+        tool.load_steps(tmp_path, {})
+    assert STEPS_FILE in str(error.value)
     assert len(str(error.value).splitlines()) == 1
 
 
 def test_settings_are_what_decides_the_numbers(by_method: dict[str, RunConfig]) -> None:
-    found = sweep_settings(by_method, "a revision", (1, 2))
+    found = steps_settings(by_method, "a revision", (1, 2))
     assert json.loads(json.dumps(found)) == found
     assert found["methods"]["int8"]["engine"]["quant"] == "int8"
