@@ -197,6 +197,7 @@ def test_only_the_settings_that_differ_are_listed() -> None:
         ({"model": "other"}, {}, "different models"),
         ({"kv": "contiguous", "batching": "mixed"}, {}, "differ in batching and kv at once"),
         ({"kv_dtype": "int8", "quant": "awq"}, {}, "differ in quant and kv_dtype at once"),
+        ({"kv": "contiguous", "quant_head": "int8"}, {}, "differ in kv and quant at once"),
         ({"model_impl": "transformers", "kv": "contiguous"}, {}, "in kv and model_impl at once"),
         ({}, {"cpu": {"model": "Other CPU", "usable_cores": 2}}, "CPU: Some CPU / Other CPU"),
         ({}, {"torch": {"version": "2.13.0", "threads": 8}}, "threads: 2 / 8"),
@@ -211,6 +212,11 @@ def test_what_else_differs_is_said(
 
     assert not any(warning in text for text in warnings(("a", "b"), plain))
     assert any(warning in text for text in warnings(("a", "b"), changed))
+
+
+def test_weights_are_one_choice_whatever_the_projection() -> None:
+    runs = [_run("a"), _run("b", seed=2, config={"quant": "awq", "quant_head": "int8"})]
+    assert not any("at once" in text for text in warnings(("a", "b"), runs))
 
 
 def test_the_limit_of_one_run_each_is_always_said() -> None:
