@@ -176,8 +176,8 @@ def differences(names: Sequence[str], results: Sequence[Result]) -> list[str]:
     ]
     if len(choices) > 1:
         found.append(
-            f"the engines differ in {_listed(choices)} at once: no difference below can be put down "
-            "to one of them"
+            f"the engines differ in {_listed(choices)} at once: no difference below can be put "
+            "down to one of them"
         )
     measured = [
         result.environment
