@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from .claims_model import ClaimVerdict
 from .model import Comparison, Ratio
-
-ClaimVerdict = Literal["confirmed", "refuted", "partly", "undecided"]
 
 
 @dataclass(frozen=True)

@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from .claims_model import VERDICTS
 from .comparison_tables import metric_table, ratio_text
 from .format import ABSENT, batch_size, number, percent, quantity, scale_of, seconds
-from .frontier_model import ClaimVerdict, Crossing, Frontier, FrontierMethod, FrontierSteps
-from .model import Cell, Table, Tone
+from .frontier_model import Crossing, Frontier, FrontierMethod, FrontierSteps
+from .model import Cell, Table
 from .tables import table
-
-VERDICTS: dict[ClaimVerdict, tuple[str, Tone]] = {
-    "confirmed": ("✓ confirmed", "good"),
-    "refuted": ("✕ refuted", "bad"),
-    "partly": ("± in part", "caution"),
-    "undecided": ("? not decided", "quiet"),
-}
 
 
 def methods_table(frontier: Frontier) -> Table:

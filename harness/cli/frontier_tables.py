@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from rich.table import Table
 
+from ...reports.claims_model import VERDICTS
 from ...reports.format import number, percent, quantity
 from ...reports.frontier_model import Frontier, FrontierMethod
 from ...reports.frontier_report import frontier_report
-from ...reports.frontier_tables import VERDICTS
 from .console import foreign
 from .tables import wide_console
 
@@ -25,8 +25,8 @@ def print_frontier(frontier: Frontier) -> None:
         table.add_row(*map(foreign, _row(one)))
     console.print(table)
     console.print(f"[bold]{foreign(frontier_report(frontier).verdict)}[/]")
-    if frontier.sweep is not None:
-        points = frontier.sweep.turning_points
+    if frontier.steps is not None:
+        points = frontier.steps.turning_points
         for turning in (one for one in points if one.against == frontier.baseline):
             console.print(foreign(turning.sentence))
     for claim in frontier.claims:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ...reports.claims_model import verdict_of
 from ...reports.format import number, percent
-from ...reports.frontier_model import ClaimVerdict, FrontierClaim, FrontierMethod
+from ...reports.frontier_model import FrontierClaim, FrontierMethod
 from ...reports.model import Ratio
 from .methods import PLAIN, RIVALS, family
 
@@ -53,7 +54,7 @@ def doubles(method: FrontierMethod, plain: FrontierMethod, batch_1: float | None
         parts.append((_reaches(method, plain, DOUBLE), text))
     return FrontierClaim(
         f"INT4 weights double throughput ({method.name})",
-        _verdict([held for held, _ in parts]),
+        verdict_of([held for held, _ in parts]),
         _sentence(
             "; ".join(f"{text}: {_word(held)}" for held, text in parts)
             or "no speed was measured beside the unquantised model"
@@ -80,7 +81,7 @@ def is_free(method: FrontierMethod, plain: FrontierMethod) -> FrontierClaim:
         parts.append((_reaches(method, plain, FREE_SPEED), text))
     return FrontierClaim(
         f"FP8 is free ({method.name})",
-        _verdict([held for held, _ in parts]) if len(parts) == 2 else "undecided",
+        verdict_of([held for held, _ in parts]) if len(parts) == 2 else "undecided",
         _sentence(
             "; ".join(f"{text}: {_word(held)}" for held, text in parts)
             or "neither quality nor speed was measured"
@@ -104,7 +105,7 @@ def beats(one: FrontierMethod, other: FrontierMethod) -> FrontierClaim:
         said.append(f"output throughput is {ratio:.2f} times {other.name}'s, which is not judged")
     return FrontierClaim(
         f"{one.name.upper()} beats {other.name.upper()}",
-        _verdict(held),
+        verdict_of(held),
         _sentence("; ".join(said) or "no quality was measured"),
     )
 
@@ -126,16 +127,6 @@ def _ratio(ratio: Ratio) -> str:
     if ratio.low is None or ratio.high is None:
         return f"{ratio.value:.2f}×"
     return f"{ratio.value:.2f}× ({ratio.low:.2f} to {ratio.high:.2f})"
-
-
-def _verdict(held: Sequence[bool | None]) -> ClaimVerdict:
-    """Of the parts that were decided."""
-    decided = [one for one in held if one is not None]
-    if not decided:
-        return "undecided"
-    if all(decided):
-        return "confirmed" if len(decided) == len(held) else "partly"
-    return "partly" if any(decided) else "refuted"
 
 
 def _word(held: bool | None) -> str:
