@@ -75,7 +75,7 @@ def judge(path: Path, allowed: float, effect: float) -> None:
     print(f"{len(equal)} quads of equal sides, {len(slow)} of a slowed one")
     for metrics in (METRICS[:1], METRICS):
         size = 8 if len(metrics) == 1 else 10
-        for limit in (0.0, allowed):
+        for limit in dict.fromkeys((0.0, allowed)):
             _say(f"equal, {limit:.0%} allowed", list(gates(equal, size, metrics, limit, effect)))
     needs = quads_needed(equal[:PILOT], METRICS[0], allowed, effect)
     print(
