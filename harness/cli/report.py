@@ -76,11 +76,9 @@ def _rebuild(runs: list[Path], figures: Path | None) -> None:
 def _draw(name: str, run: StoredRun, figures: Path) -> None:
     from ...reports.plots import save_plots
     from ..rendering import run_view
-    from ..store import StoreError
+    from ..whole_file import writing
 
     view = run_view(name, run.result, run.requests, run.steps)
-    try:
+    with writing("figures", figures):
         drawn = save_plots(view, figures / name, formats=("svg", "png"))
-    except OSError as error:
-        raise StoreError("figures", figures, f"cannot be written: {error.strerror}") from error
     say(f"[bold]figures[/] {len(drawn)} files in {foreign(figures / name)}")

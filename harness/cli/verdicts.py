@@ -62,10 +62,7 @@ def say_verdicts(
 
 
 def _append(path: Path, text: str) -> None:
-    from ..store import StoreError
+    from ..whole_file import writing
 
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise StoreError("out", path, f"cannot be written: {error.strerror}") from error
+    with writing("out", path), path.open("a", encoding="utf-8") as file:
+        file.write(text)
