@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ..reports.ablation_model import Ablation
+from ..reports.claims_model import Claims
 from ..reports.frontier_model import Frontier
 from ..reports.history_model import History
 from ..reports.model import Comparison, Run
@@ -58,6 +59,18 @@ def comparison_reports(runs: Sequence[StoredRun], comparison: Comparison) -> dic
     return {
         "comparison.html": render_comparison(views, comparison),
         "comparison.md": render_comparison_markdown(views, comparison),
+    }
+
+
+def claims_reports(claims: Claims) -> dict[str, str]:
+    """Every report of what people say, by file name; `claims.json` holds the evidence."""
+    from ..reports.html import render_claims
+    from ..reports.markdown import render_claims_markdown
+
+    return {
+        "claims.json": json_text(asdict(claims)) + "\n",
+        "claims.html": render_claims(claims),
+        "claims.md": render_claims_markdown(claims),
     }
 
 

@@ -35,9 +35,11 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Claim:
-    """name: as the command takes it. says: what people say. judged: what counts as true."""
+    """name: as the command takes it. title: in two words. says: what people say. judged: what
+    counts as true."""
 
     name: str
+    title: str
     says: str
     judged: str
     verdict: ClaimVerdict

@@ -8,6 +8,8 @@ from urllib.parse import quote
 
 from .ablation_model import Ablation
 from .ablation_report import ablation_report
+from .claims_model import Claims
+from .claims_report import claims_report
 from .comparison_report import comparison_report
 from .frontier_model import Frontier
 from .frontier_report import frontier_report
@@ -36,7 +38,7 @@ SHOWN = (
         "left-out",
     ),
 )
-NUMBERED = ("steps-",)  # one a series
+NUMBERED = ("steps-", "evidence-")  # one a series, one a claim
 FOLDED = (
     *("shares", "mechanisms", "cells", "every-figure"),
     *(
@@ -49,7 +51,7 @@ FOLDED = (
         "slowest-gaps",
         "not-served",
     ),
-    *("config", "runs", "environment"),
+    *("config", "runs", "environment", "commands"),
 )
 _SPECIAL = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_{}[]<>#|~$"} | {"\n": " "})
 
@@ -62,6 +64,11 @@ def render_run_markdown(run: Run) -> str:
 def render_comparison_markdown(runs: Sequence[Run], comparison: Comparison) -> str:
     """Runs side by side in Markdown. runs: in the order of `comparison.runs`."""
     return render_markdown(comparison_report(runs, comparison))
+
+
+def render_claims_markdown(claims: Claims) -> str:
+    """What people say, in Markdown."""
+    return render_markdown(claims_report(claims))
 
 
 def render_ablation_markdown(ablation: Ablation) -> str:

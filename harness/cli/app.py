@@ -20,6 +20,7 @@ from . import (
     calibrate,
     calibrate_client,
     capacity,
+    claims,
     compare,
     doctor,
     engines,
@@ -62,6 +63,7 @@ app.command("report", epilog=report.EPILOG)(report.report)
 app.command("explain", epilog=explain.EPILOG)(explain.explain)
 app.command("export", epilog=export.EPILOG)(export.export)
 app.command("compare", epilog=compare.EPILOG)(compare.compare)
+app.command("claims", epilog=claims.EPILOG)(claims.claims)
 app.command("gate", epilog=gate.EPILOG)(gate.gate)
 app.command("history", epilog=history.EPILOG)(history.history)
 # A quoted text of options begins as an option does.

@@ -2,6 +2,7 @@
 
 from .page import (
     render_ablation,
+    render_claims,
     render_comparison,
     render_frontier,
     render_history,
@@ -12,6 +13,7 @@ from .page import (
 
 __all__ = [
     "render_ablation",
+    "render_claims",
     "render_comparison",
     "render_frontier",
     "render_history",

@@ -14,6 +14,8 @@ from .. import palette
 from ..ablation_model import Ablation
 from ..ablation_report import ablation_report
 from ..chart_table import chart_table
+from ..claims_model import Claims
+from ..claims_report import claims_report
 from ..comparison_report import comparison_report
 from ..frontier_model import Frontier
 from ..frontier_report import frontier_report
@@ -39,6 +41,11 @@ def render_run(run: Run) -> str:
 def render_comparison(runs: Sequence[Run], comparison: Comparison) -> str:
     """The page about runs side by side. runs: in the order of `comparison.runs`."""
     return render(comparison_report(runs, comparison))
+
+
+def render_claims(claims: Claims) -> str:
+    """The page about what people say."""
+    return render(claims_report(claims))
 
 
 def render_ablation(ablation: Ablation) -> str:

@@ -1,0 +1,1 @@
+"""What people say of serving, and the runs that say whether it is so."""

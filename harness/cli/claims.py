@@ -1,0 +1,94 @@
+"""`llmbench claims`: what people say, and whether it is so."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .console import foreign
+from .exits import say
+from .output import AsJson, Quiet, write_texts
+
+if TYPE_CHECKING:
+    from ...reports.claims_model import Claims
+
+EPILOG = "\n\n".join(
+    (
+        "[bold]Examples[/]",
+        "llmbench claims   [dim]all four, simulated on the cards they are about and measured here "
+        "with the bundled model[/]",
+        "llmbench claims --model smollm2-135m --out runs/claims   [dim]claims.html, .md, .json[/]",
+        "llmbench claims kv-waste sub-100-ms --simulated   [dim]these two, measuring nothing[/]",
+    )
+)
+_STYLE = {"good": "green", "bad": "red", "caution": "yellow"}
+_MARKS = {True: "[green]✓[/]", False: "[red]✕[/]", None: "[dim]?[/]"}
+
+
+def claims(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CLAIM]...",
+            help="kv-waste, in-flight, int4 or sub-100-ms; all where none is named.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="What is measured here; as for 'llmbench run'.")
+    ] = "bundled",
+    simulated: Annotated[
+        bool, typer.Option("--simulated", help="Measure nothing on this machine.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Write claims.html, .md and .json into this directory.")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Confirm or refute what people say of serving: paging, in-flight batching, INT4, 100 ms.
+
+    Each claim is held against runs that change one thing, with the commands that make them again.
+    """
+    from ..claims.examine import examine_claims
+    from ..json_text import json_text
+    from ..rendering import claims_reports
+    from ..whole_file import check_writable
+    from .progress import watching
+
+    if out is not None:
+        check_writable("out", out / "claims.json")
+    command = " ".join(["llmbench", *sys.argv[1:]])
+    with watching(quiet=quiet or as_json) as watch:
+        found = examine_claims(names or (), model, watch, measure=not simulated, command=command)
+    if out is not None:
+        write_texts(out, claims_reports(found))
+    if as_json:
+        from dataclasses import asdict
+
+        print(json_text(asdict(found)))
+        return
+    _print(found)
+    if out is not None:
+        say(f"\n[bold]report[/]  {foreign(out / 'claims.html')}")
+
+
+def _print(found: Claims) -> None:
+    """Each verdict, and under it what it rests on."""
+    from ...reports.claims_model import VERDICTS
+    from .tables import wide_console
+
+    console = wide_console()
+    for claim in found.claims:
+        word, tone = VERDICTS[claim.verdict]
+        console.print(f"[bold]“{foreign(claim.says)}”[/]  [{_STYLE.get(tone, 'dim')}]{word}[/]")
+        for one in claim.evidence:
+            how = "simulated" if one.simulated else "measured"
+            console.print(f"{_MARKS[one.held]} {foreign(one.found)}")
+            console.print(f"  [dim]{how}: {foreign(one.setting)}[/]")
+        console.print()
+    for note in found.notes:
+        console.print(f"[yellow]note[/] {foreign(note)}")

@@ -1,0 +1,94 @@
+"""What is said about claims, in reading order: each verdict, then what it rests on."""
+
+from __future__ import annotations
+
+from .claims_model import VERDICTS, Claim, Claims
+from .model import Badge, Cell, KeyFigure, Note, Report, Section, Table, Tone
+from .tables import table
+
+HELD: dict[bool | None, tuple[str, Tone]] = {
+    True: ("✓ yes", "good"),
+    False: ("✕ no", "bad"),
+    None: ("? not decided", "quiet"),
+}
+DECIDED = Badge("Decided", "✓", "good")
+OPEN = Badge("Not all decided", "?", "caution")
+
+
+def claims_report(claims: Claims) -> Report:
+    """Everything a report says about claims."""
+    undecided = any(claim.verdict == "undecided" for claim in claims.claims)
+    where = f"measured with {claims.model}, and simulated" if claims.model else "simulated"
+    return Report(
+        title="What people say of serving",
+        subtitle=f"Held against runs that change one thing: {where}",
+        badge=OPEN if undecided else DECIDED,
+        verdict=_verdict(claims),
+        statements=(),
+        figures=tuple(_figure(claim) for claim in claims.claims),
+        notes=tuple(Note(text, "caution") for text in claims.notes),
+        sections=(
+            *(_section(claim) for claim in claims.claims),
+            Section("again", "The commands", (_commands(claims),)),
+        ),
+        footer=claims.command,
+    )
+
+
+def _verdict(claims: Claims) -> str:
+    """`Confirmed: “…”. In part: “…”; “…”.`"""
+    by_word: dict[str, list[str]] = {}
+    for claim in claims.claims:
+        by_word.setdefault(_word(claim).capitalize(), []).append(f"“{claim.says}”")
+    return " ".join(f"{word}: {'; '.join(said)}." for word, said in by_word.items())
+
+
+def _word(claim: Claim) -> str:
+    return VERDICTS[claim.verdict][0].partition(" ")[2]
+
+
+def _figure(claim: Claim) -> KeyFigure:
+    decided = [one for one in claim.evidence if one.held is not None]
+    held = sum(bool(one.held) for one in decided)
+    return KeyFigure(claim.title, _word(claim), detail=f"true of {held} of {len(decided)}")
+
+
+def _section(claim: Claim) -> Section:
+    intro = f"“{claim.says}”: {_word(claim)}. It is true if {claim.judged}."
+    return Section(claim.name, claim.title, (_evidence(claim),), intro)
+
+
+def _evidence(claim: Claim) -> Table:
+    columns = ("What was tried", "How", "What was found", "True of it")
+    return table(
+        f"evidence-{claim.name}",
+        f"{claim.title}: the evidence",
+        columns,
+        [
+            (
+                one.setting,
+                "simulated" if one.simulated else "measured",
+                one.found,
+                Cell(*HELD[one.held]),
+            )
+            for one in claim.evidence
+        ],
+        words=columns,
+    )
+
+
+def _commands(claims: Claims) -> Table:
+    made = {
+        command: one.setting
+        for claim in claims.claims
+        for one in claim.evidence
+        for command in one.commands
+    }
+    return table(
+        "commands",
+        "What makes the runs again",
+        ("Command", "For"),
+        made.items(),
+        words=("For",),
+        note="Each alone, without what holds it against another: llmbench compare does that.",
+    )

@@ -1,0 +1,54 @@
+"""The report about claims: the verdicts first, then what they rest on."""
+
+from __future__ import annotations
+
+from llmbench.reports.claims_model import Claim, Claims, Evidence
+from llmbench.reports.claims_report import DECIDED, OPEN, claims_report
+from llmbench.reports.html import render_claims
+from llmbench.reports.markdown import render_claims_markdown
+
+WASTE = Claim(
+    "kv-waste",
+    "KV waste",
+    "Paging <cuts> waste",
+    "waste falls",
+    "confirmed",
+    (
+        Evidence("here", "80 % → 2 %", True, False, ("llmbench run --kv contiguous",)),
+        Evidence("there", "50 % → 40 %", False, True, ("llmbench simulate",)),
+    ),
+)
+UNKNOWN = Claim(
+    "int4", "INT4", "INT4 doubles", "twice", "undecided", (Evidence("x", "y", None, False, ()),)
+)
+
+
+def claims(*found: Claim) -> Claims:
+    return Claims(found, "bundled", ("a note",), "llmbench claims")
+
+
+def test_the_verdicts_are_the_first_sentence() -> None:
+    report = claims_report(claims(WASTE, UNKNOWN))
+    assert report.verdict == "Confirmed: “Paging <cuts> waste”. Not decided: “INT4 doubles”."
+    assert [one.detail for one in report.figures] == ["true of 1 of 2", "true of 0 of 0"]
+    assert report.badge == OPEN
+    assert claims_report(claims(WASTE)).badge == DECIDED
+
+
+def test_every_trial_and_every_command_is_there() -> None:
+    report = claims_report(claims(WASTE, UNKNOWN))
+    evidence, *_ = report.sections[0].parts
+    assert [row[1].text for row in evidence.rows] == ["measured", "simulated"]  # pyright: ignore
+    commands, *_ = report.sections[-1].parts
+    assert [row[0].text for row in commands.rows] == [  # pyright: ignore
+        "llmbench run --kv contiguous",
+        "llmbench simulate",
+    ]
+
+
+def test_what_people_say_is_text_in_every_renderer() -> None:
+    page, text = render_claims(claims(WASTE)), render_claims_markdown(claims(WASTE))
+    assert "Paging &lt;cuts&gt; waste" in page
+    assert "<cuts>" not in page
+    assert "<cuts>" not in text
+    assert "80 % → 2 %" in text
