@@ -109,7 +109,7 @@ async def _send_here(job: Job, on_progress: Callable[[Progress], None]) -> Sent:
             job.config,
             job.plan,
             job.bodies(),
-            origin_s=time.monotonic() + HEAD_START_S,
+            begin=lambda: time.monotonic() + HEAD_START_S,
             on_progress=on_progress,
             on_client=on_client,
         )
@@ -241,17 +241,15 @@ def _child(job: Job, parent: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     async def main() -> Sent:
-        bodies = job.bodies()
-        while bodies.prepare():
-            pass
-        parent.send("ready")
-        origin_s = parent.recv()
+        def begin() -> float:
+            parent.send("ready")
+            return parent.recv()
 
         return await send(
             job.config,
             job.plan,
-            bodies,
-            origin_s=origin_s,
+            job.bodies(),
+            begin=begin,
             on_progress=parent.send,
             on_client=lambda client: stop_when_told(parent, client.stop),
         )

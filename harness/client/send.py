@@ -42,33 +42,30 @@ async def send(
     plan: Plan,
     bodies: Bodies,
     *,
-    origin_s: float,
+    begin: Callable[[], float],
     on_progress: Callable[[Progress], None] = lambda _: None,
     on_client: Callable[[Client], None] = lambda _: None,
 ) -> Sent:
-    """Send a plan, from `origin_s` on. on_client: is handed the client, to stop it by."""
+    """Send a plan.
+
+    begin: says from when on times count, on CLOCK_MONOTONIC; asked when nothing is left to do that
+    would make the first request late. on_client: is handed the client, to stop it by.
+    """
     records: list[RequestRecord] = []
-    client = Client(
-        config,
-        plan,
-        bodies,
-        origin_s=origin_s,
-        on_record=records.append,
-        on_progress=on_progress,
-    )
-    on_client(client)
-
-    def broken(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        # A callback that raised is not called again, and it may be the one that looks for timeouts.
-        loop.default_exception_handler(context)
-        if "handle" in context:
-            error = " ".join(str(context.get("exception")).split())
-            client.stop(f"the client itself failed: {error}")
-
-    asyncio.get_running_loop().set_exception_handler(broken)
     while bodies.prepare():
         pass
     with without_collection():
+        origin_s = begin()
+        client = Client(
+            config,
+            plan,
+            bodies,
+            origin_s=origin_s,
+            on_record=records.append,
+            on_progress=on_progress,
+        )
+        on_client(client)
+        _stop_where_broken(client)
         busy = await client.run()
     records.sort(key=lambda record: record.index)
     return Sent(
@@ -80,6 +77,18 @@ async def send(
         client.interrupted,
         client.failure,
     )
+
+
+def _stop_where_broken(client: Client) -> None:
+    """A callback that raised is not called again, and it may be the one that looks for timeouts."""
+
+    def broken(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        loop.default_exception_handler(context)
+        if "handle" in context:
+            error = " ".join(str(context.get("exception")).split())
+            client.stop(f"the client itself failed: {error}")
+
+    asyncio.get_running_loop().set_exception_handler(broken)
 
 
 @contextmanager

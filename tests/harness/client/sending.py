@@ -101,10 +101,9 @@ def exchange(
             sent = sum(len(one.chunk_times_s) for one in mock.log)
             return stop_at_chunks is not None and sent >= stop_at_chunks
 
-        sent, origin_s = send_all(told, plan or plan_of(), server, enough, on_progress)
-    return Exchanged(
-        sent, {one.request_id: one for one in mock.log}, mock.bodies, mock.connections, origin_s
-    )
+        sent = send_all(told, plan or plan_of(), server, enough, on_progress)
+    truths = {one.request_id: one for one in mock.log}
+    return Exchanged(sent, truths, mock.bodies, mock.connections, sent.origin_s)
 
 
 def send_all(
@@ -113,10 +112,9 @@ def send_all(
     server: str = "mock",
     enough: Callable[[], bool] = lambda: False,
     on_progress: Callable[[Progress], None] = lambda _: None,
-) -> tuple[Sent, float]:
+) -> Sent:
     row = SERVERS[server]
     fixed = fixed_fields(config, row, "mock", "salt")
-    origin_s = time.monotonic() + 0.01
 
     async def main() -> Sent:
         def stop_later(client: Client) -> None:
@@ -133,9 +131,9 @@ def send_all(
                 config,
                 plan,
                 bodies,
-                origin_s=origin_s,
+                begin=lambda: time.monotonic() + 0.01,
                 on_progress=on_progress,
                 on_client=stop_later,
             )
 
-    return precise.run(main()), origin_s
+    return precise.run(main())

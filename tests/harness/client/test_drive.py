@@ -211,7 +211,7 @@ def test_nobody_listening_is_counted() -> None:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
-    sent, _ = send_all(ClientConfig(Url("127.0.0.1", port)), plan_of(3))
+    sent = send_all(ClientConfig(Url("127.0.0.1", port)), plan_of(3))
     assert [record.error for record in sent.records] == [Label.CONNECT] * 3
     assert not sent.interrupted
 
@@ -227,7 +227,7 @@ def test_a_server_that_never_accepts_is_given_up() -> None:
         config = ClientConfig(
             Url(*server.getsockname()), timeouts=Timeouts(connect_s=0.3, first_token_s=0.6)
         )
-        sent, _ = send_all(config, plan_of())
+        sent = send_all(config, plan_of())
     assert sent.records[0].error in (Label.TIMEOUT_CONNECT, Label.TIMEOUT_FIRST_TOKEN)
 
 

@@ -152,13 +152,13 @@ def test_http_to_a_port_of_tls_and_the_other_way_round(certificates: Certificate
         plain = ClientConfig(parse_url(url.replace("https", "http")))
         with pytest.raises(TargetError, match="speaks TLS: https:// may be meant"):
             probe(plain)
-        sent, _ = send_all(plain, plan_of(2))
+        sent = send_all(plain, plan_of(2))
         assert {one.status for one in sent.records} == {RequestStatus.FAILED}
     with plain_server() as port:
         told = trusting(f"https://127.0.0.1:{port}", Trust(certificates.ca_file))
         with pytest.raises(TargetError, match="answers without TLS: http:// may be meant"):
             probe(told)
-        sent, _ = send_all(told, plan_of(2))
+        sent = send_all(told, plan_of(2))
         assert [one.error for one in sent.records] == ["tls"] * 2
         # What answers 400 to everybody is no server of TLS.
         with pytest.raises(TargetError, match="answered 400"):
@@ -174,7 +174,7 @@ def test_a_handshake_has_the_time_that_connecting_has(certificates: Certificates
         )
         with pytest.raises(TargetError, match=r"does not answer: .*timed out"):
             probe(told)
-        sent, _ = send_all(told, plan_of(3))
+        sent = send_all(told, plan_of(3))
         assert [one.error for one in sent.records] == ["timeout_connect"] * 3
 
 
