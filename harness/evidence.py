@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -61,10 +61,6 @@ class Observed:
     def slo(self) -> Mapping[str, float]:
         return self.stored.result.config.get("slo") or {}
 
-    @property
-    def served(self) -> int:
-        return self.stored.result.counters.requests_ok
-
     def interval(self, stat: str) -> Interval:
         result = self.stored.result
         if stat == "window":
@@ -107,7 +103,9 @@ def examine(
         paired=quantity.id not in _RATES and same_requests(baseline.stored, current.stored),
         confidence=confidence,
     )
-    return Finding(quantity, before, after, estimate, _too_little(baseline, current, quantity))
+    sides = ([baseline.stored.result], [current.stored.result])
+    too_few = too_little(sides, quantity.name, needed=requests_needed(quantity.q))
+    return Finding(quantity, before, after, estimate, too_few)
 
 
 def objections(stored: StoredRun | RunOnDisk) -> tuple[str, ...]:
@@ -138,22 +136,34 @@ def counts_repeat(result: Result) -> bool:
     return result.target is None and rate_per_s is None and not has_turns
 
 
+def too_little(sides: Sequence[Sequence[Result]], what: str, *, needed: int = 0) -> str:
+    """Why nothing can be concluded from these runs, whatever the interval; empty if something can.
+
+    sides: the runs of each, which count together. what: the name of a quantity, and needed how many
+    served requests it takes on each side. A simulated machine has no rhythm that a short run could
+    miss.
+    """
+    simulated = all(result.simulation is not None for side in sides for result in side)
+    shortest_s, runs = min((sum(one.duration_s for one in side), len(side)) for side in sides)
+    if shortest_s < SHORTEST_RUN_S and not simulated:
+        is_short = f"a run of {shortest_s:.1f} s is too short"
+        if runs > 1:
+            is_short = f"runs of {shortest_s:.1f} s together are too short"
+        return f"{is_short}; at least {SHORTEST_RUN_S:g} s"
+    fewest = min(sum(one.counters.requests_ok for one in side) for side in sides)
+    if fewest < needed:
+        return f"{fewest} served requests are too few for {what}, which needs {needed}"
+    return ""
+
+
+def requests_needed(q: float | None) -> int:
+    """Served requests below which an interval is not to be trusted. q: of a percentile."""
+    return max(FEWEST_REQUESTS, 0 if q is None else samples_for_interval(q))
+
+
 def agree(one: float, other: float) -> bool:
     """Whether two numbers that repeat exactly are the same."""
     return math.isclose(one, other, rel_tol=ROUNDING, abs_tol=0.0)
-
-
-def _too_little(baseline: Observed, current: Observed, quantity: Quantity) -> str:
-    shortest_s = min(side.interval("run").duration_s for side in (baseline, current))
-    if shortest_s < SHORTEST_RUN_S:
-        return f"a run of {shortest_s:.1f} s is too short; at least {SHORTEST_RUN_S:g} s"
-    needed = max(FEWEST_REQUESTS, samples_for_interval(quantity.q) if quantity.q else 0)
-    fewest = min(baseline.served, current.served)
-    if fewest < needed:
-        return (
-            f"{fewest} served requests are too few for an interval; {quantity.stat} needs {needed}"
-        )
-    return ""
 
 
 def _exact(before: float, after: float, contrast: Contrast) -> Estimate:

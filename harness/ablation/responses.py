@@ -15,12 +15,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..evidence import FEWEST_REQUESTS, RATE_BINS, SHORTEST_RUN_S, Observed
+from .. import evidence
+from ..evidence import RATE_BINS, Observed, requests_needed
 from ..metrics.base import Better, Interval
 from ..quantities import QUANTITIES
 from ..result import Result
 from ..stats.bootstrap import Sample, Statistic
-from ..stats.percentiles import samples_for_interval
 
 Scale = Literal["ratio", "difference"]
 Sampled = Literal["requests", "time", "exact"]
@@ -145,25 +145,15 @@ def measure_of(response: Response, run: Observed) -> Measure:
 
 
 def too_little(response: Response, results: Sequence[Result], repeats: int) -> str:
-    """Why no interval of this response can be believed; empty if one can.
+    """Why no interval of this response can be believed; empty if one can: `evidence.too_little`.
 
-    The limits of `harness/evidence.py`. With repeats, the spread comes from them and not from the
-    requests, so a percentile needs no more requests than a mean. A simulated machine has no rhythm
-    that a short run could miss.
+    With repeats, the spread comes from them and not from the requests, so a percentile needs no
+    more requests than a mean.
     """
     if response.sampled == "exact":
         return ""
-    shortest_s = min(result.duration_s for result in results)
-    simulated = all(result.simulation is not None for result in results)
-    if shortest_s < SHORTEST_RUN_S and not simulated:
-        return f"a run of {shortest_s:.1f} s is too short; at least {SHORTEST_RUN_S:g} s"
-    needed = FEWEST_REQUESTS
-    if response.q is not None and repeats == 1:
-        needed = max(needed, samples_for_interval(response.q))
-    fewest = min(result.counters.requests_ok for result in results)
-    if fewest < needed:
-        return f"{fewest} served requests are too few for {response.name}; it needs {needed}"
-    return ""
+    needed = requests_needed(response.q if repeats == 1 else None)
+    return evidence.too_little([[one] for one in results], response.name, needed=needed)
 
 
 def _measurable(response: Response, result: Result) -> bool:
