@@ -92,7 +92,7 @@ def examine_repeats(
     baseline, current = known[: len(before)], known[len(before) :]
     estimate = _estimate(baseline, current, contrast, confidence, paired=sides.paired)
     # The spread is between runs, so it does not matter how many requests each of them has.
-    short = too_little(sides.results, quantity.name) if quantity.sampled else ""
+    short = too_little(sides.results, quantity.name) if quantity.kind != "count" else ""
     return Finding(quantity, _mean(before), _mean(after), estimate, short)
 
 
