@@ -206,9 +206,10 @@ class PhaseTimes:
 
     schedule_s: choosing the step. prepare_s: its KV layout and input tensors.
     attention_s: attention over the KV cache, its write included. linear_s: the rest of the
-    model's forward pass. sample_s: logits to tokens, the copy to the host included.
-    communicate_s: collectives between devices. swap_s: keys and values moved to or from the host,
-    and copied on write. host_s: what remains (commit, bookkeeping).
+    model's forward pass, and what of the cache is copied within the device for it.
+    sample_s: logits to tokens, the copy to the host included.
+    communicate_s: collectives between devices. swap_s: keys and values moved to or from the host
+    for a preemption. host_s: what remains (commit, bookkeeping).
     On an accelerator launches return early, so attention_s and linear_s are not told apart:
     attention_s is then 0 and linear_s holds the whole forward pass, device wait in sample_s.
     Where the next step is prepared while one runs, they are the host's time while it ran:

@@ -12,6 +12,7 @@ from ..engines.cost.shapes import resolve_shape
 from ..engines.cost.work import StepWork
 from ..engines.errors import ConfigError
 from ..engines.trace import Chunks
+from .evidence import objections
 from .settings import setting_of
 from .step_work import works_of
 from .store import StoredRun
@@ -28,12 +29,14 @@ _SETTINGS = (*SAME, "group_size", "quant_bits", "block_size")
 def calibrate_runs(runs: Sequence[StoredRun]) -> Calibration:
     """A calibration of the steps of all runs.
 
-    Raises ConfigError: no run, runs of different models or machines, too few steps.
+    Raises ConfigError: no run, one that was simulated or is not valid, runs of different models or
+    machines, too few steps.
     """
     if not runs:
         raise ConfigError("run", "", "the directory of at least one run")
     first = runs[0]
-    for run in runs[1:]:
+    for run in runs:
+        check_measured("run", run)
         _check_same(first, run)
     config = first.result.config
     window = resolve_shape(str(config["model"])).sliding_window
@@ -45,6 +48,15 @@ def calibrate_runs(runs: Sequence[StoredRun]) -> Calibration:
         settings={**settings, "runs": [run.directory.name for run in runs]},
         window=window,
     )
+
+
+def check_measured(field: str, run: StoredRun) -> None:
+    """Raises ConfigError for a run whose step times tell nothing of a machine: that was simulated,
+    or is not valid."""
+    if run.result.simulation is not None:
+        raise ConfigError(field, str(run.directory), "a run that was measured; this was simulated")
+    for reason in objections(run):
+        raise ConfigError(field, str(run.directory), f"a valid run; of this one: {reason}")
 
 
 def measured_steps(run: StoredRun, window: int | None = None) -> list[MeasuredStep]:

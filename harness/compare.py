@@ -11,8 +11,16 @@ from ..engines.errors import ConfigError
 from ..reports.comparison_tables import end_text
 from ..reports.model import Comparison, ConfigDifference, MetricComparison, Ratio, Verdict
 from .errors import InvalidRun
-from .evidence import ERROR_RATE, Finding, Observed, examine, objections, same_requests
+from .evidence import (
+    ERROR_RATE,
+    Finding,
+    examine,
+    has_interval,
+    objections,
+    same_requests,
+)
 from .metrics.base import Better
+from .observed import Observed
 from .quantities import QUANTITIES, Quantity
 from .result import Result
 from .settings import NOT_SETTINGS, setting_of
@@ -65,8 +73,8 @@ _ENVIRONMENT = {
 def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Comparison:
     """Every run against the first.
 
-    Ratios are run / first. Where the quantity was sampled they have an interval, at 95 % for all
-    the ratios together (Bonferroni): among forty at 95 % each, two would mislead. Raises
+    Ratios are run / first. Where runs show how sure a quantity is they have an interval, at 95 %
+    for all the ratios together (Bonferroni): among forty at 95 % each, two would mislead. Raises
     ConfigError for fewer than two runs and InvalidRun, unless allowed, for one that is invalid or
     partial.
     """
@@ -78,8 +86,9 @@ def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Compar
         raise InvalidRun(f"{run.directory}: not valid, so not comparable: {reasons[0]}")
     names = run_names(runs)
     observed = [Observed(run) for run in runs]
-    shared = shared_quantities([run.result for run in runs])
-    contrasts = sum(quantity.sampled for quantity in shared) * (len(runs) - 1)
+    results = [run.result for run in runs]
+    shared = shared_quantities(results)
+    contrasts = sum(has_interval(quantity, results) for quantity in shared) * (len(runs) - 1)
     confidence = 1 - ERROR_RATE / max(contrasts, 1)
     rows = [
         row_of(
@@ -277,15 +286,13 @@ def _ratio(finding: Finding, alone: bool) -> Ratio | None:
     estimate, quantity = finding.estimate, finding.quantity
     if estimate is None or not math.isfinite(estimate.value):
         return None
-    has_interval = math.isfinite(estimate.low) and (
-        quantity.sampled or estimate.low < estimate.high
-    )
+    has_width = math.isfinite(estimate.low) and (quantity.sampled or estimate.low < estimate.high)
     return Ratio(
         value=estimate.value,
-        low=estimate.low if has_interval else None,
-        high=estimate.high if has_interval else None,
+        low=estimate.low if has_width else None,
+        high=estimate.high if has_width else None,
         verdict=verdict(finding),
-        alone=alone and has_interval,
+        alone=alone and has_width,
     )
 
 
@@ -298,10 +305,10 @@ def verdict(finding: Finding) -> Verdict | None:
     margin = 0.0 if quantity.kind == "count" else SAME
     if 1 - margin <= estimate.low and estimate.high <= 1 + margin:
         return "same"
-    if quantity.better == "none":
-        return None
     if estimate.low <= 1 <= estimate.high:
         return "inconclusive"
+    if quantity.better == "none":
+        return None
     return "better" if _improves(estimate.low > 1, quantity.better) else "worse"
 
 

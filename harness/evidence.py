@@ -3,40 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
-import numpy as np
-
-from .metrics import JUDGED, SEVERAL_A_REQUEST, Goodput, Interval, RateMetric, meets, rate_metrics
-from .metrics.goodput import GoodputShare
+from .metrics import CostPerMillionTokens
+from .observed import Observed, by_request, can_be_resampled
 from .quantities import Quantity
-from .record import RequestRecord, RequestStatus
 from .result import Result
-from .stats.bootstrap import CONFIDENCE, Contrast, Estimate, Sample, Statistic, compare_samples
+from .stats.bootstrap import CONFIDENCE, Contrast, Estimate, Statistic, compare_samples
 from .stats.percentiles import samples_for_interval
 from .store import RunOnDisk, StoredRun
-from .summarise import records_of
 
 # Below these a bootstrap knows too little of the spread to be trusted, and a machine's own rhythm
 # (frequency, other processes, garbage collection) has not been seen.
 FEWEST_REQUESTS = 20
 SHORTEST_RUN_S = 5.0
-RATE_BINS = 50
 # The chance, over all that is judged at once, of calling a difference that is not there.
 ERROR_RATE = 0.05
 # What repeats exactly agrees to nine digits: sums round differently between processors.
 ROUNDING = 1e-9
-_RATES = frozenset(metric.id for metric in (*rate_metrics({}), Goodput({})))
+ONE_NUMBER = "one run of each does not show how much it varies from run to run; repeats do"
 
 
 @dataclass(frozen=True)
 class Finding:
     """One quantity of two runs.
 
-    estimate: the contrast and its interval; for a quantity that is not sampled all three numbers
-    are the contrast. None if a run lacks the quantity. too_little: why nothing can be concluded
+    estimate: the contrast and its interval; where the quantity is exact all three numbers are the
+    contrast. None if a run lacks the quantity. too_little: why nothing can be concluded
     whatever the interval; empty if something can.
     """
 
@@ -47,36 +41,16 @@ class Finding:
     too_little: str = ""
 
 
-class Observed:
-    """A stored run with its requests as records."""
+def has_interval(quantity: Quantity, results: Iterable[Result]) -> bool:
+    """Whether single runs show how sure it is."""
+    return can_be_resampled(quantity) and not _exact_of(quantity, results)
 
-    def __init__(self, stored: StoredRun) -> None:
-        self.stored = stored
 
-    @cached_property
-    def records(self) -> list[RequestRecord]:
-        return records_of(self.stored.requests)
-
-    @property
-    def slo(self) -> Mapping[str, float]:
-        return self.stored.result.config.get("slo") or {}
-
-    @property
-    def served(self) -> int:
-        return self.stored.result.counters.requests_ok
-
-    def interval(self, stat: str) -> Interval:
-        result = self.stored.result
-        if stat == "window":
-            return Interval(result.window.start_s, result.window.end_s)
-        return Interval(0.0, result.duration_s)
-
-    def sample(self, quantity: Quantity) -> Sample:
-        """What the quantity was computed from, in the units to resample it by."""
-        for metric in rate_metrics(self.slo):
-            if metric.id == quantity.id:
-                return _binned(metric, self.records, self.interval(quantity.stat))
-        return _by_request(quantity, self.records, self.slo)
+def _exact_of(quantity: Quantity, results: Iterable[Result]) -> bool:
+    """Whether it is what it is: a count, and what steps did or took in virtual time."""
+    if quantity.kind == "reading" and quantity.id != CostPerMillionTokens.id:
+        return all(result.simulation is not None for result in results)
+    return quantity.kind == "count"
 
 
 def examine(
@@ -92,11 +66,14 @@ def examine(
     after = quantity.value(current.stored.result)
     if before is None or after is None:
         return Finding(quantity, before, after, None, "a run does not have it")
-    if not quantity.sampled:
-        return Finding(quantity, before, after, _exact(before, after, contrast))
+    results = (baseline.stored.result, current.stored.result)
+    contrasted = _exact(before, after, contrast)
+    if _exact_of(quantity, results):
+        return Finding(quantity, before, after, contrasted)
+    unknown = Estimate(contrasted.value, math.nan, math.nan)
+    if not can_be_resampled(quantity):
+        return Finding(quantity, before, after, unknown, ONE_NUMBER)
     if not (len(baseline.stored.requests) and len(current.stored.requests)):
-        value = _exact(before, after, contrast).value
-        unknown = Estimate(value, math.nan, math.nan)
         return Finding(quantity, before, after, unknown, "a run is known by its summary alone")
     estimate = compare_samples(
         baseline.sample(quantity),
@@ -104,10 +81,12 @@ def examine(
         Statistic(quantity.q),
         contrast=contrast,
         # The parts of two windows are no pairs; the requests of one plan are.
-        paired=quantity.id not in _RATES and same_requests(baseline.stored, current.stored),
+        paired=by_request(quantity) and same_requests(baseline.stored, current.stored),
         confidence=confidence,
     )
-    return Finding(quantity, before, after, estimate, _too_little(baseline, current, quantity))
+    sides = [[result] for result in results]
+    too_few = too_little(sides, quantity.name, needed=requests_needed(quantity.q))
+    return Finding(quantity, before, after, estimate, too_few)
 
 
 def objections(stored: StoredRun | RunOnDisk) -> tuple[str, ...]:
@@ -138,22 +117,34 @@ def counts_repeat(result: Result) -> bool:
     return result.target is None and rate_per_s is None and not has_turns
 
 
+def too_little(sides: Sequence[Sequence[Result]], what: str, *, needed: int = 0) -> str:
+    """Why nothing can be concluded from these runs, whatever the interval; empty if something can.
+
+    sides: the runs of each, which count together. what: the name of a quantity, and needed how many
+    served requests it takes on each side. A simulated machine has no rhythm that a short run could
+    miss.
+    """
+    simulated = all(result.simulation is not None for side in sides for result in side)
+    shortest_s, runs = min((sum(one.duration_s for one in side), len(side)) for side in sides)
+    if shortest_s < SHORTEST_RUN_S and not simulated:
+        is_short = f"a run of {shortest_s:.1f} s is too short"
+        if runs > 1:
+            is_short = f"runs of {shortest_s:.1f} s together are too short"
+        return f"{is_short}; at least {SHORTEST_RUN_S:g} s"
+    fewest = min(sum(one.counters.requests_ok for one in side) for side in sides)
+    if fewest < needed:
+        return f"{fewest} served requests are too few for {what}, which needs {needed}"
+    return ""
+
+
+def requests_needed(q: float | None) -> int:
+    """Served requests below which an interval is not to be trusted. q: of a percentile."""
+    return max(FEWEST_REQUESTS, 0 if q is None else samples_for_interval(q))
+
+
 def agree(one: float, other: float) -> bool:
     """Whether two numbers that repeat exactly are the same."""
     return math.isclose(one, other, rel_tol=ROUNDING, abs_tol=0.0)
-
-
-def _too_little(baseline: Observed, current: Observed, quantity: Quantity) -> str:
-    shortest_s = min(side.interval("run").duration_s for side in (baseline, current))
-    if shortest_s < SHORTEST_RUN_S:
-        return f"a run of {shortest_s:.1f} s is too short; at least {SHORTEST_RUN_S:g} s"
-    needed = max(FEWEST_REQUESTS, samples_for_interval(quantity.q) if quantity.q else 0)
-    fewest = min(baseline.served, current.served)
-    if fewest < needed:
-        return (
-            f"{fewest} served requests are too few for an interval; {quantity.stat} needs {needed}"
-        )
-    return ""
 
 
 def _exact(before: float, after: float, contrast: Contrast) -> Estimate:
@@ -164,42 +155,3 @@ def _exact(before: float, after: float, contrast: Contrast) -> Estimate:
     else:
         value = after / before if before else float("inf")
     return Estimate(value, value, value)
-
-
-def _by_request(
-    quantity: Quantity, records: list[RequestRecord], slo: Mapping[str, float]
-) -> Sample:
-    """The values of each served request; the requests are the units, in order of arrival."""
-    values: list[float] = []
-    units: list[int] = []
-    for unit, record in enumerate(records):
-        found = _values(quantity, record, slo)
-        values.extend(found)
-        units.extend([unit] * len(found))
-    return Sample(np.array(values), np.array(units, dtype=np.int64), len(records))
-
-
-def _values(
-    quantity: Quantity, record: RequestRecord, slo: Mapping[str, float]
-) -> tuple[float, ...]:
-    if quantity.id == GoodputShare.id:
-        kept = meets(record, slo)
-        return () if kept is None else (float(kept),)
-    if record.status is not RequestStatus.OK:
-        return ()
-    if (several := SEVERAL_A_REQUEST.get(quantity.id)) is not None:
-        return several.of(record)
-    value = JUDGED[quantity.id].of(record)
-    return () if value is None else (value,)
-
-
-def _binned(metric: RateMetric, records: list[RequestRecord], interval: Interval) -> Sample:
-    """The rate in each of equal parts of the interval; the parts are the units."""
-    counted = [part for record in records for part in metric.counted(record)]
-    amounts, _ = np.histogram(
-        np.concatenate([part.times_s for part in counted]) if counted else [],
-        bins=RATE_BINS,
-        range=(interval.start_s, interval.end_s),
-        weights=np.repeat([part.amount for part in counted], [len(p.times_s) for p in counted]),
-    )
-    return Sample.one_each(amounts * RATE_BINS / interval.duration_s)

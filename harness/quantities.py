@@ -38,8 +38,8 @@ class Quantity:
     """One number of a result.
 
     kind: `sampled` comes from many requests or moments, so a comparison has an interval;
-    `reading` is one number averaged over a run's time, without an interval; `count` repeats
-    exactly when the schedule does.
+    `reading` is averaged over a run's time: exact in virtual time, and else as sure as
+    `observed.py` can tell; `count` repeats exactly when the schedule does.
     """
 
     id: str

@@ -11,6 +11,7 @@ from ..engines.cost.calibrated import Calibration
 from ..engines.errors import ConfigError
 from ..engines.presets import find_preset
 from ..workloads.api import Plan, PlannedRequest
+from .calibrate import check_measured
 from .config import RunConfig
 from .quantities import find_quantity
 from .simulate import prepare_simulation, simulate
@@ -40,8 +41,10 @@ class Held:
 def hold_against(calibration: Calibration, run: StoredRun, watch: Watch) -> tuple[Held, ...]:
     """Simulate what a stored run was sent, with its engine's settings, and compare means.
 
-    Raises ConfigError for a run that is part of the calibration, or of another model or kind.
+    Raises ConfigError for a run that is part of the calibration, that was simulated or is not
+    valid, or of another model or kind.
     """
+    check_measured("check", run)
     name = run.directory.name
     if name in calibration.settings.get("runs", ()):
         raise ConfigError("check", name, "a run that the calibration was not fitted to")

@@ -25,8 +25,7 @@ def check_prefix_cache(steps: Sequence[StepTrace], prompts: Mapping[str, Prompt]
     if prompts is None:
         return _check(0.0, "what was sent is not known: not compared")
     found = _found(steps, prompts)
-    begins = sorted(prompts.values()) if found else []
-    warm = sum(_beyond(prompts[name], tokens, begins) for name, tokens in found.items())
+    warm = warm_tokens(found, prompts)
     sent = sum(map(len, prompts.values()))
     told = f"{sum(found.values())} of {sent} prompt tokens were found in the prefix cache"
     if not warm:
@@ -34,6 +33,16 @@ def check_prefix_cache(steps: Sequence[StepTrace], prompts: Mapping[str, Prompt]
     return _check(
         warm / sent, f"{told}, {warm} of them in no other prompt of the run: it was warm before"
     )
+
+
+def warm_tokens(found: Mapping[str, int], prompts: Mapping[str, Prompt]) -> int:
+    """How many tokens were found that no other prompt of the run begins with.
+
+    found: by request, how many of its prompt's first tokens were in the cache. prompts: by request,
+    all that were sent.
+    """
+    begins = sorted(prompts.values()) if any(found.values()) else []
+    return sum(_beyond(prompts[name], tokens, begins) for name, tokens in found.items() if tokens)
 
 
 def _found(steps: Sequence[StepTrace], prompts: Mapping[str, Prompt]) -> dict[str, int]:

@@ -59,24 +59,36 @@ def metric_table(comparison: Comparison) -> Table:
         rows,
         words=("Statistic", "Unit", *verdicts),
         note=f"Ratios are to {comparison.baseline}; below 1× is less. In brackets, the interval "
-        f"the ratio lies in, {_intervals(comparison)}. Inconclusive: too few samples, or an "
-        f"interval that holds both no change and a real one.{_alone(comparison)}",
+        f"the ratio lies in, {level_text(comparison)}, {_intervals(comparison)}. Inconclusive: too "
+        "few samples, an interval that holds both no change and a real one, or one number a run, "
+        "which has none."
+        f"{_alone(comparison)}",
     )
 
 
 def _intervals(comparison: Comparison) -> str:
     if comparison.between is not None:
         return f"by {comparison.between.how}"
-    return "by resampling requests: it does not cover what changes from one run to the next"
+    return (
+        "by resampling requests, or for rates and means over time parts of the run: it does not "
+        "cover what changes from one run to the next"
+    )
+
+
+def level_text(comparison: Comparison) -> str:
+    """How sure the intervals are: among thirty at 95 % each one or two would mislead."""
+    held = "at 95 % for all together"
+    return f"{held} but those marked alone" if _some_alone(comparison) else held
+
+
+def _some_alone(comparison: Comparison) -> bool:
+    return any(one is not None and one.alone for row in comparison.rows for one in row.ratios)
 
 
 def _alone(comparison: Comparison) -> str:
-    if not any(one is not None and one.alone for row in comparison.rows for one in row.ratios):
+    if not _some_alone(comparison):
         return ""
-    return (
-        " Alone: at 95 % by itself, so that of twenty such one may mislead; the others hold "
-        "together."
-    )
+    return " Alone: at 95 % by itself, so that of twenty such one may mislead."
 
 
 def pairs_table(comparison: Comparison) -> Table | None:

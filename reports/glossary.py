@@ -127,8 +127,8 @@ METRICS: tuple[Term, ...] = (
         "mfu",
         "MFU",
         "operations of the model / (time × peak operations a second)",
-        "Model FLOPs utilisation: the share of the device's arithmetic that prompts kept busy. "
-        "Low while decoding, where memory binds.",
+        "Model FLOPs utilisation: the share of the device's arithmetic that computing tokens kept "
+        "busy, of prompts and of replies. Low while decoding, where memory binds.",
     ),
     Term(
         "mbu",

@@ -15,17 +15,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..evidence import FEWEST_REQUESTS, RATE_BINS, SHORTEST_RUN_S, Observed
-from ..metrics.base import Better, Interval
+from .. import evidence
+from ..evidence import requests_needed
+from ..metrics.base import Better
+from ..observed import Observed
 from ..quantities import QUANTITIES
 from ..result import Result
 from ..stats.bootstrap import Sample, Statistic
-from ..stats.percentiles import samples_for_interval
 
 Scale = Literal["ratio", "difference"]
 Sampled = Literal["requests", "time", "exact"]
-
-_TAKEN = ("kv_useful_tokens", "kv_reserved_tokens", "kv_internal_tokens", "kv_external_tokens")
 
 
 @dataclass(frozen=True)
@@ -131,39 +130,28 @@ def measures_of(run: Observed) -> Mapping[str, Measure]:
 
 def measure_of(response: Response, run: Observed) -> Measure:
     """The response of one run, with what it is resampled by."""
-    if response.name == WASTE.name:
-        return _waste(run)
     if response.name == "running.peak":
         return Exact(float(run.stored.steps["running"].max()))
     quantity = QUANTITIES[response.name]
     if response.sampled == "exact":
         value = quantity.value(run.stored.result)
         return Exact(float("nan") if value is None else value)
+    sample = run.sample(quantity)
     if response.sampled == "time":
-        return _throughput(run, run.interval(quantity.stat))
-    return ByRequest(run.sample(quantity), Statistic(quantity.q))
+        return ByTime(sample.values, sample.weights)
+    return ByRequest(sample, Statistic(quantity.q))
 
 
 def too_little(response: Response, results: Sequence[Result], repeats: int) -> str:
-    """Why no interval of this response can be believed; empty if one can.
+    """Why no interval of this response can be believed; empty if one can: `evidence.too_little`.
 
-    The limits of `harness/evidence.py`. With repeats, the spread comes from them and not from the
-    requests, so a percentile needs no more requests than a mean. A simulated machine has no rhythm
-    that a short run could miss.
+    With repeats, the spread comes from them and not from the requests, so a percentile needs no
+    more requests than a mean.
     """
     if response.sampled == "exact":
         return ""
-    shortest_s = min(result.duration_s for result in results)
-    simulated = all(result.simulation is not None for result in results)
-    if shortest_s < SHORTEST_RUN_S and not simulated:
-        return f"a run of {shortest_s:.1f} s is too short; at least {SHORTEST_RUN_S:g} s"
-    needed = FEWEST_REQUESTS
-    if response.q is not None and repeats == 1:
-        needed = max(needed, samples_for_interval(response.q))
-    fewest = min(result.counters.requests_ok for result in results)
-    if fewest < needed:
-        return f"{fewest} served requests are too few for {response.name}; it needs {needed}"
-    return ""
+    needed = requests_needed(response.q if repeats == 1 else None)
+    return evidence.too_little([[one] for one in results], response.name, needed=needed)
 
 
 def _measurable(response: Response, result: Result) -> bool:
@@ -171,33 +159,3 @@ def _measurable(response: Response, result: Result) -> bool:
         return True
     value = QUANTITIES[response.name].value(result)
     return value is not None and bool(np.isfinite(value))
-
-
-def _throughput(run: Observed, interval: Interval) -> ByTime:
-    """Tokens of served and cut-short requests alike, as `metrics/output_throughput.py` counts."""
-    times_s = [time_s for record in run.records for time_s in record.token_times_s]
-    span_s = (interval.start_s, interval.end_s)
-    tokens, _ = np.histogram(times_s, bins=RATE_BINS, range=span_s)
-    per_s = np.full(RATE_BINS, interval.duration_s / RATE_BINS)
-    return ByTime(tokens.astype(np.float64), per_s)
-
-
-def _waste(run: Observed) -> ByTime:
-    """1 - useful / taken, as `metrics/kv.py` weighs it: by the time of the steps."""
-    steps = run.stored.steps
-    taken = sum(steps[name].to_numpy(dtype=np.float64) for name in _TAKEN)
-    useful = steps["kv_useful_tokens"].to_numpy(dtype=np.float64)
-    return ByTime(_over_time(run, taken - useful), _over_time(run, np.asarray(taken)))
-
-
-def _over_time(run: Observed, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A value that each step holds, times its seconds, by the stretch its middle lies in."""
-    steps = run.stored.steps
-    start_s, end_s = (steps[name].to_numpy(dtype=np.float64) for name in ("start_s", "end_s"))
-    sums, _ = np.histogram(
-        (start_s + end_s) / 2,
-        bins=RATE_BINS,
-        range=(0.0, run.interval("run").duration_s),
-        weights=values * (end_s - start_s),
-    )
-    return sums

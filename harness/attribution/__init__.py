@@ -10,8 +10,8 @@ in a step that computes a chunk of it
     The step is laid out as schedule, prepare, swap, model, sample, host, in that order; the piece
     takes what of each it covers (a token is ready before its step's host phase).
     `host`: schedule, prepare, sample and host. `preemption`: swap. The model phase (attention,
-    linear, communicate) has a part for the step's decodes and a part for its prefills; see
-    `interference.py` for how they are told apart.
+    linear, with what is copied on write, and communicate) has a part for the step's decodes and a
+    part for its prefills; see `interference.py` for how they are told apart.
     `decode`: the decodes' part. A batch of decodes reads the weights once, so each of them waits
     for all of it, and it is shared out to nobody. In a TTFT it is what the decodes that share the
     prompt's steps cost it.

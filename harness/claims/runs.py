@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...reports.format import quantity, scale_of
-from ..evidence import Observed, examine, objections
+from ..evidence import examine, objections
+from ..observed import Observed
 from ..options.words import run_settings, simulated_settings, words_of_mapping
 from ..quantities import find_quantity
 from ..result import Result

@@ -11,7 +11,7 @@ from rich.text import Text
 from ...reports.ablation_model import Ablation
 from ...reports.ablation_report import simulated_text
 from ...reports.ablation_tables import effects_table, left_out_table
-from ...reports.comparison_tables import end_text, ratio_text
+from ...reports.comparison_tables import end_text, level_text, ratio_text
 from ...reports.format import quantity, scale_of
 from ...reports.model import Comparison, MetricComparison, Tone
 from ...reports.model import Table as ReportTable
@@ -197,14 +197,15 @@ def print_comparison(comparison: Comparison) -> None:
         table.add_row(f"{row.id}.{row.stat}", *_values(row), *_ratios(row))
     console.print(table)
     console.print(f"\n{foreign(comparison.statement)}")
-    if comparison.between is not None:
-        console.print(f"[dim]intervals[/] {foreign(comparison.between.how)}", soft_wrap=True)
+    how = "" if comparison.between is None else f", by {comparison.between.how}"
+    console.print(f"[dim]intervals[/] {foreign(level_text(comparison) + how)}", soft_wrap=True)
     for warning in comparison.warnings:
         console.print(f"[yellow]note[/] {foreign(warning)}")
 
 
 def _headings(others: Sequence[str]) -> list[str]:
-    return ["ratio, 95 % interval"] if len(others) == 1 else [f"{name} ratio" for name in others]
+    ratios = ["ratio"] if len(others) == 1 else [f"{name} ratio" for name in others]
+    return [f"{ratio}, interval" for ratio in ratios]
 
 
 def _values(row: MetricComparison) -> list[str]:

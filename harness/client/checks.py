@@ -23,6 +23,7 @@ from ..validity import (
     passed,
     served_of,
 )
+from ..warm_cache import WARM_SHARE, Prompt, warm_tokens
 from .config import PrefixCache
 
 # What a send or the event loop may be late by, and by how much of the median TTFT if that is more:
@@ -41,9 +42,8 @@ class AskedOfServer:
     """What the plan asked, and what the server was told.
 
     input_tokens: planned, by request id. endpoint, prompt_as: as in `ClientConfig`. prefix_cache:
-    what was asked of it, and `told` whether this server can be told so. shares_prefixes: whether
-    the plan itself has prompts that begin alike. trust: whose certificates were believed; None
-    without TLS.
+    what was asked of it, and `told` whether this server can be told so. trust: whose certificates
+    were believed; None without TLS.
     """
 
     plan: Asked
@@ -52,7 +52,6 @@ class AskedOfServer:
     prompt_as: str
     prefix_cache: PrefixCache
     told: bool
-    shares_prefixes: bool
     trust: Trust | None = None
 
 
@@ -171,21 +170,9 @@ def check_certificate(trust: Trust) -> Check:
 def check_prefix_cache(requests: Sequence[RequestRecord], asked: AskedOfServer) -> Check:
     """The same seed sent twice finds its own prompts in a warm cache, and looks fast."""
     served = served_of(requests)
-    known = [one.cached_tokens for one in served if one.cached_tokens is not None]
-    total = sum(one.input_tokens for one in served)
-    if len(known) == len(served) and served:
-        hits = sum(known)
-        warm = hits > 0 and not asked.shares_prefixes and asked.prefix_cache != "server"
-        told = f"the server found {hits} of {total} prompt tokens in its prefix cache"
-        why = "" if not warm else ", and the plan's prompts share nothing: it was warm"
-        return Check(
-            id="prefix_cache",
-            ok=not warm,
-            fatal=True,
-            value=float(hits),
-            limit=None if asked.shares_prefixes else 0.0,
-            detail=told + why,
-        )
+    prompts = asked.plan.prompts
+    if prompts is not None and any(one.cached_tokens is not None for one in served):
+        return _check_found(served, prompts, asked)
     if asked.told and asked.prefix_cache != "server":
         return passed(
             "prefix_cache", f"the server was told to reuse nothing ({asked.prefix_cache})"
@@ -197,6 +184,39 @@ def check_prefix_cache(requests: Sequence[RequestRecord], asked: AskedOfServer) 
         detail="nothing is known of the server's prefix cache: it may be warm with prompts of an "
         "earlier run of this seed; turn it off there, or use another --seed each time",
     )
+
+
+def _check_found(
+    served: Sequence[RequestRecord], prompts: Mapping[str, Prompt], asked: AskedOfServer
+) -> Check:
+    """By what the server says that it found, of the tokens that were planned.
+
+    Whoever tells of hits may leave them out where there are none. What a chat's template, or a
+    token in front of a text, adds to a prompt begins every other prompt, too, and may be found.
+    """
+    found = {
+        one.request_id: max(0, (one.cached_tokens or 0) - _added(one, asked)) for one in served
+    }
+    warm, total = warm_tokens(found, prompts), sum(one.input_tokens for one in served)
+    hits = sum(one.cached_tokens or 0 for one in served)
+    told = f"the server found {hits} of {total} prompt tokens in its prefix cache"
+    if warm:
+        told += f", {warm} of them in no other prompt of the run: it was warm before"
+    return Check(
+        id="prefix_cache",
+        ok=warm <= WARM_SHARE * total or asked.prefix_cache == "server",
+        fatal=True,
+        value=warm / total if total else 0.0,
+        limit=WARM_SHARE,
+        detail=told,
+    )
+
+
+def _added(one: RequestRecord, asked: AskedOfServer) -> int:
+    """Tokens that the server put around a prompt that was sent as text."""
+    if asked.prompt_as == "ids":
+        return 0
+    return max(0, one.input_tokens - asked.input_tokens[one.request_id])
 
 
 def check_send_lag(requests: Sequence[RequestRecord], plan: Asked) -> Check:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ...workloads.api import Plan
 from ..build_result import build_result
 from ..drive import request_id
 from ..errors import InvalidRun
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
     from ..watch import Watch
 
 _UNSEEN = "the server's own"
-# As most prefix caches cut prompts: vLLM's default.
-_BLOCK_TOKENS = 16
 
 
 def measure_server(prepared: PreparedServerRun, watch: Watch) -> Measured:
@@ -152,7 +149,6 @@ def summarise_replies(
                 prompt_as=client_config.prompt_as,
                 prefix_cache=client_config.prefix_cache,
                 told=told,
-                shares_prefixes=shares_prefixes(plan),
                 trust=client_config.tls,
             ),
             client,
@@ -163,16 +159,6 @@ def summarise_replies(
         ),
         attribution=None,
     )
-
-
-def shares_prefixes(plan: Plan) -> bool:
-    """Whether two prompts begin with the same block of tokens, as prefix caches cut them."""
-    begins = [
-        tuple(one.prompt_token_ids[:_BLOCK_TOKENS])
-        for one in plan.requests
-        if len(one.prompt_token_ids) > _BLOCK_TOKENS
-    ]
-    return len(set(begins)) < len(begins)
 
 
 def _client_error(

@@ -1,6 +1,6 @@
 """Whether a change made serving worse: rules in, three verdicts and an exit code out.
 
-What was sampled is judged by the interval of its contrast, not by two numbers; a count is judged
+What was measured is judged by the interval of its contrast, not by two numbers; a count is judged
 as it stands. Nothing passes for want of evidence.
 """
 
@@ -15,12 +15,13 @@ from ...engines.errors import ConfigError
 from ..evidence import (
     ERROR_RATE,
     Finding,
-    Observed,
     counts_repeat,
     examine,
+    has_interval,
     objections,
     same_requests,
 )
+from ..observed import Observed
 from ..quantities import Quantity
 from ..stats.bootstrap import Contrast, Estimate
 from ..store import RunOnDisk, StoredRun
@@ -65,8 +66,8 @@ class GateOutcome:
 
 
 def gate(baseline: StoredRun, current: StoredRun, rules: Sequence[Rule]) -> GateOutcome:
-    """Judge each rule. With several sampled rules the intervals are widened, so that the chance
-    of any false verdict stays 5 %. Raises ConfigError if there are no rules, and for a
+    """Judge each rule. With several intervals each is widened, so that the chance of any false
+    verdict stays 5 %. Raises ConfigError if there are no rules, and for a
     simulated run against a measured one: both may be valid, but the difference would be mostly how
     wrong the cost model is."""
     if not rules:
@@ -81,7 +82,12 @@ def gate(baseline: StoredRun, current: StoredRun, rules: Sequence[Rule]) -> Gate
     if invalid:
         return GateOutcome(INVALID, (), tuple(invalid), (), *names)
     same = same_requests(baseline, current)
-    rows = judge_all(rules, partial(_examined, Observed(baseline), Observed(current)), same=same)
+    rows = judge_all(
+        rules,
+        partial(_examined, Observed(baseline), Observed(current)),
+        partial(has_interval, results=(baseline.result, current.result)),
+        same=same,
+    )
     code = exit_code(row.verdict for row in rows)
     return GateOutcome(code, rows, (), _warnings(baseline, current, rules), *names)
 
@@ -107,32 +113,31 @@ def _examined(
 
 
 def judge_all(
-    rules: Sequence[Rule], examined: Examined, *, same: bool, always_sampled: bool = False
+    rules: Sequence[Rule], examined: Examined, uncertain: Callable[[Quantity], bool], *, same: bool
 ) -> tuple[Row, ...]:
     """Holm's step-down rule in intervals: what is clear at the level that all share leaves, and
-    the others share the chance of error anew. same: whether both sides were sent the same requests.
-    always_sampled: counts have an interval, too."""
+    the others share the chance of error anew. uncertain: whether a quantity has an interval.
+    same: whether both sides were sent the same requests."""
     rows: dict[int, Row] = {}
     waiting = list(range(len(rules)))
     while waiting:
-        sampled = sum(always_sampled or rules[at].quantity.sampled for at in waiting)
-        confidence = 1 - ERROR_RATE / max(sampled, 1)
-        rows.update({at: _judge(rules[at], examined, confidence, same) for at in waiting})
-        still = [
-            at
-            for at in waiting
-            if (always_sampled or rules[at].quantity.sampled) and rows[at].verdict == "inconclusive"
-        ]
-        if len(still) == sampled:
+        sharing = [at for at in waiting if uncertain(rules[at].quantity)]
+        confidence = 1 - ERROR_RATE / max(len(sharing), 1)
+        for at in waiting:
+            quantity = rules[at].quantity
+            comparable = same or (uncertain(quantity) and quantity.kind != "count")
+            rows[at] = _judge(rules[at], examined, confidence, comparable)
+        still = [at for at in sharing if rows[at].verdict == "inconclusive"]
+        if len(still) == len(sharing):
             break
         waiting = still
     return tuple(rows[at] for at in range(len(rules)))
 
 
-def _judge(rule: Rule, examined: Examined, confidence: float, same: bool) -> Row:
+def _judge(rule: Rule, examined: Examined, confidence: float, comparable: bool) -> Row:
     finding = examined(rule.quantity, "ratio" if rule.relative else "difference", confidence)
     verdict, note = _verdict(rule, finding)
-    if not rule.quantity.sampled and not same:
+    if verdict != "inconclusive" and not comparable:
         verdict, note = "inconclusive", "the runs were not sent the same requests"
     estimate = finding.estimate
     return Row(
@@ -174,7 +179,7 @@ def _warnings(baseline: StoredRun, current: StoredRun, rules: Sequence[Rule]) ->
     simulated = current.result.simulation is not None
     if simulated:
         found.append("both runs are simulated: no rule covers how wrong the cost model is")
-    elif any(rule.quantity.sampled for rule in rules):
+    elif any(rule.quantity.kind != "count" for rule in rules):
         found.append(
             "weak evidence, for the runs were not interleaved: the intervals cover which requests "
             "were measured, not how a machine differs from run to run; llmbench ab measures both "
@@ -185,7 +190,7 @@ def _warnings(baseline: StoredRun, current: StoredRun, rules: Sequence[Rule]) ->
         found.extend(f"the {side} run: {detail}" for detail in failed)
     if not same_requests(baseline, current):
         found.append("the runs were not sent the same requests, so they are not paired")
-    counts = any(not rule.quantity.sampled for rule in rules)
+    counts = any(rule.quantity.kind == "count" for rule in rules)
     if counts and not all(counts_repeat(run.result) for run in (baseline, current)):
         found.append(COUNTS_DIFFER)
     return tuple(found)

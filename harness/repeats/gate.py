@@ -38,7 +38,7 @@ def gate_repeats(baseline: Repeats, current: Repeats, rules: Sequence[Rule]) -> 
     def examined(quantity: Quantity, contrast: Contrast, confidence: float) -> Finding:
         return examine_repeats(sides, quantity, contrast=contrast, confidence=confidence)
 
-    judged = judge_all(rules, examined, same=sides.paired, always_sampled=True)
+    judged = judge_all(rules, examined, lambda _: True, same=sides.paired)
     rows = tuple(_exactly(row, sides) for row in judged)
     warnings = tuple(_warnings(baseline, current, sides, rules))
     return GateOutcome(exit_code(row.verdict for row in rows), rows, (), warnings, *names)
@@ -61,7 +61,7 @@ def _warnings(
     runs = (*sides.baseline, *sides.current)
     if current.runs[0].result.simulation is not None:
         yield "both runs are simulated: no rule covers how wrong the cost model is"
-    elif any(rule.quantity.sampled for rule in rules):
+    elif any(rule.quantity.kind != "count" for rule in rules):
         yield (
             f"the sides were not run in turns: the intervals, over {_number(sides)}, cover how "
             "runs differ from one to the next, not a machine that changed between one side and "
@@ -74,7 +74,7 @@ def _warnings(
         yield "the runs were not sent the same requests, so they are not paired"
     if sides.left_out:
         yield f"left out, for they have no pair: {', '.join(sides.left_out)}"
-    counts = any(not rule.quantity.sampled for rule in rules)
+    counts = any(rule.quantity.kind == "count" for rule in rules)
     if counts and not all(counts_repeat(run.result) for run in runs):
         yield COUNTS_DIFFER
 

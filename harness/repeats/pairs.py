@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from ...engines.errors import ConfigError
 from ..errors import InvalidRun
-from ..evidence import SHORTEST_RUN_S, Finding
+from ..evidence import Finding, too_little
 from ..quantities import Quantity
+from ..result import Result
 from ..stats.between_runs import FEWEST_RUNS, of_groups, of_pairs
 from ..stats.bootstrap import CONFIDENCE, Contrast, Estimate
 from ..store import RunOnDisk
@@ -31,6 +32,10 @@ class Sides:
     current: tuple[RunOnDisk, ...]
     paired: bool
     left_out: tuple[str, ...] = ()
+
+    @property
+    def results(self) -> tuple[list[Result], list[Result]]:
+        return [run.result for run in self.baseline], [run.result for run in self.current]
 
     @property
     def fewest(self) -> int:
@@ -80,15 +85,15 @@ def examine_repeats(
 ) -> Finding:
     """Contrast one quantity of two repeated runs; values are means over runs. Counts, too, have an
     interval: other requests give other counts."""
-    before = [quantity.value(run.result) for run in sides.baseline]
-    after = [quantity.value(run.result) for run in sides.current]
+    before, after = ([quantity.value(result) for result in side] for side in sides.results)
     known = [value for value in (*before, *after) if value is not None and math.isfinite(value)]
     if len(known) < len(before) + len(after):
         return Finding(quantity, _mean(before), _mean(after), None, "a run does not have it")
     baseline, current = known[: len(before)], known[len(before) :]
     estimate = _estimate(baseline, current, contrast, confidence, paired=sides.paired)
-    too_little = _too_little(sides) if quantity.sampled else ""
-    return Finding(quantity, _mean(before), _mean(after), estimate, too_little)
+    # The spread is between runs, so it does not matter how many requests each of them has.
+    short = too_little(sides.results, quantity.name) if quantity.kind != "count" else ""
+    return Finding(quantity, _mean(before), _mean(after), estimate, short)
 
 
 def _sent(run: RunOnDisk) -> tuple[object, str]:
@@ -98,15 +103,6 @@ def _sent(run: RunOnDisk) -> tuple[object, str]:
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if len(known) == len(values) else None
-
-
-def _too_little(sides: Sides) -> str:
-    shortest_s = min(
-        sum(run.result.duration_s for run in side) for side in (sides.baseline, sides.current)
-    )
-    if shortest_s >= SHORTEST_RUN_S:
-        return ""
-    return f"runs of {shortest_s:.1f} s together are too short; at least {SHORTEST_RUN_S:g} s"
 
 
 def _estimate(

@@ -29,11 +29,19 @@ class Sample:
 
     values: [samples]. units: [samples], which unit each value is of, in time order, from 0: a
     request with all its token gaps, or a stretch of time. num_units counts empty units too.
+    per: [samples], what each value is for; 1 of each where None. A mean is the sum of the values
+    over that of `per`, a ratio estimator; percentiles take no notice of it.
     """
 
     values: NDArray[np.float64]
     units: NDArray[np.int64]
     num_units: int
+    per: NDArray[np.float64] | None = None
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """`per`, or ones."""
+        return np.ones(len(self.values)) if self.per is None else self.per
 
     @classmethod
     def one_each(cls, values: Sequence[float] | NDArray[np.float64]) -> Sample:
@@ -43,7 +51,8 @@ class Sample:
 
     def ascending(self) -> Sample:
         order = np.argsort(self.values, kind="stable")
-        return Sample(self.values[order], self.units[order], self.num_units)
+        per = None if self.per is None else self.per[order]
+        return Sample(self.values[order], self.units[order], self.num_units, per)
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,8 @@ class Statistic:
         if not len(sample.values):
             return float("nan")
         if self.q is None:
-            return float(sample.values.mean())
+            total = sample.weights.sum()
+            return float(sample.values.sum() / total) if total > 0 else float("nan")
         return percentile(sample.values, self.q)
 
     def of_resamples(self, ascending: Sample, times: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -65,9 +75,9 @@ class Statistic:
         if self.q is not None:
             return repeated_percentile(ascending.values, times[:, ascending.units], self.q)
         units, size = ascending.units, ascending.num_units
-        held = times @ np.bincount(units, minlength=size)
+        held = times @ np.bincount(units, weights=ascending.weights, minlength=size)
         sums = times @ np.bincount(units, weights=ascending.values, minlength=size)
-        return np.where(held > 0, sums / np.maximum(held, 1), np.nan)
+        return np.where(held > 0, sums / np.where(held > 0, held, 1), np.nan)
 
 
 @dataclass(frozen=True)

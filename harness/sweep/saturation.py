@@ -2,7 +2,8 @@
 
 A system follows an offered rate if enough requests keep the SLO, where there is one. Otherwise, if
 it begins to answer as fast as requests come: a reply that has begun will end, and what cannot keep
-up lets its queue grow instead. The search is `harness/capacity.py`'s: bracketed by growing factors,
+up lets its queue grow instead. How long requests wait is no matter, as long as those that come
+later wait no longer. The search is `harness/capacity.py`'s: bracketed by growing factors,
 bisected, and tried around the answer, because nothing guarantees one threshold.
 
 A run that is not valid is no evidence, and the search ends with it: a client that was too busy says
@@ -14,6 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
 
 from ...engines.errors import ConfigError
 from ..capacity import HIGHEST_RATE_PER_S, Search, check_search, find_capacity
@@ -117,15 +120,23 @@ def _evidence(done: Done) -> float:
 
 def share_followed(run: RunOnDisk) -> float:
     """The share of requests within the SLO, if the run was given one. Otherwise the rate at which
-    replies began over the rate at which requests were due: the time of the last arrival over that
-    of the last first token, times the share of requests that were served."""
+    replies begin over the rate at which requests are due, at most 1, times the share of requests
+    that were served; 0 where all are due at once, for that is no rate.
+
+    Where requests come at r a second and begin at c, fewer, each waits 1/c - 1/r longer than the
+    one before it: TTFT grows by r/c - 1 seconds a second, and c/r = 1 / (1 + growth). The growth is
+    the slope of TTFT over due time by least squares, so that a constant TTFT is none, and one late
+    reply little.
+    """
     goodput = run.result.metrics.get("goodput_share")
     if run.result.config.get("slo") and goodput is not None:
         return goodput.stats["run"]
     requests = run.load(without=("token_times_s", "output_token_ids")).requests
     served = requests[requests["status"] == RequestStatus.OK]
-    last_due_s = float(requests["t_due_s"].max())
-    if served.empty or last_due_s <= 0:
-        return 0.0  # all due at once: no rate is followed
-    begun_s = float(served["t_first_s"].max())
-    return len(served) / len(requests) * min(1.0, last_due_s / begun_s)
+    due_s = served["t_due_s"].to_numpy(dtype=np.float64)
+    if served.empty or np.ptp(due_s) == 0:
+        return 0.0
+    ttft_s = served["t_first_s"].to_numpy(dtype=np.float64) - due_s
+    since_s = due_s - due_s.mean()
+    growth = max(0.0, float(since_s @ ttft_s / (since_s @ since_s)))
+    return len(served) / len(requests) / (1 + growth)

@@ -14,7 +14,7 @@ from llmbench.harness.store import StoredRun, write_run
 from llmbench.harness.summarise import steps_frame
 
 from .observed import make_step, serve_in_turn
-from .stored import stored_run
+from .stored import SIMULATION, stored_run
 
 
 def timed(step: StepTrace) -> StepTrace:
@@ -84,6 +84,21 @@ def test_runs_of_two_kinds(other: dict, said: str) -> None:
     with pytest.raises(ConfigError, match=said) as caught:
         calibrate_runs([run_of(40), run_of(40, **other)])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"simulation": SIMULATION}, "a run that was measured; this was simulated"),
+        ({"interrupted": True}, "a valid run; of this one: interrupted: 0 of 40"),
+    ],
+    ids=["simulated", "partial"],
+)
+def test_only_what_was_measured_and_is_valid_is_fitted(other: dict, said: str) -> None:
+    """Alone, or beside one that is."""
+    for runs in ([run_of(40, **other)], [run_of(40), run_of(40, **other)]):
+        with pytest.raises(ConfigError, match=f"run: 'paged' is not allowed; expected {said}"):
+            calibrate_runs(runs)
 
 
 def test_no_run_and_too_short_a_run() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.trace import StepTrace
+from llmbench.harness.cli.tables import print_comparison
 from llmbench.harness.compare import compare, differing_config, warnings
 from llmbench.harness.errors import InvalidRun
 from llmbench.harness.record import RequestRecord
@@ -280,3 +281,10 @@ def test_runs_of_different_prices_say_so() -> None:
     comparison = compare([_run("a"), _run("b", config={"price_per_hour": 2.5})])
     assert "the runs were priced differently, and so are their tokens" in comparison.warnings
     assert "price_per_hour" not in {one.field for one in comparison.differing_config}
+
+
+def test_the_terminal_says_how_sure_its_intervals_are(capsys: pytest.CaptureFixture[str]) -> None:
+    print_comparison(compare([_run("a"), _run("b", seed=2)]))
+    printed = capsys.readouterr().out
+    assert "95 % interval" not in printed
+    assert "intervals at 95 % for all together\n" in printed

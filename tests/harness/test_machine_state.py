@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from llmbench.harness.machine_state import Processors, check_alone, read_processors
+from llmbench.harness.machine_state import (
+    MOST_OTHERS,
+    MOST_STOLEN,
+    Processors,
+    check_alone,
+    read_processors,
+)
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 BEFORE = Processors(100.0, 2, 50.0, 1.0, 40.0)
@@ -41,6 +49,43 @@ def test_who_took_much_is_named(changed: dict[str, float], said: str) -> None:
     assert not check.ok
     assert not check.fatal
     assert said in check.detail
+    assert check.value is not None
+    assert check.limit is not None
+    assert check.value > check.limit
+
+
+def test_the_share_that_failed_is_stored_with_its_own_limit() -> None:
+    """7 % stolen are too much, beside 8 % of others that are not."""
+    check = check_alone(BEFORE, replace(BEFORE, time_s=110.0, stolen_s=2.4, busy_s=51.6))
+    assert not check.ok
+    assert (check.value, check.limit) == (pytest.approx(0.07), MOST_STOLEN)
+    assert "other processes" not in check.detail
+    quiet = check_alone(BEFORE, replace(BEFORE, time_s=110.0, busy_s=51.6))
+    assert (quiet.ok, quiet.value, quiet.limit) == (True, pytest.approx(0.08), MOST_OTHERS)
+
+
+_SPIN = """
+import time
+while time.process_time() < 0.3:
+    pass
+print(flush=True)
+input()
+"""
+
+
+def test_what_a_child_computes_is_this_runs_while_it_lives_and_after() -> None:
+    """As a library's engine does, in a process of its own."""
+    before = read_processors()
+    spin = [sys.executable, "-c", _SPIN]
+    with subprocess.Popen(spin, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        alive = read_processors()
+        child.communicate("\n")
+    ended = read_processors()
+    # A kernel that counts in ticks may be two short.
+    assert alive.own_s - before.own_s > 0.3 - 3 * TICK_S
+    assert ended.own_s - before.own_s > 0.3 - 3 * TICK_S
 
 
 def test_little_of_each_is_nothing() -> None:

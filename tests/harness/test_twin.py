@@ -12,6 +12,7 @@ from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.calibrate import calibrate_runs
 from llmbench.harness.config import LoadConfig, RunConfig
+from llmbench.harness.result import Simulation
 from llmbench.harness.simulate import prepare_simulation, simulate
 from llmbench.harness.simulated_machine import Machine
 from llmbench.harness.store import StoredRun
@@ -156,3 +157,15 @@ def test_an_engine_comes_back_from_its_result(name: str) -> None:
 def test_a_run_that_was_fitted_proves_nothing(run: StoredRun) -> None:
     with pytest.raises(ConfigError, match=r"check: 'seen' is not allowed; .*not fitted to"):
         hold_against(calibrate_runs([run]), run, Silent())
+
+
+def test_only_what_was_measured_and_is_valid_proves_anything(run: StoredRun) -> None:
+    calibration, unseen = calibrate_runs([run]), stored("unseen", 2)
+    simulation = Simulation(hardware="h100", devices=1, cost_model="roofline", error="25 %")
+    for change, said in (
+        ({"simulation": simulation}, "a run that was measured; this was simulated"),
+        ({"status": "partial"}, "a valid run; of this one: it was interrupted"),
+    ):
+        other = replace(unseen, result=unseen.result.model_copy(update=change))
+        with pytest.raises(ConfigError, match=f"check: 'unseen' is not allowed; expected {said}"):
+            hold_against(calibration, other, Silent())

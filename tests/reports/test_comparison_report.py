@@ -5,7 +5,12 @@ from dataclasses import replace
 
 import pytest
 from llmbench.reports.comparison_report import comparison_report
-from llmbench.reports.comparison_tables import difference_table, metric_table, ratio_cell
+from llmbench.reports.comparison_tables import (
+    difference_table,
+    level_text,
+    metric_table,
+    ratio_cell,
+)
 from llmbench.reports.model import Ratio
 
 from .comparisons import compared_runs, comparison_of
@@ -65,6 +70,17 @@ def test_values_of_a_row_share_a_unit() -> None:
     texts = [[cell.text for cell in row] for row in table.rows]
     assert texts[1] == ["TTFT", "p99", "ms", "480", "629", "▼ worse 1.31× (1.10 to 1.62)"]
     assert texts[5] == ["KV waste", "", "%", "0", "n/a", "—"]
+
+
+def test_how_sure_the_intervals_are_is_said_with_them() -> None:
+    """Thirty rows that hold together at 95 % are not thirty at 95 %."""
+    comparison = comparison_of(compared_runs())
+    assert level_text(comparison) == "at 95 % for all together"
+    note = metric_table(comparison).note
+    assert "the ratio lies in, at 95 % for all together, by resampling requests, or for" in note
+    row = replace(comparison.rows[0], ratios=(None, Ratio(1.1, 1.0, 1.2, "same", alone=True)))
+    some = replace(comparison, rows=(row, *comparison.rows[1:]))
+    assert level_text(some) == "at 95 % for all together but those marked alone"
 
 
 def test_three_runs_have_a_verdict_each() -> None:

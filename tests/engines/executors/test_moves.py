@@ -52,6 +52,15 @@ def test_a_later_move_may_overwrite_what_an_earlier_one_read() -> None:
     assert held(cache)[:2] == [1, 103]
 
 
+def test_only_what_goes_to_the_host_or_comes_back_is_swapping() -> None:
+    """A copy on write is no preemption, whatever it is carried out beside."""
+    cache, host = tensors(UNITS), tensors(HOST, 100)
+    assert carry_out([], cache, host) == 0.0
+    assert carry_out([Move("copy", 0, 1), Move("copy", 1, 2)], cache, host) == 0.0
+    assert carry_out([Move("copy", 0, 1), Move("out", 0, 0)], cache, host) > 0
+    assert carry_out([Move("in", 0, 0), Move("copy", 0, 1)], cache, host) > 0
+
+
 def test_a_chain_of_copies_is_carried_out_in_order() -> None:
     cache = tensors(UNITS)
     carry_out([Move("copy", 0, 1), Move("copy", 1, 2), Move("copy", 2, 0)], cache, [])

@@ -10,7 +10,9 @@ import torch
 from llmbench.engines.api import Request, SamplingParams
 from llmbench.engines.assemble import LoadedModel, load_model
 from llmbench.engines.config import engine_config
+from llmbench.engines.executors.base import ForwardTimes
 from llmbench.engines.executors.torch import TorchExecutor
+from llmbench.engines.kv.base import Move
 from llmbench.engines.kv.contiguous import ContiguousKVCache
 from llmbench.engines.kv.paged import PagedKVCache
 from llmbench.engines.models.catalogue import resolve_model
@@ -71,3 +73,21 @@ def test_logits_are_computed_only_where_a_token_is_sampled(
     assert len(tokens) == 2
     assert run(StepPlan(prefills=(Chunk(unfinished, 5, 2),))) == []
     assert asked == [[7, 8], []]
+
+
+@pytest.mark.parametrize("computes", [True, False], ids=["beside a token", "alone"])
+def test_copies_are_the_models_time_and_swaps_are_their_own(
+    loaded: LoadedModel, computes: bool
+) -> None:
+    kv, cache = PagedKVCache(8, 4), allocate_paged(loaded.config, 8, 4, DTYPE, CPU)
+    executor = TorchExecutor(loaded.model, cache, host_units=2)
+    one = request("a", 3)
+    assert kv.extend(one, 3)
+    plan = StepPlan(prefills=(Chunk(one, 0, 3),)) if computes else StepPlan()
+
+    def times(*moves: Move) -> ForwardTimes:
+        return executor.execute(plan, kv, moves).times
+
+    assert times(Move("copy", 5, 6)).swap_s == 0.0
+    assert (times(Move("copy", 5, 6)).linear_s > 0) is computes
+    assert times(Move("out", 5, 0), Move("copy", 5, 6)).swap_s > 0

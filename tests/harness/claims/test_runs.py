@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from llmbench.harness.claims.runs import Made, Runs, change
 from llmbench.harness.drive import Progress
-from llmbench.harness.evidence import Observed
+from llmbench.harness.observed import Observed
 from llmbench.harness.result import Check
 
 from ..observed import serve_in_turn

@@ -201,7 +201,7 @@ def test_repeated_runs_are_compared_pair_by_pair(
     assert row["ratios"][1]["verdict"] == "worse"
     assert "3 pairs of runs" in (out / "comparison.html").read_text()
     assert llmbench("compare", before, after) == Exit.OK
-    assert "intervals Student's t" in capsys.readouterr().out
+    assert "but those marked alone, by Student's t" in capsys.readouterr().out
     assert llmbench("compare", before, f"{after}/repeat-1") == Exit.USAGE
     error = capsys.readouterr().err
     assert "repeated runs alone" in error

@@ -77,8 +77,8 @@ def check(found: Measured, name: str) -> Check:
 def test_a_run_is_whole_and_says_what_it_does_not_know(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Nor the client's error, whether or not somebody calibrated it on this machine.
-    monkeypatch.setattr("llmbench.harness.client.calibration.cache_directory", lambda: tmp_path)
+    # Whoever runs this may have calibrated the client.
+    monkeypatch.setenv("LLMBENCH_CACHE", str(tmp_path / "cache"))
     found = measured(slo_s={"ttft": 10.0}, price_per_hour=0.5)
     result = found.result
     failed = {one.id for one in result.validity.failures if one.fatal}
@@ -176,6 +176,19 @@ def test_a_warm_prefix_cache_is_seen() -> None:
     assert not warm.result.validity.valid
     assert warm.result.counters.prefix_hit_tokens == 16 * 24
     assert check(measured(scripted, prefix_cache="server"), "prefix_cache").ok
+
+
+def test_a_chat_finds_the_template_that_the_server_puts_around_it() -> None:
+    """The plan's prompts have none; the warm-up left it in the cache, for all to find."""
+
+    def scripted(body: Mapping[str, Any], name: str) -> Script:
+        (message,) = body["messages"]
+        planned = len(message["content"].split()) + 200
+        return Script(QUICK.script(body, name).chunks, prompt_tokens=planned, cached_tokens=32)
+
+    found = measured(scripted, endpoint="chat", prompt_as="text")
+    assert check(found, "prefix_cache").ok
+    assert check(found, "prefix_cache").detail.startswith(f"the server found {32 * 24} of ")
 
 
 def test_nothing_known_of_the_prefix_cache_is_a_caution() -> None:

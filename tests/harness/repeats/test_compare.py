@@ -126,6 +126,8 @@ def test_an_interval_that_runs_do_not_bound_is_written_so(
     row = next(line for line in printed.splitlines() if line.startswith("ttft.p99 "))
     assert "1.02x [<0.01, >100]  ? inconclusive" in row
     assert "alone" not in row
+    assert "ratio, interval" in printed.splitlines()[2]
+    assert "intervals at 95 % for all together but those marked alone, by Student's t" in printed
     assert "alone" in next(line for line in printed.splitlines() if line.startswith("itl.p99 "))
     assert "ttft.p99 1.02x [<0.01, >100] (inconclusive)" in printed
     reports = comparison_reports([make_run(1), make_run(1)], comparison)

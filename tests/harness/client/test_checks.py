@@ -1,0 +1,121 @@
+"""What a server says that it found in its prefix cache, held against what it was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from llmbench.harness.client.checks import AskedOfServer, check_prefix_cache
+from llmbench.harness.client.config import PrefixCache
+from llmbench.harness.record import RequestRecord
+from llmbench.harness.result import Check
+from llmbench.harness.validity import Asked
+
+from ..observed import make_request
+
+Prompts = Sequence[Sequence[int]]
+COUNT, LENGTH, SHARED = 32, 80, 48
+
+
+def drawn(shared: int = 0) -> list[list[int]]:
+    rng = np.random.default_rng()
+    same = rng.integers(1, 1000, shared).tolist()
+    # No two of them go on alike.
+    return [
+        [*same, 1000 + at, *rng.integers(2000, 50_000, LENGTH - shared - 1).tolist()]
+        for at in range(COUNT)
+    ]
+
+
+def checked(
+    prompts: Prompts,
+    found: Mapping[int, int],
+    *,
+    added: int = 0,
+    endpoint: str = "completions",
+    prompt_as: str = "ids",
+    prefix_cache: PrefixCache = "fresh",
+    told: bool = True,
+) -> Check:
+    """found: cached tokens by index; a reply that has none does not say. added: by the server."""
+    names = [f"r{at}" for at in range(len(prompts))]
+    asked = AskedOfServer(
+        Asked(None, open_loop=False, prompts=dict(zip(names, map(tuple, prompts), strict=True))),
+        {name: len(prompt) for name, prompt in zip(names, prompts, strict=True)},
+        endpoint,
+        prompt_as,
+        prefix_cache,
+        told,
+    )
+    return check_prefix_cache(
+        [_reply(at, len(prompt) + added, found.get(at)) for at, prompt in enumerate(prompts)],
+        asked,
+    )
+
+
+def _reply(at: int, input_tokens: int, cached: int | None) -> RequestRecord:
+    record = make_request((0.1, 0.2), index=at, input_tokens=input_tokens)
+    return replace(record, cached_tokens=cached)
+
+
+def everywhere(tokens: int) -> dict[int, int]:
+    return dict.fromkeys(range(COUNT), tokens)
+
+
+def test_a_hit_of_a_few_tokens_is_no_warm_cache() -> None:
+    """As in process: 16 of 2560 tokens are under 1 %, 32 are over."""
+    assert checked(drawn(), {3: 16}).ok
+    assert not checked(drawn(), {3: 16, 5: 16}).ok
+
+
+def test_prompts_that_begin_alike_are_no_excuse_for_what_they_do_not_share() -> None:
+    """The first computes what all begin with, so that the others find it; a second run of the same
+    requests finds everything."""
+    first = {**everywhere(SHARED), 0: 0}
+    assert checked(drawn(SHARED), first).ok
+    again = checked(drawn(SHARED), everywhere(LENGTH))
+    assert (again.ok, again.fatal) == (False, True)
+    assert again.value == pytest.approx(1 - SHARED / LENGTH)
+    assert again.detail == (
+        f"the server found {COUNT * LENGTH} of {COUNT * LENGTH} prompt tokens in its prefix cache, "
+        f"{COUNT * (LENGTH - SHARED)} of them in no other prompt of the run: it was warm before"
+    )
+
+
+def test_two_prompts_that_begin_alike_excuse_only_themselves() -> None:
+    prompts = drawn()
+    prompts[1][:32] = prompts[0][:32]
+    assert checked(prompts, {1: 32}).ok
+    assert not checked(prompts, {1: 32, 2: 32}).ok
+
+
+def test_a_reply_that_does_not_say_found_nothing_once_another_says() -> None:
+    """vLLM leaves the field out where there is nothing to tell."""
+    warm = {**everywhere(64)}
+    del warm[7]
+    assert not checked(drawn(), warm).ok
+    assert checked(drawn(), {}).detail == "the server was told to reuse nothing (fresh)"
+    unknown = checked(drawn(), {}, told=False)
+    assert (unknown.ok, unknown.fatal) == (False, False)
+
+
+@pytest.mark.parametrize("first", [0, 32], ids=["by the first", "by the warm-up"])
+def test_a_chats_template_is_no_warm_cache(first: int) -> None:
+    """40 tokens around every prompt, of which two blocks are in front and in the cache."""
+    template = {**everywhere(32), 0: first}
+    assert checked(drawn(), template, added=40, endpoint="chat", prompt_as="text").ok
+    warm = checked(drawn(), everywhere(112), added=40, endpoint="chat", prompt_as="text")
+    assert not warm.ok
+    assert warm.value == pytest.approx((112 - 40) / (LENGTH + 40))
+
+
+def test_token_ids_have_no_template() -> None:
+    assert not checked(drawn(), everywhere(32)).ok
+
+
+def test_who_lets_the_server_do_as_it_likes_is_told_and_not_judged() -> None:
+    found = checked(drawn(), everywhere(64), prefix_cache="server")
+    assert found.ok
+    assert "it was warm before" in found.detail
