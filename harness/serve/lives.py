@@ -116,17 +116,19 @@ class Lives:
 
     def _note_trace(self, trace: StepTrace, output_tokens: int) -> None:
         chunks = trace.chunks
+        began: set[str] = set()
         # Whoever decodes was scheduled before.
         for name in chunks.request_ids[: chunks.prefills]:
             life = self._lives.get(name)
             if life is not None and life.scheduled_s is None:
                 life.scheduled_s = trace.start_s
+                began.add(name)
                 self._waiting.discard(name)
                 for observer in self._observers:
                     observer.scheduled(life)
         for index, tokens in chunks.cached.items():
-            life = self._lives.get(chunks.request_ids[index])
-            if life is not None:
-                life.cached_tokens += tokens
+            # Who comes back after a preemption finds what was its own.
+            if (name := chunks.request_ids[index]) in began:
+                self._lives[name].cached_tokens = tokens
         for observer in self._observers:
             observer.step(trace, output_tokens)
