@@ -6,6 +6,7 @@ say what the numbers cannot carry.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -244,7 +245,12 @@ def check_littles_law(requests: Sequence[RequestRecord], steps: Sequence[StepTra
     are measured apart, so lost requests, wrong clocks and a harness that takes long between steps
     all show here.
     """
-    stays_s = [r.t_end_s - _known_since_s(r) for r in served_of(requests) if r.t_end_s is not None]
+    since_s = _known_since_s(requests)
+    stays_s = [
+        one.t_end_s - since_s[one.index, one.sample]
+        for one in served_of(requests)
+        if one.t_end_s is not None
+    ]
     if not steps or not stays_s or len(stays_s) != len(requests):
         return passed("littles_law", "not compared: the stay of requests not served is not known")
     duration_s = steps[-1].end_s - steps[0].start_s
@@ -264,11 +270,17 @@ def check_littles_law(requests: Sequence[RequestRecord], steps: Sequence[StepTra
     )
 
 
-def _known_since_s(request: RequestRecord) -> float:
-    """Further samples of a prompt come into being when it is done; one stands for all till then."""
-    if request.sample and request.t_first_s is not None:
-        return request.t_first_s
-    return request.t_send_s
+def _known_since_s(requests: Sequence[RequestRecord]) -> dict[tuple[int, int], float]:
+    """By index and sample. Further samples of a prompt come into being when it is done, which is
+    when the first of them speaks; one stands for all till then, and some may wait after it."""
+    done_s: dict[int, float] = {}
+    for one in requests:
+        if one.t_first_s is not None:
+            done_s[one.index] = min(one.t_first_s, done_s.get(one.index, math.inf))
+    return {
+        (one.index, one.sample): done_s.get(one.index, one.t_send_s) if one.sample else one.t_send_s
+        for one in requests
+    }
 
 
 def check_steady(window: Window) -> Check:

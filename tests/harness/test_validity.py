@@ -12,11 +12,11 @@ from llmbench.harness.drive import drive
 from llmbench.harness.metrics.kv import split_steps
 from llmbench.harness.record import RequestRecord, RequestStatus
 from llmbench.harness.result import Check, Validity, Window
-from llmbench.harness.validity import Asked, assess, check_complete
+from llmbench.harness.validity import Asked, assess, check_complete, check_littles_law
 from llmbench.workloads.api import Plan, PlannedRequest
 
 from ..engines.drive import ADMISSION, BATCHING, CountingExecutor, make_core
-from .observed import make_request, serve_in_turn
+from .observed import make_request, make_step, serve_in_turn
 
 STEADY = Window(start_s=1.0, end_s=9.0, method="MSER-5", steady=True)
 
@@ -154,6 +154,18 @@ def test_requests_that_get_lost_break_littles_law() -> None:
 
     assert _check(validity, "littles_law").value == pytest.approx(0.5)
     assert not validity.valid
+
+
+def test_a_sample_that_waits_after_its_prompt_is_in_flight() -> None:
+    """The prompt is done at 1 s: from then on there are two, of which the second waits to 3 s."""
+    first = make_request([1.0, 3.0], scheduled_s=0.0)
+    second = replace(make_request([3.0, 4.0], scheduled_s=0.0), request_id="r0-1", sample=1)
+    steps = [
+        make_step(start_s=0.0, end_s=1.0, running=1),
+        make_step(start_s=1.0, end_s=3.0, running=1, waiting=1),
+        make_step(start_s=3.0, end_s=4.0, running=1),
+    ]
+    assert check_littles_law([first, second], steps).value == pytest.approx(0.0, abs=1e-9)
 
 
 def test_littles_law_of_the_honest_run_is_exact() -> None:
