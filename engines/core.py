@@ -82,6 +82,8 @@ class EngineCore:
         start_s = self._clock.now()
         queues = self._queues
         plan = self._plan(start_s)
+        # Samples that are told apart at the step's end were one while it ran.
+        running = len(queues.running)
         planned_s = self._clock.now()
         result, error = self._execute(plan)
         executed_s = self._clock.now()
@@ -96,7 +98,7 @@ class EngineCore:
         self._arriving.clear()
         if error is None:
             events.extend(self._commit(plan.chunks, result, executed_s))
-        running, usage = len(queues.running), self._usage()
+        usage = self._usage()
         self._release_finished(events)
 
         end_s = self._clock.now()

@@ -185,7 +185,9 @@ class PipelinedCore(EngineCore):
         """Advance each chunk's sequence, as if the step's tokens were there: the next plan goes on
         from here. Whoever ended while the step was being prepared is left out."""
         chunks = trace_chunks(flight.plan)
-        kv, queues = self.strategy.kv, self._queues
+        kv = self.strategy.kv
+        # Samples that are told apart at the step's end were one while it ran.
+        running = len(self._queues.running)
         dropped: list[RequestState] = []
         ended: list[RequestState] = []
         row = 0
@@ -201,7 +203,7 @@ class PipelinedCore(EngineCore):
             else:
                 dropped.append(request)
             row += samples
-        running, usage = len(queues.running), self._usage()
+        usage = self._usage()
         for sequence in ended:
             self._leave(sequence)
             self._leaving.add(sequence)

@@ -230,7 +230,7 @@ class PhaseTimes:
 class StepTrace:
     """One step: when, what it computed, what waited, what the KV cache held, where time went.
 
-    waiting, running: queue lengths; who is swapped out waits. preempted: sequences that lost their
+    waiting, running: queue lengths while it ran; who is swapped out waits. preempted: sequences that lost their
     place, however; of these, swapped_out kept their keys and values on the host.
 
     Where the next step is prepared while one runs (`pipeline.py`), a step starts when the one

@@ -259,3 +259,18 @@ def test_every_engine_keeps_the_promises_the_checks_ask_for(
     assert all(parts.taken_tokens <= 64 for parts in splits)
     if (admission, kv) == ("optimistic", "paged") and not open_loop and batching != "static":
         assert sum(len(step.preempted) for step in seen.steps) > 0
+
+
+@pytest.mark.parametrize("kv", ["paged", "contiguous"])
+def test_samples_are_one_until_their_prompt_is_done(kv: str) -> None:
+    """Of a few long steps that of the prompts is a large part: counted three times, it would break
+    Little's law."""
+    core = make_core("unified", "reserve", kv, pool_tokens=256)
+    executor = core._executor
+    assert isinstance(executor, CountingExecutor)
+    plan = Plan(tuple(PlannedRequest(i, None, (1, 2, 3), 2, samples=3) for i in range(4)), 2)
+    seen = drive(core, executor.clock, plan)
+
+    assert check_littles_law(seen.records, seen.steps).value == pytest.approx(0.0, abs=1e-9)
+    # There are four seats, so one request at a time.
+    assert [step.running for step in seen.steps] == [1, 3] * 4
