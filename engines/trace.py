@@ -230,8 +230,8 @@ class PhaseTimes:
 class StepTrace:
     """One step: when, what it computed, what waited, what the KV cache held, where time went.
 
-    waiting, running: queue lengths while it ran; who is swapped out waits. preempted: sequences that lost their
-    place, however; of these, swapped_out kept their keys and values on the host.
+    waiting, running: queue lengths while it ran; who is swapped out waits. preempted: sequences
+    that lost their place, however; of these, swapped_out kept their keys and values on the host.
 
     Where the next step is prepared while one runs (`pipeline.py`), a step starts when the one
     before it ends, and has been planned before that. dropped: sequences computed in vain, because
