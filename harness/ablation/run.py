@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from ...engines.errors import ConfigError
+from ..planning import load_settings
 from ..seeds import seed_of_repeat
 from ..settings import difference
 from ..store import RESULT_FILE, RunOnDisk, StoreError, find_run, write_run
 from .design import Cell, Design, NotRun, Overrides, refuse_lost_levels
 
 if TYPE_CHECKING:
+    from ...workloads.api import Plan
+    from ..config import LoadConfig
     from ..experiment import Measured
     from ..watch import Watch
 
@@ -56,6 +59,20 @@ class Identity:
         if stored.result.workload.fingerprint != self.fingerprint:
             return "the requests themselves are others"
         return f"it is {stored.result.status}"
+
+
+def identity_of(
+    settings: Mapping[str, object], load: LoadConfig, plan: Plan, fingerprint: str
+) -> Identity:
+    """settings: that the run's `result.config` will hold, all of them. fingerprint: of the plan.
+
+    The price is one of them, unlike in a comparison: runs that are pooled have one mean cost.
+    """
+    sent = load_settings(load, plan)
+    # The fingerprint says what is sent, whatever file it was read from.
+    unsaid = {*sent, "command"}
+    decided = {name: value for name, value in settings.items() if name not in unsaid}
+    return Identity({"price_per_hour": None, **decided}, fingerprint, sent)
 
 
 class CellRunner(Protocol):
