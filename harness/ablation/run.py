@@ -7,14 +7,16 @@ Experimenters", 2nd edition, 2005, chapter 3). The orders come from the seed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from ...engines.errors import ConfigError
+from ...engines.errors import ConfigError, OutOfMemory
+from ..errors import InvalidRun
 from ..planning import load_settings
 from ..seeds import seed_of_repeat
 from ..settings import difference
@@ -184,32 +186,57 @@ def stored_run(directory: Path, identity: Identity) -> RunOnDisk | None:
     return stored
 
 
-def run_cells(
-    checked: Checked, runner: CellRunner, out: Path, watch: Watch
-) -> dict[Cell, list[RunOnDisk]]:
-    """The runs of every cell, in order of repeats: those stored in `out` are found, the others run.
-    Tables stay on disk: a long trace's, of all cells at once, fit into few memories.
+@dataclass(frozen=True)
+class Ran:
+    """runs: of every cell that has all of them, in order of repeats. failed: the other cells, each
+    with what its first run without an end ran into."""
 
-    Raises KeyboardInterrupt on Ctrl-C: cells that ended are stored, the one under way is not.
+    runs: Mapping[Cell, Sequence[RunOnDisk]]
+    failed: tuple[NotRun, ...] = ()
+
+
+def run_cells(checked: Checked, runner: CellRunner, out: Path, watch: Watch) -> Ran:
+    """The runs of every cell: those stored in `out` are found, the others run. Tables stay on disk:
+    a long trace's, of all cells at once, fit into few memories.
+
+    A cell for which the device has no memory is not tried again, and the others go on. Raises
+    KeyboardInterrupt on Ctrl-C: cells that ended are stored, the one under way is not.
     """
     done = {turn: stored_turn(out, turn, checked.identities[turn]) for turn in checked.turns}
     left = sum(run is None for run in done.values())
     if left < len(done):
         watch.stage(f"{len(done) - left} of {len(done)} runs are stored already")
+    failed: dict[Cell, str] = {}
     for at, turn in enumerate(checked.turns, start=1):
-        if done[turn] is not None:
+        if done[turn] is not None or turn.cell in failed:
             continue
         watch.stage(f"run {at} of {len(done)}: {turn.directory}")
-        measured = runner.measure(turn.cell.overrides, turn.seed)
-        if measured.result.status == "partial":
-            raise KeyboardInterrupt
-        done[turn] = store_measured(out / CELLS / turn.directory, measured)
+        measured = attempt(partial(runner.measure, turn.cell.overrides, turn.seed))
+        if isinstance(measured, str):
+            failed[turn.cell] = measured
+        else:
+            done[turn] = store_measured(out / CELLS / turn.directory, measured)
     runs: dict[Cell, list[RunOnDisk]] = {}
     for turn in sorted(checked.turns, key=lambda one: one.repeat):
         run = done[turn]
-        assert run is not None
-        runs.setdefault(turn.cell, []).append(run)
-    return runs
+        if run is not None and turn.cell not in failed:
+            runs.setdefault(turn.cell, []).append(run)
+    return Ran(runs, tuple(NotRun(cell, why) for cell, why in failed.items()))
+
+
+def attempt(measure: Callable[[], Measured]) -> Measured | str:
+    """A whole run, or why there is none, in one line: its device has no memory left, be it for the
+    weights, the cache, the warm-up or a step. Raises KeyboardInterrupt for one that the user cut
+    short."""
+    try:
+        measured = measure()
+    except (OutOfMemory, InvalidRun) as error:
+        return str(error)
+    if measured.failure:
+        return measured.failure
+    if measured.result.status == "partial":
+        raise KeyboardInterrupt
+    return measured
 
 
 def store_measured(directory: Path, measured: Measured) -> RunOnDisk:

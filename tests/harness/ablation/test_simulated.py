@@ -75,7 +75,7 @@ def _ablate(
 ) -> Ablation:
     watch = watch or Quiet()
     checked, runner = _check(axes, settings, machine, watch, repeats)
-    runs = run_cells(checked, runner, out, watch)
+    runs = run_cells(checked, runner, out, watch).runs
     return analyse(Factorial(checked.design, runs, checked.not_run), command=settings.command)
 
 
