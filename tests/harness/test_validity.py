@@ -247,3 +247,20 @@ def test_every_engine_keeps_the_promises_the_checks_ask_for(
     assert all(parts.taken_tokens <= 64 for parts in splits)
     if (admission, kv) == ("optimistic", "paged") and not open_loop and batching != "static":
         assert sum(len(step.preempted) for step in seen.steps) > 0
+
+
+@pytest.mark.parametrize(
+    ("checks", "valid"),
+    [
+        ((), True),
+        (((True, True), (False, False)), True),
+        (((False, False), (False, True), (True, True)), False),
+    ],
+)
+def test_only_a_fatal_check_that_fails_makes_a_run_invalid(
+    checks: tuple[tuple[bool, bool], ...], valid: bool
+) -> None:
+    made = [
+        Check(id=f"c{at}", ok=ok, fatal=fatal, detail="") for at, (ok, fatal) in enumerate(checks)
+    ]
+    assert Validity.of(made) == Validity(valid=valid, checks=tuple(made))
