@@ -69,7 +69,7 @@ def sweep(
 
     Cells that are stored are not run again, so an interrupted sweep goes on where it stopped; two
     sweeps of one command in one directory share the cells between them. Writes sweep.html, sweep.md
-    and results.csv. Exit code 3 if a cell does not count.
+    and results.csv. Exit code 3 if a cell does not count or a search had to end early.
     """
     from ..sweep.cells import Sweep, run_all
     from ..sweep.grid import check_command, grid, parse_axis, shuffled
@@ -146,4 +146,4 @@ def _print(out: Path, told: SweepTable, *, as_json: bool) -> Exit:
         print_sweep(told)
         where, table = foreign(out / "sweep.html"), foreign(out / "results.csv")
         say(f"\n[bold]report[/]  {where}   [bold]table[/]  {table}")
-    return Exit.INVALID if any(cell.failure for cell in told.cells) else Exit.OK
+    return Exit.OK if told.is_whole else Exit.INVALID
