@@ -7,86 +7,26 @@ Experimenters", 2nd edition, 2005, chapter 3). The orders come from the seed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...engines.errors import ConfigError, OutOfMemory
-from ..errors import InvalidRun
-from ..planning import load_settings
+from ...engines.errors import ConfigError
+from ..cells.identity import Identity, stored_run
+from ..cells.runner import CellRunner, attempt, store_measured
 from ..seeds import seed_of_repeat
-from ..settings import difference
-from ..store import RESULT_FILE, RunOnDisk, StoreError, find_run, write_run
-from .design import Cell, Design, NotRun, Overrides, refuse_lost_levels
+from ..store import RunOnDisk, StoreError
+from .design import Cell, Design, NotRun, refuse_lost_levels
 
 if TYPE_CHECKING:
-    from ...workloads.api import Plan
-    from ..config import LoadConfig
-    from ..experiment import Measured
     from ..watch import Watch
 
 CELLS = "cells"
 FILES = ("ablation.json", "ablation.html", "ablation.md")
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What a stored run must say to be the run of a cell.
-
-    settings: of `result.config`, by name. fingerprint: of the requests it is sent. load: settings
-    that those requests come from, which decide nothing else; they say why requests differ.
-    """
-
-    settings: Mapping[str, object]
-    fingerprint: str
-    load: Mapping[str, object] = field(default_factory=dict)
-
-    def is_of(self, stored: RunOnDisk) -> bool:
-        """Whether a whole run of the same settings is stored."""
-        return (
-            stored.result.status == "complete"
-            and stored.result.workload.fingerprint == self.fingerprint
-            and difference(self.settings, stored.result.config) is None
-        )
-
-    def difference(self, stored: RunOnDisk) -> str:
-        """In what first a stored run is another one: `threads is 2 there, 4 here`."""
-        found = difference({**self.settings, **self.load}, stored.result.config)
-        if found is not None:
-            return found
-        if stored.result.workload.fingerprint != self.fingerprint:
-            return "the requests themselves are others"
-        return f"it is {stored.result.status}"
-
-
-def identity_of(
-    settings: Mapping[str, object], load: LoadConfig, plan: Plan, fingerprint: str
-) -> Identity:
-    """settings: that the run's `result.config` will hold, all of them. fingerprint: of the plan.
-
-    The price is one of them, unlike in a comparison: runs that are pooled have one mean cost.
-    """
-    sent = load_settings(load, plan)
-    # The fingerprint says what is sent, whatever file it was read from.
-    unsaid = {*sent, "command"}
-    decided = {name: value for name, value in settings.items() if name not in unsaid}
-    return Identity({"price_per_hour": None, **decided}, fingerprint, sent)
-
-
-class CellRunner(Protocol):
-    """Runs one cell: on the real model, or on a simulated machine."""
-
-    def identify(self, overrides: Overrides, seed: int) -> Identity:
-        """Check the cell and plan its requests, with nothing heavy done. Raises ConfigError."""
-        ...
-
-    def measure(self, overrides: Overrides, seed: int) -> Measured:
-        """Run it. A result marked partial was stopped with Ctrl-C."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -160,32 +100,6 @@ def check_directory(out: Path) -> None:
         )
 
 
-def stored_turn(out: Path, turn: Turn, identity: Identity) -> RunOnDisk | None:
-    """The run of this turn if it is there, whole and the same; None if there is none.
-
-    Raises StoreError if a run of other settings stands in its place: it is not overwritten.
-    """
-    return stored_run(out / CELLS / turn.directory, identity)
-
-
-def stored_run(directory: Path, identity: Identity) -> RunOnDisk | None:
-    """The run in a directory if it is there, whole and of that identity; None if there is none.
-
-    Raises StoreError if a run of other settings stands there: it is not overwritten.
-    """
-    if not (directory / RESULT_FILE).exists():
-        return None
-    stored = find_run(directory)
-    if not identity.is_of(stored):
-        raise StoreError(
-            "out",
-            directory,
-            f"holds a run of other settings or requests ({identity.difference(stored)}); expected "
-            "a new directory, or the one of this very command",
-        )
-    return stored
-
-
 @dataclass(frozen=True)
 class Ran:
     """runs: of every cell that has all of them, in order of repeats. failed: the other cells, each
@@ -202,7 +116,10 @@ def run_cells(checked: Checked, runner: CellRunner, out: Path, watch: Watch) -> 
     A cell for which the device has no memory is not tried again, and the others go on. Raises
     KeyboardInterrupt on Ctrl-C: cells that ended are stored, the one under way is not.
     """
-    done = {turn: stored_turn(out, turn, checked.identities[turn]) for turn in checked.turns}
+    done = {
+        turn: stored_run(out / CELLS / turn.directory, checked.identities[turn])
+        for turn in checked.turns
+    }
     left = sum(run is None for run in done.values())
     if left < len(done):
         watch.stage(f"{len(done) - left} of {len(done)} runs are stored already")
@@ -222,33 +139,6 @@ def run_cells(checked: Checked, runner: CellRunner, out: Path, watch: Watch) -> 
         if run is not None and turn.cell not in failed:
             runs.setdefault(turn.cell, []).append(run)
     return Ran(runs, tuple(NotRun(cell, why) for cell, why in failed.items()))
-
-
-def attempt(measure: Callable[[], Measured]) -> Measured | str:
-    """A whole run, or why there is none, in one line: its device has no memory left, be it for the
-    weights, the cache, the warm-up or a step. Raises KeyboardInterrupt for one that the user cut
-    short."""
-    try:
-        measured = measure()
-    except (OutOfMemory, InvalidRun) as error:
-        return str(error)
-    if measured.failure:
-        return measured.failure
-    if measured.result.status == "partial":
-        raise KeyboardInterrupt
-    return measured
-
-
-def store_measured(directory: Path, measured: Measured) -> RunOnDisk:
-    """The data first: whatever happens to a report, `llmbench report` can write it again."""
-    from ..rendering import run_reports
-    from ..store import write_reports
-
-    stored = write_run(directory, measured.result, measured.requests, measured.steps, {})
-    write_reports(
-        stored, run_reports(stored.name, measured.result, measured.requests, measured.steps)
-    )
-    return RunOnDisk(stored, measured.result)
 
 
 def _turns(cells: list[Cell], repeats: int, seed: int) -> tuple[Turn, ...]:

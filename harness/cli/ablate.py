@@ -17,7 +17,7 @@ from .output import write_texts
 if TYPE_CHECKING:
     from ...reports.ablation_model import Ablation
     from ..ablation.design import Design, NotRun
-    from ..ablation.run import CellRunner
+    from ..cells.runner import CellRunner
     from ..config import RunConfig
     from ..options.machine import MachineOf
     from ..simulated_machine import Machine
@@ -126,10 +126,10 @@ def _refuse_unused(context: typer.Context, *, simulate: bool) -> None:
 
 def _runner(settings: RunConfig, machine: Machine | None, watch: Watch) -> CellRunner:
     if machine is None:
-        from ..ablation.real import RealCells
+        from ..cells.real import RealCells
 
         return RealCells(settings, watch)
-    from ..ablation.simulated import SimulatedCells
+    from ..cells.simulated import SimulatedCells
 
     return SimulatedCells(settings, machine, watch)
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...engines.errors import ConfigError
-from ..ablation.real import RealCells
-from ..ablation.run import CellRunner, Identity, attempt, store_measured, stored_run
+from ..cells.identity import Identity, stored_run
+from ..cells.real import RealCells
+from ..cells.runner import CellRunner, attempt, store_measured
 from ..store import RESULT_FILE, RunOnDisk, StoreError
 from .batch_steps import STEPS_FILE
 from .scores import TASKS_FILE

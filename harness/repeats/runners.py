@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache, partial
 
-from ..ablation.real import RealCells
-from ..ablation.run import Identity, identity_of
-from ..ablation.simulated import SimulatedCells
+from ..cells.identity import Identity, identity_of
+from ..cells.real import RealCells
+from ..cells.simulated import SimulatedCells
 from ..client.prepare import PreparedServerRun, ServerRunConfig, prepare_server_run
 from ..config import RunConfig
 from ..experiment import Measured, Prepared, prepare

@@ -10,7 +10,8 @@ import pytest
 from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError, OutOfMemory
 from llmbench.harness.ablation.design import Design, parse_axes
-from llmbench.harness.ablation.run import Identity, check, check_directory, run_cells
+from llmbench.harness.ablation.run import check, check_directory, run_cells
+from llmbench.harness.cells.identity import Identity
 from llmbench.harness.drive import Progress
 from llmbench.harness.experiment import Measured
 from llmbench.harness.store import StoreError, load_run

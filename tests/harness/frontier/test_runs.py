@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from llmbench.engines.config import engine_config
 from llmbench.engines.errors import OutOfMemory
-from llmbench.harness.ablation.run import Identity
+from llmbench.harness.cells.identity import Identity
 from llmbench.harness.config import RunConfig
 from llmbench.harness.drive import Progress
 from llmbench.harness.experiment import Measured

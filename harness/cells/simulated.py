@@ -13,8 +13,8 @@ from ..simulate import PreparedSimulation, prepare_simulation, settings_of
 from ..simulate import simulate as measure
 from ..simulated_machine import Machine
 from ..watch import Watch
-from .design import Overrides
-from .run import Identity, identity_of
+from .identity import Identity, identity_of
+from .runner import Overrides
 
 
 class SimulatedCells:

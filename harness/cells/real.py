@@ -9,8 +9,8 @@ from ...engines.config import with_choices
 from ..config import RunConfig
 from ..experiment import Measured, Prepared, load, measure, prepare, settings_of
 from ..watch import Watch
-from .design import Overrides
-from .run import Identity, identity_of
+from .identity import Identity, identity_of
+from .runner import Overrides
 
 if TYPE_CHECKING:
     from ...engines.assemble import LoadedModel

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 import torch
 from llmbench.engines.config import EngineConfig, engine_config
-from llmbench.harness.ablation import real
-from llmbench.harness.ablation.real import RealCells
-from llmbench.harness.ablation.run import store_measured, stored_run
+from llmbench.harness.cells import real
+from llmbench.harness.cells.identity import stored_run
+from llmbench.harness.cells.real import RealCells
+from llmbench.harness.cells.runner import store_measured
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.experiment import Prepared
 from llmbench.harness.store import StoreError
 
-from .test_run import Told
+from ..ablation.test_run import Told
 
 SETTINGS = RunConfig("bundled", engine_config("paged"), LoadConfig(num_requests=4))
 
