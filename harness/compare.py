@@ -112,6 +112,7 @@ def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Compar
         ),
         rows=tuple(rows),
         statement=statement(names, rows),
+        differences=tuple(differences(names, [run.result for run in runs])),
     )
 
 

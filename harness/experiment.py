@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..engines.config import EngineConfig
 from ..engines.models.catalogue import ModelFiles, resolve_dummy, resolve_model
@@ -45,15 +45,21 @@ if TYPE_CHECKING:
 
     from ..engines.assemble import LoadedModel
     from ..engines.core import EngineCore
+    from ..engines.models.decoder import DecoderConfig
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that has been checked: its model's files, its engine in full, what it will send."""
+    """A run that has been checked: its model's files, its engine in full, what it will send.
+
+    threads: that the model computes with, as asked for or as torch has them.
+    """
 
     config: RunConfig
     files: ModelFiles
+    model: DecoderConfig
     engine: EngineConfig
+    threads: int
     tokenizer: Tokenizer
     plan: Plan
     warmup: Plan
@@ -75,6 +81,8 @@ class Measured:
 def prepare(config: RunConfig, watch: Watch) -> Prepared:
     """Check everything, plan every request. Raises ConfigError, ModelError, WorkloadError or, for
     kernels that do not exist or are wrong, KernelError."""
+    import torch
+
     from ..engines.resolve import resolve
 
     spec = workload_of(config.load)
@@ -101,7 +109,18 @@ def prepare(config: RunConfig, watch: Watch) -> Prepared:
         vocab_size=described.vocab_size,
         encoder=text_encoder(tokenizer, files.directory),
     )
-    return Prepared(config, files, engine, tokenizer, plan, warmup, corpus_name, corpus)
+    return Prepared(
+        config,
+        files,
+        described,
+        engine,
+        config.threads or torch.get_num_threads(),
+        tokenizer,
+        plan,
+        warmup,
+        corpus_name,
+        corpus,
+    )
 
 
 def files_of(model: str, engine: EngineConfig, report: Callable[[str], None]) -> ModelFiles:
@@ -217,7 +236,7 @@ def _result(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         partial=interrupted,
         label=config.label,
-        config=_config(prepared, loaded),
+        config=settings_of(prepared),
         environment=environment,
         memory=memory,
         quality=quality,
@@ -242,8 +261,8 @@ def _set_threads(config: RunConfig) -> None:
         torch.set_num_threads(config.threads)
 
 
-def _config(prepared: Prepared, loaded: LoadedModel) -> dict[str, object]:
-    """The run's settings as reports show them."""
+def settings_of(prepared: Prepared) -> dict[str, Any]:
+    """The run's settings, as `Result.config` holds them."""
     config, load = prepared.config, prepared.config.load
     engine = asdict(prepared.engine)
     if prepared.engine.kv == "contiguous":
@@ -251,12 +270,13 @@ def _config(prepared: Prepared, loaded: LoadedModel) -> dict[str, object]:
     return {
         "model": prepared.files.name,
         "model_revision": prepared.files.revision,
-        "model_family": loaded.config.family,
-        "model_parameters": loaded.config.parameter_count,
+        "model_family": prepared.model.family,
+        "model_parameters": prepared.model.parameter_count,
         "tokenizer": "bytes, a stand-in"
         if isinstance(prepared.tokenizer, ByteTokenizer)
         else "the model's",
         **engine,
+        "threads": prepared.threads,
         "seed": config.seed,
         **load_settings(load, prepared.plan),
         "corpus": prepared.corpus_name,

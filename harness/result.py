@@ -5,6 +5,7 @@ Units are in names or beside the values; times are seconds, sizes bytes, lengths
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -32,6 +33,11 @@ class Validity(_Part):
 
     valid: bool
     checks: tuple[Check, ...]
+
+    @classmethod
+    def of(cls, checks: Iterable[Check]) -> Validity:
+        checks = tuple(checks)
+        return cls(valid=all(check.ok or not check.fatal for check in checks), checks=checks)
 
     @property
     def failures(self) -> tuple[Check, ...]:
@@ -93,6 +99,16 @@ class Counters(_Part):
     prefix_hit_tokens: int | None = None
     swaps_out: int | None = None
     kv_peak_held_tokens: int | None = None
+
+    @property
+    def requests_asked(self) -> int:
+        """Replies that were asked for, several of a request that was to be sampled so often."""
+        return (
+            self.requests_ok
+            + self.requests_refused
+            + self.requests_failed
+            + self.requests_unfinished
+        )
 
 
 class Quality(_Part):

@@ -19,6 +19,15 @@ _UNSAID: Mapping[str, Any] = {
 }
 
 
+def completed(config: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of a run, also of one from when the threads of an engine in this process
+    were told by its environment alone."""
+    # Of all that are run, only an engine of ours has KV memory that was set.
+    ours, told = "kv_memory_bytes" in config, config.get("threads") is not None
+    threads = (environment.get("torch") or {}).get("threads")
+    return {**config, "threads": threads} if ours and threads and not told else dict(config)
+
+
 def setting_of(config: Mapping[str, Any], name: str) -> Any:
     """A setting; None where it is not set."""
     value = config.get(name)

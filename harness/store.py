@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from .errors import StoreError
 from .result import SCHEMA_VERSION, Result
+from .settings import completed
 from .summarise import LATER_COLUMNS, REQUEST_COLUMNS, STEP_COLUMNS
 from .whole_file import nearest_existing, write_whole, writing
 
@@ -172,7 +173,9 @@ def read_result(path: Path) -> Result:
             f"has schema_version {version!r}; this version of llmbench reads {SCHEMA_VERSION}",
         )
     try:
-        return Result.model_validate(data)
+        result = Result.model_validate(data)
+        config = completed(result.config, result.environment)
+        return result.model_copy(update={"config": config})
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])

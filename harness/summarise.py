@@ -142,9 +142,7 @@ class Summary:
 
     def with_check(self, check: Check) -> Summary:
         """The same, judged by one check more."""
-        checks = (*self.validity.checks, check)
-        valid = self.validity.valid and (check.ok or not check.fatal)
-        return replace(self, validity=Validity(valid=valid, checks=checks))
+        return replace(self, validity=Validity.of((*self.validity.checks, check)))
 
 
 def summarise(

@@ -78,7 +78,7 @@ def assess(
         check_steady(window),
         check_tail(requests),
     )
-    return Validity(valid=all(check.ok or not check.fatal for check in checks), checks=checks)
+    return Validity.of(checks)
 
 
 def check_complete(

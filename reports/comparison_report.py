@@ -16,7 +16,7 @@ from .comparison_tables import (
 )
 from .explained import explained_table, headline_explanation
 from .facts import simulated_on
-from .format import plural, quantity, scale_of
+from .format import plural, scale_of
 from .glossary import in_sentence
 from .model import (
     Badge,
@@ -43,6 +43,7 @@ SAID: dict[Verdict, str] = {
     "same": "the same in",
     "inconclusive": "inconclusive in",
 }
+_DECIDED = ("better", "worse")
 # What decides most choices; the key figures say a little more.
 ANSWER = (
     ("output_throughput", "window"),
@@ -204,13 +205,19 @@ def _what_was_sent(comparison: Comparison) -> str:
 
 
 def _what_differs(comparison: Comparison) -> str:
+    """A cause is named only where there is one difference, and something to explain by it."""
     fields = [difference.field for difference in comparison.differing_config]
+    is_all = comparison.same_requests and not comparison.differences
     if not fields:
-        return "The runs have the same configuration."
+        same = "The runs have the same configuration"
+        return f"{same}." if is_all else f"{same}, and differ in something else."
     names = ", ".join(fields)
-    if len(fields) == 1:
-        return f"One setting differs, {names}: a difference has that cause."
-    return f"{len(fields)} settings differ: {names}."
+    if len(fields) > 1:
+        return f"{len(fields)} settings differ: {names}."
+    ratios = (ratio for row in comparison.rows for ratio in row.ratios)
+    if is_all and any(one is not None and one.verdict in _DECIDED for one in ratios):
+        return f"One setting differs, {names}: what is better or worse has that cause."
+    return f"One setting differs: {names}."
 
 
 def _key_figures(comparison: Comparison) -> tuple[KeyFigure, ...]:
@@ -235,18 +242,46 @@ def _change(row: MetricComparison, comparison: Comparison) -> KeyFigure | None:
 
 
 def _best(row: MetricComparison, comparison: Comparison) -> KeyFigure | None:
-    """Which of several runs has the best value."""
-    known = [
-        (value, name)
-        for value, name in zip(row.values, comparison.runs, strict=True)
-        if value is not None
-    ]
-    if not known or row.better == "none":
+    """Which of several runs is the best, or what they all lie within where none is beyond doubt."""
+    known = [value for value in row.values if value is not None]
+    if len(known) < 2 or row.better == "none":
         return None
-    choose = min if row.better == "lower" else max
-    value, name = choose(known, key=lambda one: one[0])
-    text, _, unit = quantity(value, row.unit).partition(" ")
-    return KeyFigure(row_label(row), text, unit, f"best: {name}")
+    scale = scale_of(row.unit, row.values)
+    if (best := clearly_best(row, comparison)) is not None:
+        text = scale.number(row.values[best])
+        return KeyFigure(row_label(row), text, scale.unit, f"best: {comparison.runs[best]}")
+    ends = dict.fromkeys(map(scale.number, (min(known), max(known))))
+    return KeyFigure(row_label(row), "–".join(ends), scale.unit, "no run is clearly best")
+
+
+def clearly_best(row: MetricComparison, comparison: Comparison) -> int | None:
+    """The run whose ratio to the baseline lies beyond all others' intervals; None if there is none.
+
+    It is better than the baseline, or the baseline and the others are worse. The intervals of a
+    comparison hold together, so where two have nothing in common the runs differ.
+    """
+    base = comparison.runs.index(comparison.baseline)
+    spans: dict[int, tuple[float, float]] = {base: (1.0, 1.0)}
+    for at, (value, ratio) in enumerate(zip(row.values, row.ratios, strict=True)):
+        if value is None or at == base:
+            continue
+        if ratio is None:
+            return None
+        if ratio.low is not None and ratio.high is not None:
+            spans[at] = (ratio.low, ratio.high)
+        elif ratio.verdict in _DECIDED or ratio.verdict == "same":
+            spans[at] = (ratio.value, ratio.value)  # a count, which has no interval
+        else:
+            return None
+    if row.better == "higher":
+        spans = {at: (-high, -low) for at, (low, high) in spans.items()}
+    best = min(spans, key=lambda at: spans[at][1])
+    others = [span for at, span in spans.items() if at != best]
+    if not others or any(low <= spans[best][1] for low, _ in others):
+        return None
+    judged = [row.ratios[best]] if best != base else [row.ratios[at] for at in spans if at != base]
+    wanted = "better" if best != base else "worse"
+    return best if all(one is not None and one.verdict == wanted for one in judged) else None
 
 
 def _sections(runs: Sequence[Run], comparison: Comparison) -> tuple[Section, ...]:

@@ -12,10 +12,21 @@ from .format import is_present
 from .model import Run
 from .thinning import Floats
 
+# What a configuration holds for a choice that nobody here knows: a library or a server keeps it to
+# itself, or another tool's file does not have it.
+LIBRARYS_OWN, SERVERS_OWN, NOT_SAID = "the library's own", "the server's own", "not said"
+_UNKNOWN = frozenset((LIBRARYS_OWN, SERVERS_OWN, NOT_SAID))
+
 
 def served(run: Run) -> pd.DataFrame:
     """The requests that ended well: the only ones in a latency."""
     return run.requests[run.requests["status"] == "ok"]
+
+
+def replies_asked(run: Run) -> int:
+    """Several of a request that was to be sampled so often; what the counts of requests sum to."""
+    counters = run.result["counters"]
+    return sum(counters[f"requests_{end}"] for end in ("ok", "refused", "failed", "unfinished"))
 
 
 def floats(frame: pd.DataFrame, column: str) -> Floats:
@@ -66,7 +77,7 @@ def token_gaps_s(frame: pd.DataFrame) -> Floats:
 def engine_name(run: Run) -> str:
     """ "paged + awq + int8 KV", or the engine alone when nothing is quantised."""
     config = run.result["config"]
-    if is_server(run):
+    if is_server(run) or config.get("quant") in _UNKNOWN:
         return str(config["engine"])
     quant, kv_dtype = config.get("quant") or "none", config.get("kv_dtype") or "auto"
     parts = (
@@ -109,6 +120,8 @@ def axes(run: Run) -> str:
     if (target := run.result.get("target")) is not None:
         prompts = "prompts as text" if target["prompt_as"] == "text" else "prompts as token ids"
         return f"a server's {target['endpoint']} endpoint, streaming · {prompts}"
+    if (why := config.get("batching")) in _UNKNOWN:
+        return f"batching, admission, KV cache and weights: {why}"
     parts = [f"{config.get('batching')} batching", f"{config.get('admission')} admission"]
     if config.get("kv") == "paged":
         parts.append(f"paged KV, {config.get('block_size')} tokens a block")
@@ -147,9 +160,11 @@ def hardware(run: Run) -> str:
         return f"{config.get('dtype')} on a simulated {simulated}"
     if (target := run.result.get("target")) is not None:
         return f"at {target['base_url']}"
-    device = str(config.get("device"))
-    if device.startswith("cuda"):
+    device, dtype = config.get("device"), config.get("dtype")
+    if device is None:
+        return f"{f'{dtype} ' if dtype else ''}on hardware that is not said"
+    if str(device).startswith("cuda"):
         names = [gpu.get("name") for gpu in environment.get("gpus") or ()]
     else:
         names = [(environment.get("cpu") or {}).get("model")]
-    return f"{config.get('dtype')} on {next(filter(None, names), device)}"
+    return f"{dtype} on {next(filter(None, names), device)}"

@@ -8,6 +8,7 @@ from .facts import (
     engine_name,
     failures,
     has_random_weights,
+    replies_asked,
     simulated_on,
     slo_s,
     stat,
@@ -125,11 +126,9 @@ def caveats(run: Run) -> tuple[Note, ...]:
 def verdict(run: Run) -> str:
     """The run in one sentence."""
     counters = run.result["counters"]
-    samples = run.result["config"].get("samples") or 1
-    asked = run.result["workload"]["num_requests"] * samples
     parts = [
         f"{engine_name(run)} served {count(counters['requests_ok'])} of "
-        f"{plural(asked, 'request')}, {quantity(throughput(run), 'output tokens/s')}"
+        f"{plural(replies_asked(run), 'request')}, {quantity(throughput(run), 'output tokens/s')}"
     ]
     if (median := stat(run, "ttft", "p50")) is not None:
         parts.append(f"TTFT p50 {seconds(median)}, p99 {seconds(stat(run, 'ttft', 'p99'))}")
@@ -205,7 +204,7 @@ def key_figures(run: Run) -> tuple[KeyFigure, ...]:
         KeyFigure(
             "Requests served",
             count(counters["requests_ok"]),
-            f"of {count(result['workload']['num_requests'])}",
+            f"of {count(replies_asked(run))}",
             f"{count(counters['requests_refused'])} refused, "
             f"{count(counters['requests_failed'])} failed, "
             f"{count(counters['requests_unfinished'])} unfinished",

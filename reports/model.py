@@ -103,8 +103,10 @@ class Comparison:
     """Runs side by side. baseline: the one of `runs` that ratios are taken to.
 
     same_requests: whether every run was sent the same bytes. warnings: what the comparison cannot
-    carry. statement: what was found, for a console; reports word it from the rows. between: of
-    runs that were repeated; intervals are then over runs and not over requests.
+    carry. differences: those of them that are no settings (hardware, versions, how it was measured)
+    and may explain a difference as well. statement: what was found, for a console; reports word it
+    from the rows. between: of runs that were repeated; intervals are then over runs and not over
+    requests.
     """
 
     runs: tuple[str, ...]
@@ -115,6 +117,7 @@ class Comparison:
     rows: tuple[MetricComparison, ...]
     statement: str
     between: BetweenRuns | None = None
+    differences: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

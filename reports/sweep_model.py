@@ -10,7 +10,9 @@ from typing import Literal
 @dataclass(frozen=True)
 class SweepCell:
     """One cell's run. name: its directory. settings: by option, in order. values: by quantity, as
-    `ttft.p99`; None where not measured. failure: why it does not count; empty if it does."""
+    `ttft.p99`; None where not measured. failure: why it does not count; empty if it does.
+    refused: of a search, what requests ran into: all that the cell says is that its rate was not
+    followed; empty where all were served."""
 
     name: str
     settings: Mapping[str, str]
@@ -18,6 +20,7 @@ class SweepCell:
     label: str
     values: Mapping[str, float | None]
     failure: str = ""
+    refused: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,4 +67,11 @@ class SweepTable:
 
     @property
     def counted(self) -> tuple[SweepCell, ...]:
-        return tuple(cell for cell in self.cells if not cell.failure)
+        """Those whose numbers do."""
+        return tuple(cell for cell in self.cells if not (cell.failure or cell.refused))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything that was asked is answered."""
+        parts = (*self.cells, *self.saturation)
+        return not any(one.failure for one in parts)

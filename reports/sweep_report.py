@@ -32,7 +32,7 @@ def sweep_report(sweep: SweepTable) -> Report:
     return Report(
         title=f"Sweep of {' × '.join(sweep.options)}" if sweep.options else "Sweep",
         subtitle=f"{plural(len(sweep.cells), 'cell')} of: {sweep.command}",
-        badge=INCOMPLETE if left_out else WHOLE,
+        badge=WHOLE if sweep.is_whole else INCOMPLETE,
         verdict=_verdict(sweep),
         statements=tuple(_statements(sweep)),
         figures=tuple(_key_figures(sweep)),
@@ -43,6 +43,11 @@ def sweep_report(sweep: SweepTable) -> Report:
                 if one.failure
             ),
             *(Note(f"{one.name} does not count: {one.failure}", "caution") for one in left_out),
+            *(
+                Note(f"{one.name} was not followed, and its numbers count for nothing else: {why}")
+                for one in sweep.cells
+                if (why := one.refused)
+            ),
         ),
         sections=tuple(section for section in _sections(sweep) if section.parts),
         footer=f"llmbench sweep … -- {sweep.command}",
@@ -264,13 +269,19 @@ def cells_table(sweep: SweepTable) -> Table:
             *(cell.settings.get(option, "—") for option in sweep.options),
             *([str(cell.repeat)] if _repeated(sweep) else []),
             *(scales[one.name].number(cell.values[one.name]) for one in sweep.quantities),
-            Cell("does not count", "caution") if cell.failure else Cell("✓", "quiet"),
+            _mark(cell),
         )
         for cell in sweep.cells
     ]
     repeat = ("Repeat",) if _repeated(sweep) else ()
     titles = (*sweep.options, *repeat, *heads, "")
     return table("cells-of-sweep", "Every cell", titles, rows, words=(*sweep.options, ""))
+
+
+def _mark(cell: SweepCell) -> Cell:
+    if cell.failure:
+        return Cell("does not count", "caution")
+    return Cell("not followed" if cell.refused else "✓", "quiet")
 
 
 def _repeated(sweep: SweepTable) -> bool:

@@ -104,25 +104,27 @@ def compare(
 
     seed: of the requests. coin: as in `quad`; None tosses it. What was measured is kept whatever
     ends it, Ctrl-C included: `Outcome.failure` says why it then proves nothing.
-    Raises ConfigError where the sides cannot be sent the same requests or a metric is not theirs,
-    and InvalidRun where the trials could not even be sized.
+    Raises ConfigError where the first trials show that the sides are not sent the same requests or
+    a metric is not theirs, and InvalidRun where the trials could not even be sized.
     """
     after = length.looks_after(len(questions), error_rate)
     judge = Judge(questions, after[-1], error_rate, looked=length.looked)
     limit = TrialLimit(length.trial_timeout_s, length.max_time_s)
     num_requests = length.num_requests or _sized(a, b, length.trial_s, limit, report)
     coin = secrets.randbits(63) if coin is None else coin
-    trials = Trials(a, b, num_requests, seed, coin, limit)
+    trials = Trials(a, b, questions, num_requests, seed, coin, limit)
     answers: tuple[Answer, ...] = ()
     stopped, failure, interrupted = "", "", False
     try:
-        stopped = _take_turns(
-            trials, judge, questions, after, now() + length.max_time_s, now, report
-        )
+        stopped = _take_turns(trials, judge, after, now() + length.max_time_s, now, report)
         failure = _works_when_it_should_wait(trials)
         if not failure:
-            answers = judge.finish(trials.values(questions))
+            answers = judge.finish(trials.values())
     except InvalidRun as error:
+        failure = str(error)
+    except ConfigError as error:
+        if not trials.quads:
+            raise  # a mistake, and nothing that was measured is lost with it
         failure = str(error)
     except KeyboardInterrupt:
         failure, interrupted = "interrupted", True
@@ -150,7 +152,6 @@ def compare(
 def _take_turns(
     trials: Trials,
     judge: Judge,
-    questions: Sequence[Question],
     after: Sequence[int],
     end_s: float,
     now: Callable[[], float],
@@ -169,7 +170,7 @@ def _take_turns(
             )
         # A quad that was dropped adds nothing to look at.
         if trials.quads > looked and (late or trials.quads in after):
-            answers = judge.look(trials.values(questions), final=late or full)
+            answers = judge.look(trials.values(), final=late or full)
             looked = trials.quads
             said = ", ".join(one.verdict for one in answers)
             report(f"{PAIRS_A_QUAD * trials.quads} pairs: {said}")

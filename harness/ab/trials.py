@@ -35,12 +35,21 @@ class LeftOut:
 
 class Trials:
     """Takes quads. A quad of which one trial is not valid is dropped whole, whatever the others
-    measured: what is kept is still decided by the coin alone."""
+    measured: what is kept is still decided by the coin alone. questions: what each trial must have
+    an answer to."""
 
     def __init__(
-        self, a: Side, b: Side, num_requests: int, seed: int, coin: int, limit: TrialLimit
+        self,
+        a: Side,
+        b: Side,
+        questions: Sequence[Question],
+        num_requests: int,
+        seed: int,
+        coin: int,
+        limit: TrialLimit,
     ) -> None:
         self.coin = coin
+        self._names = [one.quantity.name for one in questions]
         self.num_requests = num_requests
         self.dropped: list[str] = []
         self._sides: dict[SideName, Side] = {"a": a, "b": b}
@@ -71,11 +80,12 @@ class Trials:
 
     def take(self) -> bool:
         """The next quad; whether it counts. Raises ConfigError where the sides were not sent the
-        same requests, and InvalidRun for a side that is lost or too many quads that do not count.
-        """
+        same requests or do not measure what is asked, and InvalidRun for a value that has no ratio,
+        a side that is lost or too many quads that do not count."""
         try:
             for turn in quad(self.quads + len(self.dropped), self._seed, self.coin):
                 self._taken.append(LeftOut(turn.side, turn.pair, self._measured(turn)))
+                self._check_values(self._taken[-1])
         except InvalidTrial as error:
             self._drop(str(error))
             return False
@@ -88,10 +98,25 @@ class Trials:
         self._taken = []
         return True
 
-    def values(self, questions: Sequence[Question]) -> dict[str, tuple[Floats, Floats]]:
-        """By name of a quantity, A's and B's values, [quads, 2]."""
-        names = [one.quantity.name for one in questions]
-        return {name: (_values(self.of("a"), name), _values(self.of("b"), name)) for name in names}
+    def values(self) -> dict[str, tuple[Floats, Floats]]:
+        """By name of a quantity that is asked for, A's and B's values, [quads, 2]."""
+        return {
+            name: (_values(self.of("a"), name), _values(self.of("b"), name)) for name in self._names
+        }
+
+    def _check_values(self, taken: LeftOut) -> None:
+        """Of nothing there is no ratio, and the worst that a side can do is no goodput at all."""
+        values = taken.trial.values
+        for name in self._names:
+            if name not in values:
+                known = ", ".join(sorted(values))
+                raise ConfigError("max_regression", name, f"what a trial measures: {known}")
+            if values[name] <= 0:
+                raise InvalidRun(
+                    f"{taken.side}: {name} of a trial of {self.num_requests} requests is "
+                    f"{values[name]:g}, and the comparison is of ratios: judge another metric, or "
+                    "longer trials"
+                )
 
     def _measured(self, turn: Turn) -> Trial:
         idle = self._sides["b" if turn.side == "a" else "a"]
@@ -126,7 +151,4 @@ def _check_same_requests(a: Sequence[Trial], b: Sequence[Trial]) -> None:
 
 
 def _values(trials: Sequence[Trial], name: str) -> Floats:
-    if not all(name in trial.values for trial in trials):
-        known = ", ".join(sorted(trials[0].values))
-        raise ConfigError("max_regression", name, f"what a trial measures, above 0: {known}")
     return np.array([trial.values[name] for trial in trials]).reshape(-1, PAIRS_A_QUAD)

@@ -91,7 +91,7 @@ def _who(prepared: PreparedRun) -> Prepared:
 
 
 def _values(seen: Observation, slo: Mapping[str, float]) -> dict[str, float]:
-    """Every quantity of a whole trial that is a number above 0, by name."""
+    """Every quantity of a whole trial that is a number, by name."""
     from ..result import Window
     from ..summarise import latency_metrics, throughput_metrics
 
@@ -104,7 +104,7 @@ def _values(seen: Observation, slo: Mapping[str, float]) -> dict[str, float]:
         f"{name}.{stat}": value
         for name, metric in metrics.items()
         for stat, value in metric.stats.items()
-        if math.isfinite(value) and value > 0
+        if math.isfinite(value)
     }
 
 

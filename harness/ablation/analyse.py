@@ -19,7 +19,8 @@ from ...reports.ablation_model import (
     AblationResponse,
     Conditional,
 )
-from ..evidence import ERROR_RATE, Observed, objections
+from ..evidence import ERROR_RATE, objections
+from ..observed import Observed
 from ..result import Result, Simulation
 from ..stats.holm import holm
 from ..store import RunOnDisk, StoredRun

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import itertools
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, get_args, get_origin, get_type_hints
 
 from ...engines.config import EngineConfig
 from ...engines.errors import ConfigError, unknown_name
+from ..cells.runner import Level
 from ..units import parse_bytes
-
-Level = str | int | float | bool
-Overrides = Mapping[str, Level]
 
 # What an axis is set to when only its name is given; the first level is the base of its effects.
 DEFAULT_LEVELS: dict[str, tuple[Level, ...]] = {

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..evidence import Observed
+from ..observed import Observed
 from ..result import Result
 from .accounting import PARTS, Account, account
 from .contrasts import Contrast

@@ -7,67 +7,26 @@ Experimenters", 2nd edition, 2005, chapter 3). The orders come from the seed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...engines.errors import ConfigError
+from ..cells.identity import Identity, stored_run
+from ..cells.runner import CellRunner, attempt, store_measured
 from ..seeds import seed_of_repeat
-from ..settings import difference
-from ..store import RESULT_FILE, RunOnDisk, StoreError, find_run, write_run
-from .design import Cell, Design, NotRun, Overrides, refuse_lost_levels
+from ..store import RunOnDisk, StoreError
+from .design import Cell, Design, NotRun, refuse_lost_levels
 
 if TYPE_CHECKING:
-    from ..experiment import Measured
     from ..watch import Watch
 
 CELLS = "cells"
 FILES = ("ablation.json", "ablation.html", "ablation.md")
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What a stored run must say to be the run of a cell.
-
-    settings: of `result.config`, by name. fingerprint: of the requests it is sent. load: settings
-    that those requests come from, which decide nothing else; they say why requests differ.
-    """
-
-    settings: Mapping[str, object]
-    fingerprint: str
-    load: Mapping[str, object] = field(default_factory=dict)
-
-    def is_of(self, stored: RunOnDisk) -> bool:
-        """Whether a whole run of the same settings is stored."""
-        return (
-            stored.result.status == "complete"
-            and stored.result.workload.fingerprint == self.fingerprint
-            and difference(self.settings, stored.result.config) is None
-        )
-
-    def difference(self, stored: RunOnDisk) -> str:
-        """In what first a stored run is another one: `threads is 2 there, 4 here`."""
-        found = difference({**self.settings, **self.load}, stored.result.config)
-        if found is not None:
-            return found
-        if stored.result.workload.fingerprint != self.fingerprint:
-            return "the requests themselves are others"
-        return f"it is {stored.result.status}"
-
-
-class CellRunner(Protocol):
-    """Runs one cell: on the real model, or on a simulated machine."""
-
-    def identify(self, overrides: Overrides, seed: int) -> Identity:
-        """Check the cell and plan its requests, with nothing heavy done. Raises ConfigError."""
-        ...
-
-    def measure(self, overrides: Overrides, seed: int) -> Measured:
-        """Run it. A result marked partial was stopped with Ctrl-C."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -141,70 +100,45 @@ def check_directory(out: Path) -> None:
         )
 
 
-def stored_turn(out: Path, turn: Turn, identity: Identity) -> RunOnDisk | None:
-    """The run of this turn if it is there, whole and the same; None if there is none.
+@dataclass(frozen=True)
+class Ran:
+    """runs: of every cell that has all of them, in order of repeats. failed: the other cells, each
+    with what its first run without an end ran into."""
 
-    Raises StoreError if a run of other settings stands in its place: it is not overwritten.
+    runs: Mapping[Cell, Sequence[RunOnDisk]]
+    failed: tuple[NotRun, ...] = ()
+
+
+def run_cells(checked: Checked, runner: CellRunner, out: Path, watch: Watch) -> Ran:
+    """The runs of every cell: those stored in `out` are found, the others run. Tables stay on disk:
+    a long trace's, of all cells at once, fit into few memories.
+
+    A cell for which the device has no memory is not tried again, and the others go on. Raises
+    KeyboardInterrupt on Ctrl-C: cells that ended are stored, the one under way is not.
     """
-    return stored_run(out / CELLS / turn.directory, identity)
-
-
-def stored_run(directory: Path, identity: Identity) -> RunOnDisk | None:
-    """The run in a directory if it is there, whole and of that identity; None if there is none.
-
-    Raises StoreError if a run of other settings stands there: it is not overwritten.
-    """
-    if not (directory / RESULT_FILE).exists():
-        return None
-    stored = find_run(directory)
-    if not identity.is_of(stored):
-        raise StoreError(
-            "out",
-            directory,
-            f"holds a run of other settings or requests ({identity.difference(stored)}); expected "
-            "a new directory, or the one of this very command",
-        )
-    return stored
-
-
-def run_cells(
-    checked: Checked, runner: CellRunner, out: Path, watch: Watch
-) -> dict[Cell, list[RunOnDisk]]:
-    """The runs of every cell, in order of repeats: those stored in `out` are found, the others run.
-    Tables stay on disk: a long trace's, of all cells at once, fit into few memories.
-
-    Raises KeyboardInterrupt on Ctrl-C: cells that ended are stored, the one under way is not.
-    """
-    done = {turn: stored_turn(out, turn, checked.identities[turn]) for turn in checked.turns}
+    done = {
+        turn: stored_run(out / CELLS / turn.directory, checked.identities[turn])
+        for turn in checked.turns
+    }
     left = sum(run is None for run in done.values())
     if left < len(done):
         watch.stage(f"{len(done) - left} of {len(done)} runs are stored already")
+    failed: dict[Cell, str] = {}
     for at, turn in enumerate(checked.turns, start=1):
-        if done[turn] is not None:
+        if done[turn] is not None or turn.cell in failed:
             continue
         watch.stage(f"run {at} of {len(done)}: {turn.directory}")
-        measured = runner.measure(turn.cell.overrides, turn.seed)
-        if measured.result.status == "partial":
-            raise KeyboardInterrupt
-        done[turn] = store_measured(out / CELLS / turn.directory, measured)
+        measured = attempt(partial(runner.measure, turn.cell.overrides, turn.seed))
+        if isinstance(measured, str):
+            failed[turn.cell] = measured
+        else:
+            done[turn] = store_measured(out / CELLS / turn.directory, measured)
     runs: dict[Cell, list[RunOnDisk]] = {}
     for turn in sorted(checked.turns, key=lambda one: one.repeat):
         run = done[turn]
-        assert run is not None
-        runs.setdefault(turn.cell, []).append(run)
-    return runs
-
-
-def store_measured(directory: Path, measured: Measured) -> RunOnDisk:
-    """The data first: whatever happens to a report, `llmbench report` can write it again."""
-    from ..rendering import run_reports
-    from ..store import write_reports
-
-    stored = write_run(directory, measured.result, measured.requests, measured.steps, {})
-    write_reports(
-        stored, run_reports(stored.name, measured.result, measured.requests, measured.steps)
-    )
-    return RunOnDisk(stored, measured.result)
+        if run is not None and turn.cell not in failed:
+            runs.setdefault(turn.cell, []).append(run)
+    return Ran(runs, tuple(NotRun(cell, why) for cell, why in failed.items()))
 
 
 def _turns(cells: list[Cell], repeats: int, seed: int) -> tuple[Turn, ...]:

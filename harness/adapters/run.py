@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ...engines.api import Engine
 from ...engines.clock import Clock, WallClock
+from ...reports.facts import LIBRARYS_OWN
 from ..build_result import build_result
 from ..drive import Observation
 from ..experiment import Measured, Prepared
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
     import torch
 
     from ..watch import Watch
-
-_UNSEEN = "the library's own"
 
 
 class AdaptedEngine(Engine, Protocol):
@@ -137,7 +136,8 @@ def measure_adapted(
         warm_up(engine, clock, prepared.warmup, watch)
         served = serve_metered(engine, clock, prepared.plan, _device(), watch)
     result, seen = _result(prepared, name, engine, served, environment), served.seen
-    return Measured(result, requests_frame(seen.records), steps_frame(seen.records, ()))
+    requests, steps = requests_frame(seen.records), steps_frame(seen.records, ())
+    return Measured(result, requests, steps, seen.failure)
 
 
 def _result(
@@ -200,7 +200,7 @@ def _summary(
         },
         kv=None,
         counters=count_replies(records, unsent=unsent),
-        validity=Validity(valid=all(one.ok or not one.fatal for one in checks), checks=checks),
+        validity=Validity.of(checks),
         attribution=None,
     )
 
@@ -212,8 +212,9 @@ def settings_of(prepared: Prepared, name: str) -> dict[str, Any]:
         "model": prepared.files.name,
         "model_revision": prepared.files.revision,
         "engine": name,
-        **dict.fromkeys(("batching", "admission", "kv", "quant"), _UNSEEN),
+        **dict.fromkeys(("batching", "admission", "kv", "quant"), LIBRARYS_OWN),
         "dtype": engine.dtype,
+        "device": str(_device()),
         "max_model_len": engine.max_model_len,
         "max_num_seqs": engine.max_num_seqs,
         "seed": config.seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +16,8 @@ from .output import write_texts
 
 if TYPE_CHECKING:
     from ...reports.ablation_model import Ablation
-    from ..ablation.design import Design
-    from ..ablation.run import CellRunner
+    from ..ablation.design import Design, NotRun
+    from ..cells.runner import CellRunner
     from ..config import RunConfig
     from ..options.machine import MachineOf
     from ..simulated_machine import Machine
@@ -88,7 +89,8 @@ def ablate(
     """Serve the same requests with every combination of some settings, and say what each moved.
 
     Every cell is a run as `llmbench run`, or with --simulate `llmbench simulate`, would leave it.
-    Exit code 3 if a cell's run is not valid: it then enters no effect.
+    Exit code 3 if a cell's run is not valid: it then enters no effect. Nor does one for which the
+    device has no memory: the others go on, and the exit code is 5.
     """
     from ..ablation.design import parse_axes
     from .progress import watching
@@ -99,7 +101,7 @@ def ablate(
     directory = out or _default_directory(design)
     with watching(quiet=quiet or as_json) as watch:
         runner = _runner(settings, machine() if simulate else None, watch)
-        ablation = _measure(design, settings, runner, repeats, directory, watch)
+        ablation, failed = _measure(design, settings, runner, repeats, directory, watch)
     if as_json:
         from dataclasses import asdict
 
@@ -111,7 +113,7 @@ def ablate(
 
         print_ablation(ablation)
         say(f"\n[bold]report[/]  {foreign(directory / 'ablation.html')}")
-    raise typer.Exit(_verdict(ablation))
+    raise typer.Exit(Exit.OUT_OF_MEMORY if failed else _verdict(ablation))
 
 
 def _refuse_unused(context: typer.Context, *, simulate: bool) -> None:
@@ -124,10 +126,10 @@ def _refuse_unused(context: typer.Context, *, simulate: bool) -> None:
 
 def _runner(settings: RunConfig, machine: Machine | None, watch: Watch) -> CellRunner:
     if machine is None:
-        from ..ablation.real import RealCells
+        from ..cells.real import RealCells
 
         return RealCells(settings, watch)
-    from ..ablation.simulated import SimulatedCells
+    from ..cells.simulated import SimulatedCells
 
     return SimulatedCells(settings, machine, watch)
 
@@ -139,8 +141,9 @@ def _measure(
     repeats: int,
     directory: Path,
     watch: Watch,
-) -> Ablation:
-    """Check, run what is not stored yet, analyse, write the reports."""
+) -> tuple[Ablation, Sequence[NotRun]]:
+    """Check, run what is not stored yet, analyse, write the reports. Returns also the cells that
+    failed."""
     from ..ablation.analyse import Factorial, analyse
     from ..ablation.run import check, check_directory, run_cells
     from ..rendering import ablation_reports
@@ -148,14 +151,17 @@ def _measure(
     check_directory(directory)
     checked = check(design, runner, repeats=repeats, seed=settings.seed)
     try:
-        runs = run_cells(checked, runner, directory, watch)
+        ran = run_cells(checked, runner, directory, watch)
     except KeyboardInterrupt:
         say_text(f"cells that ended are in {directory}; the same command goes on from there")
         raise
+    for one in ran.failed:
+        say_error(f"not run, in no effect: {one.cell.name}: {one.reason}")
     watch.stage("working out effects")
-    ablation = analyse(Factorial(design, runs, checked.not_run), command=settings.command)
+    factorial = Factorial(design, ran.runs, (*checked.not_run, *ran.failed))
+    ablation = analyse(factorial, command=settings.command)
     write_texts(directory, ablation_reports(ablation))
-    return ablation
+    return ablation, ran.failed
 
 
 def _verdict(ablation: Ablation) -> Exit:

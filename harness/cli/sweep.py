@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..options.run import is_typed, refused
 from .console import foreign
 from .exits import Exit, say, say_error
 from .output import AsJson, Quiet, write_texts
@@ -30,6 +31,7 @@ EPILOG = "\n\n".join(
 
 
 def sweep(
+    context: typer.Context,
     command: Annotated[
         list[str],
         typer.Argument(help="After --: 'run' or 'simulate' with the options of every cell."),
@@ -69,13 +71,14 @@ def sweep(
 
     Cells that are stored are not run again, so an interrupted sweep goes on where it stopped; two
     sweeps of one command in one directory share the cells between them. Writes sweep.html, sweep.md
-    and results.csv. Exit code 3 if a cell does not count.
+    and results.csv. Exit code 3 if a cell does not count or a search had to end early.
     """
     from ..sweep.cells import Sweep, run_all
     from ..sweep.grid import check_command, grid, parse_axis, shuffled
     from ..sweep.saturation import RATE, find_saturation
     from ..sweep.table import sweep_table
 
+    _refuse_unused(context, saturate=saturate, has_slo=_has_slo(command))
     axes = [parse_axis(text) for text in vary or []]
     words = check_command(
         command,
@@ -113,11 +116,24 @@ def sweep(
     raise typer.Exit(_print(out, told, as_json=as_json))
 
 
+def _refuse_unused(context: typer.Context, *, saturate: bool, has_slo: bool) -> None:
+    """An option that would do nothing is refused, not ignored. Raises ConfigError."""
+    for name in ("attainment", "rate_tolerance", "start_rate"):
+        if not saturate and is_typed(context, name):
+            raise refused(context, name, "only with --saturate")
+    if not has_slo and is_typed(context, "attainment"):
+        raise refused(context, "attainment", "only where the command has an --slo")
+
+
+def _has_slo(words: Sequence[str]) -> bool:
+    return any(word.partition("=")[0] == "--slo" for word in words)
+
+
 def _goal(words: Sequence[str], attainment: str, tolerance: str, start_per_s: float) -> Goal:
     from ..sweep.saturation import FOLLOWED, Goal
     from ..units import parse_share
 
-    has_slo = any(word.partition("=")[0] == "--slo" for word in words)
+    has_slo = _has_slo(words)
     return Goal(
         parse_share("attainment", attainment) if has_slo else FOLLOWED,
         parse_share("rate_tolerance", tolerance),
@@ -146,4 +162,4 @@ def _print(out: Path, told: SweepTable, *, as_json: bool) -> Exit:
         print_sweep(told)
         where, table = foreign(out / "sweep.html"), foreign(out / "results.csv")
         say(f"\n[bold]report[/]  {where}   [bold]table[/]  {table}")
-    return Exit.INVALID if any(cell.failure for cell in told.cells) else Exit.OK
+    return Exit.OK if told.is_whole else Exit.INVALID

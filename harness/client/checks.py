@@ -89,7 +89,7 @@ def assess_replies(
         check_steady(window),
         check_tail(requests),
     )
-    return Validity(valid=all(check.ok or not check.fatal for check in checks), checks=checks)
+    return Validity.of(checks)
 
 
 def check_output_counts(

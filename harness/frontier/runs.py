@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...engines.errors import ConfigError
-from ..ablation.real import RealCells
-from ..ablation.run import CellRunner, Identity, store_measured, stored_run
+from ..cells.identity import Identity, stored_run
+from ..cells.real import RealCells
+from ..cells.runner import CellRunner, attempt, store_measured
 from ..store import RESULT_FILE, RunOnDisk, StoreError
 from .batch_steps import STEPS_FILE
 from .scores import TASKS_FILE
@@ -91,11 +93,10 @@ def run_methods(checked: CheckedMethods, out: Path, watch: Watch) -> tuple[Metho
             runs.append(MethodRun(method, found))
             continue
         watch.stage(f"method {at} of {len(stored)}: {method}")
-        measured = checked.cells.measure({"quant": method}, checked.settings.seed)
-        if measured.failure:
-            runs.append(MethodRun(method, None, measured.failure))
-        elif measured.result.status == "partial":
-            raise KeyboardInterrupt
+        seed = checked.settings.seed
+        measured = attempt(partial(checked.cells.measure, {"quant": method}, seed))
+        if isinstance(measured, str):
+            runs.append(MethodRun(method, None, measured))
         else:
             runs.append(MethodRun(method, store_measured(out / method, measured)))
     return tuple(runs)

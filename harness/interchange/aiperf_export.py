@@ -54,7 +54,9 @@ def to_aiperf(run: StoredRun) -> dict[str, Any]:
             "tokens/sec/user", [1 / pace_s for pace_s in paces_s if pace_s > 0]
         ),
         "output_sequence_length": _block("tokens", tokens),
-        "input_sequence_length": _block("tokens", [one.input_tokens for one in served]),
+        "input_sequence_length": _block(
+            "tokens", [one.input_tokens for one in served if one.input_tokens]
+        ),
         "output_token_count": _block("tokens", tokens),
         "inter_chunk_latency": _block("ms", _gaps_ms(served)),
         "total_output_tokens": _single("tokens", outputs),
@@ -110,7 +112,7 @@ def _single(unit: str, value: float) -> dict[str, Any]:
 
 def _input_config(run: StoredRun) -> dict[str, Any]:
     config = run.result.config
-    phase: dict[str, Any] = {"name": "profiling", "requests": run.result.workload.num_requests}
+    phase: dict[str, Any] = {"name": "profiling", "requests": run.result.counters.requests_asked}
     if config.get("max_concurrency") is not None:
         phase["concurrency"] = config["max_concurrency"]
     if (rate_per_s := offered_rate_per_s(run.result)) is not None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ...reports.facts import NOT_SAID
 from ..metrics import LATENCIES, rate_metrics
 from ..metrics.counters import count_replies
 from ..record import RequestRecord, RequestStatus
@@ -24,7 +25,6 @@ from ..summarise import latency_metrics, requests_frame, steps_frame, throughput
 from ..validity import check_complete, check_errors, check_steady, check_tail
 from ..window import steady_window
 
-NOT_SAID = "not said"
 MOST_TOKENS = 2**24
 
 
@@ -223,9 +223,7 @@ def _result(
         label=f"{source.model} by {source.tool}",
         config=config,
         environment={},
-        validity=Validity(
-            valid=all(check.ok or not check.fatal for check in checks), checks=(*checks, *notes)
-        ),
+        validity=Validity.of((*checks, *notes)),
         workload=WorkloadSummary(
             name=f"imported from {source.tool}",
             # Nobody can say that it was the same as another's.

@@ -13,7 +13,8 @@ from ..record import RequestRecord, RequestStatus
 class Seen:
     """A served request. Times are seconds; those without `t_` count from the send.
 
-    gaps_s: between chunks; in process, where nothing is chunked, between tokens.
+    gaps_s: between chunks; in process, where nothing is chunked, between tokens. input_tokens: 0 of
+    a further reply to a prompt, which was sent once.
     """
 
     t_send_s: float
@@ -45,9 +46,14 @@ def seen(record: RequestRecord) -> Seen | None:
         ttft_s=times_s[0] - record.t_send_s,
         latency_s=times_s[-1] - record.t_send_s,
         gaps_s=tuple(map(sub, times_s[1:], times_s)),
-        input_tokens=record.input_tokens,
+        input_tokens=prompt_tokens(record),
         output_tokens=record.output_tokens,
     )
+
+
+def prompt_tokens(record: RequestRecord) -> int:
+    """Of the prompt that came with this reply; 0 where it came with another."""
+    return 0 if record.sample else record.input_tokens
 
 
 def seen_of(records: Iterable[RequestRecord]) -> list[Seen]:

@@ -15,7 +15,7 @@ from ..record import RequestRecord
 from ..store import StoredRun
 from ..summarise import records_of
 from .offered import offered_rate_per_s
-from .seen import Seen, seen, seen_of, total
+from .seen import Seen, prompt_tokens, seen, seen_of, total
 
 PERCENTILES = (50, 90, 95, 99)
 
@@ -26,7 +26,8 @@ def to_vllm(run: StoredRun, text_of: TextOf | None = None) -> dict[str, Any]:
     """text_of: token ids to text, for `generated_texts`; without it that key is left out.
 
     TTFT and end-to-end latency count from the send; ITL is the gap between chunks. TPOT leaves
-    replies of one token out, but `request_goodput` counts them as 0, as vLLM does.
+    replies of one token out, but `request_goodput` counts them as 0, as vLLM does. It knows one
+    reply to a prompt: each further one is a prompt of its own here, of no tokens.
     """
     result, config = run.result, run.result.config
     records = records_of(run.requests)
@@ -47,7 +48,7 @@ def to_vllm(run: StoredRun, text_of: TextOf | None = None) -> dict[str, Any]:
         "label": result.label,
         "model_id": config["model"],
         "tokenizer_id": config.get("tokenizer") or config["model"],
-        "num_prompts": result.workload.num_requests,
+        "num_prompts": result.counters.requests_asked,
         # "inf" to its readers is all at once, or as slots free.
         "request_rate": "inf" if requests_per_s is None else requests_per_s,
         "burstiness": _burstiness(result.workload.description),
@@ -79,7 +80,7 @@ def _detailed(records: Sequence[RequestRecord]) -> dict[str, list[Any]]:
     """An entry for each request, zeros for one that was not served."""
     each = [(record, seen(record)) for record in records]
     return {
-        "input_lens": [record.input_tokens for record, _ in each],
+        "input_lens": [prompt_tokens(record) for record, _ in each],
         "output_lens": [one.output_tokens if one else 0 for _, one in each],
         "ttfts": [one.ttft_s if one else 0.0 for _, one in each],
         "itls": [list(one.gaps_s) if one else [] for _, one in each],

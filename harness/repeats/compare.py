@@ -78,6 +78,7 @@ def compare_repeats(sides: Sequence[Repeats], *, allow_invalid: bool = False) ->
             _how(matched),
             tuple(_pairs(names, matched)),
         ),
+        differences=tuple(differences(names, results)),
     )
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...engines.errors import ConfigError
-from ..ablation.run import Identity, store_measured, stored_run
+from ..cells.identity import Identity, stored_run
+from ..cells.runner import store_measured
 from ..drive import Progress
 from ..experiment import Measured
 from ..seeds import seed_of_repeat

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partial
-from typing import Any
 
-from ...workloads.api import Plan
-from ..ablation.real import RealCells
-from ..ablation.run import Identity
-from ..ablation.simulated import SimulatedCells
+from ..cells.identity import Identity, identity_of
+from ..cells.real import RealCells
+from ..cells.simulated import SimulatedCells
 from ..client.prepare import PreparedServerRun, ServerRunConfig, prepare_server_run
-from ..config import LoadConfig, RunConfig
+from ..config import RunConfig
 from ..experiment import Measured, Prepared, prepare
-from ..planning import load_settings
 from ..simulated_machine import Machine
 from ..watch import Watch
 from .run import Runner
@@ -54,7 +50,8 @@ def of_library(settings: RunConfig, library: str, watch: Watch) -> Runner:
 
     def identify(seed: int) -> Identity:
         one = prepared(seed)
-        return _identity(settings_of(one, library), settings.load, one.plan)
+        told = settings_of(one, library)
+        return identity_of(told, settings.load, one.plan, one.plan.fingerprint())
 
     return Runner(identify, measure, close)
 
@@ -69,14 +66,7 @@ def of_server(settings: ServerRunConfig, watch: Watch) -> Runner:
 
     def identify(seed: int) -> Identity:
         one = prepared(seed)
-        return _identity(settings_of(one), settings.load, one.plan)
+        told = settings_of(one)
+        return identity_of(told, settings.load, one.plan, one.plan.fingerprint())
 
     return Runner(identify, lambda seed: measure_server(prepared(seed), watch))
-
-
-def _identity(settings: Mapping[str, Any], load: LoadConfig, plan: Plan) -> Identity:
-    """The fingerprint says what is sent, whatever file it was read from."""
-    sent = load_settings(load, plan)
-    unsaid = {*sent, "command"}
-    kept = {name: value for name, value in settings.items() if name not in unsaid}
-    return Identity(kept, plan.fingerprint(), sent)

@@ -109,13 +109,17 @@ def _evidence(done: Done) -> float:
     """The share that was followed; 0 where requests failed. Raises _NoEvidenceError."""
     if done.run is None:
         raise _NoEvidenceError(f"{done.cell.name}: {done.failure}")
-    result = done.run.result
-    fatal = [check for check in result.validity.failures if check.fatal]
-    if [check.id for check in fatal] == ["errors"] and result.counters.requests_ok:
+    if refuses(done.run):
         return 0.0
     for reason in objections(done.run):
         raise _NoEvidenceError(f"{done.cell.name} is not valid: {reason}")
     return share_followed(done.run)
+
+
+def refuses(run: RunOnDisk) -> bool:
+    """Whether all that is wrong with a run is that some of its requests were not served."""
+    fatal = [check.id for check in run.result.validity.failures if check.fatal]
+    return fatal == ["errors"] and run.result.counters.requests_ok > 0
 
 
 def share_followed(run: RunOnDisk) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ...reports.sweep_model import SaturationPoint, SweepCell, SweepQuantity, SweepTable
 from ..quantities import QUANTITIES
 from .cells import Done
-from .saturation import Saturation
+from .saturation import Saturation, refuses
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ def sweep_table(
     criterion: str = "",
 ) -> SweepTable:
     """Quantities that no cell has are left out."""
-    cells = tuple(map(_cell, done))
+    cells = tuple(_cell(one, searched=bool(searches)) for one in done)
     measured = [name for name in SHOWN if any(cell.values[name] is not None for cell in cells)]
     return SweepTable(
         command,
@@ -55,7 +55,7 @@ def frame(table: SweepTable) -> pd.DataFrame:
                 "cell": cell.name,
                 **{option: cell.settings.get(option) for option in table.options},
                 "repeat": cell.repeat,
-                "failure": cell.failure,
+                "failure": cell.failure or cell.refused,
                 **{_column(one): cell.values[one.name] for one in table.quantities},
             }
             for cell in table.cells
@@ -68,8 +68,10 @@ def _column(quantity: SweepQuantity) -> str:
     return f"{quantity.name}_{unit}" if unit and not quantity.stat.endswith(unit) else quantity.name
 
 
-def _cell(done: Done) -> SweepCell:
+def _cell(done: Done, *, searched: bool) -> SweepCell:
     result = None if done.run is None else done.run.result
+    is_evidence = searched and done.run is not None and refuses(done.run)
+    failure, refused = ("", done.failure) if is_evidence else (done.failure, "")
     return SweepCell(
         done.cell.name,
         dict(done.cell.settings),
@@ -79,7 +81,8 @@ def _cell(done: Done) -> SweepCell:
             name: None if result is None else _finite(QUANTITIES[name].value(result))
             for name in SHOWN
         },
-        done.failure,
+        failure,
+        refused,
     )
 
 

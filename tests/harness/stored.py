@@ -29,6 +29,7 @@ CONFIG: dict[str, Any] = {
     "kv_dtype": "auto",
     "kv_memory_bytes": 4096,
     "max_num_batched_tokens": 64,
+    "threads": 2,
     "request_rate": None,
     "max_concurrency": 1,
 }

@@ -274,3 +274,20 @@ def test_samples_are_one_until_their_prompt_is_done(kv: str) -> None:
     assert check_littles_law(seen.records, seen.steps).value == pytest.approx(0.0, abs=1e-9)
     # There are four seats, so one request at a time.
     assert [step.running for step in seen.steps] == [1, 3] * 4
+
+
+@pytest.mark.parametrize(
+    ("checks", "valid"),
+    [
+        ((), True),
+        (((True, True), (False, False)), True),
+        (((False, False), (False, True), (True, True)), False),
+    ],
+)
+def test_only_a_fatal_check_that_fails_makes_a_run_invalid(
+    checks: tuple[tuple[bool, bool], ...], valid: bool
+) -> None:
+    made = [
+        Check(id=f"c{at}", ok=ok, fatal=fatal, detail="") for at, (ok, fatal) in enumerate(checks)
+    ]
+    assert Validity.of(made) == Validity(valid=valid, checks=tuple(made))

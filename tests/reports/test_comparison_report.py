@@ -4,14 +4,14 @@ import math
 from dataclasses import replace
 
 import pytest
-from llmbench.reports.comparison_report import comparison_report
+from llmbench.reports.comparison_report import clearly_best, comparison_report
 from llmbench.reports.comparison_tables import (
     difference_table,
     level_text,
     metric_table,
     ratio_cell,
 )
-from llmbench.reports.model import Ratio
+from llmbench.reports.model import Comparison, ConfigDifference, MetricComparison, Ratio
 
 from .comparisons import compared_runs, comparison_of
 from .conftest import partial
@@ -100,7 +100,74 @@ def test_three_runs_have_a_verdict_each() -> None:
         "kv-2",
         "kv-3",
     ]
-    assert report.figures[0].detail == "best: inflight-awq"
+    # Both others have the same throughput.
+    assert report.figures[0].detail == "no run is clearly best"
+    assert report.figures[0].value == "143–160"
+
+
+FASTER, FASTEST = Ratio(0.9, 0.88, 0.92, "better"), Ratio(0.8, 0.78, 0.82, "better")
+SLOWER, AS_FAST = Ratio(1.2, 1.1, 1.3, "worse"), Ratio(1.0, 0.99, 1.01, "same")
+UNSURE = Ratio(0.999, 0.97, 1.04, "inconclusive")
+
+
+@pytest.mark.parametrize(
+    ("ratios", "best"),
+    [
+        ((FASTER, FASTEST), "C"),
+        ((FASTEST, SLOWER), "B"),
+        ((FASTER, UNSURE), "B"),
+        ((SLOWER, SLOWER), "A"),
+        ((Ratio(0.5, verdict="better"), Ratio(2.0, verdict="worse")), "B"),
+        # The smallest mean is some run's, whatever the intervals say.
+        ((UNSURE, AS_FAST), None),
+        ((SLOWER, UNSURE), None),
+        ((FASTER, Ratio(0.93, 0.91, 0.95, "better")), None),
+        # So little was measured that its interval counts for nothing.
+        ((Ratio(0.5, 0.4, 0.6, "inconclusive"), SLOWER), None),
+        ((FASTER, Ratio(0.5, verdict="inconclusive")), None),
+        ((FASTER, None), None),
+    ],
+)
+def test_the_best_of_several_runs_is_named_only_where_it_is_beyond_doubt(
+    ratios: tuple[Ratio | None, ...], best: str | None
+) -> None:
+    values = (0.1, *(None if one is None else 0.1 * one.value for one in ratios))
+    if None in ratios:
+        values = (0.1, 0.09, 0.02)  # the baseline's own value may be what no ratio is had to
+    lower = MetricComparison("ttft", "p99", "s", "lower", values, (None, *ratios))
+    turned = (None, *map(_inverse, ratios))
+    for row in (lower, replace(lower, better="higher", ratios=turned)):
+        comparison = replace(
+            comparison_of(compared_runs(3)), runs=("A", "B", "C"), baseline="A", rows=(row,)
+        )
+        found = clearly_best(row, comparison)
+        assert (None if found is None else comparison.runs[found]) == best
+
+
+def _inverse(ratio: Ratio | None) -> Ratio | None:
+    if ratio is None:
+        return None
+    low, high = (None if end is None else 1 / end for end in (ratio.high, ratio.low))
+    return replace(ratio, value=1 / ratio.value, low=low, high=high)
+
+
+def test_a_cause_is_named_where_nothing_else_can_be_it() -> None:
+    runs = compared_runs()
+    one = replace(comparison_of(runs), differing_config=(ConfigDifference("kv", ("a", "b")),))
+    undecided = tuple(row for row in one.rows if row.id in ("tpot", "e2el", "kv"))
+
+    def said(comparison: Comparison) -> str:
+        return comparison_report(runs, comparison).statements[-1]
+
+    assert said(one) == "One setting differs, kv: what is better or worse has that cause."
+    for other in (
+        replace(one, differences=("the environments differ in CPU: A / B",)),
+        replace(one, same_requests=False),
+        replace(one, rows=undecided),
+    ):
+        assert said(other) == "One setting differs: kv."
+    same = replace(one, differing_config=(), differences=("the environments differ in CPU",))
+    assert said(same) == "The runs have the same configuration, and differ in something else."
 
 
 def test_settings_that_are_not_the_baselines_are_marked_by_a_sign() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from llmbench.reports.facts import axes, engine_name
+from llmbench.reports.facts import NOT_SAID, axes, engine_name, hardware
 from llmbench.reports.model import Run
 
 from .conftest import make_config, make_run
@@ -34,6 +34,14 @@ def test_the_parts_say_what_keys_and_values_are_stored_as() -> None:
 def test_the_parts_say_who_computes_the_model_if_not_our_own_code() -> None:
     assert axes(_run(model_impl="transformers")).endswith(" · computed by transformers")
     assert "computed by" not in axes(_run(model_impl="native"))
+
+
+def test_what_a_file_does_not_say_is_said_to_be_unsaid() -> None:
+    kept = dict.fromkeys(("batching", "admission", "kv", "quant"), NOT_SAID)
+    run = _run(engine="guidellm", dtype=None, device=None, **kept)
+    assert engine_name(run) == "guidellm"
+    assert axes(run) == "batching, admission, KV cache and weights: not said"
+    assert hardware(run) == "on hardware that is not said"
 
 
 def _run(**changes: Any) -> Run:

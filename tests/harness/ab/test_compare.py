@@ -248,6 +248,37 @@ def test_a_trial_has_as_long_as_asked_for_or_as_the_trials_before_say() -> None:
     assert first.of(200) == pytest.approx(20 * 0.5 * 200)
 
 
+def _no_goodput_from(number: int) -> FakeSide:
+    """No request of that trial, counted from 0, and of those after it keeps the SLO."""
+
+    class Late(FakeSide):
+        def trial(self, seed: int, num_requests: int, limit_s: float) -> Trial:
+            trial = super().trial(seed, num_requests, limit_s)
+            good = 9.0 if len(self.trials) <= number else 0.0
+            return replace(trial, values={**trial.values, "goodput.run": good})
+
+    return Late(lambda _: 0.01)
+
+
+@pytest.mark.parametrize("number", [0, 5])
+def test_no_goodput_at_all_ends_it_and_loses_nothing(number: int) -> None:
+    """A ratio to nothing has no logarithm; that B kept no limit must still be said, and stored."""
+    question = Question(find_quantity("m", "goodput.run"), 0.05, 0.1)
+    good = FakeSide(lambda _: 0.01, more={"goodput.run": 9.0})
+    outcome = compare(good, _no_goodput_from(number), [question], SHORT, coin=0)
+    assert outcome.failure.startswith("b: goodput.run of a trial of 10 requests is 0")
+    assert outcome.pairs == 2 * (number // 2)
+    assert outcome.left_out[-1].trial.values["goodput.run"] == 0.0
+    assert verdicts_of(outcome).exit_code == 3
+
+
+def test_a_mistake_that_shows_late_loses_nothing() -> None:
+    b = _Failing({5: ConfigError("b", "other", "the requests that A was sent")})
+    outcome = compare(_noisy(), b, [QUESTION], SHORT)
+    assert outcome.pairs == 4
+    assert "the requests that A was sent" in outcome.failure
+
+
 def test_a_metric_that_trials_do_not_have_is_a_mistake() -> None:
     missing = Question(find_quantity("m", "queue.mean"), 0.05, 0.1)
     with pytest.raises(ConfigError, match=r"queue\.mean.*expected what a trial measures.*tpot"):

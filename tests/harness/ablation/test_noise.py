@@ -12,7 +12,7 @@ from llmbench.harness.ablation.analyse import Factorial, analyse
 from llmbench.harness.ablation.design import Cell, parse_axes
 from llmbench.harness.ablation.mechanism import Accounted
 from llmbench.harness.ablation.noise import machine_noise
-from llmbench.harness.evidence import Observed
+from llmbench.harness.observed import Observed
 from llmbench.harness.store import StoredRun
 from llmbench.harness.summarise import REQUEST_COLUMNS
 

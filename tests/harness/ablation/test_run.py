@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from llmbench.engines.config import engine_config
-from llmbench.engines.errors import ConfigError
+from llmbench.engines.errors import ConfigError, OutOfMemory
 from llmbench.harness.ablation.design import Design, parse_axes
-from llmbench.harness.ablation.run import Identity, check, check_directory, run_cells
+from llmbench.harness.ablation.run import check, check_directory, run_cells
+from llmbench.harness.cells.identity import Identity
 from llmbench.harness.drive import Progress
 from llmbench.harness.experiment import Measured
 from llmbench.harness.store import StoreError, load_run
@@ -38,7 +39,7 @@ def design() -> Design:
 def test_every_cell_becomes_a_run_directory(design: Design, tmp_path: Path) -> None:
     runner, told = VirtualCells(count=20), Told()
 
-    runs = run_cells(check(design, runner, repeats=2, seed=5), runner, tmp_path, told)
+    runs = run_cells(check(design, runner, repeats=2, seed=5), runner, tmp_path, told).runs
 
     names = {cell.name for cell in design.cells}
     assert {path.name for path in (tmp_path / "cells").iterdir()} == names | {
@@ -79,7 +80,7 @@ def test_ctrl_c_keeps_what_ended_and_the_next_time_goes_on(design: Design, tmp_p
     assert len(list((tmp_path / "cells").iterdir())) == 2
 
     again, told = VirtualCells(count=20), Told()
-    runs = run_cells(checked, again, tmp_path, told)
+    runs = run_cells(checked, again, tmp_path, told).runs
     assert again.served == [turn.cell.name for turn in checked.turns[2:]]
     assert told.stages[0] == "2 of 4 runs are stored already"
     assert set(runs) == set(design.cells)
@@ -103,6 +104,50 @@ def test_a_run_that_was_cut_short_is_not_a_cell(design: Design, tmp_path: Path) 
     with pytest.raises(KeyboardInterrupt):
         run_cells(check(design, runner, repeats=1, seed=0), runner, tmp_path, Told())
     assert not (tmp_path / "cells").exists() or not list((tmp_path / "cells").iterdir())
+
+
+NO_MEMORY = OutOfMemory("for the KV cache", "cuda", "--kv-memory")
+
+
+class Small(VirtualCells):
+    """Its device has no memory for one cell, in the run of one seed. serving: it is found out while
+    requests are served, and what was measured till then is there."""
+
+    def __init__(self, cell: str, seed: int, *, serving: bool) -> None:
+        super().__init__(count=20)
+        self.cell, self.seed, self.serving = cell, seed, serving
+
+    def measure(self, overrides: Mapping[str, Any], seed: int) -> Measured:
+        done = super().measure(overrides, seed)
+        if (self.served[-1], seed) != (self.cell, self.seed):
+            return done
+        if not self.serving:
+            raise NO_MEMORY
+        partial = done.result.model_copy(update={"status": "partial"})
+        return Measured(partial, done.requests, done.steps, str(NO_MEMORY))
+
+
+@pytest.mark.parametrize("serving", [True, False])
+def test_a_cell_without_memory_leaves_the_others(
+    design: Design, tmp_path: Path, serving: bool
+) -> None:
+    checked = check(design, VirtualCells(count=20), repeats=3, seed=0)
+    broken = next(turn for turn in checked.turns if turn.repeat == 2)
+    runner = Small(broken.cell.name, broken.seed, serving=serving)
+    ran = run_cells(checked, runner, tmp_path, Told())
+    assert [(one.cell, one.reason) for one in ran.failed] == [(broken.cell, str(NO_MEMORY))]
+    assert {cell: len(runs) for cell, runs in ran.runs.items()} == {
+        cell: 3 for cell in design.cells if cell != broken.cell
+    }
+    assert runner.served.count(broken.cell.name) == 2, "it was tried again with other requests"
+    kept = {path.name for path in (tmp_path / "cells").iterdir()}
+    assert broken.cell.name in kept
+    assert broken.directory not in kept
+    # On a larger device the same command ends it.
+    again = VirtualCells(count=20)
+    whole = run_cells(checked, again, tmp_path, Told())
+    assert again.served == [broken.cell.name] * 2
+    assert (set(whole.runs), whole.failed) == (set(design.cells), ())
 
 
 @pytest.mark.parametrize("changed", [{"settings": {"dtype": "float32"}}, {"count": 21}])

@@ -12,7 +12,7 @@ from llmbench.engines.errors import ConfigError
 from llmbench.harness.ablation.analyse import Factorial, analyse
 from llmbench.harness.ablation.design import parse_axes
 from llmbench.harness.ablation.run import Checked, check, run_cells
-from llmbench.harness.ablation.simulated import SimulatedCells
+from llmbench.harness.cells.simulated import SimulatedCells
 from llmbench.harness.cli import main
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.drive import Progress
@@ -75,7 +75,7 @@ def _ablate(
 ) -> Ablation:
     watch = watch or Quiet()
     checked, runner = _check(axes, settings, machine, watch, repeats)
-    runs = run_cells(checked, runner, out, watch)
+    runs = run_cells(checked, runner, out, watch).runs
     return analyse(Factorial(checked.design, runs, checked.not_run), command=settings.command)
 
 

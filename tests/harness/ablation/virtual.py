@@ -12,7 +12,7 @@ from llmbench.engines.errors import ConfigError
 from llmbench.engines.executors.base import StepResult
 from llmbench.engines.kv.base import KVCache, Move
 from llmbench.engines.step import Limits, StepPlan
-from llmbench.harness.ablation.run import Identity
+from llmbench.harness.cells.identity import Identity
 from llmbench.harness.drive import drive
 from llmbench.harness.experiment import Measured
 from llmbench.workloads.api import Plan, PlannedRequest

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from llmbench.engines.api import FinishReason, Request, StepOutcome, TokenEvent
 from llmbench.engines.clock import Clock
 from llmbench.engines.config import engine_config
+from llmbench.engines.errors import OutOfMemory
 from llmbench.harness.adapters import run as tool
 from llmbench.harness.adapters.run import measure_adapted
 from llmbench.harness.cli import main
@@ -19,6 +22,7 @@ from llmbench.harness.experiment import Prepared, prepare
 from llmbench.harness.rendering import comparison_reports, run_reports
 from llmbench.harness.store import load_run, write_run
 from llmbench.harness.watch import Silent
+from llmbench.workloads.api import Plan
 
 
 class Other:
@@ -78,6 +82,7 @@ def test_it_is_a_run_like_any_other_less_what_is_inside(
         return made[0]
 
     monkeypatch.setitem(tool.ADAPTERS, "other", other)
+    monkeypatch.setattr(tool, "_device", lambda: torch.device("cpu"))
     found = measure_adapted(prepared(), "other", Silent())
     result = found.result
     assert [one.is_closed for one in made] == [True]
@@ -93,9 +98,39 @@ def test_it_is_a_run_like_any_other_less_what_is_inside(
     reports = run_reports("other", stored.result, stored.requests, stored.steps)
     assert "other 9.8" in reports["report.md"]
     runs = [stored, load_run(write_run(tmp_path / "b", result, found.requests, found.steps, {}))]
+    processor = stored.result.environment["cpu"]["model"]
+    assert (
+        f"bundled · other · batching, admission, KV cache and weights: the library's own · "
+        f"{result.config['dtype']} on {processor}\n" in reports["report.md"]
+    )
+    assert "None" not in reports["report.md"]
     comparison = compare(runs, allow_invalid=True)
     assert comparison.same_requests
     assert "other" in comparison_reports(runs, comparison)["comparison.html"]
+
+
+def test_on_a_gpu_the_report_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(tool.ADAPTERS, "other", lambda _, clock: Other(clock))
+    settings, found = prepared(), measure_adapted(prepared(), "other", Silent())
+    monkeypatch.setattr(tool, "_device", lambda: torch.device("cuda"))
+    config = tool.settings_of(settings, "other")
+    gpus = [{"name": "NVIDIA H200", "memory_bytes": 1, "driver": "1"}]
+    environment = {**found.result.environment, "gpus": gpus}
+    result = found.result.model_copy(update={"config": config, "environment": environment})
+    report = run_reports("other", result, found.requests, found.steps)["report.md"]
+    assert f"· {config['dtype']} on NVIDIA H200\n" in report
+
+
+def test_a_device_without_memory_is_no_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(Other):
+        def step(self) -> StepOutcome:
+            raise OutOfMemory("in a step", "cuda", "--max-num-seqs")
+
+    monkeypatch.setitem(tool.ADAPTERS, "other", lambda _, clock: Full(clock))
+    asked = replace(prepared(), warmup=Plan((), None))
+    found = measure_adapted(asked, "other", Silent())
+    assert found.failure == "cuda has no memory left in a step; lower --max-num-seqs"
+    assert found.failure in found.result.validity.failures[0].detail
 
 
 def test_replies_of_another_length_make_it_invalid(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,7 @@ def test_a_simulation_is_repeated_with_other_requests(tmp_path: Path) -> None:
 def test_a_repeat_that_is_not_valid_is_named_in_the_exit_code_and_the_reports(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from llmbench.harness.ablation.real import RealCells
+    from llmbench.harness.cells.real import RealCells
     from llmbench.harness.experiment import Measured
 
     def measure(_cells: RealCells, _overrides: object, seed: int) -> Measured:
@@ -141,7 +141,7 @@ def test_the_terminal_says_what_its_columns_are_where_the_report_is_and_nothing_
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from llmbench.harness.ablation.real import RealCells
+    from llmbench.harness.cells.real import RealCells
     from llmbench.harness.experiment import Measured
 
     def measure(_cells: RealCells, _overrides: object, seed: int) -> Measured:
@@ -171,7 +171,7 @@ def test_ctrl_c_keeps_what_ended_and_says_how_to_go_on(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from llmbench.harness.ablation.real import RealCells
+    from llmbench.harness.cells.real import RealCells
     from llmbench.harness.experiment import Measured
 
     def measure(_cells: RealCells, _overrides: object, seed: int) -> Measured:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from llmbench.engines.config import engine_config
-from llmbench.harness.ablation.run import Identity
+from llmbench.engines.errors import OutOfMemory
+from llmbench.harness.cells.identity import Identity
 from llmbench.harness.config import RunConfig
 from llmbench.harness.drive import Progress
 from llmbench.harness.experiment import Measured
@@ -46,6 +47,8 @@ class Cells:
         method = str(overrides["quant"])
         self.ran.append(method)
         ending = self.endings.get(method, "whole")
+        if ending == "too large":
+            raise OutOfMemory("for the weights", "cuda", "--quant")
         stored = stored_run(
             [make_request((1.0, 2.0))],
             [make_step([("r0", "prefill", 0, 4)])],
@@ -92,6 +95,12 @@ def test_out_of_memory_leaves_the_others(tmp_path: Path) -> None:
     again = Cells()
     run_methods(checked(again, "none", "awq", "int8"), tmp_path, Stages())
     assert again.ran == ["awq"]
+
+
+def test_weights_that_do_not_fit_leave_the_other_methods(tmp_path: Path) -> None:
+    runs = run_methods(checked(Cells({"none": "too large"}), "none", "awq"), tmp_path, Stages())
+    assert [bool(one.run) for one in runs] == [False, True]
+    assert runs[0].failure == "cuda has no memory left for the weights; lower --quant"
 
 
 def test_a_run_of_other_settings_is_not_overwritten(tmp_path: Path) -> None:

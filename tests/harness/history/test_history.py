@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from llmbench.engines.errors import ConfigError
+from llmbench.harness.compare import differing_config
 from llmbench.harness.history.series import find_runs, group
 from llmbench.harness.history.trend import history_of, trend_of
 from llmbench.harness.quantities import find_quantity
@@ -34,6 +35,7 @@ def run(
     commit: str = "",
     steps: int | None = None,
     config: dict[str, Any] | None = None,
+    environment: dict[str, Any] | None = None,
     simulated: bool = False,
 ) -> RunOnDisk:
     requests, traces = serve_in_turn(12)
@@ -41,7 +43,7 @@ def run(
         requests,
         traces,
         config=config,
-        environment={"git": {"commit": commit, "dirty": False}} if commit else None,
+        environment={"git": {"commit": commit, "dirty": False}} if commit else environment,
         simulation=SIMULATION if simulated else None,
     )
     ttft = stored.result.metrics["ttft"]
@@ -135,6 +137,26 @@ def test_runs_are_in_order_of_time_and_of_one_experiment() -> None:
     assert names == [["first", "second", "later", "new"], ["wider"]]
     told = history(runs)
     assert told.left_out == (("wider", "no other run has its settings, requests and hardware"),)
+
+
+def test_runs_of_other_threads_are_another_experiment_however_old(tmp_path: Path) -> None:
+    """Once, only the environment said how many threads there were."""
+    of_one = {"torch": {"threads": 1}}
+    written = [
+        run("new-1", day=4, config={"threads": 1}, environment=of_one),
+        run("old-1", day=1, config={"threads": None}, environment=of_one),
+        run("new-2", day=3),
+        run("old-2", day=2, config={"threads": None}),
+    ]
+    requests, traces = serve_in_turn(12)
+    tables = stored_run(requests, traces)
+    for one in written:
+        write_run(tmp_path / one.directory, one.result, tables.requests, tables.steps, {})
+    found, _ = find_runs([tmp_path])
+    names = [[one.directory.name for one in members] for members in group(found)]
+    assert names == [["old-1", "new-1"], ["old-2", "new-2"]]
+    assert differing_config(found[:2])[0].values == (1, 2)
+    assert differing_config([one for one in found if one.directory.name.endswith("1")]) == ()
 
 
 def test_repeats_that_are_alone_are_named_in_full_and_nothing_is_called_steady() -> None:

@@ -15,6 +15,7 @@ from llmbench.harness.cli import main
 from llmbench.harness.errors import InvalidRun
 from llmbench.harness.interchange import FORMATS, export
 from llmbench.harness.record import RequestRecord, RequestStatus
+from llmbench.harness.rendering import run_reports
 from llmbench.harness.store import StoredRun, write_run
 
 from ..stored import stored_run
@@ -215,7 +216,18 @@ def test_several_replies_to_a_prompt_are_no_failures() -> None:
     workload = run.result.workload.model_copy(update={"num_requests": 3})
     run = replace(run, result=run.result.model_copy(update={"workload": workload}))
     data = exported("vllm", run)
-    assert (data["num_prompts"], data["completed"], data["failed"]) == (3, 4, 0)
+    assert (data["num_prompts"], data["completed"], data["failed"]) == (4, 4, 0)
+    # The prompt was sent once, and our own throughput counts it once.
+    assert data["total_input_tokens"] == 60
+    assert data["input_lens"] == [10, 20, 30, 0]
+    assert data["total_token_throughput"] == run.result.metrics["total_throughput"].stats["run"]
+    blocks = exported("aiperf", run)
+    assert blocks["total_isl"]["avg"] == 60
+    assert blocks["input_sequence_length"]["count"] == 3
+    assert blocks["input_config"]["phases"][0]["requests"] == 4
+    report = run_reports("sampled", run.result, run.requests, run.steps)["report.md"]
+    assert "served 4 of 4 requests" in report
+    assert "of 3" not in report
 
 
 def test_a_served_models_tokenizer_is_the_one_that_was_used() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from llmbench.engines.errors import ConfigError
-from llmbench.harness.ablation.run import Identity
+from llmbench.harness.cells.identity import Identity
 from llmbench.harness.drive import Progress
 from llmbench.harness.experiment import Measured
 from llmbench.harness.repeats.run import Labelled, Made, Runner, run_repeats

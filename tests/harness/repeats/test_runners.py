@@ -71,4 +71,4 @@ def test_another_librarys_engine_is_loaded_once_and_forgets(
     assert [one.workload.fingerprint for one in results] == [one.fingerprint for one in identities]
     for identity, result in zip(identities, results, strict=True):
         assert "command" not in identity.settings
-        assert {name: result.config[name] for name in identity.settings} == identity.settings
+        assert {one: result.config.get(one) for one in identity.settings} == identity.settings

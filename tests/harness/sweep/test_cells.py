@@ -172,8 +172,7 @@ def _store(out: Path, requests: Sequence[RequestRecord]) -> None:
     """A run of these requests, as a server's: nobody knows its steps, so no trace is checked."""
     stored = stored_run(requests, ())
     checks = tuple(one for one in stored.result.validity.checks if one.id != "trace")
-    validity = Validity(valid=all(one.ok or not one.fatal for one in checks), checks=checks)
-    result = stored.result.model_copy(update={"validity": validity})
+    result = stored.result.model_copy(update={"validity": Validity.of(checks)})
     write_run(out, result, stored.requests, stored.steps, {})
 
 
@@ -252,6 +251,7 @@ def test_a_run_that_is_not_valid_is_no_evidence_and_ends_the_search(tmp_path: Pa
     assert "no highest rate that is known: follows 2 requests/s." in reports["sweep.md"]
     assert "the search ended early: request-rate=8 is not valid" in reports["sweep.md"]
     assert told.saturation[0].outcome == "unknown"
+    assert not told.is_whole
 
 
 def test_a_trial_that_stores_nothing_ends_its_search_alone(tmp_path: Path) -> None:
@@ -270,6 +270,18 @@ def test_what_refuses_requests_does_not_follow(tmp_path: Path) -> None:
     assert found.search is not None
     assert found.search.holds is not None
     assert 3.3 < found.search.holds.rate_per_s <= 4.0
+    # What a system refuses is the answer, and no flaw of the search.
+    told = sweep_table("run", found.trials, [found], "follows")
+    refused = [one for one in told.cells if one.refused]
+    assert {one.settings["request-rate"] for one in refused} > {"8"}
+    assert told.is_whole
+    assert all(cell not in told.counted for cell in refused)
+    report = sweep_report(told)
+    assert report.badge.word == "Every cell counts"
+    assert "caution" not in {note.tone for note in report.notes}
+    assert {"", refused[0].refused} == set(frame(told)["failure"])
+    # In a grid, where nothing is searched for, the same runs are left out.
+    assert not sweep_table("run", found.trials).is_whole
 
 
 def test_all_at_once_is_no_number(tmp_path: Path) -> None:

@@ -9,13 +9,12 @@ from ...engines.errors import ConfigError
 from ...workloads.api import Plan
 from ..config import RunConfig
 from ..experiment import Measured
-from ..planning import load_settings
 from ..simulate import PreparedSimulation, prepare_simulation, settings_of
 from ..simulate import simulate as measure
 from ..simulated_machine import Machine
 from ..watch import Watch
-from .design import Overrides
-from .run import Identity
+from .identity import Identity, identity_of
+from .runner import Overrides
 
 
 class SimulatedCells:
@@ -36,12 +35,7 @@ class SimulatedCells:
         assert self._planned is not None
         fingerprint = self._planned[2]
         self._refuse_equal_repeats(prepared, seed)
-        settings = settings_of(prepared)
-        # The fingerprint says what is sent, whatever file it was read from.
-        load = load_settings(prepared.config.load, prepared.plan)
-        unsaid = {*load, "command"}
-        kept = {name: value for name, value in settings.items() if name not in unsaid}
-        return Identity(kept, fingerprint, load)
+        return identity_of(settings_of(prepared), prepared.config.load, prepared.plan, fingerprint)
 
     def measure(self, overrides: Overrides, seed: int) -> Measured:
         return measure(self._prepare(overrides, seed), self._watch)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...engines.config import with_choices
 from ..config import RunConfig
-from ..experiment import Measured, Prepared, load, measure, prepare
-from ..planning import load_settings
+from ..experiment import Measured, Prepared, load, measure, prepare, settings_of
 from ..watch import Watch
-from .design import Overrides
-from .run import Identity
+from .identity import Identity, identity_of
+from .runner import Overrides
 
 if TYPE_CHECKING:
     from ...engines.assemble import LoadedModel
@@ -43,21 +42,8 @@ class RealCells:
 
     def identify(self, overrides: Overrides, seed: int) -> Identity:
         prepared = self._prepare(overrides, seed)
-        config = prepared.config
-        return Identity(
-            {
-                "model": prepared.files.name,
-                "model_revision": prepared.files.revision,
-                **_engine_settings(prepared),
-                "seed": seed,
-                "corpus": prepared.corpus_name,
-                "warmup_requests": len(prepared.warmup.requests),
-                "slo": dict(config.slo_s),
-                "quality_tokens": config.quality_tokens,
-            },
-            prepared.plan.fingerprint(),
-            load_settings(config.load, prepared.plan),
-        )
+        plan = prepared.plan
+        return identity_of(settings_of(prepared), prepared.config.load, plan, plan.fingerprint())
 
     def measure(self, overrides: Overrides, seed: int) -> Measured:
         prepared = self._prepare(overrides, seed)
@@ -92,11 +78,3 @@ class RealCells:
             self._loaded = None  # before the next is loaded: both may not fit
             self._loaded = (key, load(prepared, self._watch))
         return self._loaded[1]
-
-
-def _engine_settings(prepared: Prepared) -> dict[str, object]:
-    """As `result.config` stores them."""
-    settings = asdict(prepared.engine)
-    if prepared.engine.kv == "contiguous":
-        del settings["block_size"]
-    return settings

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from llmbench.engines.config import EngineConfig, engine_config
-from llmbench.harness.ablation import real
-from llmbench.harness.ablation.real import RealCells
+from llmbench.harness.cells import real
+from llmbench.harness.cells.identity import stored_run
+from llmbench.harness.cells.real import RealCells
+from llmbench.harness.cells.runner import store_measured
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.experiment import Prepared
+from llmbench.harness.store import StoreError
 
-from .test_run import Told
+from ..ablation.test_run import Told
 
 SETTINGS = RunConfig("bundled", engine_config("paged"), LoadConfig(num_requests=4))
 
@@ -81,3 +86,42 @@ def test_a_cell_is_prepared_once_and_shares_its_requests(
     assert (first.settings["kv"], second.settings["kv"]) == ("paged", "contiguous")
     assert measured[0][0].plan is measured[1][0].plan
     assert first.settings["kv_memory_bytes"] == measured[0][0].engine.kv_memory_bytes
+
+
+TINY = RunConfig(
+    "bundled",
+    engine_config("inflight", device="cpu", max_model_len=128, kv_memory_bytes=2**22),
+    LoadConfig(num_requests=2, max_input_len=16, max_output_len=2),
+    warmup_requests=0,
+    quality_tokens=0,
+    threads=1,
+)
+
+
+def test_a_run_says_all_that_its_identity_asks_of_it(tmp_path: Path) -> None:
+    """A setting that is stored and not asked for is one that two runs of a mean may differ in."""
+    cells = RealCells(replace(TINY, price_per_hour=2.0), Told())
+    identity, measured = cells.identify({}, 3), cells.measure({}, 3)
+    config = measured.result.config
+    assert {name: config[name] for name in identity.settings} == identity.settings
+    assert set(config) - set(identity.settings) == {*identity.load, "command"}
+    assert config["threads"] == 1
+
+    store_measured(tmp_path / "run", measured)
+    assert stored_run(tmp_path / "run", identity) is not None
+    for changed, said in (
+        ({"price_per_hour": 3.0}, "price_per_hour is 2.0 there, 3.0 here"),
+        ({"price_per_hour": None}, "price_per_hour is 2.0 there, not set here"),
+    ):
+        other = RealCells(replace(TINY, **changed), Told()).identify({}, 3)
+        with pytest.raises(StoreError, match=said):
+            stored_run(tmp_path / "run", other)
+
+
+def test_threads_are_a_setting_asked_for_or_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    alone = RealCells(replace(TINY, threads=1), Told()).identify({}, 0)
+    default = RealCells(replace(TINY, threads=None), Told()).identify({}, 0)
+    assert (alone.settings["threads"], default.settings["threads"]) == (1, 7)
