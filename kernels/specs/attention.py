@@ -55,14 +55,14 @@ def _make_contiguous(case: AttentionCase, draw: Draw) -> Call:
 
 def _make_quantized_paged(case: AttentionCase, draw: Draw) -> Call:
     used, batch = scattered_blocks(case, draw)
-    cache = _quantized(draw, (*used.shape, case.kv_heads, case.head_dim), used, case.codes)
+    cache = filled_kv(draw, (*used.shape, case.kv_heads, case.head_dim), used, case.codes)
     kept = {**vars(cache), "block_tables": batch.block_tables}
     return _call(case, draw, (cache,), batch, kept)
 
 
 def _make_quantized_contiguous(case: AttentionCase, draw: Draw) -> Call:
     used, batch = separate_runs(case, draw)
-    cache = _quantized(draw, (*used.shape, case.kv_heads, case.head_dim), used, case.codes)
+    cache = filled_kv(draw, (*used.shape, case.kv_heads, case.head_dim), used, case.codes)
     return _call(case, draw, (cache,), batch, vars(cache))
 
 
@@ -120,8 +120,8 @@ def _filled(draw: Draw, shape: tuple[int, ...], used: Tensor) -> Tensor:
     return cache
 
 
-def _quantized(draw: Draw, shape: tuple[int, ...], used: Tensor, codes: torch.dtype) -> QuantizedKV:
-    """Heads of unlike sizes."""
+def filled_kv(draw: Draw, shape: tuple[int, ...], used: Tensor, codes: torch.dtype) -> QuantizedKV:
+    """Heads of unlike sizes in the slots that are used; the rest as `poisoned_kv` has it."""
     cache = poisoned_kv(draw, shape, codes)
     for room, scales in ((cache.keys, cache.key_scales), (cache.values, cache.value_scales)):
         x = draw.normal(*shape, dtype=torch.float32) * draw.uniform(shape[-2], 1) * 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -12,15 +12,19 @@ from torch import Tensor
 from ..batch import AttentionBatch, PagedBatch
 from ..decoder import DecoderLayer, DecoderWeights, LinearMap
 from ..int4 import pack_int4
+from ..quantized_kv import SCALE_DTYPE
 from ..registry import select
 from ..w8a8 import W8A8Weight, quantize_rows
-from .attention import AttentionCase, scattered_blocks, separate_runs
+from .attention import AttentionCase, filled_kv, scattered_blocks, separate_runs
+from .cache import E4M3
 from .closeness import Difference, exactly, near
 from .spec import Call, Draw, ModelShape, OpSpec, StepShape, Work, nbytes
 
 EPS = 1e-5
 # Some ten roundings a layer to eight bits of mantissa; a code of int8 may come out one off.
 TIMES_ONE_ROUNDING = 4
+# So may one of e4m3, whose steps are 2^-4 to 2^-3 of a number: 0.026 of it off on average, each.
+TIMES_ONE_ROUNDING_E4M3 = 6
 # A head as wide as a model's is a linear map like the others, but as large as all of them.
 LARGEST_VOCAB = 1024
 
@@ -30,11 +34,13 @@ Kind = Literal["dense", "int8", "int4"]
 @dataclass(frozen=True)
 class DecoderCase:
     """attention: of every layer; one new token a sequence. kind: of the linear maps' weights.
-    group_size: of 4-bit ones. all_logits: of every token, else of all but one, in another order."""
+    group_size: of 4-bit ones. codes: of an eight-bit cache; None: in the activations' dtype.
+    all_logits: of every token, else of all but one, in another order."""
 
     attention: AttentionCase
     paged: bool = True
     kind: Kind = "dense"
+    codes: torch.dtype | None = None
     hidden: int = 80
     intermediate: int = 48
     vocab: int = 83
@@ -68,7 +74,7 @@ class DecoderCase:
 
 @dataclass(frozen=True, eq=False)
 class _Caches:
-    """`LayerCaches` in the activations' dtype."""
+    """`LayerCaches`."""
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
@@ -80,12 +86,7 @@ def _make(case: DecoderCase, draw: Draw) -> Call:
     used, batch = (scattered_blocks if case.paged else separate_runs)(case.attention, draw)
     slots = _last_slots(case.attention, batch, draw.device)
     used.view(-1)[slots] = False  # the step writes them
-    heads = (case.attention.kv_heads, case.attention.head_dim)
-
-    def layers() -> tuple[Tensor, ...]:
-        return tuple(_filled(draw, used, heads) for _ in range(case.layers))
-
-    cache = _Caches(layers(), layers())
+    cache = _caches(case, draw, used)
     positions = torch.tensor(case.attention.kv_lengths, device=draw.device) - 1
     token_ids = draw.integers(0, case.vocab, case.tokens)
     logit_rows = draw.permutation(case.tokens)[: case.rows]
@@ -103,8 +104,8 @@ def _make(case: DecoderCase, draw: Draw) -> Call:
         kept,
         written={
             f"{part} of layer {index}": one
-            for part in ("keys", "values")
-            for index, one in enumerate(getattr(cache, part))
+            for part, layers in vars(cache).items()
+            for index, one in enumerate(layers)
         },
         asks=(cache, batch, case.rows),
     )
@@ -119,11 +120,20 @@ def _last_slots(case: AttentionCase, batch: AttentionBatch, device: torch.device
     return blocks * case.block_size + last % case.block_size
 
 
-def _filled(draw: Draw, used: Tensor, heads: tuple[int, int]) -> Tensor:
-    """[*slots, kv_heads, head_dim], NaN where no token is."""
-    cache = draw.normal(*used.shape, *heads)
-    cache[~used] = float("nan")
-    return cache
+def _caches(case: DecoderCase, draw: Draw, used: Tensor) -> _Caches:
+    """Of every layer [*slots, kv_heads, head_dim], poisoned where no token is."""
+    shape = (*used.shape, case.attention.kv_heads, case.attention.head_dim)
+    if case.codes is not None:
+        layers = [filled_kv(draw, shape, used, case.codes) for _ in range(case.layers)]
+        return _Caches(*zip(*(vars(one).values() for one in layers), strict=True))
+
+    def plain() -> Tensor:
+        cache = draw.normal(*shape)
+        cache[~used] = float("nan")
+        return cache
+
+    keys, values = (tuple(plain() for _ in range(case.layers)) for _ in range(2))
+    return _Caches(keys, values)
 
 
 def _weights(case: DecoderCase, draw: Draw) -> DecoderWeights:
@@ -197,14 +207,17 @@ def _compare(call: Call, name: str, actual: Tensor, expected: Tensor) -> Differe
     """Logits, and what was written to the cache, by norm; of the cache the rest as it was."""
     if name == "result" or actual.shape != expected.shape:
         return near(actual, expected, TIMES_ONE_ROUNDING)
-    slots, heads = call.kept["slot_mapping"], expected.shape[-2:]
-    ours, theirs = actual.view(-1, *heads), expected.view(-1, *heads)
+    slots, count = call.kept["slot_mapping"], call.arguments[2].keys[0].shape[:-2].numel()
+    ours, theirs = actual.view(count, -1), expected.view(count, -1)
     others = torch.ones(len(theirs), dtype=torch.bool, device=theirs.device)
     others[slots] = False
     untouched = exactly(ours[others], theirs[others])
     if untouched.problem is not None:
         return untouched
-    return near(ours[slots], theirs[slots], TIMES_ONE_ROUNDING)
+    # bfloat16 has a number for each code.
+    wide = torch.bfloat16 if expected.dtype.itemsize == 1 else expected.dtype
+    times = TIMES_ONE_ROUNDING_E4M3 if expected.dtype == E4M3 else TIMES_ONE_ROUNDING
+    return near(ours[slots].to(wide), theirs[slots].to(wide), times)
 
 
 def _work(case: DecoderCase, dtype: torch.dtype) -> Work:
@@ -214,14 +227,19 @@ def _work(case: DecoderCase, dtype: torch.dtype) -> Work:
     head = case.vocab * case.hidden
     norms = (2 * case.layers + 1) * case.hidden
     seen = sum(min(one, attention.window or one) for one in attention.kv_lengths)
-    kv_size = attention.kv_heads * attention.head_dim
-    moved = nbytes(
-        dtype,
-        norms + tokens * case.hidden + case.rows * case.vocab,
-        2 * case.layers * kv_size * seen,
-    ) + int((parameters + head) * _weight_bytes(case, dtype))
+    heads = attention.kv_heads * attention.group
+    moved = nbytes(dtype, norms + tokens * case.hidden + case.rows * case.vocab)
+    moved += 2 * case.layers * seen * attention.kv_heads * _head_bytes(case, dtype)
+    moved += int((parameters + head) * _weight_bytes(case, dtype))
     products = 2 * (tokens * parameters + case.rows * head)
-    return Work(moved, products + 4 * case.layers * seen * kv_size * attention.group)
+    return Work(moved, products + 4 * case.layers * seen * heads * attention.head_dim)
+
+
+def _head_bytes(case: DecoderCase, dtype: torch.dtype) -> int:
+    """Of a key or value in one head."""
+    if case.codes is None:
+        return case.attention.head_dim * dtype.itemsize
+    return case.attention.head_dim + SCALE_DTYPE.itemsize
 
 
 def _weight_bytes(case: DecoderCase, dtype: torch.dtype) -> float:
@@ -232,8 +250,8 @@ def _weight_bytes(case: DecoderCase, dtype: torch.dtype) -> float:
 
 
 def _of_model(model: ModelShape, step: StepShape) -> dict[str, DecoderCase]:
-    """A layer of the model between a small vocabulary's embedding and head; of a prompt none, which
-    is computed operation by operation."""
+    """A layer of the model between a small vocabulary's embedding and head, over each cache; of a
+    prompt none, which is computed operation by operation."""
     if step.prompt:
         return {}
     attention = AttentionCase(
@@ -245,16 +263,19 @@ def _of_model(model: ModelShape, step: StepShape) -> dict[str, DecoderCase]:
         step.block_size,
         model.window,
     )
+    layer = DecoderCase(
+        attention,
+        hidden=model.hidden,
+        intermediate=model.intermediate,
+        vocab=min(model.vocab, LARGEST_VOCAB),
+        layers=1,
+        qk_norm=model.qk_norm,
+        all_logits=True,
+    )
     return {
-        "layer": DecoderCase(
-            attention,
-            hidden=model.hidden,
-            intermediate=model.intermediate,
-            vocab=min(model.vocab, LARGEST_VOCAB),
-            layers=1,
-            qk_norm=model.qk_norm,
-            all_logits=True,
-        )
+        "layer": layer,
+        "layer, int8 cache": replace(layer, codes=torch.int8),
+        "layer, fp8 cache": replace(layer, codes=E4M3),
     }
 
 
@@ -272,7 +293,7 @@ def _decodes(
 _QK_NORM = _decodes(3, 17, 1, 8, 22, head_dim=128, kv_heads=1, group=4)
 _BIAS = _decodes(9, 2, 1, 20, head_dim=80, kv_heads=3, group=1)
 _ALL = _decodes(5, 16, 23, 8, head_dim=16, kv_heads=1, group=3, window=7)
-_CASES = {
+_PLAIN = {
     "batch: one": DecoderCase(_decodes(13)),
     "batch: one, its first token": DecoderCase(_decodes(1), paged=False, all_logits=True),
     "batch: two": DecoderCase(_decodes(4, 5), paged=False, layers=3),
@@ -287,6 +308,20 @@ _CASES = {
     "window: contiguous": DecoderCase(_decodes(2, 5, 21, window=5), paged=False),
     "all of them: paged": DecoderCase(_ALL, qk_norm=True, bias=True),
     "all of them: contiguous, int8": DecoderCase(_ALL, False, "int8", qk_norm=True, bias=True),
+}
+_CODED = {
+    "batch of one": DecoderCase(_decodes(13)),
+    "first tokens, contiguous": DecoderCase(_decodes(1, 1), paged=False, all_logits=True),
+    "long, contiguous": DecoderCase(_decodes(300, 2), paged=False),
+    "batch of 32, int8": DecoderCase(_decodes(*range(1, 33)), paged=False, kind="int8"),
+    "norms of queries and keys": DecoderCase(_QK_NORM, paged=False, qk_norm=True),
+    "bias": DecoderCase(_BIAS, bias=True),
+    "all of them": DecoderCase(_ALL, qk_norm=True, bias=True),
+}
+_CASES = _PLAIN | {
+    f"{cache} cache: {name}": replace(case, codes=codes)
+    for cache, codes in (("int8", torch.int8), ("fp8", E4M3))
+    for name, case in _CODED.items()
 }
 
 DECODER_STEP = OpSpec(

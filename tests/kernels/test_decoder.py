@@ -14,19 +14,30 @@ from llmbench.kernels.batch import AttentionBatch, ContiguousBatch, PagedBatch
 from llmbench.kernels.decoder import DecoderLayer, DecoderWeights, LinearMap
 from llmbench.kernels.grouped_int8 import GroupedInt8
 from llmbench.kernels.int4 import pack_int4
+from llmbench.kernels.quantized_kv import QuantizedKV
 from llmbench.kernels.reference.decoder import ReferenceDecoderStep
+from llmbench.kernels.reference.quantized_kv import quantize
 from llmbench.kernels.registry import Implementation, KernelError, implementations
 from llmbench.kernels.w8a8 import W8A8Weight, quantize_rows
 from torch import Tensor
 
 CPU, BF16 = torch.device("cpu"), torch.bfloat16
 BLOCK, ROOM, VOCAB, HIDDEN, INTERMEDIATE, LAYERS, GROUP = 4, 24, 83, 80, 48, 2, 16
+INT8, E4M3 = torch.int8, torch.float8_e4m3fn
 LAYOUTS_AND_KINDS = [
     ("paged", "dense"),
     ("contiguous", "int8"),
     ("paged", "int4"),
     ("paged", "grouped int8"),
     ("contiguous", "mixed"),
+]
+# The same with the codes of an eight-bit cache, or None.
+LAYOUTS_KINDS_AND_CODES = [
+    *((layout, kind, None) for layout, kind in LAYOUTS_AND_KINDS),
+    ("paged", "dense", INT8),
+    ("contiguous", "int4", INT8),
+    ("paged", "int8", E4M3),
+    ("contiguous", "mixed", E4M3),
 ]
 FUSED = [
     one
@@ -136,13 +147,22 @@ class Cache:
     key_scales: tuple[Tensor, ...] = ()
     value_scales: tuple[Tensor, ...] = ()
 
-    def copy(self) -> Cache:
-        return Cache(*(tuple(one.clone() for one in part) for part in (self.keys, self.values)))
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.keys + self.values + self.key_scales + self.value_scales
+
+    def changed(self, change: Callable[[Tensor], Tensor]) -> Cache:
+        return Cache(*(tuple(map(change, part)) for part in vars(self).values()))
+
+    def quantized(self, layer: int) -> QuantizedKV:
+        """The layer's codes and scales."""
+        return QuantizedKV(*(part[layer] for part in vars(self).values()))
 
 
 @dataclass(frozen=True)
 class Call:
-    """Decodes over a cache of earlier tokens; what no token has been written to is NaN."""
+    """Decodes over a cache of earlier tokens; what no token has been written to is NaN, or has a
+    scale that is."""
 
     token_ids: Tensor
     positions: Tensor
@@ -153,14 +173,16 @@ class Call:
 
     def run(self, step: Callable[..., Tensor]) -> tuple[Tensor, Cache]:
         """Logits, and the cache as the step left it; this one's stays as it is."""
-        cache = self.cache.copy()
+        cache = self.cache.changed(Tensor.clone)
         logits = step(
             self.token_ids, self.positions, cache, self.batch, self.slot_mapping, self.logit_rows
         )
         return logits, cache
 
 
-def random_call(shape: Shape, layout: str, sequences: int) -> Call:
+def random_call(
+    shape: Shape, layout: str, sequences: int, codes: torch.dtype | None = None
+) -> Call:
     lengths = [random.randint(1, ROOM) for _ in range(sequences)]
     paged = layout == "paged"
     places = torch.randperm(sequences * (ROOM // BLOCK if paged else 1))
@@ -182,17 +204,27 @@ def random_call(shape: Shape, layout: str, sequences: int) -> Call:
     def tensors() -> tuple[Tensor, ...]:
         return tuple(tensor() for _ in range(LAYERS))
 
+    plain = Cache(tensors(), tensors())
     ones, known = (1,) * sequences, tuple(lengths)
     return Call(
         torch.randint(VOCAB, (sequences,)),
         torch.tensor(lengths) - 1,
-        Cache(tensors(), tensors()),
+        plain if codes is None else in_codes(plain, codes),
         PagedBatch(ones, known, tables)
         if paged
         else ContiguousBatch(ones, known, tuple(tables[:, 0].tolist())),
         torch.tensor([slot(i, length - 1) for i, length in enumerate(lengths)]),
         torch.randperm(sequences)[: max(1, sequences - 1)],
     )
+
+
+def in_codes(cache: Cache, codes: torch.dtype) -> Cache:
+    """The same in eight bits: a head of NaN has a scale that is NaN."""
+    parts: list[tuple[Tensor, ...]] = []
+    for part in (cache.keys, cache.values):
+        parts += zip(*(quantize(one, codes) for one in part), strict=True)
+    keys, key_scales, values, value_scales = parts
+    return Cache(keys, values, key_scales, value_scales)
 
 
 def operation_by_operation(weights: DecoderWeights, backend: str) -> Callable[..., Tensor]:
@@ -208,9 +240,10 @@ def operation_by_operation(weights: DecoderWeights, backend: str) -> Callable[..
         logit_rows: Tensor,
     ) -> Tensor:
         eps, tokens = weights.rms_norm_eps, len(token_ids)
-        attention = of(
-            "paged_attention" if isinstance(batch, PagedBatch) else "contiguous_attention", backend
-        )
+        layout = "paged" if isinstance(batch, PagedBatch) else "contiguous"
+        prefix = "quantized_" if cache.key_scales else ""
+        attention = of(f"{prefix}{layout}_attention", backend)
+        scale = weights.head_dim**-0.5
         hidden = weights.embedding[token_ids]
         for index, layer in enumerate(weights.layers):
             normed = rms_norm(hidden, layer.input_norm, eps)
@@ -219,11 +252,14 @@ def operation_by_operation(weights: DecoderWeights, backend: str) -> Callable[..
             if layer.q_norm is not None:
                 q, k = rms_norm(q, layer.q_norm, eps), rms_norm(k, layer.k_norm, eps)
             q, k = rope(q, k, weights.cos[positions], weights.sin[positions])
-            keys, values = cache.keys[index], cache.values[index]
-            keys.view(-1, *k.shape[1:])[slot_mapping] = k
-            values.view(-1, *v.shape[1:])[slot_mapping] = v
-            scale = weights.head_dim**-0.5
-            context = attention(q, keys, values, batch, scale, weights.window)
+            if cache.key_scales:
+                held = (cache.quantized(index),)
+                of("quantized_cache_write", backend)(k, v, *held, slot_mapping)
+            else:
+                held = cache.keys[index], cache.values[index]
+                for x, slots in zip((k, v), held, strict=True):
+                    slots.view(-1, *x.shape[1:])[slot_mapping] = x
+            context = attention(q, *held, batch, scale, weights.window)
             hidden = hidden + layer.o(context.flatten(1))
             normed = rms_norm(hidden, layer.post_norm, eps)
             hidden = hidden + layer.down(silu_mul(layer.gate_up(normed)))
@@ -238,26 +274,29 @@ def of(op: str, backend: str) -> Callable[..., Any]:
 
 def assert_same_bits(actual: Tensor, expected: Tensor) -> None:
     assert actual.dtype == expected.dtype
-    assert torch.equal(actual.view(torch.int16), expected.view(torch.int16))
+    assert torch.equal(actual.view(torch.uint8), expected.view(torch.uint8))
 
 
 @pytest.mark.parametrize("sequences", [1, 2, 8, 32])
-@pytest.mark.parametrize(("layout", "kind"), LAYOUTS_AND_KINDS)
+@pytest.mark.parametrize(("layout", "kind", "codes"), LAYOUTS_KINDS_AND_CODES)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("implementation", FUSED, ids=lambda one: one.name)
 def test_the_bits_are_those_of_single_operations(
-    implementation: Implementation, shape: Shape, layout: str, kind: str, sequences: int
+    implementation: Implementation,
+    shape: Shape,
+    layout: str,
+    kind: str,
+    codes: torch.dtype | None,
+    sequences: int,
 ) -> None:
     weights = random_weights(shape, maps(kind, implementation.name))
-    call = random_call(shape, layout, sequences)
+    call = random_call(shape, layout, sequences, codes)
     step = implementation.function(weights)
     assert step.takes(call.cache, call.batch, len(call.logit_rows))
     logits, cache = call.run(step)
     expected, expected_cache = call.run(operation_by_operation(weights, implementation.name))
     assert_same_bits(logits, expected)
-    for one, other in zip(
-        cache.keys + cache.values, expected_cache.keys + expected_cache.values, strict=True
-    ):
+    for one, other in zip(cache.tensors, expected_cache.tensors, strict=True):
         assert_same_bits(one, other)
 
 
@@ -316,6 +355,18 @@ def test_it_takes_only_what_it_computes(implementation: Implementation) -> None:
     assert not step.takes(call.cache, call.batch, 3)
     wide = Cache(*(tuple(one.float() for one in part) for part in (call.cache.keys,) * 2))
     assert not step.takes(wide, call.batch, 2)
+    coded = random_call(shape, "contiguous", 2, E4M3).cache
+    assert step.takes(coded, call.batch, 2)
+    for other in (
+        replace(coded, values=tuple(one.view(INT8) for one in coded.values)),
+        replace(coded, values=tuple(one.float() for one in coded.values)),
+        replace(coded, key_scales=tuple(one.float() for one in coded.key_scales)),
+        replace(coded, key_scales=(), value_scales=()),
+        replace(call.cache, key_scales=coded.key_scales, value_scales=coded.value_scales),
+        coded.changed(lambda one: one.view(torch.uint8)),
+        coded.changed(lambda one: one.transpose(0, 1).contiguous().transpose(0, 1)),
+    ):
+        assert not step.takes(other, call.batch, 2)
     many = random_call(shape, "contiguous", 33)
     assert not step.takes(many.cache, many.batch, 33)
 

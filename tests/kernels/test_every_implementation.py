@@ -139,12 +139,16 @@ def test_work_of_floats_and_of_a_step_by_hand() -> None:
         work = spec_of(op).work(spec_of(op).of_model(SMOLLM2_135M, step)[name], torch.bfloat16)
         assert work.bytes_moved == weight_bytes + 2 * (2 * 576 + 2 * 576)
         assert work.flops == 2 * 2 * size
-    (layer,) = spec_of("decoder_step").of_model(SMOLLM2_135M, StepShape(1, 10)).values()
-    work = spec_of("decoder_step").work(layer, torch.bfloat16)
+    layers = spec_of("decoder_step").of_model(SMOLLM2_135M, StepShape(1, 10))
+    work = spec_of("decoder_step").work(layers["layer"], torch.bfloat16)
     weights = 3_538_944 + 1024 * 576
     cached, others = 2 * 10 * 3 * 64, 3 * 576 + 576 + 1024  # norms, a token's embedding, logits
     assert work.bytes_moved == 2 * (weights + cached + others)
     assert work.flops == 2 * weights + 4 * 10 * 9 * 64
+    eight_bit = spec_of("decoder_step").work(layers["layer, fp8 cache"], torch.bfloat16)
+    # A code of a byte instead of two, and two bytes of scale for each of 10 tokens' 3 heads.
+    assert eight_bit.bytes_moved == work.bytes_moved - cached + 2 * 2 * 10 * 3
+    assert eight_bit.flops == work.flops
 
 
 def test_the_same_seed_draws_the_same_and_another_does_not() -> None:

@@ -83,11 +83,6 @@ void attend(const AttentionOf<E>& a, int64_t sequence, int64_t head, const Cache
   each_block(a, sequence, head, [&](const Block& b) { attend_block(a, cache, b); });
 }
 
-inline void attend(const Attention& a, int64_t sequence, int64_t head, const bf16* k,
-                   const bf16* v) {
-  attend(a, sequence, head, Plain<bf16>{k, v});
-}
-
 struct Split {
   int64_t block, index;
 };

@@ -41,6 +41,7 @@ struct Run {
   const M* values[SPLIT];
   const float *key_scales, *value_scales;
   std::vector<M> room;  // for what cannot be read where it lies
+  const uint8_t *key_codes[SPLIT], *value_codes[SPLIT];
   float scale_room[2 * SPLIT];
 
   // Room for the keys and the values; the pointers are set.
@@ -66,10 +67,23 @@ void each_slot(const AttentionOf<E>& a, int64_t sequence, int64_t first, int64_t
   }
 }
 
-// Caches k, v [slots, kv_heads, head_dim] that hold what activations are.
+// Caches k, v [slots, kv_heads, head_dim] that hold what activations are. `read` makes a run that can
+// be read at once; `find` one whose keys and values can be read a PIECE at a time, those from t on
+// after `load_keys` and `load_values`.
 template <class E>
 struct Plain {
   const E *k, *v;
+
+  static constexpr int64_t PIECE = SPLIT;
+  static constexpr bool IN_PLACE = true;
+
+  void find(const AttentionOf<E>& a, int64_t sequence, int64_t head, int64_t first, int64_t end,
+            Run<E>& run) const {
+    read(a, sequence, head, first, end, run);
+  }
+
+  void load_keys(int64_t, int64_t, Run<E>&) const {}
+  void load_values(int64_t, int64_t, Run<E>&) const {}
 
   // Tokens first … end of a KV head, where they lie.
   void read(const AttentionOf<E>& a, int64_t sequence, int64_t head, int64_t first, int64_t end,

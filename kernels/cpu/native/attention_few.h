@@ -28,16 +28,16 @@ void fetch(const E* const* from, int64_t count, int64_t head_dim) {
   }
 }
 
-// scores[t] = q · keys[t].
+// scores[t] = q · keys[t]. values: what memory is asked for beside the keys to come, or null.
 template <class E>
-void score(const E* q, const Run<E>& run, int64_t head_dim, bool first, float* scores) {
+void score(const E* q, const E* const* keys, const E* const* values, int64_t count,
+           int64_t head_dim, float* scores) {
   constexpr int step = STEP_OF<E>;
-  const int64_t whole = head_dim / step * step, count = run.count;
-  const E* const* keys = run.keys;
+  const int64_t whole = head_dim / step * step;
   for (int64_t t = 0; t < count; t += LANES) {
-    if (first) {
+    if (values) {
       fetch(keys + t + LANES, count - t - LANES, head_dim);
-      fetch(run.values + t, count - t, head_dim);
+      fetch(values + t, count - t, head_dim);
     }
     Sums sums[LANES];
     for (int lane = 0; lane < LANES; ++lane) {
@@ -84,13 +84,16 @@ inline Weighed weigh(float* scores, int64_t count, int64_t first, int64_t end, f
   return {largest, total};
 }
 
-// CHUNKS · LANES elements of the weighted sums of values, for ROWS rows of weights SPLIT apart.
+// CHUNKS · LANES elements of the weighted sums of values, for ROWS rows of weights SPLIT apart, which
+// go on from what `out` holds unless these are the first.
 template <int ROWS, int CHUNKS, class E>
-void mix(const float* weights, const E* const* values, int64_t count, int64_t d, float* out,
-         int64_t out_stride) {
+void mix(const float* weights, const E* const* values, int64_t count, bool first, int64_t d,
+         float* out, int64_t out_stride) {
   Sums sums[ROWS][CHUNKS];
   for (int r = 0; r < ROWS; ++r) {
-    for (int c = 0; c < CHUNKS; ++c) sums[r][c] = zero();
+    for (int c = 0; c < CHUNKS; ++c) {
+      sums[r][c] = first ? zero() : load(out + r * out_stride + d + c * LANES);
+    }
   }
   for (int64_t t = 0; t < count; ++t) {
     const E* value = values[t] + d;
@@ -109,14 +112,15 @@ void mix(const float* weights, const E* const* values, int64_t count, int64_t d,
 }
 
 template <int ROWS, class E>
-void mix_rows(const float* weights, const Run<E>& run, int64_t head_dim, float* out) {
+void mix_rows(const float* weights, const E* const* values, int64_t count, bool first,
+              int64_t head_dim, float* out) {
   const int64_t stride = partial_stride(head_dim);
   int64_t d = 0;
   for (; d + 4 * LANES <= head_dim; d += 4 * LANES) {
-    mix<ROWS, 4>(weights, run.values, run.count, d, out, stride);
+    mix<ROWS, 4>(weights, values, count, first, d, out, stride);
   }
   for (; d < head_dim; d += LANES) {
-    mix<ROWS, 1>(weights, run.values, run.count, d, out, stride);
+    mix<ROWS, 1>(weights, values, count, first, d, out, stride);
   }
 }
 
@@ -125,12 +129,19 @@ template <class E, class Cache>
 void attend_few(const AttentionOf<E>& a, const Cache& cache, const Block& b, int64_t first,
                 int64_t end, float* partial) {
   thread_local Run<E> run;
-  cache.read(a, b.sequence, b.head, first, end, run);
+  cache.find(a, b.sequence, b.head, first, end, run);
   alignas(64) float weights[FEW * SPLIT];
   const int64_t count = run.count, stride = partial_stride(a.head_dim);
+  for (int64_t t = 0; t < count; t += Cache::PIECE) {
+    cache.load_keys(a.head_dim, t, run);
+    for (int64_t r = 0; r < b.rows; ++r) {
+      const E* const* values = Cache::IN_PLACE && r == 0 ? run.values + t : nullptr;
+      score(a.q + row_at(a, b, r, a.q_stride), run.keys + t, values,
+            std::min(Cache::PIECE, count - t), a.head_dim, weights + r * SPLIT + t);
+    }
+  }
   for (int64_t r = 0; r < b.rows; ++r) {
     float* scores = weights + r * SPLIT;
-    score(a.q + row_at(a, b, r, a.q_stride), run, a.head_dim, r == 0, scores);
     if (run.key_scales) {
       for (int64_t t = 0; t < count; ++t) scores[t] *= run.key_scales[t];
     }
@@ -144,16 +155,21 @@ void attend_few(const AttentionOf<E>& a, const Cache& cache, const Block& b, int
     partial[r * stride + a.head_dim] = most;
     partial[r * stride + a.head_dim + 1] = sum;
   }
-  int64_t r = 0;
-  auto mixed = [&](auto rows) {
-    mix_rows<decltype(rows)::value>(weights + r * SPLIT, run, a.head_dim, partial + r * stride);
-    r += decltype(rows)::value;
-  };
-  constexpr int TOGETHER = LANES == 16 ? 4 : 2;
-  while (b.rows - r >= TOGETHER) mixed(std::integral_constant<int, TOGETHER>());
-  if (b.rows - r == 3) mixed(std::integral_constant<int, TOGETHER - 1>());
-  if (b.rows - r == 2) mixed(std::integral_constant<int, 2>());
-  if (b.rows - r == 1) mixed(std::integral_constant<int, 1>());
+  for (int64_t t = 0; t < count; t += Cache::PIECE) {
+    cache.load_values(a.head_dim, t, run);
+    int64_t r = 0;
+    auto mixed = [&](auto rows) {
+      mix_rows<decltype(rows)::value>(weights + r * SPLIT + t, run.values + t,
+                                      std::min(Cache::PIECE, count - t), t == 0, a.head_dim,
+                                      partial + r * stride);
+      r += decltype(rows)::value;
+    };
+    constexpr int TOGETHER = LANES == 16 ? 4 : 2;
+    while (b.rows - r >= TOGETHER) mixed(std::integral_constant<int, TOGETHER>());
+    if (b.rows - r == 3) mixed(std::integral_constant<int, TOGETHER - 1>());
+    if (b.rows - r == 2) mixed(std::integral_constant<int, 2>());
+    if (b.rows - r == 1) mixed(std::integral_constant<int, 1>());
+  }
 }
 
 }  // namespace attention

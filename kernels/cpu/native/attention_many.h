@@ -272,6 +272,7 @@ template <class E, class Cache>
 void attend_many(const AttentionOf<E>& a, const Cache& cache, const Block& b, int64_t first,
                  int64_t end, float* partial) {
   using M = Factor<E>;
+  static_assert(TILE <= Cache::PIECE);
   thread_local Room<M> room;
   const int64_t vectors = (b.rows + LANES - 1) / LANES, width = vectors * LANES;
   room.q.resize(a.head_dim * width);

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "attention.h"
+#include "decoder_cache.h"
 #include "elementwise.h"
 #include "team.h"
 #include "weights.h"
@@ -36,8 +37,7 @@ struct Model {
 struct Step {
   int64_t tokens;
   const int64_t *token_ids, *positions, *slots;  // [tokens]
-  bf16* const* keys;                             // a layer's [slots, kv_heads, head_dim]
-  bf16* const* values;
+  Caches caches;
   const int64_t* tables;
   int64_t table_stride, block, unit;
   const int64_t* lengths;
@@ -100,7 +100,7 @@ class Run {
     for (int64_t i = 0; i < m_.layer_count; ++i) {
       const Layer& layer = m_.layers[i];
       project(layer.qkv, a_.normed, step_.tokens, a_.qkv);
-      attend(layer, step_.keys[i], step_.values[i]);
+      step_.caches.with_layer(i, [&](const auto& cache) { attend(layer, cache); });
       if (prepared_bytes(layer.o, step_.tokens)) each_row(layer.o, a_.context, [](int64_t) {});
       project(layer.o, a_.context, step_.tokens, a_.update);
       each_row(layer.gate_up, a_.normed, [&](int64_t t) { add_and_norm(t, layer.post_norm); });
@@ -146,7 +146,8 @@ class Run {
   }
 
   // A KV head of a token with the query heads that share it: nobody else reads what it writes.
-  void attend(const Layer& layer, bf16* keys, bf16* values) {
+  template <class Cache>
+  void attend(const Layer& layer, const Cache& cache) {
     const auto start = std::chrono::steady_clock::now();
     const int64_t group = m_.heads / m_.kv_heads;
     const Attention attention{a_.q,          m_.heads * m_.head_dim,
@@ -159,8 +160,8 @@ class Run {
     team_.share(step_.tokens * m_.kv_heads, 1, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
         const int64_t t = i / m_.kv_heads, head = i % m_.kv_heads;
-        rotate_into_cache(layer, t, head, keys, values);
-        attention::attend(attention, t, head, keys, values);
+        rotate_into_cache(layer, t, head, cache);
+        attention::attend(attention, t, head, cache.reader());
       }
     });
     if (team_.leads()) {
@@ -169,17 +170,19 @@ class Run {
     }
   }
 
-  void rotate_into_cache(const Layer& layer, int64_t t, int64_t head, bf16* keys, bf16* values) {
+  template <class Cache>
+  void rotate_into_cache(const Layer& layer, int64_t t, int64_t head, const Cache& cache) {
+    thread_local std::vector<bf16> key;
     const int64_t d = m_.head_dim, group = m_.heads / m_.kv_heads;
     const bf16* qkv = a_.qkv + t * (m_.heads + 2 * m_.kv_heads) * d;
     bf16* q = row(a_.q, t, m_.heads * d);
     for (int64_t h = head * group; h < (head + 1) * group; ++h) {
       rotate(qkv + h * d, layer.q_norm, t, q + h * d);
     }
-    const int64_t to = (step_.slots[t] * m_.kv_heads + head) * d;
-    rotate(qkv + (m_.heads + head) * d, layer.k_norm, t, keys + to);
-    const bf16* v = qkv + (m_.heads + m_.kv_heads + head) * d;
-    std::copy(v, v + d, values + to);
+    key.resize(d);
+    rotate(qkv + (m_.heads + head) * d, layer.k_norm, t, key.data());
+    const bf16* value = qkv + (m_.heads + m_.kv_heads + head) * d;
+    cache.write(step_.slots[t] * m_.kv_heads + head, key.data(), value, d);
   }
 
   // One head of query or key, normed first where the model has a norm for it.

@@ -19,7 +19,7 @@ from ...decoder import DecoderLayer, DecoderWeights, LayerCaches, LinearMap
 from ...dispatch import PreparedOp
 from ...registry import KernelError, implements
 from ...scratch import scratch
-from .attention import HEAD_DIM_MULTIPLE, UNBOUNDED
+from .attention import CODES, HEAD_DIM_MULTIPLE, UNBOUNDED
 from .build import TARGETS
 from .library import Native, int64s
 from .packed import NativeWeights
@@ -51,12 +51,22 @@ class _Model(ctypes.Structure):
     ]
 
 
+class _Caches(ctypes.Structure):
+    """`decoder::Caches`."""
+
+    _fields_ = [
+        *((name, _POINTER) for name in ("keys", "values", "key_scales", "value_scales")),
+        ("codes", _SIZE),
+    ]
+
+
 class _Step(ctypes.Structure):
     """`decoder::Step`."""
 
     _fields_ = [
         ("tokens", _SIZE),
-        *((name, _POINTER) for name in ("token_ids", "positions", "slots", "keys", "values")),
+        *((name, _POINTER) for name in ("token_ids", "positions", "slots")),
+        ("caches", _Caches),
         ("tables", _POINTER),
         *((name, _SIZE) for name in ("table_stride", "block", "unit")),
         *((name, _POINTER) for name in ("lengths", "logit_rows")),
@@ -68,11 +78,14 @@ class _Step(ctypes.Structure):
 
 @dataclass(frozen=True)
 class _BoundCache:
-    """A cache as the library reads it; made once for each that is served from."""
+    """A cache as the library reads it; made once for each that is served from.
+
+    pointers: arrays, a layer each, that `caches` points to.
+    """
 
     cache: LayerCaches
-    keys: ctypes.Array[ctypes.c_void_p]
-    values: ctypes.Array[ctypes.c_void_p]
+    pointers: tuple[ctypes.Array[ctypes.c_void_p], ...]
+    caches: _Caches
     readable: bool
 
 
@@ -97,7 +110,8 @@ class NativeDecoderStep:
         return self._weights.weight_bytes
 
     def takes(self, cache: LayerCaches, batch: AttentionBatch, rows: int) -> bool:
-        """Up to MOST_TOKENS sequences with one new token each, over a bfloat16 cache."""
+        """Up to MOST_TOKENS sequences with one new token each, over a cache of bfloat16 or of codes
+        with scales."""
         tokens = len(batch.query_lengths)
         return (
             tokens <= MOST_TOKENS
@@ -125,7 +139,7 @@ class NativeDecoderStep:
         step.token_ids, step.positions, step.slots, step.logit_rows = (
             one.data_ptr() for one in inputs
         )
-        step.keys, step.values = ctypes.addressof(bound.keys), ctypes.addressof(bound.values)
+        step.caches = bound.caches
         lengths = int64s(batch.kv_lengths)
         step.lengths = ctypes.addressof(lengths)
         if isinstance(batch, PagedBatch):
@@ -149,14 +163,22 @@ class NativeDecoderStep:
 
     def _bind(self, cache: LayerCaches) -> _BoundCache:
         if self._bound is None or self._bound.cache is not cache:
-            tensors = (*cache.keys, *cache.values)
-            self._bound = _BoundCache(
-                cache,
-                _pointers(cache.keys),
-                _pointers(cache.values),
-                readable=all(map(_is_plain, tensors)),
-            )
+            parts = (cache.keys, cache.values, cache.key_scales, cache.value_scales)
+            pointers = tuple(map(_pointers, parts))
+            codes = CODES.get(cache.keys[0].dtype, 0)
+            caches = _Caches(*map(ctypes.addressof, pointers), codes)
+            self._bound = _BoundCache(cache, pointers, caches, _is_readable(cache))
         return self._bound
+
+
+def _is_readable(cache: LayerCaches) -> bool:
+    """bfloat16 without scales, or one kind of code with one for each tensor; all contiguous."""
+    held, scales = (*cache.keys, *cache.values), (*cache.key_scales, *cache.value_scales)
+    dtype = held[0].dtype
+    if dtype in CODES:
+        whole = all(one.dtype is dtype and one.is_cpu and one.is_contiguous() for one in held)
+        return whole and len(scales) == len(held) and all(map(_is_plain, scales))
+    return not scales and all(map(_is_plain, held))
 
 
 def _pointers(tensors: tuple[Tensor, ...]) -> ctypes.Array[ctypes.c_void_p]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from llmbench.engines import LLM, SamplingParams
 from llmbench.engines.assemble import load_model
 from llmbench.engines.config import engine_config
 from llmbench.engines.models.catalogue import resolve_model
@@ -14,7 +15,8 @@ from llmbench.engines.models.decoder import AttentionTimer
 from llmbench.engines.models.fused import fused_step, select_step
 from llmbench.engines.models.llama import Llama
 from llmbench.engines.resolve import resolve
-from llmbench.kernels.registry import KernelError
+from llmbench.kernels.dispatch import calls, calls_since
+from llmbench.kernels.registry import KernelError, select
 from torch import Tensor
 
 from .conftest import Saved
@@ -72,6 +74,43 @@ def test_the_timer_counts_its_attention(saved: Saved, tokens: list[int]) -> None
     served.step({0: PROMPT})
     served.step({0: 1}, timer=timer)
     assert timer.seconds > 0
+
+
+@native
+@pytest.mark.parametrize("kv", ["paged", "contiguous"])
+@pytest.mark.parametrize("kv_dtype", ["auto", "int8", "fp8"])
+def test_every_decode_is_one_call_and_its_tokens_are_those_of_single_operations(
+    kv: str, kv_dtype: str
+) -> None:
+    name, more = str(select_step(CPU, BF16)), 15
+    prompts = [[random.randrange(3, 2048) for _ in range(length)] for length in (70, 1, 33)]
+
+    def served(*force: str) -> tuple[list[tuple[int, ...]], int]:
+        """Greedy tokens, and how many steps were fused."""
+        llm = LLM(
+            "bundled",
+            kv=kv,
+            kv_dtype=kv_dtype,
+            dtype="bfloat16",
+            device="cpu",
+            max_model_len=128,
+            force_kernels=force,
+        )
+        before = calls()
+        outputs = llm.generate(prompts, SamplingParams(1 + more, ignore_eos=True))
+        computed = calls_since(before)
+        # Six layers' keys and values are written one by one for the prompts only, if at all.
+        writes = computed["rope_cache_write" if kv_dtype == "auto" else "quantized_cache_write"]
+        steps = computed.get("decoder_step", {})
+        assert set(steps) <= {name}
+        assert sum(writes.values()) == 6 * (1 + more - sum(steps.values()))
+        return [output.token_ids for output in outputs], sum(steps.values())
+
+    fused, steps = served()
+    assert steps == more
+    apart, steps = served(f"rms_norm={select('rms_norm', CPU, BF16).name}")
+    assert steps == 0
+    assert fused == apart
 
 
 def test_what_is_forced_is_obeyed() -> None:
