@@ -20,8 +20,12 @@ DUMMY_CAVEAT = "its weights are random: how fast it runs means something, what i
 _HUB_FILES = (
     "config.json",
     "hf_quant_config.json",
+    "quantize_config.json",
+    "quant_config.json",
     "generation_config.json",
     "model*.safetensors",
+    "gptq_model*.safetensors",
+    "awq_model*.safetensors",
     "model.safetensors.index.json",
     "tokenizer.json",
     "tokenizer.model",

@@ -144,6 +144,13 @@ def _shards(directory: Path) -> list[tuple[Path, list[str] | None]]:
         return [(directory / file, names) for file, names in by_file.items()]
     if (directory / SINGLE_FILE).is_file():
         return [(directory / SINGLE_FILE, None)]
+    # AutoGPTQ and AutoAWQ named theirs after the settings: gptq_model-4bit-128g.safetensors.
+    named = sorted(directory.glob("*.safetensors"))
+    if len(named) == 1:
+        return [(named[0], None)]
+    if named:
+        files = ", ".join(path.name for path in named)
+        raise ModelError("model", str(directory), f"has {files} and no {INDEX_FILE}")
     pickled = sorted(path.name for path in directory.glob("pytorch_model*.bin"))
     if pickled:
         raise ModelError(

@@ -9,21 +9,32 @@ from ...errors import ModelError
 
 
 class Fields:
-    """An object of a JSON file. place: what an error calls it."""
+    """An object of a JSON file. place: what an error calls it. also: by the name of a field,
+    another that some writers give it."""
 
-    def __init__(self, data: object, place: str) -> None:
+    def __init__(self, data: object, place: str, also: Mapping[str, str] | None = None) -> None:
         if not isinstance(data, Mapping):
             raise ModelError(place, data, "is not a mapping")
         self._data: Mapping[str, Any] = data
+        self._also = also or {}
         self.place = place
+
+    def having(self, **fields: object) -> Fields:
+        """The same with fields that the file leaves to its name."""
+        return Fields({**self._data, **fields}, self.place, self._also)
 
     def get(self, name: str) -> Any:
         """The value as it is, None where there is none."""
-        return self._data.get(name)
+        return self._data.get(self._stored(name))
 
     def wrong(self, name: str, problem: str) -> ModelError:
         """The error for a field."""
-        return ModelError(f"{self.place}.{name}", self.get(name), problem)
+        return ModelError(f"{self.place}.{self._stored(name)}", self.get(name), problem)
+
+    def _stored(self, name: str) -> str:
+        """What the file calls a field."""
+        other = self._also.get(name, name)
+        return name if name in self._data or other not in self._data else other
 
     def integer(self, name: str, default: int | None = None) -> int:
         """A whole number."""

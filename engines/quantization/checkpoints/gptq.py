@@ -101,6 +101,7 @@ def parse(data: Fields, head: str) -> Format:
         "checkpoint_format", *STORED_LESS, default=data.get("format") or "gptq"
     )
     data.one_of("pack_dtype", "int32", default="int32")
+    data.absent("is_marlin_format", "is not supported; expected AutoGPTQ's own layout")
     layout = _layout(data, checkpoint_format)
     rules = [
         (name, _rule(data, name, rule, layout))

@@ -14,7 +14,7 @@ from torch import Tensor
 from ....kernels.registry import KernelError
 from ...errors import ModelError
 from ...models.config import ModelConfig
-from ...models.loader import Checkpoint, check_tensor, load_config, read_json
+from ...models.loader import Checkpoint, check_tensor, load_config
 from ..methods import OP_OF_FORM, linear_ops
 from ..quantized import QuantizedMap, QuantizedModel, Unquantized
 from ..rounding import check_finite
@@ -23,9 +23,8 @@ from . import awq, compressed_tensors, fine_grained_fp8, gptq, modelopt
 from .fields import Fields
 from .layout import Format, Layout
 from .report import read_report
+from .settings import read_settings
 
-CONFIG_FILE = "config.json"
-QUANTIZATION = "quantization_config"
 METHODS = ("gptq", "awq", "compressed-tensors", "fp8", "modelopt")
 # Scales of a quantised KV cache, and tables that are computed: not read, and not a mistake.
 _UNUSED = (".k_scale", ".v_scale", ".q_scale", ".output_scale", ".rotary_emb.inv_freq")
@@ -73,7 +72,7 @@ def read_published(directory: Path) -> Published | None:
 
     Raises ModelError for a format that is not known, or that quantises no map of the model.
     """
-    settings = _settings(directory)
+    settings = read_settings(directory)
     if settings is None:
         return None
     config = load_config(directory)
@@ -199,20 +198,7 @@ def _check_nothing_else(published: Published, checkpoint: Checkpoint, used: set[
         )
 
 
-def _settings(directory: Path) -> Fields | None:
-    data = read_json(directory / CONFIG_FILE)
-    beside = directory / modelopt.CONFIG_FILE
-    if data.get(QUANTIZATION):
-        return Fields(data[QUANTIZATION], QUANTIZATION)
-    if beside.exists():
-        settings = Fields(read_json(beside), modelopt.CONFIG_FILE).inner("quantization")
-        return settings if settings.get("quant_algo") else None
-    return None
-
-
 def _parse(settings: Fields, config: ModelConfig) -> Format:
-    if settings.place.startswith(modelopt.CONFIG_FILE):
-        return modelopt.parse(settings)
     method = settings.one_of("quant_method", *METHODS)
     if method == "gptq":
         return gptq.parse(settings, head_of(config))

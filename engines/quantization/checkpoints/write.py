@@ -23,8 +23,8 @@ from ..quantized import QuantizedMap, QuantizedModel
 from ..scheme import LAYERS, Scheme, quantized_maps, ragged_width
 from . import awq, compressed_tensors, gptq
 from .layout import Writable
-from .read import CONFIG_FILE, QUANTIZATION
 from .report import write_report
+from .settings import CONFIG_FILE, QUANTIZATION
 
 FORMATS = ("gptq", "gptq_v2", "awq", "compressed-tensors")
 # Of weights; compressed-tensors has all.
