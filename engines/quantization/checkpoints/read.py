@@ -19,13 +19,22 @@ from ..methods import OP_OF_FORM, linear_ops
 from ..quantized import QuantizedMap, QuantizedModel, Unquantized
 from ..rounding import check_finite
 from ..scheme import Scheme, head_of, quantized_maps
-from . import awq, compressed_tensors, fine_grained_fp8, gptq, modelopt
+from . import auto_round, awq, compressed_tensors, fine_grained_fp8, gptq, modelopt
 from .fields import Fields
-from .layout import Format, Layout
+from .layout import FLOATS, Format, Layout
 from .report import read_report
 from .settings import read_settings
 
-METHODS = ("gptq", "awq", "compressed-tensors", "fp8", "modelopt")
+# The last as auto-round called itself before 0.5.
+METHODS = (
+    "gptq",
+    "awq",
+    "compressed-tensors",
+    "fp8",
+    "modelopt",
+    "auto-round",
+    "intel/auto-round",
+)
 # Scales of a quantised KV cache, and tables that are computed: not read, and not a mistake.
 _UNUSED = (".k_scale", ".v_scale", ".q_scale", ".output_scale", ".rotary_emb.inv_freq")
 
@@ -189,7 +198,8 @@ def _check_nothing_else(published: Published, checkpoint: Checkpoint, used: set[
         if name == "lm_head.weight" and published.config.tie_word_embeddings:
             continue
         # GPTQ's tools gave every map a bias, of zeros where the model has none.
-        if name.endswith(".bias") and not bool(checkpoint[name].any()):
+        floats = checkpoint.stored_dtype(name) in FLOATS
+        if name.endswith(".bias") and floats and not bool(checkpoint[name].any()):
             continue
         raise ModelError(
             "model",
@@ -203,6 +213,8 @@ def _parse(settings: Fields, config: ModelConfig) -> Format:
     if method == "gptq":
         return gptq.parse(settings, head_of(config))
     parse: dict[str, Callable[[Fields], Format]] = {
+        "auto-round": auto_round.parse,
+        "intel/auto-round": auto_round.parse,
         "awq": awq.parse,
         "compressed-tensors": compressed_tensors.parse,
         "fp8": fine_grained_fp8.parse,
