@@ -41,9 +41,12 @@ def calibration_texts(source: str | None) -> Iterable[str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(str(path), error) from error
+    if "\0" in text:  # which many binary files are made of, and UTF-8 allows
+        raise ConfigError("calibration", str(path), "a text; it holds bytes that are 0")
+    return text
 
 
 def _json_lines(path: Path) -> Iterator[str]:

@@ -33,12 +33,7 @@ class Checkpoint(Mapping[str, Tensor]):
     def __init__(self, directory: Path) -> None:
         self._files: dict[str, Any] = {}
         for path, names in _shards(directory):
-            try:
-                file = safe_open(path, framework="pt")
-            except (SafetensorError, OSError) as error:
-                raise ModelError(
-                    "model", str(path), f"is not a whole safetensors file ({_first_line(error)})"
-                ) from error
+            file = _open(path)
             stored = file.keys()
             for name in sorted(set(names) - set(stored)):
                 raise ModelError("model", str(path), f"lacks the tensor {name!r} of its index")
@@ -129,6 +124,18 @@ def _check_parameters(config: ModelConfig, checkpoint: Checkpoint, directory: Pa
             raise ModelError(
                 "model", str(directory), f"has the tensor {name!r}, which its config.json does not"
             )
+
+
+def _open(path: Path) -> Any:
+    try:
+        # safetensors says of whatever it cannot open that it does not exist.
+        path.open("rb").close()
+        return safe_open(path, framework="pt")
+    except OSError as error:
+        raise ModelError("model", str(path), f"cannot be read ({error.strerror})") from error
+    except SafetensorError as error:
+        problem = f"is not a whole safetensors file ({_first_line(error)})"
+        raise ModelError("model", str(path), problem) from error
 
 
 def _shards(directory: Path) -> list[tuple[Path, Sequence[str]]]:

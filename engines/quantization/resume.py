@@ -134,8 +134,10 @@ def writing(place: Path) -> Iterator[None]:
     ModelError of one line."""
     try:
         yield
-    except (OSError, SafetensorError) as error:  # the latter hides the former's number
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+    except (OSError, SafetensorError) as error:
+        # safetensors says what the system says, in the midst of more.
+        said = str(error).rpartition("I/O error: ")[2].partition(" (os error")[0]
+        reason = getattr(error, "strerror", None) or " ".join(said.split())
         raise ModelError("model", str(place), f"cannot be written ({reason})") from error
 
 

@@ -35,8 +35,13 @@ METHODS = (
     "auto-round",
     "intel/auto-round",
 )
-# Scales of a quantised KV cache, and tables that are computed: not read, and not a mistake.
-_UNUSED = (".k_scale", ".v_scale", ".q_scale", ".output_scale", ".rotary_emb.inv_freq")
+# Settings of a quantised KV cache, and tables that are computed: not read, and not a mistake.
+_UNUSED = (
+    *(f".{one}_{what}" for one in "qkv" for what in ("scale", "zero_point")),
+    ".kv_scale",
+    ".output_scale",
+    ".rotary_emb.inv_freq",
+)
 
 
 @dataclass(frozen=True)

@@ -178,6 +178,7 @@ def test_calibration_that_cannot_be_used_is_refused_in_a_line(
     (tmp_path / "short.txt").write_text(words(60))
     (tmp_path / "bad.jsonl").write_text('{"text": "w1"}\n{"body": "w2"}\n')
     (tmp_path / "chat.jsonl").write_text('{"messages": []}\n{"messages": [{"role": "user"}]}')
+    (tmp_path / "zeros.bin").write_bytes(bytes(4000))
     (tmp_path / "list.json").write_text("{}")
     (tmp_path / "latin.txt").write_bytes(b"\xff\xfe\x00")
     for source, options, message in (
@@ -185,6 +186,7 @@ def test_calibration_that_cannot_be_used_is_refused_in_a_line(
         ("short.txt", ("--samples", "4", "--sequence-length", "16"), "64 tokens, 4 .* it has 60"),
         ("bad.jsonl", (), r"bad.jsonl, line 2'"),
         ("latin.txt", (), "can be read"),
+        ("zeros.bin", (), "bytes that are 0"),
         ("chat.jsonl", (), r"chat.jsonl, line 2'"),
         ("list.json", (), "holds no list"),
         ("absent.txt", (), "can be read"),
@@ -331,7 +333,7 @@ def test_a_disk_that_fills_up_is_said_in_a_line_and_costs_nothing(
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert "cannot be written" in line
-        assert "File too large" in line
+        assert "(File too large)" in line
         assert (out / "model.safetensors").read_bytes() == before
     left = {path.name for path in tmp_path.iterdir()}
     layers = {".out.layers"} if method == "gptq" else set()

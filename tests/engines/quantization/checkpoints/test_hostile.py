@@ -321,7 +321,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     **{
         f"compressed {name}": quantization_config(SCHEMES[name], ["lm_head"])
-        for name in ("int4", "w8a8", "fp8", "nvfp4", "mxfp4")
+        for name in ("int4", "fp8", "nvfp4")
     },
     "compressed fp8-block": quantization_config(Scheme("fp8-block", 8), ["lm_head"]),
 }
@@ -404,6 +404,21 @@ def test_a_config_of_any_value_is_read_or_refused() -> None:
                     continue  # a list of its layers is longer than any memory
                 changed = with_value(data, place, value)
                 problem_of(lambda changed=changed: parse_config(changed))
+
+
+def test_weights_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """safetensors itself says that there is no such file."""
+    out = written(tmp_path)
+    opened = Path.open
+
+    def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.name == WEIGHTS:  # root, who may run this, may read everything
+            raise PermissionError(13, os.strerror(13))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    said = problem_of(lambda: read_all(out))
+    assert said.endswith(f"{WEIGHTS}' cannot be read (Permission denied)")
 
 
 @pytest.mark.parametrize(
