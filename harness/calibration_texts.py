@@ -3,52 +3,89 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ..engines.errors import ConfigError
 from ..engines.models.bundled import calibration_text
+from ..workloads.spec import ShareGPTPrompts
+from ..workloads.texts.conversation import Conversation, from_messages
+from ..workloads.texts.sharegpt import read_sharegpt
 
 BUNDLED = "the text that ships"
 _FIELD = "text"
+_MESSAGES = ("messages", "conversations")
+_SPOKEN = " or ".join(f'"{name}"' for name in _MESSAGES)
 
 
 def calibration_texts(source: str | None) -> Iterable[str]:
     """Documents of `source`, read as they are asked for.
 
-    None: the public-domain text that ships. A file: one document, or, of a name that ends in
-    `.jsonl`, the field "text" of each line. Anything else: `data set[:config[:split]]`, a name on
-    the hub or a directory, whose column "text" is taken; the split is train unless given.
-    Raises ConfigError, here or while documents are read, for what cannot be.
+    None: the public-domain text that ships. A file: one document; of a name that ends in `.jsonl`,
+    one a line, its field "text" or what is said in its "messages" or "conversations"; of one in
+    `.json`, ShareGPT's conversations. Anything else: `data set[:config[:split]]`, a name on the hub
+    or a directory, whose column "text" is taken; the split is train unless given.
+    Raises ConfigError or WorkloadError, here or while documents are read, for what cannot be.
     """
     if source is None:
         return [calibration_text()]
-    path = Path(source).expanduser()
-    if not path.is_file():
+    path = Path(os.path.expanduser(source))
+    if not os.path.isfile(path):
         return _dataset(source)
+    if path.suffix == ".json":
+        return map(_said, read_sharegpt(ShareGPTPrompts(kind="sharegpt", path=path)))
     return _json_lines(path) if path.suffix == ".jsonl" else [_text(path)]
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(str(path), error) from error
+    if "\0" in text:  # which many binary files are made of, and UTF-8 allows
+        raise ConfigError("calibration", str(path), "a text; it holds bytes that are 0")
+    return text
 
 
 def _json_lines(path: Path) -> Iterator[str]:
-    for number, line in enumerate(_text(path).splitlines(), 1):
+    # Not splitlines: a JSON string may hold other line separators, such as U+2028.
+    for number, line in enumerate(_text(path).split("\n"), 1):
         if not line.strip():
             continue
         try:
-            text = json.loads(line)[_FIELD]
-        except (ValueError, KeyError, TypeError):
+            text = _document(json.loads(line))
+        except (ValueError, RecursionError):
             text = None
-        if not isinstance(text, str):
-            allowed = f'a JSON object with a string "{_FIELD}" on every line'
+        if text is None:
+            allowed = (
+                f'a JSON object with a string "{_FIELD}", or a list of {_SPOKEN}, on every line'
+            )
             raise ConfigError("calibration", f"{path}, line {number}", allowed)
         yield text
+
+
+def _document(record: object) -> str | None:
+    """None for a record that is none; empty for a conversation in which no user speaks. Raises
+    ValueError for messages that are not."""
+    if not isinstance(record, dict):
+        return None
+    if isinstance(record.get(_FIELD), str):
+        return record[_FIELD]
+    for name in _MESSAGES:
+        if name in record:
+            conversation = from_messages(record[name])
+            return _said(conversation) if conversation else ""
+    return None
+
+
+def _said(conversation: Conversation) -> str:
+    """What everybody says, in turn; no chat template is put around it."""
+    said = [conversation.system]
+    for turn in conversation.turns:
+        said += [turn.user, turn.reply or ""]
+    return "\n\n".join(filter(None, said))
 
 
 def _dataset(source: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -118,7 +119,7 @@ def prepare(asked: QuantizeConfig, report: Report) -> Prepared:
         act_order=asked.act_order,
     )
     format = asked.format or default_format(config, scheme)
-    out = asked.out.expanduser().absolute()
+    out = _resolved(asked.out)
     check_writable(files.directory, out, format, scheme)
     if out.exists() and any(out.iterdir()) and not asked.overwrite:
         raise ConfigError("out", str(asked.out), "a new directory; --overwrite replaces this one")
@@ -157,6 +158,18 @@ def quantize(
         perf_counter() - began_s,
         model.report,
     )
+
+
+def _resolved(out: Path) -> Path:
+    """Where it is, for layers wait beside it. Raises ConfigError for a name that no file can have:
+    those beside it are longer by 20 letters."""
+    place = Path(os.path.realpath(os.path.expanduser(out)))
+    try:
+        place.with_name(f".{place.name}.{'x' * 18}").exists()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError("out", str(out), f"a directory's name ({reason})") from error
+    return place
 
 
 def _windows(asked: QuantizeConfig, files: ModelFiles, config: ModelConfig) -> Tensor | None:

@@ -20,8 +20,12 @@ DUMMY_CAVEAT = "its weights are random: how fast it runs means something, what i
 _HUB_FILES = (
     "config.json",
     "hf_quant_config.json",
+    "quantize_config.json",
+    "quant_config.json",
     "generation_config.json",
     "model*.safetensors",
+    "gptq_model*.safetensors",
+    "awq_model*.safetensors",
     "model.safetensors.index.json",
     "tokenizer.json",
     "tokenizer.model",
@@ -89,10 +93,11 @@ def resolve_model(name: str, report: Callable[[str], None] = lambda _line: None)
         return ModelFiles(
             name, directory, f"gguf-sha256:{smollm2.GGUF_SHA256[:12]}", smollm2.CAVEAT
         )
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return ModelFiles(name, path.resolve())
-    if path.is_file():
+    # os.path and not pathlib, which raises for a home, a name or a folder that it cannot look up.
+    path = os.path.expanduser(name)
+    if os.path.isdir(path):
+        return ModelFiles(name, Path(path).resolve())
+    if os.path.isfile(path):
         raise ModelError("model", name, "is a file; expected a directory with a config.json")
     if HUB_ID.fullmatch(name):
         return _from_hub(name, report)
@@ -110,8 +115,8 @@ def resolve_dummy(name: str) -> ModelFiles:
 
     Raises ConfigError for an unknown name, and ModelError for a config that cannot be used.
     """
-    path = Path(name).expanduser()
-    directory = path.resolve() if path.is_dir() else _shape_directory(name)
+    path = os.path.expanduser(name)
+    directory = Path(path).resolve() if os.path.isdir(path) else _shape_directory(name)
     return ModelFiles(name, directory, DUMMY_REVISION, DUMMY_CAVEAT)
 
 

@@ -202,6 +202,8 @@ def _family(data: Mapping[str, Any]) -> str:
     named = data.get("architectures") or [
         name for name, family in FAMILIES.items() if family == data.get("model_type")
     ]
+    if not isinstance(named, list):
+        raise ModelError("architectures", named, "in config.json; expected a list of names")
     architecture = str(named[0] if named else data.get("model_type"))
     if architecture not in FAMILIES:
         raise NotNativeError(
@@ -234,6 +236,8 @@ def _sliding_window(data: Mapping[str, Any], family: str) -> int | None:
             "sliding_attention" if window and layer >= first_windowed else "full_attention"
             for layer in range(layers)
         ]
+        if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
+            raise ModelError("layer_types", kinds, "in config.json; expected a list of names")
         other = [kind for kind in kinds if kind not in ("full_attention", "sliding_attention")]
         if other or len(set(kinds)) > 1:
             raise NotNativeError(

@@ -33,16 +33,14 @@ class Checkpoint(Mapping[str, Tensor]):
     def __init__(self, directory: Path) -> None:
         self._files: dict[str, Any] = {}
         for path, names in _shards(directory):
-            try:
-                file = safe_open(path, framework="pt")
-            except (SafetensorError, OSError) as error:
-                raise ModelError(
-                    "model", str(path), f"is not a whole safetensors file ({_first_line(error)})"
-                ) from error
-            stored = set(file.keys())
-            for name in stored if names is None else names:
-                if name not in stored:
-                    raise ModelError("model", str(path), f"lacks the tensor {name!r} of its index")
+            file = _open(path)
+            stored = file.keys()
+            for name in sorted(set(names) - set(stored)):
+                raise ModelError("model", str(path), f"lacks the tensor {name!r} of its index")
+            for name in stored:
+                if name in self._files:
+                    problem = f"has the tensor {name!r}, which another shard has, too"
+                    raise ModelError("model", str(path), problem)
                 self._files[name] = file
 
     def __getitem__(self, name: str) -> Tensor:
@@ -128,22 +126,32 @@ def _check_parameters(config: ModelConfig, checkpoint: Checkpoint, directory: Pa
             )
 
 
-def _shards(directory: Path) -> list[tuple[Path, list[str] | None]]:
-    """Files to open, each with the names to take from it (None: all)."""
+def _open(path: Path) -> Any:
+    try:
+        # safetensors says of whatever it cannot open that it does not exist.
+        path.open("rb").close()
+        return safe_open(path, framework="pt")
+    except OSError as error:
+        raise ModelError("model", str(path), f"cannot be read ({error.strerror})") from error
+    except SafetensorError as error:
+        problem = f"is not a whole safetensors file ({_first_line(error)})"
+        raise ModelError("model", str(path), problem) from error
+
+
+def _shards(directory: Path) -> list[tuple[Path, Sequence[str]]]:
+    """Files to open, each with the names that it must have."""
     index = directory / INDEX_FILE
     if index.exists():
-        by_file: dict[str, list[str]] = {}
-        weight_map = read_json(index).get("weight_map")
-        if not isinstance(weight_map, dict) or not weight_map:
-            raise ModelError("model", str(index), "has no weight_map")
-        for name, file in weight_map.items():
-            by_file.setdefault(str(file), []).append(name)
-        for file in by_file:
-            if not (directory / file).is_file():
-                raise ModelError("model", str(directory), f"lacks the shard {file!r} of its index")
-        return [(directory / file, names) for file, names in by_file.items()]
+        return _indexed(directory, read_json(index).get("weight_map"))
     if (directory / SINGLE_FILE).is_file():
-        return [(directory / SINGLE_FILE, None)]
+        return [(directory / SINGLE_FILE, ())]
+    # AutoGPTQ and AutoAWQ named theirs after the settings: gptq_model-4bit-128g.safetensors.
+    named = sorted(path for path in directory.glob("*.safetensors") if path.is_file())
+    if len(named) == 1:
+        return [(named[0], ())]
+    if named:
+        files = ", ".join(path.name for path in named)
+        raise ModelError("model", str(directory), f"has {files} and no {INDEX_FILE}")
     pickled = sorted(path.name for path in directory.glob("pytorch_model*.bin"))
     if pickled:
         raise ModelError(
@@ -157,13 +165,31 @@ def _shards(directory: Path) -> list[tuple[Path, list[str] | None]]:
     )
 
 
+def _indexed(directory: Path, weight_map: object) -> list[tuple[Path, Sequence[str]]]:
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise ModelError("model", str(directory / INDEX_FILE), "has no weight_map")
+    by_file: dict[str, list[str]] = {}
+    for name, file in weight_map.items():
+        # A path would lead out of the directory.
+        if not isinstance(file, str) or Path(file).name != file:
+            problem = f"puts {name!r} in {file!r}; expected a file's name"
+            raise ModelError("model", str(directory / INDEX_FILE), problem)
+        by_file.setdefault(file, []).append(name)
+    for file in by_file:
+        if not (directory / file).is_file():
+            raise ModelError("model", str(directory), f"lacks the shard {file!r} of its index")
+    return [(directory / file, names) for file, names in by_file.items()]
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A file that is one JSON object. Raises ModelError."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError("model", str(path), "does not exist") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ModelError("model", str(path), f"cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
         raise ModelError("model", str(path), f"is not JSON ({_first_line(error)})") from error
     if not isinstance(data, dict):
         raise ModelError("model", str(path), "is not a JSON object")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -67,14 +68,15 @@ class LayerStore:
             return None  # cut off where a machine went down; it is made again
 
     def save(self, layer: StoredLayer) -> None:
-        """Keep a finished layer."""
-        self._directory.mkdir(parents=True, exist_ok=True)
+        """Keep a finished layer. Raises ModelError where it cannot be written."""
         state = {"version": _VERSION, "fingerprint": self._fingerprint}
-        _write(self._directory / STATE_FILE, lambda path: path.write_text(json.dumps(state)))
         tensors, described = _parts_of(layer)
         metadata = {"layer": json.dumps(described)}
         path = self._path(layer.report.layer)
-        _write(path, lambda partial: save_file(tensors, partial, metadata))
+        with writing(self._directory):
+            self._directory.mkdir(parents=True, exist_ok=True)
+            _write(self._directory / STATE_FILE, lambda path: path.write_text(json.dumps(state)))
+            _write(path, lambda partial: save_file(tensors, partial, metadata))
 
     def _path(self, index: int) -> Path:
         return self._directory / f"layer-{index:05}.safetensors"
@@ -114,16 +116,29 @@ def read_fingerprint(directory: Path) -> str | None:
     """Whose layers a directory holds; None: nobody's that could go on."""
     try:
         state = json.loads((directory / STATE_FILE).read_text(encoding="utf-8"))
+        return state["fingerprint"] if state["version"] == _VERSION else ""
     except FileNotFoundError:
         return None
-    except ValueError:
+    except (OSError, ValueError, KeyError, TypeError):
         return ""
-    return state["fingerprint"] if state.get("version") == _VERSION else ""
 
 
 def finished_layers(directory: Path) -> int:
     """How many layers a directory holds."""
     return len(list(directory.glob("layer-*.safetensors")))
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Around what writes to `place`: a full disk, or one that may not be written, becomes a
+    ModelError of one line."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        # safetensors says what the system says, in the midst of more.
+        said = str(error).rpartition("I/O error: ")[2].partition(" (os error")[0]
+        reason = getattr(error, "strerror", None) or " ".join(said.split())
+        raise ModelError("model", str(place), f"cannot be written ({reason})") from error
 
 
 def _parts_of(layer: StoredLayer) -> tuple[dict[str, Tensor], dict[str, Any]]:

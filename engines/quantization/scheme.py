@@ -124,8 +124,7 @@ def ragged_width(config: ModelConfig, scheme: Scheme) -> int | None:
 def check_group_size(group_size: int, widths: Iterable[int]) -> int:
     """Raises ConfigError for a group that kernels could not read: pieces of fewer than 8."""
     for width in sorted(widths):
-        rest = width % group_size
-        if group_size > width or group_size % 8 or rest % 8:
+        if not 0 < group_size <= width or group_size % 8 or width % group_size % 8:
             raise ConfigError("group_size", group_size, f"a multiple of 8, at most {width}")
     return group_size
 

@@ -77,8 +77,9 @@ def quantize(
     calibration: Annotated[
         str | None,
         typer.Option(
-            help='A text file, a .jsonl file with "text" in each line, or a data set, '
-            "NAME[:CONFIG[:SPLIT]]. Default: the public-domain text that ships.",
+            help='A text file, a .jsonl file with "text" or "messages" in each line, a .json file '
+            "in ShareGPT's form, or a data set, NAME[:CONFIG[:SPLIT]]. Default: the public-domain "
+            "text that ships.",
             rich_help_panel="Calibration",
         ),
     ] = None,

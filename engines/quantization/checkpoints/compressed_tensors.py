@@ -40,26 +40,26 @@ KV_CACHE = (
 def parse(data: Fields) -> Format:
     """The format of a `quantization_config`. Raises ModelError for settings that are not known."""
     data.one_of("quantization_status", "compressed", "frozen", default="compressed")
-    sparsity, transform = (data.get(name) or {} for name in ("sparsity_config", "transform_config"))
-    if sparsity.get("format", "dense") != "dense":
-        raise data.wrong("sparsity_config", "is not supported")
-    if transform.get("config_groups"):
-        raise data.wrong("transform_config", "is not supported")
+    for name, inner, nothing in (
+        ("sparsity_config", "format", "dense"),
+        ("transform_config", "config_groups", {}),
+    ):
+        found = data.inner_or_none(name)
+        if found is not None and found.get(inner) not in (None, nothing):
+            raise data.wrong(name, "is not supported")
     groups = data.inner("config_groups")
-    ignored = data.strings("ignore")
+    ignored = _targets(data, "ignore")
     targets: dict[str, Layout] = {}
     notes: dict[str, None] = {}
     names: dict[str, None] = {}
-    for group in data.get("config_groups"):
+    for group in groups.names:
         fields = groups.inner(group)
         form = fields.get("format") or data.get("format")
         layout = _layout(fields, form)
         names[str(form)] = None
-        targets |= dict.fromkeys(fields.strings("targets"), layout)
+        targets |= dict.fromkeys(_targets(fields, "targets"), layout)
         if layout.scheme.bits == 4 and fields.get("input_activations"):
             notes[WIDE_INPUTS] = None
-    for pattern in (*targets, *ignored):
-        _check_pattern(data, pattern)
     if data.get("kv_cache_scheme"):
         notes[KV_CACHE] = None
 
@@ -75,6 +75,14 @@ def parse(data: Fields) -> Format:
     return Format(f"compressed-tensors ({', '.join(names)})", layout_of, tuple(notes))
 
 
+def _targets(data: Fields, name: str) -> Sequence[str]:
+    found = data.strings(name)
+    for target in found:
+        if target.startswith("re:"):
+            data.pattern(target.removeprefix("re:"), name)
+    return found
+
+
 def _generality(target: str) -> tuple[int, str]:
     return (2 if target == "Linear" else int(target.startswith("re:"))), target
 
@@ -84,13 +92,6 @@ def _matches(target: str, module: str) -> bool:
     if target.startswith("re:"):
         return re.match(target.removeprefix("re:"), module) is not None
     return target in (module, "Linear")
-
-
-def _check_pattern(data: Fields, pattern: str) -> None:
-    try:
-        re.compile(pattern.removeprefix("re:"))
-    except re.error as error:
-        raise ModelError(f"{data.place}.targets", pattern, f"is no pattern ({error})") from error
 
 
 def _layout(group: Fields, form: object) -> Layout:

@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...errors import ModelError
 
 
 class Fields:
-    """An object of a JSON file. place: what an error calls it."""
+    """An object of a JSON file. place: what an error calls it. also: by the name of a field,
+    another that some writers give it."""
 
-    def __init__(self, data: object, place: str) -> None:
+    def __init__(self, data: object, place: str, also: Mapping[str, str] | None = None) -> None:
         if not isinstance(data, Mapping):
             raise ModelError(place, data, "is not a mapping")
         self._data: Mapping[str, Any] = data
+        self._also = also or {}
         self.place = place
+
+    def having(self, **fields: object) -> Fields:
+        """The same with fields that the file leaves to its name."""
+        return Fields({**self._data, **fields}, self.place, self._also)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the fields."""
+        return list(self._data)
 
     def get(self, name: str) -> Any:
         """The value as it is, None where there is none."""
-        return self._data.get(name)
+        return self._data.get(self._stored(name))
 
     def wrong(self, name: str, problem: str) -> ModelError:
         """The error for a field."""
-        return ModelError(f"{self.place}.{name}", self.get(name), problem)
+        return ModelError(f"{self.place}.{self._stored(name)}", self.get(name), problem)
+
+    def _stored(self, name: str) -> str:
+        """What the file calls a field."""
+        other = self._also.get(name, name)
+        return name if name in self._data or other not in self._data else other
 
     def integer(self, name: str, default: int | None = None) -> int:
         """A whole number."""
@@ -67,6 +84,14 @@ class Fields:
             raise self.wrong(name, "is not a list of names")
         return value
 
+    def pattern(self, text: str, field: str = "") -> None:
+        """Raises for a text that is no regular expression: the name of a field, or within one."""
+        try:
+            re.compile(text)
+        except re.error as error:
+            place = f"{self.place}.{field}" if field else self.place
+            raise ModelError(place, text, f"is no pattern ({error})") from error
+
     def absent(self, name: str, why: str) -> None:
         """Raises for a field that asks for something."""
         if self.get(name):
@@ -79,6 +104,15 @@ class Fields:
     def inner_or_none(self, name: str) -> Fields | None:
         """An object within this one, if it is there."""
         return None if self.get(name) is None else self.inner(name)
+
+
+def flat(value: object) -> Iterator[Any]:
+    """What lists within lists hold; of another value, itself."""
+    if not isinstance(value, list):
+        yield value
+        return
+    for entry in value:
+        yield from flat(entry)
 
 
 def names_module(key: str, module: str) -> bool:

@@ -16,11 +16,10 @@ import torch
 from torch import Tensor
 
 from ....kernels.registry import KernelError
-from ...errors import ModelError
 from ..grid import codes_in_groups, pack_groups
 from ..quantized import QuantizedMap
 from ..scheme import LAYERS, Scheme
-from .fields import Fields
+from .fields import Fields, flat
 from .layout import FLOATS, Format, Part, float16_scales, part
 from .order import group_order
 from .words import pack_words, unpack_words, words_for
@@ -101,11 +100,10 @@ def parse(data: Fields, head: str) -> Format:
         "checkpoint_format", *STORED_LESS, default=data.get("format") or "gptq"
     )
     data.one_of("pack_dtype", "int32", default="int32")
+    data.absent("is_marlin_format", "is not supported; expected AutoGPTQ's own layout")
     layout = _layout(data, checkpoint_format)
-    rules = [
-        (name, _rule(data, name, rule, layout))
-        for name, rule in (data.get("dynamic") or {}).items()
-    ]
+    dynamic = data.inner_or_none("dynamic")
+    rules = [(name, _rule(dynamic, name, layout)) for name in dynamic.names] if dynamic else []
     only = _only(data)
     quantized_head = data.flag("lm_head", False)
 
@@ -133,16 +131,13 @@ def _layout(data: Fields, checkpoint_format: str) -> GptqLayout:
     return GptqLayout(scheme, checkpoint_format)
 
 
-def _rule(data: Fields, name: str, rule: object, layout: GptqLayout) -> GptqLayout | None:
+def _rule(dynamic: Fields, name: str, layout: GptqLayout) -> GptqLayout | None:
     """What GPTQModel's `dynamic` says of the modules whose names match: `-:` not quantised,
     otherwise settings of their own."""
-    try:
-        re.compile(name.removeprefix("-:").removeprefix("+:"))
-    except re.error as error:
-        raise ModelError(f"{data.place}.dynamic", name, f"is no pattern ({error})") from error
+    dynamic.pattern(name.removeprefix("-:").removeprefix("+:"))
     if name.startswith("-:"):
         return None
-    own = Fields(rule, f"{data.place}.dynamic.{name}")
+    own = dynamic.inner(name)
     scheme = layout.scheme
     size = scheme.group_size if own.get("group_size") is None else own.group_size()
     changed = replace(
@@ -160,8 +155,8 @@ def _only(data: Fields) -> list[str] | None:
     value = data.get("modules_in_block_to_quantize")
     if value is None:
         return None
-    names = [one for entry in value for one in ([entry] if isinstance(entry, str) else entry)]
-    if not all(isinstance(one, str) for one in names):
+    names = list(flat(value))
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in names):
         raise data.wrong("modules_in_block_to_quantize", "is not a list of lists of names")
     return names
 

@@ -15,7 +15,6 @@ from .fp4_packed import Nvfp4Layout
 from .fp8_scaled import Fp8Layout
 from .layout import Format, Layout
 
-CONFIG_FILE = "hf_quant_config.json"
 _LAYOUTS: dict[str, Layout] = {
     "FP8": Fp8Layout(Scheme("fp8-static", 8), "tensor", static=True),
     "FP8_PER_CHANNEL_PER_TOKEN": Fp8Layout(Scheme("fp8", 8), "channel"),

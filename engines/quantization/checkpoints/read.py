@@ -14,21 +14,34 @@ from torch import Tensor
 from ....kernels.registry import KernelError
 from ...errors import ModelError
 from ...models.config import ModelConfig
-from ...models.loader import Checkpoint, check_tensor, load_config, read_json
+from ...models.loader import Checkpoint, check_tensor, load_config
 from ..methods import OP_OF_FORM, linear_ops
 from ..quantized import QuantizedMap, QuantizedModel, Unquantized
 from ..rounding import check_finite
 from ..scheme import Scheme, head_of, quantized_maps
-from . import awq, compressed_tensors, fine_grained_fp8, gptq, modelopt
+from . import auto_round, awq, compressed_tensors, fine_grained_fp8, gptq, modelopt
 from .fields import Fields
-from .layout import Format, Layout
+from .layout import FLOATS, Format, Layout
 from .report import read_report
+from .settings import read_settings
 
-CONFIG_FILE = "config.json"
-QUANTIZATION = "quantization_config"
-METHODS = ("gptq", "awq", "compressed-tensors", "fp8", "modelopt")
-# Scales of a quantised KV cache, and tables that are computed: not read, and not a mistake.
-_UNUSED = (".k_scale", ".v_scale", ".q_scale", ".output_scale", ".rotary_emb.inv_freq")
+# The last as auto-round called itself before 0.5.
+METHODS = (
+    "gptq",
+    "awq",
+    "compressed-tensors",
+    "fp8",
+    "modelopt",
+    "auto-round",
+    "intel/auto-round",
+)
+# Settings of a quantised KV cache, and tables that are computed: not read, and not a mistake.
+_UNUSED = (
+    *(f".{one}_{what}" for one in "qkv" for what in ("scale", "zero_point")),
+    ".kv_scale",
+    ".output_scale",
+    ".rotary_emb.inv_freq",
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,7 @@ def read_published(directory: Path) -> Published | None:
 
     Raises ModelError for a format that is not known, or that quantises no map of the model.
     """
-    settings = _settings(directory)
+    settings = read_settings(directory)
     if settings is None:
         return None
     config = load_config(directory)
@@ -190,7 +203,8 @@ def _check_nothing_else(published: Published, checkpoint: Checkpoint, used: set[
         if name == "lm_head.weight" and published.config.tie_word_embeddings:
             continue
         # GPTQ's tools gave every map a bias, of zeros where the model has none.
-        if name.endswith(".bias") and not bool(checkpoint[name].any()):
+        floats = checkpoint.stored_dtype(name) in FLOATS
+        if name.endswith(".bias") and floats and not bool(checkpoint[name].any()):
             continue
         raise ModelError(
             "model",
@@ -199,24 +213,13 @@ def _check_nothing_else(published: Published, checkpoint: Checkpoint, used: set[
         )
 
 
-def _settings(directory: Path) -> Fields | None:
-    data = read_json(directory / CONFIG_FILE)
-    beside = directory / modelopt.CONFIG_FILE
-    if data.get(QUANTIZATION):
-        return Fields(data[QUANTIZATION], QUANTIZATION)
-    if beside.exists():
-        settings = Fields(read_json(beside), modelopt.CONFIG_FILE).inner("quantization")
-        return settings if settings.get("quant_algo") else None
-    return None
-
-
 def _parse(settings: Fields, config: ModelConfig) -> Format:
-    if settings.place.startswith(modelopt.CONFIG_FILE):
-        return modelopt.parse(settings)
     method = settings.one_of("quant_method", *METHODS)
     if method == "gptq":
         return gptq.parse(settings, head_of(config))
     parse: dict[str, Callable[[Fields], Format]] = {
+        "auto-round": auto_round.parse,
+        "intel/auto-round": auto_round.parse,
         "awq": awq.parse,
         "compressed-tensors": compressed_tensors.parse,
         "fp8": fine_grained_fp8.parse,

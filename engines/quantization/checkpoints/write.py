@@ -20,11 +20,12 @@ from ...models.config import ModelConfig
 from ...models.loader import INDEX_FILE, SINGLE_FILE, load_config, read_json
 from ..methods import OP_OF_FORM
 from ..quantized import QuantizedMap, QuantizedModel
+from ..resume import writing
 from ..scheme import LAYERS, Scheme, quantized_maps, ragged_width
 from . import awq, compressed_tensors, gptq
 from .layout import Writable
-from .read import CONFIG_FILE, QUANTIZATION
 from .report import write_report
+from .settings import CONFIG_FILE, QUANTIZATION
 
 FORMATS = ("gptq", "gptq_v2", "awq", "compressed-tensors")
 # Of weights; compressed-tensors has all.
@@ -70,27 +71,27 @@ def write_checkpoint(
 
     Holds one shard in memory. progress: called with (parameters done, parameters).
     Raises ConfigError for an unknown format or an `out` that holds something else, and ModelError
-    for a model that the format cannot hold.
+    for a model that the format cannot hold and where it cannot be written.
     """
     config = load_config(source_directory)
     encoder = _Encoder(format, model.scheme)
     _check_target(out, source_directory)
-    out.parent.mkdir(parents=True, exist_ok=True)
     fresh = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
-    fresh.mkdir()
     try:
-        parameters = _parameters(config, model, encoder)
-        total = len(config.parameter_shapes())
-        _write_shards(fresh, _told(parameters, total, progress), shard_bytes)
-        write_report(fresh, model.report)
-        _copy_companions(source_directory, fresh)
-        kept = [name for name in quantized_maps(config) if name not in model.maps]
-        settings = {
-            **read_json(source_directory / CONFIG_FILE),
-            QUANTIZATION: encoder.settings(kept),
-        }
-        (fresh / CONFIG_FILE).write_text(json.dumps(settings, indent=2), encoding="utf-8")
-        _replace(out, fresh)
+        with writing(out):
+            fresh.mkdir(parents=True)
+            parameters = _parameters(config, model, encoder)
+            total = len(config.parameter_shapes())
+            _write_shards(fresh, _told(parameters, total, progress), shard_bytes)
+            write_report(fresh, model.report)
+            _copy_companions(source_directory, fresh)
+            kept = [name for name in quantized_maps(config) if name not in model.maps]
+            settings = {
+                **read_json(source_directory / CONFIG_FILE),
+                QUANTIZATION: encoder.settings(kept),
+            }
+            (fresh / CONFIG_FILE).write_text(json.dumps(settings, indent=2), encoding="utf-8")
+            _replace(out, fresh)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
@@ -223,11 +224,21 @@ def _check_target(out: Path, source: Path) -> None:
     """Only what a write like this one made is written over."""
     if out.exists() and out.resolve() == source.resolve():
         raise ConfigError("out", str(out), "a directory other than the model's own")
+    _check_place(out)
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     config = out / CONFIG_FILE
     if not (config.is_file() and read_json(config).get(QUANTIZATION)):
         raise ConfigError("out", str(out), "a new or empty directory, or a quantised model's")
+
+
+def _check_place(out: Path) -> None:
+    """Before there is something to write: whether it could be, next to `out`."""
+    place = out.parent
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise ConfigError("out", str(out), f"a place that can be written; {place} cannot")
 
 
 def _replace(out: Path, fresh: Path) -> None:

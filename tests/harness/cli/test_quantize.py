@@ -130,6 +130,45 @@ def test_the_calibration_is_what_was_asked_for(
     assert len(seen) == 4
 
 
+def test_conversations_are_calibrated_on(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ShareGPT's file, and JSON lines of messages: what everybody says, in turn. A line separator
+    within a JSON string ends no line."""
+    system, user, reply, second = (words(20) for _ in range(4))
+    said = f"{system}\n\n{user}\u2028{reply}\n\n{second}"
+    shared = [
+        {"from": "system", "value": system},
+        {"from": "human", "value": f"{user}\u2028{reply}"},
+        {"from": "gpt", "value": second},
+    ]
+    messages = [
+        {"role": {"system": "system", "human": "user", "gpt": "assistant"}[one["from"]]}
+        | {"content": one["value"]}
+        for one in shared
+    ]
+    empty: list[object] = []
+    (tmp_path / "a.json").write_text(json.dumps([{"conversations": shared}]))
+    for name, field, value in (("b", "conversations", shared), ("c", "messages", messages)):
+        lines = (json.dumps({field: one}, ensure_ascii=False) for one in (value, empty))
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    (tmp_path / "d.jsonl").write_text(json.dumps({"text": said}, ensure_ascii=False))
+    seen: list[torch.Tensor] = []
+
+    def keep(_config: Any, _weights: Any, _scheme: Any, windows: Any, **_: Any) -> Any:
+        seen.append(windows)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "quantize_model", keep)
+    size = ("--samples", "5", "--sequence-length", "16")
+    for source in ("a.json", "b.jsonl", "c.jsonl", "d.jsonl"):
+        path = tmp_path / source
+        assert left_with(model, "--calibration", path, *size, "--out", tmp_path / "out") == 130
+    expected = torch.tensor(load_tokenizer(model).encode(said)).view(5, 16)
+    assert len(seen) == 4
+    assert all(torch.equal(windows, expected) for windows in seen)
+
+
 def test_calibration_that_cannot_be_used_is_refused_in_a_line(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
@@ -138,16 +177,22 @@ def test_calibration_that_cannot_be_used_is_refused_in_a_line(
     (tmp_path / "empty.txt").write_text("")
     (tmp_path / "short.txt").write_text(words(60))
     (tmp_path / "bad.jsonl").write_text('{"text": "w1"}\n{"body": "w2"}\n')
+    (tmp_path / "chat.jsonl").write_text('{"messages": []}\n{"messages": [{"role": "user"}]}')
+    (tmp_path / "zeros.bin").write_bytes(bytes(4000))
+    (tmp_path / "list.json").write_text("{}")
     (tmp_path / "latin.txt").write_bytes(b"\xff\xfe\x00")
     for source, options, message in (
         ("empty.txt", (), "at least 64 tokens, one window of 64; it has 0"),
         ("short.txt", ("--samples", "4", "--sequence-length", "16"), "64 tokens, 4 .* it has 60"),
         ("bad.jsonl", (), r"bad.jsonl, line 2'"),
         ("latin.txt", (), "can be read"),
+        ("zeros.bin", (), "bytes that are 0"),
+        ("chat.jsonl", (), r"chat.jsonl, line 2'"),
+        ("list.json", (), "holds no list"),
         ("absent.txt", (), "can be read"),
     ):
         line = refused(capsys, model, "--calibration", tmp_path / source, *options, *out)
-        assert "calibration" in line
+        assert "calibration" in line or source == "list.json"
         import re
 
         assert re.search(message, line), line
@@ -162,6 +207,9 @@ def test_calibration_that_cannot_be_used_is_refused_in_a_line(
         (["--method", "awq", "--bits", "8"], "bits: 8 .* 4 with awq"),
         (["--method", "gptq", "--bits", "3"], "4 or 8 with gptq"),
         (["--method", "gptq", "--group-size", "20"], "group_size: 20"),
+        (["--method", "gptq", "--group-size", "0"], "group_size: 0 .* multiple of 8, at most 64"),
+        (["--method", "rtn", "--group-size", "-8"], "group_size: -8 .* multiple of 8"),
+        (["--method", "rtn", "--group-size", "128"], "group_size: 128 .* at most 64"),
         (["--method", "int8", "--group-size", "32"], "int8 has no groups"),
         (["--method", "rtn", "--act-order"], "act_order: True .* gptq, not rtn"),
         (["--method", "rtn", "--samples", "8"], "rtn calibrates nothing"),
@@ -247,6 +295,51 @@ def test_what_is_there_is_replaced_only_when_asked(
     # A quantised model is no input, and no other directory is written over.
     assert "not quantised yet" in refused(capsys, out, "--out", tmp_path / "twice")
     assert "out:" in refused(capsys, model, "--overwrite", "--out", model)
+
+
+@pytest.mark.parametrize("out", ["file/out", "a" * 250, "~nobody-of-this-name/file/out"])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    out: str,
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "~nobody-of-this-name").mkdir()
+    (tmp_path / "~nobody-of-this-name" / "file").write_text("")
+    monkeypatch.setattr(command, "quantize_model", None)
+    assert "out:" in refused(capsys, model, "--out", out)
+
+
+@pytest.mark.parametrize("method", ["gptq", "rtn"])
+def test_a_disk_that_fills_up_is_said_in_a_line_and_costs_nothing(
+    method: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files may hold as much as a layer needs (of gptq, which keeps layers) or nothing at all, and
+    not the model; with room again, the same command goes on."""
+    import resource
+
+    out = tmp_path / "out"
+    arguments = (model, "--method", method, "--group-size", "32", "--out", out)
+    assert left_with(model, "--method", "rtn", "--out", out) == 0
+    before = (out / "model.safetensors").read_bytes()
+    for limit in (1000, len(before) * 2 // 3):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            line = refused(capsys, *arguments, "--overwrite")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert "cannot be written" in line
+        assert "(File too large)" in line
+        assert (out / "model.safetensors").read_bytes() == before
+    left = {path.name for path in tmp_path.iterdir()}
+    layers = {".out.layers"} if method == "gptq" else set()
+    assert left == {"model", "out", *layers}
+    assert left_with(*arguments, "--overwrite", "--resume") == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "out"}
 
 
 def test_the_bundled_model_runs_as_it_was_quantised(tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from llmbench.engines.errors import ModelError
 from llmbench.engines.models.config import ModelConfig
 from llmbench.engines.quantization.quantized import QuantizedMap, QuantizedModel
 from llmbench.engines.quantization.rounding import ROUND
@@ -79,6 +80,18 @@ def checkpoint(
 
 
 WEIGHTS = "model.safetensors"
+
+
+def problem_of(read: Callable[[], object]) -> str:
+    """What is said of it, one line; empty where it can be read."""
+    try:
+        read()
+    except ModelError as error:
+        said = str(error)
+    else:
+        return ""
+    assert "\n" not in said
+    return said
 
 
 def change_config(path: Path, **changes: Any) -> None:

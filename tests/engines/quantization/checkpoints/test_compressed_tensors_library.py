@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 import torch
 from llmbench.engines.quantization.checkpoints.compressed_tensors import (
+    KV_CACHE,
     layout_for,
     quantization_config,
 )
+from llmbench.engines.quantization.checkpoints.read import read_checkpoint, read_published
 from llmbench.engines.quantization.checkpoints.write import write_checkpoint
 from llmbench.engines.quantization.grid import GridFormat, codes_in_groups, rtn_pack
 from llmbench.engines.quantization.quantized import PackedWeight, QuantizedMap
@@ -25,7 +27,14 @@ from llmbench.kernels.w8a8 import W8A8Weight
 from torch import Tensor
 
 from ..dequantized import dequantized_weight
-from .directories import in_order, maps_of, plain_directory, rounded
+from .directories import (
+    change_config,
+    change_tensors,
+    in_order,
+    maps_of,
+    plain_directory,
+    rounded,
+)
 
 pytest.importorskip("compressed_tensors")
 
@@ -209,3 +218,30 @@ def test_a_grid_is_on_the_librarys_own() -> None:
     assert weights is not None
     theirs = quantize(weight, scales.float(), zeros.float() - 8, weights, dtype=torch.int8)
     assert torch.equal(theirs + 8, codes.to(torch.int8))
+
+
+def test_the_librarys_tensors_of_a_quantised_cache_are_passed_by(tmp_path: Path) -> None:
+    """Whatever it calls them: the model is read, and says that its scales are not used."""
+    from compressed_tensors.quantization import (  # pyright: ignore[reportMissingImports]
+        apply_quantization_config,
+    )
+    from transformers import AutoModelForCausalLM
+
+    source, out = plain_directory(tmp_path / "plain"), tmp_path / "out"
+    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+    plain = set(model.state_dict())
+    scheme = {"num_bits": 8, "type": "float", "strategy": "tensor", "symmetric": True}
+    config = QuantizationConfig.model_validate({"config_groups": {}, "kv_cache_scheme": scheme})
+    apply_quantization_config(model, config)
+    cache = {name: one for name, one in model.state_dict().items() if name not in plain}
+    assert {name.rpartition(".")[2] for name in cache} >= {"k_scale", "v_scale"}
+    write_checkpoint(rounded(Scheme("int8", 8)), source, out, "compressed-tensors")
+    change_config(out, kv_cache_scheme=scheme)
+    change_tensors(
+        out, **{name.replace(".", "__"): torch.ones(one.shape) for name, one in cache.items()}
+    )
+    found = read_published(out)
+    assert found is not None
+    assert found.format.notes == (KV_CACHE,)
+    _, read = read_checkpoint(out)
+    assert not set(cache) & set(read.dense)

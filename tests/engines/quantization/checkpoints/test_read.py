@@ -14,12 +14,12 @@ from llmbench.engines.errors import ModelError
 from llmbench.engines.models.dense import dense_logits
 from llmbench.engines.models.llama import Llama
 from llmbench.engines.models.ops import select_ops
-from llmbench.engines.quantization.checkpoints.modelopt import CONFIG_FILE
 from llmbench.engines.quantization.checkpoints.read import (
     read_checkpoint,
     read_published,
     read_scheme,
 )
+from llmbench.engines.quantization.checkpoints.settings import MODELOPT_FILE
 from llmbench.engines.quantization.checkpoints.write import write_checkpoint
 from llmbench.engines.quantization.quantized import PackedSource, QuantizedModel
 from llmbench.engines.quantization.scheme import Scheme, quantized_maps
@@ -256,14 +256,14 @@ def test_modelopt_in_a_directory(tmp_path: Path) -> None:
         },
     }
     out = tmp_path / "modelopt"
-    checkpoint(out, settings, parts, "multi-head", CONFIG_FILE)
+    checkpoint(out, settings, parts, "multi-head", MODELOPT_FILE)
     found = read_published(out)
     assert found is not None
     assert len(found.format.notes) == 1
     _, model = read_checkpoint(out)
     assert model.scheme == Scheme("fp8-static", 8)
     assert logits(model, "multi-head", [1, 2, 3]).isfinite().all()
-    (out / CONFIG_FILE).write_text('{"quantization": {"quant_algo": null}}')
+    (out / MODELOPT_FILE).write_text('{"quantization": {"quant_algo": null}}')
     assert read_scheme(out) is None
 
 
