@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -43,13 +43,15 @@ Report = Callable[[str], None]
 class LoadedModel:
     """A model with its weights on a device, ready for any number of engines.
 
-    kernels: which implementation runs each operation.
+    kernels: which implementation runs each operation. fused: of these, which runs whole steps; it
+    belongs to the weights, the others to the engine that the model was loaded for.
     """
 
     files: ModelFiles
     config: DecoderConfig
     model: Decoder
     kernels: dict[str, str]
+    fused: dict[str, str] = field(default_factory=dict)
 
 
 def load_model(
@@ -79,7 +81,7 @@ def load_model(
     if model.step is None and STEP in engine.forced:
         raise KernelError(f"{STEP}: {step!r}, which was asked for, does not compute this model")
     fused = {} if model.step is None else {STEP: str(step)}
-    return LoadedModel(files, weights.config, model, kernels_of(engine, files) | fused)
+    return LoadedModel(files, weights.config, model, kernels_of(engine, files) | fused, fused)
 
 
 def _weights(files: ModelFiles, engine: EngineConfig, report: Report) -> LoadedWeights:

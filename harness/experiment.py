@@ -210,7 +210,7 @@ def _result(
 
     config, engine, plan = prepared.config, prepared.engine, prepared.plan
     seen = served.seen
-    kernels = kernels_of(engine, prepared.files)
+    kernels = kernels_of(engine, prepared.files) | loaded.fused
     assert engine.max_num_batched_tokens is not None
     summary = summarise(
         seen.records,

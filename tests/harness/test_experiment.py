@@ -43,6 +43,8 @@ def test_a_quantised_cache_is_counted_and_judged(kv: str, kv_dtype: str, most_kl
     assert result.config["kv_dtype"] == kv_dtype
     assert result.label.endswith(f" + {kv_dtype} KV")
     assert {"quantized_cache_write", f"quantized_{kv}_attention"} <= set(result.kernels)
+    # Whoever computed something is named; on a CPU that is whole decode steps, too.
+    assert set(result.kernel_calls) <= set(result.kernels)
     quality = result.quality
     assert quality is not None
     assert quality.kl_mean is not None
@@ -68,6 +70,8 @@ def test_the_models_own_dtype_has_nothing_to_be_compared_with() -> None:
     assert result.kv.bytes_per_token == 6 * 2 * 2 * 64 * 4
     assert result.label == "paged"
     assert {"rope_cache_write", "paged_attention"} <= set(result.kernels)
+    # Whoever computed something is named; on a CPU that is whole decode steps, too.
+    assert set(result.kernel_calls) <= set(result.kernels)
     assert {"prefix_cache", "throttling"} <= {check.id for check in result.validity.checks}
     quality = result.quality
     assert quality is not None
