@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from . import headline, kv_charts, latency_charts, latency_parts, step_charts, tables
 from .comparison_tables import (
@@ -43,7 +43,9 @@ SAID: dict[Verdict, str] = {
     "same": "the same in",
     "inconclusive": "inconclusive in",
 }
-_DECIDED = ("better", "worse")
+_DECIDED: tuple[Verdict, ...] = ("better", "worse")
+# More settings than this are left to their table.
+_MOST_NAMED = 8
 # What decides most choices; the key figures say a little more.
 ANSWER = (
     ("output_throughput", "window"),
@@ -148,34 +150,37 @@ def _quality_text(runs: Sequence[Run]) -> tuple[Note, ...]:
 
 
 def _verdict(comparison: Comparison) -> str:
-    """Each run against the baseline, in words, by the statistics that decide most choices."""
+    """Each run against the baseline, in words, by the statistics that decide most choices. Of
+    several, what was decided: what was not is in the table."""
     by_key = {(row.id, row.stat): row for row in comparison.rows}
     rows = [by_key[key] for key in ANSWER if key in by_key]
     labels = [in_sentence(row_label(row)) for row in rows]
-    sentences = [
-        _sentence(
-            name,
-            comparison.baseline,
-            list(zip(labels, (row.ratios[at] for row in rows), strict=True)),
-        )
+    others = {
+        name: list(zip(labels, (row.ratios[at] for row in rows), strict=True))
         for at, name in enumerate(comparison.runs)
         if name != comparison.baseline
-    ]
-    return " ".join(sentences)
+    }
+    if len(others) == 1:
+        ((name, found),) = others.items()
+        said = "; ".join(_said(found, SAID)) or "nothing in common was measured"
+        return f"{name} against {comparison.baseline}: {said}."
+    each = (
+        f"{name} is {' and '.join(_said(found, _DECIDED)) or 'not told apart'}"
+        for name, found in others.items()
+    )
+    return f"Against {comparison.baseline}, {'; '.join(each)}."
 
 
-def _sentence(name: str, baseline: str, found: Sequence[tuple[str, Ratio | None]]) -> str:
-    """ "B against A: better in TTFT p50 (0.83×); worse in TPOT p50 (1.30×)." """
-    parts: list[str] = []
-    for verdict, words in SAID.items():
+def _said(found: Sequence[tuple[str, Ratio | None]], verdicts: Iterable[Verdict]) -> Iterator[str]:
+    """ "better in TTFT p50 (0.83×)", "worse in TPOT p50 (1.30×)"."""
+    for verdict in verdicts:
         named = [
             f"{label} ({ratio_text(ratio.value)}×)"
             for label, ratio in found
             if ratio is not None and ratio.verdict == verdict
         ]
         if named:
-            parts.append(f"{words} {', '.join(named)}")
-    return f"{name} against {baseline}: {'; '.join(parts) or 'nothing in common was measured'}."
+            yield f"{SAID[verdict]} {', '.join(named)}"
 
 
 def _counted(comparison: Comparison) -> str:
@@ -212,6 +217,8 @@ def _what_differs(comparison: Comparison) -> str:
         same = "The runs have the same configuration"
         return f"{same}." if is_all else f"{same}, and differ in something else."
     names = ", ".join(fields)
+    if len(fields) > _MOST_NAMED:
+        return f"{len(fields)} settings differ: the table of settings has them."
     if len(fields) > 1:
         return f"{len(fields)} settings differ: {names}."
     ratios = (ratio for row in comparison.rows for ratio in row.ratios)

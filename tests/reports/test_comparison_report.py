@@ -95,6 +95,9 @@ def test_three_runs_have_a_verdict_each() -> None:
         "static to baseline",
     ]
     report = comparison_report(runs, comparison_of(runs))
+    # What is the same or not decided of so many is in the table.
+    decided = "better in output throughput (1.12×) and worse in TTFT p99 (1.31×)"
+    assert report.verdict == (f"Against paged-awq, inflight-awq is {decided}; static is {decided}.")
     assert [chart.id for chart in report.charts if chart.id.startswith("kv-")] == [
         "kv-1",
         "kv-2",
@@ -103,6 +106,22 @@ def test_three_runs_have_a_verdict_each() -> None:
     # Both others have the same throughput.
     assert report.figures[0].detail == "no run is clearly best"
     assert report.figures[0].value == "143–160"
+
+
+def test_many_settings_are_left_to_their_table() -> None:
+    runs = compared_runs()
+    many = tuple(ConfigDifference(f"setting_{at}", (1, 2)) for at in range(9))
+    report = comparison_report(runs, replace(comparison_of(runs), differing_config=many))
+    assert "9 settings differ: the table of settings has them." in report.statements
+
+
+def test_of_several_a_run_may_not_be_told_apart() -> None:
+    runs = compared_runs(3)
+    rows = tuple(replace(row, ratios=(None, UNSURE, UNSURE)) for row in comparison_of(runs).rows)
+    report = comparison_report(runs, replace(comparison_of(runs), rows=rows))
+    assert report.verdict == (
+        "Against paged-awq, inflight-awq is not told apart; static is not told apart."
+    )
 
 
 FASTER, FASTEST = Ratio(0.9, 0.88, 0.92, "better"), Ratio(0.8, 0.78, 0.82, "better")
