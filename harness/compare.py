@@ -90,13 +90,13 @@ def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Compar
     shared = shared_quantities(results)
     contrasts = sum(has_interval(quantity, results) for quantity in shared) * (len(runs) - 1)
     confidence = 1 - ERROR_RATE / max(contrasts, 1)
-    rows = [
-        row_of(
-            quantity,
-            [examine(observed[0], run, quantity, confidence=confidence) for run in observed[1:]],
-        )
+    found = {
+        quantity: [
+            examine(observed[0], run, quantity, confidence=confidence) for run in observed[1:]
+        ]
         for quantity in shared
-    ]
+    }
+    rows = [row_of(quantity, findings) for quantity, findings in found.items()]
     return Comparison(
         runs=names,
         baseline=names[0],
@@ -109,11 +109,21 @@ def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Compar
                 if (reasons := objections(run))
             ),
             *warnings(names, runs),
+            *_undecidable([one for findings in found.values() for one in findings]),
         ),
         rows=tuple(rows),
         statement=statement(names, rows),
         differences=tuple(differences(names, [run.result for run in runs])),
     )
+
+
+def _undecidable(findings: Sequence[Finding]) -> Iterator[str]:
+    """Why some rows are inconclusive whatever their interval."""
+    reasons = list(dict.fromkeys(one.too_little for one in findings if one.estimate is not None))
+    reasons = [reason for reason in reasons if reason]
+    if reasons:
+        more = f"; and {len(reasons) - 2} more such" if len(reasons) > 2 else ""
+        yield f"inconclusive whatever the interval: {'; '.join(reasons[:2])}{more}"
 
 
 def run_names(runs: Sequence[StoredRun]) -> tuple[str, ...]:

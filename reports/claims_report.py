@@ -11,18 +11,18 @@ HELD: dict[bool | None, tuple[str, Tone]] = {
     False: ("✕ no", "bad"),
     None: ("? not decided", "quiet"),
 }
-DECIDED = Badge("Decided", "✓", "good")
-OPEN = Badge("Not all decided", "?", "caution")
+HELD_ALL = Badge("Confirmed", "✓", "good")
+NOT_ALL = Badge("Not all confirmed", "±", "caution")
 
 
 def claims_report(claims: Claims) -> Report:
     """Everything a report says about claims."""
-    undecided = any(claim.verdict == "undecided" for claim in claims.claims)
+    confirmed = all(claim.verdict == "confirmed" for claim in claims.claims)
     where = f"measured with {claims.model}, and simulated" if claims.model else "simulated"
     return Report(
         title="What people say of serving",
         subtitle=f"Held against runs that change one thing: {where}",
-        badge=OPEN if undecided else DECIDED,
+        badge=HELD_ALL if confirmed else NOT_ALL,
         verdict=_verdict(claims),
         statements=(),
         figures=tuple(_figure(claim) for claim in claims.claims),
@@ -79,7 +79,7 @@ def _evidence(claim: Claim) -> Table:
 
 def _commands(claims: Claims) -> Table:
     made = {
-        command: one.setting
+        command: claim.title
         for claim in claims.claims
         for one in claim.evidence
         for command in one.commands
@@ -87,8 +87,8 @@ def _commands(claims: Claims) -> Table:
     return table(
         "commands",
         "What makes the runs again",
-        ("Command", "For"),
-        made.items(),
-        words=("For",),
+        ("For", "Command"),
+        [(title, command) for command, title in made.items()],
+        words=("Command",),
         note="Each alone, without what holds it against another: llmbench compare does that.",
     )

@@ -64,7 +64,7 @@ def rate_text(point: SaturationPoint) -> str:
     if point.outcome == "never":
         return f"follows no rate: not even {quantity(point.fails_per_s, 'requests/s')}"
     if point.outcome == "always":
-        return "follows any rate: all at once, too"
+        return "follows any rate with so few requests: all at once, too"
     followed = f"follows {quantity(point.holds_per_s, 'requests/s')}"
     missed = _AT_ONCE if point.fails_per_s is None else number(point.fails_per_s)
     if point.outcome == "unknown":
@@ -90,8 +90,9 @@ def _verdict(sweep: SweepTable) -> str:
                 one.holds_per_s or 0,
             ),
         )
-        where = f"{setting_text(best.settings)} " if best.settings else "It "
-        return f"{where}{rate_text(best)}."
+        alike = [one for one in sweep.saturation if one.outcome == best.outcome == "always"]
+        where = " and ".join(setting_text(one.settings) for one in alike or [best])
+        return f"{where if best.settings else 'It'} {rate_text(best)}."
     told = [
         f"{word} {in_sentence(label_of_quantity(one))} "
         f"{quantity(best.values[one.name], one.unit)} with {setting_text(best.settings)}"
@@ -135,6 +136,11 @@ def _statements(sweep: SweepTable) -> Iterator[str]:
         yield "A point's numbers here are the medians of its repeats."
     if sweep.criterion:
         yield f"A rate is followed if {sweep.criterion}."
+    if any(point.outcome == "always" for point in sweep.saturation):
+        yield (
+            "All requests at once are a burst and not a rate: with more of them there is a highest "
+            "one that is followed."
+        )
     for point in sweep.saturation:
         if len(sweep.saturation) > 1:
             yield f"{setting_text(point.settings)}: {rate_text(point)}."

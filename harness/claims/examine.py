@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ...engines.errors import unknown_name
+from ...engines.models.catalogue import resolve_model
 from ...reports.claims_model import Claim, Claims
 from ..simulation_error import roofline_error
 from ..watch import Watch
@@ -37,10 +38,14 @@ def examine_claims(
     told: Callable[[Claim], None] = lambda _: None,
 ) -> Claims:
     """names: of `CLAIMS`; none means all. told: hears of each claim as soon as it is decided.
-    Raises ConfigError for a name that is none of them, and what the runs raise."""
+    Raises ConfigError for a name that is none of them, ModelError for a model that
+    is not there, and what the runs raise."""
     for name in names:
         if name not in CLAIMS:
             raise unknown_name("claim", name, CLAIMS)
+    if measure:
+        # Before minutes of simulation.
+        resolve_model(model, watch.stage)
     runs = Runs(watch)
     found: list[Claim] = []
     for name in names or CLAIMS:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..options.run import is_typed, refused
 from .console import foreign
 from .exits import say
 from .output import AsJson, Quiet, write_texts
 
 if TYPE_CHECKING:
-    from ...reports.claims_model import Claims
+    from ...reports.claims_model import Claim
 
 EPILOG = "\n\n".join(
     (
@@ -29,6 +30,7 @@ _MARKS = {True: "[green]✓[/]", False: "[red]✕[/]", None: "[dim]?[/]"}
 
 
 def claims(
+    context: typer.Context,
     names: Annotated[
         list[str] | None,
         typer.Argument(
@@ -58,12 +60,18 @@ def claims(
     from ..rendering import claims_reports
     from ..whole_file import check_writable
     from .progress import watching
+    from .tables import wide_console
 
     if out is not None:
         check_writable("out", out / "claims.json")
+    if simulated and is_typed(context, "model"):
+        raise refused(context, "model", "only without --simulated: nothing is measured")
     command = " ".join(["llmbench", *sys.argv[1:]])
+    told = _print if not as_json else _nothing
     with watching(quiet=quiet or as_json) as watch:
-        found = examine_claims(names or (), model, watch, measure=not simulated, command=command)
+        found = examine_claims(
+            names or (), model, watch, measure=not simulated, command=command, told=told
+        )
     if out is not None:
         write_texts(out, claims_reports(found))
     if as_json:
@@ -71,24 +79,26 @@ def claims(
 
         print(json_text(asdict(found)))
         return
-    _print(found)
+    console = wide_console()
+    for note in found.notes:
+        console.print(f"[yellow]note[/] {foreign(note)}")
     if out is not None:
         say(f"\n[bold]report[/]  {foreign(out / 'claims.html')}")
 
 
-def _print(found: Claims) -> None:
-    """Each verdict, and under it what it rests on."""
+def _nothing(_: Claim) -> None: ...
+
+
+def _print(claim: Claim) -> None:
+    """The verdict, and under it what it rests on."""
     from ...reports.claims_model import VERDICTS
     from .tables import wide_console
 
     console = wide_console()
-    for claim in found.claims:
-        word, tone = VERDICTS[claim.verdict]
-        console.print(f"[bold]“{foreign(claim.says)}”[/]  [{_STYLE.get(tone, 'dim')}]{word}[/]")
-        for one in claim.evidence:
-            how = "simulated" if one.simulated else "measured"
-            console.print(f"{_MARKS[one.held]} {foreign(one.found)}")
-            console.print(f"  [dim]{how}: {foreign(one.setting)}[/]")
-        console.print()
-    for note in found.notes:
-        console.print(f"[yellow]note[/] {foreign(note)}")
+    word, tone = VERDICTS[claim.verdict]
+    console.print(f"[bold]“{foreign(claim.says)}”[/]  [{_STYLE.get(tone, 'dim')}]{word}[/]")
+    for one in claim.evidence:
+        how = "simulated" if one.simulated else "measured"
+        console.print(f"{_MARKS[one.held]} {foreign(one.found)}")
+        console.print(f"  [dim]{how}: {foreign(one.setting)}[/]")
+    console.print()

@@ -165,11 +165,13 @@ def _print_trial(trial: Trial, verdicts: list[Verdict], bad: list[Verdict]) -> N
 def _print_list(rows: list[dict[str, Any]], chosen_for: str) -> None:
     from rich.table import Table
 
-    terminal = TerminalConsole()
-    console = TerminalConsole(width=None if terminal.is_terminal else 120)
+    from .tables import wide_console
+
+    console = wide_console()
     table = Table("operation", "implementation", "device", "dtypes", "here", box=None)
-    for column in table.columns[:-1]:
+    for column in table.columns[:2]:
         column.no_wrap = True
+    table.columns[-1].min_width = _WHY_WIDTH
     last = None
     for row in rows:
         if row["asked"] == 0:
@@ -194,6 +196,8 @@ def _print_list(rows: list[dict[str, Any]], chosen_for: str) -> None:
     )
 
 
+# Of a terminal of 80 columns, where the reasons are what is asked for.
+_WHY_WIDTH = 16
 _SHORT = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
 

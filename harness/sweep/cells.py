@@ -199,8 +199,7 @@ def _claim(out: Path, told: dict[str, Any]) -> None:
             stored = json.loads(manifest.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise StoreError("out", manifest, f"cannot be read: {error}") from error
-        if stored != told:
-            why = difference(told, stored) or difference(stored, told)
+        if why := difference(told, stored) or difference(stored, told):
             raise StoreError(
                 "out",
                 out,

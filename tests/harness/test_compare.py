@@ -288,3 +288,10 @@ def test_the_terminal_says_how_sure_its_intervals_are(capsys: pytest.CaptureFixt
     printed = capsys.readouterr().out
     assert "95 % interval" not in printed
     assert "intervals at 95 % for all together\n" in printed
+
+
+def test_why_a_row_can_decide_nothing_is_said_once() -> None:
+    comparison = compare([_run("a", count=15), _run("b", count=15, seed=2)])
+    said = [one for one in comparison.warnings if one.startswith("inconclusive whatever")]
+    assert len(said) == 1
+    assert "is too short" in said[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmbench.reports.claims_model import Claim, Claims, Evidence
-from llmbench.reports.claims_report import DECIDED, OPEN, claims_report
+from llmbench.reports.claims_report import HELD_ALL, NOT_ALL, claims_report
 from llmbench.reports.html import render_claims
 from llmbench.reports.markdown import render_claims_markdown
 
@@ -31,8 +31,8 @@ def test_the_verdicts_are_the_first_sentence() -> None:
     report = claims_report(claims(WASTE, UNKNOWN))
     assert report.verdict == "Confirmed: “Paging <cuts> waste”. Not decided: “INT4 doubles”."
     assert [one.detail for one in report.figures] == ["true of 1 of 2", "true of 0 of 0"]
-    assert report.badge == OPEN
-    assert claims_report(claims(WASTE)).badge == DECIDED
+    assert report.badge == NOT_ALL
+    assert claims_report(claims(WASTE)).badge == HELD_ALL
 
 
 def test_every_trial_and_every_command_is_there() -> None:
@@ -40,7 +40,7 @@ def test_every_trial_and_every_command_is_there() -> None:
     evidence, *_ = report.sections[0].parts
     assert [row[1].text for row in evidence.rows] == ["measured", "simulated"]  # pyright: ignore
     commands, *_ = report.sections[-1].parts
-    assert [row[0].text for row in commands.rows] == [  # pyright: ignore
+    assert [row[1].text for row in commands.rows] == [  # pyright: ignore
         "llmbench run --kv contiguous",
         "llmbench simulate",
     ]

@@ -54,3 +54,19 @@ def test_waste_is_measured_here_too(
 def test_a_claim_that_is_none_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert llmbench("claims", "free-lunch") == 2
     assert "claim: 'free-lunch' is not allowed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--model", "nosuch"), "model: 'nosuch' is not allowed"),
+        (("--simulated", "--model", "bundled"), "only without --simulated"),
+    ],
+)
+def test_a_wrong_model_is_found_before_anything_is_simulated(
+    words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert llmbench("claims", "kv-waste", *words) == 2
+    told = capsys.readouterr()
+    assert said in told.err
+    assert "simulat" not in told.err.replace("--simulated", "")

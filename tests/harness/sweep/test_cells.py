@@ -376,3 +376,13 @@ def test_the_best_point_is_that_of_its_repeats_together_and_not_the_luckiest() -
     assert report.verdict == "Lowest TTFT p99 450 ms with engine steady."
     assert "medians" in report.statements[0]
     assert "engine steady" in report.figures[0].detail
+
+
+def test_the_same_command_goes_on_though_json_has_no_tuples(tmp_path: Path) -> None:
+    """What varies comes as a tuple and is read back as a list."""
+    vary = {"vary": [{"option": "engine", "values": ("a", "b")}], "seed": 0}
+    Sweep(tmp_path / "s", ("run",), vary, starts=Fake())
+    Sweep(tmp_path / "s", ("run",), vary, starts=Fake())
+    other = {"vary": [{"option": "engine", "values": ("a", "c")}], "seed": 0}
+    with pytest.raises(StoreError, match="holds another sweep"):
+        Sweep(tmp_path / "s", ("run",), other, starts=Fake())
