@@ -195,7 +195,10 @@ def _store(asked: QuantizeConfig, unfinished: Path, fingerprint: str) -> LayerSt
         shutil.rmtree(unfinished, ignore_errors=True)
     if read_fingerprint(unfinished) is not None and not asked.resume:
         done = finished_layers(unfinished)
-        allowed = f"--resume, to go on after the {done} layers that were done, or --overwrite"
+        allowed = (
+            f"--resume, to go on after the {done} layers that were done and lie in {unfinished}, "
+            "or --overwrite"
+        )
         raise ConfigError("out", str(asked.out), allowed)
     return LayerStore(unfinished, fingerprint)
 

@@ -91,8 +91,11 @@ def _verdict(sweep: SweepTable) -> str:
             ),
         )
         alike = [one for one in sweep.saturation if one.outcome == best.outcome == "always"]
-        where = " and ".join(setting_text(one.settings) for one in alike or [best])
-        return f"{where if best.settings else 'It'} {rate_text(best)}."
+        if len(alike) > 1:
+            names = " and ".join(setting_text(one.settings) for one in alike)
+            return f"{names}: each {rate_text(best)}."
+        where = setting_text(best.settings) if best.settings else "It"
+        return f"{where} {rate_text(best)}."
     told = [
         f"{word} {in_sentence(label_of_quantity(one))} "
         f"{quantity(best.values[one.name], one.unit)} with {setting_text(best.settings)}"

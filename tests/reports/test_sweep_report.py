@@ -1,0 +1,29 @@
+"""What is said of searches for the highest rate."""
+
+from __future__ import annotations
+
+from llmbench.reports.sweep_model import SaturationPoint, SweepTable
+from llmbench.reports.sweep_report import sweep_report
+
+ANY = SaturationPoint({"engine": "paged"}, "always", None, None)
+FOUND = SaturationPoint({"engine": "static"}, "found", 4.0, 4.1)
+
+
+def table(*points: SaturationPoint) -> SweepTable:
+    return SweepTable("simulate", ("engine",), (), (), points, "99 % keep every limit")
+
+
+def test_all_that_follow_any_rate_are_named_and_what_that_is_worth() -> None:
+    other = SaturationPoint({"engine": "inflight"}, "always", None, None)
+    report = sweep_report(table(ANY, FOUND, other))
+    assert report.verdict == (
+        "engine paged and engine inflight: each follows any rate with so few requests: all at "
+        "once, too."
+    )
+    assert any("a burst and not a rate" in text for text in report.statements)
+
+
+def test_a_highest_rate_needs_no_such_caution() -> None:
+    report = sweep_report(table(FOUND))
+    assert report.verdict == "engine static follows 4.00 requests/s, not 4.10."
+    assert not any("burst" in text for text in report.statements)
