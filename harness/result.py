@@ -43,6 +43,11 @@ class Validity(_Part):
     def failures(self) -> tuple[Check, ...]:
         return tuple(check for check in self.checks if not check.ok)
 
+    @property
+    def disturbed(self) -> bool:
+        """Whether others used the machine, or it was held back: a speed is then not its own."""
+        return any(check.id in ("machine", "throttling") for check in self.failures)
+
 
 class Metric(_Part):
     """One metric. Distributions hold count, mean, std, min, p50, p90, p95, p99, max;

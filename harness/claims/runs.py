@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from ..simulated_capacity import EngineCapacity
 
 Options = Mapping[str, Any]
-# A run whose machine others used, or that was slowed down, says nothing of speed.
-_DISTURBED = ("machine", "throttling")
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Made:
 
     @property
     def disturbed(self) -> bool:
-        return any(check.id in _DISTURBED for check in self.result.validity.failures)
+        return self.result.validity.disturbed
 
     def value(self, name: str) -> float:
         """Of a quantity that every run has."""

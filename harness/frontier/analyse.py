@@ -28,9 +28,6 @@ from .turning_points import batch_1, frontier_steps
 # A method's figures that have a ratio to the baseline's.
 RATIOS = ("output_tokens_per_s", "ttft_mean_s", "tpot_mean_s", "weight_bytes", "perplexity")
 
-# Checks whose failure says that a run's speed is not the machine's.
-_DISTURBED = ("machine", "throttling")
-
 
 def analyse(
     runs: Sequence[MethodRun],
@@ -92,7 +89,7 @@ def _method(of: MethodRun) -> FrontierMethod:
         weight_bits(of.method, str(result.config.get("dtype", "bfloat16"))),
         emulated=bool(result.emulated),
         reason=f"not valid: {against[0]}" if against else "",
-        disturbed=any(check.id in _DISTURBED for check in result.validity.failures),
+        disturbed=result.validity.disturbed,
         weight_bytes=float(result.memory.weight_bytes),
         output_tokens_per_s=result.stat("output_throughput", "window"),
         ttft_mean_s=result.stat("ttft", "mean"),

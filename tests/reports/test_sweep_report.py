@@ -25,5 +25,5 @@ def test_all_that_follow_any_rate_are_named_and_what_that_is_worth() -> None:
 
 def test_a_highest_rate_needs_no_such_caution() -> None:
     report = sweep_report(table(FOUND))
-    assert report.verdict == "engine static follows 4.00 requests/s, not 4.10."
+    assert report.verdict == "engine static follows 4 requests/s, not 4.10."
     assert not any("burst" in text for text in report.statements)
