@@ -163,32 +163,28 @@ def _print_trial(trial: Trial, verdicts: list[Verdict], bad: list[Verdict]) -> N
 
 
 def _print_list(rows: list[dict[str, Any]], chosen_for: str) -> None:
+    """An operation a heading, and under it who computes it; it fits 80 columns."""
+    from itertools import groupby
+
     from rich.table import Table
 
     from .tables import wide_console
 
     console = wide_console()
-    table = Table("operation", "implementation", "device", "dtypes", "here", box=None)
-    for column in table.columns[:2]:
-        column.no_wrap = True
-    table.columns[-1].min_width = _WHY_WIDTH
-    last = None
-    for row in rows:
-        if row["asked"] == 0:
-            here = "[bold green]chosen[/]"
-        elif row["runs_here"]:
-            here = "[green]yes[/]"
-        else:
-            here = f"[yellow]no:[/] {foreign(row['why_not'])}"
-        table.add_row(
-            "" if row["op"] == last else f"[bold]{foreign(row['op'])}[/]",
-            foreign(row["implementation"]),
-            " ".join(row["devices"]),
-            " ".join(_SHORT[name] for name in row["dtypes"]),
-            here,
-        )
-        last = row["op"]
-    console.print(table)
+    for op, implementations in groupby(rows, key=lambda row: row["op"]):
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for width in _LIST_WIDTHS:
+            table.add_column(min_width=width)
+        table.add_column()
+        for row in implementations:
+            table.add_row(
+                f"  {foreign(row['implementation'])}",
+                " ".join(row["devices"]),
+                " ".join(_SHORT[name] for name in row["dtypes"]),
+                _here(row),
+            )
+        console.print(f"[bold]{foreign(op)}[/]")
+        console.print(table)
     console.print(
         f"\nChosen: asked first on {chosen_for}; what it does not take or prefer goes to the next "
         "one below.\nForce one: [bold]llmbench run --kernel op=implementation[/]",
@@ -196,8 +192,14 @@ def _print_list(rows: list[dict[str, Any]], chosen_for: str) -> None:
     )
 
 
-# Of a terminal of 80 columns, where the reasons are what is asked for.
-_WHY_WIDTH = 16
+def _here(row: dict[str, Any]) -> str:
+    if row["asked"] == 0:
+        return "[bold green]chosen[/]"
+    return "[green]yes[/]" if row["runs_here"] else f"[yellow]no:[/] {foreign(row['why_not'])}"
+
+
+# Implementation, device, dtypes.
+_LIST_WIDTHS = (20, 8, 14)
 _SHORT = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
 
