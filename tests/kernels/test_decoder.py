@@ -313,12 +313,14 @@ def test_it_is_the_reference_up_to_rounding(
     logits, cache = call.run(implementation.function(ours))
     expected, expected_cache = call.run(ReferenceDecoderStep(exact))
     # Some ten roundings a layer to eight bits of mantissa; a code of int8 may come out one off.
+    # Random 4-bit maps are ill-conditioned: 1 % is usual, and one draw in some hundreds has 5.
+    most = 0.1 if kind == "int4" else 0.03
     difference = (logits.double() - expected.double()).norm()
-    assert difference <= 0.03 * expected.double().norm()
+    assert difference <= most * expected.double().norm()
     for one, other in zip(cache.keys, expected_cache.keys, strict=True):
         assert torch.equal(one.isnan(), other.isnan())
         error = (one - other).nan_to_num().double().norm()
-        assert error <= 0.03 * other.nan_to_num().double().norm()
+        assert error <= most * other.nan_to_num().double().norm()
 
 
 def seeded_weights(seed: int, shape: Shape, kind: str, backend: str) -> DecoderWeights:
