@@ -20,12 +20,7 @@ class Examine(Protocol):
     def __call__(self, runs: Runs, model: str, /, *, measure: bool) -> Claim: ...
 
 
-CLAIMS: dict[str, tuple[str, Examine]] = {
-    kv_waste.NAME: (kv_waste.SAYS, kv_waste.examine),
-    in_flight.NAME: (in_flight.SAYS, in_flight.examine),
-    int4.NAME: (int4.SAYS, int4.examine),
-    latency.NAME: (latency.SAYS, latency.examine),
-}
+CLAIMS: dict[str, Examine] = {one.NAME: one.examine for one in (kv_waste, in_flight, int4, latency)}
 
 
 def examine_claims(
@@ -49,8 +44,7 @@ def examine_claims(
     runs = Runs(watch)
     found: list[Claim] = []
     for name in names or CLAIMS:
-        _, examine = CLAIMS[name]
-        found.append(examine(runs, model, measure=measure))
+        found.append(CLAIMS[name](runs, model, measure=measure))
         told(found[-1])
     return Claims(tuple(found), model if measure else "", tuple(_notes(measure)), command)
 

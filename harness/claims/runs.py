@@ -111,7 +111,7 @@ class Runs:
         from ..simulated_capacity import Goal, engine_capacity, prepare_capacity
 
         words = words_of_mapping("options", options)
-        text = _typed("capacity", words)
+        text = f"{_typed('capacity', words)} --attainment {attainment:.0%}"
         self._watch.stage(text)
         settings, machine = simulated_settings(words, "options")
         goal = Goal(settings.slo_s, attainment)

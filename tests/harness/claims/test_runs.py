@@ -92,5 +92,6 @@ def test_a_capacity_is_searched_by_its_command() -> None:
     assert found.search.outcome == "never"
     assert found.search.target == 0.5
     assert command == (
-        "llmbench capacity --model llama-3-8b --hardware h100 --num-requests 4 --slo ttft:1us"
+        "llmbench capacity --model llama-3-8b --hardware h100 --num-requests 4 --slo ttft:1us "
+        "--attainment 50%"
     )
