@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .fp8 import E4M3, LARGEST_E4M3
+from .fp8 import E4M3, LARGEST_E4M3, LEAST_E4M3
 from .registry import KernelError
 
 MAGNITUDES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
@@ -102,13 +102,14 @@ def block_scales(weight: Fp4Weight) -> Tensor:
 
 def quantize_nvfp4(weight: Tensor) -> Fp4Weight:
     """weight [N, K] rounded to nearest. The factor of the tensor makes its largest 6 · 448, so that
-    a block's largest / 6 fits e4m3."""
+    a block's largest / 6 fits e4m3. A scale is never 0: by e4m3's least a block that is far below the
+    tensor's largest is still told from zeros."""
     blocks = weight.float().unflatten(1, (-1, BLOCK["e4m3"]))
     largest = blocks.abs().amax(-1)
     factor = (largest.max() / (LARGEST_E2M1 * LARGEST_E4M3)).clamp_min(2.0**-100)
-    scales = (largest / LARGEST_E2M1 / factor).to(E4M3)
+    scales = (largest / LARGEST_E2M1 / factor).clamp_min(LEAST_E4M3).to(E4M3)
     steps = blocks / (scales.float() * factor)[..., None]
-    nibbles = _pack(_e2m1_codes(steps.nan_to_num(0.0)).flatten(1))
+    nibbles = _pack(_e2m1_codes(steps).flatten(1))
     row_scales = factor.expand(len(weight)).contiguous()
     return Fp4Weight(nibbles, scales.view(torch.uint8), row_scales, "e4m3")
 

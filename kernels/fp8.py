@@ -20,6 +20,7 @@ from .registry import KernelError
 
 E4M3 = torch.float8_e4m3fn
 LARGEST_E4M3 = 448.0
+LEAST_E4M3 = 2.0**-9  # above zero
 # What an implementation of `fp8_linear` does on a device without products of e4m3.
 WIDENED_E4M3 = "e4m3 codes are widened for each product: less memory, no faster arithmetic"
 

@@ -77,6 +77,15 @@ def test_an_mx_scale_is_the_largests_power_of_two() -> None:
     assert dequantize_fp4(quantized)[:, 3].tolist() == [6.0, -8.0]
 
 
+def test_a_block_far_below_the_largest_is_no_zero() -> None:
+    """2688 = 6 · 448 makes the tensor's factor 1. Its other block would have the scale 2⁻¹⁰, which lies
+    half-way between 0 and e4m3's least, 2⁻⁹, of which its values are 3 and -1 times."""
+    weight = torch.zeros(1, 32)
+    weight[0, 0], weight[0, 16], weight[0, 17] = 2688, 6 * 2**-10, -(2**-9)
+    quantized = quantize_nvfp4(weight)
+    assert torch.equal(dequantize_fp4(quantized), weight)
+
+
 @pytest.mark.parametrize("quantize", [quantize_nvfp4, quantize_mxfp4])
 def test_rounding_keeps_what_is_on_the_grid(quantize) -> None:
     weight = quantize(torch.randn(6, 96) * torch.rand(6, 1))
