@@ -102,7 +102,7 @@ def block_scales(weight: Fp4Weight) -> Tensor:
 
 def quantize_nvfp4(weight: Tensor) -> Fp4Weight:
     """weight [N, K] rounded to nearest. The factor of the tensor makes its largest 6 · 448, so that
-    a block's largest / 6 fits e4m3. A scale is never 0: by e4m3's least a block that is far below the
+    a block's largest / 6 fits e4m3. No scale is 0: by e4m3's least a block that lies far below the
     tensor's largest is still told from zeros."""
     blocks = weight.float().unflatten(1, (-1, BLOCK["e4m3"]))
     largest = blocks.abs().amax(-1)

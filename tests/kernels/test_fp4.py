@@ -78,8 +78,8 @@ def test_an_mx_scale_is_the_largests_power_of_two() -> None:
 
 
 def test_a_block_far_below_the_largest_is_no_zero() -> None:
-    """2688 = 6 · 448 makes the tensor's factor 1. Its other block would have the scale 2⁻¹⁰, which lies
-    half-way between 0 and e4m3's least, 2⁻⁹, of which its values are 3 and -1 times."""
+    """2688 = 6 · 448 makes the tensor's factor 1. The other block would have the scale 2⁻¹⁰, which
+    is half-way to e4m3's least, 2⁻⁹; its values are 3 and -1 times that."""
     weight = torch.zeros(1, 32)
     weight[0, 0], weight[0, 16], weight[0, 17] = 2688, 6 * 2**-10, -(2**-9)
     quantized = quantize_nvfp4(weight)
