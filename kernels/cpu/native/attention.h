@@ -22,6 +22,13 @@ void merge(const AttentionOf<E>& a, const Block& b, const float* partials) {
   means.resize(d);
   for (int64_t r = 0; r < b.rows; ++r) {
     const float* row = partials + r * stride;
+    E* out = a.out + row_at(a, b, r, a.kv_heads * a.group * d);
+    if (b.splits == 1) {
+      const float norm = 1 / row[d + 1];
+#pragma omp simd
+      for (int64_t i = 0; i < d; ++i) put(out[i], row[i] * norm);
+      continue;
+    }
     float most = row[d], sum = 0;
     for (int64_t s = 1; s < b.splits; ++s) most = std::max(most, row[s * size + d]);
     std::fill(means.begin(), means.end(), 0.0f);
@@ -32,7 +39,6 @@ void merge(const AttentionOf<E>& a, const Block& b, const float* partials) {
 #pragma omp simd
       for (int64_t i = 0; i < d; ++i) means[i] += part[i] * share;
     }
-    E* out = a.out + row_at(a, b, r, a.kv_heads * a.group * d);
     const float norm = 1 / sum;
 #pragma omp simd
     for (int64_t i = 0; i < d; ++i) put(out[i], means[i] * norm);

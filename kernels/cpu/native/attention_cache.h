@@ -33,6 +33,16 @@ namespace attention {
 
 constexpr int64_t SPLIT = 256;  // the most keys in a run
 
+// What weights and values are multiplied as: as activations are, two at once, where the processor
+// multiplies those.
+#if defined(__AVX512BF16__)
+template <class E>
+using Factor = E;
+#else
+template <class E>
+using Factor = float;
+#endif
+
 // Key t is at keys[t], times key_scales[t] if there are any; values alike.
 template <class M>
 struct Run {

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "attention_cache.h"
+#include "attention_mix.h"
 #include "exponential.h"
 
 namespace attention {
@@ -28,43 +29,60 @@ void fetch(const E* const* from, int64_t count, int64_t head_dim) {
   }
 }
 
-// scores[t] = q · keys[t]. values: what memory is asked for beside the keys to come, or null.
-template <class E>
-void score(const E* q, const E* const* keys, const E* const* values, int64_t count,
-           int64_t head_dim, float* scores) {
+// scores[lane] = q · keys[lane]. VECTORS of them make a head; 0: any number, which is slower.
+template <int VECTORS, class E>
+void score_lanes(const E* q, const E* const* keys, int64_t head_dim, float* scores) {
   constexpr int step = STEP_OF<E>;
-  const int64_t whole = head_dim / step * step;
-  for (int64_t t = 0; t < count; t += LANES) {
-    if (values) {
-      fetch(keys + t + LANES, count - t - LANES, head_dim);
-      fetch(values + t, count - t, head_dim);
+  const int64_t whole = VECTORS ? VECTORS * step : head_dim / step * step;
+  Sums sums[LANES];
+#pragma GCC unroll 16
+  for (int lane = 0; lane < LANES; ++lane) {
+    const E* key = keys[lane];
+    Sums sum = zero();
+#pragma GCC unroll 8
+    for (int64_t d = 0; d < whole; d += step) {
+      sum = multiply_add(sum, load(q + d), load(key + d));
     }
-    Sums sums[LANES];
-    for (int lane = 0; lane < LANES; ++lane) {
-      const E* key = keys[std::min(t + lane, count - 1)];
-      Sums sum = zero();
-      for (int64_t d = 0; d < whole; d += step) {
-        sum = multiply_add(sum, load(q + d), load(key + d));
+    // head_dim is a multiple of LANES or STEP / 2.
+    if constexpr (VECTORS == 0 && sizeof(E) == sizeof(bf16)) {
+      const int left = (int)(head_dim - whole);
+      if (left) {
+        sum = multiply_add(sum, load_tail(q + whole, left), load_tail(key + whole, left));
       }
-      // head_dim is a multiple of LANES or STEP / 2.
-      if constexpr (sizeof(E) == sizeof(bf16)) {
-        const int left = (int)(head_dim - whole);
-        if (left) {
-          sum = multiply_add(sum, load_tail(q + whole, left), load_tail(key + whole, left));
-        }
-      }
-      sums[lane] = sum;
     }
-    reduce(sums, scores + t);
+    sums[lane] = sum;
   }
+  reduce(sums, scores);
 }
 
-// scores [SPLIT] become weights; tokens outside first … end are not seen. Returns the largest score
-// and the weights' sum.
+template <class E>
+using ScoreLanes = void (*)(const E*, const E* const*, int64_t, float*);
+
+template <class E>
+ScoreLanes<E> score_lanes_for(int64_t head_dim) {
+  constexpr int step = STEP_OF<E>;
+  if (head_dim == 64) return score_lanes<64 / step, E>;
+  if (head_dim == 128) return score_lanes<128 / step, E>;
+  return score_lanes<0, E>;
+}
+
+// All lanes joined, halves by halves: they wait for each other fewer times than one after the other.
+template <class Join>
+float fold(Sums sums, const Join& join) {
+  float lanes[LANES];
+  store(lanes, sums);
+  for (int half = LANES / 2; half; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] = join(lanes[i], lanes[half + i]);
+  }
+  return lanes[0];
+}
+
 struct Weighed {
   float most, sum;
 };
 
+// scores [SPLIT] become weights; tokens outside first … end are not seen. Returns the largest score
+// and the weights' sum.
 inline Weighed weigh(float* scores, int64_t count, int64_t first, int64_t end, float scale) {
   const float unseen = -std::numeric_limits<float>::infinity();
   for (int64_t t = 0; t < first; ++t) scores[t] = unseen;
@@ -72,103 +90,85 @@ inline Weighed weigh(float* scores, int64_t count, int64_t first, int64_t end, f
   for (int64_t t = end; t < padded; ++t) scores[t] = unseen;
   Sums most = broadcast(LEAST), sum = zero();
   for (int64_t t = 0; t < padded; t += LANES) most = larger(most, load(scores + t));
-  float largest = LEAST;
-  for (int lane = 0; lane < LANES; ++lane) largest = std::max(largest, most[lane]);
+  const float largest = fold(most, [](float a, float b) { return std::max(a, b); });
   for (int64_t t = 0; t < padded; t += LANES) {
     const Sums weights = exponential((load(scores + t) - largest) * scale);
     store(scores + t, weights);
     sum += weights;
   }
-  float total = 0;
-  for (int lane = 0; lane < LANES; ++lane) total += sum[lane];
-  return {largest, total};
+  return {largest, fold(sum, [](float a, float b) { return a + b; })};
 }
 
-// CHUNKS · LANES elements of the weighted sums of values, for ROWS rows of weights SPLIT apart, which
-// go on from what `out` holds unless these are the first.
-template <int ROWS, int CHUNKS, class E>
-void mix(const float* weights, const E* const* values, int64_t count, bool first, int64_t d,
-         float* out, int64_t out_stride) {
-  Sums sums[ROWS][CHUNKS];
-  for (int r = 0; r < ROWS; ++r) {
-    for (int c = 0; c < CHUNKS; ++c) {
-      sums[r][c] = first ? zero() : load(out + r * out_stride + d + c * LANES);
-    }
-  }
-  for (int64_t t = 0; t < count; ++t) {
-    const E* value = values[t] + d;
-#pragma GCC unroll 4
-    for (int c = 0; c < CHUNKS; ++c) {
-      const Sums wide = load_wide(value + c * LANES);
-#pragma GCC unroll 4
-      for (int r = 0; r < ROWS; ++r) {
-        sums[r][c] = multiply_add(sums[r][c], weights[r * SPLIT + t], wide);
+// A block's rows while they meet a run of keys. scores [rows, SPLIT] become weights, and those the
+// factors of values.
+template <class E>
+struct FewRows {
+  Run<E> run;
+  alignas(64) float scores[FEW * SPLIT];
+  alignas(64) Factor<E> factors[FEW * SPLIT];
+};
+
+template <class E, class Cache>
+void score_run(const AttentionOf<E>& a, const Cache& cache, const Block& b, FewRows<E>& few) {
+  const auto score_lanes = score_lanes_for<E>(a.head_dim);
+  Run<E>& run = few.run;
+  for (int64_t t = 0; t < run.count; t += Cache::PIECE) {
+    cache.load_keys(a.head_dim, t, run);
+    const int64_t until = std::min(t + Cache::PIECE, run.count);
+    // Past the last key that one is read again.
+    for (int64_t i = until; i % LANES; ++i) run.keys[i] = run.keys[until - 1];
+    for (int64_t at = t; at < until; at += LANES) {
+      if (Cache::IN_PLACE) {
+        fetch(run.keys + at + LANES, run.count - at - LANES, a.head_dim);
+        fetch(run.values + at, run.count - at, a.head_dim);
+      }
+      for (int64_t r = 0; r < b.rows; ++r) {
+        score_lanes(a.q + row_at(a, b, r, a.q_stride), run.keys + at, a.head_dim,
+                    few.scores + r * SPLIT + at);
       }
     }
   }
-  for (int r = 0; r < ROWS; ++r) {
-    for (int c = 0; c < CHUNKS; ++c) store(out + r * out_stride + d + c * LANES, sums[r][c]);
-  }
 }
 
-template <int ROWS, class E>
-void mix_rows(const float* weights, const E* const* values, int64_t count, bool first,
-              int64_t head_dim, float* out) {
-  const int64_t stride = partial_stride(head_dim);
-  int64_t d = 0;
-  for (; d + 4 * LANES <= head_dim; d += 4 * LANES) {
-    mix<ROWS, 4>(weights, values, count, first, d, out, stride);
+// Row r's factors, and what softmax needs of it at the end of its partial result. first: the run's.
+template <class E>
+void weigh_row(const AttentionOf<E>& a, const Block& b, int64_t r, int64_t first, FewRows<E>& few,
+               float* partial) {
+  const Run<E>& run = few.run;
+  float* scores = few.scores + r * SPLIT;
+  Factor<E>* factors = few.factors + r * SPLIT;
+  if (run.key_scales) {
+    for (int64_t t = 0; t < run.count; ++t) scores[t] *= run.key_scales[t];
   }
-  for (; d < head_dim; d += LANES) {
-    mix<ROWS, 1>(weights, values, count, first, d, out, stride);
+  auto in_run = [&](int64_t t) { return std::min(run.count, std::max<int64_t>(0, t)); };
+  const int64_t next = position(a, b, r) - first + 1;
+  const auto [most, sum] = weigh(scores, run.count, in_run(next - a.window), in_run(next), a.scale);
+  if (run.value_scales) {
+    for (int64_t t = 0; t < run.count; ++t) scores[t] *= run.value_scales[t];
   }
+#pragma omp simd
+  for (int64_t t = 0; t < run.count; ++t) put(factors[t], scores[t]);
+  if (run.count % 2) put(factors[run.count], 0.0f);
+  partial[a.head_dim] = most;
+  partial[a.head_dim + 1] = sum;
 }
 
 // A block's rows, FEW at most, with keys first … end, SPLIT at most, to partial results.
 template <class E, class Cache>
 void attend_few(const AttentionOf<E>& a, const Cache& cache, const Block& b, int64_t first,
                 int64_t end, float* partial) {
-  thread_local Run<E> run;
+  thread_local FewRows<E> few;
+  Run<E>& run = few.run;
   cache.find(a, b.sequence, b.head, first, end, run);
-  alignas(64) float weights[FEW * SPLIT];
-  const int64_t count = run.count, stride = partial_stride(a.head_dim);
-  for (int64_t t = 0; t < count; t += Cache::PIECE) {
-    cache.load_keys(a.head_dim, t, run);
-    for (int64_t r = 0; r < b.rows; ++r) {
-      const E* const* values = Cache::IN_PLACE && r == 0 ? run.values + t : nullptr;
-      score(a.q + row_at(a, b, r, a.q_stride), run.keys + t, values,
-            std::min(Cache::PIECE, count - t), a.head_dim, weights + r * SPLIT + t);
-    }
-  }
+  score_run(a, cache, b, few);
   for (int64_t r = 0; r < b.rows; ++r) {
-    float* scores = weights + r * SPLIT;
-    if (run.key_scales) {
-      for (int64_t t = 0; t < count; ++t) scores[t] *= run.key_scales[t];
-    }
-    const int64_t last = position(a, b, r) - first;
-    const int64_t seen = std::min(count, std::max<int64_t>(0, last - a.window + 1));
-    const auto [most, sum] =
-        weigh(scores, count, seen, std::min(count, std::max<int64_t>(0, last + 1)), a.scale);
-    if (run.value_scales) {
-      for (int64_t t = 0; t < count; ++t) scores[t] *= run.value_scales[t];
-    }
-    partial[r * stride + a.head_dim] = most;
-    partial[r * stride + a.head_dim + 1] = sum;
+    weigh_row(a, b, r, first, few, partial + r * partial_stride(a.head_dim));
   }
-  for (int64_t t = 0; t < count; t += Cache::PIECE) {
+  for (int64_t t = 0; t < run.count; t += Cache::PIECE) {
     cache.load_values(a.head_dim, t, run);
-    int64_t r = 0;
-    auto mixed = [&](auto rows) {
-      mix_rows<decltype(rows)::value>(weights + r * SPLIT + t, run.values + t,
-                                      std::min(Cache::PIECE, count - t), t == 0, a.head_dim,
-                                      partial + r * stride);
-      r += decltype(rows)::value;
-    };
-    constexpr int TOGETHER = LANES == 16 ? 4 : 2;
-    while (b.rows - r >= TOGETHER) mixed(std::integral_constant<int, TOGETHER>());
-    if (b.rows - r == 3) mixed(std::integral_constant<int, TOGETHER - 1>());
-    if (b.rows - r == 2) mixed(std::integral_constant<int, 2>());
-    if (b.rows - r == 1) mixed(std::integral_constant<int, 1>());
+    const int64_t until = std::min(t + Cache::PIECE, run.count);
+    if (until % 2) run.values[until] = run.values[until - 1];  // its factor is 0
+    mix(few.factors + t, run.values + t, until - t, b.rows, t == 0, a.head_dim, partial);
   }
 }
 

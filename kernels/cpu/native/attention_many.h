@@ -29,12 +29,6 @@ inline Sums broadcast_elements(const float* from) { return broadcast(*from); }
 
 #if defined(__AVX512BF16__)
 inline Pairs broadcast_elements(const bf16* from) { return broadcast(from); }
-
-template <class E>
-using Factor = E;
-#else
-template <class E>
-using Factor = float;
 #endif
 
 // Elements of M in a lane.

@@ -89,6 +89,26 @@ inline Pairs pair_up(Sums first, Sums second) {
 
 inline void store(bf16* to, Pairs pairs) { _mm512_storeu_si512(to, (__m512i)pairs); }
 
+// Element i of `first` beside that of `second`, for half of the elements each: which ones, `in_order`
+// knows.
+struct Beside {
+  Pairs low, high;
+};
+
+inline Beside beside(Pairs first, Pairs second) {
+  return {(Pairs)_mm512_unpacklo_epi16((__m512i)first, (__m512i)second),
+          (Pairs)_mm512_unpackhi_epi16((__m512i)first, (__m512i)second)};
+}
+
+// Sums of what `beside` gave, to elements 0 … LANES and LANES … STEP.
+inline void in_order(Sums& low, Sums& high) {
+  const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+  const __m512i second = _mm512_or_si512(first, _mm512_set1_epi32(8));
+  const __m512 a = (__m512)low, b = (__m512)high;
+  low = (Sums)_mm512_permutex2var_ps(a, first, b);
+  high = (Sums)_mm512_permutex2var_ps(a, second, b);
+}
+
 // Lane i of v[j] goes to lane j of v[i]. Quarters of vectors are turned first, then exchanged.
 inline void transpose(Sums* v) {
   __m512 turned[LANES];
