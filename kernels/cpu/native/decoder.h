@@ -121,7 +121,7 @@ class Run {
   // body(t) for each token, then what `next` needs of the row that it made.
   template <class Body>
   void each_row(const Weights& next, const bf16* x, const Body& body) {
-    team_.share(step_.tokens, 1, [&](int64_t first, int64_t last) {
+    team_.share_evenly(step_.tokens, [&](int64_t first, int64_t last) {
       for (int64_t t = first; t < last; ++t) body(t);
       prepare(next, x, step_.tokens, a_.prepared, first, last);
     });
@@ -217,7 +217,7 @@ class Run {
   // The last update and norm are needed only of the rows whose logits are wanted, maybe twice.
   void head() {
     const int64_t count = step_.logit_count;
-    team_.share(count, 1, [&](int64_t first, int64_t last) {
+    team_.share_evenly(count, [&](int64_t first, int64_t last) {
       thread_local std::vector<bf16> total;
       for (int64_t r = first; r < last; ++r) {
         const bf16* hidden = row(a_.hidden, step_.logit_rows[r], m_.hidden);

@@ -39,12 +39,12 @@ inline void rest() {
 class Team {
  public:
   Team(Meeting& meeting, int size)
-      : meeting_(meeting), size_(size), leads_(meeting.joined.fetch_add(1) == 0) {}
+      : meeting_(meeting), size_(size), index_(meeting.joined.fetch_add(1)) {}
 
   int size() const { return size_; }
 
   // True of one thread.
-  bool leads() const { return leads_; }
+  bool leads() const { return index_ == 0; }
 
   // body(first, last) for runs of `chunk` of the items 0 … items, each taken by whoever is free;
   // then a barrier, behind which everybody sees what the bodies wrote. All threads call it alike.
@@ -55,6 +55,15 @@ class Team {
       if (first >= items) break;
       body(first, std::min(first + chunk, items));
     }
+    barrier();
+  }
+
+  // body(first, last) with this thread's part of the items 0 … items, the same in each phase: what it
+  // wrote in the last one is in its own caches. Then a barrier. For short work that items have alike.
+  template <class Body>
+  void share_evenly(int64_t items, const Body& body) {
+    const int64_t first = items * index_ / size_, last = items * (index_ + 1) / size_;
+    if (first < last) body(first, last);
     barrier();
   }
 
@@ -97,8 +106,7 @@ class Team {
   static constexpr int SPINS = 500;
 
   Meeting& meeting_;
-  const int size_;
-  const bool leads_;
+  const int size_, index_;
 };
 
 // body(team) on each thread of a region, at the same time.
