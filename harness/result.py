@@ -436,6 +436,12 @@ class Result(_Part):
         found = self.metrics.get(metric)
         return None if found is None else found.stats.get(stat)
 
+    @property
+    def has_token_chunks(self) -> bool:
+        """Whether every chunk of a stream held one token, so that `icl` is `itl` again."""
+        icl, itl = self.metrics.get("icl"), self.metrics.get("itl")
+        return icl is not None and itl is not None and icl.stats == itl.stats
+
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of `result.json`."""
