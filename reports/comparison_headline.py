@@ -50,8 +50,7 @@ def headline(
         ((name, found),) = others.items()
         if name in same_run:
             return f"{name} is the same run as {same_run[name]}: there is nothing to compare."
-        said = "; ".join(_said(found)) or "nothing in common was measured"
-        return f"{name} against {names[0]}: {said}."
+        return f"{name} against {names[0]}: {_of_one(found)}."
     by_text: dict[str, list[str]] = {}
     for name, found in others.items():
         text = f"the same run as {same_run[name]}" if name in same_run else _decided(found)
@@ -60,6 +59,14 @@ def headline(
         f"{_listed(who)} {'are' if len(who) > 1 else 'is'} {text}" for text, who in by_text.items()
     )
     return f"Against {names[0]}, {'; '.join(each)}."
+
+
+def _of_one(found: Found) -> str:
+    if not found:
+        return "nothing in common was measured"
+    if reason := _only_reason(found):
+        return f"nothing is decided, since {reason}"
+    return "; ".join(_said(found))
 
 
 def _said(found: Found) -> Iterator[str]:
@@ -79,10 +86,14 @@ def _decided(found: Found) -> str:
     decided = [(label, ratio) for label, ratio in found if ratio.verdict in DECIDED]
     if decided:
         return " and ".join(_said(decided))
-    reasons = {ratio.too_little for _, ratio in found}
-    # One reason for all of it is worth a word.
-    reason = reasons.pop() if len(reasons) == 1 else ""
+    reason = _only_reason(found)
     return f"not told apart{f', since {reason}' if reason else ''}"
+
+
+def _only_reason(found: Found) -> str:
+    """Why all of it is undecided, whatever the intervals; empty unless it is one reason."""
+    reasons = {ratio.too_little for _, ratio in found}
+    return reasons.pop() if len(reasons) == 1 else ""
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -130,7 +130,7 @@ def test_an_interval_that_runs_do_not_bound_is_written_so(
     assert "alone" in next(line for line in printed.splitlines() if line.startswith("ITL p99 "))
     assert comparison.statement in printed
     reports = comparison_reports([make_run(1), make_run(1)], comparison)
-    assert "1.02× (&lt;0.01 to &gt;100)" in reports["comparison.html"]
+    assert "1.02× (&lt;0.01\u00a0to\u00a0&gt;100)" in reports["comparison.html"]
     assert r"1.02× (\<0.01 to \>100)" in reports["comparison.md"]
     assert "Alone: at 95 % by itself" in reports["comparison.md"]
 
