@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...reports.ablation_model import Ablation
-from ...reports.ablation_report import simulated_text
+from ...reports.ablation_report import nothing_told, simulated_text
 from ...reports.ablation_tables import effects_table, left_out_table
 from ...reports.format import quantity, scale_of
 from ...reports.model import Table as ReportTable
@@ -172,16 +172,16 @@ def _print_quality(console: TerminalConsole, result: Result) -> None:
 
 
 def print_ablation(ablation: Ablation) -> None:
-    """Main effects, then a sentence for each effect that holds."""
+    """Main effects, then a sentence for each effect that holds; first of all, why there is none."""
     console = wide_console()
     if ablation.simulated:
         console.print(f"[yellow]note[/] {foreign(simulated_text(ablation))}\n")
+    if not ablation.sentences:
+        console.print(f"[bold]{foreign(nothing_told(ablation))}[/]\n")
     console.print(_plain(effects_table(ablation)))
     console.print()
     for sentence in ablation.sentences:
         console.print(f"• {foreign(sentence)}")
-    if not ablation.sentences:
-        console.print("No effect could be told from no effect.")
     left_out = left_out_table(ablation)
     if left_out is not None:
         console.print(_plain(left_out))
