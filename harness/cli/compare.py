@@ -64,9 +64,10 @@ def compare(
     if as_json:
         print(json_text(asdict(comparison), default=str))
         return
-    from .compare_tables import print_comparison
+    from .compare_tables import print_comparison, print_headline
 
-    print_comparison(comparison, headline_only=quiet)
+    show = print_headline if quiet else print_comparison
+    show(comparison)
     if out is not None:
         say(f"\n[bold]report[/]  {foreign(out / 'comparison.html')}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
@@ -21,31 +20,28 @@ _STYLES: dict[Verdict, str] = {"better": "green", "worse": "red", "inconclusive"
 _NAME_WIDTH = 14
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """others: places of the runs that are held against the first. words: whether a verdict is
-    spelt, and not a sign alone."""
-
-    others: tuple[int, ...]
-    words: bool
+def print_headline(comparison: Comparison) -> None:
+    """What was found, in a sentence."""
+    _print_headline(wide_console(), comparison)
 
 
-def print_comparison(comparison: Comparison, *, headline_only: bool = False) -> None:
+def print_comparison(comparison: Comparison) -> None:
     """Settings that differ, then every statistic with its ratio to the first run, then what that
-    comes to. headline_only: the last alone."""
+    comes to."""
     console = wide_console()
-    if not headline_only:
-        if comparison.differing_config:
-            console.print(_settings(comparison))
-            console.print()
-        _print_metrics(console, comparison)
-    console.print(f"[bold]{foreign(comparison.statement)}[/]")
-    if headline_only:
-        return
+    if comparison.differing_config:
+        console.print(_settings(comparison))
+        console.print()
+    _print_metrics(console, comparison)
+    _print_headline(console, comparison)
     how = "" if comparison.between is None else f", by {comparison.between.how}"
     console.print(f"[dim]intervals[/] {foreign(level_text(comparison) + how)}", soft_wrap=True)
     for warning in comparison.warnings:
         console.print(f"[yellow]note[/] {foreign(warning)}")
+
+
+def _print_headline(console: Console, comparison: Comparison) -> None:
+    console.print(f"[bold]{foreign(comparison.statement)}[/]")
 
 
 def _settings(comparison: Comparison) -> Table:
@@ -63,7 +59,7 @@ def _print_metrics(console: Console, comparison: Comparison) -> None:
     every = tuple(range(1, len(comparison.runs)))
     each = tuple((at,) for at in every)
     for places, words in (((every,), True), (each, True), (each, False)):
-        tables = [_metrics(comparison, _Layout(others, words)) for others in places]
+        tables = [_metrics(comparison, others, words=words) for others in places]
         if all(_width(console, one) <= console.width for one in tables):
             break
     for others, table in zip(places, tables, strict=True):
@@ -82,11 +78,13 @@ def _width(console: Console, table: Table) -> int:
     return console.measure(table, options=console.options.update_width(10_000)).maximum
 
 
-def _metrics(comparison: Comparison, layout: _Layout) -> Table:
-    shown = (0, *layout.others)
+def _metrics(comparison: Comparison, others: Sequence[int], *, words: bool) -> Table:
+    """others: places of the runs that are held against the first. words: whether a verdict is
+    spelt, and not a sign alone."""
+    shown = (0, *others)
     names = [_name_lines(comparison.runs[at]) for at in shown]
-    verdict = "verdict" if layout.words else ""
-    several = len(layout.others) > 1
+    verdict = "verdict" if words else ""
+    several = len(others) > 1
     heads = [["metric"], ["unit"], *names]
     is_number = [False, False, *(True for _ in shown)]
     for name in names[1:]:
@@ -101,7 +99,7 @@ def _metrics(comparison: Comparison, layout: _Layout) -> Table:
             foreign(row_label(row)),
             foreign(_unit(row, scale)),
             *(scale.number(row.values[at]) for at in shown),
-            *(cell for at in layout.others for cell in _ratio(row.ratios[at], words=layout.words)),
+            *(cell for at in others for cell in _ratio(row.ratios[at], words=words)),
         )
     return table
 
