@@ -78,6 +78,12 @@ def differences(names: Sequence[str], results: Sequence[Result]) -> list[str]:
     return found
 
 
+def disturbances(names: Sequence[str], results: Sequence[Result]) -> Iterator[str]:
+    """Which runs had the machine not to themselves: that, too, may be why results differ."""
+    for name, result in zip(names, results, strict=True):
+        yield from (f"{name}: {check.detail}" for check in result.validity.disturbances)
+
+
 def setting_warnings(results: Sequence[Result]) -> Iterator[str]:
     """What settings that differ keep a comparison from saying."""
     if len({result.config.get("model") for result in results}) > 1:

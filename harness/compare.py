@@ -9,7 +9,7 @@ from pathlib import Path
 from ..engines.errors import ConfigError
 from ..reports.comparison_headline import headline
 from ..reports.model import Comparison, ConfigDifference, MetricComparison, Ratio, Verdict
-from .comparability import differences, warnings
+from .comparability import differences, disturbances, warnings
 from .errors import InvalidRun
 from .evidence import (
     ERROR_RATE,
@@ -95,7 +95,7 @@ def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Compar
         ),
         rows=tuple(rows),
         statement=headline(names, rows, repeated),
-        differences=tuple(differences(names, results)),
+        differences=(*differences(names, results), *disturbances(names, results)),
     )
 
 

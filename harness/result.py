@@ -44,9 +44,13 @@ class Validity(_Part):
         return tuple(check for check in self.checks if not check.ok)
 
     @property
+    def disturbances(self) -> tuple[Check, ...]:
+        """Others used the machine, or it was held back: a speed is then not its own."""
+        return tuple(check for check in self.failures if check.id in ("machine", "throttling"))
+
+    @property
     def disturbed(self) -> bool:
-        """Whether others used the machine, or it was held back: a speed is then not its own."""
-        return any(check.id in ("machine", "throttling") for check in self.failures)
+        return bool(self.disturbances)
 
 
 class Metric(_Part):

@@ -105,10 +105,10 @@ class Comparison:
     """Runs side by side. baseline: the one of `runs` that ratios are taken to.
 
     same_requests: whether every run was sent the same bytes. warnings: what the comparison cannot
-    carry. differences: those of them that are no settings (hardware, versions, how it was measured)
-    and may explain a difference as well. statement: what was found, in a sentence
-    (`comparison_headline`). between: of runs that were repeated; intervals are then over runs and
-    not over requests.
+    carry. differences: those of them that are no settings (hardware, versions, how it was measured,
+    what else the machine did) and may explain a difference as well. statement: what was found, in a
+    sentence (`comparison_headline`). between: of runs that were repeated; intervals are then over
+    runs and not over requests.
     """
 
     runs: tuple[str, ...]

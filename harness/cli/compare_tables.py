@@ -17,7 +17,7 @@ from .tables import wide_console
 _SIGNS: dict[Verdict, str] = {"better": "+", "worse": "-", "same": "=", "inconclusive": "?"}
 _STYLES: dict[Verdict, str] = {"better": "green", "worse": "red", "inconclusive": "dim"}
 # A run's name is broken here, at a hyphen if it has one.
-_NAME_WIDTH = 14
+_NAME_WIDTH = 10
 
 
 def print_headline(comparison: Comparison) -> None:
@@ -69,7 +69,9 @@ def _print_metrics(console: Console, comparison: Comparison) -> None:
         console.print(table)
         console.print()
     if not words:
-        legend = (_styled(f"{sign} {verdict}", verdict) for verdict, sign in _SIGNS.items())
+        legend = [_styled(f"{sign} {verdict}", verdict) for verdict, sign in _SIGNS.items()]
+        if any(ratio and ratio.alone for row in comparison.rows for ratio in row.ratios):
+            legend.append("[dim]* alone[/]")
         console.print("   ".join(legend))
 
 
@@ -117,7 +119,8 @@ def _ratio(ratio: Ratio | None, *, words: bool) -> Iterator[str]:
     interval = ""
     if ratio.low is not None and ratio.high is not None:
         interval = foreign(f"[{end_text(ratio.low)}, {end_text(ratio.high)}]")
-    yield f"{interval} [dim]alone[/]" if ratio.alone else interval
+    alone = (" [dim]alone[/]" if words else "[dim]*[/]") if ratio.alone else ""
+    yield f"{interval}{alone}"
     if ratio.verdict is None:
         yield ""
         return

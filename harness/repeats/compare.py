@@ -8,7 +8,7 @@ from ...engines.errors import ConfigError
 from ...reports.comparison_headline import ANSWER, headline
 from ...reports.format import plural
 from ...reports.model import BetweenRuns, Comparison, MetricComparison, PairOfRuns
-from ..comparability import differences, setting_warnings
+from ..comparability import differences, disturbances, setting_warnings
 from ..compare import differing_config, names_of, repeated_runs, row_of, shared_quantities
 from ..evidence import ERROR_RATE, Finding
 from ..quantities import QUANTITIES, Quantity
@@ -76,7 +76,7 @@ def compare_repeats(sides: Sequence[Repeats], *, allow_invalid: bool = False) ->
             _how(matched),
             tuple(_pairs(names, matched)),
         ),
-        differences=tuple(differences(names, results)),
+        differences=(*differences(names, results), *_disturbances(names, sides)),
     )
 
 
@@ -143,6 +143,12 @@ def _invalid(names: Sequence[str], sides: Sequence[Repeats]) -> Iterator[str]:
     for name, side in zip(names, sides, strict=True):
         for run, reason in side.invalid:
             yield f"{name}/{run.directory.name} is not valid: {reason}"
+
+
+def _disturbances(names: Sequence[str], sides: Sequence[Repeats]) -> Iterator[str]:
+    for name, side in zip(names, sides, strict=True):
+        called = [f"{name}/{run.directory.name}" for run in side.runs]
+        yield from disturbances(called, [run.result for run in side.runs])
 
 
 def _cautions(names: Sequence[str], sides: Sequence[Repeats]) -> Iterator[str]:

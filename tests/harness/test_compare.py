@@ -18,7 +18,7 @@ from llmbench.harness.compare import compare, differing_config, names_of
 from llmbench.harness.errors import InvalidRun
 from llmbench.harness.record import RequestRecord
 from llmbench.harness.rendering import comparison_reports
-from llmbench.harness.result import Simulation
+from llmbench.harness.result import Check, Simulation
 from llmbench.harness.store import StoredRun
 from llmbench.reports.model import Comparison, MetricComparison, Ratio
 
@@ -273,6 +273,19 @@ def test_a_setting_that_differs_is_named_and_no_unnamed_difference_beside_it() -
         report = comparison_reports([_run("a"), changed], comparison)["comparison.md"]
         assert "One setting differs, " in report
         assert ": what is better or worse has that cause." in report
+
+
+def test_no_setting_is_the_cause_of_what_a_disturbed_run_shows() -> None:
+    check = Check(id="machine", ok=False, fatal=False, detail="others used 55 %")
+    changed = _run("b", slower=0.7, config={"kv_memory_bytes": 8192})
+    validity = changed.result.validity
+    validity = validity.model_copy(update={"checks": (*validity.checks, check)})
+    disturbed = replace(changed, result=changed.result.model_copy(update={"validity": validity}))
+    comparison = compare([_run("a"), disturbed])
+    assert comparison.differences == ("b: others used 55 %",)
+    report = comparison_reports([_run("a"), disturbed], comparison)["comparison.md"]
+    assert "One setting differs, kv\\_memory\\_bytes" not in report
+    assert "One setting differs: kv\\_memory\\_bytes." in report
 
 
 def test_weights_are_one_choice_whatever_the_projection() -> None:

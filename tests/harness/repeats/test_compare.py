@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.errors import InvalidRun
 from llmbench.harness.repeats.compare import compare_repeats
 from llmbench.harness.repeats.directory import Repeats
+from llmbench.harness.result import Check
 from llmbench.harness.stats.student import quantile
 from llmbench.reports.model import Comparison, MetricComparison, Run
 
@@ -183,8 +185,6 @@ def test_one_side_is_no_comparison() -> None:
 
 
 def test_the_report_is_drawn_of_one_repeat_of_each_and_says_so() -> None:
-    from dataclasses import replace
-
     from llmbench.harness.rendering import comparison_reports
 
     comparison = compare_repeats(
@@ -205,3 +205,30 @@ def test_a_repeated_run_beside_itself_is_said_to_be_the_same_run() -> None:
     side = metric_runs("a", "ttft__p99", BEFORE)
     said = compare_repeats([side, side]).statement
     assert said == "a (2) is the same run as a: there is nothing to compare."
+
+
+def test_a_repeat_that_was_disturbed_may_explain_a_difference() -> None:
+    check = Check(id="throttling", ok=False, fatal=False, detail="held back for 9 %")
+    run = make_run(2)
+    validity = run.result.validity.model_copy(update={"checks": (check,)})
+    disturbed = replace(run, result=run.result.model_copy(update={"validity": validity}))
+    sides = [
+        in_memory(name, [make_run(1), other]) for name, other in (("a", run), ("b", disturbed))
+    ]
+    assert compare_repeats(sides).differences == ("b/repeat-2: held back for 9 %",)
+
+
+def test_eighty_columns_break_no_name_where_most_rows_hold_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from llmbench.harness.cli import compare_tables
+    from llmbench.harness.cli.console import TerminalConsole
+
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(compare_tables, "wide_console", lambda: TerminalConsole(width=80))
+    compare_tables.print_comparison(compare_repeats(_two_pairs()))
+    lines = capsys.readouterr().out.splitlines()
+    (row,) = (line for line in lines if line.startswith("ITL p99 "))
+    assert row.rstrip().endswith("]*  ?")
+    assert any(line.startswith("Normalised latency mean ") for line in lines)
+    assert any(line.rstrip().endswith("? inconclusive   * alone") for line in lines)
