@@ -5,13 +5,12 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console
 from rich.table import Table
 
 from ...reports.comparison_tables import end_text, level_text, ratio_text, row_label
 from ...reports.format import Scale, scale_of, setting
 from ...reports.model import Comparison, MetricComparison, Ratio, Verdict
-from .console import foreign
+from .console import TerminalConsole, foreign
 from .tables import wide_console
 
 _SIGNS: dict[Verdict, str] = {"better": "+", "worse": "-", "same": "=", "inconclusive": "?"}
@@ -40,7 +39,7 @@ def print_comparison(comparison: Comparison) -> None:
         console.print(f"[yellow]note[/] {foreign(warning)}")
 
 
-def _print_headline(console: Console, comparison: Comparison) -> None:
+def _print_headline(console: TerminalConsole, comparison: Comparison) -> None:
     console.print(f"[bold]{foreign(comparison.statement)}[/]")
 
 
@@ -53,7 +52,7 @@ def _settings(comparison: Comparison) -> Table:
     return table
 
 
-def _print_metrics(console: Console, comparison: Comparison) -> None:
+def _print_metrics(console: TerminalConsole, comparison: Comparison) -> None:
     """All runs beside each other if the terminal is wide enough, and else one after the other;
     verdicts in words if they fit."""
     every = tuple(range(1, len(comparison.runs)))
@@ -75,7 +74,7 @@ def _print_metrics(console: Console, comparison: Comparison) -> None:
         console.print("   ".join(legend))
 
 
-def _width(console: Console, table: Table) -> int:
+def _width(console: TerminalConsole, table: Table) -> int:
     """What the table takes where there is room."""
     return console.measure(table, options=console.options.update_width(10_000)).maximum
 

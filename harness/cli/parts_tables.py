@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.table import Table
 
 from ...reports.format import Scale, addends, count, percent, quantity, scale_of
 from ..attribution.explain import RequestParts, SlowestParts
 from ..result import Attribution, Band, Parts, SlowToken
-from .console import foreign
+from .console import TerminalConsole, foreign
 from .tables import wide_console
 
 # A heading in two lines where one would be wider than the numbers below it.
@@ -120,7 +119,7 @@ def _moment(token: SlowToken) -> str:
     return Scale("s").quantity(token.time_s)
 
 
-def _print(console: Console, titles: tuple[str, str], rows: Sequence[_Row]) -> None:
+def _print(console: TerminalConsole, titles: tuple[str, str], rows: Sequence[_Row]) -> None:
     """Where the terminal is too narrow for all, without the parts that no row has, and closer."""
     some = {
         name: title for name, title in PARTS.items() if any(_has(row.parts, name) for row in rows)
