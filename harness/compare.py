@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from ..engines.errors import ConfigError
-from ..reports.comparison_tables import end_text
+from ..reports.comparison_headline import headline
 from ..reports.model import Comparison, ConfigDifference, MetricComparison, Ratio, Verdict
+from .comparability import differences, disturbances, warnings
 from .errors import InvalidRun
 from .evidence import (
     ERROR_RATE,
@@ -24,6 +24,7 @@ from .observed import Observed
 from .quantities import QUANTITIES, Quantity
 from .result import Result
 from .settings import NOT_SETTINGS, setting_of
+from .stats.bootstrap import Estimate
 from .store import RunOnDisk, StoredRun
 
 # An interval wholly this close to 1 is no difference that anyone would choose by.
@@ -44,30 +45,6 @@ COMPARED = (
     "quality.text_top1_agreement",
     *("quality.kl_mean", "quality.top1_agreement"),
 )
-HEADLINES = ("output_throughput.window", "ttft.p99", "tpot.mean", "kv.waste_share")
-# What an engine is chosen by, and the settings that say it: weights are one choice, as they are
-# typed, `awq+int8-head`.
-_CHOICES = {
-    "batching": ("batching",),
-    "admission": ("admission",),
-    "kv": ("kv",),
-    "quant": ("quant", "quant_head"),
-    "kv_dtype": ("kv_dtype",),
-    "model_impl": ("model_impl",),
-    "load_format": ("load_format",),
-}
-_ENVIRONMENT = {
-    "CPU": ("cpu", "model"),
-    "usable cores": ("cpu", "usable_cores"),
-    "CPU quota": ("cpu", "cgroup_limit_cores"),
-    "threads": ("torch", "threads"),
-    "GPUs": ("gpus",),
-    "Python": ("python",),
-    "torch": ("packages", "torch"),
-    "triton": ("packages", "triton"),
-    "transformers": ("packages", "transformers"),
-    "llmbench commit": ("git", "commit"),
-}
 
 
 def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Comparison:
@@ -85,6 +62,8 @@ def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Compar
         run, reasons = refused[0]
         raise InvalidRun(f"{run.directory}: not valid, so not comparable: {reasons[0]}")
     names = run_names(runs)
+    repeated = repeated_runs(names, [run.result.run_id for run in runs])
+    different = [each for each in zip(names, runs, strict=True) if each[0] not in repeated]
     observed = [Observed(run) for run in runs]
     results = [run.result for run in runs]
     shared = shared_quantities(results)
@@ -92,7 +71,10 @@ def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Compar
     confidence = 1 - ERROR_RATE / max(contrasts, 1)
     found = {
         quantity: [
-            examine(observed[0], run, quantity, confidence=confidence) for run in observed[1:]
+            _with_itself(quantity, results[0])
+            if repeated.get(name) == names[0]
+            else examine(observed[0], run, quantity, confidence=confidence)
+            for name, run in zip(names[1:], observed[1:], strict=True)
         ]
         for quantity in shared
     }
@@ -108,34 +90,58 @@ def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Compar
                 for name, run in zip(names, runs, strict=True)
                 if (reasons := objections(run))
             ),
-            *warnings(names, runs),
-            *_undecidable([one for findings in found.values() for one in findings]),
+            *(warnings(*zip(*different, strict=True)) if len(different) > 1 else ()),
+            *_undecidable(rows),
         ),
         rows=tuple(rows),
-        statement=statement(names, rows),
-        differences=tuple(differences(names, [run.result for run in runs])),
+        statement=headline(names, rows, repeated),
+        differences=(*differences(names, results), *disturbances(names, results)),
     )
 
 
-def _undecidable(findings: Sequence[Finding]) -> Iterator[str]:
+def _undecidable(rows: Sequence[MetricComparison]) -> Iterator[str]:
     """Why some rows are inconclusive whatever their interval."""
-    reasons = list(dict.fromkeys(one.too_little for one in findings if one.estimate is not None))
-    reasons = [reason for reason in reasons if reason]
+    ratios = (ratio for row in rows for ratio in row.ratios if ratio is not None)
+    reasons = [one for one in dict.fromkeys(ratio.too_little for ratio in ratios) if one]
     if reasons:
         more = f"; and {len(reasons) - 2} more such" if len(reasons) > 2 else ""
         yield f"inconclusive whatever the interval: {'; '.join(reasons[:2])}{more}"
 
 
+def _with_itself(quantity: Quantity, result: Result) -> Finding:
+    """There is nothing to be unsure of."""
+    value = quantity.value(result)
+    return Finding(quantity, value, value, None if value is None else Estimate(1.0, 1.0, 1.0))
+
+
+def repeated_runs(names: Sequence[str], ids: Sequence[Hashable]) -> dict[str, str]:
+    """The runs that are an earlier one over again, read twice or copied, and which it is."""
+    earlier: dict[Hashable, str] = {}
+    return {
+        name: first
+        for name, one in zip(names, ids, strict=True)
+        if (first := earlier.setdefault(one, name)) != name
+    }
+
+
 def run_names(runs: Sequence[StoredRun]) -> tuple[str, ...]:
-    """What each run is called beside the others: its directory, with the parent if two agree."""
+    """What each run is called beside the others."""
     return names_of([run.directory for run in runs])
 
 
 def names_of(directories: Sequence[Path]) -> tuple[str, ...]:
-    names = [directory.name for directory in directories]
+    """The last part of each path, and as many before it as tell two apart; a path that is given
+    again is numbered, for every run has a name of its own."""
+    different = list(dict.fromkeys(directories))
+    names = {path: path.name for path in different}
+    for parts in range(2, max((len(path.parts) for path in different), default=0) + 1):
+        shared = [path for path in different if list(names.values()).count(names[path]) > 1]
+        names |= {path: "/".join(path.parts[-parts:]) for path in shared}
     return tuple(
-        f"{directory.parent.name}/{name}" if names.count(name) > 1 else name
-        for directory, name in zip(directories, names, strict=True)
+        names[path]
+        if not (before := directories[:at].count(path))
+        else f"{names[path]} ({before + 1})"
+        for at, path in enumerate(directories)
     )
 
 
@@ -155,125 +161,15 @@ def differing_config(runs: Sequence[StoredRun | RunOnDisk]) -> tuple[ConfigDiffe
     )
 
 
-def warnings(names: Sequence[str], runs: Sequence[StoredRun]) -> tuple[str, ...]:
-    """What the numbers of these runs, side by side, cannot say."""
-    results = [run.result for run in runs]
-    found = _repeat_warnings(names, results)
-    found.extend(differences(names, results))
-    for name, result in zip(names, results, strict=True):
-        found.extend(
-            f"{name}: {check.detail}" for check in result.validity.failures if not check.fatal
-        )
-    return tuple(found)
-
-
-def differences(names: Sequence[str], results: Sequence[Result]) -> list[str]:
-    """Why a difference between these results may not be the engines' doing."""
-    found = list(_http_warnings(names, results))
-    if len({result.workload.fingerprint for result in results}) > 1:
-        found.append("the runs were not sent the same requests, so they are not paired")
-    if len({result.config.get("model") for result in results}) > 1:
-        found.append("the runs served different models")
-    if len({result.config.get("price_per_hour") for result in results}) > 1:
-        found.append("the runs were priced differently, and so are their tokens")
-    judged = [result.quality for result in results if result.quality is not None]
-    if (
-        len(
-            {
-                (one.perplexity_text, one.perplexity_window_tokens, one.perplexity_tokens)
-                for one in judged
-            }
-        )
-        > 1
-    ):
-        found.append("quality was measured on different text or windows, so it does not compare")
-    if len({result.config.get("kv_memory_bytes") for result in results}) > 1:
-        found.append("the runs had different KV memory, which alone changes what can run at once")
-    choices = [
-        choice
-        for choice, settings in _CHOICES.items()
-        if len({str([setting_of(one.config, name) for name in settings]) for one in results}) > 1
-    ]
-    if len(choices) > 1:
-        found.append(
-            f"the engines differ in {_listed(choices)} at once: no difference below can be put "
-            "down to one of them"
-        )
-    measured = [
-        result.environment
-        for result in results
-        # A run from another tool's file does not say where it ran.
-        if result.simulation is None and result.environment
-    ]
-    found.extend(environment_differences(measured))
-    return found
-
-
-def _repeat_warnings(names: Sequence[str], results: Sequence[Result]) -> list[str]:
-    """What another run of the same settings would change."""
-    kinds = [result.simulation for result in results]
-    found: list[str] = []
-    if None in kinds:
-        found.append(
-            "one run of each, one after the other: the intervals cover which requests were "
-            "measured, not how a machine differs from run to run"
-        )
-    simulated = [name for name, kind in zip(names, kinds, strict=True) if kind is not None]
-    if simulated and None in kinds:
-        measured = [name for name, kind in zip(names, kinds, strict=True) if kind is None]
-        found.append(
-            f"{_listed(simulated)} simulated, {_listed(measured)} measured: how wrong the "
-            "simulation is stands in every difference"
-        )
-    elif simulated:
-        found.append(
-            "simulated runs repeat exactly: the intervals cover which requests were sent, not how "
-            "wrong the cost model is"
-        )
-        if len({(kind.cost_model, str(kind.efficiency)) for kind in kinds if kind}) > 1:
-            found.append("the runs were simulated with different cost models")
-    return found
-
-
-def _http_warnings(names: Sequence[str], results: Sequence[Result]) -> Iterator[str]:
-    """What a client over HTTP adds to the latencies of a server, and only to those."""
-    for name, result in zip(names, results, strict=True):
-        if result.target is None:
-            continue
-        error = result.client_error
-        how_wrong = (
-            "and the client's own error is not known (llmbench calibrate-client)"
-            if error is None
-            else f"where the client is off by up to {1e3 * error.ttft.p99_s:.2g} ms in TTFT and "
-            f"{1e3 * error.itl.p99_s:.2g} ms in ITL at p99"
-        )
-        yield f"{name} was measured over HTTP, {how_wrong}"
-
-
-def environment_differences(environments: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Hardware and software that are not the same in all."""
-    found = []
-    for name, path in _ENVIRONMENT.items():
-        values = [_at(environment, path) for environment in environments]
-        if any(value != values[0] for value in values):
-            shown = " / ".join(str(value) for value in values)
-            found.append(f"the environments differ in {name}: {shown}")
-    return found
-
-
-def _at(environment: Mapping[str, Any], path: tuple[str, ...]) -> object:
-    value: Any = environment
-    for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
-
-
 def shared_quantities(results: Sequence[Result]) -> list[Quantity]:
-    """Those that at least two of the results have."""
+    """Those that at least two of the results have; of chunks only where some held several tokens,
+    for else they say of tokens what tokens say."""
+    chunks = any("icl" in one.metrics and not one.has_token_chunks for one in results)
     return [
         quantity
         for quantity in map(QUANTITIES.__getitem__, COMPARED)
         if sum(quantity.value(result) is not None for result in results) >= 2
+        and (chunks or quantity.id != "icl")
     ]
 
 
@@ -304,6 +200,7 @@ def _ratio(finding: Finding, alone: bool) -> Ratio | None:
         high=estimate.high if has_width else None,
         verdict=verdict(finding),
         alone=alone and has_width,
+        too_little=finding.too_little,
     )
 
 
@@ -325,28 +222,3 @@ def verdict(finding: Finding) -> Verdict | None:
 
 def _improves(rises: bool, better: Better) -> bool:
     return rises == (better == "higher")
-
-
-def statement(names: Sequence[str], rows: Sequence[MetricComparison]) -> str:
-    """The answer in a sentence a run, from the headline quantities."""
-    by_name = {f"{row.id}.{row.stat}": row for row in rows}
-    sentences = []
-    for place in range(1, len(names)):
-        parts = [
-            f"{name} {ratio.value:.2f}x{_interval(ratio)} ({ratio.verdict})"
-            for name in HEADLINES
-            if name in by_name and (ratio := by_name[name].ratios[place]) is not None
-        ]
-        found = ", ".join(parts) or "nothing in common was measured"
-        sentences.append(f"{names[place]} against {names[0]}: {found}.")
-    return " ".join(sentences)
-
-
-def _interval(ratio: Ratio) -> str:
-    if ratio.low is None or ratio.high is None:
-        return ""
-    return f" [{end_text(ratio.low)}, {end_text(ratio.high)}]"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join((*((", ".join(names[:-1]),) if names[1:] else ()), names[-1]))

@@ -130,7 +130,7 @@ def too_little(sides: Sequence[Sequence[Result]], what: str, *, needed: int = 0)
         is_short = f"a run of {shortest_s:.1f} s is too short"
         if runs > 1:
             is_short = f"runs of {shortest_s:.1f} s together are too short"
-        return f"{is_short}; at least {SHORTEST_RUN_S:g} s"
+        return f"{is_short} (at least {SHORTEST_RUN_S:g} s)"
     fewest = min(sum(one.counters.requests_ok for one in side) for side in sides)
     if fewest < needed:
         return f"{fewest} served requests are too few for {what}, which needs {needed}"

@@ -44,9 +44,13 @@ class Validity(_Part):
         return tuple(check for check in self.checks if not check.ok)
 
     @property
+    def disturbances(self) -> tuple[Check, ...]:
+        """Others used the machine, or it was held back: a speed is then not its own."""
+        return tuple(check for check in self.failures if check.id in ("machine", "throttling"))
+
+    @property
     def disturbed(self) -> bool:
-        """Whether others used the machine, or it was held back: a speed is then not its own."""
-        return any(check.id in ("machine", "throttling") for check in self.failures)
+        return bool(self.disturbances)
 
 
 class Metric(_Part):
@@ -435,6 +439,12 @@ class Result(_Part):
         """One number of a metric; None if the run lacks it."""
         found = self.metrics.get(metric)
         return None if found is None else found.stats.get(stat)
+
+    @property
+    def has_token_chunks(self) -> bool:
+        """Whether every chunk of a stream held one token, so that `icl` is `itl` again."""
+        icl, itl = self.metrics.get("icl"), self.metrics.get("itl")
+        return icl is not None and itl is not None and icl.stats == itl.stats
 
 
 def json_schema() -> dict[str, Any]:

@@ -47,13 +47,27 @@ def ablation_report(ablation: Ablation) -> Report:
         title=f"Ablation: {ablation.title}",
         subtitle=" · ".join((_size(ablation), *ablation.setting)),
         badge=WHOLE if whole else INCOMPLETE,
-        verdict=sentences[0] if sentences else "No effect could be told from no effect.",
+        verdict=sentences[0] if sentences else nothing_told(ablation),
         statements=sentences[1:],
         figures=_key_figures(ablation),
         notes=_notes(ablation),
         sections=tuple(section for section in _sections(ablation) if section.parts),
         footer=ablation.command,
     )
+
+
+def nothing_told(ablation: Ablation) -> str:
+    """Why there is no sentence: too little was measured, or no effect stands out."""
+    # A count has no spread in a single run, and enters no sentence.
+    judged = [one for one in ablation.responses if _has_intervals(ablation, one)]
+    reasons = list(dict.fromkeys(one.too_little for one in judged))
+    if reasons and all(reasons):
+        return f"No effect can be told from no effect: {'; '.join(reasons)}."
+    return "No effect could be told from no effect."
+
+
+def _has_intervals(ablation: Ablation, response: AblationResponse) -> bool:
+    return any(one.response == response.name and one.low is not None for one in ablation.effects)
 
 
 def _first_sentences(ablation: Ablation) -> tuple[str, ...]:

@@ -39,11 +39,13 @@ def label(response: AblationResponse) -> str:
 
 
 def effect_cell(effect: AblationEffect, response: AblationResponse) -> Cell:
-    """ "▲ better −38 % [−45, −30]"; no word where it decides nothing."""
+    """ "▲ better −38 % [−45, −30]"; no word where it decides nothing, "?" where nothing could."""
     text = effect_text(effect.value, effect.low, effect.high, response.scale, response.unit)
+    if effect.low is None and not effect.significant:
+        none = effect.value == (1 if response.scale == "ratio" else 0)
+        return Cell("no change", "quiet") if none else Cell(text)
     if not effect.significant:
-        exact = effect.low is None and effect.value != (1 if response.scale == "ratio" else 0)
-        return Cell(text, "plain" if exact else "quiet")
+        return Cell(f"? {text}" if response.too_little else text, "quiet")
     return Cell(f"{_word(effect, response)}{text}", tone(effect, response))
 
 
@@ -91,6 +93,7 @@ def effects_table(ablation: Ablation) -> Table:
         )
         for response in ablation.responses
     ]
+    unsure = any(response.too_little for response in ablation.responses)
     return table(
         "effects",
         "Main effects",
@@ -99,7 +102,8 @@ def effects_table(ablation: Ablation) -> Table:
         words=changes,
         note="The change from the base, averaged over the other axes: of ratios the geometric "
         "mean. In brackets the 95 % interval of each. Better and worse: it holds after Holm's "
-        "correction for all effects of this report. Counts have no interval in a single run.",
+        "correction for all effects of this report. Counts have no interval in a single run."
+        + (" ?: too little was measured to decide it." if unsure else ""),
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 from . import headline, kv_charts, latency_charts, latency_parts, step_charts, tables
+from .comparison_headline import DECIDED
 from .comparison_tables import (
     WORDS,
     difference_table,
@@ -17,18 +18,15 @@ from .comparison_tables import (
 from .explained import explained_table, headline_explanation
 from .facts import simulated_on
 from .format import plural, scale_of
-from .glossary import in_sentence
 from .model import (
     Badge,
     Comparison,
     KeyFigure,
     MetricComparison,
     Note,
-    Ratio,
     Report,
     Run,
     Section,
-    Verdict,
     present,
 )
 from .place import Place
@@ -37,23 +35,9 @@ COMPARABLE = Badge("Comparable", "✓", "good")
 WITH_CARE = Badge("Compare with care", "!", "caution")
 NOT_COMPARABLE = Badge("Not comparable", "✕", "bad")
 
-SAID: dict[Verdict, str] = {
-    "better": "better in",
-    "worse": "worse in",
-    "same": "the same in",
-    "inconclusive": "inconclusive in",
-}
-_DECIDED: tuple[Verdict, ...] = ("better", "worse")
 # More settings than this are left to their table.
 _MOST_NAMED = 8
-# What decides most choices; the key figures say a little more.
-ANSWER = (
-    ("output_throughput", "window"),
-    ("ttft", "p99"),
-    ("tpot", "p50"),
-    ("e2el", "p50"),
-    ("kv", "waste_share"),
-)
+# What decides most choices, and a little more: the key figures.
 HEADLINE = (
     ("output_throughput", "window"),
     ("ttft", "p50"),
@@ -78,7 +62,7 @@ def comparison_report(runs: Sequence[Run], comparison: Comparison) -> Report:
         title=" vs ".join(comparison.runs),
         subtitle=f"{_counted(comparison)}; ratios are to the baseline, {comparison.baseline}",
         badge=_badge(notes),
-        verdict=_verdict(comparison),
+        verdict=comparison.statement,
         statements=tuple(
             filter(
                 None,
@@ -149,40 +133,6 @@ def _quality_text(runs: Sequence[Run]) -> tuple[Note, ...]:
     )
 
 
-def _verdict(comparison: Comparison) -> str:
-    """Each run against the baseline, in words, by the statistics that decide most choices. Of
-    several, what was decided: what was not is in the table."""
-    by_key = {(row.id, row.stat): row for row in comparison.rows}
-    rows = [by_key[key] for key in ANSWER if key in by_key]
-    labels = [in_sentence(row_label(row)) for row in rows]
-    others = {
-        name: list(zip(labels, (row.ratios[at] for row in rows), strict=True))
-        for at, name in enumerate(comparison.runs)
-        if name != comparison.baseline
-    }
-    if len(others) == 1:
-        ((name, found),) = others.items()
-        said = "; ".join(_said(found, SAID)) or "nothing in common was measured"
-        return f"{name} against {comparison.baseline}: {said}."
-    each = (
-        f"{name} is {' and '.join(_said(found, _DECIDED)) or 'not told apart'}"
-        for name, found in others.items()
-    )
-    return f"Against {comparison.baseline}, {'; '.join(each)}."
-
-
-def _said(found: Sequence[tuple[str, Ratio | None]], verdicts: Iterable[Verdict]) -> Iterator[str]:
-    """ "better in TTFT p50 (0.83×)", "worse in TPOT p50 (1.30×)"."""
-    for verdict in verdicts:
-        named = [
-            f"{label} ({ratio_text(ratio.value)}×)"
-            for label, ratio in found
-            if ratio is not None and ratio.verdict == verdict
-        ]
-        if named:
-            yield f"{SAID[verdict]} {', '.join(named)}"
-
-
 def _counted(comparison: Comparison) -> str:
     if comparison.between is None:
         return plural(len(comparison.runs), "run")
@@ -222,7 +172,7 @@ def _what_differs(comparison: Comparison) -> str:
     if len(fields) > 1:
         return f"{len(fields)} settings differ: {names}."
     ratios = (ratio for row in comparison.rows for ratio in row.ratios)
-    if is_all and any(one is not None and one.verdict in _DECIDED for one in ratios):
+    if is_all and any(one is not None and one.verdict in DECIDED for one in ratios):
         return f"One setting differs, {names}: what is better or worse has that cause."
     return f"One setting differs: {names}."
 
@@ -257,8 +207,12 @@ def _best(row: MetricComparison, comparison: Comparison) -> KeyFigure | None:
     if (best := clearly_best(row, comparison)) is not None:
         text = scale.number(row.values[best])
         return KeyFigure(row_label(row), text, scale.unit, f"best: {comparison.runs[best]}")
-    ends = dict.fromkeys(map(scale.number, (min(known), max(known))))
-    return KeyFigure(row_label(row), "–".join(ends), scale.unit, "no run is clearly best")
+    least, most = (end(known) for end in (min, max))
+    ends = dict.fromkeys(map(scale.number, (least, most)))
+    who = [comparison.runs[row.values.index(end)] for end in (least, most)]
+    whose = f"{who[0]} to {who[1]}; " if len(ends) > 1 else ""
+    detail = f"{whose}no run is clearly best"
+    return KeyFigure(row_label(row), "–".join(ends), scale.unit, detail)
 
 
 def clearly_best(row: MetricComparison, comparison: Comparison) -> int | None:
@@ -276,7 +230,7 @@ def clearly_best(row: MetricComparison, comparison: Comparison) -> int | None:
             return None
         if ratio.low is not None and ratio.high is not None:
             spans[at] = (ratio.low, ratio.high)
-        elif ratio.verdict in _DECIDED or ratio.verdict == "same":
+        elif ratio.verdict in DECIDED or ratio.verdict == "same":
             spans[at] = (ratio.value, ratio.value)  # a count, which has no interval
         else:
             return None

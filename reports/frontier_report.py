@@ -24,6 +24,8 @@ from .tables import glossary
 
 WHOLE = Badge("Every method measured", "✓", "good")
 INCOMPLETE = Badge("Methods left out", "!", "caution")
+# Of more methods than this the verdict does not say what each is.
+_MOST_TOLD = 3
 DISTURBED = Badge("Every method measured, with cautions", "!", "caution")
 
 
@@ -49,28 +51,39 @@ def _badge(frontier: Frontier) -> Badge:
 
 
 def _verdict(frontier: Frontier) -> str:
-    """Who is a choice, and who is not because of whom."""
+    """Who is no choice, and because of whom; where everyone is one, what each is chosen for."""
     counted = frontier.counted
     if not counted:
         return "No method has a run that counts."
-    on = [one.name for one in counted if one.on_frontier]
-    text = (
-        f"{len(on)} of {plural(len(counted), 'method')} "
-        f"{'is' if len(on) == 1 else 'are'} on the frontier of quality, speed and memory: "
-        f"{listed(on)}"
-    )
     beaten = [
         f"{one.name} is dominated by {listed(one.dominated_by)}"
         for one in counted
         if one.dominated_by
     ]
-    return "; ".join((text, *beaten)) + "."
+    if beaten:
+        on = [one.name for one in counted if one.on_frontier]
+        return (
+            f"{len(on)} of {plural(len(counted), 'method')} "
+            f"{'is' if len(on) == 1 else 'are'} on the frontier of quality, speed and memory: "
+            f"{'; '.join((listed(on), *beaten))}."
+        )
+    if len(counted) == 1:
+        return f"Only {counted[0].name} has a run that counts."
+    none_dominates = "No method dominates another in quality, speed and memory"
+    if _tells_each(frontier):
+        return f"{'; '.join((none_dominates, *_sentences(frontier)))}."
+    return f"{none_dominates}."
+
+
+def _tells_each(frontier: Frontier) -> bool:
+    """Whether the verdict is what each method is beside the baseline."""
+    counted = frontier.counted
+    return 1 < len(counted) <= _MOST_TOLD and all(one.on_frontier for one in counted)
 
 
 def _statements(frontier: Frontier) -> Iterable[str]:
-    for one in frontier.counted:
-        if one.name != frontier.baseline:
-            yield _method_sentence(one, frontier.baseline)
+    if not _tells_each(frontier):
+        yield from (f"{one}." for one in _sentences(frontier))
     if frontier.steps is not None:
         # Those against eight bits stand in the table.
         points = frontier.steps.turning_points
@@ -80,11 +93,19 @@ def _statements(frontier: Frontier) -> Iterable[str]:
         yield f"“{claim.claim}”: {word} here."
 
 
-def _method_sentence(one: FrontierMethod, baseline: str) -> str:
+def _sentences(frontier: Frontier) -> list[str]:
+    """What each method is beside the baseline."""
+    base = frontier.baseline
+    return [_beside(one, base) for one in frontier.counted if one.name != base]
+
+
+def _beside(one: FrontierMethod, baseline: str) -> str:
     ratios = one.ratios or {}
     parts: list[str] = []
     if "output_tokens_per_s" in ratios:
-        parts.append(f"{ratio_text(ratios['output_tokens_per_s'])}× the output tokens/s")
+        found = one.throughput_ratio
+        unsure = " (not decided)" if found and found.verdict == "inconclusive" else ""
+        parts.append(f"{ratio_text(ratios['output_tokens_per_s'])}× the output tokens/s{unsure}")
     if "weight_bytes" in ratios:
         parts.append(f"{ratio_text(ratios['weight_bytes'])}× the weight bytes")
     if one.text_kl_mean is not None and one.text_top1_agreement is not None:
@@ -96,7 +117,7 @@ def _method_sentence(one: FrontierMethod, baseline: str) -> str:
         change = ratios["perplexity"] - 1
         parts.append(f"perplexity {percent(abs(change))} {'higher' if change >= 0 else 'lower'}")
     emulated = " (emulated)" if one.emulated else ""
-    return f"{one.name}{emulated} against {baseline}: {', '.join(parts)}."
+    return f"{one.name}{emulated} against {baseline}: {', '.join(parts)}"
 
 
 def _key_figures(frontier: Frontier) -> tuple[KeyFigure, ...]:

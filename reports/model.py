@@ -38,7 +38,8 @@ class Ratio:
     """A run's statistic over the baseline's, with its interval where one could be had.
 
     verdict: whether the run is better than the baseline; None where there is no better. alone: the
-    interval holds at 95 % by itself, and not together with those of other ratios.
+    interval holds at 95 % by itself, and not together with those of other ratios. too_little: why
+    nothing can be concluded whatever the interval; empty if something can.
     """
 
     value: float
@@ -46,6 +47,7 @@ class Ratio:
     high: float | None = None
     verdict: Verdict | None = None
     alone: bool = False
+    too_little: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,10 @@ class Comparison:
     """Runs side by side. baseline: the one of `runs` that ratios are taken to.
 
     same_requests: whether every run was sent the same bytes. warnings: what the comparison cannot
-    carry. differences: those of them that are no settings (hardware, versions, how it was measured)
-    and may explain a difference as well. statement: what was found, for a console; reports word it
-    from the rows. between: of runs that were repeated; intervals are then over runs and not over
-    requests.
+    carry. differences: those of them that are no settings (hardware, versions, how it was measured,
+    what else the machine did) and may explain a difference as well. statement: what was found, in a
+    sentence (`comparison_headline`). between: of runs that were repeated; intervals are then over
+    runs and not over requests.
     """
 
     runs: tuple[str, ...]

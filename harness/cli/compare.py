@@ -43,6 +43,9 @@ def compare(
         bool, typer.Option(help="Compare runs that are not valid, too, and say so.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print no tables and notes: the answer alone.")
+    ] = False,
 ) -> None:
     """Put runs side by side: what differs in their settings, and what that did.
 
@@ -61,9 +64,10 @@ def compare(
     if as_json:
         print(json_text(asdict(comparison), default=str))
         return
-    from .tables import print_comparison
+    from .compare_tables import print_comparison, print_headline
 
-    print_comparison(comparison)
+    show = print_headline if quiet else print_comparison
+    show(comparison)
     if out is not None:
         say(f"\n[bold]report[/]  {foreign(out / 'comparison.html')}")
 

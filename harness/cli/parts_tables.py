@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from rich.table import Table
 
 from ...reports.format import Scale, addends, count, percent, quantity, scale_of
 from ..attribution.explain import RequestParts, SlowestParts
-from ..result import Attribution, Parts, SlowToken
-from .console import foreign
+from ..result import Attribution, Band, Parts, SlowToken
+from .console import TerminalConsole, foreign
 from .tables import wide_console
 
-COLUMNS = {
-    "total_s": "measured",
+# A heading in two lines where one would be wider than the numbers below it.
+PARTS = {
     "queue_s": "queue",
-    "own_prefill_s": "own prefill",
-    "others_prefill_s": "others' prefill",
+    "own_prefill_s": "own\nprefill",
+    "others_prefill_s": "others'\nprefill",
     "decode_s": "decode",
-    "preemption_s": "preemption",
+    "preemption_s": "preemp-\ntion",
     "host_s": "host",
     "residual_s": "residual",
 }
@@ -26,26 +27,39 @@ BANDS = {"mean": "mean", "p50": "around p50", "p99": "slowest 1 %", "slow": "slo
 # Less is rounding.
 _ROUNDING_S = 1e-9
 
-Row = tuple[str, Parts]
+
+@dataclass(frozen=True)
+class _Row:
+    """name: which latency. beside: how many of them, or when it was."""
+
+    name: str
+    parts: Parts
+    beside: str = ""
+
+    @property
+    def shown(self) -> list[str]:
+        """What was measured and its parts in one unit, so that they can be compared by eye."""
+        total_s = self.parts.total_s
+        scale = scale_of("s", [total_s])
+        whole, *parts = (
+            scale.factor * s if abs(s) > _ROUNDING_S else 0.0
+            for s in (total_s, *(getattr(self.parts, name) for name in PARTS))
+        )
+        return [scale.quantity(total_s), *addends(whole, parts)]
 
 
 def print_attribution(found: Attribution) -> None:
     """Means of a run: TTFT, TPOT and the gaps between tokens."""
-    rows = [
-        (f"ttft {BANDS[band.name]} [dim]({count(band.count)})[/]", band.parts)
-        for band in found.ttft
-    ]
+    rows = [_band("ttft", band) for band in found.ttft]
     if found.tpot is not None:
-        rows.append(("tpot mean", found.tpot))
-    rows += [
-        (f"token gaps {BANDS[band.name]} [dim]({count(band.count)})[/]", band.parts)
-        for band in found.itl
-    ]
+        rows.append(_Row("tpot mean", found.tpot))
+    rows += [_band("itl", band) for band in found.itl]
     console = wide_console()
-    console.print(_table("latency", rows))
+    _print(console, ("latency", "count"), rows)
     if found.slow_token_s is not None:
         console.print(
-            f"\n[dim]A gap is slow beyond {quantity(found.slow_token_s, 's')}, twice the median.[/]"
+            f"\n[dim]A gap between tokens (itl) is slow beyond {quantity(found.slow_token_s, 's')},"
+            " twice the median.[/]"
         )
     console.print(
         f"{percent(found.mixed_step_share)} of the steps held prefill and decode; "
@@ -62,12 +76,12 @@ def print_attribution(found: Attribution) -> None:
 
 def print_request(found: RequestParts) -> None:
     """One request: its first token, its pace, its slow tokens."""
-    rows = [("ttft", found.ttft)]
+    rows = [_Row("ttft", found.ttft)]
     if found.tpot is not None:
-        rows.append(("tpot mean", found.tpot))
-    rows += [(_token_name(one), one.parts) for one in found.slow_tokens]
+        rows.append(_Row("tpot mean", found.tpot))
+    rows += [_Row(_number(one), one.parts, _moment(one)) for one in found.slow_tokens]
     console = wide_console()
-    console.print(_table(foreign(found.request_id), rows))
+    _print(console, (found.request_id, "at"), rows)
     if found.slow_token_s is not None:
         console.print(
             f"\n[dim]{count(found.slow_gaps)} of its tokens came later than "
@@ -79,34 +93,72 @@ def print_request(found: RequestParts) -> None:
 def print_slowest(found: SlowestParts) -> None:
     """The slowest requests and tokens of a run."""
     console = wide_console()
-    console.print(
-        _table("ttft", [(foreign(one.request_id), one.parts) for one in found.slowest_requests])
+    _print(
+        console, ("ttft", ""), [_Row(one.request_id, one.parts) for one in found.slowest_requests]
     )
     console.print()
-    console.print(
-        _table(
-            "token gap",
-            [
-                (f"{foreign(one.request_id)} {_token_name(one)}", one.parts)
-                for one in found.slowest_tokens
-            ],
-        )
+    _print(
+        console,
+        ("itl", "at"),
+        [
+            _Row(f"{one.request_id} {_number(one)}", one.parts, _moment(one))
+            for one in found.slowest_tokens
+        ],
     )
 
 
-def _token_name(token: SlowToken) -> str:
-    return f"token {count(token.token)} at {Scale('s').quantity(token.time_s)}"
+def _band(latency: str, band: Band) -> _Row:
+    return _Row(f"{latency} {BANDS[band.name]}", band.parts, count(band.count))
 
 
-def _table(heading: str, rows: Iterable[Row]) -> Table:
-    """One unit a row, so that its parts can be compared by eye."""
-    table = Table(heading, *(f"[dim]{name}[/]" for name in COLUMNS.values()), box=None)
-    table.pad_edge = False
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for name, parts in rows:
-        scale = scale_of("s", [parts.total_s])
-        values_s = [getattr(parts, column) for column in COLUMNS]
-        shown = [scale.factor * s if abs(s) > _ROUNDING_S else 0.0 for s in values_s]
-        table.add_row(name, scale.quantity(parts.total_s), *addends(shown[0], shown[1:]))
+def _number(token: SlowToken) -> str:
+    return f"token {count(token.token)}"
+
+
+def _moment(token: SlowToken) -> str:
+    return Scale("s").quantity(token.time_s)
+
+
+def _print(console: TerminalConsole, titles: tuple[str, str], rows: Sequence[_Row]) -> None:
+    """Where the terminal is too narrow for all, without the parts that no row has, and closer."""
+    some = {
+        name: title for name, title in PARTS.items() if any(_has(row.parts, name) for row in rows)
+    }
+    unbounded = console.options.update_width(10_000)
+    for parts, close in ((PARTS, False), (some, False), (some, True)):
+        table = _table(titles, rows, parts)
+        table.collapse_padding = close
+        if console.measure(table, options=unbounded).maximum <= console.width:
+            break
+    console.print(table)
+    if absent := [name.removesuffix("_s").replace("_", " ") for name in PARTS if name not in parts]:
+        console.print(f"[dim]0 in every row: {', '.join(absent)}[/]")
+
+
+def _has(parts: Parts, name: str) -> bool:
+    return abs(getattr(parts, name)) > _ROUNDING_S
+
+
+def _table(titles: tuple[str, str], rows: Sequence[_Row], parts: Mapping[str, str]) -> Table:
+    name, beside = titles
+    has_beside = any(row.beside for row in rows)
+    table = Table(box=None, pad_edge=False)
+    # The one column that may be broken: names of requests are a server's, and as long as it likes.
+    table.add_column(_last_line(foreign(name)), overflow="fold")
+    heads = (*((beside,) if has_beside else ()), "measured", *parts.values())
+    for head in heads:
+        table.add_column(_last_line(f"[dim]{head}[/]"), justify="right", no_wrap=True)
+    for row in rows:
+        measured, *each = row.shown
+        table.add_row(
+            foreign(row.name),
+            *((f"[dim]{row.beside}[/]",) if has_beside else ()),
+            measured,
+            *(text for part, text in zip(PARTS, each, strict=True) if part in parts),
+        )
     return table
+
+
+def _last_line(head: str) -> str:
+    """A heading of one line beside others of two."""
+    return head if "\n" in head else f"\n{head}"

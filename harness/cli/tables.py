@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from rich.table import Table
 from rich.text import Text
 
 from ...reports.ablation_model import Ablation
-from ...reports.ablation_report import simulated_text
+from ...reports.ablation_report import nothing_told, simulated_text
 from ...reports.ablation_tables import effects_table, left_out_table
-from ...reports.comparison_tables import end_text, level_text, ratio_text
 from ...reports.format import quantity, scale_of
-from ...reports.model import Comparison, MetricComparison, Tone
 from ...reports.model import Table as ReportTable
-from ..result import Metric, Result
+from ...reports.model import Tone
+from ..result import Result
 from .console import TerminalConsole, foreign
 
 LATENCIES = ("ttft", "tpot", "itl", "icl", "e2el", "queue")
@@ -23,14 +21,6 @@ RATES = ("output_throughput", "total_throughput", "request_throughput", "goodput
 MACHINE_USE = ("mfu", "mbu", "energy_per_token", "cost_per_million_tokens")
 _SHORT = {"energy_per_token": "energy", "cost_per_million_tokens": "cost"}
 STATS = ("mean", "p50", "p90", "p99", "max")
-_MARKS = {
-    "better": "[green]+ better[/]",
-    "worse": "[red]- worse[/]",
-    "same": "= same",
-    "inconclusive": "[dim]? inconclusive[/]",
-}
-
-
 _STYLES: dict[Tone, str] = {
     "plain": "",
     "good": "green",
@@ -68,7 +58,7 @@ def print_run(result: Result) -> None:
         served += f", {counters.steps} steps, {counters.preemptions} preemptions"
     console.print(served)
     _print_target(console, result)
-    console.print(_latencies(result.metrics))
+    console.print(_latencies(result))
     for name in RATES:
         if metric := result.metrics.get(name):
             window, whole = metric.stats.get("window"), metric.stats.get("run")
@@ -116,15 +106,17 @@ def _asked(result: Result) -> str:
     return f"{requests} requests" if samples == 1 else f"{requests * samples} replies"
 
 
-def _latencies(metrics: dict[str, Metric]) -> Table:
+def _latencies(result: Result) -> Table:
     table = Table("latency", *(f"[dim]{stat}[/]" for stat in STATS), box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
     for name in LATENCIES:
-        if metric := metrics.get(name):
+        # One row for both where they are the same.
+        if (metric := result.metrics.get(name)) and not (name == "icl" and result.has_token_chunks):
             values = [metric.stats.get(stat) for stat in STATS]
             scale = scale_of(metric.unit, values)
-            table.add_row(name, *map(scale.quantity, values))
+            label = "itl = icl" if name == "itl" and result.has_token_chunks else name
+            table.add_row(label, *map(scale.quantity, values))
     return table
 
 
@@ -179,66 +171,17 @@ def _print_quality(console: TerminalConsole, result: Result) -> None:
         console.print(f"[yellow]caveat[/] {foreign(quality.caveat)}")
 
 
-def print_comparison(comparison: Comparison) -> None:
-    """Settings that differ, then every statistic with its ratio to the first run."""
-    console = wide_console()
-    settings = Table("setting", *map(foreign, comparison.runs), box=None, pad_edge=False)
-    for difference in comparison.differing_config:
-        settings.add_row(*map(foreign, (difference.field, *difference.values)))
-    console.print(settings)
-    console.print()
-    others = comparison.runs[1:]
-    table = Table(
-        "metric", *map(foreign, (*comparison.runs, *_headings(others))), box=None, pad_edge=False
-    )
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for row in comparison.rows:
-        table.add_row(f"{row.id}.{row.stat}", *_values(row), *_ratios(row))
-    console.print(table)
-    console.print(f"\n{foreign(comparison.statement)}")
-    how = "" if comparison.between is None else f", by {comparison.between.how}"
-    console.print(f"[dim]intervals[/] {foreign(level_text(comparison) + how)}", soft_wrap=True)
-    for warning in comparison.warnings:
-        console.print(f"[yellow]note[/] {foreign(warning)}")
-
-
-def _headings(others: Sequence[str]) -> list[str]:
-    ratios = ["ratio"] if len(others) == 1 else [f"{name} ratio" for name in others]
-    return [f"{ratio}, interval" for ratio in ratios]
-
-
-def _values(row: MetricComparison) -> list[str]:
-    scale = scale_of(row.unit, row.values)
-    return [scale.quantity(value) for value in row.values]
-
-
-def _ratios(row: MetricComparison) -> list[str]:
-    cells = []
-    for ratio in row.ratios[1:]:
-        if ratio is None:
-            cells.append("")
-            continue
-        text = f"{ratio_text(ratio.value)}x"
-        if ratio.low is not None and ratio.high is not None:
-            text += f" [{end_text(ratio.low)}, {end_text(ratio.high)}]"
-        verdict = f"  {_MARKS[ratio.verdict]}" if ratio.verdict else ""
-        alone = "  [dim]alone[/]" if ratio.alone else ""
-        cells.append(f"{foreign(text)}{verdict}{alone}")
-    return cells
-
-
 def print_ablation(ablation: Ablation) -> None:
-    """Main effects, then a sentence for each effect that holds."""
+    """Main effects, then a sentence for each effect that holds; first of all, why there is none."""
     console = wide_console()
     if ablation.simulated:
         console.print(f"[yellow]note[/] {foreign(simulated_text(ablation))}\n")
+    if not ablation.sentences:
+        console.print(f"[bold]{foreign(nothing_told(ablation))}[/]\n")
     console.print(_plain(effects_table(ablation)))
     console.print()
     for sentence in ablation.sentences:
         console.print(f"• {foreign(sentence)}")
-    if not ablation.sentences:
-        console.print("No effect could be told from no effect.")
     left_out = left_out_table(ablation)
     if left_out is not None:
         console.print(_plain(left_out))

@@ -55,10 +55,7 @@ def doubles(method: FrontierMethod, plain: FrontierMethod, batch_1: float | None
     return FrontierClaim(
         f"INT4 weights double throughput ({method.name})",
         verdict_of([held for held, _ in parts]),
-        _sentence(
-            "; ".join(f"{text}: {_word(held)}" for held, text in parts)
-            or "no speed was measured beside the unquantised model"
-        ),
+        _sentence(_evidence(parts) or "no speed was measured beside the unquantised model"),
     )
 
 
@@ -82,10 +79,7 @@ def is_free(method: FrontierMethod, plain: FrontierMethod) -> FrontierClaim:
     return FrontierClaim(
         f"FP8 is free ({method.name})",
         verdict_of([held for held, _ in parts]) if len(parts) == 2 else "undecided",
-        _sentence(
-            "; ".join(f"{text}: {_word(held)}" for held, text in parts)
-            or "neither quality nor speed was measured"
-        ),
+        _sentence(_evidence(parts) or "neither quality nor speed was measured"),
     )
 
 
@@ -112,9 +106,10 @@ def beats(one: FrontierMethod, other: FrontierMethod) -> FrontierClaim:
 
 def _reaches(method: FrontierMethod, plain: FrontierMethod, least: float) -> bool | None:
     """Whether the throughput's ratio is at least so much; None where its interval holds both, and
-    where either run had the machine not to itself: the interval is of requests alone."""
+    where either run had the machine not to itself, for the interval is of requests alone, or was
+    too short for any."""
     ratio = method.throughput_ratio
-    if ratio is None or method.disturbed or plain.disturbed:
+    if ratio is None or ratio.too_little or method.disturbed or plain.disturbed:
         return None
     if ratio.low is None or ratio.high is None:
         return None if ratio.verdict == "inconclusive" else ratio.value >= least
@@ -124,9 +119,17 @@ def _reaches(method: FrontierMethod, plain: FrontierMethod, least: float) -> boo
 
 
 def _ratio(ratio: Ratio) -> str:
-    if ratio.low is None or ratio.high is None:
-        return f"{ratio.value:.2f}×"
-    return f"{ratio.value:.2f}× ({ratio.low:.2f} to {ratio.high:.2f})"
+    text = f"{ratio.value:.2f}×"
+    if ratio.low is not None and ratio.high is not None:
+        text += f" ({ratio.low:.2f} to {ratio.high:.2f})"
+    return f"{text}, and {ratio.too_little}" if ratio.too_little else text
+
+
+def _evidence(parts: Sequence[tuple[bool | None, str]]) -> str:
+    """Each part with what it says of the claim; of one alone the verdict says that."""
+    if len(parts) == 1:
+        return parts[0][1]
+    return "; ".join(f"{text}: {_word(held)}" for held, text in parts)
 
 
 def _word(held: bool | None) -> str:

@@ -5,18 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ...engines.errors import ConfigError
-from ...reports.comparison_report import ANSWER
+from ...reports.comparison_headline import ANSWER, headline
 from ...reports.format import plural
 from ...reports.model import BetweenRuns, Comparison, MetricComparison, PairOfRuns
-from ..compare import (
-    HEADLINES,
-    differences,
-    differing_config,
-    names_of,
-    row_of,
-    shared_quantities,
-    statement,
-)
+from ..comparability import differences, disturbances, setting_warnings
+from ..compare import differing_config, names_of, repeated_runs, row_of, shared_quantities
 from ..evidence import ERROR_RATE, Finding
 from ..quantities import QUANTITIES, Quantity
 from ..result import Result
@@ -28,10 +21,13 @@ from .pool import cautions
 
 # With more pairs than this the width is the machine's, not the number's.
 _FEW = 10
-# What sentences are made of, on the terminal and in a report. Those answer "is it better?", so none
-# of them may mislead; the other rows are there to look at.
-JUDGED = frozenset((*HEADLINES, *(f"{metric}.{stat}" for metric, stat in ANSWER)))
-PAIRED = (*HEADLINES, "ttft.p50", "tpot.p99", "e2el.p50")
+# What sentences are made of. They answer "is it better?", so none of them may mislead; the other
+# rows are there to look at.
+JUDGED = frozenset(f"{metric}.{stat}" for metric, stat in ANSWER)
+PAIRED = (
+    *("output_throughput.window", "ttft.p50", "ttft.p99", "tpot.p50", "tpot.p99", "e2el.p50"),
+    "kv.waste_share",
+)
 
 
 def compare_repeats(sides: Sequence[Repeats], *, allow_invalid: bool = False) -> Comparison:
@@ -50,6 +46,7 @@ def compare_repeats(sides: Sequence[Repeats], *, allow_invalid: bool = False) ->
         for side in sides:
             refuse_invalid(side)
     names = names_of([side.directory for side in sides])
+    ids = [tuple(run.result.run_id for run in side.runs) for side in sides]
     matched = [match(sides[0], other) for other in sides[1:]]
     firsts = [matched[0].baseline[0], *(one.current[0] for one in matched)]
     results = [run.result for run in firsts]
@@ -66,11 +63,12 @@ def compare_repeats(sides: Sequence[Repeats], *, allow_invalid: bool = False) ->
         warnings=(
             *_invalid(names, sides),
             *_limits(results, matched, uncertain, confidence),
+            *setting_warnings(results),
             *differences(names, results),
             *_cautions(names, sides),
         ),
         rows=tuple(rows),
-        statement=statement(names, rows),
+        statement=headline(names, rows, repeated_runs(names, ids)),
         between=BetweenRuns(
             tuple(len(side.runs) for side in sides),
             all(one.paired for one in matched),
@@ -78,7 +76,7 @@ def compare_repeats(sides: Sequence[Repeats], *, allow_invalid: bool = False) ->
             _how(matched),
             tuple(_pairs(names, matched)),
         ),
-        differences=tuple(differences(names, results)),
+        differences=(*differences(names, results), *_disturbances(names, sides)),
     )
 
 
@@ -145,6 +143,12 @@ def _invalid(names: Sequence[str], sides: Sequence[Repeats]) -> Iterator[str]:
     for name, side in zip(names, sides, strict=True):
         for run, reason in side.invalid:
             yield f"{name}/{run.directory.name} is not valid: {reason}"
+
+
+def _disturbances(names: Sequence[str], sides: Sequence[Repeats]) -> Iterator[str]:
+    for name, side in zip(names, sides, strict=True):
+        called = [f"{name}/{run.directory.name}" for run in side.runs]
+        yield from disturbances(called, [run.result for run in side.runs])
 
 
 def _cautions(names: Sequence[str], sides: Sequence[Repeats]) -> Iterator[str]:

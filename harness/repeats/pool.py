@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from ...reports.repeats_model import PooledQuantity, RepeatRun, RepeatsTable
-from ..compare import environment_differences
+from ..comparability import environment_differences
 from ..evidence import objections
 from ..quantities import QUANTITIES, Quantity
 from ..result import Result

@@ -30,7 +30,10 @@ from ..sweep_report import sweep_report
 from .figure import figure, keys
 
 _HERE = Path(__file__).parent
-_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:µs|ms|s|min|h|%|B|[KMGT]iB)(?!\w))")
+_BEFORE_UNIT = r"(?<=\d) (?=(?:µs|ms|s|min|h|%|B|[KMGT]iB)(?!\w))"
+# "(0.58 to 2.38)", "(<0.01 to >100)"
+_IN_INTERVAL = r"(?<=\d) (?=to [<>]?\d)|(?<=\d to) (?=[<>]?\d)"
+_UNBROKEN = re.compile(f"{_BEFORE_UNIT}|{_IN_INTERVAL}")
 
 
 def render_run(run: Run) -> str:
@@ -99,8 +102,8 @@ def render(report: Report) -> str:
 
 
 def whole(text: str) -> str:
-    """Text whose lines never break between a number and its unit."""
-    return _BEFORE_UNIT.sub("\u00a0", text)
+    """Text whose lines never break between a number and its unit, nor within an interval."""
+    return _UNBROKEN.sub("\u00a0", text)
 
 
 def _is_chart(part: Chart | Table) -> bool:

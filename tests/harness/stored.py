@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ CONFIG: dict[str, Any] = {
     "request_rate": None,
     "max_concurrency": 1,
 }
-
+# Every run has an id of its own.
+_NUMBERS = count()
 
 SIMULATION = Simulation(
     hardware="h100",
@@ -67,7 +69,7 @@ def stored_run(
         interrupted=interrupted,
     )
     result = Result(
-        run_id=f"run-{label}",
+        run_id=f"run-{next(_NUMBERS)}",
         created_at=None if simulation else "2026-01-01T00:00:00Z",
         status="partial" if interrupted else "complete",
         label=label,

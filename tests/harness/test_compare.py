@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.trace import StepTrace
-from llmbench.harness.cli.tables import print_comparison
-from llmbench.harness.compare import compare, differing_config, warnings
+from llmbench.harness.cli.tables import print_run
+from llmbench.harness.comparability import warnings
+from llmbench.harness.compare import compare, differing_config, names_of
 from llmbench.harness.errors import InvalidRun
 from llmbench.harness.record import RequestRecord
-from llmbench.harness.result import Simulation
+from llmbench.harness.rendering import comparison_reports
+from llmbench.harness.result import Check, Simulation
 from llmbench.harness.store import StoredRun
 from llmbench.reports.model import Comparison, MetricComparison, Ratio
 
@@ -97,6 +99,31 @@ def test_a_run_against_itself_is_the_same_in_everything_measured_enough() -> Non
     assert {verdict for name, verdict in verdicts.items() if ".window" not in name} == {"same"}
 
 
+def test_chunks_of_one_token_are_told_as_tokens_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = {"dtype": "bfloat16"}
+    runs = [_chunked(_run(name, count=30, config=shown), 1.0) for name in "ab"]
+    assert not any(row.id == "icl" for row in compare(runs).rows)
+    print_run(runs[0].result)
+    printed = capsys.readouterr().out
+    assert "\nitl = icl " in printed
+    assert "\nicl " not in printed
+    # One run whose chunks held several tokens makes it another quantity of both.
+    runs[1] = _chunked(runs[1], 2.0)
+    assert {"icl.p50", "icl.p99"} <= {f"{row.id}.{row.stat}" for row in compare(runs).rows}
+    print_run(runs[1].result)
+    assert "\nicl " in capsys.readouterr().out
+
+
+def _chunked(run: StoredRun, longer: float) -> StoredRun:
+    """Chunks whose gaps are so many times as long as those of tokens."""
+    itl = run.result.metrics["itl"]
+    icl = itl.model_copy(
+        update={"stats": {stat: longer * value for stat, value in itl.stats.items()}}
+    )
+    metrics = {**run.result.metrics, "icl": icl}
+    return replace(run, result=run.result.model_copy(update={"metrics": metrics}))
+
+
 def _verdicts(comparison: Comparison) -> dict[str, str | None]:
     return {
         f"{row.id}.{row.stat}": ratio.verdict
@@ -155,7 +182,8 @@ def test_counts_have_no_interval() -> None:
 def test_a_ratio_to_zero_is_left_out() -> None:
     before = _run("a", count=30)
     counters = before.result.counters.model_copy(update={"preemptions": 5})
-    after = replace(before, result=before.result.model_copy(update={"counters": counters}))
+    changed = {"run_id": "another", "counters": counters}
+    after = replace(before, result=before.result.model_copy(update=changed))
 
     row = _row(compare([before, after]), "counters.preemptions")
 
@@ -170,8 +198,8 @@ def test_every_run_is_compared_with_the_first() -> None:
     assert _row(comparison, "ttft.p50").ratios[0] is None
     assert _ratio(comparison, "ttft.p50", 1).verdict == "worse"
     assert _ratio(comparison, "ttft.p50", 2).verdict == "better"
-    assert "b against a: " in comparison.statement
-    assert "c against a: " in comparison.statement
+    assert comparison.statement.startswith("Against a, b is worse in output throughput (0.")
+    assert "; c is better in output throughput (1." in comparison.statement
 
 
 def test_runs_in_directories_of_one_name_are_told_apart() -> None:
@@ -181,6 +209,24 @@ def test_runs_in_directories_of_one_name_are_told_apart() -> None:
     ]
 
     assert compare(runs).runs == ("x/demo", "y/demo")
+
+
+def test_every_run_has_a_name_of_its_own() -> None:
+    paths = [Path(one) for one in ("a/x/demo", "b/x/demo", "other", "a/x/demo", "a/x/demo")]
+    assert names_of(paths) == (*("a/x/demo", "b/x/demo", "other", "a/x/demo (2)", "a/x/demo (3)"),)
+
+
+@pytest.mark.parametrize("simulation", [None, SIMULATION], ids=["measured", "simulated"])
+def test_a_run_beside_itself_is_said_to_be_the_same_run(simulation: Simulation | None) -> None:
+    run = _run("a", count=15, simulation=simulation)
+    copied = replace(run, directory=Path("copy"))
+    for again, name in ((run, "a (2)"), (copied, "copy")):
+        comparison = compare([run, again])
+        assert comparison.statement == f"{name} is the same run as a: there is nothing to compare."
+        assert set(_verdicts(comparison).values()) == {"same"}
+        assert comparison.warnings == ()
+    several = compare([run, _run("b", seed=2), copied]).statement
+    assert several.endswith("; copy is the same run as a.")
 
 
 def test_only_the_settings_that_differ_are_listed() -> None:
@@ -201,6 +247,7 @@ def test_only_the_settings_that_differ_are_listed() -> None:
         ({"kv": "contiguous", "quant_head": "int8"}, {}, "differ in kv and quant at once"),
         ({"model_impl": "transformers", "kv": "contiguous"}, {}, "in kv and model_impl at once"),
         ({}, {"cpu": {"model": "Other CPU", "usable_cores": 2}}, "CPU: Some CPU / Other CPU"),
+        # The setting is the same: something else gave the process other threads.
         ({}, {"torch": {"version": "2.13.0", "threads": 8}}, "threads: 2 / 8"),
         ({}, {"packages": {"torch": "2.11.0", "transformers": "5.23.0"}}, "2.13.0 / 2.11.0"),
     ],
@@ -213,6 +260,32 @@ def test_what_else_differs_is_said(
 
     assert not any(warning in text for text in warnings(("a", "b"), plain))
     assert any(warning in text for text in warnings(("a", "b"), changed))
+
+
+def test_a_setting_that_differs_is_named_and_no_unnamed_difference_beside_it() -> None:
+    """Else a report would not call threads, or KV memory, the cause of what they alone changed."""
+    eight = {"torch": {"version": "2.13.0", "threads": 8}}
+    for config, environment in (({"threads": 8}, eight), ({"kv_memory_bytes": 8192}, {})):
+        changed = _run("b", slower=0.7, config=config, environment=environment)
+        comparison = compare([_run("a"), changed])
+        assert [one.field for one in comparison.differing_config] == list(config)
+        assert comparison.differences == ()
+        report = comparison_reports([_run("a"), changed], comparison)["comparison.md"]
+        assert "One setting differs, " in report
+        assert ": what is better or worse has that cause." in report
+
+
+def test_no_setting_is_the_cause_of_what_a_disturbed_run_shows() -> None:
+    check = Check(id="machine", ok=False, fatal=False, detail="others used 55 %")
+    changed = _run("b", slower=0.7, config={"kv_memory_bytes": 8192})
+    validity = changed.result.validity
+    validity = validity.model_copy(update={"checks": (*validity.checks, check)})
+    disturbed = replace(changed, result=changed.result.model_copy(update={"validity": validity}))
+    comparison = compare([_run("a"), disturbed])
+    assert comparison.differences == ("b: others used 55 %",)
+    report = comparison_reports([_run("a"), disturbed], comparison)["comparison.md"]
+    assert "One setting differs, kv\\_memory\\_bytes" not in report
+    assert "One setting differs: kv\\_memory\\_bytes." in report
 
 
 def test_weights_are_one_choice_whatever_the_projection() -> None:
@@ -283,15 +356,10 @@ def test_runs_of_different_prices_say_so() -> None:
     assert "price_per_hour" not in {one.field for one in comparison.differing_config}
 
 
-def test_the_terminal_says_how_sure_its_intervals_are(capsys: pytest.CaptureFixture[str]) -> None:
-    print_comparison(compare([_run("a"), _run("b", seed=2)]))
-    printed = capsys.readouterr().out
-    assert "95 % interval" not in printed
-    assert "intervals at 95 % for all together\n" in printed
-
-
 def test_why_a_row_can_decide_nothing_is_said_once() -> None:
     comparison = compare([_run("a", count=15), _run("b", count=15, seed=2)])
     said = [one for one in comparison.warnings if one.startswith("inconclusive whatever")]
     assert len(said) == 1
     assert "is too short" in said[0]
+    assert comparison.statement.startswith("b against a: nothing is decided, since a run of ")
+    assert comparison.statement.endswith(" s is too short (at least 5 s).")

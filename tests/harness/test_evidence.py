@@ -49,7 +49,7 @@ def test_a_short_run_shows_too_little_and_several_together_are_as_long_as_all() 
     short, long = results(run_of(3.0)), results(run_of(9.0))
     assert too_little([long, long], "ttft.mean") == ""
     assert too_little([long, short], "ttft.mean") == (
-        f"a run of {short[0].duration_s:.1f} s is too short; at least 5 s"
+        f"a run of {short[0].duration_s:.1f} s is too short (at least 5 s)"
     )
     assert too_little([long, short * 2], "ttft.mean") == ""
     assert "together are too short" in too_little([long, results(run_of(1.0)) * 2], "ttft.mean")

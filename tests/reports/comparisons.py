@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from llmbench.reports.comparison_headline import headline
 from llmbench.reports.model import Comparison, ConfigDifference, MetricComparison, Ratio, Run
 
 from .conftest import Load, make_run
@@ -28,7 +31,7 @@ def comparison_of(runs: list[Run]) -> Comparison:
     unsure = Ratio(0.97, 0.9, 1.04, "inconclusive")
     same = Ratio(1.0, 0.99, 1.01, "same")
     plain = Ratio(2.5)
-    return Comparison(
+    comparison = Comparison(
         runs=tuple(run.name for run in runs),
         baseline=runs[0].name,
         differing_config=(
@@ -72,5 +75,11 @@ def comparison_of(runs: list[Run]) -> Comparison:
                 (None, *[None] * others),
             ),
         ),
-        statement="inflight-awq against paged-awq: output_throughput.window 1.12x.",
+        statement="",
     )
+    return with_rows(comparison, comparison.rows)
+
+
+def with_rows(comparison: Comparison, rows: tuple[MetricComparison, ...]) -> Comparison:
+    """These rows, and what they come to."""
+    return replace(comparison, rows=rows, statement=headline(comparison.runs, rows, {}))

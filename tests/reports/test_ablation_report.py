@@ -63,6 +63,11 @@ def test_nothing_found_is_said() -> None:
     )
     found = ablation_report(quiet)
     assert found.verdict == "No effect could be told from no effect."
+    short = tuple(replace(one, too_little="a run of 0.3 s is too short") for one in quiet.responses)
+    # Counts, which are never too few, decide nothing in a single run.
+    short = (*short[:-1], quiet.responses[-1])
+    reason = ablation_report(replace(quiet, responses=short)).verdict
+    assert reason == "No effect can be told from no effect: a run of 0.3 s is too short."
     assert {section.id for section in found.sections} >= {"effects", "cells"}
     assert "moved" not in {section.id for section in found.sections}
 
@@ -76,10 +81,37 @@ def test_effects_stand_by_quantity_and_change(report: Report) -> None:
     ]
     assert _texts(found) == [
         ["TTFT mean", "−3 % [−10, +5]", "▼ worse 4.20× [3.80, 4.60]"],
-        ["KV waste", "n/a", "+63 points [+62, +64]"],
+        ["KV waste", "n/a", "? +63 points [+62, +64]"],
         ["Steps", "−68 steps", "n/a"],
     ]
     assert [row[2].tone for row in found.rows] == ["bad", "quiet", "quiet"]
+    assert found.note.endswith("?: too little was measured to decide it.")
+
+
+def test_a_count_that_did_not_move_is_no_change() -> None:
+    unmoved = tuple(
+        replace(one, value=0.0) if one.response == "counters.steps" else one
+        for one in ablation().effects
+    )
+    found = _table(ablation_report(replace(ablation(), effects=unmoved)), "effects")
+    assert _texts(found)[2] == ["Steps", "no change", "n/a"]
+
+
+def test_a_terminal_says_first_why_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    from llmbench.harness.cli.tables import print_ablation
+
+    print_ablation(
+        replace(
+            ablation(),
+            sentences=(),
+            responses=tuple(
+                replace(one, too_little="a run of 0.3 s is too short")
+                for one in ablation().responses
+            ),
+        )
+    )
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == "No effect can be told from no effect: a run of 0.3 s is too short."
 
 
 def test_an_interaction_shows_both_sides(report: Report) -> None:

@@ -13,7 +13,7 @@ from llmbench.reports.comparison_tables import (
 )
 from llmbench.reports.model import Comparison, ConfigDifference, MetricComparison, Ratio
 
-from .comparisons import compared_runs, comparison_of
+from .comparisons import compared_runs, comparison_of, with_rows
 from .conftest import partial
 
 
@@ -97,14 +97,14 @@ def test_three_runs_have_a_verdict_each() -> None:
     report = comparison_report(runs, comparison_of(runs))
     # What is the same or not decided of so many is in the table.
     decided = "better in output throughput (1.12×) and worse in TTFT p99 (1.31×)"
-    assert report.verdict == (f"Against paged-awq, inflight-awq is {decided}; static is {decided}.")
+    assert report.verdict == f"Against paged-awq, inflight-awq and static are {decided}."
     assert [chart.id for chart in report.charts if chart.id.startswith("kv-")] == [
         "kv-1",
         "kv-2",
         "kv-3",
     ]
     # Both others have the same throughput.
-    assert report.figures[0].detail == "no run is clearly best"
+    assert report.figures[0].detail == "paged-awq to inflight-awq; no run is clearly best"
     assert report.figures[0].value == "143–160"
 
 
@@ -118,9 +118,37 @@ def test_many_settings_are_left_to_their_table() -> None:
 def test_of_several_a_run_may_not_be_told_apart() -> None:
     runs = compared_runs(3)
     rows = tuple(replace(row, ratios=(None, UNSURE, UNSURE)) for row in comparison_of(runs).rows)
-    report = comparison_report(runs, replace(comparison_of(runs), rows=rows))
+    report = comparison_report(runs, with_rows(comparison_of(runs), rows))
+    assert report.verdict == "Against paged-awq, inflight-awq and static are not told apart."
+    one_better = (replace(rows[0], ratios=(None, UNSURE, FASTER)), *rows[1:])
+    report = comparison_report(runs, with_rows(comparison_of(runs), one_better))
     assert report.verdict == (
-        "Against paged-awq, inflight-awq is not told apart; static is not told apart."
+        "Against paged-awq, inflight-awq is not told apart; static is better in output throughput "
+        "(0.90×)."
+    )
+
+
+def test_why_nothing_is_decided_is_said_with_it() -> None:
+    """An interval that leaves out 1 is no verdict where too little was measured."""
+    short = Ratio(15.7, 13.5, 19.0, "inconclusive", too_little="a run of 0.2 s is too short")
+    runs = compared_runs()
+    first, second, *others = comparison_of(runs).rows
+    rows = tuple(replace(row, ratios=(None, short)) for row in (first, second))
+    told = with_rows(comparison_of(runs), rows).statement
+    assert told == (
+        "inflight-awq against paged-awq: nothing is decided, since a run of 0.2 s is too short."
+    )
+    # What was decided, or left open by an interval, has no such reason.
+    told = with_rows(comparison_of(runs), (rows[0], second, *others)).statement
+    assert told.endswith(
+        "worse in TTFT p99 (1.31×); the same in E2EL p50 (1.00×); inconclusive in output "
+        "throughput (15.7×), since a run of 0.2 s is too short; inconclusive in TPOT p50 (0.97×)."
+    )
+    three = compared_runs(3)
+    rows = tuple(replace(row, ratios=(None, short, short)) for row in comparison_of(three).rows)
+    assert with_rows(comparison_of(three), rows).statement == (
+        "Against paged-awq, inflight-awq and static are not told apart, since a run of 0.2 s is "
+        "too short."
     )
 
 

@@ -16,7 +16,7 @@ from llmbench.reports.frontier_tables import crossing_text
 from llmbench.reports.html import render_frontier
 from llmbench.reports.html.figure import figure
 from llmbench.reports.markdown import render_frontier_markdown
-from llmbench.reports.model import Axis, Panel, Report, Series, Table
+from llmbench.reports.model import Axis, Panel, Ratio, Report, Series, Table
 from llmbench.reports.named_points import sides
 from llmbench.reports.plots.figure import save_charts
 
@@ -59,6 +59,28 @@ def test_the_first_screen_says_who_is_a_choice_and_where_it_turns(report: Report
         "One run of each.",
         "int8: not measured: <no> memory.",
     ]
+
+
+def test_where_no_method_dominates_the_verdict_says_what_each_is_chosen_for() -> None:
+    two = replace(frontier(), methods=frontier().methods[:2], claims=(), steps=None)
+    report = frontier_report(two)
+    assert report.verdict == (
+        "No method dominates another in quality, speed and memory; awq against none: 1.50× the "
+        "output tokens/s, 0.30× the weight bytes, KL 0.0310 nats with the same next token for "
+        "92 %, perplexity 3.00 % higher."
+    )
+    assert report.statements == (), "nothing is said twice"
+    none, awq = two.methods
+    unsure = replace(awq, throughput_ratio=Ratio(1.5, 0.4, 3.0, "inconclusive"))
+    said = frontier_report(replace(two, methods=(none, unsure))).verdict
+    assert "1.50× the output tokens/s (not decided), 0.30× the weight bytes" in said
+    many = [replace(awq, name=f"m{at}") for at in range(3)]
+    report = frontier_report(replace(two, methods=(none, *many)))
+    assert report.verdict == "No method dominates another in quality, speed and memory."
+    assert len(report.statements) == 3
+    assert frontier_report(replace(two, methods=(none,))).verdict == (
+        "Only none has a run that counts."
+    )
 
 
 def test_the_unquantised_model_may_be_the_fastest_itself() -> None:

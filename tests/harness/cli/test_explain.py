@@ -7,8 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
+from llmbench.harness.attribution.explain import SlowestParts
 from llmbench.harness.cli import main
+from llmbench.harness.cli.console import TerminalConsole
+from llmbench.harness.cli.parts_tables import print_slowest
 from llmbench.harness.record import RequestStatus
+from llmbench.harness.result import Parts, SlowRequest, SlowToken
 from llmbench.harness.store import write_run
 
 from ..attribution.schedule import request, step
@@ -41,9 +45,10 @@ def explain(*words: str) -> int:
 def test_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert explain(str(run)) == 0
     lines = capsys.readouterr().out.splitlines()
-    slow = next(line for line in lines if line.startswith("token gaps slow"))
-    # Measured, queue, own prefill, others' prefill, decode, preemption, host, residual.
-    measured, unit, *parts = slow.split()[4:]
+    slow = next(line for line in lines if line.startswith("itl slow "))
+    # Count, measured, queue, own prefill, others' prefill, decode, preemption, host, residual.
+    count, measured, unit, *parts = slow.split()[2:]
+    assert int(count) == 1
     assert (float(measured), unit) == (35, "ms")
     assert [float(part) for part in parts] == [0, 0, 25, 10, 0, 0, 0]
 
@@ -59,7 +64,7 @@ def test_a_request(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
     assert explain(str(run), "--request", "a") == 0
     shown = capsys.readouterr().out
-    assert "token 5 at 0.0850 s" in shown
+    assert re.search(r"^token 5 +0\.0850 s ", shown, re.MULTILINE)
     assert re.search(r"1 of its tokens came later than 20(\.0)? ms", shown)
 
 
@@ -97,3 +102,49 @@ def test_a_run_from_before_preemptions_were_named_is_refused(
     pd.read_parquet(table).drop(columns="preempted_ids").to_parquet(table)
     assert explain(str(run)) == 2
     assert "lacks the columns preempted_ids" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [(), ("--slowest", "5"), ("--request", "a")], ids=str)
+def test_eighty_columns_break_no_name(
+    run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    console = "llmbench.harness.cli.parts_tables.wide_console"
+    monkeypatch.setattr(console, lambda: TerminalConsole(width=80))
+    assert explain(str(run), *words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not any("…" in line for line in lines)
+    first = {
+        (): ("itl slowest 1 %", "ttft slowest 1 %"),
+        ("--slowest", "5"): ("a token 5",),
+        ("--request", "a"): ("tpot mean",),
+    }
+    for name in first[words]:
+        assert any(line.startswith(f"{name} ") for line in lines), name
+    # What was left out for want of room is named.
+    (left_out,) = {line.rstrip() for line in lines if line.startswith("0 in every row: ")}
+    assert "residual" in left_out
+
+
+def test_a_part_that_is_somewhere_has_its_column(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    console = "llmbench.harness.cli.parts_tables.wide_console"
+    monkeypatch.setattr(console, lambda: TerminalConsole(width=80))
+    names = ("queue_s", "own_prefill_s", "others_prefill_s", "decode_s", "preemption_s", "host_s")
+    every = dict.fromkeys((*names, "residual_s"), 0.0123)
+    parts = Parts(**every)
+    slow = SlowToken(request_id="r" * 30, token=1234, time_s=12.3, parts=parts)
+    request = SlowRequest(request_id="r1", t_due_s=0.0, parts=parts)
+    print_slowest(SlowestParts(slowest_requests=(request,), slowest_tokens=(slow,)))
+    printed = capsys.readouterr().out
+    lines = printed.splitlines()
+    assert max(map(len, lines)) <= 80
+    # Only the name gives way, and not a number.
+    assert [line.count("12.3") for line in lines if "86.1 ms" in line] == [7, 8]
+    assert "0 in every row" not in printed

@@ -34,6 +34,8 @@ def only(found: tuple[FrontierClaim, ...]) -> FrontierClaim:
         (None, None, "undecided"),
         (None, Ratio(2.5), "confirmed"),
         (None, Ratio(2.5, verdict="inconclusive"), "undecided"),
+        # An interval of so little is none.
+        (None, Ratio(2.5, 2.4, 2.6, "inconclusive", too_little="too short"), "undecided"),
     ],
 )
 def test_whether_four_bits_double_throughput(
@@ -47,6 +49,17 @@ def test_whether_four_bits_double_throughput(
         assert f"batch 1 is {batch_1:.2f}×" in claim.evidence
     if ratio is not None and ratio.low is not None:
         assert f"{ratio.value:.2f}× ({ratio.low:.2f} to {ratio.high:.2f})" in claim.evidence
+        assert claim.evidence.endswith(", and too short.") is bool(ratio.too_little)
+
+
+def test_what_a_claim_came_to_is_said_once() -> None:
+    ratio = Ratio(0.96, 0.46, 2.04, "inconclusive")
+    alone = only(claims([PLAIN, four_bits(ratio)], {}))
+    assert alone.evidence == "This run's output throughput is 0.96× (0.46 to 2.04)."
+    # Two parts may differ, so each has its own.
+    both = only(claims([PLAIN, four_bits(ratio)], {"awq": 2.4}))
+    assert "2.40×: confirmed; " in both.evidence
+    assert both.evidence.endswith(": not decided.")
 
 
 @pytest.mark.parametrize("disturbed", ["none", "awq"])

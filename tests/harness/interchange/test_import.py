@@ -220,7 +220,7 @@ def test_the_command_reads_files_and_shows_what_they_say_as_text(
         main(["compare", str(VLLM), str(path), "--out", str(out)])
     assert ended.value.code == 0
     printed = capsys.readouterr().out
-    assert "ttft.mean" in printed
+    assert "TTFT mean" in printed
     assert "the runs served different models" in printed
     assert "<script>alert" not in (out / "comparison.html").read_text()
 

@@ -55,14 +55,21 @@ def partial(run: StoredRun) -> StoredRun:
 
 
 def in_memory(name: str, runs: Sequence[StoredRun]) -> Repeats:
+    directory = Path(name)
+    results = [run.result.model_copy(update={"run_id": f"{name}-{run.directory}"}) for run in runs]
     return Repeats(
-        Path(name), tuple(RunOnDisk(Path(name) / run.directory, run.result) for run in runs)
+        directory,
+        tuple(
+            RunOnDisk(directory / run.directory, result)
+            for run, result in zip(runs, results, strict=True)
+        ),
     )
 
 
 def on_disk(directory: Path, runs: Sequence[StoredRun]) -> Path:
     for run in runs:
-        write_run(directory / run.directory, run.result, run.requests, run.steps, {})
+        result = run.result.model_copy(update={"run_id": f"{directory.name}-{run.directory}"})
+        write_run(directory / run.directory, result, run.requests, run.steps, {})
     return directory
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.errors import InvalidRun
 from llmbench.harness.repeats.compare import compare_repeats
 from llmbench.harness.repeats.directory import Repeats
+from llmbench.harness.result import Check
 from llmbench.harness.stats.student import quantile
 from llmbench.reports.model import Comparison, MetricComparison, Run
 
@@ -67,7 +69,7 @@ def test_what_is_the_same_in_every_run_has_no_interval_and_costs_none_of_the_95_
 
 def _two_pairs() -> tuple[Repeats, Repeats]:
     """Latencies and rates of two pairs that do not agree: two judged, four to look at."""
-    names = ("ttft__p99", "tpot__mean", "ttft__p50", "ttft__mean", "tpot__p99", "itl__p99")
+    names = ("ttft__p99", "tpot__p50", "ttft__p50", "ttft__mean", "tpot__p99", "itl__p99")
     sides = ((1.0, 1.0), (1.3, 0.8))
     before, after = (
         [make_run(at, **dict.fromkeys(names, 0.1 * one)) for at, one in enumerate(side, start=1)]
@@ -101,7 +103,6 @@ def _view(name: str) -> Run:
 
 
 def test_every_ratio_that_a_sentence_names_is_judged() -> None:
-    from llmbench.harness.compare import HEADLINES
     from llmbench.harness.repeats.compare import JUDGED
     from llmbench.reports.comparison_report import comparison_report
     from llmbench.reports.comparison_tables import row_label
@@ -111,27 +112,27 @@ def test_every_ratio_that_a_sentence_names_is_judged() -> None:
     labels = {f"{one.id}.{one.stat}": row_label(one) for one in compare_repeats(_two_pairs()).rows}
     named = {name for name, label in labels.items() if f"{in_sentence(label)} (" in told}
     assert {"ttft.p99", "output_throughput.window"} <= named
-    assert named | set(HEADLINES) <= JUDGED
+    assert named <= JUDGED
 
 
 def test_an_interval_that_runs_do_not_bound_is_written_so(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from llmbench.harness.cli.tables import print_comparison
+    from llmbench.harness.cli.compare_tables import print_comparison
     from llmbench.harness.rendering import comparison_reports
 
     comparison = compare_repeats(_two_pairs())
     print_comparison(comparison)
     printed = capsys.readouterr().out
-    row = next(line for line in printed.splitlines() if line.startswith("ttft.p99 "))
-    assert "1.02x [<0.01, >100]  ? inconclusive" in row
+    row = next(line for line in printed.splitlines() if line.startswith("TTFT p99 "))
+    assert "1.02x  [<0.01, >100]" in row
+    assert "? inconclusive" in row
     assert "alone" not in row
-    assert "ratio, interval" in printed.splitlines()[2]
     assert "intervals at 95 % for all together but those marked alone, by Student's t" in printed
-    assert "alone" in next(line for line in printed.splitlines() if line.startswith("itl.p99 "))
-    assert "ttft.p99 1.02x [<0.01, >100] (inconclusive)" in printed
+    assert "alone" in next(line for line in printed.splitlines() if line.startswith("ITL p99 "))
+    assert comparison.statement in printed
     reports = comparison_reports([make_run(1), make_run(1)], comparison)
-    assert "1.02× (&lt;0.01 to &gt;100)" in reports["comparison.html"]
+    assert "1.02× (&lt;0.01\u00a0to\u00a0&gt;100)" in reports["comparison.html"]
     assert r"1.02× (\<0.01 to \>100)" in reports["comparison.md"]
     assert "Alone: at 95 % by itself" in reports["comparison.md"]
 
@@ -184,8 +185,6 @@ def test_one_side_is_no_comparison() -> None:
 
 
 def test_the_report_is_drawn_of_one_repeat_of_each_and_says_so() -> None:
-    from dataclasses import replace
-
     from llmbench.harness.rendering import comparison_reports
 
     comparison = compare_repeats(
@@ -200,3 +199,36 @@ def test_the_report_is_drawn_of_one_repeat_of_each_and_says_so() -> None:
     assert "1.21×" in markdown
     assert "4 pairs of runs, each pair sent the same requests" in markdown
     assert "by resampling requests" not in markdown
+
+
+def test_a_repeated_run_beside_itself_is_said_to_be_the_same_run() -> None:
+    side = metric_runs("a", "ttft__p99", BEFORE)
+    said = compare_repeats([side, side]).statement
+    assert said == "a (2) is the same run as a: there is nothing to compare."
+
+
+def test_a_repeat_that_was_disturbed_may_explain_a_difference() -> None:
+    check = Check(id="throttling", ok=False, fatal=False, detail="held back for 9 %")
+    run = make_run(2)
+    validity = run.result.validity.model_copy(update={"checks": (check,)})
+    disturbed = replace(run, result=run.result.model_copy(update={"validity": validity}))
+    sides = [
+        in_memory(name, [make_run(1), other]) for name, other in (("a", run), ("b", disturbed))
+    ]
+    assert compare_repeats(sides).differences == ("b/repeat-2: held back for 9 %",)
+
+
+def test_eighty_columns_break_no_name_where_most_rows_hold_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from llmbench.harness.cli import compare_tables
+    from llmbench.harness.cli.console import TerminalConsole
+
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(compare_tables, "wide_console", lambda: TerminalConsole(width=80))
+    compare_tables.print_comparison(compare_repeats(_two_pairs()))
+    lines = capsys.readouterr().out.splitlines()
+    (row,) = (line for line in lines if line.startswith("ITL p99 "))
+    assert row.rstrip().endswith("]*  ?")
+    assert any(line.startswith("Normalised latency mean ") for line in lines)
+    assert any(line.rstrip().endswith("? inconclusive   * alone") for line in lines)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from llmbench.reports.format import number
@@ -12,6 +15,7 @@ from llmbench.reports.model import Run
 from ..comparisons import compared_runs, comparison_of
 from ..conftest import make_run, partial
 
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -116,7 +120,7 @@ def test_hostile_names_stay_text() -> None:
 def test_comparisons_of_two_and_more(count: int) -> None:
     runs = compared_runs(count)
     page = check(render_comparison(runs, comparison_of(runs)))
-    assert "▼ worse 1.31× (1.10 to 1.62)" in page.text
+    assert "▼ worse 1.31× (1.10\u00a0to\u00a01.62)" in page.text
     for run in runs:
         assert f"KV cache over time: {run.name}" in page.text
 
@@ -132,7 +136,37 @@ def test_a_long_run_still_fits(long_run: Run) -> None:
         ("3.2 % of", "3.2\u00a0% of"),
         ("32 settings, 5 models", "32 settings, 5 models"),
         ("512 MiB", "512\u00a0MiB"),
+        ("1.18× (0.58 to 2.38)", "1.18× (0.58\u00a0to\u00a02.38)"),
+        ("1.18× (<0.01 to >100)", "1.18× (<0.01\u00a0to\u00a0>100)"),
+        ("from 3 to be", "from 3 to be"),
     ],
 )
 def test_numbers_keep_their_units_on_the_line(text: str, kept: str) -> None:
     assert whole(text) == kept
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no browser to lay a page out")
+def test_three_runs_fit_a_page(tmp_path: Path) -> None:
+    """At 1200 pixels the last of three runs' verdicts was cut off."""
+    runs = compared_runs(3)
+    measure = (
+        "<script>const box = document.querySelector('#comparison .scroll'); "
+        "document.title = `beyond=${box.scrollWidth - box.clientWidth}`</script>"
+    )
+    page = tmp_path / "page.html"
+    # Without plotly.js, which would draw for seconds what is below the table.
+    page.write_text(own_part(render_comparison(runs, comparison_of(runs))) + measure, "utf-8")
+    shown = subprocess.run(
+        [
+            *(str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu"),
+            *(f"--user-data-dir={tmp_path}", "--window-size=1200,900", "--dump-dom"),
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    found = re.search(r"<title>beyond=(\d+)", shown.stdout)
+    assert found is not None
+    assert int(found[1]) == 0

@@ -1,0 +1,169 @@
+"""What runs side by side cannot say: what beside the engines differs, and what was not measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from .result import Result
+from .settings import setting_of
+from .store import StoredRun
+
+# What an engine is chosen by, and the settings that say it: weights are one choice, as they are
+# typed, `awq+int8-head`.
+_CHOICES = {
+    "batching": ("batching",),
+    "admission": ("admission",),
+    "kv": ("kv",),
+    "quant": ("quant", "quant_head"),
+    "kv_dtype": ("kv_dtype",),
+    "model_impl": ("model_impl",),
+    "load_format": ("load_format",),
+}
+_THREADS = ("torch", "threads")
+_ENVIRONMENT = {
+    "CPU": ("cpu", "model"),
+    "usable cores": ("cpu", "usable_cores"),
+    "CPU quota": ("cpu", "cgroup_limit_cores"),
+    "threads": _THREADS,
+    "GPUs": ("gpus",),
+    "Python": ("python",),
+    "torch": ("packages", "torch"),
+    "triton": ("packages", "triton"),
+    "transformers": ("packages", "transformers"),
+    "llmbench commit": ("git", "commit"),
+}
+
+
+def warnings(names: Sequence[str], runs: Sequence[StoredRun]) -> tuple[str, ...]:
+    """What the numbers of these runs, side by side, cannot say."""
+    results = [run.result for run in runs]
+    found = _repeat_warnings(names, results)
+    found.extend(setting_warnings(results))
+    found.extend(differences(names, results))
+    for name, result in zip(names, results, strict=True):
+        found.extend(
+            f"{name}: {check.detail}" for check in result.validity.failures if not check.fatal
+        )
+    return tuple(found)
+
+
+def differences(names: Sequence[str], results: Sequence[Result]) -> list[str]:
+    """What beside the settings may be why these results differ."""
+    found = list(_http_warnings(names, results))
+    if len({result.workload.fingerprint for result in results}) > 1:
+        found.append("the runs were not sent the same requests, so they are not paired")
+    if len({result.config.get("price_per_hour") for result in results}) > 1:
+        found.append("the runs were priced differently, and so are their tokens")
+    judged = [result.quality for result in results if result.quality is not None]
+    if (
+        len(
+            {
+                (one.perplexity_text, one.perplexity_window_tokens, one.perplexity_tokens)
+                for one in judged
+            }
+        )
+        > 1
+    ):
+        found.append("quality was measured on different text or windows, so it does not compare")
+    # A run from another tool's file does not say where it ran.
+    measured = [one for one in results if one.simulation is None and one.environment]
+    # What a setting says, too, stands among the settings that differ.
+    is_set = all(_at(one.environment, _THREADS) == one.config.get("threads") for one in measured)
+    found.extend(
+        environment_differences(
+            [one.environment for one in measured], without=("threads",) if is_set else ()
+        )
+    )
+    return found
+
+
+def disturbances(names: Sequence[str], results: Sequence[Result]) -> Iterator[str]:
+    """Which runs had the machine not to themselves: that, too, may be why results differ."""
+    for name, result in zip(names, results, strict=True):
+        yield from (f"{name}: {check.detail}" for check in result.validity.disturbances)
+
+
+def setting_warnings(results: Sequence[Result]) -> Iterator[str]:
+    """What settings that differ keep a comparison from saying."""
+    if len({result.config.get("model") for result in results}) > 1:
+        yield "the runs served different models"
+    if len({result.config.get("kv_memory_bytes") for result in results}) > 1:
+        yield "the runs had different KV memory, which alone changes what can run at once"
+    choices = [
+        choice
+        for choice, settings in _CHOICES.items()
+        if len({str([setting_of(one.config, name) for name in settings]) for one in results}) > 1
+    ]
+    if len(choices) > 1:
+        yield (
+            f"the engines differ in {_listed(choices)} at once: no difference below can be put "
+            "down to one of them"
+        )
+
+
+def _repeat_warnings(names: Sequence[str], results: Sequence[Result]) -> list[str]:
+    """What another run of the same settings would change."""
+    kinds = [result.simulation for result in results]
+    found: list[str] = []
+    if None in kinds:
+        found.append(
+            "one run of each, one after the other: the intervals cover which requests were "
+            "measured, not how a machine differs from run to run"
+        )
+    simulated = [name for name, kind in zip(names, kinds, strict=True) if kind is not None]
+    if simulated and None in kinds:
+        measured = [name for name, kind in zip(names, kinds, strict=True) if kind is None]
+        found.append(
+            f"{_listed(simulated)} simulated, {_listed(measured)} measured: how wrong the "
+            "simulation is stands in every difference"
+        )
+    elif simulated:
+        found.append(
+            "simulated runs repeat exactly: the intervals cover which requests were sent, not how "
+            "wrong the cost model is"
+        )
+        if len({(kind.cost_model, str(kind.efficiency)) for kind in kinds if kind}) > 1:
+            found.append("the runs were simulated with different cost models")
+    return found
+
+
+def _http_warnings(names: Sequence[str], results: Sequence[Result]) -> Iterator[str]:
+    """What a client over HTTP adds to the latencies of a server, and only to those."""
+    for name, result in zip(names, results, strict=True):
+        if result.target is None:
+            continue
+        error = result.client_error
+        how_wrong = (
+            "and the client's own error is not known (llmbench calibrate-client)"
+            if error is None
+            else f"where the client is off by up to {1e3 * error.ttft.p99_s:.2g} ms in TTFT and "
+            f"{1e3 * error.itl.p99_s:.2g} ms in ITL at p99"
+        )
+        yield f"{name} was measured over HTTP, {how_wrong}"
+
+
+def environment_differences(
+    environments: Sequence[Mapping[str, Any]], *, without: Sequence[str] = ()
+) -> list[str]:
+    """Hardware and software that are not the same in all. without: names that are not told."""
+    found = []
+    for name, path in _ENVIRONMENT.items():
+        if name in without:
+            continue
+        values = [_at(environment, path) for environment in environments]
+        if any(value != values[0] for value in values):
+            shown = " / ".join(str(value) for value in values)
+            found.append(f"the environments differ in {name}: {shown}")
+    return found
+
+
+def _at(environment: Mapping[str, Any], path: tuple[str, ...]) -> object:
+    value: Any = environment
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join((*((", ".join(names[:-1]),) if names[1:] else ()), names[-1]))
