@@ -6,26 +6,12 @@ from dataclasses import asdict, fields, replace
 from typing import Any
 
 import pytest
-from llmbench.engines.config import EngineConfig, engine_config
+from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.presets import PRESETS
 from llmbench.engines.resolved import MOST_SWAP_MEMORY_BYTES, ResolvedEngine
-from llmbench.engines.step import Limits
 
-LIMITS = Limits(8, 512, 1024)
-DECIDED: dict[str, Any] = {
-    "quant": "none",
-    "dtype": "bfloat16",
-    "model_impl": "native",
-    "cuda_graphs": "off",
-    "async_scheduling": False,
-}
-
-
-def resolved(asked: EngineConfig, kv_memory_bytes: int = 2**20, **changes: Any) -> ResolvedEngine:
-    return ResolvedEngine.of(
-        asked, limits=LIMITS, kv_memory_bytes=kv_memory_bytes, **{**DECIDED, **changes}
-    )
+from .resolved import LIMITS, resolved
 
 
 @pytest.mark.parametrize("preset", [one.name for one in PRESETS])
