@@ -20,11 +20,11 @@ def summarise_parts(found: Attributed, timeline: Timeline) -> Attribution | None
     """The section of the result; None where no request was served."""
     if len(found.ttft) == 0:
         return None
-    told = timeline.told
+    told, paces = timeline.told, found.streams.parts / found.gaps[:, None]
     computed = (timeline.prefill_tokens > 0) | (timeline.decode_tokens > 0)
     return Attribution(
         ttft=_ttft_bands(found.ttft),
-        tpot=_mean(found.streams.parts / found.gaps[:, None]),
+        tpot=parts_of(paces.mean(axis=0)) if len(paces) else None,
         itl=_itl_bands(found),
         slow_token_s=found.slow_token_s,
         slowest_requests=slowest_requests(found, KEPT),
@@ -92,13 +92,8 @@ def _itl_bands(found: Attributed) -> tuple[Band, ...]:
 
 
 def _band(name: str, latencies: Latencies) -> Band:
-    parts = _mean(latencies.parts)
-    assert parts is not None
+    parts = parts_of(latencies.parts.mean(axis=0))
     return Band.model_validate({"name": name, "count": len(latencies), "parts": parts})
-
-
-def _mean(parts: Floats) -> Parts | None:
-    return parts_of(parts.mean(axis=0)) if len(parts) else None
 
 
 def _delayed_share(timeline: Timeline) -> float:
