@@ -9,7 +9,6 @@ import torch
 
 from ..kernels.registry import KernelError, implementations, select
 from .clock import Clock
-from .config import EngineConfig
 from .core import EngineCore, Strategy
 from .errors import ConfigError
 from .executors.graphs import CudaGraphPool, DecodeGraphs, DecodeShape
@@ -32,7 +31,7 @@ from .quantization.checkpoints.read import read_published
 from .quantization.dummy import dummy_source
 from .quantization.load import LoadedWeights, load_weights
 from .quantization.methods import linear_ops
-from .resolve import pool_tokens
+from .resolved import ResolvedEngine
 from .stopping import Decode
 from .strategy import build_strategy
 
@@ -55,9 +54,9 @@ class LoadedModel:
 
 
 def load_model(
-    files: ModelFiles, engine: EngineConfig, report: Report = lambda _: None
+    files: ModelFiles, engine: ResolvedEngine, report: Report = lambda _: None
 ) -> LoadedModel:
-    """Weights in the form `engine.quant` asks for. engine: as `resolve` returned it.
+    """Weights in the form `engine.quant` asks for.
 
     report: told what a long load is doing, a line at a time.
     """
@@ -84,7 +83,7 @@ def load_model(
     return LoadedModel(files, weights.config, model, kernels_of(engine, files) | fused, fused)
 
 
-def _weights(files: ModelFiles, engine: EngineConfig, report: Report) -> LoadedWeights:
+def _weights(files: ModelFiles, engine: ResolvedEngine, report: Report) -> LoadedWeights:
     device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
     if engine.load_format == "dummy":
         config = load_config(files.directory)
@@ -111,7 +110,7 @@ def _weights(files: ModelFiles, engine: EngineConfig, report: Report) -> LoadedW
     )
 
 
-def _load_through_transformers(files: ModelFiles, engine: EngineConfig) -> LoadedModel:
+def _load_through_transformers(files: ModelFiles, engine: ResolvedEngine) -> LoadedModel:
     from .models.hf import load_decoder
     from .models.hf_config import describe
 
@@ -124,14 +123,14 @@ def _load_through_transformers(files: ModelFiles, engine: EngineConfig) -> Loade
 
 
 def build_engine(
-    loaded: LoadedModel, engine: EngineConfig, clock: Clock, decode: Decode | None = None
+    loaded: LoadedModel, engine: ResolvedEngine, clock: Clock, decode: Decode | None = None
 ) -> EngineCore:
-    """An engine with an empty KV cache. engine: as `resolve` returned it.
+    """An engine with an empty KV cache.
 
     decode: token ids to text; without it, requests with stop strings are refused.
     """
-    limits = engine.limits(loaded.config.max_position_embeddings)
-    strategy = build_strategy(engine, limits, *pool_tokens(engine, loaded.config))
+    bytes_per_token = loaded.config.kv_bytes_per_token(engine.dtype, engine.kv_dtype)
+    strategy = build_strategy(engine, bytes_per_token)
     kv = strategy.kv
     host_units = kv.host.num_blocks if isinstance(kv, PagedKVCache) else 0
     cache = _allocate(kv, loaded.config, engine)
@@ -139,7 +138,7 @@ def build_engine(
         loaded.model,
         cache,
         host_units,
-        in_thread=bool(engine.async_scheduling) and loaded.model.device.type == "cpu",
+        in_thread=engine.async_scheduling and loaded.model.device.type == "cpu",
         graphs=_graphs(loaded, engine, strategy, cache),
         force=engine.forced,
     )
@@ -148,7 +147,7 @@ def build_engine(
 
 
 def _graphs(
-    loaded: LoadedModel, engine: EngineConfig, strategy: Strategy, cache: KVTensors
+    loaded: LoadedModel, engine: ResolvedEngine, strategy: Strategy, cache: KVTensors
 ) -> DecodeGraphs | None:
     """The engine's decode steps, captured."""
     if engine.cuda_graphs != "on":
@@ -166,9 +165,8 @@ def _spare(kv: KVCache) -> tuple[Spare, int | None]:
     return Spare(kv.capacity_tokens), None
 
 
-def kernels_of(engine: EngineConfig, files: ModelFiles) -> dict[str, str]:
-    """Which of our implementations runs each operation of a model under an engine. engine: as
-    `resolve` returned it."""
+def kernels_of(engine: ResolvedEngine, files: ModelFiles) -> dict[str, str]:
+    """Which of our implementations runs each operation of a model under an engine."""
     device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
     plain = engine.kv_dtype == "auto"
     native = engine.model_impl == NATIVE
@@ -197,7 +195,7 @@ def emulated_by(
     return emulated
 
 
-def _linear_ops(engine: EngineConfig, files: ModelFiles) -> tuple[str, ...]:
+def _linear_ops(engine: ResolvedEngine, files: ModelFiles) -> tuple[str, ...]:
     """Of a quantised checkpoint, those of the maps that it says are quantised."""
     published = None if engine.load_format == "dummy" else read_published(files.directory)
     if published is None:
@@ -205,7 +203,7 @@ def _linear_ops(engine: EngineConfig, files: ModelFiles) -> tuple[str, ...]:
     return published.linear_ops(engine.quant_head)
 
 
-def _allocate(kv: KVCache, config: DecoderConfig, engine: EngineConfig) -> KVTensors:
+def _allocate(kv: KVCache, config: DecoderConfig, engine: ResolvedEngine) -> KVTensors:
     """The pool, and behind it one unit that no request gets: where graphs' spare rows write."""
     dtype, device = getattr(torch, engine.dtype), torch.device(engine.device)
     spare = int(engine.cuda_graphs == "on")

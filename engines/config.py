@@ -24,14 +24,14 @@ LOAD_FORMATS = ("auto", "dummy")
 CUDA_GRAPHS = ("auto", "on", "off")
 
 CPU_KV_MEMORY_BYTES = 2**30
-MOST_SWAP_MEMORY_BYTES = 4 * 2**30  # vLLM's default
 DEFAULT_MAX_NUM_SEQS = 256  # vLLM's default
 DEFAULT_MAX_NUM_BATCHED_TOKENS = 2048  # vLLM's floor; the model's length when that is longer
 
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """What an engine is made of. None means: decided by the model or the machine, see `resolve`.
+    """What is asked of an engine. None and `auto` leave it to the model or the machine; with all of
+    it decided it is a `ResolvedEngine`.
 
     kv_memory_bytes: room for keys and values. kv_dtype: what they are stored as; `auto` is dtype.
     max_model_len: prompt and output of one request.
@@ -165,7 +165,7 @@ class EngineConfig:
         """operation -> implementation, of `force_kernels`."""
         return dict(choice.split("=", 1) for choice in self.force_kernels)
 
-    def limits(self, model_len: int) -> Limits:
+    def limits_for(self, model_len: int) -> Limits:
         """The step budgets for a model of at most `model_len` positions."""
         max_model_len = self.max_model_len or model_len
         if max_model_len > model_len:

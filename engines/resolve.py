@@ -26,14 +26,14 @@ from .quantization.auto import settle_quant
 from .quantization.checkpoints.read import Published, read_published
 from .quantization.methods import find_method
 from .quantization.scheme import resolve_group_size
-from .step import Limits
-from .strategy import build_strategy, contiguous_defaults, swap_memory_bytes
+from .resolved import ResolvedEngine
+from .strategy import build_strategy
 
 CUDA_KV_MEMORY_SHARE = 0.9
 
 
-def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
-    """The configuration with everything the model and the machine decide filled in.
+def resolve(engine: EngineConfig, files: ModelFiles) -> ResolvedEngine:
+    """The engine with everything that the model and the machine decide.
 
     Reads the model's config.json, never its weights. Raises ConfigError for what cannot work.
     """
@@ -49,16 +49,15 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
     if engine.load_format == "dummy" and described.native is None:
         allowed = f"auto: {config.family} runs through transformers, which reads its weights"
         raise ConfigError("load_format", "dummy", allowed)
-    limits = engine.limits(config.max_position_embeddings)
+    limits = engine.limits_for(config.max_position_embeddings)
+    on_gpu = device.type == "cuda"
     engine = replace(
         engine,
         model_impl=described.model_impl,
         device=str(device),
         dtype=dtype,
         force_kernels=forced,
-        async_scheduling=engine.async_scheduling
-        if engine.async_scheduling is not None
-        else device.type == "cuda",
+        async_scheduling=on_gpu if engine.async_scheduling is None else engine.async_scheduling,
     )
     engine = replace(
         engine,
@@ -66,16 +65,9 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> EngineConfig:
         group_size=engine.group_size if published else _group_size(described, engine),
     )
     kv_memory_bytes = engine.kv_memory_bytes or _default_kv_memory(device, described, engine)
-    resolved = replace(
-        engine,
-        max_model_len=limits.max_model_len,
-        max_num_batched_tokens=limits.max_num_batched_tokens,
-        kv_memory_bytes=kv_memory_bytes,
-        swap_memory_bytes=swap_memory_bytes(engine, kv_memory_bytes),
-        **contiguous_defaults(engine),
-    )
+    resolved = ResolvedEngine.of(engine, limits=limits, kv_memory_bytes=kv_memory_bytes)
     _check_kv_memory(resolved)
-    _check_strategy(resolved, config, limits)
+    _check_strategy(resolved, config)
     return resolved
 
 
@@ -119,34 +111,24 @@ def _group_size(described: Described, engine: EngineConfig) -> int | None:
     return None
 
 
-def _check_kv_memory(engine: EngineConfig) -> None:
-    assert engine.kv_memory_bytes is not None
+def _check_kv_memory(engine: ResolvedEngine) -> None:
     device_bytes = memory_bytes_of(torch.device(engine.device))
     if engine.kv_memory_bytes > device_bytes:
         asked = f"{engine.kv_memory_bytes} bytes"
         raise ConfigError("kv_memory", asked, f"at most the {device_bytes} of {engine.device}")
 
 
-def _check_strategy(engine: EngineConfig, config: DecoderConfig, limits: Limits) -> None:
+def _check_strategy(engine: ResolvedEngine, config: DecoderConfig) -> None:
     """Everything that contradicts itself is found now, before a weight is read."""
-    in_pool, on_host = pool_tokens(engine, config)
+    bytes_per_token = config.kv_bytes_per_token(engine.dtype, engine.kv_dtype)
     try:
-        build_strategy(engine, limits, in_pool, on_host)
+        build_strategy(engine, bytes_per_token)
     except ConfigError as error:
         if error.field != "kv_memory":
             raise
-        asked = f"{engine.kv_memory_bytes} bytes ({in_pool} tokens)"
+        held = engine.pool_tokens(bytes_per_token)
+        asked = f"{engine.kv_memory_bytes} bytes ({held} tokens)"
         raise ConfigError("kv_memory", asked, error.allowed) from error
-
-
-def pool_tokens(engine: EngineConfig, config: DecoderConfig) -> tuple[int, int]:
-    """Tokens that the KV pool and the host's room hold."""
-    assert engine.kv_memory_bytes is not None
-    bytes_per_token = config.kv_bytes_per_token(engine.dtype, engine.kv_dtype)
-    return (
-        engine.kv_memory_bytes // bytes_per_token,
-        (engine.swap_memory_bytes or 0) // bytes_per_token,
-    )
 
 
 def _default_kv_memory(device: torch.device, described: Described, engine: EngineConfig) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .admission.base import Admission
 from .admission.optimistic import OptimisticAdmission
 from .admission.reserve import ReserveAdmission
@@ -14,27 +12,28 @@ from .batching.sarathi import SarathiBatching
 from .batching.separate import SeparateBatching
 from .batching.static import StaticBatching
 from .batching.unified import UnifiedBatching
-from .config import MOST_SWAP_MEMORY_BYTES, EngineConfig
+from .config import EngineConfig
 from .core import Strategy
 from .errors import ConfigError
 from .kv.base import KVCache
 from .kv.contiguous import ContiguousKVCache
 from .kv.paged import PagedKVCache
+from .resolved import ResolvedEngine
 from .state import RequestState
 from .step import Limits
 
 DEFAULT_CHUNK_UNIT = 64  # TensorRT-LLM's is its block size; a contiguous cache has none
 
 
-def build_strategy(
-    engine: EngineConfig, limits: Limits, pool_tokens: int, host_tokens: int = 0
-) -> Strategy:
-    """Policies and an empty KV cache of `pool_tokens` tokens. host_tokens: room for swapping.
+def build_strategy(engine: ResolvedEngine, kv_bytes_per_token: int) -> Strategy:
+    """Policies and an empty KV cache.
 
-    Raises ConfigError where the pool cannot hold one request of `limits.max_model_len`: an engine
-    that may serve none of the longest kind may serve none at all.
+    Raises ConfigError where the pool cannot hold one request of `max_model_len`: an engine that may
+    serve none of the longest kind may serve none at all.
     """
-    strategy = compose(engine, limits, build_kv(engine, limits, pool_tokens, host_tokens))
+    limits = engine.limits
+    pool, host = engine.pool_tokens(kv_bytes_per_token), engine.host_tokens(kv_bytes_per_token)
+    strategy = compose(engine, limits, build_kv(engine, limits, pool, host))
     check_pool(strategy)
     return strategy
 
@@ -48,7 +47,8 @@ def compose(engine: EngineConfig, limits: Limits, kv: KVCache) -> Strategy:
 def build_kv(
     engine: EngineConfig, limits: Limits, pool_tokens: int, host_tokens: int = 0
 ) -> KVCache:
-    """An empty KV cache of the configured kind."""
+    """An empty KV cache of the configured kind, of `pool_tokens` tokens. host_tokens: room for
+    swapping."""
     if engine.kv == "contiguous":
         if pool_tokens < limits.max_model_len:
             raise _too_small(pool_tokens, limits, "in one piece")
@@ -66,25 +66,6 @@ def build_kv(
         prefix_cache=engine.prefix_cache,
         host_blocks=host_tokens // engine.block_size,
     )
-
-
-def swap_memory_bytes(engine: EngineConfig, kv_memory_bytes: int) -> int | None:
-    """Room on the host, where anything may be swapped out."""
-    if engine.admission == "reserve" or engine.kv == "contiguous":
-        return None
-    if engine.preemption == "recompute":
-        return None
-    return engine.swap_memory_bytes or min(kv_memory_bytes, MOST_SWAP_MEMORY_BYTES)
-
-
-def contiguous_defaults(engine: EngineConfig) -> dict[str, Any]:
-    """The settings of a contiguous cache that were left open, filled in; none for a paged one."""
-    if engine.kv != "contiguous":
-        return {}
-    return {
-        "kv_reservation": engine.kv_reservation or "max",
-        "arena": engine.arena or "first-fit",
-    }
 
 
 def check_pool(strategy: Strategy) -> None:

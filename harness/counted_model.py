@@ -10,8 +10,8 @@ from ..engines.cost.work import ModelWork, model_work
 from ..engines.models.config import ModelConfig
 
 if TYPE_CHECKING:
-    from ..engines.config import EngineConfig
     from ..engines.models.decoder import DecoderConfig
+    from ..engines.resolved import ResolvedEngine
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,9 @@ class CountedModel:
 
 
 def count_model(
-    config: DecoderConfig, engine: EngineConfig, tensor_parallel: int = 1
+    config: DecoderConfig, engine: ResolvedEngine, tensor_parallel: int = 1
 ) -> CountedModel | str:
-    """The model with an engine's dtype, weights and KV cache; or why its work is not counted.
-    engine: resolved."""
+    """The model with an engine's dtype, weights and KV cache; or why its work is not counted."""
     if not isinstance(config, ModelConfig):
         return "the work of a model that transformers computes is not counted"
     work = model_work(

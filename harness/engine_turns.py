@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..engines.api import Engine, FinishReason, Request, SamplingParams
-from ..engines.config import EngineConfig
 from ..engines.cost.weights import WeightChoice
 from ..engines.cost.work import ModelWork, model_work
 from ..engines.errors import ConfigError, ModelError
 from ..engines.quantization.methods import find_method
+from ..engines.resolved import ResolvedEngine
 from ..engines.trace import StepTrace
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Case:
 class Side:
     """One of the engines that take turns."""
 
-    def __init__(self, files: ModelFiles, resolved: EngineConfig) -> None:
+    def __init__(self, files: ModelFiles, resolved: ResolvedEngine) -> None:
         import torch
 
         self.files = files
@@ -78,7 +78,7 @@ class Side:
             self.resolved,
             max_model_len=case.longest_tokens,
             max_num_seqs=case.sequences,
-            max_num_batched_tokens=max(self.resolved.max_num_batched_tokens or 0, case.sequences),
+            max_num_batched_tokens=max(self.resolved.max_num_batched_tokens, case.sequences),
         )
         return build_engine(self.loaded, sized, WallClock())
 
@@ -168,7 +168,7 @@ def _prompts(case: Case, vocab_size: int, seed: int) -> Iterator[list[tuple[int,
         yield [tuple(row) for row in drawn.tolist()]
 
 
-def _native_shape(directory: Path, engine: EngineConfig) -> ModelConfig:
+def _native_shape(directory: Path, engine: ResolvedEngine) -> ModelConfig:
     """The model's shape in the engine's dtype."""
     from ..engines.models.describe import describe_model
 

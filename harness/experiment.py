@@ -20,6 +20,7 @@ from ..engines.models.tokenizer import (
     load_tokenizer,
     tokenizer_or_bytes,
 )
+from ..engines.resolved import ResolvedEngine
 from ..workloads.api import Plan
 from .build_result import build_result
 from .config import RunConfig
@@ -58,7 +59,7 @@ class Prepared:
     config: RunConfig
     files: ModelFiles
     model: DecoderConfig
-    engine: EngineConfig
+    engine: ResolvedEngine
     threads: int
     tokenizer: Tokenizer
     plan: Plan
@@ -98,7 +99,6 @@ def prepare(config: RunConfig, watch: Watch) -> Prepared:
         from .verify_kernels import verify_kernels
 
         verify_kernels(engine, files, described, watch.stage)
-    assert engine.max_model_len is not None
     plan, warmup = plan_with_warmup(
         spec,
         config.load,
@@ -211,7 +211,6 @@ def _result(
     config, engine, plan = prepared.config, prepared.engine, prepared.plan
     seen = served.seen
     kernels = kernels_of(engine, prepared.files) | loaded.fused
-    assert engine.max_num_batched_tokens is not None
     summary = summarise(
         seen.records,
         seen.steps,
@@ -246,7 +245,7 @@ def _result(
     )
 
 
-def _pool(core: EngineCore, loaded: LoadedModel, engine: EngineConfig) -> KVPool:
+def _pool(core: EngineCore, loaded: LoadedModel, engine: ResolvedEngine) -> KVPool:
     kv = core.strategy.kv
     bytes_per_token = loaded.config.kv_bytes_per_token(engine.dtype, engine.kv_dtype)
     return KVPool(

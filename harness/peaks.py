@@ -18,12 +18,12 @@ from .result import Peaks
 if TYPE_CHECKING:
     import torch
 
-    from ..engines.config import EngineConfig
+    from ..engines.resolved import ResolvedEngine
 
 
-def product_dtype(engine: EngineConfig, *, emulated: bool) -> str:
+def product_dtype(engine: ResolvedEngine, *, emulated: bool) -> str:
     """What the linear maps multiply in: bf16, int8, fp8, … emulated: in the model's own dtype,
-    because the device lacks the method's. engine: resolved."""
+    because the device lacks the method's."""
     own = SHORT_DTYPE[engine.dtype]
     arithmetic = WeightChoice.of(engine).layer_format(own).arithmetic
     return own if emulated or not arithmetic else arithmetic[0]

@@ -24,8 +24,8 @@ from .result import Check, Energy, Metric, Peaks
 from .summarise import Summary
 
 if TYPE_CHECKING:
-    from ..engines.config import EngineConfig
     from ..engines.models.decoder import DecoderConfig
+    from ..engines.resolved import ResolvedEngine
 
 MFU_AND_MBU = tuple(metric.id for metric in UTILISATIONS)
 _THROUGHPUTS = ("output_throughput", "total_throughput")
@@ -47,13 +47,13 @@ class Resources:
 
 def of_this_machine(
     model: DecoderConfig,
-    engine: EngineConfig,
+    engine: ResolvedEngine,
     energy: Energy | str,
     price_per_hour: float | None,
     *,
     emulated: bool,
 ) -> Resources:
-    """Of an engine of ours in this process. engine: resolved. emulated: as in `product_dtype`."""
+    """Of an engine of ours in this process. emulated: as in `product_dtype`."""
     import torch
 
     counted = count_model(model, engine)

@@ -230,7 +230,7 @@ class Window(_Part):
 class Parts(_Part):
     """Where a time went, in seconds. See `attribution/` for each part's definition.
 
-    residual_s: what was measured and is in no part; rounding can make it a hair below 0.
+    residual_s: what was measured and is in no other; rounding can make it a hair below 0.
     """
 
     queue_s: float

@@ -35,7 +35,6 @@ def judge_quality(
     from .quality import WINDOW_TOKENS, Score, answered, distance, quality_on_text
 
     most = prepared.config.quality_tokens
-    assert prepared.engine.max_model_len is not None
     window = min(WINDOW_TOKENS, prepared.engine.max_model_len)
     text = prepared.corpus_token_ids[:most]
 

@@ -25,8 +25,9 @@ from ..engines.cost.work import model_work
 from ..engines.executors.simulated import SimulatedExecutor
 from ..engines.kv.usage import KVSplit
 from ..engines.models.config import ModelConfig
+from ..engines.resolved import ResolvedEngine
 from ..engines.step import Limits
-from ..engines.strategy import build_strategy, contiguous_defaults, swap_memory_bytes
+from ..engines.strategy import build_strategy
 from ..workloads.api import LengthLimits, Plan
 from .build_result import build_result
 from .config import LoadConfig, RunConfig
@@ -61,17 +62,19 @@ class PreparedSimulation:
     config: RunConfig
     machine: Machine
     model: ModelConfig
-    engine: EngineConfig
-    limits: Limits
+    engine: ResolvedEngine
     cost: CostModel
     plan: Plan
-    pool_tokens: int
-    host_tokens: int
 
     @property
     def kv_bytes_per_token(self) -> int:
         """Over all devices."""
         return self.model.kv_bytes_per_token(self.model.dtype, self.engine.kv_dtype)
+
+    @property
+    def pool_tokens(self) -> int:
+        """Over all devices."""
+        return self.engine.pool_tokens(self.kv_bytes_per_token)
 
 
 def prepare_simulation(
@@ -88,12 +91,13 @@ def prepare_simulation(
         model = replace(model, dtype=config.engine.dtype)
     elif calibration is not None:
         model = replace(model, dtype=str(calibration.settings["dtype"]))
-    limits = config.engine.limits(model.max_position_embeddings)
+    limits = config.engine.limits_for(model.max_position_embeddings)
     cost, pool_tokens = price_and_room(config, machine, model)
     bytes_per_token = model.kv_bytes_per_token(model.dtype, config.engine.kv_dtype)
-    swap_bytes = swap_memory_bytes(config.engine, pool_tokens * bytes_per_token)
-    engine = replace(
+    engine = ResolvedEngine.of(
         config.engine,
+        limits=limits,
+        kv_memory_bytes=pool_tokens * bytes_per_token,
         # Whose work was counted, or whose steps were measured.
         model_impl=str(calibration.settings.get("model_impl", "native"))
         if calibration
@@ -102,20 +106,13 @@ def prepare_simulation(
         async_scheduling=False,
         cuda_graphs="off",
         dtype=model.dtype,
-        max_model_len=limits.max_model_len,
-        max_num_batched_tokens=limits.max_num_batched_tokens,
-        kv_memory_bytes=pool_tokens * bytes_per_token,
-        swap_memory_bytes=swap_bytes,
-        **contiguous_defaults(config.engine),
     )
-    host_tokens = (swap_bytes or 0) // bytes_per_token
-    build_strategy(engine, limits, pool_tokens, host_tokens)
+    build_strategy(engine, bytes_per_token)
     plan = plan or _plan(config, model, limits)
-    if swap_bytes and (engine.preemption == "swap" or any(r.samples > 1 for r in plan.requests)):
+    may_swap = engine.swap_memory_bytes is not None
+    if may_swap and (engine.preemption == "swap" or any(r.samples > 1 for r in plan.requests)):
         check_swap(cost, engine)
-    return PreparedSimulation(
-        config, machine, model, engine, limits, cost, plan, pool_tokens, host_tokens
-    )
+    return PreparedSimulation(config, machine, model, engine, cost, plan)
 
 
 def _settled(engine: EngineConfig, model: str) -> EngineConfig:
@@ -159,9 +156,7 @@ def fresh(prepared: PreparedSimulation) -> PreparedSimulation:
 def observe(prepared: PreparedSimulation, watch: Watch) -> Observation:
     """Serve the plan in virtual time."""
     clock = VirtualClock()
-    strategy = build_strategy(
-        prepared.engine, prepared.limits, prepared.pool_tokens, prepared.host_tokens
-    )
+    strategy = build_strategy(prepared.engine, prepared.kv_bytes_per_token)
     executor = SimulatedExecutor(prepared.cost, clock, prepared.model.sliding_window)
     core = EngineCore(strategy, executor, clock)
     with _without_collection():
@@ -208,13 +203,13 @@ def _result(prepared: PreparedSimulation, seen: Observation, splits: Sequence[KV
 
     engine, plan, config = prepared.engine, prepared.plan, prepared.config
     bytes_per_token = prepared.kv_bytes_per_token
-    strategy = build_strategy(engine, prepared.limits, prepared.pool_tokens, prepared.host_tokens)
+    strategy = build_strategy(engine, bytes_per_token)
     capacity = strategy.kv.capacity_tokens
     summary = summarise(
         seen.records,
         seen.steps,
         pool=KVPool(strategy.kv.kind, capacity, capacity * bytes_per_token, bytes_per_token),
-        max_num_batched_tokens=prepared.limits.max_num_batched_tokens,
+        max_num_batched_tokens=engine.max_num_batched_tokens,
         asked=asked_of(plan),
         slo=config.slo_s,
         interrupted=seen.interrupted,

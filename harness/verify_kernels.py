@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 import torch
 
 from ..engines.assemble import kernels_of
-from ..engines.config import EngineConfig
 from ..engines.models.catalogue import ModelFiles
 from ..engines.models.config import ModelConfig
 from ..engines.models.decoder import DecoderConfig
+from ..engines.resolved import ResolvedEngine
 from ..kernels.check import Trial, check, judged
 from ..kernels.dispatch import Implementation
 from ..kernels.errors import KernelError
@@ -25,13 +25,12 @@ SEQUENCES, CONTEXT_TOKENS, PROMPT_TOKENS = 3, 35, 37
 
 
 def verify_kernels(
-    engine: EngineConfig,
+    engine: ResolvedEngine,
     files: ModelFiles,
     config: DecoderConfig,
     report: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Try every implementation that a call of this engine may go to. engine: as `resolve` returned
-    it. report: told what is tried.
+    """Try every implementation that a call of this engine may go to. report: told what is tried.
 
     Raises KernelError, in one line, for the first that is wrong.
     """
@@ -46,7 +45,7 @@ def verify_kernels(
                     raise KernelError(f"--verify-kernels: {wrong[0].sentence}")
 
 
-def model_shape(engine: EngineConfig, config: DecoderConfig) -> ModelShape:
+def model_shape(engine: ResolvedEngine, config: DecoderConfig) -> ModelShape:
     """The sizes of a model as kernels see them. Of one that transformers computes, only its
     attention is ours; a group there is tried with one head."""
     if isinstance(config, ModelConfig):
@@ -77,7 +76,7 @@ def model_shape(engine: EngineConfig, config: DecoderConfig) -> ModelShape:
 
 
 def _trials(
-    engine: EngineConfig, model: ModelShape, op: str, one: Implementation, dtype: torch.dtype
+    engine: ResolvedEngine, model: ModelShape, op: str, one: Implementation, dtype: torch.dtype
 ) -> Iterator[Trial]:
     """The model's shapes, in a decode and a prefill step, and the small odd ones of the suite."""
     spec = spec_of(op)

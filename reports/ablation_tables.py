@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from . import glossary
 from .ablation_model import Ablation, AblationCell, AblationEffect, AblationResponse
 from .effect_text import effect_text, response_label
 from .format import ABSENT, number, percent, scale_of, seconds
@@ -11,18 +12,14 @@ from .model import Cell, Table, Tone
 from .tables import table
 
 PARTS = {
-    "queue": "Queue",
-    "prefill": "Own prompt",
-    "interference": "Interference",
-    "preemption": "Preemption",
-    "decode": "Decode steps",
+    **{part.id.removesuffix("_s"): part.label for part in glossary.PARTS},
     "running": "Running at a time",
 }
 MECHANISMS: tuple[tuple[str, str, str], ...] = (
     ("queue_s", "Queue, mean", "s"),
     ("queue_share", "of TTFT", "share"),
     ("interference_s", "Prompts add to a token", "s"),
-    ("spanned_share", "Tokens lengthened", "share"),
+    ("spanned_share", "Tokens behind a prompt", "share"),
     ("running", "Running, mean", ""),
     ("running_peak", "Running, peak", ""),
     ("blocked_share", "Waiting for memory", "share"),
@@ -143,25 +140,24 @@ def shares_table(ablation: Ablation) -> Table | None:
     found = [one for one in ablation.effects if one.significant and one.shares]
     if not found:
         return None
-    rows = [
-        (
-            one.text,
-            label(responses[one.response]),
-            *(_whole(one.shares[part]) if part in one.shares else "—" for part in PARTS),
-        )
+    shown = [
+        {part: _whole(one.shares[part]) if part in one.shares else "—" for part in PARTS}
         for one in found
+    ]
+    used = [part for part in PARTS if any(row[part] not in ("—", _whole(0)) for row in shown)]
+    rows = [
+        (one.text, label(responses[one.response]), *(row[part] for part in used))
+        for one, row in zip(found, shown, strict=True)
     ]
     return table(
         "shares",
         "Where the effects come from",
-        ("Effect", "Quantity", *PARTS.values()),
+        ("Effect", "Quantity", *(PARTS[part] for part in used)),
         rows,
         words=("Quantity",),
         note="Shares of the effect's logarithm; they sum to 100 %. Above 100 %: other parts worked "
-        "against it. A TTFT is queue and own prompt; a token gap is decode steps, interference "
-        "(steps of prompts alone, and what prompts add to shared steps) and preemption (what was "
-        "computed again, one's own or another's); a throughput is requests running over the time "
-        "each takes a token.",
+        "against it. A latency is the sum of its parts, as in the report of a run; a throughput is "
+        "requests running over the time each takes a token.",
     )
 
 

@@ -164,7 +164,8 @@ PARTS: tuple[Term, ...] = (
         "others_prefill_s",
         "Others' prefill",
         "",
-        "Computing other prompts: in the same step, or in steps that make the request wait.",
+        "Computing other prompts for the first time: in the same step, or in steps that make the "
+        "request wait.",
     ),
     Term(
         "decode_s",
@@ -176,7 +177,8 @@ PARTS: tuple[Term, ...] = (
         "preemption_s",
         "Preemption",
         "",
-        "From losing its KV cache until what was lost is there again; swapping in its steps.",
+        "From losing its KV cache until what was lost is there again; standing behind others' "
+        "tokens that are computed again; swapping in its steps.",
     ),
     Term(
         "host_s",

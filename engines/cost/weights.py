@@ -114,7 +114,7 @@ class WeightChoice:
 
     @classmethod
     def of(cls, engine: EngineConfig) -> WeightChoice:
-        """engine: resolved."""
+        """engine: with its method settled."""
         return cls(engine.quant, engine.group_size, engine.quant_bits, engine.quant_head)
 
     def layer_format(self, model_dtype: str) -> WeightFormat:

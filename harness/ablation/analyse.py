@@ -45,8 +45,6 @@ _ONE_SIMULATED_RUN = (
     "one run of each cell: the intervals cover which requests were sent; a simulated machine does "
     "not differ from run to run"
 )
-# Long lists that only a run with preemptions is searched for.
-_CHUNKS = ("chunk_request_ids", "chunk_phases", "chunk_starts", "chunk_lengths")
 
 
 @dataclass(frozen=True)
@@ -130,7 +128,7 @@ def analyse(factorial: Factorial, *, command: str = "") -> Ablation:
 
 def _accounted(run: StoredRun | RunOnDisk) -> Accounted:
     if isinstance(run, RunOnDisk):
-        run = run.load(without=() if run.result.counters.preemptions else _CHUNKS)
+        run = run.load(without=("chunk_phases",))
     return Accounted.of(Observed(run))
 
 

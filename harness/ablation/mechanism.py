@@ -1,8 +1,8 @@
 """What an engine did to get its numbers, and which part of that explains an effect.
 
-A latency is a sum of parts (`accounting.py`), so the change of its logarithm between two cells is a
-sum over the parts: part k of x = sum x_k contributes (x_k' - x_k) / L(x', x), where L is the
-logarithmic mean (x' - x) / ln(x' / x). Nothing is left over. Source: Ang, "The LMDI approach to
+A latency is a sum of parts (`harness/attribution/`), so the change of its logarithm between two
+cells is a sum over the parts: part k of x = sum x_k contributes (x_k' - x_k) / L(x', x), where L is
+the logarithmic mean (x' - x) / ln(x' / x). Nothing is left over. Source: Ang, "The LMDI approach to
 decomposition analysis: a practical guide", Energy Policy 33 (2005).
 
 Throughput follows from Little's law (Operations Research 9, 1961): tokens a second = requests
@@ -18,10 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..attribution import PARTS
 from ..observed import Observed
 from ..result import Result
-from .accounting import PARTS, Account, account
+from .accounting import QUEUE, Account, account
 from .contrasts import Contrast
 from .design import Cell
 from .responses import Measure, measures_of
@@ -29,6 +31,7 @@ from .work import Work, work_of
 
 Parts = Mapping[str, float]
 RUNNING = "running"
+THROUGHPUT = "output_throughput"
 # A p99 is one request; the slowest twentieth says what slow requests spend their time on.
 TAIL_SHARE = 0.05
 
@@ -37,15 +40,15 @@ TAIL_SHARE = 0.05
 class Mechanism:
     """One run's mechanisms in numbers; shares are of 1.
 
-    queue_s: mean queue time; queue_share: of the mean TTFT.
-    interference_s: mean a token after the first; spanned_share: of token gaps, those that a
-    prompt lengthened.
+    queue_s: mean of the queue in a TTFT; queue_share: of the mean TTFT.
+    interference_s: others' prefills, mean a token after the first; spanned_share: of those tokens,
+    the ones that another's prefill stood before.
     running: mean requests running at a time; running_peak; blocked_share: of step time, while a
     request waited for memory: a place in the batch and token budget were free; closed_share: while
     one waited like that for a static batch to end; waste_share: of the KV memory taken; None if
     none was.
     preemptions; recomputed_share: of all tokens computed.
-    decode_s: mean a token after the first, without interference and preemption.
+    decode_s: decode and host, mean a token after the first: what it takes with nobody in its way.
     residence_s: a request's time in the engine, for each of its tokens.
     """
 
@@ -120,8 +123,16 @@ def explain(
 
     None for a response that is no sum of parts, or an effect too small to be divided.
     """
-    parts_of = PARTS_OF.get(response.split(".")[0] if "throughput" in response else response)
-    return None if parts_of is None else _explained(contrast, repeats, parts_of)
+    name = quantity_of(response)
+    if name == THROUGHPUT:
+        return _explained(contrast, repeats, _throughput)
+    parts = PARTS_OF.get(name)
+    return None if parts is None else _explained(contrast, repeats, _by_parts(parts))
+
+
+def quantity_of(response: str) -> str:
+    """Its key in `PARTS_OF`, if it has one: a throughput of any stretch of the run is one."""
+    return THROUGHPUT if response.startswith(f"{THROUGHPUT}.") else response
 
 
 def _explained(
@@ -189,40 +200,33 @@ def at_base_and_level(
 
 
 def parts_of_ttft(one: Accounted) -> Parts:
-    return _means(one.account, np.ones(len(one.account.queue_s), dtype=bool), ("queue", "prefill"))
+    return _mean(one.account.first)
 
 
 def parts_of_slow_ttft(one: Accounted) -> Parts:
     """Of the slowest twentieth."""
     ttft_s = one.account.ttft_s
-    slow = ttft_s >= np.quantile(ttft_s, 1 - TAIL_SHARE)
-    return _means(one.account, slow, ("queue", "prefill"))
+    return _mean(one.account.first[ttft_s >= np.quantile(ttft_s, 1 - TAIL_SHARE)])
 
 
 def parts_of_tpot(one: Accounted) -> Parts:
     """Mean over requests of each part's time a token after the first."""
-    found, many = one.account, one.account.gaps > 0
-    gaps = found.gaps[many]
-    return {
-        part: float((getattr(found, f"{part}_s")[many] / gaps).mean()) if many.any() else 0.0
-        for part in ("decode", "interference", "preemption")
-    }
+    many = one.account.gaps > 0
+    return _mean(one.account.stream[many] / one.account.gaps[many, None])
 
 
 def parts_of_worst_gap(one: Accounted) -> Parts:
-    worst = one.account.worst_gaps_s
-    means = worst.mean(axis=0) if len(worst) else np.zeros(3)
-    return dict(zip(("decode", "interference", "preemption"), map(float, means), strict=True))
+    return _mean(one.account.worst_gaps)
 
 
 def parts_of_e2el(one: Accounted) -> Parts:
-    return _means(one.account, np.ones(len(one.account.queue_s), dtype=bool), PARTS)
+    return _mean(one.account.whole)
 
 
 def parts_of_residence(one: Accounted) -> Parts:
     """Time in the engine for each output token of the run."""
-    tokens = float(one.account.gaps.sum() + len(one.account.gaps))
-    return {part: float(getattr(one.account, f"{part}_s").sum()) / tokens for part in PARTS[1:]}
+    tokens = float(one.account.gaps.sum() + len(one.account))
+    return _named(one.account.resident.sum(axis=0) / tokens)
 
 
 def _throughput(before: Accounted, after: Accounted) -> dict[str, float]:
@@ -237,18 +241,23 @@ def _by_parts(parts: Callable[[Accounted], Parts]) -> Callable[[Accounted, Accou
     return lambda before, after: divided(parts(before), parts(after))
 
 
-PARTS_OF: dict[str, Callable[[Accounted, Accounted], Parts]] = {
-    "ttft.mean": _by_parts(parts_of_ttft),
-    "ttft.p99": _by_parts(parts_of_slow_ttft),
-    "tpot.mean": _by_parts(parts_of_tpot),
-    "itl.p99": _by_parts(parts_of_worst_gap),
-    "e2el.mean": _by_parts(parts_of_e2el),
-    "output_throughput": _throughput,
+# What each quantity is a sum of, and a throughput's pace.
+PARTS_OF: dict[str, Callable[[Accounted], Parts]] = {
+    "ttft.mean": parts_of_ttft,
+    "ttft.p99": parts_of_slow_ttft,
+    "tpot.mean": parts_of_tpot,
+    "itl.p99": parts_of_worst_gap,
+    "e2el.mean": parts_of_e2el,
+    THROUGHPUT: parts_of_residence,
 }
 
 
-def _means(found: Account, chosen: np.ndarray, parts: Sequence[str]) -> Parts:
-    return {part: float(getattr(found, f"{part}_s")[chosen].mean()) for part in parts}
+def _mean(rows: NDArray[np.float64]) -> Parts:
+    return _named(rows.mean(axis=0) if len(rows) else np.zeros(len(PARTS)))
+
+
+def _named(row: NDArray[np.float64]) -> Parts:
+    return dict(zip(PARTS, map(float, row), strict=True))
 
 
 def _geometric(
@@ -269,24 +278,26 @@ def _mechanism(run: Observed, found: Account) -> Mechanism:
     computed = float(steps["prefill_tokens"].sum() + steps["decode_tokens"].sum())
     gaps = max(float(found.gaps.sum()), 1.0)
     ttft_s = float(found.ttft_s.mean())
-    tokens = gaps + len(found.gaps)
+    queue_s = float(found.first[:, QUEUE].mean())
+    token_s = _named(found.stream.sum(axis=0) / gaps)
+    resident_s = float(found.resident.sum())
     kept_out, closed = _kept_out_share(run), result.config.get("batching") == "static"
     counters = result.counters
     recomputed = counters.recomputed_tokens or 0
     return Mechanism(
-        queue_s=float(found.queue_s.mean()),
-        queue_share=float(found.queue_s.mean()) / ttft_s if ttft_s else 0.0,
-        interference_s=float(found.interference_s.sum()) / gaps,
-        spanned_share=float(found.spanned.sum()) / gaps,
-        running=float(found.residence_s.sum()) / result.duration_s,
+        queue_s=queue_s,
+        queue_share=queue_s / ttft_s if ttft_s else 0.0,
+        interference_s=token_s["others_prefill"],
+        spanned_share=found.behind / gaps,
+        running=resident_s / result.duration_s,
         running_peak=float(steps["running"].max()),
         blocked_share=0.0 if closed else kept_out,
         closed_share=kept_out if closed else 0.0,
         waste_share=result.kv.waste_share if result.kv else None,
         preemptions=float(counters.preemptions or 0),
         recomputed_share=recomputed / computed if computed else 0.0,
-        decode_s=float(found.decode_s.sum()) / gaps,
-        residence_s=float(found.residence_s.sum()) / tokens,
+        decode_s=token_s["decode"] + token_s["host"],
+        residence_s=resident_s / (gaps + len(found)),
     )
 
 

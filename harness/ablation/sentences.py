@@ -7,7 +7,7 @@ of the effect (`mechanism.explain`). Where none does, the sentence says so.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...reports.comparison_tables import ratio_text
@@ -17,15 +17,14 @@ from .contrasts import Change, Contrast
 from .design import Cell, level_text
 from .effects import Spread
 from .mechanism import (
+    PARTS_OF,
     RUNNING,
     TAIL_SHARE,
     Accounted,
     Explanation,
-    Parts,
     at_base_and_level,
-    parts_of_slow_ttft,
-    parts_of_worst_gap,
     peak_ratio,
+    quantity_of,
     residence_part,
     residence_ratio,
     running_ratio,
@@ -46,10 +45,12 @@ NONE_OF_THEM = "not through queueing, interference, KV capacity or preemption"
 MOST_SHARE = 1.25
 PART_NAMES = {
     "queue": "queueing",
-    "prefill": "the prompts' own steps",
-    "interference": "interference of prefill with decode",
+    "own_prefill": "a request's own prompt",
+    "others_prefill": "interference of others' prompts",
     "preemption": "preemption",
     "decode": "the decode steps themselves",
+    "host": "the host's work around steps",
+    "residual": "time that no phase of a step accounts for",
     RUNNING: "requests running at a time",
 }
 
@@ -67,9 +68,10 @@ class _Seen:
             self.contrast, self.repeats, lambda one: float(getattr(one.mechanism, name) or 0.0)
         )
 
-    def parts(self, of: Callable[[Accounted], Parts], part: str) -> tuple[float, float]:
-        """A part of some requests' or tokens' time at the base and at the level."""
-        return at_base_and_level(self.contrast, self.repeats, lambda one: of(one)[part])
+    def part(self, part: str, response: Response) -> str:
+        """How long that part of the response is: "base → level"."""
+        of = PARTS_OF[quantity_of(response.name)]
+        return _sides(at_base_and_level(self.contrast, self.repeats, lambda one: of(one)[part]))
 
     @property
     def peak(self) -> float:
@@ -175,13 +177,8 @@ def _part(part: str, change: float, share: float, seen: _Seen, response: Respons
     of_it = _of_it(share)
     if part == "queue":
         return f"queueing {of_it}: {_queue(seen, response)}, {_why_queue(seen)}"
-    if part == "interference":
-        spanned = " → ".join(_whole(share) for share in seen.of("spanned_share"))
-        named = f"interference of prefill with decode {of_it}: prompts add"
-        if response.name == "itl.p99":
-            worst = _sides(seen.parts(parts_of_worst_gap, "interference"))
-            return f"{named} {worst} to the slowest 1 % of tokens and lengthen {spanned} of all"
-        return f"{named} {_arrow('interference_s', seen)} to a token and lengthen {spanned} of them"
+    if part == "others_prefill":
+        return f"{PART_NAMES[part]} {of_it}: they add {_interference(seen, response)}"
     if part == "preemption":
         before, after = seen.of("preemptions")
         shares = " → ".join(percent(share) for share in seen.of("recomputed_share"))
@@ -194,18 +191,27 @@ def _part(part: str, change: float, share: float, seen: _Seen, response: Respons
             f"{_capacity(seen)} {of_it}: {ratio_text(seen.running)}× as many requests run at a time"
         )
     if part == "decode":
+        if response.name.startswith("ttft."):
+            return f"decodes beside the prompt {of_it}: they take {seen.part(part, response)} of it"
         return _decode(change, of_it, seen)
-    return (
-        f"{NONE_OF_THEM} {of_it}: prompts take longer or shorter from their first step to their "
-        "first token"
-    )
+    return f"{NONE_OF_THEM} {of_it}: {PART_NAMES[part]}, {seen.part(part, response)}"
+
+
+def _interference(seen: _Seen, response: Response) -> str:
+    if response.name.startswith("ttft."):
+        which = "a first token" if response.name == "ttft.mean" else _SLOW_FIRST
+        return f"{seen.part('others_prefill', response)} to {which}"
+    spanned = " → ".join(_whole(share) for share in seen.of("spanned_share"))
+    if response.name == "itl.p99":
+        worst = seen.part("others_prefill", response)
+        return f"{worst} to the slowest 1 % of tokens and stand before {spanned} of all"
+    return f"{_arrow('interference_s', seen)} to a token and stand before {spanned} of them"
 
 
 def _queue(seen: _Seen, response: Response) -> str:
     """How long requests queue: those the response is of."""
     if response.name == "ttft.p99":
-        slow = _sides(seen.parts(parts_of_slow_ttft, "queue"))
-        return f"queue of the slowest {_whole(TAIL_SHARE)} {slow}"
+        return f"queue of {_SLOW_FIRST} {seen.part('queue', response)}"
     return f"mean queue {_arrow('queue_s', seen)}"
 
 
@@ -299,3 +305,6 @@ def _sides(pair: tuple[float, float]) -> str:
 
 def _whole(share: float) -> str:
     return f"{round(100 * share)} %"
+
+
+_SLOW_FIRST = f"the slowest {_whole(TAIL_SHARE)}"

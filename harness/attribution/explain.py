@@ -55,11 +55,10 @@ def explain_request(
     tpot = None
     if len(stream):
         gaps = int(found.gaps[stream[0]])
-        length_s = float(found.streams.length_s[stream[0]])
-        tpot = parts_of(found.streams.parts[stream[0]] / gaps, length_s / gaps)
+        tpot = parts_of(found.streams.parts[stream[0]] / gaps)
     return RequestParts(
         request_id=request_id,
-        ttft=parts_of(found.ttft.parts[at], float(found.ttft.length_s[at])),
+        ttft=parts_of(found.ttft.parts[at]),
         tpot=tpot,
         slow_token_s=found.slow_token_s,
         slow_gaps=len(slow.slow),

@@ -18,7 +18,7 @@ SLOW_FACTOR = 2.0
 
 @dataclass(frozen=True)
 class Latencies:
-    """Intervals and where each of them went. parts: [n, 6] seconds of each of `PARTS`."""
+    """Intervals and where each of them went. parts: [n, 7] seconds of each of `PARTS`."""
 
     intervals: Intervals
     parts: Floats

@@ -13,7 +13,9 @@ from .timeline import Timeline
 
 Ints = NDArray[np.int64]
 
-PARTS = ("queue", "own_prefill", "others_prefill", "decode", "preemption", "host")
+# Every part by its rule, and last what is in none of those.
+PARTS = ("queue", "own_prefill", "others_prefill", "decode", "preemption", "host", "residual")
+_AT = {part: at for at, part in enumerate(PARTS)}
 # Chunks looked at together: bounds the memory, whatever the length of the run.
 BLOCK_CHUNKS = 400_000
 
@@ -38,9 +40,8 @@ class Intervals:
 
 
 def partition(timeline: Timeline, intervals: Intervals) -> Floats:
-    """Seconds of each of `PARTS` in each interval: [n, 6], none negative.
-
-    What an interval has beyond their sum is its residual.
+    """Seconds of each of `PARTS` in each interval: [n, 7]. They sum to its length; none but the
+    residual, which rounding can leave a hair below 0, is negative.
     """
     found = np.zeros((len(intervals), len(PARTS)))
     layout, own = timeline.layout, timeline.own
@@ -51,6 +52,7 @@ def partition(timeline: Timeline, intervals: Intervals) -> Floats:
     idle = _Idle(timeline)
     for block in _blocks(high - low):
         found[block] = _partition(timeline, idle, intervals[block], low[block], high[block])
+    found[:, _AT["residual"]] = intervals.length_s - found.sum(axis=1)
     return found
 
 
@@ -109,7 +111,7 @@ def _before(timeline: Timeline, request: Ints, chunk: Ints) -> tuple[NDArray[np.
 
 
 def _in_own_steps(timeline: Timeline, chunk: Ints, start_s: Floats, end_s: Floats) -> Floats:
-    """Parts of the step of each chunk, as far as it lies in (start_s, end_s]: [chunks, 6]."""
+    """Parts of the step of each chunk, as far as it lies in (start_s, end_s]: [chunks, 7]."""
     layout, own = timeline.layout, timeline.own
     step = own.step[chunk]
 
@@ -123,17 +125,16 @@ def _in_own_steps(timeline: Timeline, chunk: Ints, start_s: Floats, end_s: Float
     fresh = 1.0 - again
     decode_share, prompt_share = timeline.told.decode_share[step], own.prompt_share[chunk]
     prefill_s = fresh * (1.0 - decode_share) * model_s
-    return np.stack(
-        [
-            np.zeros_like(model_s),
-            prompt_share * prefill_s,
-            (1.0 - prompt_share) * prefill_s,
-            fresh * decode_share * model_s,
-            again * (host_s + model_s) + swap_s,
-            fresh * host_s,
-        ],
-        axis=1,
+    others_again = np.clip(
+        timeline.again_share[step] - again * prompt_share, 0.0, 1.0 - prompt_share
     )
+    found = np.zeros((len(chunk), len(PARTS)))
+    found[:, _AT["own_prefill"]] = prompt_share * prefill_s
+    found[:, _AT["others_prefill"]] = (1.0 - prompt_share - others_again) * prefill_s
+    found[:, _AT["decode"]] = fresh * decode_share * model_s
+    found[:, _AT["preemption"]] = again * (host_s + model_s) + swap_s + others_again * prefill_s
+    found[:, _AT["host"]] = fresh * host_s
+    return found
 
 
 class _Idle:
@@ -145,25 +146,31 @@ class _Idle:
         prompts = timeline.prefill_tokens > 0
         decodes = ~prompts & (timeline.decode_tokens > 0)
         self._knots = np.stack([layout.start_s, layout.end_s], axis=1).ravel()
-        self._prompts_s = _grown(np.where(prompts, took_s, 0.0))
+        again_s = timeline.again_share * took_s
+        self._again_s = _grown(again_s)
+        self._prompts_s = _grown(np.where(prompts, took_s - again_s, 0.0))
         self._decodes_s = _grown(np.where(decodes, took_s, 0.0))
 
     def parts(
         self, from_s: Floats, to_s: Floats, first: NDArray[np.bool_], lost_from_s: Floats
     ) -> Floats:
-        """[n, 6]. first, lost_from_s: of the chunk that ends the wait; see `OwnChunks`."""
+        """[n, 7]. first, lost_from_s: of the chunk that ends the wait; see `OwnChunks`."""
         found = np.zeros((len(from_s), len(PARTS)))
         length_s = to_s - from_s
         lost_at_s = np.where(first, from_s, np.clip(lost_from_s, from_s, to_s))
-        found[:, PARTS.index("queue")] = np.where(first, length_s, 0.0)
-        found[:, PARTS.index("preemption")] = np.where(first, 0.0, to_s - lost_at_s)
+        found[:, _AT["queue"]] = np.where(first, length_s, 0.0)
+        found[:, _AT["preemption"]] = np.where(first, 0.0, to_s - lost_at_s)
         at = np.flatnonzero(lost_at_s > from_s)
-        skipped_s = lost_at_s[at] - from_s[at]
-        prompts_s = self._between(self._prompts_s, from_s[at], lost_at_s[at], skipped_s)
-        decodes_s = self._between(self._decodes_s, from_s[at], lost_at_s[at], skipped_s - prompts_s)
-        found[at, PARTS.index("others_prefill")] = prompts_s
-        found[at, PARTS.index("queue")] += decodes_s
-        found[at, PARTS.index("host")] = skipped_s - prompts_s - decodes_s
+        rest_s = lost_at_s[at] - from_s[at]
+        for part, grown_s in (
+            ("preemption", self._again_s),
+            ("others_prefill", self._prompts_s),
+            ("queue", self._decodes_s),
+        ):
+            took_s = self._between(grown_s, from_s[at], lost_at_s[at], rest_s)
+            found[at, _AT[part]] += took_s
+            rest_s = rest_s - took_s
+        found[at, _AT["host"]] = rest_s
         return found
 
     def _between(self, grown_s: Floats, from_s: Floats, to_s: Floats, most_s: Floats) -> Floats:
@@ -181,7 +188,7 @@ def _grown(took_s: Floats) -> Floats:
 
 
 def _sum(parts: Floats, interval: Ints, count: int) -> Floats:
-    """The rows of each interval added up: [count, 6]."""
+    """The rows of each interval added up: [count, 7]."""
     found = np.zeros((count, len(PARTS)))
     for at in range(len(PARTS)):
         found[:, at] = np.bincount(interval, parts[:, at], minlength=count)

@@ -20,11 +20,11 @@ def summarise_parts(found: Attributed, timeline: Timeline) -> Attribution | None
     """The section of the result; None where no request was served."""
     if len(found.ttft) == 0:
         return None
-    told = timeline.told
+    told, paces = timeline.told, found.streams.parts / found.gaps[:, None]
     computed = (timeline.prefill_tokens > 0) | (timeline.decode_tokens > 0)
     return Attribution(
         ttft=_ttft_bands(found.ttft),
-        tpot=_mean(found.streams.parts / found.gaps[:, None], found.streams.length_s / found.gaps),
+        tpot=parts_of(paces.mean(axis=0)) if len(paces) else None,
         itl=_itl_bands(found),
         slow_token_s=found.slow_token_s,
         slowest_requests=slowest_requests(found, KEPT),
@@ -36,10 +36,9 @@ def summarise_parts(found: Attributed, timeline: Timeline) -> Attribution | None
     )
 
 
-def parts_of(parts: Floats, length_s: float) -> Parts:
-    """One row of parts with what is left of the measured time. parts: [6], as `PARTS`."""
-    named = {f"{name}_s": float(value) for name, value in zip(PARTS, parts, strict=True)}
-    return Parts(**named, residual_s=float(length_s - math.fsum(parts)))
+def parts_of(row: Floats) -> Parts:
+    """One row of parts by name. row: [7], as `PARTS`."""
+    return Parts(**{f"{name}_s": float(value) for name, value in zip(PARTS, row, strict=True)})
 
 
 def slowest_requests(found: Attributed, most: int) -> tuple[SlowRequest, ...]:
@@ -49,7 +48,7 @@ def slowest_requests(found: Attributed, most: int) -> tuple[SlowRequest, ...]:
         SlowRequest(
             request_id=found.records[int(intervals.request[at])].request_id,
             t_due_s=float(intervals.start_s[at]),
-            parts=parts_of(found.ttft.parts[at], float(intervals.length_s[at])),
+            parts=parts_of(found.ttft.parts[at]),
         )
         for at in _longest(intervals.length_s, most).tolist()
     )
@@ -63,7 +62,7 @@ def slowest_tokens(found: Attributed, most: int) -> tuple[SlowToken, ...]:
             request_id=found.records[int(intervals.request[at])].request_id,
             token=int(found.slow_tokens[at]),
             time_s=float(intervals.end_s[at]),
-            parts=parts_of(found.slow.parts[at], float(intervals.length_s[at])),
+            parts=parts_of(found.slow.parts[at]),
         )
         for at in _longest(intervals.length_s, most).tolist()
     )
@@ -87,35 +86,20 @@ def _itl_bands(found: Attributed) -> tuple[Band, ...]:
     gaps = int(found.gaps.sum())
     if gaps == 0:
         return ()
-    whole_s = float(found.streams.length_s.sum())
-    parts = parts_of(found.streams.parts.sum(axis=0) / gaps, whole_s / gaps)
-    mean = Band(name="mean", count=gaps, parts=parts)
+    mean = Band(name="mean", count=gaps, parts=parts_of(found.streams.parts.sum(axis=0) / gaps))
     slow = (_band("slow", found.slow),) if len(found.slow) else ()
     return (mean, *slow, _band("p99", found.longest))
 
 
 def _band(name: str, latencies: Latencies) -> Band:
-    parts = _mean(latencies.parts, latencies.length_s)
-    assert parts is not None
+    parts = parts_of(latencies.parts.mean(axis=0))
     return Band.model_validate({"name": name, "count": len(latencies), "parts": parts})
 
 
-def _mean(parts: Floats, length_s: Floats) -> Parts | None:
-    return parts_of(parts.mean(axis=0), float(length_s.mean())) if len(parts) else None
-
-
 def _delayed_share(timeline: Timeline) -> float:
-    """Decode steps where someone who decodes stood behind another's prefill: in the step itself,
-    or in a prompt step since the request's own step before. A preempted request waits for itself.
-    """
-    own = timeline.own
-    prompts = timeline.prefill_tokens > 0
-    upto = np.append(0, np.cumsum(prompts))
-    since = np.append(0, own.step[:-1] + 1)[: len(own)]
-    waited = ~own.first & (own.lost_from_s == np.inf) & (upto[own.step] > upto[since])
-    behind = own.decode & (waited | prompts[own.step])
+    """Decode steps where someone who decodes stood behind another's prefill."""
     delayed = np.zeros(timeline.steps, dtype=np.bool_)
-    delayed[own.step[behind]] = True
+    delayed[timeline.own.step[timeline.behind_prefills()]] = True
     return _share(delayed, of=timeline.decode_tokens > 0)
 
 

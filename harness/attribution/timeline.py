@@ -28,19 +28,32 @@ SAMPLE_MARK = "#"
 class Timeline:
     """What attribution reads of a run.
 
-    prefill_tokens, decode_tokens: [steps]. told: the model time of each step told apart.
+    prefill_tokens, decode_tokens: [steps]. again_share: [steps] of its prefill tokens, those that
+    a preemption had thrown away. told: the model time of each step told apart.
     own: the chunks of the requests that were asked about, and when they were preempted.
     """
 
     layout: Layout
     prefill_tokens: Ints
     decode_tokens: Ints
+    again_share: Floats
     told: Told
     own: OwnChunks
 
     @property
     def steps(self) -> int:
         return len(self.prefill_tokens)
+
+    def behind_prefills(self) -> NDArray[np.bool_]:
+        """Which of the own chunks are decodes that stood behind another's prefill: in the step
+        itself, or in a prompt step since the request's step before. A preempted request waits for
+        itself."""
+        own = self.own
+        prompts = self.prefill_tokens > 0
+        upto = np.append(0, np.cumsum(prompts))
+        since = np.append(0, own.step[:-1] + 1)[: len(own)]
+        waited = ~own.first & (own.lost_from_s == np.inf) & (upto[own.step] > upto[since])
+        return own.decode & (waited | prompts[own.step])
 
 
 def timeline_of_traces(request_ids: Sequence[str], steps: Sequence[StepTrace]) -> Timeline:
@@ -57,17 +70,15 @@ def timeline_of_traces(request_ids: Sequence[str], steps: Sequence[StepTrace]) -
         chunk_counts=[len(chunks) for chunks in columns],
         start=np.fromiter(chain.from_iterable(chunks.starts for chunks in columns), np.int64),
         length=np.fromiter(chain.from_iterable(chunks.lengths for chunks in columns), np.int64),
-        # In a step, decodes stand behind the prefills.
-        decode=np.repeat(
-            np.tile([False, True], len(columns)),
-            [count for chunks in columns for count in (chunks.prefills, chunks.decode_tokens)],
-        ),
+        prefills=[chunks.prefills for chunks in columns],
         preempted=[step.preempted for step in steps],
+        again=np.array([sum(one.recomputed.values()) for one in columns], dtype=np.int64),
     )
 
 
 def timeline_of_tables(request_ids: Sequence[str], steps: pd.DataFrame) -> Timeline:
-    """From a stored run. steps: the table `summarise.STEP_COLUMNS` describes."""
+    """From a stored run. steps: the table `summarise.STEP_COLUMNS` describes; of the columns of
+    chunks it reads all but their phases, for a step's prefills stand in front."""
     return _timeline(
         request_ids,
         start_s=steps["start_s"].to_numpy(dtype=np.float64),
@@ -77,10 +88,9 @@ def timeline_of_tables(request_ids: Sequence[str], steps: pd.DataFrame) -> Timel
         chunk_counts=[len(ids) for ids in steps["chunk_request_ids"]],
         start=_flat(steps["chunk_starts"]),
         length=_flat(steps["chunk_lengths"]),
-        decode=np.array(
-            [phase == "decode" for phase in chain.from_iterable(steps["chunk_phases"])], np.bool_
-        ),
+        prefills=steps["prefill_requests"].tolist(),
         preempted=list(steps["preempted_ids"]),
+        again=steps["recomputed_tokens"].to_numpy(dtype=np.int64),
     )
 
 
@@ -99,9 +109,12 @@ def _timeline(
     chunk_counts: Sequence[int],
     start: Ints,
     length: Ints,
-    decode: NDArray[np.bool_],
+    prefills: Sequence[int],
     preempted: Sequence[Sequence[str]],
+    again: Ints,
 ) -> Timeline:
+    """prefills: [steps] chunks that are no decodes, which stand behind them. again: [steps] tokens
+    computed again."""
     count = len(start_s)
     position = {name: at for at, name in enumerate(request_ids)}
     chunks = Chunks(
@@ -109,7 +122,14 @@ def _timeline(
         step=np.repeat(np.arange(count), np.array(chunk_counts, dtype=np.int64)),
         start=start,
         length=length,
-        decode=decode,
+        decode=np.repeat(
+            np.tile([False, True], count),
+            [
+                few
+                for chunks, ahead in zip(chunk_counts, prefills, strict=True)
+                for few in (ahead, chunks - ahead)
+            ],
+        ),
     )
     lost_ids = list(chain.from_iterable(preempted))
     lost_counts = np.array([len(ids) for ids in preempted], dtype=np.int64)
@@ -120,6 +140,7 @@ def _timeline(
         layout=layout,
         prefill_tokens=prefill_tokens,
         decode_tokens=decode_tokens,
+        again_share=np.minimum(again / np.maximum(prefill_tokens, 1), 1.0),
         told=tell_apart(prefill_tokens, decode_tokens, layout.model_time_s),
         own=own_chunks(
             _with_parents(chunks, chunk_ids, request_ids),

@@ -10,8 +10,9 @@ from ...engines.config import DEFAULT_MAX_NUM_SEQS, EngineConfig, engine_config
 from ...engines.core import Strategy
 from ...engines.errors import ConfigError
 from ...engines.kv.base import KVCache
+from ...engines.resolved import contiguous_defaults
 from ...engines.step import Limits
-from ...engines.strategy import build_kv, compose, contiguous_defaults
+from ...engines.strategy import build_kv, compose
 from .result import Setting
 from .scenario import EngineChoice, Scenario
 
@@ -31,7 +32,7 @@ def resolve(scenario: Scenario) -> EngineConfig:
         block_size=scenario.block_size,
         max_num_seqs=limits.max_num_seqs,
         max_num_batched_tokens=limits.max_num_batched_tokens,
-        max_model_len=limits.max_model_len or _longest_tokens(scenario),
+        max_model_len=_max_model_len(scenario),
     )
     batched = config.max_num_batched_tokens
     if limits.max_num_seqs is None and batched is not None and batched < DEFAULT_MAX_NUM_SEQS:
@@ -45,8 +46,7 @@ def build_strategy(scenario: Scenario, engine: EngineConfig) -> Strategy:
     Requests that the pool can never hold are refused by the policies, one by one. Raises
     ConfigError for a pool that no request at all could use.
     """
-    assert engine.max_model_len is not None
-    limits = engine.limits(engine.max_model_len)
+    limits = engine.limits_for(_max_model_len(scenario))
     return compose(engine, limits, _pool(scenario, engine, limits))
 
 
@@ -76,8 +76,10 @@ def requests_of(scenario: Scenario) -> dict[str, Request]:
     return requests
 
 
-def _longest_tokens(scenario: Scenario) -> int:
-    return max(row.prompt_tokens + row.output_tokens for row in scenario.requests)
+def _max_model_len(scenario: Scenario) -> int:
+    """As it says; else its longest request."""
+    longest = max(row.prompt_tokens + row.output_tokens for row in scenario.requests)
+    return scenario.limits.max_model_len or longest
 
 
 def _pool(scenario: Scenario, engine: EngineConfig, limits: Limits) -> KVCache:

@@ -136,7 +136,6 @@ def measure(
     here, there = (build_engine(loaded, settings, clock, tokenizer.decode) for _ in range(2))
     for one in (here, there):
         warm_up(one, clock)
-    assert settings.max_model_len is not None
     prompts = Prompts(tokenizer, loaded.config.vocab_size)
     service = service_over(there, clock, prompts, Offer(model, settings.max_model_len))
     ready, loops = threading.Event(), []

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from ...engines.config import EngineConfig
 from ...engines.errors import ConfigError
+from ...engines.resolved import ResolvedEngine
 from ..chat_template import has_chat_template, load_chat_template
 from ..config import RunConfig
 from ..experiment import files_of, tokenizer_of
@@ -74,7 +74,7 @@ def serve(run: RunConfig, config: ServeConfig, report: Report, ready: Report) ->
     with listener:
         service, settings, kv_tokens = build_service(run, config, report)
         address = url(listener)
-        kv = f"{(settings.kv_memory_bytes or 0) / 2**20:.0f} MiB ({kv_tokens} tokens)"
+        kv = f"{settings.kv_memory_bytes / 2**20:.0f} MiB ({kv_tokens} tokens)"
         line = f"{address}  model {service.offer.name}, engine {run.label}, KV {kv}"
         run_server(service, listener, config.grace_s, lambda: ready(line))
 
@@ -105,7 +105,7 @@ def url(listener: socket.socket) -> str:
 
 def build_service(
     run: RunConfig, config: ServeConfig, report: Report
-) -> tuple[Service, EngineConfig, int]:
+) -> tuple[Service, ResolvedEngine, int]:
     """Load the model and put an engine behind the protocol. Returns the settings in full, too, and
     how many tokens the KV cache holds."""
     from ...engines.assemble import build_engine, load_model
@@ -134,7 +134,6 @@ def build_service(
     render = load_chat_template(files.directory) if chats else None
     prompts = Prompts(tokenizer, loaded.config.vocab_size, render)
     name = config.served_model_name or files.name
-    assert settings.max_model_len is not None
     offer = Offer(name, settings.max_model_len, config.max_waiting)
     service = service_over(
         engine,
@@ -143,7 +142,7 @@ def build_service(
         offer,
         observers=log,
         prepare=set_threads,
-        prefix_cache=bool(settings.prefix_cache),
+        prefix_cache=settings.prefix_cache,
     )
     return service, settings, engine.strategy.kv.capacity_tokens
 

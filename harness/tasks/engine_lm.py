@@ -44,7 +44,6 @@ class EngineLM(TemplateLM):
         super().__init__()
         self._llm = llm
         self._report = report
-        assert llm.config.max_model_len is not None
         self.max_length: int = llm.config.max_model_len
 
     @property

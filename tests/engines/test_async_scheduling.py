@@ -10,12 +10,13 @@ import pytest
 from llmbench.engines.api import Request, SamplingParams, TokenEvent
 from llmbench.engines.assemble import LoadedModel, build_engine, load_model
 from llmbench.engines.clock import WallClock
-from llmbench.engines.config import EngineConfig, engine_config
+from llmbench.engines.config import engine_config
 from llmbench.engines.models.catalogue import ModelFiles, resolve_model
 from llmbench.engines.models.tokenizer import load_tokenizer
 from llmbench.engines.pipeline import PipelinedCore
 from llmbench.engines.presets import presets
 from llmbench.engines.resolve import resolve
+from llmbench.engines.resolved import ResolvedEngine
 from llmbench.engines.trace import StepTrace
 
 # Each samples differently: greedy, ending at end of text or at a string, drawn, penalised.
@@ -38,7 +39,7 @@ def loaded(files: ModelFiles) -> LoadedModel:
     return load_model(files, settings("paged", files))
 
 
-def settings(preset: str, files: ModelFiles, **changes: object) -> EngineConfig:
+def settings(preset: str, files: ModelFiles, **changes: object) -> ResolvedEngine:
     chosen = {
         "dtype": "float32",
         "device": "cpu",
@@ -63,7 +64,7 @@ def prompts(count: int, seed: int) -> list[tuple[int, ...]]:
 
 def serve(
     loaded: LoadedModel,
-    engine: EngineConfig,
+    engine: ResolvedEngine,
     load: Sequence[tuple[int, ...]],
     sampling: Sequence[SamplingParams] = SAMPLING,
 ) -> tuple[dict[tuple[str, int], list[object]], list[StepTrace]]:

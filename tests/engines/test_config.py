@@ -18,11 +18,11 @@ def test_any_axis_of_any_preset_can_be_overridden(preset) -> None:
 
 
 def test_step_budgets_follow_the_model_length() -> None:
-    short = engine_config("paged").limits(model_len=1024)
+    short = engine_config("paged").limits_for(model_len=1024)
     assert (short.max_model_len, short.max_num_batched_tokens) == (1024, 2048)
-    long = engine_config("paged").limits(model_len=8192)
+    long = engine_config("paged").limits_for(model_len=8192)
     assert (long.max_model_len, long.max_num_batched_tokens) == (8192, 8192)
-    cut = engine_config("paged", max_model_len=4096).limits(model_len=8192)
+    cut = engine_config("paged", max_model_len=4096).limits_for(model_len=8192)
     assert (cut.max_model_len, cut.max_num_batched_tokens) == (4096, 4096)
 
 
@@ -84,7 +84,7 @@ def test_what_cannot_work_is_said_in_one_line(changes: dict[str, Any], message: 
 
 def test_a_length_beyond_the_model_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"max_model_len: 4096.*at most the model's 2048"):
-        engine_config(max_model_len=4096).limits(model_len=2048)
+        engine_config(max_model_len=4096).limits_for(model_len=2048)
 
 
 def test_a_quant_may_say_what_becomes_of_the_output_projection() -> None:

@@ -17,6 +17,7 @@ from llmbench.engines.models.catalogue import ModelFiles, resolve_model
 from llmbench.engines.models.dense import dense_logits
 from llmbench.engines.models.kv_tensors import allocate_contiguous, allocate_paged
 from llmbench.engines.resolve import resolve
+from llmbench.engines.resolved import ResolvedEngine
 from transformers import AutoModelForCausalLM
 
 from .rounding import RoundingCache
@@ -83,7 +84,7 @@ def expected(prompts: list[tuple[int, ...]]) -> dict[str, list[list[int]]]:
 
 
 def serve(
-    loaded: LoadedModel, engine: EngineConfig, prompts: list[tuple[int, ...]]
+    loaded: LoadedModel, engine: ResolvedEngine, prompts: list[tuple[int, ...]]
 ) -> list[list[int]]:
     core = build_engine(loaded, engine, WallClock())
     for index, prompt in enumerate(prompts):

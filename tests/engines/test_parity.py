@@ -15,6 +15,7 @@ from llmbench.engines.core import EngineCore
 from llmbench.engines.models.bundled import model_directory
 from llmbench.engines.models.catalogue import ModelFiles, resolve_model
 from llmbench.engines.resolve import resolve
+from llmbench.engines.resolved import ResolvedEngine
 from llmbench.engines.trace import StepTrace
 
 OUTPUT_TOKENS = 12
@@ -106,7 +107,7 @@ def expected(prompts: list[tuple[int, ...]]) -> list[list[int]]:
 
 
 def serve(
-    loaded: LoadedModel, engine: EngineConfig, prompts: Sequence[tuple[int, ...]]
+    loaded: LoadedModel, engine: ResolvedEngine, prompts: Sequence[tuple[int, ...]]
 ) -> tuple[list[list[int]], int]:
     """Each prompt's tokens, and how many preemptions it took."""
     core = build_engine(loaded, engine, WallClock())

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from llmbench.engines import assemble
-from llmbench.engines.config import EngineConfig, engine_config
+from llmbench.engines.config import engine_config
 from llmbench.engines.models import bundled
 from llmbench.engines.models.catalogue import ModelFiles
 from llmbench.engines.models.loader import load_model_directory
 from llmbench.engines.quantization.checkpoints.write import write_checkpoint
 from llmbench.engines.quantization.rounding import rounded_model
+from llmbench.engines.resolved import ResolvedEngine
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.experiment import measure, prepare
 from llmbench.harness.machine_peaks import MachinePeaks, keep_peaks, machine_of
@@ -111,7 +112,7 @@ def test_beside_quantised_weights_the_reference_has_neither(
     load = assemble.load_model
 
     def load_model(
-        files: ModelFiles, engine: EngineConfig, report: assemble.Report = print
+        files: ModelFiles, engine: ResolvedEngine, report: assemble.Report = print
     ) -> assemble.LoadedModel:
         asked.append(engine.quant)
         return load(files, replace(engine, quant="none"), report)

@@ -24,6 +24,8 @@ from llmbench.harness.result import Peaks
 from llmbench.kernels import rates
 from typer.testing import CliRunner
 
+from ..engines.resolved import resolved
+
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda")
 
@@ -116,7 +118,7 @@ def test_the_best_of_all_measurements_is_kept_unless_forgotten(tmp_path: Path) -
 def test_the_peak_is_of_the_dtype_that_is_multiplied(
     quant: str, emulated: bool, dtype: str
 ) -> None:
-    engine = replace(engine_config("paged", quant=quant), dtype="bfloat16")
+    engine = resolved(engine_config("paged"), quant=quant)
     assert product_dtype(engine, emulated=emulated) == dtype
 
 

@@ -14,10 +14,11 @@ from llmbench.harness.result import Energy, Peaks
 from llmbench.harness.summarise import Summary, summarise
 from llmbench.harness.validity import Asked
 
+from ..engines.resolved import resolved
 from .observed import serve_in_turn
 
 REQUESTS, STEPS = serve_in_turn(120)  # 8 tokens each of 4, in steps of 10 ms
-ENGINE = replace(engine_config("paged", quant="none"), dtype="bfloat16")
+ENGINE = resolved(engine_config("paged"))
 PEAKS = Peaks(bytes_per_s=1e12, flops_per_s=1e15, dtype="bf16", source="a test")
 ENERGY = Energy(source="NVML", joules_by_domain={"gpu": 480.0}, duration_s=9.7)
 

@@ -25,7 +25,7 @@ from llmbench.engines.executors.simulated import SimulatedExecutor
 from llmbench.engines.kv.base import KVCache, Move
 from llmbench.engines.presets import PRESETS
 from llmbench.engines.step import Limits, StepPlan
-from llmbench.engines.strategy import build_strategy, contiguous_defaults
+from llmbench.engines.strategy import build_kv, compose
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.drive import Observation, drive
 from llmbench.harness.simulate import prepare_simulation, simulate
@@ -78,10 +78,8 @@ class Sleeping:
 
 
 def serve(preset: str, plan: Plan, clock: Clock, executor: Executor) -> Observation:
-    engine = engine_config(preset, max_num_seqs=4, max_num_batched_tokens=LENGTH)
-    engine = replace(engine, block_size=4, **contiguous_defaults(engine))
-    limits = Limits(4, LENGTH, LENGTH)
-    strategy = build_strategy(engine, limits, 2 * LENGTH, LENGTH)
+    engine, limits = engine_config(preset, block_size=4), Limits(4, LENGTH, LENGTH)
+    strategy = compose(engine, limits, build_kv(engine, limits, 2 * LENGTH, LENGTH))
     return drive(EngineCore(strategy, executor, clock), clock, plan)
 
 

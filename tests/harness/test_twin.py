@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import combinations, takewhile
 from pathlib import Path
 
@@ -151,7 +151,7 @@ def test_an_engine_comes_back_from_its_result(name: str) -> None:
     settings = RunConfig("smollm2-135m", engine_config(name), replace(LOAD, num_requests=2))
     prepared = prepare_simulation(settings, Machine("h100"))
     config = simulate(prepared, Silent()).result.config
-    assert engine_of({**config, "device": "auto"}) == prepared.engine
+    assert asdict(engine_of({**config, "device": "auto"})) == asdict(prepared.engine)
 
 
 def test_a_run_that_was_fitted_proves_nothing(run: StoredRun) -> None:

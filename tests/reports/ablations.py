@@ -72,7 +72,8 @@ def ablation(*, whole: bool = False) -> Ablation:
         effects=(
             AblationEffect((BATCHING,), "ttft.mean", 0.97, 0.9, 1.05, 0.9, False),
             AblationEffect(
-                (KV,), "ttft.mean", 4.2, 3.8, 4.6, 1e-9, True, (), SENTENCE, {"queue": 0.97}
+                *((KV,), "ttft.mean", 4.2, 3.8, 4.6, 1e-9, True, (), SENTENCE),
+                shares={"queue": 0.97, "own_prefill": 0.0, "decode": 0.03},
             ),
             AblationEffect(
                 (BATCHING, KV),

@@ -12,7 +12,7 @@ import torch
 from llmbench.engines.api import Request, SamplingParams
 from llmbench.engines.assemble import LoadedModel, load_model
 from llmbench.engines.clock import WallClock
-from llmbench.engines.config import EngineConfig, engine_config
+from llmbench.engines.config import engine_config
 from llmbench.engines.core import EngineCore
 from llmbench.engines.executors.graphs import DecodeGraphs, DecodeShape, graph_memory_bytes
 from llmbench.engines.executors.inputs import (
@@ -31,7 +31,8 @@ from llmbench.engines.models.decoder import AttentionTimer, Decoder
 from llmbench.engines.models.kv_tensors import KVTensors, allocate_contiguous, allocate_paged
 from llmbench.engines.pipeline import PipelinedCore
 from llmbench.engines.resolve import resolve
-from llmbench.engines.strategy import build_strategy
+from llmbench.engines.resolved import ResolvedEngine
+from llmbench.engines.strategy import build_kv, compose
 from llmbench.kernels.batch import AttentionBatch, ContiguousBatch, PagedBatch
 from torch import Tensor
 
@@ -97,7 +98,7 @@ def loaded() -> LoadedModel:
     return load_model(resolve_model("bundled"), settings("paged"))
 
 
-def settings(preset: str, **changes) -> EngineConfig:
+def settings(preset: str, **changes) -> ResolvedEngine:
     engine = engine_config(
         preset,
         dtype="float32",
@@ -111,10 +112,10 @@ def settings(preset: str, **changes) -> EngineConfig:
     return resolve(engine, resolve_model("bundled"))
 
 
-def graphed(loaded: LoadedModel, engine: EngineConfig, pool: RunAgain) -> EngineCore:
+def graphed(loaded: LoadedModel, engine: ResolvedEngine, pool: RunAgain) -> EngineCore:
     """As `build_engine` puts an engine with graphs together."""
-    limits = engine.limits(MAX_MODEL_LEN)
-    strategy = build_strategy(engine, limits, 12 * MAX_MODEL_LEN)
+    limits = engine.limits
+    strategy = compose(engine, limits, build_kv(engine, limits, 12 * MAX_MODEL_LEN))
     kv, model = strategy.kv, ReadsLengthsOnDevice(loaded.model)
     if isinstance(kv, PagedKVCache):
         cache = allocate_paged(loaded.config, kv.num_blocks + 1, kv.block_size, DTYPE, CPU)

@@ -10,11 +10,12 @@ import torch
 from llmbench.engines.api import Request, SamplingParams, TokenEvent
 from llmbench.engines.assemble import LoadedModel, build_engine, load_model
 from llmbench.engines.clock import WallClock
-from llmbench.engines.config import EngineConfig, engine_config
+from llmbench.engines.config import engine_config
 from llmbench.engines.executors.torch import TorchExecutor
 from llmbench.engines.models.catalogue import ModelFiles, resolve_model
 from llmbench.engines.pipeline import PipelinedCore
 from llmbench.engines.resolve import resolve
+from llmbench.engines.resolved import ResolvedEngine
 from llmbench.engines.trace import StepTrace
 from torch import Tensor
 
@@ -58,7 +59,7 @@ def loaded(files: ModelFiles) -> LoadedModel:
     return load_model(files, settings(files))
 
 
-def settings(files: ModelFiles, **changes: object) -> EngineConfig:
+def settings(files: ModelFiles, **changes: object) -> ResolvedEngine:
     chosen = {"dtype": "float32", "device": "cpu", "max_model_len": 96, "max_num_seqs": 6}
     return resolve(engine_config("vllm-v1", **chosen, kv_memory_bytes=2**22, **changes), files)
 

@@ -25,6 +25,7 @@ from llmbench.engines.models.decoder import AttentionTimer
 from llmbench.engines.models.dense import dense_logits
 from llmbench.engines.models.hf_config import describe
 from llmbench.engines.resolve import resolve
+from llmbench.engines.resolved import ResolvedEngine
 from llmbench.engines.trace import StepTrace
 from safetensors.torch import load_file, save_file
 
@@ -148,7 +149,7 @@ def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def serve(
-    loaded: LoadedModel, engine: EngineConfig, prompts: list[list[int]]
+    loaded: LoadedModel, engine: ResolvedEngine, prompts: list[list[int]]
 ) -> tuple[list[list[int]], int]:
     """Each prompt's tokens, and how many preemptions it took."""
     tokens, traces = drain(build_engine(loaded, engine, WallClock()), prompts)

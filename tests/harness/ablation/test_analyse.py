@@ -81,8 +81,8 @@ def test_a_queue_for_memory_is_told_as_one(found: Ablation) -> None:
 def test_prompts_that_stall_decodes_are_told_as_interference(found: Ablation) -> None:
     effect = _effect(found, BATCHING, "itl.p99")
     assert effect.value < 1
-    assert effect.shares["interference"] > 0.8
-    assert "interference of prefill with decode (" in effect.sentence
+    assert effect.shares["others_prefill"] > 0.8
+    assert "interference of others' prompts (" in effect.sentence
 
 
 def test_shares_of_an_effect_sum_to_one(found: Ablation) -> None:

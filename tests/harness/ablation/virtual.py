@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from llmbench.engines.core import EngineCore, Strategy
 from llmbench.engines.errors import ConfigError
-from llmbench.engines.executors.base import StepResult
+from llmbench.engines.executors.base import ForwardTimes, StepResult
 from llmbench.engines.kv.base import KVCache, Move
 from llmbench.engines.step import Limits, StepPlan
 from llmbench.harness.cells.identity import Identity
@@ -35,8 +35,10 @@ class FormulaExecutor:
     def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
         del kv, moves
         prompts = sum(chunk.length for chunk in plan.prefills)
-        self.clock.time_s += 0.004 + 0.0001 * prompts + 0.0002 * len(plan.decodes)
-        return StepResult(tuple(1 for chunk in plan.chunks if chunk.reaches_tail))
+        step_s = 0.004 + 0.0001 * prompts + 0.0002 * len(plan.decodes)
+        self.clock.time_s += step_s
+        sampled = tuple(1 for chunk in plan.chunks if chunk.reaches_tail)
+        return StepResult(sampled, ForwardTimes(linear_s=step_s))
 
 
 def make_plan(count: int, seed: int, rate_per_s: float = 40.0) -> Plan:

@@ -18,7 +18,7 @@ def ms(time_s: float) -> int:
 def reference_parts(
     name: str, from_ms: int, to_ms: int, steps: Sequence[StepTrace]
 ) -> dict[str, float]:
-    """Milliseconds of each part of one request's interval; what is in no part is left out."""
+    """Milliseconds of each part of one request's interval."""
     found: dict[str, float] = dict.fromkeys(PARTS, 0.0)
     for tick in range(from_ms, to_ms):
         for part, amount in _of_tick(name, tick, steps):
@@ -33,7 +33,7 @@ def _of_tick(name: str, tick: int, steps: Sequence[StepTrace]) -> Iterator[tuple
     chunk = next((chunk for i, chunk in own if i == at), None)
     if at is not None and chunk is not None:
         earlier = [chunk for i, chunk in own if i < at]
-        yield from _in_own_step(chunk, earlier, _phase(steps[at], tick), steps[at], steps)
+        yield from _in_own_step(chunk, earlier, _phase(steps[at], tick), at, steps)
         return
     before = [(i, chunk) for i, chunk in own if ms(steps[i].end_s) <= tick]
     if not before:
@@ -43,7 +43,9 @@ def _of_tick(name: str, tick: int, steps: Sequence[StepTrace]) -> Iterator[tuple
     elif at is None or not steps[at].chunks:
         yield "host", 1.0
     elif any(chunk.phase == "prefill" for chunk in steps[at].chunks):
-        yield "others_prefill", 1.0
+        again, prompts = _prompt_tokens(at, steps)
+        yield "preemption", again / prompts
+        yield "others_prefill", 1 - again / prompts
     else:
         yield "queue", 1.0
 
@@ -52,14 +54,14 @@ def _in_own_step(
     chunk: ChunkTrace,
     earlier: Sequence[ChunkTrace],
     phase: str,
-    step: StepTrace,
+    at: int,
     steps: Sequence[StepTrace],
 ) -> Iterator[tuple[str, float]]:
     if phase == "unexplained":
+        yield "residual", 1.0
         return
-    furthest = max((one.start + one.length for one in earlier), default=0)
-    again = sum(token < furthest for token in range(chunk.start, chunk.start + chunk.length))
-    again /= chunk.length
+    step = steps[at]
+    again = _tokens_again(chunk, earlier) / chunk.length
     yield "preemption", again
     if phase == "host":
         yield "host", 1 - again
@@ -67,10 +69,31 @@ def _in_own_step(
     decodes = _decode_share(step, steps)
     prompts = [one for one in step.chunks if one.phase == "prefill"]
     yield "decode", (1 - again) * decodes
+    prompts_ms = (1 - again) * (1 - decodes)
+    whole = sum(one.length for one in prompts)
     for one in prompts:
-        part = "own_prefill" if one == chunk else "others_prefill"
-        share = one.length / sum(other.length for other in prompts)
-        yield part, (1 - again) * (1 - decodes) * share
+        if one == chunk:
+            yield "own_prefill", prompts_ms * one.length / whole
+        else:
+            lost = _tokens_again(one, _before(one.request_id, at, steps))
+            yield "preemption", prompts_ms * lost / whole
+            yield "others_prefill", prompts_ms * (one.length - lost) / whole
+
+
+def _before(name: str, at: int, steps: Sequence[StepTrace]) -> list[ChunkTrace]:
+    return [one for step in steps[:at] for one in step.chunks if one.request_id == name]
+
+
+def _tokens_again(chunk: ChunkTrace, earlier: Sequence[ChunkTrace]) -> int:
+    furthest = max((one.start + one.length for one in earlier), default=0)
+    return sum(token < furthest for token in range(chunk.start, chunk.start + chunk.length))
+
+
+def _prompt_tokens(at: int, steps: Sequence[StepTrace]) -> tuple[int, int]:
+    """Of a step: its prompt tokens that had been computed before, and all of them."""
+    prompts = [one for one in steps[at].chunks if one.phase == "prefill"]
+    again = sum(_tokens_again(one, _before(one.request_id, at, steps)) for one in prompts)
+    return again, sum(one.length for one in prompts)
 
 
 def _phase(step: StepTrace, tick: int) -> str:

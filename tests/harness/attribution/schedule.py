@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 
 from llmbench.engines.trace import (
     Chunks,
@@ -33,14 +34,19 @@ def step(
     host: int = 0,
     unexplained: int = 0,
     preempted: Sequence[str] = (),
+    again: Sequence[int] = (),
 ) -> StepTrace:
-    """A step from `at`, times in ms. unexplained: time that no phase accounts for."""
+    """A step from `at`, times in ms. unexplained: time that no phase accounts for. again: of each
+    chunk, how many tokens had been computed before; none where nothing is said."""
     length = schedule + prepare + attention + linear + sample + host + unexplained
     return StepTrace(
         index=0,
         start_s=at * MS,
         end_s=(at + length) * MS,
-        chunks=Chunks.of(ChunkTrace(*chunk) for chunk in chunks),
+        chunks=Chunks.of(
+            ChunkTrace(*chunk, recomputed_tokens=recomputed)
+            for chunk, recomputed in zip(chunks, chain(again, repeat(0)), strict=False)
+        ),
         waiting=0,
         running=0,
         preempted=tuple(preempted),
@@ -122,11 +128,14 @@ def random_run(seed: int) -> tuple[list[RequestRecord], list[StepTrace]]:
             if rng.random() < 0.7:
                 one.computed = 0
         chunks: list[Chunk] = []
+        again: list[int] = []
         for one in chosen:
             phase: Phase = "decode" if one.decodes else "prefill"
             length = 1 if one.decodes else rng.randint(1, one.known - one.computed)
-            chunks.append((one.name, phase, one.computed, length))
-            one.computed += length
+            start, one.computed = one.computed, one.computed + length
+            again.append(max(0, min(one.computed, one.furthest) - start))
+            chunks.append((one.name, phase, start, length))
+            one.furthest = max(one.furthest, one.computed)
         phases = {
             name: rng.choice([0, 1, 2, 5])
             for name in ("schedule", "prepare", "linear", "sample", "host")
@@ -138,6 +147,7 @@ def random_run(seed: int) -> tuple[list[RequestRecord], list[StepTrace]]:
             attention=rng.choice([1, 3]),
             unexplained=unexplained,
             preempted=[one.name for one in lost],
+            again=again,
             **phases,
         )
         steps.append(found)

@@ -62,18 +62,21 @@ def test_what_the_engine_counts_comes_out_again(engine: tuple[str, str, str], se
 
     parts = {name: np.zeros(12) for name in PARTS}
     for latencies in (found.ttft, found.streams):
-        assert (latencies.parts >= 0).all()
-        assert latencies.parts.sum(axis=1) == pytest.approx(latencies.length_s, abs=1e-9)
+        assert (latencies.parts >= -1e-9).all()
+        assert latencies.parts.sum(axis=1) == pytest.approx(latencies.length_s, rel=1e-12)
+        assert latencies.parts[:, PARTS.index("residual")] == pytest.approx(0, abs=1e-9)
         for at, name in enumerate(PARTS):
             parts[name][latencies.intervals.request] += latencies.parts[:, at]
 
-    # Only who was preempted pays for it, and for exactly the tokens that the engine computed twice.
-    # One that lost its place before anything of it was computed has lost nothing else.
+    # Who was preempted pays for exactly the tokens that the engine computed twice; one that lost
+    # its place before anything of it was computed has lost nothing else. Who stands behind such
+    # tokens pays for them too. Where none was computed twice, only the preempted pay.
     preempted = np.array([one.preemptions > 0 for one in seen.records])
     recomputed = np.array([one.recomputed_tokens > 0 for one in seen.records])
     paid = parts["preemption"] > 0
-    assert (paid <= preempted).all()
     assert (recomputed <= paid).all()
+    if not recomputed.any():
+        assert (paid <= preempted).all()
     own = timeline.own
     lengths = np.array(
         [

@@ -31,7 +31,7 @@ def parts_ms(
         timeline, Intervals(np.array([0]), np.array([from_ms * MS]), np.array([to_ms * MS]))
     )
     named = dict(zip(PARTS, (row / MS).tolist(), strict=True))
-    return {part: round(value, 9) for part, value in named.items() if value > 1e-12}
+    return {part: round(value, 9) for part, value in named.items() if abs(value) > 1e-9}
 
 
 def test_all_the_time_before_the_first_step_is_queue() -> None:
@@ -144,9 +144,39 @@ def test_a_prompt_preempted_half_way_pays_for_its_first_half_twice() -> None:
     assert parts_ms("a", 0, 36, steps) == {"own_prefill": 10.0 + 4.0, "preemption": 10.0 + 12.0}
 
 
-def test_time_that_no_phase_accounts_for_is_in_no_part() -> None:
+def test_who_stands_behind_tokens_computed_again_pays_for_the_preemption_too() -> None:
+    """a decodes throughout. 10-20 a step of b's 4 prompt tokens, of which b had computed 3: the
+    step would have been a quarter. 20-40 mixed, told apart by tokens: a's decode has 2 of 20 ms, b
+    has 6 tokens of which 2 again, c has 3 new ones."""
+    steps = [
+        step(0, ("a", "prefill", 0, 4), linear=9),
+        step(10, ("b", "prefill", 0, 4), linear=9, again=[3]),
+        step(
+            20,
+            ("b", "prefill", 4, 6),
+            ("c", "prefill", 0, 3),
+            ("a", "decode", 4, 1),
+            linear=19,
+            again=[2],
+        ),
+    ]
+    assert parts_ms("a", 10, 40, steps) == {
+        "preemption": 7.5 + 4.0,
+        "others_prefill": 2.5 + 14.0,
+        "decode": 2.0,
+    }
+    # c queued until its step; b's lost tokens are not its prompt's price.
+    assert parts_ms("c", 20, 40, steps) == {
+        "own_prefill": 6.0,
+        "others_prefill": 8.0,
+        "preemption": 4.0,
+        "decode": 2.0,
+    }
+
+
+def test_time_that_no_phase_accounts_for_is_the_residual() -> None:
     steps = [step(0, ("a", "prefill", 0, 6), linear=3, unexplained=6)]
-    assert parts_ms("a", 0, 10, steps) == {"own_prefill": 4.0}
+    assert parts_ms("a", 0, 10, steps) == {"own_prefill": 4.0, "residual": 6.0}
 
 
 def test_without_attention_time_the_device_is_waited_for_while_sampling() -> None:
@@ -212,14 +242,15 @@ def test_the_fast_path_is_the_definition(seed: int) -> None:
 
 @given(SEEDS)
 @settings(max_examples=100, deadline=None)
-def test_no_part_is_negative_and_none_is_counted_twice(seed: int) -> None:
-    """Without time that phases leave out, nothing is left."""
+def test_parts_are_the_whole_and_none_is_negative(seed: int) -> None:
+    """Without time that phases leave out, the residual is nothing."""
     records, steps = random_run(seed)
     explained = [one for one in steps if ms(one.end_s) - ms(one.start_s) == _phases_ms(one)]
     intervals = _intervals(records)
     found = partition(timeline_of_traces([one.request_id for one in records], steps), intervals)
-    residual_s = intervals.length_s - found.sum(axis=1)
-    assert (found >= 0).all()
+    residual_s = found[:, PARTS.index("residual")]
+    assert found.sum(axis=1) == pytest.approx(intervals.length_s, rel=1e-12, abs=1e-15)
+    assert (np.delete(found, PARTS.index("residual"), axis=1) >= 0).all()
     assert (residual_s >= -1e-9).all()
     if len(explained) == len(steps):
         assert residual_s == pytest.approx(0, abs=1e-9)
