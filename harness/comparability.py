@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..reports.format import listed
 from .result import Result
 from .settings import setting_of
 from .store import StoredRun
@@ -97,7 +98,7 @@ def setting_warnings(results: Sequence[Result]) -> Iterator[str]:
     ]
     if len(choices) > 1:
         yield (
-            f"the engines differ in {_listed(choices)} at once: no difference below can be put "
+            f"the engines differ in {listed(choices)} at once: no difference below can be put "
             "down to one of them"
         )
 
@@ -115,7 +116,7 @@ def _repeat_warnings(names: Sequence[str], results: Sequence[Result]) -> list[st
     if simulated and None in kinds:
         measured = [name for name, kind in zip(names, kinds, strict=True) if kind is None]
         found.append(
-            f"{_listed(simulated)} simulated, {_listed(measured)} measured: how wrong the "
+            f"{listed(simulated)} simulated, {listed(measured)} measured: how wrong the "
             "simulation is stands in every difference"
         )
     elif simulated:
@@ -163,7 +164,3 @@ def _at(environment: Mapping[str, Any], path: tuple[str, ...]) -> object:
     for key in path:
         value = value.get(key) if isinstance(value, Mapping) else None
     return value
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join((*((", ".join(names[:-1]),) if names[1:] else ()), names[-1]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from .comparison_tables import ratio_text, row_label
+from .format import listed
 from .glossary import in_sentence
 from .model import MetricComparison, Ratio, Verdict
 
@@ -56,7 +57,7 @@ def headline(
         text = f"the same run as {same_run[name]}" if name in same_run else _decided(found)
         by_text.setdefault(text, []).append(name)
     each = (
-        f"{_listed(who)} {'are' if len(who) > 1 else 'is'} {text}" for text, who in by_text.items()
+        f"{listed(who)} {'are' if len(who) > 1 else 'is'} {text}" for text, who in by_text.items()
     )
     return f"Against {names[0]}, {'; '.join(each)}."
 
@@ -94,7 +95,3 @@ def _only_reason(found: Found) -> str:
     """Why all of it is undecided, whatever the intervals; empty unless it is one reason."""
     reasons = {ratio.too_little for _, ratio in found}
     return reasons.pop() if len(reasons) == 1 else ""
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join((*((", ".join(names[:-1]),) if names[1:] else ()), names[-1]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -133,6 +133,11 @@ def batch_size(value: float | None) -> str:
 def plural(amount: int, one: str, many: str = "") -> str:
     """ "1 request", "32 requests"."""
     return f"{count(amount)} {one if amount == 1 else many or one + 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"; empty for none."""
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
 
 
 # Of a longer list of settings the result holds the rest.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .comparison_tables import ratio_text
-from .format import batch_size, number, percent, plural, size
+from .format import batch_size, listed, number, percent, plural, size
 from .frontier_charts import speed_up_chart, trade_off
 from .frontier_model import Crossing, Frontier, FrontierMethod
 from .frontier_tables import (
@@ -13,7 +13,6 @@ from .frontier_tables import (
     claims_table,
     crossing_text,
     figures_table,
-    listed,
     methods_table,
     steps_table,
     tasks_table,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from .claims_model import VERDICTS
 from .comparison_tables import metric_table, ratio_text
-from .format import ABSENT, batch_size, number, percent, quantity, scale_of, seconds
+from .format import ABSENT, batch_size, listed, number, percent, quantity, scale_of, seconds
 from .frontier_model import Crossing, Frontier, FrontierMethod, FrontierSteps
 from .model import Cell, Table
 from .tables import table
@@ -60,11 +60,6 @@ def _place(one: FrontierMethod) -> Cell:
     if one.dominated_by:
         return Cell(f"dominated by {listed(one.dominated_by)}", "quiet")
     return Cell("✓ on it", "good")
-
-
-def listed(names: Sequence[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
 
 
 def claims_table(frontier: Frontier) -> Table | None:
