@@ -12,7 +12,7 @@ from ..options.machine import MACHINE_OPTIONS, with_machine_options
 from ..options.run import NOT_SIMULATED, is_typed, refused, with_run_options
 from .console import foreign
 from .exits import Exit, say, say_error, say_text
-from .output import write_texts
+from .output import AsJson, Quiet, write_texts
 
 if TYPE_CHECKING:
     from ...reports.ablation_model import Ablation
@@ -74,17 +74,8 @@ def ablate(
             rich_help_panel="Output",
         ),
     ] = None,
-    as_json: Annotated[
-        bool,
-        typer.Option(
-            "--json",
-            help="Print effects, cells and sentences as JSON on standard output.",
-            rich_help_panel="Output",
-        ),
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print no progress.", rich_help_panel="Output")
-    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Serve the same requests with every combination of some settings, and say what each moved.
 

@@ -12,7 +12,8 @@ from ...kernels.errors import KernelError
 from . import kernels_bench
 from .console import TerminalConsole, foreign
 from .exits import Exit, say
-from .kernel_options import AsJson, Device, Kernels, Ops, device_named, dtypes_named, ops_named
+from .kernel_options import Device, Kernels, Ops, device_named, dtypes_named, ops_named
+from .output import AsJson
 
 if TYPE_CHECKING:
     from ...kernels.check import Trial, Verdict

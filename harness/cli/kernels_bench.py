@@ -9,7 +9,8 @@ import typer
 
 from .console import TerminalConsole, foreign
 from .exits import Exit, say, say_text
-from .kernel_options import AsJson, Device, Kernels, Ops, device_named, dtypes_named, ops_named
+from .kernel_options import Device, Kernels, Ops, device_named, dtypes_named, ops_named
+from .output import AsJson
 
 if TYPE_CHECKING:
     from ...kernels.bench import Timing
