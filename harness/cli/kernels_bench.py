@@ -116,8 +116,7 @@ def _at_least(name: str, value: int, least: int) -> int:
 def _print(result: KernelResult) -> None:
     from rich.table import Table
 
-    terminal = TerminalConsole()
-    console = TerminalConsole(width=None if terminal.is_terminal else 120)
+    console = TerminalConsole()
     table = Table(box=None)
     for name in ("operation", "step", "case", "implementation"):
         table.add_column(name, no_wrap=True)

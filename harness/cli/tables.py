@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from rich.table import Table
@@ -42,7 +41,7 @@ _STYLES: dict[Tone, str] = {
 
 def wide_console() -> TerminalConsole:
     """As wide as the terminal; wide enough for any table where there is none, as in a CI log."""
-    return TerminalConsole(width=None if sys.stdout.isatty() else 200)
+    return TerminalConsole()
 
 
 def print_run(result: Result) -> None:
