@@ -74,6 +74,14 @@ def ablate(
             rich_help_panel="Output",
         ),
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Remove the ablation at --out first, and run every cell anew.",
+            rich_help_panel="Output",
+        ),
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -92,7 +100,9 @@ def ablate(
     directory = out or _default_directory(design)
     with watching(quiet=quiet or as_json) as watch:
         runner = _runner(settings, machine() if simulate else None, watch)
-        ablation, failed = _measure(design, settings, runner, repeats, directory, watch)
+        ablation, failed = _measure(
+            design, settings, runner, repeats, directory, watch, overwrite=overwrite
+        )
     if as_json:
         from dataclasses import asdict
 
@@ -132,15 +142,19 @@ def _measure(
     repeats: int,
     directory: Path,
     watch: Watch,
+    *,
+    overwrite: bool,
 ) -> tuple[Ablation, Sequence[NotRun]]:
     """Check, run what is not stored yet, analyse, write the reports. Returns also the cells that
     failed."""
     from ..ablation.analyse import Factorial, analyse
-    from ..ablation.run import check, check_directory, run_cells
+    from ..ablation.run import check, check_directory, forget, run_cells
     from ..rendering import ablation_reports
 
-    check_directory(directory)
+    check_directory(directory, None if overwrite else design)
     checked = check(design, runner, repeats=repeats, seed=settings.seed)
+    if overwrite:
+        forget(directory)
     try:
         ran = run_cells(checked, runner, directory, watch)
     except KeyboardInterrupt:

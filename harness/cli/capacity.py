@@ -11,8 +11,9 @@ import typer
 from ..options.machine import with_machine_options
 from ..options.run import NOT_SIMULATED, with_run_options
 from .console import foreign
+from .earlier import Overwrite, check_run, refuse_overwrite
 from .exits import Exit, say, say_error, say_text
-from .output import AsJson, Quiet, store, without_output
+from .output import AsJson, Quiet, as_asked, store
 
 if TYPE_CHECKING:
     from ..config import RunConfig
@@ -73,12 +74,14 @@ OutFor = Annotated[
 )
 @with_machine_options
 def capacity(
+    context: typer.Context,
     settings: SettingsOf,
     machine: MachineOf,
     compare: Compare = None,
     attainment: Attainment = "99%",
     rate_tolerance: RateTolerance = "2%",
     out: OutFor = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -87,18 +90,18 @@ def capacity(
     Simulated. Every rate is sent the same requests in the same order: only the gaps change.
     """
     from ..simulated_capacity import prepare_capacity
-    from ..store import check_out
     from .capacity_tables import capacity_json, print_capacities
     from .progress import watching
 
+    refuse_overwrite(context)
     simulated_on = machine()
     # Everything that can be wrong is found before the first search.
     names = _engines(compare)
-    configs = [without_output(settings(name)) for name in names]
+    configs = [as_asked(settings(name)) for name in names]
     goal = _goal(configs[0], attainment, rate_tolerance)
     directories = _directories(out, names)
     for directory in directories:
-        check_out(directory)
+        check_run(directory, configs[0].command, overwrite=overwrite)
     prepared = [prepare_capacity(config, simulated_on) for config in configs]
     with watching(quiet=quiet or as_json) as watch:
         found = _search(prepared, goal, watch)

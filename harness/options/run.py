@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -194,7 +195,8 @@ def run_config(**chosen: Any) -> RunConfig:
     from ..config import RunConfig
 
     own, engine, load = (_made(part, chosen) for part in _PARTS)
-    return RunConfig(**own, engine=engine, load=load, command=" ".join(["llmbench", *sys.argv[1:]]))
+    command = shlex.join(["llmbench", *sys.argv[1:]])
+    return RunConfig(**own, engine=engine, load=load, command=command)
 
 
 def _made(part: Callable[..., Any], chosen: Mapping[str, Any]) -> Any:
