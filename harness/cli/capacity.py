@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ from .exits import Exit, say, say_error, say_text
 from .output import AsJson, Quiet, as_asked, store
 
 if TYPE_CHECKING:
+    from ..capacity_order import Order
     from ..config import RunConfig
     from ..options.machine import MachineOf
     from ..simulate import PreparedSimulation
@@ -71,6 +73,7 @@ OutFor = Annotated[
     engine="vllm-v1",
     workload="azure-conv",
     num_requests=500,
+    slo=inspect.Parameter.empty,
 )
 @with_machine_options
 def capacity(
@@ -104,11 +107,11 @@ def capacity(
         check_run(directory, configs[0].command, overwrite=overwrite)
     prepared = [prepare_capacity(config, simulated_on) for config in configs]
     with watching(quiet=quiet or as_json) as watch:
-        found = _search(prepared, goal, watch)
+        found, ordered = _search(prepared, goal, watch)
     if as_json:
-        print(capacity_json(found, goal))
+        print(capacity_json(found, goal, ordered))
     else:
-        print_capacities(found, goal)
+        print_capacities(found, goal, ordered)
     _store(found, directories, quiet=quiet or as_json)
     raise typer.Exit(Exit.OK)
 
@@ -132,7 +135,7 @@ def _goal(config: RunConfig, attainment: str, rate_tolerance: str) -> Goal:
     from ..units import parse_share
 
     if not config.slo_s:
-        raise ConfigError("slo", None, "limits, such as ttft:500ms,tpot:50ms, or a preset")
+        raise ConfigError("slo", "", "limits, such as ttft:500ms,tpot:50ms, or a preset")
     goal = Goal(
         config.slo_s,
         parse_share("attainment", attainment),
@@ -150,11 +153,13 @@ def _directories(out: Path | None, names: Sequence[str | None]) -> list[Path]:
 
 def _search(
     prepared: Sequence[PreparedSimulation], goal: Goal, watch: Watch
-) -> list[EngineCapacity]:
+) -> tuple[list[EngineCapacity], tuple[Order, ...]]:
+    from ..capacity_order import orders
     from ..simulated_capacity import engine_capacity
 
     try:
-        return [engine_capacity(one, goal, watch) for one in prepared]
+        found = [engine_capacity(one, goal, watch) for one in prepared]
+        return found, orders(prepared, found, goal, watch)
     except KeyboardInterrupt:
         say_error("interrupted before a capacity was found: nothing is saved")
         raise typer.Exit(Exit.INTERRUPTED) from None
