@@ -147,8 +147,10 @@ def _measure(
 ) -> tuple[Ablation, Sequence[NotRun]]:
     """Check, run what is not stored yet, analyse, write the reports. Returns also the cells that
     failed."""
+    from ...engines.errors import ConfigError
     from ..ablation.analyse import Factorial, analyse
     from ..ablation.run import check, check_directory, forget, run_cells
+    from ..errors import InvalidRun
     from ..rendering import ablation_reports
 
     check_directory(directory, None if overwrite else design)
@@ -164,7 +166,17 @@ def _measure(
         say_error(f"not run, in no effect: {one.cell.name}: {one.reason}")
     watch.stage("working out effects")
     factorial = Factorial(design, ran.runs, (*checked.not_run, *ran.failed))
-    ablation = analyse(factorial, command=settings.command)
+    try:
+        ablation = analyse(factorial, command=settings.command)
+    except (ConfigError, InvalidRun) as error:
+        if not ran.failed:
+            raise
+        # Nothing is wrong with the settings; it is for want of memory that too few are left.
+        say_error(
+            "no two cells are left that differ in one axis, so there is no effect; those that "
+            f"ended are in {directory}, and the same command goes on from there"
+        )
+        raise typer.Exit(Exit.OUT_OF_MEMORY) from error
     write_texts(directory, ablation_reports(ablation))
     return ablation, ran.failed
 
