@@ -97,7 +97,11 @@ def check_directory(out: Path, design: Design | None) -> None:
         return
     if not out.is_dir():
         raise StoreError("out", out, "is a file; expected a directory")
-    others = sorted(entry.name for entry in out.iterdir() if entry.name not in (CELLS, *FILES))
+    others = sorted(
+        entry.name
+        for entry in out.iterdir()
+        if entry.name not in (CELLS, *FILES) and not entry.name.startswith(".")
+    )
     if others:
         raise StoreError(
             "out",
