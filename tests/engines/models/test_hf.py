@@ -413,6 +413,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: transformers.BartConfig(vocab_size=VOCAB, d_model=48),
         "takes no position_ids",
     ),
+    "too deep to be built": (
+        lambda: transformers.GPTNeoXConfig(**_SHAPE | {"num_hidden_layers": 10**12}),
+        "num_hidden_layers: 1000000000000 in config.json; expected an integer of at most 10000",
+    ),
     "own attention": (
         lambda: transformers.GPTJConfig(vocab_size=VOCAB, n_embd=48, n_head=4, n_layer=2),
         "does not run through transformers' attention interface",
