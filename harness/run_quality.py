@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from .record import RequestRecord
 from .result import Quality
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..engines.assemble import LoadedModel
     from .experiment import Prepared
-    from .quality import Distance, TextQuality
+    from .quality import Answered, Distance, Score, TextQuality
     from .watch import Watch
 
+TOLD_EVERY_S = 5.0
 _NO_REFERENCE = (
     "the checkpoint was quantised before, so there is no unquantised model here to compare it "
     "with: KL and agreement are left out"
@@ -32,7 +36,7 @@ def judge_quality(
     from ..engines.assemble import load_model
     from ..engines.models.dense import dense_logits
     from ..engines.quantization.checkpoints.read import read_scheme
-    from .quality import WINDOW_TOKENS, Score, answered, distance, quality_on_text
+    from .quality import WINDOW_TOKENS, answered, distance, quality_on_text
 
     most = prepared.config.quality_tokens
     window = min(WINDOW_TOKENS, prepared.engine.max_model_len)
@@ -43,7 +47,7 @@ def judge_quality(
 
     watch.stage(f"measuring quality over {len(text)} tokens")
     engine = prepared.engine
-    score = scorer(loaded, engine.kv_dtype)
+    replies: list[Answered] = []
     plain_score = apart = None
     unquantised, caveat = True, prepared.files.caveat
     if engine.quant != "none" and read_scheme(prepared.files.directory) is not None:
@@ -51,10 +55,17 @@ def judge_quality(
         caveat = "; ".join(filter(None, (caveat, _NO_REFERENCE)))
     exact = replace(engine, quant="none", quant_head="auto")
     if unquantised and (engine != exact or engine.kv_dtype != "auto"):
-        plain = loaded if engine == exact else load_model(prepared.files, exact)
+        plain = loaded
+        if engine != exact:
+            watch.stage(f"loading {prepared.files.name} unquantised, to compare with")
+            plain = load_model(prepared.files, exact, watch.stage)
         plain_score = scorer(plain, "auto")
         prompts = [request.prompt_token_ids for request in prepared.plan.requests]
-        apart = distance(score, plain_score, answered(records, prompts, most))
+        replies = answered(records, prompts, most)
+    tokens = len(text) + sum(len(one.token_ids) for one in replies)
+    score = told_of(scorer(loaded, engine.kv_dtype), tokens, watch)
+    if plain_score is not None:
+        apart = distance(score, plain_score, replies)
     compared = f"{prepared.files.name} in {prepared.engine.dtype}, unquantised"
     return quality_of(
         quality_on_text(score, plain_score, text, window),
@@ -63,6 +74,22 @@ def judge_quality(
         perplexity_text=prepared.corpus_name,
         caveat=caveat,
     )
+
+
+def told_of(score: Score, tokens: int, watch: Watch, now: Callable[[], float] = monotonic) -> Score:
+    """A score that says every few seconds how many of all its `tokens` it has been given: a large
+    model takes minutes, and silence looks like an end."""
+    done, told_s = 0, now()
+
+    def told(token_ids: Sequence[int]) -> Tensor:
+        nonlocal done, told_s
+        if done and now() - told_s >= TOLD_EVERY_S:
+            told_s = now()
+            watch.stage(f"measuring quality: {done} of {tokens} tokens")
+        done += len(token_ids)
+        return score(token_ids)
+
+    return told
 
 
 def quality_of(text: TextQuality | None, answers: Distance | None, **said: str) -> Quality:

@@ -23,7 +23,7 @@ from ..workloads.spec import (
 from .capacity import Search, find_capacity
 from .config import LoadConfig, RunConfig
 from .drive import Observation
-from .metrics.goodput import JUDGED, GoodputShare
+from .metrics.goodput import JUDGED, GoodputShare, meets
 from .record import RequestRecord, RequestStatus
 from .simulate import (
     PreparedSimulation,
@@ -73,7 +73,9 @@ class EngineCapacity:
 
     limits: each limit at the lowest rate that fails (the lowest tried, if none holds), the tightest
     first; empty if every rate holds. refused: why a request was refused there, or empty. run: at
-    the largest rate that holds; None if none does. error: how wrong the simulation may be.
+    the largest rate that holds; None if none does. error: how wrong the simulation may be. kept:
+    whether each request kept the SLO in that run, or at the lowest rate if none holds; None where
+    that cannot be judged.
     """
 
     config: RunConfig
@@ -82,6 +84,22 @@ class EngineCapacity:
     refused: str
     run: Measured | None
     error: str
+    kept: tuple[bool | None, ...] = ()
+
+    @property
+    def judged(self) -> int:
+        """How many requests each attainment is a share of."""
+        return sum(one is not None for one in self.kept)
+
+    @property
+    def interval_per_s(self) -> tuple[float, float]:
+        """Between which rates the capacity lies, in requests a second (`capacity.py`)."""
+        return self.search.interval_per_s(self.judged) if self.judged else (0.0, math.inf)
+
+    @property
+    def capacity_per_s(self) -> float:
+        """0 where no rate holds, inf where any does."""
+        return self.search.holds.rate_per_s if self.search.holds else 0.0
 
     @property
     def burst(self) -> float | None:
@@ -133,18 +151,28 @@ def engine_capacity(prepared: PreparedSimulation, goal: Goal, watch: Watch) -> E
         start_per_s=offered_rate_per_s(prepared.plan),
     )
     run = None
+    kept: tuple[bool | None, ...] = ()
     if search.holds is not None:
-        watch.stage(f"{prepared.config.label}: summarising the run at capacity")
-        run = measured(*trials.served(search.holds.rate_per_s))
+        watch.stage(f"{trials.told}summarising the run at capacity")
+        made, seen = trials.served(search.holds.rate_per_s)
+        run, kept = measured(made, seen), kept_by(seen.records, goal)
     limits: tuple[Limit, ...] = ()
     refused = ""
     if search.fails is not None:
         _, seen = trials.served(search.fails.rate_per_s)
+        kept = kept or kept_by(seen.records, goal)
         limits = limits_of(seen.records, goal)
         refused = next((one.detail for one in seen.records if _was_refused(one)), "")
     simulation = run.result.simulation if run else simulation_of(prepared)
     assert simulation is not None
-    return EngineCapacity(prepared.config, search, limits, refused, run, simulation.error)
+    return EngineCapacity(prepared.config, search, limits, refused, run, simulation.error, kept)
+
+
+def kept_by(records: Sequence[RequestRecord], goal: Goal) -> tuple[bool | None, ...]:
+    """Whether each request kept the SLO, in the order of the plan; None where that cannot be
+    judged."""
+    in_order = sorted(records, key=lambda one: (one.index, one.sample))
+    return tuple(meets(one, goal.slo_s) for one in in_order)
 
 
 def limits_of(records: Sequence[RequestRecord], goal: Goal) -> tuple[Limit, ...]:
@@ -173,6 +201,17 @@ def _was_refused(record: RequestRecord) -> bool:
     return record.status not in (RequestStatus.OK, RequestStatus.UNFINISHED)
 
 
+def serve_at(
+    prepared: PreparedSimulation, rate_per_s: float, watch: Watch
+) -> tuple[PreparedSimulation, Observation]:
+    """Serve the plan's requests at another rate. Raises KeyboardInterrupt on Ctrl-C."""
+    made = fresh(replace(prepared, plan=at_rate(prepared.plan, rate_per_s)))
+    seen = observe(made, watch)
+    if seen.interrupted:
+        raise KeyboardInterrupt
+    return made, seen
+
+
 class _Trials:
     """Serves the plan at a rate, and keeps what the answer may need: the best that held, the
     lowest that did not."""
@@ -184,11 +223,11 @@ class _Trials:
         self._share = GoodputShare(goal.slo_s)
         # By whether the SLO held: the rate nearest to capacity. Observations are large.
         self._nearest: dict[bool, tuple[float, PreparedSimulation, Observation]] = {}
-        self._before = ""
+        self.told = f"{prepared.config.label}: "
 
     def attained(self, rate_per_s: float) -> float:
         name = "all at once" if math.isinf(rate_per_s) else f"{rate_per_s:.4g} requests/s"
-        self._watch.stage(f"{self._prepared.config.label}: {name}{self._before}")
+        self._watch.stage(f"{self.told}trying {name}")
         made, seen = self.served(rate_per_s)
         share = self._share.of(seen.records)
         if share is None:
@@ -198,15 +237,11 @@ class _Trials:
         kept = self._nearest.get(holds)
         if kept is None or (rate_per_s > kept[0] if holds else rate_per_s < kept[0]):
             self._nearest[holds] = (rate_per_s, made, seen)
-        self._before = f" ({name}: {share:.2%})"
+        self.told = f"{self._prepared.config.label}: {share:.2%} keep the SLO at {name}; "
         return share
 
     def served(self, rate_per_s: float) -> tuple[PreparedSimulation, Observation]:
         for kept_per_s, made, seen in self._nearest.values():
             if kept_per_s == rate_per_s:
                 return made, seen
-        made = fresh(replace(self._prepared, plan=at_rate(self._prepared.plan, rate_per_s)))
-        seen = observe(made, self._watch)
-        if seen.interrupted:
-            raise KeyboardInterrupt
-        return made, seen
+        return serve_at(self._prepared, rate_per_s, self._watch)

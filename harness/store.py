@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import shutil
 import tempfile
 from collections.abc import Collection, Mapping
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from .drafts import draft, draft_name, held, is_draft, remove_abandoned
 from .errors import StoreError
 from .result import SCHEMA_VERSION, Result
 from .settings import completed
@@ -70,7 +70,9 @@ def check_out(directory: Path) -> None:
         raise StoreError("out", directory, "is a file; expected a directory")
     if directory.is_dir():
         found = {entry.name for entry in directory.iterdir()}
-        others = sorted(found - _FILES)
+        # A report's draft, whose writer was killed, goes with the run that it is of.
+        drafts = {name for name in found if any(is_draft(name, Path(one)) for one in _FILES)}
+        others = sorted(found - _FILES - drafts)
         if others or (found and RESULT_FILE not in found):
             raise StoreError(
                 "out",
@@ -93,22 +95,19 @@ def write_run(
     steps: pd.DataFrame,
     reports: Mapping[str, str],
 ) -> Path:
-    """Write a run beside its place and move it there whole; an earlier run there is replaced.
+    """Write a run beside its place and move it there whole; an earlier run there is replaced, and
+    what a writer that was killed left beside it is removed.
 
     reports: text by file name. Returns the directory. Raises StoreError for `out`, leaving what
     was there as it was.
     """
     check_out(directory)
     directory = directory.resolve()
-    fresh = _beside(directory)
-    try:
-        with writing("out", directory):
-            fresh.mkdir(parents=True)
+    with writing("out", directory):
+        with draft(directory, is_directory=True) as fresh:
             _write_files(fresh, result, requests, steps, reports)
             _put_in_place(fresh, directory)
-    finally:
-        # Also after Ctrl-C: a half-written run must not stay behind.
-        shutil.rmtree(fresh, ignore_errors=True)
+        remove_abandoned(directory)
     return directory
 
 
@@ -204,19 +203,15 @@ def _put_in_place(fresh: Path, directory: Path) -> None:
     if not (directory / RESULT_FILE).exists():
         fresh.replace(directory)
         return
-    aside = _beside(directory)
-    directory.replace(aside)
-    try:
-        fresh.replace(directory)
-    except BaseException:
-        aside.replace(directory)
-        raise
-    shutil.rmtree(aside)
-
-
-def _beside(directory: Path) -> Path:
-    """A new hidden name on the same file system, so that a rename is atomic."""
-    return directory.with_name(f".{directory.name}.{secrets.token_hex(4)}")
+    aside = draft_name(directory)
+    with held(directory):
+        directory.replace(aside)
+        try:
+            fresh.replace(directory)
+        except BaseException:
+            aside.replace(directory)
+            raise
+        shutil.rmtree(aside)
 
 
 def _read_table(path: Path, columns: tuple[str, ...], without: Collection[str]) -> pd.DataFrame:

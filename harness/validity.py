@@ -290,7 +290,9 @@ def check_steady(window: Window) -> Check:
         ok=window.steady,
         fatal=False,
         value=Interval(window.start_s, window.end_s).duration_s,
-        detail=f"steady window {window.start_s:.2f} to {window.end_s:.2f} s: {window.method}",
+        detail=f"steady window {window.start_s:.2f} to {window.end_s:.2f} s: {window.method}"
+        if window.steady
+        else f"no steady window: rates are over {window.method}",
     )
 
 

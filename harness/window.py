@@ -45,12 +45,14 @@ def steady_window(requests: Sequence[RequestRecord], duration_s: float) -> Windo
     ended = _ended(requests, Interval(start_s, end_s))
     if ended < FEWEST_ENDED:
         return _whole(
-            duration_s, f"fewer than {FEWEST_ENDED} requests ended between warm-up and last arrival"
+            duration_s,
+            f"fewer than {FEWEST_ENDED} requests ended between warm-up and the last arrival",
         )
     due = sum(start_s < request.t_due_s <= end_s for request in requests)
     if abs(due - ended) > MOST_UNBALANCED * due:
+        queue = f"only {ended} ended, so a queue grew" if ended < due else f"{ended} ended"
         return _whole(
-            duration_s, f"{due} requests were due between warm-up and last arrival, {ended} ended"
+            duration_s, f"{due} requests were due between warm-up and the last arrival, but {queue}"
         )
     return Window(
         start_s=start_s,
@@ -74,4 +76,4 @@ def _ended(requests: Sequence[RequestRecord], interval: Interval) -> int:
 
 
 def _whole(duration_s: float, why: str) -> Window:
-    return Window(start_s=0.0, end_s=duration_s, method=f"the whole run: {why}", steady=False)
+    return Window(start_s=0.0, end_s=duration_s, method=f"the whole run, since {why}", steady=False)

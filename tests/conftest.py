@@ -9,6 +9,8 @@ import pytest
 
 # Two cores are shared with everything else; one thread keeps small tests quick and repeatable.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# pytest-xdist's workers are told to be 80 wide; a command's output is as wide as in a pipe.
+os.environ.pop("COLUMNS", None)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -13,6 +13,10 @@ DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 # A KV cache of these holds codes, and beside each head's a scale in bfloat16.
 KV_CODE_BYTES = {"int8": 1, "fp8": 1}
 KV_SCALE_BYTES = 2
+# Each layer's weights are listed by name before any is read; published models have hundreds.
+MOST_LAYERS = 10_000
+# Sizes and token ids are 32-bit in every kernel and checkpoint.
+MOST_OF_A_SIZE = 2**31 - 1
 
 
 def kv_head_bytes(head_dim: int, dtype: str, kv_dtype: str) -> int:
@@ -174,7 +178,7 @@ def parse_config(
         vocab_size=_integer(data, "vocab_size"),
         hidden_size=hidden_size,
         intermediate_size=_integer(data, "intermediate_size"),
-        num_layers=_integer(data, "num_hidden_layers"),
+        num_layers=_integer(data, "num_hidden_layers", most=MOST_LAYERS),
         num_heads=heads,
         num_kv_heads=kv_heads,
         head_dim=head_dim,
@@ -276,13 +280,20 @@ def _rope(data: Mapping[str, Any], max_positions: int) -> tuple[float, RopeScali
 
 
 def _integer(
-    data: Mapping[str, Any], name: str, default: int | None = None, *, least: int = 1
+    data: Mapping[str, Any],
+    name: str,
+    default: int | None = None,
+    *,
+    least: int = 1,
+    most: int = MOST_OF_A_SIZE,
 ) -> int:
     value = data.get(name)
     if value is None:
         value = default
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ModelError(name, value, f"in config.json; expected an integer of at least {least}")
+    if value > most:
+        raise ModelError(name, value, f"in config.json; expected an integer of at most {most}")
     return value
 
 

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
 from ..errors import ModelError
-from .config import DTYPE_BYTES, kv_head_bytes, token_ids
+from .config import DTYPE_BYTES, MOST_LAYERS, kv_head_bytes, token_ids
 from .hf_attention import TRACED, AttentionLayer, tracing
 from .loader import load_generation_config, read_json
 
@@ -60,6 +60,8 @@ def describe(directory: Path) -> TransformersConfig:
         raise ModelError("quantization_config", method or quantization, problem)
     try:
         config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
+        text = config.get_text_config(decoder=True)
+        _check_depth(text)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(
                 config,
@@ -68,6 +70,8 @@ def describe(directory: Path) -> TransformersConfig:
                 experts_implementation="eager",
                 trust_remote_code=False,
             ).eval()
+    except ModelError:
+        raise
     except Exception as error:  # what a config can do wrong is up to each architecture
         named = str((data.get("architectures") or [data.get("model_type")])[0])
         # Models from before the interface choose among classes of their own, by name.
@@ -77,7 +81,6 @@ def describe(directory: Path) -> TransformersConfig:
     name = type(model).__name__
     _check_named(data, name)
     _check_packable(model, name)
-    text = config.get_text_config(decoder=True)
     max_positions = _max_positions(model, text, name)
     layers, vocab_size = _follow(model, name)
     first = _uniform(layers, text.num_hidden_layers, name)
@@ -101,6 +104,14 @@ def describe(directory: Path) -> TransformersConfig:
 def takes(model: Any, argument: str) -> bool:
     """Whether the model's forward names `argument`."""
     return argument in inspect.signature(model.forward).parameters
+
+
+def _check_depth(text: Any) -> None:
+    """A model is built layer by layer, be it without weights."""
+    depth = getattr(text, "num_hidden_layers", None)
+    if isinstance(depth, int) and depth > MOST_LAYERS:
+        problem = f"in config.json; expected an integer of at most {MOST_LAYERS}"
+        raise ModelError("num_hidden_layers", depth, problem)
 
 
 def _check_named(data: dict[str, Any], built: str) -> None:

@@ -19,6 +19,7 @@ from ...reports.ablation_model import (
     AblationResponse,
     Conditional,
 )
+from ..errors import InvalidRun
 from ..evidence import ERROR_RATE, objections
 from ..observed import Observed
 from ..result import Result, Simulation
@@ -82,8 +83,8 @@ class _Found:
 def analyse(factorial: Factorial, *, command: str = "") -> Ablation:
     """Effects with intervals, corrected for how many they are, and a sentence for each that holds.
 
-    A cell with a run that is not valid enters no effect. Raises ConfigError if fewer than two
-    cells are left, or no two of them differ in one axis.
+    A cell with a run that is not valid enters no effect. Where no two cells are left that differ in
+    one axis, raises InvalidRun if one was left out for that, else ConfigError.
     """
     design = factorial.design
     invalid = {
@@ -94,6 +95,12 @@ def analyse(factorial: Factorial, *, command: str = "") -> Ablation:
     valid = [cell for cell in factorial.runs if cell not in invalid]
     wanted = contrasts(design, valid)
     if not wanted:
+        if invalid:
+            cell, why = next(iter(invalid.items()))
+            raise InvalidRun(
+                f"{len(valid)} of {len(factorial.runs)} cells are valid, and an effect takes two "
+                f"that differ in one axis; {cell.name}: {why}"
+            )
         raise ConfigError(
             "axes", f"{len(valid)} valid cells", "at least two that differ in one axis"
         )

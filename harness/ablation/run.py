@@ -7,6 +7,8 @@ Experimenters", 2nd edition, 2005, chapter 3). The orders come from the seed.
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,13 +22,15 @@ from ..cells.identity import Identity, stored_run
 from ..cells.runner import CellRunner, attempt, store_measured
 from ..seeds import seed_of_repeat
 from ..store import RunOnDisk, StoreError
+from ..whole_file import writing
 from .design import Cell, Design, NotRun, refuse_lost_levels
 
 if TYPE_CHECKING:
     from ..watch import Watch
 
 CELLS = "cells"
-FILES = ("ablation.json", "ablation.html", "ablation.md")
+REPORT = "ablation.json"
+FILES = (REPORT, "ablation.html", "ablation.md")
 
 
 @dataclass(frozen=True)
@@ -85,19 +89,48 @@ def check(design: Design, runner: CellRunner, *, repeats: int, seed: int) -> Che
     )
 
 
-def check_directory(out: Path) -> None:
-    """Allowed: a path that does not exist yet, an empty directory, one that holds an ablation."""
+def check_directory(out: Path, design: Design | None) -> None:
+    """Allowed: a path that does not exist yet, an empty directory, one that holds an ablation: of
+    no other cells than the design has, for its report would lose them; of any, if there is no
+    design. Raises StoreError."""
     if not out.exists():
         return
     if not out.is_dir():
         raise StoreError("out", out, "is a file; expected a directory")
-    others = sorted(entry.name for entry in out.iterdir() if entry.name not in (CELLS, *FILES))
+    others = sorted(
+        entry.name
+        for entry in out.iterdir()
+        if entry.name not in (CELLS, *FILES) and not entry.name.startswith(".")
+    )
     if others:
         raise StoreError(
             "out",
             out,
             f"holds other files ({others[0]}); expected a new directory or an ablation's",
         )
+    if design is not None and (out / REPORT).exists():
+        _check_report(out, {cell.name for cell in design.cells})
+
+
+def _check_report(out: Path, cells: set[str]) -> None:
+    instead = "expected a new directory; --overwrite removes this one's"
+    try:
+        told = json.loads((out / REPORT).read_text(encoding="utf-8"))
+        there = [str(cell["name"]) for cell in told["cells"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError("out", out / REPORT, f"cannot be read; {instead}") from error
+    if lost := [name for name in there if name not in cells]:
+        raise StoreError("out", out, f"holds another ablation, with the cell {lost[0]}; {instead}")
+
+
+def forget(out: Path) -> None:
+    """Remove the ablation that a directory holds, so that nothing of it is taken for a new one's.
+    Raises StoreError."""
+    with writing("out", out):
+        for name in FILES:
+            (out / name).unlink(missing_ok=True)
+        if (out / CELLS).exists():
+            shutil.rmtree(out / CELLS)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ..options.machine import MACHINE_OPTIONS, with_machine_options
 from ..options.run import NOT_SIMULATED, is_typed, refused, with_run_options
 from .console import foreign
 from .exits import Exit, say, say_error, say_text
-from .output import write_texts
+from .output import AsJson, Quiet, write_texts
 
 if TYPE_CHECKING:
     from ...reports.ablation_model import Ablation
@@ -74,17 +74,16 @@ def ablate(
             rich_help_panel="Output",
         ),
     ] = None,
-    as_json: Annotated[
+    overwrite: Annotated[
         bool,
         typer.Option(
-            "--json",
-            help="Print effects, cells and sentences as JSON on standard output.",
+            "--overwrite",
+            help="Remove the ablation at --out first, and run every cell anew.",
             rich_help_panel="Output",
         ),
     ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print no progress.", rich_help_panel="Output")
-    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Serve the same requests with every combination of some settings, and say what each moved.
 
@@ -101,7 +100,9 @@ def ablate(
     directory = out or _default_directory(design)
     with watching(quiet=quiet or as_json) as watch:
         runner = _runner(settings, machine() if simulate else None, watch)
-        ablation, failed = _measure(design, settings, runner, repeats, directory, watch)
+        ablation, failed = _measure(
+            design, settings, runner, repeats, directory, watch, overwrite=overwrite
+        )
     if as_json:
         from dataclasses import asdict
 
@@ -141,15 +142,21 @@ def _measure(
     repeats: int,
     directory: Path,
     watch: Watch,
+    *,
+    overwrite: bool,
 ) -> tuple[Ablation, Sequence[NotRun]]:
     """Check, run what is not stored yet, analyse, write the reports. Returns also the cells that
     failed."""
+    from ...engines.errors import ConfigError
     from ..ablation.analyse import Factorial, analyse
-    from ..ablation.run import check, check_directory, run_cells
+    from ..ablation.run import check, check_directory, forget, run_cells
+    from ..errors import InvalidRun
     from ..rendering import ablation_reports
 
-    check_directory(directory)
+    check_directory(directory, None if overwrite else design)
     checked = check(design, runner, repeats=repeats, seed=settings.seed)
+    if overwrite:
+        forget(directory)
     try:
         ran = run_cells(checked, runner, directory, watch)
     except KeyboardInterrupt:
@@ -159,7 +166,17 @@ def _measure(
         say_error(f"not run, in no effect: {one.cell.name}: {one.reason}")
     watch.stage("working out effects")
     factorial = Factorial(design, ran.runs, (*checked.not_run, *ran.failed))
-    ablation = analyse(factorial, command=settings.command)
+    try:
+        ablation = analyse(factorial, command=settings.command)
+    except (ConfigError, InvalidRun) as error:
+        if not ran.failed:
+            raise
+        # Nothing is wrong with the settings; it is for want of memory that too few are left.
+        say_error(
+            "no two cells are left that differ in one axis, so there is no effect; those that "
+            f"ended are in {directory}, and the same command goes on from there"
+        )
+        raise typer.Exit(Exit.OUT_OF_MEMORY) from error
     write_texts(directory, ablation_reports(ablation))
     return ablation, ran.failed
 

@@ -44,6 +44,7 @@ from . import (
     this_machine,
     workload,
 )
+from .closed_pipe import outlive_readers
 from .exits import Exit, say_error
 
 app = typer.Typer(
@@ -111,6 +112,7 @@ def overview(context: typer.Context) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and leave with its exit code. What a user did wrong is one line, never a
     traceback; a traceback is a bug of ours and is shown."""
+    outlive_readers()
     try:
         sys.exit(app(arguments, standalone_mode=False) or Exit.OK)
     except InvalidRun as error:

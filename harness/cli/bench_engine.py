@@ -83,9 +83,9 @@ def bench_engine(
 def _print(result: EngineBench) -> None:
     from rich.table import Table
 
-    from .tables import wide_console
+    from .console import TerminalConsole
 
-    console, rates = wide_console(), result.rates
+    console, rates = TerminalConsole(), result.rates
     settings = result.settings
     console.print(
         f"[bold]{foreign(result.model)}[/] {foreign(settings['engine'])}, "

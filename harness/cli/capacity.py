@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,10 +12,12 @@ import typer
 from ..options.machine import with_machine_options
 from ..options.run import NOT_SIMULATED, with_run_options
 from .console import foreign
+from .earlier import Overwrite, check_run, refuse_overwrite
 from .exits import Exit, say, say_error, say_text
-from .output import AsJson, Quiet, store, without_output
+from .output import AsJson, Quiet, as_asked, store
 
 if TYPE_CHECKING:
+    from ..capacity_order import Order
     from ..config import RunConfig
     from ..options.machine import MachineOf
     from ..simulate import PreparedSimulation
@@ -70,15 +73,18 @@ OutFor = Annotated[
     engine="vllm-v1",
     workload="azure-conv",
     num_requests=500,
+    slo=inspect.Parameter.empty,
 )
 @with_machine_options
 def capacity(
+    context: typer.Context,
     settings: SettingsOf,
     machine: MachineOf,
     compare: Compare = None,
     attainment: Attainment = "99%",
     rate_tolerance: RateTolerance = "2%",
     out: OutFor = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -87,25 +93,25 @@ def capacity(
     Simulated. Every rate is sent the same requests in the same order: only the gaps change.
     """
     from ..simulated_capacity import prepare_capacity
-    from ..store import check_out
     from .capacity_tables import capacity_json, print_capacities
     from .progress import watching
 
+    refuse_overwrite(context)
     simulated_on = machine()
     # Everything that can be wrong is found before the first search.
     names = _engines(compare)
-    configs = [without_output(settings(name)) for name in names]
+    configs = [as_asked(settings(name)) for name in names]
     goal = _goal(configs[0], attainment, rate_tolerance)
     directories = _directories(out, names)
     for directory in directories:
-        check_out(directory)
+        check_run(directory, configs[0].command, overwrite=overwrite)
     prepared = [prepare_capacity(config, simulated_on) for config in configs]
     with watching(quiet=quiet or as_json) as watch:
-        found = _search(prepared, goal, watch)
+        found, ordered = _search(prepared, goal, watch)
     if as_json:
-        print(capacity_json(found, goal))
+        print(capacity_json(found, goal, ordered))
     else:
-        print_capacities(found, goal)
+        print_capacities(found, goal, ordered)
     _store(found, directories, quiet=quiet or as_json)
     raise typer.Exit(Exit.OK)
 
@@ -129,7 +135,7 @@ def _goal(config: RunConfig, attainment: str, rate_tolerance: str) -> Goal:
     from ..units import parse_share
 
     if not config.slo_s:
-        raise ConfigError("slo", None, "limits, such as ttft:500ms,tpot:50ms, or a preset")
+        raise ConfigError("slo", "", "limits, such as ttft:500ms,tpot:50ms, or a preset")
     goal = Goal(
         config.slo_s,
         parse_share("attainment", attainment),
@@ -147,11 +153,13 @@ def _directories(out: Path | None, names: Sequence[str | None]) -> list[Path]:
 
 def _search(
     prepared: Sequence[PreparedSimulation], goal: Goal, watch: Watch
-) -> list[EngineCapacity]:
+) -> tuple[list[EngineCapacity], tuple[Order, ...]]:
+    from ..capacity_order import orders
     from ..simulated_capacity import engine_capacity
 
     try:
-        return [engine_capacity(one, goal, watch) for one in prepared]
+        found = [engine_capacity(one, goal, watch) for one in prepared]
+        return found, orders(prepared, found, goal, watch)
     except KeyboardInterrupt:
         say_error("interrupted before a capacity was found: nothing is saved")
         raise typer.Exit(Exit.INTERRUPTED) from None

@@ -4,35 +4,37 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from rich.table import Table
 
-from ...reports.format import quantity
+from ...reports.format import number, quantity, scale_of
 from ..capacity import Search, Trial
+from ..capacity_order import Order
 from ..metrics import CostPerMillionTokens
+from ..result import Result
 from ..simulated_capacity import EngineCapacity, Goal
-from .console import foreign
-from .tables import wide_console
+from ..stats.proportion import fewest_to_show
+from .console import TerminalConsole, foreign
 
 # Fewer mean latencies of arrivals than this, and many requests met an engine that was filling up.
 BURST_LATENCIES = 10.0
-_COLUMNS = (
-    *("engine", "capacity", "output tokens at capacity", "TTFT p99", "TPOT p99", "KV peak"),
-    *("preemptions", "binds"),
-)
-_COST = "cost of a million output tokens"
 
 
-def print_capacities(found: Sequence[EngineCapacity], goal: Goal) -> None:
+def print_capacities(
+    found: Sequence[EngineCapacity], goal: Goal, ordered: Sequence[Order] = ()
+) -> None:
     """A sentence an engine, the rates that were tried if it is one, and a table of all."""
-    console = wide_console()
+    console = TerminalConsole()
     for one in found:
         console.print(f"[bold]{foreign(one.config.label)}[/]  {foreign(sentence(one, goal))}")
         for text in notes(one):
             console.print(f"[yellow]note[/] {foreign(text)}")
+    for one in ordered:
+        style = "yellow" if one.is_noise else "dim"
+        console.print(f"[{style}]order[/] {foreign(order_sentence(one))}")
     console.print()
     if len(found) == 1:
         console.print(_trials(found[0].search))
@@ -57,7 +59,34 @@ def sentence(one: EngineCapacity, goal: Goal) -> str:
     at = f"at {rate(search.fails)} {quantity(search.fails.attained, 'share')} keep it"
     if search.holds is None:
         return f"holds {what} at no rate: {at} ({_missed(one, goal)})"
-    return f"holds {what} up to {rate(search.holds)}; {at} ({_missed(one, goal)})"
+    return (
+        f"holds {what} up to {rate(search.holds)} (95 %: {interval_text(one)}); {at} "
+        f"({_missed(one, goal)})"
+    )
+
+
+def interval_text(one: EngineCapacity) -> str:
+    """Requests a second, without the unit: "22.1 to 28.0"."""
+    low, high = one.interval_per_s
+    if math.isinf(high):
+        return "any rate" if low == 0 else f"{number(low)} or more"
+    return f"at most {number(high)}" if low == 0 else f"{number(low)} to {number(high)}"
+
+
+def order_sentence(order: Order) -> str:
+    """Whether one engine is ahead of another, and what says so."""
+    at = quantity(order.rate_per_s, "requests/s")
+    if order.only_first + order.only_second == 0:
+        return f"{order.first} and {order.second}: at {at} the same requests keep the SLO with both"
+    split = (
+        f"at {at}, {order.only_first} requests keep the SLO with {order.first} alone and "
+        f"{order.only_second} with {order.second} alone (p = {number(order.p)})"
+    )
+    if order.is_noise:
+        return (
+            f"{order.first} and {order.second} cannot be told apart: {split}; raise --num-requests"
+        )
+    return f"{order.first} holds more than {order.second}: {split}"
 
 
 def _missed(one: EngineCapacity, goal: Goal) -> str:
@@ -87,8 +116,15 @@ def notes(one: EngineCapacity) -> list[str]:
             f"arrivals lasted only {burst:.1f} mean latencies: the capacity of a burst; raise "
             "--num-requests for that of a lasting load"
         )
+    fewest = fewest_to_show(search.target)
+    if search.outcome == "found" and one.judged < (fewest or math.inf):
+        found.append(
+            f"{one.judged} requests are too few to show that "
+            f"{quantity(search.target, 'share')} keep the SLO at any rate"
+            + (f"; it takes {fewest}" if fewest else ": no number shows that all do")
+        )
     failures = one.run.result.validity.failures if one.run else ()
-    return found + [f"at capacity: {check.detail}" for check in failures]
+    return found + [f"{check.detail} (the run at capacity)" for check in failures]
 
 
 def rate(trial: Trial) -> str:
@@ -107,43 +143,55 @@ def _trials(search: Search) -> Table:
 
 
 def _compared(found: Sequence[EngineCapacity]) -> Table:
-    is_priced = any(one.config.price_per_hour is not None for one in found)
-    table = _table(*_COLUMNS, *([_COST] if is_priced else []))
-    for one in found:
-        if one.run is None or one.search.holds is None:
-            cost = ["n/a"] if is_priced else []
-            row = ("0", *["n/a"] * 5, foreign(_binds(one)))
-            table.add_row(foreign(one.config.label), *row, *cost)
-            continue
-        result = one.run.result
-        assert result.kv is not None, "capacity is searched for in process"
-        peak = result.kv.useful_tokens.peak / result.kv.capacity_tokens
-        table.add_row(
-            foreign(one.config.label),
-            rate(one.search.holds),
-            quantity(result.stat("output_throughput", "window"), "tokens/s"),
-            quantity(result.stat("ttft", "p99"), "s"),
-            quantity(result.stat("tpot", "p99"), "s"),
-            quantity(peak, "share"),
-            quantity(result.counters.preemptions, ""),
-            foreign(_binds(one)),
-            *([quantity(result.stat(CostPerMillionTokens.id, "output"), "")] if is_priced else []),
-        )
+    """A column an engine: 80 of a terminal's have room for four."""
+    results = [one.run.result if one.run else None for one in found]
+    table = _table("", *(foreign(one.config.label) for one in found))
+    table.add_row("capacity, requests/s", *map(_capacity_text, found))
+    table.add_row("  95 % interval", *map(interval_text, found))
+
+    def row(title: str, unit: str, value_of: Callable[[Result], float | None]) -> None:
+        values = [None if one is None else value_of(one) for one in results]
+        scale = scale_of(unit, values)
+        name = f"{title}, {scale.unit}" if scale.unit else title
+        table.add_row(name, *map(scale.number, values))
+
+    row("output, tokens/s", "", lambda one: one.stat("output_throughput", "window"))
+    row("TTFT p99", "s", lambda one: one.stat("ttft", "p99"))
+    row("TPOT p99", "s", lambda one: one.stat("tpot", "p99"))
+    row("KV peak", "share", _kv_peak)
+    row("preemptions", "", lambda one: one.counters.preemptions)
+    if any(one.config.price_per_hour is not None for one in found):
+        row("cost, 1 M tokens out", "", lambda one: one.stat(CostPerMillionTokens.id, "output"))
+    table.add_row("binds", *(foreign(_binds(one)) for one in found))
     return table
+
+
+def _capacity_text(one: EngineCapacity) -> str:
+    return "any" if math.isinf(one.capacity_per_s) else number(one.capacity_per_s)
+
+
+def _kv_peak(result: Result) -> float:
+    assert result.kv is not None, "capacity is searched for in process"
+    return result.kv.useful_tokens.peak / result.kv.capacity_tokens
 
 
 def _binds(one: EngineCapacity) -> str:
     return " and ".join(one.binds) or ("refusals" if one.refused else "nothing")
 
 
-def capacity_json(found: Sequence[EngineCapacity], goal: Goal) -> str:
-    """One object; a rate of null is all requests at once."""
+def capacity_json(
+    found: Sequence[EngineCapacity], goal: Goal, ordered: Sequence[Order] = ()
+) -> str:
+    """One object; a rate of null is all requests at once, or in an interval no limit."""
     return json.dumps(
         {
             "slo_s": dict(goal.slo_s),
             "attainment": goal.attainment,
             "rate_tolerance": goal.rate_tolerance,
             "engines": [_engine(one) for one in found],
+            "orders": [
+                {**_finite(asdict(one)), "p": one.p, "is_noise": one.is_noise} for one in ordered
+            ],
         },
         indent=2,
         allow_nan=False,
@@ -156,7 +204,9 @@ def _engine(one: EngineCapacity) -> Mapping[str, Any]:
         "engine": one.config.engine.engine,
         "label": one.config.label,
         "outcome": search.outcome,
-        "capacity_per_s": _capacity(search),
+        "capacity_per_s": _or_none(one.capacity_per_s),
+        "interval_95_per_s": [_or_none(end) for end in one.interval_per_s],
+        "judged": one.judged,
         "holds": _trial(search.holds),
         "fails": _trial(search.fails),
         "trials": [_trial(trial) for trial in search.trials],
@@ -170,11 +220,8 @@ def _engine(one: EngineCapacity) -> Mapping[str, Any]:
     }
 
 
-def _capacity(search: Search) -> float | None:
-    """0 where no rate holds, null where any does."""
-    if search.holds is None:
-        return 0.0
-    return None if math.isinf(search.holds.rate_per_s) else search.holds.rate_per_s
+def _or_none(rate_per_s: float) -> float | None:
+    return rate_per_s if math.isfinite(rate_per_s) else None
 
 
 def _trial(trial: Trial | None) -> Mapping[str, Any] | None:

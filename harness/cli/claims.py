@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ import typer
 
 from ..options.run import is_typed, refused
 from .console import foreign
+from .earlier import Overwrite, check_claims, refuse_overwrite
 from .exits import say
 from .output import AsJson, Quiet, write_texts
 
@@ -48,6 +50,7 @@ def claims(
     out: Annotated[
         Path | None, typer.Option(help="Write claims.html, .md and .json into this directory.")
     ] = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -58,15 +61,15 @@ def claims(
     from ..claims.examine import examine_claims
     from ..json_text import json_text
     from ..rendering import claims_reports
-    from ..whole_file import check_writable
+    from .console import TerminalConsole
     from .progress import watching
-    from .tables import wide_console
 
-    if out is not None:
-        check_writable("out", out / "claims.json")
     if simulated and is_typed(context, "model"):
         raise refused(context, "model", "only without --simulated: nothing is measured")
-    command = " ".join(["llmbench", *sys.argv[1:]])
+    refuse_overwrite(context)
+    command = shlex.join(["llmbench", *sys.argv[1:]])
+    if out is not None:
+        check_claims(out, command, overwrite=overwrite)
     told = _print if not as_json else _nothing
     with watching(quiet=quiet or as_json) as watch:
         found = examine_claims(
@@ -79,7 +82,7 @@ def claims(
 
         print(json_text(asdict(found)))
         return
-    console = wide_console()
+    console = TerminalConsole()
     for note in found.notes:
         console.print(f"[yellow]note[/] {foreign(note)}")
     if out is not None:
@@ -92,9 +95,9 @@ def _nothing(_: Claim) -> None: ...
 def _print(claim: Claim) -> None:
     """The verdict, and under it what it rests on."""
     from ...reports.claims_model import VERDICTS
-    from .tables import wide_console
+    from .console import TerminalConsole
 
-    console = wide_console()
+    console = TerminalConsole()
     word, tone = VERDICTS[claim.verdict]
     console.print(f"[bold]“{foreign(claim.says)}”[/]  [{_STYLE.get(tone, 'dim')}]{word}[/]")
     for one in claim.evidence:

@@ -11,7 +11,6 @@ from ...reports.comparison_tables import end_text, level_text, ratio_text, row_l
 from ...reports.format import Scale, scale_of, setting
 from ...reports.model import Comparison, MetricComparison, Ratio, Verdict
 from .console import TerminalConsole, foreign
-from .tables import wide_console
 
 _SIGNS: dict[Verdict, str] = {"better": "+", "worse": "-", "same": "=", "inconclusive": "?"}
 _STYLES: dict[Verdict, str] = {"better": "green", "worse": "red", "inconclusive": "dim"}
@@ -21,13 +20,13 @@ _NAME_WIDTH = 10
 
 def print_headline(comparison: Comparison) -> None:
     """What was found, in a sentence."""
-    _print_headline(wide_console(), comparison)
+    _print_headline(TerminalConsole(), comparison)
 
 
 def print_comparison(comparison: Comparison) -> None:
     """Settings that differ, then every statistic with its ratio to the first run, then what that
     comes to."""
-    console = wide_console()
+    console = TerminalConsole()
     if comparison.differing_config:
         console.print(_settings(comparison))
         console.print()

@@ -1,11 +1,13 @@
 """The console of every command: text from outside reaches a terminal as text, and never as markup
-or as a command to it."""
+or as a command to it; and lines are as wide as whoever reads them can see."""
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
@@ -30,12 +32,30 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
+# Of a file or a pipe: no table is cut and no sentence broken, for `grep` and `less` to work on.
+UNBOUNDED = 10_000
+
+
+def has_width(stream: IO[str]) -> bool:
+    """Whether something says how wide lines may be: the terminal, or COLUMNS."""
+    return stream.isatty() or os.environ.get("COLUMNS", "").isdigit()
+
+
 class TerminalConsole(Console):
     """Spells control characters in whatever it prints, so that none is left where `foreign` was
-    forgotten."""
+    forgotten. file: standard output where none is given. width: for where nothing says it."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(highlight=False, emoji=False, **options)
+    def __init__(
+        self, *, file: IO[str] | None = None, width: int = UNBOUNDED, **options: Any
+    ) -> None:
+        stream: IO[str] = file or sys.stdout
+        super().__init__(
+            highlight=False,
+            emoji=False,
+            file=stream,
+            width=None if has_width(stream) else width,
+            **options,
+        )
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None

@@ -7,12 +7,13 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import typer
 
 from .console import TerminalConsole, foreign
 from .exits import Exit
+from .output import AsJson
 
 Level = Literal["ok", "note", "problem"]
 
@@ -26,9 +27,7 @@ class Finding:
     detail: str
 
 
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Check this machine: Python, torch, CPU, GPU, native kernels, memory, cache, models.
 
     Exit code 2 if something stands in the way of a run.

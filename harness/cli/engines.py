@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from .console import TerminalConsole, foreign
+from .output import AsJson
 
 if TYPE_CHECKING:
     from ...engines.config import EngineConfig
 
 
-def engines(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+def engines(as_json: AsJson = False) -> None:
     """List the engines: which choice each makes on every axis, and what it stands for."""
     from ...engines.config import engine_config
     from ...engines.presets import presets

@@ -97,9 +97,9 @@ def eval_(
 def _print(result: Evaluation) -> None:
     from rich.table import Table
 
-    from .tables import wide_console
+    from .console import TerminalConsole
 
-    console = wide_console()
+    console = TerminalConsole()
     settings = result.settings
     console.print(
         f"[bold]{foreign(result.model)}[/] {foreign(settings['engine'])}, "

@@ -8,15 +8,14 @@ from ...reports.claims_model import VERDICTS
 from ...reports.format import number, percent, quantity
 from ...reports.frontier_model import Frontier, FrontierMethod
 from ...reports.frontier_report import frontier_report
-from .console import foreign
-from .tables import wide_console
+from .console import TerminalConsole, foreign
 
 _STYLE = {"good": "green", "bad": "red", "caution": "yellow"}
 
 
 def print_frontier(frontier: Frontier) -> None:
     """A row a method; then the sentences that a report begins with."""
-    console = wide_console()
+    console = TerminalConsole()
     columns = ("tok/s", "", "weights", "", "KL", "same token", "perplexity", "")
     table = Table("method", *columns, "frontier", box=None, pad_edge=False)
     for column in table.columns[1:-1]:

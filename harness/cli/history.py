@@ -11,7 +11,7 @@ import typer
 
 from .console import foreign
 from .exits import say
-from .output import write_texts
+from .output import AsJson, write_texts
 
 if TYPE_CHECKING:
     from ...reports.history_model import History, Series, Trend
@@ -48,9 +48,13 @@ def history(
         ),
     ] = 0.01,
     out: Annotated[
-        Path | None, typer.Option(help="Write history.html, .md and .json into this directory.")
+        Path | None,
+        typer.Option(
+            help="Write history.html, .md and .json into this directory.",
+            rich_help_panel="Output",
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the trend of each quantity over stored runs, and where it stepped to another level.
 
@@ -96,9 +100,9 @@ def _print_series(series: Series) -> None:
 
     from ...reports.format import scale_of
     from ...reports.history_report import trend_label
-    from .tables import wide_console
+    from .console import TerminalConsole
 
-    console = wide_console()
+    console = TerminalConsole()
     table = Table("", "", "first", "last", "steps", box=None, pad_edge=False)
     for column in table.columns[2:4]:
         column.justify = "right"

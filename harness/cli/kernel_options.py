@@ -21,7 +21,6 @@ Kernels = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
 
 def ops_named(asked: list[str] | None, only: dict[str, str]) -> list[str]:

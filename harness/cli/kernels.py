@@ -12,7 +12,8 @@ from ...kernels.errors import KernelError
 from . import kernels_bench
 from .console import TerminalConsole, foreign
 from .exits import Exit, say
-from .kernel_options import AsJson, Device, Kernels, Ops, device_named, dtypes_named, ops_named
+from .kernel_options import Device, Kernels, Ops, device_named, dtypes_named, ops_named
+from .output import AsJson
 
 if TYPE_CHECKING:
     from ...kernels.check import Trial, Verdict
@@ -168,9 +169,9 @@ def _print_list(rows: list[dict[str, Any]], chosen_for: str) -> None:
 
     from rich.table import Table
 
-    from .tables import wide_console
+    from .console import TerminalConsole
 
-    console = wide_console()
+    console = TerminalConsole()
     for op, implementations in groupby(rows, key=lambda row: row["op"]):
         table = Table.grid(padding=(0, 2, 0, 0))
         for width in _LIST_WIDTHS:

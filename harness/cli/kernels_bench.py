@@ -9,7 +9,8 @@ import typer
 
 from .console import TerminalConsole, foreign
 from .exits import Exit, say, say_text
-from .kernel_options import AsJson, Device, Kernels, Ops, device_named, dtypes_named, ops_named
+from .kernel_options import Device, Kernels, Ops, device_named, dtypes_named, ops_named
+from .output import AsJson
 
 if TYPE_CHECKING:
     from ...kernels.bench import Timing
@@ -115,8 +116,7 @@ def _at_least(name: str, value: int, least: int) -> int:
 def _print(result: KernelResult) -> None:
     from rich.table import Table
 
-    terminal = TerminalConsole()
-    console = TerminalConsole(width=None if terminal.is_terminal else 120)
+    console = TerminalConsole()
     table = Table(box=None)
     for name in ("operation", "step", "case", "implementation"):
         table.add_column(name, no_wrap=True)

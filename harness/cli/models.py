@@ -9,6 +9,7 @@ import typer
 
 from .console import TerminalConsole, foreign
 from .exits import say, say_text
+from .output import AsJson
 
 models = typer.Typer(
     help="List the models that have a name of their own, or fetch one.",
@@ -17,10 +18,7 @@ models = typer.Typer(
 
 
 @models.callback()
-def list_(
-    context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """List the models that have a name of their own, or fetch one with 'pull'."""
     if context.invoked_subcommand is not None:
         return

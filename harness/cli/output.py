@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .console import foreign
+from .earlier import without_output
 from .exits import Exit, say, say_error
 
 if TYPE_CHECKING:
@@ -101,22 +102,12 @@ def verdict_of(measured: Measured) -> Exit:
     return Exit.OK
 
 
-def without_output(settings: RunConfig) -> RunConfig:
+def as_asked(settings: RunConfig) -> RunConfig:
     """The settings with a command that says what was run and not where the result went, so that a
     simulated run has the same bytes wherever it is written."""
     from dataclasses import replace
 
-    return replace(settings, command=shlex.join(["llmbench", *_asked(sys.argv[1:])]))
-
-
-def _asked(words: Sequence[str]) -> Iterator[str]:
-    """The words of a command without those about its output."""
-    rest = iter(words)
-    for word in rest:
-        if word == "--out":
-            next(rest, None)
-        elif word not in ("--json", "--quiet", "-q") and not word.startswith("--out="):
-            yield word
+    return replace(settings, command=shlex.join(["llmbench", *without_output(sys.argv[1:])]))
 
 
 def directory_name(engine: EngineConfig) -> str:

@@ -11,7 +11,6 @@ from ...reports.format import Scale, addends, count, percent, quantity, scale_of
 from ..attribution.explain import RequestParts, SlowestParts
 from ..result import Attribution, Band, Parts, SlowToken
 from .console import TerminalConsole, foreign
-from .tables import wide_console
 
 # A heading in two lines where one would be wider than the numbers below it.
 PARTS = {
@@ -54,7 +53,7 @@ def print_attribution(found: Attribution) -> None:
     if found.tpot is not None:
         rows.append(_Row("tpot mean", found.tpot))
     rows += [_band("itl", band) for band in found.itl]
-    console = wide_console()
+    console = TerminalConsole()
     _print(console, ("latency", "count"), rows)
     if found.slow_token_s is not None:
         console.print(
@@ -80,7 +79,7 @@ def print_request(found: RequestParts) -> None:
     if found.tpot is not None:
         rows.append(_Row("tpot mean", found.tpot))
     rows += [_Row(_number(one), one.parts, _moment(one)) for one in found.slow_tokens]
-    console = wide_console()
+    console = TerminalConsole()
     _print(console, (found.request_id, "at"), rows)
     if found.slow_token_s is not None:
         console.print(
@@ -92,7 +91,7 @@ def print_request(found: RequestParts) -> None:
 
 def print_slowest(found: SlowestParts) -> None:
     """The slowest requests and tokens of a run."""
-    console = wide_console()
+    console = TerminalConsole()
     _print(
         console, ("ttft", ""), [_Row(one.request_id, one.parts) for one in found.slowest_requests]
     )

@@ -27,7 +27,8 @@ class Lines:
         self._console = console
 
     def stage(self, text: str) -> None:
-        self._console.print(foreign(text))
+        # A command in it is copied whole: the terminal breaks it, if anyone does.
+        self._console.print(foreign(text), soft_wrap=True)
 
     def progress(self, progress: Served) -> None: ...
 

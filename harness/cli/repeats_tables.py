@@ -7,8 +7,7 @@ from rich.table import Table
 from ...reports.format import Scale, percent, scale_of
 from ...reports.repeats_model import PooledQuantity, RepeatsTable
 from ...reports.repeats_report import interval_text, repeats_report, spread_share
-from .console import foreign
-from .tables import wide_console
+from .console import TerminalConsole, foreign
 
 # More columns than this are in the report.
 _MOST_RUNS = 5
@@ -18,7 +17,7 @@ _SPREAD = "Runs ±: the standard deviation between runs, as a share of the mean.
 def print_repeats(repeats: RepeatsTable) -> None:
     """The sentences that the report begins with, then a row a quantity. Why a run does not count is
     an error, and said as one."""
-    console = wide_console()
+    console = TerminalConsole()
     report = repeats_report(repeats)
     console.print(f"[bold]{foreign(report.verdict)}[/]")
     for note in repeats.notes:

@@ -13,6 +13,7 @@ import typer
 
 from ..options.engine import engine_options
 from ..options.run import is_typed, parameters_of, refused, with_run_options
+from .earlier import Overwrite, check_run, refuse_overwrite
 from .exits import Exit, say_error
 from .output import AsJson, Out, Quiet, default_directory, directory_name, finish
 from .repeats import RepeatsAsked, check_repeats, run_repeated
@@ -82,6 +83,7 @@ class Printed:
     """Where a run goes and what is printed of it."""
 
     out: Path | None
+    overwrite: bool
     as_json: bool
     quiet: bool
 
@@ -97,6 +99,7 @@ def run(
     tasks: Tasks = None,
     task_limit: TaskLimit = None,
     out: Out = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -110,7 +113,8 @@ def run(
     from ..frontier.methods import is_list, parse_methods
 
     check_repeats(repeats)
-    printed = Printed(out, as_json, quiet)
+    refuse_overwrite(context, goes_on=repeats > 1 or is_list(str(context.params["quant"])))
+    printed = Printed(out, overwrite, as_json, quiet)
     if server.client is not None:
         _check_of_server(context)
         settings_of_server = _server_settings(context, server, settings(None))
@@ -197,7 +201,9 @@ def _execute(settings: RunConfig, repeats: int, printed: Printed) -> Exit:
         from ..repeats.runners import in_process
 
         return _repeat(partial(in_process, settings), name, repeats, settings.seed, printed)
-    return _carry_out(lambda watch: measure(prepare(settings, watch), watch), name, printed)
+    return _carry_out(
+        lambda watch: measure(prepare(settings, watch), watch), settings.command, name, printed
+    )
 
 
 def _execute_library(settings: RunConfig, library: str, repeats: int, printed: Printed) -> Exit:
@@ -211,7 +217,10 @@ def _execute_library(settings: RunConfig, library: str, repeats: int, printed: P
         runner_of = partial(of_library, settings, library)
         return _repeat(runner_of, library, repeats, settings.seed, printed)
     return _carry_out(
-        lambda watch: measure_adapted(prepare(settings, watch), library, watch), library, printed
+        lambda watch: measure_adapted(prepare(settings, watch), library, watch),
+        settings.command,
+        library,
+        printed,
     )
 
 
@@ -226,7 +235,10 @@ def _execute_server(settings: ServerRunConfig, repeats: int, printed: Printed) -
 
         return _repeat(partial(of_server, settings), name, repeats, settings.seed, printed)
     return _carry_out(
-        lambda watch: measure_server(prepare_server_run(settings, watch), watch), name, printed
+        lambda watch: measure_server(prepare_server_run(settings, watch), watch),
+        settings.command,
+        name,
+        printed,
     )
 
 
@@ -243,12 +255,13 @@ def _repeat(
     )
 
 
-def _carry_out(measured_by: Callable[[Watch], Measured], name: str, printed: Printed) -> Exit:
-    from ..store import check_out
+def _carry_out(
+    measured_by: Callable[[Watch], Measured], command: str, name: str, printed: Printed
+) -> Exit:
     from .progress import watching
 
     directory = printed.out or default_directory(name)
-    check_out(directory)
+    check_run(directory, command, overwrite=printed.overwrite)
     with watching(quiet=printed.quiet or printed.as_json) as watch:
         try:
             measured = measured_by(watch)

@@ -148,7 +148,7 @@ def _show(schedules: list[Schedule], view: View) -> None:
 
     from ..schedule import table, timeline
 
-    console = TerminalConsole(width=None if sys.stdout.isatty() else 100)
+    console = TerminalConsole(width=100)
     with console.capture() as captured:
         if about := schedules[0].scenario.about:
             console.print(Text(about), style="dim")

@@ -9,8 +9,9 @@ import typer
 
 from ..options.machine import with_machine_options
 from ..options.run import NOT_SIMULATED, with_run_options
+from .earlier import Overwrite, check_run, refuse_overwrite
 from .exits import Exit, say_error
-from .output import AsJson, Out, Quiet, default_directory, directory_name, finish, without_output
+from .output import AsJson, Out, Quiet, as_asked, default_directory, directory_name, finish
 from .repeats import RepeatsAsked, check_repeats, run_repeated
 
 if TYPE_CHECKING:
@@ -34,30 +35,33 @@ EPILOG = "\n\n".join(
 @with_run_options(without=NOT_SIMULATED, model="llama-3-8b", workload="azure-conv")
 @with_machine_options
 def simulate(
+    context: typer.Context,
     settings: RunConfig,
     machine: MachineOf,
     repeats: RepeatsAsked = 1,
     out: Out = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Serve a workload in virtual time: no weights, no GPU, the same bytes every time."""
     from ..simulate import prepare_simulation
     from ..simulate import simulate as measure
-    from ..store import check_out
     from .progress import watching
 
     directory = out or default_directory(directory_name(settings.engine))
     check_repeats(repeats)
+    refuse_overwrite(context, goes_on=repeats > 1)
+    asked = as_asked(settings)
     if repeats > 1:
         from ..repeats.runners import simulated
 
-        runner_of = partial(simulated, without_output(settings), machine())
+        runner_of = partial(simulated, asked, machine())
         raise typer.Exit(
             run_repeated(runner_of, directory, repeats, settings.seed, as_json=as_json, quiet=quiet)
         )
-    check_out(directory)
-    prepared = prepare_simulation(without_output(settings), machine())
+    check_run(directory, asked.command, overwrite=overwrite)
+    prepared = prepare_simulation(asked, machine())
     with watching(quiet=quiet or as_json) as watch:
         try:
             measured = measure(prepared, watch)

@@ -6,15 +6,14 @@ from rich.table import Table
 
 from ...reports.sweep_model import SweepTable
 from ...reports.sweep_report import cells_table, sweep_report
-from .console import foreign
-from .tables import wide_console
+from .console import TerminalConsole, foreign
 
 _STYLES = {"caution": "yellow", "quiet": "dim"}
 
 
 def print_sweep(sweep: SweepTable) -> None:
     """A row a cell, then the sentences that the report begins with."""
-    console = wide_console()
+    console = TerminalConsole()
     shown = cells_table(sweep)
     table = Table(box=None, pad_edge=False)
     for column in shown.columns:

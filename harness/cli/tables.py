@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from rich.table import Table
 from rich.text import Text
 
@@ -30,14 +28,9 @@ _STYLES: dict[Tone, str] = {
 }
 
 
-def wide_console() -> TerminalConsole:
-    """As wide as the terminal; wide enough for any table where there is none, as in a CI log."""
-    return TerminalConsole(width=None if sys.stdout.isatty() else 200)
-
-
 def print_run(result: Result) -> None:
     """Counts, latencies, rates, memory, quality: a screen."""
-    console = wide_console()
+    console = TerminalConsole()
     counters, config = result.counters, result.config
     cautions = [check for check in result.validity.failures if not check.fatal]
     state = "[yellow]valid, with cautions[/]" if cautions else "[green]valid[/]"
@@ -173,7 +166,7 @@ def _print_quality(console: TerminalConsole, result: Result) -> None:
 
 def print_ablation(ablation: Ablation) -> None:
     """Main effects, then a sentence for each effect that holds; first of all, why there is none."""
-    console = wide_console()
+    console = TerminalConsole()
     if ablation.simulated:
         console.print(f"[yellow]note[/] {foreign(simulated_text(ablation))}\n")
     if not ablation.sentences:

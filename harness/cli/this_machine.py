@@ -8,6 +8,7 @@ import typer
 
 from .console import foreign
 from .exits import say, say_text
+from .output import AsJson
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +36,7 @@ def machine(
     forget: Annotated[
         bool, typer.Option("--forget", help="Keep this measurement, whatever was known.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure memory bandwidth and the rate of products, and keep them for runs on this machine.
 

@@ -10,14 +10,12 @@ import typer
 
 from .console import TerminalConsole, foreign
 from .exits import say_text
-from .output import write_texts
+from .output import AsJson, write_texts
 
 if TYPE_CHECKING:
     from ...workloads.api import Plan
     from ...workloads.fitting import FittedWorkload
     from ...workloads.spec import WorkloadSpec
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 workload = typer.Typer(
     help="See what a workload will send, list those that ship, make one that is like a trace.",

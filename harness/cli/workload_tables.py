@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 
 from rich.table import Table
@@ -60,7 +61,7 @@ def print_prompts(requests: Sequence[PlannedRequest], decode: Callable[..., str]
 
 def print_fit(fitted: FittedWorkload) -> None:
     """Trace against fit, on standard error, so that the YAML can be piped."""
-    console = TerminalConsole(soft_wrap=True, stderr=True)
+    console = TerminalConsole(file=sys.stderr, soft_wrap=True)
     table = Table("", box=None, pad_edge=False, header_style="bold")
     for name in ("trace", "fit", "fit / trace"):
         table.add_column(name, justify="right")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ...reports.facts import SERVERS_OWN
 from ..build_result import build_result
 from ..drive import request_id
 from ..errors import InvalidRun
@@ -39,8 +40,6 @@ from .server_metrics import scraping, told_by_server
 if TYPE_CHECKING:
     from ..experiment import Measured
     from ..watch import Watch
-
-_UNSEEN = "the server's own"
 
 
 def measure_server(prepared: PreparedServerRun, watch: Watch) -> Measured:
@@ -201,7 +200,7 @@ def settings_of(prepared: PreparedServerRun) -> dict[str, Any]:
         "model": prepared.probed.model,
         "tokenizer": prepared.tokenizer_name,
         "engine": prepared.server.name,
-        **dict.fromkeys(("batching", "admission", "kv", "quant"), _UNSEEN),
+        **dict.fromkeys(("batching", "admission", "kv", "quant"), SERVERS_OWN),
         "endpoint": client.endpoint,
         "prompt_as": client.prompt_as,
         "prefix_cache_asked": client.prefix_cache,

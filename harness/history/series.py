@@ -34,10 +34,10 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[RunOnDisk], list[tuple[str, s
         try:
             run = find_run(directory)
         except StoreError as error:
-            left_out.append((run_name(directory), str(error)))
+            left_out.append((path_text(directory), str(error)))
             continue
         if reasons := objections(run):
-            left_out.append((run_name(directory), reasons[0]))
+            left_out.append((path_text(directory), reasons[0]))
         else:
             runs.append(run)
     return runs, left_out
@@ -105,6 +105,12 @@ def run_name(directory: Path) -> str:
     """What a run is called; a repeat, whose name many have, with the directory that holds it."""
     name = directory.name
     return f"{directory.parent.name}/{name}" if name.startswith(REPEAT_PREFIX) else name
+
+
+def path_text(directory: Path) -> str:
+    """Where a run is, from where the user stands if it lies below: many are called alike."""
+    here = Path.cwd()
+    return str(directory.relative_to(here) if directory.is_relative_to(here) else directory)
 
 
 def describe(run: RunOnDisk) -> HistoryRun:

@@ -13,7 +13,7 @@ from ..metrics.base import Better
 from ..quantities import Quantity
 from ..stats.edivisive import SIGNIFICANCE, change_points
 from ..store import RunOnDisk
-from .series import describe, group, names, run_name
+from .series import describe, group, names, path_text
 
 DEFAULT = (
     *("output_throughput.window", "ttft.p50", "ttft.p99", "tpot.mean", "itl.p99", "e2el.p50"),
@@ -50,7 +50,7 @@ def history_of(
         (
             *left_out,
             *(
-                (run_name(run.directory), "no other run has its settings, requests and hardware")
+                (path_text(run.directory), "no other run has its settings, requests and hardware")
                 for run in alone
             ),
         ),

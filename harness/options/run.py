@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -43,8 +44,9 @@ def with_run_options(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command the options of a run, before its own, and hands it the `RunConfig` they make
     as its first argument, `settings`. without: options it does not have. defaults: where the
-    command's differ. varied: the name of an option; hands the command a function instead, from a
-    value of it (None: what was asked for) to a `RunConfig` with all else as given."""
+    command's differ; `inspect.Parameter.empty` for one that must be typed. varied: the name of an
+    option; hands the command a function instead, from a value of it (None: what was asked for) to a
+    `RunConfig` with all else as given."""
 
     def make(chosen: Mapping[str, Any]) -> Any:
         if varied is None:
@@ -194,7 +196,8 @@ def run_config(**chosen: Any) -> RunConfig:
     from ..config import RunConfig
 
     own, engine, load = (_made(part, chosen) for part in _PARTS)
-    return RunConfig(**own, engine=engine, load=load, command=" ".join(["llmbench", *sys.argv[1:]]))
+    command = shlex.join(["llmbench", *sys.argv[1:]])
+    return RunConfig(**own, engine=engine, load=load, command=command)
 
 
 def _made(part: Callable[..., Any], chosen: Mapping[str, Any]) -> Any:

@@ -82,7 +82,8 @@ def test_capacity_compares_engines_and_keeps_the_run_at_capacity(
     ("arguments", "words"),
     [
         (("simulate", "--hardware", "h10"), ("hardware: 'h10'", "did you mean 'h100'?")),
-        (("capacity",), ("slo:", "ttft:500ms,tpot:50ms")),
+        (("capacity",), ("Missing option '--slo'. (see --help)",)),
+        (("capacity", "--slo", ""), ("slo: '' is not allowed", "ttft:500ms,tpot:50ms")),
         (("capacity", "--slo", "ttft:1s", "--attainment", "2"), ("attainment: 2.0",)),
         (("capacity", "--slo", "ttft:1s", "--compare", "paged,paged"), ("compare:", "each once")),
     ],

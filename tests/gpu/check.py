@@ -138,7 +138,8 @@ def _bench(scale: Scale, engine: str, quant: str, out: Path) -> tuple[str, ...]:
 
 def _run(scale: Scale, engine: str, quant: str, out: Path) -> tuple[str, ...]:
     model = (*scale.model, "--device", scale.device, "--max-model-len", str(scale.max_model_len))
-    return ("run", *model, "--engine", engine, "--quant", quant, "--quiet", "--out", str(out))
+    into = ("--quiet", "--overwrite", "--out", str(out))
+    return ("run", *model, "--engine", engine, "--quant", quant, *into)
 
 
 def _busy(scale: Scale, out: Path) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,13 @@ from llmbench.engines.config import engine_config
 from llmbench.engines.cost.roofline import StepTimes
 from llmbench.engines.cost.work import StepWork
 from llmbench.engines.errors import ConfigError
-from llmbench.harness.cli.capacity_tables import notes, sentence
+from llmbench.harness.capacity_order import Order, orders
+from llmbench.harness.cli.capacity_tables import (
+    notes,
+    order_sentence,
+    print_capacities,
+    sentence,
+)
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.simulate import PreparedSimulation
 from llmbench.harness.simulated_capacity import (
@@ -32,11 +39,14 @@ STEP_S = 0.125
 
 
 class Constant:
-    """Every step takes an eighth of a second, whatever is in it."""
+    """Every step takes an eighth of a second, whatever is in it, or `factor` times as long."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        self.factor = factor
 
     def price(self, work: StepWork) -> StepTimes:
         del work
-        return StepTimes(linear_s=STEP_S)
+        return StepTimes(linear_s=STEP_S * self.factor)
 
 
 def one_by_one(count: int, output_tokens: int = 1, seqs: int = 1) -> PreparedSimulation:
@@ -142,6 +152,86 @@ def test_what_a_burst_measures_is_said() -> None:
     assert any("the capacity of a burst" in text for text in notes(found))
     lasting = engine_capacity(one_by_one(200), goal, Silent())
     assert not any("burst" in text for text in notes(lasting))
+
+
+class Told(Silent):
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+
+    def stage(self, text: str) -> None:
+        self.stages.append(text)
+
+
+def test_progress_says_which_share_is_of_which_rate() -> None:
+    told = Told()
+    goal = Goal({"ttft": STEP_S * 1.0001}, attainment=0.9, rate_tolerance=0.5)
+    found = engine_capacity(one_by_one(50), goal, told)
+    tried = [re.search(r"trying (.+)$", text) for text in told.stages[:-1]]
+    assert all(tried)
+    for before, after in zip(tried, told.stages[1:], strict=True):
+        assert before is not None
+        assert f"keep the SLO at {before[1]}; " in after
+    said = {trial.rate_per_s: trial.attained for trial in found.search.trials}
+    assert told.stages[1].startswith(f"paged: {said[1.0]:.2%} keep the SLO at 1 requests/s; ")
+
+
+def test_engines_that_serve_alike_cannot_be_told_apart() -> None:
+    """The second takes as long and is asked for the same; a tenth slower, it makes most wait."""
+    goal = Goal({"ttft": STEP_S * 1.5}, attainment=0.9, rate_tolerance=0.01)
+    one, alike, slower = one_by_one(60), one_by_one(60), one_by_one(60)
+    slower = replace(slower, cost=Constant(1.1))
+    found = [engine_capacity(each, goal, Silent()) for each in (one, alike, slower)]
+    assert all(each.judged == 60 for each in found)
+    (order,) = orders((one, alike, slower), found, goal, Silent())
+    assert order.rate_per_s == found[0].capacity_per_s
+    assert order.only_second == 0
+    assert order.only_first > 20
+    assert not order.is_noise
+    assert order_sentence(order).startswith("paged holds more than paged: at ")
+
+
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [
+        (
+            (2, 0),
+            "a and b cannot be told apart: at 26.3 requests/s, 2 requests keep the SLO with a ",
+        ),
+        ((0, 0), "a and b: at 26.3 requests/s the same requests keep the SLO with both"),
+        ((30, 4), "a holds more than b: at 26.3 requests/s, 30 requests"),
+    ],
+)
+def test_an_order_by_chance_is_called_so(split: tuple[int, int], said: str) -> None:
+    assert order_sentence(Order("a", "b", 26.3, *split)).startswith(said)
+
+
+def test_too_few_requests_and_an_unsteady_run_are_said_in_a_sentence_each() -> None:
+    goal = Goal({"ttft": STEP_S * 4}, attainment=0.9)
+    few = engine_capacity(one_by_one(6), goal, Silent())
+    assert "6 requests are too few to show that 90 % keep the SLO at any rate; it takes 35" in (
+        notes(few)
+    )
+    assert "(95 %: any rate); at " in sentence(few, goal)
+    (unsteady,) = (text for text in notes(few) if "steady" in text)
+    assert unsteady.startswith("no steady window: rates are over the whole run, since ")
+    assert unsteady.count(":") == 1
+    enough = engine_capacity(one_by_one(35), goal, Silent())
+    assert not any("too few to show" in text for text in notes(enough))
+
+
+def test_the_table_keeps_a_number_whole_on_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    goal = Goal({"ttft": STEP_S + 1}, attainment=0.9, rate_tolerance=0.2)
+    found = engine_capacity(one_by_one(100), goal, Silent())
+    print_capacities([found] * 4, goal)
+    lines = capsys.readouterr().out.splitlines()
+    for title in ("capacity, requests/s", "output, tokens/s", "TTFT p99, ms", "KV peak, %"):
+        (line,) = (line for line in lines if line.startswith(title))
+        first, *others = line.removeprefix(title).split()
+        assert others == [first] * 3
+    assert max(map(len, lines)) <= 80
 
 
 def test_limits_are_told_apart() -> None:

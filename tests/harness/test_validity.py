@@ -220,11 +220,13 @@ def test_too_few_requests_for_a_p99_is_said_and_not_fatal() -> None:
 
 
 def test_no_steady_window_is_said_and_not_fatal() -> None:
-    unsteady = Window(start_s=0.0, end_s=9.6, method="the whole run: why", steady=False)
+    unsteady = Window(start_s=0.0, end_s=9.6, method="the whole run, since why", steady=False)
     validity = _assess(*serve_in_turn(120), window=unsteady)
 
     assert validity.valid
     assert _failed(validity) == {"steady"}
+    said = _check(validity, "steady").detail
+    assert said == "no steady window: rates are over the whole run, since why"
 
 
 @pytest.mark.parametrize("open_loop", [False, True])

@@ -51,7 +51,7 @@ def test_everything_due_at_once_has_no_steady_state() -> None:
 
     assert not window.steady
     assert (window.start_s, window.end_s) == (0.0, 2.0)
-    assert window.method == "the whole run: every request was due at the start"
+    assert window.method == "the whole run, since every request was due at the start"
 
 
 def test_a_short_run_says_so() -> None:
@@ -90,7 +90,8 @@ def test_a_load_beyond_capacity_is_not_steady_however_even_its_tokens_are() -> N
     window = steady_window(requests, requests[-1].t_end_s or 0.0)
 
     assert not window.steady
-    assert "99 requests were due" in window.method
+    assert "99 requests were due between warm-up and the last arrival, but only" in window.method
+    assert window.method.endswith("ended, so a queue grew")
     whole = OutputThroughput().of(requests, Interval(window.start_s, window.end_s))
     assert whole == pytest.approx(200.0, rel=0.02)
 

@@ -191,6 +191,8 @@ def test_saved_by_transformers(saved: Saved) -> None:
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor: 0.5"),
         ({"hidden_size": "big"}, "hidden_size: 'big'"),
         ({"num_hidden_layers": 0}, "num_hidden_layers: 0"),
+        ({"num_hidden_layers": 10**30}, "num_hidden_layers: 1000000"),
+        ({"max_position_embeddings": 10**30}, "max_position_embeddings: 1000000"),
         ({"vocab_size": None}, "vocab_size: None"),
         ({"num_key_value_heads": 5}, "num_key_value_heads: 5"),
         ({"head_dim": 33}, "head_dim: 33"),

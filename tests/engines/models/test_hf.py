@@ -377,6 +377,7 @@ _MLA: dict[str, Any] = {
     "qk_rope_head_dim": 8,
     "qk_nope_head_dim": 16,
 }
+_TOO_DEEP: dict[str, Any] = _SHAPE | {"num_hidden_layers": 10**12}
 _CONVOLUTION: dict[str, Any] = _GROUPED | {"head_dim": 12}
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "softcap": (lambda: transformers.Gemma2Config(**_GROUPED), "'softcap', which is not computed"),
@@ -413,6 +414,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "no positions": (
         lambda: transformers.BartConfig(vocab_size=VOCAB, d_model=48),
         "takes no position_ids",
+    ),
+    "too deep to be built": (
+        lambda: transformers.GPTNeoXConfig(**_TOO_DEEP),
+        "num_hidden_layers: 1000000000000 in config.json; expected an integer of at most 10000",
     ),
     "own attention": (
         lambda: transformers.GPTJConfig(vocab_size=VOCAB, n_embd=48, n_head=4, n_layer=2),

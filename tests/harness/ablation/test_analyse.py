@@ -12,6 +12,7 @@ from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.ablation.analyse import Factorial, analyse
 from llmbench.harness.ablation.design import Cell, NotRun, parse_axes
+from llmbench.harness.errors import InvalidRun
 from llmbench.harness.store import StoredRun
 from llmbench.reports.ablation_model import Ablation, AblationEffect
 
@@ -127,6 +128,25 @@ def test_an_invalid_cell_is_named_and_enters_no_effect(factorial: Factorial) -> 
         / whole["batching=separate,kv=paged"].values["tpot.mean"]
     )
     assert _effect(found, BATCHING, "tpot.mean").value == pytest.approx(ratio)
+
+
+def test_where_invalid_runs_leave_nothing_to_compare_they_are_why(factorial: Factorial) -> None:
+    sound, *others = DESIGN.cells
+    marked = {
+        cell: [
+            replace(
+                run,
+                result=run.result.model_copy(
+                    update={"validity": run.result.validity.model_copy(update={"valid": False})}
+                ),
+            )
+            for run in factorial.runs[cell]
+        ]
+        for cell in others
+    }
+    runs = {sound: factorial.runs[sound], **marked}
+    with pytest.raises(InvalidRun, match=r"^1 of 4 cells are valid, .*; batching=separate,kv=c"):
+        analyse(Factorial(DESIGN, runs))
 
 
 def test_cells_not_run_are_listed_with_their_reason(factorial: Factorial) -> None:

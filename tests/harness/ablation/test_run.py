@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError, OutOfMemory
 from llmbench.harness.ablation.design import Design, parse_axes
-from llmbench.harness.ablation.run import check, check_directory, run_cells
+from llmbench.harness.ablation.run import FILES, check, check_directory, forget, run_cells
 from llmbench.harness.cells.identity import Identity
 from llmbench.harness.drive import Progress
 from llmbench.harness.experiment import Measured
@@ -164,16 +165,40 @@ def test_another_experiments_cells_are_not_overwritten(
 
 
 def test_a_directory_that_holds_something_else_is_refused(tmp_path: Path) -> None:
-    check_directory(tmp_path)
-    check_directory(tmp_path / "new")
+    check_directory(tmp_path, None)
+    check_directory(tmp_path / "new", None)
     (tmp_path / "cells").mkdir()
     (tmp_path / "ablation.html").touch()
-    check_directory(tmp_path)
+    check_directory(tmp_path, None)
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(StoreError, match=r"holds other files \(thesis.tex\)"):
-        check_directory(tmp_path)
+        check_directory(tmp_path, None)
     with pytest.raises(StoreError, match="is a file"):
-        check_directory(tmp_path / "thesis.tex")
+        check_directory(tmp_path / "thesis.tex", None)
+
+
+def test_a_report_is_not_replaced_by_one_of_other_cells(design: Design, tmp_path: Path) -> None:
+    told = {"cells": [{"name": cell.name} for cell in design.cells]}
+    (tmp_path / "ablation.json").write_text(json.dumps(told))
+    check_directory(tmp_path, design)
+    check_directory(tmp_path, parse_axes("batching=separate:mixed:static,kv", engine_config()))
+    fewer = parse_axes("batching", engine_config())
+    with pytest.raises(StoreError, match="another ablation, with the cell batching=separate,kv=p"):
+        check_directory(tmp_path, fewer)
+    check_directory(tmp_path, None)
+    (tmp_path / "ablation.json").write_text("{")
+    with pytest.raises(StoreError, match=r"ablation.json' cannot be read; expected a new"):
+        check_directory(tmp_path, design)
+
+
+def test_a_forgotten_ablation_leaves_nothing(design: Design, tmp_path: Path) -> None:
+    runner = VirtualCells(count=20)
+    run_cells(check(design, runner, repeats=1, seed=0), runner, tmp_path, Told())
+    for name in FILES:
+        (tmp_path / name).touch()
+    forget(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    forget(tmp_path / "none")
 
 
 def test_a_cell_that_contradicts_itself_is_left_out_with_its_reason() -> None:

@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 from llmbench.engines.config import engine_config
 from llmbench.engines.cost.roofline import Efficiency
-from llmbench.engines.errors import ConfigError
+from llmbench.engines.errors import ConfigError, OutOfMemory
 from llmbench.harness.ablation.analyse import Factorial, analyse
 from llmbench.harness.ablation.design import parse_axes
 from llmbench.harness.ablation.run import Checked, check, run_cells
+from llmbench.harness.cells.runner import Overrides
 from llmbench.harness.cells.simulated import SimulatedCells
 from llmbench.harness.cli import main
+from llmbench.harness.cli.exits import Exit
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.drive import Progress
+from llmbench.harness.experiment import Measured
 from llmbench.harness.rendering import ablation_reports
 from llmbench.harness.simulated_machine import Machine
 from llmbench.harness.store import StoreError, load_run
@@ -243,3 +246,26 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
     assert words in errors
     assert len(errors.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_that_leaves_nothing_to_compare_is_no_wrong_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The other cell is stored, and the exit code is that of a device without memory."""
+    measure = SimulatedCells.measure
+
+    def run_out(cells: SimulatedCells, overrides: Overrides, seed: int) -> Measured:
+        if overrides["kv"] == "contiguous":
+            raise OutOfMemory("for the KV cache", "cuda", "--kv-memory")
+        return measure(cells, overrides, seed)
+
+    monkeypatch.setattr(SimulatedCells, "measure", run_out)
+    asked = ("--workload", "quick", "--num-requests", "3", "--simulate", "--quiet")
+    with pytest.raises(SystemExit) as left:
+        main(["ablate", "--axes", "kv", *asked, "--out", str(tmp_path)])
+    assert left.value.code == Exit.OUT_OF_MEMORY
+    failed, few = capsys.readouterr().err.splitlines()
+    assert failed.startswith("error: not run, in no effect: kv=contiguous: cuda has no memory")
+    assert few.startswith("error: no two cells are left that differ in one axis")
+    assert str(tmp_path) in few
+    assert (tmp_path / "cells" / "kv=paged" / "result.json").exists()

@@ -78,7 +78,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     from llmbench.harness.cli.console import TerminalConsole
 
     monkeypatch.delenv("COLUMNS", raising=False)
-    target = "llmbench.harness.cli.compare_tables.wide_console"
+    target = "llmbench.harness.cli.compare_tables.TerminalConsole"
     monkeypatch.setattr(target, lambda: TerminalConsole(width=width))
 
 

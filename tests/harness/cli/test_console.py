@@ -141,3 +141,48 @@ def test_every_command_prints_through_this_console() -> None:
                 words = {one.id for one in ast.walk(part.value) if isinstance(one, ast.Name)}
                 wrong += [f"{file.name}:{call.lineno}"] * bool(words & paths)
     assert wrong == []
+
+
+def _printed(stream: io.StringIO, columns: str | None, monkeypatch: pytest.MonkeyPatch) -> str:
+    if columns is None:
+        monkeypatch.delenv("COLUMNS", raising=False)
+    else:
+        monkeypatch.setenv("COLUMNS", columns)
+    console = TerminalConsole(file=stream)
+    table = Table(*(f"heading{at}" for at in range(30)), box=None, pad_edge=False)
+    table.add_row(*("x" * 12 for _ in range(30)))
+    console.print(table)
+    console.print("word " * 60)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("columns", [None, "wide"])
+def test_nothing_is_cut_or_broken_where_nobody_says_how_wide(
+    columns: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = _printed(io.StringIO(), columns, monkeypatch)
+    assert len(text.splitlines()) == 3
+    assert "…" not in text
+
+
+def test_columns_are_kept_to_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = _printed(io.StringIO(), "72", monkeypatch).splitlines()
+    assert max(map(len, lines)) <= 72
+    assert len(lines) > 3
+
+
+def test_a_command_that_is_echoed_can_be_copied(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where COLUMNS is set: a line that is broken is two commands."""
+    command = "llmbench run " + "--engine paged --quant awq " * 8
+    monkeypatch.setenv("COLUMNS", "80")
+    with watching(quiet=False) as watch:
+        watch.stage(command)
+    say_text(command)
+    assert [line.strip() for line in capsys.readouterr().err.splitlines()] == [command.strip()] * 2
+
+
+def test_what_commands_share_has_one_definition() -> None:
+    found = [file.name for file in sorted(CLI.glob("*.py")) if "\nAsJson = " in file.read_text()]
+    assert found == ["output.py"]

@@ -112,7 +112,7 @@ def test_eighty_columns_break_no_name(
     words: tuple[str, ...],
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    console = "llmbench.harness.cli.parts_tables.wide_console"
+    console = "llmbench.harness.cli.parts_tables.TerminalConsole"
     monkeypatch.setattr(console, lambda: TerminalConsole(width=80))
     assert explain(str(run), *words) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -134,7 +134,7 @@ def test_a_part_that_is_somewhere_has_its_column(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    console = "llmbench.harness.cli.parts_tables.wide_console"
+    console = "llmbench.harness.cli.parts_tables.TerminalConsole"
     monkeypatch.setattr(console, lambda: TerminalConsole(width=80))
     names = ("queue_s", "own_prefill_s", "others_prefill_s", "decode_s", "preemption_s", "host_s")
     every = dict.fromkeys((*names, "residual_s"), 0.0123)

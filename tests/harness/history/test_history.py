@@ -166,7 +166,7 @@ def test_repeats_that_are_alone_are_named_in_full_and_nothing_is_called_steady()
             run("runs/s-b/repeat-1", config={"max_num_seqs": 8}),
         ]
     )
-    assert [name for name, _ in told.left_out] == ["s-a/repeat-1", "s-b/repeat-1"]
+    assert [name for name, _ in told.left_out] == ["runs/s-a/repeat-1", "runs/s-b/repeat-1"]
     report = history_report(told)
     assert report.verdict == "Nothing to compare: no series of two runs."
     assert report.badge.tone == "plain"
@@ -195,21 +195,26 @@ def test_series_that_would_be_called_alike_say_what_they_differ_in() -> None:
 
 
 def test_runs_are_found_below_a_directory_and_those_that_do_not_count_are_named(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By their paths: many are called alike."""
+    monkeypatch.chdir(tmp_path)
     requests, traces = serve_in_turn(12)
     stored = stored_run(requests, traces)
     valid = run("", day=1).result
     for name in ("a", "deep/b"):
         write_run(tmp_path / name, valid, stored.requests, stored.steps, {})
     partial = valid.model_copy(update={"status": "partial"})
-    write_run(tmp_path / "cut", partial, stored.requests, stored.steps, {})
+    for name in ("cut", "deep/cut"):
+        write_run(tmp_path / name, partial, stored.requests, stored.steps, {})
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "result.json").write_text('{"schema_version": 99}')
     # The parent and the child name the same runs.
     runs, left_out = find_runs([tmp_path, tmp_path / "deep"])
     assert sorted(one.directory.name for one in runs) == ["a", "b"]
-    assert dict(left_out)["cut"] == "it was interrupted"
+    assert dict(left_out)["cut"] == dict(left_out)["deep/cut"] == "it was interrupted"
+    monkeypatch.chdir(tmp_path / "deep")
+    assert str(tmp_path / "cut") in dict(find_runs([tmp_path])[1])
     assert "schema_version 99" in dict(left_out)["broken"]
 
 

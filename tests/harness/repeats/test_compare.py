@@ -225,7 +225,7 @@ def test_eighty_columns_break_no_name_where_most_rows_hold_alone(
     from llmbench.harness.cli.console import TerminalConsole
 
     monkeypatch.delenv("COLUMNS", raising=False)
-    monkeypatch.setattr(compare_tables, "wide_console", lambda: TerminalConsole(width=80))
+    monkeypatch.setattr(compare_tables, "TerminalConsole", lambda: TerminalConsole(width=80))
     compare_tables.print_comparison(compare_repeats(_two_pairs()))
     lines = capsys.readouterr().out.splitlines()
     (row,) = (line for line in lines if line.startswith("ITL p99 "))

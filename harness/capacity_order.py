@@ -1,0 +1,71 @@
+"""Whether one engine holds a larger rate than another, or chance alone might have put it first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from .evidence import ERROR_RATE
+from .simulate import PreparedSimulation
+from .simulated_capacity import EngineCapacity, Goal, kept_by, serve_at
+from .stats.mcnemar import mcnemar
+
+if TYPE_CHECKING:
+    from .watch import Watch
+
+
+@dataclass(frozen=True)
+class Order:
+    """Two engines at the largest rate that the first holds, its capacity, and the second does not.
+
+    only_first, only_second: requests that keep the SLO with one of them alone. p: the chance of so
+    uneven a split if neither kept more, as if requests were independent of each other.
+    """
+
+    first: str
+    second: str
+    rate_per_s: float
+    only_first: int
+    only_second: int
+
+    @property
+    def p(self) -> float:
+        return mcnemar(self.only_first, self.only_second)
+
+    @property
+    def is_noise(self) -> bool:
+        return self.p >= ERROR_RATE
+
+
+def orders(
+    prepared: Sequence[PreparedSimulation],
+    found: Sequence[EngineCapacity],
+    goal: Goal,
+    watch: Watch,
+) -> tuple[Order, ...]:
+    """Each engine beside the next in order of capacity, on the same requests. prepared: of each
+    that was found. Engines of one capacity, such as none, have no order."""
+    ranked = sorted(
+        zip(prepared, found, strict=True), key=lambda one: one[1].capacity_per_s, reverse=True
+    )
+    told: list[Order] = []
+    for (_, first), (behind, second) in pairwise(ranked):
+        rate_per_s = first.capacity_per_s
+        if rate_per_s == second.capacity_per_s:
+            continue
+        watch.stage(f"{second.config.label} at the capacity of {first.config.label}")
+        _, seen = serve_at(behind, rate_per_s, watch)
+        split = Counter(zip(first.kept, kept_by(seen.records, goal), strict=True))
+        told.append(
+            Order(
+                first.config.label,
+                second.config.label,
+                rate_per_s,
+                split[True, False],
+                split[False, True],
+            )
+        )
+    return tuple(told)

@@ -1,0 +1,44 @@
+"""Standard output and error whose reader may leave, as `head` does when it has seen enough."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+class _Unread(io.FileIO):
+    """Takes what it is given; what nobody reads any more goes nowhere."""
+
+    def write(self, data: ReadableBuffer, /) -> int | None:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes
+
+
+def outlive_readers() -> None:
+    """A closed pipe ends no command: a run goes on and is stored, and the exit code is the
+    command's own verdict, whoever stopped reading and when. Streams that were put in place of the
+    process's own stay as they are."""
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = _outliving(sys.stdout)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _outliving(sys.stderr)
+
+
+def _outliving(stream: TextIO) -> io.TextIOWrapper:
+    assert isinstance(stream, io.TextIOWrapper), "as Python opens them"
+    stream.flush()
+    raw = _Unread(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        # Unbuffered, as PYTHONUNBUFFERED has it, there is nothing in between.
+        cast("BinaryIO", raw) if stream.write_through else io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )

@@ -1,0 +1,101 @@
+"""What stands where a result is to go: the same command replaces it and says so, another one only
+when it is told to."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..options.run import is_typed, refused
+from .console import foreign
+from .exits import say
+
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace what another command left at --out, once the new result is whole.",
+        rich_help_panel="Output",
+    ),
+]
+_FLAGS = ("--json", "--quiet", "-q", "--overwrite")
+_OR = "expected a new directory; --overwrite replaces this one"
+
+
+def check_run(directory: Path, command: str, *, overwrite: bool) -> None:
+    """Find out before a run of `command` whether its result can be written there.
+
+    A run that was cut short is replaced as if it were none. Raises StoreError for `out`: as
+    `store.check_out` does, and for the run of another command or one that cannot be read.
+    """
+    from ..store import RESULT_FILE, StoreError, check_out, find_run
+
+    check_out(directory)
+    if overwrite or not (directory / RESULT_FILE).exists():
+        return
+    try:
+        result = find_run(directory).result
+    except StoreError as error:
+        problem = f"holds a run that cannot be read ({error}); {_OR}"
+        raise StoreError("out", directory, problem) from error
+    if result.status == "complete":
+        _check(directory, "a run", str(result.config.get("command") or ""), command)
+
+
+def check_claims(directory: Path, command: str, *, overwrite: bool) -> None:
+    """The same of `claims.json`. Raises StoreError for `out`."""
+    from ..store import StoreError
+    from ..whole_file import check_writable
+
+    path = directory / "claims.json"
+    check_writable("out", path)
+    if overwrite or not path.exists():
+        return
+    try:
+        earlier = str(json.loads(path.read_text(encoding="utf-8"))["command"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError("out", path, f"holds no claims that can be read; {_OR}") from error
+    _check(directory, "claims", earlier, command)
+
+
+def refuse_overwrite(context: typer.Context, *, goes_on: bool = False) -> None:
+    """Refuse it where there is nothing to replace. goes_on: the command keeps what is stored, and
+    refuses what is another's. Raises ConfigError."""
+    if not is_typed(context, "overwrite"):
+        return
+    if goes_on:
+        raise refused(context, "overwrite", "unset: what is stored is kept, and not run again")
+    if not is_typed(context, "out"):
+        raise refused(context, "overwrite", "--out beside it")
+
+
+def _check(directory: Path, what: str, earlier: str, command: str) -> None:
+    from ..store import StoreError
+
+    if _asked(earlier) != _asked(command):
+        whose = f"of {earlier!r}" if earlier else "of another command"
+        raise StoreError("out", directory, f"holds {what} {whose}; {_OR}")
+    say(f"[dim]{foreign(directory)} holds {what} of this very command: replaced at the end[/]")
+
+
+def _asked(command: str) -> list[str]:
+    """The words that say what was asked for, and not where it went."""
+    try:
+        return list(without_output(shlex.split(command)))
+    except ValueError:  # an open quote: written down by a version that did not quote
+        return list(without_output(command.split()))
+
+
+def without_output(words: Sequence[str]) -> Iterator[str]:
+    """The words of a command without those about its output."""
+    rest = iter(words)
+    for word in rest:
+        if word == "--out":
+            next(rest, None)
+        elif word not in _FLAGS and not word.startswith("--out="):
+            yield word

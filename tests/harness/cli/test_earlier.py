@@ -1,0 +1,154 @@
+"""A finished result is replaced by the same command, which says so, or where that is asked for."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from llmbench.harness.claims import kv_waste
+from llmbench.harness.cli import main
+from llmbench.harness.store import find_run
+
+RUN = "simulate --workload quick --num-requests 20 --quiet"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def llmbench(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
+    """A command as a shell hands it over."""
+    monkeypatch.setattr(sys, "argv", ["llmbench", *shlex.split(command)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    return int(left.value.code or 0)
+
+
+def engine_of(directory: str) -> str:
+    return find_run(Path(directory)).result.config["engine"]
+
+
+def test_the_run_of_another_command_is_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert llmbench(monkeypatch, f"{RUN} --engine paged --out runs/a") == 0
+    before = Path("runs/a/result.json").read_bytes()
+    capsys.readouterr()
+
+    assert llmbench(monkeypatch, f"{RUN} --engine inflight --out runs/a") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: out: 'runs/a' holds a run of ")
+    assert "llmbench simulate --workload quick --num-requests 20 --engine paged" in line
+    assert line.endswith("expected a new directory; --overwrite replaces this one")
+    assert Path("runs/a/result.json").read_bytes() == before
+
+    assert llmbench(monkeypatch, f"{RUN} --engine inflight --out runs/a --overwrite") == 0
+    assert engine_of("runs/a") == "inflight"
+    # What was asked is the same, with and without.
+    assert llmbench(monkeypatch, f"{RUN} --engine inflight --out=runs/a") == 0
+
+
+def test_the_same_command_replaces_its_run_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert llmbench(monkeypatch, f"{RUN} --out 'runs/a b'") == 0
+    assert "replaced" not in capsys.readouterr().err
+    assert llmbench(monkeypatch, f"{RUN} --json --out={shlex.quote('runs/a b')}") == 0
+    assert "a b holds a run of this very command: replaced at the end" in capsys.readouterr().err
+
+
+def test_a_run_that_was_cut_short_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert llmbench(monkeypatch, f"{RUN} --engine paged --out runs/a") == 0
+    path = Path("runs/a/result.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "status": "partial"}))
+    assert llmbench(monkeypatch, f"{RUN} --engine inflight --out runs/a") == 0
+    assert engine_of("runs/a") == "inflight"
+
+
+def test_a_run_that_cannot_be_read_is_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("old").mkdir()
+    Path("old/result.json").write_text('{"schema_version": 1}')
+    assert llmbench(monkeypatch, f"{RUN} --out old") == 2
+    said = capsys.readouterr().err
+    assert "holds a run that cannot be read" in said
+    assert "--overwrite" in said
+    assert llmbench(monkeypatch, f"{RUN} --out old --overwrite") == 0
+
+
+def test_a_run_of_the_model_and_one_at_capacity_are_kept_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before a weight is read, and before a rate is tried."""
+    assert llmbench(monkeypatch, f"{RUN} --out runs/paged") == 0
+    capsys.readouterr()
+    for command in (
+        "run --out runs/paged",
+        "run --target openai --base-url http://127.0.0.1:9 --out runs/paged",
+        "capacity --slo ttft:1s --compare paged,trtllm --out runs",
+    ):
+        assert llmbench(monkeypatch, command) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "runs/paged' holds a run of 'llmbench simulate" in line
+
+
+def test_claims_are_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(kv_waste, "SIMULATED", ())
+    path = Path("claims/claims.json")
+    assert llmbench(monkeypatch, "claims kv-waste --simulated --out claims") == 0
+    before = path.read_bytes()
+    assert llmbench(monkeypatch, "claims kv-waste --out claims") == 2
+    assert "holds claims of 'llmbench claims kv-waste --simulated" in capsys.readouterr().err
+    assert path.read_bytes() == before
+    assert llmbench(monkeypatch, "claims kv-waste --simulated --out claims -q") == 0
+    assert "claims of this very command: replaced" in capsys.readouterr().err
+    path.write_text("[]")
+    assert llmbench(monkeypatch, "claims kv-waste --simulated --out claims") == 2
+    assert llmbench(monkeypatch, "claims kv-waste --simulated --out claims --overwrite") == 0
+    assert path.read_bytes()[:1] == b"{"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (f"{RUN} --overwrite", "expected --out beside it"),
+        (f"{RUN} --overwrite --repeats 2 --out a", "what is stored is kept"),
+        ("run --quant none,awq --overwrite --out a", "what is stored is kept"),
+        ("claims --overwrite", "expected --out beside it"),
+        ("capacity --slo ttft:1s --overwrite", "expected --out beside it"),
+    ],
+)
+def test_where_there_is_nothing_to_replace_it_is_refused(
+    command: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert llmbench(monkeypatch, command) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: overwrite: '--overwrite' is not allowed")
+    assert said in line
+
+
+def test_another_ablation_is_removed_only_where_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ablate = "ablate --simulate --workload quick --num-requests 3 --quiet --out a"
+    assert llmbench(monkeypatch, f"{ablate} --axes kv") == 0
+    before = Path("a/ablation.json").read_bytes()
+    capsys.readouterr()
+    assert llmbench(monkeypatch, f"{ablate} --axes batching") == 2
+    assert "holds another ablation" in capsys.readouterr().err
+    assert Path("a/ablation.json").read_bytes() == before
+    assert llmbench(monkeypatch, f"{ablate} --axes batching --seed 3 --overwrite") == 0
+    assert {cell.name for cell in Path("a/cells").iterdir()} == {
+        "batching=separate",
+        "batching=mixed",
+    }
