@@ -169,8 +169,6 @@ def _print_list(rows: list[dict[str, Any]], chosen_for: str) -> None:
 
     from rich.table import Table
 
-    from .console import TerminalConsole
-
     console = TerminalConsole()
     for op, implementations in groupby(rows, key=lambda row: row["op"]):
         table = Table.grid(padding=(0, 2, 0, 0))
