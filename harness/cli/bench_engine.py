@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..options.run import with_run_options
-from .console import foreign
+from .console import TerminalConsole, foreign
 from .exits import say, say_text
 from .output import write_texts
 
@@ -82,8 +82,6 @@ def bench_engine(
 
 def _print(result: EngineBench) -> None:
     from rich.table import Table
-
-    from .console import TerminalConsole
 
     console, rates = TerminalConsole(), result.rates
     settings = result.settings

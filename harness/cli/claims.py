@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..options.run import is_typed, refused
-from .console import foreign
+from .console import TerminalConsole, foreign
 from .earlier import Overwrite, check_claims, refuse_overwrite
 from .exits import say
 from .output import AsJson, Quiet, write_texts
@@ -61,7 +61,6 @@ def claims(
     from ..claims.examine import examine_claims
     from ..json_text import json_text
     from ..rendering import claims_reports
-    from .console import TerminalConsole
     from .progress import watching
 
     if simulated and is_typed(context, "model"):
@@ -95,7 +94,6 @@ def _nothing(_: Claim) -> None: ...
 def _print(claim: Claim) -> None:
     """The verdict, and under it what it rests on."""
     from ...reports.claims_model import VERDICTS
-    from .console import TerminalConsole
 
     console = TerminalConsole()
     word, tone = VERDICTS[claim.verdict]

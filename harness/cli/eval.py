@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..options.run import with_run_options
-from .console import foreign
+from .console import TerminalConsole, foreign
 from .exits import say
 from .output import AsJson, Quiet, write_texts
 
@@ -96,8 +96,6 @@ def eval_(
 
 def _print(result: Evaluation) -> None:
     from rich.table import Table
-
-    from .console import TerminalConsole
 
     console = TerminalConsole()
     settings = result.settings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import foreign
+from .console import TerminalConsole, foreign
 from .exits import say
 from .output import AsJson, write_texts
 
@@ -100,7 +100,6 @@ def _print_series(series: Series) -> None:
 
     from ...reports.format import scale_of
     from ...reports.history_report import trend_label
-    from .console import TerminalConsole
 
     console = TerminalConsole()
     table = Table("", "", "first", "last", "steps", box=None, pad_edge=False)
