@@ -1,12 +1,14 @@
 """Whether an engine measured over HTTP has the numbers that it has in process.
 
     llmbench calibrate-client
-    python -m tests.evidence.over_http --threads 1 --rounds 3
+    python -m tests.evidence.over_http --model bundled --request-rate 4 --num-requests 80 --rounds 4
 
-The same requests at the same times, in process and from a client over HTTP, by turns. An engine of
-as many threads as there are cores shares them with the server's event loop and the client, and what
-those take from it is no error of the client; with a thread less there is a core for both. The bar
-is the client's own error at that load, p99, as `llmbench calibrate-client` left it.
+The same requests at the same times, in process and from a client over HTTP, by turns, and between
+the two what the server's own log says of the latter: from there to the client is the client's to
+answer for, and what in process lacks of it is what a server costs. An engine of as many threads as
+there are cores shares them with the server's event loop and the client; with a thread less there is
+a core for both. The bar is the client's own error at that load, p99, as `llmbench calibrate-client`
+left it.
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 from llmbench.harness.cli.exits import Exit
@@ -32,14 +35,24 @@ NUMBERS = (
     ("ttft", "p50", "ttft"),
     ("tpot", "mean", "itl"),
     ("itl", "p50", "itl"),
-    ("e2el", "mean", "ttft"),
+    ("e2el", "mean", "e2el"),
 )
 
 
+@dataclass(frozen=True)
+class Round:
+    """Milliseconds, by metric and statistic. log: of the metrics that the server's log has."""
+
+    inside: dict[tuple[str, str], float]
+    log: dict[tuple[str, str], float]
+    outside: dict[tuple[str, str], float]
+    client_error: dict[str, Any]
+
+
 @contextmanager
-def served(options: Sequence[str]) -> Iterator[str]:
-    """The address of a server that this starts, and ends."""
-    command = [*LLMBENCH, "serve", "--port", "0", *options]
+def served(options: Sequence[str], log: Path) -> Iterator[str]:
+    """The address of a server that this starts, and ends. log: where it says what it saw."""
+    command = [*LLMBENCH, "serve", "--port", "0", "--request-log", str(log), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
@@ -78,8 +91,8 @@ def main() -> None:
         *("--workload", "fixed", "--num-requests", str(asked.num_requests)),
         *("--request-rate", str(asked.request_rate), "--warmup-requests", "4"),
     ]
-    rounds: list[tuple[dict[str, Any], dict[str, Any]]] = []
-    with tempfile.TemporaryDirectory() as directory, served(engine) as url:
+    rounds: list[Round] = []
+    with tempfile.TemporaryDirectory() as directory, served(engine, Path(directory, "log")) as url:
         for number in range(asked.rounds):
             seeded = [*load, "--seed", str(number)]
             inside = run(
@@ -91,26 +104,63 @@ def main() -> None:
                 print(f"round {number} is left out: a run of it is not valid", flush=True)
                 continue
             assert inside["workload"]["fingerprint"] == outside["workload"]["fingerprint"]
-            rounds.append((inside, outside))
+            last = requests_logged(Path(directory, "log"), asked.num_requests)
+            errors = outside["client_error"] or {}
+            rounds.append(Round(stats(inside), logged(last), stats(outside), errors))
     if rounds:
         report(rounds)
 
 
-def report(rounds: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> None:
-    errors = rounds[-1][1]["client_error"] or {}
-    print("| | in process | over HTTP | difference, each round | the client's ± |")
-    print("|---|---:|---:|---|---:|")
+def stats(result: dict[str, Any]) -> dict[tuple[str, str], float]:
+    metrics = result["metrics"]
+    return {(name, stat): 1e3 * metrics[name]["stats"][stat] for name, stat, _ in NUMBERS}
+
+
+def requests_logged(path: Path, count: int) -> list[dict[str, Any]]:
+    """The last `count` lines of a request log: those before are of warm-ups and earlier rounds."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines[-count:]]
+
+
+def logged(requests: Sequence[dict[str, Any]]) -> dict[tuple[str, str], float]:
+    ttft_s = [one["t_first_s"] - one["t_arrival_s"] for one in requests]
+    e2el_s = [one["t_end_s"] - one["t_arrival_s"] for one in requests]
+    tpot_s = [(one["t_end_s"] - one["t_first_s"]) / (one["output_tokens"] - 1) for one in requests]
+    return {
+        ("ttft", "mean"): 1e3 * mean(ttft_s),
+        ("ttft", "p50"): 1e3 * median(ttft_s),
+        ("tpot", "mean"): 1e3 * mean(tpot_s),
+        ("e2el", "mean"): 1e3 * mean(e2el_s),
+    }
+
+
+def report(rounds: Sequence[Round]) -> None:
+    columns = ("", "in process", "the server's log", "over HTTP", "more than the log")
+    print("| " + " | ".join([*columns, "… than in process", "the client's ±"]) + " |")
+    print("|---|---:|---:|---:|---|---|---:|")
     for metric, stat, bar in NUMBERS:
-        inside, outside = (
-            [1e3 * both[side]["metrics"][metric]["stats"][stat] for both in rounds]
-            for side in (0, 1)
-        )
-        apart = ", ".join(f"{b - a:+.2f}" for a, b in zip(inside, outside, strict=True))
+        number = (metric, stat)
+        inside = [one.inside[number] for one in rounds]
+        outside = [one.outside[number] for one in rounds]
+        log = [one.log[number] for one in rounds if number in one.log]
+        errors = rounds[-1].client_error
         known = f"{1e3 * errors[bar]['p99_s']:.2f} ms" if bar in errors else "not calibrated"
-        print(
-            f"| {metric} {stat} | {median(inside):.2f} ms | {median(outside):.2f} ms | {apart} ms "
-            f"| {known} |"
-        )
+        cells = [
+            f"{metric} {stat}",
+            f"{median(inside):.2f} ms",
+            f"{median(log):.2f} ms" if log else "",
+            f"{median(outside):.2f} ms",
+            apart(log, outside) if log else "",
+            apart(inside, outside),
+            known,
+        ]
+        print("| " + " | ".join(cells) + " |")
+
+
+def apart(before: Sequence[float], after: Sequence[float]) -> str:
+    """The median difference, and the least and the most of all rounds."""
+    apart_ms = [b - a for a, b in zip(before, after, strict=True)]
+    return f"{median(apart_ms):+.2f} ({min(apart_ms):+.2f} … {max(apart_ms):+.2f}) ms"
 
 
 if __name__ == "__main__":
