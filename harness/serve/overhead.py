@@ -144,6 +144,10 @@ def measure(
         loops.append(asyncio.get_running_loop())
         await server.serve(sockets=[listener])
 
+    def run_loop() -> None:
+        with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+            runner.run(serve())
+
     async def processor_s() -> float:
         return time.thread_time()
 
@@ -152,7 +156,7 @@ def measure(
 
     with bind("127.0.0.1", 0) as listener:
         server = GracefulServer(service, 1.0, ready.set)
-        thread = threading.Thread(target=lambda: asyncio.run(serve()))
+        thread = threading.Thread(target=run_loop)
         thread.start()
         ready.wait()
         found = {one.streams: Measured() for one in loads}

@@ -184,7 +184,7 @@ def run_server(
     # uvicorn raises the signals it caught once more when it is done.
     before = {number: signal.signal(number, _nothing) for number in _SIGNALS}
     try:
-        asyncio.run(server.serve(sockets=[listener]))
+        server.run(sockets=[listener])  # on uvloop, where it is installed
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
