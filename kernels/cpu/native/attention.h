@@ -45,27 +45,16 @@ void merge(const AttentionOf<E>& a, const Block& b, const float* partials) {
   }
 }
 
-// Split s of a block, to partial results.
+// Split s of a block, to partial results [splits, rows].
 template <class E, class Cache>
 void attend_split(const AttentionOf<E>& a, const Cache& cache, const Block& b, int64_t s,
                   float* partials) {
-  const int64_t first = b.first_key + s * SPLIT;
-  const int64_t end = s + 1 < b.splits ? first + SPLIT : b.end_key;
   float* partial = partials + s * b.rows * partial_stride(a.head_dim);
   if (b.rows <= FEW) {
-    attend_few(a, cache, b, first, end, partial);
+    attend_few(a, cache, b, b.split(s), partial);
   } else {
-    attend_many(a, cache, b, first, end, partial);
+    attend_many(a, cache, b, b.split(s), partial);
   }
-}
-
-// A whole block by the calling thread.
-template <class E, class Cache>
-void attend_block(const AttentionOf<E>& a, const Cache& cache, const Block& b) {
-  thread_local std::vector<float> partials;
-  partials.resize(b.splits * b.rows * partial_stride(a.head_dim));
-  for (int64_t s = 0; s < b.splits; ++s) attend_split(a, cache, b, s, partials.data());
-  merge(a, b, partials.data());
 }
 
 // body(block) for each block of one KV head of a sequence.
@@ -83,51 +72,66 @@ void each_block(const AttentionOf<E>& a, int64_t sequence, int64_t head, const B
   }
 }
 
-// One KV head of a sequence, with the query heads that share it, by the calling thread.
-template <class E, class Cache>
-void attend(const AttentionOf<E>& a, int64_t sequence, int64_t head, const Cache& cache) {
-  each_block(a, sequence, head, [&](const Block& b) { attend_block(a, cache, b); });
-}
+// What a batch's attention consists of, in the order that threads take it: the splits of all blocks.
+// One plan serves every layer.
+class Work {
+ public:
+  // Of sequences 0 … sequences.
+  template <class E>
+  void plan(const AttentionOf<E>& a, int64_t sequences) {
+    blocks_.clear();
+    splits_.clear();
+    int64_t room = 0;
+    for (int64_t i = 0; i < sequences * a.kv_heads; ++i) {
+      each_block(a, i / a.kv_heads, i % a.kv_heads, [&](Block b) {
+        for (int64_t s = 0; s < b.splits; ++s) splits_.push_back({(int64_t)blocks_.size(), s});
+        b.unfinished = (int)b.splits;
+        b.partials = room;
+        if (b.splits > 1) room += b.splits * b.rows * partial_stride(a.head_dim);
+        blocks_.push_back(b);
+      });
+    }
+    partials_.resize(room);
+  }
 
-struct Split {
-  int64_t block, index;
+  int64_t size() const { return (int64_t)splits_.size(); }
+
+  // Split i, by the calling thread.
+  template <class E, class Cache>
+  void attend(const AttentionOf<E>& a, const Cache& cache, int64_t i) {
+    Block& b = blocks_[splits_[i].block];
+    if (b.splits == 1) {
+      thread_local std::vector<float> partials;
+      partials.resize(b.rows * partial_stride(a.head_dim));
+      attend_split(a, cache, b, 0, partials.data());
+      merge(a, b, partials.data());
+      return;
+    }
+    float* partials = partials_.data() + b.partials;
+    attend_split(a, cache, b, splits_[i].index, partials);
+    // Whoever finishes a block's last split sees what the others wrote.
+    if (__atomic_sub_fetch(&b.unfinished, 1, __ATOMIC_ACQ_REL)) return;
+    b.unfinished = (int)b.splits;
+    merge(a, b, partials);
+  }
+
+ private:
+  struct Split {
+    int64_t block, index;
+  };
+  std::vector<Block> blocks_;
+  std::vector<Split> splits_;
+  std::vector<float> partials_;
 };
 
 // All sequences, by all threads: each takes a split when it has finished its last.
 template <class E, class Cache>
 void attend_all(const AttentionOf<E>& a, const Cache& cache, int64_t sequences, Threads threads) {
-  thread_local std::vector<Block> all_blocks;
-  thread_local std::vector<Split> all_splits;
-  thread_local std::vector<float> all_partials;
-  all_blocks.clear();
-  all_splits.clear();
-  int64_t room = 0;
-  for (int64_t i = 0; i < sequences * a.kv_heads; ++i) {
-    each_block(a, i / a.kv_heads, i % a.kv_heads, [&](Block b) {
-      for (int64_t s = 0; s < b.splits; ++s) all_splits.push_back({(int64_t)all_blocks.size(), s});
-      b.unfinished = (int)b.splits;
-      b.partials = room;
-      if (b.splits > 1) room += b.splits * b.rows * partial_stride(a.head_dim);
-      all_blocks.push_back(b);
-    });
-  }
-  all_partials.resize(room);
-  // What is named here is the calling thread's.
-  Block* blocks = all_blocks.data();
-  const Split* splits = all_splits.data();
-  float* room_of_all = all_partials.data();
-  share(threads, (int64_t)all_splits.size(), 1, [&](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) {
-      Block& b = blocks[splits[i].block];
-      if (b.splits == 1) {
-        attend_block(a, cache, b);
-        continue;
-      }
-      float* partials = room_of_all + b.partials;
-      attend_split(a, cache, b, splits[i].index, partials);
-      // Whoever finishes a block's last split sees what the others wrote.
-      if (__atomic_sub_fetch(&b.unfinished, 1, __ATOMIC_ACQ_REL) == 0) merge(a, b, partials);
-    }
+  thread_local Work callers;
+  Work& work = callers;  // not that of the thread that uses it
+  work.plan(a, sequences);
+  share(threads, work.size(), 1, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) work.attend(a, cache, i);
   });
 }
 

@@ -64,16 +64,22 @@ struct Run {
   }
 };
 
-// body(t, slot) for tokens first … end of a sequence, t from 0.
+// Tokens first … end of one KV head of a sequence.
+struct Piece {
+  int64_t sequence, head, first, end;
+
+  int64_t count() const { return end - first; }
+};
+
+// body(t, slot) for the tokens of a piece, t from 0.
 template <class E, class Body>
-void each_slot(const AttentionOf<E>& a, int64_t sequence, int64_t first, int64_t end,
-               const Body& body) {
-  const int64_t* page = a.tables + sequence * a.table_stride + first / a.block;
-  int64_t offset = first % a.block;
-  for (int64_t t = first; t < end; ++page, offset = 0) {
+void each_slot(const AttentionOf<E>& a, const Piece& piece, const Body& body) {
+  const int64_t* page = a.tables + piece.sequence * a.table_stride + piece.first / a.block;
+  int64_t offset = piece.first % a.block;
+  for (int64_t t = piece.first; t < piece.end; ++page, offset = 0) {
     const int64_t slot = *page * a.unit - t + offset;
-    const int64_t until = std::min(end, t + (a.block - offset));
-    for (; t < until; ++t) body(t - first, slot + t);
+    const int64_t until = std::min(piece.end, t + (a.block - offset));
+    for (; t < until; ++t) body(t - piece.first, slot + t);
   }
 }
 
@@ -87,21 +93,17 @@ struct Plain {
   static constexpr int64_t PIECE = SPLIT;
   static constexpr bool IN_PLACE = true;
 
-  void find(const AttentionOf<E>& a, int64_t sequence, int64_t head, int64_t first, int64_t end,
-            Run<E>& run) const {
-    read(a, sequence, head, first, end, run);
-  }
+  void find(const AttentionOf<E>& a, const Piece& piece, Run<E>& run) const { read(a, piece, run); }
 
   void load_keys(int64_t, int64_t, Run<E>&) const {}
   void load_values(int64_t, int64_t, Run<E>&) const {}
 
-  // Tokens first … end of a KV head, where they lie.
-  void read(const AttentionOf<E>& a, int64_t sequence, int64_t head, int64_t first, int64_t end,
-            Run<E>& run) const {
-    run.count = end - first;
+  // Where they lie.
+  void read(const AttentionOf<E>& a, const Piece& piece, Run<E>& run) const {
+    run.count = piece.count();
     run.key_scales = run.value_scales = nullptr;
-    each_slot(a, sequence, first, end, [&](int64_t t, int64_t slot) {
-      const int64_t at = (slot * a.kv_heads + head) * a.head_dim;
+    each_slot(a, piece, [&](int64_t t, int64_t slot) {
+      const int64_t at = (slot * a.kv_heads + piece.head) * a.head_dim;
       run.keys[t] = k + at;
       run.values[t] = v + at;
     });
@@ -109,13 +111,12 @@ struct Plain {
 
   // bfloat16, widened, for arithmetic in float32.
   template <class M>
-  void read(const AttentionOf<E>& a, int64_t sequence, int64_t head, int64_t first, int64_t end,
-            Run<M>& run) const {
-    run.count = end - first;
+  void read(const AttentionOf<E>& a, const Piece& piece, Run<M>& run) const {
+    run.count = piece.count();
     run.key_scales = run.value_scales = nullptr;
     run.widen(a.head_dim);
-    each_slot(a, sequence, first, end, [&](int64_t t, int64_t slot) {
-      const int64_t at = (slot * a.kv_heads + head) * a.head_dim;
+    each_slot(a, piece, [&](int64_t t, int64_t slot) {
+      const int64_t at = (slot * a.kv_heads + piece.head) * a.head_dim;
       for (int64_t d = 0; d < a.head_dim; d += LANES) {
         store((M*)run.keys[t] + d, load_wide(k + at + d));
         store((M*)run.values[t] + d, load_wide(v + at + d));
@@ -132,6 +133,11 @@ struct Block {
   int64_t splits = 1;          // of its keys
   int64_t partials = 0;        // where their results lie, if there are several
   int unfinished = 0;          // splits
+
+  Piece split(int64_t s) const {
+    const int64_t first = first_key + s * SPLIT;
+    return {sequence, head, first, s + 1 < splits ? first + SPLIT : end_key};
+  }
 };
 
 template <class E>

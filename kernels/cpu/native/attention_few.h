@@ -153,16 +153,16 @@ void weigh_row(const AttentionOf<E>& a, const Block& b, int64_t r, int64_t first
   partial[a.head_dim + 1] = sum;
 }
 
-// A block's rows, FEW at most, with keys first … end, SPLIT at most, to partial results.
+// A block's rows, FEW at most, with a piece of its keys, SPLIT at most, to partial results.
 template <class E, class Cache>
-void attend_few(const AttentionOf<E>& a, const Cache& cache, const Block& b, int64_t first,
-                int64_t end, float* partial) {
+void attend_few(const AttentionOf<E>& a, const Cache& cache, const Block& b, const Piece& piece,
+                float* partial) {
   thread_local FewRows<E> few;
   Run<E>& run = few.run;
-  cache.find(a, b.sequence, b.head, first, end, run);
+  cache.find(a, piece, run);
   score_run(a, cache, b, few);
   for (int64_t r = 0; r < b.rows; ++r) {
-    weigh_row(a, b, r, first, few, partial + r * partial_stride(a.head_dim));
+    weigh_row(a, b, r, piece.first, few, partial + r * partial_stride(a.head_dim));
   }
   for (int64_t t = 0; t < run.count; t += Cache::PIECE) {
     cache.load_values(a.head_dim, t, run);

@@ -261,10 +261,10 @@ void hide(const AttentionOf<E>& a, const Block& b, int64_t first, int64_t padded
   }
 }
 
-// A block's rows, MANY at most, with keys first … end, to partial results.
+// A block's rows, MANY at most, with a piece of its keys, to partial results.
 template <class E, class Cache>
-void attend_many(const AttentionOf<E>& a, const Cache& cache, const Block& b, int64_t first,
-                 int64_t end, float* partial) {
+void attend_many(const AttentionOf<E>& a, const Cache& cache, const Block& b, const Piece& piece,
+                 float* partial) {
   using M = Factor<E>;
   static_assert(TILE <= Cache::PIECE);
   thread_local Room<M> room;
@@ -277,8 +277,9 @@ void attend_many(const AttentionOf<E>& a, const Cache& cache, const Block& b, in
   std::fill_n(room.sum, width, 0.0f);
   pack(a, b, width, room.q.data());
   Run<M>& run = room.run;
-  for (; first < end; first += TILE) {
-    cache.read(a, b.sequence, b.head, first, std::min(first + TILE, end), run);
+  for (int64_t first = piece.first; first < piece.end; first += TILE) {
+    const int64_t end = std::min(first + TILE, piece.end);
+    cache.read(a, Piece{piece.sequence, piece.head, first, end}, run);
     const int64_t padded = (run.count + PAD - 1) / PAD * PAD;
     for (int64_t t = run.count; t < padded; ++t) {
       run.keys[t] = run.keys[run.count - 1];

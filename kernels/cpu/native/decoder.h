@@ -89,11 +89,35 @@ inline int64_t scratch_bytes(const Model& m, int64_t tokens) {
   return activations(m, tokens, nullptr).bytes;
 }
 
-// One thread's view of a step.
+inline Attention attention_of(const Model& m, const Step& step, const Activations& a) {
+  Attention attention{};
+  attention.q = a.q;
+  attention.q_stride = m.heads * m.head_dim;
+  attention.out = a.context;
+  attention.tables = step.tables;
+  attention.table_stride = step.table_stride;
+  attention.block = step.block;
+  attention.unit = step.unit;
+  attention.lengths = step.lengths;
+  attention.kv_heads = m.kv_heads;
+  attention.group = m.heads / m.kv_heads;
+  attention.head_dim = m.head_dim;
+  attention.window = m.window;
+  attention.scale = m.scale;
+  return attention;
+}
+
+// One thread's view of a step. work: of its attention, planned.
 class Run {
  public:
-  Run(const Model& model, Step& step, Team& team)
-      : m_(model), step_(step), team_(team), a_(activations(model, step.tokens, step.scratch)) {}
+  Run(const Model& model, Step& step, const Activations& activations, attention::Work& work,
+      Team& team)
+      : m_(model),
+        step_(step),
+        a_(activations),
+        attention_(attention_of(model, step, activations)),
+        work_(work),
+        team_(team) {}
 
   void operator()() {
     embed();
@@ -145,23 +169,15 @@ class Run {
     });
   }
 
-  // A KV head of a token with the query heads that share it: nobody else reads what it writes.
   template <class Cache>
   void attend(const Layer& layer, const Cache& cache) {
     const auto start = std::chrono::steady_clock::now();
-    const int64_t group = m_.heads / m_.kv_heads;
-    const Attention attention{a_.q,          m_.heads * m_.head_dim,
-                              a_.context,    step_.tables,
-                              step_.table_stride, step_.block,
-                              step_.unit,    step_.lengths,
-                              m_.kv_heads,   group,
-                              m_.head_dim,   m_.window,
-                              m_.scale};
-    team_.share(step_.tokens * m_.kv_heads, 1, [&](int64_t first, int64_t last) {
+    team_.share_evenly(step_.tokens, [&](int64_t first, int64_t last) {
+      for (int64_t t = first; t < last; ++t) rotate_into_cache(layer, t, cache);
+    });
+    team_.share(work_.size(), 1, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
-        const int64_t t = i / m_.kv_heads, head = i % m_.kv_heads;
-        rotate_into_cache(layer, t, head, cache);
-        attention::attend(attention, t, head, cache.reader());
+        work_.attend(attention_, cache.reader(), i);
       }
     });
     if (team_.leads()) {
@@ -171,18 +187,19 @@ class Run {
   }
 
   template <class Cache>
-  void rotate_into_cache(const Layer& layer, int64_t t, int64_t head, const Cache& cache) {
+  void rotate_into_cache(const Layer& layer, int64_t t, const Cache& cache) {
     thread_local std::vector<bf16> key;
-    const int64_t d = m_.head_dim, group = m_.heads / m_.kv_heads;
-    const bf16* qkv = a_.qkv + t * (m_.heads + 2 * m_.kv_heads) * d;
-    bf16* q = row(a_.q, t, m_.heads * d);
-    for (int64_t h = head * group; h < (head + 1) * group; ++h) {
-      rotate(qkv + h * d, layer.q_norm, t, q + h * d);
+    const int64_t d = m_.head_dim;
+    const bf16* q = row(a_.qkv, t, (m_.heads + 2 * m_.kv_heads) * d);
+    const bf16 *k = q + m_.heads * d, *v = k + m_.kv_heads * d;
+    for (int64_t h = 0; h < m_.heads; ++h) {
+      rotate(q + h * d, layer.q_norm, t, row(a_.q, t, m_.heads * d) + h * d);
     }
     key.resize(d);
-    rotate(qkv + (m_.heads + head) * d, layer.k_norm, t, key.data());
-    const bf16* value = qkv + (m_.heads + m_.kv_heads + head) * d;
-    cache.write(step_.slots[t] * m_.kv_heads + head, key.data(), value, d);
+    for (int64_t h = 0; h < m_.kv_heads; ++h) {
+      rotate(k + h * d, layer.k_norm, t, key.data());
+      cache.write(step_.slots[t] * m_.kv_heads + h, key.data(), v + h * d, d);
+    }
   }
 
   // One head of query or key, normed first where the model has a norm for it.
@@ -235,8 +252,19 @@ class Run {
 
   const Model& m_;
   Step& step_;
+  const Activations& a_;
+  const Attention attention_;
+  attention::Work& work_;
   Team& team_;
-  const Activations a_;
 };
+
+// A whole step, by all threads.
+inline void decode(const Model& model, Step& step, Threads threads, TeamSize team_size) {
+  thread_local attention::Work callers;
+  attention::Work& work = callers;  // not that of the thread that uses it
+  const Activations a = activations(model, step.tokens, step.scratch);
+  work.plan(attention_of(model, step, a), step.tokens);
+  together(threads, team_size, [&](Team& team) { Run(model, step, a, work, team)(); });
+}
 
 }  // namespace decoder

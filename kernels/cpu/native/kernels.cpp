@@ -241,7 +241,7 @@ extern "C" int64_t llmbench_decoder_scratch_bytes(const decoder::Model* model, i
 // As the structs say.
 extern "C" void llmbench_decoder_step(const decoder::Model* model, decoder::Step* step,
                                       TeamSize team_size, int threads, Parallel parallel) {
-  together({threads, parallel}, team_size, [&](Team& team) { decoder::Run(*model, *step, team)(); });
+  decoder::decode(*model, *step, {threads, parallel}, team_size);
 }
 
 #pragma GCC visibility pop

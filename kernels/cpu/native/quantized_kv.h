@@ -90,14 +90,14 @@ struct Coded {
   static constexpr bool IN_PLACE = false;
 
   template <class E, class M>
-  void find(const AttentionOf<E>& a, int64_t sequence, int64_t head, int64_t first, int64_t end,
+  void find(const AttentionOf<E>& a, const attention::Piece& piece,
             attention::Run<M>& run) const {
-    run.count = end - first;
+    run.count = piece.count();
     run.room.resize(2 * PIECE * a.head_dim);
     run.key_scales = run.scale_room;
     run.value_scales = run.scale_room + attention::SPLIT;
-    attention::each_slot(a, sequence, first, end, [&](int64_t t, int64_t slot) {
-      const int64_t at = slot * a.kv_heads + head;
+    attention::each_slot(a, piece, [&](int64_t t, int64_t slot) {
+      const int64_t at = slot * a.kv_heads + piece.head;
       run.scale_room[t] = ::widen(k_scales[at]);
       run.scale_room[attention::SPLIT + t] = ::widen(v_scales[at]);
       run.key_codes[t] = k + at * a.head_dim;
@@ -121,9 +121,9 @@ struct Coded {
   }
 
   template <class E, class M>
-  void read(const AttentionOf<E>& a, int64_t sequence, int64_t head, int64_t first, int64_t end,
+  void read(const AttentionOf<E>& a, const attention::Piece& piece,
             attention::Run<M>& run) const {
-    find(a, sequence, head, first, end, run);
+    find(a, piece, run);
     load_keys(a.head_dim, 0, run);
     load_values(a.head_dim, 0, run);
   }
