@@ -9,8 +9,9 @@ from torch import Tensor
 from ..fp4 import E8M0_BIAS, WIDENED_E2M1, Fp4Weight
 from ..registry import implements
 from ..requirements import package
-from .nibbles import LARGEST_BLOCK_K, Nibbles, interleave_halves, multiply_nibbles
+from .nibbles import Nibbles, interleave_halves, multiply_nibbles
 from .target import on_gpu
+from .tiles import LARGEST_BLOCK_K
 
 
 @implements(

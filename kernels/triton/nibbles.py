@@ -15,13 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..scratch import scratch
+from .splits import add_splits, parts_of
 from .tiles import split_count, tiles_for
 
 # Published (Marlin) and from arithmetic: 4-bit weights stop paying between 64 and 128 rows.
 MOST_PACKED_ROWS = 64
-LARGEST_BLOCK_K = 128
-LEAST_BLOCK_K = 32
-ADD_BLOCK = 1024
 WIDEN_BLOCK_N = 128
 
 
@@ -64,15 +62,6 @@ class Nibbles:
         }
 
 
-def block_k_for(group: int) -> int:
-    """A power of two that divides the group, or where none from LEAST_BLOCK_K does one that wastes
-    less than a block at the end of each group."""
-    divisor = min(group & -group, LARGEST_BLOCK_K)
-    if divisor >= LEAST_BLOCK_K:
-        return divisor
-    return max(LEAST_BLOCK_K, min(LARGEST_BLOCK_K, 1 << (group - 1).bit_length()))
-
-
 def interleave_halves(codes: Tensor, group: int, block_k: int) -> Tensor:
     """Codes uint8 0-15 [N, K] -> bytes [blocks · block_k / 2, N], each group filled up with zeros
     to whole blocks. Byte (b, j) holds k = b · block_k + j low and that + block_k / 2 high."""
@@ -111,16 +100,13 @@ def _multiply_packed(x: Tensor, w: Nibbles, bias: Tensor | None, out: Tensor) ->
     from triton import knobs
 
     from .nibbles_kernel import nibbles_kernel
-    from .splits_kernel import add_splits_kernel
 
     m, n = out.shape
     tiles = tiles_for(m, w.block_k)
     grid = tiles.grid(m, n)
     blocks = len(w.weight) // (w.block_k // 2)
     splits = split_count(grid[0] * grid[1], blocks)
-    parts = out
-    if splits > 1:
-        parts = torch.empty((splits, m, n), dtype=torch.float32, device=x.device)
+    parts = parts_of(out, splits, torch.float32)
     tensors = (w.weight, w.scales, w.zeros, w.row_scales, bias, parts)
     constants: dict[str, Any] = {
         **w.layout,
@@ -133,8 +119,4 @@ def _multiply_packed(x: Tensor, w: Nibbles, bias: Tensor | None, out: Tensor) ->
         "num_stages": tiles.stages,
     }
     nibbles_kernel[(*grid, splits)](x, x.stride(0), *tensors, m, n, **constants)
-    if splits > 1:
-        last: dict[str, Any] = {"SPLITS": splits, "BLOCK": ADD_BLOCK}
-        add_splits_kernel[(m, -(-n // ADD_BLOCK))](
-            parts, out, None, w.row_scales, bias, m, n, **last
-        )
+    add_splits(parts, out, None, w.row_scales, bias)

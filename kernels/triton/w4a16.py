@@ -8,8 +8,9 @@ from torch import Tensor
 from ..int4 import PackedInt4, unpack_int4
 from ..registry import implements
 from ..requirements import package
-from .nibbles import Nibbles, block_k_for, interleave_halves, multiply_nibbles
+from .nibbles import Nibbles, interleave_halves, multiply_nibbles
 from .target import on_gpu
+from .tiles import block_k_for
 
 
 @implements("w4a16_linear", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
