@@ -16,7 +16,14 @@ from torch import Tensor
 
 from ..scratch import scratch
 from .splits import add_splits, parts_of
-from .tiles import split_count, tiles_for
+from .tiles import (
+    LARGEST_BLOCK_K,
+    MOST_FLOAT32_BLOCK_K,
+    MOST_FLOAT32_ROWS,
+    float32_tiles,
+    split_count,
+    tiles_for,
+)
 
 # Published (Marlin) and from arithmetic: 4-bit weights stop paying between 64 and 128 rows.
 MOST_PACKED_ROWS = 64
@@ -62,6 +69,11 @@ class Nibbles:
         }
 
 
+def most_block_k(dtype: torch.dtype) -> int:
+    """Inputs of the largest block whose product is computed in `dtype`."""
+    return MOST_FLOAT32_BLOCK_K if dtype == torch.float32 else LARGEST_BLOCK_K
+
+
 def interleave_halves(codes: Tensor, group: int, block_k: int) -> Tensor:
     """Codes uint8 0-15 [N, K] -> bytes [blocks · block_k / 2, N], each group filled up with zeros
     to whole blocks. Byte (b, j) holds k = b · block_k + j low and that + block_k / 2 high."""
@@ -74,7 +86,7 @@ def interleave_halves(codes: Tensor, group: int, block_k: int) -> Tensor:
 def multiply_nibbles(x: Tensor, w: Nibbles, bias: Tensor | None) -> Tensor:
     """x [M, K], unit stride along K -> [M, N] in x's dtype."""
     m = len(x)
-    if m > MOST_PACKED_ROWS:
+    if m > (MOST_FLOAT32_ROWS if x.dtype == torch.float32 else MOST_PACKED_ROWS):
         wide = widened(w, x.dtype)
         return x @ wide if bias is None else torch.addmm(bias, x, wide)
     out = torch.empty((m, w.out_features), dtype=x.dtype, device=x.device)
@@ -102,7 +114,8 @@ def _multiply_packed(x: Tensor, w: Nibbles, bias: Tensor | None, out: Tensor) ->
     from .nibbles_kernel import nibbles_kernel
 
     m, n = out.shape
-    tiles = tiles_for(m, w.block_k)
+    float32 = x.dtype == torch.float32
+    tiles = float32_tiles(w.block_k) if float32 else tiles_for(m, w.block_k)
     grid = tiles.grid(m, n)
     blocks = len(w.weight) // (w.block_k // 2)
     splits = split_count(grid[0] * grid[1], blocks)

@@ -18,13 +18,18 @@ from ..requirements import package
 from ..scratch import scratch
 from .splits import add_splits, parts_of
 from .target import on_gpu
-from .tiles import LARGEST_BLOCK_K, LEAST_BLOCK_K, Tiles, block_k_for, split_count
+from .tiles import (
+    MOST_FLOAT32_BLOCK_K,
+    MOST_FLOAT32_ROWS,
+    Tiles,
+    block_k_for,
+    float32_tiles,
+    split_count,
+)
 
 # Widening moves four bytes a weight more, 1.3 ps on an H100. cuBLAS at 790 TFLOP/s makes that good
 # from 250 to 400 rows on, if tiles that convert as they go reach 250 to 350 (a guess).
 MOST_ROWS = 256
-# float32 has no tensor cores, so its tiles win nothing but bytes, and only while rows are few.
-MOST_FLOAT32_ROWS = 16
 WIDEN_BLOCK_N, WIDEN_BLOCK_K = 4, 1024
 
 
@@ -117,9 +122,9 @@ def tiles_of(m: int, group: int, dtype: torch.dtype) -> Tiles:
     twice the columns read each of them half as often, and blocks of 64 inputs fit in shared memory.
     """
     if dtype == torch.float32:
-        return Tiles(16, 64, LEAST_BLOCK_K, warps=4, stages=4)
+        return float32_tiles(block_k_for(group, MOST_FLOAT32_BLOCK_K))
     if m <= 16:
-        return Tiles(16, 64, block_k_for(group, LARGEST_BLOCK_K), warps=4, stages=4)
+        return Tiles(16, 64, block_k_for(group), warps=4, stages=4)
     block_k = block_k_for(group, 64)
     if m <= 64:
         return Tiles(1 << (m - 1).bit_length(), 128, block_k, warps=4, stages=4)
