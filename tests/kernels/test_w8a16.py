@@ -13,7 +13,7 @@ from llmbench.kernels.registry import select
 
 from .triton_checks import failures
 from .triton_launches import TARGETS, launches
-from .w8a16_cases import CASES, CODES, Case, random_case
+from .w8a16_cases import CASES, CODES, FUSED, Case, random_case
 
 KERNELS = (
     "w8a16_kernel.w8a16_kernel",
@@ -58,7 +58,7 @@ def triton_errors() -> dict[str, str]:
     return failures("w8a16_cases")
 
 
-@pytest.mark.parametrize("case", [*CASES, *(f"every code, {dtype}" for dtype in CODES)])
+@pytest.mark.parametrize("case", [*CASES, *(f"every code, {dtype}" for dtype in CODES), FUSED])
 def test_triton(case: str, triton_errors: dict[str, str]) -> None:
     assert triton_errors[case] == ""
 

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from llmbench.kernels.grouped_int8 import MIDDLE_CODE, GroupedInt8
+from llmbench.engines.quantization.int8 import round_to_int8
+from llmbench.engines.quantization.quantized import PackedSource, QuantizedMap, QuantizedModel
+from llmbench.engines.quantization.scheme import Scheme
+from llmbench.kernels.dispatch import calls, calls_since
+from llmbench.kernels.grouped_int8 import MIDDLE_CODE, GroupedInt8, dequantize_grouped
 from llmbench.kernels.reference.w8a16 import ReferenceGroupedInt8Linear
 from torch import Tensor
 
@@ -39,6 +43,7 @@ CASES = {
     "groups of 48, so many rows that they are widened": Case(259, 9, 96, "bfloat16", 48, False),
 }
 CODES = ("float32", "float16", "bfloat16")
+FUSED = "q, k and v of an engine"
 
 
 def random_case(case: Case) -> tuple[Tensor, GroupedInt8, Tensor]:
@@ -89,7 +94,24 @@ def _check_every_code(dtype: str) -> None:
         assert torch.equal(linear(x.repeat(60, 1)).float(), expected.repeat(60, 1))
 
 
+def _check_fused_maps() -> None:
+    """q, k and v of `--quant int8` are one product, whose results stand side by side."""
+    scheme = Scheme("int8", 8)
+    sizes = {"q": 48, "k": 16, "v": 16}
+    names = [f"model.layers.0.self_attn.{part}_proj" for part in sizes]
+    parts = [round_to_int8(torch.randn(n, 96), scheme) for n in sizes.values()]
+    maps = {name: QuantizedMap(part) for name, part in zip(names, parts, strict=True)}
+    model = QuantizedModel(scheme, {}, maps)
+    force = {"w8a16_linear": "triton"}
+    source = PackedSource(model, torch.float32, torch.device("cpu"), force)
+    x, before = torch.randn(3, 96), calls()
+    y = source.linear(names)(x)
+    assert calls_since(before) == {"w8a16_linear": {"triton": 1}}
+    expected = [x.double() @ dequantize_grouped(part).double().T for part in parts]
+    assert_near(y, torch.cat(expected, dim=1).float())
+
+
 if __name__ == "__main__":
     checks = {name: partial(_check_triton, case) for name, case in CASES.items()}
     checks |= {f"every code, {dtype}": partial(_check_every_code, dtype) for dtype in CODES}
-    report(checks)
+    report(checks | {FUSED: _check_fused_maps})
