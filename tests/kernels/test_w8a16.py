@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 import torch
 from llmbench.kernels.grouped_int8 import (
@@ -74,6 +76,24 @@ def test_triton_reads_the_weights_own_codes() -> None:
     _, weight, bias = random_case(Case(1, 48, 576, "bfloat16", 64, symmetric=False))
     linear = TritonGroupedInt8Linear(weight, bias, torch.bfloat16)
     assert linear.weight_bytes == 48 * (576 + 9 * (2 + 1) + 2)
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        "codes_kernel.codes_kernel",
+        "nibbles_kernel.nibbles_kernel",
+        "splits_kernel.add_splits_kernel",
+        "w8a16_kernel.w8a16_kernel",
+    ],
+)
+def test_a_new_number_of_rows_compiles_nothing_anew(kernel: str) -> None:
+    """1, 5 and 16 rows would be three kernels, of which serving would wait for two."""
+    pytest.importorskip("triton")
+    module, name = kernel.split(".")
+    found = getattr(import_module(f"llmbench.kernels.triton.{module}"), name)
+    rows = next(parameter for parameter in found.params if parameter.name == "M")
+    assert rows.do_not_specialize
 
 
 # Rows that each tile is for, by the group size; 0: a scale a row. 257 rows are widened.
