@@ -63,7 +63,7 @@ OPS: dict[str, tuple[str, ...]] = {
     "w8a8_linear": ("reference.w8a8", "cpu.w8a8", "cpu.native.w8a8", "triton.w8a8"),
     "fp8_linear": ("reference.fp8", "cpu.fp8", "triton.fp8", "cuda.scaled_mm"),
     "w4a16_linear": ("reference.w4a16", "cpu.w4a16", "cpu.native.w4a16", "triton.w4a16"),
-    "w8a16_linear": ("reference.w8a16", "cpu.w8a16", "cpu.native.w8a16"),
+    "w8a16_linear": ("reference.w8a16", "cpu.w8a16", "cpu.native.w8a16", "triton.w8a16"),
     "fp4_linear": ("reference.fp4", "cpu.fp4", "triton.fp4"),
     "decoder_step": ("reference.decoder", "cpu.native.decoder"),
     "argmax": ("reference.argmax", "cpu.argmax", "cpu.native.argmax"),

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 _buffers: dict[tuple[str, torch.device, torch.dtype], Tensor] = {}
+# A CUDA graph writes where it was captured, whatever has been made since: by address.
+_in_graphs: dict[int, Tensor] = {}
 
 
 def scratch(use: str, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -26,4 +28,10 @@ def scratch(use: str, shape: Sequence[int], dtype: torch.dtype, device: torch.de
         with torch.inference_mode(False):
             buffer = torch.empty(room, dtype=dtype, device=device)
         _buffers[use, device, dtype] = buffer
+    if _captures(device):
+        _in_graphs[buffer.data_ptr()] = buffer
     return buffer[:size].view(*shape)
+
+
+def _captures(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()

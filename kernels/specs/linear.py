@@ -242,6 +242,7 @@ _GROUPED_INT8 = {
     "groups: 128, symmetric": LinearCase(17, 80, 256, 128, symmetric=True),
     "groups: 10": LinearCase(8, 24, 50, 10),
     "groups: many rows": LinearCase(65, 16, 256, 128),
+    "groups: 260 rows": LinearCase(260, 24, 96, 48),
     "x: strided": LinearCase(3, 32, 64, 64, strided=True, symmetric=True),
     "x: three dimensions": LinearCase(6, 48, 64, batched=True),
 }
@@ -286,7 +287,15 @@ W4A16_LINEAR = OpSpec(
 W8A16_LINEAR = OpSpec(
     op="w8a16_linear",
     cases=_GROUPED_INT8,
-    tiny=("a scale a row: one row", "groups: 32", "groups: many rows", "x: strided"),
+    tiny=(
+        "a scale a row: one row",
+        "a scale a row: zero points",
+        "groups: 32",
+        "groups: 10",
+        "groups: many rows",
+        "groups: 260 rows",
+        "x: strided",
+    ),
     make=_make_grouped_int8,
     work=_grouped_int8_work,
     reads_memory=True,

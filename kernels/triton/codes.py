@@ -8,10 +8,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from .splits import add_splits, parts_of
 from .tiles import split_count, tiles_for
 
 BLOCK_K = 128
-ADD_BLOCK = 1024
 Kind = Literal["int8", "e4m3", "float16"]
 
 
@@ -37,7 +37,6 @@ def multiply_codes(
     Deterministic: how K is split follows from the shape, parts are added in order.
     """
     from .codes_kernel import codes_kernel
-    from .splits_kernel import add_splits_kernel
 
     (m, k), n = x_codes.shape, w.codes.shape[0]
     out = torch.empty((m, n), dtype=dtype, device=x_codes.device)
@@ -46,8 +45,7 @@ def multiply_codes(
     tiles = tiles_for(m, BLOCK_K)
     grid = tiles.grid(m, n)
     splits = split_count(grid[0] * grid[1], -(-k // tiles.block_k))
-    sums = torch.int32 if w.kind == "int8" else torch.float32
-    parts = out if splits == 1 else torch.empty((splits, m, n), dtype=sums, device=out.device)
+    parts = parts_of(out, splits, torch.int32 if w.kind == "int8" else torch.float32)
     constants: dict[str, Any] = {
         "K": k,
         "ROWS": w.rows,
@@ -63,8 +61,6 @@ def multiply_codes(
     codes_kernel[(*grid, splits)](
         x_codes, x_scales, w.codes, w.scales, bias, parts, m, n, **constants, **launch
     )
-    if splits > 1:
-        scales = (None, None) if w.columns else (x_scales, w.scales)
-        blocks: dict[str, Any] = {"SPLITS": splits, "BLOCK": ADD_BLOCK}
-        add_splits_kernel[(m, -(-n // ADD_BLOCK))](parts, out, *scales, bias, m, n, **blocks)
+    scales = (None, None) if w.columns else (x_scales, w.scales)
+    add_splits(parts, out, *scales, bias)
     return out

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..fp4 import E8M0_BIAS, WIDENED_E2M1, Fp4Weight
 from ..registry import implements
 from ..requirements import package
-from .nibbles import LARGEST_BLOCK_K, Nibbles, interleave_halves, multiply_nibbles
+from .nibbles import Nibbles, interleave_halves, most_block_k, multiply_nibbles
 from .target import on_gpu
 
 
@@ -31,16 +31,17 @@ class TritonFp4Linear:
         scales, row_scales = weight.scales, weight.row_scales
         if weight.scale_format == "e8m0":
             scales, row_scales = _relative(scales, row_scales)
-        padding = -k % LARGEST_BLOCK_K // weight.block
+        block_k = most_block_k(dtype)
+        padding = -k % block_k // weight.block
         scales = F.pad(scales, (0, padding))
         self._weight = Nibbles(
-            interleave_halves(weight.codes(), k, LARGEST_BLOCK_K),
+            interleave_halves(weight.codes(), k, block_k),
             scales.T.contiguous(),
             None,
             row_scales,
             in_features=k,
             group=k,
-            block_k=LARGEST_BLOCK_K,
+            block_k=block_k,
             share=weight.block,
             e8m0=weight.scale_format == "e8m0",
         )

@@ -15,13 +15,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..scratch import scratch
-from .tiles import split_count, tiles_for
+from .splits import add_splits, parts_of
+from .tiles import (
+    LARGEST_BLOCK_K,
+    MOST_FLOAT32_BLOCK_K,
+    MOST_FLOAT32_ROWS,
+    float32_tiles,
+    split_count,
+    tiles_for,
+)
 
 # Published (Marlin) and from arithmetic: 4-bit weights stop paying between 64 and 128 rows.
 MOST_PACKED_ROWS = 64
-LARGEST_BLOCK_K = 128
-LEAST_BLOCK_K = 32
-ADD_BLOCK = 1024
 WIDEN_BLOCK_N = 128
 
 
@@ -64,13 +69,9 @@ class Nibbles:
         }
 
 
-def block_k_for(group: int) -> int:
-    """A power of two that divides the group, or where none from LEAST_BLOCK_K does one that wastes
-    less than a block at the end of each group."""
-    divisor = min(group & -group, LARGEST_BLOCK_K)
-    if divisor >= LEAST_BLOCK_K:
-        return divisor
-    return max(LEAST_BLOCK_K, min(LARGEST_BLOCK_K, 1 << (group - 1).bit_length()))
+def most_block_k(dtype: torch.dtype) -> int:
+    """Inputs of the largest block whose product is computed in `dtype`."""
+    return MOST_FLOAT32_BLOCK_K if dtype == torch.float32 else LARGEST_BLOCK_K
 
 
 def interleave_halves(codes: Tensor, group: int, block_k: int) -> Tensor:
@@ -85,7 +86,7 @@ def interleave_halves(codes: Tensor, group: int, block_k: int) -> Tensor:
 def multiply_nibbles(x: Tensor, w: Nibbles, bias: Tensor | None) -> Tensor:
     """x [M, K], unit stride along K -> [M, N] in x's dtype."""
     m = len(x)
-    if m > MOST_PACKED_ROWS:
+    if m > (MOST_FLOAT32_ROWS if x.dtype == torch.float32 else MOST_PACKED_ROWS):
         wide = widened(w, x.dtype)
         return x @ wide if bias is None else torch.addmm(bias, x, wide)
     out = torch.empty((m, w.out_features), dtype=x.dtype, device=x.device)
@@ -111,16 +112,14 @@ def _multiply_packed(x: Tensor, w: Nibbles, bias: Tensor | None, out: Tensor) ->
     from triton import knobs
 
     from .nibbles_kernel import nibbles_kernel
-    from .splits_kernel import add_splits_kernel
 
     m, n = out.shape
-    tiles = tiles_for(m, w.block_k)
+    float32 = x.dtype == torch.float32
+    tiles = float32_tiles(w.block_k) if float32 else tiles_for(m, w.block_k)
     grid = tiles.grid(m, n)
     blocks = len(w.weight) // (w.block_k // 2)
     splits = split_count(grid[0] * grid[1], blocks)
-    parts = out
-    if splits > 1:
-        parts = torch.empty((splits, m, n), dtype=torch.float32, device=x.device)
+    parts = parts_of(out, splits, torch.float32)
     tensors = (w.weight, w.scales, w.zeros, w.row_scales, bias, parts)
     constants: dict[str, Any] = {
         **w.layout,
@@ -133,8 +132,4 @@ def _multiply_packed(x: Tensor, w: Nibbles, bias: Tensor | None, out: Tensor) ->
         "num_stages": tiles.stages,
     }
     nibbles_kernel[(*grid, splits)](x, x.stride(0), *tensors, m, n, **constants)
-    if splits > 1:
-        last: dict[str, Any] = {"SPLITS": splits, "BLOCK": ADD_BLOCK}
-        add_splits_kernel[(m, -(-n // ADD_BLOCK))](
-            parts, out, None, w.row_scales, bias, m, n, **last
-        )
+    add_splits(parts, out, None, w.row_scales, bias)

@@ -66,7 +66,7 @@ def block_scales(
     return tl.reshape(spread, (ROWS, COLUMNS))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M"])
 def nibbles_kernel(
     x_ptr,  # [M, K], rows x_stride apart
     x_stride,

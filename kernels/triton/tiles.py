@@ -7,6 +7,12 @@ from dataclasses import dataclass
 # Programs that fill a large device about twice; beyond that a split only adds traffic.
 ENOUGH_PROGRAMS = 256
 MOST_SPLITS = 8
+LARGEST_BLOCK_K = 128
+LEAST_BLOCK_K = 32
+# float32 has no tensor cores: its products are unrolled into registers, which hold no more, and win
+# nothing but bytes, so only while rows are few.
+MOST_FLOAT32_ROWS = 16
+MOST_FLOAT32_BLOCK_K = 64
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,21 @@ def tiles_for(m: int, block_k: int) -> Tiles:
     if m <= 64:
         return Tiles(max(16, 1 << max(m - 1, 0).bit_length()), 64, block_k, warps=4, stages=4)
     return Tiles(128, 128, min(block_k, 64), warps=8, stages=3)
+
+
+def float32_tiles(block_k: int) -> Tiles:
+    """Of up to MOST_FLOAT32_ROWS rows in float32, block_k up to MOST_FLOAT32_BLOCK_K."""
+    return Tiles(MOST_FLOAT32_ROWS, 64, block_k, warps=8, stages=4)
+
+
+def block_k_for(group: int, most: int = LARGEST_BLOCK_K) -> int:
+    """Inputs of a block, where `group` of them share a scale: a power of two from LEAST_BLOCK_K to
+    `most` that divides the group, or where none does one that wastes less than a block at the end
+    of each group."""
+    divisor = min(group & -group, most)
+    if divisor >= LEAST_BLOCK_K:
+        return divisor
+    return max(LEAST_BLOCK_K, min(most, 1 << (group - 1).bit_length()))
 
 
 def split_count(programs: int, k_blocks: int) -> int:

@@ -8,8 +8,9 @@ from torch import Tensor
 from ..int4 import PackedInt4, unpack_int4
 from ..registry import implements
 from ..requirements import package
-from .nibbles import Nibbles, block_k_for, interleave_halves, multiply_nibbles
+from .nibbles import Nibbles, interleave_halves, most_block_k, multiply_nibbles
 from .target import on_gpu
+from .tiles import block_k_for
 
 
 @implements("w4a16_linear", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
@@ -18,7 +19,7 @@ class TritonInt4Linear:
 
     def __init__(self, packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> None:
         group = packed.group_size
-        block_k = block_k_for(group)
+        block_k = block_k_for(group, most_block_k(dtype))
         self._weight = Nibbles(
             interleave_halves(unpack_int4(packed), group, block_k),
             packed.scales.T.contiguous(),

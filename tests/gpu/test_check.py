@@ -31,7 +31,7 @@ def test_budgets_fit_in_ten_minutes(tmp_path: Path) -> None:
 
 def test_everything_the_issue_asks_for_is_on_the_list(tmp_path: Path) -> None:
     lines = [" ".join(one.words) for one in commands(FULL, tmp_path)]
-    for quant in ("none", "awq", "w8a8", "fp8"):
+    for quant in ("none", "awq", "int8", "w8a8", "fp8"):
         assert any(f"--engine paged --quant {quant}" in line for line in lines)
     assert any("--engine inflight --quant fp8" in line for line in lines)
     assert "kernels check --device cuda" in lines

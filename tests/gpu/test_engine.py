@@ -53,11 +53,14 @@ def serve(preset: str, **changes) -> tuple[dict[str, list[int | None]], list[Ste
     return tokens, steps
 
 
-@pytest.mark.parametrize("preset", ["paged", "inflight", "vllm-v1"])
-def test_the_same_tokens_whatever_is_prepared_or_captured(preset: str) -> None:
-    plain, _ = serve(preset, async_scheduling=False, cuda_graphs="off")
+@pytest.mark.parametrize(
+    ("preset", "quant"),
+    [("paged", "none"), ("inflight", "none"), ("vllm-v1", "none"), ("paged", "int8")],
+)
+def test_the_same_tokens_whatever_is_prepared_or_captured(preset: str, quant: str) -> None:
+    plain, _ = serve(preset, quant=quant, async_scheduling=False, cuda_graphs="off")
     for scheduling in (False, True):
-        tokens, steps = serve(preset, async_scheduling=scheduling, cuda_graphs="on")
+        tokens, steps = serve(preset, quant=quant, async_scheduling=scheduling, cuda_graphs="on")
         assert tokens == plain
         assert all(step.device_s > 0 for step in steps if step.chunks)
         assert not any(step.synchronous for step in steps)

@@ -154,3 +154,17 @@ def test_triton_compiles(target: str, dtype: str) -> None:
     ]
     for launch in seen:
         assert launch.compile(target)
+
+
+@pytest.mark.parametrize(("rows", "kernel"), [(16, "nibbles_kernel"), (64, "widen_kernel")])
+@pytest.mark.parametrize("target", TARGETS)
+def test_triton_in_float32_fits_any_device(target: str, rows: int, kernel: str) -> None:
+    """Loops are long enough to be pipelined, so that their stages' memory counts."""
+    from llmbench.kernels.triton.w4a16 import TritonInt4Linear
+
+    kernels = ("nibbles_kernel.nibbles_kernel", "nibbles_kernel.widen_kernel")
+    with launches(*kernels, "splits_kernel.add_splits_kernel") as seen:
+        x, packed, _ = random_case(Case(rows, 64, 4096, 128, "float32"))
+        TritonInt4Linear(packed, None, x.dtype)(x)
+    assert seen[0].kernel.__name__ == kernel
+    assert seen[0].compile(target)

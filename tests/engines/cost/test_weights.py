@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from llmbench.engines.cost.hardware import resolve_hardware
 from llmbench.engines.cost.weights import kv_element_bytes, weight_format
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.quantization.methods import METHODS
+from llmbench.kernels.grouped_int8 import GroupedInt8
+from llmbench.kernels.triton.w8a16 import TritonGroupedInt8Linear
 
 
 @pytest.mark.parametrize(
@@ -41,6 +44,22 @@ def test_eight_bits_of_a_method_that_usually_has_four() -> None:
     assert weight_format("gptq", "bf16", bits=8).bytes_of(10, 256) == 10 * (256 + 2 * 2)
     assert weight_format("rtn", "bf16", bits=8).bytes_of(10, 256) == 10 * (256 + 2 * 3)
     assert weight_format("awq", "bf16", bits=4) == weight_format("awq", "bf16")
+
+
+@pytest.mark.parametrize(
+    ("method", "bits", "group_size", "zero"),
+    [("int8", None, 576, 128), ("gptq", 8, 64, 128), ("rtn", 8, 64, 7)],
+)
+def test_8_bit_weights_cost_what_a_gpu_reads(
+    method: str, bits: int | None, group_size: int, zero: int
+) -> None:
+    """Of one map, by the count of the Triton kernel's class."""
+    scales = torch.ones(48, 576 // group_size).half()
+    codes = torch.zeros(48, 576).byte()
+    weight = GroupedInt8(codes, scales, torch.full_like(scales, zero).byte(), group_size)
+    linear = TritonGroupedInt8Linear(weight, None, torch.bfloat16)
+    charged = weight_format(method, "bf16", bits).bytes_of(48, 576, group_size)
+    assert linear.weight_bytes == charged
 
 
 def test_a_smaller_group_costs_more() -> None:

@@ -1,0 +1,36 @@
+"""A product whose inputs are split over programs: where its parts lie, and their sum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+ADD_BLOCK = 1024
+
+
+def parts_of(out: Tensor, splits: int, sums: torch.dtype) -> Tensor:
+    """What a kernel writes for `out` [M, N]: itself, or parts [splits, M, N] of dtype `sums`."""
+    if splits == 1:
+        return out
+    return torch.empty((splits, *out.shape), dtype=sums, device=out.device)
+
+
+def add_splits(
+    parts: Tensor,
+    out: Tensor,
+    x_scales: Tensor | None,
+    row_scales: Tensor | None,
+    bias: Tensor | None,
+) -> None:
+    """out = sum of parts · x_scales[m] · row_scales[n] + bias[n]; None leaves a step out. Nothing
+    is done where there are no parts beside `out` itself."""
+    from .splits_kernel import add_splits_kernel
+
+    if parts is out:
+        return
+    m, n = out.shape
+    constants: dict[str, Any] = {"SPLITS": len(parts), "BLOCK": ADD_BLOCK}
+    grid = (m, -(-n // ADD_BLOCK))
+    add_splits_kernel[grid](parts, out, x_scales, row_scales, bias, m, n, **constants)
