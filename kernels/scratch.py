@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 
 _buffers: dict[tuple[str, torch.device, torch.dtype], Tensor] = {}
+# A graph that was captured on an accelerator knows a buffer by its address, so what was outgrown
+# stays there; all of it together is smaller than what is in use.
+_outgrown: list[Tensor] = []
 
 
 def scratch(use: str, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -24,6 +27,8 @@ def scratch(use: str, shape: Sequence[int], dtype: torch.dtype, device: torch.de
         room = 1 << max(size - 1, 0).bit_length()
         # A tensor born in inference mode could not be written outside it.
         with torch.inference_mode(False):
-            buffer = torch.empty(room, dtype=dtype, device=device)
-        _buffers[use, device, dtype] = buffer
+            larger = torch.empty(room, dtype=dtype, device=device)
+        if buffer is not None and device.type != "cpu":
+            _outgrown.append(buffer)
+        _buffers[use, device, dtype] = buffer = larger
     return buffer[:size].view(*shape)
