@@ -110,9 +110,12 @@ class _Process:
         if len(portion.cases) > 1:
             alone = (replace(portion, cases=(case,)) for case in portion.cases)
             return [verdict for one in alone for verdict in self.check(one)]
-        (case,) = portion.cases
-        of = (portion.op, portion.implementation, case, portion.dtype, portion.device)
-        return [Verdict(*of, portion.seed, float("inf"), "ended the process that computed it")]
+        problem = "ended the process that computed it"
+        of, seed = (portion.op, portion.implementation), portion.seed
+        return [
+            Verdict(*of, case, portion.dtype, portion.device, seed, float("inf"), problem)
+            for case in portion.cases
+        ]
 
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
