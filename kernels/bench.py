@@ -87,6 +87,9 @@ def bench(
                 runners[one.name] = _Runner(one, calls, device)
             except KernelError as error:
                 yield Refused(one.name, name, str(error))
+            except Exception as error:  # noqa: BLE001 -- the others are timed all the same
+                why = f"raised {type(error).__name__}: {' '.join(str(error).split())}"
+                yield Refused(one.name, name, why)
         taken = _take_turns(runners, turns)
         for implementation, times in taken.items():
             yield Timing(

@@ -303,7 +303,7 @@ def seen_in(name: str, out: Path) -> dict[str, Any]:
 
 def busy_share(run: Path) -> float | None:
     """The device's own time over the time that passed, over the steps that decode everybody; None
-    where no device keeps time."""
+    where no device keeps time. An upper bound: it counts waits for launches within a step."""
     import pandas as pd
 
     steps = pd.read_parquet(run / "steps.parquet")

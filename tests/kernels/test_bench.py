@@ -8,7 +8,10 @@ import pytest
 import torch
 from llmbench.kernels import bench
 from llmbench.kernels.dispatch import Implementation
-from llmbench.kernels.specs.spec import Call
+from llmbench.kernels.rates import Rates
+from llmbench.kernels.registry import implementations
+from llmbench.kernels.specs.spec import SMOLLM2_135M, Call, StepShape
+from llmbench.kernels.specs.table import spec_of
 
 CUDA = torch.device("cuda")
 
@@ -53,3 +56,26 @@ def test_every_copy_was_computed_before_a_capture(monkeypatch: pytest.MonkeyPatc
     one = Implementation("silu_mul", "noted", computed.append, lambda _device, _dtype: True, 0)
     bench._Runner(one, [Call((copy,)) for copy in range(7)], CUDA)
     assert before == [list(range(7))]
+
+
+def test_one_that_raises_is_named_and_the_others_are_timed() -> None:
+    def raises(gate_up: torch.Tensor) -> torch.Tensor:  # noqa: ARG001
+        raise ValueError("out of\nshared memory")
+
+    contenders = [
+        Implementation("silu_mul", "mine", raises, lambda _device, _dtype: True, 0),
+        next(one for one in implementations("silu_mul") if one.name == "torch"),
+    ]
+    found = bench.bench(
+        spec_of("silu_mul"),
+        contenders,
+        SMOLLM2_135M,
+        StepShape(batch=2),
+        torch.float32,
+        torch.device("cpu"),
+        Rates(1e10, 1e10, 1e10, 2**20),
+        turns=1,
+    )
+    refused, timing = found
+    assert refused == bench.Refused("mine", "gate", "raised ValueError: out of shared memory")
+    assert timing.implementation == "torch"
