@@ -293,12 +293,17 @@ def seen_in(name: str, out: Path) -> dict[str, Any]:
         result = json.loads((out / name / "result.json").read_text(encoding="utf-8"))
         metrics = result["metrics"]
         return {
-            "ttft_p50_s": metrics["ttft"]["stats"]["p50"],
-            "output_tokens_per_s": metrics["output_throughput"]["stats"]["run"],
+            "ttft_p50_s": statistic(metrics, "ttft", "p50"),
+            "output_tokens_per_s": statistic(metrics, "output_throughput", "run"),
             "kernels": result["kernels"],
             "environment": result["environment"],
         }
     return {}
+
+
+def statistic(metrics: dict[str, Any], name: str, which: str) -> float | None:
+    """None where a run was cut short before there was any."""
+    return metrics.get(name, {}).get("stats", {}).get(which)
 
 
 def busy_share(run: Path) -> float | None:
