@@ -33,7 +33,8 @@ from typing import Any
 TOTAL_S = 600
 # Asked to end, a command has so long to write down what it has.
 GRACE_S = 6
-INTERRUPTED = 130  # its exit code then
+# Exit codes of commands that wrote what they measured: cut short; numbers that prove nothing.
+INTERRUPTED, INVALID = 130, 3
 PROGRAM = "from llmbench.harness.cli import main; main()"
 ROOT = Path(__file__).resolve().parents[2]
 # GPTQ's weights are packed to AWQ's layout and run by the same kernel: once is enough.
@@ -126,7 +127,7 @@ def commands(scale: Scale, out: Path) -> list[Command]:
     kernels = (
         *("kernels", "bench", *on, "--shape-set", scale.shape_set),
         *("--batch", f"1,{scale.large_batch}", "--context", str(scale.context)),
-        *("--prompt", str(scale.prompt), "--out", str(out / "kernels.json")),
+        *("--prompt", str(scale.prompt), "--turns", "5", "--out", str(out / "kernels.json")),
     )
     return [
         # It builds the native kernels.
@@ -232,7 +233,7 @@ def run_all(
                 code,
                 clock() - start_s,
                 output[-2000:] if code == 0 else output[-8000:],
-                seen_in(command.name, out) if code in (0, INTERRUPTED) else {},
+                seen_in(command.name, out) if code in (0, INTERRUPTED, INVALID) else {},
             )
         )
         write_record(out, outcomes)
@@ -363,9 +364,8 @@ def version_of(package: str) -> str | None:
 
 
 def _line(outcome: Outcome) -> str:
-    verdict = {0: "ok", None: "stopped", INTERRUPTED: "cut short"}.get(
-        outcome.exit_code, f"exit {outcome.exit_code}"
-    )
+    verdicts = {0: "ok", None: "stopped", INTERRUPTED: "cut short", INVALID: "not valid"}
+    verdict = verdicts.get(outcome.exit_code, f"exit {outcome.exit_code}")
     figures = ", ".join(
         f"{name} {value:.4g}" for name, value in outcome.seen.items() if isinstance(value, float)
     )

@@ -119,7 +119,10 @@ def test_a_command_over_its_time_keeps_what_it_printed(ends: bool, tmp_path: Pat
     assert f"| busy | {verdict} |" in (tmp_path / "record.md").read_text()
 
 
-def test_figures_of_a_run_that_was_cut_short_are_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("code", "verdict"), [(130, "cut short"), (3, "not valid")])
+def test_figures_of_a_run_that_was_cut_short_are_kept(
+    code: int, verdict: str, tmp_path: Path
+) -> None:
     metrics = {"ttft": {"stats": {"p50": 0.25}}}
     text = json.dumps({"metrics": metrics, "kernels": {}, "environment": {}})
 
@@ -127,12 +130,13 @@ def test_figures_of_a_run_that_was_cut_short_are_kept(tmp_path: Path) -> None:
         if command.name == "ttft":
             (tmp_path / "ttft").mkdir()
             (tmp_path / "ttft" / "result.json").write_text(text)
-        return 130, ""
+        return code, ""
 
     asked = [Command(name, (), 1) for name in ("ttft", "throughput", "busy")]
     first, *others = run_all(asked, tmp_path, run)
     assert (first.seen["ttft_p50_s"], first.seen["output_tokens_per_s"]) == (0.25, None)
     assert [one.seen for one in others] == [{}, {}]
+    assert f"| ttft | {verdict} |" in (tmp_path / "record.md").read_text()
 
 
 def test_a_checkout_that_is_not_installed_is_found(
