@@ -378,6 +378,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="a folder for the record")
     parser.add_argument("--dry-run", action="store_true", help="print the commands, run none")
     parser.add_argument("--smoke", action="store_true", help="tiny, on a CPU")
+    parser.add_argument("--seconds", type=float, default=TOTAL_S, help="it ends within them")
     chosen = parser.parse_args(arguments)
     scale = SMOKE if chosen.smoke else FULL
     todo = commands(scale, chosen.out)
@@ -389,7 +390,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen.out.mkdir(parents=True, exist_ok=True)
     forget(todo, chosen.out)
     write_workloads(scale, chosen.out)
-    outcomes = run_all(todo, chosen.out, run_command)
+    outcomes = run_all(todo, chosen.out, run_command, total_s=chosen.seconds)
     for outcome in outcomes:
         print(_line(outcome))
     return int(any(outcome.exit_code != 0 for outcome in outcomes))

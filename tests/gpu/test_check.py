@@ -159,6 +159,21 @@ def test_what_an_earlier_check_left_is_forgotten(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_machine_that_is_lent_for_less_is_kept_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[float] = []
+
+    def run(_command: Command, limit_s: float) -> tuple[int | None, str]:
+        limits.append(limit_s)
+        return 0, ""
+
+    monkeypatch.setattr(check, "run_command", run)
+    assert main(["--out", str(tmp_path), "--smoke", "--seconds", "25"]) == 0
+    assert len(limits) == len(commands(SMOKE, tmp_path))
+    assert max(limits) <= 25
+
+
 def test_workload_files_are_read_as_they_are_meant(tmp_path: Path) -> None:
     from llmbench.workloads.builtin import resolve_workload
 
