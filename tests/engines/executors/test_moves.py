@@ -119,7 +119,7 @@ def test_all_that_a_cache_is_made_of_moves(config: ModelConfig, kv_dtype: str) -
 
 
 class _NoCodesByIndex(TorchDispatchMode):
-    """A PyTorch that moves no e4m3 by index: of a CPU before 2.12, and of GPUs before it."""
+    """A PyTorch that moves no e4m3 by index, as some do not on a CPU or a GPU (issue 169656)."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func.overloadpacket in (torch.ops.aten.index, torch.ops.aten.index_put_):
