@@ -136,6 +136,8 @@ def _default_kv_memory(device: torch.device, described: Described, engine: Engin
     if device.type != "cuda":
         return CPU_KV_MEMORY_BYTES
     free_bytes, _ = torch.cuda.mem_get_info(device)
+    # PyTorch keeps what engines before this one gave back, and the driver counts it as taken.
+    free_bytes += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     taken_bytes = _weight_bytes(described, engine)
     if engine.cuda_graphs == "on" and described.native is not None:
         taken_bytes += graph_memory_bytes(described.native, engine.max_num_seqs, engine.dtype)

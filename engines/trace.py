@@ -237,7 +237,8 @@ class StepTrace:
     before it ends, and has been planned before that. dropped: sequences computed in vain, because
     the token before turned out to be their last. synchronous: why the next step had to wait for
     this one's tokens; empty if it did not, or where no step runs beside its successor's planning.
-    device_s: the device's own time for it, by its own clock; 0 where there is none.
+    device_s: the device's own time for it, by its own clock, from its first operation to its last:
+    where the host launches them too slowly, it waits in between; 0 where there is no such clock.
     """
 
     index: int

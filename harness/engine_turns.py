@@ -2,6 +2,7 @@
 
 Timed one after the other, the engine that met the faster machine would win: a shared machine's
 bandwidth changes by a factor of two within seconds. In turns each has its share of every moment.
+Engines that prepare a step while another runs, as on a GPU, take turns by the case.
 """
 
 from __future__ import annotations
@@ -79,8 +80,20 @@ class Side:
             max_model_len=case.longest_tokens,
             max_num_seqs=case.sequences,
             max_num_batched_tokens=max(self.resolved.max_num_batched_tokens, case.sequences),
+            kv_memory_bytes=self._kv_memory_bytes(case),
         )
         return build_engine(self.loaded, sized, WallClock())
+
+    def _kv_memory_bytes(self, case: Case) -> int:
+        """On a GPU no more than twice what the case needs: by default an engine takes nearly all
+        that there is, and the others are to fit beside it."""
+        asked = self.resolved.kv_memory_bytes
+        if not self.resolved.device.startswith("cuda"):
+            return asked
+        engine = self.resolved
+        each = self.loaded.config.kv_bytes_per_token(engine.dtype, engine.kv_dtype)
+        tokens = case.sequences * (case.longest_tokens + 2 * engine.block_size)
+        return min(asked, 2 * tokens * each)
 
     def work(self) -> ModelWork:
         return model_work(
@@ -107,7 +120,13 @@ def time_by_turns(case: Case, sides: Sequence[Side], seed: int) -> list[Timed]:
     prompts = _prompts(case, sides[0].loaded.config.vocab_size, seed)
     cores = [side.core(case) for side in sides]
     if case.phase == "decode":
-        served = _serve(cores, case, next(prompts))
+        asked = next(prompts)
+        if any(side.resolved.async_scheduling for side in sides):
+            # A step that is prepared while another runs counts from that one's end: it would count
+            # the other engines' turns, too.
+            served = [_serve([core], case, asked)[0] for core in cores]
+        else:
+            served = _serve(cores, case, asked)
         return [
             Timed(case, tuple((trace,) for trace in _decode_steps(traces, case)))
             for traces in served

@@ -87,6 +87,9 @@ def bench(
                 runners[one.name] = _Runner(one, calls, device)
             except KernelError as error:
                 yield Refused(one.name, name, str(error))
+            except Exception as error:  # noqa: BLE001 -- the others are timed all the same
+                why = f"raised {type(error).__name__}: {' '.join(str(error).split())}"
+                yield Refused(one.name, name, why)
         taken = _take_turns(runners, turns)
         for implementation, times in taken.items():
             yield Timing(
@@ -116,7 +119,8 @@ class _Runner:
         bound = [_bound(one, call) for call in calls]
         self._next = cycle(bound)
         with torch.inference_mode():
-            for call in bound[:WARM_UPS]:
+            # On a GPU all: what a batch copies to the device must lie there before a capture.
+            for call in bound if device.type == "cuda" else bound[:WARM_UPS]:
                 call()
             once_s = max(seconds(device, lambda: next(self._next)()), 1e-7)
             # Whole rounds, so that every copy is read equally often.
@@ -143,11 +147,13 @@ def _bound(one: Implementation, call: Call) -> Callable[[], object]:
 
 def _captured(calls: Sequence[Callable[[], object]], repeats: int) -> torch.cuda.CUDAGraph | None:
     """The calls as one graph; None for code that asks the host along the way."""
+    if any(map(_waits, calls)):
+        return None
     graph = torch.cuda.CUDAGraph()
     turn = cycle(calls)
     try:
-        torch.cuda.synchronize()
-        with torch.cuda.graph(graph):
+        # A capture that fails leaves its stream the current one; the outer block undoes that.
+        with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph):
             for _ in range(repeats):
                 next(turn)()
     except RuntimeError:
@@ -155,6 +161,20 @@ def _captured(calls: Sequence[Callable[[], object]], repeats: int) -> torch.cuda
         return None
     graph.replay()
     return graph
+
+
+def _waits(call: Callable[[], object]) -> bool:
+    """Whether it waits for the device. Found without a capture, for one that fails leaves PyTorch's
+    random numbers and its allocator in the midst of it: whatever draws next would raise."""
+    mode = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        call()
+    except RuntimeError:
+        return True
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+    return False
 
 
 def _take_turns(runners: dict[str, _Runner], turns: int) -> dict[str, list[float]]:

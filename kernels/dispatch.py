@@ -46,16 +46,20 @@ class Implementation:
     def why_not(self, device: torch.device, dtype: torch.dtype) -> str | None:
         """Why it cannot run there, in a line; None where it can, if only when it is asked for, as
         Triton's code can on a CPU while it is interpreted."""
+        made_for = self.when(device, dtype)
+        elsewhere = f"does not run on {device.type} in {dtype}"
+        if not made_for and device.type != "cpu":
+            return elsewhere  # what it needs may take a compiler some seconds to say
         missing = self.needs() if self.needs is not None else None
         if missing is not None:
             return missing
-        if self.when(device, dtype):
+        if made_for:
             return None
         if device.type == "cpu" and self.when(torch.device("cuda"), dtype):
             if not self.name.startswith("triton"):
                 return "needs a CUDA device"
             return None if interpreting() else "needs a CUDA device, or TRITON_INTERPRET=1"
-        return f"does not run on {device.type} in {dtype}"
+        return elsewhere
 
 
 @dataclass(frozen=True)

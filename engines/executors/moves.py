@@ -49,14 +49,19 @@ def _carry_out_run(
     if kind == "copy" and set(sources) & set(targets):
         # One may read what the one before it wrote.
         for source, target in zip(sources, targets, strict=True):
-            for tensor in cache:
+            for tensor in map(_bytes, cache):
                 tensor[target] = tensor[source]
         return
     # Of several into one unit the last stays; written at once, any of them might.
     last = dict(zip(targets, sources, strict=True))
     targets, sources = list(last), list(last.values())
-    for on_device, on_host in zip(cache, host or cache, strict=True):
+    for on_device, on_host in zip(map(_bytes, cache), map(_bytes, host or cache), strict=True):
         read = on_host if kind == "in" else on_device
         write = on_host if kind == "out" else on_device
         rows = read[torch.tensor(sources, device=read.device)]
         write[torch.tensor(targets, device=write.device)] = rows.to(write.device)
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    """The same memory; codes as bytes, for not every PyTorch moves e4m3 by index everywhere."""
+    return tensor.view(torch.uint8) if tensor.dtype.itemsize == 1 else tensor

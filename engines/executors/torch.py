@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
@@ -16,7 +17,7 @@ from ...kernels.device_lengths import DeviceLengths
 from ..kv.base import KVCache, Move
 from ..models.decoder import AttentionTimer, Decoder
 from ..models.kv_tensors import KVTensors
-from ..sampling import PENALTIES, Draw, choose, sample, why_on_host
+from ..sampling import PENALTIES, Draw, Sampled, choose, sample, why_on_host
 from ..state import RequestState
 from ..step import StepPlan
 from .base import ForwardTimes, Pending, StepResult
@@ -84,6 +85,8 @@ class TorchExecutor:
         self._force = force
         self._thread = ThreadPoolExecutor(1, "llmbench-step") if in_thread else None
         self._on_gpu = model.device.type == "cuda"
+        # Each thread has a current device of its own, and Triton launches there.
+        self._here = torch.cuda.device(model.device) if self._on_gpu else nullcontext()
         # The samples of the step computed or launched last; of the latter int64 on the device.
         self._sampled: Tensor | list[int] = []
         self._readback = Readback(model.device) if self._on_gpu else None
@@ -92,10 +95,11 @@ class TorchExecutor:
         return self.submit(plan, kv, moves).result()
 
     def submit(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> Pending:
-        work = self._prepare(plan, kv, moves)
-        if self._thread is not None:
-            return self._thread.submit(self._compute, work)
-        return self._launch(work) if self._on_gpu else _Done(self._compute(work))
+        with self._here:
+            work = self._prepare(plan, kv, moves)
+            if self._thread is not None:
+                return self._thread.submit(self._compute, work)
+            return self._launch(work) if self._on_gpu else _Done(self._compute(work))
 
     def why_synchronous(self, plan: StepPlan) -> str:
         """On a GPU every token that the host must choose; in a thread, which draws as it computes,
@@ -165,7 +169,7 @@ class TorchExecutor:
             logits = self._forward(work, None)
             tokens, draw = None, None
             if logits is not None and any(why_on_host(one.sampling) for one in work.draws):
-                draw = partial(sample, logits, work.draws, work.draw_rows, self._force)
+                draw = partial(self._drawn, logits, work)
             elif logits is not None:
                 chosen = choose(logits, work.draws, work.draw_rows, self._force)
                 tokens = self._readback.copy(chosen)
@@ -178,6 +182,11 @@ class TorchExecutor:
             swap_s=swap_s,
         )
         return LaunchedStep(begin, self._readback.mark(), times, tokens, draw)
+
+    def _drawn(self, logits: Tensor, work: _Work) -> list[Sampled]:
+        """Of a step that was launched, once it is done."""
+        with self._here:
+            return sample(logits, work.draws, work.draw_rows, self._force)
 
     def _forward(self, work: _Work, timer: AttentionTimer | None) -> Tensor | None:
         """Logits of the rows that are wanted, in order; None where nothing is computed."""

@@ -41,8 +41,11 @@ class Worker:
         from ..experiment import load, prepare
         from ..watch import Silent
 
-        self._settings = settings
         prepared = prepare(settings, Silent())
+        # A trial's requests are planned beside an engine that has taken its room: the default would
+        # be what is left.
+        room = prepared.engine.kv_memory_bytes
+        self._settings = replace(settings, engine=replace(settings.engine, kv_memory_bytes=room))
         loaded = load(prepared, Silent())
         self._clock = WallClock()
         self._core = build_engine(loaded, prepared.engine, self._clock)

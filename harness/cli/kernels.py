@@ -16,6 +16,10 @@ from .kernel_options import Device, Kernels, Ops, device_named, dtypes_named, op
 from .output import AsJson
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import torch
+
     from ...kernels.check import Trial, Verdict
     from ...kernels.dispatch import Implementation
 
@@ -24,6 +28,9 @@ kernels = typer.Typer(
     no_args_is_help=True,
 )
 kernels.command("bench", epilog=kernels_bench.EPILOG)(kernels_bench.bench)
+
+# Each takes half a gigabyte of a GPU for itself.
+MOST_JOBS = 16
 
 LIST_EPILOG = "\n\n".join(
     (
@@ -100,6 +107,10 @@ def check(
     seed: Annotated[
         int | None, typer.Option(help="Of the random inputs. Default: another each time.")
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Processes. Default: one, on a GPU one a core: they compile kernels."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare implementations with their operation's reference, over odd shapes.
@@ -109,7 +120,6 @@ def check(
     _interpret_triton_on(device)
     import secrets
 
-    from ...kernels.check import check as verdicts_of
     from ...kernels.check import judged, trials
     from ...kernels.choices import resolve_choices
 
@@ -123,8 +133,7 @@ def check(
         raise KernelError(f"nothing to check on {at.type}: {', '.join(implementation or [])}")
     all_verdicts: list[Verdict] = []
     wrong = 0
-    for trial in found:
-        verdicts = list(verdicts_of(trial, at, seed))
+    for trial, verdicts in _checked(found, at, seed, kernel or (), jobs):
         bad = judged(verdicts)
         wrong += len(bad)
         all_verdicts += verdicts
@@ -140,6 +149,25 @@ def check(
     else:
         say(f"{len(all_verdicts)} cases with seed {seed}; {wrong} wrong")
     raise typer.Exit(Exit.REGRESSED if wrong else Exit.OK)
+
+
+def _checked(
+    trials: list[Trial], at: torch.device, seed: int, kernels: Sequence[str], jobs: int | None
+) -> Iterator[tuple[Trial, list[Verdict]]]:
+    from ...engines.errors import ConfigError
+
+    if jobs is not None and jobs < 1:
+        raise ConfigError("jobs", jobs, "1 or more")
+    if jobs is None:
+        jobs = min(MOST_JOBS, len(os.sched_getaffinity(0))) if at.type == "cuda" else 1
+    if jobs == 1:
+        from ...kernels.check import check as verdicts_of
+
+        yield from ((trial, list(verdicts_of(trial, at, seed))) for trial in trials)
+    else:
+        from ..kernel_checks import check_in_processes
+
+        yield from check_in_processes(trials, at, seed, kernels, jobs)
 
 
 def _print_trial(trial: Trial, verdicts: list[Verdict], bad: list[Verdict]) -> None:

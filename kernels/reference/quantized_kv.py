@@ -32,7 +32,9 @@ def quantize(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """
     largest = LARGEST_CODE[dtype]
     wide = x.float()
-    scales = (wide.abs().amax(-1) / largest).clamp_min(LEAST_SCALE).to(SCALE_DTYPE)
+    peaks = wide.abs().amax(-1)
+    # By a tensor: by a number, PyTorch multiplies by its inverse on a GPU, which may round apart.
+    scales = (peaks / torch.full_like(peaks, largest)).clamp_min(LEAST_SCALE).to(SCALE_DTYPE)
     steps = wide / scales.float().unsqueeze(-1)
     if not dtype.is_floating_point:
         steps = steps.round()

@@ -60,7 +60,12 @@ def greatest_key(
     return tl.maximum(found, least)
 
 
-@triton.jit
+# Rows of one tensor, of as many requests as a step samples for: where they begin changes from step
+# to step, and must not compile anew.
+_OF_THE_STEP = ["temperature_ptr", "top_k_ptr", "top_p_ptr", "min_p_ptr", "uniform_ptr"]
+
+
+@triton.jit(do_not_specialize=_OF_THE_STEP)
 def sample_kernel(
     logits_ptr,  # [R, V], rows `stride` apart
     stride,

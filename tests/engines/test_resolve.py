@@ -101,3 +101,9 @@ def test_a_gpu_s_kv_room_is_a_share_of_what_the_weights_leave(
     taken = layers * layer_bytes + tables * (4 if engine.dtype == "float32" else 2)
     room = _default_kv_memory(torch.device("cuda"), described, engine)
     assert room == pytest.approx((free_bytes - taken) * CUDA_KV_MEMORY_SHARE, abs=1)
+    # Another engine was here before: PyTorch keeps most of what it had, and lends it again.
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (10**8, 10**9))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _device: 9 * 10**8)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _device: 10**7)
+    left = _default_kv_memory(torch.device("cuda"), described, engine)
+    assert left == pytest.approx(room - 10**7 * CUDA_KV_MEMORY_SHARE, abs=1)

@@ -6,25 +6,37 @@
 
 Correctness of every operation and implementation, the table of kernels, Llama-3-8B's shapes with
 random weights through both engines, how busy the GPU is, and throughput beside a published figure.
-A command that fails or runs over its time is recorded as such, and the others go on.
+A command that fails or runs over its time is recorded as such, and the others go on; all that it
+printed is in NAME.log beside the record. Nothing needs to be installed but what llmbench imports.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
+import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 # The issue's limit. What is left when a command begins bounds it, too.
 TOTAL_S = 600
+# Asked to end, a command has so long to write down what it has.
+GRACE_S = 6
+# Exit codes of commands that wrote what they measured: cut short; numbers that prove nothing.
+INTERRUPTED, INVALID = 130, 3
+PROGRAM = "from llmbench.harness.cli import main; main()"
+ROOT = Path(__file__).resolve().parents[2]
 # GPTQ's weights are packed to AWQ's layout and run by the same kernel: once is enough.
 ENGINES = (
     *(("paged", quant) for quant in ("none", "awq", "int8", "w8a8", "fp8")),
@@ -85,11 +97,12 @@ SMOKE = Scale(
 
 @dataclass(frozen=True)
 class Command:
-    """name: of its files. words: after `llmbench`. budget_s: it is stopped then."""
+    """name: of its files. words: after `llmbench`. budget_s: it is stopped then; None: when all of
+    the time is over."""
 
     name: str
     words: tuple[str, ...]
-    budget_s: float
+    budget_s: float | None
 
 
 @dataclass(frozen=True)
@@ -108,22 +121,23 @@ def commands(scale: Scale, out: Path) -> list[Command]:
     """In order of what must not be missing."""
     on = ("--device", scale.device)
     decodes = [
-        Command(f"decode-{engine}-{quant}", _bench(scale, engine, quant, out), 28)
+        Command(f"decode-{engine}-{quant}", _bench(scale, engine, quant, out), 29)
         for engine, quant in scale.engines
     ]
     kernels = (
         *("kernels", "bench", *on, "--shape-set", scale.shape_set),
         *("--batch", f"1,{scale.large_batch}", "--context", str(scale.context)),
-        *("--prompt", str(scale.prompt), "--out", str(out / "kernels.json")),
+        *("--prompt", str(scale.prompt), "--turns", "5", "--out", str(out / "kernels.json")),
     )
     return [
-        Command("doctor", ("doctor",), 15),
+        # It builds the native kernels.
+        Command("doctor", ("doctor",), 40),
         Command("kernels-check", ("kernels", "check", *on), 100),
         *decodes,
         Command("busy", _busy(scale, out), 35),
         Command("ttft", _ttft(scale, out), 30),
         Command("throughput", _throughput(scale, out), 100),
-        Command("kernels-bench", kernels, 80),
+        Command("kernels-bench", kernels, None),
     ]
 
 
@@ -185,6 +199,14 @@ def write_workloads(scale: Scale, out: Path) -> None:
         _workload_file(out, given, said).write_text(text, encoding="utf-8")
 
 
+def forget(todo: Sequence[Command], out: Path) -> None:
+    """What an earlier check left there, so that no figure of it is taken for one of this."""
+    for command in todo:
+        shutil.rmtree(out / command.name, ignore_errors=True)
+        for file in (f"{command.name}.json", f"{command.name}.log"):
+            (out / file).unlink(missing_ok=True)
+
+
 def run_all(
     todo: Sequence[Command],
     out: Path,
@@ -193,7 +215,8 @@ def run_all(
     total_s: float = TOTAL_S,
 ) -> list[Outcome]:
     """Each within its budget and what is left of the whole; a record after each, so that a check
-    that is cut off has one, too. run: does one within some seconds; its exit code and output."""
+    that is cut off has one, too. run: does one within some seconds; its exit code and output, of
+    which the record has the end, and more of it where something went wrong."""
     begin_s = clock()
     outcomes: list[Outcome] = []
     for command in todo:
@@ -201,60 +224,92 @@ def run_all(
         left_s = total_s - (start_s - begin_s)
         code, output = None, "no time was left"
         if left_s > 0:
-            code, output = run(command, min(command.budget_s, left_s))
+            code, output = run(command, min(command.budget_s or left_s, left_s))
+        (out / f"{command.name}.log").write_text(output, encoding="utf-8")
         outcomes.append(
             Outcome(
                 command.name,
                 shlex.join(["llmbench", *command.words]),
                 code,
                 clock() - start_s,
-                output[-2000:],
-                seen_in(command.name, out) if code == 0 else {},
+                output[-2000:] if code == 0 else output[-8000:],
+                seen_in(command.name, out) if code in (0, INTERRUPTED, INVALID) else {},
             )
         )
         write_record(out, outcomes)
     return outcomes
 
 
-def run_command(command: Command, limit_s: float) -> tuple[int | None, str]:
-    program = "from llmbench.harness.cli import main; main()"
+def run_command(command: Command, limit_s: float, program: str = PROGRAM) -> tuple[int | None, str]:
+    """Its exit code and output. Shortly before the limit it is asked to end as Ctrl-C does, and so
+    keeps what it has; at the limit it ends, and all that it started."""
+    running = subprocess.Popen(
+        [sys.executable, "-c", program, *command.words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=environment(),
+        start_new_session=True,
+    )
+    late = ""
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", program, *command.words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=limit_s,
-            text=True,
-            check=False,
+        said, _ = running.communicate(timeout=max(limit_s - GRACE_S, limit_s / 2))
+    except subprocess.TimeoutExpired:
+        late = f"\nstopped after {limit_s:.0f} s"
+        running.send_signal(signal.SIGINT)
+        try:
+            said, _ = running.communicate(timeout=min(GRACE_S, limit_s / 2))
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)
+            said, _ = running.communicate()
+            return None, said + late
+    return running.returncode, said + late
+
+
+def environment() -> dict[str, str]:
+    """Of a command: it finds llmbench, installed or not, and what it prints is seen at once."""
+    found = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    if find_spec("llmbench") is None:
+        # As the type checker has it: a folder in which the checkout is called `llmbench`.
+        home = ROOT / "build" / "types"
+        home.mkdir(parents=True, exist_ok=True)
+        if not (home / "llmbench").exists():
+            (home / "llmbench").symlink_to(ROOT, target_is_directory=True)
+        found["PYTHONPATH"] = os.pathsep.join(
+            filter(None, (str(home), os.environ.get("PYTHONPATH")))
         )
-    except subprocess.TimeoutExpired as late:
-        said = late.stdout or b""
-        text = said.decode(errors="replace") if isinstance(said, bytes) else said
-        return None, f"{text}\nstopped after {limit_s:.0f} s"
-    return done.returncode, done.stdout
+    return found
 
 
 def seen_in(name: str, out: Path) -> dict[str, Any]:
-    """The figures of a command that succeeded, from the files it wrote."""
-    if name.startswith("decode-"):
+    """The figures of a command, from the files it wrote; none where it had nothing to write yet."""
+    if name.startswith("decode-") and (out / f"{name}.json").exists():
         return json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
+    if not (out / name / "result.json").exists():
+        return {}
     if name == "busy":
         return {"gpu_busy_share": busy_share(out / "busy")}
     if name in ("ttft", "throughput"):
         result = json.loads((out / name / "result.json").read_text(encoding="utf-8"))
         metrics = result["metrics"]
         return {
-            "ttft_p50_s": metrics["ttft"]["stats"]["p50"],
-            "output_tokens_per_s": metrics["output_throughput"]["stats"]["run"],
+            "ttft_p50_s": statistic(metrics, "ttft", "p50"),
+            "output_tokens_per_s": statistic(metrics, "output_throughput", "run"),
             "kernels": result["kernels"],
             "environment": result["environment"],
         }
     return {}
 
 
+def statistic(metrics: dict[str, Any], name: str, which: str) -> float | None:
+    """None where a run was cut short before there was any."""
+    return metrics.get(name, {}).get("stats", {}).get(which)
+
+
 def busy_share(run: Path) -> float | None:
     """The device's own time over the time that passed, over the steps that decode everybody; None
-    where no device keeps time."""
+    where no device keeps time. An upper bound: it counts waits for launches within a step."""
     import pandas as pd
 
     steps = pd.read_parquet(run / "steps.parquet")
@@ -272,7 +327,10 @@ def write_record(out: Path, outcomes: Sequence[Outcome]) -> None:
     about = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU: a smoke run",
+        "driver": driver(),
+        "python": sys.version.split()[0],
         "torch": torch.__version__,
+        **{name: version_of(name) for name in ("triton", "transformers")},
         "cuda": torch.version.cuda,
         "published_tensorrt_llm_tok_s": TENSORRT_LLM_TOK_S,
     }
@@ -288,8 +346,26 @@ def write_record(out: Path, outcomes: Sequence[Outcome]) -> None:
     (out / "record.md").write_text("\n".join(lines), encoding="utf-8")
 
 
+def driver() -> str | None:
+    """The NVIDIA driver's version; None without one."""
+    asked = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+    try:
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def version_of(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
 def _line(outcome: Outcome) -> str:
-    verdict = {0: "ok", None: "stopped"}.get(outcome.exit_code, f"exit {outcome.exit_code}")
+    verdicts = {0: "ok", None: "stopped", INTERRUPTED: "cut short", INVALID: "not valid"}
+    verdict = verdicts.get(outcome.exit_code, f"exit {outcome.exit_code}")
     figures = ", ".join(
         f"{name} {value:.4g}" for name, value in outcome.seen.items() if isinstance(value, float)
     )
@@ -302,16 +378,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="a folder for the record")
     parser.add_argument("--dry-run", action="store_true", help="print the commands, run none")
     parser.add_argument("--smoke", action="store_true", help="tiny, on a CPU")
+    parser.add_argument("--seconds", type=float, default=TOTAL_S, help="it ends within them")
     chosen = parser.parse_args(arguments)
     scale = SMOKE if chosen.smoke else FULL
     todo = commands(scale, chosen.out)
     if chosen.dry_run:
         for command in todo:
-            print(f"{command.budget_s:4.0f} s  {shlex.join(['llmbench', *command.words])}")
+            budget = "rest" if command.budget_s is None else f"{command.budget_s:.0f} s"
+            print(f"{budget:5}  {shlex.join(['llmbench', *command.words])}")
         return 0
     chosen.out.mkdir(parents=True, exist_ok=True)
+    forget(todo, chosen.out)
     write_workloads(scale, chosen.out)
-    outcomes = run_all(todo, chosen.out, run_command)
+    outcomes = run_all(todo, chosen.out, run_command, total_s=chosen.seconds)
     for outcome in outcomes:
         print(_line(outcome))
     return int(any(outcome.exit_code != 0 for outcome in outcomes))

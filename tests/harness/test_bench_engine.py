@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,10 +13,14 @@ from llmbench.engines.config import engine_config
 from llmbench.engines.cost.floor import Rates
 from llmbench.engines.cost.shapes import resolve_shape
 from llmbench.engines.errors import ConfigError
+from llmbench.engines.models.catalogue import resolve_model
+from llmbench.engines.pipeline import PipelinedCore
+from llmbench.engines.resolve import resolve
+from llmbench.engines.resolved import ResolvedEngine
 from llmbench.harness import bench_engine as tool
 from llmbench.harness.bench_engine import CaseResult, cases
 from llmbench.harness.cli import app
-from llmbench.harness.engine_turns import CONTEXT_TOKENS, DECODE_STEPS, Case
+from llmbench.harness.engine_turns import CONTEXT_TOKENS, DECODE_STEPS, Case, Side
 from llmbench.harness.errors import StoreError
 from llmbench.harness.machine_rates import better, find_rates
 from llmbench.kernels import rates as kernel_rates
@@ -69,6 +74,40 @@ def test_engines_take_turns_by_the_step_and_are_compared_turn_by_turn(
     assert int8.results[0].speed_up > 0
     assert (none.settings["quant"], int8.settings["quant"]) == ("none", "int8")
     assert int8.results[0].bytes_moved < none.results[0].bytes_moved
+
+
+def test_engines_that_look_ahead_are_not_timed_within_each_others_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Their step counts from the end of their last one: in between nobody else may have a turn."""
+    turns: list[int] = []
+    step = PipelinedCore.step
+    monkeypatch.setattr(PipelinedCore, "step", lambda core: (turns.append(id(core)), step(core))[1])
+    engines = [
+        engine_config("paged", quant=quant, async_scheduling=True) for quant in ("none", "int8")
+    ]
+    asked = [Case("decode", 2, CONTEXT_TOKENS)]
+    tool.bench_by_turns("bundled", engines, asked, command="test")
+    assert sum(a != b for a, b in pairwise(turns)) == 1
+
+
+def test_engines_of_a_gpu_leave_each_other_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default each would take nine tenths of it."""
+    files = resolve_model("bundled")
+    side = Side(files, resolve(engine_config("paged"), files))
+    side.load(lambda _: None)
+    side.resolved = replace(side.resolved, kv_memory_bytes=2**40)
+    built: list[ResolvedEngine] = []
+    build = "llmbench.engines.assemble.build_engine"
+    monkeypatch.setattr(build, lambda _loaded, engine, _clock: built.append(engine))
+    case = Case("decode", 8, CONTEXT_TOKENS)
+    side.core(case)
+    side.resolved = replace(side.resolved, device="cuda")
+    side.core(case)
+    whole, limited = built
+    assert whole.kv_memory_bytes == 2**40
+    each = side.loaded.config.kv_bytes_per_token(limited.dtype, limited.kv_dtype)
+    assert 8 * case.longest_tokens < limited.kv_memory_bytes / each < 3 * 8 * case.longest_tokens
 
 
 def test_quantised_weights_lower_the_floor() -> None:

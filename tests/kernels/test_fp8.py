@@ -17,7 +17,7 @@ from llmbench.kernels.fp8 import (
     stack_fp8,
 )
 from llmbench.kernels.reference.fp8 import ReferenceFp8Linear
-from llmbench.kernels.registry import Implementation, KernelError, implementations
+from llmbench.kernels.registry import Implementation, KernelError, implementations, select
 from torch import Tensor
 
 from .closeness import assert_near
@@ -174,6 +174,19 @@ def test_what_cublas_takes() -> None:
         (quantize_fp8(torch.ones(32, 32), 16, 16), False),
     ):
         assert scaled_mm.takes(weight, None, torch.bfloat16) is taken
+
+
+def test_float32_is_not_multiplied_in_fourteen_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device with e4m3 products adds them up with less precision than float32 is held to."""
+    pytest.importorskip("triton")
+    monkeypatch.setattr(scaled_mm, "multiplies_e4m3", lambda device: device.type == "cuda")
+    chosen = {
+        dtype: [one.name for one in select("fp8_linear", torch.device("cuda"), dtype).reachable]
+        for dtype in (torch.bfloat16, torch.float16, torch.float32)
+    }
+    assert chosen[torch.bfloat16][:2] == ["triton", "triton-scaled-mm"]
+    assert chosen[torch.float16][0] == "triton"
+    assert chosen[torch.float32][0] == "triton-widened"
 
 
 @pytest.fixture(scope="module")

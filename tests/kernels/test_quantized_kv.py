@@ -12,6 +12,7 @@ from llmbench.kernels.reference import attention, quantized_kv
 from llmbench.kernels.reference.quantized_kv import dequantize, quantize
 from llmbench.kernels.registry import Implementation
 from llmbench.kernels.specs.attention import AttentionCase
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from .test_attention import DTYPES, others
 
@@ -48,6 +49,27 @@ def test_a_scale_rounded_down_saturates_and_does_not_wrap() -> None:
     codes, scale = quantize(torch.tensor([449.0, -449.0]), E4M3)
     assert scale.item() == 1.0
     assert codes.float().tolist() == [448.0, -448.0]
+
+
+class _DividesAsGpusDo(TorchDispatchMode):
+    """By a number, PyTorch multiplies by its inverse on a GPU (`div_true_kernel_cuda`)."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        by = args[1] if func is torch.ops.aten.div.Tensor else None
+        if isinstance(by, int | float) or (isinstance(by, torch.Tensor) and by.ndim == 0):
+            return args[0] * (torch.tensor(1.0) / by)
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_same_codes_however_a_device_divides_by_a_number() -> None:
+    # Scales halfway between two of bfloat16: the last bit of a division decides.
+    halfway = 1 + (2 * torch.arange(128) + 1) * 2.0**-8
+    x = 448 * halfway[:, None] * torch.tensor([1.0, 0.3])
+    expected, scales = quantize(x, E4M3)
+    with _DividesAsGpusDo():
+        found, theirs = quantize(x, E4M3)
+    assert torch.equal(theirs, scales)
+    assert torch.equal(found.view(torch.uint8), expected.view(torch.uint8))
 
 
 @CODES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -29,6 +30,24 @@ def test_every_rate_is_measured(dtype: torch.dtype, monkeypatch: pytest.MonkeyPa
     found = measure_rates(CPU, dtype)
     for rate in (found.memory_bytes_per_s, found.cache_bytes_per_s, found.flops_per_s):
         assert 0 < rate < math.inf
+    assert found.cache_bytes_per_s >= found.memory_bytes_per_s
+
+
+def test_a_gpu_s_small_copies_are_launched_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by one they would time launches, and a cache would seem slower than memory."""
+    made: list[int] = []
+
+    def as_one(call: Callable[[], object], repeats: int) -> Callable[[], object]:
+        made.append(repeats)
+        return call
+
+    monkeypatch.setattr(rates, "_as_one", as_one)
+    monkeypatch.setattr(rates, "seconds", lambda _device, _call, repeats=1: 1.0 * repeats)
+    copies: list[int] = []
+    assert rates._best(torch.device("cuda"), lambda: copies.append(1), 40) == 1.0
+    assert made == [40]
+    assert rates._best(CPU, lambda: copies.append(1), 40) == 40.0
+    assert made == [40]
 
 
 def test_a_floor_is_the_longer_of_bytes_and_products() -> None:

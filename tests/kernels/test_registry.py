@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from llmbench.kernels import registry
-from llmbench.kernels.dispatch import calls, calls_since
+from llmbench.kernels.dispatch import Implementation, calls, calls_since
 from llmbench.kernels.int4 import pack_int4
 from llmbench.kernels.registry import KernelError, implementations, implements, select
 from torch import Tensor
@@ -217,3 +217,17 @@ def test_a_class_is_chosen_by_its_weights_and_then_by_each_input(
             None,
             torch.float32,
         )
+
+
+def test_a_gpu_does_not_wait_for_what_a_cpu_needs() -> None:
+    """Native kernels find out by compiling, for several instruction sets one after the other."""
+    one = Implementation(
+        "silu_mul",
+        "native",
+        pytest.fail,
+        lambda device, _dtype: device.type == "cpu",
+        0,
+        needs=lambda: pytest.fail("it was compiled"),
+    )
+    assert one.why_not(CUDA, torch.bfloat16) == "does not run on cuda in torch.bfloat16"
+    assert not one.is_chosen_on(CUDA, torch.bfloat16)

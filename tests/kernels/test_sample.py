@@ -200,3 +200,14 @@ def test_it_compiles(target: str) -> None:
     with launches("sample_kernel.sample_kernel") as seen:
         sample(torch.zeros(1, 128256).bfloat16(), one, one.int(), one, one, one)
     assert seen[0].compile(target)
+
+
+def test_another_number_of_requests_compiles_nothing() -> None:
+    """Numbers of a step's rows lie behind each other: where, depends on how many there are."""
+    from llmbench.kernels.triton.sample import sample
+
+    with launches("sample_kernel.sample_kernel") as seen:
+        for rows in range(1, 9):
+            one, top_p, min_p, uniform = torch.ones(4, rows)
+            sample(torch.zeros(rows, 64), one, torch.ones(rows).int(), top_p, min_p, uniform)
+    assert len({launch.variant for launch in seen}) == 1

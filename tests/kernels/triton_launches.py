@@ -39,6 +39,20 @@ class Launch:
     kernel: Any
     arguments: dict[str, Any]
 
+    @property
+    def variant(self) -> tuple[tuple[str, str], ...]:
+        """What Triton compiles anew for: another type, constant, or alignment of where it lies."""
+        found: list[tuple[str, str]] = []
+        for parameter in self.kernel.params:
+            name, value = parameter.name, self.arguments[parameter.name]
+            if parameter.is_constexpr or value is None:
+                found.append((name, str(value)))
+                continue
+            at = value.data_ptr() if isinstance(value, torch.Tensor) else value
+            special = f" {_is_one(value)} {isinstance(at, int) and at % 16 == 0}"
+            found.append((name, _type_of(value) + special * (not parameter.do_not_specialize)))
+        return tuple(found)
+
     def compile(self, target: str) -> str:
         """The assembly for one of TARGETS, as Triton would make it there of these arguments: where
         the kernel allows it, for integers that are one and for what is a multiple of 16.

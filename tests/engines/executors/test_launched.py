@@ -4,6 +4,8 @@ what the host must wait for, and steps whose tokens are read after the next was 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from llmbench.engines.api import Request, SamplingParams, TokenEvent
 from llmbench.engines.assemble import LoadedModel, build_engine, load_model
 from llmbench.engines.clock import WallClock
 from llmbench.engines.config import engine_config
+from llmbench.engines.executors import torch as executor_module
 from llmbench.engines.executors.torch import TorchExecutor
 from llmbench.engines.models.catalogue import ModelFiles, resolve_model
 from llmbench.engines.pipeline import PipelinedCore
@@ -140,3 +143,43 @@ def test_logits_without_a_distribution_end_the_requests_when_they_are_read(
     while core.has_work():
         events += core.step().events
     assert sum(event.request_id == "good" and not event.detail for event in events) == 18
+
+
+class _CurrentDevice:
+    """What `torch.cuda.device` does: inside, the thread's current device is the model's."""
+
+    def __init__(self) -> None:
+        self.inside = False
+
+    def __enter__(self) -> None:
+        assert not self.inside
+        self.inside = True
+
+    def __exit__(self, *_: object) -> None:
+        self.inside = False
+
+
+def test_whichever_thread_asks_work_is_launched_on_the_models_device(
+    loaded: LoadedModel, files: ModelFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server's engine runs in another thread than the one that chose the device."""
+    core, executor = launching(loaded, files)
+    here = _CurrentDevice()
+    executor._here = here  # type: ignore[assignment]
+    seen: set[str] = set()
+
+    def inside(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*arguments: Any) -> Any:
+            assert here.inside, name
+            seen.add(name)
+            return call(*arguments)
+
+        return called
+
+    for name in ("_prepare", "_forward"):
+        monkeypatch.setattr(executor, name, inside(name, getattr(executor, name)))
+    for name in ("sample", "choose"):
+        monkeypatch.setattr(executor_module, name, inside(name, getattr(executor_module, name)))
+    served(core, (*ON_HOST, *DRAWN))
+    assert seen == {"_prepare", "_forward", "sample", "choose"}
+    assert not here.inside

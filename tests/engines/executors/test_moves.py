@@ -13,6 +13,7 @@ from llmbench.engines.models.config import ModelConfig
 from llmbench.engines.models.kv_tensors import allocate_paged
 from llmbench.engines.models.loader import load_config
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 UNITS, HOST = 6, 4
 
@@ -115,3 +116,25 @@ def test_all_that_a_cache_is_made_of_moves(config: ModelConfig, kv_dtype: str) -
         wanted = torch.full(part.shape[1:], number + 1).to(part.dtype).float()
         assert torch.equal(part[2].float(), wanted)
         assert torch.equal(part[0].float(), wanted)
+
+
+class _NoCodesByIndex(TorchDispatchMode):
+    """A PyTorch that moves no e4m3 by index, as some do not on a CPU or a GPU (issue 169656)."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket in (torch.ops.aten.index, torch.ops.aten.index_put_):
+            assert args[0].dtype != torch.float8_e4m3fn
+        return func(*args, **(kwargs or {}))
+
+
+def test_codes_are_moved_as_bytes() -> None:
+    def codes(units: int, first: int) -> list[Tensor]:
+        numbers = torch.arange(first, first + units, dtype=torch.uint8)
+        return [numbers[:, None].repeat(1, 3).view(torch.float8_e4m3fn)]
+
+    cache, host = codes(UNITS, 0), codes(HOST, 50)
+    with _NoCodesByIndex():
+        carry_out([Move("out", 2, 1), Move("copy", 1, 4), Move("in", 3, 0)], cache, host)
+        carry_out([Move("copy", 4, 5), Move("copy", 5, 3)], cache, host)
+    assert host[0].view(torch.uint8)[:, 0].tolist() == [50, 2, 52, 53]
+    assert cache[0].view(torch.uint8)[:, 0].tolist() == [53, 1, 2, 1, 1, 1]

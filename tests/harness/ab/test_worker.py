@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -101,6 +102,22 @@ def test_no_side_gets_less_memory_for_being_loaded_second(
     ]
     with pytest.raises(ConfigError, match="64 and 7 bytes") if refused else nullcontext():
         check_kv_memory(asked, found)
+
+
+def test_a_trial_is_planned_beside_an_engine_that_has_taken_all_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a GPU, where the default room for the KV cache is a share of what is free."""
+    left = iter((2**26,))
+    resolve = "llmbench.engines.resolve._default_kv_memory"
+    monkeypatch.setattr(resolve, lambda *_: next(left, 1))
+    asked = {"op": "prepare", "protocol": PROTOCOL, "options": OPTIONS, "field": "a"}
+    try:
+        prepared, trial = _replies(asked, {"op": "trial", "seed": 3, "num_requests": 2})
+    finally:
+        gc.unfreeze()
+    assert prepared["config"]["kv_memory_bytes"] == 2**26
+    assert trial["ok"], trial
 
 
 def test_a_folder_that_is_no_tree_is_refused(tmp_path: Path) -> None:
