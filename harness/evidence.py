@@ -124,10 +124,14 @@ def unlike(quantity: Quantity, one: Result, other: Result) -> str:
     of_slo = quantity.id in (Goodput.id, GoodputShare.id)
     if of_slo and (one.config.get("slo") or {}) != (other.config.get("slo") or {}):
         return "the runs were judged by different SLOs"
-    of_window = quantity.stat == "window" or quantity.id == CostPerMillionTokens.id
-    if of_window and one.window.steady != other.window.steady:
+    if of_window(quantity) and one.window.steady != other.window.steady:
         return "one is over a steady window, and the other, without one, over the whole run"
     return ""
+
+
+def of_window(quantity: Quantity) -> bool:
+    """Whether it is over the steady window, and over the whole run where there is none."""
+    return quantity.stat == "window" or quantity.id == CostPerMillionTokens.id
 
 
 def too_little(sides: Sequence[Sequence[Result]], what: str, *, needed: int = 0) -> str:
