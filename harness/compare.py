@@ -45,6 +45,8 @@ COMPARED = (
     "quality.text_top1_agreement",
     *("quality.kl_mean", "quality.top1_agreement"),
 )
+# Beside those, where not all runs have a steady window.
+WHOLE = ("output_throughput.run", "total_throughput.run", "request_throughput.run", "goodput.run")
 
 
 def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Comparison:
@@ -163,11 +165,13 @@ def differing_config(runs: Sequence[StoredRun | RunOnDisk]) -> tuple[ConfigDiffe
 
 def shared_quantities(results: Sequence[Result]) -> list[Quantity]:
     """Those that at least two of the results have; of chunks only where some held several tokens,
-    for else they say of tokens what tokens say."""
+    for else they say of tokens what tokens say. Rates of whole runs, too, where some have a steady
+    window and some have none, for those of the window are then not alike."""
     chunks = any("icl" in one.metrics and not one.has_token_chunks for one in results)
+    whole = WHOLE if len({one.window.steady for one in results}) > 1 else ()
     return [
         quantity
-        for quantity in map(QUANTITIES.__getitem__, COMPARED)
+        for quantity in map(QUANTITIES.__getitem__, (*whole, *COMPARED))
         if sum(quantity.value(result) is not None for result in results) >= 2
         and (chunks or quantity.id != "icl")
     ]

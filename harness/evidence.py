@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .metrics import CostPerMillionTokens
+from .metrics import CostPerMillionTokens, Goodput, GoodputShare
 from .observed import Observed, by_request, can_be_resampled
 from .quantities import Quantity
 from .result import Result
@@ -71,6 +71,8 @@ def examine(
     if _exact_of(quantity, results):
         return Finding(quantity, before, after, contrasted)
     unknown = Estimate(contrasted.value, math.nan, math.nan)
+    if why := unlike(quantity, *results):
+        return Finding(quantity, before, after, unknown, why)
     if not can_be_resampled(quantity):
         return Finding(quantity, before, after, unknown, ONE_NUMBER)
     if not (len(baseline.stored.requests) and len(current.stored.requests)):
@@ -115,6 +117,21 @@ def counts_repeat(result: Result) -> bool:
     rate_per_s = sent.get("offered_rate_per_s", result.config.get("request_rate"))
     has_turns = sent.get("num_sessions") != sent.get("num_requests")
     return result.target is None and rate_per_s is None and not has_turns
+
+
+def unlike(quantity: Quantity, one: Result, other: Result) -> str:
+    """Why two numbers are not of the same thing, and their ratio says nothing; empty if it does."""
+    of_slo = quantity.id in (Goodput.id, GoodputShare.id)
+    if of_slo and (one.config.get("slo") or {}) != (other.config.get("slo") or {}):
+        return "the runs were judged by different SLOs"
+    if of_window(quantity) and one.window.steady != other.window.steady:
+        return "one is over a steady window, and the other, without one, over the whole run"
+    return ""
+
+
+def of_window(quantity: Quantity) -> bool:
+    """Whether it is over the steady window, and over the whole run where there is none."""
+    return quantity.stat == "window" or quantity.id == CostPerMillionTokens.id
 
 
 def too_little(sides: Sequence[Sequence[Result]], what: str, *, needed: int = 0) -> str:

@@ -140,10 +140,15 @@ def ratio_text(value: float) -> str:
 
 
 def end_text(ratio: float) -> str:
-    """An end of an interval: "0.79"; beyond a factor of 100 only that it is: "<0.01", ">100"."""
+    """An end of an interval: "0.79"; beyond a factor of 100 only that it is: "<0.01", ">100". One
+    near 1 has the digits that say on which side it lies, for that is what a verdict goes by."""
     if ratio < 1 / FARTHEST:
         return "<0.01"
-    return ">100" if ratio > FARTHEST else ratio_text(ratio)
+    if ratio > FARTHEST:
+        return ">100"
+    text = ratio_text(ratio)
+    closer = (f"{ratio:.{digits}f}" for digits in (3, 4))
+    return next((one for one in closer if float(one) != 1), text) if text == "1.00" else text
 
 
 def difference_table(comparison: Comparison) -> Table | None:

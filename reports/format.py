@@ -105,7 +105,9 @@ def size(value: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share: 0.0321 -> "3.21 %"."""
+    """A share: 0.0321 -> "3.21 %". What is not all of it is not "100 %": 0.9998 -> "99.98 %"."""
+    if share is not None and 0.9995 <= share < 1:
+        return f"{min(100 * share, 99.99):.2f} %"
     return quantity(share, "share")
 
 

@@ -139,7 +139,7 @@ def _steps_table(at: int, series: Series) -> Table | None:
         for step in trend.steps:
             scale = scale_of(trend.unit, (step.before, step.after))
             word, tone = WORDS[step.verdict] if step.verdict else ("changed", "quiet")
-            run, before = series.runs[step.index], series.runs[step.index - 1]
+            run, before = series.runs[step.index], series.runs[_last_before(trend, step)]
             rows.append(
                 (
                     trend_label(trend),
@@ -154,6 +154,12 @@ def _steps_table(at: int, series: Series) -> Table | None:
         return None
     titles = ("Quantity", "Step", "Level", "First run on the new level", "What changed", "Evidence")
     return table(f"steps-{at}", "Steps", titles, rows, words=titles)
+
+
+def _last_before(trend: Trend, step: Step) -> int:
+    """The place of the last run that is known to be on the old level: between it and the step, some
+    may not have the quantity."""
+    return max(at for at in range(step.index) if trend.values[at] is not None)
 
 
 def _changed(before: HistoryRun, run: HistoryRun) -> str:

@@ -1,9 +1,12 @@
 """Phases of a load, one after the other.
 
-A stage with random gaps begins as if a request had come just before it, so its first one is a gap
-away: with Poisson gaps the arrivals of a stage are then exactly those of a Poisson process of that
-length. A constant stage sends at its start. A stage of so many requests ends at the last of them,
-or, if constant, a gap after it.
+A stage of so many seconds begins in the midst of its process, as a stage of a load that has lasted
+for long would: its first gap is the rest of one under way, so that it brings rate x duration
+requests on average however bursty the gaps are (Cox, Renewal Theory, 1962, sections 2.3 and 4.2).
+Begun at a request it would bring (cv^2 - 1) / 2 more, which is a lot of a short stage. A stage of
+so many requests begins a whole gap before its first and ends at its last, so that its gaps have the
+mean that was asked for. A constant stage sends at its start; one of so many requests ends a gap
+after its last.
 """
 
 from __future__ import annotations
@@ -79,13 +82,32 @@ def _until(
 ) -> Seconds:
     count = 64 + math.ceil(_highest_rate_per_s(arrivals) * duration_s)
     seed = int(rng.integers(2**63))
+    first_s = _rest_of_gap_s(arrivals, rng, process)
     while True:
         _check_count(count, number)
         # Begun anew each time: a longer draw of a process begins like a shorter one.
-        times_s = process(arrivals, count, np.random.default_rng(seed))[1:]
+        times_s = first_s + process(arrivals, count, np.random.default_rng(seed))
         if times_s[-1] >= duration_s:
             return times_s[times_s < duration_s]
         count *= 2
+
+
+def _rest_of_gap_s(
+    arrivals: Poisson | Gamma | OnOff, rng: np.random.Generator, process: Process
+) -> float:
+    """From a time that knows nothing of the arrivals to the next of them."""
+    if isinstance(arrivals, Gamma):
+        # A uniform share of a gap drawn in proportion to its length, as in `clients.py`.
+        shape = arrivals.cv**-2
+        return float(rng.random() * rng.standard_gamma(shape + 1) / (shape * arrivals.rate_per_s))
+    # Exponential times have no memory: what is left of a silence is a silence, and while ON the
+    # next request is a gap away.
+    silence_s = 0.0
+    if isinstance(arrivals, OnOff):
+        share_off = arrivals.mean_off_s / (arrivals.mean_on_s + arrivals.mean_off_s)
+        if rng.random() < share_off:
+            silence_s = float(rng.standard_exponential()) * arrivals.mean_off_s
+    return silence_s + float(process(arrivals, 2, rng)[1])
 
 
 def _highest_rate_per_s(arrivals: Poisson | Gamma | OnOff) -> float:

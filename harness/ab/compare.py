@@ -11,6 +11,7 @@ from typing import Any
 from ...engines.errors import ConfigError
 from ..errors import InvalidRun
 from ..evidence import ERROR_RATE
+from ..metrics import Goodput, GoodputShare
 from ..stats.sequential import schedule
 from ..stats.signed_rank import fewest_pairs
 from .judge import Answer, Judge, Question
@@ -104,9 +105,11 @@ def compare(
 
     seed: of the requests. coin: as in `quad`; None tosses it. What was measured is kept whatever
     ends it, Ctrl-C included: `Outcome.failure` says why it then proves nothing.
-    Raises ConfigError where the first trials show that the sides are not sent the same requests or
-    a metric is not theirs, and InvalidRun where the trials could not even be sized.
+    Raises ConfigError where goodput is to be judged by two SLOs, and where the first trials show
+    that the sides are not sent the same requests or a metric is not theirs; InvalidRun where the
+    trials could not even be sized.
     """
+    _check_same_slo(questions, a, b)
     after = length.looks_after(len(questions), error_rate)
     judge = Judge(questions, after[-1], error_rate, looked=length.looked)
     limit = TrialLimit(length.trial_timeout_s, length.max_time_s)
@@ -147,6 +150,14 @@ def compare(
         dropped=tuple(trials.dropped),
         left_out=trials.left_out,
     )
+
+
+def _check_same_slo(questions: Sequence[Question], a: Side, b: Side) -> None:
+    """Goodput under two SLOs is two quantities. A worker of an older tree does not say its own."""
+    slos = [side.prepared.config.get("slo") for side in (a, b)]
+    judged = any(one.quantity.id in (Goodput.id, GoodputShare.id) for one in questions)
+    if judged and None not in slos and slos[0] != slos[1]:
+        raise ConfigError("slo", f"{slos[0]} and {slos[1]}", "one for both sides, to judge goodput")
 
 
 def _take_turns(

@@ -25,8 +25,9 @@ from .turns import PAIRS_A_QUAD
 
 @dataclass(frozen=True)
 class Question:
-    """Did this quantity get worse by more than `allowed`, a share? effect: the worsening, a share,
-    that is wanted to be found; more than `allowed`."""
+    """Did this quantity get worse by more than `allowed`, a share of A's value, as everywhere
+    (`gate/rules.py`)? 5 % of a rate is 0.95 times as much, and not 1 / 1.05. effect: the worsening,
+    such a share, that is wanted to be found; more than `allowed`, and of a rate less than all."""
 
     quantity: Quantity
     allowed: float
@@ -34,7 +35,25 @@ class Question:
 
     @property
     def log_allowed(self) -> float:
-        return math.log1p(self.allowed)
+        """On the scale of `worsening`."""
+        return self._log(self.allowed)
+
+    @property
+    def log_effect(self) -> float:
+        """On the scale of `worsening`."""
+        return self._log(self.effect)
+
+    def share(self, log_worse: float) -> float:
+        """What `worsening` comes to as a share of A's value."""
+        return -math.expm1(-log_worse) if self._falls else math.expm1(log_worse)
+
+    def _log(self, share: float) -> float:
+        return -math.log1p(-share) if self._falls else math.log1p(share)
+
+    @property
+    def _falls(self) -> bool:
+        """Whether to become worse is to become less."""
+        return self.quantity.better == "higher"
 
 
 @dataclass(frozen=True)
@@ -123,12 +142,12 @@ class Judge:
             noise = centred(worsening(question.quantity, *trials[name]))
             share = self._error_rate / len(self._questions)
             least = detectable(noise, self._plan(len(self._questions)))
-            effect = math.log1p(question.effect) - question.log_allowed
+            effect = question.log_effect - question.log_allowed
             quads = needed(noise, effect, share, looked=self._looked)
             finished.append(
                 replace(
                     self._answers[name],
-                    detectable=math.expm1(question.log_allowed + least)
+                    detectable=question.share(question.log_allowed + least)
                     if math.isfinite(least)
                     else None,
                     pairs_needed=None if quads is None else PAIRS_A_QUAD * quads,

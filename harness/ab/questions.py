@@ -26,5 +26,8 @@ def questions_of(rules: Sequence[str], effect: str) -> list[Question]:
                 raise ConfigError("max_regression", text, allowed)
             if not wanted.relative or wanted.allowed <= rule.allowed:
                 raise ConfigError("effect", effect, f"a percentage above {named}, which is allowed")
+            if wanted.allowed >= 1 and rule.quantity.better == "higher":
+                allowed = f"less than 100%: {rule.quantity.name} cannot fall by more"
+                raise ConfigError("effect", effect, allowed)
             found[rule.quantity.name] = Question(rule.quantity, rule.allowed, wanted.allowed)
     return list(found.values())

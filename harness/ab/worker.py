@@ -89,7 +89,11 @@ def _who(prepared: PreparedRun) -> Prepared:
         prepared.config.label,
         package_version("llmbench") or "not installed",
         len(prepared.plan.requests),
-        {"model": prepared.files.name, **asdict(prepared.engine)},
+        {
+            "model": prepared.files.name,
+            "slo": dict(prepared.config.slo_s),
+            **asdict(prepared.engine),
+        },
     )
 
 

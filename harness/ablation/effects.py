@@ -2,10 +2,10 @@
 
 One run a cell: requests are drawn once for all cells, in blocks, and every effect is recomputed
 (`stats/bootstrap.py`); rates and shares over time are drawn for each cell apart. The interval is
-the bootstrap's percentiles; p comes from the bootstrap's standard error, because two thousand draws
-cannot show a p small enough for a family of fifty (Efron and Tibshirani, "An Introduction to the
-Bootstrap", 1993, chapters 12 and 13). It covers which requests were sent, and not how a machine
-differs from run to run.
+the bootstrap's percentiles, widened for how few blocks there are; p comes from the bootstrap's
+standard error and Student's t, because two thousand draws cannot show a p small enough for a family
+of fifty (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 12 and 13). It
+covers which requests were sent, and not how a machine differs from run to run.
 
 Repeated runs: every repeat has requests of its own and holds all cells, in an order of its own, so
 it is a block of a randomised block design. What is left of a cell's value after its cell's and its
@@ -20,12 +20,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..stats.bootstrap import CONFIDENCE, RESAMPLES, Sample, block_length, draw_blocks
+from ..stats.bootstrap import (
+    CONFIDENCE,
+    RESAMPLES,
+    Sample,
+    block_length,
+    blocks_of,
+    draw_blocks,
+    widened,
+    widening,
+)
 from ..stats.percentiles import percentile
 from ..stats.student import quantile, two_sided_p
 from ..stats.tail import tail_percentile
@@ -79,8 +87,10 @@ def estimate(
     if any(isinstance(one, Exact) for one in measures):
         return tuple(Spread(_off(scale, effect)) for effect in effects)
     drawn = weights @ _on(scale, resample(measures, resamples, np.random.default_rng(_SEED)))
+    blocks = min(map(_blocks, measures))
     return tuple(
-        _within_run(effect, draws, scale) for effect, draws in zip(effects, drawn, strict=True)
+        _within_run(effect, draws, scale, blocks)
+        for effect, draws in zip(effects, drawn, strict=True)
     )
 
 
@@ -153,14 +163,26 @@ def _by_time(measure: ByTime, resamples: int, rng: np.random.Generator) -> Float
     return np.where(per > 0, amount / np.where(per > 0, per, 1.0), np.nan)
 
 
-def _within_run(effect: float, draws: Floats, scale: Scale) -> Spread:
+def _blocks(measure: Measure) -> int:
+    """Of a measure that can be resampled."""
+    assert not isinstance(measure, Exact)
+    by_request = isinstance(measure, ByRequest)
+    return blocks_of(measure.sample.num_units if by_request else len(measure.amount))
+
+
+def _within_run(effect: float, draws: Floats, scale: Scale, blocks: int) -> Spread:
     draws = draws[np.isfinite(draws)]
     if not len(draws):
         return Spread(_off(scale, effect))
     outside = 100 * (1 - CONFIDENCE) / 2
-    low, high = percentile(draws, outside), percentile(draws, 100 - outside)
-    error = float(draws.std())
-    p = _p_normal(effect / error) if error > 0 else float(effect == 0)
+    middle, factor = percentile(draws, 50), widening(blocks, CONFIDENCE)
+    # Logarithms already, if the scale is one of ratios.
+    low, high = (
+        widened(percentile(draws, q), middle, factor, "difference")
+        for q in (outside, 100 - outside)
+    )
+    error = float(draws.std()) * math.sqrt(blocks / (blocks - 1))
+    p = two_sided_p(effect / error, blocks - 1) if error > 0 else float(effect == 0)
     return Spread(_off(scale, effect), _off(scale, low), _off(scale, high), p)
 
 
@@ -183,10 +205,6 @@ def _between_repeats(
         p = two_sided_p(effect / error, df)
         found.append(Spread(_off(scale, effect), _off(scale, low), _off(scale, high), p))
     return tuple(found)
-
-
-def _p_normal(z: float) -> float:
-    return 2 * NormalDist().cdf(-abs(z))
 
 
 def _on(scale: Scale, values: Floats) -> Floats:

@@ -8,7 +8,7 @@ from statistics import median
 
 from ...reports.history_model import History, Kind, Series, Step, Trend
 from ...reports.model import Verdict
-from ..evidence import agree, counts_repeat
+from ..evidence import agree, counts_repeat, of_window
 from ..metrics.base import Better
 from ..quantities import Quantity
 from ..stats.edivisive import SIGNIFICANCE, change_points
@@ -66,7 +66,7 @@ def trend_of(runs: Sequence[RunOnDisk], quantity: Quantity, significance: float)
     none: there any change is a step. What was measured, and what was counted of requests that came
     by the clock, steps where E-divisive says so.
     """
-    values = tuple(quantity.value(run.result) for run in runs)
+    values = _alike(runs, quantity)
     known = [(at, value) for at, value in enumerate(values) if value is not None]
     if len(known) < 2:
         return None
@@ -87,6 +87,16 @@ def trend_of(runs: Sequence[RunOnDisk], quantity: Quantity, significance: float)
         kind,
         values,
         tuple(_steps(series, [at for at, _ in known], found, quantity.better)),
+    )
+
+
+def _alike(runs: Sequence[RunOnDisk], quantity: Quantity) -> tuple[float | None, ...]:
+    """Each run's value. A rate over a whole run is left out where other runs have a steady window:
+    that the end of a run is in it is no step."""
+    steady = of_window(quantity) and any(run.result.window.steady for run in runs)
+    return tuple(
+        quantity.value(run.result) if run.result.window.steady or not steady else None
+        for run in runs
     )
 
 

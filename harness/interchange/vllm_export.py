@@ -117,11 +117,11 @@ def _date(created_at: str | None) -> str | None:
 
 
 def _burstiness(description: Mapping[str, Any]) -> float | None:
-    """1 is Poisson; None where the arrivals are no gamma process."""
+    """The shape of the gaps' gamma distribution, 1 / cv^2: 1 is Poisson, and less is burstier. None
+    where the arrivals are no gamma process."""
     arrivals = description.get("arrivals")
     if not isinstance(arrivals, Mapping):
         return None
-    stated = arrivals.get("burstiness")
-    if isinstance(stated, int | float):
-        return float(stated)
+    if arrivals.get("kind") == "gamma":
+        return float(arrivals["cv"]) ** -2
     return 1.0 if arrivals.get("kind") == "poisson" else None

@@ -9,12 +9,13 @@ run. Runs that have no pair are compared as two groups.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from ...engines.errors import ConfigError
 from ..errors import InvalidRun
-from ..evidence import Finding, too_little
+from ..evidence import Finding, too_little, unlike
 from ..quantities import Quantity
 from ..result import Result
 from ..stats.between_runs import FEWEST_RUNS, of_groups, of_pairs
@@ -36,6 +37,11 @@ class Sides:
     @property
     def results(self) -> tuple[list[Result], list[Result]]:
         return [run.result for run in self.baseline], [run.result for run in self.current]
+
+    @property
+    def held_against(self) -> Iterable[tuple[Result, Result]]:
+        """Each pair; of sides that are not paired, each run of one with each of the other."""
+        return zip(*self.results, strict=True) if self.paired else product(*self.results)
 
     @property
     def fewest(self) -> int:
@@ -91,6 +97,10 @@ def examine_repeats(
         return Finding(quantity, _mean(before), _mean(after), None, "a run does not have it")
     baseline, current = known[: len(before)], known[len(before) :]
     estimate = _estimate(baseline, current, contrast, confidence, paired=sides.paired)
+    for one, other in sides.held_against:
+        if why := unlike(quantity, one, other):
+            unknown = Estimate(estimate.value, math.nan, math.nan)
+            return Finding(quantity, _mean(before), _mean(after), unknown, why)
     # The spread is between runs, so it does not matter how many requests each of them has.
     short = too_little(sides.results, quantity.name) if quantity.kind != "count" else ""
     return Finding(quantity, _mean(before), _mean(after), estimate, short)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -98,5 +97,6 @@ def gates(
 
 def quads_needed(pilot: Sequence[Quad], metric: str, allowed: float, effect: float) -> int | None:
     """As `llmbench ab` says after the pilot."""
-    noise = centred(worsening(find_quantity("m", metric), *trials(pilot, metric)))
-    return needed(noise, math.log1p(effect) - math.log1p(allowed), 0.05)
+    question = Question(find_quantity("m", metric), allowed, effect)
+    noise = centred(worsening(question.quantity, *trials(pilot, metric)))
+    return needed(noise, question.log_effect - question.log_allowed, 0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -11,9 +12,11 @@ from llmbench.harness.evidence import requests_needed, too_little
 from llmbench.harness.gate.rules import parse_rule
 from llmbench.harness.gate.runs import gate
 from llmbench.harness.quantities import QUANTITIES
+from llmbench.harness.repeats.directory import Repeats
 from llmbench.harness.repeats.pairs import examine_repeats, match
-from llmbench.harness.result import Result
+from llmbench.harness.result import Result, Window
 from llmbench.harness.store import StoredRun
+from llmbench.reports.model import Verdict
 
 from .observed import serve_in_turn
 from .repeats.made import in_memory
@@ -28,8 +31,10 @@ def run_of(
     seed: int = 1,
     simulated: bool = False,
     count: int = 150,
+    slo_s: float | None = None,
 ) -> StoredRun:
-    """A closed loop of one, of about that many seconds if `slower` is 1."""
+    """A closed loop of one, of about that many seconds if `slower` is 1. slo_s: for a whole
+    reply, which takes seconds / count."""
     rng = np.random.default_rng(seed)
     step_s = slower * seconds / count / 8
     served = serve_in_turn(count, step_s=lambda: float(step_s * rng.lognormal(-0.02, 0.2)))
@@ -37,6 +42,7 @@ def run_of(
         *served,
         label=f"{slower:g} {seed}",
         config={"seed": seed},
+        slo=None if slo_s is None else {"e2el": slo_s},
         simulation=SIMULATION if simulated else None,
     )
 
@@ -84,3 +90,56 @@ def test_comparison_and_gate_and_repeats_take_three_seconds_alike(simulated: boo
     ]
     found = examine_repeats(match(*sides), QUANTITIES["tpot.mean"])
     assert bool(found.too_little) is not simulated
+
+
+def _without_steady_window(run: StoredRun) -> StoredRun:
+    """The same requests, of which the window is the whole run."""
+    whole = Window(start_s=0.0, end_s=run.result.duration_s, method="the whole run", steady=False)
+    return replace(run, result=run.result.model_copy(update={"window": whole}))
+
+
+def _verdicts(before: StoredRun, after: StoredRun) -> dict[str, Verdict | None]:
+    rows = compare([before, after]).rows
+    return {f"{row.id}.{row.stat}": row.ratios[1].verdict for row in rows if row.ratios[1]}
+
+
+def _repeated(name: str, *runs: StoredRun) -> Repeats:
+    return in_memory(name, list(runs))
+
+
+def test_goodput_under_another_slo_is_another_quantity() -> None:
+    """One and the same engine keeps a loose limit always and a tight one half the time."""
+    tight, loose = run_of(9.0, slo_s=0.06), run_of(9.0, slo_s=1.0)
+    others = run_of(9.0, seed=2, slo_s=0.06), run_of(9.0, seed=2, slo_s=1.0)
+    verdicts = _verdicts(tight, loose)
+    assert verdicts["goodput_share.run"] == verdicts["goodput.window"] == "inconclusive"
+    assert verdicts["e2el.mean"] == "same"
+    (row,) = gate(loose, tight, [parse_rule("goodput_share.run=1%")]).rows
+    assert (row.verdict, row.note) == ("inconclusive", "the runs were judged by different SLOs")
+
+    sides = match(_repeated("a", tight, others[0]), _repeated("b", loose, others[1]))
+    finding = examine_repeats(sides, QUANTITIES["goodput_share.run"])
+    assert finding.too_little == "the runs were judged by different SLOs"
+
+    alike = match(_repeated("a", loose, others[1]), _repeated("b", loose, others[1]))
+    assert examine_repeats(alike, QUANTITIES["goodput_share.run"]).too_little == ""
+
+
+def test_a_steady_window_is_not_held_against_a_whole_run() -> None:
+    """The end of a run, where nothing replaces what ends, is in one rate and not in the other."""
+    steady = run_of(9.0)
+    assert steady.result.window.steady
+    whole = _without_steady_window(run_of(9.0, slower=1.5, seed=2))
+    verdicts = _verdicts(steady, whole)
+    assert verdicts["output_throughput.window"] == "inconclusive"
+    assert verdicts["output_throughput.run"] == "worse"
+    both = _verdicts(_without_steady_window(steady), whole)
+    assert both["output_throughput.window"] == "worse"
+    assert "output_throughput.run" not in both
+    (row,) = gate(steady, whole, [parse_rule("output_throughput.window=5%")]).rows
+    assert row.verdict == "inconclusive"
+    assert "without one, over the whole run" in row.note
+
+    sides = match(_repeated("a", steady, run_of(9.0, seed=2)), _repeated("b", steady, whole))
+    assert examine_repeats(sides, QUANTITIES["output_throughput.window"]).too_little
+    assert not examine_repeats(sides, QUANTITIES["output_throughput.run"]).too_little

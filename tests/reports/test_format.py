@@ -100,6 +100,21 @@ def test_other_units_are_kept() -> None:
     assert percent(None) == "n/a"
 
 
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.9987, "99.9 %"),
+        (0.9996, "99.96 %"),
+        (1 - 1e-9, "99.99 %"),
+        (1.0, "100 %"),
+        (1.004, "100 %"),
+    ],
+)
+def test_only_all_of_it_is_100_percent(share: float, text: str) -> None:
+    """One request in 2500 missed its SLO: who reads "100 %" takes it that none did."""
+    assert percent(share) == text
+
+
 def test_counts_are_whole_and_grouped() -> None:
     assert count(32.0) == "32"
     assert count(1809) == f"1{THIN}809"

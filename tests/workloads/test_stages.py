@@ -92,6 +92,32 @@ def test_bursts_last_as_long_as_the_stage() -> None:
     assert len(found) == pytest.approx(5000, rel=0.25)
 
 
+@pytest.mark.parametrize(
+    "arrivals",
+    [
+        {"kind": "gamma", "rate_per_s": 0.5, "cv": 3},
+        {"kind": "on_off", "on_rate_per_s": 2, "mean_on_s": 5, "mean_off_s": 15},
+    ],
+    ids=["gamma", "on_off"],
+)
+def test_a_bursty_stage_brings_the_rate_that_was_asked_for(arrivals: dict[str, Any]) -> None:
+    """Half a request a second for 60 s is 30, and of 2000 such stages the mean is within half a
+    request of it. Begun at a request, gamma gaps of CV 3 bring (3^2 - 1) / 2 = 4 more (Cox, Renewal
+    Theory, 1962, section 4.2), and ON/OFF some 5."""
+    found = due_s(*[{"arrivals": arrivals, "duration_s": 60}] * 2000)
+    assert len(found) / 2000 == pytest.approx(30, abs=2)
+    by_second = np.bincount((found % 60).astype(int), minlength=60)
+    # As many at a stage's start as at its end.
+    assert by_second[:10].sum() == pytest.approx(by_second[-10:].sum(), rel=0.15)
+
+
+def test_a_bursty_stage_with_a_number_has_gaps_of_the_mean_that_was_asked_for() -> None:
+    """30 requests at half a request a second take 60 s on average."""
+    gamma = {"kind": "gamma", "rate_per_s": 0.5, "cv": 3}
+    found = due_s(*[{"arrivals": gamma, "requests": 30}] * 2000)
+    assert found[-1] / 2000 == pytest.approx(60, rel=0.05)
+
+
 def test_more_than_the_stages_bring_is_refused() -> None:
     with pytest.raises(WorkloadError, match="expected at most 4, which the stages arrivals bring"):
         due_s(constant(2, duration_s=2), num_requests=5)

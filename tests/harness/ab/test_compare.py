@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import cycle
 
@@ -270,6 +271,29 @@ def test_no_goodput_at_all_ends_it_and_loses_nothing(number: int) -> None:
     assert outcome.pairs == 2 * (number // 2)
     assert outcome.left_out[-1].trial.values["goodput.run"] == 0.0
     assert verdicts_of(outcome).exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "slos", "refused"),
+    [
+        ("goodput.run", ({"ttft": 0.1}, {"ttft": 0.2}), True),
+        ("goodput.run", ({"ttft": 0.1}, {"ttft": 0.1}), False),
+        ("goodput.run", ({"ttft": 0.1}, None), False),
+        ("tpot.mean", ({"ttft": 0.1}, {"ttft": 0.2}), False),
+    ],
+    ids=["two", "one", "an older tree", "not judged"],
+)
+def test_goodput_is_judged_by_one_slo(
+    name: str, slos: tuple[dict[str, float] | None, ...], refused: bool
+) -> None:
+    a, b = (FakeSide(lambda _: 0.01, more={"goodput.run": 9.0}) for _ in slos)
+    for side, slo in zip((a, b), slos, strict=True):
+        config = {} if slo is None else {"slo": slo}
+        side.prepared = replace(side.prepared, config=config)
+    question = Question(find_quantity("m", name), 0.05, 0.1)
+    expected = pytest.raises(ConfigError, match=r"slo.*one for both sides, to judge goodput")
+    with expected if refused else nullcontext():
+        compare(a, b, [question], SHORT)
 
 
 def test_a_mistake_that_shows_late_loses_nothing() -> None:

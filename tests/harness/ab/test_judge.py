@@ -6,10 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from llmbench.engines.errors import ConfigError
 from llmbench.harness.ab.compare import LOOKS
 from llmbench.harness.ab.judge import Answer, Judge, Question
+from llmbench.harness.ab.questions import questions_of
 from llmbench.harness.ab.turns import quad
-from llmbench.harness.quantities import find_quantity
+from llmbench.harness.quantities import Quantity, find_quantity
 from llmbench.harness.stats.sequential import schedule
 from llmbench.harness.stats.signed_rank import Floats
 
@@ -116,6 +118,44 @@ def test_verdicts(slower: float, allowed: float, verdict: str) -> None:
     assert answers[0].ratio == pytest.approx(slower, rel=0.03)
     assert answers[1].ratio == pytest.approx(1 / slower, rel=0.03)
     assert answers[1].low <= answers[1].ratio <= answers[1].high
+
+
+@pytest.mark.parametrize(
+    ("quantity", "ratio", "allowed", "verdict"),
+    [
+        (THROUGHPUT, 0.951, 0.05, "passed"),
+        (THROUGHPUT, 0.949, 0.05, "regressed"),
+        (THROUGHPUT, 0.55, 0.5, "passed"),
+        (THROUGHPUT, 0.45, 0.5, "regressed"),
+        (TPOT, 1.049, 0.05, "passed"),
+        (TPOT, 1.051, 0.05, "regressed"),
+    ],
+)
+def test_what_is_allowed_is_a_share_of_a(
+    quantity: Quantity, ratio: float, allowed: float, verdict: str
+) -> None:
+    """As in every other gate: a rate that falls by 4.9 % has not fallen by 5 %, though a time would
+    have risen by 5.2 %."""
+    rng = np.random.default_rng()
+    a = rng.lognormal(0, 1e-5, (40, 2))
+    (answer,) = _judged({quantity.name: (a, ratio * a)}, Question(quantity, allowed, 0.9))
+    assert answer.verdict == verdict
+
+
+def test_what_a_rate_is_found_to_lose_is_a_share_of_a() -> None:
+    """Where hardly anything is noise, hardly more than what is allowed is found."""
+    rng = np.random.default_rng()
+    a, b = rng.lognormal(0, 1e-5, (2, 40, 2))
+    judge = Judge([Question(THROUGHPUT, 0.2, 0.5)], 40)
+    judge.look({THROUGHPUT.name: (a, b)}, final=True)
+    (answer,) = judge.finish({THROUGHPUT.name: (a, b)})
+    assert answer.detectable == pytest.approx(0.2, abs=1e-4)
+
+
+def test_no_rate_falls_by_all_of_it() -> None:
+    assert questions_of(["tpot.mean=5%"], "150%")[0].effect == 1.5
+    with pytest.raises(ConfigError, match=r"effect.*less than 100%: output_throughput\.run"):
+        questions_of(["output_throughput.run=5%"], "150%")
 
 
 def test_several_metrics_share_the_chance_of_error() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from llmbench.harness.history.trend import history_of, trend_of
 from llmbench.harness.quantities import find_quantity
 from llmbench.harness.rendering import history_reports
 from llmbench.harness.result import Metric, Result
-from llmbench.harness.store import RunOnDisk, StoreError, write_run
+from llmbench.harness.store import RESULT_FILE, RunOnDisk, StoreError, write_run
 from llmbench.reports.history_model import History
 from llmbench.reports.history_report import history_report
 
@@ -117,6 +119,51 @@ def test_the_last_digit_of_a_simulation_is_no_step() -> None:
     trend = trend_of([run(f"n{at}", s, simulated=True) for at, s in enumerate(values)], TTFT, 0.01)
     assert trend is not None
     assert [step.index for step in trend.steps] == [2]
+
+
+def rated(day: int, rate_per_s: float, *, steady: bool, simulated: bool = False) -> RunOnDisk:
+    """A run of that throughput in its window, and of 900 tokens/s over the whole run."""
+    one = run(f"n{day}", day=day, commit=f"c{day:02}" * 4, simulated=simulated).result
+    stats = {"window": rate_per_s, "run": 900.0}
+    metric = one.metrics["output_throughput"].model_copy(update={"stats": stats})
+    changed = {
+        "metrics": {**one.metrics, "output_throughput": metric},
+        "window": one.window.model_copy(update={"steady": steady}),
+    }
+    return RunOnDisk(Path(f"n{day}"), one.model_copy(update=changed))
+
+
+def test_a_run_without_a_steady_window_is_no_step_in_its_rates() -> None:
+    """Every third run's rate is over the whole run, its end included, and so a tenth lower."""
+    runs = [rated(day, 1000.0 if day % 3 else 900.0, steady=day % 3 > 0) for day in range(1, 13)]
+    window, whole = (
+        find_quantity("metric", f"output_throughput.{stat}") for stat in ("window", "run")
+    )
+    for chosen, quantity, values in (
+        (runs, window, (1000.0, 1000.0, None) * 4),
+        (runs, whole, (900.0,) * 12),
+        (runs[2::3], window, (900.0,) * 4),
+    ):
+        trend = trend_of(chosen, quantity, 0.01)
+        assert trend is not None
+        assert trend.values == values
+
+
+def test_what_changed_is_counted_from_the_last_run_that_has_the_quantity(tmp_path: Path) -> None:
+    """The second run has no rate to compare: the step may have come with it as well."""
+    runs = [
+        rated(1, 1000.0, steady=True, simulated=True),
+        rated(2, 700.0, steady=False, simulated=True),
+        rated(3, 800.0, steady=True, simulated=True),
+    ]
+    for at, one in enumerate(runs):
+        directory = tmp_path / one.directory
+        directory.mkdir()
+        (directory / RESULT_FILE).touch()
+        os.utime(directory / RESULT_FILE, (at, at))
+        runs[at] = replace(one, directory=directory)
+    told = history_of(runs, (), [find_quantity("metric", "output_throughput.window")])
+    assert "c01c01c01c → c03c03c03c" in history_reports(told)["history.md"]
 
 
 def test_few_measured_runs_show_no_step_however_far_apart() -> None:

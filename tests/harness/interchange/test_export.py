@@ -118,6 +118,27 @@ def test_a_rate_is_what_was_offered(
     assert phase.get("rate", "inf") == rate
 
 
+@pytest.mark.parametrize(
+    ("arrivals", "burstiness"),
+    [
+        ({"kind": "poisson", "rate_per_s": 2}, 1.0),
+        ({"kind": "gamma", "rate_per_s": 2, "cv": 2.0}, 0.25),
+        ({"kind": "gamma", "rate_per_s": 2, "cv": 0.5}, 4.0),
+        ({"kind": "constant", "rate_per_s": 2}, None),
+        ({"kind": "closed_loop", "max_concurrency": 4}, None),
+    ],
+    ids=["poisson", "bursty", "smooth", "constant", "closed loop"],
+)
+def test_burstiness_is_the_shape_of_the_gaps(
+    arrivals: dict[str, Any], burstiness: float | None
+) -> None:
+    """vLLM draws gaps from a gamma distribution of that shape, whose CV is 1 / sqrt(shape)."""
+    run = hand_run()
+    workload = run.result.workload.model_copy(update={"description": {"arrivals": arrivals}})
+    run = replace(run, result=run.result.model_copy(update={"workload": workload}))
+    assert exported("vllm", run)["burstiness"] == burstiness
+
+
 def test_a_failed_request_is_counted_and_named_and_not_measured() -> None:
     failed = request(3, 3.0, 3.0, (3.5,), RequestStatus.FAILED, "reset by peer")
     run = hand_run((*REQUESTS, failed))

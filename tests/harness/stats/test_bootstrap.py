@@ -12,8 +12,11 @@ from llmbench.harness.stats.bootstrap import (
     Sample,
     Statistic,
     block_length,
+    blocks_of,
     compare_samples,
     draw_blocks,
+    widened,
+    widening,
 )
 
 MEAN, P50, P90 = Statistic(), Statistic(50), Statistic(90)
@@ -140,9 +143,68 @@ def test_wrapping_draws_every_unit_equally_often() -> None:
     assert times.mean(axis=0) == pytest.approx(np.ones(20), abs=0.05)
 
 
-@pytest.mark.parametrize(("units", "length"), [(1, 1), (8, 2), (27, 3), (28, 4), (1000, 10)])
-def test_block_length_is_the_cube_root(units: int, length: int) -> None:
+def _stays(rng: np.random.Generator, count: int, load: float) -> Sample:
+    """How long each request stays at a server with exponential gaps and services, by Lindley's
+    recursion: it waits for what the one before it has left, less the gap between them."""
+    gaps, services = rng.standard_exponential(count), load * rng.standard_exponential(count)
+    stays, wait = np.empty(count), 0.0
+    for at in range(count):
+        stays[at] = wait + services[at]
+        wait = max(0.0, stays[at] - gaps[at])
+    return Sample.one_each(stays)
+
+
+@pytest.mark.parametrize("statistic", [MEAN, P50], ids=["mean", "p50"])
+def test_two_loads_of_one_server_are_seldom_told_apart(statistic: Statistic) -> None:
+    """Requests that queue behind each other, 70 % busy: the true ratio is 1. Blocks of n^(1/3)
+    called two draws of the same load different in four of ten at 95 %."""
+    rng = np.random.default_rng(11)
+    trials = 150
+    missed = 0
+    for _ in range(trials):
+        found = compare_samples(
+            _stays(rng, 320, 0.7), _stays(rng, 320, 0.7), statistic, resamples=300
+        )
+        missed += not found.low <= 1 <= found.high
+    assert missed <= 0.16 * trials
+
+
+@pytest.mark.parametrize(
+    ("units", "length", "blocks"),
+    [
+        (1, 1, 2),
+        (2, 1, 2),
+        (3, 1, 3),
+        (8, 2, 4),
+        (20, 3, 7),
+        (27, 3, 9),
+        (60, 6, 10),
+        (1000, 100, 10),
+        (1001, 101, 10),
+    ],
+)
+def test_blocks_are_long_and_ten_at_most(units: int, length: int, blocks: int) -> None:
     assert block_length(units) == length
+    assert blocks_of(units) == blocks
+
+
+def test_few_blocks_widen_an_interval() -> None:
+    """sqrt(10 / 9) 2.2622 / 1.9600, from tables of Student's t and the normal distribution."""
+    assert widening(10, 0.95) == pytest.approx(1.0541 * 2.2622 / 1.9600, rel=1e-4)
+    assert widening(2, 0.95) == pytest.approx(1.4142 * 12.706 / 1.9600, rel=1e-4)
+    assert widening(1000, 0.95) == pytest.approx(1.0, abs=2e-3)
+    # An end at a fifth, twice as far: a twenty-fifth of a ratio, and -0.6 of a difference.
+    assert widened(0.2, 1.0, 2.0, "ratio") == pytest.approx(0.04)
+    assert widened(0.2, 1.0, 2.0, "difference") == pytest.approx(-0.6)
+    assert widened(0.0, 1.0, 2.0, "ratio") == 0.0
+    assert math.isfinite(widened(1e9, 1.0, 1e4, "ratio"))
+
+
+def test_few_units_are_no_certainty() -> None:
+    found = compare_samples(Sample.one_each([1.0, 2.0]), Sample.one_each([2.0, 3.0]), MEAN)
+    assert math.isfinite(found.low)
+    assert found.low < 0.7
+    assert found.high > 5
 
 
 @given(
