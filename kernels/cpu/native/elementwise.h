@@ -1,5 +1,5 @@
-// What a decoder layer does between its products, a row at a time: plain loops, for the compiler to
-// make vectors of.
+// What a decoder layer does between its products, a row at a time: mostly plain loops, for the compiler
+// to make vectors of.
 
 #pragma once
 
@@ -26,13 +26,25 @@ inline void add_rms_norm(const bf16* x, bf16* total, const bf16* weight, bf16* y
   rms_norm(total, weight, y, size, eps);
 }
 
-// y = silu(gate) · up, rounded once.
+// y = silu(gate) · up, rounded once. Of the plain loop compilers make a third of this speed.
 inline void silu_mul(const bf16* gate, const bf16* up, bf16* y, int64_t size) {
-#pragma omp simd
-  for (int64_t i = 0; i < size; ++i) {
-    const float value = widen(gate[i]);
-    y[i] = narrow(value / (1 + exponential(-value)) * widen(up[i]));
-  }
+  auto lanes = [](const bf16* gate, const bf16* up, bf16* y) {
+    const Sums x = load_wide(gate);
+    const Ints negative = x < 0.0f;
+    // e^-|x| never overflows.
+    const Sums power = exponential(negative ? x : -x);
+    const Sums sigmoid = (negative ? power : broadcast(1.0f)) / (1.0f + power);
+    store_narrow(y, x * sigmoid * load_wide(up));
+  };
+  int64_t i = 0;
+  for (; i + LANES <= size; i += LANES) lanes(gate + i, up + i, y + i);
+  if (i == size) return;
+  bf16 tail[3][LANES] = {};
+  const int64_t bytes = (size - i) * (int64_t)sizeof(bf16);
+  std::memcpy(tail[0], gate + i, bytes);
+  std::memcpy(tail[1], up + i, bytes);
+  lanes(tail[0], tail[1], tail[2]);
+  std::memcpy(y + i, tail[2], bytes);
 }
 
 // One head; each product is rounded before the sum, as PyTorch's operators round it. y may be x.

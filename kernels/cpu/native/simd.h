@@ -58,6 +58,17 @@ inline Sums load_wide(const bf16* from) {
   return (Sums)(__builtin_convertvector(halves, Bits) << 16);
 }
 
+// LANES elements, rounded to nearest.
+inline void store_narrow(bf16* to, Sums sums) {
+#if defined(__AVX512BF16__)
+  _mm256_storeu_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh((__m512)sums));
+#else
+  typedef uint16_t Unaligned __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
+  const Bits bits = (Bits)sums, nearest = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+  *(Unaligned*)to = __builtin_convertvector(sums == sums ? nearest : bits >> 16 | 0x40u, Halves);
+#endif
+}
+
 #if defined(__AVX512BF16__)
 
 using Pairs = __m512bh;
