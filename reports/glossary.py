@@ -274,7 +274,7 @@ _FIELDS = {
     "kv_peak_held_tokens": "KV tokens held, peak",
     "peak_rss_bytes": "Process, peak resident",
     "peak_device_bytes": "Accelerator, peak",
-    "weight_bytes": "Weights",
+    "weight_bytes": "Weights a step reads",
 }
 _BY_ID = {term.id: term for term in (*METRICS, *PARTS, *KV_STATES, *OTHER)}
 

@@ -236,7 +236,7 @@ def _room(run: Run) -> tuple[KeyFigure, ...]:
             f"of room taken; pool {size(kv['capacity_bytes'])}",
         ),
         _split(
-            "Weights",
+            "Weights a step reads",
             size(memory["weight_bytes"]),
             f"process peak {size(memory['peak_rss_bytes'])}",
         ),

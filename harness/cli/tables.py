@@ -138,7 +138,7 @@ def _print_memory(console: TerminalConsole, result: Result) -> None:
         f"{quantity(kv.useful_tokens.peak, 'tokens')} of {quantity(kv.capacity_tokens, 'tokens')}"
     )
     console.print(
-        f"{'memory':20} weights {quantity(memory.weight_bytes, 'bytes')}, "
+        f"{'memory':20} weights a step reads {quantity(memory.weight_bytes, 'bytes')}, "
         f"KV pool {quantity(memory.kv_bytes, 'bytes')}, "
         f"process {quantity(memory.peak_rss_bytes, 'bytes')}"
     )

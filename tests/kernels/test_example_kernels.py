@@ -43,6 +43,12 @@ def test_the_triton_example_is_right_in_the_interpreter() -> None:
     assert done.stdout.count("interpreted") == 3
 
 
+def test_the_pytorch_example_is_right() -> None:
+    done = checked("silu_mul_torch.py", "cpu")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("torch-mine") == 3
+
+
 @pytest.fixture
 def example(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The Python side of the CUDA example; what it registers is forgotten afterwards."""
@@ -82,7 +88,7 @@ def test_the_cuda_example_says_what_is_missing(
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("name", ["silu_mul_cuda.py", "silu_mul_triton.py"])
+@pytest.mark.parametrize("name", ["silu_mul_cuda.py", "silu_mul_torch.py", "silu_mul_triton.py"])
 def test_the_examples_are_right_on_a_gpu(name: str) -> None:
     done = checked(name, "cuda")
     assert done.returncode == 0, done.stdout + done.stderr
