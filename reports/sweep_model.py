@@ -38,6 +38,15 @@ class SweepQuantity:
 
 
 @dataclass(frozen=True)
+class SweepSystem:
+    """What some cells ran. text: model, dtype and hardware. error: how wrong its simulated times
+    may be, in words; empty if they were measured."""
+
+    text: str
+    error: str = ""
+
+
+@dataclass(frozen=True)
 class SaturationPoint:
     """Where a search for the highest rate ended. settings: of the grid's point. outcome: `found`;
     `never`, not even the lowest rate was followed; `always`, all at once was; `unknown`, a run of
@@ -56,7 +65,7 @@ class SaturationPoint:
 @dataclass(frozen=True)
 class SweepTable:
     """command: what every cell adds its settings to. criterion: what it is to follow a rate, in
-    words; empty for a grid."""
+    words; empty for a grid. systems: each model and hardware that cells ran, defaults or not."""
 
     command: str
     options: tuple[str, ...]
@@ -64,6 +73,7 @@ class SweepTable:
     cells: tuple[SweepCell, ...]
     saturation: tuple[SaturationPoint, ...] = ()
     criterion: str = ""
+    systems: tuple[SweepSystem, ...] = ()
 
     @property
     def counted(self) -> tuple[SweepCell, ...]:

@@ -31,7 +31,7 @@ def sweep_report(sweep: SweepTable) -> Report:
     left_out = [cell for cell in sweep.cells if cell.failure]
     return Report(
         title=f"Sweep of {' × '.join(sweep.options)}" if sweep.options else "Sweep",
-        subtitle=f"{plural(len(sweep.cells), 'cell')} of: {sweep.command}",
+        subtitle=_subtitle(sweep),
         badge=WHOLE if sweep.is_whole else INCOMPLETE,
         verdict=_verdict(sweep),
         statements=tuple(_statements(sweep)),
@@ -50,7 +50,31 @@ def sweep_report(sweep: SweepTable) -> Report:
             ),
         ),
         sections=tuple(section for section in _sections(sweep) if section.parts),
+        premise=simulated_text(sweep),
         footer=f"llmbench sweep … -- {sweep.command}",
+    )
+
+
+def _subtitle(sweep: SweepTable) -> str:
+    text = f"{plural(len(sweep.cells), 'cell')} of: {sweep.command}"
+    systems = systems_text(sweep)
+    return f"{text} · {systems}" if systems else text
+
+
+def systems_text(sweep: SweepTable) -> str:
+    """`llama-3-8b, bfloat16 on a simulated h100`, and others where these were varied."""
+    return "; ".join(one.text for one in sweep.systems)
+
+
+def simulated_text(sweep: SweepTable) -> str:
+    """What of a sweep was not measured, and how wrong that may be; empty if all was."""
+    by_error: dict[str, list[str]] = {}
+    for one in sweep.systems:
+        if one.error:
+            by_error.setdefault(one.error, []).append(one.text)
+    return " ".join(
+        f"Simulated, not measured: {'; '.join(texts)}. How wrong it may be: {error}."
+        for error, texts in by_error.items()
     )
 
 

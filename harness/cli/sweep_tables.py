@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from ...reports.sweep_model import SweepTable
-from ...reports.sweep_report import cells_table, sweep_report
+from ...reports.sweep_report import cells_table, sweep_report, systems_text
 from .console import TerminalConsole, foreign
 
 _STYLES = {"caution": "yellow", "quiet": "dim"}
@@ -29,6 +29,10 @@ def print_sweep(sweep: SweepTable) -> None:
         )
     console.print(table)
     report = sweep_report(sweep)
+    if report.premise:
+        console.print(f"[yellow]simulated[/] {foreign(report.premise)}", soft_wrap=True)
+    elif systems := systems_text(sweep):
+        console.print(f"[dim]{foreign(systems)}[/]", soft_wrap=True)
     console.print(f"[bold]{foreign(report.verdict)}[/]")
     for statement in report.statements:
         console.print(foreign(statement))
