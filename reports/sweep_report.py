@@ -291,12 +291,7 @@ def cells_table(sweep: SweepTable) -> Table:
         one.name: scale_of(one.unit, [cell.values[one.name] for cell in sweep.cells])
         for one in sweep.quantities
     }
-    heads = [
-        f"{label_of_quantity(one)} ({scales[one.name].unit})"
-        if scales[one.name].unit
-        else label_of_quantity(one)
-        for one in sweep.quantities
-    ]
+    heads = [_head(label_of_quantity(one), scales[one.name].unit) for one in sweep.quantities]
     rows: list[tuple[str | Cell, ...]] = [
         (
             *(cell.settings.get(option, "—") for option in sweep.options),
@@ -309,6 +304,11 @@ def cells_table(sweep: SweepTable) -> Table:
     repeat = ("Repeat",) if _repeated(sweep) else ()
     titles = (*sweep.options, *repeat, *heads, "")
     return table("cells-of-sweep", "Every cell", titles, rows, words=(*sweep.options, ""))
+
+
+def _head(label: str, unit: str) -> str:
+    """Without a unit that the label says: preemptions."""
+    return f"{label} ({unit})" if unit and unit != label.lower() else label
 
 
 def _mark(cell: SweepCell) -> Cell:

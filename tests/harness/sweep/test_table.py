@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from llmbench.harness.cli.sweep_tables import print_sweep
@@ -13,6 +14,7 @@ from llmbench.harness.sweep.cells import Done
 from llmbench.harness.sweep.grid import Cell
 from llmbench.harness.sweep.table import sweep_table
 from llmbench.reports.sweep_model import SweepTable
+from llmbench.reports.sweep_report import cells_table
 
 from ..observed import serve_in_turn
 from ..stored import SIMULATION, stored_run
@@ -43,6 +45,27 @@ def test_a_sweep_of_simulations_says_so_of_what_and_how_wrong_it_may_be(
         # Of the cell that is farthest from what is known, once.
         assert said.count("How wrong it may be: beyond what was fitted.") == 1
         assert "within 25 %" not in said
+
+
+@pytest.mark.parametrize("columns", [40, 80, 132])
+def test_a_narrow_terminal_gets_whole_numbers_in_several_tables(
+    columns: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    told = swept(tmp_path, SIMULATION, SIMULATION)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    print_sweep(told)
+    said = capsys.readouterr().out
+    tables = said.partition("Simulated")[0]
+    assert max(map(len, tables.splitlines())) <= columns
+    assert "…" not in said
+    words = tables.replace("\n", " ").split(" ")
+    for row in cells_table(told).rows:
+        for cell in row[1:]:
+            assert all(part in words for part in cell.text.split(" ")), cell.text
+    heads = " ".join(words)
+    assert all(word in heads for word in ("throughput", "TTFT", "waste", "Preemptions"))
+    # Each table says which cell a row is of.
+    assert tables.count("request-rate") == len([one for one in tables.split("\n\n") if one.strip()])
 
 
 def test_a_measured_sweep_names_model_and_hardware_and_is_not_called_simulated(
