@@ -17,6 +17,7 @@ from ...reports.sweep_model import (
 from ..quantities import QUANTITIES
 from ..result import Result, Simulation
 from .cells import Done
+from .leads import leads_of
 from .saturation import Saturation, refuses
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def sweep_table(
         tuple(map(_point, searches)),
         criterion,
         _systems([one.run.result for one in done if one.run is not None]),
+        leads_of(done),
     )
 
 
