@@ -17,3 +17,16 @@ class StoreError(ConfigError):
     def __init__(self, field: str, path: Path | str, problem: str) -> None:
         super().__init__(field, str(path), problem)
         self.args = (f"{field}: {str(path)!r} {problem}",)
+
+
+def unreadable(
+    field: str, path: Path | str, expected: str, error: OSError | UnicodeDecodeError
+) -> StoreError:
+    """The error for a file that was named and is not there, or is no text."""
+    is_bytes = isinstance(error, UnicodeDecodeError)
+    said = "is not UTF-8 text" if is_bytes else f"cannot be read: {_reason(error)}"
+    return StoreError(field, path, f"{said}; expected {expected}")
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

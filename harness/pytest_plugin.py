@@ -134,7 +134,7 @@ def llmbench_ab():
         a_tree: Path | None = None,
         b_tree: Path | None = None,
         max_regression: str | Sequence[str] = "5%",
-        effect: str = "10%",
+        effect: str | None = None,
         max_time_s: float = 600.0,
         trial_s: float = 1.0,
         seed: int = 0,

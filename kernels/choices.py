@@ -81,7 +81,13 @@ def _names_function(place: str) -> bool:
 
 
 def _registered_name(op: str, name: str) -> str:
-    return known(f"implementation of {op}", name, {one.name: one for one in implementations(op)})
+    found = {one.name: one for one in implementations(op)}
+
+    def runs_here(name: str) -> bool:
+        needs = found[name].needs
+        return needs is None or needs() is None
+
+    return known(f"implementation of {op}", name, found, runs_here)
 
 
 @cache

@@ -189,11 +189,17 @@ def registered_by(load: Callable[[], T]) -> tuple[T, tuple[Implementation, ...]]
     return loaded, added
 
 
-def known(what: str, name: str, names: Mapping[str, object]) -> str:
-    """The name, if it is one of `names`. Raises KernelError, with the nearest spelling."""
+def known(
+    what: str,
+    name: str,
+    names: Mapping[str, object],
+    suggests: Callable[[str], bool] = lambda _: True,
+) -> str:
+    """The name, if it is one of `names`. Raises KernelError, with the nearest spelling of those
+    that `suggests` holds for."""
     if name in names:
         return name
-    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    near = get_close_matches(name, filter(suggests, names), n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise KernelError(f"{what} {name!r} is not one of {', '.join(sorted(names))}{hint}")
 

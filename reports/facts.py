@@ -146,7 +146,11 @@ def has_random_weights(run: Run) -> bool:
 
 def simulated_on(run: Run) -> str | None:
     """The machine of a simulated run, "4 × h100"; None for a measured one."""
-    found = run.result.get("simulation")
+    return _simulated_machine(run.result)
+
+
+def _simulated_machine(result: Mapping[str, Any]) -> str | None:
+    found = result.get("simulation")
     if found is None:
         return None
     devices = found["devices"]
@@ -155,10 +159,15 @@ def simulated_on(run: Run) -> str | None:
 
 def hardware(run: Run) -> str:
     """ "float32 on NVIDIA H200", as far as the run knows what it ran on."""
-    config, environment = run.result["config"], run.result["environment"]
-    if (simulated := simulated_on(run)) is not None:
+    return hardware_of(run.result)
+
+
+def hardware_of(result: Mapping[str, Any]) -> str:
+    """As `hardware`. result: of `config`, `environment`, `simulation` and `target` at least."""
+    config, environment = result["config"], result["environment"]
+    if (simulated := _simulated_machine(result)) is not None:
         return f"{config.get('dtype')} on a simulated {simulated}"
-    if (target := run.result.get("target")) is not None:
+    if (target := result.get("target")) is not None:
         return f"at {target['base_url']}"
     device, dtype = config.get("device"), config.get("dtype")
     if device is None:

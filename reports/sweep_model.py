@@ -38,6 +38,47 @@ class SweepQuantity:
 
 
 @dataclass(frozen=True)
+class SweepSystem:
+    """What some cells ran. text: model, dtype and hardware. error: how wrong its simulated times
+    may be, in words; empty if they were measured."""
+
+    text: str
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class SweepRival:
+    """A point that is not the best. low, high: of its value over the best one's, an interval; None
+    where the runs show none. worse: whether it is surely so, and by more than nothing to speak of.
+    too_little: why nothing can be concluded whatever the interval; empty if something can."""
+
+    settings: Mapping[str, str]
+    value: float
+    low: float | None
+    high: float | None
+    worse: bool
+    too_little: str = ""
+
+
+@dataclass(frozen=True)
+class SweepLead:
+    """The best point by one quantity, as `ttft.p99`, and what it leads by.
+
+    alike: others that are not surely worse, nearest first; if there are any, nobody is best. next:
+    the nearest that is worse. farthest: the value that differs most; None of a point alone.
+    repeated: whether values are medians, and intervals over repeats, and not over requests.
+    """
+
+    quantity: str
+    settings: Mapping[str, str]
+    value: float
+    alike: tuple[SweepRival, ...] = ()
+    next: SweepRival | None = None
+    farthest: float | None = None
+    repeated: bool = False
+
+
+@dataclass(frozen=True)
 class SaturationPoint:
     """Where a search for the highest rate ended. settings: of the grid's point. outcome: `found`;
     `never`, not even the lowest rate was followed; `always`, all at once was; `unknown`, a run of
@@ -56,7 +97,8 @@ class SaturationPoint:
 @dataclass(frozen=True)
 class SweepTable:
     """command: what every cell adds its settings to. criterion: what it is to follow a rate, in
-    words; empty for a grid."""
+    words; empty for a grid. systems: each model and hardware that cells ran, defaults or not.
+    leads: the best points of those that count, in the order of a report."""
 
     command: str
     options: tuple[str, ...]
@@ -64,6 +106,8 @@ class SweepTable:
     cells: tuple[SweepCell, ...]
     saturation: tuple[SaturationPoint, ...] = ()
     criterion: str = ""
+    systems: tuple[SweepSystem, ...] = ()
+    leads: tuple[SweepLead, ...] = ()
 
     @property
     def counted(self) -> tuple[SweepCell, ...]:

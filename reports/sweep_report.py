@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from statistics import median
+from collections.abc import Iterator, Sequence
 
 from .comparison_tables import ratio_text
-from .effect_text import response_label
 from .format import number, plural, quantity, scale_of
-from .glossary import in_sentence
 from .model import Axis, Badge, Cell, Chart, KeyFigure, Note, Panel, Report, Section, Series, Table
 from .palette import run_role
-from .sweep_model import SaturationPoint, SweepCell, SweepQuantity, SweepTable
+from .sweep_headline import AT_ONCE, label_of_quantity, rate_text, setting_text, verdict
+from .sweep_model import SaturationPoint, SweepCell, SweepTable
 from .tables import glossary, table
 
 WHOLE = Badge("Every cell counts", "✓", "good")
 INCOMPLETE = Badge("Cells left out", "!", "caution")
 RATE = "request-rate"
-_AT_ONCE = "all at once"
 # More lines than this cannot be told apart.
 _MOST_LINES = 6
-_HEADLINES = ("output_throughput.window", "ttft.p99", "tpot.mean", "e2el.p50", "kv.waste_share")
 _LATENCIES = ("ttft.p99", "tpot.mean", "e2el.p50")
 _SPEED = "output_throughput.window"
 
@@ -31,9 +26,9 @@ def sweep_report(sweep: SweepTable) -> Report:
     left_out = [cell for cell in sweep.cells if cell.failure]
     return Report(
         title=f"Sweep of {' × '.join(sweep.options)}" if sweep.options else "Sweep",
-        subtitle=f"{plural(len(sweep.cells), 'cell')} of: {sweep.command}",
+        subtitle=_subtitle(sweep),
         badge=WHOLE if sweep.is_whole else INCOMPLETE,
-        verdict=_verdict(sweep),
+        verdict=verdict(sweep),
         statements=tuple(_statements(sweep)),
         figures=tuple(_key_figures(sweep)),
         notes=(
@@ -50,93 +45,39 @@ def sweep_report(sweep: SweepTable) -> Report:
             ),
         ),
         sections=tuple(section for section in _sections(sweep) if section.parts),
+        premise=simulated_text(sweep),
         footer=f"llmbench sweep … -- {sweep.command}",
     )
 
 
-def setting_text(settings: Mapping[str, str]) -> str:
-    """`engine paged, request-rate 2`."""
-    return ", ".join(f"{option} {value}" for option, value in settings.items()) or "the run"
+def _subtitle(sweep: SweepTable) -> str:
+    text = f"{plural(len(sweep.cells), 'cell')} of: {sweep.command}"
+    systems = systems_text(sweep)
+    return f"{text} · {systems}" if systems else text
 
 
-def rate_text(point: SaturationPoint) -> str:
-    """`follows 4.2 requests/s, not 4.3`."""
-    if point.outcome == "never":
-        return f"follows no rate: not even {quantity(point.fails_per_s, 'requests/s')}"
-    if point.outcome == "always":
-        return "follows any rate with so few requests: all at once, too"
-    followed = f"follows {quantity(point.holds_per_s, 'requests/s')}"
-    missed = _AT_ONCE if point.fails_per_s is None else number(point.fails_per_s)
-    if point.outcome == "unknown":
-        known = [followed] if point.holds_per_s is not None else []
-        if point.fails_per_s is not None:
-            known.append(f"not {missed}")
-        return "has no highest rate that is known" + (f": {', '.join(known)}" if known else "")
-    return f"{followed}, not {missed}"
+def systems_text(sweep: SweepTable) -> str:
+    """`llama-3-8b, bfloat16 on a simulated h100`, and others where these were varied."""
+    return "; ".join(one.text for one in sweep.systems)
 
 
-def label_of_quantity(one: SweepQuantity) -> str:
-    return response_label(one.id, one.stat)
-
-
-def _verdict(sweep: SweepTable) -> str:
-    if sweep.saturation:
-        # All at once, which `always` holds, is above any rate.
-        best = max(
-            sweep.saturation,
-            key=lambda one: (
-                one.outcome == "always",
-                one.outcome != "unknown",
-                one.holds_per_s or 0,
-            ),
-        )
-        alike = [one for one in sweep.saturation if one.outcome == best.outcome == "always"]
-        if len(alike) > 1:
-            names = " and ".join(setting_text(one.settings) for one in alike)
-            return f"{names}: each {rate_text(best)}."
-        where = setting_text(best.settings) if best.settings else "It"
-        return f"{where} {rate_text(best)}."
-    told = [
-        f"{word} {in_sentence(label_of_quantity(one))} "
-        f"{quantity(best.values[one.name], one.unit)} with {setting_text(best.settings)}"
-        for word, one, best in _best(sweep)
-    ]
-    return (
-        f"{told[0][0].upper()}{'; '.join(told)[1:]}." if told else "No cell has a run that counts."
+def simulated_text(sweep: SweepTable) -> str:
+    """What of a sweep was not measured, and how wrong that may be; empty if all was."""
+    by_error: dict[str, list[str]] = {}
+    for one in sweep.systems:
+        if one.error:
+            by_error.setdefault(one.error, []).append(one.text)
+    return " ".join(
+        f"Simulated, not measured: {'; '.join(texts)}. How wrong it may be: {error}."
+        for error, texts in by_error.items()
     )
-
-
-def _best(sweep: SweepTable) -> Iterator[tuple[str, SweepQuantity, SweepCell]]:
-    """Highest throughput, lowest latencies: of the points that count."""
-    for one in sweep.quantities:
-        known = [cell for cell in _points(sweep) if cell.values[one.name] is not None]
-        if one.name not in _HEADLINES[:3] or not known or one.better == "none":
-            continue
-        choose = max if one.better == "higher" else min
-        word = "highest" if one.better == "higher" else "lowest"
-        yield word, one, choose(known, key=lambda cell: cell.values[one.name] or 0.0)
-
-
-def _points(sweep: SweepTable) -> list[SweepCell]:
-    """A cell a point of the grid, with the medians of its repeats that count: the best of all
-    repeats would be the luckiest."""
-    repeats: dict[tuple[tuple[str, str], ...], list[SweepCell]] = {}
-    for cell in sweep.counted:
-        repeats.setdefault(tuple(cell.settings.items()), []).append(cell)
-    return [
-        replace(cells[0], values={one.name: _median(cells, one.name) for one in sweep.quantities})
-        for cells in repeats.values()
-    ]
-
-
-def _median(cells: Sequence[SweepCell], quantity: str) -> float | None:
-    known = [value for cell in cells if (value := cell.values[quantity]) is not None]
-    return median(known) if known else None
 
 
 def _statements(sweep: SweepTable) -> Iterator[str]:
     if _repeated(sweep):
         yield "A point's numbers here are the medians of its repeats."
+    if any(lead.alike or lead.next for lead in sweep.leads):
+        yield _how_sure(sweep)
     if sweep.criterion:
         yield f"A rate is followed if {sweep.criterion}."
     if any(point.outcome == "always" for point in sweep.saturation):
@@ -155,25 +96,34 @@ def _statements(sweep: SweepTable) -> Iterator[str]:
 
 
 def _contradicting(point: SaturationPoint) -> str:
-    return ", ".join(_AT_ONCE if rate is None else number(rate) for rate in point.exceptions)
+    return ", ".join(AT_ONCE if rate is None else number(rate) for rate in point.exceptions)
 
 
 def _key_figures(sweep: SweepTable) -> Iterator[KeyFigure]:
-    """Each headline's best point, and how far the worst is from it."""
-    for one in sweep.quantities:
-        known = {
-            setting_text(cell.settings): value
-            for cell in _points(sweep)
-            if (value := cell.values[one.name]) is not None
-        }
-        if one.name not in _HEADLINES or not known or one.better == "none":
+    """Each quantity's best point, and how far the one that differs most is from it."""
+    by_name = {one.name: one for one in sweep.quantities}
+    for lead in sweep.leads:
+        if (one := by_name.get(lead.quantity)) is None:
             continue
-        choose = max if one.better == "higher" else min
-        best = choose(known, key=known.__getitem__)
-        other = (min if choose is max else max)(known.values())
-        text, _, unit = quantity(known[best], one.unit).partition(" ")
-        far = f", {ratio_text(other / known[best])}× at worst" if known[best] else ""
-        yield KeyFigure(label_of_quantity(one), text, unit, f"best: {best}{far}")
+        text, _, unit = quantity(lead.value, one.unit).partition(" ")
+        best = f"best: {setting_text(lead.settings)}"
+        if lead.alike:
+            best = f"not told apart: {setting_text(lead.settings)}, "
+            best += plural(len(lead.alike), "other point")
+        far = ""
+        if lead.value and lead.farthest is not None:
+            far = f", {ratio_text(lead.farthest / lead.value)}× at worst"
+        yield KeyFigure(label_of_quantity(one), text, unit, f"{best}{far}")
+
+
+def _how_sure(sweep: SweepTable) -> str:
+    over = (
+        "repeats" if any(lead.repeated for lead in sweep.leads) else "requests of one run of each"
+    )
+    return (
+        f"Points are told apart where 95 % intervals of their ratios to the best, over {over}, for "
+        "all of them together, leave out 1 and reach beyond 2 % of it."
+    )
 
 
 def _sections(sweep: SweepTable) -> tuple[Section, ...]:
@@ -251,7 +201,7 @@ def _saturation_table(sweep: SweepTable) -> Table | None:
             (
                 setting_text(point.settings),
                 number(point.holds_per_s),
-                _AT_ONCE
+                AT_ONCE
                 if point.outcome == "found" and point.fails_per_s is None
                 else number(point.fails_per_s),
                 _contradicting(point) or "—",
@@ -267,12 +217,7 @@ def cells_table(sweep: SweepTable) -> Table:
         one.name: scale_of(one.unit, [cell.values[one.name] for cell in sweep.cells])
         for one in sweep.quantities
     }
-    heads = [
-        f"{label_of_quantity(one)} ({scales[one.name].unit})"
-        if scales[one.name].unit
-        else label_of_quantity(one)
-        for one in sweep.quantities
-    ]
+    heads = [_head(label_of_quantity(one), scales[one.name].unit) for one in sweep.quantities]
     rows: list[tuple[str | Cell, ...]] = [
         (
             *(cell.settings.get(option, "—") for option in sweep.options),
@@ -285,6 +230,11 @@ def cells_table(sweep: SweepTable) -> Table:
     repeat = ("Repeat",) if _repeated(sweep) else ()
     titles = (*sweep.options, *repeat, *heads, "")
     return table("cells-of-sweep", "Every cell", titles, rows, words=(*sweep.options, ""))
+
+
+def _head(label: str, unit: str) -> str:
+    """Without a unit that the label says: preemptions."""
+    return f"{label} ({unit})" if unit and unit != label.lower() else label
 
 
 def _mark(cell: SweepCell) -> Cell:

@@ -14,6 +14,9 @@ from pydantic_core import ErrorDetails
 from .api import WorkloadError
 from .spec import DatasetPrompts, WorkloadSpec
 
+# More mistakes than these make a line that nobody reads.
+_MOST_SAID = 5
+
 
 def load_spec(path: Path) -> WorkloadSpec:
     """The workload in a YAML file. Trace paths in it are relative to the file."""
@@ -39,7 +42,7 @@ def load_spec(path: Path) -> WorkloadSpec:
 def parse_spec(data: Mapping[str, Any]) -> WorkloadSpec:
     """A checked spec; prompts without a kind are cut from the corpus.
 
-    Raises WorkloadError for the first thing wrong, named by its path.
+    Raises WorkloadError for all that is wrong, in one line: each thing named by its path.
     """
     prompts = data.get("prompts")
     if isinstance(prompts, Mapping) and "kind" not in prompts:
@@ -47,7 +50,7 @@ def parse_spec(data: Mapping[str, Any]) -> WorkloadSpec:
     try:
         return WorkloadSpec.model_validate(data)
     except ValidationError as invalid:
-        raise _explain(invalid.errors()[0], data) from None
+        raise _together([_explain(error, data) for error in _causes(invalid.errors())]) from None
 
 
 def spec_yaml(spec: WorkloadSpec) -> str:
@@ -73,6 +76,25 @@ def _beside(folder: Path, spec: WorkloadSpec) -> WorkloadSpec:
         dataset = str(folder / spec.prompts.dataset)
         changed["prompts"] = spec.prompts.model_copy(update={"dataset": dataset})
     return spec.model_copy(update=changed)
+
+
+def _causes(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Without what is said of a whole because a part of it is wrong: a list that is then empty."""
+    places = [error["loc"] for error in errors]
+
+    def has_wrong_part(loc: tuple[int | str, ...]) -> bool:
+        return any(len(one) > len(loc) and one[: len(loc)] == loc for one in places)
+
+    return [error for error in errors if not has_wrong_part(error["loc"])]
+
+
+def _together(found: Sequence[WorkloadError]) -> WorkloadError:
+    """The first error, with what the others say behind it."""
+    said = list(dict.fromkeys(map(str, found)))
+    more = len(said) - _MOST_SAID
+    shown = [*said[:_MOST_SAID], f"{more} more"] if more > 0 else said
+    found[0].args = ("; also ".join(shown),)
+    return found[0]
 
 
 def _explain(error: ErrorDetails, data: Mapping[str, Any]) -> WorkloadError:

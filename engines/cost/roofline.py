@@ -184,7 +184,7 @@ def kv_capacity_tokens(
     (kv_cache_free_gpu_mem_fraction). Raises ConfigError where the weights do not fit.
     """
     if not 0 < memory_utilisation <= 1:
-        raise ConfigError("memory_utilisation", memory_utilisation, "a share in (0, 1]")
+        raise ConfigError("gpu_memory_utilization", memory_utilisation, "a share in (0, 1]")
     work: ModelWork = model_work(model, weights, tensor_parallel=tensor_parallel, kv_dtype=kv_dtype)
     free = hardware.memory_bytes - work.stored_bytes
     tokens = int(free * memory_utilisation // work.kv_bytes_per_token)

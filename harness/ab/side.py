@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import psutil
 
 from ...engines.errors import ConfigError
-from ..errors import InvalidRun
+from ..errors import InvalidRun, StoreError
 from .protocol import PROTOCOL, Prepared, Trial, decode, encode
 
 _MODULE = "llmbench.harness.ab.worker"
@@ -73,7 +73,7 @@ class WorkerSide:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env=_environment(asked.tree, Path(self._link.name)),
+            env=_environment(asked, Path(self._link.name)),
             start_new_session=True,
         )
         try:
@@ -205,20 +205,24 @@ class _RefusedError(ConfigError):
         self.args = (said if said.startswith(field) else f"{field}: {said}",)
 
 
-def _environment(tree: Path | None, link: Path) -> dict[str, str]:
+def _environment(asked: SideOptions, link: Path) -> dict[str, str]:
     """The worker's. A tree is put in front of whatever llmbench is installed: its rooms are found
     through a link, for the folder of a checkout may have any name."""
     environment = dict(os.environ)
+    tree, field = asked.tree, f"{asked.field}_tree"
     if tree is None:
         # As the host imports it, be it installed or not.
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         return environment
+    if not tree.is_dir():
+        problem = "is no directory" if tree.exists() else "does not exist"
+        raise StoreError(field, tree, f"{problem}; expected a source tree of llmbench")
     missing = [room for room in _ROOMS if not (tree / room / "__init__.py").is_file()]
     if missing:
-        raise ConfigError("tree", str(tree), f"a source tree of llmbench; it has no {missing[0]}")
+        raise ConfigError(field, str(tree), f"a source tree of llmbench; it has no {missing[0]}")
     # What a tree lacks would be taken from the llmbench that is installed.
     if not (tree / "harness" / "ab" / "worker.py").is_file():
-        raise ConfigError("tree", str(tree), "a tree that has `llmbench ab` itself")
+        raise ConfigError(field, str(tree), "a tree that has `llmbench ab` itself")
     (link / "llmbench").symlink_to(tree.resolve(), target_is_directory=True)
     given = environment.get("PYTHONPATH")
     environment["PYTHONPATH"] = os.pathsep.join([str(link), *([given] if given else [])])

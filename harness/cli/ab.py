@@ -45,8 +45,11 @@ def ab(
         ),
     ] = None,
     effect: Annotated[
-        str, typer.Option(help="The slowdown that must be found: says how many pairs it needs.")
-    ] = "10%",
+        str | None,
+        typer.Option(
+            help="The slowdown that must be found: says how many pairs it needs. Default: 10%."
+        ),
+    ] = None,
     pairs: Annotated[
         str, typer.Option(help="auto: until it is decided. Or so many, looked at once.")
     ] = "auto",

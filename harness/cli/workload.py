@@ -90,21 +90,32 @@ def show(
     prompts have in common, and how the first ones begin."""
     from ...engines.errors import ConfigError
     from ...workloads.preview import preview
-    from .workload_tables import PLOT_FORMATS, print_preview, print_prompts
+    from .workload_tables import (
+        PLOT_FORMATS,
+        print_preview,
+        print_prompts,
+        print_too_long,
+    )
 
     if plot is not None and plot.suffix.lower() not in PLOT_FORMATS:
         raise ConfigError("plot", str(plot), f"a file ending in {', '.join(PLOT_FORMATS)}")
     found = spec_of(spec, num_requests)
-    plan, decode = _planned(found, model, seed, max_input_len, max_output_len)
+    plan, decode, model_length = _planned(found, model, seed, max_input_len, max_output_len)
     seen = preview(plan)
+    too_long = sum(
+        len(one.prompt_token_ids) + one.output_tokens > model_length for one in plan.requests
+    )
     if as_json:
         from ..json_text import json_text
 
         told = {"fingerprint": plan.fingerprint(), **seen.as_dict()}
-        print(json_text({"name": found.name, "seed": seed, **told}))
+        room = {"model_length_tokens": model_length, "requests_longer_than_model": too_long}
+        print(json_text({"name": found.name, "seed": seed, **told, **room}))
     else:
         print_preview(found, seen, plan.fingerprint())
         print_prompts(plan.requests[:prompts], decode)
+        if too_long:
+            print_too_long(found, too_long, len(plan.requests), model_length)
     if plot is not None:
         from ...reports.plots.workload import save_workload_plot
         from ..whole_file import whole_file, writing
@@ -203,30 +214,30 @@ def _planned(
     seed: int,
     max_input_len: int | None,
     max_output_len: int | None,
-) -> tuple[Plan, Callable[..., str]]:
-    """The plan, and what turns its tokens into text."""
+) -> tuple[Plan, Callable[..., str], int]:
+    """The plan, what turns its tokens into text, and the tokens of the model's longest request. A
+    model that nobody named limits nothing."""
     from ...engines.models.bundled import heldout_text
     from ...engines.models.catalogue import resolve_model
+    from ...engines.models.describe import describe_model
     from ...engines.models.tokenizer import load_tokenizer
     from ...workloads.api import LengthLimits, plan_workload
     from ..text_encoder import text_encoder
 
     files = resolve_model(model or "bundled", say_text)
     tokenizer = load_tokenizer(files.directory)
-    longest = ANY_LENGTH
-    if model is not None:
-        from ...engines.models.describe import describe_model
-
-        longest = describe_model(files.directory, "auto").config.max_position_embeddings
+    longest = describe_model(files.directory, "auto").config.max_position_embeddings
     plan = plan_workload(
         spec,
         seed=seed,
         corpus_token_ids=tokenizer.encode(heldout_text(), add_special_tokens=False),
-        limits=LengthLimits(max_input_len, max_output_len, longest),
+        limits=LengthLimits(
+            max_input_len, max_output_len, ANY_LENGTH if model is None else longest
+        ),
         vocab_size=tokenizer.vocab_size,
         encoder=text_encoder(tokenizer, files.directory),
     )
-    return plan, tokenizer.decode
+    return plan, tokenizer.decode, longest
 
 
 ANY_LENGTH = 1 << 40

@@ -59,6 +59,17 @@ def print_prompts(requests: Sequence[PlannedRequest], decode: Callable[..., str]
         console.print(f"\n[dim]request {one.index}: {size}[/]\n  {foreign(shown)} …")
 
 
+def print_too_long(spec: WorkloadSpec, too_long: int, of: int, longest: int) -> None:
+    """That a run of the default model would not send this: it is what was looked at, unasked."""
+    console = TerminalConsole(soft_wrap=True)
+    does = "cuts them short" if spec.fit == "clip" else "refuses them"
+    console.print(
+        f"\n[yellow]note[/] {too_long} of {of} requests are longer than the bundled model takes "
+        f"({longest:,} tokens, prompt and output together): a run with it {does}; --model shows "
+        "what another is sent, --max-input-len and --max-output-len cap them"
+    )
+
+
 def print_fit(fitted: FittedWorkload) -> None:
     """Trace against fit, on standard error, so that the YAML can be piped."""
     console = TerminalConsole(file=sys.stderr, soft_wrap=True)

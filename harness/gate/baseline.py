@@ -27,6 +27,7 @@ from typing import Any
 import yaml
 
 from ...engines.errors import ConfigError
+from ..errors import unreadable
 from ..whole_file import write_whole, writing
 
 FORMAT = 1
@@ -58,7 +59,7 @@ def read_baseline(path: Path) -> Baseline:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(_FIELD, str(path), "a readable YAML file of runs") from error
+        raise unreadable(_FIELD, path, "a YAML file of runs", error) from error
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:

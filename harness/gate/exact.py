@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...engines.errors import ConfigError
+from ...workloads.api import WorkloadError
 from ..errors import InvalidRun
 from ..evidence import ROUNDING, agree
 from ..quantities import QUANTITIES, Quantity
@@ -159,6 +160,9 @@ def _named(name: str, run: BaselineRun, simulate: Simulate) -> BaselineRun:
         return run_exact(run.options, simulate)
     except InvalidRun as error:
         raise InvalidRun(f"runs.{name}: {error}") from error
+    except (ConfigError, WorkloadError) as error:
+        error.args = (f"runs.{name}: {error}",)
+        raise
 
 
 def _rounded(value: float) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...engines.errors import ConfigError
 from ..quantities import Quantity, find_quantity
-from ..slo import parse_seconds
+from ..slo import UNITS_S, parse_seconds
 
 FIELD = "max_regression"
 FORM = "METRIC.STAT=ALLOWED such as ttft.p99=10%, tpot.mean=2ms or preemptions=exact"
@@ -54,8 +54,16 @@ def parse_rule(text: str, field: str = FIELD) -> Rule:
 
 def _amount(field: str, text: str, allowed: str, quantity: Quantity) -> float:
     if quantity.unit == "s":
-        return 0.0 if allowed == "0" else parse_seconds(field, allowed)
+        return 0.0 if allowed == "0" else _seconds(field, text, allowed)
     return _number(field, text, allowed.removesuffix(quantity.unit))
+
+
+def _seconds(field: str, text: str, allowed: str) -> float:
+    try:
+        return parse_seconds(field, allowed)
+    except ConfigError as error:
+        forms = f"a percentage such as 10%, or a time such as 2ms; units {', '.join(UNITS_S)}"
+        raise ConfigError(field, text, forms, error.hint) from error
 
 
 def _number(field: str, text: str, number: str) -> float:

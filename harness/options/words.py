@@ -11,6 +11,7 @@ import typer
 import yaml
 
 from ...engines.errors import ConfigError
+from ..errors import unreadable
 from .machine import with_machine_options
 from .run import NOT_SIMULATED, with_run_options
 from .unconverted import USAGE_ERROR, usage_problem
@@ -54,7 +55,7 @@ def read_mapping(field: str, path: Path) -> dict[str, Any]:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(field, str(path), "options in quotes or a readable YAML file") from error
+        raise unreadable(field, path, "options in quotes or a YAML file", error) from error
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
         raise ConfigError(field, str(path), f"YAML ({problem})") from error

@@ -100,6 +100,16 @@ def grid(axes: Sequence[Axis], repeats: int, seed: int) -> tuple[Cell, ...]:
     return cells
 
 
+def covering(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The first cell with each value: what is wrong with the words of any is wrong with one of
+    these, for options are read one by one."""
+    first: dict[tuple[str, str], Cell] = {}
+    for cell in cells:
+        for setting in cell.settings:
+            first.setdefault(setting, cell)
+    return tuple(dict.fromkeys(first.values()))
+
+
 def shuffled(cells: Sequence[Cell], seed: int) -> tuple[Cell, ...]:
     """Each repeat in a random order of its own: a machine that gets slower with time must not look
     like an effect (Box, Hunter and Hunter, "Statistics for Experimenters", 2005, chapter 3)."""

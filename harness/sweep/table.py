@@ -6,9 +6,18 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...reports.sweep_model import SaturationPoint, SweepCell, SweepQuantity, SweepTable
+from ...reports.facts import hardware_of
+from ...reports.sweep_model import (
+    SaturationPoint,
+    SweepCell,
+    SweepQuantity,
+    SweepSystem,
+    SweepTable,
+)
 from ..quantities import QUANTITIES
+from ..result import Result, Simulation
 from .cells import Done
+from .leads import leads_of
 from .saturation import Saturation, refuses
 
 if TYPE_CHECKING:
@@ -42,6 +51,8 @@ def sweep_table(
         cells,
         tuple(map(_point, searches)),
         criterion,
+        _systems([one.run.result for one in done if one.run is not None]),
+        leads_of(done),
     )
 
 
@@ -60,6 +71,21 @@ def frame(table: SweepTable) -> pd.DataFrame:
             }
             for cell in table.cells
         ]
+    )
+
+
+def _systems(results: Sequence[Result]) -> tuple[SweepSystem, ...]:
+    """Each once. Of cells that were simulated on one machine, the error of the one that is farthest
+    from what is known."""
+    farthest: dict[str, Simulation | None] = {}
+    for result in results:
+        told = result.model_dump(include={"config", "environment", "simulation", "target"})
+        text = f"{result.config.get('model')}, {hardware_of(told)}"
+        known, found = farthest.get(text), result.simulation
+        if known is None or (found and found.extrapolated_steps > known.extrapolated_steps):
+            farthest[text] = found
+    return tuple(
+        SweepSystem(text, "" if found is None else found.error) for text, found in farthest.items()
     )
 
 

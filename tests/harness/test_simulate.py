@@ -228,7 +228,7 @@ mine:
             ("kv_memory: '7372800 tokens'", "at most the 476968 that 1 x h100 have room for"),
         ),
         (config("llama-3-8b"), Machine(devices=3), ("tensor_parallel: 3", "a divisor of 32 heads")),
-        (config(), Machine(memory_utilisation=1.5), ("memory_utilisation: 1.5",)),
+        (config(), Machine(memory_utilisation=1.5), ("gpu_memory_utilization: 1.5",)),
         (config(quant="fp8"), Machine("a100"), ("quant: 'fp8'", "a100")),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,15 @@ def test_a_registered_name_stays_a_name() -> None:
         "silu_mul": "torch",
         "rope": "reference",
     }
+
+
+def test_what_cannot_run_here_is_not_suggested(monkeypatch: pytest.MonkeyPatch) -> None:
+    registered = registry._registered["silu_mul"]
+    here = replace(registered["torch"], name="native-here")
+    nearer = replace(here, name="native-x", needs=lambda: "the processor has no x")
+    monkeypatch.setitem(registry._registered, "silu_mul", {one.name: one for one in (here, nearer)})
+    with pytest.raises(KernelError, match=r"native-here, native-x .did you mean 'native-here'"):
+        resolve_choices(["silu_mul=native-y"])
 
 
 def test_a_file_is_loaded_once_and_its_kernel_is_used(tmp_path: Path) -> None:

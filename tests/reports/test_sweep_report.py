@@ -27,3 +27,15 @@ def test_a_highest_rate_needs_no_such_caution() -> None:
     report = sweep_report(table(FOUND))
     assert report.verdict == "engine static follows 4 requests/s, not 4.10."
     assert not any("burst" in text for text in report.statements)
+
+
+def test_brackets_that_overlap_have_no_winner() -> None:
+    near = SaturationPoint({"engine": "paged"}, "found", 3.9, 4.05)
+    far = SaturationPoint({"engine": "orca"}, "found", 2.0, 2.1)
+    assert sweep_report(table(near, FOUND, far)).verdict == (
+        "engine static (follows 4 requests/s, not 4.10) and engine paged (follows 3.90 requests/s, "
+        "not 4.05): which follows more cannot be told."
+    )
+    assert (
+        sweep_report(table(FOUND, far)).verdict == "engine static follows 4 requests/s, not 4.10."
+    )

@@ -274,6 +274,21 @@ def test_what_is_wrong_is_named(data: dict[str, Any], message: str) -> None:
     assert str(caught.value) == message
 
 
+def test_all_that_is_wrong_is_named_in_one_line() -> None:
+    data = changed("arrivals", "rate_per_s", to=-1)
+    with pytest.raises(WorkloadError) as caught:
+        parse_spec({**data, "fit": "cut", "nmae": "x"})
+    assert caught.value.field == "arrivals.rate_per_s"
+    first, second, third = str(caught.value).split("; also ")
+    assert first.startswith("arrivals.rate_per_s: -1 is not allowed; expected ")
+    assert second == "fit: 'cut' is not allowed; expected 'error' or 'clip'"
+    assert third.startswith("workload: 'nmae' is not a field here; expected one of ")
+    with pytest.raises(WorkloadError) as many:
+        parse_spec({**data, **{f"unknown_{at}": at for at in range(9)}})
+    assert str(many.value).endswith("; also 5 more")
+    assert "\n" not in str(many.value)
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

@@ -15,8 +15,9 @@ _EXPECTED = "a JSON list of {conversations: [{from, value}, …]}"
 def read_sharegpt(prompts: ShareGPTPrompts) -> list[Conversation]:
     """Every conversation in which a user speaks. Raises WorkloadError."""
     path = prompts.path
+    text = read_file(path, _EXPECTED)
     try:
-        records = json.loads(read_file(path, _EXPECTED))
+        records = json.loads(text)
     except ValueError as error:
         raise WorkloadError("prompts.path", path, _EXPECTED, f"is not JSON: {error}") from None
     if not isinstance(records, list):

@@ -166,7 +166,7 @@ def test_kv_capacity_is_what_the_weights_leave() -> None:
     )
     with pytest.raises(ConfigError, match=r"tensor_parallel: 1 .* weights take"):
         kv_capacity_tokens(hardware, resolve_shape("llama-3-70b"))
-    with pytest.raises(ConfigError, match="memory_utilisation"):
+    with pytest.raises(ConfigError, match="gpu_memory_utilization: 90 "):
         kv_capacity_tokens(hardware, model, memory_utilisation=90)
 
 

@@ -158,6 +158,21 @@ def test_no_rate_falls_by_all_of_it() -> None:
         questions_of(["output_throughput.run=5%"], "150%")
 
 
+@pytest.mark.parametrize("rule", ["10%", "tpot.mean=12%"])
+def test_who_allows_what_is_looked_for_is_told_of_what_was_typed(rule: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^max_regression: '{rule}'.* less than 10%.*--effect"):
+        questions_of([rule])
+    with pytest.raises(ConfigError, match=r"^effect: '8%'"):
+        questions_of([rule], "8%")
+    assert questions_of([rule], "13%")[0].effect == 0.13
+
+
+@pytest.mark.parametrize("effect", ["2ms", "ten", "%"])
+def test_an_effect_is_a_percentage(effect: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^effect: '{effect}'.* a percentage, such as 10%"):
+        questions_of(["5%"], effect)
+
+
 def test_several_metrics_share_the_chance_of_error() -> None:
     """Three that are independent, none of which differs: any wrong verdict among them is one."""
     rng = np.random.default_rng()

@@ -123,6 +123,11 @@ def test_a_trial_is_planned_beside_an_engine_that_has_taken_all_memory(
 def test_a_folder_that_is_no_tree_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a source tree of llmbench; it has no engines"):
         WorkerSide(SideOptions("a", [], tmp_path))
+    with pytest.raises(ConfigError, match=r"^b_tree: '.*nope' does not exist; expected a source"):
+        WorkerSide(SideOptions("b", [], tmp_path / "nope"))
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"^a_tree: '.*file' is no directory; expected a source"):
+        WorkerSide(SideOptions("a", [], tmp_path / "file"))
 
 
 def test_a_side_that_dies_says_why(tmp_path: Path) -> None:

@@ -61,6 +61,30 @@ def test_a_first_look(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "shared       44.4% of prompt tokens" in out
 
 
+@pytest.mark.parametrize(("fit", "does"), [("error", "refuses them"), ("clip", "cuts them short")])
+def test_requests_that_the_model_does_not_take_are_counted(
+    fit: str, does: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "big.yaml"
+    lengths = {
+        "kind": "sampled",
+        "input": {"kind": "uniform", "min_tokens": 18_000, "max_tokens": 18_100},
+        "output": {"kind": "fixed", "tokens": 5},
+    }
+    data = {"num_requests": 9, "fit": fit, "arrivals": {"kind": "at_once"}, "lengths": lengths}
+    path.write_text(yaml.safe_dump({**data, "prompts": {"kind": "random"}}))
+    assert run("show", path) == 0
+    out = capsys.readouterr().out
+    assert "note 9 of 9 requests are longer than the bundled model takes (" in out
+    assert f"a run with it {does}; " in out
+    assert run("show", path, "--max-input-len", 20) == 0
+    assert "longer than" not in capsys.readouterr().out
+    assert run("show", path, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["requests_longer_than_model"] == 9
+    assert 0 < told["model_length_tokens"] < 18_000
+
+
 def test_what_is_said_as_json(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("show", mine, "--json", "--num-requests", 6) == 0
     found = json.loads(capsys.readouterr().out)

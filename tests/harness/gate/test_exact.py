@@ -198,3 +198,26 @@ def test_shares_of_the_peaks_and_the_cost_repeat_and_are_gated() -> None:
     verdicts = {row.name: row.verdict for row in judge_run("chat", first, dearer)}
     assert verdicts["chat: cost_per_million_tokens.output"] == "regressed"
     assert verdicts["chat: mbu.decode"] == "passed"
+
+
+def test_a_baseline_that_is_not_there_is_not_called_forbidden(tmp_path: Path) -> None:
+    path = tmp_path / "gat.yaml"
+    with pytest.raises(ConfigError, match=rf"^baseline: '{path}' cannot be read: no such file or"):
+        read_baseline(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"engin": "paged"}, r"^runs\.chat: options: '.*--engin=paged' .*No such option: --engin"),
+        ({"engine": "pagd"}, r"^runs\.chat: engine: 'pagd' .*did you mean 'paged'"),
+        ({"gpu-memory-utilization": 90}, r"^runs\.chat: gpu_memory_utilization: 90"),
+        ({"workload": "quik"}, r"^runs\.chat: workload: 'quik' "),
+    ],
+)
+def test_what_is_wrong_with_the_options_of_a_run_names_the_run(
+    options: dict[str, Any], said: str
+) -> None:
+    baseline = Baseline("1", {"chat": BaselineRun({**OPTIONS, **options})})
+    with pytest.raises(ValueError, match=said):
+        gate_exact(baseline, simulate_options)

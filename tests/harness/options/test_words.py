@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.options.words import words_of, words_of_mapping
+
+
+def test_a_file_of_options_that_is_not_there_is_not_called_forbidden(tmp_path: Path) -> None:
+    path = tmp_path / "nope.yaml"
+    with pytest.raises(ConfigError, match=rf"^a: '{path}' cannot be read: no such file or direc"):
+        words_of("a", str(path))
+    path.write_bytes(b"engine: \xff\xfe")
+    with pytest.raises(ConfigError, match=r"nope\.yaml' is not UTF-8 text; expected options in"):
+        words_of("a", str(path))
 
 
 def test_options_as_data() -> None:

@@ -23,7 +23,6 @@ from llmbench.harness.sweep.cells import Done, Sweep, run_all, start
 from llmbench.harness.sweep.grid import Axis, Cell, grid
 from llmbench.harness.sweep.saturation import Goal, find_saturation, share_followed
 from llmbench.harness.sweep.table import frame, sweep_table
-from llmbench.reports.sweep_model import SweepCell, SweepQuantity, SweepTable
 from llmbench.reports.sweep_report import sweep_report
 
 from ..observed import make_request, serve_in_turn
@@ -363,19 +362,6 @@ def test_the_reports_have_every_cell_and_name_the_one_that_does_not_count(tmp_pa
     assert "engine=b does not count: exit code 2: &lt;script&gt;" in reports["sweep.html"]
     assert "<script>." not in reports["sweep.html"]
     assert "does not count" in reports["sweep.md"]
-
-
-def test_the_best_point_is_that_of_its_repeats_together_and_not_the_luckiest() -> None:
-    ttft = SweepQuantity("ttft", "p99", "s", "lower")
-    cells = tuple(
-        SweepCell(f"{engine}.{repeat}", {"engine": engine}, repeat, engine, {ttft.name: value})
-        for engine, values in (("lucky", (0.1, 0.9, 0.8)), ("steady", (0.4, 0.5, 0.45)))
-        for repeat, value in enumerate(values, start=1)
-    )
-    report = sweep_report(SweepTable("run", ("engine",), (ttft,), cells))
-    assert report.verdict == "Lowest TTFT p99 450 ms with engine steady."
-    assert "medians" in report.statements[0]
-    assert "engine steady" in report.figures[0].detail
 
 
 def test_the_same_command_goes_on_though_json_has_no_tuples(tmp_path: Path) -> None:

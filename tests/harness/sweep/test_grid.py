@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 from llmbench.engines.errors import ConfigError
-from llmbench.harness.sweep.grid import Axis, check_command, grid, parse_axis, shuffled
+from llmbench.harness.sweep.grid import (
+    Axis,
+    check_command,
+    covering,
+    grid,
+    parse_axis,
+    shuffled,
+)
 
 
 def test_every_combination_is_a_cell_with_a_name_and_its_options() -> None:
@@ -37,6 +44,15 @@ def test_each_repeat_is_in_an_order_of_its_own_that_the_seed_decides() -> None:
     assert ordered == shuffled(cells, 3)
     first, second = ([one.settings for one in ordered if one.repeat == nth] for nth in (1, 2))
     assert first != second
+
+
+def test_few_cells_have_every_value() -> None:
+    cells = grid([Axis("x", ("1", "2", "3")), Axis("y", ("4", "5"))], repeats=2, seed=0)
+    few = covering(cells)
+    assert {setting for cell in few for setting in cell.settings} == {
+        setting for cell in cells for setting in cell.settings
+    }
+    assert len(few) == 4
 
 
 @pytest.mark.parametrize(

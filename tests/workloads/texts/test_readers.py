@@ -139,6 +139,18 @@ def test_what_is_wrong_is_named(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("make", [jsonl, sharegpt])
+def test_a_file_that_is_not_there_is_said_once(
+    tmp_path: Path, make: Callable[[Path], TextSource]
+) -> None:
+    with pytest.raises(WorkloadError) as caught:
+        read_conversations(make(tmp_path / "nofile.json"))
+    said = str(caught.value)
+    assert "nofile.json' cannot be read: no such file or directory; expected " in said
+    assert [said.count(one) for one in ("prompts.path", "nofile", "expected")] == [1, 1, 1]
+    assert "is not JSON" not in said
+
+
 @pytest.mark.parametrize(
     ("reply", "problem"),
     [

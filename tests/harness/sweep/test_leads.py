@@ -1,0 +1,119 @@
+"""Which point of a sweep is called best, and when none is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from llmbench.harness.result import Validity
+from llmbench.harness.store import find_run, write_run
+from llmbench.harness.sweep.cells import Done
+from llmbench.harness.sweep.grid import Cell
+from llmbench.harness.sweep.table import sweep_table
+from llmbench.reports.sweep_model import SweepLead, SweepTable
+from llmbench.reports.sweep_report import sweep_report
+
+from ..observed import make_request
+from ..stored import stored_run
+
+
+def _stored(out: Path, tpot_s: Sequence[float], repeat: int = 1) -> None:
+    """A run of requests that come every 0.2 s and take 10 tokens of these gaps."""
+    requests = []
+    for index, gap_s in enumerate(tpot_s):
+        first_s = 0.2 * index + 0.1
+        times_s = [first_s + gap_s * token for token in range(10)]
+        requests.append(make_request(times_s, index=index, due_s=0.2 * index))
+    stored = stored_run(requests, (), fingerprint=f"{repeat}" * 64)
+    checks = tuple(one for one in stored.result.validity.checks if one.id != "trace")
+    result = stored.result.model_copy(update={"validity": Validity.of(checks)})
+    write_run(out, result, stored.requests, stored.steps, {})
+
+
+def swept(out: Path, tpot_s: Mapping[str, Sequence[Sequence[float]]]) -> SweepTable:
+    """tpot_s: of the requests of each repeat, by engine."""
+    done = []
+    for engine, repeats in tpot_s.items():
+        for repeat, gaps_s in enumerate(repeats, start=1):
+            _stored(out / f"{engine}.{repeat}", gaps_s, repeat)
+            cell = Cell((("engine", engine),), repeat)
+            done.append(Done(cell, find_run(out / f"{engine}.{repeat}")))
+    return sweep_table("run", done)
+
+
+def lead_of(told: SweepTable, quantity: str) -> SweepLead:
+    return next(lead for lead in told.leads if lead.quantity == quantity)
+
+
+def gaps(mean_s: float, spread_s: float = 0.004, count: int = 60) -> list[float]:
+    return np.random.default_rng().uniform(mean_s - spread_s, mean_s + spread_s, count).tolist()
+
+
+def test_a_best_point_has_an_interval_to_the_next(tmp_path: Path) -> None:
+    told = swept(tmp_path, {"far": [gaps(0.04)], "best": [gaps(0.01)], "next": [gaps(0.015)]})
+    lead = lead_of(told, "tpot.mean")
+    assert lead.settings == {"engine": "best"}
+    assert lead.alike == ()
+    assert lead.next is not None
+    assert lead.next.settings == {"engine": "next"}
+    assert lead.next.low is not None
+    assert lead.next.high is not None
+    assert 1.02 < lead.next.low < lead.next.value / lead.value < lead.next.high
+    verdict = sweep_report(told).verdict
+    assert "lowest TPOT mean 10." in verdict or "lowest TPOT mean 9." in verdict
+    assert "with engine best (next: engine next, 1." in verdict
+    assert f"{lead.next.low:.2f} to {lead.next.high:.2f})" in verdict
+
+
+def test_points_whose_intervals_overlap_have_no_winner(tmp_path: Path) -> None:
+    one = gaps(0.01, 0.008)
+    other = [1.001 * gap_s for gap_s in reversed(one)]
+    told = swept(tmp_path, {"a": [one], "b": [other], "far": [gaps(0.04)]})
+    lead = lead_of(told, "tpot.mean")
+    (other,) = lead.alike
+    assert {lead.settings["engine"], other.settings["engine"]} == {"a", "b"}
+    report = sweep_report(told)
+    assert "no lowest TPOT mean: engine " in report.verdict
+    assert "cannot be told apart" in report.verdict
+    assert "lowest TPOT mean 1" not in report.verdict
+    figure = next(one for one in report.figures if one.label == "TPOT mean")
+    assert figure.detail.startswith("not told apart: engine ")
+    # Sixty requests show no 99th percentile, however far apart.
+    assert "since 60 served requests are too few for ttft.p99" in report.verdict
+
+
+def test_the_best_point_is_that_of_its_repeats_together_and_not_the_luckiest(
+    tmp_path: Path,
+) -> None:
+    lucky = [gaps(mean_s) for mean_s in (0.010, 0.09, 0.08)]
+    steady = [gaps(mean_s) for mean_s in (0.040, 0.042, 0.041)]
+    told = swept(tmp_path, {"lucky": lucky, "steady": steady})
+    lead = lead_of(told, "tpot.mean")
+    assert lead.settings == {"engine": "steady"}
+    assert lead.value == pytest.approx(0.041, rel=0.05)
+    # Three runs that differ so much show nothing, whatever their medians.
+    assert [one.settings["engine"] for one in lead.alike] == ["lucky"]
+    report = sweep_report(told)
+    assert "medians" in report.statements[0]
+    assert "over repeats" in report.statements[1]
+    slow = [gaps(mean_s) for mean_s in (0.080, 0.081, 0.082)]
+    sure = lead_of(swept(tmp_path / "sure", {"steady": steady, "slow": slow}), "tpot.mean")
+    assert sure.settings == {"engine": "steady"}
+    assert sure.alike == ()
+
+
+def test_a_point_alone_has_no_rival_and_one_that_does_not_count_is_none(tmp_path: Path) -> None:
+    _stored(tmp_path / "a", gaps(0.01))
+    _stored(tmp_path / "b", gaps(0.001))
+    done = [
+        Done(Cell((("engine", "a"),)), find_run(tmp_path / "a")),
+        Done(Cell((("engine", "b"),)), find_run(tmp_path / "b"), "it was cut off"),
+        Done(Cell((("engine", "c"),)), None, "exit code 2"),
+    ]
+    told = sweep_table("run", done)
+    lead = lead_of(told, "tpot.mean")
+    assert lead.settings == {"engine": "a"}
+    assert (lead.alike, lead.next, lead.farthest) == ((), None, None)
+    assert "with engine a" in sweep_report(told).verdict
