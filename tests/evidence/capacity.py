@@ -55,7 +55,8 @@ def drawn(rng: np.random.Generator, capacity_per_s: float, target: float, count:
 def intervals(
     rng: np.random.Generator, capacity_per_s: float, target: float, count: int, runs: int
 ) -> str:
-    """Of so many searches: share that holds the truth before and now, median ends, open ends."""
+    """Of so many searches: effective requests, how many held the truth before and now, the median
+    ends, and how many ends were open."""
     ends: dict[str, list[tuple[float, float]]] = {"before": [], "now": []}
     sizes: list[float] = []
     for _ in range(runs):
@@ -71,7 +72,7 @@ def intervals(
     low, high = np.median(now, axis=0)
     opened = 100 * np.mean([now[:, 0] == 0, np.isinf(now[:, 1])], axis=1)
     return (
-        f"{held['before']:.0f} % | {held['now']:.0f} % | {np.median(sizes):.0f} | "
+        f"{np.median(sizes):.0f} | {held['before']:.0f} %, {held['now']:.0f} % | "
         f"{low:.2f} to {high:.2f} | {opened[0]:.0f} %, {opened[1]:.0f} %"
     )
 
@@ -98,7 +99,7 @@ def told_apart(
             found.append(mcnemar(int(first.sum()), int(second.sum())) < ERROR_RATE)
             found.append(uneven_p(first.tolist(), second.tolist()) < ERROR_RATE)
     shares = 100 * np.reshape(found, (2, runs, 2)).mean(axis=1).ravel()
-    return " | ".join(f"{share:.0f} %" for share in shares)
+    return "{:.0f} %, {:.0f} % | {:.0f} %, {:.0f} %".format(*shares)
 
 
 def main() -> None:
@@ -108,8 +109,8 @@ def main() -> None:
     asked = parser.parse_args()
     rng = np.random.default_rng(asked.seed)
     print(
-        "| capacity | kept | requests | before | now | count as | median interval | open below, "
-        "above | equal, before | now | slower, before | now |\n" + "|---" * 12 + "|"
+        "| capacity | kept | requests | count as | held: before, now | median ends | open: below, "
+        "above | equal told apart: before, now | slower told apart |\n" + "|---" * 9 + "|"
     )
     for target in (0.9, 0.99):
         for capacity_per_s in (0.5, 0.7, 0.85):
