@@ -61,18 +61,17 @@ class Search:
             or (trial.rate_per_s > high and trial.attained >= self.target)
         )
 
-    def interval_per_s(self, judged: int) -> tuple[float, float]:
+    def interval_per_s(self, effective: float) -> tuple[float, float]:
         """Rates between which the capacity for requests like these lies: the largest that was tried
         and at which surely `target` of them keep the SLO, or 0, and the lowest at which surely
         fewer do, or inf.
 
-        judged: requests behind each share. Surely: by the 95 % interval of the share
-        (`stats/proportion.py`), as if each request kept or missed the SLO by itself; a queue makes
-        them miss it together, so the truth is wider.
+        effective: independent requests that would tell as much as those behind each share, more
+        than none. Surely: by the 95 % interval of the share (`stats/proportion.py`).
         """
         low = self.holds.rate_per_s if self.holds else 0.0
         high = self.fails.rate_per_s if self.fails else math.inf
-        shares = {trial.rate_per_s: wilson(trial.attained, judged) for trial in self.trials}
+        shares = {trial.rate_per_s: wilson(trial.attained, effective) for trial in self.trials}
         below = [at for at, (least, _) in shares.items() if at <= low and least >= self.target]
         above = [at for at, (_, most) in shares.items() if at >= high and most < self.target]
         return max(below, default=0.0), min(above, default=math.inf)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from .evidence import ERROR_RATE
 from .simulate import PreparedSimulation
 from .simulated_capacity import EngineCapacity, Goal, kept_by, serve_at
-from .stats.mcnemar import mcnemar
+from .stats.batches import uneven_p
 
 if TYPE_CHECKING:
     from .watch import Watch
@@ -22,7 +21,7 @@ class Order:
     """Two engines at the largest rate that the first holds, its capacity, and the second does not.
 
     only_first, only_second: requests that keep the SLO with one of them alone. p: the chance of so
-    uneven a split if neither kept more, as if requests were independent of each other.
+    uneven a split if neither kept more (`stats/batches.py`).
     """
 
     first: str
@@ -30,10 +29,7 @@ class Order:
     rate_per_s: float
     only_first: int
     only_second: int
-
-    @property
-    def p(self) -> float:
-        return mcnemar(self.only_first, self.only_second)
+    p: float
 
     @property
     def is_noise(self) -> bool:
@@ -58,14 +54,17 @@ def orders(
             continue
         watch.stage(f"{second.config.label} at the capacity of {first.config.label}")
         _, seen = serve_at(behind, rate_per_s, watch)
-        split = Counter(zip(first.kept, kept_by(seen.records, goal), strict=True))
+        both = list(zip(first.kept, kept_by(seen.records, goal), strict=True))
+        only_first = [pair == (True, False) for pair in both]
+        only_second = [pair == (False, True) for pair in both]
         told.append(
             Order(
                 first.config.label,
                 second.config.label,
                 rate_per_s,
-                split[True, False],
-                split[False, True],
+                sum(only_first),
+                sum(only_second),
+                uneven_p(only_first, only_second),
             )
         )
     return tuple(told)

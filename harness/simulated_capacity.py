@@ -34,6 +34,7 @@ from .simulate import (
     simulation_of,
 )
 from .simulated_machine import Machine
+from .stats.batches import effective_size
 
 if TYPE_CHECKING:
     from .experiment import Measured
@@ -75,7 +76,8 @@ class EngineCapacity:
     first; empty if every rate holds. refused: why a request was refused there, or empty. run: at
     the largest rate that holds; None if none does. error: how wrong the simulation may be. kept:
     whether each request kept the SLO in that run, or at the lowest rate if none holds; None where
-    that cannot be judged.
+    that cannot be judged. effective: how many independent requests would tell as much of a share
+    (`stats/batches.py`), as they kept and missed the SLO at the lowest rate that fails.
     """
 
     config: RunConfig
@@ -85,6 +87,7 @@ class EngineCapacity:
     run: Measured | None
     error: str
     kept: tuple[bool | None, ...] = ()
+    effective: float = 0.0
 
     @property
     def judged(self) -> int:
@@ -94,7 +97,7 @@ class EngineCapacity:
     @property
     def interval_per_s(self) -> tuple[float, float]:
         """Between which rates the capacity lies, in requests a second (`capacity.py`)."""
-        return self.search.interval_per_s(self.judged) if self.judged else (0.0, math.inf)
+        return self.search.interval_per_s(self.effective) if self.effective else (0.0, math.inf)
 
     @property
     def capacity_per_s(self) -> float:
@@ -152,6 +155,7 @@ def engine_capacity(prepared: PreparedSimulation, goal: Goal, watch: Watch) -> E
     )
     run = None
     kept: tuple[bool | None, ...] = ()
+    missed: tuple[bool | None, ...] = ()
     if search.holds is not None:
         watch.stage(f"{trials.told}summarising the run at capacity")
         made, seen = trials.served(search.holds.rate_per_s)
@@ -160,12 +164,24 @@ def engine_capacity(prepared: PreparedSimulation, goal: Goal, watch: Watch) -> E
     refused = ""
     if search.fails is not None:
         _, seen = trials.served(search.fails.rate_per_s)
-        kept = kept or kept_by(seen.records, goal)
+        missed = kept_by(seen.records, goal)
         limits = limits_of(seen.records, goal)
         refused = next((one.detail for one in seen.records if _was_refused(one)), "")
     simulation = run.result.simulation if run else simulation_of(prepared)
     assert simulation is not None
-    return EngineCapacity(prepared.config, search, limits, refused, run, simulation.error, kept)
+    # Misses hang together most plainly where there are some, and as they do at capacity: whether a
+    # rate is the capacity is asked as if it were.
+    judged = [one for one in missed or kept if one is not None]
+    return EngineCapacity(
+        prepared.config,
+        search,
+        limits,
+        refused,
+        run,
+        simulation.error,
+        kept or missed,
+        effective_size(judged),
+    )
 
 
 def kept_by(records: Sequence[RequestRecord], goal: Goal) -> tuple[bool | None, ...]:

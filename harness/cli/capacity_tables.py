@@ -117,11 +117,11 @@ def notes(one: EngineCapacity) -> list[str]:
             "--num-requests for that of a lasting load"
         )
     fewest = fewest_to_show(search.target)
-    if search.outcome == "found" and one.judged < (fewest or math.inf):
+    if search.outcome == "found" and one.effective < (fewest or math.inf):
         found.append(
-            f"{one.judged} requests are too few to show that "
-            f"{quantity(search.target, 'share')} keep the SLO at any rate"
-            + (f"; it takes {fewest}" if fewest else ": no number shows that all do")
+            f"{one.judged} requests count as {math.floor(one.effective)} that do not wait for each "
+            f"other, too few to show that {quantity(search.target, 'share')} keep the SLO at any "
+            "rate" + (f"; it takes {fewest}" if fewest else ": no number shows that all do")
         )
     failures = one.run.result.validity.failures if one.run else ()
     return found + [f"{check.detail} (the run at capacity)" for check in failures]
@@ -189,9 +189,7 @@ def capacity_json(
             "attainment": goal.attainment,
             "rate_tolerance": goal.rate_tolerance,
             "engines": [_engine(one) for one in found],
-            "orders": [
-                {**_finite(asdict(one)), "p": one.p, "is_noise": one.is_noise} for one in ordered
-            ],
+            "orders": [{**_finite(asdict(one)), "is_noise": one.is_noise} for one in ordered],
         },
         indent=2,
         allow_nan=False,
@@ -207,6 +205,7 @@ def _engine(one: EngineCapacity) -> Mapping[str, Any]:
         "capacity_per_s": _or_none(one.capacity_per_s),
         "interval_95_per_s": [_or_none(end) for end in one.interval_per_s],
         "judged": one.judged,
+        "effective": one.effective,
         "holds": _trial(search.holds),
         "fails": _trial(search.fails),
         "trials": [_trial(trial) for trial in search.trials],

@@ -13,8 +13,9 @@ from statistics import NormalDist
 CONFIDENCE = 0.95
 
 
-def wilson(share: float, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The interval of a share that was seen in `trials` independent ones, at least one."""
+def wilson(share: float, trials: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The interval of a share that was seen in `trials` independent ones, more than none; of others
+    in as many independent ones as tell as much (`batches.py`)."""
     z2 = _z(confidence) ** 2
     middle = (share + z2 / (2 * trials)) / (1 + z2 / trials)
     half = sqrt(share * (1 - share) * z2 / trials + (z2 / (2 * trials)) ** 2) / (1 + z2 / trials)

@@ -30,6 +30,7 @@ from llmbench.harness.simulated_capacity import (
     prepare_capacity,
 )
 from llmbench.harness.simulated_machine import Machine
+from llmbench.harness.stats.mcnemar import mcnemar
 from llmbench.harness.watch import Silent
 from llmbench.workloads.api import Plan, PlannedRequest
 
@@ -202,20 +203,37 @@ def test_engines_that_serve_alike_cannot_be_told_apart() -> None:
     ],
 )
 def test_an_order_by_chance_is_called_so(split: tuple[int, int], said: str) -> None:
-    assert order_sentence(Order("a", "b", 26.3, *split)).startswith(said)
+    order = Order("a", "b", 26.3, *split, mcnemar(*split))
+    assert order_sentence(order).startswith(said)
+
+
+def test_requests_that_queue_for_each_other_count_for_less() -> None:
+    """Request i waits i (D - g): once one misses the limit, all after it do. Just above capacity
+    the last batch of ten misses it, and one request or more before."""
+    goal = Goal({"ttft": STEP_S + 1}, attainment=0.9, rate_tolerance=0.005)
+    found = engine_capacity(one_by_one(100), goal, Silent())
+    assert found.judged == 100
+    # Ten batches, of which the last holds nearly all misses.
+    assert found.effective < 10
+    assert found.interval_per_s[0] == 0.0
+    always = engine_capacity(one_by_one(10), Goal({"ttft": 99.0}), Silent())
+    assert always.effective == always.judged == 10
 
 
 def test_too_few_requests_and_an_unsteady_run_are_said_in_a_sentence_each() -> None:
     goal = Goal({"ttft": STEP_S * 4}, attainment=0.9)
     few = engine_capacity(one_by_one(6), goal, Silent())
-    assert "6 requests are too few to show that 90 % keep the SLO at any rate; it takes 35" in (
-        notes(few)
-    )
+    # Three batches of two, of which the last has a miss: shares 1, 1 and 1/2, whose mean has the
+    # variance 1 / 36, times (4.303 / 1.960)^2 for three batches. 5/36 / (4.82 / 36) = 1.04.
+    assert (
+        "6 requests count as 1 that do not wait for each other, too few to show that 90 % keep the "
+        "SLO at any rate; it takes 35"
+    ) in notes(few)
     assert "(95 %: any rate); at " in sentence(few, goal)
     (unsteady,) = (text for text in notes(few) if "steady" in text)
     assert unsteady.startswith("no steady window: rates are over the whole run, since ")
     assert unsteady.count(":") == 1
-    enough = engine_capacity(one_by_one(35), goal, Silent())
+    enough = replace(few, effective=35.0)
     assert not any("too few to show" in text for text in notes(enough))
 
 
