@@ -65,7 +65,16 @@ def check_alone(before: Processors, after: Processors) -> Check:
         value=value,
         limit=limit,
         detail="; ".join(found) or f"{quiet}{others:.1%}",
+        advice=_advice(after.cores) if found else "",
     )
+
+
+def _advice(cores: int) -> str:
+    """Half of the processors makes a run of as many threads as cores up to thirty times as long,
+    not twice: all threads of a step wait for the one that has no core."""
+    meant = "times may be off by far more than that share, for threads wait for each other"
+    fewer = f"give --threads below the {cores} cores of this machine, or " if cores > 1 else ""
+    return f"{meant}; {fewer}compare in turns (llmbench ab)"
 
 
 def _own_s() -> float:

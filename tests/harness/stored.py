@@ -101,9 +101,11 @@ def stored_run(
     return StoredRun(Path(label), result, requests_frame(requests), steps_frame(requests, steps))
 
 
-def disturbed(run: StoredRun, *, check: str = "machine", detail: str) -> StoredRun:
+def disturbed(
+    run: StoredRun, *, check: str = "machine", detail: str, advice: str = ""
+) -> StoredRun:
     """The same, while others had the machine or it was held back."""
-    found = Check(id=check, ok=False, fatal=False, detail=detail)
+    found = Check(id=check, ok=False, fatal=False, detail=detail, advice=advice)
     validity = run.result.validity
     validity = validity.model_copy(update={"checks": (*validity.checks, found)})
     return replace(run, result=run.result.model_copy(update={"validity": validity}))
