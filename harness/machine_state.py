@@ -18,6 +18,7 @@ from .result import Check
 # Shares of the processor time that a run had.
 MOST_STOLEN = 0.05
 MOST_OTHERS = 0.10
+OFF_BY_MORE = "times may be off by far more than that share, for threads wait for each other"
 _IDLE, _IOWAIT, _STEAL, _GUEST = 3, 4, 7, 8
 
 
@@ -72,9 +73,8 @@ def check_alone(before: Processors, after: Processors) -> Check:
 def _advice(cores: int) -> str:
     """Half of the processors makes a run of as many threads as cores up to thirty times as long,
     not twice: all threads of a step wait for the one that has no core."""
-    meant = "times may be off by far more than that share, for threads wait for each other"
     fewer = f"give --threads below the {cores} cores of this machine, or " if cores > 1 else ""
-    return f"{meant}; {fewer}compare in turns (llmbench ab)"
+    return f"{OFF_BY_MORE}; {fewer}compare in turns (llmbench ab)"
 
 
 def _own_s() -> float:
