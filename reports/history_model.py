@@ -63,9 +63,11 @@ class Series:
 
 @dataclass(frozen=True)
 class History:
-    """left_out: runs that do not count, each with the reason. significance: of a measured step."""
+    """left_out: runs that do not count, each with the reason. alone: runs that count, and whose
+    settings, requests and hardware no other has. significance: of a measured step."""
 
     series: tuple[Series, ...]
     left_out: tuple[tuple[str, str], ...]
     significance: float
     command: str = ""
+    alone: tuple[str, ...] = ()

@@ -29,12 +29,41 @@ def history_report(history: History) -> Report:
         verdict=_verdict(history),
         statements=(_how(history),),
         figures=tuple(_key_figures(history)),
-        notes=tuple(Note(f"left out: {name}: {why}", "caution") for name, why in history.left_out),
+        notes=tuple(_notes(history)),
         sections=(
             *(_section(at, one) for at, one in enumerate(history.series)),
+            *_alone(history),
             *([Section("glossary", "Glossary", (glossary(),))] if history.series else []),
         ),
         footer=history.command,
+    )
+
+
+def _notes(history: History) -> Iterator[Note]:
+    for name, why in history.left_out:
+        yield Note(f"left out: {name}: {why}", "caution")
+    if history.alone:
+        yield Note(f"{alone_text(history)}; they are named at the end.")
+
+
+def _alone(history: History) -> Iterator[Section]:
+    """Which they are, after everything: nothing is wrong with them."""
+    if history.alone:
+        rows = [(name,) for name in history.alone]
+        yield Section(
+            "alone",
+            "Runs that are alone",
+            (table("alone-runs", "Runs", ("Run",), rows),),
+            f"{alone_text(history)}.",
+        )
+
+
+def alone_text(history: History) -> str:
+    """One line for all runs that are alone."""
+    count = len(history.alone)
+    is_alone, its = ("is alone", "its") if count == 1 else ("are alone", "their")
+    return (
+        f"{plural(count, 'run')} {is_alone}: no other run has {its} settings, requests and hardware"
     )
 
 

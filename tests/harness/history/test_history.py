@@ -183,7 +183,7 @@ def test_runs_are_in_order_of_time_and_of_one_experiment() -> None:
     names = [[one.directory.name for one in members] for members in group(runs)]
     assert names == [["first", "second", "later", "new"], ["wider"]]
     told = history(runs)
-    assert told.left_out == (("wider", "no other run has its settings, requests and hardware"),)
+    assert (told.left_out, told.alone) == ((), ("wider",))
 
 
 def test_runs_of_other_threads_are_another_experiment_however_old(tmp_path: Path) -> None:
@@ -213,13 +213,31 @@ def test_repeats_that_are_alone_are_named_in_full_and_nothing_is_called_steady()
             run("runs/s-b/repeat-1", config={"max_num_seqs": 8}),
         ]
     )
-    assert [name for name, _ in told.left_out] == ["runs/s-a/repeat-1", "runs/s-b/repeat-1"]
+    assert told.alone == ("runs/s-a/repeat-1", "runs/s-b/repeat-1")
     report = history_report(told)
     assert report.verdict == "Nothing to compare: no series of two runs."
     assert report.badge.tone == "plain"
-    assert report.sections == ()
+    assert [section.id for section in report.sections] == ["alone"]
     steady = history_report(history([run("a", day=1), run("b", day=2)]))
     assert (steady.badge.tone, steady.verdict) == ("good", "Nothing stepped.")
+
+
+def test_runs_that_are_alone_are_one_line_and_no_caution() -> None:
+    """Of 28 such runs each was a yellow line above everything."""
+    pair = [run("a", day=1), run("b", day=2)]
+    many = [run(f"x{at}", config={"max_num_seqs": 100 + at}) for at in range(28)]
+    told = history([*pair, *many])
+    report = history_report(told)
+    (note,) = report.notes
+    assert note.tone == "plain"
+    assert note.text.startswith("28 runs are alone: no other run has their settings")
+    page = history_reports(told)["history.md"]
+    assert page.index("x27") > page.index("<details>")
+    (note,) = history_report(history([*pair, many[0]])).notes
+    assert note.text.startswith("1 run is alone: no other run has its settings")
+    broken = replace(told, left_out=(("cut", "it was interrupted"),))
+    assert [one.tone for one in history_report(broken).notes] == ["caution", "plain"]
+    assert history_report(history(pair)).notes == ()
 
 
 def test_a_setting_that_older_versions_did_not_have_parts_no_series() -> None:
