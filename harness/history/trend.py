@@ -11,7 +11,7 @@ from ...reports.model import Verdict
 from ..evidence import agree, counts_repeat, of_window
 from ..metrics.base import Better
 from ..quantities import Quantity
-from ..stats.edivisive import SIGNIFICANCE, change_points
+from ..stats.edivisive import SIGNIFICANCE, change_points, fewest_values
 from ..store import RunOnDisk
 from .series import describe, group, names, path_text
 
@@ -51,6 +51,7 @@ def history_of(
         significance,
         command,
         tuple(path_text(run.directory) for run in alone),
+        fewest_values(significance),
     )
 
 

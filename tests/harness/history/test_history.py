@@ -21,6 +21,7 @@ from llmbench.harness.result import Metric, Result
 from llmbench.harness.store import RESULT_FILE, RunOnDisk, StoreError, write_run
 from llmbench.reports.history_model import History
 from llmbench.reports.history_report import history_report
+from llmbench.reports.model import Chart
 
 from ..observed import serve_in_turn
 from ..stored import SIMULATION, stored_run
@@ -218,8 +219,39 @@ def test_repeats_that_are_alone_are_named_in_full_and_nothing_is_called_steady()
     assert report.verdict == "Nothing to compare: no series of two runs."
     assert report.badge.tone == "plain"
     assert [section.id for section in report.sections] == ["alone"]
-    steady = history_report(history([run("a", day=1), run("b", day=2)]))
-    assert (steady.badge.tone, steady.verdict) == ("good", "Nothing stepped.")
+
+
+@pytest.mark.parametrize(
+    ("runs", "significance", "badge", "verdict"),
+    [
+        (9, 0.01, "plain", "Too few runs to tell: what is measured shows a step from 10 runs"),
+        (10, 0.01, "good", "Nothing stepped."),
+        (10, 0.001, "plain", "Too few runs to tell: what is measured shows a step from 14 runs"),
+    ],
+)
+def test_few_runs_are_not_called_steady(
+    runs: int, significance: float, badge: str, verdict: str
+) -> None:
+    """Of nine runs however far apart none can be called a step."""
+    nights = [run(f"n{day}", day=day) for day in range(1, runs + 1)]
+    report = history_report(history_of(nights, (), [TTFT], significance=significance))
+    assert report.badge.tone == badge
+    assert report.verdict.startswith(verdict)
+    few = badge == "plain"
+    assert [one.detail for one in report.figures] == ["too few runs to tell" if few else "no step"]
+    (chart,) = report.sections[0].parts
+    assert isinstance(chart, Chart)
+    assert chart.reading == ("Too few runs to tell." if few else "No step.")
+
+
+def test_what_repeats_exactly_is_judged_of_two_runs() -> None:
+    pair = [run("a", day=1, steps=90), run("b", day=2, steps=90)]
+    assert history_report(history_of(pair, (), [STEPS])).verdict == "Nothing stepped."
+    both = history_report(history(pair))
+    assert both.badge.tone == "plain"
+    assert both.verdict.endswith("on; nothing else stepped.")
+    fewer = [pair[0], run("b", day=2, steps=80)]
+    assert history_report(history(fewer)).verdict.startswith("Nothing stepped for the worse, but ")
 
 
 def test_runs_that_are_alone_are_one_line_and_no_caution() -> None:
