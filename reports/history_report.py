@@ -143,8 +143,8 @@ def _how(history: History) -> str:
     return (
         "A measured quantity steps where E-divisive finds a split that at most "
         f"{100 * history.significance:g} % of permutations of the same values equal, so fewer than "
-        f"{history.fewest_values} runs show none; a simulation, and a count of what does not run by "
-        "the clock, steps wherever it changes."
+        f"{history.fewest_values} runs show none; a simulation, and a count of what does not run "
+        "by the clock, steps wherever it changes."
     )
 
 
