@@ -112,6 +112,16 @@ def test_what_it_means_for_times_is_printed_with_the_caution(
     assert check.told in line
 
 
+def test_fewer_threads_than_cores_are_not_told_to_be_fewer() -> None:
+    busy = replace(BEFORE, time_s=110.0, stolen_s=3.0)
+    assert "--threads" in check_alone(BEFORE, busy, threads=2).told
+    told = check_alone(BEFORE, busy, threads=1).told
+    assert told.endswith("; compare in turns (llmbench ab)")
+    assert "wait for each other" not in told
+    four, busy_four = (replace(one, cores=4) for one in (BEFORE, replace(busy, stolen_s=9.0)))
+    assert "wait for each other; compare in" in check_alone(four, busy_four, threads=3).told
+
+
 def test_a_single_core_is_not_told_to_use_fewer() -> None:
     alone = replace(BEFORE, cores=1)
     check = check_alone(alone, replace(alone, time_s=110.0, stolen_s=3.0))
