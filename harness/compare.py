@@ -66,7 +66,7 @@ def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Compar
     names = run_names(runs)
     repeated = repeated_runs(names, [run.result.run_id for run in runs])
     different = [each for each in zip(names, runs, strict=True) if each[0] not in repeated]
-    observed = [Observed(run) for run in runs]
+    observed = [Observed(run, name) for run, name in zip(runs, names, strict=True)]
     results = [run.result for run in runs]
     shared = shared_quantities(results)
     contrasts = sum(has_interval(quantity, results) for quantity in shared) * (len(runs) - 1)

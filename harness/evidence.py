@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ..reports.format import plural
 from .metrics import CostPerMillionTokens, Goodput, GoodputShare
 from .observed import Observed, by_request, can_be_resampled
 from .quantities import Quantity
@@ -87,8 +88,10 @@ def examine(
         confidence=confidence,
     )
     sides = [[result] for result in results]
-    too_few = too_little(sides, quantity.name, needed=requests_needed(quantity.q))
-    return Finding(quantity, before, after, estimate, too_few)
+    why = disturbed(zip((baseline.name, current.name), results, strict=True)) or too_little(
+        sides, quantity.name, needed=requests_needed(quantity.q)
+    )
+    return Finding(quantity, before, after, estimate, why)
 
 
 def objections(stored: StoredRun | RunOnDisk) -> tuple[str, ...]:
@@ -152,6 +155,19 @@ def too_little(sides: Sequence[Sequence[Result]], what: str, *, needed: int = 0)
     if fewest < needed:
         return f"{fewest} served requests are too few for {what}, which needs {needed}"
     return ""
+
+
+def disturbed(runs: Iterable[tuple[str, Result]]) -> str:
+    """Why times of these runs, by name, decide nothing: others used the machine, or it was held
+    back, by more than the checks of a run allow. Empty if they may decide. No interval covers it:
+    it would call the disturbance a difference."""
+    found = {
+        name: f"{result.validity.disturbances[0].detail} while {name} was measured"
+        for name, result in runs
+        if result.validity.disturbed
+    }
+    more = f" (and {plural(len(found) - 2, 'more run')} alike)" if len(found) > 2 else ""
+    return f"{' and '.join(list(found.values())[:2])}{more}"
 
 
 def requests_needed(q: float | None) -> int:

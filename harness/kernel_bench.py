@@ -16,6 +16,8 @@ from ..kernels.specs.spec import ModelShape, StepShape
 from ..kernels.specs.table import spec_of
 from .environment import capture
 from .json_text import json_text
+from .machine_state import OFF_BY_MORE, check_alone, read_processors
+from .result import Check
 from .whole_file import write_whole, writing
 
 SCHEMA_VERSION = 1
@@ -36,7 +38,8 @@ class KernelBench:
 
 @dataclass
 class KernelResult:
-    """rates: by the dtype that is multiplied. partial: it was interrupted."""
+    """rates: by the dtype that is multiplied. partial: it was interrupted. alone: whether others
+    used the processors meanwhile; None until it ended."""
 
     device: str
     environment: dict[str, Any]
@@ -44,6 +47,7 @@ class KernelResult:
     timings: list[Timing] = field(default_factory=list)
     refused: list[tuple[str, Refused]] = field(default_factory=list)
     partial: bool = False
+    alone: Check | None = None
 
     def as_json(self) -> str:
         """schema_version is that of this file."""
@@ -51,6 +55,7 @@ class KernelResult:
             "schema_version": SCHEMA_VERSION,
             "device": self.device,
             "partial": self.partial,
+            "alone": None if self.alone is None else self.alone.model_dump(),
             "rates": {name: asdict(rates) for name, rates in self.rates.items()},
             "timings": [{**asdict(one), "of_floor": one.of_floor} for one in self.timings],
             "refused": [{"op": op, **asdict(one)} for op, one in self.refused],
@@ -67,12 +72,17 @@ def run_kernel_bench(
     Ctrl-C ends it early: the result holds what was timed, and is marked partial.
     """
     result = KernelResult(_device_name(asked.device), capture(seed=0, import_torch=True))
+    before = read_processors()
     try:
         for op in asked.ops:
             for step in asked.steps:
                 _bench_step(asked, op, step, result, report)
     except KeyboardInterrupt:
         result.partial = True
+    alone = check_alone(before, read_processors())
+    # Implementations have their turns already, and threads are the runtime's.
+    advice = "" if alone.ok else f"{OFF_BY_MORE}; measure again, or with OMP_NUM_THREADS=1"
+    result.alone = alone.model_copy(update={"advice": advice})
     return result
 
 

@@ -18,6 +18,7 @@ from .result import Check
 # Shares of the processor time that a run had.
 MOST_STOLEN = 0.05
 MOST_OTHERS = 0.10
+OFF_BY_MORE = "times may be off by far more than that share, for threads wait for each other"
 _IDLE, _IOWAIT, _STEAL, _GUEST = 3, 4, 7, 8
 
 
@@ -42,8 +43,9 @@ def read_processors(stat: Path = Path("/proc/stat")) -> Processors:
     return Processors(time.monotonic(), os.cpu_count() or 1, busy_s, stolen_s, _own_s())
 
 
-def check_alone(before: Processors, after: Processors) -> Check:
-    """A caution, not a verdict: the numbers are what they are, but not of the machine alone."""
+def check_alone(before: Processors, after: Processors, *, threads: int | None = None) -> Check:
+    """A caution, not a verdict: the numbers are what they are, but not of the machine alone.
+    threads: that computed, if it is known."""
     had_s = max(after.time_s - before.time_s, 1e-9) * after.cores
     stolen = _rise(before.stolen_s, after.stolen_s) / had_s
     own_s = after.own_s - before.own_s
@@ -65,7 +67,19 @@ def check_alone(before: Processors, after: Processors) -> Check:
         value=value,
         limit=limit,
         detail="; ".join(found) or f"{quiet}{others:.1%}",
+        advice=_advice(after.cores, threads) if found else "",
     )
+
+
+def _advice(cores: int, threads: int | None) -> str:
+    """Half of the processors makes a run of as many threads as cores up to thirty times as long,
+    not twice: all threads of a step wait for the one that has no core."""
+    turns = "compare in turns (llmbench ab)"
+    if threads == 1:
+        return f"times may be off by more than that share; {turns}"
+    if cores == 1 or (threads is not None and threads < cores):
+        return f"{OFF_BY_MORE}; {turns}"
+    return f"{OFF_BY_MORE}; give --threads below the {cores} cores of this machine, or {turns}"
 
 
 def _own_s() -> float:

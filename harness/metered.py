@@ -47,6 +47,8 @@ def serve_metered(
     engine: Engine, clock: Clock, plan: Plan, device: torch.device, watch: Watch
 ) -> Metered:
     """device: whose energy is counted."""
+    import torch
+
     watch.stage(f"measuring {len(plan.requests)} requests")
     throttled, others = read_throttled(), read_processors()
     counting = EnergyCount(find_meter(device))
@@ -55,6 +57,6 @@ def serve_metered(
     return Metered(
         seen,
         read_throttled().since(throttled),
-        check_alone(others, read_processors()),
+        check_alone(others, read_processors(), threads=torch.get_num_threads()),
         energy,
     )

@@ -52,10 +52,12 @@ def by_request(quantity: Quantity) -> bool:
 
 
 class Observed:
-    """A stored run with its requests as records."""
+    """A stored run with its requests as records. name: what it is called beside others; its
+    directory's, if empty."""
 
-    def __init__(self, stored: StoredRun) -> None:
+    def __init__(self, stored: StoredRun, name: str = "") -> None:
         self.stored = stored
+        self.name = name or stored.directory.name
 
     @cached_property
     def records(self) -> list[RequestRecord]:

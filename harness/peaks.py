@@ -6,11 +6,13 @@ is not known is not guessed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..engines.cost.hardware import Hardware
 from ..engines.cost.weights import SHORT_DTYPE, WeightChoice
 from ..engines.errors import ConfigError
+from ..reports.format import listed, plural
 from .machine_peaks import machine_of, peaks_path, read_peaks
 from .machine_rates import datasheet_of
 from .result import Peaks
@@ -39,6 +41,18 @@ def peaks_of_hardware(hardware: Hardware, dtype: str) -> Peaks:
     )
 
 
+def _not_measured(threads: int, known: Sequence[int]) -> str:
+    """threads: of the run, 0 on a GPU. known: those that the machine was measured with."""
+    if not threads:
+        return "the peaks of this machine are not known: llmbench machine measures them"
+    of_others = ""
+    if known:
+        others = listed([str(count) for count in sorted(known)])
+        of_others = f" for {plural(threads, 'thread')}, only for {others}"
+    command = f"llmbench machine --threads {threads}"
+    return f"the peaks of this machine are not known{of_others}: {command} measures them"
+
+
 def peaks_of_device(device: torch.device, dtype: str) -> Peaks | str:
     """Or why they are not known."""
     name, cores, threads = machine_of(device)
@@ -52,8 +66,7 @@ def peaks_of_device(device: torch.device, dtype: str) -> Peaks | str:
     mine = kept.get((name, cores, threads))
     if mine is None:
         with_threads = [one.threads for one in kept.values() if one.machine[:2] == (name, cores)]
-        other = f" with {threads} threads, only with {with_threads[0]}" if with_threads else ""
-        return f"the peaks of this machine are not known{other}: llmbench machine measures them"
+        return _not_measured(threads, with_threads)
     if dtype not in mine.flops_per_s:
         return f"the peak of this machine in {dtype} is not known"
     return Peaks(

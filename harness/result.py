@@ -26,6 +26,12 @@ class Check(_Part):
     value: float | None = None
     limit: float | None = None
     detail: str
+    advice: str = Field("", description="What follows from a failure; empty where it is plain.")
+
+    @property
+    def told(self) -> str:
+        """What was found, and what follows from it."""
+        return f"{self.detail}: {self.advice}" if self.advice else self.detail
 
 
 class Validity(_Part):

@@ -58,6 +58,11 @@ def failures(run: Run) -> list[Mapping[str, Any]]:
     return sorted(failed, key=lambda check: not check["fatal"])
 
 
+def told(check: Mapping[str, Any]) -> str:
+    """What a check found, and what follows from it."""
+    return f"{check['detail']}: {check['advice']}" if check.get("advice") else str(check["detail"])
+
+
 def step_durations_s(run: Run) -> Floats:
     return floats(run.steps, "end_s") - floats(run.steps, "start_s")
 

@@ -12,6 +12,7 @@ from .facts import (
     simulated_on,
     slo_s,
     stat,
+    told,
 )
 from .format import count, duration, is_present, number, percent, plural, quantity, seconds, size
 from .glossary import label_of
@@ -83,9 +84,7 @@ def validity_notes(run: Run) -> tuple[Note, ...]:
         notes.append(Note("This run is invalid: its numbers must not be used. What failed:", "bad"))
     for check in failures(run):
         tone = "bad" if check["fatal"] else "caution"
-        notes.append(
-            Note(f"{check['id'].replace('_', ' ').capitalize()}: {check['detail']}.", tone)
-        )
+        notes.append(Note(f"{check['id'].replace('_', ' ').capitalize()}: {told(check)}.", tone))
     return tuple(notes)
 
 

@@ -63,9 +63,18 @@ class Series:
 
 @dataclass(frozen=True)
 class History:
-    """left_out: runs that do not count, each with the reason. significance: of a measured step."""
+    """left_out: runs that do not count, each with the reason. alone: runs that count, and whose
+    settings, requests and hardware no other has. significance: of a measured step. fewest_values:
+    below which what is measured can show none."""
 
     series: tuple[Series, ...]
     left_out: tuple[tuple[str, str], ...]
     significance: float
     command: str = ""
+    alone: tuple[str, ...] = ()
+    fewest_values: int = 10
+
+    def too_few(self, trend: Trend) -> bool:
+        """Whether the trend could show no step, however far apart its values are."""
+        known = sum(value is not None for value in trend.values)
+        return trend.kind == "measured" and known < self.fewest_values

@@ -14,6 +14,7 @@ from .model import Series as Drawn
 from .tables import glossary, table
 
 STEADY = Badge("No steps", "✓", "good")
+TOO_FEW = Badge("Too few runs", "–", "plain")
 NOTHING = Badge("Nothing to compare", "–", "plain")
 WORSE = Badge("Stepped for the worse", "▼", "bad")
 STEPPED = Badge("Stepped", "!", "caution")
@@ -29,12 +30,41 @@ def history_report(history: History) -> Report:
         verdict=_verdict(history),
         statements=(_how(history),),
         figures=tuple(_key_figures(history)),
-        notes=tuple(Note(f"left out: {name}: {why}", "caution") for name, why in history.left_out),
+        notes=tuple(_notes(history)),
         sections=(
-            *(_section(at, one) for at, one in enumerate(history.series)),
+            *(_section(history, at, one) for at, one in enumerate(history.series)),
+            *_alone(history),
             *([Section("glossary", "Glossary", (glossary(),))] if history.series else []),
         ),
         footer=history.command,
+    )
+
+
+def _notes(history: History) -> Iterator[Note]:
+    for name, why in history.left_out:
+        yield Note(f"left out: {name}: {why}", "caution")
+    if history.alone:
+        yield Note(f"{alone_text(history)}; they are named at the end.")
+
+
+def _alone(history: History) -> Iterator[Section]:
+    """Which they are, after everything: nothing is wrong with them."""
+    if history.alone:
+        rows = [(name,) for name in history.alone]
+        yield Section(
+            "alone",
+            "Runs that are alone",
+            (table("alone-runs", "Runs", ("Run",), rows),),
+            f"{alone_text(history)}.",
+        )
+
+
+def alone_text(history: History) -> str:
+    """One line for all runs that are alone."""
+    count = len(history.alone)
+    is_alone, its = ("is alone", "its") if count == 1 else ("are alone", "their")
+    return (
+        f"{plural(count, 'run')} {is_alone}: no other run has {its} settings, requests and hardware"
     )
 
 
@@ -69,7 +99,7 @@ def _badge(history: History) -> Badge:
         return NOTHING
     verdicts = {step.verdict for _, _, step in steps_of(history)}
     if not list(steps_of(history)):
-        return STEADY
+        return TOO_FEW if _too_few(history) else STEADY
     return WORSE if "worse" in verdicts else STEPPED
 
 
@@ -83,8 +113,7 @@ def _verdict(history: History) -> str:
         if step.verdict == "worse"
     ]
     if not worse:
-        found = len(list(steps_of(history)))
-        return "Nothing stepped." if not found else "Nothing stepped for the worse."
+        return _nothing_worse(history)
     series, trend, step = max(worse, key=lambda one: one[0].runs[one[2].index].when)
     return (
         f"{plural(len(worse), 'step')} for the worse; the latest: "
@@ -93,12 +122,29 @@ def _verdict(history: History) -> str:
     )
 
 
+def _nothing_worse(history: History) -> str:
+    stepped = any(steps_of(history))
+    if not _too_few(history):
+        return f"Nothing stepped{' for the worse' if stepped else ''}."
+    needs = f"what is measured shows a step from {history.fewest_values} runs of a series on"
+    if stepped:
+        return f"Nothing stepped for the worse, but there are too few runs to tell: {needs}."
+    trends = [trend for series in history.series for trend in series.trends]
+    others = "" if all(map(history.too_few, trends)) else "; nothing else stepped"
+    return f"Too few runs to tell: {needs}{others}."
+
+
+def _too_few(history: History) -> bool:
+    """Whether any quantity could show no step."""
+    return any(history.too_few(trend) for series in history.series for trend in series.trends)
+
+
 def _how(history: History) -> str:
     return (
         "A measured quantity steps where E-divisive finds a split that at most "
         f"{100 * history.significance:g} % of permutations of the same values equal, so fewer than "
-        "ten runs show none; a simulation, and a count of what does not run by the clock, steps "
-        "wherever it changes."
+        f"{history.fewest_values} runs show none; a simulation, and a count of what does not run "
+        "by the clock, steps wherever it changes."
     )
 
 
@@ -110,7 +156,7 @@ def _key_figures(history: History) -> Iterator[KeyFigure]:
         known = [value for value in trend.values if value is not None]
         value, _, unit = scale_of(trend.unit, known).quantity(known[-1]).partition(" ")
         last = trend.steps[-1] if trend.steps else None
-        detail = "no step"
+        detail = "too few runs to tell" if history.too_few(trend) else "no step"
         if last is not None:
             word = f"{WORDS[last.verdict][0]}: " if last.verdict else ""
             detail = f"{word}{change_text(trend, last)}, {_ago(len(trend.values), last)}"
@@ -122,8 +168,9 @@ def _ago(runs: int, step: Step) -> str:
     return "at the last run" if back == 1 else f"{plural(back, 'run')} ago"
 
 
-def _section(at: int, series: Series) -> Section:
-    parts = (_steps_table(at, series), *(_chart(at, one, series) for one in series.trends))
+def _section(history: History, at: int, series: Series) -> Section:
+    charts = (_chart(at, one, series, few=history.too_few(one)) for one in series.trends)
+    parts = (_steps_table(at, series), *charts)
     first, last = series.runs[0], series.runs[-1]
     return Section(
         f"series-{at}",
@@ -168,7 +215,8 @@ def _changed(before: HistoryRun, run: HistoryRun) -> str:
     return ", ".join(f"{what} {a} → {b}" for what, a, b in pairs if a != b) or "—"
 
 
-def _chart(at: int, trend: Trend, series: Series) -> Chart:
+def _chart(at: int, trend: Trend, series: Series, *, few: bool) -> Chart:
+    """few: whether it could show no step."""
     known = [(place, value) for place, value in enumerate(trend.values) if value is not None]
     scale = scale_of(trend.unit, [value for _, value in known])
     label = trend_label(trend)
@@ -184,7 +232,7 @@ def _chart(at: int, trend: Trend, series: Series) -> Chart:
     reading = (
         f"{plural(len(trend.steps), 'step')}: the last {change_text(trend, trend.steps[-1])}."
         if trend.steps
-        else "No step."
+        else ("Too few runs to tell." if few else "No step.")
     )
     return Chart(
         id=f"trend-{at}-{trend.id}-{trend.stat}",

@@ -51,7 +51,7 @@ FOLDED = (
         "slowest-gaps",
         "not-served",
     ),
-    *("config", "runs", "environment", "commands"),
+    *("config", "runs", "environment", "commands", "alone-runs"),
 )
 _SPECIAL = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_{}[]<>#|~$"} | {"\n": " "})
 

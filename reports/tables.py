@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .facts import client_error_s, failures, served
+from .facts import client_error_s, failures, served, told
 from .format import (
     ABSENT,
     count,
@@ -149,7 +149,7 @@ def checks(run: Run) -> Table:
         "checks",
         "Can this run be believed?",
         ("Check", "Outcome", "What was found"),
-        [(check["id"].replace("_", " "), _outcome(check), check["detail"]) for check in order],
+        [(check["id"].replace("_", " "), _outcome(check), told(check)) for check in order],
         words=("Outcome", "What was found"),
     )
 

@@ -59,7 +59,7 @@ def history(
     """Show the trend of each quantity over stored runs, and where it stepped to another level.
 
     Runs of the same settings, requests and hardware form a series, in order of time. Runs that are
-    not valid, or alone of their kind, are left out and named.
+    not valid are left out and named; those that are alone of their kind are counted.
     """
     from ...engines.errors import ConfigError
     from ..history.series import find_runs
@@ -86,13 +86,15 @@ def history(
 
 
 def _print(told: History) -> None:
-    from ...reports.history_report import history_report
+    from ...reports.history_report import alone_text, history_report
 
     for series in told.series:
         _print_series(series)
     say(f"[bold]{foreign(history_report(told).verdict)}[/]")
     for name, why in told.left_out:
         say(f"[yellow]left out[/] {foreign(f'{name}: {why}')}")
+    if told.alone:
+        say(f"[dim]{alone_text(told)} (--out and --json name them)[/]")
 
 
 def _print_series(series: Series) -> None:

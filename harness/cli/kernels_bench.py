@@ -82,8 +82,10 @@ def bench(
         print(result.as_json(), end="")
     else:
         _print(result)
-        if out is not None:
-            say_text(f"written to {out}")
+    if result.alone is not None and not result.alone.ok:
+        say(f"[yellow]caution[/] {foreign(result.alone.told)}")
+    if out is not None and not as_json:
+        say_text(f"written to {out}")
     raise typer.Exit(Exit.INTERRUPTED if result.partial else Exit.OK)
 
 

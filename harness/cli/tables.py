@@ -65,7 +65,7 @@ def print_run(result: Result) -> None:
     for adjustment in result.workload.adjustments:
         console.print(f"[yellow]workload[/] {foreign(adjustment)}")
     for check in cautions:
-        console.print(f"[yellow]caution[/] {foreign(check.detail)}", soft_wrap=True)
+        console.print(f"[yellow]caution[/] {foreign(check.told)}", soft_wrap=True)
 
 
 def _where(result: Result) -> str:

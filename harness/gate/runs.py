@@ -84,7 +84,11 @@ def gate(baseline: StoredRun, current: StoredRun, rules: Sequence[Rule]) -> Gate
     same = same_requests(baseline, current)
     rows = judge_all(
         rules,
-        partial(_examined, Observed(baseline), Observed(current)),
+        partial(
+            _examined,
+            Observed(baseline, "the baseline run"),
+            Observed(current, "the current run"),
+        ),
         partial(has_interval, results=(baseline.result, current.result)),
         same=same,
     )

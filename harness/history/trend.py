@@ -11,7 +11,7 @@ from ...reports.model import Verdict
 from ..evidence import agree, counts_repeat, of_window
 from ..metrics.base import Better
 from ..quantities import Quantity
-from ..stats.edivisive import SIGNIFICANCE, change_points
+from ..stats.edivisive import SIGNIFICANCE, change_points, fewest_values
 from ..store import RunOnDisk
 from .series import describe, group, names, path_text
 
@@ -30,7 +30,7 @@ def history_of(
     significance: float = SIGNIFICANCE,
     command: str = "",
 ) -> History:
-    """Every series of at least two runs; a run that is alone of its kind is left out, and said."""
+    """Every series of at least two runs; a run that is alone of its kind is counted, and named."""
     groups = group(runs)
     alone = [members[0] for members in groups if len(members) == 1]
     together = [members for members in groups if len(members) > 1]
@@ -47,15 +47,11 @@ def history_of(
             )
             for name, members in zip(names([one[0] for one in together]), together, strict=True)
         ),
-        (
-            *left_out,
-            *(
-                (path_text(run.directory), "no other run has its settings, requests and hardware")
-                for run in alone
-            ),
-        ),
+        tuple(left_out),
         significance,
         command,
+        tuple(path_text(run.directory) for run in alone),
+        fewest_values(significance),
     )
 
 

@@ -15,7 +15,7 @@ from itertools import product
 
 from ...engines.errors import ConfigError
 from ..errors import InvalidRun
-from ..evidence import Finding, too_little, unlike
+from ..evidence import Finding, disturbed, too_little, unlike
 from ..quantities import Quantity
 from ..result import Result
 from ..stats.between_runs import FEWEST_RUNS, of_groups, of_pairs
@@ -46,6 +46,13 @@ class Sides:
     @property
     def fewest(self) -> int:
         return min(len(self.baseline), len(self.current))
+
+    def too_little(self, what: str) -> str:
+        """Why the runs decide nothing that took time, whatever the interval. The spread is between
+        runs, so it does not matter how many requests each of them has; one that was disturbed would
+        be taken for a spread of the side. what: the name of a quantity."""
+        named = ((_name(run), run.result) for run in (*self.baseline, *self.current))
+        return disturbed(named) or too_little(self.results, what)
 
 
 def refuse_invalid(repeats: Repeats) -> None:
@@ -101,9 +108,13 @@ def examine_repeats(
         if why := unlike(quantity, one, other):
             unknown = Estimate(estimate.value, math.nan, math.nan)
             return Finding(quantity, _mean(before), _mean(after), unknown, why)
-    # The spread is between runs, so it does not matter how many requests each of them has.
-    short = too_little(sides.results, quantity.name) if quantity.kind != "count" else ""
-    return Finding(quantity, _mean(before), _mean(after), estimate, short)
+    why = "" if quantity.kind == "count" else sides.too_little(quantity.name)
+    return Finding(quantity, _mean(before), _mean(after), estimate, why)
+
+
+def _name(run: RunOnDisk) -> str:
+    """`paged/repeat-2`: many are called alike."""
+    return "/".join(run.directory.parts[-2:])
 
 
 def _sent(run: RunOnDisk) -> tuple[object, str]:

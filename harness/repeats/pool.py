@@ -9,7 +9,7 @@ from ...reports.repeats_model import PooledQuantity, RepeatRun, RepeatsTable
 from ..comparability import environment_differences
 from ..evidence import objections
 from ..quantities import QUANTITIES, Quantity
-from ..result import Result
+from ..result import Check, Result
 from ..stats.between_runs import FEWEST_RUNS, reach, spread
 from ..stats.bootstrap import CONFIDENCE
 from ..store import RunOnDisk
@@ -98,13 +98,15 @@ def _notes(counted: Sequence[Result]) -> Iterator[str]:
 
 def cautions(results: Sequence[Result]) -> Iterator[str]:
     """What runs of one configuration say against themselves: once for each check."""
-    failed: dict[str, list[str]] = {}
+    failed: dict[str, list[Check]] = {}
     for result in results:
         for check in result.validity.failures:
             if not check.fatal:
-                failed.setdefault(check.id, []).append(check.detail)
-    for details in failed.values():
-        yield f"{details[0]} (this or the like in {len(details)} of {len(results)} runs)"
+                failed.setdefault(check.id, []).append(check)
+    for alike in failed.values():
+        advice = f": {alike[0].advice}" if alike[0].advice else ""
+        count = f"{len(alike)} of {len(results)} runs"
+        yield f"{alike[0].detail} (this or the like in {count}){advice}"
 
 
 def _premise(first: Result) -> str:

@@ -11,8 +11,10 @@ software performance regressions in a continuous integration system", ICPE 2020.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +66,14 @@ def change_points(
             found.append(ChangePoint(start + at, p))
             segments += [(start, start + at), (start + at, end)]
     return tuple(sorted(found, key=lambda one: one.index))
+
+
+def fewest_values(significance: float) -> int:
+    """Below how many values no step can be shown: of the ways to part them into halves, two are as
+    good as the best, the split and its mirror image."""
+    return next(
+        count for count in itertools.count(2) if 2 / comb(count, count // 2) <= significance
+    )
 
 
 def best_split(distances: _Floats) -> tuple[int, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from llmbench.engines.trace import StepTrace
 from llmbench.harness.metrics.kv import KVPool
 from llmbench.harness.record import RequestRecord
-from llmbench.harness.result import Memory, Result, Simulation, WorkloadSummary
+from llmbench.harness.result import Check, Memory, Result, Simulation, WorkloadSummary
 from llmbench.harness.store import StoredRun
 from llmbench.harness.summarise import requests_frame, steps_frame, summarise
 from llmbench.harness.validity import Asked
@@ -98,3 +99,13 @@ def stored_run(
         simulation=simulation,
     )
     return StoredRun(Path(label), result, requests_frame(requests), steps_frame(requests, steps))
+
+
+def disturbed(
+    run: StoredRun, *, check: str = "machine", detail: str, advice: str = ""
+) -> StoredRun:
+    """The same, while others had the machine or it was held back."""
+    found = Check(id=check, ok=False, fatal=False, detail=detail, advice=advice)
+    validity = run.result.validity
+    validity = validity.model_copy(update={"checks": (*validity.checks, found)})
+    return replace(run, result=run.result.model_copy(update={"validity": validity}))

@@ -8,11 +8,14 @@ from functools import cache
 import numpy as np
 import pytest
 from llmbench.harness.compare import compare
+from llmbench.harness.evidence import disturbed as why_undecided
 from llmbench.harness.evidence import requests_needed, too_little
 from llmbench.harness.gate.rules import parse_rule
 from llmbench.harness.gate.runs import gate
 from llmbench.harness.quantities import QUANTITIES
+from llmbench.harness.repeats.compare import compare_repeats
 from llmbench.harness.repeats.directory import Repeats
+from llmbench.harness.repeats.gate import gate_repeats
 from llmbench.harness.repeats.pairs import examine_repeats, match
 from llmbench.harness.result import Result, Window
 from llmbench.harness.store import StoredRun
@@ -20,7 +23,7 @@ from llmbench.reports.model import Verdict
 
 from .observed import serve_in_turn
 from .repeats.made import in_memory
-from .stored import SIMULATION, stored_run
+from .stored import SIMULATION, disturbed, stored_run
 
 
 @cache
@@ -143,3 +146,56 @@ def test_a_steady_window_is_not_held_against_a_whole_run() -> None:
     sides = match(_repeated("a", steady, run_of(9.0, seed=2)), _repeated("b", steady, whole))
     assert examine_repeats(sides, QUANTITIES["output_throughput.window"]).too_little
     assert not examine_repeats(sides, QUANTITIES["output_throughput.run"]).too_little
+
+
+BUSY = "other processes used 55% of the processor time"
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["before", "after"])
+@pytest.mark.parametrize("check", ["machine", "throttling"])
+def test_no_time_of_a_disturbed_run_is_decided_and_counts_are(which: int, check: str) -> None:
+    """Half as slow again, as a busy machine makes it; what was counted is as it was."""
+    runs = [run_of(9.0), run_of(9.0, slower=1.5, seed=2)]
+    assert _verdicts(*runs)["tpot.mean"] == "worse"
+    runs[which] = disturbed(runs[which], check=check, detail=BUSY)
+    compared = compare(runs)
+    verdicts = _verdicts(*runs)
+    counts = {name for name in verdicts if QUANTITIES[name].kind == "count"}
+    assert {verdicts[name] for name in counts} == {"same"}
+    assert {verdicts[name] for name in verdicts.keys() - counts} == {"inconclusive"}
+    assert f"nothing is decided, since {BUSY} while {compared.runs[which]} was" in (
+        compared.statement
+    )
+    outcome = gate(
+        runs[0], runs[1], [parse_rule(rule) for rule in ("ttft.mean=10%", "steps=exact")]
+    )
+    assert outcome.exit_code == 4
+    assert [row.verdict for row in outcome.rows] == ["inconclusive", "passed"]
+    side = ("baseline", "current")[which]
+    assert outcome.rows[0].note == f"{BUSY} while the {side} run was measured"
+    # Even what is far within the limit: the run may have been slowed as much as it is better.
+    assert gate(runs[0], runs[1], [parse_rule("ttft.mean=500%")]).exit_code == 4
+
+
+def test_one_disturbed_repeat_keeps_its_side_from_deciding() -> None:
+    """To leave it out would be to choose among measurements."""
+    before = _repeated("a", run_of(9.0), run_of(9.0, seed=2))
+    slower = [run_of(9.0, slower=1.5), run_of(9.0, slower=1.5, seed=2)]
+    rules = [parse_rule("tpot.mean=10%"), parse_rule("steps=0%")]
+    after = _repeated("b", *slower)
+    assert gate_repeats(before, after, rules).exit_code == 1
+    busy = _repeated("b", slower[0], disturbed(slower[1], detail=BUSY))
+    outcome = gate_repeats(before, busy, rules)
+    assert outcome.exit_code == 4
+    assert [row.verdict for row in outcome.rows] == ["inconclusive", "passed"]
+    assert outcome.rows[0].note == f"{BUSY} while b/1.5 2 was measured"
+    assert "nothing is decided, since" in compare_repeats([before, busy]).statement
+
+
+def test_many_disturbed_runs_are_counted() -> None:
+    busy = [disturbed(run_of(9.0), detail=BUSY).result] * 4
+    said = why_undecided(zip("abcd", busy, strict=True))
+    assert said == (
+        f"{BUSY} while a was measured and {BUSY} while b was measured (and 2 more runs alike)"
+    )
+    assert why_undecided([("a", run_of(9.0).result)]) == ""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from llmbench.harness.cli.tables import print_run
 from llmbench.harness.machine_state import (
     MOST_OTHERS,
     MOST_STOLEN,
@@ -16,6 +17,9 @@ from llmbench.harness.machine_state import (
     check_alone,
     read_processors,
 )
+
+from .observed import serve_in_turn
+from .stored import disturbed, stored_run
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 BEFORE = Processors(100.0, 2, 50.0, 1.0, 40.0)
@@ -49,6 +53,10 @@ def test_who_took_much_is_named(changed: dict[str, float], said: str) -> None:
     assert not check.ok
     assert not check.fatal
     assert said in check.detail
+    # A reader takes a quarter of the time for a quarter of an error.
+    assert "off by far more than that share, for threads wait for each other" in check.told
+    assert "--threads below the 2 cores" in check.told
+    assert "llmbench ab" in check.told
     assert check.value is not None
     assert check.limit is not None
     assert check.value > check.limit
@@ -89,4 +97,33 @@ def test_what_a_child_computes_is_this_runs_while_it_lives_and_after() -> None:
 
 
 def test_little_of_each_is_nothing() -> None:
-    assert check_alone(BEFORE, Processors(110.0, 2, 66.0, 1.9, 55.0)).ok
+    check = check_alone(BEFORE, Processors(110.0, 2, 66.0, 1.9, 55.0))
+    assert check.ok
+    assert check.told == check.detail
+
+
+def test_what_it_means_for_times_is_printed_with_the_caution(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    check = check_alone(BEFORE, replace(BEFORE, time_s=110.0, busy_s=65.0, own_s=50.0))
+    run = stored_run(*serve_in_turn(12), config={"dtype": "float32"})
+    print_run(disturbed(run, detail=check.detail, advice=check.advice).result)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if check.detail in line]
+    assert check.told in line
+
+
+def test_fewer_threads_than_cores_are_not_told_to_be_fewer() -> None:
+    busy = replace(BEFORE, time_s=110.0, stolen_s=3.0)
+    assert "--threads" in check_alone(BEFORE, busy, threads=2).told
+    told = check_alone(BEFORE, busy, threads=1).told
+    assert told.endswith("; compare in turns (llmbench ab)")
+    assert "wait for each other" not in told
+    four, busy_four = (replace(one, cores=4) for one in (BEFORE, replace(busy, stolen_s=9.0)))
+    assert "wait for each other; compare in" in check_alone(four, busy_four, threads=3).told
+
+
+def test_a_single_core_is_not_told_to_use_fewer() -> None:
+    alone = replace(BEFORE, cores=1)
+    check = check_alone(alone, replace(alone, time_s=110.0, stolen_s=3.0))
+    assert not check.ok
+    assert "--threads" not in check.told

@@ -76,9 +76,15 @@ def test_an_unknown_gpus_peaks_are_not_guessed(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_cpus_are_what_was_measured_with_as_many_threads() -> None:
-    assert "llmbench machine" in str(peaks_of_device(CPU, "bf16"))
-    keep_peaks(peaks_path(), replace(mine(), threads=4096))
-    assert "only with 4096" in str(peaks_of_device(CPU, "bf16"))
+    threads = torch.get_num_threads()
+    command = f"llmbench machine --threads {threads} measures them"
+    assert peaks_of_device(CPU, "bf16") == f"the peaks of this machine are not known: {command}"
+    for others, said in ((4096, "4096"), (2048, "2048 and 4096")):
+        keep_peaks(peaks_path(), replace(mine(), threads=others))
+        assert peaks_of_device(CPU, "bf16") == (
+            f"the peaks of this machine are not known for {threads} "
+            f"thread{'s' if threads > 1 else ''}, only for {said}: {command}"
+        )
     keep_peaks(peaks_path(), mine())
     found = peaks_of_device(CPU, "bf16")
     assert isinstance(found, Peaks)

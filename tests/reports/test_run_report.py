@@ -77,6 +77,16 @@ def test_cautions_and_caveats_stand_beside_the_numbers(run: Run) -> None:
     assert f"“paged” stands for {STANDS_FOR}." in said
 
 
+def test_what_follows_from_a_caution_stands_beside_it() -> None:
+    checked = cautious()
+    (failed,) = (one for one in checked.result["validity"]["checks"] if not one["ok"])
+    failed["advice"] = "serve more"
+    report = run_report(checked)
+    said = "32 served requests are too few for a p99: serve more"
+    assert f"Tail: {said}." in [note.text for note in report.notes]
+    assert rows(tables(report)["checks"])["tail"] == ["! caution", said]
+
+
 def test_metrics_are_one_unit_a_row(run: Run) -> None:
     stats = run.result["metrics"]["ttft"]["stats"]
     unit, count, *numbers = rows(tables(run_report(run))["metrics"])["TTFT"]

@@ -47,6 +47,19 @@ def test_a_slower_night_is_named_on_the_terminal_and_in_the_reports(
     assert "<script>[bold]" not in page
 
 
+def test_runs_that_are_alone_are_one_line(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    requests, steps = serve_in_turn(12)
+    for at in range(3):
+        alone = stored_run(requests, steps, simulation=SIMULATION, config={"seed": 7 + at})
+        name = runs / f"alone-{at}"
+        write_run(name, alone.result, alone.requests, alone.steps, {})
+    assert history(str(runs), "--metric", "tpot.mean") == 0
+    told = capsys.readouterr()
+    (line,) = [line for line in (told.out + told.err).splitlines() if "alone" in line]
+    assert line.startswith("3 runs are alone: no other run has their settings")
+    assert "left out" not in told.err
+
+
 def test_numbers_are_printed_as_json(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert history(str(runs), "--metric", "tpot.mean", "--json") == 0
     told = json.loads(capsys.readouterr().out)

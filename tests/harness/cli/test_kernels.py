@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from llmbench.harness import kernel_bench
 from llmbench.harness.cli import main
+from llmbench.harness.machine_state import Processors
 from llmbench.harness.store import load_run
 from llmbench.kernels import choices, registry
 
@@ -194,3 +196,21 @@ def test_bench_prints_a_row_an_implementation(capsys: pytest.CaptureFixture[str]
         (line,) = [line for line in out.splitlines() if f" {case} " in line]
         assert "cold" in line
     assert "int8 products" in out
+
+
+@pytest.mark.parametrize("others_s", [0.0, 11.0], ids=["alone", "busy"])
+def test_bench_says_that_others_had_the_processors(
+    others_s: float,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A kernel took 27 times as long as five minutes before, and nothing hinted at why."""
+    read = iter((Processors(0.0, 2, 0.0, 0.0, 0.0), Processors(10.0, 2, 5 + others_s, 0.0, 5.0)))
+    monkeypatch.setattr(kernel_bench, "read_processors", lambda: next(read))
+    monkeypatch.setattr(kernel_bench, "_bench_step", lambda *_: None)
+    out = tmp_path / "bench.json"
+    assert left_with("kernels", "bench", "--device", "cpu", "--out", str(out)) == 0
+    told = "other processes used 55% of the processor time: times may be off by far more"
+    assert (told in capsys.readouterr().err) is bool(others_s)
+    assert json.loads(out.read_text())["alone"]["ok"] is not bool(others_s)

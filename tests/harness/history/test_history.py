@@ -21,6 +21,7 @@ from llmbench.harness.result import Metric, Result
 from llmbench.harness.store import RESULT_FILE, RunOnDisk, StoreError, write_run
 from llmbench.reports.history_model import History
 from llmbench.reports.history_report import history_report
+from llmbench.reports.model import Chart
 
 from ..observed import serve_in_turn
 from ..stored import SIMULATION, stored_run
@@ -183,7 +184,7 @@ def test_runs_are_in_order_of_time_and_of_one_experiment() -> None:
     names = [[one.directory.name for one in members] for members in group(runs)]
     assert names == [["first", "second", "later", "new"], ["wider"]]
     told = history(runs)
-    assert told.left_out == (("wider", "no other run has its settings, requests and hardware"),)
+    assert (told.left_out, told.alone) == ((), ("wider",))
 
 
 def test_runs_of_other_threads_are_another_experiment_however_old(tmp_path: Path) -> None:
@@ -213,13 +214,62 @@ def test_repeats_that_are_alone_are_named_in_full_and_nothing_is_called_steady()
             run("runs/s-b/repeat-1", config={"max_num_seqs": 8}),
         ]
     )
-    assert [name for name, _ in told.left_out] == ["runs/s-a/repeat-1", "runs/s-b/repeat-1"]
+    assert told.alone == ("runs/s-a/repeat-1", "runs/s-b/repeat-1")
     report = history_report(told)
     assert report.verdict == "Nothing to compare: no series of two runs."
     assert report.badge.tone == "plain"
-    assert report.sections == ()
-    steady = history_report(history([run("a", day=1), run("b", day=2)]))
-    assert (steady.badge.tone, steady.verdict) == ("good", "Nothing stepped.")
+    assert [section.id for section in report.sections] == ["alone"]
+
+
+@pytest.mark.parametrize(
+    ("runs", "significance", "badge", "verdict"),
+    [
+        (9, 0.01, "plain", "Too few runs to tell: what is measured shows a step from 10 runs"),
+        (10, 0.01, "good", "Nothing stepped."),
+        (10, 0.001, "plain", "Too few runs to tell: what is measured shows a step from 14 runs"),
+    ],
+)
+def test_few_runs_are_not_called_steady(
+    runs: int, significance: float, badge: str, verdict: str
+) -> None:
+    """Of nine runs however far apart none can be called a step."""
+    nights = [run(f"n{day}", day=day) for day in range(1, runs + 1)]
+    report = history_report(history_of(nights, (), [TTFT], significance=significance))
+    assert report.badge.tone == badge
+    assert report.verdict.startswith(verdict)
+    few = badge == "plain"
+    assert [one.detail for one in report.figures] == ["too few runs to tell" if few else "no step"]
+    (chart,) = report.sections[0].parts
+    assert isinstance(chart, Chart)
+    assert chart.reading == ("Too few runs to tell." if few else "No step.")
+
+
+def test_what_repeats_exactly_is_judged_of_two_runs() -> None:
+    pair = [run("a", day=1, steps=90), run("b", day=2, steps=90)]
+    assert history_report(history_of(pair, (), [STEPS])).verdict == "Nothing stepped."
+    both = history_report(history(pair))
+    assert both.badge.tone == "plain"
+    assert both.verdict.endswith("on; nothing else stepped.")
+    fewer = [pair[0], run("b", day=2, steps=80)]
+    assert history_report(history(fewer)).verdict.startswith("Nothing stepped for the worse, but ")
+
+
+def test_runs_that_are_alone_are_one_line_and_no_caution() -> None:
+    """Of 28 such runs each was a yellow line above everything."""
+    pair = [run("a", day=1), run("b", day=2)]
+    many = [run(f"x{at}", config={"max_num_seqs": 100 + at}) for at in range(28)]
+    told = history([*pair, *many])
+    report = history_report(told)
+    (note,) = report.notes
+    assert note.tone == "plain"
+    assert note.text.startswith("28 runs are alone: no other run has their settings")
+    page = history_reports(told)["history.md"]
+    assert page.index("x27") > page.index("<details>")
+    (note,) = history_report(history([*pair, many[0]])).notes
+    assert note.text.startswith("1 run is alone: no other run has its settings")
+    broken = replace(told, left_out=(("cut", "it was interrupted"),))
+    assert [one.tone for one in history_report(broken).notes] == ["caution", "plain"]
+    assert history_report(history(pair)).notes == ()
 
 
 def test_a_setting_that_older_versions_did_not_have_parts_no_series() -> None:

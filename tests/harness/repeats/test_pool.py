@@ -11,7 +11,7 @@ from llmbench.harness.result import Metric, Quality
 from llmbench.harness.store import RunOnDisk
 from llmbench.reports.repeats_model import PooledQuantity, RepeatsTable
 
-from ..stored import SIMULATION
+from ..stored import SIMULATION, disturbed
 from .made import in_memory, invalid, make_run, metric_runs, partial
 
 
@@ -132,6 +132,12 @@ def test_another_machine_in_the_middle_is_seen() -> None:
     changed = other.result.model_copy(update={"environment": environment})
     table = pool(in_memory("a", [one, replace(other, result=changed)]))
     assert "the environments differ in CPU: Some CPU / Other CPU" in table.notes
+
+
+def test_what_follows_from_a_caution_is_said_once_for_all_runs() -> None:
+    busy = [disturbed(make_run(at), detail="others had half", advice="wait") for at in (1, 2)]
+    notes = pool(in_memory("a", [*busy, make_run(3)])).notes
+    assert "others had half (this or the like in 2 of 3 runs): wait" in notes
 
 
 def test_a_simulation_says_what_it_stands_on() -> None:

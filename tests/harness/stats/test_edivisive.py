@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from llmbench.harness.stats.edivisive import best_split, change_points
+from llmbench.harness.stats.edivisive import best_split, change_points, fewest_values
 
 
 def distances(values: list[float]) -> np.ndarray:
@@ -81,6 +81,13 @@ def test_series_without_a_step_seldom_show_one() -> None:
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0], [3.0] * 20, [1, 1, 1, 1, 9, 9, 9, 9, 9]])
 def test_too_few_values_or_none_that_differ_show_no_step(values: list[float]) -> None:
     assert change_points(values) == ()
+
+
+@pytest.mark.parametrize(("significance", "fewest"), [(0.05, 8), (0.01, 10), (0.001, 14)])
+def test_how_many_values_it_takes(significance: float, fewest: int) -> None:
+    """2 of the 70 ways to part eight, of 252 of ten, of 3432 of fourteen; and 2 of 35 of seven,
+    126 of nine, 1716 of thirteen."""
+    assert fewest_values(significance) == fewest
 
 
 def test_nine_values_show_no_step_whatever_their_digits() -> None:
