@@ -168,6 +168,20 @@ def test_a_wrong_kernel_is_refused_when_asked_to_verify(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_kernel_that_gives_nan_makes_a_stored_run_invalid(
+    plugin: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("--kernel", plugin(NAN), "--device", "cpu", *SHORT, "--quality-tokens", "16", "-q")
+    assert left_with("run", *asked, "--out", str(tmp_path / "run")) == 3
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert any("invalid run: perplexity is NaN: the model computes NaN" in line for line in errors)
+    result = load_run(tmp_path / "run").result
+    assert not result.validity.valid
+    assert result.quality is not None
+    assert result.quality.perplexity is None
+    assert "perplexity is NaN" in (tmp_path / "run" / "report.md").read_text()
+
+
 def test_bench_times_ones_own_against_the_others(plugin: Any, tmp_path: Path) -> None:
     out = tmp_path / "there" / "bench.json"
     asked = ("--batch", "2", "--prompt", "0", "--turns", "1", "--dtype", "float32")
