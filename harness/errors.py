@@ -17,3 +17,15 @@ class StoreError(ConfigError):
     def __init__(self, field: str, path: Path | str, problem: str) -> None:
         super().__init__(field, str(path), problem)
         self.args = (f"{field}: {str(path)!r} {problem}",)
+
+
+class PlaceTaken(StoreError):  # noqa: N818 -- it names what happened
+    """Another run came to `out` while this one was under way, and stays; this one is at `kept`."""
+
+    def __init__(self, directory: Path, kept: Path) -> None:
+        super().__init__(
+            "out",
+            directory,
+            f"got another run while this one was under way, which stays there; this one is {kept}",
+        )
+        self.kept = kept
