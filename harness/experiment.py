@@ -207,6 +207,7 @@ def _result(
     interrupted: bool,
 ) -> Result:
     from ..engines.assemble import emulated_by, kernels_of
+    from .verify_kernels import check_own
 
     config, engine, plan = prepared.config, prepared.engine, prepared.plan
     seen = served.seen
@@ -225,6 +226,9 @@ def _result(
     if quality is not None:
         quality, check = finite(quality)
         summary = summary.with_check(check)
+    own = check_own(config.engine.force_kernels, verified=config.verify_kernels)
+    if own is not None:
+        summary = summary.with_check(own)
     emulated = emulated_by(kernels, computed)
     used = of_this_machine(
         loaded.config, engine, served.energy, config.price_per_hour, emulated=bool(emulated)

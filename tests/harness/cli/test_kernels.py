@@ -148,6 +148,8 @@ def test_a_run_records_which_kernels_computed_and_how_often(plugin: Any, tmp_pat
     assert result.kernels["silu_mul"] == "mine"
     assert result.config["force_kernels"] == ["silu_mul=mine"]
     assert result.label == "paged (silu_mul=gates.py)"
+    (own,) = (check for check in result.validity.checks if check.id == "own_kernels")
+    assert own.ok
     calls = result.kernel_calls
     assert set(calls["silu_mul"]) == {"mine"}
     # Once a layer and step; the bundled model has six layers.
@@ -179,6 +181,7 @@ def test_a_kernel_that_gives_nan_makes_a_stored_run_invalid(
     assert not result.validity.valid
     assert result.quality is not None
     assert result.quality.perplexity is None
+    assert "own_kernels" in {check.id for check in result.validity.failures}
     assert "perplexity is NaN" in (tmp_path / "run" / "report.md").read_text()
 
 
