@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import traceback
+from typing import Annotated
 
 import typer
 
@@ -103,8 +104,24 @@ def _flow(commands: typer.Typer) -> None:
 _flow(app)
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        from ..environment import package_version
+
+        print(f"llmbench {package_version('llmbench') or 'of an unknown version'}")
+        raise typer.Exit
+
+
 @app.callback(invoke_without_command=True)
-def overview(context: typer.Context) -> None:
+def overview(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 -- its callback says it
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
     if context.invoked_subcommand is None:
         print(context.get_help())
 
