@@ -194,6 +194,11 @@ def engine_config(engine: str = "paged", **overrides: Any) -> EngineConfig:
             raise unknown_name("setting", name, settings)
     chosen = _split({name: value for name, value in overrides.items() if value is not None})
     row = preset.row
+    if chosen.get("kv", row["kv"]) == "contiguous" and "block_size" in chosen:
+        size = chosen["block_size"]
+        raise ConfigError(
+            "block_size", size, "unset with a contiguous KV cache, which has no blocks"
+        )
     # What a preset says of one axis falls away with that choice, unless the user says it too. What
     # it says against its own choice stays, and is refused.
     for axis, value, followers in _FOLLOW:

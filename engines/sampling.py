@@ -56,7 +56,7 @@ def sample(
     where draw i reads row i. A batch that is greedy, with no penalty and no logprobs, costs one
     argmax and one host copy; any other one call of `sample` and one copy.
     force: operation -> implementation, of `argmax` and `sample`.
-    Raises RuntimeError for logits that give no probabilities to draw from.
+    Raises RuntimeError for logits that give no probabilities to draw from, or a greedy choice NaN.
     """
     rows = range(len(draws)) if rows is None else rows
     tokens = checked(choose(logits, draws, rows, force).tolist())

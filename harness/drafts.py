@@ -13,7 +13,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 
@@ -39,6 +39,18 @@ def held(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def turn_in(directory: Path) -> Iterator[None]:
+    """One writer at a time is in the block for that directory; others wait. Where it cannot be
+    read, or the file system has no locks, nobody does."""
+    with ExitStack() as stack:
+        with suppress(OSError):
+            descriptor = os.open(directory, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
 
 
 def draft_name(place: Path) -> Path:

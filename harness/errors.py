@@ -30,3 +30,15 @@ def unreadable(
 
 def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
+
+
+class PlaceTaken(StoreError):  # noqa: N818 -- it names what happened
+    """Another run came to `out` while this one was under way, and stays; this one is at `kept`."""
+
+    def __init__(self, directory: Path, kept: Path) -> None:
+        super().__init__(
+            "out",
+            directory,
+            f"got another run while this one was under way, which stays there; this one is {kept}",
+        )
+        self.kept = kept

@@ -36,7 +36,7 @@ from .planning import (
 )
 from .resources import add_resources, of_this_machine
 from .result import Memory, Quality, Result
-from .run_quality import judge_quality
+from .run_quality import finite, judge_quality
 from .summarise import requests_frame, steps_frame, summarise
 from .text_encoder import text_encoder
 from .watch import Watch
@@ -207,6 +207,7 @@ def _result(
     interrupted: bool,
 ) -> Result:
     from ..engines.assemble import emulated_by, kernels_of
+    from .verify_kernels import check_own
 
     config, engine, plan = prepared.config, prepared.engine, prepared.plan
     seen = served.seen
@@ -222,6 +223,12 @@ def _result(
         failure=seen.failure,
         throttled=served.throttled,
     ).with_check(served.alone)
+    if quality is not None:
+        quality, check = finite(quality)
+        summary = summary.with_check(check)
+    own = check_own(config.engine.force_kernels, verified=config.verify_kernels)
+    if own is not None:
+        summary = summary.with_check(own)
     emulated = emulated_by(kernels, computed)
     used = of_this_machine(
         loaded.config, engine, served.energy, config.price_per_hour, emulated=bool(emulated)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from .record import RequestRecord
-from .result import Quality
+from .result import Check, Quality
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -109,4 +110,28 @@ def quality_of(text: TextQuality | None, answers: Distance | None, **said: str) 
         top1_agreement=answers.top1_agreement if answers else None,
         compared_tokens=answers.tokens if answers else 0,
         **said,
+    )
+
+
+def finite(quality: Quality) -> tuple[Quality, Check]:
+    """What a result can hold of it, for JSON has neither NaN nor infinity, and the check that says
+    so where something had to go: a model that computes NaN was fast at nothing."""
+    lost = {
+        name: "NaN" if math.isnan(value) else "infinite"
+        for name, value in quality
+        if isinstance(value, float) and not math.isfinite(value)
+    }
+    detail = "perplexity and distances are finite"
+    if lost:
+        # An agreement with NaN is a count of nothing.
+        gone = (*lost, "text_top1_agreement", "top1_agreement")
+        quality = quality.model_copy(update=dict.fromkeys(gone))
+        first = next(iter(lost))
+        whose = "the unquantised model" if first == "reference_perplexity" else "the model"
+        detail = (
+            f"{first.replace('_', ' ')} is {lost[first]}: {whose} computes NaN or infinity; "
+            "--verify-kernels says whether a kernel does"
+        )
+    return quality, Check(
+        id="quality", ok=not lost, fatal=True, value=float(len(lost)), limit=0.0, detail=detail
     )

@@ -39,9 +39,9 @@ _FORM = "METRIC:LIMIT[,…] such as ttft:200ms,tpot:50ms, or a preset"
 
 
 def parse_slo(text: str) -> dict[str, float]:
-    """Limits in seconds by metric id, from a preset's name or `ttft:200ms,tpot=0.05`.
+    """Limits in seconds by metric id, from a preset's name or `ttft:200ms,tpot=0.05s`.
 
-    A number without a unit is in seconds. Raises ConfigError for `slo`.
+    A limit has a unit: 200 could as well be meant as milliseconds. Raises ConfigError for `slo`.
     """
     if text.strip() in PRESETS:
         return dict(PRESETS[text.strip()])
@@ -55,13 +55,27 @@ def parse_slo(text: str) -> dict[str, float]:
             raise unknown_name("slo", metric, JUDGED)
         if metric in limits:
             raise ConfigError("slo", part, f"one limit for {metric}")
-        limits[metric] = parse_seconds("slo", match["limit"].strip())
+        limits[metric] = _limit_s(match["limit"].strip())
     return limits
+
+
+def _limit_s(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if 0 < number < math.inf:
+        raise ConfigError("slo", text, f"a unit: {text}ms or {text}s")
+    return _seconds("slo", text, "a positive time such as 200ms or 0.2s")
 
 
 def parse_seconds(field: str, text: str) -> float:
     """A positive duration in seconds, from `200ms`, `0.2` or `1.5s`. Raises ConfigError."""
-    allowed = "a positive time such as 200ms or 0.2 (seconds); units " + ", ".join(UNITS_S)
+    return _seconds(field, text, "a positive time such as 200ms or 0.2 (seconds)")
+
+
+def _seconds(field: str, text: str, form: str) -> float:
+    allowed = f"{form}; units {', '.join(UNITS_S)}"
     match = _DURATION.fullmatch(text)
     unit = (match["unit"] or "s") if match else ""
     if match is None or unit not in UNITS_S:

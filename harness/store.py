@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import tempfile
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from .drafts import draft, draft_name, held, is_draft, remove_abandoned
-from .errors import StoreError
+from .drafts import draft, draft_name, held, is_draft, remove_abandoned, turn_in
+from .errors import PlaceTaken, StoreError
 from .result import SCHEMA_VERSION, Result
 from .settings import completed
 from .summarise import LATER_COLUMNS, REQUEST_COLUMNS, STEP_COLUMNS
@@ -29,6 +30,14 @@ REPORT_FILES = ("report.md", "report.html")
 # A run that was repeated is a directory of runs, which are called so and numbered from 1.
 REPEAT_PREFIX = "repeat-"
 _FILES = {RESULT_FILE, REQUESTS_FILE, STEPS_FILE, *REPORT_FILES}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What stood at a run's place at one time. result: the file and when it was written, by device,
+    inode and nanoseconds; None where there was no run."""
+
+    result: tuple[int, int, int] | None
 
 
 @dataclass(frozen=True)
@@ -88,25 +97,39 @@ def check_out(directory: Path) -> None:
         raise StoreError("out", directory, problem) from error
 
 
+def standing(directory: Path) -> Standing:
+    """What stands there now."""
+    try:
+        found = (directory / RESULT_FILE).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return Standing(None)
+    return Standing((found.st_dev, found.st_ino, found.st_mtime_ns))
+
+
 def write_run(
     directory: Path,
     result: Result,
     requests: pd.DataFrame,
     steps: pd.DataFrame,
     reports: Mapping[str, str],
+    stood: Standing | None = None,
 ) -> Path:
     """Write a run beside its place and move it there whole; an earlier run there is replaced, and
     what a writer that was killed left beside it is removed.
 
-    reports: text by file name. Returns the directory. Raises StoreError for `out`, leaving what
-    was there as it was.
+    reports: text by file name. stood: what may be replaced; None: whatever stands there. Returns
+    the directory. Raises StoreError for `out`, leaving what was there as it was; PlaceTaken, if
+    anything but `stood` is there, with the run beside it.
     """
     check_out(directory)
     directory = directory.resolve()
     with writing("out", directory):
         with draft(directory, is_directory=True) as fresh:
             _write_files(fresh, result, requests, steps, reports)
-            _put_in_place(fresh, directory)
+            with turn_in(directory.parent):
+                if stood is not None and standing(directory) != stood:
+                    raise PlaceTaken(directory, _put_beside(fresh, directory))
+                _put_in_place(fresh, directory)
         remove_abandoned(directory)
     return directory
 
@@ -212,6 +235,12 @@ def _put_in_place(fresh: Path, directory: Path) -> None:
             aside.replace(directory)
             raise
         shutil.rmtree(aside)
+
+
+def _put_beside(fresh: Path, directory: Path) -> Path:
+    """Under the first name that is free, with a number at its end."""
+    places = (directory.with_name(f"{directory.name}-{number}") for number in itertools.count(2))
+    return fresh.replace(next(place for place in places if not place.exists()))
 
 
 def _read_table(path: Path, columns: tuple[str, ...], without: Collection[str]) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -13,12 +13,14 @@ from ..engines.models.config import ModelConfig
 from ..engines.models.decoder import DecoderConfig
 from ..engines.resolved import ResolvedEngine
 from ..kernels.check import Trial, check, judged
+from ..kernels.choices import is_plugin
 from ..kernels.dispatch import Implementation
 from ..kernels.errors import KernelError
 from ..kernels.registry import select
 from ..kernels.specs.linear import LM_HEAD
 from ..kernels.specs.spec import ModelShape, StepShape
 from ..kernels.specs.table import spec_of
+from .result import Check
 
 # Small, and odd: a block that is not full, a number of rows that no tile has.
 SEQUENCES, CONTEXT_TOKENS, PROMPT_TOKENS = 3, 35, 37
@@ -43,6 +45,22 @@ def verify_kernels(
             for trial in _trials(engine, model, op, one, dtype):
                 if wrong := judged(list(check(trial, device, seed))):
                     raise KernelError(f"--verify-kernels: {wrong[0].sentence}")
+
+
+def check_own(choices: Sequence[str], *, verified: bool) -> Check | None:
+    """A kernel that nobody compared with its reference may be fast because it is wrong. choices:
+    `op=implementation`; None where each is one of ours. verified: against its reference, before
+    the run."""
+    own = [choice for choice in choices if is_plugin(choice.partition("=")[2])]
+    if not own:
+        return None
+    many = len(own) > 1
+    which = f"own kernel{'s' if many else ''} {', '.join(own)} {'were' if many else 'was'}"
+    detail = f"{which} verified before the run"
+    if not verified:
+        them = "them" if many else "it"
+        detail = f"{which} not verified; --verify-kernels compares {them} with the reference first"
+    return Check(id="own_kernels", ok=verified, fatal=False, detail=detail)
 
 
 def model_shape(engine: ResolvedEngine, config: DecoderConfig) -> ModelShape:

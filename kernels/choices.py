@@ -36,7 +36,7 @@ def resolve_choices(choices: Iterable[str]) -> dict[str, str]:
         if not separator or not what:
             raise KernelError(f"kernel {choice!r} is not of the form op=implementation")
         known("operation", op, OPS)
-        name = load_plugin(op, what) if _is_plugin(what) else _registered_name(op, what)
+        name = load_plugin(op, what) if is_plugin(what) else _registered_name(op, what)
         if chosen.setdefault(op, name) != name:
             raise KernelError(f"{op}: both {chosen[op]!r} and {name!r} were asked for")
     return chosen
@@ -72,7 +72,8 @@ def load_plugin(op: str, place: str) -> str:
     return name
 
 
-def _is_plugin(what: str) -> bool:
+def is_plugin(what: str) -> bool:
+    """Whether a choice's right side is a place, not the name of an implementation."""
     return what.endswith(".py") or ":" in what or "/" in what
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import traceback
+from typing import Annotated
 
 import typer
 
@@ -44,7 +45,7 @@ from . import (
     this_machine,
     workload,
 )
-from .closed_pipe import outlive_readers
+from .closed_pipe import outlive_readers, unwritten
 from .exits import Exit, say_error
 
 app = typer.Typer(
@@ -103,33 +104,59 @@ def _flow(commands: typer.Typer) -> None:
 _flow(app)
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        from ..environment import package_version
+
+        print(f"llmbench {package_version('llmbench') or 'of an unknown version'}")
+        raise typer.Exit
+
+
 @app.callback(invoke_without_command=True)
-def overview(context: typer.Context) -> None:
+def overview(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 -- its callback says it
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
     if context.invoked_subcommand is None:
         print(context.get_help())
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and leave with its exit code. What a user did wrong is one line, never a
-    traceback; a traceback is a bug of ours and is shown."""
+    traceback; a traceback is a bug of ours and is shown. Output that cannot be written makes a
+    success none, and no other verdict another."""
     outlive_readers()
+    code = _carry_out(arguments)
+    if problem := unwritten():
+        say_error(problem)
+        code = code or Exit.USAGE
+    sys.exit(code)
+
+
+def _carry_out(arguments: list[str] | None) -> int:
+    """The exit code; what went wrong is said."""
     try:
-        sys.exit(app(arguments, standalone_mode=False) or Exit.OK)
+        return app(arguments, standalone_mode=False) or Exit.OK
     except InvalidRun as error:
         say_error(error)
-        sys.exit(Exit.INVALID)
+        return Exit.INVALID
     except OutOfMemory as error:
         say_error(error)
-        sys.exit(Exit.OUT_OF_MEMORY)
+        return Exit.OUT_OF_MEMORY
     except (ConfigError, WorkloadError, KernelError) as error:
         say_error(error)
-        sys.exit(Exit.USAGE)
+        return Exit.USAGE
     except (KeyboardInterrupt, typer.Abort):
         say_error("interrupted")
-        sys.exit(Exit.INTERRUPTED)
+        return Exit.INTERRUPTED
     except USAGE_ERROR as error:
         say_error(f"{usage_problem(error)} (see --help)")
-        sys.exit(Exit.USAGE)
+        return Exit.USAGE
     except Exception:  # noqa: BLE001 -- shown whole, below
         traceback.print_exc()
-        sys.exit(Exit.BUG)
+        return Exit.BUG

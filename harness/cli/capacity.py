@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..options.machine import MachineOf
     from ..simulate import PreparedSimulation
     from ..simulated_capacity import EngineCapacity, Goal
+    from ..store import Standing
     from ..watch import Watch
 
     SettingsOf = Callable[[str | None], RunConfig]
@@ -103,8 +104,8 @@ def capacity(
     configs = [as_asked(settings(name)) for name in names]
     goal = _goal(configs[0], attainment, rate_tolerance)
     directories = _directories(out, names)
-    for directory in directories:
-        check_run(directory, configs[0].command, overwrite=overwrite)
+    command = configs[0].command
+    stood = [check_run(directory, command, overwrite=overwrite) for directory in directories]
     prepared = [prepare_capacity(config, simulated_on) for config in configs]
     with watching(quiet=quiet or as_json) as watch:
         found, ordered = _search(prepared, goal, watch)
@@ -112,7 +113,7 @@ def capacity(
         print(capacity_json(found, goal, ordered))
     else:
         print_capacities(found, goal, ordered)
-    _store(found, directories, quiet=quiet or as_json)
+    _store(found, directories, stood, quiet=quiet or as_json)
     raise typer.Exit(Exit.OK)
 
 
@@ -165,13 +166,19 @@ def _search(
         raise typer.Exit(Exit.INTERRUPTED) from None
 
 
-def _store(found: Sequence[EngineCapacity], directories: Sequence[Path], *, quiet: bool) -> None:
+def _store(
+    found: Sequence[EngineCapacity],
+    directories: Sequence[Path],
+    stood: Sequence[Standing],
+    *,
+    quiet: bool,
+) -> None:
     if not directories:
         return
-    for one, directory in zip(found, directories, strict=True):
+    for one, directory, before in zip(found, directories, stood, strict=True):
         if one.run is None:
             say_text(f"{one.config.label}: no rate holds the SLO, so there is no run to store")
             continue
-        stored = store(directory, one.run)
+        stored = store(directory, one.run, before)
         if not quiet:
             say(f"[bold]report[/]  {foreign(stored / 'report.html')}")

@@ -7,13 +7,16 @@ import json
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..options.run import is_typed, refused
 from .console import foreign
 from .exits import say
+
+if TYPE_CHECKING:
+    from ..store import Standing
 
 Overwrite = Annotated[
     bool,
@@ -27,17 +30,19 @@ _FLAGS = ("--json", "--quiet", "-q", "--overwrite")
 _OR = "expected a new directory; --overwrite replaces this one"
 
 
-def check_run(directory: Path, command: str, *, overwrite: bool) -> None:
-    """Find out before a run of `command` whether its result can be written there.
+def check_run(directory: Path, command: str, *, overwrite: bool) -> Standing:
+    """Find out before a run of `command` whether its result can be written there. Returns what it
+    may replace, for what comes while it is under way is another's.
 
     A run that was cut short is replaced as if it were none. Raises StoreError for `out`: as
     `store.check_out` does, and for the run of another command or one that cannot be read.
     """
-    from ..store import RESULT_FILE, StoreError, check_out, find_run
+    from ..store import StoreError, check_out, find_run, standing
 
     check_out(directory)
-    if overwrite or not (directory / RESULT_FILE).exists():
-        return
+    found = standing(directory)
+    if overwrite or found.result is None:
+        return found
     try:
         result = find_run(directory).result
     except StoreError as error:
@@ -45,6 +50,7 @@ def check_run(directory: Path, command: str, *, overwrite: bool) -> None:
         raise StoreError("out", directory, problem) from error
     if result.status == "complete":
         _check(directory, "a run", str(result.config.get("command") or ""), command)
+    return found
 
 
 def check_claims(directory: Path, command: str, *, overwrite: bool) -> None:

@@ -127,7 +127,7 @@ def _certified(path: Path) -> ssl.SSLContext:
 
 
 def _seconds(field: str, text: str) -> float:
-    """As `--slo` takes them, and 0."""
+    """A time, as `parse_seconds` takes it, or 0."""
     from ..slo import parse_seconds
 
     return 0.0 if text.strip() in ("0", "0s", "0ms") else parse_seconds(field, text)

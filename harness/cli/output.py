@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ...engines.config import EngineConfig
     from ..config import RunConfig
     from ..experiment import Measured
+    from ..store import Standing
 
 Out = Annotated[
     Path | None,
@@ -37,9 +38,9 @@ Quiet = Annotated[
 ]
 
 
-def finish(measured: Measured, directory: Path, *, as_json: bool) -> Exit:
-    """Store, report, print. Returns the exit code."""
-    stored = store(directory, measured)
+def finish(measured: Measured, directory: Path, stood: Standing, *, as_json: bool) -> Exit:
+    """Store, report, print. stood: what may be replaced. Returns the exit code."""
+    stored = store(directory, measured, stood)
     if as_json:
         print(measured.result.model_dump_json(indent=2))
     else:
@@ -47,16 +48,28 @@ def finish(measured: Measured, directory: Path, *, as_json: bool) -> Exit:
     return verdict_of(measured)
 
 
-def store(directory: Path, measured: Measured) -> Path:
-    """The data first: whatever happens to a report, `llmbench report` can write it again."""
-    from ..rendering import run_reports
-    from ..store import write_reports, write_run
+def store(directory: Path, measured: Measured, stood: Standing) -> Path:
+    """The data first: whatever happens to a report, `llmbench report` can write it again. Raises
+    PlaceTaken, with the reports written where the run is then."""
+    from ..errors import PlaceTaken
+    from ..store import write_run
 
-    stored = write_run(directory, measured.result, measured.requests, measured.steps, {})
-    write_reports(
-        stored, run_reports(stored.name, measured.result, measured.requests, measured.steps)
-    )
+    tables = measured.requests, measured.steps
+    try:
+        stored = write_run(directory, measured.result, *tables, {}, stood)
+    except PlaceTaken as taken:
+        _write_reports(taken.kept, measured)
+        raise
+    _write_reports(stored, measured)
     return stored
+
+
+def _write_reports(stored: Path, measured: Measured) -> None:
+    from ..rendering import run_reports
+    from ..store import write_reports
+
+    tables = measured.requests, measured.steps
+    write_reports(stored, run_reports(stored.name, measured.result, *tables))
 
 
 def write_texts(directory: Path, texts: Mapping[str, str]) -> None:

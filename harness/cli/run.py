@@ -261,11 +261,11 @@ def _carry_out(
     from .progress import watching
 
     directory = printed.out or default_directory(name)
-    check_run(directory, command, overwrite=printed.overwrite)
+    stood = check_run(directory, command, overwrite=printed.overwrite)
     with watching(quiet=printed.quiet or printed.as_json) as watch:
         try:
             measured = measured_by(watch)
         except KeyboardInterrupt:
             say_error("interrupted before anything was measured: nothing is saved")
             return Exit.INTERRUPTED
-    return finish(measured, directory, as_json=printed.as_json)
+    return finish(measured, directory, stood, as_json=printed.as_json)

@@ -60,7 +60,7 @@ def simulate(
         raise typer.Exit(
             run_repeated(runner_of, directory, repeats, settings.seed, as_json=as_json, quiet=quiet)
         )
-    check_run(directory, asked.command, overwrite=overwrite)
+    stood = check_run(directory, asked.command, overwrite=overwrite)
     prepared = prepare_simulation(asked, machine())
     with watching(quiet=quiet or as_json) as watch:
         try:
@@ -68,4 +68,4 @@ def simulate(
         except KeyboardInterrupt:
             say_error("interrupted before anything was simulated: nothing is saved")
             raise typer.Exit(Exit.INTERRUPTED) from None
-    raise typer.Exit(finish(measured, directory, as_json=as_json))
+    raise typer.Exit(finish(measured, directory, stood, as_json=as_json))

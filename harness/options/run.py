@@ -145,7 +145,8 @@ def run_options(
     slo: Annotated[
         str | None,
         typer.Option(
-            help="Limits for goodput, as ttft:200ms,tpot:50ms, or a preset such as sub-100ms.",
+            help="Limits for goodput, each with its unit, as ttft:200ms,tpot:50ms, or a preset "
+            "such as sub-100ms.",
             rich_help_panel="Measurement",
         ),
     ] = None,

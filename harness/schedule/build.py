@@ -29,11 +29,12 @@ def resolve(scenario: Scenario) -> EngineConfig:
     config = engine_config(
         preset,
         **choice,
-        block_size=scenario.block_size,
         max_num_seqs=limits.max_num_seqs,
         max_num_batched_tokens=limits.max_num_batched_tokens,
         max_model_len=_max_model_len(scenario),
     )
+    if scenario.block_size is not None:  # of a contiguous cache, too: what a pool is counted in
+        config = replace(config, block_size=scenario.block_size)
     batched = config.max_num_batched_tokens
     if limits.max_num_seqs is None and batched is not None and batched < DEFAULT_MAX_NUM_SEQS:
         config = replace(config, max_num_seqs=min(config.max_num_seqs, batched))

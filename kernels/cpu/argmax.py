@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ..reference.sample import NO_TOKEN
 from ..registry import implements
 
 
 @implements("argmax", backend="torch")
 def argmax(logits: Tensor) -> Tensor:
     """As the reference."""
-    return logits.argmax(dim=-1)
+    places = logits.argmax(dim=-1)
+    # To this operator a NaN is the largest of a row.
+    return places.masked_fill(logits.gather(-1, places[:, None])[:, 0].isnan(), NO_TOKEN)

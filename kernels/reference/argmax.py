@@ -6,14 +6,17 @@ import torch
 from torch import Tensor
 
 from ..registry import implements
+from .sample import NO_TOKEN
 
 
 @implements("argmax", backend="reference", priority=-100)
 def argmax(logits: Tensor) -> Tensor:
     """The index of the largest element of each row, int64 [rows]; of equal ones the first.
 
-    logits [rows, vocab], vocab at least 1. A NaN is larger than every number.
+    logits [rows, vocab], vocab at least 1. A row that has a NaN gives NO_TOKEN, -1: a model that
+    computes it has no likeliest token.
     """
-    wide = logits.float().nan_to_num(nan=torch.inf, posinf=torch.finfo(torch.float32).max)
-    largest = wide.amax(dim=-1, keepdim=True)
-    return (wide == largest).int().argmax(dim=-1)
+    wide = logits.float()
+    largest = wide.amax(dim=-1, keepdim=True)  # propagates NaN, which equals nothing
+    places = (wide == largest).int().argmax(dim=-1)
+    return torch.where(largest[:, 0].isnan(), NO_TOKEN, places)

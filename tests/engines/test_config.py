@@ -60,6 +60,14 @@ def test_step_budgets_follow_the_model_length() -> None:
             "prefix_cache: True is not allowed; expected False with a contiguous KV cache",
         ),
         (
+            {"engine": "inflight", "block_size": 32},
+            "block_size: 32 is not allowed; expected unset with a contiguous KV cache",
+        ),
+        (
+            {"engine": "paged", "kv": "contiguous", "block_size": 16},
+            "block_size: 16 is not allowed; expected unset with a contiguous KV cache",
+        ),
+        (
             {"kv": "paged", "kv_reservation": "pow2"},
             "kv_reservation: 'pow2' is not allowed; expected unset with a paged KV cache",
         ),
@@ -80,6 +88,13 @@ def test_what_cannot_work_is_said_in_one_line(changes: dict[str, Any], message: 
     with pytest.raises(ConfigError, match=message) as raised:
         engine_config(**changes)
     assert "\n" not in str(raised.value)
+
+
+def test_a_block_size_goes_with_a_paged_cache_and_with_what_is_ablated() -> None:
+    assert engine_config("inflight", kv="paged", block_size=32).block_size == 32
+    paged = engine_config("paged", block_size=32)
+    assert with_choices(paged, kv="contiguous").kv == "contiguous"
+    assert with_choices(paged, kv="contiguous", block_size=8).block_size == 8
 
 
 def test_a_length_beyond_the_model_is_refused() -> None:

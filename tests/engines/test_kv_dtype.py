@@ -186,9 +186,7 @@ def test_copied_codes_take_their_scales_along(
     ],
 )
 def test_the_pool_holds_what_fits(loaded, files, kv: str, held: int, kv_dtype: str) -> None:
-    engine = resolve(
-        settings(kv_dtype, kv=kv, block_size=16, kv_memory_bytes=100_000, max_model_len=32), files
-    )
+    engine = resolve(settings(kv_dtype, kv=kv, kv_memory_bytes=100_000, max_model_len=32), files)
     core = build_engine(loaded, engine, WallClock())
     assert core.strategy.kv.capacity_tokens == held
     config, device = loaded.config, torch.device("cpu")

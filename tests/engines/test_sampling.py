@@ -175,6 +175,10 @@ def test_a_draw_depends_on_its_own_row_only(
     assert together == alone
 
 
+# And whether what it found is NaN, of one element a row.
+ARGMAX = ("argmax", "unsqueeze", "gather", "select", "isnan", "masked_fill")
+
+
 def test_a_greedy_batch_costs_one_argmax() -> None:
     class Operations(TorchDispatchMode):
         def __init__(self) -> None:
@@ -189,11 +193,11 @@ def test_a_greedy_batch_costs_one_argmax() -> None:
     draws = [Draw(SamplingParams(), 0, choice) for choice in range(8)]
     with Operations() as seen:
         assert tokens(logits, draws[:3], [0, 1, 2]) == logits.argmax(-1).tolist()
-    assert seen.names == ["argmax", "argmax"]  # the second is this test's
+    assert seen.names == [*ARGMAX, "argmax"]  # the last is this test's
     with Operations() as seen:
         drawn = tokens(logits, draws, [2] * 8)
     assert drawn == [int(logits[2].argmax())] * 8
-    assert seen.names == ["argmax", "lift_fresh", "index_select"]
+    assert seen.names == [*ARGMAX, "lift_fresh", "index_select"]
 
 
 @pytest.mark.parametrize(
@@ -315,6 +319,17 @@ def test_logprobs_of_an_unlikely_token_ties_and_counts() -> None:
 def test_logits_that_are_no_numbers_are_not_drawn_from(value: float) -> None:
     with pytest.raises(RuntimeError, match="probability"):
         sample(torch.tensor([[0.0, value, 1.0]]), [Draw(RANDOM, 0)])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_likeliest_token_is_taken_of_logits_that_are_nan(dtype: torch.dtype) -> None:
+    logits = torch.tensor([[0.0, 2.0, 1.0], [0.0, nan, 1.0]], dtype=dtype)
+    greedy = [Draw(SamplingParams(), 0)] * 2
+    with pytest.raises(RuntimeError, match="NaN"):
+        sample(logits, greedy)
+    assert [one.token_id for one in sample(logits, greedy[:1], [0])] == [1]
+    with pytest.raises(RuntimeError, match="NaN"):
+        sample(logits, greedy[:1], [1])
 
 
 @pytest.mark.parametrize(

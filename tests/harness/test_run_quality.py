@@ -1,9 +1,13 @@
-"""Quality takes minutes on a large model, and says how far it is."""
+"""Quality takes minutes on a large model, and says how far it is; what is no number is said."""
 
 from __future__ import annotations
 
+import math
+
+import pytest
 import torch
-from llmbench.harness.run_quality import TOLD_EVERY_S, told_of
+from llmbench.harness.result import Quality
+from llmbench.harness.run_quality import TOLD_EVERY_S, finite, told_of
 from llmbench.harness.watch import Silent
 
 
@@ -39,3 +43,43 @@ def test_a_short_one_says_nothing_more() -> None:
     for _ in range(2):
         told(range(10))
     assert watch.stages == []
+
+
+@pytest.mark.parametrize(
+    ("measured", "said"),
+    [
+        ({"perplexity": math.nan, "text_top1_agreement": 0.0}, "perplexity is NaN: the model"),
+        ({"perplexity": math.inf}, "perplexity is infinite: the model"),
+        (
+            {"perplexity": 9.0, "kl_p99": math.nan, "top1_agreement": 0.1},
+            "kl p99 is NaN: the model",
+        ),
+        (
+            {"perplexity": 9.0, "reference_perplexity": math.nan, "text_kl_mean": math.nan},
+            "reference perplexity is NaN: the unquantised model",
+        ),
+    ],
+)
+def test_quality_that_is_no_number_makes_a_run_invalid(
+    measured: dict[str, float], said: str
+) -> None:
+    stored, check = finite(Quality.model_validate({"reference": "none", **measured}))
+
+    assert check.fatal
+    assert not check.ok
+    assert check.detail.startswith(said)
+    assert "--verify-kernels" in check.detail
+    assert stored.text_top1_agreement is stored.top1_agreement is None
+    for name, value in stored:
+        if isinstance(value, float):
+            assert math.isfinite(value)
+            assert value == measured[name]
+
+
+def test_numbers_are_left_as_they_are() -> None:
+    numbers = {"perplexity": 9.0, "kl_mean": 0.1, "top1_agreement": 0.9}
+    quality = Quality.model_validate({"reference": "none", **numbers})
+    stored, check = finite(quality)
+
+    assert stored == quality
+    assert check.ok

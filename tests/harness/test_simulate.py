@@ -78,7 +78,8 @@ class Sleeping:
 
 
 def serve(preset: str, plan: Plan, clock: Clock, executor: Executor) -> Observation:
-    engine, limits = engine_config(preset, block_size=4), Limits(4, LENGTH, LENGTH)
+    engine = replace(engine_config(preset), block_size=4)
+    limits = Limits(4, LENGTH, LENGTH)
     strategy = compose(engine, limits, build_kv(engine, limits, 2 * LENGTH, LENGTH))
     return drive(EngineCore(strategy, executor, clock), clock, plan)
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 from llmbench.engines.errors import ConfigError
-from llmbench.harness.slo import PRESETS, parse_slo
+from llmbench.harness.slo import PRESETS, parse_seconds, parse_slo
 
 
 @pytest.mark.parametrize(
     ("text", "limits"),
     [
         ("ttft:200ms,tpot:50ms", {"ttft": 0.2, "tpot": 0.05}),
-        ("ttft=0.2", {"ttft": 0.2}),
+        ("ttft=0.2s", {"ttft": 0.2}),
         (" e2el : 1.5s , queue=250us ", {"e2el": 1.5, "queue": 0.00025}),
-        ("ntpot:1e-3", {"ntpot": 0.001}),
+        ("ntpot:1e-3s", {"ntpot": 0.001}),
         ("ttft:2min", {"ttft": 120.0}),
         # MLPerf Inference, p99 TTFT / TPOT in ms.
         ("llama2-70b", {"ttft": 2.0, "tpot": 0.2}),
@@ -38,8 +38,14 @@ def test_accepts(text: str, limits: dict[str, float]) -> None:
         ("ttft:200msec", "units us, ms, s, min .did you mean 'ms'"),
         ("ttft:fast", "slo: 'fast' is not allowed; expected a positive time"),
         ("ttft:-1ms", "slo: '-1ms' is not allowed; expected a positive time"),
-        ("ttft:0", "slo: '0' is not allowed"),
-        ("ttft:1e400", "slo: '1e400' is not allowed"),
+        ("ttft:soon", "expected a positive time such as 200ms or 0.2s; units us, ms, s, min"),
+        ("ttft:0", "slo: '0' is not allowed; expected a positive time"),
+        ("ttft:inf", "slo: 'inf' is not allowed; expected a positive time"),
+        ("ttft:0s", "slo: '0s' is not allowed; expected a positive time"),
+        ("ttft:1e400s", "slo: '1e400s' is not allowed; expected a positive time"),
+        # What a number alone means is not guessed.
+        ("ttft:200", "slo: '200' is not allowed; expected a unit: 200ms or 200s$"),
+        ("ttft:1s,tpot=0.05", "slo: '0.05' is not allowed; expected a unit: 0.05ms or 0.05s$"),
         ("ttft:1s,ttft:2s", "one limit for ttft"),
         ("ttft:1s,", "METRIC:LIMIT"),
         ("", "METRIC:LIMIT"),
@@ -55,3 +61,7 @@ def test_a_preset_cannot_be_changed_through_what_was_parsed() -> None:
     parse_slo("sub-100ms")["ttft"] = 9.0
 
     assert PRESETS["sub-100ms"] == {"ttft": 0.1}
+
+
+def test_other_times_may_be_in_seconds_without_saying_so() -> None:
+    assert parse_seconds("timeout", "0.2") == parse_seconds("timeout", "200ms") == 0.2

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import jsonschema
 import pandas as pd
 import pytest
 from llmbench.engines.errors import ConfigError
+from llmbench.harness.errors import PlaceTaken
 from llmbench.harness.record import RequestStatus
-from llmbench.harness.result import Metric, json_schema
+from llmbench.harness.result import Metric, Result, json_schema
 from llmbench.harness.store import (
     StoredRun,
     StoreError,
     check_out,
     load_run,
+    standing,
     write_reports,
     write_run,
 )
@@ -83,6 +87,56 @@ def test_an_earlier_run_is_replaced_whole(tmp_path: Path, run: StoredRun) -> Non
     assert load_run(directory).result.run_id == "second"
     assert not (directory / "report.md").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def _named(run: StoredRun, run_id: str) -> Result:
+    return run.result.model_copy(update={"run_id": run_id})
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_run_that_came_meanwhile_stays_and_the_later_one_is_kept_beside_it(
+    tmp_path: Path, run: StoredRun, earlier: bool
+) -> None:
+    place = tmp_path / "run"
+    if earlier:
+        _write(place, run)
+    stood = standing(place)
+    write_run(place, _named(run, "first"), run.requests, run.steps, {}, stood)
+    (tmp_path / "run-2").mkdir()  # somebody's, and not written to
+
+    with pytest.raises(PlaceTaken, match=r"another run .* this one is '?.*run-3") as caught:
+        write_run(place, _named(run, "second"), run.requests, run.steps, {}, stood)
+
+    assert caught.value.kept == place.resolve().with_name("run-3")
+    assert load_run(place).result.run_id == "first"
+    assert load_run(caught.value.kept).result.run_id == "second"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "run-2", "run-3"]
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_of_runs_that_end_at_once_none_is_lost(
+    tmp_path: Path, run: StoredRun, earlier: bool
+) -> None:
+    place, writers = tmp_path / "run", 6
+    if earlier:
+        _write(place, run)
+    stood, together = standing(place), Barrier(writers)
+
+    def write(name: str) -> bool:
+        together.wait()
+        try:
+            write_run(place, _named(run, name), run.requests, run.steps, {}, stood)
+        except PlaceTaken:
+            return False
+        return True
+
+    names = {f"writer {number}" for number in range(writers)}
+    with ThreadPoolExecutor(writers) as pool:
+        assert sum(pool.map(write, sorted(names))) == 1
+
+    there = sorted(path.name for path in tmp_path.iterdir())
+    assert there == ["run", *(f"run-{number}" for number in range(2, writers + 1))]
+    assert {load_run(tmp_path / name).result.run_id for name in there} == names
 
 
 def test_an_empty_directory_is_used(tmp_path: Path, run: StoredRun) -> None:

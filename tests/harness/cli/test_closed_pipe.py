@@ -1,4 +1,5 @@
-"""`llmbench … | head`: whoever stops reading ends nothing and changes no verdict."""
+"""`llmbench … | head`: whoever stops reading ends nothing and changes no verdict; a full disk ends
+nothing and is told of."""
 
 from __future__ import annotations
 
@@ -51,4 +52,36 @@ def test_a_run_whose_output_is_not_read_is_stored(tmp_path: Path) -> None:
         "simulate", "--workload", "quick", "--num-requests", "20", f"--out={out}", both=True
     )
     assert code == 0
+    assert (out / "report.html").exists()
+
+
+def with_full_disk(*words: str, **environment: str) -> tuple[int, str]:
+    """Exit code and standard error of a command whose output has no room."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", MAIN, *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **environment},
+            check=False,
+        )
+    return done.returncode, done.stderr.decode()
+
+
+FULL = "error: standard output cannot be written: No space left on device"
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_listing_that_cannot_be_written_is_an_error_of_one_line(unbuffered: str) -> None:
+    code, said = with_full_disk("engines", "--json", PYTHONUNBUFFERED=unbuffered)
+    assert (code, said.splitlines()) == (2, [FULL])
+
+
+def test_a_run_whose_output_cannot_be_written_is_stored(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    asked = ("simulate", "--workload", "quick", "--num-requests", "20", f"--out={out}", "-q")
+    code, said = with_full_disk(*asked)
+    assert code == 2
+    assert said.splitlines()[-1] == FULL
+    assert "Traceback" not in said
     assert (out / "report.html").exists()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from llmbench.harness import simulate
 from llmbench.harness.claims import kv_waste
 from llmbench.harness.cli import main
+from llmbench.harness.experiment import Measured
 from llmbench.harness.store import find_run
 
 RUN = "simulate --workload quick --num-requests 20 --quiet"
@@ -59,6 +63,27 @@ def test_the_same_command_replaces_its_run_and_says_so(
     assert "replaced" not in capsys.readouterr().err
     assert llmbench(monkeypatch, f"{RUN} --json --out={shlex.quote('runs/a b')}") == 0
     assert "a b holds a run of this very command: replaced at the end" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("overwrite", ["", "--overwrite"])
+def test_a_run_that_came_meanwhile_stays_and_the_error_says_where_this_one_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], overwrite: str
+) -> None:
+    assert llmbench(monkeypatch, f"{RUN} --engine paged --out elsewhere") == 0
+    measure = simulate.simulate
+
+    def while_another_ends(*args: Any) -> Measured:
+        shutil.copytree("elsewhere", "run")
+        return measure(*args)
+
+    monkeypatch.setattr(simulate, "simulate", while_another_ends)
+    capsys.readouterr()
+    assert llmbench(monkeypatch, f"{RUN} --engine inflight --out run {overwrite}") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: out: ")
+    assert line.endswith(f"this one is {Path('run-2').resolve()}")
+    assert (engine_of("run"), engine_of("run-2")) == ("paged", "inflight")
+    assert "inflight" in Path("run-2/report.md").read_text()
 
 
 def test_a_run_that_was_cut_short_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

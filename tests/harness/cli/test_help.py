@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import metadata
 from itertools import pairwise
 
 import pytest
@@ -53,3 +54,10 @@ def test_https_is_among_the_examples(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_default_directory_says_what_was_asked_of_the_head() -> None:
     assert directory_name(engine_config("paged", quant="auto+int8-head")) == "paged-auto+int8-head"
     assert directory_name(engine_config("paged", quant="awq")) == "paged-awq"
+
+
+def test_the_version_is_the_installed_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["--version"])
+    assert left.value.code == 0
+    assert capsys.readouterr().out == f"llmbench {metadata.version('llmbench')}\n"

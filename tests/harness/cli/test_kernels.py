@@ -150,6 +150,8 @@ def test_a_run_records_which_kernels_computed_and_how_often(plugin: Any, tmp_pat
     assert result.kernels["silu_mul"] == "mine"
     assert result.config["force_kernels"] == ["silu_mul=mine"]
     assert result.label == "paged (silu_mul=gates.py)"
+    (own,) = (check for check in result.validity.checks if check.id == "own_kernels")
+    assert own.ok
     calls = result.kernel_calls
     assert set(calls["silu_mul"]) == {"mine"}
     # Once a layer and step; the bundled model has six layers.
@@ -168,6 +170,28 @@ def test_a_wrong_kernel_is_refused_when_asked_to_verify(
     assert error.startswith("error: --verify-kernels: silu_mul: 'mine' in ")
     assert problem in error
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("quality_tokens", ["16", "0"])
+def test_a_kernel_that_gives_nan_makes_a_stored_run_invalid(
+    quality_tokens: str, plugin: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("--kernel", plugin(NAN), "--device", "cpu", *SHORT, "-q")
+    out = str(tmp_path / "run")
+    assert left_with("run", *asked, "--quality-tokens", quality_tokens, "--out", out) == 3
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert any("logits give no probability distribution: NaN" in line for line in errors)
+    result = load_run(tmp_path / "run").result
+    failed = {check.id for check in result.validity.failures}
+    assert not result.validity.valid
+    assert {"errors", "own_kernels"} <= failed
+    assert result.counters.requests_failed == 2
+    assert (result.quality is None) == (quality_tokens == "0")
+    if result.quality is not None:
+        assert "quality" in failed
+        assert result.quality.perplexity is None
+        assert any("perplexity is NaN: the model computes NaN" in line for line in errors)
+        assert "perplexity is NaN" in (tmp_path / "run" / "report.md").read_text()
 
 
 def test_bench_times_ones_own_against_the_others(plugin: Any, tmp_path: Path) -> None:
