@@ -26,7 +26,9 @@ class Check(_Part):
     value: float | None = None
     limit: float | None = None
     detail: str
-    advice: str = Field("", description="What follows from a failure; empty where it is plain.")
+    advice: str = Field(
+        default="", description="What follows from a failure; empty where it is plain."
+    )
 
     @property
     def told(self) -> str:
