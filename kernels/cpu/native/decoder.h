@@ -258,16 +258,13 @@ class Run {
   Team& team_;
 };
 
-// Of a step: in each layer four products, four times rows between them, and attention's two.
-inline int64_t most_phases(const Model& m) { return 10 * m.layer_count + 3; }
-
 // A whole step, by all threads.
 inline void decode(const Model& model, Step& step, Threads threads, TeamSize team_size) {
   thread_local attention::Work callers;
   attention::Work& work = callers;  // not that of the thread that uses it
   const Activations a = activations(model, step.tokens, step.scratch);
   work.plan(attention_of(model, step, a), step.tokens);
-  together(threads, team_size, most_phases(model), [&](Team& team) { Run(model, step, a, work, team)(); });
+  together(threads, team_size, [&](Team& team) { Run(model, step, a, work, team)(); });
 }
 
 }  // namespace decoder

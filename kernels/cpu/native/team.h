@@ -14,8 +14,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <cstdlib>
-#include <vector>
 
 #include "threads.h"
 
@@ -23,19 +21,14 @@
 // fewer than asked for.
 using TeamSize = int (*)();
 
-// Which items of a phase are taken, and how many are done. What many threads write has cache lines of
-// its own.
-struct alignas(64) Phase {
-  std::atomic<int64_t> taken{0};  // items before this one; of equal parts, a bit each
-  alignas(64) std::atomic<int64_t> done{0};
-};
-
-// What the threads of a region share.
+// What the threads of a region share: the phase that they are at, what is taken of it, and how many of
+// its items are done. What many threads write has cache lines of its own.
 struct Meeting {
-  explicit Meeting(int64_t most_phases) : phases(most_phases) {}
-
   std::atomic<int> joined{0};
-  std::vector<Phase> phases;
+  // The phase's number in the upper half; in the lower one the first item that nobody has taken, or a
+  // bit for each part that somebody has.
+  alignas(64) std::atomic<uint64_t> taken{0};
+  alignas(64) std::atomic<int64_t> done{0};
 };
 
 // A moment for the processor's other thread, if it has one.
@@ -62,13 +55,18 @@ class Team {
   // Returns when all are done, and shows what the bodies wrote. All threads call it alike.
   template <class Body>
   void share(int64_t items, int64_t chunk, const Body& body) {
-    Phase& phase = enter();
-    for (;;) {
-      const int64_t first = phase.taken.fetch_add(chunk, std::memory_order_relaxed);
-      if (first >= items) break;
-      work(phase, first, std::min(first + chunk, items), body);
-    }
-    await(phase, items);
+    take_runs(items, [&](int64_t) { return chunk; }, body);
+  }
+
+  // The same, in runs of whole units that become shorter: half of each thread's part of what is left,
+  // at most `most`. Long runs at first are read in the order of memory, short ones at last leave
+  // nobody waiting (guided self-scheduling; Polychronopoulos and Kuck, 1987).
+  template <class Body>
+  void share_guided(int64_t items, int64_t unit, int64_t most, const Body& body) {
+    auto length = [&](int64_t left) {
+      return std::clamp(left / (2 * size_) / unit * unit, unit, most);
+    };
+    take_runs(items, length, body);
   }
 
   // body(first, last) for equal parts of the items 0 … items, this thread's first, the same in each
@@ -76,56 +74,65 @@ class Team {
   // For short work that items have alike.
   template <class Body>
   void share_evenly(int64_t items, const Body& body) {
-    Phase& phase = enter();
+    if (items == 0) return;
     const int parts = std::min(size_, MOST_PARTS);
     for (int i = 0; i < parts; ++i) {
       const int part = (index_ + i) % parts;
       const int64_t first = items * part / parts, last = items * (part + 1) / parts;
-      if (first < last && take_part(phase, part)) work(phase, first, last, body);
+      if (first < last && take_part(part)) work(first, last, items, body);
     }
-    await(phase, items);
-  }
-
-  // As `share`, in runs of whole units that become shorter: half of each thread's part of what is
-  // left, at most `most`. Long runs at first are read in the order of memory, short ones at last
-  // leave nobody waiting (guided self-scheduling; Polychronopoulos and Kuck, 1987).
-  template <class Body>
-  void share_guided(int64_t items, int64_t unit, int64_t most, const Body& body) {
-    Phase& phase = enter();
-    int64_t first = phase.taken.load(std::memory_order_relaxed);
-    while (first < items) {
-      const int64_t fair = (items - first) / (2 * size_) / unit * unit;
-      const int64_t last = std::min(first + std::clamp(fair, unit, most), items);
-      if (!phase.taken.compare_exchange_weak(first, last, std::memory_order_relaxed)) continue;
-      work(phase, first, last, body);
-      first = phase.taken.load(std::memory_order_relaxed);
-    }
-    await(phase, items);
+    next_phase();
   }
 
  private:
   static constexpr int SPINS = 500;
-  static constexpr int MOST_PARTS = 63;  // bits of `taken`
+  static constexpr int MOST_PARTS = 32;  // bits
 
-  Phase& enter() {
-    if (phase_ == meeting_.phases.size()) std::abort();  // more than the region was made for
-    return meeting_.phases[phase_++];
+  // length(left): how many items a run takes of those that are left.
+  template <class Length, class Body>
+  void take_runs(int64_t items, const Length& length, const Body& body) {
+    if (items == 0) return;
+    uint64_t state = meeting_.taken.load(std::memory_order_acquire);
+    while (is_open(state)) {
+      const int64_t first = (uint32_t)state;
+      if (first >= items) break;
+      const int64_t last = std::min(first + length(items - first), items);
+      if (!take(state, state + (uint64_t)(last - first))) continue;
+      work(first, last, items, body);
+      state = meeting_.taken.load(std::memory_order_acquire);
+    }
+    next_phase();
   }
 
-  static bool take_part(Phase& phase, int part) {
-    const int64_t bit = (int64_t)1 << part;
-    if (phase.taken.load(std::memory_order_relaxed) & bit) return false;
-    return !(phase.taken.fetch_or(bit, std::memory_order_relaxed) & bit);
+  bool take_part(int part) {
+    const uint64_t bit = (uint64_t)1 << part;
+    uint64_t state = meeting_.taken.load(std::memory_order_acquire);
+    while (is_open(state) && !(state & bit)) {
+      if (take(state, state | bit)) return true;
+    }
+    return false;
   }
 
+  // False, and `state` what it is by now, if another thread was first.
+  bool take(uint64_t& state, uint64_t then) {
+    return meeting_.taken.compare_exchange_weak(state, then, std::memory_order_acquire);
+  }
+
+  // Whether the others are still at this thread's phase. If not, its work is done.
+  bool is_open(uint64_t state) const { return state >> 32 == phase_; }
+
+  // Whoever does the last of a phase's items opens the next.
   template <class Body>
-  static void work(Phase& phase, int64_t first, int64_t last, const Body& body) {
+  void work(int64_t first, int64_t last, int64_t items, const Body& body) {
     body(first, last);
-    phase.done.fetch_add(last - first, std::memory_order_acq_rel);
+    const int64_t done = meeting_.done.fetch_add(last - first, std::memory_order_acq_rel);
+    if (done + last - first < items) return;
+    meeting_.done.store(0, std::memory_order_relaxed);
+    meeting_.taken.store((uint64_t)(phase_ + 1) << 32, std::memory_order_release);
   }
 
-  static void await(const Phase& phase, int64_t items) {
-    for (int spins = 0; phase.done.load(std::memory_order_acquire) < items; ++spins) {
+  void next_phase() {
+    for (int spins = 0; is_open(meeting_.taken.load(std::memory_order_acquire)); ++spins) {
       // Whoever is awaited for long has lost its processor, maybe to this thread.
       if (spins < SPINS) {
         rest();
@@ -133,17 +140,18 @@ class Team {
         sched_yield();
       }
     }
+    ++phase_;
   }
 
   Meeting& meeting_;
   const int size_, index_;
-  size_t phase_ = 0;
+  uint32_t phase_ = 0;
 };
 
-// body(team) on each thread of a region, at the same time, of at most so many phases.
+// body(team) on each thread of a region, at the same time.
 template <class Body>
-void together(Threads threads, TeamSize team_size, int64_t most_phases, const Body& body) {
-  Meeting meeting(most_phases);
+void together(Threads threads, TeamSize team_size, const Body& body) {
+  Meeting meeting;
   if (threads.count == 1) {
     Team alone(meeting, 1);
     return body(alone);
