@@ -121,7 +121,7 @@ def commands(scale: Scale, out: Path) -> list[Command]:
     """In order of what must not be missing."""
     on = ("--device", scale.device)
     decodes = [
-        Command(f"decode-{engine}-{quant}", _bench(scale, engine, quant, out), 29)
+        Command(f"decode-{engine}-{quant}", _bench(scale, engine, quant, out), 27)
         for engine, quant in scale.engines
     ]
     kernels = (
@@ -131,7 +131,7 @@ def commands(scale: Scale, out: Path) -> list[Command]:
     )
     return [
         # It builds the native kernels.
-        Command("doctor", ("doctor",), 40),
+        Command("doctor", ("doctor",), 32),
         Command("kernels-check", ("kernels", "check", *on), 100),
         *decodes,
         Command("busy", _busy(scale, out), 35),
