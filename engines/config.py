@@ -194,6 +194,7 @@ def engine_config(engine: str = "paged", **overrides: Any) -> EngineConfig:
             raise unknown_name("setting", name, settings)
     chosen = _split({name: value for name, value in overrides.items() if value is not None})
     row = preset.row
+    # Not refused by EngineConfig: a factorial crosses the two, and has an axis of no effect there.
     if chosen.get("kv", row["kv"]) == "contiguous" and "block_size" in chosen:
         size = chosen["block_size"]
         raise ConfigError(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .splits_kernel import finish
+from .splits_kernel import store_product
 
 
 @triton.jit
@@ -78,12 +78,7 @@ def codes_kernel(
             # Added outside of the product: Hopper's e4m3 sums keep about 14 bits.
             total += tl.dot(factor(x, KIND), factor(w, KIND))
 
-    if SPLITS == 1:
-        if COLUMNS:
-            y = finish(total, None, None, bias_ptr, m, n, in_m, in_n)
-        else:
-            y = finish(total, x_scale_ptr, w_scale_ptr, bias_ptr, m, n, in_m, in_n)
-        tl.store(out_ptr + m * N + n, y.to(out_ptr.dtype.element_ty), mask=in_m & in_n)
+    if COLUMNS:
+        store_product(out_ptr, total, None, None, bias_ptr, m, n, M, N, split, SPLITS)
     else:
-        # Few rows: all parts together are far below 2^31 numbers.
-        tl.store(out_ptr + (split * M + m) * N + n, total, mask=in_m & in_n)
+        store_product(out_ptr, total, x_scale_ptr, w_scale_ptr, bias_ptr, m, n, M, N, split, SPLITS)

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 
 from .codes_kernel import e4m3_to_float16
-from .splits_kernel import finish
+from .splits_kernel import store_product
 
 
 @triton.jit
@@ -131,12 +131,7 @@ def nibbles_kernel(
             part = tl.dot(x_high, integer(both >> 4, FLOAT) - zero, part, input_precision="ieee")
             total += part * scale
 
-    if SPLITS == 1:
-        y = finish(total, None, row_scale_ptr, bias_ptr, m, n, in_m, in_n)
-        tl.store(out_ptr + m * N + n, y.to(out_ptr.dtype.element_ty), mask=in_m & in_n)
-    else:
-        # Few rows: all parts together are far below 2^31 numbers.
-        tl.store(out_ptr + (split * M + m) * N + n, total, mask=in_m & in_n)
+    store_product(out_ptr, total, None, row_scale_ptr, bias_ptr, m, n, M, N, split, SPLITS)
 
 
 @triton.jit

@@ -24,6 +24,21 @@ def finish(total, x_scale_ptr, w_scale_ptr, bias_ptr, m, n, in_m, in_n):
     return y
 
 
+@triton.jit
+def store_product(
+    out_ptr, total, x_scale_ptr, w_scale_ptr, bias_ptr, m, n, M, N, split, SPLITS: tl.constexpr
+):
+    """A tile to `out` [M, N], finished; or, of several splits, as it is to that split's part."""
+    in_m = m < M
+    in_n = n < N
+    if SPLITS == 1:
+        y = finish(total, x_scale_ptr, w_scale_ptr, bias_ptr, m, n, in_m, in_n)
+        tl.store(out_ptr + m * N + n, y.to(out_ptr.dtype.element_ty), mask=in_m & in_n)
+    else:
+        # Few rows: all parts together are far below 2^31 numbers.
+        tl.store(out_ptr + (split * M + m) * N + n, total, mask=in_m & in_n)
+
+
 @triton.jit(do_not_specialize=["M"])
 def add_splits_kernel(
     parts_ptr,  # float32 or int32 [SPLITS, M, N]

@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 
 from .nibbles_kernel import integer
-from .splits_kernel import finish
+from .splits_kernel import store_product
 
 
 @triton.jit
@@ -79,13 +79,8 @@ def w8a16_kernel(
             scale = tl.load(scale_ptr + group * N + n, mask=in_group, other=0.0).to(tl.float32)
             total += tl.dot(x.to(FLOAT), w, input_precision="ieee") * scale
 
-    if SPLITS == 1:
-        row_scale_ptr = scale_ptr if GROUP == K else None
-        y = finish(total, None, row_scale_ptr, bias_ptr, m, n, in_m, in_n)
-        tl.store(out_ptr + m * N + n, y.to(out_ptr.dtype.element_ty), mask=in_m & in_n)
-    else:
-        # Few rows: all parts together are far below 2^31 numbers.
-        tl.store(out_ptr + (split * M + m) * N + n, total, mask=in_m & in_n)
+    row_scale_ptr = scale_ptr if GROUP == K else None
+    store_product(out_ptr, total, None, row_scale_ptr, bias_ptr, m, n, M, N, split, SPLITS)
 
 
 @triton.jit
