@@ -70,7 +70,7 @@ inline void multiply(const Weights& w, const bf16* x, const void* prepared, int6
       break;
     case Kind::GROUPED_INT8:
       panels::multiply(
-          GroupedInt8Map{x, (const int8_t*)w.packed, (const float*)w.scales,
+          GroupedInt8Map{x, (const uint8_t*)w.packed, (const float*)w.scales,
                          (const int16_t*)w.zeros, w.k, w.group, (const float*)prepared},
           out, first, last);
       break;
