@@ -15,6 +15,7 @@ from ..engines.errors import OutOfMemory
 from ..engines.trace import StepTrace
 from ..workloads.api import Plan, PlannedRequest
 from .arrivals import Arrivals
+from .collection import without_collection
 from .record import RequestRecord, RequestStatus
 
 
@@ -93,23 +94,30 @@ def drive(
     run = _Recorder(plan, clock)
     interrupted, failure = False, ""
     try:
-        while run.arrivals or engine.has_work():
-            for planned, t_due_s in run.arrivals.due(run.now_s()):
-                engine.add(run.send(planned, t_due_s))
-            if engine.has_work():
-                outcome = engine.step()
-                if outcome.trace is not None:
-                    run.note_step(outcome.trace)
-                for event in outcome.events:
-                    run.note_event(event)
-                on_progress(run.progress())
-            elif (next_s := run.arrivals.next_due_s()) is not None:
-                clock.sleep_until(run.origin_s + next_s)
+        with without_collection():
+            _serve(engine, clock, run, on_progress)
     except KeyboardInterrupt:
         interrupted = True
     except OutOfMemory as error:
         interrupted, failure = True, str(error)
     return run.observation(interrupted, failure)
+
+
+def _serve(
+    engine: Engine, clock: Clock, run: _Recorder, on_progress: Callable[[Progress], None]
+) -> None:
+    while run.arrivals or engine.has_work():
+        for planned, t_due_s in run.arrivals.due(run.now_s()):
+            engine.add(run.send(planned, t_due_s))
+        if engine.has_work():
+            outcome = engine.step()
+            if outcome.trace is not None:
+                run.note_step(outcome.trace)
+            for event in outcome.events:
+                run.note_event(event)
+            on_progress(run.progress())
+        elif (next_s := run.arrivals.next_due_s()) is not None:
+            clock.sleep_until(run.origin_s + next_s)
 
 
 class _Recorder:

@@ -22,6 +22,7 @@ from ..engines.errors import ConfigError, ModelError
 from ..engines.quantization.methods import find_method
 from ..engines.resolved import ResolvedEngine
 from ..engines.trace import StepTrace
+from .collection import without_collection
 
 if TYPE_CHECKING:
     from ..engines.models.catalogue import ModelFiles
@@ -162,10 +163,11 @@ def _serve(
         for index, prompt in enumerate(prompts):
             core.add(Request(str(index), prompt, sampling))
     traces: list[list[StepTrace]] = [[] for _ in cores]
-    while any(core.has_work() for core in cores):
-        for core, own in zip(cores, traces, strict=True):
-            if core.has_work():
-                own.extend(_step(core, case))
+    with without_collection():
+        while any(core.has_work() for core in cores):
+            for core, own in zip(cores, traces, strict=True):
+                if core.has_work():
+                    own.extend(_step(core, case))
     return traces
 
 

@@ -5,11 +5,9 @@ Nothing here reads a weight or a clock, so the same settings give the same bytes
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +28,7 @@ from ..engines.step import Limits
 from ..engines.strategy import build_strategy
 from ..workloads.api import LengthLimits, Plan
 from .build_result import build_result
+from .collection import without_collection
 from .config import LoadConfig, RunConfig
 from .counted_model import count_model
 from .drive import Observation, drive
@@ -138,7 +137,7 @@ def measured(prepared: PreparedSimulation, seen: Observation) -> Measured:
     """What was observed as a run: its result, and the tables beside it."""
     from .experiment import Measured
 
-    with _without_collection():
+    with without_collection():
         splits = split_steps(seen.records, seen.steps)
         result = _result(prepared, seen, splits)
         steps = steps_frame(seen.records, seen.steps, splits)
@@ -159,21 +158,7 @@ def observe(prepared: PreparedSimulation, watch: Watch) -> Observation:
     strategy = build_strategy(prepared.engine, prepared.kv_bytes_per_token)
     executor = SimulatedExecutor(prepared.cost, clock, prepared.model.sliding_window)
     core = EngineCore(strategy, executor, clock)
-    with _without_collection():
-        return drive(core, clock, prepared.plan, on_progress=watch.progress)
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """A trace of millions of chunks has no cycles; looking for some in it, again and again as it
-    grows, took a third of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+    return drive(core, clock, prepared.plan, on_progress=watch.progress)
 
 
 def _plan(config: RunConfig, model: ModelConfig, limits: Limits) -> Plan:

@@ -6,7 +6,6 @@ trials it is blocked on its input. What the model's code prints goes to standard
 
 from __future__ import annotations
 
-import gc
 import math
 import os
 import sys
@@ -52,9 +51,6 @@ class Worker:
         if prepared.warmup.requests:
             drive(self._core, self._clock, prepared.warmup)
         self.prepared = _who(prepared)
-        # What is loaded stays: no collection need look at it again.
-        gc.collect()
-        gc.freeze()
 
     def trial(self, seed: int, num_requests: int) -> Trial:
         """Serve the plan of that seed. Raises InvalidRun for one whose numbers prove nothing, and
@@ -66,8 +62,6 @@ class Worker:
 
         load = replace(self._settings.load, num_requests=num_requests)
         plan = prepare(replace(self._settings, seed=seed, load=load), Silent()).plan
-        # Garbage of the last trial is not this one's time.
-        gc.collect()
         seen = drive(self._core, self._clock, plan)
         if seen.interrupted:
             raise _LostError(seen.failure or "interrupted")

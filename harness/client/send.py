@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
 from ...workloads.api import Plan
+from ..collection import without_collection
 from ..drive import Progress
 from ..record import RequestRecord
 from .bodies import Bodies
@@ -89,19 +88,3 @@ def _stop_where_broken(client: Client) -> None:
             client.stop(f"the client itself failed: {error}")
 
     asyncio.get_running_loop().set_exception_handler(broken)
-
-
-@contextmanager
-def without_collection() -> Iterator[None]:
-    """Looking for cycles among a hundred thousand records stops the loop for tens of milliseconds,
-    and requests leave none."""
-    was_on = gc.isenabled()
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-        if was_on:
-            gc.enable()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from llmbench.engines.core import EngineCore
 from llmbench.harness.drive import Observation, Progress, drive
@@ -128,3 +130,28 @@ def test_a_step_that_fails_fails_its_requests_and_no_others() -> None:
     assert failed.output_tokens == 1
     assert served.status is RequestStatus.OK
     assert served.output_tokens == 2
+
+
+def test_a_run_is_not_stopped_to_look_for_cycles() -> None:
+    core = make_core()
+    looked: list[bool] = []
+    plan = Plan(tuple(planned(i, 0.0) for i in range(3)), None)
+    assert gc.isenabled()
+    drive(core, clock_of(core), plan, on_progress=lambda _: looked.append(gc.isenabled()))
+    assert looked
+    assert not any(looked)
+    assert gc.isenabled()
+
+
+def test_what_a_run_makes_goes_without_a_search_for_cycles() -> None:
+    core = make_core()
+    plan = Plan(tuple(planned(i, None) for i in range(200)), max_concurrency=2)
+    gc.collect()
+    gc.disable()
+    try:
+        seen = drive(core, clock_of(core), plan)
+        assert len(seen.records) == 200
+        del seen
+        assert gc.collect() < 20
+    finally:
+        gc.enable()

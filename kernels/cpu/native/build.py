@@ -48,8 +48,13 @@ AVX2 = Target("avx2", 100, frozenset({"avx2", "fma", "f16c"}), ("-mavx2", "-mfma
 AVX512 = Target(
     "avx512-bf16",
     110,
-    frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16", "avx512_vnni"}),
-    ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16", "-mavx512vnni"),
+    frozenset(
+        {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vbmi", "avx512_bf16", "avx512_vnni"}
+    ),
+    (
+        *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vbmi"),
+        *("-mavx512bf16", "-mavx512vnni"),
+    ),
 )
 AMX = Target(
     "amx",

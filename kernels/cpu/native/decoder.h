@@ -154,7 +154,7 @@ class Run {
   // y [rows, n] from x [rows, k], which is prepared.
   void project(const Weights& w, const bf16* x, int64_t rows, bf16* y) {
     const int64_t columns = rows ? w.n : 0;
-    team_.share_guided(columns, column_chunk(w), MOST_COLUMNS, [&](int64_t first, int64_t last) {
+    team_.share_guided(columns, column_chunk(w, rows), MOST_COLUMNS, [&](int64_t first, int64_t last) {
       multiply(w, x, a_.prepared, rows, y, first, last);
     });
   }

@@ -1,8 +1,9 @@
 // Eight-bit weights in groups along k, times x as it is: W = (q - zero) · scale,
 // kernels/reference/w8a16.py.
 //
-// Panels of [k / 2, COLUMNS, 2] bytes, each a code - 128, which bfloat16 holds exactly. With D the sum
-// of x · (q - 128) over a group and X that of x, the group adds scale · (D + (128 - zero) · X).
+// Panels of [k / 2, COLUMNS, 2] bytes, read as q - 127.5, which bfloat16 holds exactly (simd_codes.h).
+// With D the sum of x · (q - 127.5) over a group and X that of x, the group adds
+// scale · (D + (127.5 - zero) · X).
 //
 // Scales, float32, and 128 - zero, int16, lie as [panels, k / group, COLUMNS].
 
@@ -14,7 +15,7 @@
 
 struct GroupedInt8Map {
   const bf16* x;  // [m, k]
-  const int8_t* packed;
+  const uint8_t* packed;
   const float* scales;
   const int16_t* shifts;
   int64_t k, group;
@@ -26,8 +27,9 @@ struct GroupedInt8Map {
   void tile(int64_t row, int64_t panel, float* totals) const {
     using namespace panels;
     const int64_t groups = k / group, pairs = group / 2;
+    const HalfCodes codes;
     for (int column = 0; column < COLUMNS; column += PASS) {
-      const int8_t* at = packed + panel * COLUMNS * k + 2 * column;
+      const uint8_t* at = packed + panel * COLUMNS * k + 2 * column;
       const bf16* values = x + row * k;
       for (int64_t g = 0; g < groups; ++g) {
         Sums sums[ROWS][VECTORS];
@@ -36,15 +38,12 @@ struct GroupedInt8Map {
         }
         for (int64_t pair = 0; pair < pairs; ++pair, at += 2 * COLUMNS, values += 2) {
           prefetch_ahead(at);
-          Pairs weights[VECTORS];
-          for (int v = 0; v < VECTORS; ++v) weights[v] = widen_codes(at + v * STEP);
+          const HalfCodes::Wide weights = codes.widen(at);
 #pragma GCC unroll 16
           for (int r = 0; r < ROWS; ++r) {
             const Pairs value = broadcast(values + r * k);
-#pragma GCC unroll 2
-            for (int v = 0; v < VECTORS; ++v) {
-              sums[r][v] = multiply_add(sums[r][v], weights[v], value);
-            }
+            sums[r][0] = multiply_add(sums[r][0], weights.low, value);
+            sums[r][1] = multiply_add(sums[r][1], weights.high, value);
           }
         }
         finish_group<ROWS>(sums, row, (panel * groups + g) * COLUMNS + column, g,
@@ -55,13 +54,15 @@ struct GroupedInt8Map {
 
  private:
   template <int ROWS>
-  void finish_group(const Sums (&sums)[ROWS][panels::VECTORS], int64_t row, int64_t of_group,
-                    int64_t g, float* totals) const {
+  void finish_group(Sums (&sums)[ROWS][panels::VECTORS], int64_t row, int64_t of_group, int64_t g,
+                    float* totals) const {
     const int64_t groups = k / group;
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; ++r) HalfCodes::in_order(sums[r][0], sums[r][1]);
 #pragma GCC unroll 2
     for (int v = 0; v < panels::VECTORS; ++v) {
       const Sums scale = load(scales + of_group + v * LANES);
-      const Sums shift = load_signed(shifts + of_group + v * LANES);
+      const Sums shift = load_signed(shifts + of_group + v * LANES) - 0.5f;
 #pragma GCC unroll 16
       for (int r = 0; r < ROWS; ++r) {
         float* total = totals + r * panels::COLUMNS + v * LANES;

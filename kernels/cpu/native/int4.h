@@ -2,8 +2,9 @@
 //
 // Panels of [k / 8, COLUMNS, 4] bytes: eight inputs of a column in 32 bits, of which the lower half
 // holds the even ones and the upper half the odd ones, four bits each, so that one shift brings a
-// pair to the bottom of its halves. There it is read as q - 8, which bfloat16 holds exactly. With D
-// the sum of x · (q - 8) over a group and X that of x, the group adds scale · (D + (8 - zero) · X).
+// pair to the bottom of its halves. There it is read as q + 128 (simd_int4.h). With D the sum of
+// x · (q - 8) over a group and X that of x, the group adds scale · (D + (8 - zero) · X): sums begin at
+// -136 · X and end at D.
 //
 // Scales, float16, and 8 - zero, int8, lie as [panels, k / group, COLUMNS].
 
@@ -58,30 +59,32 @@ struct Int4Map {
     using namespace panels;
     constexpr int WIDTH = PANELS * VECTORS;  // vectors, those of a panel one behind the other
     const int64_t groups = k / group, eights = group / 8, panel_bytes = COLUMNS * (k / 2);
-    const Levels levels = nibble_levels();
     for (int column = 0; column < COLUMNS; column += PASS) {
       const uint8_t* at = packed + panel * panel_bytes + 4 * column;
+      const uint8_t* end = packed + (panel + 1) * panel_bytes;
       const bf16* values = x + row * k;
       for (int64_t g = 0; g < groups; ++g) {
         Sums sums[ROWS][WIDTH];
-        for (auto& of_row : sums) {
-          for (Sums& sum : of_row) sum = zero();
+        for (int r = 0; r < ROWS; ++r) {
+          const Sums begin = broadcast(-(NIBBLE_BIAS + 8) * group_sums[(row + r) * groups + g]);
+          for (Sums& sum : sums[r]) sum = begin;
         }
         for (int64_t eight = 0; eight < eights; ++eight, at += 4 * COLUMNS, values += 8) {
+          const int64_t ahead = bytes_ahead<PANELS>(at, end, panel_bytes);
           Nibbles nibbles[WIDTH];
 #pragma GCC unroll 2
           for (int p = 0; p < PANELS; ++p) {
             const uint8_t* of_panel = at + p * panel_bytes;
-            prefetch_ahead(of_panel);
-            prefetch_ahead(of_panel + 64);
+            prefetch(of_panel, ahead);
+            prefetch(of_panel + 64, ahead);
             for (int v = 0; v < VECTORS; ++v) {
               nibbles[p * VECTORS + v] = load_nibbles(of_panel + v * 4 * LANES);
             }
           }
-          step<ROWS, WIDTH, 0>(sums, nibbles, levels, values);
-          step<ROWS, WIDTH, 1>(sums, nibbles, levels, values);
-          step<ROWS, WIDTH, 2>(sums, nibbles, levels, values);
-          step<ROWS, WIDTH, 3>(sums, nibbles, levels, values);
+          step<ROWS, WIDTH, 0>(sums, nibbles, values);
+          step<ROWS, WIDTH, 1>(sums, nibbles, values);
+          step<ROWS, WIDTH, 2>(sums, nibbles, values);
+          step<ROWS, WIDTH, 3>(sums, nibbles, values);
         }
 #pragma GCC unroll 4
         for (int v = 0; v < WIDTH; ++v) {
@@ -102,10 +105,10 @@ struct Int4Map {
   }
 
   template <int ROWS, int WIDTH, int I>
-  void step(Sums (&sums)[ROWS][WIDTH], const Nibbles (&nibbles)[WIDTH], const Levels& levels,
+  void step(Sums (&sums)[ROWS][WIDTH], const Nibbles (&nibbles)[WIDTH],
             const bf16* values) const {
     Pairs weights[WIDTH];
-    for (int v = 0; v < WIDTH; ++v) weights[v] = widen_pair<I>(nibbles[v], levels);
+    for (int v = 0; v < WIDTH; ++v) weights[v] = widen_pair<I>(nibbles[v]);
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; ++r) {
       const Pairs value = broadcast(values + r * k + 2 * I);

@@ -49,7 +49,7 @@ extern "C" void llmbench_linear(const Weights* weights, const bf16* x, bf16* y, 
   };
   const Weights& w = *weights;
   thread_local std::vector<Line> room;
-  const int64_t bytes = prepared_bytes(w, m), columns = column_chunk(w);
+  const int64_t bytes = prepared_bytes(w, m), columns = column_chunk(w, m);
   if (bytes > (int64_t)(room.size() * sizeof(Line))) room.resize(bytes / sizeof(Line) + 1);
   void* prepared = room.data();
   if (bytes) {

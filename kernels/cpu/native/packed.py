@@ -128,9 +128,12 @@ def pack_int4(packed: PackedInt4) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def pack_grouped_int8(weight: GroupedInt8) -> tuple[Tensor, Tensor, Tensor]:
-    """Codes - 128, int8 [panels, K / 2, COLUMNS, 2]; scales float32 and 128 - zeros int16, both
-    [panels, K / group_size, COLUMNS]. weight: one with groups of whole pairs."""
-    codes = _panels(weight.codes.bitwise_xor(MIDDLE_CODE).view(torch.int8), 2)
+    """Codes - 127.5 as sign and magnitude, uint8 [panels, K / 2, COLUMNS, 2]; scales float32 and
+    128 - zeros int16, both [panels, K / group_size, COLUMNS]. weight: one with groups of whole
+    pairs."""
+    # Of a code from 128 on the magnitude is code - 128, below 127 - code: all bits but the highest.
+    above = weight.codes >= MIDDLE_CODE
+    codes = _panels(torch.where(above, weight.codes - MIDDLE_CODE, 255 - weight.codes), 2)
     shifts = MIDDLE_CODE - weight.zeros.to(torch.int16)
     return codes, _panels(weight.scales.float(), 1).squeeze(-1), _panels(shifts, 1).squeeze(-1)
 

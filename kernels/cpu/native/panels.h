@@ -37,9 +37,20 @@ static_assert(COLUMNS % PASS == 0);
 
 inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// A line that lies `AHEAD_BYTES` on; past the end of memory it is no fault.
-inline void prefetch_ahead(const void* at) {
-  __builtin_prefetch((const char*)at + AHEAD_BYTES, 0, 2);
+// The line that lies `bytes` on; past the end of memory it is no fault.
+inline void prefetch(const void* at, int64_t bytes) {
+  __builtin_prefetch((const char*)at + bytes, 0, 2);
+}
+
+inline void prefetch_ahead(const void* at) { prefetch(at, AHEAD_BYTES); }
+
+// How far from `at` lies what is read `AHEAD_BYTES` later where PANELS panels are read side by side. at:
+// in the first, which ends at `end`. Behind it come the others, which have been read by then.
+template <int PANELS>
+inline int64_t bytes_ahead(const void* at, const void* end, int64_t panel_bytes) {
+  constexpr int64_t AHEAD = AHEAD_BYTES / PANELS;
+  if (PANELS == 1 || (const char*)at + AHEAD < (const char*)end) return AHEAD;
+  return AHEAD + (PANELS - 1) * panel_bytes;
 }
 
 struct Output {

@@ -1,5 +1,5 @@
-// Bytes widened to bfloat16, which holds them exactly, signed ones and, with AVX-512, e4m3; and 16-bit
-// integers to float32.
+// Bytes widened to bfloat16, which holds them exactly: integers with a sign, halves, with AVX-512 also
+// e4m3; and 16-bit integers to float32.
 
 #pragma once
 
@@ -15,6 +15,63 @@ inline Sums load_signed(const int16_t* from) {
   const Shorts shorts = *(const Unaligned*)from;
   return __builtin_convertvector(shorts, Sums);
 }
+
+// 2 · STEP bytes, each a sign and a magnitude: ±(magnitude + 1/2), so that no two are the same number.
+struct HalfCodes {
+  struct Wide {
+    Pairs low, high;
+  };
+
+#if defined(__AVX512BF16__)
+
+  HalfCodes() {
+    uint8_t lower[128], upper[128];
+    for (int i = 0; i < 128; ++i) {
+      const bf16 half = narrow((float)i + 0.5f);
+      lower[i] = (uint8_t)half;
+      upper[i] = (uint8_t)(half >> 8);
+    }
+    for (int i = 0; i < 2; ++i) {
+      lowers[i] = _mm512_loadu_si512(lower + 64 * i);
+      uppers[i] = _mm512_loadu_si512(upper + 64 * i);
+    }
+  }
+
+  // Lanes as `beside` leaves them.
+  Wide widen(const uint8_t* from) const {
+    const __m512i codes = _mm512_loadu_si512(from);
+    const __m512i lower = _mm512_permutex2var_epi8(lowers[0], codes, lowers[1]);
+    const __m512i upper = _mm512_permutex2var_epi8(uppers[0], codes, uppers[1]);
+    const __m512i sign = _mm512_set1_epi8((char)0x80);
+    const __m512i with_sign = _mm512_ternarylogic_epi32(upper, codes, sign, 0xf8);  // a | b & c
+    return {(Pairs)_mm512_unpacklo_epi8(lower, with_sign),
+            (Pairs)_mm512_unpackhi_epi8(lower, with_sign)};
+  }
+
+  static void in_order(Sums& low, Sums& high) { ::in_order(low, high); }
+
+ private:
+  __m512i lowers[2], uppers[2];  // bytes of 1/2, 3/2 … 255/2
+
+#else
+
+  Wide widen(const uint8_t* from) const { return {widen_step(from), widen_step(from + STEP)}; }
+
+  static void in_order(Sums&, Sums&) {}
+
+ private:
+  static Pairs widen_step(const uint8_t* from) {
+    typedef int16_t Two __attribute__((vector_size(2 * STEP), may_alias));
+    typedef int8_t Bytes __attribute__((vector_size(STEP), aligned(1), may_alias));
+    const Ints lanes = (Ints)__builtin_convertvector(*(const Bytes*)from, Two);
+    auto half = [](Ints code) {
+      return (Bits)(__builtin_convertvector(code ^ (code >> 31 & 0x7f), Sums) + 0.5f);
+    };
+    return (half((lanes << 16) >> 16) >> 16) | (half(lanes >> 16) & 0xffff0000u);
+  }
+
+#endif
+};
 
 #if defined(__AVX512BF16__)
 
@@ -39,17 +96,6 @@ inline Pairs widen_e4m3(const uint8_t* from) {
       _mm512_mask_permutexvar_epi16(normal, is_subnormal, codes, _mm512_load_si512(SUBNORMAL));
   const __m512i sign = _mm512_and_si512(_mm512_slli_epi16(codes, 8), _mm512_set1_epi16(-0x8000));
   return (Pairs)_mm512_or_si512(number, sign);
-}
-
-#else
-
-inline Pairs widen_codes(const int8_t* from) {
-  typedef int16_t Two __attribute__((vector_size(2 * STEP), may_alias));
-  typedef int8_t Bytes __attribute__((vector_size(STEP), aligned(1), may_alias));
-  const Ints lanes = (Ints)__builtin_convertvector(*(const Bytes*)from, Two);
-  const Bits even = (Bits)__builtin_convertvector((lanes << 16) >> 16, Sums);
-  const Bits odd = (Bits)__builtin_convertvector(lanes >> 16, Sums);
-  return (even >> 16) | (odd & 0xffff0000u);
 }
 
 #endif

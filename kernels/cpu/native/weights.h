@@ -25,8 +25,12 @@ struct Weights {
   int64_t n, k, group;
 };
 
-// Columns of y that a thread takes at once are whole multiples of this; the last may be fewer.
-inline int64_t column_chunk(const Weights&) { return panels::COLUMNS; }
+// Columns of y, for m rows, that a thread takes at once are whole multiples of this; the last may be
+// fewer. Panels that go two by two for so few rows are not parted.
+inline int64_t column_chunk(const Weights& w, int64_t m) {
+  const bool paired = w.kind == Kind::INT4 && m <= Int4Map::PAIRED_ROWS;
+  return (paired ? 2 : 1) * panels::COLUMNS;
+}
 
 // Bytes of scratch, aligned to 64, that `prepare` writes for m rows of x; 0: it need not be called.
 inline int64_t prepared_bytes(const Weights& w, int64_t m) {
@@ -70,7 +74,7 @@ inline void multiply(const Weights& w, const bf16* x, const void* prepared, int6
       break;
     case Kind::GROUPED_INT8:
       panels::multiply(
-          GroupedInt8Map{x, (const int8_t*)w.packed, (const float*)w.scales,
+          GroupedInt8Map{x, (const uint8_t*)w.packed, (const float*)w.scales,
                          (const int16_t*)w.zeros, w.k, w.group, (const float*)prepared},
           out, first, last);
       break;
