@@ -54,7 +54,7 @@ def _alone(history: History) -> Iterator[Section]:
         yield Section(
             "alone",
             "Runs that are alone",
-            (table("alone-runs", "Runs", ("Run",), rows),),
+            (table("alone-runs", "Their names", ("Run",), rows, folded=True),),
             f"{alone_text(history)}.",
         )
 
