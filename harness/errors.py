@@ -33,12 +33,12 @@ def _reason(error: OSError) -> str:
 
 
 class PlaceTaken(StoreError):  # noqa: N818 -- it names what happened
-    """Another run came to `out` while this one was under way, and stays; this one is at `kept`."""
+    """Something came to `out` while this run was under way, and stays; this run is at `kept`."""
 
     def __init__(self, directory: Path, kept: Path) -> None:
         super().__init__(
             "out",
             directory,
-            f"got another run while this one was under way, which stays there; this one is {kept}",
+            f"was taken while this run was under way: what is there stays, and this one is {kept}",
         )
         self.kept = kept

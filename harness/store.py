@@ -117,17 +117,18 @@ def write_run(
     """Write a run beside its place and move it there whole; an earlier run there is replaced, and
     what a writer that was killed left beside it is removed.
 
-    reports: text by file name. stood: what may be replaced; None: whatever stands there. Returns
-    the directory. Raises StoreError for `out`, leaving what was there as it was; PlaceTaken, if
-    anything but `stood` is there, with the run beside it.
+    reports: text by file name. stood: what may be replaced; None: whatever run stands there.
+    Returns the directory. Raises StoreError for `out`, leaving what was there as it was, and
+    PlaceTaken if anything but `stood` is there, with the run beside it.
     """
-    check_out(directory)
+    if stood is None:
+        check_out(directory)
     directory = directory.resolve()
     with writing("out", directory):
         with draft(directory, is_directory=True) as fresh:
             _write_files(fresh, result, requests, steps, reports)
             with turn_in(directory.parent):
-                if stood is not None and standing(directory) != stood:
+                if stood is not None and not _still(directory, stood):
                     raise PlaceTaken(directory, _put_beside(fresh, directory))
                 _put_in_place(fresh, directory)
         remove_abandoned(directory)
@@ -219,6 +220,15 @@ def _write_files(
     steps.to_parquet(directory / STEPS_FILE, index=False)
     for name, report in reports.items():
         (directory / name).write_text(report, encoding="utf-8")
+
+
+def _still(directory: Path, stood: Standing) -> bool:
+    """Whether nothing came since: no run, and no files that are no run's."""
+    try:
+        check_out(directory)
+    except StoreError:
+        return False
+    return standing(directory) == stood
 
 
 def _put_in_place(fresh: Path, directory: Path) -> None:

@@ -54,7 +54,7 @@ def _alone(history: History) -> Iterator[Section]:
         yield Section(
             "alone",
             "Runs that are alone",
-            (table("alone-runs", "Runs", ("Run",), rows),),
+            (table("alone-runs", "Their names", ("Run",), rows, folded=True),),
             f"{alone_text(history)}.",
         )
 
@@ -142,7 +142,8 @@ def _too_few(history: History) -> bool:
 def _how(history: History) -> str:
     return (
         "A measured quantity steps where E-divisive finds a split that at most "
-        f"{100 * history.significance:g} % of permutations of the same values equal, so fewer than "
+        f"{100 * history.significance:g} % of permutations of the same values equal, or of what is "
+        "new in each value where runs are like the one before them, so fewer than "
         f"{history.fewest_values} runs show none; a simulation, and a count of what does not run "
         "by the clock, steps wherever it changes."
     )

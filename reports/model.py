@@ -168,13 +168,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Formatted text, row by row. The first column names the row."""
+    """Formatted text, row by row. The first column names the row. folded: a page shows its title,
+    and the rows to who asks for them."""
 
     id: str
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
+    folded: bool = False
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ def table(
     *,
     words: Sequence[str] = (),
     note: str = "",
+    folded: bool = False,
 ) -> Table:
     """A table from text. The first column and those in `words` are text, the others numbers."""
     return Table(
@@ -47,6 +48,7 @@ def table(
             tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in row) for row in rows
         ),
         note=note,
+        folded=folded,
     )
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...engines.errors import ConfigError
-from ..cells.identity import Identity, stored_run
+from ..cells.identity import Identity, place_of
 from ..cells.runner import CellRunner, attempt, store_measured
 from ..seeds import seed_of_repeat
 from ..store import RunOnDisk, StoreError
@@ -149,10 +149,11 @@ def run_cells(checked: Checked, runner: CellRunner, out: Path, watch: Watch) -> 
     A cell for which the device has no memory is not tried again, and the others go on. Raises
     KeyboardInterrupt on Ctrl-C: cells that ended are stored, the one under way is not.
     """
-    done = {
-        turn: stored_run(out / CELLS / turn.directory, checked.identities[turn])
+    places = {
+        turn: place_of(out / CELLS / turn.directory, checked.identities[turn])
         for turn in checked.turns
     }
+    done = {turn: place.run for turn, place in places.items()}
     left = sum(run is None for run in done.values())
     if left < len(done):
         watch.stage(f"{len(done) - left} of {len(done)} runs are stored already")
@@ -165,7 +166,8 @@ def run_cells(checked: Checked, runner: CellRunner, out: Path, watch: Watch) -> 
         if isinstance(measured, str):
             failed[turn.cell] = measured
         else:
-            done[turn] = store_measured(out / CELLS / turn.directory, measured)
+            place = places[turn]
+            done[turn] = store_measured(place.directory, measured, place.stood)
     runs: dict[Cell, list[RunOnDisk]] = {}
     for turn in sorted(checked.turns, key=lambda one: one.repeat):
         run = done[turn]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..planning import load_settings
 from ..settings import difference
-from ..store import RESULT_FILE, RunOnDisk, StoreError, find_run
+from ..store import RunOnDisk, Standing, StoreError, find_run, standing
 
 if TYPE_CHECKING:
     from ...workloads.api import Plan
@@ -60,14 +60,28 @@ def identity_of(
     return Identity({"price_per_hour": None, **decided}, fingerprint, sent)
 
 
-def stored_run(directory: Path, identity: Identity) -> RunOnDisk | None:
-    """The run in a directory if it is there, whole and of that identity; None if there is none.
+@dataclass(frozen=True)
+class Place:
+    """Where the run of a cell is stored. run: None where it is still to be made. stood: what was
+    there when it was looked for, which alone may be replaced."""
+
+    directory: Path
+    run: RunOnDisk | None
+    stood: Standing
+
+
+def place_of(directory: Path, identity: Identity, *, replaces_partial: bool = False) -> Place:
+    """The run in a directory if it is there, whole and of that identity. replaces_partial: whether
+    one that was cut short is as good as none.
 
     Raises StoreError if a run of other settings stands there: it is not overwritten.
     """
-    if not (directory / RESULT_FILE).exists():
-        return None
+    stood = standing(directory)
+    if stood.result is None:
+        return Place(directory, None, stood)
     stored = find_run(directory)
+    if replaces_partial and stored.result.status == "partial":
+        return Place(directory, None, stood)
     if not identity.is_of(stored):
         raise StoreError(
             "out",
@@ -75,4 +89,4 @@ def stored_run(directory: Path, identity: Identity) -> RunOnDisk | None:
             f"holds a run of other settings or requests ({identity.difference(stored)}); expected "
             "a new directory, or the one of this very command",
         )
-    return stored
+    return Place(directory, stored, stood)

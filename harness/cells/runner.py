@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ...engines.errors import OutOfMemory
-from ..errors import InvalidRun
-from ..store import RunOnDisk, write_reports, write_run
+from ..errors import InvalidRun, PlaceTaken
+from ..store import RunOnDisk, Standing, write_reports, write_run
 from .identity import Identity
 
 if TYPE_CHECKING:
@@ -46,12 +46,21 @@ def attempt(measure: Callable[[], Measured]) -> Measured | str:
     return measured
 
 
-def store_measured(directory: Path, measured: Measured) -> RunOnDisk:
-    """The data first: whatever happens to a report, `llmbench report` can write it again."""
+def store_measured(directory: Path, measured: Measured, stood: Standing) -> RunOnDisk:
+    """The data first: whatever happens to a report, `llmbench report` can write it again. stood:
+    what may be replaced. Raises PlaceTaken, with the reports written where the run is then."""
+    tables = measured.requests, measured.steps
+    try:
+        stored = write_run(directory, measured.result, *tables, {}, stood)
+    except PlaceTaken as taken:
+        _write_reports(taken.kept, measured)
+        raise
+    _write_reports(stored, measured)
+    return RunOnDisk(stored, measured.result)
+
+
+def _write_reports(stored: Path, measured: Measured) -> None:
     from ..rendering import run_reports
 
-    stored = write_run(directory, measured.result, measured.requests, measured.steps, {})
-    write_reports(
-        stored, run_reports(stored.name, measured.result, measured.requests, measured.steps)
-    )
-    return RunOnDisk(stored, measured.result)
+    tables = measured.requests, measured.steps
+    write_reports(stored, run_reports(stored.name, measured.result, *tables))

@@ -92,13 +92,14 @@ def ablate(
     device has no memory: the others go on, and the exit code is 5.
     """
     from ..ablation.design import parse_axes
+    from ..sole_writer import sole_writer
     from .progress import watching
 
     simulate = simulate or is_typed(context, "calibration")
     _refuse_unused(context, simulate=simulate)
     design = parse_axes(axes, settings.engine)
     directory = out or _default_directory(design)
-    with watching(quiet=quiet or as_json) as watch:
+    with sole_writer(directory), watching(quiet=quiet or as_json) as watch:
         runner = _runner(settings, machine() if simulate else None, watch)
         ablation, failed = _measure(
             design, settings, runner, repeats, directory, watch, overwrite=overwrite

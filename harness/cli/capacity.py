@@ -14,7 +14,7 @@ from ..options.run import NOT_SIMULATED, with_run_options
 from .console import foreign
 from .earlier import Overwrite, check_run, refuse_overwrite
 from .exits import Exit, say, say_error, say_text
-from .output import AsJson, Quiet, as_asked, store
+from .output import AsJson, Quiet, as_asked
 
 if TYPE_CHECKING:
     from ..capacity_order import Order
@@ -173,12 +173,24 @@ def _store(
     *,
     quiet: bool,
 ) -> None:
+    from ..cells.runner import store_measured
+    from ..errors import PlaceTaken
+
     if not directories:
         return
+    taken: list[PlaceTaken] = []
     for one, directory, before in zip(found, directories, stood, strict=True):
         if one.run is None:
             say_text(f"{one.config.label}: no rate holds the SLO, so there is no run to store")
             continue
-        stored = store(directory, one.run, before)
+        try:
+            stored = store_measured(directory, one.run, before).directory
+        except PlaceTaken as error:
+            taken.append(error)
+            continue
         if not quiet:
             say(f"[bold]report[/]  {foreign(stored / 'report.html')}")
+    for error in taken[:-1]:
+        say_error(foreign(str(error)))
+    if taken:
+        raise taken[-1]

@@ -31,18 +31,22 @@ def run_frontier(
     """Check every method, run what is not stored yet, analyse, report. Returns the exit code."""
     from ..frontier.runs import check_directory
     from ..rendering import frontier_reports
+    from ..sole_writer import sole_writer
     from .progress import watching
 
     directory = out or _default_directory(by_method)
-    check_directory(directory, tuple(by_method))
-    with watching(quiet=quiet or as_json) as watch:
-        try:
-            runs, frontier = _measure(by_method, directory, batch_steps, tasks, watch)
-        except KeyboardInterrupt:
-            say_text(f"methods that ended are in {directory}; the same command goes on from there")
-            raise
-    reports = frontier_reports(frontier)
-    write_texts(directory, reports)
+    with sole_writer(directory):
+        check_directory(directory, tuple(by_method))
+        with watching(quiet=quiet or as_json) as watch:
+            try:
+                runs, frontier = _measure(by_method, directory, batch_steps, tasks, watch)
+            except KeyboardInterrupt:
+                say_text(
+                    f"methods that ended are in {directory}; the same command goes on from there"
+                )
+                raise
+        reports = frontier_reports(frontier)
+        write_texts(directory, reports)
     if as_json:
         print(reports["frontier.json"], end="")
     else:

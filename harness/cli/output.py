@@ -40,36 +40,14 @@ Quiet = Annotated[
 
 def finish(measured: Measured, directory: Path, stood: Standing, *, as_json: bool) -> Exit:
     """Store, report, print. stood: what may be replaced. Returns the exit code."""
-    stored = store(directory, measured, stood)
+    from ..cells.runner import store_measured
+
+    stored = store_measured(directory, measured, stood).directory
     if as_json:
         print(measured.result.model_dump_json(indent=2))
     else:
         _print_summary(measured, stored)
     return verdict_of(measured)
-
-
-def store(directory: Path, measured: Measured, stood: Standing) -> Path:
-    """The data first: whatever happens to a report, `llmbench report` can write it again. Raises
-    PlaceTaken, with the reports written where the run is then."""
-    from ..errors import PlaceTaken
-    from ..store import write_run
-
-    tables = measured.requests, measured.steps
-    try:
-        stored = write_run(directory, measured.result, *tables, {}, stood)
-    except PlaceTaken as taken:
-        _write_reports(taken.kept, measured)
-        raise
-    _write_reports(stored, measured)
-    return stored
-
-
-def _write_reports(stored: Path, measured: Measured) -> None:
-    from ..rendering import run_reports
-    from ..store import write_reports
-
-    tables = measured.requests, measured.steps
-    write_reports(stored, run_reports(stored.name, measured.result, *tables))
 
 
 def write_texts(directory: Path, texts: Mapping[str, str]) -> None:

@@ -49,16 +49,19 @@ def run_repeated(
 ) -> Exit:
     """Make what is not stored yet, pool, report, print. Returns the exit code."""
     from ..repeats.run import Labelled, run_repeats
+    from ..sole_writer import sole_writer
     from .progress import watching
 
-    with watching(quiet=quiet or as_json) as watch:
-        labelled = Labelled(watch)
-        try:
-            made = run_repeats(runner_of(labelled), directory, repeats, seed, labelled)
-        except KeyboardInterrupt:
-            say_error(f"interrupted: repeats that ended are kept; {foreign(_goes_on(directory))}")
-            return Exit.INTERRUPTED
-    report_repeats(made.repeats, as_json=as_json)
+    with sole_writer(directory):
+        with watching(quiet=quiet or as_json) as watch:
+            labelled = Labelled(watch)
+            try:
+                made = run_repeats(runner_of(labelled), directory, repeats, seed, labelled)
+            except KeyboardInterrupt:
+                goes_on = foreign(_goes_on(directory))
+                say_error(f"interrupted: repeats that ended are kept; {goes_on}")
+                return Exit.INTERRUPTED
+        report_repeats(made.repeats, as_json=as_json)
     return _verdict(made, directory)
 
 

@@ -19,7 +19,7 @@ from ..metrics.counters import count_replies
 from ..planning import asked_of, load_settings, price_setting
 from ..record import RequestRecord, RequestStatus
 from ..resources import add_resources, not_seen
-from ..result import ClientError, ClientLoad, Result, ServerOwnMetrics, Target
+from ..result import Check, ClientError, ClientLoad, Result, ServerOwnMetrics, Target
 from ..summarise import (
     Summary,
     latency_metrics,
@@ -35,6 +35,7 @@ from .checks import AskedOfServer, assess_replies, errors_by_label
 from .load_summary import client_load, in_flight_s
 from .prepare import PreparedServerRun
 from .processes import SentByAll, send_job
+from .server_machine import check_server_machine, find_server, read
 from .server_metrics import scraping, told_by_server
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def measure_server(prepared: PreparedServerRun, watch: Watch) -> Measured:
     watch.stage(f"measuring {len(prepared.plan.requests)} requests")
     processes = prepared.config.client.processes
     job = prepared.job(prepared.plan, salt, processes)
-    own, throttled_before = None, read_throttled()
+    place = find_server(prepared.config.client.url)
+    own, throttled_before, others_before = None, read_throttled(), read(place)
     if interval_s := prepared.config.client.metrics_interval_s:
         asked = prepared.config.client
         with scraping(str(asked.url), interval_s, asked.api_key(), asked.tls) as scraper:
@@ -66,7 +68,8 @@ def measure_server(prepared: PreparedServerRun, watch: Watch) -> Measured:
     else:
         found = send_job(job, watch.progress)
     throttled = read_throttled().since(throttled_before)
-    result = _result(prepared, found, environment, own, throttled)
+    alone = check_server_machine(place, others_before, read(place))
+    result = _result(prepared, found, environment, own, throttled, alone)
     records = found.sent.records
     return Measured(
         result, requests_frame(records), steps_frame(records, ()), failure=found.sent.failure
@@ -92,11 +95,12 @@ def _result(
     environment: dict[str, Any],
     own: ServerOwnMetrics | None,
     throttled: Throttled,
+    alone: Check,
 ) -> Result:
     config, plan, sent = prepared.config, prepared.plan, found.sent
     client = client_load(found)
     summary = add_resources(
-        summarise_replies(prepared, found, client, throttled),
+        summarise_replies(prepared, found, client, throttled).with_check(alone),
         sent.records,
         (),
         not_seen("a server's steps and machine are not seen", price_per_hour=config.price_per_hour),

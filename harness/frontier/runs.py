@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...engines.errors import ConfigError
-from ..cells.identity import Identity, stored_run
+from ..cells.identity import Identity, place_of
 from ..cells.real import RealCells
 from ..cells.runner import CellRunner, attempt, store_measured
 from ..store import RESULT_FILE, RunOnDisk, StoreError
@@ -82,21 +82,21 @@ def run_methods(checked: CheckedMethods, out: Path, watch: Watch) -> tuple[Metho
     A method that ran out of memory is not stored, and the others go on. Raises KeyboardInterrupt on
     Ctrl-C: methods that ended are stored, the one under way is not.
     """
-    stored = {
-        method: stored_run(out / method, identity)
-        for method, identity in checked.identities.items()
+    places = {
+        method: place_of(out / method, identity) for method, identity in checked.identities.items()
     }
     runs: list[MethodRun] = []
-    for at, (method, found) in enumerate(stored.items(), start=1):
-        if found is not None:
-            watch.stage(f"method {at} of {len(stored)}: {method} is stored already")
-            runs.append(MethodRun(method, found))
+    for at, (method, place) in enumerate(places.items(), start=1):
+        if place.run is not None:
+            watch.stage(f"method {at} of {len(places)}: {method} is stored already")
+            runs.append(MethodRun(method, place.run))
             continue
-        watch.stage(f"method {at} of {len(stored)}: {method}")
+        watch.stage(f"method {at} of {len(places)}: {method}")
         seed = checked.settings.seed
         measured = attempt(partial(checked.cells.measure, {"quant": method}, seed))
         if isinstance(measured, str):
             runs.append(MethodRun(method, None, measured))
         else:
-            runs.append(MethodRun(method, store_measured(out / method, measured)))
+            stored = store_measured(place.directory, measured, place.stood)
+            runs.append(MethodRun(method, stored))
     return tuple(runs)

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...engines.errors import ConfigError
-from ..cells.identity import Identity, stored_run
+from ..cells.identity import Identity, place_of
 from ..cells.runner import store_measured
 from ..drive import Progress
 from ..experiment import Measured
 from ..seeds import seed_of_repeat
-from ..store import RESULT_FILE, RunOnDisk, find_run
 from ..watch import Watch
 from .directory import Repeats, check_out, name_of
 
@@ -67,7 +66,11 @@ def run_repeats(runner: Runner, out: Path, repeats: int, seed: int, watch: Label
     check_out(out, repeats)
     seeds = {number: seed_of_repeat(seed, number) for number in range(1, repeats + 1)}
     identities = {number: runner.identify(own) for number, own in seeds.items()}
-    runs = {number: _stored(out / name_of(number), one) for number, one in identities.items()}
+    places = {
+        number: place_of(out / name_of(number), one, replaces_partial=True)
+        for number, one in identities.items()
+    }
+    runs = {number: place.run for number, place in places.items()}
     if found := sum(run is not None for run in runs.values()):
         watch.stage(f"{found} of {repeats} repeats are stored already")
     last = None
@@ -77,17 +80,11 @@ def run_repeats(runner: Runner, out: Path, repeats: int, seed: int, watch: Label
                 continue
             watch.label = f"repeat {number} of {repeats}"
             last = runner.measure(own)
-            runs[number] = store_measured(out / name_of(number), last)
+            place = places[number]
+            runs[number] = store_measured(place.directory, last, place.stood)
             if last.result.status == "partial":
                 break
     watch.label = ""
     there = tuple(run for run in runs.values() if run is not None)
     complete = len(there) == repeats and (last is None or last.result.status == "complete")
     return Made(Repeats(out.resolve(), there), last, complete)
-
-
-def _stored(directory: Path, identity: Identity) -> RunOnDisk | None:
-    """A run that was cut short is none."""
-    if (directory / RESULT_FILE).exists() and find_run(directory).result.status == "partial":
-        return None
-    return stored_run(directory, identity)

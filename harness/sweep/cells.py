@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from ..drafts import turn_in
 from ..evidence import objections
 from ..settings import difference
 from ..store import RESULT_FILE, RunOnDisk, StoreError, find_run
@@ -43,12 +43,13 @@ class Done:
 
 
 class Starts(Protocol):
-    """Starts a command with its output in a file; returns its exit code."""
+    """Starts a command with its output in a file; returns its exit code. held: a descriptor that
+    stays open as long as the command runs, whatever becomes of who started it."""
 
-    def __call__(self, words: Sequence[str], log: Path) -> int: ...
+    def __call__(self, words: Sequence[str], log: Path, held: int) -> int: ...
 
 
-def start(words: Sequence[str], log: Path) -> int:
+def start(words: Sequence[str], log: Path, held: int) -> int:
     """llmbench itself, by this Python. Ctrl-C reaches it too, and it is waited for; a second one
     ends it."""
     with log.open("w", encoding="utf-8") as file:
@@ -57,6 +58,7 @@ def start(words: Sequence[str], log: Path) -> int:
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
+            pass_fds=(held,),
         )
         try:
             return _ended(process)
@@ -95,17 +97,18 @@ class Sweep:
 
     def run(self, cell: Cell) -> Done | None:
         """The cell's run, found or made; None while another process makes it."""
-        with self._lock(cell) as mine:
+        with self._lock(cell) as held:
             if (done := self.found(cell)) is not None:
                 return done
-            return self._make(cell) if mine else None
+            return None if held is None else self._make(cell, held)
 
     def found(self, cell: Cell) -> Done | None:
         """What is stored of a cell; None if there is none, or it was not finished."""
         directory = self._directory(cell)
-        if not (directory / RESULT_FILE).exists():
-            return None
-        run = find_run(directory)
+        with turn_in(directory.parent):  # whoever replaces a run has the place empty for a moment
+            if not (directory / RESULT_FILE).exists():
+                return None
+            run = find_run(directory)
         if run.result.status == "partial":
             return None
         return Done(cell, run, "; ".join(objections(run)[:1]))
@@ -115,10 +118,11 @@ class Sweep:
         with self._lock_file(cell) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
 
-    def _make(self, cell: Cell) -> Done:
+    def _make(self, cell: Cell, held: int) -> Done:
         directory = self._directory(cell)
         log = self.out / "logs" / f"{cell.name}.log"
-        code = self._starts((*self._command, *cell.words, "--quiet", f"--out={directory}"), log)
+        words = (*self._command, *cell.words, "--quiet", f"--out={directory}")
+        code = self._starts(words, log, held)
         done = self.found(cell)
         if done is not None and code in _STORED:
             return done
@@ -130,16 +134,16 @@ class Sweep:
         return self.out / "cells" / cell.name
 
     @contextmanager
-    def _lock(self, cell: Cell) -> Iterator[bool]:
-        """Whether the cell is this process's now. The lock goes with the process, however it
-        ends."""
+    def _lock(self, cell: Cell) -> Iterator[int | None]:
+        """The lock's descriptor if the cell is this process's now. It goes with the process and the
+        command that this started for the cell, however they end."""
         with self._lock_file(cell) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                yield False
+                yield None
             else:
-                yield True
+                yield file.fileno()
 
     def _lock_file(self, cell: Cell) -> TextIO:
         return (self.out / "locks" / cell.name).open("a")
@@ -179,17 +183,15 @@ def last_line(log: Path) -> str:
 
 
 def _open(out: Path, identity: dict[str, Any]) -> None:
-    """One process at a time: another may be making the directory, or have made half of it."""
+    """One process at a time: another may be making the directory, have made half of it, or be about
+    to put a run in its place."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        directory = os.open(out, os.O_RDONLY)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with turn_in(out.parent):
+            out.mkdir(exist_ok=True)
+            _claim(out, {"schema_version": SCHEMA_VERSION, **identity})
     except OSError as error:
         raise StoreError("out", out, f"cannot be made: {error.strerror}") from error
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
-        _claim(out, {"schema_version": SCHEMA_VERSION, **identity})
-    finally:
-        os.close(directory)
 
 
 def _claim(out: Path, told: dict[str, Any]) -> None:
@@ -208,12 +210,9 @@ def _claim(out: Path, told: dict[str, Any]) -> None:
             )
     elif any(entry.name not in _FOLDERS for entry in out.iterdir()):
         raise StoreError("out", out, "is not empty; expected a new directory, or a sweep's")
-    try:
-        for folder in _FOLDERS:
-            (out / folder).mkdir(parents=True, exist_ok=True)
-        if not manifest.exists():
-            draft = out / "locks" / f"{MANIFEST}.draft"
-            draft.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-            draft.replace(manifest)
-    except OSError as error:
-        raise StoreError("out", out, f"cannot be made: {error.strerror}") from error
+    for folder in _FOLDERS:
+        (out / folder).mkdir(exist_ok=True)
+    if not manifest.exists():
+        draft = out / "locks" / f"{MANIFEST}.draft"
+        draft.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        draft.replace(manifest)

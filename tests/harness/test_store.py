@@ -104,7 +104,7 @@ def test_a_run_that_came_meanwhile_stays_and_the_later_one_is_kept_beside_it(
     write_run(place, _named(run, "first"), run.requests, run.steps, {}, stood)
     (tmp_path / "run-2").mkdir()  # somebody's, and not written to
 
-    with pytest.raises(PlaceTaken, match=r"another run .* this one is '?.*run-3") as caught:
+    with pytest.raises(PlaceTaken, match=r"was taken .* this one is .*run-3") as caught:
         write_run(place, _named(run, "second"), run.requests, run.steps, {}, stood)
 
     assert caught.value.kept == place.resolve().with_name("run-3")
@@ -137,6 +137,19 @@ def test_of_runs_that_end_at_once_none_is_lost(
     there = sorted(path.name for path in tmp_path.iterdir())
     assert there == ["run", *(f"run-{number}" for number in range(2, writers + 1))]
     assert {load_run(tmp_path / name).result.run_id for name in there} == names
+
+
+def test_files_that_came_meanwhile_stay_and_the_run_is_kept_beside_them(
+    tmp_path: Path, run: StoredRun
+) -> None:
+    place = tmp_path / "run"
+    stood = standing(place)
+    _write(place / "repeat-1", run)
+    with pytest.raises(PlaceTaken) as caught:
+        write_run(place, _named(run, "second"), run.requests, run.steps, {}, stood)
+
+    assert [path.name for path in place.iterdir()] == ["repeat-1"]
+    assert load_run(caught.value.kept).result.run_id == "second"
 
 
 def test_an_empty_directory_is_used(tmp_path: Path, run: StoredRun) -> None:

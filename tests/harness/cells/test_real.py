@@ -10,7 +10,7 @@ import pytest
 import torch
 from llmbench.engines.config import EngineConfig, engine_config
 from llmbench.harness.cells import real
-from llmbench.harness.cells.identity import stored_run
+from llmbench.harness.cells.identity import place_of
 from llmbench.harness.cells.real import RealCells
 from llmbench.harness.cells.runner import store_measured
 from llmbench.harness.config import LoadConfig, RunConfig
@@ -107,15 +107,17 @@ def test_a_run_says_all_that_its_identity_asks_of_it(tmp_path: Path) -> None:
     assert set(config) - set(identity.settings) == {*identity.load, "command"}
     assert config["threads"] == 1
 
-    store_measured(tmp_path / "run", measured)
-    assert stored_run(tmp_path / "run", identity) is not None
+    place = place_of(tmp_path / "run", identity)
+    assert place.run is None
+    store_measured(place.directory, measured, place.stood)
+    assert place_of(tmp_path / "run", identity).run is not None
     for changed, said in (
         ({"price_per_hour": 3.0}, "price_per_hour is 2.0 there, 3.0 here"),
         ({"price_per_hour": None}, "price_per_hour is 2.0 there, not set here"),
     ):
         other = RealCells(replace(TINY, **changed), Told()).identify({}, 3)
         with pytest.raises(StoreError, match=said):
-            stored_run(tmp_path / "run", other)
+            place_of(tmp_path / "run", other)
 
 
 def test_threads_are_a_setting_asked_for_or_not(

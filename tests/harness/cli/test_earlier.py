@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmbench.harness import simulate
+from llmbench.harness import simulate, simulated_capacity
 from llmbench.harness.claims import kv_waste
 from llmbench.harness.cli import main
 from llmbench.harness.experiment import Measured
@@ -84,6 +84,25 @@ def test_a_run_that_came_meanwhile_stays_and_the_error_says_where_this_one_is(
     assert line.endswith(f"this one is {Path('run-2').resolve()}")
     assert (engine_of("run"), engine_of("run-2")) == ("paged", "inflight")
     assert "inflight" in Path("run-2/report.md").read_text()
+
+
+def test_of_capacities_one_whose_place_was_taken_costs_the_next_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert llmbench(monkeypatch, f"{RUN} --engine inflight --out elsewhere") == 0
+    search = simulated_capacity.engine_capacity
+
+    def while_another_ends(*args: Any) -> simulated_capacity.EngineCapacity:
+        if not Path("c/paged").exists():
+            shutil.copytree("elsewhere", "c/paged")
+        return search(*args)
+
+    monkeypatch.setattr(simulated_capacity, "engine_capacity", while_another_ends)
+    command = "capacity --workload quick --num-requests 20 --slo e2el:2s --compare paged,trtllm -q"
+    assert llmbench(monkeypatch, f"{command} --out c") == 2
+    assert "c/paged' was taken" in capsys.readouterr().err
+    found = [engine_of(f"c/{name}") for name in ("paged", "paged-2", "trtllm")]
+    assert found == ["inflight", "paged", "trtllm"]
 
 
 def test_a_run_that_was_cut_short_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,10 @@ def test_a_run_is_whole_and_says_what_it_does_not_know(
     # A busy machine may make the client late, and then it says so.
     assert failed <= {"client_overload", "sender_lag"}
     assert not check(found, "throttling").fatal
+    # The server is here, so whoever else computed is judged.
+    (others,) = [one for one in result.validity.checks if one.id in ("machine", "server_unseen")]
+    assert not others.fatal
+    assert "not judged" not in others.told
     assert result.counters.requests_ok == 24
     assert (result.kv, result.memory, result.counters.steps, result.attribution) == (None,) * 4
     assert result.target is not None

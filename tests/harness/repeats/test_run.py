@@ -10,10 +10,11 @@ import pytest
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.cells.identity import Identity
 from llmbench.harness.drive import Progress
+from llmbench.harness.errors import PlaceTaken
 from llmbench.harness.experiment import Measured
 from llmbench.harness.repeats.run import Labelled, Made, Runner, run_repeats
 from llmbench.harness.seeds import seed_of_repeat
-from llmbench.harness.store import StoredRun, StoreError, find_run
+from llmbench.harness.store import StoredRun, StoreError, find_run, write_run
 
 from .made import invalid, make_run, partial
 
@@ -140,3 +141,26 @@ def test_progress_says_which_repeat_it_is_of(tmp_path: Path) -> None:
 def test_no_repeat_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="repeats: 0 is not allowed; expected 1 or more"):
         Fake().run(tmp_path / "a", 0)
+
+
+class Met(Fake):
+    """While its first repeat is measured, somebody else's run comes to the place."""
+
+    place = Path()
+
+    def measure(self, seed: int) -> Measured:
+        measured = super().measure(seed)
+        if len(self.measured) == 1:
+            other = make_run(1, seed=99)
+            write_run(self.place, other.result, other.requests, other.steps, {})
+        return measured
+
+
+def test_a_run_that_came_to_a_repeats_place_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    fake = Met()
+    fake.place = tmp_path / "a" / "repeat-1"
+    with pytest.raises(PlaceTaken, match="repeat-1-2") as caught:
+        fake.run(tmp_path / "a", 2)
+    assert find_run(fake.place).result.config["seed"] == 99
+    assert find_run(caught.value.kept).result.config["seed"] == SEEDS[0]
+    assert (caught.value.kept / "report.html").exists()

@@ -19,7 +19,7 @@ from llmbench.harness.record import RequestRecord, RequestStatus
 from llmbench.harness.rendering import sweep_reports
 from llmbench.harness.result import Validity
 from llmbench.harness.store import StoreError, find_run, write_run
-from llmbench.harness.sweep.cells import Done, Sweep, run_all, start
+from llmbench.harness.sweep.cells import Done, Sweep, run_all, start, until_done
 from llmbench.harness.sweep.grid import Axis, Cell, grid
 from llmbench.harness.sweep.saturation import Goal, find_saturation, share_followed
 from llmbench.harness.sweep.table import frame, sweep_table
@@ -40,7 +40,7 @@ class Fake:
     interrupted: bool = False
     started: list[tuple[str, ...]] = field(default_factory=list)
 
-    def __call__(self, words: Sequence[str], log: Path) -> int:
+    def __call__(self, words: Sequence[str], log: Path, held: int) -> int:  # noqa: ARG002
         self.started.append(tuple(words))
         log.write_text("working\nerror: engine: 'b' is not known\n\n")
         if self.stores:
@@ -132,7 +132,8 @@ def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_real_command_is_llmbench_with_its_output_in_the_log(tmp_path: Path) -> None:
-    assert start(["run", "--engine", "no-such"], tmp_path / "log") == 2
+    with (tmp_path / "lock").open("a") as lock:
+        assert start(["run", "--engine", "no-such"], tmp_path / "log", lock.fileno()) == 2
     assert "no-such" in (tmp_path / "log").read_text()
 
 
@@ -149,7 +150,8 @@ except KeyboardInterrupt:
     time.sleep(0.5)
     print("kept", flush=True)
 '''
-cells.start([], Path(sys.argv[1]))
+with open(sys.argv[1] + ".lock", "a") as lock:
+    cells.start([], Path(sys.argv[1]), lock.fileno())
 """
 
 
@@ -167,6 +169,40 @@ def test_an_interrupted_command_has_time_to_keep_what_it_measured(tmp_path: Path
     assert log.read_text().split() == ["ready", "kept"]
 
 
+_ABANDONED = """
+import sys
+from pathlib import Path
+from llmbench.harness.sweep import cells, grid
+cells._MAIN = '''
+import sys
+print("ready", flush=True)
+open(sys.argv[1]).read()
+'''
+(cell,) = grid.grid([], 1, 0)
+cells.Sweep(Path(sys.argv[1]), [sys.argv[2]], {}).run(cell)
+"""
+
+
+def test_a_cell_whose_sweep_was_killed_is_not_started_beside_itself(tmp_path: Path) -> None:
+    """The command that was started for it goes on, and will store its run."""
+    os.mkfifo(tmp_path / "end")
+    out, (cell,) = tmp_path / "s", grid([], 1, 0)
+    log = out / "logs" / f"{cell.name}.log"
+    first = subprocess.Popen([sys.executable, "-c", _ABANDONED, str(out), str(tmp_path / "end")])
+    give_up_s = monotonic() + 60
+    while not (log.exists() and "ready" in log.read_text()) and monotonic() < give_up_s:
+        sleep(0.02)
+    first.kill()
+    first.wait()
+    fake = Fake()
+    second = Sweep(out, [str(tmp_path / "end")], {}, starts=fake)
+    assert second.run(cell) is None
+    with (tmp_path / "end").open("w"):
+        pass
+    assert until_done(second, cell).run is not None
+    assert len(fake.started) == 1
+
+
 def _store(out: Path, requests: Sequence[RequestRecord]) -> None:
     """A run of these requests, as a server's: nobody knows its steps, so no trace is checked."""
     stored = stored_run(requests, ())
@@ -181,7 +217,7 @@ class Queueing:
     def __init__(self, capacity_per_s: float) -> None:
         self._capacity_per_s = capacity_per_s
 
-    def __call__(self, words: Sequence[str], log: Path) -> int:
+    def __call__(self, words: Sequence[str], log: Path, held: int) -> int:  # noqa: ARG002
         log.write_text("")
         options = dict(word.removeprefix("--").split("=", 1) for word in words[1:] if "=" in word)
         rate = float(options["request-rate"])
@@ -224,8 +260,8 @@ class Spoilt:
     valid_below_per_s: float
     refused: bool = False
 
-    def __call__(self, words: Sequence[str], log: Path) -> int:
-        code = Queueing(1e9)(words, log)
+    def __call__(self, words: Sequence[str], log: Path, held: int) -> int:
+        code = Queueing(1e9)(words, log, held)
         options = dict(word.removeprefix("--").split("=", 1) for word in words[1:] if "=" in word)
         if float(options["request-rate"]) <= self.valid_below_per_s:
             return code
