@@ -20,6 +20,7 @@ ISA_FLAGS = (
     "fma",
     "f16c",
     "avx512f",
+    "avx512vbmi",
     "avx512_vnni",
     "avx_vnni",
     "avx512_bf16",
