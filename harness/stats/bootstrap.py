@@ -110,12 +110,12 @@ def blocks_of(num_units: int, block: int | None = None) -> int:
     return max(2, -(-num_units // (block or block_length(num_units))))
 
 
-def widening(blocks: int, confidence: float) -> float:
+def widening(blocks: int, confidence: float, shown: float | None = None) -> float:
     """How many times as far the ends of an interval lie from its middle as resamples of so few
     blocks put them: sqrt(k / (k - 1)), for blocks lie closer to their own mean than to the truth,
     times Student's t over the normal quantile (Hesterberg, The American Statistician 69, 2015,
-    section 3.3)."""
-    normal = NormalDist().inv_cdf((1 + confidence) / 2)
+    section 3.3). shown: the share of resamples between those ends, `confidence` unless given."""
+    normal = NormalDist().inv_cdf((1 + (shown or confidence)) / 2)
     return math.sqrt(blocks / (blocks - 1)) * quantile(confidence, blocks - 1) / normal
 
 
@@ -177,10 +177,13 @@ def compare_samples(
     found = found[np.isfinite(found)]
     if not len(found):
         return Estimate(float(value[0]), float("nan"), float("nan"))
-    outside = 100 * (1 - confidence) / 2
+    # Farther out resamples are too few to be counted, and tell of the least and the largest block
+    # alone. Student's t says how far an interval of more confidence goes.
+    shown = min(confidence, CONFIDENCE)
+    outside = 100 * (1 - shown) / 2
     middle = percentile(found, 50)
     factor = widening(
-        min(blocks_of(one.num_units, block) for one in (baseline, current)), confidence
+        min(blocks_of(one.num_units, block) for one in (baseline, current)), confidence, shown
     )
     low, high = (
         widened(percentile(found, q), middle, factor, contrast) for q in (outside, 100 - outside)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 from llmbench.harness.stats.bootstrap import (
@@ -220,3 +221,15 @@ def test_a_paired_rescaling_is_known_exactly(
     found = compare_samples(baseline, current, statistic, paired=True, resamples=50)
 
     assert (found.value, found.low, found.high) == pytest.approx((factor,) * 3)
+
+
+def test_more_confidence_goes_as_far_as_students_t() -> None:
+    """Not as far as the outermost of 2 000 resamples, which are the least block drawn ten times."""
+    rng = np.random.default_rng()
+    baseline, current = (Sample.one_each(rng.lognormal(0, 1.5, size=50)) for _ in range(2))
+    usual, sure = (
+        compare_samples(baseline, current, MEAN, contrast="difference", confidence=one)
+        for one in (0.95, 0.9998)
+    )
+    farther = float(scipy.stats.t.ppf(0.9999, df=9)) / float(scipy.stats.t.ppf(0.975, df=9))
+    assert (sure.high - sure.low) / (usual.high - usual.low) == pytest.approx(farther)
