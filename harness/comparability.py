@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from ..reports.format import listed
@@ -154,9 +156,15 @@ def environment_differences(
             continue
         values = [_at(environment, path) for environment in environments]
         if any(value != values[0] for value in values):
-            shown = " / ".join(str(value) for value in values)
-            found.append(f"the environments differ in {name}: {shown}")
+            found.append(f"the environments differ in {name}: {_in_order(values)}")
     return found
+
+
+def _in_order(values: Sequence[object]) -> str:
+    """Values of runs, those that follow each other once, and of a commit as much as tells it."""
+    shown = [re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28}\b", r"\1", str(value)) for value in values]
+    runs = [(value, len(list(group))) for value, group in groupby(shown)]
+    return " / ".join(value if count == 1 else f"{value} ({count} runs)" for value, count in runs)
 
 
 def _at(environment: Mapping[str, Any], path: tuple[str, ...]) -> object:
