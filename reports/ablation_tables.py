@@ -100,7 +100,7 @@ def effects_table(ablation: Ablation) -> Table:
         note="The change from the base, averaged over the other axes: of ratios the geometric "
         "mean. In brackets the 95 % interval of each. Better and worse: it holds after Holm's "
         "correction for all effects of this report. Counts have no interval in a single run."
-        + (" ?: too little was measured to decide it." if unsure else ""),
+        + (" ?: nothing can decide it; the notes say why." if unsure else ""),
     )
 
 

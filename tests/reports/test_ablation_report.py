@@ -85,7 +85,7 @@ def test_effects_stand_by_quantity_and_change(report: Report) -> None:
         ["Steps", "−68 steps", "n/a"],
     ]
     assert [row[2].tone for row in found.rows] == ["bad", "quiet", "quiet"]
-    assert found.note.endswith("?: too little was measured to decide it.")
+    assert found.note.endswith("?: nothing can decide it; the notes say why.")
 
 
 def test_a_count_that_did_not_move_is_no_change() -> None:
