@@ -20,6 +20,14 @@ class ConfigError(ValueError):
         super().__init__(f"{field}: {value!r} is not allowed; expected {allowed}{hint}")
 
 
+class MissingError(ConfigError):
+    """What cannot do without was not given. `str()`: ``field: missing; expected ALLOWED``."""
+
+    def __init__(self, field: str, allowed: str) -> None:
+        super().__init__(field, None, allowed)
+        self.args = (f"{field}: missing; expected {allowed}",)
+
+
 class ModelError(ConfigError):
     """A model that cannot be loaded: not supported, not found, corrupt or truncated."""
 

@@ -82,7 +82,7 @@ def find_quantity(field: str, name: str) -> Quantity:
 
 def _counted_unit(counter: str) -> str:
     """What a counter counts, from its name: `kv_peak_held_tokens` is in tokens."""
-    units = ("tokens", "steps", "requests")
+    units = ("tokens", "steps", "requests", "swaps")
     return next((unit for unit in units if unit in counter), counter)
 
 

@@ -37,6 +37,8 @@ from .tables import glossary
 WHOLE = Badge("Whole factorial", "✓", "good")
 INCOMPLETE = Badge("Cells left out", "!", "caution")
 FIRST_SENTENCES = 5
+# Exact in every run: these are always decided, and enter no sentence.
+COUNTED = ("running", "counters", "quality")
 
 
 def ablation_report(ablation: Ablation) -> Report:
@@ -57,9 +59,11 @@ def ablation_report(ablation: Ablation) -> Report:
 
 
 def nothing_told(ablation: Ablation) -> str:
-    """Why there is no sentence: too little was measured, or no effect stands out."""
-    # A count has no spread in a single run, and enters no sentence.
-    judged = [one for one in ablation.responses if _has_intervals(ablation, one)]
+    """Why there is no sentence: what was measured cannot decide, or no effect stands
+    out."""
+    judged = [
+        one for one in ablation.responses if one.id not in COUNTED and _has_intervals(ablation, one)
+    ]
     reasons = list(dict.fromkeys(one.too_little for one in judged))
     if reasons and all(reasons):
         return f"No effect can be told from no effect: {'; '.join(reasons)}."

@@ -31,6 +31,10 @@ MECHANISMS: tuple[tuple[str, str, str], ...] = (
 )
 
 
+NO_CHANGE = "no change"
+_ROUNDING = 1e-9  # what resampled means of equal numbers differ by
+
+
 def label(response: AblationResponse) -> str:
     return response_label(response.id, response.stat)
 
@@ -38,9 +42,10 @@ def label(response: AblationResponse) -> str:
 def effect_cell(effect: AblationEffect, response: AblationResponse) -> Cell:
     """ "▲ better −38 % [−45, −30]"; no word where it decides nothing, "?" where nothing could."""
     text = effect_text(effect.value, effect.low, effect.high, response.scale, response.unit)
+    if _is_nothing(effect, response):
+        return Cell(NO_CHANGE, "quiet")
     if effect.low is None and not effect.significant:
-        none = effect.value == (1 if response.scale == "ratio" else 0)
-        return Cell("no change", "quiet") if none else Cell(text)
+        return Cell(text)
     if not effect.significant:
         return Cell(f"? {text}" if response.too_little else text, "quiet")
     return Cell(f"{_word(effect, response)}{text}", tone(effect, response))
@@ -100,14 +105,15 @@ def effects_table(ablation: Ablation) -> Table:
         note="The change from the base, averaged over the other axes: of ratios the geometric "
         "mean. In brackets the 95 % interval of each. Better and worse: it holds after Holm's "
         "correction for all effects of this report. Counts have no interval in a single run."
-        + (" ?: too little was measured to decide it." if unsure else ""),
+        + (" ?: nothing can decide it; the notes say why." if unsure else ""),
     )
 
 
 def interactions_table(ablation: Ablation) -> Table | None:
     """How far the effect of one axis depends on another; exact counts are left out."""
     responses = {response.name: response for response in ablation.responses}
-    found = [one for one in ablation.effects if not one.is_main and one.conditional and one.low]
+    found = [one for one in ablation.effects if not one.is_main and one.conditional]
+    found = [one for one in found if one.low is not None]
     if not found:
         return None
     rows: list[Sequence[str | Cell]] = []
@@ -119,10 +125,8 @@ def interactions_table(ablation: Ablation) -> Table | None:
             f"with {side.level}"
             for side in effect.conditional
         ]
-        holds = Cell("✓ depends", "caution") if effect.significant else Cell("? unclear", "quiet")
-        rows.append(
-            (first.text, second.axis, label(response), *sides, _factor(effect, response), holds)
-        )
+        factor, verdict = _factor(effect, response), _depends(effect, response)
+        rows.append((first.text, second.axis, label(response), *sides, factor, verdict))
     return table(
         "interactions",
         "Interactions",
@@ -215,6 +219,19 @@ def left_out_table(ablation: Ablation) -> Table | None:
         rows,
         words=("State", "Why"),
     )
+
+
+def _depends(effect: AblationEffect, response: AblationResponse) -> Cell:
+    if effect.significant:
+        return Cell("✓ depends", "caution")
+    return Cell(NO_CHANGE if _is_nothing(effect, response) else "? unclear", "quiet")
+
+
+def _is_nothing(effect: AblationEffect, response: AblationResponse) -> bool:
+    """Whether it is exactly none, as where both levels make one schedule; nobody has to be sure."""
+    none = 1.0 if response.scale == "ratio" else 0.0
+    found = [one for one in (effect.value, effect.low, effect.high) if one is not None]
+    return not response.too_little and all(abs(one - none) < _ROUNDING for one in found)
 
 
 def _factor(effect: AblationEffect, response: AblationResponse) -> str:

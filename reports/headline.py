@@ -204,9 +204,11 @@ def key_figures(run: Run) -> tuple[KeyFigure, ...]:
             "Requests served",
             count(counters["requests_ok"]),
             f"of {count(replies_asked(run))}",
-            f"{count(counters['requests_refused'])} refused, "
-            f"{count(counters['requests_failed'])} failed, "
-            f"{count(counters['requests_unfinished'])} unfinished",
+            ", ".join(
+                f"{count(counters[f'requests_{end}'])} {end}"
+                for end in ("refused", "failed", "unfinished")
+                if counters[f"requests_{end}"]
+            ),
         ),
         *_room(run),
     ]

@@ -35,7 +35,7 @@ class PublishedRow:
     tokens_per_s: float
 
 
-# The eight shapes named in the project's plan, in published order; two more come after.
+# Eight shapes from short to long, in published order: those that factors are fitted to.
 H100_LLAMA_31_8B_FP8 = (
     PublishedRow(128, 128, 28_312),
     PublishedRow(128, 2048, 22_714),

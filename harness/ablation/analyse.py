@@ -114,7 +114,8 @@ def analyse(factorial: Factorial, *, command: str = "") -> Ablation:
     measured = [_measured(response, repeats) for response in responses_for(results)]
     responses = [one.response for one in measured]
     found = [effect for one in measured for effect in _effects(design, wanted, valid, one, repeats)]
-    short = {one.name: too_little(one, results, count) for one in responses}
+    named = [[(runs[cell].directory.name, runs[cell].result) for runs in repeats] for cell in valid]
+    short = {one.name: too_little(one, named) for one in responses}
     noise = machine_noise(repeats)
     effects = _judged(found, short, noise, repeats)
     return Ablation(
@@ -348,15 +349,20 @@ def _notes(
         found.append(_ONE_RUN if kept[0].result.simulation is None else _ONE_SIMULATED_RUN)
     if noise is not None:
         found.append(noise.text)
-    found += [f"{why}: its effects decide nothing" for why in dict.fromkeys(short.values()) if why]
+    found += [
+        f"{why}: effects with a ? decide nothing" for why in dict.fromkeys(short.values()) if why
+    ]
     if any(one.name == "output_throughput.run" for one in responses):
         found.append(
             "not every run had a steady window, so throughput is over whole runs, drain included"
         )
     unsteady: dict[str, Any] = {}
     for run in kept:
-        for check in run.result.validity.failures:
-            if not check.fatal and check.id not in ("steady", "tail"):
+        validity = run.result.validity
+        for check in validity.failures:
+            # A disturbance is told above, as why nothing is decided.
+            told = check in validity.disturbances or check.id in ("steady", "tail")
+            if not check.fatal and not told:
                 unsteady.setdefault(check.id, f"{run.directory.name}: {check.detail}")
     return (*found, *unsteady.values())
 

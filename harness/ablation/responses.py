@@ -142,16 +142,21 @@ def measure_of(response: Response, run: Observed) -> Measure:
     return ByRequest(sample, Statistic(quantity.q))
 
 
-def too_little(response: Response, results: Sequence[Result], repeats: int) -> str:
-    """Why no interval of this response can be believed; empty if one can: `evidence.too_little`.
+def too_little(response: Response, cells: Sequence[Sequence[tuple[str, Result]]]) -> str:
+    """Why no interval of this response can be believed; empty if one can: as of the sides of a
+    comparison, where the repeats of a cell count together.
 
-    With repeats, the spread comes from them and not from the requests, so a percentile needs no
-    more requests than a mean.
+    cells: the runs of each, by name. With repeats, the spread comes from them, so it does not
+    matter how many requests each has.
     """
     if response.sampled == "exact":
         return ""
-    needed = requests_needed(response.q if repeats == 1 else None)
-    return evidence.too_little([[one] for one in results], response.name, needed=needed)
+    repeated = len(cells[0]) > 1
+    return evidence.disturbed(run for runs in cells for run in runs) or evidence.too_little(
+        [[result for _, result in runs] for runs in cells],
+        response.name,
+        needed=0 if repeated else requests_needed(response.q),
+    )
 
 
 def _measurable(response: Response, result: Result) -> bool:

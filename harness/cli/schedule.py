@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ...engines.errors import ConfigError
+from ...engines.errors import ConfigError, MissingError
 from .console import TerminalConsole
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _read(source: str | None) -> Scenario:
 
     if source is None:
         allowed = f"a file, - for standard input, or one of {', '.join(shipped())}"
-        raise ConfigError("scenario", None, allowed)
+        raise MissingError("scenario", allowed)
     if source == "-":
         return parse_text(sys.stdin.buffer.read(), "standard input")
     return load_scenario(Path(source))

@@ -151,6 +151,7 @@ def fit(
     """Write a workload that is like a trace, and say how like it is: lengths and their correlation,
     rate, and burstiness, trace against fit."""
     from ...engines.errors import ConfigError
+    from ...workloads.api import WorkloadError
     from ...workloads.load import spec_yaml
     from ...workloads.servegen import is_servegen, servegen_workload
     from .workload_tables import print_fit
@@ -162,6 +163,9 @@ def fit(
         spec = servegen_workload(trace, category, request_rate)
     else:
         for name, given in (("category", category), ("request_rate", request_rate)):
+            if given is not None and not trace.exists():
+                expected = "a folder of ServeGen's clients"
+                raise WorkloadError("trace", trace, expected, "does not exist")
             if given is not None:
                 raise ConfigError(name, given, "a folder of ServeGen's clients beside it")
         from ...workloads.fitting import fit_trace

@@ -29,6 +29,13 @@ def test_which_way_is_better() -> None:
     assert QUANTITIES["energy_per_token.total"].better == "lower"
 
 
+def test_what_a_counter_counts_is_a_word_and_not_its_name() -> None:
+    counters = {one.stat: one.unit for one in QUANTITIES.values() if one.id == "counters"}
+    assert counters["swaps_out"] == "swaps"
+    assert counters["recomputed_tokens"] == "tokens"
+    assert not [unit for unit in counters.values() if "_" in unit]
+
+
 @pytest.mark.parametrize("name", ["cost.p99", "mbu.window", "mfu"])
 def test_another_statistic_of_them_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="rule"):

@@ -16,6 +16,7 @@ from llmbench.engines.config import engine_config
 from llmbench.engines.core import EngineCore
 from llmbench.engines.cost.calibrated import Calibration
 from llmbench.engines.cost.fit import fit_calibration
+from llmbench.engines.cost.published import compare_with_published
 from llmbench.engines.cost.roofline import Roofline, StepTimes
 from llmbench.engines.cost.shapes import shape_file
 from llmbench.engines.cost.work import StepWork
@@ -30,6 +31,7 @@ from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.drive import Observation, drive
 from llmbench.harness.simulate import prepare_simulation, simulate
 from llmbench.harness.simulated_machine import Machine
+from llmbench.harness.simulation_error import roofline_error
 from llmbench.harness.watch import Silent
 from llmbench.workloads.api import Plan, PlannedRequest
 
@@ -171,9 +173,22 @@ def test_a_result_says_what_it_stands_on() -> None:
     assert result.created_at is None
     assert result.simulation is not None
     assert (result.simulation.hardware, result.simulation.devices) == ("h100", 4)
-    assert "within" in result.simulation.error
+    assert result.simulation.error == roofline_error()
     assert result.config["simulated"] is True
     assert result.config["tensor_parallel"] == 4
+
+
+def test_the_error_of_a_roofline_is_what_was_checked_and_what_was_not() -> None:
+    """Each title of the published table but those of the H100, with its worst errors."""
+    said, unchecked = roofline_error().split(". Other ")
+    fitted, _, _, *others = compare_with_published()
+    held_out = [abs(one.error) for one in fitted.predictions if not one.fitted]
+    assert f"on an H100 within {max(held_out):.1%} on the {len(held_out)} shapes" in said
+    assert [part.title for part in others] == ["H200", "Llama-3.3-70B on two H100"]
+    for part in others:
+        errors = [one.error for one in part.predictions]
+        assert f"{part.title} {min(errors):+.1%} to {max(errors):+.1%}" in said
+    assert unchecked == "models, devices and engines, and latencies, were not checked"
 
 
 def test_the_same_settings_give_the_same_result_twice_from_one_preparation() -> None:

@@ -85,7 +85,7 @@ def test_effects_stand_by_quantity_and_change(report: Report) -> None:
         ["Steps", "−68 steps", "n/a"],
     ]
     assert [row[2].tone for row in found.rows] == ["bad", "quiet", "quiet"]
-    assert found.note.endswith("?: too little was measured to decide it.")
+    assert found.note.endswith("?: nothing can decide it; the notes say why.")
 
 
 def test_a_count_that_did_not_move_is_no_change() -> None:
@@ -126,6 +126,45 @@ def test_an_interaction_shows_both_sides(report: Report) -> None:
             "✓ depends",
         ]
     ]
+
+
+@pytest.mark.parametrize(
+    ("high", "too_little", "verdict", "cell"),
+    [
+        (1.0 + 1e-15, "", "no change", "no change"),
+        (1.01, "", "? unclear", "0 % [0, +1]"),
+        (1.0, "too few", "? unclear", "? 0 % [0, 0]"),
+    ],
+)
+def test_an_effect_of_exactly_nothing_is_not_unclear(
+    high: float, too_little: str, verdict: str, cell: str
+) -> None:
+    """Both levels made one schedule; not where nothing can be decided."""
+    made = ablation()
+    none = tuple(
+        replace(one, value=1.0, low=1.0, high=high, significant=False)
+        if one.response == "ttft.mean"
+        else one
+        for one in made.effects
+    )
+    first, *others = made.responses
+    responses = (replace(first, too_little=too_little), *others)
+    report = ablation_report(replace(made, effects=none, responses=responses))
+    assert _texts(_table(report, "interactions"))[0][-1] == verdict
+    assert _texts(_table(report, "effects"))[0][1:] == [cell, cell]
+
+
+def test_an_interaction_whose_interval_begins_at_nothing_is_listed() -> None:
+    made = ablation()
+    touching = tuple(
+        one if one.is_main else replace(one, value=0.02, low=0.0, high=0.04, significant=False)
+        for one in made.effects
+    )
+    first, *others = made.responses
+    responses = (replace(first, scale="difference"), *others)
+    report = ablation_report(replace(made, effects=touching, responses=responses))
+    (row,) = _texts(_table(report, "interactions"))
+    assert row[-1] == "? unclear"
 
 
 def test_cells_mechanisms_and_what_was_left_out(report: Report) -> None:

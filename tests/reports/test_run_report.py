@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import pytest
 from llmbench.reports.format import number, percent, seconds
 from llmbench.reports.model import Report, Run, Table
@@ -123,6 +126,19 @@ def test_nothing_served_is_reported_without_numbers() -> None:
     assert figures["TTFT p50"].value == "n/a"
     assert figures["KV waste"].value == "n/a"
     assert "no steady window was found" in " ".join(report.statements)
+
+
+def test_the_tile_of_requests_lists_only_the_ends_that_there_were(run: Run) -> None:
+    def tile(of: Run) -> tuple[str, str, str]:
+        figures = {figure.label: figure for figure in run_report(of).figures}
+        one = figures["Requests served"]
+        return one.value, one.unit, one.detail
+
+    assert tile(run) == ("32", "of 32", "")
+    assert tile(without_requests()) == ("0", "of 4", "4 refused")
+    result = copy.deepcopy(dict(run.result))
+    result["counters"] |= {"requests_failed": 2, "requests_unfinished": 1}
+    assert tile(replace(run, result=result)) == ("32", "of 35", "2 failed, 1 unfinished")
 
 
 def test_one_token_replies_have_no_tpot() -> None:

@@ -13,9 +13,12 @@ from llmbench.engines.errors import ConfigError
 from llmbench.harness.ablation.analyse import Factorial, analyse
 from llmbench.harness.ablation.design import Cell, NotRun, parse_axes
 from llmbench.harness.errors import InvalidRun
+from llmbench.harness.evidence import SHORTEST_RUN_S
 from llmbench.harness.store import StoredRun
 from llmbench.reports.ablation_model import Ablation, AblationEffect
+from llmbench.reports.ablation_report import nothing_told
 
+from ..stored import disturbed
 from .virtual import VirtualCells
 
 DESIGN = parse_axes("batching,kv", engine_config("paged"))
@@ -165,6 +168,53 @@ def test_too_few_requests_decide_nothing_about_a_tail() -> None:
     assert not effect.significant
     assert any("280 served requests are too few for ttft.p99" in note for note in found.notes)
     assert _effect(found, KV, "ttft.mean").significant
+
+
+BUSY = "other processes used 55% of the processor time"
+
+
+@pytest.mark.parametrize("check", ["machine", "throttling"])
+@pytest.mark.parametrize("repeats", [1, 2], ids=["once", "repeated"])
+def test_no_time_of_a_disturbed_cell_is_decided_and_counts_are(repeats: int, check: str) -> None:
+    """One run of one cell is enough: its times are in every effect."""
+    quiet = _serve(VirtualCells(count=250), "kv", seeds=range(repeats))
+    busy = quiet.design.cells[1]
+    *others, last = quiet.runs[busy]
+    assert isinstance(last, StoredRun)
+    upset = disturbed(last, check=check, detail=BUSY)
+    found = analyse(replace(quiet, runs={**quiet.runs, busy: [*others, upset]}))
+
+    assert any(one.significant for one in analyse(quiet).effects)
+    reasons = {one.name: one.too_little for one in found.responses}
+    counts = {"running.peak", "counters.steps", "counters.preemptions"}
+    assert counts < reasons.keys()
+    for one in found.effects:
+        if one.response.startswith("counters.") or one.response in counts:
+            assert reasons[one.response] == ""
+            assert (one.p is None) is (one.low is None)
+        else:
+            assert reasons[one.response] == f"{BUSY} while kv=contiguous was measured"
+            assert (one.p, one.significant) == (None, False)
+    assert found.sentences == ()
+    told = [note for note in found.notes if BUSY in note]
+    assert told == [f"{BUSY} while kv=contiguous was measured: effects with a ? decide nothing"]
+    assert f"No effect can be told from no effect: {BUSY} while" in nothing_told(found)
+
+
+def test_repeats_of_a_cell_are_as_long_as_all_together() -> None:
+    """As `compare` adds up the repeats of a side; with them no run needs so many requests."""
+    once = _serve(VirtualCells(count=100), "kv")
+    (_, run), *_ = [(cell, runs[0]) for cell, runs in once.runs.items()]
+    seconds = run.result.duration_s
+    assert seconds < SHORTEST_RUN_S < 3 * seconds
+    ttft = {one.name: one.too_little for one in analyse(once).responses}
+    assert ttft["ttft.mean"] == f"a run of {seconds:.1f} s is too short (at least 5 s)"
+
+    thrice = analyse(_serve(VirtualCells(count=100), "kv", seeds=range(3)))
+    assert {one.too_little for one in thrice.responses} == {""}
+    twice = analyse(_serve(VirtualCells(count=60), "kv", seeds=range(2)))
+    reasons = {one.name: one.too_little for one in twice.responses}
+    assert "s together are too short" in reasons["ttft.mean"]
 
 
 def test_repeats_are_what_the_interval_comes_from() -> None:

@@ -104,7 +104,7 @@ def test_refused_requests_are_part_of_the_answer(
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        ((), "scenario: None is not allowed; expected a file"),
+        ((), "scenario: missing; expected a file, - for standard input, or one of parallel-"),
         (("preemptoin",), "did you mean 'preemption'?"),
         (("preemption", "--engine", "trtlm"), "did you mean 'trtllm'?"),
         (("preemption", "--compare", "paged,"), "engine: '' is not allowed"),

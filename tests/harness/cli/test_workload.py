@@ -153,7 +153,9 @@ def test_the_schema_is_one(capsys: pytest.CaptureFixture[str]) -> None:
         (("show", "quick", "--plot", "x.html"), "expected a file ending in .png, .svg, .pdf"),
         (("show", "quick", "--num-requests", 0), "num_requests: 0 is not allowed"),
         (("fit", "none.csv"), "cannot be read: no such file or directory"),
-        (("fit", "none.csv", "--category", "x"), "expected a folder of ServeGen's clients"),
+        (("fit", "none.csv", "--category", "x"), "trace: 'none.csv' does not exist; expected a"),
+        (("fit", "none", "--request-rate", "3"), "trace: 'none' does not exist; expected a folder"),
+        (("fit", ".", "--category", "x"), "category: 'x' is not allowed; expected a folder of"),
         (("fit", "none.csv", "--out", "no/such/w.yaml"), "a file in a directory that exists"),
     ],
 )
