@@ -97,7 +97,10 @@ def _new(place: Path, is_directory: bool) -> tuple[Path, int]:
         path = draft_name(place)
         if is_directory:
             path.mkdir(parents=True)
-            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                descriptor = os.open(path, os.O_RDONLY)
+            except FileNotFoundError:
+                continue
         else:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         if _lock(descriptor, or_none=True) and path.exists():

@@ -105,3 +105,22 @@ def test_a_half_written_report_is_no_other_persons_file(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / ".ablation.0123abcd.json").write_text("{")
     check_directory(tmp_path / "a", None)
+
+
+def test_a_draft_that_was_removed_before_it_is_held_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another writer's `remove_abandoned` comes between the making and the opening."""
+    opened = os.open
+    removed: list[Path] = []
+
+    def open_late(path: Path, *rest: int) -> int:
+        if not removed:
+            removed.append(path)
+            path.rmdir()
+        return opened(path, *rest)
+
+    monkeypatch.setattr(drafts.os, "open", open_late)
+    with draft(tmp_path / "run", is_directory=True) as made:
+        assert made.is_dir()
+        assert made not in removed
