@@ -23,8 +23,9 @@ from .tables import glossary
 
 WHOLE = Badge("Every method measured", "✓", "good")
 INCOMPLETE = Badge("Methods left out", "!", "caution")
-# Of more methods than this the verdict does not say what each is.
-_MOST_TOLD = 3
+# Of more methods than this the verdict does not say what each is; of still more no sentence does,
+# but tiles and the table below.
+_MOST_TOLD, _MOST_WITH_A_SENTENCE = 3, 5
 DISTURBED = Badge("Every method measured, with cautions", "!", "caution")
 
 
@@ -81,9 +82,10 @@ def _tells_each(frontier: Frontier) -> bool:
 
 
 def _statements(frontier: Frontier) -> Iterable[str]:
-    if not _tells_each(frontier):
+    few = len(frontier.counted) <= _MOST_WITH_A_SENTENCE
+    if few and not _tells_each(frontier):
         yield from (f"{one}." for one in _sentences(frontier))
-    if frontier.steps is not None:
+    if few and frontier.steps is not None:
         # Those against eight bits stand in the table.
         points = frontier.steps.turning_points
         yield from (one.sentence for one in points if one.against == frontier.baseline)

@@ -61,6 +61,18 @@ def test_the_first_screen_says_who_is_a_choice_and_where_it_turns(report: Report
     ]
 
 
+def test_of_many_methods_the_first_screen_leaves_each_to_the_tiles_and_the_table() -> None:
+    found = frontier()
+    more = [replace(found.methods[1], name=name) for name in ("gptq", "rtn", "mxfp4")]
+    report = frontier_report(replace(found, methods=(*found.methods, *more)))
+    assert report.statements == (
+        "“INT4 weights double throughput (awq)”: refuted here.",
+        "“FP8 is free (fp8)”: in part here.",
+    )
+    assert "awq wins up to batch" in {one.label for one in report.figures}
+    assert {"awq", "gptq", "rtn", "mxfp4"} <= set(_rows(report, "methods"))
+
+
 def test_where_no_method_dominates_the_verdict_says_what_each_is_chosen_for() -> None:
     two = replace(frontier(), methods=frontier().methods[:2], claims=(), steps=None)
     report = frontier_report(two)
