@@ -22,6 +22,7 @@ struct GroupedInt8Map {
   const float* group_sums;  // of x, [m, k / group]: Int4Map::prepare
   static constexpr int MOST_ROWS = Int4Map::MOST_ROWS;
   static constexpr int PAIRED_ROWS = 0;
+  static_assert(panels::VECTORS == 2, "the halves that `HalfCodes` widens");
 
   template <int ROWS>
   void tile(int64_t row, int64_t panel, float* totals) const {
