@@ -1,6 +1,6 @@
 """How a CPU multiplies bfloat16: by its own instructions, widened by our kernels, or emulated.
 
-What PyTorch emulates takes five to twenty times as long as the same product in float32.
+A large product that PyTorch emulates takes several times as long as the same in float32.
 """
 
 from __future__ import annotations
