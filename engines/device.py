@@ -6,9 +6,13 @@ quantisation that it lacks the arithmetic for runs, and the result says `emulate
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
 import psutil
 import torch
 
+from ..kernels.cpu.bfloat16 import multiplies_bfloat16, widens_bfloat16
 from .errors import ConfigError
 
 # Compute capability from which NVIDIA's tensor cores take bfloat16: CUDA C++ Programming Guide,
@@ -27,9 +31,19 @@ def find_device(name: str) -> torch.device:
         raise ConfigError("device", name, "cpu, cuda or cuda:N") from error
 
 
-def choose_dtype(name: str, device: torch.device) -> str:
-    """auto: bfloat16 where the hardware computes it, else float32. Raises ConfigError for a dtype
-    that the GPU would only emulate."""
+def choose_dtype(
+    name: str,
+    device: torch.device,
+    ops: Iterable[str] = (),
+    force: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """auto: bfloat16 where the hardware computes it or, on a CPU, native kernels for its vectors
+    widen it; else float32, or float16 on a GPU. A CPU may have to build the kernels to say.
+
+    ops: that the model's linear maps are computed by; none where transformers computes it.
+    force: operation -> implementation. Raises ConfigError for a dtype that the GPU would only
+    emulate.
+    """
     if name != "auto":
         if name == "bfloat16" and (why := _why_no_bfloat16(device)):
             raise ConfigError("dtype", name, f"float16, or a newer GPU ({why})")
@@ -37,7 +51,9 @@ def choose_dtype(name: str, device: torch.device) -> str:
     if device.type == "cuda":
         # torch's own answer counts an emulation, too.
         return "float16" if _why_no_bfloat16(device) else "bfloat16"
-    return "bfloat16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "float32"
+    ops = tuple(ops)
+    fast = multiplies_bfloat16() or (bool(ops) and widens_bfloat16(ops, force))
+    return "bfloat16" if fast else "float32"
 
 
 def memory_bytes_of(device: torch.device) -> int:

@@ -5,6 +5,7 @@ No weight is read.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -24,7 +25,7 @@ from .models.decoder import DecoderConfig
 from .models.describe import NATIVE, Described, describe_model
 from .quantization.auto import settle_quant
 from .quantization.checkpoints.read import Published, read_published
-from .quantization.methods import find_method
+from .quantization.methods import find_method, linear_ops
 from .quantization.scheme import resolve_group_size
 from .resolved import ResolvedEngine
 from .strategy import build_strategy
@@ -44,8 +45,10 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> ResolvedEngine:
     if published is None:
         _check_method(engine)
     device = find_device(engine.device)
-    dtype = choose_dtype(engine.dtype, device)
-    forced = _forced(engine, device, getattr(torch, dtype))
+    # Plugins among them are loaded.
+    forced = resolve_choices(engine.force_kernels)
+    dtype = choose_dtype(engine.dtype, device, _linear_ops(engine, described), forced)
+    _check_forced(forced, device, getattr(torch, dtype))
     if engine.load_format == "dummy" and described.native is None:
         allowed = f"auto: {config.family} runs through transformers, which reads its weights"
         raise ConfigError("load_format", "dummy", allowed)
@@ -56,7 +59,7 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> ResolvedEngine:
         model_impl=described.model_impl,
         device=str(device),
         dtype=dtype,
-        force_kernels=forced,
+        force_kernels=tuple(f"{op}={name}" for op, name in forced.items()),
         async_scheduling=on_gpu if engine.async_scheduling is None else engine.async_scheduling,
     )
     engine = replace(
@@ -71,15 +74,15 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> ResolvedEngine:
     return resolved
 
 
-def _forced(engine: EngineConfig, device: torch.device, dtype: torch.dtype) -> tuple[str, ...]:
-    """The kernels that were asked for, by their registered names; plugins among them are loaded.
+def _linear_ops(engine: EngineConfig, described: Described) -> tuple[str, ...]:
+    """Of a model that our own code computes; of another none. engine: its method is settled."""
+    return () if described.native is None else linear_ops(engine.quant, engine.quant_head)
 
-    Raises KernelError for one that does not exist or does not run there.
-    """
-    chosen = resolve_choices(engine.force_kernels)
-    for op in chosen:
-        select(op, device, dtype, chosen)
-    return tuple(f"{op}={name}" for op, name in chosen.items())
+
+def _check_forced(forced: Mapping[str, str], device: torch.device, dtype: torch.dtype) -> None:
+    """Raises KernelError for a kernel that was asked for and does not run there."""
+    for op in forced:
+        select(op, device, dtype, forced)
 
 
 def _published(files: ModelFiles, engine: EngineConfig, described: Described) -> Published | None:

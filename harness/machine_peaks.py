@@ -89,13 +89,15 @@ def keep_peaks(path: Path, measured: MachinePeaks, *, forget: bool = False) -> M
 
 
 def measure_peaks(device: torch.device, measured_at: str) -> MachinePeaks:
-    """Of products in the dtype that models run in here, in float32 and in int8, one by one."""
+    """Of products in the dtype of 16 bits that models run in here, in float32 and in int8, one by
+    one."""
     import torch
 
     from ..engines.device import choose_dtype
     from .machine_rates import find_rates, short_name
 
-    own = getattr(torch, choose_dtype("auto", device))
+    # Without a compiler a CPU's models run in float32, unless bfloat16 is asked for.
+    own = getattr(torch, "bfloat16" if device.type == "cpu" else choose_dtype("auto", device))
     dtypes = dict.fromkeys((own, torch.float32, torch.int8))
     rates = {short_name(dtype): find_rates(device, dtype) for dtype in dtypes}
     return MachinePeaks(

@@ -1,7 +1,9 @@
 """What the machine reaches: bytes a second from memory and from cache, operations a second.
 
 Measured where kernels are timed, in the same process, so that a floor is of this machine as it is
-now. Bandwidth is the larger of a copy's and a sum's; arithmetic is PyTorch's largest product.
+now. Bandwidth is the larger of a copy's and a sum's; arithmetic is PyTorch's largest product, on a
+CPU that of the fastest way to multiply such numbers: any of 16 bits or fewer can be widened to
+float32 first, so no dtype's rate is below float32's.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ NEAR_PARTS = {"cpu": 16, "cuda": 2}
 # Of a small copy, in one measurement: it is over before the clock ticks.
 REPEATED_BYTES = {"cpu": 2**25, "cuda": 2**30}
 PRODUCT_EDGE = {"cpu": 1536, "cuda": 8192}
+# Times as long as float32's, of a dtype's first product: more than a first call costs.
+HOPELESS = 4
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ class Rates:
 
 
 def measure_rates(device: torch.device, dtype: torch.dtype) -> Rates:
-    """dtype: what is multiplied; int8 is PyTorch's product of integers."""
+    """dtype: what is multiplied; int8 is PyTorch's product of integers, on a CPU float32's where
+    that is faster."""
     cache_bytes = last_level_cache_bytes(device)
     memory = _bandwidth(far_memory(device, FAR_BYTES[device.type]))
     near = _two_halves(device, cache_bytes // NEAR_PARTS[device.type])
@@ -112,11 +117,23 @@ def _bandwidth(tensors: tuple[Tensor, Tensor]) -> float:
 
 
 def _flops(device: torch.device, dtype: torch.dtype) -> float:
+    work = 2 * PRODUCT_EDGE[device.type] ** 3
+    multiply = _product(device, dtype)
+    if device.type != "cpu" or dtype == torch.float32:
+        return work / _best(device, multiply)
+    widened_s = _best(device, _product(device, torch.float32))
+    # Emulated, a product takes seconds: it is not repeated.
+    if seconds(device, multiply) > HOPELESS * widened_s:
+        return work / widened_s
+    return work / min(widened_s, _best(device, multiply))
+
+
+def _product(device: torch.device, dtype: torch.dtype) -> Callable[[], object]:
     edge = PRODUCT_EDGE[device.type]
     # Of random numbers: a GPU multiplies equal ones at a higher clock.
     left, right = (torch.randn(edge, edge, device=device).to(dtype) for _ in range(2))
     multiply = torch.ops.aten._int_mm if dtype == torch.int8 else torch.mm
-    return 2 * edge**3 / _best(device, lambda: multiply(left, right.T))
+    return lambda: multiply(left, right.T)
 
 
 def _best(device: torch.device, call: Callable[[], object], repeats: int = 1) -> float:

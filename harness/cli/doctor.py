@@ -72,11 +72,19 @@ def _cpu() -> Finding:
     from ..environment import cpu
 
     found = cpu()
-    flags = set(found["isa"])
     name = f"{found['model']}, {found['logical_cores']} logical cores"
-    if flags & {"avx512_bf16", "amx_bf16", "bf16"}:
+    if set(found["isa"]) & {"avx512_bf16", "amx_bf16", "bf16"}:
         return Finding("cpu", "ok", f"{name}; computes bfloat16")
-    return Finding("cpu", "note", f"{name}; no bfloat16 arithmetic, models run in float32")
+    lacks = f"{name}; no bfloat16 arithmetic"
+    try:
+        import torch
+
+        from ...engines.device import choose_dtype
+    except ImportError:
+        return Finding("cpu", "note", lacks)
+    dtype = choose_dtype("auto", torch.device("cpu"), ("linear",))
+    how = "bfloat16, widened for each product" if dtype == "bfloat16" else dtype
+    return Finding("cpu", "note", f"{lacks}, models run in {how}")
 
 
 def _gpu() -> Finding:

@@ -33,7 +33,12 @@ def engine_options(
     ] = None,
     dtype: Annotated[
         str,
-        typer.Option(help="auto, float32, bfloat16 or float16.", rich_help_panel="Model"),
+        typer.Option(
+            help="auto, float32, bfloat16 or float16. auto: bfloat16 where the hardware computes "
+            "it, or native kernels for a CPU's vectors compute the linear maps; else float32, on a "
+            "GPU float16.",
+            rich_help_panel="Model",
+        ),
     ] = "auto",
     model_impl: Annotated[
         str,

@@ -8,20 +8,22 @@ from torch import Tensor
 from ..fp8 import WIDENED_E4M3, Fp8Weight, quantize_activations
 from ..registry import implements
 from ..scratch import scratch
+from .bfloat16 import product_dtype
 
 
 @implements("fp8_linear", backend="torch-widened", emulates=WIDENED_E4M3)
 class WidenedFp8Linear:
     """As the reference, on any device: weights of one byte in memory, of two or four in the
     product. Saves memory, not time. float16, in which sums of codes overflow, computes in
-    float32."""
+    float32, and so does bfloat16 where a CPU would emulate it."""
 
     def __init__(self, weight: Fp8Weight, bias: Tensor | None, dtype: torch.dtype) -> None:
         self._weight = weight
         self._row_scales = weight.row_scales()
         self._bias = bias
         self._dtype = dtype
-        self._wide_dtype = torch.bfloat16 if dtype == torch.bfloat16 else torch.float32
+        wide = torch.bfloat16 if dtype == torch.bfloat16 else torch.float32
+        self._wide_dtype = product_dtype(weight.codes.device, wide)
 
     def __call__(self, x: Tensor) -> Tensor:
         codes, scales = quantize_activations(x.reshape(-1, x.shape[-1]), self._weight)

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from llmbench.kernels.cpu import bfloat16
+from llmbench.kernels.cpu.fp4 import WidenedFp4Linear
 from llmbench.kernels.fp4 import (
     Fp4Weight,
     ScaleFormat,
@@ -106,6 +108,18 @@ def test_on_cpu(implementation: Implementation, case: str, dtype: str) -> None:
         linear = implementation.function(weight, added, x.dtype)
         assert_near(linear(x[None]), expected.to(x.dtype)[None])
         assert linear.weight_bytes >= weight.nibbles.nbytes
+
+
+@pytest.mark.parametrize("emulates", [True, False])
+def test_bfloat16_that_a_cpu_would_emulate_is_widened(
+    emulates: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bfloat16, "multiplies_bfloat16", lambda: not emulates)
+    x, weight, bias = random_case(replace(CASES[next(iter(CASES))], dtype="bfloat16"))
+    linear = WidenedFp4Linear(weight, bias, torch.bfloat16)
+    assert linear._wide_dtype == (torch.float32 if emulates else torch.bfloat16)
+    expected = x.double() @ dequantize_fp4(weight).double().T + bias.double()
+    assert_near(linear(x), expected.bfloat16())
 
 
 def test_stacking_keeps_every_row() -> None:

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from llmbench.kernels.cpu import bfloat16
+from llmbench.kernels.cpu.fp8 import WidenedFp8Linear
 from llmbench.kernels.cuda import scaled_mm
 from llmbench.kernels.fp8 import (
     E4M3,
@@ -129,6 +131,20 @@ def test_a_nan_stays_in_its_row(implementation: Implementation, static: bool) ->
     y = implementation.function(weight, None, torch.float32)(x)
     assert bool(y[[1, 3]].isnan().all())
     assert not bool(y[[0, 2]].isnan().any())
+
+
+@pytest.mark.parametrize("emulates", [True, False])
+def test_bfloat16_that_a_cpu_would_emulate_is_widened(
+    emulates: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Emulated, a prompt took many times as long as in float32."""
+    monkeypatch.setattr(bfloat16, "multiplies_bfloat16", lambda: not emulates)
+    x, weight = torch.randn(3, 64).bfloat16(), quantize_fp8(torch.randn(16, 64))
+    linear = WidenedFp8Linear(weight, None, torch.bfloat16)
+    assert linear._wide_dtype == (torch.float32 if emulates else torch.bfloat16)
+    codes, scales = quantize_activations(x, weight)
+    expected = (codes.double() * scales) @ dequantize_fp8(weight).double().T
+    assert_near(linear(x), expected.bfloat16())
 
 
 def test_stacking_keeps_every_row() -> None:

@@ -50,6 +50,43 @@ def test_a_gpu_s_small_copies_are_launched_as_one(monkeypatch: pytest.MonkeyPatc
     assert made == [40]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "its_s", "rate", "calls"),
+    [
+        # Emulated: float32's rate, and the product was made once.
+        (torch.bfloat16, 0.9, 2 * 64**3 / 0.1, 1),
+        (torch.int8, 2.8, 2 * 64**3 / 0.1, 1),
+        # No faster than widening, which anybody could do.
+        (torch.float16, 0.2, 2 * 64**3 / 0.1, 1 + 1 + rates.REPEATS),
+        (torch.bfloat16, 0.025, 2 * 64**3 / 0.025, 1 + 1 + rates.REPEATS),
+        (torch.float32, 0.1, 2 * 64**3 / 0.1, 1 + rates.REPEATS),
+    ],
+)
+def test_no_dtype_of_a_cpu_is_slower_than_widening_it(
+    dtype: torch.dtype, its_s: float, rate: float, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a processor without bfloat16 arithmetic a step took 4 times less than its "floor"."""
+    monkeypatch.setitem(rates.PRODUCT_EDGE, "cpu", 64)
+    of: dict[Callable[[], object], torch.dtype] = {}
+    made: list[torch.dtype] = []
+
+    def product(_device: torch.device, asked: torch.dtype) -> Callable[[], object]:
+        def multiply() -> None:
+            made.append(asked)
+
+        of[multiply] = asked
+        return multiply
+
+    def seconds(_device: torch.device, call: Callable[[], object], _repeats: int = 1) -> float:
+        call()
+        return its_s if of[call] == dtype else 0.1
+
+    monkeypatch.setattr(rates, "_product", product)
+    monkeypatch.setattr(rates, "seconds", seconds)
+    assert rates._flops(CPU, dtype) == pytest.approx(rate)
+    assert made.count(dtype) == calls
+
+
 def test_a_floor_is_the_longer_of_bytes_and_products() -> None:
     machine = Rates(100.0, 400.0, 1000.0, cache_bytes=10)
     work = Work(bytes_moved=200, flops=1000)

@@ -132,7 +132,8 @@ def find_library(target: Target) -> Library | None:
         found = str(error)
         _warn_once(
             f"native CPU kernels for {target.name!r} could not be built: {error}. Whatever comes "
-            "next computes the same, but slower (llmbench doctor says what that is)"
+            "next computes the same, but slower, and --dtype auto may be float32 for want of them "
+            "(llmbench doctor says what it is)"
         )
     if isinstance(found, str):
         _failures[target.name] = found
