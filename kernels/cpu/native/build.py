@@ -43,6 +43,11 @@ class Target:
     cpu_flags: frozenset[str]
     compiler_flags: tuple[str, ...]
 
+    @property
+    def multiplies_bfloat16(self) -> bool:
+        """Else products are made in float32, of numbers widened."""
+        return "avx512_bf16" in self.cpu_flags
+
 
 AVX2 = Target("avx2", 100, frozenset({"avx2", "fma", "f16c"}), ("-mavx2", "-mfma", "-mf16c"))
 AVX512 = Target(

@@ -14,22 +14,25 @@
 #include "simd_int4.h"
 
 struct Int4Map {
-  const bf16* x;  // [m, k]
+  Inputs inputs;
+  const float* group_sums;  // of x, [m, k / group]
   const uint8_t* packed;
   const uint16_t* scales;
   const int8_t* shifts;
   int64_t k, group;
-  const float* group_sums;  // of x, [m, k / group]
+  const int64_t groups = k / group;
   // Of the registers, weights as they are read and as they are multiplied need some more.
-  static constexpr int MOST_ROWS = std::min(panels::MOST_ROWS, 12);
+  static constexpr int MOST_ROWS = std::min(panels::TILE_ROWS, 12);
 
+  // Of inputs and group sums.
   static int64_t prepared_bytes(int64_t m, int64_t k, int64_t group) {
-    return m * (k / group) * (int64_t)sizeof(float);
+    return Inputs::prepared_bytes(m, k) + m * (k / group) * (int64_t)sizeof(float);
   }
 
-  static void prepare(const bf16* x, int64_t k, int64_t group, void* prepared, int64_t first,
-                      int64_t last) {
-    float* sums = (float*)prepared + first * (k / group);
+  static void prepare(const bf16* x, int64_t m, int64_t k, int64_t group, void* prepared,
+                      int64_t first, int64_t last) {
+    Inputs::prepare(x, k, prepared, first, last);
+    float* sums = (float*)sums_of(prepared, m, k) + first * (k / group);
     const bf16* end = x + last * k;
     for (const bf16* at = x + first * k; at < end; at += group, ++sums) {
       float sum = 0;
@@ -37,6 +40,11 @@ struct Int4Map {
       for (int64_t i = 0; i < group; ++i) sum += widen(at[i]);
       *sums = sum;
     }
+  }
+
+  // Where `prepare` puts the group sums.
+  static const float* sums_of(const void* prepared, int64_t m, int64_t k) {
+    return (const float*)((const char*)prepared + Inputs::prepared_bytes(m, k));
   }
 
   template <int ROWS>
@@ -52,22 +60,64 @@ struct Int4Map {
     some_panels<ROWS, 2>(row, panel, totals);
   }
 
+  struct Scale {
+    Sums scale, shift;
+  };
+
+  int64_t group_inputs() const { return group; }
+
+  float begin(int64_t row, int64_t g) const { return -(NIBBLE_BIAS + 8) * sum_of_x(row, g); }
+
+  // Inputs first … first + count of a panel as pairs of numbers, each NIBBLE_BIAS more than it counts.
+  const bf16* pairs(int64_t panel, int64_t first, int64_t count, bf16* room) const {
+    using panels::COLUMNS;
+    const uint8_t* at = packed + COLUMNS * (panel * k + first) / 2;
+    bf16* to = room;
+    for (int64_t i = 0; i < count; i += 8, at += 4 * COLUMNS, to += 8 * COLUMNS) {
+      panels::prefetch_ahead(at);
+      panels::prefetch_ahead(at + 64);
+      for (int column = 0; column < COLUMNS; column += LANES) {
+        const Nibbles nibbles = load_nibbles(at + 4 * column);
+        bf16* const pair = to + 2 * column;
+        store(pair, widen_pair<0>(nibbles));
+        store(pair + 2 * COLUMNS, widen_pair<1>(nibbles));
+        store(pair + 4 * COLUMNS, widen_pair<2>(nibbles));
+        store(pair + 6 * COLUMNS, widen_pair<3>(nibbles));
+      }
+    }
+    return room;
+  }
+
+  Scale scale(int64_t panel, int64_t g, int column) const {
+    const int64_t at = (panel * groups + g) * panels::COLUMNS + column;
+    return {load_half(scales + at), load_signed(shifts + at)};
+  }
+
+  // What was before, and what group g adds to it.
+  Sums total(Sums before, Sums sum, const Scale& of, int64_t row, int64_t g) const {
+    const Sums shifted = multiply_add(sum, sum_of_x(row, g), of.shift);
+    return g ? multiply_add(before, shifted, of.scale) : product(shifted, of.scale);
+  }
+
  private:
+  float sum_of_x(int64_t row, int64_t g) const { return group_sums[row * groups + g]; }
+
   // totals [PANELS, ROWS, COLUMNS].
   template <int ROWS, int PANELS>
   void some_panels(int64_t row, int64_t panel, float* totals) const {
     using namespace panels;
-    constexpr int WIDTH = PANELS * VECTORS;  // vectors, those of a panel one behind the other
-    const int64_t groups = k / group, eights = group / 8, panel_bytes = COLUMNS * (k / 2);
+    constexpr int OF_PANEL = VECTORS<ROWS>, PASS = OF_PANEL * LANES;
+    constexpr int WIDTH = PANELS * OF_PANEL;  // vectors, those of a panel one behind the other
+    const int64_t eights = group / 8, panel_bytes = COLUMNS * (k / 2);
     for (int column = 0; column < COLUMNS; column += PASS) {
       const uint8_t* at = packed + panel * panel_bytes + 4 * column;
       const uint8_t* end = packed + (panel + 1) * panel_bytes;
-      const bf16* values = x + row * k;
+      const Input* values = inputs.x + row * inputs.stride;
       for (int64_t g = 0; g < groups; ++g) {
         Sums sums[ROWS][WIDTH];
         for (int r = 0; r < ROWS; ++r) {
-          const Sums begin = broadcast(-(NIBBLE_BIAS + 8) * group_sums[(row + r) * groups + g]);
-          for (Sums& sum : sums[r]) sum = begin;
+          const Sums beginning = broadcast(begin(row + r, g));
+          for (Sums& sum : sums[r]) sum = beginning;
         }
         for (int64_t eight = 0; eight < eights; ++eight, at += 4 * COLUMNS, values += 8) {
           const int64_t ahead = bytes_ahead<PANELS>(at, end, panel_bytes);
@@ -77,45 +127,42 @@ struct Int4Map {
             const uint8_t* of_panel = at + p * panel_bytes;
             prefetch(of_panel, ahead);
             prefetch(of_panel + 64, ahead);
-            for (int v = 0; v < VECTORS; ++v) {
-              nibbles[p * VECTORS + v] = load_nibbles(of_panel + v * 4 * LANES);
+            for (int v = 0; v < OF_PANEL; ++v) {
+              nibbles[p * OF_PANEL + v] = load_nibbles(of_panel + v * 4 * LANES);
             }
           }
-          step<ROWS, WIDTH, 0>(sums, nibbles, values);
-          step<ROWS, WIDTH, 1>(sums, nibbles, values);
-          step<ROWS, WIDTH, 2>(sums, nibbles, values);
-          step<ROWS, WIDTH, 3>(sums, nibbles, values);
+          step<0>(sums, nibbles, values);
+          step<1>(sums, nibbles, values);
+          step<2>(sums, nibbles, values);
+          step<3>(sums, nibbles, values);
         }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int v = 0; v < WIDTH; ++v) {
-          const int64_t in_panel = column + v % VECTORS * LANES;
-          const int64_t of_group = ((panel + v / VECTORS) * groups + g) * COLUMNS + in_panel;
-          const Sums scale = load_half(scales + of_group);
-          const Sums shift = load_signed(shifts + of_group);
+          const int in_panel = column + v % OF_PANEL * LANES;
+          const Scale of_group = scale(panel + v / OF_PANEL, g, in_panel);
 #pragma GCC unroll 16
           for (int r = 0; r < ROWS; ++r) {
-            float* total = totals + (v / VECTORS * ROWS + r) * COLUMNS + in_panel;
-            const float x_sum = group_sums[(row + r) * groups + g];
-            const Sums sum = multiply_add(sums[r][v], x_sum, shift);
-            store(total, g ? multiply_add(load(total), sum, scale) : product(sum, scale));
+            float* to = totals + (v / OF_PANEL * ROWS + r) * COLUMNS + in_panel;
+            store(to, total(g ? load(to) : zero(), sums[r][v], of_group, row + r, g));
           }
         }
       }
     }
   }
 
-  template <int ROWS, int WIDTH, int I>
-  void step(Sums (&sums)[ROWS][WIDTH], const Nibbles (&nibbles)[WIDTH],
-            const bf16* values) const {
-    Pairs weights[WIDTH];
-    for (int v = 0; v < WIDTH; ++v) weights[v] = widen_pair<I>(nibbles[v]);
+  // Of the eight inputs the I-th pair.
+  template <int I, int PART = 0, int ROWS, int WIDTH>
+  void step(Sums (&sums)[ROWS][WIDTH], const Nibbles (&nibbles)[WIDTH], const Input* values) const {
+    Factors weights[WIDTH];
+    for (int v = 0; v < WIDTH; ++v) weights[v] = factors<PART>(widen_pair<I>(nibbles[v]));
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; ++r) {
-      const Pairs value = broadcast(values + r * k + 2 * I);
-#pragma GCC unroll 4
+      const Factors value = spread<PART>(values + r * inputs.stride + 2 * I);
+#pragma GCC unroll 8
       for (int v = 0; v < WIDTH; ++v) {
         sums[r][v] = multiply_add(sums[r][v], weights[v], value);
       }
     }
+    if constexpr (PART + 1 < PARTS) step<I, PART + 1>(sums, nibbles, values);
   }
 };

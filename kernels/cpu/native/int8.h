@@ -18,7 +18,7 @@ struct Int8Map {
   const uint8_t* packed;
   const float* scales;
   int64_t k;
-  const int8_t* codes;    // of x, [m, stride]
+  const Code* codes;      // of x, [m, stride], each four as simd_int8.h spreads them
   const float* x_scales;  // [m]
   const int32_t* begins;  // [m], -128 · Σ codes
   static constexpr int MOST_ROWS = panels::MOST_ROWS;
@@ -26,20 +26,22 @@ struct Int8Map {
 
   static int64_t stride(int64_t k) { return panels::divide_up(k, 4) * 4; }
 
-  static int64_t prepared_bytes(int64_t m, int64_t k) { return m * (stride(k) + 8); }
+  static int64_t prepared_bytes(int64_t m, int64_t k) {
+    return m * (stride(k) * (int64_t)sizeof(Code) + 8);
+  }
 
   Int8Map(const void* packed, const void* scales, int64_t m, int64_t k, const void* prepared)
       : packed((const uint8_t*)packed),
         scales((const float*)scales),
         k(k),
-        codes((const int8_t*)prepared),
+        codes((const Code*)prepared),
         x_scales((const float*)(codes + m * stride(k))),
         begins((const int32_t*)(x_scales + m)) {}
 
   // x [m, k] to what `prepared` holds, rows first … last.
   static void prepare(const bf16* x, int64_t m, int64_t k, void* prepared, int64_t first,
                       int64_t last) {
-    int8_t* codes = (int8_t*)prepared;
+    Code* codes = (Code*)prepared;
     float* x_scales = (float*)(codes + m * stride(k));
     int32_t* begins = (int32_t*)(x_scales + m);
     for (int64_t row = first; row < last; ++row) {
@@ -50,12 +52,13 @@ struct Int8Map {
   template <int ROWS>
   void tile(int64_t row, int64_t panel, float* totals) const {
     using namespace panels;
+    constexpr int WIDTH = VECTORS<ROWS>;
     const int64_t quads = divide_up(k, 4);
     const uint8_t* w = packed + panel * COLUMNS * 4 * quads;
-    for (int column = 0; column < COLUMNS; column += PASS) {
+    for (int column = 0; column < COLUMNS; column += WIDTH * LANES) {
       const uint8_t* at = w + 4 * column;
-      const int8_t* values = codes + row * 4 * quads;
-      Counts sums[ROWS][VECTORS];
+      const Code* values = codes + row * 4 * quads;
+      Counts sums[ROWS][WIDTH];
 #pragma GCC unroll 16
       for (int r = 0; r < ROWS; ++r) {
         for (Counts& sum : sums[r]) sum = count_from(begins[row + r]);
@@ -63,21 +66,12 @@ struct Int8Map {
       for (int64_t quad = 0; quad < quads; ++quad, at += 4 * COLUMNS, values += 4) {
         prefetch_ahead(at);
         prefetch_ahead(at + 64);
-        Quads weights[VECTORS];
-        for (int v = 0; v < VECTORS; ++v) weights[v] = load(at + v * 4 * LANES);
-#pragma GCC unroll 16
-        for (int r = 0; r < ROWS; ++r) {
-          const Quads value = broadcast(values + r * 4 * quads);
-#pragma GCC unroll 2
-          for (int v = 0; v < VECTORS; ++v) {
-            sums[r][v] = multiply_add(sums[r][v], weights[v], value);
-          }
-        }
+        step<0>(sums, at, values, 4 * quads);
       }
 #pragma GCC unroll 16
       for (int r = 0; r < ROWS; ++r) {
-#pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; ++v) {
+#pragma GCC unroll 4
+        for (int v = 0; v < WIDTH; ++v) {
           const int to = column + v * LANES;
           const Sums scaled = multiply_add(zero(), x_scales[row + r], to_float(sums[r][v]));
           store(totals + r * COLUMNS + to,
@@ -88,17 +82,33 @@ struct Int8Map {
   }
 
  private:
+  template <int PART, int ROWS, int WIDTH>
+  static void step(Counts (&sums)[ROWS][WIDTH], const uint8_t* at, const Code* values,
+                   int64_t stride) {
+    Quads weights[WIDTH];
+    for (int v = 0; v < WIDTH; ++v) weights[v] = factors<PART>(load(at + v * 4 * LANES));
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; ++r) {
+      const Quads value = spread<PART>(values + r * stride);
+#pragma GCC unroll 4
+      for (int v = 0; v < WIDTH; ++v) {
+        sums[r][v] = multiply_add(sums[r][v], weights[v], value);
+      }
+    }
+    if constexpr (PART + 1 < QUAD_PARTS) step<PART + 1>(sums, at, values, stride);
+  }
+
   // Of one row, as kernels/w8a8.py says it; returns the sum of its codes.
-  static int32_t quantize(const bf16* x, int64_t k, int8_t* codes, float* scale) {
+  static int32_t quantize(const bf16* x, int64_t k, Code* codes, float* scale) {
     // A NaN has the largest bits, so that the scale becomes one.
     bf16 most = 0;
 #pragma omp simd reduction(max : most)
     for (int64_t i = 0; i < k; ++i) most = std::max<bf16>(most, x[i] & 0x7fff);
     *scale = std::max(FLT_MIN, widen(most) / 127);
-    std::fill(codes + k, codes + stride(k), (int8_t)0);
+    std::fill(codes + k, codes + stride(k), (Code)0);
     if (most >= 0x7f80) {  // infinity or NaN: so is what comes of it, whatever the codes
       *scale = widen((bf16)0x7fc0);
-      std::fill(codes, codes + k, (int8_t)0);
+      std::fill(codes, codes + k, (Code)0);
       return 0;
     }
     int32_t sum = 0;
@@ -108,8 +118,11 @@ struct Int8Map {
       // To nearest, ties to even: adding 1.5 · 2²³ leaves no bits for a fraction.
       const float nearest = (widen(x[i]) / step + 12582912.0f) - 12582912.0f;
       const int32_t code = (int32_t)nearest;
-      codes[i] = (int8_t)code;
+      codes[i] = (Code)code;
       sum += code;
+    }
+    if constexpr (QUAD_PARTS == 2) {
+      for (int64_t i = 0; i < k; i += 4) std::swap(codes[i + 1], codes[i + 2]);
     }
     return sum;
   }

@@ -127,13 +127,21 @@ def pack_int4(packed: PackedInt4) -> tuple[Tensor, Tensor, Tensor]:
     return low | (high << 4), _panels(scales, 1).squeeze(-1), _panels(shifts, 1).squeeze(-1)
 
 
-def pack_grouped_int8(weight: GroupedInt8) -> tuple[Tensor, Tensor, Tensor]:
-    """Codes - 127.5 as sign and magnitude, uint8 [panels, K / 2, COLUMNS, 2]; scales float32 and
-    128 - zeros int16, both [panels, K / group_size, COLUMNS]. weight: one with groups of whole
-    pairs."""
-    # Of a code from 128 on the magnitude is code - 128, below 127 - code: all bits but the highest.
-    above = weight.codes >= MIDDLE_CODE
-    codes = _panels(torch.where(above, weight.codes - MIDDLE_CODE, 255 - weight.codes), 2)
+def pack_grouped_int8(
+    weight: GroupedInt8, inputs_together: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Codes, uint8 [panels, K / T, COLUMNS, T], T being inputs_together, of which groups have whole
+    ones; scales float32 and 128 - zeros int16, both [panels, K / group_size, COLUMNS].
+
+    Two together are codes - 127.5 as sign and magnitude, four are the codes as they are.
+    """
+    if inputs_together == 2:
+        # From 128 on the magnitude is code - 128, below 127 - code: all bits but the highest.
+        above = weight.codes >= MIDDLE_CODE
+        bytes_ = torch.where(above, weight.codes - MIDDLE_CODE, 255 - weight.codes)
+    else:
+        bytes_ = weight.codes
+    codes = _panels(bytes_, inputs_together)
     shifts = MIDDLE_CODE - weight.zeros.to(torch.int16)
     return codes, _panels(weight.scales.float(), 1).squeeze(-1), _panels(shifts, 1).squeeze(-1)
 

@@ -14,18 +14,25 @@
 #include <utility>
 
 #include "bf16.h"
+#include "inputs.h"
 #include "simd.h"
 
 namespace panels {
 
 constexpr int COLUMNS = 32;
-constexpr int VECTORS = 2;  // of sums, a row of the tile at a time
-constexpr int PASS = VECTORS * LANES;
 #if defined(__AVX512BF16__)
-constexpr int MOST_ROWS = 14;  // 28 of 32 registers hold sums
+constexpr int MOST_SUMS = 28;  // vectors, of 32 registers
 #else
-constexpr int MOST_ROWS = 4;  // 8 of 16
+constexpr int MOST_SUMS = 12;  // of 16
 #endif
+constexpr int MOST_ROWS = MOST_SUMS / 2;
+// Of a tile that widens what it multiplies for itself: those that a panel meets in one pass.
+constexpr int TILE_ROWS = MOST_SUMS * LANES / COLUMNS;
+
+// Vectors of sums that a tile has of each of its rows at a time: those of all columns, if they fit.
+template <int ROWS>
+constexpr int VECTORS = ROWS * COLUMNS / LANES <= MOST_SUMS ? COLUMNS / LANES : 2;
+
 // What is prefetched of a panel, and past its end of the next: into the second-level cache, for so much
 // would drive x from the first.
 constexpr int AHEAD_BYTES = 6144;
@@ -33,7 +40,7 @@ constexpr int AHEAD_BYTES = 6144;
 // x of a block of rows stays in the second-level cache while all panels pass over it.
 constexpr int64_t BLOCK_BYTES = 1 << 18;
 
-static_assert(COLUMNS % PASS == 0);
+static_assert(COLUMNS % (2 * LANES) == 0);
 
 inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -76,6 +83,11 @@ inline void finish(const Output& out, const float* totals, int rows, int64_t row
   }
 }
 
+// Rows of x, whole tiles of them, that stay in cache.
+inline int64_t block_rows(int64_t k, int64_t tile) {
+  return std::max<int64_t>(1, BLOCK_BYTES / ((int64_t)sizeof(Input) * k * tile)) * tile;
+}
+
 template <class Map>
 using Tile = void (*)(const Map&, int64_t row, int64_t panel, float* totals);
 
@@ -111,7 +123,7 @@ template <class Map>
 void multiply(const Map& map, const Output& out, int64_t first, int64_t last) {
   static constexpr auto TILES = tiles<Map>(std::make_integer_sequence<int, Map::MOST_ROWS>{});
   constexpr int MOST = Map::MOST_ROWS;
-  const int64_t fit = std::max<int64_t>(1, BLOCK_BYTES / (2 * out.k * MOST)) * MOST;
+  const int64_t fit = block_rows(out.k, MOST);
   const int64_t blocks = divide_up(out.m, fit), block = divide_up(out.m, blocks);
   alignas(64) float totals[MOST * COLUMNS];
   for (int64_t row0 = 0; row0 < out.m; row0 += block) {

@@ -170,6 +170,8 @@ inline Pairs load(const bf16* from) {
   return *(const Unaligned*)from;
 }
 
+inline void store(bf16* to, Pairs pairs) { std::memcpy(to, &pairs, sizeof pairs); }
+
 inline Pairs broadcast(const bf16* from) {
   uint32_t pair;
   std::memcpy(&pair, from, sizeof pair);

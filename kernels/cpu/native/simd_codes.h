@@ -1,4 +1,4 @@
-// Bytes widened to bfloat16, which holds them exactly: integers with a sign, halves, with AVX-512 also
+// Bytes widened to what products take, exactly: weights; with AVX-512 also integers with a sign and
 // e4m3; and 16-bit integers to float32.
 
 #pragma once
@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "simd.h"
+#include "inputs.h"
 
 typedef int16_t Shorts __attribute__((vector_size(2 * LANES), may_alias));
 
@@ -16,15 +16,17 @@ inline Sums load_signed(const int16_t* from) {
   return __builtin_convertvector(shorts, Sums);
 }
 
-// 2 · STEP bytes, each a sign and a magnitude: ±(magnitude + 1/2), so that no two are the same number.
-struct HalfCodes {
-  struct Wide {
-    Pairs low, high;
-  };
-
 #if defined(__AVX512BF16__)
 
-  HalfCodes() {
+// Bytes, each a sign and a magnitude: ±(magnitude + 1/2), so that no two are the same number. Pairs of
+// a column's inputs.
+class ByteWeights {
+ public:
+  static constexpr int INPUTS = 2, PARTS = 1;
+  static constexpr float BEGIN = 0;     // a sum without inputs, of a group whose inputs sum up to 1
+  static constexpr float MIDDLE = 127.5;  // what is taken of a code q
+
+  ByteWeights() {
     uint8_t lower[128], upper[128];
     for (int i = 0; i < 128; ++i) {
       const bf16 half = narrow((float)i + 0.5f);
@@ -32,46 +34,80 @@ struct HalfCodes {
       upper[i] = (uint8_t)(half >> 8);
     }
     for (int i = 0; i < 2; ++i) {
-      lowers[i] = _mm512_loadu_si512(lower + 64 * i);
-      uppers[i] = _mm512_loadu_si512(upper + 64 * i);
+      lowers_[i] = _mm512_loadu_si512(lower + 64 * i);
+      uppers_[i] = _mm512_loadu_si512(upper + 64 * i);
     }
   }
 
   // Lanes as `beside` leaves them.
-  Wide widen(const uint8_t* from) const {
+  template <int PART>
+  void widen(const uint8_t* from, Factors (&weights)[2]) const {
     const __m512i codes = _mm512_loadu_si512(from);
-    const __m512i lower = _mm512_permutex2var_epi8(lowers[0], codes, lowers[1]);
-    const __m512i upper = _mm512_permutex2var_epi8(uppers[0], codes, uppers[1]);
+    const __m512i lower = _mm512_permutex2var_epi8(lowers_[0], codes, lowers_[1]);
+    const __m512i upper = _mm512_permutex2var_epi8(uppers_[0], codes, uppers_[1]);
     const __m512i sign = _mm512_set1_epi8((char)0x80);
     const __m512i with_sign = _mm512_ternarylogic_epi32(upper, codes, sign, 0xf8);  // a | b & c
-    return {(Pairs)_mm512_unpacklo_epi8(lower, with_sign),
-            (Pairs)_mm512_unpackhi_epi8(lower, with_sign)};
+    weights[0] = (Pairs)_mm512_unpacklo_epi8(lower, with_sign);
+    weights[1] = (Pairs)_mm512_unpackhi_epi8(lower, with_sign);
   }
 
-  static void in_order(Sums& low, Sums& high) { ::in_order(low, high); }
+  static void in_order(Sums (&sums)[2]) { ::in_order(sums[0], sums[1]); }
 
  private:
-  __m512i lowers[2], uppers[2];  // bytes of 1/2, 3/2 … 255/2
+  __m512i lowers_[2], uppers_[2];  // bytes of 1/2, 3/2 … 255/2
+};
 
 #else
 
-  Wide widen(const uint8_t* from) const { return {widen_step(from), widen_step(from + STEP)}; }
+// Bytes as they are, each 128 more than it counts. Fours of a column's inputs.
+class ByteWeights {
+ public:
+  static constexpr int INPUTS = 4, PARTS = 4;
+  static constexpr float BEGIN = -128;
+  static constexpr float MIDDLE = 128;
 
-  static void in_order(Sums&, Sums&) {}
-
- private:
-  static Pairs widen_step(const uint8_t* from) {
-    typedef int16_t Two __attribute__((vector_size(2 * STEP), may_alias));
-    typedef int8_t Bytes __attribute__((vector_size(STEP), aligned(1), may_alias));
-    const Ints lanes = (Ints)__builtin_convertvector(*(const Bytes*)from, Two);
-    auto half = [](Ints code) {
-      return (Bits)(__builtin_convertvector(code ^ (code >> 31 & 0x7f), Sums) + 0.5f);
-    };
-    return (half((lanes << 16) >> 16) >> 16) | (half(lanes >> 16) & 0xffff0000u);
+  // The PART-th input of each lane.
+  template <int PART, int WIDTH>
+  void widen(const uint8_t* from, Factors (&weights)[WIDTH]) const {
+    typedef int32_t Unaligned __attribute__((vector_size(4 * LANES), aligned(1), may_alias));
+    for (int v = 0; v < WIDTH; ++v) {
+      weights[v] = __builtin_convertvector(
+          only<PART>(*(const Unaligned*)(from + v * 4 * LANES)), Sums);
+    }
   }
 
+  // Of 32 columns the first two inputs of four and the last two, as pairs of bfloat16.
+  static void widen_pairs(const uint8_t* from, bf16* first, bf16* last) {
+    for (int lane = 0; lane < 32; lane += LANES, from += 4 * LANES) {
+      Factors wide[4][1];
+      const ByteWeights bytes;
+      bytes.widen<0>(from, wide[0]);
+      bytes.widen<1>(from, wide[1]);
+      bytes.widen<2>(from, wide[2]);
+      bytes.widen<3>(from, wide[3]);
+      auto pair = [&](int i) { return (Bits)wide[i][0] >> 16 | (Bits)wide[i + 1][0]; };
+      store(first + 2 * lane, pair(0));
+      store(last + 2 * lane, pair(2));
+    }
+  }
+
+  template <int WIDTH>
+  static void in_order(Sums (&)[WIDTH]) {}
+
+ private:
+  template <int PART>
+  static Ints only(Ints codes) {
+#if defined(__AVX2__)
+    // Shuffles have twice the ports of shifts.
+    const __m256i at = (__m256i)((Ints{0, 1, 2, 3, 0, 1, 2, 3} * 4 + PART) | (int32_t)0x80808000);
+    return (Ints)_mm256_shuffle_epi8((__m256i)codes, at);
+#else
+    return (Ints)((Bits)codes >> (8 * PART)) & 0xff;
 #endif
+  }
 };
+
+#endif
 
 #if defined(__AVX512BF16__)
 

@@ -14,16 +14,20 @@ from .library import Native
 from .packed import Kind, PackedMap, pack_grouped_int8
 
 
-def takes(weight: GroupedInt8, bias: Tensor | None, dtype: torch.dtype) -> bool:  # noqa: ARG001
-    """Inputs are multiplied in pairs."""
-    return weight.group_size % 2 == 0
-
-
 @dataclass(frozen=True)
 class NativeGroupedInt8Linear:
-    """`w8a16_linear` by `native`, of weights that `takes`."""
+    """`w8a16_linear` by `native`, of weights that it `takes`."""
 
     native: Native
+
+    @property
+    def _inputs_together(self) -> int:
+        """Of a column, which lie side by side: `ByteWeights` of simd_codes.h."""
+        return 2 if self.native.target.multiplies_bfloat16 else 4
+
+    def takes(self, weight: GroupedInt8, bias: Tensor | None, dtype: torch.dtype) -> bool:  # noqa: ARG002
+        """Groups of whole steps."""
+        return weight.group_size % self._inputs_together == 0
 
     def __call__(
         self,
@@ -32,7 +36,7 @@ class NativeGroupedInt8Linear:
         dtype: torch.dtype,  # noqa: ARG002
     ) -> PackedMap:
         """As the reference. Raises KernelError."""
-        codes, scales, shifts = pack_grouped_int8(weight)
+        codes, scales, shifts = pack_grouped_int8(weight, self._inputs_together)
         return PackedMap(
             self.native,
             Kind.GROUPED_INT8,
@@ -46,12 +50,12 @@ class NativeGroupedInt8Linear:
 
 
 for _target in TARGETS:
-    _native = Native(_target)
+    _linear = NativeGroupedInt8Linear(Native(_target))
     implements(
         "w8a16_linear",
         backend=f"native-{_target.name}",
-        when=_native.runs,
+        when=_linear.native.runs,
         priority=_target.priority,
-        takes=takes,
-        needs=_native.missing,
-    )(NativeGroupedInt8Linear(_native))
+        takes=_linear.takes,
+        needs=_linear.native.missing,
+    )(_linear)

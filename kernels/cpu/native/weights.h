@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "chunks.h"
 #include "dense.h"
 #include "grouped_int8.h"
 #include "int4.h"
@@ -35,7 +36,7 @@ inline int64_t column_chunk(const Weights& w, int64_t m) {
 // Bytes of scratch, aligned to 64, that `prepare` writes for m rows of x; 0: it need not be called.
 inline int64_t prepared_bytes(const Weights& w, int64_t m) {
   switch (w.kind) {
-    case Kind::DENSE: return 0;
+    case Kind::DENSE: return Inputs::prepared_bytes(m, w.k);
     case Kind::INT8: return Int8Map::prepared_bytes(m, w.k);
     case Kind::INT4:
     case Kind::GROUPED_INT8: return Int4Map::prepared_bytes(m, w.k, w.group);
@@ -47,11 +48,21 @@ inline int64_t prepared_bytes(const Weights& w, int64_t m) {
 inline void prepare(const Weights& w, const bf16* x, int64_t m, void* prepared, int64_t first_row,
                     int64_t last_row) {
   switch (w.kind) {
-    case Kind::DENSE: break;
+    case Kind::DENSE: Inputs::prepare(x, w.k, prepared, first_row, last_row); break;
     case Kind::INT8: Int8Map::prepare(x, m, w.k, prepared, first_row, last_row); break;
     case Kind::INT4:
-    case Kind::GROUPED_INT8: Int4Map::prepare(x, w.k, w.group, prepared, first_row, last_row); break;
+    case Kind::GROUPED_INT8:
+      Int4Map::prepare(x, m, w.k, w.group, prepared, first_row, last_row);
+      break;
   }
+}
+
+template <class Map>
+void walk(const Map& map, const panels::Output& out, int64_t first, int64_t last) {
+  if constexpr (Inputs::WIDENED) {
+    if (out.m > Map::MOST_ROWS) return chunks::multiply(map, out, first, last);
+  }
+  panels::multiply(map, out, first, last);
 }
 
 // Columns first … last of y [m, n], rounded once, when all rows of x are prepared. An output's sum
@@ -60,22 +71,23 @@ inline void prepare(const Weights& w, const bf16* x, int64_t m, void* prepared, 
 inline void multiply(const Weights& w, const bf16* x, const void* prepared, int64_t m, bf16* y,
                      int64_t first, int64_t last) {
   const panels::Output out{w.bias, y, m, w.n, w.k};
+  const Inputs inputs = Inputs::of(x, w.k, prepared);
   switch (w.kind) {
     case Kind::DENSE:
-      panels::multiply(DenseMap{x, (const bf16*)w.packed, w.k}, out, first, last);
+      walk(DenseMap{inputs, (const bf16*)w.packed, w.k}, out, first, last);
       break;
     case Kind::INT8:
       panels::multiply(Int8Map{w.packed, w.scales, m, w.k, prepared}, out, first, last);
       break;
     case Kind::INT4:
-      panels::multiply(Int4Map{x, (const uint8_t*)w.packed, (const uint16_t*)w.scales,
-                               (const int8_t*)w.zeros, w.k, w.group, (const float*)prepared},
+      walk(Int4Map{inputs, Int4Map::sums_of(prepared, m, w.k), (const uint8_t*)w.packed,
+                               (const uint16_t*)w.scales, (const int8_t*)w.zeros, w.k, w.group},
                        out, first, last);
       break;
     case Kind::GROUPED_INT8:
-      panels::multiply(
-          GroupedInt8Map{x, (const uint8_t*)w.packed, (const float*)w.scales,
-                         (const int16_t*)w.zeros, w.k, w.group, (const float*)prepared},
+      walk(
+          GroupedInt8Map{inputs, Int4Map::sums_of(prepared, m, w.k), (const uint8_t*)w.packed,
+                         (const float*)w.scales, (const int16_t*)w.zeros, w.k, w.group},
           out, first, last);
       break;
   }
