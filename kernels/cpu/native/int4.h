@@ -1,8 +1,7 @@
 // Four-bit weights in groups along k: W = (q - zero) · scale, kernels/reference/w4a16.py.
 //
-// Panels of [k / 8, COLUMNS, 4] bytes: eight inputs of a column in 32 bits, of which the lower half
-// holds the even ones and the upper half the odd ones, four bits each, so that one shift brings a
-// pair to the bottom of its halves. There it is read as q + 128 (simd_int4.h). With D the sum of
+// Panels of [k / 8, COLUMNS / LANES, 4 · LANES] bytes: eight inputs of LANES columns in a vector, of which
+// few operations make pairs of bfloat16, q + 128 (simd_int4.h). With D the sum of
 // x · (q - 8) over a group and X that of x, the group adds scale · (D + (8 - zero) · X): sums begin at
 // -136 · X and end at D.
 //
@@ -121,20 +120,26 @@ struct Int4Map {
         }
         for (int64_t eight = 0; eight < eights; ++eight, at += 4 * COLUMNS, values += 8) {
           const int64_t ahead = bytes_ahead<PANELS>(at, end, panel_bytes);
-          Nibbles nibbles[WIDTH];
 #pragma GCC unroll 2
           for (int p = 0; p < PANELS; ++p) {
-            const uint8_t* of_panel = at + p * panel_bytes;
-            prefetch(of_panel, ahead);
-            prefetch(of_panel + 64, ahead);
-            for (int v = 0; v < OF_PANEL; ++v) {
-              nibbles[p * OF_PANEL + v] = load_nibbles(of_panel + v * 4 * LANES);
-            }
+            prefetch(at + p * panel_bytes, ahead);
+            prefetch(at + p * panel_bytes + 64, ahead);
           }
-          step<0>(sums, nibbles, values);
-          step<1>(sums, nibbles, values);
-          step<2>(sums, nibbles, values);
-          step<3>(sums, nibbles, values);
+          // As many vectors at once as registers have room for beside the sums; of one its sums would wait.
+          constexpr int AT_ONCE = Inputs::WIDENED ? 2 : WIDTH;
+#pragma GCC unroll 8
+          for (int first = 0; first < WIDTH; first += AT_ONCE) {
+            Nibbles nibbles[AT_ONCE];
+            for (int i = 0; i < AT_ONCE; ++i) {
+              const int v = first + i;
+              nibbles[i] =
+                  load_nibbles(at + v / OF_PANEL * panel_bytes + v % OF_PANEL * 4 * LANES);
+            }
+            step<0>(sums, first, nibbles, values);
+            step<1>(sums, first, nibbles, values);
+            step<2>(sums, first, nibbles, values);
+            step<3>(sums, first, nibbles, values);
+          }
         }
 #pragma GCC unroll 8
         for (int v = 0; v < WIDTH; ++v) {
@@ -150,19 +155,20 @@ struct Int4Map {
     }
   }
 
-  // Of the eight inputs the I-th pair.
-  template <int I, int PART = 0, int ROWS, int WIDTH>
-  void step(Sums (&sums)[ROWS][WIDTH], const Nibbles (&nibbles)[WIDTH], const Input* values) const {
-    Factors weights[WIDTH];
-    for (int v = 0; v < WIDTH; ++v) weights[v] = factors<PART>(widen_pair<I>(nibbles[v]));
+  // Of the eight inputs the I-th pair, of the vectors from `first` on.
+  template <int I, int PART = 0, int ROWS, int WIDTH, int AT_ONCE>
+  void step(Sums (&sums)[ROWS][WIDTH], int first, const Nibbles (&nibbles)[AT_ONCE],
+            const Input* values) const {
+    Factors weights[AT_ONCE];
+    for (int v = 0; v < AT_ONCE; ++v) weights[v] = factors<PART>(widen_pair<I>(nibbles[v]));
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; ++r) {
       const Factors value = spread<PART>(values + r * inputs.stride + 2 * I);
 #pragma GCC unroll 8
-      for (int v = 0; v < WIDTH; ++v) {
-        sums[r][v] = multiply_add(sums[r][v], weights[v], value);
+      for (int v = 0; v < AT_ONCE; ++v) {
+        sums[r][first + v] = multiply_add(sums[r][first + v], weights[v], value);
       }
     }
-    if constexpr (PART + 1 < PARTS) step<I, PART + 1>(sums, nibbles, values);
+    if constexpr (PART + 1 < PARTS) step<I, PART + 1>(sums, first, nibbles, values);
   }
 };

@@ -116,15 +116,24 @@ def pack_int8(weight: W8A8Weight) -> tuple[Tensor, Tensor]:
     return codes, F.pad(weight.scales, (0, -len(weight.scales) % COLUMNS))
 
 
-def pack_int4(packed: PackedInt4) -> tuple[Tensor, Tensor, Tensor]:
-    """Nibbles, uint8 [panels, K / 8, COLUMNS, 4]; scales float16 and 8 - zeros int8, both
+def pack_int4(
+    packed: PackedInt4, *, multiplies_bfloat16: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Nibbles, uint8 [panels, K / 8, COLUMNS · 4], in the order of `widen_pair` (simd_int4.h), which
+    is another where bfloat16 is multiplied; scales float16 and 8 - zeros int8, both
     [panels, K / group_size, COLUMNS]. packed: one that `takes_int4`.
     """
     eights = _panels(unpack_int4(packed), 8)
-    # Byte 0 holds inputs 0 and 2, byte 1 inputs 4 and 6, bytes 2 and 3 the odd ones.
-    low, high = eights[..., [0, 4, 1, 5]], eights[..., [2, 6, 3, 7]]
+    if multiplies_bfloat16:
+        # Byte 0 holds inputs 0 and 2, byte 1 inputs 4 and 6, bytes 2 and 3 the odd ones.
+        low, high = eights[..., [0, 4, 1, 5]], eights[..., [2, 6, 3, 7]]
+    else:
+        # Of four columns first inputs 0 and 1, then 2 and 3, and above them 4 and 5, 6 and 7.
+        pairs = eights.unflatten(2, (-1, 4)).unflatten(4, (4, 2)).transpose(3, 4)
+        low, high = (half.flatten(2) for half in pairs.split(2, dim=3))
     scales, shifts = packed.scales.to(torch.float16), 8 - packed.zeros.to(torch.int8)
-    return low | (high << 4), _panels(scales, 1).squeeze(-1), _panels(shifts, 1).squeeze(-1)
+    nibbles = (low | (high << 4)).flatten(2)
+    return nibbles, _panels(scales, 1).squeeze(-1), _panels(shifts, 1).squeeze(-1)
 
 
 def pack_grouped_int8(

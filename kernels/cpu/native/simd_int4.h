@@ -1,5 +1,5 @@
-// Vectors of four-bit integers: eight in each of LANES lanes of 32 bits, widened to bfloat16 a pair
-// at a time, and the numbers that their groups are scaled by.
+// Vectors of four-bit integers, eight of each of LANES columns, widened to bfloat16 a pair at a time, and
+// the numbers that their groups are scaled by.
 
 #pragma once
 
@@ -19,11 +19,35 @@ inline Nibbles load_nibbles(const uint8_t* from) {
 // What `widen_pair` adds to an integer.
 constexpr float NIBBLE_BIAS = 128;
 
-// The I-th pair of each lane, plus 128. Of 128 … 255 bfloat16 has seven bits of fraction, and the lowest
-// is worth one: an integer put there is added.
+// The I-th pair of inputs of each column, plus 128. Of 128 … 255 bfloat16 has seven bits of fraction, and
+// the lowest is worth one: an integer put there is added.
+//
+// With AVX-512 a column's eight are those of a lane, its pairs in the lower bits of the halves of 16 bits,
+// then in the next. Else a lane of 16 bytes holds four columns: its lower bits in bytes 0 to 7 the first
+// pairs, one behind the other, and in the others the second; its upper bits the third and the fourth.
 template <int I>
 inline Pairs widen_pair(Nibbles nibbles) {
+#if defined(__AVX512BF16__)
   return (Pairs)((nibbles >> (4 * I) & 0x000f000fu) | 0x43004300u);
+#else
+  const Nibbles bytes = (I < 2 ? nibbles : nibbles >> 4) & 0x0f0f0f0fu;
+#if defined(__AVX2__)
+  const __m256i upper = _mm256_set1_epi8(0x43);
+  return (Pairs)(I % 2 ? _mm256_unpackhi_epi8((__m256i)bytes, upper)
+                       : _mm256_unpacklo_epi8((__m256i)bytes, upper));
+#else
+  typedef uint8_t Eight __attribute__((vector_size(8)));
+  typedef uint16_t Wide __attribute__((vector_size(16)));
+  Pairs pair;
+  for (int at = 0; at < (int)sizeof pair; at += 16) {
+    Eight eight;
+    std::memcpy(&eight, (const char*)&bytes + at + I % 2 * 8, sizeof eight);
+    const Wide wide = __builtin_convertvector(eight, Wide) | (uint16_t)0x4300;
+    std::memcpy((char*)&pair + at, &wide, sizeof wide);
+  }
+  return pair;
+#endif
+#endif
 }
 
 #if defined(__AVX512BF16__)

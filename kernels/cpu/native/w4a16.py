@@ -27,7 +27,9 @@ class NativeInt4Linear:
 
     def __call__(self, packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> PackedMap:  # noqa: ARG002
         """As the reference; scales are rounded to float16. Raises KernelError."""
-        nibbles, scales, shifts = pack_int4(packed)
+        nibbles, scales, shifts = pack_int4(
+            packed, multiplies_bfloat16=self.native.target.multiplies_bfloat16
+        )
         return PackedMap(
             self.native,
             Kind.INT4,
