@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import sys
 import traceback
 from typing import Annotated
@@ -131,11 +132,19 @@ def main(arguments: list[str] | None = None) -> None:
     traceback; a traceback is a bug of ours and is shown. Output that cannot be written makes a
     success none, and no other verdict another."""
     outlive_readers()
+    _show_log()
     code = _carry_out(arguments)
     if problem := unwritten():
         say_error(problem)
         code = code or Exit.USAGE
     sys.exit(code)
+
+
+def _show_log() -> None:
+    """What our own modules log, such as that kernels are being compiled, a line each."""
+    ours = logging.getLogger("llmbench")
+    ours.setLevel(logging.INFO)
+    ours.addHandler(logging.StreamHandler())
 
 
 def _carry_out(arguments: list[str] | None) -> int:

@@ -69,9 +69,13 @@ def fake_compiler(folder: Path, complaint: str) -> Path:
     return path
 
 
-def test_a_library_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_is_compiled_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     target, compiler = a_target(), a_compiler()
+    caplog.set_level(logging.INFO)
     path = native.build(target, compiler, tmp_path)
+    assert caplog.messages == [f"compiling the CPU kernels for avx2, once, into {tmp_path}"]
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
     assert ctypes.CDLL(str(path)).llmbench_usable() == 1
 

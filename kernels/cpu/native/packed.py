@@ -116,11 +116,9 @@ def pack_int8(weight: W8A8Weight) -> tuple[Tensor, Tensor]:
     return codes, F.pad(weight.scales, (0, -len(weight.scales) % COLUMNS))
 
 
-def pack_int4(
-    packed: PackedInt4, *, multiplies_bfloat16: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Nibbles, uint8 [panels, K / 8, COLUMNS · 4], in the order of `widen_pair` (simd_int4.h), which
-    is another where bfloat16 is multiplied; scales float16 and 8 - zeros int8, both
+def pack_int4(packed: PackedInt4, *, multiplies_bfloat16: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Nibbles, uint8 [panels, K / 8, COLUMNS · 4], in the order of `widen_pair` (simd_int4.h),
+    which is another where bfloat16 is multiplied; scales float16 and 8 - zeros int8, both
     [panels, K / group_size, COLUMNS]. packed: one that `takes_int4`.
     """
     eights = _panels(unpack_int4(packed), 8)
@@ -136,9 +134,7 @@ def pack_int4(
     return nibbles, _panels(scales, 1).squeeze(-1), _panels(shifts, 1).squeeze(-1)
 
 
-def pack_grouped_int8(
-    weight: GroupedInt8, inputs_together: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def pack_grouped_int8(weight: GroupedInt8, inputs_together: int) -> tuple[Tensor, Tensor, Tensor]:
     """Codes, uint8 [panels, K / T, COLUMNS, T], T being inputs_together, of which groups have whole
     ones; scales float32 and 128 - zeros int16, both [panels, K / group_size, COLUMNS].
 
