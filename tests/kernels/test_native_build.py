@@ -39,6 +39,14 @@ def a_target() -> native.Target:
     return native.AVX2
 
 
+@pytest.fixture(autouse=True)
+def not_optimised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fifth of the time to compile: what is computed, others test."""
+    flags = tuple("-O0" if flag == "-O3" else flag for flag in native.FLAGS)
+    assert flags != native.FLAGS
+    monkeypatch.setattr(native, "FLAGS", flags)
+
+
 @pytest.fixture
 def nothing_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """An empty cache directory, and none of what this process knows of libraries; as was after."""
@@ -176,12 +184,26 @@ def test_a_cache_that_cannot_be_written_is_reported(
     ids=["not x86", "an old processor", "AVX2"],
 )
 def test_the_processor_chooses_the_instructions(
-    flags: frozenset[str], name: str, monkeypatch: pytest.MonkeyPatch
+    flags: frozenset[str], name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     a_target()
     a_compiler()
     monkeypatch.setattr(library, "cpu_flags", lambda: flags)
     assert select("linear", CPU, torch.bfloat16).name == name
+    # What would be asked next is not compiled before it is.
+    (built,) = (tmp_path / "cache" / "kernels").iterdir()
+    assert built.name.startswith(f"kernels-{name.removeprefix('native-')}-")
+
+
+@pytest.mark.usefixtures("nothing_remembered")
+def test_what_is_chosen_after_another_is_compiled_when_it_is_used(tmp_path: Path) -> None:
+    a_target()
+    a_compiler()
+    forced = select("silu_mul", CPU, torch.bfloat16, {"silu_mul": "native-generic"})
+    gate_up = torch.randn(5, 66).bfloat16()
+    assert_near(forced.function(gate_up), reference_silu_mul(gate_up))
+    built = {path.name.rsplit("-", 1)[0] for path in (tmp_path / "cache" / "kernels").iterdir()}
+    assert "kernels-generic" in built
 
 
 @pytest.mark.usefixtures("nothing_remembered")

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ...registry import KernelError, Predicate
-from .build import AMX, BuildError, Target, build, cache_directory, find_compiler
+from .build import AMX, TARGETS, BuildError, Target, build, cache_directory, find_compiler
 
 log = logging.getLogger(__name__)
 
@@ -77,24 +77,26 @@ class Library:
 
 
 class Native:
-    """The library for a target, found when it is first asked about."""
+    """The library for a target, found when it is first asked about, and built when it is used.
+
+    Of a target that would not be chosen before another no more is asked than that the processor has
+    its instructions and the other was built: the sources and the compiler are the same.
+    """
 
     def __init__(self, target: Target) -> None:
         self.target = target
 
     def runs(self, device: torch.device, dtype: torch.dtype) -> bool:
         """bfloat16 on a CPU with the instructions, where the library could be built."""
-        return device.type == "cpu" and dtype == torch.bfloat16 and self._found is not None
+        return device.type == "cpu" and dtype == torch.bfloat16 and self._usable
 
     def missing(self) -> str | None:
         """Why it cannot be used here, in a line; None where it can."""
-        return None if self._found is not None else why_unusable(self.target)
+        return None if self._usable else why_unusable(self.target)
 
     def runs_in(self, *dtypes: torch.dtype) -> Predicate:
         """As `runs`, for any of `dtypes`."""
-        return lambda device, dtype: (
-            device.type == "cpu" and dtype in dtypes and self._found is not None
-        )
+        return lambda device, dtype: device.type == "cpu" and dtype in dtypes and self._usable
 
     @cached_property
     def library(self) -> Library:
@@ -102,6 +104,13 @@ class Native:
         if self._found is None:
             raise KernelError(f"the native kernels for {self.target.name!r} cannot be used here")
         return self._found
+
+    @property
+    def _usable(self) -> bool:
+        before = TARGETS[: TARGETS.index(self.target)]
+        if self.target.cpu_flags <= cpu_flags() and any(map(find_library, before)):
+            return True
+        return self._found is not None
 
     @cached_property
     def _found(self) -> Library | None:
