@@ -10,6 +10,7 @@ from itertools import product
 import pytest
 import torch
 from llmbench.kernels.cpu.native.packed import PackedMap
+from llmbench.kernels.grouped_int8 import GroupedInt8
 from llmbench.kernels.int4 import PackedInt4, pack_int4
 from llmbench.kernels.registry import Implementation, KernelError, implementations
 from llmbench.kernels.w8a8 import W8A8Weight, quantize_rows
@@ -33,10 +34,17 @@ def int4(n: int, k: int) -> PackedInt4:
     return pack_int4(codes, (0.01 + torch.rand(groups)).half(), zeros, GROUP_SIZE)
 
 
+def grouped_int8(n: int, k: int) -> GroupedInt8:
+    groups = (n, k // GROUP_SIZE)
+    codes, zeros = (torch.randint(0, 256, size).to(torch.uint8) for size in ((n, k), groups))
+    return GroupedInt8(codes, 0.01 + torch.rand(groups), zeros, GROUP_SIZE)
+
+
 WEIGHTS: dict[str, Callable[[int, int], object]] = {
     "linear": dense,
     "w8a8_linear": int8,
     "w4a16_linear": int4,
+    "w8a16_linear": grouped_int8,
 }
 MAPS = [
     pytest.param(one, id=f"{op}-{one.name}")
@@ -69,8 +77,8 @@ def test_a_row_does_not_depend_on_the_others(kernel: Implementation) -> None:
     linear, x = make(kernel, 70, 576), torch.randn(500, 576).bfloat16()
     all_rows = linear(x)
     assert bool(all_rows.isfinite().all())
-    for rows in (slice(0, 1), slice(499, 500), slice(2, 7), slice(5, 22), slice(100, 399)):
-        assert torch.equal(linear(x[rows]), all_rows[rows])
+    for first, last in ((0, 1), (499, 500), (7, 9), (8, 11), (2, 7), (5, 22), (100, 399)):
+        assert torch.equal(linear(x[first:last]), all_rows[first:last])
 
 
 def test_the_threads_change_nothing(kernel: Implementation, threads: Callable[[int], None]) -> None:
@@ -146,4 +154,4 @@ def test_what_a_larger_kernel_is_told(kernel: Implementation) -> None:
     told = make(kernel, 33, 64, bias).native_weights
     assert (told.n, told.k, told.bias) == (33, 64, bias.data_ptr())
     assert told.kind == list(WEIGHTS).index(kernel.op)
-    assert told.group == (GROUP_SIZE if kernel.op == "w4a16_linear" else 0)
+    assert told.group == (GROUP_SIZE if kernel.op in ("w4a16_linear", "w8a16_linear") else 0)

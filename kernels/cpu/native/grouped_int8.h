@@ -54,7 +54,10 @@ struct GroupedInt8Map {
 
   int64_t group_inputs() const { return group; }
 
-  float begin(int64_t row, int64_t g) const { return ByteWeights::BEGIN * sum_of_x(row, g); }
+  // Not a product with zero, which makes a NaN of an infinity.
+  float begin(int64_t row, int64_t g) const {
+    return ByteWeights::BEGIN == 0 ? 0 : ByteWeights::BEGIN * sum_of_x(row, g);
+  }
 
   // Inputs first … first + count of a panel as pairs of numbers. A template: where bfloat16 is multiplied
   // nobody asks, and bytes have no `widen_pairs`.
