@@ -74,8 +74,8 @@ void add_panel(const Map& map, int64_t panel, int64_t row0, int64_t rows, float*
     for (int column = 0; column < COLUMNS; column += LANES) {
       const auto scale = map.scale(panel, g, column);
       for (int64_t r = 0; r < rows; ++r) {
-        float* total = totals + r * COLUMNS + column;
-        store(total, map.total(load(total), load(sums + r * COLUMNS + column), scale, row0 + r, g));
+        const int64_t at = r * COLUMNS + column;
+        map.add_group(totals + at, load(sums + at), scale, row0 + r, g);
       }
     }
   }
@@ -84,7 +84,7 @@ void add_panel(const Map& map, int64_t panel, int64_t row0, int64_t rows, float*
 // As panels::multiply.
 template <class Map>
 void multiply(const Map& map, const panels::Output& out, int64_t first, int64_t last) {
-  alignas(64) float totals[BLOCK_ROWS * COLUMNS] = {};
+  alignas(64) float totals[BLOCK_ROWS * COLUMNS];
   const int64_t fit = std::min(panels::block_rows(out.k, panels::MOST_ROWS), BLOCK_ROWS);
   const int64_t blocks = panels::divide_up(out.m, fit), block = panels::divide_up(out.m, blocks);
   for (int64_t row0 = 0; row0 < out.m; row0 += block) {

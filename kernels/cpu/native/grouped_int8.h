@@ -48,10 +48,6 @@ struct GroupedInt8Map {
     }
   }
 
-  struct Scale {
-    Sums scale, shift;
-  };
-
   int64_t group_inputs() const { return group; }
 
   // Not a product with zero, which makes a NaN of an infinity.
@@ -73,15 +69,13 @@ struct GroupedInt8Map {
     return room;
   }
 
-  Scale scale(int64_t panel, int64_t g, int column) const {
+  GroupScale scale(int64_t panel, int64_t g, int column) const {
     const int64_t at = (panel * groups + g) * panels::COLUMNS + column;
     return {load(scales + at), load_signed(shifts + at) - (128 - ByteWeights::MIDDLE)};
   }
 
-  // What was before, and what group g adds to it.
-  Sums total(Sums before, Sums sum, const Scale& of, int64_t row, int64_t g) const {
-    const Sums shifted = multiply_add(sum, sum_of_x(row, g), of.shift);
-    return g ? multiply_add(before, shifted, of.scale) : product(shifted, of.scale);
+  void add_group(float* total, Sums sum, const GroupScale& of, int64_t row, int64_t g) const {
+    of.add(total, sum, sum_of_x(row, g), g == 0);
   }
 
  private:
@@ -109,11 +103,11 @@ struct GroupedInt8Map {
 #pragma GCC unroll 4
     for (int v = 0; v < WIDTH; ++v) {
       const int in_panel = column + v * LANES;
-      const Scale of_group = scale(panel, g, in_panel);
+      const GroupScale of_group = scale(panel, g, in_panel);
 #pragma GCC unroll 16
       for (int r = 0; r < ROWS; ++r) {
         float* to = totals + r * panels::COLUMNS + in_panel;
-        store(to, total(g ? load(to) : zero(), sums[r][v], of_group, row + r, g));
+        add_group(to, sums[r][v], of_group, row + r, g);
       }
     }
   }

@@ -12,6 +12,17 @@
 #include "panels.h"
 #include "simd_int4.h"
 
+// What makes a group's sums part of a panel's totals.
+struct GroupScale {
+  Sums scale, shift;
+
+  // x_sum: X. first: of the groups.
+  void add(float* total, Sums sum, float x_sum, bool first) const {
+    const Sums shifted = multiply_add(sum, x_sum, shift);
+    store(total, first ? product(shifted, scale) : multiply_add(load(total), shifted, scale));
+  }
+};
+
 struct Int4Map {
   Inputs inputs;
   const float* group_sums;  // of x, [m, k / group]
@@ -59,10 +70,6 @@ struct Int4Map {
     some_panels<ROWS, 2>(row, panel, totals);
   }
 
-  struct Scale {
-    Sums scale, shift;
-  };
-
   int64_t group_inputs() const { return group; }
 
   float begin(int64_t row, int64_t g) const { return -(NIBBLE_BIAS + 8) * sum_of_x(row, g); }
@@ -87,15 +94,13 @@ struct Int4Map {
     return room;
   }
 
-  Scale scale(int64_t panel, int64_t g, int column) const {
+  GroupScale scale(int64_t panel, int64_t g, int column) const {
     const int64_t at = (panel * groups + g) * panels::COLUMNS + column;
     return {load_half(scales + at), load_signed(shifts + at)};
   }
 
-  // What was before, and what group g adds to it.
-  Sums total(Sums before, Sums sum, const Scale& of, int64_t row, int64_t g) const {
-    const Sums shifted = multiply_add(sum, sum_of_x(row, g), of.shift);
-    return g ? multiply_add(before, shifted, of.scale) : product(shifted, of.scale);
+  void add_group(float* total, Sums sum, const GroupScale& of, int64_t row, int64_t g) const {
+    of.add(total, sum, sum_of_x(row, g), g == 0);
   }
 
  private:
@@ -144,11 +149,11 @@ struct Int4Map {
 #pragma GCC unroll 8
         for (int v = 0; v < WIDTH; ++v) {
           const int in_panel = column + v % OF_PANEL * LANES;
-          const Scale of_group = scale(panel + v / OF_PANEL, g, in_panel);
+          const GroupScale of_group = scale(panel + v / OF_PANEL, g, in_panel);
 #pragma GCC unroll 16
           for (int r = 0; r < ROWS; ++r) {
             float* to = totals + (v / OF_PANEL * ROWS + r) * COLUMNS + in_panel;
-            store(to, total(g ? load(to) : zero(), sums[r][v], of_group, row + r, g));
+            add_group(to, sums[r][v], of_group, row + r, g);
           }
         }
       }
