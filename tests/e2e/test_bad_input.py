@@ -31,7 +31,10 @@ TRACE_HEAD = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
         (("--kv-memory", "lots"), ("kv_memory: 'lots'", "512MiB")),
         (("--kv-memory", "1KiB"), ("kv_memory: '1024 bytes", "--max-model-len")),
         (
-            ("--block-size", "1000", "--max-model-len", "256", "--kv-memory", "800KiB"),
+            (
+                *("--block-size", "1000", "--max-model-len", "256", "--kv-memory", "800KiB"),
+                *("--dtype", "bfloat16"),
+            ),
             ("kv_memory: '819200 bytes (266 tokens)'", "whole blocks"),
         ),
         (("--kv-memory", "900000GiB"), ("kv_memory: ", "at most the")),

@@ -34,7 +34,8 @@ def test_a_frontier_is_runs_and_reports_and_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "frontier"
-    command = ("run", "--quant", METHODS, *SMALL, "--quality-tokens", "200", "--out", str(out))
+    options = ("--dtype", "bfloat16", "--quality-tokens", "200", "--out", str(out))
+    command = ("run", "--quant", METHODS, *SMALL, *options)
     assert llmbench(*command) == 0
     printed = capsys.readouterr()
     assert "quality, speed and memory" in printed.out
