@@ -58,7 +58,8 @@ def nothing_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
         for op in ("linear", "silu_mul"):
             for one in implementations(op):
                 if isinstance(one.function, NativeLinear | NativeRowMajorLinear | NativeSiluMul):
-                    vars(one.function.native).pop("_found", None)
+                    for kept in ("_found", "library"):
+                        vars(one.function.native).pop(kept, None)
 
     monkeypatch.setenv("LLMBENCH_CACHE", str(tmp_path / "cache"))
     forget()
