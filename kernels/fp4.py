@@ -92,12 +92,15 @@ def dequantize_fp4(weight: Fp4Weight) -> Tensor:
 
 def block_scales(weight: Fp4Weight) -> Tensor:
     """What the codes of each block are multiplied by, float32 [out_features, blocks]."""
+    return scale_numbers(weight) * weight.row_scales[:, None]
+
+
+def scale_numbers(weight: Fp4Weight) -> Tensor:
+    """The blocks' scales alone, float32 [out_features, blocks]."""
     if weight.scale_format == "e4m3":
-        scales = weight.scales.view(E4M3).float()
-    else:
-        exponents = weight.scales.int() - E8M0_BIAS
-        scales = torch.ldexp(torch.ones_like(exponents, dtype=torch.float32), exponents)
-    return scales * weight.row_scales[:, None]
+        return weight.scales.view(E4M3).float()
+    exponents = weight.scales.int() - E8M0_BIAS
+    return torch.ldexp(torch.ones_like(exponents, dtype=torch.float32), exponents)
 
 
 def quantize_nvfp4(weight: Tensor) -> Fp4Weight:

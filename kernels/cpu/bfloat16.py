@@ -25,9 +25,9 @@ def multiplies_bfloat16() -> bool:
 def widens_bfloat16(ops: Iterable[str], force: Mapping[str, str]) -> bool:
     """Whether native kernels for this processor's vectors compute a model's linear maps in it.
 
-    They are built if need be. ops: the operations of the maps; one that has no native kernel, as
-    FP8's, multiplies in float32 (`product_dtype`). force: operation -> implementation; other code
-    for one of `ops` is taken for PyTorch's.
+    They are built if need be. ops: the operations of the maps; a map that no native kernel takes,
+    as of groups that are no whole steps, multiplies in float32 (`product_dtype`). force: operation
+    -> implementation; other code for one of `ops` is taken for PyTorch's.
     """
     if any(op in force and force[op] not in _VECTOR_BACKENDS for op in ops):
         return False

@@ -33,6 +33,8 @@ CASES = {
     "fp8, a scale a row": Case(1, 16, 64, "float32", (1, 0)),
     "fp8, a scale a tensor, static inputs": Case(5, 33, 200, "bfloat16", (0, 0), static=True),
     "fp8, ragged, split K": Case(3, 70, 576, "float16", (1, 0)),
+    "fp8, no whole fours": Case(9, 40, 67, "bfloat16", (1, 0)),
+    "fp8, blocks, no whole fours": Case(3, 40, 131, "float32", (1, 128)),
     "fp8, blocks": Case(2, 140, 256, "bfloat16", (128, 128)),
     "fp8, ragged blocks": Case(4, 192, 576, "float32", (128, 128)),
     "fp8, many rows": Case(130, 20, 192, "float32", (64, 128)),

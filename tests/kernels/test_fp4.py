@@ -25,7 +25,13 @@ from .triton_checks import failures
 from .triton_launches import TARGETS, launches
 
 CPU = torch.device("cpu")
-ON_CPU = [one for one in implementations("fp4_linear") if one.when(CPU, torch.bfloat16)]
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+ON_CPU = [
+    pytest.param(one, dtype, id=f"{one.name}-{dtype}")
+    for one in implementations("fp4_linear")
+    for dtype in DTYPES
+    if one.when(CPU, dtype)
+]
 # OCP MX Specification 1.0, table 5: sign, two bits of exponent (bias 1), one of mantissa.
 E2M1 = [0, 0.5, 1, 1.5, 2, 3, 4, 6]
 
@@ -97,11 +103,30 @@ def test_rounding_keeps_what_is_on_the_grid(quantize) -> None:
     assert dequantize_fp4(quantize(torch.zeros(2, 32))).abs().max() == 0
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("implementation", "dtype"), ON_CPU)
+def test_every_code_under_every_scale_is_multiplied(
+    implementation: Implementation, dtype: torch.dtype, form: ScaleFormat
+) -> None:
+    """Each x picks one column, of weights that have few enough digits for any dtype; float16 has
+    none of e8m0's extremes."""
+    if dtype == torch.float16:
+        return
+    weight = every_code(form)
+    expected = dequantize_fp4(weight).T.to(dtype)
+    linear = implementation.function(weight, None, dtype)
+    found = linear(torch.eye(weight.in_features, dtype=dtype))
+    # Processors that multiply bfloat16 take the least, which have no exponent, for zeros.
+    exact = expected.abs() >= torch.finfo(torch.bfloat16).tiny
+    assert torch.equal(found[exact], expected[exact])
+    assert bool((found[~exact] - expected[~exact]).abs().le(2 * expected[~exact].abs()).all())
+
+
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("implementation", ON_CPU, ids=lambda one: one.name)
-def test_on_cpu(implementation: Implementation, case: str, dtype: str) -> None:
-    x, weight, bias = random_case(replace(CASES[case], dtype=dtype))
+@pytest.mark.parametrize(("implementation", "dtype"), ON_CPU)
+def test_on_cpu(implementation: Implementation, dtype: torch.dtype, case: str) -> None:
+    shape = replace(CASES[case], dtype=str(dtype).removeprefix("torch."))
+    x, weight, bias = random_case(shape)
     for added in (None, bias):
         expected = x.double() @ dequantize_fp4(weight).double().T
         expected = expected if added is None else expected + added.double()

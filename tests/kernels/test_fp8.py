@@ -28,7 +28,13 @@ from .triton_checks import failures
 from .triton_launches import TARGETS, launches
 
 CPU = torch.device("cpu")
-ON_CPU = [one for one in implementations("fp8_linear") if one.when(CPU, torch.bfloat16)]
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+ON_CPU = [
+    pytest.param(one, dtype, id=f"{one.name}-{dtype}")
+    for one in implementations("fp8_linear")
+    for dtype in DTYPES
+    if one.when(CPU, dtype)
+]
 FP8_CASES = [name for name, case in CASES.items() if case.blocks is not None]
 KERNELS = (
     "token_codes_kernel.token_codes_kernel",
@@ -100,10 +106,34 @@ def test_rounding_loses_at_most_half_a_step(columns: int | None) -> None:
     assert bool((error <= weight.abs() / 16 * 1.001 + largest / 448 * 2.0**-10 * 1.001).all())
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(("implementation", "dtype"), ON_CPU)
+def test_every_code_is_multiplied(implementation: Implementation, dtype: torch.dtype) -> None:
+    """By 1, which all of an x that holds its static scale of 1 are; a sign of zero may be lost."""
+    codes = torch.tensor([code for code in range(256) if code & 0x7F != 0x7F]).byte()
+    weight = torch.zeros(len(codes), 8, dtype=torch.uint8)
+    weight[torch.arange(len(codes)), torch.arange(len(codes)) % 8] = codes
+    one = replace(weight_of(weight.view(E4M3)), input_scale=torch.ones(1))
+    found = implementation.function(one, None, dtype)(torch.ones(5, 8, dtype=dtype))
+    numbers = torch.tensor([e4m3(int(code)) for code in codes]).to(dtype)
+    assert torch.equal(found, numbers.expand(5, -1))
+
+
+@pytest.mark.parametrize(("implementation", "dtype"), ON_CPU)
+def test_every_activation_is_rounded_as_torch_rounds(
+    implementation: Implementation, dtype: torch.dtype
+) -> None:
+    """Every bfloat16 under a static scale of 1: ties, those without an exponent, and beyond 448."""
+    every = torch.arange(2**16, dtype=torch.int32).to(torch.int16).view(torch.bfloat16)
+    x = every[every.float().abs() <= 2**15].to(dtype)[:, None]
+    weight = replace(weight_of(torch.ones(1, 1).to(E4M3)), input_scale=torch.ones(1))
+    found = implementation.function(weight, None, dtype)(x)
+    expected = x.float().clamp(-448, 448).to(E4M3).to(dtype)
+    assert torch.equal(found, expected)
+
+
 @pytest.mark.parametrize("case", FP8_CASES)
-@pytest.mark.parametrize("implementation", ON_CPU, ids=lambda one: one.name)
-def test_on_cpu(implementation: Implementation, case: str, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(("implementation", "dtype"), ON_CPU)
+def test_on_cpu(implementation: Implementation, dtype: torch.dtype, case: str) -> None:
     """Against float64 over what was rounded; x̂ and Ŵ are made anew here, from torch's types."""
     shape = replace(CASES[case], dtype=str(dtype).removeprefix("torch."))
     x, weight = random_x(shape), random_fp8(shape)
@@ -120,15 +150,17 @@ def test_on_cpu(implementation: Implementation, case: str, dtype: torch.dtype) -
         assert linear.weight_bytes >= weight.codes.nbytes
 
 
-@pytest.mark.parametrize("implementation", ON_CPU, ids=lambda one: one.name)
 @pytest.mark.parametrize("static", [False, True])
-def test_a_nan_stays_in_its_row(implementation: Implementation, static: bool) -> None:
+@pytest.mark.parametrize(("implementation", "dtype"), ON_CPU)
+def test_a_nan_stays_in_its_row(
+    implementation: Implementation, dtype: torch.dtype, static: bool
+) -> None:
     weight = quantize_fp8(torch.randn(32, 64))
     if static:
         weight = replace(weight, input_scale=torch.tensor(0.1))
-    x = torch.randn(4, 64)
+    x = torch.randn(4, 64, dtype=dtype)
     x[1, 5], x[3, 0] = math.nan, math.inf
-    y = implementation.function(weight, None, torch.float32)(x)
+    y = implementation.function(weight, None, dtype)(x)
     assert bool(y[[1, 3]].isnan().all())
     assert not bool(y[[0, 2]].isnan().any())
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import product
 
 import pytest
 import torch
-from llmbench.kernels.cpu.native.packed import PackedMap
+from llmbench.kernels.cpu.native.packed import Kind, PackedMap
+from llmbench.kernels.fp4 import Fp4Weight, quantize_mxfp4, quantize_nvfp4
+from llmbench.kernels.fp8 import Fp8Weight, quantize_fp8
 from llmbench.kernels.grouped_int8 import GroupedInt8
 from llmbench.kernels.int4 import PackedInt4, pack_int4
 from llmbench.kernels.registry import Implementation, KernelError, implementations
@@ -40,25 +43,74 @@ def grouped_int8(n: int, k: int) -> GroupedInt8:
     return GroupedInt8(codes, 0.01 + torch.rand(groups), zeros, GROUP_SIZE)
 
 
-WEIGHTS: dict[str, Callable[[int, int], object]] = {
-    "linear": dense,
-    "w8a8_linear": int8,
-    "w4a16_linear": int4,
-    "w8a16_linear": grouped_int8,
-}
+def fp8(n: int, k: int) -> Fp8Weight:
+    return quantize_fp8(torch.randn(n, k))
+
+
+def fp8_block(n: int, k: int) -> Fp8Weight:
+    """The last of 576 inputs' blocks is half as long as the others."""
+    return quantize_fp8(torch.randn(n, k), 128, 128)
+
+
+def fp8_static(n: int, k: int) -> Fp8Weight:
+    return replace(fp8(n, k), input_scale=torch.tensor(0.01))
+
+
+def nvfp4(n: int, k: int) -> Fp4Weight:
+    return quantize_nvfp4(torch.randn(n, k))
+
+
+def mxfp4(n: int, k: int) -> Fp4Weight:
+    return quantize_mxfp4(torch.randn(n, k))
+
+
+@dataclass(frozen=True)
+class Form:
+    """Weights [n, k] of an operation, which `weights.h` calls `kind`; group: of 64 inputs, those
+    that share a scale as it is told; 0: no such groups."""
+
+    op: str
+    make: Callable[[int, int], object]
+    kind: Kind
+    group: int = 0
+
+
+@dataclass(frozen=True)
+class Packed:
+    """An implementation, and what it packs."""
+
+    form: Form
+    kernel: Implementation
+
+    def make(self, n: int, k: int, bias: Tensor | None = None) -> PackedMap:
+        return self.kernel.function(self.form.make(n, k), bias, torch.bfloat16)
+
+
+FORMS = (
+    Form("linear", dense, Kind.DENSE),
+    Form("w8a8_linear", int8, Kind.INT8),
+    Form("w4a16_linear", int4, Kind.INT4, GROUP_SIZE),
+    Form("w8a16_linear", grouped_int8, Kind.GROUPED_INT8, GROUP_SIZE),
+    Form("fp8_linear", fp8, Kind.FP8, 64),
+    Form("fp8_linear", fp8_block, Kind.FP8, 64),
+    Form("fp8_linear", fp8_static, Kind.FP8, 64),
+    Form("fp4_linear", nvfp4, Kind.FP4, 16),
+    Form("fp4_linear", mxfp4, Kind.FP4, 32),
+)
 MAPS = [
-    pytest.param(one, id=f"{op}-{one.name}")
-    for op in WEIGHTS
-    for one in implementations(op)
-    if one.name.startswith("native") and (op, one.name) != ("linear", "native-amx")
+    pytest.param((form, one), id=f"{form.make.__name__}-{one.name}")
+    for form in FORMS
+    for one in implementations(form.op)
+    if one.name.startswith("native") and (form.op, one.name) != ("linear", "native-amx")
 ]
 
 
 @pytest.fixture(params=MAPS)
-def kernel(request: pytest.FixtureRequest) -> Implementation:
-    if not request.param.when(CPU, torch.bfloat16):
-        pytest.skip(f"{request.param.name} does not run here")
-    return request.param
+def packed(request: pytest.FixtureRequest) -> Packed:
+    form, kernel = request.param
+    if not kernel.when(CPU, torch.bfloat16):
+        pytest.skip(f"{kernel.name} does not run here")
+    return Packed(form, kernel)
 
 
 @pytest.fixture
@@ -68,21 +120,17 @@ def threads() -> Iterator[Callable[[int], None]]:
     torch.set_num_threads(before)
 
 
-def make(kernel: Implementation, n: int, k: int, bias: Tensor | None = None) -> PackedMap:
-    return kernel.function(WEIGHTS[kernel.op](n, k), bias, torch.bfloat16)
-
-
-def test_a_row_does_not_depend_on_the_others(kernel: Implementation) -> None:
+def test_a_row_does_not_depend_on_the_others(packed: Packed) -> None:
     """Bit for bit, from one row to more than a block of them."""
-    linear, x = make(kernel, 70, 576), torch.randn(500, 576).bfloat16()
+    linear, x = packed.make(70, 576), torch.randn(500, 576).bfloat16()
     all_rows = linear(x)
     assert bool(all_rows.isfinite().all())
     for first, last in ((0, 1), (499, 500), (7, 9), (8, 11), (2, 7), (5, 22), (100, 399)):
         assert torch.equal(linear(x[first:last]), all_rows[first:last])
 
 
-def test_the_threads_change_nothing(kernel: Implementation, threads: Callable[[int], None]) -> None:
-    linear, x = make(kernel, 1000, 64), torch.randn(9, 64).bfloat16()
+def test_the_threads_change_nothing(packed: Packed, threads: Callable[[int], None]) -> None:
+    linear, x = packed.make(1000, 64), torch.randn(9, 64).bfloat16()
     results = []
     for count in (1, 2, 3):
         threads(count)
@@ -91,14 +139,12 @@ def test_the_threads_change_nothing(kernel: Implementation, threads: Callable[[i
     assert torch.equal(results[0], results[2])
 
 
-def test_writes_all_of_y_and_nothing_else(
-    kernel: Implementation, threads: Callable[[int], None]
-) -> None:
+def test_writes_all_of_y_and_nothing_else(packed: Packed, threads: Callable[[int], None]) -> None:
     for m, n, count in product((1, 4, 33), (1, 49, 64, 336), (1, 2)):
         threads(count)
-        linear, x = make(kernel, n, 64), torch.randn(m, 64).bfloat16()
+        linear, x = packed.make(n, 64), torch.randn(m, 64).bfloat16()
         y = torch.full((m * n + 128,), math.nan, dtype=torch.bfloat16)
-        library = kernel.function.native.library  # type: ignore[attr-defined]
+        library = packed.kernel.function.native.library  # type: ignore[attr-defined]
         library.linear(
             *(ctypes.addressof(linear.native_weights), x.data_ptr(), y[64:].data_ptr()),
             *(m, count, library.parallel),
@@ -109,25 +155,25 @@ def test_writes_all_of_y_and_nothing_else(
         assert bool(y[-64:].isnan().all())
 
 
-def test_a_nan_stays_in_its_row(kernel: Implementation) -> None:
+def test_a_nan_stays_in_its_row(packed: Packed) -> None:
     x = torch.randn(17, 64).bfloat16()
     x[3, 5], x[9, 63] = math.nan, math.inf
-    y = make(kernel, 40, 64)(x)
+    y = packed.make(40, 64)(x)
     assert not bool(y[[3, 9]].isfinite().any())
     others = [row for row in range(17) if row not in (3, 9)]
     assert bool(y[others].isfinite().all())
 
 
-def test_nothing_is_read_past_the_end_of_x(kernel: Implementation) -> None:
-    linear, x = make(kernel, 40, 64), torch.randn(5, 64).bfloat16()
+def test_nothing_is_read_past_the_end_of_x(packed: Packed) -> None:
+    linear, x = packed.make(40, 64), torch.randn(5, 64).bfloat16()
     room = torch.full((5 * 64 + 128,), math.nan, dtype=torch.bfloat16)
     beside = room[64:-64].view(5, 64).copy_(x)
     assert torch.equal(linear(beside), linear(x))
 
 
-def test_shapes_and_strides_of_x(kernel: Implementation) -> None:
+def test_shapes_and_strides_of_x(packed: Packed) -> None:
     x = torch.randn(6, 64).bfloat16()
-    linear = make(kernel, 80, 64, torch.randn(80).bfloat16())
+    linear = packed.make(80, 64, torch.randn(80).bfloat16())
     y = linear(x)
     sliced = torch.cat((x, x), dim=1)[:, 64:]
     assert not sliced.is_contiguous()
@@ -138,20 +184,19 @@ def test_shapes_and_strides_of_x(kernel: Implementation) -> None:
     assert linear(x[:0]).shape == (0, 80)
 
 
-def test_what_would_be_misread_is_refused(kernel: Implementation) -> None:
-    linear, x = make(kernel, 16, 64), torch.randn(2, 64).bfloat16()
+def test_what_would_be_misread_is_refused(packed: Packed) -> None:
+    linear, x = packed.make(16, 64), torch.randn(2, 64).bfloat16()
     with pytest.raises(KernelError, match="does not end in the 64 inputs"):
         linear(x[:, :32])
     with pytest.raises(KernelError, match=r"float32 on cpu is not bfloat16"):
         linear(x.float())
     for bias in (torch.zeros(8).bfloat16(), torch.zeros(16)):
         with pytest.raises(KernelError, match="is not"):
-            make(kernel, 16, 64, bias)
+            packed.make(16, 64, bias)
 
 
-def test_what_a_larger_kernel_is_told(kernel: Implementation) -> None:
+def test_what_a_larger_kernel_is_told(packed: Packed) -> None:
     bias = torch.randn(33).bfloat16()
-    told = make(kernel, 33, 64, bias).native_weights
+    told = packed.make(33, 64, bias).native_weights
     assert (told.n, told.k, told.bias) == (33, 64, bias.data_ptr())
-    assert told.kind == list(WEIGHTS).index(kernel.op)
-    assert told.group == (GROUP_SIZE if kernel.op in ("w4a16_linear", "w8a16_linear") else 0)
+    assert (told.kind, told.group) == (packed.form.kind, packed.form.group)

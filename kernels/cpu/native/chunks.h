@@ -62,20 +62,21 @@ void add_panel(const Map& map, int64_t panel, int64_t row0, int64_t rows, float*
   alignas(64) bf16 room[INPUTS * COLUMNS];
   const Inputs& inputs = map.inputs;
   const int64_t group = map.group_inputs();
-  for (int64_t first = 0, g = 0; first < map.k; first += group, ++g) {
+  for (int64_t first = 0, g = 0; first < inputs.stride; first += group, ++g) {
     for (int64_t r = 0; r < rows; ++r) {
-      std::fill_n(sums + r * COLUMNS, COLUMNS, map.begin(row0 + r, g));
+      std::fill_n(sums + r * COLUMNS, COLUMNS, map.groups.begin(row0 + r, g));
     }
-    for (int64_t at = first; at < first + group; at += INPUTS) {
-      const int64_t count = std::min(INPUTS, first + group - at);
+    const int64_t end = std::min(first + group, inputs.stride);
+    for (int64_t at = first; at < end; at += INPUTS) {
+      const int64_t count = std::min(INPUTS, end - at);
       add(inputs.x + row0 * inputs.stride + at, inputs.stride, map.pairs(panel, at, count, room),
           count / 2, rows, sums);
     }
     for (int column = 0; column < COLUMNS; column += LANES) {
-      const auto scale = map.scale(panel, g, column);
+      const auto scale = map.groups.scale(panel, g, column);
       for (int64_t r = 0; r < rows; ++r) {
         const int64_t at = r * COLUMNS + column;
-        map.add_group(totals + at, load(sums + at), scale, row0 + r, g);
+        map.groups.add(totals + at, load(sums + at), scale, row0 + r, g);
       }
     }
   }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,9 +20,9 @@ from ...dispatch import PreparedOp
 from ...registry import KernelError, implements
 from ...scratch import scratch
 from .attention import CODES, HEAD_DIM_MULTIPLE, UNBOUNDED
-from .build import TARGETS
+from .build import AVX2, AVX512, TARGETS
 from .library import Native, int64s
-from .packed import NativeWeights
+from .packed import NativeWeights, PackedMap
 
 # With more rows the work is bound by arithmetic, and PyTorch's products for many rows win.
 MOST_TOKENS = 32
@@ -95,8 +95,10 @@ class NativeDecoderStep:
     def __init__(self, native: Native, weights: DecoderWeights) -> None:
         self._native = native
         self._weights = weights  # the structs hold bare pointers to them
-        self._layers = (_Layer * len(weights.layers))(*map(_layer, weights.layers))
-        self._model = _model(weights, self._layers)
+        self._layers = (_Layer * len(weights.layers))(
+            *(_layer(layer, native) for layer in weights.layers)
+        )
+        self._model = _model(weights, self._layers, native)
         self._scratch_bytes = native.library.decoder_scratch_bytes(
             ctypes.addressof(self._model), MOST_TOKENS
         )
@@ -185,8 +187,8 @@ def _pointers(tensors: tuple[Tensor, ...]) -> ctypes.Array[ctypes.c_void_p]:
     return (_POINTER * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
 
 
-def _takes(weights: DecoderWeights) -> bool:
-    """Heads of whole vectors, plain bfloat16, and maps that the library packs."""
+def _takes(native: Native, weights: DecoderWeights) -> bool:
+    """Heads of whole vectors, plain bfloat16, and maps that are packed for the library."""
     tensors = [weights.embedding, weights.cos, weights.sin, weights.norm]
     maps = [weights.lm_head]
     for layer in weights.layers:
@@ -195,11 +197,11 @@ def _takes(weights: DecoderWeights) -> bool:
     return (
         weights.head_dim % HEAD_DIM_MULTIPLE == 0
         and all(map(_is_plain, tensors))
-        and all(_packed(one) is not None for one in maps)
+        and all(_packed(one, native) is not None for one in maps)
     )
 
 
-def _model(weights: DecoderWeights, layers: ctypes.Array[_Layer]) -> _Model:
+def _model(weights: DecoderWeights, layers: ctypes.Array[_Layer], native: Native) -> _Model:
     """Raises KernelError for what the library would misread."""
     if weights.head_dim % HEAD_DIM_MULTIPLE:
         raise KernelError(f"decoder_step: head_dim {weights.head_dim} is not a multiple of 16")
@@ -220,7 +222,7 @@ def _model(weights: DecoderWeights, layers: ctypes.Array[_Layer]) -> _Model:
     return _Model(
         ctypes.addressof(layers),
         *map(_pointer, (weights.embedding, weights.cos, weights.sin, weights.norm)),
-        _map(weights.lm_head),
+        _map(weights.lm_head, native),
         *(len(layers), hidden, weights.num_heads, weights.num_kv_heads, weights.head_dim),
         *(intermediate, UNBOUNDED if weights.window is None else weights.window),
         *(weights.rms_norm_eps, weights.head_dim**-0.5),
@@ -235,22 +237,27 @@ def _maps(layer: DecoderLayer) -> tuple[LinearMap, ...]:
     return layer.qkv, layer.o, layer.gate_up, layer.down
 
 
-def _layer(layer: DecoderLayer) -> _Layer:
-    return _Layer(*map(_pointer, _norms(layer)), *map(_map, _maps(layer)))
+def _layer(layer: DecoderLayer, native: Native) -> _Layer:
+    maps = (_map(one, native) for one in _maps(layer))
+    return _Layer(*map(_pointer, _norms(layer)), *maps)
 
 
-def _packed(linear: LinearMap) -> NativeWeights | None:
-    """The weights of a map as the library packed them; None where it did not."""
+def _packed(linear: LinearMap, native: Native) -> NativeWeights | None:
+    """The weights of a map that is packed for `native`, or None: another target may order them
+    otherwise."""
     prepared = linear.prepared[0] if isinstance(linear, PreparedOp) else linear
-    weights = getattr(prepared, "native_weights", None)
-    return weights if isinstance(weights, NativeWeights) else None
+    if not isinstance(prepared, PackedMap):
+        return None
+    multiplies = native.target.multiplies_bfloat16
+    same_order = prepared.packed_for.multiplies_bfloat16 == multiplies
+    return prepared.native_weights if same_order else None
 
 
-def _map(linear: LinearMap) -> NativeWeights:
-    weights = _packed(linear)
+def _map(linear: LinearMap, native: Native) -> NativeWeights:
+    weights = _packed(linear, native)
     if weights is None:
         name = type(linear).__name__
-        raise KernelError(f"decoder_step: {name} is not a map that the library packs")
+        raise KernelError(f"decoder_step: {name} is not a map that is packed for it")
     return weights
 
 
@@ -266,11 +273,19 @@ def _is_plain(tensor: Tensor) -> bool:
     return tensor.dtype == torch.bfloat16 and tensor.is_cpu and tensor.is_contiguous()
 
 
-def _on(native: Native) -> Any:
-    def build(weights: DecoderWeights) -> NativeDecoderStep:
-        return NativeDecoderStep(native, weights)
+# One for each order of weights: targets that take the same need asking once.
+_TAKES = {target.multiplies_bfloat16: partial(_takes, Native(target)) for target in (AVX512, AVX2)}
 
-    return build
+
+@dataclass(frozen=True)
+class NativeDecoder:
+    """`decoder_step` by `native`, of models whose maps are packed for it."""
+
+    native: Native
+
+    def __call__(self, weights: DecoderWeights) -> NativeDecoderStep:
+        """Raises KernelError."""
+        return NativeDecoderStep(self.native, weights)
 
 
 for _target in TARGETS:
@@ -280,6 +295,6 @@ for _target in TARGETS:
         backend=f"native-{_target.name}",
         when=_native.runs,
         priority=_target.priority,
-        takes=_takes,
+        takes=_TAKES[_target.multiplies_bfloat16],
         needs=_native.missing,
-    )(_on(_native))
+    )(NativeDecoder(_native))

@@ -73,18 +73,21 @@ struct DenseMap {
     }
   }
 
-  // What chunks.h asks.
-  struct Scale {};
+  // What chunks.h asks: all inputs are one group.
+  struct Groups {
+    struct Scale {};
+
+    float begin(int64_t, int64_t) const { return 0; }
+
+    Scale scale(int64_t, int64_t, int) const { return {}; }
+
+    void add(float* total, Sums sum, Scale, int64_t, int64_t) const { store(total, sum); }
+  };
+  Groups groups = {};
 
   int64_t group_inputs() const { return panels::divide_up(k, 2) * 2; }
-
-  float begin(int64_t, int64_t) const { return 0; }
 
   const bf16* pairs(int64_t panel, int64_t first, int64_t, bf16*) const {
     return packed + panels::COLUMNS * (panel * group_inputs() + first);
   }
-
-  Scale scale(int64_t, int64_t, int) const { return {}; }
-
-  void add_group(float* total, Sums sum, Scale, int64_t, int64_t) const { store(total, sum); }
 };

@@ -1,7 +1,7 @@
 """Weights in the panels that the native kernels walk: how they are packed, and the map over them.
 
-`panels.h` says why they lie so, and `dense.h`, `int8.h`, `int4.h` and `grouped_int8.h` what each
-kind holds.
+`panels.h` says why they lie so, and `dense.h`, `int8.h`, `int4.h`, `grouped_int8.h`, `fp8.h` and
+`fp4.h` what each kind holds.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...fp4 import Fp4Weight, scale_numbers
+from ...fp8 import Fp8Weight
 from ...grouped_int8 import MIDDLE_CODE, GroupedInt8
 from ...int4 import PackedInt4, unpack_int4
 from ...registry import KernelError
@@ -33,6 +35,8 @@ class Kind(IntEnum):
     INT8 = 1
     INT4 = 2
     GROUPED_INT8 = 3
+    FP8 = 4
+    FP4 = 5
 
 
 class NativeWeights(ctypes.Structure):
@@ -42,7 +46,7 @@ class NativeWeights(ctypes.Structure):
         ("kind", ctypes.c_int),
         ("packed", ctypes.c_void_p),
         ("scales", ctypes.c_void_p),
-        ("zeros", ctypes.c_void_p),
+        ("others", ctypes.c_void_p),
         ("bias", ctypes.c_void_p),
         ("n", ctypes.c_int64),
         ("k", ctypes.c_int64),
@@ -54,7 +58,9 @@ class PackedMap:
     """x [..., in_features] -> [..., out_features] in bfloat16 on the CPU, over packed weights.
 
     A row of the result depends neither on the other rows of x, nor on how many there are, nor on
-    the threads. native_weights: for a kernel that makes this map one of its steps.
+    the threads. native_weights: for a kernel that makes this map one of its steps, of the
+    target that it is packed_for.
+
     Raises KernelError for an x or a bias that the library would misread.
     """
 
@@ -66,18 +72,19 @@ class PackedMap:
         packed: Tensor,
         *,
         scales: Tensor | None = None,
-        zeros: Tensor | None = None,
+        others: Tensor | None = None,
         bias: Tensor | None = None,
         group_size: int = 0,
     ) -> None:
         self._native = native
+        self.packed_for = native.target
         self._size = out_features, in_features = size
         if bias is not None:
             check_bfloat16(bias)
             if bias.shape != (out_features,):
                 raise KernelError(f"bias {tuple(bias.shape)} is not [{out_features}]")
             bias = bias.contiguous()
-        parts = (None if part is None else _weights.copy(part) for part in (packed, scales, zeros))
+        parts = (None if part is None else _weights.copy(part) for part in (packed, scales, others))
         self._memory = (*parts, bias)
         self.native_weights = NativeWeights(
             int(kind), *map(_address, self._memory), out_features, in_features, group_size
@@ -100,7 +107,7 @@ class PackedMap:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes that one application reads: packed weights, their padding, scales, zeros, bias."""
+        """Bytes that one application reads: packed weights, their padding, scales, bias."""
         return sum(0 if part is None else part.nbytes for part in self._memory)
 
 
@@ -117,21 +124,36 @@ def pack_int8(weight: W8A8Weight) -> tuple[Tensor, Tensor]:
 
 
 def pack_int4(packed: PackedInt4, *, multiplies_bfloat16: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Nibbles, uint8 [panels, K / 8, COLUMNS · 4], in the order of `widen_pair` (simd_int4.h),
-    which is another where bfloat16 is multiplied; scales float16 and 8 - zeros int8, both
+    """Nibbles, uint8 [panels, K / 8, COLUMNS · 4], in the order of simd_nibbles.h, which
+    is another where bfloat16 is multiplied; scales float16 and 8 - zeros int8, both
     [panels, K / group_size, COLUMNS]. packed: one that `takes_int4`.
     """
-    eights = _panels(unpack_int4(packed), 8)
-    if multiplies_bfloat16:
-        # Byte 0 holds inputs 0 and 2, byte 1 inputs 4 and 6, bytes 2 and 3 the odd ones.
-        low, high = eights[..., [0, 4, 1, 5]], eights[..., [2, 6, 3, 7]]
-    else:
-        # Of four columns first inputs 0 and 1, then 2 and 3, and above them 4 and 5, 6 and 7.
-        pairs = eights.unflatten(2, (-1, 4)).unflatten(4, (4, 2)).transpose(3, 4)
-        low, high = (half.flatten(2) for half in pairs.split(2, dim=3))
     scales, shifts = packed.scales.to(torch.float16), 8 - packed.zeros.to(torch.int8)
-    nibbles = (low | (high << 4)).flatten(2)
+    nibbles = _nibbles(unpack_int4(packed), multiplies_bfloat16)
     return nibbles, _panels(scales, 1).squeeze(-1), _panels(shifts, 1).squeeze(-1)
+
+
+def pack_fp4(weight: Fp4Weight, *, multiplies_bfloat16: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Nibbles as those of `pack_int4`, scales bfloat16 [panels, K / block, COLUMNS], which are the
+    same numbers, and the factors of rows, float32 [panels · COLUMNS]."""
+    nibbles = _nibbles(weight.codes(), multiplies_bfloat16)
+    scales = scale_numbers(weight).to(torch.bfloat16)
+    factors = F.pad(weight.row_scales, (0, -weight.out_features % COLUMNS))
+    return nibbles, _panels(scales, 1).squeeze(-1), factors
+
+
+def pack_fp8(weight: Fp8Weight, *, multiplies_bfloat16: bool) -> tuple[Tensor, Tensor]:
+    """Codes, uint8 [panels, K / 4, COLUMNS · 4], two inputs of a column side by side or, where
+    bfloat16 is not multiplied, in the order of `E4m3Weights` (simd_codes.h); scales float32
+    [panels, groups, COLUMNS]. K is filled up to whole fours.
+    """
+    fours = _panels(weight.codes.view(torch.uint8), 4)
+    pairs = fours.unflatten(3, (2, 2))  # [panels, K / 4, COLUMNS, 2, 2]
+    if multiplies_bfloat16:
+        codes = pairs.transpose(2, 3)
+    else:
+        codes = pairs.unflatten(2, (-1, 4)).transpose(3, 4)
+    return codes.flatten(2).contiguous(), _panels(weight.row_scales(), 1).squeeze(-1)
 
 
 def pack_grouped_int8(weight: GroupedInt8, inputs_together: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -151,10 +173,28 @@ def pack_grouped_int8(weight: GroupedInt8, inputs_together: int) -> tuple[Tensor
     return codes, _panels(weight.scales.float(), 1).squeeze(-1), _panels(shifts, 1).squeeze(-1)
 
 
+def takes_fp8(weight: Fp8Weight) -> bool:
+    """Whether groups are whole steps, but for one of all inputs."""
+    return weight.groups == 1 or weight.block_columns % 4 == 0
+
+
 def takes_int4(packed: PackedInt4) -> bool:
     """Whether groups are whole lanes of 8 inputs, and float16, in which checkpoints publish scales,
     can hold these."""
     return packed.group_size % 8 == 0 and bool(packed.scales.to(torch.float16).isfinite().all())
+
+
+def _nibbles(codes: Tensor, multiplies_bfloat16: bool) -> Tensor:
+    """codes [N, K], 0 … 15, as simd_nibbles.h has them in a vector."""
+    eights = _panels(codes, 8)
+    if multiplies_bfloat16:
+        # Byte 0 holds inputs 0 and 2, byte 1 inputs 4 and 6, bytes 2 and 3 the odd ones.
+        low, high = eights[..., [0, 4, 1, 5]], eights[..., [2, 6, 3, 7]]
+    else:
+        # Of four columns first inputs 0 and 1, then 2 and 3, and above them 4 and 5, 6 and 7.
+        pairs = eights.unflatten(2, (-1, 4)).unflatten(4, (4, 2)).transpose(3, 4)
+        low, high = (half.flatten(2) for half in pairs.split(2, dim=3))
+    return (low | (high << 4)).flatten(2)
 
 
 def _panels(rows: Tensor, together: int) -> Tensor:

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "inputs.h"
+#include "tables.h"
 
 typedef int16_t Shorts __attribute__((vector_size(2 * LANES), may_alias));
 
@@ -18,20 +19,18 @@ inline Sums load_signed(const int16_t* from) {
 
 #if defined(__AVX512BF16__)
 
-// Bytes, each a sign and a magnitude: ±(magnitude + 1/2), so that no two are the same number. Pairs of
-// a column's inputs.
-class ByteWeights {
+// Bytes, each a sign and one of 128 sizes, bfloat16 that SIZE has of it. Pairs of a column's inputs.
+template <bf16 (*SIZE)(int)>
+class SignedBytes {
  public:
   static constexpr int INPUTS = 2, PARTS = 1;
-  static constexpr float BEGIN = 0;     // a sum without inputs, of a group whose inputs sum up to 1
-  static constexpr float MIDDLE = 127.5;  // what is taken of a code q
 
-  ByteWeights() {
+  SignedBytes() {
     uint8_t lower[128], upper[128];
     for (int i = 0; i < 128; ++i) {
-      const bf16 half = narrow((float)i + 0.5f);
-      lower[i] = (uint8_t)half;
-      upper[i] = (uint8_t)(half >> 8);
+      const bf16 size = SIZE(i);
+      lower[i] = (uint8_t)size;
+      upper[i] = (uint8_t)(size >> 8);
     }
     for (int i = 0; i < 2; ++i) {
       lowers_[i] = _mm512_loadu_si512(lower + 64 * i);
@@ -54,8 +53,18 @@ class ByteWeights {
   static void in_order(Sums (&sums)[2]) { ::in_order(sums[0], sums[1]); }
 
  private:
-  __m512i lowers_[2], uppers_[2];  // bytes of 1/2, 3/2 … 255/2
+  __m512i lowers_[2], uppers_[2];  // bytes of the sizes
 };
+
+inline bf16 and_a_half(int magnitude) { return narrow((float)magnitude + 0.5f); }
+
+// ±(magnitude + 1/2), so that no two are the same number.
+struct ByteWeights : SignedBytes<and_a_half> {
+  static constexpr float BEGIN = 0;     // a sum without inputs, of a group whose inputs sum up to 1
+  static constexpr float MIDDLE = 127.5;  // what is taken of a code q
+};
+
+using E4m3Weights = SignedBytes<e4m3_as_bf16>;
 
 #else
 
@@ -107,6 +116,70 @@ class ByteWeights {
   }
 };
 
+// e4m3. Fours of a column's inputs: a lane of 16 bytes holds the first two of four columns, and behind
+// them the last two.
+class E4m3Weights {
+ public:
+  static constexpr int INPUTS = 4, PARTS = 4;
+
+  template <int PART, int WIDTH>
+  void widen(const uint8_t* from, Factors (&weights)[WIDTH]) const {
+    for (int v = 0; v < WIDTH; ++v) {
+      weights[v] = factors<PART % 2>(wide_pairs(from + v * 4 * LANES).of[PART / 2]);
+    }
+  }
+
+  static void widen_pairs(const uint8_t* from, bf16* first, bf16* last) {
+    for (int lane = 0; lane < 32; lane += LANES, from += 4 * LANES) {
+      const TwoPairs pairs = wide_pairs(from);
+      store(first + 2 * lane, pairs.of[0]);
+      store(last + 2 * lane, pairs.of[1]);
+    }
+  }
+
+  template <int WIDTH>
+  static void in_order(Sums (&)[WIDTH]) {}
+
+ private:
+  struct TwoPairs {
+    Pairs of[2];
+  };
+
+#if defined(__AVX2__)
+  // The upper byte of a bfloat16 is said by a code's upper four bits and the lower byte by its lower four,
+  // but of those without an exponent; what these differ by is added.
+  static TwoPairs wide_pairs(const uint8_t* from) {
+    static constexpr auto UPPER =
+        table<uint8_t, 32>([](int i) { return e4m3_as_bf16((i & 15) << 4 | 8) >> 8; });
+    static constexpr auto UPPER_MORE = table<uint8_t, 32>(
+        [](int i) { return (e4m3_as_bf16(i & 15) >> 8) - (e4m3_as_bf16(8) >> 8); });
+    static constexpr auto LOWER_MORE =
+        table<uint8_t, 32>([](int i) { return e4m3_as_bf16(i & 15) - (i << 4); });
+    const __m256i codes = _mm256_loadu_si256((const __m256i*)from);
+    const __m256i low_bits = _mm256_set1_epi8(0x0f);
+    const __m256i high = _mm256_and_si256(_mm256_srli_epi16(codes, 4), low_bits);
+    const __m256i low = _mm256_slli_epi16(_mm256_and_si256(codes, low_bits), 4);
+    // Its highest bit is set from 16 on, for which a shuffle gives zero.
+    const __m256i least = _mm256_adds_epu8(_mm256_and_si256(codes, _mm256_set1_epi8(0x7f)),
+                                           _mm256_set1_epi8(0x70));
+    const __m256i upper = _mm256_add_epi8(_mm256_shuffle_epi8(load_table(UPPER), high),
+                                          _mm256_shuffle_epi8(load_table(UPPER_MORE), least));
+    const __m256i lower =
+        _mm256_add_epi8(low, _mm256_shuffle_epi8(load_table(LOWER_MORE), least));
+    return {{(Pairs)_mm256_unpacklo_epi8(lower, upper), (Pairs)_mm256_unpackhi_epi8(lower, upper)}};
+  }
+#else
+  static TwoPairs wide_pairs(const uint8_t* from) {
+    static constexpr auto NUMBERS = table<bf16, 256>(e4m3_as_bf16);
+    bf16 pairs[2][STEP];
+    for (int at = 0; at < 4 * LANES; ++at) {
+      pairs[at % 16 / 8][at / 16 * 8 + at % 8] = NUMBERS[from[at]];
+    }
+    return {{load(pairs[0]), load(pairs[1])}};
+  }
+#endif
+};
+
 #endif
 
 #if defined(__AVX512BF16__)
@@ -119,17 +192,16 @@ inline Pairs widen_codes(const int8_t* from) {
   return (Pairs)_mm512_cvtne2ps_pbh(wide(from + LANES), wide(from));
 }
 
-// Exponent and mantissa are moved to where bfloat16 has them; of the numbers without an exponent
-// there are eight, 0 … 7 · 2⁻⁹.
+// As `e4m3_as_bf16`.
 inline Pairs widen_e4m3(const uint8_t* from) {
-  alignas(64) static constexpr bf16 SUBNORMAL[STEP] = {0,      0x3b00, 0x3b80, 0x3bc0,
-                                                       0x3c00, 0x3c20, 0x3c40, 0x3c60};
+  alignas(64) static constexpr auto SUBNORMAL =
+      table<bf16, STEP>([](int i) { return i < 8 ? e4m3_as_bf16(i) : 0; });
   const __m512i codes = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i*)from));
   const __m512i moved = _mm512_and_si512(_mm512_slli_epi16(codes, 4), _mm512_set1_epi16(0x7f0));
   const __m512i normal = _mm512_add_epi16(moved, _mm512_set1_epi16((127 - 7) << 7));
   const __mmask32 is_subnormal = _mm512_testn_epi16_mask(codes, _mm512_set1_epi16(0x78));
   const __m512i number =
-      _mm512_mask_permutexvar_epi16(normal, is_subnormal, codes, _mm512_load_si512(SUBNORMAL));
+      _mm512_mask_permutexvar_epi16(normal, is_subnormal, codes, _mm512_load_si512(SUBNORMAL.data()));
   const __m512i sign = _mm512_and_si512(_mm512_slli_epi16(codes, 8), _mm512_set1_epi16(-0x8000));
   return (Pairs)_mm512_or_si512(number, sign);
 }

@@ -36,7 +36,7 @@ class NativeInt4Linear:
             (packed.out_features, packed.in_features),
             nibbles,
             scales=scales,
-            zeros=shifts,
+            others=shifts,
             bias=bias,
             group_size=packed.group_size,
         )

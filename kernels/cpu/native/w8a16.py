@@ -43,7 +43,7 @@ class NativeGroupedInt8Linear:
             (weight.out_features, weight.in_features),
             codes,
             scales=scales,
-            zeros=shifts,
+            others=shifts,
             bias=bias,
             group_size=weight.group_size,
         )

@@ -1,4 +1,4 @@
-// A linear map y = x · Wᵀ + bias with weights packed once, in one of four kinds: what a kernel that
+// A linear map y = x · Wᵀ + bias with weights packed once, in one of six kinds: what a kernel that
 // runs inside a larger parallel region calls. kernels/cpu/native/packed.py packs them.
 
 #pragma once
@@ -7,21 +7,23 @@
 
 #include "chunks.h"
 #include "dense.h"
+#include "fp4.h"
+#include "fp8.h"
 #include "grouped_int8.h"
 #include "int4.h"
 #include "int8.h"
 #include "panels.h"
 
-enum class Kind : int { DENSE, INT8, INT4, GROUPED_INT8 };
+enum class Kind : int { DENSE, INT8, INT4, GROUPED_INT8, FP8, FP4 };
 
-// W [n, k], bias [n] or null, group: the inputs that share a scale of INT4 and GROUPED_INT8. What `packed`, `scales`
-// and `zeros` point to, the header of each kind says. The layout is that of `NativeWeights` in
-// Python.
+// W [n, k], bias [n] or null, group: the inputs that share a scale, of kinds that have groups. What
+// `packed`, `scales` and `others` point to, the header of each kind says. The layout is that of
+// `NativeWeights` in Python.
 struct Weights {
   Kind kind;
   const void* packed;
   const void* scales;
-  const void* zeros;
+  const void* others;  // zeros, of FP8 the scale of all x or null, of FP4 the factors of rows
   const bf16* bias;
   int64_t n, k, group;
 };
@@ -29,17 +31,20 @@ struct Weights {
 // Columns of y, for m rows, that a thread takes at once are whole multiples of this; the last may be
 // fewer. Panels that go two by two for so few rows are not parted.
 inline int64_t column_chunk(const Weights& w, int64_t m) {
-  const bool paired = w.kind == Kind::INT4 && m <= Int4Map::PAIRED_ROWS;
+  const bool nibbles = w.kind == Kind::INT4 || w.kind == Kind::FP4;
+  const bool paired = nibbles && m <= Int4Map::PAIRED_ROWS;
   return (paired ? 2 : 1) * panels::COLUMNS;
 }
 
 // Bytes of scratch, aligned to 64, that `prepare` writes for m rows of x; 0: it need not be called.
 inline int64_t prepared_bytes(const Weights& w, int64_t m) {
   switch (w.kind) {
-    case Kind::DENSE: return Inputs::prepared_bytes(m, w.k);
+    case Kind::DENSE:
+    case Kind::FP4: return Inputs::prepared_bytes(m, w.k);
     case Kind::INT8: return Int8Map::prepared_bytes(m, w.k);
     case Kind::INT4:
-    case Kind::GROUPED_INT8: return Int4Map::prepared_bytes(m, w.k, w.group);
+    case Kind::GROUPED_INT8: return InputSums::prepared_bytes(m, w.k, w.group);
+    case Kind::FP8: return Fp8Inputs::prepared_bytes(m, w.k, w.group);
   }
   return 0;
 }
@@ -48,11 +53,15 @@ inline int64_t prepared_bytes(const Weights& w, int64_t m) {
 inline void prepare(const Weights& w, const bf16* x, int64_t m, void* prepared, int64_t first_row,
                     int64_t last_row) {
   switch (w.kind) {
-    case Kind::DENSE: Inputs::prepare(x, w.k, prepared, first_row, last_row); break;
+    case Kind::DENSE:
+    case Kind::FP4: Inputs::prepare(x, w.k, prepared, first_row, last_row); break;
     case Kind::INT8: Int8Map::prepare(x, m, w.k, prepared, first_row, last_row); break;
     case Kind::INT4:
     case Kind::GROUPED_INT8:
-      Int4Map::prepare(x, m, w.k, w.group, prepared, first_row, last_row);
+      InputSums::prepare(x, m, w.k, w.group, prepared, first_row, last_row);
+      break;
+    case Kind::FP8:
+      Fp8Inputs::prepare(x, m, w.k, w.group, (const float*)w.others, prepared, first_row, last_row);
       break;
   }
 }
@@ -79,16 +88,29 @@ inline void multiply(const Weights& w, const bf16* x, const void* prepared, int6
     case Kind::INT8:
       panels::multiply(Int8Map{w.packed, w.scales, m, w.k, prepared}, out, first, last);
       break;
-    case Kind::INT4:
-      walk(Int4Map{inputs, Int4Map::sums_of(prepared, m, w.k), (const uint8_t*)w.packed,
-                               (const uint16_t*)w.scales, (const int8_t*)w.zeros, w.k, w.group},
-                       out, first, last);
+    case Kind::INT4: {
+      const auto sums = InputSums::behind(prepared, m, w.k, w.group);
+      const Int4Groups groups{sums, (const uint16_t*)w.scales, (const int8_t*)w.others};
+      walk(Int4Map{inputs, (const uint8_t*)w.packed, groups, w.k, w.group}, out, first, last);
       break;
-    case Kind::GROUPED_INT8:
-      walk(
-          GroupedInt8Map{inputs, Int4Map::sums_of(prepared, m, w.k), (const uint8_t*)w.packed,
-                         (const float*)w.scales, (const int16_t*)w.zeros, w.k, w.group},
-          out, first, last);
+    }
+    case Kind::GROUPED_INT8: {
+      const auto sums = InputSums::behind(prepared, m, w.k, w.group);
+      const GroupedInt8Groups groups{sums, (const float*)w.scales, (const int16_t*)w.others};
+      walk(GroupedInt8Map{inputs, (const uint8_t*)w.packed, groups, w.k, w.group}, out, first, last);
       break;
+    }
+    case Kind::FP8: {
+      const auto codes = Fp8Inputs::of(prepared, m, w.k, w.group);
+      const Fp8Groups groups{codes, (const float*)w.scales};
+      const int64_t k = codes.codes.stride, group = codes.groups == 1 ? k : w.group;
+      walk(Fp8Map{codes.codes, (const uint8_t*)w.packed, groups, k, group}, out, first, last);
+      break;
+    }
+    case Kind::FP4: {
+      const Fp4Groups groups{(const bf16*)w.scales, (const float*)w.others, w.k / w.group};
+      walk(Fp4Map{inputs, (const uint8_t*)w.packed, groups, w.k, w.group}, out, first, last);
+      break;
+    }
   }
 }
