@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-long bench gpu-check lint types format clean
+.PHONY: help demo test test-long test-avx512 bench gpu-check lint types format clean
 
 help:
 	@echo "make demo       install, run the main job on the bundled model, say where the report is"
 	@echo "make test       install with test tools; lint, types, tests"
 	@echo "make test-long  the tests that fetch SmolLM2-135M, too"
+	@echo "make test-avx512  the CPU kernels for AVX-512 on a processor with AVX2 (apt-get install libsimde-dev)"
 	@echo "make bench      benchmarks (pytest-benchmark)"
 	@echo "make gpu-check  on an NVIDIA GPU: correctness, kernels, Llama-3-8B shapes; OUT=folder"
 	@echo "make format     rewrite the code as ruff formats it"
@@ -38,6 +39,10 @@ test: lint types
 
 test-long: $(VENV)/.installed-test
 	$(PYTEST) -m "smollm2 or not smollm2"
+
+# How a build fails is tested without it: an emulated library is there already.
+test-avx512: $(VENV)/.installed-test
+	$(PYTEST) -p tests.kernels.emulated_avx512 tests/kernels --ignore tests/kernels/test_native_build.py
 
 bench: $(VENV)/.installed-test
 	OMP_NUM_THREADS=$$(nproc) $(BIN)/python -m pytest tests/benchmarks -s --benchmark-only --benchmark-columns=min,median,rounds

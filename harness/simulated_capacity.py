@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..engines.errors import ConfigError
+from ..engines.errors import ConfigError, MissingError
 from ..workloads.scaled import at_rate, offered_rate_per_s
 from ..workloads.spec import (
     Clients,
@@ -145,7 +145,7 @@ def _open_loop(load: LoadConfig) -> LoadConfig:
 def engine_capacity(prepared: PreparedSimulation, goal: Goal, watch: Watch) -> EngineCapacity:
     """Search, serving the plan's requests at every rate tried: only their gaps change."""
     if not goal.slo_s:
-        raise ConfigError("slo", None, "limits, such as ttft:500ms,tpot:50ms, or a preset")
+        raise MissingError("slo", "limits, such as ttft:500ms,tpot:50ms, or a preset")
     trials = _Trials(prepared, goal, watch)
     search = find_capacity(
         trials.attained,

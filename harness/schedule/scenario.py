@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validato
 
 from ...engines.admission.base import Preemption
 from ...engines.batching.inflight import Chunking
-from ...engines.errors import ConfigError
+from ...engines.errors import ConfigError, MissingError
 from ...engines.kv.contiguous import ArenaKind, Reservation
 
 # Bounds that keep a slip of the pen from filling the machine's memory.
@@ -198,7 +198,7 @@ class Scenario(_Part):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.pool_blocks is None and self.pool_tokens is None:
-            raise ConfigError("pool_blocks", None, "the size of the pool, here or as pool_tokens")
+            raise MissingError("pool_blocks", "the size of the pool, here or as pool_tokens")
         if self.pool_blocks is not None and self.pool_tokens is not None:
             raise ConfigError("pool_tokens", self.pool_tokens, "nothing beside pool_blocks")
         times = Counter(request.id for request in self.requests)

@@ -88,15 +88,19 @@ def grid(axes: Sequence[Axis], repeats: int, seed: int) -> tuple[Cell, ...]:
     Raises ConfigError for repeats below 1 and for values whose directories would have one name."""
     if repeats < 1:
         raise ConfigError("repeats", repeats, "1 or more")
-    if math.prod(len(axis.values) for axis in axes) * repeats > MOST_CELLS:
-        raise ConfigError("vary", None, f"at most {MOST_CELLS} cells in all")
+    count = math.prod(len(axis.values) for axis in axes) * repeats
+    if count > MOST_CELLS:
+        raise ConfigError("vary", f"{count} cells", f"at most {MOST_CELLS} in all")
     points = list(product(*([(axis.option, value) for value in axis.values] for axis in axes)))
     seeds = [None, *(seed_of_repeat(seed, repeat) for repeat in range(2, repeats + 1))]
     cells = tuple(
         Cell(point, repeat, own) for repeat, own in enumerate(seeds, start=1) for point in points
     )
-    if len({cell.name for cell in cells}) < len(cells):
-        raise ConfigError("vary", None, "values that differ in letters, digits, . = + or -")
+    named: dict[str, Cell] = {}
+    for cell in cells:
+        if (other := named.setdefault(cell.name, cell)) is not cell:
+            alike = " and ".join(" ".join(one.words) for one in (other, cell))
+            raise ConfigError("vary", alike, "values that differ in letters, digits, . = + or -")
     return cells
 
 

@@ -284,7 +284,7 @@ def test_every_workload_gets_a_rate_to_change(load: LoadConfig, kind: str, rate:
 
 
 def test_an_objective_is_needed_and_must_judge_somebody() -> None:
-    with pytest.raises(ConfigError, match="slo"):
+    with pytest.raises(ConfigError, match="slo: missing; expected limits"):
         engine_capacity(one_by_one(4), Goal({}), Silent())
     with pytest.raises(ConfigError, match="some request can be judged on"):
         engine_capacity(one_by_one(4), Goal({"tpot": 1.0}), Silent())

@@ -4,9 +4,9 @@
 //   scale(panel, g, column): what LANES columns from `column` on are scaled by, in registers,
 //   add(total, sum, scale, row, g): and adds them to LANES totals, which the first group sets.
 //
-// This file has those of integers with a zero: W = (q - zero) · scale. Where a code counts as q + c, with
-// D the sum of x · (q + c + bias) over a group and X that of x, sums begin at -bias · X, and the group adds
-// scale · (D - (c + zero) · X).
+// This file has those of integers with a zero: W = (q - zero) · scale. Where a code counts as q + c and
+// lies as q + c + bias, with D the sum of x times what it counts over a group and X that of x, sums begin at
+// -bias · X, and the group adds scale · (D - (c + zero) · X).
 
 #pragma once
 

@@ -1,5 +1,5 @@
-// Bytes widened to what products take, exactly: weights; with AVX-512 also integers with a sign and
-// e4m3; and 16-bit integers to float32.
+// Bytes widened to what products take, exactly: weights, integers or e4m3; with AVX-512 also what an
+// eight-bit cache holds; and 16-bit integers to float32.
 
 #pragma once
 

@@ -36,7 +36,7 @@ GOOD: dict[str, Any] = {"block_size": 4, "pool_blocks": 8, "requests": [A]}
     ("change", "problem"),
     [
         ({"pool_block": 8}, "scenario: 'pool_block' is not allowed; .*mean 'pool_blocks'"),
-        ({"pool_blocks": None}, "pool_blocks: None .* or as pool_tokens"),
+        ({"pool_blocks": None}, "pool_blocks: missing; .* or as pool_tokens"),
         ({"pool_tokens": 9}, "pool_tokens: 9 .* nothing beside pool_blocks"),
         ({"pool_blocks": 0}, "pool_blocks: 0 .* greater than or equal to 1"),
         ({"pool_blocks": 2.5}, "pool_blocks: 2.5 .* a valid integer"),
