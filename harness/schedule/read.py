@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ...engines.errors import ConfigError, unknown_name
+from ...engines.errors import ConfigError, MissingError, unknown_name
 from .scenario import EngineChoice, Scenario, ScenarioLimits, ScenarioRequest
 
 _SHIPPED = Path(__file__).parent / "scenarios"
@@ -142,7 +142,10 @@ def _explain(error: ErrorDetails) -> ConfigError:
             found = error.get("ctx", {})["error"]
             if not isinstance(found, ConfigError):
                 raise found
-            return ConfigError(_path((*error["loc"], found.field)), found.value, found.allowed)
+            path = _path((*error["loc"], found.field))
+            if isinstance(found, MissingError):
+                return MissingError(path, found.allowed)
+            return ConfigError(path, found.value, found.allowed)
         case "too_short":
             return ConfigError(field, "none", "at least one")
         case "string_pattern_mismatch":

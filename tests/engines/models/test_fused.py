@@ -136,8 +136,9 @@ def test_weights_that_contradict_themselves_do_not_become_the_slow_path() -> Non
 
 @native
 def test_a_step_that_was_asked_for_is_not_left_out() -> None:
-    """FP8's maps are not among those that the library packs."""
+    """PyTorch's maps are not among those that the library packs."""
     files, asked = resolve_model("bundled"), f"decoder_step={select_step(CPU, BF16)}"
-    engine = engine_config("paged", quant="fp8", dtype="bfloat16", force_kernels=(asked,))
+    kernels = ("fp8_linear=torch-widened", asked)
+    engine = engine_config("paged", quant="fp8", dtype="bfloat16", force_kernels=kernels)
     with pytest.raises(KernelError, match="asked for, does not compute this model"):
         load_model(files, resolve(engine, files))
