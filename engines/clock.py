@@ -17,13 +17,17 @@ class Clock(Protocol):
 
 
 class WallClock:
-    """Real time, from the monotonic clock."""
+    """Real time, from the monotonic clock.
 
-    def __init__(self) -> None:
-        self._origin_s = time.perf_counter()
+    origin_s: where it counts from, so that a clock in another process of the machine says the same;
+    None for now.
+    """
+
+    def __init__(self, origin_s: float | None = None) -> None:
+        self.origin_s = time.perf_counter() if origin_s is None else origin_s
 
     def now(self) -> float:
-        return time.perf_counter() - self._origin_s
+        return time.perf_counter() - self.origin_s
 
     def sleep_until(self, time_s: float) -> None:
         remaining_s = time_s - self.now()

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
-class ConfigError(ValueError):
+class _Portable(Exception):  # noqa: N818 -- not an error, a trait of some
+    """Can be sent to another process, though it is not made from its message."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _revived, (type(self), self.args), self.__dict__
+
+
+def _revived(kind: type[Exception], args: tuple[Any, ...]) -> Exception:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
+
+
+class ConfigError(_Portable, ValueError):
     """A setting, or a request, that cannot work.
 
     `str()` is one line: ``field: value is not allowed; expected ALLOWED (did you mean X?)``.
@@ -36,7 +50,7 @@ class ModelError(ConfigError):
         self.args = (f"{field}: {value!r} {problem}",)
 
 
-class OutOfMemory(RuntimeError):  # noqa: N818 -- as torch calls it, but for its tail
+class OutOfMemory(_Portable, RuntimeError):  # noqa: N818 -- as torch calls it, but for its tail
     """A device that has no memory left. `str()` is one line that says what to lower."""
 
     def __init__(self, doing: str, device: str, lower: str) -> None:

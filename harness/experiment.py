@@ -141,7 +141,7 @@ def load(prepared: Prepared, watch: Watch) -> LoadedModel:
     from ..engines.assemble import load_model
 
     engine = prepared.engine
-    _set_threads(prepared.config)
+    set_threads(prepared.config)
     watch.stage(f"loading {prepared.files.name} ({prepared.config.label}, {engine.dtype})")
     return load_model(prepared.files, engine, watch.stage)
 
@@ -162,7 +162,7 @@ def measure(prepared: Prepared, watch: Watch, loaded: LoadedModel | None = None)
     from .memory import peak_device_bytes, peak_rss_bytes, start_peak
 
     config, engine = prepared.config, prepared.engine
-    _set_threads(config)
+    set_threads(config)
     environment = capture(seed=config.seed, import_torch=True)
     loaded = loaded or load(prepared, watch)
     clock = WallClock()
@@ -260,7 +260,8 @@ def _pool(core: EngineCore, loaded: LoadedModel, engine: ResolvedEngine) -> KVPo
     )
 
 
-def _set_threads(config: RunConfig) -> None:
+def set_threads(config: RunConfig) -> None:
+    """Of the thread that calls it: as many as it then asks torch for."""
     if config.threads is not None:
         import torch
 

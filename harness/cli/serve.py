@@ -9,7 +9,7 @@ import typer
 
 from ..options.run import with_run_options
 from .console import printable
-from .exits import say_text
+from .exits import Exit, say_error, say_text
 
 if TYPE_CHECKING:
     from ..config import RunConfig
@@ -78,6 +78,7 @@ def serve(
     try:
         from ..serve.server import ServeConfig
         from ..serve.server import serve as run_until_stopped
+        from ..serve.worker import EngineLostError
     except ModuleNotFoundError as error:
         if error.name not in ("fastapi", "starlette", "uvicorn", "prometheus_client", "orjson"):
             raise
@@ -86,9 +87,16 @@ def serve(
         ) from error
 
     config = ServeConfig(host, port, max_waiting, grace, request_log, served_model_name)
-    run_until_stopped(
-        settings,
-        config,
-        report=(lambda _: None) if quiet else say_text,
-        ready=lambda line: print(printable(line), flush=True),
-    )
+    try:
+        run_until_stopped(
+            settings,
+            config,
+            report=(lambda _: None) if quiet else say_text,
+            ready=lambda line: print(printable(line), flush=True),
+        )
+    except EngineLostError as error:
+        # A traceback of this process would show nothing of the engine's.
+        for note in getattr(error, "__notes__", ()):
+            say_text(note)
+        say_error(f"the engine failed: {error}")
+        raise typer.Exit(Exit.BUG) from error

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ...engines.api import FinishReason, Request, TokenEvent
 from ...engines.trace import StepTrace
@@ -14,7 +14,7 @@ from ...engines.trace import StepTrace
 class Life:
     """One request. Times are seconds on the engine's clock; choices are its samples.
 
-    arrival_s: when its HTTP request came in, not when the engine's thread took it up.
+    arrival_s: when its HTTP request came in, not when the engine took it up.
     cached_tokens: of the prompt, found in the prefix cache and never computed.
     first_s, last_s, tokens: of each choice, its first and newest token and how many there are.
     """
@@ -57,10 +57,43 @@ class Life:
             self.finish[choice] = event.finish
 
 
-class Observer(Protocol):
-    """Who is told what the engine does. Called in the engine's thread, between steps."""
+class StepSeen(NamedTuple):
+    """What a server needs to know of a step: little, because the engine waits while it is sent.
 
-    def step(self, trace: StepTrace, output_tokens: int) -> None: ...
+    prefilled: sequences of whose prompts it computed some. cached_tokens: what of them was found in
+    the prefix cache, by sequence. batch_tokens: all that it computed. held_share: of the KV cache,
+    set aside for sequences, 0 to 1. The others are those of `StepTrace`.
+    """
+
+    start_s: float
+    prefilled: tuple[str, ...]
+    cached_tokens: Mapping[str, int]
+    batch_tokens: int
+    running: int
+    waiting: int
+    preempted: int
+    held_share: float
+
+    @classmethod
+    def of(cls, trace: StepTrace) -> StepSeen:
+        chunks, kv = trace.chunks, trace.kv
+        ids = chunks.request_ids
+        return cls(
+            trace.start_s,
+            tuple(ids[: chunks.prefills]),
+            {ids[index]: tokens for index, tokens in chunks.cached.items()},
+            trace.prefill_tokens + trace.decode_tokens,
+            trace.running,
+            trace.waiting,
+            len(trace.preempted),
+            kv.held_tokens / kv.capacity_tokens,
+        )
+
+
+class Observer(Protocol):
+    """Who is told what the engine does, soon after it did."""
+
+    def step(self, seen: StepSeen, output_tokens: int) -> None: ...
 
     def scheduled(self, life: Life) -> None: ...
 
@@ -70,12 +103,11 @@ class Observer(Protocol):
 
 
 class Lives:
-    """The requests that an engine holds, and their observers."""
+    """The requests that an engine holds, and their observers. Event loop's side only."""
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
         self._observers = tuple(observers)
         self._lives: dict[str, Life] = {}
-        # Those that no step has computed yet; added to and counted by the event loop's thread.
         self._waiting: set[str] = set()
 
     @property
@@ -83,22 +115,20 @@ class Lives:
         """Requests that have come and that no step has computed any of."""
         return len(self._waiting)
 
-    def expect(self, request: Request) -> Life:
+    def begin(self, request: Request) -> Life:
         """It is on its way to the engine."""
+        life = self._lives[request.request_id] = Life.of(request)
         self._waiting.add(request.request_id)
-        return Life.of(request)
-
-    def begin(self, life: Life) -> None:
-        self._lives[life.request_id] = life
+        return life
 
     def forget(self, request_id: str) -> None:
         """A request that was taken back has no end to speak of."""
         self._waiting.discard(request_id)
         self._lives.pop(request_id, None)
 
-    def note_step(self, trace: StepTrace | None, events: Sequence[TokenEvent]) -> None:
-        if trace is not None:
-            self._note_trace(trace, sum(event.token_id is not None for event in events))
+    def note_step(self, seen: StepSeen | None, events: Sequence[TokenEvent]) -> None:
+        if seen is not None:
+            self._note_seen(seen, sum(event.token_id is not None for event in events))
         lives = self._lives
         for event in events:
             life = lives.get(event.request_id)
@@ -114,21 +144,16 @@ class Lives:
         for observer in self._observers:
             observer.idle()
 
-    def _note_trace(self, trace: StepTrace, output_tokens: int) -> None:
-        chunks = trace.chunks
-        began: set[str] = set()
+    def _note_seen(self, seen: StepSeen, output_tokens: int) -> None:
         # Whoever decodes was scheduled before.
-        for name in chunks.request_ids[: chunks.prefills]:
+        for name in seen.prefilled:
             life = self._lives.get(name)
             if life is not None and life.scheduled_s is None:
-                life.scheduled_s = trace.start_s
-                began.add(name)
+                life.scheduled_s = seen.start_s
+                # Who comes back after a preemption finds what was its own.
+                life.cached_tokens = seen.cached_tokens.get(name, 0)
                 self._waiting.discard(name)
                 for observer in self._observers:
                     observer.scheduled(life)
-        for index, tokens in chunks.cached.items():
-            # Who comes back after a preemption finds what was its own.
-            if (name := chunks.request_ids[index]) in began:
-                self._lives[name].cached_tokens = tokens
         for observer in self._observers:
-            observer.step(trace, output_tokens)
+            observer.step(seen, output_tokens)

@@ -9,8 +9,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from ...engines.api import FinishReason
-from ...engines.trace import StepTrace
-from .lives import Life
+from .lives import Life, StepSeen
 
 PREFIX = "llmbench:"
 _SECONDS = (
@@ -72,16 +71,16 @@ class ServerMetrics:
         self._e2el = histogram("e2e_request_latency_seconds", "Arrival to last token [e2el].")
         self._queue = histogram("request_queue_time_seconds", "Arrival to first step [queue].")
 
-    def step(self, trace: StepTrace, output_tokens: int) -> None:
-        self._running.set(trace.running)
-        self._waiting.set(trace.waiting)
-        self._kv.set(trace.kv.held_tokens / trace.kv.capacity_tokens)
+    def step(self, seen: StepSeen, output_tokens: int) -> None:
+        self._running.set(seen.running)
+        self._waiting.set(seen.waiting)
+        self._kv.set(seen.held_share)
         self._generation.inc(output_tokens)
-        self._steps.observe(trace.prefill_tokens + trace.decode_tokens)
-        if trace.preempted:
-            self._preemptions.inc(len(trace.preempted))
-        if self._hits is not None and trace.chunks.cached:
-            self._hits.inc(sum(trace.chunks.cached.values()))
+        self._steps.observe(seen.batch_tokens)
+        if seen.preempted:
+            self._preemptions.inc(seen.preempted)
+        if self._hits is not None and seen.cached_tokens:
+            self._hits.inc(sum(seen.cached_tokens.values()))
 
     def scheduled(self, life: Life) -> None:
         assert life.scheduled_s is not None

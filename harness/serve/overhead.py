@@ -2,9 +2,9 @@
 
     python -m llmbench.harness.serve.overhead --model bundled --streams 8 --streams 32
 
-The two take turns in one process, each over its own engine with the same weights; the client is a
-process of its own that reads every byte and parses none. All three share the machine's cores, as a
-server and its benchmark on one machine do.
+The two take turns, each over its own engine with the same weights; the client is a process of its
+own that reads every byte and parses none. All of them share the machine's cores, as a server and
+its benchmark on one machine do.
 """
 
 from __future__ import annotations
@@ -119,25 +119,16 @@ def measure(
     model: str, engine: str, quant: str, loads: list[Load], rounds: int
 ) -> dict[int, Measured]:
     """One run of each a round, by number of streams."""
-    from ...engines.assemble import build_engine, load_model
     from ...engines.clock import WallClock
     from ...engines.config import engine_config
-    from ...engines.resolve import resolve
-    from ..experiment import files_of, tokenizer_of
-    from .prompts import Prompts
-    from .server import GracefulServer, bind, service_over, url, warm_up
-    from .service import Offer
+    from ..config import RunConfig
+    from .load_engine import load_engine
+    from .server import GracefulServer, ServeConfig, bind, start_service, url
 
     asked = engine_config(engine, quant=quant, kv_memory_bytes=256 * 2**20)
-    files = files_of(model, asked, lambda _: None)
-    settings = resolve(asked, files)
-    loaded = load_model(files, settings)
-    tokenizer, clock = tokenizer_of(files, settings), WallClock()
-    here, there = (build_engine(loaded, settings, clock, tokenizer.decode) for _ in range(2))
-    for one in (here, there):
-        warm_up(one, clock)
-    prompts = Prompts(tokenizer, loaded.config.vocab_size)
-    service = service_over(there, clock, prompts, Offer(model, settings.max_model_len))
+    run = RunConfig(model, asked)
+    here, _ = load_engine(run, WallClock(), lambda _: None)
+    service, _ = start_service(run, ServeConfig(), lambda _: None)
     ready, loops = threading.Event(), []
 
     async def serve() -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TextIO
 
 from ...engines.clock import Clock
-from ...engines.trace import StepTrace
 from ..whole_file import writing
-from .lives import Life
+from .lives import Life, StepSeen
 
 
 class RequestLog:
@@ -23,7 +22,7 @@ class RequestLog:
             self._file: TextIO = path.open("a", encoding="utf-8", buffering=1)
         self._epoch_s = time.time() - clock.now()
 
-    def step(self, trace: StepTrace, output_tokens: int) -> None:
+    def step(self, seen: StepSeen, output_tokens: int) -> None:
         pass
 
     def scheduled(self, life: Life) -> None:

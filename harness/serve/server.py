@@ -13,34 +13,28 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import uvicorn
 
+from ...engines.clock import Clock, WallClock
 from ...engines.errors import ConfigError
-from ...engines.resolved import ResolvedEngine
 from ..chat_template import has_chat_template, load_chat_template
 from ..config import RunConfig
-from ..experiment import files_of, tokenizer_of
+from ..experiment import tokenizer_of
 from .app import create_app
+from .engine_process import start_engine
 from .lives import Lives, Observer
+from .load_engine import Loaded, Report
 from .metrics import ServerMetrics
 from .prompts import Prompts
 from .request_log import RequestLog
 from .service import Offer, Service
-from .worker import EngineWorker
+from .worker import Worker
 
-if TYPE_CHECKING:
-    from ...engines.api import Engine
-    from ...engines.clock import Clock
-
-Report = Callable[[str], None]
 _SHUTTING_DOWN = "the server is shutting down"
 KEEP_ALIVE_S = 120
 # After the grace time, for the last events to leave.
 _FLUSH_S = 0.5
-# Of each prompt that warms the engine up: so few that a prefix cache has next to nothing of them.
-_WARMUP_TOKENS = 4
 
 
 @dataclass(frozen=True)
@@ -70,13 +64,14 @@ def serve(run: RunConfig, config: ServeConfig, report: Report, ready: Report) ->
     Raises ConfigError for what cannot work, the port included, before any weight is read, and what
     the engine raised if that ended it.
     """
-    listener = bind(config.host, config.port)
-    with listener:
-        service, settings, kv_tokens = build_service(run, config, report)
-        address = url(listener)
-        kv = f"{settings.kv_memory_bytes / 2**20:.0f} MiB ({kv_tokens} tokens)"
-        line = f"{address}  model {service.offer.name}, engine {run.label}, KV {kv}"
-        run_server(service, listener, config.grace_s, lambda: ready(line))
+    with bind(config.host, config.port) as listener:
+        service, loaded = start_service(run, config, report)
+        try:
+            kv = f"{loaded.settings.kv_memory_bytes / 2**20:.0f} MiB ({loaded.kv_tokens} tokens)"
+            line = f"{url(listener)}  model {service.offer.name}, engine {run.label}, KV {kv}"
+            run_server(service, listener, config.grace_s, lambda: ready(line))
+        finally:
+            service.stop()
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -103,77 +98,39 @@ def url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def build_service(
-    run: RunConfig, config: ServeConfig, report: Report
-) -> tuple[Service, ResolvedEngine, int]:
-    """Load the model and put an engine behind the protocol. Returns the settings in full, too, and
-    how many tokens the KV cache holds."""
-    from ...engines.assemble import build_engine, load_model
-    from ...engines.clock import WallClock
-    from ...engines.resolve import resolve
-
+def start_service(run: RunConfig, config: ServeConfig, report: Report) -> tuple[Service, Loaded]:
+    """Start the engine and put the protocol over it."""
     clock = WallClock()
     log = [] if config.request_log is None else [RequestLog(config.request_log, clock)]
-    files = files_of(run.model, run.engine, report)
-    settings = resolve(run.engine, files)
-    if run.verify_kernels:
-        from ...engines.models.describe import describe_model
-        from ..verify_kernels import verify_kernels
-
-        described = describe_model(files.directory, settings.model_impl).config
-        verify_kernels(settings, files, described, report)
-    tokenizer = tokenizer_of(files, settings)
-    set_threads = _thread_setter(run)
-    set_threads()
-    report(f"loading {files.name} ({run.label}, {settings.dtype})")
-    loaded = load_model(files, settings, report)
-    engine = build_engine(loaded, settings, clock, tokenizer.decode)
-    report("warming up")
-    warm_up(engine, clock)
-    chats = has_chat_template(files.directory)
-    render = load_chat_template(files.directory) if chats else None
-    prompts = Prompts(tokenizer, loaded.config.vocab_size, render)
-    name = config.served_model_name or files.name
-    offer = Offer(name, settings.max_model_len, config.max_waiting)
-    service = service_over(
-        engine,
-        clock,
-        prompts,
-        offer,
-        observers=log,
-        prepare=set_threads,
-        prefix_cache=settings.prefix_cache,
-    )
-    return service, settings, engine.strategy.kv.capacity_tokens
+    engine, loaded = start_engine(run, clock, report)
+    try:
+        files, settings = loaded.files, loaded.settings
+        chats = has_chat_template(files.directory)
+        render = load_chat_template(files.directory) if chats else None
+        prompts = Prompts(tokenizer_of(files, settings), loaded.vocab_size, render)
+        name = config.served_model_name or files.name
+        offer = Offer(name, settings.max_model_len, config.max_waiting)
+        service = service_over(
+            engine, clock, prompts, offer, observers=log, prefix_cache=settings.prefix_cache
+        )
+    except BaseException:
+        engine.stop()
+        raise
+    return service, loaded
 
 
 def service_over(
-    engine: Engine,
+    worker: Worker,
     clock: Clock,
     prompts: Prompts,
     offer: Offer,
     *,
     observers: Sequence[Observer] = (),
-    prepare: Callable[[], None] = lambda: None,
     prefix_cache: bool = False,
 ) -> Service:
-    """An engine behind the protocol. prepare: see `EngineWorker`."""
+    """An engine behind the protocol. clock: the engine's. observers: told beside the metrics."""
     metrics = ServerMetrics(offer.name, prefix_cache=prefix_cache)
-    lives = Lives([metrics, *observers])
-    worker = EngineWorker(engine, clock, lives, prepare)
-    return Service(offer, worker, lives, prompts, clock, metrics)
-
-
-def warm_up(engine: Engine, clock: Clock) -> None:
-    """A few steps, so that no client pays for what is compiled or allocated at first use."""
-    from ...engines.api import Request, SamplingParams
-
-    sampling = SamplingParams(max_tokens=_WARMUP_TOKENS, ignore_eos=True)
-    for place in range(2):
-        prompt = tuple(range(_WARMUP_TOKENS))
-        engine.add(Request(f"warmup-{place}", prompt, sampling, clock.now()))
-    while engine.has_work():
-        engine.step()
+    return Service(offer, worker, Lives([metrics, *observers]), prompts, clock, metrics)
 
 
 def run_server(
@@ -241,14 +198,3 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 def _nothing(*_: object) -> None:
     pass
-
-
-def _thread_setter(run: RunConfig) -> Callable[[], None]:
-    """How many threads compute is a setting of the thread that asks them to."""
-
-    def set_threads() -> None:
-        import torch
-
-        torch.set_num_threads(run.threads or torch.get_num_threads())
-
-    return set_threads

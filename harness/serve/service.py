@@ -12,13 +12,14 @@ from ...engines.models.tokenizer import Tokenizer
 from .asked import understand
 from .bodies import Body, ChatBody, CompletionBody
 from .choices import Choices
+from .engine_loop import Told
 from .errors import NOT_FOUND, TOO_MANY, UNAVAILABLE, ApiError
 from .lives import Lives
 from .metrics import ServerMetrics
 from .prompts import Prompts
 from .respond import Reply
 from .streams import Stream, Switchboard
-from .worker import EngineWorker, failure_line
+from .worker import Worker, failure_line
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,12 @@ class Offer:
 
 
 class Service:
-    """One engine for all connections. Lives on the event loop, but for the worker's thread."""
+    """One engine for all connections. All of it is on the event loop, but for the worker."""
 
     def __init__(
         self,
         offer: Offer,
-        worker: EngineWorker,
+        worker: Worker,
         lives: Lives,
         prompts: Prompts,
         clock: Clock,
@@ -60,10 +61,17 @@ class Service:
             self._board.fail_all(ApiError(UNAVAILABLE, self.why_not_alive))
             on_failure(error)
 
-        self._worker.start(asyncio.get_running_loop(), self._board.deliver, fail)
+        self._worker.start(asyncio.get_running_loop(), self._receive, fail)
 
     def stop(self) -> None:
         self._worker.stop()
+
+    def _receive(self, told: Told) -> None:
+        # First what is known of requests: replies say it beside the tokens.
+        self._lives.note_step(told.step, told.events)
+        self._board.deliver(told.events)
+        if told.idle:
+            self._lives.note_idle()
 
     def close(self, why: str) -> None:
         """Turn new requests away from now on; those in flight go on."""
@@ -98,7 +106,8 @@ class Service:
         self._check_room(len(asked.requests))
         stream = Stream()
         self._board.connect(asked.request_ids, stream)
-        lives = self._worker.submit(asked.requests)
+        lives = [self._lives.begin(request) for request in asked.requests]
+        self._worker.submit(asked.requests)
         tokenizer = self._prompts.tokenizer
         choices = Choices(asked, tokenizer.decode)
 
@@ -106,6 +115,8 @@ class Service:
             self._board.disconnect(asked.request_ids)
             if not choices.ended:
                 self._worker.abort(asked.request_ids)
+                for name in asked.request_ids:
+                    self._lives.forget(name)
 
         return Reply(asked, choices, stream, lives, _spelt_by(tokenizer), close)
 

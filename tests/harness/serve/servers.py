@@ -9,9 +9,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any
 
 from llmbench.engines.admission.optimistic import OptimisticAdmission
+from llmbench.engines.api import Request
 from llmbench.engines.batching.unified import UnifiedBatching
 from llmbench.engines.clock import WallClock
 from llmbench.engines.core import EngineCore, Strategy
@@ -21,10 +23,13 @@ from llmbench.engines.kv.paged import PagedKVCache
 from llmbench.engines.models.tokenizer import ByteTokenizer
 from llmbench.engines.step import Limits, StepPlan
 from llmbench.harness.chat_template import Render
+from llmbench.harness.serve.engine_loop import Abort, Command, EngineLoop, Stop, Submit, Told
+from llmbench.harness.serve.engine_process import lost
 from llmbench.harness.serve.lives import Observer
 from llmbench.harness.serve.prompts import Prompts
 from llmbench.harness.serve.server import GracefulServer, bind, service_over, url
 from llmbench.harness.serve.service import Offer
+from llmbench.harness.serve.worker import OnFailure, Receive
 
 EOS = 0
 WAIT_S = 10.0
@@ -55,6 +60,47 @@ class ScriptedExecutor:
                 token = self.script[place] if place < len(self.script) else EOS
                 tokens += [token] * chunk.request.samples
         return StepResult(tuple(tokens))
+
+
+class EngineThread:
+    """A worker in this process, so that a test can hold the engine and look at it."""
+
+    def __init__(self, engine: EngineCore, clock: WallClock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._inbox: SimpleQueue[Command] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.failure: Exception | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive() and self.failure is None
+
+    def start(
+        self, loop: asyncio.AbstractEventLoop, receive: Receive, on_failure: OnFailure
+    ) -> None:
+        self._loop, self._receive, self._on_failure = loop, receive, on_failure
+        self._thread.start()
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        self._inbox.put(Submit(requests))
+
+    def abort(self, request_ids: Sequence[str]) -> None:
+        self._inbox.put(Abort(request_ids))
+
+    def stop(self) -> None:
+        self._inbox.put(Stop())
+        self._thread.join(WAIT_S)
+
+    def _run(self) -> None:
+        def tell(told: Told) -> None:
+            self._loop.call_soon_threadsafe(self._receive, told)
+
+        try:
+            EngineLoop(self._engine, self._clock, self._inbox, tell).run()
+        except BaseException as error:  # noqa: BLE001 (as the process does)
+            self.failure = error if isinstance(error, Exception) else lost(error)
+            self._loop.call_soon_threadsafe(self._on_failure, self.failure)
 
 
 @dataclass
@@ -128,7 +174,12 @@ def served(
     prompts = Prompts(tokenizer, tokenizer.vocab_size, render)
     offer = Offer("scripted", max_model_len, max_waiting)
     service = service_over(
-        engine, clock, prompts, offer, observers=observers, prefix_cache=prefix_cache
+        EngineThread(engine, clock),
+        clock,
+        prompts,
+        offer,
+        observers=observers,
+        prefix_cache=prefix_cache,
     )
     ready = threading.Event()
     with bind("127.0.0.1", 0) as listener:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from llmbench.engines.api import Request, SamplingParams
 from llmbench.engines.trace import Chunks, ChunkTrace
-from llmbench.harness.serve.lives import Lives
+from llmbench.harness.serve.lives import Lives, StepSeen
 
 from ..observed import make_step
 
@@ -14,10 +14,10 @@ from ..observed import make_step
 def test_what_was_its_own_before_a_preemption_is_no_hit() -> None:
     """Of 48 tokens 16 are found; then it is preempted, and finds the 32 that it computed itself."""
     lives = Lives()
-    life = lives.expect(Request("r", list(range(48)), SamplingParams(max_tokens=4)))
-    lives.begin(life)
+    life = lives.begin(Request("r", list(range(48)), SamplingParams(max_tokens=4)))
     for start, cached in ((16, 16), (32, 32)):
         chunk = ChunkTrace("r", "prefill", start, 48 - start, cached_tokens=cached)
-        lives.note_step(replace(make_step(), chunks=Chunks.of([chunk])), [])
+        step = replace(make_step(), chunks=Chunks.of([chunk]))
+        lives.note_step(StepSeen.of(step), [])
     assert life.cached_tokens == 16
     assert lives.waiting == 0

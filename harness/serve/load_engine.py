@@ -1,0 +1,66 @@
+"""An engine that is ready to serve: resolved, loaded, warm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...engines.api import Request
+from ..config import RunConfig
+
+if TYPE_CHECKING:
+    from ...engines.api import Engine
+    from ...engines.clock import Clock
+    from ...engines.models.catalogue import ModelFiles
+    from ...engines.resolved import ResolvedEngine
+
+Report = Callable[[str], None]
+# Of each prompt that warms the engine up: so few that a prefix cache has next to nothing of them.
+_WARMUP_TOKENS = 4
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What is said of an engine beside its replies. settings: in full."""
+
+    files: ModelFiles
+    settings: ResolvedEngine
+    vocab_size: int
+    kv_tokens: int
+
+
+def load_engine(run: RunConfig, clock: Clock, report: Report) -> tuple[Engine, Loaded]:
+    """report: told of each stage. Raises ConfigError, ModelError, KernelError or OutOfMemory."""
+    from ...engines.assemble import build_engine, load_model
+    from ...engines.resolve import resolve
+    from ..experiment import files_of, set_threads, tokenizer_of
+
+    files = files_of(run.model, run.engine, report)
+    settings = resolve(run.engine, files)
+    if run.verify_kernels:
+        from ...engines.models.describe import describe_model
+        from ..verify_kernels import verify_kernels
+
+        described = describe_model(files.directory, settings.model_impl).config
+        verify_kernels(settings, files, described, report)
+    set_threads(run)
+    report(f"loading {files.name} ({run.label}, {settings.dtype})")
+    model = load_model(files, settings, report)
+    engine = build_engine(model, settings, clock, tokenizer_of(files, settings).decode)
+    report("warming up")
+    warm_up(engine, clock)
+    kv_tokens = engine.strategy.kv.capacity_tokens
+    return engine, Loaded(files, settings, model.config.vocab_size, kv_tokens)
+
+
+def warm_up(engine: Engine, clock: Clock) -> None:
+    """A few steps, so that no client pays for what is compiled or allocated at first use."""
+    from ...engines.api import SamplingParams
+
+    sampling = SamplingParams(max_tokens=_WARMUP_TOKENS, ignore_eos=True)
+    for place in range(2):
+        prompt = tuple(range(_WARMUP_TOKENS))
+        engine.add(Request(f"warmup-{place}", prompt, sampling, clock.now()))
+    while engine.has_work():
+        engine.step()
