@@ -30,14 +30,14 @@ class Exchange:
 
     __slots__ = ("data", "ended_s", "events", "heard", "last_s", "reply", "sent_s")
 
-    def __init__(self, data: bytes, sent_s: float) -> None:
+    def __init__(self, data: bytes, sent_s: float, reply: Reply) -> None:
         self.data = data
         self.sent_s = sent_s
         self.last_s = sent_s
         self.ended_s = sent_s
         self.heard = False
         self.events = EventStream()
-        self.reply = Reply()
+        self.reply = reply
 
 
 class Owner(Protocol):
@@ -91,6 +91,7 @@ class ClientConnection(asyncio.Protocol):
         self._failed: RequestFailedError | None = None
         self._content_type = b""
         self._must_close = False
+        self._is_interim = False
         self._closed = False
         # Between two exchanges, when nothing may come.
         self._at_rest = True
@@ -180,8 +181,12 @@ class ClientConnection(asyncio.Protocol):
             self._content_type = value.lower()
 
     def on_headers_complete(self) -> None:
-        self._must_close = not self._parser.should_keep_alive()
         status = self._parser.get_status_code()
+        # A word before the answer, such as `100 Continue`.
+        self._is_interim = status < HTTPStatus.OK
+        if self._is_interim:
+            return
+        self._must_close = not self._parser.should_keep_alive()
         if status != HTTPStatus.OK:
             self._failed = RequestFailedError(f"http_{status}", f"the server answered {status}")
         elif self._content_type and b"event-stream" not in self._content_type:
@@ -209,6 +214,8 @@ class ClientConnection(asyncio.Protocol):
             self._end(self._settled(exchange))
 
     def on_message_complete(self) -> None:
+        if self._is_interim:
+            return
         if self.exchange is not None:
             early = RequestFailedError(
                 Label.STREAM_ENDED, "the stream broke off: its body ended before [DONE]"

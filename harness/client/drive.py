@@ -22,6 +22,7 @@ from .connection import ClientConnection, Exchange, Inbox
 from .ending import overdue, record_of
 from .errors import Label, RequestFailedError
 from .load import Busyness, Heartbeat
+from .reply import Reply, most_tokens
 
 # How often requests are looked over for timeouts, and progress is told.
 LOOK_S = 0.1
@@ -124,7 +125,8 @@ class Client:
     def _send(self, planned: PlannedRequest, t_due_s: float) -> None:
         body = self._bodies.of(planned)
         data = self._head % (request_id(planned).encode(), len(body)) + body
-        live = _Live(planned, t_due_s, Exchange(data, monotonic()))
+        reply = Reply(most_tokens(planned.output_tokens * planned.samples))
+        live = _Live(planned, t_due_s, Exchange(data, monotonic(), reply))
         if self._idle:
             self._carry(self._idle.pop(), live)
         else:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import http.client
 import json
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from ...engines.errors import unknown_name
-from ..direct_http import open_directly
+from ..direct_http import fetch
 from ..tls import explain_tls, speaks_tls
 from .config import ClientConfig
 from .errors import TargetError
-
-_LONGEST_ANSWER_BYTES = 2**22
 
 
 @dataclass(frozen=True)
@@ -32,7 +28,7 @@ def probe(config: ClientConfig) -> Probed:
     """Asks `/v1/models`. Raises TargetError where no server of this API answers, and ConfigError
     for a model that it does not serve."""
     cards = _models(config)
-    names = [str(card.get("id")) for card in cards]
+    names = [card["id"] for card in cards]
     name = names[0] if config.model is None else config.model
     if name not in names:
         raise unknown_name("model", name, names)
@@ -45,31 +41,27 @@ def probe(config: ClientConfig) -> Probed:
 
 
 def _models(config: ClientConfig) -> list[dict[str, Any]]:
+    key = config.api_key()
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     url = f"{config.url}/v1/models"
-    asked = urllib.request.Request(url)
-    if (key := config.api_key()) is not None:
-        asked.add_header("Authorization", f"Bearer {key}")
     try:
-        with open_directly(asked, config.timeouts.connect_s, config.tls) as answer:
-            text = answer.read(_LONGEST_ANSWER_BYTES)
-    except urllib.error.HTTPError as error:
-        if error.code == HTTPStatus.BAD_REQUEST:
-            _check_scheme(config)
-        hint = "; a key may be missing: --api-key-env" if error.code in (401, 403) else ""
-        problem = f"is not OpenAI-compatible: /v1/models answered {error.code}{hint}"
-        raise TargetError(str(config.url), problem) from error
+        answer = fetch(url, config.timeouts.connect_s, headers=headers, trust=config.tls)
     except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None)
-        cause = reason if isinstance(reason, Exception) else error
-        if isinstance(cause, (ConnectionError, http.client.HTTPException)):
+        if isinstance(error, (ConnectionError, http.client.HTTPException)):
             _check_scheme(config)
-        problem = explain_tls(cause) or f"does not answer: {reason or error!s}"
+        problem = explain_tls(error) or f"does not answer: {error!s}"
         raise TargetError(str(config.url), problem) from error
+    if answer.status != HTTPStatus.OK:
+        if answer.status == HTTPStatus.BAD_REQUEST:
+            _check_scheme(config)
+        hint = "; a key may be missing: --api-key-env" if answer.status in (401, 403) else ""
+        problem = f"is not OpenAI-compatible: /v1/models answered {answer.status}{hint}"
+        raise TargetError(str(config.url), problem)
     try:
-        cards = json.loads(text)["data"]
-        if not cards or not all(isinstance(card, dict) for card in cards):
-            raise ValueError("it lists no model")
-    except (ValueError, KeyError, TypeError) as error:
+        cards = json.loads(answer.body)["data"]
+        if not cards or not all(isinstance(card["id"], str) for card in cards):
+            raise ValueError("it names no model")
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         problem = f"is not OpenAI-compatible: /v1/models answered with no list of models ({error})"
         raise TargetError(str(config.url), problem) from error
     return cards

@@ -2,8 +2,9 @@
 
 A chunk is not a token: a server may hold tokens back and send several at once, or send none. What
 counts is what the server says it has produced, or the ids it returns; text is never tokenised
-again. Where only the total is told, at the end, tokens are spread evenly over the chunks that had
-text, and `counted` says so: such a reply has no gaps between tokens, only between chunks.
+again. Where a count comes after chunks without one, as that of the whole reply at its end, tokens
+are spread evenly over the chunks that had text, and `counted` says so: such a reply has no gaps
+between tokens, only between chunks.
 """
 
 from __future__ import annotations
@@ -16,19 +17,29 @@ from .errors import Label, RequestFailedError
 Counted = Literal["", "usage", "timings", "token_ids", "total"]
 """By what the tokens of each chunk are known; `total`: only their sum is."""
 
-# No model writes more; a server that says so would fill the memory with times.
+# No model writes more, and no server many times what it was asked for; one that says so would fill
+# the memory with times.
 MOST_TOKENS = 2**24
+_MOST_TIMES_ASKED, _LEAST_BOUND = 16, 4096
 _UNKNOWN = -1
+
+
+def most_tokens(asked_tokens: int) -> int:
+    """What a reply may say that it has, of one that was asked for so many."""
+    return min(max(_MOST_TIMES_ASKED * asked_tokens, _LEAST_BOUND), MOST_TOKENS)
 
 
 class Reply:
     """Fills as events come.
 
     chunk_times_s: when each event with text or tokens arrived. chunk_tokens: beside it.
-    prompt_tokens, cached_tokens: as the server counted; None: it does not say.
+    prompt_tokens, cached_tokens: as the server counted; None: it does not say. most: tokens that
+    nothing more is believed than.
     """
 
     __slots__ = (
+        "_most",
+        "_open",
         "_produced",
         "_total",
         "cached_tokens",
@@ -40,7 +51,10 @@ class Reply:
         "token_ids",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_TOKENS) -> None:
+        self._most = most
+        # Whether text has come since the last count.
+        self._open = False
         self.chunk_times_s: array[float] = array("d")
         self.chunk_tokens: array[int] = array("i")
         self.token_ids: array[int] = array("q")
@@ -54,7 +68,8 @@ class Reply:
     def note(self, event: dict[str, Any], time_s: float) -> None:
         """One event that arrived at time_s. Raises RequestFailedError for one that says the server
         failed, or contradicts what it said before."""
-        if "error" in event:
+        # Some frames have the field in every event, and null in it.
+        if event.get("error") is not None:
             raise RequestFailedError(Label.SERVER_ERROR, str(event["error"]))
         try:
             self._note(event, time_s)
@@ -83,7 +98,7 @@ class Reply:
             self.prompt_tokens = _count("prompt_tokens", prompt)
         if (completion := usage.get("completion_tokens")) is not None:
             total = int(completion)
-            if not (self._total or 0) <= total <= MOST_TOKENS:
+            if not (self._total or 0) <= total <= self._most:
                 raise RequestFailedError(
                     Label.BAD_USAGE, f"completion_tokens went from {self._total} to {total}"
                 )
@@ -95,8 +110,8 @@ class Reply:
     def _tokens_of(
         self, event: dict[str, Any], usage: dict[str, Any] | None, choice: dict[str, Any]
     ) -> int | None:
-        """How many tokens are new with this event; None: it does not say. Ids go before counts:
-        they are the tokens themselves."""
+        """How many tokens are new with this event; None: it does not say, or says it of earlier
+        ones, too. Ids go before counts: they are the tokens themselves."""
         ids = choice.get("token_ids")
         if ids is not None:
             self.counted = "token_ids"
@@ -109,15 +124,17 @@ class Reply:
         elif (timings := event.get("timings")) and timings.get("predicted_n") is not None:
             produced, by = int(timings["predicted_n"]), "timings"
         else:
+            self._open = self._open or bool(_text_of(choice))
             return None
         self.counted = by
         new = produced - self._produced
-        if new < 0 or produced > MOST_TOKENS:
+        if new < 0 or produced > self._most:
             raise RequestFailedError(
                 Label.BAD_USAGE, f"{by} went from {self._produced} to {produced} tokens"
             )
         self._produced = produced
-        return new
+        spans_chunks, self._open = self._open, False
+        return None if spans_chunks else new
 
     def settle(self) -> None:
         """Close the books on a stream that ended well. Raises RequestFailedError where nothing

@@ -77,15 +77,17 @@ def measure_server(prepared: PreparedServerRun, watch: Watch) -> Measured:
 
 
 def _check_warmup(prepared: PreparedServerRun, warm: SentByAll) -> None:
-    """A server that fails every request of the warm-up will fail the rest."""
+    """A server that fails every request of the warm-up most likely fails the rest, and nobody waits
+    for that who did not say so."""
     if warm.sent.interrupted and not warm.sent.failure:
         raise KeyboardInterrupt
     records = warm.sent.records
-    if records and all(one.status is RequestStatus.FAILED for one in records):
+    goes_on = prepared.config.client.max_errors == 0
+    if records and not goes_on and all(one.status is RequestStatus.FAILED for one in records):
         first = records[0]
         raise InvalidRun(
             f"{prepared.config.client.url} failed every request of the warm-up: {first.error}: "
-            f"{first.detail}"
+            f"{first.detail} (--max-errors 0 goes on, --warmup-requests 0 sends none)"
         )
 
 

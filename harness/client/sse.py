@@ -1,13 +1,15 @@
 """Server-sent events from bytes that may be cut anywhere.
 
 Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, of which OpenAI's API uses
-`data` alone; llama.cpp also sends a field `error`. Lines end with LF, CRLF or CR; servers of this
-API use the first two.
+`data` alone, with a whole object in a line; llama.cpp also sends a field `error`. Lines end with
+LF, CRLF or CR; servers of this API use the first two. Other fields, which the standard has a reader
+ignore, are taken for what is no stream of events at all.
 """
 
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from typing import Any
 
 from .errors import Label, RequestFailedError
@@ -22,9 +24,10 @@ class EventStream:
     done: whether `[DONE]` has come; what follows it is not read.
     """
 
-    __slots__ = ("_rest", "done")
+    __slots__ = ("_begun", "_rest", "done")
 
     def __init__(self) -> None:
+        self._begun = False
         self._rest = b""
         self.done = False
 
@@ -33,6 +36,8 @@ class EventStream:
         no event, or an error told as one."""
         if self._rest:
             data = self._rest + data
+        if not self._begun and len(data) >= len(BOM_UTF8):
+            self._begun, data = True, data.removeprefix(BOM_UTF8)
         lines = data.split(b"\n")
         self._rest = lines.pop()
         if len(self._rest) > LONGEST_LINE_BYTES:

@@ -7,12 +7,11 @@ import json
 import multiprocessing
 import os
 import signal
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
-from ..direct_http import open_directly
+from ..direct_http import fetch
 from .log import Sent
 from .rule import Rule
 from .server import MockServer
@@ -40,9 +39,7 @@ def in_process(rule: Rule, cores: Sequence[int] | None = None) -> Iterator[str]:
 
 def take_log(base_url: str) -> list[Sent]:
     """What a server has sent since it was last asked. Raises RuntimeError if that is not all."""
-    asked = urllib.request.Request(f"{base_url}/mock/log", method="DELETE")
-    with open_directly(asked, timeout_s=60) as answer:
-        told = json.load(answer)
+    told = json.loads(fetch(f"{base_url}/mock/log", timeout_s=60, method="DELETE").body)
     if told["dropped"]:
         raise RuntimeError(f"the mock server's log has lost {told['dropped']} requests")
     return [Sent.from_json(one) for one in told["sent"]]

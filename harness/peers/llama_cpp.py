@@ -16,11 +16,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
 
 from ..client.config import Url
 from ..client.servers import SERVERS
-from ..direct_http import open_directly
+from ..direct_http import fetch
 from .base import PeerError, ServedModel, Started, Variant
 from .client import complete
 from .figures import RequestTimes
@@ -156,10 +158,9 @@ def _wait_until_healthy(address: Url, process: subprocess.Popen[str], log: Path)
 
 def _is_healthy(address: Url) -> bool:
     try:
-        with open_directly(f"{address}/health", timeout_s=5) as answer:
-            return answer.status == 200
-    except OSError:
-        return False  # not listening yet, or 503 while it loads
+        return fetch(f"{address}/health", timeout_s=5).status == HTTPStatus.OK  # 503: it loads
+    except (OSError, HTTPException):
+        return False  # not listening yet
 
 
 def _free_port() -> int:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import urllib.error
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from http import HTTPStatus
 from http.client import HTTPException
-from urllib.request import Request
 
-from ..direct_http import open_directly
+from ..direct_http import fetch
 from ..tls import Trust
 from .metrics import Scrape, ScrapedMetrics
 from .parse import ScrapeError, parse
@@ -22,7 +21,6 @@ TIMEOUT_S = 2.0
 GIVE_UP_AFTER = 5
 # trtllm-serve has JSON at the first.
 _PATHS = ("/metrics", "/prometheus/metrics")
-_LARGEST_PAGE = 16 * 2**20
 
 
 async def watch(
@@ -103,21 +101,15 @@ def fetch_over_http(
     headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
     found: list[str] = []
 
-    def fetch() -> str:
+    def page() -> str:
         for path in found or _PATHS:
-            try:
-                text = _get(Request(root + path, headers=headers), trust)
-            except urllib.error.HTTPError as error:
-                error.close()
+            answer = fetch(root + path, TIMEOUT_S, headers=headers, trust=trust)
+            if answer.status != HTTPStatus.OK:
                 continue
+            text = answer.body.decode("utf-8", errors="replace")
             if found or not text.lstrip().startswith(("{", "[")):
                 found[:] = [path]
                 return text
         raise ScrapeError(f"{root} has no page of metrics")
 
-    return lambda: asyncio.to_thread(fetch)
-
-
-def _get(asked: Request, trust: Trust | None) -> str:
-    with open_directly(asked, TIMEOUT_S, trust) as response:
-        return response.read(_LARGEST_PAGE).decode("utf-8", errors="replace")
+    return lambda: asyncio.to_thread(page)

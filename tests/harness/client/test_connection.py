@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from llmbench.harness.client.connection import ClientConnection, Exchange, Inbox
 from llmbench.harness.client.errors import RequestFailedError
+from llmbench.harness.client.reply import Reply
 
 USAGE = '"usage":{"prompt_tokens":1,"completion_tokens":1}'
 EVENTS = f'data: {{"choices":[{{"text":"a"}}],{USAGE}}}\n\ndata: [DONE]\n\n'.encode()
@@ -66,7 +67,7 @@ def test_an_answer_to_no_request_is_not_taken_for_one(loop: asyncio.AbstractEven
         notes, wire = Notes(), Wire()
         connection = ClientConnection(notes, Inbox(loop))
         connection.connection_made(wire)
-        connection.send(Exchange(b"", 0.0))
+        connection.send(Exchange(b"", 0.0, Reply()))
         pieces = [ANSWER, UNASKED] if apart else [ANSWER + UNASKED]
         for piece in pieces:
             connection.data_received(piece)
@@ -74,3 +75,19 @@ def test_an_answer_to_no_request_is_not_taken_for_one(loop: asyncio.AbstractEven
         assert notes.outcomes == [None]
         assert notes.idled == 1
         assert not connection.is_open
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_word_before_the_answer_is_none(loop: asyncio.AbstractEventLoop, apart: bool) -> None:
+    """RFC 9110, 15.2: a client must take 1xx before the response, though it asked for none."""
+    notes, wire = Notes(), Wire()
+    connection = ClientConnection(notes, Inbox(loop))
+    connection.connection_made(wire)
+    interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+    for _ in range(2):
+        connection.send(Exchange(b"", 0.0, Reply()))
+        for piece in [interim, ANSWER] if apart else [interim + ANSWER]:
+            connection.data_received(piece)
+            connection.parse()
+    assert notes.outcomes == [None, None]
+    assert notes.idled == 2

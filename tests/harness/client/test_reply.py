@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from llmbench.harness.client.errors import Label, RequestFailedError
-from llmbench.harness.client.reply import Reply
+from llmbench.harness.client.reply import Reply, most_tokens
 
 
 def text(content: str = "a", **more: Any) -> dict[str, Any]:
@@ -52,6 +52,43 @@ def test_whatever_a_chat_brings_is_a_chunk(delta: dict[str, Any]) -> None:
     role = {"choices": [{"delta": {"role": "assistant", "content": ""}}]}
     reply = replied(role, {"choices": [{"delta": delta}]}, {"choices": [], **usage(1)})
     assert list(reply.chunk_times_s) == [1.0]
+
+
+@pytest.mark.parametrize("seed", [random.randrange(2**32)], ids=["fresh"])
+def test_a_count_is_of_all_chunks_since_the_last(seed: int) -> None:
+    """DeepSeek and Mistral say the total beside the `finish_reason`, in an event without text or
+    with the last of it, and not in one of its own; a server may count now and then, too."""
+    draw = random.Random(seed)
+    for _ in range(200):
+        events: list[dict[str, Any]] = []
+        produced = 0
+        for place in range(chunks := draw.randint(1, 12)):
+            produced += draw.randint(1, 3)
+            counts = draw.random() < 0.3 or place == chunks - 1
+            events.append(text(**usage(produced)) if counts else text())
+        if draw.random() < 0.5:
+            events[-1] = text()
+            events.append({"choices": [{"text": "", "finish_reason": "length"}], **usage(produced)})
+        if draw.random() < 0.5:
+            events.append({"choices": [], **usage(produced)})
+        reply = replied(*events)
+        assert sum(reply.chunk_tokens) == produced
+        assert len(reply.chunk_times_s) == chunks
+        assert min(reply.chunk_tokens) >= 1
+
+
+def test_an_error_that_is_null_is_none() -> None:
+    assert list(replied(text(error=None, **usage(1))).chunk_tokens) == [1]
+
+
+@pytest.mark.parametrize("say", ["usage", "timings"])
+def test_nobody_is_believed_many_times_what_was_asked(say: str) -> None:
+    """Its times would fill the memory, and making them hold up every other reply."""
+    reply = Reply(most_tokens(asked_tokens=16))
+    lie: dict[str, Any] = usage(10**6) if say == "usage" else {"timings": {"predicted_n": 10**6}}
+    with pytest.raises(RequestFailedError) as error:
+        reply.note(text(**lie), 0.0)
+    assert error.value.label == Label.BAD_USAGE
 
 
 def test_null_usage_in_chunks_is_no_count() -> None:

@@ -170,6 +170,19 @@ def test_a_server_that_fails_the_warm_up_is_refused_in_a_line() -> None:
         measured(lambda _body, _name: Script(plain=Plain(500, body=b"no\nmemory")))
 
 
+def test_who_lets_errors_pass_lets_those_of_the_warm_up() -> None:
+    asked = iter(range(1000))
+
+    def script(body: Mapping[str, Any], name: str) -> Script:
+        return Script(plain=Plain(500)) if next(asked) < 2 else QUICK.script(body, name)
+
+    with pytest.raises(InvalidRun, match="--max-errors 0 goes on"):
+        measured(script, warmup_requests=2)
+    asked = iter(range(1000))
+    found = measured(script, warmup_requests=2, max_errors=0)
+    assert found.result.counters.requests_ok == 24
+
+
 def test_a_warm_prefix_cache_is_seen() -> None:
     def scripted(body: Mapping[str, Any], name: str) -> Script:
         found = QUICK.script(body, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from codecs import BOM_UTF8
 
 import pytest
 from llmbench.harness.client.errors import Label, RequestFailedError
@@ -17,7 +18,7 @@ def test_events_may_be_cut_anywhere(seed: int, newline: bytes) -> None:
     objects = [{"n": n, "text": "é☃\n" * draw.randint(0, 5)} for n in range(20)]
     lines = [b"data: " + json.dumps(one, ensure_ascii=False).encode() for one in objects]
     lines = [b": ping", *lines, b"event: end", b"id: 3", b"data:[DONE]", b'data: {"after": 1}']
-    stream = (newline * 2).join(lines) + newline * 2
+    stream = draw.choice([BOM_UTF8, b""]) + (newline * 2).join(lines) + newline * 2
     events = EventStream()
     found = []
     while stream:
