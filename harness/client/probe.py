@@ -35,9 +35,8 @@ def probe(config: ClientConfig) -> Probed:
     card = cards[names.index(name)]
     # vLLM and SGLang; llama.cpp says it of the training instead, which is no limit.
     longest = card.get("max_model_len")
-    return Probed(
-        name, str(card.get("owned_by", "")), longest if isinstance(longest, int) else None
-    )
+    says = isinstance(longest, int) and longest > 0
+    return Probed(name, str(card.get("owned_by", "")), longest if says else None)
 
 
 def _models(config: ClientConfig) -> list[dict[str, Any]]:

@@ -31,11 +31,12 @@ class Prompts:
             return [await self._tokens(prompt)]
         if not isinstance(prompt, list) or not prompt:
             raise bad_request("prompt", "must be a text, token ids, or a list of either")
-        if all(isinstance(one, str) for one in prompt):
+        kinds = set(map(type, prompt))
+        if kinds == {str}:
             return [await self._tokens(one) for one in prompt]
-        if all(type(one) is int for one in prompt):
+        if kinds == {int}:
             return [self._checked(prompt)]
-        if all(isinstance(one, list) for one in prompt):
+        if kinds == {list}:
             return [self._checked(one) for one in prompt]
         raise bad_request("prompt", "must not mix texts, token ids and lists of them")
 
@@ -62,7 +63,7 @@ class Prompts:
     def _checked(self, token_ids: Sequence[Any]) -> tuple[int, ...]:
         if not token_ids:
             raise bad_request("prompt", "is empty: at least one token")
-        if not all(type(token) is int for token in token_ids):
+        if set(map(type, token_ids)) != {int}:
             raise bad_request("prompt", "token ids must be whole numbers")
         low, high = min(token_ids), max(token_ids)
         if low < 0 or high >= self.vocab_size:
