@@ -11,14 +11,12 @@ import typer
 
 from ...engines.errors import ConfigError
 from ..options.run import is_typed, refused
-from ..options.unconverted import USAGE_ERROR, usage_problem
 from .console import foreign
 from .exits import Exit, say, say_error
 from .output import AsJson, Quiet, write_texts
 
 if TYPE_CHECKING:
     from ...reports.sweep_model import SweepTable
-    from ..sweep.grid import Cell
     from ..sweep.saturation import Goal
 
 EPILOG = "\n\n".join(
@@ -80,6 +78,7 @@ def sweep(
     from ..sweep.grid import check_command, grid, parse_axis, shuffled
     from ..sweep.saturation import RATE, find_saturation
     from ..sweep.table import sweep_table
+    from .sweep_checks import refuse_wrong
 
     _refuse_unused(context, saturate=saturate, has_slo=_has_slo(command))
     axes = [parse_axis(text) for text in vary or []]
@@ -92,7 +91,7 @@ def sweep(
         ],
     )
     cells = grid(axes, repeats, seed)
-    _refuse_unparsed(context, words, cells)
+    refuse_wrong(context, words, cells)
     identity: dict[str, Any] = {"vary": [asdict(axis) for axis in axes], "seed": seed}
     goal = None
     if saturate:
@@ -127,23 +126,6 @@ def _refuse_unused(context: typer.Context, *, saturate: bool, has_slo: bool) -> 
             raise refused(context, name, "only with --saturate")
     if not has_slo and is_typed(context, "attainment"):
         raise refused(context, "attainment", "only where the command has an --slo")
-
-
-def _refuse_unparsed(context: typer.Context, words: Sequence[str], cells: Sequence[Cell]) -> None:
-    """Reads the command lines of cells as the cells will, before any is started. Raises ConfigError
-    for one that the command does not take."""
-    from ..sweep.grid import covering
-
-    name, *options = words
-    command: Any = context.find_root().command
-    asked = [("command", " ".join(words), options)]
-    asked += [("vary", " ".join(cell.words), [*options, *cell.words]) for cell in covering(cells)]
-    for field, told, line in asked:
-        try:
-            command.commands[name].make_context(name, line, parent=context)
-        except USAGE_ERROR as error:
-            allowed = f"what {name} takes ({usage_problem(error).rstrip('.')})"
-            raise ConfigError(field, told, allowed) from error
 
 
 def _has_slo(words: Sequence[str]) -> bool:

@@ -40,6 +40,20 @@ def test_an_option_that_would_do_nothing_is_refused(
         (("engine=paged,inflight", "seed=1,two"), ("run",), "'--engine=paged --seed=two'"),
         (("threads=1,2",), ("simulate",), "No such option: --threads"),
         (("engine=paged,inflight",), ("run", "--num-request", "9"), "command: "),
+        (("engine=paged,nope",), ("run",), "engine: 'nope' is not allowed; expected one of "),
+        (("engine=paged,nope",), ("simulate",), "engine: 'nope' is not allowed"),
+        (("max-concurrency=4,0",), ("run",), "max_concurrency: 0 is not allowed"),
+        (("workload=quick,nope",), ("run",), "workload: 'nope' is neither"),
+        (("model=bundled,nope",), ("run",), "model: 'nope' is not allowed"),
+        (("slo=ttft:1s,nope",), ("run",), "slo: 'nope' is not allowed"),
+        (("engine=paged,inflight",), ("run", "--kernel", "nope"), "kernel 'nope' is not"),
+        (("hardware=h100,nope",), ("simulate",), "hardware: 'nope' is not allowed"),
+        (("tensor-parallel=1,3",), ("simulate",), "tensor_parallel: 3 is not allowed"),
+        (
+            ("endpoint=chat,nope",),
+            ("run", "--target", "openai", "--base-url", "http://127.0.0.1:1"),
+            "endpoint: 'nope' is not allowed",
+        ),
     ],
 )
 def test_words_that_no_cell_could_take_are_refused_before_any_is_started(
