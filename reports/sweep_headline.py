@@ -1,94 +1,98 @@
-"""What a sweep comes to, in a sentence."""
+"""What a sweep comes to, in a sentence or two; tables have the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from .comparison_tables import end_text, ratio_text
 from .effect_text import response_label
-from .format import listed, number, quantity
+from .format import listed, number, plural, quantity
 from .glossary import in_sentence
-from .sweep_model import SaturationPoint, SweepLead, SweepQuantity, SweepTable
+from .sweep_model import SaturationPoint, SweepCell, SweepLead, SweepQuantity, SweepTable
 
 AT_ONCE = "all at once"
-# Of the quantities that have a best point, those in the first sentence.
+# Of the quantities that have a best point, the first two of these are told.
 _TOLD = ("output_throughput.window", "ttft.p99", "tpot.mean")
+_MOST_TOLD = 2
 # More names than these make a sentence that nobody reads.
-_MOST_NAMED = 4
+_MOST_NAMED = 3
+_MOST_SEARCHED = 8
 
 
 def verdict(sweep: SweepTable) -> str:
-    """Who follows the highest rate; of a grid, the best point of each quantity of `_TOLD`, or which
-    points cannot be told apart."""
+    """The highest rate of every point; of a grid, the best point of two quantities."""
     if sweep.saturation:
-        # All at once, which `always` holds, is above any rate.
-        best = max(
-            sweep.saturation,
-            key=lambda one: (
-                one.outcome == "always",
-                one.outcome != "unknown",
-                one.holds_per_s or 0,
-            ),
-        )
-        alike = [one for one in sweep.saturation if one.outcome == best.outcome == "always"]
-        if len(alike) > 1:
-            names = " and ".join(setting_text(one.settings) for one in alike)
-            return f"{names}: each {rate_text(best)}."
-        if others := _within_bracket(sweep, best):
-            each = (f"{setting_text(one.settings)} ({rate_text(one)})" for one in (best, *others))
-            return f"{listed(list(each))}: which follows more cannot be told."
-        where = setting_text(best.settings) if best.settings else "It"
-        return f"{where} {rate_text(best)}."
+        return _rates_text(sweep.saturation)
     by_name = {one.name: one for one in sweep.quantities}
     told = [
-        _lead_text(by_name[lead.quantity], lead)
+        _lead_text(by_name[lead.quantity], lead, len({_key(cell) for cell in sweep.counted}))
         for lead in sweep.leads
         if lead.quantity in _TOLD and lead.quantity in by_name
     ]
-    return (
-        f"{told[0][0].upper()}{'; '.join(told)[1:]}." if told else "No cell has a run that counts."
-    )
+    return " ".join(told[:_MOST_TOLD]) or "No cell has a run that counts."
 
 
-def _lead_text(one: SweepQuantity, lead: SweepLead) -> str:
-    """`highest output throughput 2 071 tokens/s with engine paged (next: engine inflight, 0.91×,
-    0.88 to 0.94)`, or which points cannot be told apart."""
-    name, at = in_sentence(label_of_quantity(one)), setting_text(lead.settings)
-    value = quantity(lead.value, one.unit)
-    word = "highest" if one.better == "higher" else "lowest"
-    if lead.alike:
-        return f"no {word} {name}: {_alike_text(one, lead)}"
-    if (other := lead.next) is None:
-        return f"{word} {name} {value} with {at}"
-    far = f", {ratio_text(other.value / lead.value)}×" if lead.value else ""
-    if far and other.low is not None and other.high is not None:
-        far += f", {end_text(other.low)} to {end_text(other.high)}"
-    return f"{word} {name} {value} with {at} (next: {setting_text(other.settings)}{far})"
+def _rates_text(points: Sequence[SaturationPoint]) -> str:
+    """`engine paged follows 4.2 requests/s, not 4.3; engine static 2.1, not 2.2.`, highest first,
+    and which of them may be the highest."""
+    ordered = sorted(points, key=lambda one: (one.outcome == "found", one.holds_per_s or 0.0))[::-1]
+    named = ordered if len(ordered) <= _MOST_SEARCHED else ordered[: _MOST_SEARCHED - 1]
+    parts: list[str] = []
+    for one in named:
+        text = rate_text(one)
+        if parts and one.outcome == ordered[0].outcome == "found":
+            text = text.removeprefix("follows ").replace(" requests/s", "")
+        parts.append(f"{setting_text(one.settings)} {text}" if one.settings else f"It {text}")
+    if rest := len(ordered) - len(named):
+        parts.append(f"{rest} others no more")
+    said = f"{'; '.join(parts)}."
+    if alike := _within_bracket(ordered):
+        names = listed([setting_text(one.settings) for one in alike[:_MOST_NAMED]])
+        more = f" (and {len(alike) - _MOST_NAMED} others)" if len(alike) > _MOST_NAMED else ""
+        said += f" Which of {names}{more} follows most cannot be told."
+    return said
 
 
-def _alike_text(one: SweepQuantity, lead: SweepLead) -> str:
-    alike = [(lead.settings, lead.value), *((other.settings, other.value) for other in lead.alike)]
-    named = [f"{setting_text(at)} ({quantity(value, one.unit)})" for at, value in alike]
-    if len(named) > _MOST_NAMED:
-        named = [*named[: _MOST_NAMED - 1], f"{len(named) - _MOST_NAMED + 1} others"]
-    reasons = {other.too_little for other in lead.alike}
-    reason = reasons.pop() if len(reasons) == 1 else ""
-    return f"{listed(named)} cannot be told apart{f', since {reason}' if reason else ''}"
-
-
-def _within_bracket(sweep: SweepTable, best: SaturationPoint) -> list[SaturationPoint]:
-    """Others whose highest rate may be the best one's, too: it lies anywhere between the rate that
-    was followed and the one that was not."""
+def _within_bracket(ordered: Sequence[SaturationPoint]) -> list[SaturationPoint]:
+    """The best and others whose highest rate may be the best one's, too: it lies anywhere between
+    the rate that was followed and the one that was not. Empty if it is alone."""
+    best, *others = ordered
     if best.outcome != "found" or best.holds_per_s is None:
         return []
-    held = best.holds_per_s
-    return [
+    near = [
         one
-        for one in sweep.saturation
-        if one is not best
-        and one.outcome == "found"
-        and (one.fails_per_s is None or one.fails_per_s > held)
+        for one in others
+        if one.outcome == "found"
+        and (one.fails_per_s is None or one.fails_per_s > best.holds_per_s)
     ]
+    return [best, *near] if near else []
+
+
+def _key(cell: SweepCell) -> tuple[tuple[str, str], ...]:
+    return tuple(cell.settings.items())
+
+
+def _lead_text(one: SweepQuantity, lead: SweepLead, points: int) -> str:
+    """`Highest output throughput: engine paged, 2 071 tokens/s.`, and whether it surely is."""
+    word = "Highest" if one.better == "higher" else "Lowest"
+    name = f"{word} {in_sentence(label_of_quantity(one))}"
+    if 1 < points == 1 + len(lead.alike):
+        return f"{name}: no point is surely ahead of another."
+    ahead = f", not surely ahead of {plural(len(lead.alike), 'other')}" if lead.alike else ""
+    return f"{name}: {setting_text(lead.settings)} ({quantity(lead.value, one.unit)}){ahead}."
+
+
+def alike_text(lead: SweepLead) -> str:
+    """`paged, 4; orca, 4 and 4 others`, each by its values."""
+    named = [values_text(one) for one in (lead.settings, *(other.settings for other in lead.alike))]
+    rest = len(named) - _MOST_NAMED
+    if rest > 1:
+        return f"{'; '.join(named[:_MOST_NAMED])} and {rest} others"
+    return "; ".join(named)
+
+
+def values_text(settings: Mapping[str, str]) -> str:
+    """`paged, 2`, where the options stand above."""
+    return ", ".join(settings.values()) or "the run"
 
 
 def setting_text(settings: Mapping[str, str]) -> str:
@@ -100,8 +104,6 @@ def rate_text(point: SaturationPoint) -> str:
     """`follows 4.2 requests/s, not 4.3`."""
     if point.outcome == "never":
         return f"follows no rate: not even {quantity(point.fails_per_s, 'requests/s')}"
-    if point.outcome == "always":
-        return "follows any rate with so few requests: all at once, too"
     followed = f"follows {quantity(point.holds_per_s, 'requests/s')}"
     missed = AT_ONCE if point.fails_per_s is None else number(point.fails_per_s)
     if point.outcome == "unknown":

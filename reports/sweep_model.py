@@ -12,7 +12,8 @@ class SweepCell:
     """One cell's run. name: its directory. settings: by option, in order. values: by quantity, as
     `ttft.p99`; None where not measured. failure: why it does not count; empty if it does.
     refused: of a search, what requests ran into: all that the cell says is that its rate was not
-    followed; empty where all were served."""
+    followed; empty where all were served. followed: of a search, whether its rate was; None where
+    the run proves nothing, and of a grid."""
 
     name: str
     settings: Mapping[str, str]
@@ -21,6 +22,7 @@ class SweepCell:
     values: Mapping[str, float | None]
     failure: str = ""
     refused: str = ""
+    followed: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -81,16 +83,16 @@ class SweepLead:
 @dataclass(frozen=True)
 class SaturationPoint:
     """Where a search for the highest rate ended. settings: of the grid's point. outcome: `found`;
-    `never`, not even the lowest rate was followed; `always`, all at once was; `unknown`, a run of
-    it proves nothing, and failure says why. holds_per_s: the highest rate that was followed,
-    fails_per_s: the one above it that was not; None: there is none, or it is all at once, which is
-    no rate. exceptions: rates that contradict a single threshold; None: all at once does."""
+    `never`, not even the lowest rate was followed; `unknown`, the search had to end, and failure
+    says why. holds_per_s: the highest rate that was followed, fails_per_s: the one above it that
+    was not; None: there is none, or it is all at once, which is no rate. exceptions: rates that
+    contradict a single threshold."""
 
     settings: Mapping[str, str]
-    outcome: Literal["found", "never", "always", "unknown"]
+    outcome: Literal["found", "never", "unknown"]
     holds_per_s: float | None
     fails_per_s: float | None
-    exceptions: tuple[float | None, ...] = ()
+    exceptions: tuple[float, ...] = ()
     failure: str = ""
 
 

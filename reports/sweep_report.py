@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from .comparison_tables import ratio_text
+from .comparison_tables import end_text, ratio_text
 from .format import number, plural, quantity, scale_of
-from .model import Axis, Badge, Cell, Chart, KeyFigure, Note, Panel, Report, Section, Series, Table
-from .palette import run_role
-from .sweep_headline import AT_ONCE, label_of_quantity, rate_text, setting_text, verdict
-from .sweep_model import SaturationPoint, SweepCell, SweepTable
+from .model import Badge, Cell, KeyFigure, Note, Report, Section, Table
+from .sweep_charts import NUM_REQUESTS, RATE, trade_offs
+from .sweep_headline import (
+    AT_ONCE,
+    alike_text,
+    label_of_quantity,
+    setting_text,
+    values_text,
+    verdict,
+)
+from .sweep_model import SaturationPoint, SweepCell, SweepLead, SweepRival, SweepTable
 from .tables import glossary, table
 
 WHOLE = Badge("Every cell counts", "✓", "good")
 INCOMPLETE = Badge("Cells left out", "!", "caution")
-RATE = "request-rate"
-# More lines than this cannot be told apart.
-_MOST_LINES = 6
-_LATENCIES = ("ttft.p99", "tpot.mean", "e2el.p50")
-_SPEED = "output_throughput.window"
+_MOST_FIGURES = 6
 
 
 def sweep_report(sweep: SweepTable) -> Report:
     """Everything a report says about a sweep."""
     left_out = [cell for cell in sweep.cells if cell.failure]
     return Report(
-        title=f"Sweep of {' × '.join(sweep.options)}" if sweep.options else "Sweep",
+        title=_title(sweep),
         subtitle=_subtitle(sweep),
         badge=WHOLE if sweep.is_whole else INCOMPLETE,
         verdict=verdict(sweep),
@@ -48,6 +51,14 @@ def sweep_report(sweep: SweepTable) -> Report:
         premise=simulated_text(sweep),
         footer=f"llmbench sweep … -- {sweep.command}",
     )
+
+
+def _title(sweep: SweepTable) -> str:
+    searched = (RATE, NUM_REQUESTS) if sweep.saturation else ()
+    varied = " × ".join(one for one in sweep.options if one not in searched)
+    if sweep.saturation:
+        return f"Highest request rate by {varied}" if varied else "Highest request rate"
+    return f"Sweep of {varied}" if varied else "Sweep"
 
 
 def _subtitle(sweep: SweepTable) -> str:
@@ -80,14 +91,7 @@ def _statements(sweep: SweepTable) -> Iterator[str]:
         yield _how_sure(sweep)
     if sweep.criterion:
         yield f"A rate is followed if {sweep.criterion}."
-    if any(point.outcome == "always" for point in sweep.saturation):
-        yield (
-            "All requests at once are a burst and not a rate: with more of them there is a highest "
-            "one that is followed."
-        )
     for point in sweep.saturation:
-        if len(sweep.saturation) > 1:
-            yield f"{setting_text(point.settings)}: {rate_text(point)}."
         if point.exceptions:
             yield (
                 f"{setting_text(point.settings)} has no single threshold: {_contradicting(point)} "
@@ -96,11 +100,20 @@ def _statements(sweep: SweepTable) -> Iterator[str]:
 
 
 def _contradicting(point: SaturationPoint) -> str:
-    return ", ".join(AT_ONCE if rate is None else number(rate) for rate in point.exceptions)
+    return ", ".join(number(rate) for rate in point.exceptions)
 
 
 def _key_figures(sweep: SweepTable) -> Iterator[KeyFigure]:
-    """Each quantity's best point, and how far the one that differs most is from it."""
+    """Each point's highest rate; of a grid, each quantity's best point, and how far the one that
+    differs most is from it."""
+    for point in sweep.saturation[:_MOST_FIGURES]:
+        if point.holds_per_s is not None:
+            yield KeyFigure(
+                "Highest rate followed" if point.outcome == "found" else "Followed so far",
+                number(point.holds_per_s),
+                "requests/s",
+                setting_text(point.settings) if point.settings else "",
+            )
     by_name = {one.name: one for one in sweep.quantities}
     for lead in sweep.leads:
         if (one := by_name.get(lead.quantity)) is None:
@@ -127,66 +140,12 @@ def _how_sure(sweep: SweepTable) -> str:
 
 
 def _sections(sweep: SweepTable) -> tuple[Section, ...]:
-    charts = (_trade_off(sweep, name) for name in _LATENCIES)
     return (
-        Section("trade-off", "Throughput against latency", tuple(filter(None, charts))),
         Section("saturation", "Saturation", tuple(filter(None, [_saturation_table(sweep)]))),
+        Section("best", "Best points", tuple(filter(None, [best_table(sweep)]))),
+        Section("trade-off", "Throughput against latency", trade_offs(sweep)),
         Section("cells", "Every cell", (cells_table(sweep),)),
         Section("glossary", "Glossary", (glossary(),)),
-    )
-
-
-def _trade_off(sweep: SweepTable, latency: str) -> Chart | None:
-    """A line for each point of the grid over growing rates, or a named point a cell."""
-    by_name = {one.name: one for one in sweep.quantities}
-    if latency not in by_name or _SPEED not in by_name:
-        return None
-    cells = [
-        cell
-        for cell in sweep.counted
-        if cell.values[latency] is not None and cell.values[_SPEED] is not None
-    ]
-    if len(cells) < 2:
-        return None
-    y = by_name[latency]
-    scale = scale_of(y.unit, [cell.values[latency] for cell in cells])
-    label = label_of_quantity(y)
-    speeds = [cell.values[_SPEED] or 0.0 for cell in cells]
-    return Chart(
-        id=f"trade-off-{latency.replace('.', '-')}",
-        title=f"Output throughput against {label}",
-        reading="Further right is faster, lower is sooner.",
-        x=Axis("Output throughput", "tokens/s", high=1.15 * max(speeds)),
-        panels=(Panel(Axis(label, scale.unit), _lines(cells, latency, scale.factor)),),
-    )
-
-
-def _lines(cells: Sequence[SweepCell], latency: str, factor: float) -> tuple[Series, ...]:
-    groups: dict[str, list[SweepCell]] = {}
-    for cell in cells:
-        settings = {name: value for name, value in cell.settings.items() if name != RATE}
-        groups.setdefault(setting_text(settings), []).append(cell)
-    swept = any(RATE in cell.settings for cell in cells)
-    if not swept or len(groups) > _MOST_LINES:
-        groups = {"cells": list(cells)}
-    return tuple(
-        _series(name, at, members, latency, factor)
-        for at, (name, members) in enumerate(groups.items())
-    )
-
-
-def _series(name: str, at: int, cells: Sequence[SweepCell], latency: str, factor: float) -> Series:
-    swept = all(RATE in cell.settings for cell in cells) and name != "cells"
-    ordered = (
-        sorted(cells, key=lambda cell: float(cell.settings.get(RATE, "0"))) if swept else cells
-    )
-    return Series(
-        name,
-        run_role(at),
-        "line" if swept else "point",
-        tuple(cell.values[_SPEED] or 0.0 for cell in ordered),
-        tuple(factor * (cell.values[latency] or 0.0) for cell in ordered),
-        tuple(cell.name for cell in ordered),
     )
 
 
@@ -209,6 +168,40 @@ def _saturation_table(sweep: SweepTable) -> Table | None:
             for point in sweep.saturation
         ],
     )
+
+
+def best_table(sweep: SweepTable) -> Table | None:
+    """Who leads by each quantity and by how much, or which points cannot be told apart and why."""
+    by_name = {one.name: one for one in sweep.quantities}
+    rows: list[tuple[str, ...]] = []
+    for lead in sweep.leads:
+        if (one := by_name.get(lead.quantity)) is None:
+            continue
+        label, shown = label_of_quantity(one), quantity(lead.value, one.unit)
+        if lead.alike:
+            reasons = {other.too_little for other in lead.alike if other.too_little}
+            why = f": {'; '.join(sorted(reasons))}" if reasons else ""
+            rows.append((label, alike_text(lead), shown, f"cannot be told apart{why}"))
+        elif lead.next is None:
+            rows.append((label, values_text(lead.settings), shown, "—"))
+        else:
+            rows.append((label, values_text(lead.settings), shown, _next_text(lead, lead.next)))
+    if not rows:
+        return None
+    best = f"Best ({', '.join(sweep.leads[0].settings)})" if sweep.options else "Best"
+    heads = ("Quantity", best, "Value", "Next")
+    return table("best-points", "By each quantity", heads, rows, words=(best, "Next"))
+
+
+def _next_text(lead: SweepLead, other: SweepRival) -> str:
+    """`inflight, 4: 0.91× (0.88 to 0.94)`."""
+    text = values_text(other.settings)
+    if not lead.value:
+        return text
+    text += f": {ratio_text(other.value / lead.value)}×"
+    if other.low is None or other.high is None:
+        return text
+    return f"{text} ({end_text(other.low)} to {end_text(other.high)})"
 
 
 def cells_table(sweep: SweepTable) -> Table:
@@ -240,7 +233,9 @@ def _head(label: str, unit: str) -> str:
 def _mark(cell: SweepCell) -> Cell:
     if cell.failure:
         return Cell("does not count", "caution")
-    return Cell("not followed" if cell.refused else "✓", "quiet")
+    if cell.followed is not None:
+        return Cell("followed" if cell.followed else "not followed", "quiet")
+    return Cell("✓", "quiet")
 
 
 def _repeated(sweep: SweepTable) -> bool:

@@ -51,8 +51,9 @@ def sweep(
         bool,
         typer.Option(
             "--saturate",
-            help="At each point, search for the highest request rate that is followed: replies "
-            "begin at 95 % of it, or with --slo, --attainment of the requests keep it.",
+            help="At each point, search for the highest request rate that is followed: requests "
+            "end as fast as they come and, with --slo, --attainment of them keep it. Runs grow "
+            "longer until the answer stays.",
         ),
     ] = False,
     attainment: Annotated[
@@ -75,13 +76,15 @@ def sweep(
     and results.csv. Exit code 3 if a cell does not count or a search had to end early.
     """
     from ..sweep.cells import Sweep, run_all
-    from ..sweep.grid import check_command, grid, parse_axis, shuffled
-    from ..sweep.saturation import RATE, find_saturation
+    from ..sweep.grid import NUM_REQUESTS, RATE, check_command, grid, parse_axis, shuffled
+    from ..sweep.saturation import find_saturation
     from ..sweep.table import sweep_table
     from .sweep_checks import refuse_wrong
 
     _refuse_unused(context, saturate=saturate, has_slo=_has_slo(command))
     axes = [parse_axis(text) for text in vary or []]
+    if saturate and any(axis.option == NUM_REQUESTS for axis in axes):
+        raise ConfigError("vary", NUM_REQUESTS, "another option: --saturate grows it by itself")
     words = check_command(
         command,
         [
@@ -110,8 +113,7 @@ def sweep(
             told = sweep_table(" ".join(words), [by_cell[cell] for cell in cells])
         else:
             searches = [find_saturation(opened, cell, goal, report) for cell in cells]
-            trials = [trial for one in searches for trial in one.trials]
-            told = sweep_table(" ".join(words), trials, searches, goal.criterion)
+            told = sweep_table(" ".join(words), (), searches, goal.criterion)
     except KeyboardInterrupt:
         say_error(f"interrupted: the cells that ended are kept in {out}; the same command goes on")
         raise typer.Exit(Exit.INTERRUPTED) from None
@@ -133,17 +135,13 @@ def _has_slo(words: Sequence[str]) -> bool:
 
 
 def _goal(words: Sequence[str], attainment: str, tolerance: str, start_per_s: float) -> Goal:
-    from ..sweep.saturation import FOLLOWED, Goal
+    from ..sweep.saturation import Goal
     from ..units import parse_share
 
-    has_slo = _has_slo(words)
     return Goal(
-        parse_share("attainment", attainment) if has_slo else FOLLOWED,
+        parse_share("attainment", attainment) if _has_slo(words) else None,
         parse_share("rate_tolerance", tolerance),
         start_per_s,
-        f"{attainment} of the requests keep the SLO"
-        if has_slo
-        else f"replies begin at {FOLLOWED:.0%} of the rate at which requests come, or faster",
     )
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from ...reports.model import Table as Shown
 from ...reports.sweep_model import SweepTable
-from ...reports.sweep_report import cells_table, sweep_report, systems_text
+from ...reports.sweep_report import best_table, cells_table, sweep_report, systems_text
 from .console import TerminalConsole, foreign, printable
 
 _STYLES = {"caution": "yellow", "quiet": "dim"}
@@ -29,6 +29,9 @@ def print_sweep(sweep: SweepTable) -> None:
     elif systems := systems_text(sweep):
         console.print(f"[dim]{foreign(systems)}[/]")
     console.print(f"[bold]{foreign(report.verdict)}[/]")
+    if best := best_table(sweep):
+        heads = [[column.title] for column in best.columns]
+        console.print(_table(best, heads, range(len(best.columns))))
     for statement in report.statements:
         console.print(foreign(statement))
     for note in report.notes:

@@ -15,6 +15,8 @@ from ..seeds import seed_of_repeat
 
 MOST_CELLS = 10_000
 COMMANDS = ("run", "simulate")
+# What a search for the highest rate sets itself.
+RATE, NUM_REQUESTS = "request-rate", "num-requests"
 _FORM = "OPTION=VALUE,VALUE, such as engine=paged,inflight or request-rate=1,2,4"
 # The sweep's own, and what would make one run many.
 _RESERVED = ("out", "json", "quiet", "help", "repeats")

@@ -1,10 +1,14 @@
 """The request rate that a system no longer follows: found by running it at growing rates.
 
-A system follows an offered rate if enough requests keep the SLO, where there is one. Otherwise, if
-it begins to answer as fast as requests come: a reply that has begun will end, and what cannot keep
-up lets its queue grow instead. How long requests wait is no matter, as long as those that come
-later wait no longer. The search is `harness/capacity.py`'s: bracketed by growing factors,
+A system follows an offered rate if it keeps up with it (`keeping_up.py`) and, where there is an
+SLO, enough requests keep that. The search is `harness/capacity.py`'s: bracketed by growing factors,
 bisected, and tried around the answer, because nothing guarantees one threshold.
+
+How long must a run be to show this? Latencies near the limit are not known beforehand, so what is
+asked is that length no longer matters: the search goes on beside its answer with four times as many
+requests, and again, until the answer stays. In runs that are too short it does not stay: they end
+before the system has filled (then it rises with more) or before a queue has grown past the SLO
+(then it falls).
 
 A run that is not valid is no evidence, and the search ends with it: a client that was too busy says
 nothing about the server. One that is not valid because requests failed is evidence against its
@@ -13,59 +17,83 @@ rate: what a system refuses it does not follow.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
+from typing import Literal
 
 from ...engines.errors import ConfigError
-from ..capacity import HIGHEST_RATE_PER_S, Search, check_search, find_capacity
+from ..capacity import HIGHEST_RATE_PER_S, check_search, find_capacity
 from ..evidence import objections
-from ..record import RequestStatus
 from ..store import RunOnDisk
 from .cells import Done, Sweep, until_done
-from .grid import Cell
+from .grid import NUM_REQUESTS, RATE, Cell
+from .keeping_up import FEWEST_REQUESTS, KEPT_UP, kept_up
+from .refine import beside
 
-RATE = "request-rate"
-# Of the offered rate. The queue of what begins fewer grows as long as requests come.
-FOLLOWED = 0.95
 LOWEST_PER_S = 1e-2
+MORE, MOST_TIMES = 4, 64
 
 
 @dataclass(frozen=True)
 class Goal:
-    """target: share that must be followed; tolerance: how far apart, as a share, the rate that is
-    followed and the one that is not may be. criterion: what it is to follow, in words."""
+    """attainment: share of the requests that must keep the SLO; None without one. tolerance: how
+    far apart, as a share, the rate that is followed and the one that is not may be."""
 
-    target: float
+    attainment: float | None
     tolerance: float
     start_per_s: float
-    criterion: str
 
     def __post_init__(self) -> None:
-        check_search(self.target, self.tolerance)
+        check_search(1.0 if self.attainment is None else self.attainment, self.tolerance)
         if not LOWEST_PER_S <= self.start_per_s <= HIGHEST_RATE_PER_S:
             raise ConfigError(
                 "start_rate", self.start_per_s, f"{LOWEST_PER_S} to {HIGHEST_RATE_PER_S:g} a second"
             )
 
+    @property
+    def criterion(self) -> str:
+        """What it is to follow, in words."""
+        ends = (
+            f"requests end as fast as they come: after the first quarter of a run, those in the "
+            f"system grow by no more than {1 - KEPT_UP:.0%} of those that come"
+        )
+        if self.attainment is None:
+            return ends
+        return f"{100 * self.attainment:.4g}% of the requests keep the SLO, and {ends}"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run at a rate. times: how many times the command's requests it was sent. followed: None
+    where the run proves nothing. too_late: not followed because of the SLO, or of what was refused,
+    and not because of a queue, which every short run seems to have."""
+
+    rate_per_s: float
+    times: int
+    done: Done
+    followed: bool | None
+    too_late: bool = False
+
 
 @dataclass(frozen=True)
 class Saturation:
-    """What was found at one point of a grid. search: None where a run ended it that proves nothing,
-    and then `failure` says why. trials: every run of it, ascending. highest_followed_per_s,
-    lowest_not_followed_per_s: of its runs; None where there is none."""
+    """What was found at one point of a grid. holds_per_s: the highest rate that was followed,
+    fails_per_s: the lowest above it that was not; None: there is none, inf: all at once. unknown:
+    the search had to end, failure says why, and the rates are what is known so far. exceptions:
+    rates that contradict a single threshold. trials: every run, by rate and then by length."""
 
     point: Cell
-    search: Search | None
-    trials: tuple[Done, ...]
+    outcome: Literal["found", "never", "unknown"]
+    holds_per_s: float | None
+    fails_per_s: float | None
+    trials: tuple[Trial, ...]
+    exceptions: tuple[float, ...] = ()
     failure: str = ""
-    highest_followed_per_s: float | None = None
-    lowest_not_followed_per_s: float | None = None
 
 
-class _NoEvidenceError(Exception):
-    """A run that says nothing of its rate."""
+class _NoAnswerError(Exception):
+    """Why a search cannot go on."""
 
 
 def find_saturation(
@@ -73,74 +101,141 @@ def find_saturation(
 ) -> Saturation:
     """Search at one point. Trials that are stored are found, and so the search goes on where it
     stopped."""
-    trials: dict[float, Done] = {}
-    shares: dict[float, float] = {}
-
-    def followed(rate_per_s: float) -> float:
-        cell = Cell((*point.settings, (RATE, f"{rate_per_s:.6g}")), point.repeat, point.seed)
-        report(f"trying {cell.name}")
-        done = trials[rate_per_s] = until_done(sweep, cell)
-        shares[rate_per_s] = _evidence(done)
-        return shares[rate_per_s]
-
-    search, failure = None, ""
+    trials = _Trials(sweep, point, goal, report)
     try:
-        search = find_capacity(
-            followed,
-            target=goal.target,
-            tolerance=goal.tolerance,
-            start_per_s=goal.start_per_s,
-            lowest_per_s=LOWEST_PER_S,
-        )
-    except _NoEvidenceError as error:
-        failure = str(error)
-        report(failure)
-    return Saturation(
-        point,
-        search,
-        tuple(trials[rate] for rate in sorted(trials)),
-        failure,
-        max((rate for rate, share in shares.items() if share >= goal.target), default=None),
-        min((rate for rate, share in shares.items() if share < goal.target), default=None),
+        found = _settled(trials, goal)
+    except _NoAnswerError as error:
+        report(str(error))
+        holds, fails = trials.bracket()
+        return Saturation(point, "unknown", holds, fails, trials.tried, (), str(error))
+    if found is None:
+        return Saturation(point, "never", None, trials.bracket()[1], trials.tried)
+    return Saturation(point, "found", *found, trials.tried, trials.exceptions(*found))
+
+
+def _settled(trials: _Trials, goal: Goal) -> tuple[float, float] | None:
+    """The rate that is followed and the one that is not, where more requests move them no more;
+    None if no rate is followed."""
+    first = find_capacity(
+        lambda rate_per_s: float(trials.followed(rate_per_s)),
+        target=1.0,
+        tolerance=goal.tolerance,
+        start_per_s=goal.start_per_s,
+        lowest_per_s=LOWEST_PER_S,
     )
+    if first.holds is None:
+        return None
+    found = first.holds.rate_per_s, first.fails.rate_per_s if first.fails else math.inf
+    while True:
+        trials.times *= MORE
+        before, found = found, beside(trials.followed, found, goal.tolerance, LOWEST_PER_S)
+        if found is None:
+            return None
+        # Its neighbour: brackets lie where they happen to, and one may end where the other begins.
+        if max(before[0], found[0]) <= min(before[0], found[0]) * (1 + goal.tolerance) ** 2:
+            return found
+        if trials.times == MOST_TIMES:
+            raise _NoAnswerError(
+                f"the highest rate still moved, from {before[0]:.4g} to {found[0]:.4g} requests/s, "
+                f"with {trials.times} times the requests; begin with more"
+            )
 
 
-def _evidence(done: Done) -> float:
-    """The share that was followed; 0 where requests failed. Raises _NoEvidenceError."""
+class _Trials:
+    """Runs at rates, each of `times` the requests that the command sends."""
+
+    def __init__(
+        self, sweep: Sweep, point: Cell, goal: Goal, report: Callable[[str], None]
+    ) -> None:
+        self._sweep = sweep
+        self._point = point
+        self._goal = goal
+        self._report = report
+        self._requests = 0
+        self._found: dict[tuple[float, int], Trial] = {}
+        self.times = 1
+
+    @property
+    def tried(self) -> tuple[Trial, ...]:
+        return tuple(self._found[key] for key in sorted(self._found))
+
+    def followed(self, rate_per_s: float) -> bool:
+        """Raises _NoAnswerError where a run proves nothing."""
+        if math.isinf(rate_per_s):
+            return False  # all at once is a burst: nothing keeps up with it
+        key = (rate_per_s, self.times)
+        trial = self._found.get(key)
+        if trial is None:
+            trial = self._found[key] = self._tried(rate_per_s)
+        if trial.followed is None:
+            raise _NoAnswerError(_why(trial.done))
+        return trial.followed
+
+    def bracket(self) -> tuple[float | None, float | None]:
+        """The highest rate that was followed and the lowest that was not, by the longest run at
+        each."""
+        longest = {one.rate_per_s: one.followed for one in self.tried if one.followed is not None}
+        return (
+            max((rate for rate, followed in longest.items() if followed), default=None),
+            min((rate for rate, followed in longest.items() if not followed), default=None),
+        )
+
+    def exceptions(self, holds_per_s: float, fails_per_s: float) -> tuple[float, ...]:
+        """Rates that contradict the answer, also if as many requests are sent as for it."""
+        contradicting = [
+            one.rate_per_s
+            for one in self.tried
+            if (one.followed and one.rate_per_s > fails_per_s)
+            or (
+                one.followed is False
+                and one.rate_per_s < holds_per_s
+                and (one.too_late or one.times == self.times)
+            )
+        ]
+        return tuple(
+            rate
+            for rate in dict.fromkeys(contradicting)
+            if self.followed(rate) == (rate > fails_per_s)
+        )
+
+    def _tried(self, rate_per_s: float) -> Trial:
+        more = () if self.times == 1 else ((NUM_REQUESTS, str(self.times * self._requests)),)
+        point = self._point
+        settings = (*point.settings, (RATE, f"{rate_per_s:.6g}"), *more)
+        cell = Cell(settings, point.repeat, point.seed)
+        self._report(f"trying {cell.name}")
+        done = until_done(self._sweep, cell)
+        if done.run is not None and self.times == 1:
+            self._requests = done.run.result.workload.num_requests
+        return Trial(rate_per_s, self.times, done, *_judged(done.run, self._goal))
+
+
+def _judged(run: RunOnDisk | None, goal: Goal) -> tuple[bool | None, bool]:
+    """Whether its rate was followed; whether it was not because of the SLO or of refusals."""
+    if run is None:
+        return None, False
+    if refuses(run):
+        return False, True
+    if objections(run) or run.result.workload.num_requests < FEWEST_REQUESTS:
+        return None, False
+    kept = run.result.metrics.get("goodput_share")
+    if goal.attainment is not None and (kept is None or kept.stats["run"] < goal.attainment):
+        return False, True
+    return kept_up(run) >= KEPT_UP, False
+
+
+def _why(done: Done) -> str:
+    """That a trial proves nothing, and why."""
+    name = done.cell.name
     if done.run is None:
-        raise _NoEvidenceError(f"{done.cell.name}: {done.failure}")
-    if refuses(done.run):
-        return 0.0
-    for reason in objections(done.run):
-        raise _NoEvidenceError(f"{done.cell.name} is not valid: {reason}")
-    return share_followed(done.run)
+        return f"{name}: {done.failure}"
+    if done.failure:
+        return f"{name} is not valid: {done.failure}"
+    sent = done.run.result.workload.num_requests
+    return f"{name}: in {sent} requests no queue shows; send at least {FEWEST_REQUESTS}"
 
 
 def refuses(run: RunOnDisk) -> bool:
     """Whether all that is wrong with a run is that some of its requests were not served."""
     fatal = [check.id for check in run.result.validity.failures if check.fatal]
     return fatal == ["errors"] and run.result.counters.requests_ok > 0
-
-
-def share_followed(run: RunOnDisk) -> float:
-    """The share of requests within the SLO, if the run was given one. Otherwise the rate at which
-    replies begin over the rate at which requests are due, at most 1, times the share of requests
-    that were served; 0 where all are due at once, for that is no rate.
-
-    Where requests come at r a second and begin at c, fewer, each waits 1/c - 1/r longer than the
-    one before it: TTFT grows by r/c - 1 seconds a second, and c/r = 1 / (1 + growth). The growth is
-    the slope of TTFT over due time by least squares, so that a constant TTFT is none, and one late
-    reply little.
-    """
-    goodput = run.result.metrics.get("goodput_share")
-    if run.result.config.get("slo") and goodput is not None:
-        return goodput.stats["run"]
-    requests = run.load(without=("token_times_s", "output_token_ids")).requests
-    served = requests[requests["status"] == RequestStatus.OK]
-    due_s = served["t_due_s"].to_numpy(dtype=np.float64)
-    if served.empty or np.ptp(due_s) == 0:
-        return 0.0
-    ttft_s = served["t_first_s"].to_numpy(dtype=np.float64) - due_s
-    since_s = due_s - due_s.mean()
-    growth = max(0.0, float(since_s @ ttft_s / (since_s @ since_s)))
-    return len(served) / len(requests) / (1 + growth)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...reports.facts import hardware_of
@@ -17,8 +18,9 @@ from ...reports.sweep_model import (
 from ..quantities import QUANTITIES
 from ..result import Result, Simulation
 from .cells import Done
+from .grid import NUM_REQUESTS
 from .leads import leads_of
-from .saturation import Saturation, refuses
+from .saturation import Saturation, Trial, refuses
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,12 +36,15 @@ SHOWN = (
 
 def sweep_table(
     command: str,
-    done: Sequence[Done],
+    done: Sequence[Done] = (),
     searches: Sequence[Saturation] = (),
     criterion: str = "",
 ) -> SweepTable:
-    """Quantities that no cell has are left out."""
-    cells = tuple(_cell(one, searched=bool(searches)) for one in done)
+    """Of cells, or of the trials of searches. Quantities that no cell has are left out. Trials have
+    no best one: each stands for its rate."""
+    trials = [trial for one in searches for trial in one.trials]
+    cells = (*map(_cell, done), *map(_trial, trials))
+    done = (*done, *(trial.done for trial in trials))
     measured = [name for name in SHOWN if any(cell.values[name] is not None for cell in cells)]
     return SweepTable(
         command,
@@ -52,7 +57,7 @@ def sweep_table(
         tuple(map(_point, searches)),
         criterion,
         _systems([one.run.result for one in done if one.run is not None]),
-        leads_of(done),
+        () if searches else leads_of(done),
     )
 
 
@@ -67,6 +72,7 @@ def frame(table: SweepTable) -> pd.DataFrame:
                 **{option: cell.settings.get(option) for option in table.options},
                 "repeat": cell.repeat,
                 "failure": cell.failure or cell.refused,
+                **({"followed": cell.followed} if table.saturation else {}),
                 **{_column(one): cell.values[one.name] for one in table.quantities},
             }
             for cell in table.cells
@@ -94,10 +100,8 @@ def _column(quantity: SweepQuantity) -> str:
     return f"{quantity.name}_{unit}" if unit and not quantity.stat.endswith(unit) else quantity.name
 
 
-def _cell(done: Done, *, searched: bool) -> SweepCell:
+def _cell(done: Done) -> SweepCell:
     result = None if done.run is None else done.run.result
-    is_evidence = searched and done.run is not None and refuses(done.run)
-    failure, refused = ("", done.failure) if is_evidence else (done.failure, "")
     return SweepCell(
         done.cell.name,
         dict(done.cell.settings),
@@ -107,8 +111,19 @@ def _cell(done: Done, *, searched: bool) -> SweepCell:
             name: None if result is None else _finite(QUANTITIES[name].value(result))
             for name in SHOWN
         },
-        failure,
-        refused,
+        done.failure,
+    )
+
+
+def _trial(trial: Trial) -> SweepCell:
+    """What a system refused is the answer, and no failure of the cell."""
+    cell, run = _cell(trial.done), trial.done.run
+    if run is None:
+        return replace(cell, followed=trial.followed)
+    settings = {**cell.settings, NUM_REQUESTS: str(run.result.workload.num_requests)}
+    failure, refused = ("", cell.failure) if refuses(run) else (cell.failure, "")
+    return replace(
+        cell, settings=settings, failure=failure, refused=refused, followed=trial.followed
     )
 
 
@@ -117,19 +132,11 @@ def _finite(value: float | None) -> float | None:
 
 
 def _point(found: Saturation) -> SaturationPoint:
-    search, settings = found.search, dict(found.point.settings)
-    if search is None:
-        return SaturationPoint(
-            settings,
-            "unknown",
-            _finite(found.highest_followed_per_s),
-            _finite(found.lowest_not_followed_per_s),
-            failure=found.failure,
-        )
     return SaturationPoint(
-        settings,
-        search.outcome,
-        _finite(search.holds.rate_per_s) if search.holds else None,
-        _finite(search.fails.rate_per_s) if search.fails else None,
-        tuple(map(_finite, (trial.rate_per_s for trial in search.exceptions))),
+        dict(found.point.settings),
+        found.outcome,
+        _finite(found.holds_per_s),
+        _finite(found.fails_per_s),
+        found.exceptions,
+        found.failure,
     )

@@ -1,41 +1,147 @@
-"""What is said of searches for the highest rate."""
+"""What is said and drawn of grids, and of searches for the highest rate."""
 
 from __future__ import annotations
 
-from llmbench.reports.sweep_model import SaturationPoint, SweepTable
-from llmbench.reports.sweep_report import sweep_report
+from dataclasses import replace
 
-ANY = SaturationPoint({"engine": "paged"}, "always", None, None)
+from llmbench.reports.chart_table import chart_table
+from llmbench.reports.html.figure import keys
+from llmbench.reports.model import Table
+from llmbench.reports.sweep_model import (
+    SaturationPoint,
+    SweepCell,
+    SweepLead,
+    SweepQuantity,
+    SweepRival,
+    SweepTable,
+)
+from llmbench.reports.sweep_report import cells_table, sweep_report
+
 FOUND = SaturationPoint({"engine": "static"}, "found", 4.0, 4.1)
+SPEED = SweepQuantity("output_throughput", "window", "tokens/s", "higher")
+TTFT = SweepQuantity("ttft", "p99", "s", "lower")
+TPOT = SweepQuantity("tpot", "mean", "s", "lower")
 
 
 def table(*points: SaturationPoint) -> SweepTable:
     return SweepTable("simulate", ("engine",), (), (), points, "99 % keep every limit")
 
 
-def test_all_that_follow_any_rate_are_named_and_what_that_is_worth() -> None:
-    other = SaturationPoint({"engine": "inflight"}, "always", None, None)
-    report = sweep_report(table(ANY, FOUND, other))
+def cell(speed: float, *, repeat: int = 1, **settings: str) -> SweepCell:
+    told = {name.replace("_", "-"): value for name, value in settings.items()}
+    values = {SPEED.name: speed, TTFT.name: 1 / speed, TPOT.name: 0.01}
+    return SweepCell(",".join(told.values()), told, repeat, "", values)
+
+
+def grid(*cells: SweepCell, leads: tuple[SweepLead, ...] = ()) -> SweepTable:
+    options = tuple(cells[0].settings)
+    return SweepTable("simulate", options, (SPEED, TTFT, TPOT), cells, leads=leads)
+
+
+ENGINES = ("paged", "inflight")
+GRID = tuple(
+    cell(speed + 10 * at, engine=engine, max_concurrency=most)
+    for at, engine in enumerate(ENGINES)
+    for speed, most in ((100.0, "4"), (300.0, "16"))
+)
+
+
+def test_the_headline_names_every_point_and_its_highest_rate() -> None:
+    report = sweep_report(table(SaturationPoint({"engine": "orca"}, "found", 2.0, 2.1), FOUND))
     assert report.verdict == (
-        "engine paged and engine inflight: each follows any rate with so few requests: all at "
-        "once, too."
+        "engine static follows 4 requests/s, not 4.10; engine orca 2, not 2.10."
     )
-    assert any("a burst and not a rate" in text for text in report.statements)
+    assert [figure.value for figure in report.figures] == ["2", "4"]
 
 
-def test_a_highest_rate_needs_no_such_caution() -> None:
-    report = sweep_report(table(FOUND))
-    assert report.verdict == "engine static follows 4 requests/s, not 4.10."
-    assert not any("burst" in text for text in report.statements)
+def test_points_without_a_highest_rate_are_named_last() -> None:
+    never = SaturationPoint({"engine": "a"}, "never", None, 0.01)
+    unknown = SaturationPoint({"engine": "b"}, "unknown", 9.0, None, failure="too few")
+    assert sweep_report(table(never, unknown, FOUND)).verdict == (
+        "engine static follows 4 requests/s, not 4.10; engine b has no highest rate that is known: "
+        "follows 9 requests/s; engine a follows no rate: not even 0.0100 requests/s."
+    )
+
+
+def test_of_very_many_points_the_last_are_counted() -> None:
+    many = [SaturationPoint({"engine": f"e{at}"}, "found", 9.0 - at, 9.1 - at) for at in range(9)]
+    said = sweep_report(table(*many)).verdict
+    assert said.endswith("engine e6 3, not 3.10; 2 others no more.")
 
 
 def test_brackets_that_overlap_have_no_winner() -> None:
     near = SaturationPoint({"engine": "paged"}, "found", 3.9, 4.05)
     far = SaturationPoint({"engine": "orca"}, "found", 2.0, 2.1)
-    assert sweep_report(table(near, FOUND, far)).verdict == (
-        "engine static (follows 4 requests/s, not 4.10) and engine paged (follows 3.90 requests/s, "
-        "not 4.05): which follows more cannot be told."
+    assert sweep_report(table(near, FOUND, far)).verdict.endswith(
+        "Which of engine static and engine paged follows most cannot be told."
     )
-    assert (
-        sweep_report(table(FOUND, far)).verdict == "engine static follows 4 requests/s, not 4.10."
+    assert "cannot be told" not in sweep_report(table(FOUND, far)).verdict
+
+
+def test_a_grid_is_told_in_two_short_sentences_and_the_rest_in_a_table() -> None:
+    best, other = ({"engine": engine, "max-concurrency": "16"} for engine in ENGINES)
+    rival = SweepRival(other, 310.0, 0.9, 0.95, worse=True)
+    others = tuple(SweepRival(one.settings, 0.1, 0.9, 1.1, worse=False) for one in GRID[1:])
+    leads = (
+        SweepLead(SPEED.name, best, 320.0, next=rival, farthest=100.0),
+        SweepLead(TTFT.name, GRID[0].settings, 0.1, alike=others),
+        SweepLead(TPOT.name, GRID[0].settings, 0.1, alike=others[:1], next=rival),
     )
+    report = sweep_report(grid(*GRID, leads=leads))
+    assert report.verdict == (
+        "Highest output throughput: engine paged, max-concurrency 16 (320 tokens/s). "
+        "Lowest TTFT p99: no point is surely ahead of another."
+    )
+    (shown,) = next(one for one in report.sections if one.id == "best").parts
+    assert isinstance(shown, Table)
+    rows = [[one.text for one in row] for row in shown.rows]
+    assert shown.columns[1].title == "Best (engine, max-concurrency)"
+    assert rows[0][1:] == ["paged, 16", "320 tokens/s", "inflight, 16: 0.97× (0.90 to 0.95)"]
+    assert rows[2][1] == "paged, 4; paged, 16"
+
+
+def test_each_value_of_what_was_varied_first_has_a_colour_and_each_point_a_name() -> None:
+    charts = sweep_report(grid(*GRID)).charts
+    assert [chart.id for chart in charts] == ["trade-off-ttft-p99", "trade-off-tpot-mean"]
+    for chart in charts:
+        assert [one.name for one in chart.series] == ["engine paged", "engine inflight"]
+        assert len({one.role for one in chart.series}) == 2
+        assert "run_1" not in {one.role for one in chart.series}
+        assert {one.mark for one in chart.series} == {"named"}
+        assert chart.series[1].labels == ("inflight, 4", "inflight, 16")
+        assert [key.name for key in keys(chart)] == ["engine paged", "engine inflight"]
+        assert len(chart_table(chart).rows) == 4
+
+
+def test_repeats_of_a_point_are_drawn_as_their_median() -> None:
+    repeats = [cell(speed, repeat=at, engine="paged") for at, speed in ((1, 5.0), (2, 9.0))]
+    (paged, _) = sweep_report(grid(*repeats, cell(7.0, engine="orca"))).charts[0].series
+    assert paged.x == (7.0,)
+
+
+def test_where_names_would_lie_over_each_other_points_have_colours_alone() -> None:
+    many = [cell(9.0 + at, engine=ENGINES[at % 2], block_size=str(at)) for at in range(20)]
+    chart = sweep_report(grid(*many)).charts[0]
+    assert [one.mark for one in chart.series] == ["point", "point"]
+    values = [cell(9.0 + at, block_size=str(at)) for at in range(20)]
+    assert len(sweep_report(grid(*values)).charts[0].series) == 1
+
+
+def test_a_search_draws_the_longest_run_at_each_rate_and_says_which_were_followed() -> None:
+    """A short run shows its warm-up: 13.9 requests/s were served of 38 that came."""
+    trials = [
+        replace(
+            cell(speed, engine="paged", request_rate=rate, num_requests=sent), followed=followed
+        )
+        for speed, rate, sent, followed in (
+            (1.0, "8", "200", False),
+            (9.0, "7", "200", True),
+            (2.0, "8", "800", True),
+            (3.0, "9", "800", False),
+        )
+    ]
+    report = sweep_report(grid(*trials))
+    (line,) = report.charts[0].series
+    assert (line.name, line.x) == ("engine paged", (2.0, 3.0))
+    marks = [row[-1].text for row in cells_table(grid(*trials)).rows]
+    assert marks == ["not followed", "followed", "followed", "not followed"]

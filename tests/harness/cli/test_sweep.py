@@ -71,3 +71,13 @@ def test_words_that_no_cell_could_take_are_refused_before_any_is_started(
     assert said in error
     assert len(error.strip().splitlines()) == 1
     assert not (tmp_path / "s").exists()
+
+
+def test_what_a_search_sets_itself_is_not_varied(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "s")
+    with pytest.raises(SystemExit) as left:
+        main(["sweep", "--out", out, "--saturate", "--vary=num-requests=9,99", "--", "run"])
+    assert left.value.code == 2
+    assert "vary: 'num-requests' is not allowed" in capsys.readouterr().err

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
 
-import numpy as np
 import pytest
-from llmbench.harness.record import RequestRecord, RequestStatus
 from llmbench.harness.rendering import sweep_reports
-from llmbench.harness.result import Validity
-from llmbench.harness.store import StoreError, find_run, write_run
+from llmbench.harness.store import StoreError, write_run
 from llmbench.harness.sweep.cells import Done, Sweep, run_all, start, until_done
-from llmbench.harness.sweep.grid import Axis, Cell, grid
-from llmbench.harness.sweep.saturation import Goal, find_saturation, share_followed
+from llmbench.harness.sweep.grid import Axis, grid
 from llmbench.harness.sweep.table import frame, sweep_table
-from llmbench.reports.sweep_report import sweep_report
 
-from ..observed import make_request, serve_in_turn
+from ..observed import serve_in_turn
 from ..stored import stored_run
 
 CELLS = grid([Axis("engine", ("a", "b"))], repeats=1, seed=0)
@@ -201,187 +195,6 @@ def test_a_cell_whose_sweep_was_killed_is_not_started_beside_itself(tmp_path: Pa
         pass
     assert until_done(second, cell).run is not None
     assert len(fake.started) == 1
-
-
-def _store(out: Path, requests: Sequence[RequestRecord]) -> None:
-    """A run of these requests, as a server's: nobody knows its steps, so no trace is checked."""
-    stored = stored_run(requests, ())
-    checks = tuple(one for one in stored.result.validity.checks if one.id != "trace")
-    result = stored.result.model_copy(update={"validity": Validity.of(checks)})
-    write_run(out, result, stored.requests, stored.steps, {})
-
-
-class Queueing:
-    """A system that begins `capacity` replies a second, one after the other, and no more."""
-
-    def __init__(self, capacity_per_s: float) -> None:
-        self._capacity_per_s = capacity_per_s
-
-    def __call__(self, words: Sequence[str], log: Path, held: int) -> int:  # noqa: ARG002
-        log.write_text("")
-        options = dict(word.removeprefix("--").split("=", 1) for word in words[1:] if "=" in word)
-        rate = float(options["request-rate"])
-        requests, free_s = [], 0.0
-        for index in range(60):
-            due_s = 0.0 if rate == float("inf") else index / rate
-            free_s = max(free_s, due_s) + 1 / self._capacity_per_s
-            times_s = (free_s, free_s + 0.5)
-            requests.append(make_request(times_s, index=index, due_s=due_s, scheduled_s=due_s))
-        _store(Path(options["out"]), requests)
-        return 0
-
-
-@pytest.mark.parametrize("capacity_per_s", [0.7, 9.3])
-def test_the_rate_is_found_beyond_which_the_queue_grows(
-    tmp_path: Path, capacity_per_s: float
-) -> None:
-    opened = Sweep(tmp_path / "s", ("run",), {}, starts=Queueing(capacity_per_s))
-    goal = Goal(0.95, 0.05, 1.0, "it follows")
-    found = find_saturation(opened, Cell(()), goal, lambda _: None)
-    assert found.search is not None
-    assert found.search.outcome == "found"
-    assert found.search.holds is not None
-    # At 1 / 0.95 of the capacity replies begin at 95 % of the rate; the bracket is 5 % wide.
-    assert 1 / 1.051 < 0.95 * found.search.holds.rate_per_s / capacity_per_s < 1.001
-    again = find_saturation(
-        Sweep(tmp_path / "s", ("run",), {}, starts=Fake(stores=False, code=2)),
-        Cell(()),
-        goal,
-        lambda _: None,
-    )
-    assert again.search == found.search  # every trial was found
-
-
-@dataclass
-class Spoilt:
-    """As `Queueing`, but what it stores above `valid_below_per_s` is not valid: cut off, or with
-    requests that were refused."""
-
-    valid_below_per_s: float
-    refused: bool = False
-
-    def __call__(self, words: Sequence[str], log: Path, held: int) -> int:
-        code = Queueing(1e9)(words, log, held)
-        options = dict(word.removeprefix("--").split("=", 1) for word in words[1:] if "=" in word)
-        if float(options["request-rate"]) <= self.valid_below_per_s:
-            return code
-        out = Path(options["out"])
-        requests = [make_request((at + 0.1, at + 0.2), index=at, due_s=at) for at in range(59)]
-        status = RequestStatus.REFUSED if self.refused else RequestStatus.UNFINISHED
-        requests.append(make_request(index=59, due_s=59, status=status))
-        _store(out, requests)
-        return 3
-
-
-def test_a_run_that_is_not_valid_is_no_evidence_and_ends_the_search(tmp_path: Path) -> None:
-    said: list[str] = []
-    opened = Sweep(tmp_path / "s", ("run",), {}, starts=Spoilt(valid_below_per_s=4.0))
-    found = find_saturation(opened, Cell(()), Goal(0.95, 0.05, 1.0, "it follows"), said.append)
-    assert found.search is None
-    assert found.highest_followed_per_s == 2.0
-    assert found.failure.startswith("request-rate=8 is not valid: ")
-    assert "1 of 60 requests did not end" in said[-1]
-    told = sweep_table("run", found.trials, [found], "it follows")
-    reports = sweep_reports(told)
-    assert "no highest rate that is known: follows 2 requests/s." in reports["sweep.md"]
-    assert "the search ended early: request-rate=8 is not valid" in reports["sweep.md"]
-    assert told.saturation[0].outcome == "unknown"
-    assert not told.is_whole
-
-
-def test_a_trial_that_stores_nothing_ends_its_search_alone(tmp_path: Path) -> None:
-    opened = Sweep(tmp_path / "s", ("run",), {}, starts=Fake(stores=False, code=2))
-    found = find_saturation(opened, Cell(()), Goal(0.95, 0.05, 1.0, "follows"), lambda _: None)
-    assert found.search is None
-    assert found.highest_followed_per_s is None
-    assert found.failure == "request-rate=1: exit code 2: error: engine: 'b' is not known"
-    verdict = sweep_report(sweep_table("run", found.trials, [found], "follows")).verdict
-    assert verdict == "It has no highest rate that is known."
-
-
-def test_what_refuses_requests_does_not_follow(tmp_path: Path) -> None:
-    opened = Sweep(tmp_path / "s", ("run",), {}, starts=Spoilt(4.0, refused=True))
-    found = find_saturation(opened, Cell(()), Goal(0.95, 0.2, 1.0, "follows"), lambda _: None)
-    assert found.search is not None
-    assert found.search.holds is not None
-    assert 3.3 < found.search.holds.rate_per_s <= 4.0
-    # What a system refuses is the answer, and no flaw of the search.
-    told = sweep_table("run", found.trials, [found], "follows")
-    refused = [one for one in told.cells if one.refused]
-    assert {one.settings["request-rate"] for one in refused} > {"8"}
-    assert told.is_whole
-    assert all(cell not in told.counted for cell in refused)
-    report = sweep_report(told)
-    assert report.badge.word == "Every cell counts"
-    assert "caution" not in {note.tone for note in report.notes}
-    assert {"", refused[0].refused} == set(frame(told)["failure"])
-    # In a grid, where nothing is searched for, the same runs are left out.
-    assert not sweep_table("run", found.trials).is_whole
-
-
-def test_all_at_once_is_no_number(tmp_path: Path) -> None:
-    opened = Sweep(tmp_path / "s", ("run",), {}, starts=Queueing(1e9))
-    found = find_saturation(opened, Cell(()), Goal(0.95, 0.9, 1e5, "follows"), lambda _: None)
-    told = sweep_table("run", found.trials, [found], "follows")
-    json.dumps(asdict(told), allow_nan=False)
-    assert "all at once" in sweep_report(told).verdict
-
-
-def test_the_slo_decides_where_there_is_one(tmp_path: Path) -> None:
-    requests = [make_request((at + 0.1, at + 0.2), index=at, due_s=at) for at in range(9)]
-    requests.append(make_request((12.0, 13.0), index=9, due_s=9))
-    stored = stored_run(requests, (), slo={"ttft": 0.5})
-    write_run(tmp_path / "r", stored.result, stored.requests, stored.steps, {})
-    done = Sweep(tmp_path / "s", ("run",), {})
-    assert done.found(Cell(())) is None
-    assert share_followed(find_run(tmp_path / "r")) == pytest.approx(0.9)
-
-
-def _followed(out: Path, due_s: Sequence[float], ttft_s: Sequence[float]) -> float:
-    """What a run of these requests, without an SLO, shows of its rate."""
-    times = [(due + ttft, due + ttft + 0.5) for due, ttft in zip(due_s, ttft_s, strict=True)]
-    _store(
-        out,
-        [make_request(one, index=at, due_s=due_s[at]) for at, one in enumerate(times)],
-    )
-    return share_followed(find_run(out))
-
-
-@pytest.mark.parametrize(
-    ("count", "rate_per_s", "ttft_s"), [(100, 50, 0.11), (60, 100, 0.2), (20, 1e3, 30.0)]
-)
-def test_a_wait_that_stays_is_no_queue_that_grows(
-    tmp_path: Path, count: int, rate_per_s: float, ttft_s: float
-) -> None:
-    """However long the wait and short the run."""
-    gaps_s = np.random.default_rng().exponential(1 / rate_per_s, count)
-    due_s = np.cumsum(gaps_s).tolist()
-    assert _followed(tmp_path / "r", due_s, [ttft_s] * count) == pytest.approx(1.0)
-    falling = [ttft_s * (1 - 0.5 * at / count) for at in range(count)]
-    assert _followed(tmp_path / "f", due_s, falling) == 1.0
-
-
-@pytest.mark.parametrize("count", [10, 1000])
-@pytest.mark.parametrize("first_s", [0.0, 3.0], ids=["at once", "after a wait"])
-def test_a_queue_that_grows_shows_its_rate_whatever_the_length(
-    tmp_path: Path, count: int, first_s: float
-) -> None:
-    """Requests come at 10 a second and begin at 8."""
-    due_s = [at / 10 for at in range(count)]
-    begun_s = [first_s + at / 8 for at in range(count)]
-    waits_s = [begun - due for begun, due in zip(begun_s, due_s, strict=True)]
-    assert _followed(tmp_path / "r", due_s, waits_s) == pytest.approx(0.8)
-
-
-def test_one_late_reply_is_no_queue(tmp_path: Path) -> None:
-    """The last of 100 requests waits for 3 s of a run of 10, the others not at all."""
-    due_s = [at / 10 for at in range(100)]
-    assert _followed(tmp_path / "r", due_s, [0.0] * 99 + [3.0]) > 0.95
-
-
-@pytest.mark.parametrize("count", [1, 5], ids=["one", "at once"])
-def test_without_a_rate_nothing_is_followed(tmp_path: Path, count: int) -> None:
-    assert _followed(tmp_path / "r", [2.0] * count, [0.1] * count) == 0.0
 
 
 def test_the_reports_have_every_cell_and_name_the_one_that_does_not_count(tmp_path: Path) -> None:

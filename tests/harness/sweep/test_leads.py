@@ -13,7 +13,7 @@ from llmbench.harness.sweep.cells import Done
 from llmbench.harness.sweep.grid import Cell
 from llmbench.harness.sweep.table import sweep_table
 from llmbench.reports.sweep_model import SweepLead, SweepTable
-from llmbench.reports.sweep_report import sweep_report
+from llmbench.reports.sweep_report import best_table, sweep_report
 
 from ..observed import make_request
 from ..stored import stored_run
@@ -47,6 +47,13 @@ def lead_of(told: SweepTable, quantity: str) -> SweepLead:
     return next(lead for lead in told.leads if lead.quantity == quantity)
 
 
+def row_of(told: SweepTable, label: str) -> list[str]:
+    """What the table of best points says of a quantity."""
+    shown = best_table(told)
+    assert shown is not None
+    return next(texts for row in shown.rows if (texts := [one.text for one in row])[0] == label)
+
+
 def gaps(mean_s: float, spread_s: float = 0.004, count: int = 60) -> list[float]:
     return np.random.default_rng().uniform(mean_s - spread_s, mean_s + spread_s, count).tolist()
 
@@ -61,10 +68,11 @@ def test_a_best_point_has_an_interval_to_the_next(tmp_path: Path) -> None:
     assert lead.next.low is not None
     assert lead.next.high is not None
     assert 1.02 < lead.next.low < lead.next.value / lead.value < lead.next.high
-    verdict = sweep_report(told).verdict
-    assert "lowest TPOT mean 10." in verdict or "lowest TPOT mean 9." in verdict
-    assert "with engine best (next: engine next, 1." in verdict
-    assert f"{lead.next.low:.2f} to {lead.next.high:.2f})" in verdict
+    _, best, value, other = row_of(told, "TPOT mean")
+    assert best == "best"
+    assert value.startswith(("10.", "9."))
+    assert other.startswith("next: 1.")
+    assert f"({lead.next.low:.2f} to {lead.next.high:.2f})" in other
 
 
 def test_points_whose_intervals_overlap_have_no_winner(tmp_path: Path) -> None:
@@ -75,13 +83,13 @@ def test_points_whose_intervals_overlap_have_no_winner(tmp_path: Path) -> None:
     (other,) = lead.alike
     assert {lead.settings["engine"], other.settings["engine"]} == {"a", "b"}
     report = sweep_report(told)
-    assert "no lowest TPOT mean: engine " in report.verdict
-    assert "cannot be told apart" in report.verdict
-    assert "lowest TPOT mean 1" not in report.verdict
+    assert row_of(told, "TPOT mean")[1] in ("a; b", "b; a")
+    assert row_of(told, "TPOT mean")[3] == "cannot be told apart"
     figure = next(one for one in report.figures if one.label == "TPOT mean")
     assert figure.detail.startswith("not told apart: engine ")
     # Sixty requests show no 99th percentile, however far apart.
-    assert "since 60 served requests are too few for ttft.p99" in report.verdict
+    assert "Lowest TTFT p99: no point is surely ahead of another." in report.verdict
+    assert "60 served requests are too few for ttft.p99" in row_of(told, "TTFT p99")[3]
 
 
 def test_the_best_point_is_that_of_its_repeats_together_and_not_the_luckiest(
@@ -116,4 +124,4 @@ def test_a_point_alone_has_no_rival_and_one_that_does_not_count_is_none(tmp_path
     lead = lead_of(told, "tpot.mean")
     assert lead.settings == {"engine": "a"}
     assert (lead.alike, lead.next, lead.farthest) == ((), None, None)
-    assert "with engine a" in sweep_report(told).verdict
+    assert row_of(told, "TPOT mean")[1::2] == ["a", "—"]

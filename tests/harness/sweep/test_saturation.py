@@ -1,0 +1,243 @@
+"""The highest rate that is followed: of systems whose capacity is known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from llmbench.harness.record import RequestRecord, RequestStatus
+from llmbench.harness.rendering import sweep_reports
+from llmbench.harness.result import Validity
+from llmbench.harness.store import find_run, write_run
+from llmbench.harness.sweep.cells import Sweep
+from llmbench.harness.sweep.grid import Cell
+from llmbench.harness.sweep.keeping_up import KEPT_UP, kept_up
+from llmbench.harness.sweep.saturation import Goal, Saturation, find_saturation
+from llmbench.harness.sweep.table import frame, sweep_table
+from llmbench.reports.sweep_report import sweep_report
+
+from ..observed import make_request
+from ..stored import stored_run
+
+ALONE = Cell(())
+
+
+def _store(out: Path, requests: Sequence[RequestRecord], slo_s: float | None = None) -> None:
+    """A run of these requests, as a server's: nobody knows its steps, so no trace is checked."""
+    slo = {} if slo_s is None else {"ttft": slo_s}
+    stored = stored_run(requests, (), slo=slo)
+    checks = tuple(one for one in stored.result.validity.checks if one.id != "trace")
+    workload = stored.result.workload.model_copy(update={"num_requests": len(requests)})
+    update = {"validity": Validity.of(checks), "workload": workload}
+    result = stored.result.model_copy(update=update)
+    write_run(out, result, stored.requests, stored.steps, {})
+
+
+@dataclass
+class Queueing:
+    """A system that begins `capacity_per_s` replies a second, one after the other, and no more;
+    each lasts for `stay_s`. sends: how many requests, if not told. started: what with."""
+
+    capacity_per_s: float
+    stay_s: float = 0.5
+    sends: int = 60
+    slo_s: float | None = None
+    started: list[dict[str, str]] = field(default_factory=list)
+
+    def __call__(self, words: Sequence[str], log: Path, held: int) -> int:  # noqa: ARG002
+        log.write_text("")
+        options = dict(word.removeprefix("--").split("=", 1) for word in words[1:] if "=" in word)
+        self.started.append(options)
+        rate = float(options["request-rate"])
+        requests, free_s = [], 0.0
+        for index in range(int(options.get("num-requests", self.sends))):
+            due_s = index / rate
+            free_s = max(free_s, due_s) + 1 / self.capacity_per_s
+            times_s = (free_s, free_s + self.stay_s)
+            requests.append(make_request(times_s, index=index, due_s=due_s, scheduled_s=due_s))
+        _store(Path(options["out"]), requests, self.slo_s)
+        return 0
+
+
+def nothing_runs(words: Sequence[str], log: Path, held: int) -> int:  # noqa: ARG001
+    log.write_text("error: engine: 'b' is not known\n")
+    return 2
+
+
+def find(out: Path, starts: Queueing, goal: Goal | None = None) -> Saturation:
+    opened = Sweep(out, ("run",), {}, starts=starts)
+    return find_saturation(opened, ALONE, goal or Goal(None, 0.05, 1.0), lambda _: None)
+
+
+@pytest.mark.parametrize("capacity_per_s", [0.7, 9.3])
+def test_the_rate_is_found_beyond_which_the_queue_grows(
+    tmp_path: Path, capacity_per_s: float
+) -> None:
+    found = find(tmp_path / "s", Queueing(capacity_per_s))
+    assert found.outcome == "found"
+    assert found.holds_per_s is not None
+    # At 1 / 0.97 of the capacity the queue takes 3 % of what comes; the bracket is 5 % wide.
+    assert 1 / 1.051 < KEPT_UP * found.holds_per_s / capacity_per_s < 1.001
+    again = find_saturation(
+        Sweep(tmp_path / "s", ("run",), {}, starts=nothing_runs),
+        ALONE,
+        Goal(None, 0.05, 1.0),
+        lambda _: None,
+    )
+    # Every trial was found, and the next search goes the same way.
+    assert (again.holds_per_s, again.fails_per_s) == (found.holds_per_s, found.fails_per_s)
+
+
+@pytest.mark.parametrize("slo_s", [None, 2.0], ids=["no SLO", "SLO"])
+@pytest.mark.parametrize("sends", [40, 160])
+def test_short_runs_do_not_flatter(tmp_path: Path, sends: int, slo_s: float | None) -> None:
+    """40 requests at any rate wait less than 2 s of a system that begins 20 a second, and as long
+    as one reply lasts nothing can be seen to end."""
+    queueing = Queueing(20.0, stay_s=6.0, sends=sends, slo_s=slo_s)
+    found = find(tmp_path / "s", queueing, Goal(0.99 if slo_s else None, 0.05, 4.0))
+    assert found.outcome == "found"
+    assert found.holds_per_s is not None
+    assert found.fails_per_s is not None
+    assert 18.0 < found.holds_per_s < 20.0 / KEPT_UP
+    assert found.fails_per_s > 19.9
+    # Both ends were asked with several times the requests, and so is whoever asks again.
+    ends = {one.rate_per_s: one.times for one in found.trials}
+    assert ends[found.holds_per_s] == ends[found.fails_per_s] >= 4
+    _store_long(tmp_path / "long", queueing, found.holds_per_s)
+    assert kept_up(find_run(tmp_path / "long")) > 0.95
+
+
+def _store_long(out: Path, queueing: Queueing, rate_per_s: float) -> None:
+    words = ("run", f"--request-rate={rate_per_s}", "--num-requests=20000", f"--out={out}")
+    queueing(words, out.with_suffix(".log"), 0)
+
+
+def test_an_answer_that_more_requests_still_move_is_none(tmp_path: Path) -> None:
+    """Whatever comes is served: the rate is as high as runs are long."""
+    found = find(tmp_path / "s", Queueing(1e9), Goal(None, 0.5, 8.0))
+    assert found.outcome == "unknown"
+    assert "still moved" in found.failure
+    assert "with 64 times the requests; begin with more" in found.failure
+    told = sweep_table("run", (), [found], "follows")
+    json.dumps(asdict(told), allow_nan=False)
+    assert "has no highest rate that is known: follows" in sweep_report(told).verdict
+    assert not told.is_whole
+
+
+def test_of_too_few_requests_no_queue_shows(tmp_path: Path) -> None:
+    found = find(tmp_path / "s", Queueing(9.0, sends=4))
+    assert found.outcome == "unknown"
+    assert found.failure == "request-rate=1: in 4 requests no queue shows; send at least 20"
+
+
+@dataclass
+class Spoilt(Queueing):
+    """As `Queueing`, but what it stores above `valid_below_per_s` is not valid: cut off, or with
+    requests that were refused."""
+
+    valid_below_per_s: float = 4.0
+    refused: bool = False
+
+    def __call__(self, words: Sequence[str], log: Path, held: int) -> int:
+        code = super().__call__(words, log, held)
+        options = self.started[-1]
+        if float(options["request-rate"]) <= self.valid_below_per_s:
+            return code
+        requests = [make_request((at + 0.1, at + 0.2), index=at, due_s=at) for at in range(59)]
+        status = RequestStatus.REFUSED if self.refused else RequestStatus.UNFINISHED
+        requests.append(make_request(index=59, due_s=59, status=status))
+        _store(Path(options["out"]), requests)
+        return 3
+
+
+def test_a_run_that_is_not_valid_is_no_evidence_and_ends_the_search(tmp_path: Path) -> None:
+    said: list[str] = []
+    opened = Sweep(tmp_path / "s", ("run",), {}, starts=Spoilt(1e9))
+    found = find_saturation(opened, ALONE, Goal(None, 0.05, 1.0), said.append)
+    assert found.outcome == "unknown"
+    assert found.holds_per_s == 2.0
+    assert found.failure.startswith("request-rate=8 is not valid: ")
+    assert "1 of 60 requests did not end" in said[-1]
+    told = sweep_table("run", (), [found], "it follows")
+    reports = sweep_reports(told)
+    assert "no highest rate that is known: follows 2 requests/s." in reports["sweep.md"]
+    assert "the search ended early: request-rate=8 is not valid" in reports["sweep.md"]
+    assert told.saturation[0].outcome == "unknown"
+    assert not told.is_whole
+
+
+def test_a_trial_that_stores_nothing_ends_its_search_alone(tmp_path: Path) -> None:
+    opened = Sweep(tmp_path / "s", ("run",), {}, starts=nothing_runs)
+    found = find_saturation(opened, ALONE, Goal(None, 0.05, 1.0), lambda _: None)
+    assert (found.outcome, found.holds_per_s) == ("unknown", None)
+    assert found.failure == "request-rate=1: exit code 2: error: engine: 'b' is not known"
+    verdict = sweep_report(sweep_table("run", (), [found], "follows")).verdict
+    assert verdict == "It has no highest rate that is known."
+
+
+def test_what_refuses_requests_does_not_follow(tmp_path: Path) -> None:
+    found = find(tmp_path / "s", Spoilt(1e9, refused=True, stay_s=0.1), Goal(None, 0.2, 1.0))
+    assert found.holds_per_s is not None
+    assert 3.3 < found.holds_per_s <= 4.0
+    # What a system refuses is the answer, and no flaw of the search.
+    told = sweep_table("run", (), [found], "follows")
+    refused = [one for one in told.cells if one.refused]
+    assert {one.settings["request-rate"] for one in refused} > {"8"}
+    assert told.is_whole
+    assert all(cell not in told.counted for cell in refused)
+    report = sweep_report(told)
+    assert report.badge.word == "Every cell counts"
+    assert "caution" not in {note.tone for note in report.notes}
+    assert {"", refused[0].refused} == set(frame(told)["failure"])
+    # In a grid, where nothing is searched for, the same runs are left out.
+    assert not sweep_table("run", [one.done for one in found.trials]).is_whole
+
+
+def _kept_up(out: Path, due_s: Sequence[float], stay_s: Sequence[float]) -> float:
+    """What a run of requests that come and stay so long shows of its rate."""
+    times = [(due + 0.1, due + stay) for due, stay in zip(due_s, stay_s, strict=True)]
+    _store(out, [make_request(one, index=at, due_s=due_s[at]) for at, one in enumerate(times)])
+    return kept_up(find_run(out))
+
+
+def test_a_wait_that_stays_is_no_queue_that_grows(tmp_path: Path) -> None:
+    """However long it is, if the run is longer."""
+    due_s = [at / 50 for at in range(4000)]
+    assert _kept_up(tmp_path / "r", due_s, [15.0] * 4000) == pytest.approx(1.0)
+    falling = [15.0 * (1 - 0.5 * at / 4000) for at in range(4000)]
+    assert _kept_up(tmp_path / "f", due_s, falling) == 1.0
+
+
+def test_a_run_in_which_nothing_ends_shows_only_growth(tmp_path: Path) -> None:
+    """A TTFT of 0.1 s, and replies of 30: latencies would say that any rate is followed."""
+    due_s = np.cumsum(np.random.default_rng(0).exponential(1 / 40, 200)).tolist()
+    assert _kept_up(tmp_path / "r", due_s, [30.0] * 200) == 0.0
+
+
+@pytest.mark.parametrize("count", [40, 1000])
+def test_a_queue_that_grows_shows_its_rate_whatever_the_length(tmp_path: Path, count: int) -> None:
+    """Requests come at 10 a second and end at 8."""
+    due_s = [at / 10 for at in range(count)]
+    stays_s = [0.2 + at / 8 - due for at, due in enumerate(due_s)]
+    assert _kept_up(tmp_path / "r", due_s, stays_s) == pytest.approx(0.8, abs=0.02)
+
+
+def test_one_late_reply_is_no_queue(tmp_path: Path) -> None:
+    """The last of 100 requests stays for 3 s of a run of 10, the others not at all."""
+    due_s = [at / 10 for at in range(100)]
+    assert _kept_up(tmp_path / "r", due_s, [0.15] * 99 + [3.0]) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("count", [1, 5], ids=["one", "at once"])
+def test_without_a_rate_nothing_is_followed(tmp_path: Path, count: int) -> None:
+    assert _kept_up(tmp_path / "r", [2.0] * count, [0.2] * count) == 0.0
+
+
+def test_the_slo_decides_where_there_is_one(tmp_path: Path) -> None:
+    """Each reply begins after a second at the earliest, and none may take longer than a half."""
+    found = find(tmp_path / "s", Queueing(1.0, slo_s=0.5), Goal(0.99, 0.05, 1.0))
+    assert (found.outcome, found.holds_per_s, found.fails_per_s) == ("never", None, 0.01)
