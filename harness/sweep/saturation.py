@@ -114,8 +114,8 @@ def find_saturation(
 
 
 def _settled(trials: _Trials, goal: Goal) -> tuple[float, float] | None:
-    """The rate that is followed and the one that is not, where more requests move them no more;
-    None if no rate is followed."""
+    """The rate that is followed and the one that is not, where more requests move them no more, by
+    the last two lengths; None if no rate is followed."""
     first = find_capacity(
         lambda rate_per_s: float(trials.followed(rate_per_s)),
         target=1.0,
@@ -132,8 +132,9 @@ def _settled(trials: _Trials, goal: Goal) -> tuple[float, float] | None:
         if found is None:
             return None
         # Its neighbour: brackets lie where they happen to, and one may end where the other begins.
+        # Which of the two is right is not known, so the answer is what both allow.
         if max(before[0], found[0]) <= min(before[0], found[0]) * (1 + goal.tolerance) ** 2:
-            return found
+            return min(before[0], found[0]), max(before[1], found[1])
         if trials.times == MOST_TIMES:
             raise _NoAnswerError(
                 f"the highest rate still moved, from {before[0]:.4g} to {found[0]:.4g} requests/s, "

@@ -80,8 +80,8 @@ def test_the_rate_is_found_beyond_which_the_queue_grows(
     found = find(tmp_path / "s", Queueing(capacity_per_s))
     assert found.outcome == "found"
     assert found.holds_per_s is not None
-    # At 1 / 0.97 of the capacity the queue takes 3 % of what comes; the bracket is 5 % wide.
-    assert 1 / 1.051 < KEPT_UP * found.holds_per_s / capacity_per_s < 1.001
+    # At 1 / 0.97 of the capacity the queue takes 3 % of what comes; brackets are 5 % wide.
+    assert 1 / 1.051**2 < KEPT_UP * found.holds_per_s / capacity_per_s < 1.001
     again = find_saturation(
         Sweep(tmp_path / "s", ("run",), {}, starts=nothing_runs),
         ALONE,
@@ -102,11 +102,10 @@ def test_short_runs_do_not_flatter(tmp_path: Path, sends: int, slo_s: float | No
     assert found.outcome == "found"
     assert found.holds_per_s is not None
     assert found.fails_per_s is not None
-    assert 18.0 < found.holds_per_s < 20.0 / KEPT_UP
+    assert 17.5 < found.holds_per_s < 20.0 / KEPT_UP
     assert found.fails_per_s > 19.9
-    # Both ends were asked with several times the requests, and so is whoever asks again.
-    ends = {one.rate_per_s: one.times for one in found.trials}
-    assert ends[found.holds_per_s] == ends[found.fails_per_s] >= 4
+    # It was asked with several times the requests, and so is whoever asks again.
+    assert {one.rate_per_s: one.times for one in found.trials}[found.holds_per_s] >= 4
     _store_long(tmp_path / "long", queueing, found.holds_per_s)
     assert kept_up(find_run(tmp_path / "long")) > 0.95
 
