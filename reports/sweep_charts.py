@@ -74,8 +74,20 @@ def _longest(cells: Sequence[SweepCell]) -> list[SweepCell]:
         longest = {one.settings[RATE]: one for one in sorted(group, key=_sent)}
         fewest = min(map(_sent, group))
         longer = [one for one in longest.values() if _sent(one) > fewest]
-        kept += longer if len(longer) > 1 else longest.values()
+        kept += _up_to_limit(longer if len(longer) > 1 else list(longest.values()))
     return kept
+
+
+def _up_to_limit(cells: Sequence[SweepCell]) -> list[SweepCell]:
+    """With the first rate that is not followed: beyond it, what is seen is how long a run was."""
+    highest = max((_rate(cell) for cell in cells if cell.followed), default=0.0)
+    above = [_rate(cell) for cell in cells if _rate(cell) > highest]
+    limit = min(above, default=highest)
+    return [cell for cell in cells if _rate(cell) <= limit]
+
+
+def _rate(cell: SweepCell) -> float:
+    return float(cell.settings[RATE])
 
 
 def _sent(cell: SweepCell) -> int:
@@ -91,10 +103,7 @@ def _lines(cells: Sequence[SweepCell], latency: str, factor: float) -> tuple[Ser
     groups = _grouped(cells, lambda cell: setting_text(dict(_but(cell, *left_out))))
     if len(groups) > len(RUN_ROLES):
         return ()
-    ordered = [
-        (name, sorted(group, key=lambda cell: float(cell.settings[RATE])))
-        for name, group in groups.items()
-    ]
+    ordered = [(name, sorted(group, key=_rate)) for name, group in groups.items()]
     return tuple(
         Series(
             name,

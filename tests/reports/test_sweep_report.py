@@ -128,7 +128,8 @@ def test_where_names_would_lie_over_each_other_points_have_colours_alone() -> No
 
 
 def test_a_search_draws_the_longest_run_at_each_rate_and_says_which_were_followed() -> None:
-    """A short run shows its warm-up: 13.9 requests/s were served of 38 that came."""
+    """A short run shows its warm-up: 13.9 requests/s were served of 38 that came. And beyond the
+    limit, latencies show how long a run was."""
     trials = [
         replace(
             cell(speed, engine="paged", request_rate=rate, num_requests=sent), followed=followed
@@ -138,10 +139,11 @@ def test_a_search_draws_the_longest_run_at_each_rate_and_says_which_were_followe
             (9.0, "7", "200", True),
             (2.0, "8", "800", True),
             (3.0, "9", "800", False),
+            (2.5, "30", "800", False),
         )
     ]
     report = sweep_report(grid(*trials))
     (line,) = report.charts[0].series
     assert (line.name, line.x) == ("engine paged", (2.0, 3.0))
     marks = [row[-1].text for row in cells_table(grid(*trials)).rows]
-    assert marks == ["not followed", "followed", "followed", "not followed"]
+    assert marks == ["not followed", "followed", "followed", "not followed", "not followed"]
