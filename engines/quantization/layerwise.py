@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..errors import ConfigError, ModelError
 from ..models.config import ModelConfig
+from .finite import check_finite
 from .layer import (
     LINEARS,
     CalibratedLayer,
@@ -29,7 +30,7 @@ from .layer import (
 from .methods import find_method
 from .quantized import LayerReport, QuantizedMap, QuantizedModel, Unquantized
 from .resume import FinishedMaps, LayerStore, StoredLayer
-from .rounding import check_finite, round_map
+from .rounding import round_map
 from .scheme import LAYERS, Scheme, quantized_maps
 
 # Tokens that go through a layer at once; losses are taken on the first of these batches.

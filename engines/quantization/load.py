@@ -22,6 +22,7 @@ from ..models.tokenizer import load_tokenizer
 from .calibration import DEFAULT_SIZES, calibration_windows
 from .checkpoints.read import load_published, read_checkpoint, read_published
 from .checkpoints.write import default_format, write_checkpoint
+from .finite import Finite
 from .identity import quantization_identity
 from .linear import WeightSource
 from .methods import find_method, head_method
@@ -58,7 +59,8 @@ def load_weights(
 
     group_size: as `resolve_group_size` gave it. head: how the output projection is rounded, one of
     HEADS; of a checkpoint that brings it quantised, auto. report: told what a long stage is doing.
-    force_kernels: operation -> implementation, for the linear maps.
+    force_kernels: operation -> implementation, for the linear maps. Weights that are not finite
+    raise ModelError by name when they are asked for.
     """
     published = read_published(directory)
     if published is not None:
@@ -80,6 +82,7 @@ def load_weights(
     if published is None:
         head = head_method(method, head)
     quantized = with_rounded_head(config, quantized, head, device)
+    quantized = replace(quantized, dense=Finite(quantized.dense))
     return LoadedWeights(config, PackedSource(quantized, dtype, device, force_kernels))
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ...kernels.registry import KernelError
 from ..errors import ModelError
 from ..models.config import ModelConfig
+from .finite import check_finite
 from .fp4 import round_to_fp4
 from .fp8 import round_to_fp8
 from .int8 import round_to_int8
@@ -125,10 +126,3 @@ def round_map(name: str, weight: Tensor, scheme: Scheme) -> QuantizedMap:
         return QuantizedMap(ROUND[scheme.method](weight, scheme))
     except KernelError as error:
         raise ModelError("model", name, f"cannot be quantised: {error}") from error
-
-
-def check_finite(name: str, weight: Tensor) -> Tensor:
-    """The weight. Raises ModelError, naming it, where it holds a NaN or an infinity."""
-    if not bool(torch.isfinite(weight).all()):
-        raise ModelError("model", name, "holds numbers that are not finite")
-    return weight

@@ -15,9 +15,9 @@ from ....kernels.registry import KernelError
 from ...errors import ModelError
 from ...models.config import ModelConfig
 from ...models.loader import Checkpoint, check_tensor, load_config
+from ..finite import check_finite
 from ..methods import OP_OF_FORM, linear_ops
 from ..quantized import QuantizedMap, QuantizedModel, Unquantized
-from ..rounding import check_finite
 from ..scheme import Scheme, head_of, quantized_maps
 from . import auto_round, awq, compressed_tensors, fine_grained_fp8, gptq, modelopt
 from .fields import Fields

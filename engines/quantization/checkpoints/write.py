@@ -11,13 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ....kernels.registry import KernelError
 from ...errors import ConfigError, ModelError, unknown_name
 from ...models.config import ModelConfig
-from ...models.loader import INDEX_FILE, SINGLE_FILE, load_config, read_json
+from ...models.loader import load_config, read_json
+from ..finite import check_finite
 from ..methods import OP_OF_FORM
 from ..quantized import QuantizedMap, QuantizedModel
 from ..resume import writing
@@ -26,6 +26,7 @@ from . import awq, compressed_tensors, gptq
 from .layout import Writable
 from .report import write_report
 from .settings import CONFIG_FILE, QUANTIZATION
+from .shards import header_room, write_shards
 
 FORMATS = ("gptq", "gptq_v2", "awq", "compressed-tensors")
 # Of weights; compressed-tensors has all.
@@ -69,9 +70,10 @@ def write_checkpoint(
     The output projection is written as it is in `dense`: few readers take another. All is written
     beside `out` and takes its place at the end, so an interrupted write leaves what was there.
 
-    Holds one shard in memory. progress: called with (parameters done, parameters).
+    Holds one parameter in memory. progress: called with (parameters done, parameters).
     Raises ConfigError for an unknown format or an `out` that holds something else, and ModelError
-    for a model that the format cannot hold and where it cannot be written.
+    for numbers that are not finite, a model that the format cannot hold, and where it cannot be
+    written.
     """
     config = load_config(source_directory)
     encoder = _Encoder(format, model.scheme)
@@ -82,7 +84,8 @@ def write_checkpoint(
             fresh.mkdir(parents=True)
             parameters = _parameters(config, model, encoder)
             total = len(config.parameter_shapes())
-            _write_shards(fresh, _told(parameters, total, progress), shard_bytes)
+            room = header_room(_longest_names(config, model))
+            write_shards(fresh, _told(parameters, total, progress), shard_bytes, room)
             write_report(fresh, model.report)
             _copy_companions(source_directory, fresh)
             kept = [name for name in quantized_maps(config) if name not in model.maps]
@@ -160,9 +163,16 @@ def _parameters(
         if module.startswith(LAYERS) and module in model.maps:
             yield encoder.parts(module, model.maps[module])
         elif name in model.dense:
-            yield {name: model.dense[name]}
+            yield {name: check_finite(name, model.dense[name])}
         else:
             raise ModelError("model", name, "is quantised, and the format has no place for that")
+
+
+def _longest_names(config: ModelConfig, model: QuantizedModel) -> Iterator[str]:
+    """As many as the model's tensors at the most, and as long: no format has more parts."""
+    for name in config.parameter_shapes():
+        module = name.removesuffix(".weight")
+        yield from [f"{module}.weight_global_scale"] * 4 if module in model.maps else [name]
 
 
 def _told(
@@ -174,43 +184,6 @@ def _told(
         yield tensors
         if progress is not None:
             progress(done, total)
-
-
-def _write_shards(
-    directory: Path, parameters: Iterator[Mapping[str, Tensor]], shard_bytes: int
-) -> None:
-    """One file, or several of at most shard_bytes (or a parameter) and their index."""
-    shards: list[list[str]] = []
-    total = 0
-
-    def flush(shard: dict[str, Tensor]) -> None:
-        save_file(shard, directory / _partial(len(shards)), {"format": "pt"})
-        shards.append(list(shard))
-
-    shard: dict[str, Tensor] = {}
-    for tensors in parameters:
-        size = sum(tensor.nbytes for tensor in tensors.values())
-        if shard and sum(tensor.nbytes for tensor in shard.values()) + size > shard_bytes:
-            flush(shard)
-            shard = {}
-        # Each its own memory: safetensors stores no views, and no memory twice.
-        shard |= {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        total += size
-    flush(shard)
-    if len(shards) == 1:
-        (directory / _partial(0)).rename(directory / SINGLE_FILE)
-        return
-    weight_map = {}
-    for index, names in enumerate(shards):
-        file = f"model-{index + 1:05}-of-{len(shards):05}.safetensors"
-        (directory / _partial(index)).rename(directory / file)
-        weight_map |= dict.fromkeys(names, file)
-    text = json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}, indent=2)
-    (directory / INDEX_FILE).write_text(text, encoding="utf-8")
-
-
-def _partial(index: int) -> str:
-    return f".shard-{index}.safetensors"
 
 
 def _copy_companions(source: Path, target: Path) -> None:

@@ -14,10 +14,20 @@ from llmbench.engines.models.ops import select_ops
 from llmbench.engines.quantization import load
 from llmbench.engines.quantization.calibration import CalibrationSize
 from llmbench.engines.quantization.checkpoints.read import read_checkpoint
+from llmbench.engines.quantization.checkpoints.write import write_checkpoint
 from llmbench.engines.quantization.load import cached_checkpoint, load_weights
 from llmbench.engines.quantization.methods import linear_ops
 from llmbench.engines.quantization.quantize import LAYER_METHODS
-from llmbench.engines.quantization.scheme import default_scheme, resolve_group_size
+from llmbench.engines.quantization.scheme import Scheme, default_scheme, resolve_group_size
+from safetensors.torch import load_file, save_file
+
+from .checkpoints.directories import (
+    WEIGHTS,
+    change_tensors,
+    plain_directory,
+    problem_of,
+    rounded,
+)
 
 BUNDLED = Path(bundled.__file__).parent
 CPU = torch.device("cpu")
@@ -117,3 +127,30 @@ def test_the_cache_tells_apart_what_the_weights_depend_on(
     )
     cached_checkpoint(BUNDLED, scheme, CPU)
     assert made[2] != made[0]
+
+
+@pytest.mark.parametrize("name", ["model.embed_tokens.weight", "model.layers.1.mlp.up_proj.weight"])
+@pytest.mark.parametrize("method", ["none", "int8"])
+def test_weights_that_are_not_finite_are_named_when_they_are_loaded(
+    method: str, name: str, tmp_path: Path
+) -> None:
+    source = plain_directory(tmp_path / "plain")
+    stored = load_file(source / WEIGHTS)
+    stored[name].view(-1)[7] = -torch.inf
+    save_file(stored, source / WEIGHTS)
+    assert "not finite" in problem_of(lambda: run_from(source, method))
+    assert repr(name) in problem_of(lambda: run_from(source, method))
+
+
+def test_what_a_checkpoint_does_not_quantise_is_looked_at_too(tmp_path: Path) -> None:
+    source, out = plain_directory(tmp_path / "plain"), tmp_path / "out"
+    write_checkpoint(rounded(Scheme("int8", 8)), source, out, "compressed-tensors")
+    change_tensors(out, model__norm__weight=torch.full((64,), torch.nan))
+    assert problem_of(lambda: run_from(out, "int8")).startswith("model: 'model.norm.weight' holds")
+
+
+def run_from(directory: Path, method: str) -> None:
+    """The model, as an engine loads it."""
+    loaded = load_weights(directory, method, group_size=None, dtype=torch.float32, device=CPU)
+    ops = select_ops(CPU, torch.float32)
+    Llama(loaded.config, loaded.source, ops, dtype=torch.float32, device=CPU)
