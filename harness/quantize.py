@@ -128,7 +128,7 @@ def prepare(asked: QuantizeConfig, report: Report) -> Prepared:
     if windows is None:
         return Prepared(files, config, scheme, format, out, None, None, device)
     fingerprint = quantization_identity(files.directory, scheme, windows.numpy().tobytes())
-    store = _store(asked, unfinished_directory(out), fingerprint)
+    store = _store(asked, unfinished_directory(out), fingerprint, report)
     return Prepared(files, config, scheme, format, out, windows, store, device)
 
 
@@ -190,7 +190,7 @@ def _windows(asked: QuantizeConfig, files: ModelFiles, config: ModelConfig) -> T
     return calibration_windows(calibration_texts(asked.calibration), tokenizer, size, name=name)
 
 
-def _store(asked: QuantizeConfig, unfinished: Path, fingerprint: str) -> LayerStore:
+def _store(asked: QuantizeConfig, unfinished: Path, fingerprint: str, report: Report) -> LayerStore:
     if asked.overwrite and not asked.resume:
         shutil.rmtree(unfinished, ignore_errors=True)
     if read_fingerprint(unfinished) is not None and not asked.resume:
@@ -200,7 +200,7 @@ def _store(asked: QuantizeConfig, unfinished: Path, fingerprint: str) -> LayerSt
             "or --overwrite"
         )
         raise ConfigError("out", str(asked.out), allowed)
-    return LayerStore(unfinished, fingerprint)
+    return LayerStore(unfinished, fingerprint, report)
 
 
 def _stored_bytes(directory: Path) -> int:

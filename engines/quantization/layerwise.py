@@ -86,7 +86,7 @@ def quantize_layers(
     for index in range(config.num_layers):
         prefix = f"{LAYERS}{index}."
         tensors = _layer_tensors(weights, prefix, device)
-        stored = None if store is None else store.load(index)
+        stored = None if store is None else store.resume(index)
         if stored is None:
             stored = _quantize_layer(CalibratedLayer(index, tensors, hidden, runner), method)
             if store is not None:

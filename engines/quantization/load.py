@@ -125,7 +125,7 @@ def _quantize_into(
         _calibration(directory, config, name),
         device=device,
         progress=progress,
-        store=LayerStore(unfinished, kept.name),
+        store=LayerStore(unfinished, kept.name, report),
     )
     write_checkpoint(quantized, directory, kept, default_format(config, scheme))
     shutil.rmtree(unfinished, ignore_errors=True)

@@ -7,9 +7,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -25,7 +27,7 @@ from .scheme import LAYERS
 
 STATE_FILE = "state.json"
 # Of the files' layout: raise it when they could no longer be read alike.
-_VERSION = 2
+_VERSION = 3
 _FORMS: dict[str, Callable[..., PackedWeight]] = {
     form.__name__: form for form in (PackedInt4, GroupedInt8, W8A8Weight, Fp8Weight)
 }
@@ -44,34 +46,53 @@ class LayerStore:
     """Finished layers of one quantisation in `directory`, each file whole or absent.
 
     fingerprint: names everything the layers depend on: model, calibration, scheme, method.
+    report: told of a layer that has to be made again.
     Raises ConfigError where the directory holds another quantisation's layers.
     """
 
-    def __init__(self, directory: Path, fingerprint: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        fingerprint: str,
+        report: Callable[[str], None] = lambda _line: None,
+    ) -> None:
         self._directory = directory
         self._fingerprint = fingerprint
+        self._report = report
         found = read_fingerprint(directory)
         if found is not None and found != fingerprint:
             allowed = "layers of the same model, calibration and settings; or --overwrite"
             raise ConfigError("resume", str(directory), allowed)
 
     def load(self, index: int) -> StoredLayer | None:
-        """Layer `index`; None where it is not finished."""
+        """Layer `index`; None where it is not finished, or its file is not as it was written."""
         path = self._path(index)
         if not path.is_file():
             return None
         try:
             with safe_open(path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                return _layer_of(tensors, json.loads(file.metadata()["layer"]))
-        except SafetensorError:
-            return None  # cut off where a machine went down; it is made again
+                metadata = file.metadata()
+            described = metadata["layer"]
+            if metadata["checksum"] != _checksum(tensors, described):
+                return None
+        except (SafetensorError, KeyError, TypeError):
+            return None
+        return _layer_of(tensors, json.loads(described))
+
+    def resume(self, index: int) -> StoredLayer | None:
+        """As `load`; a file that is damaged is said to be made again."""
+        layer, path = self.load(index), self._path(index)
+        if layer is None and path.is_file():
+            self._report(f"layer {index + 1} is made again: {path} is damaged")
+        return layer
 
     def save(self, layer: StoredLayer) -> None:
         """Keep a finished layer. Raises ModelError where it cannot be written."""
         state = {"version": _VERSION, "fingerprint": self._fingerprint}
         tensors, described = _parts_of(layer)
-        metadata = {"layer": json.dumps(described)}
+        layer_text = json.dumps(described)
+        metadata = {"layer": layer_text, "checksum": _checksum(tensors, layer_text)}
         path = self._path(layer.report.layer)
         with writing(self._directory):
             self._directory.mkdir(parents=True, exist_ok=True)
@@ -85,7 +106,7 @@ class LayerStore:
 class FinishedMaps(Mapping[str, QuantizedMap]):
     """Modules `names` of a store's finished layers, a layer at a time in memory.
 
-    Raises ModelError for a layer whose file is gone."""
+    Raises ModelError for a layer whose file is gone or damaged."""
 
     def __init__(self, store: LayerStore, names: Sequence[str]) -> None:
         self._store = store
@@ -99,7 +120,8 @@ class FinishedMaps(Mapping[str, QuantizedMap]):
         if self._last is None or self._last.report.layer != int(index):
             self._last = self._store.load(int(index))
             if self._last is None:
-                raise ModelError("model", name, "was finished, and its layer's file is gone")
+                problem = "was finished, and its layer's file is gone or damaged"
+                raise ModelError("model", name, problem)
         return self._last.maps[within]
 
     def __contains__(self, name: object) -> bool:
@@ -141,6 +163,16 @@ def writing(place: Path) -> Iterator[None]:
         raise ModelError("model", str(place), f"cannot be written ({reason})") from error
 
 
+def _checksum(tensors: Mapping[str, Tensor], described: str) -> str:
+    """Of all that a layer's file holds. safetensors itself notices a file that was cut off, and not
+    one whose bytes are others."""
+    digest = blake2b(described.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(memoryview(tensor.contiguous().reshape(-1).view(torch.uint8).numpy()))
+    return digest.hexdigest()
+
+
 def _parts_of(layer: StoredLayer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """A layer as tensors by name, and the rest as JSON."""
     tensors = {f"folded.{name}": tensor.contiguous() for name, tensor in layer.folded.items()}
@@ -177,6 +209,8 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         write(partial)
+        with partial.open("rb") as written:  # on the disk, before it has the name of a whole file
+            os.fsync(written.fileno())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -266,6 +266,28 @@ def test_another_quantisations_layers_are_refused_and_torn_ones_made_again(tmp_p
         LayerStore(tmp_path, "one")
 
 
+@pytest.mark.parametrize("place", [-100, 20, 9])
+def test_a_damaged_layer_is_made_again_and_said_to_be(place: int, tmp_path: Path) -> None:
+    """Bytes in the midst of its weights, of its metadata, of its header, as a bad disk gives."""
+    config, weights = tiny_model("multi-head")
+    scheme = default_scheme(config, "gptq")
+    said: list[str] = []
+    store = LayerStore(tmp_path, "one", said.append)
+    whole = quantize_model(config, weights, scheme, tokens(4, 32), store=store)
+    expected = {name: dequantized_weight(one.weight) for name, one in whole.maps.items()}
+    file = tmp_path / "layer-00001.safetensors"
+    data = bytearray(file.read_bytes())
+    data[place] ^= 0x41
+    file.write_bytes(data)
+    with pytest.raises(ModelError, match="its layer's file is gone or damaged"):
+        FinishedMaps(store, quantized_maps(config))["model.layers.1.mlp.up_proj"]
+    assert said == []
+    again = quantize_model(config, weights, scheme, tokens(4, 32), store=store)
+    assert said == [f"layer 2 is made again: {file} is damaged"]
+    for name, map_ in again.maps.items():
+        assert torch.equal(dequantized_weight(map_.weight), expected[name])
+
+
 @pytest.mark.parametrize(
     ("token_ids", "message"),
     [
