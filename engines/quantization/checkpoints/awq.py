@@ -23,6 +23,7 @@ from .layout import FLOATS, Format, Part, float16_scales, in_stored_order, part
 from .words import pack_words, unpack_words
 
 NIBBLE_COLUMN = (0, 2, 4, 6, 1, 3, 5, 7)
+_MIDDLE = 8
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,10 @@ class AwqLayout:
     def read(self, parts: Mapping[str, Tensor], size: tuple[int, int]) -> QuantizedMap:
         in_features = size[1]
         codes, zeros = _unpack(parts["qweight"]).T, _unpack(parts["qzeros"]).T.contiguous()
+        if self.scheme.symmetric and bool((zeros != _MIDDLE).any()):
+            found = int(zeros[zeros != _MIDDLE][0])
+            problem = f"and without zero points in its config all are {_MIDDLE}"
+            raise KernelError(f"its qzeros hold {found}, {problem}")
         scales, group_size = parts["scales"].T.contiguous(), self.scheme.group_size or in_features
         return QuantizedMap(pack_groups(codes, scales, zeros, 4, group_size))
 

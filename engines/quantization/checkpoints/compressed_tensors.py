@@ -30,6 +30,8 @@ FORMATS = (
 )
 # Each format's `naive-quantized` twin differs in name only.
 _NAIVE = "naive-quantized"
+# What the whole is said to be where its groups differ, or where nobody said.
+_NO_ONE_FORMAT = ("mixed-precision", "dense", "fakequant")
 WIDE_INPUTS = "its activations would be rounded to 4 bits, too; here they are not"
 KV_CACHE = (
     "its KV cache would be quantised by scales that it brings; here --kv-dtype decides, "
@@ -47,6 +49,7 @@ def parse(data: Fields) -> Format:
         found = data.inner_or_none(name)
         if found is not None and found.get(inner) not in (None, nothing):
             raise data.wrong(name, "is not supported")
+    _check_version(data)
     groups = data.inner("config_groups")
     ignored = _targets(data, "ignore")
     targets: dict[str, Layout] = {}
@@ -54,7 +57,7 @@ def parse(data: Fields) -> Format:
     names: dict[str, None] = {}
     for group in groups.names:
         fields = groups.inner(group)
-        form = fields.get("format") or data.get("format")
+        form = _form(fields, data)
         layout = _layout(fields, form)
         names[str(form)] = None
         targets |= dict.fromkeys(_targets(fields, "targets"), layout)
@@ -73,6 +76,26 @@ def parse(data: Fields) -> Format:
         return None
 
     return Format(f"compressed-tensors ({', '.join(names)})", layout_of, tuple(notes))
+
+
+def _check_version(data: Fields) -> None:
+    """Of the library that wrote it. What a first whole number would change, nobody knows yet."""
+    version = data.get("version")
+    if version is not None and not re.match(r"0\.\d", str(version)):
+        raise data.wrong("version", f"is not supported; expected 0.x, as {VERSION!r}")
+
+
+def _form(group: Fields, data: Fields) -> object:
+    """A group's own format, or that of the whole: two that differ leave open how weights lie."""
+    own, whole = group.get("format"), data.get("format")
+    if own is None or own == whole or own not in (*FORMATS, _NAIVE):
+        return whole if own is None else own
+    if whole is not None and whole not in (*FORMATS, _NAIVE, *_NO_ONE_FORMAT):
+        known = ", ".join(map(repr, (*FORMATS, _NO_ONE_FORMAT[0])))
+        raise data.wrong("format", f"is not supported; expected one of {known}")
+    if whole in FORMATS and own != _NAIVE:
+        raise group.wrong("format", f"is not what {data.place}.format says, {whole!r}")
+    return own
 
 
 def _targets(data: Fields, name: str) -> Sequence[str]:
@@ -122,6 +145,8 @@ def _integers(weights: Fields) -> Scheme:
     weights.one_of("type", "int", default="int")
     bits = weights.one_of("num_bits", 4, 8)
     strategy = weights.one_of("strategy", "group", "channel", default="group")
+    if strategy == "channel":
+        weights.one_of("group_size", None, -1)
     group_size = weights.group_size() if strategy == "group" else None
     order = weights.one_of(
         "actorder", None, False, True, "group", "dynamic", "weight", "static", default=None
@@ -172,8 +197,10 @@ def _fp4(weights: Fields, form: str) -> Layout:
     weights.one_of("symmetric", True, default=True)
     if form == "nvfp4-pack-quantized":
         weights.one_of("group_size", 16)
+        weights.one_of("strategy", "tensor_group", default="tensor_group")
         return Nvfp4Layout(Scheme("nvfp4", 4))
     weights.one_of("group_size", 32)
+    weights.one_of("strategy", "group", default="group")
     return Mxfp4Layout(Scheme("mxfp4", 4))
 
 

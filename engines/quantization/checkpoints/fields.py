@@ -68,6 +68,10 @@ class Fields:
     def group_size(self) -> int | None:
         """A number above 0; None for -1, a group a row."""
         name = "group_size"
+        if self.get(name) is None:
+            error = self.wrong(name, "is missing")
+            error.args = (f"{error.field}: missing; expected a number above 0, or -1",)
+            raise error
         value = self.integer(name)
         if value == -1:
             return None

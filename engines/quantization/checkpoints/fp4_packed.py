@@ -17,7 +17,12 @@ from ....kernels.fp8 import E4M3
 from ....kernels.registry import KernelError
 from ..quantized import QuantizedMap
 from ..scheme import Scheme
-from .layout import Part, in_stored_order, number, part
+from .layout import Part, in_stored_order, not_negative, number, part, positive
+
+# Of e2m1; and the scale of e8m0 with which it stays within float32, 6 · 2^(252 - 127).
+_LARGEST = 6.0
+_LARGEST_E8M0 = 252
+_NAN_E8M0 = 255  # which `Fp4Weight` refuses
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,15 @@ class Nvfp4Layout:
 
     def read(self, parts: Mapping[str, Tensor], size: tuple[int, int]) -> QuantizedMap:
         out_features = size[0]
-        factor = parts[self.factor].float().reshape(1)
-        if not float(factor) > 0:
-            raise KernelError(f"its {self.factor} {float(factor)} is not above 0")
-        rows = (1 / factor if self.divides else factor).expand(out_features).contiguous()
+        factor = positive(self.factor, parts[self.factor].float()).reshape(1)
+        multiplier = 1 / factor if self.divides else factor
+        # A NaN among them is refused by `Fp4Weight`.
+        largest = not_negative("weight_scale", parts["weight_scale"].float()).max()
+        if bool(torch.isinf(multiplier)) or bool(torch.isinf(_LARGEST * largest * multiplier)):
+            raise KernelError(
+                f"its {self.factor} {float(factor):g} makes weights that float32 does not hold"
+            )
+        rows = multiplier.expand(out_features).contiguous()
         scales = parts["weight_scale"].view(torch.uint8)
         return QuantizedMap(Fp4Weight(parts[self.packed], scales, rows, "e4m3"))
 
@@ -80,6 +90,12 @@ class Mxfp4Layout:
 
     def read(self, parts: Mapping[str, Tensor], size: tuple[int, int]) -> QuantizedMap:
         out_features = size[0]
+        largest = int(parts["weight_scale"].max())
+        if _LARGEST_E8M0 < largest < _NAN_E8M0:
+            raise KernelError(
+                f"its weight_scale holds {largest}: 2^{largest - 127}, of weights that float32 "
+                "does not hold"
+            )
         ones = torch.ones(out_features)
         return QuantizedMap(Fp4Weight(parts["weight_packed"], parts["weight_scale"], ones, "e8m0"))
 

@@ -17,7 +17,7 @@ from ....kernels.fp8 import Fp8Weight
 from ....kernels.registry import KernelError
 from ..quantized import QuantizedMap
 from ..scheme import Scheme
-from .layout import FLOATS, Part, in_stored_order, number, part
+from .layout import FLOATS, Part, in_stored_order, not_negative, number, part, positive
 
 Strategy = Literal["tensor", "channel", "block"]
 
@@ -56,8 +56,11 @@ class Fp8Layout:
     def read(self, parts: Mapping[str, Tensor], size: tuple[int, int]) -> QuantizedMap:
         out_features, in_features = size
         rows, columns = self._block(out_features, in_features)
-        scales = parts[self.scale].float().reshape(-(-out_features // rows), -1).contiguous()
-        given = parts["input_scale"].float().reshape(()) if self.static else None
+        scales = not_negative(self.scale, parts[self.scale].float())
+        scales = scales.reshape(-(-out_features // rows), -1).contiguous()
+        given = None
+        if self.static:
+            given = positive("input_scale", parts["input_scale"].float()).reshape(())
         return QuantizedMap(Fp8Weight(parts["weight"], scales, rows, columns, given))
 
     def write(self, map_: QuantizedMap) -> dict[str, Tensor]:

@@ -34,11 +34,13 @@ class GptqLayout:
     out · bits / 32], packed along out; `scales` float16 [groups, out]; `g_idx` int32 [in], the
     group of each input: W[k, n] = scales[g_idx[k], n] · (q - zero).
 
-    A last group may be shorter. checkpoint_format: a key of STORED_LESS.
+    A last group may be shorter. checkpoint_format: a key of STORED_LESS. zeros_free: nothing was
+    said of symmetry, so that zero points may be any.
     """
 
     scheme: Scheme
     checkpoint_format: str = "gptq"
+    zeros_free: bool = False
 
     def parts(self, out_features: int, in_features: int) -> Mapping[str, Part]:
         bits, groups = self.scheme.bits, self.scheme.groups(in_features)
@@ -60,12 +62,27 @@ class GptqLayout:
         # In each code by itself: an addition to the word would carry into its neighbour.
         less = STORED_LESS[self.checkpoint_format]
         zeros = (unpack_words(parts["qzeros"], bits, out_features) + less) & (2**bits - 1)
+        if self.scheme.symmetric and not self.zeros_free:
+            self._check_symmetric(zeros)
         codes = unpack_words(parts["qweight"].T, bits, in_features)
         if order is not None:
             codes = codes.index_select(1, order)
         scales = parts["scales"].T.contiguous()
         weight = pack_groups(codes, scales, zeros.T.contiguous(), bits, group_size)
         return QuantizedMap(weight, order)
+
+    def _check_symmetric(self, zeros: Tensor) -> None:
+        """Files of one version have been published under the name of the other: every zero point
+        is then one off, and the model says nothing that makes sense."""
+        middle, less = 2 ** (self.scheme.bits - 1), STORED_LESS[self.checkpoint_format]
+        wrong = zeros[zeros != middle]
+        if not len(wrong):
+            return
+        problem = f"its qzeros hold {int(wrong[0])}, and sym: true has zero points of {middle} only"
+        if bool((zeros == (middle + 1 if less else middle - 1)).all()):
+            other = next(name for name in STORED_LESS if name != self.checkpoint_format)
+            problem += f"; they would be, were checkpoint_format {other!r}"
+        raise KernelError(problem)
 
     def write(self, map_: QuantizedMap) -> dict[str, Tensor]:
         codes, scales, zeros = codes_in_groups(
@@ -128,7 +145,7 @@ def _layout(data: Fields, checkpoint_format: str) -> GptqLayout:
         symmetric=data.flag("sym", True),
         act_order=data.flag("desc_act", False),
     )
-    return GptqLayout(scheme, checkpoint_format)
+    return GptqLayout(scheme, checkpoint_format, zeros_free=data.get("sym") is None)
 
 
 def _rule(dynamic: Fields, name: str, layout: GptqLayout) -> GptqLayout | None:
@@ -147,7 +164,7 @@ def _rule(dynamic: Fields, name: str, layout: GptqLayout) -> GptqLayout | None:
         symmetric=own.flag("sym", scheme.symmetric),
         act_order=own.flag("desc_act", scheme.act_order),
     )
-    return replace(layout, scheme=changed)
+    return replace(layout, scheme=changed, zeros_free=layout.zeros_free and own.get("sym") is None)
 
 
 def _only(data: Fields) -> list[str] | None:

@@ -88,3 +88,20 @@ def in_stored_order(map_: QuantizedMap) -> None:
     """Raises KernelError for a map whose inputs stand in another order."""
     if map_.order is not None:
         raise KernelError("its inputs are reordered, which the format has no place for")
+
+
+def positive(name: str, scale: Tensor) -> Tensor:
+    """A single scale that is divided by. Raises KernelError."""
+    if not bool((scale > 0).all()):
+        raise KernelError(f"its {name} {float(scale)} is not above 0")
+    return scale
+
+
+def not_negative(name: str, scales: Tensor) -> Tensor:
+    """Scales that are the largest magnitude over a constant; 0 of a block of zeros. Raises
+    KernelError. Not of integer weights: auto-round's symmetric scales have a sign, so as to use
+    the code that only one side has.
+    """
+    if bool((scales < 0).any()):
+        raise KernelError(f"its {name} holds {float(scales.min())}, below 0")
+    return scales

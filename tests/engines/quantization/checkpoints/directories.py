@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from llmbench.engines.models.config import ModelConfig
 from llmbench.engines.quantization.quantized import QuantizedMap, QuantizedModel
 from llmbench.engines.quantization.rounding import ROUND
 from llmbench.engines.quantization.scheme import Scheme, quantized_maps
+from llmbench.kernels.fp8 import Fp8Weight, quantize_fp8
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -35,12 +37,17 @@ def rounded(scheme: Scheme, shape: str = "grouped heads, tied") -> QuantizedMode
     """The same model, its layers' maps rounded as the scheme says."""
     config, weights = tiny_model(shape)
     how = {"gptq": "rtn", "awq": "rtn", "w4a16": "rtn", "smoothquant": "w8a8"}
-    round_ = ROUND[how.get(scheme.method, scheme.method)]
+    round_ = ROUND.get(how.get(scheme.method, scheme.method), static_fp8)
     maps = {
         name: QuantizedMap(round_(weights[f"{name}.weight"], scheme))
         for name in quantized_maps(config)
     }
     return QuantizedModel(scheme, weights, maps)
+
+
+def static_fp8(weight: Tensor, _scheme: Scheme) -> Fp8Weight:
+    """As if calibration had seen inputs of up to 224."""
+    return replace(quantize_fp8(weight, len(weight)), input_scale=torch.tensor(0.5))
 
 
 def maps_of(model: QuantizedModel) -> dict[str, Tensor]:

@@ -70,7 +70,7 @@ def test_what_is_written_of_a_scheme_is_read_of_it() -> None:
     [
         ({"bits": 3}, "bits: 3 is not supported; expected one of 4"),
         ({"version": "gemv"}, "version: 'gemv' is not supported"),
-        ({"group_size": None}, "group_size: None is not a whole number"),
+        ({"group_size": None}, "group_size: missing; expected a number above 0"),
         ({"group_size": True}, "group_size: True is not a whole number"),
         ({"zero_point": "yes"}, "zero_point: 'yes' is not true or false"),
         ({"modules_to_not_convert": "lm_head"}, "is not a list of names"),

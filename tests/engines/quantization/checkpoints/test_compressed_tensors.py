@@ -211,6 +211,12 @@ def test_what_settings_mean(name: str) -> None:
     assert parse(data).layout_of(Q) == GROUPS[name][3]
 
 
+@pytest.mark.parametrize("whole", [None, "naive-quantized", "mixed-precision", "fakequant"])
+def test_a_groups_own_format_stands_where_the_whole_has_none(whole: str | None) -> None:
+    found = parse(config(group("FP8, dynamic"), format=whole, version="0.10.3.dev47+ge463fe6"))
+    assert found.layout_of(Q) == GROUPS["FP8, dynamic"][3]
+
+
 def test_a_module_follows_the_target_that_is_closest_to_it() -> None:
     """A name before a pattern, a pattern before a class; what is ignored, whatever targets it."""
     found = parse(
@@ -295,7 +301,7 @@ def changed(name: str, part: str, **changes: Any) -> Fields:
         (config(group("W4A16", output_activations={"num_bits": 8})), "output_activations"),
         (changed("W4A16", "weights", num_bits=3), "weights.num_bits: 3 is not supported"),
         (changed("W4A16", "weights", strategy="block"), "weights.strategy: 'block'"),
-        (changed("W4A16", "weights", group_size=None), "weights.group_size: None"),
+        (changed("W4A16", "weights", group_size=None), "weights.group_size: missing"),
         (changed("W8A8", "weights", symmetric=False), "weights.symmetric: False"),
         (changed("W8A8", "input_activations", dynamic=False), "input_activations.dynamic: False"),
         (changed("W8A8", "input_activations", symmetric=False), "input_activations.symmetric"),
@@ -304,6 +310,16 @@ def changed(name: str, part: str, **changes: Any) -> Fields:
         (changed("FP8, blocks", "input_activations", group_size=64), "group_size: 64"),
         (changed("NVFP4", "weights", group_size=32), "weights.group_size: 32"),
         (changed("MXFP4", "weights", type="int"), "weights.type: 'int'"),
+        (changed("NVFP4", "weights", strategy="channel"), "weights.strategy: 'channel'"),
+        (changed("MXFP4", "weights", strategy="tensor_group"), "strategy: 'tensor_group'"),
+        (changed("W8A16, a row", "weights", group_size=32), "weights.group_size: 32"),
+        (config(group("W4A16"), format="pack-quantised"), "config.format: 'pack-quantised' is not"),
+        (
+            config(group("W4A16"), format="int-quantized"),
+            "group_0.format: 'pack-quantized' is not what quantization_config.format says, 'int-q",
+        ),
+        (config(group("W4A16"), version="99.0"), "version: '99.0' is not supported; expected 0.x"),
+        (config(group("W4A16"), version="new"), "version: 'new' is not supported"),
     ],
 )
 def test_settings_that_are_not_known_are_refused(data: Fields, message: str) -> None:

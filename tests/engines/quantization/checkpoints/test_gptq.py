@@ -141,6 +141,31 @@ def test_what_readers_would_get_wrong_is_not_written() -> None:
         layout("gptq", 8).parts(12, 16)
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("form", ["gptq", "gptq_v2"])
+def test_zero_points_that_contradict_symmetry_are_refused(form: str, bits: int) -> None:
+    """Stored as the middle, of v1 less one; not as the other version would, nor as any other."""
+    middle = 2 ** (bits - 1)
+    parts = {"scales": torch.ones(2, 8).half()}
+    q, zeros = torch.zeros(16, 8).long(), torch.full((2, 8), middle)
+    symmetric = GptqLayout(Scheme("gptq", bits, 8), form)
+    less = int(form == "gptq")
+    assert symmetric.read({**parts, **written(q, zeros, less, bits)}, (8, 16)) is not None
+    other = {**parts, **written(q, zeros, 1 - less, bits)}
+    name = "gptq_v2" if less else "gptq"
+    message = f"sym: true has zero points of {middle} only; .* were checkpoint_format {name!r}"
+    with pytest.raises(KernelError, match=message):
+        symmetric.read(other, (8, 16))
+    zeros[1, 5] = 3
+    with pytest.raises(KernelError, match=r"its qzeros hold 3, and sym: true .* only$"):
+        symmetric.read({**parts, **written(q, zeros, less, bits)}, (8, 16))
+    # Where nothing is said of symmetry they are what they are.
+    data = {"quant_method": "gptq", "bits": bits, "group_size": 8, "checkpoint_format": form}
+    silent = parse(Fields(data, "quantization_config"), "lm_head").layout_of("model.layers.0.a")
+    assert silent is not None
+    assert silent.read({**parts, **written(q, zeros, less, bits)}, (8, 16)) is not None
+
+
 def config(**changes: object) -> Fields:
     data = {"quant_method": "gptq", "bits": 4, "group_size": 32, "desc_act": False, "sym": True}
     return Fields(data | changes, "quantization_config")
@@ -184,7 +209,10 @@ def test_what_is_written_of_a_scheme_is_read_of_it() -> None:
         ({"bits": "4"}, "bits: '4' is not supported"),
         ({"checkpoint_format": "marlin"}, "checkpoint_format: 'marlin' is not supported"),
         ({"group_size": 0}, "group_size: 0 is neither"),
-        ({"group_size": None}, "group_size: None is not a whole number"),
+        (
+            {"group_size": None},
+            "group_size: missing; expected a number above 0",
+        ),
         ({"sym": 1}, "sym: 1 is not true or false"),
         ({"dynamic": {"+:(": {}}}, "is no pattern"),
         ({"dynamic": {".*": {"bits": 2}}}, r"dynamic\..\*.bits: 2 is not supported"),

@@ -37,6 +37,7 @@ SCHEMES = {
     "int4": Scheme("w4a16", 4, 32),
     "w8a8": Scheme("w8a8", 8),
     "fp8": Scheme("fp8", 8),
+    "fp8-static": Scheme("fp8-static", 8),
     "nvfp4": Scheme("nvfp4", 4),
     "mxfp4": Scheme("mxfp4", 4),
 }
@@ -160,6 +161,48 @@ BAD: dict[str, tuple[str, Change, str]] = {
     "NaN in codes, fp8": ("fp8", spoilt("weight", NAN), f"'{Q}' cannot be read: codes hold NaN"),
     "NaN in scales, nvfp4": ("nvfp4", spoilt("weight_scale", NAN), f"'{Q}' cannot be read: e4m3"),
     "NaN in scales, mxfp4": ("mxfp4", spoilt("weight_scale", 255), f"'{Q}' cannot be read: e8m0"),
+    "scale below 0, fp8": (
+        "fp8",
+        spoilt("weight_scale", -1),
+        f"'{Q}' cannot be read: its weight_s",
+    ),
+    "scale below 0, nvfp4": ("nvfp4", spoilt("weight_scale", -1), "its weight_scale holds -1.0, b"),
+    "inputs' scale 0, fp8": (
+        "fp8-static",
+        tensor("input_scale", torch.zeros(1)),
+        f"'{Q}' cannot be read: its input_scale 0.0 is not above 0",
+    ),
+    "inputs' scale below 0, fp8": (
+        "fp8-static",
+        tensor("input_scale", torch.tensor([-0.5])),
+        "its input_scale -0.5 is not above 0",
+    ),
+    "factor whose reciprocal overflows": (
+        "nvfp4",
+        tensor("weight_global_scale", torch.tensor([1e-45])),
+        f"'{Q}' cannot be read: its weight_global_scale 1.4013e-45 makes weights that float32",
+    ),
+    "factor that makes weights overflow": (
+        "nvfp4",
+        tensor("weight_global_scale", torch.tensor([1e-38])),
+        "makes weights that float32 does not hold",
+    ),
+    "power that overflows, mxfp4": (
+        "mxfp4",
+        spoilt("weight_scale", 254),
+        f"'{Q}' cannot be read: its weight_scale holds 254: 2^127",
+    ),
+    "zero points without any, awq": (
+        "awq",
+        setting(zero_point=False),
+        "' cannot be read: its qzeros hold ",
+    ),
+    "versions confused, gptq": (
+        "gptq",
+        setting(checkpoint_format="gptq_v2"),
+        f"'{Q}' cannot be read: its qzeros hold 7, and sym: true has zero points of 8 only; they "
+        "would be, were checkpoint_format 'gptq'",
+    ),
     "group of no input": (
         "gptq",
         tensor("g_idx", torch.full((64,), -1, dtype=torch.int32)),
