@@ -69,9 +69,6 @@ def test_no_scaling_is_kept_when_nothing_is_better() -> None:
 def test_clip_minimises_each_groups_own_error() -> None:
     """Against the definition, group by group and token by token."""
     x, weight, group_size = torch.randn(40, 32), torch.randn(6, 32) ** 3, 16
-    # A weight far out that hardly any input meets: its group gains by losing some of it.
-    x[:, 0] *= 1e-3
-    weight[0, 0] = 3 * weight[0].abs().max()
     form = GridFormat(4, group_size)
     clipped = search_clip(weight, gram_of_groups(x, group_size), form)
     for row in range(6):
@@ -88,4 +85,14 @@ def test_clip_minimises_each_groups_own_error() -> None:
             mine = round_to_grid(clipped[row, group][None], form)[0]
             error = float(((tokens @ (mine - w)) ** 2).mean())
             assert error == pytest.approx(min(errors), rel=1e-3)
-    assert clipped[0, 0] < weight[0, 0]
+
+
+def test_a_weight_that_no_input_meets_gives_way_to_the_others() -> None:
+    """The others are whole sixteenths, which only the grid up to 0.6 of the largest holds: clipped
+    there, the group loses nothing, and not clipped it loses some of the one sixteenth."""
+    x, weight = torch.randn(40, 16), torch.randint(0, 16, (1, 16)) / 16
+    x[:, 0] = 0
+    weight[0, :2] = torch.tensor([15 / 16 / 0.6, 1 / 16])
+    clipped = search_clip(weight, gram_of_groups(x, 16), GridFormat(4, 16))
+    assert float(clipped[0, 0]) == pytest.approx(15 / 16, rel=1e-6)
+    assert torch.equal(clipped[0, 1:], weight[0, 1:])
