@@ -10,12 +10,15 @@ from typing import Any
 
 from ..engines.errors import ConfigError
 from ..engines.models.bundled import calibration_text
+from ..workloads.api import WorkloadError
 from ..workloads.spec import ShareGPTPrompts
 from ..workloads.texts.conversation import Conversation, from_messages
 from ..workloads.texts.sharegpt import read_sharegpt
 
 BUNDLED = "the text that ships"
 _FIELD = "text"
+# Of files that hold text, or that somebody may think are read here.
+_SUFFIXES = {".txt", ".json", ".jsonl", ".md", ".csv", ".parquet", ".gz", ".zst"}
 _MESSAGES = ("messages", "conversations")
 _SPOKEN = " or ".join(f'"{name}"' for name in _MESSAGES)
 
@@ -27,16 +30,37 @@ def calibration_texts(source: str | None) -> Iterable[str]:
     one a line, its field "text" or what is said in its "messages" or "conversations"; of one in
     `.json`, ShareGPT's conversations. Anything else: `data set[:config[:split]]`, a name on the hub
     or a directory, whose column "text" is taken; the split is train unless given.
-    Raises ConfigError or WorkloadError, here or while documents are read, for what cannot be.
+    Raises ConfigError, here or while documents are read, for what cannot be.
     """
     if source is None:
         return [calibration_text()]
     path = Path(os.path.expanduser(source))
     if not os.path.isfile(path):
+        if _means_a_file(source):
+            raise ConfigError("calibration", source, "a file or a data set; there is no such file")
         return _dataset(source)
     if path.suffix == ".json":
-        return map(_said, read_sharegpt(ShareGPTPrompts(kind="sharegpt", path=path)))
+        return _conversations(path)
     return _json_lines(path) if path.suffix == ".jsonl" else [_text(path)]
+
+
+def _means_a_file(source: str) -> bool:
+    """What is no data set's name, nor a directory's: nobody is asked for it over a network."""
+    place = source.partition(":")[0]
+    if os.path.isdir(os.path.expanduser(place)):
+        return False
+    a_path = source.startswith(("/", ".", "~")) or place.count("/") > 1
+    return a_path or Path(source).suffix.lower() in _SUFFIXES
+
+
+def _conversations(path: Path) -> Iterator[str]:
+    try:
+        yield from map(_said, read_sharegpt(ShareGPTPrompts(kind="sharegpt", path=path)))
+    except WorkloadError as error:
+        # It speaks of a run's prompts, which this command does not have.
+        renamed = ConfigError("calibration", str(path), error.allowed)
+        renamed.args = (str(error).replace(error.field, "calibration", 1),)
+        raise renamed from error
 
 
 def _text(path: Path) -> str:

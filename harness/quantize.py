@@ -30,7 +30,7 @@ from ..engines.quantization.checkpoints.write import (
 )
 from ..engines.quantization.identity import quantization_identity
 from ..engines.quantization.layerwise import Progress
-from ..engines.quantization.methods import find_method
+from ..engines.quantization.methods import find_method, find_quantiser
 from ..engines.quantization.quantize import quantize_model
 from ..engines.quantization.quantized import LayerReport
 from ..engines.quantization.resume import LayerStore, finished_layers, read_fingerprint
@@ -106,6 +106,7 @@ def unfinished_layers(prepared: Prepared) -> int:
 
 def prepare(asked: QuantizeConfig, report: Report) -> Prepared:
     """Check everything that can be without quantising. Raises ConfigError and ModelError."""
+    find_quantiser(asked.method)  # before a model is fetched
     files = resolve_model(asked.model, report)
     if read_published(files.directory) is not None:
         raise ConfigError("model", asked.model, "one that is not quantised yet")
@@ -133,10 +134,13 @@ def prepare(asked: QuantizeConfig, report: Report) -> Prepared:
 
 
 def quantize(
-    prepared: Prepared, progress: Progress, report: Report = lambda _line: None
+    prepared: Prepared,
+    progress: Progress,
+    written: Callable[[int, int], None] | None = None,
+    report: Report = lambda _line: None,
 ) -> Quantized:
     """Quantise, write, and forget the finished layers. Interrupted, it leaves them and what was
-    at `out`."""
+    at `out`. progress, written: see `quantize_layers` and `write_checkpoint`."""
     began_s = perf_counter()
     _, weights = load_model_directory(prepared.files.directory)
     model = quantize_model(
@@ -149,7 +153,8 @@ def quantize(
         store=prepared.store,
     )
     report(f"writing {prepared.out}")
-    write_checkpoint(model, prepared.files.directory, prepared.out, prepared.format)
+    source = prepared.files.directory
+    write_checkpoint(model, source, prepared.out, prepared.format, progress=written)
     shutil.rmtree(prepared.unfinished, ignore_errors=True)
     return Quantized(
         prepared.out,

@@ -105,6 +105,16 @@ def find_method(name: str) -> Method:
     return METHODS[name]
 
 
+def find_quantiser(name: str) -> Method:
+    """A method that weights can be quantised by. Raises ConfigError for another name."""
+    known = [method.name for method in _METHODS if not method.published]
+    if name in METHODS and name not in known:
+        raise ConfigError("method", name, "a method that quantises")
+    if name not in known:
+        raise unknown_name("method", name, known)
+    return METHODS[name]
+
+
 def head_method(method: str, asked: str = "auto") -> str:
     """How the output projection is rounded: as asked (one of HEADS), or as the method has it."""
     if asked != "auto":

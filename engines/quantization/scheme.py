@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..errors import ConfigError
 from ..models.config import ModelConfig
 from .grid import choose_group_size
-from .methods import Method, find_method
+from .methods import Method, find_method, find_quantiser
 
 LAYERS = "model.layers."
 
@@ -74,9 +74,7 @@ def asked_scheme(
     """A method with what a user chose; None: as `default_scheme` has it. group_size may be
     WHOLE_ROW. Raises ConfigError for a method that only checkpoints have, and for a choice that
     the method does not leave."""
-    found = find_method(method)
-    if found.published:
-        raise ConfigError("method", method, "a method that quantises")
+    found = find_quantiser(method)
     rows = group_size == WHOLE_ROW
     scheme = default_scheme(config, method, None if rows or not found.grouped else group_size)
     if bits not in (None, scheme.bits) and not (found.eight_bits and bits == 8):

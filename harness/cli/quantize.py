@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .console import TerminalConsole, foreign
 from .exits import Exit, say, say_error
+from .quantize_progress import shown
 
 if TYPE_CHECKING:
-    from ...engines.quantization.layerwise import Progress
     from ..quantize import Prepared, Quantized
 
 EPILOG = "\n\n".join(
@@ -169,8 +171,8 @@ def quantize(
     )
     report(_plan(prepared))
     try:
-        with _progress(prepared, quiet=quiet) as progress:
-            made = run(prepared, progress, report)
+        with _ended_like_ctrl_c(), shown(quiet=quiet) as progress:
+            made = run(prepared, progress.layer, progress.written, report)
     except KeyboardInterrupt:
         say_error(_how_to_go_on(prepared))
         return Exit.INTERRUPTED
@@ -206,39 +208,16 @@ def _how_to_go_on(prepared: Prepared) -> str:
 
 
 @contextmanager
-def _progress(prepared: Prepared, *, quiet: bool) -> Iterator[Progress]:
-    """A bar with a step a layer on a terminal, lines elsewhere."""
-    from ...engines.quantization.quantized import LayerReport
-
-    console = TerminalConsole(file=sys.stderr)
-    if quiet or prepared.windows is None:
-        yield lambda _layer, _layers: None
-    elif not console.is_terminal:
-
-        def line(layer: LayerReport, layers: int) -> None:
-            console.print(f"layer {layer.layer + 1} of {layers}: loss {layer.loss:.3g}")
-
-        yield line
-    else:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        columns = (
-            TextColumn("layers"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.description}"),
-            TimeRemainingColumn(),
-        )
-        with Bar(*columns, console=console, transient=True) as bar:
-            task = bar.add_task("", total=prepared.config.num_layers)
-
-            def step(layer: LayerReport, _layers: int) -> None:
-                bar.update(
-                    task, completed=layer.layer + 1, description=f"last loss {layer.loss:.3g}"
-                )
-
-            yield step
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM, as batch systems send it: it, too, is answered with how to go on."""
+    if current_thread() is not main_thread():  # where Python sets no handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _print(prepared: Prepared, made: Quantized) -> None:
@@ -265,5 +244,10 @@ def _print(prepared: Prepared, made: Quantized) -> None:
         f"[bold]{prepared.format}[/]  {made.bytes / 1e6:.1f} MB, "
         f"{made.bytes_before / made.bytes:.2f} times smaller, in {taken}: {foreign(made.out)}"
     )
+    if prepared.format == "compressed-tensors" and not prepared.scheme.symmetric:
+        say(
+            "[dim]note: transformers (5.23) loads zero points in compressed-tensors only with "
+            "CompressedTensorsConfig(dequantize=True); --symmetric has none[/]"
+        )
     if prepared.files.caveat:
         say(f"[dim]note: {foreign(prepared.files.caveat)}[/]")

@@ -126,7 +126,7 @@ class _TensorFile:
             "data_offsets": [self._written, end],
         }
         plain = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        self._file.write(memoryview(plain.numpy()))
+        self._file.write(plain.numpy().data)
         self._written = end
 
     def __enter__(self) -> _TensorFile:

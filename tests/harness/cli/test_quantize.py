@@ -180,6 +180,7 @@ def test_calibration_that_cannot_be_used_is_refused_in_a_line(
     (tmp_path / "chat.jsonl").write_text('{"messages": []}\n{"messages": [{"role": "user"}]}')
     (tmp_path / "zeros.bin").write_bytes(bytes(4000))
     (tmp_path / "list.json").write_text("{}")
+    (tmp_path / "none.json").write_text("[]")
     (tmp_path / "latin.txt").write_bytes(b"\xff\xfe\x00")
     for source, options, message in (
         ("empty.txt", (), "at least 64 tokens, one window of 64; it has 0"),
@@ -189,10 +190,11 @@ def test_calibration_that_cannot_be_used_is_refused_in_a_line(
         ("zeros.bin", (), "bytes that are 0"),
         ("chat.jsonl", (), r"chat.jsonl, line 2'"),
         ("list.json", (), "holds no list"),
-        ("absent.txt", (), "can be read"),
+        ("none.json", (), "holds no prompts"),
+        ("absent.txt", (), "there is no such file"),
     ):
         line = refused(capsys, model, "--calibration", tmp_path / source, *options, *out)
-        assert "calibration" in line or source == "list.json"
+        assert line.startswith("error: calibration: ")
         import re
 
         assert re.search(message, line), line
@@ -200,10 +202,45 @@ def test_calibration_that_cannot_be_used_is_refused_in_a_line(
 
 
 @pytest.mark.parametrize(
+    "source", ["nope.txt", "data/nope.JSONL", "./nope", "~/nope", "/nope:a:b", "a/b/c"]
+)
+def test_a_path_that_leads_nowhere_is_looked_for_nowhere_else(
+    source: str,
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The hub would be asked five times over, with a line each."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: pytest.fail("was asked for"))
+    line = refused(capsys, model, "--calibration", source, "--out", tmp_path / "out")
+    expected = f"calibration: {source!r} is not allowed; expected a file or a data set; there is no"
+    assert expected in line
+
+
+@pytest.mark.parametrize("source", ["wikitext", "owner/set-2.0", "owner/set:a:train[:1%]"])
+def test_a_data_sets_name_is_no_path(
+    source: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def load(name: str, *_: object, **__: object) -> list[dict[str, str]]:
+        asked.append(name)
+        return [{"text": words(70)}]
+
+    monkeypatch.setattr("datasets.load_dataset", load)
+    out = tmp_path / "out"
+    assert left_with(model, "--calibration", source, "--out", out, "--quiet") == 0
+    assert asked == [source.partition(":")[0]]
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--method", "gptk"], "did you mean 'gptq'"),
-        (["--method", "w4a16"], "a method that quantises"),
+        (["--method", "gptk"], "error: method: 'gptk' is not allowed; .*did you mean 'gptq'"),
+        (["--method", "none"], "error: method: 'none' .* one of awq, .*, smoothquant, w8a8"),
+        (["--method", "w4a16"], "method: 'w4a16' .* a method that quantises"),
         (["--method", "awq", "--bits", "8"], "bits: 8 .* 4 with awq"),
         (["--method", "gptq", "--bits", "3"], "4 or 8 with gptq"),
         (["--method", "gptq", "--group-size", "20"], "group_size: 20"),
@@ -280,6 +317,44 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(
     assert ours.keys() == expected.keys()
     assert all(torch.equal(ours[name], tensor) for name, tensor in expected.items())
     assert not (tmp_path / ".out.layers").exists()
+
+
+def test_ended_from_outside_it_says_how_to_go_on(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    """SIGTERM, after a layer; what the process did about it before, it does again."""
+    import os
+    import signal
+
+    from llmbench.engines.quantization.resume import LayerStore
+
+    save = LayerStore.save
+
+    def save_and_end(store: LayerStore, layer: Any) -> None:
+        save(store, layer)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(LayerStore, "save", save_and_end)
+    assert left_with(model, "--group-size", "32", "--out", tmp_path / "out") == 130
+    assert "interrupted after 1 of 2 layers; this goes on: " in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("method", ["gptq", "rtn"])
+def test_it_says_how_far_it_is(
+    method: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Layers, where there are any, and what is written, a line for each tenth."""
+    assert left_with(model, "--method", method, "--out", tmp_path / "out") == 0
+    said = capsys.readouterr().err
+    assert ("layer 2 of 2: loss" in said) == (method == "gptq")
+    total = len(tiny_model("grouped heads, tied")[1])
+    assert f"{total} of {total} parameters written" in said
+    assert said.count("parameters written") == 10
+    assert ("CompressedTensorsConfig(dequantize=True)" in said) == (method == "rtn")
+    assert left_with(model, "--out", tmp_path / "quiet", "--quiet") == 0
+    assert "written" not in capsys.readouterr().err
 
 
 def test_what_is_there_is_replaced_only_when_asked(
