@@ -11,12 +11,20 @@ import struct
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from reprlib import Repr
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .spec import WorkloadSpec
 
+_BRIEF = Repr()
+_BRIEF.maxlevel, _BRIEF.maxdict, _BRIEF.maxlist, _BRIEF.maxtuple = 4, 6, 6, 6
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 60
+
+
+# Told how far something is that may take long: what is done, how much of it, of how much.
+Told = Callable[[str, int, int], None]
 _LONGEST_SHOWN_VALUE = 100
 
 
@@ -33,10 +41,22 @@ class WorkloadError(ValueError):
         self.field = field
         self.value = value
         self.allowed = allowed
-        shown = "" if value is None else repr(str(value) if isinstance(value, Path) else value)
-        if len(shown) > _LONGEST_SHOWN_VALUE:
-            shown = shown[:_LONGEST_SHOWN_VALUE] + "…"
+        shown = (
+            "" if value is None else shown_value(str(value) if isinstance(value, Path) else value)
+        )
         super().__init__(" ".join(f"{field}: {shown} {problem}; expected {allowed}".split()))
+
+def shown_value(value: object, longest: int = _LONGEST_SHOWN_VALUE) -> str:
+    """As Python writes it, cut short; lists within lists are never written out whole, for a file
+    of a few lines can hold millions of them."""
+    if isinstance(value, str):
+        shown = repr(value[: longest + 1])
+    elif isinstance(value, int) and value.bit_length() > 4 * longest:
+        shown = "a number of more digits than can be shown"
+    else:
+        shown = _BRIEF.repr(value)
+    return shown if len(shown) <= longest else shown[:longest] + "…"
+
 
 
 @dataclass(frozen=True)

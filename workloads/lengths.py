@@ -25,6 +25,7 @@ from .spec import (
     QuantileLength,
     UniformLength,
 )
+from .spec.bounds import MOST_TOKENS
 
 Tokens = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
@@ -32,8 +33,6 @@ Probabilities = NDArray[np.float64]
 _NORMAL = NormalDist()
 # Phi^-1 has no value at 0 and 1, where rounding can put a probability.
 _SMALLEST_U = 2.0**-53
-# Far beyond any request, and a whole number that a float and an int64 both hold.
-_LONGEST_TOKENS = 2**40
 
 
 def sample_pairs(
@@ -65,7 +64,7 @@ def quantile(length: Length, u: Probabilities) -> Tokens:
             return np.minimum(low + np.floor(u * (high - low + 1)), high).astype(np.int64)
         case NormalLength(mean=mean, std=std):
             low = float(length.min_tokens)
-            high = _LONGEST_TOKENS if length.max_tokens is None else length.max_tokens
+            high = MOST_TOKENS if length.max_tokens is None else length.max_tokens
             tokens = _cut_off_normal(NormalDist(mean, std), u, low, float(high))
             return _whole(np.clip(tokens, low, high))
         case LognormalLength():
@@ -82,7 +81,7 @@ def _lognormal_quantile(length: LognormalLength, u: Probabilities) -> Tokens:
     high = math.inf if length.max_tokens is None else math.log(length.max_tokens)
     logs = _cut_off_normal(NormalDist(length.mu, length.sigma), u, low, high)
     # Where all the mass lies far outside the bounds, F(min) and F(max) agree to the last bit.
-    return _whole(np.clip(np.exp(logs), length.min_tokens, length.max_tokens or _LONGEST_TOKENS))
+    return _whole(np.clip(np.exp(logs), length.min_tokens, length.max_tokens or MOST_TOKENS))
 
 
 def _cut_off_normal(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -13,6 +13,9 @@ from pydantic_core import ErrorDetails
 
 from .api import WorkloadError
 from .spec import DatasetPrompts, WorkloadSpec
+from .spec.base import DisagreementError
+from .spec.bounds import Within
+from .yaml_file import read_yaml
 
 # More mistakes than these make a line that nobody reads.
 _MOST_SAID = 5
@@ -20,18 +23,7 @@ _MOST_SAID = 5
 
 def load_spec(path: Path) -> WorkloadSpec:
     """The workload in a YAML file. Trace paths in it are relative to the file."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise WorkloadError("workload", path, "a YAML file", f"cannot be read: {reason}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        what = getattr(error, "problem", None) or "bad syntax"
-        raise WorkloadError(
-            "workload", path, "YAML", f"is not valid YAML{where}: {what}"
-        ) from error
+    data = read_yaml(path)
     if not isinstance(data, Mapping):
         raise WorkloadError(
             "workload", path, "a mapping with arrivals and lengths", "holds no workload"
@@ -108,7 +100,7 @@ def _explain(error: ErrorDetails, data: Mapping[str, Any]) -> WorkloadError:
             expected = f"one of {', '.join(known)}{nearest(name, known)}"
             return WorkloadError(parent, name, expected, "is not a field here")
         case "missing":
-            return WorkloadError(field, None, "a value", "is missing")
+            return WorkloadError(field, None, _allowed_at(error["loc"]), "is missing")
         case "union_tag_invalid":
             tag = context["tag"]
             kinds = context["expected_tags"].replace("'", "")
@@ -117,9 +109,18 @@ def _explain(error: ErrorDetails, data: Mapping[str, Any]) -> WorkloadError:
         case "union_tag_not_found":
             kinds = ", ".join(_kinds_at(error["loc"]))
             return WorkloadError(f"{field}.kind", None, f"one of {kinds}", "is missing")
-        case "value_error":
-            return WorkloadError(field, None, str(context["error"]), "is not consistent")
-        case "model_attributes_type" | "model_type":
+        case "value_error" if isinstance(context["error"], DisagreementError):
+            found = context["error"]
+            return WorkloadError(field, None, found.allowed, found.problem)
+        case "outside":
+            return WorkloadError(field, value, context["allowed"])
+        case "bool_type":
+            return WorkloadError(field, value, "true or false")
+        case "too_short":
+            return WorkloadError(field, value, f"at least {context['min_length']} in the list")
+        case "tuple_type":
+            return WorkloadError(field, value, "a list")
+        case "model_attributes_type" | "model_type" | "model_class_type":
             return WorkloadError(field, value, "a mapping with a kind, as {kind: ...}")
         case _:
             expected = error["msg"].removeprefix("Input should be ")
@@ -137,6 +138,22 @@ def _model_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
             if len(kinds) == 1 and None in kinds:
                 model = kinds[None]
     return model
+def _allowed_at(loc: tuple[int | str, ...]) -> str:
+    """What may stand in the field at `loc`, in words."""
+    field = _model_at(loc[:-1]).model_fields.get(str(loc[-1]))
+    if field is None:
+        return "a value"
+    bounds = [one.allowed for one in field.metadata if isinstance(one, Within)]
+    kinds = [kind for kind in _kinds(field.annotation) if kind]
+    if bounds:
+        return bounds[0]
+    if get_origin(field.annotation) is tuple:
+        return "a list"
+    if kinds:
+        return f"a mapping whose kind is one of {', '.join(kinds)}"
+    return "a path" if field.annotation is Path else "a text"
+
+
 
 
 def _kinds_at(loc: tuple[int | str, ...]) -> list[str]:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .api import WorkloadError
+from .api import WorkloadError, shown_value
 from .lengths import Tokens
 from .spec import PairLengths
+from .spec.bounds import MOST_TOKENS
 
 COLUMNS = ("input_tokens", "output_tokens")
 
@@ -50,7 +51,7 @@ def _tokens(path: Path, line: int, row: dict[str, str], column: int) -> int:
         tokens = int(text)
     except (TypeError, ValueError):
         tokens = 0
-    if tokens < 1:
-        problem = f"has {text!r} in column {COLUMNS[column]} at line {line}"
-        raise WorkloadError("lengths.path", path, "a whole number of tokens, 1 or more", problem)
+    if not 1 <= tokens <= MOST_TOKENS:
+        problem = f"has {shown_value(text)} in column {COLUMNS[column]} at line {line}"
+        raise WorkloadError("lengths.path", path, f"1 to {MOST_TOKENS:,} tokens", problem)
     return tokens

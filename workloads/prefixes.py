@@ -10,6 +10,7 @@ import numpy as np
 from .api import WorkloadError
 from .prompts import PrefixBlocks, run_of
 from .spec import CorpusPrompts, RandomPrompts
+from .spec.bounds import MOST_PROMPT_TOKENS
 
 
 class SharedPrefixes:
@@ -22,9 +23,13 @@ class SharedPrefixes:
         rng: np.random.Generator,
         make: Callable[[int, int], tuple[int, ...]],
     ) -> None:
-        """make: the tokens of a numbered prefix, so many. Raises WorkloadError: two are equal."""
+        """make: the tokens of a numbered prefix, so many. Raises WorkloadError: two are
+        equal, or there are more than a machine holds."""
         self._tokens = prompts.shared_prefix_tokens
         count = prompts.shared_prefix_count if self._tokens else 0
+        if count * self._tokens > MOST_PROMPT_TOKENS:
+            expected = f"at most {MOST_PROMPT_TOKENS:,} tokens in all prefixes"
+            raise WorkloadError("prompts.shared_prefix_count", count, expected)
         self._prefixes = [make(number, self._tokens) for number in range(count)]
         if len(set(self._prefixes)) < count:
             raise WorkloadError(

@@ -55,8 +55,10 @@ def cut_prompts(
 def run_of(corpus: tuple[int, ...], offset: int, length: int) -> tuple[int, ...]:
     """`length` tokens of the corpus from `offset` on, going round at its end."""
     run = corpus[offset : offset + length]
-    while len(run) < length:
-        run += corpus[: length - len(run)]
+    missing = length - len(run)
+    if missing > 0:
+        rounds, rest = divmod(missing, len(corpus))
+        run += corpus * rounds + corpus[:rest]
     return run
 
 

@@ -13,7 +13,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from .api import WorkloadError
 from .spec import ExponentialRamp, LinearRamp
+from .spec.bounds import MOST_REQUESTS
 
 Seconds = NDArray[np.float64]
 
@@ -21,10 +23,17 @@ Seconds = NDArray[np.float64]
 def ramp_times_s(
     ramp: LinearRamp | ExponentialRamp, num_requests: int | None, rng: np.random.Generator
 ) -> Seconds:
-    """The first `num_requests` arrivals; None: all within the ramp's duration, perhaps none."""
+    """The first `num_requests` arrivals; None: all within the ramp's duration, perhaps none.
+
+    Raises WorkloadError: more of them than can be sent.
+    """
     total = expected_requests(ramp)
     if num_requests is not None:
         return invert(ramp, np.cumsum(rng.standard_exponential(num_requests)))
+    if total > MOST_REQUESTS:
+        expected = f"at most {MOST_REQUESTS:,}: num_requests, a lower rate, or less time"
+        problem = f"bring some {total:,.4g} requests"
+        raise WorkloadError("arrivals", ramp.kind, expected, problem)
     draws = rng.standard_exponential(math.ceil(total + 6 * math.sqrt(total) + 16))
     while draws.sum() <= total:
         draws = np.concatenate((draws, rng.standard_exponential(len(draws))))

@@ -52,7 +52,7 @@ def servegen_workload(
     if rate_per_s is not None:
         if not 0 < rate_per_s < math.inf:
             raise WorkloadError("request_rate", rate_per_s, "a number above 0")
-        arrivals = Clients.model_validate(scaled_clients(arrivals, rate_per_s))
+        arrivals = _scaled(arrivals, rate_per_s)
     histograms = _histograms(folder / f"hist_{category.replace('/', '_')}.csv")
     inputs = next((name for name in _INPUT_FIELDS if name in histograms), None)
     if inputs is None or "output_tokens" not in histograms:
@@ -72,6 +72,15 @@ def servegen_workload(
     )
 
 
+def _scaled(arrivals: Clients, rate_per_s: float) -> Clients:
+    try:
+        return Clients.model_validate(scaled_clients(arrivals, rate_per_s))
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = f"gives a client a rate of {first['input']}"
+        raise WorkloadError("request_rate", rate_per_s, first["msg"], problem) from None
+
+
 def _clients(folder: Path) -> dict[str, list[Client]]:
     """Every category's clients that send anything."""
     found: dict[str, list[Client]] = {}
@@ -83,9 +92,12 @@ def _clients(folder: Path) -> dict[str, list[Client]]:
         if family is None:
             raise row.bad("main_iat_family", f"one of {', '.join(_FAMILIES)}")
         cv = row.number("rate_weighted_cv")
-        client = Client.model_validate(
-            {"rate_per_s": rate, "cv": min(max(cv, 0.01), 1000.0), "family": family}
-        )
+        try:
+            client = Client.model_validate(
+                {"rate_per_s": rate, "cv": min(max(cv, 0.01), 1000.0), "family": family}
+            )
+        except ValidationError as error:
+            raise row.bad("mean_rate_rps", error.errors()[0]["msg"]) from None
         found.setdefault(row.values["category"] or "", []).append(client)
     return found
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .api import WorkloadError
-from .ramps import ramp_times_s
+from .ramps import expected_requests, ramp_times_s
 from .spec import (
     AtOnce,
     Constant,
@@ -30,20 +30,21 @@ from .spec import (
     Stage,
     StageArrivals,
 )
+from .spec.bounds import MOST_REQUESTS
 
 Seconds = NDArray[np.float64]
 # [n] due times of a process, the first at 0, the rest after random gaps.
 Process = Callable[[StageArrivals, int, np.random.Generator], Seconds]
 
-MOST_REQUESTS = 10_000_000
-
 
 def stage_times_s(stages: tuple[Stage, ...], rng: np.random.Generator, process: Process) -> Seconds:
-    """Due times of all stages' requests. Raises WorkloadError: more than ten million in a stage."""
-    begin_s = 0.0
+    """Due times of all stages' requests. Raises WorkloadError: more than ten million in all."""
+    begin_s, count = 0.0, 0
     found: list[Seconds] = []
     for number, (stage, own) in enumerate(zip(stages, rng.spawn(len(stages)), strict=True)):
         times_s, length_s = _one_stage(stage, number, own, process)
+        count += len(times_s)
+        _check_count(count, number)
         found.append(begin_s + times_s)
         begin_s += length_s
     return np.concatenate(found)
@@ -56,6 +57,7 @@ def _one_stage(
     arrivals = stage.arrivals
     match arrivals:
         case LinearRamp() | ExponentialRamp():
+            _check_count(expected_requests(arrivals), number)
             return ramp_times_s(arrivals, None, rng), arrivals.duration_s
         case AtOnce():
             return np.zeros(stage.requests or 0), 0.0
@@ -116,5 +118,7 @@ def _highest_rate_per_s(arrivals: Poisson | Gamma | OnOff) -> float:
 
 def _check_count(count: float, number: int) -> None:
     if count > MOST_REQUESTS:
-        expected = f"at most {MOST_REQUESTS:,} requests in a stage"
-        raise WorkloadError(f"arrivals.stages.{number}", f"{count:.3g} requests", expected)
+        expected = f"at most {MOST_REQUESTS:,} in all stages: a lower rate, or less time"
+        raise WorkloadError(
+            f"arrivals.stages.{number}", None, expected, f"brings the requests to {count:,.4g}"
+        )

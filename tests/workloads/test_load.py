@@ -22,26 +22,7 @@ from llmbench.workloads.spec import (
     WorkloadSpec,
 )
 
-CHAT = """\
-name: chat
-num_requests: 200
-arrivals: {kind: poisson, rate_per_s: 2.0, max_concurrency: 16}
-lengths:
-  kind: sampled
-  input: {kind: lognormal, mu: 6.63, sigma: 0.99, max_tokens: 4096}
-  output: {kind: fixed, tokens: 64}
-  correlation: -0.11
-"""
-
-
-def valid() -> dict[str, Any]:
-    return yaml.safe_load(CHAT)
-
-
-def written(folder: Path, text: str) -> Path:
-    path = folder / "mine.yaml"
-    path.write_text(text, encoding="utf-8")
-    return path
+from .specs import CHAT, COUNT, RATE, changed, valid, written
 
 
 def test_a_file_says_what_it_says(tmp_path: Path) -> None:
@@ -90,15 +71,6 @@ def test_the_json_schema_accepts_what_the_loader_accepts() -> None:
         jsonschema.validate({**valid(), "rate": 1}, schema)
 
 
-def changed(*path: str, to: object) -> dict[str, Any]:
-    data = valid()
-    part = data
-    for name in path[:-1]:
-        part = part[name]
-    part[path[-1]] = to
-    return data
-
-
 def stage(**fields: Any) -> dict[str, Any]:
     return {"kind": "stages", "stages": [fields]}
 
@@ -107,6 +79,11 @@ def histogram(edges: list[float], counts: list[float]) -> dict[str, Any]:
     return {"kind": "histogram", "edges": edges, "counts": counts}
 
 
+FIXED = {
+    "kind": "sampled",
+    "input": {"kind": "fixed", "tokens": 9},
+    "output": {"kind": "fixed", "tokens": 9},
+}
 POISSON = {"kind": "poisson", "rate_per_s": 1}
 FIELDS = (
     "adjustments, arrivals, description, fit, lengths, name, num_requests, prompts, samples, "
@@ -123,20 +100,19 @@ ARRIVAL_KINDS = (
     [
         (
             changed("num_requests", to=0),
-            "num_requests: 0 is not allowed; expected greater than 0",
+            f"num_requests: 0 is not allowed; expected {COUNT}",
         ),
         (
             changed("num_requests", to="many"),
-            "num_requests: 'many' is not allowed; "
-            "expected a valid integer, unable to parse string as an integer",
+            f"num_requests: 'many' is not allowed; expected {COUNT}",
         ),
         (
             changed("arrivals", "rate_per_s", to=-2.0),
-            "arrivals.rate_per_s: -2.0 is not allowed; expected greater than 0",
+            f"arrivals.rate_per_s: -2.0 is not allowed; expected {RATE}",
         ),
         (
             changed("arrivals", "rate_per_s", to=float("nan")),
-            "arrivals.rate_per_s: nan is not allowed; expected a finite number",
+            f"arrivals.rate_per_s: nan is not allowed; expected {RATE}",
         ),
         (
             changed("arrivals", "rate", to=2.0),
@@ -163,11 +139,11 @@ ARRIVAL_KINDS = (
         ),
         (
             changed("arrivals", to={"kind": "closed_loop"}),
-            "arrivals.max_concurrency: is missing; expected a value",
+            f"arrivals.max_concurrency: is missing; expected {COUNT}",
         ),
         (
             changed("lengths", "input", "sigma", to=0),
-            "lengths.input.sigma: 0 is not allowed; expected greater than 0",
+            "lengths.input.sigma: 0 is not allowed; expected a number from 1e-09 to 20",
         ),
         (
             changed("lengths", "input", "median", to=5),
@@ -176,37 +152,37 @@ ARRIVAL_KINDS = (
         ),
         (
             changed("lengths", "output", to={"kind": "uniform", "min_tokens": 9, "max_tokens": 5}),
-            "lengths.output: is not consistent; expected max_tokens of at least min_tokens (9)",
+            "lengths.output: has max_tokens 5; expected max_tokens of at least min_tokens (9)",
         ),
         (
             changed("lengths", "correlation", to=1.5),
-            "lengths.correlation: 1.5 is not allowed; expected less than or equal to 1",
+            "lengths.correlation: 1.5 is not allowed; expected a number from -1 to 1",
         ),
         (
             changed(
                 "lengths", "output", to={"kind": "quantiles", "points": [[0, 1], [0.5, 9], [1, 4]]}
             ),
-            "lengths.output: is not consistent; expected tokens that never decrease",
+            "lengths.output: has tokens 4 after 9; expected tokens that never decrease",
         ),
         (
             changed("lengths", "output", to={"kind": "quantiles", "points": [[0, 1], [0.5, 9]]}),
-            "lengths.output: is not consistent; "
+            "lengths.output: has probabilities from 0 to 0.5; "
             "expected probabilities that begin with 0 and end with 1",
         ),
         (
             changed("lengths", "input", to={"kind": "normal", "mean": 5, "std": 0}),
-            "lengths.input.std: 0 is not allowed; expected greater than 0",
+            "lengths.input.std: 0 is not allowed; expected a number from 1e-09 to 16,777,216",
         ),
         (
             changed(
                 "lengths", "input", to={"kind": "histogram", "edges": [1, 9], "counts": [1, 2]}
             ),
-            "lengths.input: is not consistent; expected 3 edges for 2 counts",
+            "lengths.input: has 2 edges; expected 3 edges for 2 counts",
         ),
         (
             changed("lengths", "input", to=histogram([1.2, 1.8], [1])),
-            "lengths.input: is not consistent; "
-            "expected a whole number in every bin that is counted, as in 1.2-1.8",
+            "lengths.input: counts 1 in the bin from 1.2 to 1.8; "
+            "expected a whole number in every bin that is counted",
         ),
         (
             changed(
@@ -234,11 +210,13 @@ ARRIVAL_KINDS = (
                     "stages": [{"arrivals": {"kind": "poisson", "rate_per_s": 1}}],
                 },
             ),
-            "arrivals.stages.0: is not consistent; expected either duration_s or requests",
+            "arrivals.stages.0: has neither duration_s nor requests; "
+            "expected either duration_s or requests",
         ),
         (
             changed("arrivals", to=stage(duration_s=9)),
-            "arrivals.stages.0.arrivals: is missing; expected a value",
+            "arrivals.stages.0.arrivals: is missing; expected a mapping whose kind is one of "
+            "at_once, poisson, constant, gamma, on_off, linear_ramp, exponential_ramp",
         ),
         (
             changed(
@@ -250,12 +228,13 @@ ARRIVAL_KINDS = (
                     "duration_s": 5,
                 },
             ),
-            "arrivals: is not consistent; expected a rate above 0 at the start or at the end",
+            "arrivals: has rates of 0 at both ends; "
+            "expected a rate above 0 at the start or at the end",
         ),
         (
             changed("num_requests", to=None),
-            "workload: is not consistent; "
-            "expected num_requests, as neither a trace nor the arrivals give the number",
+            "workload: has no num_requests; "
+            "expected it, as neither a trace nor the arrivals give the number",
         ),
         (
             changed("prompts", to={"kind": "corpus", "text": "x"}),
@@ -315,6 +294,53 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00bad")
     with pytest.raises(WorkloadError, match="cannot be read: it is not UTF-8 text"):
         load_spec(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            {"lengths": FIXED},
+            f"arrivals: is missing; expected a mapping whose kind is one of {ARRIVAL_KINDS}",
+        ),
+        (
+            {"arrivals": POISSON},
+            "lengths: is missing; "
+            "expected a mapping whose kind is one of sampled, trace, pairs, text",
+        ),
+        (
+            {"arrivals": {"kind": "stages"}, "lengths": FIXED},
+            "arrivals.stages: is missing; expected a list",
+        ),
+        (
+            {"arrivals": {"kind": "stages", "stages": []}, "lengths": FIXED},
+            "arrivals.stages: [] is not allowed; expected at least 1 in the list",
+        ),
+        (
+            {"arrivals": {"kind": "stages", "stages": 3}, "lengths": FIXED},
+            "arrivals.stages: 3 is not allowed; expected a list",
+        ),
+        (
+            {"arrivals": stage(arrivals=POISSON, duration_s=3, requests=4), "lengths": FIXED},
+            "arrivals.stages.0: has duration_s 3 and requests 4; "
+            "expected either duration_s or requests",
+        ),
+        (
+            {"arrivals": POISSON, "lengths": {"kind": "pairs", "pairs": [[1, 2]], "path": "x.csv"}},
+            "lengths: has both pairs and a path; expected either pairs or the path of a CSV",
+        ),
+        (
+            {"arrivals": POISSON, "lengths": {"kind": "pairs"}},
+            "lengths: has neither pairs nor a path; expected either pairs or the path of a CSV",
+        ),
+    ],
+)
+def test_what_is_missing_or_does_not_agree_says_what_there_is(
+    data: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(WorkloadError) as caught:
+        parse_spec({"num_requests": 3, **data})
+    assert str(caught.value) == message
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)

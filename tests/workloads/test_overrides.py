@@ -11,6 +11,8 @@ from llmbench.workloads.load import parse_spec
 from llmbench.workloads.overrides import with_overrides
 from llmbench.workloads.spec import WorkloadSpec
 
+from .specs import COUNT
+
 CLOSED = {"kind": "closed_loop", "max_concurrency": 4}
 POISSON = {"kind": "poisson", "rate_per_s": 2.0}
 CAPPED = {"kind": "poisson", "rate_per_s": 2.0, "max_concurrency": 16}
@@ -129,13 +131,14 @@ def test_another_arrival_process_is_put_in_words() -> None:
         (
             REPLAY,
             {"time_scale": 0.0},
-            "arrivals.time_scale: 0.0 is not allowed; expected greater than 0",
+            "arrivals.time_scale: 0.0 is not allowed; "
+            "expected a number from 1e-09 to 1,000,000,000",
         ),
-        (POISSON, {"num_requests": 0}, "num_requests: 0 is not allowed; expected greater than 0"),
+        (POISSON, {"num_requests": 0}, f"num_requests: 0 is not allowed; expected {COUNT}"),
         (
             POISSON,
             {"max_concurrency": 0},
-            "arrivals.max_concurrency: 0 is not allowed; expected greater than 0",
+            f"arrivals.max_concurrency: 0 is not allowed; expected {COUNT}",
         ),
     ],
 )

@@ -26,10 +26,13 @@ def test_a_csv_is_read(tmp_path: Path) -> None:
         ("input_tokens,output_tokens\n", "has no rows; expected at least one row"),
         (
             "input_tokens,output_tokens\n5,6\n5,six\n",
-            "has 'six' in column output_tokens at line 3; "
-            "expected a whole number of tokens, 1 or more",
+            "has 'six' in column output_tokens at line 3; expected 1 to 16,777,216 tokens",
         ),
         ("input_tokens,output_tokens\n0,6\n", "has '0' in column input_tokens at line 2;"),
+        (
+            "input_tokens,output_tokens\n5,99999999999999999999999\n",
+            "has '99999999999999999999999' in column output_tokens at line 2; expected 1 to",
+        ),
         ("input_tokens,output_tokens\n4\n", "has None in column output_tokens at line 2;"),
     ],
 )

@@ -140,3 +140,13 @@ def test_times_never_decrease_and_a_longer_run_begins_alike(
     whole = ramp_times_s(ramp, None, rng(seed)) if expected_requests(ramp) < 1e4 else short
     shared = min(n, len(whole))
     assert whole[:shared].tolist() == short[:shared].tolist()
+
+
+@pytest.mark.parametrize("ramp", [exponential(1, 1e9, 1e9), linear(0, 1e9, 9)])
+def test_more_requests_than_can_be_sent_are_refused(ramp: Ramp) -> None:
+    """Of those that bring their own number; the first few may be sent all the same."""
+    with pytest.raises(WorkloadError, match=r"bring some .* requests; expected at most 10,000,000"):
+        due_times_s(ramp, None, rng())
+    few = due_times_s(ramp, 20, rng())
+    assert few is not None
+    assert len(few) == 20

@@ -175,7 +175,7 @@ def test_a_longer_plan_begins_with_a_shorter_one_and_repeats(
 @pytest.mark.parametrize(
     ("sessions", "message"),
     [
-        ({}, "workload: is not consistent; expected sessions.turns, as the prompts are no conv"),
+        ({}, "workload: has no turns for corpus prompts; expected sessions.turns, as the prompts"),
         ({"turns": {"kind": "fixed", "turns": 0}}, "sessions.turns.turns: 0 is not allowed"),
         ({"turns": {"kind": "fix"}}, "sessions.turns.kind: 'fix' is not allowed; expected one of"),
         ({"turns": THREE, "think": 1}, "sessions: 'think' is not a field here; expected one of"),

@@ -125,8 +125,17 @@ def test_more_than_the_stages_bring_is_refused() -> None:
 
 
 def test_a_stage_beyond_all_bounds_is_refused() -> None:
-    with pytest.raises(WorkloadError, match=r"arrivals\.stages\.1: '1e\+15 requests' is not"):
+    """One alone, or all together."""
+    with pytest.raises(WorkloadError, match=r"stages\.1: brings the requests to 1e\+15; expected"):
         due_s(constant(1, requests=1), constant(1e9, duration_s=1e6))
+    ramp = {"kind": "linear_ramp", "start_rate_per_s": 1, "end_rate_per_s": 1e9, "duration_s": 9}
+    with pytest.raises(
+        WorkloadError, match=r"stages\.0: brings the requests to 4\.5e\+09; expected"
+    ):
+        due_s({"arrivals": ramp})
+    most = {"arrivals": {"kind": "at_once"}, "requests": 10_000_000}
+    with pytest.raises(WorkloadError, match=r"stages\.1: brings the requests to 1e\+07; expected"):
+        due_s(most, constant(1, requests=1))
 
 
 STAGES = st.lists(

@@ -209,12 +209,15 @@ def test_texts_need_a_tokenizer_and_chats_a_template(plan: Any, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"lengths": AS_TEXT}, "expected lengths of another kind, as corpus prompts have none"),
+        (
+            {"lengths": AS_TEXT},
+            "workload: has lengths of kind text for corpus prompts; expected lengths of another",
+        ),
         (
             {"prompts": {"kind": "text", "path": "x", "chat": True}},
             "expected lengths of kind text, as a chat cannot be trimmed",
         ),
-        ({"prompts": {"kind": "jsonl"}}, "prompts.path: is missing; expected a value"),
+        ({"prompts": {"kind": "jsonl"}}, "prompts.path: is missing; expected a path"),
         ({"prompts": {"kind": "share"}}, "prompts.kind: 'share' is not allowed; expected one of"),
     ],
 )

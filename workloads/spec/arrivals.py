@@ -5,20 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from .base import Part
+from .base import DisagreementError, Part
+from .bounds import AnyRate, Factor, Rate, Requests, Seconds, Variation
 
 
 class ClosedLoop(Part):
     """A request is due when a slot frees: the load adapts to the engine, and nothing queues."""
 
     kind: Literal["closed_loop"]
-    max_concurrency: PositiveInt = Field(description="Requests in flight at all times.")
+    max_concurrency: Requests = Field(description="Requests in flight at all times.")
 
 
 class _OpenLoop(Part):
-    max_concurrency: PositiveInt | None = Field(
+    max_concurrency: Requests | None = Field(
         default=None,
         description="At most this many requests in flight. Due times stay as they are, so a "
         "request held back by the cap is late from the time it was due.",
@@ -35,22 +36,22 @@ class Poisson(_OpenLoop):
     """Independent, exponentially distributed gaps: many users who do not know of each other."""
 
     kind: Literal["poisson"]
-    rate_per_s: PositiveFloat = Field(description="Mean requests a second.")
+    rate_per_s: Rate = Field(description="Mean requests a second.")
 
 
 class Constant(_OpenLoop):
     """One request every 1 / rate_per_s seconds, exactly."""
 
     kind: Literal["constant"]
-    rate_per_s: PositiveFloat = Field(description="Requests a second.")
+    rate_per_s: Rate = Field(description="Requests a second.")
 
 
 class Gamma(_OpenLoop):
     """Gamma-distributed gaps: cv below 1 is smoother than Poisson, above 1 burstier."""
 
     kind: Literal["gamma"]
-    rate_per_s: PositiveFloat = Field(description="Mean requests a second.")
-    cv: PositiveFloat = Field(
+    rate_per_s: Rate = Field(description="Mean requests a second.")
+    cv: Variation = Field(
         description="Coefficient of variation of the gaps, standard deviation / mean. 1 is "
         "Poisson; vLLM's burstiness is 1 / cv^2."
     )
@@ -60,9 +61,9 @@ class OnOff(_OpenLoop):
     """Poisson arrivals while ON, silence while OFF: an interrupted Poisson process."""
 
     kind: Literal["on_off"]
-    on_rate_per_s: PositiveFloat = Field(description="Requests a second while ON.")
-    mean_on_s: PositiveFloat = Field(description="Mean length of an ON period, exponential.")
-    mean_off_s: PositiveFloat = Field(description="Mean length of a silence, exponential.")
+    on_rate_per_s: Rate = Field(description="Requests a second while ON.")
+    mean_on_s: Seconds = Field(description="Mean length of an ON period, exponential.")
+    mean_off_s: Seconds = Field(description="Mean length of a silence, exponential.")
 
 
 class Replay(_OpenLoop):
@@ -70,7 +71,7 @@ class Replay(_OpenLoop):
 
     kind: Literal["replay"]
     path: Path = Field(description="Trace file; relative to the workload file.")
-    time_scale: PositiveFloat = Field(
+    time_scale: Factor = Field(
         default=1.0,
         description="Every gap is multiplied by this: 0.5 replays twice as fast, 2 half as fast.",
     )
@@ -83,16 +84,18 @@ class LinearRamp(_OpenLoop):
     """
 
     kind: Literal["linear_ramp"]
-    start_rate_per_s: NonNegativeFloat = Field(description="Requests a second at 0.")
-    end_rate_per_s: NonNegativeFloat = Field(
+    start_rate_per_s: AnyRate = Field(description="Requests a second at 0.")
+    end_rate_per_s: AnyRate = Field(
         description="Requests a second at duration_s, and from then on."
     )
-    duration_s: PositiveFloat = Field(description="How long the rate changes.")
+    duration_s: Seconds = Field(description="How long the rate changes.")
 
     @model_validator(mode="after")
     def _some(self) -> Self:
         if self.start_rate_per_s == 0 == self.end_rate_per_s:
-            raise ValueError("a rate above 0 at the start or at the end")
+            raise DisagreementError(
+                "has rates of 0 at both ends", "a rate above 0 at the start or at the end"
+            )
         return self
 
 
@@ -103,20 +106,16 @@ class ExponentialRamp(_OpenLoop):
     """
 
     kind: Literal["exponential_ramp"]
-    start_rate_per_s: PositiveFloat = Field(description="Requests a second at 0.")
-    end_rate_per_s: PositiveFloat = Field(
-        description="Requests a second at duration_s, and from then on."
-    )
-    duration_s: PositiveFloat = Field(description="How long the rate changes.")
+    start_rate_per_s: Rate = Field(description="Requests a second at 0.")
+    end_rate_per_s: Rate = Field(description="Requests a second at duration_s, and from then on.")
+    duration_s: Seconds = Field(description="How long the rate changes.")
 
 
 class Client(Part):
     """One of many independent senders."""
 
-    rate_per_s: PositiveFloat = Field(description="Mean requests a second.")
-    cv: PositiveFloat = Field(
-        default=1.0, le=1000, description="Coefficient of variation of its gaps."
-    )
+    rate_per_s: Rate = Field(description="Mean requests a second.")
+    cv: Variation = Field(default=1.0, description="Coefficient of variation of its gaps.")
     family: Literal["gamma", "weibull"] = Field(
         default="gamma", description="Distribution of its gaps."
     )
@@ -139,10 +138,10 @@ class Stage(Part):
     """One phase of a load: an arrival process for a time, or for a number of requests."""
 
     arrivals: StageArrivals
-    duration_s: PositiveFloat | None = Field(
+    duration_s: Seconds | None = Field(
         default=None, description="How long it lasts; what is due later is not sent."
     )
-    requests: PositiveInt | None = Field(
+    requests: Requests | None = Field(
         default=None, description="How many requests it has; the next stage begins at the last."
     )
 
@@ -150,14 +149,23 @@ class Stage(Part):
     def _bounded(self) -> Self:
         if isinstance(self.arrivals, LinearRamp | ExponentialRamp):
             if (self.duration_s, self.requests) != (None, None):
-                raise ValueError("a ramp to end with its own duration_s")
+                allowed = "a ramp to end with its own duration_s"
+                raise DisagreementError(f"has {self._end()} beside a ramp", allowed)
         elif (self.duration_s is None) == (self.requests is None):
-            raise ValueError("either duration_s or requests")
+            raise DisagreementError(f"has {self._end()}", "either duration_s or requests")
         elif isinstance(self.arrivals, AtOnce) and self.requests is None:
-            raise ValueError("requests, as everything at once takes no time")
-        if self.arrivals.max_concurrency is not None:
-            raise ValueError("max_concurrency beside the stages, as it holds for all of them")
+            allowed = "requests, as everything at once takes no time"
+            raise DisagreementError(f"has {self._end()}", allowed)
+        cap = self.arrivals.max_concurrency
+        if cap is not None:
+            allowed = "it beside the stages, as it holds for all of them"
+            raise DisagreementError(f"has max_concurrency {cap} in its arrivals", allowed)
         return self
+
+    def _end(self) -> str:
+        given = {"duration_s": self.duration_s, "requests": self.requests}
+        said = [f"{name} {value:g}" for name, value in given.items() if value is not None]
+        return " and ".join(said) or "neither duration_s nor requests"
 
 
 class Stages(_OpenLoop):

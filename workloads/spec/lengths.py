@@ -7,29 +7,31 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from .base import Part
+from .base import DisagreementError, Part
+from .bounds import Correlation, Edge, Log, LogSpread, Share, Spread, Tokens, TokensHeld, Weight
 
 
 def _check_bounds(min_tokens: int, max_tokens: int | None) -> None:
     if max_tokens is not None and max_tokens < min_tokens:
-        raise ValueError(f"max_tokens of at least min_tokens ({min_tokens})")
+        allowed = f"max_tokens of at least min_tokens ({min_tokens})"
+        raise DisagreementError(f"has max_tokens {max_tokens}", allowed)
 
 
 class FixedLength(Part):
     """Always the same length."""
 
     kind: Literal["fixed"]
-    tokens: PositiveInt
+    tokens: Tokens
 
 
 class UniformLength(Part):
     """Every whole number from min_tokens to max_tokens, both included, equally likely."""
 
     kind: Literal["uniform"]
-    min_tokens: PositiveInt
-    max_tokens: PositiveInt
+    min_tokens: Tokens
+    max_tokens: Tokens
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -38,8 +40,8 @@ class UniformLength(Part):
 
 
 class _Bounded(Part):
-    min_tokens: PositiveInt = 1
-    max_tokens: PositiveInt | None = Field(
+    min_tokens: Tokens = 1
+    max_tokens: Tokens | None = Field(
         default=None,
         description="The distribution is cut off here: its mass beyond is spread over what "
         "remains, not heaped on the bound (clipping is what --max-input-len does).",
@@ -55,23 +57,25 @@ class NormalLength(_Bounded):
     """Normal(mean, std) given that it lies in [min_tokens, max_tokens], rounded."""
 
     kind: Literal["normal"]
-    mean: float = Field(description="Mean in tokens, of the distribution before it is cut off.")
-    std: PositiveFloat = Field(description="Standard deviation in tokens, before it is cut off.")
+    mean: TokensHeld = Field(
+        description="Mean in tokens, of the distribution before it is cut off."
+    )
+    std: Spread = Field(description="Standard deviation in tokens, before it is cut off.")
 
 
 class LognormalLength(_Bounded):
     """exp(Normal(mu, sigma)) given that it lies in [min_tokens, max_tokens], rounded."""
 
     kind: Literal["lognormal"]
-    mu: float = Field(description="Mean of the natural logarithm of the length; e^mu: the median.")
-    sigma: PositiveFloat = Field(description="Standard deviation of the natural logarithm.")
+    mu: Log = Field(description="Mean of the natural logarithm of the length; e^mu: the median.")
+    sigma: LogSpread = Field(description="Standard deviation of the natural logarithm.")
 
 
 class QuantileLength(Part):
     """A measured distribution, given by its quantiles."""
 
     kind: Literal["quantiles"]
-    points: tuple[tuple[float, PositiveFloat], ...] = Field(
+    points: tuple[tuple[Share, Edge], ...] = Field(
         min_length=2,
         description="[probability, tokens] pairs from probability 0 to 1; between two of them "
         "the logarithm of the length is linear in the probability.",
@@ -82,11 +86,17 @@ class QuantileLength(Part):
         probabilities = [probability for probability, _ in self.points]
         tokens = [tokens for _, tokens in self.points]
         if probabilities[0] != 0 or probabilities[-1] != 1:
-            raise ValueError("probabilities that begin with 0 and end with 1")
-        if any(a >= b for a, b in pairwise(probabilities)):
-            raise ValueError("probabilities in increasing order")
-        if any(a > b for a, b in pairwise(tokens)):
-            raise ValueError("tokens that never decrease")
+            problem = f"has probabilities from {probabilities[0]:g} to {probabilities[-1]:g}"
+            raise DisagreementError(problem, "probabilities that begin with 0 and end with 1")
+        for a, b in pairwise(probabilities):
+            if a >= b:
+                problem = f"has probability {b:g} after {a:g}"
+                raise DisagreementError(problem, "probabilities in increasing order")
+        for a, b in pairwise(tokens):
+            if a > b:
+                raise DisagreementError(
+                    f"has tokens {b:g} after {a:g}", "tokens that never decrease"
+                )
         return self
 
 
@@ -98,24 +108,27 @@ class HistogramLength(Part):
     """
 
     kind: Literal["histogram"]
-    edges: tuple[PositiveFloat, ...] = Field(
+    edges: tuple[Edge, ...] = Field(
         min_length=2, description="Edges of the bins in increasing order, one more than bins."
     )
-    counts: tuple[NonNegativeFloat, ...] = Field(
+    counts: tuple[Weight, ...] = Field(
         min_length=1, description="How many lengths each bin holds, or its share."
     )
 
     @model_validator(mode="after")
     def _matched(self) -> Self:
         if len(self.edges) != len(self.counts) + 1:
-            raise ValueError(f"{len(self.counts) + 1} edges for {len(self.counts)} counts")
-        if any(a >= b for a, b in pairwise(self.edges)):
-            raise ValueError("edges in increasing order")
+            allowed = f"{len(self.counts) + 1} edges for {len(self.counts)} counts"
+            raise DisagreementError(f"has {len(self.edges)} edges", allowed)
+        for a, b in pairwise(self.edges):
+            if a >= b:
+                raise DisagreementError(f"has edge {b:g} after {a:g}", "edges in increasing order")
         if not sum(self.counts) > 0:
-            raise ValueError("a count above 0")
+            raise DisagreementError("has counts of 0 alone", "a count above 0")
         for (low, high), count in zip(pairwise(self.edges), self.counts, strict=True):
             if count and math.ceil(low) >= high:
-                raise ValueError(f"a whole number in every bin that is counted, as in {low}-{high}")
+                problem = f"counts {count:g} in the bin from {low:g} to {high:g}"
+                raise DisagreementError(problem, "a whole number in every bin that is counted")
         return self
 
 
@@ -131,10 +144,8 @@ class SampledLengths(Part):
     kind: Literal["sampled"]
     input: Length
     output: Length
-    correlation: float = Field(
+    correlation: Correlation = Field(
         default=0.0,
-        ge=-1,
-        le=1,
         description="Correlation of the two normal variables behind a pair (a Gaussian copula): "
         "0 draws them independently, and each length keeps its own distribution whatever it is.",
     )
@@ -155,7 +166,7 @@ class PairLengths(Part):
     """Measured pairs of input and output lengths, drawn together with replacement."""
 
     kind: Literal["pairs"]
-    pairs: tuple[tuple[PositiveInt, PositiveInt], ...] = Field(
+    pairs: tuple[tuple[Tokens, Tokens], ...] = Field(
         default=(), description="[input tokens, output tokens], … as they were measured."
     )
     path: Path | None = Field(
@@ -167,7 +178,8 @@ class PairLengths(Part):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if bool(self.pairs) == (self.path is not None):
-            raise ValueError("either pairs or the path of a CSV")
+            problem = "has both pairs and a path" if self.pairs else "has neither pairs nor a path"
+            raise DisagreementError(problem, "either pairs or the path of a CSV")
         return self
 
 

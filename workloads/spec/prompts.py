@@ -5,24 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, StrictBool
 
 from .base import Part
+from .bounds import Requests, Rows, Share, SomeTokens
 
 
 class _Synthetic(Part):
     """Prompts that are made, each of exactly the length that `lengths` asks for."""
 
-    shared_prefix_tokens: NonNegativeInt = Field(
+    shared_prefix_tokens: SomeTokens = Field(
         default=0,
         description="Tokens that prompts begin with in common, as with one system prompt; part of "
         "each input length. A shorter prompt shares all but its last token.",
     )
-    shared_prefix_count: PositiveInt = Field(
+    shared_prefix_count: Requests = Field(
         default=1, description="How many such prefixes there are; a prompt has one at random."
     )
-    shared_prefix_ratio: float = Field(
-        default=1.0, ge=0, le=1, description="Share of the prompts that have one."
+    shared_prefix_ratio: Share = Field(
+        default=1.0, description="Share of the prompts that have one."
     )
 
 
@@ -41,7 +42,7 @@ class RandomPrompts(_Synthetic):
 class _Texts(Part):
     """Prompts that are read, as long as they are unless `lengths` trims them."""
 
-    chat: bool = Field(
+    chat: StrictBool = Field(
         default=False,
         description="Put each prompt into the model's own chat template, and send it as messages "
         "where a server is sent chats.",
@@ -96,11 +97,12 @@ class DatasetPrompts(_Records):
     kind: Literal["dataset"]
     dataset: str = Field(
         min_length=1,
-        description="hf:NAME, hf:NAME:SPLIT or hf:NAME:CONFIG:SPLIT of the hub; or a local file "
-        "(.parquet, .json, .jsonl, .csv, .arrow) or a folder that a dataset was saved in, "
-        "relative to the workload file. The split is `train` unless given.",
+        description="hf:NAME, hf:NAME:SPLIT or hf:NAME:CONFIG:SPLIT of the hub; or PATH or "
+        "PATH:SPLIT of a local file (.parquet, .json, .jsonl, .csv, .arrow), of a folder that a "
+        "dataset was saved in, or of one with files as on the hub, relative to the workload file. "
+        "The split is `train`, or the only one, unless given.",
     )
-    rows: PositiveInt | None = Field(
+    rows: Rows | None = Field(
         default=None, description="Read only the first so many rows. Left out: all."
     )
 

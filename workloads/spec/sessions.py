@@ -4,29 +4,31 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from .base import Part
+from .base import DisagreementError, Part
+from .bounds import AnySeconds, Log, LogSpread, Seconds, TurnCount, TurnMean
 
 
 class FixedTurns(Part):
     """Always as many turns."""
 
     kind: Literal["fixed"]
-    turns: PositiveInt
+    turns: TurnCount
 
 
 class UniformTurns(Part):
     """Every whole number from min_turns to max_turns, both included, equally likely."""
 
     kind: Literal["uniform"]
-    min_turns: PositiveInt
-    max_turns: PositiveInt
+    min_turns: TurnCount
+    max_turns: TurnCount
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.max_turns < self.min_turns:
-            raise ValueError(f"max_turns of at least min_turns ({self.min_turns})")
+            allowed = f"max_turns of at least min_turns ({self.min_turns})"
+            raise DisagreementError(f"has max_turns {self.max_turns}", allowed)
         return self
 
 
@@ -34,8 +36,8 @@ class GeometricTurns(Part):
     """After each turn the session goes on with the same probability, 1 - 1 / mean."""
 
     kind: Literal["geometric"]
-    mean: float = Field(ge=1, description="Mean turns of a session, before max_turns.")
-    max_turns: PositiveInt | None = Field(default=None, description="A session ends here.")
+    mean: TurnMean = Field(description="Mean turns of a session, before max_turns.")
+    max_turns: TurnCount | None = Field(default=None, description="A session ends here.")
 
 
 Turns = Annotated[FixedTurns | UniformTurns | GeometricTurns, Field(discriminator="kind")]
@@ -45,20 +47,21 @@ class FixedThink(Part):
     """Always as long."""
 
     kind: Literal["fixed"]
-    seconds: NonNegativeFloat
+    seconds: AnySeconds
 
 
 class UniformThink(Part):
     """Any time from min_s to max_s, equally likely."""
 
     kind: Literal["uniform"]
-    min_s: NonNegativeFloat
-    max_s: PositiveFloat
+    min_s: AnySeconds
+    max_s: Seconds
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.max_s < self.min_s:
-            raise ValueError(f"max_s of at least min_s ({self.min_s:g})")
+            allowed = f"max_s of at least min_s ({self.min_s:g})"
+            raise DisagreementError(f"has max_s {self.max_s:g}", allowed)
         return self
 
 
@@ -66,15 +69,15 @@ class ExponentialThink(Part):
     """Exponentially distributed."""
 
     kind: Literal["exponential"]
-    mean_s: PositiveFloat
+    mean_s: Seconds
 
 
 class LognormalThink(Part):
     """exp(Normal(mu, sigma)) seconds."""
 
     kind: Literal["lognormal"]
-    mu: float = Field(description="Mean of the natural logarithm of the seconds.")
-    sigma: PositiveFloat = Field(description="Standard deviation of the natural logarithm.")
+    mu: Log = Field(description="Mean of the natural logarithm of the seconds.")
+    sigma: LogSpread = Field(description="Standard deviation of the natural logarithm.")
 
 
 Think = Annotated[

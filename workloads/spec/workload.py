@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from .arrivals import Arrivals, ExponentialRamp, LinearRamp, Replay, Stages
-from .base import Part
+from .base import DisagreementError, Part
+from .bounds import Requests, Samples
 from .lengths import Lengths, TextLengths, TraceLengths
 from .prompts import TEXTS, CorpusPrompts, Prompts
 from .sessions import Sessions
@@ -22,7 +23,7 @@ class WorkloadSpec(Part):
     name: str = Field(default="custom", min_length=1, description="Shown in results and reports.")
     description: str = Field(default="", description="One line on what this load stands for.")
     source: str = Field(default="", description="Where the numbers come from.")
-    num_requests: PositiveInt | None = Field(
+    num_requests: Requests | None = Field(
         default=None,
         description="Requests to send, all turns of sessions counted. Left out: all rows of a "
         "trace, or all that a ramp or the stages bring.",
@@ -33,7 +34,7 @@ class WorkloadSpec(Part):
     sessions: Sessions | None = Field(
         default=None, description="Left out: every request stands alone."
     )
-    samples: PositiveInt = Field(
+    samples: Samples = Field(
         default=1, description="Replies asked for each prompt (parallel sampling)."
     )
     fit: Literal["error", "clip"] = Field(
@@ -50,23 +51,28 @@ class WorkloadSpec(Part):
     def _counted(self) -> Self:
         from_trace = isinstance(self.lengths, TraceLengths) and self.lengths.order == "file"
         if self.num_requests is None and not (isinstance(self.arrivals, _ENDING) or from_trace):
-            raise ValueError("num_requests, as neither a trace nor the arrivals give the number")
+            allowed = "it, as neither a trace nor the arrivals give the number"
+            raise DisagreementError("has no num_requests", allowed)
         return self
 
     @model_validator(mode="after")
     def _agreed(self) -> Self:
         is_text = isinstance(self.prompts, TEXTS)
         if isinstance(self.lengths, TextLengths) and not is_text:
-            raise ValueError(f"lengths of another kind, as {self.prompts.kind} prompts have none")
+            problem = f"has lengths of kind text for {self.prompts.kind} prompts"
+            raise DisagreementError(problem, "lengths of another kind, as such prompts have none")
         if (
             isinstance(self.prompts, TEXTS)
             and self.prompts.chat
             and not isinstance(self.lengths, TextLengths)
         ):
-            raise ValueError("lengths of kind text, as a chat cannot be trimmed")
+            problem = f"has lengths of kind {self.lengths.kind} for chats"
+            raise DisagreementError(problem, "lengths of kind text, as a chat cannot be trimmed")
         if self.sessions is not None:
             if isinstance(self.lengths, TraceLengths):
-                raise ValueError("no sessions, as a trace names its own")
+                allowed = "no sessions, as a trace names its own"
+                raise DisagreementError("has sessions beside the lengths of a trace", allowed)
             if self.sessions.turns is None and self.prompts.kind in ("corpus", "random", "text"):
-                raise ValueError("sessions.turns, as the prompts are no conversations")
+                allowed = "sessions.turns, as the prompts are no conversations"
+                raise DisagreementError(f"has no turns for {self.prompts.kind} prompts", allowed)
         return self

@@ -8,7 +8,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ..api import WorkloadError
+from ..api import WorkloadError, shown_value
+from ..spec.bounds import MOST_TOKENS
 
 # Who speaks, by the names that data sets use.
 ROLES = {
@@ -75,7 +76,7 @@ def _message(message: object) -> tuple[str, str]:
     content = message.get("content", message.get("value"))
     role = ROLES.get(str(speaker).lower())
     if role is None:
-        raise RecordError(f"holds a message of the unknown speaker {speaker!r}")
+        raise RecordError(f"holds a message of the unknown speaker {shown_value(speaker)}")
     if not isinstance(content, str):
         raise RecordError("holds a message whose content is no text")
     return role, content
@@ -116,10 +117,11 @@ def _with_replies(conversation: Conversation, found: object, name: str) -> Conve
     for turn, reply in zip(conversation.turns, replies, strict=True):
         if isinstance(reply, str):
             turns.append(Turn(turn.user, reply))
-        elif isinstance(reply, int) and not isinstance(reply, bool) and reply > 0:
+        elif isinstance(reply, int) and not isinstance(reply, bool) and 0 < reply <= MOST_TOKENS:
             turns.append(Turn(turn.user, None, reply))
         else:
-            raise RecordError(f"has {reply!r} in {name!r}, neither a text nor a number of tokens")
+            shown = shown_value(reply)
+            raise RecordError(f"has {shown} in {name!r}, neither a text nor a number of tokens")
     return Conversation(tuple(turns), conversation.system)
 
 

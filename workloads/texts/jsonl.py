@@ -16,7 +16,7 @@ def read_jsonl(prompts: JsonlPrompts) -> list[Conversation]:
     def parse(line: str) -> Conversation | None:
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RecordError(f"is not JSON ({error})") from None
         if not isinstance(record, dict):
             raise RecordError("has no JSON object")

@@ -18,7 +18,7 @@ def read_sharegpt(prompts: ShareGPTPrompts) -> list[Conversation]:
     text = read_file(path, _EXPECTED)
     try:
         records = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WorkloadError("prompts.path", path, _EXPECTED, f"is not JSON: {error}") from None
     if not isinstance(records, list):
         raise WorkloadError("prompts.path", path, _EXPECTED, "holds no list")

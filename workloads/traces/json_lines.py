@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..api import WorkloadError
+from ..api import WorkloadError, shown_value
+from ..spec.bounds import MOST_TOKENS
+from .rows import LATEST
 
 LONGEST_SHOWN = 60
 _MISSING = object()
@@ -19,7 +20,7 @@ def fields_of(line: str) -> tuple[str, ...]:
     """The names in a line; none for a line that is no JSON object."""
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ()
     return tuple(row) if isinstance(row, dict) else ()
 
@@ -33,11 +34,11 @@ class JsonLine:
     values: Mapping[str, Any]
 
     def number(self, field: str, expected: str) -> float:
-        """A finite number of 0 or more."""
+        """A number of 0 or more, and not beyond any clock."""
         value = self.values[field]
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.bad(field, expected)
-        if not math.isfinite(value) or value < 0:
+        if not 0 <= value <= LATEST:
             raise self.bad(field, expected)
         return float(value)
 
@@ -48,11 +49,12 @@ class JsonLine:
             raise self.bad(field, "a whole number of tokens")
         if value < 0:
             raise self.bad(field, "0 tokens or more")
+        if value > MOST_TOKENS:
+            raise self.bad(field, f"at most {MOST_TOKENS:,} tokens")
         return value
 
     def bad(self, field: str, expected: str, value: object = _MISSING) -> WorkloadError:
-        shown = repr(self.values[field] if value is _MISSING else value)
-        shown = shown if len(shown) <= LONGEST_SHOWN else shown[:LONGEST_SHOWN] + "…"
+        shown = shown_value(self.values[field] if value is _MISSING else value, LONGEST_SHOWN)
         return self.error(f"has {shown} in field {field}", expected)
 
     def error(self, problem: str, expected: str) -> WorkloadError:
@@ -79,7 +81,7 @@ def json_lines(path: Path, needed: tuple[str, ...]) -> Iterator[JsonLine]:
 def _object(path: Path, number: int, text: str, needed: tuple[str, ...]) -> Mapping[str, Any]:
     try:
         row = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         problem = f"is not JSON at line {number}: {error}"
         raise WorkloadError("trace", path, "a JSON object a line", problem) from None
     if not isinstance(row, dict):

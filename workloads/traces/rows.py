@@ -8,7 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..api import WorkloadError
+from ..api import WorkloadError, shown_value
+from ..spec.bounds import MOST_TOKENS
+
+# Beyond what clocks say in any unit that traces use, and still whole numbers to a float.
+LATEST = 1e15
 
 
 def fields_of(line: str) -> tuple[str, ...]:
@@ -32,21 +36,23 @@ class Row:
             raise self.bad(column, "a whole number of tokens") from None
         if tokens < 0:
             raise self.bad(column, "0 tokens or more")
+        if tokens > MOST_TOKENS:
+            raise self.bad(column, f"at most {MOST_TOKENS:,} tokens")
         return tokens
 
     def number(self, column: str, expected: str = "a number, 0 or more") -> float:
-        """A finite number of 0 or more."""
+        """A number of 0 or more, and not beyond any clock."""
         try:
             number = float(self.values[column] or "")
         except ValueError:
             number = math.nan
-        if not (math.isfinite(number) and number >= 0):
+        if not 0 <= number <= LATEST:
             raise self.bad(column, expected)
         return number
 
     def bad(self, column: str, expected: str) -> WorkloadError:
         value = self.values[column]
-        shown = "nothing" if value is None else repr(value)
+        shown = "nothing" if value is None else shown_value(value, 60)
         problem = f"has {shown} in column {column} at line {self.line}"
         return WorkloadError("trace", self.path, expected, problem)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..api import RequestShape, WorkloadError
+from ..spec.bounds import MOST_TOKENS
+from .rows import LATEST
 
 TABLE = "requests.parquet"
 COLUMNS = ("index", "sample", "t_due_s", "input_tokens", "output_tokens")
@@ -37,6 +39,10 @@ def read(path: Path) -> tuple[RequestShape, ...]:
     if rows.empty:
         raise WorkloadError("trace", path, "at least one request", "has no rows")
     first_s = float(rows["t_due_s"].iloc[0])
+    numbers = rows[["t_due_s", "input_tokens", "output_tokens"]].to_numpy(dtype=float)
+    if not ((numbers >= 0) & (numbers <= (LATEST, MOST_TOKENS, MOST_TOKENS))).all():
+        expected = f"times of 0 or more and lengths of up to {MOST_TOKENS:,} tokens"
+        raise WorkloadError("trace", path, expected, "has others, or none, in a row")
     columns = (rows["t_due_s"], rows["input_tokens"], rows["output_tokens"])
     return tuple(
         RequestShape(float(due_s) - first_s, int(tokens_in), int(tokens_out))

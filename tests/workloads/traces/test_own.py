@@ -76,6 +76,15 @@ def test_a_session_shares_what_was_said(tmp_path: Path) -> None:
         (row(None, 1, "a"), "has neither t_due_s nor think_s at line 2; expected one of them"),
         (row(None, 1, "a", think_s=-1), "has -1 in field think_s at line 2; expected seconds, 0"),
         (row(12, -1), "has -1 in field input_tokens at line 2; expected 0 tokens or more"),
+        (
+            row(12, 10**22),
+            "has 10000000000000000000000 in field input_tokens at line 2; expected at",
+        ),
+        (
+            row(10**400, 1),
+            "has a number of more digits than can be shown in field t_due_s at line 2",
+        ),
+        ("[" * 100_000, "is not JSON at line 2: "),
         (row(True, 1), "has True in field t_due_s at line 2;"),
     ],
 )

@@ -43,3 +43,12 @@ def test_an_empty_and_a_damaged_table(tmp_path: Path) -> None:
         read_trace(tmp_path / "y.parquet")
     with pytest.raises(WorkloadError, match="cannot be read: "):
         read_trace(tmp_path / "none.parquet")
+
+
+@pytest.mark.parametrize(("column", "value"), [("input_tokens", float("nan")), ("t_due_s", -1.0)])
+def test_a_table_with_a_value_that_is_none(tmp_path: Path, column: str, value: float) -> None:
+    FRAME.assign(**{column: [value, 2.0, 2.0, 4.0]}).to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(
+        WorkloadError, match="has others, or none, in a row; expected times of 0 or"
+    ):
+        read_trace(tmp_path / "x.parquet")

@@ -1,0 +1,79 @@
+"""A YAML file as plain data, read as whoever wrote it would read it.
+
+Beside the rules of YAML 1.1: a key that stands twice in a mapping is refused, for one of its values
+would be lost in silence; `1e3` is a number, as in YAML 1.2; and what only looks like a number or a
+date stays a text, so that the field it stands in can say what it takes.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .api import WorkloadError
+
+_EXPONENT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+")
+
+
+def read_yaml(path: Path) -> object:
+    """What a file holds. Raises WorkloadError: unreadable, or no YAML."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise WorkloadError("workload", path, "a YAML file", f"cannot be read: {reason}") from error
+    try:
+        return yaml.load(text, _Loader)
+    except _KeyTwiceError as error:
+        raise WorkloadError("workload", path, "each key once", str(error)) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        what = getattr(error, "problem", None) or "bad syntax"
+        problem = f"is not valid YAML{where}: {what}"
+        raise WorkloadError("workload", path, "YAML", problem) from error
+    except RecursionError:
+        problem = "is not valid YAML: it is nested too deeply"
+        raise WorkloadError("workload", path, "YAML", problem) from None
+
+
+class _KeyTwiceError(Exception):
+    """A key that stands twice in one mapping."""
+
+
+class _Loader(yaml.SafeLoader):
+    """See the file's docstring."""
+
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
+        # Here, and not where it is constructed: `<<` has put others' keys beside its own by then.
+        node = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                line, name = key.start_mark.line + 1, (key.tag, key.value)
+                if name in lines:
+                    where = f"at line {lines[name]} and at line {line}"
+                    raise _KeyTwiceError(f"has {key.value} twice, {where}")
+                lines[name] = line
+        return node
+
+
+def _or_text(name: str) -> None:
+    """Construct a scalar as YAML does; one that is malformed, or of too many digits, as a text."""
+    construct = yaml.SafeLoader.yaml_constructors[f"tag:yaml.org,2002:{name}"]
+
+    def constructed(loader: _Loader, node: yaml.ScalarNode) -> object:
+        try:
+            return construct(loader, node)
+        except (ValueError, OverflowError):
+            return node.value
+
+    _Loader.add_constructor(f"tag:yaml.org,2002:{name}", constructed)
+
+
+for _name in ("int", "float", "timestamp"):
+    _or_text(_name)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
