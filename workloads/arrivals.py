@@ -145,7 +145,8 @@ def on_off(
     """
     gap_rng, silence_rng, length_rng = rng.spawn(3)
     on_gaps_s = gap_rng.standard_exponential(num_requests - 1) / on_rate_per_s
-    silences = silence_rng.poisson(on_gaps_s / mean_on_s)
+    # More silences than these in a gap are more than numpy counts.
+    silences = silence_rng.poisson(np.minimum(on_gaps_s / mean_on_s, 1e18))
     # The sum of K exponential silences is gamma distributed with shape K.
     silence_s = mean_off_s * length_rng.standard_gamma(silences)
     return _after_first(on_gaps_s + silence_s)

@@ -51,9 +51,12 @@ def burstiness(times_s: Seconds) -> Burstiness | None:
 def index_of_dispersion(times_s: Seconds, window_s: float) -> float:
     """Variance over mean of the counts in whole windows from 0 to the last time."""
     windows = int(times_s[-1] // window_s)
-    which = (times_s // window_s).astype(np.int64)
-    counts = np.bincount(which[which < windows], minlength=windows)
-    return float(counts.var() / counts.mean()) if counts.any() else 0.0
+    which = times_s // window_s
+    # Windows without arrivals are counted and never held: there may be billions of them.
+    found = np.unique(which[which < windows], return_counts=True)[1].tolist()
+    total, squares = sum(found), sum(count * count for count in found)
+    # In whole numbers, of which Python has as many digits as it takes: nothing cancels out.
+    return (windows * squares - total * total) / (windows * total) if total else 0.0
 
 
 def on_off_dispersion(

@@ -169,6 +169,44 @@ def test_what_a_user_does_wrong_is_one_line(
 
 
 def test_bars() -> None:
+@pytest.mark.parametrize(
+    ("arrivals", "message"),
+    [
+        ("{kind: poisson, rate_per_s: 1.0e+308}", "arrivals.rate_per_s: 1e+308 is not allowed"),
+        ("{kind: poisson, rate_per_s: 1.0e-308}", "arrivals.rate_per_s: 1e-308 is not allowed"),
+        (
+            "{kind: exponential_ramp, start_rate_per_s: 1, end_rate_per_s: 1e9, duration_s: 1e9}",
+            "arrivals: 'exponential_ramp' bring some 4.825e+16 requests; expected at most 10,",
+        ),
+    ],
+)
+def test_arrivals_beyond_all_bounds_are_one_line(
+    arrivals: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "w.yaml"
+    length = "{kind: fixed, tokens: 3}"
+    count = "" if "ramp" in arrivals else "num_requests: 200\n"
+    lengths = f"{{kind: sampled, input: {length}, output: {length}}}"
+    path.write_text(f"{count}arrivals: {arrivals}\nlengths: {lengths}\n")
+    assert run("show", path) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {message}")
+    assert err.count("\n") == 1
+
+
+def test_rare_bursts_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """200 requests in 10^9 s and more: as many windows of a second would be gigabytes."""
+    path = tmp_path / "w.yaml"
+    path.write_text(
+        "num_requests: 200\n"
+        "arrivals: {kind: on_off, on_rate_per_s: 1e-7, mean_on_s: 2, mean_off_s: 5}\n"
+        "lengths: {kind: sampled, input: {kind: fixed, tokens: 3}, "
+        "output: {kind: fixed, tokens: 3}}\n"
+    )
+    assert run("show", path) == 0
+    assert "on off" in capsys.readouterr().out
+
+
     assert bars([0, 1, 4, 8]) == " ▁▄█"
 
 

@@ -47,3 +47,13 @@ def test_no_time_no_burstiness() -> None:
     short = burstiness(np.array([0.0, 1.0, 3.0]))
     assert short is not None
     assert short.dispersion == {}
+
+
+def test_what_is_held_is_as_many_as_the_requests_and_not_as_the_windows() -> None:
+    """One request each 10^9 s, and two beside others: 10^12 windows, of which two hold two."""
+    times_s = np.sort(np.concatenate((np.arange(0, 1.0000001e12, 1e9), [5e9, 7e9])))
+    windows, total = 10**12, 1000 + 2
+    expected = (windows * (998 + 4 + 4) - total**2) / (windows * total)
+    assert index_of_dispersion(times_s, 1.0) == pytest.approx(expected, rel=1e-12)
+    far = arrivals.on_off(200, 1e-9, 1e-9, 1e9, np.random.default_rng(0))
+    assert burstiness(far) is not None
