@@ -1,8 +1,8 @@
 """Which process brings requests as a trace does.
 
-Tried in order of their parameters: Poisson, gamma gaps, ON/OFF, and stages of gamma gaps whose rate
-follows the trace's. The first whose dispersion is near the trace's in every window is taken; where
-none is, the nearest.
+Tried in order of their parameters: constant gaps, Poisson, gamma gaps, ON/OFF, and stages of gamma
+gaps whose rate follows the trace's. The first whose dispersion is near the trace's in every window
+is taken; where none is, the nearest.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..arrivals import due_times_s
-from ..spec import Arrivals, Gamma, OnOff, Poisson, Stage, Stages
+from ..spec import Arrivals, Constant, Gamma, OnOff, Poisson, Stage, Stages
 from .burstiness import Burstiness, Seconds, burstiness, on_off_dispersion
 
 # Near: within this factor, for gaps' CV and for counts in every window, or within three standard
 # errors of the trace's own dispersion where its windows are few.
 NEAR = 1.25
+# What varies less than this, gaps by a hundredth of their mean and counts by a tenth of what they
+# would of a Poisson process, is as good as regular, and how much less it is says nothing.
+_LEAST_CV = 0.01
+_LEAST_DISPERSION = 0.1
 # Stages are as long as the widest window, or longer where there would be more than so many.
 _STAGE_S = 60.0
 _MOST_STAGES = 120
@@ -29,20 +33,26 @@ def fit_arrivals(times_s: Seconds, trace: Burstiness) -> Arrivals:
     """The process to send so many requests by. times_s: ascending, from 0."""
     tried: list[tuple[float, Arrivals]] = []
     for arrivals in _candidates(times_s, trace):
-        factors = factors_apart(trace, drawn_burstiness(arrivals, len(times_s)))
+        drawn = drawn_burstiness(arrivals, len(times_s))
+        if drawn is None:
+            continue
+        factors = factors_apart(trace, drawn)
         if all(factor <= _allowed(trace, window_s) for window_s, factor in factors.items()):
             return arrivals
         tried.append((max(factors.values()), arrivals))
     return min(tried, key=lambda pair: pair[0])[1]
 
 
-def drawn_burstiness(arrivals: Arrivals, num_requests: int) -> Burstiness:
-    """What a process comes to in draws as long as the trace: the mean over several seeds."""
+def drawn_burstiness(arrivals: Arrivals, num_requests: int) -> Burstiness | None:
+    """What a process comes to in draws as long as the trace: the mean over several seeds; None
+    where all of a draw is due at once."""
     drawn = [
         found
         for seed in range(_DRAWS)
         if (found := burstiness(_draw(arrivals, num_requests, seed))) is not None
     ]
+    if not drawn:
+        return None
     windows = set.intersection(*(set(one.dispersion) for one in drawn))
     return Burstiness(
         float(np.mean([one.rate_per_s for one in drawn])),
@@ -60,16 +70,22 @@ def _draw(arrivals: Arrivals, num_requests: int, seed: int) -> Seconds:
 
 
 def factors_apart(trace: Burstiness, fit: Burstiness) -> dict[float, float]:
-    """By which factor, either way, dispersions differ by window, and gaps' CV under 0."""
-    shared = sorted(trace.dispersion.keys() & fit.dispersion.keys())
-    pairs = {0.0: (trace.gap_cv, fit.gap_cv)}
-    pairs |= {
-        window_s: (trace.dispersion[window_s], fit.dispersion[window_s]) for window_s in shared
-    }
-    return {
-        window_s: max(a / b, b / a) if a > 0 and b > 0 else math.inf
-        for window_s, (a, b) in pairs.items()
-    }
+    """By which factor, either way, dispersions differ by window, and gaps' CV under 0; what is as
+    good as regular differs by none."""
+    factors = {0.0: _apart(trace.gap_cv, fit.gap_cv, _LEAST_CV)}
+    for window_s in sorted(trace.dispersion.keys() & fit.dispersion.keys()):
+        # Regular arrivals bring one more or one less to a window, by where it happens to begin: a
+        # variance of up to 1/4.
+        phase = 0.25 / max(1.0, trace.rate_per_s * window_s)
+        least = max(_LEAST_DISPERSION, phase)
+        pair = trace.dispersion[window_s], fit.dispersion[window_s]
+        factors[window_s] = _apart(*pair, least)
+    return factors
+
+
+def _apart(a: float, b: float, least: float) -> float:
+    low, high = sorted((max(a, least), max(b, least)))
+    return high / low
 
 
 def _allowed(trace: Burstiness, window_s: float) -> float:
@@ -80,8 +96,9 @@ def _allowed(trace: Burstiness, window_s: float) -> float:
 
 def _candidates(times_s: Seconds, trace: Burstiness) -> Iterator[Arrivals]:
     rate = _rounded(trace.rate_per_s)
+    yield Constant(kind="constant", rate_per_s=rate)
     yield Poisson(kind="poisson", rate_per_s=rate)
-    if trace.gap_cv > 0:
+    if trace.gap_cv > _LEAST_CV:
         yield Gamma(kind="gamma", rate_per_s=rate, cv=_rounded(trace.gap_cv))
     if trace.gap_cv > 1 and trace.dispersion:
         yield on_off(trace)

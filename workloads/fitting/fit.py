@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from ..api import RequestShape, WorkloadError
 from ..lengths import Tokens, sample_pairs, trace_pairs
@@ -42,7 +43,7 @@ class FittedWorkload:
 def fit_trace(path: str | Path) -> FittedWorkload:
     """Read a trace and fit it; lengths of 0 count as 1.
 
-    Raises WorkloadError: unreadable, or fewer than 20 requests.
+    Raises WorkloadError: unreadable, fewer than 20 requests, or a rate that no workload has.
     """
     rows = read_trace(path)
     if len(rows) < _LEAST_REQUESTS:
@@ -50,15 +51,24 @@ def fit_trace(path: str | Path) -> FittedWorkload:
         raise WorkloadError(
             "trace", path, f"at least {_LEAST_REQUESTS} to fit anything to", problem
         )
+    try:
+        return _fitted(Path(path), rows)
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = f"would be fitted by {first['loc'][-1]} {first['input']}"
+        raise WorkloadError("trace", path, first["msg"], problem) from None
+
+
+def _fitted(path: Path, rows: Sequence[RequestShape]) -> FittedWorkload:
     pairs = np.maximum(trace_pairs(rows), 1)
     times_s = np.array([row.t_due_s for row in rows if row.t_due_s is not None])
     inputs, outputs = fit_length(pairs[:, 0]), fit_length(pairs[:, 1])
     found = burstiness(times_s)
     arrivals = AtOnce(kind="at_once") if found is None else fit_arrivals(times_s, found)
     spec = WorkloadSpec(
-        name=f"{Path(path).stem}-fit",
-        description=f"Requests like those of {Path(path).name}",
-        source=f"fitted to {Path(path).name}, {len(rows)} requests",
+        name=f"{path.stem}-fit",
+        description=f"Requests like those of {path.name}",
+        source=f"fitted to {path.name}, {len(rows)} requests",
         num_requests=None if isinstance(arrivals, Stages) else len(rows),
         arrivals=arrivals,
         lengths=SampledLengths(

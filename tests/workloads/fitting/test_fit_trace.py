@@ -16,6 +16,7 @@ from llmbench.workloads.fitting.lengths import copula_correlation, fit_length, l
 from llmbench.workloads.lengths import sample_pairs
 from llmbench.workloads.load import load_spec, spec_yaml
 from llmbench.workloads.spec import (
+    Constant,
     Gamma,
     LognormalLength,
     OnOff,
@@ -45,6 +46,52 @@ def fitted(times_s: Seconds) -> object:
 def test_poisson_arrivals_are_fitted_by_poisson() -> None:
     found = fitted(arrivals.poisson(10_000, 3.0, rng()))
     assert getattr(found, "kind", None) == "poisson"
+
+
+@pytest.mark.parametrize("rate_per_s", [0.05, 0.7, 5.0, 128.0])
+def test_regular_arrivals_are_fitted_by_constant(rate_per_s: float) -> None:
+    """Their CV is what the rounding of floats leaves of 0."""
+    times_s = np.arange(1000) / rate_per_s
+    found = fitted(times_s)
+    assert isinstance(found, Constant)
+    assert found.rate_per_s == rate_per_s
+    added = np.cumsum(np.full(1000, 1 / rate_per_s))
+    assert isinstance(fitted(added - added[0]), Constant)
+
+
+@pytest.mark.parametrize("cv", [0.02, 0.05, 0.1, 0.3, 0.5])
+def test_gaps_that_vary_a_little_are_fitted_by_gamma(cv: float) -> None:
+    found = fitted(arrivals.gamma(3000, 5.0, cv, rng()))
+    assert isinstance(found, Gamma)
+    assert found.cv == pytest.approx(cv, rel=0.1)
+    assert found.rate_per_s == pytest.approx(5, rel=0.05)
+
+
+def test_a_clock_that_jitters_is_fitted_by_gamma() -> None:
+    """A tenth of a gap to and fro, as timers have: counts vary even less than gamma's."""
+    times_s = np.sort(np.arange(3000) / 5 + rng().normal(0, 0.02, 3000))
+    found = fitted(times_s - times_s[0])
+    assert isinstance(found, Gamma)
+    assert found.cv == pytest.approx(0.1 * 2**0.5, rel=0.1)
+
+
+def test_a_regular_trace_is_said_to_be_met(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    rows = [{"t_due_s": i * 0.2, "input_tokens": 9, "output_tokens": 3} for i in range(150)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    fit = fit_trace(path)
+    assert fit.spec.arrivals == Constant(kind="constant", rate_per_s=5)
+    assert "arrivals are constant" in fit.notes
+
+
+def test_a_rate_that_no_workload_has_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    rows = [{"t_due_s": i * 1e-13, "input_tokens": 9, "output_tokens": 3} for i in range(50)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(
+        WorkloadError, match=r"would be fitted by rate_per_s 1.*; expected a number"
+    ):
+        fit_trace(path)
 
 
 def test_gamma_arrivals_are_fitted_by_gamma() -> None:
