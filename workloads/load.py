@@ -64,10 +64,19 @@ def _beside(folder: Path, spec: WorkloadSpec) -> WorkloadSpec:
         part = getattr(spec, name)
         if getattr(part, "path", None) is not None:
             changed[name] = part.model_copy(update={"path": folder / part.path})
-    if isinstance(spec.prompts, DatasetPrompts) and not spec.prompts.dataset.startswith("hf:"):
-        dataset = str(folder / spec.prompts.dataset)
+    if isinstance(spec.prompts, DatasetPrompts):
+        dataset = _dataset_beside(folder, spec.prompts.dataset)
         changed["prompts"] = spec.prompts.model_copy(update={"dataset": dataset})
     return spec.model_copy(update=changed)
+
+
+def _dataset_beside(folder: Path, dataset: str) -> str:
+    """A dataset's name; hf:NAME is one of the hub, or a folder here if there is one."""
+    name = dataset.removeprefix("hf:")
+    if name == dataset:
+        return str(folder / dataset)
+    path = name.partition(":")[0]
+    return f"hf:{folder / name}" if path and (folder / path).is_dir() else dataset
 
 
 def _causes(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
@@ -114,14 +123,14 @@ def _explain(error: ErrorDetails, data: Mapping[str, Any]) -> WorkloadError:
             return WorkloadError(field, None, found.allowed, found.problem)
         case "outside":
             return WorkloadError(field, value, context["allowed"])
+        case "model_attributes_type" | "model_type" | "model_class_type":
+            return WorkloadError(field, value, "a mapping with a kind, as {kind: ...}")
         case "bool_type":
             return WorkloadError(field, value, "true or false")
         case "too_short":
             return WorkloadError(field, value, f"at least {context['min_length']} in the list")
         case "tuple_type":
             return WorkloadError(field, value, "a list")
-        case "model_attributes_type" | "model_type" | "model_class_type":
-            return WorkloadError(field, value, "a mapping with a kind, as {kind: ...}")
         case _:
             expected = error["msg"].removeprefix("Input should be ")
             return WorkloadError(field, value, expected[0].lower() + expected[1:])
@@ -138,6 +147,8 @@ def _model_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
             if len(kinds) == 1 and None in kinds:
                 model = kinds[None]
     return model
+
+
 def _allowed_at(loc: tuple[int | str, ...]) -> str:
     """What may stand in the field at `loc`, in words."""
     field = _model_at(loc[:-1]).model_fields.get(str(loc[-1]))
@@ -152,8 +163,6 @@ def _allowed_at(loc: tuple[int | str, ...]) -> str:
     if kinds:
         return f"a mapping whose kind is one of {', '.join(kinds)}"
     return "a path" if field.annotation is Path else "a text"
-
-
 
 
 def _kinds_at(loc: tuple[int | str, ...]) -> list[str]:

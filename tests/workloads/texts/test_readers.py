@@ -189,14 +189,6 @@ def test_datasets_from_files_and_folders(tmp_path: Path, monkeypatch: pytest.Mon
         read_conversations(dataset(tmp_path / "saved"))
 
 
-def test_a_folder_of_several_splits_asks_for_one(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
-    rows = datasets.Dataset.from_dict({"prompt": ["a"]})
-    datasets.DatasetDict({"train": rows, "test": rows}).save_to_disk(str(tmp_path / "saved"))
-    with pytest.raises(WorkloadError, match="has several; expected a split: train, test"):
-        read_conversations(dataset(tmp_path / "saved"))
-
-
 def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
 
