@@ -8,16 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from reprlib import Repr
 from pathlib import Path
+from reprlib import Repr
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .spec import WorkloadSpec
 
+_LONGEST_SHOWN_VALUE = 100
 _BRIEF = Repr()
 _BRIEF.maxlevel, _BRIEF.maxdict, _BRIEF.maxlist, _BRIEF.maxtuple = 4, 6, 6, 6
 _BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 60
@@ -25,7 +25,6 @@ _BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 60
 
 # Told how far something is that may take long: what is done, how much of it, of how much.
 Told = Callable[[str, int, int], None]
-_LONGEST_SHOWN_VALUE = 100
 
 
 class WorkloadError(ValueError):
@@ -46,6 +45,7 @@ class WorkloadError(ValueError):
         )
         super().__init__(" ".join(f"{field}: {shown} {problem}; expected {allowed}".split()))
 
+
 def shown_value(value: object, longest: int = _LONGEST_SHOWN_VALUE) -> str:
     """As Python writes it, cut short; lists within lists are never written out whole, for a file
     of a few lines can hold millions of them."""
@@ -56,7 +56,6 @@ def shown_value(value: object, longest: int = _LONGEST_SHOWN_VALUE) -> str:
     else:
         shown = _BRIEF.repr(value)
     return shown if len(shown) <= longest else shown[:longest] + "…"
-
 
 
 @dataclass(frozen=True)
@@ -174,7 +173,7 @@ class Plan:
     adjustments: tuple[str, ...] = ()
     description: dict[str, object] = field(default_factory=dict)
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, told: Told | None = None) -> str:
         """SHA-256, in hex, of all that reaches an engine: due times, tokens, concurrency, and
         where there are any, who waits for whom and the messages of chats.
 
@@ -183,12 +182,14 @@ class Plan:
         """
         digest = hashlib.sha256(b"llmbench plan 2\n")
         digest.update(struct.pack("<q", self.max_concurrency or 0))
-        for request in self.requests:
+        for done, request in enumerate(self.requests):
+            if told is not None and done % 1024 == 0:
+                told("taking the fingerprint", done, len(self.requests))
             due_s = float("nan") if request.t_due_s is None else request.t_due_s
             prompt = request.prompt_token_ids
             shape = (request.output_tokens, request.samples, len(prompt))
             digest.update(struct.pack("<dqqq", due_s, *shape))
-            digest.update(array("q", prompt).tobytes())
+            digest.update(struct.pack(f"<{len(prompt)}q", *prompt))
         for request in self.requests:
             if request.after is not None:
                 turn = struct.pack("<qqd", request.index, request.after, request.think_s)
@@ -209,14 +210,16 @@ def plan_workload(
     limits: LengthLimits,
     vocab_size: int | None = None,
     encoder: TextEncoder | None = None,
+    told: Told | None = None,
 ) -> Plan:
     """The requests of one run. The same arguments give the same plan, byte for byte.
 
     corpus_token_ids: a tokenised text, [tokens]; prompts are cut from it.
     vocab_size: the model's; when given, every token must be below it.
     encoder: the model's tokenizer, which prompts that are texts need.
+    told: how far the plan is, now and then.
     Raises WorkloadError: an unreadable file, a request longer than the model, a seed below 0,
-    an empty corpus, texts without an encoder.
+    an empty corpus, texts without an encoder, more prompts than a machine holds.
 
     Arrivals, lengths and prompts draw from separate streams of the seed, so changing the arrivals
     changes neither lengths nor prompts. A longer plan begins with the requests of a shorter one
@@ -233,4 +236,5 @@ def plan_workload(
         limits=limits,
         vocab_size=vocab_size,
         encoder=encoder,
+        told=told,
     )

@@ -11,6 +11,7 @@ import numpy as np
 from .api import LengthLimits, RequestShape, TextEncoder, WorkloadError
 from .fit import fit_lengths
 from .lengths import Tokens, sample_pairs, trace_pairs
+from .making import Making
 from .pairs import measured_pairs
 from .prefixes import SharedPrefixes, corpus_prefix, which_prefix
 from .prompt_tokens import CorpusWords, RandomWords, Words, plain_vocabulary
@@ -52,7 +53,7 @@ class Drawn:
     """What contents are made of.
 
     rows: of a trace, where it gives the lengths. num_requests, num_sessions: how much is wanted;
-    one of the two is given.
+    one of the two is given. making: is told of each prompt.
     """
 
     spec: WorkloadSpec
@@ -63,6 +64,7 @@ class Drawn:
     limits: LengthLimits
     vocab_size: int | None
     encoder: TextEncoder | None
+    making: Making
 
 
 def contents_of(drawn: Drawn, streams: Streams) -> tuple[list[Content], tuple[str, ...]]:
@@ -139,6 +141,7 @@ def _synthetic(
         slots = draw_slots(draws, drawn.num_requests, drawn.num_sessions)
     count = len(slots)
     pairs, notes = fit_lengths(_pairs(drawn, count, streams), drawn.limits, spec.fit)
+    drawn.making.expect(int(pairs[:, 0].sum()))
     if isinstance(prompts, CorpusPrompts):
         words: Words = CorpusWords(drawn.corpus, count, streams.prompts)
         replies: Words = CorpusWords(drawn.corpus, count, streams.replies)
@@ -152,11 +155,13 @@ def _synthetic(
     prefixes = SharedPrefixes(prompts, count, streams.prefixes, make)
     if rows is None:
         contents, left_out = grown(
-            slots, pairs, words, replies, prefixes.put, drawn.limits, spec.fit
+            slots, pairs, words, replies, prefixes.put, drawn.limits, spec.fit, drawn.making
         )
         return contents, (*notes, *left_out)
     blocks = PrefixBlocks(drawn.corpus)
-    contents = recorded(slots, pairs, rows[:count], words, replies, prefixes.put, blocks.tokens)
+    contents = recorded(
+        slots, pairs, rows[:count], words, replies, prefixes.put, blocks.tokens, drawn.making
+    )
     return contents, notes
 
 
@@ -194,6 +199,7 @@ def _read(
         replies=_EndlessWords(drawn.corpus, streams.replies),
         limits=drawn.limits,
         fit=spec.fit,
+        making=drawn.making,
     )
     draws = SessionDraws(spec.sessions, streams.sessions)
     contents, changed = planner.contents(draws, asked, drawn.num_requests, drawn.num_sessions)

@@ -8,10 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from .api import LengthLimits, Plan, PlannedRequest, RequestShape, TextEncoder, WorkloadError
+from .api import (
+    LengthLimits,
+    Plan,
+    PlannedRequest,
+    RequestShape,
+    TextEncoder,
+    Told,
+    WorkloadError,
+)
 from .arrivals import Seconds, due_times_s
 from .contents import Drawn, Streams, contents_of
 from .describe import describe
+from .making import Making
 from .prompts import checked_corpus
 from .spec import Replay, TraceLengths, WorkloadSpec
 from .synthetic import Content
@@ -28,6 +37,7 @@ def plan_workload(
     limits: LengthLimits,
     vocab_size: int | None = None,
     encoder: TextEncoder | None = None,
+    told: Told | None = None,
 ) -> Plan:
     """See `api.plan_workload`."""
     if seed < 0:
@@ -48,6 +58,7 @@ def plan_workload(
         limits=limits,
         vocab_size=vocab_size,
         encoder=encoder,
+        making=Making(told, count),
     )
     contents, notes = contents_of(drawn, streams)
     begun = sum(one.after is None for one in contents)

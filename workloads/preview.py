@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .api import Plan, PlannedRequest
+from .api import Plan, PlannedRequest, Told
 from .fitting.burstiness import Burstiness, burstiness
+from .sharing import shared_share
 
-# What a prefix cache with blocks of this many tokens would find.
-SHARING_BLOCK_TOKENS = 16
 RATE_BINS = 60
 
 
@@ -60,8 +59,8 @@ class Preview:
         return asdict(self)
 
 
-def preview(plan: Plan) -> Preview:
-    """Everything that can be said of a plan before it is sent."""
+def preview(plan: Plan, told: Told | None = None) -> Preview:
+    """Everything that can be said of a plan before it is sent. told: how far it is."""
     requests = plan.requests
     due_s = np.array([one.t_due_s for one in requests if one.t_due_s is not None], dtype=float)
     bin_s, rates = rates_over_time(due_s)
@@ -83,7 +82,7 @@ def preview(plan: Plan) -> Preview:
         turns_max=max(turns),
         think_s_mean=float(np.mean(thinking)) if thinking else None,
         chats=sum(bool(one.messages) for one in requests),
-        shared_share=shared_share(requests),
+        shared_share=shared_share(requests, told),
         adjustments=plan.adjustments,
     )
 
@@ -96,26 +95,6 @@ def rates_over_time(due_s: NDArray[np.float64]) -> tuple[float, tuple[float, ...
     bin_s = float(due_s[-1]) / bins
     which = np.minimum((due_s / bin_s).astype(np.int64), bins - 1)
     return bin_s, tuple((np.bincount(which, minlength=bins) / bin_s).tolist())
-
-
-def shared_share(requests: tuple[PlannedRequest, ...]) -> float:
-    """What an unbounded prefix cache would find: whole blocks at the front of a prompt that began
-    an earlier one, too, over all prompt tokens. Replies are not counted: what an engine answers is
-    not known before."""
-    size = SHARING_BLOCK_TOKENS
-    seen: set[int] = set()
-    hits = total = 0
-    for one in requests:
-        ids = tuple(one.prompt_token_ids)
-        total += len(ids)
-        name, known = 0, True
-        for begin in range(0, len(ids) - size + 1, size):
-            name = hash((name, ids[begin : begin + size]))
-            known = known and name in seen
-            # The newest token is always computed, so a block counts only if a token follows it.
-            hits += size if known and begin + size < len(ids) else 0
-            seen.add(name)
-    return hits / total if total else 0.0
 
 
 def _turns(requests: tuple[PlannedRequest, ...]) -> list[int]:

@@ -7,7 +7,6 @@ length. A prompt is a run of real text, so its statistics (repeats, rare words) 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,8 +76,10 @@ class PrefixBlocks:
     def tokens(self, shape: RequestShape) -> tuple[int, ...]:
         """What a prompt of this shape begins with, [blocks x block tokens]; nothing if no block is
         named. Raises WorkloadError: the corpus has too few different tokens to spell a name."""
-        size = shape.prefix_block_tokens
-        return tuple(chain.from_iterable(self.block(name, size) for name in shape.prefix_block_ids))
+        tokens: list[int] = []
+        for name in shape.prefix_block_ids:
+            tokens += self.block(name, shape.prefix_block_tokens)
+        return tuple(tokens)
 
     def block(self, name: int, size: int) -> tuple[int, ...]:
         """The first `size` tokens of the block of this name."""
@@ -94,4 +95,5 @@ class PrefixBlocks:
                 f"has {base} different tokens",
             )
         offset = name * STRIDE_TOKENS % len(self._corpus)
-        return (*spelling, *run_of(self._corpus, offset, size))[:size]
+        rest_tokens = max(0, size - SPELLING_TOKENS)
+        return (*spelling[:size], *run_of(self._corpus, offset, rest_tokens))

@@ -8,6 +8,7 @@ from typing import Literal
 
 from .api import LengthLimits, Message, RequestShape, WorkloadError
 from .lengths import Tokens
+from .making import Making
 from .prompt_tokens import Words
 from .sessions import Slot
 
@@ -31,6 +32,7 @@ def recorded(
     replies: Words,
     put_prefix: Callable[[int, tuple[int, ...]], tuple[int, ...]],
     beginning: Callable[[RequestShape], tuple[int, ...]],
+    making: Making,
 ) -> list[Content]:
     """Prompts of a trace's rows: as long as recorded, what was said before them included.
 
@@ -47,6 +49,7 @@ def recorded(
         prompt = first[:length] + words.take(index, max(0, length - len(first)))
         if slot.history is None:
             prompt = put_prefix(index, prompt)
+        making.add(length)
         contents.append(Content(prompt, output, slot.after, slot.think_s))
     return contents
 
@@ -59,6 +62,7 @@ def grown(
     put_prefix: Callable[[int, tuple[int, ...]], tuple[int, ...]],
     limits: LengthLimits,
     fit: Literal["error", "clip"],
+    making: Making,
 ) -> tuple[list[Content], tuple[str, ...]]:
     """(prompts that grow from turn to turn, what was done). pairs: new tokens of each turn, output.
 
@@ -80,6 +84,7 @@ def grown(
             prompt = said + words.take(index, new)
         else:
             continue
+        making.add(len(prompt))
         placed[index] = len(contents)
         contents.append(Content(prompt, output, after, slot.think_s))
     return contents, left_out_note(len(slots) - len(contents), len(slots))

@@ -16,6 +16,7 @@ import numpy as np
 
 from .api import LengthLimits, Message, TextEncoder, WorkloadError
 from .fit import fit_lengths
+from .making import Making
 from .prompt_tokens import Words
 from .sessions import SessionDraws
 from .synthetic import Content, left_out_note, room_for
@@ -56,6 +57,7 @@ class TextPlanner:
         replies: Words,
         limits: LengthLimits,
         fit: Literal["error", "clip"],
+        making: Making,
     ) -> None:
         self._pool, self._pool_size, self._encoder = pool, pool_size, encoder
         # Texts come again where the data has fewer than are sent.
@@ -63,6 +65,7 @@ class TextPlanner:
         self._chat, self._single, self._replies = chat, single, replies
         self._limits = limits
         self._fit: Literal["error", "clip"] = fit
+        self._making = making
         self.taken = 0
         if chat and encoder.encode_chat is None:
             expected = "chat: false, or a model whose tokenizer has a chat template"
@@ -112,6 +115,7 @@ class TextPlanner:
                     )
                 continue
             in_a_row = 0
+            self._making.add(len(opening.prompt))
             planned += len(opening.turns)
             openings.append(opening)
         return openings, left_out
@@ -191,6 +195,7 @@ class TextPlanner:
                 for _ in opening.turns[number + 1 :]:
                     draws.think_s()
                 return
+            self._making.add(len(prompt))
             contents.append(Content(prompt, output, len(contents) - 1, think_s, messages))
 
     def _encode_chat(self, messages: Sequence[Message]) -> tuple[int, ...]:

@@ -10,10 +10,10 @@ import typer
 
 from .console import TerminalConsole, foreign
 from .exits import say_text
-from .output import AsJson, write_texts
+from .output import AsJson, Quiet, write_texts
 
 if TYPE_CHECKING:
-    from ...workloads.api import Plan
+    from ...workloads.api import Plan, Told
     from ...workloads.fitting import FittedWorkload
     from ...workloads.spec import WorkloadSpec
 
@@ -85,11 +85,13 @@ def show(
         Path | None, typer.Option(help="Draw it, to a .png, .svg or .pdf file.")
     ] = None,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show what a workload will send, before it is sent: rates over time, lengths, sessions, what
     prompts have in common, and how the first ones begin."""
     from ...engines.errors import ConfigError
     from ...workloads.preview import preview
+    from .workload_progress import telling
     from .workload_tables import (
         PLOT_FORMATS,
         print_preview,
@@ -99,20 +101,26 @@ def show(
 
     if plot is not None and plot.suffix.lower() not in PLOT_FORMATS:
         raise ConfigError("plot", str(plot), f"a file ending in {', '.join(PLOT_FORMATS)}")
+    if prompts < 0:
+        raise ConfigError("prompts", prompts, "0 or more")
     found = spec_of(spec, num_requests)
-    plan, decode, model_length = _planned(found, model, seed, max_input_len, max_output_len)
-    seen = preview(plan)
+    with telling(quiet=quiet or as_json) as told:
+        plan, decode, model_length = _planned(
+            found, model, seed, max_input_len, max_output_len, told
+        )
+        seen = preview(plan, told)
+        fingerprint = plan.fingerprint(told)
     too_long = sum(
         len(one.prompt_token_ids) + one.output_tokens > model_length for one in plan.requests
     )
     if as_json:
         from ..json_text import json_text
 
-        told = {"fingerprint": plan.fingerprint(), **seen.as_dict()}
+        told = {"fingerprint": fingerprint, **seen.as_dict()}
         room = {"model_length_tokens": model_length, "requests_longer_than_model": too_long}
         print(json_text({"name": found.name, "seed": seed, **told, **room}))
     else:
-        print_preview(found, seen, plan.fingerprint())
+        print_preview(found, seen, fingerprint)
         print_prompts(plan.requests[:prompts], decode)
         if too_long:
             print_too_long(found, too_long, len(plan.requests), model_length)
@@ -218,6 +226,7 @@ def _planned(
     seed: int,
     max_input_len: int | None,
     max_output_len: int | None,
+    told: Told | None = None,
 ) -> tuple[Plan, Callable[..., str], int]:
     """The plan, what turns its tokens into text, and the tokens of the model's longest request. A
     model that nobody named limits nothing."""
@@ -240,6 +249,7 @@ def _planned(
         ),
         vocab_size=tokenizer.vocab_size,
         encoder=text_encoder(tokenizer, files.directory),
+        told=told,
     )
     return plan, tokenizer.decode, longest
 

@@ -60,3 +60,24 @@ def test_sessions_and_chats_are_counted() -> None:
     assert (seen.think_s_mean, seen.chats) == (3.0, 2)
     assert (seen.due_from_s, seen.due_to_s) == (0.0, 3.0)
     assert (seen.input.total, seen.input.max, seen.output.mean) == (8, 3, 3.5)
+
+
+def test_sharing_is_that_of_a_set_of_beginnings() -> None:
+    """Held against a set of the beginnings themselves, of prompts that share at random."""
+    rng = np.random.default_rng(4)
+    prompts = [
+        tuple(rng.integers(0, 2, 20).repeat(16)[: rng.integers(1, 300)].tolist())
+        for _ in range(400)
+    ]
+    seen: set[tuple[int, ...]] = set()
+    hits = 0
+    for ids in prompts:
+        ends = range(16, len(ids) + 1, 16)
+        hits += sum(16 for end in ends if end < len(ids) and ids[:end] in seen)
+        seen.update(ids[:end] for end in ends)
+    requests = tuple(request(i, ids) for i, ids in enumerate(prompts))
+    told: list[int] = []
+    share = shared_share(requests, lambda _what, done, _of: told.append(done))
+    assert hits > 1000
+    assert share == hits / sum(map(len, prompts))
+    assert told[-1] == 400

@@ -151,6 +151,7 @@ def test_the_schema_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (("show", "azure-cod"), "(did you mean 'azure-code'?)"),
         (("show", "quick", "--plot", "x.html"), "expected a file ending in .png, .svg, .pdf"),
+        (("show", "quick", "--prompts", -1), "prompts: -1 is not allowed; expected 0 or more"),
         (("show", "quick", "--num-requests", 0), "num_requests: 0 is not allowed"),
         (("fit", "none.csv"), "cannot be read: no such file or directory"),
         (("fit", "none.csv", "--category", "x"), "trace: 'none.csv' does not exist; expected a"),
@@ -168,7 +169,6 @@ def test_what_a_user_does_wrong_is_one_line(
     assert err.count("\n") == 1
 
 
-def test_bars() -> None:
 @pytest.mark.parametrize(
     ("arrivals", "message"),
     [
@@ -207,6 +207,7 @@ def test_rare_bursts_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "on off" in capsys.readouterr().out
 
 
+def test_bars() -> None:
     assert bars([0, 1, 4, 8]) == " ▁▄█"
 
 
