@@ -32,9 +32,11 @@ def telling(*, quiet: bool, clock: Callable[[], float] = time.monotonic) -> Iter
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task("", visible=False)
-            begun_s = clock()
+            begun_s: float | None = None
 
             def show(what: str, done: int, of: int) -> None:
+                nonlocal begun_s
+                begun_s = clock() if begun_s is None else begun_s
                 visible = clock() - begun_s > _FIRST_S
                 bar.update(task, description=what, completed=done, total=of, visible=visible)
 
@@ -42,11 +44,13 @@ def telling(*, quiet: bool, clock: Callable[[], float] = time.monotonic) -> Iter
 
 
 def _lines(console: TerminalConsole, clock: Callable[[], float]) -> Told:
-    next_s = clock() + _FIRST_S
+    next_s: float | None = None
 
     def say(what: str, done: int, of: int) -> None:
         nonlocal next_s
-        if clock() >= next_s:
+        # From the first word on: how long a model took to load says nothing of the plan.
+        next_s = clock() + _FIRST_S if next_s is None else next_s
+        if done < of and clock() >= next_s:
             next_s = clock() + _LINE_S
             console.print(f"{what}: {done:,} of {of:,}")
 

@@ -23,8 +23,9 @@ def test_a_log_gets_a_line_after_a_second_and_one_each_five(
 ) -> None:
     clock = Clock()
     with telling(quiet=False, clock=clock) as told:
-        for clock.now_s in (0.0, 0.9, 1.1, 3.0, 6.0, 6.2, 11.5):
-            told("making prompts", round(clock.now_s * 1000), 20_000)
+        for waited_s in (0.0, 0.9, 1.1, 3.0, 6.0, 6.2, 11.5, 20.0):
+            clock.now_s = 99 + waited_s
+            told("making prompts", round(waited_s * 1000), 20_000)
     assert capsys.readouterr().err.splitlines() == [
         "making prompts: 1,100 of 20,000",
         "making prompts: 6,200 of 20,000",
@@ -52,6 +53,7 @@ def test_a_terminal_gets_a_bar(
     monkeypatch.setattr(sys, "stderr", written)
     monkeypatch.setenv("TERM", "xterm")
     with telling(quiet=False, clock=clock) as told:
+        told("making prompts", 0, 9)
         clock.now_s = waited_s
         told("making prompts", 5, 9)
     assert ("making prompts" in written.getvalue()) == shown
