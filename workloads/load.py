@@ -129,6 +129,14 @@ def _explain(error: ErrorDetails, data: Mapping[str, Any]) -> WorkloadError:
             return WorkloadError(field, value, "true or false")
         case "too_short":
             return WorkloadError(field, value, f"at least {context['min_length']} in the list")
+        case "too_long":
+            return WorkloadError(field, value, f"at most {context['max_length']} in the list")
+        case "string_type":
+            return WorkloadError(field, value, "a text")
+        case "path_type":
+            return WorkloadError(field, value, "a path")
+        case "invalid_key":
+            return WorkloadError("workload", value, "a text", "is no name of a field")
         case "tuple_type":
             return WorkloadError(field, value, "a list")
         case _:

@@ -317,6 +317,19 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
             "arrivals.stages: [] is not allowed; expected at least 1 in the list",
         ),
         (
+            {"arrivals": POISSON, "lengths": {"kind": "pairs", "pairs": [[1, 2, 3]]}},
+            "lengths.pairs.0: [1, 2, 3] is not allowed; expected at most 2 in the list",
+        ),
+        (
+            {"arrivals": POISSON, "lengths": {"kind": "pairs", "path": 5}, "name": 3},
+            "name: 3 is not allowed; expected a text; "
+            "also lengths.path: 5 is not allowed; expected a path",
+        ),
+        (
+            {"arrivals": POISSON, "lengths": FIXED, 3: "x"},
+            "workload: 3 is no name of a field; expected a text",
+        ),
+        (
             {"arrivals": {"kind": "stages", "stages": 3}, "lengths": FIXED},
             "arrivals.stages: 3 is not allowed; expected a list",
         ),
@@ -336,7 +349,7 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_missing_or_does_not_agree_says_what_there_is(
-    data: dict[str, Any], message: str
+    data: dict[Any, Any], message: str
 ) -> None:
     with pytest.raises(WorkloadError) as caught:
         parse_spec({"num_requests": 3, **data})
