@@ -18,6 +18,7 @@ from .result import Check, Validity, Window
 from .stats.percentiles import percentile, samples_needed
 from .throttling import Throttled, check_throttling
 from .warm_cache import Prompt, check_prefix_cache
+from .window import changed_load
 
 LITTLE_ERROR = 0.10
 RATE_SHARE = 0.95
@@ -75,7 +76,7 @@ def assess(
         check_rate(requests, longest_step_s(steps), asked),
         check_littles_law(requests, steps),
         *(() if throttled is None else (check_throttling(throttled, duration_s),)),
-        check_steady(window),
+        check_steady(window, requests, open_loop=asked.open_loop),
         check_tail(requests),
     )
     return Validity.of(checks)
@@ -283,8 +284,13 @@ def _known_since_s(requests: Sequence[RequestRecord]) -> dict[tuple[int, int], f
     }
 
 
-def check_steady(window: Window) -> Check:
-    """Rates over a window that is not steady depend on how long the run was."""
+def check_steady(
+    window: Window, requests: Sequence[RequestRecord] = (), *, open_loop: bool = False
+) -> Check:
+    """Rates over a window that is not steady depend on how long the run was. requests, open_loop:
+    to tell a load that changes from a system that does; in a closed loop the system makes the
+    load."""
+    load = changed_load(requests) if open_loop and not window.steady else ""
     return Check(
         id="steady",
         ok=window.steady,
@@ -293,6 +299,7 @@ def check_steady(window: Window) -> Check:
         detail=f"steady window {window.start_s:.2f} to {window.end_s:.2f} s: {window.method}"
         if window.steady
         else f"no steady window: rates are over {window.method}",
+        advice=f"the load itself changes: what was asked for went {load}" if load else "",
     )
 
 

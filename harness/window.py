@@ -10,16 +10,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..reports.format import number
 from .metrics.base import Interval
 from .record import RequestRecord, RequestStatus
 from .result import Window
-from .stats.mser import BATCH, mser5
+from .stats.level import LevelChange, level_change
+from .stats.mser import BATCH, batch_means, mser5
 
 BINS = 200
 FEWEST_ENDED = 10
 # In steady state as many requests end as come. Where fewer end, a rate of what has ended is too low
 # by as much.
 MOST_UNBALANCED = 0.1
+# A change of level that is sure, and no more than this share of the mean, is of no consequence: a
+# simulated loop repeats itself so well that a thousandth shows.
+MOST_CHANGED = 0.1
 
 
 def steady_window(requests: Sequence[RequestRecord], duration_s: float) -> Window:
@@ -33,12 +38,16 @@ def steady_window(requests: Sequence[RequestRecord], duration_s: float) -> Windo
     within a tenth (job flow balance: Denning and Buzen, "The operational analysis of queueing
     network models", Computing Surveys 10, 1978). Tokens can be as even as in steady state while
     requests pile up: their queue, and not their rate, is what a load beyond capacity makes grow.
+    And the whole run if the rate of tokens changes within the window by more than a tenth, little
+    by little or at once (`stats/level.py`): MSER-5 sees no change that comes late, and in a closed
+    loop as many end as are due whatever happens to the engine.
     """
     last_due_s = max((request.t_due_s for request in requests), default=0.0)
     end_s = min(last_due_s, duration_s)
     if end_s <= 0:
         return _whole(duration_s, "every request was due at the start")
-    cut_bins = mser5(binned_tokens(requests, Interval(0.0, end_s), BINS))
+    tokens = binned_tokens(requests, Interval(0.0, end_s), BINS)
+    cut_bins = mser5(tokens)
     if cut_bins is None:
         return _whole(duration_s, "MSER-5 saw no steady state before the last arrival")
     start_s = cut_bins * end_s / BINS
@@ -54,12 +63,53 @@ def steady_window(requests: Sequence[RequestRecord], duration_s: float) -> Windo
         return _whole(
             duration_s, f"{due} requests were due between warm-up and the last arrival, but {queue}"
         )
+    if changed := changed_rate(tokens[cut_bins:], Interval(start_s, end_s)):
+        return _whole(duration_s, f"output went {changed}")
     return Window(
         start_s=start_s,
         end_s=end_s,
         method=f"MSER-5 over {BINS} bins of output tokens (batches of {BATCH}) dropped the first "
-        f"{start_s:.2f} s; ends at the last arrival",
+        f"{start_s:.2f} s, and the rest keeps its level; ends at the last arrival",
     )
+
+
+def changed_load(requests: Sequence[RequestRecord]) -> str:
+    """How the tokens that were asked for, by the time they were due, changed over an open loop, by
+    the test of the window; empty if they kept their level. Output that follows such a load is not
+    the system's doing."""
+    end_s = max((request.t_due_s for request in requests), default=0.0)
+    if end_s <= 0:
+        return ""
+    tokens, _ = np.histogram(
+        [request.t_due_s for request in requests],
+        bins=BINS,
+        range=(0.0, end_s),
+        weights=[request.output_tokens for request in requests],
+    )
+    return changed_rate(tokens.tolist(), Interval(0.0, end_s))
+
+
+def changed_rate(tokens: Sequence[float], interval: Interval) -> str:
+    """From what rate to what other one these equal bins of the interval went, and when; empty if
+    they kept their level, or a tenth more or less."""
+    means = batch_means(tokens)
+    change = level_change(means.tolist())
+    if change is None or abs(change.after - change.before) <= MOST_CHANGED * means.mean():
+        return ""
+    return _told(change, len(tokens), interval)
+
+
+def _told(change: LevelChange, bins: int, interval: Interval) -> str:
+    bin_s = interval.duration_s / bins
+    before, after = (
+        # The line through a rate that falls to nothing ends below it.
+        number(max(0.0, mean) / bin_s)
+        for mean in (change.before, change.after)
+    )
+    if change.gradual:
+        return f"little by little from about {before} to {after} tokens/s"
+    at_s = interval.start_s + change.index * BATCH * bin_s
+    return f"from {before} to {after} tokens/s at {at_s:.2f} s"
 
 
 def binned_tokens(requests: Sequence[RequestRecord], interval: Interval, bins: int) -> list[float]:

@@ -188,7 +188,7 @@ def _summary(
         check_token_counts(records, asked.output_tokens),
         check_sender_lag(records, longest_step_s, asked),
         check_rate(records, longest_step_s, asked),
-        check_steady(window),
+        check_steady(window, records, open_loop=asked.open_loop),
         check_tail(records),
     )
     return Summary(

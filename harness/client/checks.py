@@ -86,7 +86,7 @@ def assess_replies(
         check_rate(requests, 0.0, plan),
         check_in_flight(requests, in_flight_s),
         *(() if throttled is None else (check_throttling(throttled, duration_s),)),
-        check_steady(window),
+        check_steady(window, requests, open_loop=plan.open_loop),
         check_tail(requests),
     )
     return Validity.of(checks)

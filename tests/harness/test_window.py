@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from llmbench.harness.metrics.base import Interval
 from llmbench.harness.metrics.output_throughput import OutputThroughput
 from llmbench.harness.record import RequestRecord
+from llmbench.harness.validity import check_steady
 from llmbench.harness.window import binned_tokens, steady_window
 
 from .observed import make_request, serve_in_turn
@@ -94,6 +97,75 @@ def test_a_load_beyond_capacity_is_not_steady_however_even_its_tokens_are() -> N
     assert window.method.endswith("ended, so a queue grew")
     whole = OutputThroughput().of(requests, Interval(window.start_s, window.end_s))
     assert whole == pytest.approx(200.0, rel=0.02)
+
+
+def _arriving(due_s: Sequence[float]) -> list[RequestRecord]:
+    """Replies of ten tokens, each within a second of its request."""
+    return [
+        make_request((due + np.arange(1, 11) / 10).tolist(), index=index, due_s=float(due))
+        for index, due in enumerate(due_s)
+    ]
+
+
+def _stages() -> list[RequestRecord]:
+    """Poisson, 4 requests a second for 70 s and then 8."""
+    rng = np.random.default_rng(0)
+    due_s = np.concatenate([rng.uniform(0, 70, 280), rng.uniform(70, 100, 240)])
+    return _arriving(np.sort(due_s).tolist())
+
+
+def test_a_load_that_doubles_is_not_steady_and_the_check_says_whose_doing_it_is() -> None:
+    """Known wrong here: "steady window 0.00 to 99.96 s", for MSER-5 finds no cut worth its cost."""
+    requests = _stages()
+    window = steady_window(requests, 101.0)
+    check = check_steady(window, requests, open_loop=True)
+
+    assert not window.steady
+    assert window.method.startswith("the whole run, since output went from 39.9 to 82.0")
+    assert (check.ok, check.fatal) == (False, False)
+    assert check.advice.startswith("the load itself changes: what was asked for went from 4")
+    # In a closed loop requests are due when others end: the load is the system's doing.
+    assert not check_steady(window, requests).advice
+
+
+def test_a_closed_loop_that_slows_down_is_not_steady() -> None:
+    """As many requests end as are due whatever becomes of the engine: here it halves its speed at
+    70 s, as one does that grows hot."""
+    rng = np.random.default_rng(1)
+    requests: list[RequestRecord] = []
+    for _ in range(8):
+        now_s = 0.0
+        while now_s < 100:
+            token_s = (0.05 if now_s < 70 else 0.1) * rng.uniform(0.8, 1.2)
+            times_s = now_s + token_s * np.arange(1, int(rng.integers(10, 40)) + 1)
+            requests.append(make_request(times_s.tolist(), index=len(requests), due_s=now_s))
+            now_s = float(times_s[-1])
+    window = steady_window(requests, 105.0)
+
+    assert not window.steady
+    assert "output went from 1" in window.method
+
+
+def test_a_load_that_rises_little_by_little_is_not_steady() -> None:
+    # The rate at t is 2 + 4 t / 100 requests a second.
+    due_s = 50 * (np.sqrt(1 + np.arange(400) / 100) - 1)
+    window = steady_window(_arriving(due_s.tolist()), float(due_s[-1]) + 1)
+
+    assert not window.steady
+
+
+def test_a_change_of_a_few_percent_is_of_no_consequence() -> None:
+    """It is beyond doubt: without noise a thousandth would be."""
+    due_s = np.concatenate([np.arange(0, 70, 0.1), np.arange(70, 100, 0.1 / 1.05)])
+
+    assert steady_window(_arriving(due_s.tolist()), 101.0).steady
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_poisson_arrivals_of_one_rate_are_steady(seed: int) -> None:
+    due_s = np.random.default_rng(seed).exponential(0.25, 400).cumsum()
+
+    assert steady_window(_arriving(due_s.tolist()), float(due_s[-1]) + 1).steady
 
 
 def test_no_requests_at_all() -> None:
