@@ -12,19 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..engines.trace import StepTrace
+from .lateness import check_rate, check_sender_lag, waits_for_steps
 from .metrics.base import Interval
 from .record import RequestRecord, RequestStatus
 from .result import Check, Validity, Window
-from .stats.percentiles import percentile, samples_needed
+from .stats.percentiles import samples_needed
 from .throttling import Throttled, check_throttling
 from .warm_cache import Prompt, check_prefix_cache
 from .window import changed_load
 
 LITTLE_ERROR = 0.10
-RATE_SHARE = 0.95
-# A sender between two steps also waits for the loop around them; the operating system's scheduler
-# alone can take this long on a busy machine.
-LAG_GRACE_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -64,6 +61,7 @@ def assess(
     """Every check that applies. requests, steps: the measured ones, warm-up left out. throttled:
     meanwhile; None in virtual time."""
     duration_s = max((step.end_s for step in steps), default=0.0)
+    waits_s = waits_for_steps(requests, steps)
     checks = (
         check_complete(
             requests, interrupted=interrupted, unsent=asked.unsent(requests), failure=failure
@@ -72,8 +70,8 @@ def assess(
         check_token_counts(requests, asked.output_tokens),
         check_trace(requests, steps),
         check_prefix_cache(steps, asked.prompts),
-        check_sender_lag(requests, longest_step_s(steps), asked),
-        check_rate(requests, longest_step_s(steps), asked),
+        check_sender_lag(requests, waits_s, on_schedule=asked.sends_on_schedule),
+        check_rate(requests, waits_s, on_schedule=asked.sends_on_schedule),
         check_littles_law(requests, steps),
         *(() if throttled is None else (check_throttling(throttled, duration_s),)),
         check_steady(window, requests, open_loop=asked.open_loop),
@@ -193,51 +191,6 @@ def _to_compute(request: RequestRecord) -> int:
     return prompt + request.output_tokens - 1
 
 
-def check_sender_lag(requests: Sequence[RequestRecord], longest_s: float, asked: Asked) -> Check:
-    """A client that is the bottleneck measures itself. longest_s: of the engine's steps.
-
-    In this process requests are handed over between steps, so a request may wait for the step
-    that is running; p99 of t_send - t_due beyond the longest step is the sender's own delay.
-    """
-    if not requests or not asked.sends_on_schedule:
-        return passed("sender_lag", "requests were due when a slot freed: nothing to lag behind")
-    lag_s = percentile([request.t_send_s - request.t_due_s for request in requests], 99)
-    limit_s = longest_s + LAG_GRACE_S
-    return Check(
-        id="sender_lag",
-        ok=lag_s <= limit_s,
-        fatal=True,
-        value=lag_s,
-        limit=limit_s,
-        detail=f"p99 of send - due is {lag_s * 1e3:.1f} ms; "
-        f"the longest step, which a sender waits for, took {longest_s * 1e3:.1f} ms",
-    )
-
-
-def check_rate(requests: Sequence[RequestRecord], longest_s: float, asked: Asked) -> Check:
-    """The load that was sent must be the load that was asked for. longest_s: of the engine's steps.
-
-    Over a short schedule the last request's wait for one step is a few percent of it; a delay of
-    no more than that is excused.
-    """
-    if len(requests) < 2 or not asked.sends_on_schedule:
-        return passed("rate", "requests were due when a slot freed: no rate was asked for")
-    due_s = _span([request.t_due_s for request in requests])
-    sent_s = _span([request.t_send_s for request in requests])
-    if due_s == 0:
-        return passed("rate", "every request was due at once: no rate was asked for")
-    share = due_s / max(sent_s, due_s)
-    gaps = len(requests) - 1
-    return Check(
-        id="rate",
-        ok=share >= RATE_SHARE or sent_s - due_s <= longest_s + LAG_GRACE_S,
-        fatal=True,
-        value=share,
-        limit=RATE_SHARE,
-        detail=f"sent at {gaps / max(sent_s, 1e-9):.3g} requests/s, due at {gaps / due_s:.3g}",
-    )
-
-
 def check_littles_law(requests: Sequence[RequestRecord], steps: Sequence[StepTrace]) -> Check:
     """Mean in flight = throughput x mean time in flight (Little, Operations Research 9, 1961).
 
@@ -319,14 +272,6 @@ def check_tail(requests: Sequence[RequestRecord]) -> Check:
 
 def served_of(requests: Sequence[RequestRecord]) -> list[RequestRecord]:
     return [request for request in requests if request.status is RequestStatus.OK]
-
-
-def longest_step_s(steps: Sequence[StepTrace]) -> float:
-    return max((step.end_s - step.start_s for step in steps), default=0.0)
-
-
-def _span(times_s: Sequence[float]) -> float:
-    return max(times_s) - min(times_s)
 
 
 def passed(name: str, detail: str) -> Check:

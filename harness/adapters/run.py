@@ -18,6 +18,7 @@ from ...reports.facts import LIBRARYS_OWN
 from ..build_result import build_result
 from ..drive import Observation
 from ..experiment import Measured, Prepared
+from ..lateness import check_rate, check_sender_lag, waits_for_unseen_steps
 from ..metered import Metered, serve_metered, warm_up
 from ..metrics.counters import count_replies
 from ..planning import asked_of, load_settings, price_setting
@@ -35,8 +36,6 @@ from ..validity import (
     Asked,
     check_complete,
     check_errors,
-    check_rate,
-    check_sender_lag,
     check_steady,
     check_tail,
     check_token_counts,
@@ -181,13 +180,14 @@ def _summary(
     duration_s = max((one.t_end_s for one in records if one.t_end_s is not None), default=0.0)
     window = steady_window(records, duration_s)
     unsent = asked.unsent(records)
+    waits_s = waits_for_unseen_steps(records, longest_step_s)
     # Every check that needs no trace of steps.
     checks = (
         check_complete(records, interrupted=seen.interrupted, unsent=unsent, failure=seen.failure),
         check_errors(records),
         check_token_counts(records, asked.output_tokens),
-        check_sender_lag(records, longest_step_s, asked),
-        check_rate(records, longest_step_s, asked),
+        check_sender_lag(records, waits_s, on_schedule=asked.sends_on_schedule),
+        check_rate(records, waits_s, on_schedule=asked.sends_on_schedule),
         check_steady(window, records, open_loop=asked.open_loop),
         check_tail(records),
     )

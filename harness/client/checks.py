@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..lateness import check_rate
 from ..record import RequestRecord, RequestStatus
 from ..result import Check, ClientLoad, Validity, Window
 from ..stats.percentiles import percentile
@@ -17,7 +18,6 @@ from ..validity import (
     Asked,
     check_complete,
     check_errors,
-    check_rate,
     check_steady,
     check_tail,
     passed,
@@ -83,7 +83,7 @@ def assess_replies(
         *(() if asked.trust is None else (check_certificate(asked.trust),)),
         check_send_lag(requests, plan),
         check_client(requests, client),
-        check_rate(requests, 0.0, plan),
+        check_rate(requests, [0.0] * len(requests), on_schedule=plan.sends_on_schedule),
         check_in_flight(requests, in_flight_s),
         *(() if throttled is None else (check_throttling(throttled, duration_s),)),
         check_steady(window, requests, open_loop=plan.open_loop),
