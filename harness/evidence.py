@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..reports.format import plural
+from ..reports.tails import samples_for_interval
 from .metrics import CostPerMillionTokens, Goodput, GoodputShare
 from .observed import Observed, by_request, can_be_resampled
 from .quantities import Quantity
 from .result import Result
 from .stats.bootstrap import CONFIDENCE, Contrast, Estimate, Statistic, compare_samples
-from .stats.percentiles import samples_for_interval
 from .store import RunOnDisk, StoredRun
 
 # Below these a bootstrap knows too little of the spread to be trusted, and a machine's own rhythm
@@ -153,7 +153,7 @@ def too_little(sides: Sequence[Sequence[Result]], what: str, *, needed: int = 0)
         return f"{is_short} (at least {SHORTEST_RUN_S:g} s)"
     fewest = min(sum(one.counters.requests_ok for one in side) for side in sides)
     if fewest < needed:
-        return f"{fewest} served requests are too few for {what}, which needs {needed}"
+        return f"{fewest} served requests are too few to compare {what}, which needs {needed}"
     return ""
 
 

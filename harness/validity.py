@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..engines.trace import StepTrace
+from ..reports.tails import highest_percentile, samples_for_interval, samples_needed
 from .lateness import check_rate, check_sender_lag, waits_for_steps
 from .metrics.base import Interval
 from .record import RequestRecord, RequestStatus
 from .result import Check, Validity, Window
-from .stats.percentiles import samples_needed
 from .throttling import Throttled, check_throttling
 from .warm_cache import Prompt, check_prefix_cache
 from .window import changed_load
@@ -252,21 +252,27 @@ def check_steady(
         detail=f"steady window {window.start_s:.2f} to {window.end_s:.2f} s: {window.method}"
         if window.steady
         else f"no steady window: rates are over {window.method}",
-        advice=f"the load itself changes: what was asked for went {load}" if load else "",
+        advice=f"the load itself changes, for what was asked for went {load}" if load else "",
     )
 
 
 def check_tail(requests: Sequence[RequestRecord]) -> Check:
-    """A percentile with no sample beyond it is close to a maximum, which depends on run length."""
+    """A percentile with no sample beyond it is close to a maximum, which depends on run length. To
+    show one is one thing; to compare it takes an interval, and more."""
     served, needed = len(served_of(requests)), samples_needed(99)
-    enough = "enough" if served >= needed else "too few"
+    enough, highest = served >= needed, highest_percentile(served)
+    detail = f"{served} served requests are {'enough to show' if enough else 'too few for'} a p99"
+    detail += f", which needs {needed}"
+    if enough and served < samples_for_interval(99):
+        detail += f"; to compare it needs {samples_for_interval(99)}"
     return Check(
         id="tail",
-        ok=served >= needed,
+        ok=enough,
         fatal=False,
         value=float(served),
         limit=float(needed),
-        detail=f"{served} served requests are {enough} for a p99, which needs {needed}",
+        detail=detail,
+        advice="" if enough else f"they show {f'p{highest}' if highest else 'a median'} at most",
     )
 
 

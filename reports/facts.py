@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .format import is_present
+from .format import is_present, plural
 from .model import Run
+from .tails import PERCENTILES, highest_percentile
 from .thinning import Floats
 
 # What a configuration holds for a choice that nobody here knows: a library or a server keeps it to
@@ -39,6 +41,35 @@ def stat(run: Run, metric: str, name: str) -> float | None:
     stats: Mapping[str, Any] = run.result["metrics"].get(metric, {}).get("stats", {})
     value = stats.get(name)
     return float(value) if value is not None and is_present(value) else None
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The end of a latency that a run's samples can show. percentile: None where they are too few
+    for any, and value_s is the greatest."""
+
+    percentile: int | None
+    value_s: float | None
+    samples: int
+
+    @property
+    def name(self) -> str:
+        return "max" if self.percentile is None else f"p{self.percentile}"
+
+    @property
+    def lacking(self) -> str:
+        """That it is not p99, and why; empty if it is. Of a metric with a sample a request."""
+        if self.percentile == PERCENTILES[0]:
+            return ""
+        return f"too few for a p{PERCENTILES[0]}: {plural(self.samples, 'request')}"
+
+
+def tail_of(run: Run, metric: str) -> Tail:
+    """The highest percentile that has a sample beyond it, by the rule of the check `tail`."""
+    held = stat(run, metric, "count")
+    samples = run.result["counters"]["requests_ok"] if held is None else int(held)
+    highest = highest_percentile(samples)
+    return Tail(highest, stat(run, metric, "max" if highest is None else f"p{highest}"), samples)
 
 
 def slo_s(run: Run) -> dict[str, float]:

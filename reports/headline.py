@@ -12,6 +12,7 @@ from .facts import (
     simulated_on,
     slo_s,
     stat,
+    tail_of,
     told,
 )
 from .format import count, duration, is_present, number, percent, plural, quantity, seconds, size
@@ -130,7 +131,9 @@ def verdict(run: Run) -> str:
         f"{plural(replies_asked(run), 'request')}, {quantity(throughput(run), 'output tokens/s')}"
     ]
     if (median := stat(run, "ttft", "p50")) is not None:
-        parts.append(f"TTFT p50 {seconds(median)}, p99 {seconds(stat(run, 'ttft', 'p99'))}")
+        tail = tail_of(run, "ttft")
+        text = f"TTFT p50 {seconds(median)}, {tail.name} {seconds(tail.value_s)}"
+        parts.append(f"{text} ({tail.lacking})" if tail.lacking else text)
     waste = (run.result["kv"] or {}).get("waste_share")
     if waste is not None:
         parts.append(f"{percent(waste)} of the KV memory taken was waste")
@@ -245,7 +248,8 @@ def _room(run: Run) -> tuple[KeyFigure, ...]:
 
 
 def _latency(run: Run, metric: str) -> KeyFigure:
-    detail = f"p99 {seconds(stat(run, metric, 'p99'))}"
+    tail = tail_of(run, metric)
+    detail = f"{tail.name} {seconds(tail.value_s)}"
     if (error_s := client_error_s(run, metric)) is not None:
         detail += f"; client ± {seconds(error_s)}"
     return _split(f"{label_of(metric)} p50", seconds(stat(run, metric, "p50")), detail)

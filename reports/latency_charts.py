@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .facts import floats, served, slo_s, stat, steady_span, token_gaps_s
+from .facts import floats, served, slo_s, stat, steady_span, tail_of, token_gaps_s
 from .format import Scale, count, percent, scale_of, seconds
 from .glossary import label_of
 from .model import Axis, Chart, Guide, Panel, Run, Series
@@ -110,7 +110,11 @@ def _reading(sampled: Sequence[_Sampled], metric: str) -> str:
         )
     one = sampled[0]
     half = _HALF_OF[metric].format(p50=seconds(stat(one.run, metric, "p50")))
-    text = f"{half}; the slowest 1 % took {seconds(stat(one.run, metric, 'p99'))} or more"
+    tail = tail_of(one.run, metric)
+    text = f"{half}; the slowest took {seconds(tail.value_s)}"
+    if tail.percentile is not None:
+        slowest = f"the slowest {100 - tail.percentile} %"
+        text = f"{half}; {slowest} took {seconds(tail.value_s)} or more"
     limit = slo_s(one.run).get(metric)
     if limit is None:
         return f"{text}."

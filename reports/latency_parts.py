@@ -9,6 +9,7 @@ from .format import Scale, addends, count, number, percent, plural, scale_of, se
 from .glossary import PARTS, in_sentence
 from .model import Axis, Chart, Panel, Run, Series, Table
 from .tables import table
+from .tails import samples_needed
 
 Parts = Mapping[str, float]
 Band = Mapping[str, Any]
@@ -92,10 +93,12 @@ def parts(run: Run) -> Table | None:
     found = run.result.get("attribution")
     if not found:
         return None
-    rows = [_row("TTFT", _TTFT_BANDS, band) for band in found["ttft"]]
+    rows = [_row("TTFT", _name(found["ttft"], band, _TTFT_BANDS), band) for band in found["ttft"]]
     if found["tpot"]:
         rows.append(("TPOT, all", "", *_quantities(found["tpot"])))
-    rows += [_row("Token gaps", _ITL_BANDS, band) for band in found["itl"]]
+    rows += [
+        _row("Token gaps", _name(found["itl"], band, _ITL_BANDS), band) for band in found["itl"]
+    ]
     return table(
         "latency-parts",
         "Latency by part",
@@ -154,8 +157,19 @@ def largest(parts: Parts) -> tuple[str, float]:
 
 def _named(bands: Sequence[Band], names: Mapping[str, str], of: str) -> list[tuple[str, Parts]]:
     return [
-        (f"{names[band['name']]}, {plural(band['count'], of)}", band["parts"]) for band in bands
+        (f"{_name(bands, band, names)}, {plural(band['count'], of)}", band["parts"])
+        for band in bands
     ]
+
+
+def _name(bands: Sequence[Band], band: Band, names: Mapping[str, str]) -> str:
+    """One of a few dozen is the slowest, and no hundredth of them."""
+    known = names[band["name"]]
+    return known if known != _SLOWEST or _has_hundredth(bands) else "Slowest"
+
+
+def _has_hundredth(bands: Sequence[Band]) -> bool:
+    return bands[0]["count"] >= samples_needed(99)
 
 
 def _bars(
@@ -201,8 +215,9 @@ def _first_token_reading(bands: Sequence[Band]) -> str:
     name, share = largest(of["mean"])
     slow_name, slow_share = largest(of["p99"])
     mean, slowest = seconds(measured_s(of["mean"])), seconds(measured_s(of["p99"]))
+    which = "slowest 1 %" if _has_hundredth(bands) else "slowest request"
     return (
-        f"Of the mean TTFT of {mean}, {percent(share)} was {name}; of the slowest 1 %, {slowest}, "
+        f"Of the mean TTFT of {mean}, {percent(share)} was {name}; of the {which}, {slowest}, "
         f"{percent(slow_share)} was {slow_name}."
     )
 
@@ -245,8 +260,8 @@ def _delayed(found: Mapping[str, Any]) -> str:
     )
 
 
-def _row(latency: str, names: Mapping[str, str], band: Band) -> tuple[str, ...]:
-    name = f"{latency}, {in_sentence(names[band['name']])}"
+def _row(latency: str, which: str, band: Band) -> tuple[str, ...]:
+    name = f"{latency}, {in_sentence(which)}"
     return (name, count(band["count"]), *_quantities(band["parts"]))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -48,23 +47,3 @@ def index_at(upto: NDArray[np.int32], rank: NDArray[np.float64]) -> NDArray[np.i
     """
     passed = np.count_nonzero(upto <= rank[:, None].astype(np.int32), axis=1)
     return np.minimum(passed, upto.shape[1] - 1)
-
-
-def samples_needed(q: float) -> int:
-    """How many samples a percentile must have for one of them to lie beyond it: 100 for p99.
-
-    With fewer, the number is an interpolation towards the maximum, and says little of the tail.
-    """
-    tail = min(q, 100 - q) / 100
-    return math.ceil(round(1 / tail, 9)) if tail > 0 else 1
-
-
-def samples_for_interval(q: float) -> int:
-    """How many samples a percentile must have for a 95 % interval: 299 for p99, 59 for p95, 5 for
-    p50.
-
-    With fewer, all of them lie on one side of the true percentile too often, and no resampling can
-    show what was never drawn. Source: Wilks, Annals of Mathematical Statistics 12 (1941).
-    """
-    inside = max(q, 100 - q) / 100
-    return math.ceil(math.log(1 - 0.95) / math.log(inside))

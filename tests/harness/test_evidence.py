@@ -68,7 +68,7 @@ def test_virtual_time_is_never_too_short_and_may_have_too_few_requests() -> None
     short = results(run_of(3.0, simulated=True))
     assert too_little([short, short], "ttft.p99", needed=150) == ""
     assert too_little([short, short], "ttft.p99", needed=requests_needed(99)) == (
-        "150 served requests are too few for ttft.p99, which needs 299"
+        "150 served requests are too few to compare ttft.p99, which needs 299"
     )
     assert "too short" in too_little([short, results(run_of(3.0))], "ttft.mean")
 

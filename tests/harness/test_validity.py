@@ -211,6 +211,21 @@ def test_too_few_requests_for_a_p99_is_said_and_not_fatal() -> None:
     assert validity.valid
     assert _failed(validity) == {"tail"}
     assert _check(validity, "tail").limit == 100
+    assert _check(validity, "tail").advice == "they show p95 at most"
+
+
+@pytest.mark.parametrize(
+    ("served", "detail"),
+    [
+        (120, "enough to show a p99, which needs 100; to compare it needs 299"),
+        (299, "enough to show a p99, which needs 100"),
+    ],
+)
+def test_to_show_a_p99_and_to_compare_it_take_different_numbers(served: int, detail: str) -> None:
+    check = _check(_assess(*serve_in_turn(served)), "tail")
+
+    assert check.ok
+    assert check.detail == f"{served} served requests are {detail}"
 
 
 def test_no_steady_window_is_said_and_not_fatal() -> None:

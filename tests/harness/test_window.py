@@ -123,7 +123,7 @@ def test_a_load_that_doubles_is_not_steady_and_the_check_says_whose_doing_it_is(
     assert not window.steady
     assert window.method.startswith("the whole run, since output went from 39.9 to 82.0")
     assert (check.ok, check.fatal) == (False, False)
-    assert check.advice.startswith("the load itself changes: what was asked for went from 4")
+    assert check.advice.startswith("the load itself changes, for what was asked for went from 4")
     # In a closed loop requests are due when others end: the load is the system's doing.
     assert not check_steady(window, requests).advice
 

@@ -166,7 +166,9 @@ def test_too_few_requests_decide_nothing_about_a_tail() -> None:
     effect = _effect(found, KV, "ttft.p99")
     assert effect.low is not None
     assert not effect.significant
-    assert any("280 served requests are too few for ttft.p99" in note for note in found.notes)
+    assert any(
+        "280 served requests are too few to compare ttft.p99" in note for note in found.notes
+    )
     assert _effect(found, KV, "ttft.mean").significant
 
 

@@ -8,12 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from llmbench.harness.stats.percentiles import (
-    percentile,
-    repeated_percentile,
-    samples_for_interval,
-    samples_needed,
-)
+from llmbench.harness.stats.percentiles import percentile, repeated_percentile
 
 FINITE = st.floats(-1e6, 1e6, allow_nan=False)
 
@@ -47,14 +42,3 @@ def test_repeating_without_repeating(pairs: list[tuple[float, int]], q: float) -
 
 def test_a_resample_of_nothing_has_no_percentile() -> None:
     assert np.isnan(repeated_percentile(np.array([1.0, 2.0]), np.array([[0, 0]]), 50)[0])
-
-
-@pytest.mark.parametrize(("q", "needed"), [(50, 2), (90, 10), (95, 20), (99, 100), (99.9, 1000)])
-def test_samples_needed(q: float, needed: int) -> None:
-    assert samples_needed(q) == needed
-
-
-@pytest.mark.parametrize(("q", "needed"), [(50, 5), (90, 29), (95, 59), (99, 299), (5, 59)])
-def test_samples_for_an_interval_are_wilks(q: float, needed: int) -> None:
-    """The published sizes of Wilks' one-sided 95 % tolerance limits."""
-    assert samples_for_interval(q) == needed
