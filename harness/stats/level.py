@@ -1,9 +1,9 @@
 """Whether a series keeps its level, or changes it: little by little, or at once.
 
-Both are looked for together: of a straight line and of every split into two levels, the one that
-explains most of the series is held against what it explains of series without any change. No
-distribution is assumed: those are made of this series' own innovations in another order, so that
-their neighbours are as alike as its own.
+Both are looked for together. Of a straight line and of every split into two levels, the one that
+explains most of the series is held against what is explained of series without any change: a line
+against lines, and a split against the best of all shapes. No distribution is assumed: those series
+are made of this one's own innovations in another order, so that their neighbours are as alike.
 
 Sources: the greatest of many contrasts: Hothorn and Zeileis, "Generalized maximally selected
 statistics", Biometrics 64 (2008); innovations in the place of values: Hušková, Kirch, Prášková and
@@ -70,16 +70,18 @@ def level_change(
     best = int(np.abs(fits).argmax())
     line = fits[best] * shapes[best]
     # The line comes first, then the splits in order.
-    index = len(data) // 2 if best == 0 else _shortest(len(data)) + best - 1
-    p = _p_value(apart - line, index, float(fits[best] ** 2) / spread, shapes, permutations, seed)
+    gradual = best == 0
+    index = len(data) // 2 if gradual else _shortest(len(data)) + best - 1
+    rivals = shapes[:1] if gradual else shapes
+    p = _p_value(apart - line, index, float(fits[best] ** 2) / spread, rivals, permutations, seed)
     if p > significance:
         return None
     mean = float(data.mean())
-    return LevelChange(index, mean + float(line[0]), mean + float(line[-1]), best == 0, p)
+    return LevelChange(index, mean + float(line[0]), mean + float(line[-1]), gradual, p)
 
 
 def _p_value(
-    rest: _Floats, index: int, explained: float, shapes: _Floats, permutations: int, seed: int
+    rest: _Floats, index: int, explained: float, rivals: _Floats, permutations: int, seed: int
 ) -> float:
     """rest: what the best shape leaves of the series, which would be all of it without a change."""
     phi = lag_one(rest, (index,))
@@ -88,7 +90,7 @@ def _p_value(
     )
     series = order @ from_innovations(len(rest), phi).T
     series -= series.mean(axis=1, keepdims=True)
-    most = ((series @ shapes.T) ** 2).max(axis=1)
+    most = ((series @ rivals.T) ** 2).max(axis=1)
     as_good = most >= explained * (1 - _ROUNDING) * (series**2).sum(axis=1)
     # A rest of nothing explains nothing: the change is all there is.
     as_good &= most > 0
