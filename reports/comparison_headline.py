@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from .comparison_tables import ratio_text, row_label
-from .format import listed
+from .comparison_tables import ratio_text, row_labels
+from .format import listed, plural
 from .glossary import in_sentence
 from .model import MetricComparison, Ratio, Verdict
 
@@ -17,6 +18,17 @@ ANSWER = (
     ("e2el", "p50"),
     ("kv", "waste_share"),
 )
+# That and a little more: the key figures.
+FIGURES = (
+    ("output_throughput", "window"),
+    ("ttft", "p50"),
+    ("ttft", "p99"),
+    ("tpot", "p50"),
+    ("tpot", "p99"),
+    ("e2el", "p50"),
+    ("e2el", "p99"),
+    ("kv", "waste_share"),
+)
 SAID: dict[Verdict, str] = {
     "better": "better in",
     "worse": "worse in",
@@ -24,29 +36,31 @@ SAID: dict[Verdict, str] = {
     "inconclusive": "inconclusive in",
 }
 DECIDED: tuple[Verdict, ...] = ("better", "worse")
+# Of what is worse beside the key figures so much is named, and the rest counted. What an engine
+# counted or held is no answer by itself: it is counted alone.
+_MOST_NAMED = 3
+_NOT_NAMED = ("counters", "memory")
 
-Found = Sequence[tuple[str, Ratio]]
+
+@dataclass(frozen=True)
+class _Found:
+    """One run against the first. told: what the sentence says one by one. more: how many further
+    rows are worse."""
+
+    told: Sequence[tuple[str, Ratio]]
+    more: int = 0
 
 
 def headline(
     names: Sequence[str], rows: Sequence[MetricComparison], same_run: Mapping[str, str]
 ) -> str:
-    """Each run against the first of `names`, by the statistics of `ANSWER`. Of several runs, what
-    was decided: what was not is in the table.
+    """Each run against the first of `names`: the statistics of `ANSWER`, those of `FIGURES` that
+    are decided, and whatever else is worse, for a sentence that leaves out what got worse recommends
+    it. Of several runs, what was decided: what was not is in the table.
 
     same_run: the runs that are an earlier one over again, and which.
     """
-    by_key = {(row.id, row.stat): row for row in rows}
-    answer = [by_key[key] for key in ANSWER if key in by_key]
-    others = {
-        name: [
-            (in_sentence(row_label(row)), ratio)
-            for row in answer
-            if (ratio := row.ratios[at]) is not None
-        ]
-        for at, name in enumerate(names)
-        if at
-    }
+    others = {name: _found(rows, at) for at, name in enumerate(names) if at}
     if len(others) == 1:
         ((name, found),) = others.items()
         if name in same_run:
@@ -62,36 +76,58 @@ def headline(
     return f"Against {names[0]}, {'; '.join(each)}."
 
 
-def _of_one(found: Found) -> str:
-    if not found:
+def _found(rows: Sequence[MetricComparison], at: int) -> _Found:
+    """at: place of the run among those compared."""
+    labelled = zip(map(in_sentence, row_labels(rows)), rows, strict=True)
+    by_key = {(row.id, row.stat): (label, row.ratios[at]) for label, row in labelled}
+    told: list[tuple[str, Ratio]] = []
+    for key in FIGURES:
+        label, ratio = by_key.pop(key, ("", None))
+        if ratio is not None and (key in ANSWER or ratio.verdict in DECIDED):
+            told.append((label, ratio))
+    worse = [
+        (metric, label, ratio)
+        for (metric, _), (label, ratio) in by_key.items()
+        if ratio is not None and ratio.verdict == "worse"
+    ]
+    named = [(label, ratio) for metric, label, ratio in worse if metric not in _NOT_NAMED]
+    named = named[:_MOST_NAMED]
+    return _Found((*told, *named), len(worse) - len(named))
+
+
+def _of_one(found: _Found) -> str:
+    if not found.told and not found.more:
         return "nothing in common was measured"
-    if reason := _only_reason(found):
+    if not found.more and (reason := _only_reason(found)):
         return f"nothing is decided, since {reason}"
     return "; ".join(_said(found))
 
 
-def _said(found: Found) -> Iterator[str]:
+def _said(found: _Found) -> Iterator[str]:
     """ "better in TTFT p50 (0.83×)", "inconclusive in TPOT p50 (1.30×), since …"."""
     for verdict in SAID:
         by_reason: dict[str, list[str]] = {}
-        for label, ratio in found:
+        for label, ratio in found.told:
             if ratio.verdict == verdict:
-                by_reason.setdefault(ratio.too_little, []).append(
-                    f"{label} ({ratio_text(ratio.value)}×)"
-                )
+                alone = ", taken alone" if ratio.alone and verdict in DECIDED else ""
+                named = f"{label} ({ratio_text(ratio.value)}×{alone})"
+                by_reason.setdefault(ratio.too_little, []).append(named)
+        if verdict == "worse" and found.more:
+            rest = f"{plural(found.more, 'more row')} of the table"
+            by_reason[""] = [" and ".join(filter(None, (", ".join(by_reason.get("", ())), rest)))]
         for reason, named in by_reason.items():
             yield f"{SAID[verdict]} {', '.join(named)}{f', since {reason}' if reason else ''}"
 
 
-def _decided(found: Found) -> str:
-    decided = [(label, ratio) for label, ratio in found if ratio.verdict in DECIDED]
-    if decided:
-        return " and ".join(_said(decided))
+def _decided(found: _Found) -> str:
+    decided = [(label, ratio) for label, ratio in found.told if ratio.verdict in DECIDED]
+    if decided or found.more:
+        return " and ".join(_said(_Found(decided, found.more)))
     reason = _only_reason(found)
     return f"not told apart{f', since {reason}' if reason else ''}"
 
 
-def _only_reason(found: Found) -> str:
+def _only_reason(found: _Found) -> str:
     """Why all of it is undecided, whatever the intervals; empty unless it is one reason."""
-    reasons = {ratio.too_little for _, ratio in found}
+    reasons = {ratio.too_little for _, ratio in found.told}
     return reasons.pop() if len(reasons) == 1 else ""

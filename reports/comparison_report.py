@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from . import headline, kv_charts, latency_charts, latency_parts, step_charts, tables
-from .comparison_headline import DECIDED
+from .comparison_headline import DECIDED, FIGURES
 from .comparison_tables import (
     WORDS,
     difference_table,
     metric_table,
     pairs_table,
     ratio_text,
-    row_label,
+    row_labels,
     runs_table,
 )
 from .explained import explained_table, headline_explanation
@@ -37,17 +37,6 @@ NOT_COMPARABLE = Badge("Not comparable", "✕", "bad")
 
 # More settings than this are left to their table.
 _MOST_NAMED = 8
-# What decides most choices, and a little more: the key figures.
-HEADLINE = (
-    ("output_throughput", "window"),
-    ("ttft", "p50"),
-    ("ttft", "p99"),
-    ("tpot", "p50"),
-    ("tpot", "p99"),
-    ("e2el", "p50"),
-    ("e2el", "p99"),
-    ("kv", "waste_share"),
-)
 
 
 def comparison_report(runs: Sequence[Run], comparison: Comparison) -> Report:
@@ -178,14 +167,15 @@ def _what_differs(comparison: Comparison) -> str:
 
 
 def _key_figures(comparison: Comparison) -> tuple[KeyFigure, ...]:
-    by_key = {(row.id, row.stat): row for row in comparison.rows}
-    rows = [by_key[key] for key in HEADLINE if key in by_key]
+    rows = zip(row_labels(comparison.rows), comparison.rows, strict=True)
+    by_key = {(row.id, row.stat): (label, row) for label, row in rows}
+    shown = [by_key[key] for key in FIGURES if key in by_key]
     figure = _change if len(comparison.runs) == 2 else _best
-    figures = (figure(row, comparison) for row in rows)
+    figures = (figure(label, row, comparison) for label, row in shown)
     return tuple(one for one in figures if one is not None)
 
 
-def _change(row: MetricComparison, comparison: Comparison) -> KeyFigure | None:
+def _change(label: str, row: MetricComparison, comparison: Comparison) -> KeyFigure | None:
     """How the other run's value compares with the baseline's."""
     base = comparison.runs.index(comparison.baseline)
     ratio = row.ratios[1 - base]
@@ -193,12 +183,13 @@ def _change(row: MetricComparison, comparison: Comparison) -> KeyFigure | None:
         return None
     scale = scale_of(row.unit, row.values)
     values = f"{scale.number(row.values[base])} → {scale.quantity(row.values[1 - base])}"
-    alone = " alone" if ratio.alone else ""
+    # What is not decided alone is not decided together with others either.
+    alone = ", taken alone" if ratio.alone and ratio.verdict in DECIDED else ""
     verdict = f"{WORDS[ratio.verdict][0]}{alone}: " if ratio.verdict else ""
-    return KeyFigure(row_label(row), f"{ratio_text(ratio.value)}×", "", verdict + values)
+    return KeyFigure(label, f"{ratio_text(ratio.value)}×", "", verdict + values)
 
 
-def _best(row: MetricComparison, comparison: Comparison) -> KeyFigure | None:
+def _best(label: str, row: MetricComparison, comparison: Comparison) -> KeyFigure | None:
     """Which of several runs is the best, or what they all lie within where none is beyond doubt."""
     known = [value for value in row.values if value is not None]
     if len(known) < 2 or row.better == "none":
@@ -206,13 +197,13 @@ def _best(row: MetricComparison, comparison: Comparison) -> KeyFigure | None:
     scale = scale_of(row.unit, row.values)
     if (best := clearly_best(row, comparison)) is not None:
         text = scale.number(row.values[best])
-        return KeyFigure(row_label(row), text, scale.unit, f"best: {comparison.runs[best]}")
+        return KeyFigure(label, text, scale.unit, f"best: {comparison.runs[best]}")
     least, most = (end(known) for end in (min, max))
     ends = dict.fromkeys(map(scale.number, (least, most)))
     who = [comparison.runs[row.values.index(end)] for end in (least, most)]
     whose = f"{who[0]} to {who[1]}; " if len(ends) > 1 else ""
     detail = f"{whose}no run is clearly best"
-    return KeyFigure(row_label(row), "–".join(ends), scale.unit, detail)
+    return KeyFigure(label, "–".join(ends), scale.unit, detail)
 
 
 def clearly_best(row: MetricComparison, comparison: Comparison) -> int | None:

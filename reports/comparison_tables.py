@@ -30,6 +30,15 @@ def row_label(row: MetricComparison) -> str:
     return label_of(row.id) if row.stat in STATS else f"{label_of(row.id)} {row.stat}"
 
 
+def row_labels(rows: Sequence[MetricComparison]) -> list[str]:
+    """As `row_label`, with the statistic where two rows would be called alike."""
+    labels = [row_label(row) for row in rows]
+    return [
+        f"{label}, {STATS.get(row.stat, row.stat)}" if labels.count(label) > 1 else label
+        for row, label in zip(rows, labels, strict=True)
+    ]
+
+
 def metric_table(comparison: Comparison) -> Table:
     """Every statistic in each run, and its ratio to the baseline with interval and verdict."""
     others = [at for at, name in enumerate(comparison.runs) if name != comparison.baseline]

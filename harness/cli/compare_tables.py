@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
-from ...reports.comparison_tables import end_text, level_text, ratio_text, row_label
+from ...reports.comparison_tables import end_text, level_text, ratio_text, row_label, row_labels
 from ...reports.format import Scale, scale_of, setting
 from ...reports.model import Comparison, MetricComparison, Ratio, Verdict
 from .console import TerminalConsole, foreign
@@ -93,10 +93,10 @@ def _metrics(comparison: Comparison, others: Sequence[int], *, words: bool) -> T
     table = Table(box=None, pad_edge=False)
     for at, head in enumerate(_heads(heads)):
         table.add_column(head, justify="right" if is_number[at] else "left", no_wrap=at > 0)
-    for row in comparison.rows:
+    for label, row in zip(row_labels(comparison.rows), comparison.rows, strict=True):
         scale = scale_of(row.unit, [row.values[at] for at in shown])
         table.add_row(
-            foreign(row_label(row)),
+            foreign(label),
             foreign(_unit(row, scale)),
             *(scale.number(row.values[at]) for at in shown),
             *(cell for at in others for cell in _ratio(row.ratios[at], words=words)),

@@ -29,6 +29,51 @@ def test_the_verdict_sorts_the_headline_metrics_by_what_was_found() -> None:
     assert "2 settings differ: engine, batching." in report.statements
 
 
+def test_the_verdict_leaves_out_nothing_that_is_worse() -> None:
+    """Neither what a tile shows as worse, nor what only the table has: counts are counted."""
+    runs = compared_runs()
+    worse, better = Ratio(1.05, 1.01, 1.09, "worse"), Ratio(0.9, 0.8, 0.95, "better")
+    comparison = comparison_of(runs)
+    rows = (
+        *comparison.rows,
+        MetricComparison("ttft", "p50", "s", "lower", (0.1, 0.105), (None, worse)),
+        MetricComparison("ttft", "mean", "s", "lower", (0.1, 0.105), (None, worse)),
+        MetricComparison("tpot", "p99", "s", "lower", (0.1, 0.09), (None, better)),
+        MetricComparison("itl", "p50", "s", "lower", (0.1, 0.09), (None, better)),
+        MetricComparison("counters", "steps", "steps", "lower", (10.0, 12.0), (None, worse)),
+        MetricComparison("quality", "perplexity", "", "lower", (10.0, 12.0), (None, worse)),
+    )
+    assert with_rows(comparison, rows).statement == (
+        "inflight-awq against paged-awq: better in output throughput (1.12×), TPOT p99 (0.90×); "
+        "worse in TTFT p50 (1.05×), TTFT p99 (1.31×), TTFT mean (1.05×), perplexity (1.05×) and "
+        "1 more row of the table; the same in E2EL p50 (1.00×); inconclusive in TPOT p50 (0.97×)."
+    )
+    # Of a row that holds by itself only, it is said.
+    alone = (*comparison.rows, replace(rows[6], ratios=(None, replace(worse, alone=True))))
+    assert "TTFT p50 (1.05×, taken alone)" in with_rows(comparison, alone).statement
+    counted = with_rows(comparison, (rows[-2],)).statement
+    assert counted == "inflight-awq against paged-awq: worse in 1 more row of the table."
+    three = compared_runs(3)
+    base = comparison_of(three)
+    third = (replace(rows[-2], values=(1, 1, 2), ratios=(None, UNSURE, worse)),)
+    assert with_rows(base, third).statement == (
+        "Against paged-awq, inflight-awq is not told apart; static is worse in 1 more row of the "
+        "table."
+    )
+
+
+def test_a_tile_marks_alone_only_what_is_decided() -> None:
+    runs = compared_runs()
+    comparison = comparison_of(runs)
+    for ratio, detail in (
+        (Ratio(1.1, 0.9, 1.2, "inconclusive", alone=True), "? inconclusive: 480 → 629 ms"),
+        (Ratio(1.3, 1.2, 1.4, "worse", alone=True), "▼ worse, taken alone: 480 → 629 ms"),
+    ):
+        rows = (replace(comparison.rows[1], ratios=(None, ratio)),)
+        (figure,) = comparison_report(runs, with_rows(comparison, rows)).figures
+        assert figure.detail == detail
+
+
 @pytest.mark.parametrize(
     ("ratio", "text", "tone"),
     [

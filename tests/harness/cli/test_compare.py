@@ -136,3 +136,18 @@ def test_a_terminal_names_metrics_as_a_report_does(capsys: pytest.CaptureFixture
     printed = capsys.readouterr().out
     for figure in comparison_report(compared_runs(), comparison).figures:
         assert f"\n{figure.label} " in printed
+
+
+def test_rows_of_one_metric_are_told_apart_by_their_statistic(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Rates of the whole run stand beside those of the window where not all runs have one."""
+    comparison = comparison_of(compared_runs())
+    window = comparison.rows[0]
+    rows = (replace(window, stat="run"), *comparison.rows)
+    print_comparison(replace(comparison, rows=rows))
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    named = [line.partition(" tokens/s")[0] for line in lines if line.startswith("Output")]
+    assert named == ["Output throughput, whole run", "Output throughput, steady window"]
+    print_comparison(comparison)
+    assert "Output throughput," not in capsys.readouterr().out
