@@ -55,8 +55,8 @@ def headline(
     names: Sequence[str], rows: Sequence[MetricComparison], same_run: Mapping[str, str]
 ) -> str:
     """Each run against the first of `names`: the statistics of `ANSWER`, those of `FIGURES` that
-    are decided, and whatever else is worse, for a sentence that leaves out what got worse recommends
-    it. Of several runs, what was decided: what was not is in the table.
+    are decided, and whatever else is worse, for a sentence without it would recommend it. Of
+    several runs, what was decided: what was not is in the table.
 
     same_run: the runs that are an earlier one over again, and which.
     """

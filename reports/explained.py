@@ -1,21 +1,23 @@
 """Why a latency differs between two runs: which of its parts changed, and what the engines did.
 
 A latency is the sum of its parts (`harness/attribution/`), so its change is the sum of theirs. The
-part that carries the change is named with what the engine did that makes such a part: how many
-requests ran at a time for the queue, how often a prompt stood before a decode for the gaps.
+part that carries the change is named with what the engine did that makes such a part longer or
+shorter (`reasons.py`): how many requests ran at a time for the queue, how often a prompt stood
+before a decode for the gaps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .comparison_tables import row_label
 from .effect_text import effect_text
-from .format import addends, count, percent, scale_of, size
+from .format import addends, listed, scale_of
 from .glossary import PARTS
 from .model import Comparison, MetricComparison, Ratio, Run, Table
+from .reasons import UNEXPLAINED, why
 from .tables import table
 
 Parts = Mapping[str, float]
@@ -23,7 +25,6 @@ Result = Mapping[str, Any]
 
 # Parts that together carry this much of a change are its explanation.
 ENOUGH = 0.5
-_WASTE_WORTH_A_WORD = 0.1
 _LABELS = {part.id: part.label.lower() for part in PARTS}
 _HEADLINES = (("ttft", "p99"), ("itl", "p99"))
 _SLOWEST = "slowest 1\u00a0%"
@@ -34,7 +35,7 @@ class Explained:
     """One difference.
 
     latency: metric and statistic; label: the same in words. change: the ratio, with its interval.
-    where: the parts that carry it. why: what the engines did; empty where nothing was counted.
+    where: the parts that carry it. why: what the engines did, or that no counter shows it.
     """
 
     run: str
@@ -82,7 +83,7 @@ def explained_table(runs: Sequence[Run], comparison: Comparison) -> Table | None
         "What explains the differences",
         (*(("Run",) if several else ()), "Difference", "Change", "Where it went", "Why"),
         [
-            (*((one.run,) if several else ()), one.label, one.change, one.where, one.why or "—")
+            (*((one.run,) if several else ()), one.label, one.change, one.where, one.why)
             for one in found
         ],
         words=("Run", "Difference", "Change", "Where it went", "Why"),
@@ -100,15 +101,28 @@ def _explained(
     if was is None or now is None:
         return None
     where, leading = _where(was, now)
-    whys = [_WHY[part](before.result, after.result) for part in leading if part in _WHY]
     return Explained(
         run=after.name,
         latency=(row.id, row.stat),
         label=row_label(row),
         change=effect_text(ratio.value, ratio.low, ratio.high, "ratio", row.unit),
         where=f"in the {_SLOWEST}, {where}" if row.stat == "p99" else where,
-        why=_listed(*dict.fromkeys(whys)),
+        why=_why(row.id, leading, (before, after), (was, now)),
     )
+
+
+def _why(
+    metric: str, leading: Sequence[str], runs: tuple[Run, Run], parts: tuple[Parts, Parts]
+) -> str:
+    """What moved the parts that carry a change, and which of them nothing that was counted did."""
+    was, now = parts
+    whys = {part: why(part, metric, runs, (was[part], now[part])) for part in leading}
+    without = [_LABELS[part] for part, found in whys.items() if not found]
+    unexplained = ""
+    if without:
+        all_ = len(without) == len(whys)
+        unexplained = UNEXPLAINED if all_ else f"no counter explains {listed(without)}"
+    return _listed(*dict.fromkeys(whys.values()), unexplained)
 
 
 def _parts(row: MetricComparison, result: Result) -> Parts | None:
@@ -156,78 +170,5 @@ def _sign(value: float) -> str:
     return "+" if value >= 0 else "\u2212"
 
 
-def _others_prefill(was: Result, now: Result) -> str:
-    delayed = [percent(one["attribution"]["delayed_decode_step_share"]) for one in (was, now)]
-    return _listed(
-        _change(delayed, "another's prefill delayed {} of the steps with decodes"),
-        _prompt_tokens_a_step(was, now),
-    )
-
-
-def _queue(was: Result, now: Result) -> str:
-    running = [one["metrics"].get("batch_requests", {}).get("stats", {}) for one in (was, now)]
-    if not all("mean" in one for one in running):
-        return ""
-    text = _change((_number(one["mean"]) for one in running), "{} requests a step")
-    before, after = ((one.get("kv") or {}).get("waste_share") for one in (was, now))
-    if before is None or after is None or abs(after - before) < _WASTE_WORTH_A_WORD:
-        return text
-    return _listed(
-        text, _change((percent(before), percent(after)), "{} of the KV memory taken was waste")
-    )
-
-
-def _own_prefill(was: Result, now: Result) -> str:
-    hits = [count(one["counters"]["prefix_hit_tokens"]) for one in (was, now)]
-    return _listed(
-        _change(hits, "{} prompt tokens were found in the prefix cache"),
-        _prompt_tokens_a_step(was, now),
-    )
-
-
-def _prompt_tokens_a_step(was: Result, now: Result) -> str:
-    return _change((_a_step("prefill", one) for one in (was, now)), "{} prompt tokens a prefill")
-
-
-def _decode(was: Result, now: Result) -> str:
-    text = _change((_a_step("decode", one) for one in (was, now)), "{} decodes a step")
-    weights = [size((one.get("memory") or {}).get("weight_bytes")) for one in (was, now)]
-    return _listed(text, _change(weights, "a step reads {} of weights"))
-
-
-def _a_step(phase: str, result: Result) -> str:
-    """Tokens of a phase, for each step that had any of it."""
-    counters = result["counters"]
-    steps = counters[f"{phase}_steps"] + counters["mixed_steps"]
-    return _number(counters[f"{phase}_tokens"] / steps if steps else 0.0)
-
-
-def _preemption(was: Result, now: Result) -> str:
-    counters = [one["counters"] for one in (was, now)]
-    return _listed(
-        _change((count(one["preemptions"]) for one in counters), "{} preemptions"),
-        _change((count(one["recomputed_tokens"]) for one in counters), "{} tokens computed again"),
-    )
-
-
-def _change(values: Iterable[str], text: str) -> str:
-    """Empty if the second value is the first."""
-    was, now = values
-    return "" if was == now else f"{text.format(now)}, was {was}"
-
-
 def _listed(*texts: str) -> str:
     return "; ".join(filter(None, texts))
-
-
-def _number(value: float) -> str:
-    return f"{value:.1f}" if value < 100 else count(value)
-
-
-_WHY: Mapping[str, Callable[[Result, Result], str]] = {
-    "queue_s": _queue,
-    "own_prefill_s": _own_prefill,
-    "others_prefill_s": _others_prefill,
-    "decode_s": _decode,
-    "preemption_s": _preemption,
-}

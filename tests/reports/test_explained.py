@@ -69,8 +69,7 @@ def test_slow_gaps_are_put_down_to_prefill_that_stood_before_decodes() -> None:
     (found,) = explanations((before, after), comparing(before, after, itl_p99=("worse", 1.18)))
     assert found.sentence == (
         "ITL p99 +18 % [+12, +25]: in the slowest 1\u00a0%, others' prefill +4.40 of +5.40 ms; "
-        "another's prefill delayed 23 % of the steps with decodes, was 9 %; "
-        "256 prompt tokens a prefill, was 512"
+        "another's prefill delayed 23 % of the steps with decodes, was 9 %"
     )
     report = comparison_report((before, after), comparing(before, after, itl_p99=("worse", 1.18)))
     assert found.sentence in report.statements[0]
@@ -83,7 +82,7 @@ def test_parts_that_only_together_carry_half_are_named_and_what_worked_against()
     (found,) = explanations((before, after), comparing(before, after, ttft_mean=("worse", 1.2)))
     # 40 of 90 is less than half, so the next is named too; 10 the other way hides nothing.
     assert found.where == "queue +40.0, own prefill +30.0 of +90 ms"
-    assert found.why == ""  # as many prompt tokens a step, as many requests
+    assert found.why == "no counter explains it"  # as many prompt tokens a step, as many requests
     now["ttft"][0]["parts"]["decode_s"] = 0.05
     (found,) = explanations(
         (before, run_with("b", now)), comparing(before, after, ttft_mean=("worse", 1.1))
@@ -106,12 +105,82 @@ def test_what_is_the_same_or_unsure_or_was_not_split_is_not_explained() -> None:
 def test_less_waste_and_a_wider_batch_explain_a_shorter_queue() -> None:
     was = {"ttft": [band("p50", queue_s=2.0)]}
     now = {"ttft": [band("p50", queue_s=0.5)]}
-    before, after = run_with("a", was), run_with("b", now)
-    for run, running, waste in ((before, 20.0, 0.8), (after, 90.0, 0.02)):
-        run.result["metrics"]["batch_requests"] = {"stats": {"mean": running}}
+    before, after = (
+        Run(run.name, run.result, run.requests, run.steps.assign(running=running))
+        for run, running in ((run_with("a", was), 20), (run_with("b", now), 90))
+    )
+    for run, waste in ((before, 0.8), (after, 0.02)):
         run.result["kv"]["waste_share"] = waste
     (found,) = explanations((before, after), comparing(before, after, ttft_p50=("better", 0.25)))
     assert found.where == f"queue \u22121{THIN}500 of \u22121{THIN}500 ms"
     assert found.why == (
-        "90.0 requests a step, was 20.0; 2 % of the KV memory taken was waste, was 80 %"
+        "90.0 requests ran at a time, was 20.0; 2 % of the KV memory taken was waste, was 80 %"
     )
+    # The other way round the same numbers explain nothing.
+    longer = run_with("b", {"ttft": [band("p50", queue_s=2.5)]})
+    longer = Run("b", longer.result, longer.requests, after.steps)
+    longer.result["kv"]["waste_share"] = 0.02
+    (found,) = explanations((before, longer), comparing(before, longer, ttft_p50=("worse", 1.25)))
+    assert found.why == "no counter explains it"
+
+
+MIXED = COUNTERS | {"prefill_steps": 0, "mixed_steps": 10, "decode_tokens": 930}
+
+
+def why(metric: str, was: dict[str, float], now: dict[str, float], **counters: Any) -> str:
+    """What is said of a mean whose parts went from one to the other; counters: `after=…`, and of
+    a run's attribution `delayed=(0.06, 0.08)`."""
+    delayed = counters.pop("delayed", (0.06, 0.06))
+    runs = []
+    for name, given, share in zip("ab", (was, now), delayed, strict=True):
+        split = parts(**given) if metric == "tpot" else [{"name": "mean", "parts": parts(**given)}]
+        attribution = {metric: split, "delayed_decode_step_share": share}
+        mine = counters.get("after", COUNTERS) if name == "b" else COUNTERS
+        runs.append(run_with(name, attribution, counters=mine))
+    verdict: Verdict = "worse" if sum(now.values()) > sum(was.values()) else "better"
+    found = explanations(
+        (runs[0], runs[1]), comparing(*runs, **{f"{metric}_mean": (verdict, 1.07)})
+    )
+    return found[0].why
+
+
+def test_a_reason_points_the_way_its_effect_went() -> None:
+    """More delayed steps do not shorten a token's time, fewer decodes do not lengthen a step."""
+    shared = "prompts shared 100 % of their steps with decodes, was 0 %"
+    less = {"others_prefill_s": 0.0014, "decode_s": 0.008}
+    more = {"others_prefill_s": 0.0020, "decode_s": 0.008}
+    assert why("tpot", more, less, delayed=(0.06, 0.08), after=MIXED) == shared
+    assert why("tpot", more, less, delayed=(0.06, 0.08)) == "no counter explains it"
+    assert why("tpot", less, more, delayed=(0.06, 0.08)) == (
+        "another's prefill delayed 8 % of the steps with decodes, was 6 %"
+    )
+    decode = ({"decode_s": 0.0, "own_prefill_s": 0.02}, {"decode_s": 0.006, "own_prefill_s": 0.017})
+    assert why("ttft", *decode, after=MIXED) == shared
+    fewer = COUNTERS | {"decode_tokens": 600}
+    assert why("ttft", *decode, after=fewer) == "no counter explains it"
+    wider = COUNTERS | {"decode_tokens": 1800}
+    assert why("ttft", *decode, after=wider) == "20.0 decodes a step, was 10.0"
+
+
+def test_a_reason_is_large_enough_to_matter() -> None:
+    """1 310 prompt tokens where there were 1 300 do not make a wait of 4 ms one of 9."""
+    was, now = {"others_prefill_s": 0.004}, {"others_prefill_s": 0.009}
+    slightly, much = (COUNTERS | {"prefill_tokens": tokens} for tokens in (5220, 7680))
+    assert why("ttft", was, now, after=slightly) == "no counter explains it"
+    assert why("ttft", was, now, after=much) == "768 prompt tokens a prefill, was 512"
+
+
+def test_what_only_some_of_the_parts_have_a_reason_for_is_said() -> None:
+    was = {"host_s": 0.01, "decode_s": 0.01, "queue_s": 0.01}
+    now = {"host_s": 0.018, "decode_s": 0.017, "queue_s": 0.016}
+    said = why("itl", was, now, after=COUNTERS | {"decode_tokens": 1800})
+    assert said == "20.0 decodes a step, was 10.0; no counter explains host"
+
+
+def test_how_long_steps_took_is_said_where_nothing_else_explains_it() -> None:
+    was, now = ({"tpot": parts(decode_s=length_s)} for length_s in (0.01, 0.02))
+    before, after = run_with("a", was, counters=COUNTERS), run_with("b", now, counters=COUNTERS)
+    slower = after.steps.assign(end_s=2 * after.steps["end_s"], start_s=2 * after.steps["start_s"])
+    after = Run("b", after.result, after.requests, slower)
+    (found,) = explanations((before, after), comparing(before, after, tpot_mean=("worse", 2.0)))
+    assert found.why.startswith("a step of decodes alone took ")
