@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from ..reports.facts import NOT_SAID, UNKNOWN
 from ..reports.format import listed
 from .result import Result
 from .settings import setting_of
@@ -23,6 +24,7 @@ _CHOICES = {
     "model_impl": ("model_impl",),
     "load_format": ("load_format",),
 }
+_UNSAID = "batching, admission, KV cache, KV memory or weights"
 _THREADS = ("torch", "threads")
 _ENVIRONMENT = {
     "CPU": ("cpu", "model"),
@@ -54,9 +56,11 @@ def warnings(names: Sequence[str], runs: Sequence[StoredRun]) -> tuple[str, ...]
 def differences(names: Sequence[str], results: Sequence[Result]) -> list[str]:
     """What beside the settings may be why these results differ."""
     found = list(_http_warnings(names, results))
-    if len({result.workload.fingerprint for result in results}) > 1:
+    found.extend(_unsaid(names, results))
+    ours = [result for result in results if says_requests(result)]
+    if len({result.workload.fingerprint for result in ours}) > 1:
         found.append("the runs were not sent the same requests, so they are not paired")
-    if len({result.config.get("price_per_hour") for result in results}) > 1:
+    if len({result.config.get("price_per_hour") for result in ours}) > 1:
         found.append("the runs were priced differently, and so are their tokens")
     judged = [result.quality for result in results if result.quality is not None]
     if (
@@ -81,6 +85,39 @@ def differences(names: Sequence[str], results: Sequence[Result]) -> list[str]:
     return found
 
 
+def says(result: Result, name: str) -> bool:
+    """Whether a setting is known, set or not: of an engine of ours all are. A library, a server and
+    another tool's file keep most to themselves, which is no difference from anybody's."""
+    config = result.config
+    if config.get("batching") not in UNKNOWN:
+        return True
+    if name == "simulated":  # a server and a library were measured here
+        return says_requests(result)
+    value = config.get(name)
+    return name in config and not (isinstance(value, str) and value in UNKNOWN)
+
+
+def says_requests(result: Result) -> bool:
+    """Whether it is known what the run was sent: another tool's file does not hold it."""
+    return result.config.get("batching") != NOT_SAID
+
+
+def _unsaid(names: Sequence[str], results: Sequence[Result]) -> Iterator[str]:
+    """What some keep to themselves, once for all who do so alike."""
+    silent = [pair for pair in zip(names, results, strict=True) if not says(pair[1], "batching")]
+    for says_sent in (True, False):
+        who = [name for name, result in silent if says_requests(result) == says_sent]
+        if not who:
+            continue
+        one = len(who) == 1
+        said = f"{listed(who)} {'does' if one else 'do'} not say {'its' if one else 'their'} "
+        if says_sent:
+            yield f"{said}{_UNSAID}: whether these differ is not known"
+        else:
+            sent = f"nor which requests {'it was' if one else 'they were'} sent"
+            yield f"{said}{_UNSAID}, {sent}: whether these differ is not known, nothing is paired"
+
+
 def disturbances(names: Sequence[str], results: Sequence[Result]) -> Iterator[str]:
     """Which runs had the machine not to themselves: that, too, may be why results differ."""
     for name, result in zip(names, results, strict=True):
@@ -89,20 +126,22 @@ def disturbances(names: Sequence[str], results: Sequence[Result]) -> Iterator[st
 
 def setting_warnings(results: Sequence[Result]) -> Iterator[str]:
     """What settings that differ keep a comparison from saying."""
-    if len({result.config.get("model") for result in results}) > 1:
+    if _differs(results, "model"):
         yield "the runs served different models"
-    if len({result.config.get("kv_memory_bytes") for result in results}) > 1:
+    if _differs(results, "kv_memory_bytes"):
         yield "the runs had different KV memory, which alone changes what can run at once"
-    choices = [
-        choice
-        for choice, settings in _CHOICES.items()
-        if len({str([setting_of(one.config, name) for name in settings]) for one in results}) > 1
-    ]
+    choices = [choice for choice, settings in _CHOICES.items() if _differs(results, *settings)]
     if len(choices) > 1:
         yield (
-            f"the engines differ in {listed(choices)} at once: no difference below can be put "
-            "down to one of them"
+            f"the engines differ in {listed(choices)} at once: no difference between them can be "
+            "put down to one of these"
         )
+
+
+def _differs(results: Sequence[Result], *settings: str) -> bool:
+    """Whether those that say these settings have them otherwise."""
+    known = [one for one in results if all(says(one, name) for name in settings)]
+    return len({str([setting_of(one.config, name) for name in settings]) for one in known}) > 1
 
 
 def _repeat_warnings(names: Sequence[str], results: Sequence[Result]) -> list[str]:
@@ -116,10 +155,15 @@ def _repeat_warnings(names: Sequence[str], results: Sequence[Result]) -> list[st
         )
     simulated = [name for name, kind in zip(names, kinds, strict=True) if kind is not None]
     if simulated and None in kinds:
-        measured = [name for name, kind in zip(names, kinds, strict=True) if kind is None]
+        measured = [
+            name
+            for name, one in zip(names, results, strict=True)
+            if one.simulation is None and says(one, "simulated")
+        ]
+        beside = f", {listed(measured)} measured" if measured else ""
         found.append(
-            f"{listed(simulated)} simulated, {listed(measured)} measured: how wrong the "
-            "simulation is stands in every difference"
+            f"{listed(simulated)} simulated{beside}: how wrong the simulation is stands in every "
+            "difference"
         )
     elif simulated:
         found.append(

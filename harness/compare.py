@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ..engines.errors import ConfigError
 from ..reports.comparison_headline import headline
+from ..reports.facts import NOT_SAID
 from ..reports.model import Comparison, ConfigDifference, MetricComparison, Ratio, Verdict
-from .comparability import differences, disturbances, warnings
+from .comparability import differences, disturbances, says, says_requests, warnings
 from .errors import InvalidRun
 from .evidence import (
     ERROR_RATE,
@@ -85,7 +86,7 @@ def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Compar
         runs=names,
         baseline=names[0],
         differing_config=differing_config(runs),
-        same_requests=all(same_requests(runs[0], run) for run in runs[1:]),
+        same_requests=_same_requests(runs),
         warnings=(
             *(
                 f"{name} is not valid: {reasons[0]}"
@@ -147,20 +148,32 @@ def names_of(directories: Sequence[Path]) -> tuple[str, ...]:
     )
 
 
+def _same_requests(runs: Sequence[StoredRun]) -> bool | None:
+    """None where some do not say what they were sent, and the others were sent the same."""
+    told = [run for run in runs if says_requests(run.result)]
+    if not all(same_requests(told[0], run) for run in told[1:]):
+        return False
+    return True if len(told) == len(runs) else None
+
+
 def differing_config(runs: Sequence[StoredRun | RunOnDisk]) -> tuple[ConfigDifference, ...]:
-    """Settings that are not the same in all runs, with each run's value."""
-    configs = [run.result.config for run in runs]
-    fields = list(dict.fromkeys(field for config in configs for field in config))
-    told = {
-        field: tuple(setting_of(config, field) for config in configs)
-        for field in fields
-        if field not in NOT_SETTINGS
-    }
-    return tuple(
-        ConfigDifference(field, values)
-        for field, values in told.items()
-        if len(set(map(repr, values))) > 1
-    )
+    """Settings that are not the same in all runs that say them, with each run's value."""
+    results = [run.result for run in runs]
+    fields = dict.fromkeys(field for result in results for field in result.config)
+    found = []
+    for field in fields:
+        known = {
+            at: setting_of(result.config, field)
+            for at, result in enumerate(results)
+            if says(result, field)
+        }
+        if field not in NOT_SETTINGS and len(set(map(repr, known.values()))) > 1:
+            values = (
+                known[at] if at in known else result.config.get(field, NOT_SAID)
+                for at, result in enumerate(results)
+            )
+            found.append(ConfigDifference(field, tuple(values)))
+    return tuple(found)
 
 
 def shared_quantities(results: Sequence[Result]) -> list[Quantity]:

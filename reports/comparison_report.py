@@ -16,8 +16,8 @@ from .comparison_tables import (
     runs_table,
 )
 from .explained import explained_table, headline_explanation
-from .facts import simulated_on
-from .format import plural, scale_of
+from .facts import NOT_SAID, keeps_to_itself, simulated_on
+from .format import listed, plural, scale_of
 from .model import (
     Badge,
     Comparison,
@@ -27,6 +27,7 @@ from .model import (
     Report,
     Run,
     Section,
+    Table,
     present,
 )
 from .place import Place
@@ -57,8 +58,8 @@ def comparison_report(runs: Sequence[Run], comparison: Comparison) -> Report:
                 None,
                 (
                     headline_explanation(runs, comparison),
-                    _what_was_sent(comparison),
-                    _what_differs(comparison),
+                    _what_was_sent(runs, comparison),
+                    _what_differs(runs, comparison),
                     _what_is_drawn(comparison),
                 ),
             )
@@ -139,23 +140,33 @@ def _what_is_drawn(comparison: Comparison) -> str:
     )
 
 
-def _what_was_sent(comparison: Comparison) -> str:
+def _what_was_sent(runs: Sequence[Run], comparison: Comparison) -> str:
     if comparison.between is not None:
         if comparison.same_requests:
             return "Both runs of a pair were sent the same requests."
         return "The runs of the two sides were not sent the same requests."
+    if comparison.same_requests is None:
+        silent = [run.name for run in runs if run.result["config"].get("batching") == NOT_SAID]
+        do = "does" if len(silent) == 1 else "do"
+        return f"Whether the runs were sent the same requests, {listed(silent)} {do} not say."
     same = "Every run was sent" if comparison.same_requests else "The runs were not sent"
     return f"{same} the same requests."
 
 
-def _what_differs(comparison: Comparison) -> str:
+def _what_differs(runs: Sequence[Run], comparison: Comparison) -> str:
     """A cause is named only where there is one difference, and something to explain by it."""
     fields = [difference.field for difference in comparison.differing_config]
     is_all = comparison.same_requests and not comparison.differences
+    names = ", ".join(fields)
+    if any(map(keeps_to_itself, runs)):
+        if not fields:
+            return "The runs have the same configuration as far as they say it."
+        count = f"{len(fields)} differ" if len(fields) > 1 else "one differs"
+        named = f": {names}" if len(fields) <= _MOST_NAMED else ""
+        return f"Of the settings that runs say, {count}{named}."
     if not fields:
         same = "The runs have the same configuration"
         return f"{same}." if is_all else f"{same}, and differ in something else."
-    names = ", ".join(fields)
     if len(fields) > _MOST_NAMED:
         return f"{len(fields)} settings differ: the table of settings has them."
     if len(fields) > 1:
@@ -236,6 +247,10 @@ def clearly_best(row: MetricComparison, comparison: Comparison) -> int | None:
     return best if all(one is not None and one.verdict == wanted for one in judged) else None
 
 
+def _settings(runs: Sequence[Run], comparison: Comparison) -> Table | None:
+    return difference_table(comparison, all_said=not any(map(keeps_to_itself, runs)))
+
+
 def _sections(runs: Sequence[Run], comparison: Comparison) -> tuple[Section, ...]:
     places = Place.side_by_side(runs)
     return (
@@ -245,7 +260,7 @@ def _sections(runs: Sequence[Run], comparison: Comparison) -> tuple[Section, ...
             "Side by side",
             present(metric_table(comparison), pairs_table(comparison)),
         ),
-        Section("differences", "What differs", present(difference_table(comparison))),
+        Section("differences", "What differs", present(_settings(runs, comparison))),
         Section("latency", "Latency", latency_charts.distributions(runs)),
         Section("parts", "Where latency went", latency_parts.compared(runs)),
         Section("steps", "Steps", present(*(step_charts.timeline(place) for place in places))),

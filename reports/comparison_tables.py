@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .facts import axes, engine_name, simulated_on
+from .facts import UNKNOWN, axes, engine_name, simulated_on
 from .format import moment, number, scale_of, setting
 from .glossary import label_of
 from .headline import badge
@@ -160,11 +160,13 @@ def end_text(ratio: float) -> str:
     return next((one for one in closer if float(one) != 1), text) if text == "1.00" else text
 
 
-def difference_table(comparison: Comparison) -> Table | None:
-    """Settings that are not the same in all runs; None if there is none."""
+def difference_table(comparison: Comparison, *, all_said: bool = True) -> Table | None:
+    """Settings that are not the same in all runs; None if there is none. all_said: whether every
+    run says all of its settings."""
     if not comparison.differing_config:
         return None
     base = comparison.runs.index(comparison.baseline)
+    same = "are the same" if all_said else "are the same, or not said by all runs"
     return table(
         "config-differences",
         "Settings that differ",
@@ -174,13 +176,14 @@ def difference_table(comparison: Comparison) -> Table | None:
             for one in comparison.differing_config
         ],
         words=comparison.runs,
-        note="≠: not as in the baseline. All other settings are the same.",
+        note=f"≠: not as in the baseline. All other settings {same}.",
     )
 
 
 def _changed(field: str, value: object, baseline: object) -> Cell:
     text = setting(field, value)
-    return Cell(text) if value == baseline else Cell(f"≠ {text}", "caution")
+    unknown = any(isinstance(one, str) and one in UNKNOWN for one in (value, baseline))
+    return Cell(text) if unknown or value == baseline else Cell(f"≠ {text}", "caution")
 
 
 def runs_table(runs: Sequence[Run]) -> Table:

@@ -17,7 +17,7 @@ from .thinning import Floats
 # What a configuration holds for a choice that nobody here knows: a library or a server keeps it to
 # itself, or another tool's file does not have it.
 LIBRARYS_OWN, SERVERS_OWN, NOT_SAID = "the library's own", "the server's own", "not said"
-_UNKNOWN = frozenset((LIBRARYS_OWN, SERVERS_OWN, NOT_SAID))
+UNKNOWN = frozenset((LIBRARYS_OWN, SERVERS_OWN, NOT_SAID))
 
 
 def served(run: Run) -> pd.DataFrame:
@@ -113,7 +113,7 @@ def token_gaps_s(frame: pd.DataFrame) -> Floats:
 def engine_name(run: Run) -> str:
     """ "paged + awq + int8 KV", or the engine alone when nothing is quantised."""
     config = run.result["config"]
-    if is_server(run) or config.get("quant") in _UNKNOWN:
+    if is_server(run) or config.get("quant") in UNKNOWN:
         return str(config["engine"])
     quant, kv_dtype = config.get("quant") or "none", config.get("kv_dtype") or "auto"
     parts = (
@@ -156,7 +156,7 @@ def axes(run: Run) -> str:
     if (target := run.result.get("target")) is not None:
         prompts = "prompts as text" if target["prompt_as"] == "text" else "prompts as token ids"
         return f"a server's {target['endpoint']} endpoint, streaming · {prompts}"
-    if (why := config.get("batching")) in _UNKNOWN:
+    if (why := config.get("batching")) in UNKNOWN:
         return f"batching, admission, KV cache and weights: {why}"
     parts = [f"{config.get('batching')} batching", f"{config.get('admission')} admission"]
     if config.get("kv") == "paged":
@@ -173,6 +173,11 @@ def axes(run: Run) -> str:
     if config.get("model_impl") == "transformers":
         parts.append("computed by transformers")
     return " · ".join(parts)
+
+
+def keeps_to_itself(run: Run) -> bool:
+    """Whether most settings are not known: those of a library, a server or another tool's file."""
+    return run.result["config"].get("batching") in UNKNOWN
 
 
 def has_random_weights(run: Run) -> bool:

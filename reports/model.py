@@ -104,17 +104,17 @@ class BetweenRuns:
 class Comparison:
     """Runs side by side. baseline: the one of `runs` that ratios are taken to.
 
-    same_requests: whether every run was sent the same bytes. warnings: what the comparison cannot
-    carry. differences: those of them that are no settings (hardware, versions, how it was measured,
-    what else the machine did) and may explain a difference as well. statement: what was found, in a
-    sentence (`comparison_headline`). between: of runs that were repeated; intervals are then over
-    runs and not over requests.
+    same_requests: whether every run was sent the same bytes; None: a run does not say. warnings:
+    what the comparison cannot carry. differences: those of them that are no settings (hardware,
+    versions, how it was measured, what else the machine did, what is not known) and may explain a
+    difference as well. statement: what was found, in a sentence (`comparison_headline`). between:
+    of runs that were repeated; intervals are then over runs and not over requests.
     """
 
     runs: tuple[str, ...]
     baseline: str
     differing_config: tuple[ConfigDifference, ...]
-    same_requests: bool
+    same_requests: bool | None
     warnings: tuple[str, ...]
     rows: tuple[MetricComparison, ...]
     statement: str

@@ -138,10 +138,8 @@ def why(metric: str, was: dict[str, float], now: dict[str, float], **counters: A
         mine = counters.get("after", COUNTERS) if name == "b" else COUNTERS
         runs.append(run_with(name, attribution, counters=mine))
     verdict: Verdict = "worse" if sum(now.values()) > sum(was.values()) else "better"
-    found = explanations(
-        (runs[0], runs[1]), comparing(*runs, **{f"{metric}_mean": (verdict, 1.07)})
-    )
-    return found[0].why
+    rows: dict[str, tuple[Verdict | None, float]] = {f"{metric}_mean": (verdict, 1.07)}
+    return explanations((runs[0], runs[1]), comparing(runs[0], runs[1], **rows))[0].why
 
 
 def test_a_reason_points_the_way_its_effect_went() -> None:

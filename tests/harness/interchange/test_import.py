@@ -18,8 +18,13 @@ from llmbench.harness.compare import compare
 from llmbench.harness.interchange import read_run
 from llmbench.harness.interchange.aiperf_export import to_aiperf
 from llmbench.harness.interchange.vllm_export import to_vllm
+from llmbench.harness.rendering import comparison_reports
 from llmbench.harness.result import Result
 from llmbench.harness.store import StoredRun, StoreError
+from llmbench.reports.facts import NOT_SAID
+
+from ..observed import serve_in_turn
+from ..stored import SIMULATION, stored_run
 
 DATA = Path(__file__).parent / "data"
 VLLM, VLLM_SUMMARY = DATA / "vllm-detailed.json", DATA / "vllm-summary.json"
@@ -206,7 +211,7 @@ def test_runs_of_different_tools_side_by_side(aiperf: Path) -> None:
     assert not any(name.startswith(("kv.", "memory.", "counters.steps")) for name in rows)
     said = " | ".join(comparison.warnings)
     assert "from vllm bench serve: TTFT and latency count from the send" in said
-    assert "not sent the same requests" in said
+    assert "nor which requests they were sent" in said
     assert "environments differ" not in said
 
 
@@ -273,3 +278,49 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, text: str, says: str) -
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="does not exist"):
         read_run(tmp_path / "nothing.json")
+
+
+def test_what_a_file_does_not_say_is_no_difference(tmp_path: Path) -> None:
+    """A run beside itself as vLLM would have written it: nothing is known to differ."""
+    count = 120
+    ours = stored_run(*serve_in_turn(count, step_s=0.01), config={"num_requests": count})
+    path = tmp_path / "paged.vllm.json"
+    path.write_text(json.dumps(to_vllm(ours)))
+    theirs = read_run(path)
+    for runs in ((theirs, ours), (ours, theirs)):
+        comparison = compare(runs)
+        said = " | ".join(comparison.warnings)
+        assert "different KV memory" not in said
+        assert "at once" not in said
+        assert "were not sent the same" not in said
+        silent = f"{path.name} does not say its batching, admission, KV cache, KV memory or weights"
+        assert said.count(f"{silent}, nor which requests it was sent: ") == 1
+        assert comparison.same_requests is None
+        # What it calls itself is the one thing that both say.
+        assert [one.field for one in comparison.differing_config] == ["engine"]
+        report = comparison_reports(runs, comparison)["comparison.md"]
+        assert "Whether the runs were sent the same requests, paged.vllm.json does not" in report
+        assert "Of the settings that runs say, one differs: engine." in report
+        assert "All other settings are the same, or not said by all runs." in report
+        assert "has that cause" not in report
+    simulated = stored_run(*serve_in_turn(120, step_s=0.01), label="b", simulation=SIMULATION)
+    said = " | ".join(compare([theirs, simulated]).warnings)
+    assert "b simulated: how wrong the simulation is stands in every difference" in said
+
+
+def test_two_silent_files_beside_one_of_ours_are_said_together() -> None:
+    ours = stored_run(*serve_in_turn(20, step_s=0.01), config={"quant": "awq"})
+    other = stored_run(*serve_in_turn(20, step_s=0.02), label="b", config={"kv_memory_bytes": 8})
+    comparison = compare([ours, other, read_run(VLLM), read_run(GUIDELLM)])
+    said = " | ".join(comparison.warnings)
+    assert "vllm-detailed.json and guidellm.json do not say their batching" in said
+    # What two that say it have otherwise still differs, and the others stand beside it unmarked.
+    assert "different KV memory" in said
+    values = {one.field: one.values for one in comparison.differing_config}
+    assert values["kv_memory_bytes"][2:] == (NOT_SAID, NOT_SAID)
+
+
+def test_requests_in_flight_of_a_closed_loop_are_no_queue() -> None:
+    (check,) = (one for one in read_run(VLLM).result.validity.failures if one.id == "steady")
+    assert "only 12 ended, and up to 4 are always in flight in a closed loop" in check.detail
+    assert "queue" not in check.detail
