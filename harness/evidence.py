@@ -23,6 +23,7 @@ SHORTEST_RUN_S = 5.0
 ERROR_RATE = 0.05
 # What repeats exactly agrees to nine digits: sums round differently between processors.
 ROUNDING = 1e-9
+_NOT_TIMED = ("kv", "batch_tokens", "batch_requests", "budget_utilisation")
 ONE_NUMBER = "one run of each does not show how much it varies from run to run; repeats do"
 
 
@@ -88,9 +89,8 @@ def examine(
         confidence=confidence,
     )
     sides = [[result] for result in results]
-    why = disturbed(zip((baseline.name, current.name), results, strict=True)) or too_little(
-        sides, quantity.name, needed=requests_needed(quantity.q)
-    )
+    named = zip((baseline.name, current.name), results, strict=True) if is_timed(quantity) else ()
+    why = disturbed(named) or too_little(sides, quantity.name, needed=requests_needed(quantity.q))
     return Finding(quantity, before, after, estimate, why)
 
 
@@ -135,6 +135,12 @@ def unlike(quantity: Quantity, one: Result, other: Result) -> str:
 def of_window(quantity: Quantity) -> bool:
     """Whether it is over the steady window, and over the whole run where there is none."""
     return quantity.stat == "window" or quantity.id == CostPerMillionTokens.id
+
+
+def is_timed(quantity: Quantity) -> bool:
+    """Whether it is a time, or made of times: a rate, what keeps a limit, a share of a peak, what a
+    token costs. What steps computed and what memory held is none."""
+    return quantity.kind != "count" and quantity.id not in _NOT_TIMED
 
 
 def too_little(sides: Sequence[Sequence[Result]], what: str, *, needed: int = 0) -> str:

@@ -15,7 +15,7 @@ from itertools import product
 
 from ...engines.errors import ConfigError
 from ..errors import InvalidRun
-from ..evidence import Finding, disturbed, too_little, unlike
+from ..evidence import Finding, disturbed, is_timed, too_little, unlike
 from ..quantities import Quantity
 from ..result import Result
 from ..stats.between_runs import FEWEST_RUNS, of_groups, of_pairs
@@ -47,12 +47,13 @@ class Sides:
     def fewest(self) -> int:
         return min(len(self.baseline), len(self.current))
 
-    def too_little(self, what: str) -> str:
-        """Why the runs decide nothing that took time, whatever the interval. The spread is between
-        runs, so it does not matter how many requests each of them has; one that was disturbed would
-        be taken for a spread of the side. what: the name of a quantity."""
-        named = ((_name(run), run.result) for run in (*self.baseline, *self.current))
-        return disturbed(named) or too_little(self.results, what)
+    def too_little(self, quantity: Quantity) -> str:
+        """Why the runs decide nothing about what took time, whatever the interval. The spread is
+        between runs, so it does not matter how many requests each of them has; one that was
+        disturbed would be taken for a spread of the side."""
+        runs = (*self.baseline, *self.current) if is_timed(quantity) else ()
+        named = ((_name(run), run.result) for run in runs)
+        return disturbed(named) or too_little(self.results, quantity.name)
 
 
 def refuse_invalid(repeats: Repeats) -> None:
@@ -108,7 +109,7 @@ def examine_repeats(
         if why := unlike(quantity, one, other):
             unknown = Estimate(estimate.value, math.nan, math.nan)
             return Finding(quantity, _mean(before), _mean(after), unknown, why)
-    why = "" if quantity.kind == "count" else sides.too_little(quantity.name)
+    why = "" if quantity.kind == "count" else sides.too_little(quantity)
     return Finding(quantity, _mean(before), _mean(after), estimate, why)
 
 

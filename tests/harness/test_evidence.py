@@ -153,24 +153,26 @@ BUSY = "other processes used 55% of the processor time"
 
 @pytest.mark.parametrize("which", [0, 1], ids=["before", "after"])
 @pytest.mark.parametrize("check", ["machine", "throttling"])
-def test_no_time_of_a_disturbed_run_is_decided_and_counts_are(which: int, check: str) -> None:
-    """Half as slow again, as a busy machine makes it; what was counted is as it was."""
+def test_no_time_of_a_disturbed_run_is_decided_and_what_is_none_is(which: int, check: str) -> None:
+    """Half as slow again, as a busy machine makes it; what was counted, computed and held is as it
+    was."""
     runs = [run_of(9.0), run_of(9.0, slower=1.5, seed=2)]
-    assert _verdicts(*runs)["tpot.mean"] == "worse"
+    calm = _verdicts(*runs)
+    assert calm["tpot.mean"] == "worse"
     runs[which] = disturbed(runs[which], check=check, detail=BUSY)
     compared = compare(runs)
     verdicts = _verdicts(*runs)
-    counts = {name for name in verdicts if QUANTITIES[name].kind == "count"}
-    assert {verdicts[name] for name in counts} == {"same"}
-    assert {verdicts[name] for name in verdicts.keys() - counts} == {"inconclusive"}
-    assert f"nothing is decided, since {BUSY} while {compared.runs[which]} was" in (
-        compared.statement
-    )
-    outcome = gate(
-        runs[0], runs[1], [parse_rule(rule) for rule in ("ttft.mean=10%", "steps=exact")]
-    )
+    rest = {name for name in verdicts if QUANTITIES[name].kind == "count"}
+    rest |= {"kv.waste_share", "batch_tokens.mean", "batch_requests.mean"}
+    assert {name: verdicts[name] for name in rest} == {name: calm[name] for name in rest}
+    assert verdicts["kv.waste_share"] == verdicts["counters.steps"] == "same"
+    assert {verdicts[name] for name in verdicts.keys() - rest} == {"inconclusive"}
+    assert compared.statement.endswith(f", since {BUSY} while {compared.runs[which]} was measured.")
+    assert ": the same in KV waste (1.00×); inconclusive in " in compared.statement
+    rules = ("ttft.mean=10%", "steps=exact", "kv.waste_share=1%")
+    outcome = gate(runs[0], runs[1], [parse_rule(rule) for rule in rules])
     assert outcome.exit_code == 4
-    assert [row.verdict for row in outcome.rows] == ["inconclusive", "passed"]
+    assert [row.verdict for row in outcome.rows] == ["inconclusive", "passed", "passed"]
     side = ("baseline", "current")[which]
     assert outcome.rows[0].note == f"{BUSY} while the {side} run was measured"
     # Even what is far within the limit: the run may have been slowed as much as it is better.
@@ -181,15 +183,17 @@ def test_one_disturbed_repeat_keeps_its_side_from_deciding() -> None:
     """To leave it out would be to choose among measurements."""
     before = _repeated("a", run_of(9.0), run_of(9.0, seed=2))
     slower = [run_of(9.0, slower=1.5), run_of(9.0, slower=1.5, seed=2)]
-    rules = [parse_rule("tpot.mean=10%"), parse_rule("steps=0%")]
+    rules = [parse_rule(rule) for rule in ("tpot.mean=10%", "steps=0%", "kv.waste_share=1%")]
     after = _repeated("b", *slower)
     assert gate_repeats(before, after, rules).exit_code == 1
     busy = _repeated("b", slower[0], disturbed(slower[1], detail=BUSY))
     outcome = gate_repeats(before, busy, rules)
     assert outcome.exit_code == 4
-    assert [row.verdict for row in outcome.rows] == ["inconclusive", "passed"]
+    assert [row.verdict for row in outcome.rows] == ["inconclusive", "passed", "passed"]
     assert outcome.rows[0].note == f"{BUSY} while b/1.5 2 was measured"
-    assert "nothing is decided, since" in compare_repeats([before, busy]).statement
+    statement = compare_repeats([before, busy]).statement
+    assert statement.startswith("b against a: the same in KV waste (1.00×); inconclusive in ")
+    assert statement.endswith(f"E2EL p50 (1.50×), since {BUSY} while b/1.5 2 was measured.")
 
 
 def test_many_disturbed_runs_are_counted() -> None:
