@@ -49,9 +49,13 @@ def _name(answer: Answer) -> str:
 
 
 def describe(answer: Answer) -> str:
-    """`12.1 -> 13.4 ms, +10.7 % (+2.1 to +19.0 %)`: median trials; the ratio and its interval."""
+    """`+10.7 % (+2.1 to +19.0 %), median trials 12.1 -> 13.4 ms`: the verdict is on the ratio of
+    turns that followed each other. The medians are for scale: in them is what the machine did from
+    turn to turn, so they may even lie the other way, and then that is said."""
     values = levels(answer.a, answer.b, answer.question.quantity.unit)
-    return f"{values}, {percent(answer.ratio)} % ({_range(answer)})"
+    against = (answer.ratio - 1) * (answer.b - answer.a) < 0
+    why = ", the other way, for turns far apart are in them" if against else ""
+    return f"{percent(answer.ratio)} % ({_range(answer)}), median trials {values}{why}"
 
 
 def _range(answer: Answer) -> str:

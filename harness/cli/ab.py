@@ -15,7 +15,8 @@ EPILOG = "\n\n".join(
     (
         "[bold]Examples[/]",
         'llmbench ab "--engine paged" "--engine paged --quant awq"',
-        'llmbench ab "--engine paged" "--engine inflight" --max-regression ttft.mean=10%',
+        'llmbench ab "--engine paged" "--engine inflight" --max-regression ttft.mean=10% '
+        "--effect 20%   [dim]what is to be found is more than what is allowed[/]",
         "llmbench ab a.yaml b.yaml --pairs 40   [dim]files of options, such as engine: paged[/]",
         'llmbench ab "--engine paged" --a-tree ../base --b-tree .   [dim]a commit against a '
         "change[/]",

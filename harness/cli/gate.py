@@ -69,6 +69,7 @@ def gate(
     Exit codes: 0 passed, 1 regressed, 2 usage, 3 a run is not valid, 4 inconclusive.
     """
     from ...engines.errors import ConfigError
+    from ..store import RESULT_FILE
 
     if baseline.is_dir() or current is not None:
         if update or run:
@@ -76,6 +77,13 @@ def gate(
         if current is None:
             allowed = "--current beside it: the stored run to hold against this one"
             raise ConfigError("baseline", str(baseline), allowed)
+        for field, path in (("baseline", baseline), ("current", current)):
+            if path.is_file() and path.name != RESULT_FILE:
+                allowed = (
+                    "the directory of a stored run; a file of runs in virtual time is a --baseline "
+                    "without --current"
+                )
+                raise ConfigError(field, str(path), allowed)
         verdicts = _stored(baseline, current, max_regression or [])
         where = ""
     else:

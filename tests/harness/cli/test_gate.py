@@ -110,6 +110,22 @@ def test_mistakes_are_exit_code_2(arguments: tuple[str, ...]) -> None:
     assert _main("gate", *arguments) == 2
 
 
+def test_a_file_beside_a_stored_run_is_told_what_it_is(
+    gate_yaml: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It exists: what it is not is a run."""
+    for field, words in (
+        ("baseline", ("--baseline", gate_yaml.name, "--current", ".")),
+        ("current", ("--baseline", ".", "--current", gate_yaml.name)),
+    ):
+        assert _main("gate", *words) == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert (
+            f"{field}: 'gate.yaml' is not allowed; expected the directory of a stored run" in said
+        )
+        assert "does not exist" not in said
+
+
 @pytest.fixture
 def sides(monkeypatch: pytest.MonkeyPatch) -> list[SideOptions]:
     """Sides without a process; B takes 1.3 times as long if its options say so."""

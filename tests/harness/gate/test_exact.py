@@ -16,7 +16,7 @@ from llmbench.harness.gate.baseline import (
     read_baseline,
     write_baseline,
 )
-from llmbench.harness.gate.exact import gate_exact, judge_run, rules_of, run_exact, update
+from llmbench.harness.gate.exact import gate_exact, judge_run, rules_of, run_exact, run_of, update
 from llmbench.harness.gate.virtual import simulate_options
 from llmbench.harness.result import Check, Result, Validity
 
@@ -79,6 +79,20 @@ def test_another_policy_is_another_schedule() -> None:
     assert "chat: counters.steps" in {
         row.name for row in verdicts.rows if row.verdict == "regressed"
     }
+
+
+def test_what_improved_is_to_be_kept_only_where_nothing_regressed() -> None:
+    """Else the advice would make the regression the baseline."""
+    now = run_of(OPTIONS, simulate_options(OPTIONS))
+
+    def warnings(**changes: float) -> str:
+        changed = {name.replace("__", "."): value for name, value in changes.items()}
+        before = replace(now, quantities={**now.quantities, **changed})
+        return " | ".join(gate_exact(Baseline("", {"chat": before}), simulate_options).warnings)
+
+    assert "--update keeps it" in warnings(counters__steps=10_000)
+    assert "--update keeps it" not in warnings(counters__steps=10_000, ttft__p99=1e-6)
+    assert "--update keeps it" not in warnings()
 
 
 def test_an_update_of_one_run_leaves_the_others_as_they_were() -> None:
