@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..engines.errors import ConfigError
+from ..engines.presets import find_preset
 from ..reports.ablation_model import Ablation
 from ..reports.claims_model import Claims
 from ..reports.frontier_model import Frontier
@@ -20,10 +22,26 @@ from .store import StoredRun
 if TYPE_CHECKING:
     import pandas as pd
 
+_AXES = ("batching", "admission", "kv")
+
 
 def run_view(name: str, result: Result, requests: pd.DataFrame, steps: pd.DataFrame) -> Run:
-    """name: what the run's directory is called."""
-    return Run(name=name, result=result.model_dump(mode="json"), requests=requests, steps=steps)
+    """name: what the run's directory is called. An engine of which a choice was overridden stands
+    for no system any more."""
+    shown = result.model_dump(mode="json")
+    if _overridden(shown["config"]):
+        shown["config"]["stands_for"] = ""
+    return Run(name=name, result=shown, requests=requests, steps=steps)
+
+
+def _overridden(config: Mapping[str, Any]) -> bool:
+    """Whether what the engine is known by is not as its preset has it. A preset that is not
+    installed here cannot be asked."""
+    try:
+        row = find_preset(str(config.get("engine"))).row
+    except ConfigError:
+        return False
+    return any(config.get(axis, row[axis]) != row[axis] for axis in _AXES)
 
 
 def run_reports(

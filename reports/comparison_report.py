@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from . import headline, kv_charts, latency_charts, latency_parts, step_charts, tables
 from .comparison_headline import DECIDED, FIGURES
@@ -104,13 +104,17 @@ def _notes(runs: Sequence[Run], comparison: Comparison) -> tuple[Note, ...]:
     return (*notes, *(Note(warning, "caution") for warning in comparison.warnings))
 
 
-def _stand_ins(runs: Sequence[Run]) -> tuple[Note, ...]:
-    names = {
-        run.result["config"]["engine"]: run.result["config"]["stands_for"]
-        for run in runs
-        if run.result["config"].get("stands_for")
-    }
-    return tuple(Note(f"“{engine}” stands for {text}.") for engine, text in names.items())
+def _stand_ins(runs: Sequence[Run]) -> Iterator[Note]:
+    """What engines are like; of a run whose choices are its own, nothing."""
+    by_engine: dict[str, list[Run]] = {}
+    for run in runs:
+        by_engine.setdefault(run.result["config"]["engine"], []).append(run)
+    for engine, its in by_engine.items():
+        told = [run for run in its if run.result["config"].get("stands_for")]
+        if told:
+            whose = "" if len(told) == len(its) else f" in {listed([run.name for run in told])}"
+            text = told[0].result["config"]["stands_for"]
+            yield Note(f"“{engine}”{whose} stands for {text}.")
 
 
 def _quality_text(runs: Sequence[Run]) -> tuple[Note, ...]:

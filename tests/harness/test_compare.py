@@ -275,6 +275,21 @@ def test_a_setting_that_differs_is_named_and_no_unnamed_difference_beside_it() -
         assert ": what is better or worse has that cause." in report
 
 
+def test_an_engine_with_a_choice_of_its_own_stands_for_no_system() -> None:
+    """TensorRT-LLM with a contiguous cache is not what `inflight --kv paged` is."""
+    known = {"engine": "inflight", "batching": "mixed", "admission": "reserve"}
+    known["stands_for"] = "a contiguous KV cache"
+    plain = _run("plain", config={**known, "kv": "contiguous"})
+    paged = _run("paged", seed=2, config={**known, "kv": "paged"})
+    for runs, said in (
+        ([plain, _run("b", seed=3, config={**known, "kv": "contiguous"})], "“inflight” stands for"),
+        ([plain, paged], "“inflight” in plain stands for a contiguous KV cache."),
+    ):
+        assert said in comparison_reports(runs, compare(runs))["comparison.md"]
+    runs = [_run("a"), paged]
+    assert "“inflight”" not in comparison_reports(runs, compare(runs))["comparison.md"]
+
+
 def test_no_setting_is_the_cause_of_what_a_disturbed_run_shows() -> None:
     check = Check(id="machine", ok=False, fatal=False, detail="others used 55 %")
     changed = _run("b", slower=0.7, config={"kv_memory_bytes": 8192})
