@@ -251,6 +251,17 @@ def clearly_best(row: MetricComparison, comparison: Comparison) -> int | None:
     return best if all(one is not None and one.verdict == wanted for one in judged) else None
 
 
+def _undecided(comparison: Comparison) -> dict[str, set[str]]:
+    """By metric, the runs of which no verdict says how its mean compares with the baseline's."""
+    found = {"ttft": set(comparison.runs), "tpot": set(comparison.runs)}
+    for row in comparison.rows:
+        if row.id in found and row.stat == "mean":
+            for name, ratio in zip(comparison.runs, row.ratios, strict=True):
+                if ratio is not None and ratio.verdict in (*DECIDED, "same"):
+                    found[row.id].discard(name)
+    return found
+
+
 def _settings(runs: Sequence[Run], comparison: Comparison) -> Table | None:
     return difference_table(comparison, all_said=not any(map(keeps_to_itself, runs)))
 
@@ -266,7 +277,9 @@ def _sections(runs: Sequence[Run], comparison: Comparison) -> tuple[Section, ...
         ),
         Section("differences", "What differs", present(_settings(runs, comparison))),
         Section("latency", "Latency", latency_charts.distributions(runs)),
-        Section("parts", "Where latency went", latency_parts.compared(runs)),
+        Section(
+            "parts", "Where latency went", latency_parts.compared(runs, _undecided(comparison))
+        ),
         Section("steps", "Steps", present(*(step_charts.timeline(place) for place in places))),
         Section("queues", "Queues", present(*(step_charts.queues(place) for place in places))),
         Section("time", "Time", present(step_charts.step_time(runs))),

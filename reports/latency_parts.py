@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
-from .format import Scale, addends, count, number, percent, plural, scale_of, seconds
+from .format import Scale, addends, count, listed, number, percent, plural, scale_of, seconds
 from .glossary import PARTS, in_sentence
 from .model import Axis, Chart, Panel, Run, Series, Table
 from .tables import table
@@ -60,32 +61,50 @@ def slow_tokens(run: Run) -> Chart | None:
     )
 
 
-def compared(runs: Sequence[Run]) -> tuple[Chart, ...]:
-    """The mean TTFT, and the mean gap between tokens, of each run by part."""
+def compared(
+    runs: Sequence[Run], undecided: Mapping[str, Collection[str]] = MappingProxyType({})
+) -> tuple[Chart, ...]:
+    """The mean TTFT, and the mean gap between tokens, of each run by part. undecided: by `ttft` and
+    `tpot`, of which runs it is not decided whether the mean differs from the first run's."""
     found = [(run.name, run.result.get("attribution")) for run in runs]
     first = [(name, one["ttft"][0]["parts"]) for name, one in found if one]
     gaps = [(name, one["itl"][0]["parts"]) for name, one in found if one and one["itl"]]
     charts = (
-        ("ttft-parts", "Where the time to first token went", "mean TTFT", first),
-        ("gap-parts", "Where the time between tokens went", "mean gap between tokens", gaps),
+        ("ttft-parts", "Where the time to first token went", "mean TTFT", "ttft", first),
+        (
+            "gap-parts",
+            "Where the time between tokens went",
+            "mean gap between tokens",
+            "tpot",
+            gaps,
+        ),
     )
     return tuple(
-        _bars(chart_id, title, "Run", rows, reading=_difference(what, rows))
-        for chart_id, title, what, rows in charts
+        _bars(chart_id, title, "Run", rows, reading=_difference(what, rows, undecided.get(of, ())))
+        for chart_id, title, what, of, rows in charts
         if len(rows) > 1
     )
 
 
-def _difference(what: str, rows: Sequence[tuple[str, Parts]]) -> str:
-    """Which part moved most between the first run and each other."""
+def _difference(what: str, rows: Sequence[tuple[str, Parts]], undecided: Collection[str]) -> str:
+    """Which part moved most between the first run and each other; of those that differ by chance,
+    for all that is known, that."""
     (base, before), *others = rows
     said: list[str] = []
     for name, after in others:
+        if name in undecided:
+            continue
         moved = max(PARTS, key=lambda part: abs(after[part.id] - before[part.id]))
         change_s = after[moved.id] - before[moved.id]
         more = "more" if change_s >= 0 else "less"
         said.append(f"{name} {seconds(abs(change_s))} {more} {moved.label.lower()}")
-    return f"What differs most from {base} in the {what}: {'; '.join(said)}."
+    text = f"What differs most from {base} in the {what}: {'; '.join(said)}." if said else ""
+    if open_ := [name for name, _ in others if name in undecided]:
+        text += (
+            f" Whether the {what} of {listed(open_)} differs from {base}'s is not decided: the "
+            "bars are what was measured, and no finding."
+        )
+    return text.strip()
 
 
 def parts(run: Run) -> Table | None:

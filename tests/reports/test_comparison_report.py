@@ -278,6 +278,21 @@ def test_runs_without_differences_say_so() -> None:
     assert "The runs have the same configuration." in comparison_report(runs, comparison).statements
 
 
+def test_where_latency_went_is_no_finding_where_nothing_is_decided() -> None:
+    runs = compared_runs(3)
+    comparison = comparison_of(runs)
+    mean = MetricComparison("ttft", "mean", "s", "lower", (0.1, 0.2, 0.2), (None, UNSURE, SLOWER))
+    report = comparison_report(runs, with_rows(comparison, (mean,)))
+    first, gaps = (one for one in report.charts if one.id in ("ttft-parts", "gap-parts"))
+    assert first.reading.startswith("What differs most from paged-awq in the mean TTFT: static ")
+    assert first.reading.endswith(
+        ". Whether the mean TTFT of inflight-awq differs from paged-awq's is not decided: the bars "
+        "are what was measured, and no finding."
+    )
+    assert "inflight-awq" not in first.reading.partition(". ")[0]
+    assert gaps.reading.startswith("Whether the mean gap between tokens of inflight-awq and static")
+
+
 def test_an_invalid_run_shouts() -> None:
     runs = [compared_runs()[0], partial()]
     report = comparison_report(runs, comparison_of(runs))
