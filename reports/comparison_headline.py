@@ -113,8 +113,11 @@ def _said(found: _Found) -> Iterator[str]:
                 named = f"{label} ({ratio_text(ratio.value)}×{alone})"
                 by_reason.setdefault(ratio.too_little, []).append(named)
         if verdict == "worse" and found.more:
-            rest = f"{plural(found.more, 'more row')} of the table"
-            by_reason[""] = [" and ".join(filter(None, (", ".join(by_reason.get("", ())), rest)))]
+            named = ", ".join(by_reason.get("", ()))
+            rest = plural(found.more, "more row" if named else "row")
+            by_reason[""] = [
+                f"{named} and {rest} of the table" if named else f"{rest} of the table"
+            ]
         for reason, named in by_reason.items():
             yield f"{SAID[verdict]} {', '.join(named)}{f', since {reason}' if reason else ''}"
 

@@ -52,13 +52,12 @@ def test_the_verdict_leaves_out_nothing_that_is_worse() -> None:
     alone = (*comparison.rows, replace(rows[6], ratios=(None, replace(worse, alone=True))))
     assert "TTFT p50 (1.05×, taken alone)" in with_rows(comparison, alone).statement
     counted = with_rows(comparison, (rows[-2],)).statement
-    assert counted == "inflight-awq against paged-awq: worse in 1 more row of the table."
+    assert counted == "inflight-awq against paged-awq: worse in 1 row of the table."
     three = compared_runs(3)
     base = comparison_of(three)
     third = (replace(rows[-2], values=(1, 1, 2), ratios=(None, UNSURE, worse)),)
     assert with_rows(base, third).statement == (
-        "Against paged-awq, inflight-awq is not told apart; static is worse in 1 more row of the "
-        "table."
+        "Against paged-awq, inflight-awq is not told apart; static is worse in 1 row of the table."
     )
 
 
