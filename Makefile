@@ -54,10 +54,11 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# An editable install's import hook is invisible to a type checker; a link is not.
+# An editable install's import hook is invisible to a type checker; a link is not. The whole tree takes
+# more than the 4 GiB that node allows itself.
 types: $(VENV)/.installed-test
 	@mkdir -p build/types && ln -sfn ../.. build/types/llmbench
-	$(BIN)/basedpyright
+	NODE_OPTIONS=--max-old-space-size=8192 $(BIN)/basedpyright
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .

@@ -54,8 +54,11 @@
   drawNext();
 
   dark.addEventListener("change", drawAll);
+  // Paper has nothing to unfold.
+  const folded = [...document.querySelectorAll(".more:not([open])")];
   const print = (on) => () => {
     printing = on;
+    folded.forEach((notes) => { notes.open = on; });
     drawAll();
   };
   window.addEventListener("beforeprint", print(true));

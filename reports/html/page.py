@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -17,11 +18,12 @@ from ..chart_table import chart_table
 from ..claims_model import Claims
 from ..claims_report import claims_report
 from ..comparison_report import comparison_report
+from ..format import listed, plural
 from ..frontier_model import Frontier
 from ..frontier_report import frontier_report
 from ..history_model import History
 from ..history_report import history_report
-from ..model import Chart, Comparison, Report, Run, Table
+from ..model import Chart, Comparison, Note, Report, Run, Table
 from ..repeats_model import RepeatsTable
 from ..repeats_report import repeats_report
 from ..run_report import run_report
@@ -30,6 +32,8 @@ from ..sweep_report import sweep_report
 from .figure import figure, keys
 
 _HERE = Path(__file__).parent
+# Of more notes than the first number the second is shown.
+_MOST_NOTES, _MOST_SHOWN = 3, 2
 _BEFORE_UNIT = r"(?<=\d) (?=(?:µs|ms|s|min|h|%|B|[KMGT]iB)(?!\w))"
 # "(0.58 to 2.38)", "(<0.01 to >100)"
 _IN_INTERVAL = r"(?<=\d) (?=to [<>]?\d)|(?<=\d to) (?=[<>]?\d)"
@@ -87,8 +91,11 @@ def render(report: Report) -> str:
     )
     environment.filters["whole"] = whole
     figures = {chart.id: figure(chart) for chart in report.charts}
+    notes, further_notes = parted(report.notes)
     return environment.get_template("report.html.j2").render(
         report=report,
+        notes=notes,
+        further_notes=further_notes,
         figures=figures,
         heights={chart_id: drawn["layout"]["height"] for chart_id, drawn in figures.items()},
         themes={ground: palette.theme(ground) for ground in ("light", "dark")},
@@ -99,6 +106,29 @@ def render(report: Report) -> str:
         script=Markup((_HERE / "charts.js").read_text(encoding="utf-8")),
         plotly=Markup(get_plotlyjs()),
     )
+
+
+class Further(NamedTuple):
+    """Notes that are folded away. said: how many of which kind."""
+
+    said: str
+    notes: tuple[Note, ...]
+
+
+def parted(notes: Sequence[Note]) -> tuple[tuple[Note, ...], Further | None]:
+    """What stands above the first section, and what is folded: a first screen full of notes would
+    keep the table and the chart that answer the question from it. Bad ones stand elsewhere, and
+    the first are the worst."""
+    shown = tuple(note for note in notes if note.tone != "bad")
+    if len(shown) <= _MOST_NOTES:
+        return shown, None
+    rest = shown[_MOST_SHOWN:]
+    cautions = sum(note.tone == "caution" for note in rest)
+    said = [
+        *([f"{plural(cautions, 'more caution')}"] if cautions else []),
+        *([plural(len(rest) - cautions, "note")] if len(rest) > cautions else []),
+    ]
+    return shown[:_MOST_SHOWN], Further(listed(said), rest)
 
 
 def whole(text: str) -> str:

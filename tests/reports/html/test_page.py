@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from llmbench.reports.format import number
 from llmbench.reports.html import render_comparison, render_run
-from llmbench.reports.html.page import whole
-from llmbench.reports.model import Run
+from llmbench.reports.html.page import parted, whole
+from llmbench.reports.model import Note, Run
 
 from ..comparisons import compared_runs, comparison_of
 from ..conftest import make_run, partial
@@ -95,6 +95,27 @@ def test_the_first_screen_has_the_answer(run: Run) -> None:
     assert "paged + awq served 32 of 32 requests" in first
     assert "Valid" in first
     assert "vLLM's original (v0) default scheduler" in first
+
+
+@pytest.mark.parametrize(
+    ("cautions", "plain", "shown", "said"),
+    [
+        (0, 0, 0, None),
+        (2, 1, 3, None),
+        (4, 0, 2, "2 more cautions"),
+        (3, 2, 2, "1 more caution and 2 notes"),
+        (2, 2, 2, "2 notes"),
+    ],
+)
+def test_many_notes_leave_the_first_screen_to_the_answer(
+    cautions: int, plain: int, shown: int, said: str | None
+) -> None:
+    notes = [Note(f"c{i}", "caution") for i in range(cautions)]
+    notes += [Note(f"p{i}") for i in range(plain)]
+    first, further = parted([Note("never folded", "bad"), *notes])
+    assert len(first) == shown
+    assert (None if further is None else further.said) == said
+    assert [*first, *(further.notes if further else ())] == notes
 
 
 def test_a_partial_run_raises_an_alarm(run: Run) -> None:
