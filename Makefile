@@ -32,7 +32,9 @@ demo: $(VENV)/.installed
 	$(BIN)/llmbench run --engine paged --quant awq --out runs/demo
 
 # A process a core: each test file runs whole in one of them.
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
+# In the order of their names: the many quick tests of workloads/ come last, and fill what is left of the
+# time. Files of most tests first had left one process with the slow ones of few.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test: lint types
 	$(PYTEST)
