@@ -5,24 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from . import headline, kv_charts, latency_charts, latency_parts, step_charts, tables
-from .comparison_headline import DECIDED, FIGURES
-from .comparison_tables import (
-    WORDS,
-    difference_table,
-    metric_table,
-    pairs_table,
-    ratio_text,
-    row_labels,
-    runs_table,
-)
+from .comparison_headline import DECIDED
+from .comparison_overview import overview, tiles
+from .comparison_tables import difference_table, metric_table, pairs_table, runs_table
 from .explained import explained_table, headline_explanation
 from .facts import NOT_SAID, keeps_to_itself, simulated_on
-from .format import listed, plural, scale_of
+from .format import listed, plural
 from .model import (
     Badge,
     Comparison,
-    KeyFigure,
-    MetricComparison,
     Note,
     Report,
     Run,
@@ -64,7 +55,8 @@ def comparison_report(runs: Sequence[Run], comparison: Comparison) -> Report:
                 ),
             )
         ),
-        figures=_key_figures(comparison),
+        figures=tiles(comparison),
+        overview=overview(comparison),
         notes=(*notes, *_stand_ins(runs), *_quality_text(runs)),
         sections=tuple(section for section in _sections(runs, comparison) if section.parts),
         premise=_premise(runs),
@@ -179,76 +171,6 @@ def _what_differs(runs: Sequence[Run], comparison: Comparison) -> str:
     if is_all and any(one is not None and one.verdict in DECIDED for one in ratios):
         return f"One setting differs, {names}: what is better or worse has that cause."
     return f"One setting differs: {names}."
-
-
-def _key_figures(comparison: Comparison) -> tuple[KeyFigure, ...]:
-    rows = zip(row_labels(comparison.rows), comparison.rows, strict=True)
-    by_key = {(row.id, row.stat): (label, row) for label, row in rows}
-    shown = [by_key[key] for key in FIGURES if key in by_key]
-    figure = _change if len(comparison.runs) == 2 else _best
-    figures = (figure(label, row, comparison) for label, row in shown)
-    return tuple(one for one in figures if one is not None)
-
-
-def _change(label: str, row: MetricComparison, comparison: Comparison) -> KeyFigure | None:
-    """How the other run's value compares with the baseline's."""
-    base = comparison.runs.index(comparison.baseline)
-    ratio = row.ratios[1 - base]
-    if ratio is None:
-        return None
-    scale = scale_of(row.unit, row.values)
-    values = f"{scale.number(row.values[base])} → {scale.quantity(row.values[1 - base])}"
-    # What is not decided alone is not decided together with others either.
-    alone = ", taken alone" if ratio.alone and ratio.verdict in DECIDED else ""
-    verdict = f"{WORDS[ratio.verdict][0]}{alone}: " if ratio.verdict else ""
-    return KeyFigure(label, f"{ratio_text(ratio.value)}×", "", verdict + values)
-
-
-def _best(label: str, row: MetricComparison, comparison: Comparison) -> KeyFigure | None:
-    """Which of several runs is the best, or what they all lie within where none is beyond doubt."""
-    known = [value for value in row.values if value is not None]
-    if len(known) < 2 or row.better == "none":
-        return None
-    scale = scale_of(row.unit, row.values)
-    if (best := clearly_best(row, comparison)) is not None:
-        text = scale.number(row.values[best])
-        return KeyFigure(label, text, scale.unit, f"best: {comparison.runs[best]}")
-    least, most = (end(known) for end in (min, max))
-    ends = dict.fromkeys(map(scale.number, (least, most)))
-    who = [comparison.runs[row.values.index(end)] for end in (least, most)]
-    whose = f"{who[0]} to {who[1]}; " if len(ends) > 1 else ""
-    detail = f"{whose}no run is clearly best"
-    return KeyFigure(label, "–".join(ends), scale.unit, detail)
-
-
-def clearly_best(row: MetricComparison, comparison: Comparison) -> int | None:
-    """The run whose ratio to the baseline lies beyond all others' intervals; None if there is none.
-
-    It is better than the baseline, or the baseline and the others are worse. The intervals of a
-    comparison hold together, so where two have nothing in common the runs differ.
-    """
-    base = comparison.runs.index(comparison.baseline)
-    spans: dict[int, tuple[float, float]] = {base: (1.0, 1.0)}
-    for at, (value, ratio) in enumerate(zip(row.values, row.ratios, strict=True)):
-        if value is None or at == base:
-            continue
-        if ratio is None:
-            return None
-        if ratio.low is not None and ratio.high is not None:
-            spans[at] = (ratio.low, ratio.high)
-        elif ratio.verdict in DECIDED or ratio.verdict == "same":
-            spans[at] = (ratio.value, ratio.value)  # a count, which has no interval
-        else:
-            return None
-    if row.better == "higher":
-        spans = {at: (-high, -low) for at, (low, high) in spans.items()}
-    best = min(spans, key=lambda at: spans[at][1])
-    others = [span for at, span in spans.items() if at != best]
-    if not others or any(low <= spans[best][1] for low, _ in others):
-        return None
-    judged = [row.ratios[best]] if best != base else [row.ratios[at] for at in spans if at != base]
-    wanted = "better" if best != base else "worse"
-    return best if all(one is not None and one.verdict == wanted for one in judged) else None
 
 
 def _undecided(comparison: Comparison) -> dict[str, set[str]]:

@@ -98,12 +98,7 @@ def render_sweep_markdown(sweep: SweepTable) -> str:
 
 def render_markdown(report: Report) -> str:
     """The answer first, then tables; long ones are folded."""
-    tables = {
-        part.id: part
-        for section in report.sections
-        for part in section.parts
-        if isinstance(part, Table)
-    }
+    tables = {part.id: part for part in report.parts if isinstance(part, Table)}
     blocks = [
         f"## {escape(report.title)}",
         f"**{report.badge.symbol} {escape(report.badge.word)}** · {escape(report.subtitle)}",
@@ -112,6 +107,7 @@ def render_markdown(report: Report) -> str:
         f"**{escape(report.verdict)}**",
         *([escape(" ".join(report.statements))] if report.statements else []),
         *([_figures(report.figures)] if report.figures else []),
+        *(_section(part) for part in report.overview if isinstance(part, Table)),
         *_notes(report),
         *(_section(tables[name]) for name in SHOWN if name in tables),
         *(_section(one) for name, one in tables.items() if name.startswith(NUMBERED)),

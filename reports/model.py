@@ -280,7 +280,7 @@ class Report:
     """All that a report says, in reading order. verdict: the answer in one sentence.
 
     premise: what every number stands on and is said before the first of them; empty for what was
-    measured.
+    measured. overview: what stands on the first screen with the figures, or in their place.
     """
 
     title: str
@@ -293,9 +293,13 @@ class Report:
     sections: tuple[Section, ...]
     footer: str
     premise: str = ""
+    overview: tuple[Chart | Table, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Chart | Table, ...]:
+        """Everything drawn, in reading order."""
+        return (*self.overview, *(part for section in self.sections for part in section.parts))
 
     @property
     def charts(self) -> tuple[Chart, ...]:
-        return tuple(
-            part for section in self.sections for part in section.parts if isinstance(part, Chart)
-        )
+        return tuple(part for part in self.parts if isinstance(part, Chart))

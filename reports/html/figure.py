@@ -37,10 +37,11 @@ class Key:
 
 
 def keys(chart: Chart) -> tuple[Key, ...]:
-    """The legend; empty where each panel's one series is named by its axis."""
+    """The legend; empty where each panel's one series is named by its axis, or every point by its
+    own name beside it."""
     named = all(one.name == panel.y.title for panel in chart.panels for one in panel.series[:1])
     one_each = len(chart.series) == len(chart.panels)
-    if not chart.series:
+    if all(one.mark == "named" and set(one.labels) == {one.name} for one in chart.series):
         return ()
     if (
         one_each

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import plotly.graph_objects as go
@@ -79,8 +80,9 @@ def test_a_legend_is_left_out_only_where_axes_say_as_much(run: Run) -> None:
     assert [key.name for key in keys(charts["kv"])] == ["Useful", "Reserved", "Internal"]
     assert [key.role for key in keys(charts["latency-over-time"])] == ["latency", "preempted"]
     runs = compared_runs(2)
-    drawn = comparison_report(runs, comparison_of(runs)).charts
-    assert [key.dash for key in keys(drawn[0])] == ["solid", "dash"]
+    drawn = {chart.id: chart for chart in comparison_report(runs, comparison_of(runs)).charts}
+    assert keys(drawn.pop("trade-off")) == ()
+    assert [key.dash for key in keys(next(iter(drawn.values())))] == ["solid", "dash"]
 
 
 @pytest.mark.parametrize(
@@ -94,3 +96,13 @@ def test_a_legend_is_left_out_only_where_axes_say_as_much(run: Run) -> None:
 )
 def test_log_ticks(values: list[float], ticks: list[float]) -> None:
     assert log_ticks(values) == pytest.approx(ticks)
+
+
+def test_points_with_their_names_beside_them_need_no_legend() -> None:
+    def chart(label: str) -> Chart:
+        series = Series("paged", "run_1", "named", (1.0,), (2.0,), (label,))
+        other = replace(series, name="inflight", labels=("inflight",))
+        return Chart("c", "C", "", Axis("x"), (Panel(Axis("y"), (series, other)),))
+
+    assert keys(chart("paged")) == ()
+    assert [key.name for key in keys(chart("p50"))] == ["paged", "inflight"]

@@ -1,0 +1,36 @@
+"""Which of several runs is beyond doubt the best in something."""
+
+from __future__ import annotations
+
+from .comparison_headline import DECIDED
+from .model import Comparison, MetricComparison
+
+
+def clearly_best(row: MetricComparison, comparison: Comparison) -> int | None:
+    """The run whose ratio to the baseline lies beyond all others' intervals; None if there is none.
+
+    It is better than the baseline, or the baseline and the others are worse. The intervals of a
+    comparison hold together, so where two have nothing in common the runs differ.
+    """
+    base = comparison.runs.index(comparison.baseline)
+    spans: dict[int, tuple[float, float]] = {base: (1.0, 1.0)}
+    for at, (value, ratio) in enumerate(zip(row.values, row.ratios, strict=True)):
+        if value is None or at == base:
+            continue
+        if ratio is None:
+            return None
+        if ratio.low is not None and ratio.high is not None:
+            spans[at] = (ratio.low, ratio.high)
+        elif ratio.verdict in DECIDED or ratio.verdict == "same":
+            spans[at] = (ratio.value, ratio.value)  # a count, which has no interval
+        else:
+            return None
+    if row.better == "higher":
+        spans = {at: (-high, -low) for at, (low, high) in spans.items()}
+    best = min(spans, key=lambda at: spans[at][1])
+    others = [span for at, span in spans.items() if at != best]
+    if not others or any(low <= spans[best][1] for low, _ in others):
+        return None
+    judged = [row.ratios[best]] if best != base else [row.ratios[at] for at in spans if at != base]
+    wanted = "better" if best != base else "worse"
+    return best if all(one is not None and one.verdict == wanted for one in judged) else None

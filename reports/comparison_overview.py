@@ -1,0 +1,172 @@
+"""A comparison's first screen: what decides most choices of each run, and the trade-off drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .clearly_best import clearly_best
+from .comparison_headline import DECIDED, FIGURES
+from .comparison_tables import WORDS, ratio_text, row_labels
+from .format import scale_of
+from .model import (
+    Axis,
+    Cell,
+    Chart,
+    Comparison,
+    KeyFigure,
+    MetricComparison,
+    Panel,
+    Ratio,
+    Series,
+    Table,
+    present,
+)
+from .palette import run_role
+from .tables import table
+
+_SPEEDS = (("output_throughput", "window"), ("output_throughput", "run"))
+_FIRST_TOKENS = (("ttft", "p50"), ("ttft", "p99"), ("ttft", "mean"))
+_NEXT_TOKENS = (("tpot", "p50"), ("tpot", "p99"), ("tpot", "mean"))
+_BEST = "Clearly best"
+# Throughputs within this of each other are what was offered, not what could be served.
+_SAME_SPEED = 0.02
+# Of the width that a chart beside figures has, what a character of a name beside a point takes, and
+# the most that names may take.
+_CHARACTER, _MOST_OF_WIDTH = 0.018, 0.5
+
+
+def tiles(comparison: Comparison) -> tuple[KeyFigure, ...]:
+    """How one run compares with another; of more of them `overview` has a table."""
+    if len(comparison.runs) != 2:
+        return ()
+    return tuple(
+        figure
+        for label, row in _shown(comparison)
+        if (figure := _change(label, row, comparison)) is not None
+    )
+
+
+def overview(comparison: Comparison) -> tuple[Chart | Table, ...]:
+    """What stands beside the tiles, or in their place."""
+    several = _answers(comparison) if len(comparison.runs) > 2 else None
+    return present(several, _trade_off(comparison))
+
+
+def _shown(comparison: Comparison) -> Iterator[tuple[str, MetricComparison]]:
+    rows = zip(row_labels(comparison.rows), comparison.rows, strict=True)
+    by_key = {(row.id, row.stat): (label, row) for label, row in rows}
+    return (by_key[key] for key in FIGURES if key in by_key)
+
+
+def _change(label: str, row: MetricComparison, comparison: Comparison) -> KeyFigure | None:
+    """How the other run's value compares with the baseline's."""
+    base = comparison.runs.index(comparison.baseline)
+    ratio = row.ratios[1 - base]
+    if ratio is None:
+        return None
+    scale = scale_of(row.unit, row.values)
+    values = f"{scale.number(row.values[base])} → {scale.quantity(row.values[1 - base])}"
+    # What is not decided alone is not decided together with others either.
+    alone = ", taken alone" if ratio.alone and ratio.verdict in DECIDED else ""
+    verdict = f"{WORDS[ratio.verdict][0]}{alone}: " if ratio.verdict else ""
+    return KeyFigure(label, f"{ratio_text(ratio.value)}×", "", verdict + values)
+
+
+def _answers(comparison: Comparison) -> Table:
+    """Each run's values and the symbols of its verdicts; ratios are in a table below."""
+    rows: list[tuple[str | Cell, ...]] = []
+    for label, row in _shown(comparison):
+        scale = scale_of(row.unit, row.values)
+        rows.append(
+            (
+                f"{label} ({scale.unit})" if scale.unit else label,
+                *(
+                    _judged(scale.number(value), ratio)
+                    for value, ratio in zip(row.values, row.ratios, strict=True)
+                ),
+                _best(row, comparison),
+            )
+        )
+    said = ", ".join(f"{symbol} {word}" for symbol, _, word in map(_parted, WORDS.values()))
+    alone = " In brackets: taken alone." if _has_alone(comparison) else ""
+    return table(
+        "answers",
+        "In short",
+        ("", *comparison.runs, _BEST),
+        rows,
+        words=(_BEST,),
+        note=f"Against {comparison.baseline}: {said}.{alone}",
+    )
+
+
+def _best(row: MetricComparison, comparison: Comparison) -> str:
+    best = clearly_best(row, comparison)
+    return "—" if best is None else comparison.runs[best]
+
+
+def _parted(word: tuple[str, str]) -> tuple[str, str, str]:
+    return word[0].partition(" ")
+
+
+def _judged(text: str, ratio: Ratio | None) -> Cell:
+    if ratio is None or ratio.verdict is None:
+        return Cell(text)
+    words, tone = WORDS[ratio.verdict]
+    symbol = words.partition(" ")[0]
+    return Cell(f"{text} ({symbol})" if _is_alone(ratio) else f"{text} {symbol}", tone)
+
+
+def _is_alone(ratio: Ratio) -> bool:
+    return ratio.alone and ratio.verdict in DECIDED
+
+
+def _has_alone(comparison: Comparison) -> bool:
+    return any(
+        one is not None and _is_alone(one) for _, row in _shown(comparison) for one in row.ratios
+    )
+
+
+def _trade_off(comparison: Comparison) -> Chart | None:
+    """A point a run: throughput against the first token's time and the next ones'; None where
+    fewer than two runs have both."""
+    by_key = {(row.id, row.stat): row for row in comparison.rows}
+    speed = next((by_key[key] for key in _SPEEDS if key in by_key), None)
+    if speed is None:
+        return None
+    known = [value for value in speed.values if value]
+    panels = [
+        panel
+        for keys in (_FIRST_TOKENS, _NEXT_TOKENS)
+        if (row := next((by_key[key] for key in keys if key in by_key), None)) is not None
+        and len((panel := _panel(comparison, speed, row)).series) > 1
+    ]
+    if not panels:
+        return None
+    names = min(_MOST_OF_WIDTH, _CHARACTER * max(map(len, comparison.runs)))
+    return Chart(
+        id="trade-off",
+        title="Throughput against latency",
+        reading=_reading(max(known) / min(known) - 1 < _SAME_SPEED),
+        x=Axis("Output throughput", speed.unit, high=max(known) / (1 - names)),
+        panels=tuple(panels),
+    )
+
+
+def _panel(comparison: Comparison, speed: MetricComparison, row: MetricComparison) -> Panel:
+    scale = scale_of(row.unit, row.values)
+    return Panel(
+        Axis(row_labels([row])[0], scale.unit),
+        tuple(
+            Series(name, run_role(at), "named", (x,), (scale.factor * y,), (name,))
+            for at, (name, x, y) in enumerate(
+                zip(comparison.runs, speed.values, row.values, strict=True)
+            )
+            if x and y is not None
+        ),
+    )
+
+
+def _reading(same_speed: bool) -> str:
+    if same_speed:
+        return "All served the same rate, within 2 %: lower is sooner."
+    return "Further right is faster, lower is sooner."

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from llmbench.reports.comparison_overview import overview, tiles
+from llmbench.reports.comparison_report import comparison_report
+from llmbench.reports.html.figure import figure
+from llmbench.reports.markdown import render_markdown
+from llmbench.reports.model import Chart, Comparison, MetricComparison, Ratio, Table
+
+from .comparisons import compared_runs, comparison_of
+
+
+def parts(comparison: Comparison) -> tuple[Table | None, Chart | None]:
+    found = {part.id: part for part in overview(comparison)}
+    answers, drawn = found.pop("answers", None), found.pop("trade-off", None)
+    assert not found
+    assert answers is None or isinstance(answers, Table)
+    assert drawn is None or isinstance(drawn, Chart)
+    return answers, drawn
+
+
+def with_values(
+    comparison: Comparison, metric: str, values: tuple[float | None, ...]
+) -> Comparison:
+    rows = tuple(
+        replace(row, values=values) if row.id == metric else row for row in comparison.rows
+    )
+    return replace(comparison, rows=rows)
+
+
+def test_two_runs_have_tiles_and_more_a_table() -> None:
+    two, three = (comparison_of(compared_runs(count)) for count in (2, 3))
+    assert [one.value for one in tiles(two)] == ["1.12×", "1.31×", "0.97×", "1.00×"]
+    assert parts(two)[0] is None
+    assert tiles(three) == ()
+    answers, _ = parts(three)
+    assert answers is not None
+    assert [column.title for column in answers.columns] == [
+        "",
+        "paged-awq",
+        "inflight-awq",
+        "static",
+        "Clearly best",
+    ]
+    texts = [[cell.text for cell in row] for row in answers.rows]
+    assert texts == [
+        # Both others are better, by as much: neither is the best.
+        ["Output throughput (tokens/s)", "143", "160 ▲", "160 ▲", "—"],
+        ["TTFT p99 (ms)", "480", "629 ▼", "629 ▼", "paged-awq"],
+        ["TPOT p50 (ms)", "20", "19.4 ?", "19.4 ?", "—"],
+        ["E2EL p50 (ms)", "1\u202f500", "1\u202f500 =", "1\u202f500 =", "—"],
+        ["KV waste (%)", "0", "n/a", "n/a", "—"],
+    ]
+    assert [row[2].tone for row in answers.rows] == ["good", "bad", "caution", "quiet", "plain"]
+    assert answers.note == "Against paged-awq: ▲ better, ▼ worse, = same, ? inconclusive."
+
+
+def test_what_is_decided_alone_stands_in_brackets() -> None:
+    comparison = comparison_of(compared_runs(3))
+    alone, unsure = Ratio(1.3, 1.2, 1.4, "worse", alone=True), Ratio(1.1, 0.9, 1.2, "inconclusive")
+    row = replace(comparison.rows[1], ratios=(None, alone, replace(unsure, alone=True)))
+    answers, _ = parts(replace(comparison, rows=(row,)))
+    assert answers is not None
+    assert [cell.text for cell in answers.rows[0]][1:4] == ["480", "629 (▼)", "629 ?"]
+    assert answers.note.endswith(" In brackets: taken alone.")
+
+
+def test_every_run_is_a_named_point_of_each_panel() -> None:
+    _, drawn = parts(comparison_of(compared_runs(3)))
+    assert drawn is not None
+    assert [panel.y.label for panel in drawn.panels] == ["TTFT p99 (ms)", "TPOT p50 (ms)"]
+    for panel, heights in zip(drawn.panels, ((480, 629, 629), (20, 19.4, 19.4)), strict=True):
+        assert [one.labels for one in panel.series] == [
+            ("paged-awq",),
+            ("inflight-awq",),
+            ("static",),
+        ]
+        assert [one.x[0] for one in panel.series] == [143.0, 160.16, 160.16]
+        assert [one.y[0] for one in panel.series] == pytest.approx(heights)
+    assert drawn.reading == "Further right is faster, lower is sooner."
+    assert len(figure(drawn)["data"]) == 6
+
+
+def test_runs_that_served_what_was_offered_are_said_to() -> None:
+    comparison = comparison_of(compared_runs(2))
+    _, drawn = parts(with_values(comparison, "output_throughput", (100.0, 101.9)))
+    assert drawn is not None
+    assert drawn.reading == "All served the same rate, within 2 %: lower is sooner."
+    _, drawn = parts(with_values(comparison, "output_throughput", (100.0, 102.1)))
+    assert drawn is not None
+    assert drawn.reading.startswith("Further right")
+
+
+def test_names_have_room_beside_their_points() -> None:
+    comparison = comparison_of(compared_runs(2))
+    short, long = (
+        parts(replace(comparison, runs=("a", name), baseline="a"))[1] for name in ("b", "b" * 90)
+    )
+    assert short is not None
+    assert long is not None
+    assert short.x.high == pytest.approx(160.16 / (1 - 0.018))
+    assert long.x.high == pytest.approx(160.16 / 0.5)
+
+
+@pytest.mark.parametrize("metric", ["output_throughput", "ttft", "tpot"])
+def test_a_run_that_lacks_a_value_is_no_point(metric: str) -> None:
+    comparison = comparison_of(compared_runs(3))
+    row = next(one for one in comparison.rows if one.id == metric)
+    _, drawn = parts(with_values(comparison, metric, (row.values[0], None, row.values[2])))
+    assert drawn is not None
+    fewest = min(len(panel.series) for panel in drawn.panels)
+    assert fewest == 2
+    _, alone = parts(with_values(comparison, metric, (row.values[0], None, None)))
+    drawn_panels = 0 if alone is None else len(alone.panels)
+    assert drawn_panels == (0 if metric == "output_throughput" else 1)
+
+
+def test_foreign_results_may_have_a_rate_of_the_whole_run_alone() -> None:
+    comparison = comparison_of(compared_runs(2))
+    rate = comparison.rows[0]
+    whole = MetricComparison(rate.id, "run", rate.unit, rate.better, rate.values, rate.ratios)
+    _, drawn = parts(replace(comparison, rows=(whole, *comparison.rows[1:])))
+    assert drawn is not None
+    _, none = parts(replace(comparison, rows=comparison.rows[1:]))
+    assert none is None
+
+
+def test_markdown_has_the_table_and_no_chart() -> None:
+    runs = compared_runs(3)
+    text = render_markdown(comparison_report(runs, comparison_of(runs)))
+    assert text.count("### In short") == 1
+    assert text.index("### In short") < text.index("### Every metric against the baseline")
+    assert "Throughput against latency" not in text
