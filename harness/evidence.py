@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..reports.format import plural
 from ..reports.tails import samples_for_interval
 from .metrics import CostPerMillionTokens, Goodput, GoodputShare
-from .observed import Observed, by_request, can_be_resampled
+from .observed import STRETCHES, Observed, by_request, can_be_resampled
 from .quantities import Quantity
 from .result import Result
 from .stats.bootstrap import CONFIDENCE, Contrast, Estimate, Statistic, compare_samples
@@ -84,8 +84,7 @@ def examine(
         current.sample(quantity),
         Statistic(quantity.q),
         contrast=contrast,
-        # The parts of two windows are no pairs; the requests of one plan are.
-        paired=by_request(quantity) and same_requests(baseline.stored, current.stored),
+        paired=paired(baseline, current, quantity),
         confidence=confidence,
     )
     sides = [[result] for result in results]
@@ -111,15 +110,43 @@ def same_requests(baseline: StoredRun, current: StoredRun) -> bool:
     return same_plan and list(baseline.requests["index"]) == list(current.requests["index"])
 
 
+def paired(baseline: Observed, current: Observed, quantity: Quantity) -> bool:
+    """Whether unit by unit both runs saw the same, so that what it did to both cancels.
+
+    Requests of one plan are pairs. Stretches of two runs are where requests fell due by the clock,
+    in steady windows over the same time: both had the same to do in each. Where engines set the
+    pace, a stretch of one has not the requests of the other's.
+    """
+    if not same_requests(baseline.stored, current.stored):
+        return False
+    if by_request(quantity):
+        return True
+    results = (baseline.stored.result, current.stored.result)
+    if not all(_is_due_by_clock(one) and one.window.steady for one in results):
+        return False
+    one, other = (each.span(quantity) for each in (baseline, current))
+    apart_s = max(abs(one.start_s - other.start_s), abs(one.end_s - other.end_s))
+    return apart_s * STRETCHES < one.duration_s
+
+
 def counts_repeat(result: Result) -> bool:
     """Whether the same settings give the same schedule, and so the same counts: in virtual time, or
     in this process if no request falls due by the clock."""
     if result.simulation is not None:
         return True
+    return result.target is None and not _has_turns(result) and not _is_due_by_clock(result)
+
+
+def _is_due_by_clock(result: Result) -> bool:
     sent = result.workload.description
     rate_per_s = sent.get("offered_rate_per_s", result.config.get("request_rate"))
-    has_turns = sent.get("num_sessions") != sent.get("num_requests")
-    return result.target is None and rate_per_s is None and not has_turns
+    return rate_per_s is not None and not _has_turns(result)
+
+
+def _has_turns(result: Result) -> bool:
+    """Whether requests wait for replies to earlier ones."""
+    sent = result.workload.description
+    return sent.get("num_sessions") != sent.get("num_requests")
 
 
 def unlike(quantity: Quantity, one: Result, other: Result) -> str:

@@ -73,6 +73,12 @@ class Observed:
             return Interval(result.window.start_s, result.window.end_s)
         return Interval(0.0, result.duration_s)
 
+    def span(self, quantity: Quantity) -> Interval:
+        """The time whose stretches are the units of its sample, if requests are not."""
+        if quantity.id == CostPerMillionTokens.id:
+            return self.interval("window")
+        return self.interval(quantity.stat if quantity.id in _RATES else "run")
+
     def sample(self, quantity: Quantity) -> Sample:
         """What the quantity was computed from. Raises ValueError for one that is known of the run
         as a whole only: see `can_be_resampled`."""
@@ -85,7 +91,7 @@ class Observed:
         if quantity.name not in _OF_STEPS:
             raise ValueError(f"{quantity.name} is known of a run as a whole only")
         held, per = _OF_STEPS[quantity.name](self.stored)
-        return _over_time(self.stored.steps, self.interval("run"), held, per)
+        return _over_time(self.stored.steps, self.span(quantity), held, per)
 
     def _rate(self, quantity: Quantity) -> Sample:
         metric = next(one for one in rate_metrics(self.slo) if one.id == quantity.id)

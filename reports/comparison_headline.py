@@ -56,11 +56,13 @@ def headline(
 ) -> str:
     """Each run against the first of `names`: the statistics of `ANSWER`, those of `FIGURES` that
     are decided, and whatever else is worse, for a sentence without it would recommend it. Of
-    several runs, what was decided: what was not is in the table.
+    several runs, what of the former was decided, and how much else is worse: a sentence that named
+    it for each of them would be a page.
 
     same_run: the runs that are an earlier one over again, and which.
     """
-    others = {name: _found(rows, at) for at, name in enumerate(names) if at}
+    named = _MOST_NAMED if len(names) == 2 else 0
+    others = {name: _found(rows, at, named) for at, name in enumerate(names) if at}
     if len(others) == 1:
         ((name, found),) = others.items()
         if name in same_run:
@@ -76,8 +78,8 @@ def headline(
     return f"Against {names[0]}, {'; '.join(each)}."
 
 
-def _found(rows: Sequence[MetricComparison], at: int) -> _Found:
-    """at: place of the run among those compared."""
+def _found(rows: Sequence[MetricComparison], at: int, most_named: int) -> _Found:
+    """at: place of the run among those compared. most_named: of what else is worse."""
     labelled = zip(map(in_sentence, row_labels(rows)), rows, strict=True)
     by_key = {(row.id, row.stat): (label, row.ratios[at]) for label, row in labelled}
     told: list[tuple[str, Ratio]] = []
@@ -91,7 +93,7 @@ def _found(rows: Sequence[MetricComparison], at: int) -> _Found:
         if ratio is not None and ratio.verdict == "worse"
     ]
     named = [(label, ratio) for metric, label, ratio in worse if metric not in _NOT_NAMED]
-    named = named[:_MOST_NAMED]
+    named = named[:most_named]
     return _Found((*told, *named), len(worse) - len(named))
 
 

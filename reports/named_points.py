@@ -6,13 +6,16 @@ from typing import Literal
 
 from .model import Axis, Panel
 
-Side = Literal["left", "right", "above"]
+Side = Literal["left", "right", "above", "below"]
 # Shares of the axes within which two points are neighbours; names are wider than high.
 _NEAR_X, _NEAR_Y = 0.2, 0.1
+# As far above a point as its name and that of another beside it take.
+_ROOM_ABOVE = 0.25
 
 
 def sides(x_axis: Axis, panel: Panel) -> dict[tuple[float, float], Side]:
-    """By point: right, or left of a neighbour to the right, or above between two."""
+    """By point: right, or left of a neighbour to the right, or between two above, or below where
+    another is above."""
     points = sorted(
         {
             (x, y)
@@ -31,9 +34,17 @@ def sides(x_axis: Axis, panel: Panel) -> dict[tuple[float, float], Side]:
             abs(one[0] - other[0]) < _NEAR_X * width and abs(one[1] - other[1]) < _NEAR_Y * height
         )
 
+    def crowds(one: tuple[float, float], other: tuple[float, float]) -> bool:
+        higher = other[1] - one[1]
+        return (
+            abs(one[0] - other[0]) < _NEAR_X * width
+            and _NEAR_Y * height <= higher < _ROOM_ABOVE * height
+        )
+
     found: dict[tuple[float, float], Side] = {}
     for at, point in enumerate(points):
         before = any(near(point, other) for other in points[:at])
         after = any(near(point, other) for other in points[at + 1 :])
-        found[point] = "above" if before and after else "left" if after else "right"
+        between: Side = "below" if any(crowds(point, other) for other in points) else "above"
+        found[point] = between if before and after else "left" if after else "right"
     return found

@@ -151,7 +151,12 @@ def _trace(series: Series, panel: Panel, x: Axis, at: int) -> dict[str, Any]:
     return {**trace, "type": "scatter", "mode": "lines", "line": line, "fillcolor": colour}
 
 
-_POSITIONS = {"left": "middle left", "right": "middle right", "above": "top center"}
+_POSITIONS = {
+    "left": "middle left",
+    "right": "middle right",
+    "above": "top center",
+    "below": "bottom center",
+}
 
 
 def _named(series: Series, panel: Panel, x: Axis) -> dict[str, Any]:

@@ -115,7 +115,12 @@ def _draw_panel(axes: Axes, panel: Panel, x: Axis) -> None:
 def _draw_named(axes: Axes, series: Series, placed: Mapping[tuple[float, float], Side]) -> None:
     colour = _LIGHT[series.role]
     axes.scatter(series.x, series.y, s=36, color=colour, label=series.name, zorder=3, clip_on=False)
-    away = {"left": (-6, 0, "right"), "right": (6, 0, "left"), "above": (0, 9, "center")}
+    away = {
+        "left": (-6, 0, "right"),
+        "right": (6, 0, "left"),
+        "above": (0, 9, "center"),
+        "below": (0, -9, "center"),
+    }
     for label, point in zip(series.labels, zip(series.x, series.y, strict=True), strict=True):
         right, up, align = away[placed[point]]
         axes.annotate(

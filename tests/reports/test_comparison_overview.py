@@ -42,7 +42,7 @@ def test_two_runs_have_tiles_and_more_a_table() -> None:
         "paged-awq",
         "inflight-awq",
         "static",
-        "Clearly best",
+        "Best",
     ]
     texts = [[cell.text for cell in row] for row in answers.rows]
     assert texts == [
@@ -54,7 +54,10 @@ def test_two_runs_have_tiles_and_more_a_table() -> None:
         ["KV waste (%)", "0", "n/a", "n/a", "—"],
     ]
     assert [row[2].tone for row in answers.rows] == ["good", "bad", "caution", "quiet", "plain"]
-    assert answers.note == "Against paged-awq: ▲ better, ▼ worse, = same, ? inconclusive."
+    assert answers.note == (
+        "Against paged-awq: ▲ better, ▼ worse, = same, ? inconclusive. Best: beyond doubt, of all "
+        "of them."
+    )
 
 
 def test_what_is_decided_alone_stands_in_brackets() -> None:
@@ -64,7 +67,7 @@ def test_what_is_decided_alone_stands_in_brackets() -> None:
     answers, _ = parts(replace(comparison, rows=(row,)))
     assert answers is not None
     assert [cell.text for cell in answers.rows[0]][1:4] == ["480", "629 (▼)", "629 ?"]
-    assert answers.note.endswith(" In brackets: taken alone.")
+    assert " In brackets: taken alone. Best:" in answers.note
 
 
 def test_every_run_is_a_named_point_of_each_panel() -> None:

@@ -62,6 +62,18 @@ def test_the_verdict_leaves_out_nothing_that_is_worse() -> None:
     )
 
 
+def test_of_several_runs_what_else_is_worse_is_counted() -> None:
+    """Named for each run it made a page of a sentence; the table beside it has it."""
+    worse = Ratio(1.05, 1.01, 1.09, "worse")
+    for count, said in ((2, "worse in TTFT p99 (1.31×), ITL mean (1.05×)"), (3, "1 more row of")):
+        comparison = comparison_of(compared_runs(count))
+        ratios = (None, *[worse] * (count - 1))
+        row = MetricComparison("itl", "mean", "s", "lower", (1.0, *[1.05] * (count - 1)), ratios)
+        statement = with_rows(comparison, (*comparison.rows, row)).statement
+        assert said in statement
+        assert ("ITL" in statement) == (count == 2)
+
+
 def test_a_tile_marks_alone_only_what_is_decided() -> None:
     runs = compared_runs()
     comparison = comparison_of(runs)

@@ -172,6 +172,11 @@ def test_names_of_neighbours_do_not_meet() -> None:
     points = Series("", "on_frontier", "named", (1.0, 1.1, 1.2, 9.0), (1.0,) * 4, tuple("abcd"))
     placed = sides(Axis("x", high=10.0), Panel(Axis("y"), (points,)))
     assert list(placed.values()) == ["left", "above", "right", "right"]
+    # A name beside a point a little higher takes the room above the middle one.
+    higher = replace(points, x=(*points.x, 1.15), y=(*points.y, 1.2), labels=tuple("abcde"))
+    placed = sides(Axis("x", high=10.0), Panel(Axis("y", high=1.5), (higher,)))
+    assert placed[1.1, 1.0] == "below"
+    assert placed[1.15, 1.2] == "right"
     apart = Series("", "on_frontier", "named", (1.0, 1.1), (1.0, 9.0), ("a", "b"))
     assert set(sides(Axis("x"), Panel(Axis("y"), (apart,))).values()) == {"right"}
 
