@@ -10,16 +10,22 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
-from .bodies import Body, ChatBody, CompletionBody, parse
+from .bodies import Body, ChatBody, CompletionBody
 from .errors import UNAVAILABLE, ApiError
-from .respond import ReplyResponse
+from .front import Front
 from .service import Service
+
+_REPLIES: dict[str, type[CompletionBody | ChatBody]] = {
+    "/v1/completions": CompletionBody,
+    "/v1/chat/completions": ChatBody,
+}
 
 
 def create_app(
     service: Service, on_failure: Callable[[Exception], None] = lambda _: None
-) -> FastAPI:
+) -> ASGIApp:
     """The protocol over a service, whose engine starts and stops with the application."""
 
     @asynccontextmanager
@@ -29,21 +35,6 @@ def create_app(
         service.stop()
 
     app = FastAPI(title="llmbench serve", lifespan=lifespan)
-
-    # The bodies are parsed here, not by FastAPI: the arrival is stamped before a byte of them is
-    # read, and errors have OpenAI's form.
-    @app.post("/v1/completions", openapi_extra=_body(CompletionBody))
-    async def completions(request: Request) -> Response:
-        return await reply(CompletionBody, request)
-
-    @app.post("/v1/chat/completions", openapi_extra=_body(ChatBody))
-    async def chat_completions(request: Request) -> Response:
-        return await reply(ChatBody, request)
-
-    async def reply(kind: type[CompletionBody | ChatBody], request: Request) -> Response:
-        arrival_s = service.clock.now()
-        body = parse(kind, await request.body())
-        return ReplyResponse(await service.reply_to(body, arrival_s))
 
     @app.get("/v1/models")
     async def models() -> Response:
@@ -65,21 +56,23 @@ def create_app(
     async def metrics() -> Response:
         return Response(service.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
-    @app.exception_handler(ApiError)
-    async def api_error(_: Request, error: ApiError) -> Response:
-        return _json(error.status, error.body)
-
     @app.exception_handler(HTTPException)
     async def no_such_route(_: Request, error: HTTPException) -> Response:
         return _json(error.status_code, ApiError(error.status_code, str(error.detail)).body)
 
-    return app
+    app.openapi()["paths"].update({path: _described(kind) for path, kind in _REPLIES.items()})
+    return Front(_REPLIES, service, app)
 
 
-def _body(kind: type[Body]) -> dict[str, Any]:
-    """What `/docs` says of a route whose body FastAPI does not see."""
+def _described(kind: type[Body]) -> dict[str, Any]:
+    """What `/docs` says of a route that FastAPI does not see."""
     schema = kind.model_json_schema()
-    return {"requestBody": {"content": {"application/json": {"schema": schema}}, "required": True}}
+    return {
+        "post": {
+            "requestBody": {"content": {"application/json": {"schema": schema}}, "required": True},
+            "responses": {"200": {"description": "The reply, whole or as server-sent events."}},
+        }
+    }
 
 
 def _json(status: int, body: dict[str, Any]) -> Response:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
 
 from .asked import Asked
 from .choices import Choices, Part, join
@@ -39,33 +38,25 @@ class Reply:
         return self.asked.usage(output_tokens, sum(life.cached_tokens for life in self.lives))
 
 
-class ReplyResponse(Response):
-    """Sends a reply, streamed or whole.
+async def send_reply(reply: Reply, receive: Receive, send: Send) -> None:
+    """Send a reply, streamed or whole, to its end or until the client is gone.
 
     The status waits for the first token: until then an error is an HTTP error. Later it is an event
     in the stream, which then ends without `[DONE]`.
     """
-
-    def __init__(self, reply: Reply) -> None:
-        super().__init__()
-        self._reply = reply
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        del scope
-        reply = self._reply
-        watcher = asyncio.create_task(_close_when_gone(receive, reply.stream))
-        try:
-            if reply.asked.streams:
-                await _send_events(reply, send)
-            else:
-                await _send_whole(reply, send)
-        except _ClientGone:
-            pass
-        finally:
-            reply.close()
-            watcher.cancel()
-            with suppress(asyncio.CancelledError):
-                await watcher
+    watcher = asyncio.create_task(_close_when_gone(receive, reply.stream))
+    try:
+        if reply.asked.streams:
+            await _send_events(reply, send)
+        else:
+            await _send_whole(reply, send)
+    except _ClientGone:
+        pass
+    finally:
+        reply.close()
+        watcher.cancel()
+        with suppress(asyncio.CancelledError):
+            await watcher
 
 
 class _ClientGone(ApiError):  # noqa: N818 -- it says what happened

@@ -44,14 +44,15 @@ def rates(arrivals_s: Floats, tokens: NDArray[np.int64], takes_s: Floats) -> Sam
     )
     window = (arrivals_s[len(arrivals_s) // 10], arrivals_s[-1])
     held, _ = np.histogram(times_s, bins=STRETCHES, range=window)
-    return Sample.one_each(held * STRETCHES / (window[1] - window[0]))
+    return Sample.one_each(held.astype(np.float64) * STRETCHES / (window[1] - window[0]))
 
 
 def load(count: int, busy: float, noise: float, rng: np.random.Generator) -> tuple[Sample, Sample]:
     tokens = np.maximum(4, rng.lognormal(3.5, 0.8, count)).astype(np.int64)
     arrivals_s = np.cumsum(rng.exponential(tokens.mean() / SLOTS / busy, count))
     one, other = (
-        rates(arrivals_s, tokens, tokens * np.exp(rng.normal(0, noise, count))) for _ in range(2)
+        rates(arrivals_s, tokens, np.multiply(tokens, np.exp(rng.normal(0, noise, count))))
+        for _ in range(2)
     )
     return one, other
 

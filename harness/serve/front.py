@@ -1,0 +1,63 @@
+"""The two routes whose replies are measured, past FastAPI.
+
+Its layers, each of which wraps `send`, would stand before every first token and handle every other
+one; for a small model that is most of what a server costs. FastAPI has the other routes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from .bodies import ChatBody, CompletionBody, parse
+from .errors import ApiError
+from .respond import send_error, send_reply
+from .service import Service
+
+_METHOD_NOT_ALLOWED = 405
+
+
+class Front:
+    """An ASGI application. replies: the body that each of its routes takes. others: has every
+    other route."""
+
+    def __init__(
+        self,
+        replies: Mapping[str, type[CompletionBody | ChatBody]],
+        service: Service,
+        others: ASGIApp,
+    ) -> None:
+        self._replies = replies
+        self._service = service
+        self._others = others
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = self._replies.get(scope["path"]) if scope["type"] == "http" else None
+        if kind is None:
+            await self._others(scope, receive, send)
+            return
+        # Before a byte of the body is read.
+        arrival_s = self._service.clock.now()
+        try:
+            if scope["method"] != "POST":
+                raise ApiError(_METHOD_NOT_ALLOWED, "Method Not Allowed")
+            if (data := await _body(receive)) is None:
+                return
+            reply = await self._service.reply_to(parse(kind, data), arrival_s)
+        except ApiError as error:
+            await send_error(error, send)
+            return
+        await send_reply(reply, receive, send)
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """None if the client went before it was all there."""
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message["body"])
+        if not message["more_body"]:
+            return b"".join(parts)
