@@ -64,10 +64,11 @@ def nothing_told(ablation: Ablation) -> str:
     judged = [
         one for one in ablation.responses if one.id not in COUNTED and _has_intervals(ablation, one)
     ]
-    reasons = list(dict.fromkeys(one.too_little for one in judged))
-    if reasons and all(reasons):
-        return f"No effect can be told from no effect: {'; '.join(reasons)}."
-    return "No effect could be told from no effect."
+    said = "; ".join(dict.fromkeys(filter(None, (one.too_little for one in judged))))
+    if judged and all(one.too_little for one in judged):
+        return f"No effect can be told from no effect: {said}."
+    why = f"; some cannot be told at all: {said}" if said else ""
+    return f"No effect could be told from no effect{why}."
 
 
 def _has_intervals(ablation: Ablation, response: AblationResponse) -> bool:

@@ -152,7 +152,9 @@ def too_little(response: Response, cells: Sequence[Sequence[tuple[str, Result]]]
     if response.sampled == "exact":
         return ""
     repeated = len(cells[0]) > 1
-    return evidence.disturbed(run for runs in cells for run in runs) or evidence.too_little(
+    timed = evidence.is_timed(QUANTITIES[response.name])
+    named = [run for runs in cells for run in runs] if timed else []
+    return evidence.disturbed(named) or evidence.too_little(
         [[result for _, result in runs] for runs in cells],
         response.name,
         needed=0 if repeated else requests_needed(response.q),

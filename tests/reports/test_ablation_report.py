@@ -62,7 +62,11 @@ def test_nothing_found_is_said() -> None:
         effects=tuple(replace(one, significant=False, sentence="") for one in ablation().effects),
     )
     found = ablation_report(quiet)
-    assert found.verdict == "No effect could be told from no effect."
+    (too_few,) = {one.too_little for one in quiet.responses if one.too_little}
+    none = "No effect could be told from no effect"
+    assert found.verdict == f"{none}; some cannot be told at all: {too_few}."
+    enough = tuple(replace(one, too_little="") for one in quiet.responses)
+    assert ablation_report(replace(quiet, responses=enough)).verdict == f"{none}."
     short = tuple(replace(one, too_little="a run of 0.3 s is too short") for one in quiet.responses)
     # Counts, which are never too few, decide nothing in a single run.
     short = (*short[:-1], quiet.responses[-1])

@@ -194,13 +194,22 @@ def test_no_time_of_a_disturbed_cell_is_decided_and_counts_are(repeats: int, che
         if one.response.startswith("counters.") or one.response in counts:
             assert reasons[one.response] == ""
             assert (one.p is None) is (one.low is None)
+        elif one.response == "kv.waste_share":  # what memory held is no time
+            assert reasons[one.response] == ""
+            assert one.significant
         else:
             assert reasons[one.response] == f"{BUSY} while kv=contiguous was measured"
             assert (one.p, one.significant) == (None, False)
-    assert found.sentences == ()
+    (sentence,) = found.sentences
+    assert sentence.startswith("kv paged → contiguous: KV waste +")
+    some = f"No effect could be told from no effect; some cannot be told at all: {BUSY} while"
+    assert some in nothing_told(found)
+    times = tuple(one for one in found.responses if one.name != "kv.waste_share")
+    assert f"No effect can be told from no effect: {BUSY} while" in nothing_told(
+        replace(found, responses=times)
+    )
     told = [note for note in found.notes if BUSY in note]
     assert told == [f"{BUSY} while kv=contiguous was measured: effects with a ? decide nothing"]
-    assert f"No effect can be told from no effect: {BUSY} while" in nothing_told(found)
 
 
 def test_repeats_of_a_cell_are_as_long_as_all_together() -> None:
