@@ -24,6 +24,8 @@ ERROR_RATE = 0.05
 # What repeats exactly agrees to nine digits: sums round differently between processors.
 ROUNDING = 1e-9
 _NOT_TIMED = ("kv", "batch_tokens", "batch_requests", "budget_utilisation")
+# Rates and shares that count requests.
+_OF_REQUESTS = ("request_throughput", Goodput.id, GoodputShare.id)
 ONE_NUMBER = "one run of each does not show how much it varies from run to run; repeats do"
 
 
@@ -87,6 +89,10 @@ def examine(
         paired=paired(baseline, current, quantity),
         confidence=confidence,
     )
+    if estimate.low == estimate.high and quantity.id in _OF_REQUESTS:
+        fewest = min(result.counters.requests_ok for result in results)
+        whole = 1.0 if contrast == "ratio" or quantity.id == GoodputShare.id else before
+        estimate = _unseen(estimate, whole, fewest, confidence)
     sides = [[result] for result in results]
     named = zip((baseline.name, current.name), results, strict=True) if is_timed(quantity) else ()
     why = disturbed(named) or too_little(sides, quantity.name, needed=requests_needed(quantity.q))
@@ -211,6 +217,18 @@ def requests_needed(q: float | None) -> int:
 def agree(one: float, other: float) -> bool:
     """Whether two numbers that repeat exactly are the same."""
     return math.isclose(one, other, rel_tol=ROUNDING, abs_tol=0.0)
+
+
+def _unseen(estimate: Estimate, whole: float, requests: int, confidence: float) -> Estimate:
+    """An interval where requests of both runs fared alike, every one: that none of so many differed
+    does not show that none does. What happens to a larger share of them happens to none with a
+    chance below 1 - confidence (Hanley and Lippman-Hand, JAMA 249, 1983: three in n at 95 %).
+
+    whole: what all requests come to, in the contrast's unit."""
+    if not requests:
+        return estimate
+    margin = whole * min(1.0, -math.log(1 - confidence) / requests)
+    return Estimate(estimate.value, estimate.low - margin, estimate.high + margin)
 
 
 def _exact(before: float, after: float, contrast: Contrast) -> Estimate:

@@ -10,14 +10,17 @@ def clearly_best(row: MetricComparison, comparison: Comparison) -> int | None:
     """The run whose ratio to the baseline lies beyond all others' intervals; None if there is none.
 
     It is better than the baseline, or the baseline and the others are worse. The intervals of a
-    comparison hold together, so where two have nothing in common the runs differ.
+    comparison hold together, so where two have nothing in common the runs differ, unless too little
+    is known of one. Nor is a run the best of several of which some say nothing.
     """
+    if None in row.values:
+        return None
     base = comparison.runs.index(comparison.baseline)
     spans: dict[int, tuple[float, float]] = {base: (1.0, 1.0)}
-    for at, (value, ratio) in enumerate(zip(row.values, row.ratios, strict=True)):
-        if value is None or at == base:
+    for at, ratio in enumerate(row.ratios):
+        if at == base:
             continue
-        if ratio is None:
+        if ratio is None or ratio.too_little:
             return None
         if ratio.low is not None and ratio.high is not None:
             spans[at] = (ratio.low, ratio.high)

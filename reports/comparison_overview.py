@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from .clearly_best import clearly_best
 from .comparison_headline import DECIDED, FIGURES
@@ -21,14 +22,16 @@ from .model import (
     Table,
     present,
 )
+from .named_points import crowded
 from .palette import run_role
 from .tables import table
 
-_SPEEDS = (("output_throughput", "window"), ("output_throughput", "run"))
+# Of whole runs there is one where not every run has a steady window to set beside the others'.
+_WINDOW, _RUN = ("output_throughput", "window"), ("output_throughput", "run")
 _FIRST_TOKENS = (("ttft", "p50"), ("ttft", "p99"), ("ttft", "mean"))
 _NEXT_TOKENS = (("tpot", "p50"), ("tpot", "p99"), ("tpot", "mean"))
 _BEST = "Best"
-# Throughputs within this of each other are what was offered, not what could be served.
+# Throughputs within this of each other are no reason to prefer one.
 _SAME_SPEED = 0.02
 # Of the width that a chart beside figures has, what a character of a name beside a point takes, and
 # the most that names may take.
@@ -55,7 +58,8 @@ def overview(comparison: Comparison) -> tuple[Chart | Table, ...]:
 def _shown(comparison: Comparison) -> Iterator[tuple[str, MetricComparison]]:
     rows = zip(row_labels(comparison.rows), comparison.rows, strict=True)
     by_key = {(row.id, row.stat): (label, row) for label, row in rows}
-    return (by_key[key] for key in FIGURES if key in by_key)
+    keys = ((_RUN if key == _WINDOW and _RUN in by_key else key) for key in FIGURES)
+    return (by_key[key] for key in keys if key in by_key)
 
 
 def _change(label: str, row: MetricComparison, comparison: Comparison) -> KeyFigure | None:
@@ -72,8 +76,9 @@ def _change(label: str, row: MetricComparison, comparison: Comparison) -> KeyFig
     return KeyFigure(label, f"{ratio_text(ratio.value)}×", "", verdict + values)
 
 
-def _answers(comparison: Comparison) -> Table:
-    """Each run's values and the symbols of its verdicts; ratios are in a table below."""
+def _answers(comparison: Comparison) -> Table | None:
+    """Each run's values and the symbols of its verdicts; ratios are in a table below. None if runs
+    have none of what is shown in common."""
     rows: list[tuple[str | Cell, ...]] = []
     for label, row in _shown(comparison):
         scale = scale_of(row.unit, row.values)
@@ -87,6 +92,8 @@ def _answers(comparison: Comparison) -> Table:
                 _best(row, comparison),
             )
         )
+    if not rows:
+        return None
     said = ", ".join(f"{symbol} {word}" for symbol, _, word in map(_parted, WORDS.values()))
     alone = " In brackets: taken alone." if _has_alone(comparison) else ""
     return table(
@@ -95,7 +102,8 @@ def _answers(comparison: Comparison) -> Table:
         ("", *comparison.runs, _BEST),
         rows,
         words=(_BEST,),
-        note=f"Against {comparison.baseline}: {said}.{alone} Best: beyond doubt, of all of them.",
+        note=f"Against {comparison.baseline}: {said}.{alone} Best: beyond doubt, of all of them. "
+        "Other metrics, ratios and intervals are in the table of every metric.",
     )
 
 
@@ -130,10 +138,9 @@ def _trade_off(comparison: Comparison) -> Chart | None:
     """A point a run: throughput against the first token's time and the next ones'; None where
     fewer than two runs have both."""
     by_key = {(row.id, row.stat): row for row in comparison.rows}
-    speed = next((by_key[key] for key in _SPEEDS if key in by_key), None)
+    speed = by_key.get(_RUN, by_key.get(_WINDOW))
     if speed is None:
         return None
-    known = [value for value in speed.values if value]
     panels = [
         panel
         for keys in (_FIRST_TOKENS, _NEXT_TOKENS)
@@ -142,31 +149,41 @@ def _trade_off(comparison: Comparison) -> Chart | None:
     ]
     if not panels:
         return None
-    names = min(_MOST_OF_WIDTH, _CHARACTER * max(map(len, comparison.runs)))
+    known = [x for panel in panels for one in panel.series for x in one.x]
+    names = max(len(one.name) for panel in panels for one in panel.series)
+    room = min(_MOST_OF_WIDTH, _CHARACTER * names)
+    x = Axis("Output throughput", speed.unit, high=max(known) / (1 - room))
+    if any(crowded(x, panel) for panel in panels):
+        panels = [_unnamed(panel) for panel in panels]
     return Chart(
         id="trade-off",
         title="Throughput against latency",
         reading=_reading(max(known) / min(known) - 1 < _SAME_SPEED),
-        x=Axis("Output throughput", speed.unit, high=max(known) / (1 - names)),
+        x=x,
         panels=tuple(panels),
     )
 
 
 def _panel(comparison: Comparison, speed: MetricComparison, row: MetricComparison) -> Panel:
+    """Runs that have the same point share one, and are named together."""
     scale = scale_of(row.unit, row.values)
-    return Panel(
-        Axis(row_labels([row])[0], scale.unit),
-        tuple(
-            Series(name, run_role(at), "named", (x,), (scale.factor * y,), (name,))
-            for at, (name, x, y) in enumerate(
-                zip(comparison.runs, speed.values, row.values, strict=True)
-            )
-            if x and y is not None
-        ),
-    )
+    points: dict[tuple[float, float], list[int]] = {}
+    for at, (x, y) in enumerate(zip(speed.values, row.values, strict=True)):
+        if x and y is not None:
+            points.setdefault((x, scale.factor * y), []).append(at)
+    series: list[Series] = []
+    for (x, y), runs in points.items():
+        name = ", ".join(comparison.runs[at] for at in runs)
+        series.append(Series(name, run_role(runs[0]), "named", (x,), (y,), (name,)))
+    return Panel(Axis(row_labels([row])[0], scale.unit), tuple(series))
+
+
+def _unnamed(panel: Panel) -> Panel:
+    """Its points are told apart by the legend."""
+    return replace(panel, series=tuple(replace(one, mark="point") for one in panel.series))
 
 
 def _reading(same_speed: bool) -> str:
     if same_speed:
-        return "All served the same rate, within 2 %: lower is sooner."
+        return "Throughputs are within 2 % of each other: lower is sooner."
     return "Further right is faster, lower is sooner."

@@ -7,15 +7,50 @@ from typing import Literal
 from .model import Axis, Panel
 
 Side = Literal["left", "right", "above", "below"]
+Point = tuple[float, float]
 # Shares of the axes within which two points are neighbours; names are wider than high.
 _NEAR_X, _NEAR_Y = 0.2, 0.1
 # As far above a point as its name and that of another beside it take.
 _ROOM_ABOVE = 0.25
+# A name to the left needs as much of the axis, one below as much of the height.
+_ROOM_LEFT, _ROOM_BELOW = 0.25, 0.2
+# A point has so many sides where its name and its neighbours' can stand.
+_MOST_NEIGHBOURS = 2
 
 
-def sides(x_axis: Axis, panel: Panel) -> dict[tuple[float, float], Side]:
+def sides(x_axis: Axis, panel: Panel) -> dict[Point, Side]:
     """By point: right, or left of a neighbour to the right, or between two above, or below where
-    another is above."""
+    another is above. Names of more neighbours than `crowded` allows may meet."""
+    points, width, height = _points(x_axis, panel)
+    found: dict[Point, Side] = {}
+    for at, point in enumerate(points):
+        before = any(_near(point, other, width, height) for other in points[:at])
+        after = any(_near(point, other, width, height) for other in points[at + 1 :])
+        left_fits = point[0] >= _ROOM_LEFT * width
+        if after and (before or not left_fits):
+            taken = any(
+                _crowds(point, other, width, height)
+                or (found.get(other) == "above" and _near(point, other, width, height))
+                for other in points
+            )
+            found[point] = "below" if taken and point[1] >= _ROOM_BELOW * height else "above"
+        else:
+            found[point] = "left" if after else "right"
+    return found
+
+
+def crowded(x_axis: Axis, panel: Panel) -> bool:
+    """Whether a point has more neighbours than there are sides for their names."""
+    points, width, height = _points(x_axis, panel)
+    return any(
+        sum(_near(point, other, width, height) for other in points if other != point)
+        > _MOST_NEIGHBOURS
+        for point in points
+    )
+
+
+def _points(x_axis: Axis, panel: Panel) -> tuple[list[Point], float, float]:
+    """Those with names, from left to right, and how long the axes are."""
     points = sorted(
         {
             (x, y)
@@ -24,27 +59,19 @@ def sides(x_axis: Axis, panel: Panel) -> dict[tuple[float, float], Side]:
             for x, y in zip(one.x, one.y, strict=True)
         }
     )
-    if not points:
-        return {}
-    width = x_axis.high or max(x for x, _ in points) or 1.0
-    height = panel.y.high or max(y for _, y in points) or 1.0
+    width = x_axis.high or max((x for x, _ in points), default=0.0) or 1.0
+    height = panel.y.high or max((y for _, y in points), default=0.0) or 1.0
+    return points, width, height
 
-    def near(one: tuple[float, float], other: tuple[float, float]) -> bool:
-        return (
-            abs(one[0] - other[0]) < _NEAR_X * width and abs(one[1] - other[1]) < _NEAR_Y * height
-        )
 
-    def crowds(one: tuple[float, float], other: tuple[float, float]) -> bool:
-        higher = other[1] - one[1]
-        return (
-            abs(one[0] - other[0]) < _NEAR_X * width
-            and _NEAR_Y * height <= higher < _ROOM_ABOVE * height
-        )
+def _near(one: Point, other: Point, width: float, height: float) -> bool:
+    return abs(one[0] - other[0]) < _NEAR_X * width and abs(one[1] - other[1]) < _NEAR_Y * height
 
-    found: dict[tuple[float, float], Side] = {}
-    for at, point in enumerate(points):
-        before = any(near(point, other) for other in points[:at])
-        after = any(near(point, other) for other in points[at + 1 :])
-        between: Side = "below" if any(crowds(point, other) for other in points) else "above"
-        found[point] = between if before and after else "left" if after else "right"
-    return found
+
+def _crowds(one: Point, other: Point, width: float, height: float) -> bool:
+    """Whether the other's name may stand where one's would above it."""
+    higher = other[1] - one[1]
+    return (
+        abs(one[0] - other[0]) < _NEAR_X * width
+        and _NEAR_Y * height <= higher < _ROOM_ABOVE * height
+    )

@@ -12,7 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from .bodies import Body, ChatBody, CompletionBody
+from .bodies import ChatBody, CompletionBody
 from .errors import UNAVAILABLE, ApiError
 from .front import Front
 from .service import Service
@@ -60,19 +60,27 @@ def create_app(
     async def no_such_route(_: Request, error: HTTPException) -> Response:
         return _json(error.status_code, ApiError(error.status_code, str(error.detail)).body)
 
-    app.openapi()["paths"].update({path: _described(kind) for path, kind in _REPLIES.items()})
+    _describe(app)
     return Front(_REPLIES, service, app)
 
 
-def _described(kind: type[Body]) -> dict[str, Any]:
-    """What `/docs` says of a route that FastAPI does not see."""
-    schema = kind.model_json_schema()
-    return {
-        "post": {
-            "requestBody": {"content": {"application/json": {"schema": schema}}, "required": True},
-            "responses": {"200": {"description": "The reply, whole or as server-sent events."}},
+def _describe(app: FastAPI) -> None:
+    """Have `/docs` say what of the routes that FastAPI does not see."""
+    described = app.openapi()
+    schemas = described.setdefault("components", {}).setdefault("schemas", {})
+    for path, kind in _REPLIES.items():
+        schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(schema.pop("$defs", {}))
+        schemas[kind.__name__] = schema
+        body = {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}
+        described["paths"][path] = {
+            "post": {
+                "summary": path.removeprefix("/v1/").replace("/", " ").capitalize(),
+                "operationId": kind.__name__,
+                "requestBody": {"content": {"application/json": body}, "required": True},
+                "responses": {"200": {"description": "The reply, whole or as server-sent events."}},
+            }
         }
-    }
 
 
 def _json(status: int, body: dict[str, Any]) -> Response:

@@ -33,15 +33,18 @@ class Front:
         self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        kind = self._replies.get(scope["path"]) if scope["type"] == "http" else None
+        is_http = scope["type"] == "http"
+        kind = self._replies.get(scope["path"].removesuffix("/")) if is_http else None
         if kind is None:
             await self._others(scope, receive, send)
+            return
+        if scope["method"] != "POST":
+            error = ApiError(_METHOD_NOT_ALLOWED, "Method Not Allowed")
+            await send_error(error, send, [(b"allow", b"POST")])
             return
         # Before a byte of the body is read.
         arrival_s = self._service.clock.now()
         try:
-            if scope["method"] != "POST":
-                raise ApiError(_METHOD_NOT_ALLOWED, "Method Not Allowed")
             if (data := await _body(receive)) is None:
                 return
             reply = await self._service.reply_to(parse(kind, data), arrival_s)
@@ -58,6 +61,6 @@ async def _body(receive: Receive) -> bytes | None:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        parts.append(message["body"])
-        if not message["more_body"]:
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
             return b"".join(parts)

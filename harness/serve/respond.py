@@ -18,6 +18,7 @@ from .lives import Life
 from .replies import DONE, TokenText, chunk, event, usage_event, whole
 from .streams import Stream
 
+Header = tuple[bytes, bytes]
 _JSON = [(b"content-type", b"application/json")]
 _EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 
@@ -126,15 +127,17 @@ async def _send_whole(reply: Reply, send: Send) -> None:
     await _send_json(200, body, send)
 
 
-async def send_error(error: ApiError, send: Send) -> None:
-    """As the whole response; nothing has been sent yet."""
+async def send_error(error: ApiError, send: Send, headers: Sequence[Header] = ()) -> None:
+    """As the whole response; nothing has been sent yet. headers: beside the body's own."""
     if isinstance(error, _ClientGone):
         raise error
-    await _send_json(error.status, orjson.dumps(error.body), send)
+    await _send_json(error.status, orjson.dumps(error.body), send, headers)
 
 
-async def _send_json(status: int, body: bytes, send: Send) -> None:
-    headers = [*_JSON, (b"content-length", str(len(body)).encode())]
+async def _send_json(
+    status: int, body: bytes, send: Send, more_headers: Sequence[Header] = ()
+) -> None:
+    headers = [*_JSON, (b"content-length", str(len(body)).encode()), *more_headers]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await _send_body(body, send, more=False)
 

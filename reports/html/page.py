@@ -34,6 +34,8 @@ from .figure import figure, keys
 _HERE = Path(__file__).parent
 # Of more notes than the first number the second is shown.
 _MOST_NOTES, _MOST_SHOWN = 3, 2
+# Of a table beside a chart: columns, and characters of their titles.
+_MOST_COLUMNS, _MOST_OF_TITLES = 7, 50
 _BEFORE_UNIT = r"(?<=\d) (?=(?:µs|ms|s|min|h|%|B|[KMGT]iB)(?!\w))"
 # "(0.58 to 2.38)", "(<0.01 to >100)"
 _IN_INTERVAL = r"(?<=\d) (?=to [<>]?\d)|(?<=\d to) (?=[<>]?\d)"
@@ -96,6 +98,7 @@ def render(report: Report) -> str:
         report=report,
         notes=notes,
         further_notes=further_notes,
+        stacked=any(_is_wide(part) for part in report.overview),
         figures=figures,
         heights={chart_id: drawn["layout"]["height"] for chart_id, drawn in figures.items()},
         themes={ground: palette.theme(ground) for ground in ("light", "dark")},
@@ -134,6 +137,14 @@ def parted(notes: Sequence[Note]) -> tuple[tuple[Note, ...], Further | None]:
 def whole(text: str) -> str:
     """Text whose lines never break between a number and its unit, nor within an interval."""
     return _UNBROKEN.sub("\u00a0", text)
+
+
+def _is_wide(part: Chart | Table) -> bool:
+    """Whether a table leaves no room for a chart beside it."""
+    return isinstance(part, Table) and (
+        len(part.columns) > _MOST_COLUMNS
+        or sum(len(column.title) for column in part.columns) > _MOST_OF_TITLES
+    )
 
 
 def _is_chart(part: Chart | Table) -> bool:

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from llmbench.harness.compare import compare
-from llmbench.harness.evidence import paired
+from llmbench.harness.evidence import examine, paired
 from llmbench.harness.observed import STRETCHES, Observed
 from llmbench.harness.quantities import QUANTITIES
 from llmbench.harness.record import RequestRecord
+from llmbench.harness.stats.bootstrap import Contrast
 from llmbench.harness.store import StoredRun
 
 from .observed import serve_in_turn
@@ -86,3 +87,17 @@ def test_a_rate_that_was_offered_to_both_is_the_same_beyond_doubt(
     ratio = row.ratios[1]
     assert ratio is not None
     assert ratio.verdict == verdict
+
+
+@pytest.mark.parametrize("contrast", ["ratio", "difference"])
+def test_requests_that_fared_alike_in_both_do_not_show_that_all_would(contrast: Contrast) -> None:
+    """None of 400 differed: of all, at 95 %, up to 3 in 400 may."""
+    one, other = Observed(run_of(seed=0)), Observed(run_of(seed=1))
+    rate = QUANTITIES["request_throughput.window"]
+    found = examine(one, other, rate, contrast=contrast).estimate
+    assert found is not None
+    per_s = rate.value(one.stored.result)
+    assert per_s is not None
+    middle, margin = (1.0, 3 / 400) if contrast == "ratio" else (0.0, per_s * 3 / 400)
+    assert found.value == pytest.approx(middle)
+    assert (found.low, found.high) == pytest.approx((middle - margin, middle + margin), rel=1e-2)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from llmbench.reports.comparison_overview import overview, tiles
 from llmbench.reports.comparison_report import comparison_report
-from llmbench.reports.html.figure import figure
+from llmbench.reports.html.figure import figure, keys
 from llmbench.reports.markdown import render_markdown
 from llmbench.reports.model import Chart, Comparison, MetricComparison, Ratio, Table
 
@@ -54,9 +54,9 @@ def test_two_runs_have_tiles_and_more_a_table() -> None:
         ["KV waste (%)", "0", "n/a", "n/a", "—"],
     ]
     assert [row[2].tone for row in answers.rows] == ["good", "bad", "caution", "quiet", "plain"]
-    assert answers.note == (
+    assert answers.note.startswith(
         "Against paged-awq: ▲ better, ▼ worse, = same, ? inconclusive. Best: beyond doubt, of all "
-        "of them."
+        "of them. Other metrics"
     )
 
 
@@ -71,7 +71,8 @@ def test_what_is_decided_alone_stands_in_brackets() -> None:
 
 
 def test_every_run_is_a_named_point_of_each_panel() -> None:
-    _, drawn = parts(comparison_of(compared_runs(3)))
+    comparison = comparison_of(compared_runs(3))
+    _, drawn = parts(with_values(comparison, "output_throughput", (143.0, 160.16, 160.17)))
     assert drawn is not None
     assert [panel.y.label for panel in drawn.panels] == ["TTFT p99 (ms)", "TPOT p50 (ms)"]
     for panel, heights in zip(drawn.panels, ((480, 629, 629), (20, 19.4, 19.4)), strict=True):
@@ -80,17 +81,17 @@ def test_every_run_is_a_named_point_of_each_panel() -> None:
             ("inflight-awq",),
             ("static",),
         ]
-        assert [one.x[0] for one in panel.series] == [143.0, 160.16, 160.16]
+        assert [one.x[0] for one in panel.series] == [143.0, 160.16, 160.17]
         assert [one.y[0] for one in panel.series] == pytest.approx(heights)
     assert drawn.reading == "Further right is faster, lower is sooner."
     assert len(figure(drawn)["data"]) == 6
 
 
-def test_runs_that_served_what_was_offered_are_said_to() -> None:
+def test_throughputs_that_are_no_reason_are_said_to_be_none() -> None:
     comparison = comparison_of(compared_runs(2))
     _, drawn = parts(with_values(comparison, "output_throughput", (100.0, 101.9)))
     assert drawn is not None
-    assert drawn.reading == "All served the same rate, within 2 %: lower is sooner."
+    assert drawn.reading == "Throughputs are within 2 % of each other: lower is sooner."
     _, drawn = parts(with_values(comparison, "output_throughput", (100.0, 102.1)))
     assert drawn is not None
     assert drawn.reading.startswith("Further right")
@@ -118,6 +119,50 @@ def test_a_run_that_lacks_a_value_is_no_point(metric: str) -> None:
     _, alone = parts(with_values(comparison, metric, (row.values[0], None, None)))
     drawn_panels = 0 if alone is None else len(alone.panels)
     assert drawn_panels == (0 if metric == "output_throughput" else 1)
+
+
+def test_runs_at_one_point_share_it() -> None:
+    _, drawn = parts(comparison_of(compared_runs(3)))
+    assert drawn is not None
+    assert [one.name for one in drawn.panels[0].series] == ["paged-awq", "inflight-awq, static"]
+
+
+def test_many_runs_close_together_are_told_apart_by_a_legend() -> None:
+    comparison = comparison_of(compared_runs(2))
+    names = tuple("abcde")
+    rows = tuple(
+        replace(
+            row,
+            values=tuple((row.values[0] or 1.0) * (1 + at / 100) for at in range(5)),
+            ratios=(None, *[row.ratios[1]] * 4),
+        )
+        for row in comparison.rows
+    )
+    _, drawn = parts(replace(comparison, runs=names, baseline="a", rows=rows))
+    assert drawn is not None
+    assert [key.name for key in keys(drawn)] == list(names)
+    assert {one.mark for one in drawn.series} == {"point"}
+
+
+def test_whole_runs_are_set_beside_whole_runs() -> None:
+    """Where not all have a steady window, the row of windows has one beside a whole run."""
+    comparison = comparison_of(compared_runs(3))
+    window = comparison.rows[0]
+    run = replace(window, stat="run", values=(10.0, 11.0, 12.0))
+    answers, drawn = parts(replace(comparison, rows=(window, run, *comparison.rows[1:])))
+    assert answers is not None
+    assert [cell.text for cell in answers.rows[0]][:2] == [
+        "Output throughput, whole run (tokens/s)",
+        "10",
+    ]
+    assert drawn is not None
+    assert [one.x[0] for one in drawn.panels[0].series] == [10.0, 11.0, 12.0]
+
+
+def test_runs_with_nothing_in_common_have_no_table() -> None:
+    comparison = comparison_of(compared_runs(3))
+    rows = tuple(row for row in comparison.rows if row.id == "batch_tokens")
+    assert overview(replace(comparison, rows=rows)) == ()
 
 
 def test_foreign_results_may_have_a_rate_of_the_whole_run_alone() -> None:

@@ -63,7 +63,7 @@ def test_the_verdict_leaves_out_nothing_that_is_worse() -> None:
 
 
 def test_of_several_runs_what_else_is_worse_is_counted() -> None:
-    """Named for each run it made a page of a sentence; the table beside it has it."""
+    """Named for each run it made a page of a sentence; the table of every metric has it."""
     worse = Ratio(1.05, 1.01, 1.09, "worse")
     for count, said in ((2, "worse in TTFT p99 (1.31×), ITL mean (1.05×)"), (3, "1 more row of")):
         comparison = comparison_of(compared_runs(count))
@@ -246,6 +246,19 @@ def test_the_best_of_several_runs_is_named_only_where_it_is_beyond_doubt(
         )
         found = clearly_best(row, comparison)
         assert (None if found is None else comparison.runs[found]) == best
+
+
+def test_nothing_is_best_of_what_decides_nothing() -> None:
+    far, near = Ratio(2.0, 1.8, 2.2, "worse"), Ratio(0.6, 0.5, 0.7, "better")
+    row = MetricComparison("tpot", "p50", "s", "lower", (1.0, 0.6, 2.0), (None, near, far))
+    comparison = replace(
+        comparison_of(compared_runs(3)), runs=("A", "B", "C"), baseline="A", rows=(row,)
+    )
+    assert clearly_best(row, comparison) == 1
+    disturbed = replace(far, verdict="inconclusive", too_little="other processes used 55%")
+    assert clearly_best(replace(row, ratios=(None, near, disturbed)), comparison) is None
+    unknown = replace(row, values=(1.0, 0.6, None), ratios=(None, near, None))
+    assert clearly_best(unknown, comparison) is None
 
 
 def _inverse(ratio: Ratio | None) -> Ratio | None:

@@ -17,7 +17,7 @@ from llmbench.reports.html import render_frontier
 from llmbench.reports.html.figure import figure
 from llmbench.reports.markdown import render_frontier_markdown
 from llmbench.reports.model import Axis, Panel, Ratio, Report, Series, Table
-from llmbench.reports.named_points import sides
+from llmbench.reports.named_points import crowded, sides
 from llmbench.reports.plots.figure import save_charts
 
 from .frontiers import SENTENCE, frontier
@@ -169,14 +169,27 @@ def test_a_line_of_speed_ups_has_the_baselines_as_its_guide(report: Report) -> N
 
 
 def test_names_of_neighbours_do_not_meet() -> None:
-    points = Series("", "on_frontier", "named", (1.0, 1.1, 1.2, 9.0), (1.0,) * 4, tuple("abcd"))
+    points = Series("", "on_frontier", "named", (4.0, 4.1, 4.2, 9.0), (1.0,) * 4, tuple("abcd"))
     placed = sides(Axis("x", high=10.0), Panel(Axis("y"), (points,)))
     assert list(placed.values()) == ["left", "above", "right", "right"]
     # A name beside a point a little higher takes the room above the middle one.
-    higher = replace(points, x=(*points.x, 1.15), y=(*points.y, 1.2), labels=tuple("abcde"))
+    higher = replace(points, x=(*points.x, 4.15), y=(*points.y, 1.2), labels=tuple("abcde"))
     placed = sides(Axis("x", high=10.0), Panel(Axis("y", high=1.5), (higher,)))
-    assert placed[1.1, 1.0] == "below"
-    assert placed[1.15, 1.2] == "right"
+    assert placed[4.1, 1.0] == "below"
+    assert placed[4.15, 1.2] == "right"
+    # Beside the axis there is no room to the left.
+    early = replace(points, x=(1.0, 1.1, 1.2, 9.0))
+    placed = sides(Axis("x", high=10.0), Panel(Axis("y"), (early,)))
+    assert list(placed.values()) == ["above", "below", "right", "right"]
+
+
+def test_more_neighbours_than_sides_are_too_many_to_name() -> None:
+    def panel(count: int) -> Panel:
+        x = tuple(4 + at / 10 for at in range(count))
+        return Panel(Axis("y"), (Series("", "run_1", "named", x, (1.0,) * count, ("a",) * count),))
+
+    assert not crowded(Axis("x", high=10.0), panel(3))
+    assert crowded(Axis("x", high=10.0), panel(4))
     apart = Series("", "on_frontier", "named", (1.0, 1.1), (1.0, 9.0), ("a", "b"))
     assert set(sides(Axis("x"), Panel(Axis("y"), (apart,))).values()) == {"right"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -218,9 +219,22 @@ def test_models_health_and_unknown_routes(server: Served) -> None:
     assert (status, json.loads(text)["error"]["message"]) == (404, "Not Found")
     status, text = server.get(COMPLETIONS)
     assert (status, json.loads(text)["error"]["type"]) == (405, "invalid_request_error")
+    assert server.post(f"{COMPLETIONS}/", {"prompt": "a", "max_tokens": 1})[0] == 200
+
+
+def test_the_document_of_the_routes_is_whole(server: Served) -> None:
+    """Also of those that FastAPI does not see: every reference leads somewhere."""
     _, text = server.get("/openapi.json")
-    routes = json.loads(text)["paths"]
-    assert "requestBody" in routes[COMPLETIONS]["post"]
+    described = json.loads(text)
+    for path in (COMPLETIONS, CHAT):
+        asked = described["paths"][path]["post"]["requestBody"]
+        name = asked["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        fields = described["components"]["schemas"][name]["properties"]
+        assert "max_tokens" in fields
+        assert ("messages" in fields) == (path == CHAT)
+    for name in re.findall(r'"#/components/schemas/(\w+)"', text):
+        assert name in described["components"]["schemas"]
+    assert "$defs" not in text
 
 
 def test_usage_says_what_the_prefix_cache_had() -> None:
