@@ -42,7 +42,8 @@ def ab(
         list[str] | None,
         typer.Option(
             help="How much worse B may be: 5% for the default metrics (output_throughput.run, "
-            "ttft.mean, tpot.mean), or tpot.mean=3%. Repeat it for more."
+            "ttft.mean, tpot.mean), or tpot.mean=3%. Repeat it for more. Two processes of one tree "
+            "differ by some tenths of a percent: less than 1% finds that, too."
         ),
     ] = None,
     effect: Annotated[

@@ -9,6 +9,7 @@ python -m tests.evidence.gate workflow --wall-time
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -17,10 +18,13 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from llmbench.harness.ab.judge import worsening
+from llmbench.harness.quantities import find_quantity
+
 from ..github.runner import ROOT, run_job
 from ..github.test_gate_workflow import github
 from ..github.trees import ONE_REQUEST_FEWER, Change, repository, slowdown
-from .series import KINDS, METRICS, collect, gates, quads_needed, read
+from .series import KINDS, METRICS, collect, gates, quads_needed, read, trials
 
 PILOT = 30
 _EXACT = """
@@ -68,11 +72,16 @@ def measure(
         collect(ROOT, slowed, options, out, minutes=minutes, num_requests=num_requests, kinds=kinds)
 
 
-def judge(path: Path, allowed: float, effect: float) -> None:
+def judge(path: Path, allowed: float, effect: float, pairs: int | None) -> None:
+    """pairs: of each gate of the slowed side at most; None: as many as the pilot needs."""
     quads = list(read(path))
     equal = [one for one in quads if one.kind == "equal"]
     slow = [one for one in quads if one.kind == "slow"]
     print(f"{len(equal)} quads of equal sides, {len(slow)} of a slowed one")
+    for metric in METRICS:
+        worse = worsening(find_quantity("m", metric), *trials(equal, metric))
+        error = 1.96 * worse.std(ddof=1) / math.sqrt(len(worse))
+        print(f"equal sides, {metric}: B is worse by {worse.mean():.2%} ± {error:.2%}")
     for metrics in (METRICS[:1], METRICS):
         size = 8 if len(metrics) == 1 else 10
         for limit in dict.fromkeys((0.0, allowed)):
@@ -81,9 +90,9 @@ def judge(path: Path, allowed: float, effect: float) -> None:
     print(
         f"{effect:.0%} with {allowed:.0%} allowed needs {needs and 2 * needs} pairs, from a pilot"
     )
-    if needs is None:
+    if needs is None and pairs is None:
         return
-    size = max(needs, 8)
+    size = max(needs or 0, 8) if pairs is None else pairs // 2
     _say("slowed", list(gates(slow, size, METRICS[:1], allowed, effect)))
     _say("equal", list(gates(equal[PILOT:], size, METRICS[:1], allowed, effect)))
 
@@ -134,6 +143,7 @@ def main() -> int:
     one.add_argument("series", type=Path)
     one.add_argument("--allowed", type=float, default=0.05)
     one.add_argument("--effect", type=float, default=0.10)
+    one.add_argument("--pairs", type=int)
     one = commands.add_parser("workflow")
     one.add_argument("--wall-time", action="store_true")
     one.add_argument("--slower", type=float, default=0.10)
@@ -144,7 +154,7 @@ def main() -> int:
         case "collect":
             measure(asked.out, asked.minutes, asked.requests, asked.slower, asked.kinds)
         case "judge":
-            judge(asked.series, asked.allowed, asked.effect)
+            judge(asked.series, asked.allowed, asked.effect, asked.pairs)
         case "workflow":
             return workflow(wall_time=asked.wall_time, slower=asked.slower)
     return 0
