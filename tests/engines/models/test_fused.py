@@ -28,9 +28,13 @@ PROMPT, LENGTH = 9, 24
 native = pytest.mark.skipif(select_step(CPU, BF16) is None, reason="no native kernels here")
 
 
+def drawn() -> list[int]:
+    return [random.randrange(3, VOCAB) for _ in range(LENGTH)]
+
+
 @pytest.fixture
 def tokens() -> list[int]:
-    return [random.randrange(3, VOCAB) for _ in range(LENGTH)]
+    return drawn()
 
 
 @torch.no_grad()
@@ -53,17 +57,23 @@ def test_the_reference_is_transformers(saved: Saved, layout: str, tokens: list[i
 
 
 @native
-def test_decodes_are_as_close_to_float32_as_transformers_is(
-    saved: Saved, tokens: list[int]
-) -> None:
+def test_decodes_are_as_close_to_float32_as_transformers_is(saved: Saved) -> None:
+    """Over eight sequences: of a single one chance decides by up to a half which errs more."""
     model = load(saved.directory, BF16, step=select_step(CPU, BF16))
     # The kernel reads heads of whole vectors; other models go operation by operation.
     assert (model.step is not None) == (model.config.head_dim % 16 == 0)
-    exact = transformers_logits(saved.reference, tokens)
-    theirs = transformers_logits(build(saved.case).to(BF16), tokens)
-    ours = decoded_logits(Served(model, "paged", [tokens]))
+    rounded = build(saved.case).to(BF16)
+    sequences = [drawn() for _ in range(8)]
+    exact, theirs, ours = (
+        torch.stack([logits(tokens) for tokens in sequences])
+        for logits in (
+            lambda tokens: transformers_logits(saved.reference, tokens),
+            lambda tokens: transformers_logits(rounded, tokens),
+            lambda tokens: decoded_logits(Served(model, "paged", [tokens])),
+        )
+    )
     their_error, our_error = ((one - exact).pow(2).mean().sqrt() for one in (theirs, ours))
-    assert our_error < 1.25 * their_error
+    assert our_error < 1.15 * their_error
     assert model.step is None or model.step.attention_s > 0
 
 
