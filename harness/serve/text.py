@@ -10,8 +10,9 @@ from ...engines.stopping import REPLACEMENT, Decode, cut_at_stop
 CONTEXT_TOKENS = 4
 # A window is decoded whole for each token; longer than this it starts anew from its last tokens.
 WINDOW_TOKENS = 16
-# A character has at most four bytes. What is no character after these many tokens never will be.
-HELD_TOKENS = 8
+# A character has at most four bytes, so that at most three are a part of one. What is no character
+# after these many tokens never will be, but for the last of them.
+CHARACTER_BYTES, HELD_TOKENS = 4, 8
 
 
 class TextStream:
@@ -42,9 +43,7 @@ class TextStream:
         if text.endswith(REPLACEMENT):
             if len(self._window) - self._taken_tokens < HELD_TOKENS:
                 return ""
-            fresh = text[self._taken_chars :]
-            self._window, self._taken_tokens, self._taken_chars = [], 0, 0
-            return self._before_stop(fresh)
+            return self._before_stop(self._give_up(text))
         fresh = text[self._taken_chars :]
         self._take(text)
         return self._before_stop(fresh)
@@ -57,6 +56,20 @@ class TextStream:
         shown = self._doubtful + rest
         self._doubtful, self._stopped = "", True
         return cut_at_stop(shown, self._stop)
+
+    def _give_up(self, text: str) -> str:
+        """What was held as part of a character, but for one that the last tokens may begin: alone
+        they decode to what is whole of them, and one mark for all that is cut off."""
+        begun = len(self._window)
+        for start in range(begun - 1, max(0, len(self._window) - CHARACTER_BYTES), -1):
+            last = self._decode(self._window[start:])
+            if last.endswith(REPLACEMENT) and last.count(REPLACEMENT) == 1:
+                begun = start
+        if begun < len(self._window):
+            text = self._decode(self._window[:begun])
+        fresh = text[self._taken_chars :]
+        self._window, self._taken_tokens, self._taken_chars = self._window[begun:], 0, 0
+        return fresh
 
     def _take(self, text: str) -> None:
         self._taken_tokens, self._taken_chars = len(self._window), len(text)

@@ -52,6 +52,18 @@ def test_tokens_that_are_no_text_do_not_hold_the_stream_for_ever(tokenizer: Toke
     assert longest <= 2 * 8, seed
 
 
+def test_a_character_that_begins_where_nonsense_is_given_up_is_shown_whole() -> None:
+    """Its first bytes were given up with what came before them."""
+    for character in ("՜", "€", "🙂"):
+        first, *rest = character.encode()
+        for place in range(1, 9):
+            nonsense = [0x9C] * (place - 1)
+            stream = TextStream(ByteTokenizer().decode)
+            token_ids = [*nonsense, first, *rest, ord("a")]
+            shown = "".join(map(stream.push, token_ids)) + stream.end()
+            assert shown.replace("\ufffd", "") == f"{character}a", place
+
+
 def test_a_cut_character_is_shown_as_such_at_the_end() -> None:
     stream = TextStream(ByteTokenizer().decode)
     euro = list("5 €".encode())
