@@ -94,7 +94,7 @@ def _answers(comparison: Comparison) -> Table | None:
         )
     if not rows:
         return None
-    said = ", ".join(f"{symbol} {word}" for symbol, _, word in map(_parted, WORDS.values()))
+    said = ", ".join(words for words, _ in WORDS.values())
     alone = " In brackets: taken alone." if _has_alone(comparison) else ""
     return table(
         "answers",
@@ -110,10 +110,6 @@ def _answers(comparison: Comparison) -> Table | None:
 def _best(row: MetricComparison, comparison: Comparison) -> str:
     best = clearly_best(row, comparison)
     return "—" if best is None else comparison.runs[best]
-
-
-def _parted(word: tuple[str, str]) -> tuple[str, str, str]:
-    return word[0].partition(" ")
 
 
 def _judged(text: str, ratio: Ratio | None) -> Cell:
