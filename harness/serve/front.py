@@ -1,7 +1,7 @@
 """The two routes whose replies are measured, past FastAPI.
 
 Its layers, each of which wraps `send`, would stand before every first token and handle every other
-one; for a small model that is most of what a server costs. FastAPI has the other routes.
+one (docs/serving.md has what that cost). FastAPI has the other routes.
 """
 
 from __future__ import annotations
