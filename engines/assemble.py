@@ -93,6 +93,7 @@ def _weights(files: ModelFiles, engine: ResolvedEngine, report: Report) -> Loade
             engine.quant,
             group_size=engine.group_size,
             head=engine.quant_head,
+            activations=engine.quant_activations,
             dtype=dtype,
             device=device,
             force=engine.forced,
@@ -103,6 +104,7 @@ def _weights(files: ModelFiles, engine: ResolvedEngine, report: Report) -> Loade
         engine.quant,
         group_size=engine.group_size,
         head=engine.quant_head,
+        activations=engine.quant_activations,
         dtype=dtype,
         device=device,
         report=report,
@@ -199,8 +201,8 @@ def _linear_ops(engine: ResolvedEngine, files: ModelFiles) -> tuple[str, ...]:
     """Of a quantised checkpoint, those of the maps that it says are quantised."""
     published = None if engine.load_format == "dummy" else read_published(files.directory)
     if published is None:
-        return linear_ops(engine.quant, engine.quant_head)
-    return published.linear_ops(engine.quant_head)
+        return linear_ops(engine.quant, engine.quant_head, engine.quant_activations)
+    return published.linear_ops(engine.quant_head, engine.quant_activations)
 
 
 def _allocate(kv: KVCache, config: DecoderConfig, engine: ResolvedEngine) -> KVTensors:

@@ -11,7 +11,7 @@ from .batching.inflight import Chunking
 from .errors import ConfigError, unknown_name
 from .kv.contiguous import ArenaKind, Reservation
 from .presets import ADMISSION, BATCHING, KV, MIXING, find_preset
-from .quantization.methods import HEADS, METHODS, split_head
+from .quantization.methods import ACTIVATIONS, HEADS, METHODS, split_quant
 from .step import Limits
 
 # What a real engine computes; auto: what the checkpoint is.
@@ -38,6 +38,7 @@ class EngineConfig:
     quant: a method, none, or auto: as the checkpoint is.
     group_size: input features that share a 4-bit scale; None picks the largest that divides.
     quant_bits: of a weight, where a checkpoint has others than its method's usual.
+    quant_activations: int8 rounds those that meet 4-bit weights; auto: as the method has them.
     quant_head: how the output projection is rounded; auto: as the method or the checkpoint has it.
     model_impl: who computes the model, native code or transformers; auto: native if there is any.
     force_kernels: `op=implementation`, as `kernels/choices.py` reads it; the rest is chosen.
@@ -64,6 +65,7 @@ class EngineConfig:
     quant: str = "auto"
     group_size: int | None = None
     quant_bits: int | None = None
+    quant_activations: str = "auto"
     quant_head: str = "auto"
     max_num_seqs: int = DEFAULT_MAX_NUM_SEQS
     max_num_batched_tokens: int | None = None
@@ -95,6 +97,7 @@ class EngineConfig:
         _one_of("admission", self.admission, ADMISSION)
         _one_of("kv", self.kv, KV)
         _one_of("quant", self.quant, QUANT_METHODS)
+        _one_of("quant_activations", self.quant_activations, ACTIVATIONS)
         _one_of("quant_head", self.quant_head, HEADS)
         _one_of("dtype", self.dtype, DTYPES)
         _one_of("kv_dtype", self.kv_dtype, KV_DTYPES)
@@ -180,7 +183,7 @@ class EngineConfig:
 
 def engine_config(engine: str = "paged", **overrides: Any) -> EngineConfig:
     """A preset with overrides: any field of EngineConfig by name; None keeps what is there. A quant
-    of `awq+int8-head` is two of them.
+    of `awq+a8+int8-head` is three of them.
 
     Raises ConfigError for an unknown preset, setting or value, with the nearest spelling.
 
@@ -226,12 +229,14 @@ def with_choices(engine: EngineConfig, **overrides: Any) -> EngineConfig:
 
 
 def _split(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """With the two settings that `quant` may say, of which a method alone resets the other."""
+    """With the three settings that `quant` may say, of which a method alone resets the others."""
     changes = dict(overrides)
     if "quant" in changes:
-        changes["quant"], head = split_head(changes["quant"])
-        if head != "auto" or "quant_head" not in changes:
-            changes["quant_head"] = head
+        parts = split_quant(changes["quant"])
+        changes["quant"] = parts.method
+        for name, said in (("quant_activations", parts.activations), ("quant_head", parts.head)):
+            if said != "auto" or name not in changes:
+                changes[name] = said
     return changes
 
 

@@ -76,7 +76,9 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> ResolvedEngine:
 
 def _linear_ops(engine: EngineConfig, described: Described) -> tuple[str, ...]:
     """Of a model that our own code computes; of another none. engine: its method is settled."""
-    return () if described.native is None else linear_ops(engine.quant, engine.quant_head)
+    if described.native is None:
+        return ()
+    return linear_ops(engine.quant, engine.quant_head, engine.quant_activations)
 
 
 def _check_forced(forced: Mapping[str, str], device: torch.device, dtype: torch.dtype) -> None:

@@ -21,8 +21,9 @@ class ResolvedEngine(EngineConfig):
 
     What None and `auto` are still used for is decided, too. group_size: the method has no groups;
     quant_bits, chunk_unit: the usual ones; swap_memory_bytes: nothing may be swapped out;
-    kv_reservation, arena: the cache is paged. kv_dtype: as dtype; quant_head: as the method has it;
-    load_format: weights are read; device: nothing runs, for the engine is simulated.
+    kv_reservation, arena: the cache is paged. kv_dtype: as dtype; quant_activations,
+    quant_head: as the method has them; load_format: weights are read; device: nothing runs, for the
+    engine is simulated.
     """
 
     # `field()`: without it they would inherit None as their default.

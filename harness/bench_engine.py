@@ -18,6 +18,7 @@ from ..engines.config import EngineConfig
 from ..engines.cost.floor import Rates, step_floor
 from ..engines.cost.work import ModelWork
 from ..engines.errors import ConfigError
+from ..engines.quantization.methods import quant_of
 from .engine_turns import CONTEXT_TOKENS, Case, Side, Timed, time_by_turns
 from .step_work import works_of
 
@@ -142,7 +143,7 @@ def bench_by_turns(
     report("measuring the machine")
     measured = [rates()]
     for side in sides:
-        report(f"loading {side.files.name} ({side.resolved.quant})")
+        report(f"loading {side.files.name} ({quant_of(vars(side.resolved))})")
         side.load(report)
     timed: list[list[Timed]] = []
     fits, skipped = _split(asked, sides[0].shape.max_position_embeddings)

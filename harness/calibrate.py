@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 # What two runs must share for their steps to be of one kind. Batching, admission and the limits may
 # differ: they choose the steps, and the work of a step says what it costs.
-SAME = ("model", "model_impl", "dtype", "device", "quant", "quant_head", "kv", "kv_dtype")
+SAME = (
+    *("model", "model_impl", "dtype", "device"),
+    *("quant", "quant_activations", "quant_head", "kv", "kv_dtype"),
+)
 _SETTINGS = (*SAME, "group_size", "quant_bits", "block_size")
 
 

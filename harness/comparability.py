@@ -14,12 +14,12 @@ from .settings import setting_of
 from .store import StoredRun
 
 # What an engine is chosen by, and the settings that say it: weights are one choice, as they are
-# typed, `awq+int8-head`.
+# typed, `awq+a8+int8-head`.
 _CHOICES = {
     "batching": ("batching",),
     "admission": ("admission",),
     "kv": ("kv",),
-    "quant": ("quant", "quant_head"),
+    "quant": ("quant", "quant_activations", "quant_head"),
     "kv_dtype": ("kv_dtype",),
     "model_impl": ("model_impl",),
     "load_format": ("load_format",),

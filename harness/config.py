@@ -115,7 +115,8 @@ def describe_engine(engine: EngineConfig) -> str:
     name = f"{preset.name} ({', '.join(changed)})" if changed else preset.name
     if engine.quant not in ("none", "auto"):
         bits = "" if engine.quant_bits is None else f" ({engine.quant_bits} bits)"
-        name += f" + {engine.quant}{bits}"
+        activations = "+a8" if engine.quant_activations == "int8" else ""
+        name += f" + {engine.quant}{activations}{bits}"
     if engine.quant_head != "auto":
         name += f" + {'plain' if engine.quant_head == 'none' else engine.quant_head} head"
     return name if engine.kv_dtype == "auto" else f"{name} + {engine.kv_dtype} KV"

@@ -25,6 +25,8 @@ from ..engines.trace import StepTrace
 from .collection import without_collection
 
 if TYPE_CHECKING:
+    import torch
+
     from ..engines.models.catalogue import ModelFiles
     from ..engines.models.config import ModelConfig
 
@@ -58,13 +60,10 @@ class Side:
     """One of the engines that take turns."""
 
     def __init__(self, files: ModelFiles, resolved: ResolvedEngine) -> None:
-        import torch
-
         self.files = files
         self.resolved = resolved
         self.shape = _native_shape(files.directory, resolved)
-        int8 = _multiplies_int8(resolved.quant)
-        self.multiplied = torch.int8 if int8 else getattr(torch, resolved.dtype)
+        self.multiplied = _multiplied(resolved)
 
     def load(self, report: Callable[[str], None]) -> None:
         from ..engines.assemble import load_model
@@ -201,6 +200,13 @@ def _native_shape(directory: Path, engine: ResolvedEngine) -> ModelConfig:
     return replace(native, dtype=engine.dtype)
 
 
-def _multiplies_int8(quant: str) -> bool:
-    """Whether eight-bit weights meet eight-bit activations; others are widened to the dtype."""
-    return quant != "none" and find_method(quant).form == "w8a8"
+def _multiplied(engine: ResolvedEngine) -> torch.dtype:
+    """As `find_rates` takes it. Weights that meet activations of 16 bits are widened to them."""
+    import torch
+
+    from ..kernels.rates import NIBBLES
+
+    if engine.quant_activations == "int8":
+        return NIBBLES
+    w8a8 = engine.quant != "none" and find_method(engine.quant).form == "w8a8"
+    return torch.int8 if w8a8 else getattr(torch, engine.dtype)

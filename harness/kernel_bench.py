@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..kernels.bench import Refused, Timing, bench
-from ..kernels.rates import Rates, measure_rates
+from ..kernels.rates import Rates, measure_rates, name_of
 from ..kernels.registry import implementations
 from ..kernels.specs.spec import ModelShape, StepShape
 from ..kernels.specs.table import spec_of
@@ -95,7 +95,7 @@ def _bench_step(
 ) -> None:
     spec = spec_of(op)
     multiplied = spec.multiplies or asked.dtype
-    name = str(multiplied).removeprefix("torch.")
+    name = name_of(multiplied)
     if name not in result.rates:
         report(f"measuring bandwidth and {name} products")
         result.rates[name] = measure_rates(asked.device, multiplied)

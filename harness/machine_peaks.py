@@ -89,16 +89,18 @@ def keep_peaks(path: Path, measured: MachinePeaks, *, forget: bool = False) -> M
 
 
 def measure_peaks(device: torch.device, measured_at: str) -> MachinePeaks:
-    """Of products in the dtype of 16 bits that models run in here, in float32 and in int8, one by
-    one."""
+    """Of products in the dtype of 16 bits that models run in here, in float32, in int8 and, on a
+    CPU, of four-bit codes times bytes, one by one."""
     import torch
 
     from ..engines.device import choose_dtype
+    from ..kernels.rates import NIBBLES
     from .machine_rates import find_rates, short_name
 
     # Without a compiler a CPU's models run in float32, unless bfloat16 is asked for.
     own = getattr(torch, "bfloat16" if device.type == "cpu" else choose_dtype("auto", device))
-    dtypes = dict.fromkeys((own, torch.float32, torch.int8))
+    nibbles = (NIBBLES,) if device.type == "cpu" else ()
+    dtypes = dict.fromkeys((own, torch.float32, torch.int8, *nibbles))
     rates = {short_name(dtype): find_rates(device, dtype) for dtype in dtypes}
     return MachinePeaks(
         *machine_of(device),

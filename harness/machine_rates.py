@@ -17,11 +17,14 @@ _OTHER_CARDS = frozenset({"pcie", "nvl", "40gb", "mig"})
 
 
 def find_rates(device: torch.device, dtype: torch.dtype) -> Rates:
-    """Memory bandwidth, and operations a second of a product in `dtype`, which may be int8."""
+    """Memory bandwidth, and operations a second of a product in `dtype`, which may be int8 or
+    NIBBLES."""
     import torch
 
-    from ..kernels.rates import measure_rates
+    from ..kernels.rates import NIBBLES, measure_rates
 
+    if device.type == "cuda" and dtype == NIBBLES:
+        dtype = torch.int8
     if device.type == "cuda" and (known := _datasheet(torch.cuda.get_device_name(device), dtype)):
         return known
     measured = measure_rates(device, dtype)
@@ -59,6 +62,8 @@ def _datasheet(device_name: str, dtype: torch.dtype) -> Rates | None:
 
 
 def short_name(dtype: torch.dtype) -> str:
-    """bf16, fp16, fp32, int8: as the hardware table calls it."""
-    name = str(dtype).removeprefix("torch.")
+    """bf16, fp16, fp32, int8: as the hardware table calls it; w4a8: four-bit codes times bytes."""
+    from ..kernels.rates import name_of
+
+    name = name_of(dtype)
     return SHORT_DTYPE.get(name, name)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..engines.cost.hardware import Hardware
-from ..engines.cost.weights import SHORT_DTYPE, WeightChoice
+from ..engines.cost.weights import SHORT_DTYPE, W4A8, WeightChoice
 from ..engines.errors import ConfigError
 from ..reports.format import listed, plural
 from .machine_peaks import machine_of, peaks_path, read_peaks
@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 
 
 def product_dtype(engine: ResolvedEngine, *, emulated: bool) -> str:
-    """What the linear maps multiply in: bf16, int8, fp8, … emulated: in the model's own dtype,
+    """What the linear maps multiply in: bf16, int8, fp8, w4a8 … emulated: in the model's own dtype,
     because the device lacks the method's."""
     own = SHORT_DTYPE[engine.dtype]
     arithmetic = WeightChoice.of(engine).layer_format(own).arithmetic
-    return own if emulated or not arithmetic else arithmetic[0]
+    if emulated or not arithmetic:
+        return own
+    return arithmetic[-1] if arithmetic[0] == W4A8 and engine.device != "cpu" else arithmetic[0]
 
 
 def peaks_of_hardware(hardware: Hardware, dtype: str) -> Peaks:

@@ -54,7 +54,7 @@ def judge_quality(
     if engine.quant != "none" and read_scheme(prepared.files.directory) is not None:
         unquantised = False
         caveat = "; ".join(filter(None, (caveat, _NO_REFERENCE)))
-    exact = replace(engine, quant="none", quant_head="auto")
+    exact = replace(engine, quant="none", quant_activations="auto", quant_head="auto")
     if unquantised and (engine != exact or engine.kv_dtype != "auto"):
         plain = loaded
         if engine != exact:

@@ -13,6 +13,7 @@ _UNSAID: Mapping[str, Any] = {
     "simulated": False,
     "tensor_parallel": 1,
     "load_format": "auto",
+    "quant_activations": "auto",
     "quant_head": "auto",
     "async_scheduling": False,
     "cuda_graphs": "off",

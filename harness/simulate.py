@@ -23,6 +23,7 @@ from ..engines.cost.work import model_work
 from ..engines.executors.simulated import SimulatedExecutor
 from ..engines.kv.usage import KVSplit
 from ..engines.models.config import ModelConfig
+from ..engines.quantization.methods import check_activations
 from ..engines.resolved import ResolvedEngine
 from ..engines.step import Limits
 from ..engines.strategy import build_strategy
@@ -118,7 +119,9 @@ def _settled(engine: EngineConfig, model: str) -> EngineConfig:
     """The engine with the method that is priced: a quantised checkpoint's, if there is one."""
     directory = Path(model).expanduser()
     if not directory.is_dir():
-        return replace(engine, quant="none") if engine.quant == "auto" else engine
+        quant = "none" if engine.quant == "auto" else engine.quant
+        check_activations(quant, engine.quant_bits, engine.quant_activations)
+        return replace(engine, quant=quant)
     from ..engines.quantization.auto import settle_quant_of
 
     return settle_quant_of(engine, directory)

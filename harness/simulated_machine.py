@@ -104,7 +104,7 @@ def _check_calibration(calibration: Calibration, config: RunConfig) -> None:
     """Step times of another model, or of other weights, say nothing about this run."""
     if calibration.model != config.model:
         raise ConfigError("model", config.model, f"{calibration.model}, which was calibrated")
-    for name in ("quant", "quant_head", "kv", "kv_dtype", "dtype"):
+    for name in ("quant", "quant_activations", "quant_head", "kv", "kv_dtype", "dtype"):
         asked, measured = getattr(config.engine, name), setting_of(calibration.settings, name)
         # A dtype of `auto` means the calibrated one; a KV dtype of `auto` is one of its own.
         if asked != measured and (name, asked) != ("dtype", "auto"):

@@ -3,11 +3,14 @@
 Measured where kernels are timed, in the same process, so that a floor is of this machine as it is
 now. Bandwidth is the larger of a copy's and a sum's; arithmetic is PyTorch's largest product, on a
 CPU that of the fastest way to multiply such numbers: any of 16 bits or fewer can be widened to
-float32 first, so no dtype's rate is below float32's.
+float32 first, so no dtype's rate is below float32's. Four-bit codes times bytes are multiplied by
+nothing of PyTorch: on a CPU theirs is the rate of the operation itself, of a product so large that
+all else is little; a GPU takes them for bytes.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +20,8 @@ import torch
 from torch import Tensor
 
 from .cpu.huge_pages import HugePages
+from .int4 import pack_int4
+from .registry import select
 from .specs.spec import Work
 
 # A virtual machine is told of the whole package's cache and has a share of it.
@@ -30,6 +35,8 @@ NEAR_PARTS = {"cpu": 16, "cuda": 2}
 # Of a small copy, in one measurement: it is over before the clock ticks.
 REPEATED_BYTES = {"cpu": 2**25, "cuda": 2**30}
 PRODUCT_EDGE = {"cpu": 1536, "cuda": 8192}
+# Stands for four-bit codes times bytes.
+NIBBLES = torch.quint4x2
 # Times as long as float32's, of a dtype's first product: more than a first call costs.
 HOPELESS = 4
 
@@ -56,13 +63,20 @@ class Rates:
 
 def measure_rates(device: torch.device, dtype: torch.dtype) -> Rates:
     """dtype: what is multiplied; int8 is PyTorch's product of integers, on a CPU float32's where
-    that is faster."""
+    that is faster. NIBBLES: codes times bytes."""
+    if dtype == NIBBLES and device.type == "cuda":
+        dtype = torch.int8
     cache_bytes = last_level_cache_bytes(device)
     memory = _bandwidth(far_memory(device, FAR_BYTES[device.type]))
     near = _two_halves(device, cache_bytes // NEAR_PARTS[device.type])
     # What a cache holds is read no slower than memory; less is what starting a copy costs.
     cache = max(memory, _bandwidth(near))
     return Rates(memory, cache, _flops(device, dtype), cache_bytes)
+
+
+def name_of(multiplied: torch.dtype) -> str:
+    """As rates are called by; w4a8: four-bit codes times bytes."""
+    return "w4a8" if multiplied == NIBBLES else str(multiplied).removeprefix("torch.")
 
 
 def last_level_cache_bytes(device: torch.device) -> int:
@@ -130,10 +144,22 @@ def _flops(device: torch.device, dtype: torch.dtype) -> float:
 
 def _product(device: torch.device, dtype: torch.dtype) -> Callable[[], object]:
     edge = PRODUCT_EDGE[device.type]
+    if dtype == NIBBLES:
+        return _nibbles_times_bytes(device, edge)
     # Of random numbers: a GPU multiplies equal ones at a higher clock.
     left, right = (torch.randn(edge, edge, device=device).to(dtype) for _ in range(2))
     multiply = torch.ops.aten._int_mm if dtype == torch.int8 else torch.mm
     return lambda: multiply(left, right.T)
+
+
+def _nibbles_times_bytes(device: torch.device, edge: int) -> Callable[[], object]:
+    group = math.gcd(edge, 128)
+    shape = (edge, edge // group)
+    codes, zeros = (torch.randint(0, 16, size) for size in ((edge, edge), shape))
+    packed = pack_int4(codes, torch.rand(shape), zeros, group)
+    x = torch.randn(edge, edge, dtype=torch.bfloat16)
+    multiply = select("w4a8_linear", device, x.dtype).function(packed, None, x.dtype)
+    return lambda: multiply(x)
 
 
 def _best(device: torch.device, call: Callable[[], object], repeats: int = 1) -> float:

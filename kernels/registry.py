@@ -62,6 +62,7 @@ OPS: dict[str, tuple[str, ...]] = {
     "linear": ("reference.linear", "cpu.linear", "cpu.native.linear"),
     "w8a8_linear": ("reference.w8a8", "cpu.w8a8", "cpu.native.w8a8", "triton.w8a8"),
     "fp8_linear": ("reference.fp8", "cpu.fp8", "cpu.native.fp8", "triton.fp8", "cuda.scaled_mm"),
+    "w4a8_linear": ("reference.w4a8", "cpu.w4a8", "cpu.native.w4a8", "triton.w4a8"),
     "w4a16_linear": ("reference.w4a16", "cpu.w4a16", "cpu.native.w4a16", "triton.w4a16"),
     "w8a16_linear": ("reference.w8a16", "cpu.w8a16", "cpu.native.w8a16", "triton.w8a16"),
     "fp4_linear": ("reference.fp4", "cpu.fp4", "cpu.native.fp4", "triton.fp4"),

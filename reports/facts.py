@@ -119,7 +119,12 @@ def engine_name(run: Run) -> str:
     parts = (
         []
         if quant == "none"
-        else [quant + _bits(config) + (" (emulated)" if is_emulated(run) else "")]
+        else [
+            quant
+            + _activations(config)
+            + _bits(config)
+            + (" (emulated)" if is_emulated(run) else "")
+        ]
     )
     if (head := config.get("quant_head") or "auto") != "auto":
         parts.append(f"{'plain' if head == 'none' else head} head")
@@ -132,6 +137,11 @@ def engine_name(run: Run) -> str:
 def _bits(config: Mapping[str, Any]) -> str:
     """Of a weight, where they are not the method's usual."""
     return f" ({config['quant_bits']} bits)" if config.get("quant_bits") else ""
+
+
+def _activations(config: Mapping[str, Any]) -> str:
+    """As `--quant` says those that are rounded and would not be."""
+    return "+a8" if config.get("quant_activations") == "int8" else ""
 
 
 def is_server(run: Run) -> bool:
@@ -168,6 +178,8 @@ def axes(run: Run) -> str:
     if config.get("quant") not in (None, "none"):
         group = f", groups of {config['group_size']}" if config.get("group_size") else ""
         parts.append(f"{config['quant']} weights{_bits(config)}{group}")
+    if config.get("quant_activations") == "int8":
+        parts.append("8-bit activations")
     if (config.get("quant_head") or "auto") != "auto":
         parts.append(f"output projection {config['quant_head']}")
     if config.get("model_impl") == "transformers":

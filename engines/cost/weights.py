@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 SHORT_DTYPE = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 ELEMENT_BYTES = {SHORT_DTYPE[name]: size for name, size in DTYPE_BYTES.items()} | KV_CODE_BYTES
 DEFAULT_GROUP_SIZE = 128
+# Four-bit codes times bytes, as the peaks of a CPU have them; other hardware takes both for bytes.
+W4A8 = "w4a8"
 
 
 @dataclass(frozen=True)
@@ -104,21 +106,29 @@ class WeightChoice:
 
     method: none or a quantiser's. group_size: of a method that leaves it open; None: 128. bits: of
     a weight, where they are not the method's usual. head: of the output projection: none, int8,
-    w8a8; auto: as the method has it.
+    w8a8; auto: as the method has it. activations: int8 or, as the method has them, auto.
     """
 
     method: str = "none"
     group_size: int | None = None
     bits: int | None = None
     head: str = "auto"
+    activations: str = "auto"
 
     @classmethod
     def of(cls, engine: EngineConfig) -> WeightChoice:
         """engine: with its method settled."""
-        return cls(engine.quant, engine.group_size, engine.quant_bits, engine.quant_head)
+        return cls(
+            engine.quant,
+            engine.group_size,
+            engine.quant_bits,
+            engine.quant_head,
+            engine.quant_activations,
+        )
 
     def layer_format(self, model_dtype: str) -> WeightFormat:
-        return weight_format(self.method, model_dtype, self.bits)
+        found = weight_format(self.method, model_dtype, self.bits)
+        return replace(found, arithmetic=(W4A8, "int8")) if self.activations == "int8" else found
 
     def head_format(self, model_dtype: str) -> WeightFormat:
         return weight_format(head_method(self.method, self.head), model_dtype)

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..config import EngineConfig
 from ..errors import ConfigError
 from .checkpoints.read import Published, read_published
-from .methods import find_method, head_method
+from .methods import check_activations, find_method, head_method
 from .scheme import bits_of, head_of
 
 
@@ -17,11 +17,12 @@ def settle_quant(engine: EngineConfig, published: Published | None) -> EngineCon
     """The engine with the method that is run; `quant_head` says something only where it is not what
     the method has. published: the checkpoint, if it is quantised.
 
-    Raises ConfigError for another method or group size than a checkpoint has, and for rounding an
-    output projection that it brings quantised.
+    Raises ConfigError for another method or group size than a checkpoint has, for rounding an
+    output projection that it brings quantised, and activations that cannot be rounded.
     """
     if published is None:
         quant = "none" if engine.quant == "auto" else engine.quant
+        check_activations(quant, engine.quant_bits, engine.quant_activations)
         return replace(engine, quant=quant, quant_head=_unusual(engine.quant_head, quant))
     scheme = published.scheme
     if engine.quant not in ("auto", scheme.method):
@@ -34,6 +35,7 @@ def settle_quant(engine: EngineConfig, published: Published | None) -> EngineCon
     ):
         if asked is not None and asked != found:
             raise ConfigError(name, asked, f"unset: the checkpoint has {found or 'one a row'}")
+    check_activations(scheme.method, bits, engine.quant_activations)
     return replace(
         engine,
         quant=scheme.method,

@@ -97,19 +97,20 @@ def dummy_source(
     *,
     group_size: int | None,
     head: str = "auto",
+    activations: str = "auto",
     dtype: torch.dtype,
     device: torch.device,
     force: Mapping[str, str] | None = None,
 ) -> WeightSource:
     """Random weights for `method`: for one that rounds, a rounded checkpoint; for one that
     calibrates, codes of its form. head: how the output projection is rounded, one of HEADS.
-    force: operation -> implementation, for the linear maps.
+    activations: one of ACTIVATIONS. force: operation -> implementation, for the linear maps.
 
     Raises ConfigError for an unknown method."""
     weights = DummyWeights(config, dtype, device)
     model = _dummy_model(config, weights, method, group_size)
     model = with_rounded_head(config, model, head_method(method, head), device)
-    return PackedSource(model, dtype, device, force)
+    return PackedSource(model, dtype, device, force, activations)
 
 
 def _dummy_model(

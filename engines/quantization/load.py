@@ -49,6 +49,7 @@ def load_weights(
     *,
     group_size: int | None,
     head: str = "auto",
+    activations: str = "auto",
     dtype: torch.dtype,
     device: torch.device,
     report: Report = lambda _: None,
@@ -58,7 +59,8 @@ def load_weights(
     now or read from the cache.
 
     group_size: as `resolve_group_size` gave it. head: how the output projection is rounded, one of
-    HEADS; of a checkpoint that brings it quantised, auto. report: told what a long stage is doing.
+    HEADS; of a checkpoint that brings it quantised, auto. activations: one of ACTIVATIONS. report:
+    told what a long stage is doing.
     force_kernels: operation -> implementation, for the linear maps. Weights that are not finite
     raise ModelError by name when they are asked for.
     """
@@ -83,7 +85,7 @@ def load_weights(
         head = head_method(method, head)
     quantized = with_rounded_head(config, quantized, head, device)
     quantized = replace(quantized, dense=Finite(quantized.dense))
-    return LoadedWeights(config, PackedSource(quantized, dtype, device, force_kernels))
+    return LoadedWeights(config, PackedSource(quantized, dtype, device, force_kernels, activations))
 
 
 def cached_checkpoint(

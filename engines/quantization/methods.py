@@ -4,11 +4,14 @@ file of its own, which `rounding.py` or, of a calibrated one, `quantize.py` name
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ..errors import ConfigError, unknown_name
 
-# The operation that multiplies weights of each form.
+# The operation that multiplies weights of each form, and those whose activations may be rounded to
+# eight bits on request.
 OP_OF_FORM = {
     "int4": "w4a16_linear",
     "int8": "w8a16_linear",
@@ -16,6 +19,7 @@ OP_OF_FORM = {
     "fp8": "fp8_linear",
     "fp4": "fp4_linear",
 }
+OP_OF_EIGHT_BIT_INPUTS = {"int4": "w4a8_linear"}
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,9 @@ METHODS = {method.name: method for method in _METHODS}
 
 # What may be asked of the output projection, whatever the method; auto: as the method has it.
 HEADS = ("auto", "none", "int8", "w8a8")
+# What may be asked of activations; auto: as the method has them.
+ACTIVATIONS = ("auto", "int8")
+_EIGHT_BIT_ACTIVATIONS = "a8"
 
 
 def find_method(name: str) -> Method:
@@ -122,24 +129,70 @@ def head_method(method: str, asked: str = "auto") -> str:
     return "none" if method == "none" else find_method(method).head
 
 
-def split_head(quant: str) -> tuple[str, str]:
-    """A method and how the output projection is rounded, as one writes both: `awq+int8-head` is awq
-    and int8; without a head it is auto. Raises ConfigError for another word behind the plus."""
-    method, plus, asked = quant.partition("+")
-    if not plus:
-        return quant, "auto"
-    head = asked.removesuffix("-head")
-    if head not in HEADS[1:] or head == asked:
-        allowed = " or ".join((method, *(f"{method}+{one}-head" for one in HEADS[1:])))
-        raise ConfigError("quant", quant, allowed)
-    return method, head
+@dataclass(frozen=True)
+class QuantParts:
+    """What `awq+a8+int8-head` says: the method, activations (one of ACTIVATIONS) and how the output
+    projection is rounded (one of HEADS)."""
+
+    method: str
+    activations: str = "auto"
+    head: str = "auto"
 
 
-def linear_ops(method: str, head: str = "auto") -> tuple[str, ...]:
+def split_quant(quant: str) -> QuantParts:
+    """Without `a8` or a head, either is auto. Raises ConfigError for another word behind a plus."""
+    method, *words = quant.split("+")
+    parts = QuantParts(method)
+    for word in words:
+        head = word.removesuffix("-head")
+        if word == _EIGHT_BIT_ACTIVATIONS and parts.activations == "auto":
+            parts = replace(parts, activations="int8")
+        elif head in HEADS[1:] and head != word and parts.head == "auto":
+            parts = replace(parts, head=head)
+        else:
+            heads = (f"{method}+{one}-head" for one in HEADS[1:])
+            allowed = " or ".join((method, f"{method}+{_EIGHT_BIT_ACTIVATIONS}", *heads))
+            raise ConfigError("quant", quant, f"{allowed}, or both")
+    return parts
+
+
+def quant_of(settings: Mapping[str, Any]) -> str:
+    """What an engine's settings, all of them, come to, as one writes it."""
+    names = ("quant", "quant_activations", "quant_head")
+    return join_quant(QuantParts(*(settings[name] for name in names)))
+
+
+def join_quant(parts: QuantParts) -> str:
+    """As `split_quant` reads it."""
+    activations = "" if parts.activations == "auto" else f"+{_EIGHT_BIT_ACTIVATIONS}"
+    head = "" if parts.head == "auto" else f"+{parts.head}-head"
+    return f"{parts.method}{activations}{head}"
+
+
+def op_of(form: str, activations: str = "auto") -> str:
+    """The operation that multiplies weights of a form. activations: one of ACTIVATIONS; what can
+    only be multiplied as it is stays so."""
+    eight_bits = OP_OF_EIGHT_BIT_INPUTS if activations == "int8" else {}
+    return eight_bits.get(form, OP_OF_FORM[form])
+
+
+def check_activations(method: str, bits: int | None, asked: str) -> None:
+    """bits: of a weight, where they are not the method's usual. Raises ConfigError where a method's
+    activations cannot be rounded."""
+    if asked == "auto":
+        return
+    takes = method != "none" and find_method(method).form in OP_OF_EIGHT_BIT_INPUTS
+    if not takes or bits not in (None, 4):
+        allowed = f"{method}: only what meets 4-bit integer weights is rounded on request"
+        raise ConfigError("quant", join_quant(QuantParts(method, asked)), allowed)
+
+
+def linear_ops(method: str, head: str = "auto", activations: str = "auto") -> tuple[str, ...]:
     """The operations that the linear maps of a model are made of, the output projection's first.
-    head: a value of HEADS."""
-    return tuple(dict.fromkeys(_op(one) for one in (head_method(method, head), method)))
+    head: one of HEADS, activations: of ACTIVATIONS."""
+    ops = _op(head_method(method, head), "auto"), _op(method, activations)
+    return tuple(dict.fromkeys(ops))
 
 
-def _op(method: str) -> str:
-    return "linear" if method == "none" else OP_OF_FORM[find_method(method).form]
+def _op(method: str, activations: str) -> str:
+    return "linear" if method == "none" else op_of(find_method(method).form, activations)

@@ -18,18 +18,18 @@ from ...kernels.w8a8 import W8A8Weight, stack_w8a8
 from ..errors import ConfigError
 from .dense import DenseSource
 from .linear import Linear
-from .methods import OP_OF_FORM
+from .methods import op_of
 from .scheme import Scheme
 
 PackedWeight = PackedInt4 | GroupedInt8 | W8A8Weight | Fp8Weight | Fp4Weight
 
-# What stacks maps of each form along out_features, and the operation that multiplies them.
+# What stacks maps of each form along out_features, and its name.
 _FORMS: dict[type, tuple[Callable[[Any], PackedWeight], str]] = {
-    PackedInt4: (stack_int4, OP_OF_FORM["int4"]),
-    GroupedInt8: (stack_grouped, OP_OF_FORM["int8"]),
-    W8A8Weight: (stack_w8a8, OP_OF_FORM["w8a8"]),
-    Fp8Weight: (stack_fp8, OP_OF_FORM["fp8"]),
-    Fp4Weight: (stack_fp4, OP_OF_FORM["fp4"]),
+    PackedInt4: (stack_int4, "int4"),
+    GroupedInt8: (stack_grouped, "int8"),
+    W8A8Weight: (stack_w8a8, "w8a8"),
+    Fp8Weight: (stack_fp8, "fp8"),
+    Fp4Weight: (stack_fp4, "fp4"),
 }
 
 
@@ -146,6 +146,7 @@ class PackedSource:
     """A WeightSource over quantised maps: they stay packed, the rest is in `dtype` on `device`.
 
     force: operation -> implementation, of the forms' operations and of `linear` for what is dense.
+    activations: of the maps whose inputs can be rounded; one of ACTIVATIONS.
     """
 
     def __init__(
@@ -154,7 +155,9 @@ class PackedSource:
         dtype: torch.dtype,
         device: torch.device,
         force: Mapping[str, str] | None = None,
+        activations: str = "auto",
     ) -> None:
+        self._activations = activations
         self._maps = model.maps
         self._dense = DenseSource(model.dense, dtype, device, force)
         self._dtype = dtype
@@ -180,7 +183,8 @@ class PackedSource:
         return SideBySide([self.linear([name]) for name in names])
 
     def _packed(self, map_: QuantizedMap, names: Sequence[str]) -> Linear:
-        kernel = select(_FORMS[type(map_.weight)][1], self._device, self._dtype, self._force)
+        op = op_of(_FORMS[type(map_.weight)][1], self._activations)
+        kernel = select(op, self._device, self._dtype, self._force)
         weight = map_.weight.to(self._device)
         try:
             linear = kernel.function(weight, self._dense.bias(names), self._dtype)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...engines.quantization.methods import quant_of
 from ..options.run import with_run_options
 from .console import TerminalConsole, foreign
 from .exits import say, say_text
@@ -87,7 +88,7 @@ def _print(result: EngineBench) -> None:
     settings = result.settings
     console.print(
         f"[bold]{foreign(result.model)}[/] {foreign(settings['engine'])}, "
-        f"quant {settings['quant']}, "
+        f"quant {quant_of(settings)}, "
         f"{settings['dtype']} on {settings['device']}; the machine's GB/s and GFLOP/s around "
         f"each step: {rates.source}"
     )

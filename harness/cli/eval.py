@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...engines.quantization.methods import quant_of
 from ..options.run import with_run_options
 from .console import TerminalConsole, foreign
 from .exits import say
@@ -101,7 +102,7 @@ def _print(result: Evaluation) -> None:
     settings = result.settings
     console.print(
         f"[bold]{foreign(result.model)}[/] {foreign(settings['engine'])}, "
-        f"quant {settings['quant']}, "
+        f"quant {quant_of(settings)}, "
         f"{settings['dtype']} on {settings['device']}; lm-eval {result.lm_eval}"
     )
     table = Table("task", "metric", "score", "± stderr", "documents", box=None, pad_edge=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...engines.quantization.methods import quant_of
 from .console import foreign
 from .earlier import without_output
 from .exits import Exit, say, say_error
@@ -102,10 +103,8 @@ def as_asked(settings: RunConfig) -> RunConfig:
 
 
 def directory_name(engine: EngineConfig) -> str:
-    """The engine, its quantisation, and what becomes of the output projection where it was asked:
-    `paged-awq+int8-head`."""
-    head = "" if engine.quant_head == "auto" else f"+{engine.quant_head}-head"
-    return f"{engine.engine}-{engine.quant}{head}"
+    """The engine and its quantisation as one asks for it: `paged-awq+int8-head`."""
+    return f"{engine.engine}-{quant_of(vars(engine))}"
 
 
 def default_directory(name: str) -> Path:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from ...engines.cost.weights import SHORT_DTYPE, weight_format
 from ...engines.errors import ConfigError, unknown_name
-from ...engines.quantization.methods import METHODS, find_method, split_head
+from ...engines.quantization.methods import METHODS, check_activations, find_method, split_quant
 
 PLAIN = "none"
 # What a frontier can be made of: methods that only checkpoints bring have no unquantised model.
@@ -28,23 +28,25 @@ RIVALS = ("awq", "gptq")
 
 def family(name: str) -> Family:
     """What the layers' weights are."""
-    method, _ = split_head(name)
+    method = split_quant(name).method
     return "unquantised" if method == PLAIN else _FAMILY_OF_FORM[find_method(method).form]
 
 
 def says(name: str) -> str:
     """A method in words."""
-    method, head = split_head(name)
-    text = "unquantised" if method == PLAIN else find_method(method).says
-    if head == "auto":
-        return text
-    rounded = "is not rounded" if head == PLAIN else f"is rounded to {head}"
-    return f"{text}; the output projection {rounded}"
+    parts = split_quant(name)
+    said = ["unquantised" if parts.method == PLAIN else find_method(parts.method).says]
+    if parts.activations == "int8":
+        said.append("8-bit activations")
+    if parts.head != "auto":
+        rounded = "is not rounded" if parts.head == PLAIN else f"is rounded to {parts.head}"
+        said.append(f"the output projection {rounded}")
+    return "; ".join(said)
 
 
 def weight_bits(name: str, dtype: str) -> float:
     """Bits of one weight of the layers' maps, scales left out. dtype: the model's, a long name."""
-    return weight_format(split_head(name)[0], SHORT_DTYPE[dtype]).bits
+    return weight_format(split_quant(name).method, SHORT_DTYPE[dtype]).bits
 
 
 def is_list(asked: str) -> bool:
@@ -57,9 +59,11 @@ def parse_methods(asked: str) -> tuple[str, ...]:
     anything runs, for one that no engine computes and for one that is named twice."""
     names = tuple(name.strip() for name in asked.split(","))
     for name in names:
-        method, _ = split_head(name)
+        parts = split_quant(name)
+        method = parts.method
         if method not in FRONTIER_METHODS:
             raise unknown_name("quant", method, FRONTIER_METHODS)
+        check_activations(method, None, parts.activations)
         if names.count(name) > 1:
             raise ConfigError(
                 "quant", asked, f"each method once, not {name} {names.count(name)} times"

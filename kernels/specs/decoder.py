@@ -28,7 +28,7 @@ TIMES_ONE_ROUNDING_E4M3 = 6
 # A head as wide as a model's is a linear map like the others, but as large as all of them.
 LARGEST_VOCAB = 1024
 
-Kind = Literal["dense", "int8", "int4"]
+Kind = Literal["dense", "int8", "int4", "int4 by int8"]
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,8 @@ def _int4(case: DecoderCase, draw: Draw, n: int, k: int, bias: Tensor | None) ->
     scales = (0.02 * (1 + draw.uniform(n, groups))).half()
     codes, zeros = draw.integers(0, 16, n, k), draw.integers(0, 16, n, groups)
     weight = pack_int4(codes, scales, zeros, case.group_size)
-    return select("w4a16_linear", draw.device, draw.dtype).function(weight, bias, draw.dtype)
+    op = "w4a8_linear" if case.kind == "int4 by int8" else "w4a16_linear"
+    return select(op, draw.device, draw.dtype).function(weight, bias, draw.dtype)
 
 
 # What the device's own operations would be given: a fused step reads the weights that they packed.
@@ -200,6 +201,7 @@ _MAPS: dict[Kind, Callable[[DecoderCase, Draw, int, int, Tensor | None], LinearM
     "dense": _dense,
     "int8": _int8,
     "int4": _int4,
+    "int4 by int8": _int4,
 }
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..grouped_int8 import MIDDLE_CODE, GroupedInt8
 from ..int4 import pack_int4
+from ..rates import NIBBLES
 from ..registry import prepares
 from ..w8a8 import W8A8Weight, quantize_rows
 from .closeness import HALF_A_STEP, Difference, near, within
@@ -283,6 +284,17 @@ W4A16_LINEAR = OpSpec(
     work=_int4_work,
     reads_memory=True,
     of_model=projections,
+)
+W4A8_LINEAR = OpSpec(
+    op="w4a8_linear",
+    cases=_INT4,
+    tiny=W4A16_LINEAR.tiny,
+    make=_make_int4,
+    work=_int4_work,
+    reads_memory=True,
+    of_model=projections,
+    compare=_compare_int8,
+    multiplies=NIBBLES,
 )
 W8A16_LINEAR = OpSpec(
     op="w8a16_linear",

@@ -24,6 +24,7 @@ _SPECS: tuple[OpSpec[Any], ...] = (
     linear.W8A8_LINEAR,
     float_linear.FP8_LINEAR,
     linear.W4A16_LINEAR,
+    linear.W4A8_LINEAR,
     linear.W8A16_LINEAR,
     float_linear.FP4_LINEAR,
     decoder.DECODER_STEP,

@@ -42,6 +42,7 @@ WEIGHTS: dict[str, Callable[[int, int], object]] = {
     "linear": dense,
     "w8a8_linear": int8,
     "w4a16_linear": int4,
+    "w4a8_linear": int4,
 }
 
 

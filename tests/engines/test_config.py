@@ -6,6 +6,7 @@ import pytest
 from llmbench.engines.config import engine_config, with_choices
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.presets import ADMISSION, BATCHING, KV, PRESETS
+from llmbench.engines.quantization.methods import join_quant, split_quant
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
@@ -109,7 +110,28 @@ def test_a_quant_may_say_what_becomes_of_the_output_projection() -> None:
     # Another method alone is that method as it is.
     assert with_choices(both, quant="gptq").quant_head == "auto"
     assert with_choices(both, quant="gptq+w8a8-head").quant_head == "w8a8"
-    with pytest.raises(ConfigError, match=r"quant: 'awq\+int8' .* awq or awq\+none-head or"):
+    with pytest.raises(
+        ConfigError, match=r"quant: 'awq\+int8' .* awq or awq\+a8 or awq\+none-head or"
+    ):
         engine_config("paged", quant="awq+int8")
     with pytest.raises(ConfigError, match="quant: 'awk' is not allowed"):
         engine_config("paged", quant="awk+int8-head")
+
+
+def test_a_quant_may_say_what_becomes_of_activations() -> None:
+    all_three = engine_config("paged", quant="awq+a8+w8a8-head")
+    assert all_three == engine_config("paged", quant="awq+w8a8-head+a8")
+    said = all_three.quant, all_three.quant_activations, all_three.quant_head
+    assert said == ("awq", "int8", "w8a8")
+    assert with_choices(all_three, quant="gptq").quant_activations == "auto"
+    assert with_choices(all_three, kv="contiguous").quant_activations == "int8"
+    for twice in ("awq+a8+a8", "awq+int8-head+int8-head", "awq+a4", "awq+"):
+        with pytest.raises(ConfigError, match=r"awq\+a8 or awq\+none-head .*, or both"):
+            engine_config("paged", quant=twice)
+    with pytest.raises(ConfigError, match="quant_activations: 'int4' is not allowed"):
+        engine_config("paged", quant_activations="int4")
+
+
+def test_a_quant_is_written_as_it_is_read() -> None:
+    for quant in ("none", "awq+a8", "gptq+w8a8-head", "rtn+a8+none-head"):
+        assert join_quant(split_quant(quant)) == quant

@@ -9,6 +9,7 @@ import pytest
 import torch
 from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
+from llmbench.engines.quantization.methods import split_quant
 from llmbench.harness.cli import app, main
 from llmbench.harness.machine_peaks import (
     MachinePeaks,
@@ -117,6 +118,7 @@ def test_the_best_of_all_measurements_is_kept_unless_forgotten(tmp_path: Path) -
         ("awq", False, "bf16"),
         ("int8", False, "bf16"),
         ("w8a8", False, "int8"),
+        ("awq+a8", False, "w4a8"),
         ("fp8", False, "fp8"),
         ("fp8", True, "bf16"),
     ],
@@ -124,8 +126,19 @@ def test_the_best_of_all_measurements_is_kept_unless_forgotten(tmp_path: Path) -
 def test_the_peak_is_of_the_dtype_that_is_multiplied(
     quant: str, emulated: bool, dtype: str
 ) -> None:
-    engine = resolved(engine_config("paged"), quant=quant)
+    asked = split_quant(quant)
+    engine = resolved(
+        engine_config("paged"),
+        quant=asked.method,
+        quant_activations=asked.activations,
+        device="cpu",
+    )
     assert product_dtype(engine, emulated=emulated) == dtype
+
+
+def test_a_gpu_multiplies_four_bit_codes_as_bytes() -> None:
+    engine = resolved(engine_config("paged"), quant="awq", quant_activations="int8", device="cuda")
+    assert product_dtype(engine, emulated=False) == "int8"
 
 
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +152,7 @@ def test_this_machine_is_measured_and_kept(monkeypatch: pytest.MonkeyPatch) -> N
     assert done.exit_code == 0, done.output
     (kept,) = read_peaks(peaks_path())
     assert kept.bytes_per_s > 0
-    assert set(kept.flops_per_s) == {"bf16", "fp32", "int8"}
+    assert set(kept.flops_per_s) == {"bf16", "fp32", "int8", "w4a8"}
     assert f"{kept.bytes_per_s / 1e9:.1f} GB/s" in done.output
     assert measure_peaks(CPU, "now").machine == kept.machine
 

@@ -37,6 +37,10 @@ def int4(n: int, k: int) -> PackedInt4:
     return pack_int4(codes, (0.01 + torch.rand(groups)).half(), zeros, GROUP_SIZE)
 
 
+def int4_by_int8(n: int, k: int) -> PackedInt4:
+    return int4(n, k)
+
+
 def grouped_int8(n: int, k: int) -> GroupedInt8:
     groups = (n, k // GROUP_SIZE)
     codes, zeros = (torch.randint(0, 256, size).to(torch.uint8) for size in ((n, k), groups))
@@ -90,6 +94,7 @@ FORMS = (
     Form("linear", dense, Kind.DENSE),
     Form("w8a8_linear", int8, Kind.INT8),
     Form("w4a16_linear", int4, Kind.INT4, GROUP_SIZE),
+    Form("w4a8_linear", int4_by_int8, Kind.W4A8, GROUP_SIZE),
     Form("w8a16_linear", grouped_int8, Kind.GROUPED_INT8, GROUP_SIZE),
     Form("fp8_linear", fp8, Kind.FP8, 64),
     Form("fp8_linear", fp8_block, Kind.FP8, 64),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from llmbench.kernels import rates
-from llmbench.kernels.rates import Rates, far_memory, measure_rates
+from llmbench.kernels.rates import NIBBLES, Rates, far_memory, measure_rates
 from llmbench.kernels.specs.spec import Work
 
 from .mappings import flags_of, linux_with_huge_pages
@@ -23,7 +23,7 @@ def test_memory_is_read_from_such_pages_as_weights_lie_in() -> None:
         assert "hg" in flags_of(tensor)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8, NIBBLES])
 def test_every_rate_is_measured(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(rates.FAR_BYTES, "cpu", 2**20)
     monkeypatch.setitem(rates.PRODUCT_EDGE, "cpu", 64)

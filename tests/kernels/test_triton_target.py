@@ -24,7 +24,15 @@ OPS = [
     "silu_mul",
 ]
 # Of quantised weights, and drawing: what a GPU has them do besides.
-OTHERS = ["fp4_linear", "fp8_linear", "sample", "w4a16_linear", "w8a16_linear", "w8a8_linear"]
+OTHERS = [
+    "fp4_linear",
+    "fp8_linear",
+    "sample",
+    "w4a16_linear",
+    "w4a8_linear",
+    "w8a16_linear",
+    "w8a8_linear",
+]
 
 
 @pytest.mark.parametrize("op", OPS)

@@ -16,7 +16,7 @@ from ...errors import ModelError
 from ...models.config import ModelConfig
 from ...models.loader import Checkpoint, check_tensor, load_config
 from ..finite import check_finite
-from ..methods import OP_OF_FORM, linear_ops
+from ..methods import linear_ops, op_of
 from ..quantized import QuantizedMap, QuantizedModel, Unquantized
 from ..scheme import Scheme, head_of, quantized_maps
 from . import auto_round, awq, compressed_tensors, fine_grained_fp8, gptq, modelopt
@@ -70,10 +70,10 @@ class Published:
             weights[layout.scheme] += prod(shapes[f"{module}.weight"])
         return weights.most_common(1)[0][0]
 
-    def linear_ops(self, head: str = "auto") -> tuple[str, ...]:
+    def linear_ops(self, head: str = "auto", activations: str = "auto") -> tuple[str, ...]:
         """The operations that the linear maps of the model are made of. head: how its output
-        projection is rounded; auto: as it is."""
-        ops = {OP_OF_FORM[layout.scheme.form] for layout in self.layouts.values()}
+        projection is rounded; auto: as it is. activations: one of ACTIVATIONS."""
+        ops = {op_of(layout.scheme.form, activations) for layout in self.layouts.values()}
         plain = {*quantized_maps(self.config), head_of(self.config)} - self.layouts.keys()
         if head not in ("auto", "none"):
             ops.update(linear_ops("none", head)[:1])

@@ -9,8 +9,8 @@
 #pragma once
 
 #include <algorithm>
-#include <cfloat>
 
+#include "coded_inputs.h"
 #include "panels.h"
 #include "simd_int8.h"
 
@@ -98,29 +98,10 @@ struct Int8Map {
     if constexpr (PART + 1 < QUAD_PARTS) step<PART + 1>(sums, at, values, stride);
   }
 
-  // Of one row, as kernels/w8a8.py says it; returns the sum of its codes.
+  // Of one row; returns the sum of its codes.
   static int32_t quantize(const bf16* x, int64_t k, Code* codes, float* scale) {
-    // A NaN has the largest bits, so that the scale becomes one.
-    bf16 most = 0;
-#pragma omp simd reduction(max : most)
-    for (int64_t i = 0; i < k; ++i) most = std::max<bf16>(most, x[i] & 0x7fff);
-    *scale = std::max(FLT_MIN, widen(most) / 127);
     std::fill(codes + k, codes + stride(k), (Code)0);
-    if (most >= 0x7f80) {  // infinity or NaN: so is what comes of it, whatever the codes
-      *scale = widen((bf16)0x7fc0);
-      std::fill(codes, codes + k, (Code)0);
-      return 0;
-    }
-    int32_t sum = 0;
-    const float step = *scale;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < k; ++i) {
-      // To nearest, ties to even: adding 1.5 · 2²³ leaves no bits for a fraction.
-      const float nearest = (widen(x[i]) / step + 12582912.0f) - 12582912.0f;
-      const int32_t code = (int32_t)nearest;
-      codes[i] = (Code)code;
-      sum += code;
-    }
+    const int32_t sum = round_to_codes(x, k, codes, scale);
     if constexpr (QUAD_PARTS == 2) {
       for (int64_t i = 0; i < k; i += 4) std::swap(codes[i + 1], codes[i + 2]);
     }

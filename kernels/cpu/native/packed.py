@@ -37,6 +37,7 @@ class Kind(IntEnum):
     GROUPED_INT8 = 3
     FP8 = 4
     FP4 = 5
+    W4A8 = 6
 
 
 class NativeWeights(ctypes.Structure):
@@ -128,9 +129,15 @@ def pack_int4(packed: PackedInt4, *, multiplies_bfloat16: bool) -> tuple[Tensor,
     is another where bfloat16 is multiplied; scales float16 and 8 - zeros int8, both
     [panels, K / group_size, COLUMNS]. packed: one that `takes_int4`.
     """
-    scales, shifts = packed.scales.to(torch.float16), 8 - packed.zeros.to(torch.int8)
     nibbles = _nibbles(unpack_int4(packed), multiplies_bfloat16)
-    return nibbles, _panels(scales, 1).squeeze(-1), _panels(shifts, 1).squeeze(-1)
+    return (nibbles, *_scales_and_shifts(packed))
+
+
+def pack_w4a8(packed: PackedInt4) -> tuple[Tensor, Tensor, Tensor]:
+    """Nibbles, uint8 [panels, K / 8, COLUMNS, 4], of eight inputs of a column the first four below
+    the others; scales and 8 - zeros as `pack_int4`. packed: one that `takes_int4`."""
+    low, high = _panels(unpack_int4(packed), 8).split(4, dim=3)
+    return (low | (high << 4), *_scales_and_shifts(packed))
 
 
 def pack_fp4(weight: Fp4Weight, *, multiplies_bfloat16: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -195,6 +202,11 @@ def _nibbles(codes: Tensor, multiplies_bfloat16: bool) -> Tensor:
         pairs = eights.unflatten(2, (-1, 4)).unflatten(4, (4, 2)).transpose(3, 4)
         low, high = (half.flatten(2) for half in pairs.split(2, dim=3))
     return (low | (high << 4)).flatten(2)
+
+
+def _scales_and_shifts(packed: PackedInt4) -> tuple[Tensor, Tensor]:
+    scales, shifts = packed.scales.to(torch.float16), 8 - packed.zeros.to(torch.int8)
+    return _panels(scales, 1).squeeze(-1), _panels(shifts, 1).squeeze(-1)
 
 
 def _panels(rows: Tensor, together: int) -> Tensor:

@@ -1,4 +1,4 @@
-// A linear map y = x · Wᵀ + bias with weights packed once, in one of six kinds: what a kernel that
+// A linear map y = x · Wᵀ + bias with weights packed once, in one of seven kinds: what a kernel that
 // runs inside a larger parallel region calls. kernels/cpu/native/packed.py packs them.
 
 #pragma once
@@ -13,8 +13,9 @@
 #include "int4.h"
 #include "int8.h"
 #include "panels.h"
+#include "w4a8.h"
 
-enum class Kind : int { DENSE, INT8, INT4, GROUPED_INT8, FP8, FP4 };
+enum class Kind : int { DENSE, INT8, INT4, GROUPED_INT8, FP8, FP4, W4A8 };
 
 // W [n, k], bias [n] or null, group: the inputs that share a scale, of kinds that have groups. What
 // `packed`, `scales` and `others` point to, the header of each kind says. The layout is that of
@@ -45,6 +46,7 @@ inline int64_t prepared_bytes(const Weights& w, int64_t m) {
     case Kind::INT4:
     case Kind::GROUPED_INT8: return InputSums::prepared_bytes(m, w.k, w.group);
     case Kind::FP8: return Fp8Inputs::prepared_bytes(m, w.k, w.group);
+    case Kind::W4A8: return CodedInputs::prepared_bytes(m, w.k, w.group);
   }
   return 0;
 }
@@ -62,6 +64,9 @@ inline void prepare(const Weights& w, const bf16* x, int64_t m, void* prepared, 
       break;
     case Kind::FP8:
       Fp8Inputs::prepare(x, m, w.k, w.group, (const float*)w.others, prepared, first_row, last_row);
+      break;
+    case Kind::W4A8:
+      CodedInputs::prepare(x, m, w.k, w.group, prepared, first_row, last_row);
       break;
   }
 }
@@ -110,6 +115,13 @@ inline void multiply(const Weights& w, const bf16* x, const void* prepared, int6
     case Kind::FP4: {
       const Fp4Groups groups{(const bf16*)w.scales, (const float*)w.others, w.k / w.group};
       walk(Fp4Map{inputs, (const uint8_t*)w.packed, groups, w.k, w.group}, out, first, last);
+      break;
+    }
+    case Kind::W4A8: {
+      const auto codes = CodedInputs::of(prepared, m, w.k, w.group);
+      const W4A8Map map{codes, (const uint8_t*)w.packed, (const uint16_t*)w.scales,
+                        (const int8_t*)w.others, w.k, w.group};
+      panels::multiply(map, out, first, last);
       break;
     }
   }

@@ -126,6 +126,34 @@ def test_a_head_that_is_what_the_method_makes_is_not_said(tmp_path: Path) -> Non
         engine(quant_head="int4")
 
 
+@pytest.mark.parametrize("name", ["gptq", "awq", "w4a16"])
+def test_a_checkpoints_activations_are_rounded_when_that_is_asked(
+    name: str, tmp_path: Path
+) -> None:
+    files = checkpoint(tmp_path, SCHEMES[name])
+    asked = resolve(engine(quant="auto", quant_activations="int8"), files)
+    assert {"linear", "w4a8_linear"} <= set(kernels_of(asked, files))
+    assert "w4a16_linear" not in kernels_of(asked, files)
+    ids = list(range(1, 9))
+    exact, near = (
+        dense_logits(load_model(files, one).model, ids) for one in (resolve(engine(), files), asked)
+    )
+    assert 0 < float((exact - near).norm() / exact.norm()) < 0.05
+
+
+@pytest.mark.parametrize("quant", ["none", "int8", "w8a8", "fp8"])
+def test_activations_belong_to_four_bits(quant: str, tmp_path: Path) -> None:
+    files = ModelFiles("plain", plain_directory(tmp_path / "plain"))
+    with pytest.raises(ConfigError, match=r"quant: '\w+\+a8' .* 4-bit integer weights"):
+        resolve(engine(quant=quant, quant_activations="int8"), files)
+
+
+def test_activations_belong_to_weights_of_four_bits_not_eight(tmp_path: Path) -> None:
+    files = checkpoint(tmp_path, Scheme("gptq", 8, 32))
+    with pytest.raises(ConfigError, match=r"quant: '\w+\+a8' .* 4-bit integer weights"):
+        resolve(engine(quant_activations="int8"), files)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -44,6 +44,7 @@ def test_every_method_names_its_operations_and_its_maker() -> None:
     assert linear_ops("none", "int8") == ("w8a16_linear", "linear")
     assert linear_ops("awq", "w8a8") == ("w8a8_linear", "w4a16_linear")
     assert linear_ops("w8a8") == ("w8a8_linear",)
+    assert linear_ops("awq", activations="int8") == ("linear", "w4a8_linear")
     made = [one for one in METHODS.values() if not one.published]
     assert {method.name for method in made if not method.calibrated} == set(ROUND)
 

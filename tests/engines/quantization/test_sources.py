@@ -54,6 +54,28 @@ def test_packed_maps_compute_what_their_codes_say(dtype: torch.dtype) -> None:
     assert float((actual.float() - expected).norm() / expected.norm()) < tolerance
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_activations_are_rounded_where_weights_have_four_bits(dtype: torch.dtype) -> None:
+    """By no more than half a step of each group of 32, of which 127 are its largest value; a
+    projection in another form is as it was."""
+    config, weights = tiny_model("qwen2")
+    quantized = quantize_model(config, weights, default_scheme(config, "awq", 32), tokens())
+    exact, rounded = (
+        PackedSource(quantized, dtype, CPU, activations=asked) for asked in ("auto", "int8")
+    )
+    name, x = "model.layers.1.mlp.down_proj", torch.randn(6, 96).to(dtype)
+    weight = dequantized_weight(quantized.maps[name].weight)
+    apart = (rounded.linear([name])(x) - exact.linear([name])(x)).float().abs()
+    largest = x.float().unflatten(1, (-1, 32)).abs().amax(-1)
+    bound = largest / 254 @ weight.unflatten(1, (-1, 32)).abs().sum(-1).T
+    rounding = 0 if dtype == torch.float32 else 2.0**-7 * exact.linear([name])(x).float().abs()
+    assert bool((apart <= 1.001 * bound + rounding + 1e-6).all())
+    assert float(apart.max()) > 0
+    head = "model.embed_tokens"
+    x = torch.randn(2, 64).to(dtype)
+    assert torch.equal(rounded.linear([head])(x), exact.linear([head])(x))
+
+
 def test_what_is_not_quantised_is_dense() -> None:
     config, weights = tiny_model("multi-head")
     source = PackedSource(

@@ -46,6 +46,7 @@ def test_weights_are_loaded_when_they_differ_and_only_then(
         {"model_impl": "transformers", "quant": "none"},
         {"model_impl": "transformers", "kv_dtype": "int8"},
         {"quant": "awq+int8-head"},
+        {"quant": "awq+a8"},
         {"quant": "awq+w8a8-head"},
     ):
         runner.measure(overrides, seed=0)
@@ -56,7 +57,7 @@ def test_weights_are_loaded_when_they_differ_and_only_then(
     assert weights[1] is not weights[2]
     assert weights[4] is not weights[5]
     assert weights[5] is weights[6]
-    assert len({id(one) for one in weights[6:]}) == 3
+    assert len({id(one) for one in weights[6:]}) == 4
     engines = [(prepared.engine.kv, prepared.engine.quant) for prepared, _ in measured]
     assert engines[2] == ("contiguous", "awq")
 
@@ -67,7 +68,16 @@ def test_no_setting_that_decides_weights_is_taken_for_one_around_them() -> None:
     every = {one.name for one in fields(EngineConfig)}
     assert around < every
     assert every - around == {
-        *("quant", "group_size", "quant_bits", "quant_head", "dtype", "device", "model_impl"),
+        *(
+            "quant",
+            "group_size",
+            "quant_bits",
+            "quant_activations",
+            "quant_head",
+            "dtype",
+            "device",
+            "model_impl",
+        ),
         *("force_kernels", "load_format", "max_model_len"),
     }
 

@@ -32,10 +32,24 @@ def test_a_method_with_a_head_of_its_own_is_of_the_methods_family() -> None:
     assert says("awq+int8-head") == f"{says('awq')}; the output projection is rounded to int8"
     assert says("w8a8+none-head").endswith("; the output projection is not rounded")
     for asked in ("awq+int8", "awq+int4-head", "awq+auto-head", "awq+", "awq+-head"):
-        with pytest.raises(ConfigError, match=r"awq\+none-head or awq\+int8-head"):
+        with pytest.raises(ConfigError, match=r"awq\+a8 or awq\+none-head or awq\+int8-head"):
             parse_methods(f"none,{asked}")
     with pytest.raises(ConfigError, match="quant: 'wq' is not allowed"):
         parse_methods("none,wq+int8-head")
+
+
+def test_activations_are_said_and_belong_to_four_bits() -> None:
+    assert parse_methods("none,awq+a8,gptq+a8+int8-head") == ("none", "awq+a8", "gptq+a8+int8-head")
+    assert (family("awq+a8"), weight_bits("awq+a8", "bfloat16")) == ("int4", 4)
+    assert says("awq+a8") == f"{says('awq')}; 8-bit activations"
+    assert says("awq+a8+int8-head").endswith(
+        "activations; the output projection is rounded to int8"
+    )
+    for method in ("none", "fp8", "w8a8"):
+        with pytest.raises(
+            ConfigError, match=rf"quant: '{method}\+a8' .* 4-bit integer weights"
+        ):
+            parse_methods(f"awq,{method}+a8")
 
 
 def test_a_list_keeps_its_order() -> None:

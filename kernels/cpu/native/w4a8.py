@@ -1,0 +1,52 @@
+"""4-bit linear in bfloat16 with activations of eight bits: products of integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...int4 import PackedInt4
+from ...registry import implements
+from .build import TARGETS
+from .library import Native
+from .packed import Kind, PackedMap, pack_w4a8, takes_int4
+
+
+def takes(packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> bool:  # noqa: ARG001
+    """Groups and scales that the panels hold."""
+    return takes_int4(packed)
+
+
+@dataclass(frozen=True)
+class NativeW4A8Linear:
+    """`w4a8_linear` by `native`, of weights that `takes`."""
+
+    native: Native
+
+    def __call__(self, packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> PackedMap:  # noqa: ARG002
+        """As the reference; scales are rounded to float16. Raises KernelError."""
+        nibbles, scales, shifts = pack_w4a8(packed)
+        return PackedMap(
+            self.native,
+            Kind.W4A8,
+            (packed.out_features, packed.in_features),
+            nibbles,
+            scales=scales,
+            others=shifts,
+            bias=bias,
+            group_size=packed.group_size,
+        )
+
+
+for _target in TARGETS:
+    _native = Native(_target)
+    implements(
+        "w4a8_linear",
+        backend=f"native-{_target.name}",
+        when=_native.runs,
+        priority=_target.priority,
+        takes=takes,
+        needs=_native.missing,
+    )(NativeW4A8Linear(_native))

@@ -1,0 +1,51 @@
+"""A linear map with 4-bit weights and 8-bit activations: integers multiplied, scales applied after.
+
+Source: Lin et al., "QServe", 2024, section 2, which names it W4A8; the activations' scale of each
+group of inputs, and not of a token, is llama.cpp's (its Q4_0 weights times Q8_0 activations).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..int4 import PackedInt4, unpack_int4
+from ..registry import implements
+from ..w8a8 import quantize_rows
+
+
+@implements("w4a8_linear", backend="reference", priority=-100)
+class ReferenceW4A8Linear:
+    """y[t, n] = Σ_g scales[n, g] · x_scales[t, g] · S[t, n, g] + bias[n], where S is the sum over
+    the inputs k of group g of x_codes[t, k] · (q[n, k] - zeros[n, g]), exact.
+
+    The operation is a class: construction prepares the weights for the backend once, the call
+    computes. x [..., in_features] -> [..., out_features] in x's dtype, `dtype`. x_codes and
+    x_scales are `quantize_rows` of the inputs of a group, those that share a weight's scale.
+
+    packed: on the device that x will be on. bias [out_features] or None.
+    Raises KernelError for a shape that the backend cannot take.
+    """
+
+    def __init__(self, packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> None:
+        self._packed = packed
+        self._bias = bias
+        self._dtype = dtype
+
+    def __call__(self, x: Tensor) -> Tensor:
+        packed = self._packed
+        codes, x_scales = quantize_rows(x.unflatten(-1, (-1, packed.group_size)))
+        q = unpack_int4(packed).unflatten(1, (-1, packed.group_size)).double()
+        # Exact: below 2^53 a product in float64 is a product of integers.
+        sums = torch.einsum("...gk,ngk->...ng", codes.double(), q - packed.zeros[..., None])
+        y = (sums.float() * x_scales[..., None, :] * packed.scales.float()).sum(-1)
+        if self._bias is not None:
+            y += self._bias.float()
+        return y.to(self._dtype)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes that one application reads: packed weights, scales, zeros, bias."""
+        packed = self._packed
+        bias = 0 if self._bias is None else self._bias.nbytes
+        return packed.nibbles.nbytes + packed.scales.nbytes + packed.zeros.nbytes + bias

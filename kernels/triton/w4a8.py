@@ -1,0 +1,75 @@
+"""4-bit linear with 8-bit activations in Triton: one kernel makes codes, one multiplies them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..int4 import PackedInt4, unpack_int4
+from ..registry import implements
+from ..requirements import package
+from .nibbles import interleave_halves
+from .splits import add_splits, parts_of
+from .target import on_gpu
+from .tiles import block_k_for, split_count, tiles_for
+from .token_codes import token_codes
+
+# A dot of bytes takes at least 32, and each of a block's is of half of it.
+LEAST_BLOCK_K = 64
+
+
+@implements("w4a8_linear", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
+class TritonW4A8Linear:
+    """As the reference, for any group size."""
+
+    def __init__(self, packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> None:
+        self._group = packed.group_size
+        self._block_k = max(LEAST_BLOCK_K, block_k_for(packed.group_size))
+        codes = unpack_int4(packed)
+        self._weight = interleave_halves(codes, self._group, self._block_k)
+        self._scales = packed.scales.T.contiguous()
+        self._zeros = packed.zeros.T.contiguous()
+        self._bias = bias
+        self._dtype = dtype
+
+    def __call__(self, x: Tensor) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])
+        if rows.stride(-1) != 1:
+            rows = rows.contiguous()
+        out = torch.empty((len(rows), self._scales.shape[1]), dtype=self._dtype, device=rows.device)
+        if len(rows):
+            self._multiply(*token_codes(rows, torch.int8, self._group), out)
+        return out.view(*x.shape[:-1], out.shape[1])
+
+    def _multiply(self, codes: Tensor, x_scales: Tensor, out: Tensor) -> None:
+        from .w4a8_kernel import w4a8_kernel
+
+        m, n = out.shape
+        tiles = tiles_for(m, self._block_k)
+        grid = tiles.grid(m, n)
+        blocks = 2 * len(self._weight) // self._block_k
+        splits = split_count(grid[0] * grid[1], blocks)
+        parts = parts_of(out, splits, torch.float32)
+        constants: dict[str, Any] = {
+            "GROUPS": len(self._scales),
+            "GROUP": self._group,
+            "PER_GROUP": -(-self._group // self._block_k),
+            "BLOCKS": blocks,
+            "BLOCK_M": tiles.block_m,
+            "BLOCK_N": tiles.block_n,
+            "BLOCK_K": self._block_k,
+            "SPLITS": splits,
+            "num_warps": tiles.warps,
+            "num_stages": tiles.stages,
+        }
+        tensors = (codes, x_scales, self._weight, self._scales, self._zeros, self._bias, parts)
+        w4a8_kernel[(*grid, splits)](*tensors, m, n, **constants)
+        add_splits(parts, out, None, None, self._bias)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes that one application reads: packed weights, scales, zeros, bias."""
+        parts = (self._weight, self._scales, self._zeros, self._bias)
+        return sum(part.nbytes for part in parts if part is not None)
