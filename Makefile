@@ -49,8 +49,9 @@ test-avx512: $(VENV)/.installed-test
 bench: $(VENV)/.installed-test
 	OMP_NUM_THREADS=$$(nproc) $(BIN)/python -m pytest tests/benchmarks -s --benchmark-only --benchmark-columns=min,median,rounds
 
-gpu-check: $(VENV)/.installed-test
-	$(BIN)/python -m tests.gpu.check --out $(or $(OUT),build/gpu-check)
+# GPU_PYTHON: an interpreter that has all that is needed; nothing is installed then.
+gpu-check: $(if $(GPU_PYTHON),,$(VENV)/.installed-test)
+	$(or $(GPU_PYTHON),$(BIN)/python) -m tests.gpu.check --out $(or $(OUT),build/gpu-check)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

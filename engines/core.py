@@ -7,7 +7,7 @@ share a step (`batching/`), where tokens live (`kv/`), what computes (`executors
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .admission.base import Admission
 from .api import FinishReason, Request, StepOutcome, TokenEvent
@@ -106,6 +106,7 @@ class EngineCore:
             queues.last_prompt_step_s = end_s - start_s
         times = _phases(result, planned_s - start_s, end_s - start_s)
         trace = self._trace(plan, chunks, (start_s, end_s), running, usage, times, failed)
+        trace = replace(trace, device_s=result.device_s)
         self._steps += 1
         return StepOutcome(tuple(events), trace)
 

@@ -31,6 +31,12 @@ def find_device(name: str) -> torch.device:
         raise ConfigError("device", name, "cpu, cuda or cuda:N") from error
 
 
+def put_on(device: torch.device, tensor: torch.Tensor) -> torch.Tensor:
+    """The same there; from pageable memory a copy to a GPU would wait for all that it computes."""
+    held = tensor.pin_memory() if device.type == "cuda" else tensor
+    return held.to(device, non_blocking=True)
+
+
 def choose_dtype(
     name: str,
     device: torch.device,

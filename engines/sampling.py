@@ -17,6 +17,7 @@ from torch import Tensor
 from ..kernels.reference.sample import NO_TOKEN
 from ..kernels.registry import select
 from .api import SamplingParams, TokenLogprobs
+from .device import put_on
 
 _BITS = 2**64 - 1
 
@@ -101,13 +102,7 @@ def _picked(of_rows: Tensor, rows: Sequence[int]) -> Tensor:
     """of_rows[rows], without waiting for the device."""
     if list(rows) == list(range(len(of_rows))):
         return of_rows
-    return of_rows.index_select(0, _on(of_rows.device, torch.tensor(rows, dtype=torch.int64)))
-
-
-def _on(device: torch.device, tensor: Tensor) -> Tensor:
-    """The same there; from pageable memory a copy to a GPU would wait for it."""
-    held = tensor.pin_memory() if device.type == "cuda" else tensor
-    return held.to(device, non_blocking=True)
+    return of_rows.index_select(0, put_on(of_rows.device, torch.tensor(rows, dtype=torch.int64)))
 
 
 def _drawn(logits: Tensor, draws: Sequence[Draw], rows: Sequence[int], name: str | None) -> Tensor:
@@ -131,7 +126,7 @@ def _drawn(logits: Tensor, draws: Sequence[Draw], rows: Sequence[int], name: str
         ],
         dtype=torch.float32,
     )
-    temperature, uniforms, top_k, top_p, min_p = _on(logits.device, columns)
+    temperature, uniforms, top_k, top_p, min_p = put_on(logits.device, columns)
     kernel = _kernel("sample", logits.device, scores.dtype, name)
     return kernel(
         scores,

@@ -57,7 +57,7 @@ class CaseResult:
 class EngineBench:
     """A whole measurement. kernels: which implementation ran each operation. rates: the best that
     was measured of the machine, around whatever case. skipped: cases that
-    the model has no positions for."""
+    the model has no positions for. partial: it was interrupted before the last case."""
 
     model: str
     settings: dict[str, Any]
@@ -67,6 +67,7 @@ class EngineBench:
     skipped: tuple[str, ...]
     environment: dict[str, Any]
     command: str
+    partial: bool = False
 
     def as_json(self) -> dict[str, Any]:
         data = asdict(self)
@@ -97,13 +98,21 @@ def bench_engine(
     threads: int | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> EngineBench:
-    """Measure every case that the model has positions for; the rates, too, in the same run.
+    """Measure every case that the model has positions for; the rates, too, in the same run. Ctrl-C
+    ends it early, with the cases that are whole, if any.
 
     Raises ConfigError for what cannot work, and ModelError for a model that is not computed by our
     own code: its work cannot be counted.
     """
     (alone,) = bench_by_turns(
-        model, [engine], asked, command=command, seed=seed, threads=threads, report=report
+        model,
+        [engine],
+        asked,
+        command=command,
+        seed=seed,
+        threads=threads,
+        report=report,
+        keeps_partial=True,
     )
     return alone
 
@@ -117,10 +126,11 @@ def bench_by_turns(
     seed: int = 0,
     threads: int | None = None,
     report: Callable[[str], None] = lambda _: None,
+    keeps_partial: bool = False,
 ) -> tuple[EngineBench, ...]:
     """The same of several engines on one model, all in memory: in each case they take turns step by
-    step, so that a machine whose bandwidth comes and goes gives as much to each. Raises as
-    `bench_engine`."""
+    step, so that a machine whose bandwidth comes and goes gives as much to each. keeps_partial:
+    Ctrl-C ends it early. Raises as `bench_engine`."""
     import torch
 
     from ..engines.resolve import resolve
@@ -147,10 +157,15 @@ def bench_by_turns(
         side.load(report)
     timed: list[list[Timed]] = []
     fits, skipped = _split(asked, sides[0].shape.max_position_embeddings)
-    for case in fits:
-        report(case.name)
-        timed.append(time_by_turns(case, sides, seed))
-        measured.append(rates())
+    try:
+        for case in fits:
+            report(case.name)
+            of_case = time_by_turns(case, sides, seed)
+            measured.append(rates())
+            timed.append(of_case)
+    except KeyboardInterrupt:
+        if not (keeps_partial and timed):
+            raise
     environment = capture(seed=seed, import_torch=True)
     benches: list[EngineBench] = []
     for at, side in enumerate(sides):
@@ -171,6 +186,7 @@ def bench_by_turns(
                 tuple(case.name for case in skipped),
                 environment,
                 command,
+                partial=len(timed) < len(fits),
             )
         )
     return tuple(benches)

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .division import divided
 from .registry import KernelError
 
 E4M3 = torch.float8_e4m3fn
@@ -162,7 +163,7 @@ def stack_fp8(parts: Sequence[Fp8Weight]) -> Fp8Weight:
 
 def _scales(largest: Tensor) -> Tensor:
     # Zeros have codes of zero under any scale; this one divides without a NaN.
-    return (largest / LARGEST_E4M3).clamp_min(torch.finfo(torch.float32).tiny)
+    return divided(largest, LARGEST_E4M3).clamp_min(torch.finfo(torch.float32).tiny)
 
 
 def _codes(values: Tensor, scales: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .division import divided
 from .registry import KernelError
 
 LARGEST_CODE = 127
@@ -60,7 +61,7 @@ def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     """
     wide = x.float()
     # A row of zeros has codes of zero under any scale; this one divides without a NaN.
-    scales = (wide.abs().amax(-1) / LARGEST_CODE).clamp_min(torch.finfo(torch.float32).tiny)
+    scales = divided(wide.abs().amax(-1), LARGEST_CODE).clamp_min(torch.finfo(torch.float32).tiny)
     steps = (wide / scales[..., None]).round().clamp(-LARGEST_CODE, LARGEST_CODE)
     return steps.nan_to_num(0.0).to(torch.int8), scales
 

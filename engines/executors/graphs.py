@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ...kernels.batch import AttentionBatch, ContiguousBatch, PagedBatch
 from ...kernels.device_lengths import DeviceLengths
+from ...kernels.errors import KernelError
 from ..models.config import DTYPE_BYTES, ModelConfig
 from ..models.decoder import Decoder
 from ..models.kv_tensors import KVTensors
@@ -59,8 +60,17 @@ class CudaGraphPool:
             run()
         serving.wait_stream(self._stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._memory, stream=self._stream):
-            run()
+        try:
+            with torch.cuda.graph(graph, pool=self._memory, stream=self._stream):
+                run()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # a kernel of the user's that waits for the host, say
+            first = next(iter(str(error).splitlines()), "")
+            raise KernelError(
+                f"a decode step cannot be captured as a CUDA graph ({first}); --no-cuda-graphs "
+                "runs it without"
+            ) from error
         return graph.replay
 
 

@@ -9,6 +9,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
+from ..device import put_on
 from ..kv.base import Move, MoveKind
 
 
@@ -58,8 +59,8 @@ def _carry_out_run(
     for on_device, on_host in zip(map(_bytes, cache), map(_bytes, host or cache), strict=True):
         read = on_host if kind == "in" else on_device
         write = on_host if kind == "out" else on_device
-        rows = read[torch.tensor(sources, device=read.device)]
-        write[torch.tensor(targets, device=write.device)] = rows.to(write.device)
+        rows = read[put_on(read.device, torch.tensor(sources))]
+        write[put_on(write.device, torch.tensor(targets))] = rows.to(write.device)
 
 
 def _bytes(tensor: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import typer
 from ...engines.quantization.methods import quant_of
 from ..options.run import with_run_options
 from .console import TerminalConsole, foreign
-from .exits import say, say_text
+from .exits import Exit, say, say_text
 from .output import write_texts
 
 if TYPE_CHECKING:
@@ -79,6 +79,9 @@ def bench_engine(
     write_texts(out.parent, {out.name: json_text(result.as_json()) + "\n"})
     _print(result)
     say(f"\n[bold]result[/]  {foreign(out)}")
+    if result.partial:
+        say("[yellow]partial[/] it was interrupted: later cases are missing")
+        raise typer.Exit(Exit.INTERRUPTED)
 
 
 def _print(result: EngineBench) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..batch import ContiguousBatch, PagedBatch
+from ..division import divided
 from ..quantized_kv import SCALE_DTYPE, QuantizedKV
 from ..registry import implements
 from .attention import contiguous_attention, paged_attention
@@ -33,8 +34,7 @@ def quantize(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     largest = LARGEST_CODE[dtype]
     wide = x.float()
     peaks = wide.abs().amax(-1)
-    # By a tensor: by a number, PyTorch multiplies by its inverse on a GPU, which may round apart.
-    scales = (peaks / torch.full_like(peaks, largest)).clamp_min(LEAST_SCALE).to(SCALE_DTYPE)
+    scales = divided(peaks, largest).clamp_min(LEAST_SCALE).to(SCALE_DTYPE)
     steps = wide / scales.float().unsqueeze(-1)
     if not dtype.is_floating_point:
         steps = steps.round()

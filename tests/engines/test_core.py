@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,6 +53,17 @@ def test_the_trace_tells_phases_queue_and_holdings() -> None:
     assert (holding.request_id, holding.used_tokens, holding.held_tokens) == ("a", 7, 8)
     assert third.waiting == 0
     assert [step.index for step in run.steps] == [0, 1, 2]
+
+
+def test_the_trace_has_the_device_s_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a step that was prepared ahead has it (`pipeline.py`)."""
+    core = make_core()
+    execute = core._executor.execute
+    monkeypatch.setattr(
+        core._executor, "execute", lambda *step: replace(execute(*step), device_s=0.25)
+    )
+    run = drive(core, [make_request("a", 6, 2)])
+    assert [step.device_s for step in run.steps] == [0.25, 0.25]
 
 
 @pytest.mark.parametrize(

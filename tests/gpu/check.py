@@ -7,7 +7,8 @@
 Correctness of every operation and implementation, the table of kernels, Llama-3-8B's shapes with
 random weights through both engines, how busy the GPU is, and throughput beside a published figure.
 A command that fails or runs over its time is recorded as such, and the others go on; all that it
-printed is in NAME.log beside the record. Nothing needs to be installed but what llmbench imports.
+printed is in NAME.log beside the record. llmbench need not be installed, but what it imports:
+pydantic and plotly, with what these need, beside torch, triton and transformers.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -184,3 +185,37 @@ def test_a_result_is_written_and_printed(tmp_path: Path, monkeypatch: pytest.Mon
     row = data["results"][0]
     assert row["share_of_floor"] == pytest.approx(row["floor_s"] / row["median_s"])
     assert set(CaseResult.__dataclass_fields__) <= set(row)
+
+
+@pytest.mark.parametrize("whole", [0, 1])
+def test_ctrl_c_keeps_the_cases_that_are_whole(
+    whole: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time, timed = tool.time_by_turns, []
+
+    def interrupted(case: Case, sides: list[Side], seed: int) -> Any:
+        if len(timed) == whole:
+            raise KeyboardInterrupt
+        timed.append(case)
+        return time(case, sides, seed)
+
+    monkeypatch.setattr(tool, "time_by_turns", interrupted)
+    out = tmp_path / "bench.json"
+    arguments = ["bench-engine", "--batch", "1", "--prompt", "16", "--out", str(out), "--quiet"]
+    done = CliRunner().invoke(app.app, arguments)
+    assert done.exit_code == 130
+    assert out.exists() == bool(whole)
+    if whole:
+        data = json.loads(out.read_text(encoding="utf-8"))
+        assert data["partial"]
+        assert [row["case"]["phase"] for row in data["results"]] == ["decode"]
+        assert "later cases are missing" in done.output
+
+
+def test_ctrl_c_ends_what_turns_are_a_part_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tool, "time_by_turns", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tool.bench_by_turns("bundled", [engine_config("paged")], cases([1], []), command="test")

@@ -46,9 +46,7 @@ def test_activations_are_said_and_belong_to_four_bits() -> None:
         "activations; the output projection is rounded to int8"
     )
     for method in ("none", "fp8", "w8a8"):
-        with pytest.raises(
-            ConfigError, match=rf"quant: '{method}\+a8' .* 4-bit integer weights"
-        ):
+        with pytest.raises(ConfigError, match=rf"quant: '{method}\+a8' .* 4-bit integer weights"):
             parse_methods(f"awq,{method}+a8")
 
 
