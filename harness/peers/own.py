@@ -14,7 +14,13 @@ from .workload import MAX_MODEL_LEN, MAX_NUM_SEQS
 
 NAME = "llmbench"
 ENGINES = ("paged", "inflight")
-PRECISION_OF_QUANT = {"none": "bf16", "w8a8": "int8", "awq": "int4"}
+# The last rounds what llama.cpp's Q4_0 rounds: activations, and the output projection to 8 bits.
+PRECISION_OF_QUANT = {
+    "none": "bf16",
+    "w8a8": "int8",
+    "awq": "int4",
+    "awq+a8+w8a8-head": "int4",
+}
 
 
 @dataclass(frozen=True)

@@ -149,17 +149,22 @@ def _figures_table(rows: Sequence[MeasuredRow]) -> str:
 
 
 def _ratios_table(rows: Sequence[MeasuredRow]) -> str:
-    """Our best against the best of the others, for every precision that both have."""
+    """Each of our formats, of its best engine, against the best of the others in its precision."""
     body = []
-    for precision in PRECISIONS:
-        mine = [row for row in rows if row.variant.precision == precision and _is_own(row)]
-        theirs = [row for row in rows if row.variant.precision == precision and not _is_own(row)]
-        if mine and theirs:
-            body.append([precision, *(_ratio(mine, theirs, figure) for figure in _COLUMNS)])
+    formats = dict.fromkeys(
+        (row.variant.precision, row.variant.weights) for row in rows if _is_own(row)
+    )
+    for precision, weights in formats:
+        same = [row for row in rows if row.variant.precision == precision]
+        theirs = [row for row in same if not _is_own(row)]
+        mine = [row for row in same if _is_own(row) and row.variant.weights == weights]
+        if theirs:
+            ratios = (_ratio(mine, theirs, figure) for figure in _COLUMNS)
+            body.append([precision, weights, *ratios])
     if not body:
         return ""
     note = "Our better engine over the best peer, medians; below 1 the peer is faster:"
-    return f"{note}\n\n" + _table(["weights", *_COLUMNS.values()], body, left=1)
+    return f"{note}\n\n" + _table(["weights", "ours", *_COLUMNS.values()], body, left=2)
 
 
 def _ratio(mine: Sequence[MeasuredRow], theirs: Sequence[MeasuredRow], figure: Figure) -> str:

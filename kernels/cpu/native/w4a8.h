@@ -59,8 +59,7 @@ struct W4A8Map {
                   int64_t count) const {
     Partial partial[ROWS][WIDTH] = {};
     for (int64_t i = 0; i < count; ++i, at += 4 * panels::COLUMNS, values += 8) {
-      panels::prefetch_ahead(at);
-      panels::prefetch_ahead(at + 64);
+      for (int line = 0; line < WIDTH * 4 * LANES; line += 64) panels::prefetch_ahead(at + line);
 #pragma GCC unroll 4
       for (int v = 0; v < WIDTH; ++v) {
         const NibbleBytes both = load_nibble_bytes(at + v * 4 * LANES);

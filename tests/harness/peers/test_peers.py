@@ -67,7 +67,12 @@ def test_ours_has_a_row_for_each_precision_and_engine() -> None:
     assert rows == {
         (f"llmbench {engine}", precision, weights)
         for engine in ("paged", "inflight")
-        for precision, weights in (("bf16", "bfloat16"), ("int8", "w8a8"), ("int4", "awq"))
+        for precision, weights in (
+            ("bf16", "bfloat16"),
+            ("int8", "w8a8"),
+            ("int4", "awq"),
+            ("int4", "awq+a8+w8a8-head"),
+        )
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,8 +66,17 @@ def test_the_ratio_is_of_the_best_on_both_sides() -> None:
             turn("y", 99, "int8"),
         )
     )
-    assert line(text, "| bf16 | 2.00") == "| bf16 | " + " | ".join(["2.00 of x BF16"] * 5) + " |"
+    ratios = " | ".join(["2.00 of x BF16"] * 5)
+    assert line(text, "| bf16 | BF16 | 2.00") == f"| bf16 | BF16 | {ratios} |"
     assert not any(one.startswith("| int8 | 0") for one in text.splitlines())
+
+
+def test_each_of_our_formats_has_its_ratio() -> None:
+    """Two of ours have the precision of one of a peer's, and are not taken for each other."""
+    ours = replace(turn("llmbench paged", 60), variant=Variant("llmbench paged", "bf16", "other"))
+    text = markdown(result(turn("llmbench paged", 30), ours, turn("x", 20)))
+    assert "1.50 of x BF16" in line(text, "| bf16 | BF16 | 1")
+    assert "3.00 of x BF16" in line(text, "| bf16 | other | 3")
 
 
 def test_what_was_not_measured_is_said() -> None:
