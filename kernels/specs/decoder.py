@@ -302,6 +302,7 @@ _PLAIN = {
     "batch: eight, int8": DecoderCase(_decodes(*range(1, 24, 3)), kind="int8"),
     "batch: 32": DecoderCase(_decodes(*range(1, 33)), all_logits=True),
     "batch: 32, contiguous, int4": DecoderCase(_decodes(*range(1, 33)), paged=False, kind="int4"),
+    "batch: eight, int4 by int8": DecoderCase(_decodes(*range(1, 24, 3)), kind="int4 by int8"),
     "norms of queries and keys": DecoderCase(_QK_NORM, qk_norm=True),
     "norms of queries and keys, int8": DecoderCase(_QK_NORM, False, "int8", qk_norm=True),
     "bias: paged": DecoderCase(_BIAS, bias=True),

@@ -245,6 +245,7 @@ def test_only_the_settings_that_differ_are_listed() -> None:
         ({"kv": "contiguous", "batching": "mixed"}, {}, "differ in batching and kv at once"),
         ({"kv_dtype": "int8", "quant": "awq"}, {}, "differ in quant and kv_dtype at once"),
         ({"kv": "contiguous", "quant_head": "int8"}, {}, "differ in kv and quant at once"),
+        ({"kv": "contiguous", "quant_activations": "int8"}, {}, "differ in kv and quant at once"),
         ({"model_impl": "transformers", "kv": "contiguous"}, {}, "in kv and model_impl at once"),
         ({}, {"cpu": {"model": "Other CPU", "usable_cores": 2}}, "CPU: Some CPU / Other CPU"),
         # The setting is the same: something else gave the process other threads.

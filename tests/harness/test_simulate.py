@@ -246,6 +246,7 @@ mine:
         (config("llama-3-8b"), Machine(devices=3), ("tensor_parallel: 3", "a divisor of 32 heads")),
         (config(), Machine(memory_utilisation=1.5), ("gpu_memory_utilization: 1.5",)),
         (config(quant="fp8"), Machine("a100"), ("quant: 'fp8'", "a100")),
+        (config(quant="fp8+a8"), Machine("h100"), ("quant: 'fp8+a8'", "4-bit integer weights")),
     ],
 )
 def test_what_cannot_be_simulated_is_said_in_one_line(given_config, machine, words) -> None:

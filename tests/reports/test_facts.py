@@ -20,6 +20,10 @@ from .conftest import make_config, make_run
         ({"quant": "none", "kv_dtype": "auto"}, "paged, unquantised"),
         ({"quant": "none", "kv_dtype": "int8"}, "paged + int8 KV"),
         ({"kv_dtype": "fp8"}, "paged + awq + fp8 KV"),
+        (
+            {"quant_activations": "int8", "quant_head": "w8a8", "kv_dtype": "fp8"},
+            "paged + awq+a8 + w8a8 head + fp8 KV",
+        ),
     ],
 )
 def test_the_name_says_what_is_quantised(changes: dict[str, Any], name: str) -> None:
@@ -29,6 +33,11 @@ def test_the_name_says_what_is_quantised(changes: dict[str, Any], name: str) -> 
 def test_the_parts_say_what_keys_and_values_are_stored_as() -> None:
     assert " · int8 keys and values · awq weights" in axes(_run(kv_dtype="int8"))
     assert "keys and values" not in axes(_run(kv_dtype="auto"))
+
+
+def test_the_parts_say_that_activations_are_rounded() -> None:
+    assert " · awq weights · 8-bit activations" in axes(_run(quant_activations="int8"))
+    assert "activations" not in axes(_run())
 
 
 def test_the_parts_say_who_computes_the_model_if_not_our_own_code() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from llmbench.engines.cost.hardware import resolve_hardware
-from llmbench.engines.cost.weights import kv_element_bytes, weight_format
+from llmbench.engines.cost.weights import WeightChoice, kv_element_bytes, weight_format
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.quantization.methods import METHODS
 from llmbench.kernels.grouped_int8 import GroupedInt8
@@ -83,6 +83,17 @@ def test_a_smaller_group_costs_more() -> None:
 )
 def test_arithmetic_runs_in_what_the_hardware_has(method: str, hardware: str, dtype: str) -> None:
     assert weight_format(method, "bf16").computes_in(resolve_hardware(hardware), "bf16") == dtype
+
+
+def test_rounded_activations_are_multiplied_as_bytes() -> None:
+    """The bytes are the weights', as they were."""
+    plain, rounded = (WeightChoice("awq", activations=asked) for asked in ("auto", "int8"))
+    found = rounded.layer_format("bf16")
+    assert found.computes_in(resolve_hardware("h100"), "bf16") == "int8"
+    assert found.bytes_of(960, 576) == plain.layer_format("bf16").bytes_of(960, 576)
+    assert rounded.head_format("bf16") == plain.head_format("bf16")
+    with pytest.raises(ConfigError, match="trainium2"):
+        found.computes_in(resolve_hardware("trainium2"), "bf16")
 
 
 @pytest.mark.parametrize(
