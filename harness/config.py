@@ -12,6 +12,7 @@ from typing import Literal
 from ..engines.config import EngineConfig
 from ..engines.errors import ConfigError, unknown_name
 from ..engines.presets import find_preset
+from ..engines.quantization.methods import QuantParts, join_quant
 
 Arrival = Literal["poisson", "constant"]
 
@@ -115,8 +116,8 @@ def describe_engine(engine: EngineConfig) -> str:
     name = f"{preset.name} ({', '.join(changed)})" if changed else preset.name
     if engine.quant not in ("none", "auto"):
         bits = "" if engine.quant_bits is None else f" ({engine.quant_bits} bits)"
-        activations = "+a8" if engine.quant_activations == "int8" else ""
-        name += f" + {engine.quant}{activations}{bits}"
+        weights = join_quant(QuantParts(engine.quant, engine.quant_activations))
+        name += f" + {weights}{bits}"
     if engine.quant_head != "auto":
         name += f" + {'plain' if engine.quant_head == 'none' else engine.quant_head} head"
     return name if engine.kv_dtype == "auto" else f"{name} + {engine.kv_dtype} KV"

@@ -59,11 +59,18 @@ class FrontierMethod:
 
 @dataclass(frozen=True)
 class FrontierClaim:
-    """What people say, and what was measured of it, in a sentence or two."""
+    """What people say, and what was measured of it, in a sentence or two. method: of which it was;
+    empty: of those that it names."""
 
     claim: str
     verdict: ClaimVerdict
     evidence: str
+    method: str = ""
+
+    @property
+    def named(self) -> str:
+        """The claim, and of which method."""
+        return f"{self.claim} ({self.method})" if self.method else self.claim
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from .comparison_tables import ratio_text
 from .format import batch_size, listed, number, percent, plural, size
 from .frontier_charts import speed_up_chart, trade_off
-from .frontier_model import Crossing, Frontier, FrontierMethod
+from .frontier_model import Crossing, Frontier, FrontierClaim, FrontierMethod, TurningPoint
 from .frontier_tables import (
     VERDICTS,
     claims_table,
@@ -38,6 +38,7 @@ def frontier_report(frontier: Frontier) -> Report:
         verdict=_verdict(frontier),
         statements=tuple(_statements(frontier)),
         figures=_key_figures(frontier),
+        overview=present(trade_off(frontier)),
         notes=tuple(Note(_sentence_case(text), "caution") for text in frontier.notes),
         sections=tuple(section for section in _sections(frontier) if section.parts),
         footer=frontier.command,
@@ -89,9 +90,19 @@ def _statements(frontier: Frontier) -> Iterable[str]:
         # Those against eight bits stand in the table.
         points = frontier.steps.turning_points
         yield from (one.sentence for one in points if one.against == frontier.baseline)
-    for claim in frontier.claims:
-        word = VERDICTS[claim.verdict][0].partition(" ")[2]
-        yield f"“{claim.claim}”: {word} here."
+    for claim in dict.fromkeys(one.claim for one in frontier.claims):
+        yield _verdicts([one for one in frontier.claims if one.claim == claim])
+
+
+def _verdicts(claims: Sequence[FrontierClaim]) -> str:
+    """On one claim, of each method that it was held against."""
+    words = {one: VERDICTS[one.verdict][0].partition(" ")[2] for one in claims}
+    parts: list[str] = []
+    for word in dict.fromkeys(words.values()):
+        methods = [one.method for one in claims if words[one] == word and one.method]
+        here = "" if parts else " here"
+        parts.append(f"{word}{here} for {listed(methods)}" if methods else f"{word}{here}")
+    return f"“{claims[0].claim}”: {', '.join(parts)}."
 
 
 def _sentences(frontier: Frontier) -> list[str]:
@@ -141,12 +152,26 @@ def _key_figures(frontier: Frontier) -> tuple[KeyFigure, ...]:
         detail = f"{best.name}, {size(best.weight_bytes)}"
         figures.append(KeyFigure("Smallest weights", f"{ratio_text(ratio)}×", "", detail))
     if frontier.steps is not None:
-        for one in frontier.steps.turning_points:
-            if one.against == frontier.baseline:
-                label = f"{one.method} wins up to batch"
-                predicted = f"by the roofline {crossing_text(one.floor)}"
-                figures.append(KeyFigure(label, _short(one.measured), "", predicted))
+        figures += _turning_figures(frontier.steps.turning_points, frontier.baseline)
     return tuple(figures)
+
+
+def _turning_figures(points: Sequence[TurningPoint], baseline: str) -> list[KeyFigure]:
+    """Against the baseline; methods that turn alike have one."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in points:
+        if one.against == baseline:
+            said = _short(one.measured), f"by the roofline {crossing_text(one.floor)}"
+            found.setdefault(said, []).append(one.method)
+    return [
+        KeyFigure(
+            f"{listed(methods)} {'wins' if len(methods) == 1 else 'win'} up to batch",
+            value,
+            "",
+            predicted,
+        )
+        for (value, predicted), methods in found.items()
+    ]
 
 
 def _short(crossing: Crossing) -> str:
@@ -166,7 +191,7 @@ def _sections(frontier: Frontier) -> tuple[Section, ...]:
             steps_table(frontier, steps),
         ]
     return (
-        Section("frontier", "Frontier", present(trade_off(frontier), methods_table(frontier))),
+        Section("frontier", "Frontier", present(methods_table(frontier))),
         Section("claims", "Claims", present(claims_table(frontier))),
         Section("turning", "Where it turns", present(*turning)),
         Section("tasks", "Tasks", present(tasks_table(frontier))),

@@ -69,7 +69,7 @@ def claims_table(frontier: Frontier) -> Table | None:
         "claims",
         "What people say, and what was measured",
         ("Claim", "Here", "What was measured"),
-        [(one.claim, Cell(*VERDICTS[one.verdict]), one.evidence) for one in frontier.claims],
+        [(one.named, Cell(*VERDICTS[one.verdict]), one.evidence) for one in frontier.claims],
         words=("Here", "What was measured"),
         note="True of this model, machine and load; another may say otherwise.",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from .model import Axis, Panel
@@ -19,8 +20,8 @@ _MOST_NEIGHBOURS = 2
 
 
 def sides(x_axis: Axis, panel: Panel) -> dict[Point, Side]:
-    """By point: right, or left of a neighbour to the right, or between two above, or below where
-    another is above. Names of more neighbours than `crowded` allows may meet."""
+    """By point: right, or left of a neighbour to the right, or above where that side is taken, too,
+    or below where another is above. Names of more neighbours than `crowded` allows may meet."""
     points, width, height = _points(x_axis, panel)
     found: dict[Point, Side] = {}
     for at, point in enumerate(points):
@@ -34,9 +35,24 @@ def sides(x_axis: Axis, panel: Panel) -> dict[Point, Side]:
                 for other in points
             )
             found[point] = "below" if taken and point[1] >= _ROOM_BELOW * height else "above"
+        elif after and _meets(point, found, width, height):
+            higher = any(
+                other[1] > point[1] and _near(point, other, width, height) for other in points
+            )
+            found[point] = "below" if higher and point[1] >= _ROOM_BELOW * height else "above"
         else:
             found[point] = "left" if after else "right"
     return found
+
+
+def _meets(point: Point, found: Mapping[Point, Side], width: float, height: float) -> bool:
+    """Whether a name to the left would run into one to the right of a point at the same height."""
+    return any(
+        side == "right"
+        and point[0] - other[0] < 2 * _NEAR_X * width
+        and abs(point[1] - other[1]) < _NEAR_Y * height
+        for other, side in found.items()
+    )
 
 
 def crowded(x_axis: Axis, panel: Panel) -> bool:

@@ -31,7 +31,7 @@ def print_frontier(frontier: Frontier) -> None:
     for claim in frontier.claims:
         word, tone = VERDICTS[claim.verdict]
         console.print(
-            f"“{foreign(claim.claim)}”: [{_STYLE.get(tone, 'dim')}]{word}[/]. "
+            f"“{foreign(claim.named)}”: [{_STYLE.get(tone, 'dim')}]{word}[/]. "
             f"{foreign(claim.evidence)}"
         )
     for note in frontier.notes:

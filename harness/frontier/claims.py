@@ -53,9 +53,10 @@ def doubles(method: FrontierMethod, plain: FrontierMethod, batch_1: float | None
         text = f"this run's output throughput{load} is {_ratio(method.throughput_ratio)}"
         parts.append((_reaches(method, plain, DOUBLE), text))
     return FrontierClaim(
-        f"INT4 weights double throughput ({method.name})",
+        "INT4 weights double throughput",
         verdict_of([held for held, _ in parts]),
         _sentence(_evidence(parts) or "no speed was measured beside the unquantised model"),
+        method.name,
     )
 
 
@@ -77,9 +78,10 @@ def is_free(method: FrontierMethod, plain: FrontierMethod) -> FrontierClaim:
             text += " on hardware that only emulates it"
         parts.append((_reaches(method, plain, FREE_SPEED), text))
     return FrontierClaim(
-        f"FP8 is free ({method.name})",
+        "FP8 is free",
         verdict_of([held for held, _ in parts]) if len(parts) == 2 else "undecided",
         _sentence(_evidence(parts) or "neither quality nor speed was measured"),
+        method.name,
     )
 
 

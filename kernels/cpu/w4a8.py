@@ -16,8 +16,8 @@ def _usual(_device: torch.device, dtype: torch.dtype) -> bool:
 
 @implements("w4a8_linear", backend="torch", when=_usual)
 class TorchW4A8Linear:
-    """As the reference, sums included: float32 holds every integer that they come to. Weights stay
-    packed but for those of the group at hand."""
+    """As the reference: float32 holds every integer that the sums of up to 8192 inputs come to.
+    Weights stay packed but for those of the group at hand."""
 
     def __init__(self, packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> None:
         self._group_size = packed.group_size

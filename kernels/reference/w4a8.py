@@ -1,7 +1,7 @@
 """A linear map with 4-bit weights and 8-bit activations: integers multiplied, scales applied after.
 
-Source: Lin et al., "QServe", 2024, section 2, which names it W4A8; the activations' scale of each
-group of inputs, and not of a token, is llama.cpp's (its Q4_0 weights times Q8_0 activations).
+Source: Lin et al., "QServe", 2024, who name it W4A8; that activations have a scale for a group of
+inputs, and not for a token, is llama.cpp's (its Q4_0 weights times Q8_0 activations).
 """
 
 from __future__ import annotations

@@ -68,8 +68,8 @@ def frontier(*, whole: bool = False, steps: bool = True) -> Frontier:
         quality_of="4 094 tokens of held-out text, windows of 2 048",
         methods=tuple(methods[:3] if whole else methods),
         claims=(
-            FrontierClaim("INT4 weights double throughput (awq)", "refuted", "It is 1.50×."),
-            FrontierClaim("FP8 is free (fp8)", "partly", "Of quality only."),
+            FrontierClaim("INT4 weights double throughput", "refuted", "It is 1.50×.", "awq"),
+            FrontierClaim("FP8 is free", "partly", "Of quality only.", "fp8"),
         ),
         notes=("one run of each", "int8: not measured: <no> memory"),
         comparison=Comparison(

@@ -36,7 +36,7 @@ def test_the_parts_say_what_keys_and_values_are_stored_as() -> None:
 
 
 def test_the_parts_say_that_activations_are_rounded() -> None:
-    assert " · awq weights · 8-bit activations" in axes(_run(quant_activations="int8"))
+    assert ", groups of 64 · 8-bit activations" in axes(_run(quant_activations="int8"))
     assert "activations" not in axes(_run())
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from llmbench.harness.rendering import frontier_reports
 from llmbench.reports.chart_table import chart_table
-from llmbench.reports.frontier_model import Crossing
+from llmbench.reports.frontier_model import Crossing, FrontierClaim
 from llmbench.reports.frontier_report import frontier_report
 from llmbench.reports.frontier_tables import crossing_text
 from llmbench.reports.html import render_frontier
@@ -45,8 +45,8 @@ def test_the_first_screen_says_who_is_a_choice_and_where_it_turns(report: Report
         "fp8 (emulated) against none: 0.20× the output tokens/s, 1.05× the weight bytes, KL "
         "0.00200 nats with the same next token for 98 %, perplexity 0.500 % lower.",
         SENTENCE,
-        "“INT4 weights double throughput (awq)”: refuted here.",
-        "“FP8 is free (fp8)”: in part here.",
+        "“INT4 weights double throughput”: refuted here for awq.",
+        "“FP8 is free”: in part here for fp8.",
     )
     figures = {one.label: (one.value, one.detail) for one in report.figures}
     assert figures["Fastest"] == ("1.50×", "awq, 150 tokens/s")
@@ -66,8 +66,8 @@ def test_of_many_methods_the_first_screen_leaves_each_to_the_tiles_and_the_table
     more = [replace(found.methods[1], name=name) for name in ("gptq", "rtn", "mxfp4")]
     report = frontier_report(replace(found, methods=(*found.methods, *more)))
     assert report.statements == (
-        "“INT4 weights double throughput (awq)”: refuted here.",
-        "“FP8 is free (fp8)”: in part here.",
+        "“INT4 weights double throughput”: refuted here for awq.",
+        "“FP8 is free”: in part here for fp8.",
     )
     assert "awq wins up to batch" in {one.label for one in report.figures}
     assert {"awq", "gptq", "rtn", "mxfp4"} <= set(_rows(report, "methods"))
@@ -126,6 +126,29 @@ def test_steps_are_held_against_the_baseline_and_the_floor(report: Report) -> No
     assert _rows(report, "turning-points")["awq against none"][:3] == ["21", "more than 64", "n/a"]
 
 
+def test_a_claim_about_several_methods_is_one_line() -> None:
+    said = [
+        FrontierClaim("INT4 weights double throughput", verdict, "", name)
+        for name, verdict in (("gptq", "refuted"), ("awq", "confirmed"), ("rtn", "refuted"))
+    ]
+    both = FrontierClaim("AWQ beats GPTQ", "confirmed", "")
+    report = frontier_report(replace(frontier(steps=False), claims=(*said, both)))
+    assert report.statements[-2:] == (
+        "“INT4 weights double throughput”: refuted here for gptq and rtn, confirmed for awq.",
+        "“AWQ beats GPTQ”: confirmed here.",
+    )
+
+
+def test_methods_that_turn_alike_have_one_figure() -> None:
+    found = frontier()
+    assert found.steps is not None
+    (point,) = [one for one in found.steps.turning_points if one.against == found.baseline]
+    points = (point, replace(point, method="awq+a8"))
+    alike = replace(found, steps=replace(found.steps, turning_points=points))
+    figures = [one.label for one in frontier_report(alike).figures]
+    assert figures[-1] == "awq and awq+a8 win up to batch"
+
+
 def test_without_a_sweep_nothing_is_said_of_batch_sizes() -> None:
     report = frontier_report(frontier(steps=False))
     assert "turning" not in {section.id for section in report.sections}
@@ -172,6 +195,10 @@ def test_names_of_neighbours_do_not_meet() -> None:
     points = Series("", "on_frontier", "named", (4.0, 4.1, 4.2, 9.0), (1.0,) * 4, tuple("abcd"))
     placed = sides(Axis("x", high=10.0), Panel(Axis("y"), (points,)))
     assert list(placed.values()) == ["left", "above", "right", "right"]
+    # A name to the left would run into that of a point farther away.
+    pair = Series("", "on_frontier", "named", (2.0, 5.0, 5.0), (1.0, 1.0, 1.05), tuple("abc"))
+    placed = sides(Axis("x", high=10.0), Panel(Axis("y"), (pair,)))
+    assert list(placed.values()) == ["right", "below", "right"]
     # A name beside a point a little higher takes the room above the middle one.
     higher = replace(points, x=(*points.x, 4.15), y=(*points.y, 1.2), labels=tuple("abcde"))
     placed = sides(Axis("x", high=10.0), Panel(Axis("y", high=1.5), (higher,)))

@@ -5,7 +5,7 @@
 // its bytes and the others the upper. Scales, float16, and 8 - zero, int8, as int4.h has them.
 //
 // With q the codes of weights, c those of x: a group is scale · x_scale · (Σ c · q - zero · Σ c), in which
-// all but the scales are integers below 2²⁴, exact whatever their order.
+// all but the scales are integers, and in groups of up to 8192 inputs float32 holds each.
 
 #pragma once
 
@@ -20,15 +20,15 @@ struct W4A8Map {
   const uint16_t* scales;
   const int8_t* shifts;
   int64_t k, group;
-  static constexpr int MOST_ROWS = panels::COLUMNS / LANES == 2 ? panels::MOST_ROWS : panels::MOST_SUMS;
+  // Vectors of a panel.
+  static constexpr int PANEL = panels::COLUMNS / LANES;
+  static constexpr int MOST_ROWS = PANEL == 2 ? panels::MOST_ROWS : panels::MOST_SUMS;
   static constexpr int PAIRED_ROWS = 0;
 
-  // Vectors of sums that a tile has of each row at a time: of all columns, or if they do not fit of so few
-  // that one vector of weights, unpacked once, meets as many rows as there are registers.
+  // Vectors of sums that a tile has of each row at a time: of all columns, or if registers do not hold
+  // them of one, so that weights, unpacked once, meet as many rows as can be.
   template <int ROWS>
-  static constexpr int WIDTH_OF = ROWS * (panels::COLUMNS / LANES) <= panels::MOST_SUMS
-                                      ? panels::COLUMNS / LANES
-                                      : 1;
+  static constexpr int WIDTH_OF = ROWS * PANEL <= panels::MOST_SUMS ? PANEL : 1;
 
   template <int ROWS>
   void tile(int64_t row, int64_t panel, float* totals) const {

@@ -77,7 +77,7 @@ def test_figures_ratios_and_who_is_on_the_frontier(tmp_path: Path) -> None:
     assert none.on_frontier, "it is slower and closer to itself"
     assert found.quality_of == "640 tokens of a text, windows of 64"
     assert "on a grid" in found.notes
-    assert [one.claim for one in found.claims] == ["INT4 weights double throughput (awq)"]
+    assert [one.named for one in found.claims] == ["INT4 weights double throughput (awq)"]
 
 
 def test_a_method_that_was_not_measured_or_is_not_valid_does_not_count(tmp_path: Path) -> None:

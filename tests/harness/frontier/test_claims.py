@@ -44,7 +44,7 @@ def test_whether_four_bits_double_throughput(
     by_method = {} if batch_1 is None else {"awq": batch_1}
     claim = only(claims([PLAIN, four_bits(ratio)], by_method))
     assert claim.verdict == verdict
-    assert claim.claim == "INT4 weights double throughput (awq)"
+    assert claim.named == "INT4 weights double throughput (awq)"
     if batch_1 is not None:
         assert f"batch 1 is {batch_1:.2f}×" in claim.evidence
     if ratio is not None and ratio.low is not None:
