@@ -127,10 +127,8 @@ def test_steps_are_held_against_the_baseline_and_the_floor(report: Report) -> No
 
 
 def test_a_claim_about_several_methods_is_one_line() -> None:
-    said = [
-        FrontierClaim("INT4 weights double throughput", verdict, "", name)
-        for name, verdict in (("gptq", "refuted"), ("awq", "confirmed"), ("rtn", "refuted"))
-    ]
+    double = FrontierClaim("INT4 weights double throughput", "refuted", "", "gptq")
+    said = double, replace(double, verdict="confirmed", method="awq"), replace(double, method="rtn")
     both = FrontierClaim("AWQ beats GPTQ", "confirmed", "")
     report = frontier_report(replace(frontier(steps=False), claims=(*said, both)))
     assert report.statements[-2:] == (

@@ -47,11 +47,15 @@ class Judge:
     log_p: Tensor
 
     def quantized(
-        self, scheme: Scheme, weights: Mapping[str, Tensor] | None = None
+        self,
+        scheme: Scheme,
+        weights: Mapping[str, Tensor] | None = None,
+        activations: str = "auto",
     ) -> tuple[float, float]:
         """KL, and perplexity over the unquantised model's."""
         model = quantize_model(self.config, weights or self.weights, scheme, self.calibration)
-        ours = log_probabilities(self.config, PackedSource(model, FLOAT, CPU), self.held_out)
+        source = PackedSource(model, FLOAT, CPU, activations=activations)
+        ours = log_probabilities(self.config, source, self.held_out)
         kl = float((self.log_p.exp() * (self.log_p - ours)).sum(-1).mean())
         return kl, self.perplexity(ours) / self.perplexity(self.log_p)
 
@@ -87,6 +91,14 @@ def test_gptq_is_nearer_than_rounding(symmetric: bool, judge: Judge) -> None:
     gptq, _ = judge.quantized(Scheme("gptq", 4, 64, symmetric, act_order=True))
     print(f"symmetric {symmetric}: rtn {rtn:.5f}, gptq {gptq:.5f}")
     assert 0 < gptq < 0.7 * rtn
+
+
+def test_activations_of_8_bits_lose_little_beside_weights_of_4(judge: Judge) -> None:
+    scheme = Scheme("rtn", 4, 64, symmetric=False)
+    weights_alone, _ = judge.quantized(scheme)
+    both, _ = judge.quantized(scheme, activations="int8")
+    print(f"rtn {weights_alone:.5f}, rtn+a8 {both:.5f}")
+    assert weights_alone < both < 1.15 * weights_alone
 
 
 def test_static_fp8_is_near_lossless(judge: Judge) -> None:
