@@ -7,7 +7,7 @@ share a step (`batching/`), where tokens live (`kv/`), what computes (`executors
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from .admission.base import Admission
 from .api import FinishReason, Request, StepOutcome, TokenEvent
@@ -105,8 +105,9 @@ class EngineCore:
         if plan.prefills:
             queues.last_prompt_step_s = end_s - start_s
         times = _phases(result, planned_s - start_s, end_s - start_s)
-        trace = self._trace(plan, chunks, (start_s, end_s), running, usage, times, failed)
-        trace = replace(trace, device_s=result.device_s)
+        trace = self._trace(
+            plan, chunks, (start_s, end_s), running, usage, times, failed, result.device_s
+        )
         self._steps += 1
         return StepOutcome(tuple(events), trace)
 
@@ -259,6 +260,7 @@ class EngineCore:
         usage: KVUsage,
         times: PhaseTimes,
         failed: tuple[str, ...],
+        device_s: float = 0.0,
     ) -> StepTrace:
         queues = self._queues
         return StepTrace(
@@ -275,6 +277,7 @@ class EngineCore:
             swapped_out=_ids(plan.swapped_out),
             swapped_in=_ids(plan.swapped_in),
             failed=failed,
+            device_s=device_s,
         )
 
 

@@ -179,8 +179,8 @@ def _why_not_captured(engine: EngineConfig, config: DecoderConfig) -> str:
     if engine.model_impl != NATIVE:
         return "transformers computes the model"
     for op, name in engine.forced.items():
-        if name == "reference":
-            return f"{op} of 'reference' may read on the host"
+        if op.endswith("cache_write") and name == "reference":
+            return f"{op} of 'reference' reads slots on the host"
     cache = "" if engine.kv_dtype == "auto" else "quantized_"
     attention = select(f"{cache}{engine.kv}_attention", device, dtype, engine.forced)
     first = attention.candidates[0]

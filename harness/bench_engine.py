@@ -160,12 +160,13 @@ def bench_by_turns(
     try:
         for case in fits:
             report(case.name)
-            of_case = time_by_turns(case, sides, seed)
+            timed.append(time_by_turns(case, sides, seed))
             measured.append(rates())
-            timed.append(of_case)
     except KeyboardInterrupt:
         if not (keeps_partial and timed):
             raise
+        # Of a case that it came after, the rates before it are those around it.
+        measured += [measured[-1]] * (len(timed) + 1 - len(measured))
     environment = capture(seed=seed, import_torch=True)
     benches: list[EngineBench] = []
     for at, side in enumerate(sides):

@@ -114,7 +114,7 @@ def describe_engine(engine: EngineConfig) -> str:
     if engine.load_format == "dummy":
         changed.append("random weights")
     name = f"{preset.name} ({', '.join(changed)})" if changed else preset.name
-    if engine.quant not in ("none", "auto"):
+    if engine.quant not in ("none", "auto") or engine.quant_activations != "auto":
         bits = "" if engine.quant_bits is None else f" ({engine.quant_bits} bits)"
         weights = join_quant(QuantParts(engine.quant, engine.quant_activations))
         name += f" + {weights}{bits}"

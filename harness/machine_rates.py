@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import torch
 
 
+# As `kernels/rates.py` calls four-bit codes times bytes.
+W4A8 = "w4a8"
 # In a driver's name, beside the name of a card whose figures are others.
 _OTHER_CARDS = frozenset({"pcie", "nvl", "40gb", "mig"})
 
@@ -21,10 +23,9 @@ def find_rates(device: torch.device, dtype: torch.dtype) -> Rates:
     NIBBLES."""
     import torch
 
-    from ..kernels.rates import NIBBLES, measure_rates
+    from ..kernels.rates import measure_rates, multiplied_on
 
-    if device.type == "cuda" and dtype == NIBBLES:
-        dtype = torch.int8
+    dtype = multiplied_on(device, dtype)
     if device.type == "cuda" and (known := _datasheet(torch.cuda.get_device_name(device), dtype)):
         return known
     measured = measure_rates(device, dtype)

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..engines.cost.hardware import Hardware
-from ..engines.cost.weights import SHORT_DTYPE, W4A8, WeightChoice
+from ..engines.cost.weights import SHORT_DTYPE, WeightChoice
 from ..engines.errors import ConfigError
 from ..reports.format import listed, plural
 from .machine_peaks import machine_of, peaks_path, read_peaks
-from .machine_rates import datasheet_of
+from .machine_rates import W4A8, datasheet_of
 from .result import Peaks
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def product_dtype(engine: ResolvedEngine, *, emulated: bool) -> str:
     arithmetic = WeightChoice.of(engine).layer_format(own).arithmetic
     if emulated or not arithmetic:
         return own
-    return arithmetic[-1] if arithmetic[0] == W4A8 and engine.device != "cpu" else arithmetic[0]
+    return W4A8 if engine.quant_activations == "int8" and engine.device == "cpu" else arithmetic[0]
 
 
 def peaks_of_hardware(hardware: Hardware, dtype: str) -> Peaks:
@@ -70,7 +70,9 @@ def peaks_of_device(device: torch.device, dtype: str) -> Peaks | str:
         with_threads = [one.threads for one in kept.values() if one.machine[:2] == (name, cores)]
         return _not_measured(threads, with_threads)
     if dtype not in mine.flops_per_s:
-        return f"the peak of this machine in {dtype} is not known"
+        # Measured since: an older file lacks it.
+        cure = f": llmbench machine --threads {threads} measures it" if dtype == W4A8 else ""
+        return f"the peak of this machine in {dtype} is not known{cure}"
     return Peaks(
         bytes_per_s=mine.bytes_per_s,
         flops_per_s=mine.flops_per_s[dtype],

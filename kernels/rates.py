@@ -5,7 +5,7 @@ now. Bandwidth is the larger of a copy's and a sum's; arithmetic is PyTorch's la
 CPU that of the fastest way to multiply such numbers: any of 16 bits or fewer can be widened to
 float32 first, so no dtype's rate is below float32's. Four-bit codes times bytes are multiplied by
 nothing of PyTorch: on a CPU theirs is the rate of the operation itself, of a product so large that
-all else is little; a GPU takes them for bytes.
+all else is little, or that of bytes if it is higher; a GPU takes them for bytes.
 """
 
 from __future__ import annotations
@@ -64,14 +64,18 @@ class Rates:
 def measure_rates(device: torch.device, dtype: torch.dtype) -> Rates:
     """dtype: what is multiplied; int8 is PyTorch's product of integers, on a CPU float32's where
     that is faster. NIBBLES: codes times bytes."""
-    if dtype == NIBBLES and device.type == "cuda":
-        dtype = torch.int8
+    dtype = multiplied_on(device, dtype)
     cache_bytes = last_level_cache_bytes(device)
     memory = _bandwidth(far_memory(device, FAR_BYTES[device.type]))
     near = _two_halves(device, cache_bytes // NEAR_PARTS[device.type])
     # What a cache holds is read no slower than memory; less is what starting a copy costs.
     cache = max(memory, _bandwidth(near))
     return Rates(memory, cache, _flops(device, dtype), cache_bytes)
+
+
+def multiplied_on(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """A GPU takes four-bit codes for bytes."""
+    return torch.int8 if dtype == NIBBLES and device.type == "cuda" else dtype
 
 
 def name_of(multiplied: torch.dtype) -> str:
@@ -133,6 +137,8 @@ def _bandwidth(tensors: tuple[Tensor, Tensor]) -> float:
 def _flops(device: torch.device, dtype: torch.dtype) -> float:
     work = 2 * PRODUCT_EDGE[device.type] ** 3
     multiply = _product(device, dtype)
+    if dtype == NIBBLES:  # less its zero a code is a byte
+        return max(work / _best(device, multiply), _flops(device, torch.int8))
     if device.type != "cpu" or dtype == torch.float32:
         return work / _best(device, multiply)
     widened_s = _best(device, _product(device, torch.float32))

@@ -88,6 +88,11 @@ def bfloat16_on_cpu(device: torch.device, dtype: torch.dtype) -> bool:
     return device.type == "cpu" and dtype == torch.bfloat16
 
 
+def in_usual_dtypes(_device: torch.device, dtype: torch.dtype) -> bool:
+    """Of one that runs on any device, in the dtypes that models have."""
+    return dtype in (torch.float32, torch.float16, torch.bfloat16)
+
+
 def implements(
     op: str,
     *,

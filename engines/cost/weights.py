@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 SHORT_DTYPE = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 ELEMENT_BYTES = {SHORT_DTYPE[name]: size for name, size in DTYPE_BYTES.items()} | KV_CODE_BYTES
 DEFAULT_GROUP_SIZE = 128
-# Four-bit codes times bytes, as the peaks of a CPU have them; other hardware takes both for bytes.
-W4A8 = "w4a8"
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,9 @@ class WeightChoice:
 
     def layer_format(self, model_dtype: str) -> WeightFormat:
         found = weight_format(self.method, model_dtype, self.bits)
-        return replace(found, arithmetic=(W4A8, "int8")) if self.activations == "int8" else found
+        if self.activations != "int8":
+            return found
+        return replace(found, name=f"{found.name}+a8", arithmetic=("int8",))
 
     def head_format(self, model_dtype: str) -> WeightFormat:
         return weight_format(head_method(self.method, self.head), model_dtype)

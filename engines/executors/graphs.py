@@ -63,15 +63,23 @@ class CudaGraphPool:
         try:
             with torch.cuda.graph(graph, pool=self._memory, stream=self._stream):
                 run()
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:  # a kernel of the user's that waits for the host, say
-            first = next(iter(str(error).splitlines()), "")
+            cause = _first_cause(error)
+            if isinstance(cause, torch.OutOfMemoryError):
+                raise cause from None
+            first = next(iter(str(cause).splitlines()), "")
             raise KernelError(
                 f"a decode step cannot be captured as a CUDA graph ({first}); --no-cuda-graphs "
                 "runs it without"
             ) from error
         return graph.replay
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What went wrong first: ending a capture that has failed fails once more."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 @dataclass(frozen=True)

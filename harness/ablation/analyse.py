@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...engines.errors import ConfigError
+from ...engines.quantization.methods import quant_of
 from ...reports.ablation_model import (
     Ablation,
     AblationAxis,
@@ -23,6 +24,7 @@ from ..errors import InvalidRun
 from ..evidence import ERROR_RATE, objections
 from ..observed import Observed
 from ..result import Result, Simulation
+from ..settings import settings_of
 from ..stats.holm import holm
 from ..store import RunOnDisk, StoredRun
 from .contrasts import Change, Contrast, conditional, contrasts
@@ -371,10 +373,14 @@ def _setting(design: Design, result: Result) -> tuple[str, ...]:
     """What was the same in every cell."""
     config = result.config
     varied = {axis.name for axis in design.axes}
+    # Weights are one choice, as they are typed.
+    settings = {**config, "quant": quant_of(settings_of(config))} if "quant" in config else config
+    if varied & {"quant_activations", "quant_head"}:
+        varied.add("quant")
     held = [
-        f"{name} {config[name]}"
+        f"{name} {settings[name]}"
         for name in ("batching", "admission", "kv", "quant")
-        if name not in varied and name in config
+        if name not in varied and name in settings
     ]
     # A word of three meanings: whose mixing it is belongs beside it.
     batching = {config.get("batching"), *(level for axis in design.axes for level in axis.levels)}

@@ -9,7 +9,13 @@ from typing import Literal
 
 from ...engines.cost.weights import SHORT_DTYPE, weight_format
 from ...engines.errors import ConfigError, unknown_name
-from ...engines.quantization.methods import METHODS, check_activations, find_method, split_quant
+from ...engines.quantization.methods import (
+    METHODS,
+    check_activations,
+    find_method,
+    join_quant,
+    split_quant,
+)
 
 PLAIN = "none"
 # What a frontier can be made of: methods that only checkpoints bring have no unquantised model.
@@ -55,9 +61,9 @@ def is_list(asked: str) -> bool:
 
 
 def parse_methods(asked: str) -> tuple[str, ...]:
-    """`none,awq,awq+int8-head` as names, in that order. Raises ConfigError, before
-    anything runs, for one that no engine computes and for one that is named twice."""
-    names = tuple(name.strip() for name in asked.split(","))
+    """`none,awq,awq+int8-head` as names, in that order, each as `join_quant` has it. Raises
+    ConfigError, before anything runs, for one that no engine computes or that is named twice."""
+    names = tuple(join_quant(split_quant(name.strip())) for name in asked.split(","))
     for name in names:
         parts = split_quant(name)
         method = parts.method

@@ -20,8 +20,8 @@ def engine_options(
         typer.Option(
             help=f"auto: as the checkpoint is. none, or a method: {_QUANT_HELP}. awq+a8 "
             "rounds the activations that meet 4-bit weights to 8 bits, awq+int8-head the output "
-            "projection (none, int8 or w8a8), awq+a8+int8-head both. 'run' takes several, as "
-            "none,awq,fp8.",
+            "projection (none, int8 or w8a8), awq+a8+int8-head both; auto+a8 does it to "
+            "a checkpoint. 'run' takes several, as none,awq,fp8.",
             rich_help_panel="Model",
         ),
     ] = "auto",

@@ -11,17 +11,13 @@ import torch
 from torch import Tensor
 
 from ..int4 import PackedInt4, unpack_int4
-from ..registry import bfloat16_on_cpu, implements
+from ..registry import bfloat16_on_cpu, implements, in_usual_dtypes
 from ..scratch import scratch
 
 GROUP_SIZES = (32, 64, 128, 256)
 OUT_FEATURES_MULTIPLE = 16
 # Measured on AVX-512: the packed operator costs 14 us a row of 960 x 576, widening 270 us in all.
 MOST_PACKED_ROWS = 24
-
-
-def _usual(_device: torch.device, dtype: torch.dtype) -> bool:
-    return dtype in (torch.float32, torch.float16, torch.bfloat16)
 
 
 def takes(packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> bool:  # noqa: ARG001
@@ -75,7 +71,7 @@ class OperatorInt4Linear:
         return self._weight.nbytes + self._scales_and_shifts.nbytes + bias
 
 
-@implements("w4a16_linear", backend="torch-widened", when=_usual)
+@implements("w4a16_linear", backend="torch-widened", when=in_usual_dtypes)
 class WidenedInt4Linear:
     """As the reference. Scales, and zero points times scales, are rounded to `dtype`."""
 

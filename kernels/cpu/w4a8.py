@@ -6,15 +6,11 @@ import torch
 from torch import Tensor
 
 from ..int4 import PackedInt4
-from ..registry import implements
+from ..registry import implements, in_usual_dtypes
 from ..w8a8 import quantize_rows
 
 
-def _usual(_device: torch.device, dtype: torch.dtype) -> bool:
-    return dtype in (torch.float32, torch.float16, torch.bfloat16)
-
-
-@implements("w4a8_linear", backend="torch", when=_usual)
+@implements("w4a8_linear", backend="torch", when=in_usual_dtypes)
 class TorchW4A8Linear:
     """As the reference: float32 holds every integer that the sums of up to 8192 inputs come to.
     Weights stay packed but for those of the group at hand."""

@@ -5,19 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..int4 import PackedInt4, unpack_int4
 from ..registry import implements
 from ..requirements import package
-from .nibbles import interleave_halves
 from .splits import add_splits, parts_of
 from .target import on_gpu
 from .tiles import block_k_for, split_count, tiles_for
 from .token_codes import token_codes
 
-# A dot of bytes takes at least 32, and each of a block's is of half of it.
-LEAST_BLOCK_K = 64
+# A dot of bytes takes at least 32 of them.
+LEAST_HALF = 32
+
+
+def interleave_groups(codes: Tensor, group: int, half: int) -> Tensor:
+    """Codes uint8 0-15 [N, K] -> bytes [blocks · half, N]: each group filled up with zeros to whole
+    halves, and of each two halves the first below the other."""
+    groups = codes.unflatten(1, (-1, group))
+    halves = F.pad(groups, (0, -group % half)).flatten(1).unflatten(1, (-1, half))
+    even = F.pad(halves, (0, 0, 0, halves.shape[1] % 2))
+    both = even[:, 0::2] | (even[:, 1::2] << 4)
+    return both.permute(1, 2, 0).flatten(0, 1).contiguous()
 
 
 @implements("w4a8_linear", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
@@ -26,9 +36,8 @@ class TritonW4A8Linear:
 
     def __init__(self, packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> None:
         self._group = packed.group_size
-        self._block_k = max(LEAST_BLOCK_K, block_k_for(packed.group_size))
-        codes = unpack_int4(packed)
-        self._weight = interleave_halves(codes, self._group, self._block_k)
+        self._half = max(LEAST_HALF, block_k_for(packed.group_size) // 2)
+        self._weight = interleave_groups(unpack_int4(packed), self._group, self._half)
         self._scales = packed.scales.T.contiguous()
         self._zeros = packed.zeros.T.contiguous()
         self._bias = bias
@@ -47,19 +56,19 @@ class TritonW4A8Linear:
         from .w4a8_kernel import w4a8_kernel
 
         m, n = out.shape
-        tiles = tiles_for(m, self._block_k)
+        tiles = tiles_for(m, 2 * self._half)
         grid = tiles.grid(m, n)
-        blocks = 2 * len(self._weight) // self._block_k
+        blocks = len(self._weight) // self._half
         splits = split_count(grid[0] * grid[1], blocks)
         parts = parts_of(out, splits, torch.float32)
         constants: dict[str, Any] = {
             "GROUPS": len(self._scales),
             "GROUP": self._group,
-            "PER_GROUP": -(-self._group // self._block_k),
+            "HALVES": -(-self._group // self._half),
+            "HALF": self._half,
             "BLOCKS": blocks,
             "BLOCK_M": tiles.block_m,
             "BLOCK_N": tiles.block_n,
-            "BLOCK_K": self._block_k,
             "SPLITS": splits,
             "num_warps": tiles.warps,
             "num_stages": tiles.stages,

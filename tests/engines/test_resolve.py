@@ -45,11 +45,11 @@ def test_forced_attention_that_reads_lengths_on_the_host_is_not_captured(
     assert why == "paged_attention of 'torch' reads lengths on the host"
 
 
-def test_a_step_with_a_reference_in_it_is_not_captured(bundled: ModelConfig) -> None:
-    """Some read slots on the host, which nothing may while a graph is captured."""
+def test_a_step_that_reads_slots_on_the_host_is_not_captured(bundled: ModelConfig) -> None:
     pytest.importorskip("triton")
     why = _why_not_captured(on_a_gpu("rope_cache_write=reference"), bundled)
-    assert why == "rope_cache_write of 'reference' may read on the host"
+    assert why == "rope_cache_write of 'reference' reads slots on the host"
+    assert _why_not_captured(on_a_gpu("argmax=reference"), bundled) == ""
 
 
 def test_attention_that_triton_does_not_take_is_not_captured(bundled: ModelConfig) -> None:

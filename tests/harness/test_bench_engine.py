@@ -212,6 +212,38 @@ def test_ctrl_c_keeps_the_cases_that_are_whole(
         assert "later cases are missing" in done.output
 
 
+def test_a_case_after_which_the_machine_was_not_measured_is_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured: list[int] = []
+
+    def rates(*_: object) -> Rates:
+        measured.append(1)
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        return RATES
+
+    monkeypatch.setattr("llmbench.harness.machine_rates.find_rates", rates)
+    made = tool.bench_engine("bundled", engine_config("paged"), cases([1, 2], []), command="test")
+    assert [one.case.sequences for one in made.results] == [1]
+    assert made.partial
+
+
+@pytest.mark.parametrize(
+    ("quant", "multiplied"),
+    [
+        ("none", torch.bfloat16),
+        ("awq", torch.bfloat16),
+        ("w8a8", torch.int8),
+        ("rtn+a8", kernel_rates.NIBBLES),
+    ],
+)
+def test_the_floor_is_of_what_is_multiplied(quant: str, multiplied: torch.dtype) -> None:
+    files = resolve_model("bundled")
+    engine = engine_config("paged", quant=quant, dtype="bfloat16")
+    assert Side(files, resolve(engine, files)).multiplied == multiplied
+
+
 def test_ctrl_c_ends_what_turns_are_a_part_of(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt

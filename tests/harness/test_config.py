@@ -19,6 +19,7 @@ from llmbench.harness.config import RunConfig, describe_engine
         ({"kv_dtype": "fp8"}, "paged + fp8 KV"),
         ({"quant": "awq", "quant_head": "int8"}, "paged + awq + int8 head"),
         ({"quant": "gptq", "quant_bits": 8}, "paged + gptq (8 bits)"),
+        ({"quant": "auto+a8"}, "paged + auto+a8"),
         ({"quant": "gptq+a8+w8a8-head"}, "paged + gptq+a8 + w8a8 head"),
         ({"quant": "w8a8", "quant_head": "none"}, "paged + w8a8 + plain head"),
         ({"quant": "awq", "kv_dtype": "int8"}, "paged + awq + int8 KV"),

@@ -19,10 +19,11 @@ from llmbench.harness.machine_peaks import (
     peaks_path,
     read_peaks,
 )
-from llmbench.harness.machine_rates import datasheet_of
+from llmbench.harness.machine_rates import W4A8, datasheet_of, short_name
 from llmbench.harness.peaks import peaks_of_device, product_dtype
 from llmbench.harness.result import Peaks
 from llmbench.kernels import rates
+from llmbench.kernels.rates import NIBBLES
 from typer.testing import CliRunner
 
 from ..engines.resolved import resolved
@@ -134,6 +135,16 @@ def test_the_peak_is_of_the_dtype_that_is_multiplied(
         device="cpu",
     )
     assert product_dtype(engine, emulated=emulated) == dtype
+
+
+def test_older_peaks_of_a_machine_say_how_to_measure_the_newest() -> None:
+    assert short_name(NIBBLES) == W4A8
+    keep_peaks(peaks_path(), mine(30e9, bf16=3e11))
+    why = peaks_of_device(CPU, W4A8)
+    assert why == (
+        f"the peak of this machine in w4a8 is not known: llmbench machine --threads "
+        f"{torch.get_num_threads()} measures it"
+    )
 
 
 def test_a_gpu_multiplies_four_bit_codes_as_bytes() -> None:

@@ -113,6 +113,16 @@ def test_native_weights_stay_packed(implementation: Implementation) -> None:
     assert linear.weight_bytes == 64 * 576 // 2 + 64 * (576 // 64) * 3
 
 
+@pytest.mark.parametrize("group_size", [32, 64, 96, 128])
+def test_triton_s_weights_stay_packed(group_size: int) -> None:
+    """Half a byte a weight: of groups of 32 two share a block, as others' halves do."""
+    from llmbench.kernels.triton.w4a8 import TritonW4A8Linear
+
+    _, packed, _ = random_case(Case(1, 64, 768, group_size, "bfloat16"))
+    linear = TritonW4A8Linear(packed, None, torch.bfloat16)
+    assert linear.weight_bytes == 64 * 768 // 2 + 64 * (768 // group_size) * 3
+
+
 @pytest.mark.parametrize("rows", [3, 200])
 @pytest.mark.parametrize("target", TARGETS)
 def test_triton_compiles(target: str, rows: int) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -14,7 +16,12 @@ from llmbench.engines.assemble import LoadedModel, load_model
 from llmbench.engines.clock import WallClock
 from llmbench.engines.config import engine_config
 from llmbench.engines.core import EngineCore
-from llmbench.engines.executors.graphs import DecodeGraphs, DecodeShape, graph_memory_bytes
+from llmbench.engines.executors.graphs import (
+    CudaGraphPool,
+    DecodeGraphs,
+    DecodeShape,
+    graph_memory_bytes,
+)
 from llmbench.engines.executors.inputs import (
     Spare,
     StepInputs,
@@ -34,6 +41,7 @@ from llmbench.engines.resolve import resolve
 from llmbench.engines.resolved import ResolvedEngine
 from llmbench.engines.strategy import build_kv, compose
 from llmbench.kernels.batch import AttentionBatch, ContiguousBatch, PagedBatch
+from llmbench.kernels.errors import KernelError
 from torch import Tensor
 
 CPU, DTYPE = torch.device("cpu"), torch.float32
@@ -231,3 +239,36 @@ def test_graphs_of_an_8b_model_take_less_than_a_gigabyte() -> None:
     config: ModelConfig = resolve_shape("llama-3-8b")
     logits = 256 * config.vocab_size * 2
     assert logits < graph_memory_bytes(config, 256, "bfloat16") < 2**30
+
+
+@pytest.mark.parametrize("first", [RuntimeError("it waits for the host\nmore"), None])
+def test_a_capture_that_fails_says_what_went_wrong_first(first: RuntimeError | None) -> None:
+    """Ending a failed capture raises once more, and hides it."""
+    cause = first or torch.OutOfMemoryError("no room")
+
+    class Capture:
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *_: object) -> None:
+            raise RuntimeError("a previous error during capture")
+
+    calls: list[int] = []
+
+    def run() -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise cause
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("Stream", "current_stream", "graph_pool_handle", "CUDAGraph"):
+            patch.setattr(torch.cuda, name, lambda *_: MagicMock())
+        patch.setattr(torch.cuda, "stream", lambda _: nullcontext())
+        patch.setattr(torch.cuda, "graph", lambda *_, **__: Capture())
+        pool = CudaGraphPool(torch.device("cuda"))
+        expected = (
+            pytest.raises(torch.OutOfMemoryError, match="no room")
+            if first is None
+            else pytest.raises(KernelError, match=r"\(it waits for the host\); --no-cuda-graphs")
+        )
+        with expected:
+            pool.capture(run)

@@ -40,6 +40,8 @@ def test_a_method_with_a_head_of_its_own_is_of_the_methods_family() -> None:
 
 def test_activations_are_said_and_belong_to_four_bits() -> None:
     assert parse_methods("none,awq+a8,gptq+a8+int8-head") == ("none", "awq+a8", "gptq+a8+int8-head")
+    with pytest.raises(ConfigError, match="each method once"):
+        parse_methods("none,awq+a8+int8-head,awq+int8-head+a8")
     assert (family("awq+a8"), weight_bits("awq+a8", "bfloat16")) == ("int4", 4)
     assert says("awq+a8") == f"{says('awq')}; 8-bit activations"
     assert says("awq+a8+int8-head").endswith(
