@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from llmbench.engines.config import engine_config
+from llmbench.engines.config import engine_config, with_choices
 from llmbench.engines.cost.roofline import Efficiency
 from llmbench.engines.errors import ConfigError, OutOfMemory
 from llmbench.harness.ablation.analyse import Factorial, analyse
@@ -96,6 +96,17 @@ def test_two_ablations_give_identical_bytes(stored: tuple[Path, Ablation], tmp_p
     for cell in (tmp_path / "cells").iterdir():
         for name in ("result.json", "requests.parquet", "steps.parquet", "report.md"):
             assert (cell / name).read_bytes() == (out / "cells" / cell.name / name).read_bytes()
+
+
+def test_weights_that_all_cells_share_are_said_as_one_types_them(tmp_path: Path) -> None:
+    engine = with_choices(SETTINGS.engine, quant="rtn+a8+int8-head")
+    few = replace(SETTINGS.load, num_requests=20)
+    found = _ablate(tmp_path / "kv", "kv", replace(SETTINGS, engine=engine, load=few))
+    assert "quant rtn+a8+int8-head" in found.setting[-1]
+    varied = _ablate(
+        tmp_path / "head", "quant_head=none:int8", replace(SETTINGS, engine=engine, load=few)
+    )
+    assert "quant" not in varied.setting[-1]
 
 
 def test_a_stored_cell_is_not_simulated_again(stored: tuple[Path, Ablation]) -> None:
