@@ -45,6 +45,10 @@ class PackedInt4:
     def in_features(self) -> int:
         return 2 * self.nibbles.shape[1]
 
+    @property
+    def nbytes(self) -> int:
+        return self.nibbles.nbytes + self.scales.nbytes + self.zeros.nbytes
+
     def to(self, device: torch.device | str) -> PackedInt4:
         """The same weights on another device."""
         return PackedInt4(

@@ -46,6 +46,4 @@ class ReferenceW4A8Linear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: packed weights, scales, zeros, bias."""
-        packed = self._packed
-        bias = 0 if self._bias is None else self._bias.nbytes
-        return packed.nibbles.nbytes + packed.scales.nbytes + packed.zeros.nbytes + bias
+        return self._packed.nbytes + (0 if self._bias is None else self._bias.nbytes)

@@ -41,7 +41,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # GPTQ's weights are packed to AWQ's layout and run by the same kernel: once is enough.
 ENGINES = (
     *(("paged", quant) for quant in ("none", "awq", "awq+a8", "int8", "w8a8", "fp8")),
-    *(("inflight", quant) for quant in ("none", "fp8")),
+    *(("inflight", quant) for quant in ("none", "awq", "fp8")),
 )
 TENSORRT_LLM_TOK_S = 15_220  # its published output tokens/s: Llama-3-8B in FP8, 1000/1000, one H100
 
@@ -122,7 +122,7 @@ def commands(scale: Scale, out: Path) -> list[Command]:
     """In order of what must not be missing."""
     on = ("--device", scale.device)
     decodes = [
-        Command(f"decode-{engine}-{quant}", _bench(scale, engine, quant, out), 27)
+        Command(f"decode-{engine}-{quant}", _bench(scale, engine, quant, out), 24)
         for engine, quant in scale.engines
     ]
     kernels = (

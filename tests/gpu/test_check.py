@@ -46,9 +46,12 @@ def test_budgets_fit_in_ten_minutes(tmp_path: Path) -> None:
 
 def test_everything_the_issue_asks_for_is_on_the_list(tmp_path: Path) -> None:
     lines = [" ".join(one.words) for one in commands(FULL, tmp_path)]
-    for quant in ("none", "awq", "int8", "w8a8", "fp8"):
-        assert any(f"--engine paged --quant {quant}" in line for line in lines)
-    assert any("--engine inflight --quant fp8" in line for line in lines)
+    for engine, quants in (
+        ("paged", ("none", "awq", "awq+a8", "int8", "w8a8", "fp8")),
+        ("inflight", ("none", "awq", "fp8")),
+    ):
+        for quant in quants:
+            assert any(f"--engine {engine} --quant {quant} " in line for line in lines)
     assert "kernels check --device cuda" in lines
     assert any(line.startswith("kernels bench") and "llama-3-8b" in line for line in lines)
     assert all("dummy" in line for line in lines if "--model" in line)

@@ -133,6 +133,27 @@ def pack_int4(packed: PackedInt4, *, multiplies_bfloat16: bool) -> tuple[Tensor,
     return (nibbles, *_scales_and_shifts(packed))
 
 
+def int4_map(
+    native: Native,
+    kind: Kind,
+    packed: PackedInt4,
+    parts: tuple[Tensor, Tensor, Tensor],
+    bias: Tensor | None,
+) -> PackedMap:
+    """Of what `pack_int4` or `pack_w4a8` made of `packed`. Raises KernelError."""
+    nibbles, scales, shifts = parts
+    return PackedMap(
+        native,
+        kind,
+        (packed.out_features, packed.in_features),
+        nibbles,
+        scales=scales,
+        others=shifts,
+        bias=bias,
+        group_size=packed.group_size,
+    )
+
+
 def pack_w4a8(packed: PackedInt4) -> tuple[Tensor, Tensor, Tensor]:
     """Nibbles, uint8 [panels, K / 8, COLUMNS, 4], of eight inputs of a column the first four below
     the others; scales and 8 - zeros as `pack_int4`. packed: one that `takes_int4`."""

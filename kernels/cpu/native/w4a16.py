@@ -11,7 +11,7 @@ from ...int4 import PackedInt4
 from ...registry import implements
 from .build import TARGETS
 from .library import Native
-from .packed import Kind, PackedMap, pack_int4, takes_int4
+from .packed import Kind, PackedMap, int4_map, pack_int4, takes_int4
 
 
 def takes(packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> bool:  # noqa: ARG001
@@ -27,19 +27,8 @@ class NativeInt4Linear:
 
     def __call__(self, packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> PackedMap:  # noqa: ARG002
         """As the reference; scales are rounded to float16. Raises KernelError."""
-        nibbles, scales, shifts = pack_int4(
-            packed, multiplies_bfloat16=self.native.target.multiplies_bfloat16
-        )
-        return PackedMap(
-            self.native,
-            Kind.INT4,
-            (packed.out_features, packed.in_features),
-            nibbles,
-            scales=scales,
-            others=shifts,
-            bias=bias,
-            group_size=packed.group_size,
-        )
+        parts = pack_int4(packed, multiplies_bfloat16=self.native.target.multiplies_bfloat16)
+        return int4_map(self.native, Kind.INT4, packed, parts, bias)
 
 
 for _target in TARGETS:

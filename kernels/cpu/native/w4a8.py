@@ -11,7 +11,7 @@ from ...int4 import PackedInt4
 from ...registry import implements
 from .build import TARGETS
 from .library import Native
-from .packed import Kind, PackedMap, pack_w4a8, takes_int4
+from .packed import Kind, PackedMap, int4_map, pack_w4a8, takes_int4
 
 
 def takes(packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> bool:  # noqa: ARG001
@@ -27,17 +27,7 @@ class NativeW4A8Linear:
 
     def __call__(self, packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> PackedMap:  # noqa: ARG002
         """As the reference; scales are rounded to float16. Raises KernelError."""
-        nibbles, scales, shifts = pack_w4a8(packed)
-        return PackedMap(
-            self.native,
-            Kind.W4A8,
-            (packed.out_features, packed.in_features),
-            nibbles,
-            scales=scales,
-            others=shifts,
-            bias=bias,
-            group_size=packed.group_size,
-        )
+        return int4_map(self.native, Kind.W4A8, packed, pack_w4a8(packed), bias)
 
 
 for _target in TARGETS:
