@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from llmbench.kernels.int4 import PackedInt4, dequantize_int4, pack_int4, stack_int4, unpack_int4
 from llmbench.kernels.reference.w4a16 import ReferenceInt4Linear
 from llmbench.kernels.registry import Implementation, KernelError, implementations, select
+from llmbench.kernels.specs.closeness import within
+from torch import Tensor
 
 from .triton_checks import failures
 from .triton_launches import TARGETS, launches
@@ -107,14 +109,26 @@ def test_what_pytorchs_operator_cannot_take_is_widened_instead(n: int, group_siz
     x, packed, bias = random_case(Case(2, n, 64, group_size, "bfloat16"))
     where = torch.device("cpu"), torch.bfloat16
     without = select("w4a16_linear", *where, {"w4a16_linear": "torch-widened"})
-    expected = ReferenceInt4Linear(packed, bias, torch.bfloat16)(x)
-    torch.testing.assert_close(
-        without.function(packed, bias, torch.bfloat16)(x), expected, rtol=2e-2, atol=1e-1
-    )
+    y = without.function(packed, bias, torch.bfloat16)(x)
+    exact = x.double() @ dequantize_int4(packed).double().T + bias.double()
+    assert within(y, exact, _widening_errors(x, packed, exact, bias)).problem is None
     assert not ON_CPU[0].takes(packed, bias, torch.bfloat16)  # type: ignore[misc]
     forced = select("w4a16_linear", *where, {"w4a16_linear": "torch-cpu"})
     with pytest.raises(KernelError, match="'torch-cpu', which was asked for, does not take"):
         forced.function(packed, bias, torch.bfloat16)
+
+
+def _widening_errors(x: Tensor, packed: PackedInt4, exact: Tensor, bias: Tensor) -> Tensor:
+    """What bfloat16's roundings allow, [rows, out]: a scale, a shift and the weight that they make
+    are rounded, then the product and its sum with the bias."""
+    scales, zeros = (
+        one.double().repeat_interleave(packed.group_size, 1)
+        for one in (packed.scales, packed.zeros)
+    )
+    codes = unpack_int4(packed).double()
+    rounded = ((codes - 8).abs() + (8 - zeros).abs() + (codes - zeros).abs()) * scales
+    unit = 2.0**-8
+    return 1.01 * unit * (x.double().abs() @ rounded.T + 2 * exact.abs() + bias.double().abs())
 
 
 def test_cpu_weights_stay_packed() -> None:
