@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any
 
 from ..engines.config import EngineConfig
-from ..engines.cost.floor import Rates, step_floor
+from ..engines.cost.floor import Products, Rates, step_floor
 from ..engines.cost.work import ModelWork
 from ..engines.errors import ConfigError
 from ..engines.quantization.methods import quant_of
@@ -27,8 +27,9 @@ from .step_work import works_of
 class CaseResult:
     """median_s, best_s: of a decode step, or of a whole prompt. tokens: that it computes.
     bytes_moved, flops, floor_s, bound: of the same, see `engines.cost.floor`. bytes_per_s,
-    flops_per_s: of the machine around it, what the floor is made of. speed_up: over the first of
-    the engines that took turns, the median over turns; 1 of that one itself."""
+    flops_per_s: of the machine around it, what the floor is made of; the latter of these products,
+    each in its own arithmetic. speed_up: over the first of the engines that took turns, the median
+    over turns; 1 of that one itself."""
 
     case: Case
     repeats: int
@@ -56,8 +57,9 @@ class CaseResult:
 @dataclass(frozen=True)
 class EngineBench:
     """A whole measurement. kernels: which implementation ran each operation. rates: the best that
-    was measured of the machine, around whatever case. skipped: cases that
-    the model has no positions for. partial: it was interrupted before the last case."""
+    was measured of the machine, around whatever case, in the arithmetic of the layers' linear maps.
+    skipped: cases that the model has no positions for. partial: it was interrupted before the last
+    case."""
 
     model: str
     settings: dict[str, Any]
@@ -146,9 +148,10 @@ def bench_by_turns(
         sides.append(Side(files, resolve(engine, files)))
     device = torch.device(sides[0].resolved.device)
 
-    def rates() -> list[Rates]:
-        found = {kind: find_rates(device, kind) for kind in {side.multiplied for side in sides}}
-        return [found[side.multiplied] for side in sides]
+    dtypes = {dtype: None for side in sides for dtype in side.products}
+
+    def rates() -> dict[str, Rates]:
+        return {dtype: find_rates(device, dtype) for dtype in dtypes}
 
     report("measuring the machine")
     measured = [rates()]
@@ -172,14 +175,14 @@ def bench_by_turns(
     for at, side in enumerate(sides):
         # Of the rates before a case and after it the better: a machine that was busy at one of the
         # two would make the floor too easy. Not of all cases: bandwidth comes and goes.
-        own = [one[at] for one in measured]
-        around = [better(*pair) for pair in pairwise(own)]
+        own = [Products(*(one[dtype] for dtype in side.products)) for one in measured]
+        around = [Products(*map(better, *pair)) for pair in pairwise(own)]
         benches.append(
             EngineBench(
                 side.files.name,
                 asdict(side.resolved),
                 dict(side.loaded.kernels),
-                reduce(better, own),
+                reduce(better, (one.linear for one in own)),
                 tuple(
                     _result(of_case[at], of_case[0], side.work(), near, side.shape.sliding_window)
                     for of_case, near in zip(timed, around, strict=True)
@@ -200,7 +203,7 @@ def _split(asked: Sequence[Case], positions: int) -> tuple[list[Case], list[Case
 
 
 def _result(
-    timed: Timed, first: Timed, model: ModelWork, rates: Rates, window: int | None
+    timed: Timed, first: Timed, model: ModelWork, rates: Products[Rates], window: int | None
 ) -> CaseResult:
     """Times and floor of a case; a decode's context grows, so the floor is its middle step's.
     first: the timing of the engine that speed-ups are over, turn by turn."""
@@ -209,6 +212,7 @@ def _result(
     middle = timed.traces[len(timed.traces) // 2]
     works = works_of([one.chunks for one in middle], window)
     floors = [step_floor(work, model, rates) for work in works]
+    flops = sum(one.flops for one in floors)
     return CaseResult(
         timed.case,
         len(timed.traces),
@@ -216,10 +220,10 @@ def _result(
         median(durations_s),
         min(durations_s),
         sum(one.bytes_moved for one in floors),
-        sum(one.flops for one in floors),
+        flops,
         sum(one.seconds for one in floors),
         floors[0].bound,
-        rates.bytes_per_s,
-        rates.flops_per_s,
+        rates.linear.bytes_per_s,
+        flops / sum(one.compute_s for one in floors),
         median(theirs_s / ours_s for theirs_s, ours_s in turns),
     )

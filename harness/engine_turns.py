@@ -16,17 +16,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..engines.api import Engine, FinishReason, Request, SamplingParams
+from ..engines.cost.floor import Products
 from ..engines.cost.weights import WeightChoice
 from ..engines.cost.work import ModelWork, model_work
 from ..engines.errors import ConfigError, ModelError
-from ..engines.quantization.methods import find_method
 from ..engines.resolved import ResolvedEngine
 from ..engines.trace import StepTrace
 from .collection import without_collection
+from .product_dtypes import product_dtypes
 
 if TYPE_CHECKING:
-    import torch
-
     from ..engines.models.catalogue import ModelFiles
     from ..engines.models.config import ModelConfig
 
@@ -63,7 +62,7 @@ class Side:
         self.files = files
         self.resolved = resolved
         self.shape = _native_shape(files.directory, resolved)
-        self.multiplied = _multiplied(resolved)
+        self.products = _products(files, resolved)
 
     def load(self, report: Callable[[str], None]) -> None:
         from ..engines.assemble import load_model
@@ -200,13 +199,9 @@ def _native_shape(directory: Path, engine: ResolvedEngine) -> ModelConfig:
     return replace(native, dtype=engine.dtype)
 
 
-def _multiplied(engine: ResolvedEngine) -> torch.dtype:
-    """As `find_rates` takes it. Weights that meet activations of 16 bits are widened to them."""
-    import torch
+def _products(files: ModelFiles, engine: ResolvedEngine) -> Products[str]:
+    """As `find_rates` takes them."""
+    from ..engines.assemble import emulated_by, kernels_of
 
-    from ..kernels.rates import NIBBLES
-
-    if engine.quant_activations == "int8":
-        return NIBBLES
-    w8a8 = engine.quant != "none" and find_method(engine.quant).form == "w8a8"
-    return torch.int8 if w8a8 else getattr(torch, engine.dtype)
+    emulated = emulated_by(kernels_of(engine, files), {})
+    return product_dtypes(engine, emulated=bool(emulated))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..kernels.bench import Refused, Timing, bench
-from ..kernels.rates import Rates, measure_rates, name_of
+from ..kernels.rates import Rates, measure_rates, multiplied_on, name_of
 from ..kernels.registry import implementations
 from ..kernels.specs.spec import ModelShape, StepShape
 from ..kernels.specs.table import spec_of
@@ -94,7 +94,7 @@ def _bench_step(
     report: Callable[[str], None],
 ) -> None:
     spec = spec_of(op)
-    multiplied = spec.multiplies or asked.dtype
+    multiplied = multiplied_on(asked.device, spec.multiplies or asked.dtype, asked.dtype)
     name = name_of(multiplied)
     if name not in result.rates:
         report(f"measuring bandwidth and {name} products")

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..engines.cost.weights import SHORT_DTYPE
 from ..engines.errors import ConfigError
 from ..engines.models.catalogue import cache_directory
 from .json_text import json_text
@@ -89,19 +90,17 @@ def keep_peaks(path: Path, measured: MachinePeaks, *, forget: bool = False) -> M
 
 
 def measure_peaks(device: torch.device, measured_at: str) -> MachinePeaks:
-    """Of products in the dtype of 16 bits that models run in here, in float32, in int8 and, on a
-    CPU, of four-bit codes times bytes, one by one."""
-    import torch
-
+    """Of products in the dtype of 16 bits that models run in here, in float32 and in int8; on a
+    CPU, of four-bit codes times bytes, and in fp8 on a GPU that has it. One by one."""
     from ..engines.device import choose_dtype
-    from ..kernels.rates import NIBBLES
-    from .machine_rates import find_rates, short_name
+    from ..kernels.cuda.scaled_mm import multiplies_e4m3
+    from .machine_rates import W4A8, find_rates
 
     # Without a compiler a CPU's models run in float32, unless bfloat16 is asked for.
-    own = getattr(torch, "bfloat16" if device.type == "cpu" else choose_dtype("auto", device))
-    nibbles = (NIBBLES,) if device.type == "cpu" else ()
-    dtypes = dict.fromkeys((own, torch.float32, torch.int8, *nibbles))
-    rates = {short_name(dtype): find_rates(device, dtype) for dtype in dtypes}
+    own = "bfloat16" if device.type == "cpu" else choose_dtype("auto", device)
+    of_device = (W4A8,) if device.type == "cpu" else ("fp8",) * multiplies_e4m3(device)
+    dtypes = dict.fromkeys((SHORT_DTYPE[own], "fp32", "int8", *of_device))
+    rates = {dtype: find_rates(device, dtype) for dtype in dtypes}
     return MachinePeaks(
         *machine_of(device),
         max(one.bytes_per_s for one in rates.values()),

@@ -12,23 +12,24 @@ if TYPE_CHECKING:
     import torch
 
 
-# As `kernels/rates.py` calls four-bit codes times bytes.
+# Four-bit codes times bytes, as `kernels/rates.py` calls them, too.
 W4A8 = "w4a8"
 # In a driver's name, beside the name of a card whose figures are others.
 _OTHER_CARDS = frozenset({"pcie", "nvl", "40gb", "mig"})
 
 
-def find_rates(device: torch.device, dtype: torch.dtype) -> Rates:
-    """Memory bandwidth, and operations a second of a product in `dtype`, which may be int8 or
-    NIBBLES."""
+def find_rates(device: torch.device, dtype: str) -> Rates:
+    """Memory bandwidth, and operations a second of a product in `dtype`, called as
+    `product_dtypes` does."""
     import torch
 
-    from ..kernels.rates import measure_rates, multiplied_on
+    from ..kernels.rates import NIBBLES, measure_rates
 
-    dtype = multiplied_on(device, dtype)
     if device.type == "cuda" and (known := _datasheet(torch.cuda.get_device_name(device), dtype)):
         return known
-    measured = measure_rates(device, dtype)
+    timed = {short: getattr(torch, name) for name, short in SHORT_DTYPE.items()}
+    timed |= {"int8": torch.int8, "fp8": torch.float8_e4m3fn, W4A8: NIBBLES}
+    measured = measure_rates(device, timed[dtype])
     return Rates(measured.memory_bytes_per_s, measured.flops_per_s, "measured")
 
 
@@ -53,18 +54,10 @@ def datasheet_of(device_name: str) -> Hardware | None:
     return next((found for name, found in known_hardware().items() if name in words), None)
 
 
-def _datasheet(device_name: str, dtype: torch.dtype) -> Rates | None:
-    hardware, short = datasheet_of(device_name), short_name(dtype)
-    if hardware is None or short not in hardware.peak_tflops:
+def _datasheet(device_name: str, dtype: str) -> Rates | None:
+    hardware = datasheet_of(device_name)
+    if hardware is None or dtype not in hardware.peak_tflops:
         return None
     return Rates(
-        hardware.memory_bytes_per_s, hardware.peak_flops(short), f"datasheet of {hardware.name}"
+        hardware.memory_bytes_per_s, hardware.peak_flops(dtype), f"datasheet of {hardware.name}"
     )
-
-
-def short_name(dtype: torch.dtype) -> str:
-    """bf16, fp16, fp32, int8: as the hardware table calls it; w4a8: four-bit codes times bytes."""
-    from ..kernels.rates import name_of
-
-    name = name_of(dtype)
-    return SHORT_DTYPE.get(name, name)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..engines.cost.hardware import Hardware
-from ..engines.cost.weights import SHORT_DTYPE, WeightChoice
 from ..engines.errors import ConfigError
 from ..reports.format import listed, plural
 from .machine_peaks import machine_of, peaks_path, read_peaks
@@ -19,18 +18,6 @@ from .result import Peaks
 
 if TYPE_CHECKING:
     import torch
-
-    from ..engines.resolved import ResolvedEngine
-
-
-def product_dtype(engine: ResolvedEngine, *, emulated: bool) -> str:
-    """What the linear maps multiply in: bf16, int8, fp8, w4a8 … emulated: in the model's own dtype,
-    because the device lacks the method's."""
-    own = SHORT_DTYPE[engine.dtype]
-    arithmetic = WeightChoice.of(engine).layer_format(own).arithmetic
-    if emulated or not arithmetic:
-        return own
-    return W4A8 if engine.quant_activations == "int8" and engine.device == "cpu" else arithmetic[0]
 
 
 def peaks_of_hardware(hardware: Hardware, dtype: str) -> Peaks:

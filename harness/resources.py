@@ -18,7 +18,8 @@ from .metrics import (
     rate_metrics,
 )
 from .metrics.utilisation import steps_done
-from .peaks import peaks_of_device, product_dtype
+from .peaks import peaks_of_device
+from .product_dtypes import product_dtypes
 from .record import RequestRecord
 from .result import Check, Energy, Metric, Peaks
 from .summarise import Summary
@@ -53,14 +54,14 @@ def of_this_machine(
     *,
     emulated: bool,
 ) -> Resources:
-    """Of an engine of ours in this process. emulated: as in `product_dtype`."""
+    """Of an engine of ours in this process. emulated: as in `product_dtypes`."""
     import torch
 
     counted = count_model(model, engine)
     if isinstance(counted, str):
         return Resources(counted, counted, energy, price_per_hour)
     device = torch.device(engine.device)
-    peaks = peaks_of_device(device, product_dtype(engine, emulated=emulated))
+    peaks = peaks_of_device(device, product_dtypes(engine, emulated=emulated).linear)
     return Resources(counted, peaks, energy, price_per_hour)
 
 

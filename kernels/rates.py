@@ -5,7 +5,8 @@ now. Bandwidth is the larger of a copy's and a sum's; arithmetic is PyTorch's la
 CPU that of the fastest way to multiply such numbers: any of 16 bits or fewer can be widened to
 float32 first, so no dtype's rate is below float32's. Four-bit codes times bytes are multiplied by
 nothing of PyTorch: on a CPU theirs is the rate of the operation itself, of a product so large that
-all else is little, or that of bytes if it is higher; a GPU takes them for bytes.
+all else is little, or that of bytes if it is higher; a GPU takes them for bytes. Products in
+e4m3 exist on newer GPUs alone.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import torch
 from torch import Tensor
 
 from .cpu.huge_pages import HugePages
+from .cuda.scaled_mm import multiplies_e4m3
+from .fp8 import E4M3
 from .int4 import pack_int4
 from .registry import select
 from .specs.spec import Work
@@ -62,9 +65,8 @@ class Rates:
 
 
 def measure_rates(device: torch.device, dtype: torch.dtype) -> Rates:
-    """dtype: what is multiplied; int8 is PyTorch's product of integers, on a CPU float32's where
-    that is faster. NIBBLES: codes times bytes."""
-    dtype = multiplied_on(device, dtype)
+    """dtype: what is multiplied, one that `multiplied_on` names; int8 is PyTorch's product of
+    integers, on a CPU float32's where that is faster. NIBBLES: codes times bytes."""
     cache_bytes = last_level_cache_bytes(device)
     memory = _bandwidth(far_memory(device, FAR_BYTES[device.type]))
     near = _two_halves(device, cache_bytes // NEAR_PARTS[device.type])
@@ -73,9 +75,13 @@ def measure_rates(device: torch.device, dtype: torch.dtype) -> Rates:
     return Rates(memory, cache, _flops(device, dtype), cache_bytes)
 
 
-def multiplied_on(device: torch.device, dtype: torch.dtype) -> torch.dtype:
-    """A GPU takes four-bit codes for bytes."""
-    return torch.int8 if dtype == NIBBLES and device.type == "cuda" else dtype
+def multiplied_on(device: torch.device, dtype: torch.dtype, own: torch.dtype) -> torch.dtype:
+    """What products in `dtype` are computed in there. own: the activations' dtype, which e4m3 is
+    widened to where it is not multiplied itself."""
+    if dtype == NIBBLES and device.type == "cuda":
+        return torch.int8
+    widens = own == torch.float32 or not multiplies_e4m3(device)
+    return own if dtype == E4M3 and widens else dtype
 
 
 def name_of(multiplied: torch.dtype) -> str:
@@ -154,6 +160,9 @@ def _product(device: torch.device, dtype: torch.dtype) -> Callable[[], object]:
         return _nibbles_times_bytes(device, edge)
     # Of random numbers: a GPU multiplies equal ones at a higher clock.
     left, right = (torch.randn(edge, edge, device=device).to(dtype) for _ in range(2))
+    if dtype == E4M3:
+        one = torch.ones((), device=device)
+        return lambda: torch.ops.aten._scaled_mm(left, right.T, one, one, out_dtype=torch.bfloat16)
     multiply = torch.ops.aten._int_mm if dtype == torch.int8 else torch.mm
     return lambda: multiply(left, right.T)
 

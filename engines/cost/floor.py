@@ -8,8 +8,20 @@ step, keys and values once a sequence. Activations are left out, because they ma
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
 
 from .work import ModelWork, StepWork
+
+T = TypeVar("T")
+
+
+class Products(NamedTuple, Generic[T]):
+    """The same of each kind of product, for a method rounds the layers' linear maps, perhaps the
+    output projection, and never attention."""
+
+    linear: T
+    head: T
+    attention: T
 
 
 @dataclass(frozen=True)
@@ -53,17 +65,21 @@ def step_bytes(work: StepWork, model: ModelWork) -> float:
     return model.linear_bytes + head + kv_tokens * model.kv_bytes_per_token
 
 
-def step_flops(work: StepWork, model: ModelWork) -> float:
-    """Linear maps of every token, attention of every query-key pair, logits of sampled rows."""
+def step_flops(work: StepWork, model: ModelWork) -> Products[float]:
+    """Linear maps of every token, logits of sampled rows, attention of every query-key pair."""
     pairs = work.prefill_pairs + work.decode_context_tokens
-    return (
-        work.tokens * model.linear_flops_per_token
-        + pairs * model.attention_flops_per_pair
-        + work.sampled_rows * model.head_flops_per_row
+    return Products(
+        work.tokens * model.linear_flops_per_token,
+        work.sampled_rows * model.head_flops_per_row,
+        pairs * model.attention_flops_per_pair,
     )
 
 
-def step_floor(work: StepWork, model: ModelWork, rates: Rates) -> StepFloor:
-    """The floor of one step that computes something."""
+def step_floor(work: StepWork, model: ModelWork, rates: Products[Rates]) -> StepFloor:
+    """The floor of one step that computes something. rates: of each kind of product in its own
+    arithmetic; the bandwidth is the first's."""
     moved, flops = step_bytes(work, model), step_flops(work, model)
-    return StepFloor(moved, flops, moved / rates.bytes_per_s, flops / rates.flops_per_s)
+    compute_s = sum(
+        done / rate.flops_per_s for done, rate in zip(flops, rates, strict=True) if done
+    )
+    return StepFloor(moved, sum(flops), moved / rates.linear.bytes_per_s, compute_s)

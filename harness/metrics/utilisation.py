@@ -37,7 +37,7 @@ def steps_done(
         StepDone(
             _kind(work),
             step.end_s - step.start_s,
-            step_flops(work, model),
+            sum(step_flops(work, model)),
             step_bytes(work, model),
         )
         for step, work in zip(steps, works, strict=True)

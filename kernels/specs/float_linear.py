@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ..fp4 import BLOCK, Fp4Weight, ScaleFormat, quantize_mxfp4, quantize_nvfp4
-from ..fp8 import Fp8Weight, quantize_fp8
+from ..fp8 import E4M3, Fp8Weight, quantize_fp8
 from .linear import LinearCase, activations, drawn_bias, linear_work, present, projections
 from .spec import Call, Draw, ModelShape, OpSpec, StepShape, Work
 
@@ -148,6 +148,7 @@ FP8_LINEAR = OpSpec(
     make=_make_fp8,
     work=_fp8_work,
     reads_memory=True,
+    multiplies=E4M3,
     of_model=_fp8_of_model,
 )
 FP4_LINEAR = OpSpec(

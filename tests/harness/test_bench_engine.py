@@ -148,9 +148,9 @@ def test_numbers_below_one_are_refused() -> None:
         cases([0], [])
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "int8", "w4a8"])
 def test_rates_are_measured_and_the_better_of_two_kept(
-    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(kernel_rates.FAR_BYTES, "cpu", 2**20)
     monkeypatch.setitem(kernel_rates.PRODUCT_EDGE, "cpu", 64)
@@ -230,18 +230,35 @@ def test_a_case_after_which_the_machine_was_not_measured_is_whole(
 
 
 @pytest.mark.parametrize(
-    ("quant", "multiplied"),
+    ("quant", "products"),
     [
-        ("none", torch.bfloat16),
-        ("awq", torch.bfloat16),
-        ("w8a8", torch.int8),
-        ("rtn+a8", kernel_rates.NIBBLES),
+        ("none", ("bf16", "bf16", "bf16")),
+        ("awq", ("bf16", "bf16", "bf16")),
+        ("w8a8", ("int8", "int8", "bf16")),
+        ("rtn+a8", ("w4a8", "bf16", "bf16")),
+        # A CPU has no product in e4m3: the codes are widened.
+        ("fp8", ("bf16", "bf16", "bf16")),
     ],
 )
-def test_the_floor_is_of_what_is_multiplied(quant: str, multiplied: torch.dtype) -> None:
+def test_the_floor_is_of_what_is_multiplied(quant: str, products: tuple[str, ...]) -> None:
     files = resolve_model("bundled")
     engine = engine_config("paged", quant=quant, dtype="bfloat16")
-    assert Side(files, resolve(engine, files)).multiplied == multiplied
+    assert Side(files, resolve(engine, files)).products == products
+
+
+def test_a_projection_in_16_bits_has_its_own_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of layers that eight-bit arithmetic makes faster it is the slower part."""
+    per_s = {"w4a8": 100e9, "bf16": 50e9}
+    monkeypatch.setattr(
+        "llmbench.harness.machine_rates.find_rates",
+        lambda _, dtype: Rates(1e15, per_s[dtype], "a test"),
+    )
+    engine = engine_config("paged", quant="rtn+a8", dtype="bfloat16")
+    made = tool.bench_engine("bundled", engine, cases([4], []), command="test")
+    (one,) = made.results
+    assert made.rates.flops_per_s == 100e9
+    assert 50e9 < one.flops_per_s < 100e9
+    assert (one.bound, one.floor_s) == ("compute", pytest.approx(one.flops / one.flops_per_s))
 
 
 def test_ctrl_c_ends_what_turns_are_a_part_of(monkeypatch: pytest.MonkeyPatch) -> None:

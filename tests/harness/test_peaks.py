@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
-from llmbench.engines.quantization.methods import split_quant
 from llmbench.harness.cli import app, main
 from llmbench.harness.machine_peaks import (
     MachinePeaks,
@@ -19,14 +17,11 @@ from llmbench.harness.machine_peaks import (
     peaks_path,
     read_peaks,
 )
-from llmbench.harness.machine_rates import W4A8, datasheet_of, short_name
-from llmbench.harness.peaks import peaks_of_device, product_dtype
+from llmbench.harness.machine_rates import W4A8, datasheet_of
+from llmbench.harness.peaks import peaks_of_device
 from llmbench.harness.result import Peaks
 from llmbench.kernels import rates
-from llmbench.kernels.rates import NIBBLES
 from typer.testing import CliRunner
-
-from ..engines.resolved import resolved
 
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda")
@@ -112,44 +107,13 @@ def test_the_best_of_all_measurements_is_kept_unless_forgotten(tmp_path: Path) -
     assert read_peaks(path) == (other, mine(25e9, bf16=1e11))
 
 
-@pytest.mark.parametrize(
-    ("quant", "emulated", "dtype"),
-    [
-        ("none", False, "bf16"),
-        ("awq", False, "bf16"),
-        ("int8", False, "bf16"),
-        ("w8a8", False, "int8"),
-        ("awq+a8", False, "w4a8"),
-        ("fp8", False, "fp8"),
-        ("fp8", True, "bf16"),
-    ],
-)
-def test_the_peak_is_of_the_dtype_that_is_multiplied(
-    quant: str, emulated: bool, dtype: str
-) -> None:
-    asked = split_quant(quant)
-    engine = resolved(
-        engine_config("paged"),
-        quant=asked.method,
-        quant_activations=asked.activations,
-        device="cpu",
-    )
-    assert product_dtype(engine, emulated=emulated) == dtype
-
-
 def test_older_peaks_of_a_machine_say_how_to_measure_the_newest() -> None:
-    assert short_name(NIBBLES) == W4A8
     keep_peaks(peaks_path(), mine(30e9, bf16=3e11))
     why = peaks_of_device(CPU, W4A8)
     assert why == (
         f"the peak of this machine in w4a8 is not known: llmbench machine --threads "
         f"{torch.get_num_threads()} measures it"
     )
-
-
-def test_a_gpu_multiplies_four_bit_codes_as_bytes() -> None:
-    engine = resolved(engine_config("paged"), quant="awq", quant_activations="int8", device="cuda")
-    assert product_dtype(engine, emulated=False) == "int8"
 
 
 def small(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from llmbench.kernels import rates
+from llmbench.kernels.fp8 import E4M3
 from llmbench.kernels.rates import NIBBLES, Rates, far_memory, measure_rates
 from llmbench.kernels.specs.spec import Work
 
@@ -94,3 +95,28 @@ def test_a_floor_is_the_longer_of_bytes_and_products() -> None:
     assert machine.is_memory_bound(work, cold=True)
     assert machine.floor_s(work, cold=False) == 1.0
     assert not machine.is_memory_bound(work, cold=False)
+
+
+@pytest.mark.parametrize(
+    ("device", "has_e4m3", "asked", "multiplied"),
+    [
+        ("cpu", False, torch.int8, torch.int8),
+        ("cpu", False, NIBBLES, NIBBLES),
+        ("cuda", True, NIBBLES, torch.int8),
+        ("cuda", True, E4M3, E4M3),
+        ("cuda", False, E4M3, torch.bfloat16),
+        ("cpu", False, E4M3, torch.bfloat16),
+    ],
+)
+def test_what_a_device_lacks_is_multiplied_in_what_it_has(
+    device: str,
+    has_e4m3: bool,
+    asked: torch.dtype,
+    multiplied: torch.dtype,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rates, "multiplies_e4m3", lambda _: has_e4m3)
+    where = torch.device(device)
+    assert rates.multiplied_on(where, asked, torch.bfloat16) == multiplied
+    if asked == E4M3:  # whose products have 14 bits, less than float32 is held to
+        assert rates.multiplied_on(where, asked, torch.float32) == torch.float32

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from llmbench.engines.cost.floor import Rates, step_bytes, step_floor, step_flops
+from llmbench.engines.cost.floor import Products, Rates, step_bytes, step_floor, step_flops
 from llmbench.engines.cost.shapes import resolve_shape
 from llmbench.engines.cost.weights import WeightChoice
 from llmbench.engines.cost.work import StepWork, model_work
@@ -19,13 +19,17 @@ HEAD = 49152 * 576
 KV = 30 * 2 * 3 * 64
 
 
+def all_at(bytes_per_s: float, flops_per_s: float) -> Products[Rates]:
+    return Products(*[Rates(bytes_per_s, flops_per_s, "a test")] * 3)
+
+
 @pytest.mark.parametrize(("dtype", "size"), [("bfloat16", 2), ("float32", 4)])
 def test_a_decode_step_reads_every_weight_once_and_every_key(dtype: str, size: int) -> None:
     model = model_work(replace(SHAPE, dtype=dtype))
     work = StepWork.of((), decode_tokens=8, decode_context_tokens=8 * 129)
     assert step_bytes(work, model) == size * (LINEAR + HEAD + KV * (8 * 129 + 8))
     attention = 4 * 30 * 9 * 64 * 8 * 129
-    assert step_flops(work, model) == 8 * 2 * (LINEAR + HEAD) + attention
+    assert step_flops(work, model) == (8 * 2 * LINEAR, 8 * 2 * HEAD, attention)
 
 
 def test_a_prompt_that_samples_nothing_reads_no_output_projection() -> None:
@@ -33,16 +37,27 @@ def test_a_prompt_that_samples_nothing_reads_no_output_projection() -> None:
     whole = StepWork.of([(0, 512)], sampled_rows=1)
     part = StepWork.of([(0, 512)], sampled_rows=0)
     assert step_bytes(whole, model) - step_bytes(part, model) == 2 * HEAD
-    assert step_flops(whole, model) - step_flops(part, model) == 2 * HEAD
+    assert step_flops(whole, model).head == 2 * HEAD
+    assert step_flops(part, model) == step_flops(whole, model)._replace(head=0)
 
 
 def test_the_longer_of_the_two_times_is_the_floor() -> None:
     model = model_work(replace(SHAPE, dtype="bfloat16"))
-    rates = Rates(bytes_per_s=30e9, flops_per_s=400e9, source="a test")
+    rates = all_at(30e9, 400e9)
     decode = step_floor(StepWork.of((), 1, 128), model, rates)
     prefill = step_floor(StepWork.of([(0, 2048)], sampled_rows=1), model, rates)
     assert (decode.bound, decode.seconds) == ("memory", decode.bytes_moved / 30e9)
     assert (prefill.bound, prefill.seconds) == ("compute", prefill.flops / 400e9)
+
+
+def test_each_product_takes_its_own_arithmetics_time() -> None:
+    """By one rate for all, a step whose layers alone are rounded would seem further from it."""
+    model = model_work(replace(SHAPE, dtype="bfloat16"), WeightChoice("awq"))
+    linear, head, attention = (Rates(30e9, rate, "a test") for rate in (400e9, 100e9, 50e9))
+    work = StepWork.of((), 64, 64 * 128)
+    floor = step_floor(work, model, Products(linear, head, attention))
+    seconds = 64 * 2 * (LINEAR / 400e9 + HEAD / 100e9) + 64 * 128 * 4 * 30 * 9 * 64 / 50e9
+    assert (floor.bound, floor.seconds) == ("compute", pytest.approx(seconds))
 
 
 def test_the_floor_of_smollm2_is_the_one_known() -> None:
@@ -51,7 +66,7 @@ def test_the_floor_of_smollm2_is_the_one_known() -> None:
     work = StepWork.of((), 1, 128)
     assert step_bytes(work, model) == pytest.approx(272e6, rel=0.01)
     for bandwidth, speed in ((27e9, 99), (35e9, 128)):
-        floor = step_floor(work, model, Rates(bandwidth, 400e9, "a test"))
+        floor = step_floor(work, model, all_at(bandwidth, 400e9))
         assert 1 / floor.seconds == pytest.approx(speed, rel=0.02)
 
 

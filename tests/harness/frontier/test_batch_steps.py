@@ -13,6 +13,7 @@ from llmbench.harness.drive import Progress
 from llmbench.harness.engine_turns import CONTEXT_TOKENS, Case
 from llmbench.harness.frontier import batch_steps as tool
 from llmbench.harness.frontier.batch_steps import (
+    SCHEMA_VERSION,
     STEPS_FILE,
     batch_sizes,
     measure_steps,
@@ -118,7 +119,10 @@ def test_it_goes_on_where_it_stopped(
     assert "measuring anew" in stages.seen[0]
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"settings": {}, "schema_version": 2}'])
+WITHOUT_PASSES = json.dumps({"settings": {}, "schema_version": SCHEMA_VERSION})
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", WITHOUT_PASSES])
 def test_damaged_passes_are_one_line(text: str, tmp_path: Path) -> None:
     (tmp_path / STEPS_FILE).write_text(text)
     with pytest.raises(StoreError) as error:
