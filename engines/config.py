@@ -25,7 +25,10 @@ CUDA_GRAPHS = ("auto", "on", "off")
 
 CPU_KV_MEMORY_BYTES = 2**30
 DEFAULT_MAX_NUM_SEQS = 256  # vLLM's default
-DEFAULT_MAX_NUM_BATCHED_TOKENS = 2048  # vLLM's floor; the model's length when that is longer
+# A step that computes prompts whole has room for the longest there may be, as in vLLM v0.
+LEAST_DEFAULT_BATCHED_TOKENS = 2048
+# One that may cut them needs none: what vLLM v1 serves with on an H100 and TensorRT-LLM anywhere.
+MOST_CHUNKED_BATCHED_TOKENS = 8192
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,8 @@ class EngineConfig:
     Mixed batching: mixing is whose way of mixing (`batching/unified.py`, `inflight.py`,
     `sarathi.py`); chunked_prefill whether a prompt may be split over steps; long_prefill_tokens
     the most tokens of one prompt in a step (0: no such limit); chunking and chunk_unit are
-    `inflight`'s. Separate batching: delay_factor is how many prompt-step latencies it waits for
-    more prompts to gather.
+    `inflight`'s, whole_prompt_fits is `unified`'s. Separate batching: delay_factor is how many
+    prompt-step latencies it waits for more prompts to gather.
     Optimistic admission: watermark is the share of blocks kept free when a request starts;
     preemption what becomes of those who must make room, with swap_memory_bytes of room on the host.
     Paged KV: block_size, prefix_cache. Contiguous KV: kv_reservation, arena.
@@ -77,6 +80,7 @@ class EngineConfig:
     chunking: Chunking = "fcfs"
     chunk_unit: int | None = None
     long_prefill_tokens: int = 0
+    whole_prompt_fits: bool = False
     delay_factor: float = 0.0
     watermark: float = 0.01
     preemption: Preemption = "recompute"
@@ -173,12 +177,17 @@ class EngineConfig:
         max_model_len = self.max_model_len or model_len
         if max_model_len > model_len:
             raise ConfigError("max_model_len", max_model_len, f"at most the model's {model_len}")
-        batched = self.max_num_batched_tokens or max(max_model_len, DEFAULT_MAX_NUM_BATCHED_TOKENS)
         return Limits(
             max_num_seqs=self.max_num_seqs,
-            max_num_batched_tokens=batched,
+            max_num_batched_tokens=self.max_num_batched_tokens or self._usual_budget(max_model_len),
             max_model_len=max_model_len,
         )
+
+    def _usual_budget(self, max_model_len: int) -> int:
+        """Tokens of a step when nothing is said."""
+        whole = max(max_model_len, LEAST_DEFAULT_BATCHED_TOKENS)
+        cuts_prompts = self.batching == "mixed" and self.chunked_prefill
+        return min(whole, MOST_CHUNKED_BATCHED_TOKENS) if cuts_prompts else whole
 
 
 def engine_config(engine: str = "paged", **overrides: Any) -> EngineConfig:
@@ -244,6 +253,7 @@ def _split(overrides: Mapping[str, Any]) -> dict[str, Any]:
 _FOLLOW: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("kv", "paged", ("prefix_cache",)),
     ("kv", "contiguous", ("kv_reservation", "arena")),
+    ("mixing", "unified", ("whole_prompt_fits",)),
     ("admission", "optimistic", ("watermark", "preemption")),
 )
 

@@ -92,6 +92,8 @@ class EngineCore:
         events = self._refuse(plan.refused, executed_s)
         failed: tuple[str, ...] = ()
         if error is not None:
+            # Who was refused has ended: a sibling of a failed sample ends once.
+            self._release_finished(events)
             computed = [chunk.request for chunk in plan.chunks]
             touched = [*computed, *plan.swapped_out, *self._arriving]
             failed = self._fail(touched, error, executed_s, events)

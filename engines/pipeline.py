@@ -246,6 +246,8 @@ class PipelinedCore(EngineCore):
         """
         assert current.error is not None
         assert current.trace is not None
+        # Who was refused has ended: a sibling of a failed sample ends once.
+        self._release_finished(events)
         touched = [*current.touched, *self._arriving, *(following.touched if following else ())]
         live = list(filter(self._is_live, touched))
         if following is not None:

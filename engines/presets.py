@@ -1,4 +1,4 @@
-"""Engines as rows of a table: a name for a choice on each axis. Names appear here and nowhere else.
+"""Engines as rows of a table: a name for a choice on each axis.
 
 What people call "vLLM versus TensorRT-LLM" is a bundle of independent choices. Each preset is one
 bundle; any value can be overridden, so that one thing is changed at a time. Other packages add
@@ -63,8 +63,8 @@ PRESETS = (
         batching="mixed",
         admission="reserve",
         kv="contiguous",
-        stands_for="TensorRT-LLM in-flight batching with a contiguous KV cache; "
-        "its default cache is paged",
+        stands_for="TensorRT-LLM's in-flight batching over a contiguous KV cache, which it has for "
+        "static batches only: `trtllm` less paging",
     ),
     Preset(
         "trtllm",
@@ -72,7 +72,8 @@ PRESETS = (
         admission="reserve",
         kv="paged",
         block_size=32,
-        stands_for="TensorRT-LLM's default: in-flight batching, GUARANTEED_NO_EVICT, paged KV",
+        stands_for="TensorRT-LLM's executor: in-flight batching, GUARANTEED_NO_EVICT, paged KV, "
+        "chunked context",
     ),
     Preset(
         "trtllm-max-util",
@@ -89,7 +90,7 @@ PRESETS = (
         admission="optimistic",
         kv="paged",
         mixing="unified",
-        settings={"watermark": 0.0, "prefix_cache": True},
+        settings={"watermark": 0.0, "prefix_cache": True, "whole_prompt_fits": True},
         stands_for="vLLM v1's unified scheduler with its prefix cache",
     ),
     Preset(

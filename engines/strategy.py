@@ -95,7 +95,9 @@ def _batching(engine: EngineConfig, limits: Limits) -> BatchingPolicy:
         case "static", _:
             return StaticBatching()
         case _, "unified":
-            return UnifiedBatching(engine.chunked_prefill, engine.long_prefill_tokens)
+            return UnifiedBatching(
+                engine.chunked_prefill, engine.long_prefill_tokens, engine.whole_prompt_fits
+            )
         case _, "sarathi":
             return SarathiBatching()
         case _:

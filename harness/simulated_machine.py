@@ -12,7 +12,7 @@ from ..engines.cost.calibrated import CalibratedCost, Calibration
 from ..engines.cost.hardware import Hardware, resolve_hardware
 from ..engines.cost.roofline import CostModel, Efficiency, Roofline, StepTimes, kv_capacity_tokens
 from ..engines.cost.weights import WeightChoice
-from ..engines.cost.work import StepWork
+from ..engines.cost.work import StepWork, model_work
 from ..engines.errors import ConfigError
 from ..engines.models.config import ModelConfig
 from .config import RunConfig
@@ -24,14 +24,15 @@ class Machine:
     """What the run is simulated on.
 
     hardware: a name of `engines/cost/hardware.yaml` or a YAML file. devices: tensor parallel.
-    calibration: what `llmbench calibrate` made, in place of hardware. memory_utilisation: share of
-    the memory that weights leave free which is given to the KV cache. efficiency: of the roofline.
+    calibration: what `llmbench calibrate` made, in place of hardware. free_memory_fraction: share
+    of the memory that weights leave free which is given to the KV cache. efficiency: of the
+    roofline.
     """
 
     hardware: str = "h100"
     devices: int = 1
     calibration: Calibration | None = None
-    memory_utilisation: float = 0.9
+    free_memory_fraction: float = 0.9
     efficiency: Efficiency = field(default_factory=Efficiency)
 
 
@@ -45,6 +46,13 @@ class Extrapolating:
     def price(self, work: StepWork) -> StepTimes:
         self.steps += bool(self.cost.calibration.beyond(work))
         return self.cost.price(work)
+
+
+def kv_bytes_per_token(machine: Machine, model: ModelConfig, kv_dtype: str) -> int:
+    """Over all devices: of a calibration what our own engine stores, of hardware what is priced."""
+    if machine.calibration is not None:
+        return model.kv_bytes_per_token(model.dtype, kv_dtype)
+    return int(model_work(model, kv_dtype=kv_dtype).kv_bytes_per_token)
 
 
 def price_and_room(
@@ -87,11 +95,11 @@ def _pool_tokens(
         WeightChoice.of(engine),
         tensor_parallel=machine.devices,
         kv_dtype=engine.kv_dtype,
-        memory_utilisation=machine.memory_utilisation,
+        free_memory_fraction=machine.free_memory_fraction,
     )
     if engine.kv_memory_bytes is None:
         return fits
-    asked = engine.kv_memory_bytes // model.kv_bytes_per_token(model.dtype, engine.kv_dtype)
+    asked = engine.kv_memory_bytes // kv_bytes_per_token(machine, model, engine.kv_dtype)
     if asked > fits:
         what = f"{machine.devices} x {hardware.name}"
         raise ConfigError(
@@ -130,7 +138,7 @@ def machine_settings(machine: Machine) -> dict[str, Any]:
     return {
         "hardware": None if made else machine.hardware,
         "calibration": made.machine if made else None,
-        "memory_utilisation": machine.memory_utilisation,
+        "free_memory_fraction": machine.free_memory_fraction,
         "efficiency": asdict(machine.efficiency),
         "numbers": hashlib.sha256(numbers.encode()).hexdigest(),
     }

@@ -1,8 +1,8 @@
 """Optimistic admission: start whoever fits now, and preempt when memory runs out later.
 
 Source: vLLM's block manager (v0). A watermark of blocks is kept free at admission only, so that a
-request just started does not evict another in its next step. vLLM v1 and TensorRT-LLM's
-MAX_UTILIZATION keep none.
+request just started does not evict another in its next step. vLLM v1 keeps none unless asked to,
+TensorRT-LLM's MAX_UTILIZATION none at all.
 """
 
 from __future__ import annotations

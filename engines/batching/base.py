@@ -92,6 +92,7 @@ class Planning:
         longest_tokens: int,
         budget: Budget,
         chunk_room: bool = False,
+        whole_fits: bool = False,
     ) -> list[Chunk]:
         """Start waiting requests, first come first served, until the head of the queue misfits.
 
@@ -100,7 +101,8 @@ class Planning:
         longest_tokens: a request that knows more is refused for good.
         chunk_room: vLLM v1's way with memory: room is made for this chunk only, not for all known
         tokens at once; and its blocks are named at once, so that the next to start may find them:
-        a layer writes all of a step's keys and values before any of them is read.
+        a layer writes all of a step's keys and values before any of them is read. whole_fits: all
+        known tokens must have room all the same.
         """
         queues, kv = self.queues, self.kv
         chunks: list[Chunk] = []
@@ -113,7 +115,8 @@ class Planning:
             if length < 1 or not budget.has(length, head.samples):
                 break
             room = cached + length if chunk_room else head.known_tokens
-            if self.admission.admit(head, room, queues.running, kv) is not Verdict.NOW:
+            asked = head.known_tokens if whole_fits else room
+            if self.admission.admit(head, asked, queues.running, kv) is not Verdict.NOW:
                 break
             budget.take(length, head.samples)
             self.begin(head, room, cached)

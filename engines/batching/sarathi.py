@@ -20,9 +20,7 @@ from .preempting import decode_or_preempt
 
 @dataclass(frozen=True)
 class SarathiBatching:
-    """chunk_tokens: tokens a step may compute, decodes included; 0: `max_num_batched_tokens`."""
-
-    chunk_tokens: int = 0
+    """Its chunk is `max_num_batched_tokens`: what a step may compute, decodes included."""
 
     def plan(
         self, queues: Queues, kv: KVCache, admission: Admission, limits: Limits, now_s: float
@@ -32,8 +30,6 @@ class SarathiBatching:
         decoding, _ = split_running(queues.running)
         decodes = decode_or_preempt(step, decoding, spare_block=True)
         budget = Budget.of(limits, queues.seats)
-        if self.chunk_tokens:
-            budget.tokens = min(budget.tokens, self.chunk_tokens)
         budget.take(min(len(decodes), budget.tokens))
         if not step.took_places:
             decodes += step.return_swapped(budget)

@@ -22,10 +22,14 @@ class UnifiedBatching:
 
     chunked: a prompt may be split over steps; without it, one that does not fit whole waits.
     long_prefill_tokens: the most tokens of one request in a step; 0: no such limit.
+    whole_prompt_fits: a request starts only where all that it knows would fit at once, though it
+    takes room for its first chunk alone (vLLM's scheduler_reserve_full_isl): without, more start
+    than can be held, and make room for each other half computed.
     """
 
     chunked: bool = True
     long_prefill_tokens: int = 0
+    whole_prompt_fits: bool = False
 
     def plan(
         self, queues: Queues, kv: KVCache, admission: Admission, limits: Limits, now_s: float
@@ -80,7 +84,13 @@ class UnifiedBatching:
             return self._length(wanted, budget.tokens)
 
         # A reservation is made for the whole request whatever is computed first.
-        return step.start_waiting(chunk_for, longest_tokens=longest, budget=budget, chunk_room=True)
+        return step.start_waiting(
+            chunk_for,
+            longest_tokens=longest,
+            budget=budget,
+            chunk_room=True,
+            whole_fits=self.whole_prompt_fits,
+        )
 
     def _length(self, wanted: int, budget_tokens: int) -> int:
         if 0 < self.long_prefill_tokens < wanted:

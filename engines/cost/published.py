@@ -106,7 +106,7 @@ class Setup:
             WeightChoice("fp8"),
             tensor_parallel=self.tensor_parallel,
             kv_dtype="fp8",
-            memory_utilisation=FREE_MEMORY_FRACTION,
+            free_memory_fraction=FREE_MEMORY_FRACTION,
         )
 
 

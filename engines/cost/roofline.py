@@ -176,18 +176,18 @@ def kv_capacity_tokens(
     *,
     tensor_parallel: int = 1,
     kv_dtype: str = "auto",
-    memory_utilisation: float = 0.9,
+    free_memory_fraction: float = 0.9,
 ) -> int:
-    """KV tokens that fit: `memory_utilisation` of what the weights leave free on each device.
+    """KV tokens that fit: `free_memory_fraction` of what the weights leave free on each device.
 
     The rest is for activations and the runtime; 0.9 is TensorRT-LLM's default
     (kv_cache_free_gpu_mem_fraction). Raises ConfigError where the weights do not fit.
     """
-    if not 0 < memory_utilisation <= 1:
-        raise ConfigError("gpu_memory_utilization", memory_utilisation, "a share in (0, 1]")
+    if not 0 < free_memory_fraction <= 1:
+        raise ConfigError("free_memory_fraction", free_memory_fraction, "a share in (0, 1]")
     work: ModelWork = model_work(model, weights, tensor_parallel=tensor_parallel, kv_dtype=kv_dtype)
     free = hardware.memory_bytes - work.stored_bytes
-    tokens = int(free * memory_utilisation // work.kv_bytes_per_token)
+    tokens = int(free * free_memory_fraction // work.kv_bytes_per_token)
     if tokens < 1:
         raise ConfigError(
             "tensor_parallel",

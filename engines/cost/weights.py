@@ -46,7 +46,7 @@ class WeightFormat:
         for dtype in self.arithmetic:
             if dtype in hardware.peak_tflops:
                 return dtype
-        if self.arithmetic and not self.may_widen:
+        if self.arithmetic:
             raise ConfigError(
                 "quant",
                 self.name,
@@ -55,11 +55,6 @@ class WeightFormat:
             )
         hardware.peak_flops(model_dtype)
         return model_dtype
-
-    @property
-    def may_widen(self) -> bool:
-        """4-bit floats are stored for any hardware; without 4-bit units they are widened."""
-        return not self.arithmetic or "fp4" in self.arithmetic
 
 
 # Bytes follow the published layouts: INT4 in groups of 128 with a 16-bit scale (3.87 times smaller
@@ -76,8 +71,9 @@ _FORMATS = (
     WeightFormat("fp8", 8, scale_bytes=4.0, arithmetic=("fp8",)),
     WeightFormat("fp8-static", 8, arithmetic=("fp8",)),
     WeightFormat("fp8-block", 8, group=128, scale_bytes=4.0 / 128, arithmetic=("fp8",)),
-    WeightFormat("nvfp4", 4, group=16, scale_bytes=1.0, arithmetic=("fp4",)),
-    WeightFormat("mxfp4", 4, group=32, scale_bytes=1.0, arithmetic=("fp4",)),
+    # Weights only: activations stay in 16 bits, and with them the product.
+    WeightFormat("nvfp4", 4, group=16, scale_bytes=1.0),
+    WeightFormat("mxfp4", 4, group=32, scale_bytes=1.0),
 )
 
 
@@ -139,7 +135,8 @@ UNQUANTISED = WeightChoice()
 
 def kv_element_bytes(kv_dtype: str, model_dtype: str) -> int:
     """Bytes of one key or value element. kv_dtype: auto (the model's), bf16, fp16, fp32, fp8, int8,
-    or a long name of config.json. Per-token scales of int8 are not counted."""
+    or a long name of config.json. The scales of codes are not counted: engines that are simulated
+    have one a tensor, where ours have one a head and token."""
     name = model_dtype if kv_dtype == "auto" else SHORT_DTYPE.get(kv_dtype, kv_dtype)
     if name not in ELEMENT_BYTES:
         raise unknown_name("kv_dtype", kv_dtype, ("auto", *ELEMENT_BYTES))

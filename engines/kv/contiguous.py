@@ -2,8 +2,9 @@
 
 Source: the baselines of Orca (Yu et al., OSDI 2022) as the PagedAttention paper measures them
 (section 6.1): `max` sets aside the longest sequence the model allows, `pow2` the prompt and the
-output rounded up to a power of two, `oracle` exactly what will be used. Nothing is shared: every
-sample of a request has a run of its own, and the prompt's keys and values are copied into it.
+output rounded up to a power of two, `oracle` the output that was asked for, which is what will be
+used where nothing else ends it. Nothing is shared: every sample of a request has a run of its own,
+and the prompt's keys and values are copied into it.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ class ContiguousKVCache:
             raise ConfigError(
                 "kv_memory", slots, f"one piece of {max_model_len} tokens, for the longest request"
             )
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[RequestState, Run] = {}
         # Runs of samples that are not born yet.
-        self._unborn: dict[str, list[Run]] = {}
+        self._unborn: dict[RequestState, list[Run]] = {}
         self._moves: list[Move] = []
 
     @property
@@ -81,10 +82,10 @@ class ContiguousKVCache:
         return request.samples * self._arena.granted(self._reserved(request))
 
     def needs(self, request: RequestState, tokens: int) -> int:
-        return 0 if request.request_id in self._runs else self.units_of(request, tokens)
+        return 0 if request in self._runs else self.units_of(request, tokens)
 
     def fits(self, request: RequestState, tokens: int) -> bool:
-        run = self._runs.get(request.request_id)
+        run = self._runs.get(request)
         if run is not None:
             return tokens <= run.length
         return tokens <= self._max_model_len and self._arena.has_room(
@@ -103,32 +104,32 @@ class ContiguousKVCache:
         del request
 
     def extend(self, request: RequestState, tokens: int) -> bool:
-        run = self._runs.get(request.request_id)
+        run = self._runs.get(request)
         if run is not None:
             return tokens <= run.length
         if not self.fits(request, tokens):
             return False
         taken = [self._arena.take(self._reserved(request)) for _ in range(request.samples)]
         own, *others = [run for run in taken if run is not None]
-        self._runs[request.request_id] = own
+        self._runs[request] = own
         if others:
-            self._unborn[request.request_id] = others
+            self._unborn[request] = others
         return True
 
     def grow(self, requests: Sequence[RequestState], *, spare_block: bool = False) -> int:
         del spare_block  # nothing is taken after the start
         runs = self._runs
         for index, request in enumerate(requests):
-            if request.known_tokens > runs[request.request_id].length:
+            if request.known_tokens > runs[request].length:
                 return index
         return len(requests)
 
     def fork(self, parent: RequestState, child: RequestState) -> bool:
-        waiting = self._unborn[parent.request_id]
-        run = self._runs[child.request_id] = waiting.pop(0)
+        waiting = self._unborn[parent]
+        run = self._runs[child] = waiting.pop(0)
         if not waiting:
-            del self._unborn[parent.request_id]
-        source = self._runs[parent.request_id].start
+            del self._unborn[parent]
+        source = self._runs[parent].start
         self._moves.append(Move("copy", source, run.start, parent.computed_tokens))
         return True
 
@@ -140,10 +141,10 @@ class ContiguousKVCache:
 
     def release(self, request: RequestState, *, computed: bool = True) -> None:
         del computed
-        run = self._runs.pop(request.request_id, None)
+        run = self._runs.pop(request, None)
         if run is not None:
             self._arena.give(run)
-        for unborn in self._unborn.pop(request.request_id, ()):
+        for unborn in self._unborn.pop(request, ()):
             self._arena.give(unborn)
 
     def swap_out(self, requests: Sequence[RequestState]) -> bool:
@@ -162,13 +163,13 @@ class ContiguousKVCache:
 
     def run_of(self, request: RequestState) -> Run | None:
         """Where the sequence lies; None while it holds nothing."""
-        return self._runs.get(request.request_id)
+        return self._runs.get(request)
 
     def layout(self, plan: StepPlan) -> ContiguousLayout:
         slots: list[int] = []
         starts: list[int] = []
         for chunk in plan.chunks:
-            start = self._runs[chunk.request.request_id].start
+            start = self._runs[chunk.request].start
             starts.append(start)
             slots.extend(range(start + chunk.start, start + chunk.end))
         return ContiguousLayout(slots, starts)
@@ -176,14 +177,17 @@ class ContiguousKVCache:
     def usage(self, live: Sequence[RequestState], head: RequestState | None) -> KVUsage:
         blocked = head is not None and not self.fits(head, head.known_tokens)
         runs = self._runs
-        holders = [request for request in live if request.request_id in runs]
-        ids = [request.request_id for request in holders]
-        held = [runs[name].length for name in ids]
-        for index, name in enumerate(ids):
-            if name in self._unborn:
-                held[index] += sum(run.length for run in self._unborn[name])
+        holders = [request for request in live if request in runs]
+        held = [runs[request].length for request in holders]
+        for index, request in enumerate(holders):
+            if request in self._unborn:
+                held[index] += sum(run.length for run in self._unborn[request])
         return KVUsage(
             capacity_tokens=self.capacity_tokens,
-            holdings=Holdings(ids, [request.computed_tokens for request in holders], held),
+            holdings=Holdings(
+                [request.request_id for request in holders],
+                [request.computed_tokens for request in holders],
+                held,
+            ),
             external_tokens=self.free_units if blocked else 0,
         )

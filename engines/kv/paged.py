@@ -42,8 +42,8 @@ class PagedKVCache:
         self.prefix_cache = prefix_cache
         self.pool = BlockPool(num_blocks)
         self.host = BlockPool(host_blocks)
-        self._tables: dict[str, list[int]] = {}
-        self._host_tables: dict[str, list[int]] = {}
+        self._tables: dict[RequestState, list[int]] = {}
+        self._host_tables: dict[RequestState, list[int]] = {}
         # Tail blocks that samples share until one of them writes, with the tokens written in each.
         self._shared_tails: dict[int, int] = {}
         self._moves: list[Move] = []
@@ -80,7 +80,7 @@ class PagedKVCache:
         return shared + request.samples * (blocks - shared)
 
     def needs(self, request: RequestState, tokens: int) -> int:
-        table = self._tables.get(request.request_id)
+        table = self._tables.get(request)
         if table is not None:
             missing = self._blocks(tokens) - len(table)
             return max(0, missing) + self._must_copy(request, table)
@@ -98,7 +98,7 @@ class PagedKVCache:
         tables, size = self._tables, self.block_size
         promised = 0
         for request in running:
-            held = len(tables.get(request.request_id, ()))
+            held = len(tables.get(request, ()))
             if request.samples == 1:
                 promised += -(-request.full_tokens // size) - held
             else:
@@ -106,21 +106,21 @@ class PagedKVCache:
         return promised + sum(self.pool.refs[block] - 1 for block in self._shared_tails)
 
     def cached_tokens(self, request: RequestState) -> int:
-        if not self.prefix_cache or request.request_id in self._tables:
+        if not self.prefix_cache or request in self._tables:
             return 0
         return len(self._match(request)) * self.block_size
 
     def next_new_block(self, request: RequestState) -> bytes | None:
         if not self.prefix_cache:
             return None
-        held = request.request_id in self._tables
+        held = request in self._tables
         known = request.published_blocks if held else len(self._match(request))
         if known >= reusable_blocks(request, self.block_size):
             return None
         return block_hashes(request, self.block_size, known + 1)[known]
 
     def extend(self, request: RequestState, tokens: int) -> bool:
-        table = self._tables.get(request.request_id)
+        table = self._tables.get(request)
         if table is None:
             return self._start(request, tokens)
         missing = -(-tokens // self.block_size) - len(table)
@@ -142,7 +142,7 @@ class PagedKVCache:
                 return index
             known = request.known_tokens
             # Most have room in their last block, which nobody else reads.
-            full = known > len(tables[request.request_id]) * size
+            full = known > len(tables[request]) * size
             if (full or shared) and not self.extend(request, known):
                 return index
         return len(requests)
@@ -156,7 +156,7 @@ class PagedKVCache:
         for block in found:
             pool.hold(block)
         table = [*found, *(pool.take() for _ in range(fresh))]
-        self._tables[request.request_id] = table
+        self._tables[request] = table
         request.published_blocks = len(found)
         return True
 
@@ -189,10 +189,10 @@ class PagedKVCache:
 
     def fork(self, parent: RequestState, child: RequestState) -> bool:
         blocks = self._blocks(parent.computed_tokens)
-        table = self._tables[parent.request_id][:blocks]
+        table = self._tables[parent][:blocks]
         for block in table:
             self.pool.hold(block)
-        self._tables[child.request_id] = table
+        self._tables[child] = table
         tail_tokens = parent.computed_tokens % self.block_size
         if tail_tokens:
             self._shared_tails[table[-1]] = tail_tokens
@@ -208,7 +208,7 @@ class PagedKVCache:
             # A name is made of tokens: a block that ends with one still to come gets none yet.
             full = min(full, request.valued_tokens // self.block_size)
         names = block_hashes(request, self.block_size, full)
-        table = self._tables[request.request_id]
+        table = self._tables[request]
         for index in range(request.published_blocks, full):
             self.pool.name(table[index], names[index])
         request.published_blocks = full
@@ -217,14 +217,14 @@ class PagedKVCache:
         self.pool.forget_all()
 
     def release(self, request: RequestState, *, computed: bool = True) -> None:
-        table = self._tables.pop(request.request_id, None)
+        table = self._tables.pop(request, None)
         if table is not None:
             if not computed:
                 for block in table[request.computed_tokens // self.block_size :]:
                     self.pool.forget(block)
             self._drop(reversed(table))
-        elif request.request_id in self._host_tables:
-            self.host.drop(self._host_tables.pop(request.request_id))
+        elif request in self._host_tables:
+            self.host.drop(self._host_tables.pop(request))
         request.published_blocks = 0
 
     def _drop(self, blocks: Iterable[int]) -> None:
@@ -238,22 +238,22 @@ class PagedKVCache:
                 self._shared_tails.pop(block, None)
 
     def swap_out(self, requests: Sequence[RequestState]) -> bool:
-        tables = [self._tables[request.request_id] for request in requests]
+        tables = [self._tables[request] for request in requests]
         if len({block for table in tables for block in table}) > self.host.free_blocks:
             return False
         for request, there in zip(requests, self._relocate("out", tables, self.host), strict=True):
-            self._host_tables[request.request_id] = there
-            self._drop(reversed(self._tables.pop(request.request_id)))
+            self._host_tables[request] = there
+            self._drop(reversed(self._tables.pop(request)))
         return True
 
     def swap_in_units(self, requests: Sequence[RequestState]) -> int:
-        return len({b for one in requests for b in self._host_tables[one.request_id]})
+        return len({b for one in requests for b in self._host_tables[one]})
 
     def swap_in(self, requests: Sequence[RequestState]) -> None:
-        tables = [self._host_tables[request.request_id] for request in requests]
+        tables = [self._host_tables[request] for request in requests]
         for request, here in zip(requests, self._relocate("in", tables, self.pool), strict=True):
-            self._tables[request.request_id] = here
-            self.host.drop(self._host_tables.pop(request.request_id))
+            self._tables[request] = here
+            self.host.drop(self._host_tables.pop(request))
             tail, tokens = divmod(request.computed_tokens, self.block_size)
             if tokens and self.pool.refs[here[tail]] > 1:
                 self._shared_tails[here[tail]] = tokens
@@ -278,14 +278,14 @@ class PagedKVCache:
 
     def block_table(self, request: RequestState) -> tuple[int, ...]:
         """The request's blocks in position order."""
-        return tuple(self._tables.get(request.request_id, ()))
+        return tuple(self._tables.get(request, ()))
 
     def layout(self, plan: StepPlan) -> PagedLayout:
         size = self.block_size
         slots: list[int] = []
         tables: list[list[int]] = []
         for chunk in plan.chunks:
-            table = self._tables[chunk.request.request_id]
+            table = self._tables[chunk.request]
             tables.append(table[: self._blocks(chunk.end)])
             for position in range(chunk.start, chunk.end):
                 slots.append(table[position // size] * size + position % size)
@@ -294,14 +294,13 @@ class PagedKVCache:
     def usage(self, live: Sequence[RequestState], head: RequestState | None) -> KVUsage:
         del head  # any free block serves anybody
         tables, size = self._tables, self.block_size
-        holders = [request for request in live if request.request_id in tables]
-        ids = [request.request_id for request in holders]
+        holders = [request for request in live if request in tables]
         return KVUsage(
             capacity_tokens=self.capacity_tokens,
             holdings=Holdings(
-                ids,
+                [request.request_id for request in holders],
                 [request.computed_tokens for request in holders],
-                [len(tables[name]) * size for name in ids],
+                [len(tables[request]) * size for request in holders],
             ),
             shared_tokens=self._shared_tokens() if self.pool.extra_refs else 0,
             shared_room_tokens=self.pool.extra_refs * size,

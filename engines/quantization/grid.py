@@ -20,8 +20,9 @@ from ...kernels.registry import KernelError
 from ..errors import ConfigError
 
 GROUP_SIZES = (128, 64, 32)
-# The smallest normal float16: a group of zeros still needs a scale to divide by.
-_LEAST_SCALE = 2.0**-14
+# The smallest float16 above zero: a group of zeros still needs a scale to divide by. The smallest
+# normal one, 2^-14, would be too coarse for eight bits of weights below 0.008.
+_LEAST_SCALE = 2.0**-24
 
 
 @dataclass(frozen=True)

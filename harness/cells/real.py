@@ -21,7 +21,8 @@ _AROUND_WEIGHTS = frozenset(
     (
         *("engine", "stands_for", "batching", "admission", "kv", "block_size", "max_num_seqs"),
         *("max_num_batched_tokens", "kv_memory_bytes", "kv_dtype", "mixing", "chunked_prefill"),
-        *("chunking", "chunk_unit", "long_prefill_tokens", "delay_factor", "watermark"),
+        *("chunking", "chunk_unit", "long_prefill_tokens", "whole_prompt_fits"),
+        *("delay_factor", "watermark"),
         *("preemption", "swap_memory_bytes", "prefix_cache", "kv_reservation", "arena"),
         *("async_scheduling", "cuda_graphs"),
     )

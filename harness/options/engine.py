@@ -88,7 +88,7 @@ def engine_options(
         str | None,
         typer.Option(
             help="Room for keys and values, such as 512MiB. Default: 1GiB on a CPU, 90 % of what "
-            "is free on a GPU; simulated, what --gpu-memory-utilization says.",
+            "is free on a GPU; simulated, what --free-memory-fraction says.",
             rich_help_panel="Engine",
         ),
     ] = None,
@@ -107,7 +107,8 @@ def engine_options(
     max_num_batched_tokens: Annotated[
         int | None,
         typer.Option(
-            help="Tokens a step may compute. Default: 2048, or the model's length if longer.",
+            help="Tokens a step may compute. Default: 2048, or the model's length if longer, but "
+            "8192 at most where prompts may be cut.",
             rich_help_panel="Engine",
         ),
     ] = None,
@@ -167,6 +168,15 @@ def engine_options(
         int | None,
         typer.Option(
             help="Most tokens of one prompt in a mixed step; 0: no such limit.",
+            rich_help_panel="Policies",
+        ),
+    ] = None,
+    whole_prompt_fits: Annotated[
+        bool | None,
+        typer.Option(
+            "--whole-prompt-fits/--no-whole-prompt-fits",
+            help="Unified mixing starts a request only where all its prompt would fit at once, not "
+            "its first chunk alone. Default: the preset's.",
             rich_help_panel="Policies",
         ),
     ] = None,
@@ -244,6 +254,7 @@ def engine_options(
         chunking=chunking,
         chunk_unit=chunk_unit,
         long_prefill_tokens=long_prefill_tokens,
+        whole_prompt_fits=whole_prompt_fits,
         delay_factor=scheduler_delay_factor,
         watermark=watermark,
         preemption=preemption,

@@ -33,10 +33,11 @@ CalibrationFile = Annotated[
         rich_help_panel="Machine",
     ),
 ]
-Utilisation = Annotated[
+FreeMemory = Annotated[
     float,
     typer.Option(
-        help="Share of the memory that weights leave free, given to the KV cache.",
+        help="Share of the memory that weights leave free, given to the KV cache, as TensorRT-LLM "
+        "has it; vLLM's --gpu-memory-utilization is of all memory.",
         rich_help_panel="Machine",
     ),
 ]
@@ -54,7 +55,7 @@ def machine_of(
     hardware: Hardware = "h100",
     tensor_parallel: TensorParallel = 1,
     calibration: CalibrationFile = None,
-    gpu_memory_utilization: Utilisation = 0.9,
+    free_memory_fraction: FreeMemory = 0.9,
     prefill_efficiency: PrefillEfficiency = None,
     decode_efficiency: DecodeEfficiency = None,
 ) -> Machine:
@@ -72,7 +73,7 @@ def machine_of(
         hardware,
         tensor_parallel,
         load_calibration(calibration) if calibration else None,
-        gpu_memory_utilization,
+        free_memory_fraction,
         replace(Efficiency(), **chosen),
     )
 

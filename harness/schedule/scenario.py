@@ -74,6 +74,11 @@ class EngineChoice(_Part):
     long_prefill_tokens: int | None = Field(
         default=None, description="The most tokens of one prompt in a step; 0: no such limit."
     )
+    whole_prompt_fits: bool | None = Field(
+        default=None,
+        description="Mixing unified: whether a request starts only where all its prompt would fit "
+        "at once.",
+    )
     delay_factor: float | None = Field(
         default=None,
         description="Batching separate: how many prompt-step latencies to wait for more prompts.",
@@ -114,7 +119,7 @@ class ScenarioLimits(_Part):
         default=None,
         ge=1,
         description="Tokens a step may compute. Default: the preset's, usually 2048, or "
-        "max_model_len where that is more.",
+        "max_model_len where that is more, up to 8192 where prompts may be cut.",
     )
     max_model_len: int | None = Field(
         default=None,

@@ -13,4 +13,6 @@ def argmax(logits: Tensor) -> Tensor:
     """As the reference."""
     places = logits.argmax(dim=-1)
     # To this operator a NaN is the largest of a row.
-    return places.masked_fill(logits.gather(-1, places[:, None])[:, 0].isnan(), NO_TOKEN)
+    largest = logits.gather(-1, places[:, None])[:, 0]
+    # Infinity times 0 is none, too: two operations, where `isfinite` is made of four.
+    return places.masked_fill((largest * 0).isnan(), NO_TOKEN)

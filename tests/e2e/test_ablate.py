@@ -99,7 +99,7 @@ def test_it_takes_every_option_of_run() -> None:
         *("--axes", "--simulate", "--hardware", "--tensor-parallel"),
         *(
             "--calibration",
-            "--gpu-memory-utilization",
+            "--free-memory-fraction",
             "--prefill-efficiency",
             "--decode-efficiency",
         ),

@@ -135,3 +135,32 @@ def test_a_quant_may_say_what_becomes_of_activations() -> None:
 def test_a_quant_is_written_as_it_is_read() -> None:
     for quant in ("none", "awq+a8", "gptq+w8a8-head", "rtn+a8+none-head"):
         assert join_quant(split_quant(quant)) == quant
+
+
+@pytest.mark.parametrize(
+    ("engine", "overrides", "tokens"),
+    [
+        # vLLM v0 computes prompts whole: a step has room for the longest.
+        ("paged", {}, 131072),
+        ("orca", {}, 131072),
+        ("static", {}, 131072),
+        # Where prompts may be cut, vLLM v1's and TensorRT-LLM's budget.
+        ("vllm-v1", {}, 8192),
+        ("trtllm", {}, 8192),
+        ("paged", {"batching": "mixed"}, 8192),
+        ("sarathi", {}, 512),
+        ("trtllm", {"chunked_prefill": False}, 131072),
+        ("trtllm", {"max_num_batched_tokens": 20000}, 20000),
+    ],
+)
+def test_a_step_on_a_model_with_a_long_context(
+    engine: str, overrides: dict[str, Any], tokens: int
+) -> None:
+    """Llama 3.1's 131072 positions: mixed batching that may compute them at once mixes nothing."""
+    assert engine_config(engine, **overrides).limits_for(131072).max_num_batched_tokens == tokens
+
+
+def test_a_step_on_a_model_with_a_short_context() -> None:
+    for engine in ("paged", "vllm-v1"):
+        assert engine_config(engine).limits_for(1024).max_num_batched_tokens == 2048
+        assert engine_config(engine).limits_for(4096).max_num_batched_tokens == 4096

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -133,4 +134,36 @@ def test_a_sample_whose_copy_was_lost_with_a_failed_step_fails_with_it() -> None
     details = {event.detail for event in run.events if event.finish is FinishReason.ERROR}
     assert details == {"RuntimeError: the device is on fire"}
     assert run.steps[1].failed == ("b", "a", "a#1")
+    assert core.strategy.kv.free_units == core.strategy.kv.total_units
+
+
+@pytest.mark.parametrize(("batching", "fails"), [("unified", 9), ("sarathi", 10), ("separate", 9)])
+@pytest.mark.parametrize("late", [None, {}])
+def test_a_sample_that_is_refused_in_a_step_that_fails_ends_once(
+    batching: str, fails: int, late: dict[str, Any] | None
+) -> None:
+    """The two outgrow the pool: one has made room and can never come back, the other computes."""
+    for fail_at in range(fails - 2, fails + 3):
+        core = make_core(
+            batching,
+            pool_tokens=12,
+            block_size=2,
+            max_num_batched_tokens=6 if batching != "separate" else 32,
+            admission_options={"watermark": 0.0},
+            fail_at=fail_at,
+            late=late,
+        )
+        run = drive(core, [make_request("a", 4, 10, n=2)])
+        ends = Counter((event.request_id, event.choice) for event in run.events if event.finish)
+        assert ends == {("a", 0): 1, ("a", 1): 1}
+
+
+@pytest.mark.parametrize("kv", ["paged", "contiguous"])
+def test_a_request_may_be_called_as_a_sample_of_another(kv: str) -> None:
+    """`a#1` is the name under which the second sample of `a` is traced."""
+    requests = [make_request("a", 5, 6, n=2), make_request("a#1", 6, 6)]
+    core = make_core("unified", kv=kv, pool_tokens=128)
+    run = drive(core, requests)
+    alone = drive(make_core(pool_tokens=256), requests[1:])
+    assert run.tokens("a#1") == alone.tokens("a#1")
     assert core.strategy.kv.free_units == core.strategy.kv.total_units

@@ -113,7 +113,7 @@ def check_queues(core: EngineCore) -> None:
 
 def check_blocks(core: EngineCore, kv: PagedKVCache) -> None:
     """free + held = total on both sides, and every count equals its holders."""
-    live = {state.request_id for states in core._live.values() for state in states}
+    live = {state for states in core._live.values() for state in states}
     assert set(kv._tables) | set(kv._host_tables) <= live
     for pool, tables in ((kv.pool, kv._tables), (kv.host, kv._host_tables)):
         held = Counter(block for table in tables.values() for block in table)

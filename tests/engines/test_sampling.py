@@ -176,7 +176,7 @@ def test_a_draw_depends_on_its_own_row_only(
 
 
 # And whether what it found is NaN, of one element a row.
-ARGMAX = ("argmax", "unsqueeze", "gather", "select", "isnan", "masked_fill")
+ARGMAX = ("argmax", "unsqueeze", "gather", "select", "mul", "isnan", "masked_fill")
 
 
 def test_a_greedy_batch_costs_one_argmax() -> None:
@@ -353,3 +353,19 @@ def test_sampling_parameters_are_checked(field: str, values: list[Any]) -> None:
     for value in values:
         with pytest.raises(ConfigError, match=rf"^{field}: .* is not allowed; expected .+$"):
             SamplingParams(**{field: value})
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("broken", [inf, nan])
+def test_a_row_without_a_distribution_is_refused_alone_and_beside_others(
+    broken: float, dtype: torch.dtype
+) -> None:
+    """A greedy row with infinity in it gave a token alone, and ended the step beside a draw."""
+    logits = torch.randn(2, 100).to(dtype)
+    logits[0, 7] = broken
+    greedy, drawn = (
+        Draw(SamplingParams(max_tokens=4, temperature=temperature), 0) for temperature in (0, 1)
+    )
+    for draws in ([greedy], [greedy, drawn]):
+        with pytest.raises(RuntimeError, match="NaN or infinity"):
+            sample(logits[: len(draws)], draws)

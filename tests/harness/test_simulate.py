@@ -157,7 +157,8 @@ def test_the_kv_pool_is_what_the_weights_leave() -> None:
 def test_eight_bit_keys_and_values_double_the_pool() -> None:
     full = prepare_simulation(config(), Machine("h100"))
     half = prepare_simulation(config(kv_dtype="fp8"), Machine("h100"))
-    assert 1.9 < half.pool_tokens / full.pool_tokens <= 2.01
+    assert half.pool_tokens == pytest.approx(2 * full.pool_tokens, abs=2)
+    assert half.engine.kv_memory_bytes == half.pool_tokens * 2 * 32 * 8 * 128
 
 
 def test_what_is_asked_of_the_pool_is_given() -> None:
@@ -244,7 +245,7 @@ mine:
             ("kv_memory: '7372800 tokens'", "at most the 476968 that 1 x h100 have room for"),
         ),
         (config("llama-3-8b"), Machine(devices=3), ("tensor_parallel: 3", "a divisor of 32 heads")),
-        (config(), Machine(memory_utilisation=1.5), ("gpu_memory_utilization: 1.5",)),
+        (config(), Machine(free_memory_fraction=1.5), ("free_memory_fraction: 1.5",)),
         (config(quant="fp8"), Machine("a100"), ("quant: 'fp8'", "a100")),
         (config(quant="fp8+a8"), Machine("h100"), ("quant: 'fp8+a8'", "4-bit integer weights")),
     ],

@@ -14,12 +14,15 @@ inline int16_t order(bf16 x) {
   return magnitude > 0x7f80 ? INT16_MAX : signed_magnitude;
 }
 
-// The first of the largest elements; -1 where one is NaN. size >= 1.
+// The order of infinity.
+constexpr int16_t INFINITE = 0x7f80;
+
+// The first of the largest elements; -1 where that is no finite number. size >= 1.
 inline int64_t argmax(const bf16* x, int64_t size) {
   int16_t most = INT16_MIN;
 #pragma omp simd reduction(max : most)
   for (int64_t i = 0; i < size; ++i) most = std::max(most, order(x[i]));
-  if (most == INT16_MAX) return -1;
+  if (most >= INFINITE || most == -INFINITE) return -1;
   // Block by block, so that the search for the block is made of vectors too.
   constexpr int64_t BLOCK = 256;
   int64_t first = 0;

@@ -37,8 +37,8 @@ def test_a_decode_never_waits_for_a_prompt_before_it() -> None:
     ]
 
 
-def test_the_chunk_bounds_a_step_below_the_token_budget() -> None:
-    core = make_core("sarathi", max_num_batched_tokens=32, chunk_tokens=6)
+def test_the_chunk_bounds_a_step() -> None:
+    core = make_core("sarathi", max_num_batched_tokens=6)
     run = drive(core, [make_request("a", 8, 1), make_request("b", 8, 1)])
     assert run.table() == ["P a0+6", "P a6+2 b0+4", "P b4+4"]
 

@@ -6,6 +6,8 @@ token of b.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..drive import drive, make_core, make_request
 
 
@@ -163,3 +165,16 @@ def test_lower_priority_numbers_start_first_and_make_room_last() -> None:
         "P a0+10",
         "D a",
     ]
+
+
+def test_a_prompt_whose_first_chunk_alone_would_fit_waits_where_all_of_it_must() -> None:
+    """Eight blocks of four; `a` takes four. Of `b`'s six its first chunk needs one: it starts and
+    makes room half computed, or waits until `a` is done."""
+    requests = [make_request("a", 14, 4), make_request("b", 22, 2)]
+    kw: dict[str, Any] = {"pool_tokens": 32, "max_num_batched_tokens": 8, "max_num_seqs": 2}
+    eager = drive(make_core("unified", **kw, admission_options={"watermark": 0.0}), requests)
+    core = make_core("unified", **kw, whole_prompt_fits=True, admission_options={"watermark": 0.0})
+    patient = drive(core, requests)
+    assert any(step.preempted for step in eager.steps)
+    assert not any(step.preempted for step in patient.steps)
+    assert all(patient.tokens(name) == eager.tokens(name) for name in "ab")

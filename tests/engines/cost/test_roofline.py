@@ -161,13 +161,13 @@ def test_kv_capacity_is_what_the_weights_leave() -> None:
     model = resolve_shape("llama-3-8b")
     free = 20 * 2**30 - 2 * (LAYERS + 2 * HEAD)
     assert kv_capacity_tokens(hardware, model) == int(0.9 * free // 131072)
-    assert kv_capacity_tokens(hardware, model, kv_dtype="fp8", memory_utilisation=0.5) == int(
+    assert kv_capacity_tokens(hardware, model, kv_dtype="fp8", free_memory_fraction=0.5) == int(
         0.5 * free // 65536
     )
     with pytest.raises(ConfigError, match=r"tensor_parallel: 1 .* weights take"):
         kv_capacity_tokens(hardware, resolve_shape("llama-3-70b"))
-    with pytest.raises(ConfigError, match="gpu_memory_utilization: 90 "):
-        kv_capacity_tokens(hardware, model, memory_utilisation=90)
+    with pytest.raises(ConfigError, match="free_memory_fraction: 90 "):
+        kv_capacity_tokens(hardware, model, free_memory_fraction=90)
 
 
 def test_a_short_chunk_of_a_long_context_is_bound_by_its_keys() -> None:

@@ -76,8 +76,8 @@ def test_a_smaller_group_costs_more() -> None:
         ("w8a8", "h100", "int8"),
         ("smoothquant", "h100", "int8"),
         ("fp8", "h100", "fp8"),
-        ("nvfp4", "b200", "fp4"),
-        ("nvfp4", "h100", "bf16"),  # Hopper has no FP4 units: weights only
+        ("nvfp4", "b200", "bf16"),  # weights only, though Blackwell has FP4 units
+        ("nvfp4", "h100", "bf16"),
         ("mxfp4", "mi300x", "bf16"),
     ],
 )

@@ -97,3 +97,14 @@ def test_the_largest_group_that_fits(in_features: tuple[int, ...], group_size: i
 def test_no_group_fits() -> None:
     with pytest.raises(ConfigError, match=r"group_size: \[100, 128\]"):
         choose_group_size([128, 100])
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_small_weights_are_rounded_as_finely_as_large_ones(bits: int) -> None:
+    """Their scales are float16's subnormal numbers, down to 2^-24."""
+    weight, form = torch.randn(64, 256), GridFormat(bits, 128, True)
+    large, small = (
+        float((round_to_grid(scaled, form) - scaled).norm() / scaled.norm())
+        for scaled in (weight, weight * 2.0**-11)
+    )
+    assert small < 1.05 * large

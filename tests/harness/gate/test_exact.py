@@ -225,7 +225,7 @@ def test_a_baseline_that_is_not_there_is_not_called_forbidden(tmp_path: Path) ->
     [
         ({"engin": "paged"}, r"^runs\.chat: options: '.*--engin=paged' .*No such option: --engin"),
         ({"engine": "pagd"}, r"^runs\.chat: engine: 'pagd' .*did you mean 'paged'"),
-        ({"gpu-memory-utilization": 90}, r"^runs\.chat: gpu_memory_utilization: 90"),
+        ({"free-memory-fraction": 90}, r"^runs\.chat: free_memory_fraction: 90"),
         ({"workload": "quik"}, r"^runs\.chat: workload: 'quik' "),
     ],
 )
