@@ -42,7 +42,8 @@ def run_frontier(
                 runs, frontier = _measure(by_method, directory, batch_steps, tasks, watch)
             except KeyboardInterrupt:
                 say_text(
-                    f"methods that ended are in {directory}; the same command goes on from there"
+                    f"what is measured so far is in {directory}; the same command goes on from "
+                    "there"
                 )
                 raise
         reports = frontier_reports(frontier)
@@ -68,6 +69,7 @@ def _measure(
     from ..frontier.analyse import analyse
     from ..frontier.runs import check_methods, run_methods
     from ..frontier.scores import check_tasks, run_tasks
+    from ..rendering import frontier_reports
 
     settings = next(iter(by_method.values()))
     if tasks is not None:
@@ -78,6 +80,13 @@ def _measure(
         raise ConfigError("quant", ",".join(by_method), f"a method that runs ({runs[0].failure})")
     del checked  # the last model's weights
     ran = {one.method: by_method[one.method] for one in runs if one.run is not None}
+    if batch_steps or tasks is not None:
+        # What follows takes many times as long as the runs: what they say is not held back.
+        first = analyse(runs, None, {}, command=settings.command)
+        write_texts(directory, frontier_reports(first))
+        watch.stage(f"the frontier is in {directory / 'frontier.html'}; what follows adds to it")
+    if batch_steps:
+        watch.stage("steps at every batch size, twice a method: --no-batch-steps leaves them out")
     steps = _batch_steps(ran, runs, directory, watch) if batch_steps else None
     scores = run_tasks(ran, tasks, directory, watch.stage) if tasks is not None else {}
     return runs, analyse(runs, steps, scores, command=settings.command)

@@ -82,6 +82,25 @@ def test_a_frontier_is_runs_and_reports_and_goes_on(
     assert "holds a run of other settings or requests" in capsys.readouterr().err
 
 
+def test_the_frontier_is_there_before_steps_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They take many times as long as the runs, and were cut off with nothing to show."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(batch_steps, "measure_steps", interrupted)
+    out = tmp_path / "frontier"
+    options = ("--dtype", "bfloat16", "--quality-tokens", "200", "--out", str(out))
+    assert llmbench("run", "--quant", METHODS, *SMALL, *options) == 130
+    assert "--no-batch-steps" in capsys.readouterr().err
+    found = json.loads((out / "frontier.json").read_text())
+    assert [one["name"] for one in found["methods"]] == ["int8", "none"]
+    assert found["steps"] is None
+    assert (out / "frontier.html").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
