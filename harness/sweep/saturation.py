@@ -102,15 +102,18 @@ def find_saturation(
     """Search at one point. Trials that are stored are found, and so the search goes on where it
     stopped."""
     trials = _Trials(sweep, point, goal, report)
+    found = None
     try:
         found = _settled(trials, goal)
+        # What contradicts the answer is run again, and so this belongs to the search.
+        exceptions = () if found is None else trials.exceptions(*found)
     except _NoAnswerError as error:
         report(str(error))
-        holds, fails = trials.bracket()
+        holds, fails = found or trials.bracket()
         return Saturation(point, "unknown", holds, fails, trials.tried, (), str(error))
     if found is None:
         return Saturation(point, "never", None, trials.bracket()[1], trials.tried)
-    return Saturation(point, "found", *found, trials.tried, trials.exceptions(*found))
+    return Saturation(point, "found", *found, trials.tried, exceptions)
 
 
 def _settled(trials: _Trials, goal: Goal) -> tuple[float, float] | None:
