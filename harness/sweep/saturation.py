@@ -18,11 +18,12 @@ rate: what a system refuses it does not follow.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ...engines.errors import ConfigError
+from ...workloads.scaled import requests_per_session
 from ..capacity import HIGHEST_RATE_PER_S, check_search, find_capacity
 from ..evidence import objections
 from ..store import RunOnDisk
@@ -78,7 +79,8 @@ class Trial:
 
 @dataclass(frozen=True)
 class Saturation:
-    """What was found at one point of a grid. holds_per_s: the highest rate that was followed,
+    """What was found at one point of a grid. Rates are of what arrives: requests, or sessions where
+    later turns wait for replies. holds_per_s: the highest rate that was followed,
     fails_per_s: the lowest above it that was not; None: there is none, inf: all at once. unknown:
     the search had to end, failure says why, and the rates are what is known so far. exceptions:
     rates that contradict a single threshold. trials: every run, by rate and then by length."""
@@ -90,6 +92,21 @@ class Saturation:
     trials: tuple[Trial, ...]
     exceptions: tuple[float, ...] = ()
     failure: str = ""
+
+    @property
+    def per_session(self) -> float | None:
+        """How many requests each session brings, in the longest runs, where sessions are what
+        arrives and rates are of; None: requests arrive."""
+        return _per_session(self.trials)
+
+
+def _per_session(trials: Sequence[Trial]) -> float | None:
+    stored = [one for one in trials if one.done.run is not None]
+    if not stored:
+        return None
+    longest = max(stored, key=lambda one: one.times).done.run
+    assert longest is not None
+    return requests_per_session(longest.result.workload.description)
 
 
 class _NoAnswerError(Exception):
@@ -139,8 +156,9 @@ def _settled(trials: _Trials, goal: Goal) -> tuple[float, float] | None:
         if max(before[0], found[0]) <= min(before[0], found[0]) * (1 + goal.tolerance) ** 2:
             return min(before[0], found[0]), max(before[1], found[1])
         if trials.times == MOST_TIMES:
+            of = "requests" if _per_session(trials.tried) is None else "sessions"
             raise _NoAnswerError(
-                f"the highest rate still moved, from {before[0]:.4g} to {found[0]:.4g} requests/s, "
+                f"the highest rate still moved, from {before[0]:.4g} to {found[0]:.4g} {of}/s, "
                 f"with {trials.times} times the requests; begin with more"
             )
 
