@@ -144,7 +144,7 @@ def measured(prepared: PreparedSimulation, seen: Observation) -> Measured:
         splits = split_steps(seen.records, seen.steps)
         result = _result(prepared, seen, splits)
         steps = steps_frame(seen.records, seen.steps, splits)
-        return Measured(result, requests_frame(seen.records), steps)
+        return Measured(result, requests_frame(seen.records, prepared.plan), steps)
 
 
 def fresh(prepared: PreparedSimulation) -> PreparedSimulation:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from llmbench.engines.config import engine_config
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.planning import plan_with_warmup, workload_of
-from llmbench.harness.simulate import prepare_simulation
+from llmbench.harness.simulate import prepare_simulation, simulate
 from llmbench.harness.simulated_capacity import prepare_capacity
 from llmbench.harness.simulated_machine import Machine
+from llmbench.harness.watch import Silent
 from llmbench.workloads.api import Plan
 from llmbench.workloads.scaled import at_rate
+from llmbench.workloads.sharing import shared_share
 
 BURSTS = LoadConfig(workload="azure-code", num_requests=40, max_input_len=64, max_output_len=8)
 AT_EIGHT = replace(BURSTS, request_rate=8.0, arrival="own")
@@ -61,3 +64,44 @@ def test_a_run_sends_them_too_and_warms_up_with_all_at_once() -> None:
 def test_a_capacity_scales_its_own_arrivals_whether_told_so_or_not() -> None:
     told = prepare_capacity(config(replace(BURSTS, arrival="own")), MACHINE).plan
     assert told == prepare_capacity(config(BURSTS), MACHINE).plan
+
+
+def test_a_stored_run_of_sessions_is_replayed_as_sessions(tmp_path: Path) -> None:
+    """Who waits for whom, how long, and what prompts share; the words are others. As prompts that
+    stand alone, a prefix cache would find nothing of them."""
+    path = tmp_path / "talk.yaml"
+    path.write_text(
+        """
+num_requests: 40
+arrivals: {kind: poisson, rate_per_s: 2}
+lengths:
+  kind: sampled
+  input: {kind: uniform, min_tokens: 20, max_tokens: 60}
+  output: {kind: fixed, tokens: 16}
+prompts: {kind: random}
+sessions:
+  turns: {kind: uniform, min_turns: 1, max_turns: 5}
+  think_s: {kind: exponential, mean_s: 1}
+"""
+    )
+    prepared = prepare_simulation(config(LoadConfig(workload=str(path))), MACHINE)
+    simulate(prepared, Silent()).requests.to_parquet(tmp_path / "requests.parquet")
+    replayed = LoadConfig(trace=tmp_path / "requests.parquet")
+    again = prepare_simulation(config(replayed), MACHINE).plan
+
+    def told(plan: Plan) -> list[tuple[float, ...]]:
+        """When its session begins, tokens in and out, and its think time."""
+        begun: dict[int, float] = {}
+        rows: list[tuple[float, ...]] = []
+        for one in plan.requests:
+            begun[one.index] = (one.t_due_s or 0.0) if one.after is None else begun[one.after]
+            size = len(one.prompt_token_ids), one.output_tokens
+            rows.append((begun[one.index], *size, one.think_s))
+        return sorted(rows)
+
+    for one, other in zip(told(again), told(prepared.plan), strict=True):
+        assert one == pytest.approx(other)
+    assert again.description["num_sessions"] == prepared.plan.description["num_sessions"]
+    shared = shared_share(prepared.plan.requests)
+    assert shared > 0.3
+    assert shared_share(again.requests) >= shared
