@@ -120,7 +120,9 @@ def sweep(
             told = sweep_table(" ".join(words), [by_cell[cell] for cell in cells])
         else:
             searches = [find_saturation(opened, cell, goal, report) for cell in cells]
-            told = sweep_table(" ".join(words), (), searches, goal.criterion)
+            talk = any(one.per_session is not None for one in searches)
+            criterion = goal.criterion("sessions" if talk else "requests")
+            told = sweep_table(" ".join(words), (), searches, criterion)
     except KeyboardInterrupt:
         say_error(f"interrupted: the cells that ended are kept in {out}; the same command goes on")
         raise typer.Exit(Exit.INTERRUPTED) from None

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...engines.errors import ConfigError
-from ...workloads.scaled import requests_per_session
+from ...workloads.scaled import Arriving, arriving, requests_per_session
 from ..capacity import HIGHEST_RATE_PER_S, check_search, find_capacity
 from ..evidence import objections
 from ..store import RunOnDisk
@@ -52,11 +52,10 @@ class Goal:
                 "start_rate", self.start_per_s, f"{LOWEST_PER_S} to {HIGHEST_RATE_PER_S:g} a second"
             )
 
-    @property
-    def criterion(self) -> str:
+    def criterion(self, arriving: Arriving = "requests") -> str:
         """What it is to follow, in words."""
         ends = (
-            f"requests end as fast as they come: after the first quarter of a run, those in the "
+            f"{arriving} end as fast as they come: after the first quarter of a run, those in the "
             f"system grow by no more than {1 - KEPT_UP:.0%} of those that come"
         )
         if self.attainment is None:
@@ -238,7 +237,7 @@ def _judged(run: RunOnDisk | None, goal: Goal) -> tuple[bool | None, bool]:
         return None, False
     if refuses(run):
         return False, True
-    if objections(run) or run.result.workload.num_requests < FEWEST_REQUESTS:
+    if objections(run) or _arrivals(run)[0] < FEWEST_REQUESTS:
         return None, False
     kept = run.result.metrics.get("goodput_share")
     if goal.attainment is not None and (kept is None or kept.stats["run"] < goal.attainment):
@@ -253,8 +252,15 @@ def _why(done: Done) -> str:
         return f"{name}: {done.failure}"
     if done.failure:
         return f"{name} is not valid: {done.failure}"
-    sent = done.run.result.workload.num_requests
-    return f"{name}: in {sent} requests no queue shows; send at least {FEWEST_REQUESTS}"
+    sent, what = _arrivals(done.run)
+    return f"{name}: in {sent} {what} no queue shows; send at least {FEWEST_REQUESTS}"
+
+
+def _arrivals(run: RunOnDisk) -> tuple[int, Arriving]:
+    """How many of what arrived."""
+    sent = run.result.workload
+    what = arriving(sent.description)
+    return (sent.num_requests if what == "requests" else sent.description["num_sessions"]), what
 
 
 def refuses(run: RunOnDisk) -> bool:

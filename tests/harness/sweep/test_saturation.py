@@ -274,6 +274,53 @@ def test_a_queue_that_grows_shows_its_rate_whatever_the_length(tmp_path: Path, c
     assert _kept_up(tmp_path / "r", due_s, stays_s) == pytest.approx(0.8, abs=0.02)
 
 
+def _store_sessions(out: Path, begun_s: Sequence[float], ended_s: Sequence[float]) -> None:
+    """Sessions of two turns: the first takes 0.2 s, the second is due half a second later."""
+    requests: list[RequestRecord] = []
+    for at, (due_s, end_s) in enumerate(zip(begun_s, ended_s, strict=True)):
+        later_s = due_s + 0.7
+        requests.append(make_request((due_s + 0.1, due_s + 0.2), index=2 * at, due_s=due_s))
+        times_s = (later_s + 0.1, end_s)
+        requests.append(make_request(times_s, index=2 * at + 1, due_s=later_s))
+    stored = stored_run(requests, ())
+    sent = {"num_requests": len(requests), "num_sessions": len(begun_s)}
+    workload = stored.result.workload.model_copy(update={**sent, "description": sent})
+    checks = tuple(one for one in stored.result.validity.checks if one.id != "trace")
+    update = {"validity": Validity.of(checks), "workload": workload}
+    after = [float("nan") if at % 2 == 0 else at - 1.0 for at in range(len(requests))]
+    table = stored.requests.assign(after=after)
+    write_run(out, stored.result.model_copy(update=update), table, stored.steps, {})
+
+
+@pytest.mark.parametrize("count", [40, 1000])
+def test_sessions_that_begin_faster_than_they_end_are_a_queue(tmp_path: Path, count: int) -> None:
+    """Sessions begin at 10 a second and end at 8."""
+    begun_s = [at / 10 for at in range(count)]
+    _store_sessions(tmp_path / "r", begun_s, [1.0 + at / 8 for at in range(count)])
+    assert kept_up(find_run(tmp_path / "r")) == pytest.approx(0.8, abs=0.08 if count < 99 else 0.02)
+    _store_sessions(tmp_path / "s", begun_s, [due_s + 1.0 for due_s in begun_s])
+    assert kept_up(find_run(tmp_path / "s")) == pytest.approx(1.0, abs=0.05)
+
+
+def test_sessions_that_all_begin_at_once_follow_no_rate(tmp_path: Path) -> None:
+    """Turns come as slowly as they are served. Known wrong here: any rate was followed."""
+    begun_s = [at * 1e-6 for at in range(60)]
+    _store_sessions(tmp_path / "r", begun_s, [2.0 + at / 4 for at in range(60)])
+    assert kept_up(find_run(tmp_path / "r")) == 0.0
+
+
+def test_of_too_few_sessions_no_queue_shows(tmp_path: Path) -> None:
+    def starts(words: Sequence[str], log: Path, held: int) -> int:  # noqa: ARG001
+        log.write_text("")
+        _store_sessions(Path(words[-1].removeprefix("--out=")), range(19), range(2, 21))
+        return 0
+
+    opened = Sweep(tmp_path / "s", ("run",), {}, starts=starts)
+    found = find_saturation(opened, ALONE, Goal(None, 0.05, 1.0), lambda _: None)
+    assert found.failure == "request-rate=1: in 19 sessions no queue shows; send at least 20"
+    assert found.per_session == 2
+
+
 def test_one_late_reply_is_no_queue(tmp_path: Path) -> None:
     """The last of 100 requests stays for 3 s of a run of 10, the others not at all."""
     due_s = [at / 10 for at in range(100)]
