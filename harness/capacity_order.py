@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from ..workloads.scaled import Arriving
 from .evidence import ERROR_RATE
 from .simulate import PreparedSimulation
 from .simulated_capacity import EngineCapacity, Goal, kept_by, serve_at
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 class Order:
     """Two engines at the largest rate that the first holds, its capacity, and the second does not.
 
-    only_first, only_second: requests that keep the SLO with one of them alone. p: the chance of so
-    uneven a split if neither kept more (`stats/batches.py`).
+    rate_per_s: of what arrives. only_first, only_second: requests that keep the SLO with one of
+    them alone. p: the chance of so uneven a split if neither kept more (`stats/batches.py`).
     """
 
     first: str
@@ -30,6 +31,7 @@ class Order:
     only_first: int
     only_second: int
     p: float
+    arriving: Arriving = "requests"
 
     @property
     def is_noise(self) -> bool:
@@ -65,6 +67,7 @@ def orders(
                 sum(only_first),
                 sum(only_second),
                 uneven_p(only_first, only_second),
+                first.arriving,
             )
         )
     return tuple(told)

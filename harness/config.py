@@ -14,14 +14,14 @@ from ..engines.errors import ConfigError, unknown_name
 from ..engines.presets import find_preset
 from ..engines.quantization.methods import QuantParts, join_quant
 
-Arrival = Literal["poisson", "constant"]
+Arrival = Literal["poisson", "constant", "own"]
 
 
 def parse_arrival(text: str) -> Arrival:
     """Raises ConfigError for another word."""
-    if text == "poisson" or text == "constant":
+    if text == "poisson" or text == "constant" or text == "own":
         return text
-    raise unknown_name("arrival", text, ("poisson", "constant"))
+    raise unknown_name("arrival", text, ("poisson", "constant", "own"))
 
 
 def check_price(price_per_hour: float | None) -> None:

@@ -191,7 +191,8 @@ def measure(prepared: Prepared, watch: Watch, loaded: LoadedModel | None = None)
     result = _result(
         prepared, loaded, served, pool, computed, environment, memory, quality, interrupted
     )
-    requests, steps = requests_frame(seen.records), steps_frame(seen.records, seen.steps)
+    requests = requests_frame(seen.records, prepared.plan)
+    steps = steps_frame(seen.records, seen.steps)
     return Measured(result, requests, steps, seen.failure)
 
 

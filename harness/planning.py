@@ -8,7 +8,8 @@ from pathlib import Path
 from ..engines.errors import ConfigError
 from ..workloads.api import LengthLimits, Plan, TextEncoder, plan_workload
 from ..workloads.builtin import resolve_workload, trace_workload
-from ..workloads.overrides import with_overrides
+from ..workloads.overrides import is_scaled_when_planned, with_overrides
+from ..workloads.scaled import at_rate, requests_per_session
 from ..workloads.spec import WorkloadSpec
 from ..workloads.warmup import warmup_workload
 from .config import LoadConfig
@@ -50,6 +51,14 @@ def corpus_text(path: Path | None) -> tuple[str, str]:
     return path.name, text
 
 
+def scaled_as_asked(plan: Plan, spec: WorkloadSpec, load: LoadConfig) -> Plan:
+    """The plan at the rate that `load` asks its own arrivals for, where that is still to be done.
+    spec: what `load` asks for."""
+    if load.arrival != "own" or load.request_rate is None:
+        return plan
+    return at_rate(plan, load.request_rate) if is_scaled_when_planned(spec.arrivals) else plan
+
+
 def plan_with_warmup(
     spec: WorkloadSpec,
     load: LoadConfig,
@@ -72,6 +81,7 @@ def plan_with_warmup(
         vocab_size=vocab_size,
         encoder=encoder,
     )
+    plan = scaled_as_asked(plan, spec, load)
     if not warmup_requests:
         return plan, Plan((), None)
     warmup = plan_workload(
@@ -106,11 +116,19 @@ def load_settings(load: LoadConfig, plan: Plan) -> dict[str, object]:
         "time_scale": load.time_scale,
         "num_requests": len(plan.requests),
         "request_rate": plan.description["request_rate_per_s"],
+        **_session_rate(plan),
         "max_concurrency": plan.max_concurrency,
         "max_input_len": load.max_input_len,
         "max_output_len": load.max_output_len,
         "samples": plan.description["samples"],
     }
+
+
+def _session_rate(plan: Plan) -> dict[str, object]:
+    """The rate of sessions as a setting, where they are what arrives."""
+    if requests_per_session(plan.description) is None:
+        return {}
+    return {"session_rate": plan.description["session_rate_per_s"]}
 
 
 def price_setting(price_per_hour: float | None) -> dict[str, object]:

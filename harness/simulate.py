@@ -145,7 +145,7 @@ def measured(prepared: PreparedSimulation, seen: Observation) -> Measured:
         splits = split_steps(seen.records, seen.steps)
         result = _result(prepared, seen, splits)
         steps = steps_frame(seen.records, seen.steps, splits)
-        return Measured(result, requests_frame(seen.records), steps)
+        return Measured(result, requests_frame(seen.records, prepared.plan), steps)
 
 
 def fresh(prepared: PreparedSimulation) -> PreparedSimulation:
@@ -167,17 +167,19 @@ def observe(prepared: PreparedSimulation, watch: Watch) -> Observation:
 
 def _plan(config: RunConfig, model: ModelConfig, limits: Limits) -> Plan:
     from ..workloads.api import plan_workload
-    from .planning import workload_of
+    from .planning import scaled_as_asked, workload_of
 
     load: LoadConfig = config.load
+    spec = workload_of(load)
     corpus = _corpus(model.vocab_size)
-    return plan_workload(
-        workload_of(load),
+    plan = plan_workload(
+        spec,
         seed=config.seed,
         corpus_token_ids=corpus,
         limits=LengthLimits(load.max_input_len, load.max_output_len, limits.max_model_len),
         vocab_size=model.vocab_size,
     )
+    return scaled_as_asked(plan, spec, load)
 
 
 def _corpus(vocab_size: int) -> list[int]:

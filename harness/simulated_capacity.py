@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..engines.errors import ConfigError, MissingError
-from ..workloads.scaled import at_rate, offered_rate_per_s
+from ..workloads.scaled import Arriving, arrival_rate_per_s, arriving, at_rate, requests_per_session
 from ..workloads.spec import (
     Clients,
     Constant,
@@ -88,6 +88,12 @@ class EngineCapacity:
     error: str
     kept: tuple[bool | None, ...] = ()
     effective: float = 0.0
+    per_session: float | None = None
+
+    @property
+    def arriving(self) -> Arriving:
+        """What its rates count."""
+        return "requests" if self.per_session is None else "sessions"
 
     @property
     def judged(self) -> int:
@@ -96,13 +102,18 @@ class EngineCapacity:
 
     @property
     def interval_per_s(self) -> tuple[float, float]:
-        """Between which rates the capacity lies, in requests a second (`capacity.py`)."""
+        """Between which rates the capacity lies, of what arrives (`capacity.py`)."""
         return self.search.interval_per_s(self.effective) if self.effective else (0.0, math.inf)
 
     @property
     def capacity_per_s(self) -> float:
         """0 where no rate holds, inf where any does."""
         return self.search.holds.rate_per_s if self.search.holds else 0.0
+
+    @property
+    def requests_per_s(self) -> float:
+        """The capacity in requests: all turns of a session come in the end."""
+        return self.capacity_per_s * (self.per_session or 1.0)
 
     @property
     def burst(self) -> float | None:
@@ -123,7 +134,7 @@ class EngineCapacity:
 def prepare_capacity(config: RunConfig, machine: Machine) -> PreparedSimulation:
     """A simulation at the workload's own rate, checked. Raises ConfigError or WorkloadError."""
     prepared = prepare_simulation(replace(config, load=_open_loop(config.load)), machine)
-    offered_rate_per_s(prepared.plan)
+    arrival_rate_per_s(prepared.plan)
     return prepared
 
 
@@ -131,6 +142,8 @@ def _open_loop(load: LoadConfig) -> LoadConfig:
     """The load with a rate that can be changed; a limit on concurrency becomes a cap beside it."""
     from .planning import workload_of
 
+    if load.arrival == "own":  # as ever here
+        load = replace(load, arrival=None)
     own = workload_of(replace(load, arrival=None, max_concurrency=None)).arrivals
     if isinstance(own, Poisson | Constant | Gamma):
         return replace(load, request_rate=own.rate_per_s)
@@ -151,7 +164,7 @@ def engine_capacity(prepared: PreparedSimulation, goal: Goal, watch: Watch) -> E
         trials.attained,
         target=goal.attainment,
         tolerance=goal.rate_tolerance,
-        start_per_s=offered_rate_per_s(prepared.plan),
+        start_per_s=arrival_rate_per_s(prepared.plan),
     )
     run = None
     kept: tuple[bool | None, ...] = ()
@@ -181,6 +194,7 @@ def engine_capacity(prepared: PreparedSimulation, goal: Goal, watch: Watch) -> E
         simulation.error,
         kept or missed,
         effective_size(judged),
+        requests_per_session(prepared.plan.description),
     )
 
 
@@ -242,7 +256,8 @@ class _Trials:
         self.told = f"{prepared.config.label}: "
 
     def attained(self, rate_per_s: float) -> float:
-        name = "all at once" if math.isinf(rate_per_s) else f"{rate_per_s:.4g} requests/s"
+        of = arriving(self._prepared.plan.description)
+        name = "all at once" if math.isinf(rate_per_s) else f"{rate_per_s:.4g} {of}/s"
         self._watch.stage(f"{self.told}trying {name}")
         made, seen = self.served(rate_per_s)
         share = self._share.of(seen.records)

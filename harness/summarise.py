@@ -44,6 +44,8 @@ from .window import steady_window
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..workloads.api import Plan, PlannedRequest
+
 REQUEST_COLUMNS = (
     "request_id",
     "index",
@@ -71,6 +73,8 @@ REQUEST_COLUMNS = (
     "counted",
     "cached_tokens",
     "error",
+    "after",
+    "think_s",
 )
 STEP_COLUMNS = (
     "index",
@@ -119,6 +123,8 @@ LATER_COLUMNS: Mapping[str, object] = {
     "counted": "",
     "cached_tokens": math.nan,
     "error": "",
+    "after": math.nan,
+    "think_s": 0.0,
 }
 _KV_PARTS = tuple(part.name for part in fields(KVSplit))
 _PHASES = tuple(phase.name for phase in fields(PhaseTimes))
@@ -259,13 +265,28 @@ def batch_metrics(steps: Sequence[StepTrace], max_num_batched_tokens: int) -> di
     }
 
 
-def requests_frame(requests: Sequence[RequestRecord]) -> pd.DataFrame:
-    """One row a request; NaN where a time or a latency is absent. See `REQUEST_COLUMNS`."""
+def requests_frame(requests: Sequence[RequestRecord], plan: Plan | None = None) -> pd.DataFrame:
+    """One row a request; NaN where a time or a latency is absent. See `REQUEST_COLUMNS`.
+
+    plan: what was sent, which knows of each later turn of a session the index of the one before it
+    (`after`, NaN elsewhere) and the think time between; None where nobody knows.
+    """
     import pandas as pd
 
-    rows = [_request_row(request) for request in requests]
+    turns = (
+        {} if plan is None else {one.index: one for one in plan.requests if one.after is not None}
+    )
+    rows = [{**_request_row(one), **_turn(turns.get(one.index))} for one in requests]
     frame = pd.DataFrame(rows, columns=list(REQUEST_COLUMNS))
-    return frame.astype({name: "float64" for name in REQUEST_COLUMNS if _is_scalar_s(name)})
+    numbers = [name for name in REQUEST_COLUMNS if _is_scalar_s(name)]
+    return frame.astype(dict.fromkeys((*numbers, "after"), "float64"))
+
+
+def _turn(planned: PlannedRequest | None) -> dict[str, float]:
+    """planned: a later turn."""
+    if planned is None or planned.after is None:
+        return {"after": math.nan, "think_s": 0.0}
+    return {"after": float(planned.after), "think_s": planned.think_s}
 
 
 def records_of(frame: pd.DataFrame) -> list[RequestRecord]:

@@ -40,7 +40,9 @@ def _rates_text(points: Sequence[SaturationPoint]) -> str:
     for one in named:
         text = rate_text(one)
         if parts and one.outcome == ordered[0].outcome == "found":
-            text = text.removeprefix("follows ").replace(" requests/s", "")
+            text = text.removeprefix("follows ")
+            if one.unit == ordered[0].unit:
+                text = text.replace(f" {one.unit}", "")
         parts.append(f"{setting_text(one.settings)} {text}" if one.settings else f"It {text}")
     if rest := len(ordered) - len(named):
         parts.append(f"{rest} others no more")
@@ -103,8 +105,8 @@ def setting_text(settings: Mapping[str, str]) -> str:
 def rate_text(point: SaturationPoint) -> str:
     """`follows 4.2 requests/s, not 4.3`."""
     if point.outcome == "never":
-        return f"follows no rate: not even {quantity(point.fails_per_s, 'requests/s')}"
-    followed = f"follows {quantity(point.holds_per_s, 'requests/s')}"
+        return f"follows no rate: not even {quantity(point.fails_per_s, point.unit)}"
+    followed = f"follows {quantity(point.holds_per_s, point.unit)}"
     missed = AT_ONCE if point.fails_per_s is None else number(point.fails_per_s)
     if point.outcome == "unknown":
         known = [followed] if point.holds_per_s is not None else []

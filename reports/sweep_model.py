@@ -11,6 +11,7 @@ from typing import Literal
 class SweepCell:
     """One cell's run. name: its directory. settings: by option, in order. values: by quantity, as
     `ttft.p99`; None where not measured. failure: why it does not count; empty if it does.
+    adjustments: what was changed of the workload, in words.
     refused: of a search, what requests ran into: all that the cell says is that its rate was not
     followed; empty where all were served. followed: of a search, whether its rate was; None where
     the run proves nothing, and of a grid."""
@@ -23,6 +24,7 @@ class SweepCell:
     failure: str = ""
     refused: str = ""
     followed: bool | None = None
+    adjustments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ class SaturationPoint:
     `never`, not even the lowest rate was followed; `unknown`, the search had to end, and failure
     says why. holds_per_s: the highest rate that was followed, fails_per_s: the one above it that
     was not; None: there is none, or it is all at once, which is no rate. exceptions: rates that
-    contradict a single threshold."""
+    contradict a single threshold. per_session: where sessions are what arrives, and rates are of,
+    how many requests each brings; None: requests arrive."""
 
     settings: Mapping[str, str]
     outcome: Literal["found", "never", "unknown"]
@@ -94,6 +97,19 @@ class SaturationPoint:
     fails_per_s: float | None
     exceptions: tuple[float, ...] = ()
     failure: str = ""
+    per_session: float | None = None
+
+    @property
+    def unit(self) -> str:
+        """Of its rates."""
+        return "requests/s" if self.per_session is None else "sessions/s"
+
+    @property
+    def requests_per_s(self) -> float | None:
+        """The highest rate in requests: all turns of a session come in the end."""
+        if self.holds_per_s is None:
+            return None
+        return self.holds_per_s * (self.per_session or 1.0)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .comparison_tables import end_text, ratio_text
 from .format import number, plural, quantity, scale_of
@@ -22,6 +22,7 @@ from .tables import glossary, table
 WHOLE = Badge("Every cell counts", "✓", "good")
 INCOMPLETE = Badge("Cells left out", "!", "caution")
 _MOST_FIGURES = 6
+_MOST_NAMED = 3
 
 
 def sweep_report(sweep: SweepTable) -> Report:
@@ -46,11 +47,31 @@ def sweep_report(sweep: SweepTable) -> Report:
                 for one in sweep.cells
                 if (why := one.refused)
             ),
+            *map(Note, _adjusted(sweep)),
         ),
         sections=tuple(section for section in _sections(sweep) if section.parts),
         premise=simulated_text(sweep),
         footer=f"llmbench sweep … -- {sweep.command}",
     )
+
+
+def _adjusted(sweep: SweepTable) -> Iterator[str]:
+    """What was changed of the workload, once for all cells that say the same."""
+    cells: dict[str, list[str]] = {}
+    for cell in sweep.cells:
+        for text in cell.adjustments:
+            cells.setdefault(text, []).append(cell.name)
+    for text, names in cells.items():
+        whose = "every cell"
+        if len(names) < len(sweep.cells):
+            whose = f"{plural(len(names), 'cell')} ({_named(names)})"
+        yield f"The workload was adjusted in {whose}: {text}."
+
+
+def _named(names: Sequence[str]) -> str:
+    rest = len(names) - _MOST_NAMED
+    more = f" and {plural(rest, 'other')}" if rest > 0 else ""
+    return f"{', '.join(names[:_MOST_NAMED])}{more}"
 
 
 def _title(sweep: SweepTable) -> str:
@@ -95,7 +116,7 @@ def _statements(sweep: SweepTable) -> Iterator[str]:
         if point.exceptions:
             yield (
                 f"{setting_text(point.settings)} has no single threshold: {_contradicting(point)} "
-                "requests/s contradict it."
+                f"{point.unit} contradict it."
             )
 
 
@@ -111,7 +132,7 @@ def _key_figures(sweep: SweepTable) -> Iterator[KeyFigure]:
             yield KeyFigure(
                 "Highest rate followed" if point.outcome == "found" else "Followed so far",
                 number(point.holds_per_s),
-                "requests/s",
+                point.unit,
                 setting_text(point.settings) if point.settings else "",
             )
     by_name = {one.name: one for one in sweep.quantities}
@@ -152,17 +173,30 @@ def _sections(sweep: SweepTable) -> tuple[Section, ...]:
 def _saturation_table(sweep: SweepTable) -> Table | None:
     if not sweep.saturation:
         return None
+    units = list(dict.fromkeys(point.unit for point in sweep.saturation))
+    # Where workloads are varied, some may send sessions and some not.
+    unit = f" ({units[0]})" if len(units) == 1 else ""
+    of_sessions = any(point.per_session is not None for point in sweep.saturation)
+
+    def shown(point: SaturationPoint, rate: float | None) -> str:
+        return number(rate) if unit else quantity(rate, point.unit)
+
     return table(
         "saturation",
         "Highest rate that is followed",
-        ("Setting", "Followed (requests/s)", "Not followed (requests/s)", "Contradicted at"),
+        (
+            *("Setting", f"Followed{unit}"),
+            *(["In requests/s"] if of_sessions else []),
+            *(f"Not followed{unit}", "Contradicted at"),
+        ),
         [
             (
                 setting_text(point.settings),
-                number(point.holds_per_s),
+                shown(point, point.holds_per_s),
+                *([number(point.requests_per_s)] if of_sessions else []),
                 AT_ONCE
                 if point.outcome == "found" and point.fails_per_s is None
-                else number(point.fails_per_s),
+                else shown(point, point.fails_per_s),
                 _contradicting(point) or "—",
             )
             for point in sweep.saturation

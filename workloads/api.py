@@ -164,8 +164,9 @@ class Plan:
     description: JSON-able: name, description, source, arrivals, lengths, prompts, sessions, fit,
         seed, num_requests, num_sessions, request_rate_per_s (asked for), offered_rate_per_s (what
         these due times come to), gap_cv, and input_tokens and output_tokens as {mean, p50, p90,
-        p99, min, max}. Rates are of sessions where there are any, and None in a closed loop and
-        when everything is due at once.
+        p99, min, max}. Where turns wait for replies, session_rate_per_s and
+        offered_session_rate_per_s in place of the two rates, which are then None: sessions are
+        what arrives. All are None in a closed loop and when everything is due at once.
     """
 
     requests: tuple[PlannedRequest, ...]

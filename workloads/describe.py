@@ -23,21 +23,29 @@ def describe(
         "seed": seed,
         "num_requests": len(requests),
         "num_sessions": sum(one.after is None for one in requests),
-        "request_rate_per_s": request_rate_per_s(spec.arrivals),
-        **_observed_arrivals(due_s),
+        **_arrivals(spec, due_s, sessions=any(one.after is not None for one in requests)),
         "input_tokens": _summary(inputs),
         "output_tokens": _summary(outputs),
     }
 
 
-def _observed_arrivals(due_s: Seconds | None) -> dict[str, float | None]:
-    """The rate and the CV of these very gaps; None where nothing is due after the start."""
-    if due_s is None or len(due_s) < 2 or due_s[-1] == due_s[0]:
-        return {"offered_rate_per_s": None, "gap_cv": None}
-    gaps_s = np.diff(due_s)
+def _arrivals(
+    spec: WorkloadSpec, due_s: Seconds | None, *, sessions: bool
+) -> dict[str, float | None]:
+    """The rate asked for, and the rate and the CV of these very gaps; None where nothing is due
+    after the start. Where sessions arrive, both are theirs, and of requests nothing is known
+    before: later turns wait for replies."""
+    asked = request_rate_per_s(spec.arrivals)
+    offered = gap_cv = None
+    if due_s is not None and len(due_s) > 1 and due_s[-1] > due_s[0]:
+        gaps_s = np.diff(due_s)
+        offered, gap_cv = float(1 / gaps_s.mean()), float(gaps_s.std() / gaps_s.mean())
     return {
-        "offered_rate_per_s": float(1 / gaps_s.mean()),
-        "gap_cv": float(gaps_s.std() / gaps_s.mean()),
+        "request_rate_per_s": None if sessions else asked,
+        "offered_rate_per_s": None if sessions else offered,
+        "session_rate_per_s": asked if sessions else None,
+        "offered_session_rate_per_s": offered if sessions else None,
+        "gap_cv": gap_cv,
     }
 
 

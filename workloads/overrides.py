@@ -7,7 +7,20 @@ from typing import Any, Literal
 
 from .api import WorkloadError
 from .load import parse_spec
-from .spec import Clients, ClosedLoop, Constant, Gamma, Poisson, Replay, WorkloadSpec
+from .spec import (
+    Arrivals,
+    Clients,
+    ClosedLoop,
+    Constant,
+    ExponentialRamp,
+    Gamma,
+    LinearRamp,
+    OnOff,
+    Poisson,
+    Replay,
+    Stages,
+    WorkloadSpec,
+)
 
 
 def with_overrides(
@@ -16,7 +29,7 @@ def with_overrides(
     num_requests: int | None = None,
     request_rate: float | None = None,
     max_concurrency: int | None = None,
-    arrival: Literal["poisson", "constant"] | None = None,
+    arrival: Literal["poisson", "constant", "own"] | None = None,
     time_scale: float | None = None,
     samples: int | None = None,
     shared_prefix_tokens: int | None = None,
@@ -24,12 +37,16 @@ def with_overrides(
     """The spec with what was given in place of its own. None leaves a thing as it is.
 
     num_requests: of a trace, its first rows.
-    request_rate: requests a second. A constant or gamma workload keeps its kind, clients are all
-        scaled alike, any other becomes Poisson; `arrival` chooses. inf: everything is due at 0.
+    request_rate: arrivals a second, of sessions where there are any, else of requests. A constant
+        or gamma workload keeps its kind, clients are all scaled alike, any other becomes Poisson;
+        `arrival` chooses. inf: everything is due at 0.
     max_concurrency: on its own, a closed loop of this many; beside request_rate, arrival or
         time_scale, a cap on what is in flight: due times stay, so waiting for a slot counts as
         latency.
-    arrival: the kind for request_rate, or for the workload's own rate.
+    arrival: the kind for request_rate, or for the workload's own rate. own: only beside
+        request_rate; arrivals that have a rate stay what they are. Of those that no single setting
+        sets to a rate (`is_scaled_when_planned`) nothing is changed here: `scaled.at_rate` scales
+        their gaps once they are drawn.
     time_scale: of a replay, the factor on every gap: 0.5 is twice as fast.
     samples: replies asked for each prompt. shared_prefix_tokens: tokens all prompts begin with.
 
@@ -69,6 +86,14 @@ def _arrivals(
         if not isinstance(own, Replay) or request_rate is not None or arrival is not None:
             raise WorkloadError("time_scale", time_scale, "a replayed trace at its own rate")
         return {**own.model_dump(), "time_scale": time_scale, "max_concurrency": cap}
+    if arrival == "own":
+        if request_rate is None:
+            raise WorkloadError("arrival", arrival, "--request-rate beside it", "is no rate")
+        if not request_rate > 0:
+            raise _no_rate(request_rate)
+        if is_scaled_when_planned(own):
+            return {**own.model_dump(), "max_concurrency": cap}
+        arrival = None
     if request_rate is not None or arrival is not None:
         return {**_at_rate(spec, request_rate, arrival), "max_concurrency": cap}
     if max_concurrency is not None:
@@ -87,7 +112,7 @@ def _at_rate(spec: WorkloadSpec, request_rate: float | None, arrival: str | None
             f"needs a rate, and {own.kind} arrivals have none",
         )
     if request_rate is not None and not request_rate > 0:
-        raise WorkloadError("request_rate", request_rate, "a number above 0, or inf")
+        raise _no_rate(request_rate)
     if request_rate == math.inf:
         return {"kind": "at_once"}
     if isinstance(own, Clients) and request_rate is not None and arrival is None:
@@ -96,6 +121,15 @@ def _at_rate(spec: WorkloadSpec, request_rate: float | None, arrival: str | None
     if arrival is not None:
         kept = {"kind": arrival, "rate_per_s": kept.get("rate_per_s")}
     return kept if request_rate is None else {**kept, "rate_per_s": request_rate}
+
+
+def is_scaled_when_planned(own: Arrivals) -> bool:
+    """Whether arrivals have a rate, by what was drawn or recorded, that no setting of theirs is."""
+    return isinstance(own, OnOff | LinearRamp | ExponentialRamp | Stages | Replay)
+
+
+def _no_rate(request_rate: float) -> WorkloadError:
+    return WorkloadError("request_rate", request_rate, "a number above 0, or inf")
 
 
 def scaled_clients(own: Clients, rate_per_s: float) -> dict[str, Any]:

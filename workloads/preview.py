@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .api import Plan, PlannedRequest, Told
 from .fitting.burstiness import Burstiness, burstiness
+from .scaled import Arriving
 from .sharing import shared_share
 
 RATE_BINS = 60
@@ -33,7 +34,8 @@ class Preview:
     """burstiness: of the due times; None in a closed loop and when everything is due at once.
 
     rates_per_s: due requests a second in equal bins of bin_s from 0; later turns of sessions, which
-    are due when the turn before has ended, are not among them. turns: requests of each session.
+    are due when the turn before has ended, are not among them, so that it is sessions that are
+    counted (`arriving`), as in burstiness. turns: requests of each session.
     shared_share: of all prompt tokens, those in whole blocks that an earlier prompt began with.
     """
 
@@ -54,6 +56,11 @@ class Preview:
     chats: int
     shared_share: float
     adjustments: tuple[str, ...] = field(default=())
+
+    @property
+    def arriving(self) -> Arriving:
+        """What rates count."""
+        return "sessions" if self.sessions < self.requests else "requests"
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)

@@ -1,19 +1,29 @@
-"""The same requests at another rate: prompts, lengths and order stay, only the gaps change."""
+"""The same requests at another rate: prompts, lengths and order stay, only the gaps change.
+
+What arrives at a rate is requests or, where later turns wait for replies, sessions.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from .api import Plan, WorkloadError
 
-# What a description says of the arrivals in requests a second.
-_RATES = ("request_rate_per_s", "offered_rate_per_s")
+Arriving = Literal["requests", "sessions"]
+# How a note on scaled gaps begins.
+GAPS_MULTIPLIED = "every gap multiplied by"
+# What a description says of arrivals a second.
+_RATES = (
+    *("request_rate_per_s", "session_rate_per_s"),
+    *("offered_rate_per_s", "offered_session_rate_per_s"),
+)
 
 
-def offered_rate_per_s(plan: Plan) -> float:
-    """The rate that a plan was asked for or, of a trace, that its due times come to.
+def arrival_rate_per_s(plan: Plan) -> float:
+    """The rate of what arrives that a plan was asked for or, of a trace, that its due times come
+    to.
 
     Raises WorkloadError where there is none: a closed loop, or everything due at once.
     """
@@ -24,19 +34,34 @@ def offered_rate_per_s(plan: Plan) -> float:
     raise WorkloadError("workload", None, "arrivals that have a rate, and two requests or more")
 
 
-def at_rate(plan: Plan, rate_per_s: float) -> Plan:
-    """The plan with every gap multiplied by the same factor; inf: everything is due at 0.
+def requests_per_session(description: Mapping[str, Any]) -> float | None:
+    """How many requests an arrival brings, as a plan or a stored run describes it; None where
+    requests arrive by themselves."""
+    requests, sessions = description.get("num_requests"), description.get("num_sessions")
+    if not requests or not sessions or requests == sessions:
+        return None
+    return float(requests) / float(sessions)
 
-    rate_per_s: in place of `offered_rate_per_s(plan)`.
+
+def arriving(description: Mapping[str, Any]) -> Arriving:
+    """What a rate of this load counts."""
+    return "requests" if requests_per_session(description) is None else "sessions"
+
+
+def at_rate(plan: Plan, rate_per_s: float) -> Plan:
+    """The plan with every gap between arrivals multiplied by the same factor; inf: everything is
+    due at 0.
+
+    rate_per_s: of what arrives, in place of `arrival_rate_per_s(plan)`.
     """
     if not rate_per_s > 0:
         raise WorkloadError("request_rate", rate_per_s, "a number above 0, or inf")
-    factor = offered_rate_per_s(plan) / rate_per_s
+    factor = arrival_rate_per_s(plan) / rate_per_s
     requests = tuple(
         replace(request, t_due_s=None if request.t_due_s is None else request.t_due_s * factor)
         for request in plan.requests
     )
-    note = f"every gap multiplied by {factor:.4g}, for {rate_per_s:.4g} requests/s"
+    note = f"{GAPS_MULTIPLIED} {factor:.4g}, for {rate_per_s:.4g} {arriving(plan.description)}/s"
     return replace(
         plan,
         requests=requests,

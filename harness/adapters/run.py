@@ -135,8 +135,8 @@ def measure_adapted(
         warm_up(engine, clock, prepared.warmup, watch)
         served = serve_metered(engine, clock, prepared.plan, _device(), watch)
     result, seen = _result(prepared, name, engine, served, environment), served.seen
-    requests, steps = requests_frame(seen.records), steps_frame(seen.records, ())
-    return Measured(result, requests, steps, seen.failure)
+    requests = requests_frame(seen.records, prepared.plan)
+    return Measured(result, requests, steps_frame(seen.records, ()), seen.failure)
 
 
 def _result(

@@ -53,7 +53,12 @@ class SimulatedCells:
 
     def _refuse_equal_repeats(self, prepared: PreparedSimulation, seed: int) -> None:
         """A repeat that is sent nothing new shows no spread, and would pass for certainty."""
-        timing = (prepared.engine.max_model_len, _timing(prepared.plan))
+        engine = prepared.engine
+        timing = (
+            engine.max_model_len,
+            _timing(prepared.plan),
+            _sharing(prepared.plan, engine.block_size) if engine.prefix_cache else None,
+        )
         if self._sent.setdefault(timing, seed) != seed:
             raise ConfigError(
                 "repeats",
@@ -67,7 +72,30 @@ def _timing(plan: Plan) -> int:
     """All of a plan that step times depend on, but for which prompts begin alike."""
     return hash(
         tuple(
-            (one.t_due_s, len(one.prompt_token_ids), one.output_tokens, one.samples)
+            (
+                *(one.t_due_s, len(one.prompt_token_ids), one.output_tokens, one.samples),
+                *(one.after, one.think_s),
+            )
             for one in plan.requests
         )
     )
+
+
+def _sharing(plan: Plan, block_size: int) -> int:
+    """Which prompts begin alike, in whole blocks, whatever they say: what a prefix cache finds.
+
+    Blocks are numbered as they are first seen, each by its tokens and the block before it, so that
+    two plans are equal if and only if the same prompts share the same beginnings.
+    """
+    numbers: dict[tuple[int, tuple[int, ...]], int] = {}
+    found: list[tuple[int, ...]] = []
+    for request in plan.requests:
+        tokens = request.prompt_token_ids
+        blocks: list[int] = []
+        before = -1
+        for start in range(0, len(tokens) - block_size + 1, block_size):
+            block = (before, tuple(tokens[start : start + block_size]))
+            before = numbers.setdefault(block, len(numbers))
+            blocks.append(before)
+        found.append(tuple(blocks))
+    return hash(tuple(found))

@@ -11,6 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from ...reports.format import number, quantity, scale_of
+from ...workloads.scaled import Arriving
 from ..capacity import Search, Trial
 from ..capacity_order import Order
 from ..metrics import CostPerMillionTokens
@@ -21,6 +22,16 @@ from .console import TerminalConsole, foreign
 
 # Fewer mean latencies of arrivals than this, and many requests met an engine that was filling up.
 BURST_LATENCIES = 10.0
+_AT_ONCE: Mapping[Arriving, str] = {
+    "requests": "all requests sent at once",
+    "sessions": "all sessions begun at once, each turn after the reply before it",
+}
+_SAME: Mapping[Arriving, str] = {
+    "requests": "Every rate was sent the same requests in the same order; only the gaps between "
+    "them change.",
+    "sessions": "Every rate was sent the same sessions in the same order; only the gaps between "
+    "their beginnings change. Later turns wait for replies and think times.",
+}
 
 
 def print_capacities(
@@ -37,13 +48,10 @@ def print_capacities(
         console.print(f"[{style}]order[/] {foreign(order_sentence(one))}")
     console.print()
     if len(found) == 1:
-        console.print(_trials(found[0].search))
+        console.print(_trials(found[0].search, found[0].arriving))
         console.print()
     console.print(_compared(found))
-    console.print(
-        "\nEvery rate was sent the same requests in the same order; only the gaps between them "
-        "change."
-    )
+    console.print(f"\n{_SAME[found[0].arriving]}")
     for error in dict.fromkeys(one.error for one in found):
         console.print(f"[yellow]simulated[/] {foreign(error)}")
 
@@ -54,19 +62,19 @@ def sentence(one: EngineCapacity, goal: Goal) -> str:
     what = f"{limits} for {quantity(goal.attainment, 'share')} of the requests"
     search = one.search
     if search.outcome == "always":
-        return f"holds {what} at any rate, even with all requests sent at once"
+        return f"holds {what} at any rate, even with {_AT_ONCE[one.arriving]}"
     assert search.fails is not None
-    at = f"at {rate(search.fails)} {quantity(search.fails.attained, 'share')} keep it"
+    at = f"at {rate(search.fails, one.arriving)} {quantity(search.fails.attained, 'share')} keep it"
     if search.holds is None:
         return f"holds {what} at no rate: {at} ({_missed(one, goal)})"
     return (
-        f"holds {what} up to {rate(search.holds)} (95 %: {interval_text(one)}); {at} "
+        f"holds {what} up to {rate(search.holds, one.arriving)} (95 %: {interval_text(one)}); {at} "
         f"({_missed(one, goal)})"
     )
 
 
 def interval_text(one: EngineCapacity) -> str:
-    """Requests a second, without the unit: "22.1 to 28.0"."""
+    """Arrivals a second, without the unit: "22.1 to 28.0"."""
     low, high = one.interval_per_s
     if math.isinf(high):
         return "any rate" if low == 0 else f"{number(low)} or more"
@@ -75,7 +83,7 @@ def interval_text(one: EngineCapacity) -> str:
 
 def order_sentence(order: Order) -> str:
     """Whether one engine is ahead of another, and what says so."""
-    at = quantity(order.rate_per_s, "requests/s")
+    at = quantity(order.rate_per_s, f"{order.arriving}/s")
     if order.only_first + order.only_second == 0:
         return f"{order.first} and {order.second}: at {at} the same requests keep the SLO with both"
     split = (
@@ -106,7 +114,7 @@ def notes(one: EngineCapacity) -> list[str]:
     """What the answer cannot carry."""
     search, burst = one.search, one.burst
     found = [
-        f"attainment does not simply fall with the rate: {rate(trial)} "
+        f"attainment does not simply fall with the rate: {rate(trial, one.arriving)} "
         f"{'holds' if trial.attained >= search.target else 'does not hold'} "
         f"({quantity(trial.attained, 'share')})"
         for trial in search.exceptions
@@ -127,18 +135,18 @@ def notes(one: EngineCapacity) -> list[str]:
     return found + [f"{check.detail} (the run at capacity)" for check in failures]
 
 
-def rate(trial: Trial) -> str:
+def rate(trial: Trial, of: Arriving) -> str:
     if math.isinf(trial.rate_per_s):
         return "all at once"
-    return quantity(trial.rate_per_s, "requests/s")
+    return quantity(trial.rate_per_s, f"{of}/s")
 
 
-def _trials(search: Search) -> Table:
+def _trials(search: Search, of: Arriving) -> Table:
     table = _table("rate", "kept the SLO", "")
     for trial in search.trials:
         holds = trial.attained >= search.target
         mark = "[green]holds[/]" if holds else "[red]does not hold[/]"
-        table.add_row(rate(trial), quantity(trial.attained, "share"), mark)
+        table.add_row(rate(trial, of), quantity(trial.attained, "share"), mark)
     return table
 
 
@@ -146,8 +154,12 @@ def _compared(found: Sequence[EngineCapacity]) -> Table:
     """A column an engine: 80 of a terminal's have room for four."""
     results = [one.run.result if one.run else None for one in found]
     table = _table("", *(foreign(one.config.label) for one in found))
-    table.add_row("capacity, requests/s", *map(_capacity_text, found))
+    # All are sent the same workload.
+    of = found[0].arriving
+    table.add_row(f"capacity, {of}/s", *map(_capacity_text, found))
     table.add_row("  95 % interval", *map(interval_text, found))
+    if of == "sessions":
+        table.add_row("  in requests/s", *(_or_any(one.requests_per_s) for one in found))
 
     def row(title: str, unit: str, value_of: Callable[[Result], float | None]) -> None:
         values = [None if one is None else value_of(one) for one in results]
@@ -167,7 +179,11 @@ def _compared(found: Sequence[EngineCapacity]) -> Table:
 
 
 def _capacity_text(one: EngineCapacity) -> str:
-    return "any" if math.isinf(one.capacity_per_s) else number(one.capacity_per_s)
+    return _or_any(one.capacity_per_s)
+
+
+def _or_any(rate_per_s: float) -> str:
+    return "any" if math.isinf(rate_per_s) else number(rate_per_s)
 
 
 def _kv_peak(result: Result) -> float:
@@ -202,7 +218,10 @@ def _engine(one: EngineCapacity) -> Mapping[str, Any]:
         "engine": one.config.engine.engine,
         "label": one.config.label,
         "outcome": search.outcome,
+        "rates_of": one.arriving,
+        "requests_per_session": one.per_session,
         "capacity_per_s": _or_none(one.capacity_per_s),
+        "capacity_requests_per_s": _or_none(one.requests_per_s),
         "interval_95_per_s": [_or_none(end) for end in one.interval_per_s],
         "judged": one.judged,
         "effective": one.effective,

@@ -63,7 +63,11 @@ def sweep(
         str, typer.Option(help="How finely the rate is found, with --saturate.")
     ] = "5%",
     start_rate: Annotated[
-        float, typer.Option(help="Requests a second to begin with, with --saturate.")
+        float,
+        typer.Option(
+            help="Requests a second, or sessions where the workload has them, to begin with, with "
+            "--saturate."
+        ),
     ] = 1.0,
     seed: Annotated[int, typer.Option(help="Of the cells' order and of repeats' requests.")] = 0,
     as_json: AsJson = False,
@@ -76,7 +80,7 @@ def sweep(
     and results.csv. Exit code 3 if a cell does not count or a search had to end early.
     """
     from ..sweep.cells import Sweep, run_all
-    from ..sweep.grid import NUM_REQUESTS, RATE, check_command, grid, parse_axis, shuffled
+    from ..sweep.grid import NUM_REQUESTS, RATE, check_command, grid, parse_axis, scaling, shuffled
     from ..sweep.saturation import find_saturation
     from ..sweep.table import sweep_table
     from .sweep_checks import refuse_wrong
@@ -94,12 +98,15 @@ def sweep(
         ],
     )
     cells = grid(axes, repeats, seed)
-    refuse_wrong(context, words, cells)
     identity: dict[str, Any] = {"vary": [asdict(axis) for axis in axes], "seed": seed}
     goal = None
     if saturate:
         goal = _goal(words, attainment, rate_tolerance, start_rate)
         identity["saturate"] = asdict(goal)
+        words = scaling(words, [axis.option for axis in axes])
+        refuse_wrong(context, (*words, f"--{RATE}={start_rate:g}"), cells)
+    else:
+        refuse_wrong(context, words, cells)
     opened = Sweep(out, words, identity)
 
     def report(text: str) -> None:
@@ -113,7 +120,9 @@ def sweep(
             told = sweep_table(" ".join(words), [by_cell[cell] for cell in cells])
         else:
             searches = [find_saturation(opened, cell, goal, report) for cell in cells]
-            told = sweep_table(" ".join(words), (), searches, goal.criterion)
+            talk = any(one.per_session is not None for one in searches)
+            criterion = goal.criterion("sessions" if talk else "requests")
+            told = sweep_table(" ".join(words), (), searches, criterion)
     except KeyboardInterrupt:
         say_error(f"interrupted: the cells that ended are kept in {out}; the same command goes on")
         raise typer.Exit(Exit.INTERRUPTED) from None

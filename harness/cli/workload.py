@@ -136,6 +136,7 @@ def show(
                 seen.rates_per_s,
                 [len(one.prompt_token_ids) for one in plan.requests],
                 [one.output_tokens for one in plan.requests],
+                seen.arriving,
             )
         say_text(f"plot: {plot}")
 

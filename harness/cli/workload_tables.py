@@ -28,7 +28,7 @@ def print_preview(spec: WorkloadSpec, seen: Preview, fingerprint: str) -> None:
         console.print(f"[dim]{name:<12}[/] {foreign(text)}")
     if seen.rates_per_s:
         peak = max(seen.rates_per_s)
-        console.print(f"\nrequests a second, bins of {seen.bin_s:.3g} s, up to {peak:.3g}/s")
+        console.print(f"\n{seen.arriving} a second, bins of {seen.bin_s:.3g} s, up to {peak:.3g}/s")
         console.print(f"│{bars(seen.rates_per_s)}│")
         console.print(f"[dim] 0 s{_end_label(len(seen.rates_per_s), seen.due_to_s or 0.0)}[/]")
     lengths = Table("tokens", box=None, pad_edge=False, header_style="bold")
@@ -110,7 +110,8 @@ def _arrivals(spec: WorkloadSpec, seen: Preview) -> str:
     found = seen.burstiness
     dispersion = ", ".join(f"{value:.3g} at {w:g} s" for w, value in found.dispersion.items())
     lasting = f", dispersion {dispersion}" if dispersion else ""
-    return f"{kind}, {found.rate_per_s:.4g}/s, CV of gaps {found.gap_cv:.3g}{lasting}{held}"
+    of = " sessions" if seen.arriving == "sessions" else ""
+    return f"{kind}, {found.rate_per_s:.4g}{of}/s, CV of gaps {found.gap_cv:.3g}{lasting}{held}"
 
 
 def _row(lengths: Lengths) -> list[str]:

@@ -71,9 +71,8 @@ def measure_server(prepared: PreparedServerRun, watch: Watch) -> Measured:
     alone = check_server_machine(place, others_before, read(place))
     result = _result(prepared, found, environment, own, throttled, alone)
     records = found.sent.records
-    return Measured(
-        result, requests_frame(records), steps_frame(records, ()), failure=found.sent.failure
-    )
+    requests = requests_frame(records, prepared.plan)
+    return Measured(result, requests, steps_frame(records, ()), failure=found.sent.failure)
 
 
 def _check_warmup(prepared: PreparedServerRun, warm: SentByAll) -> None:

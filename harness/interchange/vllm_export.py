@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ...workloads.scaled import arriving
 from ..record import RequestRecord
+from ..result import Result
 from ..store import StoredRun
 from ..summarise import records_of
 from .offered import offered_rate_per_s
@@ -39,7 +41,6 @@ def to_vllm(run: StoredRun, text_of: TextOf | None = None) -> dict[str, Any]:
         return amount / duration_s if duration_s else 0.0
 
     backend = "openai" if result.target is not None else f"llmbench-{config['engine']}"
-    requests_per_s = offered_rate_per_s(result)
     slo = config.get("slo") or {}
     data: dict[str, Any] = {
         "date": _date(result.created_at),
@@ -49,8 +50,7 @@ def to_vllm(run: StoredRun, text_of: TextOf | None = None) -> dict[str, Any]:
         "model_id": config["model"],
         "tokenizer_id": config.get("tokenizer") or config["model"],
         "num_prompts": result.counters.requests_asked,
-        # "inf" to its readers is all at once, or as slots free.
-        "request_rate": "inf" if requests_per_s is None else requests_per_s,
+        "request_rate": _request_rate(result),
         "burstiness": _burstiness(result.workload.description),
         "max_concurrency": config.get("max_concurrency"),
         "duration": duration_s,
@@ -74,6 +74,15 @@ def to_vllm(run: StoredRun, text_of: TextOf | None = None) -> dict[str, Any]:
         **_statistics("itl", [gap_s for one in served for gap_s in one.gaps_s]),
         **_statistics("e2el", [one.latency_s for one in served]),
     }
+
+
+def _request_rate(result: Result) -> float | str | None:
+    """`inf` to its readers is all at once, or as slots free; null where nobody decided the rate of
+    requests: sessions arrived, and their turns waited for replies."""
+    if arriving(result.workload.description) == "sessions":
+        return None
+    requests_per_s = offered_rate_per_s(result)
+    return "inf" if requests_per_s is None else requests_per_s
 
 
 def _detailed(records: Sequence[RequestRecord]) -> dict[str, list[Any]]:

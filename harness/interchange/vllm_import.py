@@ -27,7 +27,9 @@ def is_vllm(data: Mapping[str, Any]) -> bool:
 
 def from_vllm(data: Mapping[str, Any], path: Path, content: bytes) -> StoredRun:
     """Raises KeyError, TypeError or ValueError for a file that lacks what such a file has."""
-    rate = None if data["request_rate"] == "inf" else float(data["request_rate"])
+    asked = data["request_rate"]
+    # Of sessions, our own export has null: when a turn came depended on the reply before it.
+    rate = None if asked in ("inf", None) else float(asked)
     detailed = "ttfts" in data and "start_times" in data
     # A cap in front of a rate queues requests in the client, and the file says for how long.
     dated = detailed and rate is not None and "queue_times" in data

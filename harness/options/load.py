@@ -45,7 +45,9 @@ def load_options(
     request_rate: Annotated[
         float | None,
         typer.Option(
-            help="Requests a second, Poisson; inf sends all at once.", rich_help_panel="Load"
+            help="Requests a second, or sessions where the workload has them, Poisson; inf sends "
+            "all at once.",
+            rich_help_panel="Load",
         ),
     ] = None,
     max_concurrency: Annotated[
@@ -58,7 +60,8 @@ def load_options(
     arrival: Annotated[
         str | None,
         typer.Option(
-            help="poisson or constant, for --request-rate.",
+            help="poisson or constant, for --request-rate; own: the workload's own arrivals, gaps "
+            "scaled to that rate, bursts and all.",
             rich_help_panel="Load",
         ),
     ] = None,

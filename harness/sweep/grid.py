@@ -17,6 +17,7 @@ MOST_CELLS = 10_000
 COMMANDS = ("run", "simulate")
 # What a search for the highest rate sets itself.
 RATE, NUM_REQUESTS = "request-rate", "num-requests"
+ARRIVAL = "arrival"
 _FORM = "OPTION=VALUE,VALUE, such as engine=paged,inflight or request-rate=1,2,4"
 # The sweep's own, and what would make one run many.
 _RESERVED = ("out", "json", "quiet", "help", "repeats")
@@ -83,6 +84,13 @@ def check_command(words: Sequence[str], varied: Sequence[str]) -> tuple[str, ...
             whose = "varied" if option in varied else "the sweep's"
             raise ConfigError("command", word, f"options other than --{option}, which is {whose}")
     return tuple(words)
+
+
+def scaling(words: Sequence[str], varied: Sequence[str]) -> tuple[str, ...]:
+    """The command of a search for the highest rate: its trials scale the gaps of the workload's own
+    arrivals, so that bursts stay bursts, unless it says by itself how requests arrive."""
+    said = any(word.partition("=")[0] == f"--{ARRIVAL}" for word in words)
+    return tuple(words) if said or ARRIVAL in varied else (*words, f"--{ARRIVAL}=own")
 
 
 def grid(axes: Sequence[Axis], repeats: int, seed: int) -> tuple[Cell, ...]:

@@ -18,11 +18,12 @@ rate: what a system refuses it does not follow.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ...engines.errors import ConfigError
+from ...workloads.scaled import Arriving, arriving, requests_per_session
 from ..capacity import HIGHEST_RATE_PER_S, check_search, find_capacity
 from ..evidence import objections
 from ..store import RunOnDisk
@@ -51,11 +52,10 @@ class Goal:
                 "start_rate", self.start_per_s, f"{LOWEST_PER_S} to {HIGHEST_RATE_PER_S:g} a second"
             )
 
-    @property
-    def criterion(self) -> str:
+    def criterion(self, arriving: Arriving = "requests") -> str:
         """What it is to follow, in words."""
         ends = (
-            f"requests end as fast as they come: after the first quarter of a run, those in the "
+            f"{arriving} end as fast as they come: after the first quarter of a run, those in the "
             f"system grow by no more than {1 - KEPT_UP:.0%} of those that come"
         )
         if self.attainment is None:
@@ -78,7 +78,8 @@ class Trial:
 
 @dataclass(frozen=True)
 class Saturation:
-    """What was found at one point of a grid. holds_per_s: the highest rate that was followed,
+    """What was found at one point of a grid. Rates are of what arrives: requests, or sessions where
+    later turns wait for replies. holds_per_s: the highest rate that was followed,
     fails_per_s: the lowest above it that was not; None: there is none, inf: all at once. unknown:
     the search had to end, failure says why, and the rates are what is known so far. exceptions:
     rates that contradict a single threshold. trials: every run, by rate and then by length."""
@@ -91,6 +92,21 @@ class Saturation:
     exceptions: tuple[float, ...] = ()
     failure: str = ""
 
+    @property
+    def per_session(self) -> float | None:
+        """How many requests each session brings, in the longest runs, where sessions are what
+        arrives and rates are of; None: requests arrive."""
+        return _per_session(self.trials)
+
+
+def _per_session(trials: Sequence[Trial]) -> float | None:
+    stored = [one for one in trials if one.done.run is not None]
+    if not stored:
+        return None
+    longest = max(stored, key=lambda one: one.times).done.run
+    assert longest is not None
+    return requests_per_session(longest.result.workload.description)
+
 
 class _NoAnswerError(Exception):
     """Why a search cannot go on."""
@@ -102,15 +118,18 @@ def find_saturation(
     """Search at one point. Trials that are stored are found, and so the search goes on where it
     stopped."""
     trials = _Trials(sweep, point, goal, report)
+    found = None
     try:
         found = _settled(trials, goal)
+        # What contradicts the answer is run again, and so this belongs to the search.
+        exceptions = () if found is None else trials.exceptions(*found)
     except _NoAnswerError as error:
         report(str(error))
-        holds, fails = trials.bracket()
+        holds, fails = found or trials.bracket()
         return Saturation(point, "unknown", holds, fails, trials.tried, (), str(error))
     if found is None:
         return Saturation(point, "never", None, trials.bracket()[1], trials.tried)
-    return Saturation(point, "found", *found, trials.tried, trials.exceptions(*found))
+    return Saturation(point, "found", *found, trials.tried, exceptions)
 
 
 def _settled(trials: _Trials, goal: Goal) -> tuple[float, float] | None:
@@ -136,8 +155,9 @@ def _settled(trials: _Trials, goal: Goal) -> tuple[float, float] | None:
         if max(before[0], found[0]) <= min(before[0], found[0]) * (1 + goal.tolerance) ** 2:
             return min(before[0], found[0]), max(before[1], found[1])
         if trials.times == MOST_TIMES:
+            of = "requests" if _per_session(trials.tried) is None else "sessions"
             raise _NoAnswerError(
-                f"the highest rate still moved, from {before[0]:.4g} to {found[0]:.4g} requests/s, "
+                f"the highest rate still moved, from {before[0]:.4g} to {found[0]:.4g} {of}/s, "
                 f"with {trials.times} times the requests; begin with more"
             )
 
@@ -217,7 +237,7 @@ def _judged(run: RunOnDisk | None, goal: Goal) -> tuple[bool | None, bool]:
         return None, False
     if refuses(run):
         return False, True
-    if objections(run) or run.result.workload.num_requests < FEWEST_REQUESTS:
+    if objections(run) or _arrivals(run)[0] < FEWEST_REQUESTS:
         return None, False
     kept = run.result.metrics.get("goodput_share")
     if goal.attainment is not None and (kept is None or kept.stats["run"] < goal.attainment):
@@ -232,8 +252,15 @@ def _why(done: Done) -> str:
         return f"{name}: {done.failure}"
     if done.failure:
         return f"{name} is not valid: {done.failure}"
-    sent = done.run.result.workload.num_requests
-    return f"{name}: in {sent} requests no queue shows; send at least {FEWEST_REQUESTS}"
+    sent, what = _arrivals(done.run)
+    return f"{name}: in {sent} {what} no queue shows; send at least {FEWEST_REQUESTS}"
+
+
+def _arrivals(run: RunOnDisk) -> tuple[int, Arriving]:
+    """How many of what arrived."""
+    sent = run.result.workload
+    what = arriving(sent.description)
+    return (sent.num_requests if what == "requests" else sent.description["num_sessions"]), what
 
 
 def refuses(run: RunOnDisk) -> bool:

@@ -15,6 +15,7 @@ from ...reports.sweep_model import (
     SweepSystem,
     SweepTable,
 )
+from ...workloads.scaled import GAPS_MULTIPLIED
 from ..quantities import QUANTITIES
 from ..result import Result, Simulation
 from .cells import Done
@@ -72,6 +73,7 @@ def frame(table: SweepTable) -> pd.DataFrame:
                 **{option: cell.settings.get(option) for option in table.options},
                 "repeat": cell.repeat,
                 "failure": cell.failure or cell.refused,
+                "adjustments": "; ".join(cell.adjustments),
                 **({"followed": cell.followed} if table.saturation else {}),
                 **{_column(one): cell.values[one.name] for one in table.quantities},
             }
@@ -112,12 +114,16 @@ def _cell(done: Done) -> SweepCell:
             for name in SHOWN
         },
         done.failure,
+        adjustments=() if result is None else result.workload.adjustments,
     )
 
 
 def _trial(trial: Trial) -> SweepCell:
-    """What a system refused is the answer, and no failure of the cell."""
+    """What a system refused is the answer, and no failure of the cell; that gaps were scaled is
+    what a trial is."""
     cell, run = _cell(trial.done), trial.done.run
+    notes = (text for text in cell.adjustments if not text.startswith(GAPS_MULTIPLIED))
+    cell = replace(cell, adjustments=tuple(notes))
     if run is None:
         return replace(cell, followed=trial.followed)
     settings = {**cell.settings, NUM_REQUESTS: str(run.result.workload.num_requests)}
@@ -139,4 +145,5 @@ def _point(found: Saturation) -> SaturationPoint:
         _finite(found.fails_per_s),
         found.exceptions,
         found.failure,
+        found.per_session,
     )

@@ -24,16 +24,17 @@ def save_workload_plot(
     rates_per_s: Sequence[float],
     input_tokens: Sequence[int],
     output_tokens: Sequence[int],
+    arriving: str = "requests",
 ) -> None:
-    """Draw requests a second over time, left out where there are no due times, and the share of
-    requests up to each length. The ending of `path` names the format; the same data gives the same
-    file. Raises OSError."""
+    """Draw requests, or sessions (`arriving`), a second over time, left out where there are no due
+    times, and the share of requests up to each length. The ending of `path` names the format; the
+    same data gives the same file. Raises OSError."""
     figure = Figure(figsize=(8.0, 5.0 if rates_per_s else 2.8), layout="constrained")
     FigureCanvasAgg(figure)
     figure.set_facecolor(SURFACES["ground"].light)
     grid = figure.subplots(2 if rates_per_s else 1, 1, squeeze=False)[:, 0]
     if rates_per_s:
-        _draw_rates(grid[0], bin_s, rates_per_s)
+        _draw_rates(grid[0], bin_s, rates_per_s, arriving)
     _draw_lengths(grid[-1], {"input": input_tokens, "output": output_tokens})
     for axes in grid:
         axes.set_facecolor(SURFACES["ground"].light)
@@ -44,13 +45,13 @@ def save_workload_plot(
         figure.savefig(path, dpi=160, metadata=metadata)
 
 
-def _draw_rates(axes: Axes, bin_s: float, rates_per_s: Sequence[float]) -> None:
+def _draw_rates(axes: Axes, bin_s: float, rates_per_s: Sequence[float], arriving: str) -> None:
     edges_s = np.arange(len(rates_per_s) + 1) * bin_s
     axes.stairs(rates_per_s, edges_s, fill=True, color=ROLES["running"].light)
     axes.set_xlim(0, float(edges_s[-1]))
     axes.set_ylim(bottom=0)
     axes.set_xlabel("due (s)")
-    axes.set_ylabel("requests a second")
+    axes.set_ylabel(f"{arriving} a second")
 
 
 def _draw_lengths(axes: Axes, sides: dict[str, Sequence[int]]) -> None:

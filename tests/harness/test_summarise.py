@@ -16,6 +16,7 @@ from llmbench.harness.summarise import (
     summarise,
 )
 from llmbench.harness.validity import Asked
+from llmbench.workloads.api import Plan, PlannedRequest
 
 from .observed import make_request, serve_in_turn
 
@@ -133,4 +134,20 @@ def test_the_steps_table() -> None:
 
 def test_empty_tables_keep_their_columns() -> None:
     assert tuple(requests_frame([]).columns) == REQUEST_COLUMNS
+
+
+def test_a_table_says_who_waited_for_whom_where_the_plan_is_known() -> None:
+    requests = [make_request((1.0, 2.0), index=at) for at in range(3)]
+    sent = [
+        PlannedRequest(0, 0.0, (1,), 2),
+        PlannedRequest(1, None, (1, 2), 2, after=0, think_s=1.5),
+        PlannedRequest(2, 1.0, (1,), 2),
+    ]
+    frame = requests_frame(requests, Plan(tuple(sent), None))
+    assert frame["after"].isna().tolist() == [True, False, True]
+    assert (frame["after"][1], frame["think_s"].tolist()) == (0.0, [0.0, 1.5, 0.0])
+    assert requests_frame(requests)["after"].isna().all()
+
+
+def test_empty_step_tables_keep_their_columns() -> None:
     assert tuple(steps_frame([], []).columns) == STEP_COLUMNS

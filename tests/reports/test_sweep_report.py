@@ -147,3 +147,46 @@ def test_a_search_draws_the_longest_run_at_each_rate_and_says_which_were_followe
     assert (line.name, line.x) == ("engine paged", (2.0, 3.0))
     marks = [row[-1].text for row in cells_table(grid(*trials)).rows]
     assert marks == ["not followed", "followed", "followed", "not followed", "not followed"]
+
+
+def test_rates_of_sessions_are_called_so_and_their_requests_stand_beside_them() -> None:
+    point = SaturationPoint({}, "found", 0.5, 0.52, (0.7,), per_session=5.0)
+    report = sweep_report(table(point))
+    assert report.verdict == "It follows 0.500 sessions/s, not 0.520."
+    assert report.figures[0].unit == "sessions/s"
+    assert "0.700 sessions/s contradict it." in report.statements[-1]
+    (shown,) = next(one for one in report.sections if one.id == "saturation").parts
+    assert isinstance(shown, Table)
+    assert [column.title for column in shown.columns[1:4]] == [
+        *("Followed (sessions/s)", "In requests/s", "Not followed (sessions/s)")
+    ]
+    assert [one.text for one in shown.rows[0][1:4]] == ["0.500", "2.50", "0.520"]
+
+
+def test_where_some_send_sessions_each_rate_has_its_unit() -> None:
+    talk = SaturationPoint({"workload": "talk"}, "found", 0.5, 0.52, per_session=5.0)
+    plain = SaturationPoint({"workload": "plain"}, "found", 4.0, 4.1)
+    report = sweep_report(table(talk, plain))
+    assert report.verdict == (
+        "workload plain follows 4 requests/s, not 4.10; workload talk 0.500 sessions/s, not 0.520."
+    )
+    (shown,) = next(one for one in report.sections if one.id == "saturation").parts
+    assert isinstance(shown, Table)
+    assert [[one.text for one in row[1:4]] for row in shown.rows] == [
+        ["0.500 sessions/s", "2.50", "0.520 sessions/s"],
+        ["4 requests/s", "4", "4.10 requests/s"],
+    ]
+
+
+def test_what_was_changed_of_the_workload_is_said_once_for_all_cells_of_it() -> None:
+    bursts = "arrivals are poisson, not the workload's own on_off"
+    clipped = "input length clipped to 9 tokens for 3 of 5 requests"
+    cells = [
+        replace(cell(1.0 + at, engine=f"e{at}"), adjustments=(bursts, *([clipped] if at else [])))
+        for at in range(6)
+    ]
+    notes = [note.text for note in sweep_report(grid(*cells)).notes]
+    assert notes == [
+        f"The workload was adjusted in every cell: {bursts}.",
+        f"The workload was adjusted in 5 cells (e1, e2, e3 and 2 others): {clipped}.",
+    ]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from llmbench.workloads.api import WorkloadError
 from llmbench.workloads.load import parse_spec
-from llmbench.workloads.overrides import with_overrides
+from llmbench.workloads.overrides import is_scaled_when_planned, with_overrides
 from llmbench.workloads.spec import WorkloadSpec
 
 from .specs import COUNT
@@ -90,6 +90,45 @@ def test_a_rate_takes_the_place_of_a_ramp(kind: str) -> None:
     changed = with_overrides(spec_with(ramp), request_rate=2.0)
     assert changed.arrivals == spec_with(POISSON).arrivals
     assert changed.adjustments == (f"arrivals are poisson, not the workload's own {kind}",)
+
+
+BURSTS = {"kind": "on_off", "on_rate_per_s": 9, "mean_on_s": 1, "mean_off_s": 2}
+RAMP = {"kind": "linear_ramp", "start_rate_per_s": 1, "end_rate_per_s": 2, "duration_s": 5}
+STAGES = {"kind": "stages", "stages": [{"arrivals": POISSON, "duration_s": 5}]}
+
+
+@pytest.mark.parametrize("own", [BURSTS, RAMP, STAGES, REPLAY], ids=lambda own: own["kind"])
+def test_arrivals_that_are_scaled_once_they_are_drawn_stay_what_they_are(
+    own: dict[str, Any],
+) -> None:
+    changed = with_overrides(spec_with(own), request_rate=5.0, arrival="own", max_concurrency=7)
+    assert changed.arrivals == spec_with({**own, "max_concurrency": 7}).arrivals
+    assert changed.adjustments == ()
+    assert is_scaled_when_planned(changed.arrivals)
+
+
+@pytest.mark.parametrize("own", [CLOSED, POISSON, GAMMA, CONSTANT], ids=lambda own: own["kind"])
+@pytest.mark.parametrize("rate", [5.0, math.inf])
+def test_others_are_at_their_own_rate_what_they_are_at_any(
+    own: dict[str, Any], rate: float
+) -> None:
+    changed = with_overrides(spec_with(own), request_rate=rate, arrival="own")
+    assert changed == with_overrides(spec_with(own), request_rate=rate)
+    assert not is_scaled_when_planned(changed.arrivals)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "arrival: 'own' is no rate; expected --request-rate beside it"),
+        ({"request_rate": 0.0}, "request_rate: 0.0 is not allowed; expected a number above 0"),
+        ({"time_scale": 0.5, "request_rate": 2.0}, "time_scale: 0.5 is not allowed"),
+    ],
+)
+def test_own_arrivals_need_a_rate(given: dict[str, float], message: str) -> None:
+    with pytest.raises(WorkloadError) as caught:
+        with_overrides(spec_with(REPLAY), arrival="own", **given)  # pyright: ignore[reportArgumentType]
+    assert str(caught.value).startswith(message)
 
 
 def test_num_requests_and_nothing_else() -> None:

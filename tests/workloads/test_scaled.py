@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from llmbench.workloads.api import LengthLimits, Plan, WorkloadError, plan_workload
 from llmbench.workloads.load import parse_spec
 from llmbench.workloads.overrides import with_overrides
-from llmbench.workloads.scaled import at_rate, offered_rate_per_s
+from llmbench.workloads.scaled import arrival_rate_per_s, at_rate
 from llmbench.workloads.spec import WorkloadSpec
 
 
@@ -74,7 +74,7 @@ def test_an_infinite_rate_sends_all_at_once() -> None:
 
 def test_the_rate_asked_for_counts_and_not_what_the_draw_came_to() -> None:
     plan = planned(spec(POISSON))
-    assert offered_rate_per_s(plan) == 2.0
+    assert arrival_rate_per_s(plan) == 2.0
     assert plan.description["offered_rate_per_s"] != 2.0
 
 

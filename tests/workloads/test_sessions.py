@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from llmbench.harness.arrivals import Arrivals
 from llmbench.workloads.api import LengthLimits, Plan, WorkloadError, plan_workload
 from llmbench.workloads.load import parse_spec
+from llmbench.workloads.scaled import arriving, at_rate, requests_per_session
 from llmbench.workloads.sessions import SessionDraws, turns_at
 from llmbench.workloads.spec import (
     ExponentialThink,
@@ -138,6 +139,25 @@ def test_ramps_and_stages_count_sessions() -> None:
     plan = planned(THREE, n=0, arrivals={"kind": "stages", "stages": stages}, num_requests=None)
     assert len(plan.requests) == 12
     assert plan.description["num_sessions"] == 4
+
+
+def test_a_rate_of_sessions_is_not_called_one_of_requests() -> None:
+    """Two sessions of three requests a second. Known wrong here: request_rate_per_s 2."""
+    plan = planned(THREE)
+    told = plan.description
+    assert (told["session_rate_per_s"], told["request_rate_per_s"]) == (2.0, None)
+    assert told["offered_session_rate_per_s"] == pytest.approx(2.0)
+    assert told["offered_rate_per_s"] is None
+    assert (arriving(told), requests_per_session(told)) == ("sessions", pytest.approx(40 / 14))
+    alone = planned({"kind": "fixed", "turns": 1}).description
+    assert (alone["session_rate_per_s"], alone["request_rate_per_s"]) == (None, 2.0)
+    assert (arriving(alone), requests_per_session(alone)) == ("requests", None)
+    faster = at_rate(plan, 8.0)
+    assert faster.adjustments[-1] == "every gap multiplied by 0.25, for 8 sessions/s"
+    assert faster.description["session_rate_per_s"] == pytest.approx(8.0)
+    assert faster.description["request_rate_per_s"] is None
+    # Think times are the users', and no gaps between arrivals.
+    assert [one.think_s for one in faster.requests] == [one.think_s for one in plan.requests]
 
 
 def test_a_driver_sends_every_turn_after_the_one_before() -> None:

@@ -140,14 +140,15 @@ def following(times_s: Seconds) -> Stages:
     span_s = float(times_s[-1])
     stage_s = max(_STAGE_S, math.ceil(span_s / _MOST_STAGES))
     edges_s = np.arange(0, span_s, stage_s)
-    counts = np.bincount((times_s // stage_s).astype(np.int64), minlength=len(edges_s))
+    # The last arrival is in the last stage, also where that ends with it.
+    stage = np.minimum((times_s // stage_s).astype(np.int64), len(edges_s) - 1)
+    counts = np.bincount(stage, minlength=len(edges_s))
     lengths_s = np.minimum(stage_s, span_s - edges_s)
-    which = (times_s[1:] // stage_s).astype(np.int64)
-    measured = np.diff(times_s) * counts[which] / lengths_s[np.minimum(which, len(edges_s) - 1)]
+    measured = np.diff(times_s) * (counts / lengths_s)[stage[1:]]
     cv = _rounded(max(float(measured.std() / measured.mean()), 0.01))
     stages: list[Stage] = []
     waiting_s = 0.0
-    for count, length_s in zip(counts.tolist(), lengths_s.tolist(), strict=False):
+    for count, length_s in zip(counts.tolist(), lengths_s.tolist(), strict=True):
         waiting_s += length_s
         # A stage without arrivals is part of the next one.
         if count and waiting_s > 0:

@@ -1,5 +1,5 @@
-"""A trace as a workload file: its lengths, their correlation, its rate and its burstiness; and a
-table that holds the two against each other."""
+"""A trace as a workload file: its lengths, their correlation, its rate and its burstiness, and its
+sessions where turns wait for replies; and a table that holds the two against each other."""
 
 from __future__ import annotations
 
@@ -12,11 +12,18 @@ from pydantic import ValidationError
 
 from ..api import RequestShape, WorkloadError
 from ..lengths import Tokens, sample_pairs, trace_pairs
-from ..spec import AtOnce, SampledLengths, Stages, WorkloadSpec
+from ..spec import AtOnce, SampledLengths, Sessions, Stages, WorkloadSpec
 from ..traces import read_trace
 from .arrivals import NEAR, drawn_burstiness, factors_apart, fit_arrivals
 from .burstiness import Burstiness, burstiness
 from .lengths import FittedLength, copula_correlation, fit_length, linear_correlation
+from .sessions import (
+    FittedSessions,
+    TracedSessions,
+    drawn_sessions,
+    fit_sessions,
+    traced_sessions,
+)
 
 _PERCENTILES = (50, 90, 99)
 _LEAST_REQUESTS = 20
@@ -43,7 +50,9 @@ class FittedWorkload:
 def fit_trace(path: str | Path) -> FittedWorkload:
     """Read a trace and fit it; lengths of 0 count as 1.
 
-    Raises WorkloadError: unreadable, fewer than 20 requests, or a rate that no workload has.
+    Where later turns wait for replies, sessions are fitted: arrivals are of their beginnings,
+    lengths are what a turn adds. Raises WorkloadError: unreadable, fewer than 20 requests or
+    sessions, a rate that no workload has, or sessions of which some turns wait and others do not.
     """
     rows = read_trace(path)
     if len(rows) < _LEAST_REQUESTS:
@@ -60,7 +69,13 @@ def fit_trace(path: str | Path) -> FittedWorkload:
 
 
 def _fitted(path: Path, rows: Sequence[RequestShape]) -> FittedWorkload:
-    pairs = np.maximum(trace_pairs(rows), 1)
+    traced = traced_sessions(path, rows)
+    if traced is not None and len(traced.turns) < _LEAST_REQUESTS:
+        problem = f"has {len(traced.turns)} sessions"
+        expected = f"at least {_LEAST_REQUESTS} to fit anything to"
+        raise WorkloadError("trace", path, expected, problem)
+    talk = None if traced is None else fit_sessions(traced)
+    pairs = np.maximum(trace_pairs(rows), 1) if traced is None else traced.added
     times_s = np.array([row.t_due_s for row in rows if row.t_due_s is not None])
     inputs, outputs = fit_length(pairs[:, 0]), fit_length(pairs[:, 1])
     found = burstiness(times_s)
@@ -77,25 +92,33 @@ def _fitted(path: Path, rows: Sequence[RequestShape]) -> FittedWorkload:
             output=outputs.length,
             correlation=copula_correlation(pairs, inputs.length, outputs.length),
         ),
+        sessions=None if talk is None else talk.sessions,
         fit="clip",
     )
-    ours = None if found is None else drawn_burstiness(arrivals, len(rows))
+    ours = None if found is None else drawn_burstiness(arrivals, len(times_s))
     factor = 1.0 if found is None or ours is None else max(factors_apart(found, ours).values())
     off = f": gaps or counts are off by up to a factor {factor:.2g}" if factor > NEAR else ""
     return FittedWorkload(
         spec,
-        (*_compare_pairs(pairs, inputs, outputs, spec), *_compare_arrivals(found, ours)),
         (
-            _said("input", inputs),
+            *_compare_pairs(pairs, inputs, outputs, spec, traced),
+            *_compare_arrivals(found, ours, "requests" if traced is None else "sessions"),
+        ),
+        (
+            _said("input" if traced is None else "added input", inputs),
             _said("output", outputs),
             f"arrivals are {arrivals.kind}{off}",
-            *_left_out(rows),
+            *(_left_out(rows) if talk is None or traced is None else _said_of(talk, traced)),
         ),
     )
 
 
 def _compare_pairs(
-    pairs: Tokens, inputs: FittedLength, outputs: FittedLength, spec: WorkloadSpec
+    pairs: Tokens,
+    inputs: FittedLength,
+    outputs: FittedLength,
+    spec: WorkloadSpec,
+    traced: TracedSessions | None,
 ) -> tuple[Compared, ...]:
     lengths = spec.lengths
     assert isinstance(lengths, SampledLengths)
@@ -103,13 +126,39 @@ def _compare_pairs(
         len(pairs), lengths.input, lengths.output, lengths.correlation, np.random.default_rng(0)
     )
     return (
-        *_compare_lengths("input", pairs[:, 0], drawn[:, 0], inputs.distance),
+        *_compare_lengths(
+            "input" if traced is None else "added input", pairs[:, 0], drawn[:, 0], inputs.distance
+        ),
         *_compare_lengths("output", pairs[:, 1], drawn[:, 1], outputs.distance),
         Compared(
             "correlation of input and output",
             linear_correlation(pairs),
             linear_correlation(drawn),
         ),
+        *(() if traced is None else _compare_sessions(traced, drawn, spec.sessions)),
+    )
+
+
+def _compare_sessions(
+    traced: TracedSessions, drawn: Tokens, sessions: Sessions | None
+) -> tuple[Compared, ...]:
+    assert sessions is not None
+    sent = drawn_sessions(sessions, drawn)
+
+    of_both = (
+        ("turns a session", traced.turns, sent.turns),
+        ("seconds of thought", traced.think_s, sent.think_s),
+        ("prompt tokens with history", traced.prompts, sent.prompts),
+    )
+    return tuple(
+        compared
+        for name, trace, fit in of_both
+        for compared in (
+            Compared(f"{name}, mean", float(trace.mean()), float(fit.mean())),
+            Compared(
+                f"{name}, p90", float(np.percentile(trace, 90)), float(np.percentile(fit, 90))
+            ),
+        )
     )
 
 
@@ -128,11 +177,13 @@ def _compare_lengths(
     )
 
 
-def _compare_arrivals(trace: Burstiness | None, fit: Burstiness | None) -> tuple[Compared, ...]:
+def _compare_arrivals(
+    trace: Burstiness | None, fit: Burstiness | None, arriving: str
+) -> tuple[Compared, ...]:
     if trace is None or fit is None:
         return ()
     return (
-        Compared("requests a second", trace.rate_per_s, fit.rate_per_s),
+        Compared(f"{arriving} a second", trace.rate_per_s, fit.rate_per_s),
         Compared("CV of gaps", trace.gap_cv, fit.gap_cv),
         *(
             Compared(f"dispersion at {window_s:g} s", value, fit.dispersion[window_s])
@@ -147,6 +198,22 @@ def _said(side: str, fitted: FittedLength) -> str:
     if fitted.length.kind != "quantiles":
         return text
     return f"{text} (a lognormal's is {fitted.lognormal_distance:.3f})"
+
+
+def _said_of(talk: FittedSessions, traced: TracedSessions) -> list[str]:
+    """How near sessions come, and what of them does not."""
+    turns, think = talk.sessions.turns, talk.sessions.think_s
+    assert turns is not None
+    notes = [
+        f"turns are {turns.kind}: distance {talk.turns_distance:.3f} from the trace",
+        f"think times are {think.kind}: distance {talk.think_distance:.3f} from the trace",
+    ]
+    if traced.shorter:
+        notes.append(
+            f"{traced.shorter} later turns have a prompt no longer than what was said before: "
+            "1 added token is taken for each"
+        )
+    return notes
 
 
 def _left_out(rows: Sequence[RequestShape]) -> list[str]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..api import RequestShape, WorkloadError
 from ..spec.bounds import MOST_TOKENS
 from .rows import LATEST
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 TABLE = "requests.parquet"
+# Older tables do not say who waited for whom.
+TURNS = ("after", "think_s")
 COLUMNS = ("index", "sample", "t_due_s", "input_tokens", "output_tokens")
 
 
@@ -20,8 +27,10 @@ def is_stored(path: Path) -> bool:
 def read(path: Path) -> tuple[RequestShape, ...]:
     """Every request that was due, samples counted once, in the order of their due times.
 
-    Of a closed loop, a request was due when a slot became free. A reply is as long as it came out,
-    so one that was cut off is shorter than it was asked to be. Raises WorkloadError.
+    Of a closed loop, a request was due when a slot became free. Later turns of a session wait for
+    the one before, as they did; the requests of a table without `after` stand alone. A reply is as
+    long as it came out, so one that was cut off is shorter than it was asked to be. Raises
+    WorkloadError.
     """
     import pandas as pd
 
@@ -43,8 +52,29 @@ def read(path: Path) -> tuple[RequestShape, ...]:
     if not ((numbers >= 0) & (numbers <= (LATEST, MOST_TOKENS, MOST_TOKENS))).all():
         expected = f"times of 0 or more and lengths of up to {MOST_TOKENS:,} tokens"
         raise WorkloadError("trace", path, expected, "has others, or none, in a row")
-    columns = (rows["t_due_s"], rows["input_tokens"], rows["output_tokens"])
-    return tuple(
-        RequestShape(float(due_s) - first_s, int(tokens_in), int(tokens_out))
-        for due_s, tokens_in, tokens_out in zip(*columns, strict=True)
-    )
+    if not all(name in rows.columns for name in TURNS):
+        rows = rows.assign(after=float("nan"), think_s=0.0)
+    return _shapes(rows, first_s)
+
+
+def _shapes(rows: pd.DataFrame, first_s: float) -> tuple[RequestShape, ...]:
+    """A session is called by the index of the request that it began with."""
+    begun = set(rows.loc[rows["after"].notna(), "after"].astype(int))
+    names = ("index", "t_due_s", "input_tokens", "output_tokens", *TURNS)
+    sessions: dict[int, str] = {}
+    shapes: list[RequestShape] = []
+    for row in zip(*(rows[name].tolist() for name in names), strict=True):
+        index, due_s, tokens_in, tokens_out, after, think_s = row
+        before = None if math.isnan(after) else sessions.get(int(after))
+        if before is not None or index in begun:
+            sessions[index] = before or str(index)
+        shapes.append(
+            RequestShape(
+                due_s - first_s if before is None else None,
+                int(tokens_in),
+                int(tokens_out),
+                session=sessions.get(index),
+                think_s=None if before is None else think_s,
+            )
+        )
+    return tuple(shapes)

@@ -51,7 +51,7 @@ def test_a_first_look(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Four sessions, half a second apart, of 20, 45 and 70 tokens: 540 in, 60 out."""
     assert run("show", mine, "--prompts", 2) == 0
     out = capsys.readouterr().out
-    assert "arrivals     constant, 2/s, CV of gaps 0" in out
+    assert "arrivals     constant, 2 sessions/s, CV of gaps 0" in out
     assert "sessions     4: 3 turns each, 3 at most, 4 s of thought between" in out
     assert "request 1: 45 tokens in, 5 out, after 0" in out
     lengths = next(line for line in out.splitlines() if line.startswith("input"))
@@ -110,7 +110,7 @@ def test_a_plot_is_drawn(mine: Path, tmp_path: Path, ending: str) -> None:
     start = plot.read_bytes()[:60]
     assert start.startswith(b"\x89PNG") if ending == "png" else b"<?xml" in start
     if ending == "svg":
-        assert "requests a second" in plot.read_text()
+        assert "sessions a second" in plot.read_text()
 
 
 def test_a_fit_is_a_file_that_can_be_shown(

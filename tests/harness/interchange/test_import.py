@@ -80,6 +80,13 @@ def test_a_cap_in_front_of_a_rate_is_in_our_latency_and_not_in_vllms(tmp_path: P
     assert stat(result, "ttft", "mean") == pytest.approx(theirs["mean_ttft_ms"] / 1e3 + waited_s)
 
 
+def test_a_rate_that_nobody_decided_is_none(tmp_path: Path) -> None:
+    """As our own export of sessions has it."""
+    path = tmp_path / "sessions.json"
+    path.write_text(json.dumps({**loaded(VLLM), "request_rate": None}))
+    assert read_run(path).result.config["request_rate"] is None
+
+
 def test_chunks_of_several_tokens_give_no_gaps_between_tokens(tmp_path: Path) -> None:
     theirs = loaded(VLLM)
     path = tmp_path / "chunks.json"

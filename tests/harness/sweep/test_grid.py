@@ -10,6 +10,7 @@ from llmbench.harness.sweep.grid import (
     covering,
     grid,
     parse_axis,
+    scaling,
     shuffled,
 )
 
@@ -77,6 +78,21 @@ def test_an_axis_that_is_none_is_refused(text: str) -> None:
 def test_a_command_that_cannot_be_swept_is_refused(words: list[str], varied: list[str]) -> None:
     with pytest.raises(ConfigError):
         check_command(words, varied)
+
+
+@pytest.mark.parametrize(
+    ("words", "varied", "added"),
+    [
+        (["run", "--workload", "azure-code"], ["engine"], ("--arrival=own",)),
+        (["run", "--arrival", "poisson"], [], ()),
+        (["run", "--arrival=own"], [], ()),
+        (["run"], ["arrival"], ()),
+    ],
+)
+def test_a_search_scales_the_workloads_own_arrivals_unless_told_otherwise(
+    words: list[str], varied: list[str], added: tuple[str, ...]
+) -> None:
+    assert scaling(words, varied) == (*words, *added)
 
 
 def test_values_that_would_share_a_directory_are_refused() -> None:

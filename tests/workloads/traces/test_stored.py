@@ -28,6 +28,29 @@ def test_by_directory_and_by_table(tmp_path: Path) -> None:
     assert read_trace(tmp_path / "requests.parquet") == ROWS
 
 
+def test_later_turns_wait_as_they_did(tmp_path: Path) -> None:
+    """0 was followed by 2 after a second, and that by 3; 1 stands alone. Known wrong here: four
+    requests of their own, the later ones with all that was said before as a fresh prompt."""
+    frame = pd.DataFrame(
+        {
+            "index": [0, 1, 2, 3],
+            "sample": 0,
+            "t_due_s": [1.0, 1.5, 4.0, 9.0],
+            "input_tokens": [20, 7, 50, 80],
+            "output_tokens": [10, 4, 10, 5],
+            "after": [None, None, 0.0, 2.0],
+            "think_s": [0.0, 0.0, 1.0, 2.5],
+        }
+    )
+    frame.to_parquet(tmp_path / "requests.parquet")
+    assert read_trace(tmp_path) == (
+        RequestShape(0.0, 20, 10, session="0"),
+        RequestShape(0.5, 7, 4),
+        RequestShape(None, 50, 10, session="0", think_s=1.0),
+        RequestShape(None, 80, 5, session="0", think_s=2.5),
+    )
+
+
 def test_a_table_of_something_else(tmp_path: Path) -> None:
     FRAME.drop(columns=["sample", "t_due_s"]).to_parquet(tmp_path / "x.parquet")
     with pytest.raises(WorkloadError, match="has no column sample, t_due_s; expected a run's dir"):
