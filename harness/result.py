@@ -134,9 +134,9 @@ class TextParts(_Part):
 
     tokens: tuple[int, ...] = Field(description="Predicted in each.")
     nll: tuple[float, ...] = Field(description="Negative log-likelihood, nats.")
-    kl: tuple[float, ...] | None = Field(None, description="KL(reference || engine), nats.")
+    kl: tuple[float, ...] | None = Field(default=None, description="KL(reference || engine), nats.")
     agreed: tuple[int, ...] | None = Field(
-        None, description="Tokens for which both would choose the same next one."
+        default=None, description="Tokens for which both would choose the same next one."
     )
 
 
@@ -164,13 +164,14 @@ class Quality(_Part):
     compared_tokens: int = 0
     caveat: str = ""
     text_parts: TextParts | None = Field(
-        None, description="Null in results of before they were kept: those have no interval."
+        default=None,
+        description="Null in results of before they were kept: those have no interval.",
     )
     text_fingerprint: str = Field(
-        "", description="Of the text's token ids: one text read by two tokenizers has two."
+        default="", description="Of the text's token ids: one text read by two tokenizers has two."
     )
     answers_fingerprint: str = Field(
-        "", description="Of the token ids of the prompts and answers that were judged."
+        default="", description="Of the token ids of the prompts and answers that were judged."
     )
 
 

@@ -10,17 +10,20 @@ from typing import Any
 import numpy as np
 from llmbench.harness.result import Quality, TextParts
 from llmbench.harness.store import StoredRun
+from numpy.typing import NDArray
 
 from .observed import serve_in_turn
 from .stored import stored_run
+
+Numbers = Sequence[float] | NDArray[np.float64]
 
 PART = 32
 REFERENCE = "bundled in bfloat16, unquantised"
 
 
 def quality_of(
-    nll: Sequence[float],
-    kl: Sequence[float] | None = None,
+    nll: Numbers,
+    kl: Numbers | None = None,
     agreed: Sequence[int] | None = None,
     *,
     keeps_parts: bool = True,
@@ -31,8 +34,8 @@ def quality_of(
     tokens = PART * len(nll)
     parts = TextParts(
         tokens=(PART,) * len(nll),
-        nll=tuple(PART * one for one in nll),
-        kl=None if kl is None else tuple(PART * one for one in kl),
+        nll=tuple(PART * float(one) for one in nll),
+        kl=None if kl is None else tuple(PART * float(one) for one in kl),
         agreed=None if agreed is None else tuple(agreed),
     )
     text = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from llmbench.harness.result import Quality
 from llmbench.harness.stats.student import quantile
 from llmbench.harness.store import StoredRun
 from llmbench.reports.model import Ratio
+from numpy.typing import NDArray
 
 from .judged import judged_run, quality_of
 from .repeats.made import in_memory
@@ -47,7 +49,7 @@ def gated(before: Quality, after: Quality, rule: str) -> GateOutcome:
     return gate(judged_run(before, "a"), judged_run(after, "b"), [parse_rule(rule)])
 
 
-def worse(by: float, shift: np.ndarray = SHIFT, **said: str) -> Quality:
+def worse(by: float, shift: NDArray[np.float64] = SHIFT, **said: Any) -> Quality:
     """Perplexity e^by times as high on the whole, more in some parts and less in others."""
     return quality_of(HARD + by + shift, **said)
 
@@ -75,7 +77,7 @@ def test_another_length_of_text_is_not_a_worse_model() -> None:
         ({"text_fingerprint": "as another tokenizer reads it"}, "another tokenizer"),
     ],
 )
-def test_what_was_judged_must_be_the_same_tokens(other: dict[str, str], why: str) -> None:
+def test_what_was_judged_must_be_the_same_tokens(other: dict[str, Any], why: str) -> None:
     finding = found(PLAIN, worse(0.3, **other))
     assert why in finding.too_little
     assert finding.estimate is not None
@@ -102,7 +104,7 @@ def test_distances_to_two_models_do_not_compare() -> None:
 @pytest.mark.parametrize("name", ["kl_mean", "top1_agreement"])
 def test_what_each_run_answered_is_not_the_same_text(name: str) -> None:
     def answered(value: float, fingerprint: str) -> Quality:
-        said = {name: value, "answers_fingerprint": fingerprint}
+        said: dict[str, Any] = {name: value, "answers_fingerprint": fingerprint}
         return quality_of(HARD, **said)
 
     rule = f"quality.{name}=5%"
