@@ -9,6 +9,7 @@ from typing import Any
 
 from ..reports.facts import NOT_SAID, UNKNOWN
 from ..reports.format import listed
+from .judged import other_text
 from .result import Result
 from .settings import setting_of
 from .store import StoredRun
@@ -62,17 +63,9 @@ def differences(names: Sequence[str], results: Sequence[Result]) -> list[str]:
         found.append("the runs were not sent the same requests, so they are not paired")
     if len({result.config.get("price_per_hour") for result in ours}) > 1:
         found.append("the runs were priced differently, and so are their tokens")
-    judged = [result.quality for result in results if result.quality is not None]
-    if (
-        len(
-            {
-                (one.perplexity_text, one.perplexity_window_tokens, one.perplexity_tokens)
-                for one in judged
-            }
-        )
-        > 1
-    ):
-        found.append("quality was measured on different text or windows, so it does not compare")
+    texts = [result for result in results if result.quality is not None]
+    others = dict.fromkeys(other_text(texts[0], one) for one in texts[1:])
+    found.extend(f"{why}, so it does not compare" for why in others if why)
     # A run from another tool's file does not say where it ran.
     measured = [one for one in results if one.simulation is None and one.environment]
     # What a setting says, too, stands among the settings that differ.

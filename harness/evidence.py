@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from ..reports.format import plural
 from ..reports.tails import samples_for_interval
+from . import judged
 from .metrics import CostPerMillionTokens, Goodput, GoodputShare
 from .observed import STRETCHES, Observed, by_request, can_be_resampled
 from .quantities import Quantity
@@ -47,6 +49,10 @@ class Finding:
 
 def has_interval(quantity: Quantity, results: Iterable[Result]) -> bool:
     """Whether single runs show how sure it is."""
+    if quantity.kind == "judged":
+        return judged.has_parts(
+            quantity, [one for one in results if quantity.value(one) is not None]
+        )
     return can_be_resampled(quantity) and not _exact_of(quantity, results)
 
 
@@ -71,6 +77,9 @@ def examine(
     if before is None or after is None:
         return Finding(quantity, before, after, None, "a run does not have it")
     results = (baseline.stored.result, current.stored.result)
+    if quantity.kind == "judged":
+        sides = [[one] for one in results]
+        return examine_quality(quantity, *sides, contrast=contrast, confidence=confidence)
     contrasted = _exact(before, after, contrast)
     if _exact_of(quantity, results):
         return Finding(quantity, before, after, contrasted)
@@ -97,6 +106,46 @@ def examine(
     named = zip((baseline.name, current.name), results, strict=True) if is_timed(quantity) else ()
     why = disturbed(named) or too_little(sides, quantity.name, needed=requests_needed(quantity.q))
     return Finding(quantity, before, after, estimate, why)
+
+
+def examine_quality(
+    quantity: Quantity,
+    before: Sequence[Result],
+    after: Sequence[Result],
+    *,
+    contrast: Contrast = "ratio",
+    confidence: float = CONFIDENCE,
+) -> Finding:
+    """Contrast a quantity of quality, which all of these runs have; of several on a side, their
+    mean. The interval covers which text was read. One more run reads the same, so several show no
+    more than one, and how long a run was or who disturbed it does not matter."""
+    value, other = (_mean_of(quantity, side) for side in (before, after))
+    contrasted = _exact(value, other, contrast)
+    unknown = Estimate(contrasted.value, math.nan, math.nan)
+    for pair in product(before, after):
+        if why := judged.unlike(quantity, *pair):
+            return Finding(quantity, value, other, unknown, why)
+    samples = judged.pair_of(quantity, before, after)
+    if samples is None:
+        # A mean over thousands of tokens is the same only if each of them is; a share may be.
+        if quantity.unit != "share" and agree(value, other):
+            return Finding(quantity, value, other, contrasted)
+        return Finding(quantity, value, other, unknown, judged.NO_PARTS)
+    estimate = compare_samples(
+        *samples,
+        judged.statistic_of(quantity),
+        contrast=contrast,
+        paired=True,
+        block=judged.block_of(samples[0]),
+        confidence=confidence,
+    )
+    same = estimate.low == estimate.high and agree(value, other)  # in every part
+    why = "" if same else judged.too_little_text([*before, *after])
+    return Finding(quantity, value, other, estimate, why)
+
+
+def _mean_of(quantity: Quantity, side: Sequence[Result]) -> float:
+    return sum(quantity.value(one) or 0.0 for one in side) / len(side)
 
 
 def objections(stored: StoredRun | RunOnDisk) -> tuple[str, ...]:
@@ -157,6 +206,8 @@ def _has_turns(result: Result) -> bool:
 
 def unlike(quantity: Quantity, one: Result, other: Result) -> str:
     """Why two numbers are not of the same thing, and their ratio says nothing; empty if it does."""
+    if quantity.kind == "judged":
+        return judged.unlike(quantity, one, other)
     of_slo = quantity.id in (Goodput.id, GoodputShare.id)
     if of_slo and (one.config.get("slo") or {}) != (other.config.get("slo") or {}):
         return "the runs were judged by different SLOs"
@@ -173,7 +224,7 @@ def of_window(quantity: Quantity) -> bool:
 def is_timed(quantity: Quantity) -> bool:
     """Whether it is a time, or made of times: a rate, what keeps a limit, a share of a peak, what a
     token costs. What steps computed and what memory held is none."""
-    return quantity.kind != "count" and quantity.id not in _NOT_TIMED
+    return quantity.measured and quantity.id not in _NOT_TIMED
 
 
 def too_little(sides: Sequence[Sequence[Result]], what: str, *, needed: int = 0) -> str:

@@ -8,9 +8,11 @@ does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +21,10 @@ from .stats.percentiles import percentile
 
 WINDOW_TOKENS = 2048
 ROWS_AT_A_TIME = 256
+# Tokens of a part of a text: a small part of a block of a short one (`judged.py`), and few numbers
+# of a long one, whose parts are longer.
+PART_TOKENS = 32
+MOST_PARTS = 256
 
 # Token ids of one text -> logits [tokens, vocab].
 Score = Callable[[Sequence[int]], Tensor]
@@ -59,12 +65,25 @@ class Perplexity:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """Sums over stretches of neighbouring tokens, in the text's order; none reaches from one window
+    into the next. tokens: how many each predicted. nll, kl: nats. agreed: of how many both would
+    choose the same; None without a model to compare with, as `kl`."""
+
+    tokens: tuple[int, ...]
+    nll: tuple[float, ...]
+    kl: tuple[float, ...] | None
+    agreed: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
 class TextQuality:
     """A model on text. reference_perplexity, distance: where there is a model to compare with."""
 
     perplexity: Perplexity
     reference_perplexity: Perplexity | None
     distance: Distance | None
+    parts: Parts
 
 
 def answered(
@@ -114,10 +133,12 @@ def quality_on_text(
     A last window shorter than two tokens is dropped; None if none is left.
     """
     own, other, apart = _Likelihood(), _Likelihood(), _Divergences()
+    lengths: list[int] = []
     for start in range(0, len(token_ids), window_tokens):
         window = token_ids[start : start + window_tokens]
         if len(window) < 2:
             continue
+        lengths += lengths_of_parts(len(window) - 1, len(token_ids))
         ours = model(window)[:-1]
         own.add(ours, window[1:])
         if reference is not None:
@@ -127,7 +148,34 @@ def quality_on_text(
     perplexity = own.perplexity(window_tokens)
     if perplexity is None:
         return None
-    return TextQuality(perplexity, other.perplexity(window_tokens), apart.distance())
+    return TextQuality(
+        perplexity,
+        other.perplexity(window_tokens),
+        apart.distance(),
+        _parts(lengths, own, None if reference is None else apart),
+    )
+
+
+def lengths_of_parts(window_tokens: int, text_tokens: int) -> list[int]:
+    """Of the parts of a window that predicts so many tokens, in a text of so many: the last is
+    shorter where they do not come out even. Of one text always the same, whatever the model."""
+    length = max(PART_TOKENS, -(-text_tokens // MOST_PARTS))
+    whole, rest = divmod(window_tokens, length)
+    return [length] * whole + [rest] * (rest > 0)
+
+
+def _parts(lengths: Sequence[int], own: _Likelihood, apart: _Divergences | None) -> Parts:
+    starts = np.cumsum([0, *lengths[:-1]])
+
+    def summed(values: Sequence[float]) -> tuple[float, ...]:
+        return tuple(np.add.reduceat(np.asarray(values, dtype=np.float64), starts).tolist())
+
+    return Parts(
+        tokens=tuple(lengths),
+        nll=summed(own.nats),
+        kl=summed(apart.nats) if apart else None,
+        agreed=tuple(map(int, summed(apart.agreed))) if apart else None,
+    )
 
 
 def log_probabilities(logits: Tensor) -> Iterator[tuple[slice, Tensor]]:
@@ -140,31 +188,29 @@ def log_probabilities(logits: Tensor) -> Iterator[tuple[slice, Tensor]]:
 
 @dataclass
 class _Likelihood:
-    """The likelihood of text so far, in nats."""
+    """The negative log-likelihood of every token of a text so far."""
 
-    total_nll: float = 0.0
-    tokens: int = 0
+    nats: list[float] = field(default_factory=list)
 
     def add(self, logits: Tensor, targets: Sequence[int]) -> None:
         """logits [T, vocab]: what predicts each of T targets."""
         wanted = torch.tensor(list(targets), device=logits.device)[:, None]
         for rows, found in log_probabilities(logits):
-            self.total_nll -= float(found.gather(1, wanted[rows]).double().sum())
-        self.tokens += len(targets)
+            self.nats.extend((-found.gather(1, wanted[rows])[:, 0]).tolist())
 
     def perplexity(self, window_tokens: int) -> Perplexity | None:
-        if not self.tokens:
+        if not self.nats:
             return None
-        mean = torch.tensor(self.total_nll / self.tokens, dtype=torch.float64)
-        return Perplexity(float(mean.exp()), window_tokens, self.tokens)
+        mean = torch.tensor(math.fsum(self.nats) / len(self.nats), dtype=torch.float64)
+        return Perplexity(float(mean.exp()), window_tokens, len(self.nats))
 
 
 @dataclass
 class _Divergences:
-    """KL(reference || model) of every token so far, and for how many both choose the same."""
+    """KL(reference || model) of every token so far, and whether both choose the same."""
 
     nats: list[float] = field(default_factory=list)
-    agreed: int = 0
+    agreed: list[bool] = field(default_factory=list)
 
     def add(self, model: Tensor, reference: Tensor) -> None:
         """Logits [T, vocab] of the same tokens."""
@@ -174,7 +220,7 @@ class _Divergences:
             kl = (theirs.exp() * (theirs - ours)).sum(-1)
             # Rounding can leave a divergence of two equal distributions a hair below zero.
             self.nats.extend(kl.clamp_min(0.0).tolist())
-            self.agreed += int((ours.argmax(-1) == theirs.argmax(-1)).sum())
+            self.agreed.extend((ours.argmax(-1) == theirs.argmax(-1)).tolist())
 
     def distance(self) -> Distance | None:
         if not self.nats:
@@ -182,6 +228,6 @@ class _Divergences:
         return Distance(
             kl_mean=sum(self.nats) / len(self.nats),
             kl_p99=percentile(self.nats, 99),
-            top1_agreement=self.agreed / len(self.nats),
+            top1_agreement=sum(self.agreed) / len(self.nats),
             tokens=len(self.nats),
         )

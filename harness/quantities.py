@@ -28,7 +28,7 @@ from .metrics.counters import DIRECTIONS
 from .result import Result
 from .stats.summary import PERCENTILES
 
-Kind = Literal["sampled", "reading", "count"]
+Kind = Literal["sampled", "reading", "count", "judged"]
 _LISTING = "'llmbench export RUN --format csv' lists those that a run has"
 _SHORT = {"cost": CostPerMillionTokens.id, "energy": EnergyPerToken.id}
 
@@ -39,7 +39,8 @@ class Quantity:
 
     kind: `sampled` comes from many requests or moments, so a comparison has an interval;
     `reading` is averaged over a run's time: exact in virtual time, and else as sure as
-    `observed.py` can tell; `count` repeats exactly when the schedule does.
+    `observed.py` can tell; `count` repeats exactly when the schedule does; `judged` repeats exactly
+    over the same tokens, and is as sure as they are many: see `judged.py`.
     """
 
     id: str
@@ -55,6 +56,11 @@ class Quantity:
     @property
     def sampled(self) -> bool:
         return self.kind == "sampled"
+
+    @property
+    def measured(self) -> bool:
+        """Whether one more run of the same settings would give another number."""
+        return self.kind in ("sampled", "reading")
 
     @property
     def q(self) -> float | None:
@@ -128,12 +134,12 @@ def _all() -> tuple[Quantity, ...]:
         *counters,
         Quantity("memory", "weight_bytes", "bytes", "lower", kind="count"),
         Quantity("memory", "kv_bytes", "bytes", "none", kind="count"),
-        Quantity("quality", "perplexity", "", "lower", kind="count"),
-        Quantity("quality", "text_kl_mean", "nats/token", "lower", kind="count"),
-        Quantity("quality", "text_kl_p99", "nats/token", "lower", kind="count"),
-        Quantity("quality", "text_top1_agreement", "share", "higher", kind="count"),
-        Quantity("quality", "kl_mean", "nats/token", "lower", kind="count"),
-        Quantity("quality", "top1_agreement", "share", "higher", kind="count"),
+        Quantity("quality", "perplexity", "", "lower", kind="judged"),
+        Quantity("quality", "text_kl_mean", "nats/token", "lower", kind="judged"),
+        Quantity("quality", "text_kl_p99", "nats/token", "lower", kind="judged"),
+        Quantity("quality", "text_top1_agreement", "share", "higher", kind="judged"),
+        Quantity("quality", "kl_mean", "nats/token", "lower", kind="judged"),
+        Quantity("quality", "top1_agreement", "share", "higher", kind="judged"),
     )
 
 

@@ -128,6 +128,18 @@ class Counters(_Part):
         )
 
 
+class TextParts(_Part):
+    """Sums over stretches of neighbouring tokens of the text, in its order: what the interval of a
+    comparison is resampled from. One number a stretch in each list."""
+
+    tokens: tuple[int, ...] = Field(description="Predicted in each.")
+    nll: tuple[float, ...] = Field(description="Negative log-likelihood, nats.")
+    kl: tuple[float, ...] | None = Field(default=None, description="KL(reference || engine), nats.")
+    agreed: tuple[int, ...] | None = Field(
+        default=None, description="Tokens for which both would choose the same next one."
+    )
+
+
 class Quality(_Part):
     """Distance to the unquantised engine, and perplexity; null fields say what was not run.
 
@@ -151,6 +163,16 @@ class Quality(_Part):
     top1_agreement: float | None = None
     compared_tokens: int = 0
     caveat: str = ""
+    text_parts: TextParts | None = Field(
+        default=None,
+        description="Null in results of before they were kept: those have no interval.",
+    )
+    text_fingerprint: str = Field(
+        default="", description="Of the text's token ids: one text read by two tokenizers has two."
+    )
+    answers_fingerprint: str = Field(
+        default="", description="Of the token ids of the prompts and answers that were judged."
+    )
 
 
 class Memory(_Part):

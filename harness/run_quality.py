@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
+from hashlib import sha256
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from .record import RequestRecord
-from .result import Check, Quality
+from .result import Check, Quality, TextParts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,7 +75,17 @@ def judge_quality(
         reference=compared if unquantised else "none: the checkpoint was quantised before",
         perplexity_text=prepared.corpus_name,
         caveat=caveat,
+        text_fingerprint=fingerprint([text]),
+        answers_fingerprint=fingerprint([one.token_ids for one in replies]) if replies else "",
     )
+
+
+def fingerprint(texts: Iterable[Sequence[int]]) -> str:
+    """SHA-256 of these token ids, text by text."""
+    digest = sha256()
+    for token_ids in texts:
+        digest.update(f"{','.join(map(str, token_ids))}\n".encode())
+    return digest.hexdigest()
 
 
 def told_of(score: Score, tokens: int, watch: Watch, now: Callable[[], float] = monotonic) -> Score:
@@ -94,7 +105,7 @@ def told_of(score: Score, tokens: int, watch: Watch, now: Callable[[], float] = 
 
 
 def quality_of(text: TextQuality | None, answers: Distance | None, **said: str) -> Quality:
-    """What a result says of it. said: `reference`, `perplexity_text` and `caveat`."""
+    """What a result says of it. said: `reference`, `perplexity_text`, `caveat` and fingerprints."""
     apart = text.distance if text else None
     reference = text.reference_perplexity if text else None
     return Quality(
@@ -109,6 +120,7 @@ def quality_of(text: TextQuality | None, answers: Distance | None, **said: str) 
         kl_p99=answers.kl_p99 if answers else None,
         top1_agreement=answers.top1_agreement if answers else None,
         compared_tokens=answers.tokens if answers else 0,
+        text_parts=TextParts(**asdict(text.parts)) if text else None,
         **said,
     )
 
@@ -123,8 +135,8 @@ def finite(quality: Quality) -> tuple[Quality, Check]:
     }
     detail = "perplexity and distances are finite"
     if lost:
-        # An agreement with NaN is a count of nothing.
-        gone = (*lost, "text_top1_agreement", "top1_agreement")
+        # An agreement with NaN is a count of nothing, and some parts are NaN themselves.
+        gone = (*lost, "text_top1_agreement", "top1_agreement", "text_parts")
         quality = quality.model_copy(update=dict.fromkeys(gone))
         first = next(iter(lost))
         whose = "the unquantised model" if first == "reference_perplexity" else "the model"

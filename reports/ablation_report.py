@@ -37,7 +37,7 @@ from .tables import glossary
 WHOLE = Badge("Whole factorial", "✓", "good")
 INCOMPLETE = Badge("Cells left out", "!", "caution")
 FIRST_SENTENCES = 5
-# Exact in every run: these are always decided, and enter no sentence.
+# Exact in every run, or of a text and no load: these enter no sentence.
 COUNTED = ("running", "counters", "quality")
 
 

@@ -76,11 +76,16 @@ def metric_table(comparison: Comparison) -> Table:
 
 
 def _intervals(comparison: Comparison) -> str:
+    quality = any(
+        row.id == "quality" and any(one and one.low is not None for one in row.ratios)
+        for row in comparison.rows
+    )
+    of_text = "; of quality, by resampling stretches of the text" if quality else ""
     if comparison.between is not None:
-        return f"by {comparison.between.how}"
+        return f"by {comparison.between.how}{of_text}"
     return (
         "by resampling requests, or for rates and means over time parts of the run: it does not "
-        "cover what changes from one run to the next"
+        f"cover what changes from one run to the next{of_text}"
     )
 
 

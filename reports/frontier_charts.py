@@ -34,7 +34,8 @@ def trade_off(frontier: Frontier) -> Chart | None:
         id="trade-off",
         title="Quality, memory and speed",
         reading="Further right is faster, lower is closer to the unquantised model and smaller. A "
-        "grey method is no choice: another is no worse in all three and better in one.",
+        "grey method is no choice: another is, beyond doubt, no worse in all three and better in "
+        "one.",
         x=Axis("Output throughput", "tokens/s", high=high),
         panels=tuple(panels),
         note=f"Quality: {frontier.quality_of}." if frontier.quality_of else "",
@@ -53,13 +54,14 @@ def _scaled(value: float | None, factor: float) -> float | None:
 def _points(
     methods: Sequence[FrontierMethod], values: Sequence[float | None]
 ) -> tuple[Series, ...]:
-    kinds = (("On the frontier", "on_frontier", True), ("Dominated", "dominated", False))
+    some = " or not decided" if any(one.undecided_by for one in methods) else ""
+    kinds = ((f"On the frontier{some}", "on_frontier", False), ("Dominated", "dominated", True))
     found: list[Series] = []
-    for name, role, on_frontier in kinds:
+    for name, role, dominated in kinds:
         mine = [
             (one, value)
             for one, value in zip(methods, values, strict=True)
-            if one.on_frontier == on_frontier and value is not None
+            if bool(one.dominated_by) == dominated and value is not None
         ]
         if mine:
             found.append(

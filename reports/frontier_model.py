@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from .claims_model import ClaimVerdict
-from .model import Comparison, Ratio
+from .model import Comparison, Ratio, Verdict
+
+# What two methods are held against each other by: names of `harness/quantities.py`.
+THROUGHPUT = "output_throughput.window"
+KL = "quality.text_kl_mean"
+PERPLEXITY = "quality.perplexity"
+_FLIPPED: dict[Verdict | None, Verdict | None] = {"better": "worse", "worse": "better"}
 
 
 @dataclass(frozen=True)
@@ -22,8 +30,10 @@ class FrontierMethod:
     perplexity, text_kl_mean, text_kl_p99 and text_top1_agreement are of the held-out text, kl_mean
     and top1_agreement of the run's answers; KL in nats a token. The unquantised model's own are 0
     and 1.
-    ratios: to the baseline, by the names of these fields. task_scores: (task, metric, value,
-    standard error). dominated_by: methods that are no worse in anything and better in something.
+    ratios: to the baseline, by the names of these fields; throughput_ratio and perplexity_ratio
+    with what is known of how sure they are. task_scores: (task, metric, value, standard error).
+    dominated_by: methods that are no worse in anything and better in something, beyond doubt.
+    undecided_by: those of which that is neither shown nor refuted.
     """
 
     name: str
@@ -44,8 +54,10 @@ class FrontierMethod:
     kl_mean: float | None = None
     top1_agreement: float | None = None
     throughput_ratio: Ratio | None = None
+    perplexity_ratio: Ratio | None = None
     ratios: dict[str, float] | None = None
     dominated_by: tuple[str, ...] = ()
+    undecided_by: tuple[str, ...] = ()
     task_scores: tuple[tuple[str, str, float, float | None], ...] = ()
 
     @property
@@ -54,7 +66,42 @@ class FrontierMethod:
 
     @property
     def on_frontier(self) -> bool:
-        return self.counts and not self.dominated_by
+        """Whether no method dominates it, beyond doubt."""
+        return self.counts and not self.dominated_by and not self.undecided_by
+
+
+@dataclass(frozen=True)
+class MethodPair:
+    """Two methods beside each other. ratios: of the second to the first, by quantity; the intervals
+    of all pairs of a frontier hold together at 95 %."""
+
+    first: str
+    second: str
+    ratios: dict[str, Ratio]
+
+
+def between(pairs: Sequence[MethodPair], one: str, other: str) -> dict[str, Ratio]:
+    """The ratios of `one` to `other`; empty if they were not held against each other."""
+    for pair in pairs:
+        if (pair.second, pair.first) == (one, other):
+            return pair.ratios
+        if (pair.first, pair.second) == (one, other):
+            return {name: _inverse(ratio) for name, ratio in pair.ratios.items()}
+    return {}
+
+
+def _inverse(ratio: Ratio) -> Ratio:
+    return replace(
+        ratio,
+        value=_over(ratio.value),
+        low=None if ratio.high is None else _over(ratio.high),
+        high=None if ratio.low is None else _over(ratio.low),
+        verdict=_FLIPPED.get(ratio.verdict, ratio.verdict),
+    )
+
+
+def _over(value: float) -> float:
+    return 1 / value if value else math.inf
 
 
 @dataclass(frozen=True)
@@ -147,7 +194,7 @@ class Frontier:
     baseline: the method that ratios are taken to. quality_of: the text that quality is measured on,
     with its windows; empty where none was. setting: what every run was made with, in words. notes:
     what the numbers cannot carry. comparison: every figure of the runs that count; None below two.
-    steps: None where steps were not measured.
+    steps: None where steps were not measured. pairs: every two methods that count.
     """
 
     model: str
@@ -160,6 +207,7 @@ class Frontier:
     comparison: Comparison | None
     steps: FrontierSteps | None
     command: str
+    pairs: tuple[MethodPair, ...] = ()
 
     @property
     def counted(self) -> tuple[FrontierMethod, ...]:

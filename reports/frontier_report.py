@@ -7,13 +7,23 @@ from collections.abc import Iterable, Sequence
 from .comparison_tables import ratio_text
 from .format import batch_size, listed, number, percent, plural, size
 from .frontier_charts import speed_up_chart, trade_off
-from .frontier_model import Crossing, Frontier, FrontierClaim, FrontierMethod, TurningPoint
+from .frontier_model import (
+    KL,
+    THROUGHPUT,
+    Crossing,
+    Frontier,
+    FrontierClaim,
+    FrontierMethod,
+    TurningPoint,
+    between,
+)
 from .frontier_tables import (
     VERDICTS,
     claims_table,
     crossing_text,
     figures_table,
     methods_table,
+    pairs_table,
     steps_table,
     tasks_table,
     turning_table,
@@ -61,19 +71,31 @@ def _verdict(frontier: Frontier) -> str:
         for one in counted
         if one.dominated_by
     ]
-    if beaten:
+    if beaten or any(one.undecided_by for one in counted):
         on = [one.name for one in counted if one.on_frontier]
-        return (
-            f"{len(on)} of {plural(len(counted), 'method')} "
-            f"{'is' if len(on) == 1 else 'are'} on the frontier of quality, speed and memory: "
-            f"{'; '.join((listed(on), *beaten))}."
-        )
+        head = "No method is on the frontier of quality, speed and memory beyond doubt"
+        if on:
+            are = "is" if len(on) == 1 else "are"
+            count = f"{len(on)} of {plural(len(counted), 'method')}"
+            head = f"{count} {are} on the frontier of quality, speed and memory: {listed(on)}"
+        return f"{'; '.join((head, *beaten, *_undecided(counted)))}."
     if len(counted) == 1:
         return f"Only {counted[0].name} has a run that counts."
     none_dominates = "No method dominates another in quality, speed and memory"
     if _tells_each(frontier):
         return f"{'; '.join((none_dominates, *_sentences(frontier)))}."
     return f"{none_dominates}."
+
+
+def _undecided(counted: Sequence[FrontierMethod]) -> Iterable[str]:
+    """Whom the runs neither put on the frontier nor take off it."""
+    beside = [
+        f"{one.name} beside {listed(one.undecided_by)}"
+        for one in counted
+        if one.undecided_by and not one.dominated_by
+    ]
+    if beside:
+        yield f"not decided for {', for '.join(beside)}"
 
 
 def _tells_each(frontier: Frontier) -> bool:
@@ -126,8 +148,10 @@ def _beside(one: FrontierMethod, baseline: str) -> str:
             f"{percent(one.text_top1_agreement)}"
         )
     if "perplexity" in ratios:
-        change = ratios["perplexity"] - 1
-        parts.append(f"perplexity {percent(abs(change))} {'higher' if change >= 0 else 'lower'}")
+        change, found = ratios["perplexity"] - 1, one.perplexity_ratio
+        unsure = " (not decided)" if found is None or found.verdict == "inconclusive" else ""
+        direction = "higher" if change >= 0 else "lower"
+        parts.append(f"perplexity {percent(abs(change))} {direction}{unsure}")
     emulated = " (emulated)" if one.emulated else ""
     return f"{one.name}{emulated} against {baseline}: {', '.join(parts)}"
 
@@ -139,10 +163,12 @@ def _key_figures(frontier: Frontier) -> tuple[KeyFigure, ...]:
         best = max(fast, key=lambda one: one.output_tokens_per_s or 0.0)
         ratio = (best.ratios or {})["output_tokens_per_s"]
         detail = f"{best.name}, {number(best.output_tokens_per_s)} tokens/s"
+        detail += _beside_it(frontier, best, fast, THROUGHPUT)
         figures.append(KeyFigure("Fastest", f"{ratio_text(ratio)}×", "", detail))
     if close := [one for one in others if one.text_kl_mean is not None]:
         best = min(close, key=lambda one: one.text_kl_mean or 0.0)
         detail = f"{best.name}, same next token {percent(best.text_top1_agreement)}"
+        detail += _beside_it(frontier, best, close, KL)
         figures.append(
             KeyFigure("Closest to unquantised", number(best.text_kl_mean), "nats", detail)
         )
@@ -154,6 +180,16 @@ def _key_figures(frontier: Frontier) -> tuple[KeyFigure, ...]:
     if frontier.steps is not None:
         figures += _turning_figures(frontier.steps.turning_points, frontier.baseline)
     return tuple(figures)
+
+
+def _beside_it(
+    frontier: Frontier, best: FrontierMethod, methods: Sequence[FrontierMethod], quantity: str
+) -> str:
+    """Whom the best of its number is not known to be better than: "; not told apart from awq"."""
+    ratios = {one.name: between(frontier.pairs, best.name, one.name) for one in methods}
+    found = {name: each[quantity] for name, each in ratios.items() if quantity in each}
+    alike = [name for name, ratio in found.items() if ratio.verdict != "better"]
+    return f"; not told apart from {listed(alike)}" if alike else ""
 
 
 def _turning_figures(points: Sequence[TurningPoint], baseline: str) -> list[KeyFigure]:
@@ -191,7 +227,7 @@ def _sections(frontier: Frontier) -> tuple[Section, ...]:
             steps_table(frontier, steps),
         ]
     return (
-        Section("frontier", "Frontier", present(methods_table(frontier))),
+        Section("frontier", "Frontier", present(methods_table(frontier), pairs_table(frontier))),
         Section("claims", "Claims", present(claims_table(frontier))),
         Section("turning", "Where it turns", present(*turning)),
         Section("tasks", "Tasks", present(tasks_table(frontier))),

@@ -6,9 +6,17 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from .claims_model import VERDICTS
-from .comparison_tables import metric_table, ratio_text
+from .comparison_tables import metric_table, ratio_cell, ratio_text
 from .format import ABSENT, batch_size, listed, number, percent, quantity, scale_of, seconds
-from .frontier_model import Crossing, Frontier, FrontierMethod, FrontierSteps
+from .frontier_model import (
+    KL,
+    PERPLEXITY,
+    THROUGHPUT,
+    Crossing,
+    Frontier,
+    FrontierMethod,
+    FrontierSteps,
+)
 from .model import Cell, Table
 from .tables import table
 
@@ -59,7 +67,35 @@ def _place(one: FrontierMethod) -> Cell:
         return Cell(one.reason, "bad")
     if one.dominated_by:
         return Cell(f"dominated by {listed(one.dominated_by)}", "quiet")
+    if one.undecided_by:
+        return Cell(f"? not decided beside {listed(one.undecided_by)}", "caution")
     return Cell("✓ on it", "good")
+
+
+def pairs_table(frontier: Frontier) -> Table | None:
+    """Every two methods that count, by what a frontier is drawn from; None below two."""
+    rows = [
+        (
+            f"{pair.second} to {pair.first}",
+            *(ratio_cell(pair.ratios.get(name)) for name in (KL, PERPLEXITY, THROUGHPUT)),
+        )
+        for pair in frontier.pairs
+    ]
+    if not rows:
+        return None
+    titles = ("KL on the text", "Perplexity", "Tokens/s")
+    return table(
+        "pairs",
+        "Every two methods",
+        ("Ratio", *titles),
+        rows,
+        words=titles,
+        note="In brackets, the interval the ratio lies in, at 95 % for all together: of quality by "
+        "resampling stretches of the text, which both read, of tokens/s parts of the window. A "
+        "method dominates another if nothing here and in the weights is worse or inconclusive, and "
+        "something is better. To the unquantised model KL has no ratio: its own is 0.",
+        folded=True,
+    )
 
 
 def claims_table(frontier: Frontier) -> Table | None:

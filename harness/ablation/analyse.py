@@ -230,14 +230,14 @@ def _effect(one: _Found, p: float | None, floor: float, repeats: Repeats) -> Abl
 
 def _below_noise(one: _Found, floor: float) -> bool:
     """Whether the machine alone could be the effect. An interaction is a difference of two."""
-    if one.response.scale != "ratio" or not floor:
+    if one.response.scale != "ratio" or one.response.sampled == "text" or not floor:
         return False
     return abs(math.log(one.spread.value)) <= floor * len(one.contrast.changes)
 
 
 def _worth_telling(one: _Found) -> bool:
     """A simulated machine makes a difference of a thousandth certain, and no more interesting."""
-    if one.response.sampled == "exact":
+    if one.response.sampled in ("exact", "text"):
         return False
     value = one.spread.value
     size = abs(math.log(value)) if one.response.scale == "ratio" else abs(value)

@@ -7,6 +7,9 @@ standard error and Student's t, because two thousand draws cannot show a p small
 of fifty (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 12 and 13). It
 covers which requests were sent, and not how a machine differs from run to run.
 
+Perplexity is of one text in every cell and every repeat: its parts are drawn once for all cells,
+repeated or not, and the interval covers which text was read.
+
 Repeated runs: every repeat has requests of its own and holds all cells, in an order of its own, so
 it is a block of a randomised block design. What is left of a cell's value after its cell's and its
 repeat's mean is the run-to-run variance, requests and machine together; pooled over cells it has
@@ -39,7 +42,7 @@ from ..stats.student import quantile, two_sided_p
 from ..stats.tail import tail_percentile
 from .contrasts import Contrast
 from .design import Cell, Design
-from .responses import ByRequest, ByTime, Exact, Measure, Scale
+from .responses import ByPart, ByRequest, ByTime, Exact, Measure, Scale
 
 Floats = NDArray[np.float64]
 _CELLS_AT_A_TIME = 2_000_000  # keeps a resampling matrix within some 16 MB
@@ -81,10 +84,11 @@ def estimate(
         raise ValueError("a ratio of values that are not above 0")
     values = _on(scale, found)
     effects = weights @ values.mean(axis=0)
-    if len(repeats) > 1:
-        return _between_repeats(effects, weights, values, scale)
     measures = [repeats[0][cell] for cell in cells]
-    if any(isinstance(one, Exact) for one in measures):
+    of_text = all(isinstance(one, ByPart) for one in measures)
+    if len(repeats) > 1 and not of_text:
+        return _between_repeats(effects, weights, values, scale)
+    if any(isinstance(one, Exact) for one in measures) or (of_text and not _are_pairs(measures)):
         return tuple(Spread(_off(scale, effect)) for effect in effects)
     drawn = weights @ _on(scale, resample(measures, resamples, np.random.default_rng(_SEED)))
     blocks = min(map(_blocks, measures))
@@ -92,6 +96,11 @@ def estimate(
         _within_run(effect, draws, scale, blocks)
         for effect, draws in zip(effects, drawn, strict=True)
     )
+
+
+def _are_pairs(measures: Sequence[Measure]) -> bool:
+    """Whether the cells read one text in the same parts."""
+    return len({one.sample.num_units for one in measures if isinstance(one, ByPart)}) == 1
 
 
 def resample(measures: Sequence[Measure], resamples: int, rng: np.random.Generator) -> Floats:
@@ -112,18 +121,19 @@ def _by_request(measures: Sequence[ByRequest], resamples: int, rng: np.random.Ge
     sizes = {one.sample.num_units for one in measures}
     if len(sizes) > 1:
         raise ValueError(f"cells of {sorted(sizes)} requests are not paired")
-    num_units = sizes.pop()
-    times = _draws(num_units, resamples, rng)
+    times = _draws(sizes.pop(), measures[0].block, resamples, rng)
     return np.array([_one_by_request(one, times) for one in measures])
 
 
-def _draws(num_units: int, resamples: int, rng: np.random.Generator) -> NDArray[np.uint16]:
+def _draws(
+    num_units: int, block: int, resamples: int, rng: np.random.Generator
+) -> NDArray[np.uint16]:
     """How often each unit is drawn: [resamples, units]. Kept for all cells, so in few bytes."""
     drawn = np.empty((resamples, num_units), dtype=np.uint16)
     rows = max(1, _CELLS_AT_A_TIME // num_units)
     for at in range(0, resamples, rows):
         count = min(rows, resamples - at)
-        drawn[at : at + count] = draw_blocks(num_units, block_length(num_units), count, rng)
+        drawn[at : at + count] = draw_blocks(num_units, block, count, rng)
     return drawn
 
 
@@ -166,8 +176,9 @@ def _by_time(measure: ByTime, resamples: int, rng: np.random.Generator) -> Float
 def _blocks(measure: Measure) -> int:
     """Of a measure that can be resampled."""
     assert not isinstance(measure, Exact)
-    by_request = isinstance(measure, ByRequest)
-    return blocks_of(measure.sample.num_units if by_request else len(measure.amount))
+    if isinstance(measure, ByRequest):
+        return blocks_of(measure.sample.num_units, measure.block)
+    return blocks_of(len(measure.amount))
 
 
 def _within_run(effect: float, draws: Floats, scale: Scale, blocks: int) -> Spread:

@@ -3,7 +3,8 @@
 A run that was served once is one draw of many chances. Requests are one of them: the same requests
 are in every cell, so one draw of them is a draw for all cells, and what makes a request slow
 everywhere cancels. A rate or a share over time has no request to go by: it is resampled by
-stretches of time, for each cell apart. A count is exact.
+stretches of time, for each cell apart. Perplexity is of one text in every cell: its stretches are
+drawn once for all, too. A count is exact.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import evidence
+from .. import evidence, judged
 from ..evidence import requests_needed
 from ..metrics.base import Better
 from ..observed import Observed
 from ..quantities import QUANTITIES
 from ..result import Result
-from ..stats.bootstrap import Sample, Statistic
+from ..stats.bootstrap import Sample, Statistic, block_length
 
 Scale = Literal["ratio", "difference"]
-Sampled = Literal["requests", "time", "exact"]
+Sampled = Literal["requests", "time", "text", "exact"]
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,23 @@ class ByRequest:
     sample: Sample
     statistic: Statistic
 
+    @property
+    def block(self) -> int:
+        """Requests that are drawn together."""
+        return block_length(self.sample.num_units)
+
     def value(self) -> float:
         return self.statistic.of(self.sample)
+
+
+@dataclass(frozen=True)
+class ByPart(ByRequest):
+    """Sums over the parts of a text, resampled by part. Every repeat has the same."""
+
+    @property
+    def block(self) -> int:
+        """Parts that are drawn together."""
+        return judged.block_of(self.sample)
 
 
 @dataclass(frozen=True)
@@ -100,7 +116,7 @@ COUNTS = (
     Response("counters.preemptions", "preemptions", "lower", "difference", "exact"),
     Response("counters.recomputed_tokens", "tokens", "lower", "difference", "exact"),
 )
-PERPLEXITY = Response("quality.perplexity", "", "lower", "ratio", "exact")
+PERPLEXITY = Response("quality.perplexity", "", "lower", "ratio", "text")
 
 
 def responses_for(results: Sequence[Result]) -> tuple[Response, ...]:
@@ -133,7 +149,11 @@ def measure_of(response: Response, run: Observed) -> Measure:
     if response.name == "running.peak":
         return Exact(float(run.stored.steps["running"].max()))
     quantity = QUANTITIES[response.name]
-    if response.sampled == "exact":
+    if response.sampled == "text":
+        parts = judged.sample_of(quantity, [run.stored.result])
+        if parts is not None:
+            return ByPart(parts, judged.statistic_of(quantity))
+    if response.sampled in ("exact", "text"):
         value = quantity.value(run.stored.result)
         return Exact(float("nan") if value is None else value)
     sample = run.sample(quantity)
@@ -151,6 +171,8 @@ def too_little(response: Response, cells: Sequence[Sequence[tuple[str, Result]]]
     """
     if response.sampled == "exact":
         return ""
+    if response.sampled == "text":
+        return _too_little_text(response, [result for runs in cells for _, result in runs])
     repeated = len(cells[0]) > 1
     timed = evidence.is_timed(QUANTITIES[response.name])
     named = [run for runs in cells for run in runs] if timed else []
@@ -159,6 +181,12 @@ def too_little(response: Response, cells: Sequence[Sequence[tuple[str, Result]]]
         response.name,
         needed=0 if repeated else requests_needed(response.q),
     )
+
+
+def _too_little_text(response: Response, results: Sequence[Result]) -> str:
+    quantity = QUANTITIES[response.name]
+    unlike = (judged.unlike(quantity, results[0], one) for one in results)
+    return next(filter(None, unlike), "") or judged.too_little_text(results)
 
 
 def _measurable(response: Response, result: Result) -> bool:

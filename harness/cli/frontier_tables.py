@@ -44,9 +44,6 @@ def _row(one: FrontierMethod) -> tuple[str, ...]:
     def ratio(name: str) -> str:
         return f"{ratios[name]:.2f}×" if name in ratios else ""
 
-    place = (
-        "on it" if one.on_frontier else one.reason or f"dominated by {', '.join(one.dominated_by)}"
-    )
     return (
         one.name + (" (emulated)" if one.emulated else ""),
         number(one.output_tokens_per_s),
@@ -57,5 +54,13 @@ def _row(one: FrontierMethod) -> tuple[str, ...]:
         percent(one.text_top1_agreement),
         number(one.perplexity),
         ratio("perplexity"),
-        place,
+        _place(one),
     )
+
+
+def _place(one: FrontierMethod) -> str:
+    if one.on_frontier:
+        return "on it"
+    if one.dominated_by:
+        return f"dominated by {', '.join(one.dominated_by)}"
+    return one.reason or f"not decided beside {', '.join(one.undecided_by)}"

@@ -8,19 +8,23 @@ from dataclasses import replace
 
 from ...reports import tables
 from ...reports.frontier_model import (
+    PERPLEXITY,
+    THROUGHPUT,
     Frontier,
     FrontierMethod,
     FrontierSteps,
+    MethodPair,
 )
 from ...reports.model import Comparison, Ratio
 from ..compare import compare
 from ..evidence import objections
+from ..observed import Observed
 from ..result import Result
-from ..store import RunOnDisk
 from ..tasks.evaluate import Score
 from .batch_steps import BatchSteps
 from .claims import claims
 from .methods import PLAIN, baseline_of, says, weight_bits
+from .pairs import pairs_of
 from .pareto import dominated_by
 from .runs import MethodRun
 from .turning_points import batch_1, frontier_steps
@@ -44,9 +48,11 @@ def analyse(
     counted = tuple(one.name for one in methods if one.counts)
     baseline = baseline_of(counted or tuple(one.name for one in methods))
     stored = {one.method: one.run for one in runs if one.run is not None}
-    comparison = _compare([stored[name] for name in _first(baseline, counted)])
+    loaded = {name: stored[name].load() for name in _first(baseline, counted)}
+    comparison = compare(tuple(loaded.values())) if len(loaded) > 1 else None
     methods = _with_ratios(methods, baseline, comparison)
-    methods = [replace(one, dominated_by=_dominated(one, methods)) for one in methods]
+    pairs = pairs_of([Observed(run, name) for name, run in loaded.items()])
+    methods = [_placed(one, methods, pairs) for one in methods]
     found = frontier_steps(steps, {one.name: one.bits for one in methods}) if steps else None
     measured = [run.result for run in stored.values()]
     return Frontier(
@@ -55,11 +61,12 @@ def analyse(
         setting=_setting(measured[0]),
         quality_of=_quality_of(measured),
         methods=tuple(methods),
-        claims=claims(methods, batch_1(found)),
+        claims=claims(methods, batch_1(found), pairs),
         notes=_notes(methods, measured, comparison, found),
         comparison=comparison,
         steps=found,
         command=command,
+        pairs=pairs,
     )
 
 
@@ -67,12 +74,13 @@ def _first(baseline: str, names: Sequence[str]) -> list[str]:
     return [name for name in names if name == baseline] + [n for n in names if n != baseline]
 
 
-def _compare(runs: Sequence[RunOnDisk]) -> Comparison | None:
-    return compare([run.load() for run in runs]) if len(runs) > 1 else None
-
-
-def _dominated(method: FrontierMethod, methods: Sequence[FrontierMethod]) -> tuple[str, ...]:
-    return dominated_by(method, methods) if method.counts else ()
+def _placed(
+    method: FrontierMethod, methods: Sequence[FrontierMethod], pairs: Sequence[MethodPair]
+) -> FrontierMethod:
+    if not method.counts:
+        return method
+    by, undecided = dominated_by(method, methods, pairs)
+    return replace(method, dominated_by=by, undecided_by=undecided)
 
 
 def _method(of: MethodRun) -> FrontierMethod:
@@ -123,7 +131,8 @@ def _with_ratios(
     return [
         replace(
             one,
-            throughput_ratio=_throughput_ratio(one.name, comparison),
+            throughput_ratio=_ratio_of(THROUGHPUT, one.name, comparison),
+            perplexity_ratio=_ratio_of(PERPLEXITY, one.name, comparison),
             ratios={
                 name: ours / theirs
                 for name in RATIOS
@@ -134,11 +143,11 @@ def _with_ratios(
     ]
 
 
-def _throughput_ratio(name: str, comparison: Comparison | None) -> Ratio | None:
+def _ratio_of(quantity: str, name: str, comparison: Comparison | None) -> Ratio | None:
     if comparison is None or name not in comparison.runs:
         return None
     at = comparison.runs.index(name)
-    rows = (row for row in comparison.rows if (row.id, row.stat) == ("output_throughput", "window"))
+    rows = (row for row in comparison.rows if f"{row.id}.{row.stat}" == quantity)
     row = next(rows, None)
     return None if row is None else row.ratios[at]
 

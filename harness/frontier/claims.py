@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from ...reports.claims_model import verdict_of
 from ...reports.format import number, percent
-from ...reports.frontier_model import FrontierClaim, FrontierMethod
+from ...reports.frontier_model import (
+    KL,
+    PERPLEXITY,
+    FrontierClaim,
+    FrontierMethod,
+    MethodPair,
+    between,
+)
 from ...reports.model import Ratio
 from .methods import PLAIN, RIVALS, family
 
@@ -17,12 +24,14 @@ FREE_SPEED = 0.98
 
 
 def claims(
-    methods: Sequence[FrontierMethod], batch_1: Mapping[str, float]
+    methods: Sequence[FrontierMethod],
+    batch_1: Mapping[str, float],
+    pairs: Sequence[MethodPair] = (),
 ) -> tuple[FrontierClaim, ...]:
     """About every method that a claim is about, of those that count.
 
-    batch_1: by method, how many times as fast as the unquantised model a decode step of one
-    sequence is; empty where no steps were measured.
+    pairs: methods beside each other. batch_1: by method, how many times as fast as the unquantised
+    model a decode step of one sequence is; empty where no steps were measured.
     """
     by_name = {one.name: one for one in methods if one.counts}
     plain = by_name.get(PLAIN)
@@ -34,7 +43,8 @@ def claims(
             if family(one.name) == "fp8":
                 found.append(is_free(one, plain))
     if all(name in by_name for name in RIVALS):
-        found.append(beats(*(by_name[name] for name in RIVALS)))
+        one, other = (by_name[name] for name in RIVALS)
+        found.append(beats(one, other, between(pairs, one.name, other.name)))
     return tuple(found)
 
 
@@ -66,12 +76,12 @@ def is_free(method: FrontierMethod, plain: FrontierMethod) -> FrontierClaim:
     if method.perplexity is not None and plain.perplexity is not None:
         change = method.perplexity / plain.perplexity - 1
         text = (
-            f"perplexity is {percent(abs(change))} {'higher' if change >= 0 else 'lower'} (free: "
-            f"at most {percent(FREE_PERPLEXITY)})"
+            f"perplexity is {percent(abs(change))} {'higher' if change >= 0 else 'lower'}"
+            f"{_ends(method.perplexity_ratio)} (free: at most {percent(FREE_PERPLEXITY)})"
         )
         if method.text_top1_agreement is not None:
             text += f" and {percent(1 - method.text_top1_agreement)} of the next tokens change"
-        parts.append((change <= FREE_PERPLEXITY, text))
+        parts.append((_at_most(method.perplexity_ratio, 1 + FREE_PERPLEXITY), text))
     if method.throughput_ratio is not None:
         text = f"output throughput is {_ratio(method.throughput_ratio)}"
         if method.emulated:
@@ -85,17 +95,19 @@ def is_free(method: FrontierMethod, plain: FrontierMethod) -> FrontierClaim:
     )
 
 
-def beats(one: FrontierMethod, other: FrontierMethod) -> FrontierClaim:
-    """One 4-bit method is closer to the unquantised model than another, at a lower perplexity."""
+def beats(one: FrontierMethod, other: FrontierMethod, ratios: Mapping[str, Ratio]) -> FrontierClaim:
+    """One 4-bit method is closer to the unquantised model than another, at a lower perplexity.
+    ratios: of the one to the other."""
     held: list[bool | None] = []
     said: list[str] = []
-    for name, ours, theirs in (
-        ("KL on the text", one.text_kl_mean, other.text_kl_mean),
-        ("perplexity", one.perplexity, other.perplexity),
+    for name, quantity, ours, theirs in (
+        ("KL on the text", KL, one.text_kl_mean, other.text_kl_mean),
+        ("perplexity", PERPLEXITY, one.perplexity, other.perplexity),
     ):
         if ours is not None and theirs is not None:
-            held.append(ours < theirs)
-            said.append(f"{name} is {number(ours)} against {number(theirs)}")
+            ratio = ratios.get(quantity)
+            held.append(_is_better(ratio))
+            said.append(f"{name} is {number(ours)} against {number(theirs)}{_beside(ratio)}")
     if one.output_tokens_per_s and other.output_tokens_per_s:
         ratio = one.output_tokens_per_s / other.output_tokens_per_s
         said.append(f"output throughput is {ratio:.2f} times {other.name}'s, which is not judged")
@@ -104,6 +116,31 @@ def beats(one: FrontierMethod, other: FrontierMethod) -> FrontierClaim:
         verdict_of(held),
         _sentence("; ".join(said) or "no quality was measured"),
     )
+
+
+def _is_better(ratio: Ratio | None) -> bool | None:
+    """None where the interval of the ratio holds no difference, and where there is none."""
+    if ratio is None or ratio.verdict == "inconclusive":
+        return None
+    return ratio.verdict == "better"
+
+
+def _at_most(ratio: Ratio | None, most: float) -> bool | None:
+    """Whether a ratio is at most so much; None where its interval holds both."""
+    unknown = ratio is None or (ratio.high is None and ratio.verdict == "inconclusive")
+    if ratio is None or unknown or ratio.too_little:
+        return None
+    low, high = _interval(ratio)
+    if high <= most:
+        return True
+    return False if low > most else None
+
+
+def _interval(ratio: Ratio) -> tuple[float, float]:
+    """What repeats exactly is its own."""
+    if ratio.low is None or ratio.high is None:
+        return ratio.value, ratio.value
+    return ratio.low, ratio.high
 
 
 def _reaches(method: FrontierMethod, plain: FrontierMethod, least: float) -> bool | None:
@@ -125,6 +162,26 @@ def _ratio(ratio: Ratio) -> str:
     if ratio.low is not None and ratio.high is not None:
         text += f" ({ratio.low:.2f} to {ratio.high:.2f})"
     return f"{text}, and {ratio.too_little}" if ratio.too_little else text
+
+
+def _beside(ratio: Ratio | None) -> str:
+    """What is known of how sure two numbers' ratio is, after them: `, 0.57× (0.49 to 0.66)`."""
+    if ratio is None or (ratio.low is None and not ratio.too_little):
+        return ""
+    undecided = (
+        "" if ratio.too_little or _is_better(ratio) is not None else ", which is not decided"
+    )
+    return f", {_ratio(ratio)}{undecided}"
+
+
+def _ends(ratio: Ratio | None) -> str:
+    """The interval of a ratio as changes: `, −0.4 % to +1.2 %`; or why there is none."""
+    if ratio is None:
+        return ""
+    if ratio.low is None or ratio.high is None:
+        return f", and {ratio.too_little}" if ratio.too_little else ""
+    ends = (f"{100 * (end - 1):+.2g} %".replace("-", "\u2212") for end in (ratio.low, ratio.high))
+    return f", {' to '.join(ends)}"
 
 
 def _evidence(parts: Sequence[tuple[bool | None, str]]) -> str:

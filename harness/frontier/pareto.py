@@ -1,35 +1,56 @@
-"""Which methods are no choice: another is no worse in anything, and better in something."""
+"""Which methods are no choice: another is no worse in anything, and better in something.
+
+A method that is left out may have been the one to choose, so nothing is left out for want of
+evidence: what an interval does not decide is neither no worse nor better.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...reports.frontier_model import FrontierMethod
-from ..compare import SAME
+from ...reports.frontier_model import KL, THROUGHPUT, FrontierMethod, MethodPair, between
+from ...reports.model import Verdict
 
 
-def dominated_by(method: FrontierMethod, methods: Sequence[FrontierMethod]) -> tuple[str, ...]:
-    """The names of those that dominate `method`, of the methods that count."""
-    return tuple(
-        other.name
-        for other in methods
-        if other.name != method.name and other.counts and dominates(other, method)
+def dominated_by(
+    method: FrontierMethod, methods: Sequence[FrontierMethod], pairs: Sequence[MethodPair]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of those that dominate `method`, of the methods that count; and of those of which
+    it is not decided."""
+    others = [one for one in methods if one.name != method.name and one.counts]
+    found = {one.name: dominates(one, method, pairs) for one in others}
+    return (
+        tuple(name for name, held in found.items() if held),
+        tuple(name for name, held in found.items() if held is None),
     )
 
 
-def dominates(one: FrontierMethod, other: FrontierMethod) -> bool:
-    """Pareto dominance over KL on text, weight bytes and tokens a second. Quality and bytes repeat
-    exactly; speeds within 2 % of each other are the same. What either lacks decides nothing."""
-    signs = (
-        _sign(one.text_kl_mean, other.text_kl_mean),
-        _sign(one.weight_bytes, other.weight_bytes),
-        -_sign(one.output_tokens_per_s, other.output_tokens_per_s, SAME),
-    )
-    return all(sign <= 0 for sign in signs) and any(sign < 0 for sign in signs)
+def dominates(
+    one: FrontierMethod, other: FrontierMethod, pairs: Sequence[MethodPair]
+) -> bool | None:
+    """Pareto dominance over KL on text, weight bytes and tokens a second; None where the verdicts
+    of the two runs' ratios leave it open. What either lacks decides nothing."""
+    ratios = between(pairs, one.name, other.name)
+    kl, speed = ratios.get(KL), ratios.get(THROUGHPUT)
+    verdicts: list[Verdict | None] = [
+        _of_numbers(one.weight_bytes, other.weight_bytes),
+        _itself(one, other) if kl is None else kl.verdict,
+        None if speed is None else speed.verdict,
+    ]
+    if "worse" in verdicts:
+        return False
+    return None if "inconclusive" in verdicts else "better" in verdicts
 
 
-def _sign(one: float | None, other: float | None, same: float = 0.0) -> int:
-    """-1: one is less, 1: more, 0: the same, or one of them is not known."""
-    if one is None or other is None or abs(one - other) <= same * max(abs(one), abs(other)):
-        return 0
-    return -1 if one < other else 1
+def _itself(one: FrontierMethod, other: FrontierMethod) -> Verdict | None:
+    """Of the unquantised model, whose distance to itself is 0 and has no ratio."""
+    if 0.0 not in (one.text_kl_mean, other.text_kl_mean):
+        return None
+    return _of_numbers(one.text_kl_mean, other.text_kl_mean)
+
+
+def _of_numbers(one: float | None, other: float | None) -> Verdict | None:
+    """Of what repeats exactly, and is better if it is less."""
+    if one is None or other is None:
+        return None
+    return "same" if one == other else "better" if one < other else "worse"

@@ -27,19 +27,24 @@ class Rule:
     both_ways: bool
     text: str
 
+    @property
+    def exact(self) -> bool:
+        """Whether no change at all is allowed."""
+        return self.both_ways and not self.relative and self.allowed == 0
+
 
 def parse_rule(text: str, field: str = FIELD) -> Rule:
     """`ttft.p99=10%`, `tpot.mean=2ms`, `kv.waste_share=0.05`, `preemptions=exact`.
 
     A percentage is of the baseline; a bare number is in the quantity's unit; `exact` lets nothing
-    change at all, and is for counts. Raises ConfigError for `field`.
+    change at all, and is for what repeats exactly. Raises ConfigError for `field`.
     """
     name, equals, allowed = (part.strip() for part in text.partition("="))
     if not equals or not allowed:
         raise ConfigError(field, text, FORM)
     quantity = find_quantity(field, name)
     if allowed == "exact":
-        if quantity.kind != "count":
+        if quantity.measured:
             raise ConfigError(
                 field, text, f"a percentage or an amount: {quantity.name} is measured with noise"
             )

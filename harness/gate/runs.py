@@ -15,6 +15,7 @@ from ...engines.errors import ConfigError
 from ..evidence import (
     ERROR_RATE,
     Finding,
+    agree,
     counts_repeat,
     examine,
     has_interval,
@@ -129,8 +130,8 @@ def judge_all(
         confidence = 1 - ERROR_RATE / max(len(sharing), 1)
         for at in waiting:
             quantity = rules[at].quantity
-            comparable = same or (uncertain(quantity) and quantity.kind != "count")
-            rows[at] = _judge(rules[at], examined, confidence, comparable)
+            others = quantity.kind == "judged" or (uncertain(quantity) and quantity.measured)
+            rows[at] = _judge(rules[at], examined, confidence, same or others)
         still = [at for at in sharing if rows[at].verdict == "inconclusive"]
         if len(still) == len(sharing):
             break
@@ -158,6 +159,8 @@ def _judge(rule: Rule, examined: Examined, confidence: float, comparable: bool) 
 def _verdict(rule: Rule, finding: Finding) -> tuple[Verdict, str]:
     if finding.estimate is None or finding.too_little:
         return "inconclusive", finding.too_little
+    if rule.exact and not _equal(finding):
+        return "regressed", ""
     least, most = _worsening(rule, finding.estimate)
     if math.isnan(least) or math.isnan(most):
         return "inconclusive", "the baseline is 0 or empty"
@@ -166,6 +169,11 @@ def _verdict(rule: Rule, finding: Finding) -> tuple[Verdict, str]:
     if most <= rule.allowed + _ROUNDING:
         return "passed", ""
     return "inconclusive", "the interval holds both more and less than what is allowed"
+
+
+def _equal(finding: Finding) -> bool:
+    before, after = finding.baseline, finding.current
+    return before is not None and after is not None and agree(before, after)
 
 
 def _worsening(rule: Rule, estimate: Estimate) -> tuple[float, float]:
@@ -183,7 +191,7 @@ def _warnings(baseline: StoredRun, current: StoredRun, rules: Sequence[Rule]) ->
     simulated = current.result.simulation is not None
     if simulated:
         found.append("both runs are simulated: no rule covers how wrong the cost model is")
-    elif any(rule.quantity.kind != "count" for rule in rules):
+    elif any(rule.quantity.measured for rule in rules):
         found.append(
             "weak evidence, for the runs were not interleaved: the intervals cover which requests "
             "were measured, not how a machine differs from run to run; llmbench ab measures both "

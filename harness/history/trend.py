@@ -100,7 +100,7 @@ def _repeats(runs: Sequence[RunOnDisk], quantity: Quantity) -> bool:
     if all(run.result.simulation is not None for run in runs):
         return True
     scheduled = quantity.id == "counters"
-    return quantity.kind == "count" and (
+    return not quantity.measured and (
         not scheduled or all(counts_repeat(run.result) for run in runs)
     )
 

@@ -47,7 +47,7 @@ def gate_repeats(baseline: Repeats, current: Repeats, rules: Sequence[Rule]) -> 
 def _exactly(row: Row, sides: Sides) -> Row:
     """`exact` allows no pair to differ, so one that does decides, whatever the others say."""
     rule = row.rule
-    if not (sides.paired and rule.both_ways and not rule.relative and rule.allowed == 0):
+    if not (sides.paired and rule.exact):
         return row
     for before, after in zip(sides.baseline, sides.current, strict=True):
         if rule.quantity.value(before.result) != rule.quantity.value(after.result):
@@ -61,7 +61,7 @@ def _warnings(
     runs = (*sides.baseline, *sides.current)
     if current.runs[0].result.simulation is not None:
         yield "both runs are simulated: no rule covers how wrong the cost model is"
-    elif any(rule.quantity.kind != "count" for rule in rules):
+    elif any(rule.quantity.measured for rule in rules):
         yield (
             f"the sides were not run in turns: the intervals, over {_number(sides)}, cover how "
             "runs differ from one to the next, not a machine that changed between one side and "

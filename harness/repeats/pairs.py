@@ -15,7 +15,8 @@ from itertools import product
 
 from ...engines.errors import ConfigError
 from ..errors import InvalidRun
-from ..evidence import Finding, disturbed, is_timed, too_little, unlike
+from ..evidence import Finding, disturbed, examine_quality, is_timed, too_little, unlike
+from ..judged import of_answers
 from ..quantities import Quantity
 from ..result import Result
 from ..stats.between_runs import FEWEST_RUNS, of_groups, of_pairs
@@ -98,18 +99,21 @@ def examine_repeats(
     confidence: float = CONFIDENCE,
 ) -> Finding:
     """Contrast one quantity of two repeated runs; values are means over runs. Counts, too, have an
-    interval: other requests give other counts."""
+    interval: other requests give other counts. Quality on a text has that of single runs, for
+    every run reads the same text."""
     before, after = ([quantity.value(result) for result in side] for side in sides.results)
     known = [value for value in (*before, *after) if value is not None and math.isfinite(value)]
     if len(known) < len(before) + len(after):
         return Finding(quantity, _mean(before), _mean(after), None, "a run does not have it")
+    if quantity.kind == "judged" and not of_answers(quantity):
+        return examine_quality(quantity, *sides.results, contrast=contrast, confidence=confidence)
     baseline, current = known[: len(before)], known[len(before) :]
     estimate = _estimate(baseline, current, contrast, confidence, paired=sides.paired)
     for one, other in sides.held_against:
         if why := unlike(quantity, one, other):
             unknown = Estimate(estimate.value, math.nan, math.nan)
             return Finding(quantity, _mean(before), _mean(after), unknown, why)
-    why = "" if quantity.kind == "count" else sides.too_little(quantity)
+    why = sides.too_little(quantity) if quantity.measured else ""
     return Finding(quantity, _mean(before), _mean(after), estimate, why)
 
 

@@ -63,9 +63,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Statistic:
-    """A mean, or the q-th percentile when q is given."""
+    """A mean, or the q-th percentile when q is given; of_logs: e to the power of the mean, as a
+    perplexity is of what tokens cost in nats, so that a ratio of two is a difference of means."""
 
     q: float | None = None
+    of_logs: bool = False
 
     def of(self, sample: Sample) -> float:
         """The statistic of the sample as observed; NaN if it is empty."""
@@ -73,7 +75,8 @@ class Statistic:
             return float("nan")
         if self.q is None:
             total = sample.weights.sum()
-            return float(sample.values.sum() / total) if total > 0 else float("nan")
+            mean = float(sample.values.sum() / total) if total > 0 else float("nan")
+            return float(np.exp(mean)) if self.of_logs else mean
         return percentile(sample.values, self.q)
 
     def of_resamples(self, ascending: Sample, times: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -83,7 +86,8 @@ class Statistic:
         units, size = ascending.units, ascending.num_units
         held = times @ np.bincount(units, weights=ascending.weights, minlength=size)
         sums = times @ np.bincount(units, weights=ascending.values, minlength=size)
-        return np.where(held > 0, sums / np.where(held > 0, held, 1), np.nan)
+        means = np.where(held > 0, sums / np.where(held > 0, held, 1), np.nan)
+        return np.exp(means) if self.of_logs else means
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,38 @@ def test_distance_on_text_is_torchs_own_kl(
     assert seen.perplexity.value == pytest.approx(float(nll.exp()), rel=1e-5)
 
 
+def test_parts_are_sums_over_neighbouring_tokens_of_one_window(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Windows (0 0 1 0) and (0 1): three predictions, in parts of two, and one.
+    monkeypatch.setattr(quality, "PART_TOKENS", 2)
+    seen = quality_on_text(SKEWED, FAIR, [0, 0, 1, 0, 0, 1], window_tokens=4)
+    assert seen is not None
+    assert seen.parts.tokens == (2, 1, 1)
+    by_hand = (-math.log(0.9) - math.log(0.1), -math.log(0.5), -math.log(0.1))
+    assert seen.parts.nll == pytest.approx(by_hand, rel=1e-6)
+    kl = 0.5 * math.log(0.5 / 0.9) + 0.5 * math.log(0.5 / 0.1)
+    assert seen.parts.kl == pytest.approx((2 * kl, 0.0, kl), rel=1e-6, abs=1e-9)
+    assert seen.parts.agreed == (2, 1, 1)
+    assert sum(seen.parts.nll) / 4 == pytest.approx(math.log(seen.perplexity.value))
+    alone = quality_on_text(SKEWED, None, [0, 0, 1], window_tokens=4)
+    assert alone is not None
+    assert alone.parts.kl is alone.parts.agreed is None
+
+
+@pytest.mark.parametrize("tokens", [1, 31, 32, 33, 511, 2047])
+@pytest.mark.parametrize("text_tokens", [4096, 1_000_000])
+def test_parts_of_a_window_are_as_long_as_it_and_of_a_long_text_few(
+    tokens: int, text_tokens: int
+) -> None:
+    lengths = quality.lengths_of_parts(tokens, text_tokens)
+    assert sum(lengths) == tokens
+    assert min(lengths) > 0
+    windows = -(-text_tokens // 2048)
+    of_text = windows * len(quality.lengths_of_parts(2047, text_tokens))
+    assert of_text <= quality.MOST_PARTS + windows
+
+
 def test_a_window_is_all_that_is_scored_at_once() -> None:
     scored: list[int] = []
 

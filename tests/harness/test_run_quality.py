@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
-from llmbench.harness.result import Quality
-from llmbench.harness.run_quality import TOLD_EVERY_S, finite, told_of
+from llmbench.harness.result import Quality, TextParts
+from llmbench.harness.run_quality import TOLD_EVERY_S, fingerprint, finite, told_of
 from llmbench.harness.watch import Silent
 
 
@@ -83,3 +83,20 @@ def test_numbers_are_left_as_they_are() -> None:
 
     assert stored == quality
     assert check.ok
+
+
+def test_parts_go_with_what_is_no_number() -> None:
+    """They hold the same NaN, which JSON does not."""
+    parts = TextParts(tokens=(32,), nll=(math.nan,))
+    said = {"reference": "none", "perplexity": math.nan, "text_parts": parts}
+    stored, check = finite(Quality.model_validate(said))
+    assert not check.ok
+    assert stored.text_parts is None
+
+
+def test_a_fingerprint_is_of_the_tokens_and_of_where_each_text_ends() -> None:
+    texts = [[1, 23], [4]]
+    same = fingerprint(tuple(map(tuple, texts)))
+    assert fingerprint(texts) == same
+    others = ([[1, 2], [34]], [[12, 3], [4]], [[1, 23, 4]], [[4], [1, 23]])
+    assert len({fingerprint(one) for one in (texts, *others)}) == 5

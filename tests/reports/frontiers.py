@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from llmbench.reports.frontier_model import (
+    KL,
+    THROUGHPUT,
     Crossing,
     Frontier,
     FrontierClaim,
     FrontierMethod,
     FrontierSteps,
+    MethodPair,
     StepsLine,
     TurningPoint,
 )
@@ -43,6 +46,7 @@ def frontier(*, whole: bool = False, steps: bool = True) -> Frontier:
             text_kl_mean=0.031,
             text_top1_agreement=0.92,
             throughput_ratio=Ratio(1.5, 1.4, 1.6, "better"),
+            perplexity_ratio=Ratio(1.03, 1.02, 1.05, "worse"),
             ratios={"output_tokens_per_s": 1.5, "weight_bytes": 0.3, "perplexity": 1.03},
             task_scores=(("a-task", "acc", 0.71, 0.02),),
         ),
@@ -56,6 +60,7 @@ def frontier(*, whole: bool = False, steps: bool = True) -> Frontier:
             perplexity=19.9,
             text_kl_mean=0.002,
             text_top1_agreement=0.98,
+            perplexity_ratio=Ratio(0.995, 0.99, 1.01, "inconclusive"),
             ratios={"output_tokens_per_s": 0.2, "weight_bytes": 1.05, "perplexity": 0.995},
             dominated_by=("none",),
         ),
@@ -92,6 +97,10 @@ def frontier(*, whole: bool = False, steps: bool = True) -> Frontier:
         ),
         steps=_steps() if steps else None,
         command="llmbench run --quant none,awq",
+        pairs=(
+            MethodPair("none", "awq", {THROUGHPUT: Ratio(1.5, 1.4, 1.6, "better")}),
+            MethodPair("awq", "fp8", {KL: Ratio(0.065, 0.05, 0.08, "better")}),
+        ),
     )
 
 

@@ -10,9 +10,16 @@ from pathlib import Path
 import pytest
 from llmbench.harness.rendering import frontier_reports
 from llmbench.reports.chart_table import chart_table
-from llmbench.reports.frontier_model import Crossing, FrontierClaim
+from llmbench.reports.frontier_charts import trade_off
+from llmbench.reports.frontier_model import (
+    KL,
+    THROUGHPUT,
+    Crossing,
+    FrontierClaim,
+    MethodPair,
+)
 from llmbench.reports.frontier_report import frontier_report
-from llmbench.reports.frontier_tables import crossing_text
+from llmbench.reports.frontier_tables import crossing_text, methods_table, pairs_table
 from llmbench.reports.html import render_frontier
 from llmbench.reports.html.figure import figure
 from llmbench.reports.markdown import render_frontier_markdown
@@ -43,7 +50,8 @@ def test_the_first_screen_says_who_is_a_choice_and_where_it_turns(report: Report
         "awq against none: 1.50× the output tokens/s, 0.30× the weight bytes, KL 0.0310 nats "
         "with the same next token for 92 %, perplexity 3.00 % higher.",
         "fp8 (emulated) against none: 0.20× the output tokens/s, 1.05× the weight bytes, KL "
-        "0.00200 nats with the same next token for 98 %, perplexity 0.500 % lower.",
+        "0.00200 nats with the same next token for 98 %, perplexity 0.500 % lower "
+        "(not decided).",
         SENTENCE,
         "“INT4 weights double throughput”: refuted here for awq.",
         "“FP8 is free”: in part here for fp8.",
@@ -104,8 +112,11 @@ def test_the_unquantised_model_may_be_the_fastest_itself() -> None:
         else one
         for one in frontier().methods
     ]
-    figures = frontier_report(replace(frontier(), methods=tuple(slow))).figures
+    figures = frontier_report(replace(frontier(), methods=tuple(slow), pairs=())).figures
     assert (figures[0].value, figures[0].detail) == ("1.00×", "none, 100 tokens/s")
+    unsure = MethodPair("none", "awq", {THROUGHPUT: Ratio(0.5, 0.2, 1.3, "inconclusive")})
+    figures = frontier_report(replace(frontier(), methods=tuple(slow), pairs=(unsure,))).figures
+    assert figures[0].detail == "none, 100 tokens/s; not told apart from awq"
 
 
 def test_every_method_has_its_figures_beside_the_baselines(report: Report) -> None:
@@ -234,3 +245,49 @@ def test_every_renderer_takes_it(tmp_path: Path) -> None:
     written = frontier_reports(frontier())
     assert set(written) == {"frontier.json", "frontier.html", "frontier.md"}
     assert json.loads(written["frontier.json"])["methods"][3]["bits"] is None
+
+
+def test_who_is_on_it_is_said_no_surer_than_it_is() -> None:
+    """Of two methods that no interval tells apart neither is a choice, and neither is none."""
+    whole = frontier(whole=True)
+    none, awq, fp8 = whole.methods
+    gptq = replace(awq, name="gptq", undecided_by=("awq",))
+    both = replace(
+        whole, methods=(none, replace(awq, undecided_by=("gptq", "fp8")), gptq, fp8), pairs=()
+    )
+    assert frontier_report(both).verdict == (
+        "1 of 4 methods is on the frontier of quality, speed and memory: none; fp8 is dominated by "
+        "none; not decided for awq beside gptq and fp8, for gptq beside awq."
+    )
+    places = [row[1].text for row in methods_table(both).rows]
+    assert places == [
+        "✓ on it",
+        "? not decided beside gptq and fp8",
+        "? not decided beside awq",
+        "dominated by none",
+    ]
+    alone = replace(both, methods=(replace(awq, undecided_by=("gptq",)), gptq))
+    assert frontier_report(alone).verdict.startswith("No method is on the frontier of quality,")
+    chart = trade_off(both)
+    assert chart is not None
+    assert [one.name for one in chart.series[:2]] == ["On the frontier or not decided", "Dominated"]
+    assert chart.series[0].labels == ("none", "awq", "gptq")
+
+
+def test_the_closest_names_whom_it_is_not_told_apart_from() -> None:
+    whole = frontier(whole=True)
+    by_title = {one.label: one.detail for one in frontier_report(whole).figures}
+    assert by_title["Closest to unquantised"] == "fp8, same next token 98 %"
+    unsure = MethodPair("awq", "fp8", {KL: Ratio(0.065, 0.001, 4.0, "inconclusive")})
+    figures = frontier_report(replace(whole, pairs=(unsure,))).figures
+    by_title = {one.label: one.detail for one in figures}
+    assert by_title["Closest to unquantised"].endswith("; not told apart from awq")
+
+
+def test_every_two_methods_stand_beside_each_other_with_intervals() -> None:
+    table = pairs_table(frontier())
+    assert table is not None
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["awq to none", "—", "—", "▲ better 1.50× (1.40 to 1.60)"],
+        ["fp8 to awq", "▲ better 0.0650× (0.0500 to 0.0800)", "—", "—"],
+    ]

@@ -10,7 +10,15 @@ import pytest
 from llmbench.harness.ablation.contrasts import contrasts
 from llmbench.harness.ablation.design import Axis, Cell, Design
 from llmbench.harness.ablation.effects import Spread, estimate, resample
-from llmbench.harness.ablation.responses import ByRequest, ByTime, Exact, Measure
+from llmbench.harness.ablation.responses import (
+    PERPLEXITY,
+    ByPart,
+    ByRequest,
+    ByTime,
+    Exact,
+    Measure,
+    too_little,
+)
 from llmbench.harness.stats.bootstrap import (
     Sample,
     Statistic,
@@ -18,6 +26,7 @@ from llmbench.harness.stats.bootstrap import (
     draw_blocks,
 )
 
+from ..judged import judged_run, quality_of
 from .test_contrasts import FIRST_RUN, PILOT_PLANT, SECOND_RUN
 
 TWO = Design((Axis("a", ("one", "two")), Axis("b", ("x", "y"))))
@@ -168,3 +177,41 @@ def test_draws_a_few_rows_at_a_time_are_the_draws_at_once(monkeypatch: pytest.Mo
         q = measure.statistic.q
         expected = [one.mean() if q is None else np.percentile(one, q) for one in values]
         assert row == pytest.approx(expected)
+
+
+def _by_part(shift: np.ndarray, parts: int = 128) -> dict[Cell, Measure]:
+    """What a token costs in each part of a text, in nats: `shift` more under `two`."""
+    hard = np.random.default_rng(2).normal(3.0, 0.5, parts)
+    costs = {"one": hard, "two": hard + shift}
+    return {
+        cell: ByPart(Sample.one_each(costs[str(cell.overrides["a"])]), Statistic(of_logs=True))
+        for cell in TWO.cells
+    }
+
+
+def test_perplexity_is_as_sure_as_the_text_is_long_however_often_it_was_read() -> None:
+    """A thousandth more on the whole, and up to a tenth more or less from part to part."""
+    shift = np.random.default_rng(3).normal(0.0, 0.1, 128)
+    shift += 0.001 - shift.mean()
+    once = _effects(TWO, [_by_part(shift)])[("two",)]
+    assert once.value == pytest.approx(math.exp(0.001))
+    assert once.low is not None
+    assert once.high is not None
+    assert once.low < 1 < once.high
+    thrice = _effects(TWO, [_by_part(shift)] * 3)[("two",)]
+    assert thrice == once, "each repeat reads the same text"
+    plain = _effects(TWO, [_by_part(shift + 0.1)])[("two",)]
+    assert plain.low is not None
+    assert plain.low > 1
+    unlike = {
+        cell: measure if cell.overrides["a"] == "one" else _by_part(np.zeros(64), 64)[cell]
+        for cell, measure in _by_part(shift).items()
+    }
+    assert _effects(TWO, [unlike])[("two",)].low is None, "of two texts nothing is a pair"
+
+
+def test_texts_that_differ_from_cell_to_cell_decide_nothing() -> None:
+    results = [judged_run(quality_of([3.0] * count), f"{count}").result for count in (32, 32, 64)]
+    cells = [[(f"cell {at}", one)] for at, one in enumerate(results)]
+    assert too_little(PERPLEXITY, cells[:2]) == ""
+    assert too_little(PERPLEXITY, cells) == "quality was measured on different text or windows"

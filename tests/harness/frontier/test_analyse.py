@@ -6,16 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.config import RunConfig
 from llmbench.harness.frontier.analyse import analyse
 from llmbench.harness.frontier.runs import MethodRun
-from llmbench.harness.result import Quality
+from llmbench.harness.result import Check, Quality
 from llmbench.harness.store import find_run, write_run
 from llmbench.harness.tasks.evaluate import Score
+from llmbench.reports.frontier_model import KL, THROUGHPUT, between
 
+from ..judged import quality_of
 from ..observed import serve_in_turn
 from ..stored import stored_run
 
@@ -30,12 +33,15 @@ def run(
     *,
     count: int = 120,
     emulated: Mapping[str, str] | None = None,
+    checks: tuple[Check, ...] = (),
     **config: Any,
 ) -> MethodRun:
     requests, steps = serve_in_turn(count, step_s=step_s)
     settings = {"quant": method, "dtype": "bfloat16", "device": "cpu", "seed": 0, **config}
     made = stored_run(requests, steps, config=settings)
-    said = {"quality": quality, "emulated": dict(emulated or {})}
+    validity = made.result.validity
+    validity = validity.model_copy(update={"checks": (*validity.checks, *checks)})
+    said = {"quality": quality, "emulated": dict(emulated or {}), "validity": validity}
     result = made.result.model_copy(update=said)
     write_run(directory / method, result, made.requests, made.steps, {})
     return MethodRun(method, find_run(directory / method))
@@ -122,6 +128,54 @@ def test_speed_alone_has_a_frontier_too(tmp_path: Path) -> None:
     assert found.method("none").dominated_by == ("awq",)
     assert found.quality_of == ""
     assert any("no quality was measured" in note for note in found.notes)
+
+
+def in_parts(nll: np.ndarray, kl: np.ndarray | None = None) -> Quality:
+    return quality_of(nll.tolist(), None if kl is None else kl.tolist())
+
+
+def test_rivals_and_the_frontier_go_by_intervals_over_the_text(tmp_path: Path) -> None:
+    """AWQ has half of GPTQ's KL in every part, and a perplexity lower by a thousandth, which
+    the next text turns; both are as fast and as large."""
+    rng = np.random.default_rng(5)
+    hard, far = rng.normal(3.0, 0.5, 128), rng.uniform(0.01, 0.02, 128)
+    shift = rng.normal(0.0, 0.05, 128)
+    shift -= shift.mean()
+    runs = [
+        run(tmp_path, "none", 0.02, in_parts(hard)),
+        run(tmp_path, "awq", 0.02, in_parts(hard + 0.2, far / 2 * rng.uniform(0.9, 1.1, 128))),
+        run(tmp_path, "gptq", 0.02, in_parts(hard + 0.201 + shift, far)),
+    ]
+    found = analyse(runs, None, {}, command="")
+    claim = next(one for one in found.claims if one.claim == "AWQ beats GPTQ")
+    assert claim.verdict == "partly"
+    assert claim.evidence.count("not decided") == 1
+    kl = between(found.pairs, "awq", "gptq")[KL]
+    assert kl.verdict == "better"
+    assert kl.low is not None
+    assert kl.high is not None
+    assert kl.low < kl.value < kl.high < 0.7
+    assert KL not in between(found.pairs, "awq", "none"), "no distance to itself"
+    # Closer, of one size; and the speeds are the same in every request, pair by pair.
+    assert between(found.pairs, "awq", "gptq")[THROUGHPUT].verdict == "same"
+    assert found.method("gptq").dominated_by == ("none", "awq")
+    ratio = found.method("awq").perplexity_ratio
+    assert ratio is not None
+    assert ratio.verdict == "worse"
+
+
+def test_a_run_that_others_disturbed_is_neither_dominated_nor_a_choice(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    hard, far = rng.normal(3.0, 0.5, 128), rng.uniform(0.01, 0.02, 128)
+    machine = Check(id="machine", ok=False, fatal=False, detail="others had 30 %")
+    runs = [
+        run(tmp_path, "awq", 0.020, in_parts(hard, far / 2 * rng.uniform(0.9, 1.1, 128))),
+        run(tmp_path, "gptq", 0.021, in_parts(hard, far), checks=(machine,)),
+    ]
+    found = analyse(runs, None, {}, command="")
+    assert found.method("gptq").dominated_by == ()
+    assert found.method("gptq").undecided_by == ("awq",)
+    assert found.method("awq").on_frontier, "it is closer beyond doubt"
 
 
 def test_methods_of_other_requests_are_not_set_beside_each_other(tmp_path: Path) -> None:

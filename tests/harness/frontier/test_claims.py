@@ -6,7 +6,14 @@ from dataclasses import replace
 
 import pytest
 from llmbench.harness.frontier.claims import claims
-from llmbench.reports.frontier_model import ClaimVerdict, FrontierClaim, FrontierMethod
+from llmbench.reports.frontier_model import (
+    KL,
+    PERPLEXITY,
+    ClaimVerdict,
+    FrontierClaim,
+    FrontierMethod,
+    MethodPair,
+)
 from llmbench.reports.model import Ratio
 
 PLAIN = FrontierMethod("none", "unquantised", 16, perplexity=20.0, text_kl_mean=0.0)
@@ -73,42 +80,73 @@ def test_a_run_that_had_the_machine_not_to_itself_decides_nothing(disturbed: str
     assert only(claims([plain, awq], {"awq": 2.5})).verdict == "partly"
 
 
+FAST, SLOW = Ratio(1.4, 1.3, 1.5), Ratio(0.4, 0.3, 0.5)
+
+
 @pytest.mark.parametrize(
-    ("perplexity", "ratio", "verdict"),
+    ("perplexity", "speed", "verdict"),
     [
-        (20.1, Ratio(1.4, 1.3, 1.5), "confirmed"),
-        (20.3, Ratio(1.4, 1.3, 1.5), "partly"),
-        (20.1, Ratio(0.4, 0.3, 0.5), "partly"),
-        (20.3, Ratio(0.4, 0.3, 0.5), "refuted"),
-        (None, Ratio(1.4, 1.3, 1.5), "undecided"),
+        (Ratio(1.005, 1.002, 1.008, "same"), FAST, "confirmed"),
+        (Ratio(1.015, 1.012, 1.018, "same"), FAST, "partly"),
+        (Ratio(1.005, 1.002, 1.008, "same"), SLOW, "partly"),
+        (Ratio(1.03, 1.02, 1.04, "worse"), SLOW, "refuted"),
+        (Ratio(1.0, verdict="same"), FAST, "confirmed"),
+        # An interval that holds more and less than one percent, and none at all.
+        (Ratio(1.005, 0.99, 1.02, "inconclusive"), FAST, "partly"),
+        (Ratio(1.005, 0.99, 1.02, "inconclusive"), SLOW, "refuted"),
+        (Ratio(1.0, verdict="inconclusive", too_little="no parts"), FAST, "partly"),
+        (None, FAST, "undecided"),
     ],
 )
 def test_whether_eight_bit_floats_are_free(
-    perplexity: float | None, ratio: Ratio, verdict: ClaimVerdict
+    perplexity: Ratio | None, speed: Ratio, verdict: ClaimVerdict
 ) -> None:
     method = FrontierMethod(
         "fp8",
         "8-bit floats",
         8,
         emulated=True,
-        perplexity=perplexity,
+        perplexity=None if perplexity is None else 20 * perplexity.value,
+        perplexity_ratio=perplexity,
         text_top1_agreement=0.97,
-        throughput_ratio=ratio,
+        throughput_ratio=speed,
     )
     claim = only(claims([PLAIN, method], {}))
     assert claim.verdict == verdict
     assert "only emulates it" in claim.evidence
     assert ("3.00 % of the next tokens change" in claim.evidence) is (perplexity is not None)
+    if perplexity is not None and perplexity.low is not None:
+        assert "\u22121 % to +2 %" in claim.evidence or perplexity.low > 1
+
+
+def rivals(kl: Ratio | None, perplexity: Ratio | None) -> FrontierClaim:
+    """gptq beside awq, as the runs were held against each other; the claim is about awq."""
+    awq = four_bits(None, text_kl_mean=0.02, perplexity=21.0, output_tokens_per_s=50.0)
+    gptq = four_bits(None, "gptq", text_kl_mean=0.03, perplexity=21.4, output_tokens_per_s=50.0)
+    ratios = {name: one for name, one in ((KL, kl), (PERPLEXITY, perplexity)) if one is not None}
+    return only(claims([awq, gptq], {}, [MethodPair("awq", "gptq", ratios)]))
 
 
 def test_rivals_are_judged_by_quality_and_only_together() -> None:
-    awq = four_bits(None, text_kl_mean=0.02, perplexity=21.0, output_tokens_per_s=50.0)
-    gptq = four_bits(None, "gptq", text_kl_mean=0.03, perplexity=21.4, output_tokens_per_s=50.0)
-    assert [one.claim for one in claims([awq], {})] == []
-    claim = only(claims([awq, gptq], {}))
+    assert [one.claim for one in claims([four_bits(None)], {})] == []
+    further, higher = Ratio(1.5, 1.25, 2.0, "worse"), Ratio(1.05, 1.03, 1.07, "worse")
+    claim = rivals(further, higher)
     assert (claim.claim, claim.verdict) == ("AWQ beats GPTQ", "confirmed")
-    worse = four_bits(None, text_kl_mean=0.02, perplexity=21.6, output_tokens_per_s=50.0)
-    assert only(claims([worse, gptq], {})).verdict == "partly"
+    assert "0.0200 against 0.0300, 0.67× (0.50 to 0.80)" in claim.evidence
+    assert rivals(further, replace(higher, verdict="better")).verdict == "partly"
+
+
+def test_a_difference_whose_interval_holds_none_is_not_called() -> None:
+    """AWQ's perplexity is lower on this text, and by less than another text would change it."""
+    further = Ratio(1.5, 1.25, 2.0, "worse")
+    unsure = Ratio(1.02, 0.98, 1.06, "inconclusive")
+    claim = rivals(further, unsure)
+    assert claim.verdict == "partly"
+    assert "0.98× (0.94 to 1.02), which is not decided" in claim.evidence
+    assert rivals(unsure, unsure).verdict == "undecided"
+    assert rivals(None, None).verdict == "undecided"
+    short = replace(unsure, too_little="too little text")
+    assert "too little text" in rivals(further, short).evidence
 
 
 def test_a_run_that_does_not_count_supports_no_claim() -> None:

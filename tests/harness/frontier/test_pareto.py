@@ -1,55 +1,101 @@
-"""Dominance, on methods whose figures are set by hand."""
+"""Dominance, on methods whose figures and verdicts are set by hand."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from llmbench.harness.frontier.pareto import dominated_by, dominates
-from llmbench.reports.frontier_model import FrontierMethod
+from llmbench.reports.frontier_model import KL, THROUGHPUT, FrontierMethod, MethodPair
+from llmbench.reports.model import Ratio, Verdict
 
 
-def method(
-    name: str, kl: float | None, weight_bytes: float, speed: float, reason: str = ""
-) -> FrontierMethod:
-    return FrontierMethod(
-        name,
-        name,
-        4,
-        reason=reason,
-        text_kl_mean=kl,
-        weight_bytes=weight_bytes,
-        output_tokens_per_s=speed,
-    )
+def method(name: str, kl: float | None, weight_bytes: float, reason: str = "") -> FrontierMethod:
+    return FrontierMethod(name, name, 4, reason=reason, text_kl_mean=kl, weight_bytes=weight_bytes)
 
 
-PLAIN = method("none", 0.0, 100, 50.0)
+def pair(
+    first: str, second: str, kl: Verdict | None = None, speed: Verdict | None = None
+) -> MethodPair:
+    """The second beside the first; None: a run lacks it."""
+    found: dict[str, Ratio] = {}
+    if kl is not None:
+        found[KL] = Ratio(0.9, 0.8, 1.0, kl)
+    if speed is not None:
+        found[THROUGHPUT] = Ratio(0.9, 0.8, 1.0, speed)
+    return MethodPair(first, second, found)
+
+
+PLAIN = method("none", 0.0, 100)
 
 
 @pytest.mark.parametrize(
-    ("other", "expected"),
+    ("other", "speed", "expected"),
     [
-        (method("slower", 0.0, 100, 40.0), True),
-        (method("larger", 0.0, 101, 50.0), True),
-        (method("further", 0.1, 100, 50.0), True),
-        (method("faster", 0.1, 100, 60.0), False),
-        (method("smaller", 0.1, 25, 40.0), False),
-        (method("equal", 0.0, 100, 50.0), False),
-        # A speed within 2 % is the same: it neither saves a method nor beats another.
-        (method("a hair faster", 0.1, 100, 50.9), True),
-        (method("a hair slower", 0.0, 100, 49.5), False),
+        (method("other", 0.0, 100), "worse", True),
+        (method("other", 0.0, 101), "same", True),
+        (method("other", 0.1, 100), "same", True),
+        (method("other", 0.1, 100), "better", False),
+        (method("other", 0.1, 25), "worse", False),
+        (method("other", 0.0, 100), "same", False),
+        # A speed that is not decided is neither no worse nor better.
+        (method("other", 0.1, 100), "inconclusive", None),
+        (method("other", 0.0, 100), "inconclusive", None),
+        (method("other", 0.1, 25), "inconclusive", False),
     ],
 )
-def test_who_is_no_choice_beside_the_unquantised(other: FrontierMethod, expected: bool) -> None:
-    assert dominates(PLAIN, other) is expected
+def test_who_is_no_choice_beside_the_unquantised(
+    other: FrontierMethod, speed: Verdict, expected: bool | None
+) -> None:
+    """Whose distance to itself is 0, so that any is more."""
+    assert dominates(PLAIN, other, [pair("none", "other", speed=speed)]) is expected
+
+
+@pytest.mark.parametrize(
+    ("kl", "speed", "gptq", "awq"),
+    [
+        ("better", "same", True, False),
+        ("better", "worse", False, False),
+        ("better", "inconclusive", None, False),
+        ("inconclusive", "inconclusive", None, None),
+        ("inconclusive", "worse", False, None),
+        ("same", "same", False, False),
+    ],
+)
+def test_two_of_one_size_are_told_apart_by_verdicts(
+    kl: Verdict, speed: Verdict, gptq: bool | None, awq: bool | None
+) -> None:
+    """gptq beside awq, and the other way round."""
+    one, other = method("awq", 0.0054, 25), method("gptq", 0.0033, 25)
+    pairs = [pair("awq", "gptq", kl, speed)]
+    assert dominates(other, one, pairs) is gptq
+    assert dominates(one, other, pairs) is awq
+
+
+def test_points_that_no_verdict_tells_apart_decide_nothing() -> None:
+    """Closer and 3 % faster in two runs that others disturbed: so far apart by chance."""
+    awq = replace(method("awq", 0.0054, 25), output_tokens_per_s=97.0, disturbed=True)
+    gptq = replace(method("gptq", 0.0033, 25), output_tokens_per_s=100.0, disturbed=True)
+    pairs = [pair("awq", "gptq", "better", "inconclusive")]
+    assert dominates(gptq, awq, pairs) is None
+    assert dominated_by(awq, [awq, gptq], pairs) == ((), ("gptq",))
+    assert dominated_by(gptq, [awq, gptq], pairs) == ((), ())
 
 
 def test_what_is_not_known_decides_nothing() -> None:
-    assert not dominates(PLAIN, method("unjudged", None, 100, 50.0))
-    assert dominates(PLAIN, method("unjudged", None, 100, 40.0))
+    unjudged = method("unjudged", None, 100)
+    assert dominates(PLAIN, unjudged, [pair("none", "unjudged", speed="same")]) is False
+    assert dominates(PLAIN, unjudged, [pair("none", "unjudged", speed="worse")]) is True
 
 
 def test_dominators_are_named_and_only_those_that_count() -> None:
-    worst = method("worst", 0.2, 200, 10.0)
-    refused = method("refused", 0.0, 1, 99.0, reason="not valid")
-    everyone = [PLAIN, worst, method("middle", 0.1, 150, 20.0), refused]
-    assert dominated_by(worst, everyone) == ("none", "middle")
-    assert dominated_by(PLAIN, everyone) == ()
+    worst, middle = method("worst", 0.2, 200), method("middle", 0.1, 150)
+    refused = method("refused", 0.0, 1, reason="not valid")
+    everyone = [PLAIN, worst, middle, refused]
+    pairs = [
+        pair("none", "worst", speed="worse"),
+        pair("none", "middle", speed="worse"),
+        pair("worst", "middle", "better", "better"),
+    ]
+    assert dominated_by(worst, everyone, pairs) == (("none", "middle"), ())
+    assert dominated_by(PLAIN, everyone, pairs) == ((), ())

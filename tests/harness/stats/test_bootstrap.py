@@ -233,3 +233,18 @@ def test_more_confidence_goes_as_far_as_students_t() -> None:
     )
     farther = float(scipy.stats.t.ppf(0.9999, df=9)) / float(scipy.stats.t.ppf(0.975, df=9))
     assert (sure.high - sure.low) / (usual.high - usual.low) == pytest.approx(farther)
+
+
+def test_a_mean_of_logarithms_is_compared_as_what_it_is_the_logarithm_of() -> None:
+    """A ratio of perplexities is e to the difference of what a token costs, interval and all."""
+    rng = np.random.default_rng(11)
+    logs = rng.normal(3.0, 0.4, 80)
+    before = Sample(logs, np.arange(80), 80, per=np.full(80, 2.0))
+    after = Sample(logs + rng.normal(0.1, 0.1, 80), np.arange(80), 80, per=np.full(80, 2.0))
+    ratio = compare_samples(before, after, Statistic(of_logs=True), paired=True)
+    apart = compare_samples(before, after, Statistic(), contrast="difference", paired=True)
+    ends = (apart.value, apart.low, apart.high)
+    assert (ratio.value, ratio.low, ratio.high) == pytest.approx(
+        tuple(math.exp(one) for one in ends), rel=1e-6
+    )
+    assert Statistic(of_logs=True).of(before) == pytest.approx(math.exp(logs.sum() / 160))
