@@ -34,7 +34,8 @@ class RequestRecord:
     chunk_tokens: when each chunk came, and how many tokens it held. counted: by what those are
     known; `total` means that only their sum is, and no gap between tokens, `split` that the chunks
     were more than the tokens besides. input_tokens: as the server counted them, and cached_tokens
-    how many of those it did not compute; None where it does not say. error: what it failed by, the label it is counted under; `detail` says more.
+    how many of those it did not compute; None where it does not say. error: what it failed by, the
+    label it is counted under; `detail` says more.
     """
 
     request_id: str

@@ -34,8 +34,8 @@ def note(run: Run, target: Mapping[str, Any]) -> Note:
         )
     if split:
         text += (
-            f" {count(split)} of them came in more chunks than tokens: their tokens are spread over "
-            "those, the first and the last kept."
+            f" {count(split)} of them came in more chunks than tokens: theirs are spread over "
+            "them, from the first to the last."
         )
     is_known = error is not None and not error["beyond"] and not unknown
     return Note(text, "plain" if is_known else "caution")

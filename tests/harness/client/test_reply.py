@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -63,7 +64,7 @@ def test_fewer_tokens_than_chunks_keep_the_first_and_the_last_time(seed: int) ->
         assert times_s[0] == 0.0
         assert times_s[-1] == (chunks - 1 if tokens > 1 else 0.0)
         # Evenly: no two gaps differ by more than a chunk.
-        gaps = [after - before for before, after in zip(times_s, times_s[1:], strict=False)]
+        gaps = [after - before for before, after in pairwise(times_s)]
         assert max(gaps, default=0) - min(gaps, default=0) <= 1
 
 
