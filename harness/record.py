@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+# What `RequestRecord.counted` says where no gap between tokens is known.
+ONLY_IN_SUM = ("total", "split")
+
 
 class RequestStatus(StrEnum):
     """How a request ended. Only OK requests enter latency metrics; the others are counted."""
@@ -29,9 +32,10 @@ class RequestRecord:
 
     Of a server: token_times_s is when the chunk that held a token arrived. chunk_times_s,
     chunk_tokens: when each chunk came, and how many tokens it held. counted: by what those are
-    known; `total` means that only their sum is, and no gap between tokens. input_tokens: as the
-    server counted them, and cached_tokens how many of those it did not compute; None where it does
-    not say. error: what it failed by, the label it is counted under; `detail` says more.
+    known; `total` means that only their sum is, and no gap between tokens, `split` that the chunks
+    were more than the tokens besides. input_tokens: as the server counted them, and cached_tokens
+    how many of those it did not compute; None where it does not say. error: what it failed by, the
+    label it is counted under; `detail` says more.
     """
 
     request_id: str

@@ -342,7 +342,8 @@ class Target(_Part):
     prompt_as: Literal["ids", "text"]
     counted: dict[str, int] = Field(
         description="Replies by what the tokens of their chunks are known by; `total`: only their "
-        "sum is, so they have no gaps between tokens."
+        "sum is, so they have no gaps between tokens; `split`: so it is, and more chunks had text "
+        "than there were tokens."
     )
     errors: dict[str, int] = Field(description="Failed requests by label.")
 

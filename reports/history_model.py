@@ -13,12 +13,15 @@ Kind = Literal["measured", "exact"]
 @dataclass(frozen=True)
 class HistoryRun:
     """One run of a series. when: ISO 8601; a simulated run's is its file's. version: of llmbench.
-    commit: of the tree that ran, with `+` if it held changes; empty where unknown."""
+    commit: of the tree that ran, with `+` if it held changes; driver: of the GPUs; empty where
+    unknown. disturbed: why its times decide nothing; empty if they may."""
 
     name: str
     when: str
     version: str
     commit: str
+    driver: str = ""
+    disturbed: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,9 @@ class Step:
 @dataclass(frozen=True)
 class Trend:
     """One quantity over a series. id, stat, unit, better: as in `Result.metrics`. values: one a
-    run, None where it has none."""
+    run, None where it has none. left_out: the runs, by place, whose value enters no test.
+    fewest_values: below which it could show no step, being judged with others; 0 if any two can.
+    undecided: why steps that were found are not called; empty if none was."""
 
     id: str
     stat: str
@@ -50,6 +55,23 @@ class Trend:
     kind: Kind
     values: tuple[float | None, ...]
     steps: tuple[Step, ...]
+    left_out: tuple[int, ...] = ()
+    fewest_values: int = 0
+    undecided: str = ""
+
+    @property
+    def judged(self) -> tuple[tuple[int, float], ...]:
+        """Place and value of every run that has one and enters the tests."""
+        return tuple(
+            (at, value)
+            for at, value in enumerate(self.values)
+            if value is not None and at not in self.left_out
+        )
+
+    @property
+    def too_few(self) -> bool:
+        """Whether it could show no step, however far apart its values are."""
+        return len(self.judged) < self.fewest_values
 
 
 @dataclass(frozen=True)
@@ -64,17 +86,11 @@ class Series:
 @dataclass(frozen=True)
 class History:
     """left_out: runs that do not count, each with the reason. alone: runs that count, and whose
-    settings, requests and hardware no other has. significance: of a measured step. fewest_values:
-    below which what is measured can show none."""
+    settings, requests and hardware no other has. significance: of all measured quantities of a
+    series together."""
 
     series: tuple[Series, ...]
     left_out: tuple[tuple[str, str], ...]
     significance: float
     command: str = ""
     alone: tuple[str, ...] = ()
-    fewest_values: int = 10
-
-    def too_few(self, trend: Trend) -> bool:
-        """Whether the trend could show no step, however far apart its values are."""
-        known = sum(value is not None for value in trend.values)
-        return trend.kind == "measured" and known < self.fewest_values

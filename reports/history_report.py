@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .comparison_tables import WORDS
 from .effect_text import effect_text, response_label
 from .format import moment, number, plural, scale_of
 from .glossary import in_sentence
 from .history_model import History, HistoryRun, Series, Step, Trend
-from .model import Axis, Badge, Cell, Chart, Guide, KeyFigure, Note, Panel, Report, Section, Table
+from .model import (
+    Axis,
+    Badge,
+    Cell,
+    Chart,
+    Guide,
+    KeyFigure,
+    Mark,
+    Note,
+    Panel,
+    Report,
+    Section,
+    Table,
+)
 from .model import Series as Drawn
 from .tables import glossary, table
 
@@ -32,7 +45,7 @@ def history_report(history: History) -> Report:
         figures=tuple(_key_figures(history)),
         notes=tuple(_notes(history)),
         sections=(
-            *(_section(history, at, one) for at, one in enumerate(history.series)),
+            *(_section(at, one) for at, one in enumerate(history.series)),
             *_alone(history),
             *([Section("glossary", "Glossary", (glossary(),))] if history.series else []),
         ),
@@ -43,8 +56,27 @@ def history_report(history: History) -> Report:
 def _notes(history: History) -> Iterator[Note]:
     for name, why in history.left_out:
         yield Note(f"left out: {name}: {why}", "caution")
+    for said in cautions(history):
+        yield Note(said, "caution")
     if history.alone:
         yield Note(f"{alone_text(history)}; they are named at the end.")
+
+
+def cautions(history: History) -> Iterator[str]:
+    """Which runs' times are in no test, a line a series, and which steps are not called."""
+    for series in history.series:
+        if apart := _apart(series):
+            more = f" (and {plural(len(apart) - 1, 'more run')})" if len(apart) > 1 else ""
+            yield (
+                f"times of {len(apart)} of {plural(len(series.runs), 'run')} of {series.name} are "
+                f"in no test: {apart[0].disturbed}{more}"
+            )
+        for trend in series.trends:
+            if trend.undecided:
+                yield (
+                    f"a step of {in_sentence(trend_label(trend))} of {series.name} is not called: "
+                    f"{trend.undecided}"
+                )
 
 
 def _alone(history: History) -> Iterator[Section]:
@@ -126,26 +158,31 @@ def _nothing_worse(history: History) -> str:
     stepped = any(steps_of(history))
     if not _too_few(history):
         return f"Nothing stepped{' for the worse' if stepped else ''}."
-    needs = f"what is measured shows a step from {history.fewest_values} runs of a series on"
+    fewest = max(one.fewest_values for one in _trends(history) if one.too_few)
+    needs = f"what is measured shows a step from {fewest} runs of a series on"
     if stepped:
         return f"Nothing stepped for the worse, but there are too few runs to tell: {needs}."
-    trends = [trend for series in history.series for trend in series.trends]
-    others = "" if all(map(history.too_few, trends)) else "; nothing else stepped"
+    others = "" if all(one.too_few for one in _trends(history)) else "; nothing else stepped"
     return f"Too few runs to tell: {needs}{others}."
 
 
 def _too_few(history: History) -> bool:
     """Whether any quantity could show no step."""
-    return any(history.too_few(trend) for series in history.series for trend in series.trends)
+    return any(trend.too_few for trend in _trends(history))
+
+
+def _trends(history: History) -> Iterator[Trend]:
+    for series in history.series:
+        yield from series.trends
 
 
 def _how(history: History) -> str:
     return (
-        "A measured quantity steps where E-divisive finds a split that at most "
-        f"{100 * history.significance:g} % of permutations of the same values equal, or of what is "
-        "new in each value where runs are like the one before them, so fewer than "
-        f"{history.fewest_values} runs show none; a simulation, and a count of what does not run "
-        "by the clock, steps wherever it changes."
+        "A measured quantity steps where E-divisive finds a split that few permutations of its "
+        "values equal, and few of what is new in each value, runs being as like the one before "
+        f"them as can be believed: at most {100 * history.significance:g} % over all measured "
+        "quantities of a series (Holm), so that few runs show none; a simulation, and a count of "
+        "what does not run by the clock, steps wherever it changes."
     )
 
 
@@ -154,14 +191,20 @@ def _key_figures(history: History) -> Iterator[KeyFigure]:
     if not history.series:
         return
     for trend in history.series[0].trends[:8]:
-        known = [value for value in trend.values if value is not None]
+        known = judged_or_all(trend)
         value, _, unit = scale_of(trend.unit, known).quantity(known[-1]).partition(" ")
         last = trend.steps[-1] if trend.steps else None
-        detail = "too few runs to tell" if history.too_few(trend) else "no step"
+        detail = "too few runs to tell" if trend.too_few else "no step"
         if last is not None:
             word = f"{WORDS[last.verdict][0]}: " if last.verdict else ""
             detail = f"{word}{change_text(trend, last)}, {_ago(len(trend.values), last)}"
         yield KeyFigure(trend_label(trend), value, unit, detail)
+
+
+def judged_or_all(trend: Trend) -> list[float]:
+    """The values that enter the tests; all of them if none does."""
+    judged = [value for _, value in trend.judged]
+    return judged or [value for value in trend.values if value is not None]
 
 
 def _ago(runs: int, step: Step) -> str:
@@ -169,9 +212,9 @@ def _ago(runs: int, step: Step) -> str:
     return "at the last run" if back == 1 else f"{plural(back, 'run')} ago"
 
 
-def _section(history: History, at: int, series: Series) -> Section:
-    charts = (_chart(at, one, series, few=history.too_few(one)) for one in series.trends)
-    parts = (_steps_table(at, series), *charts)
+def _section(at: int, series: Series) -> Section:
+    charts = (_chart(at, one, series) for one in series.trends)
+    parts = (_steps_table(at, series), _disturbed_table(at, series), *charts)
     first, last = series.runs[0], series.runs[-1]
     return Section(
         f"series-{at}",
@@ -204,42 +247,71 @@ def _steps_table(at: int, series: Series) -> Table | None:
     return table(f"steps-{at}", "Steps", titles, rows, words=titles)
 
 
+def _disturbed_table(at: int, series: Series) -> Table | None:
+    """The runs whose times are drawn apart and enter no test."""
+    rows = [(run_text(run), run.disturbed) for run in _apart(series)]
+    if not rows:
+        return None
+    titles = ("Run", "Why its times decide nothing")
+    return table(f"disturbed-{at}", "Disturbed runs", titles, rows, words=titles, folded=True)
+
+
+def _apart(series: Series) -> list[HistoryRun]:
+    """The runs of which any quantity is left out."""
+    places = {at for trend in series.trends for at in trend.left_out}
+    return [series.runs[at] for at in sorted(places)]
+
+
 def _last_before(trend: Trend, step: Step) -> int:
     """The place of the last run that is known to be on the old level: between it and the step, some
-    may not have the quantity."""
-    return max(at for at in range(step.index) if trend.values[at] is not None)
+    may not have the quantity, or were disturbed."""
+    return max(at for at, _ in trend.judged if at < step.index)
 
 
 def _changed(before: HistoryRun, run: HistoryRun) -> str:
-    """Commits or versions between the last run of the old level and the first of the new."""
-    pairs = (("commit", before.commit, run.commit), ("version", before.version, run.version))
+    """Commits, versions or drivers between the last run of the old level and the first of the
+    new."""
+    pairs = (
+        ("commit", before.commit, run.commit),
+        ("version", before.version, run.version),
+        ("driver", before.driver, run.driver),
+    )
     return ", ".join(f"{what} {a} → {b}" for what, a, b in pairs if a != b) or "—"
 
 
-def _chart(at: int, trend: Trend, series: Series, *, few: bool) -> Chart:
-    """few: whether it could show no step."""
-    known = [(place, value) for place, value in enumerate(trend.values) if value is not None]
-    scale = scale_of(trend.unit, [value for _, value in known])
+def _chart(at: int, trend: Trend, series: Series) -> Chart:
+    known = {place: value for place, value in enumerate(trend.values) if value is not None}
+    scale = scale_of(trend.unit, list(known.values()))
     label = trend_label(trend)
-    points = Drawn(
-        label,
-        "latency",
-        "line",
-        tuple(float(place + 1) for place, _ in known),
-        tuple(scale.factor * value for _, value in known),
-        tuple(run_text(series.runs[place]) for place, _ in known),
-    )
+
+    def drawn(name: str, role: str, mark: Mark, places: Sequence[int]) -> Drawn:
+        return Drawn(
+            name,
+            role,
+            mark,
+            tuple(float(place + 1) for place in places),
+            tuple(scale.factor * known[place] for place in places),
+            tuple(run_text(series.runs[place]) for place in places),
+        )
+
+    lines = [drawn(label, "latency", "line", [place for place, _ in trend.judged])]
+    if trend.left_out:
+        lines.append(drawn("disturbed, in no test", "effect_unsure", "point", trend.left_out))
     guides = tuple(Guide("x", step.index + 0.5, change_text(trend, step)) for step in trend.steps)
     reading = (
         f"{plural(len(trend.steps), 'step')}: the last {change_text(trend, trend.steps[-1])}."
         if trend.steps
-        else ("Too few runs to tell." if few else "No step.")
+        else ("Too few runs to tell." if trend.too_few else "No step.")
     )
+    if trend.left_out:
+        reading += f" {plural(len(trend.left_out), 'run')} left out: disturbed."
+    if trend.undecided:
+        reading += f" A step that was found is not called: {trend.undecided}."
     return Chart(
         id=f"trend-{at}-{trend.id}-{trend.stat}",
         title=label,
         reading=reading,
         x=Axis("Run", high=float(len(trend.values)) + 0.5),
-        panels=(Panel(Axis(label, scale.unit), (points,), guides),),
+        panels=(Panel(Axis(label, scale.unit), tuple(lines), guides),),
         width="half",
     )

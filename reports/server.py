@@ -18,7 +18,8 @@ def note(run: Run, target: Mapping[str, Any]) -> Note:
     """What is known of it, and how well. target: the result's."""
     text = "Measured over HTTP: steps, KV cache and memory are the server's own and not seen. "
     error = run.result.get("client_error")
-    unknown = target["counted"].get("total", 0)
+    split = target["counted"].get("split", 0)
+    unknown = target["counted"].get("total", 0) + split
     if error is None:
         text += "The client's own error on this machine is not known: llmbench calibrate-client."
     else:
@@ -30,6 +31,11 @@ def note(run: Run, target: Mapping[str, Any]) -> Note:
         text += (
             f" {plural(unknown, 'reply', 'replies')} told only the total of tokens, and so have no "
             "ITL."
+        )
+    if split:
+        text += (
+            f" {count(split)} of them came in more chunks than tokens: theirs are spread over "
+            "them, from the first to the last."
         )
     is_known = error is not None and not error["beyond"] and not unknown
     return Note(text, "plain" if is_known else "caution")

@@ -17,7 +17,7 @@ def verdicts_of(outcome: Outcome) -> Verdicts:
     """A row a metric, with what so many pairs could find and what the wanted effect would need; no
     row of a comparison that proves nothing."""
     rows = tuple(
-        Judged(_name(one), describe(one), one.verdict, _reach(one)) for one in outcome.answers
+        Judged(_name(one), describe(one), one.verdict, reach(one)) for one in outcome.answers
     )
     return Verdicts(
         "llmbench ab",
@@ -64,14 +64,15 @@ def _range(answer: Answer) -> str:
     return f"{percent(answer.low)} to {percent(answer.high)} %"
 
 
-def _reach(answer: Answer) -> str:
+def reach(answer: Answer) -> str:
+    """What so many pairs would find nine times in ten, and how many the wanted effect needs."""
     effect = f"{100 * answer.question.effect:.3g} %"
-    reach = "no slowdown would be found"
+    found = "no slowdown would be found"
     if answer.detectable is not None:
-        reach = f"a slowdown of {100 * answer.detectable:.1f} % would be found"
+        found = f"a slowdown of {100 * answer.detectable:.1f} % would be found nine times in ten"
     if answer.pairs_needed is None:
-        return f"{reach}; {effect} needs more than 1000 pairs"
-    return f"{reach}; {effect} needs {answer.pairs_needed} pairs"
+        return f"{found}; {effect} needs more than 1000 pairs"
+    return f"{found}; {effect} needs {answer.pairs_needed} pairs"
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def history(
     significance: Annotated[
         float,
         typer.Option(
-            help="Chance of calling a step that is not there, for each test of measured values."
+            help="Chance of calling any step that is not there in what is measured of a series."
         ),
     ] = 0.01,
     out: Annotated[
@@ -86,13 +86,15 @@ def history(
 
 
 def _print(told: History) -> None:
-    from ...reports.history_report import alone_text, history_report
+    from ...reports.history_report import alone_text, cautions, history_report
 
     for series in told.series:
         _print_series(series)
     say(f"[bold]{foreign(history_report(told).verdict)}[/]")
     for name, why in told.left_out:
         say(f"[yellow]left out[/] {foreign(f'{name}: {why}')}")
+    for said in cautions(told):
+        say(f"[yellow]{foreign(said)}[/]")
     if told.alone:
         say(f"[dim]{alone_text(told)} (--out and --json name them)[/]")
 
@@ -101,18 +103,18 @@ def _print_series(series: Series) -> None:
     from rich.table import Table
 
     from ...reports.format import scale_of
-    from ...reports.history_report import trend_label
+    from ...reports.history_report import judged_or_all, trend_label
 
     console = TerminalConsole()
     table = Table("", "", "first", "last", "steps", box=None, pad_edge=False)
     for column in table.columns[2:4]:
         column.justify = "right"
     for trend in series.trends:
-        known = [value for value in trend.values if value is not None]
+        known = judged_or_all(trend)
         scale = scale_of(trend.unit, known)
         table.add_row(
             foreign(trend_label(trend)),
-            sparkline(trend.values),
+            sparkline(_judged(trend)),
             scale.quantity(known[0]),
             scale.quantity(known[-1]),
             _steps(trend, series),
@@ -133,6 +135,11 @@ def _steps(trend: Trend, series: Series) -> str:
         told.append(f"[{style}]{change_text(trend, step)}[/] at {where}")
     more = len(trend.steps) - len(told)
     return "; ".join([*([f"{more} before"] if more > 0 else []), *told])
+
+
+def _judged(trend: Trend) -> tuple[float | None, ...]:
+    """The values, with a blank where one enters no test."""
+    return tuple(None if at in trend.left_out else value for at, value in enumerate(trend.values))
 
 
 def sparkline(values: tuple[float | None, ...]) -> str:

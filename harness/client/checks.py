@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..lateness import check_rate
-from ..record import RequestRecord, RequestStatus
+from ..record import ONLY_IN_SUM, RequestRecord, RequestStatus
 from ..result import Check, ClientLoad, Validity, Window
 from ..stats.percentiles import percentile
 from ..throttling import Throttled, check_throttling
@@ -147,12 +147,15 @@ def check_input_counts(requests: Sequence[RequestRecord], asked: AskedOfServer) 
 def check_gaps(requests: Sequence[RequestRecord]) -> Check:
     """A chunk is not a token: where a server tells only a reply's total, its ITL is not known."""
     served = served_of(requests)
-    unknown = sum(one.counted == "total" for one in served)
+    unknown = sum(one.counted in ONLY_IN_SUM for one in served)
+    split = sum(one.counted == "split" for one in served)
     detail = f"the tokens of each chunk are known of all {len(served)} served requests"
     if unknown:
+        joined = f"{unknown - split} in chunks of several tokens" if unknown > split else ""
+        parted = f"{split} in more chunks than tokens" if split else ""
         detail = (
-            f"{unknown} of {len(served)} replies came in chunks of several tokens, told only in "
-            "sum: they have ICL and no ITL"
+            f"{unknown} of {len(served)} replies told their tokens only in sum: they have ICL and "
+            f"no ITL ({', '.join(filter(None, (joined, parted)))})"
         )
     return Check(
         id="token_gaps", ok=not unknown, fatal=False, value=float(unknown), limit=0.0, detail=detail

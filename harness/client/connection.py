@@ -145,7 +145,9 @@ class ClientConnection(asyncio.Protocol):
             return RequestFailedError(Label.CONNECT, f"the server hung up without an answer{why}")
         if self._failed is not None:
             return self._refusal()
-        return RequestFailedError(Label.STREAM_ENDED, f"the stream broke off before [DONE]{why}")
+        return RequestFailedError(
+            Label.STREAM_ENDED, f"the stream broke off before [DONE]{why}{_ignored(exchange)}"
+        )
 
     def parse(self) -> None:
         """Whatever has arrived, each piece at its own time."""
@@ -218,7 +220,8 @@ class ClientConnection(asyncio.Protocol):
             return
         if self.exchange is not None:
             early = RequestFailedError(
-                Label.STREAM_ENDED, "the stream broke off: its body ended before [DONE]"
+                Label.STREAM_ENDED,
+                f"the stream broke off: its body ended before [DONE]{_ignored(self.exchange)}",
             )
             self._end(self._refusal() if self._failed else early)
         self.reused = self._at_rest = True
@@ -253,3 +256,9 @@ class ClientConnection(asyncio.Protocol):
         exchange.ended_s = self._time_s
         self._owner.ended(self, failed)
         self.exchange = None
+
+
+def _ignored(exchange: Exchange) -> str:
+    """What came that is no field of an event: perhaps the page of a proxy."""
+    line = exchange.events.ignored
+    return f"; no field of an event: {line!r}" if line else ""

@@ -4,7 +4,9 @@ A chunk is not a token: a server may hold tokens back and send several at once, 
 counts is what the server says it has produced, or the ids it returns; text is never tokenised
 again. Where a count comes after chunks without one, as that of the whole reply at its end, tokens
 are spread evenly over the chunks that had text, and `counted` says so: such a reply has no gaps
-between tokens, only between chunks.
+between tokens, only between chunks. Nor is a token a chunk: what parses thoughts or calls of tools
+may send one in two. Where chunks are more than tokens, tokens are spread evenly over them, the
+first with the first and the last with the last, and the chunks without one are not kept.
 """
 
 from __future__ import annotations
@@ -14,13 +16,16 @@ from typing import Any, Literal
 
 from .errors import Label, RequestFailedError
 
-Counted = Literal["", "usage", "timings", "token_ids", "total"]
-"""By what the tokens of each chunk are known; `total`: only their sum is."""
+Counted = Literal["", "usage", "timings", "token_ids", "total", "split"]
+"""By what the tokens of each chunk are known; `total`: only their sum is; `split`: likewise, and
+more chunks had text than there were tokens."""
 
 # No model writes more, and no server many times what it was asked for; one that says so would fill
 # the memory with times.
 MOST_TOKENS = 2**24
 _MOST_TIMES_ASKED, _LEAST_BOUND = 16, 4096
+# A token is some four characters: one in more chunks than that several times over is none.
+_MOST_CHUNKS_A_TOKEN = 16
 _UNKNOWN = -1
 
 
@@ -154,15 +159,18 @@ class Reply:
             raise RequestFailedError(
                 Label.BAD_USAGE, f"usage says {total} tokens, {self.counted} {known} in its chunks"
             )
-        if unknown and total - known < unknown:
+        rest = total - known
+        if rest < 0 or unknown > _MOST_CHUNKS_A_TOKEN * total:
             raise RequestFailedError(
                 Label.BAD_USAGE,
                 f"usage says {total} tokens, and {len(self.chunk_tokens)} chunks had text",
             )
         if not total:
             raise RequestFailedError(Label.NO_TOKENS, "the stream ended well without any token")
-        if unknown:
-            self._spread(total - known, unknown)
+        if rest < unknown:
+            self._thin(rest, unknown)
+        elif unknown:
+            self._spread(rest, unknown)
 
     def _spread(self, tokens: int, chunks: int) -> None:
         """Give every chunk of unknown size its even share. If there is one token for each, their
@@ -179,6 +187,24 @@ class Reply:
                 upto = tokens * at // chunks
                 self.chunk_tokens[place] = upto - given
                 given = upto
+
+    def _thin(self, tokens: int, chunks: int) -> None:
+        """Give fewer tokens than there are chunks of unknown size one of those each."""
+        self.counted = "split"
+        # One alone comes with the first: that is when it was there.
+        last = max(tokens - 1, 1)
+        holders = {(chunks - 1) * nth // last for nth in range(tokens)}
+        at = 0
+        times_s, held_tokens = self.chunk_times_s, self.chunk_tokens
+        self.chunk_times_s, self.chunk_tokens = array("d"), array("i")
+        for time_s, held in zip(times_s, held_tokens, strict=True):
+            kept = held
+            if held == _UNKNOWN:
+                kept = int(at in holders)
+                at += 1
+            if kept:
+                self.chunk_times_s.append(time_s)
+                self.chunk_tokens.append(kept)
 
     def cut_short(self) -> None:
         """Close the books on a stream that did not end well: what its chunks held and is not known

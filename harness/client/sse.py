@@ -2,8 +2,9 @@
 
 Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, of which OpenAI's API uses
 `data` alone, with a whole object in a line; llama.cpp also sends a field `error`. Lines end with
-LF, CRLF or CR; servers of this API use the first two. Other fields, which the standard has a reader
-ignore, are taken for what is no stream of events at all.
+LF, CRLF or CR; servers of this API use the first two. Any other field is ignored, as section 9.2.6
+says, a line without a colon being the name of one; the first is kept, to be shown if the stream has
+no end: then it may have been no stream of events at all.
 """
 
 from __future__ import annotations
@@ -21,15 +22,17 @@ LONGEST_LINE_BYTES = 2**20
 class EventStream:
     """Holds what has come of a line that has not ended.
 
-    done: whether `[DONE]` has come; what follows it is not read.
+    done: whether `[DONE]` has come; what follows it is not read. ignored: the first line whose
+    field is none of the standard's, its first 100 bytes.
     """
 
-    __slots__ = ("_begun", "_rest", "done")
+    __slots__ = ("_begun", "_rest", "done", "ignored")
 
     def __init__(self) -> None:
         self._begun = False
         self._rest = b""
         self.done = False
+        self.ignored = b""
 
     def feed(self, data: bytes) -> list[dict[str, Any]]:
         """The JSON objects of the lines that are now whole. Raises RequestFailedError for what is
@@ -55,10 +58,8 @@ class EventStream:
                     events.append(_object(value))
             elif kind == b"error":
                 raise RequestFailedError(Label.SERVER_ERROR, value.decode(errors="replace"))
-            elif kind not in (b"event", b"id", b"retry"):
-                raise RequestFailedError(
-                    Label.MALFORMED_SSE, f"no field of an event: {line[:100]!r}"
-                )
+            elif kind.rstrip(b"\r") not in (b"event", b"id", b"retry"):
+                self.ignored = self.ignored or line.rstrip(b"\r")[:100]
         return events
 
 

@@ -39,9 +39,9 @@ def to_markdown(verdicts: Verdicts) -> str:
 
 
 def code(text: str) -> str:
-    """A code span that holds the text as it is, in a table, too: fenced by more backticks than are
-    in it. Within one neither HTML nor mentions nor links are read."""
-    text = one_line(text).replace("|", "\\|")
+    """A code span that holds the text as it is: fenced by more backticks than are in it. Within one
+    neither HTML nor mentions nor links are read."""
+    text = one_line(text)
     if not text:
         return ""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
@@ -56,4 +56,10 @@ def _table(rows: list[str]) -> str:
 
 def _row(row: Judged) -> str:
     verdict = f"{_ROW_SYMBOLS[row.verdict]} {row.verdict}"
-    return f"| {verdict} | {code(row.name)} | {code(row.change)} | {code(row.note)} |"
+    return f"| {' | '.join((verdict, *map(_cell, (row.name, row.change, row.note))))} |"
+
+
+def _cell(text: str) -> str:
+    """A code span in a table, where a bar would end it but for the stroke before it, which only
+    there is not shown."""
+    return code(text).replace("|", "\\|")

@@ -53,15 +53,18 @@ def group(runs: Iterable[RunOnDisk]) -> list[list[RunOnDisk]]:
 
 
 def experiment(result: Result) -> str:
-    """What runs of one experiment have in common. Versions of software are not in it: they are what
-    a history is about. A setting that is not set counts like one that there was not yet."""
+    """What runs of one experiment have in common. Versions of software, a GPU's driver among them,
+    are not in it: they are what a history is about. A setting that is not set counts like one that
+    there was not yet."""
     environment = result.environment
     cpu = environment.get("cpu") or {}
     decided = {
         "config": settings_of(result.config),
         "requests": result.workload.fingerprint,
         "cpu": [cpu.get("model"), cpu.get("usable_cores"), cpu.get("cgroup_limit_cores")],
-        "gpus": environment.get("gpus"),
+        "gpus": [
+            [one.get("name"), one.get("memory_bytes")] for one in environment.get("gpus") or ()
+        ],
     }
     return json.dumps(decided, sort_keys=True, default=str)
 
@@ -118,4 +121,7 @@ def describe(run: RunOnDisk) -> HistoryRun:
     git = environment.get("git") or {}
     commit = str(git.get("commit") or "")[:10] + ("+" if git.get("dirty") else "")
     version = str((environment.get("packages") or {}).get("llmbench") or "")
-    return HistoryRun(run_name(run.directory), when(run), version, commit)
+    drivers = {str(one.get("driver")) for one in environment.get("gpus") or ()}
+    return HistoryRun(
+        run_name(run.directory), when(run), version, commit, ", ".join(sorted(drivers))
+    )

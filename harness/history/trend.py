@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
 from ...reports.history_model import History, Kind, Series, Step, Trend
 from ...reports.model import Verdict
-from ..evidence import agree, counts_repeat, of_window
+from ..evidence import agree, counts_repeat, disturbed, is_timed, of_window, too_little
 from ..metrics.base import Better
 from ..quantities import Quantity
-from ..stats.edivisive import SIGNIFICANCE, change_points, fewest_values
+from ..stats.edivisive import SIGNIFICANCE, ChangePoint, fewest_values
+from ..stats.step_family import family_steps
 from ..store import RunOnDisk
-from .series import describe, group, names, path_text
+from .series import describe, group, names, path_text, run_name
 
 DEFAULT = (
     *("output_throughput.window", "ttft.p50", "ttft.p99", "tpot.mean", "itl.p99", "e2el.p50"),
     *("kv.waste_share", "counters.steps", "counters.preemptions", "memory.weight_bytes"),
     *("quality.perplexity", "quality.text_kl_mean"),
 )
+
+
+@dataclass(frozen=True)
+class _Known:
+    """The values of a quantity that are judged. places: which run each is of."""
+
+    trend: Trend
+    quantity: Quantity
+    places: tuple[int, ...]
+    series: tuple[float, ...]
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether a test of it could find anything."""
+        return self.trend.kind == "measured" and len(set(self.series)) > 1
 
 
 def history_of(
@@ -38,12 +55,8 @@ def history_of(
         tuple(
             Series(
                 name,
-                tuple(map(describe, members)),
-                tuple(
-                    trend
-                    for quantity in quantities
-                    if (trend := trend_of(members, quantity, significance)) is not None
-                ),
+                tuple(replace(describe(one), disturbed=_disturbed(one)) for one in members),
+                trends_of(members, quantities, significance),
             )
             for name, members in zip(names([one[0] for one in together]), together, strict=True)
         ),
@@ -51,39 +64,82 @@ def history_of(
         significance,
         command,
         tuple(path_text(run.directory) for run in alone),
-        fewest_values(significance),
     )
 
 
-def trend_of(runs: Sequence[RunOnDisk], quantity: Quantity, significance: float) -> Trend | None:
-    """None where fewer than two runs have the quantity.
+def trends_of(
+    runs: Sequence[RunOnDisk], quantities: Sequence[Quantity], significance: float
+) -> tuple[Trend, ...]:
+    """Every quantity that at least two runs have.
 
     All of a simulation repeats exactly, and so does a count while the schedule does, or if it is of
     none: there any change is a step. What was measured, and what was counted of requests that came
-    by the clock, steps where E-divisive says so.
+    by the clock, steps where E-divisive says so, by Holm's correction over what is judged of the
+    series: none of it steps by chance but with a chance of `significance`.
     """
+    known = [one for quantity in quantities if (one := _known(runs, quantity)) is not None]
+    family = [at for at, one in enumerate(known) if one.is_judged]
+    needs = fewest_values(significance / max(len(family), 1))
+    steps = family_steps([known[at].series for at in family], significance=significance)
+    found = dict(zip(family, steps, strict=True))
+    return tuple(_trend(one, runs, needs, found.get(at, ())) for at, one in enumerate(known))
+
+
+def trend_of(runs: Sequence[RunOnDisk], quantity: Quantity, significance: float) -> Trend | None:
+    """Of a quantity that is judged alone; None where fewer than two runs have it."""
+    return next(iter(trends_of(runs, [quantity], significance)), None)
+
+
+def _known(runs: Sequence[RunOnDisk], quantity: Quantity) -> _Known | None:
+    """Times of runs that others disturbed are in the trend, and in no test."""
     values = _alike(runs, quantity)
-    known = [(at, value) for at, value in enumerate(values) if value is not None]
-    if len(known) < 2:
+    has = [at for at, value in enumerate(values) if value is not None]
+    if len(has) < 2:
         return None
     kind: Kind = "exact" if _repeats(runs, quantity) else "measured"
-    series = [value for _, value in known]
-    if kind == "exact":
-        found = [
-            (at, None) for at in range(1, len(series)) if not agree(series[at], series[at - 1])
-        ]
-    else:
-        points = change_points(series, significance=significance)
-        found = [(one.index, one.p) for one in points]
-    return Trend(
-        quantity.id,
-        quantity.stat,
-        quantity.unit,
-        quantity.better,
-        kind,
-        values,
-        tuple(_steps(series, [at for at, _ in known], found, quantity.better)),
+    timed = kind == "measured" and is_timed(quantity)
+    left_out = tuple(at for at in has if _disturbed(runs[at])) if timed else ()
+    trend = Trend(
+        *(quantity.id, quantity.stat, quantity.unit, quantity.better, kind, values, ()), left_out
     )
+    places, series = zip(*trend.judged, strict=True) if trend.judged else ((), ())
+    return _Known(trend, quantity, places, series)
+
+
+def _trend(
+    known: _Known, runs: Sequence[RunOnDisk], needs: int, found: Sequence[ChangePoint]
+) -> Trend:
+    if known.trend.kind == "exact":
+        series = known.series
+        places = [at for at in range(1, len(series)) if not agree(series[at], series[at - 1])]
+        return replace(known.trend, steps=_steps(known, [(at, None) for at in places]))
+    called, undecided = _long_enough(known, runs, found)
+    steps = _steps(known, [(one.index, one.p) for one in called])
+    return replace(known.trend, steps=steps, fewest_values=needs, undecided=undecided)
+
+
+def _long_enough(
+    known: _Known, runs: Sequence[RunOnDisk], found: Sequence[ChangePoint]
+) -> tuple[list[ChangePoint], str]:
+    """Steps between levels of which both were measured for long enough, as of repeated runs, where
+    the runs of a side count together; and why others are not called."""
+    if known.quantity.kind == "count":
+        return list(found), ""
+    results = [runs[place].result for place in known.places]
+    edges = [0, *(one.index for one in found), len(results)]
+    kept: list[ChangePoint] = []
+    why = ""
+    for nth, one in enumerate(found):
+        start, at, end = edges[nth : nth + 3]
+        short = too_little([results[start:at], results[at:end]], known.quantity.name)
+        why = why or short
+        if not short:
+            kept.append(one)
+    return kept, why
+
+
+def _disturbed(run: RunOnDisk) -> str:
+    return disturbed([(run_name(run.directory), run.result)])
 
 
 def _alike(runs: Sequence[RunOnDisk], quantity: Quantity) -> tuple[float | None, ...]:
@@ -105,19 +161,20 @@ def _repeats(runs: Sequence[RunOnDisk], quantity: Quantity) -> bool:
     )
 
 
-def _steps(
-    series: Sequence[float],
-    places: Sequence[int],
-    found: Sequence[tuple[int, float | None]],
-    better: Better,
-) -> list[Step]:
-    """places: which run each value is of."""
-    edges = [0, *(at for at, _ in found), len(series)]
-    levels = [median(series[a:b]) for a, b in pairwise(edges)]
-    return [
-        Step(places[at], levels[nth], levels[nth + 1], p, _verdict(levels[nth : nth + 2], better))
+def _steps(known: _Known, found: Sequence[tuple[int, float | None]]) -> tuple[Step, ...]:
+    edges = [0, *(at for at, _ in found), len(known.series)]
+    levels = [median(known.series[a:b]) for a, b in pairwise(edges) if a < b]
+    better = known.quantity.better
+    return tuple(
+        Step(
+            known.places[at],
+            levels[nth],
+            levels[nth + 1],
+            p,
+            _verdict(levels[nth : nth + 2], better),
+        )
         for nth, (at, p) in enumerate(found)
-    ]
+    )
 
 
 def _verdict(levels: Sequence[float], better: Better) -> Verdict | None:

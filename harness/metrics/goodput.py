@@ -11,7 +11,7 @@ from .base import Better, Counted, Metric, RateMetric, RequestMetric
 from .e2el import EndToEndLatency
 from .ntpot import NormalisedTimePerOutputToken
 from .queue import QueueTime
-from .tpot import TimePerOutputToken
+from .tpot import TimePerOutputToken, came_at_once
 from .ttft import TimeToFirstToken
 from .ttft_send import TimeToFirstTokenFromSend
 
@@ -33,11 +33,15 @@ def meets(request: RequestRecord, slo: Mapping[str, float]) -> bool | None:
 
     slo: the most seconds allowed, by metric id (one of `JUDGED`).
     A one-token reply has no `tpot` and is judged on the other limits; if there are no others, or
-    the run was cut short before it ended, it is not judged. One that was refused failed.
+    the run was cut short before it ended, it is not judged. One that was refused failed. One of
+    more tokens that came in one chunk keeps no limit on `tpot`: nobody saw that it came at that
+    pace, and a server that holds replies back would keep any.
     """
     if request.status is RequestStatus.UNFINISHED:
         return None
     if request.status is not RequestStatus.OK:
+        return False
+    if TimePerOutputToken.id in slo and came_at_once(request):
         return False
     values = {name: JUDGED[name].of(request) for name in slo}
     judged = {name: value for name, value in values.items() if value is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from operator import sub
 
-from ..record import RequestRecord
+from ..record import ONLY_IN_SUM, RequestRecord
 from .base import TokenMetric
 
 
@@ -22,7 +22,7 @@ class InterTokenLatency(TokenMetric):
     better = "lower"
 
     def of(self, request: RequestRecord) -> tuple[float, ...]:
-        if request.counted == "total":
+        if request.counted in ONLY_IN_SUM:
             return ()
         times_s = request.token_times_s
         return tuple(map(sub, times_s[1:], times_s))

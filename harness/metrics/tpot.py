@@ -6,6 +6,12 @@ from ..record import RequestRecord
 from .base import RequestMetric
 
 
+def came_at_once(request: RequestRecord) -> bool:
+    """Whether a reply of more than one token came in one chunk of a stream: held back, so that its
+    pace is not seen."""
+    return request.output_tokens > 1 and len(request.chunk_times_s) == 1
+
+
 class TimePerOutputToken(RequestMetric):
     """(t_end - t_first) / (N - 1), N output tokens: the pace of a stream after its first token.
 
@@ -19,7 +25,7 @@ class TimePerOutputToken(RequestMetric):
     better = "lower"
 
     def of(self, request: RequestRecord) -> float | None:
-        if request.output_tokens < 2 or len(request.chunk_times_s) == 1:
+        if request.output_tokens < 2 or came_at_once(request):
             return None
         first_s, end_s = request.token_times_s[0], request.token_times_s[-1]
         return (end_s - first_s) / (request.output_tokens - 1)

@@ -7,6 +7,7 @@ values back.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 # Beyond it a series wanders, and no level can be told from another.
 MOST = 0.9
+_UPPER = 1.645
 
 _Floats = NDArray[np.float64]
 
@@ -36,6 +38,12 @@ def lag_one(values: _Floats, steps: Sequence[int] = ()) -> float:
     further = len(levels) - 1
     short = (1 + 4 * found + further * (1 + 2 * found)) / len(values)
     return min(max(found + short, 0.0), MOST)
+
+
+def at_most(phi: float, count: int) -> float:
+    """The upper end of phi's one-sided 95 % interval, up to `MOST`: its standard error over so many
+    values is sqrt((1 - phi^2) / n) (Bartlett, J. Royal Statistical Society Supplement 8, 1946)."""
+    return min(phi + _UPPER * math.sqrt((1 - phi**2) / count), MOST)
 
 
 def innovations(values: _Floats, phi: float) -> _Floats:

@@ -1,11 +1,10 @@
 """How often a history's test calls a step that is not there, where runs follow their neighbours,
-and how often it finds one that is: three ways to permute.
+and how often it finds one that is: of one quantity alone, if values are permuted and as it is; and
+of twelve together.
 
 python -m tests.evidence.steps
 
-Series of x_t = phi x_{t-1} + e_t, of normal values with variance 1. Blocks are as long as
-Carlstein (Annals of Statistics 14, 1986) says for such a series at the phi that it shows about its
-best split, and begin anywhere.
+Series of x_t = phi x_{t-1} + e_t, of normal values with variance 1.
 """
 
 from __future__ import annotations
@@ -15,15 +14,16 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from llmbench.harness.stats.autoregression import lag_one
 from llmbench.harness.stats.edivisive import SIGNIFICANCE, best_split, change_points
+from llmbench.harness.stats.step_family import family_steps
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Permute = Callable[[Floats], Floats]
 
 PERMUTATIONS = 199
-PHIS = (0.0, 0.1, 0.2, 0.3, 0.4)
+PHIS = (0.0, 0.3, 0.5, 0.8)
+# As many as `llmbench history` looks at.
+QUANTITIES = 12
 
 
 def series(rng: np.random.Generator, count: int, phi: float, step: float) -> Floats:
@@ -35,33 +35,15 @@ def series(rng: np.random.Generator, count: int, phi: float, step: float) -> Flo
     return values
 
 
-def split(values: Floats) -> tuple[int, float]:
-    return best_split(np.abs(values[:, None] - values[None, :]))
-
-
-def shows_step(values: Floats, permute: Permute) -> bool:
-    _, found = split(values)
-    as_good = sum(split(permute(values))[1] >= found * (1 - 1e-9) for _ in range(PERMUTATIONS))
-    return (1 + as_good) / (1 + PERMUTATIONS) <= SIGNIFICANCE
-
-
 def by_value(rng: np.random.Generator, values: Floats) -> bool:
     """As if the values were independent."""
-    return shows_step(values, rng.permutation)
-
-
-def by_block(rng: np.random.Generator, values: Floats) -> bool:
-    count = len(values)
-    phi = lag_one(values, [split(values)[0]])
-    length = math.ceil((math.sqrt(6) * phi / (1 - phi**2)) ** (2 / 3) * count ** (1 / 3))
-    length = min(max(length, 1), count // 4)
-
-    def permute(values: Floats) -> Floats:
-        turned = np.roll(values, rng.integers(count))
-        blocks = [turned[at : at + length] for at in range(0, count, length)]
-        return np.concatenate([blocks[at] for at in rng.permutation(len(blocks))])
-
-    return shows_step(values, permute)
+    distances = np.abs(values[:, None] - values[None, :])
+    _, found = best_split(distances)
+    orders = (rng.permutation(len(values)) for _ in range(PERMUTATIONS))
+    as_good = sum(
+        best_split(distances[np.ix_(order, order)])[1] >= found * (1 - 1e-9) for order in orders
+    )
+    return (1 + as_good) / (1 + PERMUTATIONS) <= SIGNIFICANCE
 
 
 def by_innovation(rng: np.random.Generator, values: Floats) -> bool:
@@ -70,25 +52,52 @@ def by_innovation(rng: np.random.Generator, values: Floats) -> bool:
     return bool(change_points(values.tolist(), permutations=PERMUTATIONS, seed=seed))
 
 
-METHODS = (by_value, by_block, by_innovation)
+METHODS = (by_value, by_innovation)
+
+
+def family(rng: np.random.Generator, count: int, phi: float, step: float) -> tuple[bool, bool]:
+    """Of `QUANTITIES` quantities the first steps, if any does: whether any other is called, and
+    whether that one is."""
+    first = series(rng, count, phi, step)
+    others = [series(rng, count, phi, 0.0) for _ in range(QUANTITIES - 1)]
+    found, *chance = family_steps([first, *others])
+    return any(chance), bool(found)
+
+
+def table(title: str, shares: Callable[[int, float, float], list[float]]) -> None:
+    print(f"\n| {title} | step, sd | " + " | ".join(f"phi {phi}" for phi in PHIS) + " |")
+    print("|---|---|" + "---|" * len(PHIS))
+    for count, step in ((12, 0), (30, 0), (60, 0), (12, 5), (30, 3), (60, 2)):
+        cells = [
+            ", ".join(f"{100 * share:.1f}" for share in shares(count, phi, step)) for phi in PHIS
+        ]
+        print(f"| {count} | {step} | " + " | ".join(cells) + " |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--series", type=int, default=500)
+    parser.add_argument("--families", type=int, default=200)
     asked = parser.parse_args()
     rng = np.random.default_rng()
-    print("| values | step, sd | " + " | ".join(f"phi {phi}" for phi in PHIS) + " |")
-    print("|---|---|" + "---|" * len(PHIS))
-    for count, step in ((12, 0), (30, 0), (60, 0), (12, 5), (30, 3), (60, 1.5), (60, 2)):
-        cells = []
-        for phi in PHIS:
-            found = np.zeros(len(METHODS))
-            for _ in range(asked.series):
-                values = series(rng, count, phi, step)
-                found += [method(rng, values) for method in METHODS]
-            cells.append(", ".join(f"{100 * share:.1f}" for share in found / asked.series))
-        print(f"| {count} | {step} | " + " | ".join(cells) + " |", flush=True)
+
+    def alone(count: int, phi: float, step: float) -> list[float]:
+        found = np.zeros(len(METHODS))
+        for _ in range(asked.series):
+            values = series(rng, count, phi, step)
+            found += [method(rng, values) for method in METHODS]
+        return list(found / asked.series)
+
+    def together(count: int, phi: float, step: float) -> list[float]:
+        """Any that does not step; and the one that does."""
+        found = np.zeros(2)
+        for _ in range(asked.families):
+            found += family(rng, count, phi, step)
+        shares = list(found / asked.families)
+        return shares if step else shares[:1]
+
+    table("values", alone)
+    table(f"values of {QUANTITIES} quantities", together)
 
 
 if __name__ == "__main__":

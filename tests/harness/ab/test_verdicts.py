@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmbench.harness.ab.judge import Answer, Question
-from llmbench.harness.ab.verdicts import describe
+from llmbench.harness.ab.verdicts import describe, reach
 from llmbench.harness.quantities import QUANTITIES
 
 RATE, TTFT = QUANTITIES["output_throughput.run"], QUANTITIES["ttft.mean"]
@@ -21,4 +21,15 @@ def test_medians_that_lie_the_other_way_are_said_to() -> None:
     assert describe(answer) == (
         "-8.1 % (-16.0 to +1.0 %), median trials 144.5 -> 149.1 tokens/s, the other way, for turns "
         "far apart are in them"
+    )
+
+
+def test_what_would_be_found_says_how_often() -> None:
+    answer = Answer(
+        *(Question(RATE, 0.05, 0.1), "passed", 20, 144.5, 149.1, 1.03, 0.98, 1.08),
+        detectable=0.132,
+        pairs_needed=186,
+    )
+    assert reach(answer) == (
+        "a slowdown of 13.2 % would be found nine times in ten; 10 % needs 186 pairs"
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from llmbench.harness.client.checks import AskedOfServer, check_prefix_cache
+from llmbench.harness.client.checks import AskedOfServer, check_gaps, check_prefix_cache
 from llmbench.harness.client.config import PrefixCache
 from llmbench.harness.record import RequestRecord
 from llmbench.harness.result import Check
@@ -119,3 +119,14 @@ def test_who_lets_the_server_do_as_it_likes_is_told_and_not_judged() -> None:
     found = checked(drawn(), everywhere(64), prefix_cache="server")
     assert found.ok
     assert "it was warm before" in found.detail
+
+
+def test_replies_without_gaps_between_tokens_say_which_way_chunks_were_not_tokens() -> None:
+    known = make_request((0.1, 0.2), index=0)
+    joined, parted = replace(known, counted="total"), replace(known, counted="split")
+    assert check_gaps([known]).ok
+    both = check_gaps([known, joined, parted, parted])
+    assert not both.ok
+    assert both.detail.startswith("3 of 4 replies told their tokens only in sum")
+    assert "(1 in chunks of several tokens, 2 in more chunks than tokens)" in both.detail
+    assert check_gaps([parted]).detail.endswith("(1 in more chunks than tokens)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -37,6 +38,39 @@ def test_a_total_is_spread_over_the_chunks_and_kept(seed: int) -> None:
         assert min(reply.chunk_tokens) >= 1
         assert max(reply.chunk_tokens) - min(reply.chunk_tokens) <= 1
         assert reply.counted == ("usage" if tokens == chunks else "total")
+
+
+def test_a_token_in_two_deltas_is_one_token() -> None:
+    """The last of a thought and the first of the answer, say, came of one token: four deltas have
+    text, three tokens were produced."""
+    deltas = [{"reasoning_content": "a"}, {"reasoning_content": "b"}, {"content": "c"}]
+    events = [{"choices": [{"delta": one}]} for one in (*deltas, {"content": "d"})]
+    reply = replied(*events, {"choices": [], **usage(3)})
+    assert reply.counted == "split"
+    assert list(reply.chunk_tokens) == [1, 1, 1]
+    assert list(reply.token_times_s()) == [0.0, 1.0, 3.0]
+
+
+@pytest.mark.parametrize("seed", [random.randrange(2**32)], ids=["fresh"])
+def test_fewer_tokens_than_chunks_keep_the_first_and_the_last_time(seed: int) -> None:
+    draw = random.Random(seed)
+    for _ in range(50):
+        tokens = draw.randint(1, 20)
+        chunks = draw.randint(tokens + 1, 16 * tokens)
+        reply = replied(*(text() for _ in range(chunks)), {"choices": [], **usage(tokens)})
+        times_s = list(reply.token_times_s())
+        assert len(times_s) == tokens == len(set(times_s))
+        assert times_s == sorted(times_s)
+        assert times_s[0] == 0.0
+        assert times_s[-1] == (chunks - 1 if tokens > 1 else 0.0)
+        # Evenly: no two gaps differ by more than a chunk.
+        gaps = [after - before for before, after in pairwise(times_s)]
+        assert max(gaps, default=0) - min(gaps, default=0) <= 1
+
+
+def test_text_after_the_last_count_is_of_tokens_that_were_counted() -> None:
+    reply = replied(text(**usage(1)), text(**usage(2)), text(), {"choices": [], **usage(2)})
+    assert list(reply.token_times_s()) == [0.0, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +144,9 @@ def test_cached_tokens_are_kept() -> None:
         ([text(timings={"predicted_n": 2}), text(timings={"predicted_n": 1})], Label.BAD_USAGE),
         ([text(timings={"predicted_n": 2}), {"choices": [], **usage(3)}], Label.BAD_USAGE),
         ([{"choices": [{"text": "a", "token_ids": [1, 2]}], **usage(3)}], Label.BAD_USAGE),
-        ([text(), text(), {"choices": [], **usage(1)}], Label.BAD_USAGE),
+        ([text(), text(), {"choices": [], **usage(0)}], Label.BAD_USAGE),
+        ([text() for _ in range(40)] + [{"choices": [], **usage(2)}], Label.BAD_USAGE),
+        ([text(**usage(2)), text(), {"choices": [], **usage(1)}], Label.BAD_USAGE),
         ([text(**usage(-1))], Label.BAD_USAGE),
         ([text(**usage(10**12))], Label.BAD_USAGE),
         ([text(timings={"predicted_n": 10**12})], Label.BAD_USAGE),

@@ -35,7 +35,6 @@ def test_events_may_be_cut_anywhere(seed: int, newline: bytes) -> None:
         (b"data: {nonsense\n", Label.MALFORMED_SSE),
         (b"data: 3\n", Label.MALFORMED_SSE),
         (b"data:\n", Label.MALFORMED_SSE),
-        (b"<html>\n", Label.MALFORMED_SSE),
         (b'error: {"message": "out of memory"}\n', Label.SERVER_ERROR),
         (b"x" * (LONGEST_LINE_BYTES + 1), Label.MALFORMED_SSE),
     ],
@@ -45,6 +44,16 @@ def test_what_is_no_event_is_said(data: bytes, label: str) -> None:
         EventStream().feed(data)
     assert error.value.label == label
     assert len(str(error.value)) <= 300
+
+
+@pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
+def test_a_field_that_the_standard_does_not_have_is_ignored_and_kept(newline: bytes) -> None:
+    """WHATWG HTML, 9.2.6: "Otherwise: The field is ignored"; a line without a colon is a field."""
+    lines = (b"event: x", b"event", b"trace: 7", b'data: {"n": 1}', b"keepalive", b"data: [DONE]")
+    events = EventStream()
+    assert events.feed(newline.join((*lines, b""))) == [{"n": 1}]
+    assert events.done
+    assert events.ignored == b"trace: 7"
 
 
 def test_json_too_deep_to_read_is_malformed() -> None:

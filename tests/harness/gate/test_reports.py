@@ -77,10 +77,20 @@ def test_markdown_holds_it_as_text(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "span"),
-    [("a", "`a`"), ("a`b", "``a`b``"), ("`", "`` ` ``"), ("a|b", "`a\\|b`"), ("", "")],
+    [("a", "`a`"), ("a`b", "``a`b``"), ("`", "`` ` ``"), ("a|b", "`a|b`"), ("", "")],
 )
 def test_code_spans(text: str, span: str) -> None:
     assert code(text) == span
+
+
+def test_a_bar_is_kept_from_a_table_alone() -> None:
+    """In a list a stroke before it would be shown."""
+    markdown = to_markdown(_verdicts("runs/a|b"))
+    table = [line for line in markdown.splitlines() if line.startswith("| ")]
+    rest = [line for line in markdown.splitlines() if line.startswith("- ")]
+    assert any("a\\|b" in line for line in table)
+    assert any("a|b" in line for line in rest)
+    assert not any("a\\|b" in line for line in rest)
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -17,7 +17,7 @@ from llmbench.harness.history.series import find_runs, group
 from llmbench.harness.history.trend import history_of, trend_of
 from llmbench.harness.quantities import find_quantity
 from llmbench.harness.rendering import history_reports
-from llmbench.harness.result import Metric, Result
+from llmbench.harness.result import Check, Metric, Result
 from llmbench.harness.store import RESULT_FILE, RunOnDisk, StoreError, write_run
 from llmbench.reports.history_model import History
 from llmbench.reports.history_report import history_report
@@ -165,6 +165,73 @@ def test_what_changed_is_counted_from_the_last_run_that_has_the_quantity(tmp_pat
         runs[at] = replace(one, directory=directory)
     told = history_of(runs, (), [find_quantity("metric", "output_throughput.window")])
     assert "c01c01c01c → c03c03c03c" in history_reports(told)["history.md"]
+
+
+def busy(one: RunOnDisk) -> RunOnDisk:
+    """The same, while others had the machine."""
+    detail = "other processes used 74% of the processor time"
+    check = Check(id="machine", ok=False, fatal=False, detail=detail)
+    validity = one.result.validity.model_copy(update={"checks": (check,)})
+    return replace(one, result=one.result.model_copy(update={"validity": validity}))
+
+
+def test_times_of_disturbed_runs_are_in_no_test_and_named() -> None:
+    """Of 14 such runs, which two by two decide nothing, a step was called with p = 0.001."""
+    runs = [busy(one) for one in nightly([0.2] * 7 + [0.3] * 7)]
+    told = history(runs)
+    (trend,) = (one for one in told.series[0].trends if one.id == "ttft")
+    assert trend.steps == ()
+    assert trend.judged == ()
+    assert trend.too_few
+    reports = history_reports(told)
+    for name in ("history.md", "history.html"):
+        assert (
+            "other processes used 74% of the processor time while n1 was measured" in reports[name]
+        )
+    assert "times of 14 of 14 runs" in reports["history.md"]
+    assert history_report(told).badge.tone != "good"
+
+
+def test_one_disturbed_night_hides_no_step_and_counts_still_decide() -> None:
+    runs = nightly([0.2] * 9 + [0.3] * 9)
+    runs[4] = busy(nightly([9.0] * 5)[4])
+    runs[9] = busy(runs[9])
+    trend = trend_of(runs, TTFT, 0.01)
+    assert trend is not None
+    assert trend.left_out == (4, 9)
+    assert 10 in [step.index for step in trend.steps]  # within a level one in a hundred steps
+    counted = [busy(run(f"n{at}", day=at, steps=90 + at // 3)) for at in (1, 2, 3)]
+    trend = trend_of(counted, STEPS, 0.01)
+    assert trend is not None
+    assert [step.index for step in trend.steps] == [2]
+
+
+def test_levels_that_were_measured_too_shortly_are_not_called_another() -> None:
+    """As of repeats, the runs of a side count together: seven of half a second are 3.5 s."""
+    runs = [
+        replace(one, result=one.result.model_copy(update={"duration_s": 0.5}))
+        for one in nightly([0.2] * 7 + [0.3] * 7)
+    ]
+    trend = trend_of(runs, TTFT, 0.01)
+    assert trend is not None
+    assert trend.steps == ()
+    assert trend.undecided == "runs of 3.5 s together are too short (at least 5 s)"
+    assert "a step of TTFT p99" in history_reports(history(runs))["history.md"]
+
+
+def test_a_driver_is_what_changed_and_parts_no_series() -> None:
+    """A step that came with an upgrade was in two series, and so in none."""
+
+    def on(driver: str, gpu: str = "NVIDIA H100") -> dict[str, Any]:
+        return {"gpus": [{"name": gpu, "memory_bytes": 80, "driver": driver}]}
+
+    runs = [
+        run(f"n{day}", day=day, steps=90 + day // 2, environment=on(driver))
+        for day, driver in ((1, "550.54"), (2, "550.90"))
+    ]
+    told = history([*runs, run("other", day=3, environment=on("550.90", "NVIDIA H200"))])
+    assert told.alone == ("other",)
+    assert "driver 550.54 → 550.90" in history_reports(told)["history.md"]
 
 
 def test_few_measured_runs_show_no_step_however_far_apart() -> None:

@@ -99,8 +99,12 @@ def test_a_reply_of_which_only_the_total_is_known_has_no_itl() -> None:
 
 
 def test_a_reply_in_one_chunk_has_no_pace() -> None:
-    """Six tokens at once would have a TPOT of 0, and meet every SLO."""
+    """Six tokens at once would have a TPOT of 0, and meet every SLO; nobody saw their pace, so they
+    meet none. One token at once is judged on the other limits."""
     request = chunked([1.0], [6])
     assert TimePerOutputToken().of(request) is None
-    assert meets(request, {"tpot": 1e-9}) is None
-    assert meets(request, {"tpot": 1e-9, "ttft": 2.0})
+    assert meets(request, {"tpot": 1.0}) is False
+    assert meets(request, {"tpot": 1.0, "ttft": 2.0}) is False
+    assert meets(request, {"ttft": 2.0}) is True
+    assert meets(chunked([1.0], [1]), {"tpot": 1e-9}) is None
+    assert meets(chunked([1.0], [1]), {"tpot": 1e-9, "ttft": 2.0}) is True

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from llmbench.harness.stats.autoregression import MOST, from_innovations, innovations, lag_one
+from llmbench.harness.stats.autoregression import (
+    MOST,
+    at_most,
+    from_innovations,
+    innovations,
+    lag_one,
+)
 
 
 def test_a_correlation_worked_by_hand() -> None:
@@ -35,6 +41,13 @@ def test_on_average_it_is_what_the_series_was_made_with(phi: float) -> None:
     # Half of what is cut off at 0 where there is none.
     middle = np.median(found) if phi == 0.0 else np.mean(found)
     assert middle == pytest.approx(phi, abs=0.05)
+
+
+def test_the_most_that_phi_may_be() -> None:
+    # 0.6 + 1.645 * 0.8 / 8, and 0 + 1.645 / 10.
+    assert at_most(0.6, 64) == pytest.approx(0.7645)
+    assert at_most(0.0, 100) == pytest.approx(0.1645)
+    assert at_most(0.8, 4) == MOST
 
 
 def test_equal_values_have_none() -> None:
