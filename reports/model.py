@@ -18,6 +18,9 @@ Tone = Literal["plain", "good", "caution", "bad", "quiet"]
 Mark = Literal["step", "area", "line", "point", "named", "bar", "interval"]
 Width = Literal["full", "half"]
 
+# The checks that say that others had the machine, or that it was held back, during a run.
+DISTURBANCES = ("machine", "throttling")
+
 
 @dataclass(frozen=True, eq=False)
 class Run:
