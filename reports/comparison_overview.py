@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from .clearly_best import clearly_best
 from .comparison_headline import DECIDED, FIGURES
-from .comparison_tables import WORDS, ratio_text, row_labels
-from .format import scale_of
+from .comparison_tables import WORDS, ratio_text, row_labels, row_scales
+from .format import Scale, scale_of
 from .model import (
     Axis,
     Cell,
@@ -44,8 +44,8 @@ def tiles(comparison: Comparison) -> tuple[KeyFigure, ...]:
         return ()
     return tuple(
         figure
-        for label, row in _shown(comparison)
-        if (figure := _change(label, row, comparison)) is not None
+        for label, row, scale in _shown(comparison)
+        if (figure := _change(label, row, scale, comparison)) is not None
     )
 
 
@@ -55,20 +55,22 @@ def overview(comparison: Comparison) -> tuple[Chart | Table, ...]:
     return present(several, _trade_off(comparison))
 
 
-def _shown(comparison: Comparison) -> Iterator[tuple[str, MetricComparison]]:
-    rows = zip(row_labels(comparison.rows), comparison.rows, strict=True)
-    by_key = {(row.id, row.stat): (label, row) for label, row in rows}
+def _shown(comparison: Comparison) -> Iterator[tuple[str, MetricComparison, Scale]]:
+    rows = comparison.rows
+    each = zip(row_labels(rows), rows, row_scales(rows), strict=True)
+    by_key = {(row.id, row.stat): (label, row, scale) for label, row, scale in each}
     keys = ((_RUN if key == _WINDOW and _RUN in by_key else key) for key in FIGURES)
     return (by_key[key] for key in keys if key in by_key)
 
 
-def _change(label: str, row: MetricComparison, comparison: Comparison) -> KeyFigure | None:
+def _change(
+    label: str, row: MetricComparison, scale: Scale, comparison: Comparison
+) -> KeyFigure | None:
     """How the other run's value compares with the baseline's."""
     base = comparison.runs.index(comparison.baseline)
     ratio = row.ratios[1 - base]
     if ratio is None:
         return None
-    scale = scale_of(row.unit, row.values)
     values = f"{scale.number(row.values[base])} → {scale.quantity(row.values[1 - base])}"
     # What is not decided alone is not decided together with others either.
     alone = ", taken alone" if ratio.alone and ratio.verdict in DECIDED else ""
@@ -80,8 +82,7 @@ def _answers(comparison: Comparison) -> Table | None:
     """Each run's values and the symbols of its verdicts; ratios are in a table below. None if runs
     have none of what is shown in common."""
     rows: list[tuple[str | Cell, ...]] = []
-    for label, row in _shown(comparison):
-        scale = scale_of(row.unit, row.values)
+    for label, row, scale in _shown(comparison):
         rows.append(
             (
                 f"{label} ({scale.unit})" if scale.unit else label,
@@ -126,7 +127,7 @@ def _is_alone(ratio: Ratio) -> bool:
 
 def _has_alone(comparison: Comparison) -> bool:
     return any(
-        one is not None and _is_alone(one) for _, row in _shown(comparison) for one in row.ratios
+        one is not None and _is_alone(one) for _, row, _ in _shown(comparison) for one in row.ratios
     )
 
 

@@ -8,7 +8,7 @@ from rich.text import Text
 from ...reports.ablation_model import Ablation
 from ...reports.ablation_report import nothing_told, simulated_text
 from ...reports.ablation_tables import effects_table, left_out_table
-from ...reports.format import quantity, scale_of
+from ...reports.format import quantity, scale_of_typical
 from ...reports.model import Table as ReportTable
 from ...reports.model import Tone
 from ..result import Result
@@ -107,7 +107,7 @@ def _latencies(result: Result) -> Table:
         # One row for both where they are the same.
         if (metric := result.metrics.get(name)) and not (name == "icl" and result.has_token_chunks):
             values = [metric.stats.get(stat) for stat in STATS]
-            scale = scale_of(metric.unit, values)
+            scale = scale_of_typical(metric.unit, [metric.stats.get("p50")], values)
             label = "itl = icl" if name == "itl" and result.has_token_chunks else name
             table.add_row(label, *map(scale.quantity, values))
     return table
