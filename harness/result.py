@@ -376,6 +376,11 @@ class ClientError(_Part):
     beyond: bool = Field(
         False, description="The run was a larger load than any that was calibrated."
     )
+    widened: bool = Field(
+        False,
+        description="A p99_s is the lag of the client's loop in this run, which was more than the "
+        "calibrated error.",
+    )
 
 
 # What reports and comparisons ask of a configuration by name.

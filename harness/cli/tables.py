@@ -90,7 +90,13 @@ def _print_target(console: TerminalConsole, result: Result) -> None:
     if (error := result.client_error) is not None:
         console.print(
             f"{'client error':20} ttft ± {quantity(error.ttft.p99_s, 's')}, "
-            f"itl ± {quantity(error.itl.p99_s, 's')} (p99 at about this load)"
+            f"itl ± {quantity(error.itl.p99_s, 's')} (p99; "
+            + (
+                "its loop's lag in this run, more than "
+                if error.widened
+                else "at about this load, "
+            )
+            + f"calibrated {error.measured_at[:10]})"
         )
 
 
