@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from llmbench.harness.result import Quality
-from llmbench.harness.run_quality import TOLD_EVERY_S, finite, told_of
+from llmbench.harness.run_quality import TOLD_EVERY_S, finite, measured_over, told_of
 from llmbench.harness.watch import Silent
 
 
@@ -83,3 +83,11 @@ def test_numbers_are_left_as_they_are() -> None:
 
     assert stored == quality
     assert check.ok
+
+
+def test_what_is_counted_is_said_before_it_is() -> None:
+    """Known wrong here: "over 4096 tokens", and then "1103 of 18306 tokens"."""
+    assert measured_over(4096, 0) == "measuring quality over 4096 tokens of text"
+    assert measured_over(4096, 14210) == (
+        "measuring quality over 4096 tokens of text and 14210 of the run's own prompts and answers"
+    )
