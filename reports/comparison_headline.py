@@ -33,7 +33,6 @@ SAID: dict[Verdict, str] = {
     "better": "better in",
     "worse": "worse in",
     "same": "the same in",
-    "inconclusive": "inconclusive in",
 }
 DECIDED: tuple[Verdict, ...] = ("better", "worse")
 # Of what is worse beside the key figures so much is named, and the rest counted. What an engine
@@ -116,9 +115,10 @@ def _of_one(found: _Found) -> tuple[str, str]:
         return f"nothing is decided, since {reason}", ""
     by_reason: dict[str, list[str]] = {}
     for label, ratio in found.told:
-        if ratio.too_little:
-            by_reason.setdefault(ratio.too_little, []).append(_named(label, ratio))
-    undecided = "; ".join(f"in {', '.join(of)}, since {why}" for why, of in by_reason.items())
+        if ratio.verdict == "inconclusive":
+            why = f", since {ratio.too_little}" if ratio.too_little else ""
+            by_reason.setdefault(why, []).append(_named(label, ratio))
+    undecided = "; ".join(f"in {', '.join(of)}{why}" for why, of in by_reason.items())
     return (
         "; ".join(_said(found)) or "nothing is decided",
         f"Inconclusive {undecided}." if undecided else "",
@@ -126,13 +126,9 @@ def _of_one(found: _Found) -> tuple[str, str]:
 
 
 def _said(found: _Found) -> Iterator[str]:
-    """ "better in TTFT p50 (0.83×)". What can be decided by no interval is not among it."""
+    """ "better in TTFT p50 (0.83×)". What is not decided is not among it."""
     for verdict in SAID:
-        named = [
-            _named(label, ratio)
-            for label, ratio in found.told
-            if ratio.verdict == verdict and not ratio.too_little
-        ]
+        named = [_named(label, ratio) for label, ratio in found.told if ratio.verdict == verdict]
         text = ", ".join(named)
         if verdict == "worse" and found.more:
             rest = plural(found.more, "more row" if named else "row")
