@@ -13,6 +13,7 @@ from .sweep_headline import (
     alike_text,
     label_of_quantity,
     setting_text,
+    told_leads,
     values_text,
     verdict,
 )
@@ -21,6 +22,7 @@ from .tables import glossary, table
 
 WHOLE = Badge("Every cell counts", "✓", "good")
 INCOMPLETE = Badge("Cells left out", "!", "caution")
+UNDECIDED = Badge("No point ahead", "?", "caution")
 _MOST_FIGURES = 6
 
 
@@ -30,7 +32,7 @@ def sweep_report(sweep: SweepTable) -> Report:
     return Report(
         title=_title(sweep),
         subtitle=_subtitle(sweep),
-        badge=WHOLE if sweep.is_whole else INCOMPLETE,
+        badge=_badge(sweep),
         verdict=verdict(sweep),
         statements=tuple(_statements(sweep)),
         figures=tuple(_key_figures(sweep)),
@@ -51,6 +53,14 @@ def sweep_report(sweep: SweepTable) -> Report:
         premise=simulated_text(sweep),
         footer=f"llmbench sweep … -- {sweep.command}",
     )
+
+
+def _badge(sweep: SweepTable) -> Badge:
+    """Green says that something was decided, and not only that every cell counts."""
+    if not sweep.is_whole:
+        return INCOMPLETE
+    told = () if sweep.saturation else told_leads(sweep)
+    return UNDECIDED if told and all(lead.alike for lead in told) else WHOLE
 
 
 def _title(sweep: SweepTable) -> str:

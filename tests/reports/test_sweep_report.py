@@ -147,3 +147,16 @@ def test_a_search_draws_the_longest_run_at_each_rate_and_says_which_were_followe
     assert (line.name, line.x) == ("engine paged", (2.0, 3.0))
     marks = [row[-1].text for row in cells_table(grid(*trials)).rows]
     assert marks == ["not followed", "followed", "followed", "not followed", "not followed"]
+
+
+def test_a_sweep_is_green_only_where_a_point_is_ahead() -> None:
+    """Known wrong here: a green "Every cell counts" above "no point is surely ahead"."""
+    cells = (cell(100.0, engine="paged"), cell(101.0, engine="inflight"))
+    rival = SweepRival({"engine": "paged"}, 100.0, 0.9, 1.1, worse=False)
+    alike = SweepLead(SPEED.name, {"engine": "inflight"}, 101.0, alike=(rival,))
+    ahead = replace(alike, alike=(), next=replace(rival, worse=True))
+    open_badge = sweep_report(grid(*cells, leads=(alike,))).badge
+    assert (open_badge.word, open_badge.tone) == ("No point ahead", "caution")
+    assert sweep_report(grid(*cells, leads=(ahead,))).badge.tone == "good"
+    two = (alike, replace(ahead, quantity=TTFT.name))
+    assert sweep_report(grid(*cells, leads=two)).badge.tone == "good"
