@@ -39,6 +39,7 @@ DECIDED: tuple[Verdict, ...] = ("better", "worse")
 # counted or held is no answer by itself: it is counted alone.
 _MOST_NAMED = 3
 _NOT_NAMED = ("counters", "memory")
+_NOT_TOLD_APART = "not told apart"
 
 
 @dataclass(frozen=True)
@@ -79,13 +80,20 @@ def headline(
         statement, undecided = _of_one(found)
         return Headline(f"{name} against {names[0]}: {statement}.", undecided)
     by_text: dict[str, list[str]] = {}
+    by_reason: dict[str, list[str]] = {}
     for name, found in others.items():
         text = f"the same run as {same_run[name]}" if name in same_run else _decided(found)
         by_text.setdefault(text, []).append(name)
+        if text == _NOT_TOLD_APART and (reason := _only_reason(found)):
+            by_reason.setdefault(reason, []).append(name)
     each = (
         f"{listed(who)} {'are' if len(who) > 1 else 'is'} {text}" for text, who in by_text.items()
     )
-    return Headline(f"Against {names[0]}, {'; '.join(each)}.")
+    undecided = "; ".join(f"{listed(who)}, since {why}" for why, who in by_reason.items())
+    return Headline(
+        f"Against {names[0]}, {'; '.join(each)}.",
+        f"Not told apart: {undecided}." if undecided else "",
+    )
 
 
 def _found(rows: Sequence[MetricComparison], at: int, most_named: int) -> _Found:
@@ -111,8 +119,6 @@ def _of_one(found: _Found) -> tuple[str, str]:
     """What a headline says, and what under it."""
     if not found.told and not found.more:
         return "nothing in common was measured", ""
-    if not found.more and (reason := _only_reason(found)):
-        return f"nothing is decided, since {reason}", ""
     by_reason: dict[str, list[str]] = {}
     for label, ratio in found.told:
         if ratio.verdict == "inconclusive":
@@ -146,8 +152,7 @@ def _decided(found: _Found) -> str:
     decided = [(label, ratio) for label, ratio in found.told if ratio.verdict in DECIDED]
     if decided or found.more:
         return " and ".join(_said(_Found(decided, found.more)))
-    reason = _only_reason(found)
-    return f"not told apart{f', since {reason}' if reason else ''}"
+    return _NOT_TOLD_APART
 
 
 def _only_reason(found: _Found) -> str:

@@ -377,8 +377,9 @@ def test_why_a_row_can_decide_nothing_is_said_once() -> None:
     said = [one for one in comparison.warnings if one.startswith("inconclusive whatever")]
     assert len(said) == 1
     assert "is too short" in said[0]
-    assert comparison.statement.startswith("b against a: nothing is decided, since a run of ")
-    assert comparison.statement.endswith(" s is too short (at least 5 s).")
+    assert comparison.statement == "b against a: nothing is decided."
+    assert comparison.undecided.startswith("Inconclusive in output throughput (")
+    assert comparison.undecided.endswith(" s is too short (at least 5 s).")
 
 
 def test_rates_are_said_to_be_over_the_window_only_where_there_is_one() -> None:

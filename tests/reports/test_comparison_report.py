@@ -192,9 +192,11 @@ def test_why_nothing_is_decided_is_said_with_it() -> None:
     runs = compared_runs()
     first, second, *others = comparison_of(runs).rows
     rows = tuple(replace(row, ratios=(None, short)) for row in (first, second))
-    told = with_rows(comparison_of(runs), rows).statement
-    assert told == (
-        "inflight-awq against paged-awq: nothing is decided, since a run of 0.2 s is too short."
+    told = with_rows(comparison_of(runs), rows)
+    assert told.statement == "inflight-awq against paged-awq: nothing is decided."
+    assert told.undecided == (
+        "Inconclusive in output throughput (15.7×), TTFT p99 (15.7×), since a run of 0.2 s is too "
+        "short."
     )
     # What was decided, or left open by an interval, has no such reason.
     mixed = with_rows(comparison_of(runs), (rows[0], second, *others))
@@ -210,9 +212,10 @@ def test_why_nothing_is_decided_is_said_with_it() -> None:
     assert report.statements[0] == reason
     three = compared_runs(3)
     rows = tuple(replace(row, ratios=(None, short, short)) for row in comparison_of(three).rows)
-    assert with_rows(comparison_of(three), rows).statement == (
-        "Against paged-awq, inflight-awq and static are not told apart, since a run of 0.2 s is "
-        "too short."
+    told = with_rows(comparison_of(three), rows)
+    assert told.statement == "Against paged-awq, inflight-awq and static are not told apart."
+    assert told.undecided == (
+        "Not told apart: inflight-awq and static, since a run of 0.2 s is too short."
     )
 
 
