@@ -377,7 +377,7 @@ class ClientError(_Part):
         False, description="The run was a larger load than any that was calibrated."
     )
     widened: bool = Field(
-        False,
+        default=False,
         description="A p99_s is the lag of the client's loop in this run, which was more than the "
         "calibrated error.",
     )

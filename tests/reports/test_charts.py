@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -53,7 +55,7 @@ def test_latency_over_time_marks_preempted_requests(run: Run) -> None:
     assert "Median TTFT" in chart.reading
 
 
-def _slowing(arrivals: dict[str, object], queue_s: float, *checks: dict[str, object]) -> str:
+def _slowing(arrivals: Mapping[str, object], queue_s: float, *checks: Mapping[str, object]) -> str:
     """What is said of TTFT that rises from 0.1 to 2 s, of which the queue rises by `queue_s`."""
     frame = pd.DataFrame(columns=list(REQUEST_COLUMNS))
     frame["t_due_s"] = np.arange(20.0)
