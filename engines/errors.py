@@ -42,6 +42,15 @@ class MissingError(ConfigError):
         self.args = (f"{field}: missing; expected {allowed}",)
 
 
+class NotInstalledError(ConfigError):
+    """A package that a command cannot do without. `str()`: ``field: 'x' is not installed: pip
+    install 'extra'``."""
+
+    def __init__(self, field: str, package: str, extra: str) -> None:
+        super().__init__(field, package, f"pip install {extra!r}")
+        self.args = (f"{field}: {package!r} is not installed: pip install {extra!r}",)
+
+
 class ModelError(ConfigError):
     """A model that cannot be loaded: not supported, not found, corrupt or truncated."""
 

@@ -9,7 +9,14 @@ from pathlib import Path
 from ..engines.errors import ConfigError
 from ..reports.comparison_headline import headline
 from ..reports.facts import NOT_SAID
-from ..reports.model import Comparison, ConfigDifference, MetricComparison, Ratio, Verdict
+from ..reports.model import (
+    Comparison,
+    ConfigDifference,
+    MetricComparison,
+    RatesOver,
+    Ratio,
+    Verdict,
+)
 from .comparability import differences, disturbances, says, says_requests, warnings
 from .errors import InvalidRun
 from .evidence import (
@@ -82,6 +89,7 @@ def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Compar
         for quantity in shared
     }
     rows = [row_of(quantity, findings) for quantity, findings in found.items()]
+    found_out = headline(names, rows, repeated)
     return Comparison(
         runs=names,
         baseline=names[0],
@@ -97,7 +105,9 @@ def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Compar
             *_undecidable(rows),
         ),
         rows=tuple(rows),
-        statement=headline(names, rows, repeated),
+        statement=found_out.statement,
+        undecided=found_out.undecided,
+        rates_over=rates_over(results),
         differences=(*differences(names, results), *disturbances(names, results)),
     )
 
@@ -188,6 +198,14 @@ def shared_quantities(results: Sequence[Result]) -> list[Quantity]:
         if sum(quantity.value(result) is not None for result in results) >= 2
         and (chunks or quantity.id != "icl")
     ]
+
+
+def rates_over(results: Sequence[Result]) -> RatesOver:
+    """What the rates called `window` are over."""
+    steady = {result.window.steady for result in results}
+    if len(steady) > 1:
+        return "steady window, else whole run"
+    return "whole run" if steady == {False} else "steady window"
 
 
 def row_of(

@@ -104,7 +104,7 @@ def examine(
         estimate = _unseen(estimate, whole, fewest, confidence)
     sides = [[result] for result in results]
     named = zip((baseline.name, current.name), results, strict=True) if is_timed(quantity) else ()
-    why = disturbed(named) or too_little(sides, quantity.name, needed=requests_needed(quantity.q))
+    why = disturbed(named) or too_little(sides, quantity.label, needed=requests_needed(quantity.q))
     return Finding(quantity, before, after, estimate, why)
 
 
@@ -230,9 +230,9 @@ def is_timed(quantity: Quantity) -> bool:
 def too_little(sides: Sequence[Sequence[Result]], what: str, *, needed: int = 0) -> str:
     """Why nothing can be concluded from these runs, whatever the interval; empty if something can.
 
-    sides: the runs of each, which count together. what: the name of a quantity, and needed how many
-    served requests it takes on each side. A simulated machine has no rhythm that a short run could
-    miss.
+    sides: the runs of each, which count together. what: a quantity as a reader calls it, and needed
+    how many served requests it takes on each side. A simulated machine has no rhythm that a short
+    run could miss.
     """
     simulated = all(result.simulation is not None for side in sides for result in side)
     shortest_s, runs = min((sum(one.duration_s for one in side), len(side)) for side in sides)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..engines.errors import unknown_name
+from ..reports.effect_text import response_label
 from .metrics import (
     LATENCIES,
     TOKEN_STATS,
@@ -52,6 +53,11 @@ class Quantity:
     @property
     def name(self) -> str:
         return f"{self.id}.{self.stat}"
+
+    @property
+    def label(self) -> str:
+        """As reports call it: `TTFT p99`."""
+        return response_label(self.id, self.stat)
 
     @property
     def sampled(self) -> bool:

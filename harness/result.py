@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from ..reports.model import DISTURBANCES
+
 SCHEMA_VERSION = 2
 
 
@@ -54,7 +56,7 @@ class Validity(_Part):
     @property
     def disturbances(self) -> tuple[Check, ...]:
         """Others used the machine, or it was held back: a speed is then not its own."""
-        return tuple(check for check in self.failures if check.id in ("machine", "throttling"))
+        return tuple(check for check in self.failures if check.id in DISTURBANCES)
 
     @property
     def disturbed(self) -> bool:
@@ -396,6 +398,11 @@ class ClientError(_Part):
     measured_at: str
     beyond: bool = Field(
         False, description="The run was a larger load than any that was calibrated."
+    )
+    widened: bool = Field(
+        default=False,
+        description="A p99_s is the lag of the client's loop in this run, which was more than the "
+        "calibrated error.",
     )
 
 

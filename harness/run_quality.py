@@ -47,7 +47,6 @@ def judge_quality(
     def scorer(model: LoadedModel, kv_dtype: str) -> Score:
         return lambda token_ids: dense_logits(model.model, token_ids, kv_dtype)
 
-    watch.stage(f"measuring quality over {len(text)} tokens")
     engine = prepared.engine
     replies: list[Answered] = []
     plain_score = apart = None
@@ -64,8 +63,9 @@ def judge_quality(
         plain_score = scorer(plain, "auto")
         prompts = [request.prompt_token_ids for request in prepared.plan.requests]
         replies = answered(records, prompts, most)
-    tokens = len(text) + sum(len(one.token_ids) for one in replies)
-    score = told_of(scorer(loaded, engine.kv_dtype), tokens, watch)
+    of_replies = sum(len(one.token_ids) for one in replies)
+    watch.stage(measured_over(len(text), of_replies))
+    score = told_of(scorer(loaded, engine.kv_dtype), len(text) + of_replies, watch)
     if plain_score is not None:
         apart = distance(score, plain_score, replies)
     compared = f"{prepared.files.name} in {prepared.engine.dtype}, unquantised"
@@ -86,6 +86,12 @@ def fingerprint(texts: Iterable[Sequence[int]]) -> str:
     for token_ids in texts:
         digest.update(f"{','.join(map(str, token_ids))}\n".encode())
     return digest.hexdigest()
+
+
+def measured_over(text_tokens: int, reply_tokens: int) -> str:
+    """What `told_of` counts, said before it does. reply_tokens: prompts and answers together."""
+    replies = f" and {reply_tokens} of the run's own prompts and answers" if reply_tokens else ""
+    return f"measuring quality over {text_tokens} tokens of text{replies}"
 
 
 def told_of(score: Score, tokens: int, watch: Watch, now: Callable[[], float] = monotonic) -> Score:

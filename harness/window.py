@@ -59,9 +59,11 @@ def steady_window(requests: Sequence[RequestRecord], duration_s: float) -> Windo
         )
     due = sum(start_s < request.t_due_s <= end_s for request in requests)
     if abs(due - ended) > MOST_UNBALANCED * due:
-        queue = f"only {ended} ended, so a queue grew" if ended < due else f"{ended} ended"
+        why = f"only {ended} ended{piled_up(requests, Interval(start_s, end_s))}"
         return _whole(
-            duration_s, f"{due} requests were due between warm-up and the last arrival, but {queue}"
+            duration_s,
+            f"{due} requests were due between warm-up and the last arrival, but "
+            + (why if ended < due else f"{ended} ended"),
         )
     if changed := changed_rate(tokens[cut_bins:], Interval(start_s, end_s)):
         return _whole(duration_s, f"output went {changed}")
@@ -71,6 +73,36 @@ def steady_window(requests: Sequence[RequestRecord], duration_s: float) -> Windo
         method=f"MSER-5 over {BINS} bins of output tokens (batches of {BATCH}) dropped the first "
         f"{start_s:.2f} s, and the rest keeps its level; ends at the last arrival",
     )
+
+
+def piled_up(requests: Sequence[RequestRecord], interval: Interval) -> str:
+    """What became of requests that were due and did not end within the interval: a queue, or a
+    batch that still filled. Whichever grew more explains it; of a server that tells nobody when it
+    began a request, neither is said."""
+    at_start, at_end = (_in_flight(requests, at_s) for at_s in (interval.start_s, interval.end_s))
+    flying = f"{len(at_end)} in flight at the last arrival"
+    if any(request.t_scheduled_s is None and request.token_times_s for request in requests):
+        return f": {flying}, in service or waiting"
+    waiting = _waiting(at_end, interval.end_s)
+    queued = waiting - _waiting(at_start, interval.start_s)
+    if 2 * queued > len(at_end) - len(at_start):
+        return f", so a queue grew: {waiting} waiting at the last arrival"
+    return f": the batch was still filling, with {flying} (raise --num-requests)"
+
+
+def _in_flight(requests: Sequence[RequestRecord], at_s: float) -> list[RequestRecord]:
+    return [
+        request
+        for request in requests
+        if request.status in (RequestStatus.OK, RequestStatus.UNFINISHED)
+        and request.t_due_s <= at_s
+        and (request.t_end_s is None or request.t_end_s > at_s)
+    ]
+
+
+def _waiting(in_flight: Sequence[RequestRecord], at_s: float) -> int:
+    """How many of them no step had touched."""
+    return sum(one.t_scheduled_s is None or one.t_scheduled_s > at_s for one in in_flight)
 
 
 def changed_load(requests: Sequence[RequestRecord]) -> str:

@@ -36,6 +36,9 @@ from .tables import glossary
 
 WHOLE = Badge("Whole factorial", "✓", "good")
 INCOMPLETE = Badge("Cells left out", "!", "caution")
+UNDECIDED = Badge("Nothing decided", "?", "caution")
+# An interval wholly this close to none is no effect that anyone would choose by, as in `compare`.
+_NONE = 0.02
 FIRST_SENTENCES = 5
 # Exact in every run, or of a text and no load: these enter no sentence.
 COUNTED = ("running", "counters", "quality")
@@ -43,12 +46,11 @@ COUNTED = ("running", "counters", "quality")
 
 def ablation_report(ablation: Ablation) -> Report:
     """Everything a report says about a factorial."""
-    whole = len(ablation.measured) == len(ablation.cells)
     sentences = _first_sentences(ablation)
     return Report(
         title=f"Ablation: {ablation.title}",
         subtitle=" · ".join((_size(ablation), *ablation.setting)),
-        badge=WHOLE if whole else INCOMPLETE,
+        badge=_badge(ablation),
         verdict=sentences[0] if sentences else nothing_told(ablation),
         statements=sentences[1:],
         figures=_key_figures(ablation),
@@ -58,16 +60,23 @@ def ablation_report(ablation: Ablation) -> Report:
     )
 
 
+def _badge(ablation: Ablation) -> Badge:
+    """Green says that something was decided, and not only that everything was measured."""
+    if len(ablation.measured) < len(ablation.cells):
+        return INCOMPLETE
+    return WHOLE if ablation.sentences else UNDECIDED
+
+
 def nothing_told(ablation: Ablation) -> str:
-    """Why there is no sentence: what was measured cannot decide, or no effect stands
-    out."""
+    """Why there is no sentence: what was measured cannot decide, or no effect stands out. The
+    notes, which stand below it, have the reasons."""
     judged = [
         one for one in ablation.responses if one.id not in COUNTED and _has_intervals(ablation, one)
     ]
-    said = "; ".join(dict.fromkeys(filter(None, (one.too_little for one in judged))))
     if judged and all(one.too_little for one in judged):
-        return f"No effect can be told from no effect: {said}."
-    why = f"; some cannot be told at all: {said}" if said else ""
+        return "No effect can be told from no effect: the notes say why."
+    some = any(one.too_little for one in judged)
+    why = "; some cannot be told at all: the notes say why" if some else ""
     return f"No effect could be told from no effect{why}."
 
 
@@ -123,7 +132,7 @@ def _key_figures(ablation: Ablation) -> tuple[KeyFigure, ...]:
         held = [one for one in ablation.effects if one.text == change and one.significant]
         ratios = [one for one in held if responses[one.response].scale == "ratio"]
         if not held:
-            figures.append(KeyFigure(change, "none", "", "no effect that holds"))
+            figures.append(_nothing_held(ablation, change))
             continue
         largest = max(ratios or held, key=lambda one: abs(_logarithm(one.value)))
         response = responses[largest.response]
@@ -132,6 +141,38 @@ def _key_figures(ablation: Ablation) -> tuple[KeyFigure, ...]:
         detail = f"{label(response)} [{interval}" if interval else label(response)
         figures.append(KeyFigure(change, value, "", f"most moved: {detail}"))
     return tuple(figures)
+
+
+def _nothing_held(ablation: Ablation, change: str) -> KeyFigure:
+    """That there is no effect, where every interval is narrow around none; else that nothing was
+    decided, and of what least."""
+    responses = {one.name: one for one in ablation.responses if one.id not in COUNTED}
+    judged = [
+        one
+        for one in ablation.effects
+        if one.text == change and one.low is not None and one.response in responses
+    ]
+    wide = [
+        one
+        for one in judged
+        if responses[one.response].too_little or _reach(one, responses[one.response]) > _NONE
+    ]
+    if judged and not wide:
+        return KeyFigure(change, "none", "", "every interval is within 2 % of no effect")
+    if not wide:
+        return KeyFigure(change, "undecided", "", "nothing has an interval")
+    widest = max(wide, key=lambda one: _reach(one, responses[one.response]))
+    of = responses[widest.response]
+    text = effect_text(widest.value, widest.low, widest.high, of.scale, of.unit)
+    return KeyFigure(change, "undecided", "", f"least sure: {label(of)} {text}")
+
+
+def _reach(effect: AblationEffect, response: AblationResponse) -> float:
+    """How far from none the interval reaches: of a ratio to either side alike, as a share."""
+    ends = [one for one in (effect.low, effect.high) if one is not None]
+    if response.scale == "ratio":
+        return max(math.expm1(abs(_logarithm(one))) for one in ends)
+    return max(map(abs, ends))
 
 
 def _logarithm(value: float) -> float:
@@ -201,9 +242,7 @@ def _forest(ablation: Ablation, response: AblationResponse) -> Chart | None:
                 (Guide("x", 1.0 if ratio else 0.0, ""),),
             ),
         ),
-        note=_sentence_case(f"{response.too_little}: nothing here decides")
-        if response.too_little
-        else "",
+        note="Nothing here decides: the notes say why." if response.too_little else "",
         width="half",
     )
 

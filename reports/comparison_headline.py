@@ -33,13 +33,13 @@ SAID: dict[Verdict, str] = {
     "better": "better in",
     "worse": "worse in",
     "same": "the same in",
-    "inconclusive": "inconclusive in",
 }
 DECIDED: tuple[Verdict, ...] = ("better", "worse")
 # Of what is worse beside the key figures so much is named, and the rest counted. What an engine
 # counted or held is no answer by itself: it is counted alone.
 _MOST_NAMED = 3
 _NOT_NAMED = ("counters", "memory")
+_NOT_TOLD_APART = "not told apart"
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,17 @@ class _Found:
     more: int = 0
 
 
+@dataclass(frozen=True)
+class Headline:
+    """statement: a sentence. undecided: what stands under it, see `Comparison`."""
+
+    statement: str
+    undecided: str = ""
+
+
 def headline(
     names: Sequence[str], rows: Sequence[MetricComparison], same_run: Mapping[str, str]
-) -> str:
+) -> Headline:
     """Each run against the first of `names`: the statistics of `ANSWER`, those of `FIGURES` that
     are decided, and whatever else is worse, for a sentence without it would recommend it. Of
     several runs, what of the former was decided, and how much else is worse: a sentence that named
@@ -66,16 +74,26 @@ def headline(
     if len(others) == 1:
         ((name, found),) = others.items()
         if name in same_run:
-            return f"{name} is the same run as {same_run[name]}: there is nothing to compare."
-        return f"{name} against {names[0]}: {_of_one(found)}."
+            return Headline(
+                f"{name} is the same run as {same_run[name]}: there is nothing to compare."
+            )
+        statement, undecided = _of_one(found)
+        return Headline(f"{name} against {names[0]}: {statement}.", undecided)
     by_text: dict[str, list[str]] = {}
+    by_reason: dict[str, list[str]] = {}
     for name, found in others.items():
         text = f"the same run as {same_run[name]}" if name in same_run else _decided(found)
         by_text.setdefault(text, []).append(name)
+        if text == _NOT_TOLD_APART and (reason := _only_reason(found)):
+            by_reason.setdefault(reason, []).append(name)
     each = (
         f"{listed(who)} {'are' if len(who) > 1 else 'is'} {text}" for text, who in by_text.items()
     )
-    return f"Against {names[0]}, {'; '.join(each)}."
+    undecided = "; ".join(f"{listed(who)}, since {why}" for why, who in by_reason.items())
+    return Headline(
+        f"Against {names[0]}, {'; '.join(each)}.",
+        f"Not told apart: {undecided}." if undecided else "",
+    )
 
 
 def _found(rows: Sequence[MetricComparison], at: int, most_named: int) -> _Found:
@@ -97,39 +115,44 @@ def _found(rows: Sequence[MetricComparison], at: int, most_named: int) -> _Found
     return _Found((*told, *named), len(worse) - len(named))
 
 
-def _of_one(found: _Found) -> str:
+def _of_one(found: _Found) -> tuple[str, str]:
+    """What a headline says, and what under it."""
     if not found.told and not found.more:
-        return "nothing in common was measured"
-    if not found.more and (reason := _only_reason(found)):
-        return f"nothing is decided, since {reason}"
-    return "; ".join(_said(found))
+        return "nothing in common was measured", ""
+    by_reason: dict[str, list[str]] = {}
+    for label, ratio in found.told:
+        if ratio.verdict == "inconclusive":
+            why = f", since {ratio.too_little}" if ratio.too_little else ""
+            by_reason.setdefault(why, []).append(_named(label, ratio))
+    undecided = "; ".join(f"in {', '.join(of)}{why}" for why, of in by_reason.items())
+    return (
+        "; ".join(_said(found)) or "nothing is decided",
+        f"Inconclusive {undecided}." if undecided else "",
+    )
 
 
 def _said(found: _Found) -> Iterator[str]:
-    """ "better in TTFT p50 (0.83×)", "inconclusive in TPOT p50 (1.30×), since …"."""
+    """ "better in TTFT p50 (0.83×)". What is not decided is not among it."""
     for verdict in SAID:
-        by_reason: dict[str, list[str]] = {}
-        for label, ratio in found.told:
-            if ratio.verdict == verdict:
-                alone = ", taken alone" if ratio.alone and verdict in DECIDED else ""
-                named = f"{label} ({ratio_text(ratio.value)}×{alone})"
-                by_reason.setdefault(ratio.too_little, []).append(named)
+        named = [_named(label, ratio) for label, ratio in found.told if ratio.verdict == verdict]
+        text = ", ".join(named)
         if verdict == "worse" and found.more:
-            named = ", ".join(by_reason.get("", ()))
             rest = plural(found.more, "more row" if named else "row")
-            by_reason[""] = [
-                f"{named} and {rest} of the table" if named else f"{rest} of the table"
-            ]
-        for reason, named in by_reason.items():
-            yield f"{SAID[verdict]} {', '.join(named)}{f', since {reason}' if reason else ''}"
+            text = f"{text} and {rest} of the table" if named else f"{rest} of the table"
+        if text:
+            yield f"{SAID[verdict]} {text}"
+
+
+def _named(label: str, ratio: Ratio) -> str:
+    alone = ", taken alone" if ratio.alone and ratio.verdict in DECIDED else ""
+    return f"{label} ({ratio_text(ratio.value)}×{alone})"
 
 
 def _decided(found: _Found) -> str:
     decided = [(label, ratio) for label, ratio in found.told if ratio.verdict in DECIDED]
     if decided or found.more:
         return " and ".join(_said(_Found(decided, found.more)))
-    reason = _only_reason(found)
-    return f"not told apart{f', since {reason}' if reason else ''}"
+    return _NOT_TOLD_APART
 
 
 def _only_reason(found: _Found) -> str:

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from .clearly_best import clearly_best
 from .comparison_headline import DECIDED, FIGURES
-from .comparison_tables import WORDS, ratio_text, row_labels
-from .format import scale_of
+from .comparison_tables import WORDS, ratio_text, row_labels, row_scales
+from .format import Scale, scale_of
 from .model import (
     Axis,
     Cell,
@@ -33,9 +33,10 @@ _NEXT_TOKENS = (("tpot", "p50"), ("tpot", "p99"), ("tpot", "mean"))
 _BEST = "Best"
 # Throughputs within this of each other are no reason to prefer one.
 _SAME_SPEED = 0.02
-# Of the width that a chart beside figures has, what a character of a name beside a point takes, and
-# the most that names may take.
-_CHARACTER, _MOST_OF_WIDTH = 0.018, 0.5
+# Of the width that a chart beside figures has, what a wide character of a name takes, what the gap
+# between it and its point, and the most that names may take: on a page of 1 200 pixels the axis is
+# 358 wide, "paged-awq" 66, and its gap 8.
+_CHARACTER, _GAP, _MOST_OF_WIDTH = 0.021, 0.03, 0.5
 
 
 def tiles(comparison: Comparison) -> tuple[KeyFigure, ...]:
@@ -44,8 +45,8 @@ def tiles(comparison: Comparison) -> tuple[KeyFigure, ...]:
         return ()
     return tuple(
         figure
-        for label, row in _shown(comparison)
-        if (figure := _change(label, row, comparison)) is not None
+        for label, row, scale in _shown(comparison)
+        if (figure := _change(label, row, scale, comparison)) is not None
     )
 
 
@@ -55,20 +56,22 @@ def overview(comparison: Comparison) -> tuple[Chart | Table, ...]:
     return present(several, _trade_off(comparison))
 
 
-def _shown(comparison: Comparison) -> Iterator[tuple[str, MetricComparison]]:
-    rows = zip(row_labels(comparison.rows), comparison.rows, strict=True)
-    by_key = {(row.id, row.stat): (label, row) for label, row in rows}
+def _shown(comparison: Comparison) -> Iterator[tuple[str, MetricComparison, Scale]]:
+    rows = comparison.rows
+    each = zip(row_labels(rows), rows, row_scales(rows), strict=True)
+    by_key = {(row.id, row.stat): (label, row, scale) for label, row, scale in each}
     keys = ((_RUN if key == _WINDOW and _RUN in by_key else key) for key in FIGURES)
     return (by_key[key] for key in keys if key in by_key)
 
 
-def _change(label: str, row: MetricComparison, comparison: Comparison) -> KeyFigure | None:
+def _change(
+    label: str, row: MetricComparison, scale: Scale, comparison: Comparison
+) -> KeyFigure | None:
     """How the other run's value compares with the baseline's."""
     base = comparison.runs.index(comparison.baseline)
     ratio = row.ratios[1 - base]
     if ratio is None:
         return None
-    scale = scale_of(row.unit, row.values)
     values = f"{scale.number(row.values[base])} → {scale.quantity(row.values[1 - base])}"
     # What is not decided alone is not decided together with others either.
     alone = ", taken alone" if ratio.alone and ratio.verdict in DECIDED else ""
@@ -80,8 +83,7 @@ def _answers(comparison: Comparison) -> Table | None:
     """Each run's values and the symbols of its verdicts; ratios are in a table below. None if runs
     have none of what is shown in common."""
     rows: list[tuple[str | Cell, ...]] = []
-    for label, row in _shown(comparison):
-        scale = scale_of(row.unit, row.values)
+    for label, row, scale in _shown(comparison):
         rows.append(
             (
                 f"{label} ({scale.unit})" if scale.unit else label,
@@ -126,7 +128,7 @@ def _is_alone(ratio: Ratio) -> bool:
 
 def _has_alone(comparison: Comparison) -> bool:
     return any(
-        one is not None and _is_alone(one) for _, row in _shown(comparison) for one in row.ratios
+        one is not None and _is_alone(one) for _, row, _ in _shown(comparison) for one in row.ratios
     )
 
 
@@ -147,7 +149,7 @@ def _trade_off(comparison: Comparison) -> Chart | None:
         return None
     known = [x for panel in panels for one in panel.series for x in one.x]
     names = max(len(one.name) for panel in panels for one in panel.series)
-    room = min(_MOST_OF_WIDTH, _CHARACTER * names)
+    room = min(_MOST_OF_WIDTH, _GAP + _CHARACTER * names)
     x = Axis("Output throughput", speed.unit, high=max(known) / (1 - room))
     if any(crowded(x, panel) for panel in panels):
         panels = [_unnamed(panel) for panel in panels]

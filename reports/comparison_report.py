@@ -48,6 +48,7 @@ def comparison_report(runs: Sequence[Run], comparison: Comparison) -> Report:
             filter(
                 None,
                 (
+                    comparison.undecided,
                     headline_explanation(runs, comparison),
                     _what_was_sent(runs, comparison),
                     _what_differs(runs, comparison),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .facts import UNKNOWN, axes, engine_name, simulated_on
-from .format import moment, number, scale_of, setting
+from .format import Scale, moment, number, scale_of_typical, setting
 from .glossary import label_of
 from .headline import badge
 from .model import Cell, Comparison, MetricComparison, Ratio, Run, Table, Tone, Verdict
@@ -21,7 +21,7 @@ WORDS: dict[Verdict, tuple[str, Tone]] = {
 FARTHEST = 100.0
 # Rows that are no metric of a distribution or a rate: `stat` names what they are.
 GROUPS = ("kv", "counters", "memory", "quality")
-STATS = {"window": "steady window", "run": "whole run"}
+STATS = {"window": "steady window, else whole run", "run": "whole run"}
 
 
 def row_label(row: MetricComparison) -> str:
@@ -31,12 +31,32 @@ def row_label(row: MetricComparison) -> str:
 
 
 def row_labels(rows: Sequence[MetricComparison]) -> list[str]:
-    """As `row_label`, with the statistic where two rows would be called alike."""
+    """As `row_label`, with the statistic where two rows would be called alike: rates of whole runs
+    beside those of the window, which is where not every run has a steady one."""
     labels = [row_label(row) for row in rows]
     return [
         f"{label}, {STATS.get(row.stat, row.stat)}" if labels.count(label) > 1 else label
         for row, label in zip(rows, labels, strict=True)
     ]
+
+
+def row_scales(rows: Sequence[MetricComparison]) -> list[Scale]:
+    """One unit a metric, that of its median: a mean in ms above a p99 in s is read as less."""
+    every: dict[str, list[MetricComparison]] = {}
+    for row in rows:
+        every.setdefault(f"{row.id}.{row.stat}" if row.id in GROUPS else row.id, []).append(row)
+    scales: dict[str, Scale] = {}
+    for name, of in every.items():
+        by_stat = {row.stat: row.values for row in of}
+        typical = by_stat.get("p50") or by_stat.get("mean") or ()
+        scales[name] = scale_of_typical(of[0].unit, typical, [v for row in of for v in row.values])
+    return [scales.get(row.id) or scales[f"{row.id}.{row.stat}"] for row in rows]
+
+
+def _statistic(row: MetricComparison, comparison: Comparison) -> str:
+    if row.id in GROUPS:
+        return ""
+    return comparison.rates_over if row.stat == "window" else STATS.get(row.stat, row.stat)
 
 
 def metric_table(comparison: Comparison) -> Table:
@@ -47,12 +67,11 @@ def metric_table(comparison: Comparison) -> Table:
         "Ratio and verdict" if only else f"{comparison.runs[at]} to baseline" for at in others
     )
     rows: list[tuple[str | Cell, ...]] = []
-    for row in comparison.rows:
-        scale = scale_of(row.unit, row.values)
+    for row, scale in zip(comparison.rows, row_scales(comparison.rows), strict=True):
         rows.append(
             (
                 label_of(row.stat if row.id in GROUPS else row.id),
-                "" if row.id in GROUPS else STATS.get(row.stat, row.stat),
+                _statistic(row, comparison),
                 scale.unit,
                 *(scale.number(value) for value in row.values),
                 *(ratio_cell(row.ratios[at]) for at in others),

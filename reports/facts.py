@@ -25,6 +25,12 @@ def served(run: Run) -> pd.DataFrame:
     return run.requests[run.requests["status"] == "ok"]
 
 
+def comes_by_itself(run: Run) -> bool:
+    """Whether requests were due at set times; False in a closed loop, and where nobody says."""
+    kind = (run.result["workload"]["description"].get("arrivals") or {}).get("kind")
+    return kind is not None and kind != "closed_loop"
+
+
 def replies_asked(run: Run) -> int:
     """Several of a request that was to be sampled so often; what the counts of requests sum to."""
     counters = run.result["counters"]

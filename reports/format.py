@@ -87,6 +87,19 @@ def scale_of(unit: str, values: Iterable[float | None]) -> Scale:
     return Scale(unit)
 
 
+def scale_of_typical(
+    unit: str, typical: Iterable[float | None], values: Iterable[float | None]
+) -> Scale:
+    """One unit for statistics of one metric: as suits its median, for one long stall would write
+    every gap of milliseconds as a fraction of a second. typical: what to go by, or nothing: then
+    all of `values`. Not µs where one of them is a tenth of a second or more."""
+    every = [one for one in values if is_present(one)]
+    known = [one for one in typical if is_present(one) and one]
+    scale = scale_of(unit, known or every)
+    longest = max((abs(one) for one in every if one is not None), default=0.0)
+    return Scale("ms", 1e3) if scale.unit == "µs" and longest >= 0.1 else scale
+
+
 def quantity(value: float | None, unit: str) -> str:
     """A number with its unit, in the scale that suits it: (0.2104, "s") -> "210 ms"."""
     if unit == "s" and value is not None and is_present(value) and 1 <= abs(value) < 10:

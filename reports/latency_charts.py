@@ -8,10 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .facts import floats, served, slo_s, stat, steady_span, tail_of, token_gaps_s
+from .facts import (
+    comes_by_itself,
+    failures,
+    floats,
+    served,
+    slo_s,
+    stat,
+    steady_span,
+    tail_of,
+    token_gaps_s,
+)
 from .format import Scale, count, percent, scale_of, seconds
 from .glossary import label_of
-from .model import Axis, Chart, Guide, Panel, Run, Series
+from .model import DISTURBANCES, Axis, Chart, Guide, Panel, Run, Series
 from .palette import run_role
 from .thinning import Floats, ecdf, keep_slowest
 
@@ -139,7 +149,7 @@ def over_time(run: Run) -> Chart | None:
     return Chart(
         id="latency-over-time",
         title="Latency over time",
-        reading=_trend(due_s, floats(frame, "ttft_s")),
+        reading=_trend(run, frame),
         x=Axis("Time the request was due", "s"),
         panels=tuple(_scatter(shown, metric, slo_s(run)) for metric in ("ttft", "e2el")),
         note=note.strip(),
@@ -177,20 +187,38 @@ def _describe(row: dict) -> str:
     return f"{row['request_id']}: {row['input_tokens']} in, {row['output_tokens']} out"
 
 
-def _trend(due_s: Floats, ttft_s: Floats) -> str:
-    """Compares the halves of the run: a queue that grows shows as a wait that does."""
-    order = np.argsort(due_s, kind="stable")
+def _trend(run: Run, frame: pd.DataFrame) -> str:
+    """Compares the halves of the run, in the order in which requests were due."""
+    order = np.argsort(floats(frame, "t_due_s"), kind="stable")
     if len(order) < 8:
         return "Each point is a request, at the time it was due."
-    first, second = np.array_split(ttft_s[order], 2)
-    before, after = float(np.median(first)), float(np.median(second))
+    before, after = _halves(floats(frame, "ttft_s")[order])
     if after > 1.5 * before:
-        verdict = "waits grew: the engine may have been sent more than it can serve"
+        verdict = _why_slower(run, after - before, floats(frame, "queue_s")[order])
     elif before > 1.5 * after:
-        verdict = "waits shrank: the start of the run was the hardest part"
+        verdict = "first tokens came sooner as the run went on"
     else:
         verdict = "waits did not drift"
     return (
         f"Median TTFT was {seconds(before)} in the first half of the requests and "
         f"{seconds(after)} in the second: {verdict}."
     )
+
+
+def _halves(values: Floats) -> tuple[float, float]:
+    first, second = np.array_split(values, 2)
+    return float(np.median(first)), float(np.median(second))
+
+
+def _why_slower(run: Run, by_s: float, queue_s: Floats) -> str:
+    """The queue, where it grew by most of what TTFT did and requests came by themselves: a closed
+    loop sends no more than is served. Else what else is known of the time, or only what is seen."""
+    before, after = _halves(queue_s)
+    if comes_by_itself(run) and after - before > 0.5 * by_s:
+        return (
+            f"the queue grew, from {seconds(before)} to {seconds(after)}: the engine may have been "
+            "sent more than it can serve"
+        )
+    disturbed = [check["detail"] for check in failures(run) if check["id"] in DISTURBANCES]
+    slower = "first tokens took longer as the run went on"
+    return f"{slower}, and meanwhile {'; '.join(disturbed)}" if disturbed else slower

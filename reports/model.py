@@ -17,6 +17,11 @@ Verdict = Literal["better", "worse", "same", "inconclusive"]
 Tone = Literal["plain", "good", "caution", "bad", "quiet"]
 Mark = Literal["step", "area", "line", "point", "named", "bar", "interval"]
 Width = Literal["full", "half"]
+# Of several runs, some may have a steady window and some none.
+RatesOver = Literal["steady window", "whole run", "steady window, else whole run"]
+
+# The checks that say that others had the machine, or that it was held back, during a run.
+DISTURBANCES = ("machine", "throttling")
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,8 +112,10 @@ class Comparison:
     same_requests: whether every run was sent the same bytes; None: a run does not say. warnings:
     what the comparison cannot carry. differences: those of them that are no settings (hardware,
     versions, how it was measured, what else the machine did, what is not known) and may explain a
-    difference as well. statement: what was found, in a sentence (`comparison_headline`). between:
-    of runs that were repeated; intervals are then over runs and not over requests.
+    difference as well. statement: what was found, in a sentence (`comparison_headline`), and
+    undecided: what could not be, whatever its interval, and why; empty if the former says it.
+    between: of runs that were repeated; intervals are then over runs and not over requests.
+    rates_over: what the rates called `window` are over.
     """
 
     runs: tuple[str, ...]
@@ -120,6 +127,8 @@ class Comparison:
     statement: str
     between: BetweenRuns | None = None
     differences: tuple[str, ...] = ()
+    undecided: str = ""
+    rates_over: RatesOver = "steady window"
 
 
 @dataclass(frozen=True)

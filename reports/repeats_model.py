@@ -27,7 +27,8 @@ class PooledQuantity:
 
     id, stat, unit, better: as in `Result.metrics`. runs: how many. std: between runs, divided by
     runs - 1. low, high: the interval of the mean, cut at 0 and a share's at 1, which no mean lies
-    beyond. std, low and high are None for a single run.
+    beyond. std, low and high are None for a single run. over: what a rate called `window` is over,
+    where that is not a steady window in every run; else empty.
     """
 
     id: str
@@ -39,6 +40,7 @@ class PooledQuantity:
     std: float | None = None
     low: float | None = None
     high: float | None = None
+    over: str = ""
 
     @property
     def name(self) -> str:

@@ -59,7 +59,8 @@ def repeats_report(repeats: RepeatsTable) -> Report:
 
 
 def label_of_quantity(one: PooledQuantity) -> str:
-    return response_label(one.id, one.stat)
+    label = response_label(one.id, one.stat)
+    return f"{label}, {one.over}" if one.over else label
 
 
 def interval_text(one: PooledQuantity, scale: Scale) -> str:

@@ -24,7 +24,11 @@ def note(run: Run, target: Mapping[str, Any]) -> Note:
         text += "The client's own error on this machine is not known: llmbench calibrate-client."
     else:
         parts = [f"{label_of(one)} ± {seconds(error[one]['p99_s'])}" for one in ERROR_OF]
-        text += f"The client's own error at about this load (p99): {', '.join(parts)}."
+        since = str(error["measured_at"])[:10]
+        text += f"The client's own error at about this load (p99, calibrated {since}): "
+        text += f"{', '.join(parts)}."
+        if error.get("widened"):
+            text += " Its loop lagged by more than that in this run: ± is the lag where it is more."
         if error["beyond"]:
             text += " The load was larger than any that was calibrated."
     if unknown:
@@ -71,7 +75,8 @@ def client(run: Run) -> Table | None:
         ]
         text = (
             f"Error: |seen − true| against a server of known truth, at "
-            f"{count(error['chunks_per_s'])} chunks/s over {count(error['streams'])} streams."
+            f"{count(error['chunks_per_s'])} chunks/s over {count(error['streams'])} streams, "
+            f"calibrated {str(error['measured_at'])[:10]}."
         )
     return table("client", "The client", ("What", "Value"), rows, note=text)
 

@@ -23,12 +23,16 @@ def verdict(sweep: SweepTable) -> str:
     if sweep.saturation:
         return _rates_text(sweep.saturation)
     by_name = {one.name: one for one in sweep.quantities}
-    told = [
-        _lead_text(by_name[lead.quantity], lead, len({_key(cell) for cell in sweep.counted}))
-        for lead in sweep.leads
-        if lead.quantity in _TOLD and lead.quantity in by_name
-    ]
-    return " ".join(told[:_MOST_TOLD]) or "No cell has a run that counts."
+    points = len({_key(cell) for cell in sweep.counted})
+    told = [_lead_text(by_name[lead.quantity], lead, points) for lead in told_leads(sweep)]
+    return " ".join(told) or "No cell has a run that counts."
+
+
+def told_leads(sweep: SweepTable) -> list[SweepLead]:
+    """Those of a grid that its headline is about."""
+    known = {one.name for one in sweep.quantities}
+    told = [one for one in sweep.leads if one.quantity in _TOLD and one.quantity in known]
+    return told[:_MOST_TOLD]
 
 
 def _rates_text(points: Sequence[SaturationPoint]) -> str:

@@ -13,6 +13,7 @@ from .sweep_headline import (
     alike_text,
     label_of_quantity,
     setting_text,
+    told_leads,
     values_text,
     verdict,
 )
@@ -21,6 +22,7 @@ from .tables import glossary, table
 
 WHOLE = Badge("Every cell counts", "✓", "good")
 INCOMPLETE = Badge("Cells left out", "!", "caution")
+UNDECIDED = Badge("No point ahead", "?", "caution")
 _MOST_FIGURES = 6
 _MOST_NAMED = 3
 
@@ -31,7 +33,7 @@ def sweep_report(sweep: SweepTable) -> Report:
     return Report(
         title=_title(sweep),
         subtitle=_subtitle(sweep),
-        badge=WHOLE if sweep.is_whole else INCOMPLETE,
+        badge=_badge(sweep),
         verdict=verdict(sweep),
         statements=tuple(_statements(sweep)),
         figures=tuple(_key_figures(sweep)),
@@ -72,6 +74,14 @@ def _named(names: Sequence[str]) -> str:
     rest = len(names) - _MOST_NAMED
     more = f" and {plural(rest, 'other')}" if rest > 0 else ""
     return f"{', '.join(names[:_MOST_NAMED])}{more}"
+
+
+def _badge(sweep: SweepTable) -> Badge:
+    """Green says that something was decided, and not only that every cell counts."""
+    if not sweep.is_whole:
+        return INCOMPLETE
+    told = () if sweep.saturation else told_leads(sweep)
+    return UNDECIDED if told and all(lead.alike for lead in told) else WHOLE
 
 
 def _title(sweep: SweepTable) -> str:

@@ -164,7 +164,9 @@ def _carry_out(arguments: list[str] | None) -> int:
         say_error("interrupted")
         return Exit.INTERRUPTED
     except USAGE_ERROR as error:
-        say_error(f"{usage_problem(error)} (see --help)")
+        # A group of commands without one of them shows its help, and has no more to say.
+        if problem := usage_problem(error):
+            say_error(f"{problem} (see --help)")
         return Exit.USAGE
     except Exception:  # noqa: BLE001 -- shown whole, below
         traceback.print_exc()

@@ -7,8 +7,15 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
-from ...reports.comparison_tables import end_text, level_text, ratio_text, row_label, row_labels
-from ...reports.format import Scale, scale_of, setting
+from ...reports.comparison_tables import (
+    end_text,
+    level_text,
+    ratio_text,
+    row_label,
+    row_labels,
+    row_scales,
+)
+from ...reports.format import Scale, setting
 from ...reports.model import Comparison, MetricComparison, Ratio, Verdict
 from .console import TerminalConsole, foreign
 
@@ -40,6 +47,8 @@ def print_comparison(comparison: Comparison) -> None:
 
 def _print_headline(console: TerminalConsole, comparison: Comparison) -> None:
     console.print(f"[bold]{foreign(comparison.statement)}[/]")
+    if comparison.undecided:
+        console.print(foreign(comparison.undecided))
 
 
 def _settings(comparison: Comparison) -> Table:
@@ -93,8 +102,8 @@ def _metrics(comparison: Comparison, others: Sequence[int], *, words: bool) -> T
     table = Table(box=None, pad_edge=False)
     for at, head in enumerate(_heads(heads)):
         table.add_column(head, justify="right" if is_number[at] else "left", no_wrap=at > 0)
-    for label, row in zip(row_labels(comparison.rows), comparison.rows, strict=True):
-        scale = scale_of(row.unit, [row.values[at] for at in shown])
+    rows = comparison.rows
+    for label, row, scale in zip(row_labels(rows), rows, row_scales(rows), strict=True):
         table.add_row(
             foreign(label),
             foreign(_unit(row, scale)),

@@ -6,7 +6,12 @@ from rich.table import Table
 
 from ...reports.format import Scale, percent, scale_of
 from ...reports.repeats_model import PooledQuantity, RepeatsTable
-from ...reports.repeats_report import interval_text, repeats_report, spread_share
+from ...reports.repeats_report import (
+    interval_text,
+    label_of_quantity,
+    repeats_report,
+    spread_share,
+)
 from .console import TerminalConsole, foreign
 
 # More columns than this are in the report.
@@ -43,7 +48,7 @@ def _quantities(repeats: RepeatsTable) -> Table:
     for one in repeats.quantities:
         scale = _scale(one, repeats)
         table.add_row(
-            one.name,
+            foreign(label_of_quantity(one)),
             *(scale.number(run.values[one.name]) for run in shown),
             scale.quantity(one.mean),
             foreign(interval_text(one, scale)),

@@ -73,7 +73,7 @@ def serve(
 
     Needs pip install 'llmbench\\[serve]'.
     """
-    from ...engines.errors import ConfigError
+    from ...engines.errors import NotInstalledError
 
     try:
         from ..serve.server import ServeConfig
@@ -82,9 +82,7 @@ def serve(
     except ModuleNotFoundError as error:
         if error.name not in ("fastapi", "starlette", "uvicorn", "prometheus_client", "orjson"):
             raise
-        raise ConfigError(
-            "serve", error.name, "installed packages: pip install 'llmbench[serve]'"
-        ) from error
+        raise NotInstalledError("serve", error.name, "llmbench[serve]") from error
 
     config = ServeConfig(host, port, max_waiting, grace, request_log, served_model_name)
     try:

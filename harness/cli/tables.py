@@ -8,7 +8,7 @@ from rich.text import Text
 from ...reports.ablation_model import Ablation
 from ...reports.ablation_report import nothing_told, simulated_text
 from ...reports.ablation_tables import effects_table, left_out_table
-from ...reports.format import quantity, scale_of
+from ...reports.format import quantity, scale_of_typical
 from ...reports.model import Table as ReportTable
 from ...reports.model import Tone
 from ..result import Result
@@ -90,7 +90,13 @@ def _print_target(console: TerminalConsole, result: Result) -> None:
     if (error := result.client_error) is not None:
         console.print(
             f"{'client error':20} ttft ± {quantity(error.ttft.p99_s, 's')}, "
-            f"itl ± {quantity(error.itl.p99_s, 's')} (p99 at about this load)"
+            f"itl ± {quantity(error.itl.p99_s, 's')} (p99; "
+            + (
+                "its loop's lag in this run, more than "
+                if error.widened
+                else "at about this load, "
+            )
+            + f"calibrated {error.measured_at[:10]})"
         )
 
 
@@ -107,7 +113,7 @@ def _latencies(result: Result) -> Table:
         # One row for both where they are the same.
         if (metric := result.metrics.get(name)) and not (name == "icl" and result.has_token_chunks):
             values = [metric.stats.get(stat) for stat in STATS]
-            scale = scale_of(metric.unit, values)
+            scale = scale_of_typical(metric.unit, [metric.stats.get("p50")], values)
             label = "itl = icl" if name == "itl" and result.has_token_chunks else name
             table.add_row(label, *map(scale.quantity, values))
     return table

@@ -30,7 +30,7 @@ from ..summarise import (
 from ..throttling import Throttled, read_throttled
 from ..tls import Trust
 from ..window import steady_window
-from .calibration import ClientCalibration, error_at, load_of
+from .calibration import ClientCalibration, error_at, load_of, widened
 from .checks import AskedOfServer, assess_replies, errors_by_label
 from .load_summary import client_load, in_flight_s
 from .prepare import PreparedServerRun
@@ -172,7 +172,7 @@ def _client_error(
     load = load_of(records)
     if calibration is None or load is None:
         return None
-    return error_at(calibration, load, client.processes)
+    return widened(error_at(calibration, load, client.processes), client.loop_lag_p99_s)
 
 
 def _target(prepared: PreparedServerRun, records: Sequence[RequestRecord]) -> Target:

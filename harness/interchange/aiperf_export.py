@@ -16,21 +16,20 @@ import numpy as np
 
 from ..record import RequestRecord, RequestStatus
 from ..store import StoredRun
-from ..summarise import records_of
 from .offered import offered_rate_per_s
-from .seen import Seen, seen_of, total
+from .seen import Seen, seen_of, sent_of, total
 
 SCHEMA_VERSION = "1.4"
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 
 
 def to_aiperf(run: StoredRun) -> dict[str, Any]:
-    """Latencies count from the send. aiperf's "inter token latency" is our `tpot`, its "inter chunk
-    latency" the gap between chunks. Rates are over `benchmark_duration`, from the first send to the
-    last token; aiperf's own are over its phase, which is a little longer.
+    """Latencies count from the send (`sent_of`). aiperf's "inter token latency" is our `tpot`, its
+    "inter chunk latency" the gap between chunks. Rates are over `benchmark_duration`, from the
+    first send to the last token; aiperf's own are over its phase, which is a little longer.
     """
     result = run.result
-    records = records_of(run.requests)
+    records = sent_of(run)
     served = seen_of(records)
     inputs, outputs = total(served)
     start_s = min((one.t_send_s for one in served), default=0.0)

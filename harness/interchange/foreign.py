@@ -26,8 +26,6 @@ from ..validity import check_complete, check_errors, check_steady, check_tail
 from ..window import steady_window
 
 MOST_TOKENS = 2**24
-# How `steady_window` explains that fewer ended than were due, of requests that come by themselves.
-_QUEUE = ", so a queue grew"
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def run_of_records(source: Source, records: Sequence[RequestRecord]) -> StoredRu
         (one.t_end_s for one in records if one.t_end_s is not None),
         default=0.0,
     )
-    window = _window(source, records, duration_s)
+    window = steady_window(records, duration_s)
     checks = (
         check_complete(records, interrupted=source.cancelled),
         check_errors(records),
@@ -80,15 +78,6 @@ def run_of_records(source: Source, records: Sequence[RequestRecord]) -> StoredRu
         source, checks, window, duration_s, metrics, count_replies(records), len(records)
     )
     return StoredRun(source.path, result, requests_frame(records), steps_frame(records, []))
-
-
-def _window(source: Source, records: Sequence[RequestRecord], duration_s: float) -> Window:
-    """In a closed loop nobody queues: what has not ended is one of those in flight."""
-    window = steady_window(records, duration_s)
-    if source.request_rate is not None or source.max_concurrency is None:
-        return window
-    in_flight = f", and up to {source.max_concurrency} are always in flight in a closed loop"
-    return window.model_copy(update={"method": window.method.replace(_QUEUE, in_flight)})
 
 
 def run_of_summary(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import sub
 
 from ..record import RequestRecord, RequestStatus
+from ..store import StoredRun
+from ..summarise import records_of
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,19 @@ class Seen:
         if self.output_tokens < 2:
             return None
         return (self.latency_s - self.ttft_s) / (self.output_tokens - 1)
+
+
+def sent_of(run: StoredRun) -> list[RequestRecord]:
+    """A run's requests, sent when another tool's client would have sent them.
+
+    In process the engine gets what came during a step after it, while a client over HTTP sends when
+    a request is due: counted from the former, latencies looked better than any client sees them.
+    With a cap on requests in flight a client waits, too, and the send is as it was.
+    """
+    records, result = records_of(run.requests), run.result
+    if result.target is not None or result.config.get("max_concurrency") is not None:
+        return records
+    return [replace(record, t_send_s=record.t_due_s) for record in records]
 
 
 def seen(record: RequestRecord) -> Seen | None:

@@ -15,9 +15,8 @@ from ...workloads.scaled import arriving
 from ..record import RequestRecord
 from ..result import Result
 from ..store import StoredRun
-from ..summarise import records_of
 from .offered import offered_rate_per_s
-from .seen import Seen, prompt_tokens, seen, seen_of, total
+from .seen import Seen, prompt_tokens, seen, seen_of, sent_of, total
 
 PERCENTILES = (50, 90, 95, 99)
 
@@ -27,12 +26,12 @@ TextOf = Callable[[Sequence[int]], str]
 def to_vllm(run: StoredRun, text_of: TextOf | None = None) -> dict[str, Any]:
     """text_of: token ids to text, for `generated_texts`; without it that key is left out.
 
-    TTFT and end-to-end latency count from the send; ITL is the gap between chunks. TPOT leaves
-    replies of one token out, but `request_goodput` counts them as 0, as vLLM does. It knows one
-    reply to a prompt: each further one is a prompt of its own here, of no tokens.
+    TTFT and end-to-end latency count from the send (`sent_of`); ITL is the gap between chunks. TPOT
+    leaves replies of one token out, but `request_goodput` counts them as 0, as vLLM does. It knows
+    one reply to a prompt: each further one is a prompt of its own here, of no tokens.
     """
     result, config = run.result, run.result.config
-    records = records_of(run.requests)
+    records = sent_of(run)
     served = seen_of(records)
     inputs, outputs = total(served)
     duration_s = result.duration_s

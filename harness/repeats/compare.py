@@ -9,7 +9,14 @@ from ...reports.comparison_headline import ANSWER, headline
 from ...reports.format import plural
 from ...reports.model import BetweenRuns, Comparison, MetricComparison, PairOfRuns
 from ..comparability import differences, disturbances, setting_warnings
-from ..compare import differing_config, names_of, repeated_runs, row_of, shared_quantities
+from ..compare import (
+    differing_config,
+    names_of,
+    rates_over,
+    repeated_runs,
+    row_of,
+    shared_quantities,
+)
 from ..evidence import ERROR_RATE, Finding
 from ..quantities import QUANTITIES, Quantity
 from ..result import Result
@@ -55,6 +62,7 @@ def compare_repeats(sides: Sequence[Repeats], *, allow_invalid: bool = False) ->
     uncertain = sum(_has_width(examine_repeats(one, each)) for each in judged for one in matched)
     confidence = 1 - ERROR_RATE / max(uncertain, 1)
     rows = [_row(quantity, matched, confidence) for quantity in shared]
+    found_out = headline(names, rows, repeated_runs(names, ids))
     return Comparison(
         runs=names,
         baseline=names[0],
@@ -68,7 +76,9 @@ def compare_repeats(sides: Sequence[Repeats], *, allow_invalid: bool = False) ->
             *_cautions(names, sides),
         ),
         rows=tuple(rows),
-        statement=headline(names, rows, repeated_runs(names, ids)),
+        statement=found_out.statement,
+        undecided=found_out.undecided,
+        rates_over=rates_over([run.result for side in sides for run in side.runs]),
         between=BetweenRuns(
             tuple(len(side.runs) for side in sides),
             all(one.paired for one in matched),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ...reports.repeats_model import PooledQuantity, RepeatRun, RepeatsTable
 from ..comparability import environment_differences
+from ..compare import rates_over
 from ..evidence import objections
 from ..quantities import QUANTITIES, Quantity
 from ..result import Check, Result
@@ -34,7 +36,7 @@ def pool(repeats: Repeats) -> RepeatsTable:
     """Quantities that no run has are left out; runs that are not valid have no part in a mean."""
     first = repeats.runs[0].result
     counted = [run.result for run in repeats.counted]
-    pooled = (pooled_quantity(QUANTITIES[name], counted) for name in POOLED)
+    pooled = (_over(pooled_quantity(QUANTITIES[name], counted), counted) for name in POOLED)
     return RepeatsTable(
         name=repeats.name,
         label=first.label,
@@ -61,6 +63,14 @@ def pooled_quantity(quantity: Quantity, results: Sequence[Result]) -> PooledQuan
     # No mean lies beyond what its values can be, so an interval loses no coverage by ending there.
     high = min(found.high, 1.0) if quantity.unit == "share" else found.high
     return PooledQuantity(*told, found.mean, found.std, max(found.low, 0.0), high)
+
+
+def _over(one: PooledQuantity | None, counted: Sequence[Result]) -> PooledQuantity | None:
+    """Of a rate, what it is over."""
+    over = rates_over(counted)
+    if one is None or one.stat != "window" or over == "steady window":
+        return one
+    return replace(one, over=over)
 
 
 def _run(run: RunOnDisk) -> RepeatRun:

@@ -377,5 +377,29 @@ def test_why_a_row_can_decide_nothing_is_said_once() -> None:
     said = [one for one in comparison.warnings if one.startswith("inconclusive whatever")]
     assert len(said) == 1
     assert "is too short" in said[0]
-    assert comparison.statement.startswith("b against a: nothing is decided, since a run of ")
-    assert comparison.statement.endswith(" s is too short (at least 5 s).")
+    assert comparison.statement == "b against a: nothing is decided."
+    assert comparison.undecided.startswith("Inconclusive in output throughput (")
+    assert comparison.undecided.endswith(" s is too short (at least 5 s).")
+
+
+def test_rates_are_said_to_be_over_the_window_only_where_there_is_one() -> None:
+    """Fifteen requests one after the other have ended before there could be a window."""
+    steady, short = _run("a"), _run("b", count=8)
+    assert [run.result.window.steady for run in (steady, short)] == [True, False]
+    for runs, over in (
+        ((steady, steady), "steady window"),
+        ((short, short), "whole run"),
+        ((steady, short), "steady window, else whole run"),
+    ):
+        assert compare(runs, allow_invalid=True).rates_over == over
+
+
+def test_a_latency_has_the_unit_of_its_median(capsys: pytest.CaptureFixture[str]) -> None:
+    """Known wrong here: "0.267 s 0.0874 s 0.0918 s", for one gap of 12 s."""
+    stall_at = {100}
+    steps = iter(range(10_000))
+    requests, traces = serve_in_turn(40, step_s=lambda: 12.0 if next(steps) in stall_at else 0.01)
+    config = {"dtype": "float32", "device": "cpu"}
+    print_run(stored_run(requests, traces, config=config).result)
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("itl"))
+    assert row.split()[2:5] == ["ms", "10.0", "ms"]

@@ -167,8 +167,8 @@ def test_no_time_of_a_disturbed_run_is_decided_and_what_is_none_is(which: int, c
     assert {name: verdicts[name] for name in rest} == {name: calm[name] for name in rest}
     assert verdicts["kv.waste_share"] == verdicts["counters.steps"] == "same"
     assert {verdicts[name] for name in verdicts.keys() - rest} == {"inconclusive"}
-    assert compared.statement.endswith(f", since {BUSY} while {compared.runs[which]} was measured.")
-    assert ": the same in KV waste (1.00×); inconclusive in " in compared.statement
+    assert compared.undecided.endswith(f", since {BUSY} while {compared.runs[which]} was measured.")
+    assert compared.statement.endswith(": the same in KV waste (1.00×).")
     rules = ("ttft.mean=10%", "steps=exact", "kv.waste_share=1%")
     outcome = gate(runs[0], runs[1], [parse_rule(rule) for rule in rules])
     assert outcome.exit_code == 4
@@ -191,9 +191,12 @@ def test_one_disturbed_repeat_keeps_its_side_from_deciding() -> None:
     assert outcome.exit_code == 4
     assert [row.verdict for row in outcome.rows] == ["inconclusive", "passed", "passed"]
     assert outcome.rows[0].note == f"{BUSY} while b/1.5 2 was measured"
-    statement = compare_repeats([before, busy]).statement
-    assert statement.startswith("b against a: the same in KV waste (1.00×); inconclusive in ")
-    assert statement.endswith(f"E2EL p50 (1.50×), since {BUSY} while b/1.5 2 was measured.")
+    compared = compare_repeats([before, busy])
+    assert compared.statement == "b against a: the same in KV waste (1.00×)."
+    assert compared.undecided.startswith("Inconclusive in ")
+    assert compared.undecided.endswith(
+        f"E2EL p50 (1.50×), since {BUSY} while b/1.5 2 was measured."
+    )
 
 
 def test_many_disturbed_runs_are_counted() -> None:

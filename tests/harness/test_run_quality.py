@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from llmbench.harness.result import Quality, TextParts
-from llmbench.harness.run_quality import TOLD_EVERY_S, fingerprint, finite, told_of
+from llmbench.harness.run_quality import TOLD_EVERY_S, fingerprint, finite, measured_over, told_of
 from llmbench.harness.watch import Silent
 
 
@@ -100,3 +100,11 @@ def test_a_fingerprint_is_of_the_tokens_and_of_where_each_text_ends() -> None:
     assert fingerprint(texts) == same
     others = ([[1, 2], [34]], [[12, 3], [4]], [[1, 23, 4]], [[4], [1, 23]])
     assert len({fingerprint(one) for one in (texts, *others)}) == 5
+
+
+def test_what_is_counted_is_said_before_it_is() -> None:
+    """Known wrong here: "over 4096 tokens", and then "1103 of 18306 tokens"."""
+    assert measured_over(4096, 0) == "measuring quality over 4096 tokens of text"
+    assert measured_over(4096, 14210) == (
+        "measuring quality over 4096 tokens of text and 14210 of the run's own prompts and answers"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from llmbench.harness.metrics.base import Interval
 from llmbench.harness.metrics.output_throughput import OutputThroughput
 from llmbench.harness.record import RequestRecord
 from llmbench.harness.validity import check_steady
-from llmbench.harness.window import binned_tokens, steady_window
+from llmbench.harness.window import binned_tokens, piled_up, steady_window
 
 from .observed import make_request, serve_in_turn
 
@@ -89,14 +90,54 @@ def test_a_load_beyond_capacity_is_not_steady_however_even_its_tokens_are() -> N
         if waiting:
             fewest = min(waiting, key=lambda i: len(tokens[i]))
             tokens[waiting[0] if step % 2 else fewest].append(now_s)
-    requests = [make_request(times_s, index=i, due_s=due_s[i]) for i, times_s in enumerate(tokens)]
+    requests = [
+        make_request(times_s, index=i, due_s=due_s[i], scheduled_s=times_s[0] - 1 / 200)
+        for i, times_s in enumerate(tokens)
+    ]
     window = steady_window(requests, requests[-1].t_end_s or 0.0)
 
     assert not window.steady
     assert "99 requests were due between warm-up and the last arrival, but only" in window.method
-    assert window.method.endswith("ended, so a queue grew")
+    # Whoever has fewest goes first, so each has begun: no queue, however far beyond capacity.
+    assert "ended: the batch was still filling, with" in window.method
+    assert "queue" not in window.method
     whole = OutputThroughput().of(requests, Interval(window.start_s, window.end_s))
     assert whole == pytest.approx(200.0, rel=0.02)
+
+
+def _twenty_a_second(service_s: float, slots: int) -> list[RequestRecord]:
+    """Twenty requests a second for 20 s, first come first served by so many slots, each of which
+    takes `service_s` for a reply of eighty tokens."""
+    free_s = [0.0] * slots
+    requests: list[RequestRecord] = []
+    for i in range(400):
+        slot = min(range(slots), key=free_s.__getitem__)
+        begun_s = max(i / 20, free_s[slot])
+        free_s[slot] = begun_s + service_s
+        times_s = (begun_s + service_s * np.arange(1, 81) / 80).tolist()
+        requests.append(make_request(times_s, index=i, due_s=i / 20, scheduled_s=begun_s))
+    return requests
+
+
+def test_requests_that_are_being_served_are_no_queue() -> None:
+    """By Little's law 20/s x 4 s = 80 are in flight, all of them served: known wrong here, "so a
+    queue grew"."""
+    assert piled_up(_twenty_a_second(4.0, slots=1000), Interval(0.0, 19.94)) == (
+        ": the batch was still filling, with 80 in flight at the last arrival "
+        "(raise --num-requests)"
+    )
+
+
+def test_a_queue_is_named_where_requests_wait_and_nothing_is_known_of_a_server() -> None:
+    """Forty slots of 4 s serve ten a second, of twenty that come: of the 400, 200 have begun."""
+    requests = _twenty_a_second(4.0, slots=40)
+    end_s = requests[-1].t_end_s or 0.0
+    unseen = [replace(request, t_scheduled_s=None) for request in requests]
+
+    queued = steady_window(requests, end_s).method
+    assert ", so a queue grew: 200 waiting at the last arrival" in queued
+    told = steady_window(unseen, end_s).method
+    assert told.endswith("ended: 240 in flight at the last arrival, in service or waiting")
 
 
 def _arriving(due_s: Sequence[float]) -> list[RequestRecord]:

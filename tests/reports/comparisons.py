@@ -82,4 +82,5 @@ def comparison_of(runs: list[Run]) -> Comparison:
 
 def with_rows(comparison: Comparison, rows: tuple[MetricComparison, ...]) -> Comparison:
     """These rows, and what they come to."""
-    return replace(comparison, rows=rows, statement=headline(comparison.runs, rows, {}))
+    found = headline(comparison.runs, rows, {})
+    return replace(comparison, rows=rows, statement=found.statement, undecided=found.undecided)

@@ -45,7 +45,10 @@ def test_the_first_screen_says_the_largest_effects_and_what_is_missing(report: R
     assert report.subtitle.startswith("2 × 2 factorial, 3 of 4 cells measured, 1 repeat each")
     figures = {one.label: (one.value, one.detail) for one in report.figures}
     assert figures["kv paged → contiguous"] == ("4.20×", "most moved: TTFT mean [3.80, 4.60]")
-    assert figures["batching separate → mixed"] == ("none", "no effect that holds")
+    assert figures["batching separate → mixed"] == (
+        "undecided",
+        "least sure: TTFT mean −3 % [−10, +5]",
+    )
     assert report.notes[0].text.startswith("One run of each cell")
     assert ablation_report(ablation(whole=True)).badge.word == "Whole factorial"
 
@@ -62,18 +65,46 @@ def test_nothing_found_is_said() -> None:
         effects=tuple(replace(one, significant=False, sentence="") for one in ablation().effects),
     )
     found = ablation_report(quiet)
-    (too_few,) = {one.too_little for one in quiet.responses if one.too_little}
     none = "No effect could be told from no effect"
-    assert found.verdict == f"{none}; some cannot be told at all: {too_few}."
+    assert found.verdict == f"{none}; some cannot be told at all: the notes say why."
+    # A headline of reasons was six lines of bold, and said again under each chart.
     enough = tuple(replace(one, too_little="") for one in quiet.responses)
     assert ablation_report(replace(quiet, responses=enough)).verdict == f"{none}."
     short = tuple(replace(one, too_little="a run of 0.3 s is too short") for one in quiet.responses)
     # Counts, which are never too few, decide nothing in a single run.
     short = (*short[:-1], quiet.responses[-1])
     reason = ablation_report(replace(quiet, responses=short)).verdict
-    assert reason == "No effect can be told from no effect: a run of 0.3 s is too short."
+    assert reason == "No effect can be told from no effect: the notes say why."
     assert {section.id for section in found.sections} >= {"effects", "cells"}
     assert "moved" not in {section.id for section in found.sections}
+
+
+def test_nothing_is_green_where_nothing_was_decided() -> None:
+    undecided = replace(ablation(whole=True), sentences=())
+    badge = ablation_report(undecided).badge
+    assert (badge.word, badge.tone) == ("Nothing decided", "caution")
+
+
+@pytest.mark.parametrize(
+    ("ends", "too_little", "value", "detail"),
+    [
+        ((0.99, 1.015), "", "none", "every interval is within 2 % of no effect"),
+        # Known wrong here: "none / no effect that holds" for an interval from 1.65 to 8.58.
+        ((1.65, 8.58), "", "undecided", "least sure: TTFT mean 3.49× [1.65, 8.58]"),
+        ((0.99, 1.015), "a busy machine", "undecided", "least sure: TTFT mean 0 % [−1, +1.5]"),
+    ],
+)
+def test_a_tile_says_none_only_of_a_narrow_interval_around_it(
+    ends: tuple[float, float], too_little: str, value: str, detail: str
+) -> None:
+    low, high = ends
+    found = ablation()
+    middle = 3.49 if high > 2 else 1.0
+    first = replace(found.effects[0], value=middle, low=low, high=high)
+    responses = (replace(found.responses[0], too_little=too_little), *found.responses[1:])
+    told = ablation_report(replace(found, effects=(first,), responses=responses, sentences=()))
+    (figure,) = told.figures
+    assert (figure.value, figure.detail) == (value, detail)
 
 
 def test_effects_stand_by_quantity_and_change(report: Report) -> None:
@@ -115,7 +146,7 @@ def test_a_terminal_says_first_why_nothing_is_told(capsys: pytest.CaptureFixture
         )
     )
     first = capsys.readouterr().out.splitlines()[0]
-    assert first == "No effect can be told from no effect: a run of 0.3 s is too short."
+    assert first == "No effect can be told from no effect: the notes say why."
 
 
 def test_an_interaction_shows_both_sides(report: Report) -> None:
@@ -195,7 +226,7 @@ def test_a_forest_has_every_effect_with_an_interval(report: Report) -> None:
     )
     assert {one.role for chart in report.charts for one in chart.series} <= set(ROLES)
     assert (waste.series[0].x, waste.series[0].low) == ((63.0,), (62.0,))
-    assert waste.note == "Too few requests: nothing here decides."
+    assert waste.note == "Nothing here decides: the notes say why."
 
 
 def test_a_forest_is_drawn_with_its_intervals_and_the_line_of_no_effect(

@@ -125,3 +125,8 @@ def test_pages_lead_to_each_repeat_and_hostile_text_stays_text() -> None:
     assert "[repeat-2](repeat-2/report.html)" in markdown
     assert "<script>" not in markdown
     assert "### Over all repeats that count" in markdown
+
+
+def test_a_rate_without_a_steady_window_is_said_to_be_of_the_whole_run() -> None:
+    whole = replace(TABLE, quantities=(replace(SPEED, over="whole run"), TTFT, COUNT))
+    assert "output throughput, whole run 500 tokens/s" in repeats_report(whole).verdict

@@ -190,3 +190,16 @@ def test_what_was_changed_of_the_workload_is_said_once_for_all_cells_of_it() -> 
         f"The workload was adjusted in every cell: {bursts}.",
         f"The workload was adjusted in 5 cells (e1, e2, e3 and 2 others): {clipped}.",
     ]
+
+
+def test_a_sweep_is_green_only_where_a_point_is_ahead() -> None:
+    """Known wrong here: a green "Every cell counts" above "no point is surely ahead"."""
+    cells = (cell(100.0, engine="paged"), cell(101.0, engine="inflight"))
+    rival = SweepRival({"engine": "paged"}, 100.0, 0.9, 1.1, worse=False)
+    alike = SweepLead(SPEED.name, {"engine": "inflight"}, 101.0, alike=(rival,))
+    ahead = replace(alike, alike=(), next=replace(rival, worse=True))
+    open_badge = sweep_report(grid(*cells, leads=(alike,))).badge
+    assert (open_badge.word, open_badge.tone) == ("No point ahead", "caution")
+    assert sweep_report(grid(*cells, leads=(ahead,))).badge.tone == "good"
+    two = (alike, replace(ahead, quantity=TTFT.name))
+    assert sweep_report(grid(*cells, leads=two)).badge.tone == "good"

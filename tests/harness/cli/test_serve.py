@@ -77,3 +77,17 @@ def test_settings_that_cannot_work(setting: str, value: float) -> None:
 def test_a_host_that_is_none() -> None:
     with pytest.raises(ConfigError, match="host: 'not a host'"):
         bind("not a host", 0)
+
+
+def test_a_package_that_is_missing_is_said_to_be_not_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Known wrong here: "'uvicorn' is not allowed; expected installed packages"."""
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "llmbench.harness.serve.server", raising=False)
+    with pytest.raises(SystemExit) as left:
+        main(["serve"])
+    assert left.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: serve: 'uvicorn' is not installed: pip install 'llmbench[serve]'\n"
+    )

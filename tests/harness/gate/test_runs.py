@@ -106,7 +106,7 @@ def test_a_p99_of_few_requests_is_inconclusive() -> None:
     assert _gate(_run(count=299), _run(count=299, slower=2, seed=2), "ttft.p99=10%").exit_code == 1
     assert (
         outcome.rows[0].note
-        == "298 served requests are too few to compare ttft.p99, which needs 299"
+        == "298 served requests are too few to compare TTFT p99, which needs 299"
     )
 
 

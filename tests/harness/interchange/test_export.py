@@ -90,6 +90,25 @@ def test_vllms_keys_and_definitions() -> None:
     assert "generated_texts" not in data
 
 
+@pytest.mark.parametrize(
+    ("cap", "ttfts", "starts"),
+    [(None, [1.0, 0.75, 0.25], [0.0, 1.0, 2.0]), (8, [0.5, 0.75, 0.25], [0.5, 1.0, 2.0])],
+    ids=["uncapped", "capped"],
+)
+def test_in_process_a_request_is_sent_when_a_client_would_have_sent_it(
+    cap: int | None, ttfts: list[float], starts: list[float]
+) -> None:
+    """The first was due at 0 and reached the engine 0.5 s later, after a step: to a client over
+    HTTP its TTFT is 1 s. Under a cap it would have waited itself."""
+    run = hand_run(config={"max_concurrency": cap})
+    vllm, aiperf = exported("vllm", run), exported("aiperf", run)
+    assert vllm["ttfts"] == ttfts
+    assert vllm["start_times"] == starts
+    assert vllm["mean_ttft_ms"] == pytest.approx(1e3 * sum(ttfts) / 3)
+    assert aiperf["time_to_first_token"]["avg"] == pytest.approx(1e3 * sum(ttfts) / 3)
+    assert aiperf["request_latency"]["max"] == 2000
+
+
 def test_vllm_has_texts_where_somebody_can_read_them_and_inf_is_a_word() -> None:
     data = exported("vllm", text_of=lambda ids: " ".join(map(str, ids)))
     assert data["generated_texts"] == ["5 6 7", "5", "5 6 7 8"]

@@ -149,3 +149,14 @@ def test_a_simulation_says_what_it_stands_on() -> None:
     table = pool(replace(repeats, runs=tuple(runs)))
     assert "4 × h100" in table.premise
     assert any("by the requests they were sent" in note for note in table.notes)
+
+
+def test_a_rate_says_what_it_is_over_where_no_run_has_a_steady_window() -> None:
+    runs = metric_runs("a", "output_throughput__window", (100.0, 110.0))
+    for steady, over in ((True, ""), (False, "whole run")):
+        for run in runs.runs:
+            window = run.result.window.model_copy(update={"steady": steady})
+            object.__setattr__(run.result, "window", window)
+        table = pool(runs)
+        assert _of(table, "output_throughput.window").over == over
+        assert _of(table, "ttft.p99").over == ""

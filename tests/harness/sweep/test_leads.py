@@ -89,7 +89,7 @@ def test_points_whose_intervals_overlap_have_no_winner(tmp_path: Path) -> None:
     assert figure.detail.startswith("not told apart: engine ")
     # Sixty requests show no 99th percentile, however far apart.
     assert "Lowest TTFT p99: no point is surely ahead of another." in report.verdict
-    assert "60 served requests are too few to compare ttft.p99" in row_of(told, "TTFT p99")[3]
+    assert "60 served requests are too few to compare TTFT p99" in row_of(told, "TTFT p99")[3]
 
 
 def test_the_best_point_is_that_of_its_repeats_together_and_not_the_luckiest(
