@@ -113,12 +113,15 @@ def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Compar
 
 
 def _undecidable(rows: Sequence[MetricComparison]) -> Iterator[str]:
-    """Why some rows are inconclusive whatever their interval."""
-    ratios = (ratio for row in rows for ratio in row.ratios if ratio is not None)
-    reasons = [one for one in dict.fromkeys(ratio.too_little for ratio in ratios) if one]
-    if reasons:
-        more = f"; and {len(reasons) - 2} more such" if len(reasons) > 2 else ""
-        yield f"inconclusive whatever the interval: {'; '.join(reasons[:2])}{more}"
+    """Why some rows are inconclusive whatever their interval; of quality, whose reasons are its
+    own, in a line of its own."""
+    for of_quality in (False, True):
+        ratios = (one for row in rows if (row.id == "quality") == of_quality for one in row.ratios)
+        reasons = [one for one in dict.fromkeys(each.too_little for each in ratios if each) if one]
+        if reasons:
+            what = "quality is inconclusive" if of_quality else "inconclusive"
+            more = f"; and {len(reasons) - 2} more such" if len(reasons) > 2 else ""
+            yield f"{what} whatever the interval: {'; '.join(reasons[:2])}{more}"
 
 
 def _with_itself(quantity: Quantity, result: Result) -> Finding:

@@ -130,7 +130,7 @@ def examine_quality(
         # A mean over thousands of tokens is the same only if each of them is; a share may be.
         if quantity.unit != "share" and agree(value, other):
             return Finding(quantity, value, other, contrasted)
-        return Finding(quantity, value, other, unknown, judged.NO_PARTS)
+        return Finding(quantity, value, other, unknown, judged.why_no_interval(quantity))
     estimate = compare_samples(
         *samples,
         judged.statistic_of(quantity),

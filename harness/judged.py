@@ -28,6 +28,7 @@ _BLOCKS = 4
 # Blocks of fewer are a sentence or two each.
 FEWEST_TOKENS = 500
 NO_PARTS = "quality was stored as one number, without the parts of the text that an interval takes"
+ONE_NUMBER = "a p99 of KL, or what is over answers, is stored as one number and has no interval"
 
 
 def of_answers(quantity: Quantity) -> bool:
@@ -109,6 +110,11 @@ def pair_of(
 def statistic_of(quantity: Quantity) -> Statistic:
     """What the mean over `sample_of` comes to."""
     return _SUMS[quantity.stat][1]
+
+
+def why_no_interval(quantity: Quantity) -> str:
+    """Of runs that judged the same, where there is no pair of samples."""
+    return NO_PARTS if quantity.stat in _SUMS else ONE_NUMBER
 
 
 def block_of(sample: Sample) -> int:

@@ -57,7 +57,7 @@ def score(loaded: LoadedModel) -> quality.Score:
 
 def in_parts(values: Floats) -> Sample:
     starts = np.arange(0, len(values), PART)
-    sums, tokens = np.add.reduceat(values, starts), np.diff([*starts, len(values)])
+    sums, tokens = np.add.reduceat(values, starts), np.diff(np.append(starts, len(values)))
     return Sample(sums, np.arange(len(sums)), len(sums), tokens.astype(np.float64))
 
 
@@ -68,9 +68,9 @@ def tried(one: Floats, other: Floats, statistic: Statistic, tokens: int, blocks:
     truth = statistic.of(in_parts(other)) / statistic.of(in_parts(one))
     found = np.empty((TRIALS, 3))
     for at, start in enumerate(rng.integers(0, len(one) - tokens, TRIALS)):
-        sides = [in_parts(side[start : start + tokens]) for side in (one, other)]
-        block = -(-sides[0].num_units // blocks)
-        seen = compare_samples(*sides, statistic, paired=True, block=block, resamples=500)
+        before, after = (in_parts(side[start : start + tokens]) for side in (one, other))
+        block = -(-before.num_units // blocks)
+        seen = compare_samples(before, after, statistic, paired=True, block=block, resamples=500)
         wrong = seen.low > 1 >= truth or seen.high < 1 <= truth
         found[at] = (not seen.low <= truth <= seen.high, wrong, seen.high / seen.low - 1)
     return np.array([*found[:, :2].mean(axis=0), np.median(found[:, 2])])
@@ -108,7 +108,7 @@ def main() -> None:
     else:
         tokens_of = judged_tokens()
         if keep is not None:
-            np.savez(keep, **tokens_of)
+            np.savez(keep, **tokens_of)  # pyright: ignore[reportArgumentType]
     titles = " | ".join(f"{blocks} blocks: misses, wrong way, width" for blocks in BLOCKS)
     print(f"| of | tokens | {titles} |\n|---|---|---|---|")
     table(tokens_of, "nll", METHODS)

@@ -223,3 +223,16 @@ def test_who_disturbed_a_run_and_how_short_it_was_does_not_matter_to_its_quality
         [parse_rule("quality.perplexity=5%")],
     )
     assert outcome.exit_code == 1
+
+
+def test_a_comparison_says_of_quality_why_it_is_not_decided_whatever_else_is_not() -> None:
+    """Requests and time are too few as well, for reasons enough to fill the other line."""
+    said: dict[str, Any] = {"text_kl_p99": 0.05, "kl_mean": 0.1}
+    one = judged_run(quality_of(HARD, **said, answers_fingerprint="x"))
+    other = judged_run(worse(0.1, text_kl_p99=0.06, kl_mean=0.2, answers_fingerprint="y"), "b")
+    lines = [text for text in compare([one, other]).warnings if text.startswith("quality is")]
+    assert lines == [
+        "quality is inconclusive whatever the interval: a p99 of KL, or what is over answers, is "
+        "stored as one number and has no interval; it is over each run's own answers, and they are "
+        "not the same"
+    ]
