@@ -60,7 +60,7 @@ def family(rng: np.random.Generator, count: int, phi: float, step: float) -> tup
     whether that one is."""
     first = series(rng, count, phi, step)
     others = [series(rng, count, phi, 0.0) for _ in range(QUANTITIES - 1)]
-    found, *chance = family_steps([first, *others])
+    found, *chance = family_steps([one.tolist() for one in (first, *others)])
     return any(chance), bool(found)
 
 

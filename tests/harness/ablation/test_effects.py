@@ -209,7 +209,7 @@ def test_two_cells_have_the_spread_of_their_differences() -> None:
     }
     repeats = [
         {
-            cell: Exact(math.exp(logs[cell.overrides["a"], cell.overrides["b"]][at]))
+            cell: Exact(math.exp(logs[str(cell.overrides["a"]), str(cell.overrides["b"])][at]))
             for cell in TWO.cells
         }
         for at in range(3)
