@@ -19,6 +19,22 @@ def roofline_error() -> str:
     )
 
 
+def worst_factor() -> float:
+    """How far a simulated rate or time may be from the measured one, as a factor above 1: the worst
+    of the published figures that nothing was fitted to. Of what was not checked, latencies above
+    all, no less can be believed."""
+    errors = [error for part in compare_with_published() for error in _errors(part)]
+    return max(max(1 + error, 1 / (1 + error)) for error in errors)
+
+
+def is_below(value: float, limit: float, factor: float) -> bool | None:
+    """Whether a simulated value is at most a limit; None within the factor, where the model's error
+    alone may be what parts them."""
+    if limit / factor < value < limit * factor:
+        return None
+    return value <= limit
+
+
 def _range(part: Comparison) -> str:
     errors = _errors(part)
     return f"{min(errors):+.1%} to {max(errors):+.1%}"

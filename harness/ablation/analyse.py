@@ -72,14 +72,15 @@ class _Measured:
 
 @dataclass(frozen=True)
 class _Found:
-    """One effect on one response, before the family is known."""
+    """One effect on one response, before the family is known. given: of a main effect, axis, level
+    and the effect there."""
 
     response: Response
     contrast: Contrast
     spread: Spread
     explanation: Explanation | None
     sides: tuple[Spread, Spread] | None = None
-    reversal: Reversal | None = None
+    given: Sequence[tuple[str, Level, Spread]] = ()
 
 
 def analyse(factorial: Factorial, *, command: str = "") -> Ablation:
@@ -169,8 +170,7 @@ def _effects(
         because = explain(response.name, contrast, repeats)
         known = [(axis, level, next(beside)) for axis, level, _ in given[at]]
         if contrast.is_main:
-            turned = reversal(known, response.scale)
-            found.append(_Found(response, contrast, spread, because, reversal=turned))
+            found.append(_Found(response, contrast, spread, because, given=known))
         else:
             both = (known[0][2], known[1][2]) if known else None
             found.append(_Found(response, contrast, spread, because, both))
@@ -201,19 +201,44 @@ def _given(
 def _judged(
     found: Sequence[_Found], short: Mapping[str, str], noise: Noise | None, repeats: Repeats
 ) -> tuple[AblationEffect, ...]:
-    """Holm's correction runs over every effect that has a spread and may decide something."""
+    """Holm's correction runs over every effect that has a spread and may decide something, and over
+    a main effect at each level of the other axes: that it turns round is said, too."""
     floor = noise.size if noise is not None else 0.0
-    family = [
-        at
+    # An effect itself, then what it is at each level.
+    family = {
+        (at, nth): spread.p
         for at, one in enumerate(found)
-        if one.spread.p is not None and not short[one.response.name]
-    ]
-    adjusted = dict(zip(family, holm([found[at].spread.p or 0.0 for at in family]), strict=True))
-    return tuple(_effect(one, adjusted.get(at), floor, repeats) for at, one in enumerate(found))
+        for nth, spread in enumerate((one.spread, *(spread for _, _, spread in one.given)))
+        if spread.p is not None and not short[one.response.name]
+    }
+    adjusted = dict(zip(family, holm(list(family.values())), strict=True))
+    effects = []
+    for at, one in enumerate(found):
+        sure = [
+            known
+            for nth, known in enumerate(one.given, start=1)
+            if _holds(known[2], adjusted.get((at, nth)), one.response, floor)
+        ]
+        turned = reversal(sure, one.response.scale)
+        effects.append(_effect(one, adjusted.get((at, 0)), floor, repeats, turned))
+    return tuple(effects)
 
 
-def _effect(one: _Found, p: float | None, floor: float, repeats: Repeats) -> AblationEffect:
-    significant = p is not None and p < ERROR_RATE and not _below_noise(one, floor)
+def _holds(spread: Spread, p: float | None, response: Response, floor: float) -> bool:
+    """floor: the logarithm of a ratio that the machine alone could be, of what is not of a text."""
+    if p is None or p >= ERROR_RATE:
+        return False
+    if response.scale != "ratio" or response.sampled == "text" or not floor:
+        return True
+    return abs(math.log(spread.value)) > floor
+
+
+def _effect(
+    one: _Found, p: float | None, floor: float, repeats: Repeats, turned: Reversal | None
+) -> AblationEffect:
+    # An interaction is a difference of two.
+    most = floor * len(one.contrast.changes)
+    significant = _holds(one.spread, p, one.response, most)
     return AblationEffect(
         changes=tuple(_change(change) for change in one.contrast.changes),
         response=one.response.name,
@@ -223,16 +248,9 @@ def _effect(one: _Found, p: float | None, floor: float, repeats: Repeats) -> Abl
         p=p,
         significant=significant,
         conditional=_conditionals(one),
-        sentence=_sentence(one, repeats) if significant and _worth_telling(one) else "",
+        sentence=_sentence(one, repeats, turned) if significant and _worth_telling(one) else "",
         shares=dict(one.explanation.shares) if one.explanation is not None else {},
     )
-
-
-def _below_noise(one: _Found, floor: float) -> bool:
-    """Whether the machine alone could be the effect. An interaction is a difference of two."""
-    if one.response.scale != "ratio" or one.response.sampled == "text" or not floor:
-        return False
-    return abs(math.log(one.spread.value)) <= floor * len(one.contrast.changes)
 
 
 def _worth_telling(one: _Found) -> bool:
@@ -244,14 +262,12 @@ def _worth_telling(one: _Found) -> bool:
     return size >= LEAST_TOLD * len(one.contrast.changes)
 
 
-def _sentence(one: _Found, repeats: Repeats) -> str:
+def _sentence(one: _Found, repeats: Repeats, turned: Reversal | None) -> str:
     if one.sides is not None:
         return interaction_sentence(
             one.response, one.contrast, one.spread, *one.sides, one.explanation
         )
-    return main_sentence(
-        one.response, one.contrast, one.spread, one.explanation, repeats, one.reversal
-    )
+    return main_sentence(one.response, one.contrast, one.spread, one.explanation, repeats, turned)
 
 
 def _conditionals(one: _Found) -> tuple[Conditional, ...]:

@@ -12,9 +12,11 @@ repeated or not, and the interval covers which text was read.
 
 Repeated runs: every repeat has requests of its own and holds all cells, in an order of its own, so
 it is a block of a randomised block design. What is left of a cell's value after its cell's and its
-repeat's mean is the run-to-run variance, requests and machine together; pooled over cells it has
-(cells - 1)(repeats - 1) degrees of freedom, and the interval is Student's (Box, Hunter and Hunter,
-"Statistics for Experimenters", 2nd edition, 2005, chapters 4 and 5). Drawing whole repeats at
+repeat's mean is the run-to-run variance, requests and machine together; pooled over the cells that
+a contrast compares it has (cells - 1)(repeats - 1) degrees of freedom, and the interval is
+Student's (Box, Hunter and Hunter, "Statistics for Experimenters", 2nd edition, 2005, chapters 4 and
+5). Other cells do not count: they may be quieter, and a contrast over all of them averages over
+just what it has. Of two cells it is the spread of their differences. Drawing whole repeats at
 random instead would show too little of the spread: there are seldom more than three.
 """
 
@@ -201,21 +203,26 @@ def _between_repeats(
     effects: Floats, weights: Floats, values: Floats, scale: Scale
 ) -> tuple[Spread, ...]:
     """values: [repeats, cells], on the scale they are averaged on."""
+    return tuple(
+        _of_repeats(effect, weight[weight != 0], values[:, weight != 0], scale)
+        for effect, weight in zip(effects, weights, strict=True)
+    )
+
+
+def _of_repeats(effect: float, weight: Floats, values: Floats, scale: Scale) -> Spread:
+    """weight: [cells], of those that the contrast compares. values: [repeats, cells]."""
     repeats, cells = values.shape
     rest = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
     df = (repeats - 1) * (cells - 1)
     variance = float((rest**2).sum()) / df
     # What is left of equal values is rounding, not spread.
     if variance <= (1e-12 * max(1.0, float(np.abs(values).max()))) ** 2:
-        return tuple(Spread(_off(scale, effect)) for effect in effects)
+        return Spread(_off(scale, effect))
     reach = quantile(CONFIDENCE, df)
-    found = []
-    for effect, weight in zip(effects, weights, strict=True):
-        error = math.sqrt(variance * float((weight**2).sum()) / repeats)
-        low, high = effect - reach * error, effect + reach * error
-        p = two_sided_p(effect / error, df)
-        found.append(Spread(_off(scale, effect), _off(scale, low), _off(scale, high), p))
-    return tuple(found)
+    error = math.sqrt(variance * float((weight**2).sum()) / repeats)
+    low, high = effect - reach * error, effect + reach * error
+    p = two_sided_p(effect / error, df)
+    return Spread(_off(scale, effect), _off(scale, low), _off(scale, high), p)
 
 
 def _on(scale: Scale, values: Floats) -> Floats:

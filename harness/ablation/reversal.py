@@ -26,7 +26,8 @@ class Reversal:
 def reversal(known: Sequence[tuple[str, Level, Spread]], scale: Scale) -> Reversal | None:
     """The widest one among a change's effects at each level of other axes; None if there is none.
 
-    known: axis, level, effect there. Only effects whose interval excludes none count.
+    known: axis, level, effect there, of those that hold among all that is judged. Only effects
+    whose interval excludes none count.
     """
     none = 1.0 if scale == "ratio" else 0.0
     found = [

@@ -313,5 +313,6 @@ def test_a_mean_of_opposites_says_so(factorial: Factorial) -> None:
         for one in found.effects
         if one.is_main and one.sentence and (one.text, one.response) in opposed
     }
-    assert told
-    assert told == {place: opposed[place] for place in told}
+    assert any(told.values())
+    # What an interval by itself shows may not hold among all that is judged.
+    assert not any(said and not opposed[place] for place, said in told.items())
