@@ -212,6 +212,13 @@ def engine_config(engine: str = "paged", **overrides: Any) -> EngineConfig:
         raise ConfigError(
             "block_size", size, "unset with a contiguous KV cache, which has no blocks"
         )
+    # Nor are ways of mixing where nothing is mixed, and what one of them has under another.
+    batching, mixing = (chosen.get(name, row[name]) for name in ("batching", "mixing"))
+    for name in (one for one in _OF_MIXED if one in chosen):
+        if batching in BATCHING and batching != "mixed":
+            raise ConfigError(name, chosen[name], f"unset with {batching} batching")
+        if mixing in MIXING and mixing != _MIXING_OF.get(name, mixing):
+            raise ConfigError(name, chosen[name], f"unset with {mixing} mixing")
     # What a preset says of one axis falls away with that choice, unless the user says it too. What
     # it says against its own choice stays, and is refused.
     for axis, value, followers in _FOLLOW:
@@ -256,6 +263,9 @@ _FOLLOW: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("mixing", "unified", ("whole_prompt_fits",)),
     ("admission", "optimistic", ("watermark", "preemption")),
 )
+# And where prompts and decodes are mixed only, or only in one way.
+_MIXING_OF = {"chunking": "inflight", "chunk_unit": "inflight"}
+_OF_MIXED = ("mixing", "chunked_prefill", "long_prefill_tokens", *_MIXING_OF)
 
 
 def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:

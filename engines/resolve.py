@@ -41,9 +41,12 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> ResolvedEngine:
     described = describe_model(files.directory, engine.model_impl)
     config = described.config
     published = _published(files, engine, described)
-    engine = settle_quant(engine, published)
+    asked, engine = engine.quant, settle_quant(engine, published)
     if published is None:
         _check_method(engine)
+        if asked == "auto" and engine.group_size is not None:
+            allowed = "unset: the checkpoint is not quantised, and quant names no method"
+            raise ConfigError("group_size", engine.group_size, allowed)
     device = find_device(engine.device)
     # Plugins among them are loaded.
     forced = resolve_choices(engine.force_kernels)

@@ -93,6 +93,8 @@ def resolve_model(name: str, report: Callable[[str], None] = lambda _line: None)
         return ModelFiles(
             name, directory, f"gguf-sha256:{smollm2.GGUF_SHA256[:12]}", smollm2.CAVEAT
         )
+    from ..cost.shapes import known_shapes
+
     # os.path and not pathlib, which raises for a home, a name or a folder that it cannot look up.
     path = os.path.expanduser(name)
     if os.path.isdir(path):
@@ -103,7 +105,11 @@ def resolve_model(name: str, report: Callable[[str], None] = lambda _line: None)
         return _from_hub(name, report)
     if "/" in name or os.sep in name:
         raise ModelError("model", name, "does not exist; expected a directory with a config.json")
-    near = unknown_name("model", name, [entry.name for entry in list_models()])
+    named = [entry.name for entry in list_models()]
+    if (shape := name.lower()) in known_shapes() and shape not in named:
+        problem = "is known as a shape only, without weights: simulate it, or run it with"
+        raise ModelError("model", name, f"{problem} --load-format dummy")
+    near = unknown_name("model", name, named)
     raise ConfigError(
         "model", name, f"{near.allowed}, a model directory or a hub id org/name", near.hint
     )

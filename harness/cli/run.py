@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..options.engine import engine_options
+from ..options.engine import check_group_size, engine_options
 from ..options.run import is_typed, parameters_of, refused, with_run_options
 from .earlier import Overwrite, check_run, refuse_overwrite
 from .exits import Exit, say_error
@@ -140,7 +140,9 @@ def run(
     for name in ("batch_steps", "tasks", "task_limit"):
         if is_typed(context, name):
             raise refused(context, name, "only with several methods, as in --quant none,awq")
-    raise typer.Exit(_execute(settings(None), repeats, printed))
+    one = settings(None)
+    check_group_size(one.engine, reads_checkpoint=one.engine.load_format != "dummy")
+    raise typer.Exit(_execute(one, repeats, printed))
 
 
 def _check_of_server(context: typer.Context) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ..options.engine import check_group_size
 from ..options.machine import with_machine_options
 from ..options.run import NOT_SIMULATED, with_run_options
 from .earlier import Overwrite, check_run, refuse_overwrite
@@ -53,6 +54,7 @@ def simulate(
     check_repeats(repeats)
     refuse_overwrite(context, goes_on=repeats > 1)
     asked = as_asked(settings)
+    check_group_size(asked.engine, reads_checkpoint=False)
     if repeats > 1:
         from ..repeats.runners import simulated
 

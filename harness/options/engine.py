@@ -236,6 +236,8 @@ def engine_options(
     from ...engines.config import engine_config
     from ..units import parse_bytes
 
+    _check_one("engine", engine, "a preset")
+    _check_one("quant", quant, "a method")
     return engine_config(
         engine,
         quant=quant,
@@ -270,3 +272,25 @@ def engine_options(
         async_scheduling=async_scheduling,
         cuda_graphs={None: "auto", True: "on", False: "off"}[cuda_graphs],
     )
+
+
+def _check_one(field: str, value: str, what: str) -> None:
+    """Raises ConfigError for a list, which no name is near to."""
+    if "," in value:
+        from ...engines.errors import ConfigError
+
+        sweep = f"'llmbench sweep --vary {field}={value} -- COMMAND'"
+        allowed = f"{what}; for several: {sweep}, or a run of each and 'compare'"
+        raise ConfigError(field, value, allowed)
+
+
+def check_group_size(engine: EngineConfig, *, reads_checkpoint: bool) -> None:
+    """Raises ConfigError where weights are in no groups. reads_checkpoint: one may say what `auto`
+    is. Not part of the settings' own checks: a frontier and a sweep cross methods and sizes."""
+    from ...engines.errors import ConfigError
+
+    if engine.group_size is None or (engine.quant == "auto" and reads_checkpoint):
+        return
+    if engine.quant in ("auto", "none") or not METHODS[engine.quant].grouped:
+        method = "no method" if engine.quant in ("auto", "none") else engine.quant
+        raise ConfigError("group_size", engine.group_size, f"unset with {method}, without groups")

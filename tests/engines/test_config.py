@@ -77,8 +77,24 @@ def test_step_budgets_follow_the_model_length() -> None:
             "arena: 'buddy' is not allowed; expected unset with a paged KV cache",
         ),
         (
-            {"chunked_prefill": False, "long_prefill_tokens": 64},
+            {"engine": "inflight", "chunked_prefill": False, "long_prefill_tokens": 64},
             "long_prefill_tokens: 64 is not allowed; expected 0 without chunked prefill",
+        ),
+        (
+            {"engine": "paged", "mixing": "sarathi"},
+            "mixing: 'sarathi' is not allowed; expected unset with separate batching",
+        ),
+        (
+            {"engine": "static", "chunked_prefill": False},
+            "chunked_prefill: False is not allowed; expected unset with static batching",
+        ),
+        (
+            {"engine": "inflight", "batching": "separate", "chunking": "equal"},
+            "chunking: 'equal' is not allowed; expected unset with separate batching",
+        ),
+        (
+            {"engine": "vllm-v1", "chunk_unit": 64},
+            "chunk_unit: 64 is not allowed; expected unset with unified mixing",
         ),
         ({"engine": "vllmv1"}, "did you mean 'vllm-v1'"),
         ({"preempt": "swap"}, "setting: 'preempt' is not allowed.*did you mean 'preemption'"),
@@ -96,6 +112,13 @@ def test_a_block_size_goes_with_a_paged_cache_and_with_what_is_ablated() -> None
     paged = engine_config("paged", block_size=32)
     assert with_choices(paged, kv="contiguous").kv == "contiguous"
     assert with_choices(paged, kv="contiguous", block_size=8).block_size == 8
+
+
+def test_a_way_of_mixing_goes_with_mixed_batching_and_with_what_is_ablated() -> None:
+    mixed = engine_config("paged", batching="mixed", mixing="inflight", chunking="equal")
+    assert (mixed.mixing, mixed.chunking) == ("inflight", "equal")
+    apart = with_choices(mixed, batching="separate", chunked_prefill=False, mixing="sarathi")
+    assert (apart.batching, apart.mixing) == ("separate", "sarathi")
 
 
 def test_a_length_beyond_the_model_is_refused() -> None:
