@@ -56,11 +56,11 @@ class Gate:
         """Make the run in virtual time and hold it to the baseline; fails the test, with a line a
         quantity, where it changed for the worse. name: in the file; by default the test's. Returns
         the run's result."""
-        from .environment import package_version
         from .gate.baseline import put_run
         from .gate.exact import judge_run, run_of
         from .gate.text import to_text
         from .gate.verdicts import Verdicts, exit_code
+        from .machine.environment import package_version
 
         name = name or self._name
         given = {key.replace("_", "-"): value for key, value in options.items()}

@@ -15,9 +15,9 @@ from ..reports.history_model import History
 from ..reports.model import Comparison, Run
 from ..reports.repeats_model import RepeatsTable
 from ..reports.sweep_model import SweepTable
-from .json_text import json_text
 from .result import Result
-from .store import StoredRun
+from .storage.json_text import json_text
+from .storage.store import StoredRun
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ from typing import Literal
 from .claims_model import ClaimVerdict
 from .model import Comparison, Ratio, Verdict
 
-# What two methods are held against each other by: names of `harness/quantities.py`.
+# What two methods are held against each other by: names of `harness/comparison/quantities.py`.
 THROUGHPUT = "output_throughput.window"
 KL = "quality.text_kl_mean"
 PERPLEXITY = "quality.perplexity"

@@ -9,8 +9,8 @@ from time import monotonic
 from typing import Any
 
 from ...engines.errors import ConfigError
+from ..comparison.evidence import ERROR_RATE
 from ..errors import InvalidRun
-from ..evidence import ERROR_RATE
 from ..metrics import Goodput, GoodputShare
 from ..stats.sequential import schedule
 from ..stats.signed_rank import fewest_pairs

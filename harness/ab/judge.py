@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..evidence import ERROR_RATE
+from ..comparison.evidence import ERROR_RATE
+from ..comparison.quantities import Quantity
 from ..gate.verdicts import Verdict
-from ..quantities import Quantity
 from ..stats.power import centred, detectable, needed
 from ..stats.sequential import Look, looks
 from ..stats.signed_rank import Floats, fewest_pairs, interval, upper_p

@@ -21,9 +21,9 @@ from .protocol import PROTOCOL, ErrorKind, Prepared, Trial, decode, encode
 
 if TYPE_CHECKING:
     from ..config import RunConfig
-    from ..drive import Observation
-    from ..experiment import Prepared as PreparedRun
     from ..result import Metric
+    from ..run.drive import Observation
+    from ..run.experiment import Prepared as PreparedRun
 
 
 class _LostError(Exception):
@@ -36,9 +36,9 @@ class Worker:
     def __init__(self, settings: RunConfig) -> None:
         from ...engines.assemble import build_engine
         from ...engines.clock import WallClock
-        from ..drive import drive
-        from ..experiment import load, prepare
-        from ..watch import Silent
+        from ..run.drive import drive
+        from ..run.experiment import load, prepare
+        from ..run.watch import Silent
 
         prepared = prepare(settings, Silent())
         # A trial's requests are planned beside an engine that has taken its room: the default would
@@ -55,10 +55,10 @@ class Worker:
     def trial(self, seed: int, num_requests: int) -> Trial:
         """Serve the plan of that seed. Raises InvalidRun for one whose numbers prove nothing, and
         _LostError for one that was cut off: what it left in the engine would be the next one's."""
-        from ..drive import drive
-        from ..experiment import asked_of, prepare
-        from ..validity import check_complete, check_errors, check_token_counts, check_trace
-        from ..watch import Silent
+        from ..run.drive import drive
+        from ..run.experiment import asked_of, prepare
+        from ..run.validity import check_complete, check_errors, check_token_counts, check_trace
+        from ..run.watch import Silent
 
         load = replace(self._settings.load, num_requests=num_requests)
         plan = prepare(replace(self._settings, seed=seed, load=load), Silent()).plan
@@ -77,7 +77,7 @@ class Worker:
 
 
 def _who(prepared: PreparedRun) -> Prepared:
-    from ..environment import package_version
+    from ..machine.environment import package_version
 
     return Prepared(
         prepared.config.label,
@@ -94,7 +94,7 @@ def _who(prepared: PreparedRun) -> Prepared:
 def _values(seen: Observation, slo: Mapping[str, float]) -> dict[str, float]:
     """Every quantity of a whole trial that is a number, by name."""
     from ..result import Window
-    from ..summarise import latency_metrics, throughput_metrics
+    from ..run.summarise import latency_metrics, throughput_metrics
 
     whole = Window(start_s=0.0, end_s=seen.duration_s, method="the whole trial")
     metrics: dict[str, Metric] = {

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..attribution import PARTS, attribute, timeline_of_tables
-from ..record import RequestRecord
+from ..run.record import RequestRecord
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,13 +20,13 @@ from ...reports.ablation_model import (
     AblationResponse,
     Conditional,
 )
+from ..comparison.evidence import ERROR_RATE, objections
+from ..comparison.observed import Observed
 from ..errors import InvalidRun
-from ..evidence import ERROR_RATE, objections
-from ..observed import Observed
 from ..result import Result, Simulation
-from ..settings import settings_of
 from ..stats.holm import holm
-from ..store import RunOnDisk, StoredRun
+from ..storage.settings import settings_of
+from ..storage.store import RunOnDisk, StoredRun
 from .contrasts import Change, Contrast, conditional, contrasts
 from .design import Axis, Cell, Design, Level, NotRun, level_text
 from .effects import Spread, estimate

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..attribution import PARTS
-from ..observed import Observed
+from ..comparison.observed import Observed
 from ..result import Result
 from .accounting import QUEUE, Account, account
 from .contrasts import Contrast

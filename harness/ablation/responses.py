@@ -16,11 +16,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import evidence, judged
-from ..evidence import requests_needed
+from ..comparison import evidence, judged
+from ..comparison.evidence import requests_needed
+from ..comparison.observed import Observed
+from ..comparison.quantities import QUANTITIES
 from ..metrics.base import Better
-from ..observed import Observed
-from ..quantities import QUANTITIES
 from ..result import Result
 from ..stats.bootstrap import Sample, Statistic, block_length
 
@@ -32,7 +32,7 @@ Sampled = Literal["requests", "time", "text", "exact"]
 class Response:
     """One quantity that the axes may move.
 
-    name: as in `harness/quantities.py`, or of this file. scale: effects are ratios, averaged as
+    name: as in `comparison/quantities.py`, or of this file. scale: effects are ratios, averaged as
     logarithms, or differences, where zero is common or the unit is a share.
     """
 

@@ -20,13 +20,13 @@ import numpy as np
 from ...engines.errors import ConfigError
 from ..cells.identity import Identity, place_of
 from ..cells.runner import CellRunner, attempt, store_measured
-from ..seeds import seed_of_repeat
-from ..store import RunOnDisk, StoreError
-from ..whole_file import writing
+from ..run.seeds import seed_of_repeat
+from ..storage.store import RunOnDisk, StoreError
+from ..storage.whole_file import writing
 from .design import Cell, Design, NotRun, refuse_lost_levels
 
 if TYPE_CHECKING:
-    from ..watch import Watch
+    from ..run.watch import Watch
 
 CELLS = "cells"
 REPORT = "ablation.json"

@@ -15,24 +15,24 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ...engines.api import Engine
 from ...engines.clock import Clock, WallClock
 from ...reports.facts import LIBRARYS_OWN
-from ..build_result import build_result
-from ..drive import Observation
-from ..experiment import Measured, Prepared
-from ..lateness import check_rate, check_sender_lag, waits_for_unseen_steps
-from ..metered import Metered, serve_metered, warm_up
+from ..machine.resources import add_resources, not_seen
+from ..machine.throttling import check_throttling
 from ..metrics.counters import count_replies
-from ..planning import asked_of, load_settings, price_setting
-from ..resources import add_resources, not_seen
 from ..result import Result, Validity
-from ..summarise import (
+from ..run.build_result import build_result
+from ..run.drive import Observation
+from ..run.experiment import Measured, Prepared
+from ..run.lateness import check_rate, check_sender_lag, waits_for_unseen_steps
+from ..run.metered import Metered, serve_metered, warm_up
+from ..run.planning import asked_of, load_settings, price_setting
+from ..run.summarise import (
     Summary,
     latency_metrics,
     requests_frame,
     steps_frame,
     throughput_metrics,
 )
-from ..throttling import check_throttling
-from ..validity import (
+from ..run.validity import (
     Asked,
     check_complete,
     check_errors,
@@ -40,13 +40,13 @@ from ..validity import (
     check_tail,
     check_token_counts,
 )
-from ..window import steady_window
+from ..run.window import steady_window
 from .installed import refuse_absent
 
 if TYPE_CHECKING:
     import torch
 
-    from ..watch import Watch
+    from ..run.watch import Watch
 
 
 class AdaptedEngine(Engine, Protocol):
@@ -123,7 +123,7 @@ def measure_adapted(
     `ADAPTERS`. loaded: an engine that has forgotten what it served before, and stays open.
 
     Raises ConfigError where the library is not installed."""
-    from ..environment import capture
+    from ..machine.environment import capture
 
     environment = capture(seed=prepared.config.seed, import_torch=True)
     with ExitStack() as stack:

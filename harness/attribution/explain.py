@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from ...engines.errors import ConfigError, unknown_name
-from ..record import RequestRecord
 from ..result import Parts, SlowRequest, SlowToken
+from ..run.record import RequestRecord
 from .latencies import Attributed, attribute, is_served
 from .summary import parts_of, slowest_requests, slowest_tokens
 from .timeline import timeline_of_tables

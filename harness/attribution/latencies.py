@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..record import RequestRecord, RequestStatus
+from ..run.record import RequestRecord, RequestStatus
 from .layout import Floats
 from .partition import Intervals, Ints, partition
 from .timeline import Timeline

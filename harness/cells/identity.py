@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..planning import load_settings
-from ..settings import difference
-from ..store import RunOnDisk, Standing, StoreError, find_run, standing
+from ..run.planning import load_settings
+from ..storage.settings import difference
+from ..storage.store import RunOnDisk, Standing, StoreError, find_run, standing
 
 if TYPE_CHECKING:
     from ...workloads.api import Plan

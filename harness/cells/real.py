@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from ...engines.config import with_choices
 from ..config import RunConfig
-from ..experiment import Measured, Prepared, load, measure, prepare, settings_of
-from ..watch import Watch
+from ..run.experiment import Measured, Prepared, load, measure, prepare, settings_of
+from ..run.watch import Watch
 from .identity import Identity, identity_of
 from .runner import Overrides
 

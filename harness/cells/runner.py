@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from ...engines.errors import OutOfMemory
 from ..errors import InvalidRun, PlaceTaken
-from ..store import RunOnDisk, Standing, write_reports, write_run
+from ..storage.store import RunOnDisk, Standing, write_reports, write_run
 from .identity import Identity
 
 if TYPE_CHECKING:
-    from ..experiment import Measured
+    from ..run.experiment import Measured
 
 Level = str | int | float | bool
 # Settings of `EngineConfig` that a cell has otherwise than the others.

@@ -8,11 +8,11 @@ from ...engines.config import with_choices
 from ...engines.errors import ConfigError
 from ...workloads.api import Plan
 from ..config import RunConfig
-from ..experiment import Measured
-from ..simulate import PreparedSimulation, prepare_simulation, settings_of
-from ..simulate import simulate as measure
-from ..simulated_machine import Machine
-from ..watch import Watch
+from ..run.experiment import Measured
+from ..run.watch import Watch
+from ..simulation.simulate import PreparedSimulation, prepare_simulation, settings_of
+from ..simulation.simulate import simulate as measure
+from ..simulation.simulated_machine import Machine
 from .identity import Identity, identity_of
 from .runner import Overrides
 

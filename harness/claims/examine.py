@@ -8,8 +8,8 @@ from typing import Protocol
 from ...engines.errors import unknown_name
 from ...engines.models.catalogue import resolve_model
 from ...reports.claims_model import Claim, Claims
-from ..simulation_error import roofline_error
-from ..watch import Watch
+from ..run.watch import Watch
+from ..simulation.simulation_error import roofline_error
 from . import in_flight, int4, kv_waste, latency
 from .runs import Runs
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from ...reports.claims_model import Claim, Evidence, verdict_of
 from ...reports.format import percent, quantity
-from ..simulation_error import is_below, worst_factor
+from ..simulation.simulation_error import is_below, worst_factor
 from .runs import Made, Options, Runs
 
 if TYPE_CHECKING:
-    from ..simulated_capacity import EngineCapacity
+    from ..simulation.simulated_capacity import EngineCapacity
 
 NAME = "sub-100-ms"
 TITLE = "Under 100 ms"

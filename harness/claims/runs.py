@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...reports.format import quantity, scale_of
-from ..evidence import examine, objections
-from ..observed import Observed
+from ..comparison.evidence import examine, objections
+from ..comparison.observed import Observed
+from ..comparison.quantities import find_quantity
 from ..options.words import run_settings, simulated_settings, words_of_mapping
-from ..quantities import find_quantity
 from ..result import Result
-from ..store import StoredRun
-from ..watch import Silent, Watch
+from ..run.watch import Silent, Watch
+from ..storage.store import StoredRun
 
 if TYPE_CHECKING:
-    from ..experiment import Measured
-    from ..simulated_capacity import EngineCapacity
+    from ..run.experiment import Measured
+    from ..simulation.simulated_capacity import EngineCapacity
 
 Options = Mapping[str, Any]
 
@@ -108,7 +108,7 @@ class Runs:
     def capacity(self, options: Options, attainment: float) -> tuple[EngineCapacity, str]:
         """As `llmbench capacity` with these options, and the command. Raises ConfigError where
         they have no SLO."""
-        from ..simulated_capacity import Goal, engine_capacity, prepare_capacity
+        from ..simulation.simulated_capacity import Goal, engine_capacity, prepare_capacity
 
         words = words_of_mapping("options", options)
         text = f"{_typed('capacity', words)} --attainment {attainment:.0%}"
@@ -135,13 +135,13 @@ def _typed(command: str, words: Sequence[str]) -> str:
 
 
 def _simulate(words: list[str], watch: Watch) -> Measured:
-    from ..simulate import prepare_simulation, simulate
+    from ..simulation.simulate import prepare_simulation, simulate
 
     settings, machine = simulated_settings(words, "options")
     return simulate(prepare_simulation(settings, machine), watch)
 
 
 def _run(words: list[str], watch: Watch) -> Measured:
-    from ..experiment import measure, prepare
+    from ..run.experiment import measure, prepare
 
     return measure(prepare(run_settings(words, "options"), watch), watch)

@@ -97,11 +97,11 @@ def ab(
     from ..ab.questions import questions_of
     from ..ab.side import SideOptions, both
     from ..ab.verdicts import as_json, verdicts_of
-    from ..evidence import ERROR_RATE
-    from ..json_text import json_text
+    from ..comparison.evidence import ERROR_RATE
     from ..options.words import words_of
     from ..slo import parse_seconds
-    from ..whole_file import check_writable
+    from ..storage.json_text import json_text
+    from ..storage.whole_file import check_writable
     from .progress import watching
 
     questions = questions_of(max_regression or ["5%"], effect)

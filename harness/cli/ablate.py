@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ..cells.runner import CellRunner
     from ..config import RunConfig
     from ..options.machine import MachineOf
-    from ..simulated_machine import Machine
-    from ..watch import Watch
+    from ..run.watch import Watch
+    from ..simulation.simulated_machine import Machine
 
 EPILOG = "\n\n".join(
     (
@@ -92,7 +92,7 @@ def ablate(
     device has no memory: the others go on, and the exit code is 5.
     """
     from ..ablation.design import parse_axes
-    from ..sole_writer import sole_writer
+    from ..storage.sole_writer import sole_writer
     from .progress import watching
 
     simulate = simulate or is_typed(context, "calibration")
@@ -107,7 +107,7 @@ def ablate(
     if as_json:
         from dataclasses import asdict
 
-        from ..json_text import json_text
+        from ..storage.json_text import json_text
 
         print(json_text(asdict(ablation)))
     else:

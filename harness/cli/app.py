@@ -107,7 +107,7 @@ _flow(app)
 
 def _say_version(asked: bool) -> None:
     if asked:
-        from ..environment import package_version
+        from ..machine.environment import package_version
 
         print(f"llmbench {package_version('llmbench') or 'of an unknown version'}")
         raise typer.Exit

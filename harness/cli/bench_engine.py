@@ -15,7 +15,7 @@ from .exits import Exit, say, say_text
 from .output import write_texts
 
 if TYPE_CHECKING:
-    from ..bench_engine import EngineBench
+    from ..bench.bench_engine import EngineBench
     from ..config import RunConfig
 
 EPILOG = "\n\n".join(
@@ -60,9 +60,9 @@ def bench_engine(
     The floor of a step is the longer of bytes over bandwidth and operations over rate; both rates
     are measured before and after each step, or a known GPU's datasheet is taken.
     """
-    from ..bench_engine import bench_engine as measure
-    from ..bench_engine import cases
-    from ..whole_file import check_writable
+    from ..bench.bench_engine import bench_engine as measure
+    from ..bench.bench_engine import cases
+    from ..storage.whole_file import check_writable
 
     check_writable("out", out)
     result = measure(
@@ -74,7 +74,7 @@ def bench_engine(
         threads=settings.threads,
         report=(lambda _: None) if quiet else say_text,
     )
-    from ..json_text import json_text
+    from ..storage.json_text import json_text
 
     write_texts(out.parent, {out.name: json_text(result.as_json()) + "\n"})
     _print(result)

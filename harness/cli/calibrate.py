@@ -13,7 +13,7 @@ from .exits import say
 
 if TYPE_CHECKING:
     from ...engines.cost.calibrated import Calibration
-    from ..twin import Held
+    from ..simulation.twin import Held
 
 
 def calibrate(
@@ -37,15 +37,15 @@ def calibrate(
     from dataclasses import replace
 
     from ...engines.cost.calibrated import save_calibration
-    from ..calibrate import calibrate_runs
-    from ..store import load_run
+    from ..simulation.calibrate import calibrate_runs
+    from ..storage.store import load_run
 
     made = calibrate_runs([load_run(path) for path in runs])
     _print_errors(made)
     if check is not None:
-        from ..twin import hold_against
-        from ..twin_prompts import unknown_of
-        from ..watch import Silent
+        from ..run.watch import Silent
+        from ..simulation.twin import hold_against
+        from ..simulation.twin_prompts import unknown_of
 
         unseen = load_run(check)
         held = hold_against(made, unseen, Silent())
@@ -82,7 +82,7 @@ def _print_held(held: Sequence[Held]) -> None:
     from rich.table import Table
 
     from ...reports.format import scale_of
-    from ..quantities import find_quantity
+    from ..comparison.quantities import find_quantity
 
     table = Table("a run it has not seen", "measured", "simulated", "error", box=None)
     for column in table.columns[1:]:

@@ -41,8 +41,8 @@ def calibrate_client(
     from ...engines.errors import ConfigError
     from ..client.calibrate import GRID, calibrate_client, largest_within
     from ..client.calibration import default_path
-    from ..json_text import json_text
-    from ..whole_file import check_writable, write_whole, writing
+    from ..storage.json_text import json_text
+    from ..storage.whole_file import check_writable, write_whole, writing
 
     if not 0 < seconds <= 60:
         raise ConfigError("seconds", seconds, "more than 0, at most 60")

@@ -17,13 +17,13 @@ from .exits import Exit, say, say_error, say_text
 from .output import AsJson, Quiet, as_asked
 
 if TYPE_CHECKING:
-    from ..capacity_order import Order
     from ..config import RunConfig
     from ..options.machine import MachineOf
-    from ..simulate import PreparedSimulation
-    from ..simulated_capacity import EngineCapacity, Goal
-    from ..store import Standing
-    from ..watch import Watch
+    from ..run.watch import Watch
+    from ..simulation.capacity_order import Order
+    from ..simulation.simulate import PreparedSimulation
+    from ..simulation.simulated_capacity import EngineCapacity, Goal
+    from ..storage.store import Standing
 
     SettingsOf = Callable[[str | None], RunConfig]
 
@@ -93,7 +93,7 @@ def capacity(
 
     Simulated. Every rate is sent the same requests in the same order: only the gaps change.
     """
-    from ..simulated_capacity import prepare_capacity
+    from ..simulation.simulated_capacity import prepare_capacity
     from .capacity_tables import capacity_json, print_capacities
     from .progress import watching
 
@@ -131,8 +131,8 @@ def _engines(compare: str | None) -> list[str | None]:
 
 def _goal(config: RunConfig, attainment: str, rate_tolerance: str) -> Goal:
     from ...engines.errors import ConfigError
-    from ..capacity import check_search
-    from ..simulated_capacity import Goal
+    from ..simulation.capacity import check_search
+    from ..simulation.simulated_capacity import Goal
     from ..units import parse_share
 
     if not config.slo_s:
@@ -155,8 +155,8 @@ def _directories(out: Path | None, names: Sequence[str | None]) -> list[Path]:
 def _search(
     prepared: Sequence[PreparedSimulation], goal: Goal, watch: Watch
 ) -> tuple[list[EngineCapacity], tuple[Order, ...]]:
-    from ..capacity_order import orders
-    from ..simulated_capacity import engine_capacity
+    from ..simulation.capacity_order import orders
+    from ..simulation.simulated_capacity import engine_capacity
 
     try:
         found = [engine_capacity(one, goal, watch) for one in prepared]

@@ -12,11 +12,11 @@ from rich.table import Table
 
 from ...reports.format import number, quantity, scale_of
 from ...workloads.scaled import Arriving
-from ..capacity import Search, Trial
-from ..capacity_order import Order
 from ..metrics import CostPerMillionTokens
 from ..result import Result
-from ..simulated_capacity import EngineCapacity, Goal
+from ..simulation.capacity import Search, Trial
+from ..simulation.capacity_order import Order
+from ..simulation.simulated_capacity import EngineCapacity, Goal
 from ..stats.proportion import fewest_to_show
 from .console import TerminalConsole, foreign
 

@@ -59,8 +59,8 @@ def claims(
     Each claim is held against runs that change one thing, with the commands that make them again.
     """
     from ..claims.examine import examine_claims
-    from ..json_text import json_text
     from ..rendering import claims_reports
+    from ..storage.json_text import json_text
     from .progress import watching
 
     if simulated and is_typed(context, "model"):

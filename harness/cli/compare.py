@@ -14,7 +14,7 @@ from .output import write_texts
 
 if TYPE_CHECKING:
     from ...reports.model import Comparison
-    from ..store import StoredRun
+    from ..storage.store import StoredRun
 
 EPILOG = "\n\n".join(
     (
@@ -53,9 +53,9 @@ def compare(
 
     Runs of 'run --repeats' are held against each other pair by pair, with intervals between runs.
     """
-    from ..json_text import json_text
     from ..rendering import comparison_reports
     from ..repeats.directory import all_or_none
+    from ..storage.json_text import json_text
 
     compared = _repeated if all_or_none(runs) else _single
     stored, comparison = compared(runs, allow_invalid)
@@ -73,7 +73,7 @@ def compare(
 
 
 def _single(paths: list[Path], allow_invalid: bool) -> tuple[list[StoredRun], Comparison]:
-    from ..compare import compare as compare_runs
+    from ..comparison.compare import compare as compare_runs
     from ..interchange import read_run
 
     stored = [read_run(path) for path in paths]

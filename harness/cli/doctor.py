@@ -34,7 +34,7 @@ def doctor(as_json: AsJson = False) -> None:
     """
     findings = [check() for check in CHECKS]
     if as_json:
-        from ..json_text import json_text
+        from ..storage.json_text import json_text
 
         print(json_text([asdict(finding) for finding in findings]))
     else:
@@ -69,7 +69,7 @@ def _torch() -> Finding:
 
 
 def _cpu() -> Finding:
-    from ..environment import cpu
+    from ..machine.environment import cpu
 
     found = cpu()
     name = f"{found['model']}, {found['logical_cores']} logical cores"

@@ -16,7 +16,7 @@ from .console import foreign
 from .exits import say
 
 if TYPE_CHECKING:
-    from ..store import Standing
+    from ..storage.store import Standing
 
 Overwrite = Annotated[
     bool,
@@ -37,7 +37,7 @@ def check_run(directory: Path, command: str, *, overwrite: bool) -> Standing:
     A run that was cut short is replaced as if it were none. Raises StoreError for `out`: as
     `store.check_out` does, and for the run of another command or one that cannot be read.
     """
-    from ..store import StoreError, check_out, find_run, standing
+    from ..storage.store import StoreError, check_out, find_run, standing
 
     check_out(directory)
     found = standing(directory)
@@ -55,8 +55,8 @@ def check_run(directory: Path, command: str, *, overwrite: bool) -> Standing:
 
 def check_claims(directory: Path, command: str, *, overwrite: bool) -> None:
     """The same of `claims.json`. Raises StoreError for `out`."""
-    from ..store import StoreError
-    from ..whole_file import check_writable
+    from ..storage.store import StoreError
+    from ..storage.whole_file import check_writable
 
     path = directory / "claims.json"
     check_writable("out", path)
@@ -81,7 +81,7 @@ def refuse_overwrite(context: typer.Context, *, goes_on: bool = False) -> None:
 
 
 def _check(directory: Path, what: str, earlier: str, command: str) -> None:
-    from ..store import StoreError
+    from ..storage.store import StoreError
 
     if _asked(earlier) != _asked(command):
         whose = f"of {earlier!r}" if earlier else "of another command"

@@ -18,7 +18,7 @@ def engines(as_json: AsJson = False) -> None:
     from ...engines.presets import presets
 
     if as_json:
-        from ..json_text import json_text
+        from ..storage.json_text import json_text
 
         print(json_text([asdict(preset) for preset in presets()]))
         return

@@ -76,9 +76,9 @@ def eval_(
     """
     from dataclasses import replace
 
-    from ..json_text import json_text
+    from ..storage.json_text import json_text
+    from ..storage.whole_file import check_writable
     from ..tasks.evaluate import evaluate, find_tasks
-    from ..whole_file import check_writable
     from .progress import watching
 
     check_writable("out", out)

@@ -10,7 +10,7 @@ import typer
 from .exits import say
 
 if TYPE_CHECKING:
-    from ..store import StoredRun
+    from ..storage.store import StoredRun
 
 DEFAULT_TOKENS = 10
 
@@ -44,8 +44,8 @@ def explain(
     measured, and the residual is shown."""
     from ...engines.errors import ConfigError
     from ..attribution.explain import explain_request, explain_slowest
-    from ..store import load_run
-    from ..summarise import records_of
+    from ..run.summarise import records_of
+    from ..storage.store import load_run
     from . import parts_tables
 
     stored = load_run(run)

@@ -13,7 +13,7 @@ from .output import write_texts
 
 if TYPE_CHECKING:
     from ..interchange.vllm_export import TextOf
-    from ..store import StoredRun
+    from ..storage.store import StoredRun
 
 EPILOG = "\n\n".join(
     (
@@ -48,7 +48,7 @@ def export(
     """
     from ..interchange import export as write
     from ..interchange.perfetto import write_trace
-    from ..store import load_run
+    from ..storage.store import load_run
 
     stored = load_run(run)
     if form == "perfetto" and out is not None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..frontier.batch_steps import BatchSteps
     from ..frontier.runs import MethodRun
     from ..frontier.scores import AskedTasks
-    from ..watch import Watch
+    from ..run.watch import Watch
 
 
 def run_frontier(
@@ -31,7 +31,7 @@ def run_frontier(
     """Check every method, run what is not stored yet, analyse, report. Returns the exit code."""
     from ..frontier.runs import check_directory
     from ..rendering import frontier_reports
-    from ..sole_writer import sole_writer
+    from ..storage.sole_writer import sole_writer
     from .progress import watching
 
     directory = out or _default_directory(by_method)

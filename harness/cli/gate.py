@@ -69,7 +69,7 @@ def gate(
     Exit codes: 0 passed, 1 regressed, 2 usage, 3 a run is not valid, 4 inconclusive.
     """
     from ...engines.errors import ConfigError
-    from ..store import RESULT_FILE
+    from ..storage.store import RESULT_FILE
 
     if baseline.is_dir() or current is not None:
         if update or run:
@@ -104,7 +104,7 @@ def _stored(baseline: Path, current: Path, rules: list[str]) -> Verdicts:
     from ..gate.runs import gate, verdicts_of
     from ..repeats.directory import all_or_none, find_repeats
     from ..repeats.gate import gate_repeats
-    from ..store import load_run
+    from ..storage.store import load_run
 
     parsed = [parse_rule(text) for text in rules]
     if all_or_none([baseline, current]):
@@ -131,10 +131,10 @@ def _update(path: Path, only: list[str]) -> Exit:
     """Rewrite the file; the diff goes to standard output."""
     import difflib
 
-    from ..environment import package_version
     from ..gate.baseline import read_baseline, save_baseline
     from ..gate.exact import update
     from ..gate.virtual import simulate_options
+    from ..machine.environment import package_version
 
     version = package_version("llmbench") or "not installed"
     fresh = update(read_baseline(path), version, simulate_options, only=only)

@@ -62,9 +62,9 @@ def history(
     not valid are left out and named; those that are alone of their kind are counted.
     """
     from ...engines.errors import ConfigError
+    from ..comparison.quantities import find_quantity
     from ..history.series import find_runs
     from ..history.trend import DEFAULT, history_of
-    from ..quantities import find_quantity
     from ..rendering import history_reports
 
     if not 0 < significance < 1:
@@ -76,7 +76,7 @@ def history(
     if out is not None:
         write_texts(out, history_reports(told))
     if as_json:
-        from ..json_text import json_text
+        from ..storage.json_text import json_text
 
         print(json_text(asdict(told)))
         return

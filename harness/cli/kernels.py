@@ -85,7 +85,7 @@ def list_(
                 }
             )
     if as_json:
-        from ..json_text import json_text
+        from ..storage.json_text import json_text
 
         print(json_text(rows))
         return
@@ -142,7 +142,7 @@ def check(
     if as_json:
         from dataclasses import asdict
 
-        from ..json_text import json_text
+        from ..storage.json_text import json_text
 
         shown = [asdict(one) for one in all_verdicts]
         print(json_text({"seed": seed, "wrong": wrong, "verdicts": shown}))
@@ -165,7 +165,7 @@ def _checked(
 
         yield from ((trial, list(verdicts_of(trial, at, seed))) for trial in trials)
     else:
-        from ..kernel_checks import check_in_processes
+        from ..bench.kernel_checks import check_in_processes
 
         yield from check_in_processes(trials, at, seed, kernels, jobs)
 

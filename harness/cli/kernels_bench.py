@@ -15,7 +15,7 @@ from .output import AsJson
 if TYPE_CHECKING:
     from ...kernels.bench import Timing
     from ...kernels.specs.spec import StepShape
-    from ..kernel_bench import KernelResult
+    from ..bench.kernel_bench import KernelResult
 
 EPILOG = "\n\n".join(
     (
@@ -58,8 +58,8 @@ def bench(
     from ...engines.errors import unknown_name
     from ...kernels.choices import resolve_choices
     from ...kernels.specs.spec import MODEL_SHAPES
-    from ..kernel_bench import KernelBench, run_kernel_bench, write_result
-    from ..whole_file import check_writable
+    from ..bench.kernel_bench import KernelBench, run_kernel_bench, write_result
+    from ..storage.whole_file import check_writable
 
     if shape_set not in MODEL_SHAPES:
         raise unknown_name("shape_set", shape_set, MODEL_SHAPES)

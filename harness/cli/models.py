@@ -26,7 +26,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
 
     entries = list_models()
     if as_json:
-        from ..json_text import json_text
+        from ..storage.json_text import json_text
 
         print(json_text([asdict(entry) for entry in entries]))
         return

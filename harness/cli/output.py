@@ -18,8 +18,8 @@ from .exits import Exit, say, say_error
 if TYPE_CHECKING:
     from ...engines.config import EngineConfig
     from ..config import RunConfig
-    from ..experiment import Measured
-    from ..store import Standing
+    from ..run.experiment import Measured
+    from ..storage.store import Standing
 
 Out = Annotated[
     Path | None,
@@ -56,7 +56,7 @@ def write_texts(directory: Path, texts: Mapping[str, str]) -> None:
 
     Raises StoreError for `out`.
     """
-    from ..whole_file import write_whole, writing
+    from ..storage.whole_file import write_whole, writing
 
     with writing("out", directory):
         directory.mkdir(parents=True, exist_ok=True)

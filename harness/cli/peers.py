@@ -88,7 +88,7 @@ def peers(
             return
         from ..peers.session import places, session
         from ..peers.table import check_document
-        from ..whole_file import check_writable
+        from ..storage.whole_file import check_writable
 
         check_writable("out", out / "peers.json")
         if document is not None:

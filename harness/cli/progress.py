@@ -15,8 +15,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ..drive import Progress as Served
-from ..watch import Silent, Watch
+from ..run.drive import Progress as Served
+from ..run.watch import Silent, Watch
 from .console import TerminalConsole, foreign
 
 

@@ -18,7 +18,7 @@ from .exits import Exit, say, say_error
 from .quantize_progress import shown
 
 if TYPE_CHECKING:
-    from ..quantize import Prepared, Quantized
+    from ..quality.quantize import Prepared, Quantized
 
 EPILOG = "\n\n".join(
     (
@@ -144,8 +144,8 @@ def quantize(
     """
     import torch
 
-    from ..quantize import QuantizeConfig, prepare
-    from ..quantize import quantize as run
+    from ..quality.quantize import QuantizeConfig, prepare
+    from ..quality.quantize import quantize as run
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -196,7 +196,7 @@ def _plan(prepared: Prepared) -> str:
 
 
 def _how_to_go_on(prepared: Prepared) -> str:
-    from ..quantize import unfinished_layers
+    from ..quality.quantize import unfinished_layers
 
     done = unfinished_layers(prepared)
     if done == 0:

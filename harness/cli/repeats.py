@@ -16,7 +16,7 @@ from .output import say_report, verdict_of, write_texts
 if TYPE_CHECKING:
     from ..repeats.directory import Repeats
     from ..repeats.run import Made, Runner
-    from ..watch import Watch
+    from ..run.watch import Watch
 
 RepeatsAsked = Annotated[
     int,
@@ -49,7 +49,7 @@ def run_repeated(
 ) -> Exit:
     """Make what is not stored yet, pool, report, print. Returns the exit code."""
     from ..repeats.run import Labelled, run_repeats
-    from ..sole_writer import sole_writer
+    from ..storage.sole_writer import sole_writer
     from .progress import watching
 
     with sole_writer(directory):
@@ -67,9 +67,9 @@ def run_repeated(
 
 def report_repeats(repeats: Repeats, *, as_json: bool) -> None:
     """Write the reports beside the runs, and print."""
-    from ..json_text import json_text
     from ..rendering import repeats_reports
     from ..repeats.pool import pool
+    from ..storage.json_text import json_text
     from .repeats_tables import print_repeats
 
     table = pool(repeats)

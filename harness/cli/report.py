@@ -14,7 +14,7 @@ from .exits import say
 from .output import write_texts
 
 if TYPE_CHECKING:
-    from ..store import StoredRun
+    from ..storage.store import StoredRun
 
 EPILOG = "\n\n".join(
     (
@@ -56,7 +56,7 @@ def _rebuild(runs: list[Path], figures: Path | None) -> None:
     from ..rendering import repeats_reports, run_reports
     from ..repeats.directory import find_repeats, holds_repeats
     from ..repeats.pool import pool
-    from ..store import load_run, write_reports
+    from ..storage.store import load_run, write_reports
 
     # All are read before any is written: a wrong path changes nothing.
     repeated = [find_repeats(path) for path in runs if holds_repeats(path)]
@@ -76,7 +76,7 @@ def _rebuild(runs: list[Path], figures: Path | None) -> None:
 def _draw(name: str, run: StoredRun, figures: Path) -> None:
     from ...reports.plots import save_plots
     from ..rendering import run_view
-    from ..whole_file import writing
+    from ..storage.whole_file import writing
 
     view = run_view(name, run.result, run.requests, run.steps)
     with writing("figures", figures):

@@ -22,9 +22,9 @@ from .target_options import ServerAsked, server_options, with_server_options
 if TYPE_CHECKING:
     from ..client.prepare import ServerRunConfig
     from ..config import RunConfig
-    from ..experiment import Measured
     from ..repeats.run import Runner
-    from ..watch import Watch
+    from ..run.experiment import Measured
+    from ..run.watch import Watch
 
     SettingsOf = Callable[[str | None], RunConfig]
 
@@ -196,7 +196,7 @@ def _server_settings(
 
 def _execute(settings: RunConfig, repeats: int, printed: Printed) -> Exit:
     """Check, measure, store, print. Returns the exit code."""
-    from ..experiment import measure, prepare
+    from ..run.experiment import measure, prepare
 
     name = directory_name(settings.engine)
     if repeats > 1:
@@ -211,7 +211,7 @@ def _execute(settings: RunConfig, repeats: int, printed: Printed) -> Exit:
 def _execute_library(settings: RunConfig, library: str, repeats: int, printed: Printed) -> Exit:
     """The same, of another library's engine in this process."""
     from ..adapters.run import measure_adapted
-    from ..experiment import prepare
+    from ..run.experiment import prepare
 
     if repeats > 1:
         from ..repeats.runners import of_library

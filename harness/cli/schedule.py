@@ -98,9 +98,9 @@ def schedule(
 
 
 def _print_schema(*, of_output: bool) -> None:
-    from ..json_text import json_text
     from ..schedule.result import json_schema
     from ..schedule.scenario import Scenario
+    from ..storage.json_text import json_text
 
     print(json_text(json_schema() if of_output else Scenario.model_json_schema()))
 

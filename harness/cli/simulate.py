@@ -46,8 +46,8 @@ def simulate(
     quiet: Quiet = False,
 ) -> None:
     """Serve a workload in virtual time: no weights, no GPU, the same bytes every time."""
-    from ..simulate import prepare_simulation
-    from ..simulate import simulate as measure
+    from ..simulation.simulate import prepare_simulation
+    from ..simulation.simulate import simulate as measure
     from .progress import watching
 
     directory = out or default_directory(directory_name(settings.engine))

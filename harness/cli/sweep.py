@@ -163,7 +163,7 @@ def _write(out: Path, told: SweepTable) -> None:
 
 def _print(out: Path, told: SweepTable, *, as_json: bool) -> Exit:
     if as_json:
-        from ..json_text import json_text
+        from ..storage.json_text import json_text
 
         print(json_text(asdict(told)))
     else:

@@ -48,7 +48,7 @@ def _parsed(context: typer.Context, name: str, line: Sequence[str]) -> dict[str,
 def _check(name: str, params: dict[str, Any]) -> None:
     """Everything that needs neither a model's files nor a server."""
     from ..frontier.methods import is_list
-    from ..planning import workload_of
+    from ..run.planning import workload_of
 
     if is_list(str(params["quant"])):
         return  # a frontier, which checks each of its methods
@@ -71,7 +71,7 @@ def _of(options: Sequence[inspect.Parameter], params: dict[str, Any]) -> dict[st
 def _check_simulated(settings: RunConfig, params: dict[str, Any]) -> None:
     """All that the simulation checks, but for the requests: planning those takes a cell's time."""
     from ...workloads.api import Plan
-    from ..simulate import prepare_simulation
+    from ..simulation.simulate import prepare_simulation
 
     machine = machine_of(**_of(parameters_of(machine_of), params))
     prepare_simulation(settings, machine, Plan((), None))

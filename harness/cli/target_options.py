@@ -147,7 +147,7 @@ def server_options(
     """The server that they make, checked."""
     from ...engines.errors import ConfigError, unknown_name
     from ..client.config import ClientConfig, parse_extra, parse_url
-    from ..tls import Trust
+    from ..client.tls import Trust
 
     if target not in TARGETS:
         raise unknown_name("target", target, TARGETS)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from ...engines.cost.hardware import Hardware
-    from ..machine_peaks import MachinePeaks
+    from ..machine.kept_peaks import MachinePeaks
 
 EPILOG = "\n\n".join(
     (
@@ -50,10 +50,10 @@ def machine(
 
     from ...engines.device import find_device
     from ...engines.errors import ConfigError
-    from ..json_text import json_text
-    from ..machine_peaks import keep_peaks, peaks_path
-    from ..machine_rates import datasheet_of
-    from ..machine_state import check_alone, read_processors
+    from ..machine.kept_peaks import keep_peaks, peaks_path
+    from ..machine.rates import datasheet_of
+    from ..machine.state import check_alone, read_processors
+    from ..storage.json_text import json_text
 
     cores = os.cpu_count() or 1
     if threads is not None and not 1 <= threads <= cores:
@@ -80,7 +80,7 @@ def _measured(device: torch.device, rounds: int, *, quiet: bool) -> MachinePeaks
     from datetime import UTC, datetime
     from functools import reduce
 
-    from ..machine_peaks import MachinePeaks, measure_peaks
+    from ..machine.kept_peaks import MachinePeaks, measure_peaks
 
     found: list[MachinePeaks] = []
     for at in range(rounds):

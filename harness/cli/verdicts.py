@@ -62,7 +62,7 @@ def say_verdicts(
 
 
 def _append(path: Path, text: str) -> None:
-    from ..whole_file import writing
+    from ..storage.whole_file import writing
 
     with writing("out", path), path.open("a", encoding="utf-8") as file:
         file.write(text)

@@ -51,7 +51,7 @@ def list_(as_json: AsJson = False) -> None:
 
     specs = list_builtins()
     if as_json:
-        from ..json_text import json_text
+        from ..storage.json_text import json_text
 
         print(json_text([spec.model_dump(mode="json") for spec in specs]))
         return
@@ -114,7 +114,7 @@ def show(
         len(one.prompt_token_ids) + one.output_tokens > model_length for one in plan.requests
     )
     if as_json:
-        from ..json_text import json_text
+        from ..storage.json_text import json_text
 
         told = {"fingerprint": fingerprint, **seen.as_dict()}
         room = {"model_length_tokens": model_length, "requests_longer_than_model": too_long}
@@ -126,7 +126,7 @@ def show(
             print_too_long(found, too_long, len(plan.requests), model_length)
     if plot is not None:
         from ...reports.plots.workload import save_workload_plot
-        from ..whole_file import whole_file, writing
+        from ..storage.whole_file import whole_file, writing
 
         with writing("plot", plot), whole_file(plot) as draft:
             save_workload_plot(
@@ -185,7 +185,7 @@ def fit(
     if as_json:
         from dataclasses import asdict
 
-        from ..json_text import json_text
+        from ..storage.json_text import json_text
 
         compared = [asdict(one) for one in fitted.compared] if fitted else []
         notes = list(fitted.notes) if fitted else []
@@ -204,7 +204,7 @@ def fit(
 def schema() -> None:
     """Print the JSON Schema of workload files."""
     from ...workloads.spec import WorkloadSpec
-    from ..json_text import json_text
+    from ..storage.json_text import json_text
 
     print(json_text(WorkloadSpec.model_json_schema()))
 
@@ -236,7 +236,7 @@ def _planned(
     from ...engines.models.describe import describe_model
     from ...engines.models.tokenizer import load_tokenizer
     from ...workloads.api import LengthLimits, plan_workload
-    from ..text_encoder import text_encoder
+    from ..run.text_encoder import text_encoder
 
     files = resolve_model(model or "bundled", say_text)
     tokenizer = load_tokenizer(files.directory)

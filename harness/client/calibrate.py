@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...workloads.api import Plan, PlannedRequest
-from ..environment import cpu
 from ..errors import InvalidRun
+from ..machine.environment import cpu
 from ..mock.log import Sent as Truth
 from ..mock.process import in_process, take_log
 from ..mock.rule import Rule
-from ..planning import asked_of
-from ..record import RequestRecord, RequestStatus
+from ..run.planning import asked_of
+from ..run.record import RequestRecord, RequestStatus
 from .bodies import fixed_fields
 from .calibration import CalibratedLoad, ClientCalibration, Load, load_of
 from .checks import check_client, check_send_lag

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from ...engines.errors import ConfigError
 from ...engines.models.catalogue import cache_directory
-from ..record import RequestRecord
 from ..result import ClientError, ErrorOf
-from ..validity import served_of
+from ..run.record import RequestRecord
+from ..run.validity import served_of
 
 SCHEMA_VERSION = 1
 

@@ -7,13 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..lateness import check_rate
-from ..record import ONLY_IN_SUM, RequestRecord, RequestStatus
+from ..machine.throttling import Throttled, check_throttling
 from ..result import Check, ClientLoad, Validity, Window
-from ..stats.percentiles import percentile
-from ..throttling import Throttled, check_throttling
-from ..tls import Trust
-from ..validity import (
+from ..run.lateness import check_rate
+from ..run.record import ONLY_IN_SUM, RequestRecord, RequestStatus
+from ..run.validity import (
     LITTLE_ERROR,
     Asked,
     check_complete,
@@ -23,8 +21,10 @@ from ..validity import (
     passed,
     served_of,
 )
-from ..warm_cache import WARM_SHARE, Prompt, warm_tokens
+from ..run.warm_cache import WARM_SHARE, Prompt, warm_tokens
+from ..stats.percentiles import percentile
 from .config import PrefixCache
+from .tls import Trust
 
 # What a send or the event loop may be late by, and by how much of the median TTFT if that is more:
 # against a wait of seconds, 20 ms are nothing.

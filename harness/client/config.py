@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from ...engines.errors import ConfigError, unknown_name
-from ..tls import SYSTEM_TRUST, Trust
+from .tls import SYSTEM_TRUST, Trust
 
 Endpoint = Literal["completions", "chat"]
 PromptAs = Literal["ids", "text"]

@@ -12,10 +12,9 @@ from time import monotonic
 from typing import Any
 
 from ...workloads.api import Plan, PlannedRequest
-from ..arrivals import Arrivals
-from ..drive import Progress, request_id
-from ..record import RequestRecord, RequestStatus
-from ..tls import explain_tls
+from ..run.arrivals import Arrivals
+from ..run.drive import Progress, request_id
+from ..run.record import RequestRecord, RequestStatus
 from .bodies import Bodies
 from .config import ClientConfig
 from .connection import ClientConnection, Exchange, Inbox
@@ -23,6 +22,7 @@ from .ending import overdue, record_of
 from .errors import Label, RequestFailedError
 from .load import Busyness, Heartbeat
 from .reply import Reply, most_tokens
+from .tls import explain_tls
 
 # How often requests are looked over for timeouts, and progress is told.
 LOOK_S = 0.1

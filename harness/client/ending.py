@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...workloads.api import PlannedRequest
-from ..drive import request_id
-from ..record import RequestRecord, RequestStatus
+from ..run.drive import request_id
+from ..run.record import RequestRecord, RequestStatus
 from .config import Timeouts
 from .connection import Exchange
 from .errors import Label, RequestFailedError

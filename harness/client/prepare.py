@@ -13,8 +13,8 @@ from ...engines.models.catalogue import list_models, resolve_model
 from ...engines.models.tokenizer import load_tokenizer
 from ...workloads.api import Plan, WorkloadError
 from ..config import LoadConfig
-from ..planning import corpus_text, plan_with_warmup, workload_of
-from ..text_encoder import text_encoder
+from ..run.planning import corpus_text, plan_with_warmup, workload_of
+from ..run.text_encoder import text_encoder
 from .bodies import fixed_fields, with_texts
 from .calibration import ClientCalibration, default_path, read_calibration
 from .config import ClientConfig
@@ -23,7 +23,7 @@ from .processes import Job
 from .servers import Server, find_server
 
 if TYPE_CHECKING:
-    from ..watch import Watch
+    from ..run.watch import Watch
 
 # Longer than any model's context: where neither the user nor the server says.
 _NO_LIMIT = 2**24
@@ -118,7 +118,7 @@ def tokenizer_of_server(
 def _calibration_of_this_cpu(asked: Path | None) -> ClientCalibration | None:
     """The client's own error, as measured on such a machine; None without it. Raises ConfigError
     for a file that is none: after the run it would cost what was measured."""
-    from ..environment import cpu
+    from ..machine.environment import cpu
 
     path = asked or default_path()
     if asked is None and not path.is_file():

@@ -9,10 +9,10 @@ from http import HTTPStatus
 from typing import Any
 
 from ...engines.errors import unknown_name
-from ..direct_http import fetch
-from ..tls import explain_tls, speaks_tls
 from .config import ClientConfig
+from .direct_http import fetch
 from .errors import TargetError
+from .tls import explain_tls, speaks_tls
 
 
 @dataclass(frozen=True)

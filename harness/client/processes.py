@@ -20,8 +20,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, cast
 
 from ...workloads.api import Plan
-from ..drive import Progress
 from ..errors import InvalidRun
+from ..run.drive import Progress
 from . import precise
 from .bodies import Bodies
 from .config import ClientConfig

@@ -12,24 +12,23 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ...reports.facts import SERVERS_OWN
-from ..build_result import build_result
-from ..drive import request_id
 from ..errors import InvalidRun
+from ..machine.resources import add_resources, not_seen
+from ..machine.throttling import Throttled, read_throttled
 from ..metrics.counters import count_replies
-from ..planning import asked_of, load_settings, price_setting
-from ..record import RequestRecord, RequestStatus
-from ..resources import add_resources, not_seen
 from ..result import Check, ClientError, ClientLoad, Result, ServerOwnMetrics, Target
-from ..summarise import (
+from ..run.build_result import build_result
+from ..run.drive import request_id
+from ..run.planning import asked_of, load_settings, price_setting
+from ..run.record import RequestRecord, RequestStatus
+from ..run.summarise import (
     Summary,
     latency_metrics,
     requests_frame,
     steps_frame,
     throughput_metrics,
 )
-from ..throttling import Throttled, read_throttled
-from ..tls import Trust
-from ..window import steady_window
+from ..run.window import steady_window
 from .calibration import ClientCalibration, error_at, load_of, widened
 from .checks import AskedOfServer, assess_replies, errors_by_label
 from .load_summary import client_load, in_flight_s
@@ -37,17 +36,18 @@ from .prepare import PreparedServerRun
 from .processes import SentByAll, send_job
 from .server_machine import check_server_machine, find_server, read
 from .server_metrics import scraping, told_by_server
+from .tls import Trust
 
 if TYPE_CHECKING:
-    from ..experiment import Measured
-    from ..watch import Watch
+    from ..run.experiment import Measured
+    from ..run.watch import Watch
 
 
 def measure_server(prepared: PreparedServerRun, watch: Watch) -> Measured:
     """Warm up, send the plan, and say what was seen. Ctrl-C, or too many failed requests, end the
     run early: the result then holds what was measured and is marked partial."""
-    from ..environment import capture
-    from ..experiment import Measured
+    from ..machine.environment import capture
+    from ..run.experiment import Measured
 
     salt = secrets.token_hex(8)
     environment = capture(seed=prepared.config.seed)

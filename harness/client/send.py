@@ -9,9 +9,9 @@ from time import monotonic
 from typing import Any
 
 from ...workloads.api import Plan
-from ..collection import without_collection
-from ..drive import Progress
-from ..record import RequestRecord
+from ..run.collection import without_collection
+from ..run.drive import Progress
+from ..run.record import RequestRecord
 from .bodies import Bodies
 from .config import ClientConfig
 from .drive import Client

@@ -20,8 +20,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..environment import text_of
-from ..machine_state import OFF_BY_MORE, Processors, Taken, read_processors, spent_s, taken
+from ..machine.environment import text_of
+from ..machine.state import OFF_BY_MORE, Processors, Taken, read_processors, spent_s, taken
 from ..result import Check
 from .config import Url
 

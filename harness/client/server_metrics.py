@@ -17,7 +17,7 @@ from typing import cast
 
 from ..result import ServerOwnMetrics
 from ..scrape import Fetch, ScrapedMetrics, fetch_over_http, watch
-from ..tls import Trust
+from .tls import Trust
 
 INTERVAL_S = 1.0
 START_WITHIN_S = 30.0

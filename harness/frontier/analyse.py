@@ -16,9 +16,9 @@ from ...reports.frontier_model import (
     MethodPair,
 )
 from ...reports.model import Comparison, Ratio
-from ..compare import compare
-from ..evidence import objections
-from ..observed import Observed
+from ..comparison.compare import compare
+from ..comparison.evidence import objections
+from ..comparison.observed import Observed
 from ..result import Result
 from ..tasks.evaluate import Score
 from .batch_steps import BatchSteps

@@ -14,14 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..bench_engine import EngineBench, bench_by_turns, cases
-from ..engine_turns import CONTEXT_TOKENS, DECODE_STEPS, Case
-from ..store import StoreError
-from ..whole_file import write_whole, writing
+from ..bench.bench_engine import EngineBench, bench_by_turns, cases
+from ..bench.engine_turns import CONTEXT_TOKENS, DECODE_STEPS, Case
+from ..storage.store import StoreError
+from ..storage.whole_file import write_whole, writing
 
 if TYPE_CHECKING:
     from ..config import RunConfig
-    from ..watch import Watch
+    from ..run.watch import Watch
 
 STEPS_FILE = "batch-steps.json"
 SCHEMA_VERSION = 3

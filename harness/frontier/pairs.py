@@ -7,10 +7,10 @@ from itertools import combinations
 
 from ...reports.frontier_model import KL, PERPLEXITY, THROUGHPUT, MethodPair
 from ...reports.model import Ratio
-from ..compare import row_of
-from ..evidence import ERROR_RATE, examine, has_interval
-from ..observed import Observed
-from ..quantities import QUANTITIES, Quantity
+from ..comparison.compare import row_of
+from ..comparison.evidence import ERROR_RATE, examine, has_interval
+from ..comparison.observed import Observed
+from ..comparison.quantities import QUANTITIES, Quantity
 
 _QUANTITIES = tuple(QUANTITIES[name] for name in (THROUGHPUT, KL, PERPLEXITY))
 

@@ -15,13 +15,13 @@ from ...engines.errors import ConfigError
 from ..cells.identity import Identity, place_of
 from ..cells.real import RealCells
 from ..cells.runner import CellRunner, attempt, store_measured
-from ..store import RESULT_FILE, RunOnDisk, StoreError
+from ..storage.store import RESULT_FILE, RunOnDisk, StoreError
 from .batch_steps import STEPS_FILE
 from .scores import TASKS_FILE
 
 if TYPE_CHECKING:
     from ..config import RunConfig
-    from ..watch import Watch
+    from ..run.watch import Watch
 
 FILES = ("frontier.json", "frontier.html", "frontier.md", STEPS_FILE, TASKS_FILE)
 

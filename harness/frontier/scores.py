@@ -9,9 +9,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..store import StoreError
+from ..storage.store import StoreError
+from ..storage.whole_file import write_whole, writing
 from ..tasks.evaluate import Score, evaluate, find_tasks
-from ..whole_file import write_whole, writing
 
 if TYPE_CHECKING:
     from ..config import RunConfig

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from statistics import median
 
 from ...reports.frontier_model import FrontierSteps, StepsLine, TurningPoint
-from ..engine_turns import CONTEXT_TOKENS
+from ..bench.engine_turns import CONTEXT_TOKENS
 from .batch_steps import PROMPT_TOKENS, BatchSteps
 from .methods import PLAIN
 from .turning import Curve, crossing, curve, floor_crossing, reached_crossing, speed_ups

@@ -28,7 +28,7 @@ import yaml
 
 from ...engines.errors import ConfigError
 from ..errors import unreadable
-from ..whole_file import write_whole, writing
+from ..storage.whole_file import write_whole, writing
 
 FORMAT = 1
 _FIELD = "baseline"

@@ -13,9 +13,9 @@ from typing import Any
 
 from ...engines.errors import ConfigError
 from ...workloads.api import WorkloadError
+from ..comparison.evidence import ROUNDING, agree
+from ..comparison.quantities import QUANTITIES, Quantity
 from ..errors import InvalidRun
-from ..evidence import ROUNDING, agree
-from ..quantities import QUANTITIES, Quantity
 from ..result import Result
 from .baseline import Baseline, BaselineRun
 from .change import levels

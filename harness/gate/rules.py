@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from ...engines.errors import ConfigError
-from ..quantities import Quantity, find_quantity
+from ..comparison.quantities import Quantity, find_quantity
 from ..slo import UNITS_S, parse_seconds
 
 FIELD = "max_regression"

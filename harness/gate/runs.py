@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ...engines.errors import ConfigError
-from ..evidence import (
+from ..comparison.evidence import (
     ERROR_RATE,
     Finding,
     agree,
@@ -22,10 +22,10 @@ from ..evidence import (
     objections,
     same_requests,
 )
-from ..observed import Observed
-from ..quantities import Quantity
+from ..comparison.observed import Observed
+from ..comparison.quantities import Quantity
 from ..stats.bootstrap import Contrast, Estimate
-from ..store import RunOnDisk, StoredRun
+from ..storage.store import RunOnDisk, StoredRun
 from .change import levels, percent, scaled
 from .rules import FIELD, FORM, Rule
 from .verdicts import INVALID, Judged, Verdict, Verdicts, exit_code

@@ -12,8 +12,8 @@ def simulate_options(options: Mapping[str, Any]) -> Result:
     """The result of `llmbench simulate` with these options. Raises ConfigError for `options` where
     they are none, and what a simulation raises for what they say."""
     from ..options.words import simulated_settings, words_of_mapping
-    from ..simulate import prepare_simulation, simulate
-    from ..watch import Silent
+    from ..run.watch import Silent
+    from ..simulation.simulate import prepare_simulation, simulate
 
     settings, machine = simulated_settings(words_of_mapping("options", options), "options")
     return simulate(prepare_simulation(settings, machine), Silent()).result

@@ -10,10 +10,10 @@ from pathlib import Path
 from ...engines.errors import ConfigError
 from ...reports.format import setting
 from ...reports.history_model import HistoryRun
-from ..evidence import objections
+from ..comparison.evidence import objections
 from ..result import Result
-from ..settings import setting_of, settings_of
-from ..store import REPEAT_PREFIX, RESULT_FILE, RunOnDisk, StoreError, find_run
+from ..storage.settings import setting_of, settings_of
+from ..storage.store import REPEAT_PREFIX, RESULT_FILE, RunOnDisk, StoreError, find_run
 
 
 def find_runs(paths: Sequence[Path]) -> tuple[list[RunOnDisk], list[tuple[str, str]]]:

@@ -9,12 +9,12 @@ from statistics import median
 
 from ...reports.history_model import History, Kind, Series, Step, Trend
 from ...reports.model import Verdict
-from ..evidence import agree, counts_repeat, disturbed, is_timed, of_window, too_little
+from ..comparison.evidence import agree, counts_repeat, disturbed, is_timed, of_window, too_little
+from ..comparison.quantities import Quantity
 from ..metrics.base import Better
-from ..quantities import Quantity
 from ..stats.edivisive import SIGNIFICANCE, ChangePoint, fewest_values
 from ..stats.step_family import family_steps
-from ..store import RunOnDisk
+from ..storage.store import RunOnDisk
 from .series import describe, group, names, path_text, run_name
 
 DEFAULT = (

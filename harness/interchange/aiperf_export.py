@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ..record import RequestRecord, RequestStatus
-from ..store import StoredRun
+from ..run.record import RequestRecord, RequestStatus
+from ..storage.store import StoredRun
 from .offered import offered_rate_per_s
 from .seen import Seen, seen_of, sent_of, total
 

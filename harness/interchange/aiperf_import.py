@@ -11,8 +11,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from ..record import RequestRecord
-from ..store import StoredRun
+from ..run.record import RequestRecord
+from ..storage.store import StoredRun
 from .foreign import Source, Totals, record, run_of_records, run_of_summary, token_count
 
 TOOL = "aiperf"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ...engines.errors import ConfigError, unknown_name
+from ..comparison.evidence import objections
 from ..errors import InvalidRun
-from ..evidence import objections
-from ..store import StoredRun
+from ..storage.store import StoredRun
 from .aiperf_export import to_aiperf
 from .github_action import to_github_action
 from .perfetto import trace_lines

@@ -18,12 +18,12 @@ import numpy as np
 from ...reports.facts import NOT_SAID
 from ..metrics import LATENCIES, rate_metrics
 from ..metrics.counters import count_replies
-from ..record import RequestRecord, RequestStatus
 from ..result import Check, Counters, Metric, Result, Validity, Window, WorkloadSummary
-from ..store import StoredRun
-from ..summarise import latency_metrics, requests_frame, steps_frame, throughput_metrics
-from ..validity import check_complete, check_errors, check_steady, check_tail
-from ..window import steady_window
+from ..run.record import RequestRecord, RequestStatus
+from ..run.summarise import latency_metrics, requests_frame, steps_frame, throughput_metrics
+from ..run.validity import check_complete, check_errors, check_steady, check_tail
+from ..run.window import steady_window
+from ..storage.store import StoredRun
 
 MOST_TOKENS = 2**24
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..comparison.quantities import QUANTITIES, Quantity
 from ..metrics.base import Better
-from ..quantities import QUANTITIES, Quantity
-from ..store import StoredRun
+from ..storage.store import StoredRun
 
 # Enough to see a regression; each is a chart of its own.
 SHOWN = (

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ..record import RequestRecord
-from ..store import StoredRun
+from ..run.record import RequestRecord
+from ..storage.store import StoredRun
 from .foreign import Source, Totals, record, run_of_records, run_of_summary, token_count
 
 TOOL = "guidellm"

@@ -16,8 +16,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..store import StoredRun
-from ..whole_file import whole_file, writing
+from ..storage.store import StoredRun
+from ..storage.whole_file import whole_file, writing
 
 if TYPE_CHECKING:
     import pandas as pd

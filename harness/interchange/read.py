@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..store import RESULT_FILE, StoredRun, StoreError, load_run
+from ..storage.store import RESULT_FILE, StoredRun, StoreError, load_run
 from .aiperf_import import SUMMARY_FILE, from_aiperf, is_aiperf
 from .guidellm_import import from_guidellm, is_guidellm
 from .vllm_import import from_vllm, is_vllm

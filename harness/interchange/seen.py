@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import sub
 
-from ..record import RequestRecord, RequestStatus
-from ..store import StoredRun
-from ..summarise import records_of
+from ..run.record import RequestRecord, RequestStatus
+from ..run.summarise import records_of
+from ..storage.store import StoredRun
 
 
 @dataclass(frozen=True)

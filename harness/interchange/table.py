@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 
-from ..quantities import QUANTITIES
-from ..store import StoredRun
+from ..comparison.quantities import QUANTITIES
+from ..storage.store import StoredRun
 
 COLUMNS = ("run_id", "label", "model", "workload", "metric", "stat", "unit", "better", "value")
 

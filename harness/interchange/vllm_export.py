@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from ...workloads.scaled import arriving
-from ..record import RequestRecord
 from ..result import Result
-from ..store import StoredRun
+from ..run.record import RequestRecord
+from ..storage.store import StoredRun
 from .offered import offered_rate_per_s
 from .seen import Seen, prompt_tokens, seen, seen_of, sent_of, total
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from ...engines.trace import StepTrace
-from ..record import RequestRecord
+from ..run.record import RequestRecord
 
 Better = Literal["lower", "higher", "none"]
 

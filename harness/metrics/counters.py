@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...engines.trace import StepTrace
-from ..record import RequestRecord, RequestStatus
 from ..result import Counters
+from ..run.record import RequestRecord, RequestStatus
 from .base import Better
 
 DIRECTIONS: dict[str, Better] = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..record import RequestRecord, RequestStatus
+from ..run.record import RequestRecord, RequestStatus
 from .base import Better, Counted, Metric, RateMetric, RequestMetric
 from .e2el import EndToEndLatency
 from .ntpot import NormalisedTimePerOutputToken

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from operator import sub
 
-from ..record import RequestRecord
+from ..run.record import RequestRecord
 from .base import TokenMetric
 
 

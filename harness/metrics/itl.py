@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from operator import sub
 
-from ..record import ONLY_IN_SUM, RequestRecord
+from ..run.record import ONLY_IN_SUM, RequestRecord
 from .base import TokenMetric
 
 

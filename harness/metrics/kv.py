@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ...engines.kv.usage import KVSplit, joined, split, waste_share
 from ...engines.trace import StepTrace
-from ..record import RequestRecord, RequestStatus
 from ..result import KVSummary, Share
+from ..run.record import RequestRecord, RequestStatus
 
 
 @dataclass(frozen=True)

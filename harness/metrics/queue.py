@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..record import RequestRecord
+from ..run.record import RequestRecord
 from .base import RequestMetric
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..record import RequestRecord, RequestStatus
+from ..run.record import RequestRecord, RequestStatus
 from .base import Counted, RateMetric
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, NamedTuple
 from ...engines.cost.floor import Rates, step_bytes, step_flops
 from ...engines.cost.work import ModelWork, StepWork
 from ...engines.trace import StepTrace
-from ..step_work import works_of
+from ..run.step_work import works_of
 from .base import Better, Metric
 
 StepKind = Literal["prefill", "decode", "mixed"]

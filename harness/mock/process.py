@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
-from ..direct_http import fetch
+from ..client.direct_http import fetch
 from .log import Sent
 from .rule import Rule
 from .server import MockServer

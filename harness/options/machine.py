@@ -11,7 +11,7 @@ import typer
 from .run import parameters_of, with_options
 
 if TYPE_CHECKING:
-    from ..simulated_machine import Machine
+    from ..simulation.simulated_machine import Machine
 
     MachineOf = Callable[[], Machine]
 
@@ -65,7 +65,7 @@ def machine_of(
 
     from ...engines.cost.calibrated import load_calibration
     from ...engines.cost.roofline import Efficiency
-    from ..simulated_machine import Machine
+    from ..simulation.simulated_machine import Machine
 
     given = {"prefill": prefill_efficiency, "decode": decode_efficiency}
     chosen = {name: value for name, value in given.items() if value is not None}

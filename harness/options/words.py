@@ -18,7 +18,7 @@ from .unconverted import USAGE_ERROR, usage_problem
 
 if TYPE_CHECKING:
     from ..config import RunConfig
-    from ..simulated_machine import Machine
+    from ..simulation.simulated_machine import Machine
     from .machine import MachineOf
 
 

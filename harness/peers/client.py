@@ -10,7 +10,7 @@ from ..client.config import ClientConfig, Timeouts, Url
 from ..client.processes import Job as ClientJob
 from ..client.processes import send_job
 from ..client.servers import Server
-from ..record import RequestStatus
+from ..run.record import RequestStatus
 from .base import PeerError
 from .figures import RequestTimes
 from .workload import Job

@@ -21,8 +21,8 @@ from http.client import HTTPException
 from pathlib import Path
 
 from ..client.config import Url
+from ..client.direct_http import fetch
 from ..client.servers import SERVERS
-from ..direct_http import fetch
 from .base import PeerError, ServedModel, Started, Variant
 from .client import complete
 from .figures import RequestTimes

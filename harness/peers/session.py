@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ...engines.errors import unknown_name
-from ..json_text import json_text
-from ..whole_file import write_whole, writing
+from ..storage.json_text import json_text
+from ..storage.whole_file import write_whole, writing
 from .base import PRECISIONS, Peer, ServedModel
 from .install import converter_path, llama_cpp_directory
 from .install import vllm_python as installed_python
@@ -115,7 +115,7 @@ def session(
 def measure(asked: Session, report: Callable[[str], None]) -> PeersResult:
     """Take the turns, write `peers.json` and `peers.md`, return the result."""
     from ...engines.models.catalogue import resolve_model
-    from ..environment import capture
+    from ..machine.environment import capture
 
     files = resolve_model(asked.model, report)
     model = ServedModel(files.name, files.directory, asked.scratch)

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from ...engines.errors import ConfigError
-from ..whole_file import check_writable, write_whole, writing
+from ..storage.whole_file import check_writable, write_whole, writing
 from .base import PRECISIONS, Started, Variant
 from .own import NAME as OWN
 from .rounds import Turn

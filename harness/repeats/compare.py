@@ -1,4 +1,4 @@
-"""Repeated runs side by side: as `harness/compare.py`, with intervals over runs."""
+"""Repeated runs side by side: as `harness/comparison/compare.py`, with intervals over runs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from ...engines.errors import ConfigError
 from ...reports.comparison_headline import ANSWER, headline
 from ...reports.format import plural
 from ...reports.model import BetweenRuns, Comparison, MetricComparison, PairOfRuns
-from ..comparability import differences, disturbances, setting_warnings
-from ..compare import (
+from ..comparison.comparability import differences, disturbances, setting_warnings
+from ..comparison.compare import (
     differing_config,
     names_of,
     rates_over,
@@ -17,8 +17,8 @@ from ..compare import (
     row_of,
     shared_quantities,
 )
-from ..evidence import ERROR_RATE, Finding
-from ..quantities import QUANTITIES, Quantity
+from ..comparison.evidence import ERROR_RATE, Finding
+from ..comparison.quantities import QUANTITIES, Quantity
 from ..result import Result
 from ..stats.between_runs import reach
 from ..stats.bootstrap import CONFIDENCE

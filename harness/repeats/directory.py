@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...engines.errors import ConfigError
-from ..evidence import objections
-from ..store import REPEAT_PREFIX, RunOnDisk, StoreError, find_run, repeat_directories
+from ..comparison.evidence import objections
+from ..storage.store import REPEAT_PREFIX, RunOnDisk, StoreError, find_run, repeat_directories
 
 FILES = ("repeats.json", "repeats.html", "repeats.md")
 

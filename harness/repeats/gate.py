@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ...engines.errors import ConfigError
-from ..evidence import Finding, counts_repeat
+from ..comparison.evidence import Finding, counts_repeat
+from ..comparison.quantities import Quantity
 from ..gate.rules import FIELD, FORM, Rule
 from ..gate.runs import COUNTS_DIFFER, GateOutcome, Row, judge_all, refuse_other_kind
 from ..gate.verdicts import INVALID, exit_code
-from ..quantities import Quantity
 from ..stats.bootstrap import Contrast
 from .directory import Repeats
 from .pairs import Sides, examine_repeats, match

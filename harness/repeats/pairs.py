@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from itertools import product
 
 from ...engines.errors import ConfigError
+from ..comparison.evidence import Finding, disturbed, examine_quality, is_timed, too_little, unlike
+from ..comparison.judged import of_answers
+from ..comparison.quantities import Quantity
 from ..errors import InvalidRun
-from ..evidence import Finding, disturbed, examine_quality, is_timed, too_little, unlike
-from ..judged import of_answers
-from ..quantities import Quantity
 from ..result import Result
 from ..stats.between_runs import FEWEST_RUNS, of_groups, of_pairs
 from ..stats.bootstrap import CONFIDENCE, Contrast, Estimate
-from ..store import RunOnDisk
+from ..storage.store import RunOnDisk
 from .directory import Repeats
 
 

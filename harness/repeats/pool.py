@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ...reports.repeats_model import PooledQuantity, RepeatRun, RepeatsTable
-from ..comparability import environment_differences
-from ..compare import rates_over
-from ..evidence import objections
-from ..quantities import QUANTITIES, Quantity
+from ..comparison.comparability import environment_differences
+from ..comparison.compare import rates_over
+from ..comparison.evidence import objections
+from ..comparison.quantities import QUANTITIES, Quantity
 from ..result import Check, Result
 from ..stats.between_runs import FEWEST_RUNS, reach, spread
 from ..stats.bootstrap import CONFIDENCE
-from ..store import RunOnDisk
+from ..storage.store import RunOnDisk
 from .directory import Repeats
 
 POOLED = (

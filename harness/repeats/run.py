@@ -10,10 +10,10 @@ from pathlib import Path
 from ...engines.errors import ConfigError
 from ..cells.identity import Identity, place_of
 from ..cells.runner import store_measured
-from ..drive import Progress
-from ..experiment import Measured
-from ..seeds import seed_of_repeat
-from ..watch import Watch
+from ..run.drive import Progress
+from ..run.experiment import Measured
+from ..run.seeds import seed_of_repeat
+from ..run.watch import Watch
 from .directory import Repeats, check_out, name_of
 
 

@@ -10,9 +10,9 @@ from ..cells.real import RealCells
 from ..cells.simulated import SimulatedCells
 from ..client.prepare import PreparedServerRun, ServerRunConfig, prepare_server_run
 from ..config import RunConfig
-from ..experiment import Measured, Prepared, prepare
-from ..simulated_machine import Machine
-from ..watch import Watch
+from ..run.experiment import Measured, Prepared, prepare
+from ..run.watch import Watch
+from ..simulation.simulated_machine import Machine
 from .run import Runner
 
 

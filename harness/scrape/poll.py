@@ -8,8 +8,8 @@ from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPException
 
-from ..direct_http import fetch
-from ..tls import Trust
+from ..client.direct_http import fetch
+from ..client.tls import Trust
 from .metrics import Scrape, ScrapedMetrics
 from .parse import ScrapeError, parse
 

@@ -34,13 +34,13 @@ def load_engine(run: RunConfig, clock: Clock, report: Report) -> tuple[Engine, L
     """report: told of each stage. Raises ConfigError, ModelError, KernelError or OutOfMemory."""
     from ...engines.assemble import build_engine, load_model
     from ...engines.resolve import resolve
-    from ..experiment import files_of, set_threads, tokenizer_of
+    from ..run.experiment import files_of, set_threads, tokenizer_of
 
     files = files_of(run.model, run.engine, report)
     settings = resolve(run.engine, files)
     if run.verify_kernels:
         from ...engines.models.describe import describe_model
-        from ..verify_kernels import verify_kernels
+        from ..bench.verify_kernels import verify_kernels
 
         described = describe_model(files.directory, settings.model_impl).config
         verify_kernels(settings, files, described, report)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...engines.models.tokenizer import Tokenizer
 from ...workloads.api import Message
-from ..chat_template import ChatTemplateError, Render
+from ..run.chat_template import ChatTemplateError, Render
 from .bodies import ChatMessage
 from .errors import bad_request
 

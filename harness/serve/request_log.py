@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ...engines.clock import Clock
-from ..whole_file import writing
+from ..storage.whole_file import writing
 from .lives import Life, StepSeen
 
 

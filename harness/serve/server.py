@@ -18,9 +18,9 @@ import uvicorn
 
 from ...engines.clock import Clock, WallClock
 from ...engines.errors import ConfigError
-from ..chat_template import has_chat_template, load_chat_template
 from ..config import RunConfig
-from ..experiment import tokenizer_of
+from ..run.chat_template import has_chat_template, load_chat_template
+from ..run.experiment import tokenizer_of
 from .app import create_app
 from .engine_process import start_engine
 from .lives import Lives, Observer

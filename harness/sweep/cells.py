@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from ..drafts import turn_in
-from ..evidence import objections
-from ..settings import difference
-from ..store import RESULT_FILE, RunOnDisk, StoreError, find_run
+from ..comparison.evidence import objections
+from ..storage.drafts import turn_in
+from ..storage.settings import difference
+from ..storage.store import RESULT_FILE, RunOnDisk, StoreError, find_run
 from .grid import Cell
 
 MANIFEST = "sweep.json"

@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 
 from ...engines.errors import ConfigError
-from ..seeds import seed_of_repeat
+from ..run.seeds import seed_of_repeat
 
 MOST_CELLS = 10_000
 COMMANDS = ("run", "simulate")

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..record import RequestStatus
-from ..store import RunOnDisk
+from ..run.record import RequestStatus
+from ..storage.store import RunOnDisk
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,11 +1,12 @@
 """Which point of a grid is best, and which others are not surely worse.
 
-The best of many is partly the luckiest, so it is held against every other as `harness/compare.py`
-holds runs: over the requests of one run of each, or over runs where points were repeated. The
-intervals hold together for all the others and all quantities (Bonferroni). That is enough though
-nobody knew beforehand which would lead: a wrong leader takes a wrong interval between it and the
-true best, of which there are only as many as there are others (Hsu, "Simultaneous confidence
-intervals for all distances from the 'best'", Annals of Statistics 9, 1981).
+The best of many is partly the luckiest, so it is held against every other as
+`comparison/compare.py` holds runs: over the requests of one run of each, or over runs where points
+were repeated. The intervals hold together for all the others and all quantities (Bonferroni). That
+is enough though nobody knew beforehand which would lead: a wrong leader takes a wrong interval
+between it and the true best, of which there are only as many as there are others (Hsu,
+"Simultaneous confidence intervals for all distances from the 'best'", Annals of Statistics 9,
+1981).
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from pathlib import Path
 from statistics import median
 
 from ...reports.sweep_model import SweepLead, SweepRival
-from ..compare import verdict
-from ..evidence import ERROR_RATE, Finding, examine
-from ..observed import Observed
-from ..quantities import QUANTITIES, Quantity
+from ..comparison.compare import verdict
+from ..comparison.evidence import ERROR_RATE, Finding, examine
+from ..comparison.observed import Observed
+from ..comparison.quantities import QUANTITIES, Quantity
 from ..repeats.directory import Repeats
 from ..repeats.pairs import examine_repeats, match
 from ..stats.between_runs import FEWEST_RUNS
-from ..store import RunOnDisk
+from ..storage.store import RunOnDisk
 from .cells import Done
 
 LEADS = ("output_throughput.window", "ttft.p99", "tpot.mean", "e2el.p50", "kv.waste_share")

@@ -1,8 +1,8 @@
 """The request rate that a system no longer follows: found by running it at growing rates.
 
 A system follows an offered rate if it keeps up with it (`keeping_up.py`) and, where there is an
-SLO, enough requests keep that. The search is `harness/capacity.py`'s: bracketed by growing factors,
-bisected, and tried around the answer, because nothing guarantees one threshold.
+SLO, enough requests keep that. The search is `simulation/capacity.py`'s: bracketed by growing
+factors, bisected, and tried around the answer, because nothing guarantees one threshold.
 
 How long must a run be to show this? Latencies near the limit are not known beforehand, so what is
 asked is that length no longer matters: the search goes on beside its answer with four times as many
@@ -24,9 +24,9 @@ from typing import Literal
 
 from ...engines.errors import ConfigError
 from ...workloads.scaled import Arriving, arriving, requests_per_session
-from ..capacity import HIGHEST_RATE_PER_S, check_search, find_capacity
-from ..evidence import objections
-from ..store import RunOnDisk
+from ..comparison.evidence import objections
+from ..simulation.capacity import HIGHEST_RATE_PER_S, check_search, find_capacity
+from ..storage.store import RunOnDisk
 from .cells import Done, Sweep, until_done
 from .grid import NUM_REQUESTS, RATE, Cell
 from .keeping_up import FEWEST_REQUESTS, KEPT_UP, kept_up

@@ -16,7 +16,7 @@ from ...reports.sweep_model import (
     SweepTable,
 )
 from ...workloads.scaled import GAPS_MULTIPLIED
-from ..quantities import QUANTITIES
+from ..comparison.quantities import QUANTITIES
 from ..result import Result, Simulation
 from .cells import Done
 from .grid import NUM_REQUESTS

@@ -19,7 +19,7 @@ from lm_eval.utils import (  # pyright: ignore[reportMissingImports]
 from ...engines.api import SamplingParams
 from ...engines.errors import ConfigError
 from ...engines.models.dense import dense_logits
-from ..quality import WINDOW_TOKENS, log_probabilities
+from ..quality.measure import WINDOW_TOKENS, log_probabilities
 
 if TYPE_CHECKING:
     from ...engines.llm import LLM

@@ -93,7 +93,7 @@ def find_tasks(names: str, corpus: Path | None, *, seed: int, limit: int | None)
 
 def _spec(name: str, corpus: Path | None, seed: int) -> Any:
     if name == continuation.NAME:
-        from ..planning import corpus_text
+        from ..run.planning import corpus_text
 
         return continuation.task(corpus_text(corpus)[1], seed)
     if name.endswith((".yaml", ".yml")):
@@ -134,7 +134,7 @@ def evaluate(settings: RunConfig, tasks: Tasks, report: Report) -> Evaluation:
     import torch
 
     from ...engines.llm import LLM
-    from ..environment import capture
+    from ..machine.environment import capture
 
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)

@@ -14,7 +14,7 @@ import torch
 from llmbench.engines.config import KV_DTYPES, engine_config
 from llmbench.engines.models.catalogue import ModelFiles
 from llmbench.engines.resolve import resolve
-from llmbench.harness.engine_turns import Case, Side, time_by_turns
+from llmbench.harness.bench.engine_turns import Case, Side, time_by_turns
 from llmbench.kernels.registry import select
 
 # To force an operation, even to what would be chosen anyway, is to ask for single operations.

@@ -11,7 +11,7 @@ from llmbench.engines.core import EngineCore, Strategy
 from llmbench.engines.executors.base import StepResult
 from llmbench.engines.kv.base import KVCache, Move
 from llmbench.engines.step import Limits, StepPlan
-from llmbench.harness.drive import drive
+from llmbench.harness.run.drive import drive
 from llmbench.workloads.api import Plan, PlannedRequest
 
 from ..engines.drive import StepClock, make_kv

@@ -12,9 +12,9 @@ from __future__ import annotations
 import pytest
 from llmbench.engines.config import engine_config
 from llmbench.harness.config import LoadConfig, RunConfig
-from llmbench.harness.simulate import observe, prepare_simulation
-from llmbench.harness.simulated_machine import Machine
-from llmbench.harness.watch import Silent
+from llmbench.harness.run.watch import Silent
+from llmbench.harness.simulation.simulate import observe, prepare_simulation
+from llmbench.harness.simulation.simulated_machine import Machine
 
 
 @pytest.mark.benchmark(group="simulate azure-conv, llama-3-70b on 4 x H100")

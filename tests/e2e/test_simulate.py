@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from llmbench.harness.store import load_run
+from llmbench.harness.storage.store import load_run
 
 from .conftest import Run
 

@@ -15,8 +15,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from llmbench.harness.capacity import Search, find_capacity
-from llmbench.harness.evidence import ERROR_RATE
+from llmbench.harness.comparison.evidence import ERROR_RATE
+from llmbench.harness.simulation.capacity import Search, find_capacity
 from llmbench.harness.stats.batches import effective_size, uneven_p
 from llmbench.harness.stats.mcnemar import mcnemar
 from numpy.typing import NDArray

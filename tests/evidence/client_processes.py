@@ -27,8 +27,8 @@ from llmbench.harness.client.processes import Job, send_job
 from llmbench.harness.client.servers import SERVERS
 from llmbench.harness.mock.script import Chunk, Script
 from llmbench.harness.mock.wire import LAST, STREAM_HEAD, Wire, framed
-from llmbench.harness.planning import asked_of
-from llmbench.harness.record import RequestStatus
+from llmbench.harness.run.planning import asked_of
+from llmbench.harness.run.record import RequestStatus
 
 TOKENS = 100
 PIECES = 4

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmbench.harness.ab.judge import worsening
-from llmbench.harness.quantities import find_quantity
+from llmbench.harness.comparison.quantities import find_quantity
 
 from ..github.runner import ROOT, run_job
 from ..github.test_gate_workflow import github

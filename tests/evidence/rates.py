@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from llmbench.harness.observed import STRETCHES
+from llmbench.harness.comparison.observed import STRETCHES
 from llmbench.harness.stats.bootstrap import Sample, Statistic, compare_samples
 from numpy.typing import NDArray
 

@@ -14,7 +14,7 @@ from llmbench.harness.ab.compare import LOOKS, Length
 from llmbench.harness.ab.judge import Answer, Judge, Question, worsening
 from llmbench.harness.ab.side import SideOptions, WorkerSide
 from llmbench.harness.ab.turns import quad
-from llmbench.harness.quantities import find_quantity
+from llmbench.harness.comparison.quantities import find_quantity
 from llmbench.harness.stats.power import centred, needed
 
 KINDS = ("equal", "slow")

@@ -20,11 +20,11 @@ import numpy as np
 from llmbench.engines.assemble import LoadedModel, load_model
 from llmbench.engines.config import engine_config
 from llmbench.engines.models.dense import dense_logits
-from llmbench.harness import quality
 from llmbench.harness.config import RunConfig
-from llmbench.harness.experiment import prepare
+from llmbench.harness.quality import measure as quality
+from llmbench.harness.run.experiment import prepare
+from llmbench.harness.run.watch import Silent
 from llmbench.harness.stats.bootstrap import Sample, Statistic, compare_samples
-from llmbench.harness.watch import Silent
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from llmbench.harness.result import Quality, TextParts
-from llmbench.harness.store import StoredRun
+from llmbench.harness.storage.store import StoredRun
 from numpy.typing import NDArray
 
 from .observed import serve_in_turn

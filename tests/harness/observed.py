@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from llmbench.engines.trace import Chunks, ChunkTrace, Holding, Holdings, KVUsage, Phase, StepTrace
-from llmbench.harness.record import RequestRecord, RequestStatus
+from llmbench.harness.run.record import RequestRecord, RequestStatus
 
 
 def make_request(

@@ -10,11 +10,11 @@ from typing import Any
 
 from llmbench.engines.trace import StepTrace
 from llmbench.harness.metrics.kv import KVPool
-from llmbench.harness.record import RequestRecord
 from llmbench.harness.result import Check, Memory, Result, Simulation, WorkloadSummary
-from llmbench.harness.store import StoredRun
-from llmbench.harness.summarise import requests_frame, steps_frame, summarise
-from llmbench.harness.validity import Asked
+from llmbench.harness.run.record import RequestRecord
+from llmbench.harness.run.summarise import requests_frame, steps_frame, summarise
+from llmbench.harness.run.validity import Asked
+from llmbench.harness.storage.store import StoredRun
 
 ENVIRONMENT: dict[str, Any] = {
     "cpu": {"model": "Some CPU", "usable_cores": 2},

@@ -18,9 +18,9 @@ from llmbench.harness.config import LoadConfig
 from llmbench.harness.mock.rule import Rule
 from llmbench.harness.mock.script import Chunk, Script
 from llmbench.harness.mock.server import MockServer, Scripted
-from llmbench.harness.planning import plan_with_warmup, workload_of
 from llmbench.harness.result import Check, Result
-from llmbench.harness.watch import Silent
+from llmbench.harness.run.planning import plan_with_warmup, workload_of
+from llmbench.harness.run.watch import Silent
 
 from .mock.in_thread import in_thread
 
@@ -31,7 +31,7 @@ CAUGHT_BY: dict[str, tuple[str, ...]] = {
     "a chunk counted as a token": (
         f"{HERE}::test_chunks_of_several_tokens_are_not_tokens",
         "harness/client/test_drive.py::test_every_token_of_every_chunk_is_counted",
-        "harness/test_validity.py::test_a_chunk_counted_as_a_token_is_caught",
+        "harness/run/test_validity.py::test_a_chunk_counted_as_a_token_is_caught",
     ),
     "a BOS re-tokenised into each chunk": (f"{HERE}::test_text_is_never_tokenised_again",),
     "client queueing left out of latency": (
@@ -41,7 +41,7 @@ CAUGHT_BY: dict[str, tuple[str, ...]] = {
     ),
     "the client as the bottleneck": (
         f"{HERE}::test_a_client_that_is_too_slow_is_invalid",
-        "harness/test_validity.py::test_a_slow_client_is_fatal",
+        "harness/run/test_validity.py::test_a_slow_client_is_fatal",
     ),
     "random prompts of the wrong length": (
         f"{HERE}::test_prompts_have_exactly_the_planned_length",

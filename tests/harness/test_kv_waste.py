@@ -6,9 +6,9 @@ import pytest
 from llmbench.engines.config import engine_config
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.result import KVSummary
-from llmbench.harness.simulate import prepare_simulation, simulate
-from llmbench.harness.simulated_machine import Machine
-from llmbench.harness.watch import Silent
+from llmbench.harness.run.watch import Silent
+from llmbench.harness.simulation.simulate import prepare_simulation, simulate
+from llmbench.harness.simulation.simulated_machine import Machine
 
 # The pool of the PagedAttention paper's 13B model on a 40 GB card (table 1 there): 12 GiB.
 POOL_BYTES = 12 << 30

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from llmbench.engines.config import engine_config
 from llmbench.harness.config import LoadConfig, RunConfig
-from llmbench.harness.simulate import PreparedSimulation, prepare_simulation, simulate
-from llmbench.harness.simulated_machine import Machine
-from llmbench.harness.watch import Silent
+from llmbench.harness.run.watch import Silent
+from llmbench.harness.simulation.simulate import PreparedSimulation, prepare_simulation, simulate
+from llmbench.harness.simulation.simulated_machine import Machine
 from llmbench.workloads.preview import shared_share
 
 WORKLOAD = {

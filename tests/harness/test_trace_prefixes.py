@@ -6,9 +6,9 @@ from pathlib import Path
 
 from llmbench.engines.config import engine_config
 from llmbench.harness.config import LoadConfig, RunConfig
-from llmbench.harness.simulate import prepare_simulation, simulate
-from llmbench.harness.simulated_machine import Machine
-from llmbench.harness.watch import Silent
+from llmbench.harness.run.watch import Silent
+from llmbench.harness.simulation.simulate import prepare_simulation, simulate
+from llmbench.harness.simulation.simulated_machine import Machine
 from llmbench.workloads.traces import read_trace
 
 TRACE = "traces/mooncake_fast25/conversation_trace.jsonl"

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from llmbench.harness.attribution import attribute, summarise_parts, timeline_of_tables
 from llmbench.harness.result import Result
-from llmbench.harness.summarise import REQUEST_COLUMNS, STEP_COLUMNS, records_of
+from llmbench.harness.run.summarise import REQUEST_COLUMNS, STEP_COLUMNS, records_of
 from llmbench.reports.model import Run
 from numpy.typing import ArrayLike
 

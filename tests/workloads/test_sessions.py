@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from llmbench.harness.arrivals import Arrivals
+from llmbench.harness.run.arrivals import Arrivals
 from llmbench.workloads.api import LengthLimits, Plan, WorkloadError, plan_workload
 from llmbench.workloads.load import parse_spec
 from llmbench.workloads.scaled import arriving, at_rate, requests_per_session

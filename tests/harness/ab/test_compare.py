@@ -19,8 +19,8 @@ from llmbench.harness.ab.protocol import Trial
 from llmbench.harness.ab.side import InvalidTrial
 from llmbench.harness.ab.turns import quad
 from llmbench.harness.ab.verdicts import as_json, verdicts_of
+from llmbench.harness.comparison.quantities import find_quantity
 from llmbench.harness.errors import InvalidRun
-from llmbench.harness.quantities import find_quantity
 
 from .fakes import FakeSide
 

@@ -11,7 +11,7 @@ from llmbench.harness.ab.compare import LOOKS
 from llmbench.harness.ab.judge import Answer, Judge, Question
 from llmbench.harness.ab.questions import questions_of
 from llmbench.harness.ab.turns import quad
-from llmbench.harness.quantities import Quantity, find_quantity
+from llmbench.harness.comparison.quantities import Quantity, find_quantity
 from llmbench.harness.stats.sequential import schedule
 from llmbench.harness.stats.signed_rank import Floats
 

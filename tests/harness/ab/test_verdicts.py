@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llmbench.harness.ab.judge import Answer, Question
 from llmbench.harness.ab.verdicts import describe, reach
-from llmbench.harness.quantities import QUANTITIES
+from llmbench.harness.comparison.quantities import QUANTITIES
 
 RATE, TTFT = QUANTITIES["output_throughput.run"], QUANTITIES["ttft.mean"]
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from llmbench.harness.ablation.accounting import QUEUE, account
 from llmbench.harness.attribution import PARTS
-from llmbench.harness.record import RequestRecord, RequestStatus
-from llmbench.harness.summarise import records_of, steps_frame
+from llmbench.harness.run.record import RequestRecord, RequestStatus
+from llmbench.harness.run.summarise import records_of, steps_frame
 
 from ..observed import make_request, make_step
 from .virtual import VirtualCells

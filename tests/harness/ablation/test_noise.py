@@ -12,9 +12,9 @@ from llmbench.harness.ablation.analyse import Factorial, analyse
 from llmbench.harness.ablation.design import Cell, parse_axes
 from llmbench.harness.ablation.mechanism import Accounted
 from llmbench.harness.ablation.noise import machine_noise
-from llmbench.harness.observed import Observed
-from llmbench.harness.store import StoredRun
-from llmbench.harness.summarise import REQUEST_COLUMNS
+from llmbench.harness.comparison.observed import Observed
+from llmbench.harness.run.summarise import REQUEST_COLUMNS
+from llmbench.harness.storage.store import StoredRun
 
 from .virtual import VirtualCells
 

@@ -13,9 +13,9 @@ from llmbench.engines.errors import ConfigError, OutOfMemory
 from llmbench.harness.ablation.design import Design, parse_axes
 from llmbench.harness.ablation.run import FILES, check, check_directory, forget, run_cells
 from llmbench.harness.cells.identity import Identity
-from llmbench.harness.drive import Progress
-from llmbench.harness.experiment import Measured
-from llmbench.harness.store import StoreError, load_run
+from llmbench.harness.run.drive import Progress
+from llmbench.harness.run.experiment import Measured
+from llmbench.harness.storage.store import StoreError, load_run
 
 from .virtual import VirtualCells
 

@@ -17,11 +17,11 @@ from llmbench.harness.cells.simulated import SimulatedCells
 from llmbench.harness.cli import main
 from llmbench.harness.cli.exits import Exit
 from llmbench.harness.config import LoadConfig, RunConfig
-from llmbench.harness.drive import Progress
-from llmbench.harness.experiment import Measured
 from llmbench.harness.rendering import ablation_reports
-from llmbench.harness.simulated_machine import Machine
-from llmbench.harness.store import StoreError, load_run
+from llmbench.harness.run.drive import Progress
+from llmbench.harness.run.experiment import Measured
+from llmbench.harness.simulation.simulated_machine import Machine
+from llmbench.harness.storage.store import StoreError, load_run
 from llmbench.reports.ablation_model import Ablation
 
 # One token's keys and values in SmolLM2-135M, by hand: 30 layers, 3 KV heads of 64, keys and

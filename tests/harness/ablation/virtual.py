@@ -13,8 +13,8 @@ from llmbench.engines.executors.base import ForwardTimes, StepResult
 from llmbench.engines.kv.base import KVCache, Move
 from llmbench.engines.step import Limits, StepPlan
 from llmbench.harness.cells.identity import Identity
-from llmbench.harness.drive import drive
-from llmbench.harness.experiment import Measured
+from llmbench.harness.run.drive import drive
+from llmbench.harness.run.experiment import Measured
 from llmbench.workloads.api import Plan, PlannedRequest
 
 from ...engines.drive import ADMISSION, BATCHING, StepClock, make_kv

@@ -16,12 +16,12 @@ from llmbench.harness.adapters import run as tool
 from llmbench.harness.adapters.run import measure_adapted
 from llmbench.harness.cli import main
 from llmbench.harness.cli.target_options import TARGETS
-from llmbench.harness.compare import compare
+from llmbench.harness.comparison.compare import compare
 from llmbench.harness.config import LoadConfig, RunConfig
-from llmbench.harness.experiment import Prepared, prepare
 from llmbench.harness.rendering import comparison_reports, run_reports
-from llmbench.harness.store import load_run, write_run
-from llmbench.harness.watch import Silent
+from llmbench.harness.run.experiment import Prepared, prepare
+from llmbench.harness.run.watch import Silent
+from llmbench.harness.storage.store import load_run, write_run
 from llmbench.workloads.api import Plan
 
 

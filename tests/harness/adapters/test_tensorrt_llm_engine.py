@@ -18,10 +18,10 @@ from llmbench.harness.adapters.run import measure_adapted
 from llmbench.harness.adapters.tensorrt_llm_engine import TensorRtLlmEngine
 from llmbench.harness.cli import main
 from llmbench.harness.config import LoadConfig, RunConfig
-from llmbench.harness.drive import drive
-from llmbench.harness.experiment import prepare
-from llmbench.harness.record import RequestStatus
-from llmbench.harness.watch import Silent
+from llmbench.harness.run.drive import drive
+from llmbench.harness.run.experiment import prepare
+from llmbench.harness.run.record import RequestStatus
+from llmbench.harness.run.watch import Silent
 from llmbench.workloads.api import Plan, PlannedRequest
 
 from .tensorrt_llm_stand_in import RequestError, Response, Script, package

@@ -12,8 +12,8 @@ from llmbench.engines.api import Request, SamplingParams
 from llmbench.engines.clock import VirtualClock
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.adapters.vllm_engine import VllmEngine
-from llmbench.harness.drive import drive
-from llmbench.harness.record import RequestStatus
+from llmbench.harness.run.drive import drive
+from llmbench.harness.run.record import RequestStatus
 from llmbench.workloads.api import Plan, PlannedRequest
 
 

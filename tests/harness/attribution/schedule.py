@@ -17,7 +17,7 @@ from llmbench.engines.trace import (
     StepTrace,
 )
 from llmbench.harness.attribution import Attributed, attribute, timeline_of_traces
-from llmbench.harness.record import RequestRecord, RequestStatus
+from llmbench.harness.run.record import RequestRecord, RequestStatus
 
 MS = 1e-3
 Chunk = tuple[str, Phase, int, int]  # request id, phase, start, length

@@ -17,8 +17,8 @@ from llmbench.engines.kv.base import KVCache, Move
 from llmbench.engines.step import StepPlan
 from llmbench.harness.attribution import attribute, timeline_of_traces
 from llmbench.harness.attribution.partition import PARTS
-from llmbench.harness.drive import Observation, drive
-from llmbench.harness.record import RequestStatus
+from llmbench.harness.run.drive import Observation, drive
+from llmbench.harness.run.record import RequestStatus
 from llmbench.workloads.api import Plan, PlannedRequest
 
 from ...engines.drive import CountingExecutor, make_core

@@ -15,8 +15,8 @@ from llmbench.harness.attribution import (
 )
 from llmbench.harness.metrics.tpot import TimePerOutputToken
 from llmbench.harness.metrics.ttft import TimeToFirstToken
-from llmbench.harness.record import RequestRecord, RequestStatus
 from llmbench.harness.result import Attribution
+from llmbench.harness.run.record import RequestRecord, RequestStatus
 
 from .schedule import MS, attributed, random_run, request, step
 

@@ -14,8 +14,8 @@ from llmbench.harness.cells.identity import place_of
 from llmbench.harness.cells.real import RealCells
 from llmbench.harness.cells.runner import store_measured
 from llmbench.harness.config import LoadConfig, RunConfig
-from llmbench.harness.experiment import Prepared
-from llmbench.harness.store import StoreError
+from llmbench.harness.run.experiment import Prepared
+from llmbench.harness.storage.store import StoreError
 
 from ..ablation.test_run import Told
 

@@ -9,8 +9,8 @@ from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.cells.simulated import SimulatedCells
 from llmbench.harness.config import LoadConfig, RunConfig
-from llmbench.harness.drive import Progress
-from llmbench.harness.simulated_machine import Machine
+from llmbench.harness.run.drive import Progress
+from llmbench.harness.simulation.simulated_machine import Machine
 
 CLOSED = "{kind: closed_loop, max_concurrency: 4}"
 THINK = "sessions: {turns: {kind: fixed, turns: 4}, think_s: {kind: exponential, mean_s: 2}}"

@@ -8,13 +8,13 @@ from typing import cast
 import pytest
 from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
-from llmbench.harness.capacity import Search, Trial
 from llmbench.harness.claims import in_flight, int4, kv_waste, latency
 from llmbench.harness.claims.examine import CLAIMS, examine_claims
 from llmbench.harness.claims.runs import Made
 from llmbench.harness.config import RunConfig
-from llmbench.harness.simulated_capacity import EngineCapacity
-from llmbench.harness.watch import Silent
+from llmbench.harness.run.watch import Silent
+from llmbench.harness.simulation.capacity import Search, Trial
+from llmbench.harness.simulation.simulated_capacity import EngineCapacity
 from llmbench.reports.claims_model import Evidence, verdict_of
 
 from .test_runs import disturbed, made

@@ -7,9 +7,9 @@ from functools import cache
 import numpy as np
 import pytest
 from llmbench.harness.claims.runs import Made, Runs, change
-from llmbench.harness.drive import Progress
-from llmbench.harness.observed import Observed
+from llmbench.harness.comparison.observed import Observed
 from llmbench.harness.result import Check
+from llmbench.harness.run.drive import Progress
 
 from ..observed import serve_in_turn
 from ..stored import stored_run

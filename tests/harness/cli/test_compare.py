@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from llmbench.harness.cli import main
 from llmbench.harness.cli.compare_tables import print_comparison
-from llmbench.harness.compare import compare
-from llmbench.harness.store import write_run
+from llmbench.harness.comparison.compare import compare
+from llmbench.harness.storage.store import write_run
 from llmbench.reports.comparison_report import comparison_report
 from llmbench.reports.comparison_tables import row_label
 from llmbench.reports.model import ConfigDifference, Ratio

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from llmbench.engines import device as devices
-from llmbench.harness import environment
 from llmbench.harness.cli.doctor import Finding, Level, _cpu
+from llmbench.harness.machine import environment
 from llmbench.kernels.cpu import bfloat16
 
 EPYC_7003 = ["avx2", "fma", "f16c"]

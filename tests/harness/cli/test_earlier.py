@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmbench.harness import simulate, simulated_capacity
 from llmbench.harness.claims import kv_waste
 from llmbench.harness.cli import main
-from llmbench.harness.experiment import Measured
-from llmbench.harness.store import find_run
+from llmbench.harness.run.experiment import Measured
+from llmbench.harness.simulation import simulate, simulated_capacity
+from llmbench.harness.storage.store import find_run
 
 RUN = "simulate --workload quick --num-requests 20 --quiet"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from llmbench.harness.cli import main
-from llmbench.harness.store import load_run
+from llmbench.harness.storage.store import load_run
 
 SHORT = ("--num-requests", "2", "--max-output-len", "4", "--threads", "1", "--quality-tokens", "0")
 

@@ -12,7 +12,7 @@ import typer.main
 from llmbench.harness.ab.compare import Length
 from llmbench.harness.ab.questions import questions_of
 from llmbench.harness.cli.app import app
-from llmbench.harness.evidence import ERROR_RATE
+from llmbench.harness.comparison.evidence import ERROR_RATE
 from llmbench.harness.gate.rules import parse_rule
 from llmbench.harness.options.unconverted import USAGE_ERROR
 

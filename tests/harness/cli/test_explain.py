@@ -11,9 +11,9 @@ from llmbench.harness.attribution.explain import SlowestParts
 from llmbench.harness.cli import main
 from llmbench.harness.cli.console import TerminalConsole
 from llmbench.harness.cli.parts_tables import print_slowest
-from llmbench.harness.record import RequestStatus
 from llmbench.harness.result import Parts, SlowRequest, SlowToken
-from llmbench.harness.store import write_run
+from llmbench.harness.run.record import RequestStatus
+from llmbench.harness.storage.store import write_run
 
 from ..attribution.schedule import request, step
 from ..stored import stored_run

@@ -25,7 +25,7 @@ def llmbench(*arguments: str) -> int:
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short steps, and no timing of the machine."""
-    monkeypatch.setattr("llmbench.harness.machine_rates.find_rates", lambda *_: RATES)
+    monkeypatch.setattr("llmbench.harness.machine.rates.find_rates", lambda *_: RATES)
     monkeypatch.setattr(batch_steps, "LARGEST_BATCH", 2)
     monkeypatch.setattr(batch_steps, "PROMPT_TOKENS", 16)
 

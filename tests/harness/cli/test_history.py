@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from llmbench.harness.cli import main
 from llmbench.harness.cli.history import sparkline
-from llmbench.harness.store import write_run
+from llmbench.harness.storage.store import write_run
 
 from ..observed import serve_in_turn
 from ..stored import SIMULATION, stored_run

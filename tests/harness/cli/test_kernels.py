@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmbench.harness import kernel_bench
+from llmbench.harness.bench import kernel_bench
 from llmbench.harness.cli import main
-from llmbench.harness.machine_state import Processors
-from llmbench.harness.store import load_run
+from llmbench.harness.machine.state import Processors
+from llmbench.harness.storage.store import load_run
 from llmbench.kernels import choices, registry
 
 GOOD = """

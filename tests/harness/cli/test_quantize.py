@@ -12,8 +12,8 @@ import torch
 from llmbench.engines.models import bundled
 from llmbench.engines.models.tokenizer import load_tokenizer
 from llmbench.engines.quantization.checkpoints.read import read_checkpoint
-from llmbench.harness import quantize as command
 from llmbench.harness.cli import main
+from llmbench.harness.quality import quantize as command
 from safetensors.torch import load_file, save_file
 
 from ...engines.quantization.tiny import tiny_json, tiny_model

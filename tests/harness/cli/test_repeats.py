@@ -10,8 +10,8 @@ from llmbench.harness.cli import main
 from llmbench.harness.cli.exits import Exit
 from llmbench.harness.mock.rule import Rule
 from llmbench.harness.mock.server import MockServer
-from llmbench.harness.seeds import seed_of_repeat
-from llmbench.harness.store import write_run
+from llmbench.harness.run.seeds import seed_of_repeat
+from llmbench.harness.storage.store import write_run
 
 from ..mock.in_thread import in_thread
 from ..repeats.made import invalid, make_run, on_disk, partial
@@ -118,7 +118,7 @@ def test_a_repeat_that_is_not_valid_is_named_in_the_exit_code_and_the_reports(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from llmbench.harness.cells.real import RealCells
-    from llmbench.harness.experiment import Measured
+    from llmbench.harness.run.experiment import Measured
 
     def measure(_cells: RealCells, _overrides: object, seed: int) -> Measured:
         run = make_run(1, seed=seed)
@@ -144,7 +144,7 @@ def test_the_terminal_says_what_its_columns_are_where_the_report_is_and_nothing_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from llmbench.harness.cells.real import RealCells
-    from llmbench.harness.experiment import Measured
+    from llmbench.harness.run.experiment import Measured
 
     def measure(_cells: RealCells, _overrides: object, seed: int) -> Measured:
         run = make_run(1, seed=seed)
@@ -174,7 +174,7 @@ def test_ctrl_c_keeps_what_ended_and_says_how_to_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from llmbench.harness.cells.real import RealCells
-    from llmbench.harness.experiment import Measured
+    from llmbench.harness.run.experiment import Measured
 
     def measure(_cells: RealCells, _overrides: object, seed: int) -> Measured:
         run = make_run(1, seed=seed)

@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from llmbench.harness.cli import main
-from llmbench.harness.store import write_run
+from llmbench.harness.storage.store import write_run
 
 from ..observed import serve_in_turn
 from ..stored import stored_run

@@ -17,7 +17,7 @@ from llmbench.harness.cli.exits import Exit
 from llmbench.harness.mock.rule import Rule
 from llmbench.harness.mock.script import Chunk, Script
 from llmbench.harness.mock.server import MockServer
-from llmbench.harness.store import load_run
+from llmbench.harness.storage.store import load_run
 
 from ..mock.in_thread import in_thread
 

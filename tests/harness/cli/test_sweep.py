@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from llmbench.harness.cli import main
-from llmbench.harness.store import find_run
+from llmbench.harness.storage.store import find_run
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from llmbench.harness.client.config import ClientConfig, parse_url
 from llmbench.harness.client.drive import Client
 from llmbench.harness.client.send import Sent, send
 from llmbench.harness.client.servers import SERVERS
-from llmbench.harness.drive import Progress
 from llmbench.harness.mock.log import Sent as Truth
 from llmbench.harness.mock.script import Chunk, Script
 from llmbench.harness.mock.server import MockServer, Scripted
-from llmbench.harness.record import RequestRecord
+from llmbench.harness.run.drive import Progress
+from llmbench.harness.run.record import RequestRecord
 from llmbench.workloads.api import Message, Plan, PlannedRequest
 
 from ..mock.in_thread import in_thread

@@ -20,7 +20,7 @@ from llmbench.harness.errors import InvalidRun
 from llmbench.harness.mock.log import Sent
 from llmbench.harness.mock.rule import Rule
 from llmbench.harness.mock.server import MockServer
-from llmbench.harness.record import RequestRecord
+from llmbench.harness.run.record import RequestRecord
 
 from ..mock.in_thread import in_thread
 from ..observed import make_request

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from llmbench.harness.client.checks import AskedOfServer, check_gaps, check_prefix_cache
 from llmbench.harness.client.config import PrefixCache
-from llmbench.harness.record import RequestRecord
 from llmbench.harness.result import Check
-from llmbench.harness.validity import Asked
+from llmbench.harness.run.record import RequestRecord
+from llmbench.harness.run.validity import Asked
 
 from ..observed import make_request
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from llmbench.harness.client.config import ClientConfig, Timeouts, Url
 from llmbench.harness.client.errors import Label
-from llmbench.harness.drive import Progress
 from llmbench.harness.mock.rule import Fault, Rule
 from llmbench.harness.mock.script import Chunk, Counting, Ending, Plain, Script
-from llmbench.harness.record import RequestStatus
+from llmbench.harness.run.drive import Progress
+from llmbench.harness.run.record import RequestStatus
 from llmbench.workloads.api import Plan, PlannedRequest
 
 from .sending import Exchanged, exchange, plan_of, script_of, send_all

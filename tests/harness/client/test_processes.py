@@ -13,8 +13,8 @@ import pytest
 from llmbench.harness.client.load import Busyness
 from llmbench.harness.client.processes import collected, split, stop_when_told
 from llmbench.harness.client.send import Sent
-from llmbench.harness.drive import Progress
 from llmbench.harness.errors import InvalidRun
+from llmbench.harness.run.drive import Progress
 from llmbench.workloads.api import Plan, PlannedRequest
 
 from .sending import plan_of

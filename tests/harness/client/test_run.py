@@ -24,18 +24,18 @@ from llmbench.harness.client.errors import TargetError
 from llmbench.harness.client.prepare import ServerRunConfig, prepare_server_run
 from llmbench.harness.client.run import measure_server
 from llmbench.harness.client.server_metrics import scraping, told_by_server
-from llmbench.harness.compare import compare
+from llmbench.harness.comparison.compare import compare
 from llmbench.harness.config import LoadConfig
-from llmbench.harness.environment import cpu
 from llmbench.harness.errors import InvalidRun
-from llmbench.harness.experiment import Measured
+from llmbench.harness.machine.environment import cpu
 from llmbench.harness.mock.rule import Rule
 from llmbench.harness.mock.script import Plain, Script
 from llmbench.harness.mock.server import MockServer, Scripted
 from llmbench.harness.rendering import comparison_reports, run_reports
 from llmbench.harness.result import Check
-from llmbench.harness.store import load_run, write_run
-from llmbench.harness.watch import Silent
+from llmbench.harness.run.experiment import Measured
+from llmbench.harness.run.watch import Silent
+from llmbench.harness.storage.store import load_run, write_run
 from llmbench.workloads.api import WorkloadError
 
 from ..mock.in_thread import in_thread

@@ -19,7 +19,7 @@ from llmbench.harness.client.server_machine import (
     find_server,
     read,
 )
-from llmbench.harness.machine_state import Processors
+from llmbench.harness.machine.state import Processors
 from llmbench.harness.result import Validity
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")

@@ -18,10 +18,10 @@ from llmbench.harness.client.config import ClientConfig, Timeouts, parse_url
 from llmbench.harness.client.errors import TargetError
 from llmbench.harness.client.probe import probe
 from llmbench.harness.client.server_metrics import scraping, told_by_server
+from llmbench.harness.client.tls import Trust
 from llmbench.harness.mock.rule import Rule
 from llmbench.harness.mock.server import MockServer
-from llmbench.harness.record import RequestStatus
-from llmbench.harness.tls import Trust
+from llmbench.harness.run.record import RequestStatus
 
 from ..certificates import Certificates, make_certificates
 from ..mock.in_thread import in_thread

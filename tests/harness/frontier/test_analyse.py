@@ -14,7 +14,7 @@ from llmbench.harness.config import RunConfig
 from llmbench.harness.frontier.analyse import analyse
 from llmbench.harness.frontier.runs import MethodRun
 from llmbench.harness.result import Check, Quality
-from llmbench.harness.store import find_run, write_run
+from llmbench.harness.storage.store import find_run, write_run
 from llmbench.harness.tasks.evaluate import Score
 from llmbench.reports.frontier_model import KL, THROUGHPUT, between
 
@@ -180,7 +180,7 @@ def test_a_run_that_others_disturbed_is_neither_dominated_nor_a_choice(tmp_path:
 
 def test_methods_of_other_requests_are_not_set_beside_each_other(tmp_path: Path) -> None:
     from llmbench.harness.frontier import runs as tool
-    from llmbench.harness.watch import Silent
+    from llmbench.harness.run.watch import Silent
 
     class Cells:
         def identify(self, overrides, seed: int) -> tool.Identity:

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from llmbench.engines.config import engine_config
 from llmbench.engines.cost.floor import Rates
+from llmbench.harness.bench.engine_turns import CONTEXT_TOKENS, Case
 from llmbench.harness.config import RunConfig
-from llmbench.harness.drive import Progress
-from llmbench.harness.engine_turns import CONTEXT_TOKENS, Case
 from llmbench.harness.frontier import batch_steps as tool
 from llmbench.harness.frontier.batch_steps import (
     SCHEMA_VERSION,
@@ -20,7 +19,8 @@ from llmbench.harness.frontier.batch_steps import (
     steps_settings,
     turns,
 )
-from llmbench.harness.store import StoreError
+from llmbench.harness.run.drive import Progress
+from llmbench.harness.storage.store import StoreError
 
 LONGEST = Case("decode", 1, CONTEXT_TOKENS).longest_tokens
 
@@ -73,7 +73,7 @@ def test_it_goes_on_where_it_stopped(
     by_method: dict[str, RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "llmbench.harness.machine_rates.find_rates", lambda *_: Rates(10e9, 100e9, "a test")
+        "llmbench.harness.machine.rates.find_rates", lambda *_: Rates(10e9, 100e9, "a test")
     )
     monkeypatch.setattr(tool, "PROMPT_TOKENS", 24)
     settings = steps_settings(by_method, "a revision", (1, 3))

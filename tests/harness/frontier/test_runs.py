@@ -10,10 +10,10 @@ from llmbench.engines.config import engine_config
 from llmbench.engines.errors import OutOfMemory
 from llmbench.harness.cells.identity import Identity
 from llmbench.harness.config import RunConfig
-from llmbench.harness.drive import Progress
-from llmbench.harness.experiment import Measured
 from llmbench.harness.frontier.runs import CheckedMethods, check_directory, run_methods
-from llmbench.harness.store import StoreError
+from llmbench.harness.run.drive import Progress
+from llmbench.harness.run.experiment import Measured
+from llmbench.harness.storage.store import StoreError
 
 from ..observed import make_request, make_step
 from ..stored import stored_run

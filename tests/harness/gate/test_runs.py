@@ -15,8 +15,8 @@ from llmbench.harness.gate.markdown import to_markdown
 from llmbench.harness.gate.rules import parse_rule
 from llmbench.harness.gate.runs import GateOutcome, Row, describe, gate, verdicts_of
 from llmbench.harness.gate.text import to_text
-from llmbench.harness.record import RequestRecord
-from llmbench.harness.store import StoredRun
+from llmbench.harness.run.record import RequestRecord
+from llmbench.harness.storage.store import StoredRun
 
 from ..observed import serve_in_turn
 from ..stored import SIMULATION, stored_run

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 from llmbench.engines.errors import ConfigError
-from llmbench.harness.compare import differing_config
+from llmbench.harness.comparison.compare import differing_config
+from llmbench.harness.comparison.quantities import find_quantity
 from llmbench.harness.history.series import find_runs, group
 from llmbench.harness.history.trend import history_of, trend_of
-from llmbench.harness.quantities import find_quantity
 from llmbench.harness.rendering import history_reports
 from llmbench.harness.result import Check, Metric, Result
-from llmbench.harness.store import RESULT_FILE, RunOnDisk, StoreError, write_run
+from llmbench.harness.storage.store import RESULT_FILE, RunOnDisk, StoreError, write_run
 from llmbench.reports.history_model import History
 from llmbench.reports.history_report import history_report
 from llmbench.reports.model import Chart

@@ -14,9 +14,9 @@ from llmbench.engines.errors import ConfigError
 from llmbench.harness.cli import main
 from llmbench.harness.errors import InvalidRun
 from llmbench.harness.interchange import FORMATS, export
-from llmbench.harness.record import RequestRecord, RequestStatus
 from llmbench.harness.rendering import run_reports
-from llmbench.harness.store import StoredRun, write_run
+from llmbench.harness.run.record import RequestRecord, RequestStatus
+from llmbench.harness.storage.store import StoredRun, write_run
 
 from ..stored import stored_run
 

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 from llmbench.harness.cli import main
-from llmbench.harness.compare import compare
+from llmbench.harness.comparison.compare import compare
 from llmbench.harness.interchange import read_run
 from llmbench.harness.interchange.aiperf_export import to_aiperf
 from llmbench.harness.interchange.vllm_export import to_vllm
 from llmbench.harness.rendering import comparison_reports
 from llmbench.harness.result import Result
-from llmbench.harness.store import StoredRun, StoreError
+from llmbench.harness.storage.store import StoredRun, StoreError
 from llmbench.reports.facts import NOT_SAID
 
 from ..observed import serve_in_turn

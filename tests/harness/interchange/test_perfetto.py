@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from llmbench.engines.trace import Phase
 from llmbench.harness.interchange.perfetto import trace_events, write_trace
-from llmbench.harness.record import RequestStatus
-from llmbench.harness.store import StoredRun, StoreError
+from llmbench.harness.run.record import RequestStatus
+from llmbench.harness.storage.store import StoredRun, StoreError
 
 from ..observed import make_request, make_step
 from ..stored import stored_run

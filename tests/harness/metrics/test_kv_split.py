@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmbench.engines.kv.usage import split
 from llmbench.engines.trace import Holding, Holdings
-from llmbench.harness.drive import drive
 from llmbench.harness.metrics.kv import final_kv_tokens, split_steps
+from llmbench.harness.run.drive import drive
 from llmbench.workloads.api import Plan, PlannedRequest
 
 from ...engines.drive import CountingExecutor, make_core

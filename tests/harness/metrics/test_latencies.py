@@ -10,7 +10,7 @@ from llmbench.harness.metrics import JUDGED, LATENCIES, RequestMetric, meets
 from llmbench.harness.metrics.icl import InterChunkLatency
 from llmbench.harness.metrics.itl import InterTokenLatency
 from llmbench.harness.metrics.tpot import TimePerOutputToken
-from llmbench.harness.record import RequestRecord
+from llmbench.harness.run.record import RequestRecord
 
 from ..observed import make_request
 

@@ -7,7 +7,7 @@ from llmbench.harness.metrics import Goodput, GoodputShare, Interval, meets
 from llmbench.harness.metrics.output_throughput import OutputThroughput
 from llmbench.harness.metrics.request_throughput import RequestThroughput
 from llmbench.harness.metrics.total_throughput import TotalThroughput
-from llmbench.harness.record import RequestRecord, RequestStatus
+from llmbench.harness.run.record import RequestRecord, RequestStatus
 
 from ..observed import make_request
 

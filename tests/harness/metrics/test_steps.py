@@ -9,8 +9,8 @@ from llmbench.engines.trace import Holding, StepTrace
 from llmbench.harness.metrics import step_metrics
 from llmbench.harness.metrics.counters import DIRECTIONS, count
 from llmbench.harness.metrics.kv import KVPool, final_kv_tokens, split_steps, summarise_kv
-from llmbench.harness.record import RequestRecord, RequestStatus
 from llmbench.harness.result import Counters
+from llmbench.harness.run.record import RequestRecord, RequestStatus
 
 from ..observed import make_request, make_step
 

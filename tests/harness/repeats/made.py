@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from llmbench.harness.repeats.directory import Repeats
-from llmbench.harness.store import RunOnDisk, StoredRun, write_run
+from llmbench.harness.storage.store import RunOnDisk, StoredRun, write_run
 
 from ..observed import serve_in_turn
 from ..stored import stored_run

@@ -12,7 +12,7 @@ from llmbench.harness.repeats.directory import (
     find_repeats,
     holds_repeats,
 )
-from llmbench.harness.store import StoreError, load_run, repeat_directories
+from llmbench.harness.storage.store import StoreError, load_run, repeat_directories
 
 from .made import make_run, on_disk
 

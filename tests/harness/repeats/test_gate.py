@@ -11,7 +11,7 @@ from llmbench.harness.gate.runs import GateOutcome, describe, verdicts_of
 from llmbench.harness.gate.text import to_text
 from llmbench.harness.repeats.directory import Repeats
 from llmbench.harness.repeats.gate import gate_repeats
-from llmbench.harness.store import RunOnDisk
+from llmbench.harness.storage.store import RunOnDisk
 
 from ..stored import SIMULATION
 from .made import in_memory, invalid, make_run, metric_runs

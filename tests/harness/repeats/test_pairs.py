@@ -6,9 +6,9 @@ import math
 
 import pytest
 from llmbench.engines.errors import ConfigError
+from llmbench.harness.comparison.evidence import Finding
+from llmbench.harness.comparison.quantities import QUANTITIES, find_quantity
 from llmbench.harness.errors import InvalidRun
-from llmbench.harness.evidence import Finding
-from llmbench.harness.quantities import QUANTITIES, find_quantity
 from llmbench.harness.repeats.directory import Repeats
 from llmbench.harness.repeats.pairs import examine_repeats, match, refuse_invalid
 from llmbench.harness.stats.bootstrap import Contrast

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from llmbench.harness.quantities import QUANTITIES
+from llmbench.harness.comparison.quantities import QUANTITIES
 from llmbench.harness.repeats.pool import pool, pooled_quantity
 from llmbench.harness.result import Metric, Quality
-from llmbench.harness.store import RunOnDisk
+from llmbench.harness.storage.store import RunOnDisk
 from llmbench.reports.repeats_model import PooledQuantity, RepeatsTable
 
 from ..stored import SIMULATION, disturbed

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.cells.identity import Identity
-from llmbench.harness.drive import Progress
 from llmbench.harness.errors import PlaceTaken
-from llmbench.harness.experiment import Measured
 from llmbench.harness.repeats.run import Labelled, Made, Runner, run_repeats
-from llmbench.harness.seeds import seed_of_repeat
-from llmbench.harness.store import StoredRun, StoreError, find_run, write_run
+from llmbench.harness.run.drive import Progress
+from llmbench.harness.run.experiment import Measured
+from llmbench.harness.run.seeds import seed_of_repeat
+from llmbench.harness.storage.store import StoredRun, StoreError, find_run, write_run
 
 from .made import invalid, make_run, partial
 

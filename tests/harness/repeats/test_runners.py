@@ -11,7 +11,7 @@ from llmbench.harness.adapters import run as adapters
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.repeats.runners import in_process, of_library
 from llmbench.harness.result import Result
-from llmbench.harness.watch import Silent
+from llmbench.harness.run.watch import Silent
 
 from ..adapters.test_run import Other
 

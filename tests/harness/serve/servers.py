@@ -22,7 +22,7 @@ from llmbench.engines.kv.base import KVCache, Move
 from llmbench.engines.kv.paged import PagedKVCache
 from llmbench.engines.models.tokenizer import ByteTokenizer
 from llmbench.engines.step import Limits, StepPlan
-from llmbench.harness.chat_template import Render
+from llmbench.harness.run.chat_template import Render
 from llmbench.harness.serve.engine_loop import Abort, Command, EngineLoop, Stop, Submit, Told
 from llmbench.harness.serve.engine_process import lost
 from llmbench.harness.serve.lives import Observer

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from llmbench.harness.chat_template import ChatTemplateError
+from llmbench.harness.run.chat_template import ChatTemplateError
 from llmbench.workloads.api import Message
 
 from .servers import ScriptedExecutor, Served, served

@@ -14,7 +14,7 @@ from time import monotonic, sleep
 
 import pytest
 from llmbench.harness.rendering import sweep_reports
-from llmbench.harness.store import StoreError, write_run
+from llmbench.harness.storage.store import StoreError, write_run
 from llmbench.harness.sweep.cells import Done, Sweep, run_all, start, until_done
 from llmbench.harness.sweep.grid import Axis, grid
 from llmbench.harness.sweep.table import frame, sweep_table

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from llmbench.harness.result import Validity
-from llmbench.harness.store import find_run, write_run
+from llmbench.harness.storage.store import find_run, write_run
 from llmbench.harness.sweep.cells import Done
 from llmbench.harness.sweep.grid import Cell
 from llmbench.harness.sweep.table import sweep_table

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from llmbench.harness.record import RequestRecord, RequestStatus
 from llmbench.harness.rendering import sweep_reports
 from llmbench.harness.result import Validity
-from llmbench.harness.store import find_run, write_run
+from llmbench.harness.run.record import RequestRecord, RequestStatus
+from llmbench.harness.storage.store import find_run, write_run
 from llmbench.harness.sweep.cells import Sweep
 from llmbench.harness.sweep.grid import Cell
 from llmbench.harness.sweep.keeping_up import KEPT_UP, kept_up

@@ -9,7 +9,7 @@ import pytest
 from llmbench.harness.cli.sweep_tables import print_sweep
 from llmbench.harness.rendering import sweep_reports
 from llmbench.harness.result import Simulation
-from llmbench.harness.store import find_run, write_run
+from llmbench.harness.storage.store import find_run, write_run
 from llmbench.harness.sweep.cells import Done
 from llmbench.harness.sweep.grid import Cell
 from llmbench.harness.sweep.table import sweep_table

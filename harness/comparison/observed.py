@@ -1,0 +1,195 @@
+"""A stored run with its requests as records, and what each of its quantities is resampled by.
+
+A latency has a value a request, or several, and requests are its units. A rate, a cost, which is
+the inverse of one, and a mean over time have no request to go by: equal stretches of the run are
+their units. Shares of a peak and energy are known of a run as a whole, and of nothing less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..metrics import (
+    JUDGED,
+    SEVERAL_A_REQUEST,
+    CostPerMillionTokens,
+    Goodput,
+    Interval,
+    RateMetric,
+    meets,
+    rate_metrics,
+)
+from ..metrics.goodput import GoodputShare
+from ..run.record import RequestRecord, RequestStatus
+from ..run.summarise import records_of
+from ..stats.bootstrap import Sample
+from ..storage.store import StoredRun
+from .quantities import QUANTITIES, Quantity
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+
+STRETCHES = 50
+_RATES = frozenset(metric.id for metric in (*rate_metrics({}), Goodput({})))
+_TAKEN = ("kv_useful_tokens", "kv_reserved_tokens", "kv_internal_tokens", "kv_external_tokens")
+
+
+def can_be_resampled(quantity: Quantity) -> bool:
+    """Whether a run whose tables are known shows more of it than one number."""
+    return quantity.sampled or quantity.id == CostPerMillionTokens.id or quantity.name in _OF_STEPS
+
+
+def by_request(quantity: Quantity) -> bool:
+    """Whether the units of its sample are requests."""
+    return quantity.sampled and quantity.id not in _RATES
+
+
+class Observed:
+    """A stored run with its requests as records. name: what it is called beside others; its
+    directory's, if empty."""
+
+    def __init__(self, stored: StoredRun, name: str = "") -> None:
+        self.stored = stored
+        self.name = name or stored.directory.name
+
+    @cached_property
+    def records(self) -> list[RequestRecord]:
+        return records_of(self.stored.requests)
+
+    @property
+    def slo(self) -> Mapping[str, float]:
+        return self.stored.result.config.get("slo") or {}
+
+    def interval(self, stat: str) -> Interval:
+        result = self.stored.result
+        if stat == "window":
+            return Interval(result.window.start_s, result.window.end_s)
+        return Interval(0.0, result.duration_s)
+
+    def span(self, quantity: Quantity) -> Interval:
+        """The time whose stretches are the units of its sample, if requests are not."""
+        if quantity.id == CostPerMillionTokens.id:
+            return self.interval("window")
+        return self.interval(quantity.stat if quantity.id in _RATES else "run")
+
+    def sample(self, quantity: Quantity) -> Sample:
+        """What the quantity was computed from. Raises ValueError for one that is known of the run
+        as a whole only: see `can_be_resampled`."""
+        if by_request(quantity):
+            return _by_request(quantity, self.records, self.slo)
+        if quantity.id in _RATES:
+            return self._rate(quantity)
+        if quantity.id == CostPerMillionTokens.id:
+            return self._cost(quantity)
+        if quantity.name not in _OF_STEPS:
+            raise ValueError(f"{quantity.name} is known of a run as a whole only")
+        held, per = _OF_STEPS[quantity.name](self.stored)
+        return _over_time(self.stored.steps, self.span(quantity), held, per)
+
+    def _rate(self, quantity: Quantity) -> Sample:
+        metric = next(one for one in rate_metrics(self.slo) if one.id == quantity.id)
+        return _binned(metric, self.records, self.interval(quantity.stat))
+
+    def _cost(self, quantity: Quantity) -> Sample:
+        """Price x time over tokens, in the price that the run's own cost tells."""
+        rate = self._rate(QUANTITIES[f"{quantity.stat}_throughput.window"])
+        cost = quantity.value(self.stored.result) or 0.0
+        price = np.full(len(rate.values), cost * float(rate.values.mean()))
+        return Sample(price, rate.units, rate.num_units, per=rate.values)
+
+
+def _by_request(
+    quantity: Quantity, records: Sequence[RequestRecord], slo: Mapping[str, float]
+) -> Sample:
+    """The values of each served request, in order of arrival."""
+    values: list[float] = []
+    units: list[int] = []
+    for unit, record in enumerate(records):
+        found = _values(quantity, record, slo)
+        values.extend(found)
+        units.extend([unit] * len(found))
+    return Sample(np.array(values), np.array(units, dtype=np.int64), len(records))
+
+
+def _values(
+    quantity: Quantity, record: RequestRecord, slo: Mapping[str, float]
+) -> tuple[float, ...]:
+    if quantity.id == GoodputShare.id:
+        kept = meets(record, slo)
+        return () if kept is None else (float(kept),)
+    if record.status is not RequestStatus.OK:
+        return ()
+    if (several := SEVERAL_A_REQUEST.get(quantity.id)) is not None:
+        return several.of(record)
+    value = JUDGED[quantity.id].of(record)
+    return () if value is None else (value,)
+
+
+def _binned(metric: RateMetric, records: Sequence[RequestRecord], interval: Interval) -> Sample:
+    """The rate in each stretch of the interval."""
+    counted = [part for record in records for part in metric.counted(record)]
+    amounts, _ = np.histogram(
+        np.concatenate([part.times_s for part in counted]) if counted else [],
+        bins=STRETCHES,
+        range=(interval.start_s, interval.end_s),
+        weights=np.repeat([part.amount for part in counted], [len(p.times_s) for p in counted]),
+    )
+    return Sample.one_each(amounts * STRETCHES / interval.duration_s)
+
+
+def _column(stored: StoredRun, *names: str) -> Floats:
+    """The sum of these columns of the table of steps."""
+    return stored.steps[list(names)].sum(axis=1).to_numpy(dtype=np.float64)
+
+
+def _waste(stored: StoredRun) -> tuple[Floats, Floats]:
+    """As `metrics/kv.py` weighs it."""
+    taken = _column(stored, *_TAKEN)
+    return taken - _column(stored, "kv_useful_tokens"), taken
+
+
+def _batch_tokens(stored: StoredRun) -> tuple[Floats, Floats]:
+    tokens = _column(stored, "prefill_tokens", "decode_tokens")
+    return tokens, np.ones(len(tokens))
+
+
+def _batch_requests(stored: StoredRun) -> tuple[Floats, Floats]:
+    requests = _column(stored, "prefill_requests", "decode_requests")
+    return requests, np.ones(len(requests))
+
+
+def _budget_utilisation(stored: StoredRun) -> tuple[Floats, Floats]:
+    tokens, steps = _batch_tokens(stored)
+    return tokens, steps * float(stored.result.config["max_num_batched_tokens"])
+
+
+# Two numbers of each step: a mean over time is the sum of the first over that of the second, both
+# weighed by the steps' seconds.
+_OF_STEPS: Mapping[str, Callable[[StoredRun], tuple[Floats, Floats]]] = {
+    "kv.waste_share": _waste,
+    "batch_tokens.mean": _batch_tokens,
+    "batch_requests.mean": _batch_requests,
+    "budget_utilisation.mean": _budget_utilisation,
+}
+
+
+def _over_time(steps: pd.DataFrame, interval: Interval, values: Floats, per: Floats) -> Sample:
+    """What each step held, times its seconds, summed over the stretch that its middle lies in."""
+    start_s, end_s = (steps[name].to_numpy(dtype=np.float64) for name in ("start_s", "end_s"))
+
+    def summed(held: Floats) -> Floats:
+        return np.histogram(
+            (start_s + end_s) / 2,
+            bins=STRETCHES,
+            range=(interval.start_s, interval.end_s),
+            weights=held * (end_s - start_s),
+        )[0]
+
+    return Sample(summed(values), np.arange(STRETCHES), STRETCHES, per=summed(per))

@@ -1,0 +1,37 @@
+"""A model whose work is counted: what its steps cost on one device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ...engines.cost.weights import WeightChoice
+from ...engines.cost.work import ModelWork, model_work
+from ...engines.models.config import ModelConfig
+
+if TYPE_CHECKING:
+    from ...engines.models.decoder import DecoderConfig
+    from ...engines.resolved import ResolvedEngine
+
+
+@dataclass(frozen=True)
+class CountedModel:
+    """window: of its attention, if it slides."""
+
+    work: ModelWork
+    window: int | None = None
+
+
+def count_model(
+    config: DecoderConfig, engine: ResolvedEngine, tensor_parallel: int = 1
+) -> CountedModel | str:
+    """The model with an engine's dtype, weights and KV cache; or why its work is not counted."""
+    if not isinstance(config, ModelConfig):
+        return "the work of a model that transformers computes is not counted"
+    work = model_work(
+        replace(config, dtype=engine.dtype),
+        WeightChoice.of(engine),
+        tensor_parallel=tensor_parallel,
+        kv_dtype=engine.kv_dtype,
+    )
+    return CountedModel(work, config.sliding_window)

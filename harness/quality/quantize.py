@@ -1,0 +1,212 @@
+"""A model quantised into a directory of its own: checked first, resumable, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from torch import Tensor
+
+from ...engines.device import find_device
+from ...engines.errors import ConfigError
+from ...engines.models.catalogue import ModelFiles, resolve_model
+from ...engines.models.config import ModelConfig
+from ...engines.models.loader import load_config, load_model_directory
+from ...engines.models.tokenizer import load_tokenizer
+from ...engines.quantization.calibration import (
+    DEFAULT_SIZES,
+    CalibrationSize,
+    calibration_windows,
+)
+from ...engines.quantization.checkpoints.read import read_published
+from ...engines.quantization.checkpoints.write import (
+    check_writable,
+    default_format,
+    write_checkpoint,
+)
+from ...engines.quantization.identity import quantization_identity
+from ...engines.quantization.layerwise import Progress
+from ...engines.quantization.methods import find_method, find_quantiser
+from ...engines.quantization.quantize import quantize_model
+from ...engines.quantization.quantized import LayerReport
+from ...engines.quantization.resume import LayerStore, finished_layers, read_fingerprint
+from ...engines.quantization.scheme import Scheme, asked_scheme
+from .calibration_texts import BUNDLED, calibration_texts
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class QuantizeConfig:
+    """What is asked for; None: as the method has it.
+
+    calibration: see `calibration_texts`. samples: calibration windows, of sequence_length tokens
+    each. format: a published checkpoint's. resume: go on with what an interrupted run left.
+    overwrite: replace a quantised model at `out`, and forget what an interrupted run left.
+    """
+
+    model: str
+    method: str
+    out: Path
+    bits: int | None = None
+    group_size: int | None = None
+    symmetric: bool | None = None
+    act_order: bool | None = None
+    calibration: str | None = None
+    samples: int | None = None
+    sequence_length: int | None = None
+    format: str | None = None
+    device: str = "auto"
+    resume: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A quantisation that has been checked. windows: token ids [samples, length], or None."""
+
+    files: ModelFiles
+    config: ModelConfig
+    scheme: Scheme
+    format: str
+    out: Path
+    windows: Tensor | None
+    store: LayerStore | None
+    device: str
+
+    @property
+    def unfinished(self) -> Path:
+        return unfinished_directory(self.out)
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What was written. bytes_before: of the model's own safetensors."""
+
+    out: Path
+    bytes: int
+    bytes_before: int
+    seconds: float
+    report: tuple[LayerReport, ...]
+
+
+def unfinished_directory(out: Path) -> Path:
+    """Where finished layers wait until all are."""
+    return out.with_name(f".{out.name}.layers")
+
+
+def unfinished_layers(prepared: Prepared) -> int:
+    """How many layers an interrupted run has left."""
+    return finished_layers(prepared.unfinished)
+
+
+def prepare(asked: QuantizeConfig, report: Report) -> Prepared:
+    """Check everything that can be without quantising. Raises ConfigError and ModelError."""
+    find_quantiser(asked.method)  # before a model is fetched
+    files = resolve_model(asked.model, report)
+    if read_published(files.directory) is not None:
+        raise ConfigError("model", asked.model, "one that is not quantised yet")
+    config = load_config(files.directory)
+    scheme = asked_scheme(
+        config,
+        asked.method,
+        bits=asked.bits,
+        group_size=asked.group_size,
+        symmetric=asked.symmetric,
+        act_order=asked.act_order,
+    )
+    format = asked.format or default_format(config, scheme)
+    out = _resolved(asked.out)
+    check_writable(files.directory, out, format, scheme)
+    if out.exists() and any(out.iterdir()) and not asked.overwrite:
+        raise ConfigError("out", str(asked.out), "a new directory; --overwrite replaces this one")
+    device = str(find_device(asked.device))
+    windows = _windows(asked, files, config)
+    if windows is None:
+        return Prepared(files, config, scheme, format, out, None, None, device)
+    fingerprint = quantization_identity(files.directory, scheme, windows.numpy().tobytes())
+    store = _store(asked, unfinished_directory(out), fingerprint, report)
+    return Prepared(files, config, scheme, format, out, windows, store, device)
+
+
+def quantize(
+    prepared: Prepared,
+    progress: Progress,
+    written: Callable[[int, int], None] | None = None,
+    report: Report = lambda _line: None,
+) -> Quantized:
+    """Quantise, write, and forget the finished layers. Interrupted, it leaves them and what was
+    at `out`. progress, written: see `quantize_layers` and `write_checkpoint`."""
+    began_s = perf_counter()
+    _, weights = load_model_directory(prepared.files.directory)
+    model = quantize_model(
+        prepared.config,
+        weights,
+        prepared.scheme,
+        prepared.windows,
+        device=prepared.device,
+        progress=progress,
+        store=prepared.store,
+    )
+    report(f"writing {prepared.out}")
+    source = prepared.files.directory
+    write_checkpoint(model, source, prepared.out, prepared.format, progress=written)
+    shutil.rmtree(prepared.unfinished, ignore_errors=True)
+    return Quantized(
+        prepared.out,
+        _stored_bytes(prepared.out),
+        _stored_bytes(prepared.files.directory),
+        perf_counter() - began_s,
+        model.report,
+    )
+
+
+def _resolved(out: Path) -> Path:
+    """Where it is, for layers wait beside it. Raises ConfigError for a name that no file can have:
+    those beside it are longer by 20 letters."""
+    place = Path(os.path.realpath(os.path.expanduser(out)))
+    try:
+        place.with_name(f".{place.name}.{'x' * 18}").exists()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError("out", str(out), f"a directory's name ({reason})") from error
+    return place
+
+
+def _windows(asked: QuantizeConfig, files: ModelFiles, config: ModelConfig) -> Tensor | None:
+    if not find_method(asked.method).calibrated:
+        for name in ("calibration", "samples", "sequence_length"):
+            if getattr(asked, name) is not None:
+                allowed = f"unset: {asked.method} calibrates nothing"
+                raise ConfigError(name, getattr(asked, name), allowed)
+        return None
+    default = DEFAULT_SIZES[asked.method]
+    longest = config.max_position_embeddings
+    length = asked.sequence_length or min(default.length, longest)
+    if length > longest:
+        raise ConfigError("sequence_length", length, f"at most the model's {longest} positions")
+    size = CalibrationSize(asked.samples or default.samples, length, asked.samples or 1)
+    tokenizer = load_tokenizer(files.directory)
+    name = asked.calibration or BUNDLED
+    return calibration_windows(calibration_texts(asked.calibration), tokenizer, size, name=name)
+
+
+def _store(asked: QuantizeConfig, unfinished: Path, fingerprint: str, report: Report) -> LayerStore:
+    if asked.overwrite and not asked.resume:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    if read_fingerprint(unfinished) is not None and not asked.resume:
+        done = finished_layers(unfinished)
+        allowed = (
+            f"--resume, to go on after the {done} layers that were done and lie in {unfinished}, "
+            "or --overwrite"
+        )
+        raise ConfigError("out", str(asked.out), allowed)
+    return LayerStore(unfinished, fingerprint, report)
+
+
+def _stored_bytes(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.glob("*.safetensors"))

@@ -1,0 +1,62 @@
+"""Serving a plan in this process, and what the machine did meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...engines.api import Engine
+from ...engines.clock import Clock
+from ...workloads.api import Plan
+from ..errors import InvalidRun
+from ..machine.energy import EnergyCount, find_meter
+from ..machine.state import check_alone, read_processors
+from ..machine.throttling import Throttled, read_throttled
+from ..result import Check, Energy
+from .drive import Observation, drive
+from .watch import Watch
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Metered:
+    """alone: whether others used the processors. energy: or why it is not known."""
+
+    seen: Observation
+    throttled: Throttled
+    alone: Check
+    energy: Energy | str
+
+
+def warm_up(engine: Engine, clock: Clock, plan: Plan, watch: Watch) -> None:
+    """Serve requests that are not measured, if there are any. Raises InvalidRun where the engine
+    fails, and KeyboardInterrupt: there is nothing to keep yet."""
+    if not plan.requests:
+        return
+    watch.stage(f"warming up with {len(plan.requests)} requests")
+    seen = drive(engine, clock, plan, on_progress=watch.progress)
+    if seen.failure:
+        raise InvalidRun(seen.failure)
+    if seen.interrupted:
+        raise KeyboardInterrupt
+
+
+def serve_metered(
+    engine: Engine, clock: Clock, plan: Plan, device: torch.device, watch: Watch
+) -> Metered:
+    """device: whose energy is counted."""
+    import torch
+
+    watch.stage(f"measuring {len(plan.requests)} requests")
+    throttled, others = read_throttled(), read_processors()
+    counting = EnergyCount(find_meter(device))
+    seen = drive(engine, clock, plan, on_progress=counting.polling(watch.progress))
+    energy = counting.stop()
+    return Metered(
+        seen,
+        read_throttled().since(throttled),
+        check_alone(others, read_processors(), threads=torch.get_num_threads()),
+        energy,
+    )

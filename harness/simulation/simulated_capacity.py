@@ -1,0 +1,284 @@
+"""The capacity of a simulated engine: which rate it holds, what binds there, and its run there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ...engines.errors import ConfigError, MissingError
+from ...workloads.scaled import (
+    Arriving,
+    arrival_rate_per_s,
+    arriving,
+    at_rate,
+    requests_per_session,
+)
+from ...workloads.spec import (
+    Clients,
+    Constant,
+    ExponentialRamp,
+    Gamma,
+    LinearRamp,
+    OnOff,
+    Poisson,
+    Replay,
+    Stages,
+)
+from ..config import LoadConfig, RunConfig
+from ..metrics.goodput import JUDGED, GoodputShare, meets
+from ..run.drive import Observation
+from ..run.record import RequestRecord, RequestStatus
+from ..stats.batches import effective_size
+from .capacity import Search, find_capacity
+from .simulate import (
+    PreparedSimulation,
+    fresh,
+    measured,
+    observe,
+    prepare_simulation,
+    simulation_of,
+)
+from .simulated_machine import Machine
+
+if TYPE_CHECKING:
+    from ..run.experiment import Measured
+    from ..run.watch import Watch
+
+# Their gaps can be scaled, too.
+_OTHERS_WITH_A_RATE = (OnOff, LinearRamp, ExponentialRamp, Stages, Clients)
+# Where a workload has no rate of its own, as in a closed loop, its requests come by a Poisson
+# process; the search begins at this rate.
+START_PER_S = 1.0
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What must hold: `attainment`, a share of the requests, keep every limit of `slo_s` (seconds
+    by metric). rate_tolerance: how finely the rate is asked for."""
+
+    slo_s: Mapping[str, float]
+    attainment: float = 0.99
+    rate_tolerance: float = 0.02
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One limit at one rate. kept: share of the requests that kept it, refused ones included.
+    reached_s: what `attainment` of the served requests stayed within; NaN where none is judged."""
+
+    metric: str
+    limit_s: float
+    kept: float
+    reached_s: float
+
+
+@dataclass(frozen=True)
+class EngineCapacity:
+    """What was found of one engine.
+
+    limits: each limit at the lowest rate that fails (the lowest tried, if none holds), the tightest
+    first; empty if every rate holds. refused: why a request was refused there, or empty. run: at
+    the largest rate that holds; None if none does. error: how wrong the simulation may be. kept:
+    whether each request kept the SLO in that run, or at the lowest rate if none holds; None where
+    that cannot be judged. effective: how many independent requests would tell as much of a share
+    (`stats/batches.py`), as they kept and missed the SLO at the lowest rate that fails.
+    """
+
+    config: RunConfig
+    search: Search
+    limits: tuple[Limit, ...]
+    refused: str
+    run: Measured | None
+    error: str
+    kept: tuple[bool | None, ...] = ()
+    effective: float = 0.0
+    per_session: float | None = None
+
+    @property
+    def arriving(self) -> Arriving:
+        """What its rates count."""
+        return "requests" if self.per_session is None else "sessions"
+
+    @property
+    def judged(self) -> int:
+        """How many requests each attainment is a share of."""
+        return sum(one is not None for one in self.kept)
+
+    @property
+    def interval_per_s(self) -> tuple[float, float]:
+        """Between which rates the capacity lies, of what arrives (`capacity.py`)."""
+        return self.search.interval_per_s(self.effective) if self.effective else (0.0, math.inf)
+
+    @property
+    def capacity_per_s(self) -> float:
+        """0 where no rate holds, inf where any does."""
+        return self.search.holds.rate_per_s if self.search.holds else 0.0
+
+    @property
+    def requests_per_s(self) -> float:
+        """The capacity in requests: all turns of a session come in the end."""
+        return self.capacity_per_s * (self.per_session or 1.0)
+
+    @property
+    def burst(self) -> float | None:
+        """How many mean latencies the arrivals of the run at capacity lasted: where they are few,
+        the queue of a lasting load had no time to grow. None without a run or all at once."""
+        if self.run is None or self.search.outcome != "found":
+            return None
+        requests = self.run.requests
+        return float(requests["t_due_s"].max() / requests["e2el_s"].mean())
+
+    @property
+    def binds(self) -> tuple[str, ...]:
+        """The metrics that the fewest requests kept within their limit just above capacity."""
+        least = min((limit.kept for limit in self.limits), default=1.0)
+        return tuple(limit.metric for limit in self.limits if limit.kept == least < 1)
+
+
+def prepare_capacity(config: RunConfig, machine: Machine) -> PreparedSimulation:
+    """A simulation at the workload's own rate, checked. Raises ConfigError or WorkloadError."""
+    prepared = prepare_simulation(replace(config, load=_open_loop(config.load)), machine)
+    arrival_rate_per_s(prepared.plan)
+    return prepared
+
+
+def _open_loop(load: LoadConfig) -> LoadConfig:
+    """The load with a rate that can be changed; a limit on concurrency becomes a cap beside it."""
+    from ..run.planning import workload_of
+
+    if load.arrival == "own":  # as ever here
+        load = replace(load, arrival=None)
+    own = workload_of(replace(load, arrival=None, max_concurrency=None)).arrivals
+    if isinstance(own, Poisson | Constant | Gamma):
+        return replace(load, request_rate=own.rate_per_s)
+    capped = load.max_concurrency is not None
+    if isinstance(own, Replay) and load.arrival is None:
+        return replace(load, time_scale=own.time_scale) if capped else load
+    if isinstance(own, _OTHERS_WITH_A_RATE) and load.arrival is None and not capped:
+        return load
+    return replace(load, request_rate=START_PER_S)
+
+
+def engine_capacity(prepared: PreparedSimulation, goal: Goal, watch: Watch) -> EngineCapacity:
+    """Search, serving the plan's requests at every rate tried: only their gaps change."""
+    if not goal.slo_s:
+        raise MissingError("slo", "limits, such as ttft:500ms,tpot:50ms, or a preset")
+    trials = _Trials(prepared, goal, watch)
+    search = find_capacity(
+        trials.attained,
+        target=goal.attainment,
+        tolerance=goal.rate_tolerance,
+        start_per_s=arrival_rate_per_s(prepared.plan),
+    )
+    run = None
+    kept: tuple[bool | None, ...] = ()
+    missed: tuple[bool | None, ...] = ()
+    if search.holds is not None:
+        watch.stage(f"{trials.told}summarising the run at capacity")
+        made, seen = trials.served(search.holds.rate_per_s)
+        run, kept = measured(made, seen), kept_by(seen.records, goal)
+    limits: tuple[Limit, ...] = ()
+    refused = ""
+    if search.fails is not None:
+        _, seen = trials.served(search.fails.rate_per_s)
+        missed = kept_by(seen.records, goal)
+        limits = limits_of(seen.records, goal)
+        refused = next((one.detail for one in seen.records if _was_refused(one)), "")
+    simulation = run.result.simulation if run else simulation_of(prepared)
+    assert simulation is not None
+    # Misses hang together most plainly where there are some, and as they do at capacity: whether a
+    # rate is the capacity is asked as if it were.
+    judged = [one for one in missed or kept if one is not None]
+    return EngineCapacity(
+        prepared.config,
+        search,
+        limits,
+        refused,
+        run,
+        simulation.error,
+        kept or missed,
+        effective_size(judged),
+        requests_per_session(prepared.plan.description),
+    )
+
+
+def kept_by(records: Sequence[RequestRecord], goal: Goal) -> tuple[bool | None, ...]:
+    """Whether each request kept the SLO, in the order of the plan; None where that cannot be
+    judged."""
+    in_order = sorted(records, key=lambda one: (one.index, one.sample))
+    return tuple(meets(one, goal.slo_s) for one in in_order)
+
+
+def limits_of(records: Sequence[RequestRecord], goal: Goal) -> tuple[Limit, ...]:
+    """Each limit by itself, the one that the fewest requests kept first."""
+    found = [
+        Limit(metric, limit_s, *_kept(records, metric, limit_s, goal.attainment))
+        for metric, limit_s in goal.slo_s.items()
+    ]
+    return tuple(sorted(found, key=lambda limit: limit.kept))
+
+
+def _kept(
+    records: Sequence[RequestRecord], metric: str, limit_s: float, attainment: float
+) -> tuple[float, float]:
+    """The share of requests that kept a limit, and what the best `attainment` of those served
+    stayed within: the smallest value that this share does not exceed."""
+    served = (one for one in records if one.status is RequestStatus.OK)
+    values = sorted(value for one in served if (value := JUDGED[metric].of(one)) is not None)
+    judged = len(values) + sum(map(_was_refused, records))
+    share = sum(value <= limit_s for value in values) / judged if judged else 1.0
+    rank = max(math.ceil(attainment * len(values)), 1)
+    return share, values[rank - 1] if values else math.nan
+
+
+def _was_refused(record: RequestRecord) -> bool:
+    return record.status not in (RequestStatus.OK, RequestStatus.UNFINISHED)
+
+
+def serve_at(
+    prepared: PreparedSimulation, rate_per_s: float, watch: Watch
+) -> tuple[PreparedSimulation, Observation]:
+    """Serve the plan's requests at another rate. Raises KeyboardInterrupt on Ctrl-C."""
+    made = fresh(replace(prepared, plan=at_rate(prepared.plan, rate_per_s)))
+    seen = observe(made, watch)
+    if seen.interrupted:
+        raise KeyboardInterrupt
+    return made, seen
+
+
+class _Trials:
+    """Serves the plan at a rate, and keeps what the answer may need: the best that held, the
+    lowest that did not."""
+
+    def __init__(self, prepared: PreparedSimulation, goal: Goal, watch: Watch) -> None:
+        self._prepared = prepared
+        self._goal = goal
+        self._watch = watch
+        self._share = GoodputShare(goal.slo_s)
+        # By whether the SLO held: the rate nearest to capacity. Observations are large.
+        self._nearest: dict[bool, tuple[float, PreparedSimulation, Observation]] = {}
+        self.told = f"{prepared.config.label}: "
+
+    def attained(self, rate_per_s: float) -> float:
+        of = arriving(self._prepared.plan.description)
+        name = "all at once" if math.isinf(rate_per_s) else f"{rate_per_s:.4g} {of}/s"
+        self._watch.stage(f"{self.told}trying {name}")
+        made, seen = self.served(rate_per_s)
+        share = self._share.of(seen.records)
+        if share is None:
+            judged = ", ".join(self._goal.slo_s)
+            raise ConfigError("slo", judged, "a limit that some request can be judged on")
+        holds = share >= self._goal.attainment
+        kept = self._nearest.get(holds)
+        if kept is None or (rate_per_s > kept[0] if holds else rate_per_s < kept[0]):
+            self._nearest[holds] = (rate_per_s, made, seen)
+        self.told = f"{self._prepared.config.label}: {share:.2%} keep the SLO at {name}; "
+        return share
+
+    def served(self, rate_per_s: float) -> tuple[PreparedSimulation, Observation]:
+        for kept_per_s, made, seen in self._nearest.values():
+            if kept_per_s == rate_per_s:
+                return made, seen
+        return serve_at(self._prepared, rate_per_s, self._watch)

@@ -1,0 +1,144 @@
+"""What a run is simulated on: whose step times, and how much memory for keys and values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ...engines.config import CPU_KV_MEMORY_BYTES, EngineConfig
+from ...engines.cost.calibrated import CalibratedCost, Calibration
+from ...engines.cost.hardware import Hardware, resolve_hardware
+from ...engines.cost.roofline import CostModel, Efficiency, Roofline, StepTimes, kv_capacity_tokens
+from ...engines.cost.weights import WeightChoice
+from ...engines.cost.work import StepWork, model_work
+from ...engines.errors import ConfigError
+from ...engines.models.config import ModelConfig
+from ..config import RunConfig
+from ..storage.settings import setting_of
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the run is simulated on.
+
+    hardware: a name of `engines/cost/hardware.yaml` or a YAML file. devices: tensor parallel.
+    calibration: what `llmbench calibrate` made, in place of hardware. free_memory_fraction: share
+    of the memory that weights leave free which is given to the KV cache. efficiency: of the
+    roofline.
+    """
+
+    hardware: str = "h100"
+    devices: int = 1
+    calibration: Calibration | None = None
+    free_memory_fraction: float = 0.9
+    efficiency: Efficiency = field(default_factory=Efficiency)
+
+
+class Extrapolating:
+    """A calibrated cost model that counts the steps it was never shown the like of."""
+
+    def __init__(self, cost: CalibratedCost) -> None:
+        self.cost = cost
+        self.steps = 0
+
+    def price(self, work: StepWork) -> StepTimes:
+        self.steps += bool(self.cost.calibration.beyond(work))
+        return self.cost.price(work)
+
+
+def kv_bytes_per_token(machine: Machine, model: ModelConfig, kv_dtype: str) -> int:
+    """Over all devices: of a calibration what our own engine stores, of hardware what is priced."""
+    if machine.calibration is not None:
+        return model.kv_bytes_per_token(model.dtype, kv_dtype)
+    return int(model_work(model, kv_dtype=kv_dtype).kv_bytes_per_token)
+
+
+def price_and_room(
+    config: RunConfig, machine: Machine, model: ModelConfig
+) -> tuple[CostModel, int]:
+    """Who says how long a step takes, and how many tokens the KV pool holds.
+
+    Raises ConfigError for what the machine cannot do and for a calibration of something else.
+    """
+    engine, calibration = config.engine, machine.calibration
+    if calibration is not None:
+        _check_calibration(calibration, config)
+        memory = engine.kv_memory_bytes or CPU_KV_MEMORY_BYTES
+        tokens = memory // model.kv_bytes_per_token(model.dtype, engine.kv_dtype)
+        return Extrapolating(CalibratedCost(calibration)), tokens
+    hardware = resolve_hardware(machine.hardware)
+    cost = _roofline(engine, machine, hardware, model)
+    return cost, _pool_tokens(engine, machine, hardware, model)
+
+
+def _roofline(
+    engine: EngineConfig, machine: Machine, hardware: Hardware, model: ModelConfig
+) -> Roofline:
+    return Roofline(
+        hardware,
+        model,
+        WeightChoice.of(engine),
+        tensor_parallel=machine.devices,
+        kv_dtype=engine.kv_dtype,
+        efficiency=machine.efficiency,
+    )
+
+
+def _pool_tokens(
+    engine: EngineConfig, machine: Machine, hardware: Hardware, model: ModelConfig
+) -> int:
+    fits = kv_capacity_tokens(
+        hardware,
+        model,
+        WeightChoice.of(engine),
+        tensor_parallel=machine.devices,
+        kv_dtype=engine.kv_dtype,
+        free_memory_fraction=machine.free_memory_fraction,
+    )
+    if engine.kv_memory_bytes is None:
+        return fits
+    asked = engine.kv_memory_bytes // kv_bytes_per_token(machine, model, engine.kv_dtype)
+    if asked > fits:
+        what = f"{machine.devices} x {hardware.name}"
+        raise ConfigError(
+            "kv_memory", f"{asked} tokens", f"at most the {fits} that {what} have room for"
+        )
+    return asked
+
+
+def _check_calibration(calibration: Calibration, config: RunConfig) -> None:
+    """Step times of another model, or of other weights, say nothing about this run."""
+    if calibration.model != config.model:
+        raise ConfigError("model", config.model, f"{calibration.model}, which was calibrated")
+    for name in ("quant", "quant_activations", "quant_head", "kv", "kv_dtype", "dtype"):
+        asked, measured = getattr(config.engine, name), setting_of(calibration.settings, name)
+        # A dtype of `auto` means the calibrated one; a KV dtype of `auto` is one of its own.
+        if asked != measured and (name, asked) != ("dtype", "auto"):
+            raise ConfigError(name, asked, f"{measured}, which was calibrated")
+
+
+def check_swap(cost: CostModel, engine: EngineConfig) -> None:
+    """A run that may swap needs a price for it."""
+    if isinstance(cost, Roofline):
+        cost.hardware.required_link("host_link")
+    else:
+        raise ConfigError("preemption", engine.preemption, "recompute: no swap was calibrated")
+
+
+def machine_settings(machine: Machine) -> dict[str, Any]:
+    """All that decides step times; numbers: a digest of those behind a name or in a file."""
+    made = machine.calibration
+    numbers = (
+        json.dumps(asdict(made), sort_keys=True)
+        if made
+        else resolve_hardware(machine.hardware).model_dump_json()
+    )
+    return {
+        "hardware": None if made else machine.hardware,
+        "calibration": made.machine if made else None,
+        "free_memory_fraction": machine.free_memory_fraction,
+        "efficiency": asdict(machine.efficiency),
+        "numbers": hashlib.sha256(numbers.encode()).hexdigest(),
+    }

@@ -1,0 +1,62 @@
+"""How wrong a simulated run may be, in words that every report of one carries."""
+
+from __future__ import annotations
+
+from ...engines.cost.calibrated import Calibration
+from ...engines.cost.published import Comparison, compare_with_published
+
+
+def roofline_error() -> str:
+    """The roofline against throughput that others measured: computed anew, not remembered."""
+    fitted, _, _, h200, llama_70b = compare_with_published()
+    held_out = _errors(fitted)
+    worst = max(abs(error) for error in held_out)
+    return (
+        "a roofline, held against TensorRT-LLM's published FP8 throughput: of Llama-3.1-8B on an "
+        f"H100 within {worst:.1%} on the {len(held_out)} shapes it was not fitted to, on an H200 "
+        f"{_range(h200)}; of Llama-3.3-70B on two H100 {_range(llama_70b)}. Other models, devices "
+        "and engines, and latencies, were not checked"
+    )
+
+
+def worst_factor() -> float:
+    """How far a simulated rate or time may be from the measured one, as a factor above 1: the worst
+    of the published figures that nothing was fitted to. Of what was not checked, latencies above
+    all, no less can be believed."""
+    errors = [error for part in compare_with_published() for error in _errors(part)]
+    return max(max(1 + error, 1 / (1 + error)) for error in errors)
+
+
+def is_below(value: float, limit: float, factor: float) -> bool | None:
+    """Whether a simulated value is at most a limit; None within the factor, where the model's error
+    alone may be what parts them."""
+    if limit / factor < value < limit * factor:
+        return None
+    return value <= limit
+
+
+def _range(part: Comparison) -> str:
+    errors = _errors(part)
+    return f"{min(errors):+.1%} to {max(errors):+.1%}"
+
+
+def _errors(part: Comparison) -> list[float]:
+    """Of the shapes that its factors were not fitted to."""
+    return [made.error for made in part.predictions if not made.fitted]
+
+
+def calibrated_error(calibration: Calibration, extrapolated_steps: int) -> str:
+    """A calibration against the steps it left out and, where one was held against it, a run."""
+    found = calibration.errors["all"]
+    text = (
+        f"step times fitted on {calibration.machine}: median error {found.median:.1%}, p90 "
+        f"{found.p90:.1%}, bias {found.bias:+.1%} on {found.steps} steps left out of the fit"
+    )
+    if calibration.run_error:
+        parts = ", ".join(f"{name} {error:+.1%}" for name, error in calibration.run_error.items())
+        text += f"; on a run it has not seen: {parts}"
+    else:
+        text += "; not held against a whole run (llmbench calibrate --check RUN)"
+    if extrapolated_steps:
+        text += f"; {extrapolated_steps} steps were larger than any measured"
+    return text

@@ -1,0 +1,279 @@
+"""A run on disk: a directory that is there whole or not at all."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import tempfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from ..errors import PlaceTaken, StoreError
+from ..result import SCHEMA_VERSION, Result
+from ..run.summarise import LATER_COLUMNS, REQUEST_COLUMNS, STEP_COLUMNS
+from .drafts import draft, draft_name, held, is_draft, remove_abandoned, turn_in
+from .settings import completed
+from .whole_file import nearest_existing, write_whole, writing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESULT_FILE = "result.json"
+REQUESTS_FILE = "requests.parquet"
+STEPS_FILE = "steps.parquet"
+REPORT_FILES = ("report.md", "report.html")
+# A run that was repeated is a directory of runs, which are called so and numbered from 1.
+REPEAT_PREFIX = "repeat-"
+_FILES = {RESULT_FILE, REQUESTS_FILE, STEPS_FILE, *REPORT_FILES}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What stood at a run's place at one time. result: the file and when it was written, by device,
+    inode and nanoseconds; None where there was no run."""
+
+    result: tuple[int, int, int] | None
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as read back. requests, steps: the tables `summarise.py` documents."""
+
+    directory: Path
+    result: Result
+    requests: pd.DataFrame
+    steps: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class RunOnDisk:
+    """A stored run of which only the result is in memory: many of them need little."""
+
+    directory: Path
+    result: Result
+
+    def load(self, without: Collection[str] = ()) -> StoredRun:
+        """With its tables, read anew each time. without: columns to leave out. Raises StoreError
+        as `load_run` does."""
+        return StoredRun(
+            self.directory,
+            self.result,
+            _read_table(self.directory / REQUESTS_FILE, REQUEST_COLUMNS, without),
+            _read_table(self.directory / STEPS_FILE, STEP_COLUMNS, without),
+        )
+
+
+def check_out(directory: Path) -> None:
+    """Find out before a run whether its result can be written; leaves nothing behind.
+
+    Allowed: a path that does not exist yet under a writable directory, an empty directory, or one
+    that holds a run and nothing else, which `write_run` then replaces. Raises StoreError for `out`.
+    """
+    directory = directory.resolve()
+    if directory.exists() and not directory.is_dir():
+        raise StoreError("out", directory, "is a file; expected a directory")
+    if directory.is_dir():
+        found = {entry.name for entry in directory.iterdir()}
+        # A report's draft, whose writer was killed, goes with the run that it is of.
+        drafts = {name for name in found if any(is_draft(name, Path(one)) for one in _FILES)}
+        others = sorted(found - _FILES - drafts)
+        if others or (found and RESULT_FILE not in found):
+            raise StoreError(
+                "out",
+                directory,
+                f"holds other files ({(others or sorted(found))[0]}); "
+                "expected a new or empty directory, or one that holds a run",
+            )
+    parent = nearest_existing(directory.parent)
+    try:
+        Path(tempfile.mkdtemp(prefix=".llmbench.", dir=parent)).rmdir()
+    except OSError as error:
+        problem = f"cannot be made in {str(parent)!r}: {error.strerror}"
+        raise StoreError("out", directory, problem) from error
+
+
+def standing(directory: Path) -> Standing:
+    """What stands there now."""
+    try:
+        found = (directory / RESULT_FILE).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return Standing(None)
+    return Standing((found.st_dev, found.st_ino, found.st_mtime_ns))
+
+
+def write_run(
+    directory: Path,
+    result: Result,
+    requests: pd.DataFrame,
+    steps: pd.DataFrame,
+    reports: Mapping[str, str],
+    stood: Standing | None = None,
+) -> Path:
+    """Write a run beside its place and move it there whole; an earlier run there is replaced, and
+    what a writer that was killed left beside it is removed.
+
+    reports: text by file name. stood: what may be replaced; None: whatever run stands there.
+    Returns the directory. Raises StoreError for `out`, leaving what was there as it was, and
+    PlaceTaken if anything but `stood` is there, with the run beside it.
+    """
+    if stood is None:
+        check_out(directory)
+    directory = directory.resolve()
+    with writing("out", directory):
+        with draft(directory, is_directory=True) as fresh:
+            _write_files(fresh, result, requests, steps, reports)
+            with turn_in(directory.parent):
+                if stood is not None and not _still(directory, stood):
+                    raise PlaceTaken(directory, _put_beside(fresh, directory))
+                _put_in_place(fresh, directory)
+        remove_abandoned(directory)
+    return directory
+
+
+def write_reports(directory: Path, reports: Mapping[str, str]) -> None:
+    """Replace the reports of a stored run, each file whole. Raises StoreError for `run`."""
+    with writing("run", directory):
+        for name, text in reports.items():
+            write_whole(directory / name, text)
+
+
+def load_run(path: Path) -> StoredRun:
+    """Read a run from its directory, or from the path of its `result.json`.
+
+    Raises StoreError: nothing there, a file missing or corrupt, a schema this version cannot read.
+    """
+    return find_run(path).load()
+
+
+def find_run(path: Path) -> RunOnDisk:
+    """The same, with the tables left on disk. Raises StoreError as `load_run` does for them."""
+    directory = path.parent if path.name == RESULT_FILE else path
+    if not directory.is_dir():
+        raise StoreError("run", path, "does not exist; expected the directory of a run")
+    if repeats := repeat_directories(directory):
+        raise StoreError(
+            "run",
+            path,
+            f"holds {len(repeats)} repeats of a run; expected one of them, such as {repeats[0]}",
+        )
+    return RunOnDisk(directory.resolve(), read_result(directory / RESULT_FILE))
+
+
+def repeat_directories(path: Path) -> tuple[Path, ...]:
+    """The runs that a repeated run's directory holds, in their order; none of any other."""
+    if not path.is_dir() or (path / RESULT_FILE).exists():
+        return ()
+    numbered = {
+        int(number): entry
+        for entry in path.iterdir()
+        if (number := entry.name.removeprefix(REPEAT_PREFIX)) != entry.name
+        and number.isdecimal()
+        and (entry / RESULT_FILE).is_file()
+    }
+    return tuple(numbered[number] for number in sorted(numbered))
+
+
+def read_result(path: Path) -> Result:
+    """Read one `result.json`. Raises StoreError naming the field that is wrong."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError("run", path, "does not exist; expected a run's result file") from None
+    except OSError as error:
+        raise StoreError("run", path, f"cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise StoreError("run", path, f"is not JSON: {error}") from error
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        raise StoreError(
+            "run",
+            path,
+            f"has schema_version {version!r}; this version of llmbench reads {SCHEMA_VERSION}",
+        )
+    try:
+        result = Result.model_validate(data)
+        config = completed(result.config, result.environment)
+        return result.model_copy(update={"config": config})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise StoreError("run", path, f"{field}: {first['msg']}{more}") from error
+
+
+def _write_files(
+    directory: Path,
+    result: Result,
+    requests: pd.DataFrame,
+    steps: pd.DataFrame,
+    reports: Mapping[str, str],
+) -> None:
+    # NaN is not JSON; a result that has one must fail here and not in its reader.
+    text = json.dumps(result.model_dump(), indent=2, allow_nan=False, ensure_ascii=False)
+    (directory / RESULT_FILE).write_text(text + "\n", encoding="utf-8")
+    requests.to_parquet(directory / REQUESTS_FILE, index=False)
+    steps.to_parquet(directory / STEPS_FILE, index=False)
+    for name, report in reports.items():
+        (directory / name).write_text(report, encoding="utf-8")
+
+
+def _still(directory: Path, stood: Standing) -> bool:
+    """Whether nothing came since: no run, and no files that are no run's."""
+    try:
+        check_out(directory)
+    except StoreError:
+        return False
+    return standing(directory) == stood
+
+
+def _put_in_place(fresh: Path, directory: Path) -> None:
+    """Rename. A run that stands there is moved aside first: a rename takes no full directory."""
+    if not (directory / RESULT_FILE).exists():
+        fresh.replace(directory)
+        return
+    aside = draft_name(directory)
+    with held(directory):
+        directory.replace(aside)
+        try:
+            fresh.replace(directory)
+        except BaseException:
+            aside.replace(directory)
+            raise
+        shutil.rmtree(aside)
+
+
+def _put_beside(fresh: Path, directory: Path) -> Path:
+    """Under the first name that is free, with a number at its end."""
+    places = (directory.with_name(f"{directory.name}-{number}") for number in itertools.count(2))
+    return fresh.replace(next(place for place in places if not place.exists()))
+
+
+def _read_table(path: Path, columns: tuple[str, ...], without: Collection[str]) -> pd.DataFrame:
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+    columns = tuple(name for name in columns if name not in without)
+    try:
+        there = set(pq.read_schema(path).names)
+        wanted = [name for name in columns if name in there or name not in LATER_COLUMNS]
+        frame = pd.read_parquet(path, columns=wanted if without else None)
+    except FileNotFoundError:
+        raise StoreError("run", path, "does not exist; expected a run's table") from None
+    except (OSError, ValueError) as error:  # pyarrow's own errors derive from these
+        raise StoreError("run", path, f"is not a readable Parquet file: {_line(error)}") from error
+    for name in columns:
+        if name in LATER_COLUMNS and name not in frame.columns:
+            frame[name] = pd.Series([LATER_COLUMNS[name]] * len(frame), index=frame.index)
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise StoreError("run", path, "lacks the columns " + ", ".join(missing))
+    return frame
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

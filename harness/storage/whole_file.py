@@ -1,0 +1,62 @@
+"""Files that are there whole or not at all: written beside their place, and then moved there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import StoreError
+from .drafts import draft, remove_abandoned
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file, in UTF-8; what was there stays until all of it is written. Raises OSError."""
+    with whole_file(path) as fresh:
+        fresh.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Where to write what becomes `path` at the end of the block; after an error, Ctrl-C included,
+    it is removed, and what a writer that was killed left is removed by the next. A link is
+    followed. What is no file, such as /dev/stdout, is written to itself. Raises OSError."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    with draft(path, is_directory=False) as fresh:
+        yield fresh
+        fresh.replace(path)
+    remove_abandoned(path)
+
+
+@contextmanager
+def writing(field: str, path: Path) -> Iterator[None]:
+    """Says in one line why `path` cannot be written, where the block finds out. Raises StoreError
+    for `field`."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(field, path, f"cannot be written: {error.strerror or error}") from error
+
+
+def check_writable(field: str, path: Path) -> None:
+    """Find out before minutes of work whether a file can be written at the end of them; leaves
+    nothing behind. Missing directories above it will be made. Raises StoreError for `field`."""
+    place = path.resolve()
+    with writing(field, path):
+        if place.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not place.exists() or place.is_file():
+            Path(tempfile.mkdtemp(prefix=".llmbench.", dir=nearest_existing(place.parent))).rmdir()
+
+
+def nearest_existing(path: Path) -> Path:
+    """The path, or the first above it that is there."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path

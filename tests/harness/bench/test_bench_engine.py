@@ -1,0 +1,270 @@
+"""Steps of a real engine against their floor, on the model that ships; no time is asserted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from llmbench.engines.config import engine_config
+from llmbench.engines.cost.floor import Rates
+from llmbench.engines.cost.shapes import resolve_shape
+from llmbench.engines.errors import ConfigError
+from llmbench.engines.models.catalogue import resolve_model
+from llmbench.engines.pipeline import PipelinedCore
+from llmbench.engines.resolve import resolve
+from llmbench.engines.resolved import ResolvedEngine
+from llmbench.harness.bench import bench_engine as tool
+from llmbench.harness.bench.bench_engine import CaseResult, cases
+from llmbench.harness.bench.engine_turns import CONTEXT_TOKENS, DECODE_STEPS, Case, Side
+from llmbench.harness.cli import app
+from llmbench.harness.errors import StoreError
+from llmbench.harness.machine.rates import better, find_rates
+from llmbench.kernels import rates as kernel_rates
+from typer.testing import CliRunner
+
+RATES = Rates(10e9, 100e9, "a test")
+
+
+@pytest.fixture(autouse=True)
+def fixed_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timing a machine takes seconds, and its result is of no use to a test."""
+    monkeypatch.setattr("llmbench.harness.machine.rates.find_rates", lambda *_: RATES)
+
+
+@pytest.mark.parametrize("engine", ["paged", "inflight"])
+def test_every_case_is_measured_on_the_work_that_was_done(engine: str) -> None:
+    asked = cases([1, 3], [40])
+    made = tool.bench_engine("bundled", engine_config(engine), asked, command="test")
+    assert [one.case for one in made.results] == list(asked)
+    assert [one.tokens for one in made.results] == [1, 3, 40]
+    assert [one.repeats for one in made.results] == [DECODE_STEPS, DECODE_STEPS, 3]
+    for one in made.results:
+        assert 0 < one.best_s <= one.median_s
+        assert one.floor_s == pytest.approx(max(one.bytes_moved / 10e9, one.flops / 100e9))
+        assert one.share_of_floor == one.floor_s / one.median_s
+    decode_1, decode_3, prefill = made.results
+    assert decode_1.flops < decode_3.flops < prefill.flops
+    # Three times the keys, the same weights.
+    shape = resolve_shape("bundled")
+    element = 2 if made.settings["dtype"] == "bfloat16" else 4
+    kv_bytes = 2 * shape.num_layers * shape.num_kv_heads * shape.head_dim * element
+    context = CONTEXT_TOKENS + 1
+    extra = (decode_3.bytes_moved - decode_1.bytes_moved) / kv_bytes
+    assert 2 * (context + 1) < extra < 2 * (context + DECODE_STEPS + 4)
+    assert made.kernels
+
+
+def test_engines_take_turns_by_the_step_and_are_compared_turn_by_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from llmbench.engines.core import EngineCore
+
+    turns: list[int] = []
+    step = EngineCore.step
+    monkeypatch.setattr(EngineCore, "step", lambda core: (turns.append(id(core)), step(core))[1])
+    engines = [engine_config("paged", quant=quant) for quant in ("none", "int8")]
+    asked = [Case("decode", 2, CONTEXT_TOKENS)]
+    none, int8 = tool.bench_by_turns("bundled", engines, asked, command="test")
+    assert all(a != b for a, b in pairwise(turns))
+    assert none.results[0].speed_up == 1.0
+    assert int8.results[0].speed_up > 0
+    assert (none.settings["quant"], int8.settings["quant"]) == ("none", "int8")
+    assert int8.results[0].bytes_moved < none.results[0].bytes_moved
+
+
+def test_engines_that_look_ahead_are_not_timed_within_each_others_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Their step counts from the end of their last one: in between nobody else may have a turn."""
+    turns: list[int] = []
+    step = PipelinedCore.step
+    monkeypatch.setattr(PipelinedCore, "step", lambda core: (turns.append(id(core)), step(core))[1])
+    engines = [
+        engine_config("paged", quant=quant, async_scheduling=True) for quant in ("none", "int8")
+    ]
+    asked = [Case("decode", 2, CONTEXT_TOKENS)]
+    tool.bench_by_turns("bundled", engines, asked, command="test")
+    assert sum(a != b for a, b in pairwise(turns)) == 1
+
+
+def test_engines_of_a_gpu_leave_each_other_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default each would take nine tenths of it."""
+    files = resolve_model("bundled")
+    side = Side(files, resolve(engine_config("paged"), files))
+    side.load(lambda _: None)
+    side.resolved = replace(side.resolved, kv_memory_bytes=2**40)
+    built: list[ResolvedEngine] = []
+    build = "llmbench.engines.assemble.build_engine"
+    monkeypatch.setattr(build, lambda _loaded, engine, _clock: built.append(engine))
+    case = Case("decode", 8, CONTEXT_TOKENS)
+    side.core(case)
+    side.resolved = replace(side.resolved, device="cuda")
+    side.core(case)
+    whole, limited = built
+    assert whole.kv_memory_bytes == 2**40
+    each = side.loaded.config.kv_bytes_per_token(limited.dtype, limited.kv_dtype)
+    assert 8 * case.longest_tokens < limited.kv_memory_bytes / each < 3 * 8 * case.longest_tokens
+
+
+def test_quantised_weights_lower_the_floor() -> None:
+    asked = [Case("decode", 1, CONTEXT_TOKENS)]
+    dense, packed = (
+        tool.bench_engine("bundled", engine_config("paged", quant=quant), asked, command="test")
+        for quant in ("none", "awq")
+    )
+    assert packed.results[0].bytes_moved < dense.results[0].bytes_moved
+
+
+def test_a_prompt_cut_into_steps_counts_them_all() -> None:
+    engine = engine_config("paged", batching="mixed", max_num_batched_tokens=32, max_num_seqs=1)
+    made = tool.bench_engine("bundled", engine, [Case("prefill", 1, 100)], command="test")
+    (whole,) = tool.bench_engine(
+        "bundled", engine_config("paged"), [Case("prefill", 1, 100)], command="test"
+    ).results
+    (cut,) = made.results
+    assert cut.tokens == whole.tokens == 100
+    assert cut.bytes_moved > 2 * whole.bytes_moved  # the weights are read four times
+
+
+def test_a_batch_that_the_cache_has_no_room_for_is_refused() -> None:
+    engine = engine_config("inflight", kv_memory_bytes=2**20)
+    with pytest.raises(ConfigError, match="kv-memory"):
+        tool.bench_engine("bundled", engine, cases([16], []), command="test")
+
+
+def test_a_prompt_longer_than_the_model_is_said_to_be_skipped() -> None:
+    made = tool.bench_engine("bundled", engine_config("paged"), cases([], [5000]), command="test")
+    assert made.results == ()
+    assert made.skipped == ("prefill 5000",)
+
+
+def test_numbers_below_one_are_refused() -> None:
+    with pytest.raises(ConfigError, match="batch"):
+        cases([0], [])
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "int8", "w4a8"])
+def test_rates_are_measured_and_the_better_of_two_kept(
+    dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(kernel_rates.FAR_BYTES, "cpu", 2**20)
+    monkeypatch.setitem(kernel_rates.PRODUCT_EDGE, "cpu", 64)
+    rates = find_rates(torch.device("cpu"), dtype)
+    assert rates.bytes_per_s > 0
+    assert rates.flops_per_s > 0
+    assert rates.source == "measured"
+    assert better(Rates(1, 4, "x"), Rates(2, 3, "x")) == Rates(2, 4, "x")
+
+
+def test_where_the_result_goes_is_checked_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tool, "bench_engine", lambda *_, **__: pytest.fail("it was measured"))
+    (tmp_path / "file").touch()
+    arguments = ["bench-engine", "--out", str(tmp_path / "file" / "bench.json")]
+    with pytest.raises(StoreError, match=r"^out: .* cannot be written: Not a directory$"):
+        CliRunner().invoke(app.app, arguments, catch_exceptions=False)
+
+
+def test_a_result_is_written_and_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    out = tmp_path / "made" / "bench.json"
+    arguments = ["bench-engine", "--batch", "2", "--prompt", "16", "--prompt", "4000"]
+    done = CliRunner().invoke(app.app, [*arguments, "--out", str(out), "--quiet"])
+    assert done.exit_code == 0, done.output
+    assert "decode x 2" in done.output
+    assert "prefill 4000: longer" in done.output
+    data = json.loads(out.read_text(encoding="utf-8"))
+    assert data["schema_version"] == 1
+    assert [row["case"]["phase"] for row in data["results"]] == ["decode", "prefill"]
+    row = data["results"][0]
+    assert row["share_of_floor"] == pytest.approx(row["floor_s"] / row["median_s"])
+    assert set(CaseResult.__dataclass_fields__) <= set(row)
+
+
+@pytest.mark.parametrize("whole", [0, 1])
+def test_ctrl_c_keeps_the_cases_that_are_whole(
+    whole: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time, timed = tool.time_by_turns, []
+
+    def interrupted(case: Case, sides: list[Side], seed: int) -> Any:
+        if len(timed) == whole:
+            raise KeyboardInterrupt
+        timed.append(case)
+        return time(case, sides, seed)
+
+    monkeypatch.setattr(tool, "time_by_turns", interrupted)
+    out = tmp_path / "bench.json"
+    arguments = ["bench-engine", "--batch", "1", "--prompt", "16", "--out", str(out), "--quiet"]
+    done = CliRunner().invoke(app.app, arguments)
+    assert done.exit_code == 130
+    assert out.exists() == bool(whole)
+    if whole:
+        data = json.loads(out.read_text(encoding="utf-8"))
+        assert data["partial"]
+        assert [row["case"]["phase"] for row in data["results"]] == ["decode"]
+        assert "later cases are missing" in done.output
+
+
+def test_a_case_after_which_the_machine_was_not_measured_is_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured: list[int] = []
+
+    def rates(*_: object) -> Rates:
+        measured.append(1)
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        return RATES
+
+    monkeypatch.setattr("llmbench.harness.machine.rates.find_rates", rates)
+    made = tool.bench_engine("bundled", engine_config("paged"), cases([1, 2], []), command="test")
+    assert [one.case.sequences for one in made.results] == [1]
+    assert made.partial
+
+
+@pytest.mark.parametrize(
+    ("quant", "products"),
+    [
+        ("none", ("bf16", "bf16", "bf16")),
+        ("awq", ("bf16", "bf16", "bf16")),
+        ("w8a8", ("int8", "int8", "bf16")),
+        ("rtn+a8", ("w4a8", "bf16", "bf16")),
+        # A CPU has no product in e4m3: the codes are widened.
+        ("fp8", ("bf16", "bf16", "bf16")),
+    ],
+)
+def test_the_floor_is_of_what_is_multiplied(quant: str, products: tuple[str, ...]) -> None:
+    files = resolve_model("bundled")
+    engine = engine_config("paged", quant=quant, dtype="bfloat16")
+    assert Side(files, resolve(engine, files)).products == products
+
+
+def test_a_projection_in_16_bits_has_its_own_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of layers that eight-bit arithmetic makes faster it is the slower part."""
+    per_s = {"w4a8": 100e9, "bf16": 50e9}
+    monkeypatch.setattr(
+        "llmbench.harness.machine.rates.find_rates",
+        lambda _, dtype: Rates(1e15, per_s[dtype], "a test"),
+    )
+    engine = engine_config("paged", quant="rtn+a8", dtype="bfloat16")
+    made = tool.bench_engine("bundled", engine, cases([4], []), command="test")
+    (one,) = made.results
+    assert made.rates.flops_per_s == 100e9
+    assert 50e9 < one.flops_per_s < 100e9
+    assert (one.bound, one.floor_s) == ("compute", pytest.approx(one.flops / one.flops_per_s))
+
+
+def test_ctrl_c_ends_what_turns_are_a_part_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tool, "time_by_turns", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tool.bench_by_turns("bundled", [engine_config("paged")], cases([1], []), command="test")

@@ -1,0 +1,146 @@
+"""What a run says of its cache, on the bundled model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from llmbench.engines import assemble
+from llmbench.engines.config import engine_config
+from llmbench.engines.models import bundled
+from llmbench.engines.models.catalogue import ModelFiles
+from llmbench.engines.models.loader import load_model_directory
+from llmbench.engines.quantization.checkpoints.write import write_checkpoint
+from llmbench.engines.quantization.rounding import rounded_model
+from llmbench.engines.resolved import ResolvedEngine
+from llmbench.harness.config import LoadConfig, RunConfig
+from llmbench.harness.machine.kept_peaks import MachinePeaks, keep_peaks, machine_of
+from llmbench.harness.result import Result
+from llmbench.harness.run.experiment import measure, prepare
+from llmbench.harness.run.watch import Silent
+
+
+def run(model: str = "bundled", **settings) -> Result:
+    limits = {"max_model_len": 256, "kv_memory_bytes": 2**22}
+    engine = engine_config(dtype="float32", device="cpu", **limits, **settings)
+    load = LoadConfig(num_requests=3, max_output_len=8, max_input_len=64)
+    config = RunConfig(model, engine, load, warmup_requests=0, quality_tokens=128)
+    return measure(prepare(config, Silent()), Silent()).result
+
+
+@pytest.mark.parametrize("kv", ["paged", "contiguous"])
+@pytest.mark.parametrize(("kv_dtype", "most_kl"), [("int8", 1e-3), ("fp8", 1e-2)])
+def test_a_quantised_cache_is_counted_and_judged(kv: str, kv_dtype: str, most_kl: float) -> None:
+    result = run(kv=kv, kv_dtype=kv_dtype)
+    # 6 layers, key and value, 2 heads of 64 one-byte codes and a two-byte scale; 4 MiB of them.
+    assert result.kv is not None
+    assert result.memory is not None
+    assert result.kv.bytes_per_token == 1584
+    tokens = 2647 if kv == "contiguous" else 2640  # 165 blocks of 16
+    assert result.kv.capacity_tokens == tokens
+    assert result.memory.kv_bytes == tokens * 1584
+    assert result.config["kv_dtype"] == kv_dtype
+    assert result.label.endswith(f" + {kv_dtype} KV")
+    assert {"quantized_cache_write", f"quantized_{kv}_attention"} <= set(result.kernels)
+    # Whoever computed something is named; on a CPU that is whole decode steps, too.
+    assert set(result.kernel_calls) <= set(result.kernels)
+    quality = result.quality
+    assert quality is not None
+    assert quality.kl_mean is not None
+    assert 0 < quality.kl_mean < most_kl
+    assert quality.compared_tokens == 24
+    assert quality.text_kl_mean is not None
+    assert 0 < quality.text_kl_mean < most_kl
+    assert quality.text_kl_p99 is not None
+    assert quality.text_kl_mean < quality.text_kl_p99
+    assert quality.text_top1_agreement is not None
+    assert quality.text_top1_agreement > 0.9
+    assert quality.perplexity_tokens == 127
+    assert quality.perplexity is not None
+    assert quality.reference_perplexity is not None
+    assert quality.perplexity != quality.reference_perplexity
+    assert quality.perplexity == pytest.approx(quality.reference_perplexity, rel=0.02)
+
+
+def test_the_models_own_dtype_has_nothing_to_be_compared_with() -> None:
+    result = run()
+    assert result.config["kv_dtype"] == "auto"
+    assert result.kv is not None
+    assert result.kv.bytes_per_token == 6 * 2 * 2 * 64 * 4
+    assert result.label == "paged"
+    assert {"rope_cache_write", "paged_attention"} <= set(result.kernels)
+    # Whoever computed something is named; on a CPU that is whole decode steps, too.
+    assert set(result.kernel_calls) <= set(result.kernels)
+    assert {"prefix_cache", "throttling"} <= {check.id for check in result.validity.checks}
+    quality = result.quality
+    assert quality is not None
+    assert quality.kl_mean is None
+    assert quality.text_kl_mean is None
+    assert quality.reference_perplexity is None
+
+
+def test_a_checkpoint_that_was_quantised_before_has_no_reference(tmp_path: Path) -> None:
+    source = bundled.model_directory()
+    config, weights = load_model_directory(source)
+    model = rounded_model(config, weights, "rtn", 32, torch.device("cpu"))
+    write_checkpoint(model, source, tmp_path / "rounded", "compressed-tensors")
+    result = run(str(tmp_path / "rounded"))
+    assert result.label == "paged + w4a16"
+    assert (result.config["quant"], result.config["group_size"]) == ("w4a16", 32)
+    assert {"linear", "w4a16_linear"} <= set(result.kernels)
+    quality = result.quality
+    assert quality is not None
+    assert quality.perplexity is not None
+    assert quality.perplexity > 1
+    assert quality.reference_perplexity is quality.kl_mean is quality.top1_agreement is None
+    assert "quantised before" in quality.caveat
+    assert quality.reference.startswith("none")
+
+
+def test_beside_quantised_weights_the_reference_has_neither(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a run with awq and int8 keys, the reference is loaded without awq and read without int8.
+
+    Searching for scales takes long and is not the point: both models are the unquantised one.
+    """
+    quality = run(kv_dtype="int8").quality
+    assert quality is not None
+    asked = []
+    load = assemble.load_model
+
+    def load_model(
+        files: ModelFiles, engine: ResolvedEngine, report: assemble.Report = print
+    ) -> assemble.LoadedModel:
+        asked.append(engine.quant)
+        return load(files, replace(engine, quant="none"), report)
+
+    monkeypatch.setattr(assemble, "load_model", load_model)
+    both = run(quant="awq", kv_dtype="int8").quality
+    assert asked == ["awq", "none"]
+    assert both == quality
+
+
+def test_a_run_is_held_against_the_peaks_of_this_machine_if_they_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "llmbench.harness.machine.peaks.peaks_path", lambda: tmp_path / "peaks.json"
+    )
+    without = run()
+    assert "mfu" not in without.metrics
+    assert "llmbench machine" in without.absent["mbu"]
+    assert without.peaks is None
+
+    machine = machine_of(torch.device("cpu"))
+    peaks = MachinePeaks(*machine, 1e12, {"fp32": 1e13}, "2026-01-01T00:00:00+00:00")
+    keep_peaks(tmp_path / "peaks.json", peaks)
+    found = run()
+    assert found.peaks is not None
+    assert (found.peaks.dtype, found.peaks.bytes_per_s) == ("fp32", 1e12)
+    assert 0 < found.metrics["mfu"].stats["prefill"] < 1
+    assert 0 < found.metrics["mbu"].stats["decode"] < 1
+    # Energy is there or its reason is, whatever this machine counts.
+    assert ("energy_per_token" in found.metrics) != ("energy_per_token" in found.absent)

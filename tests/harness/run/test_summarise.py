@@ -1,0 +1,153 @@
+"""From records and steps to a result's numbers and tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from llmbench.harness.metrics.kv import KVPool
+from llmbench.harness.run.record import RequestRecord, RequestStatus
+from llmbench.harness.run.summarise import (
+    REQUEST_COLUMNS,
+    STEP_COLUMNS,
+    Summary,
+    records_of,
+    requests_frame,
+    steps_frame,
+    summarise,
+)
+from llmbench.harness.run.validity import Asked
+from llmbench.workloads.api import Plan, PlannedRequest
+
+from ..observed import make_request, serve_in_turn
+
+POOL = KVPool("paged", 1024, 4096, 4)
+
+
+def _summarise(requests: list[RequestRecord], **slo: float) -> Summary:
+    return summarise(
+        requests,
+        [],
+        pool=POOL,
+        max_num_batched_tokens=64,
+        asked=Asked(None, open_loop=False),
+        slo=slo,
+    )
+
+
+def test_a_closed_loop_of_one() -> None:
+    """120 requests of 8 steps of 10 ms: every number follows from that."""
+    requests, steps = serve_in_turn(120)
+    found = summarise(
+        requests,
+        steps,
+        pool=POOL,
+        max_num_batched_tokens=8,
+        asked=Asked({r.request_id: 8 for r in requests}, open_loop=False, max_concurrency=1),
+        slo={"ttft": 0.015},
+    )
+
+    assert found.validity.valid
+    assert found.duration_s == pytest.approx(9.6)
+    stats = {name: metric.stats for name, metric in found.metrics.items()}
+    assert stats["ttft"]["p99"] == pytest.approx(0.01)
+    assert stats["tpot"]["mean"] == pytest.approx(0.01)
+    assert stats["itl"]["count"] == 120 * 7
+    assert stats["e2el"]["max"] == pytest.approx(0.08)
+    assert stats["ntpot"]["p50"] == pytest.approx(0.01)
+    assert stats["queue"]["mean"] == pytest.approx(0.0)
+    assert stats["output_throughput"]["run"] == pytest.approx(100.0)
+    assert stats["total_throughput"]["run"] == pytest.approx(120 * 12 / 9.6)
+    assert stats["request_throughput"]["run"] == pytest.approx(12.5)
+    assert stats["goodput"]["run"] == pytest.approx(12.5)
+    assert stats["goodput_share"] == {"run": 1.0}
+    assert stats["batch_tokens"]["mean"] == pytest.approx((4 + 7) / 8)
+    assert stats["budget_utilisation"]["max"] == pytest.approx(0.5)
+    assert found.counters.steps == 960
+    assert found.kv is not None
+    assert found.kv.useful_tokens.peak == 11
+    assert found.window.steady
+
+
+def test_a_metric_without_samples_is_left_out() -> None:
+    found = _summarise([make_request((1.0,))])
+
+    assert "tpot" not in found.metrics
+    assert "itl" not in found.metrics
+    assert "goodput" not in found.metrics
+    assert found.metrics["ttft"].stats["count"] == 1
+
+
+def test_only_requests_that_ended_well_enter_the_latencies() -> None:
+    found = _summarise(
+        [
+            make_request((1.0, 2.0), index=0),
+            make_request((9.0, 20.0), index=1, status=RequestStatus.UNFINISHED),
+            make_request((), index=2, status=RequestStatus.REFUSED),
+        ]
+    )
+
+    assert found.metrics["ttft"].stats["count"] == 1
+    assert found.metrics["e2el"].stats["max"] == 2.0
+
+
+def test_a_run_of_nothing_is_summarised_and_invalid() -> None:
+    found = _summarise([])
+
+    assert not found.validity.valid
+    assert found.duration_s == 0.0
+    assert found.metrics["output_throughput"].stats == {"window": 0.0, "run": 0.0}
+
+
+def test_the_requests_table() -> None:
+    requests, _ = serve_in_turn(3)
+    refused = make_request((), index=3, status=RequestStatus.REFUSED)
+    frame = requests_frame([*requests, refused])
+
+    assert tuple(frame.columns) == REQUEST_COLUMNS
+    assert frame["e2el_s"].tolist()[:3] == pytest.approx([0.08] * 3)
+    assert frame["status"].tolist() == ["ok", "ok", "ok", "refused"]
+    assert np.isnan(frame["ttft_s"].iloc[3])
+    assert frame["ttft_s"].dtype == np.float64
+    assert list(frame["token_times_s"].iloc[0]) == pytest.approx([i / 100 for i in range(1, 9)])
+
+
+def test_records_come_back_from_the_table() -> None:
+    requests, _ = serve_in_turn(3)
+    requests.append(make_request((), index=3, status=RequestStatus.REFUSED))
+
+    assert records_of(requests_frame(requests)) == requests
+
+
+def test_the_steps_table() -> None:
+    requests, steps = serve_in_turn(2)
+    frame = steps_frame(requests, steps)
+
+    assert tuple(frame.columns) == STEP_COLUMNS
+    first = frame.iloc[0]
+    assert (first["prefill_tokens"], first["decode_tokens"]) == (4, 0)
+    # 4 of the 11 tokens it ends with are written; 64 slots are held.
+    assert (first["kv_useful_tokens"], first["kv_reserved_tokens"]) == (4, 7)
+    assert first["kv_internal_tokens"] == 64 - 11
+    assert list(first["chunk_phases"]) == ["prefill"]
+    assert frame["kv_capacity_tokens"].unique().tolist() == [1024]
+
+
+def test_empty_tables_keep_their_columns() -> None:
+    assert tuple(requests_frame([]).columns) == REQUEST_COLUMNS
+
+
+def test_a_table_says_who_waited_for_whom_where_the_plan_is_known() -> None:
+    requests = [make_request((1.0, 2.0), index=at) for at in range(3)]
+    sent = [
+        PlannedRequest(0, 0.0, (1,), 2),
+        PlannedRequest(1, None, (1, 2), 2, after=0, think_s=1.5),
+        PlannedRequest(2, 1.0, (1,), 2),
+    ]
+    frame = requests_frame(requests, Plan(tuple(sent), None))
+    assert frame["after"].isna().tolist() == [True, False, True]
+    assert (frame["after"][1], frame["think_s"].tolist()) == (0.0, [0.0, 1.5, 0.0])
+    assert requests_frame(requests)["after"].isna().all()
+
+
+def test_empty_step_tables_keep_their_columns() -> None:
+    assert tuple(steps_frame([], []).columns) == STEP_COLUMNS

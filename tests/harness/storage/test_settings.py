@@ -1,0 +1,22 @@
+"""In what a stored experiment is another one."""
+
+from __future__ import annotations
+
+import pytest
+from llmbench.harness.storage.settings import difference
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "said"),
+    [
+        ({"seed": 0, "threads": 4}, {"seed": 0, "threads": 2}, "threads is 2 there, 4 here"),
+        ({"quant": "awq"}, {"quant": "none"}, "quant is none there, awq here"),
+        ({"slo": {"ttft": 0.2}}, {}, 'slo is not set there, {"ttft": 0.2} here'),
+        ({"words": ["run", "--b=2"]}, {"words": ["run"]}, "words is not set there, --b=2 here"),
+        ({"sizes": (1, 2)}, {"sizes": [1, 2], "command": "another"}, None),
+    ],
+)
+def test_the_first_setting_that_differs_is_named_with_both_values(
+    here: dict[str, object], there: dict[str, object], said: str | None
+) -> None:
+    assert difference(here, there) == said
