@@ -129,10 +129,19 @@ def notes(one: EngineCapacity) -> list[str]:
         found.append(
             f"{one.judged} requests count as {math.floor(one.effective)} that do not wait for each "
             f"other, too few to show that {quantity(search.target, 'share')} keep the SLO at any "
-            "rate" + (f"; it takes {fewest}" if fewest else ": no number shows that all do")
+            f"rate{_enough(one, fewest)}"
         )
     failures = one.run.result.validity.failures if one.run else ()
     return found + [f"{check.detail} (the run at capacity)" for check in failures]
+
+
+def _enough(one: EngineCapacity, fewest: int | None) -> str:
+    """How many requests would do, a tenth more than in proportion."""
+    if fewest is None:
+        return ": no number shows that all do"
+    wanted = 1.1 * len(one.kept) * fewest / max(one.effective, 1.0)
+    hundreds = 100 * math.ceil(wanted / 100)
+    return f"; it takes {fewest}, which some {hundreds} requests give (--num-requests)"
 
 
 def rate(trial: Trial, of: Arriving) -> str:
@@ -167,7 +176,10 @@ def _compared(found: Sequence[EngineCapacity]) -> Table:
         name = f"{title}, {scale.unit}" if scale.unit else title
         table.add_row(name, *map(scale.number, values))
 
-    row("output, tokens/s", "", lambda one: one.stat("output_throughput", "window"))
+    # Without a steady window the end is in a rate, where nothing arrives any more.
+    drained = any(one is not None and not one.window.steady for one in results)
+    title = "whole run, tokens/s" if drained else "output, tokens/s"
+    row(title, "", lambda one: one.stat("output_throughput", "window"))
     row("TTFT p99", "s", lambda one: one.stat("ttft", "p99"))
     row("TPOT p99", "s", lambda one: one.stat("tpot", "p99"))
     row("KV peak", "share", _kv_peak)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ...workloads.scaled import Arriving
 from ..comparison.evidence import ERROR_RATE
 from ..stats.batches import uneven_p
+from ..stats.holm import holm
 from .simulate import PreparedSimulation
 from .simulated_capacity import EngineCapacity, Goal, kept_by, serve_at
 
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
 class Order:
     """Two engines at the largest rate that the first holds, its capacity, and the second does not.
 
-    rate_per_s: of what arrives. only_first, only_second: requests that keep the SLO with one of
-    them alone. p: the chance of so uneven a split if neither kept more (`stats/batches.py`).
+    Two of one capacity are held against each other there. rate_per_s: of what arrives. only_first,
+    only_second: requests that keep the SLO with one of them alone. p: the chance of so uneven a
+    split if neither kept more (`stats/batches.py`), after Holm's correction over all pairs.
     """
 
     first: str
@@ -45,18 +48,22 @@ def orders(
     watch: Watch,
 ) -> tuple[Order, ...]:
     """Each engine beside the next in order of capacity, on the same requests. prepared: of each
-    that was found. Engines of one capacity, such as none, have no order."""
+    that was found. Two that hold no rate, or any, have no order."""
     ranked = sorted(
         zip(prepared, found, strict=True), key=lambda one: one[1].capacity_per_s, reverse=True
     )
     told: list[Order] = []
     for (_, first), (behind, second) in pairwise(ranked):
         rate_per_s = first.capacity_per_s
+        kept = second.kept
         if rate_per_s == second.capacity_per_s:
-            continue
-        watch.stage(f"{second.config.label} at the capacity of {first.config.label}")
-        _, seen = serve_at(behind, rate_per_s, watch)
-        both = list(zip(first.kept, kept_by(seen.records, goal), strict=True))
+            if not 0 < rate_per_s < math.inf:
+                continue
+        else:
+            watch.stage(f"{second.config.label} at the capacity of {first.config.label}")
+            _, seen = serve_at(behind, rate_per_s, watch)
+            kept = kept_by(seen.records, goal)
+        both = list(zip(first.kept, kept, strict=True))
         only_first = [pair == (True, False) for pair in both]
         only_second = [pair == (False, True) for pair in both]
         told.append(
@@ -70,4 +77,5 @@ def orders(
                 first.arriving,
             )
         )
-    return tuple(told)
+    adjusted = holm([one.p for one in told])
+    return tuple(replace(one, p=p) for one, p in zip(told, adjusted, strict=True))

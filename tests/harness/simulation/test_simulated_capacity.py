@@ -184,7 +184,8 @@ def test_engines_that_serve_alike_cannot_be_told_apart() -> None:
     slower = replace(slower, cost=Constant(1.1))
     found = [engine_capacity(each, goal, Silent()) for each in (one, alike, slower)]
     assert all(each.judged == 60 for each in found)
-    (order,) = orders((one, alike, slower), found, goal, Silent())
+    same, order = orders((one, alike, slower), found, goal, Silent())
+    assert order_sentence(same).endswith("the same requests keep the SLO with both")
     assert order.rate_per_s == found[0].capacity_per_s
     assert order.only_second == 0
     assert order.only_first > 20
@@ -225,10 +226,11 @@ def test_too_few_requests_and_an_unsteady_run_are_said_in_a_sentence_each() -> N
     goal = Goal({"ttft": STEP_S * 4}, attainment=0.9)
     few = engine_capacity(one_by_one(6), goal, Silent())
     # Three batches of two, of which the last has a miss: shares 1, 1 and 1/2, whose mean has the
-    # variance 1 / 36, times (4.303 / 1.960)^2 for three batches. 5/36 / (4.82 / 36) = 1.04.
+    # variance 1 / 36, times (4.303 / 1.960)^2 for three batches. 5/36 / (4.82 / 36) = 1.04, and a
+    # tenth more than 6 x 35 / 1.04 = 202 is 222, in whole hundreds 300.
     assert (
         "6 requests count as 1 that do not wait for each other, too few to show that 90 % keep the "
-        "SLO at any rate; it takes 35"
+        "SLO at any rate; it takes 35, which some 300 requests give (--num-requests)"
     ) in notes(few)
     assert "(95 %: any rate); at " in sentence(few, goal)
     (unsteady,) = (text for text in notes(few) if "steady" in text)
@@ -251,6 +253,12 @@ def test_the_table_keeps_a_number_whole_on_80_columns(
         first, *others = line.removeprefix(title).split()
         assert others == [first] * 3
     assert max(map(len, lines)) <= 80
+
+
+def test_a_rate_with_the_runs_end_in_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    goal = Goal({"ttft": STEP_S * 4}, attainment=0.9)
+    print_capacities([engine_capacity(one_by_one(6), goal, Silent())], goal)
+    assert "whole run, tokens/s" in capsys.readouterr().out
 
 
 def test_limits_are_told_apart() -> None:
