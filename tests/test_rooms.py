@@ -92,7 +92,7 @@ def test_nothing_but_the_command_line_imports_the_command_line() -> None:
     ]
     assert wrong == []
     own = {module for path in source_files("harness") for module, _ in _imported_modules(path)}
-    assert {("harness", "cli", "app", "main"), ("harness", "store", "write_run")} <= own
+    assert {("harness", "cli", "app", "main"), ("harness", "storage", "store", "write_run")} <= own
 
 
 def _imported_modules(path: Path) -> Iterator[tuple[tuple[str, ...], int]]:

@@ -108,8 +108,10 @@ def test_every_ratio_that_a_sentence_names_is_judged() -> None:
     from llmbench.reports.comparison_tables import row_label
     from llmbench.reports.glossary import in_sentence
 
-    told = comparison_report([_view("a"), _view("b")], compare_repeats(_two_pairs())).verdict
-    labels = {f"{one.id}.{one.stat}": row_label(one) for one in compare_repeats(_two_pairs()).rows}
+    comparison = compare_repeats(_two_pairs())
+    report = comparison_report([_view("a"), _view("b")], comparison)
+    told = f"{report.verdict} {comparison.undecided}"
+    labels = {f"{one.id}.{one.stat}": row_label(one) for one in comparison.rows}
     named = {name for name, label in labels.items() if f"{in_sentence(label)} (" in told}
     assert {"ttft.p99", "output_throughput.window"} <= named
     assert named <= JUDGED
