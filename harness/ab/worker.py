@@ -62,6 +62,8 @@ class Worker:
 
         load = replace(self._settings.load, num_requests=num_requests)
         plan = prepare(replace(self._settings, seed=seed, load=load), Silent()).plan
+        # Prompts of one corpus begin alike: a later trial would find more of its own in the cache.
+        self._core.strategy.kv.forget_names()
         seen = drive(self._core, self._clock, plan)
         if seen.interrupted:
             raise _LostError(seen.failure or "interrupted")

@@ -60,6 +60,7 @@ def _also(engine: EngineConfig) -> str:
         "prefix cache": engine.prefix_cache,
         f"{engine.arena} arena": engine.arena is not None,
         "whole prompts": engine.batching == "mixed" and not engine.chunked_prefill,
+        "whole prompt must fit": engine.whole_prompt_fits,
         f"steps of {engine.max_num_batched_tokens}": engine.max_num_batched_tokens is not None,
         "groups swapped": engine.preemption == "auto",
         "all swapped": engine.preemption == "swap",

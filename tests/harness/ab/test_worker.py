@@ -54,6 +54,28 @@ def test_two_trees_serve_the_same_requests_and_wait_between() -> None:
         assert a.trial(3, 4).fingerprint != one.fingerprint
 
 
+def test_each_trial_finds_the_prefix_cache_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same prompts again would be in it whole, and those of a later trial in part."""
+    from llmbench.harness.ab.worker import Worker
+    from llmbench.harness.options.words import run_settings
+    from llmbench.harness.run import drive as drive_module
+
+    steps: list[Any] = []
+    drive = drive_module.drive
+
+    def watched(*arguments: Any) -> Any:
+        seen = drive(*arguments)
+        steps.extend(seen.steps)
+        return seen
+
+    monkeypatch.setattr(drive_module, "drive", watched)
+    words = [*OPTIONS, "--engine", "vllm-v1", "--num-requests", "3"]
+    worker = Worker(run_settings(words, "options"))
+    for _ in range(2):
+        worker.trial(1, 3)
+    assert not any(step.chunks.cached for step in steps)
+
+
 @pytest.mark.parametrize(
     ("message", "kind", "said"),
     [
