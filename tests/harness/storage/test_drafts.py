@@ -22,7 +22,7 @@ from ..stored import stored_run
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from llmbench.harness.drafts import draft
+from llmbench.harness.storage.drafts import draft
 out = Path(sys.argv[1])
 with draft(out / "run", is_directory=True) as run, draft(out / "told.json", is_directory=False) as told:
     (run / "result.json").write_text("{")

@@ -20,7 +20,7 @@ from ..stored import stored_run
 WRITER = """
 import sys
 from pathlib import Path
-from llmbench.harness.sole_writer import sole_writer
+from llmbench.harness.storage.sole_writer import sole_writer
 with sole_writer(Path(sys.argv[1])):
     print("in", flush=True)
     sys.stdin.read()
