@@ -144,9 +144,11 @@ def _key_figures(ablation: Ablation) -> tuple[KeyFigure, ...]:
 
 
 def _nothing_held(ablation: Ablation, change: str) -> KeyFigure:
-    """That there is no effect, where every interval is narrow around none; else that nothing was
-    decided, and of what least."""
+    """That there is no effect, where every interval is narrow around none, or where a simulation
+    gave the same numbers to the last; else that nothing was decided, and of what least."""
     responses = {one.name: one for one in ablation.responses if one.id not in COUNTED}
+    if ablation.simulated and _unmoved(ablation, change):
+        return KeyFigure(change, "none", "", "no step of the simulation is another")
     judged = [
         one
         for one in ablation.effects
@@ -165,6 +167,15 @@ def _nothing_held(ablation: Ablation, change: str) -> KeyFigure:
     of = responses[widest.response]
     text = effect_text(widest.value, widest.low, widest.high, of.scale, of.unit)
     return KeyFigure(change, "undecided", "", f"least sure: {label(of)} {text}")
+
+
+def _unmoved(ablation: Ablation, change: str) -> bool:
+    """Whether every number is what it was: a simulated machine repeats itself."""
+    none = {one.name: 1.0 if one.scale == "ratio" else 0.0 for one in ablation.responses}
+    effects = [one for one in ablation.effects if one.text == change]
+    return bool(effects) and all(
+        math.isclose(one.value, none[one.response], abs_tol=1e-9) for one in effects
+    )
 
 
 def _reach(effect: AblationEffect, response: AblationResponse) -> float:

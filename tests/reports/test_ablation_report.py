@@ -107,6 +107,15 @@ def test_a_tile_says_none_only_of_a_narrow_interval_around_it(
     assert (figure.value, figure.detail) == (value, detail)
 
 
+def test_a_tile_says_none_of_a_simulation_that_did_the_same() -> None:
+    """Its rates have intervals, as wide as the load is uneven, and no step was another."""
+    first = replace(ablation().effects[0], value=1.0, low=0.97, high=1.031)
+    for simulated, value in ((True, "none"), (False, "undecided")):
+        found = replace(ablation(), effects=(first,), simulated=simulated, sentences=())
+        (figure,) = ablation_report(found).figures
+        assert figure.value == value
+
+
 def test_effects_stand_by_quantity_and_change(report: Report) -> None:
     found = _table(report, "effects")
     assert [column.title for column in found.columns] == [
