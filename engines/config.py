@@ -260,11 +260,12 @@ def _split(overrides: Mapping[str, Any]) -> dict[str, Any]:
 _FOLLOW: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("kv", "paged", ("prefix_cache",)),
     ("kv", "contiguous", ("kv_reservation", "arena")),
+    ("batching", "mixed", ("whole_prompt_fits",)),
     ("mixing", "unified", ("whole_prompt_fits",)),
     ("admission", "optimistic", ("watermark", "preemption")),
 )
 # And where prompts and decodes are mixed only, or only in one way.
-_MIXING_OF = {"chunking": "inflight", "chunk_unit": "inflight"}
+_MIXING_OF = {"chunking": "inflight", "chunk_unit": "inflight", "whole_prompt_fits": "unified"}
 _OF_MIXED = ("mixing", "chunked_prefill", "long_prefill_tokens", *_MIXING_OF)
 
 

@@ -17,16 +17,22 @@ _UNSAID: Mapping[str, Any] = {
     "quant_head": "auto",
     "async_scheduling": False,
     "cuda_graphs": "off",
+    "whole_prompt_fits": False,
 }
+# What older versions called otherwise, of a simulated machine.
+_RENAMED: Mapping[str, str] = {"memory_utilisation": "free_memory_fraction"}
 
 
 def completed(config: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration of a run, also of one from when the threads of an engine in this process
-    were told by its environment alone."""
+    were told by its environment alone, or a setting had another name."""
+    config = dict(config)
+    if isinstance(machine := config.get("machine"), Mapping):
+        config["machine"] = {_RENAMED.get(name, name): value for name, value in machine.items()}
     # Of all that are run, only an engine of ours has KV memory that was set.
     ours, told = "kv_memory_bytes" in config, config.get("threads") is not None
     threads = (environment.get("torch") or {}).get("threads")
-    return {**config, "threads": threads} if ours and threads and not told else dict(config)
+    return {**config, "threads": threads} if ours and threads and not told else config
 
 
 def setting_of(config: Mapping[str, Any], name: str) -> Any:

@@ -96,6 +96,14 @@ def test_step_budgets_follow_the_model_length() -> None:
             {"engine": "vllm-v1", "chunk_unit": 64},
             "chunk_unit: 64 is not allowed; expected unset with unified mixing",
         ),
+        (
+            {"engine": "trtllm", "whole_prompt_fits": True},
+            "whole_prompt_fits: True is not allowed; expected unset with inflight mixing",
+        ),
+        (
+            {"engine": "paged", "whole_prompt_fits": True},
+            "whole_prompt_fits: True is not allowed; expected unset with separate batching",
+        ),
         ({"engine": "vllmv1"}, "did you mean 'vllm-v1'"),
         ({"preempt": "swap"}, "setting: 'preempt' is not allowed.*did you mean 'preemption'"),
         ({"watermark": 1.0}, "watermark: 1.0 is not allowed; expected 0 or more and less than 1"),
@@ -105,6 +113,15 @@ def test_what_cannot_work_is_said_in_one_line(changes: dict[str, Any], message: 
     with pytest.raises(ConfigError, match=message) as raised:
         engine_config(**changes)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("changes", [{"batching": "separate"}, {"mixing": "inflight"}])
+def test_where_prompts_are_not_cut_as_by_vllm_v1_its_gate_falls_away(
+    changes: dict[str, Any],
+) -> None:
+    assert engine_config("vllm-v1").whole_prompt_fits
+    assert not engine_config("vllm-v1", **changes).whole_prompt_fits
+    assert not with_choices(engine_config("vllm-v1"), **changes).whole_prompt_fits
 
 
 def test_a_block_size_goes_with_a_paged_cache_and_with_what_is_ablated() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from llmbench.harness.storage.settings import difference
+from llmbench.harness.storage.settings import completed, difference, settings_of
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,14 @@ def test_the_first_setting_that_differs_is_named_with_both_values(
     here: dict[str, object], there: dict[str, object], said: str | None
 ) -> None:
     assert difference(here, there) == said
+
+
+def test_a_file_of_before_a_setting_means_what_was_done_then() -> None:
+    """Else every stored run would differ from one of today, and each series in a history end."""
+    before = {"engine": "vllm-v1", "machine": {"memory_utilisation": 0.9}}
+    now = {
+        "engine": "vllm-v1",
+        "machine": {"free_memory_fraction": 0.9},
+        "whole_prompt_fits": False,
+    }
+    assert settings_of(completed(before, {})) == settings_of(completed(now, {}))
