@@ -30,9 +30,9 @@ from .evidence import (
     examine,
     has_interval,
     objections,
-    same_requests,
 )
 from .observed import Observed
+from .pairing import same_requests
 from .quantities import QUANTITIES, Quantity
 
 # An interval wholly this close to 1 is no difference that anyone would choose by.

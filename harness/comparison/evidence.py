@@ -14,7 +14,8 @@ from ..result import Result
 from ..stats.bootstrap import CONFIDENCE, Contrast, Estimate, Statistic, compare_samples
 from ..storage.store import RunOnDisk, StoredRun
 from . import judged
-from .observed import STRETCHES, Observed, by_request, can_be_resampled
+from .observed import Observed, can_be_resampled
+from .pairing import Pairs, pairs_of
 from .quantities import Quantity
 
 # Below these a bootstrap knows too little of the spread to be trusted, and a machine's own rhythm
@@ -90,12 +91,13 @@ def examine(
         return Finding(quantity, before, after, unknown, ONE_NUMBER)
     if not (len(baseline.stored.requests) and len(current.stored.requests)):
         return Finding(quantity, before, after, unknown, "a run is known by its summary alone")
+    pairs = pairs_of(baseline, current, quantity)
     estimate = compare_samples(
-        baseline.sample(quantity),
-        current.sample(quantity),
+        baseline.sample(quantity, pairs.cut),
+        current.sample(quantity, pairs.cut),
         Statistic(quantity.q),
         contrast=contrast,
-        paired=paired(baseline, current, quantity),
+        paired=pairs is not Pairs.NONE,
         confidence=confidence,
     )
     if estimate.low == estimate.high and quantity.id in _OF_REQUESTS:
@@ -157,51 +159,6 @@ def objections(stored: StoredRun | RunOnDisk) -> tuple[str, ...]:
     if result.status == "partial" and not reasons:
         reasons = ("it was interrupted",)
     return reasons
-
-
-def same_requests(baseline: StoredRun, current: StoredRun) -> bool:
-    """Whether both runs were sent the same bytes at the same times, and recorded all of it."""
-    same_plan = baseline.result.workload.fingerprint == current.result.workload.fingerprint
-    return same_plan and list(baseline.requests["index"]) == list(current.requests["index"])
-
-
-def paired(baseline: Observed, current: Observed, quantity: Quantity) -> bool:
-    """Whether unit by unit both runs saw the same, so that what it did to both cancels.
-
-    Requests of one plan are pairs. Stretches of two runs are where requests fell due by the clock,
-    in steady windows over the same time: both had the same to do in each. Where engines set the
-    pace, a stretch of one has not the requests of the other's.
-    """
-    if not same_requests(baseline.stored, current.stored):
-        return False
-    if by_request(quantity):
-        return True
-    results = (baseline.stored.result, current.stored.result)
-    if not all(_is_due_by_clock(one) and one.window.steady for one in results):
-        return False
-    one, other = (each.span(quantity) for each in (baseline, current))
-    apart_s = max(abs(one.start_s - other.start_s), abs(one.end_s - other.end_s))
-    return apart_s * STRETCHES < one.duration_s
-
-
-def counts_repeat(result: Result) -> bool:
-    """Whether the same settings give the same schedule, and so the same counts: in virtual time, or
-    in this process if no request falls due by the clock."""
-    if result.simulation is not None:
-        return True
-    return result.target is None and not _has_turns(result) and not _is_due_by_clock(result)
-
-
-def _is_due_by_clock(result: Result) -> bool:
-    sent = result.workload.description
-    rate_per_s = sent.get("offered_rate_per_s", result.config.get("request_rate"))
-    return rate_per_s is not None and not _has_turns(result)
-
-
-def _has_turns(result: Result) -> bool:
-    """Whether requests wait for replies to earlier ones."""
-    sent = result.workload.description
-    return sent.get("num_sessions") != sent.get("num_requests")
 
 
 def unlike(quantity: Quantity, one: Result, other: Result) -> str:

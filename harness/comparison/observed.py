@@ -1,15 +1,16 @@
 """A stored run with its requests as records, and what each of its quantities is resampled by.
 
 A latency has a value a request, or several, and requests are its units. A rate, a cost, which is
-the inverse of one, and a mean over time have no request to go by: equal stretches of the run are
-their units. Shares of a peak and energy are known of a run as a whole, and of nothing less.
+the inverse of one, and a mean over time have no request to go by: stretches of the run are their
+units, of equal time or of equal work. Shares of a peak and energy are known of a run as a whole,
+and of nothing less.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 STRETCHES = 50
+# What stretches of a run are equal in: time, or work, which is output tokens.
+Cut = Literal["time", "work"]
 _RATES = frozenset(metric.id for metric in (*rate_metrics({}), Goodput({})))
 _TAKEN = ("kv_useful_tokens", "kv_reserved_tokens", "kv_internal_tokens", "kv_external_tokens")
 
@@ -79,30 +82,55 @@ class Observed:
             return self.interval("window")
         return self.interval(quantity.stat if quantity.id in _RATES else "run")
 
-    def sample(self, quantity: Quantity) -> Sample:
-        """What the quantity was computed from. Raises ValueError for one that is known of the run
-        as a whole only: see `can_be_resampled`."""
+    def work_within(self, span: Interval) -> tuple[float, float]:
+        """The shares of all output tokens that were out by its start and by its end."""
+        done = np.searchsorted(self._token_times_s, (span.start_s, span.end_s), side="right")
+        start, end = (done / max(len(self._token_times_s), 1)).tolist()
+        return start, end
+
+    @cached_property
+    def _token_times_s(self) -> Floats:
+        return np.sort([time_s for one in self.records for time_s in one.token_times_s])
+
+    def sample(self, quantity: Quantity, cut: Cut = "time") -> Sample:
+        """What the quantity was computed from; cut: what stretches are equal in, if they are its
+        units. Raises ValueError for one that is known of the run as a whole only: see
+        `can_be_resampled`."""
         if by_request(quantity):
             return _by_request(quantity, self.records, self.slo)
-        if quantity.id in _RATES:
-            return self._rate(quantity)
-        if quantity.id == CostPerMillionTokens.id:
-            return self._cost(quantity)
-        if quantity.name not in _OF_STEPS:
+        if not can_be_resampled(quantity):
             raise ValueError(f"{quantity.name} is known of a run as a whole only")
+        edges_s = self._edges_s(self.span(quantity), cut)
+        if quantity.id in _RATES:
+            return self._rate(quantity, edges_s)
+        if quantity.id == CostPerMillionTokens.id:
+            return self._cost(quantity, edges_s)
         held, per = _OF_STEPS[quantity.name](self.stored)
-        return _over_time(self.stored.steps, self.span(quantity), held, per)
+        return _over_time(self.stored.steps, edges_s, held, per)
 
-    def _rate(self, quantity: Quantity) -> Sample:
+    def _edges_s(self, span: Interval, cut: Cut) -> Floats:
+        """Where its stretches meet: [stretches + 1]. Tokens of one step come at once; the work of
+        the time since the last ones is spread evenly over it."""
+        if cut == "time":
+            return np.linspace(span.start_s, span.end_s, STRETCHES + 1)
+        times_s, counts = np.unique(self._token_times_s, return_counts=True)
+        done = np.concatenate(([0], np.cumsum(counts)))
+        times_s = np.concatenate(([0.0], times_s))
+        start, end = np.interp((span.start_s, span.end_s), times_s, done)
+        edges_s = np.interp(np.linspace(start, end, STRETCHES + 1), done, times_s)
+        edges_s[[0, -1]] = span.start_s, span.end_s
+        return edges_s
+
+    def _rate(self, quantity: Quantity, edges_s: Floats) -> Sample:
         metric = next(one for one in rate_metrics(self.slo) if one.id == quantity.id)
-        return _binned(metric, self.records, self.interval(quantity.stat))
+        return _binned(metric, self.records, edges_s)
 
-    def _cost(self, quantity: Quantity) -> Sample:
+    def _cost(self, quantity: Quantity, edges_s: Floats) -> Sample:
         """Price x time over tokens, in the price that the run's own cost tells."""
-        rate = self._rate(QUANTITIES[f"{quantity.stat}_throughput.window"])
+        rate = self._rate(QUANTITIES[f"{quantity.stat}_throughput.window"], edges_s)
         cost = quantity.value(self.stored.result) or 0.0
-        price = np.full(len(rate.values), cost * float(rate.values.mean()))
-        return Sample(price, rate.units, rate.num_units, per=rate.values)
+        price = cost * float(rate.values.sum() / rate.weights.sum())
+        return Sample(price * rate.weights, rate.units, rate.num_units, per=rate.values)
 
 
 def _by_request(
@@ -132,16 +160,19 @@ def _values(
     return () if value is None else (value,)
 
 
-def _binned(metric: RateMetric, records: Sequence[RequestRecord], interval: Interval) -> Sample:
-    """The rate in each stretch of the interval."""
+def _binned(metric: RateMetric, records: Sequence[RequestRecord], edges_s: Floats) -> Sample:
+    """What each stretch has of it, for the seconds that it lasts."""
     counted = [part for record in records for part in metric.counted(record)]
     amounts, _ = np.histogram(
         np.concatenate([part.times_s for part in counted]) if counted else [],
-        bins=STRETCHES,
-        range=(interval.start_s, interval.end_s),
+        bins=edges_s,
         weights=np.repeat([part.amount for part in counted], [len(p.times_s) for p in counted]),
     )
-    return Sample.one_each(amounts * STRETCHES / interval.duration_s)
+    return _of_stretches(amounts, np.diff(edges_s))
+
+
+def _of_stretches(amounts: Floats, per: Floats) -> Sample:
+    return Sample(amounts, np.arange(len(amounts)), len(amounts), per=per)
 
 
 def _column(stored: StoredRun, *names: str) -> Floats:
@@ -180,16 +211,12 @@ _OF_STEPS: Mapping[str, Callable[[StoredRun], tuple[Floats, Floats]]] = {
 }
 
 
-def _over_time(steps: pd.DataFrame, interval: Interval, values: Floats, per: Floats) -> Sample:
+def _over_time(steps: pd.DataFrame, edges_s: Floats, values: Floats, per: Floats) -> Sample:
     """What each step held, times its seconds, summed over the stretch that its middle lies in."""
     start_s, end_s = (steps[name].to_numpy(dtype=np.float64) for name in ("start_s", "end_s"))
 
     def summed(held: Floats) -> Floats:
-        return np.histogram(
-            (start_s + end_s) / 2,
-            bins=STRETCHES,
-            range=(interval.start_s, interval.end_s),
-            weights=held * (end_s - start_s),
-        )[0]
+        weights = held * (end_s - start_s)
+        return np.histogram((start_s + end_s) / 2, bins=edges_s, weights=weights)[0]
 
-    return Sample(summed(values), np.arange(STRETCHES), STRETCHES, per=summed(per))
+    return _of_stretches(summed(values), summed(per))

@@ -16,13 +16,12 @@ from ..comparison.evidence import (
     ERROR_RATE,
     Finding,
     agree,
-    counts_repeat,
     examine,
     has_interval,
     objections,
-    same_requests,
 )
 from ..comparison.observed import Observed
+from ..comparison.pairing import counts_repeat, same_requests
 from ..comparison.quantities import Quantity
 from ..stats.bootstrap import Contrast, Estimate
 from ..storage.store import RunOnDisk, StoredRun

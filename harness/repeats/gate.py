@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ...engines.errors import ConfigError
-from ..comparison.evidence import Finding, counts_repeat
+from ..comparison.evidence import Finding
+from ..comparison.pairing import counts_repeat
 from ..comparison.quantities import Quantity
 from ..gate.rules import FIELD, FORM, Rule
 from ..gate.runs import COUNTS_DIFFER, GateOutcome, Row, judge_all, refuse_other_kind

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from llmbench.engines.trace import Holding, Holdings, StepTrace
 from llmbench.harness.comparison.compare import compare
-from llmbench.harness.comparison.observed import Observed, can_be_resampled
+from llmbench.harness.comparison.observed import Cut, Observed, can_be_resampled
 from llmbench.harness.comparison.quantities import QUANTITIES
 from llmbench.harness.gate.rules import parse_rule
 from llmbench.harness.gate.runs import GateOutcome, gate
@@ -63,11 +63,12 @@ def run_of(
         "kv.waste_share",
     ],
 )
-def test_the_sample_has_the_number(name: str) -> None:
+@pytest.mark.parametrize("cut", ["time", "work"])
+def test_the_sample_has_the_number(name: str, cut: Cut) -> None:
     seed = int(np.random.default_rng().integers(1 << 30))
     run, quantity = run_of(seed=seed), QUANTITIES[name]
     assert can_be_resampled(quantity)
-    value = Statistic(quantity.q).of(Observed(run).sample(quantity))
+    value = Statistic(quantity.q).of(Observed(run).sample(quantity, cut))
     assert value == pytest.approx(quantity.value(run.result), rel=1e-3)
 
 

@@ -1,4 +1,4 @@
-"""Which units of two runs are pairs: what both had to do at the same time."""
+"""Which units of two runs are pairs: what both had to do, then or for as many tokens."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from llmbench.harness.comparison.compare import compare
-from llmbench.harness.comparison.evidence import examine, paired
+from llmbench.harness.comparison.evidence import examine
 from llmbench.harness.comparison.observed import STRETCHES, Observed
+from llmbench.harness.comparison.pairing import Pairs, pairs_of
 from llmbench.harness.comparison.quantities import QUANTITIES
 from llmbench.harness.run.record import RequestRecord
 from llmbench.harness.stats.bootstrap import Contrast
@@ -17,18 +18,27 @@ from llmbench.harness.storage.store import StoredRun
 from ..observed import serve_in_turn
 from ..stored import stored_run
 
+REQUESTS, TIMES, WORK, NONE = Pairs.REQUESTS, Pairs.TIMES, Pairs.WORK, Pairs.NONE
 BY_CLOCK = {"request_rate": 4.0}
 LATENCY, RATE = QUANTITIES["ttft.mean"], QUANTITIES["output_throughput.window"]
 WASTE = QUANTITIES["kv.waste_share"]
 
 
 def run_of(
-    *, seed: int = 0, by_clock: bool = True, fingerprint: str = "f" * 64, late_s: float = 0.0
+    *,
+    seed: int = 0,
+    by_clock: bool = True,
+    fingerprint: str = "f" * 64,
+    late_s: float = 0.0,
+    slower: float = 1.0,
 ) -> StoredRun:
-    """400 requests of very different length at times that are the same in every run; each reply
-    comes up to `late_s` later than in another, by chance."""
+    """400 requests of very different length, at times that are the same in every run or one after
+    the other, each of whose steps takes `slower` times as long; each reply comes up to `late_s`
+    later than in another, by chance."""
     lengths = np.random.default_rng(1)
-    requests, steps = serve_in_turn(400, step_s=lambda: float(0.02 * lengths.lognormal(0, 1)))
+    requests, steps = serve_in_turn(
+        400, step_s=lambda: float(0.02 * slower * lengths.lognormal(0, 1))
+    )
     rng = np.random.default_rng(seed)
     later = [_later(one, late_s * rng.uniform()) for one in requests]
     config = BY_CLOCK if by_clock else None
@@ -44,45 +54,93 @@ def with_window(run: StoredRun, **changed: float | bool) -> StoredRun:
     return replace(run, result=run.result.model_copy(update={"window": window}))
 
 
-def are_pairs(one: StoredRun, other: StoredRun) -> list[bool]:
-    return [paired(Observed(one), Observed(other), each) for each in (LATENCY, RATE, WASTE)]
+def pairs_between(one: StoredRun, other: StoredRun) -> list[Pairs]:
+    return [pairs_of(Observed(one), Observed(other), each) for each in (LATENCY, RATE, WASTE)]
 
 
-def test_requests_of_one_plan_are_pairs_and_stretches_where_the_clock_sets_the_pace() -> None:
-    run = run_of()
-    assert are_pairs(run, run) == [True, True, True]
-    assert are_pairs(run, run_of(fingerprint="0" * 64)) == [False, False, False]
-    assert are_pairs(run, run_of(by_clock=False)) == [True, False, False]
+def test_requests_of_one_plan_are_pairs_and_stretches_by_what_sets_the_pace() -> None:
+    run, closed = run_of(), run_of(by_clock=False)
+    assert pairs_between(run, run) == [REQUESTS, TIMES, TIMES]
+    assert pairs_between(closed, closed) == [REQUESTS, WORK, WORK]
+    assert pairs_between(run, closed) == [REQUESTS, NONE, NONE]
+    for one in (run, closed):
+        other = replace(one, result=run_of(fingerprint="0" * 64).result)
+        assert pairs_between(one, other) == [NONE, NONE, NONE]
 
 
 def test_turns_wait_for_replies_whatever_the_rate() -> None:
-    run = run_of()
-    turns = {"num_sessions": 100, "num_requests": 400}
-    workload = run.result.workload.model_copy(update={"description": turns})
-    sessions = replace(run, result=run.result.model_copy(update={"workload": workload}))
-    assert are_pairs(run, sessions) == [True, False, False]
+    for run in (run_of(), run_of(by_clock=False)):
+        turns = {"num_sessions": 100, "num_requests": 400}
+        workload = run.result.workload.model_copy(update={"description": turns})
+        sessions = replace(run, result=run.result.model_copy(update={"workload": workload}))
+        assert pairs_between(run, sessions) == [REQUESTS, NONE, NONE]
 
 
 def test_stretches_are_pairs_of_the_same_time_in_a_steady_state() -> None:
     run = run_of()
     window = run.result.window
     stretch_s = (window.end_s - window.start_s) / STRETCHES
-    for shift_s, same_time in ((0.9 * stretch_s, True), (1.2 * stretch_s, False)):
+    for shift_s, found in ((0.9 * stretch_s, TIMES), (1.2 * stretch_s, NONE)):
         shifted = with_window(run, start_s=window.start_s + shift_s)
         # Waste is over the whole run.
-        assert are_pairs(run, shifted) == [True, same_time, True]
-    assert are_pairs(run, with_window(run, steady=False)) == [True, False, False]
+        assert pairs_between(run, shifted) == [REQUESTS, found, TIMES]
+    assert pairs_between(run, with_window(run, steady=False)) == [REQUESTS, NONE, NONE]
 
 
-@pytest.mark.parametrize(("by_clock", "verdict"), [(True, "same"), (False, "inconclusive")])
-def test_a_rate_that_was_offered_to_both_is_the_same_beyond_doubt(
-    by_clock: bool, verdict: str
+def test_stretches_are_pairs_of_the_same_tokens_whenever_these_came() -> None:
+    """An engine that is half as fast does the same in twice the time: its window is another time,
+    and the same work. One that begins later in it, by more than a stretch, is over other work."""
+    run = run_of(by_clock=False)
+    slow = run_of(by_clock=False, slower=2.0)
+    assert pairs_between(run, slow) == [REQUESTS, WORK, WORK]
+    times_s = [time_s for one in Observed(run).records for time_s in one.token_times_s]
+    start, end = (
+        sum(time_s <= edge_s for time_s in times_s)
+        for edge_s in (run.result.window.start_s, run.result.window.end_s)
+    )
+    for stretches, found in ((0.9, WORK), (1.2, NONE)):
+        later_s = sorted(times_s)[start + round(stretches * (end - start) / STRETCHES) - 1]
+        assert pairs_between(slow, with_window(run, start_s=later_s)) == [REQUESTS, found, WORK]
+    assert pairs_between(run, with_window(slow, steady=False)) == [REQUESTS, NONE, NONE]
+
+
+def test_what_a_closed_loop_had_to_do_cancels_between_engines() -> None:
+    """Requests differ by far more than engines do; both served the same ones. The ratio's interval
+    is its number, and that of a run which was sent others is wide."""
+    run = Observed(run_of(by_clock=False))
+    same, others = (
+        examine(run, Observed(run_of(by_clock=False, slower=1.25, fingerprint=one)), RATE).estimate
+        for one in ("f" * 64, "0" * 64)
+    )
+    assert same is not None
+    assert (same.value, same.low, same.high) == pytest.approx((0.8, 0.8, 0.8), rel=1e-3)
+    assert others is not None
+    assert others.low < 0.75
+    assert others.high > 0.85
+
+
+def test_stretches_of_work_have_as_many_tokens_each() -> None:
+    """400 requests of 8; tokens that come at once fall into one stretch."""
+    run = Observed(run_of(by_clock=False))
+    tokens = run.sample(RATE, "work").values
+    assert tokens == pytest.approx(np.full(STRETCHES, tokens.sum() / STRETCHES), abs=1)
+
+
+@pytest.mark.parametrize("by_clock", [True, False])
+@pytest.mark.parametrize(
+    ("fingerprint", "verdict"), [("f" * 64, "same"), ("0" * 64, "inconclusive")]
+)
+def test_a_rate_at_which_both_served_the_same_is_the_same_beyond_doubt(
+    by_clock: bool, fingerprint: str, verdict: str
 ) -> None:
     """How much came when is what differs most within each run, and it came to both."""
-    runs = [run_of(seed=seed, by_clock=by_clock, late_s=0.01) for seed in (0, 1)]
-    assert runs[0].result.window.steady
+    one = run_of(seed=0, by_clock=by_clock, late_s=0.01)
+    other = run_of(seed=1, by_clock=by_clock, late_s=0.01, fingerprint=fingerprint)
+    assert one.result.window.steady
     (row,) = (
-        row for row in compare(runs).rows if (row.id, row.stat) == ("output_throughput", "window")
+        row
+        for row in compare([one, other]).rows
+        if (row.id, row.stat) == ("output_throughput", "window")
     )
     ratio = row.ratios[1]
     assert ratio is not None
