@@ -1,11 +1,12 @@
 """How large each effect is and how sure: a paired bootstrap of one run a cell, or repeated runs.
 
 One run a cell: requests are drawn once for all cells, in blocks, and every effect is recomputed
-(`stats/bootstrap.py`); rates and shares over time are drawn for each cell apart. The interval is
-the bootstrap's percentiles, widened for how few blocks there are; p comes from the bootstrap's
-standard error and Student's t, because two thousand draws cannot show a p small enough for a family
-of fifty (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 12 and 13). It
-covers which requests were sent, and not how a machine differs from run to run.
+(`stats/bootstrap.py`). Stretches of a run, for rates and shares over time, are drawn once for all
+cells, too, where they are pairs (`comparison/pairing.py`), and else for each cell apart. The
+interval is the bootstrap's percentiles, widened for how few blocks there are; p comes from the
+bootstrap's standard error and Student's t, because two thousand draws cannot show a p small enough
+for a family of fifty (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 12
+and 13). It covers which requests were sent, and not how a machine differs from run to run.
 
 Perplexity is of one text in every cell and every repeat: its parts are drawn once for all cells,
 repeated or not, and the interval covers which text was read.
@@ -29,6 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..comparison.pairing import are_alike
 from ..stats.bootstrap import (
     CONFIDENCE,
     RESAMPLES,
@@ -108,7 +110,8 @@ def _are_pairs(measures: Sequence[Measure]) -> bool:
 def resample(measures: Sequence[Measure], resamples: int, rng: np.random.Generator) -> Floats:
     """The statistic of each cell in each resample: [cells, resamples].
 
-    Measures by request share their draws, for they are of the same requests; those by time do not.
+    Measures by request share their draws, for they are of the same requests; those by time where
+    their stretches had the same to do.
     """
     by_request = [one for one in measures if isinstance(one, ByRequest)]
     if len(by_request) == len(measures):
@@ -116,7 +119,16 @@ def resample(measures: Sequence[Measure], resamples: int, rng: np.random.Generat
     by_time = [one for one in measures if isinstance(one, ByTime)]
     if len(by_time) < len(measures):
         raise ValueError("measures of more than one kind")
-    return np.array([_by_time(one, resamples, rng) for one in by_time])
+    bins = len(by_time[0].amount)
+    if not are_alike([one.place for one in by_time]):
+        return np.array(
+            [
+                _by_time(one, draw_blocks(bins, block_length(bins), resamples, rng))
+                for one in by_time
+            ]
+        )
+    times = draw_blocks(bins, block_length(bins), resamples, rng)
+    return np.array([_by_time(one, times) for one in by_time])
 
 
 def _by_request(measures: Sequence[ByRequest], resamples: int, rng: np.random.Generator) -> Floats:
@@ -167,9 +179,7 @@ def _of_resamples(measure: ByRequest, ascending: Sample, times: NDArray[np.int32
     return measure.statistic.of_resamples(ascending, times)
 
 
-def _by_time(measure: ByTime, resamples: int, rng: np.random.Generator) -> Floats:
-    bins = len(measure.amount)
-    times = draw_blocks(bins, block_length(bins), resamples, rng)
+def _by_time(measure: ByTime, times: NDArray[np.int32]) -> Floats:
     per = times @ measure.per
     amount = times @ measure.amount
     return np.where(per > 0, amount / np.where(per > 0, per, 1.0), np.nan)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..comparison import evidence, judged
 from ..comparison.evidence import requests_needed
 from ..comparison.observed import Observed
+from ..comparison.pairing import Place, place_of
 from ..comparison.quantities import QUANTITIES
 from ..metrics.base import Better
 from ..result import Result
@@ -76,10 +77,13 @@ class ByPart(ByRequest):
 
 @dataclass(frozen=True)
 class ByTime:
-    """A ratio of sums over equal stretches of a run: amount / per. Both: [bins]."""
+    """A ratio of sums over stretches of a run: amount / per. Both: [stretches].
+
+    place: where they lie in what every cell has to do; None if nothing says so."""
 
     amount: NDArray[np.float64]
     per: NDArray[np.float64]
+    place: Place | None = None
 
     def value(self) -> float:
         total = float(self.per.sum())
@@ -156,10 +160,11 @@ def measure_of(response: Response, run: Observed) -> Measure:
     if response.sampled in ("exact", "text"):
         value = quantity.value(run.stored.result)
         return Exact(float("nan") if value is None else value)
-    sample = run.sample(quantity)
     if response.sampled == "time":
-        return ByTime(sample.values, sample.weights)
-    return ByRequest(sample, Statistic(quantity.q))
+        place = place_of(run, quantity)
+        sample = run.sample(quantity, place.cut if place else "time")
+        return ByTime(sample.values, sample.weights, place)
+    return ByRequest(run.sample(quantity), Statistic(quantity.q))
 
 
 def too_little(response: Response, cells: Sequence[Sequence[tuple[str, Result]]]) -> str:

@@ -109,17 +109,7 @@ class Observed:
         return _over_time(self.stored.steps, edges_s, held, per)
 
     def _edges_s(self, span: Interval, cut: Cut) -> Floats:
-        """Where its stretches meet: [stretches + 1]. Tokens of one step come at once; the work of
-        the time since the last ones is spread evenly over it."""
-        if cut == "time":
-            return np.linspace(span.start_s, span.end_s, STRETCHES + 1)
-        times_s, counts = np.unique(self._token_times_s, return_counts=True)
-        done = np.concatenate(([0], np.cumsum(counts)))
-        times_s = np.concatenate(([0.0], times_s))
-        start, end = np.interp((span.start_s, span.end_s), times_s, done)
-        edges_s = np.interp(np.linspace(start, end, STRETCHES + 1), done, times_s)
-        edges_s[[0, -1]] = span.start_s, span.end_s
-        return edges_s
+        return equal_times(span) if cut == "time" else equal_work(self._token_times_s, span)
 
     def _rate(self, quantity: Quantity, edges_s: Floats) -> Sample:
         metric = next(one for one in rate_metrics(self.slo) if one.id == quantity.id)
@@ -131,6 +121,23 @@ class Observed:
         cost = quantity.value(self.stored.result) or 0.0
         price = cost * float(rate.values.sum() / rate.weights.sum())
         return Sample(price * rate.weights, rate.units, rate.num_units, per=rate.values)
+
+
+def equal_times(span: Interval) -> Floats:
+    """Where stretches of equal time meet: [stretches + 1], in seconds."""
+    return np.linspace(span.start_s, span.end_s, STRETCHES + 1)
+
+
+def equal_work(token_times_s: Floats, span: Interval) -> Floats:
+    """Where stretches of as many tokens meet: [stretches + 1], in seconds. Tokens of one step come
+    at once; the work of the time since the last ones is spread evenly over it."""
+    times_s, counts = np.unique(token_times_s, return_counts=True)
+    done = np.concatenate(([0], np.cumsum(counts)))
+    times_s = np.concatenate(([0.0], times_s))
+    start, end = np.interp((span.start_s, span.end_s), times_s, done)
+    edges_s = np.interp(np.linspace(start, end, STRETCHES + 1), done, times_s)
+    edges_s[[0, -1]] = span.start_s, span.end_s
+    return edges_s
 
 
 def _by_request(

@@ -6,6 +6,8 @@ of time, where the clock said what was due when, and of work, where engines set 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 
 from ..result import Result
@@ -28,39 +30,58 @@ class Pairs(Enum):
         return "work" if self is Pairs.WORK else "time"
 
 
-def pairs_of(baseline: Observed, current: Observed, quantity: Quantity) -> Pairs:
-    """What both runs did alike, unit by unit of the quantity's sample.
+@dataclass(frozen=True)
+class Place:
+    """Where the stretches of a run lie: from start to end, in seconds if they are of equal time,
+    and in shares of all its tokens if of equal work."""
 
-    Stretches of the same time where requests fell due by the clock, in steady windows: both had the
-    same to do in each. In a closed loop stretches of as many tokens, for the n-th fiftieth of them
-    is of the same requests, and takes each engine as long as it takes. Both spans must begin and
-    end at the same place, by less than a stretch. Turns wait for replies and for people: neither
-    the clock nor the engine says what is in a stretch.
+    cut: Cut
+    start: float
+    end: float
+
+
+def place_of(run: Observed, quantity: Quantity) -> Place | None:
+    """Where the stretches of a quantity lie in what every run of the plan has to do.
+
+    In time where requests fall due by the clock: each stretch has the same to do. In work in a
+    closed loop: the n-th fiftieth of the tokens is of the same requests, however long it takes.
+    None where neither says what is in a stretch: turns wait for replies and for people. And none
+    without a steady window: what is not steady has not the same everywhere.
     """
+    result = run.stored.result
+    if _has_turns(result) or not result.window.steady:
+        return None
+    span = run.span(quantity)
+    if is_due_by_clock(result):
+        return Place("time", span.start_s, span.end_s)
+    return Place("work", *run.work_within(span))
+
+
+def are_alike(places: Sequence[Place | None]) -> bool:
+    """Whether stretches of these runs are pairs: of one kind, beginning and ending at the same
+    place, by less than a stretch."""
+    first, *others = places
+    if first is None:
+        return False
+    least = (first.end - first.start) / STRETCHES
+    return all(
+        one is not None
+        and one.cut == first.cut
+        and max(abs(one.start - first.start), abs(one.end - first.end)) < least
+        for one in others
+    )
+
+
+def pairs_of(baseline: Observed, current: Observed, quantity: Quantity) -> Pairs:
+    """What both runs did alike, unit by unit of the quantity's sample."""
     if not same_requests(baseline.stored, current.stored):
         return Pairs.NONE
     if by_request(quantity):
         return Pairs.REQUESTS
-    results = (baseline.stored.result, current.stored.result)
-    if any(_has_turns(one) for one in results) or not all(one.window.steady for one in results):
+    one, other = (place_of(each, quantity) for each in (baseline, current))
+    if one is None or not are_alike((one, other)):
         return Pairs.NONE
-    by_clock = [is_due_by_clock(one) for one in results]
-    if any(by_clock):
-        alike = all(by_clock) and _at_the_same_time(baseline, current, quantity)
-        return Pairs.TIMES if alike else Pairs.NONE
-    return Pairs.WORK if _over_the_same_work(baseline, current, quantity) else Pairs.NONE
-
-
-def _at_the_same_time(baseline: Observed, current: Observed, quantity: Quantity) -> bool:
-    one, other = (each.span(quantity) for each in (baseline, current))
-    apart_s = max(abs(one.start_s - other.start_s), abs(one.end_s - other.end_s))
-    return apart_s * STRETCHES < one.duration_s
-
-
-def _over_the_same_work(baseline: Observed, current: Observed, quantity: Quantity) -> bool:
-    one, other = (each.work_within(each.span(quantity)) for each in (baseline, current))
-    apart = max(abs(one[0] - other[0]), abs(one[1] - other[1]))
-    return apart * STRETCHES < one[1] - one[0]
+    return Pairs.WORK if one.cut == "work" else Pairs.TIMES
 
 
 def same_requests(baseline: StoredRun, current: StoredRun) -> bool:

@@ -19,6 +19,7 @@ from llmbench.harness.ablation.responses import (
     Measure,
     too_little,
 )
+from llmbench.harness.comparison.pairing import Place
 from llmbench.harness.stats.bootstrap import (
     Sample,
     Statistic,
@@ -137,6 +138,24 @@ def test_rates_are_drawn_by_time_for_each_cell_apart() -> None:
     assert spread.low < 1 < spread.high
     # A mean of fifty counts of 20 has an error of 0.63, 3.2 %; the two cells a side halve it twice.
     assert 0.03 < spread.high - spread.low < 0.2
+
+
+def test_stretches_that_had_the_same_to_do_are_drawn_once_for_all_cells() -> None:
+    """One side takes half the time over each: that is all that differs, however uneven they are."""
+    rng = np.random.default_rng(3)
+    takes_s = rng.lognormal(0, 1, 50)
+
+    def rate(cell: Cell, **place: float) -> Measure:
+        fast = cell.overrides["a"] == "two"
+        where = Place("work", **{"start": 0.0, "end": 1.0, **(place if fast else {})})
+        return ByTime(np.full(50, 20.0), takes_s / (2.0 if fast else 1.0), where)
+
+    paired = _effects(TWO, [{cell: rate(cell) for cell in TWO.cells}])[("two",)]
+    assert (paired.value, paired.low, paired.high) == pytest.approx((2.0, 2.0, 2.0))
+    apart = _effects(TWO, [{cell: rate(cell, start=0.03) for cell in TWO.cells}])[("two",)]
+    assert apart.value == pytest.approx(2.0)
+    assert apart.low is not None
+    assert apart.low < 1.9
 
 
 def test_counts_of_one_run_and_equal_repeats_have_no_interval() -> None:
