@@ -42,7 +42,7 @@ def _prefers_few_rows(
     takes=takes,
     prefers=_prefers_few_rows,
 )
-class OperatorInt4Linear:
+class OperatorW4A16Linear:
     """As the reference, of weights that `takes`. Scales, and zero points times scales, are rounded
     to bfloat16."""
 
@@ -72,7 +72,7 @@ class OperatorInt4Linear:
 
 
 @implements("w4a16_linear", backend="torch-widened", when=in_usual_dtypes)
-class WidenedInt4Linear:
+class WidenedW4A16Linear:
     """As the reference. Scales, and zero points times scales, are rounded to `dtype`."""
 
     def __init__(self, packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> None:

@@ -20,7 +20,7 @@ OPERATOR_K_MULTIPLE = 32
 
 
 @implements("w8a16_linear", backend="torch-widened")
-class WidenedGroupedInt8Linear:
+class WidenedW8A16Linear:
     """As the reference, weights rounded to `dtype`: a byte a weight in memory, two or four in the
     product."""
 
@@ -84,7 +84,7 @@ def _few_rows(_weight: GroupedInt8, _bias: Tensor | None, _dtype: torch.dtype, x
     takes=_a_scale_a_row,
     prefers=_few_rows,
 )
-class OperatorInt8Linear:
+class OperatorW8A16Linear:
     """As the reference, for a scale a row that is symmetric; scales are rounded to bfloat16."""
 
     def __init__(self, weight: GroupedInt8, bias: Tensor | None, dtype: torch.dtype) -> None:

@@ -10,7 +10,7 @@ from ..w8a8 import W8A8Weight, quantize_rows
 
 
 @implements("w8a8_linear", backend="torch-cpu", when=on_cpu)
-class TorchInt8Linear:
+class TorchW8A8Linear:
     """As the reference."""
 
     def __init__(self, weight: W8A8Weight, bias: Tensor | None, dtype: torch.dtype) -> None:

@@ -14,7 +14,7 @@ from ..registry import implements
 
 
 @implements("w4a16_linear", backend="reference", priority=-100)
-class ReferenceInt4Linear:
+class ReferenceW4A16Linear:
     """y = x · Wᵀ + bias, W dequantised to float32 for each call.
 
     The operation is a class: construction prepares the weights for the backend once, the call

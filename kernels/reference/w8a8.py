@@ -14,7 +14,7 @@ from ..w8a8 import W8A8Weight, quantize_rows
 
 
 @implements("w8a8_linear", backend="reference", priority=-100)
-class ReferenceInt8Linear:
+class ReferenceW8A8Linear:
     """y[t, n] = (Σ_k x_codes[t, k] · codes[n, k]) · x_scales[t] · scales[n] + bias[n].
 
     The operation is a class: construction prepares the weights for the backend once, the call

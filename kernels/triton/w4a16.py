@@ -14,7 +14,7 @@ from .tiles import block_k_for
 
 
 @implements("w4a16_linear", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
-class TritonInt4Linear:
+class TritonW4A16Linear:
     """As the reference, for any group size; many rows multiply weights rounded to `dtype`."""
 
     def __init__(self, packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> None:

@@ -92,10 +92,10 @@ class Packed:
 
 FORMS = (
     Form("linear", dense, Kind.DENSE),
-    Form("w8a8_linear", int8, Kind.INT8),
-    Form("w4a16_linear", int4, Kind.INT4, GROUP_SIZE),
+    Form("w8a8_linear", int8, Kind.W8A8),
+    Form("w4a16_linear", int4, Kind.W4A16, GROUP_SIZE),
     Form("w4a8_linear", int4_by_int8, Kind.W4A8, GROUP_SIZE),
-    Form("w8a16_linear", grouped_int8, Kind.GROUPED_INT8, GROUP_SIZE),
+    Form("w8a16_linear", grouped_int8, Kind.W8A16, GROUP_SIZE),
     Form("fp8_linear", fp8, Kind.FP8, 64),
     Form("fp8_linear", fp8_block, Kind.FP8, 64),
     Form("fp8_linear", fp8_static, Kind.FP8, 64),

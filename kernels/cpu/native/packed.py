@@ -1,6 +1,6 @@
 """Weights in the panels that the native kernels walk: how they are packed, and the map over them.
 
-`panels.h` says why they lie so, and `dense.h`, `int8.h`, `int4.h`, `grouped_int8.h`, `fp8.h` and
+`panels.h` says why they lie so, and `dense.h`, `w8a8.h`, `w4a16.h`, `w8a16.h`, `fp8.h` and
 `fp4.h` and `w4a8.h` what each kind holds.
 """
 
@@ -32,9 +32,9 @@ class Kind(IntEnum):
     """What a packed weight is, as `weights.h` numbers it."""
 
     DENSE = 0
-    INT8 = 1
-    INT4 = 2
-    GROUPED_INT8 = 3
+    W8A8 = 1
+    W4A16 = 2
+    W8A16 = 3
     FP8 = 4
     FP4 = 5
     W4A8 = 6
@@ -117,14 +117,14 @@ def pack_dense(weight: Tensor) -> Tensor:
     return _panels(weight, 2)
 
 
-def pack_int8(weight: W8A8Weight) -> tuple[Tensor, Tensor]:
+def pack_w8a8(weight: W8A8Weight) -> tuple[Tensor, Tensor]:
     """Codes + 128, uint8 [panels, K / 4, COLUMNS, 4], and scales float32 [panels · COLUMNS]."""
     # Flipping the sign bit adds 128. The codes of x past K are zero, those of W may be anything.
     codes = _panels(weight.codes, 4).view(torch.uint8).bitwise_xor_(0x80)
     return codes, F.pad(weight.scales, (0, -len(weight.scales) % COLUMNS))
 
 
-def pack_int4(packed: PackedInt4, *, multiplies_bfloat16: bool) -> tuple[Tensor, Tensor, Tensor]:
+def pack_w4a16(packed: PackedInt4, *, multiplies_bfloat16: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Nibbles, uint8 [panels, K / 8, COLUMNS · 4], in the order of simd_nibbles.h, which
     is another where bfloat16 is multiplied; scales float16 and 8 - zeros int8, both
     [panels, K / group_size, COLUMNS]. packed: one that `takes_int4`.
@@ -140,7 +140,7 @@ def int4_map(
     parts: tuple[Tensor, Tensor, Tensor],
     bias: Tensor | None,
 ) -> PackedMap:
-    """Of what `pack_int4` or `pack_w4a8` made of `packed`. Raises KernelError."""
+    """Of what `pack_w4a16` or `pack_w4a8` made of `packed`. Raises KernelError."""
     nibbles, scales, shifts = parts
     return PackedMap(
         native,
@@ -156,13 +156,13 @@ def int4_map(
 
 def pack_w4a8(packed: PackedInt4) -> tuple[Tensor, Tensor, Tensor]:
     """Nibbles, uint8 [panels, K / 8, COLUMNS, 4], of eight inputs of a column the first four below
-    the others; scales and 8 - zeros as `pack_int4`. packed: one that `takes_int4`."""
+    the others; scales and 8 - zeros as `pack_w4a16`. packed: one that `takes_int4`."""
     low, high = _panels(unpack_int4(packed), 8).split(4, dim=3)
     return (low | (high << 4), *_scales_and_shifts(packed))
 
 
 def pack_fp4(weight: Fp4Weight, *, multiplies_bfloat16: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Nibbles as those of `pack_int4`, scales bfloat16 [panels, K / block, COLUMNS], which are the
+    """Nibbles as those of `pack_w4a16`, scales bfloat16 [panels, K / block, COLUMNS], which are the
     same numbers, and the factors of rows, float32 [panels · COLUMNS]."""
     nibbles = _nibbles(weight.codes(), multiplies_bfloat16)
     scales = scale_numbers(weight).to(torch.bfloat16)
@@ -184,7 +184,7 @@ def pack_fp8(weight: Fp8Weight, *, multiplies_bfloat16: bool) -> tuple[Tensor, T
     return codes.flatten(2).contiguous(), _panels(weight.row_scales(), 1).squeeze(-1)
 
 
-def pack_grouped_int8(weight: GroupedInt8, inputs_together: int) -> tuple[Tensor, Tensor, Tensor]:
+def pack_w8a16(weight: GroupedInt8, inputs_together: int) -> tuple[Tensor, Tensor, Tensor]:
     """Codes, uint8 [panels, K / T, COLUMNS, T], T being inputs_together, of which groups have whole
     ones; scales float32 and 128 - zeros int16, both [panels, K / group_size, COLUMNS].
 

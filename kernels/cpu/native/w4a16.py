@@ -11,7 +11,7 @@ from ...int4 import PackedInt4
 from ...registry import implements
 from .build import TARGETS
 from .library import Native
-from .packed import Kind, PackedMap, int4_map, pack_int4, takes_int4
+from .packed import Kind, PackedMap, int4_map, pack_w4a16, takes_int4
 
 
 def takes(packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> bool:  # noqa: ARG001
@@ -20,15 +20,15 @@ def takes(packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> bool: 
 
 
 @dataclass(frozen=True)
-class NativeInt4Linear:
+class NativeW4A16Linear:
     """`w4a16_linear` by `native`, of weights that `takes`."""
 
     native: Native
 
     def __call__(self, packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> PackedMap:  # noqa: ARG002
         """As the reference; scales are rounded to float16. Raises KernelError."""
-        parts = pack_int4(packed, multiplies_bfloat16=self.native.target.multiplies_bfloat16)
-        return int4_map(self.native, Kind.INT4, packed, parts, bias)
+        parts = pack_w4a16(packed, multiplies_bfloat16=self.native.target.multiplies_bfloat16)
+        return int4_map(self.native, Kind.W4A16, packed, parts, bias)
 
 
 for _target in TARGETS:
@@ -40,4 +40,4 @@ for _target in TARGETS:
         priority=_target.priority,
         takes=takes,
         needs=_native.missing,
-    )(NativeInt4Linear(_native))
+    )(NativeW4A16Linear(_native))

@@ -2,7 +2,7 @@
 // kernels/reference/w4a8.py.
 //
 // Panels of [k / 8, COLUMNS, 4] bytes: of eight inputs of a column the first four are the lower bits of
-// its bytes and the others the upper. Scales, float16, and 8 - zero, int8, as int4.h has them.
+// its bytes and the others the upper. Scales, float16, and 8 - zero, int8, as w4a16.h has them.
 //
 // With q the codes of weights, c those of x: a group is scale · x_scale · (Σ c · q - zero · Σ c), in which
 // all but the scales are integers, and in groups of up to 8192 inputs float32 holds each.

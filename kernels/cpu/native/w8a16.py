@@ -11,11 +11,11 @@ from ...grouped_int8 import GroupedInt8
 from ...registry import implements
 from .build import TARGETS
 from .library import Native
-from .packed import Kind, PackedMap, pack_grouped_int8
+from .packed import Kind, PackedMap, pack_w8a16
 
 
 @dataclass(frozen=True)
-class NativeGroupedInt8Linear:
+class NativeW8A16Linear:
     """`w8a16_linear` by `native`, of weights that it `takes`."""
 
     native: Native
@@ -36,10 +36,10 @@ class NativeGroupedInt8Linear:
         dtype: torch.dtype,  # noqa: ARG002
     ) -> PackedMap:
         """As the reference. Raises KernelError."""
-        codes, scales, shifts = pack_grouped_int8(weight, self._inputs_together)
+        codes, scales, shifts = pack_w8a16(weight, self._inputs_together)
         return PackedMap(
             self.native,
-            Kind.GROUPED_INT8,
+            Kind.W8A16,
             (weight.out_features, weight.in_features),
             codes,
             scales=scales,
@@ -50,7 +50,7 @@ class NativeGroupedInt8Linear:
 
 
 for _target in TARGETS:
-    _linear = NativeGroupedInt8Linear(Native(_target))
+    _linear = NativeW8A16Linear(Native(_target))
     implements(
         "w8a16_linear",
         backend=f"native-{_target.name}",

@@ -11,20 +11,20 @@ from ...registry import implements
 from ...w8a8 import W8A8Weight
 from .build import TARGETS
 from .library import Native
-from .packed import Kind, PackedMap, pack_int8
+from .packed import Kind, PackedMap, pack_w8a8
 
 
 @dataclass(frozen=True)
-class NativeInt8Linear:
+class NativeW8A8Linear:
     """`w8a8_linear` by `native`."""
 
     native: Native
 
     def __call__(self, weight: W8A8Weight, bias: Tensor | None, dtype: torch.dtype) -> PackedMap:  # noqa: ARG002
         """As the reference. Raises KernelError."""
-        codes, scales = pack_int8(weight)
+        codes, scales = pack_w8a8(weight)
         size = (weight.out_features, weight.in_features)
-        return PackedMap(self.native, Kind.INT8, size, codes, scales=scales, bias=bias)
+        return PackedMap(self.native, Kind.W8A8, size, codes, scales=scales, bias=bias)
 
 
 for _target in TARGETS:
@@ -35,4 +35,4 @@ for _target in TARGETS:
         when=_native.runs,
         priority=_target.priority,
         needs=_native.missing,
-    )(NativeInt8Linear(_native))
+    )(NativeW8A8Linear(_native))

@@ -9,13 +9,13 @@
 #include "dense.h"
 #include "fp4.h"
 #include "fp8.h"
-#include "grouped_int8.h"
-#include "int4.h"
-#include "int8.h"
 #include "panels.h"
+#include "w4a16.h"
 #include "w4a8.h"
+#include "w8a16.h"
+#include "w8a8.h"
 
-enum class Kind : int { DENSE, INT8, INT4, GROUPED_INT8, FP8, FP4, W4A8 };
+enum class Kind : int { DENSE, W8A8, W4A16, W8A16, FP8, FP4, W4A8 };
 
 // W [n, k], bias [n] or null, group: the inputs that share a scale, of kinds that have groups. What
 // `packed`, `scales` and `others` point to, the header of each kind says. The layout is that of
@@ -32,8 +32,8 @@ struct Weights {
 // Columns of y, for m rows, that a thread takes at once are whole multiples of this; the last may be
 // fewer. Panels that go two by two for so few rows are not parted.
 inline int64_t column_chunk(const Weights& w, int64_t m) {
-  const bool nibbles = w.kind == Kind::INT4 || w.kind == Kind::FP4;
-  const bool paired = nibbles && m <= Int4Map::PAIRED_ROWS;
+  const bool nibbles = w.kind == Kind::W4A16 || w.kind == Kind::FP4;
+  const bool paired = nibbles && m <= W4A16Map::PAIRED_ROWS;
   return (paired ? 2 : 1) * panels::COLUMNS;
 }
 
@@ -42,9 +42,9 @@ inline int64_t prepared_bytes(const Weights& w, int64_t m) {
   switch (w.kind) {
     case Kind::DENSE:
     case Kind::FP4: return Inputs::prepared_bytes(m, w.k);
-    case Kind::INT8: return Int8Map::prepared_bytes(m, w.k);
-    case Kind::INT4:
-    case Kind::GROUPED_INT8: return InputSums::prepared_bytes(m, w.k, w.group);
+    case Kind::W8A8: return W8A8Map::prepared_bytes(m, w.k);
+    case Kind::W4A16:
+    case Kind::W8A16: return InputSums::prepared_bytes(m, w.k, w.group);
     case Kind::FP8: return Fp8Inputs::prepared_bytes(m, w.k, w.group);
     case Kind::W4A8: return CodedInputs::prepared_bytes(m, w.k, w.group);
   }
@@ -57,9 +57,9 @@ inline void prepare(const Weights& w, const bf16* x, int64_t m, void* prepared, 
   switch (w.kind) {
     case Kind::DENSE:
     case Kind::FP4: Inputs::prepare(x, w.k, prepared, first_row, last_row); break;
-    case Kind::INT8: Int8Map::prepare(x, m, w.k, prepared, first_row, last_row); break;
-    case Kind::INT4:
-    case Kind::GROUPED_INT8:
+    case Kind::W8A8: W8A8Map::prepare(x, m, w.k, prepared, first_row, last_row); break;
+    case Kind::W4A16:
+    case Kind::W8A16:
       InputSums::prepare(x, m, w.k, w.group, prepared, first_row, last_row);
       break;
     case Kind::FP8:
@@ -90,19 +90,19 @@ inline void multiply(const Weights& w, const bf16* x, const void* prepared, int6
     case Kind::DENSE:
       walk(DenseMap{inputs, (const bf16*)w.packed, w.k}, out, first, last);
       break;
-    case Kind::INT8:
-      panels::multiply(Int8Map{w.packed, w.scales, m, w.k, prepared}, out, first, last);
+    case Kind::W8A8:
+      panels::multiply(W8A8Map{w.packed, w.scales, m, w.k, prepared}, out, first, last);
       break;
-    case Kind::INT4: {
+    case Kind::W4A16: {
       const auto sums = InputSums::behind(prepared, m, w.k, w.group);
-      const Int4Groups groups{sums, (const uint16_t*)w.scales, (const int8_t*)w.others};
-      walk(Int4Map{inputs, (const uint8_t*)w.packed, groups, w.k, w.group}, out, first, last);
+      const W4A16Groups groups{sums, (const uint16_t*)w.scales, (const int8_t*)w.others};
+      walk(W4A16Map{inputs, (const uint8_t*)w.packed, groups, w.k, w.group}, out, first, last);
       break;
     }
-    case Kind::GROUPED_INT8: {
+    case Kind::W8A16: {
       const auto sums = InputSums::behind(prepared, m, w.k, w.group);
-      const GroupedInt8Groups groups{sums, (const float*)w.scales, (const int16_t*)w.others};
-      walk(GroupedInt8Map{inputs, (const uint8_t*)w.packed, groups, w.k, w.group}, out, first, last);
+      const W8A16Groups groups{sums, (const float*)w.scales, (const int16_t*)w.others};
+      walk(W8A16Map{inputs, (const uint8_t*)w.packed, groups, w.k, w.group}, out, first, last);
       break;
     }
     case Kind::FP8: {

@@ -8,7 +8,7 @@
 #include "group_sums.h"
 #include "nibbles.h"
 
-struct Int4Groups {
+struct W4A16Groups {
   InputSums x;
   const uint16_t* scales;
   const int8_t* shifts;
@@ -25,4 +25,4 @@ struct Int4Groups {
   }
 };
 
-using Int4Map = NibbleMap<Integers, Int4Groups>;
+using W4A16Map = NibbleMap<Integers, W4A16Groups>;

@@ -14,7 +14,7 @@
 #include "panels.h"
 #include "simd_int8.h"
 
-struct Int8Map {
+struct W8A8Map {
   const uint8_t* packed;
   const float* scales;
   int64_t k;
@@ -30,7 +30,7 @@ struct Int8Map {
     return m * (stride(k) * (int64_t)sizeof(Code) + 8);
   }
 
-  Int8Map(const void* packed, const void* scales, int64_t m, int64_t k, const void* prepared)
+  W8A8Map(const void* packed, const void* scales, int64_t m, int64_t k, const void* prepared)
       : packed((const uint8_t*)packed),
         scales((const float*)scales),
         k(k),

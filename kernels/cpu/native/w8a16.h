@@ -8,7 +8,7 @@
 #include "bytes.h"
 #include "group_sums.h"
 
-struct GroupedInt8Groups {
+struct W8A16Groups {
   InputSums x;
   const float* scales;
   const int16_t* shifts;
@@ -28,4 +28,4 @@ struct GroupedInt8Groups {
   }
 };
 
-using GroupedInt8Map = ByteMap<ByteWeights, GroupedInt8Groups>;
+using W8A16Map = ByteMap<ByteWeights, W8A16Groups>;
