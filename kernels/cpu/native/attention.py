@@ -18,7 +18,7 @@ from .library import Native, int64s
 
 HEAD_DIM_MULTIPLE = 16
 DTYPES = (torch.bfloat16, torch.float32)
-# A block longer than any sequence: a contiguous run is one.
+# A page longer than any sequence: a contiguous run is one.
 UNBOUNDED = 2**62
 
 
@@ -55,7 +55,10 @@ class AttentionCall(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("tables", "lengths", "starts")),
-        *((name, ctypes.c_int64) for name in ("table_stride", "block", "unit", "sequences")),
+        *(
+            (name, ctypes.c_int64)
+            for name in ("table_stride", "page_size", "page_unit", "sequences")
+        ),
         *((name, ctypes.c_int64) for name in ("kv_heads", "group", "head_dim")),
         *((name, ctypes.c_int64) for name in ("window", "q_stride")),
         *(("scale", ctypes.c_float), ("wide", ctypes.c_int32), ("codes", ctypes.c_int32)),
@@ -124,25 +127,25 @@ def _pack(
 ) -> tuple[AttentionCall, tuple[object, ...]]:
     """The call, and what it points to.
 
-    Token t of sequence i is in slot tables[i][t // block] · unit + t % block.
+    Token t of sequence i is in slot tables[i][t // page_size] · page_unit + t % page_size.
     """
     kv_heads = keys.shape[-2]
     lengths = int64s(batch.kv_lengths)
     starts = int64s((0, *accumulate(batch.query_lengths)))
     if isinstance(batch, PagedBatch):
-        held, block = batch.block_tables, keys.shape[1]
-        places = (held.data_ptr(), held.stride(0), block, block)
+        held, page_size = batch.block_tables, keys.shape[1]
+        places = (held.data_ptr(), held.stride(0), page_size, page_size)
     else:
         held = int64s(batch.starts)
         places = (ctypes.addressof(held), 1, UNBOUNDED, 1)
-    tables, table_stride, block, unit = places
+    tables, table_stride, page_size, page_unit = places
     call = AttentionCall(
         tables=tables,
         lengths=ctypes.addressof(lengths),
         starts=ctypes.addressof(starts),
         table_stride=table_stride,
-        block=block,
-        unit=unit,
+        page_size=page_size,
+        page_unit=page_unit,
         sequences=len(batch.kv_lengths),
         kv_heads=kv_heads,
         group=q.shape[1] // kv_heads,

@@ -8,16 +8,17 @@
 #include "bf16.h"
 #include "simd.h"
 
-// Token t of sequence i lies in slot tables[i][t / block] · unit + t % block of the caches. Blocks
-// of a paged cache are numbered (unit = block); a contiguous run is one block, longer than any
-// sequence, that starts anywhere (unit = 1). E: bf16 or float, what activations are.
+// Token t of sequence i lies in slot tables[i][t / page_size] · page_unit + t % page_size of the
+// caches. A page is what Python calls a block of a cache; a Block here is rows of queries. Pages are
+// numbered (page_unit = page_size); a contiguous run is one page, longer than any sequence, that
+// starts anywhere (page_unit = 1). E: bf16 or float, what activations are.
 template <class E>
 struct AttentionOf {
   const E* q;  // [tokens, kv_heads · group, head_dim], rows q_stride apart
   int64_t q_stride;
   E* out;  // [tokens, kv_heads · group, head_dim]
   const int64_t* tables;
-  int64_t table_stride, block, unit;
+  int64_t table_stride, page_size, page_unit;
   const int64_t* lengths;  // of sequences, their new tokens included
   int64_t kv_heads, group, head_dim;
   int64_t window;  // how many of the last tokens are seen
@@ -74,11 +75,11 @@ struct Piece {
 // body(t, slot) for the tokens of a piece, t from 0.
 template <class E, class Body>
 void each_slot(const AttentionOf<E>& a, const Piece& piece, const Body& body) {
-  const int64_t* page = a.tables + piece.sequence * a.table_stride + piece.first / a.block;
-  int64_t offset = piece.first % a.block;
+  const int64_t* page = a.tables + piece.sequence * a.table_stride + piece.first / a.page_size;
+  int64_t offset = piece.first % a.page_size;
   for (int64_t t = piece.first; t < piece.end; ++page, offset = 0) {
-    const int64_t slot = *page * a.unit - t + offset;
-    const int64_t until = std::min(piece.end, t + (a.block - offset));
+    const int64_t slot = *page * a.page_unit - t + offset;
+    const int64_t until = std::min(piece.end, t + (a.page_size - offset));
     for (; t < until; ++t) body(t - piece.first, slot + t);
   }
 }

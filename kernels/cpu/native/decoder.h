@@ -39,7 +39,7 @@ struct Step {
   const int64_t *token_ids, *positions, *slots;  // [tokens]
   Caches caches;
   const int64_t* tables;
-  int64_t table_stride, block, unit;
+  int64_t table_stride, page_size, page_unit;
   const int64_t* lengths;
   const int64_t* logit_rows;  // the tokens whose logits are wanted
   int64_t logit_count;
@@ -96,8 +96,8 @@ inline Attention attention_of(const Model& m, const Step& step, const Activation
   attention.out = a.context;
   attention.tables = step.tables;
   attention.table_stride = step.table_stride;
-  attention.block = step.block;
-  attention.unit = step.unit;
+  attention.page_size = step.page_size;
+  attention.page_unit = step.page_unit;
   attention.lengths = step.lengths;
   attention.kv_heads = m.kv_heads;
   attention.group = m.heads / m.kv_heads;
@@ -107,11 +107,11 @@ inline Attention attention_of(const Model& m, const Step& step, const Activation
   return attention;
 }
 
-// One thread's view of a step. work: of its attention, planned.
-class Run {
+// What one thread does of a step. work: of its attention, planned.
+class StepThread {
  public:
-  Run(const Model& model, Step& step, const Activations& activations, attention::Work& work,
-      Team& team)
+  StepThread(const Model& model, Step& step, const Activations& activations,
+             attention::Work& work, Team& team)
       : m_(model),
         step_(step),
         a_(activations),
@@ -264,7 +264,7 @@ inline void decode(const Model& model, Step& step, Threads threads, TeamSize tea
   attention::Work& work = callers;  // not that of the thread that uses it
   const Activations a = activations(model, step.tokens, step.scratch);
   work.plan(attention_of(model, step, a), step.tokens);
-  together(threads, team_size, [&](Team& team) { Run(model, step, a, work, team)(); });
+  together(threads, team_size, [&](Team& team) { StepThread(model, step, a, work, team)(); });
 }
 
 }  // namespace decoder

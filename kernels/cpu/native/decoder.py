@@ -68,7 +68,7 @@ class _Step(ctypes.Structure):
         *((name, _POINTER) for name in ("token_ids", "positions", "slots")),
         ("caches", _Caches),
         ("tables", _POINTER),
-        *((name, _SIZE) for name in ("table_stride", "block", "unit")),
+        *((name, _SIZE) for name in ("table_stride", "page_size", "page_unit")),
         *((name, _POINTER) for name in ("lengths", "logit_rows")),
         ("logit_count", _SIZE),
         *((name, _POINTER) for name in ("logits", "scratch")),
@@ -149,11 +149,11 @@ class NativeDecoderStep:
                 batch.block_tables.data_ptr(),
                 batch.block_tables.stride(0),
             )
-            step.block = step.unit = cache.keys[0].shape[1]
+            step.page_size = step.page_unit = cache.keys[0].shape[1]
         else:
             starts = int64s(batch.starts)
             step.tables, step.table_stride = ctypes.addressof(starts), 1
-            step.block, step.unit = UNBOUNDED, 1
+            step.page_size, step.page_unit = UNBOUNDED, 1
         step.logit_count, step.logits = len(logit_rows), logits.data_ptr()
         step.scratch, step.attention_s = room.data_ptr(), 0.0
         library.decoder_step(

@@ -75,7 +75,8 @@ extern "C" void llmbench_row_major_linear(const bf16* x, const bf16* w, const bf
 // What a batch's calls, one a layer, have in common; as AttentionOf says.
 struct AttentionCall {
   const int64_t *tables, *lengths, *starts;
-  int64_t table_stride, block, unit, sequences, kv_heads, group, head_dim, window, q_stride;
+  int64_t table_stride, page_size, page_unit, sequences;
+  int64_t kv_heads, group, head_dim, window, q_stride;
   float scale;
   int32_t wide;   // activations are float32, and not bfloat16
   int32_t codes;  // the cache holds as activations are: 0, int8: 1, e4m3: 2
@@ -86,9 +87,9 @@ namespace {
 template <class E>
 void attend(const AttentionCall& c, const void* q, const void* k, const void* v,
             const bf16* k_scales, const bf16* v_scales, void* out, Threads threads) {
-  const AttentionOf<E> a{(const E*)q, c.q_stride,     (E*)out,  c.tables, c.table_stride,
-                         c.block,     c.unit,         c.lengths, c.kv_heads, c.group,
-                         c.head_dim,  c.window,       c.scale,   c.starts};
+  const AttentionOf<E> a{(const E*)q, c.q_stride,  (E*)out,   c.tables,   c.table_stride,
+                         c.page_size, c.page_unit, c.lengths, c.kv_heads, c.group,
+                         c.head_dim,  c.window,    c.scale,   c.starts};
   const auto *k_codes = (const uint8_t*)k, *v_codes = (const uint8_t*)v;
   if (c.codes == 0) {
     attention::attend_all(a, attention::Plain<E>{(const E*)k, (const E*)v}, c.sequences, threads);
