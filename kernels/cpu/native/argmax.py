@@ -6,9 +6,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...registry import implements
-from .build import TARGETS
 from .library import Native
+from .register import register
 
 
 def takes(logits: Tensor) -> bool:
@@ -34,13 +33,4 @@ class NativeArgmax:
         return places
 
 
-for _target in TARGETS:
-    _native = Native(_target)
-    implements(
-        "argmax",
-        backend=f"native-{_target.name}",
-        when=_native.runs,
-        priority=_target.priority,
-        takes=takes,
-        needs=_native.missing,
-    )(NativeArgmax(_native))
+register("argmax", NativeArgmax, takes=takes)

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from ...batch import AttentionBatch, PagedBatch
-from ...registry import implements
-from .build import TARGETS
 from .library import Native, int64s
+from .register import register
 
 HEAD_DIM_MULTIPLE = 16
 DTYPES = (torch.bfloat16, torch.float32)
@@ -163,14 +162,5 @@ def _pack(
 CODES = {torch.int8: 1, torch.float8_e4m3fn: 2}
 
 
-for _target in TARGETS:
-    _native = Native(_target)
-    for _op in ("paged_attention", "contiguous_attention"):
-        implements(
-            _op,
-            backend=f"native-{_target.name}",
-            when=_native.runs_in(*DTYPES),
-            priority=_target.priority,
-            takes=takes,
-            needs=_native.missing,
-        )(NativeAttention(_native))
+for _op in ("paged_attention", "contiguous_attention"):
+    register(_op, NativeAttention, dtypes=DTYPES, takes=takes)

@@ -73,6 +73,11 @@ AMX = Target(
 # What the compiler makes of the same sources for any processor of its architecture.
 GENERIC = Target("generic", 90, frozenset(), ())
 TARGETS = (AMX, AVX512, AVX2, GENERIC)
+# Those that read weights in one order, together: what multiplies bfloat16, and what widens it.
+ORDERS = (
+    tuple(target for target in TARGETS if target.multiplies_bfloat16),
+    tuple(target for target in TARGETS if not target.multiplies_bfloat16),
+)
 
 
 def build(target: Target, compiler: tuple[str, ...], directory: Path) -> Path:

@@ -17,12 +17,13 @@ from torch import Tensor
 from ...batch import AttentionBatch, PagedBatch
 from ...decoder import DecoderLayer, DecoderWeights, LayerCaches, LinearMap
 from ...dispatch import PreparedOp
-from ...registry import KernelError, implements
+from ...registry import KernelError
 from ...scratch import scratch
 from .attention import CODES, HEAD_DIM_MULTIPLE, UNBOUNDED
-from .build import AVX2, AVX512, TARGETS
+from .build import ORDERS, Target
 from .library import Native, int64s
 from .packed import NativeWeights, PackedMap
+from .register import register
 
 # With more rows the work is bound by arithmetic, and PyTorch's products for many rows win.
 MOST_TOKENS = 32
@@ -187,7 +188,7 @@ def _pointers(tensors: tuple[Tensor, ...]) -> ctypes.Array[ctypes.c_void_p]:
     return (_POINTER * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
 
 
-def _takes(native: Native, weights: DecoderWeights) -> bool:
+def _takes(target: Target, weights: DecoderWeights) -> bool:
     """Heads of whole vectors, plain bfloat16, and maps that are packed for the library."""
     tensors = [weights.embedding, weights.cos, weights.sin, weights.norm]
     maps = [weights.lm_head]
@@ -197,7 +198,7 @@ def _takes(native: Native, weights: DecoderWeights) -> bool:
     return (
         weights.head_dim % HEAD_DIM_MULTIPLE == 0
         and all(map(_is_plain, tensors))
-        and all(_packed(one, native) is not None for one in maps)
+        and all(_packed(one, target) is not None for one in maps)
     )
 
 
@@ -242,19 +243,18 @@ def _layer(layer: DecoderLayer, native: Native) -> _Layer:
     return _Layer(*map(_pointer, _norms(layer)), *maps)
 
 
-def _packed(linear: LinearMap, native: Native) -> NativeWeights | None:
-    """The weights of a map that is packed for `native`, or None: another target may order them
+def _packed(linear: LinearMap, target: Target) -> NativeWeights | None:
+    """The weights of a map that is packed for `target`, or None: another may order them
     otherwise."""
     prepared = linear.prepared[0] if isinstance(linear, PreparedOp) else linear
     if not isinstance(prepared, PackedMap):
         return None
-    multiplies = native.target.multiplies_bfloat16
-    same_order = prepared.packed_for.multiplies_bfloat16 == multiplies
+    same_order = prepared.packed_for.multiplies_bfloat16 == target.multiplies_bfloat16
     return prepared.native_weights if same_order else None
 
 
 def _map(linear: LinearMap, native: Native) -> NativeWeights:
-    weights = _packed(linear, native)
+    weights = _packed(linear, native.target)
     if weights is None:
         name = type(linear).__name__
         raise KernelError(f"decoder_step: {name} is not a map that is packed for it")
@@ -273,10 +273,6 @@ def _is_plain(tensor: Tensor) -> bool:
     return tensor.dtype == torch.bfloat16 and tensor.is_cpu and tensor.is_contiguous()
 
 
-# One for each order of weights: targets that take the same need asking once.
-_TAKES = {target.multiplies_bfloat16: partial(_takes, Native(target)) for target in (AVX512, AVX2)}
-
-
 @dataclass(frozen=True)
 class NativeDecoder:
     """`decoder_step` by `native`, of models whose maps are packed for it."""
@@ -288,13 +284,5 @@ class NativeDecoder:
         return NativeDecoderStep(self.native, weights)
 
 
-for _target in TARGETS:
-    _native = Native(_target)
-    implements(
-        "decoder_step",
-        backend=f"native-{_target.name}",
-        when=_native.runs,
-        priority=_target.priority,
-        takes=_TAKES[_target.multiplies_bfloat16],
-        needs=_native.missing,
-    )(NativeDecoder(_native))
+for _targets in ORDERS:
+    register("decoder_step", NativeDecoder, targets=_targets, takes=partial(_takes, _targets[0]))

@@ -10,9 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...registry import implements
-from .build import TARGETS
 from .library import Native
+from .register import register
 
 
 def takes_rms_norm(x: Tensor, weight: Tensor, eps: float) -> bool:  # noqa: ARG001
@@ -184,20 +183,8 @@ def _is_flat(tensor: Tensor) -> bool:
     return tensor.dtype is torch.bfloat16 and tensor.is_contiguous() and tensor.is_cpu
 
 
-for _target in TARGETS:
-    _native = Native(_target)
-    for _op, _kernel, _takes in (
-        ("rms_norm", NativeRmsNorm, takes_rms_norm),
-        ("add_rms_norm", NativeAddRmsNorm, takes_add_rms_norm),
-        ("silu_mul", NativeSiluMul, takes_silu_mul),
-        ("rope", NativeRope, takes_rope),
-        ("rope_cache_write", NativeRopeCacheWrite, takes_rope_cache_write),
-    ):
-        implements(
-            _op,
-            backend=f"native-{_target.name}",
-            when=_native.runs,
-            priority=_target.priority,
-            takes=_takes,
-            needs=_native.missing,
-        )(_kernel(_native))
+register("rms_norm", NativeRmsNorm, takes=takes_rms_norm)
+register("add_rms_norm", NativeAddRmsNorm, takes=takes_add_rms_norm)
+register("silu_mul", NativeSiluMul, takes=takes_silu_mul)
+register("rope", NativeRope, takes=takes_rope)
+register("rope_cache_write", NativeRopeCacheWrite, takes=takes_rope_cache_write)

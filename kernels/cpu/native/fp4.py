@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from ...fp4 import WIDENED_E2M1, Fp4Weight
-from ...registry import implements
-from .build import TARGETS
 from .library import Native
 from .packed import Kind, PackedMap, pack_fp4
+from .register import register
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,4 @@ class NativeFp4Linear:
         )
 
 
-for _target in TARGETS:
-    _native = Native(_target)
-    implements(
-        "fp4_linear",
-        backend=f"native-{_target.name}",
-        when=_native.runs,
-        priority=_target.priority,
-        needs=_native.missing,
-        emulates=WIDENED_E2M1,
-    )(NativeFp4Linear(_native))
+register("fp4_linear", NativeFp4Linear, emulates=WIDENED_E2M1)

@@ -9,20 +9,14 @@ import torch
 from torch import Tensor
 
 from ...fp8 import WIDENED_E4M3, Fp8Weight
-from ...registry import implements
-from .build import TARGETS
 from .library import Native
 from .packed import Kind, PackedMap, pack_fp8, takes_fp8
-
-
-def takes(weight: Fp8Weight, bias: Tensor | None, dtype: torch.dtype) -> bool:  # noqa: ARG001
-    """Groups of whole steps."""
-    return takes_fp8(weight)
+from .register import register
 
 
 @dataclass(frozen=True)
 class NativeFp8Linear:
-    """`fp8_linear` by `native`, of weights that `takes`."""
+    """`fp8_linear` by `native`, of weights that `takes_fp8` allows."""
 
     native: Native
 
@@ -41,14 +35,4 @@ class NativeFp8Linear:
         )
 
 
-for _target in TARGETS:
-    _native = Native(_target)
-    implements(
-        "fp8_linear",
-        backend=f"native-{_target.name}",
-        when=_native.runs,
-        priority=_target.priority,
-        takes=takes,
-        needs=_native.missing,
-        emulates=WIDENED_E4M3,
-    )(NativeFp8Linear(_native))
+register("fp8_linear", NativeFp8Linear, takes=takes_fp8, emulates=WIDENED_E4M3)

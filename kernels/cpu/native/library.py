@@ -86,16 +86,12 @@ class Native:
     def __init__(self, target: Target) -> None:
         self.target = target
 
-    def runs(self, device: torch.device, dtype: torch.dtype) -> bool:
-        """bfloat16 on a CPU with the instructions, where the library could be built."""
-        return device.type == "cpu" and dtype == torch.bfloat16 and self._usable
-
     def missing(self) -> str | None:
         """Why it cannot be used here, in a line; None where it can."""
         return None if self._usable else why_unusable(self.target)
 
     def runs_in(self, *dtypes: torch.dtype) -> Predicate:
-        """As `runs`, for any of `dtypes`."""
+        """Any of `dtypes` on a CPU with the instructions, where the library could be built."""
         return lambda device, dtype: device.type == "cpu" and dtype in dtypes and self._usable
 
     @cached_property

@@ -17,6 +17,7 @@ from ..linear import TorchLinear
 from .build import AMX, TARGETS
 from .library import Native, check_bfloat16
 from .packed import Kind, PackedMap, pack_dense
+from .register import register
 from .row_major_linear import NativeRowMajorLinear, prefers
 
 
@@ -33,22 +34,15 @@ class NativeLinear:
         return PackedMap(self.native, Kind.DENSE, size, pack_dense(weight), bias=bias)
 
 
-for _target in TARGETS:
-    _native = Native(_target)
-    implements(
-        "linear",
-        backend=f"native-{_target.name}",
-        when=_native.runs,
-        priority=_target.priority,
-        prefers=prefers if _target == AMX else None,
-        needs=_native.missing,
-    )(NativeRowMajorLinear(_native) if _target == AMX else NativeLinear(_native))
-    if _target == AMX:
-        # Before the kernels for processors without tiles, which would keep a packed copy.
-        implements(
-            "linear",
-            backend="torch-amx",
-            when=_native.runs,
-            priority=_target.priority - 5,
-            needs=_native.missing,
-        )(TorchLinear)
+register("linear", NativeLinear, targets=[target for target in TARGETS if target != AMX])
+# Few rows; PyTorch's product takes the others, over the same weights.
+register("linear", NativeRowMajorLinear, targets=(AMX,), prefers=prefers)
+_amx = Native(AMX)
+implements(
+    "linear",
+    backend="torch-amx",
+    when=_amx.runs_in(torch.bfloat16),
+    # Before the kernels for processors without tiles, which would keep a packed copy.
+    priority=AMX.priority - 5,
+    needs=_amx.missing,
+)(TorchLinear)

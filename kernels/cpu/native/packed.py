@@ -201,12 +201,12 @@ def pack_w8a16(weight: GroupedInt8, inputs_together: int) -> tuple[Tensor, Tenso
     return codes, _panels(weight.scales.float(), 1).squeeze(-1), _panels(shifts, 1).squeeze(-1)
 
 
-def takes_fp8(weight: Fp8Weight) -> bool:
+def takes_fp8(weight: Fp8Weight, bias: Tensor | None, dtype: torch.dtype) -> bool:  # noqa: ARG001
     """Whether groups are whole steps, but for one of all inputs."""
     return weight.groups == 1 or weight.block_columns % 4 == 0
 
 
-def takes_int4(packed: PackedInt4) -> bool:
+def takes_int4(packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> bool:  # noqa: ARG001
     """Whether groups are whole lanes of 8 inputs, and float16, in which checkpoints publish scales,
     can hold these."""
     return packed.group_size % 8 == 0 and bool(packed.scales.to(torch.float16).isfinite().all())

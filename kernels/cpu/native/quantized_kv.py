@@ -11,10 +11,9 @@ from torch import Tensor
 
 from ...batch import AttentionBatch
 from ...quantized_kv import QuantizedKV
-from ...registry import implements
 from .attention import DTYPES, AttentionCalls, reads
-from .build import TARGETS
 from .library import Native
+from .register import register
 
 
 class NativeQuantizedAttention:
@@ -95,22 +94,6 @@ def _is_flat(cache: QuantizedKV) -> bool:
     return all(tensor.is_contiguous() for tensor in vars(cache).values())
 
 
-for _target in TARGETS:
-    _native = Native(_target)
-    implements(
-        "quantized_cache_write",
-        backend=f"native-{_target.name}",
-        when=_native.runs,
-        priority=_target.priority,
-        takes=takes_write,
-        needs=_native.missing,
-    )(NativeQuantizedCacheWrite(_native))
-    for _op in ("quantized_paged_attention", "quantized_contiguous_attention"):
-        implements(
-            _op,
-            backend=f"native-{_target.name}",
-            when=_native.runs_in(*DTYPES),
-            priority=_target.priority,
-            takes=takes_attention,
-            needs=_native.missing,
-        )(NativeQuantizedAttention(_native))
+register("quantized_cache_write", NativeQuantizedCacheWrite, takes=takes_write)
+for _op in ("quantized_paged_attention", "quantized_contiguous_attention"):
+    register(_op, NativeQuantizedAttention, dtypes=DTYPES, takes=takes_attention)

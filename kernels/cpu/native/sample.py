@@ -7,9 +7,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...registry import implements
-from .build import TARGETS
 from .library import Native
+from .register import register
 
 DTYPES = (torch.bfloat16, torch.float32)
 
@@ -73,13 +72,4 @@ def _is_of(dtype: torch.dtype, numbers: Tensor) -> bool:
     return numbers.dtype is dtype and numbers.is_cpu
 
 
-for _target in TARGETS:
-    _native = Native(_target)
-    implements(
-        "sample",
-        backend=f"native-{_target.name}",
-        when=_native.runs_in(*DTYPES),
-        priority=_target.priority,
-        takes=takes,
-        needs=_native.missing,
-    )(NativeSample(_native))
+register("sample", NativeSample, dtypes=DTYPES, takes=takes)

@@ -8,20 +8,14 @@ import torch
 from torch import Tensor
 
 from ...int4 import PackedInt4
-from ...registry import implements
-from .build import TARGETS
 from .library import Native
 from .packed import Kind, PackedMap, int4_map, pack_w4a16, takes_int4
-
-
-def takes(packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> bool:  # noqa: ARG001
-    """Groups and scales that the panels hold."""
-    return takes_int4(packed)
+from .register import register
 
 
 @dataclass(frozen=True)
 class NativeW4A16Linear:
-    """`w4a16_linear` by `native`, of weights that `takes`."""
+    """`w4a16_linear` by `native`, of weights that `takes_int4` allows."""
 
     native: Native
 
@@ -31,13 +25,4 @@ class NativeW4A16Linear:
         return int4_map(self.native, Kind.W4A16, packed, parts, bias)
 
 
-for _target in TARGETS:
-    _native = Native(_target)
-    implements(
-        "w4a16_linear",
-        backend=f"native-{_target.name}",
-        when=_native.runs,
-        priority=_target.priority,
-        takes=takes,
-        needs=_native.missing,
-    )(NativeW4A16Linear(_native))
+register("w4a16_linear", NativeW4A16Linear, takes=takes_int4)

@@ -8,20 +8,14 @@ import torch
 from torch import Tensor
 
 from ...int4 import PackedInt4
-from ...registry import implements
-from .build import TARGETS
 from .library import Native
 from .packed import Kind, PackedMap, int4_map, pack_w4a8, takes_int4
-
-
-def takes(packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> bool:  # noqa: ARG001
-    """Groups and scales that the panels hold."""
-    return takes_int4(packed)
+from .register import register
 
 
 @dataclass(frozen=True)
 class NativeW4A8Linear:
-    """`w4a8_linear` by `native`, of weights that `takes`."""
+    """`w4a8_linear` by `native`, of weights that `takes_int4` allows."""
 
     native: Native
 
@@ -30,13 +24,4 @@ class NativeW4A8Linear:
         return int4_map(self.native, Kind.W4A8, packed, pack_w4a8(packed), bias)
 
 
-for _target in TARGETS:
-    _native = Native(_target)
-    implements(
-        "w4a8_linear",
-        backend=f"native-{_target.name}",
-        when=_native.runs,
-        priority=_target.priority,
-        takes=takes,
-        needs=_native.missing,
-    )(NativeW4A8Linear(_native))
+register("w4a8_linear", NativeW4A8Linear, takes=takes_int4)

@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from ...grouped_int8 import GroupedInt8
-from ...registry import implements
-from .build import TARGETS
+from .build import ORDERS, Target
 from .library import Native
 from .packed import Kind, PackedMap, pack_w8a16
+from .register import register
+
+
+def _inputs_together(target: Target) -> int:
+    """Of a column, which lie side by side: `ByteWeights` of simd_codes.h."""
+    return 2 if target.multiplies_bfloat16 else 4
+
+
+def _takes(
+    target: Target,
+    weight: GroupedInt8,
+    bias: Tensor | None,  # noqa: ARG001
+    dtype: torch.dtype,  # noqa: ARG001
+) -> bool:
+    """Groups of whole steps."""
+    return weight.group_size % _inputs_together(target) == 0
 
 
 @dataclass(frozen=True)
 class NativeW8A16Linear:
-    """`w8a16_linear` by `native`, of weights that it `takes`."""
+    """`w8a16_linear` by `native`, of weights that `_takes` allows."""
 
     native: Native
-
-    @property
-    def _inputs_together(self) -> int:
-        """Of a column, which lie side by side: `ByteWeights` of simd_codes.h."""
-        return 2 if self.native.target.multiplies_bfloat16 else 4
-
-    def takes(self, weight: GroupedInt8, bias: Tensor | None, dtype: torch.dtype) -> bool:  # noqa: ARG002
-        """Groups of whole steps."""
-        return weight.group_size % self._inputs_together == 0
 
     def __call__(
         self,
@@ -36,7 +43,7 @@ class NativeW8A16Linear:
         dtype: torch.dtype,  # noqa: ARG002
     ) -> PackedMap:
         """As the reference. Raises KernelError."""
-        codes, scales, shifts = pack_w8a16(weight, self._inputs_together)
+        codes, scales, shifts = pack_w8a16(weight, _inputs_together(self.native.target))
         return PackedMap(
             self.native,
             Kind.W8A16,
@@ -49,13 +56,7 @@ class NativeW8A16Linear:
         )
 
 
-for _target in TARGETS:
-    _linear = NativeW8A16Linear(Native(_target))
-    implements(
-        "w8a16_linear",
-        backend=f"native-{_target.name}",
-        when=_linear.native.runs,
-        priority=_target.priority,
-        takes=_linear.takes,
-        needs=_linear.native.missing,
-    )(_linear)
+for _targets in ORDERS:
+    register(
+        "w8a16_linear", NativeW8A16Linear, targets=_targets, takes=partial(_takes, _targets[0])
+    )

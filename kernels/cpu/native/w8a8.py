@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...registry import implements
 from ...w8a8 import W8A8Weight
-from .build import TARGETS
 from .library import Native
 from .packed import Kind, PackedMap, pack_w8a8
+from .register import register
 
 
 @dataclass(frozen=True)
@@ -27,12 +26,4 @@ class NativeW8A8Linear:
         return PackedMap(self.native, Kind.W8A8, size, codes, scales=scales, bias=bias)
 
 
-for _target in TARGETS:
-    _native = Native(_target)
-    implements(
-        "w8a8_linear",
-        backend=f"native-{_target.name}",
-        when=_native.runs,
-        priority=_target.priority,
-        needs=_native.missing,
-    )(NativeW8A8Linear(_native))
+register("w8a8_linear", NativeW8A8Linear)
