@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..fp8 import WIDENED_E4M3, Fp8Weight, quantize_activations
+from ..held import held_bytes
 from ..registry import implements
 from ..scratch import scratch
 from .bfloat16 import product_dtype
@@ -52,4 +53,4 @@ class WidenedFp8Linear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: codes, scales, bias."""
-        return self._weight.nbytes + (0 if self._bias is None else self._bias.nbytes)
+        return held_bytes(self._weight, self._bias)

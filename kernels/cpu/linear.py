@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..held import held_bytes
 from ..registry import implements
 
 
@@ -23,4 +24,4 @@ class TorchLinear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: weight and bias."""
-        return self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes)
+        return held_bytes(self.weight, self.bias)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..held import held_bytes
 from ..int4 import PackedInt4, unpack_int4
 from ..registry import bfloat16_on_cpu, implements, in_usual_dtypes
 from ..scratch import scratch
@@ -67,8 +68,7 @@ class OperatorW4A16Linear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: packed weights, scales, shifts, bias."""
-        bias = 0 if self._bias is None else self._bias.nbytes
-        return self._weight.nbytes + self._scales_and_shifts.nbytes + bias
+        return held_bytes(self._weight, self._scales_and_shifts, self._bias)
 
 
 @implements("w4a16_linear", backend="torch-widened", when=in_usual_dtypes)
@@ -103,8 +103,7 @@ class WidenedW4A16Linear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: packed weights, scales, shifts, bias."""
-        bias = 0 if self._bias is None else self._bias.nbytes
-        return self._halves.nbytes + self._scales_and_shifts.nbytes + bias
+        return held_bytes(self._halves, self._scales_and_shifts, self._bias)
 
 
 def _scales_and_shifts(packed: PackedInt4, dtype: torch.dtype) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..held import held_bytes
 from ..int4 import PackedInt4
 from ..registry import implements, in_usual_dtypes
 from ..w8a8 import quantize_rows
@@ -40,6 +41,4 @@ class TorchW4A8Linear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: packed weights, scales, zeros, bias."""
-        bias = 0 if self._bias is None else self._bias.nbytes
-        parts = (self._nibbles, self._zeros, self._scales)
-        return sum(part.nbytes for part in parts) + bias
+        return held_bytes(self._nibbles, self._zeros, self._scales, self._bias)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..grouped_int8 import MIDDLE_CODE, GroupedInt8
+from ..held import held_bytes
 from ..registry import bfloat16_on_cpu, implements
 from ..scratch import scratch
 
@@ -59,8 +60,7 @@ class WidenedW8A16Linear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: codes, scales, shifts, bias."""
-        parts = (self._codes, self._scales, self._shifts, self._bias)
-        return sum(0 if part is None else part.nbytes for part in parts)
+        return held_bytes(self._codes, self._scales, self._shifts, self._bias)
 
 
 def _a_scale_a_row(weight: GroupedInt8, _bias: Tensor | None, _dtype: torch.dtype) -> bool:
@@ -102,5 +102,4 @@ class OperatorW8A16Linear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: codes, scales, bias."""
-        bias = 0 if self._bias is None else self._bias.nbytes
-        return self._codes.nbytes + self._scales.nbytes + bias
+        return held_bytes(self._codes, self._scales, self._bias)

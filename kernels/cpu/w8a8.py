@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..held import held_bytes
 from ..registry import implements, on_cpu
 from ..w8a8 import W8A8Weight, quantize_rows
 
@@ -30,5 +31,4 @@ class TorchW8A8Linear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: codes, scales, bias."""
-        bias = 0 if self._bias is None else self._bias.nbytes
-        return self._codes.nbytes + self._scales.nbytes + bias
+        return held_bytes(self._codes, self._scales, self._bias)

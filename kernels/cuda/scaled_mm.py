@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..fp8 import Fp8Weight, quantize_activations
+from ..held import held_bytes
 from ..registry import implements
 
 # Devices before it have no e4m3 product.
@@ -68,5 +69,4 @@ class ScaledMmFp8Linear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: codes, scales, bias."""
-        bias = 0 if self._bias is None else self._bias.nbytes
-        return self._weight.codes.nbytes + self._row_scales.nbytes + bias
+        return held_bytes(self._weight.codes, self._row_scales, self._bias)

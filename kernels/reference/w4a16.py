@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..held import held_bytes
 from ..int4 import PackedInt4, dequantize_int4
 from ..registry import implements
 
@@ -38,4 +39,4 @@ class ReferenceW4A16Linear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: packed weights, scales, zeros, bias."""
-        return self._packed.nbytes + (0 if self._bias is None else self._bias.nbytes)
+        return held_bytes(self._packed, self._bias)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..held import held_bytes
 from ..int4 import PackedInt4, unpack_int4
 from ..registry import implements
 from ..w8a8 import quantize_rows
@@ -46,4 +47,4 @@ class ReferenceW4A8Linear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: packed weights, scales, zeros, bias."""
-        return self._packed.nbytes + (0 if self._bias is None else self._bias.nbytes)
+        return held_bytes(self._packed, self._bias)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..grouped_int8 import GroupedInt8, dequantize_grouped
+from ..held import held_bytes
 from ..registry import implements
 
 
@@ -38,4 +39,4 @@ class ReferenceW8A16Linear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: codes, scales, zeros, bias."""
-        return self._weight.nbytes + (0 if self._bias is None else self._bias.nbytes)
+        return held_bytes(self._weight, self._bias)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..held import held_bytes
 from ..registry import implements
 from ..w8a8 import W8A8Weight, quantize_rows
 
@@ -42,4 +43,4 @@ class ReferenceW8A8Linear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: codes, scales, bias."""
-        return self._weight.nbytes + (0 if self._bias is None else self._bias.nbytes)
+        return held_bytes(self._weight, self._bias)

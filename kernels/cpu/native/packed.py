@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from ...fp4 import Fp4Weight, scale_numbers
 from ...fp8 import Fp8Weight
 from ...grouped_int8 import MIDDLE_CODE, GroupedInt8
+from ...held import held_bytes
 from ...int4 import PackedInt4, unpack_int4
 from ...registry import KernelError
 from ...w8a8 import W8A8Weight
@@ -109,7 +110,7 @@ class PackedMap:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: packed weights, their padding, scales, bias."""
-        return sum(0 if part is None else part.nbytes for part in self._memory)
+        return held_bytes(*self._memory)
 
 
 def pack_dense(weight: Tensor) -> Tensor:

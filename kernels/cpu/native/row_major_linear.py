@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...held import held_bytes
 from ...registry import KernelError
 from .library import Native, check_bfloat16
 
@@ -59,7 +60,7 @@ class RowMajorMap:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: weight and bias."""
-        return self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes)
+        return held_bytes(self.weight, self.bias)
 
 
 @dataclass(frozen=True)
