@@ -16,20 +16,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ...kernels.fp8 import Fp8Weight
-from ...kernels.grouped_int8 import GroupedInt8
-from ...kernels.int4 import PackedInt4
-from ...kernels.w8a8 import W8A8Weight
 from ..errors import ConfigError, ModelError
 from .layer import LayerMaps, LayerTensors
-from .quantized import LayerReport, PackedWeight, QuantizedMap
+from .quantized import PACKED, LayerReport, PackedWeight, QuantizedMap
 from .scheme import LAYERS
 
 STATE_FILE = "state.json"
 # Of the files' layout: raise it when they could no longer be read alike.
 _VERSION = 3
-_FORMS: dict[str, Callable[..., PackedWeight]] = {
-    form.__name__: form for form in (PackedInt4, GroupedInt8, W8A8Weight, Fp8Weight)
+# By the names that the files hold.
+_TYPES: dict[str, Callable[..., PackedWeight]] = {
+    type_.__name__: type_ for type_, _ in PACKED.values()
 }
 
 
@@ -196,7 +193,7 @@ def _layer_of(tensors: Mapping[str, Tensor], described: Mapping[str, Any]) -> St
             for key, tensor in tensors.items()
             if key.startswith(prefix)
         }
-        maps[name] = QuantizedMap(_FORMS[entry["form"]](**parts, **entry["numbers"]))
+        maps[name] = QuantizedMap(_TYPES[entry["form"]](**parts, **entry["numbers"]))
     folded = {
         name.removeprefix("folded."): tensor
         for name, tensor in tensors.items()

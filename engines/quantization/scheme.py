@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..errors import ConfigError
 from ..models.config import ModelConfig
 from .grid import choose_group_size
-from .methods import Method, find_method, find_quantiser
+from .methods import find_method, find_quantiser
 
 LAYERS = "model.layers."
 
@@ -30,7 +30,7 @@ class Scheme:
 
     @property
     def form(self) -> str:
-        """Of the weights, a key of OP_OF_FORM."""
+        """Of the weights, a key of FORMS."""
         form = find_method(self.method).form
         return "int8" if form == "int4" and self.bits == 8 else form
 
@@ -38,13 +38,6 @@ class Scheme:
         """In a row of a map; the last may be shorter."""
         return -(-in_features // (self.group_size or in_features))
 
-
-def bits_of(method: Method) -> int:
-    """Of a method's weights, when nothing else is said."""
-    return _BITS_OF_FORM[method.form]
-
-
-_BITS_OF_FORM = {"int4": 4, "int8": 8, "w8a8": 8, "fp8": 8, "fp4": 4}
 
 # A group size that is asked for as "all inputs", as GPTQ's configs write it.
 WHOLE_ROW = -1
@@ -55,7 +48,7 @@ def default_scheme(config: ModelConfig, method: str, group_size: int | None = No
     found = find_method(method)
     return Scheme(
         method,
-        bits_of(found),
+        found.bits,
         resolve_group_size(config, method, group_size),
         symmetric=not found.asymmetric,
         act_order=method == "gptq",

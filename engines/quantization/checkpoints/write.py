@@ -18,7 +18,7 @@ from ...errors import ConfigError, ModelError, unknown_name
 from ...models.config import ModelConfig
 from ...models.loader import load_config, read_json
 from ..finite import check_finite
-from ..methods import OP_OF_FORM
+from ..methods import FORMS
 from ..quantized import QuantizedMap, QuantizedModel
 from ..resume import writing
 from ..scheme import LAYERS, Scheme, quantized_maps, ragged_width
@@ -118,7 +118,7 @@ class _Encoder:
     def __init__(self, name: str, scheme: Scheme) -> None:
         if name not in FORMATS:
             raise unknown_name("format", name, FORMATS)
-        if scheme.form not in _FORMS.get(name, OP_OF_FORM):
+        if scheme.form not in _FORMS.get(name, FORMS):
             what = f"one that holds {scheme.method} in {scheme.bits} bits, as compressed-tensors"
             raise ConfigError("format", name, what)
         self._name = name
