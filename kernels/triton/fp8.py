@@ -11,8 +11,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..cuda import scaled_mm
 from ..fp8 import E4M3, WIDENED_E4M3, Fp8Weight
+from ..pytorch import scaled_mm
 from ..registry import implements
 from ..requirements import package
 from .codes import BLOCK_K, CodeBlocks, Kind, multiply_codes

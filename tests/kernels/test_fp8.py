@@ -7,9 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from llmbench.kernels.cpu import bfloat16
-from llmbench.kernels.cpu.fp8 import WidenedFp8Linear
-from llmbench.kernels.cuda import scaled_mm
+from llmbench.kernels import bfloat16
 from llmbench.kernels.fp8 import (
     E4M3,
     Fp8Weight,
@@ -18,6 +16,8 @@ from llmbench.kernels.fp8 import (
     quantize_fp8,
     stack_fp8,
 )
+from llmbench.kernels.pytorch import scaled_mm
+from llmbench.kernels.pytorch.fp8 import WidenedFp8Linear
 from llmbench.kernels.reference.fp8 import ReferenceFp8Linear
 from llmbench.kernels.registry import Implementation, KernelError, implementations, select
 from torch import Tensor

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from llmbench.kernels.cpu.native.build import TARGETS
+from llmbench.kernels.native.build import TARGETS
 from llmbench.kernels.registry import OPS, Selection, implementations, prepares
 
 OF_TARGETS = {f"native-{target.name}": target.priority for target in TARGETS}
-NATIVE_OPS = [op for op, modules in OPS.items() if any(".native." in one for one in modules)]
+NATIVE_OPS = [
+    op for op, modules in OPS.items() if any(one.startswith("native.") for one in modules)
+]
 # Of the rest activations may be float32, too.
 BFLOAT16_ONLY = sorted(
     set(NATIVE_OPS)

@@ -10,11 +10,11 @@ from itertools import product
 
 import pytest
 import torch
-from llmbench.kernels.cpu.native.packed import Kind, PackedMap
 from llmbench.kernels.fp4 import Fp4Weight, quantize_mxfp4, quantize_nvfp4
 from llmbench.kernels.fp8 import Fp8Weight, quantize_fp8
 from llmbench.kernels.grouped_int8 import GroupedInt8
 from llmbench.kernels.int4 import PackedInt4, pack_int4
+from llmbench.kernels.native.packed import Kind, PackedMap
 from llmbench.kernels.registry import Implementation, KernelError, implementations
 from llmbench.kernels.w8a8 import W8A8Weight, quantize_rows
 from torch import Tensor

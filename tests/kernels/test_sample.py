@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from llmbench.kernels.cpu.sample import _filter_nucleus
+from llmbench.kernels.pytorch.sample import _filter_nucleus
 from llmbench.kernels.reference.sample import kept
 from llmbench.kernels.registry import Implementation, implementations
 from transformers.generation.logits_process import (

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..bfloat16 import product_dtype
 from ..fp8 import WIDENED_E4M3, Fp8Weight, quantize_activations
 from ..held import held_bytes
 from ..registry import implements
 from ..scratch import scratch
-from .bfloat16 import product_dtype
 
 
 @implements("fp8_linear", backend="torch-widened", emulates=WIDENED_E4M3)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...int4 import PackedInt4
+from ..int4 import PackedInt4
 from .library import Native
 from .packed import Kind, PackedMap, int4_map, pack_w4a8, takes_int4
 from .register import register

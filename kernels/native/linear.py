@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...registry import implements
-from ..linear import TorchLinear
+from ..pytorch.linear import TorchLinear
+from ..registry import implements
 from .build import AMX, TARGETS
 from .library import Native, check_bfloat16
 from .packed import Kind, PackedMap, pack_dense

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...w8a8 import W8A8Weight
+from ..w8a8 import W8A8Weight
 from .library import Native
 from .packed import Kind, PackedMap, pack_w8a8
 from .register import register

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...fp4 import WIDENED_E2M1, Fp4Weight
+from ..fp4 import WIDENED_E2M1, Fp4Weight
 from .library import Native
 from .packed import Kind, PackedMap, pack_fp4
 from .register import register

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...batch import AttentionBatch
-from ...quantized_kv import QuantizedKV
+from ..batch import AttentionBatch
+from ..quantized_kv import QuantizedKV
 from .attention import DTYPES, AttentionCalls, reads
 from .library import Native
 from .register import register

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ...grouped_int8 import GroupedInt8
+from ..grouped_int8 import GroupedInt8
 from .build import ORDERS, Target
 from .library import Native
 from .packed import Kind, PackedMap, pack_w8a16

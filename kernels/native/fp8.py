@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...fp8 import WIDENED_E4M3, Fp8Weight
+from ..fp8 import WIDENED_E4M3, Fp8Weight
 from .library import Native
 from .packed import Kind, PackedMap, pack_fp8, takes_fp8
 from .register import register

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...fp4 import Fp4Weight, scale_numbers
-from ...fp8 import Fp8Weight
-from ...grouped_int8 import MIDDLE_CODE, GroupedInt8
-from ...held import held_bytes
-from ...int4 import PackedInt4, unpack_int4
-from ...registry import KernelError
-from ...w8a8 import W8A8Weight
+from ..fp4 import Fp4Weight, scale_numbers
+from ..fp8 import Fp8Weight
+from ..grouped_int8 import MIDDLE_CODE, GroupedInt8
+from ..held import held_bytes
 from ..huge_pages import HugePages
+from ..int4 import PackedInt4, unpack_int4
+from ..registry import KernelError
+from ..w8a8 import W8A8Weight
 from .library import Native, check_bfloat16
 
 COLUMNS = 32

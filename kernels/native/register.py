@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from ...dispatch import CallPredicate
-from ...registry import implements
+from ..dispatch import CallPredicate
+from ..registry import implements
 from .build import TARGETS, Target
 from .library import Native
 

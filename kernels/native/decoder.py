@@ -14,11 +14,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ...batch import AttentionBatch, PagedBatch
-from ...decoder import DecoderLayer, DecoderWeights, LayerCaches, LinearMap
-from ...dispatch import PreparedOp
-from ...registry import KernelError
-from ...scratch import scratch
+from ..batch import AttentionBatch, PagedBatch
+from ..decoder import DecoderLayer, DecoderWeights, LayerCaches, LinearMap
+from ..dispatch import PreparedOp
+from ..registry import KernelError
+from ..scratch import scratch
 from .attention import CODES, HEAD_DIM_MULTIPLE, UNBOUNDED
 from .build import ORDERS, Target
 from .library import Native, int64s

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...held import held_bytes
-from ...registry import KernelError
+from ..held import held_bytes
+from ..registry import KernelError
 from .library import Native, check_bfloat16
 
 # Above these PyTorch's product takes over: measured at SmolLM2-135M's sizes, where the narrowest

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...registry import KernelError, Predicate
+from ..registry import KernelError, Predicate
 from .build import AMX, TARGETS, BuildError, Target, build, cache_directory, find_compiler
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from ...batch import AttentionBatch, PagedBatch
+from ..batch import AttentionBatch, PagedBatch
 from .library import Native, int64s
 from .register import register
 

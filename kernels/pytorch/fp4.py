@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..bfloat16 import product_dtype
 from ..fp4 import MAGNITUDES, WIDENED_E2M1, Fp4Weight, block_scales
 from ..held import held_bytes
 from ..registry import implements
 from ..scratch import scratch
-from .bfloat16 import product_dtype
 
 
 @implements("fp4_linear", backend="torch-widened", emulates=WIDENED_E2M1)

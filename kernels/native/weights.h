@@ -1,5 +1,5 @@
 // A linear map y = x · Wᵀ + bias with weights packed once, in one of seven kinds: what a kernel that
-// runs inside a larger parallel region calls. kernels/cpu/native/packed.py packs them.
+// runs inside a larger parallel region calls. kernels/native/packed.py packs them.
 
 #pragma once
 
