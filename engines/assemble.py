@@ -9,7 +9,7 @@ import torch
 
 from ..kernels.registry import KernelError, implementations, select
 from .clock import Clock
-from .core import EngineCore, Strategy
+from .core import EngineCore
 from .errors import ConfigError
 from .executors.graphs import CudaGraphPool, DecodeGraphs, DecodeShape
 from .executors.inputs import Spare
@@ -26,14 +26,14 @@ from .models.kv_tensors import KVTensors, allocate_contiguous, allocate_paged
 from .models.llama import Llama
 from .models.loader import load_config
 from .models.ops import select_attention_ops, select_ops
-from .pipeline import PipelinedCore
+from .pipeline import Core, PipelinedCore
 from .quantization.checkpoints.read import read_published
 from .quantization.dummy import dummy_source
 from .quantization.load import LoadedWeights, load_weights
 from .quantization.methods import linear_ops
 from .resolved import ResolvedEngine
 from .stopping import Decode
-from .strategy import build_strategy
+from .strategy import Strategy, build_strategy
 
 Report = Callable[[str], None]
 
@@ -126,7 +126,7 @@ def _load_through_transformers(files: ModelFiles, engine: ResolvedEngine) -> Loa
 
 def build_engine(
     loaded: LoadedModel, engine: ResolvedEngine, clock: Clock, decode: Decode | None = None
-) -> EngineCore:
+) -> Core:
     """An engine with an empty KV cache.
 
     decode: token ids to text; without it, requests with stop strings are refused.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from .admission.base import Admission
 from .admission.optimistic import OptimisticAdmission
 from .admission.reserve import ReserveAdmission
@@ -13,7 +15,6 @@ from .batching.separate import SeparateBatching
 from .batching.static import StaticBatching
 from .batching.unified import UnifiedBatching
 from .config import EngineConfig
-from .core import Strategy
 from .errors import ConfigError
 from .kv.base import KVCache
 from .kv.contiguous import ContiguousKVCache
@@ -23,6 +24,16 @@ from .state import RequestState
 from .step import Limits
 
 DEFAULT_CHUNK_UNIT = 64  # TensorRT-LLM's is its block size; a contiguous cache has none
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """The choices that make an engine."""
+
+    batching: BatchingPolicy
+    admission: Admission
+    kv: KVCache
+    limits: Limits
 
 
 def build_strategy(engine: ResolvedEngine, kv_bytes_per_token: int) -> Strategy:

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ...engines.assemble import LoadedModel
-    from ...engines.core import EngineCore
     from ...engines.models.decoder import DecoderConfig
+    from ...engines.pipeline import Core
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ def _result(
     )
 
 
-def _pool(core: EngineCore, loaded: LoadedModel, engine: ResolvedEngine) -> KVPool:
+def _pool(core: Core, loaded: LoadedModel, engine: ResolvedEngine) -> KVPool:
     kv = core.strategy.kv
     bytes_per_token = loaded.config.kv_bytes_per_token(engine.dtype, engine.kv_dtype)
     return KVPool(

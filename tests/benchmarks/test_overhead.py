@@ -7,10 +7,11 @@ import sys
 from collections.abc import Sequence
 
 import pytest
-from llmbench.engines.core import EngineCore, Strategy
+from llmbench.engines.core import EngineCore
 from llmbench.engines.executors.base import StepResult
 from llmbench.engines.kv.base import KVCache, Move
 from llmbench.engines.step import Limits, StepPlan
+from llmbench.engines.strategy import Strategy
 from llmbench.harness.run.drive import drive
 from llmbench.workloads.api import Plan, PlannedRequest
 

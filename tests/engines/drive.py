@@ -14,14 +14,15 @@ from llmbench.engines.batching.sarathi import SarathiBatching
 from llmbench.engines.batching.separate import SeparateBatching
 from llmbench.engines.batching.static import StaticBatching
 from llmbench.engines.batching.unified import UnifiedBatching
-from llmbench.engines.core import EngineCore, Strategy
+from llmbench.engines.core import EngineCore
 from llmbench.engines.executors.base import StepResult
 from llmbench.engines.kv.base import ContiguousLayout, KVCache, KVLayout, Move
 from llmbench.engines.kv.contiguous import ContiguousKVCache
 from llmbench.engines.kv.paged import PagedKVCache
-from llmbench.engines.pipeline import PipelinedCore
+from llmbench.engines.pipeline import Core, PipelinedCore
 from llmbench.engines.state import PLACEHOLDER
 from llmbench.engines.step import Limits, StepPlan
+from llmbench.engines.strategy import Strategy
 from llmbench.engines.trace import StepTrace
 
 BATCHING = {
@@ -220,7 +221,7 @@ def make_core(
     late: Mapping[str, Any] | None = None,
     eos: tuple[int, ...] = (),
     **policy: Any,
-) -> EngineCore:
+) -> Core:
     """late: prepare each step while another runs, on a `LateExecutor` with these settings."""
     if batching == "inflight":
         policy.setdefault("chunk_unit", 1)
@@ -299,12 +300,12 @@ def describe(step: StepTrace) -> str:
 
 
 def drive(
-    core: EngineCore,
+    core: Core,
     requests: Iterable[Request] = (),
     *,
     arrivals: dict[int, list[Request]] | None = None,
     max_steps: int = 500,
-    after_step: Callable[[EngineCore, StepTrace], None] | None = None,
+    after_step: Callable[[Core, StepTrace], None] | None = None,
 ) -> Run:
     """Run until nothing is left. arrivals: requests that come just before step N."""
     run = Run()

@@ -38,7 +38,7 @@ def test_a_stop_token_ends_the_request_and_is_kept() -> None:
 def test_end_of_text_can_be_ignored(ignore: bool, expected: str) -> None:
     free = drive(make_core(), [make_request("a", 5, 2)]).tokens("a")
     core = make_core()
-    core._eos = frozenset({free[0]})
+    core._ledger._eos = frozenset({free[0]})
     prompt = make_request("a", 5, 2).prompt_token_ids
     run = drive(core, [Request("a", prompt, SamplingParams(max_tokens=2, ignore_eos=ignore))])
     assert run.events[-1].finish == expected

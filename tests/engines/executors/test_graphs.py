@@ -36,7 +36,7 @@ from llmbench.engines.models.catalogue import resolve_model
 from llmbench.engines.models.config import ModelConfig
 from llmbench.engines.models.decoder import AttentionTimer, Decoder
 from llmbench.engines.models.kv_tensors import KVTensors, allocate_contiguous, allocate_paged
-from llmbench.engines.pipeline import PipelinedCore
+from llmbench.engines.pipeline import Core, PipelinedCore
 from llmbench.engines.resolve import resolve
 from llmbench.engines.resolved import ResolvedEngine
 from llmbench.engines.strategy import build_kv, compose
@@ -120,7 +120,7 @@ def settings(preset: str, **changes) -> ResolvedEngine:
     return resolve(engine, resolve_model("bundled"))
 
 
-def graphed(loaded: LoadedModel, engine: ResolvedEngine, pool: RunAgain) -> EngineCore:
+def graphed(loaded: LoadedModel, engine: ResolvedEngine, pool: RunAgain) -> Core:
     """As `build_engine` puts an engine with graphs together."""
     limits = engine.limits
     strategy = compose(engine, limits, build_kv(engine, limits, 12 * MAX_MODEL_LEN))
@@ -141,7 +141,7 @@ def graphed(loaded: LoadedModel, engine: ResolvedEngine, pool: RunAgain) -> Engi
     return core(strategy, executor, WallClock())
 
 
-def serve(core: EngineCore, seed: int) -> dict[tuple[str, int], list[int | None]]:
+def serve(core: Core, seed: int) -> dict[tuple[str, int], list[int | None]]:
     """Up to nine requests, one a step or several: batches of every size up to eleven."""
     draw = random.Random(seed)
     coming = []

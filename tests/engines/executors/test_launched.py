@@ -71,7 +71,7 @@ def launching(loaded: LoadedModel, files: ModelFiles) -> tuple[PipelinedCore, To
     """An engine whose executor takes its device for a GPU."""
     core = build_engine(loaded, settings(files, async_scheduling=True), WallClock())
     assert isinstance(core, PipelinedCore)
-    executor = core._submitting
+    executor = core._executor
     assert isinstance(executor, TorchExecutor)
     executor._thread, executor._on_gpu = None, True
     executor._readback = _Readback()  # type: ignore[assignment]

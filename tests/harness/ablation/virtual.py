@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from llmbench.engines.core import EngineCore, Strategy
+from llmbench.engines.core import EngineCore
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.executors.base import ForwardTimes, StepResult
 from llmbench.engines.kv.base import KVCache, Move
 from llmbench.engines.step import Limits, StepPlan
+from llmbench.engines.strategy import Strategy
 from llmbench.harness.cells.identity import Identity
 from llmbench.harness.run.drive import drive
 from llmbench.harness.run.experiment import Measured
