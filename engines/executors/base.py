@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..api import TokenLogprobs
-from ..kv.base import KVCache, Move
+from ..kv.base import KVPlacement, Move
 from ..step import StepPlan
 
 
@@ -52,7 +52,7 @@ class StepResult:
 class Executor(Protocol):
     """Computes what the policies planned."""
 
-    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+    def execute(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> StepResult:
         """kv: where the plan's tokens lie (`kv.layout`). moves: to be made first, in order."""
         ...
 
@@ -72,7 +72,7 @@ class PipelinedExecutor(Executor, Protocol):
     step reads or writes may be given to another request at once, for a later step.
     """
 
-    def submit(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> Pending:
+    def submit(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> Pending:
         """As `Executor.execute`, without its result. Reads all it needs of `plan` and `kv` before
         it returns, for both change afterwards.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...kernels.batch import AttentionBatch, ContiguousBatch, PagedBatch
 from ...kernels.device_lengths import DeviceLengths
-from ..kv.base import KVCache, Move
+from ..kv.base import KVPlacement, Move
 from ..models.decoder import AttentionTimer, Decoder
 from ..models.kv_tensors import KVTensors
 from ..sampling import PENALTIES, Draw, Sampled, choose, sample, why_on_host
@@ -91,10 +91,10 @@ class TorchExecutor:
         self._sampled: Tensor | list[int] = []
         self._readback = Readback(model.device) if self._on_gpu else None
 
-    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+    def execute(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> StepResult:
         return self.submit(plan, kv, moves).result()
 
-    def submit(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> Pending:
+    def submit(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> Pending:
         with self._here:
             work = self._prepare(plan, kv, moves)
             if self._thread is not None:
@@ -113,7 +113,7 @@ class TorchExecutor:
         }
         return ", ".join(sorted(reasons))
 
-    def _prepare(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> _Work:
+    def _prepare(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> _Work:
         start_s = perf_counter()
         if not plan.chunks:
             return _Work(moves, None, {}, None, None, [], [], 0.0)

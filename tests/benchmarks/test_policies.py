@@ -12,7 +12,7 @@ import pytest
 from llmbench.engines.api import Request, SamplingParams
 from llmbench.engines.core import EngineCore
 from llmbench.engines.executors.base import StepResult
-from llmbench.engines.kv.base import KVCache, Move
+from llmbench.engines.kv.base import KVPlacement, Move
 from llmbench.engines.step import Limits, StepPlan
 from llmbench.engines.strategy import Strategy
 
@@ -35,7 +35,7 @@ ENGINES = [
 class NoModel:
     """Answers at once."""
 
-    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+    def execute(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> StepResult:
         del kv, moves
         return StepResult([0 for chunk in plan.chunks if chunk.reaches_tail])
 

@@ -16,7 +16,7 @@ from llmbench.engines.batching.static import StaticBatching
 from llmbench.engines.batching.unified import UnifiedBatching
 from llmbench.engines.core import EngineCore
 from llmbench.engines.executors.base import StepResult
-from llmbench.engines.kv.base import ContiguousLayout, KVCache, KVLayout, Move
+from llmbench.engines.kv.base import ContiguousLayout, KVLayout, KVPlacement, Move
 from llmbench.engines.kv.contiguous import ContiguousKVCache
 from llmbench.engines.kv.paged import PagedKVCache
 from llmbench.engines.pipeline import Core, PipelinedCore
@@ -100,7 +100,7 @@ class CountingExecutor:
     fail_at: int | None = None
     executions: int = 0
 
-    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+    def execute(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> StepResult:
         return self.compute(see(plan), kv.layout(plan), moves, kv.tokens_per_unit)
 
     def compute(
@@ -163,10 +163,10 @@ class LateExecutor(CountingExecutor):
         del plan
         return "the test says so" if self.submissions in self.synchronous else ""
 
-    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+    def execute(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> StepResult:
         return self.submit(plan, kv, moves).result()
 
-    def submit(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> LateStep:
+    def submit(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> LateStep:
         self.submissions += 1
         if self.submissions - 1 == self.refuses:
             raise RuntimeError("the device is on fire")

@@ -23,7 +23,7 @@ from llmbench.engines.cost.work import StepWork
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.executors.base import Executor, StepResult
 from llmbench.engines.executors.simulated import SimulatedExecutor
-from llmbench.engines.kv.base import KVCache, Move
+from llmbench.engines.kv.base import KVPlacement, Move
 from llmbench.engines.presets import PRESETS
 from llmbench.engines.step import Limits, StepPlan
 from llmbench.engines.strategy import build_kv, compose
@@ -72,7 +72,7 @@ class Sleeping:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+    def execute(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> StepResult:
         del kv, moves
         self.world.sleep(step_s(plan.tokens))
         tails = [chunk for chunk in plan.chunks if chunk.reaches_tail]
