@@ -104,12 +104,9 @@ class KVAllocator(Protocol):
         """
         ...
 
-    def grow(self, requests: Sequence[RequestState], *, spare_block: bool = False) -> int:
+    def grow(self, requests: Sequence[RequestState]) -> int:
         """Make room for all that each of them knows, in order, until one finds none; how many found
-        it. The same as `extend` for each, and faster. requests: all hold something.
-
-        spare_block: one finds none too if no unit is free, even if it would take none.
-        """
+        it. The same as `extend` for each, and faster. requests: all hold something."""
         ...
 
     def fork(self, parent: RequestState, child: RequestState) -> bool:

@@ -116,8 +116,7 @@ class ContiguousKVCache:
             self._unborn[request] = others
         return True
 
-    def grow(self, requests: Sequence[RequestState], *, spare_block: bool = False) -> int:
-        del spare_block  # nothing is taken after the start
+    def grow(self, requests: Sequence[RequestState]) -> int:
         runs = self._runs
         for index, request in enumerate(requests):
             if request.known_tokens > runs[request].length:
