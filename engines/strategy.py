@@ -19,7 +19,7 @@ from .errors import ConfigError
 from .kv.base import KVCache
 from .kv.contiguous import ContiguousKVCache
 from .kv.paged import PagedKVCache
-from .resolved import ResolvedEngine
+from .resolved import ResolvedEngine, contiguous_defaults
 from .state import RequestState
 from .step import Limits
 
@@ -63,11 +63,12 @@ def build_kv(
     if engine.kv == "contiguous":
         if pool_tokens < limits.max_model_len:
             raise _too_small(pool_tokens, limits, "in one piece")
+        settings = contiguous_defaults(engine)
         return ContiguousKVCache(
             pool_tokens,
             limits.max_model_len,
-            reservation=engine.kv_reservation or "max",
-            arena=engine.arena or "first-fit",
+            reservation=settings["kv_reservation"],
+            arena=settings["arena"],
         )
     if pool_tokens < engine.block_size:
         raise _too_small(pool_tokens, limits, f"in whole blocks of {engine.block_size}")

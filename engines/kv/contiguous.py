@@ -21,6 +21,8 @@ from .base import ContiguousLayout, Move
 
 Reservation = Literal["max", "pow2", "oracle"]
 ArenaKind = Literal["first-fit", "buddy"]
+DEFAULT_RESERVATION: Reservation = "max"
+DEFAULT_ARENA: ArenaKind = "first-fit"
 
 
 class ContiguousKVCache:
@@ -40,8 +42,8 @@ class ContiguousKVCache:
         slots: int,
         max_model_len: int,
         *,
-        reservation: Reservation = "max",
-        arena: ArenaKind = "first-fit",
+        reservation: Reservation = DEFAULT_RESERVATION,
+        arena: ArenaKind = DEFAULT_ARENA,
     ) -> None:
         self._arena: Arena = BuddyArena(slots) if arena == "buddy" else FirstFitArena(slots)
         self._max_model_len = max_model_len
