@@ -249,4 +249,5 @@ def _draw(request: RequestState, choice: int) -> Draw:
     if not sampling.has_penalties:
         return Draw(sampling, request.output_tokens, choice)
     prompt = request.request.prompt_token_ids
-    return Draw(sampling, request.output_tokens, choice, prompt, request.output_ids)
+    # A copy: by the time it is drawn the list may hold the place of the token itself.
+    return Draw(sampling, request.output_tokens, choice, prompt, tuple(request.output_ids))

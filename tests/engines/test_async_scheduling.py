@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from llmbench.engines import sampling as sampling_module
 from llmbench.engines.api import Request, SamplingParams, TokenEvent
 from llmbench.engines.assemble import LoadedModel, build_engine, load_model
 from llmbench.engines.clock import WallClock
@@ -17,7 +19,10 @@ from llmbench.engines.pipeline import PipelinedCore
 from llmbench.engines.presets import presets
 from llmbench.engines.resolve import resolve
 from llmbench.engines.resolved import ResolvedEngine
+from llmbench.engines.sampling import Draw
+from llmbench.engines.state import PLACEHOLDER
 from llmbench.engines.trace import StepTrace
+from torch import Tensor
 
 # Each samples differently: greedy, ending at end of text or at a string, drawn, penalised.
 SAMPLING = (
@@ -104,6 +109,41 @@ def test_every_preset_says_the_same(loaded: LoadedModel, files: ModelFiles, pres
         assert step.end_s - step.start_s == pytest.approx(
             sum(getattr(step.phases, name) for name in step.phases.__slots__)
         )
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        SamplingParams(12, ignore_eos=True, repetition_penalty=0.1),
+        SamplingParams(12, ignore_eos=True, presence_penalty=0.5, temperature=1.5, n=3),
+    ],
+    ids=["repetition", "presence"],
+)
+def test_penalties_are_of_the_tokens_before_alone(
+    loaded: LoadedModel,
+    files: ModelFiles,
+    monkeypatch: pytest.MonkeyPatch,
+    sampling: SamplingParams,
+) -> None:
+    """A step in flight has a place for its tokens already: -1, as an index the vocabulary's last
+    token. A repetition penalty below 1 would make that one the likeliest."""
+    load = prompts(6, seed=3)
+    each = [replace(sampling, seed=seed) for seed in range(len(load))]
+    plain, _ = serve(loaded, settings("vllm-v1", files), load, each)
+    drawn: list[Draw] = []
+    penalised = sampling_module.penalised
+
+    def seen(scores: Tensor, draw: Draw) -> Tensor:
+        drawn.append(draw)
+        return penalised(scores, draw)
+
+    monkeypatch.setattr(sampling_module, "penalised", seen)
+    piped, _ = serve(loaded, settings("vllm-v1", files, async_scheduling=True), load, each)
+    assert piped == plain
+    assert len(drawn) == sum(map(len, plain.values()))
+    for draw in drawn:
+        assert len(draw.output_token_ids) == draw.output_index
+        assert PLACEHOLDER not in draw.output_token_ids
 
 
 def test_steps_follow_each_other_without_a_gap(loaded: LoadedModel, files: ModelFiles) -> None:
