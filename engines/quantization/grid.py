@@ -120,6 +120,12 @@ def pack_codes(codes: Tensor, grid: Grid) -> PackedInt4 | GroupedInt8:
     return pack_groups(codes.to(torch.uint8), scales, zeros, grid.format.bits, size)
 
 
+def held_group_size(in_features: int, group_size: int) -> int:
+    """The size of the groups that rows are held in: as asked where it divides them, else the
+    largest that divides the last, shorter group, too."""
+    return gcd(group_size, in_features)
+
+
 def pack_groups(
     codes: Tensor, scales: Tensor, zeros: Tensor, bits: int, group_size: int
 ) -> PackedInt4 | GroupedInt8:
@@ -129,9 +135,8 @@ def pack_groups(
     Raises KernelError for what the form of these bits cannot hold.
     """
     in_features = codes.shape[1]
-    rest = in_features % group_size
-    size = gcd(group_size, rest) if rest else group_size
-    if rest:
+    size = held_group_size(in_features, group_size)
+    if size != group_size:
         first = torch.arange(0, in_features, size, device=codes.device) // group_size
         scales, zeros = scales[:, first], zeros[:, first]
     if bits == 4:
