@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...kernels.division import divided
 from ...kernels.grouped_int8 import GroupedInt8
 from ...kernels.int4 import PackedInt4, pack_int4, unpack_int4
 from ...kernels.registry import KernelError
@@ -92,7 +93,7 @@ def fit_grid(groups: Tensor, format: GridFormat) -> Grid:
     if format.symmetric:
         high = torch.maximum(high, -low)
         low = -high
-    scales = ((high - low) / format.largest).clamp(min=_LEAST_SCALE).half().float()
+    scales = divided(high - low, format.largest).clamp(min=_LEAST_SCALE).half().float()
     if format.symmetric:
         return Grid(scales, torch.full_like(scales, format.middle), format)
     return Grid(scales, (-low / scales).round().clamp(0, format.largest), format)
