@@ -21,6 +21,8 @@ from .step import Chunk, Limits, Refusal, StepPlan
 from .stopping import Decode, TextTail, finish_reason
 from .trace import Chunks, KVUsage, PhaseTimes, StepTrace
 
+NO_DISTRIBUTION = "the model's logits give no probability distribution: NaN or infinity"
+
 
 @dataclass(frozen=True)
 class Strategy:
@@ -99,7 +101,8 @@ class EngineCore:
             failed = self._fail(touched, error, executed_s, events)
         self._arriving.clear()
         if error is None:
-            events.extend(self._commit(plan.chunks, result, executed_s))
+            broken = self._commit(plan.chunks, result, executed_s, events)
+            failed = self._fail_alone(broken, executed_s, events)
         usage = self._usage()
         self._release_finished(events)
 
@@ -153,7 +156,7 @@ class EngineCore:
         time_s: float,
         events: list[TokenEvent],
     ) -> tuple[str, ...]:
-        """End the requests of a step that was not computed, all their samples.
+        """End requests of a step that was not computed, or that have no tokens, all their samples.
 
         touched: those whose tokens it was to compute, and those whose keys and values were on their
         way, to the host or to a new sample. Returns the sequences.
@@ -167,15 +170,37 @@ class EngineCore:
             events.extend(_endings(state, FinishReason.ERROR, detail, time_s))
         return tuple(state.request_id for state in states)
 
+    def _fail_alone(
+        self, broken: Sequence[RequestState], time_s: float, events: list[TokenEvent]
+    ) -> tuple[str, ...]:
+        """End the requests whose logits gave no token, and nobody else. Returns the sequences.
+
+        All their samples: what these have in common may be what is broken, and a request that lacks
+        one has no answer.
+        """
+        if not broken:
+            return ()
+        # A sample that ended in this very step ends once.
+        self._release_finished(events)
+        for state in broken:
+            for sample in self._live.get(state.request.request_id, ()):
+                self.strategy.kv.forget(sample)
+        return self._fail(broken, RuntimeError(NO_DISTRIBUTION), time_s, events)
+
     def _commit(
-        self, chunks: Sequence[Chunk], result: StepResult, time_s: float
-    ) -> list[TokenEvent]:
-        """Advance each chunk's sequence; append the sampled token where its tail was reached."""
+        self,
+        chunks: Sequence[Chunk],
+        result: StepResult,
+        time_s: float,
+        events: list[TokenEvent],
+    ) -> list[RequestState]:
+        """Advance each chunk's sequence; append the sampled token where its tail was reached.
+        Returns the sequences whose logits gave none."""
         tokens = iter(result.token_ids)
         logprobs = iter(result.logprobs)
         kv = self.strategy.kv
         publish = kv.publish if kv.names_blocks else None
-        events: list[TokenEvent] = []
+        broken: list[RequestState] = []
         for request, start, length in chunks:
             end = request.computed_tokens = start + length
             if end > request.most_computed_tokens:
@@ -185,17 +210,16 @@ class EngineCore:
             if end != request.known_tokens:
                 continue
             for sample in (request,) if request.samples == 1 else self._fork(request):
-                token_id = next(tokens)
+                token_id, shown = next(tokens), next(logprobs, None)
+                if token_id < 0:
+                    broken.append(sample)
+                    continue
                 sample.output_ids.append(token_id)
                 sample.known_tokens += 1
                 finish = self._finish_reason(sample, token_id)
                 name = sample.request.request_id
-                events.append(
-                    TokenEvent(
-                        name, token_id, time_s, finish, "", sample.choice, next(logprobs, None)
-                    )
-                )
-        return events
+                events.append(TokenEvent(name, token_id, time_s, finish, "", sample.choice, shown))
+        return broken
 
     def _fork(self, parent: RequestState) -> list[RequestState]:
         """The samples of a request whose prompt is done, each a sequence of its own."""

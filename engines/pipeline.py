@@ -7,8 +7,8 @@ tokens of n are read, the one time that the host waits for the device. What foll
 - An output that ends with its length is known to end when its last step is submitted. It makes
   room at once, and a plan sees the queues and the cache that the loop of `core.py` would show it:
   the schedule is the same.
-- An output that ends otherwise (end of text, a stop string) is found to have ended one step late:
-  its row of step n + 1 was computed in vain, and is dropped.
+- An output that ends otherwise (end of text, a stop string, logits without a token) is found to
+  have ended one step late: its row of step n + 1 was computed in vain, and is dropped.
 - Where the executor cannot sample without the host (`PipelinedExecutor.why_synchronous`), the next
   step waits for the tokens, and the trace says why.
 
@@ -114,7 +114,7 @@ class PipelinedCore(EngineCore):
         """The tokens of the step in flight; the next one is submitted before they are read."""
         if not self.has_work():
             return StepOutcome((), None)
-        times = _HostTimes()
+        times, failed = _HostTimes(), ()
         start_s, current = self._last_end_s, self._flight
         if current is None:
             start_s = self._clock.now()
@@ -130,7 +130,8 @@ class PipelinedCore(EngineCore):
         events = self._refuse(refused, read_s)
         self._leaving.difference_update(one.request for one in refused)
         if current.error is None:
-            events.extend(self._deliver(current, result, read_s))
+            broken = self._deliver(current, result, read_s, events)
+            failed = self._fail_alone(broken, read_s, events)
             self._release_finished(events)
         else:
             self._fail_flights(current, following, read_s, events)
@@ -144,6 +145,7 @@ class PipelinedCore(EngineCore):
         assert current.trace is not None
         trace = replace(
             current.trace,
+            failed=current.trace.failed + failed,
             index=self._steps,
             start_s=start_s,
             end_s=end_s,
@@ -222,19 +224,26 @@ class PipelinedCore(EngineCore):
             flight.sampled.append((row, sample))
         return [sample for sample in samples if sample.known_tokens >= sample.full_tokens]
 
-    def _deliver(self, flight: _Flight, result: StepResult, time_s: float) -> list[TokenEvent]:
-        """Put the step's tokens in the place of what was awaited."""
-        events: list[TokenEvent] = []
+    def _deliver(
+        self, flight: _Flight, result: StepResult, time_s: float, events: list[TokenEvent]
+    ) -> list[RequestState]:
+        """Put the step's tokens in the place of what was awaited. Returns the sequences whose
+        logits gave none."""
+        broken: list[RequestState] = []
         for row, sample in flight.sampled:
             if not self._is_live(sample):
                 continue
-            token_id = sample.output_ids[-1] = result.token_ids[row]
+            token_id = result.token_ids[row]
+            if token_id < 0:
+                broken.append(sample)
+                continue
+            sample.output_ids[-1] = token_id
             sample.awaited_row = None
             finish = self._finish_reason(sample, token_id)
             logprobs = result.logprobs[row] if result.logprobs else None
             name = sample.request.request_id
             events.append(TokenEvent(name, token_id, time_s, finish, "", sample.choice, logprobs))
-        return events
+        return broken
 
     def _fail_flights(
         self, current: _Flight, following: _Flight | None, time_s: float, events: list[TokenEvent]

@@ -144,7 +144,8 @@ class TorchExecutor:
         sample_s = perf_counter()
         sampled = sample(logits, work.draws, work.draw_rows, self._force) if work.draws else []
         token_ids = [one.token_id for one in sampled]
-        self._sampled = token_ids
+        # As where a step is launched.
+        self._sampled = [max(0, token_id) for token_id in token_ids]
         return StepResult(
             token_ids,
             ForwardTimes(

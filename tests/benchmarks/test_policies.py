@@ -64,8 +64,7 @@ def plan_and_commit(core: EngineCore) -> None:
         core._queues, strategy.kv, strategy.admission, strategy.limits, 0.0
     )
     result = StepResult([0] * len(plan.chunks))
-    for _ in core._commit(plan.chunks, result, 0.0):
-        pass
+    assert not core._commit(plan.chunks, result, 0.0, [])
 
 
 @pytest.mark.benchmark(group="plan and commit a step, 256 running")

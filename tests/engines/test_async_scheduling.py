@@ -8,8 +8,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+import torch
 from llmbench.engines import sampling as sampling_module
-from llmbench.engines.api import Request, SamplingParams, TokenEvent
+from llmbench.engines.api import FinishReason, Request, SamplingParams, TokenEvent
 from llmbench.engines.assemble import LoadedModel, build_engine, load_model
 from llmbench.engines.clock import WallClock
 from llmbench.engines.config import engine_config
@@ -176,3 +177,50 @@ def test_preempted_requests_go_on_where_they_were(
     seen, steps = serve(loaded, engine, load, sampling)
     assert seen == plain
     assert sum(len(step.preempted) for step in steps) > 0
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_row_of_nan_ends_its_own_request_alone(
+    loaded: LoadedModel, files: ModelFiles, monkeypatch: pytest.MonkeyPatch, ahead: bool
+) -> None:
+    """Of the step that is in flight by then the row is dropped; it read some token's embedding."""
+    engine = settings("vllm-v1", files, async_scheduling=ahead)
+    load = prompts(4, seed=4)
+    sampling = (
+        SamplingParams(9, ignore_eos=True, logprobs=1),
+        SamplingParams(9, ignore_eos=True, temperature=1.0, seed=2),
+    )
+    plain, _ = serve(loaded, engine, load, sampling)
+    forward, passes = loaded.model.forward, 0
+
+    def breaking(*arguments: object) -> Tensor:
+        nonlocal passes
+        passes += 1
+        logits = forward(*arguments)  # type: ignore[arg-type]
+        if passes == 6:
+            logits[1] = torch.nan
+        return logits
+
+    monkeypatch.setattr(loaded.model, "forward", breaking)
+    core = build_engine(loaded, engine, WallClock())
+    for index, prompt in enumerate(load):
+        core.add(Request(str(index), prompt, sampling[index % 2]))
+    seen: dict[tuple[str, int], list[object]] = {}
+    errors: list[TokenEvent] = []
+    failed: list[str] = []
+    while core.has_work():
+        outcome = core.step()
+        for event in outcome.events:
+            if event.finish is FinishReason.ERROR:
+                errors.append(event)
+            else:
+                seen.setdefault((event.request_id, event.choice), []).append(_shown(event))
+        if outcome.trace is not None:
+            failed += outcome.trace.failed
+    (error,) = errors
+    assert "give no probability distribution: NaN or infinity" in error.detail
+    assert failed == [error.request_id]
+    broken = error.request_id, 0
+    assert 0 < len(seen[broken]) < len(plain[broken])
+    assert seen[broken] == plain[broken][: len(seen[broken])]
+    assert {**seen, broken: plain[broken]} == plain
