@@ -186,8 +186,8 @@ def emulated_by(
     kernels: Mapping[str, str], calls: Mapping[str, Mapping[str, int]]
 ) -> dict[str, str]:
     """The operations that were computed in another arithmetic than their method's own, and what
-    was done instead. kernels: which implementation is asked first; calls: those that ran, for one
-    that does not take the weights hands them on."""
+    was done instead. kernels: which implementation is asked first; calls: those that ran: where
+    the first does not take a call, the registry asks the next."""
     emulated: dict[str, str] = {}
     for op, first in kernels.items():
         ran = {first, *calls.get(op, {})}

@@ -14,7 +14,7 @@ from .clock import Clock
 from .errors import OutOfMemory
 from .executors.base import Executor, StepResult
 from .ledger import Ledger
-from .state import QueueView
+from .state import QueueView, RequestState
 from .step import Chunk, StepPlan
 from .step_trace import phases, trace_chunks, trace_step
 from .stopping import Decode
@@ -70,7 +70,12 @@ class EngineCore:
         events = ledger.refuse(plan.refused, executed_s)
         failed: tuple[str, ...] = ()
         if error is None:
-            events += self._commit(plan.chunks, result, executed_s)
+            tokens, broken = self._commit(plan.chunks, result, executed_s)
+            events += tokens
+            if broken:
+                ledger.release(tokens)  # a sample that ended in this very step ends once
+                endings, failed = ledger.fail_alone(broken, executed_s)
+                events += endings
         else:
             touched = [*(chunk.request for chunk in plan.chunks), *plan.swapped_out, *arriving]
             endings, failed = ledger.fail(touched, error, executed_s)
@@ -111,13 +116,15 @@ class EngineCore:
 
     def _commit(
         self, chunks: Sequence[Chunk], result: StepResult, time_s: float
-    ) -> list[TokenEvent]:
-        """Advance each chunk's sequence; append the sampled token where its tail was reached."""
+    ) -> tuple[list[TokenEvent], list[RequestState]]:
+        """Advance each chunk's sequence; append the sampled token where its tail was reached. Also
+        returns the sequences whose logits gave none."""
         tokens = iter(result.token_ids)
         logprobs = iter(result.logprobs)
         ledger, kv = self._ledger, self.strategy.kv
         publish = kv.publish if kv.names_blocks else None
         events: list[TokenEvent] = []
+        broken: list[RequestState] = []
         for request, start, length in chunks:
             end = request.computed_tokens = start + length
             if end > request.most_computed_tokens:
@@ -127,14 +134,13 @@ class EngineCore:
             if end != request.known_tokens:
                 continue
             for sample in (request,) if request.samples == 1 else ledger.fork(request):
-                token_id = next(tokens)
+                token_id, shown = next(tokens), next(logprobs, None)
+                if token_id < 0:
+                    broken.append(sample)
+                    continue
                 sample.output_ids.append(token_id)
                 sample.known_tokens += 1
                 finish = ledger.finish_reason(sample, token_id)
                 name = sample.request.request_id
-                events.append(
-                    TokenEvent(
-                        name, token_id, time_s, finish, "", sample.choice, next(logprobs, None)
-                    )
-                )
-        return events
+                events.append(TokenEvent(name, token_id, time_s, finish, "", sample.choice, shown))
+        return events, broken

@@ -6,7 +6,7 @@ are read. What becomes of a request does not, and stands here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from .api import FinishReason, Request, TokenEvent
 from .errors import ConfigError
@@ -15,6 +15,8 @@ from .step import Limits, Refusal, StepPlan
 from .stopping import Decode, TextTail, finish_reason
 from .strategy import Strategy
 from .trace import KVUsage
+
+NO_DISTRIBUTION = "the model's logits give no probability distribution: NaN or infinity"
 
 
 class Ledger:
@@ -114,7 +116,8 @@ class Ledger:
     def fail(
         self, touched: Iterable[RequestState], error: Exception, time_s: float
     ) -> tuple[list[TokenEvent], tuple[str, ...]]:
-        """End the requests of a step that was not computed, all their samples; which sequences.
+        """End requests of a step that was not computed, or that have no tokens, all their samples;
+        which sequences.
 
         touched: those whose tokens it was to compute, and those whose keys and values were on their
         way, to the host or to a new sample. Who was taken back meanwhile is passed over.
@@ -129,6 +132,19 @@ class Ledger:
             events += _endings(state, FinishReason.ERROR, detail, time_s)
         self.release(events)
         return events, tuple(state.request_id for state in states)
+
+    def fail_alone(
+        self, broken: Sequence[RequestState], time_s: float
+    ) -> tuple[list[TokenEvent], tuple[str, ...]]:
+        """End the requests whose logits gave no token, and nobody else; which sequences.
+
+        All their samples: what these have in common may be what is broken, and a request that lacks
+        one has no answer.
+        """
+        for state in broken:
+            for sample in self._live.get(state.request.request_id, ()):
+                self._strategy.kv.forget(sample)
+        return self.fail(broken, RuntimeError(NO_DISTRIBUTION), time_s)
 
     def release(self, events: Iterable[TokenEvent]) -> None:
         """Let go of the sequences that ended."""

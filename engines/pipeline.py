@@ -7,8 +7,8 @@ tokens of n are read, the one time that the host waits for the device. What foll
 - An output that ends with its length is known to end when its last step is submitted. It makes
   room at once, and a plan sees the queues and the cache that the loop of `core.py` would show it:
   the schedule is the same.
-- An output that ends otherwise (end of text, a stop string) is found to have ended one step late:
-  its row of step n + 1 was computed in vain, and is dropped.
+- An output that ends otherwise (end of text, a stop string, logits without a token) is found to
+  have ended one step late: its row of step n + 1 was computed in vain, and is dropped.
 - Where the executor cannot sample without the host (`PipelinedExecutor.why_synchronous`), the next
   step waits for the tokens, and the trace says why.
 
@@ -131,6 +131,7 @@ class PipelinedCore:
         if not self.has_work():
             return StepOutcome((), None)
         ledger, times = self._ledger, _HostTimes()
+        failed: tuple[str, ...] = ()
         start_s, current = self._last_end_s, self._flight
         if current is None:
             start_s = self._clock.now()
@@ -144,8 +145,10 @@ class PipelinedCore:
         times.wait_s = read_s - waiting_s
         events = ledger.refuse(current.plan.refused, read_s)
         if current.error is None:
-            events += self._deliver(current, result, read_s)
-            ledger.release(events)
+            tokens, broken = self._deliver(current, result, read_s)
+            ledger.release(tokens)  # a sample that ended in this very step ends once
+            endings, failed = ledger.fail_alone(broken, read_s)
+            events += tokens + endings
         else:
             events += self._fail_flights(current, following, read_s)
         if following is not None:
@@ -158,6 +161,7 @@ class PipelinedCore:
         assert current.trace is not None
         trace = replace(
             current.trace,
+            failed=current.trace.failed + failed,
             index=self._steps,
             start_s=start_s,
             end_s=end_s,
@@ -235,19 +239,27 @@ class PipelinedCore:
             flight.sampled.append((row, sample))
         return [sample for sample in samples if sample.known_tokens >= sample.full_tokens]
 
-    def _deliver(self, flight: _Flight, result: StepResult, time_s: float) -> list[TokenEvent]:
-        """Put the step's tokens in the place of what was awaited."""
+    def _deliver(
+        self, flight: _Flight, result: StepResult, time_s: float
+    ) -> tuple[list[TokenEvent], list[RequestState]]:
+        """Put the step's tokens in the place of what was awaited. Also returns the sequences whose
+        logits gave none."""
         events: list[TokenEvent] = []
+        broken: list[RequestState] = []
         for row, sample in flight.sampled:
             if not self._ledger.is_live(sample):
                 continue
-            token_id = sample.output_ids[-1] = result.token_ids[row]
+            token_id = result.token_ids[row]
+            if token_id < 0:
+                broken.append(sample)
+                continue
+            sample.output_ids[-1] = token_id
             sample.awaited_row = None
             finish = self._ledger.finish_reason(sample, token_id)
             logprobs = result.logprobs[row] if result.logprobs else None
             name = sample.request.request_id
             events.append(TokenEvent(name, token_id, time_s, finish, "", sample.choice, logprobs))
-        return events
+        return events, broken
 
     def _fail_flights(
         self, current: _Flight, following: _Flight | None, time_s: float

@@ -37,7 +37,7 @@ class ForwardTimes:
 @dataclass(frozen=True, slots=True)
 class StepResult:
     """Sampled tokens, in plan order: for each chunk that reaches its sequence's tail, one for each
-    sample the sequence still stands for.
+    sample the sequence still stands for. Below 0: its logits have no distribution to choose from.
 
     logprobs: of each of these tokens, None where its request asked for none; empty where the
     executor knows none. device_s: the time by the device's own clock; 0 where it has none.

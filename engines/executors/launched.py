@@ -9,7 +9,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from ..sampling import Sampled, checked
+from ..sampling import Sampled
 from .base import ForwardTimes, StepResult
 from .memory import explained
 
@@ -60,7 +60,7 @@ class LaunchedStep:
 
     @torch.inference_mode()
     def result(self) -> StepResult:
-        """Waits for the device, the one time of a step. Raises RuntimeError as `sample` does."""
+        """Waits for the device, the one time of a step."""
         wait_s = perf_counter()
         self.end.synchronize()
         sampled: Sequence[Sampled] = ()
@@ -69,7 +69,7 @@ class LaunchedStep:
                 sampled = self.draw()
         token_ids = [one.token_id for one in sampled]
         if self.tokens is not None:
-            token_ids = checked(self.tokens.tolist())
+            token_ids = self.tokens.tolist()
         return StepResult(
             token_ids,
             replace(self.times, sample_s=perf_counter() - wait_s),

@@ -144,7 +144,8 @@ class TorchExecutor:
         sample_s = perf_counter()
         sampled = sample(logits, work.draws, work.draw_rows, self._force) if work.draws else []
         token_ids = [one.token_id for one in sampled]
-        self._sampled = token_ids
+        # As where a step is launched.
+        self._sampled = [max(0, token_id) for token_id in token_ids]
         return StepResult(
             token_ids,
             ForwardTimes(
@@ -249,4 +250,5 @@ def _draw(request: RequestState, choice: int) -> Draw:
     if not sampling.has_penalties:
         return Draw(sampling, request.output_tokens, choice)
     prompt = request.request.prompt_token_ids
-    return Draw(sampling, request.output_tokens, choice, prompt, request.output_ids)
+    # A copy: by the time it is drawn the list may hold the place of the token itself.
+    return Draw(sampling, request.output_tokens, choice, prompt, tuple(request.output_ids))

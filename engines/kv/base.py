@@ -149,6 +149,10 @@ class PrefixCache(Protocol):
         """The first `tokens` tokens are computed: others with the same tokens may use them."""
         ...
 
+    def forget(self, request: RequestState) -> None:
+        """Nobody finds what the request has computed, or found itself: it may be no numbers."""
+        ...
+
     def forget_names(self) -> None:
         """No block is found by its content any more: what some were to hold was not computed."""
         ...

@@ -137,6 +137,9 @@ class ContiguousKVCache:
     def publish(self, request: RequestState, tokens: int) -> None:
         """Nothing is shared."""
 
+    def forget(self, request: RequestState) -> None:
+        """Nobody finds anything."""
+
     def forget_names(self) -> None:
         """Nothing is named."""
 

@@ -211,6 +211,13 @@ class PagedKVCache:
             self.pool.name(table[index], names[index])
         request.published_blocks = full
 
+    def forget(self, request: RequestState) -> None:
+        # By name: some have been given back.
+        for name in request.block_hashes:
+            block = self.pool.find(name)
+            if block is not None:
+                self.pool.forget(block)
+
     def forget_names(self) -> None:
         self.pool.forget_all()
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...kernels.division import divided
 from ...kernels.grouped_int8 import GroupedInt8
 from ...kernels.int4 import PackedInt4, pack_int4, unpack_int4
 from ...kernels.registry import KernelError
@@ -92,7 +93,7 @@ def fit_grid(groups: Tensor, format: GridFormat) -> Grid:
     if format.symmetric:
         high = torch.maximum(high, -low)
         low = -high
-    scales = ((high - low) / format.largest).clamp(min=_LEAST_SCALE).half().float()
+    scales = divided(high - low, format.largest).clamp(min=_LEAST_SCALE).half().float()
     if format.symmetric:
         return Grid(scales, torch.full_like(scales, format.middle), format)
     return Grid(scales, (-low / scales).round().clamp(0, format.largest), format)
@@ -120,6 +121,12 @@ def pack_codes(codes: Tensor, grid: Grid) -> PackedInt4 | GroupedInt8:
     return pack_groups(codes.to(torch.uint8), scales, zeros, grid.format.bits, size)
 
 
+def held_group_size(in_features: int, group_size: int) -> int:
+    """The size of the groups that rows are held in: as asked where it divides them, else the
+    largest that divides the last, shorter group, too."""
+    return gcd(group_size, in_features)
+
+
 def pack_groups(
     codes: Tensor, scales: Tensor, zeros: Tensor, bits: int, group_size: int
 ) -> PackedInt4 | GroupedInt8:
@@ -129,9 +136,8 @@ def pack_groups(
     Raises KernelError for what the form of these bits cannot hold.
     """
     in_features = codes.shape[1]
-    rest = in_features % group_size
-    size = gcd(group_size, rest) if rest else group_size
-    if rest:
+    size = held_group_size(in_features, group_size)
+    if size != group_size:
         first = torch.arange(0, in_features, size, device=codes.device) // group_size
         scales, zeros = scales[:, first], zeros[:, first]
     if bits == 4:

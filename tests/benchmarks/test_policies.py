@@ -65,8 +65,8 @@ def plan_and_commit(core: EngineCore) -> None:
         core._ledger.queues, strategy.kv, strategy.admission, strategy.limits, 0.0
     )
     result = StepResult([0] * len(plan.chunks))
-    for _ in core._commit(plan.chunks, result, 0.0):
-        pass
+    _, broken = core._commit(plan.chunks, result, 0.0)
+    assert not broken
 
 
 @pytest.mark.benchmark(group="plan and commit a step, 256 running")

@@ -92,12 +92,16 @@ class CountingExecutor:
 
     Remembers which tokens each slot's content came from, carries out moves, and checks that what a
     chunk reads is what its own tokens would have written. fail_at: the execution that raises.
+    broken: an execution and which of its rows of logits, in order, has no token; broke: whether it
+    came to that.
     """
 
     clock: StepClock = field(default_factory=StepClock)
     slots: dict[int, Content] = field(default_factory=dict)
     host: dict[int, Content] = field(default_factory=dict)
     fail_at: int | None = None
+    broken: tuple[int, int] | None = None
+    broke: bool = False
     executions: int = 0
 
     def execute(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> StepResult:
@@ -114,8 +118,14 @@ class CountingExecutor:
             self._move(move, unit_tokens)
         self._write(chunks, layout)
         tokens: list[int] = []
+        rows = 0
         for index, chunk in enumerate(chunks):
             self._read(index, chunk.end, chunk.known, layout)
+            rows += bool(chunk.choices)
+            if chunk.choices and (self.executions - 1, rows - 1) == self.broken:
+                self.broke = True
+                tokens += [-1] * len(chunk.choices)
+                continue
             for choice in chunk.choices:
                 tokens.append((31 * sum(chunk.known) + chunk.end + 5 * choice) % 97)
         return StepResult(tuple(tokens))
@@ -193,7 +203,8 @@ class LateStep:
                 chunk.known[-1] = sampled[chunk.awaited_row]
             assert PLACEHOLDER not in chunk.known
         result = device.compute(self.chunks, self.layout, self.moves, self.unit_tokens)
-        device.sampled = tuple(result.token_ids)
+        # There is an embedding of what the next step reads.
+        device.sampled = tuple(max(0, token_id) for token_id in result.token_ids)
         return result
 
 
@@ -218,6 +229,7 @@ def make_core(
     kv_options: Mapping[str, Any] | None = None,
     admission_options: Mapping[str, Any] | None = None,
     fail_at: int | None = None,
+    broken: tuple[int, int] | None = None,
     late: Mapping[str, Any] | None = None,
     eos: tuple[int, ...] = (),
     **policy: Any,
@@ -232,9 +244,9 @@ def make_core(
         limits=Limits(max_num_seqs, max_num_batched_tokens, max_model_len),
     )
     if late is not None:
-        executor = LateExecutor(fail_at=fail_at, **late)
+        executor = LateExecutor(fail_at=fail_at, broken=broken, **late)
         return PipelinedCore(strategy, executor, executor.clock, eos)
-    executor = CountingExecutor(fail_at=fail_at)
+    executor = CountingExecutor(fail_at=fail_at, broken=broken)
     return EngineCore(strategy, executor, executor.clock, eos)
 
 

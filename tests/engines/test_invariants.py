@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from llmbench.engines.api import FinishReason, Request
 from llmbench.engines.kv.contiguous import ContiguousKVCache
 from llmbench.engines.kv.paged import PagedKVCache
+from llmbench.engines.ledger import NO_DISTRIBUTION
 from llmbench.engines.pipeline import Core
 from llmbench.engines.trace import StepTrace
 
-from .drive import ADMISSION, BATCHING, drive, make_core, make_request
+from .drive import ADMISSION, BATCHING, CountingExecutor, drive, make_core, make_request
 
 COMBINATIONS = [
     (batching, admission, kv)
@@ -271,3 +272,43 @@ def test_first_come_first_served(batching, admission, load) -> None:
     due = {request.request_id: request.arrival_s for request in requests_of(same)}
     firsts = list(dict.fromkeys(event.request_id for event in run.events))
     assert [due[name] for name in firsts] == sorted(due.values())
+
+
+@pytest.mark.parametrize("late", [None, {}], ids=["in step", "ahead"])
+@pytest.mark.parametrize(("batching", "admission", "kv"), COMBINATIONS)
+@settings(max_examples=25, deadline=None)
+@given(
+    load=loads,
+    pool=pools,
+    when=st.integers(0, 12),
+    row=st.sampled_from([0, 0, 1, 2]),
+    data=st.data(),
+)
+def test_logits_without_a_token_end_their_own_request_and_change_no_other(
+    batching, admission, kv, late, load, pool, when, row, data
+) -> None:
+    options = data.draw(kv_settings(admission, kv))
+    core = make_core(
+        batching, admission, kv, pool_tokens=pool, broken=(when, row), late=late, **options
+    )
+    run = drive(core, arrivals=arrivals_of(load, shared=9))
+    ends = Counter((event.request_id, event.choice) for event in run.events if event.finish)
+    assert set(ends.values()) == {1}
+    assert len(ends) == sum(n for _, _, _, n, _ in load)
+    errors = [event for event in run.events if event.finish is FinishReason.ERROR]
+    assert {event.detail for event in errors} <= {f"RuntimeError: {NO_DISTRIBUTION}"}
+    assert isinstance(core._executor, CountingExecutor)
+    assert len({event.request_id for event in errors}) == core._executor.broke
+    failed = [name for step in run.steps for name in step.failed]
+    assert failed == [f"{e.request_id}#{e.choice}".removesuffix("#0") for e in errors]
+    assert all(token >= 0 for event in run.events if (token := event.token_id) is not None)
+    for request in requests_of(load, shared=9):
+        name = request.request_id
+        alone = drive(make_core(pool_tokens=256, max_num_batched_tokens=64), [request])
+        refused = {e.choice for e in run.events if e.finish is FinishReason.REFUSED}
+        for choice in range(request.sampling.n):
+            tokens, whole = run.tokens(name, choice), alone.tokens(name, choice)
+            assert tokens == whole[: len(tokens)]
+            if name not in {event.request_id for event in errors} and choice not in refused:
+                assert tokens == whole
+    check_idle(core)

@@ -79,8 +79,8 @@ class Library:
 class Native:
     """The library for a target, found when it is first asked about, and built when it is used.
 
-    Of a target that would not be chosen before another no more is asked than that the processor has
-    its instructions and the other was built: the sources and the compiler are the same.
+    One behind a better target that can be used is not built to find out: it is enough that the
+    processor has its instructions, for sources and compiler are the same.
     """
 
     def __init__(self, target: Target) -> None:
