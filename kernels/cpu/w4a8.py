@@ -10,7 +10,12 @@ from ..registry import implements, in_usual_dtypes
 from ..w8a8 import quantize_rows
 
 
-@implements("w4a8_linear", backend="torch", when=in_usual_dtypes)
+@implements(
+    "w4a8_linear",
+    backend="torch",
+    when=in_usual_dtypes,
+    emulates="codes are multiplied as float32: fewer bytes, no faster arithmetic",
+)
 class TorchW4A8Linear:
     """As the reference: float32 holds every integer that the sums of up to 8192 inputs come to.
     Weights stay packed but for those of the group at hand."""

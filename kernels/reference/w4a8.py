@@ -14,7 +14,12 @@ from ..registry import implements
 from ..w8a8 import quantize_rows
 
 
-@implements("w4a8_linear", backend="reference", priority=-100)
+@implements(
+    "w4a8_linear",
+    backend="reference",
+    priority=-100,
+    emulates="codes are unpacked and multiplied as float64: exact, and no faster arithmetic",
+)
 class ReferenceW4A8Linear:
     """y[t, n] = Σ_g scales[n, g] · x_scales[t, g] · S[t, n, g] + bias[n], where S is the sum over
     the inputs k of group g of x_codes[t, k] · (q[n, k] - zeros[n, g]), exact.

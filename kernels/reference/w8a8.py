@@ -13,7 +13,12 @@ from ..registry import implements
 from ..w8a8 import W8A8Weight, quantize_rows
 
 
-@implements("w8a8_linear", backend="reference", priority=-100)
+@implements(
+    "w8a8_linear",
+    backend="reference",
+    priority=-100,
+    emulates="codes are multiplied as float64: exact, and no faster arithmetic",
+)
 class ReferenceInt8Linear:
     """y[t, n] = (Σ_k x_codes[t, k] · codes[n, k]) · x_scales[t] · scales[n] + bias[n].
 
