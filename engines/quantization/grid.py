@@ -65,12 +65,20 @@ class Grid:
 
 
 def choose_group_size(in_features: Iterable[int]) -> int:
-    """The largest of GROUP_SIZES that divides every layer's in_features. Raises ConfigError."""
+    """The largest of GROUP_SIZES that divides every layer's in_features. Raises ConfigError, with
+    one that does not, if there is one that can be asked for."""
     sizes = sorted(set(in_features))
     for group_size in GROUP_SIZES:
         if all(size % group_size == 0 for size in sizes):
             return group_size
-    raise ConfigError("group_size", sizes, f"in_features divisible by {GROUP_SIZES[-1]}")
+    shorter = next((size for size in GROUP_SIZES if all(in_pieces(size, k) for k in sizes)), None)
+    way_out = f"; --group-size {shorter} leaves a shorter last group" if shorter else ""
+    raise ConfigError("group_size", sizes, f"in_features divisible by {GROUP_SIZES[-1]}{way_out}")
+
+
+def in_pieces(group_size: int, in_features: int) -> bool:
+    """Whether kernels read such groups, the last maybe shorter: in pieces of no fewer than 8."""
+    return 0 < group_size <= in_features and not (group_size % 8 or in_features % group_size % 8)
 
 
 def in_groups(weight: Tensor, group_size: int | None) -> Tensor:

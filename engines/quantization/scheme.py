@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import ConfigError
 from ..models.config import ModelConfig
-from .grid import choose_group_size
+from .grid import choose_group_size, in_pieces
 from .methods import Method, find_method, find_quantiser
 
 LAYERS = "model.layers."
@@ -122,7 +122,7 @@ def ragged_width(config: ModelConfig, scheme: Scheme) -> int | None:
 def check_group_size(group_size: int, widths: Iterable[int]) -> int:
     """Raises ConfigError for a group that kernels could not read: pieces of fewer than 8."""
     for width in sorted(widths):
-        if not 0 < group_size <= width or group_size % 8 or width % group_size % 8:
+        if not in_pieces(group_size, width):
             raise ConfigError("group_size", group_size, f"a multiple of 8, at most {width}")
     return group_size
 
