@@ -57,7 +57,8 @@ def identity_of(
     # The fingerprint says what is sent, whatever file it was read from.
     unsaid = {*sent, "command"}
     decided = {name: value for name, value in settings.items() if name not in unsaid}
-    return Identity({"price_per_hour": None, **decided}, fingerprint, sent)
+    unset = {"price_per_hour": None, "quality_reference": None}
+    return Identity({**unset, **decided}, fingerprint, sent)
 
 
 @dataclass(frozen=True)
