@@ -57,6 +57,7 @@ def identity_of(
     # The fingerprint says what is sent, whatever file it was read from.
     unsaid = {*sent, "command"}
     decided = {name: value for name, value in settings.items() if name not in unsaid}
+    # A run leaves these out where they are not set.
     unset = {"price_per_hour": None, "quality_reference": None}
     return Identity({**unset, **decided}, fingerprint, sent)
 
