@@ -87,8 +87,9 @@ def engine_options(
     kv_memory: Annotated[
         str | None,
         typer.Option(
-            help="Room for keys and values, such as 512MiB. Default: 1GiB on a CPU, 90 % of what "
-            "is free on a GPU; simulated, what --free-memory-fraction says.",
+            help="Room for keys and values, such as 512MiB. Default: 1GiB on a CPU, on a GPU 90 % "
+            "of what weights and the largest step leave free; simulated, what "
+            "--free-memory-fraction says.",
             rich_help_panel="Engine",
         ),
     ] = None,
