@@ -7,11 +7,21 @@ from functools import cache
 import torch
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+# NVIDIA's before it have 64 or 96 KB of shared memory a program, and tiles are cut for 99.
+LEAST_CAPABILITY = (8, 0)
 
 
 def on_gpu(device: torch.device, dtype: torch.dtype) -> bool:
-    """An NVIDIA or AMD device (PyTorch calls both `cuda`), in a dtype that kernels are made for."""
-    return device.type == "cuda" and dtype in DTYPES
+    """An NVIDIA GPU of LEAST_CAPABILITY or an AMD one (PyTorch calls both `cuda`), in a dtype that
+    kernels are made for."""
+    return device.type == "cuda" and dtype in DTYPES and _is_large_enough(device)
+
+
+def _is_large_enough(device: torch.device) -> bool:
+    """Of a machine without such a device, what would be: kernels are compiled and chosen there."""
+    if on_amd() or not torch.cuda.is_available():
+        return True
+    return torch.cuda.get_device_capability(device) >= LEAST_CAPABILITY
 
 
 def interpreted() -> bool:
