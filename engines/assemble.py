@@ -15,6 +15,7 @@ from .executors.graphs import CudaGraphPool, DecodeGraphs, DecodeShape
 from .executors.inputs import Spare
 from .executors.memory import explained
 from .executors.torch import TorchExecutor
+from .executors.warm import WarmCache, warm_draws, warm_steps
 from .kv.base import KVCache
 from .kv.paged import PagedKVCache
 from .models.catalogue import ModelFiles
@@ -127,7 +128,7 @@ def _load_through_transformers(files: ModelFiles, engine: ResolvedEngine) -> Loa
 def build_engine(
     loaded: LoadedModel, engine: ResolvedEngine, clock: Clock, decode: Decode | None = None
 ) -> EngineCore:
-    """An engine with an empty KV cache.
+    """An engine with an empty KV cache; on a GPU with every kernel compiled.
 
     decode: token ids to text; without it, requests with stop strings are refused.
     """
@@ -144,6 +145,10 @@ def build_engine(
         graphs=_graphs(loaded, engine, strategy, cache),
         force=engine.forced,
     )
+    if loaded.model.device.type == "cuda":
+        block_size = kv.block_size if isinstance(kv, PagedKVCache) else None
+        warm = warm_steps(strategy.limits, WarmCache(kv.capacity_tokens, block_size))
+        executor.warm_up(warm, warm_draws())
     core = PipelinedCore if engine.async_scheduling else EngineCore
     return core(strategy, executor, clock, loaded.config.eos_token_ids, decode)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -112,6 +112,22 @@ class TorchExecutor:
             and (self._on_gpu or reason == PENALTIES)
         }
         return ", ".join(sorted(reasons))
+
+    @torch.inference_mode()
+    def warm_up(self, steps: Iterable[StepInputs], draws: Iterable[Draw]) -> None:
+        """Compute what nobody asked for, while the cache is nobody's (`warm.py`). draws: each of
+        the last step's first row."""
+        logits = None
+        with self._here, explained("to compute the largest step", self._model.device):
+            for inputs in steps:
+                packed = self._staging.write(form_of(inputs), inputs)
+                work = _Work([], inputs, {}, packed, None, [], [], 0.0)
+                logits = self._forward(work, None)
+            for draw in draws:
+                assert logits is not None
+                choose(logits[:1], [draw], [0], self._force)
+            if self._on_gpu:
+                torch.cuda.synchronize()
 
     def _prepare(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> _Work:
         start_s = perf_counter()
