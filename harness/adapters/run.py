@@ -149,7 +149,7 @@ def _result(
     plan, seen = prepared.plan, served.seen
     summary = _summary(seen, asked_of(plan), prepared.config.slo_s, engine.longest_step_s)
     throttling = check_throttling(served.throttled, seen.duration_s)
-    summary = summary.with_check(throttling).with_check(served.alone)
+    summary = served.add_checks(summary.with_check(throttling))
     unseen = "the library's steps are not seen"
     used = not_seen(unseen, served.energy, prepared.config.price_per_hour)
     summary = add_resources(summary, seen.records, (), used)

@@ -223,7 +223,8 @@ def _result(
         interrupted=seen.interrupted,
         failure=seen.failure,
         throttled=served.throttled,
-    ).with_check(served.alone)
+    )
+    summary = served.add_checks(summary)
     if quality is not None:
         quality, check = finite(quality)
         summary = summary.with_check(check)
