@@ -46,7 +46,8 @@ def _pinned_ids(room: int) -> Tensor:
 
 @dataclass(frozen=True)
 class LaunchedStep:
-    """begin, end: on the device's stream. times: the host's, so far.
+    """begin, end: on the device's stream, and moved behind its moves, if it swaps. times: the
+    host's, so far.
 
     tokens: the samples in a host buffer, once `end` is reached. draw: chooses them on the host
     instead. Neither: the step samples nothing.
@@ -57,6 +58,7 @@ class LaunchedStep:
     times: ForwardTimes
     tokens: Tensor | None
     draw: Callable[[], Sequence[Sampled]] | None
+    moved: torch.cuda.Event | None = None
 
     @torch.inference_mode()
     def result(self) -> StepResult:
@@ -70,9 +72,17 @@ class LaunchedStep:
         token_ids = [one.token_id for one in sampled]
         if self.tokens is not None:
             token_ids = checked(self.tokens.tolist())
+        waited_s = perf_counter() - wait_s
+        # Of the wait, what the device took to swap.
+        swap_s = self.begin.elapsed_time(self.moved) / 1e3 if self.moved is not None else 0.0
+        swap_s = min(swap_s, waited_s)
         return StepResult(
             token_ids,
-            replace(self.times, sample_s=perf_counter() - wait_s),
+            replace(
+                self.times,
+                sample_s=waited_s - swap_s,
+                swap_s=self.times.swap_s + swap_s,
+            ),
             [one.logprobs for one in sampled],
             device_s=self.begin.elapsed_time(self.end) / 1e3,
         )

@@ -182,6 +182,7 @@ class TorchExecutor:
         begin = self._readback.mark()
         with explained("to compute a step", self._model.device):
             swap_s = carry_out(work.moves, self._cache.tensors, self._host)
+            moved = self._readback.mark() if swap_s else None
             logits = self._forward(work, None)
             tokens, draw = None, None
             if logits is not None and any(why_on_host(one.sampling) for one in work.draws):
@@ -197,7 +198,7 @@ class TorchExecutor:
             linear_s=perf_counter() - launch_s - swap_s,
             swap_s=swap_s,
         )
-        return LaunchedStep(begin, self._readback.mark(), times, tokens, draw)
+        return LaunchedStep(begin, self._readback.mark(), times, tokens, draw, moved)
 
     def _drawn(self, logits: Tensor, work: _Work) -> list[Sampled]:
         """Of a step that was launched, once it is done."""

@@ -1,5 +1,5 @@
-"""Kernels that Triton compiles inside a measurement: told by Triton itself, of one compiled here for
-a GPU that is not."""
+"""Kernels that Triton compiles inside a measurement: told by Triton itself, of one that is compiled
+here for a GPU that is not."""
 
 from __future__ import annotations
 
