@@ -211,7 +211,7 @@ class TorchExecutor:
         if inputs is None:
             return None
         if self._graphs and work.bucket is not None and work.packed is not None:
-            self._staging.to_device(work.packed, self._graphs.packed)
+            self._graphs.put(work.bucket, inputs, work.packed, self._staging)
             self._put_awaited(self._graphs.views(work.bucket), inputs)
             return self._graphs.replay(work.bucket)[: len(inputs.logit_rows)]
         views = work.tensors
