@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -41,6 +43,9 @@ def takes(weight: Fp8Weight, bias: Tensor | None, dtype: torch.dtype) -> bool:  
 class ScaledMmFp8Linear:
     """As the reference, of weights that `takes`."""
 
+    # Whether sums stay in the tensor cores' registers, of some 14 bits, or are added up in float32.
+    _fast: ClassVar[bool] = False
+
     def __init__(self, weight: Fp8Weight, bias: Tensor | None, dtype: torch.dtype) -> None:
         self._weight = weight
         # The operator wants its second factor's columns contiguous: Wᵀ as it lies.
@@ -58,6 +63,7 @@ class ScaledMmFp8Linear:
             scale_b=self._row_scales,
             bias=self._bias,
             out_dtype=self._dtype,
+            use_fast_accum=self._fast,
         )
         return y.view(*x.shape[:-1], self._weight.out_features)
 

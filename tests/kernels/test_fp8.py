@@ -224,6 +224,32 @@ def test_what_cublas_takes() -> None:
         assert scaled_mm.takes(weight, None, torch.bfloat16) is taken
 
 
+@pytest.mark.parametrize(
+    ("name", "fast"),
+    [("torch-scaled-mm", False), ("triton-scaled-mm", False), ("triton-scaled-mm-fast", True)],
+)
+def test_sums_of_fewer_bits_are_computed_where_they_are_asked_for(
+    name: str, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("triton")
+    monkeypatch.setattr(scaled_mm, "multiplies_e4m3", lambda device: device.type == "cuda")
+    gpu = torch.device("cuda")
+    reachable = select("fp8_linear", gpu, torch.bfloat16).reachable
+    assert "triton-scaled-mm-fast" not in [one.name for one in reachable]
+    (chosen,) = select("fp8_linear", gpu, torch.bfloat16, {"fp8_linear": name}).candidates
+    linear = chosen.function(quantize_fp8(torch.ones(32, 32)), None, torch.bfloat16)
+    given: dict[str, object] = {}
+
+    def product(codes: Tensor, weight: Tensor, **named: object) -> Tensor:
+        given.update(named)
+        return torch.zeros(len(codes), weight.shape[1])
+
+    monkeypatch.setattr(torch.ops.aten, "_scaled_mm", product)
+    with launches(*KERNELS):
+        linear(torch.ones(3, 32, dtype=torch.bfloat16))
+    assert given["use_fast_accum"] is fast
+
+
 def test_float32_is_not_multiplied_in_fourteen_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device with e4m3 products adds them up with less precision than float32 is held to."""
     pytest.importorskip("triton")
