@@ -108,7 +108,8 @@ class EngineCore:
             queues.last_prompt_step_s = end_s - start_s
         times = _phases(result, planned_s - start_s, end_s - start_s)
         trace = self._trace(
-            plan, chunks, (start_s, end_s), running, usage, times, failed, result.device_s
+            *(plan, chunks, (start_s, end_s), running, usage, times, failed),
+            *(result.device_s, result.replayed),
         )
         self._steps += 1
         return StepOutcome(tuple(events), trace)
@@ -263,6 +264,7 @@ class EngineCore:
         times: PhaseTimes,
         failed: tuple[str, ...],
         device_s: float = 0.0,
+        replayed: bool = False,
     ) -> StepTrace:
         queues = self._queues
         return StepTrace(
@@ -280,6 +282,7 @@ class EngineCore:
             swapped_in=_ids(plan.swapped_in),
             failed=failed,
             device_s=device_s,
+            replayed=replayed,
         )
 
 

@@ -149,6 +149,7 @@ class PipelinedCore(EngineCore):
             end_s=end_s,
             phases=times.phases(end_s - start_s),
             device_s=result.device_s,
+            replayed=result.replayed,
         )
         self._steps += 1
         return StepOutcome(tuple(events), trace)

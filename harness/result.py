@@ -117,6 +117,7 @@ class Counters(_Part):
     recomputed_tokens: int | None = None
     prefix_hit_tokens: int | None = None
     swaps_out: int | None = None
+    replayed_steps: int | None = None
     kv_peak_held_tokens: int | None = None
 
     @property

@@ -41,12 +41,14 @@ class StepResult:
 
     logprobs: of each of these tokens, None where its request asked for none; empty where the
     executor knows none. device_s: the time by the device's own clock; 0 where it has none.
+    replayed: it was launched at once, as a captured graph.
     """
 
     token_ids: Sequence[int]
     times: ForwardTimes = ForwardTimes()
     logprobs: Sequence[TokenLogprobs | None] = ()
     device_s: float = 0.0
+    replayed: bool = False
 
 
 class Executor(Protocol):

@@ -59,6 +59,7 @@ class LaunchedStep:
     tokens: Tensor | None
     draw: Callable[[], Sequence[Sampled]] | None
     moved: torch.cuda.Event | None = None
+    replayed: bool = False
 
     @torch.inference_mode()
     def result(self) -> StepResult:
@@ -85,4 +86,5 @@ class LaunchedStep:
             ),
             [one.logprobs for one in sampled],
             device_s=self.begin.elapsed_time(self.end) / 1e3,
+            replayed=self.replayed,
         )

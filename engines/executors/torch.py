@@ -172,6 +172,7 @@ class TorchExecutor:
                 swap_s=swap_s,
             ),
             [one.logprobs for one in sampled],
+            replayed=work.bucket is not None,
         )
 
     @torch.inference_mode()
@@ -198,7 +199,8 @@ class TorchExecutor:
             linear_s=perf_counter() - launch_s - swap_s,
             swap_s=swap_s,
         )
-        return LaunchedStep(begin, self._readback.mark(), times, tokens, draw, moved)
+        replayed = work.bucket is not None
+        return LaunchedStep(begin, self._readback.mark(), times, tokens, draw, moved, replayed)
 
     def _drawn(self, logits: Tensor, work: _Work) -> list[Sampled]:
         """Of a step that was launched, once it is done."""

@@ -20,6 +20,7 @@ from ...reports.ablation_model import (
     AblationResponse,
     Conditional,
 )
+from ..comparison.comparability import launches
 from ..comparison.evidence import ERROR_RATE, objections
 from ..comparison.observed import Observed
 from ..errors import InvalidRun
@@ -374,6 +375,7 @@ def _notes(
         found.append(
             "not every run had a steady window, so throughput is over whole runs, drain included"
         )
+    found += launches([one.directory.name for one in kept], [one.result for one in kept])
     unsteady: dict[str, Any] = {}
     for run in kept:
         validity = run.result.validity

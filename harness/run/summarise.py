@@ -106,6 +106,7 @@ STEP_COLUMNS = (
     "communicate_s",
     "swap_s",
     "device_s",
+    "replayed",
     "synchronous",
     "dropped_ids",
     "chunk_request_ids",
@@ -116,6 +117,7 @@ STEP_COLUMNS = (
 # What tables had not always, and what its absence means.
 LATER_COLUMNS: Mapping[str, object] = {
     "device_s": 0.0,
+    "replayed": False,
     "synchronous": "",
     "dropped_ids": (),
     "chunk_times_s": (),
@@ -386,6 +388,7 @@ def _step_columns(steps: Sequence[StepTrace], splits: Sequence[KVSplit]) -> dict
         "kv_capacity_tokens": [step.kv.capacity_tokens for step in steps],
         **{name: list(map(attrgetter(name), phases)) for name in _PHASES},
         "device_s": [step.device_s for step in steps],
+        "replayed": [step.replayed for step in steps],
         "synchronous": [step.synchronous for step in steps],
         "dropped_ids": [list(step.dropped) for step in steps],
         "chunk_request_ids": [one.request_ids for one in chunks],

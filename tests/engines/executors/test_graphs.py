@@ -143,8 +143,11 @@ def graphed(loaded: LoadedModel, engine: ResolvedEngine, pool: RunAgain) -> Engi
     return core(strategy, executor, WallClock())
 
 
-def serve(core: EngineCore, seed: int) -> dict[tuple[str, int], list[int | None]]:
-    """Up to nine requests, one a step or several: batches of every size up to eleven."""
+def serve(
+    core: EngineCore, seed: int, *, replays: bool = True
+) -> dict[tuple[str, int], list[int | None]]:
+    """Up to nine requests, one a step or several: batches of every size up to eleven. replays:
+    whether steps that only decode say that they were."""
     draw = random.Random(seed)
     coming = []
     for index in range(9):
@@ -161,7 +164,11 @@ def serve(core: EngineCore, seed: int) -> dict[tuple[str, int], list[int | None]
         for _ in range(draw.choice((0, 1, 3))):
             if coming:
                 core.add(coming.pop())
-        for event in core.step().events:
+        outcome = core.step()
+        trace = outcome.trace
+        if trace is not None and trace.decode_tokens and not trace.prefill_tokens:
+            assert trace.replayed is replays
+        for event in outcome.events:
             assert not event.detail, event.detail
             tokens.setdefault((event.request_id, event.choice), []).append(event.token_id)
     return tokens
@@ -179,7 +186,7 @@ def test_replayed_steps_say_what_launched_ones_do(
     pool = RunAgain()
     tokens = serve(graphed(loaded, engine, pool), seed)
     plain = build_engine(loaded, replace(engine, async_scheduling=False), WallClock())
-    assert tokens == serve(plain, seed)
+    assert tokens == serve(plain, seed, replays=False)
     assert pool.captured == len(decode_buckets(11))
     assert pool.replays > 0
 
@@ -196,7 +203,7 @@ def test_tables_that_are_spread_on_the_device_say_the_same(
     engine = settings("vllm-v1", async_scheduling=in_thread, block_size=4)
     tokens = serve(graphed(loaded, engine, pool), seed)
     plain = build_engine(loaded, replace(engine, async_scheduling=False), WallClock())
-    assert tokens == serve(plain, seed)
+    assert tokens == serve(plain, seed, replays=False)
     assert pool.replays > 0
 
 
