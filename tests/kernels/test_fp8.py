@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -20,6 +21,7 @@ from llmbench.kernels.fp8 import (
 )
 from llmbench.kernels.reference.fp8 import ReferenceFp8Linear
 from llmbench.kernels.registry import Implementation, KernelError, implementations, select
+from llmbench.kernels.triton.target import least_e4m3_rows
 from torch import Tensor
 
 from .closeness import assert_near
@@ -263,12 +265,40 @@ def test_it_compiles_without_e4m3_arithmetic(target: str) -> None:
         assert launch.compile(target)
 
 
-def test_it_compiles_with_e4m3_arithmetic() -> None:
+@pytest.mark.parametrize(
+    ("target", "rows", "least", "instruction"),
+    [
+        *(("sm_90", rows, 64, r"wgmma\S*\.e4m3\.e4m3") for rows in (1, 24, 64, 200)),
+        ("sm_89", 1, 16, r"mma\.sync\S*\.e4m3\.e4m3"),
+        ("sm_100", 1, 64, r"tcgen05\.mma\S*\.kind::f8f6f4"),
+        ("sm_120", 1, 16, r"mma\.sync\S*\.e4m3\.e4m3"),
+    ],
+)
+def test_it_multiplies_e4m3(
+    target: str, rows: int, least: int, instruction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not float16, which Triton makes of it where a tile has too few rows for the device."""
+    from llmbench.kernels.triton import codes
     from llmbench.kernels.triton.fp8 import TritonFp8Linear
 
+    monkeypatch.setattr(codes, "least_e4m3_rows", lambda _device: least)
     with launches(*KERNELS) as seen:
         linear = TritonFp8Linear(quantize_fp8(torch.randn(512, 512)), None, torch.bfloat16)
-        linear(torch.randn(200, 512).bfloat16())
-    product = seen[1].compile("sm_90")
-    assert "wgmma" in product
-    assert "e4m3.e4m3" in product
+        linear(torch.randn(rows, 512).bfloat16())
+    product = seen[1].compile(target)
+    assert re.search(instruction, product)
+    assert not re.search(r"mma\S*(\.f16\.f16|kind::f16)", product)
+
+
+@pytest.mark.parametrize(
+    ("capability", "least"),
+    [((8, 9), 16), ((9, 0), 64), ((10, 0), 64), ((10, 3), 64), ((12, 0), 16)],
+)
+def test_rows_that_a_device_multiplies_e4m3_from(
+    capability: tuple[int, int], least: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("triton")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
+    find = least_e4m3_rows.__wrapped__  # what a device was found to have is remembered
+    assert find(torch.device("cuda")) == least
+    assert find(CPU) == 16
