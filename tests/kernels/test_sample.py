@@ -192,13 +192,17 @@ def test_triton(case: str, errors: dict[str, str]) -> None:
     assert errors[case] == ""
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_it_compiles(target: str) -> None:
+@pytest.mark.parametrize(
+    ("target", "dtype"),
+    [*((target, "bfloat16") for target in TARGETS), ("sm_90", "float32"), ("sm_90", "float16")],
+)
+def test_it_compiles(target: str, dtype: str) -> None:
+    """Without filters it is in `test_llama_launches.py`."""
     from llmbench.kernels.triton.sample import sample
 
     one = torch.ones(1)
     with launches("sample_kernel.sample_kernel") as seen:
-        sample(torch.zeros(1, 128256).bfloat16(), one, one.int(), one, one, one)
+        sample(torch.zeros(1, 128256).to(getattr(torch, dtype)), one, one.int(), one, one, one)
     assert seen[0].compile(target)
 
 
