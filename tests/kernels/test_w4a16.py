@@ -8,10 +8,11 @@ from llmbench.kernels.int4 import PackedInt4, dequantize_int4, pack_int4, stack_
 from llmbench.kernels.reference.w4a16 import ReferenceInt4Linear
 from llmbench.kernels.registry import Implementation, KernelError, implementations, select
 from llmbench.kernels.specs.closeness import within
+from llmbench.kernels.triton import nibbles
 from torch import Tensor
 
 from .triton_checks import failures
-from .triton_launches import TARGETS, launches
+from .triton_launches import TARGETS, as_on, launches
 from .w4a16_cases import CASES, CODES, Case, random_case
 
 ALL = implementations("w4a16_linear")
@@ -152,9 +153,10 @@ def test_triton(case: str, triton_errors: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("target", TARGETS)
-def test_triton_compiles(target: str, dtype: str) -> None:
+def test_triton_compiles(target: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from llmbench.kernels.triton.w4a16 import TritonInt4Linear
 
+    as_on(target, monkeypatch, nibbles)
     kernels = ("nibbles_kernel.nibbles_kernel", "nibbles_kernel.widen_kernel")
     with launches(*kernels, "splits_kernel.add_splits_kernel") as seen:
         x, packed, bias = random_case(Case(3, 64, 256, 128, dtype))

@@ -18,6 +18,7 @@ TYPES = {
     torch.float8_e4m3fn: "fp8e4nv",
     torch.int8: "i8",
     torch.uint8: "u8",
+    torch.int16: "i16",
     torch.int32: "i32",
     torch.int64: "i64",
 }
@@ -60,9 +61,13 @@ class Launch:
         return tuple(found)
 
     def compile(self, target: str) -> str:
-        """The assembly for one of TARGETS or OTHER_TARGETS, as Triton would make it there of these
-        arguments: where the kernel allows it, for integers that are one and for what is a multiple
-        of 16.
+        """The assembly of what `made` makes."""
+        made = self.made(target)
+        return made.asm["ptx" if "ptx" in made.asm else "amdgcn"]
+
+    def made(self, target: str) -> Any:
+        """Compiled for one of TARGETS or OTHER_TARGETS, as Triton would there for these arguments:
+        where the kernel allows it, for integers that are one and for what is a multiple of 16.
 
         Its shared memory is within what every such device has. Raises what Triton raises.
         """
@@ -87,7 +92,7 @@ class Launch:
         device = {**TARGETS, **OTHER_TARGETS}[target]
         made = compile(source, target=GPUTarget(*device), options=options)
         assert made.metadata.shared <= SHARED[device[0]]
-        return made.asm["ptx" if "ptx" in made.asm else "amdgcn"]
+        return made
 
 
 @contextmanager
@@ -102,6 +107,12 @@ def launches(*kernels: str) -> Iterator[list[Launch]]:
             home = import_module(f"llmbench.kernels.triton.{module}")
             patch.setattr(home, name, _Noted(getattr(home, name), seen))
         yield seen
+
+
+def as_on(target: str, patch: pytest.MonkeyPatch, *modules: Any) -> None:
+    """While patched, `modules` choose as on the target: some ask whether they are on AMD."""
+    for module in modules:
+        patch.setattr(module, "on_amd", lambda: target.startswith("gfx"))
 
 
 class _Noted:
