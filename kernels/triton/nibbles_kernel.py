@@ -52,13 +52,11 @@ def codes_of(words, PART: tl.constexpr, FLOAT: tl.constexpr, ASSEMBLY: tl.conste
     if not ASSEMBLY:
         number = integer((words >> (4 * PART)) & 15, FLOAT)
     elif tl.float16 == FLOAT:
-        number = tl.inline_asm_elementwise(
-            taken(4 * PART, "0x64006400"), "=r,r", [words], dtype=tl.float16, is_pure=True, pack=2
-        )
+        ASM: tl.constexpr = taken(4 * PART, "0x64006400")  # type: ignore[assignment]
+        number = tl.inline_asm_elementwise(ASM, "=r,r", [words], tl.float16, is_pure=True, pack=2)  # type: ignore[arg-type]
     else:
-        number = tl.inline_asm_elementwise(
-            taken(4 * PART, "0x43004300"), "=r,r", [words], dtype=tl.bfloat16, is_pure=True, pack=2
-        )
+        ASM: tl.constexpr = taken(4 * PART, "0x43004300")  # type: ignore[assignment]
+        number = tl.inline_asm_elementwise(ASM, "=r,r", [words], tl.bfloat16, is_pure=True, pack=2)  # type: ignore[arg-type]
     return number
 
 
@@ -214,7 +212,7 @@ def widen_kernel(
             zero = tl.load(zero_ptr + group * N + n, mask=in_n, other=0.0).to(tl.float32)
         zero += bias(tl.float32)
     FLOAT: tl.constexpr = out_ptr.dtype.element_ty
-    for i in tl.static_range(PARTS):
+    for i in tl.static_range(PARTS):  # type: ignore[misc]
         if SHARE:
             first = block * BLOCK_K + i * SIZE
             w = factor * block_scales(

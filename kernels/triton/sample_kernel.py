@@ -82,7 +82,7 @@ def threshold(
     DTYPE: tl.constexpr = row_ptr.dtype.element_ty
     one = tl.full((), 1, dtype=tl.int32)
     found = one << 31
-    for turn in range(DTYPE.primitive_bitwidth // 2):
+    for turn in range(DTYPE.primitive_bitwidth // 2):  # type: ignore[attr-defined]
         # Two bits a pass from the top, as in an unsigned number, which is the key plus 2^31.
         shift = 30 - 2 * turn
         low = number_of(found ^ (one << shift), DTYPE)
@@ -182,7 +182,7 @@ def sample_kernel(
     row = tl.program_id(0)
     row_ptr = logits_ptr + row.to(tl.int64) * stride
     temperature = tl.load(temperature_ptr + row)
-    largest, token, numbers = likeliest(row_ptr, V, BLOCKS, BLOCK)
+    largest, token, numbers = likeliest(row_ptr, V, BLOCKS, BLOCK)  # type: ignore[misc]
     if temperature > 0.0:
         # Finite, so that the largest weighs 1 at any temperature.
         rate = tl.minimum(1.4426950408889634 / temperature, 3.4028234663852886e38)

@@ -4,7 +4,7 @@ A byte holds an input of two halves of a block, each of which feeds a dot of its
 another group: so groups of no more than a half waste nothing. Bytes lie along the inputs, four of
 which are a register of the tensor cores'.
 """
-# ruff: noqa: N803 -- sizes and compile-time constants are upper case in Triton's code
+# ruff: noqa: N803, N806 -- sizes and compile-time constants are upper case in Triton's code
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ def centred(both, zero, UPPER: tl.constexpr, ASSEMBLY: tl.constexpr):
     if not ASSEMBLY:
         code = ((both >> 4) if UPPER else (both & 15)).to(tl.int8) - zero.to(tl.int8)
     else:
-        code = tl.inline_asm_elementwise(
-            HIGH if UPPER else LOW, "=&r,r,r", [both, zero], dtype=tl.int8, is_pure=True, pack=4
-        )
+        ASM: tl.constexpr = HIGH if UPPER else LOW
+        code = tl.inline_asm_elementwise(ASM, "=&r,r,r", [both, zero], tl.int8, True, 4)  # type: ignore[arg-type]
     return code
 
 
