@@ -62,3 +62,10 @@ def test_passes_of_the_sampler_divide_nothing() -> None:
         for loop in loops(LAUNCHES[name]()[0].made("sm_90")):
             assert loop["FCHK"] == loop["CALL"] == 0
             assert loop.total() <= 320
+
+
+def test_a_row_becomes_codes_with_all_the_warps_it_feeds() -> None:
+    """One program a row, which reads it twice: four warps have few loads on their way."""
+    codes = LAUNCHES["fp8, 1 row"]()[0]
+    assert codes.kernel.__name__ == "token_codes_kernel"
+    assert codes.arguments["num_warps"] == 16
