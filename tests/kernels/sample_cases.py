@@ -152,7 +152,7 @@ def check_temperatures_at_the_ends(sample: Sample) -> None:
 def check_the_least_numbers(sample: Sample) -> None:
     """Tokens masked with a dtype's least number are tokens: top-k keeps those that it reaches."""
     uniform = (torch.arange(4) + 0.5) / 4
-    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+    for dtype in (torch.float32, torch.bfloat16):
         least = torch.finfo(dtype).min
         logits = torch.tensor([[least, least, 2.0, least]]).to(dtype).expand(4, 4)
         hot = torch.full((4,), 1e38)
@@ -165,9 +165,12 @@ def check_the_least_numbers(sample: Sample) -> None:
         assert one.tolist() == [2] * 4
 
 
-CHECKS = {
+# Where PyTorch's sampling in float32 runs out of range.
+AT_THE_ENDS = {
     "temperatures at the ends": check_temperatures_at_the_ends,
     "a dtype's least numbers": check_the_least_numbers,
+}
+CHECKS = {
     "rows without numbers": check_rows_without_numbers,
     "ties by hand": check_ties,
     "zeros of both signs": check_zeros_of_both_signs,
@@ -180,5 +183,7 @@ if __name__ == "__main__":
     checks: dict[str, Callable[[], None]] = {
         name: partial(check_case, triton_sample, case) for name, case in CASES.items()
     }
-    checks |= {name: partial(check, triton_sample) for name, check in CHECKS.items()}
+    checks |= {
+        name: partial(check, triton_sample) for name, check in {**CHECKS, **AT_THE_ENDS}.items()
+    }
     report(checks)

@@ -18,7 +18,7 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from .sample_cases import CASES, CHECKS, Case, check_case
+from .sample_cases import AT_THE_ENDS, CASES, CHECKS, Case, check_case
 from .triton_checks import failures
 from .triton_launches import TARGETS, launches
 
@@ -187,7 +187,7 @@ def errors() -> dict[str, str]:
     return failures("sample_cases")
 
 
-@pytest.mark.parametrize("case", [*CASES, *CHECKS])
+@pytest.mark.parametrize("case", [*CASES, *CHECKS, *AT_THE_ENDS])
 def test_triton(case: str, errors: dict[str, str]) -> None:
     assert errors[case] == ""
 
