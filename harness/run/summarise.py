@@ -232,7 +232,9 @@ def throughput_metrics(
     duration_s: float,
     slo: Mapping[str, float],
 ) -> dict[str, Metric]:
-    """Rates over the steady window and the whole run; goodput and its share under an SLO."""
+    """Rates over the steady window and the whole run; goodput and its share under an SLO, where any
+    request can be judged by it."""
+    share = GoodputShare(slo).of(requests) if slo else None
     spans = {"window": Interval(window.start_s, window.end_s), "run": Interval(0.0, duration_s)}
     found = {
         metric.id: Metric(
@@ -240,9 +242,8 @@ def throughput_metrics(
             better=metric.better,
             stats={name: metric.of(requests, span) for name, span in spans.items()},
         )
-        for metric in rate_metrics(slo)
+        for metric in rate_metrics({} if share is None else slo)
     }
-    share = GoodputShare(slo).of(requests) if slo else None
     if share is not None:
         found[GoodputShare.id] = Metric(
             unit=GoodputShare.unit, better=GoodputShare.better, stats={"run": share}

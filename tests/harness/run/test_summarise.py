@@ -77,6 +77,14 @@ def test_a_metric_without_samples_is_left_out() -> None:
     assert found.metrics["ttft"].stats["count"] == 1
 
 
+def test_goodput_is_left_out_where_nothing_can_be_judged() -> None:
+    """0 requests/s would say that none was good."""
+    found = _summarise([make_request((1.0,))], tpot=0.05)
+
+    assert "request_throughput" in found.metrics
+    assert not {"goodput", "goodput_share"} & set(found.metrics)
+
+
 def test_only_requests_that_ended_well_enter_the_latencies() -> None:
     found = _summarise(
         [
