@@ -41,6 +41,7 @@ from ..run.validity import (
     check_token_counts,
 )
 from ..run.window import steady_window
+from ..slo import check_seen_by_a_client
 from .installed import refuse_absent
 
 if TYPE_CHECKING:
@@ -109,7 +110,9 @@ ADAPTERS: dict[str, Callable[[Prepared, Clock], AdaptedEngine]] = {
 
 
 def load_adapted(prepared: Prepared, name: str, watch: Watch) -> Adapted:
-    """name: of `ADAPTERS`. Raises ConfigError where the library is not installed."""
+    """name: of `ADAPTERS`. Raises ConfigError where the library is not installed, or an SLO limits
+    what it does not show."""
+    check_seen_by_a_client(prepared.config.slo_s)
     refuse_absent(name)
     clock = WallClock()
     watch.stage(f"loading {prepared.files.name} into {name}")
