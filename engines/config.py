@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, get_args
@@ -122,8 +123,8 @@ class EngineConfig:
             if value is not None:
                 _one_of(name, value, allowed)
         for name in ("delay_factor", "long_prefill_tokens"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(name, getattr(self, name), "0 or more")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(name, getattr(self, name), "0 or more, and finite")
         if not 0 <= self.watermark < 1:
             raise ConfigError("watermark", self.watermark, "0 or more and less than 1")
         for field in (

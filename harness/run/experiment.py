@@ -27,6 +27,7 @@ from ..machine.resources import add_resources, of_this_machine
 from ..metrics.kv import KVPool
 from ..quality.of_run import finite, judge_quality
 from ..result import Memory, Quality, Result
+from ..storage.settings import check_finite
 from .build_result import build_result
 from .metered import Metered, serve_metered, warm_up
 from .planning import (
@@ -109,7 +110,7 @@ def prepare(config: RunConfig, watch: Watch) -> Prepared:
         vocab_size=described.vocab_size,
         encoder=text_encoder(tokenizer, files.directory),
     )
-    return Prepared(
+    prepared = Prepared(
         config,
         files,
         described,
@@ -121,6 +122,8 @@ def prepare(config: RunConfig, watch: Watch) -> Prepared:
         corpus_name,
         corpus,
     )
+    check_finite(settings_of(prepared))
+    return prepared
 
 
 def files_of(model: str, engine: EngineConfig, report: Callable[[str], None]) -> ModelFiles:

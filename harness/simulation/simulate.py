@@ -38,6 +38,7 @@ from ..run.build_result import build_result
 from ..run.collection import without_collection
 from ..run.drive import Observation, drive
 from ..run.summarise import requests_frame, steps_frame, summarise
+from ..storage.settings import check_finite
 from .simulated_machine import (
     Extrapolating,
     Machine,
@@ -113,7 +114,9 @@ def prepare_simulation(
     may_swap = engine.swap_memory_bytes is not None
     if may_swap and (engine.preemption == "swap" or any(r.samples > 1 for r in plan.requests)):
         check_swap(cost, engine)
-    return PreparedSimulation(config, machine, model, engine, cost, plan)
+    prepared = PreparedSimulation(config, machine, model, engine, cost, plan)
+    check_finite(settings_of(prepared))
+    return prepared
 
 
 def _settled(engine: EngineConfig, model: str) -> EngineConfig:

@@ -6,6 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ...engines.errors import ConfigError
+from .json_text import not_finite
+
 # What names a run, was worked out from other settings or prices it; the rest decides.
 NOT_SETTINGS = frozenset({"command", "stands_for", "price_per_hour"})
 # What a configuration means that does not say it: settings that older versions did not have.
@@ -45,6 +48,13 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """All that are set and decide something."""
     names = (name for name in {**config, **_UNSAID} if name not in NOT_SETTINGS)
     return {name: value for name in names if (value := setting_of(config, name)) is not None}
+
+
+def check_finite(config: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a setting that no result can hold: JSON has no form for it, and after
+    the run it would cost what was measured."""
+    if found := not_finite(config):
+        raise ConfigError(*found, "a finite number")
 
 
 def difference(here: Mapping[str, Any], there: Mapping[str, Any]) -> str | None:

@@ -17,6 +17,7 @@ from ..errors import PlaceTaken, StoreError
 from ..result import SCHEMA_VERSION, Result
 from ..run.summarise import LATER_COLUMNS, REQUEST_COLUMNS, STEP_COLUMNS
 from .drafts import draft, draft_name, held, is_draft, remove_abandoned, turn_in
+from .json_text import not_finite
 from .settings import completed
 from .whole_file import nearest_existing, write_whole, writing
 
@@ -124,9 +125,10 @@ def write_run(
     if stood is None:
         check_out(directory)
     directory = directory.resolve()
+    text = _text_of(directory, result)
     with writing("out", directory):
         with draft(directory, is_directory=True) as fresh:
-            _write_files(fresh, result, requests, steps, reports)
+            _write_files(fresh, text, requests, steps, reports)
             with turn_in(directory.parent):
                 if stood is not None and not _still(directory, stood):
                     raise PlaceTaken(directory, _put_beside(fresh, directory))
@@ -206,15 +208,24 @@ def read_result(path: Path) -> Result:
         raise StoreError("run", path, f"{field}: {first['msg']}{more}") from error
 
 
+def _text_of(directory: Path, result: Result) -> str:
+    """NaN is not JSON; a result that has one must fail here and not in its reader."""
+    data = result.model_dump()
+    if found := not_finite(data):
+        name, value = found
+        raise StoreError(
+            "out", directory, f"cannot be written: {name} is {value}, no finite number"
+        )
+    return json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False)
+
+
 def _write_files(
     directory: Path,
-    result: Result,
+    text: str,
     requests: pd.DataFrame,
     steps: pd.DataFrame,
     reports: Mapping[str, str],
 ) -> None:
-    # NaN is not JSON; a result that has one must fail here and not in its reader.
-    text = json.dumps(result.model_dump(), indent=2, allow_nan=False, ensure_ascii=False)
     (directory / RESULT_FILE).write_text(text + "\n", encoding="utf-8")
     requests.to_parquet(directory / REQUESTS_FILE, index=False)
     steps.to_parquet(directory / STEPS_FILE, index=False)

@@ -339,7 +339,7 @@ def test_an_unknown_model_and_unknown_tokens_are_refused() -> None:
 
 
 def test_a_limit_on_a_servers_queue_is_refused() -> None:
-    with pytest.raises(ConfigError, match="slo: 'queue' is not allowed; expected .*sees: ttft,"):
+    with pytest.raises(ConfigError, match=r"slo: 'queue' is not allowed; expected .*sees: ttft,"):
         measured(slo_s={"queue": 0.001, "ttft": 1.0})
 
 
