@@ -75,6 +75,7 @@ REQUEST_COLUMNS = (
     "error",
     "after",
     "think_s",
+    "prefix_blocks",
 )
 STEP_COLUMNS = (
     "index",
@@ -125,6 +126,7 @@ LATER_COLUMNS: Mapping[str, object] = {
     "error": "",
     "after": math.nan,
     "think_s": 0.0,
+    "prefix_blocks": None,
 }
 _KV_PARTS = tuple(part.name for part in fields(KVSplit))
 _PHASES = tuple(phase.name for phase in fields(PhaseTimes))
@@ -270,14 +272,33 @@ def requests_frame(requests: Sequence[RequestRecord], plan: Plan | None = None) 
     """One row a request; NaN where a time or a latency is absent. See `REQUEST_COLUMNS`.
 
     plan: what was sent, which knows of each later turn of a session the index of the one before it
-    (`after`, NaN elsewhere) and the think time between; None where nobody knows.
+    (`after`, NaN elsewhere) and the think time between, and of each prompt the names of the blocks
+    of 16 tokens at its front that another one begins with, too (`prefix_blocks`); None where nobody
+    knows.
     """
     import pandas as pd
+
+    from ...workloads.sharing import shared_blocks
 
     turns = (
         {} if plan is None else {one.index: one for one in plan.requests if one.after is not None}
     )
-    rows = [{**_request_row(one), **_turn(turns.get(one.index))} for one in requests]
+    sent = () if plan is None else plan.requests
+    begin = dict(
+        zip(
+            (one.index for one in sent),
+            shared_blocks([one.prompt_token_ids for one in sent]),
+            strict=True,
+        )
+    )
+    rows = [
+        {
+            **_request_row(one),
+            **_turn(turns.get(one.index)),
+            "prefix_blocks": begin.get(one.index),
+        }
+        for one in requests
+    ]
     frame = pd.DataFrame(rows, columns=list(REQUEST_COLUMNS))
     numbers = [name for name in REQUEST_COLUMNS if _is_scalar_s(name)]
     return frame.astype(dict.fromkeys((*numbers, "after"), "float64"))

@@ -157,5 +157,14 @@ def test_a_table_says_who_waited_for_whom_where_the_plan_is_known() -> None:
     assert requests_frame(requests)["after"].isna().all()
 
 
+def test_a_table_says_which_prompts_begin_alike_where_the_plan_is_known() -> None:
+    requests = [make_request((1.0, 2.0), index=at) for at in range(3)]
+    prompts = (range(40), (*range(16), *range(90, 120)), range(50, 90))
+    sent = [PlannedRequest(at, 0.0, tuple(prompt), 2) for at, prompt in enumerate(prompts)]
+    frame = requests_frame(requests, Plan(tuple(sent), None))
+    assert [list(names) for names in frame["prefix_blocks"]] == [[0], [0], []]
+    assert list(requests_frame(requests)["prefix_blocks"]) == [None] * 3
+
+
 def test_empty_step_tables_keep_their_columns() -> None:
     assert tuple(steps_frame([], []).columns) == STEP_COLUMNS
