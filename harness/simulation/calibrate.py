@@ -55,7 +55,10 @@ def calibrate_runs(runs: Sequence[StoredRun]) -> Calibration:
 
 def check_measured(field: str, run: StoredRun) -> None:
     """Raises ConfigError for a run whose step times tell nothing of a machine: that was simulated,
-    or is not valid."""
+    is a server's or a library's, or is not valid."""
+    if run.steps.empty and run.result.counters.requests_ok:
+        allowed = "a run of an engine of ours: the steps of a server or a library are not seen"
+        raise ConfigError(field, str(run.directory), allowed)
     if run.result.simulation is not None:
         raise ConfigError(field, str(run.directory), "a run that was measured; this was simulated")
     for reason in objections(run):

@@ -189,6 +189,15 @@ def test_a_run_that_was_fitted_proves_nothing(run: StoredRun) -> None:
         hold_against(calibrate_runs([run]), run, Silent())
 
 
+def test_a_run_whose_steps_nobody_saw_is_refused(run: StoredRun) -> None:
+    """Known wrong of a server's: KeyError: 'block_size'."""
+    unseen = replace(stored("unseen", 2), steps=run.steps[:0])
+    with pytest.raises(ConfigError, match=r"check: 'unseen' is not allowed; .* are not seen"):
+        hold_against(calibrate_runs([run]), unseen, Silent())
+    with pytest.raises(ConfigError, match=r"run: 'unseen' is not allowed; .* are not seen"):
+        calibrate_runs([unseen])
+
+
 def test_only_what_was_measured_and_is_valid_proves_anything(run: StoredRun) -> None:
     calibration, unseen = calibrate_runs([run]), stored("unseen", 2)
     simulation = Simulation(hardware="h100", devices=1, cost_model="roofline", error="25 %")
