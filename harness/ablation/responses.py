@@ -108,6 +108,11 @@ def _latency(name: str) -> Response:
     return Response(name, quantity.unit, quantity.better, "ratio", "requests")
 
 
+def _count(counter: str) -> Response:
+    quantity = QUANTITIES[f"counters.{counter}"]
+    return Response(quantity.name, quantity.unit, quantity.better, "difference", "exact")
+
+
 LATENCIES = tuple(
     _latency(name) for name in ("ttft.mean", "ttft.p99", "tpot.mean", "itl.p99", "e2el.mean")
 )
@@ -116,9 +121,7 @@ THROUGHPUT_RUN = Response("output_throughput.run", "tokens/s", "higher", "ratio"
 WASTE = Response("kv.waste_share", "share", "lower", "difference", "time")
 COUNTS = (
     Response("running.peak", "requests", "none", "difference", "exact"),
-    Response("counters.steps", "steps", "lower", "difference", "exact"),
-    Response("counters.preemptions", "preemptions", "lower", "difference", "exact"),
-    Response("counters.recomputed_tokens", "tokens", "lower", "difference", "exact"),
+    *(_count(name) for name in ("steps", "preemptions", "recomputed_tokens")),
 )
 PERPLEXITY = Response("quality.perplexity", "", "lower", "ratio", "text")
 

@@ -23,7 +23,7 @@ from .rules import Rule, parse_rule
 from .verdicts import Judged, Verdicts, exit_code
 
 _DIGITS = 10
-_PEAK_BLOCKS = Quantity("kv", "peak_blocks", "blocks", "lower", kind="count")
+_PEAK_BLOCKS = Quantity("kv", "peak_blocks", "blocks", "none", kind="count")
 GATED = (
     *(name for name in QUANTITIES if name.startswith("counters.")),
     *("ttft.mean", "ttft.p50", "ttft.p99", "queue.mean", "queue.p99"),

@@ -30,8 +30,8 @@ from .rules import FIELD, FORM, Rule
 from .verdicts import INVALID, Judged, Verdict, Verdicts, exit_code
 
 COUNTS_DIFFER = (
-    "requests arrived by the clock, or at a server: schedules, and so counts, differ a little "
-    "every time"
+    "requests arrived or steps waited by the clock, or a server served: schedules, and so counts, "
+    "differ a little every time"
 )
 _ROUNDING = 1e-9
 # A quantity's finding, for a contrast at a confidence.

@@ -80,6 +80,8 @@ def test_counters(requests: list[RequestRecord], steps: list[StepTrace]) -> None
 
 def test_every_counter_has_a_direction() -> None:
     assert set(DIRECTIONS) == set(Counters.model_fields)
+    # Steps of prompts alone are more steps by design, and a full pool is no waste.
+    assert {DIRECTIONS["steps"], DIRECTIONS["kv_peak_held_tokens"]} == {"none"}
 
 
 def test_the_last_token_never_enters_the_cache(
