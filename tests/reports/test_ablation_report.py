@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from llmbench.reports.ablation_model import AblationChange, AblationEffect
+from llmbench.reports.ablation_model import AblationChange, AblationEffect, AblationResponse
 from llmbench.reports.ablation_report import ablation_report
 from llmbench.reports.html import render_ablation
 from llmbench.reports.html.figure import figure, ratio_ticks
@@ -17,7 +17,7 @@ from llmbench.reports.model import Chart, Report, Table
 from llmbench.reports.palette import ROLES
 from llmbench.reports.plots.figure import save_charts
 
-from .ablations import DEPENDS, SENTENCE, ablation
+from .ablations import DEPENDS, KV, SENTENCE, ablation
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,21 @@ def test_the_first_screen_says_the_largest_effects_and_what_is_missing(report: R
     )
     assert report.notes[0].text.startswith("One run of each cell")
     assert ablation_report(ablation(whole=True)).badge.word == "Whole factorial"
+
+
+def test_of_differences_the_largest_moved_most() -> None:
+    """A small one has a large logarithm."""
+    made = ablation()
+    more = tuple(
+        AblationResponse("kv", name, "share", "lower", "difference") for name in ("waste", "rest")
+    )
+    effects = tuple(
+        AblationEffect((KV,), one.name, value, value - 0.01, value + 0.01, 1e-9, True)
+        for one, value in zip(more, (0.02, -0.63), strict=True)
+    )
+    found = replace(made, responses=(*made.responses, *more), effects=effects, sentences=())
+    (figure,) = ablation_report(found).figures
+    assert figure.value == "−63 points"
 
 
 def test_simulated_step_times_are_said_first() -> None:
