@@ -21,7 +21,6 @@ from .protocol import PROTOCOL, ErrorKind, Prepared, Trial, decode, encode
 
 if TYPE_CHECKING:
     from ..config import RunConfig
-    from ..result import Metric
     from ..run.drive import Observation
     from ..run.experiment import Prepared as PreparedRun
 
@@ -96,13 +95,10 @@ def _who(prepared: PreparedRun) -> Prepared:
 def _values(seen: Observation, slo: Mapping[str, float]) -> dict[str, float]:
     """Every quantity of a whole trial that is a number, by name."""
     from ..result import Window
-    from ..run.summarise import latency_metrics, throughput_metrics
+    from ..run.replies import metrics_of
 
     whole = Window(start_s=0.0, end_s=seen.duration_s, method="the whole trial")
-    metrics: dict[str, Metric] = {
-        **latency_metrics(seen.records),
-        **throughput_metrics(seen.records, whole, seen.duration_s, slo),
-    }
+    metrics = metrics_of(seen.records, whole, seen.duration_s, slo)
     return {
         f"{name}.{stat}": value
         for name, metric in metrics.items()

@@ -25,13 +25,8 @@ from ..run.experiment import Measured, Prepared
 from ..run.lateness import check_rate, check_sender_lag, waits_for_unseen_steps
 from ..run.metered import Metered, serve_metered, warm_up
 from ..run.planning import asked_of, load_settings, price_setting
-from ..run.summarise import (
-    Summary,
-    latency_metrics,
-    requests_frame,
-    steps_frame,
-    throughput_metrics,
-)
+from ..run.replies import replies_only
+from ..run.summarise import Summary, requests_frame, steps_frame
 from ..run.validity import (
     Asked,
     check_complete,
@@ -40,7 +35,6 @@ from ..run.validity import (
     check_tail,
     check_token_counts,
 )
-from ..run.window import steady_window
 from ..slo import check_seen_by_a_client
 from .installed import refuse_absent
 
@@ -180,8 +174,7 @@ def _summary(
     seen: Observation, asked: Asked, slo_s: Mapping[str, float], longest_step_s: float
 ) -> Summary:
     records = seen.records
-    duration_s = max((one.t_end_s for one in records if one.t_end_s is not None), default=0.0)
-    window = steady_window(records, duration_s)
+    replies = replies_only(records, slo_s)
     unsent = asked.unsent(records)
     waits_s = waits_for_unseen_steps(records, longest_step_s)
     # Every check that needs no trace of steps.
@@ -191,16 +184,13 @@ def _summary(
         check_token_counts(records, asked.output_tokens),
         check_sender_lag(records, waits_s, on_schedule=asked.sends_on_schedule),
         check_rate(records, waits_s, on_schedule=asked.sends_on_schedule),
-        check_steady(window, records, open_loop=asked.open_loop),
+        check_steady(replies.window, records, open_loop=asked.open_loop),
         check_tail(records),
     )
     return Summary(
-        duration_s=duration_s,
-        window=window,
-        metrics={
-            **latency_metrics(records),
-            **throughput_metrics(records, window, duration_s, slo_s),
-        },
+        duration_s=replies.duration_s,
+        window=replies.window,
+        metrics=replies.metrics,
         kv=None,
         counters=count_replies(records, unsent=unsent),
         validity=Validity.of(checks),
