@@ -102,7 +102,7 @@ def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Compar
                 if (reasons := objections(run))
             ),
             *(warnings(*zip(*different, strict=True)) if len(different) > 1 else ()),
-            *_undecidable(rows),
+            *undecidable(rows),
         ),
         rows=tuple(rows),
         statement=found_out.statement,
@@ -112,7 +112,7 @@ def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Compar
     )
 
 
-def _undecidable(rows: Sequence[MetricComparison]) -> Iterator[str]:
+def undecidable(rows: Sequence[MetricComparison]) -> Iterator[str]:
     """Why some rows are inconclusive whatever their interval; of quality, whose reasons are its
     own, in a line of its own."""
     for of_quality in (False, True):
