@@ -359,10 +359,11 @@ def _notes(
     kept: Sequence[Accounted],
 ) -> tuple[str, ...]:
     """What the numbers cannot carry, the worst first."""
+    design = factorial.design
     found = [
-        f"{cell.name} is not valid and enters no effect: {why}" for cell, why in invalid.items()
+        f"{design.told(cell)}: not valid, in no effect: {why}" for cell, why in invalid.items()
     ]
-    found += [f"{one.cell.name} was not run: {one.reason}" for one in factorial.not_run]
+    found += [f"{design.told(one.cell)}: not run: {one.reason}" for one in factorial.not_run]
     if count == 1:
         found.append(_ONE_RUN if kept[0].result.simulation is None else _ONE_SIMULATED_RUN)
     if noise is not None:

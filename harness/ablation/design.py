@@ -15,6 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from ...engines.config import EngineConfig, with_choices
 from ...engines.errors import ConfigError, unknown_name
+from ...reports.glossary import setting_text
 from ..cells.runner import Level
 from ..units import parse_bytes
 
@@ -83,6 +84,10 @@ class Design:
         names = [axis.name for axis in self.axes]
         combinations = itertools.product(*(axis.levels for axis in self.axes))
         return tuple(Cell(tuple(zip(names, levels, strict=True))) for levels in combinations)
+
+    def told(self, cell: Cell) -> str:
+        """A cell in words, for sentences: `mixed batching, paged KV`."""
+        return ", ".join(setting_text(axis, level) for axis, level in cell.levels)
 
 
 def level_text(level: Level) -> str:

@@ -186,7 +186,7 @@ def too_little(response: Response, cells: Sequence[Sequence[tuple[str, Result]]]
     named = [run for runs in cells for run in runs] if timed else []
     return evidence.disturbed(named) or evidence.too_little(
         [[result for _, result in runs] for runs in cells],
-        response.name,
+        QUANTITIES[response.name].label,
         needed=0 if repeated else requests_needed(response.q),
     )
 

@@ -45,6 +45,12 @@ def test_any_setting_is_an_axis_in_its_own_type() -> None:
     assert "delay_factor=0.5,chunked_prefill=yes" in design.cells[-1].name
 
 
+def test_a_cell_in_words() -> None:
+    design = parse_axes("batching=separate:mixed,kv,chunked_prefill=yes:no,watermark=0:0.5", BASE)
+    words = "mixed batching, contiguous KV, whole prompts, watermark 0.5"
+    assert design.told(design.cells[-1]) == words
+
+
 def test_a_method_is_a_level_as_it_is_an_option() -> None:
     """Known wrong here: `awq+a8` was no method."""
     (axis,) = parse_axes("quant=awq:awq+a8", BASE).axes
