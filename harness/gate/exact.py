@@ -52,10 +52,15 @@ def run_exact(options: Mapping[str, Any], simulate: Simulate) -> BaselineRun:
 
 def run_of(options: Mapping[str, Any], result: Result) -> BaselineRun:
     """A result as a baseline holds it. Raises InvalidRun for one that is not valid."""
+    refuse_invalid(result)
+    return BaselineRun(dict(options), {}, result.workload.fingerprint, values_of(result))
+
+
+def refuse_invalid(result: Result) -> None:
+    """Raises InvalidRun for a run whose numbers prove nothing."""
     for check in result.validity.failures:
         if check.fatal:
             raise InvalidRun(check.detail)
-    return BaselineRun(dict(options), {}, result.workload.fingerprint, values_of(result))
 
 
 def update(
