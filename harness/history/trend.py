@@ -86,11 +86,6 @@ def trends_of(
     return tuple(_trend(one, runs, needs, found.get(at, ())) for at, one in enumerate(known))
 
 
-def trend_of(runs: Sequence[RunOnDisk], quantity: Quantity, significance: float) -> Trend | None:
-    """Of a quantity that is judged alone; None where fewer than two runs have it."""
-    return next(iter(trends_of(runs, [quantity], significance)), None)
-
-
 def _known(runs: Sequence[RunOnDisk], quantity: Quantity) -> _Known | None:
     """Times of runs that others disturbed are in the trend, and in no test."""
     values = _alike(runs, quantity)
