@@ -130,7 +130,7 @@ def _of_many(
             for name, ratio in zip(names, row.ratios, strict=True)
             if ratio is not None and name in others and name not in same_run
         }
-        sides = {
+        sides: dict[Verdict, dict[str, float]] = {
             verdict: {name: one.value for name, one in ratios.items() if one.verdict == verdict}
             for verdict in DECIDED
         }

@@ -14,10 +14,15 @@ def row(metric: str, stat: str, *ratios: tuple[float, Verdict]) -> MetricCompari
     return MetricComparison(metric, stat, "", "lower", (1.0,) * len(made), made)
 
 
-UNSURE = (1.0, "inconclusive")
+UNSURE: tuple[float, Verdict] = (1.0, "inconclusive")
 THROUGHPUT = row(
-    *("output_throughput", "window"),
-    *((1.05, "better"), (1.8, "better"), (1.2, "better"), (0.7, "worse"), UNSURE),
+    "output_throughput",
+    "window",
+    (1.05, "better"),
+    (1.8, "better"),
+    (1.2, "better"),
+    (0.7, "worse"),
+    UNSURE,
 )
 TTFT = row("ttft", "p99", (0.5, "better"), UNSURE, UNSURE, UNSURE, UNSURE)
 
@@ -43,8 +48,9 @@ def test_what_else_is_worse_is_said_and_which_are_one_run() -> None:
 def test_it_does_not_grow_with_the_runs(count: int) -> None:
     names = tuple(f"run{at}" for at in range(count + 1))
     values = [1 + at / 100 for at in range(1, count + 1)]
+    better: list[tuple[float, Verdict]] = [(value, "better") for value in values]
     rows = [
-        row(*key, *((value, "better") for value in values))
+        row(*key, *better)
         for key in (("output_throughput", "window"), ("ttft", "p99"), ("tpot", "p50"))
     ]
     said = headline(names, rows, {}).statement

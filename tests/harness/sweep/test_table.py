@@ -28,7 +28,7 @@ def test_a_column_has_no_space_in_its_name(tmp_path: Path) -> None:
     write_run(tmp_path / "a", priced, stored.requests, stored.steps, {})
     columns = list(frame(sweep_table("simulate", [Done(Cell(()), find_run(tmp_path / "a"))])))
     assert "cost_per_million_tokens.output_per_Mtoken" in columns
-    assert not any(" " in name for name in columns)
+    assert not any(" " in str(name) for name in columns)
 
 
 def swept(out: Path, *simulations: Simulation | None) -> SweepTable:
