@@ -96,11 +96,11 @@ class RunConfig:
         return describe_engine(self.engine)
 
 
-# What else decides a schedule.
+# What else decides a schedule; how much room it has is in the settings, for a column is narrow.
 _POLICIES = (
     *("mixing", "chunked_prefill", "chunking", "chunk_unit", "long_prefill_tokens"),
     *("whole_prompt_fits", "delay_factor", "watermark", "preemption", "prefix_cache"),
-    *("kv_reservation", "arena", "max_num_seqs", "max_num_batched_tokens"),
+    *("kv_reservation", "arena"),
 )
 
 

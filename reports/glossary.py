@@ -296,8 +296,8 @@ AXIS_WORDS: Mapping[str, str | tuple[str, str]] = {
     "prefix_cache": ("no prefix cache", "prefix cache"),
     "kv_reservation": "{} reservation",
     "arena": "{} arena",
-    "max_num_seqs": "at most {} requests",
-    "max_num_batched_tokens": "at most {} tokens",
+    "max_num_seqs": "up to {} at once",
+    "max_num_batched_tokens": "steps of {} tokens",
 }
 
 

