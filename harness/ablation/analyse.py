@@ -20,7 +20,8 @@ from ...reports.ablation_model import (
     AblationResponse,
     Conditional,
 )
-from ..comparison.evidence import ERROR_RATE, objections
+from ..comparison.admissible import objections
+from ..comparison.evidence import ERROR_RATE
 from ..comparison.observed import Observed
 from ..errors import InvalidRun
 from ..result import Result, Simulation

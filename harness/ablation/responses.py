@@ -16,8 +16,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..comparison import evidence, judged
-from ..comparison.evidence import requests_needed
+from ..comparison import enough, judged
+from ..comparison.enough import requests_needed
 from ..comparison.observed import Observed
 from ..comparison.pairing import Place, place_of
 from ..comparison.quantities import QUANTITIES
@@ -179,9 +179,9 @@ def too_little(response: Response, cells: Sequence[Sequence[tuple[str, Result]]]
     if response.sampled == "text":
         return _too_little_text(response, [result for runs in cells for _, result in runs])
     repeated = len(cells[0]) > 1
-    timed = evidence.is_timed(QUANTITIES[response.name])
+    timed = enough.is_timed(QUANTITIES[response.name])
     named = [run for runs in cells for run in runs] if timed else []
-    return evidence.disturbed(named) or evidence.too_little(
+    return enough.disturbed(named) or enough.too_little(
         [[result for _, result in runs] for runs in cells],
         response.name,
         needed=0 if repeated else requests_needed(response.q),

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...reports.format import quantity, scale_of
-from ..comparison.evidence import examine, objections
+from ..comparison.admissible import objections
+from ..comparison.evidence import examine
 from ..comparison.observed import Observed
 from ..comparison.quantities import find_quantity
 from ..options.words import run_settings, simulated_settings, words_of_mapping

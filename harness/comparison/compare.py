@@ -23,14 +23,9 @@ from ..result import Result
 from ..stats.bootstrap import Estimate
 from ..storage.settings import NOT_SETTINGS, setting_of
 from ..storage.store import RunOnDisk, StoredRun
+from .admissible import objections
 from .comparability import differences, disturbances, says, says_requests, warnings
-from .evidence import (
-    ERROR_RATE,
-    Finding,
-    examine,
-    has_interval,
-    objections,
-)
+from .evidence import ERROR_RATE, Finding, examine, has_interval
 from .observed import Observed
 from .pairing import same_requests
 from .quantities import QUANTITIES, Quantity

@@ -16,8 +16,8 @@ from ...reports.frontier_model import (
     MethodPair,
 )
 from ...reports.model import Comparison, Ratio
+from ..comparison.admissible import objections
 from ..comparison.compare import compare
-from ..comparison.evidence import objections
 from ..comparison.observed import Observed
 from ..result import Result
 from ..tasks.evaluate import Score

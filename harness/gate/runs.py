@@ -12,14 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from ...engines.errors import ConfigError
-from ..comparison.evidence import (
-    ERROR_RATE,
-    Finding,
-    agree,
-    examine,
-    has_interval,
-    objections,
-)
+from ..comparison.admissible import objections
+from ..comparison.evidence import ERROR_RATE, Finding, agree, examine, has_interval
 from ..comparison.observed import Observed
 from ..comparison.pairing import counts_repeat, same_requests
 from ..comparison.quantities import Quantity

@@ -9,7 +9,9 @@ from statistics import median
 
 from ...reports.history_model import History, Kind, Series, Step, Trend
 from ...reports.model import Verdict
-from ..comparison.evidence import agree, disturbed, is_timed, of_window, too_little
+from ..comparison.alike import of_window
+from ..comparison.enough import disturbed, is_timed, too_little
+from ..comparison.evidence import agree
 from ..comparison.pairing import counts_repeat
 from ..comparison.quantities import Quantity
 from ..metrics.base import Better

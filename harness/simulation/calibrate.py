@@ -12,7 +12,7 @@ from ...engines.cost.shapes import resolve_shape
 from ...engines.cost.work import StepWork
 from ...engines.errors import ConfigError
 from ...engines.trace import Chunks
-from ..comparison.evidence import objections
+from ..comparison.admissible import objections
 from ..run.step_work import works_of
 from ..storage.settings import setting_of
 from ..storage.store import StoredRun

@@ -24,7 +24,7 @@ from typing import Literal
 
 from ...engines.errors import ConfigError
 from ...workloads.scaled import Arriving, arriving, requests_per_session
-from ..comparison.evidence import objections
+from ..comparison.admissible import objections
 from ..simulation.capacity import HIGHEST_RATE_PER_S, check_search, find_capacity
 from ..storage.store import RunOnDisk
 from .cells import Done, Sweep, until_done

@@ -12,7 +12,7 @@ from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.ablation.analyse import Factorial, analyse
 from llmbench.harness.ablation.design import Cell, NotRun, parse_axes
-from llmbench.harness.comparison.evidence import SHORTEST_RUN_S
+from llmbench.harness.comparison.enough import SHORTEST_RUN_S
 from llmbench.harness.errors import InvalidRun
 from llmbench.harness.storage.store import StoredRun
 from llmbench.reports.ablation_model import Ablation, AblationEffect

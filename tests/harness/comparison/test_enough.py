@@ -2,52 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import cache
-
-import numpy as np
 import pytest
 from llmbench.harness.comparison.compare import compare
-from llmbench.harness.comparison.evidence import disturbed as why_undecided
-from llmbench.harness.comparison.evidence import requests_needed, too_little
+from llmbench.harness.comparison.enough import disturbed as why_undecided
+from llmbench.harness.comparison.enough import requests_needed, too_little
 from llmbench.harness.comparison.quantities import QUANTITIES
 from llmbench.harness.gate.rules import parse_rule
 from llmbench.harness.gate.runs import gate
 from llmbench.harness.repeats.compare import compare_repeats
-from llmbench.harness.repeats.directory import Repeats
 from llmbench.harness.repeats.gate import gate_repeats
 from llmbench.harness.repeats.pairs import examine_repeats, match
-from llmbench.harness.result import Result, Window
+from llmbench.harness.result import Result
 from llmbench.harness.storage.store import StoredRun
-from llmbench.reports.model import Verdict
 
-from ..observed import serve_in_turn
 from ..repeats.made import in_memory
-from ..stored import SIMULATION, disturbed, stored_run
-
-
-@cache
-def run_of(
-    seconds: float,
-    *,
-    slower: float = 1.0,
-    seed: int = 1,
-    simulated: bool = False,
-    count: int = 150,
-    slo_s: float | None = None,
-) -> StoredRun:
-    """A closed loop of one, of about that many seconds if `slower` is 1. slo_s: for a whole
-    reply, which takes seconds / count."""
-    rng = np.random.default_rng(seed)
-    step_s = slower * seconds / count / 8
-    served = serve_in_turn(count, step_s=lambda: float(step_s * rng.lognormal(-0.02, 0.2)))
-    return stored_run(
-        *served,
-        label=f"{slower:g} {seed}",
-        config={"seed": seed},
-        slo=None if slo_s is None else {"e2el": slo_s},
-        simulation=SIMULATION if simulated else None,
-    )
+from ..stored import disturbed
+from .in_turn import repeated, run_of, verdicts_of
 
 
 def results(*runs: StoredRun) -> list[Result]:
@@ -95,59 +65,6 @@ def test_comparison_and_gate_and_repeats_take_three_seconds_alike(simulated: boo
     assert bool(found.too_little) is not simulated
 
 
-def _without_steady_window(run: StoredRun) -> StoredRun:
-    """The same requests, of which the window is the whole run."""
-    whole = Window(start_s=0.0, end_s=run.result.duration_s, method="the whole run", steady=False)
-    return replace(run, result=run.result.model_copy(update={"window": whole}))
-
-
-def _verdicts(before: StoredRun, after: StoredRun) -> dict[str, Verdict | None]:
-    rows = compare([before, after]).rows
-    return {f"{row.id}.{row.stat}": row.ratios[1].verdict for row in rows if row.ratios[1]}
-
-
-def _repeated(name: str, *runs: StoredRun) -> Repeats:
-    return in_memory(name, list(runs))
-
-
-def test_goodput_under_another_slo_is_another_quantity() -> None:
-    """One and the same engine keeps a loose limit always and a tight one half the time."""
-    tight, loose = run_of(9.0, slo_s=0.06), run_of(9.0, slo_s=1.0)
-    others = run_of(9.0, seed=2, slo_s=0.06), run_of(9.0, seed=2, slo_s=1.0)
-    verdicts = _verdicts(tight, loose)
-    assert verdicts["goodput_share.run"] == verdicts["goodput.window"] == "inconclusive"
-    assert verdicts["e2el.mean"] == "same"
-    (row,) = gate(loose, tight, [parse_rule("goodput_share.run=1%")]).rows
-    assert (row.verdict, row.note) == ("inconclusive", "the runs were judged by different SLOs")
-
-    sides = match(_repeated("a", tight, others[0]), _repeated("b", loose, others[1]))
-    finding = examine_repeats(sides, QUANTITIES["goodput_share.run"])
-    assert finding.too_little == "the runs were judged by different SLOs"
-
-    alike = match(_repeated("a", loose, others[1]), _repeated("b", loose, others[1]))
-    assert examine_repeats(alike, QUANTITIES["goodput_share.run"]).too_little == ""
-
-
-def test_a_steady_window_is_not_held_against_a_whole_run() -> None:
-    """The end of a run, where nothing replaces what ends, is in one rate and not in the other."""
-    steady = run_of(9.0)
-    assert steady.result.window.steady
-    whole = _without_steady_window(run_of(9.0, slower=1.5, seed=2))
-    verdicts = _verdicts(steady, whole)
-    assert verdicts["output_throughput.window"] == "inconclusive"
-    assert verdicts["output_throughput.run"] == "worse"
-    both = _verdicts(_without_steady_window(steady), whole)
-    assert both["output_throughput.window"] == "worse"
-    assert "output_throughput.run" not in both
-    (row,) = gate(steady, whole, [parse_rule("output_throughput.window=5%")]).rows
-    assert row.verdict == "inconclusive"
-    assert "without one, over the whole run" in row.note
-
-    sides = match(_repeated("a", steady, run_of(9.0, seed=2)), _repeated("b", steady, whole))
-    assert examine_repeats(sides, QUANTITIES["output_throughput.window"]).too_little
-    assert not examine_repeats(sides, QUANTITIES["output_throughput.run"]).too_little
-
-
 BUSY = "other processes used 55% of the processor time"
 
 
@@ -157,11 +74,11 @@ def test_no_time_of_a_disturbed_run_is_decided_and_what_is_none_is(which: int, c
     """Half as slow again, as a busy machine makes it; what was counted, computed and held is as it
     was."""
     runs = [run_of(9.0), run_of(9.0, slower=1.5, seed=2)]
-    calm = _verdicts(*runs)
+    calm = verdicts_of(*runs)
     assert calm["tpot.mean"] == "worse"
     runs[which] = disturbed(runs[which], check=check, detail=BUSY)
     compared = compare(runs)
-    verdicts = _verdicts(*runs)
+    verdicts = verdicts_of(*runs)
     rest = {name for name in verdicts if QUANTITIES[name].kind == "count"}
     rest |= {"kv.waste_share", "batch_tokens.mean", "batch_requests.mean"}
     assert {name: verdicts[name] for name in rest} == {name: calm[name] for name in rest}
@@ -181,12 +98,12 @@ def test_no_time_of_a_disturbed_run_is_decided_and_what_is_none_is(which: int, c
 
 def test_one_disturbed_repeat_keeps_its_side_from_deciding() -> None:
     """To leave it out would be to choose among measurements."""
-    before = _repeated("a", run_of(9.0), run_of(9.0, seed=2))
+    before = repeated("a", run_of(9.0), run_of(9.0, seed=2))
     slower = [run_of(9.0, slower=1.5), run_of(9.0, slower=1.5, seed=2)]
     rules = [parse_rule(rule) for rule in ("tpot.mean=10%", "steps=0%", "kv.waste_share=1%")]
-    after = _repeated("b", *slower)
+    after = repeated("b", *slower)
     assert gate_repeats(before, after, rules).exit_code == 1
-    busy = _repeated("b", slower[0], disturbed(slower[1], detail=BUSY))
+    busy = repeated("b", slower[0], disturbed(slower[1], detail=BUSY))
     outcome = gate_repeats(before, busy, rules)
     assert outcome.exit_code == 4
     assert [row.verdict for row in outcome.rows] == ["inconclusive", "passed", "passed"]
