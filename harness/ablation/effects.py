@@ -38,10 +38,8 @@ from ..stats.bootstrap import (
     block_length,
     blocks_of,
     draw_blocks,
-    widened,
-    widening,
+    interval_of,
 )
-from ..stats.percentiles import percentile
 from ..stats.student import quantile, two_sided_p
 from ..stats.tail import tail_percentile
 from .contrasts import Contrast
@@ -197,13 +195,8 @@ def _within_run(effect: float, draws: Floats, scale: Scale, blocks: int) -> Spre
     draws = draws[np.isfinite(draws)]
     if not len(draws):
         return Spread(_off(scale, effect))
-    outside = 100 * (1 - CONFIDENCE) / 2
-    middle, factor = percentile(draws, 50), widening(blocks, CONFIDENCE)
     # Logarithms already, if the scale is one of ratios.
-    low, high = (
-        widened(percentile(draws, q), middle, factor, "difference")
-        for q in (outside, 100 - outside)
-    )
+    low, high = interval_of(draws, blocks, CONFIDENCE, "difference")
     error = float(draws.std()) * math.sqrt(blocks / (blocks - 1))
     p = two_sided_p(effect / error, blocks - 1) if error > 0 else float(effect == 0)
     return Spread(_off(scale, effect), _off(scale, low), _off(scale, high), p)

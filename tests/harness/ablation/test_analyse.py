@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
-from llmbench.harness.ablation.analyse import Factorial, analyse
+from llmbench.harness.ablation.analyse import analyse
 from llmbench.harness.ablation.design import Cell, NotRun, parse_axes
+from llmbench.harness.ablation.factorial import Factorial
 from llmbench.harness.comparison.enough import SHORTEST_RUN_S
 from llmbench.harness.errors import InvalidRun
 from llmbench.harness.storage.store import StoredRun
