@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import pytest
 from llmbench.reports.ablation_model import AblationChange, AblationEffect
 from llmbench.reports.ablation_report import ablation_report
 from llmbench.reports.html import render_ablation
-from llmbench.reports.html.figure import figure, ratio_ticks
+from llmbench.reports.html.figure import figure
 from llmbench.reports.markdown import render_ablation_markdown
 from llmbench.reports.model import Chart, Report, Table
 from llmbench.reports.palette import ROLES
@@ -248,16 +246,6 @@ def test_a_forest_is_drawn_with_its_intervals_and_the_line_of_no_effect(
     assert drawn["layout"]["shapes"][0]["x0"] == 1.0
     assert drawn["layout"]["yaxis"]["range"] == [2.5, -0.5]
     assert len(save_charts(report.charts, tmp_path, ("svg", "png"))) == 4
-
-
-@pytest.mark.parametrize("values", [[0.97, 1.02], [0.5, 1.6], [0.2, 16.0], [1e-3, 2.0], [1.0, 1.0]])
-def test_ticks_hold_one_and_leave_room(values: list[float]) -> None:
-    ticks = ratio_ticks(values)
-    assert 1.0 in ticks
-    assert ticks == sorted(set(ticks))
-    assert len(ticks) <= 12
-    gaps = [math.log(b / a) for a, b in itertools.pairwise(ticks)]
-    assert all(gap > 0.02 for gap in gaps)
 
 
 def test_the_page_escapes_and_holds_the_numbers_of_its_charts() -> None:
