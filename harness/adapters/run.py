@@ -25,13 +25,7 @@ from ..run.experiment import Measured, Prepared
 from ..run.lateness import check_rate, check_sender_lag, waits_for_unseen_steps
 from ..run.metered import Metered, serve_metered, warm_up
 from ..run.planning import asked_of, load_settings, price_setting
-from ..run.summarise import (
-    Summary,
-    latency_metrics,
-    requests_frame,
-    steps_frame,
-    throughput_metrics,
-)
+from ..run.summarise import Summary, latency_metrics, throughput_metrics
 from ..run.validity import (
     Asked,
     check_complete,
@@ -41,6 +35,8 @@ from ..run.validity import (
     check_token_counts,
 )
 from ..run.window import steady_window
+from ..tables.requests import requests_frame
+from ..tables.steps import steps_frame
 from .installed import refuse_absent
 
 if TYPE_CHECKING:

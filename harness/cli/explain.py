@@ -44,8 +44,8 @@ def explain(
     measured, and the residual is shown."""
     from ...engines.errors import ConfigError
     from ..attribution.explain import explain_request, explain_slowest
-    from ..run.summarise import records_of
     from ..storage.store import load_run
+    from ..tables.requests import records_of
     from . import parts_tables
 
     stored = load_run(run)

@@ -21,14 +21,10 @@ from ..run.build_result import build_result
 from ..run.drive import request_id
 from ..run.planning import asked_of, load_settings, price_setting
 from ..run.record import RequestRecord, RequestStatus
-from ..run.summarise import (
-    Summary,
-    latency_metrics,
-    requests_frame,
-    steps_frame,
-    throughput_metrics,
-)
+from ..run.summarise import Summary, latency_metrics, throughput_metrics
 from ..run.window import steady_window
+from ..tables.requests import requests_frame
+from ..tables.steps import steps_frame
 from .calibration import ClientCalibration, error_at, load_of, widened
 from .checks import AskedOfServer, assess_replies, errors_by_label
 from .load_summary import client_load, in_flight_s

@@ -20,10 +20,12 @@ from ..metrics import LATENCIES, rate_metrics
 from ..metrics.counters import count_replies
 from ..result import Check, Counters, Metric, Result, Validity, Window, WorkloadSummary
 from ..run.record import RequestRecord, RequestStatus
-from ..run.summarise import latency_metrics, requests_frame, steps_frame, throughput_metrics
+from ..run.summarise import latency_metrics, throughput_metrics
 from ..run.validity import check_complete, check_errors, check_steady, check_tail
 from ..run.window import steady_window
 from ..storage.store import StoredRun
+from ..tables.requests import requests_frame
+from ..tables.steps import steps_frame
 
 MOST_TOKENS = 2**24
 

@@ -27,6 +27,8 @@ from ..machine.resources import add_resources, of_this_machine
 from ..metrics.kv import KVPool
 from ..quality.of_run import finite, judge_quality
 from ..result import Memory, Quality, Result
+from ..tables.requests import requests_frame
+from ..tables.steps import steps_frame
 from .build_result import build_result
 from .metered import Metered, serve_metered, warm_up
 from .planning import (
@@ -37,7 +39,7 @@ from .planning import (
     price_setting,
     workload_of,
 )
-from .summarise import requests_frame, steps_frame, summarise
+from .summarise import summarise
 from .text_encoder import text_encoder
 from .watch import Watch
 

@@ -37,7 +37,9 @@ from ..result import Memory, Result, Simulation
 from ..run.build_result import build_result
 from ..run.collection import without_collection
 from ..run.drive import Observation, drive
-from ..run.summarise import requests_frame, steps_frame, summarise
+from ..run.summarise import summarise
+from ..tables.requests import requests_frame
+from ..tables.steps import steps_frame
 from .simulated_machine import (
     Extrapolating,
     Machine,
