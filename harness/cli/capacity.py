@@ -131,7 +131,7 @@ def _engines(compare: str | None) -> list[str | None]:
 
 def _goal(config: RunConfig, attainment: str, rate_tolerance: str) -> Goal:
     from ...engines.errors import ConfigError
-    from ..simulation.capacity import check_search
+    from ..rate_search.bracket import check_search
     from ..simulation.simulated_capacity import Goal
     from ..units import parse_share
 

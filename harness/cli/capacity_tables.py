@@ -13,8 +13,8 @@ from rich.table import Table
 from ...reports.format import number, quantity, scale_of
 from ...workloads.scaled import Arriving
 from ..metrics import CostPerMillionTokens
+from ..rate_search.bracket import Search, Trial
 from ..result import Result
-from ..simulation.capacity import Search, Trial
 from ..simulation.capacity_order import Order
 from ..simulation.simulated_capacity import EngineCapacity, Goal
 from ..stats.proportion import fewest_to_show

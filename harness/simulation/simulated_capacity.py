@@ -28,10 +28,10 @@ from ...workloads.spec import (
 )
 from ..config import LoadConfig, RunConfig
 from ..metrics.goodput import JUDGED, GoodputShare, meets
+from ..rate_search.bracket import Search, find_capacity
 from ..run.drive import Observation
 from ..run.record import RequestRecord, RequestStatus
 from ..stats.batches import effective_size
-from .capacity import Search, find_capacity
 from .simulate import (
     PreparedSimulation,
     fresh,
@@ -108,7 +108,7 @@ class EngineCapacity:
 
     @property
     def interval_per_s(self) -> tuple[float, float]:
-        """Between which rates the capacity lies, of what arrives (`capacity.py`)."""
+        """Between which rates the capacity lies, of what arrives (`rate_search/bracket.py`)."""
         return self.search.interval_per_s(self.effective) if self.effective else (0.0, math.inf)
 
     @property

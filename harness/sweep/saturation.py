@@ -1,7 +1,7 @@
 """The request rate that a system no longer follows: found by running it at growing rates.
 
 A system follows an offered rate if it keeps up with it (`keeping_up.py`) and, where there is an
-SLO, enough requests keep that. The search is `simulation/capacity.py`'s: bracketed by growing
+SLO, enough requests keep that. The search is `rate_search/bracket.py`'s: bracketed by growing
 factors, bisected, and tried around the answer, because nothing guarantees one threshold.
 
 How long must a run be to show this? Latencies near the limit are not known beforehand, so what is
@@ -25,12 +25,12 @@ from typing import Literal
 from ...engines.errors import ConfigError
 from ...workloads.scaled import Arriving, arriving, requests_per_session
 from ..comparison.admissible import objections
-from ..simulation.capacity import HIGHEST_RATE_PER_S, check_search, find_capacity
+from ..rate_search.beside import beside
+from ..rate_search.bracket import HIGHEST_RATE_PER_S, check_search, find_capacity
 from ..storage.store import RunOnDisk
 from .cells import Done, Sweep, until_done
 from .grid import NUM_REQUESTS, RATE, Cell
 from .keeping_up import FEWEST_REQUESTS, KEPT_UP, kept_up
-from .refine import beside
 
 LOWEST_PER_S = 1e-2
 MORE, MOST_TIMES = 4, 64

@@ -12,8 +12,8 @@ from llmbench.harness.claims import in_flight, int4, kv_waste, latency
 from llmbench.harness.claims.examine import CLAIMS, examine_claims
 from llmbench.harness.claims.runs import Made
 from llmbench.harness.config import RunConfig
+from llmbench.harness.rate_search.bracket import Search, Trial
 from llmbench.harness.run.watch import Silent
-from llmbench.harness.simulation.capacity import Search, Trial
 from llmbench.harness.simulation.simulated_capacity import EngineCapacity
 from llmbench.reports.claims_model import Evidence, verdict_of
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from llmbench.engines.errors import ConfigError
-from llmbench.harness.simulation.capacity import LOWEST_RATE_PER_S, Search, Trial, find_capacity
+from llmbench.harness.rate_search.bracket import LOWEST_RATE_PER_S, Search, Trial, find_capacity
 
 STEP_S = 0.1
 
