@@ -13,7 +13,7 @@ from ..comparison.evidence import ERROR_RATE
 from ..stats.holm import holm
 from .contrasts import Contrast
 from .design import Level, level_text
-from .effects import Spread
+from .effects import EffectEstimate
 from .factorial import Repeats
 from .mechanism import Explanation
 from .noise import Noise
@@ -34,10 +34,10 @@ class Found:
 
     response: Response
     contrast: Contrast
-    spread: Spread
+    spread: EffectEstimate
     explanation: Explanation | None
-    sides: tuple[Spread, Spread] | None = None
-    given: Sequence[tuple[str, Level, Spread]] = ()
+    sides: tuple[EffectEstimate, EffectEstimate] | None = None
+    given: Sequence[tuple[str, Level, EffectEstimate]] = ()
 
 
 def judge_family(
@@ -66,7 +66,7 @@ def judge_family(
     return tuple(effects)
 
 
-def _holds(spread: Spread, p: float | None, response: Response, floor: float) -> bool:
+def _holds(spread: EffectEstimate, p: float | None, response: Response, floor: float) -> bool:
     """floor: the logarithm of a ratio that the machine alone could be, of what is not of a text."""
     if p is None or p >= ERROR_RATE:
         return False

@@ -26,7 +26,7 @@ Outcome = Literal["found", "never", "always"]
 
 
 @dataclass(frozen=True)
-class Trial:
+class Tried:
     """attained: share of the requests that kept the SLO at a rate; rate inf: all at once."""
 
     rate_per_s: float
@@ -44,12 +44,12 @@ class Search:
 
     outcome: Outcome
     target: float
-    holds: Trial | None
-    fails: Trial | None
-    trials: tuple[Trial, ...]
+    holds: Tried | None
+    fails: Tried | None
+    trials: tuple[Tried, ...]
 
     @property
-    def exceptions(self) -> tuple[Trial, ...]:
+    def exceptions(self) -> tuple[Tried, ...]:
         """Trials that contradict a single threshold: a lower rate that fails, a higher that
         holds."""
         low = self.holds.rate_per_s if self.holds else 0.0
@@ -126,29 +126,29 @@ class _Ladder:
     def __init__(self, attained: Callable[[float], float], target: float) -> None:
         self._attained = attained
         self._target = target
-        self._trials: dict[float, Trial] = {}
+        self._trials: dict[float, Tried] = {}
 
-    def at(self, rate_per_s: float) -> Trial:
+    def at(self, rate_per_s: float) -> Tried:
         if rate_per_s not in self._trials:
-            self._trials[rate_per_s] = Trial(rate_per_s, self._attained(rate_per_s))
+            self._trials[rate_per_s] = Tried(rate_per_s, self._attained(rate_per_s))
         return self._trials[rate_per_s]
 
-    def kept(self, trial: Trial) -> bool:
+    def kept(self, trial: Tried) -> bool:
         return trial.attained >= self._target
 
-    def tried(self) -> tuple[Trial, ...]:
+    def tried(self) -> tuple[Tried, ...]:
         return tuple(self._trials[rate] for rate in sorted(self._trials))
 
 
 def _bracket(
     ladder: _Ladder, start_per_s: float, lowest_per_s: float
-) -> tuple[Trial | None, Trial | None]:
+) -> tuple[Tried | None, Tried | None]:
     """A rate that holds and a higher one that does not; None where no such rate was found."""
     start = ladder.at(start_per_s)
     return _climb(ladder, start) if ladder.kept(start) else _descend(ladder, start, lowest_per_s)
 
 
-def _climb(ladder: _Ladder, holds: Trial) -> tuple[Trial, Trial | None]:
+def _climb(ladder: _Ladder, holds: Tried) -> tuple[Tried, Tried | None]:
     """Up from a rate that holds, the factor squared each time: 2, 4, 16, 256."""
     factor = 2.0
     while holds.rate_per_s < math.inf:
@@ -160,7 +160,7 @@ def _climb(ladder: _Ladder, holds: Trial) -> tuple[Trial, Trial | None]:
     return holds, None
 
 
-def _descend(ladder: _Ladder, fails: Trial, lowest_per_s: float) -> tuple[Trial | None, Trial]:
+def _descend(ladder: _Ladder, fails: Tried, lowest_per_s: float) -> tuple[Tried | None, Tried]:
     """Down from a rate that does not, in the same way."""
     factor = 2.0
     while fails.rate_per_s > lowest_per_s:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from llmbench.engines.errors import ConfigError
-from llmbench.harness.rate_search.bracket import LOWEST_RATE_PER_S, Search, Trial, find_capacity
+from llmbench.harness.rate_search.bracket import LOWEST_RATE_PER_S, Search, Tried, find_capacity
 
 STEP_S = 0.1
 
@@ -141,14 +141,14 @@ def test_an_interval_ends_where_the_requests_leave_no_doubt() -> None:
     """Of 400 requests all that keep it are 99.04 % or more, 396 are 97.5 to 99.6 %, and 388 are
     94.8 to 98.3 %: Wilson's intervals at 95 %."""
     shares = {1.0: 1.0, 2.0: 1.0, 4.0: 396 / 400, 5.0: 395 / 400, 6.0: 388 / 400, 8.0: 0.5}
-    trials = tuple(Trial(*one) for one in shares.items())
+    trials = tuple(Tried(*one) for one in shares.items())
     found = Search("found", 0.99, trials[2], trials[3], trials)
     assert found.interval_per_s(400) == (2.0, 6.0)
     # 100 requests that all keep it may as well be 96.3 % of many, and 97 of them 98.97 %.
     assert found.interval_per_s(100) == (0.0, 6.0)
     assert found.interval_per_s(10) == (0.0, 8.0)
     assert Search("never", 0.99, None, trials[-1], trials[-1:]).interval_per_s(100) == (0.0, 8.0)
-    always = Search("always", 0.99, Trial(math.inf, 1.0), None, (Trial(math.inf, 1.0),))
+    always = Search("always", 0.99, Tried(math.inf, 1.0), None, (Tried(math.inf, 1.0),))
     assert always.interval_per_s(400) == (math.inf, math.inf)
     assert always.interval_per_s(100) == (0.0, math.inf)
 
