@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from ..engines.errors import ConfigError, unknown_name
-from .metrics.goodput import JUDGED
+from .metrics.goodput import SLO_METRICS
 
 UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
 
@@ -51,8 +51,8 @@ def parse_slo(text: str) -> dict[str, float]:
         if match is None:
             raise ConfigError("slo", part, _FORM, _nearest(part, PRESETS))
         metric = match["metric"].strip()
-        if metric not in JUDGED:
-            raise unknown_name("slo", metric, JUDGED)
+        if metric not in SLO_METRICS:
+            raise unknown_name("slo", metric, SLO_METRICS)
         if metric in limits:
             raise ConfigError("slo", part, f"one limit for {metric}")
         limits[metric] = _limit_s(match["limit"].strip())

@@ -21,8 +21,8 @@ from ..stats.percentiles import percentile
 
 WINDOW_TOKENS = 2048
 ROWS_AT_A_TIME = 256
-# Tokens of a part of a text: a small part of a block of a short one (`judged.py`), and few numbers
-# of a long one, whose parts are longer.
+# Tokens of a part of a text: a small part of a block of a short one (`text_quality.py`), and few
+# numbers of a long one, whose parts are longer.
 PART_TOKENS = 32
 MOST_PARTS = 256
 
