@@ -9,12 +9,13 @@ import torch
 
 from ..kernels.registry import KernelError, implementations, select
 from .clock import Clock
-from .core import EngineCore, Strategy
+from .core import EngineCore
 from .errors import ConfigError
 from .executors.graphs import CudaGraphPool, DecodeGraphs, DecodeShape
 from .executors.inputs import Spare
 from .executors.memory import explained
 from .executors.torch import TorchExecutor
+from .executors.warm import WarmCache, warm_draws, warm_steps
 from .kv.base import KVCache
 from .kv.paged import PagedKVCache
 from .models.catalogue import ModelFiles
@@ -26,14 +27,14 @@ from .models.kv_tensors import KVTensors, allocate_contiguous, allocate_paged
 from .models.llama import Llama
 from .models.loader import load_config
 from .models.ops import select_attention_ops, select_ops
-from .pipeline import PipelinedCore
+from .pipeline import Core, PipelinedCore
 from .quantization.checkpoints.read import read_published
 from .quantization.dummy import dummy_source
 from .quantization.load import LoadedWeights, load_weights
 from .quantization.methods import linear_ops
 from .resolved import ResolvedEngine
 from .stopping import Decode
-from .strategy import build_strategy
+from .strategy import Strategy, build_strategy
 
 Report = Callable[[str], None]
 
@@ -126,8 +127,8 @@ def _load_through_transformers(files: ModelFiles, engine: ResolvedEngine) -> Loa
 
 def build_engine(
     loaded: LoadedModel, engine: ResolvedEngine, clock: Clock, decode: Decode | None = None
-) -> EngineCore:
-    """An engine with an empty KV cache.
+) -> Core:
+    """An engine with an empty KV cache; on a GPU with every kernel compiled.
 
     decode: token ids to text; without it, requests with stop strings are refused.
     """
@@ -144,6 +145,10 @@ def build_engine(
         graphs=_graphs(loaded, engine, strategy, cache),
         force=engine.forced,
     )
+    if loaded.model.device.type == "cuda":
+        block_size = kv.block_size if isinstance(kv, PagedKVCache) else None
+        warm = warm_steps(strategy.limits, WarmCache(kv.capacity_tokens, block_size))
+        executor.warm_up(warm, warm_draws())
     core = PipelinedCore if engine.async_scheduling else EngineCore
     return core(strategy, executor, clock, loaded.config.eos_token_ids, decode)
 
@@ -186,8 +191,8 @@ def emulated_by(
     kernels: Mapping[str, str], calls: Mapping[str, Mapping[str, int]]
 ) -> dict[str, str]:
     """The operations that were computed in another arithmetic than their method's own, and what
-    was done instead. kernels: which implementation is asked first; calls: those that ran, for one
-    that does not take the weights hands them on."""
+    was done instead. kernels: which implementation is asked first; calls: those that ran: where
+    the first does not take a call, the registry asks the next."""
     emulated: dict[str, str] = {}
     for op, first in kernels.items():
         ran = {first, *calls.get(op, {})}

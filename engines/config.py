@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, get_args
@@ -12,6 +13,7 @@ from .errors import ConfigError, unknown_name
 from .kv.contiguous import ArenaKind, Reservation
 from .presets import ADMISSION, BATCHING, KV, MIXING, find_preset
 from .quantization.methods import ACTIVATIONS, HEADS, METHODS, split_quant
+from .reads import READ_UNDER, why_unread
 from .step import Limits
 
 # What a real engine computes; auto: what the checkpoint is.
@@ -49,14 +51,14 @@ class EngineConfig:
     async_scheduling: whether a step is prepared while another runs; None: on a GPU.
     cuda_graphs: whether decode steps are captured once and replayed; auto: where they can be.
 
-    Mixed batching: mixing is whose way of mixing (`batching/unified.py`, `inflight.py`,
-    `sarathi.py`); chunked_prefill whether a prompt may be split over steps; long_prefill_tokens
-    the most tokens of one prompt in a step (0: no such limit); chunking and chunk_unit are
-    `inflight`'s, whole_prompt_fits is `unified`'s. Separate batching: delay_factor is how many
-    prompt-step latencies it waits for more prompts to gather.
-    Optimistic admission: watermark is the share of blocks kept free when a request starts;
-    preemption what becomes of those who must make room, with swap_memory_bytes of room on the host.
-    Paged KV: block_size, prefix_cache. Contiguous KV: kv_reservation, arena.
+    What is read under some choices only stands in `reads.py`.
+    mixing: whose way of mixing (`batching/unified.py`, `inflight.py`, `sarathi.py`).
+    chunked_prefill: whether a prompt may be split over steps; long_prefill_tokens: the most tokens
+    of one prompt in a step (0: no such limit). chunking, chunk_unit: see `inflight.py`.
+    whole_prompt_fits: see `unified.py`. delay_factor: how many prompt-step latencies separate
+    batching waits for more prompts to gather.
+    watermark: the share of blocks kept free when a request starts. preemption: what becomes of
+    those who must make room, with swap_memory_bytes of room on the host.
     """
 
     engine: str
@@ -122,8 +124,8 @@ class EngineConfig:
             if value is not None:
                 _one_of(name, value, allowed)
         for name in ("delay_factor", "long_prefill_tokens"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(name, getattr(self, name), "0 or more")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(name, getattr(self, name), "0 or more, and finite")
         if not 0 <= self.watermark < 1:
             raise ConfigError("watermark", self.watermark, "0 or more and less than 1")
         for field in (
@@ -142,20 +144,19 @@ class EngineConfig:
         self._check_choices_agree()
 
     def _check_choices_agree(self) -> None:
-        """A setting that another one makes meaningless is refused, not ignored."""
-        if self.kv == "contiguous":
-            if self.prefix_cache:
-                raise ConfigError("prefix_cache", True, "False with a contiguous KV cache")
-            if self.preemption == "swap":
-                raise ConfigError("preemption", "swap", "recompute with a contiguous KV cache")
-        else:
-            for name in ("kv_reservation", "arena"):
-                if getattr(self, name) is not None:
-                    raise ConfigError(name, getattr(self, name), "unset with a paged KV cache")
-        if self.admission == "reserve" and self.preemption == "swap":
-            raise ConfigError(
-                "preemption", "swap", "recompute with reserve admission, which never preempts"
-            )
+        """What no engine can be. A setting that is not read does no harm here: a factorial crosses
+        settings, and has an axis of no effect there; where it is chosen `engine_config` refuses it.
+        """
+        for name, value, allowed in (
+            ("prefix_cache", True, "False"),
+            ("preemption", "swap", "recompute"),
+        ):
+            if getattr(self, name) == value and (why := why_unread(name, vars(self))):
+                raise ConfigError(name, value, f"{allowed} {why}")
+        for name in ("kv_reservation", "arena"):
+            value = getattr(self, name)
+            if value is not None and (why := why_unread(name, vars(self))):
+                raise ConfigError(name, value, f"unset {why}")
         if self.long_prefill_tokens and not self.chunked_prefill:
             raise ConfigError(
                 "long_prefill_tokens", self.long_prefill_tokens, "0 without chunked prefill"
@@ -186,7 +187,9 @@ class EngineConfig:
     def _usual_budget(self, max_model_len: int) -> int:
         """Tokens of a step when nothing is said."""
         whole = max(max_model_len, LEAST_DEFAULT_BATCHED_TOKENS)
-        cuts_prompts = self.batching == "mixed" and self.chunked_prefill
+        # Mixed batching that does not read whether it may cut prompts does.
+        may_cut = self.chunked_prefill or bool(why_unread("chunked_prefill", vars(self)))
+        cuts_prompts = self.batching == "mixed" and may_cut
         return min(whole, MOST_CHUNKED_BATCHED_TOKENS) if cuts_prompts else whole
 
 
@@ -194,7 +197,8 @@ def engine_config(engine: str = "paged", **overrides: Any) -> EngineConfig:
     """A preset with overrides: any field of EngineConfig by name; None keeps what is there. A quant
     of `awq+a8+int8-head` is three of them.
 
-    Raises ConfigError for an unknown preset, setting or value, with the nearest spelling.
+    Raises ConfigError for an unknown preset, setting or value, with the nearest spelling, and for
+    a setting that the others keep from being read.
 
     >>> engine_config("paged", batching="mixed").batching
     'mixed'
@@ -206,41 +210,35 @@ def engine_config(engine: str = "paged", **overrides: Any) -> EngineConfig:
             raise unknown_name("setting", name, settings)
     chosen = _split({name: value for name, value in overrides.items() if value is not None})
     row = preset.row
-    # Not refused by EngineConfig: a factorial crosses the two, and has an axis of no effect there.
-    if chosen.get("kv", row["kv"]) == "contiguous" and "block_size" in chosen:
-        size = chosen["block_size"]
-        raise ConfigError(
-            "block_size", size, "unset with a contiguous KV cache, which has no blocks"
-        )
-    # Nor are ways of mixing where nothing is mixed, and what one of them has under another.
-    batching, mixing = (chosen.get(name, row[name]) for name in ("batching", "mixing"))
-    for name in (one for one in _OF_MIXED if one in chosen):
-        if batching in BATCHING and batching != "mixed":
-            raise ConfigError(name, chosen[name], f"unset with {batching} batching")
-        if mixing in MIXING and mixing != _MIXING_OF.get(name, mixing):
-            raise ConfigError(name, chosen[name], f"unset with {mixing} mixing")
-    # What a preset says of one axis falls away with that choice, unless the user says it too. What
-    # it says against its own choice stays, and is refused.
-    for axis, value, followers in _FOLLOW:
-        if row[axis] == value != chosen.get(axis, value):
-            for name in followers:
-                row.pop(name, None)
-    return EngineConfig(
+    # What a preset says of its own choices falls away with them, unless the user says it, too. What
+    # it says against its own choices stays, and is refused.
+    asked = row | chosen
+    fallen = {
+        name
+        for name in preset.settings.keys() - chosen.keys()
+        if why_unread(name, asked) and not why_unread(name, row)
+    }
+    config = EngineConfig(
         engine=preset.name,
         stands_for=preset.stands_for,
-        **(row | chosen),  # pyright: ignore[reportArgumentType]
+        **{name: value for name, value in asked.items() if name not in fallen},  # pyright: ignore[reportArgumentType]
     )
+    for name in (*preset.settings, *chosen):
+        why = why_unread(name, vars(config))
+        # A default changes nothing, and is not refused; of what every preset says there is none.
+        if why and (name in _SAID_BY_ALL or getattr(config, name) != _default(name)):
+            raise ConfigError(name, getattr(config, name), f"unset {why}")
+    return config
 
 
 def with_choices(engine: EngineConfig, **overrides: Any) -> EngineConfig:
     """The same engine with other choices; what meant something under the old ones only goes back
     to its default. Raises ConfigError as `engine_config` does."""
     changes = _split(overrides)
-    for axis, value, followers in _FOLLOW:
-        if changes.get(axis, value) != value:
-            for name in followers:
-                default = EngineConfig.__dataclass_fields__[name].default
-                changes.setdefault(name, default)
+    before, after = vars(engine), vars(engine) | changes
+    for name in READ_UNDER.keys() - _SAID_BY_ALL - changes.keys():
+        if why_unread(name, after) and not why_unread(name, before):
+            changes[name] = _default(name)
     return replace(engine, **changes)
 
 
@@ -256,17 +254,12 @@ def _split(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return changes
 
 
-# Settings that mean something under one value of an axis only.
-_FOLLOW: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("kv", "paged", ("prefix_cache",)),
-    ("kv", "contiguous", ("kv_reservation", "arena")),
-    ("batching", "mixed", ("whole_prompt_fits",)),
-    ("mixing", "unified", ("whole_prompt_fits",)),
-    ("admission", "optimistic", ("watermark", "preemption")),
-)
-# And where prompts and decodes are mixed only, or only in one way.
-_MIXING_OF = {"chunking": "inflight", "chunk_unit": "inflight", "whole_prompt_fits": "unified"}
-_OF_MIXED = ("mixing", "chunked_prefill", "long_prefill_tokens", *_MIXING_OF)
+# Every preset says these, for when a choice gives them a meaning.
+_SAID_BY_ALL = frozenset({"mixing", "block_size"})
+
+
+def _default(name: str) -> Any:
+    return EngineConfig.__dataclass_fields__[name].default
 
 
 def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 import psutil
 import torch
 
-from ..kernels.cpu.bfloat16 import multiplies_bfloat16, widens_bfloat16
+from ..kernels.bfloat16 import multiplies_bfloat16, widens_bfloat16
 from .errors import ConfigError
 
 # Compute capability from which NVIDIA's tensor cores take bfloat16: CUDA C++ Programming Guide,

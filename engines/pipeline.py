@@ -7,8 +7,8 @@ tokens of n are read, the one time that the host waits for the device. What foll
 - An output that ends with its length is known to end when its last step is submitted. It makes
   room at once, and a plan sees the queues and the cache that the loop of `core.py` would show it:
   the schedule is the same.
-- An output that ends otherwise (end of text, a stop string) is found to have ended one step late:
-  its row of step n + 1 was computed in vain, and is dropped.
+- An output that ends otherwise (end of text, a stop string, logits without a token) is found to
+  have ended one step late: its row of step n + 1 was computed in vain, and is dropped.
 - Where the executor cannot sample without the host (`PipelinedExecutor.why_synchronous`), the next
   step waits for the tokens, and the trace says why.
 
@@ -20,14 +20,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from .api import StepOutcome, TokenEvent
+from .api import Request, StepOutcome, TokenEvent
 from .clock import Clock
-from .core import EngineCore, Strategy, trace_chunks
+from .core import EngineCore
 from .errors import OutOfMemory
 from .executors.base import Pending, PipelinedExecutor, StepResult
-from .state import PLACEHOLDER, RequestState
+from .ledger import Ledger
+from .state import PLACEHOLDER, QueueView, RequestState
 from .step import StepPlan
+from .step_trace import trace_chunks, trace_step
 from .stopping import Decode
+from .strategy import Strategy
 from .trace import PhaseTimes, StepTrace
 
 
@@ -89,7 +92,7 @@ class _HostTimes:
         )
 
 
-class PipelinedCore(EngineCore):
+class PipelinedCore:
     """As `EngineCore`, with a step in flight between two calls of `step`."""
 
     def __init__(
@@ -100,21 +103,35 @@ class PipelinedCore(EngineCore):
         eos_token_ids: tuple[int, ...] = (),
         decode: Decode | None = None,
     ) -> None:
-        super().__init__(strategy, executor, clock, eos_token_ids, decode)
-        self._submitting = executor
+        """decode: token ids to text; without it, requests with stop strings are refused."""
+        self.strategy = strategy
+        self._ledger = Ledger(strategy, eos_token_ids, decode)
+        self._executor = executor
+        self._clock = clock
         self._flight: _Flight | None = None
-        # Live sequences that stand in no queue: their last token, or a refusal, is on its way.
-        self._leaving: set[RequestState] = set()
+        self._steps = 0
         self._last_end_s = 0.0
 
+    def add(self, request: Request) -> None:
+        self._ledger.add(request)
+
+    def abort(self, request_id: str) -> None:
+        self._ledger.abort(request_id)
+
     def has_work(self) -> bool:
-        return super().has_work() or self._flight is not None
+        return not self._ledger.is_empty or self._flight is not None
+
+    @property
+    def queues(self) -> QueueView:
+        """Who stands where between steps, in order: to look at, not to change."""
+        return self._ledger.queues.view()
 
     def step(self) -> StepOutcome:
         """The tokens of the step in flight; the next one is submitted before they are read."""
         if not self.has_work():
             return StepOutcome((), None)
-        times = _HostTimes()
+        ledger, times = self._ledger, _HostTimes()
+        failed: tuple[str, ...] = ()
         start_s, current = self._last_end_s, self._flight
         if current is None:
             start_s = self._clock.now()
@@ -126,54 +143,54 @@ class PipelinedCore(EngineCore):
         result = current.wait()
         read_s = self._clock.now()
         times.wait_s = read_s - waiting_s
-        refused = [one for one in current.plan.refused if self._is_live(one.request)]
-        events = self._refuse(refused, read_s)
-        self._leaving.difference_update(one.request for one in refused)
+        events = ledger.refuse(current.plan.refused, read_s)
         if current.error is None:
-            events.extend(self._deliver(current, result, read_s))
-            self._release_finished(events)
+            tokens, broken = self._deliver(current, result, read_s)
+            ledger.release(tokens)  # a sample that ended in this very step ends once
+            endings, failed = ledger.fail_alone(broken, read_s)
+            events += tokens + endings
         else:
-            self._fail_flights(current, following, read_s, events)
+            events += self._fail_flights(current, following, read_s)
         if following is not None:
             self._count_as_done(following)
         self._flight = following
 
         end_s = self._last_end_s = self._clock.now()
         if current.plan.prefills:
-            self._queues.last_prompt_step_s = end_s - start_s
+            ledger.queues.last_prompt_step_s = end_s - start_s
         assert current.trace is not None
         trace = replace(
             current.trace,
+            failed=current.trace.failed + failed,
             index=self._steps,
             start_s=start_s,
             end_s=end_s,
             phases=times.phases(end_s - start_s),
             device_s=result.device_s,
+            replayed=result.replayed,
         )
         self._steps += 1
         return StepOutcome(tuple(events), trace)
 
     def _may_go_on(self, current: _Flight) -> bool:
         """Whether there is a next step that can be submitted before this one is read."""
-        queues = self._queues
+        queues = self._ledger.queues
         anybody = bool(queues.waiting or queues.running or queues.swapped)
         return anybody and not current.synchronous and current.error is None
 
     def _launch(self, times: _HostTimes) -> _Flight:
         """Plan a step and submit it."""
         start_s = self._clock.now()
-        plan = self._plan(start_s)
+        plan = self._ledger.plan(start_s)
         planned_s = self._clock.now()
         times.schedule_s += planned_s - start_s
-        flight = _Flight(plan, tuple(self._arriving))
-        self._arriving.clear()
-        self._leaving.update(refusal.request for refusal in plan.refused)
+        flight = _Flight(plan, tuple(self._ledger.take_arriving()))
         kv = self.strategy.kv
         moves = kv.take_moves()
         if plan.chunks or moves:
-            flight.synchronous = self._submitting.why_synchronous(plan)
+            flight.synchronous = self._executor.why_synchronous(plan)
             try:
-                flight.pending = self._submitting.submit(plan, kv, moves)
+                flight.pending = self._executor.submit(plan, kv, moves)
             except OutOfMemory:
                 raise
             except Exception as error:  # noqa: BLE001 (as where its result is read)
@@ -185,16 +202,16 @@ class PipelinedCore(EngineCore):
         """Advance each chunk's sequence, as if the step's tokens were there: the next plan goes on
         from here. Whoever ended while the step was being prepared is left out."""
         chunks = trace_chunks(flight.plan)
-        kv = self.strategy.kv
+        ledger, kv = self._ledger, self.strategy.kv
         # Samples that are told apart at the step's end were one while it ran.
-        running = len(self._queues.running)
+        running = len(ledger.queues.running)
         dropped: list[RequestState] = []
         ended: list[RequestState] = []
         row = 0
         for request, start, length in flight.plan.chunks:
             end = start + length
             samples = request.samples if end == request.known_tokens else 0
-            if self._is_live(request):
+            if ledger.is_live(request):
                 request.computed_tokens = end
                 request.most_computed_tokens = max(end, request.most_computed_tokens)
                 kv.publish(request, end)
@@ -203,11 +220,12 @@ class PipelinedCore(EngineCore):
             else:
                 dropped.append(request)
             row += samples
-        usage = self._usage()
+        usage = ledger.usage()
         for sequence in ended:
-            self._leave(sequence)
-            self._leaving.add(sequence)
-        trace = self._trace(flight.plan, chunks, (0.0, 0.0), running, usage, PhaseTimes(), ())
+            ledger.depart(sequence)
+        trace = trace_step(
+            flight.plan, chunks, ledger.queues, usage, running=running, times=PhaseTimes()
+        )
         names = tuple(request.request_id for request in dropped)
         flight.trace = replace(trace, dropped=names, synchronous=flight.synchronous)
 
@@ -215,30 +233,38 @@ class PipelinedCore(EngineCore):
         self, flight: _Flight, request: RequestState, first_row: int
     ) -> list[RequestState]:
         """The sequence's samples know a token more. Returns those whose length ends with it."""
-        samples = [request] if request.samples == 1 else self._fork(request)
+        samples = [request] if request.samples == 1 else self._ledger.fork(request)
         for row, sample in enumerate(samples, first_row):
             sample.append(PLACEHOLDER)
             sample.awaited_row = row
             flight.sampled.append((row, sample))
         return [sample for sample in samples if sample.known_tokens >= sample.full_tokens]
 
-    def _deliver(self, flight: _Flight, result: StepResult, time_s: float) -> list[TokenEvent]:
-        """Put the step's tokens in the place of what was awaited."""
+    def _deliver(
+        self, flight: _Flight, result: StepResult, time_s: float
+    ) -> tuple[list[TokenEvent], list[RequestState]]:
+        """Put the step's tokens in the place of what was awaited. Also returns the sequences whose
+        logits gave none."""
         events: list[TokenEvent] = []
+        broken: list[RequestState] = []
         for row, sample in flight.sampled:
-            if not self._is_live(sample):
+            if not self._ledger.is_live(sample):
                 continue
-            token_id = sample.output_ids[-1] = result.token_ids[row]
+            token_id = result.token_ids[row]
+            if token_id < 0:
+                broken.append(sample)
+                continue
+            sample.output_ids[-1] = token_id
             sample.awaited_row = None
-            finish = self._finish_reason(sample, token_id)
+            finish = self._ledger.finish_reason(sample, token_id)
             logprobs = result.logprobs[row] if result.logprobs else None
             name = sample.request.request_id
             events.append(TokenEvent(name, token_id, time_s, finish, "", sample.choice, logprobs))
-        return events
+        return events, broken
 
     def _fail_flights(
-        self, current: _Flight, following: _Flight | None, time_s: float, events: list[TokenEvent]
-    ) -> None:
+        self, current: _Flight, following: _Flight | None, time_s: float
+    ) -> list[TokenEvent]:
         """End the requests of a step that failed, and of the one that was planned on it.
 
         Where blocks are found by their content, anybody may have found what was not computed since
@@ -246,17 +272,13 @@ class PipelinedCore(EngineCore):
         """
         assert current.error is not None
         assert current.trace is not None
-        # Who was refused has ended: a sibling of a failed sample ends once.
-        self._release_finished(events)
-        touched = [*current.touched, *self._arriving, *(following.touched if following else ())]
-        live = list(filter(self._is_live, touched))
+        ledger, kv, queues = self._ledger, self.strategy.kv, self._ledger.queues
+        touched = [*current.touched, *ledger.take_arriving()]
         if following is not None:
+            touched += following.touched
             following.abandon()
-        failed = self._fail(live, current.error, time_s, events)
-        self._arriving.clear()
-        self._release_finished(events)
+        events, failed = ledger.fail(touched, current.error, time_s)
         preempted: list[str] = []
-        kv, queues = self.strategy.kv, self._queues
         if kv.names_blocks:
             kv.forget_names()
             for state in reversed(queues.running.copy()):
@@ -265,13 +287,7 @@ class PipelinedCore(EngineCore):
                 preempted.append(state.request_id)
         lost = (*current.trace.preempted, *preempted)
         current.trace = replace(current.trace, failed=failed, preempted=lost)
+        return events
 
-    def _is_live(self, state: RequestState) -> bool:
-        return state in self._live.get(state.request.request_id, ())
 
-    def _leave(self, state: RequestState) -> None:
-        if state in self._leaving:
-            self._leaving.remove(state)
-            self.strategy.kv.release(state)
-        else:
-            super()._leave(state)
+Core = EngineCore | PipelinedCore  # either step loop

@@ -53,7 +53,7 @@ PRESETS = (
         admission="optimistic",
         kv="paged",
         mixing="unified",
-        settings={"preemption": "auto"},
+        settings={"watermark": 0.01, "preemption": "auto"},
         stands_for="vLLM's original (v0) default scheduler with PagedAttention; "
         "vLLM v1 batches prompts and decodes together",
         aliases=("vllm-v0",),
@@ -99,7 +99,7 @@ PRESETS = (
         admission="optimistic",
         kv="paged",
         mixing="sarathi",
-        settings={"max_num_batched_tokens": 512},
+        settings={"watermark": 0.01, "max_num_batched_tokens": 512},
         stands_for="Sarathi-Serve's stall-free chunked prefills, with its chunk of 512",
     ),
     Preset(

@@ -19,15 +19,17 @@ from .cost.work import model_work
 from .device import choose_dtype, find_device, memory_bytes_of
 from .errors import ConfigError
 from .executors.graphs import graph_memory_bytes
+from .executors.step_memory import StepShape, step_bytes
 from .models.catalogue import ModelFiles
 from .models.config import DTYPE_BYTES
 from .models.decoder import DecoderConfig
 from .models.describe import NATIVE, Described, describe_model
 from .quantization.auto import settle_quant
 from .quantization.checkpoints.read import Published, read_published
-from .quantization.methods import find_method, linear_ops
+from .quantization.methods import find_method, head_method, linear_ops, op_of
 from .quantization.scheme import resolve_group_size
 from .resolved import ResolvedEngine
+from .step import Limits
 from .strategy import build_strategy
 
 CUDA_KV_MEMORY_SHARE = 0.9
@@ -70,7 +72,9 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> ResolvedEngine:
         cuda_graphs=_cuda_graphs(engine, config),
         group_size=engine.group_size if published else _group_size(described, engine),
     )
-    kv_memory_bytes = engine.kv_memory_bytes or _default_kv_memory(device, described, engine)
+    kv_memory_bytes = engine.kv_memory_bytes or _default_kv_memory(
+        device, described, engine, limits
+    )
     resolved = ResolvedEngine.of(engine, limits=limits, kv_memory_bytes=kv_memory_bytes)
     _check_kv_memory(resolved)
     _check_strategy(resolved, config)
@@ -139,17 +143,52 @@ def _check_strategy(engine: ResolvedEngine, config: DecoderConfig) -> None:
         raise ConfigError("kv_memory", asked, error.allowed) from error
 
 
-def _default_kv_memory(device: torch.device, described: Described, engine: EngineConfig) -> int:
-    """On a GPU, a share of what weights and graphs will leave free; neither is there yet."""
+def _default_kv_memory(
+    device: torch.device, described: Described, engine: EngineConfig, limits: Limits
+) -> int:
+    """On a GPU, a share of what weights, graphs and the largest step will leave free; none of them
+    is there yet. What a step of a model of transformers takes is not known, and not counted.
+
+    Raises ConfigError where nothing is left.
+    """
     if device.type != "cuda":
         return CPU_KV_MEMORY_BYTES
     free_bytes, _ = torch.cuda.mem_get_info(device)
     # PyTorch keeps what engines before this one gave back, and the driver counts it as taken.
     free_bytes += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    taken_bytes = _weight_bytes(described, engine)
-    if engine.cuda_graphs == "on" and described.native is not None:
-        taken_bytes += graph_memory_bytes(described.native, engine.max_num_seqs, engine.dtype)
-    return max(0, int((free_bytes - taken_bytes) * CUDA_KV_MEMORY_SHARE))
+    taken_bytes = {"weights": _weight_bytes(described, engine)}
+    if described.native is not None:
+        if engine.cuda_graphs == "on":
+            taken_bytes["graphs"] = graph_memory_bytes(
+                described.native, limits.max_num_seqs, engine.dtype
+            )
+        step = step_bytes(described.native, _largest_step(engine, limits))
+        taken_bytes[f"a step of {limits.max_num_batched_tokens} tokens"] = step
+    left_bytes = int((free_bytes - sum(taken_bytes.values())) * CUDA_KV_MEMORY_SHARE)
+    if left_bytes < 1:
+        taken = ", ".join(f"{size / 1e9:.1f} GB for {what}" for what, size in taken_bytes.items())
+        raise ConfigError(
+            "kv_memory",
+            "auto",
+            f"room beside {taken}, but {device} has {free_bytes / 1e9:.1f} GB free; "
+            "lower --max-num-batched-tokens or --max-model-len, or the weights' bits with --quant",
+        )
+    return left_bytes
+
+
+def _largest_step(engine: EngineConfig, limits: Limits) -> StepShape:
+    """engine: its dtype and quantisation are decided."""
+    layers, head = "linear", head_method(engine.quant, engine.quant_head)
+    if engine.quant != "none":
+        form = "int8" if engine.quant_bits == 8 else find_method(engine.quant).form
+        layers = op_of(form, engine.quant_activations)
+    return StepShape(
+        tokens=limits.max_num_batched_tokens,
+        rows=limits.max_num_seqs,
+        dtype=engine.dtype,
+        layers=layers,
+        head="linear" if head == "none" else op_of(find_method(head).form),
+    )
 
 
 def _weight_bytes(described: Described, engine: EngineConfig) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from .config import EngineConfig
+from .kv.contiguous import DEFAULT_ARENA, DEFAULT_RESERVATION
 from .step import Limits
 
 MOST_SWAP_MEMORY_BYTES = 4 * 2**30  # vLLM's default
@@ -76,8 +77,8 @@ def contiguous_defaults(engine: EngineConfig) -> dict[str, Any]:
     if engine.kv != "contiguous":
         return {}
     return {
-        "kv_reservation": engine.kv_reservation or "max",
-        "arena": engine.arena or "first-fit",
+        "kv_reservation": engine.kv_reservation or DEFAULT_RESERVATION,
+        "arena": engine.arena or DEFAULT_ARENA,
     }
 
 

@@ -57,10 +57,10 @@ def sample(
     where draw i reads row i. A batch that is greedy, with no penalty and no logprobs, costs one
     argmax and one host copy; any other one call of `sample` and one copy.
     force: operation -> implementation, of `argmax` and `sample`.
-    Raises RuntimeError for logits that give no probabilities to draw from, or a greedy choice NaN.
+    Logits that give no probabilities, or a greedy choice NaN, give NO_TOKEN and no logprobs.
     """
     rows = range(len(draws)) if rows is None else rows
-    tokens = checked(choose(logits, draws, rows, force).tolist())
+    tokens = choose(logits, draws, rows, force).tolist()
     logprobs = _logprobs(logits, draws, rows, tokens)
     return [Sampled(token, logprobs.get(index)) for index, token in enumerate(tokens)]
 
@@ -72,19 +72,12 @@ def choose(
     force: Mapping[str, str] | None = None,
 ) -> Tensor:
     """As `sample`, the tokens alone: int64 [draws] on the logits' device, for which it does not
-    wait but for draws that `why_on_host` names. NO_TOKEN where `sample` raises."""
+    wait but for draws that `why_on_host` names."""
     forced = force or {}
     if any(draw.sampling.temperature > 0 or draw.sampling.has_penalties for draw in draws):
         return _drawn(logits, draws, rows, forced.get("sample"))
     argmax = _kernel("argmax", logits.device, logits.dtype, forced.get("argmax"))
     return _picked(argmax(logits), rows)
-
-
-def checked(tokens: list[int]) -> list[int]:
-    """The same. Raises RuntimeError where NO_TOKEN is one of them."""
-    if NO_TOKEN in tokens:
-        raise RuntimeError("the model's logits give no probability distribution: NaN or infinity")
-    return tokens
 
 
 PENALTIES = "penalties"
@@ -192,7 +185,7 @@ def _logprobs(
     """
     asked: dict[int, list[int]] = {}
     for index, draw in enumerate(draws):
-        if draw.sampling.logprobs is not None:
+        if draw.sampling.logprobs is not None and tokens[index] != NO_TOKEN:
             asked.setdefault(draw.sampling.logprobs, []).append(index)
     found: dict[int, TokenLogprobs] = {}
     for count, indices in asked.items():

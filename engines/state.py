@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, MutableSequence, Sequence
+from collections.abc import Callable, Iterable, MutableSequence, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -247,9 +247,11 @@ def split_running(
     return decoding, contexts
 
 
-def last_group(line: Sequence[RequestState]) -> list[RequestState]:
-    """All samples, at the end of a line that is not empty, of the request that stands last."""
+def last_group(
+    line: Sequence[RequestState], group_of: Callable[[RequestState], object]
+) -> list[RequestState]:
+    """Those at the end of a line, which is not empty, of whom `group_of` says the same."""
     first = len(line) - 1
-    while first and line[first - 1].request is line[first].request:
+    while first and group_of(line[first - 1]) is group_of(line[first]):
         first -= 1
     return list(line[first:])

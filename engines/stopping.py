@@ -49,9 +49,9 @@ class TextTail:
 
     A token need not be a character: it may be a part of one, or several, and what it decodes to
     may depend on the token before it (a leading space). So new tokens are decoded together with
-    the last ones that are settled, and count as text from where the two decodings part. Bytes
-    that do not make a character yet are held back until they do; a stop string before them is
-    found at once.
+    the last ones that are settled, and what is longer than those decode to alone is their text.
+    Bytes that do not make a character yet are held back until they do; a stop string before them
+    is found at once.
     """
 
     def __init__(self, stop: Sequence[str], decode: Decode) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from .admission.base import Admission
 from .admission.optimistic import OptimisticAdmission
 from .admission.reserve import ReserveAdmission
@@ -13,16 +15,25 @@ from .batching.separate import SeparateBatching
 from .batching.static import StaticBatching
 from .batching.unified import UnifiedBatching
 from .config import EngineConfig
-from .core import Strategy
 from .errors import ConfigError
 from .kv.base import KVCache
 from .kv.contiguous import ContiguousKVCache
 from .kv.paged import PagedKVCache
-from .resolved import ResolvedEngine
+from .resolved import ResolvedEngine, contiguous_defaults
 from .state import RequestState
 from .step import Limits
 
 DEFAULT_CHUNK_UNIT = 64  # TensorRT-LLM's is its block size; a contiguous cache has none
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """The choices that make an engine."""
+
+    batching: BatchingPolicy
+    admission: Admission
+    kv: KVCache
+    limits: Limits
 
 
 def build_strategy(engine: ResolvedEngine, kv_bytes_per_token: int) -> Strategy:
@@ -52,11 +63,12 @@ def build_kv(
     if engine.kv == "contiguous":
         if pool_tokens < limits.max_model_len:
             raise _too_small(pool_tokens, limits, "in one piece")
+        settings = contiguous_defaults(engine)
         return ContiguousKVCache(
             pool_tokens,
             limits.max_model_len,
-            reservation=engine.kv_reservation or "max",
-            arena=engine.arena or "first-fit",
+            reservation=settings["kv_reservation"],
+            arena=settings["arena"],
         )
     if pool_tokens < engine.block_size:
         raise _too_small(pool_tokens, limits, f"in whole blocks of {engine.block_size}")

@@ -239,6 +239,7 @@ class StepTrace:
     this one's tokens; empty if it did not, or where no step runs beside its successor's planning.
     device_s: the device's own time for it, by its own clock, from its first operation to its last:
     where the host launches them too slowly, it waits in between; 0 where there is no such clock.
+    replayed: it was launched at once, as a captured graph, and not operation by operation.
     """
 
     index: int
@@ -257,6 +258,7 @@ class StepTrace:
     dropped: tuple[str, ...] = ()
     synchronous: str = ""
     device_s: float = 0.0
+    replayed: bool = False
 
     @property
     def prefill_tokens(self) -> int:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..engines.config import EngineConfig
+from ..engines.config import EngineConfig, engine_config
 from ..engines.errors import ConfigError, unknown_name
 from ..engines.presets import find_preset
 from ..engines.quantization.methods import QuantParts, join_quant
+from ..reports.glossary import setting_text
 
 Arrival = Literal["poisson", "constant", "own"]
 
@@ -95,6 +96,26 @@ class RunConfig:
         return describe_engine(self.engine)
 
 
+# What else decides a schedule; how much room it has is in the settings, for a column is narrow.
+_POLICIES = (
+    *("mixing", "chunked_prefill", "chunking", "chunk_unit", "long_prefill_tokens"),
+    *("whole_prompt_fits", "delay_factor", "watermark", "preemption", "prefix_cache"),
+    *("kv_reservation", "arena"),
+)
+
+
+def _changed_policies(engine: EngineConfig) -> list[str]:
+    """Of the rest, in words, what differs from the preset under the same three choices."""
+    usual = engine_config(
+        engine.engine, batching=engine.batching, admission=engine.admission, kv=engine.kv
+    )
+    return [
+        setting_text(name, getattr(engine, name))
+        for name in _POLICIES
+        if getattr(engine, name) not in (None, getattr(usual, name))
+    ]
+
+
 def describe_engine(engine: EngineConfig) -> str:
     """A short name for a table's column: the preset, its quantisation, what was overridden."""
     preset = find_preset(engine.engine)
@@ -105,6 +126,7 @@ def describe_engine(engine: EngineConfig) -> str:
     ]
     if engine.kv == "paged" and engine.block_size != preset.block_size:
         changed.append(f"block {engine.block_size}")
+    changed += _changed_policies(engine)
     if engine.model_impl == "transformers":
         changed.append("transformers")
     for choice in engine.force_kernels:

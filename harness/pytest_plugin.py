@@ -95,13 +95,11 @@ class Gate:
 
 def simulated(options: dict[str, Any]) -> Result:
     """The result in virtual time. Raises InvalidRun for one that is not valid."""
-    from .errors import InvalidRun
+    from .gate.exact import refuse_invalid
     from .gate.virtual import simulate_options
 
     result = simulate_options(options)
-    for check in result.validity.failures:
-        if check.fatal:
-            raise InvalidRun(check.detail)
+    refuse_invalid(result)
     return result
 
 

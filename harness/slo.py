@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 from ..engines.errors import ConfigError, unknown_name
 from .metrics.goodput import JUDGED
+from .metrics.queue import QueueTime
 
 UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
 
@@ -57,6 +58,14 @@ def parse_slo(text: str) -> dict[str, float]:
             raise ConfigError("slo", part, f"one limit for {metric}")
         limits[metric] = _limit_s(match["limit"].strip())
     return limits
+
+
+def check_seen_by_a_client(slo: Collection[str]) -> None:
+    """Raises ConfigError where a limit asks about what happens inside an engine that only replies
+    are seen of: no request of it could be judged."""
+    if QueueTime.id in slo:
+        seen = ", ".join(name for name in JUDGED if name != QueueTime.id)
+        raise ConfigError("slo", QueueTime.id, f"limits on what a client sees: {seen}")
 
 
 def _limit_s(text: str) -> float:

@@ -9,6 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from .batch import AttentionBatch
+from .held import held_bytes
 
 
 class LinearMap(Protocol):
@@ -74,9 +75,8 @@ class DecoderWeights:
             for layer in self.layers
             for linear in (layer.qkv, layer.o, layer.gate_up, layer.down)
         ]
-        return sum(norm.nbytes for norm in [*norms, self.norm] if norm is not None) + sum(
-            linear.weight_bytes for linear in [*maps, self.lm_head]
-        )
+        of_maps = sum(linear.weight_bytes for linear in [*maps, self.lm_head])
+        return held_bytes(*norms, self.norm) + of_maps
 
 
 class LayerCaches(Protocol):

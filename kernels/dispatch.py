@@ -82,9 +82,9 @@ class Selection:
 
     @cached_property
     def reachable(self) -> tuple[Implementation, ...]:
-        """The candidates that some call may go to: none behind one that takes and prefers
-        everything, nor one with the `takes` of a better one, as the native kernels of several
-        instruction sets have it."""
+        """The candidates that some call may go to. Left out: whatever stands behind one that takes
+        and prefers every call, or behind one with the same `takes` and no `prefers`, as native
+        kernels of several instruction sets do."""
         found: list[Implementation] = []
         left_nothing: set[CallPredicate] = set()  # to who takes the same calls
         for one in self.candidates:

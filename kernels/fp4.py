@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from .division import divided
 from .fp8 import E4M3, LARGEST_E4M3, LEAST_E4M3
 from .registry import KernelError
 
@@ -109,8 +110,8 @@ def quantize_nvfp4(weight: Tensor) -> Fp4Weight:
     tensor's largest is still told from zeros."""
     blocks = weight.float().unflatten(1, (-1, BLOCK["e4m3"]))
     largest = blocks.abs().amax(-1)
-    factor = (largest.max() / (LARGEST_E2M1 * LARGEST_E4M3)).clamp_min(2.0**-100)
-    scales = (largest / LARGEST_E2M1 / factor).clamp_min(LEAST_E4M3).to(E4M3)
+    factor = divided(largest.max(), LARGEST_E2M1 * LARGEST_E4M3).clamp_min(2.0**-100)
+    scales = (divided(largest, LARGEST_E2M1) / factor).clamp_min(LEAST_E4M3).to(E4M3)
     steps = blocks / (scales.float() * factor)[..., None]
     nibbles = _pack(_e2m1_codes(steps).flatten(1))
     row_scales = factor.expand(len(weight)).contiguous()

@@ -106,7 +106,7 @@ def quantize_fp8(
     columns = k if block_columns is None else min(block_columns, k)
     padded = F.pad(weight.float(), (0, -k % columns, 0, -n % block_rows))
     blocks = padded.view(-1, block_rows, padded.shape[1] // columns, columns)
-    scales = _scales(blocks.abs().amax((1, 3)))
+    scales = e4m3_scales(blocks.abs().amax((1, 3)))
     codes = _codes(blocks, scales[:, None, :, None]).view_as(padded)[:n, :k]
     return Fp8Weight(codes.contiguous(), scales, block_rows, columns)
 
@@ -127,7 +127,7 @@ def quantize_activations(x: Tensor, weight: Fp8Weight) -> tuple[Tensor, Tensor]:
     groups = F.pad(x.float(), (0, -x.shape[-1] % weight.block_columns))
     groups = groups.view(len(x), weight.groups, weight.block_columns)
     if weight.input_scale is None:
-        scales = _scales(groups.abs().amax(-1))
+        scales = e4m3_scales(groups.abs().amax(-1))
     else:
         bad = ~torch.isfinite(groups).all(-1)
         scales = torch.where(bad, torch.nan, weight.input_scale.reshape(1, 1))
@@ -161,7 +161,8 @@ def stack_fp8(parts: Sequence[Fp8Weight]) -> Fp8Weight:
     )
 
 
-def _scales(largest: Tensor) -> Tensor:
+def e4m3_scales(largest: Tensor) -> Tensor:
+    """By which the largest magnitudes become 448."""
     # Zeros have codes of zero under any scale; this one divides without a NaN.
     return divided(largest, LARGEST_E4M3).clamp_min(torch.finfo(torch.float32).tiny)
 

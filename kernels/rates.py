@@ -20,10 +20,10 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from .cpu.huge_pages import HugePages
-from .cuda.scaled_mm import multiplies_e4m3
 from .fp8 import E4M3
+from .huge_pages import HugePages
 from .int4 import pack_int4
+from .pytorch.scaled_mm import multiplies_e4m3
 from .registry import select
 from .specs.spec import Work
 

@@ -125,7 +125,7 @@ def _sentence_case(text: str) -> str:
 
 
 def _key_figures(ablation: Ablation) -> tuple[KeyFigure, ...]:
-    """For each change, the effect that is largest against its own interval's half that holds."""
+    """For each change, the largest factor that holds; where none does, the largest difference."""
     responses = {response.name: response for response in ablation.responses}
     figures = []
     for change in dict.fromkeys(one.text for one in ablation.effects if one.is_main):
@@ -134,7 +134,8 @@ def _key_figures(ablation: Ablation) -> tuple[KeyFigure, ...]:
         if not held:
             figures.append(_nothing_held(ablation, change))
             continue
-        largest = max(ratios or held, key=lambda one: abs(_logarithm(one.value)))
+        of = _logarithm if ratios else float
+        largest = max(ratios or held, key=lambda one: abs(of(one.value)))
         response = responses[largest.response]
         text = effect_text(largest.value, largest.low, largest.high, response.scale, response.unit)
         value, _, interval = text.partition(" [")
@@ -187,6 +188,7 @@ def _reach(effect: AblationEffect, response: AblationResponse) -> float:
 
 
 def _logarithm(value: float) -> float:
+    """Of a ratio; one of nothing to something has none."""
     return math.log(value) if value > 0 else value
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .comparison_tables import ratio_text, row_labels
@@ -40,6 +40,10 @@ DECIDED: tuple[Verdict, ...] = ("better", "worse")
 _MOST_NAMED = 3
 _NOT_NAMED = ("counters", "memory")
 _NOT_TOLD_APART = "not told apart"
+# From so many others on a sentence goes by quantity: each run's ratios make a text of its own.
+_MANY = 4
+# Of the runs that fared alike so many are named, and the rest counted.
+_MOST_RUNS = 4
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ def headline(
     """Each run against the first of `names`: the statistics of `ANSWER`, those of `FIGURES` that
     are decided, and whatever else is worse, for a sentence without it would recommend it. Of
     several runs, what of the former was decided, and how much else is worse: a sentence that named
-    it for each of them would be a page.
+    it for each of them would be a page. Of many, who is better and who is worse in each of
+    `ANSWER`.
 
     same_run: the runs that are an earlier one over again, and which.
     """
@@ -79,21 +84,94 @@ def headline(
             )
         statement, undecided = _of_one(found)
         return Headline(f"{name} against {names[0]}: {statement}.", undecided)
+    if len(others) >= _MANY:
+        return _of_many(names, rows, others, same_run)
+    texts = {
+        name: f"the same run as {same_run[name]}" if name in same_run else _decided(found)
+        for name, found in others.items()
+    }
+    return Headline(f"Against {names[0]}, {'; '.join(_each(texts))}.", _undecided(texts, others))
+
+
+def _each(texts: Mapping[str, str]) -> Iterator[str]:
+    """What is said of each run, those of whom the same is said together."""
     by_text: dict[str, list[str]] = {}
-    by_reason: dict[str, list[str]] = {}
-    for name, found in others.items():
-        text = f"the same run as {same_run[name]}" if name in same_run else _decided(found)
+    for name, text in texts.items():
         by_text.setdefault(text, []).append(name)
-        if text == _NOT_TOLD_APART and (reason := _only_reason(found)):
+    for text, who in by_text.items():
+        yield f"{_who(who)} {'are' if len(who) > 1 else 'is'} {text}"
+
+
+def _undecided(texts: Mapping[str, str], others: Mapping[str, _Found]) -> str:
+    """Why runs are not told apart, where it is one reason."""
+    by_reason: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        if text == _NOT_TOLD_APART and (reason := _only_reason(others[name])):
             by_reason.setdefault(reason, []).append(name)
-    each = (
-        f"{listed(who)} {'are' if len(who) > 1 else 'is'} {text}" for text, who in by_text.items()
-    )
-    undecided = "; ".join(f"{listed(who)}, since {why}" for why, who in by_reason.items())
-    return Headline(
-        f"Against {names[0]}, {'; '.join(each)}.",
-        f"Not told apart: {undecided}." if undecided else "",
-    )
+    undecided = "; ".join(f"{_who(who)}, since {why}" for why, who in by_reason.items())
+    return f"Not told apart: {undecided}." if undecided else ""
+
+
+def _of_many(
+    names: Sequence[str],
+    rows: Sequence[MetricComparison],
+    others: Mapping[str, _Found],
+    same_run: Mapping[str, str],
+) -> Headline:
+    """ "output throughput: better in b, c and d (1.05× to 1.80×), worse in e (0.70×)", a part for
+    each of `ANSWER` in which any was decided; and then of whom none was, or more is worse."""
+    labelled = zip(map(in_sentence, row_labels(rows)), rows, strict=True)
+    by_key = {(row.id, row.stat): (label, row) for label, row in labelled}
+    parts: list[str] = []
+    moved: set[str] = set()
+    for label, row in (by_key[key] for key in ANSWER if key in by_key):
+        ratios = {
+            name: ratio
+            for name, ratio in zip(names, row.ratios, strict=True)
+            if ratio is not None and name in others and name not in same_run
+        }
+        sides: dict[Verdict, dict[str, float]] = {
+            verdict: {name: one.value for name, one in ratios.items() if one.verdict == verdict}
+            for verdict in DECIDED
+        }
+        moved |= {name for side in sides.values() for name in side}
+        said = ", ".join(
+            f"{SAID[verdict]} {_who(list(side))} ({_range(side.values())})"
+            for verdict, side in sides.items()
+            if side
+        )
+        parts += [f"{label}: {said}"] if said else []
+    answered = {by_key[key][0] for key in ANSWER if key in by_key}
+    texts = {name: _rest(found, answered, is_told=name in moved) for name, found in others.items()}
+    texts |= {name: f"the same run as {one}" for name, one in same_run.items() if name in others}
+    rest = "; ".join(_each({name: text for name, text in texts.items() if text}))
+    undecided = _undecided(texts, others)
+    if not parts:
+        return Headline(f"Against {names[0]}, {rest}.", undecided)
+    statement = f"Against {names[0]}, {'; '.join(parts)}."
+    return Headline(f"{statement} Beside that, {rest}." if rest else statement, undecided)
+
+
+def _rest(found: _Found, answered: Collection[str], *, is_told: bool) -> str:
+    """What is said of a run beside the quantities of `ANSWER`, which are `answered`; empty for
+    nothing."""
+    elsewhere = {ratio.verdict for label, ratio in found.told if label not in answered}
+    if found.more or "worse" in elsewhere:
+        return f"worse in {'more' if is_told else 'other'} rows of the table"
+    if is_told:
+        return ""
+    return "better in other rows of the table" if "better" in elsewhere else _NOT_TOLD_APART
+
+
+def _who(names: Sequence[str]) -> str:
+    if len(names) <= _MOST_RUNS:
+        return listed(names)
+    return f"{', '.join(names[: _MOST_RUNS - 1])} and {len(names) - _MOST_RUNS + 1} more"
+
+
+def _range(values: Collection[float]) -> str:
+    ends = dict.fromkeys(f"{ratio_text(end)}×" for end in (min(values), max(values)))
+    return " to ".join(ends)
 
 
 def _found(rows: Sequence[MetricComparison], at: int, most_named: int) -> _Found:

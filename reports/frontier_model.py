@@ -22,7 +22,8 @@ class FrontierMethod:
     """One method and what its run found; None: not measured.
 
     name: as in `--quant`; also its run's directory. bits: of one weight, scales left out.
-    emulated: the hardware has no such arithmetic, so the speed is that of the emulation.
+    emulated: the hardware has no such arithmetic, so the speed is that of the emulation and decides
+    nothing.
     reason: why the run does not count, in words; empty for one that does. disturbed: the machine
     was not its alone, or slowed down, while it ran: its speed decides nothing.
     weight_bytes: weights as served. output_tokens_per_s: over the steady window. batch_requests: in

@@ -68,7 +68,8 @@ def _place(one: FrontierMethod) -> Cell:
     if one.dominated_by:
         return Cell(f"dominated by {listed(one.dominated_by)}", "quiet")
     if one.undecided_by:
-        return Cell(f"? not decided beside {listed(one.undecided_by)}", "caution")
+        why = ": its speed is emulated" if one.emulated else ""
+        return Cell(f"? not decided beside {listed(one.undecided_by)}{why}", "caution")
     return Cell("✓ on it", "good")
 
 
@@ -93,7 +94,8 @@ def pairs_table(frontier: Frontier) -> Table | None:
         note="In brackets, the interval the ratio lies in, at 95 % for all together: of quality by "
         "resampling stretches of the text, which both read, of tokens/s parts of the window. A "
         "method dominates another if nothing here and in the weights is worse or inconclusive, and "
-        "something is better. To the unquantised model KL has no ratio: its own is 0.",
+        "something is better; tokens/s of an emulated method decide nothing. To the unquantised "
+        "model KL has no ratio: its own is 0.",
         folded=True,
     )
 

@@ -5,6 +5,7 @@ The formulas are the harness's (`harness/metrics/`, one file each); here they ar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -277,6 +278,35 @@ _FIELDS = {
     "weight_bytes": "Weights a step reads",
 }
 _BY_ID = {term.id: term for term in (*METRICS, *PARTS, *KV_STATES, *OTHER)}
+
+
+# Settings of an engine as notes and labels have them; of a switch, off and on.
+AXIS_WORDS: Mapping[str, str | tuple[str, str]] = {
+    "batching": "{} batching",
+    "admission": "{} admission",
+    "kv": "{} KV",
+    "block_size": "block {}",
+    "kv_dtype": "{} KV values",
+    "mixing": "{} mixing",
+    "chunked_prefill": ("whole prompts", "chunked prefill"),
+    "chunking": "{} chunking",
+    "whole_prompt_fits": ("prompts cut to fit", "prompts that fit whole"),
+    "delay_factor": "delay factor {}",
+    "preemption": "{} preemption",
+    "prefix_cache": ("no prefix cache", "prefix cache"),
+    "kv_reservation": "{} reservation",
+    "arena": "{} arena",
+    "max_num_seqs": "up to {} at once",
+    "max_num_batched_tokens": "steps of {} tokens",
+}
+
+
+def setting_text(name: str, value: object) -> str:
+    """A setting in words: `mixed batching`, `watermark 0.05`, `no prefix cache`."""
+    words = AXIS_WORDS.get(name, name.replace("_", " ") + " {}")
+    if isinstance(words, tuple):
+        return words[bool(value)]
+    return words.format(f"{value:g}" if isinstance(value, float) else value)
 
 
 def label_of(name: str) -> str:

@@ -25,6 +25,7 @@ from .prompts import checked_corpus
 from .spec import Replay, TraceLengths, WorkloadSpec
 from .synthetic import Content
 from .traces import read_trace
+from .traces.stored import is_stored
 
 Traces = dict[Path, tuple[RequestShape, ...]]
 
@@ -153,6 +154,14 @@ def _trace_adjustments(spec: WorkloadSpec, num_requests: int, traces: Traces) ->
         sampled = isinstance(spec.lengths, TraceLengths) and spec.lengths.order == "sampled"
         which = f"{num_requests} rows drawn from" if sampled else f"first {num_requests} of"
         notes.append(f"{which} {longest} trace rows")
+    if isinstance(spec.lengths, TraceLengths) and _is_silent_on_prefixes(spec.lengths, traces):
+        notes.append("which prompts of the stored run began alike is not known: none do here")
     if isinstance(spec.arrivals, Replay) and spec.arrivals.time_scale != 1:
         notes.append(f"time scaled by {spec.arrivals.time_scale:g}")
     return notes
+
+
+def _is_silent_on_prefixes(lengths: TraceLengths, traces: Traces) -> bool:
+    """Whether it is the table of a run that was stored before tables said so."""
+    rows = traces[lengths.path]
+    return is_stored(lengths.path) and not any(row.prefix_block_tokens for row in rows)

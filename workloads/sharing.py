@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +30,9 @@ def shared_share(requests: Sequence[PlannedRequest], told: Told | None = None) -
     names: list[Names] = []
     can_be_found: list[NDArray[np.bool_]] = []
     done = 0
-    for several in _chunks(requests):
-        lengths = np.array([len(one.prompt_token_ids) for one in several], dtype=np.int64)
-        names.append(_names(several, lengths // SHARING_BLOCK_TOKENS))
+    for several in _chunks(one.prompt_token_ids for one in requests):
+        lengths = np.array([len(one) for one in several], dtype=np.int64)
+        names.append(_names(several, lengths // SHARING_BLOCK_TOKENS, SHARING_BLOCK_TOKENS))
         can_be_found.append(_has_a_token_behind(lengths))
         done += len(several)
         if told is not None:
@@ -45,25 +45,53 @@ def shared_share(requests: Sequence[PlannedRequest], told: Told | None = None) -
     return hits / total if total else 0.0
 
 
-def _chunks(requests: Sequence[PlannedRequest]) -> Iterator[list[PlannedRequest]]:
-    several: list[PlannedRequest] = []
+def shared_blocks(
+    prompts: Sequence[Sequence[int]], size: int = SHARING_BLOCK_TOKENS
+) -> list[NDArray[np.int32]]:
+    """Of each prompt, names of the whole blocks at its front that another prompt begins with, too.
+
+    As many names as two prompts' lists have in common at their fronts, so many blocks do the
+    prompts. Names are numbered as they are first seen, so that plans whose prompts share alike have
+    the same, whatever the words. In what others find by chance: see `shared_share`.
+    """
+    blocks = [len(prompt) // size for prompt in prompts]
+    every = np.concatenate(
+        [
+            _names(several, np.array([len(one) // size for one in several], dtype=np.int64), size)
+            for several in _chunks(prompts)
+        ]
+    )
+    _, first, inverse, counts = np.unique(
+        every, return_index=True, return_inverse=True, return_counts=True
+    )
+    is_shared = counts > 1
+    numbers = np.full(len(first), -1, dtype=np.int32)
+    in_order = np.flatnonzero(is_shared)[np.argsort(first[is_shared])]
+    numbers[in_order] = np.arange(len(in_order), dtype=np.int32)
+    named = np.split(numbers[inverse], np.cumsum(blocks)[:-1]) if blocks else []
+    # Who shares a block shares what is before it.
+    return [one[one >= 0] for one in named]
+
+
+def _chunks(prompts: Iterable[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
+    several: list[Sequence[int]] = []
     tokens = 0
-    for one in requests:
+    for one in prompts:
         several.append(one)
-        tokens += len(one.prompt_token_ids)
+        tokens += len(one)
         if tokens >= _CHUNK_TOKENS:
             yield several
             several, tokens = [], 0
     yield several
 
 
-def _names(several: Sequence[PlannedRequest], blocks: NDArray[np.int64]) -> Names:
-    """A name for each beginning of whole blocks, prompt after prompt."""
-    size, count = SHARING_BLOCK_TOKENS, int(blocks.sum())
+def _names(several: Sequence[Sequence[int]], blocks: NDArray[np.int64], size: int) -> Names:
+    """A name for each beginning of whole blocks of that size, prompt after prompt."""
+    count = int(blocks.sum())
     whole = bytearray()
     for one, n in zip(several, blocks.tolist(), strict=True):
         # Twice as fast as numpy and `array` take a tuple apart.
-        whole += struct.pack(f"={size * n}q", *one.prompt_token_ids[: size * n])
+        whole += struct.pack(f"={size * n}q", *one[: size * n])
     # Sums and products go round at 2^64.
     hashed = np.frombuffer(whole, dtype=np.uint64).reshape(count, size) @ _odd(size)
     place = _places(blocks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
-from ..kv.base import KVCache
+from ..kv.base import KVRoom
 from ..state import RequestState
 from ..step import Verdict
 
@@ -26,20 +26,20 @@ class Admission(Protocol):
         recomputed, or swapped to the host; `auto` swaps those of several samples only."""
         ...
 
-    def can_ever_hold(self, request: RequestState, kv: KVCache) -> bool:
+    def can_ever_hold(self, request: RequestState, kv: KVRoom) -> bool:
         """Whether an empty cache could take the request as it stands."""
         ...
 
     def admit(
-        self, request: RequestState, tokens: int, running: Sequence[RequestState], kv: KVCache
+        self, request: RequestState, tokens: int, running: Sequence[RequestState], kv: KVRoom
     ) -> Verdict:
         """tokens: how much of the request the batching policy wants room for at once."""
         ...
 
-    def readmit(self, requests: Sequence[RequestState], kv: KVCache) -> Verdict:
+    def readmit(self, requests: Sequence[RequestState], kv: KVRoom) -> Verdict:
         """Whether sequences that were swapped out may come back together."""
         ...
 
-    def why_never(self, request: RequestState, kv: KVCache) -> str:
+    def why_never(self, request: RequestState, kv: KVRoom) -> str:
         """The numbers behind `can_ever_hold` saying no, for the user."""
         ...

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..kv.base import KVCache
+from ..kv.base import KVRoom
 from ..state import RequestState
 from ..step import Verdict
 from .base import Preemption
@@ -31,12 +31,12 @@ class OptimisticAdmission:
     def guarantees_completion(self) -> bool:
         return False
 
-    def can_ever_hold(self, request: RequestState, kv: KVCache) -> bool:
+    def can_ever_hold(self, request: RequestState, kv: KVRoom) -> bool:
         needed = kv.units_of(request, request.known_tokens)
         return kv.total_units - needed >= self._spare_units(kv)
 
     def admit(
-        self, request: RequestState, tokens: int, running: Sequence[RequestState], kv: KVCache
+        self, request: RequestState, tokens: int, running: Sequence[RequestState], kv: KVRoom
     ) -> Verdict:
         del running  # only what is free now counts
         if not self.can_ever_hold(request, kv):
@@ -46,22 +46,22 @@ class OptimisticAdmission:
             return Verdict.NOW
         return Verdict.LATER
 
-    def readmit(self, requests: Sequence[RequestState], kv: KVCache) -> Verdict:
+    def readmit(self, requests: Sequence[RequestState], kv: KVRoom) -> Verdict:
         """With a block to write on for each sequence, as vLLM v0's `can_swap_in`."""
         needed = kv.swap_in_units(requests) + len(requests)
         if kv.total_units - needed < self._spare_units(kv):
             return Verdict.NEVER
         return Verdict.NOW if kv.free_units - needed >= self._spare_units(kv) else Verdict.LATER
 
-    def why_never(self, request: RequestState, kv: KVCache) -> str:
+    def why_never(self, request: RequestState, kv: KVRoom) -> str:
         needed = kv.units_of(request, request.known_tokens)
         return say_why(request.known_tokens, needed, kv, spare=self._spare_units(kv))
 
-    def _spare_units(self, kv: KVCache) -> int:
+    def _spare_units(self, kv: KVRoom) -> int:
         return int(self.watermark * kv.total_units) if kv.grows else 0
 
 
-def say_why(tokens: int, needed: int, kv: KVCache, *, spare: int = 0) -> str:
+def say_why(tokens: int, needed: int, kv: KVRoom, *, spare: int = 0) -> str:
     unit = "blocks" if kv.tokens_per_unit > 1 else "token slots"
     kept = f", {spare} of them kept free" if spare else ""
     return (

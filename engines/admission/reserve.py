@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..kv.base import KVCache
+from ..kv.base import KVRoom
 from ..state import RequestState
 from ..step import Verdict
 from .base import Preemption
@@ -30,11 +30,11 @@ class ReserveAdmission:
     def preemption(self) -> Preemption:
         return "recompute"  # never asked: nothing is preempted
 
-    def can_ever_hold(self, request: RequestState, kv: KVCache) -> bool:
+    def can_ever_hold(self, request: RequestState, kv: KVRoom) -> bool:
         return kv.units_of(request, request.full_tokens) <= kv.total_units
 
     def admit(
-        self, request: RequestState, tokens: int, running: Sequence[RequestState], kv: KVCache
+        self, request: RequestState, tokens: int, running: Sequence[RequestState], kv: KVRoom
     ) -> Verdict:
         del tokens  # the whole of it, whatever is computed first
         if not self.can_ever_hold(request, kv):
@@ -45,8 +45,9 @@ class ReserveAdmission:
             return Verdict.LATER
         return Verdict.NOW if needed + kv.promised_units(running) <= free else Verdict.LATER
 
-    def readmit(self, requests: Sequence[RequestState], kv: KVCache) -> Verdict:
-        raise RuntimeError(f"{requests[0].request_id} was swapped out of a {kv.kind} reservation")
+    def readmit(self, requests: Sequence[RequestState], kv: KVRoom) -> Verdict:
+        del kv  # whoever has all its room reserved never makes room for others
+        raise RuntimeError(f"{requests[0].request_id} was swapped out of its reservation")
 
-    def why_never(self, request: RequestState, kv: KVCache) -> str:
+    def why_never(self, request: RequestState, kv: KVRoom) -> str:
         return say_why(request.full_tokens, kv.units_of(request, request.full_tokens), kv)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -85,45 +85,45 @@ class Planning:
         self.refused.append(Refusal(self.queues.waiting.popleft(), reason))
         return True
 
-    def start_waiting(
-        self,
-        chunk_for: Callable[[RequestState, int], int],
-        *,
-        longest_tokens: int,
-        budget: Budget,
-        chunk_room: bool = False,
-        whole_fits: bool = False,
-    ) -> list[Chunk]:
-        """Start waiting requests, first come first served, until the head of the queue misfits.
+    def heads(self, longest_tokens: int) -> Iterator[tuple[RequestState, int]]:
+        """Who may start next, first come first served, with its cached tokens; `start` starts it.
 
-        chunk_for(head, cached): how many tokens after its cached ones the head may compute in this
-        step; 0: it has no place, stop. They are charged to `budget` with its seats.
-        longest_tokens: a request that knows more is refused for good.
-        chunk_room: vLLM v1's way with memory: room is made for this chunk only, not for all known
-        tokens at once; and its blocks are named at once, so that the next to start may find them:
-        a layer writes all of a step's keys and values before any of them is read. whole_fits: all
-        known tokens must have room all the same.
+        Whoever can never be served is refused on the way, one that knows more than `longest_tokens`
+        among them. A head that is left waiting ends the walk: nobody passes it.
         """
-        queues, kv = self.queues, self.kv
-        chunks: list[Chunk] = []
-        while queues.waiting:
-            head = queues.waiting[0]
+        waiting = self.queues.waiting
+        while waiting:
+            head = waiting[0]
             if self.refuse_misfit(head, longest_tokens):
                 continue
-            cached = kv.cached_tokens(head)
-            length = chunk_for(head, cached)
-            if length < 1 or not budget.has(length, head.samples):
-                break
-            room = cached + length if chunk_room else head.known_tokens
-            asked = head.known_tokens if whole_fits else room
-            if self.admission.admit(head, asked, queues.running, kv) is not Verdict.NOW:
-                break
-            budget.take(length, head.samples)
-            self.begin(head, room, cached)
-            if chunk_room:
-                kv.publish(head, cached + length)
-            chunks.append(Chunk(head, cached, length))
-        return chunks
+            yield head, self.kv.cached_tokens(head)
+            if waiting and waiting[0] is head:
+                return
+
+    def start(
+        self,
+        head: RequestState,
+        cached: int,
+        length: int,
+        budget: Budget,
+        *,
+        room_tokens: int,
+        asked_tokens: int,
+    ) -> Chunk | None:
+        """Start the head of the waiting queue if it fits; else None, and it is left waiting.
+
+        length: how many tokens after its cached ones it may compute in this step; 0 ends the walk.
+        The tokens and the head's samples are taken from `budget`. room_tokens: how many of its
+        tokens get room. asked_tokens: how many must find room for it to start.
+        """
+        if length < 1 or not budget.has(length, head.samples):
+            return None
+        verdict = self.admission.admit(head, asked_tokens, self.queues.running, self.kv)
+        if verdict is not Verdict.NOW:
+            return None
+        budget.take(length, head.samples)
+        self.begin(head, room_tokens, cached)
+        return Chunk(head, cached, length)
 
     def begin(self, head: RequestState, room: int, cached: int) -> None:
         """The head of the queue starts, with what the prefix cache has of it computed already."""

@@ -75,11 +75,10 @@ class InflightBatching:
 class _Capacity:
     """The capacity stage: who may hold memory in this step, in list order, running or waiting.
 
-    Who runs asks for the room of its newest token (a context has had it since its first chunk);
-    who is new, for the room of all it knows. Where one finds none, under `optimistic`, the last of
-    those who run from there on is paused, possibly the one asking, and nobody at or behind its
-    place is considered any more; if nobody runs from there on, that is the end. Under `reserve` who
-    runs is never short, and the first new one that misfits ends the admission.
+    Running and waiting are walked in one order of rank. Optimistic: whoever finds no room has the
+    last of the running paused, perhaps itself, and nobody from that rank on is considered again in
+    this step. Reserve: the running never run short; the first new one that does not fit ends the
+    walk.
     """
 
     def __init__(self, step: Planning, longest_tokens: int) -> None:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from ..admission.base import Admission
 from ..kv.base import KVCache
 from ..state import Queues, split_running
-from ..step import Budget, Limits, StepPlan
+from ..step import Budget, Chunk, Limits, StepPlan
 from .base import Planning, context_chunk
-from .preempting import decode_or_preempt
+from .preempting import decode_with_spare
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class SarathiBatching:
         del now_s  # nothing here waits for the clock
         step = Planning(queues, kv, admission, limits)
         decoding, _ = split_running(queues.running)
-        decodes = decode_or_preempt(step, decoding, spare_block=True)
+        decodes = decode_with_spare(step, decoding, group_of=lambda one: one)
         budget = Budget.of(limits, queues.seats)
         budget.take(min(len(decodes), budget.tokens))
         if not step.took_places:
@@ -36,11 +36,17 @@ class SarathiBatching:
         _, contexts = split_running(queues.running)
         chunks = [context_chunk(context, budget) for context in contexts]
         if not queues.swapped:
-            # New prompts are considered even after a preemption, and take the room of all their
-            # tokens with their first chunk.
-            chunks += step.start_waiting(
-                lambda head, cached: min(head.known_tokens - cached, budget.tokens),
-                longest_tokens=limits.max_model_len,
-                budget=budget,
-            )
+            chunks += _start_prompts(step, budget)  # even after a preemption
         return step.plan([chunk for chunk in chunks if chunk.length], decodes)
+
+
+def _start_prompts(step: Planning, budget: Budget) -> list[Chunk]:
+    """First chunks of what the budget has left; they take the room of all their tokens."""
+    chunks: list[Chunk] = []
+    for head, cached in step.heads(step.limits.max_model_len):
+        known = head.known_tokens
+        length = min(known - cached, budget.tokens)
+        chunk = step.start(head, cached, length, budget, room_tokens=known, asked_tokens=known)
+        if chunk:
+            chunks.append(chunk)
+    return chunks

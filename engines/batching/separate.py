@@ -6,12 +6,14 @@ Source: vLLM's original default scheduler (v0). vLLM v1 replaced it by a mixed o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 
 from ..admission.base import Admission
 from ..kv.base import KVCache
-from ..state import Queues, RequestState, last_group
-from ..step import Budget, Chunk, Limits, StepPlan, decodes_of
+from ..state import Queues
+from ..step import Budget, Chunk, Limits, StepPlan
 from .base import Planning
+from .preempting import decode_with_spare
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class SeparateBatching:
             prompts = _start_prompts(step)
             if prompts:
                 return step.plan(prompts, ())
-        decodes = _decode_groups(step)
+        # The samples of one request go on, or make room, together.
+        decodes = decode_with_spare(step, queues.running, group_of=attrgetter("request"))
         if not step.took_places:
             decodes += step.return_swapped(Budget.of(limits, queues.seats), together=True)
         return step.plan((), decodes)
@@ -48,40 +51,13 @@ def _start_prompts(step: Planning) -> list[Chunk]:
     """Whole prompts. Running requests count against the sequence budget; their tokens are not
     charged, because they do not share the step."""
     limits = step.limits
-    return step.start_waiting(
-        lambda head, cached: head.known_tokens - cached,
-        longest_tokens=min(limits.max_model_len, limits.max_num_batched_tokens),
-        budget=Budget.of(limits, step.queues.seats),
-    )
-
-
-def _decode_groups(step: Planning) -> list[Chunk]:
-    """One token for each running sequence. The samples of one request go on, or make room,
-    together.
-
-    At its turn a group asks for as many free blocks as it has sequences, as v0 does, whether or not
-    their last blocks have room. What was promised is there without asking.
-    """
-    kv, running = step.kv, step.queues.running
-    asks = kv.grows and not step.admission.guarantees_completion
-    turn = 0
-    # With a free block for each that is left, nobody can find too few.
-    while turn < len(running) and asks and kv.free_units < len(running) - turn:
-        size = _samples_from(running, turn)
-        if kv.free_units < size:
-            step.preempt(last_group(running))
-        else:
-            kv.grow(running[turn : turn + size])
-            turn += size
-    rest = running[turn:]
-    if kv.grow(rest) < len(rest):
-        raise RuntimeError("a running sequence found no KV room, though all that it needs was free")
-    return decodes_of(running)
-
-
-def _samples_from(running: list[RequestState], first: int) -> int:
-    """How many sequences from `first` on are samples of one request."""
-    end = first + 1
-    while end < len(running) and running[end].request is running[first].request:
-        end += 1
-    return end - first
+    budget = Budget.of(limits, step.queues.seats)
+    prompts: list[Chunk] = []
+    for head, cached in step.heads(min(limits.max_model_len, limits.max_num_batched_tokens)):
+        known = head.known_tokens
+        chunk = step.start(
+            head, cached, known - cached, budget, room_tokens=known, asked_tokens=known
+        )
+        if chunk:
+            prompts.append(chunk)
+    return prompts

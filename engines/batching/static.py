@@ -26,12 +26,7 @@ class StaticBatching:
         del now_s  # nothing here waits for the clock
         step = Planning(queues, kv, admission, limits)
         if not queues.running and not queues.swapped:
-            # Everybody who fits joins; what the step computes of them is decided below.
-            step.start_waiting(
-                lambda head, cached: head.known_tokens - cached,
-                longest_tokens=limits.max_model_len,
-                budget=Budget(limits.max_model_len * limits.max_num_seqs, limits.max_num_seqs),
-            )
+            _form_batch(step)
         budget = Budget.of(limits, queues.seats)
         _, contexts = split_running(queues.running)
         chunks = [context_chunk(context, budget) for context in contexts]
@@ -41,3 +36,12 @@ class StaticBatching:
         if not step.took_places:
             decodes += step.return_swapped(Budget.of(limits, queues.seats))
         return step.plan((), decodes)
+
+
+def _form_batch(step: Planning) -> None:
+    """Everybody who fits joins; what a step computes of them is decided afterwards."""
+    most = step.limits.max_num_seqs
+    whole = Budget(step.limits.max_model_len * most, most)
+    for head, cached in step.heads(step.limits.max_model_len):
+        known = head.known_tokens
+        step.start(head, cached, known - cached, whole, room_tokens=known, asked_tokens=known)

@@ -72,25 +72,23 @@ class UnifiedBatching:
         return prefills, decodes_of(decoding)
 
     def _start(self, step: Planning, budget: Budget) -> list[Chunk]:
-        limits = step.limits
+        limits, chunks = step.limits, list[Chunk]()
         longest = limits.max_model_len
         if not self.chunked:
             longest = min(longest, limits.max_num_batched_tokens)
-
-        def chunk_for(head: RequestState, cached: int) -> int:
-            wanted = head.known_tokens - cached
-            if not self.chunked:
-                return wanted if wanted <= budget.tokens else 0
-            return self._length(wanted, budget.tokens)
-
-        # A reservation is made for the whole request whatever is computed first.
-        return step.start_waiting(
-            chunk_for,
-            longest_tokens=longest,
-            budget=budget,
-            chunk_room=True,
-            whole_fits=self.whole_prompt_fits,
-        )
+        for head, cached in step.heads(longest):
+            length = head.known_tokens - cached
+            if self.chunked:
+                length = self._length(length, budget.tokens)
+            room = cached + length
+            asked = head.known_tokens if self.whole_prompt_fits else room
+            chunk = step.start(head, cached, length, budget, room_tokens=room, asked_tokens=asked)
+            if chunk:
+                # So that the next to start may find its blocks: a layer writes all of a step's
+                # keys and values before any of them is read.
+                step.kv.publish(head, room)
+                chunks.append(chunk)
+        return chunks
 
     def _length(self, wanted: int, budget_tokens: int) -> int:
         if 0 < self.long_prefill_tokens < wanted:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..api import TokenLogprobs
-from ..kv.base import KVCache, Move
+from ..kv.base import KVPlacement, Move
 from ..step import StepPlan
 
 
@@ -37,22 +37,24 @@ class ForwardTimes:
 @dataclass(frozen=True, slots=True)
 class StepResult:
     """Sampled tokens, in plan order: for each chunk that reaches its sequence's tail, one for each
-    sample the sequence still stands for.
+    sample the sequence still stands for. Below 0: its logits have no distribution to choose from.
 
     logprobs: of each of these tokens, None where its request asked for none; empty where the
     executor knows none. device_s: the time by the device's own clock; 0 where it has none.
+    replayed: it was launched at once, as a captured graph.
     """
 
     token_ids: Sequence[int]
     times: ForwardTimes = ForwardTimes()
     logprobs: Sequence[TokenLogprobs | None] = ()
     device_s: float = 0.0
+    replayed: bool = False
 
 
 class Executor(Protocol):
     """Computes what the policies planned."""
 
-    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+    def execute(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> StepResult:
         """kv: where the plan's tokens lie (`kv.layout`). moves: to be made first, in order."""
         ...
 
@@ -72,7 +74,7 @@ class PipelinedExecutor(Executor, Protocol):
     step reads or writes may be given to another request at once, for a later step.
     """
 
-    def submit(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> Pending:
+    def submit(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> Pending:
         """As `Executor.execute`, without its result. Reads all it needs of `plan` and `kv` before
         it returns, for both change afterwards.
 

@@ -24,10 +24,12 @@ from ..models.config import DTYPE_BYTES, ModelConfig
 from ..models.decoder import Decoder
 from ..models.kv_tensors import KVTensors
 from .inputs import Spare, StepInputs, bucket_of, decode_buckets, no_inputs, pad_decodes
-from .staging import Form, decode_form, fill
+from .staging import Form, Staging, decode_form, fill
 
 # What the driver keeps of one graph of some hundred kernels, rounded up.
 _GRAPH_BYTES = 8 * 2**20
+# A megabyte comes from the host in 40 us at 25 GB/s; two more launches take 10.
+_LARGE_TABLES_WORDS = 2**18
 
 
 class GraphPool(Protocol):
@@ -124,6 +126,7 @@ class DecodeGraphs:
         largest = shape.buckets[-1]
         words = decode_form(largest, shape.table_blocks).words
         self._packed = torch.zeros(words, dtype=torch.int32, device=model.device)
+        self._landing = torch.zeros_like(self._packed)
         # One for all graphs: each would else keep its own alive.
         self._logits = torch.zeros(
             largest, model.config.vocab_size, dtype=model.dtype, device=model.device
@@ -139,13 +142,30 @@ class DecodeGraphs:
         return bucket_of(len(inputs.token_ids), self._shape.buckets)
 
     def padded(self, inputs: StepInputs, bucket: int) -> tuple[Form, StepInputs]:
-        """A step that fits, as the bucket's graph reads it."""
-        return self._captured[bucket].form, pad_decodes(inputs, bucket, self._shape.spare)
+        """A step that fits, and how the host lays it out for the bucket's graph."""
+        padded = pad_decodes(inputs, bucket, self._shape.spare)
+        return self._form_of(bucket, padded), padded
 
-    @property
-    def packed(self) -> Tensor:
-        """Where a step's inputs are copied to before they are read through `views`."""
-        return self._packed
+    def put(self, bucket: int, inputs: StepInputs, packed: Tensor, staging: Staging) -> None:
+        """What `padded` gave, from a host buffer to where the bucket's graph reads it."""
+        form, captured = self._form_of(bucket, inputs), self._captured[bucket]
+        if form is captured.form:
+            staging.to_device(packed, self._packed)
+            return
+        landed = staging.to_device(packed, self._landing)
+        before = form.start_of("tables")  # which is last in both, so that the rest lies alike
+        self._packed[:before].copy_(landed[:before])
+        tables = form.views(landed)["tables"]
+        captured.views["tables"][:, : tables.shape[1]].copy_(tables)
+
+    def _form_of(self, bucket: int, inputs: StepInputs) -> Form:
+        """With block tables of the step's longest sequence where the graph's own are so large that
+        the way from the host takes longer than to spread them on the device."""
+        form = self._captured[bucket].form
+        tables = form.fields.get("tables")
+        if tables is None or tables.words <= _LARGE_TABLES_WORDS:
+            return form
+        return decode_form(bucket, max(map(len, inputs.tables)))
 
     def views(self, bucket: int) -> dict[str, Tensor]:
         """The inputs that the bucket's graph reads."""

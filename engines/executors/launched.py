@@ -9,7 +9,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from ..sampling import Sampled, checked
+from ..sampling import Sampled
 from .base import ForwardTimes, StepResult
 from .memory import explained
 
@@ -46,7 +46,8 @@ def _pinned_ids(room: int) -> Tensor:
 
 @dataclass(frozen=True)
 class LaunchedStep:
-    """begin, end: on the device's stream. times: the host's, so far.
+    """begin, end: on the device's stream, and moved behind its moves, if it swaps. times: the
+    host's, so far.
 
     tokens: the samples in a host buffer, once `end` is reached. draw: chooses them on the host
     instead. Neither: the step samples nothing.
@@ -57,10 +58,12 @@ class LaunchedStep:
     times: ForwardTimes
     tokens: Tensor | None
     draw: Callable[[], Sequence[Sampled]] | None
+    moved: torch.cuda.Event | None = None
+    replayed: bool = False
 
     @torch.inference_mode()
     def result(self) -> StepResult:
-        """Waits for the device, the one time of a step. Raises RuntimeError as `sample` does."""
+        """Waits for the device, the one time of a step."""
         wait_s = perf_counter()
         self.end.synchronize()
         sampled: Sequence[Sampled] = ()
@@ -69,10 +72,19 @@ class LaunchedStep:
                 sampled = self.draw()
         token_ids = [one.token_id for one in sampled]
         if self.tokens is not None:
-            token_ids = checked(self.tokens.tolist())
+            token_ids = self.tokens.tolist()
+        waited_s = perf_counter() - wait_s
+        # Of the wait, what the device took to swap.
+        swap_s = self.begin.elapsed_time(self.moved) / 1e3 if self.moved is not None else 0.0
+        swap_s = min(swap_s, waited_s)
         return StepResult(
             token_ids,
-            replace(self.times, sample_s=perf_counter() - wait_s),
+            replace(
+                self.times,
+                sample_s=waited_s - swap_s,
+                swap_s=self.times.swap_s + swap_s,
+            ),
             [one.logprobs for one in sampled],
             device_s=self.begin.elapsed_time(self.end) / 1e3,
+            replayed=self.replayed,
         )

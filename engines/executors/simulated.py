@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..clock import VirtualClock
 from ..cost.roofline import CostModel
 from ..cost.work import StepWork
-from ..kv.base import KVCache, Move
+from ..kv.base import KVPlacement, Move
 from ..step import StepPlan
 from .base import ForwardTimes, StepResult
 
@@ -23,7 +23,7 @@ class SimulatedExecutor:
         self._clock = clock
         self._window = window
 
-    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+    def execute(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> StepResult:
         sampled, work = self._work(plan, _moved_tokens(moves, kv.tokens_per_unit))
         times = self._cost.price(work)
         self._clock.advance(times.total_s)

@@ -48,6 +48,10 @@ class Form:
         starts = [end - field.words for end, field in zip(ends, fields.values(), strict=True)]
         self._starts = dict(zip(fields, starts, strict=True))
 
+    def start_of(self, name: str) -> int:
+        """Where a field begins, in words."""
+        return self._starts[name]
+
     def views(self, packed: Tensor) -> dict[str, Tensor]:
         """The fields of a buffer int32 [words or more], on any device, without a copy."""
         found: dict[str, Tensor] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...kernels.batch import AttentionBatch, ContiguousBatch, PagedBatch
 from ...kernels.device_lengths import DeviceLengths
-from ..kv.base import KVCache, Move
+from ..kv.base import KVPlacement, Move
 from ..models.decoder import AttentionTimer, Decoder
 from ..models.kv_tensors import KVTensors
 from ..sampling import PENALTIES, Draw, Sampled, choose, sample, why_on_host
@@ -91,10 +91,10 @@ class TorchExecutor:
         self._sampled: Tensor | list[int] = []
         self._readback = Readback(model.device) if self._on_gpu else None
 
-    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+    def execute(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> StepResult:
         return self.submit(plan, kv, moves).result()
 
-    def submit(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> Pending:
+    def submit(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> Pending:
         with self._here:
             work = self._prepare(plan, kv, moves)
             if self._thread is not None:
@@ -113,7 +113,23 @@ class TorchExecutor:
         }
         return ", ".join(sorted(reasons))
 
-    def _prepare(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> _Work:
+    @torch.inference_mode()
+    def warm_up(self, steps: Iterable[StepInputs], draws: Iterable[Draw]) -> None:
+        """Compute what nobody asked for, while the cache is nobody's (`warm.py`). draws: each of
+        the last step's first row."""
+        logits = None
+        with self._here, explained("to compute the largest step", self._model.device):
+            for inputs in steps:
+                packed = self._staging.write(form_of(inputs), inputs)
+                work = _Work([], inputs, {}, packed, None, [], [], 0.0)
+                logits = self._forward(work, None)
+            for draw in draws:
+                assert logits is not None
+                choose(logits[:1], [draw], [0], self._force)
+            if self._on_gpu:
+                torch.cuda.synchronize()
+
+    def _prepare(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> _Work:
         start_s = perf_counter()
         if not plan.chunks:
             return _Work(moves, None, {}, None, None, [], [], 0.0)
@@ -144,7 +160,8 @@ class TorchExecutor:
         sample_s = perf_counter()
         sampled = sample(logits, work.draws, work.draw_rows, self._force) if work.draws else []
         token_ids = [one.token_id for one in sampled]
-        self._sampled = token_ids
+        # As where a step is launched.
+        self._sampled = [max(0, token_id) for token_id in token_ids]
         return StepResult(
             token_ids,
             ForwardTimes(
@@ -156,6 +173,7 @@ class TorchExecutor:
                 swap_s=swap_s,
             ),
             [one.logprobs for one in sampled],
+            replayed=work.bucket is not None,
         )
 
     @torch.inference_mode()
@@ -166,6 +184,7 @@ class TorchExecutor:
         begin = self._readback.mark()
         with explained("to compute a step", self._model.device):
             swap_s = carry_out(work.moves, self._cache.tensors, self._host)
+            moved = self._readback.mark() if swap_s else None
             logits = self._forward(work, None)
             tokens, draw = None, None
             if logits is not None and any(why_on_host(one.sampling) for one in work.draws):
@@ -181,7 +200,8 @@ class TorchExecutor:
             linear_s=perf_counter() - launch_s - swap_s,
             swap_s=swap_s,
         )
-        return LaunchedStep(begin, self._readback.mark(), times, tokens, draw)
+        replayed = work.bucket is not None
+        return LaunchedStep(begin, self._readback.mark(), times, tokens, draw, moved, replayed)
 
     def _drawn(self, logits: Tensor, work: _Work) -> list[Sampled]:
         """Of a step that was launched, once it is done."""
@@ -194,7 +214,7 @@ class TorchExecutor:
         if inputs is None:
             return None
         if self._graphs and work.bucket is not None and work.packed is not None:
-            self._staging.to_device(work.packed, self._graphs.packed)
+            self._graphs.put(work.bucket, inputs, work.packed, self._staging)
             self._put_awaited(self._graphs.views(work.bucket), inputs)
             return self._graphs.replay(work.bucket)[: len(inputs.logit_rows)]
         views = work.tensors
@@ -249,4 +269,5 @@ def _draw(request: RequestState, choice: int) -> Draw:
     if not sampling.has_penalties:
         return Draw(sampling, request.output_tokens, choice)
     prompt = request.request.prompt_token_ids
-    return Draw(sampling, request.output_tokens, choice, prompt, request.output_ids)
+    # A copy: by the time it is drawn the list may hold the place of the token itself.
+    return Draw(sampling, request.output_tokens, choice, prompt, tuple(request.output_ids))

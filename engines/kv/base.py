@@ -1,4 +1,8 @@
-"""What policies and executors ask of a KV cache. Bookkeeping only: no tensors, no torch."""
+"""What is asked of a KV cache, by who asks. Bookkeeping only: no tensors, no torch.
+
+Room is counted in the cache's own units: blocks, or token slots. Unless said otherwise, a count is
+for all the samples a sequence still stands for.
+"""
 
 from __future__ import annotations
 
@@ -51,20 +55,8 @@ class Move(NamedTuple):
     length: int = 1
 
 
-class KVCache(Protocol):
-    """Room for keys and values, counted in the cache's own units (blocks, or token slots).
-
-    Admission policies read the counts; batching policies extend, fork, swap and release.
-    Unless said otherwise, a count is for all the samples a sequence still stands for.
-    """
-
-    @property
-    def kind(self) -> str:
-        """`paged` or `contiguous`, for reports."""
-        ...
-
-    @property
-    def capacity_tokens(self) -> int: ...
+class KVRoom(Protocol):
+    """What admission asks: how much room there is. Nothing is changed by asking."""
 
     @property
     def tokens_per_unit(self) -> int: ...
@@ -89,27 +81,20 @@ class KVCache(Protocol):
         ...
 
     def fits(self, request: RequestState, tokens: int) -> bool:
-        """Whether `extend` would succeed now; nothing is changed."""
-        ...
-
-    @property
-    def names_blocks(self) -> bool:
-        """Whether requests with equal prefixes find each other's blocks; else `publish` does
-        nothing."""
+        """Whether `KVAllocator.extend` would succeed now."""
         ...
 
     def promised_units(self, running: Iterable[RequestState]) -> int:
         """Units that running requests may still take before they end at their full length."""
         ...
 
-    def cached_tokens(self, request: RequestState) -> int:
-        """Tokens at the front of a request that holds nothing which need not be computed."""
+    def swap_in_units(self, requests: Sequence[RequestState]) -> int:
+        """Units that bringing them back from the host takes."""
         ...
 
-    def next_new_block(self, request: RequestState) -> bytes | None:
-        """The name of the first whole block of a request that is neither cached nor computed;
-        None where there is none, or blocks have no names."""
-        ...
+
+class KVAllocator(Protocol):
+    """What batching does: give a sequence room, and take it back."""
 
     def extend(self, request: RequestState, tokens: int) -> bool:
         """Make room up to `tokens` tokens in all; False, and nothing changed, if there is none.
@@ -119,25 +104,14 @@ class KVCache(Protocol):
         """
         ...
 
-    def grow(self, requests: Sequence[RequestState], *, spare_block: bool = False) -> int:
+    def grow(self, requests: Sequence[RequestState]) -> int:
         """Make room for all that each of them knows, in order, until one finds none; how many found
-        it. The same as `extend` for each, and faster. requests: all hold something.
-
-        spare_block: one finds none too if no unit is free, even if it would take none.
-        """
+        it. The same as `extend` for each, and faster. requests: all hold something."""
         ...
 
     def fork(self, parent: RequestState, child: RequestState) -> bool:
         """Give a new sample what the parent has computed; shared where the layout allows it.
         Whether it has to be moved first, by the moves of the next step."""
-        ...
-
-    def publish(self, request: RequestState, tokens: int) -> None:
-        """The first `tokens` tokens are computed: others with the same tokens may use them."""
-        ...
-
-    def forget_names(self) -> None:
-        """No block is found by its content any more: what some were to hold was not computed."""
         ...
 
     def release(self, request: RequestState, *, computed: bool = True) -> None:
@@ -150,12 +124,45 @@ class KVCache(Protocol):
         ...
 
     def swap_in(self, requests: Sequence[RequestState]) -> None:
-        """Bring them back; `swap_in_units` must be free."""
+        """Bring them back; `KVRoom.swap_in_units` must be free."""
         ...
 
-    def swap_in_units(self, requests: Sequence[RequestState]) -> int:
-        """Units that bringing them back takes."""
+
+class PrefixCache(Protocol):
+    """How requests with equal prefixes find each other's blocks: by a name made of their tokens."""
+
+    @property
+    def names_blocks(self) -> bool:
+        """Whether they do; else `publish` does nothing."""
         ...
+
+    def cached_tokens(self, request: RequestState) -> int:
+        """Tokens at the front of a request that holds nothing which need not be computed."""
+        ...
+
+    def next_new_block(self, request: RequestState) -> bytes | None:
+        """The name of the first whole block of a request that is neither cached nor computed;
+        None where there is none, or blocks have no names."""
+        ...
+
+    def publish(self, request: RequestState, tokens: int) -> None:
+        """The first `tokens` tokens are computed: others with the same tokens may use them."""
+        ...
+
+    def forget(self, request: RequestState) -> None:
+        """Nobody finds what the request has computed, or found itself: it may be no numbers."""
+        ...
+
+    def forget_names(self) -> None:
+        """No block is found by its content any more: what some were to hold was not computed."""
+        ...
+
+
+class KVPlacement(Protocol):
+    """What computing a step takes: where tokens lie, and what has to be moved there first."""
+
+    @property
+    def tokens_per_unit(self) -> int: ...
 
     def take_moves(self) -> list[Move]:
         """What is to be moved before the next step computes; forgotten once taken."""
@@ -164,6 +171,18 @@ class KVCache(Protocol):
     def layout(self, plan: StepPlan) -> KVLayout:
         """Write slots and read tables of a plan whose room has been made."""
         ...
+
+
+class KVCache(KVRoom, KVAllocator, PrefixCache, KVPlacement, Protocol):
+    """Room for keys and values."""
+
+    @property
+    def kind(self) -> str:
+        """`paged` or `contiguous`, for reports."""
+        ...
+
+    @property
+    def capacity_tokens(self) -> int: ...
 
     def usage(self, live: Sequence[RequestState], head: RequestState | None) -> KVUsage:
         """Who holds what now. head: the first in the waiting queue, for whom room that is free

@@ -71,10 +71,11 @@ class BlockPool:
             self._content[block] = content
 
     def forget(self, block: int) -> None:
-        """A held block's content is not what was said."""
+        """A block's content, held or free, is not what was said."""
         content = self._content.pop(block, None)
         if content is not None:
             del self._by_content[content]
+            self.cached_blocks -= not self.refs[block]
 
     def forget_all(self) -> None:
         """No block's content is known any more."""

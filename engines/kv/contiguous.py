@@ -21,6 +21,8 @@ from .base import ContiguousLayout, Move
 
 Reservation = Literal["max", "pow2", "oracle"]
 ArenaKind = Literal["first-fit", "buddy"]
+DEFAULT_RESERVATION: Reservation = "max"
+DEFAULT_ARENA: ArenaKind = "first-fit"
 
 
 class ContiguousKVCache:
@@ -40,8 +42,8 @@ class ContiguousKVCache:
         slots: int,
         max_model_len: int,
         *,
-        reservation: Reservation = "max",
-        arena: ArenaKind = "first-fit",
+        reservation: Reservation = DEFAULT_RESERVATION,
+        arena: ArenaKind = DEFAULT_ARENA,
     ) -> None:
         self._arena: Arena = BuddyArena(slots) if arena == "buddy" else FirstFitArena(slots)
         self._max_model_len = max_model_len
@@ -116,8 +118,7 @@ class ContiguousKVCache:
             self._unborn[request] = others
         return True
 
-    def grow(self, requests: Sequence[RequestState], *, spare_block: bool = False) -> int:
-        del spare_block  # nothing is taken after the start
+    def grow(self, requests: Sequence[RequestState]) -> int:
         runs = self._runs
         for index, request in enumerate(requests):
             if request.known_tokens > runs[request].length:
@@ -135,6 +136,9 @@ class ContiguousKVCache:
 
     def publish(self, request: RequestState, tokens: int) -> None:
         """Nothing is shared."""
+
+    def forget(self, request: RequestState) -> None:
+        """Nobody finds anything."""
 
     def forget_names(self) -> None:
         """Nothing is named."""

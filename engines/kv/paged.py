@@ -135,11 +135,9 @@ class PagedKVCache:
         table.extend([self.pool.take() for _ in range(missing)])
         return True
 
-    def grow(self, requests: Sequence[RequestState], *, spare_block: bool = False) -> int:
-        tables, size, pool, shared = self._tables, self.block_size, self.pool, self._shared_tails
+    def grow(self, requests: Sequence[RequestState]) -> int:
+        tables, size, shared = self._tables, self.block_size, self._shared_tails
         for index, request in enumerate(requests):
-            if spare_block and not pool.free_blocks:
-                return index
             known = request.known_tokens
             # Most have room in their last block, which nobody else reads.
             full = known > len(tables[request]) * size
@@ -212,6 +210,13 @@ class PagedKVCache:
         for index in range(request.published_blocks, full):
             self.pool.name(table[index], names[index])
         request.published_blocks = full
+
+    def forget(self, request: RequestState) -> None:
+        # By name: some have been given back.
+        for name in request.block_hashes:
+            block = self.pool.find(name)
+            if block is not None:
+                self.pool.forget(block)
 
     def forget_names(self) -> None:
         self.pool.forget_all()

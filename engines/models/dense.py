@@ -74,8 +74,11 @@ def decoder_block(
     return hidden + mlp_block(normed, layer, ops)
 
 
-def dense_logits(model: Decoder, token_ids: Sequence[int], kv_dtype: str = "auto") -> Tensor:
-    """Logits [L, vocab], in the model's dtype, after each of L tokens of one sequence.
+def dense_logits(
+    model: Decoder, token_ids: Sequence[int], kv_dtype: str = "auto", *, first: int = 0
+) -> Tensor:
+    """Logits [L - first, vocab], in the model's dtype, after each of L tokens of one sequence from
+    token `first` on: of a long prompt whose answer alone is wanted, those before are not computed.
 
     For perplexity and KL; the pass is the serving path's, over one chunk, through a KV cache of
     `kv_dtype`.
@@ -88,4 +91,5 @@ def dense_logits(model: Decoder, token_ids: Sequence[int], kv_dtype: str = "auto
         allocate_shared(model.config, length, model.dtype, model.device, kv_dtype),
         ContiguousBatch(query_lengths=(length,), kv_lengths=(length,), starts=(0,)),
         slot_mapping=positions,
+        logit_rows=positions[first:] if first else None,
     )

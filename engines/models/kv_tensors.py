@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...kernels.cpu.huge_pages import HugePages
+from ...kernels.huge_pages import HugePages
 from ...kernels.quantized_kv import SCALE_DTYPE, QuantizedKV
 from .decoder import DecoderConfig
 

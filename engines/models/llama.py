@@ -170,9 +170,12 @@ class Llama:
                     return hidden.new_empty(0, self.config.vocab_size)
                 hidden, context = hidden[logit_rows], context[logit_rows]
             normed, hidden = self.ops.add_rms_norm(layer.o(context), hidden, layer.post_norm, eps)
+            # What the MLP takes is the most of a pass: nothing that is done with lies beside it.
+            del qkv, q, context
             mlp = layer.down(self.ops.silu_mul(layer.gate_up(normed)))
             next_norm = self.norm if index == last else self.layers[index + 1].input_norm
             normed, hidden = self.ops.add_rms_norm(mlp, hidden, next_norm, eps)
+            del mlp
         return self.lm_head(normed)
 
 

@@ -10,7 +10,7 @@ from ..config import EngineConfig
 from ..errors import ConfigError
 from .checkpoints.read import Published, read_published
 from .methods import check_activations, find_method, head_method
-from .scheme import bits_of, head_of
+from .scheme import head_of
 
 
 def settle_quant(engine: EngineConfig, published: Published | None) -> EngineConfig:
@@ -28,7 +28,7 @@ def settle_quant(engine: EngineConfig, published: Published | None) -> EngineCon
     if engine.quant not in ("auto", scheme.method):
         what = f"auto or {scheme.method}: the checkpoint is {published.format.name}"
         raise ConfigError("quant", engine.quant, what)
-    bits = None if scheme.bits == bits_of(find_method(scheme.method)) else scheme.bits
+    bits = None if scheme.bits == find_method(scheme.method).bits else scheme.bits
     for name, asked, found in (
         ("group_size", engine.group_size, scheme.group_size),
         ("quant_bits", engine.quant_bits, scheme.bits),

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...kernels.int4 import PackedInt4
 from ..models.config import ModelConfig
+from .grid import held_group_size
 from .linear import WeightSource
 from .methods import find_method, head_method
 from .quantized import PackedSource, QuantizedMap, QuantizedModel
@@ -79,10 +80,11 @@ class DummyInt4(Mapping[str, QuantizedMap]):
         nibbles = torch.randint(
             0, 256, (outputs, inputs // 2), generator=generator, device=device, dtype=torch.uint8
         )
-        groups = (outputs, inputs // self._group_size)
+        group_size = held_group_size(inputs, self._group_size)
+        groups = (outputs, inputs // group_size)
         scales = torch.full(groups, STD / _CODE_STD, dtype=self._weights.dtype, device=device)
         zeros = torch.full(groups, 8, dtype=torch.uint8, device=device)
-        return QuantizedMap(PackedInt4(nibbles, scales, zeros, self._group_size))
+        return QuantizedMap(PackedInt4(nibbles, scales, zeros, group_size))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._shapes)

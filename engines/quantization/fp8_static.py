@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
-
-from ...kernels.fp8 import LARGEST_E4M3
+from ...kernels.fp8 import e4m3_scales
 from .fp8 import round_to_fp8
 from .layer import DOWN, GATE_UP, QKV, CalibratedLayer, O, QuantizedLayer, input_magnitudes
 from .quantized import QuantizedMap
@@ -29,8 +27,7 @@ class Fp8Static:
         magnitudes = input_magnitudes(layer)
         maps: dict[str, QuantizedMap] = {}
         for readers in (QKV, (O,), GATE_UP, (DOWN,)):
-            largest = magnitudes[readers[0]].max() / LARGEST_E4M3
-            input_scale = largest.clamp_min(torch.finfo(torch.float32).tiny)
+            input_scale = e4m3_scales(magnitudes[readers[0]].max())
             for name in readers:
                 weight = round_to_fp8(layer.tensors[f"{name}.weight"], layer.runner.scheme)
                 maps[name] = QuantizedMap(replace(weight, input_scale=input_scale.clone()))

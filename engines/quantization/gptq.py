@@ -98,7 +98,7 @@ class _TrueSequential:
         scheme = self._runner.scheme
         weight = self._layer.stacked(names)
         try:
-            solved = solve(weight, hessian.value(), grid_format(scheme), act_order=scheme.act_order)
+            solved = solve(weight, hessian.take(), grid_format(scheme), act_order=scheme.act_order)
         except ValueError as error:
             reason = f"has inputs that cannot be calibrated on: {error}"
             raise ModelError("model", f"layer {self._layer.index} {names[0]}", reason) from error

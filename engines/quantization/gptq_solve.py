@@ -8,6 +8,7 @@ Transformers", 2023, algorithm 1, with the act order and static groups of its re
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +25,7 @@ _MOST_DAMPING = 100.0
 
 class Hessian:
     """H = 2/n Σ x xᵀ over inputs x of a map, [in_features, in_features]: the second derivative of
-    its squared error, the same for every output."""
+    its squared error, the same for every output. `take` gives it away, for it is large."""
 
     def __init__(self, in_features: int, device: torch.device) -> None:
         self._sum = torch.zeros(in_features, in_features, device=device)
@@ -36,8 +37,10 @@ class Hessian:
         self._sum.addmm_(rows.T, rows)
         self._tokens += len(rows)
 
-    def value(self) -> Tensor:
-        return self._sum * (2 / self._tokens)
+    def take(self) -> Tensor:
+        """H, in the memory of the sum, which is held no longer: nothing can be added."""
+        value, self._sum = self._sum, torch.empty(0)
+        return value.mul_(2 / self._tokens)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +60,12 @@ def solve(weight: Tensor, hessian: Tensor, format: GridFormat, *, act_order: boo
     are then those of the original order and their grids are fitted before any column is changed
     ("static groups"), so that inputs stay in order. Without it a group's grid is fitted to its
     weights when their turn comes, already changed by all columns before.
+
+    hessian is written over: with it three matrices of its size are held at the most, two where
+    the caller does not hold it.
     Raises ValueError for a Hessian that is not finite.
     """
     dead = hessian.diagonal() == 0
-    hessian = hessian.clone()
     hessian.diagonal()[dead] = 1.0
     weight = weight.masked_fill(dead, 0.0)
     in_features = weight.shape[1]
@@ -73,7 +78,8 @@ def solve(weight: Tensor, hessian: Tensor, format: GridFormat, *, act_order: boo
     order = torch.arange(in_features, device=weight.device)
     if act_order:
         order = torch.argsort(hessian.diagonal(), descending=True, stable=True)
-    inverse, damping = inverse_factor(hessian[order][:, order])
+        hessian = hessian[order[:, None], order]
+    inverse, damping = inverse_factor(hessian)
     refitted = size if not act_order and format.group_size is not None else None
     permuted = _solve_columns(weight[:, order], inverse, grid, order // size, refitted)
     codes = torch.empty_like(permuted)
@@ -82,24 +88,40 @@ def solve(weight: Tensor, hessian: Tensor, format: GridFormat, *, act_order: boo
 
 
 def inverse_factor(hessian: Tensor) -> tuple[Tensor, float]:
-    """The upper Cholesky factor U of H⁻¹ = Uᵀ U, H damped, and the damping that it took.
+    """The upper Cholesky factor U of H⁻¹ = Uᵀ U, H damped, in H's memory; and the damping that it
+    took.
 
     With rows and columns in reverse, H's own lower factor is the upper V of H = V Vᵀ, and U = V⁻¹:
     one factorisation, and no inverse of H. Raises ValueError for what no damping helps.
     """
-    if not bool(torch.isfinite(hessian).all()):
+    if not all(math.isfinite(end) for end in torch.aminmax(hessian)):
         raise ValueError("a Hessian that is not finite")
     mean = hessian.diagonal().mean()
+    _reverse(hessian)
+    undamped = hessian.diagonal().clone()
     damping = DAMPING
     while damping <= _MOST_DAMPING:
-        damped = hessian.flip(0, 1)
-        damped.diagonal().add_(damping * mean)
-        lower, failed = torch.linalg.cholesky_ex(damped)
+        torch.add(undamped, damping * mean, out=hessian.diagonal())
+        lower, failed = torch.linalg.cholesky_ex(hessian)
         if not int(failed):
-            identity = torch.eye(len(lower), device=lower.device)
-            return torch.linalg.solve_triangular(lower, identity, upper=False).flip(0, 1), damping
+            # Transposed, since LAPACK's matrices go by columns: it then works in this memory.
+            identity = hessian.zero_().fill_diagonal_(1.0).T
+            torch.linalg.solve_triangular(lower, identity, upper=False, out=identity)
+            _reverse(hessian)
+            return identity, damping
         damping *= 10
     raise ValueError("a Hessian that no damping makes positive definite")
+
+
+def _reverse(matrix: Tensor) -> None:
+    """Rows and columns in reverse, in place, some rows at a time."""
+    rows = len(matrix)
+    for start in range(0, (rows + 1) // 2, BLOCK):
+        stop = min(start + BLOCK, (rows + 1) // 2)
+        upper, lower = matrix[start:stop], matrix[rows - stop : rows - start]
+        kept = upper.flip(0, 1)
+        upper.copy_(lower.flip(0, 1))
+        lower.copy_(kept)
 
 
 def _solve_columns(

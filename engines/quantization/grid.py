@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...kernels.division import divided
 from ...kernels.grouped_int8 import GroupedInt8
 from ...kernels.int4 import PackedInt4, pack_int4, unpack_int4
 from ...kernels.registry import KernelError
@@ -65,12 +66,20 @@ class Grid:
 
 
 def choose_group_size(in_features: Iterable[int]) -> int:
-    """The largest of GROUP_SIZES that divides every layer's in_features. Raises ConfigError."""
+    """The largest of GROUP_SIZES that divides every layer's in_features. Raises ConfigError, with
+    one that does not, if there is one that can be asked for."""
     sizes = sorted(set(in_features))
     for group_size in GROUP_SIZES:
         if all(size % group_size == 0 for size in sizes):
             return group_size
-    raise ConfigError("group_size", sizes, f"in_features divisible by {GROUP_SIZES[-1]}")
+    shorter = next((size for size in GROUP_SIZES if all(in_pieces(size, k) for k in sizes)), None)
+    way_out = f"; --group-size {shorter} leaves a shorter last group" if shorter else ""
+    raise ConfigError("group_size", sizes, f"in_features divisible by {GROUP_SIZES[-1]}{way_out}")
+
+
+def in_pieces(group_size: int, in_features: int) -> bool:
+    """Whether kernels read such groups, the last maybe shorter: in pieces of no fewer than 8."""
+    return 0 < group_size <= in_features and not (group_size % 8 or in_features % group_size % 8)
 
 
 def in_groups(weight: Tensor, group_size: int | None) -> Tensor:
@@ -92,7 +101,7 @@ def fit_grid(groups: Tensor, format: GridFormat) -> Grid:
     if format.symmetric:
         high = torch.maximum(high, -low)
         low = -high
-    scales = ((high - low) / format.largest).clamp(min=_LEAST_SCALE).half().float()
+    scales = divided(high - low, format.largest).clamp(min=_LEAST_SCALE).half().float()
     if format.symmetric:
         return Grid(scales, torch.full_like(scales, format.middle), format)
     return Grid(scales, (-low / scales).round().clamp(0, format.largest), format)
@@ -120,6 +129,12 @@ def pack_codes(codes: Tensor, grid: Grid) -> PackedInt4 | GroupedInt8:
     return pack_groups(codes.to(torch.uint8), scales, zeros, grid.format.bits, size)
 
 
+def held_group_size(in_features: int, group_size: int) -> int:
+    """The size of the groups that rows are held in: as asked where it divides them, else the
+    largest that divides the last, shorter group, too."""
+    return gcd(group_size, in_features)
+
+
 def pack_groups(
     codes: Tensor, scales: Tensor, zeros: Tensor, bits: int, group_size: int
 ) -> PackedInt4 | GroupedInt8:
@@ -129,9 +144,8 @@ def pack_groups(
     Raises KernelError for what the form of these bits cannot hold.
     """
     in_features = codes.shape[1]
-    rest = in_features % group_size
-    size = gcd(group_size, rest) if rest else group_size
-    if rest:
+    size = held_group_size(in_features, group_size)
+    if size != group_size:
         first = torch.arange(0, in_features, size, device=codes.device) // group_size
         scales, zeros = scales[:, first], zeros[:, first]
     if bits == 4:

@@ -2,7 +2,9 @@
 
 Calibration tokens are embedded, then for each layer: the method quantises it from what comes into
 it, its loss is taken beside that of rounding alone, and the hidden states move on. In memory are
-one layer in float32, the hidden states of all calibration tokens and one batch's activations.
+one layer in float32, the hidden states of all calibration tokens and one batch's activations; and
+what a method needs: GPTQ a second copy of the hidden states and three square matrices of its
+widest input in float32 (`gptq_solve.py`), AWQ a layer's features of all tokens.
 """
 
 from __future__ import annotations

@@ -6,14 +6,13 @@ checkpoint, under a name made of everything they depend on.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from ..errors import ConfigError
+from ..errors import ConfigError, ModelError
 from ..models.bundled import calibration_text
 from ..models.catalogue import cache_directory
 from ..models.config import ModelConfig
@@ -92,13 +91,14 @@ def cached_checkpoint(
     directory: Path, scheme: Scheme, device: torch.device, report: Report = lambda _: None
 ) -> Path:
     """The model as a published checkpoint of a calibrated method, without tokenizer files:
-    quantised now, on the text that ships, or found in the cache.
+    quantised now, on the text that ships, or found in the cache. Of several processes that need it
+    at once each uses the layers that any has finished, and the model of the first.
 
     Raises ConfigError where the cache cannot be written."""
     calibration = f"{DEFAULT_SIZES[scheme.method]} {calibration_text()}"
     identity = quantization_identity(directory, scheme, calibration.encode())
     kept = cache_directory() / scheme.method / f"{directory.name}-{identity}"
-    if not (kept / "config.json").is_file():
+    if not _is_whole(kept):
         try:
             kept.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -107,6 +107,14 @@ def cached_checkpoint(
             raise ConfigError("LLMBENCH_CACHE", str(cache_directory()), allowed) from error
         _quantize_into(kept, directory, scheme, device, report)
     return kept
+
+
+class _MadeMeanwhileError(Exception):
+    """Another process has finished the same model."""
+
+
+def _is_whole(kept: Path) -> bool:
+    return (kept / "config.json").is_file()
 
 
 def _quantize_into(
@@ -118,19 +126,26 @@ def _quantize_into(
 
     def progress(layer: LayerReport, layers: int) -> None:
         report(f"{name}: layer {layer.layer + 1} of {layers}")
+        if _is_whole(kept):
+            raise _MadeMeanwhileError
 
-    unfinished = kept.with_name(f".{kept.name}.layers")
-    quantized = quantize_model(
-        config,
-        weights,
-        scheme,
-        _calibration(directory, config, name),
-        device=device,
-        progress=progress,
-        store=LayerStore(unfinished, kept.name, report),
-    )
-    write_checkpoint(quantized, directory, kept, default_format(config, scheme))
-    shutil.rmtree(unfinished, ignore_errors=True)
+    store = LayerStore(kept.with_name(f".{kept.name}.layers"), kept.name, report)
+    try:
+        quantized = quantize_model(
+            config,
+            weights,
+            scheme,
+            _calibration(directory, config, name),
+            device=device,
+            progress=progress,
+            store=store,
+        )
+        write_checkpoint(quantized, directory, kept, default_format(config, scheme), keep=True)
+    except (_MadeMeanwhileError, ModelError):
+        # Whoever finishes first removes the layers that all of them keep, under the others' hands.
+        if not _is_whole(kept):
+            raise
+    store.forget()
 
 
 def _calibration(directory: Path, config: ModelConfig, method: str) -> torch.Tensor:

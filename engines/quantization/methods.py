@@ -10,21 +10,35 @@ from typing import Any
 
 from ..errors import ConfigError, unknown_name
 
-# The operation that multiplies weights of each form, and those whose activations may be rounded to
-# eight bits on request.
-OP_OF_FORM = {
-    "int4": "w4a16_linear",
-    "int8": "w8a16_linear",
-    "w8a8": "w8a8_linear",
-    "fp8": "fp8_linear",
-    "fp4": "fp4_linear",
-}
-OP_OF_EIGHT_BIT_INPUTS = {"int4": "w4a8_linear"}
+
+@dataclass(frozen=True)
+class Form:
+    """What weights are once they are quantised; what packs it stands in PACKED of `quantized.py`.
+
+    op: the operation that multiplies them. bits: of a weight, when nothing else is said.
+    eight_bit_op: the one that first rounds activations to eight bits; empty: they are not rounded
+    on request.
+    """
+
+    name: str
+    op: str
+    bits: int
+    eight_bit_op: str = ""
+
+
+_FORMS = (
+    Form("int4", "w4a16_linear", bits=4, eight_bit_op="w4a8_linear"),
+    Form("int8", "w8a16_linear", bits=8),
+    Form("w8a8", "w8a8_linear", bits=8),
+    Form("fp8", "fp8_linear", bits=8),
+    Form("fp4", "fp4_linear", bits=4),
+)
+FORMS = {form.name: form for form in _FORMS}
 
 
 @dataclass(frozen=True)
 class Method:
-    """form: of its weights, a key of OP_OF_FORM. grouped: inputs share scales in groups of a size
+    """form: of its weights, a key of FORMS. grouped: inputs share scales in groups of a size
     that can be asked for. calibrated: it looks at activations, so it takes long and is done once.
     head: how the output projection is rounded when weights are loaded; `none`: it is not.
     asymmetric: its groups have zero points when nothing is said, as its publication and reference
@@ -44,6 +58,11 @@ class Method:
     eight_bits: bool = False
     baseline: str = ""
     published: bool = False
+
+    @property
+    def bits(self) -> int:
+        """Of a weight, when nothing else is said."""
+        return FORMS[self.form].bits
 
 
 _METHODS = (
@@ -172,8 +191,8 @@ def join_quant(parts: QuantParts) -> str:
 def op_of(form: str, activations: str = "auto") -> str:
     """The operation that multiplies weights of a form. activations: one of ACTIVATIONS; what can
     only be multiplied as it is stays so."""
-    eight_bits = OP_OF_EIGHT_BIT_INPUTS if activations == "int8" else {}
-    return eight_bits.get(form, OP_OF_FORM[form])
+    found = FORMS[form]
+    return found.eight_bit_op if activations == "int8" and found.eight_bit_op else found.op
 
 
 def check_activations(method: str, bits: int | None, asked: str) -> None:
@@ -181,7 +200,7 @@ def check_activations(method: str, bits: int | None, asked: str) -> None:
     activations cannot be rounded."""
     if asked == "auto":
         return
-    takes = method != "none" and find_method(method).form in OP_OF_EIGHT_BIT_INPUTS
+    takes = method != "none" and FORMS[find_method(method).form].eight_bit_op
     if not takes or bits not in (None, 4):
         allowed = f"{method}: only what meets 4-bit integer weights is rounded on request"
         raise ConfigError("quant", join_quant(QuantParts(method, asked)), allowed)

@@ -23,14 +23,16 @@ from .scheme import Scheme
 
 PackedWeight = PackedInt4 | GroupedInt8 | W8A8Weight | Fp8Weight | Fp4Weight
 
-# What stacks maps of each form along out_features, and its name.
-_FORMS: dict[type, tuple[Callable[[Any], PackedWeight], str]] = {
-    PackedInt4: (stack_int4, "int4"),
-    GroupedInt8: (stack_grouped, "int8"),
-    W8A8Weight: (stack_w8a8, "w8a8"),
-    Fp8Weight: (stack_fp8, "fp8"),
-    Fp4Weight: (stack_fp4, "fp4"),
+# By form, a key of FORMS: what its weights are packed in, and what stacks several along
+# out_features.
+PACKED: dict[str, tuple[type[PackedWeight], Callable[[Any], PackedWeight]]] = {
+    "int4": (PackedInt4, stack_int4),
+    "int8": (GroupedInt8, stack_grouped),
+    "w8a8": (W8A8Weight, stack_w8a8),
+    "fp8": (Fp8Weight, stack_fp8),
+    "fp4": (Fp4Weight, stack_fp4),
 }
+_FORM_OF = {type_: form for form, (type_, _) in PACKED.items()}
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,7 @@ class PackedSource:
         return SideBySide([self.linear([name]) for name in names])
 
     def _packed(self, map_: QuantizedMap, names: Sequence[str]) -> Linear:
-        op = op_of(_FORMS[type(map_.weight)][1], self._activations)
+        op = op_of(_FORM_OF[type(map_.weight)], self._activations)
         kernel = select(op, self._device, self._dtype, self._force)
         weight = map_.weight.to(self._device)
         try:
@@ -207,8 +209,9 @@ def _stacked(parts: Sequence[QuantizedMap]) -> QuantizedMap | None:
     )
     if not alike:
         return None
+    _, stack = PACKED[_FORM_OF[type(first.weight)]]
     try:
-        return replace(first, weight=_FORMS[type(first.weight)][0]([p.weight for p in parts]))
+        return replace(first, weight=stack([part.weight for part in parts]))
     except KernelError:  # groups or static scales of their own
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -16,20 +17,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ...kernels.fp8 import Fp8Weight
-from ...kernels.grouped_int8 import GroupedInt8
-from ...kernels.int4 import PackedInt4
-from ...kernels.w8a8 import W8A8Weight
 from ..errors import ConfigError, ModelError
 from .layer import LayerMaps, LayerTensors
-from .quantized import LayerReport, PackedWeight, QuantizedMap
+from .quantized import PACKED, LayerReport, PackedWeight, QuantizedMap
 from .scheme import LAYERS
 
 STATE_FILE = "state.json"
 # Of the files' layout: raise it when they could no longer be read alike.
-_VERSION = 3
-_FORMS: dict[str, Callable[..., PackedWeight]] = {
-    form.__name__: form for form in (PackedInt4, GroupedInt8, W8A8Weight, Fp8Weight)
+_VERSION = 4
+# By the names that the files hold.
+_TYPES: dict[str, Callable[..., PackedWeight]] = {
+    type_.__name__: type_ for type_, _ in PACKED.values()
 }
 
 
@@ -59,13 +57,11 @@ class LayerStore:
         self._directory = directory
         self._fingerprint = fingerprint
         self._report = report
-        found = read_fingerprint(directory)
-        if found is not None and found != fingerprint:
-            allowed = "layers of the same model, calibration and settings; or --overwrite"
-            raise ConfigError("resume", str(directory), allowed)
+        self._check_owner()
 
     def load(self, index: int) -> StoredLayer | None:
-        """Layer `index`; None where it is not finished, or its file is not as it was written."""
+        """Layer `index`; None where it is not finished, or its file is not as it was written, or
+        is another quantisation's, which began here before either had saved a layer."""
         path = self._path(index)
         if not path.is_file():
             return None
@@ -75,6 +71,8 @@ class LayerStore:
                 metadata = file.metadata()
             described = metadata["layer"]
             if metadata["checksum"] != _checksum(tensors, described):
+                return None
+            if metadata["fingerprint"] != self._fingerprint:
                 return None
         except (SafetensorError, KeyError, TypeError):
             return None
@@ -88,16 +86,33 @@ class LayerStore:
         return layer
 
     def save(self, layer: StoredLayer) -> None:
-        """Keep a finished layer. Raises ModelError where it cannot be written."""
+        """Keep a finished layer. Raises ModelError where it cannot be written, and ConfigError
+        where another quantisation has begun to keep its own there."""
+        self._check_owner()
         state = {"version": _VERSION, "fingerprint": self._fingerprint}
         tensors, described = _parts_of(layer)
         layer_text = json.dumps(described)
-        metadata = {"layer": layer_text, "checksum": _checksum(tensors, layer_text)}
+        metadata = {
+            "layer": layer_text,
+            "checksum": _checksum(tensors, layer_text),
+            "fingerprint": self._fingerprint,
+        }
         path = self._path(layer.report.layer)
         with writing(self._directory):
             self._directory.mkdir(parents=True, exist_ok=True)
             _write(self._directory / STATE_FILE, lambda path: path.write_text(json.dumps(state)))
             _write(path, lambda partial: save_file(tensors, partial, metadata))
+
+    def forget(self) -> None:
+        """Remove the layers, once the model that they make is whole; no other quantisation's."""
+        if read_fingerprint(self._directory) == self._fingerprint:
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _check_owner(self) -> None:
+        found = read_fingerprint(self._directory)
+        if found is not None and found != self._fingerprint:
+            allowed = "layers of the same model, calibration and settings; or --overwrite"
+            raise ConfigError("resume", str(self._directory), allowed)
 
     def _path(self, index: int) -> Path:
         return self._directory / f"layer-{index:05}.safetensors"
@@ -196,7 +211,7 @@ def _layer_of(tensors: Mapping[str, Tensor], described: Mapping[str, Any]) -> St
             for key, tensor in tensors.items()
             if key.startswith(prefix)
         }
-        maps[name] = QuantizedMap(_FORMS[entry["form"]](**parts, **entry["numbers"]))
+        maps[name] = QuantizedMap(_TYPES[entry["form"]](**parts, **entry["numbers"]))
     folded = {
         name.removeprefix("folded."): tensor
         for name, tensor in tensors.items()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from ..errors import ConfigError
 from ..models.config import ModelConfig
-from .grid import choose_group_size
-from .methods import Method, find_method, find_quantiser
+from .grid import choose_group_size, in_pieces
+from .methods import find_method, find_quantiser
 
 LAYERS = "model.layers."
 
@@ -30,7 +30,7 @@ class Scheme:
 
     @property
     def form(self) -> str:
-        """Of the weights, a key of OP_OF_FORM."""
+        """Of the weights, a key of FORMS."""
         form = find_method(self.method).form
         return "int8" if form == "int4" and self.bits == 8 else form
 
@@ -38,13 +38,6 @@ class Scheme:
         """In a row of a map; the last may be shorter."""
         return -(-in_features // (self.group_size or in_features))
 
-
-def bits_of(method: Method) -> int:
-    """Of a method's weights, when nothing else is said."""
-    return _BITS_OF_FORM[method.form]
-
-
-_BITS_OF_FORM = {"int4": 4, "int8": 8, "w8a8": 8, "fp8": 8, "fp4": 4}
 
 # A group size that is asked for as "all inputs", as GPTQ's configs write it.
 WHOLE_ROW = -1
@@ -55,7 +48,7 @@ def default_scheme(config: ModelConfig, method: str, group_size: int | None = No
     found = find_method(method)
     return Scheme(
         method,
-        bits_of(found),
+        found.bits,
         resolve_group_size(config, method, group_size),
         symmetric=not found.asymmetric,
         act_order=method == "gptq",
@@ -122,7 +115,7 @@ def ragged_width(config: ModelConfig, scheme: Scheme) -> int | None:
 def check_group_size(group_size: int, widths: Iterable[int]) -> int:
     """Raises ConfigError for a group that kernels could not read: pieces of fewer than 8."""
     for width in sorted(widths):
-        if not 0 < group_size <= width or group_size % 8 or width % group_size % 8:
+        if not in_pieces(group_size, width):
             raise ConfigError("group_size", group_size, f"a multiple of 8, at most {width}")
     return group_size
 

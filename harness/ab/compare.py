@@ -132,7 +132,7 @@ def compare(
     except KeyboardInterrupt:
         failure, interrupted = "interrupted", True
     first, second = trials.of("a"), trials.of("b")
-    who = a.prepared, b.prepared
+    who = a.identity, b.identity
     return Outcome(
         labels=(who[0].label, who[1].label),
         versions=(who[0].version, who[1].version),
@@ -154,7 +154,7 @@ def compare(
 
 def _check_same_slo(questions: Sequence[Question], a: Side, b: Side) -> None:
     """Goodput under two SLOs is two quantities. A worker of an older tree does not say its own."""
-    slos = [side.prepared.config.get("slo") for side in (a, b)]
+    slos = [side.identity.config.get("slo") for side in (a, b)]
     judged = any(one.quantity.id in (Goodput.id, GoodputShare.id) for one in questions)
     if judged and None not in slos and slos[0] != slos[1]:
         raise ConfigError("slo", f"{slos[0]} and {slos[1]}", "one for both sides, to judge goodput")
@@ -205,7 +205,7 @@ def _sized(
 ) -> int:
     """Requests that take the slower side about so long; finding out is also both sides' warm-up."""
     report("sizing the trials")
-    count, bad, sized = min(16, a.prepared.num_requests), 0, 0
+    count, bad, sized = min(16, a.identity.num_requests), 0, 0
     while sized < _PILOTS:
         try:
             # Seeds of their own: no prefix cache may be warm with what will be measured.
@@ -217,7 +217,7 @@ def _sized(
             continue
         fits = max(_FEWEST_REQUESTS, round(count * trial_s / slower_s))
         # No more than the workload has, or than its options ask for.
-        count = min(fits, 32 * count, a.prepared.num_requests)
+        count = min(fits, 32 * count, a.identity.num_requests)
         sized += 1
     return count
 

@@ -23,7 +23,7 @@ ErrorKind = Literal["usage", "invalid", "lost", "crash"]
 
 
 @dataclass(frozen=True)
-class Prepared:
+class SideIdentity:
     """Who a side is. version: of its llmbench. num_requests: that its workload has."""
 
     label: str

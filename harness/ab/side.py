@@ -21,7 +21,7 @@ import psutil
 
 from ...engines.errors import ConfigError
 from ..errors import InvalidRun, StoreError
-from .protocol import PROTOCOL, Prepared, Trial, decode, encode
+from .protocol import PROTOCOL, SideIdentity, Trial, decode, encode
 
 _MODULE = "llmbench.harness.ab.worker"
 _ROOMS = ("engines", "harness", "kernels", "reports", "workloads")
@@ -36,7 +36,7 @@ class InvalidTrial(InvalidRun):
 class Side(Protocol):
     """What a comparison asks of a side."""
 
-    prepared: Prepared
+    identity: SideIdentity
 
     def trial(self, seed: int, num_requests: int, limit_s: float) -> Trial:
         """Raises InvalidTrial for one that proves nothing, and InvalidRun for a side that is lost
@@ -84,7 +84,7 @@ class WorkerSide:
                 options=list(asked.options),
                 field=asked.field,
             )
-            self.prepared = Prepared(
+            self.identity = SideIdentity(
                 reply["label"], reply["version"], reply["num_requests"], reply["config"]
             )
         except BaseException:
@@ -233,11 +233,11 @@ def _environment(asked: SideOptions, link: Path) -> dict[str, str]:
 def both(a: SideOptions, b: SideOptions) -> Iterator[tuple[WorkerSide, WorkerSide]]:
     """The two sides, loaded and warm."""
     with WorkerSide(a) as first, WorkerSide(b) as second:
-        check_kv_memory((a, b), (first.prepared, second.prepared))
+        check_kv_memory((a, b), (first.identity, second.identity))
         yield first, second
 
 
-def check_kv_memory(asked: Sequence[SideOptions], found: Sequence[Prepared]) -> None:
+def check_kv_memory(asked: Sequence[SideOptions], found: Sequence[SideIdentity]) -> None:
     """Raises ConfigError where the sides have KV memory of two sizes that nobody asked for: on a
     GPU the default is a share of what is free, and the second side finds what the first has left.
     """

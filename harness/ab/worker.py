@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from ...engines.errors import ConfigError, OutOfMemory
 from ...workloads.api import WorkloadError
 from ..errors import InvalidRun
-from .protocol import PROTOCOL, ErrorKind, Prepared, Trial, decode, encode
+from .protocol import PROTOCOL, ErrorKind, SideIdentity, Trial, decode, encode
 
 if TYPE_CHECKING:
     from ..config import RunConfig
-    from ..result import Metric
     from ..run.drive import Observation
-    from ..run.experiment import Prepared as PreparedRun
+    from ..run.experiment import Prepared
 
 
 class _LostError(Exception):
@@ -50,7 +49,7 @@ class Worker:
         self._core = build_engine(loaded, prepared.engine, self._clock)
         if prepared.warmup.requests:
             drive(self._core, self._clock, prepared.warmup)
-        self.prepared = _who(prepared)
+        self.identity = _who(prepared)
 
     def trial(self, seed: int, num_requests: int) -> Trial:
         """Serve the plan of that seed. Raises InvalidRun for one whose numbers prove nothing, and
@@ -78,10 +77,10 @@ class Worker:
         return Trial(plan.fingerprint(), seen.duration_s, _values(seen, self._settings.slo_s))
 
 
-def _who(prepared: PreparedRun) -> Prepared:
+def _who(prepared: Prepared) -> SideIdentity:
     from ..machine.environment import package_version
 
-    return Prepared(
+    return SideIdentity(
         prepared.config.label,
         package_version("llmbench") or "not installed",
         len(prepared.plan.requests),
@@ -96,13 +95,10 @@ def _who(prepared: PreparedRun) -> Prepared:
 def _values(seen: Observation, slo: Mapping[str, float]) -> dict[str, float]:
     """Every quantity of a whole trial that is a number, by name."""
     from ..result import Window
-    from ..run.summarise import latency_metrics, throughput_metrics
+    from ..run.replies import metrics_of
 
     whole = Window(start_s=0.0, end_s=seen.duration_s, method="the whole trial")
-    metrics: dict[str, Metric] = {
-        **latency_metrics(seen.records),
-        **throughput_metrics(seen.records, whole, seen.duration_s, slo),
-    }
+    metrics = metrics_of(seen.records, whole, seen.duration_s, slo)
     return {
         f"{name}.{stat}": value
         for name, metric in metrics.items()
@@ -122,7 +118,7 @@ def replies(messages: Iterator[bytes]) -> Iterator[dict[str, Any]]:
                     return
                 case "prepare":
                     worker = _prepare(message)
-                    yield {"ok": True, "protocol": PROTOCOL, **asdict(worker.prepared)}
+                    yield {"ok": True, "protocol": PROTOCOL, **asdict(worker.identity)}
                 case "trial" if worker is not None:
                     trial = worker.trial(int(message["seed"]), int(message["num_requests"]))
                     yield {"ok": True, **asdict(trial)}

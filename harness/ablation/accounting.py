@@ -59,7 +59,7 @@ class Account:
 
 
 def account(records: Sequence[RequestRecord], steps: pd.DataFrame) -> Account:
-    """The accounts of the served requests, in their order. steps: the table of `summarise.py`."""
+    """The accounts of the served requests, in their order. steps: as a table."""
     timeline = timeline_of_tables([one.request_id for one in records], steps)
     found = attribute(records, timeline)
     served = found.ttft.intervals.request

@@ -10,11 +10,12 @@ from __future__ import annotations
 import itertools
 import types
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, get_args, get_origin, get_type_hints
 
-from ...engines.config import EngineConfig
+from ...engines.config import EngineConfig, with_choices
 from ...engines.errors import ConfigError, unknown_name
+from ...reports.glossary import setting_text
 from ..cells.runner import Level
 from ..units import parse_bytes
 
@@ -35,6 +36,7 @@ _SPELLINGS = {
     "scheduler_delay_factor": "delay_factor",
 }
 _NOT_AXES = ("engine", "stands_for")
+_HINTS = get_type_hints(EngineConfig)
 _WORDS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 MOST_CELLS = 256
 
@@ -83,6 +85,10 @@ class Design:
         combinations = itertools.product(*(axis.levels for axis in self.axes))
         return tuple(Cell(tuple(zip(names, levels, strict=True))) for levels in combinations)
 
+    def told(self, cell: Cell) -> str:
+        """A cell in words, for sentences: `mixed batching, paged KV`."""
+        return ", ".join(setting_text(axis, level) for axis, level in cell.levels)
+
 
 def level_text(level: Level) -> str:
     """A level as it is typed."""
@@ -115,7 +121,7 @@ def parse_axes(text: str, base: EngineConfig) -> Design:
 def _axis(name: str, levels: str, *, named: bool) -> Axis:
     field = name.replace("-", "_")
     field = _SPELLINGS.get(field, field)
-    settings = [one.name for one in fields(EngineConfig) if one.name not in _NOT_AXES]
+    settings = [one.name for one in fields(EngineConfig) if _can_vary(one.name)]
     if field not in settings:
         raise unknown_name("axes", name, settings)
     if not named:
@@ -130,13 +136,18 @@ def _axis(name: str, levels: str, *, named: bool) -> Axis:
     return Axis(field, values)
 
 
+def _can_vary(field: str) -> bool:
+    """A list has no form among levels; one of its entries would be taken for all of it."""
+    return field not in _NOT_AXES and get_origin(_HINTS[field]) is not tuple
+
+
 def _level(field: str, word: str) -> Level:
     """A level in the type that the setting has."""
     if not word:
         raise ConfigError("axes", f"{field}={word}", "a level on each side of every colon")
     if field.endswith("_bytes"):
         return parse_bytes(field.removesuffix("_bytes"), word)
-    kinds = _kinds(get_type_hints(EngineConfig)[field])
+    kinds = _kinds(_HINTS[field])
     if bool in kinds:
         if word.lower() not in _WORDS:
             raise unknown_name(field, word, _WORDS)
@@ -158,9 +169,8 @@ def _kinds(hint: Any) -> tuple[Any, ...]:
 def _check_levels(axis: Axis, base: EngineConfig) -> None:
     """A level that is wrong by itself; one that only contradicts another setting is a cell's."""
     for level in axis.levels:
-        changes: dict[str, Any] = {axis.name: level}
         try:
-            replace(base, **changes)
+            with_choices(base, **{axis.name: level})
         except ConfigError as error:
             if error.field == axis.name:
                 raise

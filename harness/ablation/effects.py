@@ -38,10 +38,8 @@ from ..stats.bootstrap import (
     block_length,
     blocks_of,
     draw_blocks,
-    widened,
-    widening,
+    interval_of,
 )
-from ..stats.percentiles import percentile
 from ..stats.student import quantile, two_sided_p
 from ..stats.tail import tail_percentile
 from .contrasts import Contrast
@@ -55,7 +53,7 @@ _SEED = 0  # fixed: the same runs have the same intervals
 
 
 @dataclass(frozen=True)
-class Spread:
+class EffectEstimate:
     """An effect: a ratio (1 is none) or a difference (0 is none), as the scale says.
 
     low, high, p: None where there is no spread to go by: an exact count of a single run, or
@@ -75,7 +73,7 @@ def estimate(
     scale: Scale,
     *,
     resamples: int = RESAMPLES,
-) -> tuple[Spread, ...]:
+) -> tuple[EffectEstimate, ...]:
     """Every contrast of one response. repeats: the measured cells, the same in each repeat.
 
     On the scale `ratio` every value must be above 0.
@@ -93,7 +91,7 @@ def estimate(
     if len(repeats) > 1 and not of_text:
         return _between_repeats(effects, weights, values, scale)
     if any(isinstance(one, Exact) for one in measures) or (of_text and not _are_pairs(measures)):
-        return tuple(Spread(_off(scale, effect)) for effect in effects)
+        return tuple(EffectEstimate(_off(scale, effect)) for effect in effects)
     drawn = weights @ _on(scale, resample(measures, resamples, np.random.default_rng(_SEED)))
     blocks = min(map(_blocks, measures))
     return tuple(
@@ -193,25 +191,20 @@ def _blocks(measure: Measure) -> int:
     return blocks_of(len(measure.amount))
 
 
-def _within_run(effect: float, draws: Floats, scale: Scale, blocks: int) -> Spread:
+def _within_run(effect: float, draws: Floats, scale: Scale, blocks: int) -> EffectEstimate:
     draws = draws[np.isfinite(draws)]
     if not len(draws):
-        return Spread(_off(scale, effect))
-    outside = 100 * (1 - CONFIDENCE) / 2
-    middle, factor = percentile(draws, 50), widening(blocks, CONFIDENCE)
+        return EffectEstimate(_off(scale, effect))
     # Logarithms already, if the scale is one of ratios.
-    low, high = (
-        widened(percentile(draws, q), middle, factor, "difference")
-        for q in (outside, 100 - outside)
-    )
+    low, high = interval_of(draws, blocks, CONFIDENCE, "difference")
     error = float(draws.std()) * math.sqrt(blocks / (blocks - 1))
     p = two_sided_p(effect / error, blocks - 1) if error > 0 else float(effect == 0)
-    return Spread(_off(scale, effect), _off(scale, low), _off(scale, high), p)
+    return EffectEstimate(_off(scale, effect), _off(scale, low), _off(scale, high), p)
 
 
 def _between_repeats(
     effects: Floats, weights: Floats, values: Floats, scale: Scale
-) -> tuple[Spread, ...]:
+) -> tuple[EffectEstimate, ...]:
     """values: [repeats, cells], on the scale they are averaged on."""
     return tuple(
         _of_repeats(effect, weight[weight != 0], values[:, weight != 0], scale)
@@ -219,7 +212,7 @@ def _between_repeats(
     )
 
 
-def _of_repeats(effect: float, weight: Floats, values: Floats, scale: Scale) -> Spread:
+def _of_repeats(effect: float, weight: Floats, values: Floats, scale: Scale) -> EffectEstimate:
     """weight: [cells], of those that the contrast compares. values: [repeats, cells]."""
     repeats, cells = values.shape
     rest = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
@@ -227,12 +220,12 @@ def _of_repeats(effect: float, weight: Floats, values: Floats, scale: Scale) -> 
     variance = float((rest**2).sum()) / df
     # What is left of equal values is rounding, not spread.
     if variance <= (1e-12 * max(1.0, float(np.abs(values).max()))) ** 2:
-        return Spread(_off(scale, effect))
+        return EffectEstimate(_off(scale, effect))
     reach = quantile(CONFIDENCE, df)
     error = math.sqrt(variance * float((weight**2).sum()) / repeats)
     low, high = effect - reach * error, effect + reach * error
     p = two_sided_p(effect / error, df)
-    return Spread(_off(scale, effect), _off(scale, low), _off(scale, high), p)
+    return EffectEstimate(_off(scale, effect), _off(scale, low), _off(scale, high), p)
 
 
 def _on(scale: Scale, values: Floats) -> Floats:

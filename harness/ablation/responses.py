@@ -16,8 +16,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..comparison import evidence, judged
-from ..comparison.evidence import requests_needed
+from ..comparison import enough, judged
+from ..comparison.enough import requests_needed
 from ..comparison.observed import Observed
 from ..comparison.pairing import Place, place_of
 from ..comparison.quantities import QUANTITIES
@@ -108,6 +108,11 @@ def _latency(name: str) -> Response:
     return Response(name, quantity.unit, quantity.better, "ratio", "requests")
 
 
+def _count(counter: str) -> Response:
+    quantity = QUANTITIES[f"counters.{counter}"]
+    return Response(quantity.name, quantity.unit, quantity.better, "difference", "exact")
+
+
 LATENCIES = tuple(
     _latency(name) for name in ("ttft.mean", "ttft.p99", "tpot.mean", "itl.p99", "e2el.mean")
 )
@@ -116,9 +121,7 @@ THROUGHPUT_RUN = Response("output_throughput.run", "tokens/s", "higher", "ratio"
 WASTE = Response("kv.waste_share", "share", "lower", "difference", "time")
 COUNTS = (
     Response("running.peak", "requests", "none", "difference", "exact"),
-    Response("counters.steps", "steps", "lower", "difference", "exact"),
-    Response("counters.preemptions", "preemptions", "lower", "difference", "exact"),
-    Response("counters.recomputed_tokens", "tokens", "lower", "difference", "exact"),
+    *(_count(name) for name in ("steps", "preemptions", "recomputed_tokens")),
 )
 PERPLEXITY = Response("quality.perplexity", "", "lower", "ratio", "text")
 
@@ -179,11 +182,11 @@ def too_little(response: Response, cells: Sequence[Sequence[tuple[str, Result]]]
     if response.sampled == "text":
         return _too_little_text(response, [result for runs in cells for _, result in runs])
     repeated = len(cells[0]) > 1
-    timed = evidence.is_timed(QUANTITIES[response.name])
+    timed = enough.is_timed(QUANTITIES[response.name])
     named = [run for runs in cells for run in runs] if timed else []
-    return evidence.disturbed(named) or evidence.too_little(
+    return enough.disturbed(named) or enough.too_little(
         [[result for _, result in runs] for runs in cells],
-        response.name,
+        QUANTITIES[response.name].label,
         needed=0 if repeated else requests_needed(response.q),
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .design import Level
-from .effects import Spread
+from .effects import EffectEstimate
 from .responses import Scale
 
 
@@ -18,12 +18,12 @@ class Reversal:
 
     axis: str
     falls_at: Level
-    falls: Spread
+    falls: EffectEstimate
     rises_at: Level
-    rises: Spread
+    rises: EffectEstimate
 
 
-def reversal(known: Sequence[tuple[str, Level, Spread]], scale: Scale) -> Reversal | None:
+def reversal(known: Sequence[tuple[str, Level, EffectEstimate]], scale: Scale) -> Reversal | None:
     """The widest one among a change's effects at each level of other axes; None if there is none.
 
     known: axis, level, effect there, of those that hold among all that is judged. Only effects

@@ -15,7 +15,7 @@ from ...reports.effect_text import effect_text, response_label
 from ...reports.format import number, percent, plural, seconds
 from .contrasts import Change, Contrast
 from .design import Cell, level_text
-from .effects import Spread
+from .effects import EffectEstimate
 from .mechanism import (
     PARTS_OF,
     RUNNING,
@@ -89,7 +89,7 @@ class _Seen:
 def main_sentence(
     response: Response,
     contrast: Contrast,
-    spread: Spread,
+    spread: EffectEstimate,
     explanation: Explanation | None,
     repeats: Sequence[Mapping[Cell, Accounted]],
     turned: Reversal | None = None,
@@ -117,9 +117,9 @@ def _turned(turned: Reversal | None, response: Response) -> str:
 def interaction_sentence(
     response: Response,
     contrast: Contrast,
-    spread: Spread,
-    at_base: Spread,
-    at_level: Spread,
+    spread: EffectEstimate,
+    at_base: EffectEstimate,
+    at_level: EffectEstimate,
     explanation: Explanation | None,
 ) -> str:
     """Where the first axis' effect depends on the second, and by how much."""
@@ -147,12 +147,12 @@ def change_text(change: Change) -> str:
     return f"{change.axis} {level_text(change.base)} → {level_text(change.level)}"
 
 
-def spread_text(spread: Spread, response: Response) -> str:
+def spread_text(spread: EffectEstimate, response: Response) -> str:
     return effect_text(spread.value, spread.low, spread.high, response.scale, response.unit)
 
 
 def _through(
-    response: Response, spread: Spread, explanation: Explanation | None, seen: _Seen
+    response: Response, spread: EffectEstimate, explanation: Explanation | None, seen: _Seen
 ) -> str:
     if response.name == WASTE.name:
         return _waste(seen)
@@ -278,7 +278,7 @@ def _capacity(seen: _Seen) -> str:
     return "KV capacity" if blocked >= BLOCKED else "concurrency"
 
 
-def _cost(response: Response, spread: Spread, seen: _Seen) -> str:
+def _cost(response: Response, spread: EffectEstimate, seen: _Seen) -> str:
     """What an improvement was paid for with."""
     improves = (spread.value < (1 if response.scale == "ratio" else 0)) == (
         response.better == "lower"

@@ -25,13 +25,8 @@ from ..run.experiment import Measured, Prepared
 from ..run.lateness import check_rate, check_sender_lag, waits_for_unseen_steps
 from ..run.metered import Metered, serve_metered, warm_up
 from ..run.planning import asked_of, load_settings, price_setting
-from ..run.summarise import (
-    Summary,
-    latency_metrics,
-    requests_frame,
-    steps_frame,
-    throughput_metrics,
-)
+from ..run.replies import replies_only
+from ..run.summarise import Summary
 from ..run.validity import (
     Asked,
     check_complete,
@@ -40,7 +35,9 @@ from ..run.validity import (
     check_tail,
     check_token_counts,
 )
-from ..run.window import steady_window
+from ..slo import check_seen_by_a_client
+from ..tables.requests import requests_frame
+from ..tables.steps import steps_frame
 from .installed import refuse_absent
 
 if TYPE_CHECKING:
@@ -109,7 +106,9 @@ ADAPTERS: dict[str, Callable[[Prepared, Clock], AdaptedEngine]] = {
 
 
 def load_adapted(prepared: Prepared, name: str, watch: Watch) -> Adapted:
-    """name: of `ADAPTERS`. Raises ConfigError where the library is not installed."""
+    """name: of `ADAPTERS`. Raises ConfigError where the library is not installed, or an SLO limits
+    what it does not show."""
+    check_seen_by_a_client(prepared.config.slo_s)
     refuse_absent(name)
     clock = WallClock()
     watch.stage(f"loading {prepared.files.name} into {name}")
@@ -149,7 +148,7 @@ def _result(
     plan, seen = prepared.plan, served.seen
     summary = _summary(seen, asked_of(plan), prepared.config.slo_s, engine.longest_step_s)
     throttling = check_throttling(served.throttled, seen.duration_s)
-    summary = summary.with_check(throttling).with_check(served.alone)
+    summary = served.add_checks(summary.with_check(throttling))
     unseen = "the library's steps are not seen"
     used = not_seen(unseen, served.energy, prepared.config.price_per_hour)
     summary = add_resources(summary, seen.records, (), used)
@@ -177,8 +176,7 @@ def _summary(
     seen: Observation, asked: Asked, slo_s: Mapping[str, float], longest_step_s: float
 ) -> Summary:
     records = seen.records
-    duration_s = max((one.t_end_s for one in records if one.t_end_s is not None), default=0.0)
-    window = steady_window(records, duration_s)
+    replies = replies_only(records, slo_s)
     unsent = asked.unsent(records)
     waits_s = waits_for_unseen_steps(records, longest_step_s)
     # Every check that needs no trace of steps.
@@ -188,16 +186,13 @@ def _summary(
         check_token_counts(records, asked.output_tokens),
         check_sender_lag(records, waits_s, on_schedule=asked.sends_on_schedule),
         check_rate(records, waits_s, on_schedule=asked.sends_on_schedule),
-        check_steady(window, records, open_loop=asked.open_loop),
+        check_steady(replies.window, records, open_loop=asked.open_loop),
         check_tail(records),
     )
     return Summary(
-        duration_s=duration_s,
-        window=window,
-        metrics={
-            **latency_metrics(records),
-            **throughput_metrics(records, window, duration_s, slo_s),
-        },
+        duration_s=replies.duration_s,
+        window=replies.window,
+        metrics=replies.metrics,
         kv=None,
         counters=count_replies(records, unsent=unsent),
         validity=Validity.of(checks),

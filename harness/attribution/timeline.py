@@ -77,7 +77,7 @@ def timeline_of_traces(request_ids: Sequence[str], steps: Sequence[StepTrace]) -
 
 
 def timeline_of_tables(request_ids: Sequence[str], steps: pd.DataFrame) -> Timeline:
-    """From a stored run. steps: the table `summarise.STEP_COLUMNS` describes; of the columns of
+    """From a stored run. steps: the table `STEP_COLUMNS` describes; of the columns of
     chunks it reads all but their phases, for a step's prefills stand in front."""
     return _timeline(
         request_ids,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..run.planning import load_settings
-from ..storage.settings import difference
+from ..storage.settings import difference, in_force
 from ..storage.store import RunOnDisk, Standing, StoreError, find_run, standing
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ class Identity:
         return (
             stored.result.status == "complete"
             and stored.result.workload.fingerprint == self.fingerprint
-            and difference(self.settings, stored.result.config) is None
+            and difference(in_force(self.settings), stored.result.config) is None
         )
 
     def difference(self, stored: RunOnDisk) -> str:
         """In what first a stored run is another one: `threads is 2 there, 4 here`."""
-        found = difference({**self.settings, **self.load}, stored.result.config)
+        found = difference({**in_force(self.settings), **self.load}, stored.result.config)
         if found is not None:
             return found
         if stored.result.workload.fingerprint != self.fingerprint:
@@ -57,7 +57,9 @@ def identity_of(
     # The fingerprint says what is sent, whatever file it was read from.
     unsaid = {*sent, "command"}
     decided = {name: value for name, value in settings.items() if name not in unsaid}
-    return Identity({"price_per_hour": None, **decided}, fingerprint, sent)
+    # A run leaves these out where they are not set.
+    unset = {"price_per_hour": None, "quality_reference": None}
+    return Identity({**unset, **decided}, fingerprint, sent)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from ...engines.config import with_choices
 from ...engines.errors import ConfigError
 from ...workloads.api import Plan
+from ...workloads.sharing import shared_blocks
 from ..config import RunConfig
 from ..run.experiment import Measured
 from ..run.watch import Watch
@@ -82,20 +83,6 @@ def _timing(plan: Plan) -> int:
 
 
 def _sharing(plan: Plan, block_size: int) -> int:
-    """Which prompts begin alike, in whole blocks, whatever they say: what a prefix cache finds.
-
-    Blocks are numbered as they are first seen, each by its tokens and the block before it, so that
-    two plans are equal if and only if the same prompts share the same beginnings.
-    """
-    numbers: dict[tuple[int, tuple[int, ...]], int] = {}
-    found: list[tuple[int, ...]] = []
-    for request in plan.requests:
-        tokens = request.prompt_token_ids
-        blocks: list[int] = []
-        before = -1
-        for start in range(0, len(tokens) - block_size + 1, block_size):
-            block = (before, tuple(tokens[start : start + block_size]))
-            before = numbers.setdefault(block, len(numbers))
-            blocks.append(before)
-        found.append(tuple(blocks))
-    return hash(tuple(found))
+    """Which prompts begin alike, in whole blocks, whatever they say: what a prefix cache finds."""
+    prompts = [one.prompt_token_ids for one in plan.requests]
+    return hash(tuple(one.tobytes() for one in shared_blocks(prompts, block_size)))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ...reports.claims_model import Claim, Evidence, verdict_of
 from ..bench.bench_engine import bench_by_turns, cases
-from ..comparison.evidence import FEWEST_REQUESTS
+from ..comparison.enough import FEWEST_REQUESTS
 from ..simulation.simulation_error import is_below, worst_factor
 from .runs import Made, Runs, change
 

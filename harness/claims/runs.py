@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...reports.format import quantity, scale_of
-from ..comparison.evidence import examine, objections
+from ..comparison.admissible import objections
+from ..comparison.evidence import examine
 from ..comparison.observed import Observed
 from ..comparison.quantities import find_quantity
 from ..options.words import run_settings, simulated_settings, words_of_mapping
@@ -108,13 +109,13 @@ class Runs:
     def capacity(self, options: Options, attainment: float) -> tuple[EngineCapacity, str]:
         """As `llmbench capacity` with these options, and the command. Raises ConfigError where
         they have no SLO."""
-        from ..simulation.simulated_capacity import Goal, engine_capacity, prepare_capacity
+        from ..simulation.simulated_capacity import CapacityGoal, engine_capacity, prepare_capacity
 
         words = words_of_mapping("options", options)
         text = f"{_typed('capacity', words)} --attainment {attainment:.0%}"
         self._watch.stage(text)
         settings, machine = simulated_settings(words, "options")
-        goal = Goal(settings.slo_s, attainment)
+        goal = CapacityGoal(settings.slo_s, attainment)
         return engine_capacity(prepare_capacity(settings, machine), goal, Silent()), text
 
     def _once(self, command: str, options: Options) -> Made:

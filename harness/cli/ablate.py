@@ -149,7 +149,8 @@ def _measure(
     """Check, run what is not stored yet, analyse, write the reports. Returns also the cells that
     failed."""
     from ...engines.errors import ConfigError
-    from ..ablation.analyse import Factorial, analyse
+    from ..ablation.analyse import analyse
+    from ..ablation.factorial import Factorial
     from ..ablation.run import check, check_directory, forget, run_cells
     from ..errors import InvalidRun
     from ..rendering import ablation_reports

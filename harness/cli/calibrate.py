@@ -51,7 +51,7 @@ def calibrate(
         held = hold_against(made, unseen, Silent())
         made = replace(made, run_error={one.quantity: one.error for one in held})
         _print_held(held)
-        for caution in unknown_of(unseen.result):
+        for caution in unknown_of(unseen):
             say(f"[yellow]note[/] {foreign(caution)}")
     save_calibration(made, out)
     say(f"\n[bold]calibration[/]  {foreign(out)}")

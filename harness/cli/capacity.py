@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..run.watch import Watch
     from ..simulation.capacity_order import Order
     from ..simulation.simulate import PreparedSimulation
-    from ..simulation.simulated_capacity import EngineCapacity, Goal
+    from ..simulation.simulated_capacity import CapacityGoal, EngineCapacity
     from ..storage.store import Standing
 
     SettingsOf = Callable[[str | None], RunConfig]
@@ -129,15 +129,15 @@ def _engines(compare: str | None) -> list[str | None]:
     return names
 
 
-def _goal(config: RunConfig, attainment: str, rate_tolerance: str) -> Goal:
+def _goal(config: RunConfig, attainment: str, rate_tolerance: str) -> CapacityGoal:
     from ...engines.errors import ConfigError
-    from ..simulation.capacity import check_search
-    from ..simulation.simulated_capacity import Goal
+    from ..rate_search.bracket import check_search
+    from ..simulation.simulated_capacity import CapacityGoal
     from ..units import parse_share
 
     if not config.slo_s:
         raise ConfigError("slo", "", "limits, such as ttft:500ms,tpot:50ms, or a preset")
-    goal = Goal(
+    goal = CapacityGoal(
         config.slo_s,
         parse_share("attainment", attainment),
         parse_share("rate_tolerance", rate_tolerance),
@@ -153,7 +153,7 @@ def _directories(out: Path | None, names: Sequence[str | None]) -> list[Path]:
 
 
 def _search(
-    prepared: Sequence[PreparedSimulation], goal: Goal, watch: Watch
+    prepared: Sequence[PreparedSimulation], goal: CapacityGoal, watch: Watch
 ) -> tuple[list[EngineCapacity], tuple[Order, ...]]:
     from ..simulation.capacity_order import orders
     from ..simulation.simulated_capacity import engine_capacity

@@ -13,10 +13,10 @@ from rich.table import Table
 from ...reports.format import number, quantity, scale_of
 from ...workloads.scaled import Arriving
 from ..metrics import CostPerMillionTokens
+from ..rate_search.bracket import Search, Tried
 from ..result import Result
-from ..simulation.capacity import Search, Trial
 from ..simulation.capacity_order import Order
-from ..simulation.simulated_capacity import EngineCapacity, Goal
+from ..simulation.simulated_capacity import CapacityGoal, EngineCapacity
 from ..stats.proportion import fewest_to_show
 from .console import TerminalConsole, foreign
 
@@ -35,7 +35,7 @@ _SAME: Mapping[Arriving, str] = {
 
 
 def print_capacities(
-    found: Sequence[EngineCapacity], goal: Goal, ordered: Sequence[Order] = ()
+    found: Sequence[EngineCapacity], goal: CapacityGoal, ordered: Sequence[Order] = ()
 ) -> None:
     """A sentence an engine, the rates that were tried if it is one, and a table of all."""
     console = TerminalConsole()
@@ -56,7 +56,7 @@ def print_capacities(
         console.print(f"[yellow]simulated[/] {foreign(error)}")
 
 
-def sentence(one: EngineCapacity, goal: Goal) -> str:
+def sentence(one: EngineCapacity, goal: CapacityGoal) -> str:
     """The answer in words."""
     limits = " and ".join(f"{metric} ≤ {quantity(s, 's')}" for metric, s in goal.slo_s.items())
     what = f"{limits} for {quantity(goal.attainment, 'share')} of the requests"
@@ -97,7 +97,7 @@ def order_sentence(order: Order) -> str:
     return f"{order.first} holds more than {order.second}: {split}"
 
 
-def _missed(one: EngineCapacity, goal: Goal) -> str:
+def _missed(one: EngineCapacity, goal: CapacityGoal) -> str:
     """Which limits are not kept, and by how much."""
     parts = [
         f"{limit.metric}: {quantity(goal.attainment, 'share')} stay within "
@@ -144,7 +144,7 @@ def _enough(one: EngineCapacity, fewest: int | None) -> str:
     return f"; it takes {fewest}, which some {hundreds} requests give (--num-requests)"
 
 
-def rate(trial: Trial, of: Arriving) -> str:
+def rate(trial: Tried, of: Arriving) -> str:
     if math.isinf(trial.rate_per_s):
         return "all at once"
     return quantity(trial.rate_per_s, f"{of}/s")
@@ -208,7 +208,7 @@ def _binds(one: EngineCapacity) -> str:
 
 
 def capacity_json(
-    found: Sequence[EngineCapacity], goal: Goal, ordered: Sequence[Order] = ()
+    found: Sequence[EngineCapacity], goal: CapacityGoal, ordered: Sequence[Order] = ()
 ) -> str:
     """One object; a rate of null is all requests at once, or in an interval no limit."""
     return json.dumps(
@@ -254,7 +254,7 @@ def _or_none(rate_per_s: float) -> float | None:
     return rate_per_s if math.isfinite(rate_per_s) else None
 
 
-def _trial(trial: Trial | None) -> Mapping[str, Any] | None:
+def _trial(trial: Tried | None) -> Mapping[str, Any] | None:
     return None if trial is None else _finite(asdict(trial))
 
 

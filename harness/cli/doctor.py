@@ -112,8 +112,8 @@ def _triton() -> Finding:
 def _native_kernels() -> Finding:
     """Builds them if need be: whether that works is the question."""
     try:
-        from ...kernels.cpu.native.build import TARGETS, BuildError
-        from ...kernels.cpu.native.library import load
+        from ...kernels.native.build import TARGETS, BuildError
+        from ...kernels.native.library import load
     except ImportError:
         return Finding("native kernels", "note", "torch is missing")
     reason = ""

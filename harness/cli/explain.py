@@ -44,13 +44,14 @@ def explain(
     measured, and the residual is shown."""
     from ...engines.errors import ConfigError
     from ..attribution.explain import explain_request, explain_slowest
-    from ..run.summarise import records_of
     from ..storage.store import load_run
+    from ..tables.requests import records_of
     from . import parts_tables
 
     stored = load_run(run)
-    if stored.result.target is not None:
-        raise ConfigError("run", str(run), "a run in process: the steps of a server are not seen")
+    if stored.steps.empty and stored.result.counters.requests_ok:
+        allowed = "a run of an engine of ours: the steps of a server or a library are not seen"
+        raise ConfigError("run", str(run), allowed)
     if request is None and slowest is None:
         _explain_run(stored, as_json=as_json)
         return

@@ -139,8 +139,9 @@ def quantize(
 ) -> Exit:
     """Quantise a model, layer by layer, into a checkpoint that other engines load, too.
 
-    In memory are one layer and the calibration tokens' activations. An interrupted run leaves what
-    was at --out, and its finished layers for --resume. The same command gives the same weights.
+    In memory are one layer and the calibration tokens' activations (with gptq twice, and three
+    square matrices of a layer's widest input). An interrupted run leaves what was at --out, and its
+    finished layers for --resume. The same command gives the same weights with as many threads.
     """
     import torch
 

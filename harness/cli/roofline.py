@@ -8,6 +8,7 @@ def roofline() -> None:
 
     One efficiency factor a phase is fitted on half of the rows; the other half is predicted.
     """
-    from ...engines.cost.published import compare_with_published, comparison_markdown
+    from ...engines.cost.published import compare_with_published
+    from .roofline_tables import comparison_markdown
 
     print(comparison_markdown(compare_with_published()))

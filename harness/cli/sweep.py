@@ -17,7 +17,7 @@ from .output import AsJson, Quiet, write_texts
 
 if TYPE_CHECKING:
     from ...reports.sweep_model import SweepTable
-    from ..sweep.saturation import Goal
+    from ..sweep.saturation import SaturationGoal
 
 EPILOG = "\n\n".join(
     (
@@ -143,11 +143,13 @@ def _has_slo(words: Sequence[str]) -> bool:
     return any(word.partition("=")[0] == "--slo" for word in words)
 
 
-def _goal(words: Sequence[str], attainment: str, tolerance: str, start_per_s: float) -> Goal:
-    from ..sweep.saturation import Goal
+def _goal(
+    words: Sequence[str], attainment: str, tolerance: str, start_per_s: float
+) -> SaturationGoal:
+    from ..sweep.saturation import SaturationGoal
     from ..units import parse_share
 
-    return Goal(
+    return SaturationGoal(
         parse_share("attainment", attainment) if _has_slo(words) else None,
         parse_share("rate_tolerance", tolerance),
         start_per_s,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from ...engines.errors import ConfigError, unknown_name
+from ..storage.json_text import not_finite
 from .tls import SYSTEM_TRUST, Trust
 
 Endpoint = Literal["completions", "chat"]
@@ -75,8 +77,9 @@ class Timeouts:
 
     def __post_init__(self) -> None:
         for name in ("connect_s", "first_token_s", "chunk_s", "total_s"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"timeout {name}", getattr(self, name), "more than 0 seconds")
+            if not 0 < getattr(self, name) < math.inf:
+                allowed = "more than 0 seconds, and finite"
+                raise ConfigError(f"timeout {name}", getattr(self, name), allowed)
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,8 @@ class ClientConfig:
             raise ConfigError("processes", self.processes, f"1 to {max(cores, 8)}")
         if self.max_errors < 0:
             raise ConfigError("max_errors", self.max_errors, "0 or more")
+        if found := not_finite(self.extra, "extra"):
+            raise ConfigError(*found, "a finite number: JSON has no other")
 
     @property
     def path(self) -> str:

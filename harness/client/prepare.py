@@ -15,6 +15,7 @@ from ...workloads.api import Plan, WorkloadError
 from ..config import LoadConfig
 from ..run.planning import corpus_text, plan_with_warmup, workload_of
 from ..run.text_encoder import text_encoder
+from ..slo import check_seen_by_a_client
 from .bodies import fixed_fields, with_texts
 from .calibration import ClientCalibration, default_path, read_calibration
 from .config import ClientConfig
@@ -73,6 +74,7 @@ class PreparedServerRun:
 def prepare_server_run(config: ServerRunConfig, watch: Watch) -> PreparedServerRun:
     """Ask the server who it is, and plan every request. Raises TargetError where it is down or not
     OpenAI-compatible, ConfigError, ModelError and WorkloadError."""
+    check_seen_by_a_client(config.slo_s)
     spec = workload_of(config.load)
     calibration = _calibration_of_this_cpu(config.calibration)
     watch.stage(f"asking {config.client.url} which models it serves")

@@ -21,14 +21,10 @@ from ..run.build_result import build_result
 from ..run.drive import request_id
 from ..run.planning import asked_of, load_settings, price_setting
 from ..run.record import RequestRecord, RequestStatus
-from ..run.summarise import (
-    Summary,
-    latency_metrics,
-    requests_frame,
-    steps_frame,
-    throughput_metrics,
-)
-from ..run.window import steady_window
+from ..run.replies import replies_only
+from ..run.summarise import Summary
+from ..tables.requests import requests_frame
+from ..tables.steps import steps_frame
 from .calibration import ClientCalibration, error_at, load_of, widened
 from .checks import AskedOfServer, assess_replies, errors_by_label
 from .load_summary import client_load, in_flight_s
@@ -129,23 +125,19 @@ def summarise_replies(
     """Everything computed from what a server sent back. duration_s runs to the last token.
     throttled: the client's machine, meanwhile."""
     records, plan = found.sent.records, prepared.plan
-    duration_s = max((one.t_end_s for one in records if one.t_end_s is not None), default=0.0)
-    window = steady_window(records, duration_s)
+    replies = replies_only(records, prepared.config.slo_s)
     asked = asked_of(plan)
     told = prepared.server.cache_can_be_told
     client_config = prepared.config.client
     return Summary(
-        duration_s=duration_s,
-        window=window,
-        metrics={
-            **latency_metrics(records),
-            **throughput_metrics(records, window, duration_s, prepared.config.slo_s),
-        },
+        duration_s=replies.duration_s,
+        window=replies.window,
+        metrics=replies.metrics,
         kv=None,
         counters=count_replies(records, unsent=asked.unsent(records)),
         validity=assess_replies(
             records,
-            window,
+            replies.window,
             AskedOfServer(
                 plan=asked,
                 input_tokens={request_id(one): len(one.prompt_token_ids) for one in plan.requests},

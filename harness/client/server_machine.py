@@ -69,7 +69,7 @@ def read(place: ServerPlace) -> Reading:
 
 
 def check_server_machine(place: ServerPlace, before: Reading, after: Reading) -> Check:
-    """As `machine_state.check_alone`, as far as it is known. Where the server may be one of the
+    """As `machine/state.py: check_alone`, as far as it is known. Where the server may be one of the
     others, these are no disturbance that could be told from it: a caution of its own says so, if
     they had too much, and decides nothing."""
     if not place.here:

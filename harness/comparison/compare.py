@@ -23,14 +23,9 @@ from ..result import Result
 from ..stats.bootstrap import Estimate
 from ..storage.settings import NOT_SETTINGS, setting_of
 from ..storage.store import RunOnDisk, StoredRun
+from .admissible import objections
 from .comparability import differences, disturbances, says, says_requests, warnings
-from .evidence import (
-    ERROR_RATE,
-    Finding,
-    examine,
-    has_interval,
-    objections,
-)
+from .evidence import ERROR_RATE, Finding, examine, has_interval
 from .observed import Observed
 from .pairing import same_requests
 from .quantities import QUANTITIES, Quantity
@@ -102,7 +97,7 @@ def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Compar
                 if (reasons := objections(run))
             ),
             *(warnings(*zip(*different, strict=True)) if len(different) > 1 else ()),
-            *_undecidable(rows),
+            *undecidable(rows),
         ),
         rows=tuple(rows),
         statement=found_out.statement,
@@ -112,7 +107,7 @@ def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Compar
     )
 
 
-def _undecidable(rows: Sequence[MetricComparison]) -> Iterator[str]:
+def undecidable(rows: Sequence[MetricComparison]) -> Iterator[str]:
     """Why some rows are inconclusive whatever their interval; of quality, whose reasons are its
     own, in a line of its own."""
     for of_quality in (False, True):

@@ -7,26 +7,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from ...reports.format import plural
-from ...reports.tails import samples_for_interval
 from ..metrics import CostPerMillionTokens, Goodput, GoodputShare
 from ..result import Result
 from ..stats.bootstrap import CONFIDENCE, Contrast, Estimate, Statistic, compare_samples
-from ..storage.store import RunOnDisk, StoredRun
 from . import judged
+from .alike import unlike
+from .enough import disturbed, is_timed, requests_needed, too_little
 from .observed import Observed, can_be_resampled
 from .pairing import Pairs, pairs_of
 from .quantities import Quantity
 
-# Below these a bootstrap knows too little of the spread to be trusted, and a machine's own rhythm
-# (frequency, other processes, garbage collection) has not been seen.
-FEWEST_REQUESTS = 20
-SHORTEST_RUN_S = 5.0
 # The chance, over all that is judged at once, of calling a difference that is not there.
 ERROR_RATE = 0.05
 # What repeats exactly agrees to nine digits: sums round differently between processors.
 ROUNDING = 1e-9
-_NOT_TIMED = ("kv", "batch_tokens", "batch_requests", "budget_utilisation")
 # Rates and shares that count requests.
 _OF_REQUESTS = ("request_throughput", Goodput.id, GoodputShare.id)
 ONE_NUMBER = "one run of each does not show how much it varies from run to run; repeats do"
@@ -148,78 +142,6 @@ def examine_quality(
 
 def _mean_of(quantity: Quantity, side: Sequence[Result]) -> float:
     return sum(quantity.value(one) or 0.0 for one in side) / len(side)
-
-
-def objections(stored: StoredRun | RunOnDisk) -> tuple[str, ...]:
-    """Why a run may not enter a comparison or a gate; empty if it may."""
-    result = stored.result
-    reasons = tuple(check.detail for check in result.validity.failures if check.fatal)
-    if not result.validity.valid and not reasons:
-        reasons = ("it is marked invalid",)
-    if result.status == "partial" and not reasons:
-        reasons = ("it was interrupted",)
-    return reasons
-
-
-def unlike(quantity: Quantity, one: Result, other: Result) -> str:
-    """Why two numbers are not of the same thing, and their ratio says nothing; empty if it does."""
-    if quantity.kind == "judged":
-        return judged.unlike(quantity, one, other)
-    of_slo = quantity.id in (Goodput.id, GoodputShare.id)
-    if of_slo and (one.config.get("slo") or {}) != (other.config.get("slo") or {}):
-        return "the runs were judged by different SLOs"
-    if of_window(quantity) and one.window.steady != other.window.steady:
-        return "one is over a steady window, and the other, without one, over the whole run"
-    return ""
-
-
-def of_window(quantity: Quantity) -> bool:
-    """Whether it is over the steady window, and over the whole run where there is none."""
-    return quantity.stat == "window" or quantity.id == CostPerMillionTokens.id
-
-
-def is_timed(quantity: Quantity) -> bool:
-    """Whether it is a time, or made of times: a rate, what keeps a limit, a share of a peak, what a
-    token costs. What steps computed and what memory held is none."""
-    return quantity.measured and quantity.id not in _NOT_TIMED
-
-
-def too_little(sides: Sequence[Sequence[Result]], what: str, *, needed: int = 0) -> str:
-    """Why nothing can be concluded from these runs, whatever the interval; empty if something can.
-
-    sides: the runs of each, which count together. what: a quantity as a reader calls it, and needed
-    how many served requests it takes on each side. A simulated machine has no rhythm that a short
-    run could miss.
-    """
-    simulated = all(result.simulation is not None for side in sides for result in side)
-    shortest_s, runs = min((sum(one.duration_s for one in side), len(side)) for side in sides)
-    if shortest_s < SHORTEST_RUN_S and not simulated:
-        is_short = f"a run of {shortest_s:.1f} s is too short"
-        if runs > 1:
-            is_short = f"runs of {shortest_s:.1f} s together are too short"
-        return f"{is_short} (at least {SHORTEST_RUN_S:g} s)"
-    fewest = min(sum(one.counters.requests_ok for one in side) for side in sides)
-    if fewest < needed:
-        return f"{fewest} served requests are too few to compare {what}, which needs {needed}"
-    return ""
-
-
-def disturbed(runs: Iterable[tuple[str, Result]]) -> str:
-    """Why times of these runs, by name, decide nothing: others used the machine, or it was held
-    back, by more than the checks of a run allow. Empty if they may decide. No interval covers it:
-    it would call the disturbance a difference."""
-    found = {
-        name: f"{result.validity.disturbances[0].detail} while {name} was measured"
-        for name, result in runs
-        if result.validity.disturbed
-    }
-    more = f" (and {plural(len(found) - 2, 'more run')} alike)" if len(found) > 2 else ""
-    return f"{' and '.join(list(found.values())[:2])}{more}"
-
-
-def requests_needed(q: float | None) -> int:
-    """Served requests below which an interval is not to be trusted. q: of a percentile."""
-    return max(FEWEST_REQUESTS, 0 if q is None else samples_for_interval(q))
 
 
 def agree(one: float, other: float) -> bool:

@@ -27,9 +27,9 @@ from ..metrics import (
 )
 from ..metrics.goodput import GoodputShare
 from ..run.record import RequestRecord, RequestStatus
-from ..run.summarise import records_of
 from ..stats.bootstrap import Sample
 from ..storage.store import StoredRun
+from ..tables.requests import records_of
 from .quantities import QUANTITIES, Quantity
 
 if TYPE_CHECKING:

@@ -92,9 +92,11 @@ def same_requests(baseline: StoredRun, current: StoredRun) -> bool:
 
 def counts_repeat(result: Result) -> bool:
     """Whether the same settings give the same schedule, and so the same counts: in virtual time, or
-    in this process if no request falls due by the clock."""
+    in this process if no request falls due by the clock and no step waits by it."""
     if result.simulation is not None:
         return True
+    if result.config.get("delay_factor"):
+        return False
     return result.target is None and not _has_turns(result) and not is_due_by_clock(result)
 
 

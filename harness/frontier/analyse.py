@@ -16,8 +16,8 @@ from ...reports.frontier_model import (
     MethodPair,
 )
 from ...reports.model import Comparison, Ratio
+from ..comparison.admissible import objections
 from ..comparison.compare import compare
-from ..comparison.evidence import objections
 from ..comparison.observed import Observed
 from ..result import Result
 from ..tasks.evaluate import Score
@@ -61,7 +61,7 @@ def analyse(
         setting=_setting(measured[0]),
         quality_of=_quality_of(measured),
         methods=tuple(methods),
-        claims=claims(methods, batch_1(found), pairs),
+        claims=claims(methods, batch_1(steps), pairs),
         notes=_notes(methods, measured, comparison, found),
         comparison=comparison,
         steps=found,
@@ -179,7 +179,8 @@ def _notes(
     if emulated := [one.name for one in methods if one.emulated]:
         notes.append(
             f"{', '.join(emulated)}: emulated, for this hardware has no such arithmetic; the "
-            "quality is the method's, the speed is not"
+            "quality is the method's, the speed is not, and decides neither a claim nor who is "
+            "dominated"
         )
     if disturbed := [one.name for one in methods if one.disturbed]:
         notes.append(

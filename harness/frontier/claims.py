@@ -16,6 +16,7 @@ from ...reports.frontier_model import (
 )
 from ...reports.model import Ratio
 from .methods import PLAIN, RIVALS, family
+from .turning_points import AtBatch1
 
 DOUBLE = 2.0
 # A method is free of a cost in quality if it raises perplexity by no more than this.
@@ -25,13 +26,12 @@ FREE_SPEED = 0.98
 
 def claims(
     methods: Sequence[FrontierMethod],
-    batch_1: Mapping[str, float],
+    batch_1: Mapping[str, AtBatch1],
     pairs: Sequence[MethodPair] = (),
 ) -> tuple[FrontierClaim, ...]:
     """About every method that a claim is about, of those that count.
 
-    pairs: methods beside each other. batch_1: by method, how many times as fast as the unquantised
-    model a decode step of one sequence is; empty where no steps were measured.
+    pairs: methods beside each other. batch_1: by method; empty where no steps were measured.
     """
     by_name = {one.name: one for one in methods if one.counts}
     plain = by_name.get(PLAIN)
@@ -48,19 +48,22 @@ def claims(
     return tuple(found)
 
 
-def doubles(method: FrontierMethod, plain: FrontierMethod, batch_1: float | None) -> FrontierClaim:
+def doubles(
+    method: FrontierMethod, plain: FrontierMethod, batch_1: AtBatch1 | None
+) -> FrontierClaim:
     """Weight-only INT4 doubles throughput: at batch 1, and in this run."""
     parts: list[tuple[bool | None, str]] = []
     if batch_1 is not None:
-        # Three digits where two would round up to what was not reached.
-        digits = 3 if batch_1 < DOUBLE <= round(batch_1, 2) else 2
-        text = f"a decode step at batch 1 is {batch_1:.{digits}f}×"
-        parts.append((batch_1 >= DOUBLE, text))
+        text = f"a decode step at batch 1 is {_times(batch_1.speed_up)}"
+        if batch_1.lowest < batch_1.highest:
+            text += f" (passes from {_times(batch_1.lowest)} to {_times(batch_1.highest)})"
+        parts.append((_all_passes_double(method, batch_1), text + _emulated(method)))
     if method.throughput_ratio is not None:
         load = ""
         if method.batch_requests is not None:
             load = f" ({number(method.batch_requests)} requests a step on average)"
         text = f"this run's output throughput{load} is {_ratio(method.throughput_ratio)}"
+        text += _emulated(method)
         parts.append((_reaches(method, plain, DOUBLE), text))
     return FrontierClaim(
         "INT4 weights double throughput",
@@ -83,9 +86,7 @@ def is_free(method: FrontierMethod, plain: FrontierMethod) -> FrontierClaim:
             text += f" and {percent(1 - method.text_top1_agreement)} of the next tokens change"
         parts.append((_at_most(method.perplexity_ratio, 1 + FREE_PERPLEXITY), text))
     if method.throughput_ratio is not None:
-        text = f"output throughput is {_ratio(method.throughput_ratio)}"
-        if method.emulated:
-            text += " on hardware that only emulates it"
+        text = f"output throughput is {_ratio(method.throughput_ratio)}{_emulated(method)}"
         parts.append((_reaches(method, plain, FREE_SPEED), text))
     return FrontierClaim(
         "FP8 is free",
@@ -145,16 +146,36 @@ def _interval(ratio: Ratio) -> tuple[float, float]:
 
 def _reaches(method: FrontierMethod, plain: FrontierMethod, least: float) -> bool | None:
     """Whether the throughput's ratio is at least so much; None where its interval holds both, and
-    where either run had the machine not to itself, for the interval is of requests alone, or was
-    too short for any."""
+    where either run had the machine not to itself, for the interval is of requests alone, was
+    too short for any, or computed in another arithmetic than its method's own."""
     ratio = method.throughput_ratio
     if ratio is None or ratio.too_little or method.disturbed or plain.disturbed:
+        return None
+    if method.emulated or plain.emulated:
         return None
     if ratio.low is None or ratio.high is None:
         return None if ratio.verdict == "inconclusive" else ratio.value >= least
     if ratio.low >= least:
         return True
     return False if ratio.high < least else None
+
+
+def _all_passes_double(method: FrontierMethod, batch_1: AtBatch1) -> bool | None:
+    """None where one pass does and another does not."""
+    if method.emulated or batch_1.lowest < DOUBLE <= batch_1.highest:
+        return None
+    return batch_1.lowest >= DOUBLE
+
+
+def _times(speed_up: float) -> str:
+    """With three digits where two would round up to what was not reached."""
+    digits = 3 if speed_up < DOUBLE <= round(speed_up, 2) else 2
+    return f"{speed_up:.{digits}f}×"
+
+
+def _emulated(method: FrontierMethod) -> str:
+    """After a speed that is the emulation's."""
+    return " on hardware that only emulates it, which decides nothing" if method.emulated else ""
 
 
 def _ratio(ratio: Ratio) -> str:

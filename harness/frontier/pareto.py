@@ -1,7 +1,8 @@
 """Which methods are no choice: another is no worse in anything, and better in something.
 
 A method that is left out may have been the one to choose, so nothing is left out for want of
-evidence: what an interval does not decide is neither no worse nor better.
+evidence: what an interval does not decide is neither no worse nor better, and nor is the speed of
+an emulated method, which is not its own.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ def dominates(
     of the two runs' ratios leave it open. What either lacks decides nothing."""
     ratios = between(pairs, one.name, other.name)
     kl, speed = ratios.get(KL), ratios.get(THROUGHPUT)
+    emulated = one.emulated or other.emulated
     verdicts: list[Verdict | None] = [
         _of_numbers(one.weight_bytes, other.weight_bytes),
         _itself(one, other) if kl is None else kl.verdict,
-        None if speed is None else speed.verdict,
+        None if speed is None else "inconclusive" if emulated else speed.verdict,
     ]
     if "worse" in verdicts:
         return False

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from statistics import median
+from dataclasses import dataclass
+from statistics import geometric_mean, median
 
 from ...reports.frontier_model import FrontierSteps, StepsLine, TurningPoint
 from ..bench.engine_turns import CONTEXT_TOKENS
-from .batch_steps import PROMPT_TOKENS, BatchSteps
+from .batch_steps import PROMPT_TOKENS, BatchSteps, StepsPass
 from .methods import PLAIN
 from .turning import Curve, crossing, curve, floor_crossing, reached_crossing, speed_ups
 from .turning_text import sentence, unsteady, why
@@ -17,12 +18,19 @@ FOUR_BITS, EIGHT_BITS = 4, 8
 STEADY = 0.2
 
 
+@dataclass(frozen=True)
+class AtBatch1:
+    """How many times as fast as the unquantised model's a decode step of one sequence is: the mean
+    of all passes, and the lowest and the highest of them."""
+
+    speed_up: float
+    lowest: float
+    highest: float
+
+
 def frontier_steps(steps: BatchSteps, bits: Mapping[str, float | None]) -> FrontierSteps:
     """Every method's steps, and where 4 bits stop winning against more. bits: by method."""
-    by_method = {
-        method: [one for one in steps.passes if one.method == method]
-        for method in dict.fromkeys(one.method for one in steps.passes)
-    }
+    by_method = _by_method(steps)
     curves = {method: curve(passes) for method, passes in by_method.items()}
     # The machine's usual bandwidth: on a shared one it comes and goes.
     bytes_per_s = median(one.bytes_per_s for one in steps.passes)
@@ -79,11 +87,29 @@ def _turning_point(
     )
 
 
-def batch_1(steps: FrontierSteps | None) -> dict[str, float]:
-    """Speed-ups over the unquantised model at batch 1, of methods whose passes agree there."""
-    if steps is None or steps.batches[0] != 1:
-        return {}
-    first = {line.method: line.speed_ups[0] for line in steps.lines if line.spreads[0] <= STEADY}
+def batch_1(steps: BatchSteps | None) -> dict[str, AtBatch1]:
+    """Beside the unquantised model, of methods whose passes agree there."""
+    curves = {method: curve(passes) for method, passes in _by_method(steps).items()}
+    first = {
+        method: [pass_.steps[0].speed_up for pass_ in passes]
+        for method, passes in _by_method(steps).items()
+        if curves[method].batches[0] == 1 and curves[method].spreads[0] <= STEADY
+    }
     if PLAIN not in first:
         return {}
-    return {method: speed_up / first[PLAIN] for method, speed_up in first.items()}
+    plain = first[PLAIN]
+    return {
+        method: AtBatch1(
+            geometric_mean(ours) / geometric_mean(plain),
+            min(ours) / max(plain),
+            max(ours) / min(plain),
+        )
+        for method, ours in first.items()
+    }
+
+
+def _by_method(steps: BatchSteps | None) -> dict[str, list[StepsPass]]:
+    found: dict[str, list[StepsPass]] = {}
+    for one in steps.passes if steps else ():
+        found.setdefault(one.method, []).append(one)
+    return found

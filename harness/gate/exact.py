@@ -23,7 +23,7 @@ from .rules import Rule, parse_rule
 from .verdicts import Judged, Verdicts, exit_code
 
 _DIGITS = 10
-_PEAK_BLOCKS = Quantity("kv", "peak_blocks", "blocks", "lower", kind="count")
+_PEAK_BLOCKS = Quantity("kv", "peak_blocks", "blocks", "none", kind="count")
 GATED = (
     *(name for name in QUANTITIES if name.startswith("counters.")),
     *("ttft.mean", "ttft.p50", "ttft.p99", "queue.mean", "queue.p99"),
@@ -52,10 +52,15 @@ def run_exact(options: Mapping[str, Any], simulate: Simulate) -> BaselineRun:
 
 def run_of(options: Mapping[str, Any], result: Result) -> BaselineRun:
     """A result as a baseline holds it. Raises InvalidRun for one that is not valid."""
+    refuse_invalid(result)
+    return BaselineRun(dict(options), {}, result.workload.fingerprint, values_of(result))
+
+
+def refuse_invalid(result: Result) -> None:
+    """Raises InvalidRun for a run whose numbers prove nothing."""
     for check in result.validity.failures:
         if check.fatal:
             raise InvalidRun(check.detail)
-    return BaselineRun(dict(options), {}, result.workload.fingerprint, values_of(result))
 
 
 def update(

@@ -12,14 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from ...engines.errors import ConfigError
-from ..comparison.evidence import (
-    ERROR_RATE,
-    Finding,
-    agree,
-    examine,
-    has_interval,
-    objections,
-)
+from ..comparison.admissible import objections
+from ..comparison.evidence import ERROR_RATE, Finding, agree, examine, has_interval
 from ..comparison.observed import Observed
 from ..comparison.pairing import counts_repeat, same_requests
 from ..comparison.quantities import Quantity
@@ -30,8 +24,8 @@ from .rules import FIELD, FORM, Rule
 from .verdicts import INVALID, Judged, Verdict, Verdicts, exit_code
 
 COUNTS_DIFFER = (
-    "requests arrived by the clock, or at a server: schedules, and so counts, differ a little "
-    "every time"
+    "requests arrived or steps waited by the clock, or a server served: schedules, and so counts, "
+    "differ a little every time"
 )
 _ROUNDING = 1e-9
 # A quantity's finding, for a contrast at a confidence.

@@ -10,7 +10,7 @@ from pathlib import Path
 from ...engines.errors import ConfigError
 from ...reports.format import setting
 from ...reports.history_model import HistoryRun
-from ..comparison.evidence import objections
+from ..comparison.admissible import objections
 from ..result import Result
 from ..storage.settings import setting_of, settings_of
 from ..storage.store import REPEAT_PREFIX, RESULT_FILE, RunOnDisk, StoreError, find_run

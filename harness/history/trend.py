@@ -9,7 +9,9 @@ from statistics import median
 
 from ...reports.history_model import History, Kind, Series, Step, Trend
 from ...reports.model import Verdict
-from ..comparison.evidence import agree, disturbed, is_timed, of_window, too_little
+from ..comparison.alike import of_window
+from ..comparison.enough import disturbed, is_timed, too_little
+from ..comparison.evidence import agree
 from ..comparison.pairing import counts_repeat
 from ..comparison.quantities import Quantity
 from ..metrics.base import Better
@@ -84,11 +86,6 @@ def trends_of(
     steps = family_steps([known[at].series for at in family], significance=significance)
     found = dict(zip(family, steps, strict=True))
     return tuple(_trend(one, runs, needs, found.get(at, ())) for at, one in enumerate(known))
-
-
-def trend_of(runs: Sequence[RunOnDisk], quantity: Quantity, significance: float) -> Trend | None:
-    """Of a quantity that is judged alone; None where fewer than two runs have it."""
-    return next(iter(trends_of(runs, [quantity], significance)), None)
 
 
 def _known(runs: Sequence[RunOnDisk], quantity: Quantity) -> _Known | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...engines.errors import ConfigError, unknown_name
-from ..comparison.evidence import objections
+from ..comparison.admissible import objections
 from ..errors import InvalidRun
 from ..storage.store import StoredRun
 from .aiperf_export import to_aiperf

@@ -20,10 +20,11 @@ from ..metrics import LATENCIES, rate_metrics
 from ..metrics.counters import count_replies
 from ..result import Check, Counters, Metric, Result, Validity, Window, WorkloadSummary
 from ..run.record import RequestRecord, RequestStatus
-from ..run.summarise import latency_metrics, requests_frame, steps_frame, throughput_metrics
+from ..run.replies import Replies, replies_only
 from ..run.validity import check_complete, check_errors, check_steady, check_tail
-from ..run.window import steady_window
 from ..storage.store import StoredRun
+from ..tables.requests import requests_frame
+from ..tables.steps import steps_frame
 
 MOST_TOKENS = 2**24
 
@@ -59,24 +60,14 @@ class Totals:
 
 def run_of_records(source: Source, records: Sequence[RequestRecord]) -> StoredRun:
     """From requests; every metric is computed here, by its definition here."""
-    duration_s = max(
-        (one.t_end_s for one in records if one.t_end_s is not None),
-        default=0.0,
-    )
-    window = steady_window(records, duration_s)
+    replies = replies_only(records, {})
     checks = (
         check_complete(records, interrupted=source.cancelled),
         check_errors(records),
-        check_steady(window),
+        check_steady(replies.window),
         check_tail(records),
     )
-    metrics = {
-        **latency_metrics(records),
-        **throughput_metrics(records, window, duration_s, {}),
-    }
-    result = _result(
-        source, checks, window, duration_s, metrics, count_replies(records), len(records)
-    )
+    result = _result(source, checks, replies, count_replies(records), len(records))
     return StoredRun(source.path, result, requests_frame(records), steps_frame(records, []))
 
 
@@ -131,7 +122,8 @@ def run_of_summary(
         requests_unfinished=0,
     )
     planned = totals.ok + totals.failed
-    result = _result(source, checks, whole, totals.duration_s, metrics, counters, planned)
+    replies = Replies(totals.duration_s, whole, metrics)
+    result = _result(source, checks, replies, counters, planned)
     return StoredRun(source.path, result, requests_frame([]), steps_frame([], []))
 
 
@@ -196,9 +188,7 @@ def token_count(value: float) -> int:
 def _result(
     source: Source,
     checks: Sequence[Check],
-    window: Window,
-    duration_s: float,
-    metrics: dict[str, Metric],
+    replies: Replies,
     counters: Counters,
     num_requests: int,
 ) -> Result:
@@ -232,9 +222,9 @@ def _result(
             description={},
             adjustments=(),
         ),
-        window=window,
-        duration_s=duration_s,
-        metrics=metrics,
+        window=replies.window,
+        duration_s=replies.duration_s,
+        metrics=replies.metrics,
         kv=None,
         counters=counters,
         attribution=None,

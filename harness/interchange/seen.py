@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from operator import sub
 
 from ..run.record import RequestRecord, RequestStatus
-from ..run.summarise import records_of
 from ..storage.store import StoredRun
+from ..tables.requests import records_of
 
 
 @dataclass(frozen=True)

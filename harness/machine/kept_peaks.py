@@ -93,7 +93,7 @@ def measure_peaks(device: torch.device, measured_at: str) -> MachinePeaks:
     """Of products in the dtype of 16 bits that models run in here, in float32 and in int8; on a
     CPU, of four-bit codes times bytes, and in fp8 on a GPU that has it. One by one."""
     from ...engines.device import choose_dtype
-    from ...kernels.cuda.scaled_mm import multiplies_e4m3
+    from ...kernels.pytorch.scaled_mm import multiplies_e4m3
     from .rates import W4A8, find_rates
 
     # Without a compiler a CPU's models run in float32, unless bfloat16 is asked for.

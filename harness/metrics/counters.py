@@ -9,8 +9,10 @@ from ..result import Counters
 from ..run.record import RequestRecord, RequestStatus
 from .base import Better
 
+# Steps and room held have none: prompts in steps of their own make more of them by design, and a
+# policy that fills its pool holds more.
 DIRECTIONS: dict[str, Better] = {
-    "steps": "lower",
+    "steps": "none",
     "prefill_steps": "none",
     "decode_steps": "none",
     "mixed_steps": "none",
@@ -25,7 +27,8 @@ DIRECTIONS: dict[str, Better] = {
     "recomputed_tokens": "lower",
     "prefix_hit_tokens": "higher",
     "swaps_out": "lower",
-    "kv_peak_held_tokens": "lower",
+    "replayed_steps": "none",
+    "kv_peak_held_tokens": "none",
 }
 
 
@@ -50,8 +53,9 @@ def count(
     """Count a run.
 
     preemptions: times a running request lost its KV cache. recomputed_tokens: tokens computed
-    again because of it. swaps_out: preemptions that kept it, on the host. prefix_hit_tokens: found
-    in the prefix cache and so never computed. A step is of a phase if all its chunks are, mixed if
+    again because of it. swaps_out: preemptions that kept it, on the host. replayed_steps: captured
+    graphs, on a device that has them. prefix_hit_tokens: found in the prefix cache and so never
+    computed. A step is of a phase if all its chunks are, mixed if
     both occur; one that only refused or preempted is neither. kv_peak_held_tokens: the most room
     set aside at a time. requests_unfinished: cut short by the end of the run, and `unsent` ones.
     Elsewhere: vLLM's server metric "num preemptions total".
@@ -74,5 +78,11 @@ def count(
         recomputed_tokens=sum(sum(step.chunks.recomputed.values()) for step in steps),
         prefix_hit_tokens=sum(sum(step.chunks.cached.values()) for step in steps),
         swaps_out=sum(len(step.swapped_out) for step in steps),
+        replayed_steps=_replayed(steps),
         kv_peak_held_tokens=max((step.kv.held_tokens for step in steps), default=0),
     )
+
+
+def _replayed(steps: Sequence[StepTrace]) -> int | None:
+    """None where the host computes, which launches nothing: no step has a device's time."""
+    return sum(step.replayed for step in steps) if any(step.device_s for step in steps) else None

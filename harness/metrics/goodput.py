@@ -33,9 +33,10 @@ def meets(request: RequestRecord, slo: Mapping[str, float]) -> bool | None:
 
     slo: the most seconds allowed, by metric id (one of `JUDGED`).
     A one-token reply has no `tpot` and is judged on the other limits; if there are no others, or
-    the run was cut short before it ended, it is not judged. One that was refused failed. One of
-    more tokens that came in one chunk keeps no limit on `tpot`: nobody saw that it came at that
-    pace, and a server that holds replies back would keep any.
+    the run was cut short before it ended, it is not judged. Neither is a reply of which nobody saw
+    what another limit asks about, such as when a server took it out of its queue. One that was
+    refused failed. One of more tokens that came in one chunk keeps no limit on `tpot`: nobody saw
+    that it came at that pace, and a server that holds replies back would keep any.
     """
     if request.status is RequestStatus.UNFINISHED:
         return None
@@ -45,7 +46,7 @@ def meets(request: RequestRecord, slo: Mapping[str, float]) -> bool | None:
         return False
     values = {name: JUDGED[name].of(request) for name in slo}
     judged = {name: value for name, value in values.items() if value is not None}
-    if not judged:
+    if not judged or values.keys() - judged.keys() - {TimePerOutputToken.id}:
         return None
     return all(value <= slo[name] for name, value in judged.items())
 

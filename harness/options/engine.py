@@ -87,8 +87,9 @@ def engine_options(
     kv_memory: Annotated[
         str | None,
         typer.Option(
-            help="Room for keys and values, such as 512MiB. Default: 1GiB on a CPU, 90 % of what "
-            "is free on a GPU; simulated, what --free-memory-fraction says.",
+            help="Room for keys and values, such as 512MiB. Default: 1GiB on a CPU, on a GPU 90 % "
+            "of what weights and the largest step leave free; simulated, what "
+            "--free-memory-fraction says.",
             rich_help_panel="Engine",
         ),
     ] = None,
@@ -146,7 +147,8 @@ def engine_options(
         bool | None,
         typer.Option(
             "--enable-chunked-prefill/--no-enable-chunked-prefill",
-            help="Whether mixed batching may split a prompt over steps. Default: the preset's.",
+            help="Whether mixing unified or inflight may split a prompt over steps. Default: the "
+            "preset's.",
             rich_help_panel="Policies",
         ),
     ] = None,
@@ -167,7 +169,7 @@ def engine_options(
     long_prefill_tokens: Annotated[
         int | None,
         typer.Option(
-            help="Most tokens of one prompt in a mixed step; 0: no such limit.",
+            help="Mixing unified or inflight: most tokens of one prompt in a step; 0: no limit.",
             rich_help_panel="Policies",
         ),
     ] = None,
@@ -176,7 +178,7 @@ def engine_options(
         typer.Option(
             "--whole-prompt-fits/--no-whole-prompt-fits",
             help="Unified mixing starts a request only where all its prompt would fit at once, not "
-            "its first chunk alone. Default: the preset's.",
+            "its first chunk alone (optimistic admission, paged KV). Default: the preset's.",
             rich_help_panel="Policies",
         ),
     ] = None,
@@ -197,15 +199,16 @@ def engine_options(
     preemption: Annotated[
         str | None,
         typer.Option(
-            help="Who must make room is recomputed, swapped to the host, or auto: swapped if it "
-            "has several samples.",
+            help="Under optimistic admission, who must make room in a paged cache is recomputed, "
+            "swapped to the host, or auto: swapped if it has several samples.",
             rich_help_panel="Policies",
         ),
     ] = None,
     swap_memory: Annotated[
         str | None,
         typer.Option(
-            help="Room on the host for swapping. Default: as large as the KV pool, 4GiB at most.",
+            help="Preemption swap or auto: room on the host. Default: as large as the KV pool, "
+            "4GiB at most.",
             rich_help_panel="Policies",
         ),
     ] = None,
@@ -213,7 +216,8 @@ def engine_options(
         bool | None,
         typer.Option(
             "--enable-prefix-caching/--no-enable-prefix-caching",
-            help="Whether requests with equal prefixes share KV blocks. Default: the preset's.",
+            help="Whether requests with equal prefixes share KV blocks, of a paged cache. "
+            "Default: the preset's.",
             rich_help_panel="Policies",
         ),
     ] = None,

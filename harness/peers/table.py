@@ -26,7 +26,7 @@ _COLUMNS = {
 
 
 @dataclass(frozen=True)
-class Spread:
+class OverRounds:
     """A figure over the rounds, in tokens a second: best is that of the shortest time."""
 
     median: float
@@ -39,7 +39,7 @@ class MeasuredRow:
 
     variant: Variant
     rounds: int
-    figures: Mapping[str, Spread]
+    figures: Mapping[str, OverRounds]
     started: Started
 
 
@@ -68,7 +68,7 @@ def measured_rows(turns: Sequence[Turn]) -> tuple[MeasuredRow, ...]:
             variant,
             len(own),
             {
-                figure: Spread(median(values), max(values))
+                figure: OverRounds(median(values), max(values))
                 for figure in Figure
                 for values in [[turn.figures[figure] for turn in own]]
             },
@@ -192,7 +192,7 @@ def _is_own(row: MeasuredRow) -> bool:
     return row.variant.engine.startswith(OWN)
 
 
-def _spread(spread: Spread) -> str:
+def _spread(spread: OverRounds) -> str:
     return f"{_number(spread.median)} ({_number(spread.best)})"
 
 

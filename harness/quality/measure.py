@@ -9,8 +9,9 @@ does.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,13 +22,16 @@ from ..stats.percentiles import percentile
 
 WINDOW_TOKENS = 2048
 ROWS_AT_A_TIME = 256
-# Tokens of a part of a text: a small part of a block of a short one (`judged.py`), and few numbers
-# of a long one, whose parts are longer.
+# Tokens of a part of a text: a small part of a block of a short one (`text_quality.py`), and few
+# numbers of a long one, whose parts are longer.
 PART_TOKENS = 32
 MOST_PARTS = 256
 
-# Token ids of one text -> logits [tokens, vocab].
-Score = Callable[[Sequence[int]], Tensor]
+
+class Score(Protocol):
+    """Token ids of one text -> logits [tokens - first, vocab], after each token from `first` on."""
+
+    def __call__(self, token_ids: Sequence[int], /, first: int = 0) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -106,13 +110,14 @@ def answered(
 
 @torch.inference_mode()
 def distance(model: Score, reference: Score, texts: Sequence[Answered]) -> Distance | None:
-    """Over every token of every answer; None without any."""
+    """Over every token of every answer; None without any. Memory: the logits of one answer, of both
+    models; none of its prompt's."""
     seen = _Divergences()
     for text in texts:
         # The logits after token i predict token i + 1; the answer's first is predicted by the
-        # prompt's last.
-        predicting = slice(text.prompt_tokens - 1, len(text.token_ids) - 1)
-        seen.add(model(text.token_ids)[predicting], reference(text.token_ids)[predicting])
+        # prompt's last, and its last predicts nothing.
+        given, first = text.token_ids[:-1], text.prompt_tokens - 1
+        seen.add(model(given, first=first), reference(given, first=first))
     return seen.distance()
 
 

@@ -45,7 +45,9 @@ def judge_quality(
     text = prepared.corpus_token_ids[:most]
 
     def scorer(model: LoadedModel, kv_dtype: str) -> Score:
-        return lambda token_ids: dense_logits(model.model, token_ids, kv_dtype)
+        return lambda token_ids, first=0: dense_logits(
+            model.model, token_ids, kv_dtype, first=first
+        )
 
     engine = prepared.engine
     replies: list[Answered] = []
@@ -63,7 +65,7 @@ def judge_quality(
         plain_score = scorer(plain, "auto")
         prompts = [request.prompt_token_ids for request in prepared.plan.requests]
         replies = answered(records, prompts, most)
-    of_replies = sum(len(one.token_ids) for one in replies)
+    of_replies = sum(len(one.token_ids) - 1 for one in replies)
     watch.stage(measured_over(len(text), of_replies))
     score = told_of(scorer(loaded, engine.kv_dtype), len(text) + of_replies, watch)
     if plain_score is not None:
@@ -99,13 +101,13 @@ def told_of(score: Score, tokens: int, watch: Watch, now: Callable[[], float] = 
     model takes minutes, and silence looks like an end."""
     done, told_s = 0, now()
 
-    def told(token_ids: Sequence[int]) -> Tensor:
+    def told(token_ids: Sequence[int], /, first: int = 0) -> Tensor:
         nonlocal done, told_s
         if done and now() - told_s >= TOLD_EVERY_S:
             told_s = now()
             watch.stage(f"measuring quality: {done} of {tokens} tokens")
         done += len(token_ids)
-        return score(token_ids)
+        return score(token_ids, first=first)
 
     return told
 

@@ -22,6 +22,7 @@ from ...engines.quantization.calibration import (
     CalibrationSize,
     calibration_windows,
 )
+from ...engines.quantization.checkpoints.place import put_right
 from ...engines.quantization.checkpoints.read import read_published
 from ...engines.quantization.checkpoints.write import (
     check_writable,
@@ -33,7 +34,12 @@ from ...engines.quantization.layerwise import Progress
 from ...engines.quantization.methods import find_method, find_quantiser
 from ...engines.quantization.quantize import quantize_model
 from ...engines.quantization.quantized import LayerReport
-from ...engines.quantization.resume import LayerStore, finished_layers, read_fingerprint
+from ...engines.quantization.resume import (
+    LayerStore,
+    finished_layers,
+    read_fingerprint,
+    writing,
+)
 from ...engines.quantization.scheme import Scheme, asked_scheme
 from .calibration_texts import BUNDLED, calibration_texts
 
@@ -121,15 +127,17 @@ def prepare(asked: QuantizeConfig, report: Report) -> Prepared:
     )
     format = asked.format or default_format(config, scheme)
     out = _resolved(asked.out)
+    with writing(out):
+        put_right(out)
     check_writable(files.directory, out, format, scheme)
     if out.exists() and any(out.iterdir()) and not asked.overwrite:
         raise ConfigError("out", str(asked.out), "a new directory; --overwrite replaces this one")
     device = str(find_device(asked.device))
     windows = _windows(asked, files, config)
-    if windows is None:
-        return Prepared(files, config, scheme, format, out, None, None, device)
-    fingerprint = quantization_identity(files.directory, scheme, windows.numpy().tobytes())
+    fingerprint = quantization_identity(files.directory, scheme, _bytes_of(windows))
     store = _store(asked, unfinished_directory(out), fingerprint, report)
+    if windows is None:  # it has no layers to keep, and may not lose another one's
+        store = None
     return Prepared(files, config, scheme, format, out, windows, store, device)
 
 
@@ -155,7 +163,8 @@ def quantize(
     report(f"writing {prepared.out}")
     source = prepared.files.directory
     write_checkpoint(model, source, prepared.out, prepared.format, progress=written)
-    shutil.rmtree(prepared.unfinished, ignore_errors=True)
+    if prepared.store is not None:
+        prepared.store.forget()
     return Quantized(
         prepared.out,
         _stored_bytes(prepared.out),
@@ -195,16 +204,24 @@ def _windows(asked: QuantizeConfig, files: ModelFiles, config: ModelConfig) -> T
     return calibration_windows(calibration_texts(asked.calibration), tokenizer, size, name=name)
 
 
+def _bytes_of(windows: Tensor | None) -> bytes:
+    """What tells calibrations apart: the same tokens in windows of another length are another."""
+    if windows is None:
+        return b""
+    return f"{list(windows.shape)} ".encode() + windows.numpy().tobytes()
+
+
 def _store(asked: QuantizeConfig, unfinished: Path, fingerprint: str, report: Report) -> LayerStore:
     if asked.overwrite and not asked.resume:
         shutil.rmtree(unfinished, ignore_errors=True)
-    if read_fingerprint(unfinished) is not None and not asked.resume:
+    found = read_fingerprint(unfinished)
+    if found is not None and not asked.resume:
         done = finished_layers(unfinished)
-        allowed = (
-            f"--resume, to go on after the {done} layers that were done and lie in {unfinished}, "
-            "or --overwrite"
-        )
-        raise ConfigError("out", str(asked.out), allowed)
+        if found == fingerprint:
+            how = f"--resume, to go on after the {done} layers that were done and lie in"
+        else:
+            how = f"another directory, for the {done} layers of another quantisation that lie in"
+        raise ConfigError("out", str(asked.out), f"{how} {unfinished}, or --overwrite")
     return LayerStore(unfinished, fingerprint, report)
 
 

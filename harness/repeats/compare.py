@@ -16,6 +16,7 @@ from ..comparison.compare import (
     repeated_runs,
     row_of,
     shared_quantities,
+    undecidable,
 )
 from ..comparison.evidence import ERROR_RATE, Finding
 from ..comparison.quantities import QUANTITIES, Quantity
@@ -74,6 +75,7 @@ def compare_repeats(sides: Sequence[Repeats], *, allow_invalid: bool = False) ->
             *setting_warnings(results),
             *differences(names, results),
             *_cautions(names, sides),
+            *undecidable(rows),
         ),
         rows=tuple(rows),
         statement=found_out.statement,

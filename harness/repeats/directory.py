@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...engines.errors import ConfigError
-from ..comparison.evidence import objections
+from ..comparison.admissible import objections
 from ..storage.store import REPEAT_PREFIX, RunOnDisk, StoreError, find_run, repeat_directories
 
 FILES = ("repeats.json", "repeats.html", "repeats.md")

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from itertools import product
 
 from ...engines.errors import ConfigError
-from ..comparison.evidence import Finding, disturbed, examine_quality, is_timed, too_little, unlike
+from ..comparison.alike import unlike
+from ..comparison.enough import disturbed, is_timed, too_little
+from ..comparison.evidence import Finding, examine_quality
 from ..comparison.judged import of_answers
 from ..comparison.quantities import Quantity
 from ..errors import InvalidRun

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ...reports.repeats_model import PooledQuantity, RepeatRun, RepeatsTable
+from ..comparison.admissible import objections
 from ..comparison.comparability import environment_differences
 from ..comparison.compare import rates_over
-from ..comparison.evidence import objections
 from ..comparison.quantities import QUANTITIES, Quantity
 from ..result import Check, Result
 from ..stats.between_runs import FEWEST_RUNS, reach, spread

@@ -27,6 +27,9 @@ from ..machine.resources import add_resources, of_this_machine
 from ..metrics.kv import KVPool
 from ..quality.of_run import finite, judge_quality
 from ..result import Memory, Quality, Result
+from ..storage.settings import check_finite
+from ..tables.requests import requests_frame
+from ..tables.steps import steps_frame
 from .build_result import build_result
 from .metered import Metered, serve_metered, warm_up
 from .planning import (
@@ -37,7 +40,7 @@ from .planning import (
     price_setting,
     workload_of,
 )
-from .summarise import requests_frame, steps_frame, summarise
+from .summarise import summarise
 from .text_encoder import text_encoder
 from .watch import Watch
 
@@ -45,8 +48,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ...engines.assemble import LoadedModel
-    from ...engines.core import EngineCore
     from ...engines.models.decoder import DecoderConfig
+    from ...engines.pipeline import Core
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def prepare(config: RunConfig, watch: Watch) -> Prepared:
         vocab_size=described.vocab_size,
         encoder=text_encoder(tokenizer, files.directory),
     )
-    return Prepared(
+    prepared = Prepared(
         config,
         files,
         described,
@@ -121,6 +124,8 @@ def prepare(config: RunConfig, watch: Watch) -> Prepared:
         corpus_name,
         corpus,
     )
+    check_finite(settings_of(prepared))
+    return prepared
 
 
 def files_of(model: str, engine: EngineConfig, report: Callable[[str], None]) -> ModelFiles:
@@ -223,7 +228,8 @@ def _result(
         interrupted=seen.interrupted,
         failure=seen.failure,
         throttled=served.throttled,
-    ).with_check(served.alone)
+    )
+    summary = served.add_checks(summary)
     if quality is not None:
         quality, check = finite(quality)
         summary = summary.with_check(check)
@@ -253,7 +259,7 @@ def _result(
     )
 
 
-def _pool(core: EngineCore, loaded: LoadedModel, engine: ResolvedEngine) -> KVPool:
+def _pool(core: Core, loaded: LoadedModel, engine: ResolvedEngine) -> KVPool:
     kv = core.strategy.kv
     bytes_per_token = loaded.config.kv_bytes_per_token(engine.dtype, engine.kv_dtype)
     return KVPool(

@@ -9,11 +9,13 @@ from ...engines.api import Engine
 from ...engines.clock import Clock
 from ...workloads.api import Plan
 from ..errors import InvalidRun
+from ..machine.compiles import check_compiles, counting_compiles
 from ..machine.energy import EnergyCount, find_meter
 from ..machine.state import check_alone, read_processors
 from ..machine.throttling import Throttled, read_throttled
 from ..result import Check, Energy
 from .drive import Observation, drive
+from .summarise import Summary
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -22,12 +24,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Metered:
-    """alone: whether others used the processors. energy: or why it is not known."""
+    """alone: whether others used the processors. compiles: whether kernels were compiled meanwhile;
+    None where nobody could. energy: or why it is not known."""
 
     seen: Observation
     throttled: Throttled
     alone: Check
+    compiles: Check | None
     energy: Energy | str
+
+    def add_checks(self, summary: Summary) -> Summary:
+        """With what the machine did among its checks, but for throttling."""
+        summary = summary.with_check(self.alone)
+        return summary if self.compiles is None else summary.with_check(self.compiles)
 
 
 def warm_up(engine: Engine, clock: Clock, plan: Plan, watch: Watch) -> None:
@@ -52,11 +61,13 @@ def serve_metered(
     watch.stage(f"measuring {len(plan.requests)} requests")
     throttled, others = read_throttled(), read_processors()
     counting = EnergyCount(find_meter(device))
-    seen = drive(engine, clock, plan, on_progress=counting.polling(watch.progress))
+    with counting_compiles() as compiles:
+        seen = drive(engine, clock, plan, on_progress=counting.polling(watch.progress))
     energy = counting.stop()
     return Metered(
         seen,
         read_throttled().since(throttled),
         check_alone(others, read_processors(), threads=torch.get_num_threads()),
+        None if compiles is None else check_compiles(compiles),
         energy,
     )

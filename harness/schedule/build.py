@@ -7,12 +7,11 @@ from itertools import count
 
 from ...engines.api import Request, SamplingParams
 from ...engines.config import DEFAULT_MAX_NUM_SEQS, EngineConfig, engine_config
-from ...engines.core import Strategy
 from ...engines.errors import ConfigError
 from ...engines.kv.base import KVCache
 from ...engines.resolved import contiguous_defaults
 from ...engines.step import Limits
-from ...engines.strategy import build_kv, compose
+from ...engines.strategy import Strategy, build_kv, compose
 from .result import Setting
 from .scenario import EngineChoice, Scenario
 

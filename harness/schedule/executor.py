@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ...engines.clock import VirtualClock
 from ...engines.executors.base import StepResult
-from ...engines.kv.base import KVCache, Move
+from ...engines.kv.base import KVPlacement, Move
 from ...engines.kv.contiguous import ContiguousKVCache
 from ...engines.kv.paged import PagedKVCache
 from ...engines.state import RequestState
@@ -17,14 +17,14 @@ from ...engines.step import StepPlan
 Where = tuple[tuple[int, ...], tuple[int, int] | None]
 
 
-def where(kv: KVCache, request: RequestState) -> Where:
+def where(kv: KVPlacement, request: RequestState) -> Where:
     """Where a sequence's keys and values lie."""
     if isinstance(kv, PagedKVCache):
         return kv.block_table(request), None
     if isinstance(kv, ContiguousKVCache):
         run = kv.run_of(request)
         return (), None if run is None else (run.start, run.length)
-    raise TypeError(f"a {kv.kind} KV cache has no blocks and no runs")
+    raise TypeError(f"a {type(kv).__name__} has no blocks and no runs")
 
 
 @dataclass
@@ -43,7 +43,7 @@ class FixedTokenExecutor:
     places: dict[str, Where] = field(default_factory=dict)
     copied: int = 0
 
-    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+    def execute(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> StepResult:
         self.places = {chunk.request.request_id: where(kv, chunk.request) for chunk in plan.chunks}
         self.copied = sum(move.length for move in moves if move.kind == "copy")
         self.clock.advance(self.prompt_step_s if plan.prefills else self.step_s)

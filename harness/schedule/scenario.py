@@ -61,7 +61,8 @@ class EngineChoice(_Part):
         default=None, description="Whose way of mixing, where batching is mixed."
     )
     chunked_prefill: bool | None = Field(
-        default=None, description="Whether a prompt may be split over steps."
+        default=None,
+        description="Mixing unified or inflight: whether a prompt may be split over steps.",
     )
     chunking: Chunking | None = Field(
         default=None,
@@ -72,7 +73,9 @@ class EngineChoice(_Part):
         default=None, description="Mixing inflight: tokens that a cut chunk is a multiple of."
     )
     long_prefill_tokens: int | None = Field(
-        default=None, description="The most tokens of one prompt in a step; 0: no such limit."
+        default=None,
+        description="Mixing unified or inflight: the most tokens of one prompt in a step; 0: no "
+        "such limit.",
     )
     whole_prompt_fits: bool | None = Field(
         default=None,
@@ -84,14 +87,17 @@ class EngineChoice(_Part):
         description="Batching separate: how many prompt-step latencies to wait for more prompts.",
     )
     watermark: float | None = Field(
-        default=None, description="Share of the blocks kept free when a request starts."
+        default=None,
+        description="Admission optimistic, KV paged: share of the blocks kept free when a request "
+        "starts.",
     )
     preemption: Preemption | None = Field(
         default=None,
-        description="What becomes of who must make room; auto swaps samples of one request only.",
+        description="Admission optimistic, KV paged: what becomes of who must make room; auto "
+        "swaps samples of one request only.",
     )
     prefix_cache: bool | None = Field(
-        default=None, description="Whether requests with equal prefixes share blocks."
+        default=None, description="KV paged: whether requests with equal prefixes share blocks."
     )
     kv_reservation: Reservation | None = Field(
         default=None, description="KV contiguous: what is set aside for a request."

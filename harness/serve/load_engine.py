@@ -55,7 +55,8 @@ def load_engine(run: RunConfig, clock: Clock, report: Report) -> tuple[Engine, L
 
 
 def warm_up(engine: Engine, clock: Clock) -> None:
-    """A few steps, so that no client pays for what is compiled or allocated at first use."""
+    """A few steps, so that no client pays for what is allocated at first use. A GPU's kernels were
+    compiled when the engine was built."""
     from ...engines.api import SamplingParams
 
     sampling = SamplingParams(max_tokens=_WARMUP_TOKENS, ignore_eos=True)

@@ -12,7 +12,7 @@ from ...engines.cost.shapes import resolve_shape
 from ...engines.cost.work import StepWork
 from ...engines.errors import ConfigError
 from ...engines.trace import Chunks
-from ..comparison.evidence import objections
+from ..comparison.admissible import objections
 from ..run.step_work import works_of
 from ..storage.settings import setting_of
 from ..storage.store import StoredRun
@@ -55,7 +55,10 @@ def calibrate_runs(runs: Sequence[StoredRun]) -> Calibration:
 
 def check_measured(field: str, run: StoredRun) -> None:
     """Raises ConfigError for a run whose step times tell nothing of a machine: that was simulated,
-    or is not valid."""
+    is a server's or a library's, or is not valid."""
+    if run.steps.empty and run.result.counters.requests_ok:
+        allowed = "a run of an engine of ours: the steps of a server or a library are not seen"
+        raise ConfigError(field, str(run.directory), allowed)
     if run.result.simulation is not None:
         raise ConfigError(field, str(run.directory), "a run that was measured; this was simulated")
     for reason in objections(run):

@@ -13,7 +13,7 @@ from ..comparison.evidence import ERROR_RATE
 from ..stats.batches import uneven_p
 from ..stats.holm import holm
 from .simulate import PreparedSimulation
-from .simulated_capacity import EngineCapacity, Goal, kept_by, serve_at
+from .simulated_capacity import CapacityGoal, EngineCapacity, kept_by, serve_at
 
 if TYPE_CHECKING:
     from ..run.watch import Watch
@@ -44,7 +44,7 @@ class Order:
 def orders(
     prepared: Sequence[PreparedSimulation],
     found: Sequence[EngineCapacity],
-    goal: Goal,
+    goal: CapacityGoal,
     watch: Watch,
 ) -> tuple[Order, ...]:
     """Each engine beside the next in order of capacity, on the same requests. prepared: of each

@@ -37,7 +37,10 @@ from ..result import Memory, Result, Simulation
 from ..run.build_result import build_result
 from ..run.collection import without_collection
 from ..run.drive import Observation, drive
-from ..run.summarise import requests_frame, steps_frame, summarise
+from ..run.summarise import summarise
+from ..storage.settings import check_finite
+from ..tables.requests import requests_frame
+from ..tables.steps import steps_frame
 from .simulated_machine import (
     Extrapolating,
     Machine,
@@ -113,6 +116,8 @@ def prepare_simulation(
     may_swap = engine.swap_memory_bytes is not None
     if may_swap and (engine.preemption == "swap" or any(r.samples > 1 for r in plan.requests)):
         check_swap(cost, engine)
+    # All of the run's settings but the plan's, which is checked as it is made.
+    check_finite({**asdict(engine), "slo": config.slo_s, "machine": machine_settings(machine)})
     return PreparedSimulation(config, machine, model, engine, cost, plan)
 
 

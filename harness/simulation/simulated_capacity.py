@@ -28,10 +28,10 @@ from ...workloads.spec import (
 )
 from ..config import LoadConfig, RunConfig
 from ..metrics.goodput import JUDGED, GoodputShare, meets
+from ..rate_search.bracket import Search, find_capacity
 from ..run.drive import Observation
 from ..run.record import RequestRecord, RequestStatus
 from ..stats.batches import effective_size
-from .capacity import Search, find_capacity
 from .simulate import (
     PreparedSimulation,
     fresh,
@@ -54,7 +54,7 @@ START_PER_S = 1.0
 
 
 @dataclass(frozen=True)
-class Goal:
+class CapacityGoal:
     """What must hold: `attainment`, a share of the requests, keep every limit of `slo_s` (seconds
     by metric). rate_tolerance: how finely the rate is asked for."""
 
@@ -108,7 +108,7 @@ class EngineCapacity:
 
     @property
     def interval_per_s(self) -> tuple[float, float]:
-        """Between which rates the capacity lies, of what arrives (`capacity.py`)."""
+        """Between which rates the capacity lies, of what arrives (`rate_search/bracket.py`)."""
         return self.search.interval_per_s(self.effective) if self.effective else (0.0, math.inf)
 
     @property
@@ -161,7 +161,9 @@ def _open_loop(load: LoadConfig) -> LoadConfig:
     return replace(load, request_rate=START_PER_S)
 
 
-def engine_capacity(prepared: PreparedSimulation, goal: Goal, watch: Watch) -> EngineCapacity:
+def engine_capacity(
+    prepared: PreparedSimulation, goal: CapacityGoal, watch: Watch
+) -> EngineCapacity:
     """Search, serving the plan's requests at every rate tried: only their gaps change."""
     if not goal.slo_s:
         raise MissingError("slo", "limits, such as ttft:500ms,tpot:50ms, or a preset")
@@ -204,14 +206,14 @@ def engine_capacity(prepared: PreparedSimulation, goal: Goal, watch: Watch) -> E
     )
 
 
-def kept_by(records: Sequence[RequestRecord], goal: Goal) -> tuple[bool | None, ...]:
+def kept_by(records: Sequence[RequestRecord], goal: CapacityGoal) -> tuple[bool | None, ...]:
     """Whether each request kept the SLO, in the order of the plan; None where that cannot be
     judged."""
     in_order = sorted(records, key=lambda one: (one.index, one.sample))
     return tuple(meets(one, goal.slo_s) for one in in_order)
 
 
-def limits_of(records: Sequence[RequestRecord], goal: Goal) -> tuple[Limit, ...]:
+def limits_of(records: Sequence[RequestRecord], goal: CapacityGoal) -> tuple[Limit, ...]:
     """Each limit by itself, the one that the fewest requests kept first."""
     found = [
         Limit(metric, limit_s, *_kept(records, metric, limit_s, goal.attainment))
@@ -252,7 +254,7 @@ class _Trials:
     """Serves the plan at a rate, and keeps what the answer may need: the best that held, the
     lowest that did not."""
 
-    def __init__(self, prepared: PreparedSimulation, goal: Goal, watch: Watch) -> None:
+    def __init__(self, prepared: PreparedSimulation, goal: CapacityGoal, watch: Watch) -> None:
         self._prepared = prepared
         self._goal = goal
         self._watch = watch

@@ -70,13 +70,14 @@ def engine_of(config: Mapping[str, Any]) -> EngineConfig:
 
 
 def plan_of(run: StoredRun) -> Plan:
-    """What a stored run was sent: lengths, due times, and what prompts have in common as far as it
-    can be drawn again (see `twin_prompts`); the words are made up."""
+    """What a stored run was sent: lengths, due times, who waits for whom and what prompts have in
+    common, as far as it is stored or can be drawn again (see `twin_prompts`); the words are made
+    up."""
     result = run.result
     closed = result.workload.description["arrivals"]["kind"] == "closed_loop"
     rows = run.requests[run.requests["sample"] == 0].to_dict("records")
     samples = int(result.config.get("samples") or 1)
-    shape = shape_of(result)
+    shape = shape_of(run)
     sent: dict[int, Sequence[int]] = {}
     planned: list[PlannedRequest] = []
     for row in sorted(rows, key=lambda row: int(row["index"])):

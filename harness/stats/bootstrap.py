@@ -133,6 +133,22 @@ def widened(end: float, middle: float, factor: float, contrast: Contrast) -> flo
     return middle * math.exp(min(factor * math.log(end / middle), 600.0))
 
 
+def interval_of(
+    draws: NDArray[np.float64], blocks: int, confidence: float, contrast: Contrast
+) -> tuple[float, float]:
+    """The ends that finite draws of a contrast put to it: their percentiles, widened for how few
+    blocks each was made of."""
+    # Farther out resamples are too few to be counted, and tell of the least and the largest block
+    # alone. Student's t says how far an interval of more confidence goes.
+    shown = min(confidence, CONFIDENCE)
+    outside = 100 * (1 - shown) / 2
+    middle, factor = percentile(draws, 50), widening(blocks, confidence, shown)
+    low, high = (
+        widened(percentile(draws, q), middle, factor, contrast) for q in (outside, 100 - outside)
+    )
+    return low, high
+
+
 def compare_samples(
     baseline: Sample,
     current: Sample,
@@ -181,17 +197,8 @@ def compare_samples(
     found = found[np.isfinite(found)]
     if not len(found):
         return Estimate(float(value[0]), float("nan"), float("nan"))
-    # Farther out resamples are too few to be counted, and tell of the least and the largest block
-    # alone. Student's t says how far an interval of more confidence goes.
-    shown = min(confidence, CONFIDENCE)
-    outside = 100 * (1 - shown) / 2
-    middle = percentile(found, 50)
-    factor = widening(
-        min(blocks_of(one.num_units, block) for one in (baseline, current)), confidence, shown
-    )
-    low, high = (
-        widened(percentile(found, q), middle, factor, contrast) for q in (outside, 100 - outside)
-    )
+    blocks = min(blocks_of(one.num_units, block) for one in (baseline, current))
+    low, high = interval_of(found, blocks, confidence, contrast)
     return Estimate(float(value[0]), low, high)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 
@@ -17,6 +17,20 @@ def json_text(
     default: gives what JSON has no form for another one; without, TypeError is raised.
     """
     return json.dumps(_finite(data), indent=indent, allow_nan=False, default=default)
+
+
+def not_finite(data: Any, name: str = "") -> tuple[str, float] | None:
+    """The first number that JSON has no form for, by its name (`config.delay_factor`); None if
+    there is none."""
+    if isinstance(data, float):
+        return None if math.isfinite(data) else (name, data)
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(data, Mapping):
+        items = data.items()
+    elif isinstance(data, list | tuple):
+        items = enumerate(data)
+    inside = (not_finite(value, f"{name}.{key}" if name else str(key)) for key, value in items)
+    return next((found for found in inside if found), None)
 
 
 def _finite(data: Any) -> Any:

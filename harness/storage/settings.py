@@ -6,6 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ...engines.errors import ConfigError
+from ...engines.reads import why_unread
+from .json_text import not_finite
+
 # What names a run, was worked out from other settings or prices it; the rest decides.
 NOT_SETTINGS = frozenset({"command", "stands_for", "price_per_hour"})
 # What a configuration means that does not say it: settings that older versions did not have.
@@ -35,6 +39,12 @@ def completed(config: Mapping[str, Any], environment: Mapping[str, Any]) -> dict
     return {**config, "threads": threads} if ours and threads and not told else config
 
 
+def in_force(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the settings that nothing read: what an engine was told for nothing, as older
+    versions let it be, makes no other experiment."""
+    return {name: value for name, value in config.items() if not why_unread(name, config)}
+
+
 def setting_of(config: Mapping[str, Any], name: str) -> Any:
     """A setting; None where it is not set."""
     value = config.get(name)
@@ -43,8 +53,16 @@ def setting_of(config: Mapping[str, Any], name: str) -> Any:
 
 def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """All that are set and decide something."""
+    config = in_force(config)
     names = (name for name in {**config, **_UNSAID} if name not in NOT_SETTINGS)
     return {name: value for name in names if (value := setting_of(config, name)) is not None}
+
+
+def check_finite(config: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a setting that no result can hold: JSON has no form for it, and after
+    the run it would cost what was measured."""
+    if found := not_finite(config):
+        raise ConfigError(*found, "a finite number")
 
 
 def difference(here: Mapping[str, Any], there: Mapping[str, Any]) -> str | None:

@@ -15,8 +15,10 @@ from pydantic import ValidationError
 
 from ..errors import PlaceTaken, StoreError
 from ..result import SCHEMA_VERSION, Result
-from ..run.summarise import LATER_COLUMNS, REQUEST_COLUMNS, STEP_COLUMNS
+from ..tables.requests import LATER_REQUEST_COLUMNS, REQUEST_COLUMNS
+from ..tables.steps import LATER_STEP_COLUMNS, STEP_COLUMNS
 from .drafts import draft, draft_name, held, is_draft, remove_abandoned, turn_in
+from .json_text import not_finite
 from .settings import completed
 from .whole_file import nearest_existing, write_whole, writing
 
@@ -42,7 +44,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run as read back. requests, steps: the tables `summarise.py` documents."""
+    """A run as read back. requests, steps: as `tables/` makes them."""
 
     directory: Path
     result: Result
@@ -63,8 +65,10 @@ class RunOnDisk:
         return StoredRun(
             self.directory,
             self.result,
-            _read_table(self.directory / REQUESTS_FILE, REQUEST_COLUMNS, without),
-            _read_table(self.directory / STEPS_FILE, STEP_COLUMNS, without),
+            _read_table(
+                self.directory / REQUESTS_FILE, REQUEST_COLUMNS, LATER_REQUEST_COLUMNS, without
+            ),
+            _read_table(self.directory / STEPS_FILE, STEP_COLUMNS, LATER_STEP_COLUMNS, without),
         )
 
 
@@ -124,9 +128,10 @@ def write_run(
     if stood is None:
         check_out(directory)
     directory = directory.resolve()
+    text = _text_of(directory, result)
     with writing("out", directory):
         with draft(directory, is_directory=True) as fresh:
-            _write_files(fresh, result, requests, steps, reports)
+            _write_files(fresh, text, requests, steps, reports)
             with turn_in(directory.parent):
                 if stood is not None and not _still(directory, stood):
                     raise PlaceTaken(directory, _put_beside(fresh, directory))
@@ -206,15 +211,24 @@ def read_result(path: Path) -> Result:
         raise StoreError("run", path, f"{field}: {first['msg']}{more}") from error
 
 
+def _text_of(directory: Path, result: Result) -> str:
+    """NaN is not JSON; a result that has one must fail here and not in its reader."""
+    data = result.model_dump()
+    if found := not_finite(data):
+        name, value = found
+        raise StoreError(
+            "out", directory, f"cannot be written: {name} is {value}, no finite number"
+        )
+    return json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False)
+
+
 def _write_files(
     directory: Path,
-    result: Result,
+    text: str,
     requests: pd.DataFrame,
     steps: pd.DataFrame,
     reports: Mapping[str, str],
 ) -> None:
-    # NaN is not JSON; a result that has one must fail here and not in its reader.
-    text = json.dumps(result.model_dump(), indent=2, allow_nan=False, ensure_ascii=False)
     (directory / RESULT_FILE).write_text(text + "\n", encoding="utf-8")
     requests.to_parquet(directory / REQUESTS_FILE, index=False)
     steps.to_parquet(directory / STEPS_FILE, index=False)
@@ -253,22 +267,28 @@ def _put_beside(fresh: Path, directory: Path) -> Path:
     return fresh.replace(next(place for place in places if not place.exists()))
 
 
-def _read_table(path: Path, columns: tuple[str, ...], without: Collection[str]) -> pd.DataFrame:
+def _read_table(
+    path: Path,
+    columns: tuple[str, ...],
+    later: Mapping[str, object],
+    without: Collection[str],
+) -> pd.DataFrame:
+    """later: of the columns, what a table may lack, and what that means."""
     import pandas as pd
     import pyarrow.parquet as pq
 
     columns = tuple(name for name in columns if name not in without)
     try:
         there = set(pq.read_schema(path).names)
-        wanted = [name for name in columns if name in there or name not in LATER_COLUMNS]
+        wanted = [name for name in columns if name in there or name not in later]
         frame = pd.read_parquet(path, columns=wanted if without else None)
     except FileNotFoundError:
         raise StoreError("run", path, "does not exist; expected a run's table") from None
     except (OSError, ValueError) as error:  # pyarrow's own errors derive from these
         raise StoreError("run", path, f"is not a readable Parquet file: {_line(error)}") from error
     for name in columns:
-        if name in LATER_COLUMNS and name not in frame.columns:
-            frame[name] = pd.Series([LATER_COLUMNS[name]] * len(frame), index=frame.index)
+        if name in later and name not in frame.columns:
+            frame[name] = pd.Series([later[name]] * len(frame), index=frame.index)
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise StoreError("run", path, "lacks the columns " + ", ".join(missing))

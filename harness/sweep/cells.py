@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from ..comparison.evidence import objections
+from ..comparison.admissible import objections
 from ..storage.drafts import turn_in
 from ..storage.settings import difference
 from ..storage.store import RESULT_FILE, RunOnDisk, StoreError, find_run

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import product
 
 import numpy as np
@@ -21,6 +22,8 @@ ARRIVAL = "arrival"
 _FORM = "OPTION=VALUE,VALUE, such as engine=paged,inflight or request-rate=1,2,4"
 # The sweep's own, and what would make one run many.
 _RESERVED = ("out", "json", "quiet", "help", "repeats")
+# File systems take 255 bytes, and drafts and repeats of a cell have longer names than it.
+_LONGEST_NAME, _DIGITS = 180, 12
 _UNSAFE = re.compile(r"[^A-Za-z0-9.=+-]+")
 
 
@@ -43,9 +46,13 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """A directory's name: `engine=paged,request-rate=2`; repeats are numbered."""
+        """A directory's name: `engine=paged,request-rate=2`; repeats are numbered. One that is too
+        long ends in a hash of what it says."""
         parts = (f"{option}={_UNSAFE.sub('_', value)}" for option, value in self.settings)
         name = ",".join(parts) or "run"
+        if len(name) > _LONGEST_NAME:
+            digest = sha256(name.encode()).hexdigest()[:_DIGITS]
+            name = f"{name[: _LONGEST_NAME - _DIGITS - 1]}-{digest}"
         return name if self.repeat == 1 else f"{name}.{self.repeat}"
 
     @property

@@ -1,7 +1,7 @@
 """The request rate that a system no longer follows: found by running it at growing rates.
 
 A system follows an offered rate if it keeps up with it (`keeping_up.py`) and, where there is an
-SLO, enough requests keep that. The search is `simulation/capacity.py`'s: bracketed by growing
+SLO, enough requests keep that. The search is `rate_search/bracket.py`'s: bracketed by growing
 factors, bisected, and tried around the answer, because nothing guarantees one threshold.
 
 How long must a run be to show this? Latencies near the limit are not known beforehand, so what is
@@ -24,20 +24,20 @@ from typing import Literal
 
 from ...engines.errors import ConfigError
 from ...workloads.scaled import Arriving, arriving, requests_per_session
-from ..comparison.evidence import objections
-from ..simulation.capacity import HIGHEST_RATE_PER_S, check_search, find_capacity
+from ..comparison.admissible import objections
+from ..rate_search.beside import beside
+from ..rate_search.bracket import HIGHEST_RATE_PER_S, check_search, find_capacity
 from ..storage.store import RunOnDisk
 from .cells import Done, Sweep, until_done
 from .grid import NUM_REQUESTS, RATE, Cell
 from .keeping_up import FEWEST_REQUESTS, KEPT_UP, kept_up
-from .refine import beside
 
 LOWEST_PER_S = 1e-2
 MORE, MOST_TIMES = 4, 64
 
 
 @dataclass(frozen=True)
-class Goal:
+class SaturationGoal:
     """attainment: share of the requests that must keep the SLO; None without one. tolerance: how
     far apart, as a share, the rate that is followed and the one that is not may be."""
 
@@ -113,7 +113,7 @@ class _NoAnswerError(Exception):
 
 
 def find_saturation(
-    sweep: Sweep, point: Cell, goal: Goal, report: Callable[[str], None]
+    sweep: Sweep, point: Cell, goal: SaturationGoal, report: Callable[[str], None]
 ) -> Saturation:
     """Search at one point. Trials that are stored are found, and so the search goes on where it
     stopped."""
@@ -132,7 +132,7 @@ def find_saturation(
     return Saturation(point, "found", *found, trials.tried, exceptions)
 
 
-def _settled(trials: _Trials, goal: Goal) -> tuple[float, float] | None:
+def _settled(trials: _Trials, goal: SaturationGoal) -> tuple[float, float] | None:
     """The rate that is followed and the one that is not, where more requests move them no more, by
     the last two lengths; None if no rate is followed."""
     first = find_capacity(
@@ -166,7 +166,7 @@ class _Trials:
     """Runs at rates, each of `times` the requests that the command sends."""
 
     def __init__(
-        self, sweep: Sweep, point: Cell, goal: Goal, report: Callable[[str], None]
+        self, sweep: Sweep, point: Cell, goal: SaturationGoal, report: Callable[[str], None]
     ) -> None:
         self._sweep = sweep
         self._point = point
@@ -231,7 +231,7 @@ class _Trials:
         return Trial(rate_per_s, self.times, done, *_judged(done.run, self._goal))
 
 
-def _judged(run: RunOnDisk | None, goal: Goal) -> tuple[bool | None, bool]:
+def _judged(run: RunOnDisk | None, goal: SaturationGoal) -> tuple[bool | None, bool]:
     """Whether its rate was followed; whether it was not because of the SLO or of refusals."""
     if run is None:
         return None, False

@@ -98,7 +98,7 @@ def _systems(results: Sequence[Result]) -> tuple[SweepSystem, ...]:
 
 
 def _column(quantity: SweepQuantity) -> str:
-    unit = quantity.unit.replace("/", "_per_").strip()
+    unit = quantity.unit.replace("/", "_per_").replace(" ", "_")
     return f"{quantity.name}_{unit}" if unit and not quantity.stat.endswith(unit) else quantity.name
 
 

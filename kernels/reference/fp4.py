@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..fp4 import WIDENED_E2M1, Fp4Weight, dequantize_fp4
+from ..held import held_bytes
 from ..registry import implements
 
 
@@ -38,4 +39,4 @@ class ReferenceFp4Linear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: packed weights, scales, bias."""
-        return self._weight.nbytes + (0 if self._bias is None else self._bias.nbytes)
+        return held_bytes(self._weight, self._bias)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..fp8 import WIDENED_E4M3, Fp8Weight, dequantize_fp8, quantize_activations
+from ..held import held_bytes
 from ..registry import implements
 
 
@@ -46,4 +47,4 @@ class ReferenceFp8Linear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: codes, scales, bias."""
-        return self._weight.nbytes + (0 if self._bias is None else self._bias.nbytes)
+        return held_bytes(self._weight, self._bias)

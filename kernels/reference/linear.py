@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..held import held_bytes
 from ..registry import implements
 
 
@@ -33,4 +34,4 @@ class ReferenceLinear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: weight and bias."""
-        return self._weight.nbytes + (0 if self._bias is None else self._bias.nbytes)
+        return held_bytes(self._weight, self._bias)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..held import held_bytes
 from ..int4 import PackedInt4, dequantize_int4
 from ..registry import implements
 
 
 @implements("w4a16_linear", backend="reference", priority=-100)
-class ReferenceInt4Linear:
+class ReferenceW4A16Linear:
     """y = x · Wᵀ + bias, W dequantised to float32 for each call.
 
     The operation is a class: construction prepares the weights for the backend once, the call
@@ -38,4 +39,4 @@ class ReferenceInt4Linear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: packed weights, scales, zeros, bias."""
-        return self._packed.nbytes + (0 if self._bias is None else self._bias.nbytes)
+        return held_bytes(self._packed, self._bias)

@@ -9,12 +9,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..held import held_bytes
 from ..int4 import PackedInt4, unpack_int4
 from ..registry import implements
 from ..w8a8 import quantize_rows
 
 
-@implements("w4a8_linear", backend="reference", priority=-100)
+@implements(
+    "w4a8_linear",
+    backend="reference",
+    priority=-100,
+    emulates="codes are unpacked and multiplied as float64: exact, and no faster arithmetic",
+)
 class ReferenceW4A8Linear:
     """y[t, n] = Σ_g scales[n, g] · x_scales[t, g] · S[t, n, g] + bias[n], where S is the sum over
     the inputs k of group g of x_codes[t, k] · (q[n, k] - zeros[n, g]), exact.
@@ -46,4 +52,4 @@ class ReferenceW4A8Linear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: packed weights, scales, zeros, bias."""
-        return self._packed.nbytes + (0 if self._bias is None else self._bias.nbytes)
+        return held_bytes(self._packed, self._bias)

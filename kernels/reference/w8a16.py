@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from ..grouped_int8 import GroupedInt8, dequantize_grouped
+from ..held import held_bytes
 from ..registry import implements
 
 
 @implements("w8a16_linear", backend="reference", priority=-100)
-class ReferenceGroupedInt8Linear:
+class ReferenceW8A16Linear:
     """y = x · Wᵀ + bias, W dequantised to float32 for each call.
 
     The operation is a class: construction prepares the weights for the backend once, the call
@@ -38,4 +39,4 @@ class ReferenceGroupedInt8Linear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: codes, scales, zeros, bias."""
-        return self._weight.nbytes + (0 if self._bias is None else self._bias.nbytes)
+        return held_bytes(self._weight, self._bias)

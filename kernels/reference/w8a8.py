@@ -9,12 +9,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..held import held_bytes
 from ..registry import implements
 from ..w8a8 import W8A8Weight, quantize_rows
 
 
-@implements("w8a8_linear", backend="reference", priority=-100)
-class ReferenceInt8Linear:
+@implements(
+    "w8a8_linear",
+    backend="reference",
+    priority=-100,
+    emulates="codes are multiplied as float64: exact, and no faster arithmetic",
+)
+class ReferenceW8A8Linear:
     """y[t, n] = (Σ_k x_codes[t, k] · codes[n, k]) · x_scales[t] · scales[n] + bias[n].
 
     The operation is a class: construction prepares the weights for the backend once, the call
@@ -42,4 +48,4 @@ class ReferenceInt8Linear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: codes, scales, bias."""
-        return self._weight.nbytes + (0 if self._bias is None else self._bias.nbytes)
+        return held_bytes(self._weight, self._bias)

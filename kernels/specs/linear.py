@@ -205,7 +205,7 @@ _DENSE = {
     "x: strided": LinearCase(6, 80, 64, strided=True),
     "x: three dimensions": LinearCase(6, 80, 64, batched=True),
 }
-_INT8 = {
+_W8A8 = {
     "rows: one": LinearCase(1, 16, 32),
     "rows: none": LinearCase(0, 64, 64),
     **{f"rows: {rows}": LinearCase(rows, 64, 576) for rows in (2, 3, 5, 8, 17, 33)},
@@ -231,7 +231,7 @@ _INT4 = {
     "x: three dimensions": LinearCase(6, 48, 64, batched=True),
 }
 
-_GROUPED_INT8 = {
+_W8A16 = {
     "a scale a row: one row": LinearCase(1, 48, 64, 64, symmetric=True),
     "a scale a row: no rows": LinearCase(0, 16, 64, 64, symmetric=True),
     "a scale a row: 9 rows": LinearCase(9, 70, 576, 576, symmetric=True),
@@ -260,7 +260,7 @@ LINEAR = OpSpec(
 )
 W8A8_LINEAR = OpSpec(
     op="w8a8_linear",
-    cases=_INT8,
+    cases=_W8A8,
     tiny=("rows: one", "rows: 3", "rows: 17", "shape: ragged", "x: strided"),
     make=_make_int8,
     work=_int8_work,
@@ -298,7 +298,7 @@ W4A8_LINEAR = OpSpec(
 )
 W8A16_LINEAR = OpSpec(
     op="w8a16_linear",
-    cases=_GROUPED_INT8,
+    cases=_W8A16,
     tiny=(
         "a scale a row: one row",
         "a scale a row: zero points",

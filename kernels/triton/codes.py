@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .splits import add_splits, parts_of
+from .target import least_e4m3_rows
 from .tiles import split_count, tiles_for
 
 BLOCK_K = 128
@@ -42,7 +43,9 @@ def multiply_codes(
     out = torch.empty((m, n), dtype=dtype, device=x_codes.device)
     if m == 0:
         return out
-    tiles = tiles_for(m, BLOCK_K)
+    # The rows that pad a tile cost a few rows' worth of idle tensor cores: weights are what binds.
+    least = least_e4m3_rows(out.device) if w.kind == "e4m3" else 1
+    tiles = tiles_for(max(m, least), BLOCK_K)
     grid = tiles.grid(m, n)
     splits = split_count(grid[0] * grid[1], -(-k // tiles.block_k))
     parts = parts_of(out, splits, torch.int32 if w.kind == "int8" else torch.float32)

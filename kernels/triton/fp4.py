@@ -9,7 +9,7 @@ from torch import Tensor
 from ..fp4 import E8M0_BIAS, WIDENED_E2M1, Fp4Weight
 from ..registry import implements
 from ..requirements import package
-from .nibbles import Nibbles, interleave_halves, most_block_k, multiply_nibbles
+from .nibbles import Nibbles, interleave, most_block_k, multiply_nibbles
 from .target import on_gpu
 
 
@@ -35,7 +35,7 @@ class TritonFp4Linear:
         padding = -k % block_k // weight.block
         scales = F.pad(scales, (0, padding))
         self._weight = Nibbles(
-            interleave_halves(weight.codes(), k, block_k),
+            interleave(weight.codes(), k, block_k, parts=2),
             scales.T.contiguous(),
             None,
             row_scales,

@@ -11,8 +11,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..cuda import scaled_mm
 from ..fp8 import E4M3, WIDENED_E4M3, Fp8Weight
+from ..pytorch import scaled_mm
 from ..registry import implements
 from ..requirements import package
 from .codes import BLOCK_K, CodeBlocks, Kind, multiply_codes
@@ -123,3 +123,18 @@ class TritonScaledMmFp8Linear(scaled_mm.ScaledMmFp8Linear):
             rows = rows.contiguous()
         codes, scales = token_codes(rows, E4M3, None, self._weight.input_scale)
         return codes.view(E4M3), scales
+
+
+@implements(
+    "fp8_linear",
+    backend="triton-scaled-mm-fast",
+    when=scaled_mm.runs,
+    priority=40,
+    takes=scaled_mm.takes,
+    needs=package("triton"),
+)
+class TritonFastScaledMmFp8Linear(TritonScaledMmFp8Linear):
+    """The same with sums of fewer bits, as other engines may multiply; only where it is asked for,
+    for others that take the same weights are asked before."""
+
+    _fast: ClassVar[bool] = True

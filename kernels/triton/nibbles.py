@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..scratch import scratch
 from .splits import add_splits, parts_of
+from .target import interpreted, on_amd
 from .tiles import (
     LARGEST_BLOCK_K,
     MOST_FLOAT32_BLOCK_K,
@@ -28,6 +29,8 @@ from .tiles import (
 # Published (Marlin) and from arithmetic: 4-bit weights stop paying between 64 and 128 rows.
 MOST_PACKED_ROWS = 64
 WIDEN_BLOCK_N = 128
+# Inputs of the shortest product of 16-bit numbers.
+LEAST_DOT_K = 16
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Nibbles:
     """4-bit weights as the kernels read them; their arguments say what each tensor holds.
 
     group: inputs that share an integer grid, in blocks of block_k; e2m1: all inputs.
+    zeros: None also where all are those of a symmetric grid.
     share: weights that share an e2m1 scale; 0: integers.
     """
 
@@ -50,7 +54,12 @@ class Nibbles:
 
     @property
     def out_features(self) -> int:
-        return self.weight.shape[1]
+        return len(self.weight)
+
+    @property
+    def parts(self) -> int:
+        """Of a block: codes in a word of the weight."""
+        return 2 * self.weight.itemsize
 
     @property
     def nbytes(self) -> int:
@@ -63,6 +72,8 @@ class Nibbles:
         return {
             "GROUP": self.group,
             "PER_GROUP": -(-self.group // self.block_k),
+            "BLOCKS": self.weight.shape[1] * self.parts // self.block_k,
+            "PARTS": self.parts,
             "SHARE": self.share,
             "E8M0": self.e8m0,
             "BLOCK_K": self.block_k,
@@ -74,13 +85,22 @@ def most_block_k(dtype: torch.dtype) -> int:
     return MOST_FLOAT32_BLOCK_K if dtype == torch.float32 else LARGEST_BLOCK_K
 
 
-def interleave_halves(codes: Tensor, group: int, block_k: int) -> Tensor:
-    """Codes uint8 0-15 [N, K] -> bytes [blocks · block_k / 2, N], each group filled up with zeros
-    to whole blocks. Byte (b, j) holds k = b · block_k + j low and that + block_k / 2 high."""
+def parts_for(block_k: int, dtype: torch.dtype) -> int:
+    """Codes in a word of integers whose product is computed in `dtype`: four, whose parts a tensor
+    core's dot can take one by one, or two."""
+    return 2 if dtype == torch.float32 or block_k < 4 * LEAST_DOT_K else 4
+
+
+def interleave(codes: Tensor, group: int, block_k: int, parts: int) -> Tensor:
+    """Codes uint8 0-15 [N, K] -> words [N, blocks · block_k / parts], each group filled up with
+    zeros to whole blocks. Word (b, j) holds k = b · block_k + i · block_k / parts + j in its bits
+    4i to 4i + 3: a byte of two parts, or int16 of four."""
     groups = codes.unflatten(1, (-1, group))
     padded = F.pad(groups, (0, -group % block_k)).flatten(1)
-    halves = padded.T.reshape(-1, 2, block_k // 2, codes.shape[0])
-    return (halves[:, 0] | (halves[:, 1] << 4)).flatten(0, 1).contiguous()
+    split = padded.unflatten(1, (-1, parts, block_k // parts))
+    bytes_ = [split[:, :, i] | (split[:, :, i + 1] << 4) for i in range(0, parts, 2)]
+    words = torch.stack(bytes_, dim=-1)  # the lower byte first, as the devices have it
+    return words.flatten(1).view(torch.uint8 if parts == 2 else torch.int16)
 
 
 def multiply_nibbles(x: Tensor, w: Nibbles, bias: Tensor | None) -> Tensor:
@@ -101,33 +121,31 @@ def widened(w: Nibbles, dtype: torch.dtype) -> Tensor:
 
     n = w.out_features
     wide = scratch("4-bit weight", (w.in_features, n), dtype, w.weight.device)
-    blocks = len(w.weight) // (w.block_k // 2)
     tensors = (w.weight, w.scales, w.zeros, w.row_scales, wide)
     constants: dict[str, Any] = {**w.layout, "BLOCK_N": WIDEN_BLOCK_N}
-    widen_kernel[(blocks, -(-n // WIDEN_BLOCK_N))](*tensors, n, **constants)
+    widen_kernel[(constants["BLOCKS"], -(-n // WIDEN_BLOCK_N))](*tensors, n, **constants)
     return wide
 
 
 def _multiply_packed(x: Tensor, w: Nibbles, bias: Tensor | None, out: Tensor) -> None:
-    from triton import knobs
-
     from .nibbles_kernel import nibbles_kernel
 
     m, n = out.shape
     float32 = x.dtype == torch.float32
     tiles = float32_tiles(w.block_k) if float32 else tiles_for(m, w.block_k)
     grid = tiles.grid(m, n)
-    blocks = len(w.weight) // (w.block_k // 2)
-    splits = split_count(grid[0] * grid[1], blocks)
+    layout = w.layout
+    splits = split_count(grid[0] * grid[1], layout["BLOCKS"])
     parts = parts_of(out, splits, torch.float32)
     tensors = (w.weight, w.scales, w.zeros, w.row_scales, bias, parts)
     constants: dict[str, Any] = {
-        **w.layout,
-        "BLOCKS": blocks,
+        **layout,
         "BLOCK_M": tiles.block_m,
         "BLOCK_N": tiles.block_n,
         "SPLITS": splits,
-        "WIDEN": knobs.runtime.interpret and x.dtype == torch.bfloat16,
+        # Words of four are for tensor cores; AMD has other instructions, the interpreter none.
+        "ASSEMBLY": w.parts == 4 and not (interpreted() or on_amd()),
+        "WIDEN": interpreted() and x.dtype == torch.bfloat16,
         "num_warps": tiles.warps,
         "num_stages": tiles.stages,
     }

@@ -1,8 +1,9 @@
 """Products with 4-bit weights, integers or e2m1 floats; importing this imports Triton.
 
-A byte holds weights k and k + BLOCK_K / 2, so each half of a block feeds one dot and nothing is
-interleaved. Codes become floats by their bits alone: no conversion instruction, which is what
-binds a kernel that reads half a byte a weight.
+A word holds a code of each part of a block, so each part feeds one dot and nothing is interleaved;
+words lie along the inputs, as tensor cores want them. Codes become floats by their bits alone: no
+conversion instruction. What binds a kernel that reads half a byte a weight is how many
+instructions a weight takes.
 """
 # ruff: noqa: N803, N806 -- sizes and compile-time constants are upper case in Triton's code
 
@@ -14,17 +15,48 @@ import triton.language as tl
 from .codes_kernel import e4m3_to_float16
 from .splits_kernel import store_product
 
+# The zero point of a symmetric grid.
+MIDDLE = tl.constexpr(8.0)
+
 
 @triton.jit
 def integer(code, FLOAT: tl.constexpr):
     """2^10 + code in float16, 2^7 + code in bfloat16, 2^23 + code in float32, exactly: in these
-    binades a step is 1, so the code is the lowest bits."""
+    binades a step is 1, so the code is the lowest bits. Less `bias` it is the code."""
     if tl.float16 == FLOAT:
         number = (code.to(tl.int16) | 0x6400).to(tl.float16, bitcast=True)
     elif tl.bfloat16 == FLOAT:
         number = (code.to(tl.int16) | 0x4300).to(tl.bfloat16, bitcast=True)
     else:
         number = (code.to(tl.int32) | 0x4B000000).to(tl.float32, bitcast=True)
+    return number
+
+
+@triton.constexpr_function
+def bias(FLOAT):
+    """What `integer` adds."""
+    return {"fp16": 1024.0, "bf16": 128.0}.get(FLOAT.name, 8388608.0)
+
+
+@triton.constexpr_function
+def taken(shift, magic):
+    """PTX: of two 16-bit words in a register the codes `shift` bits up, and the bits `magic`. 0xEA
+    is lop3's table of (a & b) | c."""
+    return f"shr.u32 $0, $1, {shift}; lop3.b32 $0, $0, 0x000F000F, {magic}, 0xEA;"
+
+
+@triton.jit
+def codes_of(words, PART: tl.constexpr, FLOAT: tl.constexpr, ASSEMBLY: tl.constexpr):
+    """Part PART of each word as `integer` makes it. ASSEMBLY: of two words at once, which the
+    compiler would take apart and put together again."""
+    if not ASSEMBLY:
+        number = integer((words >> (4 * PART)) & 15, FLOAT)
+    elif tl.float16 == FLOAT:
+        ASM: tl.constexpr = taken(4 * PART, "0x64006400")  # type: ignore[assignment]
+        number = tl.inline_asm_elementwise(ASM, "=r,r", [words], tl.float16, is_pure=True, pack=2)  # type: ignore[arg-type]
+    else:
+        ASM: tl.constexpr = taken(4 * PART, "0x43004300")  # type: ignore[assignment]
+        number = tl.inline_asm_elementwise(ASM, "=r,r", [words], tl.bfloat16, is_pure=True, pack=2)  # type: ignore[arg-type]
     return number
 
 
@@ -70,9 +102,9 @@ def block_scales(
 def nibbles_kernel(
     x_ptr,  # [M, K], rows x_stride apart
     x_stride,
-    weight_ptr,  # uint8 [BLOCKS * HALF, N]: row b * HALF + j holds block b's j (low) and HALF + j
+    weight_ptr,  # [N, BLOCKS * SIZE]: word b * SIZE + j holds inputs j, SIZE + j, … of block b
     scale_ptr,  # int4: [GROUPS, N]; e2m1: uint8 [BLOCKS * BLOCK_K / SHARE, N]
-    zero_ptr,  # int4: uint8 [GROUPS, N]; e2m1: None
+    zero_ptr,  # int4: x's dtype [GROUPS, N], None: all MIDDLE; e2m1: None
     row_scale_ptr,  # e2m1: float32 [N]; int4: None
     bias_ptr,  # [N] or None
     out_ptr,  # [M, N], or float32 [SPLITS, M, N]
@@ -81,23 +113,26 @@ def nibbles_kernel(
     GROUP: tl.constexpr,  # inputs that share a scale and zero; e2m1: K
     PER_GROUP: tl.constexpr,  # blocks that a group lies in, the last maybe not full
     BLOCKS: tl.constexpr,
+    PARTS: tl.constexpr,  # of a block, one for each code in a word
     SHARE: tl.constexpr,  # e2m1: weights that share a scale; 0: int4
     E8M0: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
     SPLITS: tl.constexpr,
+    ASSEMBLY: tl.constexpr,
     WIDEN: tl.constexpr,  # compute in float32: the interpreter has no bfloat16 arithmetic
 ):
     """out = x · Wᵀ. With one split finished; otherwise split s holds the sum of blocks s,
     s + SPLITS, …, which `add_splits_kernel` finishes."""
-    HALF: tl.constexpr = BLOCK_K // 2
+    SIZE: tl.constexpr = BLOCK_K // PARTS
     m = (tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)).to(tl.int64)[:, None]
     n = (tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N))[None, :]
     split = tl.program_id(2)
-    j = tl.arange(0, HALF)
+    j = tl.arange(0, SIZE)
     in_m = m < M
     in_n = n < N
+    row_at = weight_ptr + n.to(tl.int64) * (BLOCKS * SIZE)
     FLOAT: tl.constexpr = tl.float32 if WIDEN else x_ptr.dtype.element_ty  # type: ignore[assignment]
     total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     # The count is a constant: the interpreter cannot loop over bounds that are tensors.
@@ -105,30 +140,37 @@ def nibbles_kernel(
         block = split + turn * SPLITS
         group = block // PER_GROUP
         within = (block % PER_GROUP) * BLOCK_K + j
-        # What is beyond a group, or the last block, is 0 in x and so adds nothing.
-        in_low = in_m & ((within < GROUP) & (block < BLOCKS))[None, :]
-        in_high = in_m & ((within + HALF < GROUP) & (block < BLOCKS))[None, :]
+        inside = in_n
+        in_x = in_m
+        if BLOCKS % SPLITS != 0:
+            inside = in_n & (block < BLOCKS)
+            in_x = in_m & (block < BLOCKS)
+        words = tl.load(row_at + (block * SIZE + j)[:, None], mask=inside, other=0)
         x_at = x_ptr + m * x_stride + (group * GROUP + within)[None, :]
-        x_low = tl.load(x_at, mask=in_low, other=0.0).to(FLOAT)
-        x_high = tl.load(x_at + HALF, mask=in_high, other=0.0).to(FLOAT)
-        inside = in_n & (block < BLOCKS)
-        at = (block * HALF + j).to(tl.int64)[:, None] * N + n
-        both = tl.load(weight_ptr + at, mask=inside, other=0)
-        if SHARE:
-            low = e2m1(both & 15, FLOAT) * block_scales(
-                scale_ptr, block * BLOCK_K, n, inside, N, HALF, BLOCK_N, SHARE, E8M0, FLOAT
-            )
-            high = e2m1(both >> 4, FLOAT) * block_scales(
-                scale_ptr, block * BLOCK_K + HALF, n, inside, N, HALF, BLOCK_N, SHARE, E8M0, FLOAT
-            )
-            total = tl.dot(x_low, low, total, input_precision="ieee")
-            total = tl.dot(x_high, high, total, input_precision="ieee")
-        else:
+        if SHARE == 0:
             scale = tl.load(scale_ptr + group * N + n, mask=inside, other=0.0).to(tl.float32)
-            zero = integer(tl.load(zero_ptr + group * N + n, mask=inside, other=0), FLOAT)
-            # q - zero lies in -15..15: exact, so the scale can wait for the sum.
-            part = tl.dot(x_low, integer(both & 15, FLOAT) - zero, input_precision="ieee")
-            part = tl.dot(x_high, integer(both >> 4, FLOAT) - zero, part, input_precision="ieee")
+            zero = tl.full((1, BLOCK_N), MIDDLE, dtype=FLOAT)
+            if zero_ptr is not None:
+                zero = tl.load(zero_ptr + group * N + n, mask=inside, other=0.0).to(FLOAT)
+            zero += bias(FLOAT)
+            part = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+        for i in tl.static_range(PARTS):
+            # What is beyond a group, or the last block, is 0 in x and so adds nothing.
+            in_part = in_x
+            if GROUP % BLOCK_K != 0:
+                in_part = in_x & (within + i * SIZE < GROUP)[None, :]
+            x = tl.load(x_at + i * SIZE, mask=in_part, other=0.0).to(FLOAT)
+            if SHARE:
+                first = block * BLOCK_K + i * SIZE
+                w = e2m1((words >> (4 * i)) & 15, FLOAT) * block_scales(
+                    scale_ptr, first, n, inside, N, SIZE, BLOCK_N, SHARE, E8M0, FLOAT
+                )
+                total = tl.dot(x, w, total, input_precision="ieee")
+            else:
+                # q - zero lies in -15..15: exact, so the scale can wait for the sum.
+                w = codes_of(words, i, FLOAT, ASSEMBLY) - zero
+                part = tl.dot(x, w, part, input_precision="ieee")
+        if SHARE == 0:
             total += part * scale
 
     store_product(out_ptr, total, None, row_scale_ptr, bias_ptr, m, n, M, N, split, SPLITS)
@@ -144,40 +186,41 @@ def widen_kernel(
     N,
     GROUP: tl.constexpr,
     PER_GROUP: tl.constexpr,
+    BLOCKS: tl.constexpr,
+    PARTS: tl.constexpr,
     SHARE: tl.constexpr,
     E8M0: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
     """Wᵀ in the dtype of `out`; the arguments are those of `nibbles_kernel`."""
-    HALF: tl.constexpr = BLOCK_K // 2
+    SIZE: tl.constexpr = BLOCK_K // PARTS
     block = tl.program_id(0)
     n = (tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N))[None, :]
     in_n = n < N
-    j = tl.arange(0, HALF)
+    j = tl.arange(0, SIZE)
     group = block // PER_GROUP
     within = (block % PER_GROUP) * BLOCK_K + j
-    at = (block * HALF + j).to(tl.int64)[:, None] * N + n
-    both = tl.load(weight_ptr + at, mask=in_n, other=0)
+    at = n.to(tl.int64) * (BLOCKS * SIZE) + (block * SIZE + j)[:, None]
+    words = tl.load(weight_ptr + at, mask=in_n, other=0)
     if SHARE:
-        row = tl.load(row_scale_ptr + n, mask=in_n, other=0.0)
-        first = block * BLOCK_K
-        low = row * block_scales(
-            scale_ptr, first, n, in_n, N, HALF, BLOCK_N, SHARE, E8M0, tl.float32
-        )
-        high = row * block_scales(
-            scale_ptr, first + HALF, n, in_n, N, HALF, BLOCK_N, SHARE, E8M0, tl.float32
-        )
-        low *= e2m1(both & 15, tl.float32)
-        high *= e2m1(both >> 4, tl.float32)
+        factor = tl.load(row_scale_ptr + n, mask=in_n, other=0.0)
     else:
-        scale = tl.load(scale_ptr + group * N + n, mask=in_n, other=0.0).to(tl.float32)
-        zero = integer(tl.load(zero_ptr + group * N + n, mask=in_n, other=0), tl.float32)
-        low = (integer(both & 15, tl.float32) - zero) * scale
-        high = (integer(both >> 4, tl.float32) - zero) * scale
-    k = (group * GROUP + within).to(tl.int64)[:, None]
+        factor = tl.load(scale_ptr + group * N + n, mask=in_n, other=0.0).to(tl.float32)
+        zero = tl.full((1, BLOCK_N), MIDDLE, dtype=tl.float32)
+        if zero_ptr is not None:
+            zero = tl.load(zero_ptr + group * N + n, mask=in_n, other=0.0).to(tl.float32)
+        zero += bias(tl.float32)
     FLOAT: tl.constexpr = out_ptr.dtype.element_ty
-    inside = in_n & (within < GROUP)[:, None]
-    tl.store(out_ptr + k * N + n, low.to(FLOAT), mask=inside)
-    inside = in_n & (within + HALF < GROUP)[:, None]
-    tl.store(out_ptr + (k + HALF) * N + n, high.to(FLOAT), mask=inside)
+    for i in tl.static_range(PARTS):  # type: ignore[misc]
+        if SHARE:
+            first = block * BLOCK_K + i * SIZE
+            w = factor * block_scales(
+                scale_ptr, first, n, in_n, N, SIZE, BLOCK_N, SHARE, E8M0, tl.float32
+            )
+            w *= e2m1((words >> (4 * i)) & 15, tl.float32)
+        else:
+            w = (codes_of(words, i, tl.float32, False) - zero) * factor
+        k = (group * GROUP + within + i * SIZE).to(tl.int64)[:, None]
+        inside = in_n & (within + i * SIZE < GROUP)[:, None]
+        tl.store(out_ptr + k * N + n, w.to(FLOAT), mask=inside)

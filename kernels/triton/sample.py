@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..registry import implements
 from ..requirements import package
-from .target import on_gpu
+from .target import on_gpu, power_of_two, warps_for
 
 LARGEST_BLOCK = 4096
 
@@ -30,8 +30,14 @@ def sample(
     tokens = torch.empty(rows, dtype=torch.int64, device=logits.device)
     if logits.stride(1) != 1:
         logits = logits.contiguous()
-    block = min(LARGEST_BLOCK, max(16, 1 << max(vocab - 1, 0).bit_length()))
-    constants: dict[str, Any] = {"BLOCKS": -(-vocab // block), "BLOCK": block, "num_warps": 8}
+    block = min(LARGEST_BLOCK, max(16, power_of_two(vocab)))
+    blocks = -(-vocab // block)
+    constants: dict[str, Any] = {
+        "BLOCKS": blocks,
+        "BLOCK": block,
+        "SUMS": power_of_two(blocks),
+        "num_warps": warps_for(block),
+    }
     if rows:
         sample_kernel[(rows,)](
             logits,

@@ -7,11 +7,21 @@ from functools import cache
 import torch
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+# NVIDIA's before it have 64 or 96 KB of shared memory a program, and tiles are cut for 99.
+LEAST_CAPABILITY = (8, 0)
 
 
 def on_gpu(device: torch.device, dtype: torch.dtype) -> bool:
-    """An NVIDIA or AMD device (PyTorch calls both `cuda`), in a dtype that kernels are made for."""
-    return device.type == "cuda" and dtype in DTYPES
+    """An NVIDIA GPU of LEAST_CAPABILITY or an AMD one (PyTorch calls both `cuda`), in a dtype that
+    kernels are made for."""
+    return device.type == "cuda" and dtype in DTYPES and _is_large_enough(device)
+
+
+def _is_large_enough(device: torch.device) -> bool:
+    """Of a machine without such a device, what would be: kernels are compiled and chosen there."""
+    if on_amd() or not torch.cuda.is_available():
+        return True
+    return torch.cuda.get_device_capability(device) >= LEAST_CAPABILITY
 
 
 def interpreted() -> bool:
@@ -32,6 +42,16 @@ def converts_e4m3(device: torch.device) -> bool:
     if device.type != "cuda" or on_amd() or interpreted():
         return False
     return torch.cuda.get_device_capability(device) >= (8, 9)
+
+
+@cache
+def least_e4m3_rows(device: torch.device) -> int:
+    """Rows of the smallest tile whose product of e4m3 is one. Hopper's tensor cores, and those of
+    data-centre Blackwells, take e4m3 from warp groups only, 64 rows at once: less than that Triton
+    widens to float16, without a word."""
+    if device.type != "cuda" or on_amd() or interpreted():
+        return 16
+    return 64 if torch.cuda.get_device_capability(device)[0] in (9, 10) else 16
 
 
 def warps_for(elements: int) -> int:

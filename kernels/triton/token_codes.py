@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..fp8 import E4M3, LARGEST_E4M3
 from ..w8a8 import LARGEST_CODE
+from .target import power_of_two, warps_for
 
 LARGEST_BLOCK = 4096
 
@@ -30,13 +31,16 @@ def token_codes(
     e4m3 = dtype == E4M3
     codes = torch.empty((m, k), dtype=torch.uint8 if e4m3 else torch.int8, device=x.device)
     scales = torch.empty((m, groups), dtype=torch.float32, device=x.device)
+    block = min(LARGEST_BLOCK, power_of_two(max(group, 1)))
     constants: dict[str, Any] = {
         "K": k,
         "GROUP": group,
         "GROUPS": groups,
-        "BLOCK": min(LARGEST_BLOCK, 1 << max(group - 1, 0).bit_length()),
+        "BLOCK": block,
         "LARGEST": LARGEST_E4M3 if e4m3 else float(LARGEST_CODE),
         "E4M3": e4m3,
+        # One program reads a row twice, and a decode step has few: more warps, more loads at once.
+        "num_warps": warps_for(block),
     }
     if m:
         token_codes_kernel[(m, groups)](x, x.stride(0), codes, scales, given, **constants)

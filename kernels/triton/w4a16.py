@@ -8,22 +8,26 @@ from torch import Tensor
 from ..int4 import PackedInt4, unpack_int4
 from ..registry import implements
 from ..requirements import package
-from .nibbles import Nibbles, interleave_halves, most_block_k, multiply_nibbles
+from .nibbles import Nibbles, interleave, most_block_k, multiply_nibbles, parts_for
 from .target import on_gpu
 from .tiles import block_k_for
 
+SYMMETRIC_ZERO = 8
+
 
 @implements("w4a16_linear", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
-class TritonInt4Linear:
+class TritonW4A16Linear:
     """As the reference, for any group size; many rows multiply weights rounded to `dtype`."""
 
     def __init__(self, packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> None:
         group = packed.group_size
         block_k = block_k_for(group, most_block_k(dtype))
+        symmetric = bool((packed.zeros == SYMMETRIC_ZERO).all())
         self._weight = Nibbles(
-            interleave_halves(unpack_int4(packed), group, block_k),
+            interleave(unpack_int4(packed), group, block_k, parts_for(block_k, dtype)),
             packed.scales.T.contiguous(),
-            packed.zeros.T.contiguous(),
+            # As floats of `dtype`: what is narrower among a factor's sources has its words cut up.
+            None if symmetric else packed.zeros.T.contiguous().to(dtype),
             None,
             in_features=packed.in_features,
             group=group,
@@ -40,5 +44,5 @@ class TritonInt4Linear:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes that one application reads: packed weights, scales, zeros, bias."""
+        """Bytes that one application reads: weights, scales, zeros unless all are 8, bias."""
         return self._weight.nbytes + (0 if self._bias is None else self._bias.nbytes)

@@ -12,7 +12,7 @@ from ..int4 import PackedInt4, unpack_int4
 from ..registry import implements
 from ..requirements import package
 from .splits import add_splits, parts_of
-from .target import on_gpu
+from .target import interpreted, on_amd, on_gpu
 from .tiles import block_k_for, split_count, tiles_for
 from .token_codes import token_codes
 
@@ -21,13 +21,13 @@ LEAST_HALF = 32
 
 
 def interleave_groups(codes: Tensor, group: int, half: int) -> Tensor:
-    """Codes uint8 0-15 [N, K] -> bytes [blocks · half, N]: each group filled up with zeros to whole
+    """Codes uint8 0-15 [N, K] -> bytes [N, blocks · half]: each group filled up with zeros to whole
     halves, and of each two halves the first below the other."""
     groups = codes.unflatten(1, (-1, group))
     halves = F.pad(groups, (0, -group % half)).flatten(1).unflatten(1, (-1, half))
     even = F.pad(halves, (0, 0, 0, halves.shape[1] % 2))
     both = even[:, 0::2] | (even[:, 1::2] << 4)
-    return both.permute(1, 2, 0).flatten(0, 1).contiguous()
+    return both.flatten(1).contiguous()
 
 
 @implements("w4a8_linear", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
@@ -58,7 +58,7 @@ class TritonW4A8Linear:
         m, n = out.shape
         tiles = tiles_for(m, 2 * self._half)
         grid = tiles.grid(m, n)
-        blocks = len(self._weight) // self._half
+        blocks = self._weight.shape[1] // self._half
         splits = split_count(grid[0] * grid[1], blocks)
         parts = parts_of(out, splits, torch.float32)
         constants: dict[str, Any] = {
@@ -70,6 +70,7 @@ class TritonW4A8Linear:
             "BLOCK_M": tiles.block_m,
             "BLOCK_N": tiles.block_n,
             "SPLITS": splits,
+            "ASSEMBLY": not (interpreted() or on_amd()),
             "num_warps": tiles.warps,
             "num_stages": tiles.stages,
         }

@@ -1,9 +1,10 @@
 """Products of 4-bit codes with bytes; importing this imports Triton.
 
 A byte holds an input of two halves of a block, each of which feeds a dot of its own and may be of
-another group: so groups of no more than a half waste nothing.
+another group: so groups of no more than a half waste nothing. Bytes lie along the inputs, four of
+which are a register of the tensor cores'.
 """
-# ruff: noqa: N803 -- sizes and compile-time constants are upper case in Triton's code
+# ruff: noqa: N803, N806 -- sizes and compile-time constants are upper case in Triton's code
 
 from __future__ import annotations
 
@@ -12,14 +13,33 @@ import triton.language as tl
 
 from .splits_kernel import store_product
 
+# Codes of four bytes less their zeros: bit 7 is lent to each byte, so that none borrows of another.
+_LOW = "and.b32 $0, $1, 0x0F0F0F0F;"
+_HIGH = "shr.u32 $0, $1, 4; and.b32 $0, $0, 0x0F0F0F0F;"
+_LESS = "or.b32 $0, $0, 0x80808080; sub.u32 $0, $0, $2; xor.b32 $0, $0, 0x80808080;"
+LOW = tl.constexpr(_LOW + _LESS)
+HIGH = tl.constexpr(_HIGH + _LESS)
+
+
+@triton.jit
+def centred(both, zero, UPPER: tl.constexpr, ASSEMBLY: tl.constexpr):
+    """The lower or UPPER codes of bytes, less `zero`: int8, -15 … 15. ASSEMBLY: four at once."""
+    if not ASSEMBLY:
+        code = ((both >> 4) if UPPER else (both & 15)).to(tl.int8) - zero.to(tl.int8)
+    else:
+        ASM: tl.constexpr = HIGH if UPPER else LOW
+        code = tl.inline_asm_elementwise(ASM, "=&r,r,r", [both, zero], tl.int8, True, 4)  # type: ignore[arg-type]
+    return code
+
 
 @triton.jit
 def half_product(
-    codes, half, j, x_ptr, x_scale_ptr, scale_ptr, zero_ptr, m, n, in_m, in_n, N,
+    both, half, j, x_ptr, x_scale_ptr, scale_ptr, zero_ptr, m, n, in_m, in_n, N,
     GROUPS: tl.constexpr, GROUP: tl.constexpr, HALVES: tl.constexpr, HALF: tl.constexpr,
+    UPPER: tl.constexpr, ASSEMBLY: tl.constexpr,
 ):  # fmt: skip
-    """x times one half of a block, codes [HALF, BLOCK_N], scaled: float32. half: its number, of
-    HALVES a group; beyond the last group nothing is read."""
+    """x times one half of a block, the lower or UPPER codes of `both` [HALF, BLOCK_N], scaled:
+    float32. half: its number, of HALVES a group; beyond the last group nothing is read."""
     group = half // HALVES
     within = (half % HALVES) * HALF + j
     inside = group < GROUPS
@@ -28,9 +48,8 @@ def half_product(
     x = tl.load(
         x_ptr + m * (GROUPS * GROUP) + (group * GROUP + within)[None, :], mask=in_x, other=0
     )
-    zero = tl.load(zero_ptr + group * N + n, mask=in_n & inside, other=0).to(tl.int8)
-    # A code less its zero lies in -15..15.
-    part = tl.dot(x, codes.to(tl.int8) - zero, out_dtype=tl.int32)
+    zero = tl.load(zero_ptr + group * N + n, mask=in_n & inside, other=0)
+    part = tl.dot(x, centred(both, zero, UPPER, ASSEMBLY), out_dtype=tl.int32)
     scale = tl.load(scale_ptr + group * N + n, mask=in_n & inside, other=0.0).to(tl.float32)
     x_scale = tl.load(x_scale_ptr + m * GROUPS + group, mask=in_m & inside, other=0.0)
     return part.to(tl.float32) * x_scale * scale
@@ -40,7 +59,7 @@ def half_product(
 def w4a8_kernel(
     x_ptr,  # int8 [M, GROUPS * GROUP], contiguous
     x_scale_ptr,  # float32 [M, GROUPS]
-    weight_ptr,  # uint8 [BLOCKS * HALF, N]: row b * HALF + j holds input j of halves 2b and 2b + 1
+    weight_ptr,  # uint8 [N, BLOCKS * HALF]: b * HALF + j holds input j of halves 2b and 2b + 1
     scale_ptr,  # [GROUPS, N]
     zero_ptr,  # uint8 [GROUPS, N]
     bias_ptr,  # [N] or None
@@ -55,6 +74,7 @@ def w4a8_kernel(
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
+    ASSEMBLY: tl.constexpr,
 ):
     """With one split finished; otherwise split s holds the sum of blocks s, s + SPLITS, …, which
     `add_splits_kernel` finishes."""
@@ -68,15 +88,15 @@ def w4a8_kernel(
     # The count is a constant: the interpreter cannot loop over bounds that are tensors.
     for turn in range(tl.cdiv(BLOCKS, SPLITS)):
         block = split + turn * SPLITS
-        at = (block * HALF + j).to(tl.int64)[:, None] * N + n
+        at = n.to(tl.int64) * (BLOCKS * HALF) + (block * HALF + j)[:, None]
         both = tl.load(weight_ptr + at, mask=in_n & (block < BLOCKS), other=0)
         total += half_product(
-            both & 15, 2 * block, j, x_ptr, x_scale_ptr, scale_ptr, zero_ptr, m, n, in_m, in_n, N,
-            GROUPS, GROUP, HALVES, HALF,
+            both, 2 * block, j, x_ptr, x_scale_ptr, scale_ptr, zero_ptr, m, n, in_m, in_n, N,
+            GROUPS, GROUP, HALVES, HALF, False, ASSEMBLY,
         )  # fmt: skip
         total += half_product(
-            both >> 4, 2 * block + 1, j, x_ptr, x_scale_ptr, scale_ptr, zero_ptr, m, n, in_m, in_n,
-            N, GROUPS, GROUP, HALVES, HALF,
+            both, 2 * block + 1, j, x_ptr, x_scale_ptr, scale_ptr, zero_ptr, m, n, in_m, in_n,
+            N, GROUPS, GROUP, HALVES, HALF, True, ASSEMBLY,
         )  # fmt: skip
 
     store_product(out_ptr, total, None, None, bias_ptr, m, n, M, N, split, SPLITS)

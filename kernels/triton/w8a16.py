@@ -34,7 +34,7 @@ WIDEN_BLOCK_N, WIDEN_BLOCK_K = 4, 1024
 
 
 @implements("w8a16_linear", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
-class TritonGroupedInt8Linear:
+class TritonW8A16Linear:
     """As the reference, for any group size; many rows multiply weights rounded to `dtype`.
 
     The codes are the weight's own: nothing is copied.

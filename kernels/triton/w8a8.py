@@ -14,7 +14,7 @@ from .token_codes import token_codes
 
 
 @implements("w8a8_linear", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
-class TritonInt8Linear:
+class TritonW8A8Linear:
     """As the reference."""
 
     def __init__(self, weight: W8A8Weight, bias: Tensor | None, dtype: torch.dtype) -> None:

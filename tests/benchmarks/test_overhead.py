@@ -7,10 +7,11 @@ import sys
 from collections.abc import Sequence
 
 import pytest
-from llmbench.engines.core import EngineCore, Strategy
+from llmbench.engines.core import EngineCore
 from llmbench.engines.executors.base import StepResult
-from llmbench.engines.kv.base import KVCache, Move
+from llmbench.engines.kv.base import KVPlacement, Move
 from llmbench.engines.step import Limits, StepPlan
+from llmbench.engines.strategy import Strategy
 from llmbench.harness.run.drive import drive
 from llmbench.workloads.api import Plan, PlannedRequest
 
@@ -23,7 +24,7 @@ OUTPUT_TOKENS = 64
 class NoModel:
     """Answers at once."""
 
-    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+    def execute(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> StepResult:
         del kv, moves
         return StepResult(tuple(0 for chunk in plan.chunks if chunk.reaches_tail))
 

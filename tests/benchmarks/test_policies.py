@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 import pytest
 from llmbench.engines.api import Request, SamplingParams
-from llmbench.engines.core import EngineCore, Strategy
+from llmbench.engines.core import EngineCore
 from llmbench.engines.executors.base import StepResult
-from llmbench.engines.kv.base import KVCache, Move
+from llmbench.engines.kv.base import KVPlacement, Move
 from llmbench.engines.step import Limits, StepPlan
+from llmbench.engines.strategy import Strategy
 
 from ..engines.drive import ADMISSION, BATCHING, StepClock, make_kv
 
@@ -34,7 +35,7 @@ ENGINES = [
 class NoModel:
     """Answers at once."""
 
-    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+    def execute(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> StepResult:
         del kv, moves
         return StepResult([0 for chunk in plan.chunks if chunk.reaches_tail])
 
@@ -52,7 +53,7 @@ def full_house(batching: str, admission: str, kv: str, waiting: int, prefix: boo
     for index in range(RUNNING + waiting):
         prompt = range(index, index + PROMPT)
         core.add(Request(f"r{index}", prompt, SamplingParams(max_tokens=OUTPUT)))
-    while len(core._queues.running) < RUNNING or not core.step().events:
+    while len(core._ledger.queues.running) < RUNNING or not core.step().events:
         core.step()
     return core
 
@@ -61,11 +62,11 @@ def plan_and_commit(core: EngineCore) -> None:
     """A step without its trace: what the policies, the KV cache and the commit cost."""
     strategy = core.strategy
     plan = strategy.batching.plan(
-        core._queues, strategy.kv, strategy.admission, strategy.limits, 0.0
+        core._ledger.queues, strategy.kv, strategy.admission, strategy.limits, 0.0
     )
     result = StepResult([0] * len(plan.chunks))
-    for _ in core._commit(plan.chunks, result, 0.0):
-        pass
+    _, broken = core._commit(plan.chunks, result, 0.0)
+    assert not broken
 
 
 @pytest.mark.benchmark(group="plan and commit a step, 256 running")

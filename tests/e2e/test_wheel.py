@@ -37,7 +37,7 @@ def test_it_carries_all_its_data_and_nothing_else(site: Path) -> None:
         "llmbench/engines/models/bundled/calibration.txt",
         "llmbench/reports/html/report.html.j2",
         "llmbench/workloads/builtins.yaml",
-        "llmbench/kernels/cpu/native/kernels.cpp",
+        "llmbench/kernels/native/kernels.cpp",
     } <= files
     assert not [name for name in files if "tests" in Path(name).parts]
     assert {Path(name).parts[0].split("-")[0] for name in files} == {"llmbench"}

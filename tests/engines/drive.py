@@ -14,14 +14,15 @@ from llmbench.engines.batching.sarathi import SarathiBatching
 from llmbench.engines.batching.separate import SeparateBatching
 from llmbench.engines.batching.static import StaticBatching
 from llmbench.engines.batching.unified import UnifiedBatching
-from llmbench.engines.core import EngineCore, Strategy
+from llmbench.engines.core import EngineCore
 from llmbench.engines.executors.base import StepResult
-from llmbench.engines.kv.base import ContiguousLayout, KVCache, KVLayout, Move
+from llmbench.engines.kv.base import ContiguousLayout, KVLayout, KVPlacement, Move
 from llmbench.engines.kv.contiguous import ContiguousKVCache
 from llmbench.engines.kv.paged import PagedKVCache
-from llmbench.engines.pipeline import PipelinedCore
+from llmbench.engines.pipeline import Core, PipelinedCore
 from llmbench.engines.state import PLACEHOLDER
 from llmbench.engines.step import Limits, StepPlan
+from llmbench.engines.strategy import Strategy
 from llmbench.engines.trace import StepTrace
 
 BATCHING = {
@@ -91,15 +92,19 @@ class CountingExecutor:
 
     Remembers which tokens each slot's content came from, carries out moves, and checks that what a
     chunk reads is what its own tokens would have written. fail_at: the execution that raises.
+    broken: an execution and which of its rows of logits, in order, has no token; broke: whether it
+    came to that.
     """
 
     clock: StepClock = field(default_factory=StepClock)
     slots: dict[int, Content] = field(default_factory=dict)
     host: dict[int, Content] = field(default_factory=dict)
     fail_at: int | None = None
+    broken: tuple[int, int] | None = None
+    broke: bool = False
     executions: int = 0
 
-    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+    def execute(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> StepResult:
         return self.compute(see(plan), kv.layout(plan), moves, kv.tokens_per_unit)
 
     def compute(
@@ -113,8 +118,14 @@ class CountingExecutor:
             self._move(move, unit_tokens)
         self._write(chunks, layout)
         tokens: list[int] = []
+        rows = 0
         for index, chunk in enumerate(chunks):
             self._read(index, chunk.end, chunk.known, layout)
+            rows += bool(chunk.choices)
+            if chunk.choices and (self.executions - 1, rows - 1) == self.broken:
+                self.broke = True
+                tokens += [-1] * len(chunk.choices)
+                continue
             for choice in chunk.choices:
                 tokens.append((31 * sum(chunk.known) + chunk.end + 5 * choice) % 97)
         return StepResult(tuple(tokens))
@@ -162,10 +173,10 @@ class LateExecutor(CountingExecutor):
         del plan
         return "the test says so" if self.submissions in self.synchronous else ""
 
-    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+    def execute(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> StepResult:
         return self.submit(plan, kv, moves).result()
 
-    def submit(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> LateStep:
+    def submit(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> LateStep:
         self.submissions += 1
         if self.submissions - 1 == self.refuses:
             raise RuntimeError("the device is on fire")
@@ -192,7 +203,8 @@ class LateStep:
                 chunk.known[-1] = sampled[chunk.awaited_row]
             assert PLACEHOLDER not in chunk.known
         result = device.compute(self.chunks, self.layout, self.moves, self.unit_tokens)
-        device.sampled = tuple(result.token_ids)
+        # There is an embedding of what the next step reads.
+        device.sampled = tuple(max(0, token_id) for token_id in result.token_ids)
         return result
 
 
@@ -217,10 +229,11 @@ def make_core(
     kv_options: Mapping[str, Any] | None = None,
     admission_options: Mapping[str, Any] | None = None,
     fail_at: int | None = None,
+    broken: tuple[int, int] | None = None,
     late: Mapping[str, Any] | None = None,
     eos: tuple[int, ...] = (),
     **policy: Any,
-) -> EngineCore:
+) -> Core:
     """late: prepare each step while another runs, on a `LateExecutor` with these settings."""
     if batching == "inflight":
         policy.setdefault("chunk_unit", 1)
@@ -231,9 +244,9 @@ def make_core(
         limits=Limits(max_num_seqs, max_num_batched_tokens, max_model_len),
     )
     if late is not None:
-        executor = LateExecutor(fail_at=fail_at, **late)
+        executor = LateExecutor(fail_at=fail_at, broken=broken, **late)
         return PipelinedCore(strategy, executor, executor.clock, eos)
-    executor = CountingExecutor(fail_at=fail_at)
+    executor = CountingExecutor(fail_at=fail_at, broken=broken)
     return EngineCore(strategy, executor, executor.clock, eos)
 
 
@@ -299,12 +312,12 @@ def describe(step: StepTrace) -> str:
 
 
 def drive(
-    core: EngineCore,
+    core: Core,
     requests: Iterable[Request] = (),
     *,
     arrivals: dict[int, list[Request]] | None = None,
     max_steps: int = 500,
-    after_step: Callable[[EngineCore, StepTrace], None] | None = None,
+    after_step: Callable[[Core, StepTrace], None] | None = None,
 ) -> Run:
     """Run until nothing is left. arrivals: requests that come just before step N."""
     run = Run()

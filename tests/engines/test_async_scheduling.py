@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from llmbench.engines.api import Request, SamplingParams, TokenEvent
+import torch
+from llmbench.engines import sampling as sampling_module
+from llmbench.engines.api import FinishReason, Request, SamplingParams, TokenEvent
 from llmbench.engines.assemble import LoadedModel, build_engine, load_model
 from llmbench.engines.clock import WallClock
 from llmbench.engines.config import engine_config
@@ -17,7 +20,10 @@ from llmbench.engines.pipeline import PipelinedCore
 from llmbench.engines.presets import presets
 from llmbench.engines.resolve import resolve
 from llmbench.engines.resolved import ResolvedEngine
+from llmbench.engines.sampling import Draw
+from llmbench.engines.state import PLACEHOLDER
 from llmbench.engines.trace import StepTrace
+from torch import Tensor
 
 # Each samples differently: greedy, ending at end of text or at a string, drawn, penalised.
 SAMPLING = (
@@ -106,6 +112,41 @@ def test_every_preset_says_the_same(loaded: LoadedModel, files: ModelFiles, pres
         )
 
 
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        SamplingParams(12, ignore_eos=True, repetition_penalty=0.1),
+        SamplingParams(12, ignore_eos=True, presence_penalty=0.5, temperature=1.5, n=3),
+    ],
+    ids=["repetition", "presence"],
+)
+def test_penalties_are_of_the_tokens_before_alone(
+    loaded: LoadedModel,
+    files: ModelFiles,
+    monkeypatch: pytest.MonkeyPatch,
+    sampling: SamplingParams,
+) -> None:
+    """A step in flight has a place for its tokens already: -1, as an index the vocabulary's last
+    token. A repetition penalty below 1 would make that one the likeliest."""
+    load = prompts(6, seed=3)
+    each = [replace(sampling, seed=seed) for seed in range(len(load))]
+    plain, _ = serve(loaded, settings("vllm-v1", files), load, each)
+    drawn: list[Draw] = []
+    penalised = sampling_module.penalised
+
+    def seen(scores: Tensor, draw: Draw) -> Tensor:
+        drawn.append(draw)
+        return penalised(scores, draw)
+
+    monkeypatch.setattr(sampling_module, "penalised", seen)
+    piped, _ = serve(loaded, settings("vllm-v1", files, async_scheduling=True), load, each)
+    assert piped == plain
+    assert len(drawn) == sum(map(len, plain.values()))
+    for draw in drawn:
+        assert len(draw.output_token_ids) == draw.output_index
+        assert PLACEHOLDER not in draw.output_token_ids
+
+
 def test_steps_follow_each_other_without_a_gap(loaded: LoadedModel, files: ModelFiles) -> None:
     engine = settings("vllm-v1", files, async_scheduling=True)
     _, steps = serve(loaded, engine, prompts(5, seed=1))
@@ -136,3 +177,50 @@ def test_preempted_requests_go_on_where_they_were(
     seen, steps = serve(loaded, engine, load, sampling)
     assert seen == plain
     assert sum(len(step.preempted) for step in steps) > 0
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_row_of_nan_ends_its_own_request_alone(
+    loaded: LoadedModel, files: ModelFiles, monkeypatch: pytest.MonkeyPatch, ahead: bool
+) -> None:
+    """Of the step that is in flight by then the row is dropped; it read some token's embedding."""
+    engine = settings("vllm-v1", files, async_scheduling=ahead)
+    load = prompts(4, seed=4)
+    sampling = (
+        SamplingParams(9, ignore_eos=True, logprobs=1),
+        SamplingParams(9, ignore_eos=True, temperature=1.0, seed=2),
+    )
+    plain, _ = serve(loaded, engine, load, sampling)
+    forward, passes = loaded.model.forward, 0
+
+    def breaking(*arguments: object) -> Tensor:
+        nonlocal passes
+        passes += 1
+        logits = forward(*arguments)  # type: ignore[arg-type]
+        if passes == 6:
+            logits[1] = torch.nan
+        return logits
+
+    monkeypatch.setattr(loaded.model, "forward", breaking)
+    core = build_engine(loaded, engine, WallClock())
+    for index, prompt in enumerate(load):
+        core.add(Request(str(index), prompt, sampling[index % 2]))
+    seen: dict[tuple[str, int], list[object]] = {}
+    errors: list[TokenEvent] = []
+    failed: list[str] = []
+    while core.has_work():
+        outcome = core.step()
+        for event in outcome.events:
+            if event.finish is FinishReason.ERROR:
+                errors.append(event)
+            else:
+                seen.setdefault((event.request_id, event.choice), []).append(_shown(event))
+        if outcome.trace is not None:
+            failed += outcome.trace.failed
+    (error,) = errors
+    assert "give no probability distribution: NaN or infinity" in error.detail
+    assert failed == [error.request_id]
+    broken = error.request_id, 0
+    assert 0 < len(seen[broken]) < len(plain[broken])
+    assert seen[broken] == plain[broken][: len(seen[broken])]
+    assert {**seen, broken: plain[broken]} == plain

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from llmbench.engines.config import engine_config, with_choices
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.presets import ADMISSION, BATCHING, KV, PRESETS
 from llmbench.engines.quantization.methods import join_quant, split_quant
+from llmbench.engines.reads import READ_UNDER
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
@@ -104,9 +106,39 @@ def test_step_budgets_follow_the_model_length() -> None:
             {"engine": "paged", "whole_prompt_fits": True},
             "whole_prompt_fits: True is not allowed; expected unset with separate batching",
         ),
+        (
+            {"engine": "vllm-v1", "delay_factor": 2.0},
+            "delay_factor: 2.0 is not allowed; expected unset with mixed batching",
+        ),
+        (
+            {"engine": "trtllm", "watermark": 0.2},
+            "watermark: 0.2 is not allowed; expected unset with reserve admission",
+        ),
+        (
+            {"engine": "paged", "kv": "contiguous", "watermark": 0.2},
+            "watermark: 0.2 is not allowed; expected unset with a contiguous KV cache",
+        ),
+        (
+            {"engine": "trtllm", "preemption": "auto"},
+            "preemption: 'auto' is not allowed; expected unset with reserve admission",
+        ),
+        (
+            {"engine": "vllm-v1", "swap_memory_bytes": 2**20},
+            "swap_memory_bytes: 1048576 is not allowed; expected unset with recompute preemption",
+        ),
+        (
+            {"engine": "orca", "chunking": "equal"},
+            "chunking: 'equal' is not allowed; expected unset without chunked prefill",
+        ),
+        (
+            {"engine": "sarathi", "chunked_prefill": False},
+            "chunked_prefill: False is not allowed; expected unset with sarathi mixing",
+        ),
         ({"engine": "vllmv1"}, "did you mean 'vllm-v1'"),
         ({"preempt": "swap"}, "setting: 'preempt' is not allowed.*did you mean 'preemption'"),
         ({"watermark": 1.0}, "watermark: 1.0 is not allowed; expected 0 or more and less than 1"),
+        ({"delay_factor": math.inf}, "delay_factor: inf is not allowed; expected .*finite"),
+        ({"delay_factor": math.nan}, "delay_factor: nan is not allowed; expected .*finite"),
     ],
 )
 def test_what_cannot_work_is_said_in_one_line(changes: dict[str, Any], message: str) -> None:
@@ -136,6 +168,25 @@ def test_a_way_of_mixing_goes_with_mixed_batching_and_with_what_is_ablated() -> 
     assert (mixed.mixing, mixed.chunking) == ("inflight", "equal")
     apart = with_choices(mixed, batching="separate", chunked_prefill=False, mixing="sarathi")
     assert (apart.batching, apart.mixing) == ("separate", "sarathi")
+
+
+def test_what_a_setting_is_anyway_may_be_said() -> None:
+    """As a script does that hands on every setting of an engine."""
+    for preset in PRESETS:
+        asked = engine_config(preset.name)
+        said = {
+            name: getattr(asked, name)
+            for name in READ_UNDER.keys() - {"mixing", "block_size"}
+            if name not in preset.settings
+        }
+        assert engine_config(preset.name, **said) == asked
+
+
+def test_a_prompt_that_is_cut_whatever_is_said_has_the_budget_of_one() -> None:
+    mixed = engine_config("paged", batching="mixed", mixing="sarathi")
+    told = with_choices(mixed, chunked_prefill=False)
+    budgets = [one.limits_for(131072).max_num_batched_tokens for one in (mixed, told)]
+    assert budgets == [8192, 8192]
 
 
 def test_a_length_beyond_the_model_is_refused() -> None:

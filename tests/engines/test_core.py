@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from llmbench.engines.api import FinishReason, Request, SamplingParams
 from llmbench.engines.errors import ConfigError
+from llmbench.engines.kv.paged import PagedKVCache
 
 from .drive import drive, make_core, make_request
 
@@ -38,7 +39,7 @@ def test_a_stop_token_ends_the_request_and_is_kept() -> None:
 def test_end_of_text_can_be_ignored(ignore: bool, expected: str) -> None:
     free = drive(make_core(), [make_request("a", 5, 2)]).tokens("a")
     core = make_core()
-    core._eos = frozenset({free[0]})
+    core._ledger._eos = frozenset({free[0]})
     prompt = make_request("a", 5, 2).prompt_token_ids
     run = drive(core, [Request("a", prompt, SamplingParams(max_tokens=2, ignore_eos=ignore))])
     assert run.events[-1].finish == expected
@@ -167,3 +168,49 @@ def test_a_request_may_be_called_as_a_sample_of_another(kv: str) -> None:
     alone = drive(make_core(pool_tokens=256), requests[1:])
     assert run.tokens("a#1") == alone.tokens("a#1")
     assert core.strategy.kv.free_units == core.strategy.kv.total_units
+
+
+@pytest.mark.parametrize("late", [None, {}], ids=["in step", "ahead"])
+@pytest.mark.parametrize("batching", ["separate", "unified", "inflight", "sarathi"])
+@pytest.mark.parametrize(
+    ("output", "n", "broken"), [(1, 1, (0, 0)), (4, 1, (2, 0)), (3, 2, (1, 1))]
+)
+def test_what_a_broken_sequence_computed_is_found_by_nobody(
+    batching: str, late: dict[str, Any] | None, output: int, n: int, broken: tuple[int, int]
+) -> None:
+    """Its keys and values may be no numbers, and would break whoever read them. Also of one that
+    left before its last token was read."""
+    request = make_request("a", 9, output, n=n)
+    again = replace(request, request_id="b")
+    after = replace(request, request_id="c")
+
+    def cached(broken: tuple[int, int] | None) -> dict[str, int]:
+        core = make_core(
+            batching, broken=broken, late=late, kv_options={"prefix_cache": True}, pool_tokens=96
+        )
+        run = drive(core, arrivals={0: [request], 8: [again], 16: [after]})
+        kv = core.strategy.kv
+        assert isinstance(kv, PagedKVCache)
+        assert kv.pool.cached_blocks == len(kv.pool._content)
+        ends = [event.finish for event in run.events if event.finish]
+        assert ends.count(FinishReason.ERROR) == (n if broken else 0)
+        starts: dict[str, int] = {}
+        for chunk in (chunk for step in run.steps for chunk in step.chunks):
+            starts.setdefault(chunk.request_id, chunk.start)
+        return {name: starts[name] for name in "abc"}
+
+    assert cached(None) == {"a": 0, "b": 8, "c": 8}
+    assert cached(broken) == {"a": 0, "b": 0, "c": 8}
+
+
+@pytest.mark.parametrize("late", [None, {}], ids=["in step", "ahead"])
+def test_a_sample_without_a_token_takes_the_others_of_its_request_along(
+    late: dict[str, Any] | None,
+) -> None:
+    core = make_core("unified", broken=(1, 1), late=late)
+    run = drive(core, [make_request("a", 5, 4, n=2), make_request("b", 4, 4)])
+    assert run.steps[1].failed == ("a", "a#1")
+    assert [step.failed for step in run.steps if step.index != 1] == [()] * (len(run.steps) - 1)
+    assert [len(run.tokens("a", choice)) for choice in (0, 1)] == [2, 1]
+    assert len(run.tokens("b")) == 4
+    assert [step.dropped for step in run.steps][2] == (() if late is None else ("a", "a#1"))

@@ -10,8 +10,8 @@ from llmbench.engines.device import choose_dtype
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.models.catalogue import resolve_model
 from llmbench.engines.resolve import resolve
-from llmbench.kernels.cpu import bfloat16
-from llmbench.kernels.cpu.native.build import AVX2, GENERIC, Target
+from llmbench.kernels import bfloat16
+from llmbench.kernels.native.build import AVX2, GENERIC, Target
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 T4, A100, H100 = (7, 5), (8, 0), (9, 0)

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmbench.engines.api import FinishReason, Request
-from llmbench.engines.core import EngineCore
 from llmbench.engines.kv.contiguous import ContiguousKVCache
 from llmbench.engines.kv.paged import PagedKVCache
+from llmbench.engines.ledger import NO_DISTRIBUTION
+from llmbench.engines.pipeline import Core
 from llmbench.engines.trace import StepTrace
 
-from .drive import ADMISSION, BATCHING, drive, make_core, make_request
+from .drive import ADMISSION, BATCHING, CountingExecutor, drive, make_core, make_request
 
 COMBINATIONS = [
     (batching, admission, kv)
@@ -83,12 +84,12 @@ def requests_of(load: Load, shared: int = 0) -> list[Request]:
     return [request for batch in arrivals_of(load, shared).values() for request in batch]
 
 
-def check_step(core: EngineCore, step: StepTrace) -> None:
+def check_step(core: Core, step: StepTrace) -> None:
     limits, kv = core.strategy.limits, core.strategy.kv
     tokens = step.prefill_tokens + step.decode_tokens
     assert tokens <= limits.max_num_batched_tokens
     assert step.running <= limits.max_num_seqs
-    assert core._queues.seats <= limits.max_num_seqs
+    assert core._ledger.queues.seats <= limits.max_num_seqs
     per_request = Counter(chunk.request_id for chunk in step.chunks)
     assert set(per_request.values()) <= {1}
     assert 0 <= step.kv.used_tokens <= step.kv.held_tokens <= step.kv.capacity_tokens
@@ -102,18 +103,18 @@ def check_step(core: EngineCore, step: StepTrace) -> None:
         check_runs(kv)
 
 
-def check_queues(core: EngineCore) -> None:
+def check_queues(core: Core) -> None:
     """Every live sequence stands in exactly one queue, and seats are counted right."""
-    queues = core._queues
+    queues = core._ledger.queues
     standing = Counter([*queues.waiting, *queues.running, *queues.swapped])
-    live = [state for states in core._live.values() for state in states]
+    live = [state for states in core._ledger._live.values() for state in states]
     assert standing == Counter(live)
     assert queues.unforked == sum(state.samples - 1 for state in queues.running)
 
 
-def check_blocks(core: EngineCore, kv: PagedKVCache) -> None:
+def check_blocks(core: Core, kv: PagedKVCache) -> None:
     """free + held = total on both sides, and every count equals its holders."""
-    live = {state for states in core._live.values() for state in states}
+    live = {state for states in core._ledger._live.values() for state in states}
     assert set(kv._tables) | set(kv._host_tables) <= live
     for pool, tables in ((kv.pool, kv._tables), (kv.host, kv._host_tables)):
         held = Counter(block for table in tables.values() for block in table)
@@ -130,14 +131,14 @@ def check_runs(kv: ContiguousKVCache) -> None:
     assert sum(run.length for run in runs) + kv.free_units == kv.total_units
 
 
-def check_idle(core: EngineCore) -> None:
+def check_idle(core: Core) -> None:
     """With nobody left, everything is free, here and on the host."""
     kv = core.strategy.kv
     assert kv.free_units == kv.total_units
     if isinstance(kv, PagedKVCache):
         assert kv.host.free_blocks == kv.host.num_blocks
         assert not kv._shared_tails
-    assert not core._queues.unforked
+    assert not core._ledger.queues.unforked
 
 
 @pytest.mark.parametrize(("batching", "admission", "kv"), COMBINATIONS)
@@ -205,7 +206,7 @@ def test_abort_at_any_step_leaks_nothing(
     core = make_core(batching, admission, kv, pool_tokens=pool, **options)
     name = f"{chr(97 + victim)}{victim}"
 
-    def abort(engine: EngineCore, step: StepTrace) -> None:
+    def abort(engine: Core, step: StepTrace) -> None:
         if step.index == when:
             engine.abort(name)
         check_step(engine, step)
@@ -245,6 +246,46 @@ def test_a_step_that_fails_ends_its_requests_and_the_others_finish(
     for event in run.events:
         if event.finish is FinishReason.ERROR:
             assert event.detail == "RuntimeError: the device is on fire"
+    check_idle(core)
+
+
+@pytest.mark.parametrize("late", [None, {}], ids=["in step", "ahead"])
+@pytest.mark.parametrize(("batching", "admission", "kv"), COMBINATIONS)
+@settings(max_examples=25, deadline=None)
+@given(
+    load=loads,
+    pool=pools,
+    when=st.integers(0, 12),
+    row=st.sampled_from([0, 0, 1, 2]),
+    data=st.data(),
+)
+def test_logits_without_a_token_end_their_own_request_and_change_no_other(
+    batching, admission, kv, late, load, pool, when, row, data
+) -> None:
+    options = data.draw(kv_settings(admission, kv))
+    core = make_core(
+        batching, admission, kv, pool_tokens=pool, broken=(when, row), late=late, **options
+    )
+    run = drive(core, arrivals=arrivals_of(load, shared=9))
+    ends = Counter((event.request_id, event.choice) for event in run.events if event.finish)
+    assert set(ends.values()) == {1}
+    assert len(ends) == sum(n for _, _, _, n, _ in load)
+    errors = [event for event in run.events if event.finish is FinishReason.ERROR]
+    assert {event.detail for event in errors} <= {f"RuntimeError: {NO_DISTRIBUTION}"}
+    assert isinstance(core._executor, CountingExecutor)
+    assert len({event.request_id for event in errors}) == core._executor.broke
+    failed = [name for step in run.steps for name in step.failed]
+    assert failed == [f"{e.request_id}#{e.choice}".removesuffix("#0") for e in errors]
+    assert all(token >= 0 for event in run.events if (token := event.token_id) is not None)
+    for request in requests_of(load, shared=9):
+        name = request.request_id
+        alone = drive(make_core(pool_tokens=256, max_num_batched_tokens=64), [request])
+        refused = {e.choice for e in run.events if e.finish is FinishReason.REFUSED}
+        for choice in range(request.sampling.n):
+            tokens, whole = run.tokens(name, choice), alone.tokens(name, choice)
+            assert tokens == whole[: len(tokens)]
+            if name not in {event.request_id for event in errors} and choice not in refused:
+                assert tokens == whole
     check_idle(core)
 
 

@@ -11,9 +11,9 @@ from llmbench.engines.api import FinishReason, Request, SamplingParams
 from llmbench.engines.assemble import LoadedModel, build_engine, load_model
 from llmbench.engines.clock import WallClock
 from llmbench.engines.config import EngineConfig, engine_config
-from llmbench.engines.core import EngineCore
 from llmbench.engines.models.bundled import model_directory
 from llmbench.engines.models.catalogue import ModelFiles, resolve_model
+from llmbench.engines.pipeline import Core
 from llmbench.engines.resolve import resolve
 from llmbench.engines.resolved import ResolvedEngine
 from llmbench.engines.trace import StepTrace
@@ -115,14 +115,14 @@ def serve(
     return tokens, sum(len(trace.preempted) for trace in traces)
 
 
-def serve_on(core: EngineCore, prompts: Sequence[tuple[int, ...]]) -> tuple[list[list[int]], int]:
+def serve_on(core: Core, prompts: Sequence[tuple[int, ...]]) -> tuple[list[list[int]], int]:
     """Each prompt's tokens, and how many prompt tokens the prefix cache had."""
     tokens, traces = _drain(core, prompts)
     return tokens, sum(chunk.cached_tokens for trace in traces for chunk in trace.chunks)
 
 
 def _drain(
-    core: EngineCore, prompts: Sequence[tuple[int, ...]]
+    core: Core, prompts: Sequence[tuple[int, ...]]
 ) -> tuple[list[list[int]], list[StepTrace]]:
     for index, prompt in enumerate(prompts):
         core.add(Request(str(index), prompt, SamplingParams(OUTPUT_TOKENS, ignore_eos=True)))

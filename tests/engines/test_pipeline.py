@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmbench.engines.api import FinishReason
-from llmbench.engines.core import EngineCore
 from llmbench.engines.kv.paged import PagedKVCache
-from llmbench.engines.pipeline import PipelinedCore
+from llmbench.engines.pipeline import Core, PipelinedCore
 from llmbench.engines.trace import StepTrace
 
 from .drive import LateExecutor, Run, drive, make_core, make_request
@@ -34,10 +33,10 @@ synchronous_steps = st.sets(st.integers(0, 20), max_size=6)
 all_combinations = pytest.mark.parametrize(("batching", "admission", "kv"), COMBINATIONS)
 
 
-def executor_of(core: EngineCore) -> LateExecutor:
+def executor_of(core: Core) -> LateExecutor:
     assert isinstance(core, PipelinedCore)
-    assert isinstance(core._submitting, LateExecutor)
-    return core._submitting
+    assert isinstance(core._executor, LateExecutor)
+    return core._executor
 
 
 def ends_of(run: Run) -> dict[tuple[str, int], FinishReason]:
@@ -46,21 +45,21 @@ def ends_of(run: Run) -> dict[tuple[str, int], FinishReason]:
     return {(name, choice): finish for name, choice, finish in ends}
 
 
-def check_step(core: EngineCore, step: StepTrace) -> None:
+def check_step(core: Core, step: StepTrace) -> None:
     """As `test_invariants.check_step`, but that who leaves stands in no queue and holds nothing."""
     assert isinstance(core, PipelinedCore)
-    limits, kv, queues = core.strategy.limits, core.strategy.kv, core._queues
+    limits, kv, queues = core.strategy.limits, core.strategy.kv, core._ledger.queues
     assert step.prefill_tokens + step.decode_tokens <= limits.max_num_batched_tokens
     assert step.running <= limits.max_num_seqs
     assert queues.seats <= limits.max_num_seqs
     assert 0 <= step.kv.used_tokens <= step.kv.held_tokens <= step.kv.capacity_tokens
-    live = Counter(state for states in core._live.values() for state in states)
+    live = Counter(state for states in core._ledger._live.values() for state in states)
     standing = Counter([*queues.waiting, *queues.running, *queues.swapped])
-    assert standing + Counter(core._leaving) == live
+    assert standing + Counter(core._ledger._departed) == live
     assert queues.unforked == sum(state.samples - 1 for state in queues.running)
     if isinstance(kv, PagedKVCache):
         check_blocks(core, kv)
-        leaving = {state.request_id for state in core._leaving}
+        leaving = {state.request_id for state in core._ledger._departed}
         assert not leaving & set(kv._tables)
 
 
@@ -135,7 +134,7 @@ def test_abort_between_steps_leaks_nothing(
     name = f"{chr(97 + victim)}{victim}"
     again = make_request(name, 5, 3)
 
-    def abort(engine: EngineCore, step: StepTrace) -> None:
+    def abort(engine: Core, step: StepTrace) -> None:
         if step.index == when:
             engine.abort(name)
             # A new request may have the name at once, whatever of the old one is in flight.

@@ -119,6 +119,7 @@ def test_a_preset_with_a_setting_that_is_none_names_the_nearest(
         ({"admission": "reserve", "settings": {"preemption": "swap"}}, "preemption"),
         ({"kv": "contiguous", "settings": {"prefix_cache": True}}, "prefix_cache"),
         ({"settings": {"kv_reservation": "pow2"}}, "kv_reservation"),
+        ({"settings": {"delay_factor": 0.5}}, "delay_factor"),
         ({"batching": "both"}, "batching"),
         ({"mixing": "stirred"}, "mixing"),
     ],

@@ -64,7 +64,6 @@ def test_what_an_engine_may_not_be_is_still_refused() -> None:
     [
         ("paged", {"preemption": "swap"}, 2**20),
         ("paged", {"preemption": "swap", "swap_memory_bytes": 4096}, 4096),
-        ("paged", {"preemption": "recompute", "swap_memory_bytes": 4096}, None),
         ("trtllm", {}, None),
         ("inflight", {}, None),
     ],
@@ -76,6 +75,11 @@ def test_there_is_room_on_the_host_only_where_something_may_be_swapped_out(
     assert found.swap_memory_bytes == room_bytes
     assert found.pool_tokens(1024) == 1024
     assert found.host_tokens(1024) == (room_bytes or 0) // 1024
+
+
+def test_room_on_the_host_that_a_cell_of_a_factorial_has_no_use_for_is_none() -> None:
+    asked = engine_config("paged", preemption="swap", swap_memory_bytes=4096)
+    assert resolved(replace(asked, preemption="recompute")).swap_memory_bytes is None
 
 
 def test_the_host_gives_no_more_than_vllm_takes_of_it() -> None:

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmbench.engines.api import SamplingParams
 from llmbench.engines.errors import ConfigError
-from llmbench.engines.sampling import Draw, _mix, choose, penalised, sample, uniform
+from llmbench.engines.sampling import Draw, Sampled, _mix, choose, penalised, sample, uniform
+from llmbench.kernels.reference.sample import NO_TOKEN
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor
@@ -317,19 +318,21 @@ def test_logprobs_of_an_unlikely_token_ties_and_counts() -> None:
 
 @pytest.mark.parametrize("value", [nan, inf])
 def test_logits_that_are_no_numbers_are_not_drawn_from(value: float) -> None:
-    with pytest.raises(RuntimeError, match="probability"):
-        sample(torch.tensor([[0.0, value, 1.0]]), [Draw(RANDOM, 0)])
+    shown = replace(RANDOM, logprobs=2)
+    logits = torch.tensor([[0.0, value, 1.0], [0.0, 2.0, 1.0]])
+    broken, other = sample(logits, [Draw(shown, 0)] * 2)
+    assert broken == Sampled(NO_TOKEN, None)
+    assert [other] == sample(logits, [Draw(shown, 0)], [1])
+    assert other.logprobs is not None
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_no_likeliest_token_is_taken_of_logits_that_are_nan(dtype: torch.dtype) -> None:
     logits = torch.tensor([[0.0, 2.0, 1.0], [0.0, nan, 1.0]], dtype=dtype)
     greedy = [Draw(SamplingParams(), 0)] * 2
-    with pytest.raises(RuntimeError, match="NaN"):
-        sample(logits, greedy)
-    assert [one.token_id for one in sample(logits, greedy[:1], [0])] == [1]
-    with pytest.raises(RuntimeError, match="NaN"):
-        sample(logits, greedy[:1], [1])
+    for rows, tokens in (([0, 1], [1, NO_TOKEN]), ([0], [1]), ([1], [NO_TOKEN])):
+        found = sample(logits, greedy[: len(rows)], rows)
+        assert [one.token_id for one in found] == tokens
 
 
 @pytest.mark.parametrize(
@@ -357,7 +360,7 @@ def test_sampling_parameters_are_checked(field: str, values: list[Any]) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("broken", [inf, nan])
-def test_a_row_without_a_distribution_is_refused_alone_and_beside_others(
+def test_a_row_without_a_distribution_has_no_token_alone_and_beside_others(
     broken: float, dtype: torch.dtype
 ) -> None:
     """A greedy row with infinity in it gave a token alone, and ended the step beside a draw."""
@@ -367,5 +370,6 @@ def test_a_row_without_a_distribution_is_refused_alone_and_beside_others(
         Draw(SamplingParams(max_tokens=4, temperature=temperature), 0) for temperature in (0, 1)
     )
     for draws in ([greedy], [greedy, drawn]):
-        with pytest.raises(RuntimeError, match="NaN or infinity"):
-            sample(logits[: len(draws)], draws)
+        first, *others = sample(logits[: len(draws)], draws)
+        assert first.token_id == NO_TOKEN
+        assert all(other.token_id >= 0 for other in others)

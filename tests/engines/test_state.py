@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import pytest
 from llmbench.engines.state import Queues, RequestState, last_group, split_running
 
@@ -157,8 +159,8 @@ def test_the_last_group_is_all_samples_of_who_stands_last() -> None:
     queues = queues_of(a, g)
     run_all(queues)
     forked(queues, g)
-    assert ids(last_group(queues.running)) == ["g", "g#1"]
-    assert ids(last_group([a])) == ["a"]
+    assert ids(last_group(queues.running, attrgetter("request"))) == ["g", "g#1"]
+    assert ids(last_group([a], attrgetter("request"))) == ["a"]
 
 
 def test_a_line_is_split_by_whose_context_is_done() -> None:

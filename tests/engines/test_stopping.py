@@ -190,7 +190,7 @@ def test_the_engine_stops_where_the_text_does_preempted_or_not() -> None:
         for r in plain
     ]
     core = make_core(pool_tokens=32, max_model_len=20)
-    core._decode = letters
+    core._ledger._decode = letters
     run = drive(core, requests)
     assert any(step.preempted for step in run.steps)
     for name, ids in free.items():
@@ -205,7 +205,7 @@ def test_each_sample_stops_at_its_own_text() -> None:
     tokens = [free.tokens("a", choice) for choice in range(3)]
     stop = letters(tokens[1][3:5])
     core = make_core(max_num_seqs=4)
-    core._decode = letters
+    core._ledger._decode = letters
     run = drive(core, [replace(plain, sampling=replace(plain.sampling, stop=(stop,)))])
     for choice, ids in enumerate(tokens):
         kept = run.tokens("a", choice)

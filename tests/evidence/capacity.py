@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from llmbench.harness.comparison.evidence import ERROR_RATE
-from llmbench.harness.simulation.capacity import Search, find_capacity
+from llmbench.harness.rate_search.bracket import Search, find_capacity
 from llmbench.harness.stats.batches import effective_size, uneven_p
 from llmbench.harness.stats.mcnemar import mcnemar
 from numpy.typing import NDArray

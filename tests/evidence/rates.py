@@ -106,7 +106,9 @@ def by_the_clock(busy: float) -> Load:
 
     def drawn(count: int, noise: float, rng: np.random.Generator) -> tuple[Sample, Sample]:
         tokens = _lengths(count, rng)
-        one, other = (tokens * np.exp(rng.normal(0, noise, count)) for _ in range(2))
+        one, other = (
+            tokens.astype(np.float64) * np.exp(rng.normal(0, noise, count)) for _ in range(2)
+        )
         arrivals_s = np.cumsum(rng.exponential(tokens.mean() / SLOTS / busy, count))
         return by_clock(arrivals_s, tokens, one), by_clock(arrivals_s, tokens, other)
 

@@ -52,7 +52,7 @@ def judged_tokens() -> dict[str, Floats]:
 
 
 def score(loaded: LoadedModel) -> quality.Score:
-    return lambda token_ids: dense_logits(loaded.model, token_ids, "auto")
+    return lambda token_ids, first=0: dense_logits(loaded.model, token_ids, first=first)
 
 
 def in_parts(values: Floats) -> Sample:

@@ -12,9 +12,11 @@ from llmbench.engines.trace import StepTrace
 from llmbench.harness.metrics.kv import KVPool
 from llmbench.harness.result import Check, Memory, Result, Simulation, WorkloadSummary
 from llmbench.harness.run.record import RequestRecord
-from llmbench.harness.run.summarise import requests_frame, steps_frame, summarise
+from llmbench.harness.run.summarise import summarise
 from llmbench.harness.run.validity import Asked
 from llmbench.harness.storage.store import StoredRun
+from llmbench.harness.tables.requests import requests_frame
+from llmbench.harness.tables.steps import steps_frame
 
 ENVIRONMENT: dict[str, Any] = {
     "cpu": {"model": "Some CPU", "usable_cores": 2},

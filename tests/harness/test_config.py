@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
+from llmbench.engines.presets import PRESETS
 from llmbench.harness.config import RunConfig, describe_engine
 
 
@@ -23,10 +24,23 @@ from llmbench.harness.config import RunConfig, describe_engine
         ({"quant": "gptq+a8+w8a8-head"}, "paged + gptq+a8 + w8a8 head"),
         ({"quant": "w8a8", "quant_head": "none"}, "paged + w8a8 + plain head"),
         ({"quant": "awq", "kv_dtype": "int8"}, "paged + awq + int8 KV"),
+        ({"prefix_cache": True}, "paged (prefix cache)"),
+        (
+            {"watermark": 0.05, "preemption": "swap", "quant": "awq"},
+            "paged (watermark 0.05, swap preemption) + awq",
+        ),
+        ({"batching": "mixed", "chunked_prefill": False}, "paged (mixed, whole prompts)"),
+        ({"kv": "contiguous", "arena": "buddy"}, "paged (contiguous, buddy arena)"),
+        ({"max_num_batched_tokens": 512, "max_num_seqs": 8}, "paged"),
     ],
 )
 def test_a_label_says_what_was_changed(changes: dict[str, Any], label: str) -> None:
     assert describe_engine(engine_config("paged", **changes)) == label
+
+
+@pytest.mark.parametrize("name", [preset.name for preset in PRESETS])
+def test_an_engine_as_it_is_has_its_own_name(name: str) -> None:
+    assert describe_engine(engine_config(name)) == name
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from llmbench.kernels.fp8 import E4M3, Fp8Weight, quantize_activations, quantize_fp8
 from llmbench.kernels.reference.fp8 import ReferenceFp8Linear
-from llmbench.kernels.reference.w8a8 import ReferenceInt8Linear
+from llmbench.kernels.reference.w8a8 import ReferenceW8A8Linear
 from llmbench.kernels.w8a8 import W8A8Weight, quantize_rows
 from torch import Tensor
 
@@ -62,14 +62,14 @@ def random_fp8(case: Case) -> Fp8Weight:
 
 def _check_product(case: Case) -> None:
     from llmbench.kernels.triton.fp8 import TritonFp8Linear, TritonWidenedFp8Linear
-    from llmbench.kernels.triton.w8a8 import TritonInt8Linear
+    from llmbench.kernels.triton.w8a8 import TritonW8A8Linear
 
     x = random_x(case)
     bias = torch.randn(case.n).to(x.dtype) if case.n != 16 else None
     if case.blocks is None:
         weight = random_int8(case)
-        expected = ReferenceInt8Linear(weight, bias, x.dtype)(x)
-        assert_near(TritonInt8Linear(weight, bias, x.dtype)(x), expected)
+        expected = ReferenceW8A8Linear(weight, bias, x.dtype)(x)
+        assert_near(TritonW8A8Linear(weight, bias, x.dtype)(x), expected)
         return
     weight = random_fp8(case)
     expected = ReferenceFp8Linear(weight, bias, x.dtype)(x)

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from llmbench.kernels.cpu.native import build, library
+from llmbench.kernels.native import build, library
 
 INSTRUCTIONS = Path(__file__).with_suffix(".h")
 SIMDE = Path("/usr/include/simde/x86/avx512.h")

@@ -50,6 +50,9 @@ CASES = {
     "all three": Case(1000, top_k=60, top_p=0.9, min_p=0.02, temperature=1.4),
     "greedy": Case(50, top_k=3, temperature=0.0),
     "float16": Case(40, top_k=8, top_p=0.8, dtype="float16"),
+    "blocks of ties": Case(9000, top_p=0.5, dtype="bfloat16", spread=0.1),
+    "blocks, all three": Case(9000, top_k=900, top_p=0.8, min_p=1e-3, dtype="float16", spread=1.0),
+    "blocks of float32": Case(9000, top_k=8000, top_p=0.99999, spread=1.0),
 }
 
 
@@ -128,6 +131,45 @@ def check_zeros_of_both_signs(sample: Sample) -> None:
     assert chosen.tolist() == [0, 1, 2]
 
 
+def check_temperatures_at_the_ends(sample: Sample) -> None:
+    """The coldest choose the likeliest, the hottest evenly, whatever the filters compute with."""
+    logits = torch.tensor([[0.0, 3.0, 1.0, -torch.inf]]).expand(8, 4)
+    uniform, top_p = (torch.arange(8) + 0.5) / 8, torch.full((8,), 0.999)
+    for temperature, expected in (
+        (1e-40, [1] * 8),
+        (1e-6, [1] * 8),
+        (1e30, [0, 0, 0, 1, 1, 2, 2, 2]),
+    ):
+        warm = torch.full((8,), temperature)
+        for filters in (
+            (None, None, None),
+            (None, top_p, None),
+            (3 * torch.ones(8).int(), None, None),
+        ):
+            assert sample(logits, warm, *filters, uniform).tolist() == expected
+
+
+def check_the_least_numbers(sample: Sample) -> None:
+    """Tokens masked with a dtype's least number are tokens: top-k keeps those that it reaches."""
+    uniform = (torch.arange(4) + 0.5) / 4
+    for dtype in (torch.float32, torch.bfloat16):
+        least = torch.finfo(dtype).min
+        logits = torch.tensor([[least, least, 2.0, least]]).to(dtype).expand(4, 4)
+        hot = torch.full((4,), 1e38)
+        for k in (0, 2, 3, 4):
+            top_k = torch.full((4,), k).int()
+            found = sample(logits, hot, top_k, None, None, uniform).tolist()
+            expected = reference(logits, hot, top_k, None, None, uniform).tolist()
+            assert found == expected, (dtype, k)
+        one = sample(logits, hot, torch.ones(4).int(), None, None, uniform)
+        assert one.tolist() == [2] * 4
+
+
+# Where PyTorch's sampling in float32 runs out of range.
+AT_THE_ENDS = {
+    "temperatures at the ends": check_temperatures_at_the_ends,
+    "a dtype's least numbers": check_the_least_numbers,
+}
 CHECKS = {
     "rows without numbers": check_rows_without_numbers,
     "ties by hand": check_ties,
@@ -141,5 +183,7 @@ if __name__ == "__main__":
     checks: dict[str, Callable[[], None]] = {
         name: partial(check_case, triton_sample, case) for name, case in CASES.items()
     }
-    checks |= {name: partial(check, triton_sample) for name, check in CHECKS.items()}
+    checks |= {
+        name: partial(check, triton_sample) for name, check in {**CHECKS, **AT_THE_ENDS}.items()
+    }
     report(checks)

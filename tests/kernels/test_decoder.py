@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import torch
 from llmbench.kernels.batch import AttentionBatch, ContiguousBatch, PagedBatch
-from llmbench.kernels.cpu.native.build import TARGETS, Target
-from llmbench.kernels.cpu.native.library import Native
-from llmbench.kernels.cpu.native.w4a16 import NativeInt4Linear
 from llmbench.kernels.decoder import DecoderLayer, DecoderWeights, LinearMap
 from llmbench.kernels.fp4 import quantize_nvfp4
 from llmbench.kernels.fp8 import quantize_fp8
 from llmbench.kernels.grouped_int8 import GroupedInt8
 from llmbench.kernels.int4 import pack_int4
+from llmbench.kernels.native.build import TARGETS, Target
+from llmbench.kernels.native.library import Native
+from llmbench.kernels.native.w4a16 import NativeW4A16Linear
 from llmbench.kernels.quantized_kv import QuantizedKV
 from llmbench.kernels.reference.decoder import ReferenceDecoderStep
 from llmbench.kernels.reference.quantized_kv import quantize
@@ -414,7 +414,7 @@ def test_a_map_in_the_order_of_another_target_is_refused(target: Target) -> None
     shape = (VOCAB, HIDDEN // GROUP)
     codes, zeros = torch.randint(16, (VOCAB, HIDDEN)), torch.randint(16, shape)
     packed = pack_int4(codes, torch.ones(shape).half(), zeros, GROUP)
-    head = NativeInt4Linear(Native(target))(packed, None, BF16)
+    head = NativeW4A16Linear(Native(target))(packed, None, BF16)
     for one in FUSED:
         alike = targets[one.name].multiplies_bfloat16 == target.multiplies_bfloat16
         layers = random_weights(SHAPES["plain"], maps("dense", one.name)).layers

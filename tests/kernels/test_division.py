@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
+from llmbench.engines.quantization.grid import GridFormat, fit_grid
 from llmbench.kernels.division import divided
-from llmbench.kernels.fp8 import quantize_activations, quantize_fp8
+from llmbench.kernels.fp4 import quantize_nvfp4
+from llmbench.kernels.fp8 import e4m3_scales, quantize_activations, quantize_fp8
 from llmbench.kernels.reference.quantized_kv import quantize as quantize_kv
 from llmbench.kernels.w8a8 import quantize_rows
 from torch import Tensor
@@ -17,6 +20,13 @@ QUANTISERS: dict[str, Callable[[Tensor], tuple[Tensor, ...]]] = {
     "rows": quantize_rows,
     "activations": lambda x: quantize_activations(x, quantize_fp8(x)),
     "e4m3 weights": lambda x: (quantize_fp8(x).codes, quantize_fp8(x).scales),
+    "a static e4m3 scale": lambda x: (torch.stack([e4m3_scales(one.max()) for one in x]),),
+    # One factor a tensor, so as many tensors as rows.
+    "e2m1 weights": lambda x: tuple(
+        part
+        for one in map(quantize_nvfp4, x.split(1))
+        for part in (one.nibbles, one.scales, one.row_scales)
+    ),
     "int8 keys": lambda x: quantize_kv(x[:, None], torch.int8),
     "e4m3 keys": lambda x: quantize_kv(x[:, None], E4M3),
 }
@@ -52,3 +62,11 @@ def test_codes_and_scales_are_the_same(
     request.getfixturevalue("by_inverses")
     for one, other in zip(before, quantise(x), strict=True):
         assert torch.equal(one.float(), other.float())
+
+
+@pytest.mark.usefixtures("by_inverses")
+@pytest.mark.parametrize(("bits", "largest"), [(4, 1.071624755859375), (8, 1.0043621063232422)])
+def test_scales_of_groups_are_the_same(bits: int, largest: float) -> None:
+    """These lie next to the middle of two float16 numbers, to either of which they are rounded."""
+    scales = fit_grid(torch.tensor([0.0, largest]), GridFormat(bits)).scales
+    assert scales.item() == np.float16(np.float32(largest) / np.float32(2**bits - 1))

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from llmbench.kernels.cpu import bfloat16
-from llmbench.kernels.cpu.fp4 import WidenedFp4Linear
+from llmbench.kernels import bfloat16
 from llmbench.kernels.fp4 import (
     Fp4Weight,
     ScaleFormat,
@@ -17,6 +16,7 @@ from llmbench.kernels.fp4 import (
     quantize_nvfp4,
     stack_fp4,
 )
+from llmbench.kernels.pytorch.fp4 import WidenedFp4Linear
 from llmbench.kernels.reference.fp4 import ReferenceFp4Linear
 from llmbench.kernels.registry import Implementation, KernelError, implementations
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
 import torch
-from llmbench.kernels.cpu import bfloat16
-from llmbench.kernels.cpu.fp8 import WidenedFp8Linear
-from llmbench.kernels.cuda import scaled_mm
+from llmbench.kernels import bfloat16
 from llmbench.kernels.fp8 import (
     E4M3,
     Fp8Weight,
@@ -18,8 +17,11 @@ from llmbench.kernels.fp8 import (
     quantize_fp8,
     stack_fp8,
 )
+from llmbench.kernels.pytorch import scaled_mm
+from llmbench.kernels.pytorch.fp8 import WidenedFp8Linear
 from llmbench.kernels.reference.fp8 import ReferenceFp8Linear
 from llmbench.kernels.registry import Implementation, KernelError, implementations, select
+from llmbench.kernels.triton.target import least_e4m3_rows
 from torch import Tensor
 
 from .closeness import assert_near
@@ -224,6 +226,32 @@ def test_what_cublas_takes() -> None:
         assert scaled_mm.takes(weight, None, torch.bfloat16) is taken
 
 
+@pytest.mark.parametrize(
+    ("name", "fast"),
+    [("torch-scaled-mm", False), ("triton-scaled-mm", False), ("triton-scaled-mm-fast", True)],
+)
+def test_sums_of_fewer_bits_are_computed_where_they_are_asked_for(
+    name: str, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("triton")
+    monkeypatch.setattr(scaled_mm, "multiplies_e4m3", lambda device: device.type == "cuda")
+    gpu = torch.device("cuda")
+    reachable = select("fp8_linear", gpu, torch.bfloat16).reachable
+    assert "triton-scaled-mm-fast" not in [one.name for one in reachable]
+    (chosen,) = select("fp8_linear", gpu, torch.bfloat16, {"fp8_linear": name}).candidates
+    linear = chosen.function(quantize_fp8(torch.ones(32, 32)), None, torch.bfloat16)
+    given: dict[str, object] = {}
+
+    def product(codes: Tensor, weight: Tensor, **named: object) -> Tensor:
+        given.update(named)
+        return torch.zeros(len(codes), weight.shape[1])
+
+    monkeypatch.setattr(torch.ops.aten, "_scaled_mm", product)
+    with launches(*KERNELS):
+        linear(torch.ones(3, 32, dtype=torch.bfloat16))
+    assert given["use_fast_accum"] is fast
+
+
 def test_float32_is_not_multiplied_in_fourteen_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device with e4m3 products adds them up with less precision than float32 is held to."""
     pytest.importorskip("triton")
@@ -263,12 +291,40 @@ def test_it_compiles_without_e4m3_arithmetic(target: str) -> None:
         assert launch.compile(target)
 
 
-def test_it_compiles_with_e4m3_arithmetic() -> None:
+@pytest.mark.parametrize(
+    ("target", "rows", "least", "instruction"),
+    [
+        *(("sm_90", rows, 64, r"wgmma\S*\.e4m3\.e4m3") for rows in (1, 24, 64, 200)),
+        ("sm_89", 1, 16, r"mma\.sync\S*\.e4m3\.e4m3"),
+        ("sm_100", 1, 64, r"tcgen05\.mma\S*\.kind::f8f6f4"),
+        ("sm_120", 1, 16, r"mma\.sync\S*\.e4m3\.e4m3"),
+    ],
+)
+def test_it_multiplies_e4m3(
+    target: str, rows: int, least: int, instruction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not float16, which Triton makes of it where a tile has too few rows for the device."""
+    from llmbench.kernels.triton import codes
     from llmbench.kernels.triton.fp8 import TritonFp8Linear
 
+    monkeypatch.setattr(codes, "least_e4m3_rows", lambda _device: least)
     with launches(*KERNELS) as seen:
         linear = TritonFp8Linear(quantize_fp8(torch.randn(512, 512)), None, torch.bfloat16)
-        linear(torch.randn(200, 512).bfloat16())
-    product = seen[1].compile("sm_90")
-    assert "wgmma" in product
-    assert "e4m3.e4m3" in product
+        linear(torch.randn(rows, 512).bfloat16())
+    product = seen[1].compile(target)
+    assert re.search(instruction, product)
+    assert not re.search(r"mma\S*(\.f16\.f16|kind::f16)", product)
+
+
+@pytest.mark.parametrize(
+    ("capability", "least"),
+    [((8, 9), 16), ((9, 0), 64), ((10, 0), 64), ((10, 3), 64), ((12, 0), 16)],
+)
+def test_rows_that_a_device_multiplies_e4m3_from(
+    capability: tuple[int, int], least: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("triton")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
+    find = least_e4m3_rows.__wrapped__  # what a device was found to have is remembered
+    assert find(torch.device("cuda")) == least
+    assert find(CPU) == 16

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 import torch
-from llmbench.kernels.cpu.huge_pages import PIECE_BYTES, HugePages
+from llmbench.kernels.huge_pages import PIECE_BYTES, HugePages
 
 from .mappings import flags_of, linux_with_huge_pages
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 import torch.nn.functional as F
-from llmbench.kernels.cpu.native.linear import NativeLinear
-from llmbench.kernels.cpu.native.row_major_linear import NativeRowMajorLinear
+from llmbench.kernels.native.linear import NativeLinear
+from llmbench.kernels.native.row_major_linear import NativeRowMajorLinear
 from llmbench.kernels.registry import Implementation, KernelError, implementations, select
 from torch import Tensor
 

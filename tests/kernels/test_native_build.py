@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from llmbench.kernels.cpu.native import build as native
-from llmbench.kernels.cpu.native import library
-from llmbench.kernels.cpu.native.elementwise import NativeSiluMul
-from llmbench.kernels.cpu.native.linear import NativeLinear
-from llmbench.kernels.cpu.native.row_major_linear import NativeRowMajorLinear
+from llmbench.kernels.native import build as native
+from llmbench.kernels.native import library
+from llmbench.kernels.native.elementwise import NativeSiluMul
+from llmbench.kernels.native.linear import NativeLinear
+from llmbench.kernels.native.row_major_linear import NativeRowMajorLinear
 from llmbench.kernels.reference.activation import silu_mul as reference_silu_mul
 from llmbench.kernels.registry import implementations, select
 
@@ -115,7 +115,7 @@ def test_processes_may_build_at_the_same_time(tmp_path: Path) -> None:
     a_compiler()
     script = (
         "import sys, pathlib\n"
-        "from llmbench.kernels.cpu.native import build as native\n"
+        "from llmbench.kernels.native import build as native\n"
         "import ctypes\n"
         "path = native.build(native.AVX2, native.find_compiler(), pathlib.Path(sys.argv[1]))\n"
         "print(path, ctypes.CDLL(str(path)).llmbench_usable())\n"

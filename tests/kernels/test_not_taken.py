@@ -186,7 +186,7 @@ def test_which_product_of_e4m3_a_device_that_has_it_uses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Chosen as on such a device; what is not there is not called."""
-    from llmbench.kernels.cuda import scaled_mm
+    from llmbench.kernels.pytorch import scaled_mm
 
     monkeypatch.setattr(scaled_mm, "multiplies_e4m3", lambda _: True)
     weight = quantize_fp8(torch.randn(size), 1, columns)

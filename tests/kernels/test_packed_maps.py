@@ -10,11 +10,11 @@ from itertools import product
 
 import pytest
 import torch
-from llmbench.kernels.cpu.native.packed import Kind, PackedMap
 from llmbench.kernels.fp4 import Fp4Weight, quantize_mxfp4, quantize_nvfp4
 from llmbench.kernels.fp8 import Fp8Weight, quantize_fp8
 from llmbench.kernels.grouped_int8 import GroupedInt8
 from llmbench.kernels.int4 import PackedInt4, pack_int4
+from llmbench.kernels.native.packed import Kind, PackedMap
 from llmbench.kernels.registry import Implementation, KernelError, implementations
 from llmbench.kernels.w8a8 import W8A8Weight, quantize_rows
 from torch import Tensor
@@ -92,10 +92,10 @@ class Packed:
 
 FORMS = (
     Form("linear", dense, Kind.DENSE),
-    Form("w8a8_linear", int8, Kind.INT8),
-    Form("w4a16_linear", int4, Kind.INT4, GROUP_SIZE),
+    Form("w8a8_linear", int8, Kind.W8A8),
+    Form("w4a16_linear", int4, Kind.W4A16, GROUP_SIZE),
     Form("w4a8_linear", int4_by_int8, Kind.W4A8, GROUP_SIZE),
-    Form("w8a16_linear", grouped_int8, Kind.GROUPED_INT8, GROUP_SIZE),
+    Form("w8a16_linear", grouped_int8, Kind.W8A16, GROUP_SIZE),
     Form("fp8_linear", fp8, Kind.FP8, 64),
     Form("fp8_linear", fp8_block, Kind.FP8, 64),
     Form("fp8_linear", fp8_static, Kind.FP8, 64),

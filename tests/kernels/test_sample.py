@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from llmbench.kernels.cpu.sample import _filter_nucleus
+from llmbench.kernels.pytorch.sample import _filter_nucleus
 from llmbench.kernels.reference.sample import kept
 from llmbench.kernels.registry import Implementation, implementations
 from transformers.generation.logits_process import (
@@ -18,7 +18,7 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from .sample_cases import CASES, CHECKS, Case, check_case
+from .sample_cases import AT_THE_ENDS, CASES, CHECKS, Case, check_case
 from .triton_checks import failures
 from .triton_launches import TARGETS, launches
 
@@ -187,18 +187,22 @@ def errors() -> dict[str, str]:
     return failures("sample_cases")
 
 
-@pytest.mark.parametrize("case", [*CASES, *CHECKS])
+@pytest.mark.parametrize("case", [*CASES, *CHECKS, *AT_THE_ENDS])
 def test_triton(case: str, errors: dict[str, str]) -> None:
     assert errors[case] == ""
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_it_compiles(target: str) -> None:
+@pytest.mark.parametrize(
+    ("target", "dtype"),
+    [*((target, "bfloat16") for target in TARGETS), ("sm_90", "float32"), ("sm_90", "float16")],
+)
+def test_it_compiles(target: str, dtype: str) -> None:
+    """Without filters it is in `test_llama_launches.py`."""
     from llmbench.kernels.triton.sample import sample
 
     one = torch.ones(1)
     with launches("sample_kernel.sample_kernel") as seen:
-        sample(torch.zeros(1, 128256).bfloat16(), one, one.int(), one, one, one)
+        sample(torch.zeros(1, 128256).to(getattr(torch, dtype)), one, one.int(), one, one, one)
     assert seen[0].compile(target)
 
 

@@ -6,8 +6,8 @@ import sys
 import pytest
 import torch
 from llmbench.kernels import requirements
-from llmbench.kernels.registry import implementations, select
-from llmbench.kernels.triton.target import power_of_two, warps_for
+from llmbench.kernels.registry import KernelError, implementations, select
+from llmbench.kernels.triton.target import on_gpu, power_of_two, warps_for
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 OPS = [
@@ -48,6 +48,29 @@ def test_a_gpu_gets_triton(op: str) -> None:
 def test_without_triton_a_gpu_gets_pytorch(op: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requirements, "_is_installed", lambda _name: False)
     assert not select(op, CUDA, torch.bfloat16).name.startswith("triton")
+
+
+@pytest.mark.parametrize("op", [*OPS, *OTHERS])
+@pytest.mark.parametrize(("capability", "has"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_a_gpu_before_sm_80_gets_pytorch(
+    op: str, capability: tuple[int, int], has: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A T4 allows a program 64 KB of shared memory, and contexts in float16 take 96 there."""
+    pytest.importorskip("triton")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
+    assert select(op, CUDA, torch.float16).name.startswith("triton") == has
+    first = next(one for one in implementations(op) if one.name.startswith("triton"))
+    if not has:
+        with pytest.raises(KernelError, match=r"'triton.*' cannot be used: does not run on cuda"):
+            select(op, CUDA, torch.float16, {op: first.name})
+
+
+def test_amd_s_devices_are_told_apart_by_no_capability(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (7, 5))
+    assert on_gpu(CUDA, torch.float16)
 
 
 def test_registering_imports_no_triton() -> None:

@@ -5,13 +5,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmbench.kernels.int4 import PackedInt4, dequantize_int4, pack_int4, stack_int4, unpack_int4
-from llmbench.kernels.reference.w4a16 import ReferenceInt4Linear
+from llmbench.kernels.reference.w4a16 import ReferenceW4A16Linear
 from llmbench.kernels.registry import Implementation, KernelError, implementations, select
 from llmbench.kernels.specs.closeness import within
+from llmbench.kernels.triton import nibbles
 from torch import Tensor
 
 from .triton_checks import failures
-from .triton_launches import TARGETS, launches
+from .triton_launches import TARGETS, as_on, launches
 from .w4a16_cases import CASES, CODES, Case, random_case
 
 ALL = implementations("w4a16_linear")
@@ -33,7 +34,7 @@ def test_a_packed_weight_by_hand() -> None:
 
 def test_the_reference_by_hand() -> None:
     packed = pack_int4(torch.tensor([[1, 2]]), torch.tensor([[0.5]]), torch.tensor([[3]]), 2)
-    linear = ReferenceInt4Linear(packed, torch.tensor([10.0]), torch.float32)
+    linear = ReferenceW4A16Linear(packed, torch.tensor([10.0]), torch.float32)
     assert linear(torch.tensor([[4.0, 2.0]])).tolist() == [[5.0]]  # 4·-1 + 2·-0.5 + 10
     assert linear.weight_bytes == 1 + 4 + 1 + 4
 
@@ -152,13 +153,14 @@ def test_triton(case: str, triton_errors: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("target", TARGETS)
-def test_triton_compiles(target: str, dtype: str) -> None:
-    from llmbench.kernels.triton.w4a16 import TritonInt4Linear
+def test_triton_compiles(target: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from llmbench.kernels.triton.w4a16 import TritonW4A16Linear
 
+    as_on(target, monkeypatch, nibbles)
     kernels = ("nibbles_kernel.nibbles_kernel", "nibbles_kernel.widen_kernel")
     with launches(*kernels, "splits_kernel.add_splits_kernel") as seen:
         x, packed, bias = random_case(Case(3, 64, 256, 128, dtype))
-        linear = TritonInt4Linear(packed, bias, x.dtype)
+        linear = TritonW4A16Linear(packed, bias, x.dtype)
         linear(x)
         linear(x.repeat(40, 1))
     assert [launch.kernel.__name__ for launch in seen] == [
@@ -174,11 +176,11 @@ def test_triton_compiles(target: str, dtype: str) -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_triton_in_float32_fits_any_device(target: str, rows: int, kernel: str) -> None:
     """Loops are long enough to be pipelined, so that their stages' memory counts."""
-    from llmbench.kernels.triton.w4a16 import TritonInt4Linear
+    from llmbench.kernels.triton.w4a16 import TritonW4A16Linear
 
     kernels = ("nibbles_kernel.nibbles_kernel", "nibbles_kernel.widen_kernel")
     with launches(*kernels, "splits_kernel.add_splits_kernel") as seen:
         x, packed, _ = random_case(Case(rows, 64, 4096, 128, "float32"))
-        TritonInt4Linear(packed, None, x.dtype)(x)
+        TritonW4A16Linear(packed, None, x.dtype)(x)
     assert seen[0].kernel.__name__ == kernel
     assert seen[0].compile(target)

@@ -10,9 +10,10 @@ import torch
 from llmbench.kernels.int4 import PackedInt4, pack_int4
 from llmbench.kernels.reference.w4a8 import ReferenceW4A8Linear
 from llmbench.kernels.registry import Implementation, implementations
+from llmbench.kernels.triton import w4a8
 from torch import Tensor
 
-from .triton_launches import TARGETS, launches
+from .triton_launches import TARGETS, as_on, launches
 from .w4a16_cases import Case, random_case
 
 CPU = torch.device("cpu")
@@ -125,9 +126,10 @@ def test_triton_s_weights_stay_packed(group_size: int) -> None:
 
 @pytest.mark.parametrize("rows", [3, 200])
 @pytest.mark.parametrize("target", TARGETS)
-def test_triton_compiles(target: str, rows: int) -> None:
+def test_triton_compiles(target: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     from llmbench.kernels.triton.w4a8 import TritonW4A8Linear
 
+    as_on(target, monkeypatch, w4a8)
     kernels = ("token_codes_kernel.token_codes_kernel", "w4a8_kernel.w4a8_kernel")
     with launches(*kernels, "splits_kernel.add_splits_kernel") as seen:
         x, packed, bias = random_case(Case(rows, 64, 256, 64, "float16"))

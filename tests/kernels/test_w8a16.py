@@ -10,7 +10,7 @@ from llmbench.kernels.grouped_int8 import (
     dequantize_grouped,
     stack_grouped,
 )
-from llmbench.kernels.reference.w8a16 import ReferenceGroupedInt8Linear
+from llmbench.kernels.reference.w8a16 import ReferenceW8A16Linear
 from llmbench.kernels.registry import select
 
 from .triton_checks import failures
@@ -33,7 +33,7 @@ def test_the_reference_by_hand() -> None:
         group_size=2,
     )
     assert dequantize_grouped(weight).tolist() == [[1.0, -0.5, 254.0, 0.0]]
-    linear = ReferenceGroupedInt8Linear(weight, torch.tensor([10.0]), torch.float32)
+    linear = ReferenceW8A16Linear(weight, torch.tensor([10.0]), torch.float32)
     # 3·1 + 2·-0.5 + 0.5·254 + 10
     assert linear(torch.tensor([[3.0, 2.0, 0.5, 7.0]])).tolist() == [[139.0]]
     assert linear.weight_bytes == 4 + 8 + 2 + 4
@@ -67,14 +67,14 @@ def test_triton(case: str, triton_errors: dict[str, str]) -> None:
 
 def test_triton_reads_the_weights_own_codes() -> None:
     """Nothing is stored twice; a scale a row is float32, and a zero point of 128 is not kept."""
-    from llmbench.kernels.triton.w8a16 import TritonGroupedInt8Linear
+    from llmbench.kernels.triton.w8a16 import TritonW8A16Linear
 
     _, weight, _ = random_case(Case(1, 48, 576, "bfloat16"))
-    linear = TritonGroupedInt8Linear(weight, None, torch.bfloat16)
+    linear = TritonW8A16Linear(weight, None, torch.bfloat16)
     assert linear.weight_bytes == 48 * (576 + 4)
     assert linear._codes.data_ptr() == weight.codes.data_ptr()
     _, weight, bias = random_case(Case(1, 48, 576, "bfloat16", 64, symmetric=False))
-    linear = TritonGroupedInt8Linear(weight, bias, torch.bfloat16)
+    linear = TritonW8A16Linear(weight, bias, torch.bfloat16)
     assert linear.weight_bytes == 48 * (576 + 9 * (2 + 1) + 2)
 
 
@@ -108,12 +108,12 @@ COMPILED = {
 @pytest.mark.parametrize("target", TARGETS)
 def test_triton_compiles(target: str, dtype: str) -> None:
     """Loops are long enough to be pipelined, so that their stages' memory counts."""
-    from llmbench.kernels.triton.w8a16 import TritonGroupedInt8Linear
+    from llmbench.kernels.triton.w8a16 import TritonW8A16Linear
 
     with launches(*KERNELS) as seen:
         for group_size, lengths in COMPILED[dtype].items():
             x, weight, bias = random_case(Case(1, 256, 4096, dtype, group_size, not group_size))
-            linear = TritonGroupedInt8Linear(weight, bias, x.dtype)
+            linear = TritonW8A16Linear(weight, bias, x.dtype)
             for rows in lengths:
                 linear(x.repeat(rows, 1))
     names = [launch.kernel.__name__ for launch in seen]

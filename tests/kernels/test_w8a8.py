@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from llmbench.kernels.reference.w8a8 import ReferenceInt8Linear
+from llmbench.kernels.reference.w8a8 import ReferenceW8A8Linear
 from llmbench.kernels.registry import Implementation, KernelError, implementations
 from llmbench.kernels.w8a8 import W8A8Weight, quantize_rows, stack_w8a8
 from torch import Tensor
@@ -42,7 +42,7 @@ def exact(x: Tensor, weight: W8A8Weight, bias: Tensor | None) -> Tensor:
 def test_the_reference(m: int, n: int, k: int, dtype: torch.dtype) -> None:
     x, weight, bias = torch.randn(m, k).to(dtype), random_weight(n, k), torch.randn(n).to(dtype)
     for added in (None, bias):
-        y, expected = ReferenceInt8Linear(weight, added, dtype)(x), exact(x, weight, added)
+        y, expected = ReferenceW8A8Linear(weight, added, dtype)(x), exact(x, weight, added)
         assert y.dtype == dtype
         assert y.shape == (m, n)
         # One rounding to the dtype and a few of float32; the sum of integers has no error, but a
@@ -108,11 +108,11 @@ def test_stacking_keeps_every_row() -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_triton_compiles(target: str) -> None:
     """That it computes what the reference does is in test_fp8.py: the kernels are the same."""
-    from llmbench.kernels.triton.w8a8 import TritonInt8Linear
+    from llmbench.kernels.triton.w8a8 import TritonW8A8Linear
 
     kernels = ("token_codes_kernel.token_codes_kernel", "codes_kernel.codes_kernel")
     with launches(*kernels, "splits_kernel.add_splits_kernel") as seen:
-        linear = TritonInt8Linear(random_weight(48, 200), torch.randn(48), torch.float16)
+        linear = TritonW8A8Linear(random_weight(48, 200), torch.randn(48), torch.float16)
         linear(torch.randn(200, 200).half())
     assert len(seen) == 3
     for launch in seen:

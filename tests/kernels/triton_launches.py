@@ -18,6 +18,7 @@ TYPES = {
     torch.float8_e4m3fn: "fp8e4nv",
     torch.int8: "i8",
     torch.uint8: "u8",
+    torch.int16: "i16",
     torch.int32: "i32",
     torch.int64: "i64",
 }
@@ -25,6 +26,12 @@ TARGETS = {
     "sm_80": ("cuda", 80, 32),
     "sm_90": ("cuda", 90, 32),
     "gfx942": ("hip", "gfx942", 64),
+}
+# For what runs in every step, or is compiled differently there.
+OTHER_TARGETS = {
+    "sm_89": ("cuda", 89, 32),
+    "sm_100": ("cuda", 100, 32),
+    "sm_120": ("cuda", 120, 32),
 }
 # Bytes of shared memory that a program may have on any device of the kind.
 SHARED = {"cuda": 99 * 1024, "hip": 64 * 1024}
@@ -54,8 +61,13 @@ class Launch:
         return tuple(found)
 
     def compile(self, target: str) -> str:
-        """The assembly for one of TARGETS, as Triton would make it there of these arguments: where
-        the kernel allows it, for integers that are one and for what is a multiple of 16.
+        """The assembly of what `made` makes."""
+        made = self.made(target)
+        return made.asm["ptx" if "ptx" in made.asm else "amdgcn"]
+
+    def made(self, target: str) -> Any:
+        """Compiled for one of TARGETS or OTHER_TARGETS, as Triton would there for these arguments:
+        where the kernel allows it, for integers that are one and for what is a multiple of 16.
 
         Its shared memory is within what every such device has. Raises what Triton raises.
         """
@@ -77,9 +89,10 @@ class Launch:
             if special and _is_aligned(value):
                 attributes[index,] = [["tt.divisibility", 16]]
         source = ASTSource(self.kernel, signature, constants, attributes)
-        made = compile(source, target=GPUTarget(*TARGETS[target]), options=options)
-        assert made.metadata.shared <= SHARED[TARGETS[target][0]]
-        return made.asm["ptx" if "ptx" in made.asm else "amdgcn"]
+        device = {**TARGETS, **OTHER_TARGETS}[target]
+        made = compile(source, target=GPUTarget(*device), options=options)
+        assert made.metadata.shared <= SHARED[device[0]]
+        return made
 
 
 @contextmanager
@@ -94,6 +107,12 @@ def launches(*kernels: str) -> Iterator[list[Launch]]:
             home = import_module(f"llmbench.kernels.triton.{module}")
             patch.setattr(home, name, _Noted(getattr(home, name), seen))
         yield seen
+
+
+def as_on(target: str, patch: pytest.MonkeyPatch, *modules: Any) -> None:
+    """While patched, `modules` choose as on the target: some ask whether they are on AMD."""
+    for module in modules:
+        patch.setattr(module, "on_amd", lambda: target.startswith("gfx"))
 
 
 class _Noted:

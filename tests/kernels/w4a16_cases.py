@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 from llmbench.kernels.int4 import PackedInt4, pack_int4
-from llmbench.kernels.reference.w4a16 import ReferenceInt4Linear
+from llmbench.kernels.reference.w4a16 import ReferenceW4A16Linear
 from torch import Tensor
 
 from .closeness import assert_near
@@ -47,18 +47,18 @@ def random_case(case: Case) -> tuple[Tensor, PackedInt4, Tensor]:
 
 
 def _check_triton(case: Case) -> None:
-    from llmbench.kernels.triton.w4a16 import TritonInt4Linear
+    from llmbench.kernels.triton.w4a16 import TritonW4A16Linear
 
     x, packed, bias = random_case(case)
     # Rows that are not next to each other, as a slice of a fused projection's are.
     x = torch.cat((x, x), dim=1)[:, : case.k]
-    expected = ReferenceInt4Linear(packed, bias, x.dtype)(x)
-    assert_near(TritonInt4Linear(packed, bias, x.dtype)(x), expected)
+    expected = ReferenceW4A16Linear(packed, bias, x.dtype)(x)
+    assert_near(TritonW4A16Linear(packed, bias, x.dtype)(x), expected)
 
 
 def _check_every_code(dtype: str) -> None:
     """Every code with every zero point, both halves of a byte, in units that every dtype holds."""
-    from llmbench.kernels.triton.w4a16 import TritonInt4Linear
+    from llmbench.kernels.triton.w4a16 import TritonW4A16Linear
 
     codes = torch.arange(16)[:, None].expand(16, 512).repeat(2, 1)
     zeros = torch.arange(16).expand(32, 16)
@@ -68,7 +68,7 @@ def _check_every_code(dtype: str) -> None:
     x[16 + torch.arange(16), 32 * torch.arange(16) + 31] = 1
     x = x.to(getattr(torch, dtype))
     expected = (torch.arange(16)[:, None] - torch.arange(16)).T.repeat(2, 2)
-    assert torch.equal(TritonInt4Linear(packed, None, x.dtype)(x).float(), expected.float())
+    assert torch.equal(TritonW4A16Linear(packed, None, x.dtype)(x).float(), expected.float())
 
 
 CODES = ("float32", "float16", "bfloat16")

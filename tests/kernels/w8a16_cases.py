@@ -11,7 +11,7 @@ from llmbench.engines.quantization.quantized import PackedSource, QuantizedMap, 
 from llmbench.engines.quantization.scheme import Scheme
 from llmbench.kernels.dispatch import calls, calls_since
 from llmbench.kernels.grouped_int8 import MIDDLE_CODE, GroupedInt8, dequantize_grouped
-from llmbench.kernels.reference.w8a16 import ReferenceGroupedInt8Linear
+from llmbench.kernels.reference.w8a16 import ReferenceW8A16Linear
 from torch import Tensor
 
 from .closeness import assert_near
@@ -63,19 +63,19 @@ def random_case(case: Case) -> tuple[Tensor, GroupedInt8, Tensor]:
 
 
 def _check_triton(case: Case) -> None:
-    from llmbench.kernels.triton.w8a16 import TritonGroupedInt8Linear
+    from llmbench.kernels.triton.w8a16 import TritonW8A16Linear
 
     x, weight, bias = random_case(case)
     # Rows that are not next to each other, as a slice of a fused projection's are.
     x = torch.cat((x, x), dim=1)[:, : case.k]
     for added in (None, bias):
-        expected = ReferenceGroupedInt8Linear(weight, added, x.dtype)(x)
-        assert_near(TritonGroupedInt8Linear(weight, added, x.dtype)(x), expected)
+        expected = ReferenceW8A16Linear(weight, added, x.dtype)(x)
+        assert_near(TritonW8A16Linear(weight, added, x.dtype)(x), expected)
 
 
 def _check_every_code(dtype: str) -> None:
     """Every code under five zero points, in units that every dtype holds; few rows, and many."""
-    from llmbench.kernels.triton.w8a16 import TritonGroupedInt8Linear
+    from llmbench.kernels.triton.w8a16 import TritonW8A16Linear
 
     codes = torch.arange(256)
     for zeros in ([0, 1, 127, 200, 255], [MIDDLE_CODE] * 5):
@@ -88,7 +88,7 @@ def _check_every_code(dtype: str) -> None:
         x = torch.zeros(5, 160)
         x[torch.arange(5), 32 * torch.arange(5) + torch.tensor([0, 7, 15, 16, 31])] = 1
         expected = (codes - torch.tensor(zeros)[:, None]).float()
-        linear = TritonGroupedInt8Linear(weight, None, getattr(torch, dtype))
+        linear = TritonW8A16Linear(weight, None, getattr(torch, dtype))
         x = x.to(getattr(torch, dtype))
         assert torch.equal(linear(x).float(), expected)
         assert torch.equal(linear(x.repeat(60, 1)).float(), expected.repeat(60, 1))

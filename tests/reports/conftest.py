@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from llmbench.harness.attribution import attribute, summarise_parts, timeline_of_tables
 from llmbench.harness.result import Result
-from llmbench.harness.run.summarise import REQUEST_COLUMNS, STEP_COLUMNS, records_of
+from llmbench.harness.tables.requests import REQUEST_COLUMNS, records_of
+from llmbench.harness.tables.steps import STEP_COLUMNS
 from llmbench.reports.model import Run
 from numpy.typing import ArrayLike
 

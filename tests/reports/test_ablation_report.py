@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from llmbench.reports.ablation_model import AblationChange, AblationEffect
+from llmbench.reports.ablation_model import AblationChange, AblationEffect, AblationResponse
 from llmbench.reports.ablation_report import ablation_report
 from llmbench.reports.html import render_ablation
-from llmbench.reports.html.figure import figure, ratio_ticks
+from llmbench.reports.html.figure import figure
 from llmbench.reports.markdown import render_ablation_markdown
 from llmbench.reports.model import Chart, Report, Table
 from llmbench.reports.palette import ROLES
 from llmbench.reports.plots.figure import save_charts
 
-from .ablations import DEPENDS, SENTENCE, ablation
+from .ablations import DEPENDS, KV, SENTENCE, ablation
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +49,21 @@ def test_the_first_screen_says_the_largest_effects_and_what_is_missing(report: R
     )
     assert report.notes[0].text.startswith("One run of each cell")
     assert ablation_report(ablation(whole=True)).badge.word == "Whole factorial"
+
+
+def test_of_differences_the_largest_moved_most() -> None:
+    """A small one has a large logarithm."""
+    made = ablation()
+    more = tuple(
+        AblationResponse("kv", name, "share", "lower", "difference") for name in ("waste", "rest")
+    )
+    effects = tuple(
+        AblationEffect((KV,), one.name, value, value - 0.01, value + 0.01, 1e-9, True)
+        for one, value in zip(more, (0.02, -0.63), strict=True)
+    )
+    found = replace(made, responses=(*made.responses, *more), effects=effects, sentences=())
+    (figure,) = ablation_report(found).figures
+    assert figure.value == "−63 points"
 
 
 def test_simulated_step_times_are_said_first() -> None:
@@ -248,16 +261,6 @@ def test_a_forest_is_drawn_with_its_intervals_and_the_line_of_no_effect(
     assert drawn["layout"]["shapes"][0]["x0"] == 1.0
     assert drawn["layout"]["yaxis"]["range"] == [2.5, -0.5]
     assert len(save_charts(report.charts, tmp_path, ("svg", "png"))) == 4
-
-
-@pytest.mark.parametrize("values", [[0.97, 1.02], [0.5, 1.6], [0.2, 16.0], [1e-3, 2.0], [1.0, 1.0]])
-def test_ticks_hold_one_and_leave_room(values: list[float]) -> None:
-    ticks = ratio_ticks(values)
-    assert 1.0 in ticks
-    assert ticks == sorted(set(ticks))
-    assert len(ticks) <= 12
-    gaps = [math.log(b / a) for a, b in itertools.pairwise(ticks)]
-    assert all(gap > 0.02 for gap in gaps)
 
 
 def test_the_page_escapes_and_holds_the_numbers_of_its_charts() -> None:

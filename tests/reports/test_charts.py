@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import pytest
-from llmbench.harness.run.summarise import REQUEST_COLUMNS
+from llmbench.harness.tables.requests import REQUEST_COLUMNS
 from llmbench.reports import kv_charts, latency_charts, step_charts
 from llmbench.reports.chart_table import MOST_ROWS, chart_table
 from llmbench.reports.facts import token_gaps_s

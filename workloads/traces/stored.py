@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..api import RequestShape, WorkloadError
+from ..sharing import SHARING_BLOCK_TOKENS
 from ..spec.bounds import MOST_TOKENS
 from .rows import LATEST
 
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
 TABLE = "requests.parquet"
 # Older tables do not say who waited for whom.
 TURNS = ("after", "think_s")
+# Nor which prompts began alike.
+BLOCKS = "prefix_blocks"
 COLUMNS = ("index", "sample", "t_due_s", "input_tokens", "output_tokens")
 
 
@@ -28,9 +34,10 @@ def read(path: Path) -> tuple[RequestShape, ...]:
     """Every request that was due, samples counted once, in the order of their due times.
 
     Of a closed loop, a request was due when a slot became free. Later turns of a session wait for
-    the one before, as they did; the requests of a table without `after` stand alone. A reply is as
-    long as it came out, so one that was cut off is shorter than it was asked to be. Raises
-    WorkloadError.
+    the one before, as they did; the requests of a table without `after` stand alone. Prompts begin
+    alike as far as they did in whole blocks; where the table does not say, no row has
+    `prefix_block_tokens`. A reply is as long as it came out, so one that was cut off is shorter
+    than it was asked to be. Raises WorkloadError.
     """
     import pandas as pd
 
@@ -54,17 +61,19 @@ def read(path: Path) -> tuple[RequestShape, ...]:
         raise WorkloadError("trace", path, expected, "has others, or none, in a row")
     if not all(name in rows.columns for name in TURNS):
         rows = rows.assign(after=float("nan"), think_s=0.0)
+    if BLOCKS not in rows.columns:
+        rows = rows.assign(**{BLOCKS: None})
     return _shapes(rows, first_s)
 
 
 def _shapes(rows: pd.DataFrame, first_s: float) -> tuple[RequestShape, ...]:
     """A session is called by the index of the request that it began with."""
     begun = set(rows.loc[rows["after"].notna(), "after"].astype(int))
-    names = ("index", "t_due_s", "input_tokens", "output_tokens", *TURNS)
+    names = ("index", "t_due_s", "input_tokens", "output_tokens", *TURNS, BLOCKS)
     sessions: dict[int, str] = {}
     shapes: list[RequestShape] = []
     for row in zip(*(rows[name].tolist() for name in names), strict=True):
-        index, due_s, tokens_in, tokens_out, after, think_s = row
+        index, due_s, tokens_in, tokens_out, after, think_s, blocks = row
         before = None if math.isnan(after) else sessions.get(int(after))
         if before is not None or index in begun:
             sessions[index] = before or str(index)
@@ -73,8 +82,21 @@ def _shapes(rows: pd.DataFrame, first_s: float) -> tuple[RequestShape, ...]:
                 due_s - first_s if before is None else None,
                 int(tokens_in),
                 int(tokens_out),
+                # A later turn begins with all that was said before it.
+                () if blocks is None or before is not None else tuple(map(int, blocks)),
+                0 if blocks is None else SHARING_BLOCK_TOKENS,
                 session=sessions.get(index),
                 think_s=None if before is None else think_s,
             )
         )
-    return tuple(shapes)
+    return _without_a_sessions_own(shapes)
+
+
+def _without_a_sessions_own(shapes: Sequence[RequestShape]) -> tuple[RequestShape, ...]:
+    """The blocks that other first turns and lone requests begin with, too: what a session shares
+    with itself only, its turns have anyway."""
+    named = Counter(name for shape in shapes for name in shape.prefix_block_ids)
+    return tuple(
+        replace(shape, prefix_block_ids=tuple(n for n in shape.prefix_block_ids if named[n] > 1))
+        for shape in shapes
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
@@ -18,12 +17,13 @@ from ...errors import ConfigError, ModelError, unknown_name
 from ...models.config import ModelConfig
 from ...models.loader import load_config, read_json
 from ..finite import check_finite
-from ..methods import OP_OF_FORM
+from ..methods import FORMS
 from ..quantized import QuantizedMap, QuantizedModel
 from ..resume import writing
 from ..scheme import LAYERS, Scheme, quantized_maps, ragged_width
 from . import awq, compressed_tensors, gptq
 from .layout import Writable
+from .place import place_for, replacing
 from .report import write_report
 from .settings import CONFIG_FILE, QUANTIZATION
 from .shards import header_room, write_shards
@@ -64,13 +64,16 @@ def write_checkpoint(
     *,
     shard_bytes: int = SHARD_BYTES,
     progress: Callable[[int, int], None] | None = None,
+    keep: bool = False,
 ) -> None:
     """The model at `out`, with the config, tokenizer and generation files of `source_directory`.
 
     The output projection is written as it is in `dense`: few readers take another. All is written
     beside `out` and takes its place at the end, so an interrupted write leaves what was there.
+    Another command that writes there is waited for.
 
-    Holds one parameter in memory. progress: called with (parameters done, parameters).
+    Holds one parameter in memory. progress: called with (parameters done, parameters). keep: leave
+    a model that is there by then, since it is the same.
     Raises ConfigError for an unknown format or an `out` that holds something else, and ModelError
     for numbers that are not finite, a model that the format cannot hold, and where it cannot be
     written.
@@ -78,10 +81,10 @@ def write_checkpoint(
     config = load_config(source_directory)
     encoder = _Encoder(format, model.scheme)
     _check_target(out, source_directory)
-    fresh = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
-    try:
-        with writing(out):
-            fresh.mkdir(parents=True)
+    with writing(out), place_for(out):
+        if keep and (out / CONFIG_FILE).is_file():
+            return
+        with replacing(out) as fresh:
             parameters = _parameters(config, model, encoder)
             total = len(config.parameter_shapes())
             room = header_room(_longest_names(config, model))
@@ -94,9 +97,6 @@ def write_checkpoint(
                 QUANTIZATION: encoder.settings(kept),
             }
             (fresh / CONFIG_FILE).write_text(json.dumps(settings, indent=2), encoding="utf-8")
-            _replace(out, fresh)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def check_writable(source_directory: Path, out: Path, format: str, scheme: Scheme) -> None:
@@ -118,7 +118,7 @@ class _Encoder:
     def __init__(self, name: str, scheme: Scheme) -> None:
         if name not in FORMATS:
             raise unknown_name("format", name, FORMATS)
-        if scheme.form not in _FORMS.get(name, OP_OF_FORM):
+        if scheme.form not in _FORMS.get(name, FORMS):
             what = f"one that holds {scheme.method} in {scheme.bits} bits, as compressed-tensors"
             raise ConfigError("format", name, what)
         self._name = name
@@ -212,18 +212,3 @@ def _check_place(out: Path) -> None:
         place = place.parent
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         raise ConfigError("out", str(out), f"a place that can be written; {place} cannot")
-
-
-def _replace(out: Path, fresh: Path) -> None:
-    """Put `fresh` at `out`; what was there is gone only when it has succeeded."""
-    if not out.exists():
-        os.replace(fresh, out)
-        return
-    old = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
-    os.replace(out, old)
-    try:
-        os.replace(fresh, out)
-    except BaseException:
-        os.replace(old, out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

@@ -7,7 +7,7 @@ from llmbench.engines.cost.weights import WeightChoice, kv_element_bytes, weight
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.quantization.methods import METHODS
 from llmbench.kernels.grouped_int8 import GroupedInt8
-from llmbench.kernels.triton.w8a16 import TritonGroupedInt8Linear
+from llmbench.kernels.triton.w8a16 import TritonW8A16Linear
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_8_bit_weights_cost_what_a_gpu_reads(
     scales = torch.ones(48, 576 // group_size).half()
     codes = torch.zeros(48, 576).byte()
     weight = GroupedInt8(codes, scales, torch.full_like(scales, zero).byte(), group_size)
-    linear = TritonGroupedInt8Linear(weight, None, torch.bfloat16)
+    linear = TritonW8A16Linear(weight, None, torch.bfloat16)
     charged = weight_format(method, "bf16", bits).bytes_of(48, 576, group_size)
     assert linear.weight_bytes == charged
 

@@ -16,6 +16,7 @@ from llmbench.engines.assemble import LoadedModel, load_model
 from llmbench.engines.clock import WallClock
 from llmbench.engines.config import engine_config
 from llmbench.engines.core import EngineCore
+from llmbench.engines.executors import graphs
 from llmbench.engines.executors.graphs import (
     CudaGraphPool,
     DecodeGraphs,
@@ -30,13 +31,14 @@ from llmbench.engines.executors.inputs import (
     no_inputs,
     pad_decodes,
 )
+from llmbench.engines.executors.staging import Staging
 from llmbench.engines.executors.torch import TorchExecutor
 from llmbench.engines.kv.paged import PagedKVCache
 from llmbench.engines.models.catalogue import resolve_model
 from llmbench.engines.models.config import ModelConfig
 from llmbench.engines.models.decoder import AttentionTimer, Decoder
 from llmbench.engines.models.kv_tensors import KVTensors, allocate_contiguous, allocate_paged
-from llmbench.engines.pipeline import PipelinedCore
+from llmbench.engines.pipeline import Core, PipelinedCore
 from llmbench.engines.resolve import resolve
 from llmbench.engines.resolved import ResolvedEngine
 from llmbench.engines.strategy import build_kv, compose
@@ -120,7 +122,7 @@ def settings(preset: str, **changes) -> ResolvedEngine:
     return resolve(engine, resolve_model("bundled"))
 
 
-def graphed(loaded: LoadedModel, engine: ResolvedEngine, pool: RunAgain) -> EngineCore:
+def graphed(loaded: LoadedModel, engine: ResolvedEngine, pool: RunAgain) -> Core:
     """As `build_engine` puts an engine with graphs together."""
     limits = engine.limits
     strategy = compose(engine, limits, build_kv(engine, limits, 12 * MAX_MODEL_LEN))
@@ -141,8 +143,11 @@ def graphed(loaded: LoadedModel, engine: ResolvedEngine, pool: RunAgain) -> Engi
     return core(strategy, executor, WallClock())
 
 
-def serve(core: EngineCore, seed: int) -> dict[tuple[str, int], list[int | None]]:
-    """Up to nine requests, one a step or several: batches of every size up to eleven."""
+def serve(
+    core: Core, seed: int, *, replays: bool = True
+) -> dict[tuple[str, int], list[int | None]]:
+    """Up to nine requests, one a step or several: batches of every size up to eleven. replays:
+    whether steps that only decode say that they were."""
     draw = random.Random(seed)
     coming = []
     for index in range(9):
@@ -159,7 +164,11 @@ def serve(core: EngineCore, seed: int) -> dict[tuple[str, int], list[int | None]
         for _ in range(draw.choice((0, 1, 3))):
             if coming:
                 core.add(coming.pop())
-        for event in core.step().events:
+        outcome = core.step()
+        trace = outcome.trace
+        if trace is not None and trace.decode_tokens and not trace.prefill_tokens:
+            assert trace.replayed is replays
+        for event in outcome.events:
             assert not event.detail, event.detail
             tokens.setdefault((event.request_id, event.choice), []).append(event.token_id)
     return tokens
@@ -177,9 +186,48 @@ def test_replayed_steps_say_what_launched_ones_do(
     pool = RunAgain()
     tokens = serve(graphed(loaded, engine, pool), seed)
     plain = build_engine(loaded, replace(engine, async_scheduling=False), WallClock())
-    assert tokens == serve(plain, seed)
+    assert tokens == serve(plain, seed, replays=False)
     assert pool.captured == len(decode_buckets(11))
     assert pool.replays > 0
+
+
+@pytest.mark.parametrize("in_thread", [False, True], ids=["synchronous", "asynchronous"])
+def test_tables_that_are_spread_on_the_device_say_the_same(
+    loaded: LoadedModel, in_thread: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the front of each table is written anew, behind it lies what a longer step left."""
+    from llmbench.engines.assemble import build_engine
+
+    monkeypatch.setattr(graphs, "_LARGE_TABLES_WORDS", 0)
+    seed, pool = random.randrange(2**32), RunAgain()
+    engine = settings("vllm-v1", async_scheduling=in_thread, block_size=4)
+    tokens = serve(graphed(loaded, engine, pool), seed)
+    plain = build_engine(loaded, replace(engine, async_scheduling=False), WallClock())
+    assert tokens == serve(plain, seed, replays=False)
+    assert pool.replays > 0
+
+
+@pytest.mark.parametrize(("least_words", "blocks"), [(0, 3), (2**18, MAX_MODEL_LEN // 4)])
+def test_a_step_brings_no_more_of_large_tables_than_its_longest(
+    loaded: LoadedModel, least_words: int, blocks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graphs, "_LARGE_TABLES_WORDS", least_words)
+    cache = allocate_paged(loaded.config, 65, 4, DTYPE, CPU)
+    shape = DecodeShape(4, MAX_MODEL_LEN, Spare(slot=256, block=64), block_size=4)
+    found = DecodeGraphs(ReadsLengthsOnDevice(loaded.model), cache, shape, RunAgain())
+    two = StepInputs(
+        [7, 8], [3, 9], [11, 25], [0, 1], [1, 1], [4, 10], [[2], [6, 0, 1]], [], [], []
+    )
+    form, padded = found.padded(two, 4)
+    assert form.fields["tables"].shape == (4, blocks)
+    staging = Staging(CPU)
+    found.put(4, padded, staging.write(form, padded), staging)
+    views = found.views(4)
+    assert views["token_ids"].tolist() == [7, 8, 0, 0]
+    assert views["kv_lengths"].tolist() == [4, 10, 1, 1]
+    assert views["tables"].shape == (4, MAX_MODEL_LEN // 4)
+    assert [row[:1].tolist() for row in views["tables"]] == [[2], [6], [64], [64]]
+    assert views["tables"][1, :3].tolist() == [6, 0, 1]
 
 
 def test_buckets_are_few_and_end_with_the_most_that_may_run() -> None:

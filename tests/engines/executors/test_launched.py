@@ -13,7 +13,9 @@ from llmbench.engines.api import Request, SamplingParams, TokenEvent
 from llmbench.engines.assemble import LoadedModel, build_engine, load_model
 from llmbench.engines.clock import WallClock
 from llmbench.engines.config import engine_config
+from llmbench.engines.executors import launched
 from llmbench.engines.executors import torch as executor_module
+from llmbench.engines.executors.base import ForwardTimes
 from llmbench.engines.executors.torch import TorchExecutor
 from llmbench.engines.models.catalogue import ModelFiles, resolve_model
 from llmbench.engines.pipeline import PipelinedCore
@@ -71,7 +73,7 @@ def launching(loaded: LoadedModel, files: ModelFiles) -> tuple[PipelinedCore, To
     """An engine whose executor takes its device for a GPU."""
     core = build_engine(loaded, settings(files, async_scheduling=True), WallClock())
     assert isinstance(core, PipelinedCore)
-    executor = core._submitting
+    executor = core._executor
     assert isinstance(executor, TorchExecutor)
     executor._thread, executor._on_gpu = None, True
     executor._readback = _Readback()  # type: ignore[assignment]
@@ -183,3 +185,26 @@ def test_whichever_thread_asks_work_is_launched_on_the_models_device(
     served(core, (*ON_HOST, *DRAWN))
     assert seen == {"_prepare", "_forward", "sample", "choose"}
     assert not here.inside
+
+
+class _At(_Moment):
+    """A moment of a device's clock, in milliseconds."""
+
+    def __init__(self, ms: float) -> None:
+        self.ms = ms
+
+    def elapsed_time(self, end: _At) -> float:  # type: ignore[override]
+        return end.ms - self.ms
+
+
+def test_what_a_device_took_to_swap_is_not_the_model_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host waits 50 ms for a step of which the device swapped 20 ms, or 70."""
+    for swapped_ms, expected in ((20, (0.021, 0.030)), (70, (0.051, 0.0))):
+        clock = iter((1.0, 1.05))
+        monkeypatch.setattr(launched, "perf_counter", lambda clock=clock: next(clock))
+        begin, moved, end = _At(100), _At(100 + swapped_ms), _At(180)
+        times = ForwardTimes(prepare_s=0.002, swap_s=0.001)
+        step: Any = launched.LaunchedStep(begin, end, times, None, None, moved)  # type: ignore[arg-type]
+        found = step.result()
+        assert (found.times.swap_s, found.times.sample_s) == pytest.approx(expected)
+        assert found.device_s == pytest.approx(0.080)

@@ -45,6 +45,35 @@ def test_out_and_in_bring_the_same_back() -> None:
     assert held(cache) == [2, 1, 2, 5, 4, 5]
 
 
+class _Copies(TorchDispatchMode):
+    """Notes what is copied and how; nothing may be gathered, scattered or moved by another way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[tuple[int, ...], bool]] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.copy_.default:
+            waits_not = args[2] if len(args) > 2 else (kwargs or {}).get("non_blocking", False)
+            self.seen.append((tuple(args[0].shape), waits_not))
+        else:
+            assert func.overloadpacket in (torch.ops.aten.slice, torch.ops.aten.view)
+        return func(*args, **(kwargs or {}))
+
+
+def test_neighbours_are_swapped_by_one_copy_a_tensor_that_nobody_waits_for() -> None:
+    cache, host = tensors(UNITS), tensors(HOST, 100)
+    # Units 1 to 3 to the places 0 to 2, in whatever order; 5 has no neighbour among them.
+    with _Copies() as copies:
+        carry_out([Move("out", 2, 1, 2), Move("out", 1, 0), Move("out", 5, 3)], cache, host)
+    assert copies.seen == [((3, 3), True), ((1, 3), True), ((3,), True), ((1,), True)]
+    assert held(host) == [1, 2, 3, 5]
+    with _Copies() as copies:
+        carry_out([Move("in", 0, 4), Move("in", 1, 5), Move("in", 2, 0)], cache, host)
+    assert copies.seen == [((1, 3), True), ((2, 3), True), ((1,), True), ((2,), True)]
+    assert held(cache) == [3, 1, 2, 3, 1, 2]
+
+
 def test_a_later_move_may_overwrite_what_an_earlier_one_read() -> None:
     cache, host = tensors(UNITS), tensors(HOST, 100)
     # Block 0 goes out, is taken for a copy of block 1, and 1 for what comes in.

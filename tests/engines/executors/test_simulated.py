@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from llmbench.engines.api import Request, SamplingParams
 from llmbench.engines.clock import VirtualClock
-from llmbench.engines.core import EngineCore, Strategy
+from llmbench.engines.core import EngineCore
 from llmbench.engines.cost.roofline import StepTimes
 from llmbench.engines.cost.work import StepWork
 from llmbench.engines.executors.simulated import SimulatedExecutor
 from llmbench.engines.kv.base import Move
 from llmbench.engines.state import RequestState
 from llmbench.engines.step import Chunk, Limits, StepPlan
+from llmbench.engines.strategy import Strategy
 
 from ..drive import ADMISSION, BATCHING, make_kv
 

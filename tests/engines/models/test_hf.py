@@ -18,12 +18,12 @@ from llmbench.engines.api import FinishReason, Request, SamplingParams
 from llmbench.engines.assemble import LoadedModel, build_engine, kernels_of, load_model
 from llmbench.engines.clock import WallClock
 from llmbench.engines.config import EngineConfig, engine_config
-from llmbench.engines.core import EngineCore
 from llmbench.engines.errors import ConfigError, ModelError
 from llmbench.engines.models.catalogue import ModelFiles
 from llmbench.engines.models.decoder import AttentionTimer
 from llmbench.engines.models.dense import dense_logits
 from llmbench.engines.models.hf_config import describe
+from llmbench.engines.pipeline import Core
 from llmbench.engines.resolve import resolve
 from llmbench.engines.resolved import ResolvedEngine
 from llmbench.engines.trace import StepTrace
@@ -157,7 +157,7 @@ def serve(
 
 
 def drain(
-    core: EngineCore, prompts: list[list[int]], samples: int = 1
+    core: Core, prompts: list[list[int]], samples: int = 1
 ) -> tuple[list[list[list[int]]], list[StepTrace]]:
     """The tokens of each prompt's samples, and the steps they took."""
     sampling = SamplingParams(OUTPUT_TOKENS, n=samples, ignore_eos=True)

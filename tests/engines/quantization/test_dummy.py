@@ -16,7 +16,9 @@ from llmbench.engines.models.catalogue import resolve_dummy
 from llmbench.engines.models.dense import dense_logits
 from llmbench.engines.models.tokenizer import ByteTokenizer, tokenizer_or_bytes
 from llmbench.engines.quantization.dummy import STD, DummyInt4, DummyWeights
+from llmbench.engines.quantization.grid import GridFormat, rtn_pack
 from llmbench.engines.resolve import resolve
+from llmbench.kernels.int4 import PackedInt4
 
 from .dequantized import dequantized_weight
 
@@ -76,6 +78,28 @@ def test_each_weight_has_its_own_values_and_the_right_spread() -> None:
     assert set(DummyInt4(weights, 64)) == {
         name.removesuffix(".weight") for name in weights if "_proj" in name
     }
+
+
+def test_a_group_size_that_divides_no_row_makes_the_groups_of_real_weights(
+    directory: Path,
+) -> None:
+    """A row of 64 inputs in groups of 48 is held in groups of 16, one of 192 as asked."""
+    files = resolve_dummy(str(directory))
+    engine = engine_config(
+        quant="gptq", group_size=48, load_format="dummy", device="cpu", max_model_len=64
+    )
+    model = load_model(files, resolve(engine, files)).model
+    assert dense_logits(model, range(40)).isfinite().all()
+    drawn = DummyInt4(DummyWeights(resolve_shape(str(directory)), torch.bfloat16, CPU), 48)
+    sizes: dict[int, int] = {}
+    for map_ in drawn.values():
+        made = map_.weight
+        assert isinstance(made, PackedInt4)
+        weight = torch.zeros(made.out_features, made.in_features)
+        real = rtn_pack(weight, GridFormat(group_size=48))
+        assert (made.group_size, made.scales.shape) == (real.group_size, real.scales.shape)
+        sizes[made.in_features] = made.group_size
+    assert sizes == {64: 16, 192: 48}
 
 
 def test_known_shapes_need_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from llmbench.engines.quantization.grid import (
     round_to_grid,
     rtn_pack,
 )
+from llmbench.engines.quantization.scheme import check_group_size
 from llmbench.kernels.grouped_int8 import dequantize_grouped
 from llmbench.kernels.int4 import PackedInt4, dequantize_int4, unpack_int4
 
@@ -95,8 +96,20 @@ def test_the_largest_group_that_fits(in_features: tuple[int, ...], group_size: i
 
 
 def test_no_group_fits() -> None:
-    with pytest.raises(ConfigError, match=r"group_size: \[100, 128\]"):
+    with pytest.raises(ConfigError, match=r"group_size: \[100, 128\] .* divisible by 32$"):
         choose_group_size([128, 100])
+
+
+@pytest.mark.parametrize(
+    ("in_features", "group_size"), [((200, 1536), 128), ((136, 72), 64), ((48, 40), 32)]
+)
+def test_where_no_group_divides_one_that_leaves_a_shorter_is_named(
+    in_features: tuple[int, ...], group_size: int
+) -> None:
+    said = f"divisible by 32; --group-size {group_size} leaves a shorter last group$"
+    with pytest.raises(ConfigError, match=said):
+        choose_group_size(in_features)
+    assert check_group_size(group_size, in_features) == group_size
 
 
 @pytest.mark.parametrize("bits", [4, 8])

@@ -266,6 +266,21 @@ def test_another_quantisations_layers_are_refused_and_torn_ones_made_again(tmp_p
         LayerStore(tmp_path, "one")
 
 
+def test_two_quantisations_that_begin_in_one_place_do_not_mix(tmp_path: Path) -> None:
+    """Neither has kept a layer when both look; then the second may not, and reads none."""
+    config, weights = tiny_model("multi-head")
+    one, another = LayerStore(tmp_path, "one"), LayerStore(tmp_path, "another")
+    quantize_model(config, weights, default_scheme(config, "gptq"), tokens(4, 32), store=one)
+    with pytest.raises(ConfigError, match="same model, calibration and settings"):
+        quantize_model(config, weights, Scheme("gptq", 8, 32), tokens(4, 32), store=another)
+    assert one.load(0) is not None
+    assert another.load(0) is None
+    another.forget()
+    assert finished_layers(tmp_path) == 2
+    one.forget()
+    assert not tmp_path.exists()
+
+
 @pytest.mark.parametrize("place", [-100, 20, 9])
 def test_a_damaged_layer_is_made_again_and_said_to_be(place: int, tmp_path: Path) -> None:
     """Bytes in the midst of its weights, of its metadata, of its header, as a bad disk gives."""

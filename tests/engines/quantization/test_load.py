@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -99,7 +101,7 @@ def test_an_interrupted_load_goes_on_where_it_stopped(
     assert len(files) == 2
     renamed: dict[str, int] = {}
     monkeypatch.setattr(
-        load.shutil,
+        shutil,
         "rmtree",
         lambda path, **_: renamed.update(
             {file.name: file.stat().st_mtime_ns for file in Path(path).glob("layer-*")}
@@ -108,6 +110,40 @@ def test_an_interrupted_load_goes_on_where_it_stopped(
     kept = cached_checkpoint(BUNDLED, scheme, CPU)
     assert (kept / "config.json").is_file()
     assert {name: renamed[name] for name in files} == files
+
+
+@pytest.mark.parametrize("layer", [2, 6])
+def test_two_that_need_the_same_at_once_share_it(layer: int) -> None:
+    """The other finishes, and removes the layers, after so many of the first one's."""
+    scheme = default_scheme(load_config(BUNDLED), "smoothquant")
+    others: list[bytes] = []
+
+    def let_the_other_go_first(line: str) -> None:
+        if line.endswith(f"layer {layer} of 6") and not others:
+            others.append(b"")
+            kept = cached_checkpoint(BUNDLED, scheme, CPU)
+            others[0] = (kept / "model.safetensors").read_bytes()
+
+    kept = cached_checkpoint(BUNDLED, scheme, CPU, let_the_other_go_first)
+    assert (kept / "model.safetensors").read_bytes() == others[0]
+    assert list(kept.parent.iterdir()) == [kept]
+
+
+def test_what_another_finished_is_not_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lies there when this one has its last layer and begins to write, without its layers."""
+    scheme = default_scheme(load_config(BUNDLED), "smoothquant")
+    files: list[int] = []
+
+    def write_after_the_other(*arguments: Any, **options: Any) -> None:
+        monkeypatch.setattr(load, "write_checkpoint", write_checkpoint)
+        other = cached_checkpoint(BUNDLED, scheme, CPU)
+        files.append((other / "model.safetensors").stat().st_ino)
+        write_checkpoint(*arguments, **options)
+
+    monkeypatch.setattr(load, "write_checkpoint", write_after_the_other)
+    kept = cached_checkpoint(BUNDLED, scheme, CPU)
+    assert [(kept / "model.safetensors").stat().st_ino] == files
+    assert list(kept.parent.iterdir()) == [kept]
 
 
 @pytest.mark.parametrize("change", ["scheme", "calibration", "method"])

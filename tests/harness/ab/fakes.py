@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from llmbench.harness.ab.protocol import Prepared, Trial
+from llmbench.harness.ab.protocol import SideIdentity, Trial
 
 
 class FakeSide:
@@ -18,7 +18,7 @@ class FakeSide:
         workload: str = "same",
         more: Mapping[str, float] | None = None,
     ) -> None:
-        self.prepared = Prepared("fake", "0", 320, {"engine": "fake"})
+        self.identity = SideIdentity("fake", "0", 320, {"engine": "fake"})
         self.trials: list[tuple[int, int]] = []
         self.limits_s: list[float] = []
         self._time_of = time_of

@@ -136,7 +136,7 @@ def test_trials_are_sized_to_the_slower_side() -> None:
     a, b = FakeSide(lambda _: 0.01), FakeSide(lambda _: 0.02)
     outcome = compare(a, b, [QUESTION], Length(trial_s=1.0))
     assert outcome.num_requests == 50
-    a.prepared = replace(a.prepared, num_requests=30)
+    a.identity = replace(a.identity, num_requests=30)
     assert compare(a, b, [QUESTION], Length(trial_s=1.0)).num_requests == 30
 
 
@@ -289,7 +289,7 @@ def test_goodput_is_judged_by_one_slo(
     a, b = (FakeSide(lambda _: 0.01, more={"goodput.run": 9.0}) for _ in slos)
     for side, slo in zip((a, b), slos, strict=True):
         config = {} if slo is None else {"slo": slo}
-        side.prepared = replace(side.prepared, config=config)
+        side.identity = replace(side.identity, config=config)
     question = Question(find_quantity("m", name), 0.05, 0.1)
     expected = pytest.raises(ConfigError, match=r"slo.*one for both sides, to judge goodput")
     with expected if refused else nullcontext():

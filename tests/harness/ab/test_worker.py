@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.ab import side as side_module
-from llmbench.harness.ab.protocol import PROTOCOL, Prepared
+from llmbench.harness.ab.protocol import PROTOCOL, SideIdentity
 from llmbench.harness.ab.side import (
     InvalidTrial,
     SideOptions,
@@ -119,7 +119,7 @@ def test_no_side_gets_less_memory_for_being_loaded_second(
 ) -> None:
     asked = [SideOptions(name, words) for name, words in zip("ab", options, strict=True)]
     found = [
-        Prepared(name, "0", 9, {"kv_memory_bytes": size})
+        SideIdentity(name, "0", 9, {"kv_memory_bytes": size})
         for name, size in zip("ab", sizes, strict=True)
     ]
     with pytest.raises(ConfigError, match="64 and 7 bytes") if refused else nullcontext():

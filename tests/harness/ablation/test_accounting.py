@@ -7,7 +7,8 @@ import pytest
 from llmbench.harness.ablation.accounting import QUEUE, account
 from llmbench.harness.attribution import PARTS
 from llmbench.harness.run.record import RequestRecord, RequestStatus
-from llmbench.harness.run.summarise import records_of, steps_frame
+from llmbench.harness.tables.requests import records_of
+from llmbench.harness.tables.steps import steps_frame
 
 from ..observed import make_request, make_step
 from .virtual import VirtualCells

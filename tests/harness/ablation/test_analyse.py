@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
-from llmbench.harness.ablation.analyse import Factorial, analyse
+from llmbench.harness.ablation.analyse import analyse
 from llmbench.harness.ablation.design import Cell, NotRun, parse_axes
-from llmbench.harness.comparison.evidence import SHORTEST_RUN_S
+from llmbench.harness.ablation.factorial import Factorial
+from llmbench.harness.comparison.enough import SHORTEST_RUN_S
 from llmbench.harness.errors import InvalidRun
 from llmbench.harness.storage.store import StoredRun
 from llmbench.reports.ablation_model import Ablation, AblationEffect
@@ -122,7 +123,7 @@ def test_an_invalid_cell_is_named_and_enters_no_effect(factorial: Factorial) -> 
 
     found = analyse(replace(factorial, runs={**factorial.runs, broken: [marked]}))
 
-    assert found.notes[0].startswith("batching=mixed,kv=contiguous is not valid")
+    assert found.notes[0].startswith("mixed batching, contiguous KV: not valid")
     assert {one.text for one in found.effects} == {BATCHING, KV}
     # Batching is now seen with a paged cache alone.
     whole = {cell.name: cell for cell in analyse(factorial).cells}
@@ -167,7 +168,7 @@ def test_too_few_requests_decide_nothing_about_a_tail() -> None:
     assert effect.low is not None
     assert not effect.significant
     assert any(
-        "280 served requests are too few to compare ttft.p99" in note for note in found.notes
+        "280 served requests are too few to compare TTFT p99" in note for note in found.notes
     )
     assert _effect(found, KV, "ttft.mean").significant
 

@@ -45,6 +45,18 @@ def test_any_setting_is_an_axis_in_its_own_type() -> None:
     assert "delay_factor=0.5,chunked_prefill=yes" in design.cells[-1].name
 
 
+def test_a_cell_in_words() -> None:
+    design = parse_axes("batching=separate:mixed,kv,chunked_prefill=yes:no,watermark=0:0.5", BASE)
+    words = "mixed batching, contiguous KV, whole prompts, watermark 0.5"
+    assert design.told(design.cells[-1]) == words
+
+
+def test_a_method_is_a_level_as_it_is_an_option() -> None:
+    """Known wrong here: `awq+a8` was no method."""
+    (axis,) = parse_axes("quant=awq:awq+a8", BASE).axes
+    assert axis.levels == ("awq", "awq+a8")
+
+
 OPTIONS = sorted({*signature(engine_options).parameters} - {"engine", "kernel"})
 
 
@@ -79,6 +91,7 @@ def test_three_levels() -> None:
         ("kv_memory=lots:1MiB", "kv_memory: 'lots'"),
         ("kv,kv", "each axis once"),
         ("engine=paged:inflight", "axes: 'engine'"),
+        ("force_kernels=linear=a:linear=b", "axes: 'force_kernels' is not allowed"),
         ("", "axes: ''"),
         ("max_num_seqs=" + ":".join(map(str, range(1, 300))), "299 cells' is not allowed"),
     ],

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from llmbench.harness.ablation.contrasts import Change, conditional, contrasts
 from llmbench.harness.ablation.design import Axis, Cell, Design
-from llmbench.harness.ablation.effects import Spread, estimate, resample
+from llmbench.harness.ablation.effects import EffectEstimate, estimate, resample
 from llmbench.harness.ablation.responses import (
     PERPLEXITY,
     ByPart,
@@ -35,7 +35,7 @@ TWO = Design((Axis("a", ("one", "two")), Axis("b", ("x", "y"))))
 
 def _effects(
     design: Design, repeats: Sequence[Mapping[Cell, Measure]], scale: str = "ratio"
-) -> dict[tuple[str, ...], Spread]:
+) -> dict[tuple[str, ...], EffectEstimate]:
     wanted = contrasts(design, list(repeats[0]))
     found = estimate(design, wanted, repeats, scale)  # pyright: ignore[reportArgumentType]
     names = [tuple(str(change.level) for change in one.changes) for one in wanted]
@@ -161,7 +161,7 @@ def test_stretches_that_had_the_same_to_do_are_drawn_once_for_all_cells() -> Non
 def test_counts_of_one_run_and_equal_repeats_have_no_interval() -> None:
     counts: dict[Cell, Measure] = {cell: Exact(float(at)) for at, cell in enumerate(TWO.cells)}
     for repeats in ([counts], [counts, counts]):
-        assert _effects(TWO, repeats, "difference")[("two",)] == Spread(2.0)
+        assert _effects(TWO, repeats, "difference")[("two",)] == EffectEstimate(2.0)
 
 
 def test_what_cannot_be_worked_out_is_refused() -> None:

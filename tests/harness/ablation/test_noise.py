@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from llmbench.engines.config import engine_config
-from llmbench.harness.ablation.analyse import Factorial, analyse
+from llmbench.harness.ablation.analyse import analyse
 from llmbench.harness.ablation.design import Cell, parse_axes
+from llmbench.harness.ablation.factorial import Factorial
 from llmbench.harness.ablation.mechanism import Accounted
 from llmbench.harness.ablation.noise import machine_noise
 from llmbench.harness.comparison.observed import Observed
-from llmbench.harness.run.summarise import REQUEST_COLUMNS
 from llmbench.harness.storage.store import StoredRun
+from llmbench.harness.tables.requests import REQUEST_COLUMNS
 
 from .virtual import VirtualCells
 

@@ -9,8 +9,9 @@ import pytest
 from llmbench.engines.config import engine_config, with_choices
 from llmbench.engines.cost.roofline import Efficiency
 from llmbench.engines.errors import ConfigError, OutOfMemory
-from llmbench.harness.ablation.analyse import Factorial, analyse
+from llmbench.harness.ablation.analyse import analyse
 from llmbench.harness.ablation.design import parse_axes
+from llmbench.harness.ablation.factorial import Factorial
 from llmbench.harness.ablation.run import Checked, check, run_cells
 from llmbench.harness.cells.runner import Overrides
 from llmbench.harness.cells.simulated import SimulatedCells

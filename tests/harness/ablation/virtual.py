@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from llmbench.engines.core import EngineCore, Strategy
+from llmbench.engines.core import EngineCore
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.executors.base import ForwardTimes, StepResult
-from llmbench.engines.kv.base import KVCache, Move
+from llmbench.engines.kv.base import KVPlacement, Move
 from llmbench.engines.step import Limits, StepPlan
+from llmbench.engines.strategy import Strategy
 from llmbench.harness.cells.identity import Identity
 from llmbench.harness.run.drive import drive
 from llmbench.harness.run.experiment import Measured
@@ -32,7 +33,7 @@ class FormulaExecutor:
 
     clock: StepClock = field(default_factory=StepClock)
 
-    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+    def execute(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> StepResult:
         del kv, moves
         prompts = sum(chunk.length for chunk in plan.prefills)
         step_s = 0.004 + 0.0001 * prompts + 0.0002 * len(plan.decodes)

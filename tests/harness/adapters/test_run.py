@@ -150,6 +150,7 @@ def test_every_adapter_is_a_target() -> None:
         (("--engine", "inflight"), "engine: 'inflight'"),
         (("--quant", "awq"), "quant: 'awq'"),
         (("--num-requests", "4"), "pip install vllm"),
+        (("--num-requests", "4", "--slo", "queue:1ms,ttft:1s"), "slo: 'queue'"),
     ],
 )
 def test_what_cannot_work_is_one_line(

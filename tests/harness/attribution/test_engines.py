@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmbench.engines.core import EngineCore
 from llmbench.engines.executors.base import ForwardTimes, StepResult
-from llmbench.engines.kv.base import KVCache, Move
+from llmbench.engines.kv.base import KVPlacement, Move
 from llmbench.engines.step import StepPlan
 from llmbench.harness.attribution import attribute, timeline_of_traces
 from llmbench.harness.attribution.partition import PARTS
@@ -30,7 +30,7 @@ ENGINES = [*product(("separate", *MIXED, "static"), ("optimistic", "reserve"), (
 class TimedExecutor(CountingExecutor):
     """Says where its second went."""
 
-    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+    def execute(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> StepResult:
         times = ForwardTimes(prepare_s=0.125, attention_s=0.25, linear_s=0.5, sample_s=0.0625)
         return replace(super().execute(plan, kv, moves), times=times)
 

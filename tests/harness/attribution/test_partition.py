@@ -14,7 +14,7 @@ from llmbench.harness.attribution import partition as partition_module
 from llmbench.harness.attribution import timeline_of_tables, timeline_of_traces
 from llmbench.harness.attribution.partition import PARTS, Intervals, partition
 from llmbench.harness.run.record import RequestRecord
-from llmbench.harness.run.summarise import steps_frame
+from llmbench.harness.tables.steps import steps_frame
 
 from .reference import ms, reference_parts
 from .schedule import MS, Chunk, random_run, step

@@ -113,7 +113,9 @@ def test_a_run_says_all_that_its_identity_asks_of_it(tmp_path: Path) -> None:
     cells = RealCells(replace(TINY, price_per_hour=2.0), Told())
     identity, measured = cells.identify({}, 3), cells.measure({}, 3)
     config = measured.result.config
-    assert {name: config[name] for name in identity.settings} == identity.settings
+    # The bundled model is its own reference: the run names none, and no other may.
+    stored = {"quality_reference": None, **config}
+    assert {name: stored[name] for name in identity.settings} == identity.settings
     assert set(config) - set(identity.settings) == {*identity.load, "command"}
     assert config["threads"] == 1
 

@@ -12,8 +12,8 @@ from llmbench.harness.claims import in_flight, int4, kv_waste, latency
 from llmbench.harness.claims.examine import CLAIMS, examine_claims
 from llmbench.harness.claims.runs import Made
 from llmbench.harness.config import RunConfig
+from llmbench.harness.rate_search.bracket import Search, Tried
 from llmbench.harness.run.watch import Silent
-from llmbench.harness.simulation.capacity import Search, Trial
 from llmbench.harness.simulation.simulated_capacity import EngineCapacity
 from llmbench.reports.claims_model import Evidence, verdict_of
 
@@ -134,13 +134,13 @@ def test_what_was_measured_has_no_error_of_a_model() -> None:
     ("search", "held", "said"),
     [
         (
-            Search("never", 0.9, None, Trial(1e-3, 0.4), ()),
+            Search("never", 0.9, None, Tried(1e-3, 0.4), ()),
             False,
             "90 % at no rate: alone it is 40",
         ),
-        (Search("found", 0.9, Trial(0.05, 1), Trial(0.06, 0), ()), False, "90 % up to 0.05"),
-        (Search("found", 0.9, Trial(2.0, 1), Trial(2.1, 0), ()), True, "90 % up to 2 requests/s"),
-        (Search("always", 0.9, Trial(float("inf"), 1), None, ()), True, "90 % at any rate"),
+        (Search("found", 0.9, Tried(0.05, 1), Tried(0.06, 0), ()), False, "90 % up to 0.05"),
+        (Search("found", 0.9, Tried(2.0, 1), Tried(2.1, 0), ()), True, "90 % up to 2 requests/s"),
+        (Search("always", 0.9, Tried(float("inf"), 1), None, ()), True, "90 % at any rate"),
     ],
     ids=["never", "hardly", "found", "always"],
 )
@@ -157,8 +157,8 @@ def test_a_rate_must_be_one_that_somebody_would_serve(
 def test_a_rate_that_the_models_error_could_turn_round_cannot_be_told() -> None:
     config = RunConfig("llama-3-8b", engine_config("paged"))
     holds, fails = (
-        EngineCapacity(config, Search("found", 0.9, one, Trial(3.0, 0), ()), (), "", None, "")
-        for one in (Trial(2.0, 1), None)
+        EngineCapacity(config, Search("found", 0.9, one, Tried(3.0, 0), ()), (), "", None, "")
+        for one in (Tried(2.0, 1), None)
     )
     for found, beside in ((holds, fails), (fails, holds)):
         evidence = latency.under_load(latency.MACHINES[0], found, beside, ())

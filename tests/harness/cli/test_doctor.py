@@ -6,7 +6,7 @@ import pytest
 from llmbench.engines import device as devices
 from llmbench.harness.cli.doctor import Finding, Level, _cpu
 from llmbench.harness.machine import environment
-from llmbench.kernels.cpu import bfloat16
+from llmbench.kernels import bfloat16
 
 EPYC_7003 = ["avx2", "fma", "f16c"]
 

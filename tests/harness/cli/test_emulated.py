@@ -12,14 +12,27 @@ SHORT = ("--num-requests", "2", "--max-output-len", "4", "--threads", "1", "--qu
 
 
 @pytest.mark.parametrize(
-    ("quant", "emulated"),
-    [("fp8", {"fp8_linear"}), ("mxfp4", {"fp4_linear"}), ("w8a8", set()), ("rtn", set())],
+    ("quant", "options", "emulated"),
+    [
+        ("fp8", (), {"fp8_linear"}),
+        ("mxfp4", (), {"fp4_linear"}),
+        ("w8a8", (), set()),
+        ("rtn", (), set()),
+        # The kernels that multiply 4-bit codes and bytes are for bfloat16.
+        ("rtn+a8", ("--dtype", "float32"), {"w4a8_linear"}),
+        ("w8a8", ("--kernel", "w8a8_linear=reference"), {"w8a8_linear"}),
+    ],
 )
 def test_the_result_and_each_report_say_it(
-    quant: str, emulated: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    quant: str,
+    options: tuple[str, ...],
+    emulated: set[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    out = ("--out", str(tmp_path / "run"))
     with pytest.raises(SystemExit):
-        main(["run", "--device", "cpu", "--quant", quant, *SHORT, "--out", str(tmp_path / "run")])
+        main(["run", "--device", "cpu", "--quant", quant, *options, *SHORT, *out])
     assert set(load_run(tmp_path / "run").result.emulated) == emulated
     said = (
         capsys.readouterr().out,
@@ -27,5 +40,5 @@ def test_the_result_and_each_report_say_it(
         (tmp_path / "run" / "report.html").read_text(),
     )
     for text in said:
-        assert ("widened for each product" in text) == bool(emulated)
+        assert ("no faster arithmetic" in text) == bool(emulated)
     assert (f"{quant} (emulated)" in said[1]) == bool(emulated)

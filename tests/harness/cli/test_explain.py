@@ -13,7 +13,7 @@ from llmbench.harness.cli.console import TerminalConsole
 from llmbench.harness.cli.parts_tables import print_slowest
 from llmbench.harness.result import Parts, SlowRequest, SlowToken
 from llmbench.harness.run.record import RequestStatus
-from llmbench.harness.storage.store import write_run
+from llmbench.harness.storage.store import load_run, write_run
 
 from ..attribution.schedule import request, step
 from ..stored import stored_run
@@ -91,6 +91,18 @@ def test_what_cannot_be_explained_is_one_line(
     assert explain(str(run), *words) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert problem in line
+
+
+@pytest.mark.parametrize("words", [(), ("--slowest", "5"), ("--request", "a")], ids=str)
+def test_a_run_whose_steps_nobody_saw_is_refused(
+    run: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    """Known wrong of another library's: the request's whole latency was called host."""
+    stored = load_run(run)
+    write_run(run, stored.result, stored.requests, stored.steps[:0], {})
+    assert explain(str(run), *words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the steps of a server or a library are not seen" in line
 
 
 def test_a_run_from_before_preemptions_were_named_is_refused(

@@ -319,6 +319,46 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(
     assert not (tmp_path / ".out.layers").exists()
 
 
+@pytest.fixture
+def interrupted(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`out`, whose GPTQ on 4 windows of 32 tokens has been ended after its first layer."""
+    from llmbench.engines.quantization.resume import LayerStore
+
+    save = LayerStore.save
+
+    def save_and_stop(store: LayerStore, layer: Any) -> None:
+        save(store, layer)
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr(LayerStore, "save", save_and_stop)
+        assert left_with(model, "--samples", "4", "--sequence-length", "32", "--out", out) == 130
+    return out
+
+
+def test_the_same_tokens_in_windows_of_another_length_are_another_calibration(
+    model: Path, interrupted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = ("--samples", "2", "--sequence-length", "64", "--out", interrupted)
+    line = refused(capsys, model, *other, "--resume")
+    assert "same model, calibration and settings" in line
+    # What cannot be gone on with is not proposed.
+    assert "--resume" not in refused(capsys, model, *other)
+
+
+def test_a_method_without_layers_leaves_those_of_another(
+    model: Path, interrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = tmp_path / ".out.layers" / "layer-00000.safetensors"
+    arguments = (model, "--method", "rtn", "--out", interrupted)
+    assert "1 layers of another quantisation" in refused(capsys, *arguments)
+    assert "same model, calibration" in refused(capsys, *arguments, "--resume")
+    assert layers.exists()
+    assert left_with(*arguments, "--overwrite") == 0
+    assert not layers.exists()
+
+
 def test_ended_from_outside_it_says_how_to_go_on(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:

@@ -57,6 +57,11 @@ def test_timeouts() -> None:
             parse_timeouts(wrong)
 
 
+def test_a_timeout_is_finite() -> None:
+    with pytest.raises(ConfigError, match="total_s: inf"):
+        Timeouts(total_s=float("inf"))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -67,6 +72,7 @@ def test_timeouts() -> None:
         {"connections": "some"},
         {"processes": 0},
         {"max_errors": -1},
+        {"extra": parse_extra(['mock={"ttft_s": Infinity}'])},
     ],
 )
 def test_settings_that_cannot_be(wrong: dict[str, Any]) -> None:

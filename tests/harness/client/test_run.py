@@ -338,6 +338,11 @@ def test_an_unknown_model_and_unknown_tokens_are_refused() -> None:
             prepare_server_run(ServerRunConfig(ClientConfig(address), LOAD), Silent())
 
 
+def test_a_limit_on_a_servers_queue_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"slo: 'queue' is not allowed; expected .*sees: ttft,"):
+        measured(slo_s={"queue": 0.001, "ttft": 1.0})
+
+
 def test_parallel_samples_are_refused() -> None:
     with pytest.raises(WorkloadError, match="samples"):
         measured(load=LoadConfig(num_requests=4, samples=2))

@@ -9,7 +9,7 @@ import pytest
 from llmbench.harness.comparison.compare import compare
 from llmbench.harness.comparison.evidence import examine
 from llmbench.harness.comparison.observed import STRETCHES, Observed
-from llmbench.harness.comparison.pairing import Pairs, pairs_of
+from llmbench.harness.comparison.pairing import Pairs, counts_repeat, pairs_of
 from llmbench.harness.comparison.quantities import QUANTITIES
 from llmbench.harness.run.record import RequestRecord
 from llmbench.harness.stats.bootstrap import Contrast
@@ -66,6 +66,14 @@ def test_requests_of_one_plan_are_pairs_and_stretches_by_what_sets_the_pace() ->
     for one in (run, closed):
         other = replace(one, result=run_of(fingerprint="0" * 64).result)
         assert pairs_between(one, other) == [NONE, NONE, NONE]
+
+
+@pytest.mark.parametrize(("delay", "repeat"), [(0.0, True), (2.0, False)])
+def test_counts_repeat_where_no_step_waits_by_the_clock(delay: float, repeat: bool) -> None:
+    run = run_of(by_clock=False)
+    config = {**run.result.config, "delay_factor": delay}
+    result = run.result.model_copy(update={"config": config, "simulation": None})
+    assert counts_repeat(result) is repeat
 
 
 def test_turns_wait_for_replies_whatever_the_rate() -> None:

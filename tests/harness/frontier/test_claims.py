@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from llmbench.harness.frontier.claims import claims
+from llmbench.harness.frontier.turning_points import AtBatch1
 from llmbench.reports.frontier_model import (
     KL,
     PERPLEXITY,
@@ -21,6 +22,12 @@ PLAIN = FrontierMethod("none", "unquantised", 16, perplexity=20.0, text_kl_mean=
 
 def four_bits(ratio: Ratio | None, name: str = "awq", **figures) -> FrontierMethod:
     return FrontierMethod(name, "4 bits", 4, throughput_ratio=ratio, **figures)
+
+
+def passes(lowest: float, highest: float | None = None) -> AtBatch1:
+    """Decode steps at batch 1; of one pass, or of two alike."""
+    highest = highest or lowest
+    return AtBatch1((lowest * highest) ** 0.5, lowest, highest)
 
 
 def only(found: tuple[FrontierClaim, ...]) -> FrontierClaim:
@@ -48,7 +55,7 @@ def only(found: tuple[FrontierClaim, ...]) -> FrontierClaim:
 def test_whether_four_bits_double_throughput(
     batch_1: float | None, ratio: Ratio | None, verdict: ClaimVerdict
 ) -> None:
-    by_method = {} if batch_1 is None else {"awq": batch_1}
+    by_method = {} if batch_1 is None else {"awq": passes(batch_1)}
     claim = only(claims([PLAIN, four_bits(ratio)], by_method))
     assert claim.verdict == verdict
     assert claim.named == "INT4 weights double throughput (awq)"
@@ -59,12 +66,37 @@ def test_whether_four_bits_double_throughput(
         assert claim.evidence.endswith(", and too short.") is bool(ratio.too_little)
 
 
+@pytest.mark.parametrize(
+    ("lowest", "highest", "verdict", "said"),
+    [
+        (1.80, 2.15, "undecided", "1.97× (passes from 1.80× to 2.15×)"),
+        (1.92, 2.20, "undecided", "2.06× (passes from 1.92× to 2.20×)"),
+        (2.00, 2.20, "confirmed", "2.10× (passes from 2.00× to 2.20×)"),
+        (1.80, 1.999, "refuted", "1.90× (passes from 1.80× to 1.999×)"),
+    ],
+)
+def test_passes_on_both_sides_of_two_decide_nothing(
+    lowest: float, highest: float, verdict: ClaimVerdict, said: str
+) -> None:
+    claim = only(claims([PLAIN, four_bits(None)], {"awq": passes(lowest, highest)}))
+    assert claim.verdict == verdict
+    assert claim.evidence == f"A decode step at batch 1 is {said}."
+
+
+def test_the_speed_of_an_emulation_doubles_nothing() -> None:
+    """And does not fail to: W4A8 through PyTorch multiplies floats."""
+    for ratio, steps in ((Ratio(1.2, 1.1, 1.3), 1.2), (Ratio(2.2, 2.1, 2.3), 2.4)):
+        claim = only(claims([PLAIN, four_bits(ratio, emulated=True)], {"awq": passes(steps)}))
+        assert claim.verdict == "undecided"
+        assert claim.evidence.count("only emulates it, which decides nothing: not decided") == 2
+
+
 def test_what_a_claim_came_to_is_said_once() -> None:
     ratio = Ratio(0.96, 0.46, 2.04, "inconclusive")
     alone = only(claims([PLAIN, four_bits(ratio)], {}))
     assert alone.evidence == "This run's output throughput is 0.96× (0.46 to 2.04)."
     # Two parts may differ, so each has its own.
-    both = only(claims([PLAIN, four_bits(ratio)], {"awq": 2.4}))
+    both = only(claims([PLAIN, four_bits(ratio)], {"awq": passes(2.4)}))
     assert "2.40×: confirmed; " in both.evidence
     assert both.evidence.endswith(": not decided.")
 
@@ -76,8 +108,8 @@ def test_a_run_that_had_the_machine_not_to_itself_decides_nothing(disturbed: str
     plain = replace(PLAIN, disturbed=disturbed == "none")
     awq = four_bits(Ratio(4.5, 4.0, 5.0), disturbed=disturbed == "awq")
     assert only(claims([plain, awq], {})).verdict == "undecided"
-    assert only(claims([plain, awq], {"awq": 1.5})).verdict == "refuted"
-    assert only(claims([plain, awq], {"awq": 2.5})).verdict == "partly"
+    assert only(claims([plain, awq], {"awq": passes(1.5)})).verdict == "refuted"
+    assert only(claims([plain, awq], {"awq": passes(2.5)})).verdict == "partly"
 
 
 FAST, SLOW = Ratio(1.4, 1.3, 1.5), Ratio(0.4, 0.3, 0.5)
@@ -105,7 +137,6 @@ def test_whether_eight_bit_floats_are_free(
         "fp8",
         "8-bit floats",
         8,
-        emulated=True,
         perplexity=None if perplexity is None else 20 * perplexity.value,
         perplexity_ratio=perplexity,
         text_top1_agreement=0.97,
@@ -113,10 +144,37 @@ def test_whether_eight_bit_floats_are_free(
     )
     claim = only(claims([PLAIN, method], {}))
     assert claim.verdict == verdict
-    assert "only emulates it" in claim.evidence
+    assert "emulates" not in claim.evidence
     assert ("3.00 % of the next tokens change" in claim.evidence) is (perplexity is not None)
     if perplexity is not None and perplexity.low is not None:
         assert "\u22121 % to +2 %" in claim.evidence or perplexity.low > 1
+
+
+@pytest.mark.parametrize("speed", [FAST, SLOW])
+@pytest.mark.parametrize(
+    ("perplexity", "verdict"),
+    [
+        (Ratio(1.005, 1.002, 1.008, "same"), "partly"),
+        (Ratio(1.03, 1.02, 1.04, "worse"), "refuted"),
+        (Ratio(1.005, 0.99, 1.02, "inconclusive"), "undecided"),
+    ],
+)
+def test_an_emulated_method_is_judged_by_its_quality_alone(
+    perplexity: Ratio, verdict: ClaimVerdict, speed: Ratio
+) -> None:
+    method = FrontierMethod(
+        "fp8",
+        "8-bit floats",
+        8,
+        emulated=True,
+        perplexity=20 * perplexity.value,
+        perplexity_ratio=perplexity,
+        throughput_ratio=speed,
+    )
+    claim = only(claims([PLAIN, method], {}))
+    assert claim.verdict == verdict
+    assert f"{speed.value:.2f}×" in claim.evidence
+    assert "only emulates it, which decides nothing: not decided" in claim.evidence
 
 
 def rivals(kl: Ratio | None, perplexity: Ratio | None) -> FrontierClaim:

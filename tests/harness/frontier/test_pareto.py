@@ -82,6 +82,17 @@ def test_points_that_no_verdict_tells_apart_decide_nothing() -> None:
     assert dominated_by(gptq, [awq, gptq], pairs) == ((), ())
 
 
+@pytest.mark.parametrize("speed", ["better", "worse"])
+def test_the_speed_of_an_emulation_puts_nobody_off_the_frontier(speed: Verdict) -> None:
+    """fp8 beside int8, of one size: on hardware that has e4m3 its speed would be another."""
+    int8, fp8 = method("int8", 0.01, 50), replace(method("fp8", 0.02, 50), emulated=True)
+    pairs = [pair("int8", "fp8", "worse", speed)]
+    assert dominates(int8, fp8, pairs) is None
+    assert dominates(fp8, int8, pairs) is False  # for its quality
+    larger = replace(fp8, weight_bytes=60, text_kl_mean=0.01)
+    assert dominates(int8, larger, [pair("int8", "fp8", "same", "worse")]) is None
+
+
 def test_what_is_not_known_decides_nothing() -> None:
     unjudged = method("unjudged", None, 100)
     assert dominates(PLAIN, unjudged, [pair("none", "unjudged", speed="same")]) is False

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from llmbench.harness.frontier.batch_steps import BatchSteps
 from llmbench.harness.frontier.turning import WINS
-from llmbench.harness.frontier.turning_points import batch_1, frontier_steps
+from llmbench.harness.frontier.turning_points import AtBatch1, batch_1, frontier_steps
 
 from .test_turning import BATCHES, beside, machine
 
@@ -66,10 +66,26 @@ def test_the_turning_point_is_measured_predicted_and_explained() -> None:
 
 
 def test_speed_ups_at_batch_1_are_over_the_unquantised_model() -> None:
-    found = batch_1(frontier_steps(steps("awq", "none"), BITS))
-    assert found == pytest.approx({"awq": 8.1 / 2.1, "none": 1.0})
-    assert batch_1(frontier_steps(steps("awq", "int8"), BITS)) == {}
+    found = batch_1(steps("awq", "none"))
+    assert found["awq"].speed_up == pytest.approx(8.1 / 2.1)
+    assert found["none"] == AtBatch1(1.0, 1.0, 1.0)
+    assert batch_1(steps("awq", "int8")) == {}
     assert batch_1(None) == {}
+
+
+def test_the_lowest_and_the_highest_pass_are_known() -> None:
+    """Beside whatever the unquantised model's own passes were, where it is not the first method."""
+    first, *others = steps("awq", "none").passes
+    parts = {"none": [1 / 4.0, 1 / 4.4], "awq": [1.0, 1.0]}
+    changed = [
+        replace(
+            one, steps=tuple(replace(s, speed_up=parts[one.method].pop()) for s in one.steps[:1])
+        )
+        for one in (first, *others)
+    ]
+    found = batch_1(BatchSteps({}, tuple(changed)))
+    assert (found["awq"].lowest, found["awq"].highest) == pytest.approx((4.0, 4.4))
+    assert found["awq"].speed_up == pytest.approx((4.0 * 4.4) ** 0.5)
 
 
 def test_passes_that_differ_decide_nothing() -> None:
@@ -79,7 +95,7 @@ def test_passes_that_differ_decide_nothing() -> None:
     found = frontier_steps(busy, BITS)
     assert found.turning_points[0].sentence.endswith("differ by up to 50%: do not rely on it.")
     assert "rely" not in frontier_steps(steady, BITS).turning_points[0].sentence
-    assert batch_1(found) == {"none": 1.0}
+    assert set(batch_1(busy)) == {"none"}
 
 
 def test_a_claim_at_batch_1_needs_steady_passes_there_alone() -> None:
@@ -87,6 +103,7 @@ def test_a_claim_at_batch_1_needs_steady_passes_there_alone() -> None:
     decodes = [
         replace(step, speed_up=step.speed_up * (1 if step.size == 1 else 1.5)) for step in awq.steps
     ]
-    found = frontier_steps(BatchSteps({}, (none, awq, replace(awq, steps=tuple(decodes)))), BITS)
+    measured = BatchSteps({}, (none, awq, replace(awq, steps=tuple(decodes))))
+    found = frontier_steps(measured, BITS)
     assert found.turning_points[0].sentence.endswith("differ by up to 50%: do not rely on it.")
-    assert batch_1(found)["awq"] == pytest.approx(8.1 / 2.1)
+    assert batch_1(measured)["awq"].speed_up == pytest.approx(8.1 / 2.1)

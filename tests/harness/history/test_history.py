@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.comparison.compare import differing_config
-from llmbench.harness.comparison.quantities import find_quantity
+from llmbench.harness.comparison.quantities import Quantity, find_quantity
 from llmbench.harness.history.series import find_runs, group
-from llmbench.harness.history.trend import history_of, trend_of
+from llmbench.harness.history.trend import history_of, trends_of
 from llmbench.harness.rendering import history_reports
 from llmbench.harness.result import Check, Metric, Result
 from llmbench.harness.storage.store import RESULT_FILE, RunOnDisk, StoreError, write_run
-from llmbench.reports.history_model import History
+from llmbench.reports.history_model import History, Trend
 from llmbench.reports.history_report import history_report
 from llmbench.reports.model import Chart
 
@@ -91,6 +91,11 @@ def test_a_measured_step_is_found_at_its_run_with_the_commit_that_brought_it() -
         assert "c09c09c09c → c10c10c10c" in reports[name]
     assert "worse" in reports["history.md"]
     assert json.loads(reports["history.json"])["series"][0]["trends"][0]["steps"]
+
+
+def trend_of(runs: Sequence[RunOnDisk], quantity: Quantity, significance: float) -> Trend | None:
+    """Of a quantity that is judged alone."""
+    return next(iter(trends_of(runs, [quantity], significance)), None)
 
 
 def test_a_count_and_all_of_a_simulation_step_wherever_they_change() -> None:

@@ -33,6 +33,7 @@ def engine(quant: str, device: str = "cpu") -> ResolvedEngine:
         ("w8a8+none-head", False, "int8", "bf16"),
         ("awq+a8", False, "w4a8", "bf16"),
         ("awq+a8+w8a8-head", False, "w4a8", "int8"),
+        ("awq+a8", True, "bf16", "bf16"),  # through PyTorch: no integers are multiplied
         ("fp8", False, "fp8", "bf16"),
         ("fp8", True, "bf16", "bf16"),
         ("fp8+w8a8-head", True, "bf16", "int8"),

@@ -78,5 +78,13 @@ def test_a_one_token_reply_does_not_meet_an_slo_it_was_not_judged_on() -> None:
     assert GoodputShare(slo).of([one]) is None
 
 
+def test_a_limit_on_what_nobody_saw_is_not_kept() -> None:
+    """Of a server's reply nobody knows when it left the queue: its other limits prove nothing."""
+    unseen = make_request((0.1, 0.2), scheduled_s=None)
+
+    assert meets(unseen, {"queue": 0.001, "ttft": 1.0}) is None
+    assert meets(unseen, {"ttft": 1.0}) is True
+
+
 def test_a_limit_that_is_just_met_is_met() -> None:
     assert meets(make_request((0.25,)), {"ttft": 0.25}) is True

@@ -78,8 +78,20 @@ def test_counters(requests: list[RequestRecord], steps: list[StepTrace]) -> None
     )
 
 
+def test_replayed_steps_are_counted_where_a_device_computes(
+    requests: list[RequestRecord], steps: list[StepTrace]
+) -> None:
+    assert count(requests, steps).replayed_steps is None
+    on_gpu = [replace(step, device_s=0.01) for step in steps]
+    assert count(requests, on_gpu).replayed_steps == 0
+    on_gpu[2] = replace(on_gpu[2], replayed=True)
+    assert count(requests, on_gpu).replayed_steps == 1
+
+
 def test_every_counter_has_a_direction() -> None:
     assert set(DIRECTIONS) == set(Counters.model_fields)
+    # Steps of prompts alone are more steps by design, and a full pool is no waste.
+    assert {DIRECTIONS["steps"], DIRECTIONS["kv_peak_held_tokens"]} == {"none"}
 
 
 def test_the_last_token_never_enters_the_cache(

@@ -22,7 +22,7 @@ from llmbench.harness.run.record import RequestRecord, RequestStatus
 def table_model(*rows: Sequence[float]) -> Score:
     """Predicts probabilities rows[token] after each token."""
     logits = torch.tensor(rows, dtype=torch.float64).log()
-    return lambda token_ids: logits[list(token_ids)]
+    return lambda token_ids, first=0: logits[list(token_ids)[first:]]
 
 
 FAIR = table_model([0.5, 0.5], [0.5, 0.5])
@@ -46,6 +46,20 @@ def test_only_the_answer_is_compared() -> None:
     assert seen is not None
     assert seen.kl_mean == 0.0
     assert seen.tokens == 1
+
+
+def test_logits_of_a_prompt_are_not_asked_for() -> None:
+    """Of a long prompt over a large vocabulary they would be gigabytes, and none is compared."""
+    asked: list[tuple[int, int]] = []
+
+    def model(token_ids: Sequence[int], /, first: int = 0) -> torch.Tensor:
+        asked.append((len(token_ids), first))
+        return FAIR(token_ids, first=first)
+
+    seen = distance(model, FAIR, [Answered((0,) * 1000 + (1, 1, 1), prompt_tokens=1000)])
+    assert seen is not None
+    assert seen.tokens == 3
+    assert asked == [(1002, 999)]
 
 
 def test_disagreement_is_counted() -> None:
@@ -99,7 +113,10 @@ def test_distance_on_text_is_torchs_own_kl(
     ours, theirs = (torch.randn(vocab, vocab, dtype=torch.bfloat16) * 3 for _ in range(2))
     text = torch.randint(vocab, (25,)).tolist()
     seen = quality_on_text(
-        lambda ids: ours[list(ids)], lambda ids: theirs[list(ids)], text, window_tokens=window
+        lambda ids, first=0: ours[list(ids)[first:]],
+        lambda ids, first=0: theirs[list(ids)[first:]],
+        text,
+        window_tokens=window,
     )
     assert seen is not None
     # The last of each window predicts nothing that is given.
@@ -155,9 +172,9 @@ def test_parts_of_a_window_are_as_long_as_it_and_of_a_long_text_few(
 def test_a_window_is_all_that_is_scored_at_once() -> None:
     scored: list[int] = []
 
-    def model(token_ids: Sequence[int]) -> torch.Tensor:
+    def model(token_ids: Sequence[int], /, first: int = 0) -> torch.Tensor:
         scored.append(len(token_ids))
-        return torch.zeros(len(token_ids), 3)
+        return torch.zeros(len(token_ids) - first, 3)
 
     seen = quality_on_text(model, model, [0, 1, 2] * 7, window_tokens=10)
     assert scored == [10, 10, 10, 10]

@@ -30,22 +30,28 @@ def test_a_long_measurement_says_how_far_it_is() -> None:
     watch, clock_s = Told(), 0.0
     given: list[int] = []
 
-    def score(token_ids) -> torch.Tensor:
+    def score(token_ids, /, first: int = 0) -> torch.Tensor:
         nonlocal clock_s
         clock_s += TOLD_EVERY_S / 2
         given.append(len(token_ids))
-        return torch.zeros(len(token_ids), 2)
+        return torch.zeros(len(token_ids) - first, 2)
 
     told = told_of(score, 750, watch, now=lambda: clock_s)
     for tokens in (*[100] * 7, 50):
         assert told(range(tokens)).shape == (tokens, 2)
     assert given == [100] * 7 + [50]
     assert watch.stages == [f"measuring quality: {done} of 750 tokens" for done in (200, 400, 600)]
+    assert told(range(100), first=90).shape == (10, 2)
 
 
 def test_a_short_one_says_nothing_more() -> None:
     watch = Told()
-    told = told_of(lambda token_ids: torch.zeros(len(token_ids), 2), 20, watch, now=lambda: 0.0)
+    told = told_of(
+        lambda token_ids, first=0: torch.zeros(len(token_ids) - first, 2),
+        20,
+        watch,
+        now=lambda: 0.0,
+    )
     for _ in range(2):
         told(range(10))
     assert watch.stages == []

@@ -217,7 +217,10 @@ def test_a_repeat_that_was_disturbed_may_explain_a_difference() -> None:
     sides = [
         in_memory(name, [make_run(1), other]) for name, other in (("a", run), ("b", disturbed))
     ]
-    assert compare_repeats(sides).differences == ("b/repeat-2: held back for 9 %",)
+    found = compare_repeats(sides)
+    assert found.differences == ("b/repeat-2: held back for 9 %",)
+    reasons = [one for one in found.warnings if one.startswith("inconclusive whatever")]
+    assert any("held back for 9 %" in one for one in reasons)
 
 
 def test_eighty_columns_break_no_name_where_most_rows_hold_alone(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 
 import pytest
-from llmbench.engines.core import EngineCore
+from llmbench.engines.pipeline import Core
 from llmbench.harness.run.drive import Observation, Progress, drive
 from llmbench.harness.run.record import RequestStatus
 from llmbench.workloads.api import Plan, PlannedRequest
@@ -17,12 +17,12 @@ def planned(index: int, due_s: float | None, prompt: int = 4, output: int = 2) -
     return PlannedRequest(index, due_s, tuple(range(1, prompt + 1)), output)
 
 
-def clock_of(core: EngineCore) -> StepClock:
+def clock_of(core: Core) -> StepClock:
     assert isinstance(core._executor, CountingExecutor)
     return core._executor.clock
 
 
-def observe(plan: Plan, core: EngineCore | None = None) -> Observation:
+def observe(plan: Plan, core: Core | None = None) -> Observation:
     core = core or make_core()
     clock = clock_of(core)
     clock.time_s = 100.0  # a run's times start at zero whatever the clock says

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from llmbench.engines import assemble
 from llmbench.engines.config import engine_config
+from llmbench.engines.errors import ConfigError
 from llmbench.engines.models import bundled
 from llmbench.engines.models.catalogue import ModelFiles
 from llmbench.engines.models.loader import load_model_directory
@@ -28,6 +30,13 @@ def run(model: str = "bundled", **settings) -> Result:
     load = LoadConfig(num_requests=3, max_output_len=8, max_input_len=64)
     config = RunConfig(model, engine, load, warmup_requests=0, quality_tokens=128)
     return measure(prepare(config, Silent()), Silent()).result
+
+
+def test_a_setting_that_no_result_can_hold_is_found_before_the_run() -> None:
+    load = LoadConfig(num_requests=3, max_output_len=8, max_input_len=64)
+    config = RunConfig("bundled", engine_config(device="cpu"), load, slo_s={"ttft": math.inf})
+    with pytest.raises(ConfigError, match=r"slo\.ttft: inf is not allowed"):
+        prepare(config, Silent())
 
 
 @pytest.mark.parametrize("kv", ["paged", "contiguous"])

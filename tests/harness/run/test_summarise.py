@@ -1,22 +1,12 @@
-"""From records and steps to a result's numbers and tables."""
+"""From records and steps to a result's numbers."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from llmbench.harness.metrics.kv import KVPool
 from llmbench.harness.run.record import RequestRecord, RequestStatus
-from llmbench.harness.run.summarise import (
-    REQUEST_COLUMNS,
-    STEP_COLUMNS,
-    Summary,
-    records_of,
-    requests_frame,
-    steps_frame,
-    summarise,
-)
+from llmbench.harness.run.summarise import Summary, summarise
 from llmbench.harness.run.validity import Asked
-from llmbench.workloads.api import Plan, PlannedRequest
 
 from ..observed import make_request, serve_in_turn
 
@@ -77,6 +67,14 @@ def test_a_metric_without_samples_is_left_out() -> None:
     assert found.metrics["ttft"].stats["count"] == 1
 
 
+def test_goodput_is_left_out_where_nothing_can_be_judged() -> None:
+    """0 requests/s would say that none was good."""
+    found = _summarise([make_request((1.0,))], tpot=0.05)
+
+    assert "request_throughput" in found.metrics
+    assert not {"goodput", "goodput_share"} & set(found.metrics)
+
+
 def test_only_requests_that_ended_well_enter_the_latencies() -> None:
     found = _summarise(
         [
@@ -96,58 +94,3 @@ def test_a_run_of_nothing_is_summarised_and_invalid() -> None:
     assert not found.validity.valid
     assert found.duration_s == 0.0
     assert found.metrics["output_throughput"].stats == {"window": 0.0, "run": 0.0}
-
-
-def test_the_requests_table() -> None:
-    requests, _ = serve_in_turn(3)
-    refused = make_request((), index=3, status=RequestStatus.REFUSED)
-    frame = requests_frame([*requests, refused])
-
-    assert tuple(frame.columns) == REQUEST_COLUMNS
-    assert frame["e2el_s"].tolist()[:3] == pytest.approx([0.08] * 3)
-    assert frame["status"].tolist() == ["ok", "ok", "ok", "refused"]
-    assert np.isnan(frame["ttft_s"].iloc[3])
-    assert frame["ttft_s"].dtype == np.float64
-    assert list(frame["token_times_s"].iloc[0]) == pytest.approx([i / 100 for i in range(1, 9)])
-
-
-def test_records_come_back_from_the_table() -> None:
-    requests, _ = serve_in_turn(3)
-    requests.append(make_request((), index=3, status=RequestStatus.REFUSED))
-
-    assert records_of(requests_frame(requests)) == requests
-
-
-def test_the_steps_table() -> None:
-    requests, steps = serve_in_turn(2)
-    frame = steps_frame(requests, steps)
-
-    assert tuple(frame.columns) == STEP_COLUMNS
-    first = frame.iloc[0]
-    assert (first["prefill_tokens"], first["decode_tokens"]) == (4, 0)
-    # 4 of the 11 tokens it ends with are written; 64 slots are held.
-    assert (first["kv_useful_tokens"], first["kv_reserved_tokens"]) == (4, 7)
-    assert first["kv_internal_tokens"] == 64 - 11
-    assert list(first["chunk_phases"]) == ["prefill"]
-    assert frame["kv_capacity_tokens"].unique().tolist() == [1024]
-
-
-def test_empty_tables_keep_their_columns() -> None:
-    assert tuple(requests_frame([]).columns) == REQUEST_COLUMNS
-
-
-def test_a_table_says_who_waited_for_whom_where_the_plan_is_known() -> None:
-    requests = [make_request((1.0, 2.0), index=at) for at in range(3)]
-    sent = [
-        PlannedRequest(0, 0.0, (1,), 2),
-        PlannedRequest(1, None, (1, 2), 2, after=0, think_s=1.5),
-        PlannedRequest(2, 1.0, (1,), 2),
-    ]
-    frame = requests_frame(requests, Plan(tuple(sent), None))
-    assert frame["after"].isna().tolist() == [True, False, True]
-    assert (frame["after"][1], frame["think_s"].tolist()) == (0.0, [0.0, 1.5, 0.0])
-    assert requests_frame(requests)["after"].isna().all()
-
-
-def test_empty_step_tables_keep_their_columns() -> None:
-    assert tuple(steps_frame([], []).columns) == STEP_COLUMNS

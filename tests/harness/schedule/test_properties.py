@@ -93,7 +93,7 @@ POLICIES = {
     "trtllm": ("inflight", "reserve", {"chunk_unit": 4}),
     "trtllm-max-util": ("inflight", "optimistic", {"chunk_unit": 4}),
     "sarathi": ("sarathi", "optimistic", {}),
-    "vllm-v1": ("unified", "optimistic", {}),
+    "vllm-v1": ("unified", "optimistic", {"whole_prompt_fits": True}),
 }
 
 

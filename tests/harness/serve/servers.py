@@ -16,12 +16,13 @@ from llmbench.engines.admission.optimistic import OptimisticAdmission
 from llmbench.engines.api import Request
 from llmbench.engines.batching.unified import UnifiedBatching
 from llmbench.engines.clock import WallClock
-from llmbench.engines.core import EngineCore, Strategy
+from llmbench.engines.core import EngineCore
 from llmbench.engines.executors.base import StepResult
-from llmbench.engines.kv.base import KVCache, Move
+from llmbench.engines.kv.base import KVPlacement, Move
 from llmbench.engines.kv.paged import PagedKVCache
 from llmbench.engines.models.tokenizer import ByteTokenizer
 from llmbench.engines.step import Limits, StepPlan
+from llmbench.engines.strategy import Strategy
 from llmbench.harness.run.chat_template import Render
 from llmbench.harness.serve.engine_loop import Abort, Command, EngineLoop, Stop, Submit, Told
 from llmbench.harness.serve.engine_process import lost
@@ -47,7 +48,7 @@ class ScriptedExecutor:
     held: bool = False
     failure: BaseException | None = None
 
-    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+    def execute(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> StepResult:
         del kv, moves
         if self.held and not self.go.acquire(timeout=WAIT_S):
             raise TimeoutError("no test let this step go")

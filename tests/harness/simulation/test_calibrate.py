@@ -9,9 +9,9 @@ from llmbench.engines.cost.work import StepWork
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.trace import PhaseTimes, StepTrace
 from llmbench.harness.cli import main
-from llmbench.harness.run.summarise import steps_frame
 from llmbench.harness.simulation.calibrate import calibrate_runs, measured_steps, step_works
 from llmbench.harness.storage.store import StoredRun, write_run
+from llmbench.harness.tables.steps import steps_frame
 
 from ..observed import make_step, serve_in_turn
 from ..stored import SIMULATION, stored_run

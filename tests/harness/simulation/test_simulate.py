@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from llmbench.engines.cost.work import StepWork
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.executors.base import Executor, StepResult
 from llmbench.engines.executors.simulated import SimulatedExecutor
-from llmbench.engines.kv.base import KVCache, Move
+from llmbench.engines.kv.base import KVPlacement, Move
 from llmbench.engines.presets import PRESETS
 from llmbench.engines.step import Limits, StepPlan
 from llmbench.engines.strategy import build_kv, compose
@@ -72,7 +73,7 @@ class Sleeping:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    def execute(self, plan: StepPlan, kv: KVCache, moves: Sequence[Move]) -> StepResult:
+    def execute(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> StepResult:
         del kv, moves
         self.world.sleep(step_s(plan.tokens))
         tails = [chunk for chunk in plan.chunks if chunk.reaches_tail]
@@ -254,6 +255,11 @@ def test_what_cannot_be_simulated_is_said_in_one_line(given_config, machine, wor
     with pytest.raises(ConfigError) as caught:
         prepare_simulation(given_config, machine)
     assert_one_line(caught.value, words)
+
+
+def test_a_setting_that_no_result_can_hold_is_found_before_the_run() -> None:
+    with pytest.raises(ConfigError, match=r"slo\.ttft: inf is not allowed"):
+        prepare_simulation(replace(config(), slo_s={"ttft": math.inf}), Machine())
 
 
 def test_swapping_needs_a_way_to_the_host(tmp_path: Path) -> None:

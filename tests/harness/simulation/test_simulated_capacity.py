@@ -25,8 +25,8 @@ from llmbench.harness.run.watch import Silent
 from llmbench.harness.simulation.capacity_order import Order, orders
 from llmbench.harness.simulation.simulate import PreparedSimulation
 from llmbench.harness.simulation.simulated_capacity import (
+    CapacityGoal,
     EngineCapacity,
-    Goal,
     engine_capacity,
     limits_of,
     prepare_capacity,
@@ -78,7 +78,7 @@ def one_by_one(count: int, output_tokens: int = 1, seqs: int = 1) -> PreparedSim
 
 def test_no_waiting_is_one_request_a_step() -> None:
     """With gaps of a step or more nobody waits; with shorter ones all but the first do."""
-    goal = Goal({"ttft": STEP_S * 1.0001}, attainment=0.9, rate_tolerance=0.01)
+    goal = CapacityGoal({"ttft": STEP_S * 1.0001}, attainment=0.9, rate_tolerance=0.01)
     found = engine_capacity(one_by_one(50), goal, Silent())
     assert found.search.outcome == "found"
     assert found.search.holds is not None
@@ -93,7 +93,7 @@ def test_a_limit_that_lets_some_wait() -> None:
     and g = D - (L - D) / 89. With D = 0.125 s and L = 1.125 s: g = 0.125 - 1 / 89 s."""
     capacity = 1 / (STEP_S - 1 / 89)
     assert capacity == pytest.approx(8.79, abs=0.01)
-    goal = Goal({"ttft": STEP_S + 1}, attainment=0.9, rate_tolerance=0.005)
+    goal = CapacityGoal({"ttft": STEP_S + 1}, attainment=0.9, rate_tolerance=0.005)
     found = engine_capacity(one_by_one(100), goal, Silent())
     assert found.search.holds is not None
     assert found.search.fails is not None
@@ -110,7 +110,7 @@ def test_a_limit_that_lets_some_wait() -> None:
 
 
 def test_a_limit_below_one_step_holds_at_no_rate_and_the_sentence_says_by_how_much() -> None:
-    goal = Goal({"ttft": STEP_S / 2, "tpot": 9.0}, attainment=0.9)
+    goal = CapacityGoal({"ttft": STEP_S / 2, "tpot": 9.0}, attainment=0.9)
     found = engine_capacity(one_by_one(10, output_tokens=2), goal, Silent())
     assert found.search.outcome == "never"
     assert found.run is None
@@ -123,7 +123,7 @@ def test_a_limit_below_one_step_holds_at_no_rate_and_the_sentence_says_by_how_mu
 
 def test_a_limit_above_the_whole_run_holds_at_any_rate() -> None:
     """Ten requests of a step each, all at once: the last has waited nine steps."""
-    goal = Goal({"ttft": 10 * STEP_S}, attainment=1.0)
+    goal = CapacityGoal({"ttft": 10 * STEP_S}, attainment=1.0)
     found = engine_capacity(one_by_one(10), goal, Silent())
     assert found.search.outcome == "always"
     assert found.limits == ()
@@ -138,7 +138,7 @@ def test_tpot_binds_where_prompts_interrupt_decodes() -> None:
     """Three tokens are two gaps. Alone each gap is a step; a prompt step in between is one more,
     so a request that is interrupted once has a TPOT of 1.5 steps. Prompts of others fall between
     its tokens as soon as requests overlap, that is, with gaps below its three steps."""
-    goal = Goal({"ttft": 99.0, "tpot": STEP_S * 1.25}, attainment=0.9, rate_tolerance=0.01)
+    goal = CapacityGoal({"ttft": 99.0, "tpot": STEP_S * 1.25}, attainment=0.9, rate_tolerance=0.01)
     found = engine_capacity(one_by_one(60, output_tokens=3, seqs=8), goal, Silent())
     assert found.search.holds is not None
     assert found.search.holds.rate_per_s == pytest.approx(1 / (3 * STEP_S), rel=0.3)
@@ -148,7 +148,7 @@ def test_tpot_binds_where_prompts_interrupt_decodes() -> None:
 def test_what_a_burst_measures_is_said() -> None:
     """Of six requests all must stay within four steps, so the last, i = 5, waits three at most:
     5 (D - g) <= 3 D, g = 0.4 D. Arrivals take two steps, a mean latency two and a half."""
-    goal = Goal({"ttft": STEP_S * 4}, attainment=0.9)
+    goal = CapacityGoal({"ttft": STEP_S * 4}, attainment=0.9)
     found = engine_capacity(one_by_one(6), goal, Silent())
     assert found.burst == pytest.approx(2 / 2.5, rel=0.05)
     assert any("the capacity of a burst" in text for text in notes(found))
@@ -166,7 +166,7 @@ class Told(Silent):
 
 def test_progress_says_which_share_is_of_which_rate() -> None:
     told = Told()
-    goal = Goal({"ttft": STEP_S * 1.0001}, attainment=0.9, rate_tolerance=0.5)
+    goal = CapacityGoal({"ttft": STEP_S * 1.0001}, attainment=0.9, rate_tolerance=0.5)
     found = engine_capacity(one_by_one(50), goal, told)
     tried = [re.search(r"trying (.+)$", text) for text in told.stages[:-1]]
     assert all(tried)
@@ -179,7 +179,7 @@ def test_progress_says_which_share_is_of_which_rate() -> None:
 
 def test_engines_that_serve_alike_cannot_be_told_apart() -> None:
     """The second takes as long and is asked for the same; a tenth slower, it makes most wait."""
-    goal = Goal({"ttft": STEP_S * 1.5}, attainment=0.9, rate_tolerance=0.01)
+    goal = CapacityGoal({"ttft": STEP_S * 1.5}, attainment=0.9, rate_tolerance=0.01)
     one, alike, slower = one_by_one(60), one_by_one(60), one_by_one(60)
     slower = replace(slower, cost=Constant(1.1))
     found = [engine_capacity(each, goal, Silent()) for each in (one, alike, slower)]
@@ -212,18 +212,18 @@ def test_an_order_by_chance_is_called_so(split: tuple[int, int], said: str) -> N
 def test_requests_that_queue_for_each_other_count_for_less() -> None:
     """Request i waits i (D - g): once one misses the limit, all after it do. Just above capacity
     the last batch of ten misses it, and one request or more before."""
-    goal = Goal({"ttft": STEP_S + 1}, attainment=0.9, rate_tolerance=0.005)
+    goal = CapacityGoal({"ttft": STEP_S + 1}, attainment=0.9, rate_tolerance=0.005)
     found = engine_capacity(one_by_one(100), goal, Silent())
     assert found.judged == 100
     # Ten batches, of which the last holds nearly all misses.
     assert found.effective < 10
     assert found.interval_per_s[0] == 0.0
-    always = engine_capacity(one_by_one(10), Goal({"ttft": 99.0}), Silent())
+    always = engine_capacity(one_by_one(10), CapacityGoal({"ttft": 99.0}), Silent())
     assert always.effective == always.judged == 10
 
 
 def test_too_few_requests_and_an_unsteady_run_are_said_in_a_sentence_each() -> None:
-    goal = Goal({"ttft": STEP_S * 4}, attainment=0.9)
+    goal = CapacityGoal({"ttft": STEP_S * 4}, attainment=0.9)
     few = engine_capacity(one_by_one(6), goal, Silent())
     # Three batches of two, of which the last has a miss: shares 1, 1 and 1/2, whose mean has the
     # variance 1 / 36, times (4.303 / 1.960)^2 for three batches. 5/36 / (4.82 / 36) = 1.04, and a
@@ -244,7 +244,7 @@ def test_the_table_keeps_a_number_whole_on_80_columns(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    goal = Goal({"ttft": STEP_S + 1}, attainment=0.9, rate_tolerance=0.2)
+    goal = CapacityGoal({"ttft": STEP_S + 1}, attainment=0.9, rate_tolerance=0.2)
     found = engine_capacity(one_by_one(100), goal, Silent())
     print_capacities([found] * 4, goal)
     lines = capsys.readouterr().out.splitlines()
@@ -256,7 +256,7 @@ def test_the_table_keeps_a_number_whole_on_80_columns(
 
 
 def test_a_rate_with_the_runs_end_in_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    goal = Goal({"ttft": STEP_S * 4}, attainment=0.9)
+    goal = CapacityGoal({"ttft": STEP_S * 4}, attainment=0.9)
     print_capacities([engine_capacity(one_by_one(6), goal, Silent())], goal)
     assert "whole run, tokens/s" in capsys.readouterr().out
 
@@ -267,7 +267,7 @@ def test_limits_are_told_apart() -> None:
         make_request((first, first + gap), index=at)
         for at, (first, gap) in enumerate(((1.0, 1.0), (2.0, 1.0), (3.0, 1.0), (4.0, 5.0)))
     ]
-    ttft, tpot = limits_of(records, Goal({"tpot": 2.0, "ttft": 2.5}, attainment=0.75))
+    ttft, tpot = limits_of(records, CapacityGoal({"tpot": 2.0, "ttft": 2.5}, attainment=0.75))
     assert (ttft.metric, ttft.kept, ttft.reached_s) == ("ttft", 0.5, 3.0)
     assert (tpot.metric, tpot.kept, tpot.reached_s) == ("tpot", 0.75, 1.0)
 
@@ -318,7 +318,7 @@ def test_a_capacity_of_sessions_is_said_to_be_one(
 ) -> None:
     """A session takes two steps, so nobody waits with gaps of two steps or more: 4 sessions a
     second, which are 8 requests. Known wrong here: "capacity, requests/s 4.00"."""
-    goal = Goal({"ttft": STEP_S * 1.0001}, attainment=0.9, rate_tolerance=0.01)
+    goal = CapacityGoal({"ttft": STEP_S * 1.0001}, attainment=0.9, rate_tolerance=0.01)
     found = engine_capacity(pairs_of_turns(tmp_path), goal, Silent())
     assert found.capacity_per_s == pytest.approx(1 / (2 * STEP_S), rel=0.02)
     assert found.requests_per_s == pytest.approx(1 / STEP_S, rel=0.02)
@@ -339,7 +339,7 @@ def test_a_capacity_of_sessions_is_said_to_be_one(
 
 
 def test_sessions_that_begin_at_once_do_not_send_all_requests_at_once(tmp_path: Path) -> None:
-    goal = Goal({"ttft": 60 * STEP_S}, attainment=1.0)
+    goal = CapacityGoal({"ttft": 60 * STEP_S}, attainment=1.0)
     found = engine_capacity(pairs_of_turns(tmp_path), goal, Silent())
     assert found.search.outcome == "always"
     assert sentence(found, goal).endswith(
@@ -349,13 +349,13 @@ def test_sessions_that_begin_at_once_do_not_send_all_requests_at_once(tmp_path: 
 
 def test_an_objective_is_needed_and_must_judge_somebody() -> None:
     with pytest.raises(ConfigError, match="slo: missing; expected limits"):
-        engine_capacity(one_by_one(4), Goal({}), Silent())
+        engine_capacity(one_by_one(4), CapacityGoal({}), Silent())
     with pytest.raises(ConfigError, match="some request can be judged on"):
-        engine_capacity(one_by_one(4), Goal({"tpot": 1.0}), Silent())
+        engine_capacity(one_by_one(4), CapacityGoal({"tpot": 1.0}), Silent())
 
 
 def test_json_has_no_infinity() -> None:
-    goal = Goal({"ttft": 10 * STEP_S}, attainment=1.0)
+    goal = CapacityGoal({"ttft": 10 * STEP_S}, attainment=1.0)
     found: list[EngineCapacity] = [engine_capacity(one_by_one(10), goal, Silent())]
     told = json.loads(capacity_json(found, goal), parse_constant=pytest.fail)["engines"][0]
     assert told["outcome"] == "always"

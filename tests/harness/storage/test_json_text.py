@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from llmbench.harness.storage.json_text import json_text
+from llmbench.harness.storage.json_text import json_text, not_finite
 
 ROOT = Path(__file__).resolve().parents[3]
 ROOMS = ("engines/cost", "harness", "reports", "workloads")
@@ -71,6 +71,14 @@ def test_what_is_not_finite_is_null(value: float) -> None:
     data: dict[str, Any] = {"a": [1.5, (value,)], "b": {"c": value}, "d": "inf", "e": None}
     told = json.loads(json_text(data), parse_constant=pytest.fail)
     assert told == {"a": [1.5, [None]], "b": {"c": None}, "d": "inf", "e": None}
+
+
+@pytest.mark.parametrize("value", [math.inf, np.float64("nan")])
+def test_the_first_number_that_is_not_finite_is_named(value: float) -> None:
+    found = not_finite({"a": 1.5, "b": [{"c": 2}, {"d": value}], "e": -math.inf})
+    assert found is not None
+    assert found[0] == "b.1.d"
+    assert not_finite({"a": [1.5, "inf", None, True]}) is None
 
 
 def test_the_text_is_ascii_whatever_a_terminal_can_show() -> None:

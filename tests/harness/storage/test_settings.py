@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from llmbench.harness.storage.settings import completed, difference, settings_of
+from llmbench.harness.storage.settings import completed, difference, in_force, settings_of
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,15 @@ def test_a_file_of_before_a_setting_means_what_was_done_then() -> None:
         "whole_prompt_fits": False,
     }
     assert settings_of(completed(before, {})) == settings_of(completed(now, {}))
+
+
+def test_what_an_older_version_let_be_told_for_nothing_makes_no_other_experiment() -> None:
+    """Else a series in a history would end, and a stored cell would not be found again."""
+    now = {"batching": "mixed", "mixing": "sarathi", "admission": "optimistic", "kv": "paged"}
+    before = {**now, "delay_factor": 2.0, "long_prefill_tokens": 64, "watermark": 0.02}
+    now |= {"delay_factor": 0.0, "long_prefill_tokens": 0, "watermark": 0.02}
+    assert settings_of(before) == settings_of(now)
+    assert difference(in_force(now), before) is None
+    assert difference(in_force(now), {**before, "watermark": 0.01}) is not None
+    # Of a server nobody knows what it reads.
+    assert in_force({"watermark": 0.02, "engine": "vllm"}) == {"watermark": 0.02, "engine": "vllm"}

@@ -243,7 +243,7 @@ def test_a_result_that_is_not_json_is_not_written(tmp_path: Path, run: StoredRun
     broken = Metric(unit="s", better="lower", stats={"mean": float("nan")})
     result = run.result.model_copy(update={"metrics": {"ttft": broken}})
 
-    with pytest.raises(ValueError, match="not JSON compliant"):
+    with pytest.raises(StoreError, match=r"written: metrics\.ttft\.stats\.mean is nan"):
         write_run(tmp_path / "run", result, run.requests, run.steps, {})
     assert list(tmp_path.iterdir()) == []
 

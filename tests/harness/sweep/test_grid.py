@@ -37,6 +37,16 @@ def test_repeats_are_numbered_and_have_a_seed_of_their_own() -> None:
     assert f"--seed={seeds[2]}" in cells[2].words
 
 
+def test_a_directory_has_a_name_that_a_file_system_takes() -> None:
+    """255 bytes, with what drafts and repeats add; long values stay apart."""
+    cells = grid([Axis("workload", ("a" * 300, "a" * 299 + "b", "c"))], repeats=2, seed=0)
+    names = [cell.name for cell in cells]
+    assert max(map(len, names)) < 200
+    assert len(set(names)) == len(names)
+    assert names[3] == f"{names[0]}.2"
+    assert names[2] == "workload=c"
+
+
 def test_each_repeat_is_in_an_order_of_its_own_that_the_seed_decides() -> None:
     cells = grid([Axis("x", tuple(map(str, range(12))))], repeats=2, seed=0)
     ordered = shuffled(cells, 3)

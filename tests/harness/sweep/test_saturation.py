@@ -16,7 +16,7 @@ from llmbench.harness.storage.store import find_run, write_run
 from llmbench.harness.sweep.cells import Sweep
 from llmbench.harness.sweep.grid import Cell
 from llmbench.harness.sweep.keeping_up import KEPT_UP, kept_up
-from llmbench.harness.sweep.saturation import Goal, Saturation, find_saturation
+from llmbench.harness.sweep.saturation import Saturation, SaturationGoal, find_saturation
 from llmbench.harness.sweep.table import frame, sweep_table
 from llmbench.reports.sweep_report import sweep_report
 
@@ -68,9 +68,9 @@ def nothing_runs(words: Sequence[str], log: Path, held: int) -> int:  # noqa: AR
     return 2
 
 
-def find(out: Path, starts: Queueing, goal: Goal | None = None) -> Saturation:
+def find(out: Path, starts: Queueing, goal: SaturationGoal | None = None) -> Saturation:
     opened = Sweep(out, ("run",), {}, starts=starts)
-    return find_saturation(opened, ALONE, goal or Goal(None, 0.05, 1.0), lambda _: None)
+    return find_saturation(opened, ALONE, goal or SaturationGoal(None, 0.05, 1.0), lambda _: None)
 
 
 @pytest.mark.parametrize("capacity_per_s", [0.7, 9.3])
@@ -85,7 +85,7 @@ def test_the_rate_is_found_beyond_which_the_queue_grows(
     again = find_saturation(
         Sweep(tmp_path / "s", ("run",), {}, starts=nothing_runs),
         ALONE,
-        Goal(None, 0.05, 1.0),
+        SaturationGoal(None, 0.05, 1.0),
         lambda _: None,
     )
     # Every trial was found, and the next search goes the same way.
@@ -98,7 +98,7 @@ def test_short_runs_do_not_flatter(tmp_path: Path, sends: int, slo_s: float | No
     """40 requests at any rate wait less than 2 s of a system that begins 20 a second, and as long
     as one reply lasts nothing can be seen to end."""
     queueing = Queueing(20.0, stay_s=6.0, sends=sends, slo_s=slo_s)
-    found = find(tmp_path / "s", queueing, Goal(0.99 if slo_s else None, 0.05, 4.0))
+    found = find(tmp_path / "s", queueing, SaturationGoal(0.99 if slo_s else None, 0.05, 4.0))
     assert found.outcome == "found"
     assert found.holds_per_s is not None
     assert found.fails_per_s is not None
@@ -117,7 +117,7 @@ def _store_long(out: Path, queueing: Queueing, rate_per_s: float) -> None:
 
 def test_an_answer_that_more_requests_still_move_is_none(tmp_path: Path) -> None:
     """Whatever comes is served: the rate is as high as runs are long."""
-    found = find(tmp_path / "s", Queueing(1e9), Goal(None, 0.5, 8.0))
+    found = find(tmp_path / "s", Queueing(1e9), SaturationGoal(None, 0.5, 8.0))
     assert found.outcome == "unknown"
     assert "still moved" in found.failure
     assert "with 64 times the requests; begin with more" in found.failure
@@ -156,7 +156,7 @@ class Spoilt(Queueing):
 def test_a_run_that_is_not_valid_is_no_evidence_and_ends_the_search(tmp_path: Path) -> None:
     said: list[str] = []
     opened = Sweep(tmp_path / "s", ("run",), {}, starts=Spoilt(1e9))
-    found = find_saturation(opened, ALONE, Goal(None, 0.05, 1.0), said.append)
+    found = find_saturation(opened, ALONE, SaturationGoal(None, 0.05, 1.0), said.append)
     assert found.outcome == "unknown"
     assert found.holds_per_s == 2.0
     assert found.failure.startswith("request-rate=8 is not valid: ")
@@ -196,7 +196,7 @@ def test_what_contradicts_the_answer_and_proves_nothing_when_run_again(tmp_path:
     Known wrong here: a traceback after the last trial, and no report of any."""
     said: list[str] = []
     opened = Sweep(tmp_path / "s", ("run",), {}, starts=Flickering(9.3))
-    found = find_saturation(opened, ALONE, Goal(None, 0.02, 1.0), said.append)
+    found = find_saturation(opened, ALONE, SaturationGoal(None, 0.02, 1.0), said.append)
     assert found.outcome == "unknown"
     assert "num-requests=240 is not valid: " in found.failure
     assert said[-1] == found.failure
@@ -210,7 +210,7 @@ def test_what_contradicts_the_answer_and_proves_nothing_when_run_again(tmp_path:
 
 
 def test_trials_that_ask_again_are_in_the_report(tmp_path: Path) -> None:
-    found = find(tmp_path / "s", Flickering(9.3, spoilt=False), Goal(None, 0.02, 1.0))
+    found = find(tmp_path / "s", Flickering(9.3, spoilt=False), SaturationGoal(None, 0.02, 1.0))
     assert (found.outcome, found.exceptions) == ("found", ())
     dipped = [one.rate_per_s for one in found.trials if one.followed is False and one.too_late]
     asked_again = {one.rate_per_s for one in found.trials if one.times == 4 and one.followed}
@@ -220,7 +220,7 @@ def test_trials_that_ask_again_are_in_the_report(tmp_path: Path) -> None:
 
 def test_a_trial_that_stores_nothing_ends_its_search_alone(tmp_path: Path) -> None:
     opened = Sweep(tmp_path / "s", ("run",), {}, starts=nothing_runs)
-    found = find_saturation(opened, ALONE, Goal(None, 0.05, 1.0), lambda _: None)
+    found = find_saturation(opened, ALONE, SaturationGoal(None, 0.05, 1.0), lambda _: None)
     assert (found.outcome, found.holds_per_s) == ("unknown", None)
     assert found.failure == "request-rate=1: exit code 2: error: engine: 'b' is not known"
     verdict = sweep_report(sweep_table("run", (), [found], "follows")).verdict
@@ -228,7 +228,8 @@ def test_a_trial_that_stores_nothing_ends_its_search_alone(tmp_path: Path) -> No
 
 
 def test_what_refuses_requests_does_not_follow(tmp_path: Path) -> None:
-    found = find(tmp_path / "s", Spoilt(1e9, refused=True, stay_s=0.1), Goal(None, 0.2, 1.0))
+    refusing = Spoilt(1e9, refused=True, stay_s=0.1)
+    found = find(tmp_path / "s", refusing, SaturationGoal(None, 0.2, 1.0))
     assert found.holds_per_s is not None
     assert 3.3 < found.holds_per_s <= 4.0
     # What a system refuses is the answer, and no flaw of the search.
@@ -316,7 +317,7 @@ def test_of_too_few_sessions_no_queue_shows(tmp_path: Path) -> None:
         return 0
 
     opened = Sweep(tmp_path / "s", ("run",), {}, starts=starts)
-    found = find_saturation(opened, ALONE, Goal(None, 0.05, 1.0), lambda _: None)
+    found = find_saturation(opened, ALONE, SaturationGoal(None, 0.05, 1.0), lambda _: None)
     assert found.failure == "request-rate=1: in 19 sessions no queue shows; send at least 20"
     assert found.per_session == 2
 
@@ -334,5 +335,5 @@ def test_without_a_rate_nothing_is_followed(tmp_path: Path, count: int) -> None:
 
 def test_the_slo_decides_where_there_is_one(tmp_path: Path) -> None:
     """Each reply begins after a second at the earliest, and none may take longer than a half."""
-    found = find(tmp_path / "s", Queueing(1.0, slo_s=0.5), Goal(0.99, 0.05, 1.0))
+    found = find(tmp_path / "s", Queueing(1.0, slo_s=0.5), SaturationGoal(0.99, 0.05, 1.0))
     assert (found.outcome, found.holds_per_s, found.fails_per_s) == ("never", None, 0.01)

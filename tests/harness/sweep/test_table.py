@@ -8,16 +8,27 @@ from typing import Any
 import pytest
 from llmbench.harness.cli.sweep_tables import print_sweep
 from llmbench.harness.rendering import sweep_reports
-from llmbench.harness.result import Simulation
+from llmbench.harness.result import Metric, Simulation
 from llmbench.harness.storage.store import find_run, write_run
 from llmbench.harness.sweep.cells import Done
 from llmbench.harness.sweep.grid import Cell
-from llmbench.harness.sweep.table import sweep_table
+from llmbench.harness.sweep.table import frame, sweep_table
 from llmbench.reports.sweep_model import SweepTable
 from llmbench.reports.sweep_report import cells_table
 
 from ..observed import serve_in_turn
 from ..stored import SIMULATION, stored_run
+
+
+def test_a_column_has_no_space_in_its_name(tmp_path: Path) -> None:
+    cost = Metric(unit="per Mtoken", better="lower", stats={"output": 2.0})
+    stored = stored_run(*serve_in_turn(40))
+    metrics = {**stored.result.metrics, "cost_per_million_tokens": cost}
+    priced = stored.result.model_copy(update={"metrics": metrics})
+    write_run(tmp_path / "a", priced, stored.requests, stored.steps, {})
+    columns = list(frame(sweep_table("simulate", [Done(Cell(()), find_run(tmp_path / "a"))])))
+    assert "cost_per_million_tokens.output_per_Mtoken" in columns
+    assert not any(" " in str(name) for name in columns)
 
 
 def swept(out: Path, *simulations: Simulation | None) -> SweepTable:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from llmbench.workloads.api import RequestShape, WorkloadError
+from llmbench.workloads.api import LengthLimits, RequestShape, WorkloadError, plan_workload
+from llmbench.workloads.builtin import trace_workload
 from llmbench.workloads.traces import read_trace
 
 FRAME = pd.DataFrame(
@@ -49,6 +50,40 @@ def test_later_turns_wait_as_they_did(tmp_path: Path) -> None:
         RequestShape(None, 50, 10, session="0", think_s=1.0),
         RequestShape(None, 80, 5, session="0", think_s=2.5),
     )
+
+
+def test_prompts_begin_alike_as_they_did(tmp_path: Path) -> None:
+    """A block of a session's first turn that nobody else begins with is its own later turns'."""
+    frame = pd.DataFrame(
+        {
+            "index": [0, 1, 2],
+            "sample": 0,
+            "t_due_s": [0.0, 1.0, 2.0],
+            "input_tokens": [50, 90, 20],
+            "output_tokens": 4,
+            "after": [None, 0.0, None],
+            "think_s": [0.0, 1.0, 0.0],
+            "prefix_blocks": [[0, 1], [0, 1], [0]],
+        }
+    )
+    frame.to_parquet(tmp_path / "requests.parquet")
+    assert read_trace(tmp_path) == (
+        RequestShape(0.0, 50, 4, (0,), 16, session="0"),
+        RequestShape(None, 90, 4, (), 16, session="0", think_s=1.0),
+        RequestShape(2.0, 20, 4, (0,), 16),
+    )
+
+
+def test_a_table_that_does_not_say_what_was_shared(tmp_path: Path) -> None:
+    def adjustments(frame: pd.DataFrame) -> tuple[str, ...]:
+        frame.to_parquet(tmp_path / "requests.parquet")
+        limits = LengthLimits(None, None, 1000)
+        spec = trace_workload(tmp_path)
+        return plan_workload(spec, seed=0, corpus_token_ids=range(5000), limits=limits).adjustments
+
+    (said,) = adjustments(FRAME)
+    assert said == "which prompts of the stored run began alike is not known: none do here"
+    assert adjustments(FRAME.assign(prefix_blocks=pd.Series([[]] * 4))) == ()
 
 
 def test_a_table_of_something_else(tmp_path: Path) -> None:

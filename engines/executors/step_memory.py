@@ -1,0 +1,81 @@
+"""What the largest step takes beside weights, KV cache and graphs: from a model's shape alone.
+
+As `models/llama.py` computes a pass with the kernels for GPUs, and as `sampling.py` draws. Where
+PyTorch's own operations stand in for them it may be more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...kernels.triton.nibbles import MOST_PACKED_ROWS
+from ...kernels.triton.tiles import MOST_FLOAT32_ROWS
+from ...kernels.triton.w8a16 import MOST_ROWS
+from ..models.config import DTYPE_BYTES, ModelConfig
+
+# Operations that widen a whole map into scratch: from how many rows on, and whose scratch it is.
+_WIDEN = {
+    "w4a16_linear": (MOST_PACKED_ROWS, "4 bits"),
+    "fp4_linear": (MOST_PACKED_ROWS, "4 bits"),
+    "w8a16_linear": (MOST_ROWS, "8 bits"),
+}
+
+
+@dataclass(frozen=True)
+class StepShape:
+    """The largest step of an engine. tokens: that it computes. rows: that it draws a token for.
+    dtype: of activations, a key of DTYPE_BYTES. layers, head: the operations that multiply by the
+    weights of the layers and of the output projection."""
+
+    tokens: int
+    rows: int
+    dtype: str
+    layers: str = "linear"
+    head: str = "linear"
+
+
+def step_bytes(config: ModelConfig, step: StepShape) -> int:
+    """All of it. Ids, block tables and workspaces of libraries are not counted."""
+    return activation_bytes(config, step) + logits_bytes(config, step) + widened_bytes(config, step)
+
+
+def activation_bytes(config: ModelConfig, step: StepShape) -> int:
+    """The most of a pass's intermediate tensors that lie side by side, without logits.
+
+    For each token the residual, its norm, and cosines and sines (2 hidden + head_dim) all the
+    while. Beside them in attention: projection, rotated queries, context and its output (qkv + 2 q
+    + hidden). In the MLP: gate, up and their product (3 intermediate), more in nearly every model.
+    Adding and norms overwrite what they read.
+    """
+    attention = 3 * config.q_size + 2 * config.kv_size + config.hidden_size
+    widest = max(attention, 3 * config.intermediate_size)
+    always = 2 * config.hidden_size + config.head_dim
+    return step.tokens * (always + widest) * DTYPE_BYTES[step.dtype]
+
+
+def logits_bytes(config: ModelConfig, step: StepShape) -> int:
+    """Logits, and for log-probabilities the same in float32, their logarithms and a byte each."""
+    return step.rows * config.vocab_size * (DTYPE_BYTES[step.dtype] + 4 + 4 + 1)
+
+
+def widened_bytes(config: ModelConfig, step: StepShape) -> int:
+    """Scratch for the largest map of those that are widened in this step: maps of as many bits
+    share one, whose elements are a power of two (`kernels/scratch.py`)."""
+    elements: dict[str, int] = {}
+    for op, size, rows in (
+        (step.layers, _largest_map(config), step.tokens),
+        (step.head, config.vocab_size * config.hidden_size, step.rows),
+    ):
+        if op not in _WIDEN:
+            continue
+        most_rows, bits = _WIDEN[op]
+        if rows > (MOST_FLOAT32_ROWS if step.dtype == "float32" else most_rows):
+            elements[bits] = max(elements.get(bits, 0), size)
+    rooms = (1 << (size - 1).bit_length() for size in elements.values())
+    return sum(rooms) * DTYPE_BYTES[step.dtype]
+
+
+def _largest_map(config: ModelConfig) -> int:
+    """Elements of the largest linear map of a layer; q, k and v are one, gate and up another."""
+    q, kv, inner = config.q_size, config.kv_size, config.intermediate_size
+    return config.hidden_size * max(q + 2 * kv, 2 * inner)

@@ -1,0 +1,25 @@
+"""Whether a quantity of two runs is of the same thing."""
+
+from __future__ import annotations
+
+from ..metrics import CostPerMillionTokens, Goodput, GoodputShare
+from ..result import Result
+from . import judged
+from .quantities import Quantity
+
+
+def unlike(quantity: Quantity, one: Result, other: Result) -> str:
+    """Why two numbers are not of the same thing, and their ratio says nothing; empty if it does."""
+    if quantity.kind == "judged":
+        return judged.unlike(quantity, one, other)
+    of_slo = quantity.id in (Goodput.id, GoodputShare.id)
+    if of_slo and (one.config.get("slo") or {}) != (other.config.get("slo") or {}):
+        return "the runs were judged by different SLOs"
+    if of_window(quantity) and one.window.steady != other.window.steady:
+        return "one is over a steady window, and the other, without one, over the whole run"
+    return ""
+
+
+def of_window(quantity: Quantity) -> bool:
+    """Whether it is over the steady window, and over the whole run where there is none."""
+    return quantity.stat == "window" or quantity.id == CostPerMillionTokens.id

@@ -1,0 +1,60 @@
+"""Whether runs show enough to conclude anything: how many requests, how long, and undisturbed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ...reports.format import plural
+from ...reports.tails import samples_for_interval
+from ..result import Result
+from .quantities import Quantity
+
+# Below these a bootstrap knows too little of the spread to be trusted, and a machine's own rhythm
+# (frequency, other processes, garbage collection) has not been seen.
+FEWEST_REQUESTS = 20
+SHORTEST_RUN_S = 5.0
+_NOT_TIMED = ("kv", "batch_tokens", "batch_requests", "budget_utilisation")
+
+
+def is_timed(quantity: Quantity) -> bool:
+    """Whether it is a time, or made of times: a rate, what keeps a limit, a share of a peak, what a
+    token costs. What steps computed and what memory held is none."""
+    return quantity.measured and quantity.id not in _NOT_TIMED
+
+
+def too_little(sides: Sequence[Sequence[Result]], what: str, *, needed: int = 0) -> str:
+    """Why nothing can be concluded from these runs, whatever the interval; empty if something can.
+
+    sides: the runs of each, which count together. what: a quantity as a reader calls it, and needed
+    how many served requests it takes on each side. A simulated machine has no rhythm that a short
+    run could miss.
+    """
+    simulated = all(result.simulation is not None for side in sides for result in side)
+    shortest_s, runs = min((sum(one.duration_s for one in side), len(side)) for side in sides)
+    if shortest_s < SHORTEST_RUN_S and not simulated:
+        is_short = f"a run of {shortest_s:.1f} s is too short"
+        if runs > 1:
+            is_short = f"runs of {shortest_s:.1f} s together are too short"
+        return f"{is_short} (at least {SHORTEST_RUN_S:g} s)"
+    fewest = min(sum(one.counters.requests_ok for one in side) for side in sides)
+    if fewest < needed:
+        return f"{fewest} served requests are too few to compare {what}, which needs {needed}"
+    return ""
+
+
+def disturbed(runs: Iterable[tuple[str, Result]]) -> str:
+    """Why times of these runs, by name, decide nothing: others used the machine, or it was held
+    back, by more than the checks of a run allow. Empty if they may decide. No interval covers it:
+    it would call the disturbance a difference."""
+    found = {
+        name: f"{result.validity.disturbances[0].detail} while {name} was measured"
+        for name, result in runs
+        if result.validity.disturbed
+    }
+    more = f" (and {plural(len(found) - 2, 'more run')} alike)" if len(found) > 2 else ""
+    return f"{' and '.join(list(found.values())[:2])}{more}"
+
+
+def requests_needed(q: float | None) -> int:
+    """Served requests below which an interval is not to be trusted. q: of a percentile."""
+    return max(FEWEST_REQUESTS, 0 if q is None else samples_for_interval(q))

@@ -1,0 +1,42 @@
+"""A server that is not ours: how it was asked, and what it said of itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from .base import ResultPart
+
+
+class Target(ResultPart):
+    """A server that is not ours, and how it was asked."""
+
+    kind: Literal["openai"] = "openai"
+    server: str = Field(description="Whose table of fields was sent: vllm, llama.cpp, …")
+    owner: str = Field(description="What its /v1/models calls its maker.")
+    base_url: str
+    endpoint: Literal["completions", "chat"]
+    prompt_as: Literal["ids", "text"]
+    counted: dict[str, int] = Field(
+        description="Replies by what the tokens of their chunks are known by; `total`: only their "
+        "sum is, so they have no gaps between tokens; `split`: so it is, and more chunks had text "
+        "than there were tokens."
+    )
+    errors: dict[str, int] = Field(description="Failed requests by label.")
+
+
+class ServerOwnMetrics(ResultPart):
+    """What a server said of itself on its page of metrics while it was measured: its definitions,
+    seen now and then. Counters count from the first scrape.
+
+    series: by name (kv_used_share, running, waiting, preemptions), a value for each of `time_s`,
+    seconds since the run began. summary: means and peaks of these, and what counters rose by.
+    """
+
+    kind: str = Field(description="Whose names were found; empty for none.")
+    failed_scrapes: int
+    trouble: str = Field(description="Why the first that failed did.")
+    summary: dict[str, float]
+    time_s: tuple[float, ...]
+    series: dict[str, tuple[float | None, ...]]

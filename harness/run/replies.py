@@ -1,0 +1,38 @@
+"""What a client alone can know of a run: when replies came, and so every latency and rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..result import Metric, Window
+from .record import RequestRecord
+from .summarise import latency_metrics, throughput_metrics
+from .window import steady_window
+
+
+@dataclass(frozen=True)
+class Replies:
+    """duration_s: from the start to the last token. window: the steady part of it."""
+
+    duration_s: float
+    window: Window
+    metrics: dict[str, Metric]
+
+
+def replies_only(records: Sequence[RequestRecord], slo: Mapping[str, float]) -> Replies:
+    """Of a run whose steps nobody sees. records: of its requests, from its start. slo: limits in
+    seconds by metric id, empty for none."""
+    duration_s = max((one.t_end_s for one in records if one.t_end_s is not None), default=0.0)
+    window = steady_window(records, duration_s)
+    return Replies(duration_s, window, metrics_of(records, window, duration_s, slo))
+
+
+def metrics_of(
+    records: Sequence[RequestRecord], window: Window, duration_s: float, slo: Mapping[str, float]
+) -> dict[str, Metric]:
+    """Every metric that replies tell, by id."""
+    return {
+        **latency_metrics(records),
+        **throughput_metrics(records, window, duration_s, slo),
+    }

@@ -1,0 +1,270 @@
+// A decode step of a Llama-family model: every layer, the last norm and the output projection, by
+// threads that meet between phases.
+//
+// The functions are those that the single operations are made of, and so is every rounding: between
+// two of them stands bfloat16. Source of the architecture: Touvron et al., "LLaMA", 2023.
+
+#pragma once
+
+#include <chrono>
+#include <cstring>
+
+#include "attention.h"
+#include "decoder_cache.h"
+#include "elementwise.h"
+#include "team.h"
+#include "weights.h"
+
+namespace decoder {
+
+struct Layer {
+  const bf16 *input_norm, *post_norm;  // [hidden]
+  const bf16 *q_norm, *k_norm;         // [head_dim], or null
+  Weights qkv, o, gate_up, down;
+};
+
+struct Model {
+  const Layer* layers;
+  const bf16* embedding;    // [vocab, hidden]
+  const bf16 *cos, *sin;    // [positions, head_dim / 2]
+  const bf16* norm;         // [hidden]
+  Weights lm_head;  // hidden -> vocab
+  int64_t layer_count, hidden, heads, kv_heads, head_dim, intermediate, window;
+  float eps, scale;
+};
+
+// One new token a sequence; the cache as `Attention` says.
+struct Step {
+  int64_t tokens;
+  const int64_t *token_ids, *positions, *slots;  // [tokens]
+  Caches caches;
+  const int64_t* tables;
+  int64_t table_stride, page_size, page_unit;
+  const int64_t* lengths;
+  const int64_t* logit_rows;  // the tokens whose logits are wanted
+  int64_t logit_count;
+  bf16* logits;  // [logit_count, vocab]
+  void* scratch;
+  double attention_s;  // out: time in the attention phases
+};
+
+// What passes between phases, carved out of a step's scratch: [tokens, …] each.
+struct Activations {
+  bf16 *hidden, *normed, *qkv, *q, *context, *gate_up, *activated, *update;
+  void* prepared;
+  int64_t bytes;
+};
+
+inline Activations activations(const Model& m, int64_t tokens, void* scratch) {
+  char* const begin = (char*)scratch;
+  char* at = begin;
+  auto take = [&](int64_t bytes) {
+    char* const taken = at;
+    at += (bytes + 63) / 64 * 64;
+    return taken;
+  };
+  auto rows = [&](int64_t size) { return (bf16*)take(tokens * size * (int64_t)sizeof(bf16)); };
+  Activations a;
+  a.hidden = rows(m.hidden);
+  a.normed = rows(m.hidden);
+  a.qkv = rows((m.heads + 2 * m.kv_heads) * m.head_dim);
+  a.q = rows(m.heads * m.head_dim);
+  a.context = rows(m.heads * m.head_dim);
+  a.gate_up = rows(2 * m.intermediate);
+  a.activated = rows(m.intermediate);
+  a.update = rows(m.hidden);
+  int64_t prepared = prepared_bytes(m.lm_head, tokens);
+  for (int64_t i = 0; i < m.layer_count; ++i) {
+    for (const Weights* w :
+         {&m.layers[i].qkv, &m.layers[i].o, &m.layers[i].gate_up, &m.layers[i].down}) {
+      prepared = std::max(prepared, prepared_bytes(*w, tokens));
+    }
+  }
+  a.prepared = take(prepared);
+  a.bytes = at - begin;
+  return a;
+}
+
+inline int64_t scratch_bytes(const Model& m, int64_t tokens) {
+  return activations(m, tokens, nullptr).bytes;
+}
+
+inline Attention attention_of(const Model& m, const Step& step, const Activations& a) {
+  Attention attention{};
+  attention.q = a.q;
+  attention.q_stride = m.heads * m.head_dim;
+  attention.out = a.context;
+  attention.tables = step.tables;
+  attention.table_stride = step.table_stride;
+  attention.page_size = step.page_size;
+  attention.page_unit = step.page_unit;
+  attention.lengths = step.lengths;
+  attention.kv_heads = m.kv_heads;
+  attention.group = m.heads / m.kv_heads;
+  attention.head_dim = m.head_dim;
+  attention.window = m.window;
+  attention.scale = m.scale;
+  return attention;
+}
+
+// What one thread does of a step. work: of its attention, planned.
+class StepThread {
+ public:
+  StepThread(const Model& model, Step& step, const Activations& activations,
+             attention::Work& work, Team& team)
+      : m_(model),
+        step_(step),
+        a_(activations),
+        attention_(attention_of(model, step, activations)),
+        work_(work),
+        team_(team) {}
+
+  void operator()() {
+    embed();
+    for (int64_t i = 0; i < m_.layer_count; ++i) {
+      const Layer& layer = m_.layers[i];
+      project(layer.qkv, a_.normed, step_.tokens, a_.qkv);
+      step_.caches.with_layer(i, [&](const auto& cache) { attend(layer, cache); });
+      if (prepared_bytes(layer.o, step_.tokens)) each_row(layer.o, a_.context, [](int64_t) {});
+      project(layer.o, a_.context, step_.tokens, a_.update);
+      each_row(layer.gate_up, a_.normed, [&](int64_t t) { add_and_norm(t, layer.post_norm); });
+      project(layer.gate_up, a_.normed, step_.tokens, a_.gate_up);
+      each_row(layer.down, a_.activated, [&](int64_t t) { activate(t); });
+      project(layer.down, a_.activated, step_.tokens, a_.update);
+      if (i + 1 < m_.layer_count) {
+        const Layer& next = m_.layers[i + 1];
+        each_row(next.qkv, a_.normed, [&](int64_t t) { add_and_norm(t, next.input_norm); });
+      }
+    }
+    head();
+  }
+
+ private:
+  bf16* row(bf16* rows, int64_t t, int64_t size) const { return rows + t * size; }
+
+  // body(t) for each token, then what `next` needs of the row that it made.
+  template <class Body>
+  void each_row(const Weights& next, const bf16* x, const Body& body) {
+    team_.share_evenly(step_.tokens, [&](int64_t first, int64_t last) {
+      for (int64_t t = first; t < last; ++t) body(t);
+      prepare(next, x, step_.tokens, a_.prepared, first, last);
+    });
+  }
+
+  // y [rows, n] from x [rows, k], which is prepared.
+  void project(const Weights& w, const bf16* x, int64_t rows, bf16* y) {
+    const int64_t columns = rows ? w.n : 0;
+    team_.share_guided(columns, column_chunk(w, rows), MOST_COLUMNS, [&](int64_t first, int64_t last) {
+      multiply(w, x, a_.prepared, rows, y, first, last);
+    });
+  }
+
+  void embed() {
+    const Layer& layer = m_.layers[0];
+    each_row(layer.qkv, a_.normed, [&](int64_t t) {
+      bf16* hidden = row(a_.hidden, t, m_.hidden);
+      const bf16* embedded = m_.embedding + step_.token_ids[t] * m_.hidden;
+      std::copy(embedded, embedded + m_.hidden, hidden);
+      rms_norm(hidden, layer.input_norm, row(a_.normed, t, m_.hidden), m_.hidden, m_.eps);
+    });
+  }
+
+  template <class Cache>
+  void attend(const Layer& layer, const Cache& cache) {
+    const auto start = std::chrono::steady_clock::now();
+    team_.share_evenly(step_.tokens, [&](int64_t first, int64_t last) {
+      for (int64_t t = first; t < last; ++t) rotate_into_cache(layer, t, cache);
+    });
+    team_.share(work_.size(), 1, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) {
+        work_.attend(attention_, cache.reader(), i);
+      }
+    });
+    if (team_.leads()) {
+      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+      step_.attention_s += took.count();
+    }
+  }
+
+  template <class Cache>
+  void rotate_into_cache(const Layer& layer, int64_t t, const Cache& cache) {
+    thread_local std::vector<bf16> key;
+    const int64_t d = m_.head_dim;
+    const bf16* q = row(a_.qkv, t, (m_.heads + 2 * m_.kv_heads) * d);
+    const bf16 *k = q + m_.heads * d, *v = k + m_.kv_heads * d;
+    for (int64_t h = 0; h < m_.heads; ++h) {
+      rotate(q + h * d, layer.q_norm, t, row(a_.q, t, m_.heads * d) + h * d);
+    }
+    key.resize(d);
+    for (int64_t h = 0; h < m_.kv_heads; ++h) {
+      rotate(k + h * d, layer.k_norm, t, key.data());
+      cache.write(step_.slots[t] * m_.kv_heads + h, key.data(), v + h * d, d);
+    }
+  }
+
+  // One head of query or key, normed first where the model has a norm for it.
+  void rotate(const bf16* x, const bf16* norm, int64_t t, bf16* y) {
+    thread_local std::vector<bf16> normed;
+    if (norm) {
+      normed.resize(m_.head_dim);
+      rms_norm(x, norm, normed.data(), m_.head_dim, m_.eps);
+      x = normed.data();
+    }
+    const int64_t half = m_.head_dim / 2, angles = step_.positions[t] * half;
+    rope(x, m_.cos + angles, m_.sin + angles, y, half);
+  }
+
+  // hidden += update; normed = norm(hidden).
+  void add_and_norm(int64_t t, const bf16* norm) {
+    bf16* hidden = row(a_.hidden, t, m_.hidden);
+    add(row(a_.update, t, m_.hidden), hidden);
+    rms_norm(hidden, norm, row(a_.normed, t, m_.hidden), m_.hidden, m_.eps);
+  }
+
+  void add(const bf16* x, bf16* total) const {
+#pragma omp simd
+    for (int64_t i = 0; i < m_.hidden; ++i) total[i] = narrow(widen(total[i]) + widen(x[i]));
+  }
+
+  void activate(int64_t t) {
+    const bf16* gate = row(a_.gate_up, t, 2 * m_.intermediate);
+    silu_mul(gate, gate + m_.intermediate, row(a_.activated, t, m_.intermediate), m_.intermediate);
+  }
+
+  // The last update and norm are needed only of the rows whose logits are wanted, maybe twice.
+  void head() {
+    const int64_t count = step_.logit_count;
+    team_.share_evenly(count, [&](int64_t first, int64_t last) {
+      thread_local std::vector<bf16> total;
+      for (int64_t r = first; r < last; ++r) {
+        const bf16* hidden = row(a_.hidden, step_.logit_rows[r], m_.hidden);
+        total.assign(hidden, hidden + m_.hidden);
+        add(row(a_.update, step_.logit_rows[r], m_.hidden), total.data());
+        rms_norm(total.data(), m_.norm, row(a_.normed, r, m_.hidden), m_.hidden, m_.eps);
+      }
+      prepare(m_.lm_head, a_.normed, count, a_.prepared, first, last);
+    });
+    project(m_.lm_head, a_.normed, count, step_.logits);
+  }
+
+  // Of columns that a thread takes at once.
+  static constexpr int64_t MOST_COLUMNS = 512;
+
+  const Model& m_;
+  Step& step_;
+  const Activations& a_;
+  const Attention attention_;
+  attention::Work& work_;
+  Team& team_;
+};
+
+// A whole step, by all threads.
+inline void decode(const Model& model, Step& step, Threads threads, TeamSize team_size) {
+  thread_local attention::Work callers;
+  attention::Work& work = callers;  // not that of the thread that uses it
+  const Activations a = activations(model, step.tokens, step.scratch);
+  work.plan(attention_of(model, step, a), step.tokens);
+  together(threads, team_size, [&](Team& team) { StepThread(model, step, a, work, team)(); });
+}
+
+}  // namespace decoder

@@ -1,0 +1,125 @@
+"""When runs show too little, whatever they show."""
+
+from __future__ import annotations
+
+import pytest
+from llmbench.harness.comparison.compare import compare
+from llmbench.harness.comparison.enough import disturbed as why_undecided
+from llmbench.harness.comparison.enough import requests_needed, too_little
+from llmbench.harness.comparison.quantities import QUANTITIES
+from llmbench.harness.gate.rules import parse_rule
+from llmbench.harness.gate.runs import gate
+from llmbench.harness.repeats.compare import compare_repeats
+from llmbench.harness.repeats.gate import gate_repeats
+from llmbench.harness.repeats.pairs import examine_repeats, match
+from llmbench.harness.result import Result
+from llmbench.harness.storage.store import StoredRun
+
+from ..repeats.made import in_memory
+from ..stored import disturbed
+from .in_turn import repeated, run_of, verdicts_of
+
+
+def results(*runs: StoredRun) -> list[Result]:
+    return [run.result for run in runs]
+
+
+def test_a_short_run_shows_too_little_and_several_together_are_as_long_as_all() -> None:
+    short, long = results(run_of(3.0)), results(run_of(9.0))
+    assert too_little([long, long], "ttft.mean") == ""
+    assert too_little([long, short], "ttft.mean") == (
+        f"a run of {short[0].duration_s:.1f} s is too short (at least 5 s)"
+    )
+    assert too_little([long, short * 2], "ttft.mean") == ""
+    assert "together are too short" in too_little([long, results(run_of(1.0)) * 2], "ttft.mean")
+
+
+def test_virtual_time_is_never_too_short_and_may_have_too_few_requests() -> None:
+    short = results(run_of(3.0, simulated=True))
+    assert too_little([short, short], "ttft.p99", needed=150) == ""
+    assert too_little([short, short], "ttft.p99", needed=requests_needed(99)) == (
+        "150 served requests are too few to compare ttft.p99, which needs 299"
+    )
+    assert "too short" in too_little([short, results(run_of(3.0))], "ttft.mean")
+
+
+@pytest.mark.parametrize("simulated", [False, True], ids=["measured", "simulated"])
+def test_comparison_and_gate_and_repeats_take_three_seconds_alike(simulated: bool) -> None:
+    """Half as slow again: seen by none where time is real, by all where it is virtual."""
+
+    def made(seconds: float, slower: float, seed: int) -> StoredRun:
+        return run_of(seconds, slower=slower, seed=seed, simulated=simulated)
+
+    before, after = made(3.0, 1.0, 1), made(3.0, 1.5, 2)
+    rows = {f"{row.id}.{row.stat}": row for row in compare([before, after]).rows}
+    ratio = rows["tpot.mean"].ratios[1]
+    assert ratio is not None
+    assert ratio.verdict == ("worse" if simulated else "inconclusive")
+    (row,) = gate(before, after, [parse_rule("tpot.mean=10%")]).rows
+    assert row.verdict == ("regressed" if simulated else "inconclusive")
+    sides = [
+        in_memory(name, [made(1.0, slower, seed) for seed in (1, 2)])
+        for name, slower in (("a", 1.0), ("b", 1.5))
+    ]
+    found = examine_repeats(match(*sides), QUANTITIES["tpot.mean"])
+    assert bool(found.too_little) is not simulated
+
+
+BUSY = "other processes used 55% of the processor time"
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["before", "after"])
+@pytest.mark.parametrize("check", ["machine", "throttling"])
+def test_no_time_of_a_disturbed_run_is_decided_and_what_is_none_is(which: int, check: str) -> None:
+    """Half as slow again, as a busy machine makes it; what was counted, computed and held is as it
+    was."""
+    runs = [run_of(9.0), run_of(9.0, slower=1.5, seed=2)]
+    calm = verdicts_of(*runs)
+    assert calm["tpot.mean"] == "worse"
+    runs[which] = disturbed(runs[which], check=check, detail=BUSY)
+    compared = compare(runs)
+    verdicts = verdicts_of(*runs)
+    rest = {name for name in verdicts if QUANTITIES[name].kind == "count"}
+    rest |= {"kv.waste_share", "batch_tokens.mean", "batch_requests.mean"}
+    assert {name: verdicts[name] for name in rest} == {name: calm[name] for name in rest}
+    assert verdicts["kv.waste_share"] == verdicts["counters.steps"] == "same"
+    assert {verdicts[name] for name in verdicts.keys() - rest} == {"inconclusive"}
+    assert compared.undecided.endswith(f", since {BUSY} while {compared.runs[which]} was measured.")
+    assert compared.statement.endswith(": the same in KV waste (1.00×).")
+    rules = ("ttft.mean=10%", "steps=exact", "kv.waste_share=1%")
+    outcome = gate(runs[0], runs[1], [parse_rule(rule) for rule in rules])
+    assert outcome.exit_code == 4
+    assert [row.verdict for row in outcome.rows] == ["inconclusive", "passed", "passed"]
+    side = ("baseline", "current")[which]
+    assert outcome.rows[0].note == f"{BUSY} while the {side} run was measured"
+    # Even what is far within the limit: the run may have been slowed as much as it is better.
+    assert gate(runs[0], runs[1], [parse_rule("ttft.mean=500%")]).exit_code == 4
+
+
+def test_one_disturbed_repeat_keeps_its_side_from_deciding() -> None:
+    """To leave it out would be to choose among measurements."""
+    before = repeated("a", run_of(9.0), run_of(9.0, seed=2))
+    slower = [run_of(9.0, slower=1.5), run_of(9.0, slower=1.5, seed=2)]
+    rules = [parse_rule(rule) for rule in ("tpot.mean=10%", "steps=0%", "kv.waste_share=1%")]
+    after = repeated("b", *slower)
+    assert gate_repeats(before, after, rules).exit_code == 1
+    busy = repeated("b", slower[0], disturbed(slower[1], detail=BUSY))
+    outcome = gate_repeats(before, busy, rules)
+    assert outcome.exit_code == 4
+    assert [row.verdict for row in outcome.rows] == ["inconclusive", "passed", "passed"]
+    assert outcome.rows[0].note == f"{BUSY} while b/1.5 2 was measured"
+    compared = compare_repeats([before, busy])
+    assert compared.statement == "b against a: the same in KV waste (1.00×)."
+    assert compared.undecided.startswith("Inconclusive in ")
+    assert compared.undecided.endswith(
+        f"E2EL p50 (1.50×), since {BUSY} while b/1.5 2 was measured."
+    )
+
+
+def test_many_disturbed_runs_are_counted() -> None:
+    busy = [disturbed(run_of(9.0), detail=BUSY).result] * 4
+    said = why_undecided(zip("abcd", busy, strict=True))
+    assert said == (
+        f"{BUSY} while a was measured and {BUSY} while b was measured (and 2 more runs alike)"
+    )
+    assert why_undecided([("a", run_of(9.0).result)]) == ""

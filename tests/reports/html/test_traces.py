@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from llmbench.reports.html.figure import figure
+from llmbench.reports.model import Series
+
+from .charts import one_panel
+
+
+def test_names_are_escaped_where_plotly_reads_markup() -> None:
+    points = Series("<b>x</b>", "latency", "point", (1.0,), (2.0,), labels=("<a href='x'>",))
+    (trace,) = figure(one_panel(points))["data"]
+    assert trace["name"] == "&lt;b&gt;x&lt;/b&gt;"
+    assert trace["text"] == ["&lt;a href=&#x27;x&#x27;&gt;"]
+
+
+def test_areas_of_a_panel_stack_and_one_alone_is_filled() -> None:
+    areas = [Series(name, name, "area", (0.0, 1.0), (1.0, 0.0)) for name in ("prefill", "decode")]
+    assert {trace["stackgroup"] for trace in figure(one_panel(*areas))["data"]} == {"panel1"}
+    (alone,) = figure(one_panel(areas[0]))["data"]
+    assert alone["fill"] == "tozeroy"
+    assert alone["line"]["shape"] == "hv"
