@@ -103,8 +103,8 @@ def _intervals(comparison: Comparison) -> str:
     if comparison.between is not None:
         return f"by {comparison.between.how}{of_text}"
     return (
-        "by resampling requests, or for rates and means over time parts of the run: it does not "
-        f"cover what changes from one run to the next{of_text}"
+        "by resampling requests, or for rates and means over time parts of the run, in pairs where "
+        f"both had the same to do: it does not cover what changes from one run to the next{of_text}"
     )
 
 
