@@ -64,6 +64,8 @@ class RunConfig:
     warmup_requests: sent and forgotten before the measured ones; prompts of another seed.
     slo_s: limits in seconds by metric id, for goodput.
     quality_tokens: tokens that perplexity, and KL and agreement, are computed over; 0: none.
+    quality_reference: the unquantised model that a quantised directory's are taken beside; None:
+    the model itself, if it is not quantised.
     threads: CPU threads for the model; None: torch's choice.
     price_per_hour: of all that serves, in any currency; None: no cost is worked out.
     verify_kernels: try the kernels that the engine will use before it runs.
@@ -76,6 +78,7 @@ class RunConfig:
     warmup_requests: int = 2
     slo_s: Mapping[str, float] = field(default_factory=dict)
     quality_tokens: int = 4096
+    quality_reference: str | None = None
     threads: int | None = None
     verify_kernels: bool = False
     price_per_hour: float | None = None

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 from ..engines.errors import ConfigError, unknown_name
-from .metrics.goodput import JUDGED
+from .metrics.goodput import SLO_METRICS
 from .metrics.queue import QueueTime
 
 UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
@@ -52,8 +52,8 @@ def parse_slo(text: str) -> dict[str, float]:
         if match is None:
             raise ConfigError("slo", part, _FORM, _nearest(part, PRESETS))
         metric = match["metric"].strip()
-        if metric not in JUDGED:
-            raise unknown_name("slo", metric, JUDGED)
+        if metric not in SLO_METRICS:
+            raise unknown_name("slo", metric, SLO_METRICS)
         if metric in limits:
             raise ConfigError("slo", part, f"one limit for {metric}")
         limits[metric] = _limit_s(match["limit"].strip())
@@ -64,7 +64,7 @@ def check_seen_by_a_client(slo: Collection[str]) -> None:
     """Raises ConfigError where a limit asks about what happens inside an engine that only replies
     are seen of: no request of it could be judged."""
     if QueueTime.id in slo:
-        seen = ", ".join(name for name in JUDGED if name != QueueTime.id)
+        seen = ", ".join(name for name in SLO_METRICS if name != QueueTime.id)
         raise ConfigError("slo", QueueTime.id, f"limits on what a client sees: {seen}")
 
 

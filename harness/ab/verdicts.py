@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..gate.change import levels, percent
-from ..gate.verdicts import INVALID, Judged, Verdicts, exit_code
+from ..gate.verdicts import INVALID, VerdictRow, Verdicts, exit_code
 from .compare import Outcome
 from .judge import Answer
 
@@ -17,7 +17,7 @@ def verdicts_of(outcome: Outcome) -> Verdicts:
     """A row a metric, with what so many pairs could find and what the wanted effect would need; no
     row of a comparison that proves nothing."""
     rows = tuple(
-        Judged(_name(one), describe(one), one.verdict, reach(one)) for one in outcome.answers
+        VerdictRow(_name(one), describe(one), one.verdict, reach(one)) for one in outcome.answers
     )
     return Verdicts(
         "llmbench ab",

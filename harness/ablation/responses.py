@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..comparison import enough, judged
+from ..comparison import enough, text_quality
 from ..comparison.enough import requests_needed
 from ..comparison.observed import Observed
 from ..comparison.pairing import Place, place_of
@@ -72,7 +72,7 @@ class ByPart(ByRequest):
     @property
     def block(self) -> int:
         """Parts that are drawn together."""
-        return judged.block_of(self.sample)
+        return text_quality.block_of(self.sample)
 
 
 @dataclass(frozen=True)
@@ -157,9 +157,9 @@ def measure_of(response: Response, run: Observed) -> Measure:
         return Exact(float(run.stored.steps["running"].max()))
     quantity = QUANTITIES[response.name]
     if response.sampled == "text":
-        parts = judged.sample_of(quantity, [run.stored.result])
+        parts = text_quality.sample_of(quantity, [run.stored.result])
         if parts is not None:
-            return ByPart(parts, judged.statistic_of(quantity))
+            return ByPart(parts, text_quality.statistic_of(quantity))
     if response.sampled in ("exact", "text"):
         value = quantity.value(run.stored.result)
         return Exact(float("nan") if value is None else value)
@@ -193,8 +193,8 @@ def too_little(response: Response, cells: Sequence[Sequence[tuple[str, Result]]]
 
 def _too_little_text(response: Response, results: Sequence[Result]) -> str:
     quantity = QUANTITIES[response.name]
-    unlike = (judged.unlike(quantity, results[0], one) for one in results)
-    return next(filter(None, unlike), "") or judged.too_little_text(results)
+    unlike = (text_quality.unlike(quantity, results[0], one) for one in results)
+    return next(filter(None, unlike), "") or text_quality.too_little_text(results)
 
 
 def _measurable(response: Response, result: Result) -> bool:

@@ -37,7 +37,7 @@ EPILOG = "\n\n".join(
 )
 
 
-@with_run_options(quality_tokens=0)
+@with_run_options(without=("quality_reference",), quality_tokens=0)
 @with_machine_options
 def ablate(
     context: typer.Context,

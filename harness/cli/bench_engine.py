@@ -35,6 +35,7 @@ _NO_LOAD = (
         "slo",
         "price_per_hour",
         "quality_tokens",
+        "quality_reference",
         "max_num_seqs",
         "max_model_len",
     ),

@@ -36,6 +36,7 @@ _NO_LOAD = (
         "slo",
         "price_per_hour",
         "quality_tokens",
+        "quality_reference",
         "verify_kernels",
     ),
 )

@@ -148,7 +148,8 @@ def run(
 def _check_of_server(context: typer.Context) -> None:
     """A server's engine is its own: what would change ours must not be passed over in silence."""
     ours = {one.name for one in parameters_of(engine_options)} - {"max_model_len"}
-    ours |= {"threads", "verify_kernels", "quality_tokens", "batch_steps", "tasks", "task_limit"}
+    ours |= {"threads", "verify_kernels", "quality_tokens", "quality_reference"}
+    ours |= {"batch_steps", "tasks", "task_limit"}
     for name in sorted(ours):
         if is_typed(context, name):
             raise refused(context, name, "only in process: a server is set up where it starts")
@@ -165,7 +166,8 @@ def _check_of_library(context: typer.Context, library: str) -> None:
     """Nor what another library's engine has no word for."""
     ours = {one.name for one in parameters_of(engine_options)} - {"max_model_len", "max_num_seqs"}
     ours |= {"quant", "group_size", "model_impl", "load_format", "kernel", "threads"}
-    ours |= {"verify_kernels", "quality_tokens", "batch_steps", "tasks", "task_limit"}
+    ours |= {"verify_kernels", "quality_tokens", "quality_reference"}
+    ours |= {"batch_steps", "tasks", "task_limit"}
     for name in sorted(ours):
         if is_typed(context, name):
             raise refused(context, name, f"a setting that {library} shares with ours")

@@ -27,7 +27,7 @@ EPILOG = "\n\n".join(
 _NO_LOAD = (
     *("workload", "trace", "time_scale", "num_requests", "request_rate", "max_concurrency"),
     *("arrival", "max_input_len", "max_output_len", "samples", "shared_prefix_len", "corpus"),
-    *("seed", "warmup_requests", "slo", "price_per_hour", "quality_tokens"),
+    *("seed", "warmup_requests", "slo", "price_per_hour", "quality_tokens", "quality_reference"),
 )
 
 

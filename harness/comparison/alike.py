@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from ..metrics import CostPerMillionTokens, Goodput, GoodputShare
 from ..result import Result
-from . import judged
+from . import text_quality
 from .quantities import Quantity
 
 
 def unlike(quantity: Quantity, one: Result, other: Result) -> str:
     """Why two numbers are not of the same thing, and their ratio says nothing; empty if it does."""
-    if quantity.kind == "judged":
-        return judged.unlike(quantity, one, other)
+    if quantity.kind == "quality":
+        return text_quality.unlike(quantity, one, other)
     of_slo = quantity.id in (Goodput.id, GoodputShare.id)
     if of_slo and (one.config.get("slo") or {}) != (other.config.get("slo") or {}):
         return "the runs were judged by different SLOs"

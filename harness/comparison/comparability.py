@@ -12,7 +12,7 @@ from ...reports.format import listed
 from ..result import Result
 from ..storage.settings import setting_of
 from ..storage.store import StoredRun
-from .judged import other_text
+from .text_quality import other_text
 
 # What an engine is chosen by, and the settings that say it: weights are one choice, as they are
 # typed, `awq+a8+int8-head`.

@@ -10,7 +10,7 @@ from itertools import product
 from ..metrics import CostPerMillionTokens, Goodput, GoodputShare
 from ..result import Result
 from ..stats.bootstrap import CONFIDENCE, Contrast, Estimate, Statistic, compare_samples
-from . import judged
+from . import text_quality
 from .alike import unlike
 from .enough import disturbed, is_timed, requests_needed, too_little
 from .observed import Observed, can_be_resampled
@@ -44,8 +44,8 @@ class Finding:
 
 def has_interval(quantity: Quantity, results: Iterable[Result]) -> bool:
     """Whether single runs show how sure it is."""
-    if quantity.kind == "judged":
-        return judged.has_parts(
+    if quantity.kind == "quality":
+        return text_quality.has_parts(
             quantity, [one for one in results if quantity.value(one) is not None]
         )
     return can_be_resampled(quantity) and not _exact_of(quantity, results)
@@ -72,7 +72,7 @@ def examine(
     if before is None or after is None:
         return Finding(quantity, before, after, None, "a run does not have it")
     results = (baseline.stored.result, current.stored.result)
-    if quantity.kind == "judged":
+    if quantity.kind == "quality":
         sides = [[one] for one in results]
         return examine_quality(quantity, *sides, contrast=contrast, confidence=confidence)
     contrasted = _exact(before, after, contrast)
@@ -119,24 +119,24 @@ def examine_quality(
     contrasted = _exact(value, other, contrast)
     unknown = Estimate(contrasted.value, math.nan, math.nan)
     for pair in product(before, after):
-        if why := judged.unlike(quantity, *pair):
+        if why := text_quality.unlike(quantity, *pair):
             return Finding(quantity, value, other, unknown, why)
-    samples = judged.pair_of(quantity, before, after)
+    samples = text_quality.pair_of(quantity, before, after)
     if samples is None:
         # A mean over thousands of tokens is the same only if each of them is; a share may be.
         if quantity.unit != "share" and agree(value, other):
             return Finding(quantity, value, other, contrasted)
-        return Finding(quantity, value, other, unknown, judged.why_no_interval(quantity))
+        return Finding(quantity, value, other, unknown, text_quality.why_no_interval(quantity))
     estimate = compare_samples(
         *samples,
-        judged.statistic_of(quantity),
+        text_quality.statistic_of(quantity),
         contrast=contrast,
         paired=True,
-        block=judged.block_of(samples[0]),
+        block=text_quality.block_of(samples[0]),
         confidence=confidence,
     )
     same = estimate.low == estimate.high and agree(value, other)  # in every part
-    why = "" if same else judged.too_little_text([*before, *after])
+    why = "" if same else text_quality.too_little_text([*before, *after])
     return Finding(quantity, value, other, estimate, why)
 
 

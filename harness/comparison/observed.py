@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..metrics import (
-    JUDGED,
     SEVERAL_A_REQUEST,
+    SLO_METRICS,
     CostPerMillionTokens,
     Goodput,
     Interval,
@@ -163,7 +163,7 @@ def _values(
         return ()
     if (several := SEVERAL_A_REQUEST.get(quantity.id)) is not None:
         return several.of(record)
-    value = JUDGED[quantity.id].of(record)
+    value = SLO_METRICS[quantity.id].of(record)
     return () if value is None else (value,)
 
 

@@ -29,7 +29,7 @@ from ..metrics.counters import DIRECTIONS
 from ..result import Result
 from ..stats.summary import PERCENTILES
 
-Kind = Literal["sampled", "reading", "count", "judged"]
+Kind = Literal["sampled", "reading", "count", "quality"]
 _LISTING = "'llmbench export RUN --format csv' lists those that a run has"
 _SHORT = {"cost": CostPerMillionTokens.id, "energy": EnergyPerToken.id}
 
@@ -40,8 +40,8 @@ class Quantity:
 
     kind: `sampled` comes from many requests or moments, so a comparison has an interval;
     `reading` is averaged over a run's time: exact in virtual time, and else as sure as
-    `observed.py` can tell; `count` repeats exactly when the schedule does; `judged` repeats exactly
-    over the same tokens, and is as sure as they are many: see `judged.py`.
+    `observed.py` can tell; `count` repeats exactly when the schedule does; `quality` repeats
+    exactly over the same tokens, and is as sure as they are many: see `text_quality.py`.
     """
 
     id: str
@@ -140,12 +140,12 @@ def _all() -> tuple[Quantity, ...]:
         *counters,
         Quantity("memory", "weight_bytes", "bytes", "lower", kind="count"),
         Quantity("memory", "kv_bytes", "bytes", "none", kind="count"),
-        Quantity("quality", "perplexity", "", "lower", kind="judged"),
-        Quantity("quality", "text_kl_mean", "nats/token", "lower", kind="judged"),
-        Quantity("quality", "text_kl_p99", "nats/token", "lower", kind="judged"),
-        Quantity("quality", "text_top1_agreement", "share", "higher", kind="judged"),
-        Quantity("quality", "kl_mean", "nats/token", "lower", kind="judged"),
-        Quantity("quality", "top1_agreement", "share", "higher", kind="judged"),
+        Quantity("quality", "perplexity", "", "lower", kind="quality"),
+        Quantity("quality", "text_kl_mean", "nats/token", "lower", kind="quality"),
+        Quantity("quality", "text_kl_p99", "nats/token", "lower", kind="quality"),
+        Quantity("quality", "text_top1_agreement", "share", "higher", kind="quality"),
+        Quantity("quality", "kl_mean", "nats/token", "lower", kind="quality"),
+        Quantity("quality", "top1_agreement", "share", "higher", kind="quality"),
     )
 
 

@@ -20,7 +20,7 @@ from ..result import Result
 from .baseline import Baseline, BaselineRun
 from .change import levels
 from .rules import Rule, parse_rule
-from .verdicts import Judged, Verdicts, exit_code
+from .verdicts import VerdictRow, Verdicts, exit_code
 
 _DIGITS = 10
 _PEAK_BLOCKS = Quantity("kv", "peak_blocks", "blocks", "none", kind="count")
@@ -81,7 +81,7 @@ def gate_exact(baseline: Baseline, simulate: Simulate, *, only: Sequence[str] = 
     A row that changed for the better passes and says so. One whose direction says nothing (how
     many steps were mixed) may not change either way. Raises InvalidRun naming a run.
     """
-    rows: list[Judged] = []
+    rows: list[VerdictRow] = []
     for name, run in _chosen(baseline, only).items():
         rows.extend(judge_run(name, run, _named(name, run, simulate)))
     warnings = ["in virtual time: no row covers how wrong the cost model is"]
@@ -106,15 +106,15 @@ def _chosen(baseline: Baseline, only: Sequence[str]) -> dict[str, BaselineRun]:
     return {name: run for name, run in baseline.runs.items() if not only or name in only}
 
 
-def judge_run(name: str, before: BaselineRun, after: BaselineRun) -> Iterable[Judged]:
+def judge_run(name: str, before: BaselineRun, after: BaselineRun) -> Iterable[VerdictRow]:
     """A row a quantity of the baseline. What the baseline has not is new, and is not judged."""
     if not before.quantities:
-        yield Judged(name, "never made", "inconclusive", "llmbench gate --update makes it")
+        yield VerdictRow(name, "never made", "inconclusive", "llmbench gate --update makes it")
         return
     if before.workload != after.workload:
         change = f"{before.workload[:12]} -> {after.workload[:12]}"
         note = "other requests than the baseline's; if that is meant: llmbench gate --update"
-        yield Judged(f"{name}: workload", change, "inconclusive", note)
+        yield VerdictRow(f"{name}: workload", change, "inconclusive", note)
         return
     rules = rules_of(name, before)
     for quantity, old in sorted(before.quantities.items()):
@@ -134,21 +134,21 @@ def rules_of(name: str, run: BaselineRun) -> dict[str, Rule]:
 
 def _judge(
     name: str, quantity: Quantity | None, old: float, new: float | None, rule: Rule | None
-) -> Judged:
+) -> VerdictRow:
     if quantity is None or new is None:
-        return Judged(name, f"{old:.10g} -> none", "inconclusive", "is not measured any more")
+        return VerdictRow(name, f"{old:.10g} -> none", "inconclusive", "is not measured any more")
     change = _describe(quantity, old, new)
     if agree(old, new):
-        return Judged(name, change, "passed")
+        return VerdictRow(name, change, "passed")
     any_change = quantity.better == "none" or (rule is not None and rule.both_ways)
     if not any_change and (new > old) == (quantity.better == "higher"):
-        return Judged(name, change, "improved")
+        return VerdictRow(name, change, "improved")
     if rule is not None:
         room = rule.allowed * abs(old) if rule.relative else rule.allowed
         if abs(new - old) <= room * (1 + ROUNDING):
-            return Judged(name, change, "passed", f"within {rule.text.partition('=')[2]}")
+            return VerdictRow(name, change, "passed", f"within {rule.text.partition('=')[2]}")
     note = "any change counts" if any_change else ""
-    return Judged(name, change, "regressed", note)
+    return VerdictRow(name, change, "regressed", note)
 
 
 def _find(name: str) -> Quantity | None:

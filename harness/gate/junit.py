@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from xml.etree import ElementTree
 
 from .text import one_line
-from .verdicts import Judged, Verdicts
+from .verdicts import VerdictRow, Verdicts
 
 # What XML 1.0 has no way to write, not even escaped (section 2.2).
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -48,7 +48,7 @@ def to_junit(verdicts: Verdicts, *, now: datetime | None = None) -> str:
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _case(suite: ElementTree.Element, row: Judged) -> None:
+def _case(suite: ElementTree.Element, row: VerdictRow) -> None:
     case = _element(suite, row.name)
     if row.verdict in ("passed", "improved"):
         return

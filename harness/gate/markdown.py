@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from .text import one_line
-from .verdicts import INCONCLUSIVE, INVALID, PASSED, REGRESSED, Judged, Verdict, Verdicts
+from .verdicts import INCONCLUSIVE, INVALID, PASSED, REGRESSED, Verdict, VerdictRow, Verdicts
 
 _SYMBOLS = {PASSED: "✅", REGRESSED: "❌", INVALID: "⛔", INCONCLUSIVE: "❔"}
 _ROW_SYMBOLS: dict[Verdict, str] = {
@@ -54,7 +54,7 @@ def _table(rows: list[str]) -> str:
     return "\n".join(["| | what | change | note |", "|---|---|---|---|", *rows])
 
 
-def _row(row: Judged) -> str:
+def _row(row: VerdictRow) -> str:
     verdict = f"{_ROW_SYMBOLS[row.verdict]} {row.verdict}"
     return f"| {' | '.join((verdict, *map(_cell, (row.name, row.change, row.note))))} |"
 

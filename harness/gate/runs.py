@@ -21,7 +21,7 @@ from ..stats.bootstrap import Contrast, Estimate
 from ..storage.store import RunOnDisk, StoredRun
 from .change import levels, percent, scaled
 from .rules import FIELD, FORM, Rule
-from .verdicts import INVALID, Judged, Verdict, Verdicts, exit_code
+from .verdicts import INVALID, Verdict, VerdictRow, Verdicts, exit_code
 
 COUNTS_DIFFER = (
     "requests arrived or steps waited by the clock, or a server served: schedules, and so counts, "
@@ -123,7 +123,7 @@ def judge_all(
         confidence = 1 - ERROR_RATE / max(len(sharing), 1)
         for at in waiting:
             quantity = rules[at].quantity
-            others = quantity.kind == "judged" or (uncertain(quantity) and quantity.measured)
+            others = quantity.kind == "quality" or (uncertain(quantity) and quantity.measured)
             rows[at] = _judge(rules[at], examined, confidence, same or others)
         still = [at for at in sharing if rows[at].verdict == "inconclusive"]
         if len(still) == len(sharing):
@@ -210,7 +210,9 @@ def verdicts_of(outcome: GateOutcome) -> Verdicts:
     return Verdicts(
         "llmbench gate",
         outcome.exit_code,
-        tuple(Judged(row.rule.text, describe(row), row.verdict, row.note) for row in outcome.rows),
+        tuple(
+            VerdictRow(row.rule.text, describe(row), row.verdict, row.note) for row in outcome.rows
+        ),
         (f"baseline {outcome.baseline}, current {outcome.current}",),
         outcome.invalid,
         outcome.warnings,

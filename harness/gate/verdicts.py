@@ -18,7 +18,7 @@ _HEADLINES = {
 
 
 @dataclass(frozen=True)
-class Judged:
+class VerdictRow:
     """One thing that was judged. name: the rule or the quantity. change: what it did, in words.
     note: why it is inconclusive, or what to know of the verdict."""
 
@@ -36,7 +36,7 @@ class Verdicts:
 
     title: str
     exit_code: int
-    rows: tuple[Judged, ...]
+    rows: tuple[VerdictRow, ...]
     about: tuple[str, ...] = ()
     invalid: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

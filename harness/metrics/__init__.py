@@ -12,7 +12,7 @@ from .batch import BatchRequests, BatchTokens, BudgetUtilisation
 from .cost_per_million_tokens import CostPerMillionTokens
 from .e2el import EndToEndLatency
 from .energy_per_token import EnergyPerToken
-from .goodput import JUDGED, Goodput, GoodputShare, meets
+from .goodput import SLO_METRICS, Goodput, GoodputShare, meets
 from .icl import InterChunkLatency
 from .itl import InterTokenLatency
 from .mbu import ModelBandwidthUtilisation
@@ -60,9 +60,9 @@ def step_metrics(max_num_batched_tokens: int) -> tuple[StepMetric, ...]:
 
 
 __all__ = [
-    "JUDGED",
     "LATENCIES",
     "SEVERAL_A_REQUEST",
+    "SLO_METRICS",
     "TOKEN_STATS",
     "UTILISATIONS",
     "UTILISATION_STATS",

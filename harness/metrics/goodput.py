@@ -15,7 +15,7 @@ from .tpot import TimePerOutputToken, came_at_once
 from .ttft import TimeToFirstToken
 from .ttft_send import TimeToFirstTokenFromSend
 
-JUDGED: dict[str, RequestMetric] = {
+SLO_METRICS: dict[str, RequestMetric] = {
     metric.id: metric
     for metric in (
         TimeToFirstToken(),
@@ -31,7 +31,7 @@ JUDGED: dict[str, RequestMetric] = {
 def meets(request: RequestRecord, slo: Mapping[str, float]) -> bool | None:
     """Whether a request kept every limit; None if it cannot be judged.
 
-    slo: the most seconds allowed, by metric id (one of `JUDGED`).
+    slo: the most seconds allowed, by metric id (one of `SLO_METRICS`).
     A one-token reply has no `tpot` and is judged on the other limits; if there are no others, or
     the run was cut short before it ended, it is not judged. Neither is a reply of which nobody saw
     what another limit asks about, such as when a server took it out of its queue. One that was
@@ -44,7 +44,7 @@ def meets(request: RequestRecord, slo: Mapping[str, float]) -> bool | None:
         return False
     if TimePerOutputToken.id in slo and came_at_once(request):
         return False
-    values = {name: JUDGED[name].of(request) for name in slo}
+    values = {name: SLO_METRICS[name].of(request) for name in slo}
     judged = {name: value for name, value in values.items() if value is not None}
     if not judged or values.keys() - judged.keys() - {TimePerOutputToken.id}:
         return None

@@ -33,6 +33,7 @@ NOT_SIMULATED = (
     "corpus",
     "warmup_requests",
     "quality_tokens",
+    "quality_reference",
 )
 
 
@@ -158,6 +159,14 @@ def run_options(
             rich_help_panel="Measurement",
         ),
     ] = 4096,
+    quality_reference: Annotated[
+        str | None,
+        typer.Option(
+            help="The unquantised model that a quantised directory was made from, as --model takes "
+            "it: the directory does not say, and without it has no KL.",
+            rich_help_panel="Measurement",
+        ),
+    ] = None,
     price_per_hour: Annotated[
         float | None,
         typer.Option(
@@ -176,6 +185,7 @@ def run_options(
         "warmup_requests": warmup_requests,
         "slo_s": parse_slo(slo) if slo else {},
         "quality_tokens": quality_tokens,
+        "quality_reference": quality_reference,
         "price_per_hour": price_per_hour,
         "threads": threads,
         "verify_kernels": verify_kernels,

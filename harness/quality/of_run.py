@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TOLD_EVERY_S = 5.0
 _NO_REFERENCE = (
     "the checkpoint was quantised before, so there is no unquantised model here to compare it "
-    "with: KL and agreement are left out"
+    "with: KL and agreement are left out; --quality-reference names one"
 )
 
 
@@ -34,7 +34,8 @@ def judge_quality(
     watch: Watch,
 ) -> Quality:
     """Perplexity on the held-out text, through the run's own kind of KV cache; where weights or
-    cache are quantised, the distance to the engine with neither, on the text and on the answers."""
+    cache are quantised, the distance to the engine with neither, on the text and on the answers. Of
+    a checkpoint that was quantised before, to the model that was named for it, if one was."""
     from ...engines.assemble import load_model
     from ...engines.models.dense import dense_logits
     from ...engines.quantization.checkpoints.read import read_scheme
@@ -52,16 +53,16 @@ def judge_quality(
     engine = prepared.engine
     replies: list[Answered] = []
     plain_score = apart = None
-    unquantised, caveat = True, prepared.files.caveat
-    if engine.quant != "none" and read_scheme(prepared.files.directory) is not None:
-        unquantised = False
+    unquantised, caveat = prepared.reference or prepared.files, prepared.files.caveat
+    if engine.quant != "none" and read_scheme(unquantised.directory) is not None:
+        unquantised = None
         caveat = "; ".join(filter(None, (caveat, _NO_REFERENCE)))
     exact = replace(engine, quant="none", quant_activations="auto", quant_head="auto")
-    if unquantised and (engine != exact or engine.kv_dtype != "auto"):
+    if unquantised is not None and (engine != exact or engine.kv_dtype != "auto"):
         plain = loaded
         if engine != exact:
-            watch.stage(f"loading {prepared.files.name} unquantised, to compare with")
-            plain = load_model(prepared.files, exact, watch.stage)
+            watch.stage(f"loading {unquantised.name} unquantised, to compare with")
+            plain = load_model(unquantised, exact, watch.stage)
         plain_score = scorer(plain, "auto")
         prompts = [request.prompt_token_ids for request in prepared.plan.requests]
         replies = answered(records, prompts, most)
@@ -70,11 +71,13 @@ def judge_quality(
     score = told_of(scorer(loaded, engine.kv_dtype), len(text) + of_replies, watch)
     if plain_score is not None:
         apart = distance(score, plain_score, replies)
-    compared = f"{prepared.files.name} in {prepared.engine.dtype}, unquantised"
+    compared = "none: the checkpoint was quantised before"
+    if unquantised is not None:
+        compared = f"{unquantised.name} in {prepared.engine.dtype}, unquantised"
     return quality_of(
         quality_on_text(score, plain_score, text, window),
         apart,
-        reference=compared if unquantised else "none: the checkpoint was quantised before",
+        reference=compared,
         perplexity_text=prepared.corpus_name,
         caveat=caveat,
         text_fingerprint=fingerprint([text]),

@@ -31,7 +31,7 @@ from .pool import cautions
 _FEW = 10
 # What sentences are made of. They answer "is it better?", so none of them may mislead; the other
 # rows are there to look at.
-JUDGED = frozenset(f"{metric}.{stat}" for metric, stat in ANSWER)
+SENTENCE_ROWS = frozenset(f"{metric}.{stat}" for metric, stat in ANSWER)
 PAIRED = (
     *("output_throughput.window", "ttft.p50", "ttft.p99", "tpot.p50", "tpot.p99", "e2el.p50"),
     "kv.waste_share",
@@ -42,8 +42,8 @@ def compare_repeats(sides: Sequence[Repeats], *, allow_invalid: bool = False) ->
     """Every repeated run against the first.
 
     Values are means over runs, ratios geometric means over pairs; their intervals are Student's t
-    over runs: at 95 % for all the ratios of `JUDGED` together (Bonferroni), and for the rest at
-    95 % each, marked `alone`. To hold together with thirty others, an interval of few runs would
+    over runs: at 95 % for all the ratios of `SENTENCE_ROWS` together (Bonferroni), and for the rest
+    at 95 % each, marked `alone`. To hold together with thirty others, an interval of few runs would
     reach from nothing to anything. Raises ConfigError for fewer than two repeated runs or fewer
     than two repeats of one, and InvalidRun, unless allowed, for a repeat that is invalid or
     partial.
@@ -59,7 +59,7 @@ def compare_repeats(sides: Sequence[Repeats], *, allow_invalid: bool = False) ->
     firsts = [matched[0].baseline[0], *(one.current[0] for one in matched)]
     results = [run.result for run in firsts]
     shared = shared_quantities(results)
-    judged = [quantity for quantity in shared if quantity.name in JUDGED]
+    judged = [quantity for quantity in shared if quantity.name in SENTENCE_ROWS]
     uncertain = sum(_has_width(examine_repeats(one, each)) for each in judged for one in matched)
     confidence = 1 - ERROR_RATE / max(uncertain, 1)
     rows = [_row(quantity, matched, confidence) for quantity in shared]
@@ -94,7 +94,7 @@ def compare_repeats(sides: Sequence[Repeats], *, allow_invalid: bool = False) ->
 
 def _row(quantity: Quantity, matched: Sequence[Sides], confidence: float) -> MetricComparison:
     """confidence: of what is judged."""
-    alone = quantity.name not in JUDGED
+    alone = quantity.name not in SENTENCE_ROWS
     at = CONFIDENCE if alone else confidence
     findings = [examine_repeats(one, quantity, confidence=at) for one in matched]
     return row_of(quantity, findings, alone=alone)

@@ -17,8 +17,8 @@ from ...engines.errors import ConfigError
 from ..comparison.alike import unlike
 from ..comparison.enough import disturbed, is_timed, too_little
 from ..comparison.evidence import Finding, examine_quality
-from ..comparison.judged import of_answers
 from ..comparison.quantities import Quantity
+from ..comparison.text_quality import of_answers
 from ..errors import InvalidRun
 from ..result import Result
 from ..stats.between_runs import FEWEST_RUNS, of_groups, of_pairs
@@ -107,7 +107,7 @@ def examine_repeats(
     known = [value for value in (*before, *after) if value is not None and math.isfinite(value)]
     if len(known) < len(before) + len(after):
         return Finding(quantity, _mean(before), _mean(after), None, "a run does not have it")
-    if quantity.kind == "judged" and not of_answers(quantity):
+    if quantity.kind == "quality" and not of_answers(quantity):
         return examine_quality(quantity, *sides.results, contrast=contrast, confidence=confidence)
     baseline, current = known[: len(before)], known[len(before) :]
     estimate = _estimate(baseline, current, contrast, confidence, paired=sides.paired)

@@ -26,6 +26,7 @@ from ..config import RunConfig
 from ..machine.resources import add_resources, of_this_machine
 from ..metrics.kv import KVPool
 from ..quality.of_run import finite, judge_quality
+from ..quality.reference import check_reference_is_used, find_reference
 from ..result import Memory, Quality, Result
 from ..storage.settings import check_finite
 from ..tables.requests import requests_frame
@@ -56,7 +57,8 @@ if TYPE_CHECKING:
 class Prepared:
     """A run that has been checked: its model's files, its engine in full, what it will send.
 
-    threads: that the model computes with, as asked for or as torch has them.
+    threads: that the model computes with, as asked for or as torch has them. reference: the files
+    of the unquantised model that a quantised directory is judged beside; None: none was named.
     """
 
     config: RunConfig
@@ -69,6 +71,7 @@ class Prepared:
     warmup: Plan
     corpus_name: str
     corpus_token_ids: tuple[int, ...]
+    reference: ModelFiles | None = None
 
 
 @dataclass(frozen=True)
@@ -94,10 +97,16 @@ def prepare(config: RunConfig, watch: Watch) -> Prepared:
     engine = resolve(config.engine, files)
     # What `auto` came to is part of the run's name.
     config = replace(config, engine=replace(config.engine, quant=engine.quant))
+    reference, named = None, config.quality_reference
+    if named is not None:  # before it is fetched
+        check_reference_is_used(named, files, engine, config.quality_tokens)
     tokenizer = tokenizer_of(files, engine)
     corpus_name, text = corpus_text(config.load.corpus)
     corpus = tuple(tokenizer.encode(text, add_special_tokens=False))
     described = describe_model(files.directory, engine.model_impl).config
+    if named is not None:
+        words = (text, corpus)
+        reference = find_reference(named, engine, described, tokenizer, words, watch.stage)
     if config.verify_kernels:
         from ..bench.verify_kernels import verify_kernels
 
@@ -123,6 +132,7 @@ def prepare(config: RunConfig, watch: Watch) -> Prepared:
         warmup,
         corpus_name,
         corpus,
+        reference,
     )
     check_finite(settings_of(prepared))
     return prepared
@@ -298,5 +308,6 @@ def settings_of(prepared: Prepared) -> dict[str, Any]:
         "slo": dict(config.slo_s),
         **price_setting(config.price_per_hour),
         "quality_tokens": config.quality_tokens,
+        **({} if prepared.reference is None else {"quality_reference": prepared.reference.name}),
         "command": config.command,
     }

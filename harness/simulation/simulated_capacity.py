@@ -27,7 +27,7 @@ from ...workloads.spec import (
     Stages,
 )
 from ..config import LoadConfig, RunConfig
-from ..metrics.goodput import JUDGED, GoodputShare, meets
+from ..metrics.goodput import SLO_METRICS, GoodputShare, meets
 from ..rate_search.bracket import Search, find_capacity
 from ..run.drive import Observation
 from ..run.record import RequestRecord, RequestStatus
@@ -228,7 +228,7 @@ def _kept(
     """The share of requests that kept a limit, and what the best `attainment` of those served
     stayed within: the smallest value that this share does not exceed."""
     served = (one for one in records if one.status is RequestStatus.OK)
-    values = sorted(value for one in served if (value := JUDGED[metric].of(one)) is not None)
+    values = sorted(value for one in served if (value := SLO_METRICS[metric].of(one)) is not None)
     judged = len(values) + sum(map(_was_refused, records))
     share = sum(value <= limit_s for value in values) / judged if judged else 1.0
     rank = max(math.ceil(attainment * len(values)), 1)

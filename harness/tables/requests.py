@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..metrics import JUDGED
+from ..metrics import SLO_METRICS
 from ..run.record import RequestRecord, RequestStatus
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _request_row(request: RequestRecord) -> dict[str, object]:
         "output_tokens": request.output_tokens,
         "preemptions": request.preemptions,
         "recomputed_tokens": request.recomputed_tokens,
-        **{f"{name}_s": JUDGED[name].of(request) for name in _LATENCY_COLUMNS},
+        **{f"{name}_s": SLO_METRICS[name].of(request) for name in _LATENCY_COLUMNS},
         # A hundred thousand replies fit as machine numbers, and not as Python's.
         "token_times_s": np.asarray(request.token_times_s, dtype=np.float64),
         "output_token_ids": np.asarray(request.output_token_ids, dtype=np.int64),

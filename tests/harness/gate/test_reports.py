@@ -11,7 +11,7 @@ from llmbench.harness.gate.github import to_annotations
 from llmbench.harness.gate.junit import to_junit
 from llmbench.harness.gate.markdown import code, to_markdown
 from llmbench.harness.gate.text import to_text
-from llmbench.harness.gate.verdicts import Judged, Verdicts, exit_code
+from llmbench.harness.gate.verdicts import VerdictRow, Verdicts, exit_code
 
 from .junit_rules import broken
 
@@ -34,9 +34,9 @@ def _verdicts(text: str) -> Verdicts:
         text,
         1,
         (
-            Judged(text, text, "regressed", text),
-            Judged(text, text, "inconclusive", text),
-            Judged("fine", "1 -> 1", "passed"),
+            VerdictRow(text, text, "regressed", text),
+            VerdictRow(text, text, "inconclusive", text),
+            VerdictRow("fine", "1 -> 1", "passed"),
         ),
         (text,),
         (text,),
@@ -117,7 +117,7 @@ def test_junit_keeps_the_rules_of_its_schemas(text: str) -> None:
     for verdicts in (
         _verdicts(text),
         Verdicts("llmbench ab", 3, (), ("A a, B b",), ("b: its process ended",)),
-        Verdicts("", 0, (Judged("q", "1 -> 1", "passed"), Judged("z", "", "improved"))),
+        Verdicts("", 0, (VerdictRow("q", "1 -> 1", "passed"), VerdictRow("z", "", "improved"))),
         Verdicts("nothing", 0, ()),
     ):
         document = to_junit(verdicts).encode("utf-8")
@@ -147,7 +147,10 @@ def test_the_rules_can_be_broken(before: str, after: str) -> None:
 
 
 def test_many_that_passed_are_folded_away() -> None:
-    rows = (*[Judged(f"q{i}", "1 -> 1", "passed") for i in range(30)], Judged("z", "", "improved"))
+    rows = (
+        *[VerdictRow(f"q{i}", "1 -> 1", "passed") for i in range(30)],
+        VerdictRow("z", "", "improved"),
+    )
     verdicts = Verdicts("gate", 0, rows)
     assert "30 of 31 rows" in to_text(verdicts)
     assert "<details><summary>30 that passed</summary>" in to_markdown(verdicts)
@@ -155,7 +158,7 @@ def test_many_that_passed_are_folded_away() -> None:
 
 
 def test_no_more_annotations_than_are_shown() -> None:
-    rows = tuple(Judged(f"q{i}", "1 -> 2", "regressed") for i in range(37))
+    rows = tuple(VerdictRow(f"q{i}", "1 -> 2", "regressed") for i in range(37))
     lines = to_annotations(Verdicts("gate", 1, rows)).splitlines()
     assert len(lines) == 10
     assert lines[-1].endswith("28 more rows did not pass: see the step's log")

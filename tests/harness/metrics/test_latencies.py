@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from llmbench.harness.metrics import JUDGED, LATENCIES, RequestMetric, meets
+from llmbench.harness.metrics import LATENCIES, SLO_METRICS, RequestMetric, meets
 from llmbench.harness.metrics.icl import InterChunkLatency
 from llmbench.harness.metrics.itl import InterTokenLatency
 from llmbench.harness.metrics.tpot import TimePerOutputToken
@@ -29,7 +29,7 @@ EXPECTED_S = {
 def test_four_tokens(name: str) -> None:
     request = make_request((12.0, 12.5, 14.0, 15.0), due_s=10.0, send_s=10.5, scheduled_s=11.0)
 
-    assert JUDGED[name].of(request) == pytest.approx(EXPECTED_S[name])
+    assert SLO_METRICS[name].of(request) == pytest.approx(EXPECTED_S[name])
 
 
 def test_itl_has_a_sample_for_each_gap() -> None:
@@ -42,24 +42,26 @@ def test_a_single_token_has_no_pace() -> None:
     """Known wrong elsewhere: a one-token reply given TPOT 0."""
     request = make_request((12.0,), due_s=10.0)
 
-    assert JUDGED["tpot"].of(request) is None
+    assert SLO_METRICS["tpot"].of(request) is None
     assert InterTokenLatency().of(request) == ()
-    assert JUDGED["ntpot"].of(request) == pytest.approx(2.0)
+    assert SLO_METRICS["ntpot"].of(request) == pytest.approx(2.0)
 
 
 def test_a_client_that_falls_behind_does_not_hide_it() -> None:
     """Known wrong elsewhere: 506 ms shown, 1932 ms from the schedule (coordinated omission)."""
     request = make_request((1.932,), due_s=0.0, send_s=1.426)
 
-    assert JUDGED["e2el"].of(request) == pytest.approx(1.932)
-    assert JUDGED["ttft"].of(request) == pytest.approx(1.932)
-    assert JUDGED["ttft_send"].of(request) == pytest.approx(0.506)
+    assert SLO_METRICS["e2el"].of(request) == pytest.approx(1.932)
+    assert SLO_METRICS["ttft"].of(request) == pytest.approx(1.932)
+    assert SLO_METRICS["ttft_send"].of(request) == pytest.approx(0.506)
 
 
 def test_what_never_happened_is_absent_not_zero() -> None:
     request = make_request(())
 
-    assert {name: metric.of(request) for name, metric in JUDGED.items()} == dict.fromkeys(JUDGED)
+    assert {name: metric.of(request) for name, metric in SLO_METRICS.items()} == dict.fromkeys(
+        SLO_METRICS
+    )
 
 
 def test_ids_are_unique_and_each_docstring_has_other_tools_words() -> None:
@@ -70,7 +72,7 @@ def test_ids_are_unique_and_each_docstring_has_other_tools_words() -> None:
 
 
 def test_an_slo_can_judge_every_metric_with_one_value_a_request() -> None:
-    assert set(JUDGED) == {m.id for m in LATENCIES if isinstance(m, RequestMetric)}
+    assert set(SLO_METRICS) == {m.id for m in LATENCIES if isinstance(m, RequestMetric)}
 
 
 def chunked(

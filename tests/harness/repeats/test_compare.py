@@ -103,7 +103,7 @@ def _view(name: str) -> Run:
 
 
 def test_every_ratio_that_a_sentence_names_is_judged() -> None:
-    from llmbench.harness.repeats.compare import JUDGED
+    from llmbench.harness.repeats.compare import SENTENCE_ROWS
     from llmbench.reports.comparison_report import comparison_report
     from llmbench.reports.comparison_tables import row_label
     from llmbench.reports.glossary import in_sentence
@@ -114,7 +114,7 @@ def test_every_ratio_that_a_sentence_names_is_judged() -> None:
     labels = {f"{one.id}.{one.stat}": row_label(one) for one in comparison.rows}
     named = {name for name, label in labels.items() if f"{in_sentence(label)} (" in told}
     assert {"ttft.p99", "output_throughput.window"} <= named
-    assert named <= JUDGED
+    assert named <= SENTENCE_ROWS
 
 
 def test_an_interval_that_runs_do_not_bound_is_written_so(

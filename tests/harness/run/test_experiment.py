@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,11 +27,24 @@ from llmbench.harness.run.experiment import measure, prepare
 from llmbench.harness.run.watch import Silent
 
 
-def run(model: str = "bundled", **settings) -> Result:
+def run(
+    model: str = "bundled",
+    *,
+    quality_tokens: int = 128,
+    quality_reference: str | None = None,
+    **settings,
+) -> Result:
     limits = {"max_model_len": 256, "kv_memory_bytes": 2**22}
     engine = engine_config(dtype="float32", device="cpu", **limits, **settings)
     load = LoadConfig(num_requests=3, max_output_len=8, max_input_len=64)
-    config = RunConfig(model, engine, load, warmup_requests=0, quality_tokens=128)
+    config = RunConfig(
+        model,
+        engine,
+        load,
+        warmup_requests=0,
+        quality_tokens=quality_tokens,
+        quality_reference=quality_reference,
+    )
     return measure(prepare(config, Silent()), Silent()).result
 
 
@@ -90,12 +106,17 @@ def test_the_models_own_dtype_has_nothing_to_be_compared_with() -> None:
     assert quality.reference_perplexity is None
 
 
-def test_a_checkpoint_that_was_quantised_before_has_no_reference(tmp_path: Path) -> None:
+def rounded(place: Path) -> Path:
+    """The bundled model as a directory that says nothing of where it is from."""
     source = bundled.model_directory()
     config, weights = load_model_directory(source)
     model = rounded_model(config, weights, "rtn", 32, torch.device("cpu"))
-    write_checkpoint(model, source, tmp_path / "rounded", "compressed-tensors")
-    result = run(str(tmp_path / "rounded"))
+    write_checkpoint(model, source, place / "rounded", "compressed-tensors")
+    return place / "rounded"
+
+
+def test_a_checkpoint_that_was_quantised_before_has_no_reference(tmp_path: Path) -> None:
+    result = run(str(rounded(tmp_path)))
     assert result.label == "paged + w4a16"
     assert (result.config["quant"], result.config["group_size"]) == ("w4a16", 32)
     assert {"linear", "w4a16_linear"} <= set(result.kernels)
@@ -106,6 +127,53 @@ def test_a_checkpoint_that_was_quantised_before_has_no_reference(tmp_path: Path)
     assert quality.reference_perplexity is quality.kl_mean is quality.top1_agreement is None
     assert "quantised before" in quality.caveat
     assert quality.reference.startswith("none")
+    assert "quality_reference" not in result.config
+
+
+def test_beside_the_model_that_it_was_made_from_it_has_one(tmp_path: Path) -> None:
+    """And its numbers are those of the same method on that model, which repeats exactly."""
+    result = run(str(rounded(tmp_path)), quality_reference="bundled")
+    asked = run(quant="rtn", group_size=32)
+    assert result.config["quality_reference"] == "bundled"
+    found, expected = result.quality, asked.quality
+    assert found is not None
+    assert expected is not None
+    assert found.text_kl_mean is not None
+    assert found.text_kl_mean > 0
+    assert found.reference == "bundled in float32, unquantised" == expected.reference
+    assert "quantised before" not in found.caveat
+    told = {"caveat": ""}
+    assert found.model_copy(update=told) == expected.model_copy(update=told)
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "message"),
+    [
+        ("", {"quality_tokens": 0}, "unset with --quality-tokens 0"),
+        ("", {"load_format": "dummy"}, "unset with random weights"),
+        ("plain", {}, "unset: bundled was not quantised before"),
+        ("itself", {}, "a model that is not quantised"),
+        ("words", {}, "a model of 2048 words; it has 2047"),
+        ("tokenizer", {}, "a model with the same tokenizer"),
+    ],
+)
+def test_a_reference_that_cannot_be_one_is_refused(
+    change: str, settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    model, other = str(rounded(tmp_path)), tmp_path / "other"
+    shutil.copytree(bundled.model_directory(), other)
+    reference = model if change == "itself" else str(other)
+    if change == "plain":
+        model = "bundled"
+    if change == "words":
+        config = json.loads((other / "config.json").read_text())
+        (other / "config.json").write_text(json.dumps({**config, "vocab_size": 2047}))
+    if change == "tokenizer":
+        told = json.loads((other / "tokenizer.json").read_text())
+        told["model"]["merges"] = told["model"]["merges"][:-50]
+        (other / "tokenizer.json").write_text(json.dumps(told))
+    with pytest.raises(ConfigError, match=f"quality_reference: .*{message}"):
+        run(model, quality_reference=reference, **settings)
 
 
 def test_beside_quantised_weights_the_reference_has_neither(

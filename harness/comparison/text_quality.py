@@ -33,7 +33,7 @@ ONE_NUMBER = "a p99 of KL, or what is over answers, is stored as one number and 
 
 def of_answers(quantity: Quantity) -> bool:
     """Whether it is over a run's own answers, and not over a text."""
-    return quantity.kind == "judged" and quantity.stat in _OF_ANSWERS
+    return quantity.kind == "quality" and quantity.stat in _OF_ANSWERS
 
 
 def unlike(quantity: Quantity, one: Result, other: Result) -> str:
