@@ -89,9 +89,9 @@ def test_it_takes_every_option_of_run() -> None:
         name: {option for one in commands[name].params for option in one.opts}
         for name in ("run", "ablate")
     }
-    # What `run` measures of several methods beside their runs has no place in a factorial, and of a
-    # server there is nothing to vary.
-    options["run"] -= {"--batch-steps", "--tasks", "--task-limit"}
+    # What `run` measures of several methods beside their runs has no place in a factorial, nor a
+    # reference: it has no distance to a model. Of a server there is nothing to vary.
+    options["run"] -= {"--batch-steps", "--tasks", "--task-limit", "--quality-reference"}
     of_servers = signature(server_options).parameters
     options["run"] -= {f"--{name.replace('_', '-')}" for name in of_servers}
     assert options["run"] <= options["ablate"]
