@@ -55,8 +55,9 @@ def doubles(
     parts: list[tuple[bool | None, str]] = []
     if batch_1 is not None:
         text = f"a decode step at batch 1 is {_times(batch_1.speed_up)}"
-        if batch_1.lowest < batch_1.highest:
-            text += f" (passes from {_times(batch_1.lowest)} to {_times(batch_1.highest)})"
+        lowest, highest = _times(batch_1.lowest), _times(batch_1.highest)
+        if lowest != highest:
+            text += f" (passes from {lowest} to {highest})"
         parts.append((_all_passes_double(method, batch_1), text + _emulated(method)))
     if method.throughput_ratio is not None:
         load = ""

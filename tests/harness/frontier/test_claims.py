@@ -73,6 +73,8 @@ def test_whether_four_bits_double_throughput(
         (1.92, 2.20, "undecided", "2.06× (passes from 1.92× to 2.20×)"),
         (2.00, 2.20, "confirmed", "2.10× (passes from 2.00× to 2.20×)"),
         (1.80, 1.999, "refuted", "1.90× (passes from 1.80× to 1.999×)"),
+        # Passes that read alike are not told apart in words.
+        (1.620, 1.622, "refuted", "1.62×"),
     ],
 )
 def test_passes_on_both_sides_of_two_decide_nothing(
