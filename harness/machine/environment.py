@@ -14,6 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ...kernels.threads import VARIABLES as HOW_THREADS_WAIT
+
 # What decides which matrix kernels a CPU can run; /proc/cpuinfo's spelling.
 ISA_FLAGS = (
     "avx2",
@@ -71,7 +73,10 @@ def capture(*, seed: int, import_torch: bool = False) -> dict[str, Any]:
     }
 
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_THREAD_VARIABLES = (
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+    *HOW_THREADS_WAIT,
+)
 
 
 def cpu() -> dict[str, Any]:
