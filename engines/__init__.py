@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..kernels.threads import wait_briefly
+from ..kernels.threads import arrange_threads
 
 if TYPE_CHECKING:
     from .api import SamplingParams as SamplingParams
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LLM", "SamplingParams"]
 
-wait_briefly()
+arrange_threads()
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,5 @@
 """The operations of the engines, each with the implementations that the registry chooses from."""
 
-from .threads import wait_briefly
+from .threads import arrange_threads
 
-wait_briefly()
+arrange_threads()

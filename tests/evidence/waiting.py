@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Any
 
-from llmbench.kernels.threads import VARIABLE
+from llmbench.kernels.threads import SPINS
 
 PROMPT, REPLY = 128, 128
 
@@ -54,7 +54,7 @@ def main() -> None:
 def turn(spins: int) -> dict[str, float]:
     """In a process of its own, for the runtime reads its variables once."""
     command = [sys.executable, "-m", "tests.evidence.waiting", *sys.argv[1:], "--worker"]
-    env = {**os.environ, VARIABLE: str(spins)}
+    env = {**os.environ, SPINS: str(spins)}
     done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
