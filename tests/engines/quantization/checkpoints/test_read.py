@@ -228,11 +228,11 @@ def test_fp8_with_a_scale_a_tensor_under_either_name(
         read_checkpoint(tmp_path / "fp8")
 
 
+@pytest.mark.reference("accelerate")  # which transformers wants for this format alone
 @pytest.mark.parametrize("block", [[32, 32], None])
 def test_transformers_makes_the_same_of_fine_grained_fp8(
     block: list[int] | None, tmp_path: Path
 ) -> None:
-    pytest.importorskip("accelerate")  # which transformers wants for this format alone
     from transformers import AutoModelForCausalLM, FineGrainedFP8Config
 
     config, weights = tiny_model("grouped heads, tied")
