@@ -13,6 +13,7 @@ from llmbench.reports.chart_table import chart_table
 from llmbench.reports.frontier_charts import trade_off
 from llmbench.reports.frontier_model import (
     KL,
+    PERPLEXITY,
     THROUGHPUT,
     Crossing,
     FrontierClaim,
@@ -309,3 +310,15 @@ def test_every_two_methods_stand_beside_each_other_with_intervals() -> None:
         ["awq to none", "—", "—", "▲ better 1.50× (1.40 to 1.60)"],
         ["fp8 to awq", "▲ better 0.0650× (0.0500 to 0.0800)", "—", "—"],
     ]
+
+
+def test_what_no_sentence_is_about_is_marked_as_by_itself() -> None:
+    whole = frontier(whole=True)
+    table = pairs_table(whole)
+    assert table is not None
+    assert "for all together:" in table.note
+    alone = MethodPair("awq", "fp8", {PERPLEXITY: Ratio(1.01, 1.005, 1.015, "same", alone=True)})
+    table = pairs_table(replace(whole, pairs=(alone,)))
+    assert table is not None
+    assert "for all together but those marked alone, which no sentence is about:" in table.note
+    assert table.rows[0][2].text.endswith(" alone")
