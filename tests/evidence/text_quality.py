@@ -142,7 +142,10 @@ def judged_tokens(model: str, methods: Sequence[str]) -> dict[str, Floats]:
         found[f"{method} nll"] = np.array(seen.parts.nll)
         found[f"{method} kl"] = np.array(seen.parts.kl)
         text = heldout_text()
-        begins = (prepared.tokenizer.encode(text[: text.index(scene)]) for scene in SCENES)
+        begins = (
+            prepared.tokenizer.encode(text[: text.index(scene)], add_special_tokens=False)
+            for scene in SCENES
+        )
         found["works"] = np.array([len(one) - len(one) // WINDOW for one in begins])
     return found
 
