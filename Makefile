@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-long test-avx512 bench gpu-check lint types format clean
+.PHONY: help demo test test-long test-avx512 test-reference bench gpu-check lint types format clean
 
 help:
 	@echo "make demo       install, run the main job on the bundled model, say where the report is"
 	@echo "make test       install with test tools; lint, types, tests"
 	@echo "make test-long  the tests that fetch SmolLM2-135M, too"
 	@echo "make test-avx512  the CPU kernels for AVX-512 on a processor with AVX2 (apt-get install libsimde-dev)"
+	@echo "make test-reference  what is read, written and quantised, against gptqmodel, auto-round, torchao, …"
 	@echo "make bench      benchmarks (pytest-benchmark)"
 	@echo "make gpu-check  on an NVIDIA GPU: correctness, kernels, Llama-3-8B shapes; OUT=folder"
 	@echo "make format     rewrite the code as ruff formats it"
@@ -46,6 +47,22 @@ test-long: $(VENV)/.installed-test
 test-avx512: $(VENV)/.installed-test
 	$(PYTEST) -p tests.kernels.emulated_avx512 tests/kernels --ignore tests/kernels/test_native_build.py
 
+# Libraries that want another numpy than constraints.txt has stand in an environment of their own. Its
+# constraints are those of constraints.txt that constraints-reference.txt has not.
+REFERENCE := .venv-reference
+
+$(REFERENCE)/.installed: pyproject.toml constraints.txt constraints-reference.txt
+	@test -x $(REFERENCE)/bin/python || $(PYTHON) -m venv $(REFERENCE)
+	@awk -F '==' 'NR == FNR { own[$$1] } NR == FNR || !($$1 in own)' constraints-reference.txt constraints.txt > $(REFERENCE)/constraints.txt
+	@echo "installing into $(REFERENCE), some minutes the first time"
+	$(REFERENCE)/bin/python -m pip --disable-pip-version-check install --quiet \
+		--constraint $(REFERENCE)/constraints.txt --editable '.[test,test-reference]'
+	@touch $@
+
+# One process: each library has threads of its own.
+test-reference: $(REFERENCE)/.installed
+	$(REFERENCE)/bin/python -m pytest -p tests.reference_only
+
 bench: $(VENV)/.installed-test
 	OMP_NUM_THREADS=$$(nproc) $(BIN)/python -m pytest tests/benchmarks -s --benchmark-only --benchmark-columns=min,median,rounds
 
@@ -68,4 +85,4 @@ format: $(VENV)/.installed-test
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(REFERENCE) build dist *.egg-info

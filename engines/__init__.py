@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..kernels.threads import arrange_threads
+
 if TYPE_CHECKING:
     from .api import SamplingParams as SamplingParams
     from .llm import LLM as LLM
 
 __all__ = ["LLM", "SamplingParams"]
+
+arrange_threads()
 
 
 def __getattr__(name: str) -> Any:

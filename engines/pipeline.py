@@ -82,13 +82,17 @@ class _HostTimes:
     submit_s: float = 0.0
     wait_s: float = 0.0
 
-    def phases(self, duration_s: float) -> PhaseTimes:
+    def phases(self, duration_s: float, swap_s: float) -> PhaseTimes:
+        """swap_s: what the step that was waited for took to swap; so much less would have been
+        waited for it."""
         rest_s = duration_s - self.schedule_s - self.submit_s - self.wait_s
+        swap_s = min(swap_s, self.wait_s)
         return PhaseTimes(
             schedule_s=self.schedule_s,
             prepare_s=self.submit_s,
-            linear_s=self.wait_s,
+            linear_s=self.wait_s - swap_s,
             host_s=rest_s,
+            swap_s=swap_s,
         )
 
 
@@ -165,7 +169,7 @@ class PipelinedCore:
             index=self._steps,
             start_s=start_s,
             end_s=end_s,
-            phases=times.phases(end_s - start_s),
+            phases=times.phases(end_s - start_s, result.times.swap_s),
             device_s=result.device_s,
             replayed=result.replayed,
         )

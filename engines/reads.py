@@ -33,6 +33,11 @@ READ_UNDER: Mapping[str, tuple[tuple[str, tuple[object, ...]], ...]] = {
     "kv_reservation": (_CONTIGUOUS,),
     "arena": (_CONTIGUOUS,),
 }
+# A value that is another one by a second name but under these: where samples make room one by one,
+# `auto` finds no group to swap and recomputes, which vLLM v1 and TensorRT-LLM always do.
+_VALUES: Mapping[str, tuple[object, tuple[str, tuple[object, ...]]]] = {
+    "preemption": ("auto", ("batching", ("separate",))),
+}
 
 
 def why_unread(name: str, settings: Mapping[str, Any]) -> str:
@@ -41,6 +46,10 @@ def why_unread(name: str, settings: Mapping[str, Any]) -> str:
     for other, values in READ_UNDER.get(name, ()):
         if other in settings and settings[other] not in values:
             return _said(other, settings[other])
+    if name in _VALUES:
+        value, (other, values) = _VALUES[name]
+        if settings.get(name) == value and other in settings and settings[other] not in values:
+            return f"{_said(other, settings[other])}, where samples make room one by one"
     return ""
 
 

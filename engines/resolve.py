@@ -18,21 +18,18 @@ from .cost.weights import WeightChoice
 from .cost.work import model_work
 from .device import choose_dtype, find_device, memory_bytes_of
 from .errors import ConfigError
-from .executors.graphs import graph_memory_bytes
-from .executors.step_memory import StepShape, step_bytes
 from .models.catalogue import ModelFiles
 from .models.config import DTYPE_BYTES
 from .models.decoder import DecoderConfig
 from .models.describe import NATIVE, Described, describe_model
 from .quantization.auto import settle_quant
 from .quantization.checkpoints.read import Published, read_published
-from .quantization.methods import find_method, head_method, linear_ops, op_of
+from .quantization.methods import find_method, linear_ops
 from .quantization.scheme import resolve_group_size
 from .resolved import ResolvedEngine
+from .room import kv_room_bytes, said, taken_beside_weights
 from .step import Limits
 from .strategy import build_strategy
-
-CUDA_KV_MEMORY_SHARE = 0.9
 
 
 def resolve(engine: EngineConfig, files: ModelFiles) -> ResolvedEngine:
@@ -156,47 +153,23 @@ def _default_kv_memory(
     free_bytes, _ = torch.cuda.mem_get_info(device)
     # PyTorch keeps what engines before this one gave back, and the driver counts it as taken.
     free_bytes += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    taken_bytes = {"weights": _weight_bytes(described, engine)}
-    if described.native is not None:
-        if engine.cuda_graphs == "on":
-            taken_bytes["graphs"] = graph_memory_bytes(
-                described.native, limits.max_num_seqs, engine.dtype
-            )
-        step = step_bytes(described.native, _largest_step(engine, limits))
-        taken_bytes[f"a step of {limits.max_num_batched_tokens} tokens"] = step
-    left_bytes = int((free_bytes - sum(taken_bytes.values())) * CUDA_KV_MEMORY_SHARE)
+    if described.native is None:
+        taken_bytes = {"weights": DTYPE_BYTES[engine.dtype] * described.config.parameter_count}
+    else:
+        native = replace(described.native, dtype=engine.dtype)
+        weights = int(model_work(native, WeightChoice.of(engine)).stored_bytes)
+        graphs = engine.cuda_graphs == "on"
+        beside = taken_beside_weights(native, engine, limits, graphs=graphs)
+        taken_bytes = {"weights": weights} | beside
+    left_bytes = kv_room_bytes(free_bytes, taken_bytes)
     if left_bytes < 1:
-        taken = ", ".join(f"{size / 1e9:.1f} GB for {what}" for what, size in taken_bytes.items())
         raise ConfigError(
             "kv_memory",
             "auto",
-            f"room beside {taken}, but {device} has {free_bytes / 1e9:.1f} GB free; "
+            f"room beside {said(taken_bytes)}, but {device} has {free_bytes / 1e9:.1f} GB free; "
             "lower --max-num-batched-tokens or --max-model-len, or the weights' bits with --quant",
         )
     return left_bytes
-
-
-def _largest_step(engine: EngineConfig, limits: Limits) -> StepShape:
-    """engine: its dtype and quantisation are decided."""
-    layers, head = "linear", head_method(engine.quant, engine.quant_head)
-    if engine.quant != "none":
-        form = "int8" if engine.quant_bits == 8 else find_method(engine.quant).form
-        layers = op_of(form, engine.quant_activations)
-    return StepShape(
-        tokens=limits.max_num_batched_tokens,
-        rows=limits.max_num_seqs,
-        dtype=engine.dtype,
-        layers=layers,
-        head="linear" if head == "none" else op_of(find_method(head).form),
-    )
-
-
-def _weight_bytes(described: Described, engine: EngineConfig) -> int:
-    """That will lie on the device. engine: its dtype and quantisation are decided."""
-    if described.native is None:
-        return DTYPE_BYTES[engine.dtype] * described.config.parameter_count
-    work = model_work(replace(described.native, dtype=engine.dtype), WeightChoice.of(engine))
-    return int(work.stored_bytes)
 
 
 def _cuda_graphs(engine: EngineConfig, config: DecoderConfig) -> str:

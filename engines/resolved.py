@@ -7,6 +7,7 @@ from typing import Any
 
 from .config import EngineConfig
 from .kv.contiguous import DEFAULT_ARENA, DEFAULT_RESERVATION
+from .reads import why_unread
 from .step import Limits
 
 MOST_SWAP_MEMORY_BYTES = 4 * 2**30  # vLLM's default
@@ -84,8 +85,6 @@ def contiguous_defaults(engine: EngineConfig) -> dict[str, Any]:
 
 def _swap_memory_bytes(engine: EngineConfig, kv_memory_bytes: int) -> int | None:
     """Room on the host, where anything may be swapped out."""
-    if engine.admission == "reserve" or engine.kv == "contiguous":
-        return None
-    if engine.preemption == "recompute":
+    if engine.preemption == "recompute" or why_unread("preemption", vars(engine)):
         return None
     return engine.swap_memory_bytes or min(kv_memory_bytes, MOST_SWAP_MEMORY_BYTES)

@@ -213,7 +213,8 @@ class PhaseTimes:
     On an accelerator launches return early, so attention_s and linear_s are not told apart:
     attention_s is then 0 and linear_s holds the whole forward pass, device wait in sample_s.
     Where the next step is prepared while one runs, they are the host's time while it ran:
-    schedule_s and prepare_s are the next one's, and linear_s is waiting for the device.
+    schedule_s and prepare_s are the next one's, and linear_s is waiting for the device; of that,
+    what the step swapped is swap_s.
     """
 
     schedule_s: float = 0.0

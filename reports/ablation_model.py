@@ -42,20 +42,21 @@ class AblationResponse:
 
 @dataclass(frozen=True)
 class AblationChange:
-    """One axis from its base to a level."""
+    """One axis from its base to a level, both as they are typed.
+
+    text: the change in words, as `batching separate → mixed`; setting: what the level is, as `mixed
+    batching`."""
 
     axis: str
     base: str
     level: str
-
-    @property
-    def text(self) -> str:
-        return f"{self.axis} {self.base} → {self.level}"
+    text: str
+    setting: str
 
 
 @dataclass(frozen=True)
 class Conditional:
-    """A change's effect while another axis stays at a level."""
+    """A change's effect while another axis stays at a level. level: in words, as `paged KV`."""
 
     level: str
     value: float

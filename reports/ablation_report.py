@@ -294,4 +294,4 @@ def _category(effect: AblationEffect) -> str:
     """The levels alone say which axis, unless they are numbers or words that many axes have."""
     if effect.is_main:
         return effect.text
-    return " × ".join(f"{change.axis} {change.level}" for change in effect.changes)
+    return " × ".join(change.setting for change in effect.changes)

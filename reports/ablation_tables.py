@@ -126,7 +126,8 @@ def interactions_table(ablation: Ablation) -> Table | None:
             for side in effect.conditional
         ]
         factor, verdict = _factor(effect, response), _depends(effect, response)
-        rows.append((first.text, second.axis, label(response), *sides, factor, verdict))
+        by = second.axis.replace("_", " ")
+        rows.append((first.text, by, label(response), *sides, factor, verdict))
     return table(
         "interactions",
         "Interactions",

@@ -22,7 +22,7 @@ from .model import (
     Table,
     present,
 )
-from .named_points import crowded
+from .named_points import crowded, room_right
 from .palette import run_role
 from .tables import table
 
@@ -33,10 +33,6 @@ _NEXT_TOKENS = (("tpot", "p50"), ("tpot", "p99"), ("tpot", "mean"))
 _BEST = "Best"
 # Throughputs within this of each other are no reason to prefer one.
 _SAME_SPEED = 0.02
-# Of the width that a chart beside figures has, what a wide character of a name takes, what the gap
-# between it and its point, and the most that names may take: on a page of 1 200 pixels the axis is
-# 358 wide, "paged-awq" 66, and its gap 8.
-_CHARACTER, _GAP, _MOST_OF_WIDTH = 0.021, 0.03, 0.5
 
 
 def tiles(comparison: Comparison) -> tuple[KeyFigure, ...]:
@@ -148,8 +144,7 @@ def _trade_off(comparison: Comparison) -> Chart | None:
     if not panels:
         return None
     known = [x for panel in panels for one in panel.series for x in one.x]
-    names = max(len(one.name) for panel in panels for one in panel.series)
-    room = min(_MOST_OF_WIDTH, _GAP + _CHARACTER * names)
+    room = max(room_right(one.name) for panel in panels for one in panel.series)
     x = Axis("Output throughput", speed.unit, high=max(known) / (1 - room))
     if any(crowded(x, panel) for panel in panels):
         panels = [_unnamed(panel) for panel in panels]

@@ -7,11 +7,8 @@ from collections.abc import Sequence
 from .format import scale_of
 from .frontier_model import Frontier, FrontierMethod, FrontierSteps
 from .model import Axis, Chart, Guide, Panel, Series
+from .named_points import room_right
 from .palette import run_role
-
-# A character of a point's name, as a share of the axis where the chart stands beside figures; and
-# the most that a name may take of it.
-_CHARACTER, _LONGEST_NAME = 1 / 52, 0.5
 
 
 def trade_off(frontier: Frontier) -> Chart | None:
@@ -19,7 +16,7 @@ def trade_off(frontier: Frontier) -> Chart | None:
     methods = [one for one in frontier.counted if one.output_tokens_per_s]
     if not methods:
         return None
-    high = max((one.output_tokens_per_s or 0.0) / (1 - _room(one.name)) for one in methods)
+    high = max((one.output_tokens_per_s or 0.0) / (1 - room_right(one.name)) for one in methods)
     sizes = scale_of("bytes", [one.weight_bytes for one in methods])
     panels = [
         Panel(
@@ -40,11 +37,6 @@ def trade_off(frontier: Frontier) -> Chart | None:
         panels=tuple(panels),
         note=f"Quality: {frontier.quality_of}." if frontier.quality_of else "",
     )
-
-
-def _room(name: str) -> float:
-    """Of the axis, for a name to the right of its point and the gap before it."""
-    return min(_LONGEST_NAME, (len(name) + 2) * _CHARACTER)
 
 
 def _scaled(value: float | None, factor: float) -> float | None:

@@ -28,9 +28,9 @@ class FrontierMethod:
     was not its alone, or slowed down, while it ran: its speed decides nothing.
     weight_bytes: weights as served. output_tokens_per_s: over the steady window. batch_requests: in
     a step, on average.
-    perplexity, text_kl_mean, text_kl_p99 and text_top1_agreement are of the held-out text, kl_mean
-    and top1_agreement of the run's answers; KL in nats a token. The unquantised model's own are 0
-    and 1.
+    perplexity, text_kl_mean, text_kl_p99 and text_top1_agreement are of `text_tokens` of held-out
+    text, kl_mean and top1_agreement of the run's answers; KL in nats a token. The unquantised
+    model's own are 0 and 1.
     ratios: to the baseline, by the names of these fields; throughput_ratio and perplexity_ratio
     with what is known of how sure they are. task_scores: (task, metric, value, standard error).
     dominated_by: methods that are no worse in anything and better in something, beyond doubt.
@@ -48,6 +48,7 @@ class FrontierMethod:
     ttft_mean_s: float | None = None
     tpot_mean_s: float | None = None
     batch_requests: float | None = None
+    text_tokens: int | None = None
     perplexity: float | None = None
     text_kl_mean: float | None = None
     text_kl_p99: float | None = None
@@ -74,7 +75,7 @@ class FrontierMethod:
 @dataclass(frozen=True)
 class MethodPair:
     """Two methods beside each other. ratios: of the second to the first, by quantity; the intervals
-    of all pairs of a frontier hold together at 95 %."""
+    of all pairs of a frontier hold together at 95 %, but for those marked alone."""
 
     first: str
     second: str

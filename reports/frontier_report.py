@@ -34,8 +34,9 @@ from .tables import glossary
 WHOLE = Badge("Every method measured", "✓", "good")
 INCOMPLETE = Badge("Methods left out", "!", "caution")
 # Of more methods than this the verdict does not say what each is; of still more no sentence does,
-# but tiles and the table below.
+# but tiles and the table below. Of more than so many on the frontier, or off it, it gives a count.
 _MOST_TOLD, _MOST_WITH_A_SENTENCE = 3, 5
+_MOST_ON_IT, _MOST_OFF_IT = 5, 2
 DISTURBED = Badge("Every method measured, with cautions", "!", "caution")
 
 
@@ -62,23 +63,14 @@ def _badge(frontier: Frontier) -> Badge:
 
 
 def _verdict(frontier: Frontier) -> str:
-    """Who is no choice, and because of whom; where everyone is one, what each is chosen for."""
+    """Who is a choice and who is none, of whom by whom is in the table; where everyone is one, what
+    each is chosen for."""
     counted = frontier.counted
     if not counted:
         return "No method has a run that counts."
-    beaten = [
-        f"{one.name} is dominated by {listed(one.dominated_by)}"
-        for one in counted
-        if one.dominated_by
-    ]
-    if beaten or any(one.undecided_by for one in counted):
-        on = [one.name for one in counted if one.on_frontier]
-        head = "No method is on the frontier of quality, speed and memory beyond doubt"
-        if on:
-            are = "is" if len(on) == 1 else "are"
-            count = f"{len(on)} of {plural(len(counted), 'method')}"
-            head = f"{count} {are} on the frontier of quality, speed and memory: {listed(on)}"
-        return f"{'; '.join((head, *beaten, *_undecided(counted)))}."
+    if not all(one.on_frontier for one in counted):
+        parts = (_on_it(counted), *_dominated(counted), *_undecided(counted))
+        return f"{'; '.join(parts)}."
     if len(counted) == 1:
         return f"Only {counted[0].name} has a run that counts."
     none_dominates = "No method dominates another in quality, speed and memory"
@@ -87,15 +79,37 @@ def _verdict(frontier: Frontier) -> str:
     return f"{none_dominates}."
 
 
+def _on_it(counted: Sequence[FrontierMethod]) -> str:
+    on = [one.name for one in counted if one.on_frontier]
+    if not on:
+        return "No method is on the frontier of quality, speed and memory beyond doubt"
+    are = "is" if len(on) == 1 else "are"
+    names = f": {listed(on)}" if len(on) <= _MOST_ON_IT else ""
+    return (
+        f"{len(on)} of {plural(len(counted), 'method')} {are} on the frontier of quality, speed "
+        f"and memory{names}"
+    )
+
+
+def _dominated(counted: Sequence[FrontierMethod]) -> Iterable[str]:
+    beaten = [one for one in counted if one.dominated_by]
+    if len(beaten) == 1 and len(beaten[0].dominated_by) <= _MOST_OFF_IT:
+        yield f"{beaten[0].name} is dominated by {listed(beaten[0].dominated_by)}"
+    elif beaten:
+        yield f"{_few(beaten)} {'is' if len(beaten) == 1 else 'are'} dominated"
+
+
 def _undecided(counted: Sequence[FrontierMethod]) -> Iterable[str]:
     """Whom the runs neither put on the frontier nor take off it."""
-    beside = [
-        f"{one.name} beside {listed(one.undecided_by)}"
-        for one in counted
-        if one.undecided_by and not one.dominated_by
-    ]
-    if beside:
-        yield f"not decided for {', for '.join(beside)}"
+    open_to = [one for one in counted if one.undecided_by and not one.dominated_by]
+    if open_to:
+        yield f"not decided for {_few(open_to)}"
+
+
+def _few(methods: Sequence[FrontierMethod]) -> str:
+    if len(methods) > _MOST_OFF_IT:
+        return str(len(methods))
+    return listed([one.name for one in methods])
 
 
 def _tells_each(frontier: Frontier) -> bool:

@@ -91,12 +91,22 @@ def pairs_table(frontier: Frontier) -> Table | None:
         ("Ratio", *titles),
         rows,
         words=titles,
-        note="In brackets, the interval the ratio lies in, at 95 % for all together: of quality by "
+        note="In brackets, the interval the ratio lies in, at 95 % for all together"
+        f"{_alone(frontier)}: of quality by "
         "resampling stretches of the text, which both read, of tokens/s parts of the window. A "
         "method dominates another if nothing here and in the weights is worse or inconclusive, and "
         "something is better; tokens/s of an emulated method decide nothing. To the unquantised "
         "model KL has no ratio: its own is 0.",
         folded=True,
+    )
+
+
+def _alone(frontier: Frontier) -> str:
+    ratios = (ratio for pair in frontier.pairs for ratio in pair.ratios.values())
+    return (
+        " but those marked alone, which no sentence is about"
+        if any(one.alone for one in ratios)
+        else ""
     )
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .format import size
+
 
 @dataclass(frozen=True)
 class Term:
@@ -303,10 +305,31 @@ AXIS_WORDS: Mapping[str, str | tuple[str, str]] = {
 
 def setting_text(name: str, value: object) -> str:
     """A setting in words: `mixed batching`, `watermark 0.05`, `no prefix cache`."""
-    words = AXIS_WORDS.get(name, name.replace("_", " ") + " {}")
+    words = AXIS_WORDS.get(name, _spelled_out(name) + " {}")
     if isinstance(words, tuple):
         return words[bool(value)]
-    return words.format(f"{value:g}" if isinstance(value, float) else value)
+    if isinstance(value, bool):
+        return _spelled_out(name) if value else f"no {_spelled_out(name)}"
+    return words.format(_level(name, value))
+
+
+def change_text(name: str, before: object, after: object) -> str:
+    """A setting that changes: `block 16 → 32`; of a switch `chunked prefill → whole prompts`. One
+    whose name is a word is named by it: `batching separate → mixed`."""
+    if isinstance(before, bool):
+        return f"{setting_text(name, before)} → {setting_text(name, after)}"
+    arrow = f"{_level(name, before)} → {_level(name, after)}"
+    return f"{name} {arrow}" if "_" not in name else setting_text(name, arrow)
+
+
+def _spelled_out(name: str) -> str:
+    return name.removesuffix("_bytes").replace("_", " ")
+
+
+def _level(name: str, value: object) -> object:
+    if name.endswith("_bytes") and isinstance(value, int):
+        return size(value)
+    return f"{value:g}" if isinstance(value, float) else value
 
 
 def label_of(name: str) -> str:

@@ -1,4 +1,5 @@
-"""On which side of a point its name is written, so that names of neighbours do not meet."""
+"""On which side of a point its name is written, so that names of neighbours do not meet, and the
+room that one needs beside the last point."""
 
 from __future__ import annotations
 
@@ -15,8 +16,17 @@ _NEAR_X, _NEAR_Y = 0.2, 0.1
 _ROOM_ABOVE = 0.25
 # A name to the left needs as much of the axis, one below as much of the height.
 _ROOM_LEFT, _ROOM_BELOW = 0.25, 0.2
+# Of the width that a chart beside figures has, what a wide character of a name takes, what the gap
+# between it and its point, and the most that names may take: on a page of 1 200 pixels the axis is
+# 355 wide, "awq+a8+w8a8-head" 127, and its gap 8.
+_CHARACTER, _GAP, _MOST_OF_WIDTH = 0.023, 0.03, 0.5
 # A point has so many sides where its name and its neighbours' can stand.
 _MOST_NEIGHBOURS = 2
+
+
+def room_right(name: str) -> float:
+    """The share of the axis that a name to the right of its point needs, gap and all."""
+    return min(_MOST_OF_WIDTH, _GAP + _CHARACTER * len(name))
 
 
 def sides(x_axis: Axis, panel: Panel) -> dict[Point, Side]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,12 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("no shared/data beside the checkout")
     return SHARED_DATA
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Without the library that a test holds us against, it is skipped; `make test-reference` has
+    them all."""
+    for mark in item.iter_markers("reference"):
+        for library in mark.args:
+            if find_spec(library) is None:
+                pytest.skip(f"needs {library}: make test-reference")

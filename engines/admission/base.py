@@ -23,7 +23,8 @@ class Admission(Protocol):
     @property
     def preemption(self) -> Preemption:
         """What becomes of a request that must make room: its keys and values are thrown away and
-        recomputed, or swapped to the host; `auto` swaps those of several samples only."""
+        recomputed, or swapped to the host; `auto` swaps several samples of a request that make
+        room together, as vLLM v0 does."""
         ...
 
     def can_ever_hold(self, request: RequestState, kv: KVRoom) -> bool:

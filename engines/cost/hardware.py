@@ -41,7 +41,8 @@ class Hardware(_Part):
 
     link: between devices of a node; internode_link: between nodes; host_link: to the host's memory,
     for swapping. A link that is absent cannot be used: see `required_link`.
-    step_overhead_ms: host time a step that the device waits for. sources: where figures are from.
+    step_overhead_ms: host time a step that the device waits for. graphs: whether decode steps are
+    captured there, as on a GPU: then they take memory. sources: where figures are from.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Hardware(_Part):
     internode_link: Link | None = None
     host_link: Link | None = None
     step_overhead_ms: float = Field(ge=0)
+    graphs: bool = True
     sources: dict[str, str] = Field(min_length=1)
 
     def peak_flops(self, dtype: str) -> float:

@@ -6,11 +6,14 @@ decode, go through the linear maps together, so a mixed step reads the weights o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from ..errors import ConfigError
 from ..models.config import ModelConfig
+from ..room import KV_MEMORY_SHARE, kv_room_bytes, said
 from .hardware import Hardware, Link
 from .weights import UNQUANTISED, WeightChoice, WeightFormat
 from .work import ModelWork, StepWork, model_work
@@ -176,23 +179,27 @@ def kv_capacity_tokens(
     *,
     tensor_parallel: int = 1,
     kv_dtype: str = "auto",
-    free_memory_fraction: float = 0.9,
+    beside_weights: Mapping[str, float] = MappingProxyType({}),
+    free_memory_fraction: float = KV_MEMORY_SHARE,
 ) -> int:
-    """KV tokens that fit: `free_memory_fraction` of what the weights leave free on each device.
+    """KV tokens that fit: `free_memory_fraction` of what is left free on each device.
 
-    The rest is for activations and the runtime; 0.9 is TensorRT-LLM's default
-    (kv_cache_free_gpu_mem_fraction). Raises ConfigError where the weights do not fit.
+    beside_weights: bytes of each that neither weights nor keys and values get, by what takes them:
+    of our own engines `taken_beside_weights`; of another, which computes otherwise, nothing is
+    known. Raises ConfigError where nothing is left.
     """
     if not 0 < free_memory_fraction <= 1:
         raise ConfigError("free_memory_fraction", free_memory_fraction, "a share in (0, 1]")
     work: ModelWork = model_work(model, weights, tensor_parallel=tensor_parallel, kv_dtype=kv_dtype)
-    free = hardware.memory_bytes - work.stored_bytes
-    tokens = int(free * free_memory_fraction // work.kv_bytes_per_token)
+    taken = {"weights": work.stored_bytes, **beside_weights}
+    room = kv_room_bytes(hardware.memory_bytes, taken, free_memory_fraction)
+    tokens = int(room // work.kv_bytes_per_token)
     if tokens < 1:
+        shorter = "; or lower --max-num-batched-tokens or --max-model-len" if beside_weights else ""
         raise ConfigError(
             "tensor_parallel",
             tensor_parallel,
-            f"enough devices: the weights take {work.stored_bytes / 1e9:.1f} GB of each "
-            f"{hardware.name}'s {hardware.memory_bytes / 1e9:.1f} GB",
+            f"enough devices: of each {hardware.name}'s {hardware.memory_bytes / 1e9:.1f} GB, "
+            f"{said(taken)} leave nothing{shorter}",
         )
     return tokens

@@ -137,16 +137,15 @@ def model_work(
 ) -> ModelWork:
     """Counts for a model in its own dtype. kv_dtype: as `kv_element_bytes` takes it.
 
-    KV heads that are fewer than the devices are held by several of them, as vLLM and TensorRT-LLM
-    do. Raises ConfigError for a split that does not go up.
+    Raises ConfigError for a split that does not go up.
     """
     _check_split(model, tensor_parallel)
     dtype = SHORT_DTYPE[model.dtype]
     element = ELEMENT_BYTES[dtype]
     layer, head = weights.layer_format(dtype), weights.head_format(dtype)
-    q_size = model.q_size // tensor_parallel
-    kv_size = max(1, model.num_kv_heads // tensor_parallel) * model.head_dim
-    hidden, inner = model.hidden_size, model.intermediate_size // tensor_parallel
+    shard = model.shard(tensor_parallel)
+    q_size, kv_size = shard.q_size, shard.kv_size
+    hidden, inner = shard.hidden_size, shard.intermediate_size
     # [out, in] of each product; q, k, v and gate, up are one product each, as engines fuse them.
     products = (
         (q_size + 2 * kv_size, hidden),

@@ -20,14 +20,11 @@ from torch import Tensor
 from ...kernels.batch import AttentionBatch, ContiguousBatch, PagedBatch
 from ...kernels.device_lengths import DeviceLengths
 from ...kernels.errors import KernelError
-from ..models.config import DTYPE_BYTES, ModelConfig
 from ..models.decoder import Decoder
 from ..models.kv_tensors import KVTensors
 from .inputs import Spare, StepInputs, bucket_of, decode_buckets, no_inputs, pad_decodes
 from .staging import Form, Staging, decode_form, fill
 
-# What the driver keeps of one graph of some hundred kernels, rounded up.
-_GRAPH_BYTES = 8 * 2**20
 # A megabyte comes from the host in 40 us at 25 GB/s; two more launches take 10.
 _LARGE_TABLES_WORDS = 2**18
 
@@ -205,17 +202,3 @@ class DecodeGraphs:
             return PagedBatch(ones, longest, views["tables"], lengths)
         lengths = DeviceLengths(starts, kv_lengths, views["starts"])
         return ContiguousBatch(ones, longest, (0,) * size, lengths)
-
-
-def graph_memory_bytes(config: ModelConfig, max_num_seqs: int, dtype: str) -> int:
-    """Room that the graphs of an engine take on its device, from above: logits, one pass's
-    intermediate tensors, and what the driver keeps of each graph."""
-    widest = (
-        2 * config.vocab_size  # computed, and kept for the sampler
-        + 4 * config.hidden_size
-        + 2 * config.q_size
-        + 2 * config.kv_size
-        + 3 * config.intermediate_size
-    )
-    rows = max_num_seqs * widest * DTYPE_BYTES[dtype]
-    return rows + len(decode_buckets(max_num_seqs)) * _GRAPH_BYTES

@@ -1,17 +1,23 @@
-"""A step that was launched on a GPU, and how its tokens come back."""
+"""Steps that are launched on a GPU, which is behind, and how their tokens come back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 
 import torch
 from torch import Tensor
 
-from ..sampling import Sampled
-from .base import ForwardTimes, StepResult
+from ..api import SamplingParams
+from ..kv.base import Move
+from ..sampling import Sampled, choose, sample, why_on_host
+from .base import ForwardTimes, Pending, StepResult
 from .memory import explained
+from .passes import Samples
+from .work import Work
 
 # A buffer is read while the next step's is written.
 _TURNS = 2
@@ -42,6 +48,69 @@ class Readback:
 
 def _pinned_ids(room: int) -> Tensor:
     return torch.empty(room, dtype=torch.int64, pin_memory=True)
+
+
+class Launching:
+    """Everything of a step that needs no answer from the device is done when `start` returns."""
+
+    def __init__(
+        self,
+        device: torch.device,
+        move: Callable[[Sequence[Move]], float],
+        force: Mapping[str, str] | None,
+        *,
+        here: AbstractContextManager[object],
+        readback: Readback,
+    ) -> None:
+        """move: hands moves to the device's stream, and says how many of the host's seconds went to
+        those between them. force: operation -> implementation, for sampling. here: inside, the
+        thread's current device is the model's."""
+        self._device = device
+        self._move = move
+        self._force = force
+        self._here = here
+        self._readback = readback
+        self._sampled: Samples = ()  # by the step launched last: int64 on the device
+
+    @torch.inference_mode()
+    def start(self, work: Work) -> Pending:
+        launch_s = perf_counter()
+        begin = self._readback.mark()
+        tokens: Tensor | None = None
+        draw: Callable[[], Sequence[Sampled]] | None = None
+        with explained("to compute a step", self._device):
+            swap_s = self._move(work.moves)
+            moved = self._readback.mark() if swap_s else None
+            if work.model_pass is not None:
+                logits = work.model_pass.logits(self._sampled, None)
+                if any(why_on_host(one.sampling) for one in work.draws):
+                    draw = partial(self._drawn, logits, work)
+                else:
+                    tokens = self._chosen(logits, work)
+        times = ForwardTimes(
+            prepare_s=work.prepare_s,
+            linear_s=perf_counter() - launch_s - swap_s,
+            swap_s=swap_s,
+        )
+        return LaunchedStep(begin, self._readback.mark(), times, tokens, draw, moved, work.replayed)
+
+    def why_waited_for(self, sampling: SamplingParams) -> str:
+        """Whatever the host must choose: by then the next step would have to know it."""
+        return why_on_host(sampling)
+
+    def _chosen(self, logits: Tensor, work: Work) -> Tensor:
+        """The samples, on their way to a host buffer."""
+        chosen = choose(logits, work.draws, work.draw_rows, self._force)
+        tokens = self._readback.copy(chosen)
+        # Of logits without a distribution there is none, which is said when the tokens are read.
+        # The step that is launched before that must read some token's embedding.
+        self._sampled = chosen.clamp_min(0)
+        return tokens
+
+    def _drawn(self, logits: Tensor, work: Work) -> list[Sampled]:
+        """Of a step that was launched, once it is done."""
+        with self._here:
+            return sample(logits, work.draws, work.draw_rows, self._force)
 
 
 @dataclass(frozen=True)

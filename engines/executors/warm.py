@@ -9,7 +9,7 @@ meet all. The last is the largest there may be: if it has no room, that is said 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from ..api import SamplingParams
@@ -24,6 +24,7 @@ _FIRST_OF_A_TILE = (1, 17, 33, 65)
 _TILE_ROWS = 128
 # So many programs are never split further, whatever the columns.
 _MOST_TILES = 256
+_PENALTIES = {"repetition_penalty": 1.5, "frequency_penalty": 0.5, "presence_penalty": 0.5}
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,13 @@ def row_counts(most: int) -> tuple[int, ...]:
 
 
 def warm_draws() -> Iterator[Draw]:
-    """A greedy choice, and a draw for each set of limits that may be asked for."""
+    """A greedy choice, and a draw for each set of limits that may be asked for, without penalties
+    and with them: they make a batch's logits float32."""
     yield Draw(SamplingParams(), 0)
     for top_k, top_p, min_p in product((0, 1), (1.0, 0.5), (0.0, 0.5)):
-        yield Draw(SamplingParams(temperature=1.0, top_k=top_k, top_p=top_p, min_p=min_p), 0)
+        plain = SamplingParams(temperature=1.0, top_k=top_k, top_p=top_p, min_p=min_p)
+        yield Draw(plain, 0)
+        yield Draw(replace(plain, **_PENALTIES), 1, 0, (0,), (0,))
 
 
 def _step(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -98,6 +98,18 @@ class ModelConfig:
     def parameter_count(self) -> int:
         """Parameters stored; a tied output projection counts once."""
         return sum(prod(shape) for shape in self.parameter_shapes().values())
+
+    def shard(self, devices: int) -> ModelConfig:
+        """What each of `devices` computes of a layer under tensor parallelism: its heads and its
+        features of the MLP. KV heads that are fewer than the devices are held by several of them,
+        as vLLM and TensorRT-LLM do. The rest is the whole model's.
+        """
+        return replace(
+            self,
+            num_heads=self.num_heads // devices,
+            num_kv_heads=max(1, self.num_kv_heads // devices),
+            intermediate_size=self.intermediate_size // devices,
+        )
 
     def kv_bytes_per_token(self, dtype: str, kv_dtype: str = "auto") -> int:
         """Keys and values of one token over all layers, the scales of a quantised cache included.

@@ -8,7 +8,7 @@ alone, whatever is asked for first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from hashlib import blake2b
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from ...kernels.int4 import PackedInt4
 from ..models.config import ModelConfig
 from .grid import held_group_size
+from .lazy import Lazy
 from .linear import WeightSource
 from .methods import find_method, head_method
 from .quantized import PackedSource, QuantizedMap, QuantizedModel
@@ -29,7 +30,7 @@ STD = 0.02  # what the models of this family are initialised with
 _CODE_STD = (255 / 12) ** 0.5
 
 
-class DummyWeights(Mapping[str, Tensor]):
+class DummyWeights(Lazy[Tensor]):
     """Parameters by name, each drawn when it is asked for, in one dtype on one device: norms are
     ones, biases zeros, the rest is normal around 0 with a standard deviation of `STD`."""
 
@@ -39,9 +40,10 @@ class DummyWeights(Mapping[str, Tensor]):
         self.dtype = dtype
         self.device = device
         self.shapes = config.parameter_shapes()
+        super().__init__(self.shapes)
         self._seed = seed
 
-    def __getitem__(self, name: str) -> Tensor:
+    def make(self, name: str) -> Tensor:
         shape = self.shapes[name]
         if name.endswith("norm.weight"):
             return torch.ones(shape, dtype=self.dtype, device=self.device)
@@ -50,19 +52,13 @@ class DummyWeights(Mapping[str, Tensor]):
             return tensor
         return tensor.normal_(0.0, STD, generator=self.generator(name))
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.shapes)
-
-    def __len__(self) -> int:
-        return len(self.shapes)
-
     def generator(self, name: str) -> torch.Generator:
         """The random stream of a parameter."""
         digest = blake2b(f"{self._seed} {name}".encode(), digest_size=7).digest()
         return torch.Generator(self.device).manual_seed(int.from_bytes(digest))
 
 
-class DummyInt4(Mapping[str, QuantizedMap]):
+class DummyInt4(Lazy[QuantizedMap]):
     """The linear maps of a model's layers as 4-bit codes, all of them equally likely."""
 
     def __init__(self, weights: DummyWeights, group_size: int) -> None:
@@ -73,8 +69,9 @@ class DummyInt4(Mapping[str, QuantizedMap]):
             for name, shape in weights.shapes.items()
             if name.startswith("model.layers.") and name.endswith("_proj.weight")
         }
+        super().__init__(self._shapes)
 
-    def __getitem__(self, name: str) -> QuantizedMap:
+    def make(self, name: str) -> QuantizedMap:
         outputs, inputs = self._shapes[name]
         generator, device = self._weights.generator(name), self._weights.device
         nibbles = torch.randint(
@@ -85,12 +82,6 @@ class DummyInt4(Mapping[str, QuantizedMap]):
         scales = torch.full(groups, STD / _CODE_STD, dtype=self._weights.dtype, device=device)
         zeros = torch.full(groups, 8, dtype=torch.uint8, device=device)
         return QuantizedMap(PackedInt4(nibbles, scales, zeros, group_size))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._shapes)
-
-    def __len__(self) -> int:
-        return len(self._shapes)
 
 
 def dummy_source(

@@ -3,12 +3,13 @@ the logits, which name no tensor."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from ..errors import ModelError
+from .lazy import Lazy
 
 
 def check_finite(name: str, weight: Tensor) -> Tensor:
@@ -22,20 +23,12 @@ def check_finite(name: str, weight: Tensor) -> Tensor:
     return weight
 
 
-class Finite(Mapping[str, Tensor]):
+class Finite(Lazy[Tensor]):
     """The same tensors, each checked when it is asked for. Raises ModelError."""
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        super().__init__(weights)
         self._weights = weights
 
-    def __getitem__(self, name: str) -> Tensor:
+    def make(self, name: str) -> Tensor:
         return check_finite(name, self._weights[name])
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._weights
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._weights)
-
-    def __len__(self) -> int:
-        return len(self._weights)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from ...kernels.registry import KernelError, select
 from ...kernels.w8a8 import W8A8Weight, stack_w8a8
 from ..errors import ConfigError
 from .dense import DenseSource
+from .lazy import Lazy
 from .linear import Linear
 from .methods import op_of
 from .scheme import Scheme
@@ -77,13 +78,13 @@ class QuantizedModel:
     report: tuple[LayerReport, ...] = ()
 
 
-class Unquantized(Mapping[str, Tensor]):
+class Unquantized(Lazy[Tensor]):
     """Parameters `names` of a checkpoint, read as they are asked for, but for those that were
     replaced."""
 
     def __init__(self, weights: Mapping[str, Tensor], names: Iterable[str]) -> None:
+        super().__init__(names)
         self._weights = weights
-        self._names = dict.fromkeys(names)
         self._replaced: dict[str, Tensor] = {}
 
     @classmethod
@@ -96,21 +97,8 @@ class Unquantized(Mapping[str, Tensor]):
         """What took up scales, a norm or a bias, in the checkpoint's place."""
         self._replaced[name] = tensor
 
-    def __getitem__(self, name: str) -> Tensor:
-        if name in self._replaced:
-            return self._replaced[name]
-        if name not in self._names:
-            raise KeyError(name)
-        return self._weights[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
+    def make(self, name: str) -> Tensor:
+        return self._replaced[name] if name in self._replaced else self._weights[name]
 
 
 class ReorderedLinear:

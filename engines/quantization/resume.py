@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..errors import ConfigError, ModelError
 from .layer import LayerMaps, LayerTensors
+from .lazy import Lazy
 from .quantized import PACKED, LayerReport, PackedWeight, QuantizedMap
 from .scheme import LAYERS
 
@@ -118,19 +119,17 @@ class LayerStore:
         return self._directory / f"layer-{index:05}.safetensors"
 
 
-class FinishedMaps(Mapping[str, QuantizedMap]):
+class FinishedMaps(Lazy[QuantizedMap]):
     """Modules `names` of a store's finished layers, a layer at a time in memory.
 
     Raises ModelError for a layer whose file is gone or damaged."""
 
     def __init__(self, store: LayerStore, names: Sequence[str]) -> None:
+        super().__init__(names)
         self._store = store
-        self._names = dict.fromkeys(names)
         self._last: StoredLayer | None = None
 
-    def __getitem__(self, name: str) -> QuantizedMap:
-        if name not in self._names:
-            raise KeyError(name)
+    def make(self, name: str) -> QuantizedMap:
         index, _, within = name.removeprefix(LAYERS).partition(".")
         if self._last is None or self._last.report.layer != int(index):
             self._last = self._store.load(int(index))
@@ -138,15 +137,6 @@ class FinishedMaps(Mapping[str, QuantizedMap]):
                 problem = "was finished, and its layer's file is gone or damaged"
                 raise ModelError("model", name, problem)
         return self._last.maps[within]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
 
 
 def read_fingerprint(directory: Path) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -15,6 +15,7 @@ from .finite import check_finite
 from .fp4 import round_to_fp4
 from .fp8 import round_to_fp8
 from .int8 import round_to_int8
+from .lazy import Lazy
 from .quantized import PackedWeight, QuantizedMap, QuantizedModel
 from .rtn import round_to_nearest
 from .scheme import Scheme, default_scheme, head_of, quantized_maps
@@ -33,7 +34,7 @@ ROUND: dict[str, Round] = {
 }
 
 
-class RoundedMaps(Mapping[str, QuantizedMap]):
+class RoundedMaps(Lazy[QuantizedMap]):
     """Modules `names` of a checkpoint, each rounded when it is asked for, on `device`; from the
     checkpoint's own precision, whatever the activations'.
 
@@ -47,47 +48,28 @@ class RoundedMaps(Mapping[str, QuantizedMap]):
         scheme: Scheme,
         device: torch.device,
     ) -> None:
+        super().__init__(names)
         self._weights = weights
-        self._names = dict.fromkeys(names)
         self._scheme = scheme
         self._device = device
 
-    def __getitem__(self, name: str) -> QuantizedMap:
-        if name not in self._names:
-            raise KeyError(name)
+    def make(self, name: str) -> QuantizedMap:
         weight = check_finite(f"{name}.weight", self._weights[f"{name}.weight"].to(self._device))
         return round_map(name, weight, self._scheme)
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._names
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-
-class _Together(Mapping[str, QuantizedMap]):
+class _Together(Lazy[QuantizedMap]):
     """Maps from two places, each still made or read only when it is asked for."""
 
     def __init__(
         self, first: Mapping[str, QuantizedMap], second: Mapping[str, QuantizedMap]
     ) -> None:
+        super().__init__((*first, *second))
         self._first = first
         self._second = second
 
-    def __getitem__(self, name: str) -> QuantizedMap:
+    def make(self, name: str) -> QuantizedMap:
         return self._second[name] if name in self._second else self._first[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._second or name in self._first
-
-    def __iter__(self) -> Iterator[str]:
-        return iter({**dict.fromkeys(self._first), **dict.fromkeys(self._second)})
-
-    def __len__(self) -> int:
-        return len({*self._first, *self._second})
 
 
 def rounded_model(

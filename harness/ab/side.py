@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import psutil
 
 from ...engines.errors import ConfigError
+from ...kernels.threads import outside_environment
 from ..errors import InvalidRun, StoreError
 from .protocol import PROTOCOL, SideIdentity, Trial, decode, encode
 
@@ -208,7 +209,7 @@ class _RefusedError(ConfigError):
 def _environment(asked: SideOptions, link: Path) -> dict[str, str]:
     """The worker's. A tree is put in front of whatever llmbench is installed: its rooms are found
     through a link, for the folder of a checkout may have any name."""
-    environment = dict(os.environ)
+    environment = outside_environment()
     tree, field = asked.tree, f"{asked.field}_tree"
     if tree is None:
         # As the host imports it, be it installed or not.

@@ -94,8 +94,9 @@ def estimate(
         return tuple(EffectEstimate(_off(scale, effect)) for effect in effects)
     drawn = weights @ _on(scale, resample(measures, resamples, np.random.default_rng(_SEED)))
     blocks = min(map(_blocks, measures))
+    allowance = max(one.allowance if isinstance(one, ByRequest) else 1.0 for one in measures)
     return tuple(
-        _within_run(effect, draws, scale, blocks)
+        _within_run(effect, draws, scale, blocks, allowance)
         for effect, draws in zip(effects, drawn, strict=True)
     )
 
@@ -191,13 +192,15 @@ def _blocks(measure: Measure) -> int:
     return blocks_of(len(measure.amount))
 
 
-def _within_run(effect: float, draws: Floats, scale: Scale, blocks: int) -> EffectEstimate:
+def _within_run(
+    effect: float, draws: Floats, scale: Scale, blocks: int, allowance: float
+) -> EffectEstimate:
     draws = draws[np.isfinite(draws)]
     if not len(draws):
         return EffectEstimate(_off(scale, effect))
     # Logarithms already, if the scale is one of ratios.
-    low, high = interval_of(draws, blocks, CONFIDENCE, "difference")
-    error = float(draws.std()) * math.sqrt(blocks / (blocks - 1))
+    low, high = interval_of(draws, blocks, CONFIDENCE, "difference", allowance)
+    error = allowance * float(draws.std()) * math.sqrt(blocks / (blocks - 1))
     p = two_sided_p(effect / error, blocks - 1) if error > 0 else float(effect == 0)
     return EffectEstimate(_off(scale, effect), _off(scale, low), _off(scale, high), p)
 

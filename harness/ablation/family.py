@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...reports.ablation_model import AblationEffect, Conditional
+from ...reports.glossary import setting_text
 from ..comparison.evidence import ERROR_RATE
 from ..stats.holm import holm
 from .contrasts import Contrast
-from .design import Level, level_text
+from .design import Level
 from .effects import EffectEstimate
 from .factorial import Repeats
 from .mechanism import Explanation
@@ -117,7 +118,7 @@ def _conditionals(one: Found) -> tuple[Conditional, ...]:
         return ()
     second = one.contrast.changes[1]
     return tuple(
-        Conditional(level_text(level), side.value, side.low, side.high)
+        Conditional(setting_text(second.axis, level), side.value, side.low, side.high)
         for level, side in zip((second.base, second.level), one.sides, strict=True)
     )
 

@@ -61,6 +61,11 @@ class ByRequest:
         """Requests that are drawn together."""
         return block_length(self.sample.num_units)
 
+    @property
+    def allowance(self) -> float:
+        """As in `compare_samples`."""
+        return 1.0
+
     def value(self) -> float:
         return self.statistic.of(self.sample)
 
@@ -73,6 +78,10 @@ class ByPart(ByRequest):
     def block(self) -> int:
         """Parts that are drawn together."""
         return text_quality.block_of(self.sample)
+
+    @property
+    def allowance(self) -> float:
+        return text_quality.ALLOWANCE
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from ...reports.comparison_tables import ratio_text
 from ...reports.effect_text import effect_text, response_label
 from ...reports.format import number, percent, plural, seconds
+from ...reports.glossary import change_text, setting_text
 from .contrasts import Change, Contrast
-from .design import Cell, level_text
+from .design import Cell
 from .effects import EffectEstimate
 from .mechanism import (
     PARTS_OF,
@@ -99,7 +100,7 @@ def main_sentence(
     turned: where the effect is a mean of opposites, which.
     """
     seen = _Seen(contrast, repeats)
-    head = f"{change_text(contrast.changes[0])}: {label(response)} {spread_text(spread, response)}"
+    head = f"{told(contrast.changes[0])}: {label(response)} {spread_text(spread, response)}"
     text = f"{head}: {_through(response, spread, explanation, seen)}{_cost(response, spread, seen)}"
     return f"{text}{_turned(turned, response)}."
 
@@ -108,7 +109,7 @@ def _turned(turned: Reversal | None, response: Response) -> str:
     if turned is None:
         return ""
     sides = " and ".join(
-        f"{spread_text(spread, response)} with {turned.axis} {level_text(level)}"
+        f"{spread_text(spread, response)} with {setting_text(turned.axis, level)}"
         for spread, level in ((turned.falls, turned.falls_at), (turned.rises, turned.rises_at))
     )
     return f"; but that is the mean of opposites, {sides}"
@@ -125,9 +126,9 @@ def interaction_sentence(
     """Where the first axis' effect depends on the second, and by how much."""
     first, second = contrast.changes
     text = (
-        f"{change_text(first)}: {label(response)} {spread_text(at_base, response)} with "
-        f"{second.axis} {level_text(second.base)} but {spread_text(at_level, response)} with "
-        f"{second.axis} {level_text(second.level)}"
+        f"{told(first)}: {label(response)} {spread_text(at_base, response)} with "
+        f"{setting_text(second.axis, second.base)} but {spread_text(at_level, response)} with "
+        f"{setting_text(second.axis, second.level)}"
     )
     leading = explanation.leading() if explanation is not None else ()
     if explanation is not None and leading:
@@ -143,8 +144,8 @@ def label(response: Response) -> str:
     return response_label(*response.name.split("."))
 
 
-def change_text(change: Change) -> str:
-    return f"{change.axis} {level_text(change.base)} → {level_text(change.level)}"
+def told(change: Change) -> str:
+    return change_text(change.axis, change.base, change.level)
 
 
 def spread_text(spread: EffectEstimate, response: Response) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...engines.quantization.methods import quant_of
 from ...reports.ablation_model import AblationAxis, AblationCell, AblationChange, AblationResponse
+from ...reports.glossary import change_text, setting_text
 from ..comparison.comparability import launches
 from ..result import Result
 from ..storage.settings import settings_of
@@ -129,7 +130,13 @@ def told_axis(axis: Axis) -> AblationAxis:
 
 
 def told_change(change: Change) -> AblationChange:
-    return AblationChange(change.axis, level_text(change.base), level_text(change.level))
+    return AblationChange(
+        change.axis,
+        level_text(change.base),
+        level_text(change.level),
+        change_text(change.axis, change.base, change.level),
+        setting_text(change.axis, change.level),
+    )
 
 
 def told_response(response: Response, short: str) -> AblationResponse:

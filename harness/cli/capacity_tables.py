@@ -11,6 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from ...reports.format import number, quantity, scale_of
+from ...reports.glossary import label_of
 from ...workloads.scaled import Arriving
 from ..metrics import CostPerMillionTokens
 from ..rate_search.bracket import Search, Tried
@@ -58,7 +59,9 @@ def print_capacities(
 
 def sentence(one: EngineCapacity, goal: CapacityGoal) -> str:
     """The answer in words."""
-    limits = " and ".join(f"{metric} ≤ {quantity(s, 's')}" for metric, s in goal.slo_s.items())
+    limits = " and ".join(
+        f"{label_of(metric)} ≤ {quantity(s, 's')}" for metric, s in goal.slo_s.items()
+    )
     what = f"{limits} for {quantity(goal.attainment, 'share')} of the requests"
     search = one.search
     if search.outcome == "always":
@@ -100,7 +103,7 @@ def order_sentence(order: Order) -> str:
 def _missed(one: EngineCapacity, goal: CapacityGoal) -> str:
     """Which limits are not kept, and by how much."""
     parts = [
-        f"{limit.metric}: {quantity(goal.attainment, 'share')} stay within "
+        f"{label_of(limit.metric)}: {quantity(goal.attainment, 'share')} stay within "
         f"{quantity(limit.reached_s, 's')}, {limit.reached_s / limit.limit_s:.2f}x the limit"
         for limit in one.limits
         if limit.reached_s > limit.limit_s

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..machine.environment import text_of
+from ...kernels.control_groups import text_of
 from ..machine.state import OFF_BY_MORE, Processors, Taken, read_processors, spent_s, taken
 from ..result import Check
 from .config import Url

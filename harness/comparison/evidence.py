@@ -133,6 +133,7 @@ def examine_quality(
         contrast=contrast,
         paired=True,
         block=text_quality.block_of(samples[0]),
+        allowance=text_quality.ALLOWANCE,
         confidence=confidence,
     )
     same = estimate.low == estimate.high and agree(value, other)  # in every part

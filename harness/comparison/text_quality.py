@@ -22,9 +22,13 @@ _SUMS = {
     "text_top1_agreement": ("agreed", Statistic()),
 }
 _OF_ANSWERS = ("kl_mean", "top1_agreement")
-# A text keeps to its subject for thousands of tokens, far longer than a queue lasts, so that ten
-# blocks look more alike than texts are (`tests/evidence/text_quality.py`).
-_BLOCKS = 4
+# Enough that Student's t of a family of comparisons reaches no farther than it must: of 4 blocks an
+# interval that holds together with 30 others is 3.5 times as wide as at 95 %, of 16 it is 1.8.
+_BLOCKS = 16
+# A text keeps to its subject for thousands of tokens, far longer than a queue lasts, so that blocks
+# of one stretch look more alike than stretches of one work are: the distance of a stretch from its
+# work is so many times what its blocks show (`tests/evidence/text_quality.py`).
+ALLOWANCE = 1.3
 # Blocks of fewer are a sentence or two each.
 FEWEST_TOKENS = 500
 NO_PARTS = "quality was stored as one number, without the parts of the text that an interval takes"

@@ -14,8 +14,9 @@ from ...reports.frontier_model import (
     FrontierMethod,
     FrontierSteps,
     MethodPair,
+    between,
 )
-from ...reports.model import Comparison, Ratio
+from ...reports.model import Comparison
 from ..comparison.admissible import objections
 from ..comparison.compare import compare
 from ..comparison.observed import Observed
@@ -24,7 +25,7 @@ from ..tasks.evaluate import Score
 from .batch_steps import BatchSteps
 from .claims import claims
 from .methods import PLAIN, baseline_of, says, weight_bits
-from .pairs import pairs_of
+from .pairs import method_pairs
 from .pareto import dominated_by
 from .runs import MethodRun
 from .turning_points import batch_1, frontier_steps
@@ -50,8 +51,8 @@ def analyse(
     stored = {one.method: one.run for one in runs if one.run is not None}
     loaded = {name: stored[name].load() for name in _first(baseline, counted)}
     comparison = compare(tuple(loaded.values())) if len(loaded) > 1 else None
-    methods = _with_ratios(methods, baseline, comparison)
-    pairs = pairs_of([Observed(run, name) for name, run in loaded.items()])
+    pairs = method_pairs([Observed(run, name) for name, run in loaded.items()], baseline)
+    methods = _with_ratios(methods, baseline, pairs)
     methods = [_placed(one, methods, pairs) for one in methods]
     found = frontier_steps(steps, {one.name: one.bits for one in methods}) if steps else None
     measured = [run.result for run in stored.values()]
@@ -111,6 +112,7 @@ def _method(of: MethodRun) -> FrontierMethod:
     itself = of.method == PLAIN and quality.text_kl_mean is None and quality.perplexity is not None
     return replace(
         found,
+        text_tokens=quality.perplexity_tokens,
         perplexity=quality.perplexity,
         text_kl_mean=0.0 if itself else quality.text_kl_mean,
         text_kl_p99=0.0 if itself else quality.text_kl_p99,
@@ -125,14 +127,14 @@ def _scores(scores: Sequence[Score]) -> tuple[tuple[str, str, float, float | Non
 
 
 def _with_ratios(
-    methods: Sequence[FrontierMethod], baseline: str, comparison: Comparison | None
+    methods: Sequence[FrontierMethod], baseline: str, pairs: Sequence[MethodPair]
 ) -> list[FrontierMethod]:
     base = next(one for one in methods if one.name == baseline)
     return [
         replace(
             one,
-            throughput_ratio=_ratio_of(THROUGHPUT, one.name, comparison),
-            perplexity_ratio=_ratio_of(PERPLEXITY, one.name, comparison),
+            throughput_ratio=between(pairs, one.name, baseline).get(THROUGHPUT),
+            perplexity_ratio=between(pairs, one.name, baseline).get(PERPLEXITY),
             ratios={
                 name: ours / theirs
                 for name in RATIOS
@@ -141,15 +143,6 @@ def _with_ratios(
         )
         for one in methods
     ]
-
-
-def _ratio_of(quantity: str, name: str, comparison: Comparison | None) -> Ratio | None:
-    if comparison is None or name not in comparison.runs:
-        return None
-    at = comparison.runs.index(name)
-    rows = (row for row in comparison.rows if f"{row.id}.{row.stat}" == quantity)
-    row = next(rows, None)
-    return None if row is None else row.ratios[at]
 
 
 def _setting(result: Result) -> tuple[str, ...]:

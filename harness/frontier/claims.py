@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from ...reports.claims_model import verdict_of
@@ -22,6 +23,8 @@ DOUBLE = 2.0
 # A method is free of a cost in quality if it raises perplexity by no more than this.
 FREE_PERPLEXITY = 0.01
 FREE_SPEED = 0.98
+# Times the text that was read: of still more it is not said that it might decide.
+_MOST_TEXT = 20
 
 
 def claims(
@@ -109,7 +112,8 @@ def beats(one: FrontierMethod, other: FrontierMethod, ratios: Mapping[str, Ratio
         if ours is not None and theirs is not None:
             ratio = ratios.get(quantity)
             held.append(_is_better(ratio))
-            said.append(f"{name} is {number(ours)} against {number(theirs)}{_beside(ratio)}")
+            beside = _beside(ratio, one.text_tokens)
+            said.append(f"{name} is {number(ours)} against {number(theirs)}{beside}")
     if one.output_tokens_per_s and other.output_tokens_per_s:
         ratio = one.output_tokens_per_s / other.output_tokens_per_s
         said.append(f"output throughput is {ratio:.2f} times {other.name}'s, which is not judged")
@@ -186,14 +190,28 @@ def _ratio(ratio: Ratio) -> str:
     return f"{text}, and {ratio.too_little}" if ratio.too_little else text
 
 
-def _beside(ratio: Ratio | None) -> str:
+def _beside(ratio: Ratio | None, text_tokens: int | None) -> str:
     """What is known of how sure two numbers' ratio is, after them: `, 0.57× (0.49 to 0.66)`."""
     if ratio is None or (ratio.low is None and not ratio.too_little):
         return ""
-    undecided = (
-        "" if ratio.too_little or _is_better(ratio) is not None else ", which is not decided"
-    )
-    return f", {_ratio(ratio)}{undecided}"
+    if ratio.too_little or _is_better(ratio) is not None:
+        return f", {_ratio(ratio)}"
+    return f", {_ratio(ratio)}, which is not decided{_more_text(ratio, text_tokens)}"
+
+
+def _more_text(ratio: Ratio, tokens: int | None) -> str:
+    """How much text might decide what so much does not, if the difference stays: an interval
+    is as narrow as the root of it is large, and has to end before 1. Empty where that is more than
+    anyone reads."""
+    if tokens is None or ratio.low is None or ratio.high is None or ratio.value in (0.0, 1.0):
+        return ""
+    end = ratio.high if ratio.value < 1 else ratio.low
+    if end <= 0:
+        return ""
+    times = (math.log(end / ratio.value) / math.log(ratio.value)) ** 2
+    if not 1 < times <= _MOST_TEXT:
+        return ""
+    return f" (--quality-tokens {float(f'{times * tokens:.2g}'):.0f} may decide it)"
 
 
 def _ends(ratio: Ratio | None) -> str:

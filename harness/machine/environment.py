@@ -14,6 +14,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ...kernels.control_groups import cpu_quota, text_of
+from ...kernels.threads import COUNT, POLICY, SPINS
+
 # What decides which matrix kernels a CPU can run; /proc/cpuinfo's spelling.
 ISA_FLAGS = (
     "avx2",
@@ -71,7 +74,7 @@ def capture(*, seed: int, import_torch: bool = False) -> dict[str, Any]:
     }
 
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_THREAD_VARIABLES = (COUNT, "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", SPINS, POLICY)
 
 
 def cpu() -> dict[str, Any]:
@@ -82,7 +85,7 @@ def cpu() -> dict[str, Any]:
         "logical_cores": os.cpu_count(),
         "physical_cores": _physical_cores(),
         "usable_cores": len(os.sched_getaffinity(0)),
-        "cgroup_limit_cores": cgroup_cpu_limit(Path("/sys/fs/cgroup")),
+        "cgroup_limit_cores": cpu_quota(),
         "isa": flags,
     }
 
@@ -95,17 +98,6 @@ def read_cpuinfo(text: str) -> tuple[str | None, list[str]]:
         fields.setdefault(key.strip(), value.strip())
     present = set(fields.get("flags", fields.get("Features", "")).split())
     return fields.get("model name"), [flag for flag in ISA_FLAGS if flag in present]
-
-
-def cgroup_cpu_limit(root: Path) -> float | None:
-    """CPUs a container may use, from cgroup v2 or v1; None if it has no limit."""
-    quota, _, period = text_of(root / "cpu.max").strip().partition(" ")
-    if not quota:
-        quota = text_of(root / "cpu" / "cpu.cfs_quota_us").strip()
-        period = text_of(root / "cpu" / "cpu.cfs_period_us").strip()
-    if not quota or quota in ("max", "-1") or not period:
-        return None
-    return int(quota) / int(period)
 
 
 def gpus() -> list[dict[str, Any]]:
@@ -190,14 +182,6 @@ def package_version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def text_of(path: Path) -> str:
-    """The file's text; empty if the system has no such file."""
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
 
 
 def _mebibytes(text: str) -> int | None:

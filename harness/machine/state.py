@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...kernels.control_groups import text_of
 from ..result import Check
-from .environment import text_of
 
 # Shares of the processor time that a run had.
 MOST_STOLEN = 0.05

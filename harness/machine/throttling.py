@@ -11,15 +11,17 @@ x86 processors in sysfs; NVML's counters of clock event reasons, as nvidia-smi p
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...kernels.control_groups import MOUNT, OWN, control_groups, text_of
 from ..result import Check
-from .environment import output_of, text_of
+from .environment import output_of
 
 # Of the run's time. One period of a quota in a long run moves no number.
 THROTTLED_SHARE = 0.01
-_CGROUP, _CPUS = Path("/sys/fs/cgroup"), Path("/sys/devices/system/cpu")
+_CPUS = Path("/sys/devices/system/cpu")
 _GPU_REASONS = ("sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown")
 
 
@@ -27,7 +29,7 @@ _GPU_REASONS = ("sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake_sl
 class Throttled:
     """Since the machine began, or between two readings; None where nothing counts it.
 
-    quota_s: time that the quota of this process's control group held it back, summed over cores.
+    quota_s: time that quotas of this process's control groups held it back, summed over cores.
     heat: how often a core's clock was lowered for its temperature. gpu_s: time that the clocks of
     GPUs were lowered for heat or by a power brake, summed.
     """
@@ -45,9 +47,9 @@ class Throttled:
         )
 
 
-def read_throttled(cgroup: Path = _CGROUP, cpus: Path = _CPUS) -> Throttled:
-    """As it stands now."""
-    return Throttled(_quota_s(cgroup), _heat(cpus), _gpu_s())
+def read_throttled(cgroup: Path = MOUNT, cpus: Path = _CPUS, own: Path = OWN) -> Throttled:
+    """As it stands now. cgroup, own: as `control_groups` takes them."""
+    return Throttled(_quota_s(control_groups(cgroup, own)), _heat(cpus), _gpu_s())
 
 
 def check_throttling(throttled: Throttled, duration_s: float) -> Check:
@@ -86,12 +88,17 @@ def _rise(before: float | None, now: float | None) -> float | None:
     return None if before is None or now is None else now - before
 
 
-def _quota_s(cgroup: Path) -> float | None:
-    for path, name, a_second in (
-        (cgroup / "cpu.stat", "throttled_usec", 1e6),
-        (cgroup / "cpu" / "cpu.stat", "throttled_time", 1e9),
-    ):
-        rows = dict(line.split() for line in text_of(path).splitlines() if len(line.split()) == 2)
+def _quota_s(groups: Iterable[Path]) -> float | None:
+    found = [_held_back_s(group) for group in groups]
+    counted = [seconds for seconds in found if seconds is not None]
+    return sum(counted) if counted else None
+
+
+def _held_back_s(group: Path) -> float | None:
+    """By the quota of one control group."""
+    lines = text_of(group / "cpu.stat").splitlines()
+    rows = dict(line.split() for line in lines if len(line.split()) == 2)
+    for name, a_second in (("throttled_usec", 1e6), ("throttled_time", 1e9)):
         if name in rows:
             return int(rows[name]) / a_second
     return None

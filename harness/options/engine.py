@@ -200,7 +200,8 @@ def engine_options(
         str | None,
         typer.Option(
             help="Under optimistic admission, who must make room in a paged cache is recomputed, "
-            "swapped to the host, or auto: swapped if it has several samples.",
+            "swapped to the host, or auto: swapped if it has several samples, which separate "
+            "batching preempts together.",
             rich_help_panel="Policies",
         ),
     ] = None,

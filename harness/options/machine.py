@@ -36,8 +36,8 @@ CalibrationFile = Annotated[
 FreeMemory = Annotated[
     float,
     typer.Option(
-        help="Share of the memory that weights leave free, given to the KV cache, as TensorRT-LLM "
-        "has it; vLLM's --gpu-memory-utilization is of all memory.",
+        help="Share of the memory that weights and steps leave free, given to the KV cache, as "
+        "TensorRT-LLM has it; vLLM's --gpu-memory-utilization is of all memory.",
         rich_help_panel="Machine",
     ),
 ]

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ...kernels.threads import outside_environment
 from .base import PeerError
 
 STOP_AFTER_S = 10.0
@@ -23,8 +24,9 @@ def child(
     cores: Sequence[int] | None = None,
     pipes: bool = False,
 ) -> Iterator[subprocess.Popen[str]]:
-    """The running process. env: beside this process's own variables. cores: what it and its
-    threads may run on; None leaves that alone. pipes: talk to it through standard input and output.
+    """The running process. env: beside the variables that this process was started with. cores:
+    what it and its threads may run on; None leaves that alone. pipes: talk to it through standard
+    input and output.
     Standard error, and output without pipes, go to `log`. Raises PeerError if it cannot start.
 
     It leads a process group of its own, and all of the group is ended: engines start others.
@@ -36,7 +38,7 @@ def child(
                 stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if pipes else output,
                 stderr=output,
-                env={**os.environ, **(env or {})},
+                env={**outside_environment(), **(env or {})},
                 text=True,
                 start_new_session=True,
             )

@@ -96,7 +96,7 @@ def prepare_simulation(
     elif calibration is not None:
         model = replace(model, dtype=str(calibration.settings["dtype"]))
     limits = config.engine.limits_for(model.max_position_embeddings)
-    cost, pool_tokens = price_and_room(config, machine, model)
+    cost, pool_tokens = price_and_room(config, machine, model, limits)
     bytes_per_token = kv_bytes_per_token(machine, model, config.engine.kv_dtype)
     engine = ResolvedEngine.of(
         config.engine,

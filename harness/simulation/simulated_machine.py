@@ -15,6 +15,8 @@ from ...engines.cost.weights import WeightChoice
 from ...engines.cost.work import StepWork, model_work
 from ...engines.errors import ConfigError
 from ...engines.models.config import ModelConfig
+from ...engines.room import KV_MEMORY_SHARE, taken_beside_weights
+from ...engines.step import Limits
 from ..config import RunConfig
 from ..storage.settings import setting_of
 
@@ -25,14 +27,14 @@ class Machine:
 
     hardware: a name of `engines/cost/hardware.yaml` or a YAML file. devices: tensor parallel.
     calibration: what `llmbench calibrate` made, in place of hardware. free_memory_fraction: share
-    of the memory that weights leave free which is given to the KV cache. efficiency: of the
-    roofline.
+    of the memory that weights, graphs and the largest step leave free which is given to the KV
+    cache. efficiency: of the roofline.
     """
 
     hardware: str = "h100"
     devices: int = 1
     calibration: Calibration | None = None
-    free_memory_fraction: float = 0.9
+    free_memory_fraction: float = KV_MEMORY_SHARE
     efficiency: Efficiency = field(default_factory=Efficiency)
 
 
@@ -56,10 +58,11 @@ def kv_bytes_per_token(machine: Machine, model: ModelConfig, kv_dtype: str) -> i
 
 
 def price_and_room(
-    config: RunConfig, machine: Machine, model: ModelConfig
+    config: RunConfig, machine: Machine, model: ModelConfig, limits: Limits
 ) -> tuple[CostModel, int]:
     """Who says how long a step takes, and how many tokens the KV pool holds.
 
+    model: in the dtype that it is computed in. limits: of the engine, on that model.
     Raises ConfigError for what the machine cannot do and for a calibration of something else.
     """
     engine, calibration = config.engine, machine.calibration
@@ -70,7 +73,7 @@ def price_and_room(
         return Extrapolating(CalibratedCost(calibration)), tokens
     hardware = resolve_hardware(machine.hardware)
     cost = _roofline(engine, machine, hardware, model)
-    return cost, _pool_tokens(engine, machine, hardware, model)
+    return cost, _pool_tokens(engine, machine, hardware, model, limits)
 
 
 def _roofline(
@@ -87,7 +90,11 @@ def _roofline(
 
 
 def _pool_tokens(
-    engine: EngineConfig, machine: Machine, hardware: Hardware, model: ModelConfig
+    engine: EngineConfig,
+    machine: Machine,
+    hardware: Hardware,
+    model: ModelConfig,
+    limits: Limits,
 ) -> int:
     fits = kv_capacity_tokens(
         hardware,
@@ -95,6 +102,13 @@ def _pool_tokens(
         WeightChoice.of(engine),
         tensor_parallel=machine.devices,
         kv_dtype=engine.kv_dtype,
+        beside_weights=taken_beside_weights(
+            model,
+            engine,
+            limits,
+            graphs=hardware.graphs and engine.cuda_graphs != "off",
+            devices=machine.devices,
+        ),
         free_memory_fraction=machine.free_memory_fraction,
     )
     if engine.kv_memory_bytes is None:

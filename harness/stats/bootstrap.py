@@ -134,15 +134,19 @@ def widened(end: float, middle: float, factor: float, contrast: Contrast) -> flo
 
 
 def interval_of(
-    draws: NDArray[np.float64], blocks: int, confidence: float, contrast: Contrast
+    draws: NDArray[np.float64],
+    blocks: int,
+    confidence: float,
+    contrast: Contrast,
+    allowance: float = 1.0,
 ) -> tuple[float, float]:
     """The ends that finite draws of a contrast put to it: their percentiles, widened for how few
-    blocks each was made of."""
+    blocks each was made of, and by `allowance`."""
     # Farther out resamples are too few to be counted, and tell of the least and the largest block
     # alone. Student's t says how far an interval of more confidence goes.
     shown = min(confidence, CONFIDENCE)
     outside = 100 * (1 - shown) / 2
-    middle, factor = percentile(draws, 50), widening(blocks, confidence, shown)
+    middle, factor = percentile(draws, 50), allowance * widening(blocks, confidence, shown)
     low, high = (
         widened(percentile(draws, q), middle, factor, contrast) for q in (outside, 100 - outside)
     )
@@ -157,6 +161,7 @@ def compare_samples(
     contrast: Contrast = "ratio",
     paired: bool = False,
     block: int | None = None,
+    allowance: float = 1.0,
     resamples: int = RESAMPLES,
     confidence: float = CONFIDENCE,
     seed: int = 0,
@@ -165,7 +170,8 @@ def compare_samples(
 
     paired: both runs served the same units, so each resample draws the same ones from both, and
     what makes a unit slow in both runs cancels; the numbers of units must be equal.
-    block: units drawn together; by default `block_length` of each sample.
+    block: units drawn together; by default `block_length` of each sample. allowance: how many times
+    as far from the truth the contrast lies as blocks of one sample show, where that is known.
     The interval covers the chance of which units were measured. It does not cover what differs
     from run to run (another process, another hour): only repeated, interleaved runs show that.
     """
@@ -198,7 +204,7 @@ def compare_samples(
     if not len(found):
         return Estimate(float(value[0]), float("nan"), float("nan"))
     blocks = min(blocks_of(one.num_units, block) for one in (baseline, current))
-    low, high = interval_of(found, blocks, confidence, contrast)
+    low, high = interval_of(found, blocks, confidence, contrast, allowance)
     return Estimate(float(value[0]), low, high)
 
 

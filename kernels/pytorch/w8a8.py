@@ -1,4 +1,4 @@
-"""8-bit linear through PyTorch's integer product."""
+"""8-bit linear through PyTorch's products: of integers, or of floats that hold the integers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ import torch
 from torch import Tensor
 
 from ..held import held_bytes
+from ..native.library import cpu_flags
 from ..registry import implements, on_cpu
 from ..w8a8 import W8A8Weight, quantize_rows
+
+# Without one of these PyTorch's product of 8-bit integers is a plain loop: 512 rows of 1536 inputs
+# and 576 outputs took 333 ms on a core of Zen 2, and 13 ms in float32.
+_INTEGER_PRODUCTS = frozenset({"avx_vnni", "avx512_vnni"})
+# So many products of a code within ±127 and one down to -128 sum to less than 2^24, up to which
+# float32 holds every integer, whatever the order.
+_EXACT_INPUTS = 1024
 
 
 @implements("w8a8_linear", backend="torch-cpu", when=on_cpu)
@@ -19,10 +27,11 @@ class TorchW8A8Linear:
         self._scales = weight.scales
         self._bias = bias
         self._dtype = dtype
+        self._sums = _integer_sums if cpu_flags() & _INTEGER_PRODUCTS else _float_sums
 
     def __call__(self, x: Tensor) -> Tensor:
         codes, scales = quantize_rows(x.reshape(-1, x.shape[-1]))
-        y = torch.ops.aten._int_mm(codes, self._codes).float()
+        y = self._sums(codes, self._codes)
         y.mul_(scales[:, None]).mul_(self._scales)
         if self._bias is not None:
             y += self._bias
@@ -32,3 +41,19 @@ class TorchW8A8Linear:
     def weight_bytes(self) -> int:
         """Bytes that one application reads: codes, scales, bias."""
         return held_bytes(self._codes, self._scales, self._bias)
+
+
+def _integer_sums(x: Tensor, weight: Tensor) -> Tensor:
+    """int8 [M, K] and [K, N] -> float32 [M, N], rounded once."""
+    return torch.ops.aten._int_mm(x, weight).float()
+
+
+def _float_sums(x: Tensor, weight: Tensor) -> Tensor:
+    """The same numbers, to the bit."""
+    if x.shape[1] <= _EXACT_INPUTS:
+        return x.float() @ weight.float()
+    pieces = zip(x.split(_EXACT_INPUTS, 1), weight.split(_EXACT_INPUTS), strict=True)
+    sums = torch.zeros(x.shape[0], weight.shape[1], dtype=torch.int32)
+    for some, maps in pieces:
+        sums += (some.float() @ maps.float()).int()
+    return sums.float()

@@ -21,13 +21,12 @@ from .tiles import (
     LARGEST_BLOCK_K,
     MOST_FLOAT32_BLOCK_K,
     MOST_FLOAT32_ROWS,
+    MOST_FOUR_BIT_ROWS,
     float32_tiles,
     split_count,
     tiles_for,
 )
 
-# Published (Marlin) and from arithmetic: 4-bit weights stop paying between 64 and 128 rows.
-MOST_PACKED_ROWS = 64
 WIDEN_BLOCK_N = 128
 # Inputs of the shortest product of 16-bit numbers.
 LEAST_DOT_K = 16
@@ -106,7 +105,7 @@ def interleave(codes: Tensor, group: int, block_k: int, parts: int) -> Tensor:
 def multiply_nibbles(x: Tensor, w: Nibbles, bias: Tensor | None) -> Tensor:
     """x [M, K], unit stride along K -> [M, N] in x's dtype."""
     m = len(x)
-    if m > (MOST_FLOAT32_ROWS if x.dtype == torch.float32 else MOST_PACKED_ROWS):
+    if m > (MOST_FLOAT32_ROWS if x.dtype == torch.float32 else MOST_FOUR_BIT_ROWS):
         wide = widened(w, x.dtype)
         return x @ wide if bias is None else torch.addmm(bias, x, wide)
     out = torch.empty((m, w.out_features), dtype=x.dtype, device=x.device)

@@ -19,6 +19,7 @@ from ..scratch import scratch
 from .splits import add_splits, parts_of
 from .target import on_gpu
 from .tiles import (
+    MOST_EIGHT_BIT_ROWS,
     MOST_FLOAT32_BLOCK_K,
     MOST_FLOAT32_ROWS,
     Tiles,
@@ -27,9 +28,6 @@ from .tiles import (
     split_count,
 )
 
-# Widening moves four bytes a weight more, 1.3 ps on an H100. cuBLAS at 790 TFLOP/s makes that good
-# from 250 to 400 rows on, if tiles that convert as they go reach 250 to 350 (a guess).
-MOST_ROWS = 256
 WIDEN_BLOCK_N, WIDEN_BLOCK_K = 4, 1024
 
 
@@ -49,7 +47,7 @@ class TritonW8A16Linear:
         self._zeros = None if symmetric else weight.zeros.T.contiguous()
         self._group_size = weight.group_size
         self._bias = bias if bias is None else bias.to(dtype)
-        self._most_rows = MOST_FLOAT32_ROWS if dtype == torch.float32 else MOST_ROWS
+        self._most_rows = MOST_FLOAT32_ROWS if dtype == torch.float32 else MOST_EIGHT_BIT_ROWS
 
     def __call__(self, x: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])

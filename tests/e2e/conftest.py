@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from llmbench.harness.cli import main
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -27,5 +29,27 @@ def llmbench(tmp_path: Path) -> Run:
             timeout=timeout_s,
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture
+def llmbench_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """The same without a process of its own, which imports for two or three seconds: for what does
+    not depend on how a process begins and ends."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["llmbench", *arguments])
+        # Each start shows the log on the standard error that it finds; no other start's goes on.
+        monkeypatch.setattr(logging.getLogger("llmbench"), "handlers", [])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main()
+        out, err = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, int(left.value.code or 0), out, err)
 
     return run

@@ -17,8 +17,10 @@ from .conftest import Run
 SMALL = ("--num-requests", "5", "--max-output-len", "8", "--out", "ablation", "--threads", "1")
 
 
-def test_a_factorial_leaves_runs_and_reports_and_goes_on(llmbench: Run, tmp_path: Path) -> None:
-    first = llmbench("ablate", "--axes", "batching,kv", *SMALL)
+def test_a_factorial_leaves_runs_and_reports_and_goes_on(
+    llmbench_here: Run, tmp_path: Path
+) -> None:
+    first = llmbench_here("ablate", "--axes", "batching,kv", *SMALL)
     assert first.returncode == 0, first.stderr
     assert "ablation/ablation.html" in first.stderr
     assert first.stderr.count("loading ") == 1, "weights stay while they are the same"
@@ -38,7 +40,7 @@ def test_a_factorial_leaves_runs_and_reports_and_goes_on(llmbench: Run, tmp_path
     assert "Main effects" in page
 
     times = {path: path.stat().st_mtime_ns for path in cells.rglob("result.json")}
-    again = llmbench("ablate", "--axes", "batching,kv", *SMALL, "--json")
+    again = llmbench_here("ablate", "--axes", "batching,kv", *SMALL, "--json")
     assert again.returncode == 0, again.stderr
     assert again.stderr == ""
     found = json.loads(again.stdout)
@@ -49,7 +51,7 @@ def test_a_factorial_leaves_runs_and_reports_and_goes_on(llmbench: Run, tmp_path
     assert found["sentences"] == []
     assert any(note.endswith("effects with a ? decide nothing") for note in found["notes"])
 
-    other = llmbench("ablate", "--axes", "batching,kv", *SMALL, "--seed", "1")
+    other = llmbench_here("ablate", "--axes", "batching,kv", *SMALL, "--seed", "1")
     assert other.returncode == 2
     assert "holds a run of other settings or requests" in other.stderr
 

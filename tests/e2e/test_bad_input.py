@@ -14,6 +14,14 @@ from .conftest import Run
 TRACE_HEAD = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 
 
+def test_another_process_says_it_on_standard_error_and_leaves_with_2(
+    llmbench: Run, tmp_path: Path
+) -> None:
+    """Once as a user has it; all that follows is said by the same function, in this process."""
+    assert_one_line(llmbench("run", "--block-size", "0"), "block_size: 0", "at least 1")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -56,8 +64,8 @@ TRACE_HEAD = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
         (("--quant", "awq", "--group-size", "7"), ("group_size: 7",)),
     ],
 )
-def test_one_line_and_exit_code_2(llmbench: Run, arguments, words, tmp_path: Path) -> None:
-    done = llmbench("run", *arguments)
+def test_one_line_and_exit_code_2(llmbench_here: Run, arguments, words, tmp_path: Path) -> None:
+    done = llmbench_here("run", *arguments)
     assert_one_line(done, *words)
     assert list(tmp_path.iterdir()) == [], "nothing half-written"
 
@@ -73,23 +81,23 @@ def test_one_line_and_exit_code_2(llmbench: Run, arguments, words, tmp_path: Pat
         ("", ("empty",)),
     ],
 )
-def test_traces(llmbench: Run, tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
+def test_traces(llmbench_here: Run, tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
     (tmp_path / "trace.csv").write_text(text)
-    assert_one_line(llmbench("run", "--trace", "trace.csv"), "trace", *words)
+    assert_one_line(llmbench_here("run", "--trace", "trace.csv"), "trace", *words)
 
 
-def test_a_prompt_longer_than_the_model(llmbench: Run, tmp_path: Path) -> None:
+def test_a_prompt_longer_than_the_model(llmbench_here: Run, tmp_path: Path) -> None:
     (tmp_path / "trace.csv").write_text(TRACE_HEAD + "2023-11-16 18:15:46,9000,3\n")
-    done = llmbench("run", "--trace", "trace.csv")
+    done = llmbench_here("run", "--trace", "trace.csv")
     assert_one_line(done, "9000", "--max-input-len")
 
 
-def test_an_output_directory_that_cannot_be_written(llmbench: Run, tmp_path: Path) -> None:
+def test_an_output_directory_that_cannot_be_written(llmbench_here: Run, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
-    assert_one_line(llmbench("run", "--out", "taken"), "out:", "is a file")
+    assert_one_line(llmbench_here("run", "--out", "taken"), "out:", "is a file")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("precious")
-    assert_one_line(llmbench("run", "--out", "full"), "out:", "thesis.tex")
+    assert_one_line(llmbench_here("run", "--out", "full"), "out:", "thesis.tex")
     assert (tmp_path / "full" / "thesis.tex").read_text() == "precious"
 
 
@@ -100,20 +108,22 @@ def broken_model(tmp_path: Path) -> Path:
     return directory
 
 
-def test_truncated_weights(llmbench: Run, broken_model: Path) -> None:
+def test_truncated_weights(llmbench_here: Run, broken_model: Path) -> None:
     weights = broken_model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    assert_one_line(llmbench("run", "--model", "model"), "model.safetensors", "not a whole")
+    assert_one_line(llmbench_here("run", "--model", "model"), "model.safetensors", "not a whole")
 
 
 def test_an_unsupported_model_is_refused_before_its_weights(
-    llmbench: Run, broken_model: Path
+    llmbench_here: Run, broken_model: Path
 ) -> None:
     (broken_model / "model.safetensors").unlink()
     config = json.loads((broken_model / "config.json").read_text())
     config["architectures"] = ["MambaForCausalLM"]
     (broken_model / "config.json").write_text(json.dumps(config))
-    assert_one_line(llmbench("run", "--model", "model"), "MambaForCausalLM", "LlamaForCausalLM")
+    assert_one_line(
+        llmbench_here("run", "--model", "model"), "MambaForCausalLM", "LlamaForCausalLM"
+    )
 
 
 def assert_one_line(done, *words: str) -> None:

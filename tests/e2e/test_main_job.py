@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import jsonschema
 import pandas as pd
 import pytest
+from llmbench.harness.cli import main
 
 from .conftest import Run
 
@@ -33,9 +35,9 @@ def result_of(directory: Path) -> dict:
     ],
 )
 def test_a_run_leaves_a_result_tables_and_reports(
-    llmbench: Run, tmp_path: Path, arguments: tuple[str, ...]
+    llmbench_here: Run, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
-    done = llmbench("run", *arguments, *SMALL, "--out", "run")
+    done = llmbench_here("run", *arguments, *SMALL, "--out", "run")
     assert done.returncode == 0, done.stderr
     assert "run/report.html" in done.stderr
     result = result_of(tmp_path / "run")
@@ -80,22 +82,24 @@ def test_json_prints_only_json(llmbench: Run) -> None:
     assert done.stderr == ""
 
 
-def test_runs_with_one_seed_are_sent_the_same_requests(llmbench: Run, tmp_path: Path) -> None:
-    llmbench("run", *SMALL, "--out", "a")
-    llmbench("run", *SMALL, "--out", "b", "--engine", "inflight")
-    llmbench("run", *SMALL, "--out", "c", "--seed", "1")
+def test_runs_with_one_seed_are_sent_the_same_requests(llmbench_here: Run, tmp_path: Path) -> None:
+    llmbench_here("run", *SMALL, "--out", "a")
+    llmbench_here("run", *SMALL, "--out", "b", "--engine", "inflight")
+    llmbench_here("run", *SMALL, "--out", "c", "--seed", "1")
     prints = [result_of(tmp_path / name)["workload"]["fingerprint"] for name in "abc"]
     assert prints[0] == prints[1] != prints[2]
 
 
-def test_report_compare_and_gate_read_what_run_wrote(llmbench: Run, tmp_path: Path) -> None:
-    llmbench("run", *SMALL, "--out", "a")
-    llmbench("run", *SMALL, "--out", "b", "--engine", "inflight")
+def test_report_compare_and_gate_read_what_run_wrote(
+    llmbench: Run, llmbench_here: Run, tmp_path: Path
+) -> None:
+    llmbench_here("run", *SMALL, "--out", "a")
+    llmbench_here("run", *SMALL, "--out", "b", "--engine", "inflight")
     (tmp_path / "a" / "report.html").unlink()
-    assert llmbench("report", "a").returncode == 0
+    assert llmbench_here("report", "a").returncode == 0
     assert (tmp_path / "a" / "report.html").exists()
 
-    compared = llmbench("compare", "a", "b", "--out", "comparison")
+    compared = llmbench_here("compare", "a", "b", "--out", "comparison")
     assert compared.returncode == 0, compared.stderr
     assert "ttft" in compared.stdout.lower()
     assert {path.name for path in (tmp_path / "comparison").iterdir()} == {
@@ -103,11 +107,11 @@ def test_report_compare_and_gate_read_what_run_wrote(llmbench: Run, tmp_path: Pa
         "comparison.md",
     }
 
-    def gate(current: str, rule: str):
-        return llmbench("gate", "--baseline", "a", "--current", current, "--max-regression", rule)
+    def gate(current: str, rule: str, command: Run = llmbench_here):
+        return command("gate", "--baseline", "a", "--current", current, "--max-regression", rule)
 
     assert gate("a", "preemptions=exact").returncode == 0
-    assert gate("b", "kv_peak_held_tokens=10%").returncode == 1, "a reservation holds far more"
+    assert gate("b", "kv_peak_held_tokens=10%", llmbench).returncode == 1, "it reserves more"
     assert gate("b", "ttft.p99=10%").returncode == 4, "six requests decide nothing"
     misspelt = gate("b", "tftt.p99=10%")
     assert misspelt.returncode == 2
@@ -164,9 +168,9 @@ def test_ctrl_c_while_warming_up_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_shorter_model_length_holds_for_quality_too(llmbench: Run, tmp_path: Path) -> None:
+def test_a_shorter_model_length_holds_for_quality_too(llmbench_here: Run, tmp_path: Path) -> None:
     arguments = ("--max-model-len", "96", "--num-requests", "4", "--quality-tokens", "300")
-    done = llmbench("run", "--quant", "awq", *arguments, "--out", "run")
+    done = llmbench_here("run", "--quant", "awq", *arguments, "--out", "run")
     assert done.returncode == 0, done.stderr
     quality = result_of(tmp_path / "run")["quality"]
     assert quality["perplexity_window_tokens"] == 96
@@ -174,21 +178,32 @@ def test_a_shorter_model_length_holds_for_quality_too(llmbench: Run, tmp_path: P
 
 
 def test_a_run_that_refused_everything_is_stored_and_not_valid(
-    llmbench: Run, tmp_path: Path
+    llmbench_here: Run, tmp_path: Path
 ) -> None:
     limits = ("--max-num-seqs", "4", "--max-num-batched-tokens", "4")
-    done = llmbench("run", *SMALL, *limits, "--out", "run")
+    done = llmbench_here("run", *SMALL, *limits, "--out", "run")
     assert done.returncode == 3
     assert "0 of 6 requests served, 6 refused; the first, r0: " in done.stderr
     assert (tmp_path / "run" / "report.html").exists()
-    compared = llmbench("compare", "run", "run")
+    compared = llmbench_here("compare", "run", "run")
     assert compared.returncode == 3
     assert "not valid" in compared.stderr
 
 
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "run"
+    with pytest.raises(SystemExit) as left:
+        main(["run", *SMALL, "--quiet", "--out", str(out)])
+    assert not left.value.code
+    return out
+
+
 @pytest.mark.parametrize("damage", ["truncated table", "another version", "no settings"])
-def test_a_damaged_run_is_one_line(llmbench: Run, tmp_path: Path, damage: str) -> None:
-    llmbench("run", *SMALL, "--out", "run")
+def test_a_damaged_run_is_one_line(
+    llmbench_here: Run, whole_run: Path, tmp_path: Path, damage: str
+) -> None:
+    shutil.copytree(whole_run, tmp_path / "run")
     path = tmp_path / "run" / "result.json"
     result = result_of(tmp_path / "run")
     if damage == "truncated table":
@@ -197,7 +212,7 @@ def test_a_damaged_run_is_one_line(llmbench: Run, tmp_path: Path, damage: str) -
     else:
         changed = {"schema_version": 99} if damage == "another version" else {"config": {}}
         path.write_text(json.dumps(result | changed))
-    done = llmbench("report", "run")
+    done = llmbench_here("report", "run")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("error: run: ")
@@ -223,9 +238,9 @@ def test_help_is_quick_to_import_and_has_examples(llmbench: Run) -> None:
 
 
 @pytest.mark.parametrize("command", ["engines", "models"])
-def test_listings(llmbench: Run, command: str) -> None:
-    assert llmbench(command).returncode == 0
-    listed = json.loads(llmbench(command, "--json").stdout)
+def test_listings(llmbench_here: Run, command: str) -> None:
+    assert llmbench_here(command).returncode == 0
+    listed = json.loads(llmbench_here(command, "--json").stdout)
     assert {"paged", "bundled"} & {entry["name"] for entry in listed}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from llmbench.engines import assemble
-from llmbench.engines.executors.torch import TorchExecutor
+from llmbench.engines.executors.passes import EagerPass
 from llmbench.harness.cli import main
 from llmbench.harness.cli.exits import Exit
 
@@ -33,15 +33,15 @@ def test_in_a_step(
     capsys: pytest.CaptureFixture[str],
     scheduling: str,
 ) -> None:
-    forward, passes = TorchExecutor._forward, []
+    logits, passes = EagerPass.logits, []
 
-    def run_out(executor: TorchExecutor, *arguments):
+    def run_out(one: EagerPass, *arguments):
         passes.append(None)
         if len(passes) == 9:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return forward(executor, *arguments)
+        return logits(one, *arguments)
 
-    monkeypatch.setattr(TorchExecutor, "_forward", run_out)
+    monkeypatch.setattr(EagerPass, "logits", run_out)
     assert run(tmp_path / "out", scheduling) == Exit.OUT_OF_MEMORY
     said = " ".join(capsys.readouterr().err.split())
     assert "cpu has no memory left to compute a step; lower --kv-memory" in said

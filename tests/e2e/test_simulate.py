@@ -14,9 +14,9 @@ FILES = {"report.html", "report.md", "requests.parquet", "result.json", "steps.p
 
 
 def test_the_twin_serves_a_70b_model_on_four_h100_without_weights(
-    llmbench: Run, tmp_path: Path
+    llmbench_here: Run, tmp_path: Path
 ) -> None:
-    done = llmbench(
+    done = llmbench_here(
         *("simulate", "--model", "llama-3-70b", "--hardware", "h100", "--tensor-parallel", "4"),
         *("--engine", "trtllm", "--trace", "azure-conv"),
     )
@@ -55,9 +55,9 @@ def test_two_simulations_are_the_same_bytes_wherever_they_are_written(
 
 
 def test_capacity_compares_engines_and_keeps_the_run_at_capacity(
-    llmbench: Run, tmp_path: Path
+    llmbench_here: Run, tmp_path: Path
 ) -> None:
-    done = llmbench(
+    done = llmbench_here(
         *("capacity", "--compare", "paged,trtllm", "--num-requests", "24", "--json"),
         *("--slo", "ttft:300ms,tpot:20ms", "--rate-tolerance", "20%", "--out", "found"),
         *("--max-output-len", "40"),
@@ -88,8 +88,8 @@ def test_capacity_compares_engines_and_keeps_the_run_at_capacity(
         (("capacity", "--slo", "ttft:1s", "--compare", "paged,paged"), ("compare:", "each once")),
     ],
 )
-def test_what_is_wrong_is_one_line(llmbench: Run, arguments, words, tmp_path: Path) -> None:
-    done = llmbench(*arguments)
+def test_what_is_wrong_is_one_line(llmbench_here: Run, arguments, words, tmp_path: Path) -> None:
+    done = llmbench_here(*arguments)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()

@@ -161,7 +161,7 @@ def test_steps_follow_each_other_without_a_gap(loaded: LoadedModel, files: Model
         {"preemption": "recompute"},
         {"preemption": "swap"},
         {"preemption": "swap", "batching": "mixed", "mixing": "unified", "prefix_cache": True},
-        {"preemption": "auto", "batching": "mixed", "mixing": "sarathi"},
+        {"preemption": "swap", "batching": "mixed", "mixing": "sarathi"},
     ],
     ids=lambda changes: "-".join(map(str, changes.values())),
 )

@@ -123,6 +123,11 @@ def test_step_budgets_follow_the_model_length() -> None:
             "preemption: 'auto' is not allowed; expected unset with reserve admission",
         ),
         (
+            {"engine": "vllm-v1", "preemption": "auto"},
+            "preemption: 'auto' is not allowed; expected unset with mixed batching, where samples "
+            "make room one by one",
+        ),
+        (
             {"engine": "vllm-v1", "swap_memory_bytes": 2**20},
             "swap_memory_bytes: 1048576 is not allowed; expected unset with recompute preemption",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmbench.engines.api import FinishReason
+from llmbench.engines.executors.base import ForwardTimes, StepResult
+from llmbench.engines.kv.base import Move
 from llmbench.engines.kv.paged import PagedKVCache
 from llmbench.engines.pipeline import Core, PipelinedCore
 from llmbench.engines.trace import StepTrace
@@ -149,6 +152,35 @@ def test_abort_between_steps_leaks_nothing(
     others = [one for one in requests_of(load, shared=9) if one.request_id != name]
     ends = ends_of_others(run, name)
     assert set(ends) == {(o.request_id, c) for o in others for c in range(o.sampling.n)}
+
+
+def test_a_step_that_swaps_says_for_how_long() -> None:
+    """Each step is waited for for a second. Of the one that swaps out the executor says that 0.25 s
+    went to it, of the one that swaps in 9 s: more than that second cannot have been waited for it.
+    """
+    core = make_core(
+        pool_tokens=16,
+        admission_options={"watermark": 0.0, "preemption": "swap"},
+        kv_options={"host_blocks": 8},
+        late={},
+    )
+    executor, said = executor_of(core), iter((0.25, 9.0))
+    compute = executor.compute
+
+    def swapping(chunks: Any, layout: Any, moves: Sequence[Move], unit_tokens: int) -> StepResult:
+        result = compute(chunks, layout, moves, unit_tokens)
+        if all(move.kind == "copy" for move in moves):
+            return result
+        return replace(result, times=ForwardTimes(swap_s=next(said)))
+
+    executor.compute = swapping  # type: ignore[method-assign]
+    run = drive(core, [make_request("a", 4, 10), make_request("b", 4, 8)])
+    out = next(step for step in run.steps if step.swapped_out)
+    back = next(step for step in run.steps if step.swapped_in)
+    assert (out.phases.swap_s, back.phases.swap_s) == (0.25, 1.0)
+    for step in run.steps:
+        assert (step.phases.swap_s > 0) == (step in (out, back))
+        assert step.phases.linear_s + step.phases.swap_s == 1.0
 
 
 def ends_of_others(run: Run, name: str) -> dict[tuple[str, int], FinishReason]:

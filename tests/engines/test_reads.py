@@ -9,7 +9,7 @@ from itertools import product
 
 import pytest
 from llmbench.engines.api import Request
-from llmbench.engines.config import EngineConfig, engine_config
+from llmbench.engines.config import EngineConfig, engine_config, with_choices
 from llmbench.engines.core import EngineCore
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.presets import ADMISSION, BATCHING, KV, MIXING, PRESETS
@@ -133,3 +133,22 @@ def test_what_is_refused_changes_nothing_and_what_is_not_something(
             assert all(steps_of(other, seed) == steps for seed, steps in plain.items()), name
         else:
             assert any(steps_of(other, seed) != steps for seed, steps in plain.items()), name
+
+
+@pytest.mark.parametrize(("preset", "choices"), list(engines()), ids=lambda one: str(one))
+def test_auto_is_refused_where_it_only_recomputes(preset: str, choices: dict[str, object]) -> None:
+    engine = engine_config(preset, **choices)
+    if (engine.admission, engine.kv) != ("optimistic", "paged"):
+        return  # nobody makes room there, which the table says of any preemption
+    small = replace(engine, preemption="recompute", block_size=4)
+    auto = replace(small, preemption="auto")
+    alike = all(steps_of(auto, seed) == steps_of(small, seed) for seed in LOADS)
+    assert alike == bool(why_unread("preemption", vars(auto)))
+    assert not why_unread("preemption", vars(small))
+
+
+def test_what_a_preset_says_of_groups_falls_away_where_there_are_none() -> None:
+    mixed = engine_config("paged", batching="mixed")
+    assert mixed.preemption == "recompute"
+    assert with_choices(engine_config("paged"), batching="mixed") == mixed
+    assert engine_config("paged", batching="mixed", preemption="swap").preemption == "swap"

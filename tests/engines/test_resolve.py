@@ -14,12 +14,8 @@ from llmbench.engines.models.catalogue import resolve_dummy, resolve_model
 from llmbench.engines.models.config import ModelConfig
 from llmbench.engines.models.describe import describe_model
 from llmbench.engines.models.loader import load_config
-from llmbench.engines.resolve import (
-    CUDA_KV_MEMORY_SHARE,
-    _default_kv_memory,
-    _largest_step,
-    _why_not_captured,
-)
+from llmbench.engines.resolve import _default_kv_memory, _why_not_captured
+from llmbench.engines.room import KV_MEMORY_SHARE, largest_step
 from llmbench.engines.step import Limits
 from llmbench.kernels import registry
 from llmbench.kernels.registry import implements
@@ -119,13 +115,13 @@ def test_a_gpu_s_kv_room_is_a_share_of_what_the_weights_leave(
     layer_op = "linear" if engine.quant == "none" else "w4a16_linear"
     taken += step_bytes(bundled, StepShape(64, 4, engine.dtype, layers=layer_op))
     room = _default_kv_memory(torch.device("cuda"), described, engine, limits)
-    assert room == pytest.approx((free_bytes - taken) * CUDA_KV_MEMORY_SHARE, abs=1)
+    assert room == pytest.approx((free_bytes - taken) * KV_MEMORY_SHARE, abs=1)
     # Another engine was here before: PyTorch keeps most of what it had, and lends it again.
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (10**8, 10**9))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _device: 9 * 10**8)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _device: 10**7)
     left = _default_kv_memory(torch.device("cuda"), described, engine, limits)
-    assert left == pytest.approx(room - 10**7 * CUDA_KV_MEMORY_SHARE, abs=1)
+    assert left == pytest.approx(room - 10**7 * KV_MEMORY_SHARE, abs=1)
 
 
 # Of 80 and 40 GB free, in bytes. Published sizes: Llama 3.1 8B has 8 030 261 248 parameters,
@@ -197,7 +193,8 @@ def test_a_gpu_without_room_for_a_cache_is_refused_with_the_numbers(
 )
 def test_the_operations_of_the_largest_step(settings: dict[str, Any], ops: tuple[str, str]) -> None:
     engine = replace(on_a_gpu(), **settings)
-    step = _largest_step(engine, Limits(max_num_seqs=7, max_num_batched_tokens=99))
+    limits = Limits(max_num_seqs=7, max_num_batched_tokens=99)
+    step = largest_step(engine, limits, "bfloat16")
     assert step == StepShape(99, 7, "bfloat16", *ops)
 
 

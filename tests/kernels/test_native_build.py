@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import shutil
+import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,6 +49,23 @@ def not_optimised(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def small_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Sources that compile at once, with every function and nothing in it: for what is kept and
+    chosen, and not what is computed. Returns their folder."""
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    (folder / "usable.h").write_text("#define USABLE 1\n")
+    visible = 'extern "C" __attribute__((visibility("default")))'
+    functions = [f"{visible} void llmbench_{name}() {{}}\n" for name in library._ARGUMENTS]
+    (folder / "kernels.cpp").write_text(
+        '#include "usable.h"\n'
+        f"{visible} int llmbench_usable() {{ return USABLE; }}\n" + "".join(functions)
+    )
+    monkeypatch.setattr(native, "SOURCES", folder)
+    return folder
+
+
+@pytest.fixture
 def nothing_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """An empty cache directory, and none of what this process knows of libraries; as was after."""
 
@@ -78,14 +96,15 @@ def fake_compiler(folder: Path, complaint: str) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("small_source")
 def test_a_library_is_compiled_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    target, compiler = a_target(), a_compiler()
+    target, compiler, cache = a_target(), a_compiler(), tmp_path / "cache"
     caplog.set_level(logging.INFO)
-    path = native.build(target, compiler, tmp_path)
-    assert caplog.messages == [f"compiling the CPU kernels for avx2, once, into {tmp_path}"]
-    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    path = native.build(target, compiler, cache)
+    assert caplog.messages == [f"compiling the CPU kernels for avx2, once, into {cache}"]
+    assert [entry.name for entry in cache.iterdir()] == [path.name]
     assert ctypes.CDLL(str(path)).llmbench_usable() == 1
 
     def no_compiling(command: list[str]) -> bytes:
@@ -93,42 +112,52 @@ def test_a_library_is_compiled_once(
         return subprocess.run(command, capture_output=True, check=True).stdout
 
     monkeypatch.setattr(native, "_run", no_compiling)
-    assert native.build(target, compiler, tmp_path) == path
+    assert native.build(target, compiler, cache) == path
 
 
-def test_another_source_or_flag_is_another_library(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_source_or_flag_is_another_library(tmp_path: Path, small_source: Path) -> None:
     target, compiler = a_target(), a_compiler()
-    sources = tmp_path / "sources"
-    shutil.copytree(native.SOURCES, sources)
-    monkeypatch.setattr(native, "SOURCES", sources)
     first = native.build(target, compiler, tmp_path)
     with_flag = native.build(target, (*compiler, "-g0"), tmp_path)
-    header = next(sources.glob("*.h"))
+    header = small_source / "usable.h"
     header.write_text(header.read_text() + "\n// another\n")
     assert len({first, with_flag, native.build(target, compiler, tmp_path)}) == 3
 
 
-def test_processes_may_build_at_the_same_time(tmp_path: Path) -> None:
+def test_processes_may_build_at_the_same_time(tmp_path: Path, small_source: Path) -> None:
+    """Each is still at it when the other begins."""
     a_target()
-    a_compiler()
+    compiler = a_compiler()
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    slow = tmp_path / "slow-c++"
+    slow.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && exec {shlex.join(compiler)} --version\n'
+        f"touch {tmp_path}/begun.$$\n"
+        f"while [ $(ls {tmp_path}/begun.* | wc -l) -lt 2 ]; do sleep 0.05; done\n"
+        f'exec {shlex.join(compiler)} "$@"\n'
+    )
+    slow.chmod(0o755)
     script = (
         "import sys, pathlib\n"
         "from llmbench.kernels.native import build as native\n"
         "import ctypes\n"
-        "path = native.build(native.AVX2, native.find_compiler(), pathlib.Path(sys.argv[1]))\n"
+        "native.SOURCES = pathlib.Path(sys.argv[1])\n"
+        "path = native.build(native.AVX2, native.find_compiler(), pathlib.Path(sys.argv[2]))\n"
         "print(path, ctypes.CDLL(str(path)).llmbench_usable())\n"
     )
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", script, str(small_source), str(cache)],
+            env={**os.environ, "CXX": str(slow)},
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for _ in range(2)
     ]
-    said = [process.communicate()[0].split() for process in started]
+    said = [process.communicate(timeout=120)[0].split() for process in started]
     assert [process.returncode for process in started] == [0, 0]
-    (library,) = tmp_path.iterdir()
+    (library,) = cache.iterdir()
     assert said == [[str(library), "1"]] * 2
 
 
@@ -174,7 +203,7 @@ def test_a_cache_that_cannot_be_written_is_reported(
     assert "Not a directory" in message
 
 
-@pytest.mark.usefixtures("nothing_remembered")
+@pytest.mark.usefixtures("small_source", "nothing_remembered")
 @pytest.mark.parametrize(
     ("flags", "name"),
     [
@@ -219,12 +248,11 @@ def test_where_the_kernels_cannot_run_nothing_is_compiled(
 
 
 @pytest.mark.usefixtures("nothing_remembered")
-@pytest.mark.parametrize("flags", [frozenset(), frozenset({"sse2", "avx"})], ids=["no x86", "old"])
 def test_without_avx2_the_scalar_target_is_chosen_and_computes(
-    flags: frozenset[str], monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     a_compiler()
-    monkeypatch.setattr(library, "cpu_flags", lambda: flags)
+    monkeypatch.setattr(library, "cpu_flags", lambda: frozenset({"sse2", "avx"}))
     chosen = select("silu_mul", CPU, torch.bfloat16)
     assert chosen.name == "native-generic"
     gate_up = torch.randn(5, 66).bfloat16()

@@ -4,9 +4,11 @@ Against the reference, `test_every_implementation` tries the others."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
+from llmbench.kernels.pytorch.w8a8 import _float_sums, _integer_sums
 from llmbench.kernels.reference.w8a8 import ReferenceW8A8Linear
 from llmbench.kernels.registry import Implementation, KernelError, implementations
 from llmbench.kernels.w8a8 import W8A8Weight, quantize_rows, stack_w8a8
@@ -64,6 +66,20 @@ def test_the_largest_codes_do_not_saturate(implementation: Implementation) -> No
     y = implementation.function(weight, None, torch.bfloat16)(x)
     expected = 127.0 * k * signs[:, None] * signs
     assert torch.equal(y, expected.bfloat16())
+
+
+@pytest.mark.parametrize("sums", [_integer_sums, _float_sums], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("k", [1, 1024, 1025, 20_000])
+def test_pytorchs_sums_are_those_of_integers(sums: Callable[..., Tensor], k: int) -> None:
+    """Of the largest that there are, odd ones too, which float32 does not hold when it is past
+    2^24; and of some between."""
+    x = torch.full((3, k), -127, dtype=torch.int8)
+    x[1:] = torch.randint(-127, 128, (2, k))
+    weight = torch.full((k, 4), -128, dtype=torch.int8)
+    weight[:, 2:] = torch.randint(-128, 128, (k, 2))
+    weight[:, 1] = -127
+    expected = x.to(torch.int64).numpy() @ weight.to(torch.int64).numpy()
+    assert torch.equal(sums(x, weight), torch.from_numpy(expected).float())
 
 
 def test_rows_of_zeros_and_of_nan() -> None:

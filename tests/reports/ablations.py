@@ -12,13 +12,15 @@ from llmbench.reports.ablation_model import (
     Conditional,
 )
 
-BATCHING = AblationChange("batching", "separate", "mixed")
-KV = AblationChange("kv", "paged", "contiguous")
+BATCHING = AblationChange(
+    "batching", "separate", "mixed", "batching separate → mixed", "mixed batching"
+)
+KV = AblationChange("kv", "paged", "contiguous", "kv paged → contiguous", "contiguous KV")
 SENTENCE = (
     "kv paged → contiguous: TTFT mean 4.20× [3.80, 4.60]: queueing (97 % of it): mean queue "
     "0.1 s → 1.9 s, because of KV capacity: at most 20 → 8 requests run at a time."
 )
-DEPENDS = "batching separate → mixed: TTFT mean +12 % with kv paged but −40 % with kv contiguous."
+DEPENDS = "batching separate → mixed: TTFT mean +12 % with paged KV but −40 % with contiguous KV."
 MECHANISM: dict[str, float | None] = {
     "queue_s": 0.1,
     "queue_share": 0.5,
@@ -83,7 +85,10 @@ def ablation(*, whole: bool = False) -> Ablation:
                 0.7,
                 1e-4,
                 True,
-                (Conditional("paged", 1.12, 1.1, 1.14), Conditional("contiguous", 0.6, 0.5, 0.7)),
+                (
+                    Conditional("paged KV", 1.12, 1.1, 1.14),
+                    Conditional("contiguous KV", 0.6, 0.5, 0.7),
+                ),
                 DEPENDS,
             ),
             AblationEffect((KV,), "kv.waste_share", 0.63, 0.62, 0.64, None, False),

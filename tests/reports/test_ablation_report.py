@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from llmbench.reports.ablation_model import AblationChange, AblationEffect, AblationResponse
+from llmbench.reports.ablation_model import AblationEffect, AblationResponse
 from llmbench.reports.ablation_report import ablation_report
 from llmbench.reports.html import render_ablation
 from llmbench.reports.html.figure import figure
@@ -15,7 +15,7 @@ from llmbench.reports.model import Chart, Report, Table
 from llmbench.reports.palette import ROLES
 from llmbench.reports.plots.figure import save_charts
 
-from .ablations import DEPENDS, KV, SENTENCE, ablation
+from .ablations import BATCHING, DEPENDS, KV, SENTENCE, ablation
 
 
 @pytest.fixture(scope="module")
@@ -177,8 +177,8 @@ def test_an_interaction_shows_both_sides(report: Report) -> None:
             "batching separate → mixed",
             "kv",
             "TTFT mean",
-            "+12 % [+10, +14] with paged",
-            "−40 % [−50, −30] with contiguous",
+            "+12 % [+10, +14] with paged KV",
+            "−40 % [−50, −30] with contiguous KV",
             "0.540× [0.400, 0.700]",
             "✓ depends",
         ]
@@ -244,7 +244,7 @@ def test_a_forest_has_every_effect_with_an_interval(report: Report) -> None:
     assert ttft.panels[0].y.categories == (
         "batching separate → mixed",
         "kv paged → contiguous",
-        "batching mixed × kv contiguous",
+        "mixed batching × contiguous KV",
     )
     assert {one.role for chart in report.charts for one in chart.series} <= set(ROLES)
     assert (waste.series[0].x, waste.series[0].low) == ((63.0,), (62.0,))
@@ -294,13 +294,12 @@ def test_the_tables_behind_a_forest_are_its_points(report: Report) -> None:
 def test_the_first_screen_has_each_change_before_the_second_of_any() -> None:
     """Two sentences of one change, then one of another: the other comes second."""
     base = ablation(whole=True)
-    kv, batching = ("kv", "paged", "contiguous"), ("batching", "separate", "mixed")
     effects = tuple(
-        AblationEffect((AblationChange(*change),), response, 2.0, 1.5, 2.5, 1e-9, True, (), text)
+        AblationEffect((change,), response, 2.0, 1.5, 2.5, 1e-9, True, (), text)
         for change, response, text in (
-            (kv, "ttft.mean", "kv most."),
-            (kv, "kv.waste_share", "kv next."),
-            (batching, "ttft.mean", "batching most."),
+            (KV, "ttft.mean", "kv most."),
+            (KV, "kv.waste_share", "kv next."),
+            (BATCHING, "ttft.mean", "batching most."),
         )
     )
     sentences = tuple(one.sentence for one in effects)

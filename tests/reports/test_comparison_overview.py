@@ -104,7 +104,7 @@ def test_names_have_room_beside_their_points() -> None:
     )
     assert short is not None
     assert long is not None
-    assert short.x.high == pytest.approx(160.16 / (1 - 0.03 - 0.021))
+    assert short.x.high == pytest.approx(160.16 / (1 - 0.03 - 0.023))
     assert long.x.high == pytest.approx(160.16 / 0.5)
 
 

@@ -1,5 +1,6 @@
 """`quant_method: fp8`: e4m3 weights with a scale a block of 128 x 128 (`weight_scale_inv`, which is
-a multiplier for all its name), or with one a tensor.
+a multiplier for all its name), or with one a tensor. With `scale_fmt: ue8m0` the multipliers are
+powers of two; transformers then writes them as float8_e8m0fnu, DeepSeek's own files as float32.
 
 Sources: DeepSeek-V3 Technical Report, 2024, section 3.3, and its checkpoints; transformers'
 `FineGrainedFP8Config`; AutoFP8 (github.com/neuralmagic/AutoFP8) for scales a tensor.
@@ -10,7 +11,7 @@ from __future__ import annotations
 from ..scheme import LAYERS, Scheme
 from .fields import Fields, names_module
 from .fp8_scaled import Fp8Layout
-from .layout import Format
+from .layout import FLOATS, Format
 
 # transformers', of the scales that AutoFP8 calls weight_scale and input_scale.
 _OTHER_NAMES = ("weight_scale_inv", "activation_scale")
@@ -41,8 +42,10 @@ def _layout(data: Fields) -> Fp8Layout:
         return Fp8Layout(scheme, "tensor", static, also=_OTHER_NAMES)
     data.one_of("activation_scheme", "dynamic", default="dynamic")
     rows, columns = block_of(data, "weight_block_size")
+    dtypes = (*FLOATS, "F8_E8M0") if data.get("scale_fmt") == "ue8m0" else FLOATS
+    scheme = Scheme("fp8-block", 8)
     return Fp8Layout(
-        Scheme("fp8-block", 8), "block", block=(rows, columns), scale="weight_scale_inv"
+        scheme, "block", block=(rows, columns), scale="weight_scale_inv", dtypes=dtypes
     )
 
 

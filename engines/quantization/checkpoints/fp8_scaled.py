@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
-from ....kernels.fp8 import Fp8Weight
+from ....kernels.fp8 import LARGEST_E4M3, Fp8Weight
 from ....kernels.registry import KernelError
 from ..quantized import QuantizedMap
 from ..scheme import Scheme
@@ -28,7 +29,7 @@ class Fp8Layout:
     a row ([out, 1] or [out]), or one a block, [ceil(out / rows), ceil(in / columns)].
 
     static: there is an `input_scale`, one number. block: its rows and columns. also: other names of
-    the two scales.
+    the two scales. dtypes: of the multipliers.
     """
 
     scheme: Scheme
@@ -37,6 +38,7 @@ class Fp8Layout:
     block: tuple[int, int] = (128, 128)
     scale: str = "weight_scale"
     also: tuple[str, str] = ("", "")
+    dtypes: tuple[str, ...] = FLOATS
 
     def parts(self, out_features: int, in_features: int) -> Mapping[str, Part]:
         rows, columns = self._block(out_features, in_features)
@@ -48,7 +50,7 @@ class Fp8Layout:
         }[self.strategy]
         return {
             "weight": part("F8_E4M3", out_features, in_features),
-            self.scale: Part(shapes, FLOATS, also=self.also[0]),
+            self.scale: Part(shapes, self.dtypes, also=self.also[0]),
             # Left behind by some writers where activations are scaled as they come, and not used.
             "input_scale": number(optional=not self.static, also=self.also[1]),
         }
@@ -58,6 +60,8 @@ class Fp8Layout:
         rows, columns = self._block(out_features, in_features)
         scales = not_negative(self.scale, parts[self.scale].float())
         scales = scales.reshape(-(-out_features // rows), -1).contiguous()
+        if not bool(torch.isfinite(LARGEST_E4M3 * scales).all()):
+            raise KernelError(f"its {self.scale} makes weights that float32 does not hold")
         given = None
         if self.static:
             given = positive("input_scale", parts["input_scale"].float()).reshape(())

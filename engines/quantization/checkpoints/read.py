@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -16,6 +16,7 @@ from ...errors import ModelError
 from ...models.config import ModelConfig
 from ...models.loader import Checkpoint, check_tensor, load_config
 from ..finite import check_finite
+from ..lazy import Lazy
 from ..methods import linear_ops, op_of
 from ..quantized import QuantizedMap, QuantizedModel, Unquantized
 from ..scheme import Scheme, head_of, quantized_maps
@@ -122,7 +123,7 @@ def load_published(published: Published) -> QuantizedModel:
     return QuantizedModel(published.scheme, dense, maps, read_report(published.directory))
 
 
-class StoredMaps(Mapping[str, QuantizedMap]):
+class StoredMaps(Lazy[QuantizedMap]):
     """Quantised maps by module, each read and repacked when it is asked for. Names, shapes and
     dtypes are checked at once, from the files' headers."""
 
@@ -136,6 +137,7 @@ class StoredMaps(Mapping[str, QuantizedMap]):
             module: self._parts(published, module, layout)
             for module, layout in self._layouts.items()
         }
+        super().__init__(self._stored)
 
     @property
     def tensors(self) -> Iterator[str]:
@@ -162,27 +164,18 @@ class StoredMaps(Mapping[str, QuantizedMap]):
             stored[name] = full
         return stored
 
-    def __getitem__(self, module: str) -> QuantizedMap:
-        parts = {part: self._read(name) for part, name in self._stored[module].items()}
+    def make(self, name: str) -> QuantizedMap:
+        parts = {part: self._read(tensor) for part, tensor in self._stored[name].items()}
         try:
-            return self._layouts[module].read(parts, self._sizes[module])
+            return self._layouts[name].read(parts, self._sizes[name])
         except KernelError as error:
-            raise ModelError("model", module, f"cannot be read: {error}") from error
+            raise ModelError("model", name, f"cannot be read: {error}") from error
 
     def _read(self, name: str) -> Tensor:
         tensor = self._checkpoint[name]
         # NaN among e4m3's codes is looked for where they are put in one form.
         wide = tensor.is_floating_point() and tensor.element_size() > 1
         return check_finite(name, tensor) if wide else tensor
-
-    def __contains__(self, module: object) -> bool:
-        return module in self._stored
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._stored)
-
-    def __len__(self) -> int:
-        return len(self._stored)
 
 
 def _dense(published: Published, checkpoint: Checkpoint) -> Unquantized:

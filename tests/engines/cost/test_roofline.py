@@ -164,7 +164,7 @@ def test_kv_capacity_is_what_the_weights_leave() -> None:
     assert kv_capacity_tokens(hardware, model, kv_dtype="fp8", free_memory_fraction=0.5) == int(
         0.5 * free // 65536
     )
-    with pytest.raises(ConfigError, match=r"tensor_parallel: 1 .* weights take"):
+    with pytest.raises(ConfigError, match=r"1 .* 141\.1 GB for weights leave nothing"):
         kv_capacity_tokens(hardware, resolve_shape("llama-3-70b"))
     with pytest.raises(ConfigError, match="free_memory_fraction: 90 "):
         kv_capacity_tokens(hardware, model, free_memory_fraction=90)

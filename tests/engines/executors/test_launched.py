@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ from llmbench.engines.assemble import LoadedModel, build_engine, load_model
 from llmbench.engines.clock import WallClock
 from llmbench.engines.config import engine_config
 from llmbench.engines.executors import launched
-from llmbench.engines.executors import torch as executor_module
 from llmbench.engines.executors.base import ForwardTimes
+from llmbench.engines.executors.launched import Launching
+from llmbench.engines.executors.moves import carry_out
+from llmbench.engines.executors.passes import EagerPass
 from llmbench.engines.executors.torch import TorchExecutor
 from llmbench.engines.models.catalogue import ModelFiles, resolve_model
 from llmbench.engines.pipeline import PipelinedCore
@@ -24,6 +27,7 @@ from llmbench.engines.resolved import ResolvedEngine
 from llmbench.engines.trace import StepTrace
 from torch import Tensor
 
+CPU = torch.device("cpu")
 DRAWN = (
     SamplingParams(12, ignore_eos=True),
     SamplingParams(9, temperature=0.9, top_p=0.9, seed=3, n=2, ignore_eos=True),
@@ -69,15 +73,17 @@ def settings(files: ModelFiles, **changes: object) -> ResolvedEngine:
     return resolve(engine_config("vllm-v1", **chosen, kv_memory_bytes=2**22, **changes), files)
 
 
-def launching(loaded: LoadedModel, files: ModelFiles) -> tuple[PipelinedCore, TorchExecutor]:
-    """An engine whose executor takes its device for a GPU."""
+def launching(loaded: LoadedModel, files: ModelFiles) -> tuple[PipelinedCore, Launching]:
+    """An engine whose executor takes its device for a GPU, and what it launches steps with."""
     core = build_engine(loaded, settings(files, async_scheduling=True), WallClock())
     assert isinstance(core, PipelinedCore)
     executor = core._executor
     assert isinstance(executor, TorchExecutor)
-    executor._thread, executor._on_gpu = None, True
-    executor._readback = _Readback()  # type: ignore[assignment]
-    return core, executor
+    cache = executor._packed._cache.tensors
+    move, readback = partial(carry_out, cache=cache, host=[]), _Readback()
+    runner = Launching(CPU, move, None, here=executor._here, readback=readback)  # type: ignore[arg-type]
+    executor._passes, executor._runner = executor._packed, runner
+    return core, runner
 
 
 def served(core: object, sampling: tuple[SamplingParams, ...]) -> tuple[dict, list[StepTrace]]:
@@ -123,13 +129,13 @@ def test_logits_without_a_distribution_end_the_requests_when_they_are_read(
     loaded: LoadedModel, files: ModelFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By then a step has been launched that reads a token's embedding: of one that there is."""
-    core, executor = launching(loaded, files)
+    core, runner = launching(loaded, files)
     forward, passes = loaded.model.forward, 0
 
     def breaking(*arguments: object) -> Tensor:
         nonlocal passes
         passes += 1
-        assert bool((torch.as_tensor(executor._sampled) >= 0).all())
+        assert bool((torch.as_tensor(runner._sampled) >= 0).all())
         assert bool((arguments[0] >= 0).all())  # type: ignore[operator]
         logits = forward(*arguments)  # type: ignore[arg-type]
         return torch.full_like(logits, torch.nan) if passes == 3 else logits
@@ -165,9 +171,9 @@ def test_whichever_thread_asks_work_is_launched_on_the_models_device(
     loaded: LoadedModel, files: ModelFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server's engine runs in another thread than the one that chose the device."""
-    core, executor = launching(loaded, files)
-    here = _CurrentDevice()
-    executor._here = here  # type: ignore[assignment]
+    core, runner = launching(loaded, files)
+    executor: Any = core._executor
+    here = executor._here = runner._here = _CurrentDevice()
     seen: set[str] = set()
 
     def inside(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -178,12 +184,16 @@ def test_whichever_thread_asks_work_is_launched_on_the_models_device(
 
         return called
 
-    for name in ("_prepare", "_forward"):
-        monkeypatch.setattr(executor, name, inside(name, getattr(executor, name)))
-    for name in ("sample", "choose"):
-        monkeypatch.setattr(executor_module, name, inside(name, getattr(executor_module, name)))
+    places = (
+        (executor, "_prepare"),
+        (EagerPass, "logits"),
+        (launched, "sample"),
+        (launched, "choose"),
+    )
+    for place, name in places:
+        monkeypatch.setattr(place, name, inside(name, getattr(place, name)))
     served(core, (*ON_HOST, *DRAWN))
-    assert seen == {"_prepare", "_forward", "sample", "choose"}
+    assert seen == {"_prepare", "logits", "sample", "choose"}
     assert not here.inside
 
 

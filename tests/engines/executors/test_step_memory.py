@@ -13,6 +13,7 @@ import torch
 from llmbench.engines.executors.step_memory import (
     StepShape,
     activation_bytes,
+    graph_memory_bytes,
     logits_bytes,
     step_bytes,
     widened_bytes,
@@ -164,3 +165,18 @@ def test_a_step_is_the_sum() -> None:
     parts = (activation_bytes, logits_bytes, widened_bytes)
     assert step_bytes(shape, step) == sum(part(shape, step) for part in parts)
     assert widened_bytes(shape, step) > 0
+
+
+def test_graphs_of_an_8b_model_take_less_than_a_gigabyte() -> None:
+    config = shape_of("llama-3.1-8b")
+    logits = 256 * config.vocab_size * 2
+    assert logits < graph_memory_bytes(config, 256, "bfloat16") < 2**30
+
+
+def test_two_devices_share_what_lies_between_the_residuals_and_what_is_widened() -> None:
+    """All rows of the residual and of the logits are on both."""
+    shape, step = shape_of("llama-3.1-8b"), StepShape(1000, 256, "bfloat16", "w8a16_linear")
+    both = replace(step, devices=2)
+    assert activation_bytes(shape, both) == 1000 * (2 * 4096 + 128 + 3 * 7168) * 2
+    assert logits_bytes(shape, both) == logits_bytes(shape, step)
+    assert 2 * widened_bytes(shape, both) == widened_bytes(shape, step) == 2 * 2**27

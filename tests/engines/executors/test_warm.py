@@ -139,8 +139,10 @@ def any_draw(draw: random.Random) -> Draw:
         top_k=draw.choice([0, 1, 20]),
         top_p=draw.choice([1.0, 0.9]),
         min_p=draw.choice([0.0, 0.1]),
+        repetition_penalty=draw.choice([1.0, 1.0, 1.1]),
+        frequency_penalty=draw.choice([0.0, 0.0, 0.2]),
     )
-    return Draw(sampling, draw.randrange(100))
+    return Draw(sampling, draw.randrange(100), 0, (1, 2), (3,))
 
 
 class _Unread:

@@ -7,7 +7,9 @@ from inspect import signature
 import pytest
 from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
+from llmbench.harness.ablation.contrasts import Change
 from llmbench.harness.ablation.design import NotRun, parse_axes, refuse_lost_levels
+from llmbench.harness.ablation.told import told_change
 from llmbench.harness.options.engine import engine_options
 
 BASE = engine_config("paged")
@@ -111,3 +113,9 @@ def test_a_cell_may_contradict_itself_but_a_level_must_have_a_cell() -> None:
     every = [NotRun(c, "never") for c in design.cells if c.overrides["batching"] == "static"]
     with pytest.raises(ConfigError, match=r"axes: 'batching=static' .* never"):
         refuse_lost_levels(design, every)
+
+
+def test_a_switch_is_said_in_words_by_every_part_of_a_report() -> None:
+    change = told_change(Change("chunked_prefill", True, False))
+    assert (change.base, change.level) == ("yes", "no"), "as they are typed"
+    assert (change.text, change.setting) == ("chunked prefill → whole prompts", "whole prompts")

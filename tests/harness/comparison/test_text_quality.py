@@ -120,14 +120,15 @@ def test_what_each_run_answered_is_not_the_same_text(name: str) -> None:
 
 def test_a_ratio_of_perplexities_is_by_pairs_of_parts() -> None:
     """What is hard for both cancels: the interval is of the differences, whose spread is a tenth,
-    and near Student's for the four blocks that a resample has."""
+    and near Student's for the sixteen blocks that a resample has, widened by what blocks of one
+    stretch do not show."""
     finding = found(PLAIN, worse(0.10))
     assert finding.estimate is not None
     assert finding.estimate.value == pytest.approx(math.exp(0.10))
     half = math.log(finding.estimate.high / finding.estimate.low) / 2
-    blocks = np.array([np.roll(SHIFT, -at)[:16].mean() for at in range(64)])
-    by_hand = quantile(0.95, 3) * blocks.std() / math.sqrt(3)
-    assert half == pytest.approx(by_hand, rel=0.2)
+    blocks = np.array([np.roll(SHIFT, -at)[:4].mean() for at in range(64)])
+    by_hand = 1.3 * quantile(0.95, 15) * blocks.std() / math.sqrt(15)
+    assert half == pytest.approx(by_hand, rel=0.1)
     assert finding.estimate.low > 1
     assert finding.too_little == ""
 
@@ -149,6 +150,34 @@ def test_a_difference_that_the_text_does_not_decide_is_not_called() -> None:
     assert gated(PLAIN, far, "quality.perplexity=5%").exit_code == 1
     assert gated(PLAIN, far, "quality.perplexity=40%").exit_code == 0
     assert gated(PLAIN, far, "quality.perplexity=20").exit_code == 0, "in perplexity itself"
+
+
+def test_an_interval_that_holds_with_thirty_others_is_some_twice_as_wide_as_by_itself() -> None:
+    """Of four blocks it would be 3.5 times as wide, and decide next to nothing."""
+    sides = Observed(judged_run(PLAIN, "a")), Observed(judged_run(worse(0.1), "b"))
+
+    def half(confidence: float) -> float:
+        found = examine(*sides, PERPLEXITY, confidence=confidence).estimate
+        assert found is not None
+        return math.log(found.high / found.low) / 2
+
+    assert half(1 - 0.05 / 31) == pytest.approx(1.8 * half(0.95), rel=0.03)
+
+
+def test_which_of_two_has_a_part_decides_nothing_by_chance() -> None:
+    """One model twice: a coin says which of both gets the more of each part of the text."""
+    rng = np.random.default_rng(1)
+    hard, far = rng.normal(3.0, 0.5, 128), rng.gamma(2.0, 0.05, (2, 128))
+    called = 0
+    for _ in range(100):
+        coin = rng.integers(0, 2, 128)
+        sides = (quality_of(hard, np.where(coin == side, *far)) for side in (0, 1))
+        ratio = ratio_of(
+            *(judged_run(one, name) for one, name in zip(sides, "ab", strict=True)),
+            name="quality.text_kl_mean",
+        )
+        called += ratio.verdict in ("better", "worse")
+    assert called <= 5
 
 
 def test_distance_and_agreement_are_by_pairs_of_parts_too() -> None:

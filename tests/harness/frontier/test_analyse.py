@@ -16,7 +16,7 @@ from llmbench.harness.frontier.runs import MethodRun
 from llmbench.harness.result import Check, Quality
 from llmbench.harness.storage.store import find_run, write_run
 from llmbench.harness.tasks.evaluate import Score
-from llmbench.reports.frontier_model import KL, THROUGHPUT, between
+from llmbench.reports.frontier_model import KL, PERPLEXITY, THROUGHPUT, between
 
 from ..judged import quality_of
 from ..observed import serve_in_turn
@@ -162,6 +162,44 @@ def test_rivals_and_the_frontier_go_by_intervals_over_the_text(tmp_path: Path) -
     ratio = found.method("awq").perplexity_ratio
     assert ratio is not None
     assert ratio.verdict == "worse"
+
+
+def test_six_methods_are_told_apart_by_four_thousand_tokens(tmp_path: Path) -> None:
+    """AWQ has four fifths of GPTQ's KL, and parts of the text differ by a quarter: so much is
+    known beside all that else is judged, and was not when every ratio of every two was judged by
+    four blocks of text."""
+    rng = np.random.default_rng(6)
+    hard = rng.normal(3.0, 0.5, 128)
+    quality = {"none": in_parts(hard)}
+    for name, kl in {"awq": 0.12, "gptq": 0.15, "int8": 0.005, "w8a8": 0.035, "rtn": 0.26}.items():
+        far = kl * rng.normal(1.0, 0.25, 128).clip(0.1)
+        quality[name] = in_parts(hard + 0.2 + rng.normal(0.0, 0.05, 128), far)
+    runs = [run(tmp_path, name, 0.02, one) for name, one in quality.items()]
+    found = analyse(runs, None, {}, command="")
+    assert between(found.pairs, "awq", "gptq")[KL].verdict == "better"
+    assert found.method("gptq").dominated_by
+    assert not any(one.undecided_by for one in found.methods)
+
+
+def test_perplexities_that_no_sentence_is_about_hold_by_themselves(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    hard = rng.normal(3.0, 0.5, 128)
+    names = ("none", "awq", "gptq", "rtn")
+    runs = [
+        run(tmp_path, name, 0.02, in_parts(hard + rng.normal(0.1, 0.05, 128), 0.1 + 0 * hard))
+        for name in names
+    ]
+    found = analyse(runs, None, {}, command="")
+    alone = {
+        (pair.first, pair.second, name)
+        for pair in found.pairs
+        for name, ratio in pair.ratios.items()
+        if ratio.alone
+    }
+    assert alone == {("awq", "rtn", PERPLEXITY), ("gptq", "rtn", PERPLEXITY)}
+    # What is said of a method beside the first goes by the interval that holds with the others.
+    ratio = found.method("rtn").perplexity_ratio
+    assert ratio == between(found.pairs, "rtn", "none")[PERPLEXITY]
 
 
 def test_a_run_that_others_disturbed_is_neither_dominated_nor_a_choice(tmp_path: Path) -> None:

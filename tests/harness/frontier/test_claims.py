@@ -181,7 +181,9 @@ def test_an_emulated_method_is_judged_by_its_quality_alone(
 
 def rivals(kl: Ratio | None, perplexity: Ratio | None) -> FrontierClaim:
     """gptq beside awq, as the runs were held against each other; the claim is about awq."""
-    awq = four_bits(None, text_kl_mean=0.02, perplexity=21.0, output_tokens_per_s=50.0)
+    awq = four_bits(
+        None, text_kl_mean=0.02, perplexity=21.0, output_tokens_per_s=50.0, text_tokens=4094
+    )
     gptq = four_bits(None, "gptq", text_kl_mean=0.03, perplexity=21.4, output_tokens_per_s=50.0)
     ratios = {name: one for name, one in ((KL, kl), (PERPLEXITY, perplexity)) if one is not None}
     return only(claims([awq, gptq], {}, [MethodPair("awq", "gptq", ratios)]))
@@ -207,6 +209,15 @@ def test_a_difference_whose_interval_holds_none_is_not_called() -> None:
     assert rivals(None, None).verdict == "undecided"
     short = replace(unsure, too_little="too little text")
     assert "too little text" in rivals(further, short).evidence
+
+
+def test_what_might_decide_it_is_said_where_anyone_would_read_so_much() -> None:
+    """0.80 [0.60, 1.20] of 4 094 tokens: ln(1.2 / 0.8) is 1.82 times ln(1 / 0.8), so an interval
+    that is to end before 1 takes 3.3 times the text."""
+    evidence = rivals(Ratio(1 / 0.8, 1 / 1.2, 1 / 0.6, "inconclusive"), None).evidence
+    assert "which is not decided (--quality-tokens 14000 may decide it)" in evidence
+    near = rivals(Ratio(1.01, 0.9, 1.13, "inconclusive"), None).evidence
+    assert "which is not decided;" in near, "a hundred times as much is no advice"
 
 
 def test_a_run_that_does_not_count_supports_no_claim() -> None:

@@ -36,24 +36,6 @@ def test_cpuinfo_of_arm() -> None:
     assert environment.read_cpuinfo("Features\t: fp asimd sve") == (None, ["asimd", "sve"])
 
 
-@pytest.mark.parametrize(
-    ("files", "limit"),
-    [
-        ({"cpu.max": "150000 100000\n"}, 1.5),
-        ({"cpu.max": "max 100000\n"}, None),
-        ({"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2.0),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
-        ({}, None),
-    ],
-)
-def test_cgroup_limit(tmp_path: Path, files: dict[str, str], limit: float | None) -> None:
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-
-    assert environment.cgroup_cpu_limit(tmp_path) == limit
-
-
 def test_capture_is_json_and_names_what_ran() -> None:
     found = environment.capture(seed=42)
 

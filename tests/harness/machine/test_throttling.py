@@ -37,6 +37,16 @@ def test_a_quota(tmp_path: Path, name: str, text: str, seconds: float | None) ->
     assert read_throttled(tmp_path, tmp_path).quota_s == seconds
 
 
+def test_a_service_is_held_back_by_each_group_that_it_lies_in(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.write_text("0::/system.slice/bench.service\n")
+    for group, microseconds in (("system.slice", 250_000), ("system.slice/bench.service", 500_000)):
+        (tmp_path / group).mkdir()
+        (tmp_path / group / "cpu.stat").write_text(f"throttled_usec {microseconds}\n")
+
+    assert read_throttled(tmp_path, tmp_path, own).quota_s == 0.75
+
+
 def test_heat_is_summed_over_cores(tmp_path: Path) -> None:
     files = {f"cpu{at}/thermal_throttle/core_throttle_count": f"{at}\n" for at in (1, 2)}
     write(tmp_path, files)

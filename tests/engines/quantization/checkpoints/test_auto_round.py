@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 
 from ..tiny import tiny_model
 from .directories import WEIGHTS, checkpoint, in_order, maps_of
+from .library_maps.from_auto_round import CASES, NOT_LOADED, small_llama, weights_read, write
 
 Q, UP, HEAD = "model.layers.1.self_attn.q_proj", "model.layers.1.mlp.up_proj", "lm_head"
 BASE = {
@@ -174,57 +175,17 @@ def test_a_directory_by_hand(tmp_path: Path) -> None:
     torch.testing.assert_close(computed, x @ expected.T, rtol=1e-5, atol=1e-4)
 
 
-# What the library writes. By name: what it is asked for, and the packing that it says it used.
-LIBRARY: dict[str, tuple[str, dict[str, Any], str]] = {
-    "symmetric": ("auto_round", {"sym": True}, "auto_gptq"),
-    "asymmetric": ("auto_round", {"sym": False}, "auto_awq"),
-    "auto_gptq": ("auto_round:auto_gptq", {"sym": False}, "auto_gptq"),
-    "gptqmodel": ("auto_round:gptqmodel", {"sym": False}, "gptqmodel"),
-    "8 bits": ("auto_round", {"sym": True, "bits": 8, "group_size": -1}, "auto_gptq"),
-    "awq, one layer not": (
-        "auto_round:auto_awq",
-        {"sym": False, "layer_config": {UP: {"bits": 16}}},
-        "auto_awq",
-    ),
-    "several": (
-        "auto_round",
-        {
-            "sym": True,
-            "layer_config": {UP: {"bits": 8, "group_size": 64}, "k_proj": {"bits": 16}},
-        },
-        "auto_gptq",
-    ),
-    "blocks": (
-        "auto_round",
-        {"sym": True, "to_quant_block_names": "model.layers.1,model.layers.2"},
-        "auto_gptq",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", LIBRARY)
+@pytest.mark.reference("auto_round")
+@pytest.mark.parametrize("name", CASES)
 def test_what_the_library_writes_is_read(name: str, tmp_path: Path) -> None:
     """Each map, written again, is what the library wrote, bit for bit, and half a step from what it
     rounded; and which are quantised, and as what, is what it finds when it loads the directory."""
-    auto_round = pytest.importorskip("auto_round")
-    from transformers import AutoModelForCausalLM, AutoRoundConfig
-
-    format, options, packing = LIBRARY[name]
-    model, tokenizer = small_llama()
+    model = small_llama()
     plain = {n: w.clone() for n, w in model.state_dict().items()}
-    writer = auto_round.AutoRound(
-        model,
-        tokenizer,
-        iters=0,
-        disable_opt_rtn=True,
-        device_map="cpu",
-        **{"bits": 4, "group_size": 32, **options},
-    )
-    writer.quantize_and_save(output_dir=str(tmp_path), format=format)
-    (out,) = (file.parent for file in tmp_path.rglob("config.json"))
+    out = write(name, model, tmp_path)
     found = read_published(out)
     assert found is not None
-    assert found.format.name == f"auto-round (auto_round:{packing})"
+    assert found.format.name == f"auto-round (auto_round:{CASES[name][2]})"
     stored = load_file(out / WEIGHTS)
     read = read_checkpoint(out)[1]
     for module, map_ in read.maps.items():
@@ -236,39 +197,9 @@ def test_what_the_library_writes_is_read(name: str, tmp_path: Path) -> None:
         error = (in_order(map_) - plain[f"{module}.weight"].float()).abs().mean()
         # Symmetric groups may be turned around, by a scale below 0.
         assert error < 0.3 * stored[f"{module}.scales"].float().abs().mean()
-    if name == "auto_gptq":
-        return  # the library has no kernel for a CPU that reads zero points stored less one
-    loaded = AutoModelForCausalLM.from_pretrained(
-        out, dtype=torch.float32, quantization_config=AutoRoundConfig(backend="torch")
-    )
-    theirs = {
-        module: layer
-        for module, layer in loaded.named_modules()
-        if module in quantized_maps(found.config) and type(layer) is not torch.nn.Linear
-    }
+    if name in NOT_LOADED:
+        return
+    theirs = weights_read(out)
     assert theirs.keys() == read.maps.keys()
     for module, weight in maps_of(read).items():
-        inputs = torch.eye(weight.shape[1])
-        expected = theirs[module](inputs).T
-        torch.testing.assert_close(expected.float(), weight, rtol=2e-3, atol=1e-6)
-
-
-def small_llama() -> tuple[Any, Any]:
-    """Three layers with random weights, and a token a word."""
-    import tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    words = {f"w{index}": index for index in range(64)}
-    tokens = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="w0"))
-    tokens.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokens, unk_token="w0", pad_token="w0")
-    config = LlamaConfig(
-        vocab_size=64,
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=64,
-    )
-    return LlamaForCausalLM(config).float().eval(), tokenizer
+        assert torch.equal(theirs[module], weight.half()), module

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from compressed_tensors.compressors.base import BaseCompressor
+from compressed_tensors.quantization import QuantizationConfig, QuantizationScheme
 from llmbench.engines.quantization.checkpoints.compressed_tensors import (
     KV_CACHE,
     layout_for,
@@ -37,15 +39,7 @@ from .directories import (
     rounded,
 )
 
-pytest.importorskip("compressed_tensors")
-
-from compressed_tensors.compressors.base import (  # pyright: ignore[reportMissingImports]
-    BaseCompressor,
-)
-from compressed_tensors.quantization import (  # pyright: ignore[reportMissingImports]
-    QuantizationConfig,
-    QuantizationScheme,
-)
+pytestmark = pytest.mark.reference("compressed_tensors")
 
 SCHEMES = (
     Scheme("rtn", 4, 32),
@@ -231,9 +225,7 @@ def test_an_old_checkpoint_of_the_library_has_int8_codes_of_minus_128() -> None:
 
 def test_a_grid_is_on_the_librarys_own() -> None:
     """Its quantize, with our scales and zero points, gives the codes that we round to."""
-    from compressed_tensors.quantization.lifecycle.forward import (  # pyright: ignore[reportMissingImports]
-        quantize,
-    )
+    from compressed_tensors.quantization.lifecycle.forward import quantize
 
     weight = torch.randn(32, 96)
     scheme = Scheme("rtn", 4, 32, symmetric=False)
@@ -247,9 +239,7 @@ def test_a_grid_is_on_the_librarys_own() -> None:
 
 def test_the_librarys_tensors_of_a_quantised_cache_are_passed_by(tmp_path: Path) -> None:
     """Whatever it calls them: the model is read, and says that its scales are not used."""
-    from compressed_tensors.quantization import (  # pyright: ignore[reportMissingImports]
-        apply_quantization_config,
-    )
+    from compressed_tensors.quantization import apply_quantization_config
     from transformers import AutoModelForCausalLM
 
     source, out = plain_directory(tmp_path / "plain"), tmp_path / "out"

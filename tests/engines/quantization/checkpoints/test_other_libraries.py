@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ def gptq_map(
     return map_, scales.float(), zeros
 
 
+@pytest.mark.reference("gptqmodel")
 @pytest.mark.parametrize("form", ["gptq", "gptq_v2"])
 @pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize(("bits", "k", "group"), [(4, 96, 32), (8, 96, 32), (4, 576, 128)])
@@ -44,7 +46,7 @@ def gptq_map(
 def test_gptqmodel_packs_the_same_words(
     form: str, symmetric: bool, bits: int, k: int, group: int, ordered: bool
 ) -> None:
-    torch_linear = pytest.importorskip("gptqmodel.nn_modules.qlinear.torch")
+    torch_linear = import_module("gptqmodel.nn_modules.qlinear.torch")
     from gptqmodel.utils.model import (  # pyright: ignore[reportMissingImports]
         convert_gptq_v2_to_v1_format_module,
     )
@@ -79,6 +81,7 @@ def test_gptqmodel_packs_the_same_words(
         torch.testing.assert_close(read, in_order(map_), rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.reference("auto_round")
 @pytest.mark.parametrize(
     ("form", "module"), [("gptq_v2", "qlinear_torch"), ("gptq", "qlinear_torch_zp")]
 )
@@ -87,7 +90,7 @@ def test_gptqmodel_packs_the_same_words(
 def test_auto_round_packs_the_same_gptq_words(
     symmetric: bool, bits: int, form: str, module: str
 ) -> None:
-    qlinear = pytest.importorskip(f"auto_round_extension.torch.{module}")
+    qlinear = import_module(f"auto_round_extension.torch.{module}")
     map_, scales, zeros = gptq_map(bits, symmetric)
     ours = GptqLayout(Scheme("gptq", bits, GROUP, symmetric), form).write(map_)
     packer = qlinear.QuantLinear(bits, GROUP, K, N, bias=False, g_idx=True)
@@ -103,8 +106,9 @@ def awq_map() -> tuple[QuantizedMap, Tensor, Tensor, dict[str, Tensor]]:
     return map_, scales, zeros, ours
 
 
+@pytest.mark.reference("auto_round")
 def test_auto_round_packs_the_same_awq_words() -> None:
-    utils: Any = pytest.importorskip("auto_round.export.export_to_awq.utils")
+    utils: Any = import_module("auto_round.export.export_to_awq.utils")
     map_, scales, zeros, ours = awq_map()
     packer = utils.WQLinear_GEMM.from_linear(
         linear(in_order(map_)),
@@ -120,8 +124,9 @@ def test_auto_round_packs_the_same_awq_words() -> None:
     torch.testing.assert_close(read.T.float(), in_order(map_), rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.reference("gptqmodel")
 def test_gptqmodel_packs_the_same_awq_words() -> None:
-    gemm = pytest.importorskip("gptqmodel.nn_modules.qlinear.torch_awq")
+    gemm = import_module("gptqmodel.nn_modules.qlinear.torch_awq")
     map_, scales, zeros, ours = awq_map()
     packer = gemm.AwqTorchLinear(
         bits=4,
@@ -137,9 +142,10 @@ def test_gptqmodel_packs_the_same_awq_words() -> None:
         assert torch.equal(part.float(), getattr(packer, name).float()), name
 
 
+@pytest.mark.reference("torchao")
 def test_torchaos_nvfp4_is_read() -> None:
     """torchao multiplies by the factor of the tensor, as ModelOpt's checkpoints do."""
-    nvfp4 = pytest.importorskip("torchao.prototype.mx_formats.nvfp4_tensor")
+    nvfp4 = import_module("torchao.prototype.mx_formats.nvfp4_tensor")
     weight = torch.randn(N, K)
     factor = nvfp4.per_tensor_amax_to_scale(weight.abs().max())
     made = nvfp4.NVFP4Tensor.to_nvfp4(weight, per_tensor_scale=factor)

@@ -33,8 +33,10 @@ from .directories import (
     change_config,
     change_tensors,
     checkpoint,
+    in_order,
     maps_of,
     plain_directory,
+    problem_of,
     rounded,
 )
 
@@ -180,6 +182,29 @@ def test_fine_grained_fp8_in_a_directory(tmp_path: Path) -> None:
     assert torch.equal(weight.scales, made[Q].scales)
 
 
+def test_powers_of_two_in_a_dtype_of_their_own(tmp_path: Path) -> None:
+    """As transformers writes them: a byte is an exponent, 127 more than it is. By hand: 1.5 · 2^3;
+    then one that makes 448 overflow, and NaN."""
+    config, weights = tiny_model("grouped heads, tied")
+    settings = {"quant_method": "fp8", "weight_block_size": [32, 32], "scale_fmt": "ue8m0"}
+    for exponent, said in ((130, ""), (254, "its weight_scale_inv makes weights"), (255, "makes")):
+        parts = {}
+        for name in quantized_maps(config):
+            rows, columns = weights[f"{name}.weight"].shape
+            scales = torch.full((rows // 32, columns // 32), exponent, dtype=torch.uint8)
+            codes = torch.full((rows, columns), 1.5).to(torch.float8_e4m3fn)
+            scales = scales.view(torch.float8_e8m0fnu)
+            parts[name] = {"weight": codes, "weight_scale_inv": scales}
+        out = tmp_path / str(exponent)
+        checkpoint(out, settings, parts)
+        _, model = read_checkpoint(out)
+        problem = problem_of(lambda model=model: model.maps[Q])
+        assert said in problem
+        assert bool(said) == bool(problem)
+        if not said:
+            assert bool((in_order(model.maps[Q]) == 12).all())
+
+
 @pytest.mark.parametrize("names", [("weight_scale", "input_scale"), OTHER_NAMES])
 def test_fp8_with_a_scale_a_tensor_under_either_name(
     names: tuple[str, str], tmp_path: Path
@@ -203,11 +228,11 @@ def test_fp8_with_a_scale_a_tensor_under_either_name(
         read_checkpoint(tmp_path / "fp8")
 
 
+@pytest.mark.reference("accelerate")  # which transformers wants for this format alone
 @pytest.mark.parametrize("block", [[32, 32], None])
 def test_transformers_makes_the_same_of_fine_grained_fp8(
     block: list[int] | None, tmp_path: Path
 ) -> None:
-    pytest.importorskip("accelerate")  # which transformers wants for this format alone
     from transformers import AutoModelForCausalLM, FineGrainedFP8Config
 
     config, weights = tiny_model("grouped heads, tied")

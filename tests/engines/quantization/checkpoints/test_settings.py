@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,9 @@ def test_settings_beside_config_json(
     assert all(torch.equal(read[name], weight) for name, weight in expected.items())
 
 
+@pytest.mark.reference("gptqmodel")
 def test_what_gptqmodel_saves_is_read(tmp_path: Path) -> None:
-    quantization = pytest.importorskip("gptqmodel.quantization")
+    quantization = import_module("gptqmodel.quantization")
     out = written(tmp_path)
     taken_out(out)
     quantization.QuantizeConfig(bits=4, group_size=32, desc_act=False).save_pretrained(out)

@@ -1,0 +1,83 @@
+"""Steps computed as they are started, or one after the other in a thread: on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from time import perf_counter
+
+import torch
+
+from ..api import SamplingParams
+from ..kv.base import Move
+from ..models.decoder import AttentionTimer
+from ..sampling import PENALTIES, sample, why_on_host
+from .base import ForwardTimes, Pending, StepResult
+from .memory import explained
+from .work import Work
+
+
+@dataclass(frozen=True)
+class _Done:
+    done: StepResult
+
+    def result(self) -> StepResult:
+        return self.done
+
+
+class Computing:
+    """Each part of a step has its time, for nothing runs beside it."""
+
+    def __init__(
+        self,
+        device: torch.device,
+        move: Callable[[Sequence[Move]], float],
+        force: Mapping[str, str] | None,
+        *,
+        in_thread: bool,
+    ) -> None:
+        """move: carries moves out, and says how many seconds went to the host and back. force:
+        operation -> implementation, for sampling."""
+        self._device = device
+        self._move = move
+        self._force = force
+        self._thread = ThreadPoolExecutor(1, "llmbench-step") if in_thread else None
+        self._sampled: list[int] = []  # by the step computed last
+
+    def start(self, work: Work) -> Pending:
+        if self._thread is not None:
+            return self._thread.submit(self._compute, work)
+        return _Done(self._compute(work))
+
+    def why_waited_for(self, sampling: SamplingParams) -> str:
+        """It draws as it computes, so only what depends on tokens that are not read yet."""
+        return PENALTIES if why_on_host(sampling) == PENALTIES else ""
+
+    @torch.inference_mode()
+    def _compute(self, work: Work) -> StepResult:
+        start_s = perf_counter()
+        swap_s = self._move(work.moves)
+        if work.model_pass is None:
+            return StepResult((), ForwardTimes(swap_s=swap_s))
+        timer = AttentionTimer()
+        with explained("to compute a step", self._device):
+            logits = work.model_pass.logits(self._sampled, timer)
+        sample_s = perf_counter()
+        sampled = sample(logits, work.draws, work.draw_rows, self._force) if work.draws else []
+        token_ids = [one.token_id for one in sampled]
+        # As where a step is launched.
+        self._sampled = [max(0, token_id) for token_id in token_ids]
+        return StepResult(
+            token_ids,
+            ForwardTimes(
+                prepare_s=work.prepare_s,
+                attention_s=timer.seconds,
+                # Copies within the cache are the model's, which writes where they lie.
+                linear_s=sample_s - start_s - swap_s - timer.seconds,
+                sample_s=perf_counter() - sample_s,
+                swap_s=swap_s,
+            ),
+            [one.logprobs for one in sampled],
+            replayed=work.replayed,
+        )

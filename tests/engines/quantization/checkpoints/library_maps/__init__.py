@@ -1,0 +1,1 @@
+"""Linear maps as other libraries store them, and what makes them: README.md."""
