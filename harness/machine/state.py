@@ -19,7 +19,7 @@ from ..result import Check
 # Shares of the processor time that a run had.
 MOST_STOLEN = 0.05
 MOST_OTHERS = 0.10
-OFF_BY_MORE = "times may be off by far more than that share, for threads wait for each other"
+OFF_BY_MORE = "times may be off by more than that share, for threads wait for each other"
 _IDLE, _IOWAIT, _STEAL, _GUEST = 3, 4, 7, 8
 
 
@@ -108,8 +108,8 @@ def check_alone(before: Processors, after: Processors, *, threads: int | None = 
 
 
 def _advice(cores: int, threads: int | None) -> str:
-    """Half of the processors makes a run of as many threads as cores up to thirty times as long,
-    not twice: all threads of a step wait for the one that has no core."""
+    """With fewer threads than cores others may use the rest: no thread of a step then waits for one
+    that has no core."""
     turns = "compare in turns (llmbench ab)"
     if threads == 1:
         return f"times may be off by more than that share; {turns}"

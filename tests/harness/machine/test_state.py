@@ -54,7 +54,7 @@ def test_who_took_much_is_named(changed: dict[str, float], said: str) -> None:
     assert not check.fatal
     assert said in check.detail
     # A reader takes a quarter of the time for a quarter of an error.
-    assert "off by far more than that share, for threads wait for each other" in check.told
+    assert "off by more than that share, for threads wait for each other" in check.told
     assert "--threads below the 2 cores" in check.told
     assert "llmbench ab" in check.told
     assert check.value is not None
