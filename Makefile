@@ -48,12 +48,12 @@ test-avx512: $(VENV)/.installed-test
 	$(PYTEST) -p tests.kernels.emulated_avx512 tests/kernels --ignore tests/kernels/test_native_build.py
 
 # Libraries that want another numpy than constraints.txt has stand in an environment of their own. Its
-# constraints are those of constraints.txt that constraints-reference.txt has not.
+# constraints are those of constraints.txt that tests/constraints-reference.txt has not.
 REFERENCE := .venv-reference
 
-$(REFERENCE)/.installed: pyproject.toml constraints.txt constraints-reference.txt
+$(REFERENCE)/.installed: pyproject.toml constraints.txt tests/constraints-reference.txt
 	@test -x $(REFERENCE)/bin/python || $(PYTHON) -m venv $(REFERENCE)
-	@awk -F '==' 'NR == FNR { own[$$1] } NR == FNR || !($$1 in own)' constraints-reference.txt constraints.txt > $(REFERENCE)/constraints.txt
+	@awk -F '==' 'NR == FNR { own[$$1] } NR == FNR || !($$1 in own)' tests/constraints-reference.txt constraints.txt > $(REFERENCE)/constraints.txt
 	@echo "installing into $(REFERENCE), some minutes the first time"
 	$(REFERENCE)/bin/python -m pip --disable-pip-version-check install --quiet \
 		--constraint $(REFERENCE)/constraints.txt --editable '.[test,test-reference]'

@@ -26,8 +26,8 @@ def child(
 ) -> Iterator[subprocess.Popen[str]]:
     """The running process. env: beside the variables that this process was started with. cores:
     what it and its threads may run on; None leaves that alone. pipes: talk to it through standard
-    input and output.
-    Standard error, and output without pipes, go to `log`. Raises PeerError if it cannot start.
+    input and output. Standard error, and output without pipes, go to `log`. Raises PeerError if it
+    cannot start.
 
     It leads a process group of its own, and all of the group is ended: engines start others.
     """
