@@ -7,7 +7,7 @@ it, and then nothing runs. So there are as many threads as the quota has whole p
 **How they wait: for a moment, and then asleep.** Left alone, GNU's OpenMP runtime spins some
 milliseconds wherever threads meet, and lets nobody else on to the processor meanwhile, not even the
 thread that is awaited. On a machine where anything else runs (a server's event loop, a client, a
-browser) steps took up to 20 times as long; on a quiet one they take the same either way
+browser) steps took up to 20 times as long; on a quiet one the shortest gain 5 % by it
 (docs/decisions.md).
 
 The runtime reads its variables once, when PyTorch loads it, so each package that needs PyTorch
