@@ -20,7 +20,9 @@ from ...engines.cost.work import ModelWork
 from ...engines.errors import ConfigError
 from ...engines.quantization.methods import quant_of
 from ..run.step_work import works_of
-from .engine_turns import CONTEXT_TOKENS, Case, Side, Timed, time_by_turns
+from .cases import CONTEXT_TOKENS, Case
+from .device_kernels import KernelTime, record_on_gpu
+from .engine_turns import Side, Timed, time_by_turns
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class CaseResult:
     bytes_moved, flops, floor_s, bound: of the same, see `engines.cost.floor`. bytes_per_s,
     flops_per_s: of the machine around it, what the floor is made of; the latter of these products,
     each in its own arithmetic. speed_up: over the first of the engines that took turns, the median
-    over turns; 1 of that one itself."""
+    over turns; 1 of that one itself. kernels: of the device, where they were asked for."""
 
     case: Case
     repeats: int
@@ -43,6 +45,7 @@ class CaseResult:
     bytes_per_s: float
     flops_per_s: float
     speed_up: float
+    kernels: tuple[KernelTime, ...] = ()
 
     @property
     def tokens_per_s(self) -> float:
@@ -99,9 +102,11 @@ def bench_engine(
     seed: int = 0,
     threads: int | None = None,
     report: Callable[[str], None] = lambda _: None,
+    profile: bool = False,
 ) -> EngineBench:
     """Measure every case that the model has positions for; the rates, too, in the same run. Ctrl-C
-    ends it early, with the cases that are whole, if any.
+    ends it early, with the cases that are whole, if any. profile: after each case, which kernels of
+    a GPU its time goes to.
 
     Raises ConfigError for what cannot work, and ModelError for a model that is not computed by our
     own code: its work cannot be counted.
@@ -115,6 +120,7 @@ def bench_engine(
         threads=threads,
         report=report,
         keeps_partial=True,
+        profile=profile,
     )
     return alone
 
@@ -129,10 +135,11 @@ def bench_by_turns(
     threads: int | None = None,
     report: Callable[[str], None] = lambda _: None,
     keeps_partial: bool = False,
+    profile: bool = False,
 ) -> tuple[EngineBench, ...]:
     """The same of several engines on one model, all in memory: in each case they take turns step by
     step, so that a machine whose bandwidth comes and goes gives as much to each. keeps_partial:
-    Ctrl-C ends it early. Raises as `bench_engine`."""
+    Ctrl-C ends it early. profile, and what is raised: as `bench_engine`."""
     import torch
 
     from ...engines.resolve import resolve
@@ -147,6 +154,9 @@ def bench_by_turns(
         files = files_of(model, engine, report)
         sides.append(Side(files, resolve(engine, files)))
     device = torch.device(sides[0].resolved.device)
+    if profile and device.type != "cuda":
+        raise ConfigError("profile", device.type, "a GPU; kernels bench times operations anywhere")
+    record = record_on_gpu if profile else None
 
     dtypes = {dtype: None for side in sides for dtype in side.products}
 
@@ -163,7 +173,7 @@ def bench_by_turns(
     try:
         for case in fits:
             report(case.name)
-            timed.append(time_by_turns(case, sides, seed))
+            timed.append(time_by_turns(case, sides, seed, record))
             measured.append(rates())
     except KeyboardInterrupt:
         if not (keeps_partial and timed):
@@ -226,4 +236,5 @@ def _result(
         rates.linear.bytes_per_s,
         flops / sum(one.compute_s for one in floors),
         median(theirs_s / ours_s for theirs_s, ours_s in turns),
+        timed.kernels,
     )

@@ -7,15 +7,13 @@ Engines that prepare a step while another runs, as on a GPU, take turns by the c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ...engines.api import Engine, FinishReason, Request, SamplingParams
+from ...engines.api import Engine
 from ...engines.cost.floor import Products
 from ...engines.cost.weights import WeightChoice
 from ...engines.cost.work import ModelWork, model_work
@@ -24,35 +22,14 @@ from ...engines.resolved import ResolvedEngine
 from ...engines.trace import StepTrace
 from ..machine.product_dtypes import product_dtypes
 from ..run.collection import without_collection
+from .cases import DECODE_STEPS, UNCOUNTED_STEPS, Case, Serving, random_prompts, steps_together
+from .device_kernels import KernelTime, Record, kernels_of
 
 if TYPE_CHECKING:
     from ...engines.models.catalogue import ModelFiles
     from ...engines.models.config import ModelConfig
 
-CONTEXT_TOKENS = 128
-DECODE_STEPS = 24
 PREFILL_REPEATS = 3
-_UNCOUNTED_STEPS = 2
-
-
-@dataclass(frozen=True)
-class Case:
-    """phase: decode, `sequences` of them with a context of `tokens`; or prefill of a prompt of
-    `tokens`."""
-
-    phase: str
-    sequences: int
-    tokens: int
-
-    @property
-    def name(self) -> str:
-        decode = self.phase == "decode"
-        return f"decode x {self.sequences}" if decode else f"prefill {self.tokens}"
-
-    @property
-    def longest_tokens(self) -> int:
-        """Prompt and output of one request."""
-        return self.tokens + (DECODE_STEPS + _UNCOUNTED_STEPS + 2 if self.phase == "decode" else 1)
 
 
 class Side:
@@ -104,87 +81,82 @@ class Side:
 
 @dataclass(frozen=True)
 class Timed:
-    """traces: of each repeat, its steps: one decode step, or all steps of a prompt."""
+    """traces: of each repeat, its steps: one decode step, or all steps of a prompt. kernels: of the
+    device, where they were asked for; of repeats that are not among these."""
 
     case: Case
     traces: tuple[tuple[StepTrace, ...], ...]
+    kernels: tuple[KernelTime, ...] = ()
 
     @property
     def durations_s(self) -> list[float]:
         return [sum(one.end_s - one.start_s for one in traces) for traces in self.traces]
 
 
-def time_by_turns(case: Case, sides: Sequence[Side], seed: int) -> list[Timed]:
-    """One case on all of the engines by turns, a timing of each."""
-    prompts = _prompts(case, sides[0].loaded.config.vocab_size, seed)
+def time_by_turns(
+    case: Case, sides: Sequence[Side], seed: int, record: Record | None = None
+) -> list[Timed]:
+    """One case on all of the engines by turns, a timing of each. record: then asks for the kernels
+    of each, too."""
+    prompts = random_prompts(case, sides[0].loaded.config.vocab_size, seed)
     cores = [side.core(case) for side in sides]
     if case.phase == "decode":
-        asked = next(prompts)
-        if any(side.resolved.async_scheduling for side in sides):
-            # A step that is prepared while another runs counts from that one's end: it would count
-            # the other engines' turns, too.
-            served = [_serve([core], case, asked)[0] for core in cores]
-        else:
-            served = _serve(cores, case, asked)
-        return [
-            Timed(case, tuple((trace,) for trace in _decode_steps(traces, case)))
-            for traces in served
-        ]
-    repeats = [
-        [_serve([core], case, asked)[0] for core in cores]
-        for asked in islice(prompts, PREFILL_REPEATS + 1)
-    ]
+        # A step that is prepared while another runs counts from that one's end: it would count the
+        # other engines' turns, too.
+        apart = any(side.resolved.async_scheduling for side in sides)
+        timed = _decodes(case, cores, next(prompts), apart)
+    else:
+        timed = _prefills(case, cores, list(islice(prompts, PREFILL_REPEATS + 1)))
+    if record is None:
+        return timed
     return [
-        Timed(case, tuple(tuple(repeat[at]) for repeat in repeats[1:])) for at in range(len(sides))
+        replace(one, kernels=kernels_of(core, case, next(prompts), record))
+        for one, core in zip(timed, cores, strict=True)
+    ]
+
+
+def _decodes(
+    case: Case, cores: Sequence[Engine], asked: Sequence[tuple[int, ...]], apart: bool
+) -> list[Timed]:
+    if apart:
+        served = [_serve([core], case, asked)[0] for core in cores]
+    else:
+        served = _serve(cores, case, asked)
+    return [
+        Timed(case, tuple((trace,) for trace in _decode_steps(traces, case))) for traces in served
+    ]
+
+
+def _prefills(
+    case: Case, cores: Sequence[Engine], prompts: Sequence[list[tuple[int, ...]]]
+) -> list[Timed]:
+    """The first prompt is not counted."""
+    repeats = [[_serve([core], case, asked)[0] for core in cores] for asked in prompts]
+    return [
+        Timed(case, tuple(tuple(repeat[at]) for repeat in repeats[1:])) for at in range(len(cores))
     ]
 
 
 def _decode_steps(traces: Sequence[StepTrace], case: Case) -> Sequence[StepTrace]:
-    """The steps in which all sequences decode and no prompt is computed, the first few left out."""
-    together = [
-        trace
-        for trace in traces
-        if not trace.prefill_tokens and trace.decode_tokens == case.sequences
-    ]
-    if len(together) <= _UNCOUNTED_STEPS:
+    """The steps in which all sequences decode, the first few left out."""
+    together = steps_together(traces, case)
+    if len(together) <= UNCOUNTED_STEPS:
         allowed = "what the KV cache has room for at a time (see --kv-memory)"
         raise ConfigError("batch", case.sequences, allowed)
-    return together[_UNCOUNTED_STEPS:][:DECODE_STEPS]
+    return together[UNCOUNTED_STEPS:][:DECODE_STEPS]
 
 
 def _serve(
     cores: Sequence[Engine], case: Case, prompts: Sequence[tuple[int, ...]]
 ) -> list[list[StepTrace]]:
     """Every step of these requests on each of the engines, which take turns by the step."""
-    sampling = SamplingParams(max_tokens=case.longest_tokens - case.tokens, ignore_eos=True)
-    for core in cores:
-        for index, prompt in enumerate(prompts):
-            core.add(Request(str(index), prompt, sampling))
-    traces: list[list[StepTrace]] = [[] for _ in cores]
+    servings = [Serving(core, case, prompts) for core in cores]
     with without_collection():
-        while any(core.has_work() for core in cores):
-            for core, own in zip(cores, traces, strict=True):
-                if core.has_work():
-                    own.extend(_step(core, case))
-    return traces
-
-
-def _step(core: Engine, case: Case) -> list[StepTrace]:
-    outcome = core.step()
-    for event in outcome.events:
-        if event.finish is FinishReason.REFUSED:
-            raise ConfigError("prompt", f"{case.tokens} tokens", event.detail)
-        if event.finish is FinishReason.ERROR:
-            raise RuntimeError(event.detail)
-    return [] if outcome.trace is None else [outcome.trace]
-
-
-def _prompts(case: Case, vocab_size: int, seed: int) -> Iterator[list[tuple[int, ...]]]:
-    """Random tokens, new ones each time, so that no prefix cache helps."""
-    rng = np.random.default_rng(seed)
-    while True:
-        drawn = rng.integers(vocab_size, size=(case.sequences, case.tokens))
-        yield [tuple(row) for row in drawn.tolist()]
+        while any(one.has_work for one in servings):
+            for one in servings:
+                if one.has_work:
+                    one.step()
+    return [one.traces for one in servings]
 
 
 def _native_shape(directory: Path, engine: ResolvedEngine) -> ModelConfig:

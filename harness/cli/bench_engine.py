@@ -15,7 +15,9 @@ from .exits import Exit, say, say_text
 from .output import write_texts
 
 if TYPE_CHECKING:
-    from ..bench.bench_engine import EngineBench
+    from rich.table import Table
+
+    from ..bench.bench_engine import CaseResult, EngineBench
     from ..config import RunConfig
 
 EPILOG = "\n\n".join(
@@ -24,6 +26,7 @@ EPILOG = "\n\n".join(
         "llmbench bench-engine   [dim]the bundled model, engine paged[/]",
         "llmbench bench-engine --model smollm2-135m --engine inflight --quant awq",
         "llmbench bench-engine --batch 1 --batch 64 --prompt 1024 --out bench.json",
+        "llmbench bench-engine --model llama-3-8b --load-format dummy --profile   [dim]on a GPU[/]",
     )
 )
 # A bench makes its own requests.
@@ -54,6 +57,10 @@ def bench_engine(
         typer.Option(help="Prompt tokens. Repeat it for more. Default: 128, 512 and 2048."),
     ] = None,
     out: Annotated[Path, typer.Option(help="The result, JSON.")] = Path("bench-engine.json"),
+    profile: Annotated[
+        bool,
+        typer.Option("--profile", help="On a GPU: which kernels a step's time goes to, too."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")] = False,
 ) -> None:
     """Time decode steps and prompts of an engine, and hold them against the machine's floor.
@@ -74,6 +81,7 @@ def bench_engine(
         seed=settings.seed,
         threads=settings.threads,
         report=(lambda _: None) if quiet else say_text,
+        profile=profile,
     )
     from ..storage.json_text import json_text
 
@@ -83,6 +91,35 @@ def bench_engine(
     if result.partial:
         say("[yellow]partial[/] it was interrupted: later cases are missing")
         raise typer.Exit(Exit.INTERRUPTED)
+
+
+# The rest of a step's kernels are some microseconds.
+_KERNELS_SHOWN = 12
+_NAME_SHOWN = 70
+
+
+def _kernels_table(result: CaseResult) -> Table:
+    """Of a step the device's time by kernel; the share is of the time that all kernels took."""
+    from rich.table import Table
+
+    all_s = sum(one.seconds for one in result.kernels)
+    table = Table(
+        f"{result.case.name}: {1e3 * all_s:.2f} ms on the device",
+        *("ms", "share", "calls", "µs a call"),
+        box=None,
+        pad_edge=False,
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for one in result.kernels[:_KERNELS_SHOWN]:
+        table.add_row(
+            foreign(one.name[:_NAME_SHOWN]),
+            f"{1e3 * one.seconds:.3f}",
+            f"{one.seconds / all_s:.0%}",
+            f"{one.calls:.0f}",
+            f"{1e6 * one.seconds / one.calls:.1f}",
+        )
+    return table
 
 
 def _print(result: EngineBench) -> None:
@@ -117,5 +154,9 @@ def _print(result: EngineBench) -> None:
             f"{one.flops_per_s / 1e9:.0f}",
         )
     console.print(table)
+    for one in result.results:
+        if one.kernels:
+            console.print()
+            console.print(_kernels_table(one))
     for name in result.skipped:
         console.print(f"[dim]{foreign(name)}: longer than the model's positions[/]")

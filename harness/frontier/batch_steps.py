@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bench.bench_engine import EngineBench, bench_by_turns, cases
-from ..bench.engine_turns import CONTEXT_TOKENS, DECODE_STEPS, Case
+from ..bench.cases import CONTEXT_TOKENS, DECODE_STEPS, Case
 from ..storage.store import StoreError
 from ..storage.whole_file import write_whole, writing
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import geometric_mean, median
 
 from ...reports.frontier_model import FrontierSteps, StepsLine, TurningPoint
-from ..bench.engine_turns import CONTEXT_TOKENS
+from ..bench.cases import CONTEXT_TOKENS
 from .batch_steps import PROMPT_TOKENS, BatchSteps, StepsPass
 from .methods import PLAIN
 from .turning import Curve, crossing, curve, floor_crossing, reached_crossing, speed_ups

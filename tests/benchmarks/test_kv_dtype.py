@@ -14,7 +14,8 @@ import torch
 from llmbench.engines.config import KV_DTYPES, engine_config
 from llmbench.engines.models.catalogue import ModelFiles
 from llmbench.engines.resolve import resolve
-from llmbench.harness.bench.engine_turns import Case, Side, time_by_turns
+from llmbench.harness.bench.cases import Case
+from llmbench.harness.bench.engine_turns import Side, time_by_turns
 from llmbench.kernels.registry import select
 
 # To force an operation, even to what would be chosen anyway, is to ask for single operations.

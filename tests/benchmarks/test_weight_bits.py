@@ -13,7 +13,8 @@ import pytest
 from llmbench.engines.config import engine_config
 from llmbench.engines.models.catalogue import ModelFiles
 from llmbench.engines.resolve import resolve
-from llmbench.harness.bench.engine_turns import Case, Side, time_by_turns
+from llmbench.harness.bench.cases import Case
+from llmbench.harness.bench.engine_turns import Side, time_by_turns
 
 METHODS = ("none", "rtn", "rtn+int8-head", "int8", "w8a8")
 ROUNDS = 6

@@ -20,7 +20,8 @@ from llmbench.engines.resolve import resolve
 from llmbench.engines.resolved import ResolvedEngine
 from llmbench.harness.bench import bench_engine as tool
 from llmbench.harness.bench.bench_engine import CaseResult, cases
-from llmbench.harness.bench.engine_turns import CONTEXT_TOKENS, DECODE_STEPS, Case, Side
+from llmbench.harness.bench.cases import CONTEXT_TOKENS, DECODE_STEPS, Case
+from llmbench.harness.bench.engine_turns import Side
 from llmbench.harness.cli import app
 from llmbench.harness.errors import StoreError
 from llmbench.harness.machine.rates import better, find_rates
@@ -193,11 +194,11 @@ def test_ctrl_c_keeps_the_cases_that_are_whole(
 ) -> None:
     time, timed = tool.time_by_turns, []
 
-    def interrupted(case: Case, sides: list[Side], seed: int) -> Any:
+    def interrupted(case: Case, sides: list[Side], seed: int, record: None) -> Any:
         if len(timed) == whole:
             raise KeyboardInterrupt
         timed.append(case)
-        return time(case, sides, seed)
+        return time(case, sides, seed, record)
 
     monkeypatch.setattr(tool, "time_by_turns", interrupted)
     out = tmp_path / "bench.json"

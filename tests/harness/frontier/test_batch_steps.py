@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from llmbench.engines.config import engine_config
 from llmbench.engines.cost.floor import Rates
-from llmbench.harness.bench.engine_turns import CONTEXT_TOKENS, Case
+from llmbench.harness.bench.cases import CONTEXT_TOKENS, Case
 from llmbench.harness.config import RunConfig
 from llmbench.harness.frontier import batch_steps as tool
 from llmbench.harness.frontier.batch_steps import (
