@@ -111,7 +111,9 @@ def check_case(
     device: torch.device,
     seed: int,
 ) -> Verdict:
-    ours, theirs, before = (spec.make(case, Draw(device, dtype, seed)) for _ in range(3))
+    ours, theirs, before = (
+        spec.make(case, Draw(device, dtype, seed, implementation.name)) for _ in range(3)
+    )
     verdict = Verdict(
         spec.op, implementation.name, name, str(dtype).removeprefix("torch."), str(device), seed
     )

@@ -19,8 +19,9 @@ from .inputs import StepInputs
 
 # Of the prompts that a step is made of: its products grow with all tokens, attention with these.
 _PROMPT_TOKENS = 1024
-# Rows from which a product is cut otherwise: tiles of 16, 32, 64 and 128 rows.
-_FIRST_OF_A_TILE = (1, 17, 33, 65)
+# Rows from which a product is cut otherwise: tiles of 16, 32, 64 and 128 rows, and the most tiles
+# of 64 that read packed weights.
+_FIRST_OF_A_TILE = (1, 17, 33, 65, 193)
 _TILE_ROWS = 128
 # So many programs are never split further, whatever the columns.
 _MOST_TILES = 256
@@ -55,7 +56,7 @@ def row_counts(most: int) -> tuple[int, ...]:
     into half as many parts, so one more than each power of two of them is enough."""
     tiles = (1 << power for power in range(_MOST_TILES.bit_length()))
     firsts = (*_FIRST_OF_A_TILE, *(_TILE_ROWS * count + 1 for count in tiles))
-    return (*(rows for rows in firsts if rows < most), most)
+    return (*sorted(rows for rows in firsts if rows < most), most)
 
 
 def warm_draws() -> Iterator[Draw]:

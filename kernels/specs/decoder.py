@@ -13,7 +13,7 @@ from ..batch import AttentionBatch, PagedBatch
 from ..decoder import DecoderLayer, DecoderWeights, LinearMap
 from ..int4 import pack_int4
 from ..quantized_kv import SCALE_DTYPE
-from ..registry import select
+from ..registry import implementations, select
 from ..w8a8 import W8A8Weight, quantize_rows
 from .attention import AttentionCase, filled_kv, scattered_blocks, separate_runs
 from .cache import E4M3
@@ -179,12 +179,12 @@ def _norm(draw: Draw, size: int) -> Tensor:
 
 def _dense(_case: DecoderCase, draw: Draw, n: int, k: int, bias: Tensor | None) -> LinearMap:
     weight = (draw.normal(n, k, dtype=torch.float32) / k**0.5).to(draw.dtype)
-    return select("linear", draw.device, draw.dtype).function(weight, bias, draw.dtype)
+    return _made("linear", draw)(weight, bias, draw.dtype)
 
 
 def _int8(_case: DecoderCase, draw: Draw, n: int, k: int, bias: Tensor | None) -> LinearMap:
     weight = W8A8Weight(*quantize_rows(draw.normal(n, k, dtype=torch.float32) / k**0.5))
-    return select("w8a8_linear", draw.device, draw.dtype).function(weight, bias, draw.dtype)
+    return _made("w8a8_linear", draw)(weight, bias, draw.dtype)
 
 
 def _int4(case: DecoderCase, draw: Draw, n: int, k: int, bias: Tensor | None) -> LinearMap:
@@ -193,7 +193,15 @@ def _int4(case: DecoderCase, draw: Draw, n: int, k: int, bias: Tensor | None) ->
     codes, zeros = draw.integers(0, 16, n, k), draw.integers(0, 16, n, groups)
     weight = pack_int4(codes, scales, zeros, case.group_size)
     op = "w4a8_linear" if case.kind == "int4 by int8" else "w4a16_linear"
-    return select(op, draw.device, draw.dtype).function(weight, bias, draw.dtype)
+    return _made(op, draw)(weight, bias, draw.dtype)
+
+
+def _made(op: str, draw: Draw) -> Callable[..., LinearMap]:
+    """By whom the steps are computed, for each packs weights in an order of its own; else by the
+    device's first."""
+    named = [one for one in implementations(op) if one.name == draw.backend]
+    force = {op: draw.backend} if named else None
+    return select(op, draw.device, draw.dtype, force).function
 
 
 # What the device's own operations would be given: a fused step reads the weights that they packed.

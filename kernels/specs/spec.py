@@ -127,11 +127,18 @@ class OpSpec(Generic[C]):
 
 
 class Draw:
-    """Random inputs on a device; the same seed draws the same, in the order that it is asked."""
+    """Random inputs on a device; the same seed draws the same, in the order that it is asked.
 
-    def __init__(self, device: torch.device, dtype: torch.dtype, seed: int) -> None:
+    backend: the name of who will compute: what another operation makes for it is then made by that
+    one's implementation of the name, where it has one.
+    """
+
+    def __init__(
+        self, device: torch.device, dtype: torch.dtype, seed: int, backend: str = ""
+    ) -> None:
         self.device = device
         self.dtype = dtype
+        self.backend = backend
         self._generator = torch.Generator(device).manual_seed(seed)
 
     def normal(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:

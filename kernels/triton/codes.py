@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from .splits import add_splits, parts_of
-from .target import least_e4m3_rows
-from .tiles import split_count, tiles_for
+from .target import on_amd
+from .tiles import code_tiles, split_count
 
 BLOCK_K = 128
+NARROW = 64  # columns
 Kind = Literal["int8", "e4m3", "float16"]
 
 
@@ -43,11 +44,10 @@ def multiply_codes(
     out = torch.empty((m, n), dtype=dtype, device=x_codes.device)
     if m == 0:
         return out
-    # The rows that pad a tile cost a few rows' worth of idle tensor cores: weights are what binds.
-    least = least_e4m3_rows(out.device) if w.kind == "e4m3" else 1
-    tiles = tiles_for(max(m, least), BLOCK_K)
-    grid = tiles.grid(m, n)
-    splits = split_count(grid[0] * grid[1], -(-k // tiles.block_k))
+    # AMD's 64 KB of shared memory hold two blocks of weights and rows.
+    tiles = code_tiles(m, BLOCK_K, stages=3 if on_amd() else 4)
+    # As narrow tiles of one row want it: of more rows, or wider tiles, more parts only cost.
+    splits = split_count(-(-n // NARROW), -(-k // tiles.block_k))
     parts = parts_of(out, splits, torch.int32 if w.kind == "int8" else torch.float32)
     constants: dict[str, Any] = {
         "K": k,
@@ -61,7 +61,7 @@ def multiply_codes(
         "SPLITS": splits,
     }
     launch: dict[str, Any] = {"num_warps": tiles.warps, "num_stages": tiles.stages}
-    codes_kernel[(*grid, splits)](
+    codes_kernel[(*tiles.grid(m, n), splits)](
         x_codes, x_scales, w.codes, w.scales, bias, parts, m, n, **constants, **launch
     )
     scales = (None, None) if w.columns else (x_scales, w.scales)

@@ -39,6 +39,7 @@ class TritonFp4Linear:
             scales.T.contiguous(),
             None,
             row_scales,
+            out_features=weight.out_features,
             in_features=k,
             group=k,
             block_k=block_k,

@@ -23,11 +23,13 @@ from .tiles import (
     MOST_FLOAT32_ROWS,
     MOST_FOUR_BIT_ROWS,
     float32_tiles,
+    four_bit_tiles,
     split_count,
-    tiles_for,
 )
 
-WIDEN_BLOCK_N = 128
+# Outputs whose weights lie together, block by block, so that what a program reads of a block is
+# one run of bytes.
+TILE_N = 128
 # Inputs of the shortest product of 16-bit numbers.
 LEAST_DOT_K = 16
 
@@ -36,6 +38,7 @@ LEAST_DOT_K = 16
 class Nibbles:
     """4-bit weights as the kernels read them; their arguments say what each tensor holds.
 
+    out_features: without those that fill up the last tile.
     group: inputs that share an integer grid, in blocks of block_k; e2m1: all inputs.
     zeros: None also where all are those of a symmetric grid.
     share: weights that share an e2m1 scale; 0: integers.
@@ -45,15 +48,12 @@ class Nibbles:
     scales: Tensor
     zeros: Tensor | None
     row_scales: Tensor | None
+    out_features: int
     in_features: int
     group: int
     block_k: int
     share: int = 0
     e8m0: bool = False
-
-    @property
-    def out_features(self) -> int:
-        return len(self.weight)
 
     @property
     def parts(self) -> int:
@@ -71,8 +71,9 @@ class Nibbles:
         return {
             "GROUP": self.group,
             "PER_GROUP": -(-self.group // self.block_k),
-            "BLOCKS": self.weight.shape[1] * self.parts // self.block_k,
+            "BLOCKS": self.weight.shape[1],
             "PARTS": self.parts,
+            "TILE_N": TILE_N,
             "SHARE": self.share,
             "E8M0": self.e8m0,
             "BLOCK_K": self.block_k,
@@ -91,15 +92,18 @@ def parts_for(block_k: int, dtype: torch.dtype) -> int:
 
 
 def interleave(codes: Tensor, group: int, block_k: int, parts: int) -> Tensor:
-    """Codes uint8 0-15 [N, K] -> words [N, blocks · block_k / parts], each group filled up with
-    zeros to whole blocks. Word (b, j) holds k = b · block_k + i · block_k / parts + j in its bits
-    4i to 4i + 3: a byte of two parts, or int16 of four."""
-    groups = codes.unflatten(1, (-1, group))
+    """Codes uint8 0-15 [N, K] -> words [tiles, blocks, TILE_N, block_k / parts], outputs and each
+    group filled up with zeros to whole tiles and blocks. Word j of an output's block b holds
+    k = b · block_k + i · block_k / parts + j in its bits 4i to 4i + 3: a byte of two parts, or
+    int16 of four."""
+    whole = F.pad(codes, (0, 0, 0, -len(codes) % TILE_N))
+    groups = whole.unflatten(1, (-1, group))
     padded = F.pad(groups, (0, -group % block_k)).flatten(1)
     split = padded.unflatten(1, (-1, parts, block_k // parts))
     bytes_ = [split[:, :, i] | (split[:, :, i + 1] << 4) for i in range(0, parts, 2)]
     words = torch.stack(bytes_, dim=-1)  # the lower byte first, as the devices have it
-    return words.flatten(1).view(torch.uint8 if parts == 2 else torch.int16)
+    words = words.flatten(2).view(torch.uint8 if parts == 2 else torch.int16)
+    return words.unflatten(0, (-1, TILE_N)).transpose(1, 2).contiguous()
 
 
 def multiply_nibbles(x: Tensor, w: Nibbles, bias: Tensor | None) -> Tensor:
@@ -121,8 +125,8 @@ def widened(w: Nibbles, dtype: torch.dtype) -> Tensor:
     n = w.out_features
     wide = scratch("4-bit weight", (w.in_features, n), dtype, w.weight.device)
     tensors = (w.weight, w.scales, w.zeros, w.row_scales, wide)
-    constants: dict[str, Any] = {**w.layout, "BLOCK_N": WIDEN_BLOCK_N}
-    widen_kernel[(constants["BLOCKS"], -(-n // WIDEN_BLOCK_N))](*tensors, n, **constants)
+    constants = w.layout
+    widen_kernel[(constants["BLOCKS"], len(w.weight))](*tensors, n, **constants)
     return wide
 
 
@@ -131,7 +135,7 @@ def _multiply_packed(x: Tensor, w: Nibbles, bias: Tensor | None, out: Tensor) ->
 
     m, n = out.shape
     float32 = x.dtype == torch.float32
-    tiles = float32_tiles(w.block_k) if float32 else tiles_for(m, w.block_k)
+    tiles = float32_tiles(w.block_k) if float32 else four_bit_tiles(m, w.block_k)
     grid = tiles.grid(m, n)
     layout = w.layout
     splits = split_count(grid[0] * grid[1], layout["BLOCKS"])

@@ -83,26 +83,34 @@ def e2m1(code, FLOAT: tl.constexpr):
 @triton.jit
 def block_scales(
     scale_ptr, first, n, in_n, N,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, SHARE: tl.constexpr, E8M0: tl.constexpr,
+    ROWS: tl.constexpr, INPUTS: tl.constexpr, SHARE: tl.constexpr, E8M0: tl.constexpr,
     FLOAT: tl.constexpr,
 ):  # fmt: skip
-    """Scales of weights first … first + ROWS of columns n, [ROWS, COLUMNS]; SHARE weights have
-    one, an e4m3 number or 2^(byte - 127)."""
-    at = first // SHARE + tl.arange(0, ROWS // SHARE)
-    byte = tl.load(scale_ptr + at[:, None].to(tl.int64) * N + n, mask=in_n, other=0)
+    """Scales of inputs first … first + INPUTS of outputs n, [ROWS, INPUTS]; SHARE inputs have one,
+    an e4m3 number or 2^(byte - 127)."""
+    at = first // SHARE + tl.arange(0, INPUTS // SHARE)
+    byte = tl.load(scale_ptr + at[None, :].to(tl.int64) * N + n, mask=in_n, other=0)
     if E8M0:
         scale = (byte.to(tl.int32) << 23).to(tl.float32, bitcast=True).to(FLOAT)
     else:
         scale = e4m3_to_float16(byte).to(FLOAT)
-    spread = tl.broadcast_to(scale[:, None, :], (ROWS // SHARE, SHARE, COLUMNS))
-    return tl.reshape(spread, (ROWS, COLUMNS))
+    spread = tl.broadcast_to(scale[:, :, None], (ROWS, INPUTS // SHARE, SHARE))
+    return tl.reshape(spread, (ROWS, INPUTS))
+
+
+@triton.jit
+def words_of(
+    weight_ptr, tile, block, row, j, BLOCKS: tl.constexpr, TILE_N: tl.constexpr, SIZE: tl.constexpr
+):  # fmt: skip
+    """Where word j of an output's block is; row: the output's in its tile."""
+    return weight_ptr + (tile.to(tl.int64) * BLOCKS + block) * (TILE_N * SIZE) + row * SIZE + j
 
 
 @triton.jit(do_not_specialize=["M"])
 def nibbles_kernel(
     x_ptr,  # [M, K], rows x_stride apart
     x_stride,
-    weight_ptr,  # [N, BLOCKS * SIZE]: word b * SIZE + j holds inputs j, SIZE + j, … of block b
+    weight_ptr,  # [TILES, BLOCKS, TILE_N, SIZE]: word j of a block holds inputs j, SIZE + j, …
     scale_ptr,  # int4: [GROUPS, N]; e2m1: uint8 [BLOCKS * BLOCK_K / SHARE, N]
     zero_ptr,  # int4: x's dtype [GROUPS, N], None: all MIDDLE; e2m1: None
     row_scale_ptr,  # e2m1: float32 [N]; int4: None
@@ -114,6 +122,7 @@ def nibbles_kernel(
     PER_GROUP: tl.constexpr,  # blocks that a group lies in, the last maybe not full
     BLOCKS: tl.constexpr,
     PARTS: tl.constexpr,  # of a block, one for each code in a word
+    TILE_N: tl.constexpr,  # outputs whose words of a block lie together, a multiple of BLOCK_N
     SHARE: tl.constexpr,  # e2m1: weights that share a scale; 0: int4
     E8M0: tl.constexpr,
     BLOCK_M: tl.constexpr,
@@ -123,53 +132,60 @@ def nibbles_kernel(
     ASSEMBLY: tl.constexpr,
     WIDEN: tl.constexpr,  # compute in float32: the interpreter has no bfloat16 arithmetic
 ):
-    """out = x · Wᵀ. With one split finished; otherwise split s holds the sum of blocks s,
-    s + SPLITS, …, which `add_splits_kernel` finishes."""
+    """out = x · Wᵀ, as W · xᵀ: a tensor core takes its first factor from registers, where codes
+    become floats, and 64 rows of it at once, which outputs fill and few tokens would not.
+
+    With one split finished; otherwise split s holds the sum of blocks s, s + SPLITS, …, which
+    `add_splits_kernel` finishes."""
     SIZE: tl.constexpr = BLOCK_K // PARTS
-    m = (tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)).to(tl.int64)[:, None]
-    n = (tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N))[None, :]
+    m = (tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)).to(tl.int64)[None, :]
+    first_n = tl.program_id(1) * BLOCK_N
+    n = (first_n + tl.arange(0, BLOCK_N))[:, None]
+    row = (first_n % TILE_N + tl.arange(0, BLOCK_N))[:, None]
     split = tl.program_id(2)
     j = tl.arange(0, SIZE)
     in_m = m < M
     in_n = n < N
-    row_at = weight_ptr + n.to(tl.int64) * (BLOCKS * SIZE)
     FLOAT: tl.constexpr = tl.float32 if WIDEN else x_ptr.dtype.element_ty  # type: ignore[assignment]
-    total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    total = tl.zeros((BLOCK_N, BLOCK_M), dtype=tl.float32)
     # The count is a constant: the interpreter cannot loop over bounds that are tensors.
     for turn in range(tl.cdiv(BLOCKS, SPLITS)):
         block = split + turn * SPLITS
         group = block // PER_GROUP
         within = (block % PER_GROUP) * BLOCK_K + j
+        at = words_of(weight_ptr, first_n // TILE_N, block, row, j[None, :], BLOCKS, TILE_N, SIZE)
         inside = in_n
         in_x = in_m
-        if BLOCKS % SPLITS != 0:
+        if BLOCKS % SPLITS == 0:
+            words = tl.load(at)  # what fills up the last tile is there, too
+        else:
             inside = in_n & (block < BLOCKS)
             in_x = in_m & (block < BLOCKS)
-        words = tl.load(row_at + (block * SIZE + j)[:, None], mask=inside, other=0)
-        x_at = x_ptr + m * x_stride + (group * GROUP + within)[None, :]
+            words = tl.load(at, mask=inside, other=0)
+        x_at = x_ptr + m * x_stride + (group * GROUP + within)[:, None]
         if SHARE == 0:
             scale = tl.load(scale_ptr + group * N + n, mask=inside, other=0.0).to(tl.float32)
-            zero = tl.full((1, BLOCK_N), MIDDLE, dtype=FLOAT)
+            zero = tl.full((BLOCK_N, 1), MIDDLE, dtype=FLOAT)
             if zero_ptr is not None:
                 zero = tl.load(zero_ptr + group * N + n, mask=inside, other=0.0).to(FLOAT)
             zero += bias(FLOAT)
-            part = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+            part = tl.zeros((BLOCK_N, BLOCK_M), dtype=tl.float32)
         for i in tl.static_range(PARTS):
             # What is beyond a group, or the last block, is 0 in x and so adds nothing.
             in_part = in_x
             if GROUP % BLOCK_K != 0:
-                in_part = in_x & (within + i * SIZE < GROUP)[None, :]
+                in_part = in_x & (within + i * SIZE < GROUP)[:, None]
             x = tl.load(x_at + i * SIZE, mask=in_part, other=0.0).to(FLOAT)
             if SHARE:
                 first = block * BLOCK_K + i * SIZE
                 w = e2m1((words >> (4 * i)) & 15, FLOAT) * block_scales(
-                    scale_ptr, first, n, inside, N, SIZE, BLOCK_N, SHARE, E8M0, FLOAT
+                    scale_ptr, first, n, inside, N, BLOCK_N, SIZE, SHARE, E8M0, FLOAT
                 )
-                total = tl.dot(x, w, total, input_precision="ieee")
+                total = tl.dot(w, x, total, input_precision="ieee")
             else:
                 # q - zero lies in -15..15: exact, so the scale can wait for the sum.
                 w = codes_of(words, i, FLOAT, ASSEMBLY) - zero
-                part = tl.dot(x, w, part, input_precision="ieee")
+                part = tl.dot(w, x, part, input_precision="ieee")
         if SHARE == 0:
             total += part * scale
 
@@ -188,26 +204,28 @@ def widen_kernel(
     PER_GROUP: tl.constexpr,
     BLOCKS: tl.constexpr,
     PARTS: tl.constexpr,
+    TILE_N: tl.constexpr,
     SHARE: tl.constexpr,
     E8M0: tl.constexpr,
-    BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """Wᵀ in the dtype of `out`; the arguments are those of `nibbles_kernel`."""
+    """Wᵀ in the dtype of `out`; the arguments are those of `nibbles_kernel`. Neighbours among a
+    program's threads are outputs, as they are in what it writes."""
     SIZE: tl.constexpr = BLOCK_K // PARTS
     block = tl.program_id(0)
-    n = (tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N))[None, :]
+    tile = tl.program_id(1)
+    row = tl.arange(0, TILE_N)[None, :]
+    n = tile * TILE_N + row
     in_n = n < N
     j = tl.arange(0, SIZE)
     group = block // PER_GROUP
     within = (block % PER_GROUP) * BLOCK_K + j
-    at = n.to(tl.int64) * (BLOCKS * SIZE) + (block * SIZE + j)[:, None]
-    words = tl.load(weight_ptr + at, mask=in_n, other=0)
+    words = tl.load(words_of(weight_ptr, tile, block, row, j[:, None], BLOCKS, TILE_N, SIZE))
     if SHARE:
         factor = tl.load(row_scale_ptr + n, mask=in_n, other=0.0)
     else:
         factor = tl.load(scale_ptr + group * N + n, mask=in_n, other=0.0).to(tl.float32)
-        zero = tl.full((1, BLOCK_N), MIDDLE, dtype=tl.float32)
+        zero = tl.full((1, TILE_N), MIDDLE, dtype=tl.float32)
         if zero_ptr is not None:
             zero = tl.load(zero_ptr + group * N + n, mask=in_n, other=0.0).to(tl.float32)
         zero += bias(tl.float32)
@@ -215,10 +233,11 @@ def widen_kernel(
     for i in tl.static_range(PARTS):  # type: ignore[misc]
         if SHARE:
             first = block * BLOCK_K + i * SIZE
-            w = factor * block_scales(
-                scale_ptr, first, n, in_n, N, SIZE, BLOCK_N, SHARE, E8M0, tl.float32
-            )
-            w *= e2m1((words >> (4 * i)) & 15, tl.float32)
+            scales = block_scales(
+                scale_ptr, first, tl.trans(n), tl.trans(in_n), N,
+                TILE_N, SIZE, SHARE, E8M0, tl.float32,
+            )  # fmt: skip
+            w = factor * tl.trans(scales) * e2m1((words >> (4 * i)) & 15, tl.float32)
         else:
             w = (codes_of(words, i, tl.float32, False) - zero) * factor
         k = (group * GROUP + within + i * SIZE).to(tl.int64)[:, None]

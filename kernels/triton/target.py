@@ -44,16 +44,6 @@ def converts_e4m3(device: torch.device) -> bool:
     return torch.cuda.get_device_capability(device) >= (8, 9)
 
 
-@cache
-def least_e4m3_rows(device: torch.device) -> int:
-    """Rows of the smallest tile whose product of e4m3 is one. Hopper's tensor cores, and those of
-    data-centre Blackwells, take e4m3 from warp groups only, 64 rows at once: less than that Triton
-    widens to float16, without a word."""
-    if device.type != "cuda" or on_amd() or interpreted():
-        return 16
-    return 64 if torch.cuda.get_device_capability(device)[0] in (9, 10) else 16
-
-
 def warps_for(elements: int) -> int:
     """Warps for a program that handles this many elements at once: eight a thread, which are one
     16-byte load in half precision, and from one warp to sixteen."""

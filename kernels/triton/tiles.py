@@ -13,9 +13,9 @@ LEAST_BLOCK_K = 32
 # nothing but bytes, so only while rows are few.
 MOST_FLOAT32_ROWS = 16
 MOST_FLOAT32_BLOCK_K = 64
-# More rows multiply weights that were widened into scratch. Of 4 bits, published (Marlin) and from
-# arithmetic: they stop paying between 64 and 128 rows.
-MOST_FOUR_BIT_ROWS = 64
+# More rows multiply weights that were widened into scratch. Of 4 bits, measured (docs/gpu.md): a
+# layer of Llama-3-8B takes 307 µs packed and 323 widened at 256 rows, 174 and 324 at 128.
+MOST_FOUR_BIT_ROWS = 256
 # Of 8 bits: widening moves four bytes a weight more, 1.3 ps on an H100. cuBLAS at 790 TFLOP/s makes
 # that good from 250 to 400 rows on, if tiles that convert as they go reach 250 to 350 (a guess).
 MOST_EIGHT_BIT_ROWS = 256
@@ -41,6 +41,23 @@ def tiles_for(m: int, block_k: int) -> Tiles:
     if m <= 64:
         return Tiles(max(16, 1 << max(m - 1, 0).bit_length()), 64, block_k, warps=4, stages=4)
     return Tiles(128, 128, min(block_k, 64), warps=8, stages=3)
+
+
+def four_bit_tiles(m: int, block_k: int) -> Tiles:
+    """Of 4-bit weights that become floats on their way; measured, docs/gpu.md."""
+    return Tiles(_rows_up_to_64(m), 128, block_k, warps=8, stages=3)
+
+
+def code_tiles(m: int, block_k: int, stages: int) -> Tiles:
+    """Of bytes times bytes; measured, docs/gpu.md."""
+    if m <= 16:
+        return Tiles(16, 64, block_k, warps=4, stages=stages)
+    return Tiles(_rows_up_to_64(m), 128, block_k, warps=8, stages=stages)
+
+
+def _rows_up_to_64(m: int) -> int:
+    """More rows than 64 are several programs: of 128 together, no product was as fast."""
+    return min(64, max(16, 1 << max(m - 1, 0).bit_length()))
 
 
 def float32_tiles(block_k: int) -> Tiles:

@@ -29,6 +29,7 @@ class TritonW4A16Linear:
             # As floats of `dtype`: what is narrower among a factor's sources has its words cut up.
             None if symmetric else packed.zeros.T.contiguous().to(dtype),
             None,
+            out_features=packed.out_features,
             in_features=packed.in_features,
             group=group,
             block_k=block_k,

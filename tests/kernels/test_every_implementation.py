@@ -56,6 +56,18 @@ def test_case(trial: Any, name: str) -> None:
         pytest.skip(f"not taken: {verdict.refused}")
 
 
+@pytest.mark.parametrize(
+    "trial",
+    [trial for trial in COMPILED if trial.spec.op == "decoder_step"],
+    ids=lambda trial: trial.implementation.name,
+)
+def test_a_step_is_given_weights_that_its_own_kernels_packed(trial: Any) -> None:
+    """An instruction set that is not the machine's best was given the best one's: it took none."""
+    name, case = next(iter(trial.cases.items()))
+    verdict = check_case(trial.implementation, trial.spec, name, case, trial.dtype, CPU, SEED)
+    assert verdict.refused is None
+
+
 @pytest.fixture(scope="module")
 def interpreted() -> list[Verdict]:
     """What `kernels check` says of Triton's kernels without a GPU."""

@@ -21,13 +21,12 @@ from llmbench.kernels.pytorch import scaled_mm
 from llmbench.kernels.pytorch.fp8 import WidenedFp8Linear
 from llmbench.kernels.reference.fp8 import ReferenceFp8Linear
 from llmbench.kernels.registry import Implementation, KernelError, implementations, select
-from llmbench.kernels.triton.target import least_e4m3_rows
 from torch import Tensor
 
 from .closeness import assert_near
 from .codes_cases import CASES, CHECKS, random_fp8, random_x
 from .triton_checks import failures
-from .triton_launches import TARGETS, launches
+from .triton_launches import TARGETS, as_on, launches
 
 CPU = torch.device("cpu")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -277,8 +276,11 @@ def test_triton(case: str, errors: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_it_compiles_without_e4m3_arithmetic(target: str) -> None:
+def test_it_compiles_without_e4m3_arithmetic(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from llmbench.kernels.triton import codes
     from llmbench.kernels.triton.fp8 import TritonWidenedFp8Linear
+
+    as_on(target, monkeypatch, codes)
 
     with launches(*KERNELS) as seen:
         by_row = TritonWidenedFp8Linear(quantize_fp8(torch.randn(64, 576)), None, torch.float16)
@@ -292,39 +294,22 @@ def test_it_compiles_without_e4m3_arithmetic(target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "rows", "least", "instruction"),
+    ("target", "rows", "instruction"),
     [
-        *(("sm_90", rows, 64, r"wgmma\S*\.e4m3\.e4m3") for rows in (1, 24, 64, 200)),
-        ("sm_89", 1, 16, r"mma\.sync\S*\.e4m3\.e4m3"),
-        ("sm_100", 1, 64, r"tcgen05\.mma\S*\.kind::f8f6f4"),
-        ("sm_120", 1, 16, r"mma\.sync\S*\.e4m3\.e4m3"),
+        *(("sm_90", rows, r"wgmma\S*\.e4m3\.e4m3") for rows in (1, 24, 64, 200)),
+        ("sm_89", 1, r"mma\.sync\S*\.e4m3\.e4m3"),
+        ("sm_100", 1, r"tcgen05\.mma\S*\.kind::f8f6f4"),
+        ("sm_120", 1, r"mma\.sync\S*\.e4m3\.e4m3"),
     ],
 )
-def test_it_multiplies_e4m3(
-    target: str, rows: int, least: int, instruction: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not float16, which Triton makes of it where a tile has too few rows for the device."""
-    from llmbench.kernels.triton import codes
+def test_it_multiplies_e4m3(target: str, rows: int, instruction: str) -> None:
+    """Not float16, which Triton makes of it where the first factor has too few rows for the device:
+    Hopper's and some Blackwells' tensor cores take 64 at once."""
     from llmbench.kernels.triton.fp8 import TritonFp8Linear
 
-    monkeypatch.setattr(codes, "least_e4m3_rows", lambda _device: least)
     with launches(*KERNELS) as seen:
         linear = TritonFp8Linear(quantize_fp8(torch.randn(512, 512)), None, torch.bfloat16)
         linear(torch.randn(rows, 512).bfloat16())
     product = seen[1].compile(target)
     assert re.search(instruction, product)
     assert not re.search(r"mma\S*(\.f16\.f16|kind::f16)", product)
-
-
-@pytest.mark.parametrize(
-    ("capability", "least"),
-    [((8, 9), 16), ((9, 0), 64), ((10, 0), 64), ((10, 3), 64), ((12, 0), 16)],
-)
-def test_rows_that_a_device_multiplies_e4m3_from(
-    capability: tuple[int, int], least: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("triton")
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
-    find = least_e4m3_rows.__wrapped__  # what a device was found to have is remembered
-    assert find(torch.device("cuda")) == least
-    assert find(CPU) == 16

@@ -14,7 +14,7 @@ from llmbench.kernels.registry import Implementation, KernelError, implementatio
 from llmbench.kernels.w8a8 import W8A8Weight, quantize_rows, stack_w8a8
 from torch import Tensor
 
-from .triton_launches import TARGETS, launches
+from .triton_launches import TARGETS, as_on, launches
 
 CPU = torch.device("cpu")
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
@@ -122,9 +122,12 @@ def test_stacking_keeps_every_row() -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_triton_compiles(target: str) -> None:
+def test_triton_compiles(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """That it computes what the reference does is in test_fp8.py: the kernels are the same."""
+    from llmbench.kernels.triton import codes
     from llmbench.kernels.triton.w8a8 import TritonW8A8Linear
+
+    as_on(target, monkeypatch, codes)
 
     kernels = ("token_codes_kernel.token_codes_kernel", "codes_kernel.codes_kernel")
     with launches(*kernels, "splits_kernel.add_splits_kernel") as seen:

@@ -129,8 +129,8 @@ def test_a_row_is_drawn_from_logits_and_their_logarithms() -> None:
     ("step", "elements"),
     [
         # Gate and up, 28672 x 4096 = 117 440 512 elements, lie in 2^27.
-        (StepShape(65, 1, "bfloat16", layers="w4a16_linear"), 2**27),
-        (StepShape(64, 1, "bfloat16", layers="w4a16_linear"), 0),
+        (StepShape(257, 1, "bfloat16", layers="w4a16_linear"), 2**27),
+        (StepShape(256, 1, "bfloat16", layers="w4a16_linear"), 0),
         (StepShape(257, 1, "bfloat16", layers="w8a16_linear"), 2**27),
         (StepShape(256, 1, "bfloat16", layers="w8a16_linear"), 0),
         # Multiplied as they are.
@@ -154,7 +154,7 @@ def test_float32_widens_from_17_rows_on() -> None:
 def test_scratch_takes_what_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scratch, "_buffers", {})
     scratch.scratch("test", (3 * 896, 256), BF16, CPU)
-    step = StepShape(65, 1, "bfloat16", layers="w4a16_linear")
+    step = StepShape(257, 1, "bfloat16", layers="w4a16_linear")
     config = small(intermediate_size=3 * 448)
     (buffer,) = scratch._buffers.values()
     assert widened_bytes(config, step) == buffer.nbytes

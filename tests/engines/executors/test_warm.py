@@ -223,7 +223,7 @@ def test_the_last_step_is_the_largest_there_may_be() -> None:
 def test_rows_that_meet_each_tile_and_split() -> None:
     assert row_counts(1) == (1,)
     assert row_counts(33) == (1, 17, 33)
-    assert row_counts(1000) == (1, 17, 33, 65, 129, 257, 513, 1000)
+    assert row_counts(1000) == (1, 17, 33, 65, 129, 193, 257, 513, 1000)
     assert row_counts(10**6)[-3:] == (128 * 128 + 1, 256 * 128 + 1, 10**6)
 
 
