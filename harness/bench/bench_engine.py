@@ -155,7 +155,9 @@ def bench_by_turns(
         sides.append(Side(files, resolve(engine, files)))
     device = torch.device(sides[0].resolved.device)
     if profile and device.type != "cuda":
-        raise ConfigError("profile", device.type, "a GPU; without one there is llmbench kernels bench")
+        raise ConfigError(
+            "profile", device.type, "a GPU; without one there is llmbench kernels bench"
+        )
     record = record_on_gpu if profile else None
 
     dtypes = {dtype: None for side in sides for dtype in side.products}
