@@ -46,7 +46,7 @@ def record_on_gpu(run: Callable[[], None]) -> list[DeviceEvent]:
 
 
 def kernels_of(
-    core: Engine, case: Case, prompts: Sequence[tuple[int, ...]], record: Record = record_on_gpu
+    core: Engine, case: Case, prompts: Sequence[tuple[int, ...]], record: Record
 ) -> tuple[KernelTime, ...]:
     """Of a decode step once all sequences decode, or of a whole prompt; the longest first. core: an
     engine that has met the case before, so that nothing is compiled."""

@@ -37,9 +37,10 @@ class Tiles:
 
 
 def tiles_for(m: int, block_k: int) -> Tiles:
-    """Few rows: narrow tiles, many in flight, for the weights' bandwidth. Many: large ones."""
+    """Few rows: narrow tiles, many in flight, for the weights' bandwidth. Many: large ones. By
+    arithmetic, of products whose first factor is the rows."""
     if m <= 64:
-        return Tiles(max(16, 1 << max(m - 1, 0).bit_length()), 64, block_k, warps=4, stages=4)
+        return Tiles(_rows_up_to_64(m), 64, block_k, warps=4, stages=4)
     return Tiles(128, 128, min(block_k, 64), warps=8, stages=3)
 
 

@@ -1,6 +1,6 @@
 """The whole check of a GPU in under ten minutes: a list of `llmbench` commands, and one record.
 
-    python -m tests.gpu.check --out docs/gpu         on a GPU, from the top of the repository
+    python -m tests.gpu.check --out X                on a GPU, from the top of the repository
     python -m tests.gpu.check --out X --dry-run      print the commands
     python -m tests.gpu.check --out X --smoke        the same list on a CPU, with the bundled model
 
@@ -34,6 +34,8 @@ from .record import INTERRUPTED, INVALID, Outcome, line_of, seen_in, write_recor
 
 # The issue's limit. What is left when a command begins bounds it, too.
 TOTAL_S = 600
+# In less no engine is even loaded.
+LEAST_S = 10
 # Asked to end, a command has so long to write down what it has.
 GRACE_S = 6
 SMALL = "two-layers"  # a folder with a config.json
@@ -239,7 +241,7 @@ def run_all(
         start_s = clock()
         left_s = total_s - (start_s - begin_s)
         code, output = None, "no time was left"
-        if left_s > 0:
+        if left_s > LEAST_S:
             code, output = run(command, min(command.budget_s or left_s, left_s))
         (out / f"{command.name}.log").write_text(output, encoding="utf-8")
         return Outcome(

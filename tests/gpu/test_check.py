@@ -88,7 +88,11 @@ def test_what_fails_is_recorded_and_the_rest_goes_on(tmp_path: Path) -> None:
         assert line in text
 
 
-def test_time_that_is_over_is_not_overdrawn(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("total_s", "lasting"), [(100, [60, 40]), (129, [60, 60])])
+def test_time_that_is_over_is_not_overdrawn(
+    total_s: float, lasting: list[float], tmp_path: Path
+) -> None:
+    """Nor is anything begun in the last seconds of it."""
     watch = Watch()
     limits: list[float] = []
 
@@ -97,8 +101,8 @@ def test_time_that_is_over_is_not_overdrawn(tmp_path: Path) -> None:
         watch.now_s += limit_s
         return 0, ""
 
-    outcomes = run_all(todo(60, 60, 60), tmp_path, run, watch, total_s=100)
-    assert limits == [60, 40]
+    outcomes = run_all(todo(60, 60, 60), tmp_path, run, watch, total_s=total_s)
+    assert limits == lasting
     assert outcomes[-1].exit_code is None
     assert outcomes[-1].tail == "no time was left"
 
