@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-long test-avx512 test-reference bench gpu-check lint types format clean
+.PHONY: help demo test test-long test-avx512 test-lm-eval test-reference bench gpu-check lint types format clean
 
 help:
 	@echo "make demo       install, run the main job on the bundled model, say where the report is"
 	@echo "make test       install with test tools; lint, types, tests"
 	@echo "make test-long  the tests that fetch SmolLM2-135M, too"
 	@echo "make test-avx512  the CPU kernels for AVX-512 on a processor with AVX2 (apt-get install libsimde-dev)"
+	@echo "make test-lm-eval  task scores through lm-eval, which it installs"
 	@echo "make test-reference  what is read, written and quantised, against gptqmodel, auto-round, torchao, …"
 	@echo "make bench      benchmarks (pytest-benchmark)"
 	@echo "make gpu-check  on an NVIDIA GPU: correctness, kernels, Llama-3-8B shapes; OUT=folder"
@@ -46,6 +47,14 @@ test-long: $(VENV)/.installed-test
 # How a build fails is tested without it: an emulated library is there already.
 test-avx512: $(VENV)/.installed-test
 	$(PYTEST) -p tests.kernels.emulated_avx512 tests/kernels --ignore tests/kernels/test_native_build.py
+
+$(VENV)/.installed-lm-eval: $(VENV)/.installed-test tests/constraints-lm-eval.txt
+	$(PIP) install --quiet --constraint constraints.txt --constraint tests/constraints-lm-eval.txt \
+		--editable '.[lm-eval]'
+	@touch $@
+
+test-lm-eval: $(VENV)/.installed-lm-eval
+	$(BIN)/python -m pytest -m lm_eval -p tests.none_skipped tests/harness/tasks tests/harness/cli
 
 # Libraries that want another numpy than constraints.txt has stand in an environment of their own. Its
 # constraints are those of constraints.txt that tests/constraints-reference.txt has not.

@@ -30,8 +30,10 @@ def shared_data() -> Path:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Without the library that a test holds us against, it is skipped; `make test-reference` has
-    them all."""
+    """Without the library that a test holds us against, or the extra that it needs, it is skipped;
+    `make test-reference` and `make test-lm-eval` have them all."""
+    if item.get_closest_marker("lm_eval") is not None and find_spec("lm_eval") is None:
+        pytest.skip("needs lm_eval: make test-lm-eval")
     for mark in item.iter_markers("reference"):
         for library in mark.args:
             if find_spec(library) is None:

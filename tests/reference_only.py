@@ -5,9 +5,9 @@ make test-reference
 
 from __future__ import annotations
 
-from collections.abc import Generator
-
 import pytest
+
+pytest_plugins = ("tests.none_skipped",)
 
 MARK = "reference"
 
@@ -16,12 +16,3 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     others = [item for item in items if item.get_closest_marker(MARK) is None]
     items[:] = [item for item in items if item.get_closest_marker(MARK) is not None]
     config.hook.pytest_deselected(items=others)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
-    if report.skipped:
-        report.outcome = "failed"
-        report.longrepr = f"{report.longrepr}\nit must not be skipped in `make test-reference`"
-    return report

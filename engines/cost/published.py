@@ -38,7 +38,8 @@ def _shape(name: str) -> ModelConfig:
 
 @dataclass(frozen=True)
 class Setup:
-    """What a column of the overview was measured on; weights and KV in FP8."""
+    """What a column of the overview was measured on; weights and KV in FP8, with one scale for the
+    keys or values of a layer, as TensorRT-LLM has it."""
 
     hardware: str
     model: str
@@ -51,6 +52,7 @@ class Setup:
             WeightChoice("fp8"),
             tensor_parallel=self.tensor_parallel,
             kv_dtype="fp8",
+            kv_scale_bytes=0,
             efficiency=efficiency,
         )
 
@@ -61,6 +63,7 @@ class Setup:
             WeightChoice("fp8"),
             tensor_parallel=self.tensor_parallel,
             kv_dtype="fp8",
+            kv_scale_bytes=0,
             free_memory_fraction=FREE_MEMORY_FRACTION,
         )
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from ..errors import ConfigError
-from ..models.config import ModelConfig
+from ..models.config import KV_SCALE_BYTES, ModelConfig
 from ..room import KV_MEMORY_SHARE, kv_room_bytes, said
 from .hardware import Hardware, Link
 from .weights import UNQUANTISED, WeightChoice, WeightFormat
@@ -91,10 +91,17 @@ class Roofline:
         *,
         tensor_parallel: int = 1,
         kv_dtype: str = "auto",
+        kv_scale_bytes: int = KV_SCALE_BYTES,
         efficiency: Efficiency = Efficiency(),
         devices_per_node: int = 8,
     ) -> None:
-        work = model_work(model, weights, tensor_parallel=tensor_parallel, kv_dtype=kv_dtype)
+        work = model_work(
+            model,
+            weights,
+            tensor_parallel=tensor_parallel,
+            kv_dtype=kv_dtype,
+            kv_scale_bytes=kv_scale_bytes,
+        )
         self.hardware = hardware
         self.work = work
         self._overhead_s = hardware.step_overhead_s
@@ -179,6 +186,7 @@ def kv_capacity_tokens(
     *,
     tensor_parallel: int = 1,
     kv_dtype: str = "auto",
+    kv_scale_bytes: int = KV_SCALE_BYTES,
     beside_weights: Mapping[str, float] = MappingProxyType({}),
     free_memory_fraction: float = KV_MEMORY_SHARE,
 ) -> int:
@@ -190,7 +198,13 @@ def kv_capacity_tokens(
     """
     if not 0 < free_memory_fraction <= 1:
         raise ConfigError("free_memory_fraction", free_memory_fraction, "a share in (0, 1]")
-    work: ModelWork = model_work(model, weights, tensor_parallel=tensor_parallel, kv_dtype=kv_dtype)
+    work: ModelWork = model_work(
+        model,
+        weights,
+        tensor_parallel=tensor_parallel,
+        kv_dtype=kv_dtype,
+        kv_scale_bytes=kv_scale_bytes,
+    )
     taken = {"weights": work.stored_bytes, **beside_weights}
     room = kv_room_bytes(hardware.memory_bytes, taken, free_memory_fraction)
     tokens = int(room // work.kv_bytes_per_token)

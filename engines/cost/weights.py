@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, unknown_name
-from ..models.config import DTYPE_BYTES, KV_CODE_BYTES
+from ..models.config import DTYPE_BYTES
 from ..quantization.methods import METHODS, head_method
 from .hardware import Hardware
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Short names of the dtypes of a config.json.
 SHORT_DTYPE = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
-ELEMENT_BYTES = {SHORT_DTYPE[name]: size for name, size in DTYPE_BYTES.items()} | KV_CODE_BYTES
+ELEMENT_BYTES = {SHORT_DTYPE[name]: size for name, size in DTYPE_BYTES.items()}
 DEFAULT_GROUP_SIZE = 128
 
 
@@ -131,13 +131,3 @@ class WeightChoice:
 
 
 UNQUANTISED = WeightChoice()
-
-
-def kv_element_bytes(kv_dtype: str, model_dtype: str) -> int:
-    """Bytes of one key or value element. kv_dtype: auto (the model's), bf16, fp16, fp32, fp8, int8,
-    or a long name of config.json. The scales of codes are not counted: engines that are simulated
-    have one a tensor, where ours have one a head and token."""
-    name = model_dtype if kv_dtype == "auto" else SHORT_DTYPE.get(kv_dtype, kv_dtype)
-    if name not in ELEMENT_BYTES:
-        raise unknown_name("kv_dtype", kv_dtype, ("auto", *ELEMENT_BYTES))
-    return ELEMENT_BYTES[name]

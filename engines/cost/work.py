@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import ConfigError
-from ..models.config import ModelConfig
-from .weights import ELEMENT_BYTES, SHORT_DTYPE, UNQUANTISED, WeightChoice, kv_element_bytes
+from ..models.config import KV_SCALE_BYTES, ModelConfig
+from .weights import ELEMENT_BYTES, SHORT_DTYPE, UNQUANTISED, WeightChoice
 
 
 def attention_pairs(start: int, length: int, window: int | None = None) -> int:
@@ -104,8 +104,9 @@ class ModelWork:
     projection, which a step computes for sampled rows only.
     attention_flops_per_pair: 4 x layers x heads x head_dim: QK^T and PV, a multiplication and an
     addition for each element (Dao et al., FlashAttention, 2022, count the same).
-    kv_bytes_per_token: 2 (K, V) x layers x KV heads x head_dim x element bytes; written once for
-    each token computed, read once for each key attended by a sequence (its queries share it).
+    kv_bytes_per_token: 2 (K, V) x layers x KV heads x head_dim x element bytes, and the scales of
+    codes; written once for each token computed, read once for each key attended by a sequence (its
+    queries share it).
     activation_bytes_per_token: inputs and outputs of each linear map and the residual stream twice
     a layer, each moved once; norms, rotation and gating count as fused with their neighbours.
     all_reduce_bytes_per_token: the message, hidden_size elements, of each of the 2 all-reduces a
@@ -134,8 +135,10 @@ def model_work(
     *,
     tensor_parallel: int = 1,
     kv_dtype: str = "auto",
+    kv_scale_bytes: int = KV_SCALE_BYTES,
 ) -> ModelWork:
-    """Counts for a model in its own dtype. kv_dtype: as `kv_element_bytes` takes it.
+    """Counts for a model in its own dtype. kv_dtype, kv_scale_bytes: as
+    `ModelConfig.kv_bytes_per_token` takes them, the same bytes that an engine of ours allocates.
 
     Raises ConfigError for a split that does not go up.
     """
@@ -171,7 +174,7 @@ def model_work(
         head_flops_per_row=2.0 * head_weights,
         head_bytes=head_bytes,
         attention_flops_per_pair=4.0 * layers * q_size,
-        kv_bytes_per_token=2.0 * layers * kv_size * kv_element_bytes(kv_dtype, dtype),
+        kv_bytes_per_token=float(shard.kv_bytes_per_token(model.dtype, kv_dtype, kv_scale_bytes)),
         activation_bytes_per_token=layers * moved * element,
         # Logits in float32: written, and read again by the sampler.
         logits_bytes_per_row=2.0 * vocab_rows * 4,

@@ -19,11 +19,13 @@ MOST_LAYERS = 10_000
 MOST_OF_A_SIZE = 2**31 - 1
 
 
-def kv_head_bytes(head_dim: int, dtype: str, kv_dtype: str) -> int:
+def kv_head_bytes(
+    head_dim: int, dtype: str, kv_dtype: str, scale_bytes: int = KV_SCALE_BYTES
+) -> int:
     """One head's key or value in the KV cache, its scale included; as `kv_bytes_per_token`."""
     if kv_dtype == "auto":
         return head_dim * DTYPE_BYTES[dtype]
-    return head_dim * KV_CODE_BYTES[kv_dtype] + KV_SCALE_BYTES
+    return head_dim * KV_CODE_BYTES[kv_dtype] + scale_bytes
 
 
 class NotNativeError(ModelError):
@@ -111,12 +113,15 @@ class ModelConfig:
             intermediate_size=self.intermediate_size // devices,
         )
 
-    def kv_bytes_per_token(self, dtype: str, kv_dtype: str = "auto") -> int:
+    def kv_bytes_per_token(
+        self, dtype: str, kv_dtype: str = "auto", scale_bytes: int = KV_SCALE_BYTES
+    ) -> int:
         """Keys and values of one token over all layers, the scales of a quantised cache included.
 
         dtype: the model's, a key of DTYPE_BYTES. kv_dtype: auto, or a key of KV_CODE_BYTES.
+        scale_bytes: beside each head's codes; 0: of an engine that has one scale a tensor.
         """
-        head_bytes = kv_head_bytes(self.head_dim, dtype, kv_dtype)
+        head_bytes = kv_head_bytes(self.head_dim, dtype, kv_dtype, scale_bytes)
         return 2 * self.num_layers * self.num_kv_heads * head_bytes
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:

@@ -140,11 +140,23 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code)
 
 
+class _OnStandardError(logging.Handler):
+    """Each record on the standard error that there is when it is logged: where `main` is called
+    again, as tests do, the one of the first call may be closed."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
+_SHOWN = _OnStandardError()
+
+
 def _show_log() -> None:
-    """What our own modules log, such as that kernels are being compiled, a line each."""
+    """What our own modules log, such as that kernels are being compiled, a line each, however often
+    it is asked for."""
     ours = logging.getLogger("llmbench")
     ours.setLevel(logging.INFO)
-    ours.addHandler(logging.StreamHandler())
+    ours.addHandler(_SHOWN)  # once: a logger takes the same handler no second time
 
 
 def _carry_out(arguments: list[str] | None) -> int:

@@ -45,7 +45,6 @@ from .simulated_machine import (
     Extrapolating,
     Machine,
     check_swap,
-    kv_bytes_per_token,
     machine_settings,
     price_and_room,
 )
@@ -73,7 +72,7 @@ class PreparedSimulation:
     @property
     def kv_bytes_per_token(self) -> int:
         """Over all devices."""
-        return kv_bytes_per_token(self.machine, self.model, self.engine.kv_dtype)
+        return self.model.kv_bytes_per_token(self.model.dtype, self.engine.kv_dtype)
 
     @property
     def pool_tokens(self) -> int:
@@ -97,7 +96,7 @@ def prepare_simulation(
         model = replace(model, dtype=str(calibration.settings["dtype"]))
     limits = config.engine.limits_for(model.max_position_embeddings)
     cost, pool_tokens = price_and_room(config, machine, model, limits)
-    bytes_per_token = kv_bytes_per_token(machine, model, config.engine.kv_dtype)
+    bytes_per_token = model.kv_bytes_per_token(model.dtype, config.engine.kv_dtype)
     engine = ResolvedEngine.of(
         config.engine,
         limits=limits,

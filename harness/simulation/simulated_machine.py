@@ -12,7 +12,7 @@ from ...engines.cost.calibrated import CalibratedCost, Calibration
 from ...engines.cost.hardware import Hardware, resolve_hardware
 from ...engines.cost.roofline import CostModel, Efficiency, Roofline, StepTimes, kv_capacity_tokens
 from ...engines.cost.weights import WeightChoice
-from ...engines.cost.work import StepWork, model_work
+from ...engines.cost.work import StepWork
 from ...engines.errors import ConfigError
 from ...engines.models.config import ModelConfig
 from ...engines.room import KV_MEMORY_SHARE, taken_beside_weights
@@ -48,13 +48,6 @@ class Extrapolating:
     def price(self, work: StepWork) -> StepTimes:
         self.steps += bool(self.cost.calibration.beyond(work))
         return self.cost.price(work)
-
-
-def kv_bytes_per_token(machine: Machine, model: ModelConfig, kv_dtype: str) -> int:
-    """Over all devices: of a calibration what our own engine stores, of hardware what is priced."""
-    if machine.calibration is not None:
-        return model.kv_bytes_per_token(model.dtype, kv_dtype)
-    return int(model_work(model, kv_dtype=kv_dtype).kv_bytes_per_token)
 
 
 def price_and_room(
@@ -113,7 +106,7 @@ def _pool_tokens(
     )
     if engine.kv_memory_bytes is None:
         return fits
-    asked = engine.kv_memory_bytes // kv_bytes_per_token(machine, model, engine.kv_dtype)
+    asked = engine.kv_memory_bytes // model.kv_bytes_per_token(model.dtype, engine.kv_dtype)
     if asked > fits:
         what = f"{machine.devices} x {hardware.name}"
         raise ConfigError(

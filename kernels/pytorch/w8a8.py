@@ -13,12 +13,22 @@ from ..w8a8 import W8A8Weight, quantize_rows
 # Without one of these PyTorch's product of 8-bit integers is a plain loop: 512 rows of 1536 inputs
 # and 576 outputs took 333 ms on a core of Zen 2, and 13 ms in float32.
 _INTEGER_PRODUCTS = frozenset({"avx_vnni", "avx512_vnni"})
+_WIDENED = "codes are multiplied as float32: fewer bytes, no faster arithmetic"
 # So many products of a code within ±127 and one down to -128 sum to less than 2^24, up to which
 # float32 holds every integer, whatever the order.
 _EXACT_INPUTS = 1024
 
 
-@implements("w8a8_linear", backend="torch-cpu", when=on_cpu)
+def emulation(flags: frozenset[str]) -> str | None:
+    """What is done in place of products of integers on a processor of these flags; None where
+    PyTorch has such products."""
+    return None if flags & _INTEGER_PRODUCTS else _WIDENED
+
+
+_EMULATES = emulation(cpu_flags())
+
+
+@implements("w8a8_linear", backend="torch-cpu", when=on_cpu, emulates=_EMULATES)
 class TorchW8A8Linear:
     """As the reference."""
 
@@ -27,7 +37,7 @@ class TorchW8A8Linear:
         self._scales = weight.scales
         self._bias = bias
         self._dtype = dtype
-        self._sums = _integer_sums if cpu_flags() & _INTEGER_PRODUCTS else _float_sums
+        self._sums = _float_sums if _EMULATES else _integer_sums
 
     def __call__(self, x: Tensor) -> Tensor:
         codes, scales = quantize_rows(x.reshape(-1, x.shape[-1]))

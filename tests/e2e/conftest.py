@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
@@ -44,8 +43,6 @@ def llmbench_here(
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         monkeypatch.setattr(sys, "argv", ["llmbench", *arguments])
-        # Each start shows the log on the standard error that it finds; no other start's goes on.
-        monkeypatch.setattr(logging.getLogger("llmbench"), "handlers", [])
         capsys.readouterr()
         with pytest.raises(SystemExit) as left:
             main()

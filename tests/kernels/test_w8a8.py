@@ -4,11 +4,13 @@ Against the reference, `test_every_implementation` tries the others."""
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
 import torch
-from llmbench.kernels.pytorch.w8a8 import _float_sums, _integer_sums
+from llmbench.kernels.pytorch.w8a8 import TorchW8A8Linear, _float_sums, _integer_sums
 from llmbench.kernels.reference.w8a8 import ReferenceW8A8Linear
 from llmbench.kernels.registry import Implementation, KernelError, implementations
 from llmbench.kernels.w8a8 import W8A8Weight, quantize_rows, stack_w8a8
@@ -80,6 +82,39 @@ def test_pytorchs_sums_are_those_of_integers(sums: Callable[..., Tensor], k: int
     weight[:, 1] = -127
     expected = x.to(torch.int64).numpy() @ weight.to(torch.int64).numpy()
     assert torch.equal(sums(x, weight), torch.from_numpy(expected).float())
+
+
+_AS_ON = """
+import sys
+from llmbench.kernels.native import library
+library.cpu_flags = lambda: frozenset(sys.argv[1:])
+from llmbench.kernels.registry import implementations
+(found,) = (one for one in implementations("w8a8_linear") if one.name == "torch-cpu")
+print(found.emulates)
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("avx2", "fma"), "codes are multiplied as float32: fewer bytes, no faster arithmetic"),
+        ((), "codes are multiplied as float32: fewer bytes, no faster arithmetic"),
+        (("avx2", "avx_vnni"), "None"),
+        (("avx512f", "avx512_vnni"), "None"),
+    ],
+    ids=["avx2", "none", "avx-vnni", "avx512-vnni"],
+)
+def test_products_of_floats_are_called_emulated(flags: tuple[str, ...], said: str) -> None:
+    """In a process of its own: what an implementation is, is settled as it is registered."""
+    command = [sys.executable, "-c", _AS_ON, *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == said
+
+
+def test_what_is_said_here_is_what_is_done() -> None:
+    (found,) = (one for one in ALL if one.name == "torch-cpu")
+    linear = TorchW8A8Linear(random_weight(4, 8), None, torch.float32)
+    assert (linear._sums is _float_sums) == (found.emulates is not None)
 
 
 def test_rows_of_zeros_and_of_nan() -> None:

@@ -73,11 +73,15 @@ def test_stored_weights_are_the_parameters() -> None:
         assert model_work(model).stored_bytes == pytest.approx(2 * model.parameter_count, rel=3e-4)
 
 
-@pytest.mark.parametrize(
-    ("kv_dtype", "expected"), [("fp8", 65536), ("int8", 65536), ("fp32", 262144)]
-)
-def test_kv_in_other_dtypes(kv_dtype: str, expected: int) -> None:
-    assert model_work(resolve_shape("llama-3-8b"), kv_dtype=kv_dtype).kv_bytes_per_token == expected
+@pytest.mark.parametrize("kv_dtype", ["fp8", "int8"])
+def test_codes_of_keys_and_values_bring_their_scales(kv_dtype: str) -> None:
+    """A byte an element, and two beside the 128 of each of 2 x 32 x 8 heads; a device of four has
+    a quarter. An engine with one scale a tensor has the codes alone."""
+    shape = resolve_shape("llama-3-8b")
+    assert model_work(shape, kv_dtype=kv_dtype).kv_bytes_per_token == 512 * (128 + 2)
+    four = model_work(shape, tensor_parallel=4, kv_dtype=kv_dtype)
+    assert four.kv_bytes_per_token == 128 * (128 + 2)
+    assert model_work(shape, kv_dtype=kv_dtype, kv_scale_bytes=0).kv_bytes_per_token == 65536
 
 
 def test_a_quantised_model_keeps_its_vocabulary_in_16_bits() -> None:

@@ -136,10 +136,10 @@ def test_a_directory_with_other_files_is_left_alone(
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+@pytest.mark.lm_eval
 def test_task_scores_join_the_frontier_and_are_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("lm_eval", reason="needs lm-eval: pip install 'llmbench[lm-eval]'")
     out = tmp_path / "frontier"
     short = ("--quality-tokens", "0", "--no-batch-steps", "--out", str(out), "--json")
     command = ("run", "--quant", METHODS, *SMALL, *short, "--tasks", "continuation")

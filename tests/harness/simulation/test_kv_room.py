@@ -67,6 +67,8 @@ def real_units(preset: str, settings: Mapping[str, Any], patch: pytest.MonkeyPat
         {"quant": "awq", "quant_activations": "int8", "quant_head": "int8"},
         {"dtype": "float32", "max_model_len": 8192},
         {"cuda_graphs": "off"},
+        {"kv_dtype": "fp8"},
+        {"kv_dtype": "int8", "dtype": "float32", "max_model_len": 8192},
     ],
     ids=lambda settings: " ".join(f"{name}={value}" for name, value in settings.items()),
 )

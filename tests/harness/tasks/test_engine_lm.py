@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -12,23 +13,25 @@ from llmbench.engines import LLM
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.models.bundled import heldout_text, model_directory
 
-pytest.importorskip("lm_eval", reason="needs lm-eval: pip install 'llmbench[lm-eval]'")
-transformers = pytest.importorskip("transformers")
+if TYPE_CHECKING:
+    from llmbench.harness.tasks.engine_lm import EngineLM
 
-from llmbench.harness.tasks import engine_lm  # noqa: E402
-from llmbench.harness.tasks.engine_lm import MOST_TOKENS, EngineLM, sampling_of  # noqa: E402
-
+pytestmark = pytest.mark.lm_eval
 TEXT = heldout_text()
 
 
 @pytest.fixture(scope="module")
 def lm() -> EngineLM:
+    from llmbench.harness.tasks.engine_lm import EngineLM
+
     settings = {"dtype": "float32", "device": "cpu", "kv_memory_bytes": 2**24}
     return EngineLM(LLM("bundled", max_model_len=256, **settings), lambda _: None)
 
 
 @pytest.fixture(scope="module")
 def reference() -> Iterator[torch.nn.Module]:
+    import transformers
+
     with torch.inference_mode():
         yield transformers.AutoModelForCausalLM.from_pretrained(
             model_directory(), dtype=torch.float32
@@ -100,7 +103,7 @@ def test_what_is_too_long_loses_its_beginning(lm: EngineLM) -> None:
 def test_whole_texts_are_predicted_once_in_windows(
     window: int, lm: EngineLM, reference: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_lm, "WINDOW_TOKENS", window)
+    monkeypatch.setattr("llmbench.harness.tasks.engine_lm.WINDOW_TOKENS", window)
     text = TEXT[:600]
     ids = [0, *lm.tok_encode(text)]
     most = min(window, lm.max_length)
@@ -145,6 +148,8 @@ def test_a_prompt_makes_room_for_its_answer(lm: EngineLM) -> None:
 
 
 def test_settings_of_a_generation() -> None:
+    from llmbench.harness.tasks.engine_lm import MOST_TOKENS, sampling_of
+
     plain = sampling_of({"until": "."})
     assert (plain.max_tokens, plain.temperature, plain.stop) == (MOST_TOKENS, 0.0, (".",))
     sampled = sampling_of({"do_sample": True, "temperature": 0.5, "top_p": 0.9, "max_tokens": 3})

@@ -29,11 +29,6 @@ metric_list:
 
 
 @pytest.fixture
-def needs_lm_eval() -> None:
-    pytest.importorskip("lm_eval", reason="needs lm-eval: pip install 'llmbench[lm-eval]'")
-
-
-@pytest.fixture
 def task_file(tmp_path: Path) -> Path:
     """A task whose right choice is a word and whose wrong one is none, so that any model of English
     scores above chance."""
@@ -54,7 +49,7 @@ def llmbench(*arguments: str) -> int:
     return int(left.value.code or 0)
 
 
-@pytest.mark.usefixtures("needs_lm_eval")
+@pytest.mark.lm_eval
 def test_scores_of_a_local_task_and_of_the_one_that_ships(
     task_file: Path,
     tmp_path: Path,
@@ -90,7 +85,7 @@ def test_scores_of_a_local_task_and_of_the_one_that_ships(
     assert ships["value"] > 0.25, "a model of English beats chance on English"
 
 
-@pytest.mark.usefixtures("needs_lm_eval")
+@pytest.mark.lm_eval
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
