@@ -37,6 +37,7 @@ _SPELLINGS = {
 }
 _NOT_AXES = ("engine", "stands_for")
 _HINTS = get_type_hints(EngineConfig)
+_LISTING = "the engine's and policies' options of 'llmbench run --help'"
 _WORDS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 MOST_CELLS = 256
 
@@ -118,12 +119,25 @@ def parse_axes(text: str, base: EngineConfig) -> Design:
     return design
 
 
-def _axis(name: str, levels: str, *, named: bool) -> Axis:
+def setting_of_option(name: str) -> str:
+    """The setting of `EngineConfig` that is called so, or on the command line."""
     field = name.replace("-", "_")
-    field = _SPELLINGS.get(field, field)
+    return _SPELLINGS.get(field, field)
+
+
+def _axis(name: str, levels: str, *, named: bool) -> Axis:
+    field = setting_of_option(name)
     settings = [one.name for one in fields(EngineConfig) if _can_vary(one.name)]
+    if field == "engine":
+        several = levels.replace(":", ",") if levels else "paged,inflight"
+        raise ConfigError(
+            "axes",
+            f"{name}={levels}" if named else name,
+            "one setting at a time, and engines differ in several; to hold whole engines against "
+            f"each other: llmbench sweep --vary engine={several}",
+        )
     if field not in settings:
-        raise unknown_name("axes", name, settings)
+        raise unknown_name("axes", name, settings, _LISTING)
     if not named:
         if field not in DEFAULT_LEVELS:
             raise ConfigError("axes", name, f"its levels beside it, such as {field}=A:B")

@@ -9,7 +9,7 @@ import typer
 
 from .exits import Exit, say_error
 from .output import Quiet
-from .verdicts import Github, JunitFile, MarkdownFile, say_verdicts
+from .verdicts import Github, JunitFile, MarkdownFile, check_reports, say_verdicts
 
 EPILOG = "\n\n".join(
     (
@@ -122,6 +122,7 @@ def ab(
     second = SideOptions("b", words_of("b", a if b is None else b), b_tree)
     if out is not None:
         check_writable("out", out)
+    check_reports(markdown, junit)
     with watching(quiet=quiet) as watch:
         watch.stage("loading both sides")
         with both(first, second) as sides:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..options.engine import engine_options
 from ..options.machine import MACHINE_OPTIONS, with_machine_options
-from ..options.run import NOT_SIMULATED, is_typed, refused, with_run_options
+from ..options.run import NOT_SIMULATED, is_typed, parameters_of, refused, with_run_options
 from .console import foreign
 from .exits import Exit, say, say_error, say_text
 from .output import AsJson, Quiet, write_texts
@@ -98,6 +99,7 @@ def ablate(
     simulate = simulate or is_typed(context, "calibration")
     _refuse_unused(context, simulate=simulate)
     design = parse_axes(axes, settings.engine)
+    _refuse_overridden(context, design)
     directory = out or _default_directory(design)
     with sole_writer(directory), watching(quiet=quiet or as_json) as watch:
         runner = _runner(settings, machine() if simulate else None, watch)
@@ -124,6 +126,16 @@ def _refuse_unused(context: typer.Context, *, simulate: bool) -> None:
     for name in NOT_SIMULATED if simulate else MACHINE_OPTIONS:
         if is_typed(context, name):
             raise refused(context, name, allowed)
+
+
+def _refuse_overridden(context: typer.Context, design: Design) -> None:
+    """Nor one whose every value an axis replaces. Raises ConfigError."""
+    from ..ablation.design import setting_of_option
+
+    axes = {axis.name for axis in design.axes}
+    for one in parameters_of(engine_options):
+        if setting_of_option(one.name) in axes and is_typed(context, one.name):
+            raise refused(context, one.name, "unset: it is one of the axes, which say its levels")
 
 
 def _runner(settings: RunConfig, machine: Machine | None, watch: Watch) -> CellRunner:

@@ -48,6 +48,7 @@ from . import (
 )
 from .closed_pipe import outlive_readers, unwritten
 from .exits import Exit, say_error
+from .whole_names import name_options_whole
 
 app = typer.Typer(
     name="llmbench",
@@ -132,6 +133,7 @@ def main(arguments: list[str] | None = None) -> None:
     traceback; a traceback is a bug of ours and is shown. Output that cannot be written makes a
     success none, and no other verdict another."""
     outlive_readers()
+    name_options_whole()
     _show_log()
     code = _carry_out(arguments)
     if problem := unwritten():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .exits import Exit, say_text
-from .verdicts import Github, JunitFile, MarkdownFile, say_verdicts
+from .verdicts import Github, JunitFile, MarkdownFile, check_reports, say_verdicts
 
 if TYPE_CHECKING:
     from ..gate.verdicts import Verdicts
@@ -71,6 +71,7 @@ def gate(
     from ...engines.errors import ConfigError
     from ..storage.store import RESULT_FILE
 
+    check_reports(markdown, junit)
     if baseline.is_dir() or current is not None:
         if update or run:
             raise ConfigError("baseline", str(baseline), "a baseline file for --update and --run")
@@ -92,11 +93,21 @@ def gate(
                 "max_regression", max_regression[0], "'allowed' in the baseline file instead"
             )
         if update:
+            _refuse_reports(markdown, junit)
             raise typer.Exit(_update(baseline, run or []))
         verdicts = _exact(baseline, run or [])
         where = baseline.as_posix()
     code = say_verdicts(verdicts, markdown=markdown, junit=junit, github=github, file=where)
     raise typer.Exit(code)
+
+
+def _refuse_reports(markdown: Path | None, junit: Path | None) -> None:
+    """An update judges nothing. Raises ConfigError."""
+    from ...engines.errors import ConfigError
+
+    for field, path in (("markdown", markdown), ("junit", junit)):
+        if path is not None:
+            raise ConfigError(field, str(path), "unset: --update judges nothing")
 
 
 def _stored(baseline: Path, current: Path, rules: list[str]) -> Verdicts:

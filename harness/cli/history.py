@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -71,7 +72,7 @@ def history(
         raise ConfigError("significance", significance, "more than 0 and less than 1")
     quantities = [find_quantity("metric", name) for name in metric or DEFAULT]
     found, left_out = find_runs(runs)
-    command = " ".join(["llmbench", *sys.argv[1:]])
+    command = shlex.join(["llmbench", *sys.argv[1:]])
     told = history_of(found, left_out, quantities, significance=significance, command=command)
     if out is not None:
         write_texts(out, history_reports(told))

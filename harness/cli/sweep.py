@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,7 @@ from .output import AsJson, Quiet, write_texts
 
 if TYPE_CHECKING:
     from ...reports.sweep_model import SweepTable
+    from ..sweep.grid import Axis
     from ..sweep.saturation import SaturationGoal
 
 EPILOG = "\n\n".join(
@@ -80,15 +82,15 @@ def sweep(
     and results.csv. Exit code 3 if a cell does not count or a search had to end early.
     """
     from ..sweep.cells import Sweep, run_all
-    from ..sweep.grid import NUM_REQUESTS, RATE, check_command, grid, parse_axis, scaling, shuffled
+    from ..sweep.grid import RATE, check_command, grid, parse_axis, scaling, shuffled
     from ..sweep.saturation import find_saturation
     from ..sweep.table import sweep_table
     from .sweep_checks import refuse_wrong
 
-    _refuse_unused(context, saturate=saturate, has_slo=_has_slo(command))
     axes = [parse_axis(text) for text in vary or []]
-    if saturate and any(axis.option == NUM_REQUESTS for axis in axes):
-        raise ConfigError("vary", NUM_REQUESTS, "another option: --saturate grows it by itself")
+    has_slo = _has_slo(command) or any(axis.option == "slo" for axis in axes)
+    _refuse_unused(context, saturate=saturate, has_slo=has_slo)
+    _refuse_varied(axes, saturate=saturate, repeats=repeats)
     words = check_command(
         command,
         [
@@ -101,7 +103,7 @@ def sweep(
     identity: dict[str, Any] = {"vary": [asdict(axis) for axis in axes], "seed": seed}
     goal = None
     if saturate:
-        goal = _goal(words, attainment, rate_tolerance, start_rate)
+        goal = _goal(attainment if has_slo else None, rate_tolerance, start_rate)
         identity["saturate"] = asdict(goal)
         words = scaling(words, [axis.option for axis in axes])
         refuse_wrong(context, (*words, f"--{RATE}={start_rate:g}"), cells)
@@ -117,12 +119,12 @@ def sweep(
         if goal is None:
             found = run_all(opened, shuffled(cells, seed), report)
             by_cell = {one.cell: one for one in found}
-            told = sweep_table(" ".join(words), [by_cell[cell] for cell in cells])
+            told = sweep_table(shlex.join(words), [by_cell[cell] for cell in cells])
         else:
             searches = [find_saturation(opened, cell, goal, report) for cell in cells]
             talk = any(one.per_session is not None for one in searches)
             criterion = goal.criterion("sessions" if talk else "requests")
-            told = sweep_table(" ".join(words), (), searches, criterion)
+            told = sweep_table(shlex.join(words), (), searches, criterion)
     except KeyboardInterrupt:
         say_error(f"interrupted: the cells that ended are kept in {out}; the same command goes on")
         raise typer.Exit(Exit.INTERRUPTED) from None
@@ -143,14 +145,25 @@ def _has_slo(words: Sequence[str]) -> bool:
     return any(word.partition("=")[0] == "--slo" for word in words)
 
 
-def _goal(
-    words: Sequence[str], attainment: str, tolerance: str, start_per_s: float
-) -> SaturationGoal:
+def _refuse_varied(axes: Sequence[Axis], *, saturate: bool, repeats: int) -> None:
+    """What the sweep sets by itself. Raises ConfigError."""
+    from ..sweep.grid import NUM_REQUESTS, RATE
+
+    own = {RATE: "--saturate finds it", NUM_REQUESTS: "--saturate grows it by itself"}
+    taken = own if saturate else {}
+    if repeats > 1:
+        taken = {**taken, "seed": "--repeats give each repeat one of its own"}
+    for axis in axes:
+        if axis.option in taken:
+            raise ConfigError("vary", axis.option, f"another option: {taken[axis.option]}")
+
+
+def _goal(attainment: str | None, tolerance: str, start_per_s: float) -> SaturationGoal:
     from ..sweep.saturation import SaturationGoal
     from ..units import parse_share
 
     return SaturationGoal(
-        parse_share("attainment", attainment) if _has_slo(words) else None,
+        None if attainment is None else parse_share("attainment", attainment),
         parse_share("rate_tolerance", tolerance),
         start_per_s,
     )

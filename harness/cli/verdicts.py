@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .output import write_texts
-
 if TYPE_CHECKING:
     from ..gate.verdicts import Verdicts
 
@@ -34,6 +32,16 @@ Github = Annotated[
 ]
 
 
+def check_reports(markdown: Path | None, junit: Path | None) -> None:
+    """Find out before minutes of measuring whether they can be written at the end. Raises
+    StoreError for the option."""
+    from ..storage.whole_file import check_writable
+
+    for field, path in (("markdown", markdown), ("junit", junit)):
+        if path is not None:
+            check_writable(field, path)
+
+
 def say_verdicts(
     verdicts: Verdicts,
     *,
@@ -51,14 +59,22 @@ def say_verdicts(
 
     print(to_text(verdicts), end="")
     if markdown is not None:
-        write_texts(markdown.parent, {markdown.name: to_markdown(verdicts)})
+        _write("markdown", markdown, to_markdown(verdicts))
     if junit is not None:
-        write_texts(junit.parent, {junit.name: to_junit(verdicts)})
+        _write("junit", junit, to_junit(verdicts))
     if github:
         print(to_annotations(verdicts, file), end="")
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             _append(Path(summary), to_markdown(verdicts) + "\n")
     return verdicts.exit_code
+
+
+def _write(field: str, path: Path, text: str) -> None:
+    from ..storage.whole_file import write_whole, writing
+
+    with writing(field, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text)
 
 
 def _append(path: Path, text: str) -> None:

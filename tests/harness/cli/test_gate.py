@@ -162,6 +162,31 @@ def test_ab_takes_options_in_quotes_and_says_what_it_found(
     assert ElementTree.parse(junit).getroot().get("failures") == "1"
 
 
+@pytest.mark.parametrize("option", ["--markdown", "--junit", "--out"])
+def test_ab_finds_out_that_it_cannot_write_before_it_measures(
+    option: str, sides: list[SideOptions], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Known wrong here: it said so after its ten minutes, with exit code 2 in place of the verdict,
+    and of `out`, whatever the option."""
+    (tmp_path / "file").touch()
+    assert _main(*AB, "--engine paged", option, str(tmp_path / "file" / "report")) == 2
+    assert not sides
+    said = capsys.readouterr()
+    assert said.err.startswith(f"error: {option.removeprefix('--')}: ")
+    assert not said.out
+
+
+@pytest.mark.parametrize("option", ["--markdown", "--junit"])
+def test_an_update_writes_no_verdict(
+    option: str, gate_yaml: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = gate_yaml.read_text()
+    assert _main("gate", "--baseline", gate_yaml.name, "--update", option, "report") == 2
+    assert "expected unset: --update judges nothing" in capsys.readouterr().err
+    assert gate_yaml.read_text() == before
+    assert not Path("report").exists()
+
+
 def test_ab_writes_down_what_ran_and_every_trial(sides: list[SideOptions], tmp_path: Path) -> None:
     assert _main(*AB, "--engine paged", "--out", str(tmp_path / "ab.json")) == 0
     told = json.loads((tmp_path / "ab.json").read_text())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from importlib import metadata
 from itertools import pairwise
 
@@ -61,6 +63,24 @@ def test_the_version_is_the_installed_packages(capsys: pytest.CaptureFixture[str
         main(["--version"])
     assert left.value.code == 0
     assert capsys.readouterr().out == f"llmbench {metadata.version('llmbench')}\n"
+
+
+@pytest.mark.parametrize("command", ["run", "simulate", "ablate", "serve"])
+def test_every_option_is_named_whole(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Known wrong here: `--max-num-batched-t…` and nine more of `run`."""
+    cut = [word for word in helped(capsys, command).split() if re.fullmatch("--?[a-z-]+…", word)]
+    assert not cut
+
+
+def test_an_option_is_found_by_its_name_where_there_is_no_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for variable in ("COLUMNS", "TERMINAL_WIDTH"):
+        monkeypatch.delenv(variable)
+    asked = [sys.executable, "-c", "from llmbench.harness.cli import main; main()", "run", "--help"]
+    said = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, check=True).stdout
+    for name in ("--max-num-batched-tokens", "--no-enable-chunked-prefill"):
+        assert f"{name} " in said.decode()
 
 
 @pytest.mark.parametrize("group", ["workload", "kernels"])
