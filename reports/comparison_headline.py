@@ -36,7 +36,7 @@ SAID: dict[Verdict, str] = {
 }
 DECIDED: tuple[Verdict, ...] = ("better", "worse")
 # Of what is worse beside the key figures so much is named, and the rest counted. What an engine
-# counted or held is no answer by itself: it is counted alone.
+# counted or held is no answer by itself: it is counted, unless little of it is all that is worse.
 _MOST_NAMED = 3
 _NOT_NAMED = ("counters", "memory")
 _NOT_TOLD_APART = "not told apart"
@@ -188,9 +188,10 @@ def _found(rows: Sequence[MetricComparison], at: int, most_named: int) -> _Found
         for (metric, _), (label, ratio) in by_key.items()
         if ratio is not None and ratio.verdict == "worse"
     ]
-    named = [(label, ratio) for metric, label, ratio in worse if metric not in _NOT_NAMED]
-    named = named[:most_named]
-    return _Found((*told, *named), len(worse) - len(named))
+    named = [one for one in worse if one[0] not in _NOT_NAMED][:most_named]
+    if not named and len(worse) <= most_named:
+        named = worse
+    return _Found((*told, *((label, ratio) for _, label, ratio in named)), len(worse) - len(named))
 
 
 def _of_one(found: _Found) -> tuple[str, str]:

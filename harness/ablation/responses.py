@@ -195,7 +195,7 @@ def too_little(response: Response, cells: Sequence[Sequence[tuple[str, Result]]]
     named = [run for runs in cells for run in runs] if timed else []
     return enough.disturbed(named) or enough.too_little(
         [[result for _, result in runs] for runs in cells],
-        QUANTITIES[response.name].label,
+        QUANTITIES[response.name],
         needed=0 if repeated else requests_needed(response.q),
     )
 

@@ -11,6 +11,7 @@ from ...reports.ablation_tables import effects_table, left_out_table
 from ...reports.format import quantity, scale_of_typical
 from ...reports.model import Table as ReportTable
 from ...reports.model import Tone
+from ..comparison.enough import SHORTEST_RUN_S
 from ..result import Result
 from .console import TerminalConsole, foreign
 
@@ -66,6 +67,12 @@ def print_run(result: Result) -> None:
         console.print(f"[yellow]workload[/] {foreign(adjustment)}")
     for check in cautions:
         console.print(f"[yellow]caution[/] {foreign(check.told)}", soft_wrap=True)
+    if result.simulation is None and result.duration_s < SHORTEST_RUN_S:
+        console.print(
+            f"[dim]to compare times with another run's takes {SHORTEST_RUN_S:g} s of each: more "
+            "--num-requests[/]",
+            soft_wrap=True,
+        )
 
 
 def _where(result: Result) -> str:

@@ -22,23 +22,26 @@ def is_timed(quantity: Quantity) -> bool:
     return quantity.measured and quantity.id not in _NOT_TIMED
 
 
-def too_little(sides: Sequence[Sequence[Result]], what: str, *, needed: int = 0) -> str:
+def too_little(sides: Sequence[Sequence[Result]], quantity: Quantity, *, needed: int = 0) -> str:
     """Why nothing can be concluded from these runs, whatever the interval; empty if something can.
 
-    sides: the runs of each, which count together. what: a quantity as a reader calls it, and needed
-    how many served requests it takes on each side. A simulated machine has no rhythm that a short
-    run could miss.
+    sides: the runs of each, which count together. needed: how many served requests the quantity
+    takes on each side. A short run has not seen a machine's rhythm: of a simulated one there is
+    none, and what steps computed and memory held does not go by it.
     """
-    simulated = all(result.simulation is not None for side in sides for result in side)
+    goes_by_machine = is_timed(quantity) and not all(
+        result.simulation is not None for side in sides for result in side
+    )
     shortest_s, runs = min((sum(one.duration_s for one in side), len(side)) for side in sides)
-    if shortest_s < SHORTEST_RUN_S and not simulated:
+    if shortest_s < SHORTEST_RUN_S and goes_by_machine:
         is_short = f"a run of {shortest_s:.1f} s is too short"
         if runs > 1:
             is_short = f"runs of {shortest_s:.1f} s together are too short"
         return f"{is_short} (at least {SHORTEST_RUN_S:g} s)"
     fewest = min(sum(one.counters.requests_ok for one in side) for side in sides)
     if fewest < needed:
-        return f"{fewest} served requests are too few to compare {what}, which needs {needed}"
+        few = f"{fewest} served requests are too few to compare {quantity.label}"
+        return f"{few}, which needs {needed}"
     return ""
 
 

@@ -100,7 +100,7 @@ def examine(
         estimate = _unseen(estimate, whole, fewest, confidence)
     sides = [[result] for result in results]
     named = zip((baseline.name, current.name), results, strict=True) if is_timed(quantity) else ()
-    why = disturbed(named) or too_little(sides, quantity.label, needed=requests_needed(quantity.q))
+    why = disturbed(named) or too_little(sides, quantity, needed=requests_needed(quantity.q))
     return Finding(quantity, before, after, estimate, why)
 
 

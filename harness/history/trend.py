@@ -129,7 +129,7 @@ def _long_enough(
     why = ""
     for nth, one in enumerate(found):
         start, at, end = edges[nth : nth + 3]
-        short = too_little([results[start:at], results[at:end]], known.quantity.name)
+        short = too_little([results[start:at], results[at:end]], known.quantity)
         why = why or short
         if not short:
             kept.append(one)

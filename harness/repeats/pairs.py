@@ -56,7 +56,7 @@ class Sides:
         disturbed would be taken for a spread of the side."""
         runs = (*self.baseline, *self.current) if is_timed(quantity) else ()
         named = ((_name(run), run.result) for run in runs)
-        return disturbed(named) or too_little(self.results, quantity.label)
+        return disturbed(named) or too_little(self.results, quantity)
 
 
 def refuse_invalid(repeats: Repeats) -> None:

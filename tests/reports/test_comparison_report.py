@@ -32,7 +32,8 @@ def test_the_verdict_sorts_the_headline_metrics_by_what_was_found() -> None:
 
 
 def test_the_verdict_leaves_out_nothing_that_is_worse() -> None:
-    """Neither what a tile shows as worse, nor what only the table has: counts are counted."""
+    """Neither what a tile shows as worse, nor what only the table has: counts are counted, unless
+    nothing else is worse."""
     runs = compared_runs()
     worse, better = Ratio(1.05, 1.01, 1.09, "worse"), Ratio(0.9, 0.8, 0.95, "better")
     comparison = comparison_of(runs)
@@ -53,8 +54,13 @@ def test_the_verdict_leaves_out_nothing_that_is_worse() -> None:
     # Of a row that holds by itself only, it is said.
     alone = (*comparison.rows, replace(rows[6], ratios=(None, replace(worse, alone=True))))
     assert "TTFT p50 (1.05×, taken alone)" in with_rows(comparison, alone).statement
-    counted = with_rows(comparison, (rows[-2],)).statement
-    assert counted == "inflight-awq against paged-awq: worse in 1 row of the table."
+    only = with_rows(comparison, (rows[-2],)).statement
+    assert only == "inflight-awq against paged-awq: worse in steps (1.05×)."
+    counts = ("steps", "preemptions", "recomputed_tokens", "requests_refused")
+    many = tuple(replace(rows[-2], stat=stat) for stat in counts)
+    assert with_rows(comparison, many).statement == (
+        "inflight-awq against paged-awq: worse in 4 rows of the table."
+    )
     three = compared_runs(3)
     base = comparison_of(three)
     third = (replace(rows[-2], values=(1, 1, 2), ratios=(None, UNSURE, worse)),)

@@ -379,7 +379,10 @@ def test_why_a_row_can_decide_nothing_is_said_once() -> None:
     assert "is too short" in said[0]
     assert comparison.statement == "b against a: nothing is decided."
     assert comparison.undecided.startswith("Inconclusive in output throughput (")
-    assert comparison.undecided.endswith(" s is too short (at least 5 s).")
+    assert comparison.undecided.count(" s is too short (at least 5 s); in KV waste (") == 1
+    assert comparison.undecided.endswith(
+        "15 served requests are too few to compare KV waste, which needs 20."
+    )
 
 
 def test_rates_are_said_to_be_over_the_window_only_where_there_is_one() -> None:

@@ -19,6 +19,8 @@ from ..repeats.made import in_memory
 from ..stored import disturbed
 from .in_turn import repeated, run_of, verdicts_of
 
+TTFT = QUANTITIES["ttft.mean"]
+
 
 def results(*runs: StoredRun) -> list[Result]:
     return [run.result for run in runs]
@@ -26,21 +28,34 @@ def results(*runs: StoredRun) -> list[Result]:
 
 def test_a_short_run_shows_too_little_and_several_together_are_as_long_as_all() -> None:
     short, long = results(run_of(3.0)), results(run_of(9.0))
-    assert too_little([long, long], "ttft.mean") == ""
-    assert too_little([long, short], "ttft.mean") == (
+    assert too_little([long, long], TTFT) == ""
+    assert too_little([long, short], TTFT) == (
         f"a run of {short[0].duration_s:.1f} s is too short (at least 5 s)"
     )
-    assert too_little([long, short * 2], "ttft.mean") == ""
-    assert "together are too short" in too_little([long, results(run_of(1.0)) * 2], "ttft.mean")
+    assert too_little([long, short * 2], TTFT) == ""
+    assert "together are too short" in too_little([long, results(run_of(1.0)) * 2], TTFT)
+
+
+def test_what_is_no_time_is_known_from_a_short_run() -> None:
+    """What steps computed and memory held does not depend on how fast the machine is just then."""
+    before, after = run_of(3.0), run_of(3.0, seed=2)
+    for name in ("kv.waste_share", "batch_tokens.mean"):
+        assert too_little([results(before), results(after)], QUANTITIES[name]) == ""
+    rows = {f"{row.id}.{row.stat}": row for row in compare([before, after]).rows}
+    waste = rows["kv.waste_share"].ratios[1]
+    assert waste is not None
+    assert waste.verdict != "inconclusive"
+    assert waste.too_little == ""
 
 
 def test_virtual_time_is_never_too_short_and_may_have_too_few_requests() -> None:
+    p99 = QUANTITIES["ttft.p99"]
     short = results(run_of(3.0, simulated=True))
-    assert too_little([short, short], "ttft.p99", needed=150) == ""
-    assert too_little([short, short], "ttft.p99", needed=requests_needed(99)) == (
-        "150 served requests are too few to compare ttft.p99, which needs 299"
+    assert too_little([short, short], p99, needed=150) == ""
+    assert too_little([short, short], p99, needed=requests_needed(99)) == (
+        "150 served requests are too few to compare TTFT p99, which needs 299"
     )
-    assert "too short" in too_little([short, results(run_of(3.0))], "ttft.mean")
+    assert "too short" in too_little([short, results(run_of(3.0))], TTFT)
 
 
 @pytest.mark.parametrize("simulated", [False, True], ids=["measured", "simulated"])
