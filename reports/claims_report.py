@@ -48,9 +48,10 @@ def _word(claim: Claim) -> str:
 
 
 def _figure(claim: Claim) -> KeyFigure:
-    decided = [one for one in claim.evidence if one.held is not None]
-    held = sum(bool(one.held) for one in decided)
-    return KeyFigure(claim.title, _word(claim), detail=f"true of {held} of {len(decided)}")
+    held, undecided = (sum(one.held is which for one in claim.evidence) for which in (True, None))
+    detail = f"true of {held} of {len(claim.evidence)}"
+    detail += f", {undecided} not decided" if undecided else ""
+    return KeyFigure(claim.title, _word(claim), detail=detail)
 
 
 def _section(claim: Claim) -> Section:
