@@ -30,7 +30,8 @@ def claims(*found: Claim) -> Claims:
 def test_the_verdicts_are_the_first_sentence() -> None:
     report = claims_report(claims(WASTE, UNKNOWN))
     assert report.verdict == "Confirmed: “Paging <cuts> waste”. Not decided: “INT4 doubles”."
-    assert [one.detail for one in report.figures] == ["true of 1 of 2", "true of 0 of 1, 1 not decided"]
+    said = [one.detail for one in report.figures]
+    assert said == ["true of 1 of 2", "true of 0 of 1, 1 not decided"]
     assert report.badge == NOT_ALL
     assert claims_report(claims(WASTE)).badge == HELD_ALL
 
