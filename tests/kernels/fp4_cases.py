@@ -28,11 +28,13 @@ CASES = {
     "nvfp4, one row": Case(1, 20, 64, "e4m3", "float32"),
     "nvfp4, split K": Case(3, 33, 576, "e4m3", "bfloat16"),
     "nvfp4, ragged K": Case(2, 16, 272, "e4m3", "float16"),
-    "nvfp4, many rows": Case(70, 10, 80, "e4m3", "bfloat16"),
+    "nvfp4, 70 rows": Case(70, 10, 80, "e4m3", "bfloat16"),
+    "nvfp4, many rows": Case(260, 140, 80, "e4m3", "bfloat16"),
     "mxfp4, one row": Case(1, 20, 64, "e8m0", "float32"),
     "mxfp4, split K": Case(3, 33, 576, "e8m0", "float16"),
     "mxfp4, ragged K": Case(2, 16, 160, "e8m0", "bfloat16"),
-    "mxfp4, many rows": Case(70, 10, 96, "e8m0", "float32"),
+    "mxfp4, many rows": Case(260, 10, 96, "e8m0", "float16"),
+    "mxfp4, many rows, float32": Case(70, 10, 96, "e8m0", "float32"),
 }
 FORMS: tuple[ScaleFormat, ...] = ("e4m3", "e8m0")
 

@@ -25,7 +25,9 @@ class Case:
 
 # Groups that `test_every_implementation` has none of: not of a block, nor of several.
 CASES = {
-    "many rows, ragged groups": Case(66, 10, 96, 48, "bfloat16"),
+    "66 rows, ragged groups": Case(66, 10, 96, 48, "bfloat16"),
+    "many rows, ragged groups": Case(260, 140, 96, 48, "bfloat16"),
+    "many rows, words of four": Case(260, 20, 256, 128, "float16"),
     "a group of 48": Case(2, 20, 96, 48, "float32"),
     "a group of 6": Case(3, 8, 24, 6, "bfloat16"),
     "a group of all inputs": Case(2, 8, 200, 200, "float16"),
