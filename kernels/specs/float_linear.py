@@ -125,13 +125,14 @@ _FP4 = {
     "nvfp4: one block": Fp4Case(2, 24, 16),
     "nvfp4: K of SmolLM2": Fp4Case(3, 33, 576, bias=False),
     "nvfp4: ragged K": Fp4Case(2, 16, 272),
-    "nvfp4: many rows": Fp4Case(70, 10, 80),
+    "nvfp4: 70 rows": Fp4Case(70, 10, 80),
+    "nvfp4: many rows": Fp4Case(260, 10, 80),
     "nvfp4, x: strided": Fp4Case(6, 48, 64, strided=True),
     "mxfp4: one row": Fp4Case(1, 20, 64, form="e8m0"),
     "mxfp4: one block": Fp4Case(2, 24, 32, form="e8m0"),
     "mxfp4: K of SmolLM2": Fp4Case(3, 33, 576, form="e8m0", bias=False),
     "mxfp4: ragged K": Fp4Case(2, 16, 160, form="e8m0"),
-    "mxfp4: many rows": Fp4Case(70, 10, 96, form="e8m0"),
+    "mxfp4: many rows": Fp4Case(260, 10, 96, form="e8m0"),
     "mxfp4, x: three dimensions": Fp4Case(6, 48, 64, batched=True, form="e8m0"),
 }
 

@@ -105,9 +105,8 @@ def _quantize(
     narrow = narrowed(scale, tl.bfloat16, INTERPRETED)
     steps = tl.div_rn(x, tl.broadcast_to(narrow.to(tl.float32)[:, None], x.shape))
     bounded = tl.minimum(tl.maximum(steps, -LARGEST), LARGEST)
-    bounded = tl.where(steps == steps, bounded, steps)
     if code_at.dtype.element_ty == tl.uint8:
-        codes = to_e4m3(bounded)
+        codes = tl.where(steps == steps, to_e4m3(bounded), 0x7F).to(tl.uint8)
     else:
         # NaN has no code; its scale carries it.
         codes = nearest_integer(tl.where(steps == steps, bounded, 0.0)).to(tl.int8)

@@ -46,8 +46,10 @@ def multiply_codes(
         return out
     # AMD's 64 KB of shared memory hold two blocks of weights and rows.
     tiles = code_tiles(m, BLOCK_K, stages=3 if on_amd() else 4)
-    # As narrow tiles of one row want it: of more rows, or wider tiles, more parts only cost.
-    splits = split_count(-(-n // NARROW), -(-k // tiles.block_k))
+    grid = tiles.grid(m, n)
+    # As narrow tiles of one row want it, measured up to 128 rows: from there on, where programs are
+    # more than that, parts would only cost, and take memory that grows with the rows.
+    splits = split_count(max(-(-n // NARROW), grid[0] * grid[1]), -(-k // tiles.block_k))
     parts = parts_of(out, splits, torch.int32 if w.kind == "int8" else torch.float32)
     constants: dict[str, Any] = {
         "K": k,
@@ -61,7 +63,7 @@ def multiply_codes(
         "SPLITS": splits,
     }
     launch: dict[str, Any] = {"num_warps": tiles.warps, "num_stages": tiles.stages}
-    codes_kernel[(*tiles.grid(m, n), splits)](
+    codes_kernel[(*grid, splits)](
         x_codes, x_scales, w.codes, w.scales, bias, parts, m, n, **constants, **launch
     )
     scales = (None, None) if w.columns else (x_scales, w.scales)

@@ -6,18 +6,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from .conversions import e4m3_to_float16
 from .splits_kernel import store_product
-
-
-@triton.jit
-def e4m3_to_float16(byte):
-    """e4m3 bytes as float16, exactly; NaN is not known.
-
-    The bits in float16's places stand for the number times 2^-8, subnormals included.
-    """
-    wide = byte.to(tl.int16)
-    bits = ((wide & 0x80) << 8) | ((wide & 0x7F) << 7)
-    return bits.to(tl.float16, bitcast=True) * 256.0
 
 
 @triton.jit

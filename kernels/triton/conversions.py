@@ -33,16 +33,16 @@ def nearest_integer(x):
 
 @triton.jit
 def to_e4m3(x):
-    """x, float32, |x| <= 448 or NaN, as the byte of an e4m3 number, ties to even."""
-    size = tl.abs(x)
-    bits = size.to(tl.uint32, bitcast=True)
-    # Twenty of the 23 bits of the fraction go; exponents are counted from 7, not 127.
-    normal = ((bits + 0x7FFFF + ((bits >> 20) & 1)) >> 20) - (120 << 3)
-    # Below 2^-6 numbers are multiples of 2^-9; the eighth multiple is the first normal number.
-    subnormal = nearest_integer(size * 512.0).to(tl.uint32)
-    code = tl.where(size < 0.015625, subnormal, normal)
-    sign = (x.to(tl.uint32, bitcast=True) >> 24) & 0x80
-    return tl.where(x == x, code | sign, 0x7F).to(tl.uint8)
+    """x, float32, |x| <= 448, as the byte of an e4m3 number, ties to even."""
+    bits = x.to(tl.int32, bitcast=True)
+    size = bits & 0x7FFFFFFF
+    # Twenty of the 23 bits of the fraction go: half a step up, less one unless odd. A carry goes
+    # into the exponent, which is counted from 7, not 127.
+    normal = ((size + 0x7FFFF + ((size >> 20) & 1)) >> 20) - (120 << 3)
+    # Below 2^-6 a step is 2^-9: added to 2^23, the low bits are the steps.
+    small = (tl.abs(x) * 512.0 + 8388608.0).to(tl.int32, bitcast=True) & 0xF
+    code = tl.where(size < (121 << 23), small, normal)
+    return (code | ((bits >> 24) & 0x80)).to(tl.uint8)
 
 
 @triton.jit
@@ -52,3 +52,9 @@ def from_e4m3(code):
     wide = code.to(tl.uint16)
     bits = ((wide & 0x80) << 8) | ((wide & 0x7F) << 7)
     return bits.to(tl.float16, bitcast=True)
+
+
+@triton.jit
+def e4m3_to_float16(code):
+    """The same, exactly as large as they are."""
+    return from_e4m3(code) * E4M3_FACTOR

@@ -38,7 +38,7 @@ class TritonFp4Linear:
             interleave(weight.codes(), k, block_k, parts=2),
             scales.T.contiguous(),
             None,
-            row_scales,
+            row_scales.contiguous(),
             out_features=weight.out_features,
             in_features=k,
             group=k,
@@ -46,7 +46,7 @@ class TritonFp4Linear:
             share=weight.block,
             e8m0=weight.scale_format == "e8m0",
         )
-        self._bias = bias if bias is None else bias.to(dtype)
+        self._bias = bias if bias is None else bias.to(dtype).contiguous()
 
     def __call__(self, x: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])

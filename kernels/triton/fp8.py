@@ -61,12 +61,12 @@ class TritonWidenedFp8Linear:
 
     def __init__(self, weight: Fp8Weight, bias: Tensor | None, dtype: torch.dtype) -> None:
         self._weight = weight
-        self._bias = bias
+        self._bias = bias if bias is None else bias.contiguous()
         self._dtype = dtype
         by_row = weight.groups == 1
         scales = weight.row_scales()[:, 0] if by_row else weight.scales
         self._blocks = CodeBlocks(
-            weight.codes.view(torch.uint8),
+            weight.codes.view(torch.uint8).contiguous(),
             scales.contiguous(),
             rows=weight.block_rows,
             columns=0 if by_row else weight.block_columns,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .codes_kernel import e4m3_to_float16
+from .conversions import e4m3_to_float16
 from .splits_kernel import store_product
 
 # The zero point of a symmetric grid.

@@ -35,7 +35,7 @@ def store_product(
         y = finish(total, x_scale_ptr, w_scale_ptr, bias_ptr, m, n, in_m, in_n)
         tl.store(out_ptr + m * N + n, y.to(out_ptr.dtype.element_ty), mask=in_m & in_n)
     else:
-        # Few rows: all parts together are far below 2^31 numbers.
+        # Few programs are split (`tiles.split_count`): all parts together are some million numbers.
         tl.store(out_ptr + (split * M + m) * N + n, total, mask=in_m & in_n)
 
 

@@ -6,30 +6,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-
-@triton.jit
-def int8_code(steps):
-    """float32 within ±127 -> int8, to nearest, ties to even.
-
-    Adding 1.5 · 2^23 leaves no bits for a fraction, so the addition rounds.
-    """
-    return ((steps + 12582912.0) - 12582912.0).to(tl.int8)
-
-
-@triton.jit
-def e4m3_code(steps):
-    """float32 within ±448 -> e4m3's byte, to nearest, ties to even.
-
-    In integers: no conversion instruction before sm_89, and the interpreter's is wrong.
-    """
-    bits = steps.to(tl.int32, bitcast=True)
-    size = bits & 0x7FFFFFFF
-    # Half a step up, less one unless odd; a carry goes into the exponent, whose bias drops by 120.
-    normal = ((size + 0x7FFFF + ((size >> 20) & 1)) >> 20) - (120 << 3)
-    # Below 2^-6 a step is 2^-9: added to 2^23, the low bits are the steps.
-    small = (tl.abs(steps) * 512.0 + 8388608.0).to(tl.int32, bitcast=True) & 0xF
-    code = tl.where(size < (121 << 23), small, normal)
-    return (code | ((bits >> 24) & 0x80)).to(tl.uint8)
+from .conversions import nearest_integer, to_e4m3
 
 
 @triton.jit
@@ -70,5 +47,5 @@ def token_codes_kernel(
         steps = tl.math.div_rn(x, tl.zeros((BLOCK,), dtype=tl.float32) + scale)
         steps = tl.minimum(tl.maximum(steps, -LARGEST), LARGEST)
         steps = tl.where(finite, steps, 0.0)
-        code = e4m3_code(steps) if E4M3 else int8_code(steps)
+        code = to_e4m3(steps) if E4M3 else nearest_integer(steps).to(tl.int8)
         tl.store(codes_ptr + row * K + k, code, mask=k < end)

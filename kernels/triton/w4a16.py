@@ -34,7 +34,7 @@ class TritonW4A16Linear:
             group=group,
             block_k=block_k,
         )
-        self._bias = bias if bias is None else bias.to(dtype)
+        self._bias = bias if bias is None else bias.to(dtype).contiguous()
 
     def __call__(self, x: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])

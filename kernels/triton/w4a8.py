@@ -40,7 +40,7 @@ class TritonW4A8Linear:
         self._weight = interleave_groups(unpack_int4(packed), self._group, self._half)
         self._scales = packed.scales.T.contiguous()
         self._zeros = packed.zeros.T.contiguous()
-        self._bias = bias
+        self._bias = bias if bias is None else bias.contiguous()
         self._dtype = dtype
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from ..registry import implements
 from ..requirements import package
 from ..scratch import scratch
 from .splits import add_splits, parts_of
-from .target import on_gpu
+from .target import interpreted, on_gpu
 from .tiles import (
     MOST_EIGHT_BIT_ROWS,
     MOST_FLOAT32_BLOCK_K,
@@ -46,7 +46,7 @@ class TritonW8A16Linear:
         symmetric = bool((weight.zeros == MIDDLE_CODE).all())
         self._zeros = None if symmetric else weight.zeros.T.contiguous()
         self._group_size = weight.group_size
-        self._bias = bias if bias is None else bias.to(dtype)
+        self._bias = bias if bias is None else bias.to(dtype).contiguous()
         self._most_rows = MOST_FLOAT32_ROWS if dtype == torch.float32 else MOST_EIGHT_BIT_ROWS
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -66,8 +66,6 @@ class TritonW8A16Linear:
         return sum(0 if part is None else part.nbytes for part in parts)
 
     def _product(self, x: Tensor) -> Tensor:
-        from triton import knobs
-
         from .w8a16_kernel import w8a16_kernel
 
         (m, k), (n, group) = x.shape, (len(self._codes), self._group_size)
@@ -90,7 +88,7 @@ class TritonW8A16Linear:
             "BLOCK_N": tiles.block_n,
             "BLOCK_K": tiles.block_k,
             "SPLITS": splits,
-            "WIDEN": knobs.runtime.interpret and x.dtype == torch.bfloat16,
+            "WIDEN": interpreted() and x.dtype == torch.bfloat16,
             "num_warps": tiles.warps,
             "num_stages": tiles.stages,
         }

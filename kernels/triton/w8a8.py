@@ -19,8 +19,10 @@ class TritonW8A8Linear:
 
     def __init__(self, weight: W8A8Weight, bias: Tensor | None, dtype: torch.dtype) -> None:
         self._weight = weight
-        self._blocks = CodeBlocks(weight.codes, weight.scales, rows=1, columns=0, kind="int8")
-        self._bias = bias
+        self._blocks = CodeBlocks(
+            weight.codes.contiguous(), weight.scales.contiguous(), rows=1, columns=0, kind="int8"
+        )
+        self._bias = bias if bias is None else bias.contiguous()
         self._dtype = dtype
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -7,6 +7,11 @@ from llmbench.kernels.specs.closeness import near
 from torch import Tensor
 
 
+def apart(x: Tensor) -> Tensor:
+    """The same numbers, none next to another."""
+    return torch.stack((x, x), -1)[..., 0]
+
+
 def assert_near(actual: Tensor, expected: Tensor, times: float = 1.0) -> None:
     """The norm of the difference, and its largest element, against the expected tensor's."""
     assert bool(torch.isfinite(actual).all())

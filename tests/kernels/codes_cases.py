@@ -12,7 +12,7 @@ from llmbench.kernels.reference.w8a8 import ReferenceW8A8Linear
 from llmbench.kernels.w8a8 import W8A8Weight, quantize_rows
 from torch import Tensor
 
-from .closeness import assert_near
+from .closeness import apart, assert_near
 from .triton_checks import report
 
 
@@ -128,7 +128,26 @@ def _check_activations(_: Case) -> None:
     assert torch.equal(scales[:, 0], expected_scales)
 
 
+def _check_weights_that_lie_apart(_: Case) -> None:
+    """Kernels read them as if side by side."""
+    from llmbench.kernels.triton.fp8 import TritonWidenedFp8Linear
+    from llmbench.kernels.triton.w8a8 import TritonW8A8Linear
+
+    case = Case(2, 40, 192, "bfloat16", (1, 0))
+    x, bias = random_x(case), torch.randn(40).bfloat16()
+    weight = random_int8(case)
+    expected = ReferenceW8A8Linear(weight, bias, x.dtype)(x)
+    lying = W8A8Weight(apart(weight.codes), apart(weight.scales))
+    assert_near(TritonW8A8Linear(lying, apart(bias), x.dtype)(x), expected)
+    fp8 = random_fp8(case)
+    expected = ReferenceFp8Linear(fp8, bias, x.dtype)(x)
+    codes = apart(fp8.codes.view(torch.uint8)).view(E4M3)
+    lying = replace(fp8, codes=codes, scales=apart(fp8.scales))
+    assert_near(TritonWidenedFp8Linear(lying, apart(bias), x.dtype)(x), expected)
+
+
 CHECKS = {
+    "weights that lie apart": _check_weights_that_lie_apart,
     "every rounding to e4m3": _check_every_e4m3_rounding,
     "every e4m3 code": _check_every_e4m3_code,
     "codes and scales of activations": _check_activations,

@@ -16,6 +16,7 @@ from llmbench.kernels.check import Verdict, check_case, trials
 from llmbench.kernels.registry import OPS, implementations
 from llmbench.kernels.specs.spec import LLAMA_3_8B, SMOLLM2_135M, StepShape
 from llmbench.kernels.specs.table import SPECS, spec_of
+from llmbench.kernels.triton.tiles import MOST_EIGHT_BIT_ROWS, MOST_FOUR_BIT_ROWS
 
 CPU = torch.device("cpu")
 # Other numbers in each session; a failure says which.
@@ -99,6 +100,20 @@ def test_interpreted(op: str, name: str, dtype: str, interpreted: list[Verdict])
     assert len(found) == len(spec_of(op).tiny)
     assert [one.sentence for one in found if one.problem is not None] == []
     assert any(one.refused is None for one in found)
+
+
+@pytest.mark.parametrize(
+    ("op", "packed"),
+    [
+        ("w4a16_linear", MOST_FOUR_BIT_ROWS),
+        ("fp4_linear", MOST_FOUR_BIT_ROWS),
+        ("w8a16_linear", MOST_EIGHT_BIT_ROWS),
+    ],
+)
+def test_some_cases_have_more_rows_than_are_multiplied_packed(op: str, packed: int) -> None:
+    """In the interpreter, too: what widens weights for them was in no case once 65 were few."""
+    spec = spec_of(op)
+    assert any(spec.cases[name].rows > packed for name in spec.tiny)
 
 
 @pytest.mark.cuda

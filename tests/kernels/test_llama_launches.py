@@ -14,7 +14,7 @@ from .triton_launches import as_on
 COMPILED = {
     "sm_80": ("w4a16, 1 row",),
     "sm_90": tuple(LAUNCHES),
-    "sm_100": ("w4a16, 64 rows", "contiguous contexts"),
+    "sm_100": ("w4a16, 64 rows", "fp8, 64 rows", "contiguous contexts"),
     "sm_120": ("w4a16, 1 row", "contiguous decode, split", "sample, nothing"),
     "gfx942": ("w4a16, 64 rows", "contiguous decode"),
 }
