@@ -36,7 +36,7 @@ SAID: dict[Verdict, str] = {
 }
 DECIDED: tuple[Verdict, ...] = ("better", "worse")
 # Of what is worse beside the key figures so much is named, and the rest counted. What an engine
-# counted or held is no answer by itself: it is counted, unless little of it is all that is worse.
+# counted or held is no answer by itself: it is named only where little of it is worse, and no more.
 _MOST_NAMED = 3
 _NOT_NAMED = ("counters", "memory")
 _NOT_TOLD_APART = "not told apart"
