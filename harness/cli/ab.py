@@ -128,10 +128,10 @@ def ab(
         with both(first, second) as sides:
             outcome = compare(*sides, questions, length, seed=seed, report=watch.stage)
     if out is not None:
-        from .output import write_texts
+        from .output import write_text
 
         text = json_text(as_json(outcome), indent=1)
-        write_texts(out.parent, {out.name: text + "\n"})
+        write_text(out, text + "\n")
     code = say_verdicts(verdicts_of(outcome), markdown=markdown, junit=junit, github=github)
     if outcome.partial:
         kept = "lost without --out" if out is None else f"in {out}, marked partial"

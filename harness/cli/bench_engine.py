@@ -12,7 +12,7 @@ from ...engines.quantization.methods import quant_of
 from ..options.run import with_run_options
 from .console import TerminalConsole, foreign
 from .exits import Exit, say, say_text
-from .output import write_texts
+from .output import write_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -85,7 +85,7 @@ def bench_engine(
     )
     from ..storage.json_text import json_text
 
-    write_texts(out.parent, {out.name: json_text(result.as_json()) + "\n"})
+    write_text(out, json_text(result.as_json()) + "\n")
     _print(result)
     say(f"\n[bold]result[/]  {foreign(out)}")
     if result.partial:

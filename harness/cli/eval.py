@@ -11,7 +11,7 @@ from ...engines.quantization.methods import quant_of
 from ..options.run import with_run_options
 from .console import TerminalConsole, foreign
 from .exits import say
-from .output import AsJson, Quiet, write_texts
+from .output import AsJson, Quiet, write_text
 
 if TYPE_CHECKING:
     from ..config import RunConfig
@@ -88,7 +88,7 @@ def eval_(
         found = find_tasks(tasks, settings.load.corpus, seed=settings.seed, limit=limit)
         result = evaluate(settings, found, watch.stage)
     text = json_text(result.as_json()) + "\n"
-    write_texts(out.parent, {out.name: text})
+    write_text(out, text)
     if as_json:
         print(text, end="")
     else:

@@ -9,7 +9,7 @@ import typer
 
 from .console import foreign
 from .exits import say
-from .output import write_texts
+from .output import write_text
 
 if TYPE_CHECKING:
     from ..interchange.vllm_export import TextOf
@@ -59,7 +59,7 @@ def export(
     if out is None:
         print(text, end="")
         return
-    write_texts(out.parent, {out.name: text})
+    write_text(out, text)
     say(f"[bold]{form}[/]  {foreign(out)}")
 
 

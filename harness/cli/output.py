@@ -64,6 +64,15 @@ def write_texts(directory: Path, texts: Mapping[str, str]) -> None:
             write_whole(directory / name, text)
 
 
+def write_text(path: Path, text: str, *, field: str = "out") -> None:
+    """One text, whole, and the directories above it. Raises StoreError for `field`."""
+    from ..storage.whole_file import write_whole, writing
+
+    with writing(field, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text)
+
+
 def _print_summary(measured: Measured, directory: Path) -> None:
     from .tables import print_run
 

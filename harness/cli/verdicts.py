@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .output import write_text
+
 if TYPE_CHECKING:
     from ..gate.verdicts import Verdicts
 
@@ -59,22 +61,14 @@ def say_verdicts(
 
     print(to_text(verdicts), end="")
     if markdown is not None:
-        _write("markdown", markdown, to_markdown(verdicts))
+        write_text(markdown, to_markdown(verdicts), field="markdown")
     if junit is not None:
-        _write("junit", junit, to_junit(verdicts))
+        write_text(junit, to_junit(verdicts), field="junit")
     if github:
         print(to_annotations(verdicts, file), end="")
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             _append(Path(summary), to_markdown(verdicts) + "\n")
     return verdicts.exit_code
-
-
-def _write(field: str, path: Path, text: str) -> None:
-    from ..storage.whole_file import write_whole, writing
-
-    with writing(field, path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text)
 
 
 def _append(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from .console import TerminalConsole, foreign
 from .exits import say_text
-from .output import AsJson, Quiet, write_texts
+from .output import AsJson, Quiet, write_text
 
 if TYPE_CHECKING:
     from ...workloads.api import Plan, Told
@@ -194,7 +194,7 @@ def fit(
     elif fitted is not None:
         print_fit(fitted)
     if out is not None:
-        write_texts(out.parent, {out.name: text})
+        write_text(out, text)
         say_text(f"workload: {out}")
     elif not as_json:
         print(text, end="")

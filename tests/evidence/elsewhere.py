@@ -11,40 +11,30 @@ from __future__ import annotations
 
 import argparse
 import subprocess
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from llmbench.engines.assemble import load_model
 from llmbench.engines.config import engine_config
-from llmbench.engines.models.dense import dense_logits
 from llmbench.harness.config import RunConfig
 from llmbench.harness.quality.measure import WINDOW_TOKENS, Score, TextQuality, quality_on_text
 from llmbench.harness.run.experiment import prepare
 from llmbench.harness.run.watch import Silent
-from torch import Tensor
 
-QUANTIZE = (sys.executable, "-c", "from llmbench.harness.cli import main; main()", "quantize")
+from .over_http import LLMBENCH
+from .same_model_twice import score
 
 
-def ours(model: str, dtype: str) -> Score:
-    config = RunConfig(model, replace(engine_config("paged"), dtype=dtype))
-    prepared = prepare(config, Silent())
-    loaded = load_model(prepared.files, prepared.engine, lambda _: None)
-    return lambda token_ids, first=0: dense_logits(loaded.model, token_ids, first=first)
+def ours(model: str | Path, dtype: str) -> Score:
+    return score(RunConfig(str(model), replace(engine_config("paged"), dtype=dtype)))
 
 
 def theirs(directory: Path, dtype: str) -> Score:
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=getattr(torch, dtype)).eval()
-
-    def score(token_ids: list[int], first: int = 0) -> Tensor:
-        return model(torch.tensor([token_ids])).logits[0, first:]
-
-    return lambda token_ids, first=0: score(list(token_ids), first)
+    return lambda token_ids, first=0: model(torch.tensor([list(token_ids)])).logits[0, first:]
 
 
 def row(method: str, who: str, found: TextQuality) -> str:
@@ -66,22 +56,18 @@ def main() -> None:
     asked = parser.parse_args()
     source = prepare(RunConfig(asked.model, engine_config("paged")), Silent())
     text = source.corpus_token_ids[: asked.tokens]
+    hands = (("llmbench", ours), ("compressed-tensors", theirs))
+    plain = {who: read(source.files.directory, asked.dtype) for who, read in hands}
     print("| method | computed by | unquantised | perplexity | | KL | same next token |")
     print("|---|---|---:|---:|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as directory:
         for method in asked.method or ("fp8", "w8a8"):
             out = Path(directory, method)
             options = ("--method", method, "--format", "compressed-tensors", "--out", str(out))
-            subprocess.run([*QUANTIZE, asked.model, *options, "--quiet"], check=True)
-            for who, model, reference in (
-                ("llmbench", ours(str(out), asked.dtype), ours(asked.model, asked.dtype)),
-                (
-                    "compressed-tensors",
-                    theirs(out, asked.dtype),
-                    theirs(source.files.directory, asked.dtype),
-                ),
-            ):
-                found = quality_on_text(model, reference, text, WINDOW_TOKENS)
+            quantize = [*LLMBENCH, "quantize", asked.model, *options, "--quiet"]
+            subprocess.run(quantize, check=True, stdout=subprocess.DEVNULL)
+            for who, read in hands:
+                found = quality_on_text(read(out, asked.dtype), plain[who], text, WINDOW_TOKENS)
                 assert found is not None
                 print(row(method, who, found), flush=True)
 

@@ -24,7 +24,7 @@ WINDOW_TOKENS = 2048
 
 def score(config: RunConfig) -> Score:
     prepared = prepare(config, Silent())
-    loaded = load_model(prepared.files, prepared.engine, print)
+    loaded = load_model(prepared.files, prepared.engine, lambda _: None)
     return lambda token_ids, first=0: dense_logits(loaded.model, token_ids, first=first)
 
 

@@ -26,11 +26,17 @@ PHIS = (0.0, 0.3, 0.5, 0.8)
 QUANTITIES = 12
 
 
+def following(noise: Floats, phi: float) -> Floats:
+    """Of the same variance, 1, each value following the one before."""
+    values = noise.copy()
+    for at in range(1, len(values)):
+        values[at] = phi * values[at - 1] + math.sqrt(1 - phi**2) * values[at]
+    return values
+
+
 def series(rng: np.random.Generator, count: int, phi: float, step: float) -> Floats:
     """step: of the second half, in standard deviations."""
-    values = rng.standard_normal(count)
-    for at in range(1, count):
-        values[at] = phi * values[at - 1] + math.sqrt(1 - phi**2) * values[at]
+    values = following(rng.standard_normal(count), phi)
     values[count // 2 :] += step
     return values
 

@@ -21,7 +21,7 @@ import numpy as np
 from llmbench.harness.stats.autoregression import MOST, lag_one
 from llmbench.harness.stats.edivisive import SIGNIFICANCE
 
-from .steps import PERMUTATIONS, Floats, by_innovation
+from .steps import PERMUTATIONS, Floats, by_innovation, following
 
 PHIS = (0.0, 0.3, 0.5)
 UPPER = 1.282
@@ -36,14 +36,10 @@ STEPS = (
 )
 
 
-def series(rng: np.random.Generator, count: int, phi: float, noise: str) -> Floats:
+def drawn(rng: np.random.Generator, count: int, noise: str) -> Floats:
     """Of variance 1; t3: Student's, as of runs of which some go astray."""
     values = rng.standard_normal(count)
-    if noise == "t3":
-        values = rng.standard_t(3, count) / math.sqrt(3)
-    for at in range(1, count):
-        values[at] = phi * values[at - 1] + math.sqrt(1 - phi**2) * values[at]
-    return values
+    return rng.standard_t(3, count) / math.sqrt(3) if noise == "t3" else values
 
 
 def by_shift(rng: np.random.Generator, values: Floats) -> bool:
@@ -113,7 +109,7 @@ def main() -> None:
         for phi in PHIS:
             found = np.zeros(2)
             for _ in range(many):
-                values = series(rng, count, phi, noise)
+                values = following(drawn(rng, count, noise), phi)
                 values[start:] += step
                 found += by_innovation(rng, values), by_shift(rng, values)
             cells.append(", ".join(f"{100 * share:.1f}" for share in found / many))

@@ -33,8 +33,8 @@ def splits_of(seen: list[Launch]) -> int:
 @pytest.mark.parametrize("rows", [1, 200, 20_000])
 def test_parts_do_not_grow_with_the_rows(op: str, rows: int) -> None:
     """Programs that are enough already are split no further. Otherwise a prompt of 8192 tokens
-    wrote and read 512 MB of parts, which no room was left for, and past 2^31 numbers their places
-    overflowed."""
+    of Llama-3-8B wrote and read 0.8 GB of parts, which no room was left for, and past 2^31 numbers
+    their places overflowed."""
     pytest.importorskip("triton")
     linear = triton_of(op).function(WEIGHTS[op](), None, BF16)
     with launches(*LINEAR, "nibbles_kernel.widen_kernel") as seen:
