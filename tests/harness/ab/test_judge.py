@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from llmbench.engines.errors import ConfigError
@@ -15,6 +13,7 @@ from llmbench.harness.comparison.quantities import Quantity, find_quantity
 from llmbench.harness.stats.sequential import schedule
 from llmbench.harness.stats.signed_rank import Floats
 
+from ...chance import fewest, most
 from .noise import NOISES, Noise, two_levels
 
 TPOT = find_quantity("m", "tpot.mean")
@@ -57,38 +56,35 @@ def _many(noise: Noise, slower: float, question: Question, times: int = 400) -> 
     return [_judged({TPOT.name: comparison(rng, noise, slower)}, question)[0] for _ in range(times)]
 
 
-def _most(times: int, chance: float) -> float:
-    """What a right count stays below but once in some 30 000 times."""
-    return times * chance + 4 * math.sqrt(times * chance * (1 - chance))
-
-
 @pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
 def test_equal_sides_are_called_different_at_most_as_often_as_said(noise: Noise) -> None:
     """The hardest rule: nothing at all is allowed. Wrong is any verdict of a direction."""
     answers = _many(noise, 1.0, Question(TPOT, 0.0, 0.1))
     wrong = sum(answer.verdict in ("regressed", "improved") for answer in answers)
-    assert wrong <= _most(len(answers), 0.05)
+    assert wrong <= most(len(answers), 0.05)
 
 
 @pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
 def test_the_interval_holds_the_ratio_wherever_one_stops(noise: Noise) -> None:
     answers = _many(noise, 1.07, Question(TPOT, 0.05, 0.1))
     missed = sum(not answer.low <= 1.07 <= answer.high for answer in answers)
-    assert missed <= _most(len(answers), 0.05)
+    assert missed <= most(len(answers), 0.05)
 
 
 @pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
 def test_a_slowdown_of_10_percent_is_found(noise: Noise) -> None:
     answers = _many(noise, 1.1, Question(TPOT, 0.02, 0.1), times=100)
-    assert sum(answer.verdict == "regressed" for answer in answers) > 80
-    assert sum(answer.verdict == "passed" for answer in answers) < 5
+    verdicts = [answer.verdict for answer in answers]
+    assert verdicts.count("regressed") >= fewest(len(answers), 0.9)
+    assert verdicts.count("passed") == 0
 
 
 def test_between_two_levels_an_even_bandwidth_is_what_is_seen() -> None:
     """A flip inside a quad is an outlier, and not half of a slowdown."""
     answers = _many(two_levels(20), 1.0, Question(TPOT, 0.05, 0.1), times=100)
-    assert all(answer.verdict != "regressed" for answer in answers)
-    assert sum(answer.verdict == "passed" for answer in answers) > 80
+    verdicts = [answer.verdict for answer in answers]
+    assert verdicts.count("regressed") == 0
+    assert verdicts.count("passed") >= fewest(len(answers), 0.95)
 
 
 def test_the_coin_is_what_the_error_rate_stands_on() -> None:
@@ -100,12 +96,13 @@ def test_the_coin_is_what_the_error_rate_stands_on() -> None:
 
     answers = _many(rhythm, 1.0, Question(TPOT, 0.0, 0.1), times=300)
     wrong = sum(answer.decided for answer in answers)
-    assert wrong <= _most(len(answers), 0.05)
+    assert wrong <= most(len(answers), 0.05)
 
 
 @pytest.mark.parametrize(
     ("slower", "allowed", "verdict"),
-    [(1.2, 0.05, "regressed"), (1.0, 0.05, "passed"), (0.8, 0.05, "improved")],
+    # Of two that are equal, one in forty is called better.
+    [(1.2, 0.05, "regressed"), (1.02, 0.05, "passed"), (0.8, 0.05, "improved")],
 )
 def test_verdicts(slower: float, allowed: float, verdict: str) -> None:
     rng = np.random.default_rng()
@@ -182,7 +179,7 @@ def test_several_metrics_share_the_chance_of_error() -> None:
         trials = {one.name: comparison(rng, two_levels(20), 1.0) for one in quantities}
         answers = _judged(trials, *(Question(one, 0.0, 0.1) for one in quantities))
         wrong += any(answer.decided for answer in answers)
-    assert wrong <= _most(times, 0.05)
+    assert wrong <= most(times, 0.05)
 
 
 def test_holm_lends_what_is_decided_to_the_others() -> None:
@@ -202,22 +199,26 @@ def test_holm_lends_what_is_decided_to_the_others() -> None:
 
 @pytest.mark.parametrize("looked", [1, LOOKS])
 def test_the_pairs_needed_find_the_effect_nine_times_in_ten(looked: int) -> None:
-    """On noise like the pilot's. What is planted is what was asked for."""
+    """On noise like the pilot's. What is planted is what was asked for. By one pilot 62 to 100 in a
+    hundred were found, by forty 91 on average."""
     rng = np.random.default_rng()
     question = Question(TPOT, 0.05, 0.1)
-    pilot = comparison(rng, two_levels(20), 1.0, quads=100)
-    judge = Judge([question], 100, looked=looked)
-    judge.look({TPOT.name: pilot}, final=True)
-    (answer,) = judge.finish({TPOT.name: pilot})
-    assert answer.pairs_needed is not None
-    quads = answer.pairs_needed // 2
-
-    found = sum(
-        _judged({TPOT.name: comparison(rng, two_levels(20), 1.1, quads)}, question,
-                after=schedule(quads, 0.05, looked))[0].verdict == "regressed"
-        for _ in range(200)
-    )  # fmt: skip
-    assert found > 0.8 * 200
+    pilots = comparisons = 20
+    found = 0
+    for _ in range(pilots):
+        pilot = comparison(rng, two_levels(20), 1.0, quads=100)
+        judge = Judge([question], 100, looked=looked)
+        judge.look({TPOT.name: pilot}, final=True)
+        (answer,) = judge.finish({TPOT.name: pilot})
+        assert answer.pairs_needed is not None
+        quads = answer.pairs_needed // 2
+        found += sum(
+            _judged({TPOT.name: comparison(rng, two_levels(20), 1.1, quads)}, question,
+                    after=schedule(quads, 0.05, looked))[0].verdict == "regressed"
+            for _ in range(comparisons)
+        )  # fmt: skip
+    # A standard error of 0.021.
+    assert found / (pilots * comparisons) == pytest.approx(0.9, abs=0.1)
 
 
 def test_more_pairs_find_less() -> None:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from llmbench.harness.stats.edivisive import best_split, change_points, fewest_values
 
+from ...chance import most
+
 
 def distances(values: list[float]) -> np.ndarray:
     data = np.array(values)
@@ -62,8 +64,7 @@ def test_two_steps_are_both_found_in_order() -> None:
 
 
 def test_series_without_a_step_seldom_show_one() -> None:
-    """At a significance of 5 %, of 200 series without a step: more than 23 has a chance of 0.01 %
-    (binomial), for a lognormal as for a normal distribution."""
+    """At a significance of 5 %, for a lognormal as for a normal distribution."""
     rng = np.random.default_rng()
     alarms = sum(
         bool(
@@ -76,7 +77,7 @@ def test_series_without_a_step_seldom_show_one() -> None:
         )
         for seed in range(200)
     )
-    assert alarms <= 23
+    assert alarms <= most(200, 0.05)
 
 
 def correlated(rng: np.random.Generator, count: int, phi: float) -> np.ndarray:
@@ -89,7 +90,7 @@ def correlated(rng: np.random.Generator, count: int, phi: float) -> np.ndarray:
 
 def test_neighbours_that_are_alike_seldom_show_a_step() -> None:
     """Of 200 such series permutations of values call some 69 stepped, at a significance of 5 %, and
-    those of innovations some 22: more than 42 has a chance of 0.001 % (binomial)."""
+    those of innovations some 22."""
     rng = np.random.default_rng()
     alarms = sum(
         bool(
@@ -99,26 +100,31 @@ def test_neighbours_that_are_alike_seldom_show_a_step() -> None:
         )
         for seed in range(200)
     )
-    assert alarms <= 42
+    assert alarms <= most(200, 22 / 200)
 
 
 def test_neighbours_that_are_much_alike_seldom_show_a_step() -> None:
     """Of 150 such series some 31 were called stepped, for what was taken for steps had taken their
-    correlation away. Some 6 are: more than 17 has a chance of 0.01 % (binomial)."""
+    correlation away. Some 6 are."""
     rng = np.random.default_rng()
     alarms = sum(
         bool(change_points(correlated(rng, 30, 0.8).tolist(), permutations=199, seed=seed))
         for seed in range(150)
     )
-    assert alarms <= 17
+    assert alarms <= most(150, 6 / 150)
 
 
 @pytest.mark.parametrize("phi", [0.0, 0.3])
 def test_a_step_is_found_whether_neighbours_are_alike_or_not(phi: float) -> None:
+    """Of 4 standard deviations, within 3 of where it is: of 600 series with correlation none or
+    one was without."""
     rng = np.random.default_rng()
-    values = correlated(rng, 60, phi) + np.repeat([0.0, 4.0], 30)
-    found = change_points(values.tolist(), permutations=199)
-    assert min(abs(one.index - 30) for one in found) <= 3
+    missed = 0
+    for _ in range(10):
+        values = correlated(rng, 60, phi) + np.repeat([0.0, 4.0], 30)
+        found = change_points(values.tolist(), permutations=199)
+        missed += not any(abs(one.index - 30) <= 3 for one in found)
+    assert missed <= most(10, 0.01)
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0], [3.0] * 20, [1, 1, 1, 1, 9, 9, 9, 9, 9]])
@@ -155,8 +161,8 @@ def test_p_is_the_share_of_orders_that_part_the_values_as_well() -> None:
     values = (sides + rng.normal(0, 0.001, (2, 4))).ravel().tolist()
     (step,) = change_points(values, significance=0.1, permutations=3999)
     assert step.index == 4
-    # 2 / 70, within four standard errors of 3999 draws.
-    assert step.p == pytest.approx(2 / 70, abs=0.0106)
+    # 2 / 70, within five standard errors of 3999 draws.
+    assert step.p == pytest.approx(2 / 70, abs=0.0132)
 
 
 def test_eleven_values_are_enough() -> None:
