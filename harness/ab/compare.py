@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from time import monotonic
 from typing import Any
 
 from ...engines.errors import ConfigError
+from ...reports.tails import samples_needed
 from ..comparison.evidence import ERROR_RATE
+from ..comparison.quantities import Quantity
 from ..errors import InvalidRun
 from ..metrics import Goodput, GoodputShare
 from ..stats.sequential import schedule
@@ -105,15 +108,16 @@ def compare(
 
     seed: of the requests. coin: as in `quad`; None tosses it. What was measured is kept whatever
     ends it, Ctrl-C included: `Outcome.failure` says why it then proves nothing.
-    Raises ConfigError where goodput is to be judged by two SLOs, and where the first trials show
-    that the sides are not sent the same requests or a metric is not theirs; InvalidRun where the
-    trials could not even be sized.
+    Raises ConfigError where goodput is to be judged by two SLOs, where a trial would have too few
+    requests for a percentile, and where the first trials show that the sides are not sent the same
+    requests or a metric is not theirs; InvalidRun where the trials could not even be sized.
     """
     _check_same_slo(questions, a, b)
+    fewest = _fewest_requests(questions, length, a, b)
     after = length.looks_after(len(questions), error_rate)
     judge = Judge(questions, after[-1], error_rate, looked=length.looked)
     limit = TrialLimit(length.trial_timeout_s, length.max_time_s)
-    num_requests = length.num_requests or _sized(a, b, length.trial_s, limit, report)
+    num_requests = length.num_requests or _sized(a, b, length.trial_s, fewest, limit, report)
     coin = secrets.randbits(63) if coin is None else coin
     trials = Trials(a, b, questions, num_requests, seed, coin, limit)
     answers: tuple[Answer, ...] = ()
@@ -160,6 +164,22 @@ def _check_same_slo(questions: Sequence[Question], a: Side, b: Side) -> None:
         raise ConfigError("slo", f"{slos[0]} and {slos[1]}", "one for both sides, to judge goodput")
 
 
+def _fewest_requests(questions: Sequence[Question], length: Length, a: Side, b: Side) -> int:
+    """Of a trial. Each has a percentile of its own: of too few requests that is their maximum,
+    which sees nothing of what befalls one in a hundred, however many trials there are."""
+    asked = max(questions, key=lambda one: _requests_of(one.quantity))
+    fewest = _requests_of(asked.quantity)
+    has = min(length.num_requests or math.inf, *(one.identity.num_requests for one in (a, b)))
+    if has < fewest:
+        allowed = f"at least {fewest}: each trial has a {asked.quantity.label} of its own"
+        raise ConfigError("num_requests", has, allowed)
+    return max(fewest, _FEWEST_REQUESTS)
+
+
+def _requests_of(quantity: Quantity) -> int:
+    return 1 if quantity.q is None else samples_needed(quantity.q)
+
+
 def _take_turns(
     trials: Trials,
     judge: Judge,
@@ -201,11 +221,17 @@ def _works_when_it_should_wait(trials: Trials) -> str:
 
 
 def _sized(
-    a: Side, b: Side, trial_s: float, limit: TrialLimit, report: Callable[[str], None]
+    a: Side,
+    b: Side,
+    trial_s: float,
+    fewest: int,
+    limit: TrialLimit,
+    report: Callable[[str], None],
 ) -> int:
-    """Requests that take the slower side about so long; finding out is also both sides' warm-up."""
+    """Requests that take the slower side about so long, and no fewer than those; finding out is
+    also both sides' warm-up."""
     report("sizing the trials")
-    count, bad, sized = min(16, a.identity.num_requests), 0, 0
+    count, bad, sized = min(max(16, fewest), a.identity.num_requests), 0, 0
     while sized < _PILOTS:
         try:
             # Seeds of their own: no prefix cache may be warm with what will be measured.
@@ -215,7 +241,7 @@ def _sized(
             if bad > _MOST_BAD_PILOTS:
                 raise
             continue
-        fits = max(_FEWEST_REQUESTS, round(count * trial_s / slower_s))
+        fits = max(fewest, round(count * trial_s / slower_s))
         # No more than the workload has, or than its options ask for.
         count = min(fits, 32 * count, a.identity.num_requests)
         sized += 1

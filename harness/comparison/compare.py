@@ -239,18 +239,28 @@ def _ratio(finding: Finding, alone: bool) -> Ratio | None:
 
 def verdict(finding: Finding) -> Verdict | None:
     """better or worse if the whole interval is; same if it is wholly within 2 % of 1. A count is
-    the same only if it is equal. None where no direction is better and there is a difference."""
+    the same only if it is equal, and a share that should be whole only if it may be: within 2 % of
+    all requests lie those of a limit that one in a thousand misses, and one in fifty. None where
+    no direction is better and there is a difference."""
     estimate, quantity = finding.estimate, finding.quantity
     if estimate is None or finding.too_little or math.isnan(estimate.low):
         return "inconclusive"
     margin = 0.0 if quantity.kind == "count" else SAME
-    if 1 - margin <= estimate.low and estimate.high <= 1 + margin:
+    may_be_one = estimate.low <= 1 <= estimate.high
+    near_one = 1 - margin <= estimate.low and estimate.high <= 1 + margin
+    if near_one and (may_be_one or not _should_be_whole(quantity)):
         return "same"
-    if estimate.low <= 1 <= estimate.high:
+    if may_be_one:
         return "inconclusive"
     if quantity.better == "none":
         return None
     return "better" if _improves(estimate.low > 1, quantity.better) else "worse"
+
+
+def _should_be_whole(quantity: Quantity) -> bool:
+    """Of all requests those that keep a limit; of all tokens those that are as they should."""
+    counted = quantity.kind in ("sampled", "quality")
+    return counted and quantity.unit == "share" and quantity.better == "higher"
 
 
 def _improves(rises: bool, better: Better) -> bool:

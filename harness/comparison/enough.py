@@ -6,13 +6,17 @@ from collections.abc import Iterable, Sequence
 
 from ...reports.format import plural
 from ...reports.tails import samples_for_interval
-from ..result import Result
+from ..metrics import InterChunkLatency, InterTokenLatency, TimePerOutputToken
+from ..result import HELD_BACK, Result
 from .quantities import Quantity
 
 # Below these a bootstrap knows too little of the spread to be trusted, and a machine's own rhythm
 # (frequency, other processes, garbage collection) has not been seen.
 FEWEST_REQUESTS = 20
 SHORTEST_RUN_S = 5.0
+# What only replies in several parts have.
+PACES = (TimePerOutputToken.id, InterTokenLatency.id, InterChunkLatency.id)
+_MOST_HELD_BACK = 0.01  # of served requests
 _NOT_TIMED = ("kv", "batch_tokens", "batch_requests", "budget_utilisation")
 
 
@@ -25,10 +29,12 @@ def is_timed(quantity: Quantity) -> bool:
 def too_little(sides: Sequence[Sequence[Result]], quantity: Quantity, *, needed: int = 0) -> str:
     """Why nothing can be concluded from these runs, whatever the interval; empty if something can.
 
-    sides: the runs of each, which count together. needed: how many served requests the quantity
-    takes on each side. A short run has not seen a machine's rhythm: of a simulated one there is
-    none, and what steps computed and memory held does not go by it.
+    sides: the runs of each, which count together. needed: how many requests with a value the
+    quantity takes on each side. A short run has not seen a machine's rhythm: of a simulated one
+    there is none, and what steps computed and memory held does not go by it.
     """
+    if quantity.id in PACES and (why := _held_back(sides)):
+        return why
     goes_by_machine = is_timed(quantity) and not all(
         result.simulation is not None for side in sides for result in side
     )
@@ -38,10 +44,34 @@ def too_little(sides: Sequence[Sequence[Result]], quantity: Quantity, *, needed:
         if runs > 1:
             is_short = f"runs of {shortest_s:.1f} s together are too short"
         return f"{is_short} (at least {SHORTEST_RUN_S:g} s)"
-    fewest = min(sum(one.counters.requests_ok for one in side) for side in sides)
+    fewest = min(sum(_requests_with(quantity, one) for one in side) for side in sides)
     if fewest < needed:
-        few = f"{fewest} served requests are too few to compare {quantity.label}"
-        return f"{few}, which needs {needed}"
+        served = min(sum(one.counters.requests_ok for one in side) for side in sides)
+        who = "served requests" if fewest == served else f"of {served} served requests have it and"
+        return f"{fewest} {who} are too few to compare {quantity.label}, which needs {needed}"
+    return ""
+
+
+def _requests_with(quantity: Quantity, result: Result) -> int:
+    """How many served requests have a value of it. A gap between tokens, or between chunks, has
+    whoever has a pace; a reply of one token has neither."""
+    counts = [result.counters.requests_ok]
+    names = {quantity.id, TimePerOutputToken.id} if quantity.id in PACES else {quantity.id}
+    for name in names:
+        metric = result.metrics.get(name)
+        if metric is not None and "count" in metric.stats:
+            counts.append(int(metric.stats["count"]))
+    return min(counts)
+
+
+def _held_back(sides: Sequence[Sequence[Result]]) -> str:
+    """Why paces decide nothing: of whom replies come at once, the slow ones perhaps, only the pace
+    of the others is seen."""
+    for side in sides:
+        for result in side:
+            check = result.validity.find(HELD_BACK)
+            if check is not None and (check.value or 0.0) > _MOST_HELD_BACK:
+                return f"{check.detail}: the pace of the others is not that of all"
     return ""
 
 

@@ -14,7 +14,7 @@ from . import text_quality
 from .alike import unlike
 from .enough import disturbed, is_timed, requests_needed, too_little
 from .observed import Observed, can_be_resampled
-from .pairing import Pairs, pairs_of
+from .pairing import Pairs, counts_repeat, pairs_of
 from .quantities import Quantity
 
 # The chance, over all that is judged at once, of calling a difference that is not there.
@@ -58,6 +58,12 @@ def _exact_of(quantity: Quantity, results: Iterable[Result]) -> bool:
     return quantity.kind == "count"
 
 
+def _repeats(quantity: Quantity, results: Iterable[Result]) -> bool:
+    """Whether another run would count the same: what was read of memory does, and what steps did
+    where the schedule does."""
+    return quantity.id != "counters" or all(map(counts_repeat, results))
+
+
 def examine(
     baseline: Observed,
     current: Observed,
@@ -76,9 +82,11 @@ def examine(
         sides = [[one] for one in results]
         return examine_quality(quantity, *sides, contrast=contrast, confidence=confidence)
     contrasted = _exact(before, after, contrast)
-    if _exact_of(quantity, results):
-        return Finding(quantity, before, after, contrasted)
     unknown = Estimate(contrasted.value, math.nan, math.nan)
+    if _exact_of(quantity, results):
+        if before == after or _repeats(quantity, results):
+            return Finding(quantity, before, after, contrasted)
+        return Finding(quantity, before, after, unknown, ONE_NUMBER)
     if why := unlike(quantity, *results):
         return Finding(quantity, before, after, unknown, why)
     if not can_be_resampled(quantity):

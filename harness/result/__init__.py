@@ -13,9 +13,10 @@ from .metrics import Counters, Metric
 from .quality import Quality, TextParts
 from .run import SCHEMA_VERSION, Result, Window, WorkloadSummary, json_schema
 from .server import ServerOwnMetrics, Target
-from .validity import Check, Validity
+from .validity import HELD_BACK, Check, Validity
 
 __all__ = [
+    "HELD_BACK",
     "SCHEMA_VERSION",
     "Attribution",
     "Band",

@@ -9,6 +9,8 @@ from pydantic import Field
 from ...reports.model import DISTURBANCES
 from .base import ResultPart
 
+HELD_BACK = "held_back"  # a check
+
 
 class Check(ResultPart):
     """One question about whether the run can be believed."""
@@ -39,6 +41,9 @@ class Validity(ResultPart):
     def of(cls, checks: Iterable[Check]) -> Validity:
         checks = tuple(checks)
         return cls(valid=all(check.ok or not check.fatal for check in checks), checks=checks)
+
+    def find(self, check_id: str) -> Check | None:
+        return next((check for check in self.checks if check.id == check_id), None)
 
     @property
     def failures(self) -> tuple[Check, ...]:

@@ -16,6 +16,7 @@ from llmbench.harness.ab.compare import Length, Outcome, compare
 from llmbench.harness.ab.judge import Question
 from llmbench.harness.ab.limit import TrialLimit
 from llmbench.harness.ab.protocol import Trial
+from llmbench.harness.ab.questions import questions_of
 from llmbench.harness.ab.side import InvalidTrial
 from llmbench.harness.ab.turns import quad
 from llmbench.harness.ab.verdicts import as_json, verdicts_of
@@ -138,6 +139,20 @@ def test_trials_are_sized_to_the_slower_side() -> None:
     assert outcome.num_requests == 50
     a.identity = replace(a.identity, num_requests=30)
     assert compare(a, b, [QUESTION], Length(trial_s=1.0)).num_requests == 30
+
+
+def test_a_trial_has_as_many_requests_as_its_percentile_takes() -> None:
+    """The p99 of four requests is their maximum: of 1.5 % that take ten times as long, most trials
+    have none, and the median over trials saw nothing."""
+    rules = questions_of(["tpot.mean=5%", "tpot.p99=5%"])
+    sides = [FakeSide(lambda _: 0.05, more={"tpot.p99": 1.0}) for _ in range(2)]
+    assert compare(*sides, rules, Length(trial_s=1.0, pairs=30)).num_requests == 100
+    wrong = r"^num_requests: '?60'? is not allowed; expected at least 100: .* a TPOT p99 of its own"
+    with pytest.raises(ConfigError, match=wrong):
+        compare(*sides, rules, Length(num_requests=60))
+    sides[1].identity = replace(sides[1].identity, num_requests=60)
+    with pytest.raises(ConfigError, match=wrong):
+        compare(*sides, rules, Length(num_requests=150))
 
 
 def test_sides_with_other_requests_are_refused() -> None:

@@ -14,11 +14,14 @@ from llmbench.engines.errors import ConfigError
 from llmbench.engines.trace import StepTrace
 from llmbench.harness.cli.tables import print_run
 from llmbench.harness.comparison.comparability import warnings
-from llmbench.harness.comparison.compare import compare, differing_config, names_of
+from llmbench.harness.comparison.compare import compare, differing_config, names_of, verdict
+from llmbench.harness.comparison.evidence import Finding
+from llmbench.harness.comparison.quantities import QUANTITIES
 from llmbench.harness.errors import InvalidRun
 from llmbench.harness.rendering import comparison_reports
 from llmbench.harness.result import Check, Simulation
 from llmbench.harness.run.record import RequestRecord
+from llmbench.harness.stats.bootstrap import Estimate
 from llmbench.harness.storage.store import StoredRun
 from llmbench.reports.model import Comparison, MetricComparison, Ratio
 
@@ -406,3 +409,36 @@ def test_a_latency_has_the_unit_of_its_median(capsys: pytest.CaptureFixture[str]
     print_run(stored_run(requests, traces, config=config).result)
     row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("itl"))
     assert row.split()[2:5] == ["ms", "10.0", "ms"]
+
+
+def test_counts_of_a_schedule_that_goes_by_the_clock_are_not_exact() -> None:
+    """Preemptions of one engine under one load, 12 and 15 of them, came by chance."""
+
+    def preempted(times: int, **config: Any) -> StoredRun:
+        run = _run(label=f"{times}", config=config)
+        counters = run.result.counters.model_copy(update={"preemptions": times})
+        return replace(run, result=run.result.model_copy(update={"counters": counters}))
+
+    by_clock = _ratio(
+        compare([preempted(12, request_rate=5.0), preempted(15, request_rate=5.0)]),
+        "counters.preemptions",
+    )
+    assert by_clock.verdict == "inconclusive"
+    assert "repeats do" in by_clock.too_little
+    assert (
+        _ratio(compare([preempted(12), preempted(15)]), "counters.preemptions").verdict == "worse"
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [(0.978, 0.987, "worse"), (0.9905, 0.9998, "worse"), (0.998, 1.001, "same")],
+)
+def test_a_limit_that_eight_times_as_many_miss_is_not_kept_the_same(
+    low: float, high: float, said: str
+) -> None:
+    """Where 0.2 % and then 1.6 % of requests are late, both shares are within 2 % of 1."""
+    estimate = Estimate((low + high) / 2, low, high)
+    share, rate = QUANTITIES["goodput_share.run"], QUANTITIES["output_throughput.run"]
+    assert verdict(Finding(share, 0.998, 0.984, estimate)) == said
+    assert verdict(Finding(rate, 100.0, 98.6, estimate)) == ("same" if low > 0.98 else "worse")

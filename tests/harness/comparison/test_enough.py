@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from llmbench.harness.client.checks import check_held_back
 from llmbench.harness.comparison.compare import compare
 from llmbench.harness.comparison.enough import disturbed as why_undecided
 from llmbench.harness.comparison.enough import requests_needed, too_little
@@ -12,9 +15,10 @@ from llmbench.harness.gate.runs import gate
 from llmbench.harness.repeats.compare import compare_repeats
 from llmbench.harness.repeats.gate import gate_repeats
 from llmbench.harness.repeats.pairs import examine_repeats, match
-from llmbench.harness.result import Result
+from llmbench.harness.result import Result, Validity
 from llmbench.harness.storage.store import StoredRun
 
+from ..observed import make_request
 from ..repeats.made import in_memory
 from ..stored import disturbed
 from .in_turn import repeated, run_of, verdicts_of
@@ -46,6 +50,38 @@ def test_what_is_no_time_is_known_from_a_short_run() -> None:
     assert waste is not None
     assert waste.verdict != "inconclusive"
     assert waste.too_little == ""
+
+
+def test_a_reply_of_one_token_says_nothing_of_a_pace() -> None:
+    """150 requests of which ten have more than one token: their p99 is a maximum of ten."""
+    result = run_of(9.0).result
+    paced = result.metrics["tpot"]
+    few = paced.model_copy(update={"stats": {**paced.stats, "count": 10.0}})
+    sides = [[result.model_copy(update={"metrics": {**result.metrics, "tpot": few}})]] * 2
+    for name in ("tpot.p99", "tpot.mean", "itl.p99"):
+        tpot = QUANTITIES[name]
+        assert too_little(sides, tpot, needed=requests_needed(tpot.q)).startswith(
+            f"10 of 150 served requests have it and are too few to compare {tpot.label}, which "
+        )
+    assert too_little(sides, TTFT, needed=requests_needed(None)) == ""
+
+
+def test_paces_decide_nothing_where_replies_are_held_back() -> None:
+    """Who sends his slow replies whole would look faster by what is left."""
+    result = run_of(9.0).result
+    check = check_held_back([make_request((0.1, 0.2), index=at) for at in range(3)])
+    assert check.ok
+    came = replace(make_request((0.5, 0.5), index=3), chunk_times_s=(0.5,))
+    check = check_held_back([*(make_request((0.1, 0.2), index=at) for at in range(3)), came])
+    assert not check.ok
+    assert not check.fatal
+    validity = Validity.of([*result.validity.checks, check])
+    sides = [[result], [result.model_copy(update={"validity": validity})]]
+    for name in ("tpot.mean", "itl.p50", "icl.p50"):
+        assert too_little(sides, QUANTITIES[name]).startswith(
+            "1 of 4 replies of several tokens came"
+        )
+    assert too_little(sides, QUANTITIES["e2el.mean"]) == ""
 
 
 def test_virtual_time_is_never_too_short_and_may_have_too_few_requests() -> None:
