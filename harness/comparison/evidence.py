@@ -58,7 +58,7 @@ def _exact_of(quantity: Quantity, results: Iterable[Result]) -> bool:
     return quantity.kind == "count"
 
 
-def _repeats(quantity: Quantity, results: Iterable[Result]) -> bool:
+def counts_alike(quantity: Quantity, results: Iterable[Result]) -> bool:
     """Whether another run would count the same: what was read of memory does, and what steps did
     where the schedule does."""
     return quantity.id != "counters" or all(map(counts_repeat, results))
@@ -84,7 +84,7 @@ def examine(
     contrasted = _exact(before, after, contrast)
     unknown = Estimate(contrasted.value, math.nan, math.nan)
     if _exact_of(quantity, results):
-        if before == after or _repeats(quantity, results):
+        if before == after or counts_alike(quantity, results):
             return Finding(quantity, before, after, contrasted)
         return Finding(quantity, before, after, unknown, ONE_NUMBER)
     if why := unlike(quantity, *results):

@@ -16,7 +16,7 @@ from itertools import product
 from ...engines.errors import ConfigError
 from ..comparison.alike import unlike
 from ..comparison.enough import disturbed, is_timed, too_little
-from ..comparison.evidence import Finding, examine_quality
+from ..comparison.evidence import Finding, counts_alike, examine_quality
 from ..comparison.quantities import Quantity
 from ..comparison.text_quality import of_answers
 from ..errors import InvalidRun
@@ -25,6 +25,9 @@ from ..stats.between_runs import FEWEST_RUNS, of_groups, of_pairs
 from ..stats.bootstrap import CONFIDENCE, Contrast, Estimate
 from ..storage.store import RunOnDisk
 from .directory import Repeats
+
+# The standard deviation of what is rounded to whole numbers: of an even distribution as wide as 1.
+_OF_WHOLE_NUMBERS = 1 / math.sqrt(12)
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,15 @@ def examine_repeats(
     if quantity.kind == "quality" and not of_answers(quantity):
         return examine_quality(quantity, *sides.results, contrast=contrast, confidence=confidence)
     baseline, current = known[: len(before)], known[len(before) :]
-    estimate = _estimate(baseline, current, contrast, confidence, paired=sides.paired)
+    results = (*sides.results[0], *sides.results[1])
+    estimate = _estimate(
+        baseline,
+        current,
+        contrast,
+        confidence,
+        paired=sides.paired,
+        by_chance=quantity.kind == "count" and not counts_alike(quantity, results),
+    )
     for one, other in sides.held_against:
         if why := unlike(quantity, one, other):
             unknown = Estimate(estimate.value, math.nan, math.nan)
@@ -140,18 +151,24 @@ def _estimate(
     confidence: float,
     *,
     paired: bool,
+    by_chance: bool,
 ) -> Estimate:
+    """by_chance: of counts that another run of the same requests would not repeat. Of few and
+    small ones the differences are often the same, which shows no more than that they are whole
+    numbers."""
     contrasted = of_pairs if paired else of_groups
+    least_std = _OF_WHOLE_NUMBERS if by_chance else 0.0
     if contrast == "difference":
-        return contrasted(baseline, current, confidence)
-    if min(*baseline, *current) > 0:
+        return contrasted(baseline, current, confidence, least_std=least_std)
+    if (least := min(*baseline, *current)) > 0:
         logs = contrasted(
             [math.log(value) for value in baseline],
             [math.log(value) for value in current],
             confidence,
+            least_std=least_std / least,
         )
         return Estimate(*map(_exp, (logs.value, logs.low, logs.high)))
-    return _of_zeros(baseline, current)
+    return _of_zeros(baseline, current, confidence if by_chance else 0.0)
 
 
 def _exp(value: float) -> float:
@@ -159,12 +176,16 @@ def _exp(value: float) -> float:
     return math.exp(value) if value < 700 else math.inf
 
 
-def _of_zeros(baseline: Sequence[float], current: Sequence[float]) -> Estimate:
+def _of_zeros(baseline: Sequence[float], current: Sequence[float], confidence: float) -> Estimate:
     """A ratio where runs counted nothing: 1 if nobody did, infinite if only the baseline did, else
-    undefined."""
+    undefined. confidence: with which the others must have counted more than by chance, when as
+    likely as not each of what was counted had been the baseline's (Przyborowski and Wilenski,
+    "Homogeneity of results in testing samples from Poisson series", Biometrika 31, 1940)."""
     if not any(baseline) and not any(current):
         return Estimate(1.0, 1.0, 1.0)
-    if not any(baseline) and all(current):
+    share = len(current) / (len(baseline) + len(current))
+    by_chance = 2 * share ** sum(current)
+    if not any(baseline) and all(current) and by_chance <= 1 - confidence:
         return Estimate(math.inf, math.inf, math.inf)
     before, after = sum(baseline) / len(baseline), sum(current) / len(current)
     return Estimate(after / before if before else math.inf, math.nan, math.nan)

@@ -54,20 +54,28 @@ def spread(values: Values, confidence: float = CONFIDENCE) -> Spread:
     return Spread(len(data), mean, std, mean - half, mean + half)
 
 
-def of_pairs(baseline: Values, current: Values, confidence: float = CONFIDENCE) -> Estimate:
-    """current - baseline, pair by pair. Raises ValueError for fewer than two pairs."""
+def of_pairs(
+    baseline: Values, current: Values, confidence: float = CONFIDENCE, *, least_std: float = 0.0
+) -> Estimate:
+    """current - baseline, pair by pair. least_std: that a value is known to have, however alike a
+    few of them are. Raises ValueError for fewer than two pairs."""
     _check(baseline)
-    found = spread(np.subtract(current, baseline), confidence)
-    return Estimate(found.mean, found.low, found.high)
+    differences = np.subtract(current, baseline)
+    value, std = float(differences.mean()), max(_std(differences), math.sqrt(2) * least_std)
+    half = reach(len(differences), confidence) * std
+    return Estimate(value, value - half, value + half)
 
 
-def of_groups(baseline: Values, current: Values, confidence: float = CONFIDENCE) -> Estimate:
-    """The difference of the means of runs that are not paired, at least two on each side."""
+def of_groups(
+    baseline: Values, current: Values, confidence: float = CONFIDENCE, *, least_std: float = 0.0
+) -> Estimate:
+    """The difference of the means of runs that are not paired, at least two on each side.
+    least_std: as of pairs."""
     _check(baseline)
     _check(current)
     sides = [np.asarray(values, dtype=np.float64) for values in (baseline, current)]
     value = float(sides[1].mean() - sides[0].mean())
-    errors = [_std(side) ** 2 / len(side) for side in sides]
+    errors = [max(_std(side), least_std) ** 2 / len(side) for side in sides]
     variance = sum(errors)
     if variance == 0:
         return Estimate(value, value, value)

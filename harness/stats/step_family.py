@@ -15,15 +15,16 @@ from dataclasses import replace
 from .edivisive import PERMUTATIONS, SIGNIFICANCE, ChangePoint, change_points
 from .holm import holm
 
-# Permutations for the smallest p that a family may need: so many times over.
-_TIMES_OVER = 3
+# Permutations for the smallest p that a family may need: so many times over, as alone.
+_TIMES_OVER = 10
 
 
 def family_steps(
     family: Sequence[Sequence[float]], *, significance: float = SIGNIFICANCE
 ) -> tuple[tuple[ChangePoint, ...], ...]:
     """The steps of each series. significance: of all of them together; p: corrected."""
-    permutations = max(PERMUTATIONS, math.ceil(_TIMES_OVER * len(family) / significance))
+    fewest = math.ceil(_TIMES_OVER * len(family) / significance) - 1  # the series is one, too
+    permutations = max(PERMUTATIONS, fewest)
     found = [
         change_points(series, significance=significance, permutations=permutations)
         for series in family

@@ -105,6 +105,7 @@ def test_a_reply_in_one_chunk_has_no_pace() -> None:
     meet none. One token at once is judged on the other limits."""
     request = chunked([1.0], [6])
     assert TimePerOutputToken().of(request) is None
+    assert InterTokenLatency().of(request) == ()
     assert meets(request, {"tpot": 1.0}) is False
     assert meets(request, {"tpot": 1.0, "ttft": 2.0}) is False
     assert meets(request, {"ttft": 2.0}) is True

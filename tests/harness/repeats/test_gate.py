@@ -85,6 +85,32 @@ def test_counts(before: Sequence[int], after: Sequence[int], rule: str, verdict:
     assert [row.verdict for row in outcome.rows] == [verdict]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [
+        # Each pair differs by one, as one time in nine of pairs that are alike.
+        ((1, 2), (2, 3), "inconclusive"),
+        # Of five one was as likely as the other: all fall to one side one time in sixteen.
+        ((0, 0), (2, 3), "inconclusive"),
+        ((0, 0), (3, 4), "regressed"),
+        ((40, 41, 42), (61, 62, 63), "regressed"),
+    ],
+)
+def test_counts_of_a_schedule_by_the_clock_spread_as_counts_do(
+    before: Sequence[int], after: Sequence[int], verdict: str
+) -> None:
+    sides = [
+        in_memory(name, [_by_clock(run) for run in _counted(name, counts).runs])
+        for name, counts in (("a", before), ("b", after))
+    ]
+    assert [row.verdict for row in _gate(*sides, "preemptions=0%").rows] == [verdict]
+
+
+def _by_clock(run: RunOnDisk) -> RunOnDisk:
+    config = {**run.result.config, "request_rate": 5.0}
+    return RunOnDisk(run.directory, run.result.model_copy(update={"config": config}))
+
+
 def test_counts_of_other_requests_are_no_evidence() -> None:
     other = in_memory("b", [make_run(at, seed=90 + at, preemptions=5) for at in (1, 2)])
     (row,) = _gate(_counted("a", (5, 5)), other, "preemptions=0%").rows
