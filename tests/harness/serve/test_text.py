@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from functools import cache
 
 import pytest
 from llmbench.engines.models.bundled import model_directory
 from llmbench.engines.models.tokenizer import ByteTokenizer, Tokenizer, load_tokenizer
 from llmbench.harness.serve.text import TextStream
+from tokenizers import Tokenizer as HubTokenizer
+from tokenizers import decoders, models
 
 TEXTS = (
     "The naïve café — 12 €, a 👩‍🚀 and a 𝔘𝔫𝔦𝔠𝔬𝔡𝔢 word. " * 3,
@@ -22,6 +25,39 @@ def bundled() -> Tokenizer:
     return load_tokenizer(model_directory())
 
 
+SPECIALS = ("<unk>", "<s>", "</s>")
+WORDS = (" ", " the", " a", "e", "a", "b", "  ", "é", "日", " 日")
+
+
+class ByteFallback:
+    """As Llama-2 and Mistral decode: words, and the bytes of each character that is in none. Of a
+    run of bytes that is no text as a whole, nothing is. The first space is left out."""
+
+    def __init__(self) -> None:
+        words = [word.replace(" ", "▁") for word in WORDS]
+        tokens = [*SPECIALS, *(f"<0x{byte:02X}>" for byte in range(256)), *words]
+        vocabulary = {token: place for place, token in enumerate(tokens)}
+        self._tokenizer = HubTokenizer(models.BPE(vocabulary, [], byte_fallback=True))
+        self._tokenizer.add_special_tokens(list(SPECIALS))
+        self._tokenizer.decoder = decoders.Sequence(
+            [
+                decoders.Replace("▁", " "),
+                decoders.ByteFallback(),
+                decoders.Fuse(),
+                decoders.Strip(" ", 1, 0),
+            ]
+        )
+
+    def bytes_of(self, text: str) -> list[int]:
+        return [len(SPECIALS) + byte for byte in text.encode()]
+
+    def word(self, word: str) -> int:
+        return len(SPECIALS) + 256 + WORDS.index(word)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        return self._tokenizer.decode(list(token_ids))
+
+
 @pytest.mark.parametrize("tokenizer", [bundled(), ByteTokenizer()], ids=["bundled", "bytes"])
 @pytest.mark.parametrize("text", TEXTS, ids=["emoji", "cjk", "plain"])
 def test_parts_join_to_the_whole_and_each_is_whole_characters(
@@ -32,6 +68,49 @@ def test_parts_join_to_the_whole_and_each_is_whole_characters(
     parts = [stream.push(token) for token in token_ids]
     assert not any("\ufffd" in part for part in parts)
     assert "".join(parts) + stream.end() == tokenizer.decode(token_ids) == text
+
+
+def test_bytes_that_stand_for_characters_join_to_the_whole_however_long_the_run() -> None:
+    """Known wrong: every window of 16 tokens was cut to 4, inside a character, and what followed
+    was marks."""
+    seed = random.randrange(2**32)
+    draw = random.Random(seed)
+    tokenizer = ByteFallback()
+    for _ in range(300):
+        token_ids = tokenizer.bytes_of(draw.choice("日a🎉"))
+        for _ in range(draw.randrange(1, 5)):
+            run = draw.choices("日本語の文字列。🎉👩‍🚀éß a\n", k=draw.randrange(1, 20))
+            token_ids += tokenizer.bytes_of("".join(run))
+            token_ids += [tokenizer.word(word) for word in draw.choices(WORDS, k=draw.randrange(6))]
+            token_ids += [draw.randrange(1, len(SPECIALS))] * draw.choice((0, 0, 1, 40))
+        stream = TextStream(tokenizer.decode)
+        parts = [stream.push(token) for token in token_ids]
+        assert not any("\ufffd" in part for part in parts), (seed, token_ids)
+        assert "".join(parts) + stream.end() == tokenizer.decode(token_ids), (seed, token_ids)
+
+
+def test_a_stop_string_is_found_after_a_long_run_of_bytes() -> None:
+    tokenizer = ByteFallback()
+    stream = TextStream(tokenizer.decode, stop=("終わり",))
+    token_ids = tokenizer.bytes_of("日本語の文字列です。🎉終わり、まだ")
+    assert "".join(map(stream.push, token_ids)) + stream.end() == "日本語の文字列です。🎉"
+
+
+@pytest.mark.parametrize("begins", ["", "a"])
+def test_tokens_that_leave_no_trace_cost_no_more_the_more_there_are(begins: str) -> None:
+    """A model whose end of text is ignored may say nothing else."""
+    tokenizer, longest = ByteFallback(), 0
+
+    def decode(token_ids: Sequence[int]) -> str:
+        nonlocal longest
+        longest = max(longest, len(token_ids))
+        return tokenizer.decode(token_ids)
+
+    stream = TextStream(decode)
+    token_ids = [*tokenizer.bytes_of(begins), *[SPECIALS.index("</s>")] * 200]
+    assert "".join(map(stream.push, token_ids)) == begins
+    assert longest < 20
+    assert stream.push(tokenizer.word(" the")) == (" the" if begins else "the")
 
 
 @pytest.mark.parametrize("tokenizer", [bundled(), ByteTokenizer()], ids=["bundled", "bytes"])
