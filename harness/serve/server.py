@@ -51,8 +51,8 @@ class ServeConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.port < 2**16:
             raise ConfigError("port", self.port, "0 to 65535")
-        if self.max_waiting is not None and self.max_waiting < 0:
-            raise ConfigError("max_waiting", self.max_waiting, "0 or more")
+        if self.max_waiting is not None and self.max_waiting < 1:
+            raise ConfigError("max_waiting", self.max_waiting, "1 or more")
         if self.grace_s < 0:
             raise ConfigError("grace", self.grace_s, "0 or more seconds")
 
