@@ -109,7 +109,7 @@ def start_service(run: RunConfig, config: ServeConfig, report: Report) -> tuple[
         render = load_chat_template(files.directory) if chats else None
         prompts = Prompts(tokenizer_of(files, settings), loaded.vocab_size, render)
         name = config.served_model_name or files.name
-        offer = Offer(name, settings.max_model_len, config.max_waiting)
+        offer = Offer(name, settings.max_model_len, settings.max_num_seqs, config.max_waiting)
         service = service_over(
             engine, clock, prompts, offer, observers=log, prefix_cache=settings.prefix_cache
         )

@@ -24,11 +24,13 @@ from .worker import Worker, failure_line
 
 @dataclass(frozen=True)
 class Offer:
-    """What is served. name: as clients ask for it. max_waiting: requests that may wait for their
-    first step before more are turned away, at least 1; None for any number."""
+    """What is served. name: as clients ask for it. max_num_seqs: sequences of one step, and so
+    samples of one prompt. max_waiting: requests that may wait for their first step before more are
+    turned away, at least 1; None for any number."""
 
     name: str
     max_model_len: int
+    max_num_seqs: int
     max_waiting: int | None = None
 
 
@@ -99,6 +101,7 @@ class Service:
             model=self.offer.name,
             arrival_s=arrival_s,
             max_model_len=self.offer.max_model_len,
+            max_num_seqs=self.offer.max_num_seqs,
         )
         # Again: it was open before the prompt was read, and whoever is connected from here on is
         # told of an engine that is lost.

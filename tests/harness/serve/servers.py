@@ -33,6 +33,7 @@ from llmbench.harness.serve.service import Offer
 from llmbench.harness.serve.worker import OnFailure, Receive
 
 EOS = 0
+SEQUENCES = 8
 WAIT_S = 10.0
 
 
@@ -168,12 +169,12 @@ def served(
         UnifiedBatching(),
         OptimisticAdmission(),
         PagedKVCache(kv_tokens // 16, 16, prefix_cache=prefix_cache),
-        Limits(max_num_seqs=8, max_num_batched_tokens=512, max_model_len=max_model_len),
+        Limits(max_num_seqs=SEQUENCES, max_num_batched_tokens=512, max_model_len=max_model_len),
     )
     clock, tokenizer = WallClock(), ByteTokenizer()
     engine = EngineCore(strategy, executor, clock, (EOS,), tokenizer.decode)
     prompts = Prompts(tokenizer, tokenizer.vocab_size, render)
-    offer = Offer("scripted", max_model_len, max_waiting)
+    offer = Offer("scripted", max_model_len, SEQUENCES, max_waiting)
     service = service_over(
         EngineThread(engine, clock),
         clock,

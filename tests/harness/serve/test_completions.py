@@ -174,6 +174,7 @@ def test_a_chat_without_a_limit_may_use_what_is_left_of_the_context(server: Serv
         (COMPLETIONS, {"top_p": 0}, "top_p", "more than 0"),
         (COMPLETIONS, {"top_k": -2}, "top_k", "0 (all) or more"),
         (COMPLETIONS, {"n": 0}, "n", "greater than or equal to 1"),
+        (COMPLETIONS, {"n": 9}, "n", "9 is more than the 8 sequences"),
         (COMPLETIONS, {"n": 2, "best_of": 3}, "best_of", "must equal n"),
         (COMPLETIONS, {"stop": [""]}, "stop", "none of them empty"),
         (COMPLETIONS, {"logprobs": 21}, "logprobs", "less than or equal to 20"),

@@ -166,7 +166,7 @@ def test_a_request_that_comes_as_the_engine_dies_is_told_so(
 ) -> None:
     tokenizer, worker = ByteTokenizer(), _Dying()
     service = Service(
-        Offer("scripted", 512),
+        Offer("scripted", 512, 8),
         worker,
         Lives(),
         Prompts(tokenizer, tokenizer.vocab_size, None),
