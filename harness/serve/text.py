@@ -33,6 +33,8 @@ class TextStream:
         # Text that is whole but may begin a stop string.
         self._doubtful = ""
         self._stopped = False
+        # Characters that are whole, those that are held back included.
+        self.length = 0
 
     def push(self, token_id: int) -> str:
         """Add a token. Returns what can be shown now; empty if nothing can."""
@@ -92,6 +94,7 @@ class TextStream:
 
     def _before_stop(self, fresh: str) -> str:
         """Of text that came, what is surely before every stop string."""
+        self.length += len(fresh)
         if not self._stop:
             return fresh
         text = self._doubtful + fresh

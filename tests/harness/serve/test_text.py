@@ -10,8 +10,8 @@ import pytest
 from llmbench.engines.models.bundled import model_directory
 from llmbench.engines.models.tokenizer import ByteTokenizer, Tokenizer, load_tokenizer
 from llmbench.harness.serve.text import TextStream
-from tokenizers import Tokenizer as HubTokenizer
-from tokenizers import decoders, models
+
+from .byte_fallback import SPECIALS, WORDS, byte_fallback, bytes_of, special, word
 
 TEXTS = (
     "The naïve café — 12 €, a 👩‍🚀 and a 𝔘𝔫𝔦𝔠𝔬𝔡𝔢 word. " * 3,
@@ -23,39 +23,6 @@ TEXTS = (
 @cache
 def bundled() -> Tokenizer:
     return load_tokenizer(model_directory())
-
-
-SPECIALS = ("<unk>", "<s>", "</s>")
-WORDS = (" ", " the", " a", "e", "a", "b", "  ", "é", "日", " 日")
-
-
-class ByteFallback:
-    """As Llama-2 and Mistral decode: words, and the bytes of each character that is in none. Of a
-    run of bytes that is no text as a whole, nothing is. The first space is left out."""
-
-    def __init__(self) -> None:
-        words = [word.replace(" ", "▁") for word in WORDS]
-        tokens = [*SPECIALS, *(f"<0x{byte:02X}>" for byte in range(256)), *words]
-        vocabulary = {token: place for place, token in enumerate(tokens)}
-        self._tokenizer = HubTokenizer(models.BPE(vocabulary, [], byte_fallback=True))
-        self._tokenizer.add_special_tokens(list(SPECIALS))
-        self._tokenizer.decoder = decoders.Sequence(
-            [
-                decoders.Replace("▁", " "),
-                decoders.ByteFallback(),
-                decoders.Fuse(),
-                decoders.Strip(" ", 1, 0),
-            ]
-        )
-
-    def bytes_of(self, text: str) -> list[int]:
-        return [len(SPECIALS) + byte for byte in text.encode()]
-
-    def word(self, word: str) -> int:
-        return len(SPECIALS) + 256 + WORDS.index(word)
-
-    def decode(self, token_ids: Sequence[int]) -> str:
-        return self._tokenizer.decode(list(token_ids))
 
 
 @pytest.mark.parametrize("tokenizer", [bundled(), ByteTokenizer()], ids=["bundled", "bytes"])
@@ -75,13 +42,13 @@ def test_bytes_that_stand_for_characters_join_to_the_whole_however_long_the_run(
     was marks."""
     seed = random.randrange(2**32)
     draw = random.Random(seed)
-    tokenizer = ByteFallback()
+    tokenizer = byte_fallback()
     for _ in range(300):
-        token_ids = tokenizer.bytes_of(draw.choice("日a🎉"))
+        token_ids = bytes_of(draw.choice("日a🎉"))
         for _ in range(draw.randrange(1, 5)):
             run = draw.choices("日本語の文字列。🎉👩‍🚀éß a\n", k=draw.randrange(1, 20))
-            token_ids += tokenizer.bytes_of("".join(run))
-            token_ids += [tokenizer.word(word) for word in draw.choices(WORDS, k=draw.randrange(6))]
+            token_ids += bytes_of("".join(run))
+            token_ids += [word(one) for one in draw.choices(WORDS, k=draw.randrange(6))]
             token_ids += [draw.randrange(1, len(SPECIALS))] * draw.choice((0, 0, 1, 40))
         stream = TextStream(tokenizer.decode)
         parts = [stream.push(token) for token in token_ids]
@@ -90,16 +57,16 @@ def test_bytes_that_stand_for_characters_join_to_the_whole_however_long_the_run(
 
 
 def test_a_stop_string_is_found_after_a_long_run_of_bytes() -> None:
-    tokenizer = ByteFallback()
+    tokenizer = byte_fallback()
     stream = TextStream(tokenizer.decode, stop=("終わり",))
-    token_ids = tokenizer.bytes_of("日本語の文字列です。🎉終わり、まだ")
+    token_ids = bytes_of("日本語の文字列です。🎉終わり、まだ")
     assert "".join(map(stream.push, token_ids)) + stream.end() == "日本語の文字列です。🎉"
 
 
 @pytest.mark.parametrize("begins", ["", "a"])
 def test_tokens_that_leave_no_trace_cost_no_more_the_more_there_are(begins: str) -> None:
     """A model whose end of text is ignored may say nothing else."""
-    tokenizer, longest = ByteFallback(), 0
+    tokenizer, longest = byte_fallback(), 0
 
     def decode(token_ids: Sequence[int]) -> str:
         nonlocal longest
@@ -107,10 +74,10 @@ def test_tokens_that_leave_no_trace_cost_no_more_the_more_there_are(begins: str)
         return tokenizer.decode(token_ids)
 
     stream = TextStream(decode)
-    token_ids = [*tokenizer.bytes_of(begins), *[SPECIALS.index("</s>")] * 200]
+    token_ids = [*bytes_of(begins), *[special("</s>")] * 200]
     assert "".join(map(stream.push, token_ids)) == begins
     assert longest < 20
-    assert stream.push(tokenizer.word(" the")) == (" the" if begins else "the")
+    assert stream.push(word(" the")) == (" the" if begins else "the")
 
 
 @pytest.mark.parametrize("tokenizer", [bundled(), ByteTokenizer()], ids=["bundled", "bytes"])
@@ -158,6 +125,15 @@ def test_a_stop_string_and_what_may_begin_one_are_held_back() -> None:
     assert parts[:6] == ["a", "n", " ", "", "", "EN,"]
     assert "".join(parts) == "an EN, then "
     assert stream.end() == ""
+
+
+def test_a_streams_length_counts_what_is_held_back_but_for_half_a_character() -> None:
+    stream = TextStream(ByteTokenizer().decode, stop=("END",))
+    lengths: list[int] = []
+    for token in "€ EN.".encode():
+        lengths.append(stream.length)
+        stream.push(token)
+    assert lengths == [0, 0, 0, 1, 2, 3, 4]
 
 
 def test_what_may_have_begun_a_stop_string_is_shown_when_nothing_follows() -> None:
