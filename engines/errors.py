@@ -59,6 +59,14 @@ class ModelError(ConfigError):
         self.args = (f"{field}: {value!r} {problem}",)
 
 
+class RefusedError(ConfigError):
+    """A request that an engine can never serve. `str()`: ``field: why``."""
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(field, None, why)
+        self.args = (f"{field}: {why}",)
+
+
 class OutOfMemory(_Portable, RuntimeError):  # noqa: N818 -- as torch calls it, but for its tail
     """A device that has no memory left. `str()` is one line that says what to lower."""
 

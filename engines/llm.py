@@ -18,7 +18,7 @@ from .api import (
 from .assemble import build_engine, load_model
 from .clock import WallClock
 from .config import EngineConfig, engine_config
-from .errors import ConfigError
+from .errors import ConfigError, RefusedError
 from .models.catalogue import resolve_dummy, resolve_model
 from .models.tokenizer import load_tokenizer, tokenizer_or_bytes
 from .resolve import resolve
@@ -142,6 +142,9 @@ class LLM:
         size = self._vocab_size
         if outside := [token for token in token_ids if not 0 <= token < size]:
             raise ConfigError("prompt", outside[0], f"token ids from 0 to {size - 1}")
+        most = self.config.max_num_seqs
+        if sampling.n > most:
+            raise ConfigError("n", sampling.n, f"at most max_num_seqs ({most})")
         self._served += 1
         return Request(str(self._served), token_ids, sampling)
 
@@ -158,7 +161,7 @@ class LLM:
             while self._engine.has_work():
                 for event in self._engine.step().events:
                     if event.finish is FinishReason.REFUSED:
-                        raise ConfigError("prompt", event.request_id, event.detail)
+                        raise RefusedError("prompt", event.detail)
                     if event.finish is FinishReason.ERROR:
                         raise RuntimeError(f"request {event.request_id} failed: {event.detail}")
                     choices[event.request_id][event.choice].take(event)

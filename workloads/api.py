@@ -102,10 +102,18 @@ class TextEncoder:
 
 @dataclass(frozen=True)
 class Message:
-    """One message of a chat. role: system, user or assistant."""
+    """One message of a chat. role: system, user or assistant. name: whose it is, where several
+    have one role."""
 
     role: str
     content: str
+    name: str = ""
+
+    @property
+    def as_json(self) -> dict[str, str]:
+        """As OpenAI's protocol and chat templates have it."""
+        named = {"name": self.name} if self.name else {}
+        return {"role": self.role, "content": self.content, **named}
 
 
 @dataclass(frozen=True)
@@ -197,7 +205,7 @@ class Plan:
                 digest.update(b"turn" + turn)
         for request in self.requests:
             if request.messages:
-                said = [[message.role, message.content] for message in request.messages]
+                said = [list(message.as_json.values()) for message in request.messages]
                 text = json.dumps([request.index, said]).encode()
                 digest.update(b"chat" + struct.pack("<q", len(text)) + text)
         return digest.hexdigest()

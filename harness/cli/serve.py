@@ -49,7 +49,7 @@ def serve(
     max_waiting: Annotated[
         int | None,
         typer.Option(
-            help="Requests that may wait for their first step; more are answered 429.",
+            help="Requests that may wait for their first step, at least 1; more are answered 429.",
             rich_help_panel="Server",
         ),
     ] = None,

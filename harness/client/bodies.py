@@ -87,9 +87,7 @@ class Bodies:
         if self._salts_each:
             own["cache_salt"] = f"{self._salt}-{planned.index}"
         if self._config.endpoint == "chat":
-            own["messages"] = [
-                {"role": one.role, "content": one.content} for one in planned.messages
-            ]
+            own["messages"] = [one.as_json for one in planned.messages]
         elif self._config.prompt_as == "text":
             own["prompt"] = "\n".join(one.content for one in planned.messages)
         else:

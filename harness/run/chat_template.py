@@ -43,7 +43,7 @@ def load_chat_template(directory: Path) -> Render:
     tokenizer = AutoTokenizer.from_pretrained(directory)
 
     def render(messages: Sequence[Message]) -> str:
-        said = [{"role": one.role, "content": one.content} for one in messages]
+        said = [one.as_json for one in messages]
         try:
             text = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
         except Exception as error:  # a template raises what it likes

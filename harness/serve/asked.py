@@ -55,8 +55,10 @@ async def understand(
     model: str,
     arrival_s: float,
     max_model_len: int,
+    max_num_seqs: int,
 ) -> Asked:
     """Raises ApiError for what cannot be served, before the engine hears of it."""
+    _check_samples(body, max_num_seqs)
     is_chat = isinstance(body, ChatBody)
     if isinstance(body, ChatBody):
         token_ids = [await prompts.of_chat(body.messages)]
@@ -88,6 +90,15 @@ async def understand(
         usage_at_end=options is not None and bool(options.include_usage),
         usage_in_chunks=options is not None and bool(options.continuous_usage_stats),
     )
+
+
+def _check_samples(body: Body, max_num_seqs: int) -> None:
+    """The samples of a prompt are computed together."""
+    if body.n is not None and body.n > max_num_seqs:
+        raise bad_request(
+            "n",
+            f"{body.n} is more than the {max_num_seqs} sequences that this server computes at once",
+        )
 
 
 def _max_tokens(body: Body, prompt_tokens: int, max_model_len: int) -> int:

@@ -134,12 +134,20 @@ def parse(kind: type[AnyBody], data: bytes) -> AnyBody:
         body = kind.model_validate_json(data)
     except ValidationError as error:
         raise _of_validation(error) from error
-    options = body.stream_options
-    if options is not None and not body.stream:
+    _check_together(body)
+    return body
+
+
+def _check_together(body: Body) -> None:
+    """Fields that would be left out beside what the others say."""
+    if body.stream_options is not None and not body.stream:
         raise bad_request("stream_options", "only with stream: true")
+    if None not in (body.max_tokens, body.max_completion_tokens) and body.limit != body.max_tokens:
+        raise bad_request("max_completion_tokens", "must equal max_tokens where both are given")
     if isinstance(body, CompletionBody) and body.best_of not in (None, body.n or 1):
         raise bad_request("best_of", "must equal n: this server returns all that it samples")
-    return body
+    if isinstance(body, ChatBody) and body.top_logprobs and not body.logprobs:
+        raise bad_request("top_logprobs", "only with logprobs: true")
 
 
 def sampling_of(body: Body, max_tokens: int) -> SamplingParams:
@@ -158,7 +166,7 @@ def sampling_of(body: Body, max_tokens: int) -> SamplingParams:
             max_tokens=max_tokens,
             temperature=temperature,
             # vLLM writes -1 for all.
-            top_k=max(0, body.top_k or 0),
+            top_k=0 if body.top_k in (None, -1) else body.top_k,
             top_p=1.0 if body.top_p is None else body.top_p,
             min_p=body.min_p or 0.0,
             repetition_penalty=1.0 if body.repetition_penalty is None else body.repetition_penalty,

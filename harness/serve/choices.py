@@ -14,7 +14,8 @@ from .text import TextStream
 
 
 class Scored(NamedTuple):
-    """A token as its log-probabilities are shown. offset: its first character in the choice."""
+    """A token as its log-probabilities are shown. offset: in the text of its choice, of the
+    first character that it is or is a part of."""
 
     token_id: int
     offset: int
@@ -40,7 +41,6 @@ class Choices:
         n = asked.samples
         self._first_choice = {name: place * n for place, name in enumerate(asked.request_ids)}
         self._texts = [TextStream(decode, asked.stop) for _ in range(n * len(asked.requests))]
-        self._characters = [0] * len(self._texts)
         self._tokens = [0] * len(self._texts)
         self._open = len(self._texts)
 
@@ -62,16 +62,16 @@ class Choices:
         if event.token_id is None:
             raise ApiError(FAILED, f"the engine failed: {event.detail}")
         choice = self._first_choice[event.request_id] + event.choice
-        text = self._texts[choice].push(event.token_id)
+        stream = self._texts[choice]
+        offset = stream.length
+        text = stream.push(event.token_id)
         if event.finish is not None:
-            text += self._texts[choice].end()
+            text += stream.end()
             self._open -= 1
-        offset = self._characters[choice]
         scored = event.logprobs and Scored(event.token_id, offset, event.logprobs)
         part = Part(
             choice, text, event.token_id, not self._tokens[choice], event.finish, scored or None
         )
-        self._characters[choice] += len(text)
         self._tokens[choice] += 1
         return part
 

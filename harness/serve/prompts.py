@@ -47,7 +47,7 @@ class Prompts:
                 "messages", "this model has no chat template; send a prompt to /v1/completions"
             )
         try:
-            text = self.render([Message(one.role, one.text) for one in messages])
+            text = self.render([Message(one.role, one.text, one.name or "") for one in messages])
         except ChatTemplateError as error:
             raise bad_request("messages", f"the chat template refuses them: {error}") from error
         # The template writes the special tokens itself.

@@ -51,8 +51,8 @@ class ServeConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.port < 2**16:
             raise ConfigError("port", self.port, "0 to 65535")
-        if self.max_waiting is not None and self.max_waiting < 0:
-            raise ConfigError("max_waiting", self.max_waiting, "0 or more")
+        if self.max_waiting is not None and self.max_waiting < 1:
+            raise ConfigError("max_waiting", self.max_waiting, "1 or more")
         if self.grace_s < 0:
             raise ConfigError("grace", self.grace_s, "0 or more seconds")
 
@@ -109,7 +109,7 @@ def start_service(run: RunConfig, config: ServeConfig, report: Report) -> tuple[
         render = load_chat_template(files.directory) if chats else None
         prompts = Prompts(tokenizer_of(files, settings), loaded.vocab_size, render)
         name = config.served_model_name or files.name
-        offer = Offer(name, settings.max_model_len, config.max_waiting)
+        offer = Offer(name, settings.max_model_len, settings.max_num_seqs, config.max_waiting)
         service = service_over(
             engine, clock, prompts, offer, observers=log, prefix_cache=settings.prefix_cache
         )

@@ -13,7 +13,7 @@ from .asked import understand
 from .bodies import Body, ChatBody, CompletionBody
 from .choices import Choices
 from .engine_loop import Told
-from .errors import NOT_FOUND, TOO_MANY, UNAVAILABLE, ApiError
+from .errors import NOT_FOUND, TOO_MANY, UNAVAILABLE, ApiError, bad_request
 from .lives import Lives
 from .metrics import ServerMetrics
 from .prompts import Prompts
@@ -24,11 +24,13 @@ from .worker import Worker, failure_line
 
 @dataclass(frozen=True)
 class Offer:
-    """What is served. name: as clients ask for it. max_waiting: requests that may wait for their
-    first step before more are turned away; None for any number."""
+    """What is served. name: as clients ask for it. max_num_seqs: sequences of one step, and so
+    samples of one prompt. max_waiting: requests that may wait for their first step before more are
+    turned away, at least 1; None for any number."""
 
     name: str
     max_model_len: int
+    max_num_seqs: int
     max_waiting: int | None = None
 
 
@@ -99,6 +101,7 @@ class Service:
             model=self.offer.name,
             arrival_s=arrival_s,
             max_model_len=self.offer.max_model_len,
+            max_num_seqs=self.offer.max_num_seqs,
         )
         # Again: it was open before the prompt was read, and whoever is connected from here on is
         # told of an engine that is lost.
@@ -137,7 +140,11 @@ class Service:
 
     def _check_room(self, more: int) -> None:
         most, waiting = self.offer.max_waiting, self._lives.waiting
-        if most is not None and waiting + more > most:
+        if most is None:
+            return
+        if more > most:
+            raise bad_request("prompt", f"{more} prompts at once; at most {most} may wait")
+        if waiting + more > most:
             raise ApiError(
                 TOO_MANY,
                 f"{waiting} requests wait for the engine; at most {most} may (--max-waiting)",

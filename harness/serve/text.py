@@ -8,7 +8,7 @@ from ...engines.stopping import REPLACEMENT, Decode, cut_at_stop
 
 # Past tokens that a new one is decoded after: a decoder may look at them (a leading space).
 CONTEXT_TOKENS = 4
-# A window is decoded whole for each token; longer than this it starts anew from its last tokens.
+# A window is decoded whole for each token; longer than this it goes on with its last tokens alone.
 WINDOW_TOKENS = 16
 # A character has at most four bytes, so that at most three are a part of one. What is no character
 # after these many tokens never will be, but for the last of them.
@@ -33,6 +33,8 @@ class TextStream:
         # Text that is whole but may begin a stop string.
         self._doubtful = ""
         self._stopped = False
+        # Characters that are whole, those that are held back included.
+        self.length = 0
 
     def push(self, token_id: int) -> str:
         """Add a token. Returns what can be shown now; empty if nothing can."""
@@ -72,14 +74,27 @@ class TextStream:
         return fresh
 
     def _take(self, text: str) -> None:
+        if text and len(text) == self._taken_chars:
+            # A special token leaves no trace.
+            del self._window[self._taken_tokens :]
         self._taken_tokens, self._taken_chars = len(self._window), len(text)
         if len(self._window) > WINDOW_TOKENS:
-            self._window = self._window[-CONTEXT_TOKENS:]
-            self._taken_tokens = CONTEXT_TOKENS
-            self._taken_chars = len(self._decode(self._window))
+            self._shorten(text)
+
+    def _shorten(self, text: str) -> None:
+        """Go on with as few of the last tokens as decode to an end of `text`: where bytes stand for
+        characters, tokens from within one on decode to marks, and so would all that follows."""
+        for kept in range(CONTEXT_TOKENS, len(self._window)):
+            end = self._decode(self._window[-kept:])
+            # Special tokens alone are no context to decode after.
+            if text.endswith(end) and bool(end) == bool(text):
+                self._window = self._window[-kept:]
+                self._taken_tokens, self._taken_chars = kept, len(end)
+                return
 
     def _before_stop(self, fresh: str) -> str:
         """Of text that came, what is surely before every stop string."""
+        self.length += len(fresh)
         if not self._stop:
             return fresh
         text = self._doubtful + fresh

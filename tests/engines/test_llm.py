@@ -73,6 +73,14 @@ def test_a_prompt_that_cannot_be_served_is_refused_and_nothing_stays_behind(llm:
     assert len(llm.generate("short", SamplingParams(max_tokens=3, ignore_eos=True))) == 1
 
 
+def test_more_samples_than_sequences_are_no_fault_of_the_prompt() -> None:
+    llm = LLM("bundled", engine="paged", max_model_len=128, max_num_seqs=2)
+    with pytest.raises(ConfigError, match=r"n: 3 is not allowed; expected at most max_num_seqs"):
+        llm.generate("x", SamplingParams(max_tokens=1, temperature=1.0, n=3))
+    (output,) = llm.generate("x", SamplingParams(max_tokens=1, temperature=1.0, n=2))
+    assert len(output.samples) == 2
+
+
 def test_one_sampling_a_prompt(llm: LLM) -> None:
     with pytest.raises(ConfigError, match="sampling"):
         llm.generate(["a", "b"], [SamplingParams()])
@@ -197,6 +205,19 @@ def test_each_choice_of_a_prompt_becomes_a_sample(
     assert (output.finish_reason, output.logprobs) == (first.finish_reason, first.logprobs)
     assert engine.requests[0].sampling == sampling
     assert engine.aborted == [name]
+
+
+def test_what_an_engine_can_never_serve_says_why_of_the_prompt(
+    llm: LLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Known wrong: "prompt: '1' is not allowed; expected the KV cache can never hold ..."."""
+    name, why = str(llm._served + 1), "the KV cache can never hold its 124 tokens"
+    steps = [[TokenEvent(name, None, 0.0, FinishReason.REFUSED, why)]]
+    monkeypatch.setattr(llm, "_engine", ScriptedEngine(steps))
+    with pytest.raises(ConfigError) as refused:
+        llm.generate("x")
+    assert str(refused.value) == f"prompt: {why}"
+    assert refused.value.field == "prompt"
 
 
 def test_an_engine_that_loses_a_choice_is_found_out(

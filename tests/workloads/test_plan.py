@@ -149,6 +149,7 @@ def test_fingerprint_sees_sessions_and_messages() -> None:
     one, other = Message("user", "a"), Message("system", "a")
     plans = [plan(), plan(None), plan(0, 2.0), plan(0, 1.0, one), plan(0, 1.0, other)]
     plans += [plan(0, 1.0, one, one), plan(0, 1.0, Message("user", "b"))]
+    plans.append(plan(0, 1.0, Message("user", "a", name="b")))
     assert len({plan.fingerprint() for plan in plans}) == len(plans)
     # A think time that nobody waits for is not sent.
     assert plan(None, 2.0).fingerprint() == plan(None).fingerprint()

@@ -67,7 +67,8 @@ def test_a_port_that_is_taken_is_one_line_before_any_weight_is_read(
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("port", 65536), ("max_waiting", -1), ("grace_s", -1.0)]
+    ("setting", "value"),
+    [("port", 65536), ("max_waiting", 0), ("max_waiting", -1), ("grace_s", -1.0)],
 )
 def test_settings_that_cannot_work(setting: str, value: float) -> None:
     with pytest.raises(ConfigError, match=setting.removesuffix("_s")):

@@ -45,6 +45,13 @@ def test_a_chat_is_what_the_models_template_makes_of_it(directory: Path) -> None
     assert list(encoder.encode_chat(chat)) == [0, 3, 2, 1, 4, 2, 0, 4, 2, 1]
 
 
+def test_a_template_is_told_who_speaks_where_a_message_says_it(directory: Path) -> None:
+    said = "{% for m in messages %}{{ m['name'] | default('?') }}: {{ m['content'] }}. {% endfor %}"
+    (directory / "chat_template.jinja").write_text(said)
+    chat = [Message("user", "hello", name="Bo"), Message("assistant", "there")]
+    assert load_chat_template(directory)(chat) == "Bo: hello. ?: there. "
+
+
 def test_what_a_template_refuses_is_one_line(directory: Path) -> None:
     encoder = text_encoder(load_tokenizer(directory), directory)
     assert encoder.encode_chat is not None

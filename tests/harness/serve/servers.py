@@ -13,14 +13,14 @@ from queue import SimpleQueue
 from typing import Any
 
 from llmbench.engines.admission.optimistic import OptimisticAdmission
-from llmbench.engines.api import Request
+from llmbench.engines.api import Request, TokenLogprobs
 from llmbench.engines.batching.unified import UnifiedBatching
 from llmbench.engines.clock import WallClock
 from llmbench.engines.core import EngineCore
 from llmbench.engines.executors.base import StepResult
 from llmbench.engines.kv.base import KVPlacement, Move
 from llmbench.engines.kv.paged import PagedKVCache
-from llmbench.engines.models.tokenizer import ByteTokenizer
+from llmbench.engines.models.tokenizer import ByteTokenizer, Tokenizer
 from llmbench.engines.step import Limits, StepPlan
 from llmbench.engines.strategy import Strategy
 from llmbench.harness.run.chat_template import Render
@@ -33,6 +33,7 @@ from llmbench.harness.serve.service import Offer
 from llmbench.harness.serve.worker import OnFailure, Receive
 
 EOS = 0
+SEQUENCES = 8
 WAIT_S = 10.0
 
 
@@ -40,13 +41,15 @@ WAIT_S = 10.0
 class ScriptedExecutor:
     """Says `script` byte by byte, whatever the prompt; then end of text, for ever.
 
-    held: while set, a step waits for `go`. failure: what the next step raises.
+    held: while set, a step waits for `go`. failure: what the next step raises. logprobs: of each
+    token.
     """
 
     script: bytes = b"Hello, world!"
     go: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     held: bool = False
     failure: BaseException | None = None
+    logprobs: TokenLogprobs | None = None
 
     def execute(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> StepResult:
         del kv, moves
@@ -60,7 +63,7 @@ class ScriptedExecutor:
                 place = chunk.request.output_tokens
                 token = self.script[place] if place < len(self.script) else EOS
                 tokens += [token] * chunk.request.samples
-        return StepResult(tuple(tokens))
+        return StepResult(tuple(tokens), logprobs=[self.logprobs] * len(tokens))
 
 
 class EngineThread:
@@ -162,18 +165,19 @@ def served(
     grace_s: float = WAIT_S,
     prefix_cache: bool = False,
     observers: Sequence[Observer] = (),
+    tokenizer: Tokenizer | None = None,
 ) -> Iterator[Served]:
     executor = executor or ScriptedExecutor()
     strategy = Strategy(
         UnifiedBatching(),
         OptimisticAdmission(),
         PagedKVCache(kv_tokens // 16, 16, prefix_cache=prefix_cache),
-        Limits(max_num_seqs=8, max_num_batched_tokens=512, max_model_len=max_model_len),
+        Limits(max_num_seqs=SEQUENCES, max_num_batched_tokens=512, max_model_len=max_model_len),
     )
-    clock, tokenizer = WallClock(), ByteTokenizer()
+    clock, tokenizer = WallClock(), tokenizer or ByteTokenizer()
     engine = EngineCore(strategy, executor, clock, (EOS,), tokenizer.decode)
     prompts = Prompts(tokenizer, tokenizer.vocab_size, render)
-    offer = Offer("scripted", max_model_len, max_waiting)
+    offer = Offer("scripted", max_model_len, SEQUENCES, max_waiting)
     service = service_over(
         EngineThread(engine, clock),
         clock,

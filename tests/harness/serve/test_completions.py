@@ -26,7 +26,8 @@ def server() -> Any:
 def render(messages: Sequence[Message]) -> str:
     if messages[0].role not in ("user", "system"):
         raise ChatTemplateError("a conversation begins with the user")
-    return "".join(f"<{one.role}>{one.content}" for one in messages) + "<assistant>"
+    said = (f"<{one.role}{one.name and f':{one.name}'}>{one.content}" for one in messages)
+    return "".join(said) + "<assistant>"
 
 
 def counted(reply: dict[str, Any]) -> tuple[int, int, int]:
@@ -126,11 +127,14 @@ def test_half_a_character_is_held_back_but_its_token_has_an_event() -> None:
 
 def test_a_chat_goes_through_the_template(server: Served) -> None:
     parts = [{"type": "text", "text": "t"}, {"type": "text", "text": "wo"}]
-    messages = [{"role": "system", "content": "be"}, {"role": "user", "content": parts}]
+    messages = [
+        {"role": "system", "content": "be"},
+        {"role": "user", "name": "Bo", "content": parts},
+    ]
     asked = {"messages": messages, "max_completion_tokens": 5, "return_token_ids": True}
     _, reply = server.post(CHAT, asked)
     assert reply["object"] == "chat.completion"
-    assert bytes(reply["prompt_token_ids"]).decode() == "<system>be<user>two<assistant>"
+    assert bytes(reply["prompt_token_ids"]).decode() == "<system>be<user:Bo>two<assistant>"
     message = reply["choices"][0]["message"]
     assert (message["role"], message["content"]) == ("assistant", "Hello")
     events = server.events(CHAT, asked)
@@ -153,6 +157,12 @@ def test_a_chat_without_a_limit_may_use_what_is_left_of_the_context(server: Serv
     [
         (COMPLETIONS, {"max_tokens": "8"}, "max_tokens", "valid integer"),
         (COMPLETIONS, {"max_tokens": 0}, "max_tokens", "at least 1"),
+        (
+            COMPLETIONS,
+            {"max_completion_tokens": 5},
+            "max_completion_tokens",
+            "must equal max_tokens",
+        ),
         (COMPLETIONS, {"max_tokens": 512}, "prompt", "more than the 512"),
         (COMPLETIONS, {"prompt": ""}, "prompt", "at least one token"),
         (COMPLETIONS, {"prompt": []}, "prompt", "a text, token ids"),
@@ -162,7 +172,9 @@ def test_a_chat_without_a_limit_may_use_what_is_left_of_the_context(server: Serv
         (COMPLETIONS, {"prompt": [[1], [True]]}, "prompt", "whole numbers"),
         (COMPLETIONS, {"temperature": -1}, "temperature", "expected 0"),
         (COMPLETIONS, {"top_p": 0}, "top_p", "more than 0"),
+        (COMPLETIONS, {"top_k": -2}, "top_k", "0 (all) or more"),
         (COMPLETIONS, {"n": 0}, "n", "greater than or equal to 1"),
+        (COMPLETIONS, {"n": 9}, "n", "9 is more than the 8 sequences"),
         (COMPLETIONS, {"n": 2, "best_of": 3}, "best_of", "must equal n"),
         (COMPLETIONS, {"stop": [""]}, "stop", "none of them empty"),
         (COMPLETIONS, {"logprobs": 21}, "logprobs", "less than or equal to 20"),
@@ -170,6 +182,8 @@ def test_a_chat_without_a_limit_may_use_what_is_left_of_the_context(server: Serv
         (COMPLETIONS, {"echo": True}, "echo", "False"),
         (COMPLETIONS, {"logit_bias": {}}, "logit_bias", "no such field"),
         (COMPLETIONS, {"stream_options": {}}, "stream_options", "only with stream"),
+        (CHAT, {"top_logprobs": 3}, "top_logprobs", "only with logprobs: true"),
+        (CHAT, {"logprobs": False, "top_logprobs": 3}, "top_logprobs", "only with logprobs"),
         (CHAT, {"messages": []}, "messages", "at least 1 item"),
         (CHAT, {"messages": [{"role": "user"}]}, "messages", "required"),
         (CHAT, {"messages": [{"role": "tool", "content": "x"}]}, "messages", "begins with"),
@@ -188,6 +202,20 @@ def test_what_is_wrong_is_named(
 
 
 MESSAGE = {"role": "user", "content": "x"}
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        (COMPLETIONS, {"prompt": "x", "max_tokens": 5, "max_completion_tokens": 5, "top_k": -1}),
+        (CHAT, {"messages": [MESSAGE], "max_tokens": 5, "logprobs": False, "top_logprobs": 0}),
+    ],
+)
+def test_what_is_said_twice_or_asks_for_nothing_is_taken(
+    server: Served, path: str, asked: dict[str, Any]
+) -> None:
+    status, reply = server.post(path, asked)
+    assert (status, reply["usage"]["completion_tokens"]) == (200, 5)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff\xfe", b"null"])

@@ -166,7 +166,7 @@ def test_a_request_that_comes_as_the_engine_dies_is_told_so(
 ) -> None:
     tokenizer, worker = ByteTokenizer(), _Dying()
     service = Service(
-        Offer("scripted", 512),
+        Offer("scripted", 512, 8),
         worker,
         Lives(),
         Prompts(tokenizer, tokenizer.vocab_size, None),
@@ -210,12 +210,22 @@ def test_overload_is_a_429_and_passes() -> None:
         first.request("POST", COMPLETIONS, json.dumps(LONG))
         until(lambda: len(server.engine.queues.running) == 1)
         # It runs, but the step that began with it has not ended: it has not been seen to run.
-        status, reply = server.post(COMPLETIONS, {**LONG, "prompt": ["a", "b"]})
+        status, reply = server.post(COMPLETIONS, {**LONG, "prompt": ["a"]})
         assert (status, reply["error"]["code"]) == (429, "overloaded")
         assert reply["error"]["type"] == "rate_limit_error"
         server.executor.go.release(1000)
         assert first.getresponse().status == 200
         status, _ = server.post(COMPLETIONS, {"prompt": "x", "max_tokens": 2})
+        assert status == 200
+
+
+def test_more_prompts_than_may_ever_wait_are_a_400_that_no_client_tries_again() -> None:
+    with served(max_waiting=2) as server:
+        status, reply = server.post(COMPLETIONS, {"prompt": ["a", "b", "c"], "max_tokens": 1})
+        assert (status, reply["error"]["param"]) == (400, "prompt")
+        assert "3 prompts" in reply["error"]["message"]
+        assert "at most 2" in reply["error"]["message"]
+        status, _ = server.post(COMPLETIONS, {"prompt": ["a", "b"], "max_tokens": 1})
         assert status == 200
 
 

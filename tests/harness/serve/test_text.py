@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from functools import cache
 
 import pytest
 from llmbench.engines.models.bundled import model_directory
 from llmbench.engines.models.tokenizer import ByteTokenizer, Tokenizer, load_tokenizer
 from llmbench.harness.serve.text import TextStream
+
+from .byte_fallback import SPECIALS, WORDS, byte_fallback, bytes_of, special, word
 
 TEXTS = (
     "The naïve café — 12 €, a 👩‍🚀 and a 𝔘𝔫𝔦𝔠𝔬𝔡𝔢 word. " * 3,
@@ -32,6 +35,49 @@ def test_parts_join_to_the_whole_and_each_is_whole_characters(
     parts = [stream.push(token) for token in token_ids]
     assert not any("\ufffd" in part for part in parts)
     assert "".join(parts) + stream.end() == tokenizer.decode(token_ids) == text
+
+
+def test_bytes_that_stand_for_characters_join_to_the_whole_however_long_the_run() -> None:
+    """Known wrong: every window of 16 tokens was cut to 4, inside a character, and what followed
+    was marks."""
+    seed = random.randrange(2**32)
+    draw = random.Random(seed)
+    tokenizer = byte_fallback()
+    for _ in range(300):
+        token_ids = bytes_of(draw.choice("日a🎉"))
+        for _ in range(draw.randrange(1, 5)):
+            run = draw.choices("日本語の文字列。🎉👩‍🚀éß a\n", k=draw.randrange(1, 20))
+            token_ids += bytes_of("".join(run))
+            token_ids += [word(one) for one in draw.choices(WORDS, k=draw.randrange(6))]
+            token_ids += [draw.randrange(1, len(SPECIALS))] * draw.choice((0, 0, 1, 40))
+        stream = TextStream(tokenizer.decode)
+        parts = [stream.push(token) for token in token_ids]
+        assert not any("\ufffd" in part for part in parts), (seed, token_ids)
+        assert "".join(parts) + stream.end() == tokenizer.decode(token_ids), (seed, token_ids)
+
+
+def test_a_stop_string_is_found_after_a_long_run_of_bytes() -> None:
+    tokenizer = byte_fallback()
+    stream = TextStream(tokenizer.decode, stop=("終わり",))
+    token_ids = bytes_of("日本語の文字列です。🎉終わり、まだ")
+    assert "".join(map(stream.push, token_ids)) + stream.end() == "日本語の文字列です。🎉"
+
+
+@pytest.mark.parametrize("begins", ["", "a"])
+def test_tokens_that_leave_no_trace_cost_no_more_the_more_there_are(begins: str) -> None:
+    """A model whose end of text is ignored may say nothing else."""
+    tokenizer, longest = byte_fallback(), 0
+
+    def decode(token_ids: Sequence[int]) -> str:
+        nonlocal longest
+        longest = max(longest, len(token_ids))
+        return tokenizer.decode(token_ids)
+
+    stream = TextStream(decode)
+    token_ids = [*bytes_of(begins), *[special("</s>")] * 200]
+    assert "".join(map(stream.push, token_ids)) == begins
+    assert longest < 20
+    assert stream.push(word(" the")) == (" the" if begins else "the")
 
 
 @pytest.mark.parametrize("tokenizer", [bundled(), ByteTokenizer()], ids=["bundled", "bytes"])
@@ -79,6 +125,15 @@ def test_a_stop_string_and_what_may_begin_one_are_held_back() -> None:
     assert parts[:6] == ["a", "n", " ", "", "", "EN,"]
     assert "".join(parts) == "an EN, then "
     assert stream.end() == ""
+
+
+def test_a_streams_length_counts_what_is_held_back_but_for_half_a_character() -> None:
+    stream = TextStream(ByteTokenizer().decode, stop=("END",))
+    lengths: list[int] = []
+    for token in "€ EN.".encode():
+        lengths.append(stream.length)
+        stream.push(token)
+    assert lengths == [0, 0, 0, 1, 2, 3, 4]
 
 
 def test_what_may_have_begun_a_stop_string_is_shown_when_nothing_follows() -> None:
