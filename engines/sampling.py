@@ -14,12 +14,13 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from ..kernels.reference.sample import NO_TOKEN
+from ..kernels.reference.sample import LEAST_TOP_P, NO_TOKEN
 from ..kernels.registry import select
 from .api import SamplingParams, TokenLogprobs
 from .device import put_on
 
 _BITS = 2**64 - 1
+_FLOAT32_MAX = torch.finfo(torch.float32).max
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +112,11 @@ def _drawn(logits: Tensor, draws: Sequence[Draw], rows: Sequence[int], name: str
     # One copy to the device; float32 holds every rank in a vocabulary.
     columns = torch.tensor(
         [
-            [one.temperature for one in samplings],
+            # What float32 would take for infinity, or for 0, is the nearest that it does not.
+            [min(one.temperature, _FLOAT32_MAX) for one in samplings],
             [uniform(draw) for draw in draws],
             [min(one.top_k, vocab) for one in samplings],
-            [one.top_p for one in samplings],
+            [max(one.top_p, LEAST_TOP_P) for one in samplings],
             [one.min_p for one in samplings],
         ],
         dtype=torch.float32,

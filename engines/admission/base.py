@@ -38,7 +38,8 @@ class Admission(Protocol):
         ...
 
     def readmit(self, requests: Sequence[RequestState], kv: KVRoom) -> Verdict:
-        """Whether sequences that were swapped out may come back together."""
+        """Whether sequences that were swapped out may come back together; NEVER, asked before
+        they are, if no empty cache would take them."""
         ...
 
     def why_never(self, request: RequestState, kv: KVRoom) -> str:

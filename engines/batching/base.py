@@ -54,13 +54,14 @@ class Planning:
     def preempt(self, victims: Sequence[RequestState]) -> None:
         """Take the place of one sequence, or of all samples of a request together.
 
-        By swapping if the admission policy asks for it and the host has room, else by throwing
-        away what was computed. A context that is not done is never swapped: it would come back to
-        compute a prompt in a step that had not budgeted for one.
+        By swapping if the admission policy asks for it, would take them back and the host has
+        room, else by throwing away what was computed. A context that is not done is never swapped:
+        it would come back to compute a prompt in a step that had not budgeted for one.
         """
         wanted = self.admission.preemption
         swap = wanted == "swap" or (wanted == "auto" and len(victims) > 1)
         swap = swap and all(victim.is_decoding for victim in victims)
+        swap = swap and self.admission.readmit(victims, self.kv) is not Verdict.NEVER
         if swap and self.kv.swap_out(victims):
             for victim in reversed(victims):
                 self.queues.swap_out(victim)
@@ -145,14 +146,10 @@ class Planning:
             group = [head]
             if together:
                 group = [one for one in queues.swapped if one.request is head.request]
-            verdict = self.admission.readmit(group, kv)
-            if verdict is Verdict.NEVER:
-                for one in group:
-                    queues.swapped.remove(one)
-                    reason = self.admission.why_never(one, kv)
-                    self.refused.append(Refusal(one, reason))
-                continue
-            if verdict is Verdict.LATER or not budget.has(len(group), len(group)):
+            # Never NEVER: then `preempt` would have recomputed them.
+            if self.admission.readmit(group, kv) is not Verdict.NOW:
+                break
+            if not budget.has(len(group), len(group)):
                 break
             budget.take(len(group), len(group))
             kv.swap_in(group)

@@ -89,7 +89,7 @@ class KVRoom(Protocol):
         ...
 
     def swap_in_units(self, requests: Sequence[RequestState]) -> int:
-        """Units that bringing them back from the host takes."""
+        """Units that bringing them back from the host takes, or will once they are there."""
         ...
 
 

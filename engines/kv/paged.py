@@ -252,7 +252,8 @@ class PagedKVCache:
         return True
 
     def swap_in_units(self, requests: Sequence[RequestState]) -> int:
-        return len({b for one in requests for b in self._host_tables[one]})
+        tables = [self._tables.get(one) or self._host_tables[one] for one in requests]
+        return len({block for table in tables for block in table})
 
     def swap_in(self, requests: Sequence[RequestState]) -> None:
         tables = [self._host_tables[request] for request in requests]

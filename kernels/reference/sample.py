@@ -14,6 +14,8 @@ from torch import Tensor
 from ..registry import implements
 
 NO_TOKEN = -1
+# Float32's least normal number: a device may take less for 0, of which no token may come.
+LEAST_TOP_P = torch.finfo(torch.float32).tiny
 
 
 @implements("sample", backend="reference", priority=-100)
@@ -29,9 +31,9 @@ def sample(
     order and over what `kept` keeps, is above `uniform`. Where temperature is 0, the likeliest,
     the first of several.
 
-    logits: floating [rows, vocab]. temperature float32 [rows], 0 or more. top_k int32 [rows], 0:
-    off. top_p float32 [rows] in (0, 1], 1: off. min_p float32 [rows] in [0, 1], 0: off. None: off
-    in every row. uniform float32 [rows] in [0, 1).
+    logits: floating [rows, vocab]. temperature float32 [rows], 0 or more and finite. top_k int32
+    [rows], 0: off. top_p float32 [rows], LEAST_TOP_P to 1, 1: off. min_p float32 [rows] in [0, 1],
+    0: off. None: off in every row. uniform float32 [rows] in [0, 1).
     A row that has a NaN, an infinity, or nothing above minus infinity gives NO_TOKEN, -1; minus
     infinity is a token that may not come. A row's token depends on no other row.
     """

@@ -8,7 +8,7 @@ from math import exp, inf, nan
 import torch
 from torch import Tensor
 
-from ..reference.sample import kept
+from ..reference.sample import LEAST_TOP_P, kept
 from .closeness import Difference, exactly
 from .spec import Call, Draw, ModelShape, OpSpec, StepShape, Work, nbytes
 
@@ -32,7 +32,8 @@ class ArgmaxCase:
 @dataclass(frozen=True)
 class SampleCase:
     """Of every two rows one has the filters, the other has none. top_p and min_p are moved to the
-    nearest place between two tokens. broken: three rows have no distribution."""
+    nearest place between two tokens, but for a top_p below MARGIN: the likeliest has more. broken:
+    three rows have no distribution."""
 
     rows: int
     vocab: int
@@ -86,7 +87,8 @@ def _make_sample(case: SampleCase, draw: Draw) -> Call:
         least = 0.0 if min_p is None else float(min_p[row])
         if case.top_p is not None and top_p is not None and filtered[row]:
             weights = probabilities.masked_fill(~kept(probabilities, k, 1.0, least), 0)
-            top_p[row] = _inside(weights.sort(descending=True, stable=True).values, case.top_p)
+            weights = weights.sort(descending=True, stable=True).values
+            top_p[row] = case.top_p if case.top_p < MARGIN else _inside(weights, case.top_p)
         p = 1.0 if top_p is None else float(top_p[row])
         weights = probabilities.masked_fill(~kept(probabilities, k, p, least), 0)
         uniform[row] = _inside(weights, float(uniform[row]))
@@ -179,6 +181,7 @@ _SAMPLE = {
     "top-p: most of a model's": SampleCase(3, 49152, top_p=0.9, spread=1.0),
     "top-p: nearly all": SampleCase(3, 130, top_p=0.9999, spread=1.0),
     "top-p: hardly any": SampleCase(3, 130, top_p=1e-6),
+    "top-p: the least": SampleCase(3, 130, top_p=LEAST_TOP_P),
     "min-p: few": SampleCase(3, 64, min_p=0.05),
     "all filters: wide": SampleCase(3, 1000, 1.4, 60, 0.9, 0.02),
     "all filters: small": SampleCase(3, 90, 0.9, 20, 0.9, 0.02),

@@ -176,6 +176,34 @@ def test_tokens_do_not_depend_on_the_schedule(
             assert len(tokens) == request.sampling.max_tokens
 
 
+few = st.tuples(
+    st.integers(1, 8), st.integers(4, 8), st.integers(0, 3), st.integers(1, 4), st.just(0)
+)
+
+
+@pytest.mark.parametrize("batching", list(BATCHING))
+@settings(max_examples=60, deadline=None)
+@given(
+    load=st.lists(few, min_size=1, max_size=3), pool=st.sampled_from([16, 20, 24]), data=st.data()
+)
+def test_nobody_who_has_begun_is_refused(batching, load, pool, data) -> None:
+    """The pool just holds any one sequence to its end, and a step recomputes any."""
+    options = data.draw(kv_settings("optimistic", "paged"))
+    core = make_core(batching, pool_tokens=pool, max_model_len=16, **options)
+    run = drive(core, arrivals=arrivals_of(load), after_step=check_step)
+    began = {event.request_id for event in run.events if event.token_id is not None}
+    refused = {event.request_id for event in run.events if event.finish is FinishReason.REFUSED}
+    assert not began & refused
+    for request in requests_of(load):
+        if request.request_id in refused:
+            continue
+        alone = drive(make_core(pool_tokens=256), [request])
+        for choice in range(request.sampling.n):
+            tokens = run.tokens(request.request_id, choice)
+            assert tokens == alone.tokens(request.request_id, choice)
+    check_idle(core)
+
+
 @settings(max_examples=60, deadline=None)
 @given(load=loads, pool=pools, data=st.data())
 @pytest.mark.parametrize("kv", ["paged", "contiguous"])

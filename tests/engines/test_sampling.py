@@ -15,6 +15,7 @@ from llmbench.engines.api import SamplingParams
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.sampling import Draw, Sampled, _mix, choose, penalised, sample, uniform
 from llmbench.kernels.reference.sample import NO_TOKEN
+from llmbench.kernels.registry import implementations
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor
@@ -356,6 +357,28 @@ def test_sampling_parameters_are_checked(field: str, values: list[Any]) -> None:
     for value in values:
         with pytest.raises(ConfigError, match=rf"^{field}: .* is not allowed; expected .+$"):
             SamplingParams(**{field: value})
+
+
+ON_CPU = [
+    one.name
+    for one in implementations("sample")
+    if one.when(torch.device("cpu"), torch.float32) and (one.needs is None or one.needs() is None)
+]
+
+
+@pytest.mark.parametrize("name", ON_CPU)
+@pytest.mark.parametrize(
+    ("changes", "likely"), [({"top_p": 1e-46}, [2]), ({"temperature": 1e39}, [0, 2])]
+)
+def test_what_float32_cannot_say_changes_no_other_draw(
+    name: str, changes: dict[str, Any], likely: list[int]
+) -> None:
+    """1e-46 became 0, of which no token may come, and 1e39 infinity: the whole batch failed."""
+    logits = torch.tensor([[0.0, -inf, 1.0], [2.0, -1.0, 1.0]])
+    extreme, greedy = replace(RANDOM, **changes), SamplingParams()
+    found = sample(logits, [Draw(extreme, 0), Draw(greedy, 0)], force={"sample": name})
+    assert found[0].token_id in likely
+    assert found[1].token_id == 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

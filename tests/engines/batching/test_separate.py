@@ -175,6 +175,20 @@ def test_without_room_on_the_host_a_group_is_recomputed() -> None:
     assert run.table() == ["P a0+8 b0+6", "D a | preempt b b#1", "P b0+7 b#10+7"]
 
 
+def test_a_group_that_could_never_come_back_from_the_host_is_recomputed() -> None:
+    # Three blocks, and the samples of one request hold two. They ask for two more, one is free; to
+    # come back they would need four.
+    core = make_core(
+        "separate",
+        pool_tokens=12,
+        max_model_len=12,
+        admission_options=AUTO,
+        kv_options={"host_blocks": 8},
+    )
+    run = drive(core, [make_request("g", 6, 2, n=2)])
+    assert run.table() == ["P g0+6", "preempt g g#1", "P g0+7", "P g#10+7"]
+
+
 def test_nobody_is_swapped_in_by_a_step_that_preempted() -> None:
     # Five blocks, all held after the prompts: a one, c three, s one for its two samples.
     core = make_core(
