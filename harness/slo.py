@@ -36,7 +36,10 @@ PRESETS: dict[str, dict[str, float]] = {
 
 _LIMIT = re.compile(r"(?P<metric>[^:=]+)[:=](?P<limit>.+)")
 _DURATION = re.compile(r"(?P<number>[0-9.eE+-]+?)\s*(?P<unit>[a-z]*)")
-_FORM = "METRIC:LIMIT[,…] such as ttft:200ms,tpot:50ms, or a preset"
+_PRESET = f"a preset: {', '.join(PRESETS)}"
+_FORM = f"METRIC:LIMIT[,…] such as ttft:200ms,tpot:50ms, or {_PRESET}"
+# What a command that cannot do without limits asks for.
+SLO_WANTED = f"limits, such as ttft:500ms,tpot:50ms, or {_PRESET}"
 
 
 def parse_slo(text: str) -> dict[str, float]:

@@ -80,11 +80,14 @@ def list_models() -> tuple[CatalogueEntry, ...]:
     )
 
 
-def resolve_model(name: str, report: Callable[[str], None] = lambda _line: None) -> ModelFiles:
+def resolve_model(
+    name: str, report: Callable[[str], None] = lambda _line: None, field: str = "model"
+) -> ModelFiles:
     """The files of a catalogue name, a directory, or a hub id `org/name`; fetches if it must.
 
-    report is told of long stages, one line each. Raises ModelError where files cannot be had, and
-    ConfigError, with the nearest spelling, for a name that is none of these.
+    report is told of long stages, one line each. field: the setting that named it, for errors.
+    Raises ModelError where files cannot be had, and ConfigError, with the nearest spelling, for a
+    name that is none of these.
     """
     if name == BUNDLED:
         return _bundled()
@@ -100,18 +103,18 @@ def resolve_model(name: str, report: Callable[[str], None] = lambda _line: None)
     if os.path.isdir(path):
         return ModelFiles(name, Path(path).resolve())
     if os.path.isfile(path):
-        raise ModelError("model", name, "is a file; expected a directory with a config.json")
+        raise ModelError(field, name, "is a file; expected a directory with a config.json")
     if HUB_ID.fullmatch(name):
-        return _from_hub(name, report)
+        return _from_hub(name, report, field)
     if "/" in name or os.sep in name:
-        raise ModelError("model", name, "does not exist; expected a directory with a config.json")
+        raise ModelError(field, name, "does not exist; expected a directory with a config.json")
     named = [entry.name for entry in list_models()]
     if (shape := name.lower()) in known_shapes() and shape not in named:
         problem = "is known as a shape only, without weights: simulate it, or run it with"
-        raise ModelError("model", name, f"{problem} --load-format dummy")
-    near = unknown_name("model", name, named)
+        raise ModelError(field, name, f"{problem} --load-format dummy")
+    near = unknown_name(field, name, named)
     raise ConfigError(
-        "model", name, f"{near.allowed}, a model directory or a hub id org/name", near.hint
+        field, name, f"{near.allowed}, a model directory or a hub id org/name", near.hint
     )
 
 
@@ -151,14 +154,14 @@ def _bundled() -> ModelFiles:
     return ModelFiles(BUNDLED, model_directory(), f"sha256:{digest[:12]}")
 
 
-def _from_hub(name: str, report: Callable[[str], None]) -> ModelFiles:
+def _from_hub(name: str, report: Callable[[str], None], field: str) -> ModelFiles:
     """A snapshot in the hub's own cache, fetched if it is not there and the network allows."""
     from huggingface_hub import snapshot_download
 
     from .describe import describe_model
 
     report(f"{name}: looking on the hub and in its cache")
-    with fetching(name):
+    with fetching(name, field):
         # A model that is not supported is refused before its weights are fetched.
         describe_model(Path(snapshot_download(name, allow_patterns=["*config.json"])))
         directory = Path(snapshot_download(name, allow_patterns=list(_HUB_FILES)))

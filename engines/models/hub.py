@@ -12,9 +12,9 @@ HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 @contextmanager
-def fetching(name: str) -> Iterator[None]:
-    """Around a fetch of the model `name`: whatever the hub's client raises becomes a ModelError of
-    one line."""
+def fetching(name: str, field: str = "model") -> Iterator[None]:
+    """Around a fetch of the model `name`, which the setting `field` asks for: whatever the hub's
+    client raises becomes a ModelError of one line."""
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
@@ -23,7 +23,7 @@ def fetching(name: str) -> Iterator[None]:
         raise
     except LocalEntryNotFoundError as error:
         problem = "is no directory here nor in the hub's cache, and the hub cannot be reached"
-        raise ModelError("model", name, problem) from error
+        raise ModelError(field, name, problem) from error
     except (HfHubHTTPError, OSError, ValueError) as error:
         problem = f"cannot be fetched from the hub ({str(error).strip().partition(chr(10))[0]})"
-        raise ModelError("model", name, problem) from error
+        raise ModelError(field, name, problem) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..errors import ConfigError
@@ -69,6 +68,8 @@ def asked_scheme(
     the method does not leave."""
     found = find_quantiser(method)
     rows = group_size == WHOLE_ROW
+    if group_size is not None and found.grouped and not rows:
+        check_group_size(config, group_size, f", or {WHOLE_ROW}: all of a row")
     scheme = default_scheme(config, method, None if rows or not found.grouped else group_size)
     if bits not in (None, scheme.bits) and not (found.eight_bits and bits == 8):
         choices = "4 or 8" if found.eight_bits else str(scheme.bits)
@@ -98,12 +99,22 @@ def resolve_group_size(config: ModelConfig, method: str, asked: int | None) -> i
         return None
     if asked is None:
         return choose_group_size(input_widths(config))
-    return check_group_size(asked, input_widths(config))
+    check_group_size(config, asked)
+    return asked
 
 
 def input_widths(config: ModelConfig) -> tuple[int, ...]:
     """Inputs of a layer's maps, the smallest first."""
-    return tuple(sorted({config.hidden_size, config.q_size, config.intermediate_size}))
+    return tuple(sorted(_maps_by_width(config)))
+
+
+def _maps_by_width(config: ModelConfig) -> dict[int, str]:
+    """A layer's map for each number of inputs."""
+    return {
+        config.intermediate_size: "mlp.down_proj",
+        config.q_size: "self_attn.o_proj",
+        config.hidden_size: "self_attn.q_proj",
+    }
 
 
 def ragged_width(config: ModelConfig, scheme: Scheme) -> int | None:
@@ -112,12 +123,14 @@ def ragged_width(config: ModelConfig, scheme: Scheme) -> int | None:
     return next((width for width in input_widths(config) if size and width % size), None)
 
 
-def check_group_size(group_size: int, widths: Iterable[int]) -> int:
-    """Raises ConfigError for a group that kernels could not read: pieces of fewer than 8."""
-    for width in sorted(widths):
+def check_group_size(config: ModelConfig, group_size: int, or_else: str = "") -> None:
+    """Raises ConfigError for a group that kernels could not read: pieces of fewer than 8. or_else:
+    what else may be asked for, in the error's words."""
+    maps = _maps_by_width(config)
+    for width in sorted(maps):
         if not in_pieces(group_size, width):
-            raise ConfigError("group_size", group_size, f"a multiple of 8, at most {width}")
-    return group_size
+            allowed = f"a multiple of 8, at most {width} (the inputs of {maps[width]}){or_else}"
+            raise ConfigError("group_size", group_size, allowed)
 
 
 def quantized_maps(config: ModelConfig) -> tuple[str, ...]:

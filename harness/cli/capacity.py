@@ -133,10 +133,11 @@ def _goal(config: RunConfig, attainment: str, rate_tolerance: str) -> CapacityGo
     from ...engines.errors import ConfigError
     from ..rate_search.bracket import check_search
     from ..simulation.simulated_capacity import CapacityGoal
+    from ..slo import SLO_WANTED
     from ..units import parse_share
 
     if not config.slo_s:
-        raise ConfigError("slo", "", "limits, such as ttft:500ms,tpot:50ms, or a preset")
+        raise ConfigError("slo", "", SLO_WANTED)
     goal = CapacityGoal(
         config.slo_s,
         parse_share("attainment", attainment),

@@ -85,7 +85,7 @@ def server_options(
         str,
         typer.Option(
             help="Whose fields are sent, to get exactly N tokens and no warm prefix cache: auto, "
-            "vllm, sglang, llama.cpp, tensorrt-llm, llmbench or openai (none).",
+            "vllm, sglang, llama.cpp, tensorrt-llm, llmbench, mock or openai (none).",
             rich_help_panel=_PANEL,
         ),
     ] = "auto",

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from ...engines.errors import ConfigError, unknown_name
 from ..storage.json_text import not_finite
+from .servers import AUTO, SERVER_NAMES
 from .tls import SYSTEM_TRUST, Trust
 
 Endpoint = Literal["completions", "chat"]
@@ -102,7 +103,7 @@ class ClientConfig:
     endpoint: Endpoint = "completions"
     model: str | None = None
     prompt_as: PromptAs = "ids"
-    server: str = "auto"
+    server: str = AUTO
     prefix_cache: PrefixCache = "fresh"
     connections: Connections = "pool"
     processes: int = 1
@@ -119,6 +120,7 @@ class ClientConfig:
             ("prompt_as", self.prompt_as, get_args(PromptAs)),
             ("prefix_cache", self.prefix_cache, get_args(PrefixCache)),
             ("connections", self.connections, get_args(Connections)),
+            ("server", self.server, SERVER_NAMES),
         ):
             if value not in known:
                 raise unknown_name(name, value, known)

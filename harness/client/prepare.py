@@ -114,7 +114,7 @@ def tokenizer_of_server(
             allowed = "--tokenizer NAME or DIRECTORY: prompts have exact lengths in its tokens"
             raise ConfigError("tokenizer", f"of {model!r}, not known here", allowed)
         name = model
-    return name, resolve_model(name, watch.stage).directory
+    return name, resolve_model(name, watch.stage, field="tokenizer").directory
 
 
 def _calibration_of_this_cpu(asked: Path | None) -> ClientCalibration | None:

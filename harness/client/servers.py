@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...engines.errors import unknown_name
-
 
 @dataclass(frozen=True)
 class Server:
@@ -42,6 +40,7 @@ class Server:
 
 _CONTINUOUS = {"continuous_usage_stats": True}
 OTHER = Server("openai")
+AUTO = "auto"
 SERVERS: Mapping[str, Server] = {
     one.name: one
     for one in (
@@ -82,11 +81,12 @@ SERVERS: Mapping[str, Server] = {
 }
 
 
+SERVER_NAMES = (AUTO, *SERVERS)
+
+
 def find_server(name: str, owner: str) -> Server:
-    """The row of that name; `auto`: of the maker that the server names, or no row at all. Raises
-    ConfigError for another name."""
-    if name == "auto":
+    """The row of that name, one of SERVER_NAMES; `auto`: of the maker that the server names, or no
+    row at all."""
+    if name == AUTO:
         return next((one for one in SERVERS.values() if owner.lower() in one.owners), OTHER)
-    if name not in SERVERS:
-        raise unknown_name("server", name, ("auto", *SERVERS))
     return SERVERS[name]

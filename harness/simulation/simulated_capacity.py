@@ -31,6 +31,7 @@ from ..metrics.goodput import SLO_METRICS, GoodputShare, meets
 from ..rate_search.bracket import Search, find_capacity
 from ..run.drive import Observation
 from ..run.record import RequestRecord, RequestStatus
+from ..slo import SLO_WANTED
 from ..stats.batches import effective_size
 from .simulate import (
     PreparedSimulation,
@@ -166,7 +167,7 @@ def engine_capacity(
 ) -> EngineCapacity:
     """Search, serving the plan's requests at every rate tried: only their gaps change."""
     if not goal.slo_s:
-        raise MissingError("slo", "limits, such as ttft:500ms,tpot:50ms, or a preset")
+        raise MissingError("slo", SLO_WANTED)
     trials = _Trials(prepared, goal, watch)
     search = find_capacity(
         trials.attained,

@@ -35,6 +35,7 @@ def test_accepts(text: str, limits: dict[str, float]) -> None:
         ("ttfft:2s", "slo: 'ttfft' is not allowed; expected one of .*did you mean 'ttft'"),
         ("itl:2s", "slo: 'itl' is not allowed; expected one of"),
         ("llama3-8b", "did you mean 'llama3.1-8b'"),
+        ("nosuch", f"METRIC:LIMIT.* or a preset: {', '.join(PRESETS)}$"),
         ("ttft:200msec", "units us, ms, s, min .did you mean 'ms'"),
         ("ttft:fast", "slo: 'fast' is not allowed; expected a positive time"),
         ("ttft:-1ms", "slo: '-1ms' is not allowed; expected a positive time"),

@@ -193,6 +193,11 @@ ARRIVAL_KINDS = (
             "(did you mean 'poisson'?)",
         ),
         (
+            changed("arrivals", to={"kind": "gamma", "rate_per_s": 20, "burstiness": 2}),
+            "arrivals: has burstiness 2; expected cv, which is 1 / sqrt(burstiness): vLLM's "
+            "burstiness is the gamma's shape",
+        ),
+        (
             changed("arrivals", to=stage(arrivals={**POISSON, "rate": 1})),
             "arrivals.stages.0.arrivals: 'rate' is not a field here; "
             "expected one of kind, max_concurrency, rate_per_s (did you mean 'rate_per_s'?)",

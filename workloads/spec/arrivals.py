@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -55,6 +56,14 @@ class Gamma(_OpenLoop):
         description="Coefficient of variation of the gaps, standard deviation / mean. 1 is "
         "Poisson; vLLM's burstiness is 1 / cv^2."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_burstiness(cls, given: object) -> object:
+        if isinstance(given, Mapping) and "burstiness" in given:
+            allowed = "cv, which is 1 / sqrt(burstiness): vLLM's burstiness is the gamma's shape"
+            raise DisagreementError(f"has burstiness {given['burstiness']!r}", allowed)
+        return given
 
 
 class OnOff(_OpenLoop):

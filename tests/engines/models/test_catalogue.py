@@ -67,6 +67,12 @@ def test_directory_that_is_not_there(name: str) -> None:
         resolve_model(name)
 
 
+@pytest.mark.parametrize("name", ["nosuchtok", "./place", "llama-3-8b"])
+def test_an_error_names_the_setting_that_asked(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"^tokenizer: '{name}'"):
+        resolve_model(name, field="tokenizer")
+
+
 def test_file_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
     with pytest.raises(ModelError, match="is a file; expected a directory"):

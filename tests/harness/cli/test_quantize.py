@@ -246,7 +246,10 @@ def test_a_data_sets_name_is_no_path(
         (["--method", "gptq", "--group-size", "20"], "group_size: 20"),
         (["--method", "gptq", "--group-size", "0"], "group_size: 0 .* multiple of 8, at most 64"),
         (["--method", "rtn", "--group-size", "-8"], "group_size: -8 .* multiple of 8"),
-        (["--method", "rtn", "--group-size", "128"], "group_size: 128 .* at most 64"),
+        (
+            ["--method", "rtn", "--group-size", "128"],
+            r"group_size: 128 .* 64 \(the inputs of self_attn.q_proj\), or -1: all of a row$",
+        ),
         (["--method", "int8", "--group-size", "32"], "int8 has no groups"),
         (["--method", "rtn", "--act-order"], "act_order: True .* gptq, not rtn"),
         (["--method", "rtn", "--samples", "8"], "rtn calibrates nothing"),

@@ -77,6 +77,10 @@ def test_a_server_is_measured_and_reported(
         (["--target", "tritonn"], "target"),
         (["--target", "openai", "--base-url", "http://127.0.0.1:1"], "does not answer"),
         (["--target", "openai", "--base-url", "http://h", "--engine", "paged"], "engine"),
+        (
+            ["--target", "openai", "--base-url", "http://127.0.0.1:1", "--server", "foo"],
+            "server: 'f",
+        ),
         (["--target", "openai", "--base-url", "http://h", "--threads", "1"], "threads"),
         (["--target", "openai", "--base-url", "http://h", "--api-key-env", "NO_SUCH"], "NO_SUCH"),
         (["--target", "openai", "--base-url", "http://h", "--timeout", "x:1s"], "timeout"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from llmbench.engines.errors import ConfigError
-from llmbench.harness.cli.target_options import parse_timeouts
+from llmbench.harness.cli.target_options import parse_timeouts, server_options
 from llmbench.harness.client.config import ClientConfig, Timeouts, Url, parse_extra, parse_url
-from llmbench.harness.client.servers import OTHER, SERVERS, find_server
+from llmbench.harness.client.servers import OTHER, SERVER_NAMES, SERVERS, find_server
+from llmbench.harness.options.run import parameters_of
 
 
 @pytest.mark.parametrize(
@@ -94,8 +96,19 @@ def test_servers_are_known_by_what_they_call_themselves() -> None:
     assert find_server("auto", "llamacpp") is SERVERS["llama.cpp"]
     assert find_server("auto", "somebody") is OTHER
     assert find_server("sglang", "somebody") is SERVERS["sglang"]
-    with pytest.raises(ConfigError, match="did you mean 'vllm'"):
-        find_server("vlm", "")
+
+
+def test_a_server_that_is_not_known_is_refused_before_anything_is_sent() -> None:
+    names = "auto, llama.cpp, llmbench, mock, openai, sglang, tensorrt-llm, vllm"
+    said = f"server: 'vlm' is not allowed; expected one of {names} .did you mean 'vllm'"
+    with pytest.raises(ConfigError, match=said):
+        ClientConfig(Url("box", 80), server="vlm")
+
+
+def test_the_help_names_every_server() -> None:
+    (option,) = [one for one in parameters_of(server_options) if one.name == "server"]
+    named = option.annotation.__metadata__[0].help.rpartition(": ")[2]
+    assert set(re.findall(r"[a-z.-]*[a-z]", named)) - {"or", "none"} == set(SERVER_NAMES)
 
 
 def test_a_key_fits_a_line_and_is_never_repeated(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,6 +129,13 @@ def test_texts_of_a_workload_are_sent_in_the_models_tokens(tmp_path: Path) -> No
     assert found.result.counters.output_tokens == 10
 
 
+def test_a_tokenizer_that_is_not_known_is_called_one() -> None:
+    with in_thread(MockServer(QUICK.script)) as url:
+        config = ServerRunConfig(ClientConfig(parse_url(url)), LOAD, tokenizer="nosuchtok")
+        with pytest.raises(ConfigError, match=r"^tokenizer: 'nosuchtok' is not allowed"):
+            prepare_server_run(config, Silent())
+
+
 @pytest.mark.parametrize("endpoint", ["completions", "chat"])
 def test_two_processes_send_one_plan(endpoint: str) -> None:
     found = measured(processes=2, endpoint=endpoint, prompt_as="text")

@@ -348,7 +348,9 @@ def test_sessions_that_begin_at_once_do_not_send_all_requests_at_once(tmp_path: 
 
 
 def test_an_objective_is_needed_and_must_judge_somebody() -> None:
-    with pytest.raises(ConfigError, match="slo: missing; expected limits"):
+    with pytest.raises(
+        ConfigError, match=r"slo: missing; expected limits.* a preset: llama2-70b, "
+    ):
         engine_capacity(one_by_one(4), CapacityGoal({}), Silent())
     with pytest.raises(ConfigError, match="some request can be judged on"):
         engine_capacity(one_by_one(4), CapacityGoal({"tpot": 1.0}), Silent())
