@@ -50,7 +50,7 @@ def load_plugin(op: str, place: str) -> str:
     it has cannot be called as the operation is.
     """
     module_name, _, function = place.rpartition(":") if _names_function(place) else (place, "", "")
-    module, registered = _imported(module_name)
+    module, registered = _imported(_resolved(module_name))
     of_op = [one for one in registered if one.op == op]
     if not function:
         if len(of_op) != 1:
@@ -91,15 +91,24 @@ def _registered_name(op: str, name: str) -> str:
     return known(f"implementation of {op}", name, found, runs_here)
 
 
+def _is_file(name: str) -> bool:
+    return name.endswith(".py") or "/" in name
+
+
+def _resolved(name: str) -> str:
+    """One name for a file, however it is written."""
+    return str(Path(name).expanduser().resolve()) if _is_file(name) else name
+
+
 @cache
 def _imported(name: str) -> tuple[ModuleType, tuple[Implementation, ...]]:
-    """The module and what it registers."""
+    """The module and what it registers. name: as `_resolved` gives it."""
     # What ships is registered before, and so is not taken for the plugin's.
     for op in OPS:
         implementations(op)
-    is_file = name.endswith(".py") or "/" in name
+    load = _from_file if _is_file(name) else import_module
     try:
-        return registered_by(lambda: _from_file(Path(name)) if is_file else import_module(name))
+        return registered_by(lambda: load(name))
     except KernelError as error:
         raise KernelError(f"{name}: {error}") from error
     except Exception as error:  # whatever a user's file does wrong
@@ -107,10 +116,9 @@ def _imported(name: str) -> tuple[ModuleType, tuple[Implementation, ...]]:
         raise KernelError(f"kernel plugin {name} does not import: {cause}") from error
 
 
-def _from_file(path: Path) -> ModuleType:
-    path = path.expanduser().resolve()
+def _from_file(path: str) -> ModuleType:
     # Two files of one name are two modules.
-    name = f"llmbench_plugin_{path.stem}_{sha256(str(path).encode()).hexdigest()[:8]}"
+    name = f"llmbench_plugin_{Path(path).stem}_{sha256(path.encode()).hexdigest()[:8]}"
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")

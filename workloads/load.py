@@ -71,12 +71,12 @@ def _beside(folder: Path, spec: WorkloadSpec) -> WorkloadSpec:
 
 
 def _dataset_beside(folder: Path, dataset: str) -> str:
-    """A dataset's name; hf:NAME is one of the hub, or a folder here if there is one."""
+    """A dataset's name; hf:NAME is one of the hub, or a file or folder here if there is one."""
     name = dataset.removeprefix("hf:")
     if name == dataset:
         return str(folder / dataset)
     path = name.partition(":")[0]
-    return f"hf:{folder / name}" if path and (folder / path).is_dir() else dataset
+    return f"hf:{folder / name}" if path and (folder / path).exists() else dataset
 
 
 def _causes(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:

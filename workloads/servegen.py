@@ -19,20 +19,15 @@ from pydantic import ValidationError
 from .api import WorkloadError
 from .overrides import scaled_clients
 from .spec import Client, Clients, HistogramLength, SampledLengths, WorkloadSpec
+from .traces import SERVEGEN_CLIENTS
 from .traces.rows import CsvRows, Row
 
-CLIENTS_FILE = "clients_summary.csv"
 _CLIENT_COLUMNS = ("category", "mean_rate_rps", "rate_weighted_cv", "main_iat_family")
 _BIN_COLUMNS = ("field", "bin_lo", "bin_hi", "prob")
 _FAMILIES = {"Gamma": "gamma", "Weibull": "weibull", "Exponential": "gamma"}
 # Of a category without input_tokens, the text's are the nearest: images and sounds are left out.
 _INPUT_FIELDS = ("input_tokens", "text_tokens")
 _NUM_REQUESTS = 1000
-
-
-def is_servegen(path: Path) -> bool:
-    """Whether a path is such a folder."""
-    return (path / CLIENTS_FILE).is_file()
 
 
 def servegen_workload(
@@ -84,7 +79,7 @@ def _scaled(arrivals: Clients, rate_per_s: float) -> Clients:
 def _clients(folder: Path) -> dict[str, list[Client]]:
     """Every category's clients that send anything."""
     found: dict[str, list[Client]] = {}
-    for row in _rows(folder / CLIENTS_FILE, _CLIENT_COLUMNS):
+    for row in _rows(folder / SERVEGEN_CLIENTS, _CLIENT_COLUMNS):
         rate = row.number("mean_rate_rps")
         if rate == 0:
             continue

@@ -162,7 +162,8 @@ def fit(
     from ...engines.errors import ConfigError
     from ...workloads.api import WorkloadError
     from ...workloads.load import spec_yaml
-    from ...workloads.servegen import is_servegen, servegen_workload
+    from ...workloads.servegen import servegen_workload
+    from ...workloads.traces import is_servegen
     from .workload_tables import print_fit
 
     if out is not None and not out.parent.is_dir():

@@ -6,7 +6,7 @@ between tokens sees each of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -14,9 +14,7 @@ import orjson
 from ...engines.api import TokenLogprobs
 from .asked import Asked, as_json
 from .choices import Joined, Part, Scored
-
-TokenText = Callable[[int], str]
-"""One token as text, special tokens spelt out."""
+from .text import TokenText
 
 DONE = b"data: [DONE]\n\n"
 

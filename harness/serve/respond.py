@@ -15,8 +15,9 @@ from .asked import Asked
 from .choices import Choices, Part, join
 from .errors import UNAVAILABLE, ApiError
 from .lives import Life
-from .replies import DONE, TokenText, chunk, event, usage_event, whole
+from .replies import DONE, chunk, event, usage_event, whole
 from .streams import Stream
+from .text import TokenText
 
 Header = tuple[bytes, bytes]
 _JSON = [(b"content-type", b"application/json")]

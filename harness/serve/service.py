@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...engines.clock import Clock
-from ...engines.models.tokenizer import Tokenizer
 from .asked import understand
 from .bodies import Body, ChatBody, CompletionBody
 from .choices import Choices
@@ -19,6 +18,7 @@ from .metrics import ServerMetrics
 from .prompts import Prompts
 from .respond import Reply
 from .streams import Stream, Switchboard
+from .text import spelling
 from .worker import Worker, failure_line
 
 
@@ -53,6 +53,7 @@ class Service:
         self._worker = worker
         self._lives = lives
         self._prompts = prompts
+        self._spelt = spelling(prompts.tokenizer)
         self._board = Switchboard()
         self._closing: str = ""
 
@@ -111,8 +112,7 @@ class Service:
         self._board.connect(asked.request_ids, stream)
         lives = [self._lives.begin(request) for request in asked.requests]
         self._worker.submit(asked.requests)
-        tokenizer = self._prompts.tokenizer
-        choices = Choices(asked, tokenizer.decode)
+        choices = Choices(asked, self._prompts.tokenizer.decode)
 
         def close() -> None:
             self._board.disconnect(asked.request_ids)
@@ -121,7 +121,7 @@ class Service:
                 for name in asked.request_ids:
                     self._lives.forget(name)
 
-        return Reply(asked, choices, stream, lives, _spelt_by(tokenizer), close)
+        return Reply(asked, choices, stream, lives, self._spelt, close)
 
     def _check_model(self, body: Body) -> None:
         if body.model not in (None, self.offer.name):
@@ -150,7 +150,3 @@ class Service:
                 f"{waiting} requests wait for the engine; at most {most} may (--max-waiting)",
                 code="overloaded",
             )
-
-
-def _spelt_by(tokenizer: Tokenizer) -> Callable[[int], str]:
-    return lambda token_id: tokenizer.decode([token_id], skip_special_tokens=False)

@@ -66,6 +66,20 @@ def test_a_file_is_loaded_once_and_its_kernel_is_used(tmp_path: Path) -> None:
     assert chosen.function(torch.ones(1, 4)).shape == (1, 2)
 
 
+def test_a_file_is_one_by_whatever_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rms_norm = """
+@implements("rms_norm", backend="mine")
+def rms_norm(x, weight, eps):
+    return F.rms_norm(x, weight.shape, weight, eps)
+"""
+    place = written(tmp_path, GOOD + rms_norm)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    expected = {"silu_mul": "mine", "rms_norm": "mine"}
+    assert resolve_choices(["silu_mul=gates.py", "rms_norm=./gates.py"]) == expected
+    assert resolve_choices([f"silu_mul={place}", "rms_norm=~/gates.py"]) == expected
+
+
 def test_a_function_that_is_not_registered_is_named_and_only_used_when_forced(
     tmp_path: Path,
 ) -> None:

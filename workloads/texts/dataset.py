@@ -88,8 +88,9 @@ def _load_hub(name: str) -> object:
     if not path or len(rest) > 2:
         expected = "hf:NAME, hf:NAME:SPLIT or hf:NAME:CONFIG:SPLIT"
         raise WorkloadError("prompts.dataset", name, expected)
-    if len(rest) < 2 and _is_saved(Path(path)):
-        return _of_split(name, datasets.load_from_disk(path), rest[0] if rest else None)
+    local = name.removeprefix(HUB)
+    if len(rest) < 2 and _is_here(split_path(local)[0]):
+        return _load_local(local)
     split = rest[-1] if rest else _DEFAULT_SPLIT
     return datasets.load_dataset(path, rest[0] if len(rest) == 2 else None, split=split)
 
@@ -112,6 +113,11 @@ def _load_local(name: str) -> object:
     if reader is None:
         raise WorkloadError("prompts.dataset", path, f"a file ending in {', '.join(_READERS)}")
     return _of_split(name, datasets.load_dataset(reader, data_files=str(path)), split)
+
+
+def _is_here(path: Path) -> bool:
+    """Whether a name after `hf:` is that of a file, or of a folder that `save_to_disk` made."""
+    return path.is_file() or _is_saved(path)
 
 
 def _is_saved(path: Path) -> bool:

@@ -12,6 +12,9 @@ from pathlib import Path
 from ..api import RequestShape, WorkloadError
 from . import azure, burstgpt, mooncake, own, stored
 
+# Of a folder of ServeGen's: its senders.
+SERVEGEN_CLIENTS = "clients_summary.csv"
+
 
 @dataclass(frozen=True)
 class Format:
@@ -49,6 +52,10 @@ def read_trace(path: str | Path) -> tuple[RequestShape, ...]:
     path = Path(path)
     if stored.is_stored(path):
         return stored.read(path)
+    if is_servegen(path):
+        problem = "holds ServeGen's clients, and no requests"
+        way = f"what 'llmbench workload fit {path} --category CATEGORY' writes, as --workload"
+        raise WorkloadError("trace", path, way, problem)
     try:
         with path.open(encoding="utf-8-sig") as lines:
             first_line = lines.readline()
@@ -63,6 +70,11 @@ def read_trace(path: str | Path) -> tuple[RequestShape, ...]:
         if not one.missing(first_line):
             return one.read(path)
     raise WorkloadError("trace", path, supported(), _what_is_missing(first_line))
+
+
+def is_servegen(path: Path) -> bool:
+    """Whether a path is a folder of ServeGen's clients."""
+    return (path / SERVEGEN_CLIENTS).is_file()
 
 
 def supported() -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from llmbench.engines.api import TokenLogprobs
 
+from .byte_fallback import byte_fallback, word
 from .servers import ScriptedExecutor, served
 
-COMPLETIONS = "/v1/completions"
+COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -26,3 +27,24 @@ def test_offsets_count_characters_that_are_held_back(streamed: bool) -> None:
     # Of a character's bytes each is where the character is.
     expected = [at for at, one in enumerate(text) for _ in one.encode()]
     assert offsets == expected
+
+
+def test_tokens_that_differ_in_the_space_before_them_are_told_apart() -> None:
+    """Known wrong: " the" and "the" were one key, and the likelier hid the other."""
+    spaced, bare = word(" the"), word("the")
+    rivals = TokenLogprobs(-0.1, 1, ((spaced, -0.1), (bare, -2.5)))
+    executor = ScriptedExecutor(bytes([spaced, bare]), logprobs=rivals)
+    messages = [{"role": "user", "content": "x"}]
+    with served(executor, tokenizer=byte_fallback(), render=lambda _: "a") as server:
+        asked = {"prompt": "a", "max_tokens": 2, "logprobs": 2}
+        completion = server.post(COMPLETIONS, asked)[1]["choices"][0]
+        asked = {"messages": messages, "max_tokens": 2, "logprobs": True, "top_logprobs": 2}
+        chat = server.post(CHAT, asked)[1]["choices"][0]
+    # A text's first space is no token's but the tokenizer's.
+    assert completion["text"] == "thethe"
+    assert completion["logprobs"]["tokens"] == [" the", "the"]
+    assert completion["logprobs"]["top_logprobs"] == [{" the": -0.1, "the": -2.5}] * 2
+    assert [one["token"] for one in chat["logprobs"]["content"]] == [" the", "the"]
+    for one in chat["logprobs"]["content"]:
+        assert [rival["token"] for rival in one["top_logprobs"]] == [" the", "the"]
+        assert [bytes(rival["bytes"]) for rival in one["top_logprobs"]] == [b" the", b"the"]

@@ -73,6 +73,15 @@ def test_a_file_has_one_split(saved: Path) -> None:
         users(f"{path}:test")
 
 
+def test_a_file_after_hf_is_read_and_no_hub_is_asked(saved: Path) -> None:
+    path = saved.parent / "d.parquet"
+    rows("a").to_parquet(str(path))
+    for name in (f"hf:{path}", f"hf:{path}:train"):
+        assert users(name) == ["a"]
+    with pytest.raises(WorkloadError, match="has no split 'test'; expected a split: train"):
+        users(f"hf:{path}:test")
+
+
 def test_a_path_with_a_colon_in_it_is_a_path(saved: Path) -> None:
     named = saved.rename(saved.parent / "a:b")
     assert users(f"{named}:test") == ["test"]
@@ -80,9 +89,11 @@ def test_a_path_with_a_colon_in_it_is_a_path(saved: Path) -> None:
 
 def test_datasets_are_beside_the_workload_file(saved: Path) -> None:
     folder = saved.parent
+    (folder / "d.json").touch()
     for name, expected in (
         ("dict:test", f"{folder}/dict:test"),
         ("hf:dict:test", f"hf:{folder}/dict:test"),
+        ("hf:d.json:train", f"hf:{folder}/d.json:train"),
         ("hf:squad:test", "hf:squad:test"),
         ("hf::", "hf::"),
     ):

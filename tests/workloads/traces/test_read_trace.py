@@ -58,6 +58,12 @@ def test_a_folder(tmp_path: Path) -> None:
     assert "cannot be read: is a directory" in failure(tmp_path)
 
 
+def test_a_folder_of_servegens_says_how_it_becomes_a_workload(tmp_path: Path) -> None:
+    (tmp_path / "clients_summary.csv").touch()
+    said = f"expected what 'llmbench workload fit {tmp_path.name} --category CATEGORY' writes"
+    assert said in failure(tmp_path)
+
+
 def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_bytes(b"\x80\x81\x82\n")
