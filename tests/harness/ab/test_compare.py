@@ -145,14 +145,14 @@ def test_a_trial_has_as_many_requests_as_its_percentile_takes() -> None:
     """The p99 of four requests is their maximum: of 1.5 % that take ten times as long, most trials
     have none, and the median over trials saw nothing."""
     rules = questions_of(["tpot.mean=5%", "tpot.p99=5%"])
-    sides = [FakeSide(lambda _: 0.05, more={"tpot.p99": 1.0}) for _ in range(2)]
-    assert compare(*sides, rules, Length(trial_s=1.0, pairs=30)).num_requests == 100
+    a, b = (FakeSide(lambda _: 0.05, more={"tpot.p99": 1.0}) for _ in range(2))
+    assert compare(a, b, rules, Length(trial_s=1.0, pairs=30)).num_requests == 100
     wrong = r"^num_requests: '?60'? is not allowed; expected at least 100: .* a TPOT p99 of its own"
     with pytest.raises(ConfigError, match=wrong):
-        compare(*sides, rules, Length(num_requests=60))
-    sides[1].identity = replace(sides[1].identity, num_requests=60)
+        compare(a, b, rules, Length(num_requests=60))
+    b.identity = replace(b.identity, num_requests=60)
     with pytest.raises(ConfigError, match=wrong):
-        compare(*sides, rules, Length(num_requests=150))
+        compare(a, b, rules, Length(num_requests=150))
 
 
 def test_sides_with_other_requests_are_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from llmbench.engines.errors import ConfigError
@@ -99,11 +100,9 @@ def test_counts(before: Sequence[int], after: Sequence[int], rule: str, verdict:
 def test_counts_of_a_schedule_by_the_clock_spread_as_counts_do(
     before: Sequence[int], after: Sequence[int], verdict: str
 ) -> None:
-    sides = [
-        in_memory(name, [_by_clock(run) for run in _counted(name, counts).runs])
-        for name, counts in (("a", before), ("b", after))
-    ]
-    assert [row.verdict for row in _gate(*sides, "preemptions=0%").rows] == [verdict]
+    baseline, current = (replace(one, runs=tuple(map(_by_clock, one.runs))) for one in
+                         (_counted("a", before), _counted("b", after)))  # fmt: skip
+    assert [row.verdict for row in _gate(baseline, current, "preemptions=0%").rows] == [verdict]
 
 
 def _by_clock(run: RunOnDisk) -> RunOnDisk:
