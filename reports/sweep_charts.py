@@ -13,7 +13,8 @@ from .sweep_model import SweepCell, SweepTable
 
 RATE, NUM_REQUESTS = "request-rate", "num-requests"
 _LATENCIES = ("ttft.p99", "tpot.mean", "e2el.p50")
-_SPEED = "output_throughput.window"
+# Of a sweep that has both kinds of runs, with a steady window and without, the second.
+_SPEEDS = ("output_throughput.window", "output_throughput.run")
 # More names than these lie over each other.
 _MOST_NAMES = 12
 # Of the fastest point's throughput: its name stands to the right of it, on a phone too.
@@ -27,19 +28,19 @@ def trade_offs(sweep: SweepTable) -> tuple[Chart, ...]:
 def _trade_off(sweep: SweepTable, latency: str) -> Chart | None:
     """A line for each point of the grid over growing rates, or else a point a cell."""
     by_name = {one.name: one for one in sweep.quantities}
-    if latency not in by_name or _SPEED not in by_name:
+    if latency not in by_name:
         return None
     cells = [
         cell
         for cell in _longest(sweep.counted)
-        if cell.values[latency] is not None and cell.values[_SPEED] is not None
+        if cell.values[latency] is not None and _speed(cell) is not None
     ]
     if len(cells) < 2:
         return None
     y = by_name[latency]
     scale = scale_of(y.unit, [cell.values[latency] for cell in cells])
     label = label_of_quantity(y)
-    speeds = [cell.values[_SPEED] or 0.0 for cell in cells]
+    speeds = [_speed(cell) or 0.0 for cell in cells]
     series = _lines(cells, latency, scale.factor) or _points(cells, latency, scale.factor)
     heights = [height for one in series for height in one.y]
     return Chart(
@@ -53,6 +54,10 @@ def _trade_off(sweep: SweepTable, latency: str) -> Chart | None:
         ),
         panels=(Panel(Axis(label, scale.unit, high=1.15 * max(heights) or None), series),),
     )
+
+
+def _speed(cell: SweepCell) -> float | None:
+    return next((cell.values[name] for name in _SPEEDS if name in cell.values), None)
 
 
 def _reading(series: Sequence[Series], cell: SweepCell) -> str:
@@ -109,7 +114,7 @@ def _lines(cells: Sequence[SweepCell], latency: str, factor: float) -> tuple[Ser
             name,
             _role(at),
             "line",
-            tuple(cell.values[_SPEED] or 0.0 for cell in group),
+            tuple(_speed(cell) or 0.0 for cell in group),
             tuple(factor * (cell.values[latency] or 0.0) for cell in group),
             tuple(cell.name for cell in group),
         )
@@ -125,7 +130,7 @@ def _points(cells: Sequence[SweepCell], latency: str, factor: float) -> tuple[Se
     points = [
         (
             group[0],
-            median(cell.values[_SPEED] or 0.0 for cell in group),
+            median(_speed(cell) or 0.0 for cell in group),
             factor * median(cell.values[latency] or 0.0 for cell in group),
         )
         for group in _grouped(cells, lambda cell: setting_text(cell.settings)).values()

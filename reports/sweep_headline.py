@@ -11,7 +11,7 @@ from .sweep_model import SaturationPoint, SweepCell, SweepLead, SweepQuantity, S
 
 AT_ONCE = "all at once"
 # Of the quantities that have a best point, the first two of these are told.
-_TOLD = ("output_throughput.window", "ttft.p99", "tpot.mean")
+_TOLD = ("output_throughput.window", "output_throughput.run", "ttft.p99", "tpot.mean")
 _MOST_TOLD = 2
 # More names than these make a sentence that nobody reads.
 _MOST_NAMED = 3

@@ -8,9 +8,8 @@ import torch
 
 from ...kernels.decoder import DecoderStep, DecoderWeights
 from ...kernels.registry import implementations, select
-
-OP = "decoder_step"
-AFTER_A_STEP = {"argmax", "sample"}
+from ..forced import DECODER_STEP as OP
+from ..forced import forced_within
 
 
 def select_step(
@@ -19,11 +18,10 @@ def select_step(
     """The name of the implementation of `decoder_step` to use there; None where models are always
     computed operation by operation.
 
-    A fused step computes every operation itself, so it cannot obey who forces one of them. The
-    reference is chosen only by force. Raises KernelError as `select` does.
+    The reference is chosen only by force. Raises KernelError as `select` does.
     """
     force = force or {}
-    if OP not in force and set(force) - AFTER_A_STEP:
+    if forced_within(force):
         return None
     name = select(OP, device, dtype, force).name
     return name if name != "reference" or OP in force else None

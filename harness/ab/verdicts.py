@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from ...engines.forced import forced_within
 from ..gate.change import levels, percent
 from ..gate.verdicts import INVALID, VerdictRow, Verdicts, exit_code
 from .compare import Outcome
@@ -29,7 +30,7 @@ def verdicts_of(outcome: Outcome) -> Verdicts:
             f"{outcome.stopped or 'it did not come to its end'}",
         ),
         (outcome.failure,) if outcome.failure else (),
-        tuple(_dropped(outcome)),
+        (*_dropped(outcome), *_forced(outcome)),
     )
 
 
@@ -41,6 +42,21 @@ def _dropped(outcome: Outcome) -> Iterator[str]:
             f"{'was' if one else 'were'} dropped whole, whatever the trials that were valid "
             f"measured: {'; '.join(dict.fromkeys(outcome.dropped))}"
         )
+
+
+def _forced(outcome: Outcome) -> Iterator[str]:
+    """A side that forces an operation has no decode step in one kernel; the other may."""
+    forced = [
+        forced_within(one.partition("=")[0] for one in config.get("force_kernels") or ())
+        for config in outcome.configs
+    ]
+    for side, own, others in zip("AB", forced, reversed(forced), strict=True):
+        if own and not others:
+            yield (
+                f"{side} alone forces {', '.join(own)}: where a decode step is one kernel, as on a "
+                "CPU, its steps are computed operation by operation, and that is in the "
+                "difference; have the other side force ours (llmbench kernels list)"
+            )
 
 
 def _name(answer: Answer) -> str:

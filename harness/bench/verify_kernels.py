@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from ...engines.assemble import kernels_of
+from ...engines.forced import forced_within
 from ...engines.models.catalogue import ModelFiles
 from ...engines.models.config import ModelConfig
 from ...engines.models.decoder import DecoderConfig
+from ...engines.models.describe import NATIVE
+from ...engines.models.fused import select_step
 from ...engines.resolved import ResolvedEngine
 from ...kernels.check import Trial, check, judged
 from ...kernels.choices import is_plugin
@@ -61,6 +64,24 @@ def check_own(choices: Sequence[str], *, verified: bool) -> Check | None:
         them = "them" if many else "it"
         detail = f"{which} not verified; --verify-kernels compares {them} with the reference first"
     return Check(id="own_kernels", ok=verified, fatal=False, detail=detail)
+
+
+def check_decode_step(engine: ResolvedEngine) -> Check | None:
+    """Who forces one operation of a decode step that would be one kernel has all of them computed
+    one by one, which takes longer whatever was forced. None where there is no such kernel."""
+    forced = forced_within(engine.forced)
+    device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
+    if not forced or engine.model_impl != NATIVE or select_step(device, dtype) is None:
+        return None
+    one = len(forced) == 1
+    return Check(
+        id="decode_step",
+        ok=False,
+        fatal=False,
+        detail=f"decode steps were computed operation by operation, and not in one kernel, for "
+        f"{', '.join(forced)} {'is' if one else 'are'} forced",
+        advice="hold it against a run that forces ours (llmbench kernels list)",
+    )
 
 
 def model_shape(engine: ResolvedEngine, config: DecoderConfig) -> ModelShape:

@@ -223,7 +223,7 @@ def _result(
     interrupted: bool,
 ) -> Result:
     from ...engines.assemble import emulated_by, kernels_of
-    from ..bench.verify_kernels import check_own
+    from ..bench.verify_kernels import check_decode_step, check_own
 
     config, engine, plan = prepared.config, prepared.engine, prepared.plan
     seen = served.seen
@@ -244,8 +244,9 @@ def _result(
         quality, check = finite(quality)
         summary = summary.with_check(check)
     own = check_own(config.engine.force_kernels, verified=config.verify_kernels)
-    if own is not None:
-        summary = summary.with_check(own)
+    for check in (own, check_decode_step(engine)):
+        if check is not None:
+            summary = summary.with_check(check)
     emulated = emulated_by(kernels, computed)
     used = of_this_machine(
         loaded.config, engine, served.energy, config.price_per_hour, emulated=bool(emulated)

@@ -12,7 +12,7 @@ between it and the true best, of which there are only as many as there are other
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -24,6 +24,7 @@ from ..comparison.observed import Observed
 from ..comparison.quantities import QUANTITIES, Quantity
 from ..repeats.directory import Repeats
 from ..repeats.pairs import examine_repeats, match
+from ..result import Result
 from ..stats.between_runs import FEWEST_RUNS
 from ..storage.store import RunOnDisk
 from .cells import Done
@@ -68,13 +69,21 @@ def leads_of(done: Sequence[Done]) -> tuple[SweepLead, ...]:
     """One a quantity of `LEADS` that any point has, of the cells that count."""
     points = _points(done)
     best: dict[Quantity, _Point] = {}
-    for quantity in (QUANTITIES[name] for name in LEADS):
+    results = [run.result for point in points for run in point.runs]
+    for quantity in (QUANTITIES[name] for name in whole_where_mixed(LEADS, results)):
         known = [one for one in points if one.value(quantity) is not None]
         if known:
             choose = max if quantity.better == "higher" else min
             best[quantity] = choose(known, key=lambda one: one.value(quantity) or 0.0)
     rivals = _rivals(points, best)
     return tuple(_lead(quantity, one, rivals[quantity]) for quantity, one in best.items())
+
+
+def whole_where_mixed(names: Sequence[str], results: Iterable[Result]) -> tuple[str, ...]:
+    """Rates over whole runs for those over the steady window where only some runs have one: a
+    window here and a whole run there are not the same quantity, and nothing could be told."""
+    mixed = len({result.window.steady for result in results}) > 1
+    return tuple(name.replace(".window", ".run") if mixed else name for name in names)
 
 
 def _lead(quantity: Quantity, point: _Point, rivals: Sequence[SweepRival]) -> SweepLead:

@@ -20,7 +20,7 @@ from ..comparison.quantities import QUANTITIES
 from ..result import Result, Simulation
 from .cells import Done
 from .grid import NUM_REQUESTS
-from .leads import leads_of
+from .leads import leads_of, whole_where_mixed
 from .saturation import Saturation, Trial, refuses
 
 if TYPE_CHECKING:
@@ -44,9 +44,11 @@ def sweep_table(
     """Of cells, or of the trials of searches. Quantities that no cell has are left out. Trials have
     no best one: each stands for its rate."""
     trials = [trial for one in searches for trial in one.trials]
-    cells = (*map(_cell, done), *map(_trial, trials))
+    counted = [one.run.result for one in done if one.run is not None and not one.failure]
+    shown = whole_where_mixed(SHOWN, counted)
+    cells = (*(_cell(one, shown) for one in done), *map(_trial, trials))
     done = (*done, *(trial.done for trial in trials))
-    measured = [name for name in SHOWN if any(cell.values[name] is not None for cell in cells)]
+    measured = [name for name in shown if any(cell.values[name] is not None for cell in cells)]
     return SweepTable(
         command,
         tuple(dict.fromkeys(option for cell in cells for option in cell.settings)),
@@ -102,7 +104,7 @@ def _column(quantity: SweepQuantity) -> str:
     return f"{quantity.name}_{unit}" if unit and not quantity.stat.endswith(unit) else quantity.name
 
 
-def _cell(done: Done) -> SweepCell:
+def _cell(done: Done, shown: Sequence[str] = SHOWN) -> SweepCell:
     result = None if done.run is None else done.run.result
     return SweepCell(
         done.cell.name,
@@ -111,7 +113,7 @@ def _cell(done: Done) -> SweepCell:
         "" if result is None else result.label,
         {
             name: None if result is None else _finite(QUANTITIES[name].value(result))
-            for name in SHOWN
+            for name in shown
         },
         done.failure,
         adjustments=() if result is None else result.workload.adjustments,

@@ -328,3 +328,13 @@ def test_a_metric_that_trials_do_not_have_is_a_mistake() -> None:
 def test_too_few_pairs_to_decide_anything_are_refused(pairs: int) -> None:
     with pytest.raises(ConfigError, match=r"pairs.*an even number from 12"):
         compare(_noisy(), _noisy(), [QUESTION], Length(pairs=pairs))
+
+
+def test_a_side_that_alone_forces_an_operation_is_said_to_lose_its_decode_step() -> None:
+    a, b = FakeSide(lambda _: 0.01), FakeSide(lambda _: 0.01)
+    b.identity = replace(b.identity, config={"force_kernels": ["silu_mul=mine.py", "argmax=torch"]})
+    told = verdicts_of(compare(a, b, [QUESTION], Length(pairs=30, num_requests=4)))
+    (caution,) = told.warnings
+    assert caution.startswith("B alone forces silu_mul: where a decode step is one kernel")
+    a.identity = replace(a.identity, config={"force_kernels": ["silu_mul=native-avx2"]})
+    assert verdicts_of(compare(a, b, [QUESTION], Length(pairs=30, num_requests=4))).warnings == ()

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from llmbench.harness.bench.verify_kernels import check_own
+import pytest
+import torch
+from llmbench.engines.config import engine_config
+from llmbench.engines.models.catalogue import resolve_model
+from llmbench.engines.models.fused import select_step
+from llmbench.engines.resolve import resolve
+from llmbench.harness.bench.verify_kernels import check_decode_step, check_own
 
 
 def test_kernels_of_ones_own_are_a_caution_until_they_are_verified() -> None:
@@ -19,3 +25,23 @@ def test_kernels_of_ones_own_are_a_caution_until_they_are_verified() -> None:
     assert one is not None
     assert one.ok
     assert one.detail == "own kernel silu_mul=mine.py was verified before the run"
+
+
+@pytest.mark.skipif(
+    select_step(torch.device("cpu"), torch.bfloat16) is None, reason="no native kernels here"
+)
+def test_who_forces_an_operation_is_told_that_the_decode_step_is_taken_apart() -> None:
+    """By it `ab` called a copy of our own kernel four times as slow."""
+    files = resolve_model("bundled")
+
+    def found(*kernels: str, dtype: str = "bfloat16") -> str:
+        engine = engine_config("paged", dtype=dtype, force_kernels=kernels)
+        check = check_decode_step(resolve(engine, files))
+        return "" if check is None else check.told
+
+    assert found("silu_mul=torch", "argmax=torch") == (
+        "decode steps were computed operation by operation, and not in one kernel, for silu_mul is "
+        "forced: hold it against a run that forces ours (llmbench kernels list)"
+    )
+    assert found() == found("argmax=torch") == found("decoder_step=reference") == ""
+    assert found("silu_mul=torch", dtype="float32") == ""

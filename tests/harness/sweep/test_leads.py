@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from llmbench.harness.result import Validity
-from llmbench.harness.storage.store import find_run, write_run
+from llmbench.harness.storage.store import RunOnDisk, find_run, write_run
 from llmbench.harness.sweep.cells import Done
 from llmbench.harness.sweep.grid import Cell
 from llmbench.harness.sweep.table import sweep_table
@@ -125,3 +125,22 @@ def test_a_point_alone_has_no_rival_and_one_that_does_not_count_is_none(tmp_path
     assert lead.settings == {"engine": "a"}
     assert (lead.alike, lead.next, lead.farthest) == ((), None, None)
     assert row_of(told, "TPOT mean")[1::2] == ["a", "—"]
+
+
+def test_rates_are_of_whole_runs_where_only_some_have_a_steady_window(tmp_path: Path) -> None:
+    """A point that is saturated has none, and was not told apart from any that has."""
+    done = []
+    for engine, gap_s in (("slow", 0.04), ("quick", 0.01)):
+        _stored(tmp_path / engine, gaps(gap_s, 0.001))
+        run = find_run(tmp_path / engine)
+        window = run.result.window.model_copy(update={"steady": engine == "slow"})
+        run = RunOnDisk(run.directory, run.result.model_copy(update={"window": window}))
+        done.append(Done(Cell((("engine", engine),), 1), run))
+    told = sweep_table("run", done)
+    names = [one.name for one in told.quantities]
+    assert "output_throughput.run" in names
+    assert "output_throughput.window" not in names
+    assert lead_of(told, "output_throughput.run").settings == {"engine": "quick"}
+    assert "output throughput" in str(sweep_report(told).verdict).lower()
+    alone = sweep_table("run", done[:1])
+    assert "output_throughput.window" in [one.name for one in alone.quantities]
