@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from llmbench.engines.errors import ConfigError, ModelError
 from llmbench.engines.models.config import ModelConfig
-from llmbench.engines.quantization import layerwise
+from llmbench.engines.quantization import layerwise, resume
 from llmbench.engines.quantization.calibration import DEFAULT_SIZES
 from llmbench.engines.quantization.dense import DenseSource
 from llmbench.engines.quantization.layer import LINEARS, CalibratedLayer, QuantizedLayer
 from llmbench.engines.quantization.layerwise import quantize_layers
 from llmbench.engines.quantization.methods import METHODS
 from llmbench.engines.quantization.quantize import LAYER_METHODS, REVISIONS, quantize_model
-from llmbench.engines.quantization.quantized import LayerReport, PackedSource, QuantizedModel
-from llmbench.engines.quantization.resume import FinishedMaps, LayerStore, finished_layers
+from llmbench.engines.quantization.quantized import (
+    LayerReport,
+    PackedSource,
+    QuantizedModel,
+)
+from llmbench.engines.quantization.resume import (
+    FinishedMaps,
+    LayerStore,
+    finished_layers,
+)
 from llmbench.engines.quantization.rounding import RoundedMaps, round_map
 from llmbench.engines.quantization.scheme import Scheme, default_scheme, quantized_maps
 from llmbench.kernels.fp8 import Fp8Weight
@@ -279,6 +288,27 @@ def test_two_quantisations_that_begin_in_one_place_do_not_mix(tmp_path: Path) ->
     assert finished_layers(tmp_path) == 2
     one.forget()
     assert not tmp_path.exists()
+
+
+@pytest.mark.parametrize("opener", [(resume, "safe_open"), (torch.UntypedStorage, "from_file")])
+def test_a_layer_that_another_process_forgets_while_it_is_read_is_not_there(
+    opener: tuple[Any, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its file is opened, and between its header and its tensors."""
+    config, weights = tiny_model("multi-head")
+    said: list[str] = []
+    store = LayerStore(tmp_path, "one", said.append)
+    quantize_model(config, weights, default_scheme(config, "gptq"), tokens(4, 32), store=store)
+    opens = getattr(*opener)
+
+    def gone(*args: Any, **kwargs: Any) -> Any:
+        LayerStore(tmp_path, "one").forget()
+        return opens(*args, **kwargs)
+
+    monkeypatch.setattr(*opener, gone)
+    assert store.resume(0) is None
+    assert not tmp_path.exists()
+    assert said == []
 
 
 @pytest.mark.parametrize("place", [-100, 20, 9])
