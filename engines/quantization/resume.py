@@ -26,7 +26,7 @@ from .scheme import LAYERS
 
 STATE_FILE = "state.json"
 # Of the files' layout: raise it when they could no longer be read alike.
-_VERSION = 4
+_VERSION = 5
 _GONE = os.strerror(errno.ENOENT)
 # By the names that the files hold.
 _TYPES: dict[str, Callable[..., PackedWeight]] = {
@@ -191,6 +191,8 @@ def _parts_of(layer: StoredLayer) -> tuple[dict[str, Tensor], dict[str, Any]]:
         for part, value in parts.items():
             if isinstance(value, Tensor):
                 tensors[f"maps.{name}:{part}"] = value.contiguous()
+        if map_.order is not None:
+            tensors[f"order.{name}"] = map_.order.contiguous()
         numbers = {part: value for part, value in parts.items() if isinstance(value, int)}
         maps[name] = {"form": type(map_.weight).__name__, "numbers": numbers}
     return tensors, {"maps": maps, "report": asdict(layer.report)}
@@ -205,7 +207,8 @@ def _layer_of(tensors: Mapping[str, Tensor], described: Mapping[str, Any]) -> St
             for key, tensor in tensors.items()
             if key.startswith(prefix)
         }
-        maps[name] = QuantizedMap(_TYPES[entry["form"]](**parts, **entry["numbers"]))
+        weight = _TYPES[entry["form"]](**parts, **entry["numbers"])
+        maps[name] = QuantizedMap(weight, tensors.get(f"order.{name}"))
     folded = {
         name.removeprefix("folded."): tensor
         for name, tensor in tensors.items()

@@ -21,16 +21,19 @@ from llmbench.engines.quantization.quantize import LAYER_METHODS, REVISIONS, qua
 from llmbench.engines.quantization.quantized import (
     LayerReport,
     PackedSource,
+    QuantizedMap,
     QuantizedModel,
 )
 from llmbench.engines.quantization.resume import (
     FinishedMaps,
     LayerStore,
+    StoredLayer,
     finished_layers,
 )
 from llmbench.engines.quantization.rounding import RoundedMaps, round_map
 from llmbench.engines.quantization.scheme import Scheme, default_scheme, quantized_maps
 from llmbench.kernels.fp8 import Fp8Weight
+from llmbench.kernels.w8a8 import W8A8Weight
 from torch import Tensor
 
 from .dequantized import dequantized_weight
@@ -309,6 +312,23 @@ def test_a_layer_that_another_process_forgets_while_it_is_read_is_not_there(
     assert store.resume(0) is None
     assert not tmp_path.exists()
     assert said == []
+
+
+def test_a_stored_layer_keeps_the_order_of_its_inputs(tmp_path: Path) -> None:
+    order = torch.randperm(64)
+    one, other = (
+        W8A8Weight(torch.randint(-127, 128, (8, 64), dtype=torch.int8), torch.rand(8))
+        for _ in range(2)
+    )
+    maps = {"mlp.up_proj": QuantizedMap(one, order), "mlp.down_proj": QuantizedMap(other)}
+    store = LayerStore(tmp_path, "one")
+    store.save(StoredLayer(maps, {}, LayerReport(0, 1.0, 1.0, {})))
+    stored = store.load(0)
+    assert stored is not None
+    found = stored.maps["mlp.up_proj"].order
+    assert found is not None
+    assert torch.equal(found, order)
+    assert stored.maps["mlp.down_proj"].order is None
 
 
 @pytest.mark.parametrize("place", [-100, 20, 9])
