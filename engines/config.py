@@ -173,6 +173,13 @@ class EngineConfig:
         """operation -> implementation, of `force_kernels`."""
         return dict(choice.split("=", 1) for choice in self.force_kernels)
 
+    @property
+    def cuts_prompts(self) -> bool:
+        """Whether a prompt longer than a step is split over several. Batching that does not read
+        whether it may does, but for `separate`."""
+        unread = bool(why_unread("chunked_prefill", vars(self)))
+        return self.batching != "separate" and (self.chunked_prefill or unread)
+
     def limits_for(self, model_len: int) -> Limits:
         """The step budgets for a model of at most `model_len` positions."""
         max_model_len = self.max_model_len or model_len
@@ -187,10 +194,8 @@ class EngineConfig:
     def _usual_budget(self, max_model_len: int) -> int:
         """Tokens of a step when nothing is said."""
         whole = max(max_model_len, LEAST_DEFAULT_BATCHED_TOKENS)
-        # Mixed batching that does not read whether it may cut prompts does.
-        may_cut = self.chunked_prefill or bool(why_unread("chunked_prefill", vars(self)))
-        cuts_prompts = self.batching == "mixed" and may_cut
-        return min(whole, MOST_CHUNKED_BATCHED_TOKENS) if cuts_prompts else whole
+        mixes_chunks = self.batching == "mixed" and self.cuts_prompts
+        return min(whole, MOST_CHUNKED_BATCHED_TOKENS) if mixes_chunks else whole
 
 
 def engine_config(engine: str = "paged", **overrides: Any) -> EngineConfig:

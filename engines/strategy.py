@@ -40,12 +40,14 @@ def build_strategy(engine: ResolvedEngine, kv_bytes_per_token: int) -> Strategy:
     """Policies and an empty KV cache.
 
     Raises ConfigError where the pool cannot hold one request of `max_model_len`: an engine that may
-    serve none of the longest kind may serve none at all.
+    serve none of the longest kind may serve none at all. And where one that makes room for others
+    may not be recomputed in a step.
     """
     limits = engine.limits
     pool, host = engine.pool_tokens(kv_bytes_per_token), engine.host_tokens(kv_bytes_per_token)
     strategy = compose(engine, limits, build_kv(engine, limits, pool, host))
     check_pool(strategy)
+    _check_budget(engine, strategy)
     return strategy
 
 
@@ -89,6 +91,22 @@ def check_pool(strategy: Strategy) -> None:
     if not strategy.admission.can_ever_hold(state, strategy.kv):
         why = strategy.admission.why_never(state, strategy.kv)
         raise _too_small(strategy.kv.capacity_tokens, strategy.limits, why)
+
+
+def _check_budget(engine: EngineConfig, strategy: Strategy) -> None:
+    """Raises ConfigError where a prompt that is computed whole may come back with its output longer
+    than a step: it would end amid its answer."""
+    limits = strategy.limits
+    longest, most = limits.max_model_len, limits.max_num_batched_tokens
+    if engine.cuts_prompts or strategy.admission.guarantees_completion or longest <= most:
+        return
+    raise ConfigError(
+        "max_num_batched_tokens",
+        most,
+        f"at least max_model_len ({longest}): a request that makes room for others is computed "
+        "again in one step; lower --max-model-len, or choose --admission reserve, or mixed "
+        "batching with chunked prefill",
+    )
 
 
 def _too_small(pool_tokens: int, limits: Limits, why: str) -> ConfigError:

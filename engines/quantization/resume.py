@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -25,7 +26,8 @@ from .scheme import LAYERS
 
 STATE_FILE = "state.json"
 # Of the files' layout: raise it when they could no longer be read alike.
-_VERSION = 4
+_VERSION = 5
+_GONE = os.strerror(errno.ENOENT)
 # By the names that the files hold.
 _TYPES: dict[str, Callable[..., PackedWeight]] = {
     type_.__name__: type_ for type_, _ in PACKED.values()
@@ -61,13 +63,11 @@ class LayerStore:
         self._check_owner()
 
     def load(self, index: int) -> StoredLayer | None:
-        """Layer `index`; None where it is not finished, or its file is not as it was written, or
-        is another quantisation's, which began here before either had saved a layer."""
-        path = self._path(index)
-        if not path.is_file():
-            return None
+        """Layer `index`; None where it is not finished, or another process has forgotten it since,
+        or its file is not as it was written, or is another quantisation's, which began here before
+        either had saved a layer."""
         try:
-            with safe_open(path, framework="pt") as file:
+            with safe_open(self._path(index), framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 metadata = file.metadata()
             described = metadata["layer"]
@@ -75,7 +75,11 @@ class LayerStore:
                 return None
             if metadata["fingerprint"] != self._fingerprint:
                 return None
-        except (SafetensorError, KeyError, TypeError):
+        except (SafetensorError, KeyError, TypeError, FileNotFoundError):
+            return None
+        except RuntimeError as error:  # PyTorch's, of a file that went after its header was read
+            if _GONE not in str(error):
+                raise
             return None
         return _layer_of(tensors, json.loads(described))
 
@@ -187,6 +191,8 @@ def _parts_of(layer: StoredLayer) -> tuple[dict[str, Tensor], dict[str, Any]]:
         for part, value in parts.items():
             if isinstance(value, Tensor):
                 tensors[f"maps.{name}:{part}"] = value.contiguous()
+        if map_.order is not None:
+            tensors[f"order.{name}"] = map_.order.contiguous()
         numbers = {part: value for part, value in parts.items() if isinstance(value, int)}
         maps[name] = {"form": type(map_.weight).__name__, "numbers": numbers}
     return tensors, {"maps": maps, "report": asdict(layer.report)}
@@ -201,7 +207,8 @@ def _layer_of(tensors: Mapping[str, Tensor], described: Mapping[str, Any]) -> St
             for key, tensor in tensors.items()
             if key.startswith(prefix)
         }
-        maps[name] = QuantizedMap(_TYPES[entry["form"]](**parts, **entry["numbers"]))
+        weight = _TYPES[entry["form"]](**parts, **entry["numbers"])
+        maps[name] = QuantizedMap(weight, tensors.get(f"order.{name}"))
     folded = {
         name.removeprefix("folded."): tensor
         for name, tensor in tensors.items()

@@ -211,6 +211,7 @@ _W8A8 = {
     **{f"rows: {rows}": LinearCase(rows, 64, 576) for rows in (2, 3, 5, 8, 17, 33)},
     "shape: ragged": LinearCase(3, 17, 100),
     "shape: one of each": LinearCase(1, 1, 1),
+    "inputs: 1": LinearCase(5, 32, 1),
     "shape: down of SmolLM2": LinearCase(17, 130, 1536),
     "no bias: two rows": LinearCase(2, 48, 64, bias=False),
     "x: strided": LinearCase(6, 80, 64, strided=True),

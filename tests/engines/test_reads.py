@@ -16,7 +16,7 @@ from llmbench.engines.presets import ADMISSION, BATCHING, KV, MIXING, PRESETS
 from llmbench.engines.reads import READ_UNDER, why_unread
 from llmbench.engines.resolved import ResolvedEngine
 from llmbench.engines.step import Limits
-from llmbench.engines.strategy import build_strategy
+from llmbench.engines.strategy import build_kv, compose
 from llmbench.engines.trace import StepTrace
 
 from .drive import CountingExecutor, drive, make_request
@@ -69,7 +69,8 @@ def steps_of(engine: EngineConfig, seed: int) -> list[StepTrace]:
     pool = POOLS[seed % len(POOLS)]
     resolved = ResolvedEngine.of(engine, limits=LIMITS, kv_memory_bytes=pool, **DECIDED)
     executor = CountingExecutor()
-    core = EngineCore(build_strategy(resolved, 1), executor, executor.clock)
+    strategy = compose(resolved, LIMITS, build_kv(resolved, LIMITS, pool, resolved.host_tokens(1)))
+    core = EngineCore(strategy, executor, executor.clock)
     return drive(core, arrivals=requests_of(seed)).steps
 
 

@@ -4,24 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from llmbench.engines.errors import ConfigError, ModelError
 from llmbench.engines.models.config import ModelConfig
-from llmbench.engines.quantization import layerwise
+from llmbench.engines.quantization import layerwise, resume
 from llmbench.engines.quantization.calibration import DEFAULT_SIZES
 from llmbench.engines.quantization.dense import DenseSource
 from llmbench.engines.quantization.layer import LINEARS, CalibratedLayer, QuantizedLayer
 from llmbench.engines.quantization.layerwise import quantize_layers
 from llmbench.engines.quantization.methods import METHODS
 from llmbench.engines.quantization.quantize import LAYER_METHODS, REVISIONS, quantize_model
-from llmbench.engines.quantization.quantized import LayerReport, PackedSource, QuantizedModel
-from llmbench.engines.quantization.resume import FinishedMaps, LayerStore, finished_layers
+from llmbench.engines.quantization.quantized import (
+    LayerReport,
+    PackedSource,
+    QuantizedMap,
+    QuantizedModel,
+)
+from llmbench.engines.quantization.resume import (
+    FinishedMaps,
+    LayerStore,
+    StoredLayer,
+    finished_layers,
+)
 from llmbench.engines.quantization.rounding import RoundedMaps, round_map
 from llmbench.engines.quantization.scheme import Scheme, default_scheme, quantized_maps
 from llmbench.kernels.fp8 import Fp8Weight
+from llmbench.kernels.w8a8 import W8A8Weight
 from torch import Tensor
 
 from .dequantized import dequantized_weight
@@ -279,6 +291,44 @@ def test_two_quantisations_that_begin_in_one_place_do_not_mix(tmp_path: Path) ->
     assert finished_layers(tmp_path) == 2
     one.forget()
     assert not tmp_path.exists()
+
+
+@pytest.mark.parametrize("opener", [(resume, "safe_open"), (torch.UntypedStorage, "from_file")])
+def test_a_layer_that_another_process_forgets_while_it_is_read_is_not_there(
+    opener: tuple[Any, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its file is opened, and between its header and its tensors."""
+    config, weights = tiny_model("multi-head")
+    said: list[str] = []
+    store = LayerStore(tmp_path, "one", said.append)
+    quantize_model(config, weights, default_scheme(config, "gptq"), tokens(4, 32), store=store)
+    opens = getattr(*opener)
+
+    def gone(*args: Any, **kwargs: Any) -> Any:
+        LayerStore(tmp_path, "one").forget()
+        return opens(*args, **kwargs)
+
+    monkeypatch.setattr(*opener, gone)
+    assert store.resume(0) is None
+    assert not tmp_path.exists()
+    assert said == []
+
+
+def test_a_stored_layer_keeps_the_order_of_its_inputs(tmp_path: Path) -> None:
+    order = torch.randperm(64)
+    one, other = (
+        W8A8Weight(torch.randint(-127, 128, (8, 64), dtype=torch.int8), torch.rand(8))
+        for _ in range(2)
+    )
+    maps = {"mlp.up_proj": QuantizedMap(one, order), "mlp.down_proj": QuantizedMap(other)}
+    store = LayerStore(tmp_path, "one")
+    store.save(StoredLayer(maps, {}, LayerReport(0, 1.0, 1.0, {})))
+    stored = store.load(0)
+    assert stored is not None
+    found = stored.maps["mlp.up_proj"].order
+    assert found is not None
+    assert torch.equal(found, order)
+    assert stored.maps["mlp.down_proj"].order is None
 
 
 @pytest.mark.parametrize("place", [-100, 20, 9])
