@@ -204,6 +204,9 @@ def _read(
     draws = SessionDraws(spec.sessions, streams.sessions)
     contents, changed = planner.contents(draws, asked, drawn.num_requests, drawn.num_sessions)
     notes.extend(changed)
+    if spec.sessions is None and planner.cut_short:
+        which = f"{planner.cut_short} of {len(contents)} conversations"
+        notes.append(f"later turns of {which} left out: 'sessions' would send them")
     if planner.taken > len(conversations):
         again = planner.taken - len(conversations)
         what = "texts" if isinstance(prompts, TextPrompts) else "conversations"

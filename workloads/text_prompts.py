@@ -43,7 +43,8 @@ class TextPlanner:
     """Makes contents of conversations.
 
     pool: conversations in the order that they are taken, without end. single: a conversation is
-    one text, and a session takes several.
+    one text, and a session takes several. taken, cut_short: how many conversations were taken, and
+    how many of those that are sent have turns that are not.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class TextPlanner:
         self._limits = limits
         self._fit: Literal["error", "clip"] = fit
         self._making = making
-        self.taken = 0
+        self.taken = self.cut_short = 0
         if chat and encoder.encode_chat is None:
             expected = "chat: false, or a model whose tokenizer has a chat template"
             raise WorkloadError("prompts.chat", True, expected, "needs a chat template")
@@ -102,7 +103,8 @@ class TextPlanner:
         while planned != num_requests and len(openings) != num_sessions:
             turns = draws.turns()
             most = None if num_requests is None else num_requests - planned
-            opening = self._open(self._take(turns), turns, most, planned, asked)
+            said = self._take(turns)
+            opening = self._open(said, turns, most, planned, asked)
             if self._chat and not self._opening_fits(opening):
                 left_out, in_a_row = left_out + 1, in_a_row + 1
                 if in_a_row > self._pool_size:
@@ -117,6 +119,7 @@ class TextPlanner:
             in_a_row = 0
             self._making.add(len(opening.prompt))
             planned += len(opening.turns)
+            self.cut_short += len(opening.turns) < len(said.turns)
             openings.append(opening)
         return openings, left_out
 

@@ -33,7 +33,9 @@ def report(
     ] = None,
     figures: Annotated[
         Path | None,
-        typer.Option(help="Also draw each chart as SVG and PNG, for papers, into this directory."),
+        typer.Option(
+            help="Also draw each chart as SVG and PNG, for papers, into a folder for each run here."
+        ),
     ] = None,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of result.json, and no more.")
@@ -62,23 +64,38 @@ def _rebuild(runs: list[Path], figures: Path | None) -> None:
     repeated = [find_repeats(path) for path in runs if holds_repeats(path)]
     stored = [load_run(path) for path in runs if not holds_repeats(path)]
     stored += [run.load() for one in repeated for run in one.runs]
+    folders = _folders(
+        [run.directory for run in stored], {run.directory for one in repeated for run in one.runs}
+    )
     for run in stored:
         name = run.directory.resolve().name
         write_reports(run.directory, run_reports(name, run.result, run.requests, run.steps))
         say(f"[bold]report[/]  {foreign(run.directory / 'report.html')}")
         if figures is not None:
-            _draw(name, run, figures)
+            _draw(name, run, figures / folders[run.directory])
     for one in repeated:
         write_texts(one.directory, repeats_reports(pool(one)))
         say(f"[bold]report[/]  {foreign(one.directory / 'repeats.html')}")
 
 
-def _draw(name: str, run: StoredRun, figures: Path) -> None:
+def _folders(directories: list[Path], repeats: set[Path]) -> dict[Path, str]:
+    """Where the figures of each run go: a folder of its name, under those of its parents as far as
+    names do not tell runs apart, and of a repeat always under its run's."""
+    from ..comparison.compare import names_of
+
+    different = list(dict.fromkeys(directories))
+    return {
+        path: f"{path.parent.name}/{name}" if path in repeats and name == path.name else name
+        for path, name in zip(different, names_of(different), strict=True)
+    }
+
+
+def _draw(name: str, run: StoredRun, folder: Path) -> None:
     from ...reports.plots import save_plots
     from ..rendering import run_view
     from ..storage.whole_file import writing
 
     view = run_view(name, run.result, run.requests, run.steps)
-    with writing("figures", figures):
-        drawn = save_plots(view, figures / name, formats=("svg", "png"))
-    say(f"[bold]figures[/] {len(drawn)} files in {foreign(figures / name)}")
+    with writing("figures", folder):
+        drawn = save_plots(view, folder, formats=("svg", "png"))
+    say(f"[bold]figures[/] {len(drawn)} files in {foreign(folder)}")

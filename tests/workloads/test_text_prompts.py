@@ -118,6 +118,17 @@ def test_a_reply_that_the_data_lacks_is_made_of_the_corpus(plan: Any) -> None:
     assert len(chat[2].content.split()) == 5
 
 
+def test_later_turns_that_no_session_sends_are_told_of(plan: Any) -> None:
+    said = "later turns of 1 of 2 conversations left out: 'sessions' would send them"
+    assert plan([TALK, SHORT]).adjustments == (said,)
+    assert plan([SHORT], n=1).adjustments == ()
+    assert plan([TALK, SHORT], n=3, more=SESSIONS).adjustments == ()
+    # Left out whole, not for its turns; the other is sent again.
+    limits = LengthLimits(8, None, 1000)
+    chats = plan([TALK, SHORT], limits=limits, chat=True).adjustments
+    assert not any("later turns" in one for one in chats)
+
+
 def test_turns_are_at_most_as_asked(plan: Any) -> None:
     turns = {"sessions": {"turns": {"kind": "fixed", "turns": 1}}}
     assert [one.after for one in plan([TALK, SHORT], more=turns).requests] == [None, None]
@@ -127,7 +138,7 @@ def test_turns_are_at_most_as_asked(plan: Any) -> None:
 def test_prompts_without_a_reply_need_a_length(plan: Any) -> None:
     found = plan([TALK, NO_REPLY, SHORT])
     assert [out for _, out in sent(found)] == [2, 1]
-    assert found.adjustments == ("1 of 3 conversations left out: they have no recorded reply",)
+    assert found.adjustments[0] == "1 of 3 conversations left out: they have no recorded reply"
     assert [out for _, out in sent(plan([NO_REPLY, SHORT], FIVE_OUT))] == [5, 5]
     with pytest.raises(WorkloadError) as caught:
         plan([NO_REPLY])
@@ -147,7 +158,7 @@ def test_lengths_trim_texts_and_never_stretch_them(plan: Any) -> None:
 def test_a_cap_cuts_texts_and_leaves_chats_out(plan: Any) -> None:
     cut = plan([TALK, SHORT], limits=LengthLimits(4, None, 1000))
     assert [len(ids) for ids, _ in sent(cut)] == [4, 3]
-    assert cut.adjustments == ("input length clipped to 4 tokens for 1 of 2 requests",)
+    assert cut.adjustments[0] == "input length clipped to 4 tokens for 1 of 2 requests"
     chats = plan([TALK, SHORT], limits=LengthLimits(8, None, 1000), chat=True)
     assert [len(ids) for ids, _ in sent(chats)] == [6, 6]
     # Two of the first, with what comes between and is not sent.
