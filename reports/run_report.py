@@ -11,6 +11,7 @@ from . import (
     server,
     server_own,
     setup_tables,
+    slowest,
     step_charts,
     tables,
 )
@@ -60,6 +61,7 @@ def _sections(run: Run) -> tuple[Section, ...]:
                 step_charts.timeline(place),
                 step_charts.queues(place),
                 step_charts.step_time([run]),
+                slowest.steps(run),
             ),
         ),
         Section(
@@ -86,8 +88,8 @@ def _sections(run: Run) -> tuple[Section, ...]:
             "Requests",
             present(
                 tables.slowest(run),
-                latency_parts.slowest_first_tokens(run),
-                latency_parts.slowest_gaps(run),
+                slowest.first_tokens(run),
+                slowest.tokens(run),
                 server.errors(run),
                 tables.not_served(run),
             ),
