@@ -8,6 +8,7 @@ from . import (
     latency_charts,
     latency_parts,
     machine_use,
+    metric_tables,
     server,
     server_own,
     setup_tables,
@@ -74,8 +75,8 @@ def _sections(run: Run) -> tuple[Section, ...]:
             "numbers",
             "Metrics",
             present(
-                tables.distributions(run),
-                tables.rates(run),
+                metric_tables.distributions(run),
+                metric_tables.rates(run),
                 machine_use.machine_use(run),
                 tables.counters(run),
                 tables.memory(run),
