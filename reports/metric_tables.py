@@ -10,7 +10,7 @@ from .format import ABSENT, count, listed, number, scale_of
 from .glossary import METRICS, label_of
 from .model import Run, Table
 from .tables import table
-from .tails import PERCENTILES, samples_needed
+from .tails import PERCENTILES, not_carried, samples_needed
 
 # Of what a device does at most: not rates, and in a table of their own.
 SHARES_OF_PEAKS = ("mfu", "mbu")
@@ -32,8 +32,7 @@ def distributions(run: Run) -> Table:
         unit, stats = found[metric]["unit"], found[metric]["stats"]
         values = [stats.get(name) for name in STATISTICS]
         scale = scale_of(unit, values)
-        highest = tail_of(run, metric).percentile or 0
-        beyond = {f"p{q}" for q in PERCENTILES if q > highest}
+        beyond = not_carried(tail_of(run, metric).samples)
         lacking |= beyond
         numbers = [
             NOT_SHOWN if name in beyond else scale.number(value)
