@@ -157,14 +157,23 @@ def ratio_cell(ratio: Ratio | None) -> Cell:
     if ratio is None:
         return Cell("—", "quiet")
     text = f"{ratio_text(ratio.value)}×"
-    if ratio.low is not None and ratio.high is not None:
-        text += f" ({end_text(ratio.low)} to {end_text(ratio.high)})"
+    if (ends := interval_ends(ratio)) is not None:
+        text += f" ({ends[0]} to {ends[1]})"
     if ratio.alone:
         text += " alone"
     if ratio.verdict is None:
         return Cell(text, "quiet")
     word, tone = WORDS[ratio.verdict]
     return Cell(f"{word} {text}", tone)
+
+
+def interval_ends(ratio: Ratio) -> tuple[str, str] | None:
+    """Its ends as they are written; None where there is no interval. One without a width where too
+    little was measured is none: of so few every draw has the same extreme, which proves nothing."""
+    if ratio.low is None or ratio.high is None:
+        return None
+    low, high = end_text(ratio.low), end_text(ratio.high)
+    return None if ratio.too_little and low == high else (low, high)
 
 
 def ratio_text(value: float) -> str:

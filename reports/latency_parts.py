@@ -128,40 +128,6 @@ def parts(run: Run) -> Table | None:
     )
 
 
-def slowest_first_tokens(run: Run) -> Table | None:
-    """The requests that waited longest for their first token, and for what."""
-    found = run.result.get("attribution")
-    if not found or not found["slowest_requests"]:
-        return None
-    rows = [
-        (one["request_id"], number(one["t_due_s"]), *_ms_row(one["parts"]))
-        for one in found["slowest_requests"]
-    ]
-    return table(
-        "slowest-ttft",
-        f"Slowest {plural(len(rows), 'request')} to their first token, in ms",
-        ("Request", "Due (s)", "TTFT", *(part.label for part in PARTS)),
-        rows,
-    )
-
-
-def slowest_gaps(run: Run) -> Table | None:
-    """The longest waits between two tokens, and for what."""
-    found = run.result.get("attribution")
-    if not found or not found["slowest_tokens"]:
-        return None
-    rows = [
-        (one["request_id"], count(one["token"]), number(one["time_s"]), *_ms_row(one["parts"]))
-        for one in found["slowest_tokens"]
-    ]
-    return table(
-        "slowest-gaps",
-        f"Slowest {plural(len(rows), 'token')}, in ms",
-        ("Request", "Token", "At (s)", "Gap", *(part.label for part in PARTS)),
-        rows,
-    )
-
-
 def measured_s(parts: Parts) -> float:
     """The time that was split."""
     return sum(parts.values())
@@ -288,14 +254,11 @@ def _quantities(parts: Parts) -> tuple[str, ...]:
     """The measured time with its unit, then the parts in it."""
     whole_s = measured_s(parts)
     scale = scale_of("s", [whole_s])
-    return (scale.quantity(whole_s), *_numbers(parts, scale)[1:])
+    return (scale.quantity(whole_s), *numbers(parts, scale)[1:])
 
 
-def _ms_row(parts: Parts) -> tuple[str, ...]:
-    return _numbers(parts, Scale("ms", 1e3))
-
-
-def _numbers(parts: Parts, scale: Scale) -> tuple[str, ...]:
+def numbers(parts: Parts, scale: Scale) -> tuple[str, ...]:
+    """The measured time, then the parts in it, all in that unit."""
     whole = scale.factor * measured_s(parts)
     shown = (scale.factor * _shown(parts[part.id]) for part in PARTS)
     return (number(whole), *addends(whole, shown))

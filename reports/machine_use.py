@@ -8,8 +8,9 @@ from typing import Any
 from .facts import stat
 from .format import number, percent, quantity
 from .glossary import label_of
+from .metric_tables import SHARES_OF_PEAKS
 from .model import KeyFigure, Run, Table
-from .tables import SHARES_OF_PEAKS, table
+from .tables import table
 
 _KINDS = {
     "run": "whole run, idle time included",

@@ -49,6 +49,7 @@ FOLDED = (
         "slowest",
         "slowest-ttft",
         "slowest-gaps",
+        "slowest-steps",
         "not-served",
     ),
     *("config", "runs", "environment", "commands", "alone-runs"),

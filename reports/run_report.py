@@ -8,9 +8,11 @@ from . import (
     latency_charts,
     latency_parts,
     machine_use,
+    metric_tables,
     server,
     server_own,
     setup_tables,
+    slowest,
     step_charts,
     tables,
 )
@@ -60,6 +62,7 @@ def _sections(run: Run) -> tuple[Section, ...]:
                 step_charts.timeline(place),
                 step_charts.queues(place),
                 step_charts.step_time([run]),
+                slowest.steps(run),
             ),
         ),
         Section(
@@ -72,8 +75,8 @@ def _sections(run: Run) -> tuple[Section, ...]:
             "numbers",
             "Metrics",
             present(
-                tables.distributions(run),
-                tables.rates(run),
+                metric_tables.distributions(run),
+                metric_tables.rates(run),
                 machine_use.machine_use(run),
                 tables.counters(run),
                 tables.memory(run),
@@ -86,8 +89,8 @@ def _sections(run: Run) -> tuple[Section, ...]:
             "Requests",
             present(
                 tables.slowest(run),
-                latency_parts.slowest_first_tokens(run),
-                latency_parts.slowest_gaps(run),
+                slowest.first_tokens(run),
+                slowest.tokens(run),
                 server.errors(run),
                 tables.not_served(run),
             ),

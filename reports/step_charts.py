@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from .thinning import Floats, even_rows
 
 TOKEN_PHASES = ("prefill", "decode")
 PHASES = ("schedule", "prepare", "attention", "linear", "sample", "host")
+# What the engine does beside the model.
+OWN_WORK = ("schedule", "prepare", "host")
 MOST_MARKERS = 500
 
 
@@ -35,7 +38,12 @@ def timeline(place: Place) -> Chart | None:
                     "tokens a step",
                     high=place.shared_high(f"{phase}_tokens"),
                 ),
-                series=(held_series(held, phase, phase.capitalize(), phase, "area"),),
+                series=(
+                    replace(
+                        held_series(held, phase, phase.capitalize(), phase, "area"),
+                        labels=held.labels,
+                    ),
+                ),
             )
             for phase in TOKEN_PHASES
         ),
@@ -132,10 +140,10 @@ def _spent(totals: dict[str, float]) -> str:
     if whole <= 0:
         return "No time by phase was recorded."
     largest = max(totals, key=lambda phase: totals[phase])
-    outside = totals["schedule"] + totals["prepare"] + totals["host"]
+    outside = sum(totals[phase] for phase in OWN_WORK)
     return (
         f"The {largest} phase took {percent(totals[largest] / whole)} of the step time; the "
-        f"engine's own work (schedule, prepare, host) took {percent(outside / whole)}."
+        f"engine's own work ({', '.join(OWN_WORK)}) took {percent(outside / whole)}."
     )
 
 

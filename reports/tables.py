@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .facts import client_error_s, failures, served, told
+from .facts import failures, served, told
 from .format import (
     ABSENT,
     count,
@@ -13,17 +13,12 @@ from .format import (
     percent,
     plural,
     quantity,
-    scale_of,
     size,
 )
 from .glossary import KV_STATES, METRICS, OTHER, PARTS, label_of
 from .model import Cell, Column, Run, Table
 
-# Of what a device does at most: not rates, and in a table of their own.
-SHARES_OF_PEAKS = ("mfu", "mbu")
 SLOWEST = 20
-# How each statistic is headed.
-STATISTICS = {"mean": "Mean", "p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "max": "Max"}
 
 
 def table(
@@ -49,64 +44,6 @@ def table(
         ),
         note=note,
         folded=folded,
-    )
-
-
-def distributions(run: Run) -> Table:
-    """Every metric that has percentiles, one unit a row."""
-    found = {
-        metric: data for metric, data in run.result["metrics"].items() if "p50" in data["stats"]
-    }
-    has_error = bool(run.result.get("client_error"))
-    rows: list[list[str]] = []
-    for metric in _in_order(found):
-        unit, stats = found[metric]["unit"], found[metric]["stats"]
-        values = [stats.get(name) for name in STATISTICS]
-        scale = scale_of(unit, values)
-        numbers = [scale.number(value) for value in values]
-        if has_error:
-            error_s = client_error_s(run, metric)
-            numbers.append(ABSENT if error_s is None else f"± {scale.number(error_s)}")
-        rows.append([label_of(metric), scale.unit, count(stats.get("count")), *numbers])
-    return table(
-        "metrics",
-        "Distributions",
-        (
-            "Metric",
-            "Unit",
-            "Count",
-            *STATISTICS.values(),
-            *(["Client ±"] if has_error else []),
-        ),
-        rows,
-        words=("Unit",),
-        note="Latencies are of the requests that were served, over the whole run. Means of a "
-        "step's tokens, requests and budget are over time; percentiles count each step once.",
-    )
-
-
-def rates(run: Run) -> Table:
-    """Throughput and goodput, in the steady window and over the whole run."""
-    found = {
-        metric: data
-        for metric, data in run.result["metrics"].items()
-        if "run" in data["stats"] and metric not in SHARES_OF_PEAKS
-    }
-    rows: list[list[str]] = []
-    for metric in _in_order(found):
-        unit, stats = found[metric]["unit"], found[metric]["stats"]
-        scale = scale_of(unit, stats.values())
-        cells = [scale.number(stats.get(name)) for name in ("window", "run")]
-        rows.append([label_of(metric), scale.unit, *cells])
-    window = run.result["window"]
-    return table(
-        "rates",
-        "Rates",
-        ("Metric", "Unit", "Steady window", "Whole run"),
-        rows,
-        words=("Unit",),
-        note=f"Window: {number(window['start_s'])} to {number(window['end_s'])} s; "
-        f"{window['method']}.",
     )
 
 
@@ -305,12 +242,6 @@ def glossary() -> Table:
         note="Times of one request: due (when it should have been sent), send, scheduled (first "
         "worked on), first token, end; N output tokens, counted by the engine.",
     )
-
-
-def _in_order(found: Mapping[str, Any]) -> list[str]:
-    """Known metrics in the glossary's order, then any that this version does not know."""
-    known = [term.id for term in METRICS if term.id in found]
-    return [*known, *(metric for metric in found if metric not in known)]
 
 
 def _ms(value_s: float) -> str:

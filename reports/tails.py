@@ -35,3 +35,8 @@ def samples_for_interval(q: float) -> int:
 def highest_percentile(samples: int) -> int | None:
     """The highest that so many can show; None if that is the median alone."""
     return next((q for q in PERCENTILES if samples >= samples_needed(q)), None)
+
+
+def not_carried(samples: int) -> frozenset[str]:
+    """The percentiles, as statistics are called, that so many are too few to show: "p99"."""
+    return frozenset(f"p{q}" for q in PERCENTILES if samples < samples_needed(q))

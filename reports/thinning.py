@@ -16,12 +16,13 @@ Floats = NDArray[np.float64]
 class Held:
     """Values that hold from each time to the next; the last one ends the series.
 
-    times_s: [n]. columns: [n] each, by name. bin_s: width of the bins they are means over, or
-    None where each step is shown.
+    times_s: [n]. columns: [n] each, by name. labels: [n], which steps each is of, by position.
+    bin_s: width of the bins they are means over, or None where each step is shown.
     """
 
     times_s: Floats
     columns: dict[str, Floats]
+    labels: tuple[str, ...]
     bin_s: float | None = None
 
     @property
@@ -43,15 +44,26 @@ def hold(
     a while every value is 0. In bins, only the time that steps took weighs; an empty bin is 0.
     """
     if len(start_s) == 0:
-        return Held(np.empty(0), {name: np.empty(0) for name in columns})
+        return Held(np.empty(0), {name: np.empty(0) for name in columns}, ())
     if len(start_s) > most:
         return _binned(start_s, end_s, columns, bins)
     idle = np.append(start_s[1:] - end_s[:-1] > _idle_s(start_s, end_s), True)
     # Each idle gap, and the end, is a point of zeros right after its step.
     at = np.flatnonzero(idle) + 1
+    steps = np.arange(len(start_s))
+    first, last = np.insert(steps, at, 0), np.insert(steps, at, -1)
     return Held(
         np.insert(start_s, at, end_s[idle]),
         {name: np.insert(values, at, 0.0) for name, values in columns.items()},
+        _labels(first, last),
+    )
+
+
+def _labels(first: NDArray[np.int64], last: NDArray[np.int64]) -> tuple[str, ...]:
+    """first, last: [n], the first step of each point and the last; none where that is before."""
+    return tuple(
+        "no step" if b < a else f"step {a}" if a == b else f"steps {a} to {b}"
+        for a, b in zip(first.tolist(), last.tolist(), strict=True)
     )
 
 
@@ -69,7 +81,11 @@ def _binned(start_s: Floats, end_s: Floats, columns: dict[str, Floats], bins: in
         total = _integral(knots, values, end_s - start_s, edges)
         mean = np.divide(total, busy_s, out=np.zeros_like(total), where=busy_s > 0)
         means[name] = np.append(mean, 0.0)
-    return Held(edges, means, float(edges[1] - edges[0]))
+    first = np.searchsorted(end_s, edges[:-1], "right")
+    last = np.searchsorted(start_s, edges[1:], "left") - 1
+    # The last edge ends the series.
+    labels = _labels(np.append(first, 0), np.append(last, -1))
+    return Held(edges, means, labels, float(edges[1] - edges[0]))
 
 
 def _integral(knots: Floats, values: Floats, durations_s: Floats, edges: Floats) -> Floats:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 
 from ...reports.comparison_tables import (
-    end_text,
+    interval_ends,
     level_text,
     ratio_text,
     row_label,
@@ -124,8 +124,8 @@ def _ratio(ratio: Ratio | None, *, words: bool) -> Iterator[str]:
         return
     yield f"{ratio_text(ratio.value)}x"
     interval = ""
-    if ratio.low is not None and ratio.high is not None:
-        interval = foreign(f"[{end_text(ratio.low)}, {end_text(ratio.high)}]")
+    if (ends := interval_ends(ratio)) is not None:
+        interval = foreign(f"[{ends[0]}, {ends[1]}]")
     alone = (" [dim]alone[/]" if words else "[dim]*[/]") if ratio.alone else ""
     yield f"{interval}{alone}"
     if ratio.verdict is None:

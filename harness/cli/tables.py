@@ -9,8 +9,10 @@ from ...reports.ablation_model import Ablation
 from ...reports.ablation_report import nothing_told, simulated_text
 from ...reports.ablation_tables import effects_table, left_out_table
 from ...reports.format import quantity, scale_of_typical
+from ...reports.metric_tables import NOT_SHOWN
 from ...reports.model import Table as ReportTable
 from ...reports.model import Tone
+from ...reports.tails import not_carried
 from ..comparison.enough import SHORTEST_RUN_S
 from ..result import Result
 from .console import TerminalConsole, foreign
@@ -122,7 +124,12 @@ def _latencies(result: Result) -> Table:
             values = [metric.stats.get(stat) for stat in STATS]
             scale = scale_of_typical(metric.unit, [metric.stats.get("p50")], values)
             label = "itl = icl" if name == "itl" and result.has_token_chunks else name
-            table.add_row(label, *map(scale.quantity, values))
+            beyond = not_carried(int(metric.stats.get("count", result.counters.requests_ok)))
+            cells = (
+                NOT_SHOWN if stat in beyond else scale.quantity(value)
+                for stat, value in zip(STATS, values, strict=True)
+            )
+            table.add_row(label, *cells)
     return table
 
 

@@ -124,6 +124,7 @@ def _area(drawn: _Drawn) -> dict[str, Any]:
     stacked = sum(one.mark == "area" for one in drawn.panel.series) > 1
     edge = "var(--ground)" if stacked else drawn.colour
     return {
+        **_labelled(drawn),
         **({"stackgroup": f"panel{drawn.at}"} if stacked else {"fill": "tozeroy"}),
         "type": "scatter",
         "mode": "lines",
@@ -154,6 +155,8 @@ def _hover(series: Series, y: Axis, x: Axis) -> str:
         return "%{text}<extra></extra>"
     if series.mark == "bar":
         return f"{name}: %{{x:.3s}}{x.unit}<extra></extra>"
+    if series.mark == "area" and series.labels:
+        return f"{name}: %{{y:,.4~g}} {y.unit}, %{{text}}<extra></extra>"
     if series.mark == "line" and not series.labels:
         return f"{name}: %{{y:,.4~g}} {y.unit} at %{{x:,.4~g}} {x.unit}<extra></extra>"
     if series.labels:

@@ -115,6 +115,17 @@ def test_a_tile_marks_alone_only_what_is_decided() -> None:
         (Ratio(0.98, 0.96, 0.99992, "better"), "▲ better 0.98× (0.96 to 0.9999)", "good"),
         (Ratio(1.0, 1.0, 1.0, "same"), "= same 1.00× (1.00 to 1.00)", "quiet"),
         (Ratio(0.031, verdict="better"), "▲ better 0.0310×", "good"),
+        # Known wrong here: "5.47× (5.47 to 5.47)" of two dozen requests, which looks like proof.
+        (
+            Ratio(5.47, 5.4688, 5.4712, "inconclusive", too_little="24 requests are too few"),
+            "? inconclusive 5.47×",
+            "caution",
+        ),
+        (
+            Ratio(5.47, 4.9, 6.1, "inconclusive", too_little="24 requests are too few"),
+            "? inconclusive 5.47× (4.90 to 6.10)",
+            "caution",
+        ),
         (None, "—", "quiet"),
     ],
 )

@@ -96,16 +96,6 @@ def test_the_table_holds_every_mean_with_its_residual(run: Run) -> None:
         assert added == pytest.approx(measured, rel=0.005 * len(PARTS))
 
 
-def test_the_slowest_are_slowest_first(run: Run) -> None:
-    table = latency_parts.slowest_first_tokens(run)
-    assert table is not None
-    expected = run.requests.sort_values("ttft_s", ascending=False)["request_id"].head(20)
-    assert [row[0].text for row in table.rows] == expected.tolist()
-    gaps = latency_parts.slowest_gaps(run)
-    assert gaps is not None
-    assert len(gaps.rows) <= 20
-
-
 def test_runs_side_by_side_say_which_part_differs_most(run: Run, mixed: Run) -> None:
     first, gaps = latency_parts.compared([run, mixed])
     assert first.panels[0].y.categories == ("inflight", "paged-awq")
@@ -129,11 +119,8 @@ def test_what_is_not_there_is_left_out() -> None:
         latency_parts.first_token,
         latency_parts.slow_tokens,
         latency_parts.parts,
-        latency_parts.slowest_first_tokens,
-        latency_parts.slowest_gaps,
     ):
         assert part(nothing) is None
     alone = one_token_replies()
     assert latency_parts.first_token(alone) is not None
     assert latency_parts.slow_tokens(alone) is None
-    assert latency_parts.slowest_gaps(alone) is None

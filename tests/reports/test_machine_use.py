@@ -7,8 +7,8 @@ from typing import Any
 
 from llmbench.reports.machine_use import key_figures, machine_use
 from llmbench.reports.markdown import render_run_markdown
+from llmbench.reports.metric_tables import rates
 from llmbench.reports.model import Run
-from llmbench.reports.tables import rates
 
 from .conftest import make_run
 

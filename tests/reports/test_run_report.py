@@ -95,9 +95,11 @@ def test_metrics_are_one_unit_a_row(run: Run) -> None:
     stats = run.result["metrics"]["ttft"]["stats"]
     unit, count, *numbers = rows(tables(run_report(run))["metrics"])["TTFT"]
     assert (unit, count) == ("ms", "32")
-    assert numbers == [
-        number(1e3 * stats[name]) for name in ("mean", "p50", "p90", "p95", "p99", "max")
-    ]
+    mean, p50, p90, p95, greatest = (
+        number(1e3 * stats[name]) for name in ("mean", "p50", "p90", "p95", "max")
+    )
+    # 32 requests are too few for a p99.
+    assert numbers == [mean, p50, p90, p95, "—", greatest]
 
 
 def test_kv_states_share_the_room_taken(run: Run) -> None:

@@ -8,7 +8,12 @@ import pytest
 from llmbench.reports.facts import tail_of
 from llmbench.reports.model import KeyFigure, Run
 from llmbench.reports.run_report import run_report
-from llmbench.reports.tails import highest_percentile, samples_for_interval, samples_needed
+from llmbench.reports.tails import (
+    highest_percentile,
+    not_carried,
+    samples_for_interval,
+    samples_needed,
+)
 
 from .conftest import Load, make_run
 
@@ -30,6 +35,8 @@ def test_samples_for_an_interval_are_wilks(q: float, needed: int) -> None:
 )
 def test_the_highest_percentile_has_a_sample_beyond_it(samples: int, highest: int | None) -> None:
     assert highest_percentile(samples) == highest
+    carried = {"p90", "p95", "p99"} - not_carried(samples)
+    assert max(carried, default=None) == (None if highest is None else f"p{highest}")
 
 
 def _figure(run: Run, label: str) -> KeyFigure:

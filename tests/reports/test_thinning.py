@@ -14,6 +14,7 @@ def test_few_steps_are_shown_one_by_one_and_idle_time_is_zero() -> None:
     held = hold(start_s, end_s, {"tokens": np.array([10.0, 20.0, 30.0])}, most=10, bins=5)
     assert held.times_s.tolist() == [0, 1, 2, 5, 6]
     assert held.columns["tokens"].tolist() == [10, 20, 0, 30, 0]
+    assert held.labels == ("step 0", "step 1", "no step", "step 2", "no step")
     assert held.note == ""
 
 
@@ -23,6 +24,7 @@ def test_bins_weigh_steps_by_the_time_they_took() -> None:
     held = hold(start_s, end_s, {"tokens": np.array([10.0, 40.0, 30.0])}, most=2, bins=2)
     assert held.times_s.tolist() == [0, 2, 4]
     assert held.columns["tokens"].tolist() == pytest.approx([25, 30, 0])
+    assert held.labels == ("steps 0 to 1", "step 2", "no step")
     assert "2 s" in held.note
 
 

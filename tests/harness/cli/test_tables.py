@@ -6,6 +6,8 @@ import pytest
 from llmbench.harness.cli.tables import print_run
 
 from ..comparison.in_turn import run_of
+from ..observed import serve_in_turn
+from ..stored import stored_run
 
 SHORT = "to compare times with another run's takes 5 s"
 
@@ -22,3 +24,20 @@ def test_a_run_that_is_too_short_to_be_compared_says_so(capsys: pytest.CaptureFi
         print_run(run.result.model_copy(update={"config": config}))
         said[name] = SHORT in capsys.readouterr().out
     assert said == {"short": True, "long": False, "simulated": False}
+
+
+@pytest.mark.parametrize(("served", "shows"), [(9, "—"), (24, "—"), (120, "ms")])
+def test_a_terminal_shows_no_p99_that_requests_are_too_few_for(
+    served: int, shows: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Known wrong here: a p99 of 24 requests above "24 served requests are too few for a p99"."""
+    stored = stored_run(*serve_in_turn(served))
+    config = {**stored.result.config, "dtype": "float32", "device": "cpu"}
+    print_run(stored.result.model_copy(update={"config": config}))
+    lines = capsys.readouterr().out.splitlines()
+    (head,) = (line for line in lines if line.startswith("latency"))
+    (row,) = (line for line in lines if line.startswith("ttft"))
+    ends = [head.index(stat) + len(stat) for stat in ("p90", "p99", "max")]
+    p90, p99, greatest = (row[:end].split()[-1] for end in ends)
+    assert (p90, p99) == ("—" if served < 10 else "ms", shows)
+    assert greatest == "ms"

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from llmbench.reports import step_charts
 from llmbench.reports.html.figure import figure
-from llmbench.reports.model import Series
+from llmbench.reports.model import Run, Series
+from llmbench.reports.place import Place
 
 from .charts import one_panel
 
@@ -19,3 +21,14 @@ def test_areas_of_a_panel_stack_and_one_alone_is_filled() -> None:
     (alone,) = figure(one_panel(areas[0]))["data"]
     assert alone["fill"] == "tozeroy"
     assert alone["line"]["shape"] == "hv"
+
+
+def test_what_a_timeline_says_where_it_is_pointed_at_names_the_step(run: Run) -> None:
+    chart = step_charts.timeline(Place(run))
+    assert chart is not None
+    for trace, series in zip(figure(chart)["data"], chart.series, strict=True):
+        assert trace["text"][0] == "step 0"
+        assert len(trace["text"]) == len(trace["x"])
+        assert trace["hovertemplate"] == (
+            f"{series.name}: %{{y:,.4~g}} tokens a step, %{{text}}<extra></extra>"
+        )
