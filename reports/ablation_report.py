@@ -35,6 +35,7 @@ from .model import (
 from .tables import glossary
 
 WHOLE = Badge("Whole factorial", "✓", "good")
+PARTLY = Badge("Whole factorial, with cautions", "!", "caution")
 INCOMPLETE = Badge("Cells left out", "!", "caution")
 UNDECIDED = Badge("Nothing decided", "?", "caution")
 # An interval wholly this close to none is no effect that anyone would choose by, as in `compare`.
@@ -64,15 +65,24 @@ def _badge(ablation: Ablation) -> Badge:
     """Green says that something was decided, and not only that everything was measured."""
     if len(ablation.measured) < len(ablation.cells):
         return INCOMPLETE
-    return WHOLE if ablation.sentences else UNDECIDED
+    if not ablation.sentences:
+        return UNDECIDED
+    judged = _judged(ablation)
+    undecided = sum(bool(one.too_little) for one in judged)
+    return PARTLY if 2 * undecided > len(judged) else WHOLE
+
+
+def _judged(ablation: Ablation) -> list[AblationResponse]:
+    """What a spread shows how sure it is."""
+    return [
+        one for one in ablation.responses if one.id not in COUNTED and _has_intervals(ablation, one)
+    ]
 
 
 def nothing_told(ablation: Ablation) -> str:
     """Why there is no sentence: what was measured cannot decide, or no effect stands out. The
     notes, which stand below it, have the reasons."""
-    judged = [
-        one for one in ablation.responses if one.id not in COUNTED and _has_intervals(ablation, one)
-    ]
+    judged = _judged(ablation)
     if judged and all(one.too_little for one in judged):
         return "No effect can be told from no effect: the notes say why."
     some = any(one.too_little for one in judged)

@@ -53,7 +53,11 @@ def ab(
         ),
     ] = None,
     pairs: Annotated[
-        str, typer.Option(help="auto: until it is decided. Or so many, looked at once.")
+        str,
+        typer.Option(
+            help="auto: until it is decided. Or an even number, looked at once: from 12 for one "
+            "metric, from 14 for three."
+        ),
     ] = "auto",
     max_pairs: Annotated[int, typer.Option(help="With auto: at most so many.")] = 80,
     max_time: Annotated[

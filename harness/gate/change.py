@@ -4,8 +4,9 @@ from __future__ import annotations
 
 
 def scaled(unit: str) -> tuple[float, str]:
-    """What to multiply by, and the unit that then stands beside it: seconds are milliseconds."""
-    return (1e3, "ms") if unit == "s" else (1.0, unit)
+    """What to multiply by, and the unit that then stands beside it: seconds are milliseconds, and
+    shares percentages."""
+    return {"s": (1e3, "ms"), "share": (1e2, "%")}.get(unit, (1.0, unit))
 
 
 def levels(before: float, after: float, unit: str, digits: int = 4) -> str:

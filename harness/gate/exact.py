@@ -93,7 +93,11 @@ def gate_exact(baseline: Baseline, simulate: Simulate, *, only: Sequence[str] = 
         "llmbench gate",
         exit_code(row.verdict for row in rows),
         tuple(rows),
-        (f"baseline made by llmbench {baseline.llmbench or '(never)'}",),
+        (
+            f"baseline made by llmbench {baseline.llmbench}"
+            if baseline.llmbench
+            else "baseline without numbers yet",
+        ),
         warnings=tuple(warnings),
     )
 
@@ -157,9 +161,10 @@ def _find(name: str) -> Quantity | None:
 
 def _describe(quantity: Quantity, old: float, new: float) -> str:
     values = levels(old, new, quantity.unit, digits=6)
-    if old and old != new:
-        return f"{values} ({(new / old - 1) * 100:+.3g} %)"
-    return values
+    if not old or old == new:
+        return values
+    times = new / old
+    return f"{values} ({f'{times:.3g}x' if times >= 10 else f'{(times - 1) * 100:+.3g} %'})"
 
 
 def _named(name: str, run: BaselineRun, simulate: Simulate) -> BaselineRun:

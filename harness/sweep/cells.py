@@ -157,7 +157,8 @@ def run_all(sweep: Sweep, cells: Sequence[Cell], report: Callable[[str], None]) 
         report(f"{stored} of {len(cells)} cells are stored already")
     elsewhere: list[Cell] = []
     for at, cell in enumerate(cells, start=1):
-        report(f"cell {at} of {len(cells)}: {cell.name}")
+        if sweep.found(cell) is None:
+            report(f"cell {at} of {len(cells)}: {cell.name}")
         one = sweep.run(cell)
         if one is None:
             elsewhere.append(cell)

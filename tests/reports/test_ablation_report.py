@@ -48,7 +48,11 @@ def test_the_first_screen_says_the_largest_effects_and_what_is_missing(report: R
         "least sure: TTFT mean −3 % [−10, +5]",
     )
     assert report.notes[0].text.startswith("One run of each cell")
-    assert ablation_report(ablation(whole=True)).badge.word == "Whole factorial"
+    whole = ablation(whole=True)
+    assert ablation_report(whole).badge.word == "Whole factorial"
+    # Counts told something, and what took time nothing.
+    busy = tuple(replace(one, too_little="others used the processors") for one in whole.responses)
+    assert ablation_report(replace(whole, responses=busy)).badge.tone == "caution"
 
 
 def test_of_differences_the_largest_moved_most() -> None:
