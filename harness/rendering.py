@@ -70,14 +70,19 @@ def comparison_reports(runs: Sequence[StoredRun], comparison: Comparison) -> dic
     from ..reports.html import render_comparison
     from ..reports.markdown import render_comparison_markdown
 
-    views = [
-        run_view(name, run.result, run.requests, run.steps)
-        for name, run in zip(comparison.runs, runs, strict=True)
-    ]
+    views = views_of(runs, comparison)
     return {
         "comparison.html": render_comparison(views, comparison),
         "comparison.md": render_comparison_markdown(views, comparison),
     }
+
+
+def views_of(runs: Sequence[StoredRun], comparison: Comparison) -> list[Run]:
+    """What a comparison's reports show of each run, by the name that it has there."""
+    return [
+        run_view(name, run.result, run.requests, run.steps)
+        for name, run in zip(comparison.runs, runs, strict=True)
+    ]
 
 
 def claims_reports(claims: Claims) -> dict[str, str]:

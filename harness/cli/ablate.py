@@ -13,6 +13,7 @@ from ..options.machine import MACHINE_OPTIONS, with_machine_options
 from ..options.run import NOT_SIMULATED, is_typed, parameters_of, refused, with_run_options
 from .console import foreign
 from .exits import Exit, say, say_error, say_text
+from .figures import Figures, draw
 from .output import AsJson, Quiet, write_texts
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def ablate(
             rich_help_panel="Output",
         ),
     ] = False,
+    figures: Figures = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -92,6 +94,7 @@ def ablate(
     Exit code 3 if a cell's run is not valid: it then enters no effect. Nor does one for which the
     device has no memory: the others go on, and the exit code is 5.
     """
+    from ...reports.ablation_report import ablation_report
     from ..ablation.design import parse_axes
     from ..storage.sole_writer import sole_writer
     from .progress import watching
@@ -106,6 +109,8 @@ def ablate(
         ablation, failed = _measure(
             design, settings, runner, repeats, directory, watch, overwrite=overwrite
         )
+    if figures is not None:
+        draw(ablation_report(ablation), figures)
     if as_json:
         from dataclasses import asdict
 

@@ -13,6 +13,7 @@ from ..options.run import is_typed, refused
 from .console import TerminalConsole, foreign
 from .earlier import Overwrite, check_claims, refuse_overwrite
 from .exits import say
+from .figures import Figures, draw
 from .output import AsJson, Quiet, write_texts
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def claims(
     out: Annotated[
         Path | None, typer.Option(help="Write claims.html, .md and .json into this directory.")
     ] = None,
+    figures: Figures = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -76,6 +78,10 @@ def claims(
         )
     if out is not None:
         write_texts(out, claims_reports(found))
+    if figures is not None:
+        from ...reports.claims_report import claims_report
+
+        draw(claims_report(found), figures)
     if as_json:
         from dataclasses import asdict
 

@@ -10,6 +10,7 @@ import typer
 
 from .console import foreign
 from .exits import say
+from .figures import Figures, draw
 from .output import write_texts
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def compare(
         Path | None,
         typer.Option(help="Write comparison.html and comparison.md into this directory."),
     ] = None,
+    figures: Figures = None,
     allow_invalid: Annotated[
         bool, typer.Option(help="Compare runs that are not valid, too, and say so.")
     ] = False,
@@ -53,7 +55,7 @@ def compare(
 
     Runs of 'run --repeats' are held against each other pair by pair, with intervals between runs.
     """
-    from ..rendering import comparison_reports
+    from ..rendering import comparison_reports, views_of
     from ..repeats.directory import all_or_none
     from ..storage.json_text import json_text
 
@@ -61,6 +63,10 @@ def compare(
     stored, comparison = compared(runs, allow_invalid)
     if out is not None:
         write_texts(out, comparison_reports(stored, comparison))
+    if figures is not None:
+        from ...reports.comparison_report import comparison_report
+
+        draw(comparison_report(views_of(stored, comparison), comparison), figures)
     if as_json:
         print(json_text(asdict(comparison), default=str))
         return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .console import foreign
 from .exits import Exit, say, say_error, say_text
+from .figures import draw
 from .output import write_texts
 
 if TYPE_CHECKING:
@@ -25,10 +26,12 @@ def run_frontier(
     *,
     batch_steps: bool,
     tasks: AskedTasks | None,
+    figures: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> Exit:
     """Check every method, run what is not stored yet, analyse, report. Returns the exit code."""
+    from ...reports.frontier_report import frontier_report
     from ..frontier.runs import check_directory
     from ..rendering import frontier_reports
     from ..storage.sole_writer import sole_writer
@@ -48,6 +51,8 @@ def run_frontier(
                 raise
         reports = frontier_reports(frontier)
         write_texts(directory, reports)
+    if figures is not None:
+        draw(frontier_report(frontier), figures)
     if as_json:
         print(reports["frontier.json"], end="")
     else:

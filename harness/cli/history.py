@@ -12,6 +12,7 @@ import typer
 
 from .console import TerminalConsole, foreign
 from .exits import say
+from .figures import Figures, draw
 from .output import AsJson, write_texts
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def history(
             rich_help_panel="Output",
         ),
     ] = None,
+    figures: Figures = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the trend of each quantity over stored runs, and where it stepped to another level.
@@ -76,6 +78,10 @@ def history(
     told = history_of(found, left_out, quantities, significance=significance, command=command)
     if out is not None:
         write_texts(out, history_reports(told))
+    if figures is not None:
+        from ...reports.history_report import history_report
+
+        draw(history_report(told), figures)
     if as_json:
         from ..storage.json_text import json_text
 

@@ -11,6 +11,7 @@ import typer
 from ...engines.errors import ConfigError
 from .console import foreign
 from .exits import say
+from .figures import draw
 from .output import write_texts
 
 if TYPE_CHECKING:
@@ -91,11 +92,7 @@ def _folders(directories: list[Path], repeats: set[Path]) -> dict[Path, str]:
 
 
 def _draw(name: str, run: StoredRun, folder: Path) -> None:
-    from ...reports.plots import save_plots
+    from ...reports.run_report import run_report
     from ..rendering import run_view
-    from ..storage.whole_file import writing
 
-    view = run_view(name, run.result, run.requests, run.steps)
-    with writing("figures", folder):
-        drawn = save_plots(view, folder, formats=("svg", "png"))
-    say(f"[bold]figures[/] {len(drawn)} files in {foreign(folder)}")
+    draw(run_report(run_view(name, run.result, run.requests, run.steps)), folder)

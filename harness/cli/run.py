@@ -15,6 +15,7 @@ from ..options.engine import check_group_size, engine_options
 from ..options.run import is_typed, parameters_of, refused, with_run_options
 from .earlier import Overwrite, check_run, refuse_overwrite
 from .exits import Exit, say_error
+from .figures import Figures
 from .output import AsJson, Out, Quiet, default_directory, directory_name, finish
 from .repeats import RepeatsAsked, check_repeats, run_repeated
 from .target_options import ServerAsked, server_options, with_server_options
@@ -99,6 +100,7 @@ def run(
     tasks: Tasks = None,
     task_limit: TaskLimit = None,
     out: Out = None,
+    figures: Figures = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -114,6 +116,9 @@ def run(
 
     check_repeats(repeats)
     refuse_overwrite(context, goes_on=repeats > 1 or is_list(str(context.params["quant"])))
+    if figures is not None and not is_list(str(context.params["quant"])):
+        allowed = "only with several methods; of one run: llmbench report RUN --figures DIR"
+        raise refused(context, "figures", allowed)
     printed = Printed(out, overwrite, as_json, quiet)
     if server.client is not None:
         _check_of_server(context)
@@ -134,7 +139,13 @@ def run(
         scored = AskedTasks(tasks, task_limit) if tasks else None
         raise typer.Exit(
             run_frontier(
-                by_method, out, batch_steps=batch_steps, tasks=scored, as_json=as_json, quiet=quiet
+                by_method,
+                out,
+                batch_steps=batch_steps,
+                tasks=scored,
+                figures=figures,
+                as_json=as_json,
+                quiet=quiet,
             )
         )
     for name in ("batch_steps", "tasks", "task_limit"):

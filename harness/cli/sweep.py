@@ -14,6 +14,7 @@ from ...engines.errors import ConfigError
 from ..options.run import is_typed, refused
 from .console import foreign
 from .exits import Exit, say, say_error
+from .figures import Figures, draw
 from .output import AsJson, Quiet, write_texts
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def sweep(
         ),
     ] = 1.0,
     seed: Annotated[int, typer.Option(help="Of the cells' order and of repeats' requests.")] = 0,
+    figures: Figures = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -129,6 +131,10 @@ def sweep(
         say_error(f"interrupted: the cells that ended are kept in {out}; the same command goes on")
         raise typer.Exit(Exit.INTERRUPTED) from None
     _write(out, told)
+    if figures is not None:
+        from ...reports.sweep_report import sweep_report
+
+        draw(sweep_report(told), figures)
     raise typer.Exit(_print(out, told, as_json=as_json))
 
 

@@ -1,5 +1,5 @@
 """Reports' charts as static figures, for papers and for Markdown."""
 
-from .figure import save_plots
+from .figure import save_charts
 
-__all__ = ["save_plots"]
+__all__ = ["save_charts"]

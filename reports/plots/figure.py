@@ -14,11 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ..format import number
-from ..model import Axis, Chart, Guide, Panel, Run, Series
+from ..model import Axis, Chart, Guide, Panel, Series
 from ..named_points import Side, sides
 from ..palette import SURFACES, TEXT, dash_of
 from ..palette import theme as colours_on
-from ..run_report import run_report
 
 _LIGHT = colours_on("light")
 _WIDTH_IN = {"full": 8.0, "half": 4.4}
@@ -35,16 +34,14 @@ _DASHES = {
 _SVG: dict[Any, str] = {"svg.hashsalt": "llmbench", "svg.fonttype": "none"}
 
 
-def save_plots(run: Run, directory: Path, formats: Sequence[str] = ("svg",)) -> list[Path]:
-    """Every chart of a run as `<chart id>.<format>` in `directory`, which is made if need be.
+def save_charts(
+    charts: Iterable[Chart], directory: Path, formats: Sequence[str] = ("svg",)
+) -> list[Path]:
+    """Charts as `<chart id>.<format>` in `directory`, which is made if need be.
 
-    formats: what matplotlib writes, such as svg, png, pdf. Returns the files.
+    formats: what matplotlib writes, such as svg, png, pdf. Returns the files, in the order of the
+    charts, all formats of one after each other.
     """
-    return save_charts(run_report(run).charts, directory, formats)
-
-
-def save_charts(charts: Iterable[Chart], directory: Path, formats: Sequence[str]) -> list[Path]:
-    """Charts as files, in their order, all formats of one after each other."""
     directory.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for chart in charts:

@@ -59,11 +59,11 @@ def test_figures_of_runs_of_one_name_lie_apart(
 ) -> None:
     drawn: list[Path] = []
 
-    def save(_view: object, folder: Path, **_: object) -> list[Path]:
+    def save(_charts: object, folder: Path, _formats: object) -> list[Path]:
         drawn.append(folder)
         return []
 
-    monkeypatch.setattr("llmbench.reports.plots.save_plots", save)
+    monkeypatch.setattr("llmbench.reports.plots.save_charts", save)
     stored = stored_run(*serve_in_turn(8), config={"seed": 0})
     for run in ("runs/b", "other/a", "runs/a", "one/repeat-1", "one/repeat-2", "two/repeat-1"):
         (tmp_path / run).parent.mkdir(exist_ok=True)

@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 import matplotlib
 from llmbench.reports.comparison_report import comparison_report
 from llmbench.reports.model import Run
-from llmbench.reports.plots import save_plots
-from llmbench.reports.plots.figure import draw, save_charts
+from llmbench.reports.plots import save_charts
+from llmbench.reports.plots.figure import draw
 from llmbench.reports.run_report import run_report
 
 from ..comparisons import compared_runs, comparison_of
@@ -16,7 +16,7 @@ from ..conftest import Load, make_run, without_requests
 
 def test_every_chart_of_a_run_becomes_a_file(tmp_path: Path) -> None:
     run = make_run("small", Load(num_requests=6))
-    written = save_plots(run, tmp_path / "plots", formats=("svg", "png"))
+    written = save_charts(run_report(run).charts, tmp_path / "plots", formats=("svg", "png"))
     ids = [chart.id for chart in run_report(run).charts]
     assert [path.name for path in written] == [
         f"{name}.{extension}" for name in ids for extension in ("svg", "png")
@@ -36,7 +36,7 @@ def test_the_same_chart_gives_the_same_file(run: Run, tmp_path: Path) -> None:
 
 def test_drawing_leaves_matplotlib_as_it_was(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
-    save_plots(make_run("small", Load(num_requests=2)), tmp_path)
+    save_charts(run_report(make_run("small", Load(num_requests=2))).charts, tmp_path)
     assert dict(matplotlib.rcParams) == before
 
 
@@ -55,4 +55,4 @@ def test_comparisons_draw_too() -> None:
 
 
 def test_nothing_to_draw_writes_nothing(tmp_path: Path) -> None:
-    assert save_plots(without_requests(), tmp_path) == []
+    assert save_charts(run_report(without_requests()).charts, tmp_path) == []
