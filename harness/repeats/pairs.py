@@ -168,7 +168,7 @@ def _estimate(
             least_std=least_std / least,
         )
         return Estimate(*map(_exp, (logs.value, logs.low, logs.high)))
-    return _of_zeros(baseline, current, confidence if by_chance else 0.0)
+    return _of_zeros(baseline, current, confidence if by_chance else None)
 
 
 def _exp(value: float) -> float:
@@ -176,16 +176,19 @@ def _exp(value: float) -> float:
     return math.exp(value) if value < 700 else math.inf
 
 
-def _of_zeros(baseline: Sequence[float], current: Sequence[float], confidence: float) -> Estimate:
+def _of_zeros(
+    baseline: Sequence[float], current: Sequence[float], confidence: float | None
+) -> Estimate:
     """A ratio where runs counted nothing: 1 if nobody did, infinite if only the baseline did, else
-    undefined. confidence: with which the others must have counted more than by chance, when as
-    likely as not each of what was counted had been the baseline's (Przyborowski and Wilenski,
-    "Homogeneity of results in testing samples from Poisson series", Biometrika 31, 1940)."""
+    undefined. confidence: of counts by chance, with which the baseline's runs must have had less
+    than their share of all that was counted, any of which had as well been theirs (Przyborowski
+    and Wilenski, "Homogeneity of results in testing samples from Poisson series", Biometrika 31,
+    1940); None of anything else."""
     if not any(baseline) and not any(current):
         return Estimate(1.0, 1.0, 1.0)
     share = len(current) / (len(baseline) + len(current))
-    by_chance = 2 * share ** sum(current)
-    if not any(baseline) and all(current) and by_chance <= 1 - confidence:
+    sure = confidence is None or 2 * share ** sum(current) <= 1 - confidence
+    if not any(baseline) and all(current) and sure:
         return Estimate(math.inf, math.inf, math.inf)
     before, after = sum(baseline) / len(baseline), sum(current) / len(current)
     return Estimate(after / before if before else math.inf, math.nan, math.nan)

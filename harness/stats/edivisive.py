@@ -95,8 +95,8 @@ def _divided(
 def fewest_values(significance: float) -> int:
     """Below how many values a step is found by luck at most, however far apart its levels are: of
     the ways to part them into halves, two are as good as the best, the split and its mirror image.
-    Permutations are drawn, and of some nine that may be as good more than the expected half seldom
-    are."""
+    Permutations are drawn at random, so that those must be half of what the significance allows:
+    then more than it allows come up in about one draw of thirty."""
     return next(
         count for count in itertools.count(2) if 2 / comb(count, count // 2) <= significance / 2
     )

@@ -108,6 +108,17 @@ def test_counts_of_nothing(
     assert _bounds(found) == pytest.approx(expected, nan_ok=True)
 
 
+def test_what_is_no_count_and_was_nothing_before_is_infinitely_more() -> None:
+    """However little it is: what chance does to counts says nothing of it."""
+    before, after = (
+        in_memory(name, [make_run(at, queue__mean=value) for at in (1, 2)])
+        for name, value in (("a", 0.0), ("b", 0.001))
+    )
+    estimate = examine_repeats(match(before, after), QUANTITIES["queue.mean"]).estimate
+    assert estimate is not None
+    assert estimate.low == math.inf
+
+
 def test_what_a_run_lacks_is_no_finding() -> None:
     runs = metric_runs("a", "ttft__p99", (0.1, 0.2))
     found = examine_repeats(match(runs, runs), QUANTITIES["goodput.window"])
