@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .api import WorkloadError
 from .clients import superposed_times_s
+from .modulated import clock_until, steady
 from .ramps import ramp_times_s
 from .spec import (
     Arrivals,
@@ -26,6 +27,7 @@ from .spec import (
     ExponentialRamp,
     Gamma,
     LinearRamp,
+    Modulated,
     OnOff,
     Poisson,
     Replay,
@@ -57,15 +59,15 @@ def due_times_s(
         case LinearRamp() | ExponentialRamp():
             return _enough(ramp_times_s(arrivals, num_requests, rng), num_requests, arrivals)
         case Stages(stages=stages):
-            return _enough(stage_times_s(stages, rng, _at_one_rate), num_requests, arrivals)
+            return _enough(stage_times_s(stages, rng, _from_zero), num_requests, arrivals)
     assert num_requests is not None
     if isinstance(arrivals, Clients):
         return superposed_times_s(arrivals.clients, num_requests, rng)
-    return _at_one_rate(arrivals, num_requests, rng)
+    return _from_zero(arrivals, num_requests, rng)
 
 
-def _at_one_rate(arrivals: StageArrivals, num_requests: int, rng: np.random.Generator) -> Seconds:
-    """The processes whose rate does not change: the first request at 0."""
+def _from_zero(arrivals: StageArrivals, num_requests: int, rng: np.random.Generator) -> Seconds:
+    """The processes that bring as many as are asked for: the first request at 0."""
     match arrivals:
         case AtOnce():
             return np.zeros(num_requests)
@@ -77,6 +79,10 @@ def _at_one_rate(arrivals: StageArrivals, num_requests: int, rng: np.random.Gene
             return gamma(num_requests, rate, cv, rng)
         case OnOff(on_rate_per_s=rate, mean_on_s=on_s, mean_off_s=off_s):
             return on_off(num_requests, rate, on_s, off_s, rng)
+        case Modulated():
+            clock_rng, gap_rng = rng.spawn(2)
+            times_s = _from_zero(steady(arrivals), num_requests, gap_rng)
+            return clock_until(arrivals, float(times_s[-1]), clock_rng).due(times_s)
         case LinearRamp() | ExponentialRamp():
             return ramp_times_s(arrivals, num_requests, rng)
 
@@ -103,7 +109,12 @@ def _enough(
 def request_rate_per_s(arrivals: Arrivals) -> float | None:
     """The rate that the process is asked for; None when it has none of its own."""
     match arrivals:
-        case Constant(rate_per_s=rate) | Poisson(rate_per_s=rate) | Gamma(rate_per_s=rate):
+        case (
+            Constant(rate_per_s=rate)
+            | Poisson(rate_per_s=rate)
+            | Gamma(rate_per_s=rate)
+            | Modulated(rate_per_s=rate)
+        ):
             return rate
         case OnOff(on_rate_per_s=rate, mean_on_s=on_s, mean_off_s=off_s):
             return rate * on_s / (on_s + off_s)

@@ -15,6 +15,7 @@ from .spec import (
     ExponentialRamp,
     Gamma,
     LinearRamp,
+    Modulated,
     OnOff,
     Poisson,
     Replay,
@@ -125,7 +126,7 @@ def _at_rate(spec: WorkloadSpec, request_rate: float | None, arrival: str | None
 
 def is_scaled_when_planned(own: Arrivals) -> bool:
     """Whether arrivals have a rate, by what was drawn or recorded, that no setting of theirs is."""
-    return isinstance(own, OnOff | LinearRamp | ExponentialRamp | Stages | Replay)
+    return isinstance(own, OnOff | Modulated | LinearRamp | ExponentialRamp | Stages | Replay)
 
 
 def _no_rate(request_rate: float) -> WorkloadError:

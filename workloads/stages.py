@@ -6,7 +6,7 @@ requests on average however bursty the gaps are (Cox, Renewal Theory, 1962, sect
 Begun at a request it would bring (cv^2 - 1) / 2 more, which is a lot of a short stage. A stage of
 so many requests begins a whole gap before its first and ends at its last, so that its gaps have the
 mean that was asked for. A constant stage sends at its start; one of so many requests ends a gap
-after its last.
+after its last. A modulated stage begins with a period.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .api import WorkloadError
+from .modulated import clock_for, steady
 from .ramps import expected_requests, ramp_times_s
 from .spec import (
     AtOnce,
@@ -25,6 +26,7 @@ from .spec import (
     ExponentialRamp,
     Gamma,
     LinearRamp,
+    Modulated,
     OnOff,
     Poisson,
     Stage,
@@ -71,7 +73,13 @@ def _one_stage(
     if stage.duration_s is None:
         times_s = process(arrivals, (stage.requests or 0) + 1, rng)[1:]
         return times_s, float(times_s[-1])
-    times_s = _until(arrivals, stage.duration_s, number, rng, process)
+    if isinstance(arrivals, Modulated):
+        clock_rng, gap_rng = rng.spawn(2)
+        clock = clock_for(arrivals, stage.duration_s, clock_rng)
+        shown_s = clock.shown(stage.duration_s)
+        times_s = clock.due(_until(steady(arrivals), shown_s, number, gap_rng, process))
+    else:
+        times_s = _until(arrivals, stage.duration_s, number, rng, process)
     return times_s, stage.duration_s
 
 

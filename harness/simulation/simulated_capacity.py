@@ -21,6 +21,7 @@ from ...workloads.spec import (
     ExponentialRamp,
     Gamma,
     LinearRamp,
+    Modulated,
     OnOff,
     Poisson,
     Replay,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from ..run.watch import Watch
 
 # Their gaps can be scaled, too.
-_OTHERS_WITH_A_RATE = (OnOff, LinearRamp, ExponentialRamp, Stages, Clients)
+_OTHERS_WITH_A_RATE = (OnOff, Modulated, LinearRamp, ExponentialRamp, Stages, Clients)
 # Where a workload has no rate of its own, as in a closed loop, its requests come by a Poisson
 # process; the search begins at this rate.
 START_PER_S = 1.0

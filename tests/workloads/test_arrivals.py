@@ -10,7 +10,16 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmbench.workloads import arrivals
-from llmbench.workloads.spec import AtOnce, ClosedLoop, Constant, Gamma, OnOff, Poisson, Replay
+from llmbench.workloads.spec import (
+    AtOnce,
+    ClosedLoop,
+    Constant,
+    Gamma,
+    Modulated,
+    OnOff,
+    Poisson,
+    Replay,
+)
 
 from .distributions import assert_follows
 
@@ -126,13 +135,21 @@ PROCESSES = st.one_of(
         mean_on_s=st.floats(1e-3, 1e3),
         mean_off_s=st.floats(1e-3, 1e3),
     ),
+    st.builds(
+        Modulated,
+        kind=st.just("modulated"),
+        rate_per_s=st.floats(1e-1, 1e3),
+        period_s=st.floats(1e-1, 1e3),
+        rate_cv=st.floats(0.1, 5),
+        cv=st.floats(0.1, 5),
+    ),
 )
 
 
 @settings(deadline=None)
 @given(process=PROCESSES, n=st.integers(1, 200), seed=st.integers(0, 2**32))
 def test_due_times_start_at_zero_never_decrease_and_are_finite(
-    process: Poisson | Constant | Gamma | OnOff, n: int, seed: int
+    process: Poisson | Constant | Gamma | OnOff | Modulated, n: int, seed: int
 ) -> None:
     due_s = arrivals.due_times_s(process, n, rng(seed))
     assert due_s is not None
@@ -145,7 +162,7 @@ def test_due_times_start_at_zero_never_decrease_and_are_finite(
 @settings(deadline=None)
 @given(process=PROCESSES, n=st.integers(1, 50), more=st.integers(0, 50))
 def test_a_longer_run_begins_like_a_shorter_one(
-    process: Poisson | Constant | Gamma | OnOff, n: int, more: int
+    process: Poisson | Constant | Gamma | OnOff | Modulated, n: int, more: int
 ) -> None:
     short = arrivals.due_times_s(process, n, rng())
     longer = arrivals.due_times_s(process, n + more, rng())

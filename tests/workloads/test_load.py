@@ -90,7 +90,7 @@ FIELDS = (
     "sessions, source"
 )
 ARRIVAL_KINDS = (
-    "closed_loop, at_once, poisson, constant, gamma, on_off, replay, linear_ramp, "
+    "closed_loop, at_once, poisson, constant, gamma, on_off, modulated, replay, linear_ramp, "
     "exponential_ramp, clients, stages"
 )
 
@@ -189,7 +189,7 @@ ARRIVAL_KINDS = (
                 "arrivals", to={"kind": "stages", "stages": [{"arrivals": {"kind": "poison"}}]}
             ),
             "arrivals.stages.0.arrivals.kind: 'poison' is not allowed; expected one of at_once, "
-            "poisson, constant, gamma, on_off, linear_ramp, exponential_ramp "
+            "poisson, constant, gamma, on_off, modulated, linear_ramp, exponential_ramp "
             "(did you mean 'poisson'?)",
         ),
         (
@@ -221,7 +221,7 @@ ARRIVAL_KINDS = (
         (
             changed("arrivals", to=stage(duration_s=9)),
             "arrivals.stages.0.arrivals: is missing; expected a mapping whose kind is one of "
-            "at_once, poisson, constant, gamma, on_off, linear_ramp, exponential_ramp",
+            "at_once, poisson, constant, gamma, on_off, modulated, linear_ramp, exponential_ramp",
         ),
         (
             changed(

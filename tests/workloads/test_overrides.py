@@ -94,10 +94,13 @@ def test_a_rate_takes_the_place_of_a_ramp(kind: str) -> None:
 
 BURSTS = {"kind": "on_off", "on_rate_per_s": 9, "mean_on_s": 1, "mean_off_s": 2}
 RAMP = {"kind": "linear_ramp", "start_rate_per_s": 1, "end_rate_per_s": 2, "duration_s": 5}
+MODULATED = {"kind": "modulated", "rate_per_s": 4, "period_s": 2, "rate_cv": 1}
 STAGES = {"kind": "stages", "stages": [{"arrivals": POISSON, "duration_s": 5}]}
 
 
-@pytest.mark.parametrize("own", [BURSTS, RAMP, STAGES, REPLAY], ids=lambda own: own["kind"])
+@pytest.mark.parametrize(
+    "own", [BURSTS, MODULATED, RAMP, STAGES, REPLAY], ids=lambda own: own["kind"]
+)
 def test_arrivals_that_are_scaled_once_they_are_drawn_stay_what_they_are(
     own: dict[str, Any],
 ) -> None:

@@ -97,8 +97,9 @@ def test_bursts_last_as_long_as_the_stage() -> None:
     [
         {"kind": "gamma", "rate_per_s": 0.5, "cv": 3},
         {"kind": "on_off", "on_rate_per_s": 2, "mean_on_s": 5, "mean_off_s": 15},
+        {"kind": "modulated", "rate_per_s": 0.5, "period_s": 7, "rate_cv": 1.5, "cv": 2},
     ],
-    ids=["gamma", "on_off"],
+    ids=["gamma", "on_off", "modulated"],
 )
 def test_a_bursty_stage_brings_the_rate_that_was_asked_for(arrivals: dict[str, Any]) -> None:
     """Half a request a second for 60 s is 30, and of 2000 such stages the mean is within half a

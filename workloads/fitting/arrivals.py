@@ -1,8 +1,8 @@
 """Which process brings requests as a trace does.
 
-Tried in order of their parameters: constant gaps, Poisson, gamma gaps, ON/OFF, and stages of gamma
-gaps whose rate follows the trace's. The first whose dispersion is near the trace's in every window
-is taken; where none is, the nearest.
+Tried in order of their parameters: constant gaps, Poisson, gamma gaps, ON/OFF, stages of gamma gaps
+whose rate follows the trace's, and such stages within which the rate changes at random. The first
+whose dispersion is near the trace's in every window is taken; where none is, the nearest.
 """
 
 from __future__ import annotations
@@ -13,19 +13,17 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..arrivals import due_times_s
-from ..spec import Arrivals, Constant, Gamma, OnOff, Poisson, Stage, Stages
+from ..spec import Arrivals, Constant, Gamma, OnOff, Poisson, Stages
 from .burstiness import Burstiness, Seconds, burstiness, on_off_dispersion
+from .minutes import PERIODS_S, STAGE_S, Minutes
+from .rounding import LEAST_CV, rounded
 
 # Near: within this factor, for gaps' CV and for counts in every window, or within three standard
 # errors of the trace's own dispersion where its windows are few.
 NEAR = 1.25
 # What varies less than this, gaps by a hundredth of their mean and counts by a tenth of what they
 # would of a Poisson process, is as good as regular, and how much less it is says nothing.
-_LEAST_CV = 0.01
 _LEAST_DISPERSION = 0.1
-# Stages are as long as the widest window, or longer where there would be more than so many.
-_STAGE_S = 60.0
-_MOST_STAGES = 120
 _DRAWS = 6
 
 
@@ -72,7 +70,7 @@ def _draw(arrivals: Arrivals, num_requests: int, seed: int) -> Seconds:
 def factors_apart(trace: Burstiness, fit: Burstiness) -> dict[float, float]:
     """By which factor, either way, dispersions differ by window, and gaps' CV under 0; what is as
     good as regular differs by none."""
-    factors = {0.0: _apart(trace.gap_cv, fit.gap_cv, _LEAST_CV)}
+    factors = {0.0: _apart(trace.gap_cv, fit.gap_cv, LEAST_CV)}
     for window_s in sorted(trace.dispersion.keys() & fit.dispersion.keys()):
         # Regular arrivals bring one more or one less to a window, by where it happens to begin: a
         # variance of up to 1/4.
@@ -95,15 +93,19 @@ def _allowed(trace: Burstiness, window_s: float) -> float:
 
 
 def _candidates(times_s: Seconds, trace: Burstiness) -> Iterator[Arrivals]:
-    rate = _rounded(trace.rate_per_s)
+    rate = rounded(trace.rate_per_s)
     yield Constant(kind="constant", rate_per_s=rate)
     yield Poisson(kind="poisson", rate_per_s=rate)
-    if trace.gap_cv > _LEAST_CV:
-        yield Gamma(kind="gamma", rate_per_s=rate, cv=_rounded(trace.gap_cv))
+    if trace.gap_cv > LEAST_CV:
+        yield Gamma(kind="gamma", rate_per_s=rate, cv=rounded(trace.gap_cv))
     if trace.gap_cv > 1 and trace.dispersion:
         yield on_off(trace)
-    if times_s[-1] > 2 * _STAGE_S:
-        yield following(times_s)
+    if times_s[-1] > 2 * STAGE_S:
+        minutes = Minutes.of(times_s)
+        yield minutes.gamma()
+        for period_s in PERIODS_S:
+            if (modulated := minutes.modulated(period_s)) is not None:
+                yield modulated
 
 
 def on_off(trace: Burstiness) -> OnOff:
@@ -128,35 +130,7 @@ def on_off(trace: Burstiness) -> OnOff:
     mean_on_s = at(share_on)[1]
     return OnOff(
         kind="on_off",
-        on_rate_per_s=_rounded(trace.rate_per_s / share_on),
-        mean_on_s=_rounded(mean_on_s),
-        mean_off_s=_rounded(mean_on_s * (1 - share_on) / share_on),
+        on_rate_per_s=rounded(trace.rate_per_s / share_on),
+        mean_on_s=rounded(mean_on_s),
+        mean_off_s=rounded(mean_on_s * (1 - share_on) / share_on),
     )
-
-
-def following(times_s: Seconds) -> Stages:
-    """Stages of gamma gaps, each with the trace's own rate there; the CV is that of gaps measured
-    by their stage's mean."""
-    span_s = float(times_s[-1])
-    stage_s = max(_STAGE_S, math.ceil(span_s / _MOST_STAGES))
-    edges_s = np.arange(0, span_s, stage_s)
-    # The last arrival is in the last stage, also where that ends with it.
-    stage = np.minimum((times_s // stage_s).astype(np.int64), len(edges_s) - 1)
-    counts = np.bincount(stage, minlength=len(edges_s))
-    lengths_s = np.minimum(stage_s, span_s - edges_s)
-    measured = np.diff(times_s) * (counts / lengths_s)[stage[1:]]
-    cv = _rounded(max(float(measured.std() / measured.mean()), 0.01))
-    stages: list[Stage] = []
-    waiting_s = 0.0
-    for count, length_s in zip(counts.tolist(), lengths_s.tolist(), strict=True):
-        waiting_s += length_s
-        # A stage without arrivals is part of the next one.
-        if count and waiting_s > 0:
-            gaps = Gamma(kind="gamma", rate_per_s=_rounded(count / waiting_s), cv=cv)
-            stages.append(Stage(arrivals=gaps, duration_s=_rounded(waiting_s)))
-            waiting_s = 0.0
-    return Stages(kind="stages", stages=tuple(stages))
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.4g}")

@@ -12,7 +12,15 @@ from pydantic import ValidationError
 
 from ..api import RequestShape, WorkloadError
 from ..lengths import Tokens, sample_pairs, trace_pairs
-from ..spec import AtOnce, SampledLengths, Sessions, Stages, WorkloadSpec
+from ..spec import (
+    Arrivals,
+    AtOnce,
+    Modulated,
+    SampledLengths,
+    Sessions,
+    Stages,
+    WorkloadSpec,
+)
 from ..traces import read_trace
 from .arrivals import NEAR, drawn_burstiness, factors_apart, fit_arrivals
 from .burstiness import Burstiness, burstiness
@@ -107,10 +115,18 @@ def _fitted(path: Path, rows: Sequence[RequestShape]) -> FittedWorkload:
         (
             _said("input" if traced is None else "added input", inputs),
             _said("output", outputs),
-            f"arrivals are {arrivals.kind}{off}",
+            f"arrivals are {_kind(arrivals)}{off}",
             *(_left_out(rows) if talk is None or traced is None else _said_of(talk, traced)),
         ),
     )
+
+
+def _kind(arrivals: Arrivals) -> str:
+    if not isinstance(arrivals, Stages):
+        return arrivals.kind
+    inside = arrivals.stages[0].arrivals
+    rate = f", a rate every {inside.period_s:g} s" if isinstance(inside, Modulated) else ""
+    return f"{len(arrivals.stages)} stages{rate}"
 
 
 def _compare_pairs(

@@ -75,6 +75,22 @@ class OnOff(_OpenLoop):
     mean_off_s: Seconds = Field(description="Mean length of a silence, exponential.")
 
 
+class Modulated(_OpenLoop):
+    """Busy and quiet times, none of them silent: gamma gaps whose rate changes every period_s, to
+    one drawn from a gamma distribution. A Cox process where cv is 1."""
+
+    kind: Literal["modulated"]
+    rate_per_s: Rate = Field(description="Mean requests a second.")
+    period_s: Seconds = Field(description="How long each rate lasts.")
+    rate_cv: Variation = Field(
+        description="Coefficient of variation of the rates, standard deviation / mean."
+    )
+    cv: Variation = Field(
+        default=1.0,
+        description="Coefficient of variation of the gaps while the rate stays. 1 is Poisson.",
+    )
+
+
 class Replay(_OpenLoop):
     """The due times of a trace, the first request at 0."""
 
@@ -138,7 +154,7 @@ class Clients(_OpenLoop):
 
 
 StageArrivals = Annotated[
-    AtOnce | Poisson | Constant | Gamma | OnOff | LinearRamp | ExponentialRamp,
+    AtOnce | Poisson | Constant | Gamma | OnOff | Modulated | LinearRamp | ExponentialRamp,
     Field(discriminator="kind"),
 ]
 
@@ -191,6 +207,7 @@ Arrivals = Annotated[
     | Constant
     | Gamma
     | OnOff
+    | Modulated
     | Replay
     | LinearRamp
     | ExponentialRamp

@@ -377,6 +377,7 @@ RAMP = {"kind": "linear_ramp", "start_rate_per_s": 1, "end_rate_per_s": 9, "dura
         {"kind": "clients", "clients": [{"rate_per_s": 2, "cv": 3}, {"rate_per_s": 1}]},
         {"kind": "stages", "stages": [{"arrivals": RAMP}]},
         {"kind": "on_off", "on_rate_per_s": 9, "mean_on_s": 1, "mean_off_s": 1},
+        {"kind": "modulated", "rate_per_s": 4, "period_s": 2, "rate_cv": 1},
     ],
     ids=lambda arrivals: arrivals["kind"],
 )
