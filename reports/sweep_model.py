@@ -14,7 +14,7 @@ class SweepCell:
     adjustments: what was changed of the workload, in words.
     refused: of a search, what requests ran into: all that the cell says is that its rate was not
     followed; empty where all were served. followed: of a search, whether its rate was; None where
-    the run proves nothing, and of a grid."""
+    the run proves nothing or is too short to tell, and of a grid."""
 
     name: str
     settings: Mapping[str, str]

@@ -260,7 +260,7 @@ def cells_table(sweep: SweepTable) -> Table:
             *(cell.settings.get(option, "—") for option in sweep.options),
             *([str(cell.repeat)] if _repeated(sweep) else []),
             *(scales[one.name].number(cell.values[one.name]) for one in sweep.quantities),
-            _mark(cell),
+            _mark(cell, searched=bool(sweep.saturation)),
         )
         for cell in sweep.cells
     ]
@@ -274,12 +274,12 @@ def _head(label: str, unit: str) -> str:
     return f"{label} ({unit})" if unit and unit != label.lower() else label
 
 
-def _mark(cell: SweepCell) -> Cell:
+def _mark(cell: SweepCell, *, searched: bool) -> Cell:
     if cell.failure:
         return Cell("does not count", "caution")
     if cell.followed is not None:
         return Cell("followed" if cell.followed else "not followed", "quiet")
-    return Cell("✓", "quiet")
+    return Cell("too short to tell" if searched else "✓", "quiet")
 
 
 def _repeated(sweep: SweepTable) -> bool:

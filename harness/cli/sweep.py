@@ -66,12 +66,13 @@ def sweep(
         str, typer.Option(help="How finely the rate is found, with --saturate.")
     ] = "5%",
     start_rate: Annotated[
-        float,
+        float | None,
         typer.Option(
             help="Requests a second, or sessions where the workload has them, to begin with, with "
-            "--saturate."
+            "--saturate. Default: three quarters of what a run of everything at once serves.",
+            show_default=False,
         ),
-    ] = 1.0,
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the cells' order and of repeats' requests.")] = 0,
     figures: Figures = None,
     as_json: AsJson = False,
@@ -108,7 +109,7 @@ def sweep(
         goal = _goal(attainment if has_slo else None, rate_tolerance, start_rate)
         identity["saturate"] = asdict(goal)
         words = scaling(words, [axis.option for axis in axes])
-        refuse_wrong(context, (*words, f"--{RATE}={start_rate:g}"), cells)
+        refuse_wrong(context, (*words, f"--{RATE}={start_rate or 1:g}"), cells)
     else:
         refuse_wrong(context, words, cells)
     opened = Sweep(out, words, identity)
@@ -164,7 +165,7 @@ def _refuse_varied(axes: Sequence[Axis], *, saturate: bool, repeats: int) -> Non
             raise ConfigError("vary", axis.option, f"another option: {taken[axis.option]}")
 
 
-def _goal(attainment: str | None, tolerance: str, start_per_s: float) -> SaturationGoal:
+def _goal(attainment: str | None, tolerance: str, start_per_s: float | None) -> SaturationGoal:
     from ..sweep.saturation import SaturationGoal
     from ..units import parse_share
 

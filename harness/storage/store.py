@@ -166,7 +166,20 @@ def find_run(path: Path) -> RunOnDisk:
             path,
             f"holds {len(repeats)} repeats of a run; expected one of them, such as {repeats[0]}",
         )
+    if runs := _runs_within(directory):
+        many = f"{len(runs)} runs" if len(runs) > 1 else "a run"
+        raise StoreError(
+            "run", path, f"holds {many} and is none; expected one of them, such as {runs[0]}"
+        )
     return RunOnDisk(directory.resolve(), read_result(directory / RESULT_FILE))
+
+
+def _runs_within(path: Path) -> list[Path]:
+    """Those of a frontier or of a sweep; none of a run."""
+    if (path / RESULT_FILE).exists():
+        return []
+    found = [*path.glob(f"*/{RESULT_FILE}"), *path.glob(f"cells/*/{RESULT_FILE}")]
+    return sorted(one.parent for one in found)
 
 
 def repeat_directories(path: Path) -> tuple[Path, ...]:

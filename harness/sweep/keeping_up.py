@@ -12,10 +12,19 @@ turn: turns alone come no faster than they end, whatever the rate.
 
 In a run that is too short for its first requests to end there is nothing but growth: it does not
 flatter. Latencies would, for nobody waits until as many are there as are served at once.
+
+How many are in the system varies by itself, and a line through few of them rises or falls by
+chance: of 60 requests, of which two at a time are there, by more than what is allowed. Counts that
+are t apart have those in common who were there at both. In M/G/infinity, where nobody waits, they
+correlate by the share of stays' residuals that last longer (Eick, Massey and Whitt, Operations
+Research 41, 1993), which comes to one independent count every E[S^2] / E[S] of the stays S; a line
+through so many has a standard error.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,38 +39,74 @@ if TYPE_CHECKING:
 # How many requests are in the system varies by itself, so some growth is none.
 KEPT_UP = 0.97
 _FILLING = 0.25
+# Standard errors.
+_SURE = 2.0
 FEWEST_REQUESTS = 20
 
 
-def kept_up(run: RunOnDisk) -> float:
-    """The share of what comes that also ends, at most 1, by least squares over due time; 0 where
-    all came at once, for that is no rate. What was not served, be it one turn, never ends."""
+@dataclass(frozen=True)
+class KeptUp:
+    """growth: by how much more are in the system for each that comes, 1 where nothing ends and
+    below 0 where a queue empties. error: its standard error."""
+
+    growth: float
+    error: float = 0.0
+
+    @property
+    def share(self) -> float:
+        """Of what comes, that also ends."""
+        return min(1.0, max(0.0, 1 - self.growth))
+
+    @property
+    def enough(self) -> bool:
+        return self.share >= KEPT_UP
+
+    @property
+    def sure(self) -> bool:
+        """Whether chance alone grows by no more than is allowed, or this is farther from that than
+        chance takes it."""
+        allowed, chance = 1 - KEPT_UP, _SURE * self.error
+        return chance <= allowed or abs(self.growth - allowed) > chance
+
+
+def kept_up(run: RunOnDisk) -> KeptUp:
+    """By least squares over due time; none of it where all came at once, for that is no rate. What
+    was not served, be it one turn, never ends."""
     requests = run.load(without=("token_times_s", "output_token_ids")).requests
-    due_s, ended_s = map(np.sort, _lives(requests))
-    if not due_s.size:
-        return 0.0
+    came_s, end_s = _lives(requests)
+    if not came_s.size:
+        return KeptUp(1.0)
+    due_s, ended_s = np.sort(came_s), np.sort(end_s[np.isfinite(end_s)])
     come = np.arange(1, due_s.size + 1)
     present = come - np.searchsorted(ended_s, due_s, side="right")
     late = due_s >= due_s[0] + _FILLING * (due_s[-1] - due_s[0])
     since_s = due_s[late] - due_s[late].mean()
     passed = float(since_s @ since_s)
     if passed == 0:
-        return 0.0
-    grown, came = (float(since_s @ counts[late]) / passed for counts in (present, come))
-    return min(1.0, max(0.0, 1 - grown / came))
+        return KeptUp(1.0)
+    grown, came = (float(since_s @ number[late]) / passed for number in (present, come))
+    beside = present[late] - present[late].mean() - grown * since_s
+    spread = float(beside.std()) / float(since_s.std())
+    independent = float(np.ptp(due_s[late])) / _apart_s(end_s - came_s)
+    error = spread / math.sqrt(max(1.0, independent)) / came
+    return KeptUp(grown / came, error)
+
+
+def _apart_s(stays_s: NDArray[np.float64]) -> float:
+    """How far apart counts are independent. Of those that ended: what never does is growth, and no
+    chance."""
+    ended_s = stays_s[np.isfinite(stays_s)]
+    return float((ended_s**2).mean() / ended_s.mean()) if ended_s.size else math.inf
 
 
 def _lives(requests: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(when each came, when each that did ended), of requests or of sessions."""
+    """(when each came, when it ended, inf for never), of requests or of sessions."""
     ends_s = requests["t_end_s"].where(requests["status"] == RequestStatus.OK, np.inf)
     if requests["after"].isna().all():
-        lasted = requests["t_due_s"].to_numpy(dtype=np.float64), ends_s.to_numpy(dtype=np.float64)
-    else:
-        session = _session_of(requests)
-        begun_s = requests["t_due_s"].groupby(session).min()
-        lasted = begun_s.to_numpy(dtype=np.float64), ends_s.groupby(session).max().to_numpy()
-    came_s, ended_s = lasted
-    return came_s, ended_s[np.isfinite(ended_s)]
+        return requests["t_due_s"].to_numpy(dtype=np.float64), ends_s.to_numpy(dtype=np.float64)
+    session = _session_of(requests)
+    begun_s = requests["t_due_s"].groupby(session).min()
+    return begun_s.to_numpy(dtype=np.float64), ends_s.groupby(session).max().to_numpy()
 
 
 def _session_of(requests: pd.DataFrame) -> list[int]:

@@ -4,11 +4,16 @@ A system follows an offered rate if it keeps up with it (`keeping_up.py`) and, w
 SLO, enough requests keep that. The search is `rate_search/bracket.py`'s: bracketed by growing
 factors, bisected, and tried around the answer, because nothing guarantees one threshold.
 
+It begins below what is served a second of a run that is sent everything at once, so that few trials
+are of rates far from the answer: at a tenth of it a trial takes ten times as long.
+
 How long must a run be to show this? Latencies near the limit are not known beforehand, so what is
 asked is that length no longer matters: the search goes on beside its answer with four times as many
 requests, and again, until the answer stays. In runs that are too short it does not stay: they end
 before the system has filled (then it rises with more) or before a queue has grown past the SLO
 (then it falls).
+
+Where chance alone is as much as may grow, the search goes on with four times as many requests.
 
 A run that is not valid is no evidence, and the search ends with it: a client that was too busy says
 nothing about the server. One that is not valid because requests failed is evidence against its
@@ -33,23 +38,28 @@ from .grid import NUM_REQUESTS, RATE, Cell
 from .keeping_up import FEWEST_REQUESTS, KEPT_UP, kept_up
 
 LOWEST_PER_S = 1e-2
+# Of what is served a second where everything comes at once: then batches are as large as they can
+# be, so that little more is followed, and with an SLO less.
+_BEGIN_AT = 0.75
 MORE, MOST_TIMES = 4, 64
 
 
 @dataclass(frozen=True)
 class SaturationGoal:
     """attainment: share of the requests that must keep the SLO; None without one. tolerance: how
-    far apart, as a share, the rate that is followed and the one that is not may be."""
+    far apart, as a share, the rate that is followed and the one that is not may be. start_per_s:
+    the first rate; None: found by a run of everything at once."""
 
     attainment: float | None
     tolerance: float
-    start_per_s: float
+    start_per_s: float | None = None
 
     def __post_init__(self) -> None:
         check_search(1.0 if self.attainment is None else self.attainment, self.tolerance)
-        if not LOWEST_PER_S <= self.start_per_s <= HIGHEST_RATE_PER_S:
+        start = self.start_per_s
+        if start is not None and not LOWEST_PER_S <= start <= HIGHEST_RATE_PER_S:
             raise ConfigError(
-                "start_rate", self.start_per_s, f"{LOWEST_PER_S} to {HIGHEST_RATE_PER_S:g} a second"
+                "start_rate", start, f"{LOWEST_PER_S} to {HIGHEST_RATE_PER_S:g} a second"
             )
 
     def criterion(self, arriving: Arriving = "requests") -> str:
@@ -67,13 +77,15 @@ class SaturationGoal:
 class Trial:
     """One run at a rate. times: how many times the command's requests it was sent. followed: None
     where the run proves nothing. too_late: not followed because of the SLO, or of what was refused,
-    and not because of a queue, which every short run seems to have."""
+    and not because of a queue, which every short run seems to have. sure: whether that is more than
+    chance."""
 
     rate_per_s: float
     times: int
     done: Done
     followed: bool | None
     too_late: bool = False
+    sure: bool = True
 
 
 @dataclass(frozen=True)
@@ -139,7 +151,7 @@ def _settled(trials: _Trials, goal: SaturationGoal) -> tuple[float, float] | Non
         lambda rate_per_s: float(trials.followed(rate_per_s)),
         target=1.0,
         tolerance=goal.tolerance,
-        start_per_s=goal.start_per_s,
+        start_per_s=goal.start_per_s or trials.begin_at(),
         lowest_per_s=LOWEST_PER_S,
     )
     if first.holds is None:
@@ -180,17 +192,37 @@ class _Trials:
     def tried(self) -> tuple[Trial, ...]:
         return tuple(self._found[key] for key in sorted(self._found))
 
+    def begin_at(self) -> float:
+        """The first rate, by what a run of everything at once serves a second, be it valid or not:
+        it is no evidence. Raises _NoAnswerError where there is no such run."""
+        cell = self._cell((RATE, "inf"))
+        self._report(f"{cell.name}: everything at once, to find a rate to begin at")
+        done = until_done(self._sweep, cell)
+        if done.run is None:
+            raise _NoAnswerError(f"{cell.name}: {done.failure}")
+        served_per_s = _served_per_s(done.run)
+        begin = min(max(_BEGIN_AT * served_per_s, LOWEST_PER_S), HIGHEST_RATE_PER_S)
+        return float(f"{begin:.2g}")
+
     def followed(self, rate_per_s: float) -> bool:
         """Raises _NoAnswerError where a run proves nothing."""
         if math.isinf(rate_per_s):
             return False  # all at once is a burst: nothing keeps up with it
-        key = (rate_per_s, self.times)
-        trial = self._found.get(key)
-        if trial is None:
-            trial = self._found[key] = self._tried(rate_per_s)
+        trial = self._at(rate_per_s, self.times)
+        # One length is left, to hold the answer against.
+        while not trial.sure and self.times * MORE < MOST_TIMES:
+            self.times *= MORE
+            trial = self._at(rate_per_s, self.times)
         if trial.followed is None:
             raise _NoAnswerError(_why(trial.done))
         return trial.followed
+
+    def _at(self, rate_per_s: float, times: int) -> Trial:
+        key = (rate_per_s, times)
+        trial = self._found.get(key)
+        if trial is None:
+            trial = self._found[key] = self._tried(rate_per_s, times)
+        return trial
 
     def bracket(self) -> tuple[float | None, float | None]:
         """The highest rate that was followed and the lowest that was not, by the longest run at
@@ -219,30 +251,52 @@ class _Trials:
             if self.followed(rate) == (rate > fails_per_s)
         )
 
-    def _tried(self, rate_per_s: float) -> Trial:
-        more = () if self.times == 1 else ((NUM_REQUESTS, str(self.times * self._requests)),)
-        point = self._point
-        settings = (*point.settings, (RATE, f"{rate_per_s:.6g}"), *more)
-        cell = Cell(settings, point.repeat, point.seed)
+    def _tried(self, rate_per_s: float, times: int) -> Trial:
+        more = () if times == 1 else ((NUM_REQUESTS, str(times * self._requests)),)
+        cell = self._cell((RATE, f"{rate_per_s:.6g}"), *more)
         self._report(f"trying {cell.name}")
         done = until_done(self._sweep, cell)
-        if done.run is not None and self.times == 1:
+        if done.run is not None and times == 1:
             self._requests = done.run.result.workload.num_requests
-        return Trial(rate_per_s, self.times, done, *_judged(done.run, self._goal))
+        trial = Trial(rate_per_s, times, done, *_judged(done.run, self._goal))
+        if trial.followed is not None:
+            chance = "" if trial.sure else ", perhaps by chance: too short to tell"
+            self._report(f"  {_OUTCOMES[trial.followed, trial.too_late]}{chance}")
+        return trial
+
+    def _cell(self, *more: tuple[str, str]) -> Cell:
+        return Cell((*self._point.settings, *more), self._point.repeat, self._point.seed)
 
 
-def _judged(run: RunOnDisk | None, goal: SaturationGoal) -> tuple[bool | None, bool]:
-    """Whether its rate was followed; whether it was not because of the SLO or of refusals."""
+_OUTCOMES = {
+    (True, False): "followed",
+    (False, False): "not followed: a queue grows",
+    (False, True): "not followed: too few requests keep the SLO, or some are refused",
+}
+
+
+def _served_per_s(run: RunOnDisk) -> float:
+    """Of what arrives."""
+    sent, _ = _arrivals(run)
+    requests = run.result.workload.num_requests
+    served = run.result.counters.requests_ok * sent / requests
+    return served / run.result.duration_s
+
+
+def _judged(run: RunOnDisk | None, goal: SaturationGoal) -> tuple[bool | None, bool, bool]:
+    """Whether its rate was followed; whether it was not because of the SLO or of refusals; whether
+    that is sure."""
     if run is None:
-        return None, False
+        return None, False, True
     if refuses(run):
-        return False, True
+        return False, True, True
     if objections(run) or _arrivals(run)[0] < FEWEST_REQUESTS:
-        return None, False
+        return None, False, True
     kept = run.result.metrics.get("goodput_share")
     if goal.attainment is not None and (kept is None or kept.stats["run"] < goal.attainment):
-        return False, True
-    return kept_up(run) >= KEPT_UP, False
+        return False, True, True
+    found = kept_up(run)
+    return found.enough, False, found.sure
 
 
 def _why(done: Done) -> str:

@@ -124,15 +124,14 @@ def _trial(trial: Trial) -> SweepCell:
     """What a system refused is the answer, and no failure of the cell; that gaps were scaled is
     what a trial is."""
     cell, run = _cell(trial.done), trial.done.run
+    followed = trial.followed if trial.sure else None
     notes = (text for text in cell.adjustments if not text.startswith(GAPS_MULTIPLIED))
     cell = replace(cell, adjustments=tuple(notes))
     if run is None:
-        return replace(cell, followed=trial.followed)
+        return replace(cell, followed=followed)
     settings = {**cell.settings, NUM_REQUESTS: str(run.result.workload.num_requests)}
     failure, refused = ("", cell.failure) if refuses(run) else (cell.failure, "")
-    return replace(
-        cell, settings=settings, failure=failure, refused=refused, followed=trial.followed
-    )
+    return replace(cell, settings=settings, failure=failure, refused=refused, followed=followed)
 
 
 def _finite(value: float | None) -> float | None:

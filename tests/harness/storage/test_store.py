@@ -309,6 +309,17 @@ def test_no_such_run(tmp_path: Path) -> None:
         load_run(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("place", ["awq", "cells/engine=paged"], ids=["frontier", "sweep"])
+def test_a_directory_of_runs_is_none(tmp_path: Path, run: StoredRun, place: str) -> None:
+    """Known wrong here: only that its result.json does not exist."""
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    _write(tmp_path / place, run)
+    with pytest.raises(StoreError) as error:
+        load_run(tmp_path)
+    said = f"holds a run and is none; expected one of them, such as {tmp_path / place}"
+    assert str(error.value).endswith(said)
+
+
 def test_reports_are_rebuilt_in_place(tmp_path: Path, run: StoredRun) -> None:
     directory = _write(tmp_path / "run", run)
     write_reports(directory, {"report.md": "new"})
