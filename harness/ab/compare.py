@@ -203,7 +203,7 @@ def _take_turns(
         if trials.quads > looked and (late or trials.quads in after):
             answers = judge.look(trials.values(), final=late or full)
             looked = trials.quads
-            said = ", ".join(one.verdict for one in answers)
+            said = ", ".join(f"{one.question.quantity.label} {one.verdict}" for one in answers)
             report(f"{PAIRS_A_QUAD * trials.quads} pairs: {said}")
             if all(one.decided for one in answers):
                 return "every question is answered"

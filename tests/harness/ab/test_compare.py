@@ -90,11 +90,13 @@ def test_both_sides_are_sent_the_same_requests() -> None:
     ("slower", "verdict"), [(1.0, "passed"), (1.3, "regressed"), (0.7, "improved")]
 )
 def test_what_is_clear_ends_at_the_first_look(slower: float, verdict: str) -> None:
-    outcome = compare(_noisy(), _noisy(slower), [QUESTION], SHORT)
+    told: list[str] = []
+    outcome = compare(_noisy(), _noisy(slower), [QUESTION], SHORT, report=told.append)
 
     assert outcome.answers[0].verdict == verdict
     assert outcome.pairs == 16
     assert outcome.stopped == "every question is answered"
+    assert told[-1] == f"16 pairs: {QUESTION.quantity.label} {verdict}"
 
 
 def test_what_stays_open_ends_with_the_pairs_and_says_what_it_would_take() -> None:
