@@ -7,35 +7,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pytest
 from llmbench.harness.rendering import sweep_reports
-from llmbench.harness.result import Validity
-from llmbench.harness.run.record import RequestRecord, RequestStatus
-from llmbench.harness.storage.store import find_run, write_run
+from llmbench.harness.run.record import RequestStatus
+from llmbench.harness.storage.store import find_run
 from llmbench.harness.sweep.cells import Sweep
 from llmbench.harness.sweep.grid import Cell
-from llmbench.harness.sweep.keeping_up import KEPT_UP, KeptUp, kept_up
+from llmbench.harness.sweep.keeping_up import KEPT_UP, kept_up
 from llmbench.harness.sweep.saturation import Saturation, SaturationGoal, find_saturation
 from llmbench.harness.sweep.table import frame, sweep_table
 from llmbench.reports.sweep_report import sweep_report
 
-from ...chance import most
 from ..observed import make_request
-from ..stored import stored_run
+from .systems import store, store_by_chance, store_sessions
 
 ALONE = Cell(())
-
-
-def _store(out: Path, requests: Sequence[RequestRecord], slo_s: float | None = None) -> None:
-    """A run of these requests, as a server's: nobody knows its steps, so no trace is checked."""
-    slo = {} if slo_s is None else {"ttft": slo_s}
-    stored = stored_run(requests, (), slo=slo)
-    checks = tuple(one for one in stored.result.validity.checks if one.id != "trace")
-    workload = stored.result.workload.model_copy(update={"num_requests": len(requests)})
-    update = {"validity": Validity.of(checks), "workload": workload}
-    result = stored.result.model_copy(update=update)
-    write_run(out, result, stored.requests, stored.steps, {})
 
 
 @dataclass
@@ -60,7 +46,7 @@ class Queueing:
             free_s = max(free_s, due_s) + 1 / self.capacity_per_s
             times_s = (free_s, free_s + self.stay_s)
             requests.append(make_request(times_s, index=index, due_s=due_s, scheduled_s=due_s))
-        _store(Path(options["out"]), requests, self.slo_s)
+        store(Path(options["out"]), requests, self.slo_s)
         return 0
 
 
@@ -181,7 +167,7 @@ class Spoilt(Queueing):
         requests = [make_request((at + 0.1, at + 0.2), index=at, due_s=at) for at in range(59)]
         status = RequestStatus.REFUSED if self.refused else RequestStatus.UNFINISHED
         requests.append(make_request(index=59, due_s=59, status=status))
-        _store(Path(options["out"]), requests)
+        store(Path(options["out"]), requests)
         return 3
 
 
@@ -219,7 +205,7 @@ class Flickering(Queueing):
         requests = [make_request((at + 0.1, at + 0.2), index=at, due_s=at) for at in range(59)]
         status = RequestStatus.UNFINISHED if longer else RequestStatus.REFUSED
         requests.append(make_request(index=59, due_s=59, status=status))
-        _store(Path(options["out"]), requests)
+        store(Path(options["out"]), requests)
         return 3
 
 
@@ -280,41 +266,6 @@ def test_what_refuses_requests_does_not_follow(tmp_path: Path) -> None:
     assert not sweep_table("run", [one.done for one in found.trials]).is_whole
 
 
-def _kept_up(out: Path, due_s: Sequence[float], stay_s: Sequence[float]) -> float:
-    """What a run of requests that come and stay so long shows of its rate."""
-    times = [(due + 0.1, due + stay) for due, stay in zip(due_s, stay_s, strict=True)]
-    _store(out, [make_request(one, index=at, due_s=due_s[at]) for at, one in enumerate(times)])
-    return kept_up(find_run(out)).share
-
-
-def test_a_wait_that_stays_is_no_queue_that_grows(tmp_path: Path) -> None:
-    """However long it is, if the run is longer."""
-    due_s = [at / 50 for at in range(4000)]
-    assert _kept_up(tmp_path / "r", due_s, [15.0] * 4000) == pytest.approx(1.0)
-    falling = [15.0 * (1 - 0.5 * at / 4000) for at in range(4000)]
-    assert _kept_up(tmp_path / "f", due_s, falling) == 1.0
-
-
-def _shown(out: Path, rate_per_s: float, count: int, seed: int) -> KeptUp:
-    """Of Poisson arrivals that nobody waits for, each there for 0.05 s on average."""
-    rng = np.random.default_rng(seed)
-    due_s = np.cumsum(rng.exponential(1 / rate_per_s, count))
-    stay_s = 1e-3 + rng.exponential(0.05, count)
-    times = [(due + stay / 2, due + stay) for due, stay in zip(due_s, stay_s, strict=True)]
-    _store(out, [make_request(one, index=at, due_s=due_s[at]) for at, one in enumerate(times)])
-    return kept_up(find_run(out))
-
-
-def test_few_requests_are_seldom_sure_of_a_queue_that_is_none(tmp_path: Path) -> None:
-    """Two at a time are there of 60, and they come and go by chance. Known wrong here: by that
-    chance 40 a second were not followed by a system that follows any rate."""
-    shown = [_shown(tmp_path / str(seed), 40.0, 60, seed) for seed in range(200)]
-    assert sum(not one.enough for one in shown) > 20
-    assert sum(one.sure and not one.enough for one in shown) <= most(200, 0.05)
-    long = [_shown(tmp_path / f"long{seed}", 40.0, 6000, seed) for seed in range(5)]
-    assert all(one.enough and one.sure for one in long)
-
-
 def test_who_is_not_sure_is_asked_again_with_more(tmp_path: Path) -> None:
     class Chance(Queueing):
         """Poisson arrivals that nobody waits for."""
@@ -324,7 +275,8 @@ def test_who_is_not_sure_is_asked_again_with_more(tmp_path: Path) -> None:
             options = dict(one.removeprefix("--").split("=", 1) for one in words[1:] if "=" in one)
             self.started.append(options)
             count = int(options.get("num-requests", self.sends))
-            _shown(Path(options["out"]), float(options["request-rate"]), count, seed=2)
+            rate_per_s = float(options["request-rate"])
+            store_by_chance(Path(options["out"]), rate_per_s, count, seed=2)
             return 0
 
     queueing = Chance(0.0)
@@ -339,78 +291,16 @@ def test_who_is_not_sure_is_asked_again_with_more(tmp_path: Path) -> None:
     assert all(cells[one.done.cell.name].followed is None for one in unsure)
 
 
-def test_a_run_in_which_nothing_ends_shows_only_growth(tmp_path: Path) -> None:
-    """A TTFT of 0.1 s, and replies of 30: latencies would say that any rate is followed."""
-    due_s = np.cumsum(np.random.default_rng(0).exponential(1 / 40, 200)).tolist()
-    assert _kept_up(tmp_path / "r", due_s, [30.0] * 200) == 0.0
-
-
-@pytest.mark.parametrize("count", [40, 1000])
-def test_a_queue_that_grows_shows_its_rate_whatever_the_length(tmp_path: Path, count: int) -> None:
-    """Requests come at 10 a second and end at 8."""
-    due_s = [at / 10 for at in range(count)]
-    stays_s = [0.2 + at / 8 - due for at, due in enumerate(due_s)]
-    assert _kept_up(tmp_path / "r", due_s, stays_s) == pytest.approx(0.8, abs=0.02)
-
-
-def _store_sessions(out: Path, begun_s: Sequence[float], ended_s: Sequence[float]) -> None:
-    """Sessions of two turns: the first takes 0.2 s, the second is due half a second later."""
-    requests: list[RequestRecord] = []
-    for at, (due_s, end_s) in enumerate(zip(begun_s, ended_s, strict=True)):
-        later_s = due_s + 0.7
-        requests.append(make_request((due_s + 0.1, due_s + 0.2), index=2 * at, due_s=due_s))
-        times_s = (later_s + 0.1, end_s)
-        requests.append(make_request(times_s, index=2 * at + 1, due_s=later_s))
-    stored = stored_run(requests, ())
-    sent = {"num_requests": len(requests), "num_sessions": len(begun_s)}
-    workload = stored.result.workload.model_copy(update={**sent, "description": sent})
-    checks = tuple(one for one in stored.result.validity.checks if one.id != "trace")
-    update = {"validity": Validity.of(checks), "workload": workload}
-    after = [float("nan") if at % 2 == 0 else at - 1.0 for at in range(len(requests))]
-    table = stored.requests.assign(after=after)
-    write_run(out, stored.result.model_copy(update=update), table, stored.steps, {})
-
-
-@pytest.mark.parametrize("count", [40, 1000])
-def test_sessions_that_begin_faster_than_they_end_are_a_queue(tmp_path: Path, count: int) -> None:
-    """Sessions begin at 10 a second and end at 8."""
-    begun_s = [at / 10 for at in range(count)]
-    _store_sessions(tmp_path / "r", begun_s, [1.0 + at / 8 for at in range(count)])
-    assert kept_up(find_run(tmp_path / "r")).share == pytest.approx(
-        0.8, abs=0.08 if count < 99 else 0.02
-    )
-    _store_sessions(tmp_path / "s", begun_s, [due_s + 1.0 for due_s in begun_s])
-    assert kept_up(find_run(tmp_path / "s")).share == pytest.approx(1.0, abs=0.05)
-
-
-def test_sessions_that_all_begin_at_once_follow_no_rate(tmp_path: Path) -> None:
-    """Turns come as slowly as they are served. Known wrong here: any rate was followed."""
-    begun_s = [at * 1e-6 for at in range(60)]
-    _store_sessions(tmp_path / "r", begun_s, [2.0 + at / 4 for at in range(60)])
-    assert kept_up(find_run(tmp_path / "r")).share == 0.0
-
-
 def test_of_too_few_sessions_no_queue_shows(tmp_path: Path) -> None:
     def starts(words: Sequence[str], log: Path, held: int) -> int:  # noqa: ARG001
         log.write_text("")
-        _store_sessions(Path(words[-1].removeprefix("--out=")), range(19), range(2, 21))
+        store_sessions(Path(words[-1].removeprefix("--out=")), range(19), range(2, 21))
         return 0
 
     opened = Sweep(tmp_path / "s", ("run",), {}, starts=starts)
     found = find_saturation(opened, ALONE, SaturationGoal(None, 0.05, 1.0), lambda _: None)
     assert found.failure == "request-rate=1: in 19 sessions no queue shows; send at least 20"
     assert found.per_session == 2
-
-
-def test_one_late_reply_is_no_queue(tmp_path: Path) -> None:
-    """The last of 100 requests stays for 3 s of a run of 10, the others not at all."""
-    due_s = [at / 10 for at in range(100)]
-    assert _kept_up(tmp_path / "r", due_s, [0.15] * 99 + [3.0]) == pytest.approx(1.0)
-
-
-@pytest.mark.parametrize("count", [1, 5], ids=["one", "at once"])
-def test_without_a_rate_nothing_is_followed(tmp_path: Path, count: int) -> None:
-    assert _kept_up(tmp_path / "r", [2.0] * count, [0.2] * count) == 0.0
 
 
 def test_the_slo_decides_where_there_is_one(tmp_path: Path) -> None:
