@@ -11,7 +11,9 @@ Where later turns of a session wait for replies, sessions are what comes, and on
 turn: turns alone come no faster than they end, whatever the rate.
 
 In a run that is too short for its first requests to end there is nothing but growth: it does not
-flatter. Latencies would, for nobody waits until as many are there as are served at once.
+flatter. Latencies would, for nobody waits until as many are there as are served at once. Where a
+queue grows, though, stays do: who comes dt later stays by g / (1 - g) dt longer. Where they do not,
+the system is filling.
 
 How many are in the system varies by itself, and a line through few of them rises or falls by
 chance: of 60 requests, of which two at a time are there, by more than what is allowed. Counts that
@@ -41,16 +43,20 @@ KEPT_UP = 0.97
 _FILLING = 0.25
 # Standard errors.
 _SURE = 2.0
+# Of a queue's growth, by which stays must grow at least: in a queue they do by more than it.
+_OF_A_QUEUE = 0.5
 FEWEST_REQUESTS = 20
 
 
 @dataclass(frozen=True)
 class KeptUp:
     """growth: by how much more are in the system for each that comes, 1 where nothing ends and
-    below 0 where a queue empties. error: its standard error."""
+    below 0 where a queue empties. error: its standard error. longer: seconds by which who comes a
+    second later stays longer."""
 
     growth: float
     error: float = 0.0
+    longer: float = math.inf
 
     @property
     def share(self) -> float:
@@ -64,8 +70,10 @@ class KeptUp:
     @property
     def sure(self) -> bool:
         """Whether chance alone grows by no more than is allowed, or this is farther from that than
-        chance takes it."""
+        chance takes it; and a growth is of a queue, and not of a system that fills."""
         allowed, chance = 1 - KEPT_UP, _SURE * self.error
+        if self.growth > allowed and self.longer < _OF_A_QUEUE * self.growth:
+            return False
         return chance <= allowed or abs(self.growth - allowed) > chance
 
 
@@ -89,7 +97,16 @@ def kept_up(run: RunOnDisk) -> KeptUp:
     spread = float(beside.std()) / float(since_s.std())
     independent = float(np.ptp(due_s[late])) / _apart_s(end_s - came_s)
     error = spread / math.sqrt(max(1.0, independent)) / came
-    return KeptUp(grown / came, error)
+    return KeptUp(grown / came, error, _longer(came_s, end_s))
+
+
+def _longer(came_s: NDArray[np.float64], end_s: NDArray[np.float64]) -> float:
+    """By least squares over those that ended and came after the first quarter."""
+    first_s, last_s = came_s.min(), came_s.max()
+    late = np.isfinite(end_s) & (came_s >= first_s + _FILLING * (last_s - first_s))
+    since_s = came_s[late] - came_s[late].mean() if late.any() else came_s[late]
+    passed = float(since_s @ since_s)
+    return float(since_s @ (end_s - came_s)[late]) / passed if passed else math.inf
 
 
 def _apart_s(stays_s: NDArray[np.float64]) -> float:

@@ -13,7 +13,8 @@ requests, and again, until the answer stays. In runs that are too short it does 
 before the system has filled (then it rises with more) or before a queue has grown past the SLO
 (then it falls).
 
-Where chance alone is as much as may grow, the search goes on with four times as many requests.
+Where chance alone is as much as may grow, or what grows is a system that fills, the search goes on
+with four times as many requests.
 
 A run that is not valid is no evidence, and the search ends with it: a client that was too busy says
 nothing about the server. One that is not valid because requests failed is evidence against its

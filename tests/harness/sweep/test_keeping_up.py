@@ -46,6 +46,26 @@ def test_few_requests_are_seldom_sure_of_a_queue_that_is_none(tmp_path: Path) ->
     assert all(one.enough and one.sure for one in long)
 
 
+def test_a_system_that_fills_is_told_from_a_queue(tmp_path: Path) -> None:
+    """40 come in a second. Each stays for 2 s; or 32 a second are served, and the n-th stays for
+    n (1/32 - 1/40) s more than the first."""
+    due_s = [at / 40 for at in range(40)]
+    store(
+        tmp_path / "filling",
+        [make_request((due + 1, due + 2), index=at, due_s=due) for at, due in enumerate(due_s)],
+    )
+    filling = kept_up(find_run(tmp_path / "filling"))
+    assert (filling.enough, filling.sure) == (False, False)
+    times = [(0.05 + at / 32, 0.1 + at / 32) for at in range(40)]
+    store(
+        tmp_path / "queue",
+        [make_request(one, index=at, due_s=due_s[at]) for at, one in enumerate(times)],
+    )
+    queue = kept_up(find_run(tmp_path / "queue"))
+    assert queue.longer == pytest.approx(40 / 32 - 1)
+    assert (queue.enough, queue.sure) == (False, True)
+
+
 def test_a_run_in_which_nothing_ends_shows_only_growth(tmp_path: Path) -> None:
     """A TTFT of 0.1 s, and replies of 30: latencies would say that any rate is followed."""
     due_s = np.cumsum(np.random.default_rng(0).exponential(1 / 40, 200)).tolist()
