@@ -261,8 +261,8 @@ class _Trials:
             self._requests = done.run.result.workload.num_requests
         trial = Trial(rate_per_s, times, done, *_judged(done.run, self._goal))
         if trial.followed is not None:
-            chance = "" if trial.sure else ", perhaps by chance: too short to tell"
-            self._report(f"  {_OUTCOMES[trial.followed, trial.too_late]}{chance}")
+            outcome = _OUTCOMES[trial.followed, trial.too_late]
+            self._report(f"  {outcome if trial.sure else 'too short to tell'}")
         return trial
 
     def _cell(self, *more: tuple[str, str]) -> Cell:
