@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,29 +84,28 @@ def kept_up(run: RunOnDisk) -> KeptUp:
     came_s, end_s = _lives(requests)
     if not came_s.size:
         return KeptUp(1.0)
-    due_s, ended_s = np.sort(came_s), np.sort(end_s[np.isfinite(end_s)])
+    order = np.argsort(came_s)
+    due_s, stays_s = came_s[order], (end_s - came_s)[order]
     come = np.arange(1, due_s.size + 1)
-    present = come - np.searchsorted(ended_s, due_s, side="right")
+    present = come - np.searchsorted(np.sort(end_s), due_s, side="right")
     late = due_s >= due_s[0] + _FILLING * (due_s[-1] - due_s[0])
-    since_s = due_s[late] - due_s[late].mean()
-    passed = float(since_s @ since_s)
-    if passed == 0:
+    lasted_s = float(np.ptp(due_s[late]))
+    if lasted_s == 0:
         return KeptUp(1.0)
-    grown, came = (float(since_s @ number[late]) / passed for number in (present, come))
-    beside = present[late] - present[late].mean() - grown * since_s
-    spread = float(beside.std()) / float(since_s.std())
-    independent = float(np.ptp(due_s[late])) / _apart_s(end_s - came_s)
-    error = spread / math.sqrt(max(1.0, independent)) / came
-    return KeptUp(grown / came, error, _longer(came_s, end_s))
+    grown, came = (_slope(due_s[late], number[late]) for number in (present, come))
+    beside = present[late] - grown * due_s[late]
+    spread = float(beside.std()) / float(due_s[late].std())
+    error = spread / math.sqrt(max(1.0, lasted_s / _apart_s(stays_s))) / came
+    ended = late & np.isfinite(stays_s)
+    return KeptUp(grown / came, error, _slope(due_s[ended], stays_s[ended]))
 
 
-def _longer(came_s: NDArray[np.float64], end_s: NDArray[np.float64]) -> float:
-    """By least squares over those that ended and came after the first quarter."""
-    first_s, last_s = came_s.min(), came_s.max()
-    late = np.isfinite(end_s) & (came_s >= first_s + _FILLING * (last_s - first_s))
-    since_s = came_s[late] - came_s[late].mean() if late.any() else came_s[late]
-    passed = float(since_s @ since_s)
-    return float(since_s @ (end_s - came_s)[late]) / passed if passed else math.inf
+def _slope(at_s: NDArray[np.float64], values: NDArray[Any]) -> float:
+    """By least squares; inf where all are at one time."""
+    if at_s.size < 2 or np.ptp(at_s) == 0:
+        return math.inf
+    since_s = at_s - at_s.mean()
+    return float(since_s @ values) / float(since_s @ since_s)
 
 
 def _apart_s(stays_s: NDArray[np.float64]) -> float:

@@ -165,13 +165,16 @@ def _settled(trials: _Trials, goal: SaturationGoal) -> tuple[float, float] | Non
             return None
         # Its neighbour: brackets lie where they happen to, and one may end where the other begins.
         # Which of the two is right is not known, so the answer is what both allow.
-        if max(before[0], found[0]) <= min(before[0], found[0]) * (1 + goal.tolerance) ** 2:
+        stays = max(before[0], found[0]) <= min(before[0], found[0]) * (1 + goal.tolerance) ** 2
+        if stays and all(map(trials.is_sure, found)):
             return min(before[0], found[0]), max(before[1], found[1])
         if trials.times == MOST_TIMES:
             of = "requests" if _per_session(trials.tried) is None else "sessions"
+            moved = f"the highest rate still moved, from {before[0]:.4g} to {found[0]:.4g} {of}/s"
+            unsure = f"runs at {found[0]:.4g} to {found[1]:.4g} {of}/s are still too short to tell"
             raise _NoAnswerError(
-                f"the highest rate still moved, from {before[0]:.4g} to {found[0]:.4g} {of}/s, "
-                f"with {trials.times} times the requests; begin with more"
+                f"{unsure if stays else moved}, with {trials.times} times the requests; "
+                "begin with more"
             )
 
 
@@ -217,6 +220,11 @@ class _Trials:
         if trial.followed is None:
             raise _NoAnswerError(_why(trial.done))
         return trial.followed
+
+    def is_sure(self, rate_per_s: float) -> bool:
+        """Of a rate that was tried with as many requests as the last."""
+        trial = self._found.get((rate_per_s, self.times))
+        return trial is None or trial.sure
 
     def _at(self, rate_per_s: float, times: int) -> Trial:
         key = (rate_per_s, times)

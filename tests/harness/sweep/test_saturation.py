@@ -145,6 +145,31 @@ def test_an_answer_that_more_requests_still_move_is_none(tmp_path: Path) -> None
     assert not told.is_whole
 
 
+def test_an_end_that_no_length_is_sure_of_is_no_answer(tmp_path: Path) -> None:
+    """Above 8 a second each stays for the whole run, however long that is: a system that fills, and
+    no queue. Known wrong here: "not followed", of runs that the same table called too short."""
+
+    class Filling(Queueing):
+        """Follows up to 8 a second."""
+
+        def __call__(self, words: Sequence[str], log: Path, held: int) -> int:
+            self.stay_s = 0.1
+            options = dict(one.removeprefix("--").split("=", 1) for one in words[1:] if "=" in one)
+            rate_per_s = float(options["request-rate"])
+            if rate_per_s > 8:
+                self.stay_s = int(options.get("num-requests", self.sends)) / rate_per_s
+            return super().__call__(words, log, held)
+
+    found = find(tmp_path / "s", Filling(1e9), SaturationGoal(None, 0.05, 6.0))
+    assert found.outcome == "unknown"
+    assert found.failure.endswith(
+        "still too short to tell, with 64 times the requests; begin with more"
+    )
+    # What is sure of it is still known.
+    assert found.holds_per_s is not None
+    assert 7.5 < found.holds_per_s <= 8
+
+
 def test_of_too_few_requests_no_queue_shows(tmp_path: Path) -> None:
     found = find(tmp_path / "s", Queueing(9.0, sends=4))
     assert found.outcome == "unknown"
