@@ -75,10 +75,19 @@ def choose(
     """As `sample`, the tokens alone: int64 [draws] on the logits' device, for which it does not
     wait but for draws that `why_on_host` names."""
     forced = force or {}
-    if any(draw.sampling.temperature > 0 or draw.sampling.has_penalties for draw in draws):
+    if not all(_is_argmax(draw.sampling) for draw in draws):
         return _drawn(logits, draws, rows, forced.get("sample"))
     argmax = _kernel("argmax", logits.device, logits.dtype, forced.get("argmax"))
     return _picked(argmax(logits), rows)
+
+
+def wants_argmax_only(draws: Sequence[Draw]) -> bool:
+    """Whether nothing is asked of the logits but where each row's largest is."""
+    return all(_is_argmax(draw.sampling) and draw.sampling.logprobs is None for draw in draws)
+
+
+def _is_argmax(sampling: SamplingParams) -> bool:
+    return sampling.temperature == 0 and not sampling.has_penalties
 
 
 PENALTIES = "penalties"

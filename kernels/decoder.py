@@ -104,6 +104,8 @@ class DecoderStep(Protocol):
     @property
     def attention_s(self) -> float: ...
 
+    def head_bytes(self, rows: int, argmax_only: bool = False) -> int: ...
+
     def takes(self, cache: LayerCaches, batch: AttentionBatch, rows: int) -> bool: ...
 
     def __call__(
@@ -114,4 +116,5 @@ class DecoderStep(Protocol):
         batch: AttentionBatch,
         slot_mapping: Tensor,
         logit_rows: Tensor,
+        argmax_only: bool = False,
     ) -> Tensor: ...

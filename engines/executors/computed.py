@@ -12,7 +12,7 @@ import torch
 from ..api import SamplingParams
 from ..kv.base import Move
 from ..models.decoder import AttentionTimer
-from ..sampling import PENALTIES, sample, why_on_host
+from ..sampling import PENALTIES, sample, wants_argmax_only, why_on_host
 from .base import ForwardTimes, Pending, StepResult
 from .memory import explained
 from .work import Work
@@ -62,7 +62,7 @@ class Computing:
             return StepResult((), ForwardTimes(swap_s=swap_s))
         timer = AttentionTimer()
         with explained("to compute a step", self._device):
-            logits = work.model_pass.logits(self._sampled, timer)
+            logits = work.model_pass.logits(self._sampled, timer, wants_argmax_only(work.draws))
         sample_s = perf_counter()
         sampled = sample(logits, work.draws, work.draw_rows, self._force) if work.draws else []
         token_ids = [one.token_id for one in sampled]

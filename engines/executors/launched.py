@@ -82,7 +82,7 @@ class Launching:
             swap_s = self._move(work.moves)
             moved = self._readback.mark() if swap_s else None
             if work.model_pass is not None:
-                logits = work.model_pass.logits(self._sampled, None)
+                logits = work.model_pass.logits(self._sampled)
                 if any(why_on_host(one.sampling) for one in work.draws):
                     draw = partial(self._drawn, logits, work)
                 else:

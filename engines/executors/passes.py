@@ -30,9 +30,11 @@ class Pass(Protocol):
 
     replayed: ClassVar[bool]
 
-    def logits(self, sampled: Samples, timer: AttentionTimer | None) -> Tensor:
+    def logits(
+        self, sampled: Samples, timer: AttentionTimer | None = None, argmax_only: bool = False
+    ) -> Tensor:
         """Of the rows that are wanted, in order. sampled: by the step before, whose tokens some of
-        the inputs may be. Nothing here waits for a device."""
+        the inputs may be. argmax_only: as `Decoder.forward`. Nothing here waits for a device."""
         ...
 
 
@@ -95,7 +97,9 @@ class EagerPass:
     bring: Callable[[], Mapping[str, Tensor]]
     replayed: ClassVar[bool] = False
 
-    def logits(self, sampled: Samples, timer: AttentionTimer | None) -> Tensor:
+    def logits(
+        self, sampled: Samples, timer: AttentionTimer | None = None, argmax_only: bool = False
+    ) -> Tensor:
         views = self.bring()
         _put_awaited(views, self.inputs, sampled)
         return self.model.forward(
@@ -106,6 +110,7 @@ class EagerPass:
             views["slots"],
             views["logit_rows"],
             timer,
+            argmax_only,
         )
 
 
@@ -120,8 +125,10 @@ class GraphPass:
     packed: Tensor
     replayed: ClassVar[bool] = True
 
-    def logits(self, sampled: Samples, timer: AttentionTimer | None) -> Tensor:
-        del timer  # a graph is launched as one
+    def logits(
+        self, sampled: Samples, timer: AttentionTimer | None = None, argmax_only: bool = False
+    ) -> Tensor:
+        del timer, argmax_only  # a graph is launched as one, whatever is wanted of its logits
         self.graphs.put(self.bucket, self.inputs, self.packed, self.staging)
         _put_awaited(self.graphs.views(self.bucket), self.inputs, sampled)
         return self.graphs.replay(self.bucket)[: len(self.inputs.logit_rows)]

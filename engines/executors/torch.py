@@ -94,7 +94,7 @@ class TorchExecutor:
         logits: Tensor | None = None
         with self._here, explained("to compute the largest step", self._device):
             for inputs in steps:
-                logits = self._packed.lay_out(inputs).logits((), None)
+                logits = self._packed.lay_out(inputs).logits(())
             for draw in draws:
                 assert logits is not None
                 choose(logits[:1], [draw], [0], self._force)

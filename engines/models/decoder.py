@@ -88,6 +88,11 @@ class Decoder(Protocol):
         """Bytes of weights that a decode step reads, the embedding table left out unless tied."""
         ...
 
+    def head_bytes(self, rows: int, argmax_only: bool = False) -> int:
+        """Of these, what a decode step reads of the output projection for so many rows of logits,
+        of which the argmax alone may be wanted."""
+        ...
+
     def forward(
         self,
         token_ids: Tensor,
@@ -97,11 +102,13 @@ class Decoder(Protocol):
         slot_mapping: Tensor,
         logit_rows: Tensor | None = None,
         timer: AttentionTimer | None = None,
+        argmax_only: bool = False,
     ) -> Tensor:
         """One pass over T packed tokens -> logits [rows, vocab] in the model's dtype.
 
         token_ids, positions, slot_mapping: int64 [T]; the tokens' keys and values are written to
         their slots of `cache`, then read through `batch`. logit_rows int64 [rows]: the tokens
-        whose next token is wanted, in that order; None: all T.
+        whose next token is wanted, in that order; None: all T. argmax_only: of a row only its
+        largest logit is wanted, and where that is; others may be left at -infinity.
         """
         ...

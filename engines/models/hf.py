@@ -56,6 +56,11 @@ class TransformersDecoder:
         parameters = self._model.parameters()
         return sum(one.nbytes for one in parameters if id(one) not in tables)
 
+    def head_bytes(self, rows: int, argmax_only: bool = False) -> int:
+        """As `Decoder.head_bytes`."""
+        del rows, argmax_only
+        return sum(one.nbytes for one in self._model.get_output_embeddings().parameters())
+
     @torch.inference_mode()
     def forward(
         self,
@@ -66,6 +71,7 @@ class TransformersDecoder:
         slot_mapping: Tensor,
         logit_rows: Tensor | None = None,
         timer: AttentionTimer | None = None,
+        argmax_only: bool = False,  # noqa: ARG002
     ) -> Tensor:
         """As `Decoder.forward`."""
         rows = {}

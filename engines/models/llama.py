@@ -117,6 +117,12 @@ class Llama:
         parts = [part for layer in self.layers for part in vars(layer).values()]
         return sum(_bytes(part) for part in [*parts, self.norm, self.lm_head])
 
+    def head_bytes(self, rows: int, argmax_only: bool = False) -> int:
+        """As `Decoder.head_bytes`."""
+        if self.step is None:
+            return self.lm_head.weight_bytes
+        return self.step.head_bytes(rows, argmax_only)
+
     @torch.inference_mode()
     def forward(
         self,
@@ -127,12 +133,14 @@ class Llama:
         slot_mapping: Tensor,
         logit_rows: Tensor | None = None,
         timer: AttentionTimer | None = None,
+        argmax_only: bool = False,
     ) -> Tensor:
         """One pass over T packed tokens -> logits [rows, vocab] in the model's dtype.
 
         token_ids, positions, slot_mapping: int64 [T]; the tokens' keys and values are written to
         their slots of `cache`, then read through `batch`. logit_rows int64 [rows]: the tokens
-        whose next token is wanted, in that order; None: all T.
+        whose next token is wanted, in that order; None: all T. argmax_only: of a row only its
+        largest logit is wanted, and where that is; others may be left at -infinity.
         """
         rows = len(token_ids) if logit_rows is None else len(logit_rows)
         if self.step is not None and self.step.takes(cache, batch, rows):
@@ -144,6 +152,7 @@ class Llama:
                 batch,
                 slot_mapping,
                 torch.arange(rows) if logit_rows is None else logit_rows,
+                argmax_only,
             )
             if timer is not None:
                 timer.seconds += self.step.attention_s

@@ -71,12 +71,18 @@ class Side:
         tokens = case.sequences * (case.longest_tokens + 2 * engine.block_size)
         return min(asked, 2 * tokens * each)
 
-    def work(self) -> ModelWork:
-        return model_work(
+    def work(self, case: Case) -> ModelWork:
+        """What a step of the case must do. All decodes are greedy, of which the loaded model may
+        read less than its whole output projection."""
+        work = model_work(
             self.shape,
             WeightChoice.of(self.resolved),
             kv_dtype=self.resolved.kv_dtype,
         )
+        if case.phase != "decode":
+            return work
+        read = self.loaded.model.head_bytes(case.sequences, argmax_only=True)
+        return replace(work, head_bytes=min(work.head_bytes, read))
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,12 @@
 
 #include <chrono>
 #include <cstring>
+#include <new>
 
 #include "attention.h"
 #include "decoder_cache.h"
 #include "elementwise.h"
+#include "screen.h"
 #include "team.h"
 #include "weights.h"
 
@@ -29,6 +31,7 @@ struct Model {
   const bf16 *cos, *sin;    // [positions, head_dim / 2]
   const bf16* norm;         // [hidden]
   Weights lm_head;  // hidden -> vocab
+  Screen screen;    // of lm_head
   int64_t layer_count, hidden, heads, kv_heads, head_dim, intermediate, window;
   float eps, scale;
 };
@@ -44,6 +47,7 @@ struct Step {
   const int64_t* logit_rows;  // the tokens whose logits are wanted
   int64_t logit_count;
   bf16* logits;  // [logit_count, vocab]
+  int64_t argmax_only;  // whether logits below a row's largest may be left at -infinity
   void* scratch;
   double attention_s;  // out: time in the attention phases
 };
@@ -52,6 +56,7 @@ struct Step {
 struct Activations {
   bf16 *hidden, *normed, *qkv, *q, *context, *gate_up, *activated, *update;
   void* prepared;
+  ScreenedRow* screened;
   int64_t bytes;
 };
 
@@ -73,7 +78,11 @@ inline Activations activations(const Model& m, int64_t tokens, void* scratch) {
   a.gate_up = rows(2 * m.intermediate);
   a.activated = rows(m.intermediate);
   a.update = rows(m.hidden);
+  a.screened = (ScreenedRow*)take(m.screen.most_rows * (int64_t)sizeof(ScreenedRow));
   int64_t prepared = prepared_bytes(m.lm_head, tokens);
+  if (m.screen.most_rows) {
+    prepared = std::max(prepared, prepared_bytes(m.screen.codes, m.screen.most_rows));
+  }
   for (int64_t i = 0; i < m.layer_count; ++i) {
     for (const Weights* w :
          {&m.layers[i].qkv, &m.layers[i].o, &m.layers[i].gate_up, &m.layers[i].down}) {
@@ -151,12 +160,18 @@ class StepThread {
     });
   }
 
-  // y [rows, n] from x [rows, k], which is prepared.
-  void project(const Weights& w, const bf16* x, int64_t rows, bf16* y) {
+  // y [rows, n] from x [rows, k], which is prepared; then made(first, last) of columns that are there.
+  template <class Made>
+  void project(const Weights& w, const bf16* x, int64_t rows, bf16* y, const Made& made) {
     const int64_t columns = rows ? w.n : 0;
     team_.share_guided(columns, column_chunk(w, rows), MOST_COLUMNS, [&](int64_t first, int64_t last) {
       multiply(w, x, a_.prepared, rows, y, first, last);
+      made(first, last);
     });
+  }
+
+  void project(const Weights& w, const bf16* x, int64_t rows, bf16* y) {
+    project(w, x, rows, y, [](int64_t, int64_t) {});
   }
 
   void embed() {
@@ -234,21 +249,64 @@ class StepThread {
   // The last update and norm are needed only of the rows whose logits are wanted, maybe twice.
   void head() {
     const int64_t count = step_.logit_count;
+    const bool screened = step_.argmax_only && count <= m_.screen.most_rows;
+    const Weights& first_map = screened ? m_.screen.codes : m_.lm_head;
     team_.share_evenly(count, [&](int64_t first, int64_t last) {
       thread_local std::vector<bf16> total;
       for (int64_t r = first; r < last; ++r) {
         const bf16* hidden = row(a_.hidden, step_.logit_rows[r], m_.hidden);
         total.assign(hidden, hidden + m_.hidden);
         add(row(a_.update, step_.logit_rows[r], m_.hidden), total.data());
-        rms_norm(total.data(), m_.norm, row(a_.normed, r, m_.hidden), m_.hidden, m_.eps);
+        bf16* normed = row(a_.normed, r, m_.hidden);
+        rms_norm(total.data(), m_.norm, normed, m_.hidden, m_.eps);
+        if (screened) new (a_.screened + r) ScreenedRow(normed, m_.hidden);
       }
-      prepare(m_.lm_head, a_.normed, count, a_.prepared, first, last);
+      prepare(first_map, a_.normed, count, a_.prepared, first, last);
     });
-    project(m_.lm_head, a_.normed, count, step_.logits);
+    if (screened) {
+      screen(count);
+    } else {
+      project(m_.lm_head, a_.normed, count, step_.logits);
+    }
+  }
+
+  // Of each row the logits that may be its largest, in panels that hold one for some row.
+  void screen(int64_t rows) {
+    const Weights &codes = m_.screen.codes, &head = m_.lm_head;
+    const float* errors = m_.screen.errors;
+    project(codes, a_.normed, rows, step_.logits, [&](int64_t first, int64_t last) {
+      for (int64_t r = 0; r < rows; ++r) {
+        a_.screened[r].learn(row(step_.logits, r, head.n) + first, errors + first, last - first);
+      }
+    });
+    if (prepared_bytes(head, rows)) {
+      team_.share_evenly(rows, [&](int64_t first, int64_t last) {
+        prepare(head, a_.normed, rows, a_.prepared, first, last);
+      });
+    }
+    team_.share(head.n, MOST_COLUMNS, [&](int64_t first, int64_t last) {
+      for (; first < last; first += panels::COLUMNS) {
+        compute_or_rule_out(rows, first, std::min(first + panels::COLUMNS, last));
+      }
+    });
+  }
+
+  void compute_or_rule_out(int64_t rows, int64_t first, int64_t last) {
+    const Weights& head = m_.lm_head;
+    for (int64_t r = 0; r < rows; ++r) {
+      const bf16* logits = row(step_.logits, r, head.n) + first;
+      if (!a_.screened[r].may_be_in(logits, m_.screen.errors + first, last - first)) continue;
+      return multiply(head, a_.normed, a_.prepared, rows, step_.logits, first, last);
+    }
+    for (int64_t r = 0; r < rows; ++r) {
+      bf16* logits = row(step_.logits, r, head.n);
+      std::fill(logits + first, logits + last, MINUS_INFINITY);
+    }
   }
 
   // Of columns that a thread takes at once.
   static constexpr int64_t MOST_COLUMNS = 512;
+  static constexpr bf16 MINUS_INFINITY = 0xff80;
 
   const Model& m_;
   Step& step_;

@@ -24,6 +24,7 @@ from .build import ORDERS, Target
 from .library import Native, int64s
 from .packed import NativeWeights, PackedMap
 from .register import register
+from .screen import MOST_ROWS, HeadScreen, NativeScreen, screen_of
 
 # With more rows the work is bound by arithmetic, and PyTorch's products for many rows win.
 MOST_TOKENS = 32
@@ -46,6 +47,7 @@ class _Model(ctypes.Structure):
     _fields_ = [
         *((name, _POINTER) for name in ("layers", "embedding", "cos", "sin", "norm")),
         ("lm_head", NativeWeights),
+        ("screen", NativeScreen),
         *((name, _SIZE) for name in ("layer_count", "hidden", "heads", "kv_heads", "head_dim")),
         *((name, _SIZE) for name in ("intermediate", "window")),
         *((name, _FLOAT) for name in ("eps", "scale")),
@@ -72,7 +74,9 @@ class _Step(ctypes.Structure):
         *((name, _SIZE) for name in ("table_stride", "page_size", "page_unit")),
         *((name, _POINTER) for name in ("lengths", "logit_rows")),
         ("logit_count", _SIZE),
-        *((name, _POINTER) for name in ("logits", "scratch")),
+        ("logits", _POINTER),
+        ("argmax_only", _SIZE),
+        ("scratch", _POINTER),
         ("attention_s", ctypes.c_double),
     ]
 
@@ -99,7 +103,8 @@ class NativeDecoderStep:
         self._layers = (_Layer * len(weights.layers))(
             *(_layer(layer, native) for layer in weights.layers)
         )
-        self._model = _model(weights, self._layers, native)
+        self._screen = screen_of(_packed_map(weights.lm_head, native), native)
+        self._model = _model(weights, self._layers, native, self._screen)
         self._scratch_bytes = native.library.decoder_scratch_bytes(
             ctypes.addressof(self._model), MOST_TOKENS
         )
@@ -111,6 +116,12 @@ class NativeDecoderStep:
     def weight_bytes(self) -> int:
         """Bytes that a step reads of its weights."""
         return self._weights.weight_bytes
+
+    def head_bytes(self, rows: int, argmax_only: bool = False) -> int:
+        """Of the output projection, or of what stands in for all but a few rows of it."""
+        if self._screen is not None and argmax_only and rows <= MOST_ROWS:
+            return self._screen.weight_bytes
+        return self._weights.lm_head.weight_bytes
 
     def takes(self, cache: LayerCaches, batch: AttentionBatch, rows: int) -> bool:
         """Up to MOST_TOKENS sequences with one new token each, over a cache of bfloat16 or of codes
@@ -132,6 +143,7 @@ class NativeDecoderStep:
         batch: AttentionBatch,
         slot_mapping: Tensor,
         logit_rows: Tensor,
+        argmax_only: bool = False,
     ) -> Tensor:
         """As the reference, of a call that `takes` allows."""
         library, bound, step = self._native.library, self._bind(cache), self._step
@@ -156,6 +168,7 @@ class NativeDecoderStep:
             step.tables, step.table_stride = ctypes.addressof(starts), 1
             step.page_size, step.page_unit = UNBOUNDED, 1
         step.logit_count, step.logits = len(logit_rows), logits.data_ptr()
+        step.argmax_only = argmax_only
         step.scratch, step.attention_s = room.data_ptr(), 0.0
         library.decoder_step(
             *(ctypes.addressof(self._model), ctypes.addressof(step)),
@@ -202,7 +215,12 @@ def _takes(target: Target, weights: DecoderWeights) -> bool:
     )
 
 
-def _model(weights: DecoderWeights, layers: ctypes.Array[_Layer], native: Native) -> _Model:
+def _model(
+    weights: DecoderWeights,
+    layers: ctypes.Array[_Layer],
+    native: Native,
+    screen: HeadScreen | None,
+) -> _Model:
     """Raises KernelError for what the library would misread."""
     if weights.head_dim % HEAD_DIM_MULTIPLE:
         raise KernelError(f"decoder_step: head_dim {weights.head_dim} is not a multiple of 16")
@@ -223,7 +241,8 @@ def _model(weights: DecoderWeights, layers: ctypes.Array[_Layer], native: Native
     return _Model(
         ctypes.addressof(layers),
         *map(_pointer, (weights.embedding, weights.cos, weights.sin, weights.norm)),
-        _map(weights.lm_head, native),
+        _packed_map(weights.lm_head, native).native_weights,
+        NativeScreen() if screen is None else screen.native,
         *(len(layers), hidden, weights.num_heads, weights.num_kv_heads, weights.head_dim),
         *(intermediate, UNBOUNDED if weights.window is None else weights.window),
         *(weights.rms_norm_eps, weights.head_dim**-0.5),
@@ -239,26 +258,25 @@ def _maps(layer: DecoderLayer) -> tuple[LinearMap, ...]:
 
 
 def _layer(layer: DecoderLayer, native: Native) -> _Layer:
-    maps = (_map(one, native) for one in _maps(layer))
+    maps = (_packed_map(one, native).native_weights for one in _maps(layer))
     return _Layer(*map(_pointer, _norms(layer)), *maps)
 
 
-def _packed(linear: LinearMap, target: Target) -> NativeWeights | None:
-    """The weights of a map that is packed for `target`, or None: another may order them
-    otherwise."""
+def _packed(linear: LinearMap, target: Target) -> PackedMap | None:
+    """The map as it is packed for `target`, or None: another may order its weights otherwise."""
     prepared = linear.prepared[0] if isinstance(linear, PreparedOp) else linear
     if not isinstance(prepared, PackedMap):
         return None
     same_order = prepared.packed_for.multiplies_bfloat16 == target.multiplies_bfloat16
-    return prepared.native_weights if same_order else None
+    return prepared if same_order else None
 
 
-def _map(linear: LinearMap, native: Native) -> NativeWeights:
-    weights = _packed(linear, native.target)
-    if weights is None:
+def _packed_map(linear: LinearMap, native: Native) -> PackedMap:
+    packed = _packed(linear, native.target)
+    if packed is None:
         name = type(linear).__name__
         raise KernelError(f"decoder_step: {name} is not a map that is packed for it")
-    return weights
+    return packed
 
 
 def _pointer(tensor: Tensor | None) -> int | None:

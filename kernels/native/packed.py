@@ -80,12 +80,14 @@ class PackedMap:
     ) -> None:
         self._native = native
         self.packed_for = native.target
+        self.kind = kind
+        self.bias = bias
         self._size = out_features, in_features = size
         if bias is not None:
             check_bfloat16(bias)
             if bias.shape != (out_features,):
                 raise KernelError(f"bias {tuple(bias.shape)} is not [{out_features}]")
-            bias = bias.contiguous()
+            self.bias = bias = bias.contiguous()
         parts = (None if part is None else _weights.copy(part) for part in (packed, scales, others))
         self._memory = (*parts, bias)
         self.native_weights = NativeWeights(
@@ -112,10 +114,27 @@ class PackedMap:
         """Bytes that one application reads: packed weights, their padding, scales, bias."""
         return held_bytes(*self._memory)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """out_features, in_features."""
+        return self._size
+
+    @property
+    def packed(self) -> Tensor:
+        """The weights, as the kind's `pack_…` made them."""
+        packed = self._memory[0]
+        assert packed is not None
+        return packed
+
 
 def pack_dense(weight: Tensor) -> Tensor:
     """bfloat16 [N, K] -> [panels, K / 2, COLUMNS, 2], with zeros past N and K."""
     return _panels(weight, 2)
+
+
+def unpack_dense(panels: Tensor) -> Tensor:
+    """Some of the panels that `pack_dense` makes -> their rows, with the zeros past N and K."""
+    return panels.transpose(1, 2).flatten(2).flatten(0, 1)
 
 
 def pack_w8a8(weight: W8A8Weight) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ def _inputs_together(target: Target) -> int:
     return 2 if target.multiplies_bfloat16 else 4
 
 
-def _takes(
+def takes(
     target: Target,
     weight: GroupedInt8,
     bias: Tensor | None,  # noqa: ARG001
@@ -32,7 +32,7 @@ def _takes(
 
 @dataclass(frozen=True)
 class NativeW8A16Linear:
-    """`w8a16_linear` by `native`, of weights that `_takes` allows."""
+    """`w8a16_linear` by `native`, of weights that `takes` allows."""
 
     native: Native
 
@@ -57,6 +57,4 @@ class NativeW8A16Linear:
 
 
 for _targets in ORDERS:
-    register(
-        "w8a16_linear", NativeW8A16Linear, targets=_targets, takes=partial(_takes, _targets[0])
-    )
+    register("w8a16_linear", NativeW8A16Linear, targets=_targets, takes=partial(takes, _targets[0]))

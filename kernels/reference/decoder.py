@@ -34,7 +34,8 @@ class ReferenceDecoderStep:
 
     token_ids, positions, slot_mapping: int64 [T]; the tokens' keys and values are written to their
     slots of `cache`, then read through `batch`. logit_rows int64 [rows]: the tokens whose next
-    token is wanted, in that order.
+    token is wanted, in that order. argmax_only: of a row only its largest logit is wanted, and
+    where that is; others may be left at -infinity.
     attention_s: of the last call, the host's time from a layer's projected queries to its attended
     values, over all layers; 0 where it was not measured.
     """
@@ -49,6 +50,11 @@ class ReferenceDecoderStep:
         """Bytes that a step reads of its weights."""
         return self._weights.weight_bytes
 
+    def head_bytes(self, rows: int, argmax_only: bool = False) -> int:
+        """Bytes that a step of so many rows of logits reads of the output projection."""
+        del rows, argmax_only
+        return self._weights.lm_head.weight_bytes
+
     def takes(self, cache: LayerCaches, batch: AttentionBatch, rows: int) -> bool:
         """Every call."""
         del cache, batch, rows
@@ -62,6 +68,7 @@ class ReferenceDecoderStep:
         batch: AttentionBatch,
         slot_mapping: Tensor,
         logit_rows: Tensor,
+        argmax_only: bool = False,  # noqa: ARG002
     ) -> Tensor:
         weights = self._weights
         eps = weights.rms_norm_eps

@@ -13,7 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmbench.engines.api import SamplingParams
 from llmbench.engines.errors import ConfigError
-from llmbench.engines.sampling import Draw, Sampled, _mix, choose, penalised, sample, uniform
+from llmbench.engines.sampling import (
+    Draw,
+    Sampled,
+    _mix,
+    choose,
+    penalised,
+    sample,
+    uniform,
+    wants_argmax_only,
+)
 from llmbench.kernels.reference.sample import NO_TOKEN
 from llmbench.kernels.registry import implementations
 from torch import Tensor
@@ -200,6 +209,30 @@ def test_a_greedy_batch_costs_one_argmax() -> None:
         drawn = tokens(logits, draws, [2] * 8)
     assert drawn == [int(logits[2].argmax())] * 8
     assert seen.names == [*ARGMAX, "lift_fresh", "index_select"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "enough"),
+    [
+        ({}, True),
+        # Of these nothing is read where the choice is greedy.
+        ({"top_k": 3, "top_p": 0.5, "min_p": 0.1, "seed": 7}, True),
+        ({"logprobs": 0}, False),
+        ({"logprobs": 2}, False),
+        ({"temperature": 0.5}, False),
+        ({"repetition_penalty": 1.5}, False),
+        ({"frequency_penalty": 0.5}, False),
+        ({"presence_penalty": -0.5}, False),
+    ],
+    ids=lambda one: ", ".join(one) or "plain" if isinstance(one, dict) else None,
+)
+def test_what_the_argmax_alone_is_enough_for(changes: dict[str, Any], enough: bool) -> None:
+    logits = torch.randn(1, 50)
+    largest = torch.where(logits == logits.amax(), logits, -inf)
+    plain, draw = Draw(SamplingParams(), 1), Draw(SamplingParams(**changes), 1, 0, (1,), (2,))
+    assert wants_argmax_only([plain, draw]) == wants_argmax_only([draw, plain]) == enough
+    if enough:
+        assert sample(largest, [draw]) == sample(logits, [draw])
 
 
 @pytest.mark.parametrize(

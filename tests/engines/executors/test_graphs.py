@@ -73,7 +73,7 @@ class ReadsLengthsOnDevice:
     def __init__(self, model: Decoder) -> None:
         self._model = model
         self.config, self.dtype, self.device = model.config, model.dtype, model.device
-        self.weight_bytes = model.weight_bytes
+        self.weight_bytes, self.head_bytes = model.weight_bytes, model.head_bytes
 
     def forward(
         self,
@@ -84,6 +84,7 @@ class ReadsLengthsOnDevice:
         slot_mapping: Tensor,
         logit_rows: Tensor | None = None,
         timer: AttentionTimer | None = None,
+        argmax_only: bool = False,
     ) -> Tensor:
         lengths = batch.static_lengths
         assert lengths is not None
@@ -97,7 +98,7 @@ class ReadsLengthsOnDevice:
             assert lengths.starts is not None
             read = ContiguousBatch(query, kv, tuple(lengths.starts.tolist()))
         return self._model.forward(
-            token_ids, positions, cache, read, slot_mapping, logit_rows, timer
+            token_ids, positions, cache, read, slot_mapping, logit_rows, timer, argmax_only
         )
 
 

@@ -75,6 +75,33 @@ def test_logits_are_computed_only_where_a_token_is_sampled(
     assert asked == [[7, 8], []]
 
 
+def test_the_argmax_alone_is_wanted_where_nobody_asks_for_more(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kv, cache = PagedKVCache(8, 4), allocate_paged(loaded.config, 8, 4, DTYPE, CPU)
+    asked: list[bool] = []
+    forward = loaded.model.forward
+
+    def spy(*arguments: Any) -> torch.Tensor:
+        asked.append(arguments[7])
+        return forward(*arguments)
+
+    monkeypatch.setattr(loaded.model, "forward", spy)
+    greedy = request("a", 3)
+    told = RequestState(Request("b", (5, 6), SamplingParams(max_tokens=4, logprobs=0)))
+    for one in (greedy, told):
+        assert kv.extend(one, one.known_tokens)
+    executor = TorchExecutor(loaded.model, cache)
+
+    def run(*chunks: Chunk) -> None:
+        executor.execute(StepPlan(prefills=chunks), kv, kv.take_moves())
+
+    run(Chunk(greedy, 0, 3))
+    run(Chunk(greedy, 0, 3), Chunk(told, 0, 2))
+    run(Chunk(greedy, 0, 3), Chunk(told, 0, 1))  # which does not come to its token
+    assert asked == [True, False, True]
+
+
 @pytest.mark.parametrize("computes", [True, False], ids=["beside a token", "alone"])
 def test_copies_are_the_models_time_and_swaps_are_their_own(
     loaded: LoadedModel, computes: bool

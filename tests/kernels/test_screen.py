@@ -1,0 +1,203 @@
+"""A greedy step's logits by a screen: its argmax is that of all of them, bit by bit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from llmbench.kernels.decoder import DecoderWeights
+from llmbench.kernels.native import screen
+from llmbench.kernels.native.build import TARGETS
+from llmbench.kernels.native.library import Native
+from llmbench.kernels.native.linear import NativeLinear
+from llmbench.kernels.reference.argmax import argmax
+from llmbench.kernels.registry import Implementation
+from llmbench.kernels.w8a8 import quantize_rows
+from torch import Tensor
+
+from .decoder_cases import (
+    BF16,
+    FUSED,
+    HIDDEN,
+    SHAPES,
+    assert_same_bits,
+    maps,
+    of,
+    random_call,
+    random_weights,
+)
+
+ROWS = 1500  # of the vocabulary; not a whole number of panels
+native = pytest.mark.parametrize("implementation", FUSED, ids=lambda one: one.name)
+
+
+@pytest.fixture(autouse=True)
+def _screens_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(screen, "LEAST_BYTES", 0)
+
+
+def with_head(
+    backend: str, head: Tensor, bias: Tensor | None = None, *, scale: float = 1.0
+) -> DecoderWeights:
+    """A random decoder. scale: of what meets the head."""
+    linear = of("linear", backend)(head.to(BF16), bias, BF16)
+    weights = random_weights(SHAPES["plain"], maps("dense", backend), linear)
+    return replace(weights, norm=(weights.norm.float() * scale).to(BF16))
+
+
+def screened(
+    implementation: Implementation, weights: DecoderWeights, sequences: int = 4
+) -> tuple[Tensor, Tensor]:
+    """The same rows of logits, the argmax wanted alone, and all; what is given is the same."""
+    call, step = random_call(SHAPES["plain"], "paged", sequences), implementation.function(weights)
+    found, expected = call.run(step, argmax_only=True)[0], call.run(step)[0]
+    given = found != -math.inf
+    assert_same_bits(found[given], expected[given])
+    assert torch.equal(argmax(found), argmax(expected))
+    return found, expected
+
+
+@native
+@pytest.mark.parametrize("sequences", [1, 2, 7])
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 1e-20, 1e-37, 1e30])
+def test_the_argmax_is_that_of_all_logits(
+    implementation: Implementation, scale: float, sequences: int
+) -> None:
+    head = torch.randn(ROWS, HIDDEN) / HIDDEN**0.5
+    weights = with_head(implementation.name, head, torch.randn(ROWS).to(BF16), scale=scale)
+    screened(implementation, weights, sequences)
+
+
+@native
+def test_few_logits_are_computed(implementation: Implementation) -> None:
+    """Of random ones the largest is far from most: a panel has 32."""
+    weights = with_head(implementation.name, torch.randn(30 * ROWS, HIDDEN))
+    found, _ = screened(implementation, weights, sequences=2)
+    assert (found != -math.inf).sum() < 0.2 * found.numel()
+
+
+@native
+def test_of_equal_logits_it_is_the_first(implementation: Implementation) -> None:
+    head = torch.randn(ROWS // 3, HIDDEN).repeat(3, 1)
+    found, expected = screened(implementation, with_head(implementation.name, head))
+    assert (expected == expected.amax(1, keepdim=True)).sum() >= 3 * len(expected)
+    assert (argmax(found) < ROWS // 3).all()
+
+
+@native
+def test_codes_that_mislead(implementation: Implementation) -> None:
+    """Of two rows the larger has lost by rounding as much as it can, and the other has gained that:
+    by codes it is the larger by far."""
+    call = random_call(SHAPES["plain"], "paged", 1)
+    blank = with_head(implementation.name, torch.eye(HIDDEN))
+    x = call.run(implementation.function(blank))[0][0].float()
+    misled = 0
+    for _ in range(20):
+        signs, lost = x.sign(), 7 / 16
+        codes = torch.randint(-7, 8, (HIDDEN,)).float()
+        larger = codes + lost * signs
+        smaller = codes + (torch.rand(HIDDEN) < 0.8) * signs - lost * signs
+        head = torch.randn(ROWS, HIDDEN)
+        place, other = torch.randperm(ROWS)[:2]
+        head[place], head[other] = larger, smaller
+        head[:, 0] = 127  # of which a step of the codes is one
+        misled += int(larger @ x > smaller @ x)
+        weights = replace(
+            blank, lm_head=of("linear", implementation.name)(head.to(BF16), None, BF16)
+        )
+        step = implementation.function(weights)
+        found, expected = (call.run(step, argmax_only=only)[0] for only in (True, False))
+        assert torch.equal(argmax(found), argmax(expected))
+    assert misled
+
+
+@native
+def test_rows_that_differ_by_less_than_codes_can_say(implementation: Implementation) -> None:
+    """All are within a code of each other, so none is ruled out by them."""
+    head = torch.randn(1, HIDDEN) + 0.002 * torch.randn(ROWS, HIDDEN)
+    screened(implementation, with_head(implementation.name, head))
+
+
+@native
+def test_rows_of_very_different_sizes(implementation: Implementation) -> None:
+    """A code's step is a share of the row's largest weight, which may be one among small ones."""
+    head = torch.randn(ROWS, HIDDEN) * 10 ** (4 * torch.rand(ROWS, 1) - 2)
+    head[:, 5] *= 100
+    screened(implementation, with_head(implementation.name, head))
+
+
+@native
+def test_a_head_of_zeros(implementation: Implementation) -> None:
+    found, _ = screened(implementation, with_head(implementation.name, torch.zeros(ROWS, HIDDEN)))
+    assert (found == 0).all()
+
+
+@native
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("where", ["a weight", "the inputs"])
+def test_what_is_no_number_is_found(
+    implementation: Implementation, where: str, value: float
+) -> None:
+    """As of all logits: no token is the likeliest beside a NaN, wherever it stands."""
+    head = torch.randn(ROWS, HIDDEN)
+    if where == "a weight":
+        head[777, 3] = value
+    weights = with_head(implementation.name, head)
+    if where == "the inputs":
+        weights.norm[7] = value
+    screened(implementation, weights)
+
+
+@native
+def test_more_rows_than_it_pays_for_are_computed_whole(implementation: Implementation) -> None:
+    weights = with_head(implementation.name, torch.randn(ROWS, HIDDEN))
+    sequences = screen.MOST_ROWS + 2  # one of which wants no logits
+    found, expected = screened(implementation, weights, sequences)
+    assert_same_bits(found, expected)
+    step = implementation.function(weights)
+    assert step.head_bytes(screen.MOST_ROWS + 1, True) == weights.lm_head.weight_bytes
+    assert step.head_bytes(1, False) == weights.lm_head.weight_bytes
+    # A byte a weight, in whole panels, and of each row a scale, a zero and an error.
+    assert step.head_bytes(1, True) == 47 * 32 * (HIDDEN + 4 + 2) + ROWS * 4
+
+
+@native
+@pytest.mark.parametrize("kind", ["int8", "int4", "grouped int8", "fp8"])
+def test_a_quantised_head_has_none(implementation: Implementation, kind: str) -> None:
+    weights = random_weights(SHAPES["plain"], maps(kind, implementation.name))
+    found, expected = screened(implementation, weights)
+    assert_same_bits(found, expected)
+    assert implementation.function(weights).head_bytes(1, True) == weights.lm_head.weight_bytes
+
+
+@native
+def test_a_small_head_has_none(
+    implementation: Implementation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in a cache, from which it is read sooner than codes are widened."""
+    monkeypatch.setattr(screen, "LEAST_BYTES", ROWS * HIDDEN * 2 + 10_000)
+    weights = with_head(implementation.name, torch.randn(ROWS, HIDDEN))
+    found, expected = screened(implementation, weights)
+    assert_same_bits(found, expected)
+
+
+@native
+def test_outputs_are_no_further_off_than_it_says(implementation: Implementation) -> None:
+    """Of inputs that point where a row's codes have lost most, which no random ones do."""
+    target = next(one for one in TARGETS if implementation.name == f"native-{one.name}")
+    head = (torch.randn(ROWS, HIDDEN) * 10 ** (2 * torch.rand(ROWS, 1))).to(BF16)
+    linear = NativeLinear(Native(target))(head, None, BF16)
+    made = screen.screen_of(linear, Native(target))
+    assert made is not None
+    codes, scales = quantize_rows(head)
+    lost = head.double() - codes.double() * scales.double()[:, None]
+    x = (lost[:32] / lost[:32].norm(dim=1, keepdim=True)).to(BF16)
+    exact, norms = x.double() @ head.double().T, x.double().norm(dim=1, keepdim=True)
+    bound = made.errors.double() * norms
+    rounding = 2**-8 * (1 + 2**-8)
+    coded = made.codes(x).double()
+    assert ((coded - exact).abs() <= bound + rounding * coded.abs()).all()
+    # Those are nearly as far off as that, so that it is no larger than it must be.
+    assert ((coded - exact).abs().diagonal() > 0.8 * bound.diagonal()).all()
