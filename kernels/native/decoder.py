@@ -24,7 +24,7 @@ from .build import ORDERS, Target
 from .library import Native, int64s
 from .packed import NativeWeights, PackedMap
 from .register import register
-from .screen import MOST_ROWS, HeadScreen, NativeScreen, screen_of
+from .screen import HeadScreen, NativeScreen, screen_of
 
 # With more rows the work is bound by arithmetic, and PyTorch's products for many rows win.
 MOST_TOKENS = 32
@@ -119,7 +119,7 @@ class NativeDecoderStep:
 
     def head_bytes(self, rows: int, argmax_only: bool = False) -> int:
         """Of the output projection, or of what stands in for all but a few rows of it."""
-        if self._screen is not None and argmax_only and rows <= MOST_ROWS:
+        if self._screen is not None and argmax_only and rows <= self._screen.most_rows:
             return self._screen.weight_bytes
         return self._weights.lm_head.weight_bytes
 

@@ -15,12 +15,11 @@ from torch import Tensor
 
 from ..grouped_int8 import MIDDLE_CODE, GroupedInt8
 from ..w8a8 import quantize_rows
+from .build import Target
 from .library import Native
 from .packed import Kind, NativeWeights, PackedMap, unpack_dense
 from .w8a16 import NativeW8A16Linear, takes
 
-# Of x. With more the product with codes is bound by arithmetic, as the dense one is.
-MOST_ROWS = 6
 # A smaller map stays in a processor's cache, and codes would have to be widened for nothing: one of
 # 1 MB takes longer with a screen.
 LEAST_BYTES = 8 << 20
@@ -48,19 +47,27 @@ class NativeScreen(ctypes.Structure):
 @dataclass(frozen=True)
 class HeadScreen:
     """codes: a map of the same size. errors: float32 [out_features], how far one of its outputs can
-    be from the dense map's, of the norm of x, before both are rounded."""
+    be from the dense map's, of the norm of x, before both are rounded. most_rows: of x, that it is
+    used for."""
 
     codes: PackedMap
     errors: Tensor
+    most_rows: int
 
     @property
     def native(self) -> NativeScreen:
-        return NativeScreen(self.codes.native_weights, self.errors.data_ptr(), MOST_ROWS)
+        return NativeScreen(self.codes.native_weights, self.errors.data_ptr(), self.most_rows)
 
     @property
     def weight_bytes(self) -> int:
         """Bytes that one use reads, but for the few rows of the dense map."""
         return self.codes.weight_bytes + self.errors.nbytes
+
+
+def most_rows(target: Target) -> int:
+    """Of x: with more the product with codes is bound by arithmetic, as the dense one is, and each
+    row has some panels computed for it. Measured at SmolLM2-135M's head."""
+    return 4 if target.multiplies_bfloat16 else 2
 
 
 def screen_of(head: PackedMap, native: Native) -> HeadScreen | None:
@@ -79,7 +86,7 @@ def screen_of(head: PackedMap, native: Native) -> HeadScreen | None:
     if not takes(native.target, weight, None, torch.bfloat16):
         return None
     made = NativeW8A16Linear(native)(weight, head.bias, torch.bfloat16)
-    return HeadScreen(made, errors)
+    return HeadScreen(made, errors, most_rows(native.target))
 
 
 def _screened(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from llmbench.kernels.decoder import DecoderWeights
 from llmbench.kernels.native import screen
-from llmbench.kernels.native.build import TARGETS
+from llmbench.kernels.native.build import TARGETS, Target
 from llmbench.kernels.native.library import Native
 from llmbench.kernels.native.linear import NativeLinear
 from llmbench.kernels.reference.argmax import argmax
@@ -47,8 +47,12 @@ def with_head(
     return replace(weights, norm=(weights.norm.float() * scale).to(BF16))
 
 
+def target_of(implementation: Implementation) -> Target:
+    return next(one for one in TARGETS if implementation.name == f"native-{one.name}")
+
+
 def screened(
-    implementation: Implementation, weights: DecoderWeights, sequences: int = 4
+    implementation: Implementation, weights: DecoderWeights, sequences: int = 3
 ) -> tuple[Tensor, Tensor]:
     """The same rows of logits, the argmax wanted alone, and all; what is given is the same."""
     call, step = random_call(SHAPES["plain"], "paged", sequences), implementation.function(weights)
@@ -60,7 +64,7 @@ def screened(
 
 
 @native
-@pytest.mark.parametrize("sequences", [1, 2, 7])
+@pytest.mark.parametrize("sequences", [1, 2, 3, 5])
 @pytest.mark.parametrize("scale", [1.0, 1e-3, 1e-20, 1e-37, 1e30])
 def test_the_argmax_is_that_of_all_logits(
     implementation: Implementation, scale: float, sequences: int
@@ -153,11 +157,12 @@ def test_what_is_no_number_is_found(
 @native
 def test_more_rows_than_it_pays_for_are_computed_whole(implementation: Implementation) -> None:
     weights = with_head(implementation.name, torch.randn(ROWS, HIDDEN))
-    sequences = screen.MOST_ROWS + 2  # one of which wants no logits
+    most = screen.most_rows(target_of(implementation))
+    sequences = most + 2  # one of which wants no logits
     found, expected = screened(implementation, weights, sequences)
     assert_same_bits(found, expected)
     step = implementation.function(weights)
-    assert step.head_bytes(screen.MOST_ROWS + 1, True) == weights.lm_head.weight_bytes
+    assert step.head_bytes(most + 1, True) == weights.lm_head.weight_bytes
     assert step.head_bytes(1, False) == weights.lm_head.weight_bytes
     # A byte a weight, in whole panels, and of each row a scale, a zero and an error.
     assert step.head_bytes(1, True) == 47 * 32 * (HIDDEN + 4 + 2) + ROWS * 4
@@ -186,7 +191,7 @@ def test_a_small_head_has_none(
 @native
 def test_outputs_are_no_further_off_than_it_says(implementation: Implementation) -> None:
     """Of inputs that point where a row's codes have lost most, which no random ones do."""
-    target = next(one for one in TARGETS if implementation.name == f"native-{one.name}")
+    target = target_of(implementation)
     head = (torch.randn(ROWS, HIDDEN) * 10 ** (2 * torch.rand(ROWS, 1))).to(BF16)
     linear = NativeLinear(Native(target))(head, None, BF16)
     made = screen.screen_of(linear, Native(target))
