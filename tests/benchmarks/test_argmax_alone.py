@@ -1,0 +1,58 @@
+"""Greedy steps that compute the logits that may be the largest, beside the same with all of them.
+
+Both take turns, step by step, on the same weights: `kernels/native/screen.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from statistics import median
+from typing import Any
+
+import pytest
+from llmbench.engines.config import engine_config
+from llmbench.engines.models.catalogue import ModelFiles
+from llmbench.engines.models.decoder import Decoder
+from llmbench.engines.resolve import resolve
+from llmbench.harness.bench.cases import Case
+from llmbench.harness.bench.engine_turns import Side, time_by_turns
+from torch import Tensor
+
+ROUNDS = 6
+
+
+class AllLogits:
+    """A model that is never told that the argmax alone is wanted."""
+
+    def __init__(self, model: Decoder) -> None:
+        self._model = model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def forward(self, *arguments: Any) -> Tensor:
+        *others, _argmax_only = arguments
+        return self._model.forward(*others)
+
+
+@pytest.mark.benchmark(group="argmax alone")
+@pytest.mark.parametrize("sequences", [1, 2, 4])
+@pytest.mark.parametrize("method", ["none", "rtn"])
+def test_greedy_steps(benchmark, files: ModelFiles, method: str, sequences: int) -> None:
+    asked = engine_config("paged", dtype="bfloat16", device="cpu", quant=method)
+    screened, whole = (Side(files, resolve(asked, files)) for _ in range(2))
+    screened.load(lambda _: None)
+    whole.loaded = replace(screened.loaded, model=AllLogits(screened.loaded.model))
+    case = Case("decode", sequences, 128)
+    taken: list[list[float]] = [[], []]
+    for seed in range(ROUNDS):
+        for times, one in zip(taken, time_by_turns(case, [screened, whole], seed), strict=True):
+            times += one.durations_s
+    ratios = [theirs / ours for ours, theirs in zip(*taken, strict=True)]
+    found = benchmark.extra_info[method] = {
+        "argmax_alone_ms": round(1e3 * median(taken[0]), 2),
+        "all_logits_ms": round(1e3 * median(taken[1]), 2),
+        "speed_up": round(median(ratios), 2),
+    }
+    print(f"\n{method}, {sequences}: {found}")
+    benchmark.pedantic(time_by_turns, args=(case, [screened], 0), rounds=1, iterations=1)
