@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 import pytest
+import torch
 from llmbench.engines.config import engine_config
 from llmbench.engines.models.catalogue import ModelFiles
 from llmbench.engines.models.decoder import Decoder
@@ -35,24 +36,42 @@ class AllLogits:
         return self._model.forward(*others)
 
 
+class Counting(AllLogits):
+    """A model whose logits are counted where there are any."""
+
+    def __init__(self, model: Decoder) -> None:
+        super().__init__(model)
+        self.computed: list[float] = []
+
+    def forward(self, *arguments: Any) -> Tensor:
+        logits = self._model.forward(*arguments)
+        if len(logits):
+            self.computed.append(float((logits != -torch.inf).sum(1).float().mean()))
+        return logits
+
+
 @pytest.mark.benchmark(group="argmax alone")
 @pytest.mark.parametrize("sequences", [1, 2, 4])
 @pytest.mark.parametrize("method", ["none", "rtn"])
 def test_greedy_steps(benchmark, files: ModelFiles, method: str, sequences: int) -> None:
     asked = engine_config("paged", dtype="bfloat16", device="cpu", quant=method)
-    screened, whole = (Side(files, resolve(asked, files)) for _ in range(2))
+    screened, whole, counted = (Side(files, resolve(asked, files)) for _ in range(3))
     screened.load(lambda _: None)
-    whole.loaded = replace(screened.loaded, model=AllLogits(screened.loaded.model))
+    loaded = screened.loaded
+    whole.loaded = replace(loaded, model=AllLogits(loaded.model))
+    counted.loaded = replace(loaded, model=(counting := Counting(loaded.model)))
     case = Case("decode", sequences, 128)
     taken: list[list[float]] = [[], []]
     for seed in range(ROUNDS):
         for times, one in zip(taken, time_by_turns(case, [screened, whole], seed), strict=True):
             times += one.durations_s
+    time_by_turns(case, [counted], 0)
     ratios = [theirs / ours for ours, theirs in zip(*taken, strict=True)]
     found = benchmark.extra_info[method] = {
         "argmax_alone_ms": round(1e3 * median(taken[0]), 2),
         "all_logits_ms": round(1e3 * median(taken[1]), 2),
         "speed_up": round(median(ratios), 2),
+        "logits_a_row": median(counting.computed),
     }
     print(f"\n{method}, {sequences}: {found}")
     benchmark.pedantic(time_by_turns, args=(case, [screened], 0), rounds=1, iterations=1)
