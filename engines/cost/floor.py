@@ -54,15 +54,22 @@ class StepFloor:
 
 def step_bytes(work: StepWork, model: ModelWork) -> float:
     """Weights of the layers, the output projection if a token is sampled, keys and values read and
-    written."""
+    written. Sampling counts as greedy."""
     kv_tokens = (
         work.prefill_context_tokens
         + work.prefill_tokens
         + work.decode_context_tokens
         + work.decode_tokens
     )
-    head = model.head_bytes if work.sampled_rows else 0.0
-    return model.linear_bytes + head + kv_tokens * model.kv_bytes_per_token
+    return model.linear_bytes + _head_bytes(work, model) + kv_tokens * model.kv_bytes_per_token
+
+
+def _head_bytes(work: StepWork, model: ModelWork) -> float:
+    rows, fewer = work.sampled_rows, model.greedy_head_bytes
+    if not rows:
+        return 0.0
+    only_decodes = not work.prefill_tokens
+    return fewer[int(rows) - 1] if only_decodes and rows <= len(fewer) else model.head_bytes
 
 
 def step_flops(work: StepWork, model: ModelWork) -> Products[float]:

@@ -196,13 +196,7 @@ def bench_by_turns(
                 dict(side.loaded.kernels),
                 reduce(better, (one.linear for one in own)),
                 tuple(
-                    _result(
-                        of_case[at],
-                        of_case[0],
-                        side.work(of_case[at].case),
-                        near,
-                        side.shape.sliding_window,
-                    )
+                    _result(of_case[at], of_case[0], side.work(), near, side.shape.sliding_window)
                     for of_case, near in zip(timed, around, strict=True)
                 ),
                 tuple(case.name for case in skipped),

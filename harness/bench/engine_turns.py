@@ -20,6 +20,7 @@ from ...engines.cost.work import ModelWork, model_work
 from ...engines.errors import ConfigError, ModelError
 from ...engines.resolved import ResolvedEngine
 from ...engines.trace import StepTrace
+from ..machine.counted_model import as_it_runs
 from ..machine.product_dtypes import product_dtypes
 from ..run.collection import without_collection
 from .cases import DECODE_STEPS, UNCOUNTED_STEPS, Case, Serving, random_prompts, steps_together
@@ -71,18 +72,13 @@ class Side:
         tokens = case.sequences * (case.longest_tokens + 2 * engine.block_size)
         return min(asked, 2 * tokens * each)
 
-    def work(self, case: Case) -> ModelWork:
-        """What a step of the case must do. All decodes are greedy, of which the loaded model may
-        read less than its whole output projection."""
+    def work(self) -> ModelWork:
         work = model_work(
             self.shape,
             WeightChoice.of(self.resolved),
             kv_dtype=self.resolved.kv_dtype,
         )
-        if case.phase != "decode":
-            return work
-        read = self.loaded.model.head_bytes(case.sequences, argmax_only=True)
-        return replace(work, head_bytes=min(work.head_bytes, read))
+        return as_it_runs(work, self.loaded.model)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from ...engines.cost.work import ModelWork, model_work
 from ...engines.models.config import ModelConfig
 
 if TYPE_CHECKING:
-    from ...engines.models.decoder import DecoderConfig
+    from ...engines.models.decoder import Decoder, DecoderConfig
     from ...engines.resolved import ResolvedEngine
 
 
@@ -35,3 +35,11 @@ def count_model(
         kv_dtype=engine.kv_dtype,
     )
     return CountedModel(work, config.sliding_window)
+
+
+def as_it_runs(work: ModelWork, model: Decoder) -> ModelWork:
+    """The work of a model that is loaded: what its greedy steps read of the output projection."""
+    fewer: list[float] = []
+    while (read := model.head_bytes(len(fewer) + 1, True)) < model.head_bytes(len(fewer) + 1):
+        fewer.append(min(read, work.head_bytes))
+    return replace(work, greedy_head_bytes=tuple(fewer))

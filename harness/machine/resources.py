@@ -20,12 +20,12 @@ from ..metrics.utilisation import steps_done
 from ..result import Check, Energy, Metric, Peaks
 from ..run.record import RequestRecord
 from ..run.summarise import Summary
-from .counted_model import CountedModel, count_model
+from .counted_model import CountedModel, as_it_runs, count_model
 from .peaks import peaks_of_device
 from .product_dtypes import product_dtypes
 
 if TYPE_CHECKING:
-    from ...engines.models.decoder import DecoderConfig
+    from ...engines.models.decoder import Decoder
     from ...engines.resolved import ResolvedEngine
 
 MFU_AND_MBU = tuple(metric.id for metric in UTILISATIONS)
@@ -47,7 +47,7 @@ class Resources:
 
 
 def of_this_machine(
-    model: DecoderConfig,
+    model: Decoder,
     engine: ResolvedEngine,
     energy: Energy | str,
     price_per_hour: float | None,
@@ -57,9 +57,10 @@ def of_this_machine(
     """Of an engine of ours in this process. emulated: as in `product_dtypes`."""
     import torch
 
-    counted = count_model(model, engine)
+    counted = count_model(model.config, engine)
     if isinstance(counted, str):
         return Resources(counted, counted, energy, price_per_hour)
+    counted = replace(counted, work=as_it_runs(counted.work, model))
     device = torch.device(engine.device)
     peaks = peaks_of_device(device, product_dtypes(engine, emulated=emulated).linear)
     return Resources(counted, peaks, energy, price_per_hour)

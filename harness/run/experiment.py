@@ -249,7 +249,7 @@ def _result(
             summary = summary.with_check(check)
     emulated = emulated_by(kernels, computed)
     used = of_this_machine(
-        loaded.config, engine, served.energy, config.price_per_hour, emulated=bool(emulated)
+        loaded.model, engine, served.energy, config.price_per_hour, emulated=bool(emulated)
     )
     summary = add_resources(summary, seen.records, seen.steps, used)
     return build_result(

@@ -32,6 +32,19 @@ def test_a_decode_step_reads_every_weight_once_and_every_key(dtype: str, size: i
     assert step_flops(work, model) == (8 * 2 * LINEAR, 8 * 2 * HEAD, attention)
 
 
+def test_of_few_greedy_rows_a_model_may_read_less_of_its_output_projection() -> None:
+    model = replace(
+        model_work(replace(SHAPE, dtype="bfloat16")), greedy_head_bytes=(1.1 * HEAD, 1.2 * HEAD)
+    )
+    rest = 2 * LINEAR
+    for rows, head in ((1, 1.1 * HEAD), (2, 1.2 * HEAD), (3, 2 * HEAD)):
+        work = StepWork.of((), decode_tokens=rows, decode_context_tokens=0)
+        assert step_bytes(work, model) == pytest.approx(rest + head + 2 * KV * rows)
+    # Beside a prompt the step is computed in another way.
+    beside = StepWork.of([(0, 5)], decode_tokens=1, decode_context_tokens=0, sampled_rows=1)
+    assert step_bytes(beside, model) == rest + 2 * HEAD + 2 * KV * (5 + 5 + 1)
+
+
 def test_a_prompt_that_samples_nothing_reads_no_output_projection() -> None:
     model = model_work(replace(SHAPE, dtype="bfloat16"))
     whole = StepWork.of([(0, 512)], sampled_rows=1)
