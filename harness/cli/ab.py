@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -97,10 +99,12 @@ def ab(
     Exit codes: 0 passed, 1 regressed, 2 usage, 3 not valid or cut short, 4 inconclusive.
     """
     from ...engines.errors import ConfigError
+    from ..ab.asked import asked_now
     from ..ab.compare import Length, compare
     from ..ab.questions import questions_of
     from ..ab.side import SideOptions, both
-    from ..ab.verdicts import as_json, verdicts_of
+    from ..ab.stored import as_json
+    from ..ab.verdicts import verdicts_of
     from ..comparison.evidence import ERROR_RATE
     from ..options.words import words_of
     from ..slo import parse_seconds
@@ -130,11 +134,12 @@ def ab(
     with watching(quiet=quiet) as watch:
         watch.stage("loading both sides")
         with both(first, second) as sides:
+            asked = asked_now(shlex.join(["llmbench", *sys.argv[1:]]), first, second, seed)
             outcome = compare(*sides, questions, length, seed=seed, report=watch.stage)
     if out is not None:
         from .output import write_text
 
-        text = json_text(as_json(outcome), indent=1)
+        text = json_text(as_json(outcome, asked), indent=1)
         write_text(out, text + "\n")
     code = say_verdicts(verdicts_of(outcome), markdown=markdown, junit=junit, github=github)
     if outcome.partial:
