@@ -35,7 +35,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Dropped:
-    """A quad that counts for nothing. quad: its number, from 0, of all that were begun. why: what was
+    """A quad that counts for nothing. quad: its number, from 0, of all that began. why: what was
     wrong with one of its trials."""
 
     quad: int
