@@ -150,6 +150,12 @@ def ab(
     code = say_verdicts(verdicts_of(outcome), markdown=markdown, junit=junit, github=github)
     write_ab(view_of(outcome, asked), html, figures)
     if outcome.partial:
-        kept = "lost without --out" if out is None else f"in {out}, marked partial"
-        say_error(f"{outcome.failure}; what was measured is {kept}")
+        say_error(f"{outcome.failure}; what was measured is {_kept(out, html)}")
     raise typer.Exit(Exit.INTERRUPTED if outcome.interrupted else code)
+
+
+def _kept(out: Path | None, html: Path | None) -> str:
+    """Where what was measured is, of a comparison that did not come to its end."""
+    if out is not None:
+        return f"in {out}, marked partial"
+    return "lost without --out" if html is None else f"only drawn, in {html}: --out keeps it"

@@ -211,7 +211,10 @@ def test_ab_draws_a_report_and_its_file_gives_the_same(
 
 
 def test_ab_that_is_cut_short_draws_what_it_measured(
-    sides: list[SideOptions], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    sides: list[SideOptions],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     trial = FakeSide.trial
 
@@ -227,6 +230,7 @@ def test_ab_that_is_cut_short_draws_what_it_measured(
     text = page.read_text()
     assert "No verdict on whether B is worse than A: it was cut short." in text
     assert "Every pair of TPOT mean" in text
+    assert "ab.html: --out keeps it" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(
