@@ -131,14 +131,13 @@ def _ratios(ab: Ab, metric: AbMetric) -> Iterator[Series]:
 def _levels(ab: Ab, metric: AbMetric) -> Iterator[Series]:
     """What the machine did meanwhile is in both."""
     pairs = ab.counted or ab.pairs
-    sides = {
-        "A": [(one, one.a[metric.name]) for one in pairs if one.a and metric.name in one.a],
-        "B": [(one, one.b[metric.name]) for one in pairs if one.b and metric.name in one.b],
-    }
-    usual = median(value for _, value in sides["A"] or sides["B"])
-    for (name, held), role in zip(sides.items(), ("run_1", "run_3"), strict=True):
-        if held:
-            relative = [(one, value / usual) for one, value in held if value > 0]
+    both = [(one, one.a, one.b) for one in pairs if one.ratio(metric.name) is not None]
+    of_a = [(one, a[metric.name]) for one, a, _ in both if a]
+    of_b = [(one, b[metric.name]) for one, _, b in both if b]
+    usual = median(value for _, value in of_a) if of_a else 1.0
+    for name, role, held in (("A", "run_1", of_a), ("B", "run_3", of_b)):
+        relative = [(one, value / usual) for one, value in held]
+        if relative:
             yield _series(name, role, "line", metric, relative)
 
 

@@ -7,15 +7,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ..comparison.quantities import find_quantity
 from ..errors import StoreError, unreadable
+from ..gate.verdicts import Verdict
 from .asked import Asked, AskedSide
 from .compare import Outcome
 from .judge import Answer, Question
 from .protocol import Trial
 from .trials import Dropped, LeftOut
+from .turns import PAIRS_A_QUAD, SideName
 
 KIND = "ab"
 SCHEMA_VERSION = 2
@@ -71,7 +73,7 @@ def read_comparison(path: Path, *, field: str = "ab") -> tuple[Outcome, Asked]:
     """What `as_json` made, again. Raises StoreError for `field`: no such file, another kind of
     file, another version of it, or one that is not whole."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable(field, path, _EXPECTED, error) from error
     except ValueError as error:
@@ -89,29 +91,43 @@ def read_comparison(path: Path, *, field: str = "ab") -> tuple[Outcome, Asked]:
         raise StoreError(field, path, f"is damaged ({error}); expected {_EXPECTED}") from error
 
 
+def _refuse(number: str) -> float:
+    raise ValueError(f"{number} is no number of JSON")
+
+
 def _read_outcome(told: Mapping[str, Any]) -> Outcome:
+    a, b = (tuple(map(_read_trial, told[side])) for side in ("a", "b"))
+    if not len(a) == len(b) == told["pairs"] or len(a) % PAIRS_A_QUAD:
+        raise ValueError(f"{len(a)} trials of A and {len(b)} of B are no {told['pairs']!r} pairs")
     return Outcome(
         labels=_two(told["labels"]),
         versions=_two(told["versions"]),
-        configs=_two(told["configs"]),
+        configs=_two([dict(one) for one in told["configs"]]),
         answers=tuple(map(_read_answer, told["answers"])),
-        pairs=int(told["pairs"]),
+        pairs=len(a),
         num_requests=int(told["num_requests"]),
         coin=int(told["coin"]),
-        a=tuple(map(_read_trial, told["a"])),
-        b=tuple(map(_read_trial, told["b"])),
+        a=a,
+        b=b,
         stopped=str(told["stopped"]),
         idle_share=float(told["idle_share"]),
         failure=str(told["failure"]),
         interrupted=bool(told["interrupted"]),
         dropped=tuple(Dropped(int(one["quad"]), str(one["why"])) for one in told["dropped"]),
         left_out=tuple(
-            LeftOut(one["side"], int(one["pair"]), _read_trial(one["trial"]))
+            LeftOut(_one_of(one["side"], SideName), int(one["pair"]), _read_trial(one["trial"]))
             for one in told["left_out"]
         ),
         questions=tuple(map(_read_question, told["questions"])),
         error_rate=float(told["error_rate"]),
     )
+
+
+def _one_of(value: Any, names: Any) -> Any:
+    """names: a Literal."""
+    if value not in get_args(names):
+        raise ValueError(f"{value!r} is none of {', '.join(get_args(names))}")
+    return value
 
 
 def _two(values: Sequence[Any]) -> tuple[Any, Any]:
@@ -127,7 +143,7 @@ def _read_question(told: Mapping[str, Any]) -> Question:
 def _read_answer(told: Mapping[str, Any]) -> Answer:
     return Answer(
         question=_read_question(told),
-        verdict=told["verdict"],
+        verdict=_one_of(told["verdict"], Verdict),
         quads=int(told["quads"]),
         a=float(told["a"]),
         b=float(told["b"]),
@@ -145,13 +161,17 @@ def _read_trial(told: Mapping[str, Any]) -> Trial:
 
 
 def _read_asked(told: Mapping[str, Any]) -> Asked:
+    environment = dict(told["environment"])
+    parts = (environment.get("cpu") or {}, *(environment.get("gpus") or ()))
+    if not all(isinstance(one, dict) for one in parts):
+        raise TypeError("a processor that is no mapping")
     return Asked(
         str(told["command"]),
         str(told["created_at"]),
         int(told["seed"]),
         _read_side(told["a"]),
         _read_side(told["b"]),
-        dict(told["environment"]),
+        environment,
     )
 
 

@@ -79,6 +79,11 @@ def _without(name: str) -> Callable[[dict[str, Any]], object]:
         (lambda told: told["asked"].pop("seed"), "has no 'seed'"),
         (lambda told: told.update(a=[3]), "is damaged"),
         (lambda told: told.update(labels=["a"]), "is damaged"),
+        (lambda told: told["a"].pop(), "is damaged (15 trials of A and 16 of B are no 16 pairs)"),
+        (lambda told: told["answers"][0].update(verdict="fine"), "is damaged ('fine' is none of"),
+        (lambda told: told["answers"][0].update(ratio=math.nan), "is not JSON"),
+        (lambda told: told.update(configs=["a", "b"]), "is damaged"),
+        (lambda told: told["asked"]["environment"].update(cpu="fast"), "is damaged"),
         (lambda told: told["questions"][0].update(metric="tpot.meen"), "is damaged"),
     ],
 )
