@@ -12,7 +12,10 @@ MOST_ROWS = 40
 
 
 def chart_table(chart: Chart) -> Table:
-    """A table of what a chart shows: side by side where all series share x, else in turn."""
+    """A table of what a chart shows: its own, else side by side where all series share x, else in
+    turn."""
+    if chart.data is not None:
+        return chart.data
     series = chart.series
     if any(one.mark == "bar" for one in series):
         return _bars(chart)

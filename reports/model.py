@@ -192,7 +192,8 @@ class Table:
 class Axis:
     """title without its unit. high: where the axis ends, so that two charts can share a scale.
 
-    categories: names of the positions 0, 1, … instead of numbers.
+    log: also of y, for ratios, of unit ×. categories: names of the positions 0, 1, … instead of
+    numbers.
     """
 
     title: str
@@ -238,19 +239,30 @@ class Guide:
 
 
 @dataclass(frozen=True)
+class Zone:
+    """A part of a panel to shade. name: what it is. x, y: from where to where; None: all along."""
+
+    name: str
+    x: tuple[float, float] | None = None
+    y: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
 class Panel:
     """One pair of axes; the panels of a chart stand above each other and share x."""
 
     y: Axis
     series: tuple[Series, ...]
     guides: tuple[Guide, ...] = ()
+    zones: tuple[Zone, ...] = ()
 
 
 @dataclass(frozen=True)
 class Chart:
     """A figure. reading: one sentence, what to see here. note: what was left out or summed up.
 
-    span: a stretch of x to shade, and what it is.
+    span: a stretch of x to shade, and what it is. data: the table of its numbers; None: as its
+    series are.
     """
 
     id: str
@@ -261,6 +273,7 @@ class Chart:
     note: str = ""
     width: Width = "full"
     span: tuple[float, float, str] | None = None
+    data: Table | None = None
 
     @property
     def series(self) -> tuple[Series, ...]:

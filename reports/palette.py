@@ -24,6 +24,7 @@ SURFACES: dict[str, Hue] = {
     "rule": Hue("#d9dde3", "#353b44"),
     "grid": Hue("#e8ebef", "#2a3037"),
     "band": Hue("#eef1f5", "#20262d"),
+    "zone": Hue("#dde3ec", "#323b47"),
 }
 
 TEXT: dict[str, Hue] = {
@@ -63,6 +64,13 @@ ROLES: dict[str, Hue] = {
     "effect_main": Hue("#3b4cc0", "#8d9bf5"),
     "effect_interaction": Hue("#aa2f6f", "#f07cb4"),
     "effect_unsure": Hue("#7d8590", "#8e97a3"),
+    # Verdicts of a comparison by turns, and its pairs by whose turn was first.
+    "verdict_good": Hue("#00855f", "#2fb58c"),
+    "verdict_bad": Hue("#b3261e", "#ff938a"),
+    "verdict_open": Hue("#59616c", "#a3acb8"),
+    "a_first": Hue("#0868ac", "#5aa9e6"),
+    "b_first": Hue("#b98200", "#e3b341"),
+    "left_out": Hue("#7d8590", "#8e97a3"),
     # Methods that are a choice, and those that another beats in everything.
     "on_frontier": Hue("#0868ac", "#5aa9e6"),
     "dominated": Hue("#7d8590", "#8e97a3"),
@@ -79,6 +87,8 @@ ROLES: dict[str, Hue] = {
 RUN_ROLES = tuple(role for role in ROLES if role.startswith("run_"))
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")  # one for each run's line
 
+_SYMBOLS = {"preempted": "diamond", "b_first": "diamond", "left_out": "x"}
+
 
 def run_role(position: int) -> str:
     """The role of the run at `position`; more than six runs repeat colours, names tell them."""
@@ -88,6 +98,11 @@ def run_role(position: int) -> str:
 def dash_of(role: str) -> str:
     """Runs are told apart by dashes too; every other line is solid."""
     return DASHES[RUN_ROLES.index(role)] if role in RUN_ROLES else "solid"
+
+
+def symbol_of(role: str) -> str:
+    """The shape of a role's points: those that stand beside others are told apart by it, too."""
+    return _SYMBOLS.get(role, "circle")
 
 
 def theme(ground: str) -> dict[str, str]:

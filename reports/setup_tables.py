@@ -16,25 +16,25 @@ def config(run: Run) -> Table:
     shown = {key: value for key, value in run.result["config"].items() if key != "slo"}
     limits = ", ".join(f"{label_of(m)} ≤ {seconds(limit)}" for m, limit in slo_s(run).items())
     rows = [(key, setting(key, value)) for key, value in shown.items()]
-    return _settings("config", "Configuration", [*rows, ("slo", limits or "none")])
+    return settings_table("config", "Configuration", [*rows, ("slo", limits or "none")])
 
 
 def workload(run: Run) -> Table:
     found = run.result["workload"]
     rows = [("name", found["name"]), ("fingerprint", found["fingerprint"])]
-    rows += [(key, setting(key, value)) for key, value in _flat(found["description"])]
-    return _settings("workload", "Workload", rows)
+    rows += [(key, setting(key, value)) for key, value in flat(found["description"])]
+    return settings_table("workload", "Workload", rows)
 
 
 def environment(run: Run) -> Table:
-    rows = [(key, setting(key, value)) for key, value in _flat(run.result["environment"])]
+    rows = [(key, setting(key, value)) for key, value in flat(run.result["environment"])]
     calls = run.result.get("kernel_calls", {})
     rows += [
         (f"kernel {op}", _kernel(name, calls.get(op, {})))
         for op, name in run.result["kernels"].items()
     ]
     rows += [(f"emulated {op}", how) for op, how in run.result.get("emulated", {}).items()]
-    return _settings("environment", "Environment", rows)
+    return settings_table("environment", "Environment", rows)
 
 
 def _kernel(name: str, calls: Mapping[str, int]) -> str:
@@ -42,17 +42,21 @@ def _kernel(name: str, calls: Mapping[str, int]) -> str:
     return ", ".join(f"{one} ({count:,} calls)" for one, count in calls.items()) or name
 
 
-def _settings(table_id: str, title: str, rows: Sequence[tuple[str, str]]) -> Table:
-    return table(table_id, title, ("Setting", "Value"), rows, words=("Value",))
+def settings_table(
+    table_id: str, title: str, rows: Sequence[tuple[str, str]], *, folded: bool = False
+) -> Table:
+    """Names and values, a row each."""
+    titles = ("Setting", "Value")
+    return table(table_id, title, titles, rows, words=("Value",), folded=folded)
 
 
-def _flat(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def flat(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     """Nested settings as dotted names."""
     rows: list[tuple[str, Any]] = []
     for key, value in data.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping) and value:
-            rows += _flat(value, f"{name}.")
+            rows += flat(value, f"{name}.")
         else:
             rows.append((name, value))
     return rows

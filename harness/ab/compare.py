@@ -21,7 +21,7 @@ from .judge import Answer, Judge, Question
 from .limit import TrialLimit
 from .protocol import Trial
 from .side import InvalidTrial, Side
-from .trials import MOST_IDLE_SHARE, LeftOut, Trials
+from .trials import MOST_IDLE_SHARE, Dropped, LeftOut, Trials
 from .turns import PAIRS_A_QUAD
 
 LOOKS = 5
@@ -68,8 +68,8 @@ class Outcome:
     """What a comparison found. labels, versions, configs: of A and B. a, b: their trials, in order
     of pairs. coin: what decided the order of turns. stopped: why it ended; empty if it did not come
     to its end. failure: why it proves nothing, and then there are no answers; empty if it does.
-    dropped: of each quad that counts for nothing, why. left_out: its trials, and those of a quad
-    that was cut off."""
+    dropped: quads that count for nothing. left_out: their trials, and those of a quad that was cut
+    off. questions: what was asked; error_rate: the chance of any wrong answer."""
 
     labels: tuple[str, str]
     versions: tuple[str, str]
@@ -84,8 +84,10 @@ class Outcome:
     idle_share: float
     failure: str = ""
     interrupted: bool = False
-    dropped: tuple[str, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    questions: tuple[Question, ...] = ()
+    error_rate: float = ERROR_RATE
 
     @property
     def partial(self) -> bool:
@@ -153,6 +155,8 @@ def compare(
         interrupted=interrupted,
         dropped=tuple(trials.dropped),
         left_out=trials.left_out,
+        questions=tuple(questions),
+        error_rate=error_rate,
     )
 
 

@@ -33,6 +33,15 @@ class LeftOut:
     trial: Trial
 
 
+@dataclass(frozen=True)
+class Dropped:
+    """A quad that counts for nothing. quad: its number, from 0, of all that began. why: what was
+    wrong with one of its trials."""
+
+    quad: int
+    why: str
+
+
 class Trials:
     """Takes quads. A quad of which one trial is not valid is dropped whole, whatever the others
     measured: what is kept is still decided by the coin alone. questions: what each trial must have
@@ -51,7 +60,7 @@ class Trials:
         self.coin = coin
         self._names = [one.quantity.name for one in questions]
         self.num_requests = num_requests
-        self.dropped: list[str] = []
+        self.dropped: list[Dropped] = []
         self._sides: dict[SideName, Side] = {"a": a, "b": b}
         self._seed, self._limit = seed, limit
         self._kept: list[dict[SideName, tuple[Trial, ...]]] = []
@@ -129,7 +138,7 @@ class Trials:
         return trial
 
     def _drop(self, why: str) -> None:
-        self.dropped.append(why)
+        self.dropped.append(Dropped(self.quads + len(self.dropped), why))
         self._left_out += self._taken
         self._taken = []
         if len(self.dropped) > _MOST_DROPPED + self.quads // _KEPT_A_DROPPED:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import Any
 
 from ...engines.forced import forced_within
 from ..gate.change import levels, percent
@@ -40,7 +38,7 @@ def _dropped(outcome: Outcome) -> Iterator[str]:
         yield (
             f"{len(outcome.dropped)} quad{'' if one else 's'} of trials "
             f"{'was' if one else 'were'} dropped whole, whatever the trials that were valid "
-            f"measured: {'; '.join(dict.fromkeys(outcome.dropped))}"
+            f"measured: {'; '.join(dict.fromkeys(one.why for one in outcome.dropped))}"
         )
 
 
@@ -89,39 +87,3 @@ def reach(answer: Answer) -> str:
     if answer.pairs_needed is None:
         return f"{found}; {effect} needs more than 1000 pairs"
     return f"{found}; {effect} needs {answer.pairs_needed} pairs"
-
-
-def as_json(outcome: Outcome) -> dict[str, Any]:
-    """Everything that was measured, for `--out`. Infinite ends of an interval are null. status:
-    `partial` if the comparison did not come to its end; left_out: trials that count for nothing."""
-    answers = []
-    for one in outcome.answers:
-        row = {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in asdict(one).items()
-            if name != "question"
-        }
-        question = {
-            "metric": one.question.quantity.name,
-            "allowed": one.question.allowed,
-            "effect": one.question.effect,
-        }
-        answers.append({**question, **row})
-    return {
-        "schema_version": 1,
-        "status": "partial" if outcome.partial else "complete",
-        "failure": outcome.failure,
-        "labels": outcome.labels,
-        "versions": outcome.versions,
-        "configs": outcome.configs,
-        "pairs": outcome.pairs,
-        "num_requests": outcome.num_requests,
-        "coin": outcome.coin,
-        "stopped": outcome.stopped,
-        "idle_share": outcome.idle_share,
-        "answers": answers,
-        "a": [asdict(trial) for trial in outcome.a],
-        "b": [asdict(trial) for trial in outcome.b],
-        "dropped": outcome.dropped,
-        "left_out": [asdict(one) for one in outcome.left_out],
-    }

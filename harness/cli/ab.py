@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .exits import Exit, say_error
-from .output import Quiet
+from .figures import Figures
+from .output import Quiet, write_ab, write_text
 from .verdicts import Github, JunitFile, MarkdownFile, check_reports, say_verdicts
 
 EPILOG = "\n\n".join(
@@ -18,6 +21,8 @@ EPILOG = "\n\n".join(
         'llmbench ab "--engine paged" "--engine inflight" --max-regression ttft.mean=10% '
         "--effect 20%   [dim]what is to be found is more than what is allowed[/]",
         "llmbench ab a.yaml b.yaml --pairs 40   [dim]files of options, such as engine: paged[/]",
+        'llmbench ab "--engine paged" "--engine inflight" --html ab.html --out ab.json   '
+        "[dim]'llmbench report ab.json' draws it again[/]",
         'llmbench ab "--engine paged" --a-tree ../base --b-tree .   [dim]a commit against a '
         "change[/]",
     )
@@ -83,6 +88,14 @@ def ab(
         Path | None,
         typer.Option(help="Also write every trial as JSON.", rich_help_panel="Output"),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write a report: the verdicts, their intervals, and every pair drawn.",
+            rich_help_panel="Output",
+        ),
+    ] = None,
+    figures: Figures = None,
     markdown: MarkdownFile = None,
     junit: JunitFile = None,
     github: Github = False,
@@ -97,15 +110,17 @@ def ab(
     Exit codes: 0 passed, 1 regressed, 2 usage, 3 not valid or cut short, 4 inconclusive.
     """
     from ...engines.errors import ConfigError
+    from ..ab.asked import asked_now
     from ..ab.compare import Length, compare
     from ..ab.questions import questions_of
     from ..ab.side import SideOptions, both
-    from ..ab.verdicts import as_json, verdicts_of
+    from ..ab.stored import as_json
+    from ..ab.verdicts import verdicts_of
+    from ..ab.view import view_of
     from ..comparison.evidence import ERROR_RATE
     from ..options.words import words_of
     from ..slo import parse_seconds
     from ..storage.json_text import json_text
-    from ..storage.whole_file import check_writable
     from .progress import watching
 
     questions = questions_of(max_regression or ["5%"], effect)
@@ -124,20 +139,23 @@ def ab(
     length.looks_after(len(questions), ERROR_RATE)
     first = SideOptions("a", words_of("a", a), a_tree)
     second = SideOptions("b", words_of("b", a if b is None else b), b_tree)
-    if out is not None:
-        check_writable("out", out)
-    check_reports(markdown, junit)
+    check_reports(out=out, html=html, markdown=markdown, junit=junit)
     with watching(quiet=quiet) as watch:
         watch.stage("loading both sides")
         with both(first, second) as sides:
+            asked = asked_now(shlex.join(["llmbench", *sys.argv[1:]]), first, second, seed)
             outcome = compare(*sides, questions, length, seed=seed, report=watch.stage)
     if out is not None:
-        from .output import write_text
-
-        text = json_text(as_json(outcome), indent=1)
-        write_text(out, text + "\n")
+        write_text(out, json_text(as_json(outcome, asked), indent=1) + "\n")
     code = say_verdicts(verdicts_of(outcome), markdown=markdown, junit=junit, github=github)
+    write_ab(view_of(outcome, asked), html, figures)
     if outcome.partial:
-        kept = "lost without --out" if out is None else f"in {out}, marked partial"
-        say_error(f"{outcome.failure}; what was measured is {kept}")
+        say_error(f"{outcome.failure}; what was measured is {_kept(out, html)}")
     raise typer.Exit(Exit.INTERRUPTED if outcome.interrupted else code)
+
+
+def _kept(out: Path | None, html: Path | None) -> str:
+    """Where what was measured is, of a comparison that did not come to its end."""
+    if out is not None:
+        return f"in {out}, marked partial"
+    return "lost without --out" if html is None else f"only drawn, in {html}: --out keeps it"

@@ -71,7 +71,7 @@ def gate(
     from ...engines.errors import ConfigError
     from ..storage.store import RESULT_FILE
 
-    check_reports(markdown, junit)
+    check_reports(markdown=markdown, junit=junit)
     if baseline.is_dir() or current is not None:
         if update or run:
             raise ConfigError("baseline", str(baseline), "a baseline file for --update and --run")

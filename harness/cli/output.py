@@ -14,9 +14,11 @@ from ...engines.quantization.methods import quant_of
 from .console import foreign
 from .earlier import without_output
 from .exits import Exit, say, say_error
+from .figures import draw
 
 if TYPE_CHECKING:
     from ...engines.config import EngineConfig
+    from ...reports.ab_model import Ab
     from ..config import RunConfig
     from ..run.experiment import Measured
     from ..storage.store import Standing
@@ -71,6 +73,19 @@ def write_text(path: Path, text: str, *, field: str = "out") -> None:
     with writing(field, path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text)
+
+
+def write_ab(ab: Ab, page: Path | None, figures: Path | None) -> None:
+    """The report of a comparison by turns, as far as it is asked for. Raises StoreError."""
+    if page is not None:
+        from ...reports.html import render_ab
+
+        write_text(page, render_ab(ab), field="html")
+        say(f"[bold]report[/]  {foreign(_shown(page))}")
+    if figures is not None:
+        from ...reports.ab_report import ab_report
+
+        draw(ab_report(ab), figures)
 
 
 def _print_summary(measured: Measured, directory: Path) -> None:

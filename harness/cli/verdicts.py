@@ -34,12 +34,12 @@ Github = Annotated[
 ]
 
 
-def check_reports(markdown: Path | None, junit: Path | None) -> None:
-    """Find out before minutes of measuring whether they can be written at the end. Raises
-    StoreError for the option."""
+def check_reports(**files: Path | None) -> None:
+    """Find out before minutes of measuring whether they can be written at the end. files: by the
+    option that names each. Raises StoreError for the option."""
     from ..storage.whole_file import check_writable
 
-    for field, path in (("markdown", markdown), ("junit", junit)):
+    for field, path in files.items():
         if path is not None:
             check_writable(field, path)
 

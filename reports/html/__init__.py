@@ -1,6 +1,7 @@
 """Reports as one HTML file that opens offline."""
 
 from .page import (
+    render_ab,
     render_ablation,
     render_claims,
     render_comparison,
@@ -12,6 +13,7 @@ from .page import (
 )
 
 __all__ = [
+    "render_ab",
     "render_ablation",
     "render_claims",
     "render_comparison",

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from html import escape
 from typing import Any
 
 from ..format import number
 from ..model import Axis, Chart, Panel
+from ..ticks import log_ticks, ratio_ticks
 
 _GAP = 0.16  # between panels, as a share of the height
+# Of a log axis beyond what it shows: as a share of that, and at least so many decades.
+_ROOM, _LEAST_ROOM = 0.06, 0.002
 _CATEGORY_CHARACTERS, _INTERVAL_CHARACTERS = 16, 44
-_RATIO_TICKS = (0.6, 0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25)
 
 
 def x_axis(chart: Chart, anchor: str) -> dict[str, Any]:
     x = chart.x
     axis = {**_axis(x), "anchor": anchor, "title": {"text": x.label, "standoff": 6}}
     intervals = [one for one in chart.series if one.mark == "interval"]
+    zones = [end for panel in chart.panels for zone in panel.zones for end in zone.x or ()]
     if x.log:
         values = [value for one in chart.series for value in (*one.x, *one.low, *one.high)]
+        values += zones
         ticks = ratio_ticks(values) if intervals else log_ticks(values)
         names = [f"{tick:g}" if intervals else number(tick) for tick in ticks]
         axis |= {"type": "log", "tickvals": ticks, "ticktext": names}
+        if zones:
+            axis["range"] = _log_range(values)
     elif any(one.mark == "bar" for one in chart.series):
         axis["rangemode"] = "tozero"
     elif x.high is None and not intervals:
@@ -35,41 +41,11 @@ def x_axis(chart: Chart, anchor: str) -> dict[str, Any]:
     return axis
 
 
-def log_ticks(values: Sequence[float]) -> list[float]:
-    """Round numbers over the positive values, few enough for a phone: 1, 2 and 5 of a decade, 1 and
-    3 over more than two decades, decades alone over more than four."""
-    positive = [value for value in values if value > 0]
-    if not positive:
-        return []
-    low, high = math.log10(min(positive)), math.log10(max(positive))
-    digits = (1, 2, 5) if high - low <= 2 else (1, 3) if high - low <= 4 else (1,)
-    powers = range(math.floor(low), math.ceil(high) + 1)
-    ticks = [digit * 10.0**power for power in powers for digit in digits]
-    return [tick for tick in ticks if min(positive) / 2 <= tick <= 2 * max(positive)]
-
-
-def ratio_ticks(values: Sequence[float]) -> list[float]:
-    """Ticks about 1, closer together the closer all values are to it."""
-    positive = [value for value in values if value > 0]
-    if not positive:
-        return [1.0]
-    low, high = min(1.0, *positive), max(1.0, *positive)
-    if high / low > 5:
-        return sorted({1.0, *log_ticks([low, high])})
-    fine = [
-        tick for tick in (0.25, 0.5, *_RATIO_TICKS, 1.5, 2, 3, 4) if low / 1.1 <= tick <= high * 1.1
-    ]
-    apart = (high / low) ** (1 / 5)  # room for some five labels
-    kept = [1.0]
-    for tick in sorted(fine, key=lambda tick: abs(math.log(tick))):
-        if all(max(tick / other, other / tick) > apart for other in kept):
-            kept.append(tick)
-    return sorted(kept)
-
-
 def y_axis(panel: Panel, domain: tuple[float, float]) -> dict[str, Any]:
     y = panel.y
     axis = {**_axis(y), "domain": list(domain), "rangemode": "tozero", "nticks": 5}
+    if y.log:
+        axis |= _ratios(panel)
     if y.unit == "%":
         axis["dtick"] = 25
     if y.categories:
@@ -84,6 +60,31 @@ def y_axis(panel: Panel, domain: tuple[float, float]) -> dict[str, Any]:
         if intervals:  # read from the top
             axis |= {"range": [len(y.categories) - 0.5, -0.5]}
     return axis
+
+
+def _ratios(panel: Panel) -> dict[str, Any]:
+    """A log axis of all that is drawn."""
+    values = [
+        *(value for one in panel.series for value in one.y),
+        *(one.value for one in panel.guides if one.axis == "y"),
+        *(end for one in panel.zones for end in one.y or ()),
+    ]
+    ticks = ratio_ticks(values)
+    return {
+        "type": "log",
+        "range": _log_range(values),
+        "tickvals": ticks,
+        "ticktext": [f"{tick:g}" for tick in ticks],
+    }
+
+
+def _log_range(values: Iterable[float]) -> list[float]:
+    """The logarithms of its ends, with room about all positive values: at the edge, half of a line
+    would be cut off."""
+    known = [math.log10(value) for value in values if value > 0 and math.isfinite(value)]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    room = max(_ROOM * (high - low), _LEAST_ROOM)
+    return [low - room, high + room]
 
 
 def _axis(of: Axis) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from typing import Any
 
 from ..format import THIN
 from ..model import Chart, Mark, Series
-from ..palette import dash_of
+from ..palette import dash_of, symbol_of
 from .axes import axis_number, domain_of, x_axis, y_axis
-from .guides import band, guide_label, guide_line, panel_title
+from .guides import band, guide_label, guide_line, panel_title, zone_band
 from .traces import trace_of
 
 _HEIGHT_PX = {1: 250, 2: 380}
@@ -23,29 +23,40 @@ _BAR_PX, _INTERVAL_PX, _FRAME_PX = 56, 34, 80
 
 @dataclass(frozen=True)
 class Key:
-    """A line of the legend, which the page writes itself: it wraps and prints better."""
+    """A line of the legend, which the page writes itself: it wraps and prints better. look: a
+    point's symbol, and else the line's dash."""
 
     name: str
     role: str
     mark: Mark
-    dash: str
+    look: str
 
 
 def keys(chart: Chart) -> tuple[Key, ...]:
-    """The legend; empty where each panel's one series is named by its axis, or every point by its
-    own name beside it."""
+    """The legend: of series that are not named where they are drawn, and of zones."""
+    series = () if _is_named(chart) else map(_key, chart.series)
+    zones = (Key(zone.name, "zone", "bar", "solid") for one in chart.panels for zone in one.zones)
+    return tuple(dict.fromkeys((*series, *zones)))
+
+
+def _is_named(chart: Chart) -> bool:
+    """Whether each panel's one series is named by its axis, or every point by its own name beside
+    it."""
     named = all(one.name == panel.y.title for panel in chart.panels for one in panel.series[:1])
     one_each = len(chart.series) == len(chart.panels)
     if all(one.mark == "named" and set(one.labels) == {one.name} for one in chart.series):
-        return ()
-    if (
+        return True
+    return (
         one_each
         and chart.series[0].mark not in ("bar", "interval")
         and (named or len(chart.series) == 1)
-    ):
-        return ()
-    found = (Key(one.name, one.role, _mark(one), dash_of(one.role)) for one in chart.series)
-    return tuple(dict.fromkeys(found))
+    )
+
+
+def _key(series: Series) -> Key:
+    mark = _mark(series)
+    look = symbol_of(series.role) if mark == "point" else dash_of(series.role)
+    return Key(series.name, series.role, mark, look)
 
 
 def _mark(series: Series) -> Mark:
@@ -88,6 +99,7 @@ def figure(chart: Chart) -> dict[str, Any]:
     for at, panel in panels:
         if not bars:
             layout["annotations"].append(panel_title(panel.y, domain_of(at, panels)))
+        layout["shapes"] += [zone_band(zone, at, domain_of(at, panels)) for zone in panel.zones]
         for guide in panel.guides:
             layout["shapes"].append(guide_line(guide, at, domain_of(at, panels)))
             if guide.label:

@@ -6,7 +6,7 @@ import math
 from html import escape
 from typing import Any
 
-from ..model import Axis, Chart, Guide
+from ..model import Axis, Chart, Guide, Zone
 from .axes import axis_number
 
 
@@ -52,6 +52,23 @@ def guide_label(guide: Guide, at: int, domain: tuple[float, float], chart: Chart
         return {**label, **place, **side, "yanchor": "bottom"}
     place = {"xref": "paper", "yref": f"y{axis_number(at)}", "x": 0, "y": guide.value}
     return {**label, **place, "xanchor": "left", "yanchor": "top", "xshift": 4, "yshift": -2}
+
+
+def zone_band(zone: Zone, at: int, domain: tuple[float, float]) -> dict[str, Any]:
+    """Behind what panel `at` draws."""
+    x, y = zone.x or (0.0, 1.0), zone.y or domain
+    return {
+        "type": "rect",
+        "layer": "below",
+        "xref": "x" if zone.x else "paper",
+        "yref": f"y{axis_number(at)}" if zone.y else "paper",
+        "x0": x[0],
+        "x1": x[1],
+        "y0": y[0],
+        "y1": y[1],
+        "fillcolor": "var(--zone)",
+        "line": {"width": 0},
+    }
 
 
 def band(low: float, high: float) -> dict[str, Any]:

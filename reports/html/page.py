@@ -12,6 +12,8 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from .. import palette
+from ..ab_model import Ab
+from ..ab_report import ab_report
 from ..ablation_model import Ablation
 from ..ablation_report import ablation_report
 from ..chart_table import chart_table
@@ -55,6 +57,11 @@ def render_comparison(runs: Sequence[Run], comparison: Comparison) -> str:
 def render_claims(claims: Claims) -> str:
     """The page about what people say."""
     return render(claims_report(claims))
+
+
+def render_ab(ab: Ab) -> str:
+    """The page about two sides that took turns."""
+    return render(ab_report(ab))
 
 
 def render_ablation(ablation: Ablation) -> str:

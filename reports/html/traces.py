@@ -10,7 +10,7 @@ from typing import Any
 
 from ..model import Axis, Mark, Panel, Series
 from ..named_points import sides
-from ..palette import dash_of
+from ..palette import dash_of, symbol_of
 from .axes import axis_number
 
 _POSITIONS = {
@@ -62,7 +62,7 @@ def _bar(drawn: _Drawn) -> dict[str, Any]:
 
 
 def _point(drawn: _Drawn) -> dict[str, Any]:
-    shape = "diamond" if drawn.series.role == "preempted" else "circle"
+    shape = symbol_of(drawn.series.role)
     marker = {"color": drawn.colour, "size": 6, "opacity": 0.75, "symbol": shape}
     return {**_labelled(drawn), "type": "scatter", "mode": "markers", "marker": marker}
 

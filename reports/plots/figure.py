@@ -9,15 +9,23 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import XAxis, YAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    NullFormatter,
+    NullLocator,
+)
 
 from ..format import number
-from ..model import Axis, Chart, Guide, Panel, Series
+from ..model import Axis, Chart, Guide, Panel, Series, Zone
 from ..named_points import Side, sides
-from ..palette import SURFACES, TEXT, dash_of
+from ..palette import SURFACES, TEXT, dash_of, symbol_of
 from ..palette import theme as colours_on
+from ..ticks import ratio_ticks
 
 _LIGHT = colours_on("light")
 _WIDTH_IN = {"full": 8.0, "half": 4.4}
@@ -30,6 +38,7 @@ _DASHES = {
     "longdash": (0, (8, 3)),
     "longdashdot": (0, (8, 3, 1, 3)),
 }
+_MARKERS = {"circle": "o", "diamond": "D", "x": "x"}
 # The same chart gives the same file; text stays text, so that it can be found and edited.
 _SVG: dict[Any, str] = {"svg.hashsalt": "llmbench", "svg.fonttype": "none"}
 
@@ -97,13 +106,15 @@ def _draw_panel(axes: Axes, panel: Panel, x: Axis) -> None:
         elif one.mark == "named":
             _draw_named(axes, one, sides(x, panel))
         elif one.mark == "point":
-            shape = "D" if one.role == "preempted" else "o"
+            shape = _MARKERS[symbol_of(one.role)]
             colour = _LIGHT[one.role]
             axes.scatter(one.x, one.y, s=9, marker=shape, color=colour, label=one.name, zorder=3)
+    for at, zone in enumerate(panel.zones):
+        _draw_zone(axes, zone, named=not at)
     for guide in panel.guides:
         _draw_guide(axes, guide)
     _style_y(axes, panel.y)
-    if len(panel.series) > 1:
+    if len(panel.series) > 1 or panel.zones:
         axes.legend(
             fontsize=8, frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0)
         )
@@ -160,6 +171,18 @@ def _draw_intervals(axes: Axes, intervals: Sequence[Series], categories: Sequenc
     axes.set_ylim(len(categories) - 0.5, -0.5)
 
 
+def _draw_zone(axes: Axes, zone: Zone, *, named: bool) -> None:
+    """named: in the legend; of several of one name one is."""
+    style: dict[str, Any] = {"color": SURFACES["zone"].light, "linewidth": 0, "zorder": 0.5}
+    style["label"] = zone.name if named else None
+    if zone.x and zone.y:
+        axes.fill_betweenx(zone.y, *zone.x, **style)
+    elif zone.x:
+        axes.axvspan(*zone.x, **style)
+    elif zone.y:
+        axes.axhspan(*zone.y, **style)
+
+
 def _draw_guide(axes: Axes, guide: Guide) -> None:
     style = {"color": TEXT["ink"].light, "linestyle": (0, (4, 3)), "linewidth": 1.0}
     text = {"fontsize": 8, "color": TEXT["ink"].light}
@@ -196,14 +219,27 @@ def _style_y(axes: Axes, y: Axis) -> None:
     if y.categories:
         return
     axes.set_title(y.label, loc="left", fontsize=8, color=TEXT["quiet"].light)
+    if y.log:
+        axes.set_yscale("log")
+        _mark_ratios(axes.yaxis, axes.dataLim.intervaly)
+        return
     axes.set_ylim(0, y.high if y.high is not None else None)
     axes.yaxis.set_major_formatter(FuncFormatter(_tick))
+
+
+def _mark_ratios(axis: XAxis | YAxis, shown: Sequence[float]) -> None:
+    axis.set_major_locator(FixedLocator(ratio_ticks(shown)))
+    axis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def _style_x(axes: Axes, x: Axis, *, intervals: bool) -> None:
     axes.set_xlabel(x.label, fontsize=8, color=TEXT["quiet"].light)
     if x.log:
         axes.set_xscale("log")
+        if intervals:
+            _mark_ratios(axes.xaxis, axes.dataLim.intervalx)
+            return
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_minor_formatter(NullFormatter())
     elif not intervals:

@@ -47,3 +47,8 @@ def test_runs_are_told_apart_by_more_than_colour() -> None:
         assert roles[0] != roles[1]
         assert palette.dash_of(roles[0]) != palette.dash_of(roles[1])
     assert palette.dash_of("prefill") == "solid"
+
+
+def test_points_that_stand_beside_others_are_told_apart_by_their_shape() -> None:
+    shapes = [palette.symbol_of(role) for role in ("a_first", "b_first", "left_out")]
+    assert len(set(shapes)) == len(shapes)

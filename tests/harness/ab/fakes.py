@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from llmbench.harness.ab.asked import Asked, AskedSide
 from llmbench.harness.ab.protocol import SideIdentity, Trial
+
+ASKED = Asked(
+    "llmbench ab",
+    "2026-01-02T03:04:05+00:00",
+    0,
+    AskedSide(("--engine", "paged"), "", "1a2b3c4d5e"),
+    AskedSide(("--engine", "paged", "--quant", "awq"), "../other", ""),
+    {"python": "3.12.1", "cpu": {"model": "A processor", "usable_cores": 2}, "gpus": []},
+)
 
 
 class FakeSide:

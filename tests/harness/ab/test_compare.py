@@ -18,12 +18,14 @@ from llmbench.harness.ab.limit import TrialLimit
 from llmbench.harness.ab.protocol import Trial
 from llmbench.harness.ab.questions import questions_of
 from llmbench.harness.ab.side import InvalidTrial
+from llmbench.harness.ab.stored import as_json
+from llmbench.harness.ab.trials import Dropped
 from llmbench.harness.ab.turns import quad
-from llmbench.harness.ab.verdicts import as_json, verdicts_of
+from llmbench.harness.ab.verdicts import verdicts_of
 from llmbench.harness.comparison.quantities import find_quantity
 from llmbench.harness.errors import InvalidRun
 
-from .fakes import FakeSide
+from .fakes import ASKED, FakeSide
 
 TPOT = find_quantity("m", "tpot.mean")
 QUESTION = Question(TPOT, 0.05, 0.1)
@@ -191,7 +193,7 @@ def test_a_quad_with_an_invalid_trial_is_dropped_whole_and_counted() -> None:
 
     assert outcome.answers[0].verdict == "passed"
     assert outcome.pairs == 16
-    assert outcome.dropped == ("b: 2 requests failed",)
+    assert outcome.dropped == (Dropped(1, "b: 2 requests failed"),)
     # The trials of that quad that were valid are kept aside, and none of them counts.
     assert outcome.left_out
     assert {one.pair for one in outcome.left_out} <= {2, 3}
@@ -216,7 +218,7 @@ def test_a_dropped_quad_is_no_new_evidence() -> None:
     assert len(outcome.dropped) == 2
     assert outcome.pairs > 16
     assert len(said) == len({line.partition(" ")[0] for line in said}) > 1
-    json.dumps(as_json(outcome), allow_nan=False)
+    json.dumps(as_json(outcome, ASKED), allow_nan=False)
 
 
 def test_too_many_dropped_quads_prove_nothing() -> None:
@@ -236,7 +238,7 @@ def test_what_was_measured_outlives_what_ends_it(ended: BaseException) -> None:
     assert outcome.partial
     assert outcome.interrupted == isinstance(ended, KeyboardInterrupt)
     assert outcome.pairs == 4
-    told = as_json(outcome)
+    told = as_json(outcome, ASKED)
     assert (told["status"], told["failure"]) == ("partial", str(ended) or "interrupted")
     assert len(told["a"]) == len(told["b"]) == 4
     # Of the third quad: what came before the trial that failed.

@@ -36,7 +36,7 @@ def test_each_chart_of_a_report_is_a_picture_of_both_kinds(
 
 
 @pytest.mark.parametrize(
-    "name", ["compare", "run", "ablate", "sweep", "history", "claims", "report"]
+    "name", ["ab", "compare", "run", "ablate", "sweep", "history", "claims", "report"]
 )
 def test_every_command_with_charts_in_its_report_draws_them(name: str) -> None:
     command = get_command(app.app).commands[name]  # pyright: ignore[reportAttributeAccessIssue]

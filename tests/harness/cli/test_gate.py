@@ -162,7 +162,7 @@ def test_ab_takes_options_in_quotes_and_says_what_it_found(
     assert ElementTree.parse(junit).getroot().get("failures") == "1"
 
 
-@pytest.mark.parametrize("option", ["--markdown", "--junit", "--out"])
+@pytest.mark.parametrize("option", ["--markdown", "--junit", "--out", "--html"])
 def test_ab_finds_out_that_it_cannot_write_before_it_measures(
     option: str, sides: list[SideOptions], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -192,6 +192,45 @@ def test_ab_writes_down_what_ran_and_every_trial(sides: list[SideOptions], tmp_p
     told = json.loads((tmp_path / "ab.json").read_text())
     assert told["configs"] == [{"engine": "fake"}] * len(sides)
     assert len(told["a"]) == len(told["b"]) == told["pairs"]
+
+
+def test_ab_draws_a_report_and_its_file_gives_the_same(
+    sides: list[SideOptions], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, out = tmp_path / "page" / "first.html", tmp_path / "ab.json"
+    words = ("--engine paged", "--engine paged slow", "--html", str(page), "--out", str(out))
+    assert _main(*AB, *words) == 1
+    assert len(sides) == 2
+    told = capsys.readouterr()
+    assert told.out.startswith("llmbench ab: regressed")
+    assert "first.html" in "".join(told.err.split())
+    assert "B is worse than A by more than the 5\u00a0% allowed: TPOT mean" in page.read_text()
+
+    assert _main("report", str(out)) == 0
+    assert (tmp_path / "ab.html").read_bytes() == page.read_bytes()
+
+
+def test_ab_that_is_cut_short_draws_what_it_measured(
+    sides: list[SideOptions],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    trial = FakeSide.trial
+
+    def ends(self: FakeSide, seed: int, num_requests: int, limit_s: float) -> Trial:
+        if len(self.trials) == 9:
+            raise KeyboardInterrupt
+        return trial(self, seed, num_requests, limit_s)
+
+    monkeypatch.setattr(FakeSide, "trial", ends)
+    page = tmp_path / "ab.html"
+    assert _main(*AB, "--engine paged", "--num-requests", "4", "--html", str(page)) == 130
+    assert len(sides) == 2
+    text = page.read_text()
+    assert "No verdict on whether B is worse than A: it was cut short." in text
+    assert "Every pair of TPOT mean" in text
+    assert "ab.html: --out keeps it" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(

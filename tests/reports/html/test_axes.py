@@ -1,30 +1,51 @@
 from __future__ import annotations
 
-import itertools
 import math
 
 import pytest
-from llmbench.reports.html.axes import log_ticks, ratio_ticks
+from llmbench.reports.html.figure import figure, keys
+from llmbench.reports.model import Axis, Chart, Guide, Panel, Series, Zone
 
 
-@pytest.mark.parametrize(
-    ("values", "ticks"),
-    [
-        ([3.0, 80.0], [2.0, 5.0, 10.0, 20.0, 50.0, 100.0]),
-        ([0.0], []),
-        ([2.0, 3284.0], [1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0]),
-        ([1.0, 1e6], [1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6]),
-    ],
-)
-def test_log_ticks(values: list[float], ticks: list[float]) -> None:
-    assert log_ticks(values) == pytest.approx(ticks)
+def _ratios(*y: float) -> Chart:
+    points = Series("B / A", "a_first", "point", tuple(map(float, range(len(y)))), y)
+    panel = Panel(
+        Axis("B / A", "×", log=True),
+        (points,),
+        (Guide("y", 1.0, ""), Guide("x", 1.5, "")),
+        (Zone("Allowed", y=(1.0, 1.05)),),
+    )
+    return Chart("ratios", "Ratios", "Read.", Axis("Pair", high=3.0), (panel,))
 
 
-@pytest.mark.parametrize("values", [[0.97, 1.02], [0.5, 1.6], [0.2, 16.0], [1e-3, 2.0], [1.0, 1.0]])
-def test_ticks_hold_one_and_leave_room(values: list[float]) -> None:
-    ticks = ratio_ticks(values)
-    assert 1.0 in ticks
-    assert ticks == sorted(set(ticks))
-    assert len(ticks) <= 12
-    gaps = [math.log(b / a) for a, b in itertools.pairwise(ticks)]
-    assert all(gap > 0.02 for gap in gaps)
+@pytest.mark.parametrize("y", [(0.8, 0.9), (1.2, 1.3), (1.0, 1.0)])
+def test_a_log_axis_shows_points_lines_and_zones_whole(y: tuple[float, ...]) -> None:
+    axis = figure(_ratios(*y))["layout"]["yaxis"]
+    assert axis["type"] == "log"
+    low, high = axis["range"]
+    assert low < math.log10(min(*y, 1.0))
+    assert high > math.log10(max(*y, 1.05))
+    assert 1.0 in axis["tickvals"]
+    assert "1" in axis["ticktext"]
+
+
+def test_a_zone_is_shaded_behind_its_panel_and_named_in_the_legend() -> None:
+    drawn = figure(_ratios(0.9, 1.1))["layout"]["shapes"]
+    (zone,) = (one for one in drawn if one["type"] == "rect")
+    assert (zone["xref"], zone["yref"], zone["layer"]) == ("paper", "y", "below")
+    assert (zone["x0"], zone["x1"], zone["y0"], zone["y1"]) == (0.0, 1.0, 1.0, 1.05)
+    (key,) = (one for one in keys(_ratios(0.9, 1.1)) if one.name == "Allowed")
+    assert (key.role, key.mark) == ("zone", "bar")
+
+
+def test_a_zone_of_x_has_its_row_and_room_beside_it() -> None:
+    row = Series("B / A", "verdict_good", "interval", (1.0,), (0.0,), ("is",), (0.99,), (1.01,))
+    panel = Panel(
+        Axis("Metric", categories=("TPOT",)), (row,), (), (Zone("Ok", (0.95, 1.0), (-0.4, 0.4)),)
+    )
+    chart = Chart("forest", "Forest", "Read.", Axis("B / A", "×", log=True), (panel,))
+    layout = figure(chart)["layout"]
+    (zone,) = layout["shapes"]
+    assert (zone["xref"], zone["yref"]) == ("x", "y")
+    assert (zone["x0"], zone["x1"], zone["y0"], zone["y1"]) == (0.95, 1.0, -0.4, 0.4)
+    assert layout["xaxis"]["range"][0] < math.log10(0.95)

@@ -51,7 +51,7 @@ def test_a_legend_is_left_out_only_where_axes_say_as_much(run: Run) -> None:
     runs = compared_runs(2)
     drawn = {chart.id: chart for chart in comparison_report(runs, comparison_of(runs)).charts}
     assert keys(drawn.pop("trade-off")) == ()
-    assert [key.dash for key in keys(next(iter(drawn.values())))] == ["solid", "dash"]
+    assert [key.look for key in keys(next(iter(drawn.values())))] == ["solid", "dash"]
 
 
 def test_points_with_their_names_beside_them_need_no_legend() -> None:
