@@ -30,8 +30,19 @@ def check_signature(
     if "__call__" not in dir(made):
         raise KernelError(f"{op}: {name!r} has no __call__; {op} is a class that is called")
     _check(op, f"{name}.__call__", made.__call__, reference.__call__, drop_self=True)
-    if not hasattr(made, "weight_bytes"):
-        raise KernelError(f"{op}: {name!r} has no weight_bytes, the bytes that a call reads")
+    for asked, what in _asked_of(reference).items():
+        if not hasattr(made, asked):
+            raise KernelError(f"{op}: {name!r} has no {asked}, {what}")
+
+
+def _asked_of(reference: type) -> dict[str, str]:
+    """Methods and properties of the reference that others may call, and what each is."""
+    asked = {
+        name: "which the reference has"
+        for name, member in vars(reference).items()
+        if not name.startswith("_") and (callable(member) or isinstance(member, property))
+    }
+    return asked | {"weight_bytes": "the bytes that a call reads"}
 
 
 def _check(

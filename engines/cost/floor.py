@@ -8,6 +8,7 @@ step, keys and values once a sequence. Activations are left out, because they ma
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Generic, NamedTuple, TypeVar
 
 from .work import ModelWork, StepWork
@@ -68,8 +69,9 @@ def _head_bytes(work: StepWork, model: ModelWork) -> float:
     rows, fewer = work.sampled_rows, model.greedy_head_bytes
     if not rows:
         return 0.0
-    only_decodes = not work.prefill_tokens
-    return fewer[int(rows) - 1] if only_decodes and rows <= len(fewer) else model.head_bytes
+    # What is computed in one call: a token of each sequence.
+    of_one_token = work.prefill_tokens == work.prefill_chunks
+    return fewer[ceil(rows) - 1] if of_one_token and rows <= len(fewer) else model.head_bytes
 
 
 def step_flops(work: StepWork, model: ModelWork) -> Products[float]:

@@ -112,8 +112,8 @@ class ModelWork:
     all_reduce_bytes_per_token: the message, hidden_size elements, of each of the 2 all-reduces a
     layer that splitting attention and MLP by columns then rows needs (Shoeybi et al., Megatron-LM,
     2019, section 3). stored_bytes: weights that lie on the device, the embedding included.
-    greedy_head_bytes: of steps that only decode and sample one, two, … rows of which the argmax
-    alone is wanted, where a model that runs reads less than head_bytes for them.
+    greedy_head_bytes: of steps with one new token a sequence that sample one, two, … rows of which
+    the argmax alone is wanted, where a model that runs reads less than head_bytes for them.
     """
 
     tensor_parallel: int

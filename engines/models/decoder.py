@@ -89,8 +89,8 @@ class Decoder(Protocol):
         ...
 
     def head_bytes(self, rows: int, argmax_only: bool = False) -> int:
-        """Of these, what a decode step reads of the output projection for so many rows of logits,
-        of which the argmax alone may be wanted."""
+        """Bytes that a decode step reads of the output projection, or in its place, for so many
+        rows of logits, of which the argmax alone may be wanted; at least."""
         ...
 
     def forward(

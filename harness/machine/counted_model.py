@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from ...engines.cost.weights import WeightChoice
@@ -12,6 +13,10 @@ from ...engines.models.config import ModelConfig
 if TYPE_CHECKING:
     from ...engines.models.decoder import Decoder, DecoderConfig
     from ...engines.resolved import ResolvedEngine
+
+
+# Of logits that are asked for in turn; with more an output projection is read whole.
+_MOST_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,8 @@ def count_model(
 
 def as_it_runs(work: ModelWork, model: Decoder) -> ModelWork:
     """The work of a model that is loaded: what its greedy steps read of the output projection."""
-    fewer: list[float] = []
-    while (read := model.head_bytes(len(fewer) + 1, True)) < model.head_bytes(len(fewer) + 1):
-        fewer.append(min(read, work.head_bytes))
-    return replace(work, greedy_head_bytes=tuple(fewer))
+    greedy = [model.head_bytes(rows, True) for rows in range(1, _MOST_ROWS + 1)]
+    fewer = takewhile(lambda read: read < model.head_bytes(1), greedy)
+    return replace(
+        work, greedy_head_bytes=tuple(min(float(read), work.head_bytes) for read in fewer)
+    )

@@ -56,7 +56,7 @@ struct Step {
 struct Activations {
   bf16 *hidden, *normed, *qkv, *q, *context, *gate_up, *activated, *update;
   void* prepared;
-  ScreenedRow* screened;
+  Largest* largest;  // of rows of logits, while they are looked for
   int64_t bytes;
 };
 
@@ -78,7 +78,7 @@ inline Activations activations(const Model& m, int64_t tokens, void* scratch) {
   a.gate_up = rows(2 * m.intermediate);
   a.activated = rows(m.intermediate);
   a.update = rows(m.hidden);
-  a.screened = (ScreenedRow*)take(m.screen.most_rows * (int64_t)sizeof(ScreenedRow));
+  a.largest = (Largest*)take(m.screen.most_rows * (int64_t)sizeof(Largest));
   int64_t prepared = prepared_bytes(m.lm_head, tokens);
   if (m.screen.most_rows) {
     prepared = std::max(prepared, prepared_bytes(m.screen.codes, m.screen.most_rows));
@@ -259,24 +259,23 @@ class StepThread {
         add(row(a_.update, step_.logit_rows[r], m_.hidden), total.data());
         bf16* normed = row(a_.normed, r, m_.hidden);
         rms_norm(total.data(), m_.norm, normed, m_.hidden, m_.eps);
-        if (screened) new (a_.screened + r) ScreenedRow(normed, m_.hidden);
+        if (screened) new (a_.largest + r) Largest(m_.screen, normed, m_.hidden);
       }
       prepare(first_map, a_.normed, count, a_.prepared, first, last);
     });
     if (screened) {
-      screen(count);
+      find_largest(count);
     } else {
       project(m_.lm_head, a_.normed, count, step_.logits);
     }
   }
 
-  // Of each row the logits that may be its largest, in panels that hold one for some row.
-  void screen(int64_t rows) {
-    const Weights &codes = m_.screen.codes, &head = m_.lm_head;
-    const float* errors = m_.screen.errors;
-    project(codes, a_.normed, rows, step_.logits, [&](int64_t first, int64_t last) {
+  // Logits of the panels in which some row's largest may be, and -infinity elsewhere.
+  void find_largest(int64_t rows) {
+    const Weights& head = m_.lm_head;
+    project(m_.screen.codes, a_.normed, rows, step_.logits, [&](int64_t first, int64_t last) {
       for (int64_t r = 0; r < rows; ++r) {
-        a_.screened[r].learn(row(step_.logits, r, head.n) + first, errors + first, last - first);
+        a_.largest[r].learn(row(step_.logits, r, head.n), first, last);
       }
     });
     if (prepared_bytes(head, rows)) {
@@ -284,22 +283,29 @@ class StepThread {
         prepare(head, a_.normed, rows, a_.prepared, first, last);
       });
     }
-    team_.share(head.n, MOST_COLUMNS, [&](int64_t first, int64_t last) {
-      for (; first < last; first += panels::COLUMNS) {
-        compute_or_rule_out(rows, first, std::min(first + panels::COLUMNS, last));
+    team_.share(head.n, MOST_COLUMNS, [&](int64_t first, int64_t end) {
+      for (; first < end; first += panels::COLUMNS) {
+        const int64_t last = std::min(first + panels::COLUMNS, end);
+        if (may_hold_largest(rows, first, last)) {
+          multiply(head, a_.normed, a_.prepared, rows, step_.logits, first, last);
+        } else {
+          rule_out(rows, first, last);
+        }
       }
     });
   }
 
-  void compute_or_rule_out(int64_t rows, int64_t first, int64_t last) {
-    const Weights& head = m_.lm_head;
+  // Whether one of columns first … last may be the largest of some row.
+  bool may_hold_largest(int64_t rows, int64_t first, int64_t last) const {
     for (int64_t r = 0; r < rows; ++r) {
-      const bf16* logits = row(step_.logits, r, head.n) + first;
-      if (!a_.screened[r].may_be_in(logits, m_.screen.errors + first, last - first)) continue;
-      return multiply(head, a_.normed, a_.prepared, rows, step_.logits, first, last);
+      if (a_.largest[r].may_be_in(row(step_.logits, r, m_.lm_head.n), first, last)) return true;
     }
+    return false;
+  }
+
+  void rule_out(int64_t rows, int64_t first, int64_t last) {
     for (int64_t r = 0; r < rows; ++r) {
-      bf16* logits = row(step_.logits, r, head.n);
+      bf16* logits = row(step_.logits, r, m_.lm_head.n);
       std::fill(logits + first, logits + last, MINUS_INFINITY);
     }
   }

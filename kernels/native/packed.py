@@ -81,13 +81,13 @@ class PackedMap:
         self._native = native
         self.packed_for = native.target
         self.kind = kind
-        self.bias = bias
         self._size = out_features, in_features = size
         if bias is not None:
             check_bfloat16(bias)
             if bias.shape != (out_features,):
                 raise KernelError(f"bias {tuple(bias.shape)} is not [{out_features}]")
-            self.bias = bias = bias.contiguous()
+            bias = bias.contiguous()
+        self.bias = bias
         parts = (None if part is None else _weights.copy(part) for part in (packed, scales, others))
         self._memory = (*parts, bias)
         self.native_weights = NativeWeights(

@@ -19,20 +19,22 @@
 struct Screen {
   Weights codes;        // of kind W8A16
   const float* errors;  // [n]
+  double largest_norm;  // of the map's rows
   int64_t most_rows;    // of x, for which it is used; 0: there is none
 };
 
-// Of a row of x: its norm, and what its largest element is not below.
-class alignas(64) ScreenedRow {
+// The largest element of a row of y = x · Wᵀ: what it is not below, and so where it is not.
+class alignas(64) Largest {
  public:
-  ScreenedRow(const bf16* x, int64_t k) : norm_(norm(x, k)), least_(-INFINITE_FLOAT) {}
+  Largest(const Screen& screen, const bf16* x, int64_t k)
+      : errors_(screen.errors), norm_(norm(screen, x, k)), least_(-ENDLESS) {}
 
-  // From columns of y, made of codes.
-  void learn(const bf16* y, const float* errors, int64_t columns) {
-    float most = -INFINITE_FLOAT;
+  // From columns first … last of y, made of codes.
+  void learn(const bf16* y, int64_t first, int64_t last) {
+    float most = -ENDLESS;
 #pragma omp simd reduction(max : most)
-    for (int64_t i = 0; i < columns; ++i) {
-      const float value = widen(y[i]), least = value - margin(value, errors[i]);
+    for (int64_t i = first; i < last; ++i) {
+      const float value = widen(y[i]), least = value - margin(value, errors_[i]);
       most = least > most ? least : most;  // a NaN is not
     }
     float known = least_.load(std::memory_order_relaxed);
@@ -40,34 +42,38 @@ class alignas(64) ScreenedRow {
     }
   }
 
-  // Whether one of these columns may hold the largest, as far as all that was learnt says.
-  bool may_be_in(const bf16* y, const float* errors, int64_t columns) const {
+  // Whether it may be in one of these columns, as far as all that was learnt says.
+  bool may_be_in(const bf16* y, int64_t first, int64_t last) const {
     const float least = least_.load(std::memory_order_relaxed);
     int found = 0;
 #pragma omp simd reduction(| : found)
-    for (int64_t i = 0; i < columns; ++i) {
+    for (int64_t i = first; i < last; ++i) {
       const float value = widen(y[i]);
-      found |= !(value + margin(value, errors[i]) < least);  // of a NaN nothing is known
+      found |= !(value + margin(value, errors_[i]) < least);  // of a NaN nothing is known
     }
     return found;
   }
 
  private:
-  static constexpr float INFINITE_FLOAT = std::numeric_limits<float>::infinity();
+  static constexpr float ENDLESS = std::numeric_limits<float>::infinity();
 
-  // At double precision no square of a bfloat16 is lost.
-  static float norm(const bf16* x, int64_t k) {
+  // In double precision, where no square of a bfloat16 is lost. Where a partial sum of the map's own might
+  // leave float32's range, no element is ruled out.
+  static float norm(const Screen& screen, const bf16* x, int64_t k) {
     double squares = 0;
     for (int64_t i = 0; i < k; ++i) squares += (double)widen(x[i]) * widen(x[i]);
-    return (float)std::sqrt(squares);
+    const double norm = std::sqrt(squares);
+    return norm * screen.largest_norm < 1e38 ? (float)norm : ENDLESS;
   }
 
   // How far y, in bfloat16, can be from the map's own element, in bfloat16: each was rounded by up to
-  // 2^-8 of itself. Numbers so small that the processor takes them for zero make up the last term.
+  // 2^-8 of itself. Products of bfloat16 take numbers below 2^-126 for zero: of x, of codes' sums, which
+  // are then scaled, and of the map's own, k of each.
   float margin(float y, float error) const {
-    return error * norm_ + 2.1f / 256 * std::fabs(y) + 1e-32f;
+    return error * (norm_ + 1e-30f) + 2.1f / 256 * std::fabs(y) + 1e-32f;
   }
 
+  const float* const errors_;
   const float norm_;
   std::atomic<float> least_;
 };

@@ -17,19 +17,18 @@ from ..grouped_int8 import MIDDLE_CODE, GroupedInt8
 from ..w8a8 import quantize_rows
 from .build import Target
 from .library import Native
-from .packed import Kind, NativeWeights, PackedMap, unpack_dense
-from .w8a16 import NativeW8A16Linear, takes
+from .packed import COLUMNS, Kind, NativeWeights, PackedMap, unpack_dense
+from .w8a16 import NativeW8A16Linear, takes_groups
 
 # A smaller map stays in a processor's cache, and codes would have to be widened for nothing: one of
 # 1 MB takes longer with a screen.
 LEAST_BYTES = 8 << 20
 # Of the weights, looked at together while a screen is made.
-_PANELS_AT_A_TIME = 256
-# A sum of float32 products is off by no more than this of the sum of their sizes, for each product
-# (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1: half as much).
-_ROUNDING = 2.0**-23
-# A sum of k products with few more operations around it.
-_FURTHER_ROUNDINGS = 16
+_ELEMENTS_AT_A_TIME = 1 << 22
+# A sum of products is off by no more than this of the sum of their sizes, for each of them (Higham,
+# "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1), and there are a few more
+# operations around it.
+_ROUNDING, _FURTHER_ROUNDINGS = 2.0**-24, 16
 # What the bounds' own arithmetic may lose.
 _SLACK = 1.02
 
@@ -40,6 +39,7 @@ class NativeScreen(ctypes.Structure):
     _fields_ = (
         ("codes", NativeWeights),
         ("errors", ctypes.c_void_p),
+        ("largest_norm", ctypes.c_double),
         ("most_rows", ctypes.c_int64),
     )
 
@@ -47,16 +47,19 @@ class NativeScreen(ctypes.Structure):
 @dataclass(frozen=True)
 class HeadScreen:
     """codes: a map of the same size. errors: float32 [out_features], how far one of its outputs can
-    be from the dense map's, of the norm of x, before both are rounded. most_rows: of x, that it is
-    used for."""
+    be from the dense map's, of the norm of x, before both are rounded. largest_norm: of the rows of
+    the dense map's weights. most_rows: of x, that it is used for."""
 
     codes: PackedMap
     errors: Tensor
+    largest_norm: float
     most_rows: int
 
     @property
     def native(self) -> NativeScreen:
-        return NativeScreen(self.codes.native_weights, self.errors.data_ptr(), self.most_rows)
+        return NativeScreen(
+            self.codes.native_weights, self.errors.data_ptr(), self.largest_norm, self.most_rows
+        )
 
     @property
     def weight_bytes(self) -> int:
@@ -74,27 +77,37 @@ def screen_of(head: PackedMap, native: Native) -> HeadScreen | None:
     """For a map of dense weights; None for others, which are as small as a screen would be, for a
     small one, and for a number of inputs that has no codes of this kind."""
     out_features, in_features = head.size
-    if head.kind is not Kind.DENSE or head.weight_bytes < LEAST_BYTES:
+    if (
+        head.kind is not Kind.DENSE
+        or head.weight_bytes < LEAST_BYTES
+        or not takes_groups(native.target, in_features)
+    ):
         return None
+    # Where bfloat16 is multiplied codes count from the middle of their range, else from its end.
+    offset = 0.5 if native.target.multiplies_bfloat16 else MIDDLE_CODE
+    together = max(1, _ELEMENTS_AT_A_TIME // (COLUMNS * in_features))
     parts = [
-        _screened(unpack_dense(panels)[:, :in_features])
-        for panels in head.packed.split(_PANELS_AT_A_TIME)
+        _screened(unpack_dense(panels)[:, :in_features], offset)
+        for panels in head.packed.split(together)
     ]
-    codes, scales, errors = (torch.cat(part)[:out_features] for part in zip(*parts, strict=True))
+    codes, scales, errors, norms = (
+        torch.cat(part)[:out_features] for part in zip(*parts, strict=True)
+    )
     zeros = torch.full_like(codes[:, :1], MIDDLE_CODE)
     weight = GroupedInt8(codes, scales[:, None], zeros, in_features)
-    if not takes(native.target, weight, None, torch.bfloat16):
-        return None
     made = NativeW8A16Linear(native)(weight, head.bias, torch.bfloat16)
-    return HeadScreen(made, errors, most_rows(native.target))
+    return HeadScreen(made, errors, float(norms.max()), most_rows(native.target))
 
 
-def _screened(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows of bfloat16 -> codes uint8 about `MIDDLE_CODE`, their scales, and the rows' errors."""
+def _screened(weight: Tensor, offset: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Rows of bfloat16 -> codes uint8 about `MIDDLE_CODE`, their scales, the rows' errors and norms
+    in float64. offset: of what a code counts in a sum, which a sum of x takes off again."""
     codes, scales = quantize_rows(weight)
-    wide, inputs = weight.float(), weight.shape[1]
-    lost = (wide - codes * scales[:, None]).norm(dim=1)
-    # The sum over codes counts each with the middle one, whose share it takes off again.
-    sizes = wide.norm(dim=1) + 2 * MIDDLE_CODE * inputs**0.5 * scales
-    rounded = (inputs + _FURTHER_ROUNDINGS) * _ROUNDING * sizes
-    return (codes.int() + MIDDLE_CODE).to(torch.uint8), scales, _SLACK * (lost + rounded)
+    # In steps of the codes: there no square is too small for float32, or too large.
+    steps = weight.float() / scales[:, None]
+    root, wide = weight.shape[1] ** 0.5, scales.double()
+    lost, norm = (steps - codes).norm(dim=1), steps.norm(dim=1)
+    sizes = 2 * norm + lost + 3 * offset * root
+    errors = lost + (weight.shape[1] + _FURTHER_ROUNDINGS) * _ROUNDING * sizes
+    shifted = codes.view(torch.uint8).bitwise_xor(MIDDLE_CODE)  # which adds it
+    return shifted, scales, (_SLACK * wide * errors).float(), wide * norm

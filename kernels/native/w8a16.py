@@ -20,19 +20,23 @@ def _inputs_together(target: Target) -> int:
     return 2 if target.multiplies_bfloat16 else 4
 
 
-def takes(
+def takes_groups(target: Target, group_size: int) -> bool:
+    """Whether they are whole steps."""
+    return group_size % _inputs_together(target) == 0
+
+
+def _takes(
     target: Target,
     weight: GroupedInt8,
     bias: Tensor | None,  # noqa: ARG001
     dtype: torch.dtype,  # noqa: ARG001
 ) -> bool:
-    """Groups of whole steps."""
-    return weight.group_size % _inputs_together(target) == 0
+    return takes_groups(target, weight.group_size)
 
 
 @dataclass(frozen=True)
 class NativeW8A16Linear:
-    """`w8a16_linear` by `native`, of weights that `takes` allows."""
+    """`w8a16_linear` by `native`, of weights that `_takes` allows."""
 
     native: Native
 
@@ -57,4 +61,6 @@ class NativeW8A16Linear:
 
 
 for _targets in ORDERS:
-    register("w8a16_linear", NativeW8A16Linear, targets=_targets, takes=partial(takes, _targets[0]))
+    register(
+        "w8a16_linear", NativeW8A16Linear, targets=_targets, takes=partial(_takes, _targets[0])
+    )

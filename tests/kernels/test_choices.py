@@ -117,8 +117,24 @@ class Mine:
 """
 
 
+STEP = """
+from llmbench.kernels.plugin import implements
+
+@implements("decoder_step", backend="mine")
+class Mine:
+    attention_s = weight_bytes = 0
+    def __init__(self, weights): ...
+    def head_bytes(self, rows, argmax_only=False): ...
+    def takes(self, cache, batch, rows): ...
+    def __call__(
+        self, token_ids, positions, cache, batch, slot_mapping, logit_rows, argmax_only=False
+    ): ...
+"""
+
+
 def test_a_class_is_checked_whole(tmp_path: Path) -> None:
     assert load_plugin("w8a8_linear", written(tmp_path, CLASS)) == "mine"
+    assert load_plugin("decoder_step", written(tmp_path, STEP, "steps.py")) == "mine"
 
 
 @pytest.mark.parametrize(
@@ -148,6 +164,13 @@ def test_a_class_is_checked_whole(tmp_path: Path) -> None:
         ),
         ("w8a8_linear", CLASS.replace("weight_bytes", "size"), "has no weight_bytes"),
         ("w8a8_linear", CLASS.replace("bias, ", ""), "has 'dtype' where 'bias' belongs"),
+        ("decoder_step", STEP.replace("head_bytes", "size"), "has no head_bytes, which the refer"),
+        ("decoder_step", STEP.replace("def takes", "def is_for"), "has no takes, which the refer"),
+        (
+            "decoder_step",
+            STEP.replace(", argmax_only=False\n", "\n"),
+            "'mine.__call__' has no parameter 'argmax_only'",
+        ),
     ],
 )
 def test_a_file_that_is_no_kernel_is_refused_in_one_line(

@@ -22,6 +22,7 @@ from .decoder_cases import (
     FUSED,
     HIDDEN,
     SHAPES,
+    Call,
     assert_same_bits,
     maps,
     of,
@@ -90,31 +91,71 @@ def test_of_equal_logits_it_is_the_first(implementation: Implementation) -> None
     assert (argmax(found) < ROWS // 3).all()
 
 
-@native
-def test_codes_that_mislead(implementation: Implementation) -> None:
-    """Of two rows the larger has lost by rounding as much as it can, and the other has gained that:
-    by codes it is the larger by far."""
+def before_the_head(
+    implementation: Implementation, scale: float = 1.0
+) -> tuple[Call, DecoderWeights, Tensor]:
+    """A call of one row, a decoder, and what its head is given there, float32 [HIDDEN]."""
     call = random_call(SHAPES["plain"], "paged", 1)
-    blank = with_head(implementation.name, torch.eye(HIDDEN))
-    x = call.run(implementation.function(blank))[0][0].float()
-    misled = 0
+    weights = with_head(implementation.name, torch.eye(HIDDEN), scale=scale)
+    return call, weights, call.run(implementation.function(weights))[0][0].float()
+
+
+def check(
+    implementation: Implementation, call: Call, weights: DecoderWeights, head: Tensor
+) -> Tensor:
+    """Both ways the same; all logits [vocab]."""
+    linear = of("linear", implementation.name)(head.to(BF16), None, BF16)
+    step = implementation.function(replace(weights, lm_head=linear))
+    found, expected = (call.run(step, argmax_only=only)[0] for only in (True, False))
+    assert torch.equal(argmax(found), argmax(expected))
+    return expected[0]
+
+
+@native
+@pytest.mark.parametrize("exponent", [-100, -75, 0, 90])
+def test_codes_that_mislead(implementation: Implementation, exponent: int) -> None:
+    """Of two rows the larger has lost by rounding as much as it can, and the other has gained that:
+    by codes it is the larger by far. So it is where squares of what was lost are no numbers."""
+    call, weights, x = before_the_head(implementation)
+    signs, lost, misled = x.sign(), 7 / 16, 0
     for _ in range(20):
-        signs, lost = x.sign(), 7 / 16
-        codes = torch.randint(-7, 8, (HIDDEN,)).float()
+        codes = torch.randint(-7, 8, (HIDDEN,)) + 6 * signs
         larger = codes + lost * signs
         smaller = codes + (torch.rand(HIDDEN) < 0.8) * signs - lost * signs
-        head = torch.randn(ROWS, HIDDEN)
+        head = 0.1 * torch.randn(ROWS, HIDDEN)
         place, other = torch.randperm(ROWS)[:2]
         head[place], head[other] = larger, smaller
         head[:, 0] = 127  # of which a step of the codes is one
+        check(implementation, call, weights, head * 2.0**exponent)
         misled += int(larger @ x > smaller @ x)
-        weights = replace(
-            blank, lm_head=of("linear", implementation.name)(head.to(BF16), None, BF16)
-        )
-        step = implementation.function(weights)
-        found, expected = (call.run(step, argmax_only=only)[0] for only in (True, False))
-        assert torch.equal(argmax(found), argmax(expected))
     assert misled
+
+
+@native
+def test_a_sum_that_leaves_the_range_of_float32_on_its_way(implementation: Implementation) -> None:
+    """Of codes it does not: they are scaled at the end."""
+    call, weights, x = before_the_head(implementation, 2.0**70)
+    half = torch.arange(HIDDEN) < HIDDEN // 2
+    balance = float(x[half].abs().double().sum() / x[~half].abs().double().sum())
+    head = torch.randn(ROWS, HIDDEN) * 2.0**30
+    head[5] = x.sign() * 2.0**47
+    head[77] = x.sign() * torch.where(half, 2.0**54, -(2.0**54) * 1.01 * balance)
+    logits = check(implementation, call, weights, head)
+    assert logits[5] > 0
+    assert not logits[77].isfinite()
+
+
+@native
+def test_numbers_that_are_taken_for_zero(implementation: Implementation) -> None:
+    """Products of bfloat16 know no denormal numbers, not even in sums that are scaled later."""
+    call, weights, x = before_the_head(implementation)
+    weights.norm[:] = 1.4 * 2.0**-126 * weights.norm / x
+    weights.norm[0] = 0
+    head = torch.full((ROWS, HIDDEN), -2.0)
+    head[7], head[900], head[900, HIDDEN * 6 // 10 :] = 0, -1, 1
+    head[:, 0] = 127
+    logits = check(implementation, call, weights, head * 2.0**45)
+    assert int(logits.argmax()) == 7
 
 
 @native

@@ -40,6 +40,8 @@ def test_of_few_greedy_rows_a_model_may_read_less_of_its_output_projection() -> 
     for rows, head in ((1, 1.1 * HEAD), (2, 1.2 * HEAD), (3, 2 * HEAD)):
         work = StepWork.of((), decode_tokens=rows, decode_context_tokens=0)
         assert step_bytes(work, model) == pytest.approx(rest + head + 2 * KV * rows)
+    last = StepWork.of([(4, 1)], sampled_rows=1)  # of a prompt
+    assert step_bytes(last, model) == pytest.approx(rest + 1.1 * HEAD + 2 * KV * 6)
     # Beside a prompt the step is computed in another way.
     beside = StepWork.of([(0, 5)], decode_tokens=1, decode_context_tokens=0, sampled_rows=1)
     assert step_bytes(beside, model) == rest + 2 * HEAD + 2 * KV * (5 + 5 + 1)
