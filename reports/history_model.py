@@ -75,12 +75,25 @@ class Trend:
 
 
 @dataclass(frozen=True)
+class NotCarried:
+    """A percentile that some runs of a series have too few samples for. places: theirs. needed: how
+    many samples it takes."""
+
+    id: str
+    stat: str
+    places: tuple[int, ...]
+    needed: int
+
+
+@dataclass(frozen=True)
 class Series:
-    """Runs of the same settings, requests and hardware, in order of time."""
+    """Runs of the same settings, requests and hardware, in order of time. not_carried: values that
+    are left out, because their runs are of too few samples."""
 
     name: str
     runs: tuple[HistoryRun, ...]
     trends: tuple[Trend, ...]
+    not_carried: tuple[NotCarried, ...] = ()
 
 
 @dataclass(frozen=True)

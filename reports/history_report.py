@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from .comparison_tables import WORDS
 from .effect_text import effect_text, response_label
-from .format import moment, number, plural, scale_of
+from .format import listed, moment, number, plural, scale_of
 from .glossary import in_sentence
 from .history_model import History, HistoryRun, Series, Step, Trend
 from .model import (
@@ -63,7 +63,8 @@ def _notes(history: History) -> Iterator[Note]:
 
 
 def cautions(history: History) -> Iterator[str]:
-    """Which runs' times are in no test, a line a series, and which steps are not called."""
+    """Which runs' times are in no test, a line a series, which percentiles are left out, and which
+    steps are not called."""
     for series in history.series:
         if apart := _apart(series):
             more = f" (and {plural(len(apart) - 1, 'more run')})" if len(apart) > 1 else ""
@@ -71,12 +72,27 @@ def cautions(history: History) -> Iterator[str]:
                 f"times of {len(apart)} of {plural(len(series.runs), 'run')} of {series.name} are "
                 f"in no test: {apart[0].disturbed}{more}"
             )
+        yield from _left_out_percentiles(series)
         for trend in series.trends:
             if trend.undecided:
                 yield (
                     f"a step of {in_sentence(trend_label(trend))} of {series.name} is not called: "
                     f"{trend.undecided}"
                 )
+
+
+def _left_out_percentiles(series: Series) -> Iterator[str]:
+    """Those that the same runs have too few samples for, in one line."""
+    alike: dict[tuple[tuple[int, ...], int], list[str]] = {}
+    for one in series.not_carried:
+        alike.setdefault((one.places, one.needed), []).append(response_label(one.id, one.stat))
+    for (places, needed), labels in alike.items():
+        are = "is" if len(labels) == 1 else "are"
+        whose = f"{len(places)} of {plural(len(series.runs), 'run')}"
+        yield (
+            f"{listed(labels)} of {whose} of {series.name} {are} left out: fewer than {needed} "
+            "samples"
+        )
 
 
 def _alone(history: History) -> Iterator[Section]:
@@ -127,7 +143,7 @@ def run_text(run: HistoryRun) -> str:
 
 
 def _badge(history: History) -> Badge:
-    if not history.series:
+    if not any(_trends(history)):
         return NOTHING
     verdicts = {step.verdict for _, _, step in steps_of(history)}
     if not list(steps_of(history)):
@@ -139,6 +155,8 @@ def _verdict(history: History) -> str:
     """The latest step for the worse of each series, or that there is none."""
     if not history.series:
         return "Nothing to compare: no series of two runs."
+    if not any(_trends(history)):
+        return "Nothing to compare: no two runs of a series have any of the quantities."
     worse = [
         (series, trend, step)
         for series, trend, step in steps_of(history)

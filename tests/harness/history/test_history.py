@@ -35,6 +35,7 @@ def run(
     ttft_s: float = 0.2,
     *,
     day: int = 1,
+    samples: int = 100,
     commit: str = "",
     steps: int | None = None,
     config: dict[str, Any] | None = None,
@@ -50,10 +51,11 @@ def run(
         simulation=SIMULATION if simulated else None,
     )
     ttft = stored.result.metrics["ttft"]
+    stats = {**ttft.stats, "p99": ttft_s, "count": samples}
     changed: dict[str, Any] = {
         "metrics": {
             **stored.result.metrics,
-            "ttft": Metric(**{**ttft.model_dump(), "stats": {**ttft.stats, "p99": ttft_s}}),
+            "ttft": Metric(**{**ttft.model_dump(), "stats": stats}),
         },
         "validity": stored.result.validity.model_copy(update={"valid": True, "checks": ()}),
     }
@@ -209,6 +211,32 @@ def test_one_disturbed_night_hides_no_step_and_counts_still_decide() -> None:
     trend = trend_of(counted, STEPS, 0.01)
     assert trend is not None
     assert [step.index for step in trend.steps] == [2]
+
+
+def test_a_percentile_is_of_runs_that_have_a_sample_beyond_it_and_the_others_are_counted() -> None:
+    """Of 99 requests a p99 lies between the two slowest: no run's report shows it."""
+    few = {4, 9}
+    runs = [
+        run(f"n{at}", 9.0 if at in few else 0.2, day=at + 1, samples=99 if at in few else 100)
+        for at in range(12)
+    ]
+    told = history(runs)
+    (trend,) = (one for one in told.series[0].trends if one.id == "ttft")
+    assert trend.values == tuple(None if at in few else 0.2 for at in range(12))
+    reports = history_reports(told)
+    for name in ("history.md", "history.html"):
+        assert "TTFT p99 of 2 of 12 runs of " in reports[name]
+        assert " is left out: fewer than 100 samples" in reports[name]
+    assert history(runs[:4]).series[0].not_carried == ()
+
+
+def test_percentiles_that_no_run_carries_are_not_called_steady() -> None:
+    runs = [run(f"n{at}", day=at + 1, samples=20) for at in range(12)]
+    report = history_report(history_of(runs, (), [TTFT]))
+    assert report.badge.tone == "plain"
+    assert report.verdict.startswith("Nothing to compare")
+    (note,) = report.notes
+    assert note.text.startswith("TTFT p99 of 12 of 12 runs of ")
 
 
 def test_levels_that_were_measured_too_shortly_are_not_called_another() -> None:
