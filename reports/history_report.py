@@ -138,7 +138,11 @@ def change_text(trend: Trend, step: Step) -> str:
 
 def run_text(run: HistoryRun) -> str:
     """`nightly-7, 2026-01-02 03:04, commit 1a2b3c4d5e`."""
-    known = (run.name, moment(run.when), f"commit {run.commit}" if run.commit else "")
+    known = (
+        run.name,
+        moment(run.when) if run.when else "",
+        f"commit {run.commit}" if run.commit else "",
+    )
     return ", ".join(filter(None, known))
 
 
@@ -164,12 +168,18 @@ def _verdict(history: History) -> str:
     ]
     if not worse:
         return _nothing_worse(history)
-    series, trend, step = max(worse, key=lambda one: one[0].runs[one[2].index].when)
+    series, trend, step = max(worse, key=_how_late)
     return (
         f"{plural(len(worse), 'step')} for the worse; the latest: "
         f"{in_sentence(trend_label(trend))} of {series.name} {change_text(trend, step)} from "
         f"{run_text(series.runs[step.index])} on."
     )
+
+
+def _how_late(found: tuple[Series, Trend, Step]) -> tuple[str, int]:
+    """By time; where no time is recorded, by how many runs came after."""
+    series, _, step = found
+    return series.runs[step.index].when or "", step.index - len(series.runs)
 
 
 def _nothing_worse(history: History) -> str:
@@ -233,13 +243,21 @@ def _ago(runs: int, step: Step) -> str:
 def _section(at: int, series: Series) -> Section:
     charts = (_chart(at, one, series) for one in series.trends)
     parts = (_steps_table(at, series), _disturbed_table(at, series), *charts)
-    first, last = series.runs[0], series.runs[-1]
     return Section(
         f"series-{at}",
         series.name,
         tuple(part for part in parts if part is not None),
-        f"{plural(len(series.runs), 'run')}, {moment(first.when)} to {moment(last.when)}.",
+        f"{span_text(series)}.",
     )
+
+
+def span_text(series: Series) -> str:
+    """How many runs, from when to when; of those that record no time, that names order them."""
+    many = plural(len(series.runs), "run")
+    first, last = series.runs[0], series.runs[-1]
+    if any(run.when for run in series.runs):
+        return f"{many}, {moment(first.when)} to {moment(last.when)}"
+    return f"{many}, {first.name} to {last.name} in the order of names, for none records its time"
 
 
 def _steps_table(at: int, series: Series) -> Table | None:

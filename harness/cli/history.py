@@ -61,8 +61,9 @@ def history(
 ) -> None:
     """Show the trend of each quantity over stored runs, and where it stepped to another level.
 
-    Runs of the same settings, requests and hardware form a series, in order of time. Runs that are
-    not valid are left out and named; those that are alone of their kind are counted.
+    Runs of the same settings, requests and hardware form a series, in order of time; simulated
+    ones, which record none, in the order of the command line and of their names. Runs that are not
+    valid are left out and named; those that are alone of their kind are counted.
     """
     from ...engines.errors import ConfigError
     from ..comparison.quantities import find_quantity
@@ -110,7 +111,7 @@ def _print_series(series: Series) -> None:
     from rich.table import Table
 
     from ...reports.format import scale_of
-    from ...reports.history_report import judged_or_all, trend_label
+    from ...reports.history_report import judged_or_all, span_text, trend_label
 
     console = TerminalConsole()
     table = Table("", "", "first", "last", "steps", box=None, pad_edge=False)
@@ -126,7 +127,7 @@ def _print_series(series: Series) -> None:
             scale.quantity(known[-1]),
             _steps(trend, series),
         )
-    console.print(f"[bold]{foreign(series.name)}[/], {len(series.runs)} runs")
+    console.print(f"[bold]{foreign(series.name)}[/], {foreign(span_text(series))}")
     console.print(table)
     console.print()
 
