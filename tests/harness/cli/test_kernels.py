@@ -235,6 +235,6 @@ def test_bench_says_that_others_had_the_processors(
     monkeypatch.setattr(kernel_bench, "_bench_step", lambda *_: None)
     out = tmp_path / "bench.json"
     assert left_with("kernels", "bench", "--device", "cpu", "--out", str(out)) == 0
-    told = "other processes used 55% of the processor time: times may be off by more than that"
+    told = "other processes used 55.0 % of the processor time: times may be off by more than that"
     assert (told in capsys.readouterr().err) is bool(others_s)
     assert json.loads(out.read_text())["alone"]["ok"] is not bool(others_s)

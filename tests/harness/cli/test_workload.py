@@ -58,7 +58,7 @@ def test_a_first_look(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert lengths.split()[-1] == "540"
     # In blocks of 16: a session's second turn finds one, its third two, its first one that another
     # session left; 3 x 16 for the first session and 4 x 16 for each of the others, of 540.
-    assert "shared       44.4% of prompt tokens" in out
+    assert "shared       44.4 % of prompt tokens" in out
 
 
 @pytest.mark.parametrize(("fit", "does"), [("error", "refuses them"), ("clip", "cuts them short")])
@@ -100,7 +100,7 @@ def test_a_trace_may_be_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         "2023-11-16 18:00:00.0,5,6\n2023-11-16 18:00:02.0,7,8\n"
     )
     assert run("show", path) == 0
-    assert "replay, 0.5/s" in capsys.readouterr().out
+    assert "replay, 0.500/s" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("ending", ["svg", "png"])
