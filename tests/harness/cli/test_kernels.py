@@ -115,7 +115,10 @@ def test_check_in_json_can_be_repeated(capsys: pytest.CaptureFixture[str]) -> No
     ("arguments", "message"),
     [
         (("kernels", "check", "--op", "silu_mull"), "did you mean 'silu_mul'"),
-        (("kernels", "check", "--kernel", "silu_mul=no/file.py"), "does not import: FileNotFound"),
+        (
+            ("kernels", "check", "--kernel", "silu_mul=no/file.py"),
+            "kernel: 'no/file.py' is not allowed; expected a Python file",
+        ),
         (("kernels", "check", "--implementation", "no-such"), "nothing to check on cpu: no-such"),
         (("kernels", "check", "--dtype", "fp32"), "dtype: 'fp32' is not allowed"),
         (("kernels", "bench", "--batch", "many"), "batch: 'many' is not allowed"),
