@@ -137,6 +137,20 @@ def test_a_fit_is_a_file_that_can_be_shown(
     assert json.loads(capsys.readouterr().out)["workload"]["num_requests"] == 400
 
 
+@pytest.mark.parametrize("name", ["t.jsonl", "w", "w.yaml.gz"])
+def test_a_fit_is_not_written_where_it_would_be_taken_for_a_trace(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Known wrong here: the trace itself was written over."""
+    trace = tmp_path / "t.jsonl"
+    text = '{"t_due_s": 0, "input_tokens": 3, "output_tokens": 4}\n' * 30
+    trace.write_text(text)
+    assert run("fit", trace, "--out", tmp_path / name) == 2
+    assert "expected a name ending in .yaml or .yml" in capsys.readouterr().err
+    assert [one.name for one in tmp_path.iterdir()] == ["t.jsonl"]
+    assert trace.read_text() == text
+
+
 def test_the_schema_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("schema") == 0
     schema = json.loads(capsys.readouterr().out)
