@@ -13,7 +13,7 @@ from ...reports.history_model import HistoryRun
 from ..comparison.admissible import objections
 from ..result import Result
 from ..storage.settings import setting_of, settings_of
-from ..storage.store import REPEAT_PREFIX, RESULT_FILE, RunOnDisk, StoreError, find_run
+from ..storage.store import REPEAT_PREFIX, RESULT_FILE, RunOnDisk, StoreError, find_run, missing
 
 
 def find_runs(paths: Sequence[Path]) -> tuple[list[RunOnDisk], list[tuple[str, str]]]:
@@ -23,7 +23,7 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[RunOnDisk], list[tuple[str, s
     directories: dict[Path, None] = {}
     for path in paths:
         if not path.is_dir():
-            raise StoreError("runs", path, "does not exist; expected a directory that holds runs")
+            raise StoreError("runs", path, f"{missing(path)}; expected a directory that holds runs")
         resolved = (file.parent.resolve() for file in path.rglob(RESULT_FILE))
         found = sorted(resolved, key=_by_name)
         # A run that is being written lies in a hidden directory.

@@ -83,6 +83,16 @@ def test_a_wrong_option_is_one_line(
     assert len(error.strip().splitlines()) == 1
 
 
+def test_a_file_where_reports_belong_is_said_to_be_one(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Known wrong here: "cannot be written: File exists"."""
+    (tmp_path / "out").write_text("kept")
+    assert history(str(runs), "--metric", "tpot.mean", "--out", str(tmp_path / "out")) == 2
+    assert "out' is a file; expected a directory" in capsys.readouterr().err
+    assert (tmp_path / "out").read_text() == "kept"
+
+
 @pytest.mark.parametrize(
     ("values", "shown"),
     [

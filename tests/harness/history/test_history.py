@@ -440,3 +440,6 @@ def test_paths_without_runs_are_one_line(tmp_path: Path) -> None:
         find_runs([tmp_path])
     with pytest.raises(StoreError, match="does not exist"):
         find_runs([tmp_path / "nowhere"])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"'.*file' is a file; expected a directory that holds"):
+        find_runs([tmp_path / "file"])
