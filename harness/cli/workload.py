@@ -170,7 +170,7 @@ def fit(
         raise ConfigError("out", str(out), "a file in a directory that exists")
     is_place = out is not None and (out.is_file() or not out.exists())  # and no /dev/stdout
     if out is not None and is_place and out.suffix not in WORKLOAD_FORMATS:
-        named = f"a name ending in {' or '.join(WORKLOAD_FORMATS)}: any other file is a trace"
+        named = f"a name ending in {' or '.join(WORKLOAD_FORMATS)}, as no trace's does"
         raise ConfigError("out", str(out), named)
     fitted: FittedWorkload | None = None
     if is_servegen(trace):
