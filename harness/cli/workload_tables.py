@@ -66,9 +66,10 @@ def print_prompts(requests: Sequence[PlannedRequest], decode: Callable[..., str]
 def print_too_long(spec: WorkloadSpec, too_long: int, of: int, longest: int) -> None:
     """That a run of the default model would not send this: it is what was looked at, unasked."""
     console = TerminalConsole(soft_wrap=True)
+    are = "is" if too_long == 1 else "are"
     does = "cuts them short" if spec.fit == "clip" else "refuses them"
     console.print(
-        f"\n[yellow]note[/] {count(too_long)} of {plural(of, 'request')} are longer than the "
+        f"\n[yellow]note[/] {count(too_long)} of {plural(of, 'request')} {are} longer than the "
         f"bundled model takes ({count(longest)} tokens, prompt and output together): a run with it "
         f"{does}; --model shows what another is sent, --max-input-len and --max-output-len cap them"
     )

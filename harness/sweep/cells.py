@@ -207,6 +207,8 @@ def last_line(log: Path) -> str:
 def _open(out: Path, identity: dict[str, Any]) -> None:
     """One process at a time: another may be making the directory, have made half of it, or be about
     to put a run in its place."""
+    if out.exists() and not out.is_dir():
+        raise StoreError("out", out, "is a file; expected a new directory, or a sweep's")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with turn_in(out.parent):

@@ -77,6 +77,8 @@ def test_requests_that_the_model_does_not_take_are_counted(
     out = capsys.readouterr().out
     assert "note 9 of 9 requests are longer than the bundled model takes (" in out
     assert f"a run with it {does}; " in out
+    assert run("show", path, "--num-requests", 1) == 0
+    assert "note 1 of 1 request is longer than" in capsys.readouterr().out
     assert run("show", path, "--max-input-len", 20) == 0
     assert "longer than" not in capsys.readouterr().out
     assert run("show", path, "--json") == 0
