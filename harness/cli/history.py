@@ -73,7 +73,8 @@ def history(
 
     if not 0 < significance < 1:
         raise ConfigError("significance", significance, "more than 0 and less than 1")
-    quantities = [find_quantity("metric", name) for name in metric or DEFAULT]
+    # Each once, by whatever name: twice, it would be judged as two, and harder.
+    quantities = list(dict.fromkeys(find_quantity("metric", name) for name in metric or DEFAULT))
     found, left_out = find_runs(runs)
     command = shlex.join(["llmbench", *sys.argv[1:]])
     told = history_of(found, left_out, quantities, significance=significance, command=command)

@@ -67,6 +67,16 @@ def test_numbers_are_printed_as_json(runs: Path, capsys: pytest.CaptureFixture[s
     assert [step["index"] for step in trend["steps"]] == [2]
 
 
+def test_a_quantity_that_is_named_twice_is_judged_once(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Known wrong here: the correction for many quantities counted it as two."""
+    named = ("--metric", "preemptions", "--metric", "counters.preemptions")
+    assert history(str(runs), *named, "--json") == 0
+    trends = json.loads(capsys.readouterr().out)["series"][0]["trends"]
+    assert [(one["id"], one["stat"]) for one in trends] == [("counters", "preemptions")]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
