@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,19 @@ def test_numbers_are_printed_as_json(runs: Path, capsys: pytest.CaptureFixture[s
     told = json.loads(capsys.readouterr().out)
     (trend,) = told["series"][0]["trends"]
     assert [step["index"] for step in trend["steps"]] == [2]
+
+
+def test_what_ctrl_c_ends_is_said_to_be_interrupted(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Known wrong here, and of every command: the exit code, and not a word."""
+
+    def cut(paths: Sequence[Path]) -> None:
+        raise KeyboardInterrupt(paths)
+
+    monkeypatch.setattr("llmbench.harness.history.series.find_runs", cut)
+    assert history(str(runs)) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
 
 
 def test_a_quantity_that_is_named_twice_is_judged_once(
