@@ -95,7 +95,8 @@ def history(
 
 
 def _print(told: History) -> None:
-    from ...reports.history_report import alone_text, cautions, history_report
+    from ...reports.history_report import history_report
+    from ...reports.history_text import alone_text, cautions
 
     for series in told.series:
         _print_series(series)
@@ -112,7 +113,7 @@ def _print_series(series: Series) -> None:
     from rich.table import Table
 
     from ...reports.format import scale_of
-    from ...reports.history_report import judged_or_all, span_text, trend_label
+    from ...reports.history_text import judged_or_all, span_text, trend_label
 
     console = TerminalConsole()
     table = Table("", "", "first", "last", "steps", box=None, pad_edge=False)
@@ -135,7 +136,7 @@ def _print_series(series: Series) -> None:
 
 def _steps(trend: Trend, series: Series) -> str:
     """The last two steps; more are in the report."""
-    from ...reports.history_report import change_text
+    from ...reports.history_text import change_text
 
     told = []
     for step in trend.steps[-2:]:
