@@ -50,6 +50,8 @@ def load_plugin(op: str, place: str) -> str:
     it has cannot be called as the operation is.
     """
     module_name, _, function = place.rpartition(":") if _names_function(place) else (place, "", "")
+    if _is_file(module_name) and not Path(module_name).expanduser().is_file():
+        raise KernelError(f"kernel: {module_name!r} is not allowed; expected a Python file")
     module, registered = _imported(_resolved(module_name))
     of_op = [one for one in registered if one.op == op]
     if not function:

@@ -12,12 +12,13 @@ Kind = Literal["measured", "exact"]
 
 @dataclass(frozen=True)
 class HistoryRun:
-    """One run of a series. when: ISO 8601; a simulated run's is its file's. version: of llmbench.
+    """One run of a series. when: ISO 8601; None of a simulated run, whose result depends on nothing
+    but its input, and where another tool's file says none. version: of llmbench.
     commit: of the tree that ran, with `+` if it held changes; driver: of the GPUs; empty where
     unknown. disturbed: why its times decide nothing; empty if they may."""
 
     name: str
-    when: str
+    when: str | None
     version: str
     commit: str
     driver: str = ""
@@ -75,12 +76,26 @@ class Trend:
 
 
 @dataclass(frozen=True)
+class NotCarried:
+    """A percentile that some runs of a series have too few samples for. places: theirs. needed: how
+    many samples it takes."""
+
+    id: str
+    stat: str
+    places: tuple[int, ...]
+    needed: int
+
+
+@dataclass(frozen=True)
 class Series:
-    """Runs of the same settings, requests and hardware, in order of time."""
+    """Runs of the same settings, requests and hardware, in order of time; those that record none in
+    order of their names. not_carried: values that are left out, because their runs are of too few
+    samples."""
 
     name: str
     runs: tuple[HistoryRun, ...]
     trends: tuple[Trend, ...]
+    not_carried: tuple[NotCarried, ...] = ()
 
 
 @dataclass(frozen=True)

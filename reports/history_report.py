@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from .comparison_tables import WORDS
-from .effect_text import effect_text, response_label
-from .format import moment, number, plural, scale_of
+from .format import number, plural, scale_of
 from .glossary import in_sentence
 from .history_model import History, HistoryRun, Series, Step, Trend
+from .history_text import (
+    alone_text,
+    cautions,
+    change_text,
+    judged_or_all,
+    run_text,
+    runs_apart,
+    span_text,
+    steps_of,
+    trend_label,
+)
 from .model import (
     Axis,
     Badge,
@@ -62,23 +72,6 @@ def _notes(history: History) -> Iterator[Note]:
         yield Note(f"{alone_text(history)}; they are named at the end.")
 
 
-def cautions(history: History) -> Iterator[str]:
-    """Which runs' times are in no test, a line a series, and which steps are not called."""
-    for series in history.series:
-        if apart := _apart(series):
-            more = f" (and {plural(len(apart) - 1, 'more run')})" if len(apart) > 1 else ""
-            yield (
-                f"times of {len(apart)} of {plural(len(series.runs), 'run')} of {series.name} are "
-                f"in no test: {apart[0].disturbed}{more}"
-            )
-        for trend in series.trends:
-            if trend.undecided:
-                yield (
-                    f"a step of {in_sentence(trend_label(trend))} of {series.name} is not called: "
-                    f"{trend.undecided}"
-                )
-
-
 def _alone(history: History) -> Iterator[Section]:
     """Which they are, after everything: nothing is wrong with them."""
     if history.alone:
@@ -91,43 +84,8 @@ def _alone(history: History) -> Iterator[Section]:
         )
 
 
-def alone_text(history: History) -> str:
-    """One line for all runs that are alone."""
-    count = len(history.alone)
-    is_alone, its = ("is alone", "its") if count == 1 else ("are alone", "their")
-    return (
-        f"{plural(count, 'run')} {is_alone}: no other run has {its} settings, requests and hardware"
-    )
-
-
-def steps_of(history: History) -> Iterator[tuple[Series, Trend, Step]]:
-    """Every step, series by series."""
-    for series in history.series:
-        for trend in series.trends:
-            for step in trend.steps:
-                yield series, trend, step
-
-
-def trend_label(trend: Trend) -> str:
-    return response_label(trend.id, trend.stat)
-
-
-def change_text(trend: Trend, step: Step) -> str:
-    """ "+12 %", "3.40×"; both levels where the first was 0."""
-    if step.ratio is None:
-        scale = scale_of(trend.unit, (step.before, step.after))
-        return f"{scale.number(step.before)} → {scale.quantity(step.after)}"
-    return effect_text(step.ratio, None, None, "ratio", trend.unit)
-
-
-def run_text(run: HistoryRun) -> str:
-    """`nightly-7, 2026-01-02 03:04, commit 1a2b3c4d5e`."""
-    known = (run.name, moment(run.when), f"commit {run.commit}" if run.commit else "")
-    return ", ".join(filter(None, known))
-
-
 def _badge(history: History) -> Badge:
-    if not history.series:
+    if not any(_trends(history)):
         return NOTHING
     verdicts = {step.verdict for _, _, step in steps_of(history)}
     if not list(steps_of(history)):
@@ -139,6 +97,8 @@ def _verdict(history: History) -> str:
     """The latest step for the worse of each series, or that there is none."""
     if not history.series:
         return "Nothing to compare: no series of two runs."
+    if not any(_trends(history)):
+        return "Nothing to compare: no two runs of a series have any of the quantities."
     worse = [
         (series, trend, step)
         for series, trend, step in steps_of(history)
@@ -146,12 +106,18 @@ def _verdict(history: History) -> str:
     ]
     if not worse:
         return _nothing_worse(history)
-    series, trend, step = max(worse, key=lambda one: one[0].runs[one[2].index].when)
+    series, trend, step = max(worse, key=_how_late)
     return (
         f"{plural(len(worse), 'step')} for the worse; the latest: "
         f"{in_sentence(trend_label(trend))} of {series.name} {change_text(trend, step)} from "
         f"{run_text(series.runs[step.index])} on."
     )
+
+
+def _how_late(found: tuple[Series, Trend, Step]) -> tuple[str, int]:
+    """By time; where no time is recorded, by how many runs came after."""
+    series, _, step = found
+    return series.runs[step.index].when or "", step.index - len(series.runs)
 
 
 def _nothing_worse(history: History) -> str:
@@ -201,12 +167,6 @@ def _key_figures(history: History) -> Iterator[KeyFigure]:
         yield KeyFigure(trend_label(trend), value, unit, detail)
 
 
-def judged_or_all(trend: Trend) -> list[float]:
-    """The values that enter the tests; all of them if none does."""
-    judged = [value for _, value in trend.judged]
-    return judged or [value for value in trend.values if value is not None]
-
-
 def _ago(runs: int, step: Step) -> str:
     back = runs - step.index
     return "at the last run" if back == 1 else f"{plural(back, 'run')} ago"
@@ -215,12 +175,11 @@ def _ago(runs: int, step: Step) -> str:
 def _section(at: int, series: Series) -> Section:
     charts = (_chart(at, one, series) for one in series.trends)
     parts = (_steps_table(at, series), _disturbed_table(at, series), *charts)
-    first, last = series.runs[0], series.runs[-1]
     return Section(
         f"series-{at}",
         series.name,
         tuple(part for part in parts if part is not None),
-        f"{plural(len(series.runs), 'run')}, {moment(first.when)} to {moment(last.when)}.",
+        f"{span_text(series)}.",
     )
 
 
@@ -249,17 +208,11 @@ def _steps_table(at: int, series: Series) -> Table | None:
 
 def _disturbed_table(at: int, series: Series) -> Table | None:
     """The runs whose times are drawn apart and enter no test."""
-    rows = [(run_text(run), run.disturbed) for run in _apart(series)]
+    rows = [(run_text(run), run.disturbed) for run in runs_apart(series)]
     if not rows:
         return None
     titles = ("Run", "Why its times decide nothing")
     return table(f"disturbed-{at}", "Disturbed runs", titles, rows, words=titles, folded=True)
-
-
-def _apart(series: Series) -> list[HistoryRun]:
-    """The runs of which any quantity is left out."""
-    places = {at for trend in series.trends for at in trend.left_out}
-    return [series.runs[at] for at in sorted(places)]
 
 
 def _last_before(trend: Trend, step: Step) -> int:

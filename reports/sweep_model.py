@@ -116,7 +116,8 @@ class SaturationPoint:
 class SweepTable:
     """command: what every cell adds its settings to. criterion: what it is to follow a rate, in
     words; empty for a grid. systems: each model and hardware that cells ran, defaults or not.
-    leads: the best points of those that count, in the order of a report."""
+    leads: the best points of those that count, in the order of a report. interrupted: how far a
+    sweep came that was, such as `3 of 8 cells ended`; empty of a whole one."""
 
     command: str
     options: tuple[str, ...]
@@ -126,6 +127,7 @@ class SweepTable:
     criterion: str = ""
     systems: tuple[SweepSystem, ...] = ()
     leads: tuple[SweepLead, ...] = ()
+    interrupted: str = ""
 
     @property
     def counted(self) -> tuple[SweepCell, ...]:
@@ -136,4 +138,4 @@ class SweepTable:
     def is_whole(self) -> bool:
         """Whether everything that was asked is answered."""
         parts = (*self.cells, *self.saturation)
-        return not any(one.failure for one in parts)
+        return not self.interrupted and not any(one.failure for one in parts)

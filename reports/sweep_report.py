@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from .comparison_tables import end_text, ratio_text
 from .format import number, plural, quantity, scale_of
+from .headline import PARTIAL
 from .model import Badge, Cell, KeyFigure, Note, Report, Section, Table
 from .sweep_charts import NUM_REQUESTS, RATE, trade_offs
 from .sweep_headline import (
@@ -34,7 +35,7 @@ def sweep_report(sweep: SweepTable) -> Report:
         title=_title(sweep),
         subtitle=_subtitle(sweep),
         badge=_badge(sweep),
-        verdict=verdict(sweep),
+        verdict=f"{_partial(sweep)}{verdict(sweep)}",
         statements=tuple(_statements(sweep)),
         figures=tuple(_key_figures(sweep)),
         notes=(
@@ -55,6 +56,13 @@ def sweep_report(sweep: SweepTable) -> Report:
         premise=simulated_text(sweep),
         footer=f"llmbench sweep … -- {sweep.command}",
     )
+
+
+def _partial(sweep: SweepTable) -> str:
+    """What comes before everything that is said of a sweep that did not come to its end."""
+    if not sweep.interrupted:
+        return ""
+    return f"Partial: the sweep was interrupted, {sweep.interrupted}. So far: "
 
 
 def _adjusted(sweep: SweepTable) -> Iterator[str]:
@@ -78,6 +86,8 @@ def _named(names: Sequence[str]) -> str:
 
 def _badge(sweep: SweepTable) -> Badge:
     """Green says that something was decided, and not only that every cell counts."""
+    if sweep.interrupted:
+        return PARTIAL
     if not sweep.is_whole:
         return INCOMPLETE
     told = () if sweep.saturation else told_leads(sweep)

@@ -10,6 +10,7 @@ import yaml
 from .api import WorkloadError
 from .load import load_spec, nearest, parse_spec
 from .spec import Replay, TraceLengths, WorkloadSpec
+from .traces import is_trace_file
 
 
 @functools.cache
@@ -29,6 +30,8 @@ def resolve_workload(name_or_path: str | Path) -> WorkloadSpec:
     if name in builtins:
         return builtins[name]
     path = Path(name_or_path)
+    if path.suffix not in {".yaml", ".yml"} and is_trace_file(path):
+        raise WorkloadError("workload", path, "a workload; --trace replays a trace", "is a trace")
     if path.is_file() or path.suffix in {".yaml", ".yml"}:
         return load_spec(path)
     expected = f"one of {', '.join(builtins)}, or a YAML file{nearest(name, builtins)}"

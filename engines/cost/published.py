@@ -96,12 +96,19 @@ def running_requests(setup: Setup, row: PublishedRow) -> int:
 
 def steady_throughput(roofline: Roofline, batch: int, row: PublishedRow) -> float:
     """Output tokens a second with `batch` requests always running."""
+    work = steady_work(batch, row)
+    return work.sampled_rows / roofline.price(work).total_s
+
+
+def steady_work(batch: int, row: PublishedRow) -> StepWork:
+    """Of an average step."""
     # A request decodes output - 1 steps; its first token comes from its context.
     decode_steps = max(1, row.output_tokens - 1)
     entering = batch / decode_steps
-    context = row.input_tokens + (row.output_tokens + 1) / 2
+    # The steps attend input + 1, input + 2, … input + output - 1 keys, each its own among them.
+    context = row.input_tokens + row.output_tokens / 2
     prompt = row.input_tokens
-    work = StepWork(
+    return StepWork(
         prefill_tokens=entering * prompt,
         prefill_chunks=entering,
         prefill_pairs=entering * prompt * (prompt + 1) / 2,
@@ -110,7 +117,6 @@ def steady_throughput(roofline: Roofline, batch: int, row: PublishedRow) -> floa
         decode_context_tokens=batch * context,
         sampled_rows=batch + entering,
     )
-    return (batch + entering) / roofline.price(work).total_s
 
 
 def fit_efficiency(setup: Setup, rows: Sequence[PublishedRow]) -> Efficiency:

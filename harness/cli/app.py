@@ -6,9 +6,12 @@ import inspect
 import logging
 import sys
 import traceback
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ...engines.errors import ConfigError, OutOfMemory
 from ...kernels.errors import KernelError
@@ -50,8 +53,31 @@ from .closed_pipe import outlive_readers, unwritten
 from .exits import Exit, say_error
 from .whole_names import name_options_whole
 
+
+class _Commands(TyperGroup):
+    """Says that Ctrl-C ended a command: typer would leave with its exit code, and say nothing."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        with _said_if_interrupted():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: typer.Context) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        with _said_if_interrupted():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _said_if_interrupted() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        say_error("interrupted")
+        raise typer.Exit(Exit.INTERRUPTED) from error
+
+
 app = typer.Typer(
     name="llmbench",
+    cls=_Commands,
     help="Which LLM serving strategy is better for this model, on this machine, under this load, "
     "and why. Start with: llmbench run",
     add_completion=True,

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
+from ...reports.comparison_tables import ratio_text
 from ...reports.format import number, quantity, scale_of
 from ...reports.glossary import label_of
 from ...workloads.scaled import Arriving
@@ -104,7 +105,8 @@ def _missed(one: EngineCapacity, goal: CapacityGoal) -> str:
     """Which limits are not kept, and by how much."""
     parts = [
         f"{label_of(limit.metric)}: {quantity(goal.attainment, 'share')} stay within "
-        f"{quantity(limit.reached_s, 's')}, {limit.reached_s / limit.limit_s:.2f}x the limit"
+        f"{quantity(limit.reached_s, 's')}, "
+        f"{ratio_text(limit.reached_s / limit.limit_s)}× the limit"
         for limit in one.limits
         if limit.reached_s > limit.limit_s
     ]

@@ -7,8 +7,13 @@ import io
 import sys
 from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
+from .plain_text import HANDLER
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+
+# What it opens streams with where PYTHONIOENCODING says nothing else.
+_PYTHONS_OWN = ("strict", "surrogateescape", "backslashreplace")
 
 
 class _Unread(io.FileIO):
@@ -57,7 +62,8 @@ def _outliving(stream: TextIO) -> io.TextIOWrapper:
         # Unbuffered, as PYTHONUNBUFFERED has it, there is nothing in between.
         cast("BinaryIO", raw) if stream.write_through else io.BufferedWriter(raw),
         encoding=stream.encoding,
-        errors=stream.errors,
+        # Where an encoding lacks a character, Python would end the command, or spell every µ.
+        errors=HANDLER if stream.errors in _PYTHONS_OWN else stream.errors,
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
     )

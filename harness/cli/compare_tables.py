@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
 
+from rich.cells import cell_len
 from rich.table import Table
 
 from ...reports.comparison_tables import (
@@ -21,8 +23,18 @@ from .console import TerminalConsole, foreign
 
 _SIGNS: dict[Verdict, str] = {"better": "+", "worse": "-", "same": "=", "inconclusive": "?"}
 _STYLES: dict[Verdict, str] = {"better": "green", "worse": "red", "inconclusive": "dim"}
-# A run's name is broken here, at a hyphen if it has one.
-_NAME_WIDTH = 10
+# Longer names are letters in a table that has no room for them.
+_SHORT_NAME = 10
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """places: of the runs that each table holds against the first. names: of all runs, as headings.
+    words: whether a verdict is spelt, and not a sign alone."""
+
+    places: tuple[tuple[int, ...], ...]
+    names: tuple[str, ...]
+    words: bool
 
 
 def print_headline(comparison: Comparison) -> None:
@@ -34,10 +46,16 @@ def print_comparison(comparison: Comparison) -> None:
     """Settings that differ, then every statistic with its ratio to the first run, then what that
     comes to."""
     console = TerminalConsole()
-    if comparison.differing_config:
-        console.print(_settings(comparison))
+    layout, tables = _fitting(console, comparison)
+    if layout.names != comparison.runs:
+        for letter, name in zip(layout.names, comparison.runs, strict=True):
+            base = " (baseline)" if name == comparison.baseline else ""
+            console.print(f"[bold]{letter}[/]  {foreign(name)}{base}", soft_wrap=True)
         console.print()
-    _print_metrics(console, comparison)
+    if comparison.differing_config:
+        console.print(_settings(comparison, layout.names))
+        console.print()
+    _print_metrics(console, comparison, layout, tables)
     _print_headline(console, comparison)
     how = "" if comparison.between is None else f", by {comparison.between.how}"
     console.print(f"[dim]intervals[/] {foreign(level_text(comparison) + how)}", soft_wrap=True)
@@ -51,31 +69,49 @@ def _print_headline(console: TerminalConsole, comparison: Comparison) -> None:
         console.print(foreign(comparison.undecided))
 
 
-def _settings(comparison: Comparison) -> Table:
-    heads = _heads([["setting"], *map(_name_lines, comparison.runs)])
-    table = Table(*heads, box=None, pad_edge=False)
+def _settings(comparison: Comparison, names: Sequence[str]) -> Table:
+    table = Table("setting", *map(foreign, names), box=None, pad_edge=False)
     for one in comparison.differing_config:
         values = (setting(one.field, value) for value in one.values)
         table.add_row(*map(foreign, (one.field, *values)))
     return table
 
 
-def _print_metrics(console: TerminalConsole, comparison: Comparison) -> None:
-    """All runs beside each other if the terminal is wide enough, and else one after the other;
-    verdicts in words if they fit."""
+def _layouts(comparison: Comparison) -> Iterator[_Layout]:
+    """The widest first."""
     every = tuple(range(1, len(comparison.runs)))
     each = tuple((at,) for at in every)
-    for places, words in (((every,), True), (each, True), (each, False)):
-        tables = [_metrics(comparison, others, words=words) for others in places]
+    full = comparison.runs
+    is_short = max(map(cell_len, full)) <= _SHORT_NAME or len(full) > len(ascii_uppercase)
+    short = full if is_short else tuple(ascii_uppercase[: len(full)])
+    yield _Layout((every,), full, words=True)
+    yield _Layout((every,), short, words=True)
+    yield _Layout(each, short, words=True)
+    yield _Layout(each, short, words=False)
+
+
+def _fitting(console: TerminalConsole, comparison: Comparison) -> tuple[_Layout, list[Table]]:
+    """The first layout that the terminal is wide enough for, or the narrowest, and its tables."""
+    found: tuple[_Layout, list[Table]] | None = None
+    for layout in _layouts(comparison):
+        tables = [_metrics(comparison, layout, others) for others in layout.places]
+        found = layout, tables
         if all(_width(console, one) <= console.width for one in tables):
             break
-    for others, table in zip(places, tables, strict=True):
-        if len(places) > 1:
-            name, base = comparison.runs[others[0]], comparison.baseline
+    assert found is not None
+    return found
+
+
+def _print_metrics(
+    console: TerminalConsole, comparison: Comparison, layout: _Layout, tables: Sequence[Table]
+) -> None:
+    for others, table in zip(layout.places, tables, strict=True):
+        if len(tables) > 1:
+            name, base = layout.names[others[0]], layout.names[0]
             console.print(f"[bold]{foreign(name)} against {foreign(base)}[/]")
         console.print(table)
         console.print()
-    if not words:
+    if not layout.words:
         legend = [_styled(f"{sign} {verdict}", verdict) for verdict, sign in _SIGNS.items()]
         if any(ratio and ratio.alone for row in comparison.rows for ratio in row.ratios):
             legend.append("[dim]* alone[/]")
@@ -87,29 +123,24 @@ def _width(console: TerminalConsole, table: Table) -> int:
     return console.measure(table, options=console.options.update_width(10_000)).maximum
 
 
-def _metrics(comparison: Comparison, others: Sequence[int], *, words: bool) -> Table:
-    """others: places of the runs that are held against the first. words: whether a verdict is
-    spelt, and not a sign alone."""
+def _metrics(comparison: Comparison, layout: _Layout, others: Sequence[int]) -> Table:
+    """others: places of the runs that are held against the first."""
     shown = (0, *others)
-    names = [_name_lines(comparison.runs[at]) for at in shown]
-    verdict = "verdict" if words else ""
-    several = len(others) > 1
-    heads = [["metric"], ["unit"], *names]
-    is_number = [False, False, *(True for _ in shown)]
-    for name in names[1:]:
-        heads += [[*name, "ratio"] if several else ["ratio"], ["interval"], [verdict]]
-        is_number += [True, False, False]
     table = Table(box=None, pad_edge=False)
-    for at, head in enumerate(_heads(heads)):
-        table.add_column(head, justify="right" if is_number[at] else "left", no_wrap=at > 0)
+    table.add_column("metric")
+    table.add_column("unit", no_wrap=True)
+    for at in shown:
+        table.add_column(foreign(layout.names[at]), justify="right", no_wrap=True)
+        if at:
+            table.add_column("ratio", justify="right", no_wrap=True)
+            table.add_column("interval", no_wrap=True)
+            table.add_column("verdict" if layout.words else "", no_wrap=True)
     rows = comparison.rows
     for label, row, scale in zip(row_labels(rows), rows, row_scales(rows), strict=True):
-        table.add_row(
-            foreign(label),
-            foreign(_unit(row, scale)),
-            *(scale.number(row.values[at]) for at in shown),
-            *(cell for at in others for cell in _ratio(row.ratios[at], words=words)),
-        )
+        cells = [scale.number(row.values[0])]
+        for at in others:
+            cells += [scale.number(row.values[at]), *_ratio(row.ratios[at], words=layout.words)]
+        table.add_row(foreign(label), foreign(_unit(row, scale)), *cells)
     return table
 
 
@@ -122,10 +153,10 @@ def _ratio(ratio: Ratio | None, *, words: bool) -> Iterator[str]:
     if ratio is None:
         yield from ("", "", "")
         return
-    yield f"{ratio_text(ratio.value)}x"
+    yield f"{ratio_text(ratio.value)}×"
     interval = ""
     if (ends := interval_ends(ratio)) is not None:
-        interval = foreign(f"[{ends[0]}, {ends[1]}]")
+        interval = f"{ends[0]} to {ends[1]}"
     alone = (" [dim]alone[/]" if words else "[dim]*[/]") if ratio.alone else ""
     yield f"{interval}{alone}"
     if ratio.verdict is None:
@@ -138,13 +169,3 @@ def _ratio(ratio: Ratio | None, *, words: bool) -> Iterator[str]:
 def _styled(text: str, verdict: Verdict) -> str:
     style = _STYLES.get(verdict)
     return f"[{style}]{text}[/]" if style else text
-
-
-def _name_lines(name: str) -> list[str]:
-    return textwrap.wrap(name, _NAME_WIDTH)
-
-
-def _heads(heads: Sequence[Sequence[str]]) -> list[str]:
-    """Headings of one line stand beside the last line of longer ones."""
-    most = max(map(len, heads))
-    return ["\n" * (most - len(head)) + "\n".join(map(foreign, head)) for head in heads]

@@ -37,7 +37,10 @@ def export(
             "perfetto: a trace of steps and requests.",
         ),
     ],
-    out: Annotated[Path | None, typer.Option(help="The file. Default: standard output.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file, compressed if it ends in .gz. Default: standard output."),
+    ] = None,
     allow_invalid: Annotated[
         bool, typer.Option(help="Export a run that is not valid, too.")
     ] = False,
@@ -46,11 +49,15 @@ def export(
 
     Exit code 3 if the run is not valid.
     """
+    from ...engines.errors import ConfigError
     from ..interchange import export as write
     from ..interchange.perfetto import write_trace
-    from ..storage.store import load_run
+    from ..storage.store import REQUESTS_FILE, RESULT_FILE, STEPS_FILE, load_run
 
     stored = load_run(run)
+    own = {stored.directory / name for name in (RESULT_FILE, REQUESTS_FILE, STEPS_FILE)}
+    if out is not None and out.resolve() in own:
+        raise ConfigError("out", str(out), "another file than those of the run")
     if form == "perfetto" and out is not None:
         say(f"[bold]{form}[/]  {foreign(write_trace(stored, out))}")
         return

@@ -61,8 +61,9 @@ def history(
 ) -> None:
     """Show the trend of each quantity over stored runs, and where it stepped to another level.
 
-    Runs of the same settings, requests and hardware form a series, in order of time. Runs that are
-    not valid are left out and named; those that are alone of their kind are counted.
+    Runs of the same settings, requests and hardware form a series, in order of time; simulated
+    ones, which record none, in the order of the command line and of their names. Runs that are not
+    valid are left out and named; those that are alone of their kind are counted.
     """
     from ...engines.errors import ConfigError
     from ..comparison.quantities import find_quantity
@@ -72,7 +73,8 @@ def history(
 
     if not 0 < significance < 1:
         raise ConfigError("significance", significance, "more than 0 and less than 1")
-    quantities = [find_quantity("metric", name) for name in metric or DEFAULT]
+    # Each once, by whatever name: twice, it would be judged as two, and harder.
+    quantities = list(dict.fromkeys(find_quantity("metric", name) for name in metric or DEFAULT))
     found, left_out = find_runs(runs)
     command = shlex.join(["llmbench", *sys.argv[1:]])
     told = history_of(found, left_out, quantities, significance=significance, command=command)
@@ -93,7 +95,8 @@ def history(
 
 
 def _print(told: History) -> None:
-    from ...reports.history_report import alone_text, cautions, history_report
+    from ...reports.history_report import history_report
+    from ...reports.history_text import alone_text, cautions
 
     for series in told.series:
         _print_series(series)
@@ -110,7 +113,7 @@ def _print_series(series: Series) -> None:
     from rich.table import Table
 
     from ...reports.format import scale_of
-    from ...reports.history_report import judged_or_all, trend_label
+    from ...reports.history_text import judged_or_all, span_text, trend_label
 
     console = TerminalConsole()
     table = Table("", "", "first", "last", "steps", box=None, pad_edge=False)
@@ -126,14 +129,14 @@ def _print_series(series: Series) -> None:
             scale.quantity(known[-1]),
             _steps(trend, series),
         )
-    console.print(f"[bold]{foreign(series.name)}[/], {len(series.runs)} runs")
+    console.print(f"[bold]{foreign(series.name)}[/], {foreign(span_text(series))}")
     console.print(table)
     console.print()
 
 
 def _steps(trend: Trend, series: Series) -> str:
     """The last two steps; more are in the report."""
-    from ...reports.history_report import change_text
+    from ...reports.history_text import change_text
 
     told = []
     for step in trend.steps[-2:]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...reports.format import number, percent
 from .console import TerminalConsole, foreign
 from .exits import Exit, say, say_text
 from .kernel_options import Device, Kernels, Ops, device_named, dtypes_named, ops_named
@@ -134,16 +135,16 @@ def _print(result: KernelResult) -> None:
             _us(one.min_s),
             _us(one.median_s),
             _us(one.floor_s),
-            f"{one.of_floor:.0%}",
+            percent(one.of_floor),
             f"{one.bound}, {'cold' if one.cold else 'warm'}",
         )
         last = at
     console.print(table)
     for name, rates in result.rates.items():
         console.print(
-            f"{foreign(result.device)}: memory {rates.memory_bytes_per_s / 1e9:.1f} GB/s, cache "
-            f"{rates.cache_bytes_per_s / 1e9:.1f} GB/s, {name} products "
-            f"{rates.flops_per_s / 1e9:.0f} GFLOP/s, measured just before",
+            f"{foreign(result.device)}: memory {number(rates.memory_bytes_per_s / 1e9)} GB/s, "
+            f"cache {number(rates.cache_bytes_per_s / 1e9)} GB/s, {name} products "
+            f"{number(rates.flops_per_s / 1e9)} GFLOP/s, measured just before",
             style="dim",
         )
     for op, one in result.refused:
@@ -159,4 +160,4 @@ def _fastest_first(timings: list[Timing]) -> list[Timing]:
 
 
 def _us(seconds: float) -> str:
-    return f"{seconds * 1e6:,.1f}"
+    return number(seconds * 1e6)

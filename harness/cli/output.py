@@ -58,8 +58,11 @@ def write_texts(directory: Path, texts: Mapping[str, str]) -> None:
 
     Raises StoreError for `out`.
     """
+    from ..errors import StoreError
     from ..storage.whole_file import write_whole, writing
 
+    if directory.exists() and not directory.is_dir():
+        raise StoreError("out", directory, "is a file; expected a directory")
     with writing("out", directory):
         directory.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():

@@ -82,12 +82,12 @@ def sweep(
 
     Cells that are stored are not run again, so an interrupted sweep goes on where it stopped; two
     sweeps of one command in one directory share the cells between them. Writes sweep.html, sweep.md
-    and results.csv. Exit code 3 if a cell does not count or a search had to end early.
+    and results.csv; after Ctrl-C, of what had ended. Exit code 3 if a cell does not count or a
+    search had to end early.
     """
-    from ..sweep.cells import Sweep, run_all
-    from ..sweep.grid import RATE, check_command, grid, parse_axis, scaling, shuffled
-    from ..sweep.saturation import find_saturation
-    from ..sweep.table import sweep_table
+    from ..sweep.cells import Sweep
+    from ..sweep.grid import RATE, check_command, grid, parse_axis, scaling
+    from ..sweep.swept import sweep_grid, sweep_rates
     from .sweep_checks import refuse_wrong
 
     axes = [parse_axis(text) for text in vary or []]
@@ -118,19 +118,14 @@ def sweep(
         if not quiet and not as_json:
             say(f"[dim]{foreign(text)}[/]")
 
-    try:
-        if goal is None:
-            found = run_all(opened, shuffled(cells, seed), report)
-            by_cell = {one.cell: one for one in found}
-            told = sweep_table(shlex.join(words), [by_cell[cell] for cell in cells])
-        else:
-            searches = [find_saturation(opened, cell, goal, report) for cell in cells]
-            talk = any(one.per_session is not None for one in searches)
-            criterion = goal.criterion("sessions" if talk else "requests")
-            told = sweep_table(shlex.join(words), (), searches, criterion)
-    except KeyboardInterrupt:
-        say_error(f"interrupted: the cells that ended are kept in {out}; the same command goes on")
-        raise typer.Exit(Exit.INTERRUPTED) from None
+    command_text = shlex.join(words)
+    if goal is None:
+        told = sweep_grid(opened, command_text, cells, seed, report)
+    else:
+        told = sweep_rates(opened, command_text, cells, goal, report)
+    if told.interrupted and not told.cells:
+        say_error("interrupted before a cell ended: the same command begins again")
+        raise typer.Exit(Exit.INTERRUPTED)
     _write(out, told)
     if figures is not None:
         from ...reports.sweep_report import sweep_report
@@ -194,4 +189,8 @@ def _print(out: Path, told: SweepTable, *, as_json: bool) -> Exit:
         print_sweep(told)
         where, table = foreign(out / "sweep.html"), foreign(out / "results.csv")
         say(f"\n[bold]report[/]  {where}   [bold]table[/]  {table}")
+    if told.interrupted:
+        kept = f"interrupted, {told.interrupted}: what did is saved and marked partial"
+        say_error(f"{kept}; the same command goes on")
+        return Exit.INTERRUPTED
     return Exit.OK if told.is_whole else Exit.INVALID

@@ -168,6 +168,10 @@ def fit(
 
     if out is not None and not out.parent.is_dir():
         raise ConfigError("out", str(out), "a file in a directory that exists")
+    is_place = out is not None and (out.is_file() or not out.exists())  # and no /dev/stdout
+    if out is not None and is_place and out.suffix not in WORKLOAD_FORMATS:
+        named = f"a name ending in {' or '.join(WORKLOAD_FORMATS)}, as no trace's does"
+        raise ConfigError("out", str(out), named)
     fitted: FittedWorkload | None = None
     if is_servegen(trace):
         spec = servegen_workload(trace, category, request_rate)
@@ -217,7 +221,7 @@ def spec_of(name: str, num_requests: int | None) -> WorkloadSpec:
 
     path = Path(name)
     built_in = name in {spec.name for spec in list_builtins()}
-    is_trace = not built_in and path.exists() and path.suffix not in (".yaml", ".yml")
+    is_trace = not built_in and path.exists() and path.suffix not in WORKLOAD_FORMATS
     spec = trace_workload(path) if is_trace else resolve_workload(name)
     return with_overrides(spec, num_requests=num_requests)
 
@@ -257,3 +261,4 @@ def _planned(
 
 
 ANY_LENGTH = 1 << 40
+WORKLOAD_FORMATS = (".yaml", ".yml")

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 
 from rich.table import Table
 
+from ...reports.comparison_tables import ratio_text
+from ...reports.format import count, number, percent, plural
 from ...workloads.api import PlannedRequest
 from ...workloads.fitting import FittedWorkload
 from ...workloads.preview import Lengths, Preview
@@ -28,7 +30,9 @@ def print_preview(spec: WorkloadSpec, seen: Preview, fingerprint: str) -> None:
         console.print(f"[dim]{name:<12}[/] {foreign(text)}")
     if seen.rates_per_s:
         peak = max(seen.rates_per_s)
-        console.print(f"\n{seen.arriving} a second, bins of {seen.bin_s:.3g} s, up to {peak:.3g}/s")
+        console.print(
+            f"\n{seen.arriving} a second, bins of {number(seen.bin_s)} s, up to {number(peak)}/s"
+        )
         console.print(f"│{bars(seen.rates_per_s)}│")
         console.print(f"[dim] 0 s{_end_label(len(seen.rates_per_s), seen.due_to_s or 0.0)}[/]")
     lengths = Table("tokens", box=None, pad_edge=False, header_style="bold")
@@ -62,11 +66,12 @@ def print_prompts(requests: Sequence[PlannedRequest], decode: Callable[..., str]
 def print_too_long(spec: WorkloadSpec, too_long: int, of: int, longest: int) -> None:
     """That a run of the default model would not send this: it is what was looked at, unasked."""
     console = TerminalConsole(soft_wrap=True)
+    are = "is" if too_long == 1 else "are"
     does = "cuts them short" if spec.fit == "clip" else "refuses them"
     console.print(
-        f"\n[yellow]note[/] {too_long} of {of} requests are longer than the bundled model takes "
-        f"({longest:,} tokens, prompt and output together): a run with it {does}; --model shows "
-        "what another is sent, --max-input-len and --max-output-len cap them"
+        f"\n[yellow]note[/] {count(too_long)} of {plural(of, 'request')} {are} longer than the "
+        f"bundled model takes ({count(longest)} tokens, prompt and output together): a run with it "
+        f"{does}; --model shows what another is sent, --max-input-len and --max-output-len cap them"
     )
 
 
@@ -78,23 +83,23 @@ def print_fit(fitted: FittedWorkload) -> None:
         table.add_column(name, justify="right")
     for one in fitted.compared:
         # A ratio to what is nearly nothing says nothing.
-        ratio = f"{one.fit / one.trace:.2f}" if abs(one.trace) > 0.01 else ""
-        table.add_row(foreign(one.name), f"{one.trace:.4g}", f"{one.fit:.4g}", ratio)
+        ratio = f"{ratio_text(one.fit / one.trace)}×" if abs(one.trace) > 0.01 else ""
+        table.add_row(foreign(one.name), number(one.trace), number(one.fit), ratio)
     console.print(table)
     for note in fitted.notes:
         console.print(f"[dim]{foreign(note)}[/]")
 
 
 def _facts(spec: WorkloadSpec, seen: Preview) -> list[tuple[str, str]]:
-    samples = f", {seen.samples} replies each" if seen.samples > 1 else ""
-    facts = [("requests", f"{seen.requests:,}{samples}"), ("arrivals", _arrivals(spec, seen))]
+    samples = f", {count(seen.samples)} replies each" if seen.samples > 1 else ""
+    facts = [("requests", f"{count(seen.requests)}{samples}"), ("arrivals", _arrivals(spec, seen))]
     if seen.sessions < seen.requests:
-        think = f", {seen.think_s_mean:.3g} s of thought between" if seen.think_s_mean else ""
-        turns = f"{seen.turns_mean:.3g} turns each, {seen.turns_max} at most{think}"
-        facts.append(("sessions", f"{seen.sessions:,}: {turns}"))
-    chats = f", {seen.chats:,} as chats" if seen.chats else ""
+        think = f", {number(seen.think_s_mean)} s of thought between" if seen.think_s_mean else ""
+        turns = f"{number(seen.turns_mean)} turns each, {count(seen.turns_max)} at most{think}"
+        facts.append(("sessions", f"{count(seen.sessions)}: {turns}"))
+    chats = f", {count(seen.chats)} as chats" if seen.chats else ""
     facts.append(("prompts", f"{spec.prompts.kind}{chats}"))
-    shared = f"{seen.shared_share:.1%} of prompt tokens begin an earlier prompt, too"
+    shared = f"{percent(seen.shared_share)} of prompt tokens begin an earlier prompt, too"
     facts.append(("shared", shared))
     return facts
 
@@ -108,17 +113,20 @@ def _arrivals(spec: WorkloadSpec, seen: Preview) -> str:
     if seen.burstiness is None:
         return f"{kind}{held}"
     found = seen.burstiness
-    dispersion = ", ".join(f"{value:.3g} at {w:g} s" for w, value in found.dispersion.items())
+    dispersion = ", ".join(
+        f"{number(value)} at {number(w)} s" for w, value in found.dispersion.items()
+    )
     lasting = f", dispersion {dispersion}" if dispersion else ""
     of = " sessions" if seen.arriving == "sessions" else ""
-    return f"{kind}, {found.rate_per_s:.4g}{of}/s, CV of gaps {found.gap_cv:.3g}{lasting}{held}"
+    rate = f"{number(found.rate_per_s)}{of}/s"
+    return f"{kind}, {rate}, CV of gaps {number(found.gap_cv)}{lasting}{held}"
 
 
 def _row(lengths: Lengths) -> list[str]:
     values = (lengths.mean, lengths.p10, lengths.p50, lengths.p90, lengths.p99)
     whole = (lengths.min, lengths.max, lengths.total)
-    return [*(f"{value:,.0f}" for value in values), *(f"{value:,}" for value in whole)]
+    return [count(value) for value in (*values, *whole)]
 
 
 def _end_label(width: int, end_s: float) -> str:
-    return f"  {end_s:.4g} s".rjust(width - 2)
+    return f"  {number(end_s)} s".rjust(width - 2)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...kernels.control_groups import text_of
+from ...reports.format import percent
 from ..machine.state import OFF_BY_MORE, Processors, Taken, read_processors, spent_s, taken
 from ..result import Check
 from .config import Url
@@ -85,9 +86,9 @@ def check_server_machine(place: ServerPlace, before: Reading, after: Reading) ->
     others_s = had.others * after.processors.cores * _seconds(before, after)
     if Taken(0.0, had.others).told and server_s < RELAY_SHARE * others_s:
         told = (
-            f"other processes used {had.others:.0%} of the processor time, and {place.name}, which "
-            f"listens at the server's port, {server_s:.1f} s: whether the server is one of the "
-            "others, behind a proxy or a tunnel, is not known"
+            f"other processes used {percent(had.others)} of the processor time, and {place.name}, "
+            f"which listens at the server's port, {server_s:.1f} s: whether the server is one of "
+            "the others, behind a proxy or a tunnel, is not known"
         )
         return _steal_alone(had, told) or Check(
             id="server_unseen", ok=False, fatal=False, value=had.others, detail=told

@@ -12,6 +12,7 @@ from typing import Literal
 
 from ...engines.errors import unknown_name
 from ...reports.effect_text import response_label
+from ...reports.tails import not_carried
 from ..metrics import (
     LATENCIES,
     TOKEN_STATS,
@@ -80,6 +81,15 @@ class Quantity:
             return None if value is None else float(value)
         metric = result.metrics.get(self.id)
         return None if metric is None else metric.stats.get(self.stat)
+
+    def is_carried(self, result: Result) -> bool:
+        """False of a percentile that the result has of too few samples for one to lie beyond it: a
+        number near the maximum, which no report shows."""
+        metric = result.metrics.get(self.id)
+        if metric is None or self.stat not in metric.stats:
+            return True
+        samples = int(metric.stats.get("count", result.counters.requests_ok))
+        return self.stat not in not_carried(samples)
 
 
 def find_quantity(field: str, name: str) -> Quantity:

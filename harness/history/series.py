@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from ...engines.errors import ConfigError
@@ -13,17 +13,19 @@ from ...reports.history_model import HistoryRun
 from ..comparison.admissible import objections
 from ..result import Result
 from ..storage.settings import setting_of, settings_of
-from ..storage.store import REPEAT_PREFIX, RESULT_FILE, RunOnDisk, StoreError, find_run
+from ..storage.store import REPEAT_PREFIX, RESULT_FILE, RunOnDisk, StoreError, find_run, missing
 
 
 def find_runs(paths: Sequence[Path]) -> tuple[list[RunOnDisk], list[tuple[str, str]]]:
     """The runs at and below these paths that count, and those left out, with why: they cannot be
-    read, are not valid or were interrupted. Raises ConfigError where there is no run at all."""
+    read, are not valid or were interrupted. Both in order of the paths, and below each by name.
+    Raises ConfigError where there is no run at all."""
     directories: dict[Path, None] = {}
     for path in paths:
         if not path.is_dir():
-            raise StoreError("runs", path, "does not exist; expected a directory that holds runs")
-        found = sorted(file.parent.resolve() for file in path.rglob(RESULT_FILE))
+            raise StoreError("runs", path, f"{missing(path)}; expected a directory that holds runs")
+        resolved = (file.parent.resolve() for file in path.rglob(RESULT_FILE))
+        found = sorted(resolved, key=_by_name)
         # A run that is being written lies in a hidden directory.
         directories |= {one: None for one in found if not one.name.startswith(".")}
     if not directories:
@@ -44,10 +46,10 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[RunOnDisk], list[tuple[str, s
 
 
 def group(runs: Iterable[RunOnDisk]) -> list[list[RunOnDisk]]:
-    """Runs of one experiment together, each group in order of time; the groups in order of their
-    first run."""
+    """Runs of one experiment together, each group in order of time, and those whose results record
+    none, as of a simulation, as they are given; the groups in order of their first run."""
     groups: dict[str, list[RunOnDisk]] = {}
-    for run in sorted(runs, key=lambda one: (when(one), one.directory)):
+    for run in sorted(runs, key=lambda one: one.result.created_at or ""):
         groups.setdefault(experiment(run.result), []).append(run)
     return list(groups.values())
 
@@ -96,12 +98,12 @@ def _told_apart(name: str, at: int, short: Sequence[str], firsts: Sequence[RunOn
     return f"{name} ({', '.join(settings)})"
 
 
-def when(run: RunOnDisk) -> str:
-    """A run's time; a simulated one has none but its file's."""
-    if run.result.created_at is not None:
-        return run.result.created_at
-    written = (run.directory / RESULT_FILE).stat().st_mtime
-    return datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds")
+def _by_name(directory: Path) -> list[list[tuple[int, str]]]:
+    """For sorting: part by part, and numbers by what they are: `n9` is before `n10`."""
+    return [
+        [(int(run), "") if run.isdecimal() else (-1, run) for run in re.findall(r"\d+|\D+", part)]
+        for part in directory.parts
+    ]
 
 
 def run_name(directory: Path) -> str:
@@ -123,5 +125,9 @@ def describe(run: RunOnDisk) -> HistoryRun:
     version = str((environment.get("packages") or {}).get("llmbench") or "")
     drivers = {str(one.get("driver")) for one in environment.get("gpus") or ()}
     return HistoryRun(
-        run_name(run.directory), when(run), version, commit, ", ".join(sorted(drivers))
+        run_name(run.directory),
+        run.result.created_at,
+        version,
+        commit,
+        ", ".join(sorted(drivers)),
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
-from ...reports.history_model import History, Kind, Series, Step, Trend
+from ...reports.history_model import History, Kind, NotCarried, Series, Step, Trend
 from ...reports.model import Verdict
+from ...reports.tails import samples_needed
 from ..comparison.alike import of_window
 from ..comparison.enough import disturbed, is_timed, too_little
 from ..comparison.evidence import agree
@@ -60,6 +61,7 @@ def history_of(
                 name,
                 tuple(replace(describe(one), disturbed=_disturbed(one)) for one in members),
                 trends_of(members, quantities, significance),
+                tuple(_not_carried(members, quantities)),
             )
             for name, members in zip(names([one[0] for one in together]), together, strict=True)
         ),
@@ -142,12 +144,23 @@ def _disturbed(run: RunOnDisk) -> str:
 
 def _alike(runs: Sequence[RunOnDisk], quantity: Quantity) -> tuple[float | None, ...]:
     """Each run's value. A rate over a whole run is left out where other runs have a steady window:
-    that the end of a run is in it is no step."""
+    that the end of a run is in it is no step. So is a percentile that a run's samples do not
+    carry: it is near the maximum, and of more requests it would be another number."""
     steady = of_window(quantity) and any(run.result.window.steady for run in runs)
     return tuple(
-        quantity.value(run.result) if run.result.window.steady or not steady else None
+        quantity.value(run.result)
+        if (run.result.window.steady or not steady) and quantity.is_carried(run.result)
+        else None
         for run in runs
     )
+
+
+def _not_carried(runs: Sequence[RunOnDisk], quantities: Sequence[Quantity]) -> Iterator[NotCarried]:
+    """Percentiles that some runs have too few samples for."""
+    for quantity in quantities:
+        places = [at for at, run in enumerate(runs) if not quantity.is_carried(run.result)]
+        if places and quantity.q is not None:
+            yield NotCarried(quantity.id, quantity.stat, tuple(places), samples_needed(quantity.q))
 
 
 def _repeats(runs: Sequence[RunOnDisk], quantity: Quantity) -> bool:

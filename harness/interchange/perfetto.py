@@ -7,17 +7,14 @@ overlap. Times are microseconds from the start of the run.
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
 from collections.abc import Hashable, Iterable, Iterator
-from contextlib import contextmanager
-from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from ..storage.store import StoredRun
-from ..storage.whole_file import whole_file, writing
+from ..storage.whole_file import text_file, whole_file, writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,19 +38,9 @@ def write_trace(run: StoredRun, path: Path) -> Path:
     at a time, so that memory holds the tables only. Raises StoreError for `out`."""
     with writing("out", path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as draft, _opened(draft, path.name) as file:
+        with whole_file(path) as draft, text_file(draft, path.name) as file:
             file.writelines(trace_lines(run))
     return path
-
-
-@contextmanager
-def _opened(path: Path, name: str) -> Iterator[TextIO]:
-    """To be written to, compressed if the name that the file will have ends in .gz."""
-    with path.open("wb") as raw:
-        # The name, and no time, go into the file: the same run gives the same bytes.
-        file = gzip.GzipFile(name, "wb", fileobj=raw, mtime=0) if name.endswith(".gz") else raw
-        with TextIOWrapper(file, encoding="utf-8") as text:
-            yield text
 
 
 def trace_lines(run: StoredRun) -> Iterator[str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...kernels.control_groups import text_of
+from ...reports.format import percent
 from ..result import Check
 
 # Shares of the processor time that a run had.
@@ -53,17 +54,17 @@ class Taken:
         found: list[str] = []
         if self.stolen > MOST_STOLEN:
             found.append(
-                f"{self.stolen:.0%} of the processor time went to other machines of the host"
+                f"{percent(self.stolen)} of the processor time went to other machines of the host"
             )
         if self.others > MOST_OTHERS:
-            found.append(f"other processes used {self.others:.0%} of the processor time")
+            found.append(f"other processes used {percent(self.others)} of the processor time")
         return found
 
     @property
     def told_quiet(self) -> str:
         return (
-            f"other machines of the host had {self.stolen:.1%} of the processors, others here "
-            f"{self.others:.1%}"
+            f"other machines of the host had {percent(self.stolen)} of the processors, others "
+            f"here {percent(self.others)}"
         )
 
     def check(self, advice: str) -> Check:

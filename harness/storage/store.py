@@ -159,7 +159,7 @@ def find_run(path: Path) -> RunOnDisk:
     """The same, with the tables left on disk. Raises StoreError as `load_run` does for them."""
     directory = path.parent if path.name == RESULT_FILE else path
     if not directory.is_dir():
-        raise StoreError("run", path, "does not exist; expected the directory of a run")
+        raise StoreError("run", path, f"{missing(directory)}; expected the directory of a run")
     if repeats := repeat_directories(directory):
         raise StoreError(
             "run",
@@ -172,6 +172,11 @@ def find_run(path: Path) -> RunOnDisk:
             "run", path, f"holds {many} and is none; expected one of them, such as {runs[0]}"
         )
     return RunOnDisk(directory.resolve(), read_result(directory / RESULT_FILE))
+
+
+def missing(directory: Path) -> str:
+    """Why it is no directory."""
+    return "is a file" if directory.exists() else "does not exist"
 
 
 def _runs_within(path: Path) -> list[Path]:
@@ -199,7 +204,7 @@ def repeat_directories(path: Path) -> tuple[Path, ...]:
 def read_result(path: Path) -> Result:
     """Read one `result.json`. Raises StoreError naming the field that is wrong."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except FileNotFoundError:
         raise StoreError("run", path, "does not exist; expected a run's result file") from None
     except OSError as error:
@@ -222,6 +227,11 @@ def read_result(path: Path) -> Result:
         field = ".".join(str(part) for part in first["loc"])
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise StoreError("run", path, f"{field}: {first['msg']}{more}") from error
+
+
+def _no_number(name: str) -> float:
+    """NaN and infinities, which Python reads and nothing here can show."""
+    raise ValueError(f"{name} is no number")
 
 
 def _text_of(directory: Path, result: Result) -> str:

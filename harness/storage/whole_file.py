@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
+from typing import TextIO
 
 from ..errors import StoreError
 from .drafts import draft, remove_abandoned
@@ -15,8 +18,18 @@ from .drafts import draft, remove_abandoned
 
 def write_whole(path: Path, text: str) -> None:
     """Replace a file, in UTF-8; what was there stays until all of it is written. Raises OSError."""
-    with whole_file(path) as fresh:
-        fresh.write_text(text, encoding="utf-8")
+    with whole_file(path) as fresh, text_file(fresh, path.name) as file:
+        file.write(text)
+
+
+@contextmanager
+def text_file(path: Path, name: str) -> Iterator[TextIO]:
+    """To be written to, compressed if the name that the file will have ends in .gz."""
+    with path.open("wb") as raw:
+        # The name, and no time, go into the file: the same text gives the same bytes.
+        file = gzip.GzipFile(name, "wb", fileobj=raw, mtime=0) if name.endswith(".gz") else raw
+        with TextIOWrapper(file, encoding="utf-8") as text:
+            yield text
 
 
 @contextmanager

@@ -42,6 +42,14 @@ class Done:
     failure: str = ""
 
 
+class SweepInterruptedError(KeyboardInterrupt):
+    """Ctrl-C. done: the cells that had ended by then, in the order that was asked for."""
+
+    def __init__(self, done: tuple[Done, ...]) -> None:
+        super().__init__()
+        self.done = done
+
+
 class Starts(Protocol):
     """Starts a command with its output in a file; returns its exit code. held: a descriptor that
     stays open as long as the command runs, whatever becomes of who started it."""
@@ -150,8 +158,22 @@ class Sweep:
 
 
 def run_all(sweep: Sweep, cells: Sequence[Cell], report: Callable[[str], None]) -> tuple[Done, ...]:
-    """Every cell, in this order; those that another process runs are waited for at the end."""
+    """Every cell, in this order; those that another process runs are waited for at the end. Raises
+    SweepInterruptedError on Ctrl-C."""
     done: dict[Cell, Done] = {}
+    try:
+        _run_each(sweep, cells, report, done)
+    except KeyboardInterrupt as error:
+        # What an earlier sweep stored may lie beyond the cell that this one came to.
+        ended = (done.get(cell) or sweep.found(cell) for cell in cells)
+        raise SweepInterruptedError(tuple(one for one in ended if one is not None)) from error
+    return tuple(done[cell] for cell in cells)
+
+
+def _run_each(
+    sweep: Sweep, cells: Sequence[Cell], report: Callable[[str], None], done: dict[Cell, Done]
+) -> None:
+    """Adds to `done` what ends, as it ends."""
     stored = sum(sweep.found(cell) is not None for cell in cells)
     if stored:
         report(f"{stored} of {len(cells)} cells are stored already")
@@ -167,7 +189,6 @@ def run_all(sweep: Sweep, cells: Sequence[Cell], report: Callable[[str], None]) 
     for cell in elsewhere:
         report(f"waiting for {cell.name}, which another process runs")
         done[cell] = until_done(sweep, cell)
-    return tuple(done[cell] for cell in cells)
 
 
 def until_done(sweep: Sweep, cell: Cell) -> Done:
@@ -186,6 +207,8 @@ def last_line(log: Path) -> str:
 def _open(out: Path, identity: dict[str, Any]) -> None:
     """One process at a time: another may be making the directory, have made half of it, or be about
     to put a run in its place."""
+    if out.exists() and not out.is_dir():
+        raise StoreError("out", out, "is a file; expected a new directory, or a sweep's")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with turn_in(out.parent):

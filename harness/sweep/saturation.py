@@ -121,6 +121,14 @@ def _per_session(trials: Sequence[Trial]) -> float | None:
     return requests_per_session(longest.result.workload.description)
 
 
+class SearchInterruptedError(KeyboardInterrupt):
+    """Ctrl-C. so_far: what the search knew by then; its outcome is `unknown`."""
+
+    def __init__(self, so_far: Saturation) -> None:
+        super().__init__()
+        self.so_far = so_far
+
+
 class _NoAnswerError(Exception):
     """Why a search cannot go on."""
 
@@ -129,7 +137,7 @@ def find_saturation(
     sweep: Sweep, point: Cell, goal: SaturationGoal, report: Callable[[str], None]
 ) -> Saturation:
     """Search at one point. Trials that are stored are found, and so the search goes on where it
-    stopped."""
+    stopped. Raises SearchInterruptedError on Ctrl-C."""
     trials = _Trials(sweep, point, goal, report)
     found = None
     try:
@@ -138,11 +146,18 @@ def find_saturation(
         exceptions = () if found is None else trials.exceptions(*found)
     except _NoAnswerError as error:
         report(str(error))
-        holds, fails = found or trials.bracket()
-        return Saturation(point, "unknown", holds, fails, trials.tried, (), str(error))
+        return _unknown(trials, found, str(error))
+    except KeyboardInterrupt as error:
+        raise SearchInterruptedError(_unknown(trials, found, "interrupted")) from error
     if found is None:
         return Saturation(point, "never", None, trials.bracket()[1], trials.tried)
     return Saturation(point, "found", *found, trials.tried, exceptions)
+
+
+def _unknown(trials: _Trials, found: tuple[float, float] | None, why: str) -> Saturation:
+    """A search that had to end. found: its answer, where that was still to be tried around."""
+    holds, fails = found or trials.bracket()
+    return Saturation(trials.point, "unknown", holds, fails, trials.tried, (), why)
 
 
 def _settled(trials: _Trials, goal: SaturationGoal) -> tuple[float, float] | None:
@@ -185,7 +200,7 @@ class _Trials:
         self, sweep: Sweep, point: Cell, goal: SaturationGoal, report: Callable[[str], None]
     ) -> None:
         self._sweep = sweep
-        self._point = point
+        self.point = point
         self._goal = goal
         self._report = report
         self._requests = 0
@@ -274,7 +289,7 @@ class _Trials:
         return trial
 
     def _cell(self, *more: tuple[str, str]) -> Cell:
-        return Cell((*self._point.settings, *more), self._point.repeat, self._point.seed)
+        return Cell((*self.point.settings, *more), self.point.repeat, self.point.seed)
 
 
 _OUTCOMES = {

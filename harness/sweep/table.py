@@ -40,9 +40,10 @@ def sweep_table(
     done: Sequence[Done] = (),
     searches: Sequence[Saturation] = (),
     criterion: str = "",
+    interrupted: str = "",
 ) -> SweepTable:
     """Of cells, or of the trials of searches. Quantities that no cell has are left out. Trials have
-    no best one: each stands for its rate."""
+    no best one: each stands for its rate. interrupted: how far it came, if not to its end."""
     trials = [trial for one in searches for trial in one.trials]
     counted = [one.run.result for one in done if one.run is not None and not one.failure]
     shown = whole_where_mixed(SHOWN, counted)
@@ -61,6 +62,7 @@ def sweep_table(
         criterion,
         _systems([one.run.result for one in done if one.run is not None]),
         () if searches else leads_of(done),
+        interrupted,
     )
 
 

@@ -159,6 +159,21 @@ def test_a_yaml_name_that_is_no_file_is_a_missing_file(tmp_path: Path) -> None:
         resolve_workload(tmp_path / "azure-conv.yaml")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "TIMESTAMP,ContextTokens,GeneratedTokens",
+        '{"t_due_s": 0, "input_tokens": 3, "output_tokens": 4}',
+    ],
+)
+def test_a_trace_is_no_workload_and_is_told_to_be_one(tmp_path: Path, line: str) -> None:
+    """Known wrong here: it was no YAML, or one that holds no workload."""
+    path = tmp_path / "trace.txt"
+    path.write_text(f"{line}\n{line}\n")
+    with pytest.raises(WorkloadError, match="is a trace; expected a workload; --trace replays a"):
+        resolve_workload(path)
+
+
 def test_a_trace_as_recorded(shared_data: Path) -> None:
     """First rows of the conversation trace, read off the file by eye."""
     spec = trace_workload(shared_data / TRACES["azure-conv"]).model_copy(update={"num_requests": 3})

@@ -72,6 +72,16 @@ def read_trace(path: str | Path) -> tuple[RequestShape, ...]:
     raise WorkloadError("trace", path, supported(), _what_is_missing(first_line))
 
 
+def is_trace_file(path: Path) -> bool:
+    """Whether the first line of a file is one of a trace."""
+    try:
+        with path.open(encoding="utf-8-sig") as lines:
+            first_line = lines.readline()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return any(not one.missing(first_line) for one in FORMATS)
+
+
 def is_servegen(path: Path) -> bool:
     """Whether a path is a folder of ServeGen's clients."""
     return (path / SERVEGEN_CLIENTS).is_file()

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..api import WorkloadError, shown_value
 from ..spec.bounds import MOST_TOKENS
-from .rows import LATEST
+from .rows import LATEST, MOST
 
 LONGEST_SHOWN = 60
 _MISSING = object()
@@ -39,7 +39,7 @@ class JsonLine:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.bad(field, expected)
         if not 0 <= value <= LATEST:
-            raise self.bad(field, expected)
+            raise self.bad(field, MOST if value > LATEST else expected)
         return float(value)
 
     def tokens(self, field: str) -> int:

@@ -13,6 +13,7 @@ from ..spec.bounds import MOST_TOKENS
 
 # Beyond what clocks say in any unit that traces use, and still whole numbers to a float.
 LATEST = 1e15
+MOST = f"at most {LATEST:g}"
 
 
 def fields_of(line: str) -> tuple[str, ...]:
@@ -47,7 +48,7 @@ class Row:
         except ValueError:
             number = math.nan
         if not 0 <= number <= LATEST:
-            raise self.bad(column, expected)
+            raise self.bad(column, MOST if number > LATEST else expected)
         return number
 
     def bad(self, column: str, expected: str) -> WorkloadError:

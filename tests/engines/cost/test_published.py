@@ -7,6 +7,7 @@ from llmbench.engines.cost.published import (
     compare_with_published,
     running_requests,
     steady_throughput,
+    steady_work,
 )
 from llmbench.engines.cost.published_figures import H100_LLAMA_31_8B_FP8, PublishedRow
 from llmbench.engines.cost.roofline import Efficiency
@@ -51,6 +52,15 @@ def test_the_batch_is_what_kv_memory_holds() -> None:
     expected = 0.9 * (79.65 * 2**30 - weights) / 65536 / 2176
     assert running_requests(H100_8B, PublishedRow(128, 2048, 1)) == int(expected)
     assert running_requests(H100_8B, PublishedRow(16, 16, 1)) == 4096
+
+
+def test_a_decode_step_attends_what_a_reply_has_so_far() -> None:
+    """A prompt of 6 tokens gives the first of 4; the others come of steps that attend 7, 8 and 9
+    keys. Three requests at once: a prompt enters every step, beside three decodes."""
+    work = steady_work(3, PublishedRow(6, 4, 1))
+    assert work.decode_tokens == 3
+    assert work.decode_context_tokens == 7 + 8 + 9
+    assert (work.prefill_tokens, work.prefill_pairs, work.sampled_rows) == (6, 21, 4)
 
 
 def test_steady_throughput_is_requests_over_their_time() -> None:

@@ -55,6 +55,20 @@ def test_a_run_whose_output_is_not_read_is_stored(tmp_path: Path) -> None:
     assert (out / "report.html").exists()
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_an_encoding_that_lacks_a_character_ends_no_command(encoding: str) -> None:
+    """Known wrong here: a traceback, in the last line of a run perhaps."""
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, "workload", "show", "quick", "--prompts", "0"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    (row,) = (one for one in done.stdout.decode(encoding).splitlines() if one.startswith("output"))
+    assert row.replace("\u202f", " ").endswith(" 17 419")
+
+
 def with_full_disk(*words: str, **environment: str) -> tuple[int, str]:
     """Exit code and standard error of a command whose output has no room."""
     with open("/dev/full", "w") as full:

@@ -85,6 +85,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
 def test_eighty_columns_break_no_name_and_no_verdict(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Known wrong here: names were broken every ten characters, above columns of numbers."""
     narrow(monkeypatch, 80)
     runs = [stored_run(*serve_in_turn(20, step_s=0.01), label=name) for name in ("a", LONG, "c")]
     comparison = compare(runs)
@@ -98,7 +99,8 @@ def test_eighty_columns_break_no_name_and_no_verdict(
         if row.ratios[1] is not None and row.ratios[1].verdict is not None:
             assert all(line.endswith((" ?", " =", " +", " -")) for line in shown), row
     assert "+ better   - worse   = same   ? inconclusive" in [line.rstrip() for line in lines]
-    assert "c against a" in lines
+    assert lines[:3] == ["A  a (baseline)", f"B  {LONG}", "C  c"]
+    assert "C against A" in lines
     assert not any("…" in line for line in lines)
 
 
@@ -110,6 +112,7 @@ def test_where_there_is_room_runs_stand_beside_each_other_and_verdicts_are_words
     printed = capsys.readouterr().out
     (row,) = (line for line in printed.splitlines() if line.startswith("TTFT p99 "))
     assert row.count("- worse") == 2
+    assert not any(line.startswith("A  ") for line in printed.splitlines())
     assert "+ better   - worse" not in printed
 
 
@@ -126,7 +129,7 @@ def test_an_interval_is_said_how_sure_it_is(capsys: pytest.CaptureFixture[str]) 
     rows = (replace(comparison.rows[0], ratios=(None, unbound)), *comparison.rows[1:])
     print_comparison(replace(comparison, rows=rows))
     printed = capsys.readouterr().out
-    assert "1.02x  [<0.01, >100] alone" in printed
+    assert "1.02×  <0.01 to >100 alone" in printed
     assert "intervals at 95 % for all together but those marked alone" in printed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,29 @@ def test_numbers_are_printed_as_json(runs: Path, capsys: pytest.CaptureFixture[s
     assert [step["index"] for step in trend["steps"]] == [2]
 
 
+def test_what_ctrl_c_ends_is_said_to_be_interrupted(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Known wrong here, and of every command: the exit code, and not a word."""
+
+    def cut(paths: Sequence[Path]) -> None:
+        raise KeyboardInterrupt(paths)
+
+    monkeypatch.setattr("llmbench.harness.history.series.find_runs", cut)
+    assert history(str(runs)) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
+
+
+def test_a_quantity_that_is_named_twice_is_judged_once(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Known wrong here: the correction for many quantities counted it as two."""
+    named = ("--metric", "preemptions", "--metric", "counters.preemptions")
+    assert history(str(runs), *named, "--json") == 0
+    trends = json.loads(capsys.readouterr().out)["series"][0]["trends"]
+    assert [(one["id"], one["stat"]) for one in trends] == [("counters", "preemptions")]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -81,6 +105,16 @@ def test_a_wrong_option_is_one_line(
     error = capsys.readouterr().err
     assert said in error
     assert len(error.strip().splitlines()) == 1
+
+
+def test_a_file_where_reports_belong_is_said_to_be_one(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Known wrong here: "cannot be written: File exists"."""
+    (tmp_path / "out").write_text("kept")
+    assert history(str(runs), "--metric", "tpot.mean", "--out", str(tmp_path / "out")) == 2
+    assert "out' is a file; expected a directory" in capsys.readouterr().err
+    assert (tmp_path / "out").read_text() == "kept"
 
 
 @pytest.mark.parametrize(

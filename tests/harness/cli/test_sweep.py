@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 from llmbench.harness.cli import main
 from llmbench.harness.storage.store import find_run
+from llmbench.harness.sweep import cells
 
 WORKLOAD = """\
 num_requests: 4
@@ -149,3 +151,38 @@ def test_what_no_trial_of_a_search_could_be_is_refused_before_the_first(
     assert left.value.code == 2
     assert "time_scale: 2.0 is not allowed" in capsys.readouterr().err
     assert not (tmp_path / "s").exists()
+
+
+def test_an_interrupted_sweep_shows_what_ended_and_says_that_it_is_partial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Known wrong here: the cells were kept, and nobody was told what they had found."""
+    waited: list[object] = []
+    ended = cells._ended
+
+    def cut_in_the_second(process: subprocess.Popen[bytes]) -> int:
+        waited.append(process)
+        if len(waited) == 2:
+            raise KeyboardInterrupt
+        return ended(process)
+
+    monkeypatch.setattr(cells, "_ended", cut_in_the_second)
+    workload = tmp_path / "w.yaml"
+    workload.write_text(WORKLOAD)
+    out = tmp_path / "s"
+    words = ("simulate", "--workload", str(workload), "--max-input-len", "512")
+    asked = ("sweep", "--out", str(out), "--vary=engine=paged,inflight", "--quiet", "--", *words)
+    with pytest.raises(SystemExit) as left:
+        main(list(asked))
+    said = capsys.readouterr()
+    assert left.value.code == 130
+    assert "error: interrupted, 1 of 2 cells ended" in said.err
+    assert "the same command goes on" in said.err
+    assert "Partial: the sweep was interrupted" in said.out
+    assert len((out / "results.csv").read_text().splitlines()) == 2
+    assert "Partial" in (out / "sweep.html").read_text()
+    with pytest.raises(SystemExit) as left:
+        main(list(asked))
+    assert left.value.code in (0, 3)
+    assert len(waited) == 3
+    assert "Partial" not in (out / "sweep.md").read_text()

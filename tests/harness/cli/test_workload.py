@@ -58,7 +58,7 @@ def test_a_first_look(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert lengths.split()[-1] == "540"
     # In blocks of 16: a session's second turn finds one, its third two, its first one that another
     # session left; 3 x 16 for the first session and 4 x 16 for each of the others, of 540.
-    assert "shared       44.4% of prompt tokens" in out
+    assert "shared       44.4 % of prompt tokens" in out
 
 
 @pytest.mark.parametrize(("fit", "does"), [("error", "refuses them"), ("clip", "cuts them short")])
@@ -77,6 +77,8 @@ def test_requests_that_the_model_does_not_take_are_counted(
     out = capsys.readouterr().out
     assert "note 9 of 9 requests are longer than the bundled model takes (" in out
     assert f"a run with it {does}; " in out
+    assert run("show", path, "--num-requests", 1) == 0
+    assert "note 1 of 1 request is longer than" in capsys.readouterr().out
     assert run("show", path, "--max-input-len", 20) == 0
     assert "longer than" not in capsys.readouterr().out
     assert run("show", path, "--json") == 0
@@ -100,7 +102,7 @@ def test_a_trace_may_be_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         "2023-11-16 18:00:00.0,5,6\n2023-11-16 18:00:02.0,7,8\n"
     )
     assert run("show", path) == 0
-    assert "replay, 0.5/s" in capsys.readouterr().out
+    assert "replay, 0.500/s" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("ending", ["svg", "png"])
@@ -135,6 +137,20 @@ def test_a_fit_is_a_file_that_can_be_shown(
     assert yaml.safe_load(capsys.readouterr().out) == yaml.safe_load(out.read_text())
     assert run("fit", trace, "--json") == 0
     assert json.loads(capsys.readouterr().out)["workload"]["num_requests"] == 400
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "w", "w.yaml.gz"])
+def test_a_fit_is_not_written_where_it_would_be_taken_for_a_trace(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Known wrong here: the trace itself was written over."""
+    trace = tmp_path / "t.jsonl"
+    text = '{"t_due_s": 0, "input_tokens": 3, "output_tokens": 4}\n' * 30
+    trace.write_text(text)
+    assert run("fit", trace, "--out", tmp_path / name) == 2
+    assert "expected a name ending in .yaml or .yml" in capsys.readouterr().err
+    assert [one.name for one in tmp_path.iterdir()] == ["t.jsonl"]
+    assert trace.read_text() == text
 
 
 def test_the_schema_is_one(capsys: pytest.CaptureFixture[str]) -> None:

@@ -157,13 +157,13 @@ def disturbed_by(place: ServerPlace, after: Reading) -> tuple[bool, str]:
 def test_a_server_that_uses_its_machine_disturbs_nobody() -> None:
     disturbed, told = disturbed_by(PLACE, later(18.0))
     assert not disturbed
-    assert told.endswith("others here 2.5%; client and server (llama-server) counted as one")
+    assert told.endswith("others here 2.50 %; client and server (llama-server) counted as one")
 
 
 def test_others_beside_a_server_disturb_it() -> None:
     disturbed, told = disturbed_by(PLACE, later(9.0, others_s=5.0))
     assert disturbed
-    assert told.startswith("other processes used 25% of the processor time; client and server")
+    assert told.startswith("other processes used 25 % of the processor time; client and server")
     assert "--threads" not in told
     disturbed, told = disturbed_by(PLACE, later(9.0, stolen_s=4.0))
     assert disturbed
@@ -174,7 +174,7 @@ def test_whoever_only_hands_requests_on_may_have_the_server_among_the_others() -
     check = check_server_machine(PLACE, BEFORE, later(0.3, others_s=15.0))
     assert not check.ok
     assert not Validity.of([check]).disturbed
-    assert "75% of the processor time, and llama-server, which listens" in check.told
+    assert "75 % of the processor time, and llama-server, which listens" in check.told
     # What a hypervisor took, no server here did.
     disturbed, told = disturbed_by(PLACE, later(0.3, others_s=15.0, stolen_s=4.0))
     assert disturbed

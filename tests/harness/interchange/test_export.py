@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 from dataclasses import replace
@@ -243,6 +244,35 @@ def test_every_format_through_the_command(
         main(["export", str(directory), "--format", form, "--allow-invalid", "--out", str(out)])
     assert ended.value.code == 0
     assert out.read_text() == printed
+
+
+def exported_to(out: Path, form: str, directory: Path) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["export", str(directory), "--format", form, "--allow-invalid", "--out", str(out)])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_name_that_says_gzip_is_of_a_file_that_is(form: str, tmp_path: Path) -> None:
+    """Known wrong here: a trace was compressed, and everything else plain text."""
+    run = hand_run()
+    directory = write_run(tmp_path / "run", run.result, run.requests, run.steps, {})
+    for name in ("file", "file.gz"):
+        assert exported_to(tmp_path / name, form, directory) == 0
+    assert gzip.decompress((tmp_path / "file.gz").read_bytes()) == (tmp_path / "file").read_bytes()
+
+
+@pytest.mark.parametrize("form", ["csv", "perfetto"])
+def test_a_run_is_not_replaced_by_its_own_export(
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = hand_run()
+    directory = write_run(tmp_path / "run", run.result, run.requests, run.steps, {})
+    before = (directory / "result.json").read_bytes()
+    assert exported_to(directory / "result.json", form, directory) == 2
+    assert "expected another file than those of the run" in capsys.readouterr().err
+    assert (directory / "result.json").read_bytes() == before
 
 
 def test_a_format_that_is_none() -> None:

@@ -44,8 +44,8 @@ def test_a_machine_that_says_nothing_is_not_judged(tmp_path: Path) -> None:
     ("changed", "said"),
     [
         # Of 10 s on two cores.
-        ({"stolen_s": 3.0}, "10% of the processor time went to other machines"),
-        ({"busy_s": 65.0, "own_s": 50.0}, "other processes used 25% of the processor time"),
+        ({"stolen_s": 3.0}, "10 % of the processor time went to other machines"),
+        ({"busy_s": 65.0, "own_s": 50.0}, "other processes used 25 % of the processor time"),
     ],
 )
 def test_who_took_much_is_named(changed: dict[str, float], said: str) -> None:

@@ -117,7 +117,7 @@ def test_a_limit_below_one_step_holds_at_no_rate_and_the_sentence_says_by_how_mu
     assert found.binds == ("ttft",)
     text = sentence(found, goal)
     assert "at no rate: at 0.00100 requests/s 0 % keep it" in text
-    assert "TTFT: 90 % stay within 125 ms, 2.00x the limit" in text
+    assert "TTFT: 90 % stay within 125 ms, 2.00× the limit" in text
     assert "tpot:" not in text
 
 

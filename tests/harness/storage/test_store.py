@@ -283,6 +283,8 @@ def _cut_table(directory: Path) -> None:
         (_remove("result.json"), "result.json' does not exist"),
         (_remove("requests.parquet"), "requests.parquet' does not exist"),
         (_overwrite("result.json", '{"schema_version": 1,'), "is not JSON: "),
+        (_overwrite("result.json", '{"duration_s": NaN}'), "is not JSON: NaN is no number"),
+        (_overwrite("result.json", '{"duration_s": -Infinity}'), "is not JSON: -Infinity is no"),
         (_overwrite("result.json", "[]"), "schema_version None; .* reads 2"),
         (_edit(schema_version=7), "schema_version 7; this version of llmbench reads 2"),
         (_edit(duration_s="long"), "duration_s: Input should be a valid number"),
@@ -305,6 +307,9 @@ def test_a_damaged_run_is_refused_in_one_line(
 
 
 def test_no_such_run(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"run: '.*file' is a file; expected the directory of a"):
+        load_run(tmp_path / "file")
     with pytest.raises(StoreError, match=r"run: '.*nowhere' does not exist"):
         load_run(tmp_path / "nowhere")
 

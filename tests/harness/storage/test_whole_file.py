@@ -19,7 +19,6 @@ WRITES_ITSELF = {
     "harness/peers/install.py",
     "harness/storage/store.py",
     "harness/sweep/cells.py",
-    "harness/storage/whole_file.py",
 }
 
 

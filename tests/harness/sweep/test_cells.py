@@ -15,7 +15,14 @@ from time import monotonic, sleep
 import pytest
 from llmbench.harness.rendering import sweep_reports
 from llmbench.harness.storage.store import StoreError, write_run
-from llmbench.harness.sweep.cells import Done, Sweep, run_all, start, until_done
+from llmbench.harness.sweep.cells import (
+    Done,
+    Sweep,
+    SweepInterruptedError,
+    run_all,
+    start,
+    until_done,
+)
 from llmbench.harness.sweep.grid import Axis, grid
 from llmbench.harness.sweep.table import frame, sweep_table
 
@@ -81,6 +88,21 @@ def test_an_interrupted_cell_ends_the_sweep_and_is_not_taken_for_done(tmp_path: 
     assert opened.found(CELLS[0]) is None
 
 
+def test_an_interrupted_sweep_has_what_ended_and_what_an_earlier_one_stored(tmp_path: Path) -> None:
+    """The second of three is cut short, and the third was stored before."""
+    cells = grid([Axis("engine", ("a", "b", "c"))], repeats=1, seed=0)
+    run_all(sweep(tmp_path / "s", Fake()), cells[2:], lambda _: None)
+
+    def cut_at_b(words: Sequence[str], log: Path, held: int) -> int:
+        cut = "--engine=b" in words
+        return Fake(code=130 if cut else 0, interrupted=cut)(words, log, held)
+
+    opened = Sweep(tmp_path / "s", ("run", "--quant", "awq"), {"vary": ["engine"]}, starts=cut_at_b)
+    with pytest.raises(SweepInterruptedError) as cut:
+        run_all(opened, cells, lambda _: None)
+    assert [one.cell for one in cut.value.done] == [cells[0], cells[2]]
+
+
 def test_two_processes_share_the_cells_and_run_each_once(tmp_path: Path) -> None:
     cells = grid([Axis("x", tuple(map(str, range(6))))], repeats=1, seed=0)
     fake, results = Fake(), []
@@ -123,6 +145,8 @@ def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "full" / "thesis.tex").write_text("")
     with pytest.raises(StoreError, match="is not empty"):
         sweep(tmp_path / "full", Fake())
+    with pytest.raises(StoreError, match="is a file; expected a new directory"):
+        sweep(tmp_path / "full" / "thesis.tex", Fake())
 
 
 def test_the_real_command_is_llmbench_with_its_output_in_the_log(tmp_path: Path) -> None:

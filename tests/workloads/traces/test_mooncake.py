@@ -72,6 +72,10 @@ def test_a_row_keeps_lengths_and_block_ids(mooncake: Callable[..., Path]) -> Non
             "has nan in field timestamp at line 2;",
         ),
         (
+            '{"timestamp": 1e308, "input_length": 5, "output_length": 6, "hash_ids": [0]}',
+            "has 1e+308 in field timestamp at line 2; expected at most 1e+15",
+        ),
+        (
             '{"timestamp": 0, "input_length": 5.5, "output_length": 6, "hash_ids": [0]}',
             "has 5.5 in field input_length at line 2; expected a whole number of tokens",
         ),
