@@ -23,6 +23,7 @@ from .w8a16 import NativeW8A16Linear, takes_groups
 # A smaller map stays in a processor's cache, and codes would have to be widened for nothing: one of
 # 1 MB takes longer with a screen.
 LEAST_BYTES = 8 << 20
+_MANY_INPUTS = 4096
 # Of the weights, looked at together while a screen is made.
 _ELEMENTS_AT_A_TIME = 1 << 22
 # A sum of products is off by no more than this of the sum of their sizes, for each of them (Higham,
@@ -67,21 +68,29 @@ class HeadScreen:
         return self.codes.weight_bytes + self.errors.nbytes
 
 
-def most_rows(target: Target) -> int:
-    """Of x: with more the product with codes is bound by arithmetic, as the dense one is, and each
-    row has some panels computed for it. Measured at SmolLM2-135M's head."""
+def most_rows(target: Target, in_features: int) -> int:
+    """Of x, for which a screen pays: with more the product with codes is bound by arithmetic, as
+    the dense one is. Measured at SmolLM2-135M's head.
+
+    What is bounded by norms is bounded worse the more inputs there are. Of random weights a tenth
+    of all panels is left for one row of 4096 inputs and a quarter for four, half for one of 8192.
+    """
+    if in_features > 2 * _MANY_INPUTS:
+        return 0
+    if in_features > _MANY_INPUTS:
+        return 1
     return 4 if target.multiplies_bfloat16 else 2
 
 
 def screen_of(head: PackedMap, native: Native) -> HeadScreen | None:
     """For a map of dense weights; None for others, which are as small as a screen would be, for a
-    small one, and for a number of inputs that has no codes of this kind."""
+    small one, and for a number of inputs that has no codes of this kind, or too weak a bound."""
     out_features, in_features = head.size
-    if (
-        head.kind is not Kind.DENSE
-        or head.weight_bytes < LEAST_BYTES
-        or not takes_groups(native.target, in_features)
-    ):
+    rows = most_rows(native.target, in_features)
+    is_worth_it = rows and head.weight_bytes >= LEAST_BYTES
+    if head.kind is not Kind.DENSE or not is_worth_it:
+        return None
+    if not takes_groups(native.target, in_features):
         return None
     # Where bfloat16 is multiplied codes count from the middle of their range, else from its end.
     offset = 0.5 if native.target.multiplies_bfloat16 else MIDDLE_CODE
@@ -96,7 +105,7 @@ def screen_of(head: PackedMap, native: Native) -> HeadScreen | None:
     zeros = torch.full_like(codes[:, :1], MIDDLE_CODE)
     weight = GroupedInt8(codes, scales[:, None], zeros, in_features)
     made = NativeW8A16Linear(native)(weight, head.bias, torch.bfloat16)
-    return HeadScreen(made, errors, float(norms.max()), most_rows(native.target))
+    return HeadScreen(made, errors, float(norms.max()), rows)
 
 
 def _screened(weight: Tensor, offset: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:

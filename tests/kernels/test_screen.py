@@ -198,7 +198,7 @@ def test_what_is_no_number_is_found(
 @native
 def test_more_rows_than_it_pays_for_are_computed_whole(implementation: Implementation) -> None:
     weights = with_head(implementation.name, torch.randn(ROWS, HIDDEN))
-    most = screen.most_rows(target_of(implementation))
+    most = screen.most_rows(target_of(implementation), HIDDEN)
     sequences = most + 2  # one of which wants no logits
     found, expected = screened(implementation, weights, sequences)
     assert_same_bits(found, expected)
@@ -227,6 +227,18 @@ def test_a_small_head_has_none(
     weights = with_head(implementation.name, torch.randn(ROWS, HIDDEN))
     found, expected = screened(implementation, weights)
     assert_same_bits(found, expected)
+
+
+@native
+@pytest.mark.parametrize(("inputs", "rows"), [(4096, None), (4100, 1), (8192, 1), (8196, 0)])
+def test_the_more_inputs_the_fewer_rows(
+    implementation: Implementation, inputs: int, rows: int | None
+) -> None:
+    native = Native(target_of(implementation))
+    head = NativeLinear(native)(torch.randn(40, inputs).to(BF16), None, BF16)
+    found = screen.screen_of(head, native)
+    of_few = 4 if native.target.multiplies_bfloat16 else 2
+    assert (0 if found is None else found.most_rows) == (of_few if rows is None else rows)
 
 
 @native
