@@ -210,20 +210,25 @@ def test_ab_draws_a_report_and_its_file_gives_the_same(
     assert (tmp_path / "ab.html").read_bytes() == page.read_bytes()
 
 
+def end_after_nine(monkeypatch: pytest.MonkeyPatch, ended: BaseException) -> None:
+    """A side's tenth trial ends the comparison."""
+    trial = FakeSide.trial
+
+    def ends(self: FakeSide, seed: int, num_requests: int, limit_s: float) -> Trial:
+        if len(self.trials) == 9:
+            raise ended
+        return trial(self, seed, num_requests, limit_s)
+
+    monkeypatch.setattr(FakeSide, "trial", ends)
+
+
 def test_ab_that_is_cut_short_draws_what_it_measured(
     sides: list[SideOptions],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    trial = FakeSide.trial
-
-    def ends(self: FakeSide, seed: int, num_requests: int, limit_s: float) -> Trial:
-        if len(self.trials) == 9:
-            raise KeyboardInterrupt
-        return trial(self, seed, num_requests, limit_s)
-
-    monkeypatch.setattr(FakeSide, "trial", ends)
+    end_after_nine(monkeypatch, KeyboardInterrupt())
     page = tmp_path / "ab.html"
     assert _main(*AB, "--engine paged", "--num-requests", "4", "--html", str(page)) == 130
     assert len(sides) == 2
@@ -245,14 +250,7 @@ def test_ab_that_is_cut_short_keeps_what_it_measured(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    trial = FakeSide.trial
-
-    def ends(self: FakeSide, seed: int, num_requests: int, limit_s: float) -> Trial:
-        if len(self.trials) == 9:
-            raise ended
-        return trial(self, seed, num_requests, limit_s)
-
-    monkeypatch.setattr(FakeSide, "trial", ends)
+    end_after_nine(monkeypatch, ended)
     out = tmp_path / "ab.json"
     assert _main(*AB, "--engine paged", "--num-requests", "4", "--out", str(out)) == code
     assert len(sides) == 2
