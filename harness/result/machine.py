@@ -10,8 +10,8 @@ from .base import ResultPart
 
 
 class Memory(ResultPart):
-    """weight_bytes: what one decode step reads of the weights. kv_bytes: the KV pool.
-    peak_rss_bytes: the process while serving, none of a simulation; peak_device_bytes: the
+    """weight_bytes: what one decode step reads of the weights for all logits. kv_bytes: the KV
+    pool. peak_rss_bytes: the process while serving, none of a simulation; peak_device_bytes: the
     accelerator, if any."""
 
     weight_bytes: int

@@ -20,8 +20,7 @@ from .library import Native
 from .packed import COLUMNS, Kind, NativeWeights, PackedMap, unpack_dense
 from .w8a16 import NativeW8A16Linear, takes_groups
 
-# A smaller map stays in a processor's cache, and codes would have to be widened for nothing: one of
-# 1 MB takes longer with a screen.
+# A smaller map stays in a processor's cache, and codes would have to be widened for nothing.
 LEAST_BYTES = 8 << 20
 _MANY_INPUTS = 4096
 # Of the weights, looked at together while a screen is made.
@@ -72,8 +71,8 @@ def most_rows(target: Target, in_features: int) -> int:
     """Of x, for which a screen pays: with more the product with codes is bound by arithmetic, as
     the dense one is. Measured at SmolLM2-135M's head.
 
-    What is bounded by norms is bounded worse the more inputs there are. Of random weights a tenth
-    of all panels is left for one row of 4096 inputs and a quarter for four, half for one of 8192.
+    What is bounded by norms is bounded worse the more inputs there are: how many panels are left of
+    random weights, `python -m tests.evidence.screened` prints.
     """
     if in_features > 2 * _MANY_INPUTS:
         return 0
@@ -87,10 +86,8 @@ def screen_of(head: PackedMap, native: Native) -> HeadScreen | None:
     small one, and for a number of inputs that has no codes of this kind, or too weak a bound."""
     out_features, in_features = head.size
     rows = most_rows(native.target, in_features)
-    is_worth_it = rows and head.weight_bytes >= LEAST_BYTES
-    if head.kind is not Kind.DENSE or not is_worth_it:
-        return None
-    if not takes_groups(native.target, in_features):
+    has_codes = head.kind is Kind.DENSE and takes_groups(native.target, in_features)
+    if not has_codes or not rows or head.weight_bytes < LEAST_BYTES:
         return None
     # Where bfloat16 is multiplied codes count from the middle of their range, else from its end.
     offset = 0.5 if native.target.multiplies_bfloat16 else MIDDLE_CODE

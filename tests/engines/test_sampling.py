@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from math import inf, log, nan
 from typing import Any
@@ -16,40 +15,17 @@ from llmbench.engines.errors import ConfigError
 from llmbench.engines.sampling import (
     Draw,
     Sampled,
-    _mix,
     choose,
     penalised,
     sample,
-    uniform,
     wants_argmax_only,
 )
 from llmbench.kernels.reference.sample import NO_TOKEN
 from llmbench.kernels.registry import implementations
-from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor
 
-PROBABILITIES = torch.tensor([0.5, 0.25, 0.15, 0.1])
-LOGITS = PROBABILITIES.log()
-DRAWS = 2000
-# What chi-square exceeds once in a thousand, by degrees of freedom (NIST handbook, 1.3.6.7.4).
-CHI_SQUARE_999 = {0: 0.0, 1: 10.828, 2: 13.816, 3: 16.266}
-
-
-def tokens(logits: Tensor, draws: list[Draw], rows: list[int] | None = None) -> list[int]:
-    return [sampled.token_id for sampled in sample(logits, draws, rows)]
-
-
-def check_shares(drawn: list[int], expected: list[float]) -> None:
-    """Pearson's test of goodness of fit; what has no probability must not come at all."""
-    seen = Counter(drawn)
-    assert all(expected[token] > 0 for token in seen)
-    likely = [token for token, share in enumerate(expected) if share > 0]
-    statistic = sum(
-        (seen[token] - len(drawn) * expected[token]) ** 2 / (len(drawn) * expected[token])
-        for token in likely
-    )
-    assert statistic <= CHI_SQUARE_999[len(likely) - 1] + 1e-9
+from .drawn import DRAWS, LOGITS, RANDOM, check_shares, tokens
 
 
 def test_greedy_takes_the_likeliest() -> None:
@@ -57,8 +33,8 @@ def test_greedy_takes_the_likeliest() -> None:
     assert tokens(logits, [Draw(SamplingParams(), 0)] * 2) == [1, 0]
 
 
-RANDOM = SamplingParams(temperature=1.0)
 HALF = log(2)  # A penalty that halves a probability's weight.
+
 
 SHARES = [
     (RANDOM, [0.5, 0.25, 0.15, 0.1]),
@@ -158,7 +134,11 @@ whole_samplings = st.builds(
     logprobs=st.sampled_from([None, None, 0, 3, 7]),
     seed=st.integers(-5, 2**40),
 )
+
+
 some_ids = st.lists(st.integers(0, 96), max_size=12)
+
+
 any_draws = st.builds(
     Draw,
     whole_samplings,
@@ -254,59 +234,6 @@ def test_choosing_a_token_does_not_wait_for_the_device(changes: dict[str, Any]) 
         choose(logits.to("meta"), penalised, [0])
 
 
-def test_choices_of_one_row_have_streams_of_their_own() -> None:
-    logits = LOGITS[None]
-    draws = [Draw(RANDOM, 0, choice) for choice in range(DRAWS)]
-    drawn = tokens(logits, draws, [0] * DRAWS)
-    check_shares(drawn, PROBABILITIES.tolist())
-    # The first says nothing about the second: pairs come as often as the product.
-    pairs = [2 * (a > 0) + (b > 0) for a, b in zip(drawn[::2], drawn[1::2], strict=True)]
-    check_shares(pairs, [0.25] * 4)
-    # The first choice is what a request of one output draws.
-    assert drawn[:1] == tokens(logits, [Draw(RANDOM, 0)])
-
-
-def test_the_first_numbers_of_splitmix64() -> None:
-    """The generator's published outputs for the seed 1234567 (Vigna, splitmix64.c; the value that
-    Rosetta Code gives first): the hash is its mixing function."""
-    gamma = 0x9E3779B97F4A7C15
-    assert _mix(1234567 + gamma) == 6457827717110365317
-    assert _mix(1234567 + 2 * gamma) == 3203168211198807973
-
-
-def test_numbers_are_uniform_whatever_is_counted() -> None:
-    """256 cells, 20 thousand numbers each along seeds, choices, positions; and pairs of
-    neighbours in 16 x 16 cells. Chi-square of 255 degrees: 330.5 once in a thousand."""
-
-    def statistic(cells: Tensor) -> float:
-        share = len(cells) / 256
-        return float(((torch.bincount(cells, minlength=256) - share) ** 2).sum() / share)
-
-    count = range(20_000)
-    for along in (
-        [uniform(Draw(replace(RANDOM, seed=index), 3)) for index in count],
-        [uniform(Draw(RANDOM, 3, choice)) for choice in count],
-        [uniform(Draw(RANDOM, index)) for index in count],
-    ):
-        numbers = torch.tensor(along, dtype=torch.float64)
-        assert float(numbers.min()) >= 0
-        assert float(numbers.max()) < 1
-        assert statistic((numbers * 256).long()) < 330.5
-        sixteenths = (numbers * 16).long()
-        assert statistic(16 * sixteenths[:-1] + sixteenths[1:]) < 400  # pairs overlap
-
-
-def test_seeds_and_positions_have_streams_of_their_own() -> None:
-    logits = torch.zeros(1, 1000)
-    draws = {
-        tokens(logits, [Draw(replace(RANDOM, seed=seed), position)])[0]
-        for seed in range(8)
-        for position in range(8)
-    }
-    # 64 draws from 1000 collide about twice; one shared stream would collide always.
-    assert len(draws) > 55
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -364,9 +291,9 @@ def test_logits_that_are_no_numbers_are_not_drawn_from(value: float) -> None:
 def test_no_likeliest_token_is_taken_of_logits_that_are_nan(dtype: torch.dtype) -> None:
     logits = torch.tensor([[0.0, 2.0, 1.0], [0.0, nan, 1.0]], dtype=dtype)
     greedy = [Draw(SamplingParams(), 0)] * 2
-    for rows, tokens in (([0, 1], [1, NO_TOKEN]), ([0], [1]), ([1], [NO_TOKEN])):
+    for rows, expected in (([0, 1], [1, NO_TOKEN]), ([0], [1]), ([1], [NO_TOKEN])):
         found = sample(logits, greedy[: len(rows)], rows)
-        assert [one.token_id for one in found] == tokens
+        assert [one.token_id for one in found] == expected
 
 
 @pytest.mark.parametrize(

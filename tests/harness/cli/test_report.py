@@ -19,6 +19,19 @@ from ..observed import serve_in_turn
 from ..stored import stored_run
 
 
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders that figures are drawn in; none is."""
+    folders: list[Path] = []
+
+    def save(_charts: object, folder: Path, _formats: object) -> list[Path]:
+        folders.append(folder)
+        return []
+
+    monkeypatch.setattr("llmbench.reports.plots.save_charts", save)
+    return folders
+
+
 def report(*words: str) -> int:
     with pytest.raises(SystemExit) as left:
         main(["report", *words])
@@ -60,15 +73,8 @@ def test_figures_of_runs_of_one_name_lie_apart(
     given: tuple[str, ...],
     folders: list[str],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    drawn: list[Path],
 ) -> None:
-    drawn: list[Path] = []
-
-    def save(_charts: object, folder: Path, _formats: object) -> list[Path]:
-        drawn.append(folder)
-        return []
-
-    monkeypatch.setattr("llmbench.reports.plots.save_charts", save)
     stored = stored_run(*serve_in_turn(8), config={"seed": 0})
     for run in ("runs/b", "other/a", "runs/a", "one/repeat-1", "one/repeat-2", "two/repeat-1"):
         (tmp_path / run).parent.mkdir(exist_ok=True)
@@ -104,16 +110,7 @@ def test_a_file_that_is_no_comparison_is_refused_and_nothing_written(
     assert content is None or path.read_text() == content
 
 
-def test_the_figures_of_a_run_and_of_turns_lie_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn: list[Path] = []
-
-    def save(_charts: object, folder: Path, _formats: object) -> list[Path]:
-        drawn.append(folder)
-        return []
-
-    monkeypatch.setattr("llmbench.reports.plots.save_charts", save)
+def test_the_figures_of_a_run_and_of_turns_lie_apart(tmp_path: Path, drawn: list[Path]) -> None:
     stored = stored_run(*serve_in_turn(8))
     write_run(tmp_path / "same", stored.result, stored.requests, stored.steps, {})
     a, b = (FakeSide(lambda seed: 0.01 + 1e-6 * (seed % 7)) for _ in "ab")

@@ -1,82 +1,23 @@
-"""Stored runs as a history: which belong together, what steps, and what the reports say."""
+"""What steps in a history, what enters no test, and what the reports say of it."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from llmbench.engines.errors import ConfigError
-from llmbench.harness.comparison.compare import differing_config
 from llmbench.harness.comparison.quantities import Quantity, find_quantity
-from llmbench.harness.history.series import find_runs, group
 from llmbench.harness.history.trend import history_of, trends_of
 from llmbench.harness.rendering import history_reports
-from llmbench.harness.result import Check, Metric, Result
-from llmbench.harness.storage.store import RESULT_FILE, RunOnDisk, StoreError, write_run
-from llmbench.reports.history_model import History, Trend
+from llmbench.harness.result import Check
+from llmbench.harness.storage.store import RunOnDisk
+from llmbench.reports.history_model import Trend
 from llmbench.reports.history_report import history_report
 from llmbench.reports.model import Chart
 
-from ..observed import serve_in_turn
-from ..stored import SIMULATION, stored_run
-
-TTFT = find_quantity("metric", "ttft.p99")
-STEPS = find_quantity("metric", "counters.steps")
-
-
-def run(
-    name: str,
-    ttft_s: float = 0.2,
-    *,
-    day: int = 1,
-    samples: int = 100,
-    commit: str = "",
-    steps: int | None = None,
-    config: dict[str, Any] | None = None,
-    environment: dict[str, Any] | None = None,
-    simulated: bool = False,
-) -> RunOnDisk:
-    requests, traces = serve_in_turn(12)
-    stored = stored_run(
-        requests,
-        traces,
-        config=config,
-        environment={"git": {"commit": commit, "dirty": False}} if commit else environment,
-        simulation=SIMULATION if simulated else None,
-    )
-    ttft = stored.result.metrics["ttft"]
-    stats = {**ttft.stats, "p99": ttft_s, "count": samples}
-    changed: dict[str, Any] = {
-        "metrics": {
-            **stored.result.metrics,
-            "ttft": Metric(**{**ttft.model_dump(), "stats": stats}),
-        },
-        "validity": stored.result.validity.model_copy(update={"valid": True, "checks": ()}),
-    }
-    if not simulated:
-        changed["created_at"] = f"2026-01-{day:02}T03:04:05Z"
-    if steps is not None:
-        changed["counters"] = stored.result.counters.model_copy(update={"steps": steps})
-    result: Result = stored.result.model_copy(update=changed)
-    return RunOnDisk(Path(name), result)
-
-
-def nightly(levels: Sequence[float], noise: float = 0.01) -> list[RunOnDisk]:
-    rng = np.random.default_rng()
-    return [
-        run(f"n{day}", level * (1 + noise * rng.normal()), day=day, commit=f"c{day:02}" * 4)
-        for day, level in enumerate(levels, start=1)
-    ]
-
-
-def history(runs: Sequence[RunOnDisk]) -> History:
-    return history_of(runs, (), [TTFT, STEPS])
+from .nights import STEPS, TTFT, history, nightly, run
 
 
 def test_a_measured_step_is_found_at_its_run_with_the_commit_that_brought_it() -> None:
@@ -246,96 +187,10 @@ def test_levels_that_were_measured_too_shortly_are_not_called_another() -> None:
     assert "a step of TTFT p99" in history_reports(history(runs))["history.md"]
 
 
-def test_a_driver_is_what_changed_and_parts_no_series() -> None:
-    """A step that came with an upgrade was in two series, and so in none."""
-
-    def on(driver: str, gpu: str = "NVIDIA H100") -> dict[str, Any]:
-        return {"gpus": [{"name": gpu, "memory_bytes": 80, "driver": driver}]}
-
-    runs = [
-        run(f"n{day}", day=day, steps=90 + day // 2, environment=on(driver))
-        for day, driver in ((1, "550.54"), (2, "550.90"))
-    ]
-    told = history([*runs, run("other", day=3, environment=on("550.90", "NVIDIA H200"))])
-    assert told.alone == ("other",)
-    assert "driver 550.54 → 550.90" in history_reports(told)["history.md"]
-
-
 def test_few_measured_runs_show_no_step_however_far_apart() -> None:
     trend = trend_of(nightly([0.2] * 4 + [9.0] * 4), TTFT, 0.01)
     assert trend is not None
     assert trend.steps == ()
-
-
-def test_runs_are_in_order_of_time_and_of_one_experiment() -> None:
-    runs = [
-        run("later", day=3),
-        run("wider", day=2, config={"max_num_seqs": 8}),
-        run("first", day=1),
-        run("second", day=2, commit="abc", config={"command": "called otherwise"}),
-        run("new", day=4, config={"a_setting_of_tomorrow": None}),
-    ]
-    names = [[one.directory.name for one in members] for members in group(runs)]
-    assert names == [["first", "second", "later", "new"], ["wider"]]
-    told = history(runs)
-    assert (told.left_out, told.alone) == ((), ("wider",))
-
-
-def test_simulated_runs_are_in_the_order_of_their_names_whatever_a_copy_made_of_their_files(
-    tmp_path: Path,
-) -> None:
-    """Known wrong here: they were ordered by when their files were written."""
-    requests, traces = serve_in_turn(12)
-    tables = stored_run(requests, traces)
-    for at, name in enumerate(("old/n10", "new/n2", "old/n9", "new/n1")):
-        one = run(name, simulated=True)
-        write_run(tmp_path / name, one.result, tables.requests, tables.steps, {})
-        os.utime(tmp_path / name / RESULT_FILE, (at, at))
-
-    def order(*paths: str) -> list[str]:
-        found, _ = find_runs([tmp_path / path for path in paths])
-        (members,) = group(found)
-        return [one.directory.name for one in members]
-
-    assert order("old", "new") == ["n9", "n10", "n1", "n2"]
-    assert order("") == ["n1", "n2", "n9", "n10"]
-    told = history(find_runs([tmp_path])[0])
-    assert [one.when for one in told.series[0].runs] == [None] * 4
-    assert "4 runs, n1 to n10 in the order of names" in history_reports(told)["history.html"]
-
-
-def test_runs_of_other_threads_are_another_experiment_however_old(tmp_path: Path) -> None:
-    """Once, only the environment said how many threads there were."""
-    of_one = {"torch": {"threads": 1}}
-    written = [
-        run("new-1", day=4, config={"threads": 1}, environment=of_one),
-        run("old-1", day=1, config={"threads": None}, environment=of_one),
-        run("new-2", day=3),
-        run("old-2", day=2, config={"threads": None}),
-    ]
-    requests, traces = serve_in_turn(12)
-    tables = stored_run(requests, traces)
-    for one in written:
-        write_run(tmp_path / one.directory, one.result, tables.requests, tables.steps, {})
-    found, _ = find_runs([tmp_path])
-    names = [[one.directory.name for one in members] for members in group(found)]
-    assert names == [["old-1", "new-1"], ["old-2", "new-2"]]
-    assert differing_config(found[:2])[0].values == (1, 2)
-    assert differing_config([one for one in found if one.directory.name.endswith("1")]) == ()
-
-
-def test_repeats_that_are_alone_are_named_in_full_and_nothing_is_called_steady() -> None:
-    told = history(
-        [
-            run("runs/s-a/repeat-1", config={"max_num_seqs": 4}),
-            run("runs/s-b/repeat-1", config={"max_num_seqs": 8}),
-        ]
-    )
-    assert told.alone == ("runs/s-a/repeat-1", "runs/s-b/repeat-1")
-    report = history_report(told)
-    assert report.verdict == "Nothing to compare: no series of two runs."
-    assert report.badge.tone == "plain"
-    assert [section.id for section in report.sections] == ["alone"]
 
 
 @pytest.mark.parametrize(
@@ -369,77 +224,3 @@ def test_what_repeats_exactly_is_judged_of_two_runs() -> None:
     assert both.verdict.endswith("on; nothing else stepped.")
     fewer = [pair[0], run("b", day=2, steps=80)]
     assert history_report(history(fewer)).verdict.startswith("Nothing stepped for the worse, but ")
-
-
-def test_runs_that_are_alone_are_one_line_and_no_caution() -> None:
-    """Of 28 such runs each was a yellow line above everything."""
-    pair = [run("a", day=1), run("b", day=2)]
-    many = [run(f"x{at}", config={"max_num_seqs": 100 + at}) for at in range(28)]
-    told = history([*pair, *many])
-    report = history_report(told)
-    (note,) = report.notes
-    assert note.tone == "plain"
-    assert note.text.startswith("28 runs are alone: no other run has their settings")
-    pages = history_reports(told)
-    assert pages["history.md"].index("x27") > pages["history.md"].index("<details>")
-    # In the page, too: its last fold before the names is still open there.
-    before = pages["history.html"].partition(">x0<")[0]
-    assert before.rindex("<details>") > before.rindex("</details>")
-    (note,) = history_report(history([*pair, many[0]])).notes
-    assert note.text.startswith("1 run is alone: no other run has its settings")
-    broken = replace(told, left_out=(("cut", "it was interrupted"),))
-    assert [one.tone for one in history_report(broken).notes] == ["caution", "plain"]
-    assert history_report(history(pair)).notes == ()
-
-
-def test_a_setting_that_older_versions_did_not_have_parts_no_series() -> None:
-    old = run("old", day=1)
-    new = run("new", day=2, config={"cuda_graphs": "off", "tensor_parallel": 1})
-    other = run("other", day=3, config={"cuda_graphs": "decode"})
-    names = [[one.directory.name for one in members] for members in group([old, new, other])]
-    assert names == [["old", "new"], ["other"]]
-
-
-def test_series_that_would_be_called_alike_say_what_they_differ_in() -> None:
-    runs = [
-        run(f"{seqs}-{day}", day=day, config={"max_num_seqs": seqs})
-        for seqs in (4, 8)
-        for day in (1, 2)
-    ]
-    names = [series.name for series in history(runs).series]
-    assert names[0].endswith("(max_num_seqs 4)")
-    assert names[1].endswith("(max_num_seqs 8)")
-
-
-def test_runs_are_found_below_a_directory_and_those_that_do_not_count_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By their paths: many are called alike."""
-    monkeypatch.chdir(tmp_path)
-    requests, traces = serve_in_turn(12)
-    stored = stored_run(requests, traces)
-    valid = run("", day=1).result
-    for name in ("a", "deep/b"):
-        write_run(tmp_path / name, valid, stored.requests, stored.steps, {})
-    partial = valid.model_copy(update={"status": "partial"})
-    for name in ("cut", "deep/cut"):
-        write_run(tmp_path / name, partial, stored.requests, stored.steps, {})
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "result.json").write_text('{"schema_version": 99}')
-    # The parent and the child name the same runs.
-    runs, left_out = find_runs([tmp_path, tmp_path / "deep"])
-    assert sorted(one.directory.name for one in runs) == ["a", "b"]
-    assert dict(left_out)["cut"] == dict(left_out)["deep/cut"] == "it was interrupted"
-    monkeypatch.chdir(tmp_path / "deep")
-    assert str(tmp_path / "cut") in dict(find_runs([tmp_path])[1])
-    assert "schema_version 99" in dict(left_out)["broken"]
-
-
-def test_paths_without_runs_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="expected a directory that holds runs"):
-        find_runs([tmp_path])
-    with pytest.raises(StoreError, match="does not exist"):
-        find_runs([tmp_path / "nowhere"])
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match=r"'.*file' is a file; expected a directory that holds"):
-        find_runs([tmp_path / "file"])
