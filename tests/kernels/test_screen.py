@@ -150,7 +150,7 @@ def test_numbers_that_are_taken_for_zero(implementation: Implementation) -> None
     """Products of bfloat16 know no denormal numbers, not even in sums that are scaled later."""
     call, weights, x = before_the_head(implementation)
     weights.norm[:] = 1.4 * 2.0**-126 * weights.norm / x
-    weights.norm[0] = 0
+    weights.norm[x == 0] = weights.norm[0] = 0
     head = torch.full((ROWS, HIDDEN), -2.0)
     head[7], head[900], head[900, HIDDEN * 6 // 10 :] = 0, -1, 1
     head[:, 0] = 127
@@ -257,5 +257,5 @@ def test_outputs_are_no_further_off_than_it_says(implementation: Implementation)
     rounding = 2**-8 * (1 + 2**-8)
     coded = made.codes(x).double()
     assert ((coded - exact).abs() <= bound + rounding * coded.abs()).all()
-    # Those are nearly as far off as that, so that it is no larger than it must be.
-    assert ((coded - exact).abs().diagonal() > 0.8 * bound.diagonal()).all()
+    # Most of those are nearly as far off as that, so that it is no larger than it must be.
+    assert ((coded - exact).abs() / bound).diagonal().median() > 0.8
