@@ -20,7 +20,7 @@ from ..metrics import LATENCIES, rate_metrics
 from ..metrics.counters import count_replies
 from ..result import Check, Counters, Metric, Result, Validity, Window, WorkloadSummary
 from ..run.record import RequestRecord, RequestStatus
-from ..run.replies import Replies, replies_only
+from ..run.replies import Replies, check_held_back, replies_only
 from ..run.validity import check_complete, check_errors, check_steady, check_tail
 from ..storage.store import StoredRun
 from ..tables.requests import requests_frame
@@ -64,6 +64,7 @@ def run_of_records(source: Source, records: Sequence[RequestRecord]) -> StoredRu
     checks = (
         check_complete(records, interrupted=source.cancelled),
         check_errors(records),
+        check_held_back(records),
         check_steady(replies.window),
         check_tail(records),
     )
