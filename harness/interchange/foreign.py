@@ -80,8 +80,8 @@ def run_of_summary(
 ) -> StoredRun:
     """From a summary: numbers as the tool computed them, and so no interval.
 
-    latencies: statistics in seconds by metric id. rates: a second of the whole run, by metric id.
-    Raises ValueError where one is no number.
+    latencies: statistics in seconds by metric id; zeros alone say that no reply had a value. rates:
+    a second of the whole run, by metric id. Raises ValueError where one is no number.
     """
     _check_finite("the summary", totals.duration_s, *rates.values())
     for name, stats in latencies.items():
@@ -95,11 +95,14 @@ def run_of_summary(
     checks = (
         Check(
             id="errors",
-            ok=totals.ok > 0 and not totals.failed and not source.cancelled,
+            ok=bool(totals.ok and totals.output_tokens)
+            and not totals.failed
+            and not source.cancelled,
             fatal=True,
             value=float(totals.failed),
             limit=0.0,
             detail=f"{totals.ok} requests served, {totals.failed} failed"
+            + ("" if totals.output_tokens else ", no token of a reply")
             + (", cut short" if source.cancelled else ""),
         ),
         check_steady(whole),
@@ -108,7 +111,7 @@ def run_of_summary(
     metrics = {
         name: Metric(unit=found[name].unit, better=found[name].better, stats=dict(stats))
         for name, stats in latencies.items()
-        if stats
+        if any(stats.values())
     }
     for rate in rate_metrics({}):
         if rate.id in rates:
@@ -143,18 +146,21 @@ def record(
 
     As many chunks as tokens: each is a token. Otherwise only the total is known: the tokens are
     spread evenly over the chunks, which is right for the first and the last, and the record says
-    that the gaps between them are not known. Raises ValueError where a time is no number.
+    that the gaps between them are not known. Of whom the file has no token, or no time of one, as
+    of a refusal without a word, failed. Raises ValueError where a time is no number.
     """
     _check_finite(f"request {index}", due_s, send_s, *chunk_times_s)
+    if not (error or cancelled) and not (output_tokens and len(chunk_times_s)):
+        error = "the file has no token of its reply, or not when one came"
     status = RequestStatus.OK
     if error or cancelled:
         status = RequestStatus.UNFINISHED if cancelled else RequestStatus.FAILED
-    served = status is RequestStatus.OK and len(chunk_times_s) > 0
+    served = status is RequestStatus.OK
     each = served and len(chunk_times_s) == output_tokens
     times_s: tuple[float, ...] = ()
     if served:
         place = np.linspace(0, len(chunk_times_s) - 1, output_tokens).round().astype(int)
-        times_s = tuple(chunk_times_s[at] for at in place) if output_tokens else ()
+        times_s = tuple(chunk_times_s[at] for at in place)
     return RequestRecord(
         request_id=f"r{index}",
         index=index,
