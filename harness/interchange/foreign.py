@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from ...reports.facts import NOT_SAID
-from ..metrics import LATENCIES, rate_metrics
+from ..metrics import LATENCIES, TimePerOutputToken, rate_metrics
 from ..metrics.counters import count_replies
-from ..result import Check, Counters, Metric, Result, Validity, Window, WorkloadSummary
+from ..result import HELD_BACK, Check, Counters, Metric, Result, Validity, Window, WorkloadSummary
 from ..run.record import RequestRecord, RequestStatus
 from ..run.replies import Replies, check_held_back, replies_only
 from ..run.validity import check_complete, check_errors, check_steady, check_tail
@@ -105,13 +105,14 @@ def run_of_summary(
             + ("" if totals.output_tokens else ", no token of a reply")
             + (", cut short" if source.cancelled else ""),
         ),
+        _check_pace(latencies),
         check_steady(whole),
     )
     found = {metric.id: metric for metric in LATENCIES}
     metrics = {
         name: Metric(unit=found[name].unit, better=found[name].better, stats=dict(stats))
         for name, stats in latencies.items()
-        if any(stats.values())
+        if any(stats.values()) and not (name == TimePerOutputToken.id and _counts_zeros(stats))
     }
     for rate in rate_metrics({}):
         if rate.id in rates:
@@ -129,6 +130,21 @@ def run_of_summary(
     replies = Replies(totals.duration_s, whole, metrics)
     result = _result(source, checks, replies, counters, planned)
     return StoredRun(source.path, result, requests_frame([]), steps_frame([], []))
+
+
+def _check_pace(latencies: Mapping[str, Mapping[str, float]]) -> Check:
+    """Other tools take a reply that came all at once for one without a pause."""
+    held_back = _counts_zeros(latencies[TimePerOutputToken.id])
+    detail = "no reply of several tokens is known to have come all at once"
+    if held_back:
+        detail = "replies of several tokens came all at once: a TPOT that has them as 0 is left out"
+    return Check(id=HELD_BACK, ok=not held_back, fatal=False, detail=detail)
+
+
+def _counts_zeros(stats: Mapping[str, float]) -> bool:
+    """Whether the smallest value is 0, though others are not. Not every tool tells it."""
+    values = [value for name, value in stats.items() if name != "std"]
+    return any(values) and min(values) == 0
 
 
 def record(

@@ -66,3 +66,26 @@ def test_a_summary_of_no_tokens_is_of_no_replies(tmp_path: Path) -> None:
     assert not validity.valid
     said = [one.detail for one in validity.failures if one.id == "errors"]
     assert said == ["16 requests served, 0 failed, no token of a reply"]
+
+
+def test_a_summary_that_counts_replies_held_back_as_without_a_pause_has_no_pace(
+    tmp_path: Path,
+) -> None:
+    theirs = json.loads((DATA / "aiperf-profile_export_aiperf.json").read_text())
+    path = tmp_path / "profile_export_aiperf.json"
+    path.write_text(json.dumps(theirs))
+    assert "tpot" in read_run(path).result.metrics
+    theirs["inter_token_latency"] |= {"min": 0.0}
+    path.write_text(json.dumps(theirs))
+    run = read_run(path)
+    assert "tpot" not in run.result.metrics
+    assert "icl" in run.result.metrics
+    assert "replies of several tokens came all at once" in warnings_of(run)
+
+
+def test_a_summary_of_one_and_the_same_pace_has_it(tmp_path: Path) -> None:
+    theirs = json.loads((DATA / "aiperf-profile_export_aiperf.json").read_text())
+    theirs["inter_token_latency"] |= {"std": 0.0}
+    path = tmp_path / "profile_export_aiperf.json"
+    path.write_text(json.dumps(theirs))
+    assert "tpot" in read_run(path).result.metrics
