@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .comparison_tables import ratio_text, row_labels
@@ -44,6 +44,18 @@ _NOT_TOLD_APART = "not told apart"
 _MANY = 4
 # Of the runs that fared alike so many are named, and the rest counted.
 _MOST_RUNS = 4
+
+
+def keys_shown(
+    keys: Iterable[tuple[str, str]], rows: Iterable[MetricComparison]
+) -> list[tuple[str, str]]:
+    """With a rate of whole runs for that of a window where the rows have both: then not every run
+    has a steady window, and what is over one is not held against what is over a whole run."""
+    known = {(row.id, row.stat) for row in rows}
+    return [
+        (metric, "run") if stat == "window" and (metric, "run") in known else (metric, stat)
+        for metric, stat in keys
+    ]
 
 
 @dataclass(frozen=True)
@@ -124,7 +136,8 @@ def _of_many(
     by_key = {(row.id, row.stat): (label, row) for label, row in labelled}
     parts: list[str] = []
     moved: set[str] = set()
-    for label, row in (by_key[key] for key in ANSWER if key in by_key):
+    answers = keys_shown(ANSWER, rows)
+    for label, row in (by_key[key] for key in answers if key in by_key):
         ratios = {
             name: ratio
             for name, ratio in zip(names, row.ratios, strict=True)
@@ -141,7 +154,7 @@ def _of_many(
             if side
         )
         parts += [f"{label}: {said}"] if said else []
-    answered = {by_key[key][0] for key in ANSWER if key in by_key}
+    answered = {by_key[key][0] for key in answers if key in by_key}
     texts = {name: _rest(found, answered, is_told=name in moved) for name, found in others.items()}
     texts |= {name: f"the same run as {one}" for name, one in same_run.items() if name in others}
     rest = "; ".join(_each({name: text for name, text in texts.items() if text}))
@@ -179,9 +192,10 @@ def _found(rows: Sequence[MetricComparison], at: int, most_named: int) -> _Found
     labelled = zip(map(in_sentence, row_labels(rows)), rows, strict=True)
     by_key = {(row.id, row.stat): (label, row.ratios[at]) for label, row in labelled}
     told: list[tuple[str, Ratio]] = []
-    for key in FIGURES:
+    answers = keys_shown(ANSWER, rows)
+    for key in keys_shown(FIGURES, rows):
         label, ratio = by_key.pop(key, ("", None))
-        if ratio is not None and (key in ANSWER or ratio.verdict in DECIDED):
+        if ratio is not None and (key in answers or ratio.verdict in DECIDED):
             told.append((label, ratio))
     worse = [
         (metric, label, ratio)

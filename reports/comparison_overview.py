@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from .clearly_best import clearly_best
-from .comparison_headline import DECIDED, FIGURES
+from .comparison_headline import DECIDED, FIGURES, keys_shown
 from .comparison_tables import WORDS, ratio_text, row_labels, row_scales
 from .format import Scale, scale_of
 from .model import (
@@ -56,8 +56,7 @@ def _shown(comparison: Comparison) -> Iterator[tuple[str, MetricComparison, Scal
     rows = comparison.rows
     each = zip(row_labels(rows), rows, row_scales(rows), strict=True)
     by_key = {(row.id, row.stat): (label, row, scale) for label, row, scale in each}
-    keys = ((_RUN if key == _WINDOW and _RUN in by_key else key) for key in FIGURES)
-    return (by_key[key] for key in keys if key in by_key)
+    return (by_key[key] for key in keys_shown(FIGURES, rows) if key in by_key)
 
 
 def _change(

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..machine.throttling import Throttled, check_throttling
-from ..metrics.tpot import came_at_once
-from ..result import HELD_BACK, Check, ClientLoad, Validity, Window
+from ..result import Check, ClientLoad, Validity, Window
 from ..run.lateness import check_rate
 from ..run.record import ONLY_IN_SUM, RequestRecord, RequestStatus
+from ..run.replies import check_held_back
 from ..run.validity import (
     LITTLE_ERROR,
     Asked,
@@ -161,25 +161,6 @@ def check_gaps(requests: Sequence[RequestRecord]) -> Check:
         )
     return Check(
         id="token_gaps", ok=not unknown, fatal=False, value=float(unknown), limit=0.0, detail=detail
-    )
-
-
-def check_held_back(requests: Sequence[RequestRecord]) -> Check:
-    """A reply that comes all at once has no pace, however slow it was made."""
-    served = served_of(requests)
-    several = [one for one in served if one.output_tokens > 1]
-    held_back = sum(map(came_at_once, several))
-    detail = "no reply of several tokens came all at once"
-    if held_back:
-        detail = f"{held_back} of {len(several)} replies of several tokens came all at once, so "
-        detail += "that they have no TPOT and no ITL"
-    return Check(
-        id=HELD_BACK,
-        ok=not held_back,
-        fatal=False,
-        value=held_back / max(len(several), 1),
-        limit=0.0,
-        detail=detail,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from ..metrics import CostPerMillionTokens, Goodput, GoodputShare
 from ..result import Result
 from . import text_quality
@@ -23,3 +25,16 @@ def unlike(quantity: Quantity, one: Result, other: Result) -> str:
 def of_window(quantity: Quantity) -> bool:
     """Whether it is over the steady window, and over the whole run where there is none."""
     return quantity.stat == "window" or quantity.id == CostPerMillionTokens.id
+
+
+def mixed(results: Iterable[Result]) -> bool:
+    """Whether some have a steady window and some have none."""
+    return len({result.window.steady for result in results}) > 1
+
+
+def whole_where_mixed(names: Sequence[str], results: Iterable[Result]) -> tuple[str, ...]:
+    """Rates over whole runs for those over the steady window where only some runs have one: a
+    window here and a whole run there are not the same quantity, and nothing could be told."""
+    if not mixed(results):
+        return tuple(names)
+    return tuple(name.replace(".window", ".run") for name in names)

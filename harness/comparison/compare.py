@@ -24,6 +24,7 @@ from ..stats.bootstrap import Estimate
 from ..storage.settings import NOT_SETTINGS, setting_of
 from ..storage.store import RunOnDisk, StoredRun
 from .admissible import objections
+from .alike import mixed
 from .comparability import differences, disturbances, says, says_requests, warnings
 from .evidence import ERROR_RATE, Finding, examine, has_interval
 from .observed import Observed
@@ -71,7 +72,7 @@ def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Compar
     different = [each for each in zip(names, runs, strict=True) if each[0] not in repeated]
     observed = [Observed(run, name) for run, name in zip(runs, names, strict=True)]
     results = [run.result for run in runs]
-    shared = shared_quantities(results)
+    shared = shared_quantities(results, whole=mixed(results))
     contrasts = sum(has_interval(quantity, results) for quantity in shared) * (len(runs) - 1)
     confidence = 1 - ERROR_RATE / max(contrasts, 1)
     found = {
@@ -184,15 +185,14 @@ def differing_config(runs: Sequence[StoredRun | RunOnDisk]) -> tuple[ConfigDiffe
     return tuple(found)
 
 
-def shared_quantities(results: Sequence[Result]) -> list[Quantity]:
+def shared_quantities(results: Sequence[Result], *, whole: bool) -> list[Quantity]:
     """Those that at least two of the results have; of chunks only where some held several tokens,
-    for else they say of tokens what tokens say. Rates of whole runs, too, where some have a steady
-    window and some have none, for those of the window are then not alike."""
+    for else they say of tokens what tokens say. whole: rates of whole runs, too, for where some
+    have a steady window and some have none those of the window are not alike."""
     chunks = any("icl" in one.metrics and not one.has_token_chunks for one in results)
-    whole = WHOLE if len({one.window.steady for one in results}) > 1 else ()
     return [
         quantity
-        for quantity in map(QUANTITIES.__getitem__, (*whole, *COMPARED))
+        for quantity in map(QUANTITIES.__getitem__, (*(WHOLE if whole else ()), *COMPARED))
         if sum(quantity.value(result) is not None for result in results) >= 2
         and (chunks or quantity.id != "icl")
     ]
@@ -200,10 +200,9 @@ def shared_quantities(results: Sequence[Result]) -> list[Quantity]:
 
 def rates_over(results: Sequence[Result]) -> RatesOver:
     """What the rates called `window` are over."""
-    steady = {result.window.steady for result in results}
-    if len(steady) > 1:
+    if mixed(results):
         return "steady window, else whole run"
-    return "whole run" if steady == {False} else "steady window"
+    return "steady window" if results[0].window.steady else "whole run"
 
 
 def row_of(

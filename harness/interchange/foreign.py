@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from ...reports.facts import NOT_SAID
-from ..metrics import LATENCIES, rate_metrics
+from ..metrics import LATENCIES, TimePerOutputToken, rate_metrics
 from ..metrics.counters import count_replies
-from ..result import Check, Counters, Metric, Result, Validity, Window, WorkloadSummary
+from ..result import HELD_BACK, Check, Counters, Metric, Result, Validity, Window, WorkloadSummary
 from ..run.record import RequestRecord, RequestStatus
-from ..run.replies import Replies, replies_only
+from ..run.replies import Replies, check_held_back, replies_only
 from ..run.validity import check_complete, check_errors, check_steady, check_tail
 from ..storage.store import StoredRun
 from ..tables.requests import requests_frame
@@ -64,6 +64,7 @@ def run_of_records(source: Source, records: Sequence[RequestRecord]) -> StoredRu
     checks = (
         check_complete(records, interrupted=source.cancelled),
         check_errors(records),
+        check_held_back(records),
         check_steady(replies.window),
         check_tail(records),
     )
@@ -79,8 +80,8 @@ def run_of_summary(
 ) -> StoredRun:
     """From a summary: numbers as the tool computed them, and so no interval.
 
-    latencies: statistics in seconds by metric id. rates: a second of the whole run, by metric id.
-    Raises ValueError where one is no number.
+    latencies: statistics in seconds by metric id; zeros alone say that no reply had a value. rates:
+    a second of the whole run, by metric id. Raises ValueError where one is no number.
     """
     _check_finite("the summary", totals.duration_s, *rates.values())
     for name, stats in latencies.items():
@@ -94,20 +95,24 @@ def run_of_summary(
     checks = (
         Check(
             id="errors",
-            ok=totals.ok > 0 and not totals.failed and not source.cancelled,
+            ok=bool(totals.ok and totals.output_tokens)
+            and not totals.failed
+            and not source.cancelled,
             fatal=True,
             value=float(totals.failed),
             limit=0.0,
             detail=f"{totals.ok} requests served, {totals.failed} failed"
+            + ("" if totals.output_tokens else ", no token of a reply")
             + (", cut short" if source.cancelled else ""),
         ),
+        _check_pace(latencies),
         check_steady(whole),
     )
     found = {metric.id: metric for metric in LATENCIES}
     metrics = {
         name: Metric(unit=found[name].unit, better=found[name].better, stats=dict(stats))
         for name, stats in latencies.items()
-        if stats
+        if any(stats.values()) and not (name == TimePerOutputToken.id and _counts_zeros(stats))
     }
     for rate in rate_metrics({}):
         if rate.id in rates:
@@ -127,6 +132,21 @@ def run_of_summary(
     return StoredRun(source.path, result, requests_frame([]), steps_frame([], []))
 
 
+def _check_pace(latencies: Mapping[str, Mapping[str, float]]) -> Check:
+    """Other tools take a reply that came all at once for one without a pause."""
+    held_back = _counts_zeros(latencies[TimePerOutputToken.id])
+    detail = "no reply of several tokens is known to have come all at once"
+    if held_back:
+        detail = "replies of several tokens came all at once: a TPOT that has them as 0 is left out"
+    return Check(id=HELD_BACK, ok=not held_back, fatal=False, detail=detail)
+
+
+def _counts_zeros(stats: Mapping[str, float]) -> bool:
+    """Whether the smallest value is 0, though others are not. Not every tool tells it."""
+    values = [value for name, value in stats.items() if name != "std"]
+    return any(values) and min(values) == 0
+
+
 def record(
     index: int,
     *,
@@ -142,18 +162,21 @@ def record(
 
     As many chunks as tokens: each is a token. Otherwise only the total is known: the tokens are
     spread evenly over the chunks, which is right for the first and the last, and the record says
-    that the gaps between them are not known. Raises ValueError where a time is no number.
+    that the gaps between them are not known. Of whom the file has no token, or no time of one, as
+    of a refusal without a word, failed. Raises ValueError where a time is no number.
     """
     _check_finite(f"request {index}", due_s, send_s, *chunk_times_s)
+    if not (error or cancelled) and not (output_tokens and len(chunk_times_s)):
+        error = "the file has no token of its reply, or not when one came"
     status = RequestStatus.OK
     if error or cancelled:
         status = RequestStatus.UNFINISHED if cancelled else RequestStatus.FAILED
-    served = status is RequestStatus.OK and len(chunk_times_s) > 0
+    served = status is RequestStatus.OK
     each = served and len(chunk_times_s) == output_tokens
     times_s: tuple[float, ...] = ()
     if served:
         place = np.linspace(0, len(chunk_times_s) - 1, output_tokens).round().astype(int)
-        times_s = tuple(chunk_times_s[at] for at in place) if output_tokens else ()
+        times_s = tuple(chunk_times_s[at] for at in place)
     return RequestRecord(
         request_id=f"r{index}",
         index=index,

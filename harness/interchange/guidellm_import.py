@@ -5,7 +5,7 @@ Source of the definitions: guidellm 0.8, `benchmark/schemas/generative` and the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -110,22 +110,30 @@ def _due_s(row: Mapping[str, Any]) -> float:
 
 
 def _record(index: int, kind: str, row: Mapping[str, Any], origin_s: float) -> RequestRecord:
-    timings, tokens = row["info"]["timings"], token_count(row.get("output_tokens") or 0)
-    first_s, last_s = timings["first_token_iteration"], timings["last_token_iteration"]
-    between: list[float] = []
-    if first_s is not None and last_s is not None and tokens:
-        between = np.linspace(first_s - origin_s, last_s - origin_s, tokens).tolist()
+    tokens = token_count(row.get("output_tokens") or 0)
+    timings = row["info"]["timings"]
+    chunk_times_s = [time_s - origin_s for time_s in _chunk_times_s(timings, tokens)]
     made = record(
         index,
         due_s=_due_s(row) - origin_s,
         send_s=timings["request_start"] - origin_s,
-        chunk_times_s=between,
+        chunk_times_s=chunk_times_s,
         input_tokens=int(row.get("prompt_tokens") or 0),
         output_tokens=tokens,
         error=str(row["info"].get("error") or "failed") if kind == "errored" else "",
         cancelled=kind == "incomplete",
     )
-    return _without_gaps(made)
+    return made if len(chunk_times_s) == 1 else _without_gaps(made)
+
+
+def _chunk_times_s(timings: Mapping[str, Any], tokens: int) -> Sequence[float]:
+    """One where a reply came all at once: what was not streamed has no token's time, and is there
+    when its request ends. Else one a token, of which the first and the last are the file's."""
+    first_s, last_s = timings["first_token_iteration"], timings["last_token_iteration"]
+    if first_s is None or last_s is None:
+        end_s = timings["request_end"]
+        return () if end_s is None else (end_s,)
+    return (last_s,) if first_s == last_s else np.linspace(first_s, last_s, tokens).tolist()
 
 
 def _without_gaps(made: RequestRecord) -> RequestRecord:

@@ -8,6 +8,7 @@ from ...engines.errors import ConfigError
 from ...reports.comparison_headline import ANSWER, headline
 from ...reports.format import plural
 from ...reports.model import BetweenRuns, Comparison, MetricComparison, PairOfRuns
+from ..comparison.alike import mixed, whole_where_mixed
 from ..comparison.comparability import differences, disturbances, setting_warnings
 from ..comparison.compare import (
     differing_config,
@@ -29,7 +30,8 @@ from .pool import cautions
 
 # With more pairs than this the width is the machine's, not the number's.
 _FEW = 10
-# What sentences are made of. They answer "is it better?", so none of them may mislead; the other
+# What sentences are made of, rates of whole runs in place of a window's where not every run has a
+# steady one. They answer "is it better?", so none of them may mislead; the other
 # rows are there to look at.
 SENTENCE_ROWS = frozenset(f"{metric}.{stat}" for metric, stat in ANSWER)
 PAIRED = (
@@ -58,11 +60,15 @@ def compare_repeats(sides: Sequence[Repeats], *, allow_invalid: bool = False) ->
     matched = [match(sides[0], other) for other in sides[1:]]
     firsts = [matched[0].baseline[0], *(one.current[0] for one in matched)]
     results = [run.result for run in firsts]
-    shared = shared_quantities(results)
-    judged = [quantity for quantity in shared if quantity.name in SENTENCE_ROWS]
+    held = [result for one in matched for side in one.results for result in side]
+    shared = shared_quantities(results, whole=mixed(held))
+    sentences = whole_where_mixed([*SENTENCE_ROWS], held)
+    judged = [quantity for quantity in shared if quantity.name in sentences]
     uncertain = sum(_has_width(examine_repeats(one, each)) for each in judged for one in matched)
     confidence = 1 - ERROR_RATE / max(uncertain, 1)
-    rows = [_row(quantity, matched, confidence) for quantity in shared]
+    rows = [
+        _row(quantity, matched, confidence if quantity in judged else None) for quantity in shared
+    ]
     found_out = headline(names, rows, repeated_runs(names, ids))
     return Comparison(
         runs=names,
@@ -80,24 +86,25 @@ def compare_repeats(sides: Sequence[Repeats], *, allow_invalid: bool = False) ->
         rows=tuple(rows),
         statement=found_out.statement,
         undecided=found_out.undecided,
-        rates_over=rates_over([run.result for side in sides for run in side.runs]),
+        rates_over=rates_over(held),
         between=BetweenRuns(
             tuple(len(side.runs) for side in sides),
             all(one.paired for one in matched),
             tuple(run.directory.name for run in firsts),
             _how(matched),
-            tuple(_pairs(names, matched)),
+            tuple(_pairs(names, matched, whole_where_mixed(PAIRED, held))),
         ),
         differences=(*differences(names, results), *_disturbances(names, sides)),
     )
 
 
-def _row(quantity: Quantity, matched: Sequence[Sides], confidence: float) -> MetricComparison:
-    """confidence: of what is judged."""
-    alone = quantity.name not in SENTENCE_ROWS
-    at = CONFIDENCE if alone else confidence
+def _row(
+    quantity: Quantity, matched: Sequence[Sides], confidence: float | None
+) -> MetricComparison:
+    """confidence: of what is judged; None of a row that is there to look at."""
+    at = CONFIDENCE if confidence is None else confidence
     findings = [examine_repeats(one, quantity, confidence=at) for one in matched]
-    return row_of(quantity, findings, alone=alone)
+    return row_of(quantity, findings, alone=confidence is None)
 
 
 def _has_width(finding: Finding) -> bool:
@@ -168,12 +175,14 @@ def _cautions(names: Sequence[str], sides: Sequence[Repeats]) -> Iterator[str]:
         yield from (f"{name}: {said}" for said in cautions([run.result for run in side.runs]))
 
 
-def _pairs(names: Sequence[str], matched: Sequence[Sides]) -> Iterator[PairOfRuns]:
+def _pairs(
+    names: Sequence[str], matched: Sequence[Sides], shown: Sequence[str]
+) -> Iterator[PairOfRuns]:
     for name, sides in zip(names[1:], matched, strict=True):
         if not sides.paired:
             continue
         for before, after in zip(sides.baseline, sides.current, strict=True):
-            ratios = {one: _ratio(one, before.result, after.result) for one in PAIRED}
+            ratios = {one: _ratio(one, before.result, after.result) for one in shown}
             yield PairOfRuns(name, after.directory.name, ratios)
 
 

@@ -1,13 +1,16 @@
-"""What a client alone can know of a run: when replies came, and so every latency and rate."""
+"""What a client alone can know of a run: when replies came, and so every latency and rate, and
+whether they came in parts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..result import Metric, Window
+from ..metrics.tpot import came_at_once
+from ..result import HELD_BACK, Check, Metric, Window
 from .record import RequestRecord
 from .summarise import latency_metrics, throughput_metrics
+from .validity import served_of
 from .window import steady_window
 
 
@@ -36,3 +39,22 @@ def metrics_of(
         **latency_metrics(records),
         **throughput_metrics(records, window, duration_s, slo),
     }
+
+
+def check_held_back(requests: Sequence[RequestRecord]) -> Check:
+    """A reply that comes all at once has no pace, however slow it was made."""
+    served = served_of(requests)
+    several = [one for one in served if one.output_tokens > 1]
+    held_back = sum(map(came_at_once, several))
+    detail = "no reply of several tokens came all at once"
+    if held_back:
+        detail = f"{held_back} of {len(several)} replies of several tokens came all at once, so "
+        detail += "that they have no TPOT and no ITL"
+    return Check(
+        id=HELD_BACK,
+        ok=not held_back,
+        fatal=False,
+        value=held_back / max(len(several), 1),
+        limit=0.0,
+        detail=detail,
+    )

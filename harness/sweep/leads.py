@@ -12,19 +12,19 @@ between it and the true best, of which there are only as many as there are other
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from ...reports.sweep_model import SweepLead, SweepRival
+from ..comparison.alike import whole_where_mixed
 from ..comparison.compare import verdict
 from ..comparison.evidence import ERROR_RATE, Finding, examine
 from ..comparison.observed import Observed
 from ..comparison.quantities import QUANTITIES, Quantity
 from ..repeats.directory import Repeats
 from ..repeats.pairs import examine_repeats, match
-from ..result import Result
 from ..stats.between_runs import FEWEST_RUNS
 from ..storage.store import RunOnDisk
 from .cells import Done
@@ -77,13 +77,6 @@ def leads_of(done: Sequence[Done]) -> tuple[SweepLead, ...]:
             best[quantity] = choose(known, key=lambda one: one.value(quantity) or 0.0)
     rivals = _rivals(points, best)
     return tuple(_lead(quantity, one, rivals[quantity]) for quantity, one in best.items())
-
-
-def whole_where_mixed(names: Sequence[str], results: Iterable[Result]) -> tuple[str, ...]:
-    """Rates over whole runs for those over the steady window where only some runs have one: a
-    window here and a whole run there are not the same quantity, and nothing could be told."""
-    mixed = len({result.window.steady for result in results}) > 1
-    return tuple(name.replace(".window", ".run") if mixed else name for name in names)
 
 
 def _lead(quantity: Quantity, point: _Point, rivals: Sequence[SweepRival]) -> SweepLead:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from llmbench.harness.comparison.compare import compare
 from llmbench.harness.comparison.quantities import QUANTITIES
 from llmbench.harness.gate.rules import parse_rule
 from llmbench.harness.gate.runs import gate
@@ -46,6 +47,7 @@ def test_a_steady_window_is_not_held_against_a_whole_run() -> None:
     verdicts = verdicts_of(steady, whole)
     assert verdicts["output_throughput.window"] == "inconclusive"
     assert verdicts["output_throughput.run"] == "worse"
+    assert "worse in output throughput, whole run (" in compare([steady, whole]).statement
     both = verdicts_of(_without_steady_window(steady), whole)
     assert both["output_throughput.window"] == "worse"
     assert "output_throughput.run" not in both

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from llmbench.harness.client.checks import check_held_back
 from llmbench.harness.comparison.compare import compare
 from llmbench.harness.comparison.enough import disturbed as why_undecided
 from llmbench.harness.comparison.enough import requests_needed, too_little
@@ -16,6 +15,7 @@ from llmbench.harness.repeats.compare import compare_repeats
 from llmbench.harness.repeats.gate import gate_repeats
 from llmbench.harness.repeats.pairs import examine_repeats, match
 from llmbench.harness.result import Result, Validity
+from llmbench.harness.run.replies import check_held_back
 from llmbench.harness.storage.store import StoredRun
 
 from ..observed import make_request

@@ -122,6 +122,20 @@ def test_vllms_summary_alone() -> None:
     assert "itl" not in result.metrics
 
 
+def test_the_pace_of_some_replies_is_not_that_of_all(tmp_path: Path) -> None:
+    """Every other reply of 12 tokens came in one chunk, the slow ones perhaps."""
+    theirs = loaded(VLLM)
+    gaps_s = [one if at % 2 else [] for at, one in enumerate(theirs["itls"])]
+    path = tmp_path / "half.json"
+    path.write_text(json.dumps({**theirs, "itls": gaps_s}))
+    run = read_run(path)
+    assert stat(run.result, "tpot", "count") == 8
+    rows = {f"{row.id}.{row.stat}": row for row in compare([read_run(VLLM), run]).rows}
+    (_, ratio) = rows["tpot.mean"].ratios
+    assert ratio is not None
+    assert ratio.too_little.startswith("8 of 16 replies of several tokens came all at once")
+
+
 def test_our_metrics_of_aiperfs_requests_are_aiperfs(aiperf: Path) -> None:
     run, theirs = read_run(aiperf), loaded(aiperf / "profile_export_aiperf.json")
     ours = to_aiperf(run)

@@ -117,6 +117,37 @@ def test_every_ratio_that_a_sentence_names_is_judged() -> None:
     assert named <= SENTENCE_ROWS
 
 
+@pytest.mark.parametrize("side", [0, 1], ids=["the first", "the other"])
+@pytest.mark.parametrize("at", [0, 3], ids=["first repeat", "later repeat"])
+def test_one_repeat_without_a_steady_window_leaves_whole_runs_to_compare(
+    side: int, at: int
+) -> None:
+    sides = [
+        [
+            make_run(repeat, output_throughput__run=rate, output_throughput__window=rate)
+            for repeat, rate in enumerate(rates, start=1)
+        ]
+        for rates in ((100.0, 102.0, 98.0, 101.0, 99.0), (121.0, 120.0, 119.0, 122.0, 118.0))
+    ]
+    one = sides[side][at]
+    window = one.result.window.model_copy(update={"steady": False})
+    sides[side][at] = replace(one, result=one.result.model_copy(update={"window": window}))
+    comparison = compare_repeats([in_memory("a", sides[0]), in_memory("b", sides[1])])
+    unlike = _row(comparison, "output_throughput.window").ratios[1]
+    whole = _row(comparison, "output_throughput.run").ratios[1]
+    assert unlike is not None
+    assert unlike.verdict == "inconclusive"
+    assert whole is not None
+    assert (whole.verdict, whole.alone) == ("better", False)
+    assert "better in output throughput, whole run (1.20×)" in comparison.statement
+    assert "throughput" not in comparison.undecided
+    assert comparison.rates_over == "steady window, else whole run"
+    assert comparison.between is not None
+    for pair in comparison.between.pairs:
+        assert pair.ratios["output_throughput.run"] == pytest.approx(1.2, rel=0.05)
+        assert "output_throughput.window" not in pair.ratios
+
+
 def test_an_interval_that_runs_do_not_bound_is_written_so(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -1,0 +1,67 @@
+"""Replies in guidellm's reports that have no times between their first token and their last."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llmbench.harness.interchange import read_run
+from llmbench.harness.storage.store import StoredRun
+
+FILE = Path(__file__).parent / "data" / "guidellm.json"
+
+
+def served(path: Path) -> list[dict[str, Any]]:
+    return json.loads(path.read_text())["benchmarks"][0]["requests"]["successful"]
+
+
+def changed(path: Path, **timings: Any) -> StoredRun:
+    """The file's run with these timings in every request, a name for that of another timing."""
+    report = json.loads(FILE.read_text())
+    for row in report["benchmarks"][0]["requests"]["successful"]:
+        each = row["info"]["timings"]
+        row["info"]["timings"] = each | {
+            name: each[value] if isinstance(value, str) else value
+            for name, value in timings.items()
+        }
+    path.write_text(json.dumps(report))
+    return read_run(path)
+
+
+def held_back(run: StoredRun) -> str:
+    (check,) = (one for one in run.result.validity.failures if one.id == "held_back")
+    return check.detail
+
+
+def test_what_was_not_streamed_is_there_when_its_request_ends(tmp_path: Path) -> None:
+    """As guidellm's own path without a stream leaves it."""
+    none = ("first_token_iteration", "first_output_token_iteration", "last_token_iteration")
+    run = changed(tmp_path / "whole.json", **dict.fromkeys(none), token_iterations=0)
+    result = run.result
+    stays_s = [row["request_latency"] for row in served(FILE)]
+    assert result.metrics["ttft_send"].stats["mean"] == pytest.approx(sum(stays_s) / 16)
+    assert result.metrics["e2el"].stats["max"] >= max(stays_s)
+    assert result.counters.output_tokens == 16 * 12
+    rate_per_s = result.metrics["output_throughput"].stats["run"]
+    assert rate_per_s == pytest.approx(16 * 12 / result.duration_s)
+    assert "tpot" not in result.metrics
+    assert held_back(run).startswith("16 of 16 replies of several tokens came all at once")
+
+
+def test_a_reply_in_one_chunk_has_no_pace(tmp_path: Path) -> None:
+    run = changed(
+        tmp_path / "one.json", last_token_iteration="first_token_iteration", token_iterations=1
+    )
+    firsts_s = [row["time_to_first_token_ms"] / 1e3 for row in served(FILE)]
+    ttft_s = run.result.metrics["ttft_send"].stats["mean"]
+    assert ttft_s == pytest.approx(sum(firsts_s) / 16, rel=1e-5)
+    assert "tpot" not in run.result.metrics
+    assert held_back(run).startswith("16 of 16 replies of several tokens came all at once")
+
+
+def test_a_reply_in_several_chunks_was_not_held_back() -> None:
+    run = read_run(FILE)
+    assert "held_back" not in {one.id for one in run.result.validity.failures}
+    assert "tpot" in run.result.metrics
