@@ -195,13 +195,20 @@ class _Trials:
 
     def begin_at(self) -> float:
         """The first rate, by what a run of everything at once serves a second, be it valid or not:
-        it is no evidence. Raises _NoAnswerError where there is no such run."""
+        it is no evidence. Raises _NoAnswerError where there is no such run, or it serves
+        nothing."""
         cell = self._cell((RATE, "inf"))
         self._report(f"{cell.name}: everything at once, to find a rate to begin at")
         done = until_done(self._sweep, cell)
         if done.run is None:
             raise _NoAnswerError(f"{cell.name}: {done.failure}")
-        begin = min(max(_BEGIN_AT * served_per_s(done.run), LOWEST_PER_S), HIGHEST_RATE_PER_S)
+        served = served_per_s(done.run)
+        if not served:
+            raise _NoAnswerError(
+                f"{cell.name}: nothing of everything at once was served, so that no rate to begin "
+                f"at is known; say --start-rate ({done.failure})"
+            )
+        begin = min(max(_BEGIN_AT * served, LOWEST_PER_S), HIGHEST_RATE_PER_S)
         return float(f"{begin:.2g}")
 
     def followed(self, rate_per_s: float) -> bool:

@@ -77,11 +77,12 @@ def refuses(run: RunOnDisk) -> bool:
 
 
 def served_per_s(run: RunOnDisk) -> float:
-    """Of what arrives."""
+    """Of what arrives; 0 where nothing was served."""
+    served = run.result.counters.requests_ok
+    if not served:
+        return 0.0  # such a run may have lasted no time
     sent, _ = _arrivals(run)
-    requests = run.result.workload.num_requests
-    served = run.result.counters.requests_ok * sent / requests
-    return served / run.result.duration_s
+    return served * sent / run.result.workload.num_requests / run.result.duration_s
 
 
 def _arrivals(run: RunOnDisk) -> tuple[int, Arriving]:
