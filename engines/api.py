@@ -113,6 +113,7 @@ class Request:
     request_id: unique among the requests an engine holds.
     arrival_s: when it came, on the engine's clock; orders the waiting queue.
     priority: lower goes first and makes room last, as in vLLM; equals go by arrival.
+    cache_salt: only requests of the same one share a prefix cache's blocks; None is one, too.
     """
 
     request_id: str
@@ -120,6 +121,7 @@ class Request:
     sampling: SamplingParams
     arrival_s: float = 0.0
     priority: int = 0
+    cache_salt: str | None = None
 
 
 class FinishReason(StrEnum):

@@ -86,7 +86,7 @@ def sweep(
     search had to end early.
     """
     from ..sweep.cells import Sweep
-    from ..sweep.grid import RATE, check_command, grid, parse_axis, scaling
+    from ..sweep.grid import RATE, check_command, grid, parse_axis, scaling, through_errors
     from ..sweep.swept import sweep_grid, sweep_rates
     from .sweep_checks import refuse_wrong
 
@@ -108,7 +108,8 @@ def sweep(
     if saturate:
         goal = _goal(attainment if has_slo else None, rate_tolerance, start_rate)
         identity["saturate"] = asdict(goal)
-        words = scaling(words, [axis.option for axis in axes])
+        varied = [axis.option for axis in axes]
+        words = through_errors(scaling(words, varied), varied)
         refuse_wrong(context, (*words, f"--{RATE}={start_rate or 1:g}"), cells)
     else:
         refuse_wrong(context, words, cells)

@@ -32,7 +32,7 @@ def fixed_fields(config: ClientConfig, server: Server, model: str, salt: str) ->
     }
     if config.prefix_cache != "server":
         fields |= server.uncached
-        if server.salted and config.prefix_cache == "fresh":
+        if config.endpoint in server.salted and config.prefix_cache == "fresh":
             fields["cache_salt"] = salt
     return {**fields, **config.extra}
 
@@ -53,7 +53,9 @@ class Bodies:
         # A field that was asked for goes before one of ours.
         self._tells_min_tokens = server.min_tokens and "min_tokens" not in fixed
         self._salts_each = (
-            server.salted and config.prefix_cache == "off" and "cache_salt" not in fixed
+            config.endpoint in server.salted
+            and config.prefix_cache == "off"
+            and "cache_salt" not in fixed
         )
         self._fixed = json.dumps(fixed, separators=(",", ":")).encode()[:-1]
         self._upcoming = iter(plan.requests)

@@ -127,8 +127,8 @@ def summarise_replies(
     records, plan = found.sent.records, prepared.plan
     replies = replies_only(records, prepared.config.slo_s)
     asked = asked_of(plan)
-    told = prepared.server.cache_can_be_told
     client_config = prepared.config.client
+    told = prepared.server.forgets(client_config.endpoint)
     return Summary(
         duration_s=replies.duration_s,
         window=replies.window,

@@ -1,10 +1,11 @@
 """How each server is told to produce exactly N tokens, to say how many it has produced, and not to
 use what an earlier run left in its prefix cache.
 
-Read off the servers' own request models: vLLM and SGLang salt the cache's keys (`cache_salt`), so
-a salt a run shares nothing with runs before it; llama.cpp can be told to look nothing up;
-TensorRT-LLM refuses fields it does not know, and has none for its cache. A server that is not in
-the table is sent OpenAI's own fields alone.
+Read off the servers' own request models: vLLM, SGLang and our own salt the cache's keys
+(`cache_salt`), so a salt a run shares nothing with runs before it; llama.cpp can be told to look
+nothing up; TensorRT-LLM takes a salt of chats (its pull request 7106), and where it completes
+prompts refuses that as a field it does not know. A server that is not in the table is sent OpenAI's
+own fields alone.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ class Server:
 
     exact: fields that make it ignore the end of text. min_tokens: whether `min_tokens` works, too.
     counting: fields by which every chunk says how many tokens there are; stream_options: the same,
-    inside that field. salted: whether `cache_salt` parts the prefix cache. uncached: fields that
-    turn it off for a request.
+    inside that field. salted: endpoints at which `cache_salt` parts the prefix cache. uncached:
+    fields that turn it off for a request.
     """
 
     name: str
@@ -30,14 +31,15 @@ class Server:
     min_tokens: bool = False
     counting: Mapping[str, Any] = field(default_factory=dict)
     stream_options: Mapping[str, Any] = field(default_factory=dict)
-    salted: bool = False
+    salted: tuple[str, ...] = ()
     uncached: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def cache_can_be_told(self) -> bool:
-        return self.salted or bool(self.uncached)
+    def forgets(self, endpoint: str) -> bool:
+        """Whether it can be told to reuse nothing."""
+        return endpoint in self.salted or bool(self.uncached)
 
 
+_EVERYWHERE = ("completions", "chat")
 _CONTINUOUS = {"continuous_usage_stats": True}
 OTHER = Server("openai")
 AUTO = "auto"
@@ -50,7 +52,7 @@ SERVERS: Mapping[str, Server] = {
             {"ignore_eos": True},
             min_tokens=True,
             stream_options=_CONTINUOUS,
-            salted=True,
+            salted=_EVERYWHERE,
         ),
         Server(
             "sglang",
@@ -58,7 +60,7 @@ SERVERS: Mapping[str, Server] = {
             {"ignore_eos": True},
             min_tokens=True,
             stream_options=_CONTINUOUS,
-            salted=True,
+            salted=_EVERYWHERE,
         ),
         Server(
             "llama.cpp",
@@ -73,8 +75,15 @@ SERVERS: Mapping[str, Server] = {
             {"ignore_eos": True},
             min_tokens=True,
             stream_options=_CONTINUOUS,
+            salted=("chat",),
         ),
-        Server("llmbench", ("llmbench",), {"ignore_eos": True}, stream_options=_CONTINUOUS),
+        Server(
+            "llmbench",
+            ("llmbench",),
+            {"ignore_eos": True},
+            stream_options=_CONTINUOUS,
+            salted=_EVERYWHERE,
+        ),
         Server("mock", ("llmbench-mock",), stream_options=_CONTINUOUS),
         OTHER,
     )

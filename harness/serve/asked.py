@@ -72,6 +72,7 @@ async def understand(
             sampling_of(body, _max_tokens(body, len(prompt), max_model_len)),
             arrival_s,
             body.priority or 0,
+            body.cache_salt,
         )
         for place, prompt in enumerate(token_ids)
     )

@@ -1,9 +1,9 @@
 """The bodies of `/v1/completions` and `/v1/chat/completions`, checked.
 
 Fields as in OpenAI's API reference, with vLLM's for benchmarks: `ignore_eos`, `min_tokens`,
-`top_k`, `min_p`, `stop_token_ids`, `return_token_ids`, `continuous_usage_stats`. A field that this
-server does not know is refused: one that is silently left out would make two servers look
-comparable.
+`top_k`, `min_p`, `stop_token_ids`, `return_token_ids`, `cache_salt`, `continuous_usage_stats`. A
+field that this server does not know is refused: one that is silently left out would make two
+servers look comparable.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class Body(_Part):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     return_token_ids: bool | None = None
+    cache_salt: Annotated[str, Field(min_length=1)] | None = None
     # They change nothing of the reply; clients send them by habit.
     user: str | None = None
     metadata: dict[str, Any] | None = None

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -19,6 +19,7 @@ COMMANDS = ("run", "simulate")
 # What a search for the highest rate sets itself.
 RATE, NUM_REQUESTS = "request-rate", "num-requests"
 ARRIVAL = "arrival"
+MAX_ERRORS = "max-errors"
 _FORM = "OPTION=VALUE,VALUE, such as engine=paged,inflight or request-rate=1,2,4"
 # The sweep's own, and what would make one run many.
 _RESERVED = ("out", "json", "quiet", "help", "repeats")
@@ -96,8 +97,21 @@ def check_command(words: Sequence[str], varied: Sequence[str]) -> tuple[str, ...
 def scaling(words: Sequence[str], varied: Sequence[str]) -> tuple[str, ...]:
     """The command of a search for the highest rate: its trials scale the gaps of the workload's own
     arrivals, so that bursts stay bursts, unless it says by itself how requests arrive."""
-    said = any(word.partition("=")[0] == f"--{ARRIVAL}" for word in words)
-    return tuple(words) if said or ARRIVAL in varied else (*words, f"--{ARRIVAL}=own")
+    said = _says(words, ARRIVAL) or ARRIVAL in varied
+    return tuple(words) if said else (*words, f"--{ARRIVAL}=own")
+
+
+def through_errors(words: Sequence[str], varied: Sequence[str]) -> tuple[str, ...]:
+    """The command of a search for the highest rate: a trial against a server goes on however many
+    of its requests fail, for one that was cut off is no evidence, unless the command says by itself
+    how many end it."""
+    of_server = "--target=openai" in words or ("--target", "openai") in pairwise(words)
+    said = _says(words, MAX_ERRORS) or MAX_ERRORS in varied
+    return (*words, f"--{MAX_ERRORS}=0") if of_server and not said else tuple(words)
+
+
+def _says(words: Sequence[str], option: str) -> bool:
+    return any(word.partition("=")[0] == f"--{option}" for word in words)
 
 
 def grid(axes: Sequence[Axis], repeats: int, seed: int) -> tuple[Cell, ...]:

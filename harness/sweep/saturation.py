@@ -16,9 +16,7 @@ before the system has filled (then it rises with more) or before a queue has gro
 Where chance alone is as much as may grow, or what grows is a system that fills, the search goes on
 with four times as many requests.
 
-A run that is not valid is no evidence, and the search ends with it: a client that was too busy says
-nothing about the server. One that is not valid because requests failed is evidence against its
-rate: what a system refuses it does not follow.
+A run that is no evidence (`trial.py`) ends the search.
 """
 
 from __future__ import annotations
@@ -29,14 +27,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...engines.errors import ConfigError
-from ...workloads.scaled import Arriving, arriving, requests_per_session
-from ..comparison.admissible import objections
+from ...workloads.scaled import Arriving, requests_per_session
 from ..rate_search.beside import beside
 from ..rate_search.bracket import HIGHEST_RATE_PER_S, check_search, find_capacity
-from ..storage.store import RunOnDisk
-from .cells import Done, Sweep, until_done
+from .cells import Sweep, until_done
 from .grid import NUM_REQUESTS, RATE, Cell
-from .keeping_up import FEWEST_REQUESTS, KEPT_UP, kept_up
+from .keeping_up import KEPT_UP
+from .trial import Trial, judged, served_per_s
 
 LOWEST_PER_S = 1e-2
 # Of what is served a second where everything comes at once: then batches are as large as they can
@@ -72,21 +69,6 @@ class SaturationGoal:
         if self.attainment is None:
             return ends
         return f"{100 * self.attainment:.4g}% of the requests keep the SLO, and {ends}"
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One run at a rate. times: how many times the command's requests it was sent. followed: None
-    where the run proves nothing. too_late: not followed because of the SLO, or of what was refused,
-    and not because of a queue, which every short run seems to have. sure: whether that is more than
-    chance."""
-
-    rate_per_s: float
-    times: int
-    done: Done
-    followed: bool | None
-    too_late: bool = False
-    sure: bool = True
 
 
 @dataclass(frozen=True)
@@ -213,14 +195,20 @@ class _Trials:
 
     def begin_at(self) -> float:
         """The first rate, by what a run of everything at once serves a second, be it valid or not:
-        it is no evidence. Raises _NoAnswerError where there is no such run."""
+        it is no evidence. Raises _NoAnswerError where there is no such run, or it serves
+        nothing."""
         cell = self._cell((RATE, "inf"))
         self._report(f"{cell.name}: everything at once, to find a rate to begin at")
         done = until_done(self._sweep, cell)
         if done.run is None:
             raise _NoAnswerError(f"{cell.name}: {done.failure}")
-        served_per_s = _served_per_s(done.run)
-        begin = min(max(_BEGIN_AT * served_per_s, LOWEST_PER_S), HIGHEST_RATE_PER_S)
+        served = served_per_s(done.run)
+        if not served:
+            raise _NoAnswerError(
+                f"{cell.name}: nothing of everything at once was served, so that no rate to begin "
+                f"at is known; say --start-rate ({done.failure})"
+            )
+        begin = min(max(_BEGIN_AT * served, LOWEST_PER_S), HIGHEST_RATE_PER_S)
         return float(f"{begin:.2g}")
 
     def followed(self, rate_per_s: float) -> bool:
@@ -233,7 +221,7 @@ class _Trials:
             self.times *= MORE
             trial = self._at(rate_per_s, self.times)
         if trial.followed is None:
-            raise _NoAnswerError(_why(trial.done))
+            raise _NoAnswerError(trial.outcome)
         return trial.followed
 
     def is_sure(self, rate_per_s: float) -> bool:
@@ -282,66 +270,10 @@ class _Trials:
         done = until_done(self._sweep, cell)
         if done.run is not None and times == 1:
             self._requests = done.run.result.workload.num_requests
-        trial = Trial(rate_per_s, times, done, *_judged(done.run, self._goal))
+        trial = judged(rate_per_s, times, done, self._goal.attainment)
         if trial.followed is not None:
-            outcome = _OUTCOMES[trial.followed, trial.too_late]
-            self._report(f"  {outcome if trial.sure else 'too short to tell'}")
+            self._report(f"  {trial.outcome}")
         return trial
 
     def _cell(self, *more: tuple[str, str]) -> Cell:
         return Cell((*self.point.settings, *more), self.point.repeat, self.point.seed)
-
-
-_OUTCOMES = {
-    (True, False): "followed",
-    (False, False): "not followed: a queue grows",
-    (False, True): "not followed: too few requests keep the SLO, or some are refused",
-}
-
-
-def _served_per_s(run: RunOnDisk) -> float:
-    """Of what arrives."""
-    sent, _ = _arrivals(run)
-    requests = run.result.workload.num_requests
-    served = run.result.counters.requests_ok * sent / requests
-    return served / run.result.duration_s
-
-
-def _judged(run: RunOnDisk | None, goal: SaturationGoal) -> tuple[bool | None, bool, bool]:
-    """Whether its rate was followed; whether it was not because of the SLO or of refusals; whether
-    that is sure."""
-    if run is None:
-        return None, False, True
-    if refuses(run):
-        return False, True, True
-    if objections(run) or _arrivals(run)[0] < FEWEST_REQUESTS:
-        return None, False, True
-    kept = run.result.metrics.get("goodput_share")
-    if goal.attainment is not None and (kept is None or kept.stats["run"] < goal.attainment):
-        return False, True, True
-    found = kept_up(run)
-    return found.enough, False, found.sure
-
-
-def _why(done: Done) -> str:
-    """That a trial proves nothing, and why."""
-    name = done.cell.name
-    if done.run is None:
-        return f"{name}: {done.failure}"
-    if done.failure:
-        return f"{name} is not valid: {done.failure}"
-    sent, what = _arrivals(done.run)
-    return f"{name}: in {sent} {what} no queue shows; send at least {FEWEST_REQUESTS}"
-
-
-def _arrivals(run: RunOnDisk) -> tuple[int, Arriving]:
-    """How many of what arrived."""
-    sent = run.result.workload
-    what = arriving(sent.description)
-    return (sent.num_requests if what == "requests" else sent.description["num_sessions"]), what
-
-
-def refuses(run: RunOnDisk) -> bool:
-    """Whether all that is wrong with a run is that some of its requests were not served."""
-    fatal = [check.id for check in run.result.validity.failures if check.fatal]
-    return fatal == ["errors"] and run.result.counters.requests_ok > 0

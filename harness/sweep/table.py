@@ -21,7 +21,8 @@ from ..result import Result, Simulation
 from .cells import Done
 from .grid import NUM_REQUESTS
 from .leads import leads_of, whole_where_mixed
-from .saturation import Saturation, Trial, refuses
+from .saturation import Saturation
+from .trial import Trial, refuses
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from array import array
+from hashlib import blake2b
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,12 +15,13 @@ from llmbench.engines.kv.prefix import block_hashes, reusable_blocks
 from llmbench.engines.state import RequestState
 
 
-def state(tokens: list[int]) -> RequestState:
-    return RequestState(Request("a", tuple(tokens), SamplingParams(max_tokens=8)))
+def state(tokens: list[int], salt: str | None = None) -> RequestState:
+    request = Request("a", tuple(tokens), SamplingParams(max_tokens=8), cache_salt=salt)
+    return RequestState(request)
 
 
-def names(tokens: list[int], size: int = 2) -> list[bytes]:
-    return block_hashes(state(tokens), size, len(tokens) // size)
+def names(tokens: list[int], size: int = 2, salt: str | None = None) -> list[bytes]:
+    return block_hashes(state(tokens, salt), size, len(tokens) // size)
 
 
 def test_equal_prefixes_have_equal_names() -> None:
@@ -53,6 +56,29 @@ def test_names_agree_exactly_as_far_as_the_blocks_do(left: list[int], right: lis
     pairs = list(zip(names(left), names(right), strict=False))
     agree = [one == other for one, other in pairs]
     assert agree == [index < common // 2 for index in range(len(pairs))]
+
+
+salts = st.none() | st.text(min_size=1, max_size=20)
+
+
+@given(tokens=tokens, one=salts, other=salts)
+def test_requests_share_all_names_of_one_salt_and_none_of_two(
+    tokens: list[int], one: str | None, other: str | None
+) -> None:
+    left, right = names(tokens, salt=one), names(tokens, salt=other)
+    assert left == names(tokens, salt=one)
+    assert (one == other) == bool(set(left) & set(right))
+
+
+def test_a_salt_is_not_the_tokens_that_it_may_be_read_as() -> None:
+    """Eight bytes in front of a block of one token, and a block of two."""
+    first = (7).to_bytes(8, "little").decode()
+    assert not set(names([9], 1, salt=first)) & set(names([7, 9], 2) + names([7, 9], 1))
+
+
+def test_without_a_salt_a_name_is_of_the_tokens_alone() -> None:
+    by_hand = blake2b(array("q", [1, 2]).tobytes(), digest_size=16).digest()
+    assert names([1, 2]) == [by_hand]
 
 
 def test_a_name_is_sixteen_bytes_and_the_same_in_every_process() -> None:

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 from llmbench.harness.cli import main
+from llmbench.harness.mock.script import Plain, Script
+from llmbench.harness.mock.server import MockServer
 from llmbench.harness.storage.store import find_run
 from llmbench.harness.sweep import cells
+
+from ..mock.in_thread import in_thread
 
 WORKLOAD = """\
 num_requests: 4
@@ -138,6 +142,22 @@ def test_a_search_sends_the_workloads_own_bursts_at_its_rates(tmp_path: Path) ->
     report = (out / "sweep.md").read_text()
     assert "The workload was adjusted in every cell: input length clipped" in report
     assert "every gap" not in report
+
+
+def test_a_search_goes_on_through_more_errors_than_end_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A server that is full for all of the first burst. Known wrong here: the run ended after 100
+    errors, and what it knew was thrown away."""
+    words = ("run", "--target=openai", "--workload=fixed", "--num-requests=120")
+    asked = ["sweep", "--out", str(tmp_path / "s"), "--saturate", "--", *words]
+    full = MockServer(lambda _body, _name: Script(plain=Plain(429)))
+    with in_thread(full) as url, pytest.raises(SystemExit) as left:
+        main([*asked, f"--base-url={url}"])
+    assert left.value.code == 3
+    (burst,) = (tmp_path / "s" / "cells").iterdir()
+    assert find_run(burst).result.counters.requests_failed == 120
+    assert "say --start-rate (0 of 120 requests served" in " ".join(capsys.readouterr().err.split())
 
 
 def test_what_no_trial_of_a_search_could_be_is_refused_before_the_first(

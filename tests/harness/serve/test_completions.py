@@ -276,3 +276,21 @@ def test_usage_says_what_the_prefix_cache_had() -> None:
     # Whole blocks of 16.
     assert cached == [0, 48]
     assert events[-1]["usage"]["prompt_tokens_details"]["cached_tokens"] == 48
+
+
+@pytest.mark.parametrize("endpoint", [COMPLETIONS, CHAT])
+def test_only_requests_of_one_salt_share_the_prefix_cache(endpoint: str) -> None:
+    """Known wrong here: 400, so that nobody could tell this server to forget an earlier run."""
+    text = "x" * 49
+    asked: dict[str, Any] = {"prompt": text}
+    if endpoint == CHAT:
+        asked = {"messages": [{"role": "user", "content": text}]}
+    found: list[int] = []
+    with served(prefix_cache=True, render=lambda messages: messages[0].content) as server:
+        for salt in ("a", "b", None, "a", "b", None):
+            status, reply = server.post(endpoint, {**asked, "max_tokens": 2, "cache_salt": salt})
+            assert status == 200, reply
+            found.append(reply["usage"]["prompt_tokens_details"]["cached_tokens"])
+        status, reply = server.post(endpoint, {**asked, "cache_salt": ""})
+    assert found == [0, 0, 0, 48, 48, 48]
+    assert (status, reply["error"]["param"]) == (400, "cache_salt")

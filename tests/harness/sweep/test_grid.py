@@ -12,6 +12,7 @@ from llmbench.harness.sweep.grid import (
     parse_axis,
     scaling,
     shuffled,
+    through_errors,
 )
 
 
@@ -103,6 +104,26 @@ def test_a_search_scales_the_workloads_own_arrivals_unless_told_otherwise(
     words: list[str], varied: list[str], added: tuple[str, ...]
 ) -> None:
     assert scaling(words, varied) == (*words, *added)
+
+
+@pytest.mark.parametrize(
+    ("words", "varied", "added"),
+    [
+        (["run", "--target", "openai"], ["engine"], ("--max-errors=0",)),
+        (["run", "--target=openai", "--base-url=http://h"], [], ("--max-errors=0",)),
+        (["run", "--target=openai", "--max-errors", "9"], [], ()),
+        (["run", "--max-errors=9", "--target=openai"], [], ()),
+        (["run", "--target=openai"], ["max-errors"], ()),
+        # Of these it is no option.
+        (["run"], [], ()),
+        (["run", "--target=vllm", "--model", "openai"], [], ()),
+        (["simulate"], [], ()),
+    ],
+)
+def test_a_trial_against_a_server_goes_on_through_errors_unless_told_otherwise(
+    words: list[str], varied: list[str], added: tuple[str, ...]
+) -> None:
+    assert through_errors(words, varied) == (*words, *added)
 
 
 def test_values_that_would_share_a_directory_are_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -289,6 +290,60 @@ def test_what_refuses_requests_does_not_follow(tmp_path: Path) -> None:
     assert {"", refused[0].refused} == set(frame(told)["failure"])
     # In a grid, where nothing is searched for, the same runs are left out.
     assert not sweep_table("run", [one.done for one in found.trials]).is_whole
+
+
+@dataclass
+class Full(Queueing):
+    """As `Queueing`, but only the first `serves` of a burst are served, and of what is due `room_s`
+    after its turn none is: a server that answers 429 to who would have to wait."""
+
+    serves: int = 5
+    room_s: float = 0.5
+
+    def __call__(self, words: Sequence[str], log: Path, held: int) -> int:
+        super().__call__(words, log, held)
+        options = self.started[-1]
+        out, rate = Path(options["out"]), float(options["request-rate"])
+        requests, free_s = [], 0.0
+        for index in range(int(options.get("num-requests", self.sends))):
+            due_s = index / rate
+            waits = free_s - due_s > self.room_s
+            if index >= self.serves if math.isinf(rate) else waits:
+                refused = make_request(index=index, due_s=due_s, status=RequestStatus.FAILED)
+                requests.append(refused)
+                continue
+            free_s = max(free_s, due_s) + 1 / self.capacity_per_s
+            times_s = (free_s, free_s + self.stay_s)
+            requests.append(make_request(times_s, index=index, due_s=due_s, scheduled_s=due_s))
+        store(out, requests)
+        return 3
+
+
+def test_a_burst_that_is_mostly_refused_begins_a_search_all_the_same(tmp_path: Path) -> None:
+    full = Full(9.3, stay_s=0.05)
+    found = find(tmp_path / "s", full, SaturationGoal(None, 0.05))
+    assert found.outcome == "found"
+    assert found.holds_per_s is not None
+    assert 1 / 1.051**2 < KEPT_UP * found.holds_per_s / 9.3 < 1.001
+    assert found.fails_per_s is not None
+    refused = [one for one in found.trials if one.followed is False and one.too_late]
+    assert refused
+    assert max(one.rate_per_s for one in found.trials) in {one.rate_per_s for one in refused}
+
+
+def test_a_burst_of_which_nothing_is_served_asks_for_a_rate_to_begin_at(tmp_path: Path) -> None:
+    """Known wrong here: a division by the no time that such a run lasts."""
+    said: list[str] = []
+    opened = Sweep(tmp_path / "s", ("run",), {}, starts=Full(9.3, serves=0, sends=30))
+    found = find_saturation(opened, ALONE, SaturationGoal(None, 0.05), said.append)
+    assert (found.outcome, found.holds_per_s, found.trials) == ("unknown", None, ())
+    assert found.failure.startswith("request-rate=inf: nothing of everything at once was served")
+    assert "say --start-rate (0 of 30 requests served" in found.failure
+    assert said[-1] == found.failure
+    assert not sweep_table("run", (), [found], "follows").is_whole
+    # A rate that is said is all that it lacks.
+    begun = find(tmp_path / "t", Full(9.3, serves=0), SaturationGoal(None, 0.05, 4.0))
+    assert begun.outcome == "found"
 
 
 def test_who_is_not_sure_is_asked_again_with_more(tmp_path: Path) -> None:
