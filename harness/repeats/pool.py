@@ -67,10 +67,10 @@ def pooled_quantity(quantity: Quantity, results: Sequence[Result]) -> PooledQuan
 
 def _over(one: PooledQuantity | None, counted: Sequence[Result]) -> PooledQuantity | None:
     """Of a rate, what it is over."""
-    over = rates_over(counted)
-    if one is None or one.stat != "window" or over == "steady window":
+    if one is None or one.stat != "window":
         return one
-    return replace(one, over=over)
+    over = rates_over(counted)
+    return one if over == "steady window" else replace(one, over=over)
 
 
 def _run(run: RunOnDisk) -> RepeatRun:
