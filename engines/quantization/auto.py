@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..config import EngineConfig
+from ..cost.weights import WeightChoice
 from ..errors import ConfigError
+from ..models.describe import TRANSFORMERS
 from .checkpoints.read import Published, read_published
 from .methods import check_activations, find_method, head_method
 from .scheme import head_of
@@ -63,3 +65,10 @@ def _unusual(head: str, method: str) -> str:
 def settle_quant_of(engine: EngineConfig, directory: Path) -> EngineConfig:
     """`settle_quant` for the model of a directory."""
     return settle_quant(engine, read_published(directory))
+
+
+def weights_of(engine: EngineConfig, directory: Path) -> WeightChoice:
+    """How the weights of a directory's model are stored, map by map where a checkpoint is quantised
+    and read. engine: with its method settled."""
+    read = engine.load_format != "dummy" and engine.model_impl != TRANSFORMERS
+    return WeightChoice.of(engine, read_published(directory) if read else None)

@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 from llmbench.engines.assemble import kernels_of, load_model
 from llmbench.engines.config import EngineConfig, engine_config
+from llmbench.engines.cost.weights import _layer_sizes
+from llmbench.engines.cost.work import model_work
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.models.catalogue import ModelFiles, resolve_dummy
 from llmbench.engines.models.dense import dense_logits
 from llmbench.engines.models.loader import load_config
+from llmbench.engines.quantization.auto import weights_of
 from llmbench.engines.quantization.checkpoints.write import default_format, write_checkpoint
 from llmbench.engines.quantization.scheme import Scheme
 from llmbench.engines.resolve import resolve
 
-from .checkpoints.directories import plain_directory, rounded
+from .checkpoints.directories import change_config, plain_directory, rounded
 
 SCHEMES = {
     "gptq": Scheme("gptq", 4, 32),
@@ -179,3 +182,26 @@ def test_what_a_checkpoint_asks_for_and_does_not_get_is_said(tmp_path: Path) -> 
     said: list[str] = []
     load_model(files, resolve(engine(), files), said.append)
     assert [line for line in said if "KV cache" in line and "--kv-dtype" in line]
+
+
+def test_what_a_checkpoint_leaves_out_is_counted_as_it_is(tmp_path: Path) -> None:
+    """What is counted of a run, and what room is left for keys, go by every map's own."""
+    files = checkpoint(tmp_path, SCHEMES["gptq"])
+    engine_ = resolve(engine(), files)
+    assert engine_.quant == "gptq"
+    every = weights_of(engine_, files.directory)
+    change_config(files.directory, dynamic={"-:.*self_attn.*": {}})
+    some = weights_of(engine_, files.directory)
+    model = load_config(files.directory)
+    saved = sum(
+        rows * columns * (4 - 0.5) - rows * columns / 32 * 2
+        for name, (rows, columns) in _layer_sizes(model).items()
+        if "self_attn" in name
+    )
+    more = model_work(model, some).linear_bytes - model_work(model, every).linear_bytes
+    assert more == saved
+    assert every.layer_ops(model) == ("w4a16_linear",)
+    assert some.layer_ops(model) == ("linear", "w4a16_linear")
+    # Of weights that are drawn, no checkpoint is read.
+    drawn = replace(engine_, load_format="dummy")
+    assert weights_of(drawn, files.directory).stored is None
