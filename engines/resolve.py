@@ -22,8 +22,8 @@ from .models.catalogue import ModelFiles
 from .models.config import DTYPE_BYTES
 from .models.decoder import DecoderConfig
 from .models.describe import NATIVE, Described, describe_model
-from .quantization.auto import settle_quant
-from .quantization.checkpoints.read import Published, read_published
+from .quantization.auto import published_for, settle_quant
+from .quantization.checkpoints.read import Published
 from .quantization.methods import find_method, linear_ops
 from .quantization.scheme import resolve_group_size
 from .resolved import ResolvedEngine
@@ -92,10 +92,8 @@ def _check_forced(forced: Mapping[str, str], device: torch.device, dtype: torch.
 
 
 def _published(files: ModelFiles, engine: EngineConfig, described: Described) -> Published | None:
-    """The model's checkpoint, if it is quantised and its weights are read."""
-    if engine.load_format == "dummy" or described.native is None:
-        return None
-    return read_published(files.directory)
+    """The model's checkpoint, if it is quantised and the engine's weights are like it."""
+    return None if described.native is None else published_for(engine, files.directory)
 
 
 def _check_method(engine: EngineConfig) -> None:

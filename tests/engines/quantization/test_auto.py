@@ -70,10 +70,44 @@ def test_a_plain_model_runs_unquantised_unless_a_method_is_named(tmp_path: Path)
     assert engine().quant == "auto"
     assert resolve(engine(), files).quant == "none"
     assert resolve(engine(quant="rtn"), files).quant == "rtn"
-    # Of random weights no checkpoint is read.
-    dummy = resolve_dummy(str(checkpoint(tmp_path / "other", SCHEMES["awq"]).directory))
-    assert resolve(engine(load_format="dummy"), dummy).quant == "none"
-    assert resolve(engine(load_format="dummy", quant="w4a16"), dummy).quant == "w4a16"
+
+
+@pytest.mark.parametrize("name", ["gptq", "awq", "w4a16", "int8", "w8a8"])
+def test_random_weights_are_like_the_checkpoint_unless_a_method_is_named(
+    name: str, tmp_path: Path
+) -> None:
+    files = checkpoint(tmp_path, SCHEMES[name])
+    dummy = resolve_dummy(str(files.directory))
+    read, drawn = (resolve(engine(load_format=how), files) for how in ("auto", "dummy"))
+    assert drawn == replace(read, load_format="dummy")
+    assert resolve(drawn, dummy) == drawn
+    assert load_model(dummy, drawn).model.weight_bytes == load_model(files, read).model.weight_bytes
+    for other in ("none", "fp8"):
+        assert resolve(engine(load_format="dummy", quant=other), dummy).quant == other
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"bits": 8}, "none are drawn of gptq in 8 bits, as the checkpoint is"),
+        ({"group_size": -1}, "the checkpoint has a scale for a row"),
+        ({"dynamic": {"-:.*self_attn.*": {}}}, "some of the checkpoint's maps are not quantised"),
+        ({"dynamic": {".*self_attn.*": {"bits": 8}}}, "maps are quantised in several ways"),
+        ({"lm_head": True}, "the checkpoint's output projection is quantised"),
+    ],
+)
+def test_weights_that_cannot_be_drawn_are_refused(
+    changes: dict[str, Any], why: str, tmp_path: Path
+) -> None:
+    files = checkpoint(tmp_path, SCHEMES["gptq"])
+    change_config(files.directory, **changes)
+    if "lm_head" in changes:
+        config = files.directory / "config.json"
+        config.write_text(config.read_text().replace('_embeddings": true', '_embeddings": false'))
+    with pytest.raises(ConfigError, match=f"load_format: 'dummy' is not allowed.*{why}") as caught:
+        resolve(engine(load_format="dummy"), files)
+    assert "\n" not in str(caught.value)
+    assert resolve(engine(load_format="dummy", quant="gptq"), files).quant == "gptq"
 
 
 @pytest.mark.parametrize(
