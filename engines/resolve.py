@@ -22,8 +22,8 @@ from .models.catalogue import ModelFiles
 from .models.config import DTYPE_BYTES
 from .models.decoder import DecoderConfig
 from .models.describe import NATIVE, Described, describe_model
-from .quantization.auto import settle_quant
-from .quantization.checkpoints.read import Published, read_published
+from .quantization.auto import published_for, settle_quant
+from .quantization.checkpoints.read import Published
 from .quantization.methods import find_method, linear_ops
 from .quantization.scheme import resolve_group_size
 from .resolved import ResolvedEngine
@@ -70,7 +70,7 @@ def resolve(engine: EngineConfig, files: ModelFiles) -> ResolvedEngine:
         group_size=engine.group_size if published else _group_size(described, engine),
     )
     kv_memory_bytes = engine.kv_memory_bytes or _default_kv_memory(
-        device, described, engine, limits
+        device, described, engine, WeightChoice.of(engine, published), limits
     )
     resolved = ResolvedEngine.of(engine, limits=limits, kv_memory_bytes=kv_memory_bytes)
     _check_kv_memory(resolved)
@@ -92,10 +92,8 @@ def _check_forced(forced: Mapping[str, str], device: torch.device, dtype: torch.
 
 
 def _published(files: ModelFiles, engine: EngineConfig, described: Described) -> Published | None:
-    """The model's checkpoint, if it is quantised and its weights are read."""
-    if engine.load_format == "dummy" or described.native is None:
-        return None
-    return read_published(files.directory)
+    """The model's checkpoint, if it is quantised and the engine's weights are like it."""
+    return None if described.native is None else published_for(engine, files.directory)
 
 
 def _check_method(engine: EngineConfig) -> None:
@@ -141,7 +139,11 @@ def _check_strategy(engine: ResolvedEngine, config: DecoderConfig) -> None:
 
 
 def _default_kv_memory(
-    device: torch.device, described: Described, engine: EngineConfig, limits: Limits
+    device: torch.device,
+    described: Described,
+    engine: EngineConfig,
+    weights: WeightChoice,
+    limits: Limits,
 ) -> int:
     """On a GPU, a share of what weights, graphs and the largest step will leave free; none of them
     is there yet. What a step of a model of transformers takes is not known, and not counted.
@@ -157,10 +159,10 @@ def _default_kv_memory(
         taken_bytes = {"weights": DTYPE_BYTES[engine.dtype] * described.config.parameter_count}
     else:
         native = replace(described.native, dtype=engine.dtype)
-        weights = int(model_work(native, WeightChoice.of(engine)).stored_bytes)
+        stored_bytes = int(model_work(native, weights).stored_bytes)
         graphs = engine.cuda_graphs == "on"
-        beside = taken_beside_weights(native, engine, limits, graphs=graphs)
-        taken_bytes = {"weights": weights} | beside
+        beside = taken_beside_weights(native, weights, limits, graphs=graphs)
+        taken_bytes = {"weights": stored_bytes} | beside
     left_bytes = kv_room_bytes(free_bytes, taken_bytes)
     if left_bytes < 1:
         raise ConfigError(

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .config import EngineConfig
+from .cost.weights import WeightChoice
 from .executors.step_memory import StepShape, graph_memory_bytes, step_bytes
 from .models.config import ModelConfig
-from .quantization.methods import find_method, head_method, op_of
 from .step import Limits
 
 # TensorRT-LLM's default (kv_cache_free_gpu_mem_fraction). What is left is the runtime's: libraries'
@@ -25,7 +24,7 @@ def kv_room_bytes(
 
 def taken_beside_weights(
     model: ModelConfig,
-    engine: EngineConfig,
+    weights: WeightChoice,
     limits: Limits,
     *,
     graphs: bool,
@@ -33,8 +32,8 @@ def taken_beside_weights(
 ) -> dict[str, int]:
     """Bytes of each device that neither weights nor KV cache get, by what takes them.
 
-    model: in the dtype that it is computed in. engine: its quantisation is decided. graphs: whether
-    it captures decode steps. devices: tensor parallel.
+    model: in the dtype that it is computed in. graphs: whether decode steps are captured. devices:
+    tensor parallel.
 
     vLLM looks instead: it computes one step of `max_num_batched_tokens` and takes the peak of it
     (`profile_run`), so that its room depends on the same two numbers as this.
@@ -42,22 +41,20 @@ def taken_beside_weights(
     taken: dict[str, int] = {}
     if graphs:
         taken["graphs"] = graph_memory_bytes(model, limits.max_num_seqs, model.dtype, devices)
-    step = largest_step(engine, limits, model.dtype, devices)
+    step = largest_step(model, weights, limits, devices)
     return taken | {f"a step of {step.tokens} tokens": step_bytes(model, step)}
 
 
-def largest_step(engine: EngineConfig, limits: Limits, dtype: str, devices: int = 1) -> StepShape:
-    """engine: its quantisation is decided. dtype: of activations, a key of DTYPE_BYTES."""
-    layers, head = "linear", head_method(engine.quant, engine.quant_head)
-    if engine.quant != "none":
-        form = "int8" if engine.quant_bits == 8 else find_method(engine.quant).form
-        layers = op_of(form, engine.quant_activations)
+def largest_step(
+    model: ModelConfig, weights: WeightChoice, limits: Limits, devices: int = 1
+) -> StepShape:
+    """model: in the dtype that it is computed in."""
     return StepShape(
         tokens=limits.max_num_batched_tokens,
         rows=limits.max_num_seqs,
-        dtype=dtype,
-        layers=layers,
-        head="linear" if head == "none" else op_of(find_method(head).form),
+        dtype=model.dtype,
+        layers=weights.layer_ops(model),
+        head=weights.head_op(),
         devices=devices,
     )
 

@@ -6,6 +6,7 @@ decode, go through the linear maps together, so a mixed step reads the weights o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -105,7 +106,7 @@ class Roofline:
         self.hardware = hardware
         self.work = work
         self._overhead_s = hardware.step_overhead_s
-        layer, head = weights.layer_format(work.dtype), weights.head_format(work.dtype)
+        head = weights.head_format(work.dtype)
 
         def flops_of(format: WeightFormat) -> float:
             product = format.computes_in(hardware, work.dtype)
@@ -113,7 +114,13 @@ class Roofline:
 
         flops = hardware.peak_flops(work.dtype) * efficiency.prefill
         bandwidth = hardware.memory_bytes_per_s * efficiency.decode
-        self._linear_flop_s = work.linear_flops_per_token / flops_of(layer)
+        # Of a checkpoint whose maps differ, each in the arithmetic of its own.
+        layers: Counter[WeightFormat] = Counter()
+        for one in weights.layer_maps(model.shard(tensor_parallel), work.dtype):
+            layers[one.format] += one.out_features * one.in_features
+        self._linear_flop_s = sum(
+            2.0 * multiplied / flops_of(format) for format, multiplied in layers.items()
+        )
         self._linear_read_s = work.linear_bytes / bandwidth
         self._activation_s = work.activation_bytes_per_token / bandwidth
         self._head_flop_s = work.head_flops_per_row / flops_of(head)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ConfigError, unknown_name
-from ..models.config import DTYPE_BYTES
-from ..quantization.methods import METHODS, head_method
+from ..models.config import DTYPE_BYTES, ModelConfig
+from ..quantization.methods import FORMS, METHODS, find_method, head_method, op_of
 from .hardware import Hardware
 
 if TYPE_CHECKING:
     from ..config import EngineConfig
+    from ..quantization.checkpoints.read import Published
+    from ..quantization.scheme import Scheme
 
 # Short names of the dtypes of a config.json.
 SHORT_DTYPE = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
@@ -94,6 +97,18 @@ def weight_format(method: str, model_dtype: str, bits: int | None = None) -> Wei
     raise unknown_name("quant", method, ("none", *METHODS))
 
 
+class LayerMap(NamedTuple):
+    """One linear map of a layer: how its weights are stored, and its size."""
+
+    format: WeightFormat
+    out_features: int
+    in_features: int
+
+
+# The module of an output projection that is not the embedding.
+_HEAD = "lm_head"
+
+
 @dataclass(frozen=True)
 class WeightChoice:
     """How a model's linear maps are stored.
@@ -101,6 +116,8 @@ class WeightChoice:
     method: none or a quantiser's. group_size: of a method that leaves it open; None: 128. bits: of
     a weight, where they are not the method's usual. head: of the output projection: none, int8,
     w8a8; auto: as the method has it. activations: int8 or, as the method has them, auto.
+    stored: of a checkpoint that brings its maps quantised, the scheme of each by its module: a map
+    that it leaves out is not quantised, and `method` is that of most. None: all are as `method` is.
     """
 
     method: str = "none"
@@ -108,26 +125,88 @@ class WeightChoice:
     bits: int | None = None
     head: str = "auto"
     activations: str = "auto"
+    stored: Mapping[str, Scheme] | None = None
 
     @classmethod
-    def of(cls, engine: EngineConfig) -> WeightChoice:
-        """engine: with its method settled."""
+    def of(cls, engine: EngineConfig, published: Published | None = None) -> WeightChoice:
+        """engine: with its method settled. published: the checkpoint that its weights are read
+        from, if it is quantised."""
         return cls(
             engine.quant,
             engine.group_size,
             engine.quant_bits,
             engine.quant_head,
             engine.quant_activations,
+            published and {name: layout.scheme for name, layout in published.layouts.items()},
         )
 
     def layer_format(self, model_dtype: str) -> WeightFormat:
+        """Of the layers' maps; where they differ, of most that are quantised."""
         found = weight_format(self.method, model_dtype, self.bits)
-        if self.activations != "int8":
-            return found
-        return replace(found, name=f"{found.name}+a8", arithmetic=("int8",))
+        return _with_eight_bits(found) if self.activations == "int8" else found
+
+    def layer_maps(self, model: ModelConfig, model_dtype: str) -> list[LayerMap]:
+        """Every linear map of the layers. model: one device's share of it."""
+        usual = self.layer_format(model_dtype)
+        return [
+            LayerMap(
+                usual if self.stored is None else self._stored_format(module, model_dtype),
+                out_features,
+                in_features,
+            )
+            for module, (out_features, in_features) in _layer_sizes(model).items()
+        ]
 
     def head_format(self, model_dtype: str) -> WeightFormat:
+        if self.stored and _HEAD in self.stored:
+            return self._stored_format(_HEAD, model_dtype)
         return weight_format(head_method(self.method, self.head), model_dtype)
+
+    def layer_ops(self, model: ModelConfig) -> tuple[str, ...]:
+        """The operations that multiply by the layers' weights, in the order of their names."""
+        if self.stored is not None:
+            return tuple(sorted({self._stored_op(module) for module in _layer_sizes(model)}))
+        if self.method == "none":
+            return ("linear",)
+        form = "int8" if self.bits == 8 else find_method(self.method).form
+        return (op_of(form, self.activations),)
+
+    def head_op(self) -> str:
+        """The one that multiplies by the output projection's."""
+        if self.stored and _HEAD in self.stored:
+            return self._stored_op(_HEAD)
+        method = head_method(self.method, self.head)
+        return "linear" if method == "none" else op_of(find_method(method).form)
+
+    def _stored_format(self, module: str, model_dtype: str) -> WeightFormat:
+        assert self.stored is not None
+        scheme = self.stored.get(module)
+        if scheme is None:
+            return weight_format("none", model_dtype)
+        found = weight_format(scheme.method, model_dtype, scheme.bits)
+        if found.group == 0:
+            found = replace(found, group=scheme.group_size)
+        takes = self.activations == "int8" and FORMS[scheme.form].eight_bit_op
+        return _with_eight_bits(found) if takes else found
+
+    def _stored_op(self, module: str) -> str:
+        assert self.stored is not None
+        scheme = self.stored.get(module)
+        return "linear" if scheme is None else op_of(scheme.form, self.activations)
+
+
+def _with_eight_bits(format: WeightFormat) -> WeightFormat:
+    """Where activations are rounded to eight bits first."""
+    return replace(format, name=f"{format.name}+a8", arithmetic=("int8",))
+
+
+def _layer_sizes(model: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """[out_features, in_features] of each linear map of the layers, by its module."""
+    return {
+        name.removesuffix(".weight"): shape
+        for name, shape in model.parameter_shapes().items()
+        if name.startswith("model.layers.") and name.endswith("_proj.weight")
+    }
 
 
 UNQUANTISED = WeightChoice()

@@ -148,7 +148,7 @@ def model_work(
     _check_split(model, tensor_parallel)
     dtype = SHORT_DTYPE[model.dtype]
     element = ELEMENT_BYTES[dtype]
-    layer, head = weights.layer_format(dtype), weights.head_format(dtype)
+    head = weights.head_format(dtype)
     shard = model.shard(tensor_parallel)
     q_size, kv_size = shard.q_size, shard.kv_size
     hidden, inner = shard.hidden_size, shard.intermediate_size
@@ -161,8 +161,10 @@ def model_work(
     )
     layers = model.num_layers
     layer_weights = sum(rows * columns for rows, columns in products)
-    layer_bytes = sum(
-        layer.bytes_of(rows, columns, weights.group_size) for rows, columns in products
+    # A map by itself: of a published checkpoint each is stored in its own way.
+    linear_bytes = sum(
+        one.format.bytes_of(one.out_features, one.in_features, weights.group_size)
+        for one in weights.layer_maps(shard, dtype)
     )
     moved = sum(rows + columns for rows, columns in products) + 4 * hidden
     vocab_rows = -(-model.vocab_size // tensor_parallel)
@@ -173,7 +175,7 @@ def model_work(
         tensor_parallel=tensor_parallel,
         dtype=dtype,
         linear_flops_per_token=2.0 * layers * layer_weights,
-        linear_bytes=layers * layer_bytes,
+        linear_bytes=linear_bytes,
         head_flops_per_row=2.0 * head_weights,
         head_bytes=head_bytes,
         attention_flops_per_pair=4.0 * layers * q_size,
@@ -183,7 +185,7 @@ def model_work(
         logits_bytes_per_row=2.0 * vocab_rows * 4,
         all_reduces=2 * layers if tensor_parallel > 1 else 0,
         all_reduce_bytes_per_token=hidden * element,
-        stored_bytes=layers * layer_bytes + head_weights * element + (0 if shared else head_bytes),
+        stored_bytes=linear_bytes + head_weights * element + (0 if shared else head_bytes),
     )
 
 

@@ -26,13 +26,13 @@ _WIDEN = {
 class StepShape:
     """The largest step of an engine. tokens: that it computes. rows: that it draws a token for.
     dtype: of activations, a key of DTYPE_BYTES. layers, head: the operations that multiply by the
-    weights of the layers and of the output projection. devices: that share them; each keeps the
-    residual whole, and has a row's logits gathered."""
+    weights of the layers, and the one for the output projection's. devices: that share them; each
+    keeps the residual whole, and has a row's logits gathered."""
 
     tokens: int
     rows: int
     dtype: str
-    layers: str = "linear"
+    layers: tuple[str, ...] = ("linear",)
     head: str = "linear"
     devices: int = 1
 
@@ -65,11 +65,13 @@ def logits_bytes(config: ModelConfig, step: StepShape) -> int:
 
 def widened_bytes(config: ModelConfig, step: StepShape) -> int:
     """Scratch for the largest map of those that are widened in this step: maps of as many bits
-    share one, whose elements are a power of two (`kernels/scratch.py`)."""
+    share one, whose elements are a power of two (`kernels/scratch.py`). Of several operations in
+    the layers any may have the largest map."""
     elements: dict[str, int] = {}
     vocab_rows = -(-config.vocab_size // step.devices)
+    largest = _largest_map(config.shard(step.devices))
     for op, size, rows in (
-        (step.layers, _largest_map(config.shard(step.devices)), step.tokens),
+        *((op, largest, step.tokens) for op in step.layers),
         (step.head, vocab_rows * config.hidden_size, step.rows),
     ):
         if op not in _WIDEN:

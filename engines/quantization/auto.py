@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..config import EngineConfig
+from ..cost.weights import WeightChoice
 from ..errors import ConfigError
+from ..models.describe import TRANSFORMERS
 from .checkpoints.read import Published, read_published
 from .methods import check_activations, find_method, head_method
-from .scheme import head_of
+from .scheme import head_of, quantized_maps
 
 
 def settle_quant(engine: EngineConfig, published: Published | None) -> EngineConfig:
@@ -60,6 +62,45 @@ def _unusual(head: str, method: str) -> str:
     return "auto" if head == head_method(method) else head
 
 
+def published_for(engine: EngineConfig, directory: Path) -> Published | None:
+    """The quantised checkpoint of a directory that an engine's weights are like, if it is one:
+    those that are read, and those that are drawn at random where no method is named.
+
+    Raises ConfigError where such weights cannot be drawn.
+    """
+    drawn = engine.load_format == "dummy"
+    if drawn and engine.quant != "auto":
+        return None
+    published = read_published(directory)
+    if drawn and published is not None and (why := _why_not_drawn(published)):
+        raise ConfigError("load_format", "dummy", f"auto, or a method with --quant: {why}")
+    return published
+
+
+def _why_not_drawn(published: Published) -> str:
+    """What random weights (`dummy.py`) cannot be of a checkpoint; empty if they can be like it."""
+    scheme, maps = published.scheme, quantized_maps(published.config)
+    if head_of(published.config) in published.layouts:
+        return "the checkpoint's output projection is quantised"
+    if {layout.scheme for layout in published.layouts.values()} != {scheme}:
+        return "the checkpoint's maps are quantised in several ways"
+    if len(published.layouts) < len(maps):
+        return "some of the checkpoint's maps are not quantised"
+    method = find_method(scheme.method)
+    if scheme.bits != method.bits:
+        return f"none are drawn of {scheme.method} in {scheme.bits} bits, as the checkpoint is"
+    if method.grouped and scheme.group_size is None:
+        return "the checkpoint has a scale for a row, and those that are drawn one for a group"
+    return ""
+
+
 def settle_quant_of(engine: EngineConfig, directory: Path) -> EngineConfig:
     """`settle_quant` for the model of a directory."""
-    return settle_quant(engine, read_published(directory))
+    return settle_quant(engine, published_for(engine, directory))
+
+
+def weights_of(engine: EngineConfig, directory: Path) -> WeightChoice:
+    """How the weights of a directory's model are stored, map by map where a checkpoint is quantised
+    and read. engine: with its method settled."""
+    read = engine.load_format != "dummy" and engine.model_impl != TRANSFORMERS
+    return WeightChoice.of(engine, read_published(directory) if read else None)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from ...engines.api import Engine
 from ...engines.cost.floor import Products
-from ...engines.cost.weights import WeightChoice
 from ...engines.cost.work import ModelWork, model_work
 from ...engines.errors import ConfigError, ModelError
 from ...engines.resolved import ResolvedEngine
@@ -27,6 +26,7 @@ from .cases import DECODE_STEPS, UNCOUNTED_STEPS, Case, Serving, random_prompts,
 from .device_kernels import KernelTime, Record, kernels_of
 
 if TYPE_CHECKING:
+    from ...engines.cost.weights import WeightChoice
     from ...engines.models.catalogue import ModelFiles
     from ...engines.models.config import ModelConfig
 
@@ -40,7 +40,8 @@ class Side:
         self.files = files
         self.resolved = resolved
         self.shape = _native_shape(files.directory, resolved)
-        self.products = _products(files, resolved)
+        self.weights = _weights(files, resolved)
+        self.products = _products(files, resolved, self.weights)
 
     def load(self, report: Callable[[str], None]) -> None:
         from ...engines.assemble import load_model
@@ -75,7 +76,7 @@ class Side:
     def work(self) -> ModelWork:
         work = model_work(
             self.shape,
-            WeightChoice.of(self.resolved),
+            self.weights,
             kv_dtype=self.resolved.kv_dtype,
         )
         return as_it_runs(work, self.loaded.model)
@@ -173,9 +174,15 @@ def _native_shape(directory: Path, engine: ResolvedEngine) -> ModelConfig:
     return replace(native, dtype=engine.dtype)
 
 
-def _products(files: ModelFiles, engine: ResolvedEngine) -> Products[str]:
+def _weights(files: ModelFiles, engine: ResolvedEngine) -> WeightChoice:
+    from ...engines.quantization.auto import weights_of
+
+    return weights_of(engine, files.directory)
+
+
+def _products(files: ModelFiles, engine: ResolvedEngine, weights: WeightChoice) -> Products[str]:
     """As `find_rates` takes them."""
     from ...engines.assemble import emulated_by, kernels_of
 
     emulated = emulated_by(kernels_of(engine, files), {})
-    return product_dtypes(engine, emulated=bool(emulated))
+    return product_dtypes(engine, weights, emulated=bool(emulated))

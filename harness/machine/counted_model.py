@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from ...engines.cost.weights import WeightChoice
 from ...engines.cost.work import ModelWork, model_work
 from ...engines.models.config import ModelConfig
 
 if TYPE_CHECKING:
+    from ...engines.cost.weights import WeightChoice
     from ...engines.models.decoder import Decoder, DecoderConfig
     from ...engines.resolved import ResolvedEngine
 
@@ -28,14 +28,17 @@ class CountedModel:
 
 
 def count_model(
-    config: DecoderConfig, engine: ResolvedEngine, tensor_parallel: int = 1
+    config: DecoderConfig,
+    engine: ResolvedEngine,
+    weights: WeightChoice,
+    tensor_parallel: int = 1,
 ) -> CountedModel | str:
-    """The model with an engine's dtype, weights and KV cache; or why its work is not counted."""
+    """The model with an engine's dtype and KV cache; or why its work is not counted."""
     if not isinstance(config, ModelConfig):
         return "the work of a model that transformers computes is not counted"
     work = model_work(
         replace(config, dtype=engine.dtype),
-        WeightChoice.of(engine),
+        weights,
         tensor_parallel=tensor_parallel,
         kv_dtype=engine.kv_dtype,
     )

@@ -25,6 +25,7 @@ from .peaks import peaks_of_device
 from .product_dtypes import product_dtypes
 
 if TYPE_CHECKING:
+    from ...engines.cost.weights import WeightChoice
     from ...engines.models.decoder import Decoder
     from ...engines.resolved import ResolvedEngine
 
@@ -49,20 +50,23 @@ class Resources:
 def of_this_machine(
     model: Decoder,
     engine: ResolvedEngine,
+    weights: WeightChoice,
     energy: Energy | str,
     price_per_hour: float | None,
     *,
     emulated: bool,
 ) -> Resources:
-    """Of an engine of ours in this process. emulated: as in `product_dtypes`."""
+    """Of an engine of ours in this process. weights: how its model's are stored. emulated: as in
+    `product_dtypes`."""
     import torch
 
-    counted = count_model(model.config, engine)
+    counted = count_model(model.config, engine, weights)
     if isinstance(counted, str):
         return Resources(counted, counted, energy, price_per_hour)
     counted = replace(counted, work=as_it_runs(counted.work, model))
     device = torch.device(engine.device)
-    peaks = peaks_of_device(device, product_dtypes(engine, emulated=emulated).linear)
+    dtypes = product_dtypes(engine, weights, emulated=emulated)
+    peaks = peaks_of_device(device, dtypes.linear)
     return Resources(counted, peaks, energy, price_per_hour)
 
 

@@ -160,19 +160,21 @@ class _Recorder:
             end_s=trace.end_s - self.origin_s,
         )
         self._steps.append(trace)
+        # A failed step ends the requests of the one that was planned on it, too, whose trace still
+        # names them: it comes after the event that ended them here.
         chunks = trace.chunks
         # Whoever decodes was scheduled before.
         for name in chunks.request_ids[: chunks.prefills]:
-            if self._live[name].t_scheduled_s is None:
-                for live in self._samples[self._request_name(name)]:
-                    live.t_scheduled_s = trace.start_s
+            live = self._live.get(name)
+            if live is not None and live.t_scheduled_s is None:
+                for sample in self._samples[request_id(live.planned)]:
+                    sample.t_scheduled_s = trace.start_s
         for index, tokens in chunks.recomputed.items():
-            self._live[chunks.request_ids[index]].recomputed_tokens += tokens
+            if live := self._live.get(chunks.request_ids[index]):
+                live.recomputed_tokens += tokens
         for name in trace.preempted:
-            self._live[name].preemptions += 1
-
-    def _request_name(self, name: str) -> str:
-        return request_id(self._live[name].planned)
+            if live := self._live.get(name):
+                live.preemptions += 1
 
     def note_event(self, event: TokenEvent) -> None:
         live = self._samples[event.request_id][event.choice]

@@ -223,6 +223,7 @@ def _result(
     interrupted: bool,
 ) -> Result:
     from ...engines.assemble import emulated_by, kernels_of
+    from ...engines.quantization.auto import weights_of
     from ..bench.verify_kernels import check_decode_step, check_own
 
     config, engine, plan = prepared.config, prepared.engine, prepared.plan
@@ -249,7 +250,12 @@ def _result(
             summary = summary.with_check(check)
     emulated = emulated_by(kernels, computed)
     used = of_this_machine(
-        loaded.model, engine, served.energy, config.price_per_hour, emulated=bool(emulated)
+        loaded.model,
+        engine,
+        weights_of(engine, prepared.files.directory),
+        served.energy,
+        config.price_per_hour,
+        emulated=bool(emulated),
     )
     summary = add_resources(summary, seen.records, seen.steps, used)
     return build_result(

@@ -60,12 +60,13 @@ CORPUS_TOKENS = 1 << 17
 
 @dataclass(frozen=True)
 class PreparedSimulation:
-    """A simulated run that has been checked."""
+    """A simulated run that has been checked. weights: how the model's are stored."""
 
     config: RunConfig
     machine: Machine
     model: ModelConfig
     engine: ResolvedEngine
+    weights: WeightChoice
     cost: CostModel
     plan: Plan
 
@@ -89,13 +90,14 @@ def prepare_simulation(
     """
     calibration = machine.calibration
     model = resolve_shape(config.model)
-    config = replace(config, engine=_settled(config.engine, config.model))
+    settled, weights = _settled(config.engine, config.model)
+    config = replace(config, engine=settled)
     if config.engine.dtype != "auto":
         model = replace(model, dtype=config.engine.dtype)
     elif calibration is not None:
         model = replace(model, dtype=str(calibration.settings["dtype"]))
     limits = config.engine.limits_for(model.max_position_embeddings)
-    cost, pool_tokens = price_and_room(config, machine, model, limits)
+    cost, pool_tokens = price_and_room(config, machine, model, weights, limits)
     bytes_per_token = model.kv_bytes_per_token(model.dtype, config.engine.kv_dtype)
     engine = ResolvedEngine.of(
         config.engine,
@@ -117,19 +119,22 @@ def prepare_simulation(
         check_swap(cost, engine)
     # All of the run's settings but the plan's, which is checked as it is made.
     check_finite({**asdict(engine), "slo": config.slo_s, "machine": machine_settings(machine)})
-    return PreparedSimulation(config, machine, model, engine, cost, plan)
+    return PreparedSimulation(config, machine, model, engine, weights, cost, plan)
 
 
-def _settled(engine: EngineConfig, model: str) -> EngineConfig:
-    """The engine with the method that is priced: a quantised checkpoint's, if there is one."""
+def _settled(engine: EngineConfig, model: str) -> tuple[EngineConfig, WeightChoice]:
+    """The engine with the method that is priced, and how weights are stored: as in a quantised
+    checkpoint, if there is one."""
     directory = Path(model).expanduser()
     if not directory.is_dir():
         quant = "none" if engine.quant == "auto" else engine.quant
         check_activations(quant, engine.quant_bits, engine.quant_activations)
-        return replace(engine, quant=quant)
-    from ...engines.quantization.auto import settle_quant_of
+        engine = replace(engine, quant=quant)
+        return engine, WeightChoice.of(engine)
+    from ...engines.quantization.auto import settle_quant_of, weights_of
 
-    return settle_quant_of(engine, directory)
+    engine = settle_quant_of(engine, directory)
+    return engine, weights_of(engine, directory)
 
 
 def simulate(prepared: PreparedSimulation, watch: Watch) -> Measured:
@@ -262,21 +267,17 @@ def _resources(prepared: PreparedSimulation) -> Resources:
     energy, price_per_hour = "a simulated machine draws no power", prepared.config.price_per_hour
     if machine.calibration is not None:
         return not_seen("a calibration knows step times, not peaks", energy, price_per_hour)
-    counted = count_model(prepared.model, engine, machine.devices)
+    counted = count_model(prepared.model, engine, prepared.weights, machine.devices)
     hardware, own = resolve_hardware(machine.hardware), SHORT_DTYPE[prepared.model.dtype]
-    weights = WeightChoice.of(engine).layer_format(own)
-    peaks = peaks_of_hardware(hardware, weights.computes_in(hardware, own))
+    layers = prepared.weights.layer_format(own)
+    peaks = peaks_of_hardware(hardware, layers.computes_in(hardware, own))
     return Resources(counted, peaks, energy, price_per_hour)
 
 
 def _weight_bytes(prepared: PreparedSimulation) -> int:
     """What a decode step reads of the weights, over all devices."""
-    engine, devices = prepared.engine, prepared.machine.devices
-    work = model_work(
-        prepared.model,
-        WeightChoice.of(engine),
-        tensor_parallel=devices,
-    )
+    devices = prepared.machine.devices
+    work = model_work(prepared.model, prepared.weights, tensor_parallel=devices)
     return int(devices * (work.linear_bytes + work.head_bytes))
 
 

@@ -51,11 +51,16 @@ class Extrapolating:
 
 
 def price_and_room(
-    config: RunConfig, machine: Machine, model: ModelConfig, limits: Limits
+    config: RunConfig,
+    machine: Machine,
+    model: ModelConfig,
+    weights: WeightChoice,
+    limits: Limits,
 ) -> tuple[CostModel, int]:
     """Who says how long a step takes, and how many tokens the KV pool holds.
 
-    model: in the dtype that it is computed in. limits: of the engine, on that model.
+    model: in the dtype that it is computed in. weights: how its maps are stored. limits: of the
+    engine, on that model.
     Raises ConfigError for what the machine cannot do and for a calibration of something else.
     """
     engine, calibration = config.engine, machine.calibration
@@ -65,17 +70,21 @@ def price_and_room(
         tokens = memory // model.kv_bytes_per_token(model.dtype, engine.kv_dtype)
         return Extrapolating(CalibratedCost(calibration)), tokens
     hardware = resolve_hardware(machine.hardware)
-    cost = _roofline(engine, machine, hardware, model)
-    return cost, _pool_tokens(engine, machine, hardware, model, limits)
+    cost = _roofline(engine, machine, hardware, model, weights)
+    return cost, _pool_tokens(engine, machine, hardware, model, weights, limits)
 
 
 def _roofline(
-    engine: EngineConfig, machine: Machine, hardware: Hardware, model: ModelConfig
+    engine: EngineConfig,
+    machine: Machine,
+    hardware: Hardware,
+    model: ModelConfig,
+    weights: WeightChoice,
 ) -> Roofline:
     return Roofline(
         hardware,
         model,
-        WeightChoice.of(engine),
+        weights,
         tensor_parallel=machine.devices,
         kv_dtype=engine.kv_dtype,
         efficiency=machine.efficiency,
@@ -87,17 +96,18 @@ def _pool_tokens(
     machine: Machine,
     hardware: Hardware,
     model: ModelConfig,
+    weights: WeightChoice,
     limits: Limits,
 ) -> int:
     fits = kv_capacity_tokens(
         hardware,
         model,
-        WeightChoice.of(engine),
+        weights,
         tensor_parallel=machine.devices,
         kv_dtype=engine.kv_dtype,
         beside_weights=taken_beside_weights(
             model,
-            engine,
+            weights,
             limits,
             graphs=hardware.graphs and engine.cuda_graphs != "off",
             devices=machine.devices,

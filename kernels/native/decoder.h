@@ -184,6 +184,8 @@ class StepThread {
     });
   }
 
+  // All keys and values are written before any is read, by two phases and not one: a token may
+  // attend to those of another sequence that are written in this very step (a shared prefix).
   template <class Cache>
   void attend(const Layer& layer, const Cache& cache) {
     const auto start = std::chrono::steady_clock::now();

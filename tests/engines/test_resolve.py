@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from llmbench.engines.config import EngineConfig, engine_config
+from llmbench.engines.cost.weights import UNQUANTISED, WeightChoice
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.executors.step_memory import StepShape, step_bytes
 from llmbench.engines.models.catalogue import resolve_dummy, resolve_model
@@ -113,14 +114,15 @@ def test_a_gpu_s_kv_room_is_a_share_of_what_the_weights_leave(
     taken = layers * layer_bytes + tables * (4 if engine.dtype == "float32" else 2)
     limits = Limits(max_num_seqs=4, max_num_batched_tokens=64, max_model_len=64)
     layer_op = "linear" if engine.quant == "none" else "w4a16_linear"
-    taken += step_bytes(bundled, StepShape(64, 4, engine.dtype, layers=layer_op))
-    room = _default_kv_memory(torch.device("cuda"), described, engine, limits)
+    taken += step_bytes(bundled, StepShape(64, 4, engine.dtype, layers=(layer_op,)))
+    weights = WeightChoice.of(engine)
+    room = _default_kv_memory(torch.device("cuda"), described, engine, weights, limits)
     assert room == pytest.approx((free_bytes - taken) * KV_MEMORY_SHARE, abs=1)
     # Another engine was here before: PyTorch keeps most of what it had, and lends it again.
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (10**8, 10**9))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _device: 9 * 10**8)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _device: 10**7)
-    left = _default_kv_memory(torch.device("cuda"), described, engine, limits)
+    left = _default_kv_memory(torch.device("cuda"), described, engine, weights, limits)
     assert left == pytest.approx(room - 10**7 * KV_MEMORY_SHARE, abs=1)
 
 
@@ -153,7 +155,7 @@ def kv_room(model: str, preset: str) -> int:
     engine = replace(engine_config(preset), device="cuda", dtype="bfloat16", quant="none")
     limits = engine.limits_for(described.config.max_position_embeddings)
     off = replace(engine, cuda_graphs="off")
-    return _default_kv_memory(torch.device("cuda"), described, off, limits)
+    return _default_kv_memory(torch.device("cuda"), described, off, UNQUANTISED, limits)
 
 
 @pytest.mark.parametrize(("model", "preset", "gigabytes", "room"), KV_ROOM)
@@ -191,14 +193,18 @@ def test_a_gpu_without_room_for_a_cache_is_refused_with_the_numbers(
         ({"quant": "fp8"}, ("fp8_linear", "linear")),
     ],
 )
-def test_the_operations_of_the_largest_step(settings: dict[str, Any], ops: tuple[str, str]) -> None:
-    engine = replace(on_a_gpu(), **settings)
+def test_the_operations_of_the_largest_step(
+    settings: dict[str, Any], ops: tuple[str, str], bundled: ModelConfig
+) -> None:
+    layers, head = ops
+    weights = WeightChoice.of(replace(on_a_gpu(), **settings))
     limits = Limits(max_num_seqs=7, max_num_batched_tokens=99)
-    step = largest_step(engine, limits, "bfloat16")
-    assert step == StepShape(99, 7, "bfloat16", *ops)
+    step = largest_step(replace(bundled, dtype="bfloat16"), weights, limits)
+    assert step == StepShape(99, 7, "bfloat16", (layers,), head)
 
 
 def test_a_cpu_s_kv_room_goes_by_no_step() -> None:
     described = describe_model(resolve_dummy("llama-3.1-8b").directory, "native")
     limits = Limits(max_num_batched_tokens=131072)
-    assert _default_kv_memory(torch.device("cpu"), described, on_a_gpu(), limits) == 2**30
+    device = torch.device("cpu")
+    assert _default_kv_memory(device, described, on_a_gpu(), UNQUANTISED, limits) == 2**30

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from llmbench.engines.cost.hardware import resolve_hardware
-from llmbench.engines.cost.weights import WeightChoice, weight_format
+from llmbench.engines.cost.roofline import Roofline
+from llmbench.engines.cost.shapes import resolve_shape
+from llmbench.engines.cost.weights import WeightChoice, _layer_sizes, weight_format
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.quantization.methods import METHODS
+from llmbench.engines.quantization.scheme import Scheme
 from llmbench.kernels.grouped_int8 import GroupedInt8
 from llmbench.kernels.triton.w8a16 import TritonW8A16Linear
 
@@ -83,6 +88,32 @@ def test_a_smaller_group_costs_more() -> None:
 )
 def test_arithmetic_runs_in_what_the_hardware_has(method: str, hardware: str, dtype: str) -> None:
     assert weight_format(method, "bf16").computes_in(resolve_hardware(hardware), "bf16") == dtype
+
+
+def test_a_checkpoint_s_maps_differ() -> None:
+    """Attention as fp8, an output projection in 4 bits that are met by 8, the MLP as it was."""
+    model = resolve_shape("smollm2-135m")
+    attention = [name for name in _layer_sizes(model) if "self_attn" in name]
+    stored = {name: Scheme("fp8", 8) for name in attention} | {"lm_head": Scheme("gptq", 4, 64)}
+    weights = WeightChoice("fp8", stored=stored, activations="int8")
+    formats = {one.format.name for one in weights.layer_maps(model, "bf16")}
+    assert formats == {"fp8", "none"}
+    assert weights.layer_ops(model) == ("fp8_linear", "linear")
+    head = weights.head_format("bf16")
+    assert (head.group, head.arithmetic) == (64, ("int8",))
+    assert weights.head_op() == "w4a8_linear"
+
+
+def test_a_layer_s_maps_are_multiplied_each_in_its_own_arithmetic() -> None:
+    model, h100 = replace(resolve_shape("llama-3-8b"), dtype="bfloat16"), resolve_hardware("h100")
+    mlp = [name for name in _layer_sizes(model) if ".mlp." in name]
+    stored = WeightChoice("fp8", stored={name: Scheme("fp8", 8) for name in mlp})
+    none, some, every = (
+        Roofline(h100, model, weights)._linear_flop_s
+        for weights in (WeightChoice(), stored, WeightChoice("fp8"))
+    )
+    share = 3 * 14336 / (3 * 14336 + 2 * 4096 + 2 * 1024)
+    assert some == pytest.approx(share * every + (1 - share) * none)
 
 
 def test_rounded_activations_are_multiplied_as_bytes() -> None:

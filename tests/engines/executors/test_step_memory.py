@@ -129,16 +129,18 @@ def test_a_row_is_drawn_from_logits_and_their_logarithms() -> None:
     ("step", "elements"),
     [
         # Gate and up, 28672 x 4096 = 117 440 512 elements, lie in 2^27.
-        (StepShape(257, 1, "bfloat16", layers="w4a16_linear"), 2**27),
-        (StepShape(256, 1, "bfloat16", layers="w4a16_linear"), 0),
-        (StepShape(257, 1, "bfloat16", layers="w8a16_linear"), 2**27),
-        (StepShape(256, 1, "bfloat16", layers="w8a16_linear"), 0),
+        (StepShape(257, 1, "bfloat16", layers=("w4a16_linear",)), 2**27),
+        (StepShape(256, 1, "bfloat16", layers=("w4a16_linear",)), 0),
+        (StepShape(257, 1, "bfloat16", layers=("w8a16_linear",)), 2**27),
+        (StepShape(256, 1, "bfloat16", layers=("w8a16_linear",)), 0),
         # Multiplied as they are.
-        (StepShape(8192, 256, "bfloat16", layers="w8a8_linear", head="w8a8_linear"), 0),
+        (StepShape(8192, 256, "bfloat16", layers=("w8a8_linear",), head="w8a8_linear"), 0),
         # The output projection, 128256 x 4096, lies in 2^29; of eight bits with the layers' own.
-        (StepShape(8192, 257, "bfloat16", layers="w8a16_linear", head="w8a16_linear"), 2**29),
-        (StepShape(8192, 256, "bfloat16", layers="w8a16_linear", head="w8a16_linear"), 2**27),
-        (StepShape(8192, 257, "bfloat16", "w4a16_linear", "w8a16_linear"), 2**27 + 2**29),
+        (StepShape(8192, 257, "bfloat16", layers=("w8a16_linear",), head="w8a16_linear"), 2**29),
+        (StepShape(8192, 256, "bfloat16", layers=("w8a16_linear",), head="w8a16_linear"), 2**27),
+        (StepShape(8192, 257, "bfloat16", ("w4a16_linear",), "w8a16_linear"), 2**27 + 2**29),
+        # Layers of both: either may have the largest map.
+        (StepShape(8192, 256, "bfloat16", ("linear", "w4a16_linear", "w8a16_linear")), 2**28),
     ],
 )
 def test_weights_that_are_widened(step: StepShape, elements: int) -> None:
@@ -147,21 +149,21 @@ def test_weights_that_are_widened(step: StepShape, elements: int) -> None:
 
 def test_float32_widens_from_17_rows_on() -> None:
     shape = shape_of("llama-3.1-8b")
-    steps = [StepShape(rows, 1, "float32", layers="fp4_linear") for rows in (16, 17)]
+    steps = [StepShape(rows, 1, "float32", layers=("fp4_linear",)) for rows in (16, 17)]
     assert [widened_bytes(shape, step) for step in steps] == [0, 4 * 2**27]
 
 
 def test_scratch_takes_what_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scratch, "_buffers", {})
     scratch.scratch("test", (3 * 896, 256), BF16, CPU)
-    step = StepShape(257, 1, "bfloat16", layers="w4a16_linear")
+    step = StepShape(257, 1, "bfloat16", layers=("w4a16_linear",))
     config = small(intermediate_size=3 * 448)
     (buffer,) = scratch._buffers.values()
     assert widened_bytes(config, step) == buffer.nbytes
 
 
 def test_a_step_is_the_sum() -> None:
-    shape, step = shape_of("llama-3.1-8b"), StepShape(8192, 256, "bfloat16", "w4a16_linear")
+    shape, step = shape_of("llama-3.1-8b"), StepShape(8192, 256, "bfloat16", ("w4a16_linear",))
     parts = (activation_bytes, logits_bytes, widened_bytes)
     assert step_bytes(shape, step) == sum(part(shape, step) for part in parts)
     assert widened_bytes(shape, step) > 0
@@ -175,7 +177,7 @@ def test_graphs_of_an_8b_model_take_less_than_a_gigabyte() -> None:
 
 def test_two_devices_share_what_lies_between_the_residuals_and_what_is_widened() -> None:
     """All rows of the residual and of the logits are on both."""
-    shape, step = shape_of("llama-3.1-8b"), StepShape(1000, 256, "bfloat16", "w8a16_linear")
+    shape, step = shape_of("llama-3.1-8b"), StepShape(1000, 256, "bfloat16", ("w8a16_linear",))
     both = replace(step, devices=2)
     assert activation_bytes(shape, both) == 1000 * (2 * 4096 + 128 + 3 * 7168) * 2
     assert logits_bytes(shape, both) == logits_bytes(shape, step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,13 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 from llmbench.engines.errors import ConfigError, ModelError
 from llmbench.engines.models import smollm2
-from llmbench.engines.models.catalogue import cache_directory, list_models, resolve_model
+from llmbench.engines.models.catalogue import (
+    _HUB_FILES,
+    cache_directory,
+    list_models,
+    resolve_model,
+)
+from llmbench.engines.quantization.checkpoints.write import _COMPANIONS
 
 from .conftest import Saved
 
@@ -96,6 +103,12 @@ class FakeHub:
 def resolve_on(hub: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(huggingface_hub, "snapshot_download", hub)
     return resolve_model("some-org/some-model")
+
+
+@pytest.mark.parametrize("name", [*_COMPANIONS, "chat_template.jinja", "sentencepiece.bpe.model"])
+def test_what_stands_beside_weights_is_fetched_with_them(name: str) -> None:
+    """All that a model that is written here takes along, its chat template above all."""
+    assert any(fnmatch(name, pattern) for pattern in _HUB_FILES)
 
 
 def test_hub_id_is_fetched_and_known_by_its_commit(

@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 from llmbench.engines.assemble import kernels_of, load_model
 from llmbench.engines.config import EngineConfig, engine_config
+from llmbench.engines.cost.weights import _layer_sizes
+from llmbench.engines.cost.work import model_work
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.models.catalogue import ModelFiles, resolve_dummy
 from llmbench.engines.models.dense import dense_logits
 from llmbench.engines.models.loader import load_config
+from llmbench.engines.quantization.auto import weights_of
 from llmbench.engines.quantization.checkpoints.write import default_format, write_checkpoint
 from llmbench.engines.quantization.scheme import Scheme
 from llmbench.engines.resolve import resolve
 
-from .checkpoints.directories import plain_directory, rounded
+from .checkpoints.directories import change_config, plain_directory, rounded
 
 SCHEMES = {
     "gptq": Scheme("gptq", 4, 32),
@@ -67,10 +70,44 @@ def test_a_plain_model_runs_unquantised_unless_a_method_is_named(tmp_path: Path)
     assert engine().quant == "auto"
     assert resolve(engine(), files).quant == "none"
     assert resolve(engine(quant="rtn"), files).quant == "rtn"
-    # Of random weights no checkpoint is read.
-    dummy = resolve_dummy(str(checkpoint(tmp_path / "other", SCHEMES["awq"]).directory))
-    assert resolve(engine(load_format="dummy"), dummy).quant == "none"
-    assert resolve(engine(load_format="dummy", quant="w4a16"), dummy).quant == "w4a16"
+
+
+@pytest.mark.parametrize("name", ["gptq", "awq", "w4a16", "int8", "w8a8"])
+def test_random_weights_are_like_the_checkpoint_unless_a_method_is_named(
+    name: str, tmp_path: Path
+) -> None:
+    files = checkpoint(tmp_path, SCHEMES[name])
+    dummy = resolve_dummy(str(files.directory))
+    read, drawn = (resolve(engine(load_format=how), files) for how in ("auto", "dummy"))
+    assert drawn == replace(read, load_format="dummy")
+    assert resolve(drawn, dummy) == drawn
+    assert load_model(dummy, drawn).model.weight_bytes == load_model(files, read).model.weight_bytes
+    for other in ("none", "fp8"):
+        assert resolve(engine(load_format="dummy", quant=other), dummy).quant == other
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"bits": 8}, "none are drawn of gptq in 8 bits, as the checkpoint is"),
+        ({"group_size": -1}, "the checkpoint has a scale for a row"),
+        ({"dynamic": {"-:.*self_attn.*": {}}}, "some of the checkpoint's maps are not quantised"),
+        ({"dynamic": {".*self_attn.*": {"bits": 8}}}, "maps are quantised in several ways"),
+        ({"lm_head": True}, "the checkpoint's output projection is quantised"),
+    ],
+)
+def test_weights_that_cannot_be_drawn_are_refused(
+    changes: dict[str, Any], why: str, tmp_path: Path
+) -> None:
+    files = checkpoint(tmp_path, SCHEMES["gptq"])
+    change_config(files.directory, **changes)
+    if "lm_head" in changes:
+        config = files.directory / "config.json"
+        config.write_text(config.read_text().replace('_embeddings": true', '_embeddings": false'))
+    with pytest.raises(ConfigError, match=f"load_format: 'dummy' is not allowed.*{why}") as caught:
+        resolve(engine(load_format="dummy"), files)
+    assert "\n" not in str(caught.value)
+    assert resolve(engine(load_format="dummy", quant="gptq"), files).quant == "gptq"
 
 
 @pytest.mark.parametrize(
@@ -179,3 +216,26 @@ def test_what_a_checkpoint_asks_for_and_does_not_get_is_said(tmp_path: Path) -> 
     said: list[str] = []
     load_model(files, resolve(engine(), files), said.append)
     assert [line for line in said if "KV cache" in line and "--kv-dtype" in line]
+
+
+def test_what_a_checkpoint_leaves_out_is_counted_as_it_is(tmp_path: Path) -> None:
+    """What is counted of a run, and what room is left for keys, go by every map's own."""
+    files = checkpoint(tmp_path, SCHEMES["gptq"])
+    engine_ = resolve(engine(), files)
+    assert engine_.quant == "gptq"
+    every = weights_of(engine_, files.directory)
+    change_config(files.directory, dynamic={"-:.*self_attn.*": {}})
+    some = weights_of(engine_, files.directory)
+    model = load_config(files.directory)
+    saved = sum(
+        rows * columns * (4 - 0.5) - rows * columns / 32 * 2
+        for name, (rows, columns) in _layer_sizes(model).items()
+        if "self_attn" in name
+    )
+    more = model_work(model, some).linear_bytes - model_work(model, every).linear_bytes
+    assert more == saved
+    assert every.layer_ops(model) == ("w4a16_linear",)
+    assert some.layer_ops(model) == ("linear", "w4a16_linear")
+    # Of weights that are drawn, no checkpoint is read.
+    drawn = replace(engine_, load_format="dummy")
+    assert weights_of(drawn, files.directory).stored is None

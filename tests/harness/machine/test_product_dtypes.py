@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from llmbench.engines.config import engine_config
+from llmbench.engines.cost.weights import WeightChoice
 from llmbench.engines.quantization.methods import split_quant
 from llmbench.engines.resolved import ResolvedEngine
 from llmbench.harness.machine.product_dtypes import product_dtypes
@@ -42,8 +43,11 @@ def engine(quant: str, device: str = "cpu") -> ResolvedEngine:
 def test_every_kind_of_product_has_its_own(
     quant: str, emulated: bool, linear: str, head: str
 ) -> None:
-    assert product_dtypes(engine(quant), emulated=emulated) == (linear, head, "bf16")
+    asked = engine(quant)
+    found = product_dtypes(asked, WeightChoice.of(asked), emulated=emulated)
+    assert found == (linear, head, "bf16")
 
 
 def test_a_gpu_multiplies_four_bit_codes_as_bytes() -> None:
-    assert product_dtypes(engine("awq+a8", "cuda"), emulated=False).linear == "int8"
+    asked = engine("awq+a8", "cuda")
+    assert product_dtypes(asked, WeightChoice.of(asked), emulated=False).linear == "int8"

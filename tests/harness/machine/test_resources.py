@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from llmbench.engines.config import engine_config
 from llmbench.engines.cost.shapes import resolve_shape
+from llmbench.engines.cost.weights import UNQUANTISED, WeightChoice
 from llmbench.harness.machine.counted_model import CountedModel, count_model
 from llmbench.harness.machine.resources import Resources, add_resources, not_seen
 from llmbench.harness.metrics.kv import KVPool
@@ -35,7 +36,7 @@ def summary() -> Summary:
 
 
 def smollm2() -> CountedModel:
-    counted = count_model(resolve_shape("smollm2-135m"), ENGINE)
+    counted = count_model(resolve_shape("smollm2-135m"), ENGINE, UNQUANTISED)
     assert isinstance(counted, CountedModel)
     return counted
 
@@ -112,11 +113,12 @@ def test_what_transformers_computes_is_not_counted() -> None:
     class OfTransformers:
         """A decoder's facts that are not our own decoder's."""
 
-    why = count_model(OfTransformers(), ENGINE)  # pyright: ignore[reportArgumentType]
+    why = count_model(OfTransformers(), ENGINE, UNQUANTISED)  # pyright: ignore[reportArgumentType]
     assert why == "the work of a model that transformers computes is not counted"
 
 
 def test_four_bits_move_fewer_bytes() -> None:
-    four = count_model(resolve_shape("smollm2-135m"), replace(ENGINE, quant="awq"))
+    engine = replace(ENGINE, quant="awq")
+    four = count_model(resolve_shape("smollm2-135m"), engine, WeightChoice.of(engine))
     assert isinstance(four, CountedModel)
     assert four.work.linear_bytes < 0.3 * smollm2().work.linear_bytes

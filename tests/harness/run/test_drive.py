@@ -10,7 +10,7 @@ from llmbench.harness.run.drive import Observation, Progress, drive
 from llmbench.harness.run.record import RequestStatus
 from llmbench.workloads.api import Plan, PlannedRequest
 
-from ...engines.drive import CountingExecutor, StepClock, make_core
+from ...engines.drive import CountingExecutor, LateExecutor, StepClock, make_core
 
 
 def planned(index: int, due_s: float | None, prompt: int = 4, output: int = 2) -> PlannedRequest:
@@ -130,6 +130,38 @@ def test_a_step_that_fails_fails_its_requests_and_no_others() -> None:
     assert failed.output_tokens == 1
     assert served.status is RequestStatus.OK
     assert served.output_tokens == 2
+
+
+def test_a_step_that_fails_ends_who_was_planned_for_the_next_and_the_run_goes_on() -> None:
+    core = make_core("unified", late={}, fail_at=2, max_num_seqs=2, pool_tokens=64)
+    early = planned(0, 0.0, 6, 3), planned(1, 0.0, 5, 5), planned(2, 0.0, 7, 3)
+    seen = observe(Plan((*early, planned(3, 2.0, 6, 4)), None), core)
+    # r2 took the slot that r0's last step, the one that failed, would have freed.
+    assert "r2" in seen.steps[3].chunks.request_ids
+    assert [record.status for record in seen.records] == [
+        *3 * (RequestStatus.FAILED,),
+        RequestStatus.OK,
+    ]
+    assert seen.records[2].t_scheduled_s is None
+    assert seen.records[3].output_tokens == 4
+
+
+@pytest.mark.parametrize("row", [0, 1])
+@pytest.mark.parametrize("execution", range(8))
+def test_logits_without_a_token_end_their_request_and_the_run_goes_on(
+    execution: int, row: int
+) -> None:
+    """In a pool so small that the next step may preempt, or recompute, whoever ends."""
+    core = make_core("unified", late={}, broken=(execution, row), pool_tokens=20, max_model_len=20)
+    plan = Plan(tuple(planned(i, 0.0, 8 - i, 5) for i in range(4)), None)
+    seen = observe(plan, core)
+    executor = core._executor
+    assert isinstance(executor, LateExecutor)
+    broke = executor.broke
+    failed = [record for record in seen.records if record.status is RequestStatus.FAILED]
+    assert len(failed) == broke
+    assert all("logits" in record.detail for record in failed)
+    assert sum(record.status is RequestStatus.OK for record in seen.records) == 4 - broke
 
 
 def test_a_run_is_not_stopped_to_look_for_cycles() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from llmbench.engines.config import EngineConfig, engine_config
 from llmbench.engines.cost.hardware import resolve_hardware
+from llmbench.engines.cost.weights import WeightChoice
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.models.catalogue import resolve_dummy
 from llmbench.engines.models.describe import describe_model
@@ -47,7 +48,8 @@ def real_units(preset: str, settings: Mapping[str, Any], patch: pytest.MonkeyPat
         async_scheduling=True,
     )
     limits = engine.limits_for(described.config.max_position_embeddings)
-    room = _default_kv_memory(torch.device("cuda"), described, engine, limits)
+    weights = WeightChoice.of(engine)
+    room = _default_kv_memory(torch.device("cuda"), described, engine, weights, limits)
     resolved = ResolvedEngine.of(engine, limits=limits, kv_memory_bytes=room)
     each = described.config.kv_bytes_per_token(engine.dtype, engine.kv_dtype)
     return build_strategy(resolved, each).kv.total_units
