@@ -27,8 +27,8 @@ from ..run.planning import asked_of
 from ..run.record import RequestRecord, RequestStatus
 from .bodies import fixed_fields
 from .calibration import CalibratedLoad, ClientCalibration, Load, load_of
-from .checks import check_client, check_send_lag
 from .config import ClientConfig, parse_url
+from .lag import check_client, check_send_lag
 from .load_summary import client_load
 from .processes import Job, send_job
 from .servers import SERVERS

@@ -20,8 +20,8 @@ from multiprocessing.connection import Connection
 import httptools
 from llmbench.harness.client.bodies import fixed_fields
 from llmbench.harness.client.calibrate import Point, plan_of
-from llmbench.harness.client.checks import check_client, check_send_lag
 from llmbench.harness.client.config import ClientConfig, parse_url
+from llmbench.harness.client.lag import check_client, check_send_lag
 from llmbench.harness.client.load_summary import client_load
 from llmbench.harness.client.processes import Job, send_job
 from llmbench.harness.client.servers import SERVERS
