@@ -13,7 +13,7 @@ from typing import Any
 
 from ...workloads.api import Plan, PlannedRequest
 from ..run.arrivals import Arrivals
-from ..run.drive import Progress, request_id
+from ..run.drive import Progress
 from ..run.record import RequestRecord, RequestStatus
 from .bodies import Bodies
 from .config import ClientConfig
@@ -124,7 +124,7 @@ class Client:
 
     def _send(self, planned: PlannedRequest, t_due_s: float) -> None:
         body = self._bodies.of(planned)
-        data = self._head % (request_id(planned).encode(), len(body)) + body
+        data = self._head % (self._bodies.name(planned).encode(), len(body)) + body
         reply = Reply(most_tokens(planned.output_tokens * planned.samples))
         live = _Live(planned, t_due_s, Exchange(data, monotonic(), reply))
         if self._idle:
@@ -263,7 +263,7 @@ def _connecting(config: ClientConfig) -> dict[str, Any]:
 
 
 def _head(config: ClientConfig) -> bytes:
-    """The head of every request, with room for its id and its body's length."""
+    """The head of every request, with room for its name and its body's length."""
     key = config.api_key()
     lines = [
         f"POST {config.path} HTTP/1.1",

@@ -65,10 +65,17 @@ class PreparedServerRun:
     tokenizer_name: str
     calibration: ClientCalibration | None
 
-    def job(self, plan: Plan, salt: str, processes: int) -> Job:
-        client = replace(self.config.client, processes=processes)
+    def job(self, salt: str) -> Job:
+        """The plan. salt: of this run."""
+        client = self.config.client
         fixed = fixed_fields(client, self.server, self.probed.model, salt)
-        return Job(client, self.server, fixed, salt, plan)
+        return Job(client, self.server, fixed, salt, self.plan)
+
+    def warmup_job(self, salt: str) -> Job:
+        """From one process, and with names of its own."""
+        job = self.job(salt)
+        client = replace(job.config, processes=1)
+        return replace(job, config=client, salt=f"{salt}-warmup", plan=self.warmup)
 
 
 def prepare_server_run(config: ServerRunConfig, watch: Watch) -> PreparedServerRun:

@@ -37,7 +37,8 @@ HEAD_START_S = 0.05
 
 @dataclass(frozen=True)
 class Job:
-    """What is sent, and how. fixed: the fields that all requests have alike. salt: of this run."""
+    """What is sent, and how. fixed: the fields that all requests have alike. salt: of this run, or
+    of its warm-up, alone: no server sees two requests of one name."""
 
     config: ClientConfig
     server: Server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from ...workloads.api import Plan, PlannedRequest
@@ -32,7 +33,8 @@ def complete(url: Url, job: Job, server: Server, extra: dict[str, Any]) -> tuple
     )
     plan = Plan(tuple(requests), None)
     fixed = fixed_fields(config, server, "", "")
-    sent = send_job(ClientJob(config, server, fixed, "", plan), lambda _: None).sent
+    salt = secrets.token_hex(8)
+    sent = send_job(ClientJob(config, server, fixed, salt, plan), lambda _: None).sent
     for one in sent.records:
         if one.status is RequestStatus.FAILED:
             raise PeerError(f"{url}: {one.detail}")

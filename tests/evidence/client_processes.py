@@ -110,7 +110,7 @@ def measure(url: str, requests_per_s: float, processes: int, seconds: float) -> 
     plan = plan_of(Point(requests_per_s, TOKENS, 0.0), seconds, seed=0)
     config = ClientConfig(parse_url(url), processes=processes, max_errors=1)
     server = SERVERS["mock"]
-    job = Job(config, server, fixed_fields(config, server, "mock", ""), "", plan)
+    job = Job(config, server, fixed_fields(config, server, "mock", ""), "limit", plan)
     sent = send_job(job, lambda _: None)
     records = sent.sent.records
     served = [one for one in records if one.status is RequestStatus.OK]

@@ -13,6 +13,7 @@ from llmbench.harness.client import precise
 from llmbench.harness.client.bodies import Bodies, fixed_fields
 from llmbench.harness.client.config import ClientConfig, parse_url
 from llmbench.harness.client.drive import Client
+from llmbench.harness.client.names import name_within_run
 from llmbench.harness.client.send import Sent, send
 from llmbench.harness.client.servers import SERVERS
 from llmbench.harness.mock.log import Sent as Truth
@@ -102,7 +103,7 @@ def exchange(
             return stop_at_chunks is not None and sent >= stop_at_chunks
 
         sent = send_all(told, plan or plan_of(), server, enough, on_progress)
-    truths = {one.request_id: one for one in mock.log}
+    truths = {name_within_run(one.request_id): one for one in mock.log}
     return Exchanged(sent, truths, mock.bodies, mock.connections, sent.origin_s)
 
 

@@ -70,6 +70,22 @@ def test_the_log_keeps_the_newest_and_counts_what_it_dropped() -> None:
         assert [one.request_id for one in take_log(url)] == ["request-5"]
 
 
+def test_a_run_that_is_sent_again_is_answered_alike() -> None:
+    """Under other names, which tell the two runs apart."""
+    times: dict[str, list[int]] = {}
+    with in_thread(MockServer(RULE.script)) as url:
+        for name in ("first-r7", "second-r7", "second-r8"):
+            body = {"prompt": "a", "max_tokens": 40, "stream": True}
+            headers = {"X-Request-Id": name}
+            data = json.dumps(body).encode()
+            request = urllib.request.Request(f"{url}/v1/completions", data, headers)
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                answer.read()
+        for one in take_log(url):
+            times[one.request_id] = list(one.chunk_tokens)
+    assert times["first-r7"] == times["second-r7"] != times["second-r8"]
+
+
 def test_a_chat_begins_with_a_role() -> None:
     with in_thread(MockServer(RULE.script)) as url:
         messages = [{"role": "user", "content": "two words"}]
