@@ -26,6 +26,7 @@ from ..mock.process import in_process, take_log
 from ..mock.rule import Rule
 from ..run.planning import asked_of
 from ..run.record import RequestRecord, RequestStatus
+from .addresses import resolve
 from .bodies import fixed_fields
 from .calibration import CalibratedLoad, ClientCalibration, Load, load_of
 from .config import ClientConfig, parse_url
@@ -119,7 +120,7 @@ def measure_point(
     server = SERVERS["mock"]
     fixed = fixed_fields(config, server, "mock", "")
     salt = secrets.token_hex(8)
-    job = Job(config, server, fixed, salt, plan)
+    job = Job(config, server, fixed, salt, plan, resolve(config))
     warm = replace(plan, requests=plan.requests[:1])
     send_job(replace(job, salt=f"{salt}-warmup", plan=warm), lambda _: None)
     take_log(url)

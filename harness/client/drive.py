@@ -7,7 +7,7 @@ took too long, because at a thousand requests a second the client must stay out 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -15,6 +15,7 @@ from ...workloads.api import Plan, PlannedRequest
 from ..run.arrivals import Arrivals
 from ..run.drive import Progress
 from ..run.record import RequestRecord, RequestStatus
+from .addresses import Address, connected
 from .bodies import Bodies
 from .config import ClientConfig
 from .connection import ClientConnection, Exchange, Inbox
@@ -42,8 +43,8 @@ class _Live:
 
 
 class Client:
-    """Serves one plan. Times in records count from `origin_s` of the monotonic clock, which the
-    processes of a run share."""
+    """Serves one plan. addresses: of the server, in the order in which they are tried. Times in
+    records count from `origin_s` of the monotonic clock, which the processes of a run share."""
 
     def __init__(
         self,
@@ -51,12 +52,14 @@ class Client:
         plan: Plan,
         bodies: Bodies,
         *,
+        addresses: Sequence[Address],
         origin_s: float,
         on_record: Callable[[RequestRecord], None],
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self._config = config
         self._bodies = bodies
+        self._addresses = addresses
         self._origin_s = origin_s
         self._on_record = on_record
         self._on_progress = on_progress
@@ -142,14 +145,15 @@ class Client:
         self._live[task] = live
 
     async def _connected(self, live: _Live) -> None:
-        url = self._config.url
         task = asyncio.current_task()
         assert task is not None
         try:
             _, connection = await self._loop.create_connection(
-                lambda: ClientConnection(self, self._inbox), url.host, url.port, **self._tls
+                lambda: ClientConnection(self, self._inbox),
+                sock=await connected(self._addresses),
+                **self._tls,
             )
-        except (OSError, ValueError) as error:  # ValueError: a name that no address can have
+        except (OSError, ValueError) as error:  # ValueError: a name that no certificate can have
             if self._live.pop(task, None) is not None:
                 live.exchange.ended_s = monotonic()
                 why = explain_tls(error)
@@ -259,7 +263,11 @@ def _connecting(config: ClientConfig) -> dict[str, Any]:
     if config.tls is None:
         return {}
     most_s = config.timeouts.connect_s + 10 * LOOK_S
-    return {"ssl": config.tls.context(), "ssl_handshake_timeout": most_s}
+    return {
+        "ssl": config.tls.context(),
+        "server_hostname": config.url.host,
+        "ssl_handshake_timeout": most_s,
+    }
 
 
 def _head(config: ClientConfig) -> bytes:

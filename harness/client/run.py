@@ -173,6 +173,7 @@ def _target(prepared: PreparedServerRun, records: Sequence[RequestRecord]) -> Ta
         server=prepared.server.name,
         owner=prepared.probed.owner,
         base_url=str(client.url),
+        addresses=tuple(map(str, prepared.addresses)),
         endpoint=client.endpoint,
         prompt_as=client.prompt_as,
         counted=dict(Counter(one.counted for one in served).most_common()),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmbench.harness.client import precise
+from llmbench.harness.client.addresses import Address, resolve
 from llmbench.harness.client.bodies import Bodies, fixed_fields
 from llmbench.harness.client.config import ClientConfig, parse_url
 from llmbench.harness.client.drive import Client
@@ -113,7 +114,9 @@ def send_all(
     server: str = "mock",
     enough: Callable[[], bool] = lambda: False,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    addresses: Sequence[Address] | None = None,
 ) -> Sent:
+    """addresses: those of the URL's name, unless given."""
     row = SERVERS[server]
     fixed = fixed_fields(config, row, "mock", "salt")
 
@@ -132,6 +135,7 @@ def send_all(
                 config,
                 plan,
                 bodies,
+                addresses=resolve(config) if addresses is None else addresses,
                 begin=lambda: time.monotonic() + 0.01,
                 on_progress=on_progress,
                 on_client=stop_later,
