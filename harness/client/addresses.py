@@ -4,13 +4,16 @@ the time of requests, and may lead to another server each time."""
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
+from ..machine.open_files import most_open_files
 from .config import ClientConfig
-from .errors import TargetError
+from .errors import Label, RequestFailedError, TargetError
+from .tls import explain_tls
 
 
 class Address(NamedTuple):
@@ -71,3 +74,16 @@ async def connected(addresses: Sequence[Address]) -> socket.socket:
         else:
             return taken
     raise refusals[0]
+
+
+def not_connected(error: OSError | ValueError) -> RequestFailedError:
+    """What it means for a request that its connection could not be opened."""
+    if isinstance(error, OSError) and error.errno == errno.EMFILE:
+        return RequestFailedError(
+            Label.OPEN_FILES,
+            f"a process of the client may have {most_open_files()} files open at once, of which "
+            "each connection is one: raise its hard limit (ulimit -Hn), or take more --processes",
+        )
+    why = explain_tls(error)
+    label = Label.CONNECT if why is None else Label.TLS
+    return RequestFailedError(label, why or str(error))

@@ -15,7 +15,7 @@ from ...workloads.api import Plan, PlannedRequest
 from ..run.arrivals import Arrivals
 from ..run.drive import Progress
 from ..run.record import RequestRecord, RequestStatus
-from .addresses import Address, connected
+from .addresses import Address, connected, not_connected
 from .bodies import Bodies
 from .config import ClientConfig
 from .connection import ClientConnection, Exchange, Inbox
@@ -23,7 +23,6 @@ from .ending import overdue, record_of
 from .errors import Label, RequestFailedError
 from .load import Busyness, Heartbeat
 from .reply import Reply, most_tokens
-from .tls import explain_tls
 
 # How often requests are looked over for timeouts, and progress is told.
 LOOK_S = 0.1
@@ -156,9 +155,7 @@ class Client:
         except (OSError, ValueError) as error:  # ValueError: a name that no certificate can have
             if self._live.pop(task, None) is not None:
                 live.exchange.ended_s = monotonic()
-                why = explain_tls(error)
-                label = Label.CONNECT if why is None else Label.TLS
-                self._close(live, RequestFailedError(label, why or str(error)))
+                self._close(live, not_connected(error))
             return
         self.connections += 1
         self._open.add(connection)

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any
 
 from ...workloads.api import Plan
+from ..machine.open_files import raise_open_files
 from ..run.collection import without_collection
 from ..run.drive import Progress
 from ..run.record import RequestRecord
@@ -53,6 +54,7 @@ async def send(
     CLOCK_MONOTONIC; asked when nothing is left to do that would make the first request late.
     on_client: is handed the client, to stop it by.
     """
+    raise_open_files()
     records: list[RequestRecord] = []
     while bodies.prepare():
         pass

@@ -13,6 +13,7 @@ import httptools
 
 from ...engines.errors import ConfigError
 from ..client.names import name_within_run
+from ..machine.open_files import raise_open_files
 from .log import MOST_LOGGED, Log, Sent
 from .rule import Rule
 from .script import Ending, Plain, Script
@@ -55,6 +56,7 @@ class MockServer:
     ) -> int:
         """Listen; returns the port. tls: with which certificate. Raises ConfigError where it
         cannot."""
+        raise_open_files()
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(
