@@ -69,8 +69,8 @@ def lag_limit_s(requests: Sequence[RequestRecord]) -> float:
 def check_paces(requests: Sequence[RequestRecord], client: ClientLoad) -> tuple[Check, Check]:
     """Whether paces are the server's: those of whole replies, and single gaps.
 
-    At p99 of the lag, at most one gap in a hundred is longer by more than the lag: a median is
-    right then, and of a p99 of gaps that lag is about the error.
+    By p99 of the lag at most one gap in a hundred is longer by more: a median holds then, and a p99
+    of gaps may be off by that lag.
     """
     chunks_s = [np.asarray(one.chunk_times_s) for one in served_of(requests)]
     chunks_s = [times_s for times_s in chunks_s if len(times_s) > 1]
