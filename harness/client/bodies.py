@@ -8,7 +8,9 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from ...workloads.api import Message, Plan, PlannedRequest
+from ..run.drive import request_id
 from .config import ClientConfig
+from .names import sent_name
 from .servers import Server
 
 AHEAD = 64
@@ -62,6 +64,10 @@ class Bodies:
         self._ready: dict[int, bytes] = {}
         # Sent before they were prepared.
         self._overtaken: set[int] = set()
+
+    def name(self, planned: PlannedRequest) -> str:
+        """What the server is told that the request is called."""
+        return sent_name(self._salt, request_id(planned))
 
     def of(self, planned: PlannedRequest) -> bytes:
         """The body of one request, which is then forgotten."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -25,11 +26,13 @@ from ..mock.process import in_process, take_log
 from ..mock.rule import Rule
 from ..run.planning import asked_of
 from ..run.record import RequestRecord, RequestStatus
+from .addresses import resolve
 from .bodies import fixed_fields
 from .calibration import CalibratedLoad, ClientCalibration, Load, load_of
-from .checks import check_client, check_send_lag
 from .config import ClientConfig, parse_url
+from .lag import check_client, check_send_lag
 from .load_summary import client_load
+from .names import name_within_run
 from .processes import Job, send_job
 from .servers import SERVERS
 
@@ -116,15 +119,18 @@ def measure_point(
     config = ClientConfig(parse_url(url), processes=processes, max_errors=1)
     server = SERVERS["mock"]
     fixed = fixed_fields(config, server, "mock", "")
+    salt = secrets.token_hex(8)
+    job = Job(config, server, fixed, salt, plan, resolve(config))
     warm = replace(plan, requests=plan.requests[:1])
-    send_job(Job(replace(config, processes=1), server, fixed, "", warm), lambda _: None)
+    send_job(replace(job, salt=f"{salt}-warmup", plan=warm), lambda _: None)
     take_log(url)
-    sent = send_job(Job(config, server, fixed, "", plan), lambda _: None)
+    sent = send_job(job, lambda _: None)
     records = sent.sent.records
     for one in records:
         if one.status is not RequestStatus.OK:
             raise InvalidRun(f"a request failed at {point}: {one.error}: {one.detail}")
-    errors = errors_of(records, {one.request_id: one for one in take_log(url)})
+    truths = {name_within_run(one.request_id): one for one in take_log(url)}
+    errors = errors_of(records, truths)
     client = client_load(sent)
     checks = (check_client(records, client), check_send_lag(records, asked_of(plan)))
     load = load_of(records)
@@ -152,8 +158,9 @@ def plan_of(point: Point, seconds: float, seed: int) -> Plan:
 
 
 def errors_of(records: Sequence[RequestRecord], truths: Mapping[str, Truth]) -> dict[str, Floats]:
-    """Seen less true, in seconds: a sample a request for ttft and e2el, one a gap for itl. Raises
-    InvalidRun where the two do not even agree on the tokens of each chunk."""
+    """Seen less true, in seconds: a sample a request for ttft and e2el, one a gap for itl. truths:
+    by the request's name within its run. Raises InvalidRun where the two do not even agree on the
+    tokens of each chunk."""
     ttft, e2el, gaps = [], [], []
     for one in records:
         truth = truths[one.request_id]

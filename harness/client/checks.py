@@ -23,15 +23,10 @@ from ..run.validity import (
     served_of,
 )
 from ..run.warm_cache import WARM_SHARE, Prompt, warm_tokens
-from ..stats.percentiles import percentile
 from .config import PrefixCache
+from .lag import check_client, check_paces, check_send_lag
 from .tls import Trust
 
-# What a send or the event loop may be late by, and by how much of the median TTFT if that is more:
-# against a wait of seconds, 20 ms are nothing.
-LAG_S = 0.010
-LAG_SHARE = 0.05
-CPU_SHARE = 0.90
 # Prompts sent as text may come out this much longer or shorter than planned, in sum.
 TEXT_ERROR = 0.05
 # Little's law compares counts at instants; half a request more or less is no evidence.
@@ -85,6 +80,7 @@ def assess_replies(
         *(() if asked.trust is None else (check_certificate(asked.trust),)),
         check_send_lag(requests, plan),
         check_client(requests, client),
+        *check_paces(requests, client),
         check_rate(requests, [0.0] * len(requests), on_schedule=plan.sends_on_schedule),
         check_in_flight(requests, in_flight_s),
         *(() if throttled is None else (check_throttling(throttled, duration_s),)),
@@ -222,44 +218,6 @@ def _added(one: RequestRecord, asked: AskedOfServer) -> int:
     if asked.prompt_as == "ids":
         return 0
     return max(0, one.input_tokens - asked.input_tokens[one.request_id])
-
-
-def check_send_lag(requests: Sequence[RequestRecord], plan: Asked) -> Check:
-    """A client that sends late measures itself."""
-    if not requests or not plan.sends_on_schedule:
-        return passed("sender_lag", "requests were due when a slot freed: there is no schedule")
-    lag_s = percentile([one.t_send_s - one.t_due_s for one in requests], 99)
-    limit_s = lag_limit_s(requests)
-    return Check(
-        id="sender_lag",
-        ok=lag_s <= limit_s,
-        fatal=True,
-        value=lag_s,
-        limit=limit_s,
-        detail=f"p99 of send - due is {1e3 * lag_s:.1f} ms, at most {1e3 * limit_s:.1f} ms",
-    )
-
-
-def check_client(requests: Sequence[RequestRecord], client: ClientLoad) -> Check:
-    """A client that is the bottleneck shows a slower server: 44 tokens a second instead of 486."""
-    limit_s = lag_limit_s(requests)
-    lag_s = client.loop_lag_p99_s
-    ok = lag_s <= limit_s and client.cpu_share <= CPU_SHARE
-    detail = (
-        f"the client's event loop was late by {1e3 * lag_s:.1f} ms at p99, at most "
-        f"{1e3 * limit_s:.1f} ms; it took {100 * client.cpu_share:.0f} % of a core"
-    )
-    if not ok:
-        detail += f"; more --processes than {client.processes} would raise its limit"
-    return Check(id="client_overload", ok=ok, fatal=True, value=lag_s, limit=limit_s, detail=detail)
-
-
-def lag_limit_s(requests: Sequence[RequestRecord]) -> float:
-    """How late the client may be."""
-    waits_s = [
-        one.t_first_s - one.t_due_s for one in served_of(requests) if one.t_first_s is not None
-    ]
-    return max(LAG_S, LAG_SHARE * percentile(waits_s, 50)) if waits_s else LAG_S
 
 
 def check_in_flight(requests: Sequence[RequestRecord], in_flight_s: float | None) -> Check:

@@ -7,14 +7,15 @@ took too long, because at a thousand requests a second the client must stay out 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
 from ...workloads.api import Plan, PlannedRequest
 from ..run.arrivals import Arrivals
-from ..run.drive import Progress, request_id
+from ..run.drive import Progress
 from ..run.record import RequestRecord, RequestStatus
+from .addresses import Address, connected, not_connected
 from .bodies import Bodies
 from .config import ClientConfig
 from .connection import ClientConnection, Exchange, Inbox
@@ -22,7 +23,6 @@ from .ending import overdue, record_of
 from .errors import Label, RequestFailedError
 from .load import Busyness, Heartbeat
 from .reply import Reply, most_tokens
-from .tls import explain_tls
 
 # How often requests are looked over for timeouts, and progress is told.
 LOOK_S = 0.1
@@ -42,8 +42,8 @@ class _Live:
 
 
 class Client:
-    """Serves one plan. Times in records count from `origin_s` of the monotonic clock, which the
-    processes of a run share."""
+    """Serves one plan. addresses: of the server, in the order in which they are tried. Times in
+    records count from `origin_s` of the monotonic clock, which the processes of a run share."""
 
     def __init__(
         self,
@@ -51,12 +51,14 @@ class Client:
         plan: Plan,
         bodies: Bodies,
         *,
+        addresses: Sequence[Address],
         origin_s: float,
         on_record: Callable[[RequestRecord], None],
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self._config = config
         self._bodies = bodies
+        self._addresses = addresses
         self._origin_s = origin_s
         self._on_record = on_record
         self._on_progress = on_progress
@@ -124,7 +126,7 @@ class Client:
 
     def _send(self, planned: PlannedRequest, t_due_s: float) -> None:
         body = self._bodies.of(planned)
-        data = self._head % (request_id(planned).encode(), len(body)) + body
+        data = self._head % (self._bodies.name(planned).encode(), len(body)) + body
         reply = Reply(most_tokens(planned.output_tokens * planned.samples))
         live = _Live(planned, t_due_s, Exchange(data, monotonic(), reply))
         if self._idle:
@@ -142,19 +144,18 @@ class Client:
         self._live[task] = live
 
     async def _connected(self, live: _Live) -> None:
-        url = self._config.url
         task = asyncio.current_task()
         assert task is not None
         try:
             _, connection = await self._loop.create_connection(
-                lambda: ClientConnection(self, self._inbox), url.host, url.port, **self._tls
+                lambda: ClientConnection(self, self._inbox),
+                sock=await connected(self._addresses),
+                **self._tls,
             )
-        except (OSError, ValueError) as error:  # ValueError: a name that no address can have
+        except (OSError, ValueError) as error:  # ValueError: a name that no certificate can have
             if self._live.pop(task, None) is not None:
                 live.exchange.ended_s = monotonic()
-                why = explain_tls(error)
-                label = Label.CONNECT if why is None else Label.TLS
-                self._close(live, RequestFailedError(label, why or str(error)))
+                self._close(live, not_connected(error))
             return
         self.connections += 1
         self._open.add(connection)
@@ -259,11 +260,15 @@ def _connecting(config: ClientConfig) -> dict[str, Any]:
     if config.tls is None:
         return {}
     most_s = config.timeouts.connect_s + 10 * LOOK_S
-    return {"ssl": config.tls.context(), "ssl_handshake_timeout": most_s}
+    return {
+        "ssl": config.tls.context(),
+        "server_hostname": config.url.host,
+        "ssl_handshake_timeout": most_s,
+    }
 
 
 def _head(config: ClientConfig) -> bytes:
-    """The head of every request, with room for its id and its body's length."""
+    """The head of every request, with room for its name and its body's length."""
     key = config.api_key()
     lines = [
         f"POST {config.path} HTTP/1.1",

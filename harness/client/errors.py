@@ -11,6 +11,7 @@ class Label(StrEnum):
     """A refused status is counted as `http_` and its number beside these."""
 
     CONNECT = "connect"  # nobody there, or hung up before a byte of the response
+    OPEN_FILES = "open_files"  # the client itself may open no more
     TLS = "tls"  # the handshake failed, or nobody believed signed the certificate
     TIMEOUT_CONNECT = "timeout_connect"
     TIMEOUT_FIRST_TOKEN = "timeout_first_token"

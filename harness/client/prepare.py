@@ -16,6 +16,7 @@ from ..config import LoadConfig
 from ..run.planning import corpus_text, plan_with_warmup, workload_of
 from ..run.text_encoder import text_encoder
 from ..slo import check_seen_by_a_client
+from .addresses import Address, resolve
 from .bodies import fixed_fields, with_texts
 from .calibration import ClientCalibration, default_path, read_calibration
 from .config import ClientConfig
@@ -54,7 +55,8 @@ class ServerRunConfig:
 
 @dataclass(frozen=True)
 class PreparedServerRun:
-    """A run that has been checked: the server answers, and everything is planned."""
+    """A run that has been checked: the server answers, and everything is planned. addresses: those
+    of the server's name, in the order in which they are tried."""
 
     config: ServerRunConfig
     probed: Probed
@@ -64,11 +66,19 @@ class PreparedServerRun:
     corpus_name: str
     tokenizer_name: str
     calibration: ClientCalibration | None
+    addresses: tuple[Address, ...]
 
-    def job(self, plan: Plan, salt: str, processes: int) -> Job:
-        client = replace(self.config.client, processes=processes)
+    def job(self, salt: str) -> Job:
+        """The plan. salt: of this run."""
+        client = self.config.client
         fixed = fixed_fields(client, self.server, self.probed.model, salt)
-        return Job(client, self.server, fixed, salt, plan)
+        return Job(client, self.server, fixed, salt, self.plan, self.addresses)
+
+    def warmup_job(self, salt: str) -> Job:
+        """From one process, and with names of its own."""
+        job = self.job(salt)
+        client = replace(job.config, processes=1)
+        return replace(job, config=client, salt=f"{salt}-warmup", plan=self.warmup)
 
 
 def prepare_server_run(config: ServerRunConfig, watch: Watch) -> PreparedServerRun:
@@ -97,7 +107,17 @@ def prepare_server_run(config: ServerRunConfig, watch: Watch) -> PreparedServerR
         raise WorkloadError("samples", samples, "1, for a server")
     if config.client.prompt_as == "text":
         plan, warmup = with_texts(plan, tokenizer), with_texts(warmup, tokenizer)
-    return PreparedServerRun(config, probed, server, plan, warmup, corpus_name, name, calibration)
+    return PreparedServerRun(
+        config,
+        probed,
+        server,
+        plan,
+        warmup,
+        corpus_name,
+        name,
+        calibration,
+        resolve(config.client),
+    )
 
 
 def tokenizer_of_server(

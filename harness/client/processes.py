@@ -23,6 +23,7 @@ from ...workloads.api import Plan
 from ..errors import InvalidRun
 from ..run.drive import Progress
 from . import precise
+from .addresses import Address
 from .bodies import Bodies
 from .config import ClientConfig
 from .drive import Client
@@ -37,13 +38,16 @@ HEAD_START_S = 0.05
 
 @dataclass(frozen=True)
 class Job:
-    """What is sent, and how. fixed: the fields that all requests have alike. salt: of this run."""
+    """What is sent, and how. fixed: the fields that all requests have alike. salt: of this run, or
+    of its warm-up, alone: no server sees two requests of one name. addresses: of the server, as
+    `resolve` found them, the same for all processes."""
 
     config: ClientConfig
     server: Server
     fixed: Mapping[str, Any]
     salt: str
     plan: Plan
+    addresses: tuple[Address, ...]
 
     def bodies(self) -> Bodies:
         return Bodies(self.config, self.server, self.fixed, self.plan, self.salt)
@@ -109,6 +113,7 @@ async def _send_here(job: Job, on_progress: Callable[[Progress], None]) -> Sent:
             job.config,
             job.plan,
             job.bodies(),
+            addresses=job.addresses,
             begin=lambda: time.monotonic() + HEAD_START_S,
             on_progress=on_progress,
             on_client=on_client,
@@ -249,6 +254,7 @@ def _child(job: Job, parent: Connection) -> None:
             job.config,
             job.plan,
             job.bodies(),
+            addresses=job.addresses,
             begin=begin,
             on_progress=parent.send,
             on_client=lambda client: stop_when_told(parent, client.stop),

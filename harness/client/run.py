@@ -49,11 +49,10 @@ def measure_server(prepared: PreparedServerRun, watch: Watch) -> Measured:
     environment = capture(seed=prepared.config.seed)
     if prepared.warmup.requests:
         watch.stage(f"warming up with {len(prepared.warmup.requests)} requests")
-        warm = send_job(prepared.job(prepared.warmup, salt, 1), watch.progress)
+        warm = send_job(prepared.warmup_job(salt), watch.progress)
         _check_warmup(prepared, warm)
     watch.stage(f"measuring {len(prepared.plan.requests)} requests")
-    processes = prepared.config.client.processes
-    job = prepared.job(prepared.plan, salt, processes)
+    job = prepared.job(salt)
     place = find_server(prepared.config.client.url)
     own, throttled_before, others_before = None, read_throttled(), read(place)
     if interval_s := prepared.config.client.metrics_interval_s:
@@ -174,6 +173,7 @@ def _target(prepared: PreparedServerRun, records: Sequence[RequestRecord]) -> Ta
         server=prepared.server.name,
         owner=prepared.probed.owner,
         base_url=str(client.url),
+        addresses=tuple(map(str, prepared.addresses)),
         endpoint=client.endpoint,
         prompt_as=client.prompt_as,
         counted=dict(Counter(one.counted for one in served).most_common()),

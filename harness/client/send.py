@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
 from ...workloads.api import Plan
+from ..machine.open_files import raise_open_files
 from ..run.collection import without_collection
 from ..run.drive import Progress
 from ..run.record import RequestRecord
+from .addresses import Address
 from .bodies import Bodies
 from .config import ClientConfig
 from .drive import Client
@@ -41,15 +43,18 @@ async def send(
     plan: Plan,
     bodies: Bodies,
     *,
+    addresses: Sequence[Address],
     begin: Callable[[], float],
     on_progress: Callable[[Progress], None] = lambda _: None,
     on_client: Callable[[Client], None] = lambda _: None,
 ) -> Sent:
     """Send a plan.
 
-    begin: says from when on times count, on CLOCK_MONOTONIC; asked when nothing is left to do that
-    would make the first request late. on_client: is handed the client, to stop it by.
+    addresses: of the server, as `resolve` found them. begin: says from when on times count, on
+    CLOCK_MONOTONIC; asked when nothing is left to do that would make the first request late.
+    on_client: is handed the client, to stop it by.
     """
+    raise_open_files()
     records: list[RequestRecord] = []
     while bodies.prepare():
         pass
@@ -59,6 +64,7 @@ async def send(
             config,
             plan,
             bodies,
+            addresses=addresses,
             origin_s=origin_s,
             on_record=records.append,
             on_progress=on_progress,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from ...reports.format import plural
 from ...reports.tails import samples_for_interval
 from ..metrics import InterChunkLatency, InterTokenLatency, TimePerOutputToken
-from ..result import HELD_BACK, Result
+from ..result import HELD_BACK, LATE_GAPS, LATE_SPANS, Result
 from .quantities import Quantity
 
 # Below these a bootstrap knows too little of the spread to be trusted, and a machine's own rhythm
@@ -33,7 +33,7 @@ def too_little(sides: Sequence[Sequence[Result]], quantity: Quantity, *, needed:
     quantity takes on each side. A short run has not seen a machine's rhythm: of a simulated one
     there is none, and what steps computed and memory held does not go by it.
     """
-    if quantity.id in PACES and (why := _held_back(sides)):
+    if quantity.id in PACES and (why := _held_back(sides) or _read_late(sides, quantity)):
         return why
     goes_by_machine = is_timed(quantity) and not all(
         result.simulation is not None for side in sides for result in side
@@ -73,6 +73,15 @@ def _held_back(sides: Sequence[Sequence[Result]]) -> str:
             if check is not None and (check.value or 0.0) > _MOST_HELD_BACK:
                 return f"{check.detail}: the pace of the others is not that of all"
     return ""
+
+
+def _read_late(sides: Sequence[Sequence[Result]], quantity: Quantity) -> str:
+    """Why a pace decides nothing: the client's own lag is too much of it. A mean of gaps is that of
+    spans; any other number of them is made of single gaps."""
+    of_spans = quantity.id == TimePerOutputToken.id or quantity.stat == "mean"
+    name = LATE_SPANS if of_spans else LATE_GAPS
+    found = (result.validity.find(name) for side in sides for result in side)
+    return next((check.detail for check in found if check is not None and not check.ok), "")
 
 
 def disturbed(runs: Iterable[tuple[str, Result]]) -> str:

@@ -12,13 +12,16 @@ from typing import Any
 import httptools
 
 from ...engines.errors import ConfigError
+from ..client.names import name_within_run
+from ..machine.open_files import raise_open_files
 from .log import MOST_LOGGED, Log, Sent
 from .rule import Rule
 from .script import Ending, Plain, Script
 from .wire import COMMENT, LAST, MODEL, STREAM_HEAD, Wire, error_event, framed, plain
 
 Scripted = Callable[[Mapping[str, Any], str], Script]
-"""A request's body and id to what happens to it."""
+"""A request's body and name to what happens to it: the name within its run, so that a run that is
+sent again is answered alike."""
 
 _PATHS = {b"/v1/completions": False, b"/v1/chat/completions": True}
 _COMMENTS_EVERY_S = 0.02
@@ -53,6 +56,7 @@ class MockServer:
     ) -> int:
         """Listen; returns the port. tls: with which certificate. Raises ConfigError where it
         cannot."""
+        raise_open_files()
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(
@@ -137,7 +141,7 @@ class _Connection(asyncio.Protocol):
             body = json.loads(b"".join(self._body))
             prompt_tokens = count_prompt(body)
             name = self._name or f"request-{self._server.requests}"
-            script = self._server.scripted(body, name)
+            script = self._server.scripted(body, name_within_run(name))
         except (ValueError, TypeError, KeyError, ConfigError) as error:
             message = json.dumps({"error": {"message": str(error)}}).encode()
             self.write(plain(Plain(400, body=message)))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from ...workloads.api import Plan, PlannedRequest
+from ..client.addresses import resolve
 from ..client.bodies import fixed_fields
 from ..client.config import ClientConfig, Timeouts, Url
 from ..client.processes import Job as ClientJob
@@ -32,7 +34,8 @@ def complete(url: Url, job: Job, server: Server, extra: dict[str, Any]) -> tuple
     )
     plan = Plan(tuple(requests), None)
     fixed = fixed_fields(config, server, "", "")
-    sent = send_job(ClientJob(config, server, fixed, "", plan), lambda _: None).sent
+    told = ClientJob(config, server, fixed, secrets.token_hex(8), plan, resolve(config))
+    sent = send_job(told, lambda _: None).sent
     for one in sent.records:
         if one.status is RequestStatus.FAILED:
             raise PeerError(f"{url}: {one.detail}")

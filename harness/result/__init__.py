@@ -13,10 +13,12 @@ from .metrics import Counters, Metric
 from .quality import Quality, TextParts
 from .run import SCHEMA_VERSION, Result, Window, WorkloadSummary, json_schema
 from .server import ServerOwnMetrics, Target
-from .validity import HELD_BACK, Check, Validity
+from .validity import HELD_BACK, LATE_GAPS, LATE_SPANS, Check, Validity
 
 __all__ = [
     "HELD_BACK",
+    "LATE_GAPS",
+    "LATE_SPANS",
     "SCHEMA_VERSION",
     "Attribution",
     "Band",

@@ -12,7 +12,10 @@ class ClientLoad(ResultPart):
 
     processes: int
     connections: int
-    loop_lag_p50_s: float = Field(description="Of a heartbeat every 10 ms; of the worst process.")
+    loop_lag_p50_s: float = Field(
+        description="Of a heartbeat every 10 ms, those included that a stall swallowed; of the "
+        "worst process."
+    )
     loop_lag_p99_s: float
     loop_lag_max_s: float
     cpu_share: float = Field(description="Of one core; of the busiest process.")

@@ -16,6 +16,10 @@ class Target(ResultPart):
     server: str = Field(description="Whose table of fields was sent: vllm, llama.cpp, …")
     owner: str = Field(description="What its /v1/models calls its maker.")
     base_url: str
+    addresses: tuple[str, ...] = Field(
+        default=(),
+        description="What its name led to as the run began, in the order in which they were tried.",
+    )
     endpoint: Literal["completions", "chat"]
     prompt_as: Literal["ids", "text"]
     counted: dict[str, int] = Field(

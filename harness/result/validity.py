@@ -9,7 +9,10 @@ from pydantic import Field
 from ...reports.model import DISTURBANCES
 from .base import ResultPart
 
-HELD_BACK = "held_back"  # a check
+# Checks that a comparison of paces asks for.
+HELD_BACK = "held_back"
+LATE_SPANS = "late_spans"
+LATE_GAPS = "late_gaps"
 
 
 class Check(ResultPart):

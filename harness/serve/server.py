@@ -19,6 +19,7 @@ import uvicorn
 from ...engines.clock import Clock, WallClock
 from ...engines.errors import ConfigError
 from ..config import RunConfig
+from ..machine.open_files import raise_open_files
 from ..run.chat_template import has_chat_template, load_chat_template
 from ..run.experiment import tokenizer_of
 from .app import create_app
@@ -179,6 +180,7 @@ class GracefulServer(uvicorn.Server):
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        raise_open_files()
         await super().startup(sockets)
         if self.started:
             self._ready()

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 import httptools
+from llmbench.harness.client.addresses import resolve
 from llmbench.harness.client.bodies import fixed_fields
 from llmbench.harness.client.calibrate import Point, plan_of
-from llmbench.harness.client.checks import check_client, check_send_lag
 from llmbench.harness.client.config import ClientConfig, parse_url
+from llmbench.harness.client.lag import check_client, check_send_lag
 from llmbench.harness.client.load_summary import client_load
 from llmbench.harness.client.processes import Job, send_job
 from llmbench.harness.client.servers import SERVERS
@@ -110,7 +111,8 @@ def measure(url: str, requests_per_s: float, processes: int, seconds: float) -> 
     plan = plan_of(Point(requests_per_s, TOKENS, 0.0), seconds, seed=0)
     config = ClientConfig(parse_url(url), processes=processes, max_errors=1)
     server = SERVERS["mock"]
-    job = Job(config, server, fixed_fields(config, server, "mock", ""), "", plan)
+    fixed = fixed_fields(config, server, "mock", "")
+    job = Job(config, server, fixed, "limit", plan, resolve(config))
     sent = send_job(job, lambda _: None)
     records = sent.sent.records
     served = [one for one in records if one.status is RequestStatus.OK]

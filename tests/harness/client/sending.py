@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmbench.harness.client import precise
+from llmbench.harness.client.addresses import Address, resolve
 from llmbench.harness.client.bodies import Bodies, fixed_fields
 from llmbench.harness.client.config import ClientConfig, parse_url
 from llmbench.harness.client.drive import Client
+from llmbench.harness.client.names import name_within_run
 from llmbench.harness.client.send import Sent, send
 from llmbench.harness.client.servers import SERVERS
 from llmbench.harness.mock.log import Sent as Truth
@@ -102,7 +104,7 @@ def exchange(
             return stop_at_chunks is not None and sent >= stop_at_chunks
 
         sent = send_all(told, plan or plan_of(), server, enough, on_progress)
-    truths = {one.request_id: one for one in mock.log}
+    truths = {name_within_run(one.request_id): one for one in mock.log}
     return Exchanged(sent, truths, mock.bodies, mock.connections, sent.origin_s)
 
 
@@ -112,7 +114,9 @@ def send_all(
     server: str = "mock",
     enough: Callable[[], bool] = lambda: False,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    addresses: Sequence[Address] | None = None,
 ) -> Sent:
+    """addresses: those of the URL's name, unless given."""
     row = SERVERS[server]
     fixed = fixed_fields(config, row, "mock", "salt")
 
@@ -131,6 +135,7 @@ def send_all(
                 config,
                 plan,
                 bodies,
+                addresses=resolve(config) if addresses is None else addresses,
                 begin=lambda: time.monotonic() + 0.01,
                 on_progress=on_progress,
                 on_client=stop_later,

@@ -21,6 +21,7 @@ from llmbench.engines.models.tokenizer import load_tokenizer
 from llmbench.harness.client.calibration import CalibratedLoad, ClientCalibration, Load
 from llmbench.harness.client.config import ClientConfig, Timeouts, parse_url
 from llmbench.harness.client.errors import TargetError
+from llmbench.harness.client.names import name_within_run
 from llmbench.harness.client.prepare import ServerRunConfig, prepare_server_run
 from llmbench.harness.client.run import measure_server
 from llmbench.harness.client.server_metrics import scraping, told_by_server
@@ -108,6 +109,22 @@ def test_a_run_is_whole_and_says_what_it_does_not_know(
     assert all("completions" in text for text in reports.values())
     assert "KV waste" not in reports["report.md"]
     assert "calibrate-client" in reports["report.md"]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_no_two_requests_of_two_runs_have_one_name(processes: int) -> None:
+    """vLLM takes it for its engine's own, where a name that is still in use, of a run that Ctrl-C
+    ended or of another client, is refused or mixed up with the other."""
+    server = MockServer(QUICK.script)
+    with in_thread(server) as url:
+        client = ClientConfig(parse_url(url), processes=processes)
+        config = ServerRunConfig(client, LOAD, tokenizer="bundled", warmup_requests=2)
+        prepared = prepare_server_run(config, Silent())
+        for _ in range(2):
+            assert measure_server(prepared, Silent()).result.counters.requests_ok == 24
+    names = [one.request_id for one in server.log]
+    assert len(set(names)) == len(names) == 2 * (24 + 2)
+    assert {name_within_run(name) for name in names} == {f"r{at}" for at in range(24)}
 
 
 def test_texts_of_a_workload_are_sent_in_the_models_tokens(tmp_path: Path) -> None:

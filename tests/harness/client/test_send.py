@@ -6,6 +6,7 @@ import asyncio
 import gc
 import time
 
+from llmbench.harness.client.addresses import resolve
 from llmbench.harness.client.bodies import Bodies, fixed_fields
 from llmbench.harness.client.config import ClientConfig, parse_url
 from llmbench.harness.client.send import send
@@ -30,7 +31,7 @@ def test_nothing_that_takes_long_is_left_when_times_begin_to_count() -> None:
             begun.append((gc.isenabled(), bodies.prepare()))
             return time.monotonic()
 
-        sent = asyncio.run(send(config, plan, bodies, begin=begin))
+        sent = asyncio.run(send(config, plan, bodies, addresses=resolve(config), begin=begin))
     assert begun == [(False, False)]
     assert gc.isenabled()
     assert len(sent.records) == 5

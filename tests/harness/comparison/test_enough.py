@@ -14,7 +14,7 @@ from llmbench.harness.gate.runs import gate
 from llmbench.harness.repeats.compare import compare_repeats
 from llmbench.harness.repeats.gate import gate_repeats
 from llmbench.harness.repeats.pairs import examine_repeats, match
-from llmbench.harness.result import Result, Validity
+from llmbench.harness.result import Check, Result, Validity
 from llmbench.harness.run.replies import check_held_back
 from llmbench.harness.storage.store import StoredRun
 
@@ -82,6 +82,30 @@ def test_paces_decide_nothing_where_replies_are_held_back() -> None:
             "1 of 4 replies of several tokens came"
         )
     assert too_little(sides, QUANTITIES["e2el.mean"]) == ""
+
+
+def test_paces_decide_nothing_where_the_client_read_them_late() -> None:
+    """Single gaps take less lag than the time from a first token to a last."""
+    result = run_of(9.0).result
+
+    def why(name: str, late: str) -> str:
+        check = Check(id=late, ok=False, fatal=False, detail=f"{late} of the client")
+        late_too = Validity.of([*result.validity.checks, check])
+        sides = [[result], [result.model_copy(update={"validity": late_too})]]
+        return too_little(sides, QUANTITIES[name])
+
+    spans, gaps = "late_spans", "late_gaps"
+    for name, by in (
+        ("tpot.mean", spans),
+        ("tpot.p50", spans),
+        ("itl.mean", spans),
+        ("icl.mean", spans),
+        ("itl.p50", gaps),
+        ("icl.p99", gaps),
+    ):
+        assert why(name, by) == f"{by} of the client"
+        assert why(name, gaps if by == spans else spans) == ""
+    assert why("ttft.mean", spans) == why("e2el.p50", gaps) == ""
 
 
 def test_virtual_time_is_never_too_short_and_may_have_too_few_requests() -> None:

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from llmbench.engines.errors import ConfigError
+from llmbench.harness.machine.open_files import most_open_files
 from llmbench.harness.mock.process import take_log
 from llmbench.harness.mock.rule import Fault, Rule
 from llmbench.harness.mock.script import Ending
 from llmbench.harness.mock.server import MockServer
 
+from ..open_files import few_allowed
 from .in_thread import in_thread
 
 RULE = Rule(0.001, 0.001, tokens_per_chunk=3)
@@ -68,6 +70,27 @@ def test_the_log_keeps_the_newest_and_counts_what_it_dropped() -> None:
             take_log(url)
         ask(url, "/v1/completions", body)
         assert [one.request_id for one in take_log(url)] == ["request-5"]
+
+
+def test_a_run_that_is_sent_again_is_answered_alike() -> None:
+    """Under other names, which tell the two runs apart."""
+    times: dict[str, list[int]] = {}
+    with in_thread(MockServer(RULE.script)) as url:
+        for name in ("first-r7", "second-r7", "second-r8"):
+            body = {"prompt": "a", "max_tokens": 40, "stream": True}
+            headers = {"X-Request-Id": name}
+            data = json.dumps(body).encode()
+            request = urllib.request.Request(f"{url}/v1/completions", data, headers)
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                answer.read()
+        for one in take_log(url):
+            times[one.request_id] = list(one.chunk_tokens)
+    assert times["first-r7"] == times["second-r7"] != times["second-r8"]
+
+
+def test_as_many_connections_as_the_hard_limit_allows() -> None:
+    with few_allowed(100) as hard, in_thread(MockServer(RULE.script)):
+        assert most_open_files() == hard
 
 
 def test_a_chat_begins_with_a_role() -> None:

@@ -54,6 +54,14 @@ def test_token_ids_and_lengths_are_sent_as_asked() -> None:
         assert list(one.token_times_s) == sorted(one.token_times_s)
 
 
+def test_no_two_jobs_have_requests_of_one_name() -> None:
+    mock = MockServer(lambda _body, _name: streamed(1, 1, 1, 1))
+    with in_thread(mock) as url:
+        for _ in range(2):
+            complete(parse_url(url), JOB, SERVERS["llama.cpp"], {})
+    assert len({one.request_id for one in mock.log}) == len(mock.log) == 4
+
+
 def test_answers_stand_in_the_prompts_order() -> None:
     def scripted(body: Mapping[str, Any], _name: str) -> Script:
         return streamed(1, prompt_tokens=body["prompt"][0])
