@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ...engines.errors import ConfigError
+
 if TYPE_CHECKING:
     from ..config import LoadConfig
+
+
+def _one_of_both(context: typer.Context, parameter: typer.CallbackParam, value: Any) -> Any:
+    """A workload is refused beside a trace, which would be sent in its place. Called as each is
+    read, in the order they are typed."""
+    from .run import is_typed
+
+    if is_typed(context, "workload") and is_typed(context, "trace"):
+        workload = value if parameter.name == "workload" else context.params["workload"]
+        raise ConfigError("workload", workload, "unset: --trace says what is sent")
+    return value
 
 
 def load_options(
@@ -16,6 +29,7 @@ def load_options(
         str,
         typer.Option(
             help="A built-in (quick, fixed, lognormal, azure-conv, azure-code) or a YAML file.",
+            callback=_one_of_both,
             rich_help_panel="Load",
         ),
     ] = "quick",
@@ -24,6 +38,7 @@ def load_options(
         typer.Option(
             help="Replay a trace instead: Azure, BurstGPT, Mooncake, our own, or a stored run; the "
             "name of a built-in that was fitted to one stands for it.",
+            callback=_one_of_both,
             rich_help_panel="Load",
         ),
     ] = None,
