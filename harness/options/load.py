@@ -36,8 +36,8 @@ def load_options(
     trace: Annotated[
         Path | None,
         typer.Option(
-            help="Replay a trace instead: Azure, BurstGPT, Mooncake, our own, or a stored run; the "
-            "name of a built-in that was fitted to one stands for it.",
+            help="Replay a trace instead: Azure, BurstGPT, Mooncake, ServeGen's offline, our own, "
+            "or a stored run; the name of a built-in that was fitted to one stands for it.",
             callback=_one_of_both,
             rich_help_panel="Load",
         ),

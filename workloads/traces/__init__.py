@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..api import RequestShape, WorkloadError
-from . import azure, burstgpt, mooncake, own, stored
+from . import azure, burstgpt, mooncake, own, servegen_offline, stored
 from .servegen_folder import is_servegen, refuse_chunks
 
 __all__ = ["FORMATS", "Format", "is_servegen", "is_trace_file", "read_trace", "supported"]
@@ -40,6 +40,13 @@ FORMATS = (
     Format("Azure LLM inference CSV", "column", azure.COLUMNS, azure.fields_of, azure.read),
     Format("BurstGPT CSV", "column", burstgpt.COLUMNS, burstgpt.fields_of, burstgpt.read),
     Format("Mooncake JSON lines", "field", mooncake.FIELDS, mooncake.fields_of, mooncake.read),
+    Format(
+        "ServeGen offline JSON lines",
+        "field",
+        servegen_offline.FIELDS,
+        servegen_offline.fields_of,
+        servegen_offline.read,
+    ),
     Format("llmbench JSON lines", "field", own.FIELDS, own.fields_of, own.read),
 )
 

@@ -14,6 +14,7 @@ SUPPORTED = (
     "expected Azure LLM inference CSV (TIMESTAMP, ContextTokens, GeneratedTokens), "
     "BurstGPT CSV (Timestamp, Request tokens, Response tokens), "
     "Mooncake JSON lines (timestamp, input_length, output_length, hash_ids), "
+    "ServeGen offline JSON lines (request_id, input_length, output_length, duration), "
     "llmbench JSON lines (t_due_s, input_tokens, output_tokens), "
     "or the directory of a stored run"
 )
