@@ -60,8 +60,8 @@ def load_options(
     request_rate: Annotated[
         float | None,
         typer.Option(
-            help="Requests a second, or sessions where the workload has them, Poisson; inf sends "
-            "all at once.",
+            help="Requests a second, or sessions where the workload has them; inf sends all at "
+            "once. Gamma and constant arrivals and clients keep their kind, others become Poisson.",
             rich_help_panel="Load",
         ),
     ] = None,
