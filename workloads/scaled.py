@@ -1,4 +1,5 @@
-"""The same requests at another rate: prompts, lengths and order stay, only the gaps change.
+"""The same requests at another rate, or behind a cap: prompts, lengths and order stay; only the
+gaps change, or nothing does.
 
 What arrives at a rate is requests or, where later turns wait for replies, sessions.
 """
@@ -68,6 +69,14 @@ def at_rate(plan: Plan, rate_per_s: float) -> Plan:
         adjustments=(*plan.adjustments, note),
         description=_described(plan.description, factor),
     )
+
+
+def behind_cap(plan: Plan, max_concurrency: int | None) -> Plan:
+    """The same requests at the same times, with a cap of so many in front of the engine."""
+    arrivals = plan.description["arrivals"]
+    assert isinstance(arrivals, dict)
+    described = {**plan.description, "arrivals": {**arrivals, "max_concurrency": max_concurrency}}
+    return replace(plan, max_concurrency=max_concurrency, description=described)
 
 
 def _described(description: Mapping[str, Any], factor: float) -> dict[str, object]:

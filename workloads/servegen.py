@@ -1,9 +1,7 @@
 """ServeGen's senders as a workload: per-client rates and burstiness, and histograms of lengths.
 
-Format: a folder with clients_summary.csv (category, client, mean_rate_rps, rate_weighted_cv,
-main_iat_family) and hist_<category>.csv (field, bin_lo, bin_hi, prob), which hold what
-alibaba/ServeGen publishes of production workloads (arXiv 2505.09999). A client keeps its mean rate,
-which in production follows the hours of the day, and all clients draw from the category's lengths.
+Format: see `traces/servegen_folder.py`. A client keeps its mean rate, which in production follows
+the hours of the day, and all clients draw from the category's lengths.
 """
 
 from __future__ import annotations
@@ -19,11 +17,9 @@ from pydantic import ValidationError
 from .api import WorkloadError
 from .overrides import scaled_clients
 from .spec import Client, Clients, HistogramLength, SampledLengths, WorkloadSpec
-from .traces import SERVEGEN_CLIENTS
 from .traces.rows import CsvRows, Row
+from .traces.servegen_folder import BIN_COLUMNS, CLIENT_COLUMNS, CLIENTS, WANTED
 
-_CLIENT_COLUMNS = ("category", "mean_rate_rps", "rate_weighted_cv", "main_iat_family")
-_BIN_COLUMNS = ("field", "bin_lo", "bin_hi", "prob")
 _FAMILIES = {"Gamma": "gamma", "Weibull": "weibull", "Exponential": "gamma"}
 # Of a category without input_tokens, the text's are the nearest: images and sounds are left out.
 _INPUT_FIELDS = ("input_tokens", "text_tokens")
@@ -79,7 +75,7 @@ def _scaled(arrivals: Clients, rate_per_s: float) -> Clients:
 def _clients(folder: Path) -> dict[str, list[Client]]:
     """Every category's clients that send anything."""
     found: dict[str, list[Client]] = {}
-    for row in _rows(folder / SERVEGEN_CLIENTS, _CLIENT_COLUMNS):
+    for row in _rows(folder / CLIENTS, CLIENT_COLUMNS):
         rate = row.number("mean_rate_rps")
         if rate == 0:
             continue
@@ -102,7 +98,7 @@ def _histograms(path: Path) -> dict[str, HistogramLength]:
     WorkloadError for bins that overlap."""
     bins = [
         (row.values["field"] or "", row.number("bin_lo"), row.number("bin_hi"), row.number("prob"))
-        for row in _rows(path, _BIN_COLUMNS)
+        for row in _rows(path, BIN_COLUMNS)
     ]
     return {
         name: _histogram(path, name, [one[1:] for one in several])
@@ -143,8 +139,7 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Sequence[Row]:
         rows = list(CsvRows(path, columns))
     except OSError as error:
         reason = (error.strerror or "unreadable").lower()
-        expected = "a folder of ServeGen's clients and histograms"
-        raise WorkloadError("trace", path, expected, f"cannot be read: {reason}") from error
+        raise WorkloadError("trace", path, WANTED, f"cannot be read: {reason}") from error
     missing = [name for name in columns if name not in rows[0].values]
     if missing:
         problem = f"has no column {', '.join(missing)}"

@@ -41,6 +41,11 @@ EPILOG = "\n\n".join(
 )
 # The rate is what is asked.
 _WITHOUT = (*NOT_SIMULATED, "request_rate", "time_scale")
+_HELPS = {
+    "max_concurrency": "A cap in front of the engine, at every rate that is tried.",
+    "arrival": "poisson or constant, in place of the workload's own. Default: own, gaps scaled to "
+    "each rate, bursts and all; a closed loop becomes Poisson.",
+}
 
 Compare = Annotated[
     str | None,
@@ -70,6 +75,7 @@ OutFor = Annotated[
 @with_run_options(
     without=_WITHOUT,
     varied="engine",
+    helps=_HELPS,
     model="llama-3-8b",
     engine="vllm-v1",
     workload="azure-conv",

@@ -45,6 +45,8 @@ def print_capacities(
         console.print(f"[bold]{foreign(one.config.label)}[/]  {foreign(sentence(one, goal))}")
         for text in notes(one):
             console.print(f"[yellow]note[/] {foreign(text)}")
+    for text in dict.fromkeys(text for one in found for text in one.adjustments):
+        console.print(f"[yellow]note[/] {foreign(text)}")
     for one in ordered:
         style = "yellow" if one.is_noise else "dim"
         console.print(f"[{style}]order[/] {foreign(order_sentence(one))}")
@@ -250,6 +252,7 @@ def _engine(one: EngineCapacity) -> Mapping[str, Any]:
         "limits": [_finite(asdict(limit)) for limit in one.limits],
         "refused": one.refused or None,
         "notes": notes(one),
+        "adjustments": one.adjustments,
         "simulation_error": one.error,
         "at_capacity": one.run.result.model_dump(mode="json") if one.run else None,
     }

@@ -144,7 +144,11 @@ def show(
 @workload.command("fit", epilog=FIT_EPILOG)
 def fit(
     trace: Annotated[
-        Path, typer.Argument(help="A trace, a stored run, or a folder of ServeGen's clients.")
+        Path,
+        typer.Argument(
+            help="A trace, a stored run, or a folder with ServeGen's clients_summary.csv and "
+            "hist_<category>.csv (docs/workloads.md says what they hold; its chunks are not read)."
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(help="Write the workload here, instead of printing it.")
@@ -163,7 +167,7 @@ def fit(
     from ...workloads.api import WorkloadError
     from ...workloads.load import spec_yaml
     from ...workloads.servegen import servegen_workload
-    from ...workloads.traces import is_servegen
+    from ...workloads.traces.servegen_folder import WANTED, is_servegen, refuse_chunks
     from .workload_tables import print_fit
 
     if out is not None and not out.parent.is_dir():
@@ -176,12 +180,12 @@ def fit(
     if is_servegen(trace):
         spec = servegen_workload(trace, category, request_rate)
     else:
+        refuse_chunks(trace)
         for name, given in (("category", category), ("request_rate", request_rate)):
             if given is not None and not trace.exists():
-                expected = "a folder of ServeGen's clients"
-                raise WorkloadError("trace", trace, expected, "does not exist")
+                raise WorkloadError("trace", trace, WANTED, "does not exist")
             if given is not None:
-                raise ConfigError(name, given, "a folder of ServeGen's clients beside it")
+                raise ConfigError(name, given, f"{WANTED}, beside it")
         from ...workloads.fitting import fit_trace
 
         fitted = fit_trace(trace)

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ...engines.errors import ConfigError
+
 if TYPE_CHECKING:
     from ..config import LoadConfig
+
+
+def _one_of_both(context: typer.Context, parameter: typer.CallbackParam, value: Any) -> Any:
+    """A workload is refused beside a trace, which would be sent in its place. Called as each is
+    read, in the order they are typed."""
+    from .run import is_typed
+
+    if is_typed(context, "workload") and is_typed(context, "trace"):
+        workload = value if parameter.name == "workload" else context.params["workload"]
+        raise ConfigError("workload", workload, "unset: --trace says what is sent")
+    return value
 
 
 def load_options(
@@ -16,14 +29,16 @@ def load_options(
         str,
         typer.Option(
             help="A built-in (quick, fixed, lognormal, azure-conv, azure-code) or a YAML file.",
+            callback=_one_of_both,
             rich_help_panel="Load",
         ),
     ] = "quick",
     trace: Annotated[
         Path | None,
         typer.Option(
-            help="Replay a trace instead: Azure, BurstGPT, Mooncake, our own, or a stored run; the "
-            "name of a built-in that was fitted to one stands for it.",
+            help="Replay a trace instead: Azure, BurstGPT, Mooncake, ServeGen's offline, our own, "
+            "or a stored run; the name of a built-in that was fitted to one stands for it.",
+            callback=_one_of_both,
             rich_help_panel="Load",
         ),
     ] = None,
@@ -45,8 +60,8 @@ def load_options(
     request_rate: Annotated[
         float | None,
         typer.Option(
-            help="Requests a second, or sessions where the workload has them, Poisson; inf sends "
-            "all at once.",
+            help="Requests a second, or sessions where the workload has them; inf sends all at "
+            "once. Gamma and constant arrivals and clients keep their kind, others become Poisson.",
             rich_help_panel="Load",
         ),
     ] = None,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ...engines.errors import ConfigError
 from .run import parameters_of, with_options
 
 if TYPE_CHECKING:
@@ -15,29 +16,32 @@ if TYPE_CHECKING:
 
     MachineOf = Callable[[], Machine]
 
+# None stands for the default everywhere: only what is typed can be refused beside a calibration.
 Hardware = Annotated[
-    str,
+    str | None,
     typer.Option(
-        help="a100, h100, h200, b200, mi300x, trainium2, l40s, cpu, or a YAML file.",
+        help="a100, h100, h200, b200, mi300x, trainium2, l40s, cpu, or a YAML file. Default: h100.",
         rich_help_panel="Machine",
     ),
 ]
 TensorParallel = Annotated[
-    int, typer.Option(help="Devices the model is split over.", rich_help_panel="Machine")
+    int | None,
+    typer.Option(help="Devices the model is split over. Default: 1.", rich_help_panel="Machine"),
 ]
 CalibrationFile = Annotated[
     Path | None,
     typer.Option(
         "--calibration",
-        help="Step times as 'llmbench calibrate' measured them, in place of hardware.",
+        help="Step times as 'llmbench calibrate' measured them, in place of hardware: beside no "
+        "other option of a machine.",
         rich_help_panel="Machine",
     ),
 ]
 FreeMemory = Annotated[
-    float,
+    float | None,
     typer.Option(
         help="Share of the memory that weights and steps leave free, given to the KV cache, as "
-        "TensorRT-LLM has it; vLLM's --gpu-memory-utilization is of all memory.",
+        "TensorRT-LLM has it; vLLM's --gpu-memory-utilization is of all memory. Default: 0.9.",
         rich_help_panel="Machine",
     ),
 ]
@@ -52,30 +56,40 @@ DecodeEfficiency = Annotated[
 
 
 def machine_of(
-    hardware: Hardware = "h100",
-    tensor_parallel: TensorParallel = 1,
+    hardware: Hardware = None,
+    tensor_parallel: TensorParallel = None,
     calibration: CalibrationFile = None,
-    free_memory_fraction: FreeMemory = 0.9,
+    free_memory_fraction: FreeMemory = None,
     prefill_efficiency: PrefillEfficiency = None,
     decode_efficiency: DecodeEfficiency = None,
 ) -> Machine:
     """The machine that the options describe. Raises ConfigError for a calibration that cannot be
-    read."""
-    from dataclasses import replace
-
+    read, and for any other option beside one, whose step times are of the machine they say."""
     from ...engines.cost.calibrated import load_calibration
     from ...engines.cost.roofline import Efficiency
     from ..simulation.simulated_machine import Machine
 
-    given = {"prefill": prefill_efficiency, "decode": decode_efficiency}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    return Machine(
-        hardware,
-        tensor_parallel,
-        load_calibration(calibration) if calibration else None,
-        free_memory_fraction,
-        replace(Efficiency(), **chosen),
+    typed = _given(
+        hardware=hardware,
+        tensor_parallel=tensor_parallel,
+        free_memory_fraction=free_memory_fraction,
+        prefill_efficiency=prefill_efficiency,
+        decode_efficiency=decode_efficiency,
     )
+    if calibration is not None:
+        for name, value in typed.items():
+            raise ConfigError(name, value, "unset: --calibration stands in the machine's place")
+        return Machine(calibration=load_calibration(calibration))
+    shares = _given(prefill=prefill_efficiency, decode=decode_efficiency)
+    whole = _given(
+        hardware=hardware, devices=tensor_parallel, free_memory_fraction=free_memory_fraction
+    )
+    return Machine(**whole, efficiency=Efficiency(**shares))
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """Those that are not left out."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 _OPTIONS = parameters_of(machine_of)

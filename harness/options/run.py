@@ -6,9 +6,10 @@ import inspect
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -41,13 +42,15 @@ def with_run_options(
     without: Sequence[str] = (),
     *,
     varied: str | None = None,
+    helps: Mapping[str, str] | None = None,
     **defaults: object,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command the options of a run, before its own, and hands it the `RunConfig` they make
     as its first argument, `settings`. without: options it does not have. defaults: where the
     command's differ; `inspect.Parameter.empty` for one that must be typed. varied: the name of an
     option; hands the command a function instead, from a value of it (None: what was asked for) to a
-    `RunConfig` with all else as given."""
+    `RunConfig` with all else as given. helps: what the help says of an option where it means
+    something else to the command."""
 
     def make(chosen: Mapping[str, Any]) -> Any:
         if varied is None:
@@ -55,11 +58,21 @@ def with_run_options(
         return lambda value: run_config(**{**chosen, **({varied: value} if value else {})})
 
     shared = [
-        one.replace(default=defaults.get(one.name, one.default))
+        _helped(one, helps or {}).replace(default=defaults.get(one.name, one.default))
         for one in run_parameters()
         if one.name not in without
     ]
     return lambda command: with_options(command, "settings", shared, make)
+
+
+def _helped(parameter: inspect.Parameter, helps: Mapping[str, str]) -> inspect.Parameter:
+    """The option with the help that its name has in `helps`, if any."""
+    if parameter.name not in helps:
+        return parameter
+    kind, option = get_args(parameter.annotation)
+    option = copy(option)
+    option.help = helps[parameter.name]
+    return parameter.replace(annotation=Annotated[kind, option])
 
 
 def with_options(

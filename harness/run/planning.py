@@ -70,7 +70,7 @@ def plan_with_warmup(
     vocab_size: int | None,
     encoder: TextEncoder | None = None,
 ) -> tuple[Plan, Plan]:
-    """The measured requests, and the few that go before them with prompts of another seed. spec:
+    """The measured requests, and the few that go before them with prompts of their own. spec:
     what `load` asks for. encoder: reads the workload's texts. Raises WorkloadError."""
     limits = LengthLimits(load.max_input_len, load.max_output_len, max_model_len)
     plan = plan_workload(
@@ -85,7 +85,7 @@ def plan_with_warmup(
     if not warmup_requests:
         return plan, Plan((), None)
     warmup = plan_workload(
-        warmup_workload(spec, min(warmup_requests, len(plan.requests))),
+        warmup_workload(spec, plan.requests[:warmup_requests]),
         seed=seed + WARMUP_SEED_OFFSET,
         corpus_token_ids=corpus_token_ids,
         limits=limits,

@@ -48,7 +48,11 @@ def calibrate_runs(runs: Sequence[StoredRun]) -> Calibration:
         [step for run in runs for step in measured_steps(run, window)],
         model=str(config["model"]),
         machine=_machine(first),
-        settings={**settings, "runs": [run.directory.name for run in runs]},
+        settings={
+            **settings,
+            "runs": [run.directory.name for run in runs],  # for whoever reads the file
+            "run_ids": [run.result.run_id for run in runs],
+        },
         window=window,
     )
 

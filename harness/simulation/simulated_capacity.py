@@ -13,6 +13,7 @@ from ...workloads.scaled import (
     arrival_rate_per_s,
     arriving,
     at_rate,
+    behind_cap,
     requests_per_session,
 )
 from ...workloads.spec import (
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from ..run.watch import Watch
 
 # Their gaps can be scaled, too.
-_OTHERS_WITH_A_RATE = (OnOff, Modulated, LinearRamp, ExponentialRamp, Stages, Clients)
+_OTHERS_WITH_A_RATE = (OnOff, Modulated, LinearRamp, ExponentialRamp, Stages, Clients, Replay)
 # Where a workload has no rate of its own, as in a closed loop, its requests come by a Poisson
 # process; the search begins at this rate.
 START_PER_S = 1.0
@@ -86,6 +87,7 @@ class EngineCapacity:
     whether each request kept the SLO in that run, or at the lowest rate if none holds; None where
     that cannot be judged. effective: how many independent requests would tell as much of a share
     (`stats/batches.py`), as they kept and missed the SLO at the lowest rate that fails.
+    adjustments: what was changed of the workload at every rate, in words.
     """
 
     config: RunConfig
@@ -97,6 +99,7 @@ class EngineCapacity:
     kept: tuple[bool | None, ...] = ()
     effective: float = 0.0
     per_session: float | None = None
+    adjustments: tuple[str, ...] = ()
 
     @property
     def arriving(self) -> Arriving:
@@ -141,13 +144,19 @@ class EngineCapacity:
 
 def prepare_capacity(config: RunConfig, machine: Machine) -> PreparedSimulation:
     """A simulation at the workload's own rate, checked. Raises ConfigError or WorkloadError."""
-    prepared = prepare_simulation(replace(config, load=_open_loop(config.load)), machine)
+    load = _open_loop(config.load)
+    prepared = prepare_simulation(replace(config, load=load), machine)
     arrival_rate_per_s(prepared.plan)
-    return prepared
+    if load.max_concurrency == config.load.max_concurrency:
+        return prepared
+    load = replace(load, max_concurrency=config.load.max_concurrency)
+    plan = behind_cap(prepared.plan, load.max_concurrency)
+    return replace(prepared, config=replace(prepared.config, load=load), plan=plan)
 
 
 def _open_loop(load: LoadConfig) -> LoadConfig:
-    """The load with a rate that can be changed; a limit on concurrency becomes a cap beside it."""
+    """The load with a rate that can be changed. A limit on concurrency becomes a cap beside it, or
+    is left out where arrivals that have a rate would not be what they are beside it."""
     from ..run.planning import workload_of
 
     if load.arrival == "own":  # as ever here
@@ -155,11 +164,8 @@ def _open_loop(load: LoadConfig) -> LoadConfig:
     own = workload_of(replace(load, arrival=None, max_concurrency=None)).arrivals
     if isinstance(own, Poisson | Constant | Gamma):
         return replace(load, request_rate=own.rate_per_s)
-    capped = load.max_concurrency is not None
-    if isinstance(own, Replay) and load.arrival is None:
-        return replace(load, time_scale=own.time_scale) if capped else load
-    if isinstance(own, _OTHERS_WITH_A_RATE) and load.arrival is None and not capped:
-        return load
+    if isinstance(own, _OTHERS_WITH_A_RATE) and load.arrival is None:
+        return replace(load, max_concurrency=None)
     return replace(load, request_rate=START_PER_S)
 
 
@@ -205,6 +211,7 @@ def engine_capacity(
         kept or missed,
         effective_size(judged),
         requests_per_session(prepared.plan.description),
+        prepared.plan.adjustments,
     )
 
 

@@ -145,7 +145,8 @@ def check_swap(cost: CostModel, engine: EngineConfig) -> None:
 
 
 def machine_settings(machine: Machine) -> dict[str, Any]:
-    """All that decides step times; numbers: a digest of those behind a name or in a file."""
+    """All that decides step times, and of a calibration only itself; numbers: a digest of those
+    behind a name or in a file."""
     made = machine.calibration
     numbers = (
         json.dumps(asdict(made), sort_keys=True)
@@ -155,7 +156,7 @@ def machine_settings(machine: Machine) -> dict[str, Any]:
     return {
         "hardware": None if made else machine.hardware,
         "calibration": made.machine if made else None,
-        "free_memory_fraction": machine.free_memory_fraction,
-        "efficiency": asdict(machine.efficiency),
+        "free_memory_fraction": None if made else machine.free_memory_fraction,
+        "efficiency": None if made else asdict(machine.efficiency),
         "numbers": hashlib.sha256(numbers.encode()).hexdigest(),
     }

@@ -45,9 +45,9 @@ def hold_against(calibration: Calibration, run: StoredRun, watch: Watch) -> tupl
     valid, or of another model or kind.
     """
     check_measured("check", run)
-    name = run.directory.name
-    if name in calibration.settings.get("runs", ()):
-        raise ConfigError("check", name, "a run that the calibration was not fitted to")
+    if run.result.run_id in calibration.settings.get("run_ids", ()):
+        allowed = "a run that the calibration was not fitted to"
+        raise ConfigError("check", str(run.directory), allowed)
     config = run.result.config
     settings = RunConfig(str(config["model"]), engine_of(config))
     machine = Machine(calibration=calibration)

@@ -100,6 +100,18 @@ def test_bins_that_overlap_are_named(tmp_path: Path, bins: tuple[str, str], name
     assert f"has bins of input_tokens that overlap: {named}; expected" in str(caught.value)
 
 
+def test_a_missing_file_is_said_with_what_it_holds(tmp_path: Path) -> None:
+    folder(tmp_path)
+    (tmp_path / "hist_language_m.csv").unlink()
+    with pytest.raises(WorkloadError) as caught:
+        servegen_workload(tmp_path, "language/m")
+    assert str(caught.value).endswith(
+        "cannot be read: no such file or directory; expected a folder with clients_summary.csv "
+        "(category, mean_rate_rps, rate_weighted_cv, main_iat_family) and hist_<category>.csv "
+        "(field, bin_lo, bin_hi, prob), which are derived from what ServeGen publishes"
+    )
+
+
 # Clients and their rate in all: summed from the file with another tool.
 @pytest.mark.parametrize(
     ("category", "clients", "rate_per_s"),

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmbench.workloads.api import LengthLimits, Message, Plan, WorkloadError, plan_workload
+from llmbench.workloads.api import (
+    LengthLimits,
+    Message,
+    Plan,
+    PlannedRequest,
+    WorkloadError,
+    plan_workload,
+)
 from llmbench.workloads.load import parse_spec
 from llmbench.workloads.warmup import warmup_workload
 
@@ -253,7 +260,8 @@ def test_a_warm_up_does_not_read_what_is_measured() -> None:
             "prompts": {"kind": "text", "path": "nowhere.txt"},
         }
     )
+    measured = [PlannedRequest(index, 0.0, range(9), 5) for index in range(2)]
     plan = plan_workload(
-        warmup_workload(spec, 2), seed=1, corpus_token_ids=range(500), limits=ROOMY
+        warmup_workload(spec, measured), seed=1, corpus_token_ids=range(500), limits=ROOMY
     )
     assert [one.t_due_s for one in plan.requests] == [0, 0]

@@ -1,6 +1,6 @@
 """Request traces. One file a format; `read_trace` tells them apart by their first line.
 
-ServeGen publishes senders and not requests; `workloads/servegen.py` makes a workload of them.
+ServeGen's senders are no requests; `workloads/servegen.py` makes a workload of them.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..api import RequestShape, WorkloadError
-from . import azure, burstgpt, mooncake, own, stored
+from . import azure, burstgpt, mooncake, own, servegen_offline, stored
+from .servegen_folder import is_servegen, refuse_chunks
 
-# Of a folder of ServeGen's: its senders.
-SERVEGEN_CLIENTS = "clients_summary.csv"
+__all__ = ["FORMATS", "Format", "is_servegen", "is_trace_file", "read_trace", "supported"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,13 @@ FORMATS = (
     Format("Azure LLM inference CSV", "column", azure.COLUMNS, azure.fields_of, azure.read),
     Format("BurstGPT CSV", "column", burstgpt.COLUMNS, burstgpt.fields_of, burstgpt.read),
     Format("Mooncake JSON lines", "field", mooncake.FIELDS, mooncake.fields_of, mooncake.read),
+    Format(
+        "ServeGen offline JSON lines",
+        "field",
+        servegen_offline.FIELDS,
+        servegen_offline.fields_of,
+        servegen_offline.read,
+    ),
     Format("llmbench JSON lines", "field", own.FIELDS, own.fields_of, own.read),
 )
 
@@ -56,6 +63,7 @@ def read_trace(path: str | Path) -> tuple[RequestShape, ...]:
         problem = "holds ServeGen's clients, and no requests"
         way = f"what 'llmbench workload fit {path} --category CATEGORY' writes, as --workload"
         raise WorkloadError("trace", path, way, problem)
+    refuse_chunks(path)
     try:
         with path.open(encoding="utf-8-sig") as lines:
             first_line = lines.readline()
@@ -80,11 +88,6 @@ def is_trace_file(path: Path) -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     return any(not one.missing(first_line) for one in FORMATS)
-
-
-def is_servegen(path: Path) -> bool:
-    """Whether a path is a folder of ServeGen's clients."""
-    return (path / SERVEGEN_CLIENTS).is_file()
 
 
 def supported() -> str:

@@ -53,6 +53,25 @@ def test_https_is_among_the_examples(capsys: pytest.CaptureFixture[str]) -> None
         assert "https://" in examples
 
 
+def in_words(text: str) -> str:
+    return " ".join(text.replace("│", " ").split())
+
+
+def test_the_help_of_a_rate_says_which_arrivals_stay(capsys: pytest.CaptureFixture[str]) -> None:
+    """Known wrong here: "Poisson", of every workload."""
+    said = "Gamma and constant arrivals and clients keep their kind, others become Poisson."
+    assert said in in_words(helped(capsys, "run"))
+
+
+def test_the_help_of_capacity_is_of_a_search_for_a_rate(capsys: pytest.CaptureFixture[str]) -> None:
+    """It has no rate to be alone or beside."""
+    text = in_words(helped(capsys, "capacity"))
+    assert "--request-rate" not in text
+    assert "A cap in front of the engine, at every rate that is tried." in text
+    assert "Alone: a closed loop" not in text
+    assert "Alone: a closed loop" in in_words(helped(capsys, "simulate"))
+
+
 def test_a_default_directory_says_what_was_asked_of_the_head() -> None:
     assert directory_name(engine_config("paged", quant="auto+int8-head")) == "paged-auto+int8-head"
     assert directory_name(engine_config("paged", quant="awq")) == "paged-awq"

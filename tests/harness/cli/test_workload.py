@@ -172,7 +172,7 @@ def test_the_schema_is_one(capsys: pytest.CaptureFixture[str]) -> None:
         (("fit", "none.csv"), "cannot be read: no such file or directory"),
         (("fit", "none.csv", "--category", "x"), "trace: 'none.csv' does not exist; expected a"),
         (("fit", "none", "--request-rate", "3"), "trace: 'none' does not exist; expected a folder"),
-        (("fit", ".", "--category", "x"), "category: 'x' is not allowed; expected a folder of"),
+        (("fit", ".", "--category", "x"), "category: 'x' is not allowed; expected a folder with"),
         (("fit", "none.csv", "--out", "no/such/w.yaml"), "a file in a directory that exists"),
     ],
 )

@@ -48,6 +48,24 @@ def run(
     return measure(prepare(config, Silent()), Silent()).result
 
 
+def test_a_run_finds_nothing_of_its_warm_up_in_the_cache(tmp_path: Path) -> None:
+    """In a text of so few tokens prompts begin where those of the warm-up did."""
+    corpus = tmp_path / "short.txt"
+    corpus.write_text("one two")
+    engine = engine_config(
+        "vllm-v1", dtype="float32", device="cpu", max_model_len=256, kv_memory_bytes=2**22
+    )
+    load = LoadConfig(
+        num_requests=2, max_concurrency=1, max_output_len=2, max_input_len=64, corpus=corpus
+    )
+    cold = RunConfig("bundled", engine, load, warmup_requests=0, quality_tokens=0)
+    found = [
+        measure(prepare(replace(cold, warmup_requests=count), Silent()), Silent()).result
+        for count in (0, 2)
+    ]
+    assert [one.counters.prefix_hit_tokens for one in found] == [0, 0]
+
+
 def test_a_setting_that_no_result_can_hold_is_found_before_the_run() -> None:
     load = LoadConfig(num_requests=3, max_output_len=8, max_input_len=64)
     config = RunConfig("bundled", engine_config(device="cpu"), load, slo_s={"ttft": math.inf})

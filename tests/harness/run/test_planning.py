@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,6 +60,30 @@ def test_a_run_sends_them_too_and_warms_up_with_all_at_once() -> None:
         assert other.t_due_s is not None
         assert one.t_due_s == pytest.approx(other.t_due_s * factor / 8)
     assert {one.t_due_s for one in warmup.requests} == {0.0}
+
+
+@pytest.mark.parametrize("kind", ["own", "sessions", "prefix", "trace"])
+def test_a_warm_up_shares_no_beginning_with_what_is_measured(tmp_path: Path, kind: str) -> None:
+    """Whatever a cache with blocks of 4 tokens would find of a trace's named prefixes and sessions,
+    or of the beginning that all prompts have in common."""
+    path = tmp_path / "trace.jsonl"
+    if kind == "sessions":
+        row = {"t_due_s": 0.0, "input_tokens": 100, "output_tokens": 4, "session": "a"}
+        rows = [{**row, "input_tokens": 100 * (turn + 1)} for turn in range(4)]
+    else:
+        row = {"timestamp": 0, "input_length": 600, "output_length": 4}
+        rows = [{**row, "hash_ids": [2 * one, 2 * one + 1]} for one in range(4)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    load = {
+        "own": LoadConfig(num_requests=30),
+        "prefix": LoadConfig(num_requests=4, shared_prefix_tokens=40),
+    }.get(kind, LoadConfig(trace=path))
+    plan, warmup = planned(load)
+    begins = {tuple(one.prompt_token_ids[:4]) for one in plan.requests}
+    assert not begins & {tuple(one.prompt_token_ids[:4]) for one in warmup.requests}
+    if load.trace is not None:
+        measured = {len(one.prompt_token_ids) for one in plan.requests[:2]}
+        assert {len(one.prompt_token_ids) for one in warmup.requests} <= measured
 
 
 def test_a_capacity_scales_its_own_arrivals_whether_told_so_or_not() -> None:

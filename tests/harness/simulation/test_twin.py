@@ -189,6 +189,16 @@ def test_a_run_that_was_fitted_proves_nothing(run: StoredRun) -> None:
         hold_against(calibrate_runs([run]), run, Silent())
 
 
+def test_a_run_is_known_by_what_it_is_and_not_by_its_directory(run: StoredRun) -> None:
+    """Known wrong here: `new/run` was refused beside `old/run`, and a copy elsewhere was not."""
+    made = calibrate_runs([run])
+    assert made.settings["runs"] == ["seen"]
+    unseen = replace(stored("unseen", 2), directory=Path("elsewhere") / run.directory.name)
+    assert hold_against(made, unseen, Silent())
+    with pytest.raises(ConfigError, match=r"check: 'copy' is not allowed; .*not fitted to"):
+        hold_against(made, replace(run, directory=Path("copy")), Silent())
+
+
 def test_a_run_whose_steps_nobody_saw_is_refused(run: StoredRun) -> None:
     """Known wrong of a server's: KeyError: 'block_size'."""
     unseen = replace(stored("unseen", 2), steps=run.steps[:0])

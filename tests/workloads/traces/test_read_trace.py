@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from llmbench.harness.cli import main
 from llmbench.workloads.api import WorkloadError
 from llmbench.workloads.traces import read_trace
 
@@ -13,6 +14,7 @@ SUPPORTED = (
     "expected Azure LLM inference CSV (TIMESTAMP, ContextTokens, GeneratedTokens), "
     "BurstGPT CSV (Timestamp, Request tokens, Response tokens), "
     "Mooncake JSON lines (timestamp, input_length, output_length, hash_ids), "
+    "ServeGen offline JSON lines (request_id, input_length, output_length, duration), "
     "llmbench JSON lines (t_due_s, input_tokens, output_tokens), "
     "or the directory of a stored run"
 )
@@ -62,6 +64,37 @@ def test_a_folder_of_servegens_says_how_it_becomes_a_workload(tmp_path: Path) ->
     (tmp_path / "clients_summary.csv").touch()
     said = f"expected what 'llmbench workload fit {tmp_path.name} --category CATEGORY' writes"
     assert said in failure(tmp_path)
+
+
+CHUNK = "chunk-1-trace.csv"
+MODEL = "data/language/m"
+
+
+@pytest.mark.parametrize("given", [".", "data", "data/language", MODEL, f"{MODEL}/{CHUNK}"])
+def test_chunks_of_servegens_are_not_read_and_what_is_read_is_said(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    given: str,
+) -> None:
+    """The repository's own layout, whichever folder of it is named, or a chunk itself."""
+    monkeypatch.chdir(tmp_path)
+    path = Path(given)
+    Path(MODEL).mkdir(parents=True)
+    (Path(MODEL) / CHUNK).write_text("1,2,3\n")
+    said = (
+        f"trace: '{path}' is of ServeGen's chunk-N-trace.csv and chunk-N-dataset.json, which are "
+        "not read; expected a folder with clients_summary.csv (category, mean_rate_rps, "
+        "rate_weighted_cv, main_iat_family) and hist_<category>.csv (field, bin_lo, bin_hi, prob), "
+        "which are derived from what ServeGen publishes"
+    )
+    with pytest.raises(WorkloadError) as caught:
+        read_trace(path)
+    assert str(caught.value) == said
+    with pytest.raises(SystemExit) as left:
+        main(["workload", "fit", str(path), "--category", "language/m"])
+    assert left.value.code == 2
+    assert capsys.readouterr().err == f"error: {said}\n"
 
 
 def test_a_file_that_is_not_text(tmp_path: Path) -> None:
