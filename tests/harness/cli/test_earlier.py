@@ -196,3 +196,21 @@ def test_another_ablation_is_removed_only_where_that_is_asked_for(
         "batching=separate",
         "batching=mixed",
     }
+
+
+def test_an_ablation_of_fewer_repeats_loses_none_unasked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its report would be of one repeat, where three were run."""
+    ablate = "ablate --simulate --workload quick --num-requests 3 --quiet --out a --axes kv"
+    assert llmbench(monkeypatch, f"{ablate} --repeats 3") == 0
+    before = Path("a/ablation.json").read_bytes()
+    capsys.readouterr()
+    assert llmbench(monkeypatch, ablate) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: out: 'a' holds kv=")
+    assert line.endswith(".3; expected --repeats 3 or more; --overwrite removes this one's")
+    assert Path("a/ablation.json").read_bytes() == before
+    assert llmbench(monkeypatch, f"{ablate} --repeats 3") == 0
+    assert llmbench(monkeypatch, f"{ablate} --repeats 2 --overwrite") == 0
+    assert not list(Path("a/cells").glob("*.3"))
