@@ -205,7 +205,11 @@ def _sections(runs: Sequence[Run], comparison: Comparison) -> tuple[Section, ...
         ),
         Section("steps", "Steps", present(*(step_charts.timeline(place) for place in places))),
         Section("queues", "Queues", present(*(step_charts.queues(place) for place in places))),
-        Section("time", "Time", present(step_charts.step_time(runs))),
+        Section(
+            "time",
+            "Time",
+            present(step_charts.step_time(runs, same_requests=comparison.same_requests)),
+        ),
         Section("kv", "KV memory", present(*(kv_charts.kv_usage(place) for place in places))),
         Section("runs", "The runs", (runs_table(runs),)),
         Section("glossary", "Glossary", (tables.glossary(),)),

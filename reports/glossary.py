@@ -150,7 +150,8 @@ METRICS: tuple[Term, ...] = (
         "cost_per_million_tokens",
         "Cost of a million tokens",
         "price of an hour / tokens in an hour × 10⁶",
-        "At the throughput of the steady window, in the currency of the price.",
+        "At the throughput of the steady window, or of the whole run where none was found, in the "
+        "currency of the price.",
     ),
 )
 

@@ -64,9 +64,8 @@ def _notes(run: Run) -> list[str]:
         drawn = ", ".join(f"{name} {number(joules)} J" for name, joules in domains.items())
         notes.append(f"Energy by {energy['source']}, idle power included: {drawn}.")
     if (price := run.result["config"].get("price_per_hour")) is not None:
-        notes.append(
-            f"Cost at a price of {number(price)} an hour and the steady window's throughput."
-        )
+        over = "steady window" if run.result["window"]["steady"] else "whole run"
+        notes.append(f"Cost at a price of {number(price)} an hour and the {over}'s throughput.")
     return notes
 
 

@@ -82,8 +82,12 @@ def queues(place: Place) -> Chart | None:
     )
 
 
-def step_time(runs: Sequence[Run]) -> Chart | None:
-    """Where step time went: a stacked bar for each kind of step, or for each of several runs."""
+def step_time(runs: Sequence[Run], *, same_requests: bool | None = None) -> Chart | None:
+    """Where step time went: a stacked bar for each kind of step, or for each of several runs.
+
+    same_requests: whether the several were sent the same, so that their bars are of the same work;
+    None: not known.
+    """
     runs = [run for run in runs if len(run.steps)]
     if not runs:
         return None
@@ -93,7 +97,9 @@ def step_time(runs: Sequence[Run]) -> Chart | None:
     return Chart(
         id="step-time",
         title="Where step time went",
-        reading=_spent(_phase_totals_s(runs[0])) if len(runs) == 1 else _spent_by_run(bars),
+        reading=_spent(_phase_totals_s(runs[0]))
+        if len(runs) == 1
+        else _spent_by_run(bars, same_requests=same_requests),
         x=Axis("Time in steps", "s"),
         panels=(
             Panel(
@@ -147,9 +153,15 @@ def _spent(totals: dict[str, float]) -> str:
     )
 
 
-def _spent_by_run(bars: dict[str, dict[str, float]]) -> str:
+def _spent_by_run(bars: dict[str, dict[str, float]], *, same_requests: bool | None) -> str:
     totals = ", ".join(f"{name} {seconds(sum(parts.values()))}" for name, parts in bars.items())
-    return f"A shorter bar did the same work in less time. In steps: {totals}."
+    if same_requests:
+        work = "A shorter bar did the same work in less time."
+    elif same_requests is None:
+        work = "A shorter bar may be of less work: not every run says what it was sent."
+    else:
+        work = "A shorter bar may be of less work: the runs were not sent the same requests."
+    return f"{work} In steps: {totals}."
 
 
 def _device_note(runs: Sequence[Run]) -> str:

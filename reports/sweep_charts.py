@@ -73,14 +73,17 @@ def _longest(cells: Sequence[SweepCell]) -> list[SweepCell]:
     if all(cell.followed is None for cell in cells):
         return list(cells)
     kept: list[SweepCell] = []
-    for group in _grouped(
-        cells, lambda one: setting_text(dict(_but(one, RATE, NUM_REQUESTS)))
-    ).values():
+    for group in _grouped(cells, _search_of).values():
         longest = {one.settings[RATE]: one for one in sorted(group, key=_sent)}
         fewest = min(map(_sent, group))
         longer = [one for one in longest.values() if _sent(one) > fewest]
         kept += _up_to_limit(longer if len(longer) > 1 else list(longest.values()))
     return kept
+
+
+def _search_of(cell: SweepCell) -> str:
+    """The point and the repeat of a search's trial."""
+    return f"{setting_text(dict(_but(cell, RATE, NUM_REQUESTS)))}, repeat {cell.repeat}"
 
 
 def _up_to_limit(cells: Sequence[SweepCell]) -> list[SweepCell]:
@@ -100,26 +103,36 @@ def _sent(cell: SweepCell) -> int:
 
 
 def _lines(cells: Sequence[SweepCell], latency: str, factor: float) -> tuple[Series, ...]:
-    """Empty where no rate was varied, or more lines than there are colours would be drawn."""
+    """Through the medians of repeats at each rate; of searches, which repeats take to rates of
+    their own, a line each. Empty where no rate was varied, or more lines than there are colours
+    would be drawn."""
     if not all(RATE in cell.settings for cell in cells):
         return ()
     searched = any(cell.followed is not None for cell in cells)
     left_out = (RATE, NUM_REQUESTS) if searched else (RATE,)
-    groups = _grouped(cells, lambda cell: setting_text(dict(_but(cell, *left_out))))
+    by_repeat = searched and any(cell.repeat > 1 for cell in cells)
+    groups = _grouped(
+        cells,
+        _search_of if by_repeat else lambda cell: setting_text(dict(_but(cell, *left_out))),
+    )
     if len(groups) > len(RUN_ROLES):
         return ()
-    ordered = [(name, sorted(group, key=_rate)) for name, group in groups.items()]
-    return tuple(
-        Series(
-            name,
-            _role(at),
-            "line",
-            tuple(_speed(cell) or 0.0 for cell in group),
-            tuple(factor * (cell.values[latency] or 0.0) for cell in group),
-            tuple(cell.name for cell in group),
-        )
-        for at, (name, group) in enumerate(ordered)
-    )
+    lines: list[Series] = []
+    for at, (name, group) in enumerate(groups.items()):
+        by_rate = _grouped(sorted(group, key=_rate), lambda cell: f"{_rate(cell)}").values()
+        points = [_middle(repeats, latency, factor) for repeats in by_rate]
+        cells_of, speeds, heights = zip(*points, strict=True)
+        labels = tuple(cell.name for cell in cells_of)
+        lines.append(Series(name, _role(at), "line", speeds, heights, labels))
+    return tuple(lines)
+
+
+def _middle(
+    repeats: Sequence[SweepCell], latency: str, factor: float
+) -> tuple[SweepCell, float, float]:
+    """The first, and the medians of all: throughput in tokens/s, and latency times `factor`."""
+    speed = median(_speed(cell) or 0.0 for cell in repeats)
+    return repeats[0], speed, factor * median(cell.values[latency] or 0.0 for cell in repeats)
 
 
 def _points(cells: Sequence[SweepCell], latency: str, factor: float) -> tuple[Series, ...]:
@@ -128,11 +141,7 @@ def _points(cells: Sequence[SweepCell], latency: str, factor: float) -> tuple[Se
     says when pointed at is its name."""
     first = next(iter(cells[0].settings), "")
     points = [
-        (
-            group[0],
-            median(_speed(cell) or 0.0 for cell in group),
-            factor * median(cell.values[latency] or 0.0 for cell in group),
-        )
+        _middle(group, latency, factor)
         for group in _grouped(cells, lambda cell: setting_text(cell.settings)).values()
     ]
     groups: dict[str, list[tuple[SweepCell, float, float]]] = {}

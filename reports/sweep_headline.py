@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .effect_text import response_label
-from .format import listed, number, plural, quantity
+from .format import listed, plural, quantity
 from .glossary import in_sentence
-from .sweep_model import SaturationPoint, SweepCell, SweepLead, SweepQuantity, SweepTable
+from .sweep_model import SweepCell, SweepLead, SweepQuantity, SweepTable
+from .sweep_searches import Searches, by_point
 
-AT_ONCE = "all at once"
 # Of the quantities that have a best point, the first two of these are told.
 _TOLD = ("output_throughput.window", "output_throughput.run", "ttft.p99", "tpot.mean")
 _MOST_TOLD = 2
@@ -21,7 +21,7 @@ _MOST_SEARCHED = 8
 def verdict(sweep: SweepTable) -> str:
     """The highest rate of every point; of a grid, the best point of two quantities."""
     if sweep.saturation:
-        return _rates_text(sweep.saturation)
+        return _rates_text(by_point(sweep.saturation))
     by_name = {one.name: one for one in sweep.quantities}
     points = len({_key(cell) for cell in sweep.counted})
     told = [_lead_text(by_name[lead.quantity], lead, points) for lead in told_leads(sweep)]
@@ -35,14 +35,14 @@ def told_leads(sweep: SweepTable) -> list[SweepLead]:
     return told[:_MOST_TOLD]
 
 
-def _rates_text(points: Sequence[SaturationPoint]) -> str:
+def _rates_text(points: Sequence[Searches]) -> str:
     """`engine paged follows 4.2 requests/s, not 4.3; engine static 2.1, not 2.2.`, highest first,
     and which of them may be the highest."""
     ordered = sorted(points, key=lambda one: (one.outcome == "found", one.holds_per_s or 0.0))[::-1]
     named = ordered if len(ordered) <= _MOST_SEARCHED else ordered[: _MOST_SEARCHED - 1]
     parts: list[str] = []
     for one in named:
-        text = rate_text(one)
+        text = one.text
         if parts and one.outcome == ordered[0].outcome == "found":
             text = text.removeprefix("follows ")
             if one.unit == ordered[0].unit:
@@ -58,18 +58,14 @@ def _rates_text(points: Sequence[SaturationPoint]) -> str:
     return said
 
 
-def _within_bracket(ordered: Sequence[SaturationPoint]) -> list[SaturationPoint]:
+def _within_bracket(ordered: Sequence[Searches]) -> list[Searches]:
     """The best and others whose highest rate may be the best one's, too: it lies anywhere between
-    the rate that was followed and the one that was not. Empty if it is alone."""
+    the rate that was followed and the one that was not, in any of a point's searches. Empty if it
+    is alone."""
     best, *others = ordered
-    if best.outcome != "found" or best.holds_per_s is None:
+    if best.outcome != "found":
         return []
-    near = [
-        one
-        for one in others
-        if one.outcome == "found"
-        and (one.fails_per_s is None or one.fails_per_s > best.holds_per_s)
-    ]
+    near = [one for one in others if one.outcome == "found" and one.fails_per_s > best.lowest_per_s]
     return [best, *near] if near else []
 
 
@@ -104,20 +100,6 @@ def values_text(settings: Mapping[str, str]) -> str:
 def setting_text(settings: Mapping[str, str]) -> str:
     """`engine paged, request-rate 2`."""
     return ", ".join(f"{option} {value}" for option, value in settings.items()) or "the run"
-
-
-def rate_text(point: SaturationPoint) -> str:
-    """`follows 4.2 requests/s, not 4.3`."""
-    if point.outcome == "never":
-        return f"follows no rate: not even {quantity(point.fails_per_s, point.unit)}"
-    followed = f"follows {quantity(point.holds_per_s, point.unit)}"
-    missed = AT_ONCE if point.fails_per_s is None else number(point.fails_per_s)
-    if point.outcome == "unknown":
-        known = [followed] if point.holds_per_s is not None else []
-        if point.fails_per_s is not None:
-            known.append(f"not {missed}")
-        return "has no highest rate that is known" + (f": {', '.join(known)}" if known else "")
-    return f"{followed}, not {missed}"
 
 
 def label_of_quantity(one: SweepQuantity) -> str:

@@ -89,7 +89,8 @@ class SaturationPoint:
     says why. holds_per_s: the highest rate that was followed, fails_per_s: the one above it that
     was not; None: there is none, or it is all at once, which is no rate. exceptions: rates that
     contradict a single threshold. per_session: where sessions are what arrives, and rates are of,
-    how many requests each brings; None: requests arrive."""
+    how many requests each brings; None: requests arrive. repeat: from 1, each with requests of its
+    own."""
 
     settings: Mapping[str, str]
     outcome: Literal["found", "never", "unknown"]
@@ -98,6 +99,7 @@ class SaturationPoint:
     exceptions: tuple[float, ...] = ()
     failure: str = ""
     per_session: float | None = None
+    repeat: int = 1
 
     @property
     def unit(self) -> str:
@@ -133,6 +135,10 @@ class SweepTable:
     def counted(self) -> tuple[SweepCell, ...]:
         """Those whose numbers do."""
         return tuple(cell for cell in self.cells if not (cell.failure or cell.refused))
+
+    @property
+    def is_repeated(self) -> bool:
+        return any(one.repeat > 1 for one in (*self.cells, *self.saturation))
 
     @property
     def is_whole(self) -> bool:

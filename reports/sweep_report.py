@@ -10,7 +10,6 @@ from .headline import PARTIAL
 from .model import Badge, Cell, KeyFigure, Note, Report, Section, Table
 from .sweep_charts import NUM_REQUESTS, RATE, trade_offs
 from .sweep_headline import (
-    AT_ONCE,
     alike_text,
     label_of_quantity,
     setting_text,
@@ -18,12 +17,15 @@ from .sweep_headline import (
     values_text,
     verdict,
 )
-from .sweep_model import SaturationPoint, SweepCell, SweepLead, SweepRival, SweepTable
+from .sweep_model import SweepCell, SweepLead, SweepRival, SweepTable
+from .sweep_rates import SEARCHED_AGAIN, contradictions, rates_table
+from .sweep_searches import by_point
 from .tables import glossary, table
 
 WHOLE = Badge("Every cell counts", "✓", "good")
 INCOMPLETE = Badge("Cells left out", "!", "caution")
 UNDECIDED = Badge("No point ahead", "?", "caution")
+MEDIANS = "A point's numbers here are the medians of its repeats."
 _MOST_FIGURES = 6
 _MOST_NAMED = 3
 
@@ -126,34 +128,26 @@ def simulated_text(sweep: SweepTable) -> str:
 
 
 def _statements(sweep: SweepTable) -> Iterator[str]:
-    if _repeated(sweep):
-        yield "A point's numbers here are the medians of its repeats."
+    if sweep.is_repeated:
+        yield SEARCHED_AGAIN if sweep.saturation else MEDIANS
     if any(lead.alike or lead.next for lead in sweep.leads):
         yield _how_sure(sweep)
     if sweep.criterion:
         yield f"A rate is followed if {sweep.criterion}."
-    for point in sweep.saturation:
-        if point.exceptions:
-            yield (
-                f"{setting_text(point.settings)} has no single threshold: {_contradicting(point)} "
-                f"{point.unit} contradict it."
-            )
-
-
-def _contradicting(point: SaturationPoint) -> str:
-    return ", ".join(number(rate) for rate in point.exceptions)
+    yield from contradictions(sweep)
 
 
 def _key_figures(sweep: SweepTable) -> Iterator[KeyFigure]:
     """Each point's highest rate; of a grid, each quantity's best point, and how far the one that
     differs most is from it."""
-    for point in sweep.saturation[:_MOST_FIGURES]:
+    for point in by_point(sweep.saturation)[:_MOST_FIGURES]:
         if point.holds_per_s is not None:
+            where = setting_text(point.settings) if point.settings else ""
             yield KeyFigure(
                 "Highest rate followed" if point.outcome == "found" else "Followed so far",
                 number(point.holds_per_s),
                 point.unit,
-                setting_text(point.settings) if point.settings else "",
+                ": ".join(filter(None, (where, point.spread))),
             )
     by_name = {one.name: one for one in sweep.quantities}
     for lead in sweep.leads:
@@ -182,45 +176,11 @@ def _how_sure(sweep: SweepTable) -> str:
 
 def _sections(sweep: SweepTable) -> tuple[Section, ...]:
     return (
-        Section("saturation", "Saturation", tuple(filter(None, [_saturation_table(sweep)]))),
+        Section("saturation", "Saturation", tuple(filter(None, [rates_table(sweep)]))),
         Section("best", "Best points", tuple(filter(None, [best_table(sweep)]))),
         Section("trade-off", "Throughput against latency", trade_offs(sweep)),
         Section("cells", "Every cell", (cells_table(sweep),)),
         Section("glossary", "Glossary", (glossary(),)),
-    )
-
-
-def _saturation_table(sweep: SweepTable) -> Table | None:
-    if not sweep.saturation:
-        return None
-    units = list(dict.fromkeys(point.unit for point in sweep.saturation))
-    # Where workloads are varied, some may send sessions and some not.
-    unit = f" ({units[0]})" if len(units) == 1 else ""
-    of_sessions = any(point.per_session is not None for point in sweep.saturation)
-
-    def shown(point: SaturationPoint, rate: float | None) -> str:
-        return number(rate) if unit else quantity(rate, point.unit)
-
-    return table(
-        "saturation",
-        "Highest rate that is followed",
-        (
-            *("Setting", f"Followed{unit}"),
-            *(["In requests/s"] if of_sessions else []),
-            *(f"Not followed{unit}", "Contradicted at"),
-        ),
-        [
-            (
-                setting_text(point.settings),
-                shown(point, point.holds_per_s),
-                *([number(point.requests_per_s)] if of_sessions else []),
-                AT_ONCE
-                if point.outcome == "found" and point.fails_per_s is None
-                else shown(point, point.fails_per_s),
-                _contradicting(point) or "—",
-            )
-            for point in sweep.saturation
-        ],
     )
 
 
@@ -268,13 +228,13 @@ def cells_table(sweep: SweepTable) -> Table:
     rows: list[tuple[str | Cell, ...]] = [
         (
             *(cell.settings.get(option, "—") for option in sweep.options),
-            *([str(cell.repeat)] if _repeated(sweep) else []),
+            *([str(cell.repeat)] if sweep.is_repeated else []),
             *(scales[one.name].number(cell.values[one.name]) for one in sweep.quantities),
             _mark(cell, searched=bool(sweep.saturation)),
         )
         for cell in sweep.cells
     ]
-    repeat = ("Repeat",) if _repeated(sweep) else ()
+    repeat = ("Repeat",) if sweep.is_repeated else ()
     titles = (*sweep.options, *repeat, *heads, "")
     return table("cells-of-sweep", "Every cell", titles, rows, words=(*sweep.options, ""))
 
@@ -290,7 +250,3 @@ def _mark(cell: SweepCell, *, searched: bool) -> Cell:
     if cell.followed is not None:
         return Cell("followed" if cell.followed else "not followed", "quiet")
     return Cell("too short to tell" if searched else "✓", "quiet")
-
-
-def _repeated(sweep: SweepTable) -> bool:
-    return any(cell.repeat > 1 for cell in sweep.cells)

@@ -21,7 +21,7 @@ from ...engines.errors import ConfigError
 from ..cells.identity import Identity, place_of
 from ..cells.runner import CellRunner, attempt, store_measured
 from ..run.seeds import seed_of_repeat
-from ..storage.store import RunOnDisk, StoreError
+from ..storage.store import RESULT_FILE, RunOnDisk, StoreError
 from ..storage.whole_file import writing
 from .design import Cell, Design, NotRun, refuse_lost_levels
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 CELLS = "cells"
 REPORT = "ablation.json"
 FILES = (REPORT, "ablation.html", "ablation.md")
+_OR = "--overwrite removes this one's"
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def check_directory(out: Path, design: Design | None) -> None:
 
 
 def _check_report(out: Path, cells: set[str]) -> None:
-    instead = "expected a new directory; --overwrite removes this one's"
+    instead = f"expected a new directory; {_OR}"
     try:
         told = json.loads((out / REPORT).read_text(encoding="utf-8"))
         there = [str(cell["name"]) for cell in told["cells"]]
@@ -121,6 +122,23 @@ def _check_report(out: Path, cells: set[str]) -> None:
         raise StoreError("out", out / REPORT, f"cannot be read; {instead}") from error
     if lost := [name for name in there if name not in cells]:
         raise StoreError("out", out, f"holds another ablation, with the cell {lost[0]}; {instead}")
+
+
+def check_repeats(out: Path, design: Design, repeats: int) -> None:
+    """A report of fewer repeats would lose the others. Raises StoreError for a stored run of one
+    beyond `repeats`."""
+    names = {cell.name for cell in design.cells}
+    numbered: dict[int, str] = {}
+    for result in (out / CELLS).glob(f"*/{RESULT_FILE}"):
+        directory = result.parent.name
+        name, _, number = directory.rpartition(".")
+        if directory not in names and name in names and number.isdecimal():
+            numbered[int(number)] = directory
+    most = max(numbered, default=1)
+    if most > repeats:
+        raise StoreError(
+            "out", out, f"holds {numbered[most]}; expected --repeats {most} or more; {_OR}"
+        )
 
 
 def forget(out: Path) -> None:

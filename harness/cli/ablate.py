@@ -168,11 +168,13 @@ def _measure(
     from ...engines.errors import ConfigError
     from ..ablation.analyse import analyse
     from ..ablation.factorial import Factorial
-    from ..ablation.run import check, check_directory, forget, run_cells
+    from ..ablation.run import check, check_directory, check_repeats, forget, run_cells
     from ..errors import InvalidRun
     from ..rendering import ablation_reports
 
     check_directory(directory, None if overwrite else design)
+    if not overwrite:
+        check_repeats(directory, design, repeats)
     checked = check(design, runner, repeats=repeats, seed=settings.seed)
     if overwrite:
         forget(directory)

@@ -14,7 +14,7 @@ from ..options.run import NOT_SIMULATED, with_run_options
 from .console import foreign
 from .earlier import Overwrite, check_run, refuse_overwrite
 from .exits import Exit, say, say_error, say_text
-from .output import AsJson, Quiet, as_asked
+from .output import AsJson, Quiet, as_asked, say_beside
 
 if TYPE_CHECKING:
     from ..config import RunConfig
@@ -191,12 +191,13 @@ def _store(
             say_text(f"{one.config.label}: no rate holds the SLO, so there is no run to store")
             continue
         try:
-            stored = store_measured(directory, one.run, before).directory
+            stored = store_measured(directory, one.run, before)
         except PlaceTaken as error:
             taken.append(error)
             continue
         if not quiet:
-            say(f"[bold]report[/]  {foreign(stored / 'report.html')}")
+            say(f"[bold]report[/]  {foreign(stored.directory / 'report.html')}")
+        say_beside(directory, stored)
     for error in taken[:-1]:
         say_error(foreign(str(error)))
     if taken:

@@ -86,7 +86,8 @@ def _check(directory: Path, what: str, earlier: str, command: str) -> None:
     if _asked(earlier) != _asked(command):
         whose = f"of {earlier!r}" if earlier else "of another command"
         raise StoreError("out", directory, f"holds {what} {whose}; {_OR}")
-    say(f"[dim]{foreign(directory)} holds {what} of this very command: replaced at the end[/]")
+    there = f"{foreign(directory)} holds {what} of this very command"
+    say(f"[dim]{there}: replaced by one that is whole[/]")
 
 
 def _asked(command: str) -> list[str]:

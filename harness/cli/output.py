@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ...reports.ab_model import Ab
     from ..config import RunConfig
     from ..run.experiment import Measured
-    from ..storage.store import Standing
+    from ..storage.store import RunOnDisk, Standing
 
 Out = Annotated[
     Path | None,
@@ -45,12 +45,22 @@ def finish(measured: Measured, directory: Path, stood: Standing, *, as_json: boo
     """Store, report, print. stood: what may be replaced. Returns the exit code."""
     from ..cells.runner import store_measured
 
-    stored = store_measured(directory, measured, stood).directory
+    stored = store_measured(directory, measured, stood)
     if as_json:
         print(measured.result.model_dump_json(indent=2))
     else:
-        _print_summary(measured, stored)
-    return verdict_of(measured)
+        _print_summary(measured, stored.directory)
+    code = verdict_of(measured)
+    say_beside(directory, stored)
+    return code
+
+
+def say_beside(directory: Path, stored: RunOnDisk) -> None:
+    """Of a run that is not where it was to go: what stands there is more of a result."""
+    if stored.directory != directory.resolve():
+        what = "whole" if stored.result.status == "partial" else "valid"
+        kept, here = foreign(_shown(directory)), foreign(_shown(stored.directory))
+        say(f"{kept} keeps its run, which is {what}: this one is {here}")
 
 
 def write_texts(directory: Path, texts: Mapping[str, str]) -> None:

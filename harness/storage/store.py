@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import shutil
 import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -17,8 +15,9 @@ from ..errors import PlaceTaken, StoreError
 from ..result import SCHEMA_VERSION, Result
 from ..tables.requests import LATER_REQUEST_COLUMNS, REQUEST_COLUMNS
 from ..tables.steps import LATER_STEP_COLUMNS, STEP_COLUMNS
-from .drafts import draft, draft_name, held, is_draft, remove_abandoned, turn_in
+from .drafts import draft, is_draft, remove_abandoned, turn_in
 from .json_text import not_finite
+from .placing import put_beside, put_in_place
 from .settings import completed
 from .whole_file import nearest_existing, write_whole, writing
 
@@ -121,9 +120,11 @@ def write_run(
     """Write a run beside its place and move it there whole; an earlier run there is replaced, and
     what a writer that was killed left beside it is removed.
 
-    reports: text by file name. stood: what may be replaced; None: whatever run stands there.
-    Returns the directory. Raises StoreError for `out`, leaving what was there as it was, and
-    PlaceTaken if anything but `stood` is there, with the run beside it.
+    reports: text by file name. stood: what may be replaced, by what is no less of a result: one
+    that was cut short is kept beside one that is whole, numbered, and so is one that is not valid
+    beside a valid one; None: whatever run stands there, by any. Returns where it is. Raises
+    StoreError for `out`, leaving what was there as it was, and PlaceTaken if anything but `stood`
+    is there, with the run beside it.
     """
     if stood is None:
         check_out(directory)
@@ -134,10 +135,15 @@ def write_run(
             _write_files(fresh, text, requests, steps, reports)
             with turn_in(directory.parent):
                 if stood is not None and not _still(directory, stood):
-                    raise PlaceTaken(directory, _put_beside(fresh, directory))
-                _put_in_place(fresh, directory)
+                    raise PlaceTaken(directory, put_beside(fresh, directory))
+                if stood is not None and _worth(result) < _worth_there(directory):
+                    stored = put_beside(fresh, directory)
+                else:
+                    is_there = (directory / RESULT_FILE).exists()
+                    put_in_place(fresh, directory, replaces=is_there)
+                    stored = directory
         remove_abandoned(directory)
-    return directory
+    return stored
 
 
 def write_reports(directory: Path, reports: Mapping[str, str]) -> None:
@@ -268,26 +274,17 @@ def _still(directory: Path, stood: Standing) -> bool:
     return standing(directory) == stood
 
 
-def _put_in_place(fresh: Path, directory: Path) -> None:
-    """Rename. A run that stands there is moved aside first: a rename takes no full directory."""
-    if not (directory / RESULT_FILE).exists():
-        fresh.replace(directory)
-        return
-    aside = draft_name(directory)
-    with held(directory):
-        directory.replace(aside)
-        try:
-            fresh.replace(directory)
-        except BaseException:
-            aside.replace(directory)
-            raise
-        shutil.rmtree(aside)
+def _worth(result: Result) -> int:
+    """How much of a result it is: cut short, whole, or whole and valid."""
+    return 0 if result.status == "partial" else 1 + result.validity.valid
 
 
-def _put_beside(fresh: Path, directory: Path) -> Path:
-    """Under the first name that is free, with a number at its end."""
-    places = (directory.with_name(f"{directory.name}-{number}") for number in itertools.count(2))
-    return fresh.replace(next(place for place in places if not place.exists()))
+def _worth_there(directory: Path) -> int:
+    """Of the run that stands there; as little as can be of none, and of one that cannot be read."""
+    try:
+        return _worth(read_result(directory / RESULT_FILE))
+    except StoreError:
+        return 0
 
 
 def _read_table(

@@ -132,7 +132,7 @@ def find_saturation(
     except KeyboardInterrupt as error:
         raise SearchInterruptedError(_unknown(trials, found, "interrupted")) from error
     if found is None:
-        return Saturation(point, "never", None, trials.bracket()[1], trials.tried)
+        return Saturation(point, "never", None, trials.bracket(unsure=True)[1], trials.tried)
     return Saturation(point, "found", *found, trials.tried, exceptions)
 
 
@@ -236,13 +236,14 @@ class _Trials:
             trial = self._found[key] = self._tried(rate_per_s, times)
         return trial
 
-    def bracket(self) -> tuple[float | None, float | None]:
+    def bracket(self, *, unsure: bool = False) -> tuple[float | None, float | None]:
         """The highest rate that was followed and the lowest that was not, by the longest run at
-        each."""
-        longest = {one.rate_per_s: one.followed for one in self.tried if one.followed is not None}
+        each. unsure: also by runs that are too short to tell."""
+        longest = {one.rate_per_s: one for one in self.tried if one.followed is not None}
+        told = [one for one in longest.values() if one.sure or unsure]
         return (
-            max((rate for rate, followed in longest.items() if followed), default=None),
-            min((rate for rate, followed in longest.items() if not followed), default=None),
+            max((one.rate_per_s for one in told if one.followed), default=None),
+            min((one.rate_per_s for one in told if not one.followed), default=None),
         )
 
     def exceptions(self, holds_per_s: float, fails_per_s: float) -> tuple[float, ...]:

@@ -150,4 +150,5 @@ def _point(found: Saturation) -> SaturationPoint:
         found.exceptions,
         found.failure,
         found.per_session,
+        found.point.repeat,
     )

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
@@ -26,6 +25,7 @@ from ..named_points import Side, sides
 from ..palette import SURFACES, TEXT, dash_of, symbol_of
 from ..palette import theme as colours_on
 from ..ticks import ratio_ticks
+from .paper import add_legend, legend_name, on_paper
 
 _LIGHT = colours_on("light")
 _WIDTH_IN = {"full": 8.0, "half": 4.4}
@@ -39,8 +39,6 @@ _DASHES = {
     "longdashdot": (0, (8, 3, 1, 3)),
 }
 _MARKERS = {"circle": "o", "diamond": "D", "x": "x"}
-# The same chart gives the same file; text stays text, so that it can be found and edited.
-_SVG: dict[Any, str] = {"svg.hashsalt": "llmbench", "svg.fonttype": "none"}
 
 
 def save_charts(
@@ -58,12 +56,13 @@ def save_charts(
         for extension in formats:
             path = directory / f"{chart.id}.{extension}"
             metadata = {"Date": None} if extension == "svg" else None
-            with matplotlib.rc_context(_SVG):
+            with on_paper():
                 drawn.savefig(path, dpi=160, metadata=metadata)
             written.append(path)
     return written
 
 
+@on_paper()
 def draw(chart: Chart) -> Figure:
     """The chart on paper: light ground, its title and reading aid left to the text around it."""
     figure = Figure(figsize=(_WIDTH_IN[chart.width], _height_in(chart)), layout="constrained")
@@ -96,33 +95,43 @@ def _draw_panel(axes: Axes, panel: Panel, x: Axis) -> None:
                 one.x,
                 one.y,
                 where="post",
-                label=one.name,
+                label=legend_name(one.name),
                 color=_LIGHT[one.role],
                 linestyle=_DASHES[dash_of(one.role)],
             )
         elif one.mark == "line":
             style = {"color": _LIGHT[one.role], "linestyle": _DASHES[dash_of(one.role)]}
-            axes.plot(one.x, one.y, label=one.name, marker="o", markersize=3, **style)
+            axes.plot(one.x, one.y, label=legend_name(one.name), marker="o", markersize=3, **style)
         elif one.mark == "named":
             _draw_named(axes, one, sides(x, panel))
         elif one.mark == "point":
             shape = _MARKERS[symbol_of(one.role)]
             colour = _LIGHT[one.role]
-            axes.scatter(one.x, one.y, s=9, marker=shape, color=colour, label=one.name, zorder=3)
+            axes.scatter(
+                one.x, one.y, s=9, marker=shape, color=colour, label=legend_name(one.name), zorder=3
+            )
     for at, zone in enumerate(panel.zones):
         _draw_zone(axes, zone, named=not at)
     for guide in panel.guides:
         _draw_guide(axes, guide)
     _style_y(axes, panel.y)
     if len(panel.series) > 1 or panel.zones:
-        axes.legend(
-            fontsize=8, frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0)
+        add_legend(
+            axes, fontsize=8, frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0)
         )
 
 
 def _draw_named(axes: Axes, series: Series, placed: Mapping[tuple[float, float], Side]) -> None:
     colour = _LIGHT[series.role]
-    axes.scatter(series.x, series.y, s=36, color=colour, label=series.name, zorder=3, clip_on=False)
+    axes.scatter(
+        series.x,
+        series.y,
+        s=36,
+        color=colour,
+        label=legend_name(series.name),
+        zorder=3,
+        clip_on=False,
+    )
     away = {
         "left": (-6, 0, "right"),
         "right": (6, 0, "left"),
@@ -149,7 +158,13 @@ def _draw_areas(axes: Axes, areas: Sequence[Series]) -> None:
     for one in areas:
         above = below + np.asarray(one.y)
         axes.fill_between(
-            one.x, below, above, step="post", color=_LIGHT[one.role], label=one.name, linewidth=0
+            one.x,
+            below,
+            above,
+            step="post",
+            color=_LIGHT[one.role],
+            label=legend_name(one.name),
+            linewidth=0,
         )
         below = above
 
@@ -157,7 +172,9 @@ def _draw_areas(axes: Axes, areas: Sequence[Series]) -> None:
 def _draw_bars(axes: Axes, bars: Sequence[Series], categories: Sequence[str]) -> None:
     left = np.zeros(len(categories))
     for one in bars:
-        axes.barh(one.y, one.x, left=left, height=0.6, color=_LIGHT[one.role], label=one.name)
+        axes.barh(
+            one.y, one.x, left=left, height=0.6, color=_LIGHT[one.role], label=legend_name(one.name)
+        )
         left = left + np.asarray(one.x)
     axes.set_yticks(range(len(categories)), categories)
 
@@ -166,7 +183,9 @@ def _draw_intervals(axes: Axes, intervals: Sequence[Series], categories: Sequenc
     for one in intervals:
         x, low, high = (np.asarray(values) for values in (one.x, one.low, one.high))
         ends = np.nan_to_num(np.array([x - low, high - x]))
-        axes.errorbar(one.x, one.y, xerr=ends, fmt="o", color=_LIGHT[one.role], label=one.name)
+        axes.errorbar(
+            one.x, one.y, xerr=ends, fmt="o", color=_LIGHT[one.role], label=legend_name(one.name)
+        )
     axes.set_yticks(range(len(categories)), categories)
     axes.set_ylim(len(categories) - 0.5, -0.5)
 
@@ -174,7 +193,7 @@ def _draw_intervals(axes: Axes, intervals: Sequence[Series], categories: Sequenc
 def _draw_zone(axes: Axes, zone: Zone, *, named: bool) -> None:
     """named: in the legend; of several of one name one is."""
     style: dict[str, Any] = {"color": SURFACES["zone"].light, "linewidth": 0, "zorder": 0.5}
-    style["label"] = zone.name if named else None
+    style["label"] = legend_name(zone.name) if named else None
     if zone.x and zone.y:
         axes.fill_betweenx(zone.y, *zone.x, **style)
     elif zone.x:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ..palette import ROLES, SURFACES, TEXT
+from .paper import on_paper
 
-_SVG: dict[Any, str] = {"svg.hashsalt": "llmbench", "svg.fonttype": "none"}
 
-
+@on_paper()
 def save_workload_plot(
     path: Path,
     name: str,
@@ -41,8 +39,7 @@ def save_workload_plot(
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(name, x=0.01, ha="left", fontsize=11, color=TEXT["ink"].light)
     metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
-    with matplotlib.rc_context(_SVG):
-        figure.savefig(path, dpi=160, metadata=metadata)
+    figure.savefig(path, dpi=160, metadata=metadata)
 
 
 def _draw_rates(axes: Axes, bin_s: float, rates_per_s: Sequence[float], arriving: str) -> None:

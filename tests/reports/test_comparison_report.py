@@ -342,6 +342,23 @@ def test_where_latency_went_is_no_finding_where_nothing_is_decided() -> None:
     assert gaps.reading.startswith("Whether the mean gap between tokens of inflight-awq and static")
 
 
+@pytest.mark.parametrize(
+    ("same", "said"),
+    [
+        (True, "A shorter bar did the same work in less time."),
+        (False, "A shorter bar may be of less work: the runs were not sent the same requests."),
+        (None, "A shorter bar may be of less work: not every run says what it was sent."),
+    ],
+)
+def test_bars_of_time_are_of_the_same_work_only_where_requests_were_the_same(
+    same: bool | None, said: str
+) -> None:
+    runs = compared_runs()
+    report = comparison_report(runs, replace(comparison_of(runs), same_requests=same))
+    (chart,) = (one for one in report.charts if one.id == "step-time")
+    assert chart.reading.startswith(f"{said} In steps: paged-awq ")
+
+
 def test_an_invalid_run_shouts() -> None:
     runs = [compared_runs()[0], partial()]
     report = comparison_report(runs, comparison_of(runs))

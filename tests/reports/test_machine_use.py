@@ -54,6 +54,15 @@ def test_every_number_says_what_it_is_of() -> None:
         assert fact in found.note
 
 
+def test_the_cost_says_which_throughput_it_is_at() -> None:
+    for steady, said in ((True, "steady window"), (False, "whole run")):
+        run = known()
+        window = {**run.result["window"], "steady": steady}
+        found = machine_use(replace(run, result={**run.result, "window": window}))
+        assert found is not None
+        assert f"Cost at a price of 2.50 an hour and the {said}'s throughput." in found.note
+
+
 def test_a_share_of_a_peak_is_no_rate() -> None:
     assert "MFU" not in {row[0].text for row in rates(known()).rows}
 

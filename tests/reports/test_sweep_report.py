@@ -78,6 +78,46 @@ def test_brackets_that_overlap_have_no_winner() -> None:
     assert "cannot be told" not in sweep_report(table(FOUND, far)).verdict
 
 
+def test_repeats_of_a_search_are_no_rivals_but_the_spread_of_its_answer() -> None:
+    """Known wrong here: "Which of the run and the run follows most cannot be told"."""
+    first = SaturationPoint({}, "found", 53.8, 64.6, (70.0,))
+    again = replace(first, holds_per_s=76.2, fails_per_s=91.3, repeat=2, exceptions=())
+    report = sweep_report(table(first, again))
+    assert report.verdict == "It follows 65 requests/s (53.8 to 76.2 over 2 searches)."
+    (figure,) = report.figures
+    assert (figure.value, figure.detail) == ("65", "53.8 to 76.2 over 2 searches")
+    assert report.statements[0].startswith("Each repeat of a point is a search of its own")
+    assert report.statements[-1].startswith("the run, repeat 1 has no single threshold")
+    assert not any("medians of its repeats" in one for one in report.statements)
+    (shown,) = next(one for one in report.sections if one.id == "saturation").parts
+    assert isinstance(shown, Table)
+    assert [[one.text for one in row[:4]] for row in shown.rows] == [
+        ["the run", "1", "53.8", "64.6"],
+        ["the run", "2", "76.2", "91.3"],
+    ]
+
+
+def test_points_that_were_searched_repeatedly_are_held_against_each_other_by_their_ranges() -> None:
+    def searches(engine: str, *rates: float) -> list[SaturationPoint]:
+        return [
+            SaturationPoint({"engine": engine}, "found", rate, 1.05 * rate, repeat=repeat)
+            for repeat, rate in enumerate(rates, start=1)
+        ]
+
+    apart = sweep_report(table(*searches("a", 10.0, 12.0), *searches("b", 8.0, 9.0))).verdict
+    assert apart == (
+        "engine a follows 11 requests/s (10 to 12 over 2 searches); "
+        "engine b 8.50 (8 to 9 over 2 searches)."
+    )
+    near = sweep_report(table(*searches("a", 10.0, 12.0), *searches("b", 8.0, 10.0))).verdict
+    assert near.endswith("Which of engine a and engine b follows most cannot be told.")
+    unknown = SaturationPoint({"engine": "a"}, "unknown", 9.0, None, failure="few", repeat=3)
+    some = sweep_report(table(*searches("a", 10.0, 10.0), unknown)).verdict
+    assert some == "engine a follows 10 requests/s (10 over 2 of 3 searches)."
+    none = sweep_report(table(unknown, replace(unknown, repeat=4))).verdict
+    assert none == "engine a has no highest rate that is known in any of 2 searches."
+
+
 def test_a_grid_is_told_in_two_short_sentences_and_the_rest_in_a_table() -> None:
     best, other = ({"engine": engine, "max-concurrency": "16"} for engine in ENGINES)
     rival = SweepRival(other, 310.0, 0.9, 0.95, worse=True)
@@ -117,6 +157,34 @@ def test_repeats_of_a_point_are_drawn_as_their_median() -> None:
     repeats = [cell(speed, repeat=at, engine="paged") for at, speed in ((1, 5.0), (2, 9.0))]
     (paged, _) = sweep_report(grid(*repeats, cell(7.0, engine="orca"))).charts[0].series
     assert paged.x == (7.0,)
+
+
+def test_a_line_over_rates_goes_through_the_medians_of_repeats() -> None:
+    repeats = [
+        cell(speed, repeat=at, engine="paged", request_rate=rate)
+        for rate, speeds in (("10", (9.0, 7.0, 8.0)), ("2", (2.0, 4.0, 1.0)))
+        for at, speed in enumerate(speeds, start=1)
+    ]
+    report = sweep_report(grid(*repeats))
+    assert report.statements[0] == "A point's numbers here are the medians of its repeats."
+    (line,) = report.charts[0].series
+    assert (line.name, line.mark, line.x) == ("engine paged", "line", (2.0, 8.0))
+    assert line.labels == (repeats[3].name, repeats[0].name)
+
+
+def test_each_repeat_of_a_search_has_a_line_of_its_own() -> None:
+    """They come to rates of their own, and where one comes to another's it leaves nothing out."""
+    trials = [
+        replace(
+            cell(speed, repeat=repeat, request_rate=rate, num_requests="200"), followed=speed < 3
+        )
+        for repeat, speed, rate in ((1, 1.0, "2"), (1, 3.0, "4"), (2, 2.0, "2"), (2, 4.0, "5"))
+    ]
+    lines = sweep_report(grid(*trials)).charts[0].series
+    assert [(line.name, line.x) for line in lines] == [
+        ("the run, repeat 1", (1.0, 3.0)),
+        ("the run, repeat 2", (2.0, 4.0)),
+    ]
 
 
 def test_where_names_would_lie_over_each_other_points_have_colours_alone() -> None:

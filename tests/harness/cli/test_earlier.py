@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,40 @@ def test_the_same_command_replaces_its_run_and_says_so(
     assert llmbench(monkeypatch, f"{RUN} --out 'runs/a b'") == 0
     assert "replaced" not in capsys.readouterr().err
     assert llmbench(monkeypatch, f"{RUN} --json --out={shlex.quote('runs/a b')}") == 0
-    assert "a b holds a run of this very command: replaced at the end" in capsys.readouterr().err
+    assert "a b holds a run of this very command: replaced by" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("overwrite", ["", "--overwrite"])
+@pytest.mark.parametrize(
+    ("ending", "code", "said"),
+    [("partial", 130, "which is whole"), ("complete", 3, "which is valid")],
+)
+def test_a_finished_run_is_kept_where_the_next_one_is_not_whole(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    ending: str,
+    code: int,
+    said: str,
+    overwrite: str,
+) -> None:
+    """Ctrl-C in the middle of the same command replaced the run by a sixth of one."""
+    assert llmbench(monkeypatch, f"{RUN} --out keep") == 0
+    before = Path("keep/result.json").read_bytes()
+    measure = simulate.simulate
+
+    def is_cut_short(*args: Any) -> Measured:
+        measured = measure(*args)
+        validity = measured.result.validity.model_copy(update={"valid": False})
+        changed = {"status": ending, "validity": validity}
+        return replace(measured, result=measured.result.model_copy(update=changed))
+
+    monkeypatch.setattr(simulate, "simulate", is_cut_short)
+    capsys.readouterr()
+    assert llmbench(monkeypatch, f"{RUN} --out keep {overwrite}") == code
+    assert f"keep keeps its run, {said}: this one is keep-2" in capsys.readouterr().err
+    assert Path("keep/result.json").read_bytes() == before
+    assert find_run(Path("keep-2")).result.status == ending
+    assert Path("keep-2/report.md").exists()
 
 
 @pytest.mark.parametrize("overwrite", ["", "--overwrite"])
@@ -196,3 +230,21 @@ def test_another_ablation_is_removed_only_where_that_is_asked_for(
         "batching=separate",
         "batching=mixed",
     }
+
+
+def test_an_ablation_of_fewer_repeats_loses_none_unasked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its report would be of one repeat, where three were run."""
+    ablate = "ablate --simulate --workload quick --num-requests 3 --quiet --out a --axes kv"
+    assert llmbench(monkeypatch, f"{ablate} --repeats 3") == 0
+    before = Path("a/ablation.json").read_bytes()
+    capsys.readouterr()
+    assert llmbench(monkeypatch, ablate) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: out: 'a' holds kv=")
+    assert line.endswith(".3; expected --repeats 3 or more; --overwrite removes this one's")
+    assert Path("a/ablation.json").read_bytes() == before
+    assert llmbench(monkeypatch, f"{ablate} --repeats 3") == 0
+    assert llmbench(monkeypatch, f"{ablate} --repeats 2 --overwrite") == 0
+    assert not list(Path("a/cells").glob("*.3"))

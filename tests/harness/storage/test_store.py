@@ -113,6 +113,43 @@ def test_a_run_that_came_meanwhile_stays_and_the_later_one_is_kept_beside_it(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "run-2", "run-3"]
 
 
+@pytest.mark.parametrize(
+    ("there", "later", "replaced"),
+    [
+        (("complete", True), ("partial", False), False),
+        (("complete", False), ("partial", False), False),
+        (("complete", True), ("complete", False), False),
+        (("complete", True), ("complete", True), True),
+        (("complete", False), ("complete", False), True),
+        (("complete", False), ("complete", True), True),
+        (("partial", False), ("partial", False), True),
+        (("partial", True), ("complete", False), True),
+    ],
+)
+def test_a_run_is_replaced_by_none_that_is_less_of_a_result(
+    tmp_path: Path,
+    run: StoredRun,
+    there: tuple[str, bool],
+    later: tuple[str, bool],
+    replaced: bool,
+) -> None:
+    """A finished run was lost to one that Ctrl-C had ended."""
+    place = tmp_path / "run"
+    write_run(place, _ended(run, "first", *there), run.requests, run.steps, {})
+    second = _ended(run, "second", *later)
+    stored = write_run(place, second, run.requests, run.steps, {}, standing(place))
+
+    assert stored == (tmp_path / ("run" if replaced else "run-2")).resolve()
+    assert load_run(stored).result == second
+    assert load_run(place).result.run_id == ("second" if replaced else "first")
+    assert len(list(tmp_path.iterdir())) == 1 + (not replaced)
+
+
+def _ended(run: StoredRun, run_id: str, status: str, valid: bool) -> Result:
+    validity = run.result.validity.model_copy(update={"valid": valid})
+    return _named(run, run_id).model_copy(update={"status": status, "validity": validity})
+
+
 @pytest.mark.parametrize("earlier", [False, True])
 def test_of_runs_that_end_at_once_none_is_lost(
     tmp_path: Path, run: StoredRun, earlier: bool

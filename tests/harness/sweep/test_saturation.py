@@ -166,9 +166,11 @@ def test_an_end_that_no_length_is_sure_of_is_no_answer(tmp_path: Path) -> None:
     assert found.failure.endswith(
         "still too short to tell, with 64 times the requests; begin with more"
     )
-    # What is sure of it is still known.
+    # What is sure of it is still known, and nothing else is told as known: "not 8.06" was.
     assert found.holds_per_s is not None
     assert 7.5 < found.holds_per_s <= 8
+    assert found.fails_per_s is None
+    assert ", not " not in sweep_report(sweep_table("run", (), [found], "follows")).verdict
 
 
 def test_of_too_few_requests_no_queue_shows(tmp_path: Path) -> None:

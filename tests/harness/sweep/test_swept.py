@@ -79,3 +79,9 @@ def test_an_interrupted_search_tells_of_the_rates_it_tried(tmp_path: Path) -> No
     again = searched(tmp_path / "s", Queueing(9.3), one, other)
     assert again.interrupted == ""
     assert [point.outcome for point in again.saturation] == ["found", "found"]
+
+
+def test_each_repeat_of_a_search_says_which_it_is(tmp_path: Path) -> None:
+    told = searched(tmp_path / "s", Queueing(9.3), *grid([], repeats=2, seed=0))
+    assert [(one.settings, one.repeat) for one in told.saturation] == [({}, 1), ({}, 2)]
+    assert "over 2 searches" in sweep_reports(told)["sweep.md"]

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib
+import pytest
 from llmbench.reports.comparison_report import comparison_report
-from llmbench.reports.model import Run
+from llmbench.reports.model import Axis, Chart, Guide, Panel, Run, Series, Zone
+from llmbench.reports.palette import run_role
 from llmbench.reports.plots import save_charts
 from llmbench.reports.plots.figure import draw
+from llmbench.reports.plots.workload import save_workload_plot
 from llmbench.reports.run_report import run_report
 
 from ..comparisons import compared_runs, comparison_of
@@ -56,3 +61,35 @@ def test_comparisons_draw_too() -> None:
 
 def test_nothing_to_draw_writes_nothing(tmp_path: Path) -> None:
     assert save_charts(run_report(without_requests()).charts, tmp_path) == []
+
+
+@pytest.mark.parametrize("name", [r"$\foo$", "a$b$c", "_mine", r"\$5", "$_x$"])
+def test_a_name_is_written_as_it_is_everywhere(name: str, tmp_path: Path) -> None:
+    """Whoever called it so: matplotlib takes dollars for a formula, and leaves out of a legend what
+    begins with an underscore."""
+    shown = Series(name, run_role(1), "line", (1.0, 2.0), (1.0, 2.0))
+    beside = replace(shown, name="beside", role=run_role(2), mark="named", labels=(name, name))
+    bars = Series(name, run_role(1), "bar", (1.0,), (0.0,))
+    zone = Zone(name, x=(1.0, 2.0))
+    guide = Guide("x", 1.5, name)
+    panel = Panel(Axis(name), (shown, beside), (guide,), (zone,))
+    charts = [
+        Chart("lines", name, "", Axis(name), (panel,)),
+        Chart("bars", name, "", Axis(name), (Panel(Axis("", categories=(name,)), (bars,)),)),
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lines, _, of_bars, _ = save_charts(charts, tmp_path, ("svg", "png"))
+    # Title, both axes, the legend's line and zone, the guide, and beside two points.
+    assert _texts(lines).count(name) == 8
+    assert _texts(of_bars).count(name) == 3
+
+
+def test_a_workload_is_called_on_its_plot_as_it_is(tmp_path: Path) -> None:
+    plot = tmp_path / "p.svg"
+    save_workload_plot(plot, r"$\foo$", 1.0, [1.0, 2.0], [10, 20], [1, 2])
+    assert r"$\foo$" in _texts(plot)
+
+
+def _texts(figure: Path) -> list[str]:
+    return [text for text in ElementTree.parse(figure).getroot().itertext() if text.strip()]
