@@ -97,6 +97,15 @@ def server_options(
             rich_help_panel=_PANEL,
         ),
     ] = "fresh",
+    output_lengths: Annotated[
+        str,
+        typer.Option(
+            help="exact: every reply has the tokens that are planned, or the run is not valid. "
+            "at-most: a model may end its reply before, as with servers that cannot ignore the "
+            "end of text; the result and every comparison say so.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = "exact",
     extra: Annotated[
         list[str] | None,
         typer.Option(
@@ -161,6 +170,7 @@ def server_options(
         prompt_as=prompt_as or ("text" if endpoint == "chat" else "ids"),  # pyright: ignore[reportArgumentType]
         server=server,
         prefix_cache=prefix_cache,  # pyright: ignore[reportArgumentType]
+        output_lengths=output_lengths,  # pyright: ignore[reportArgumentType]
         connections=connections,  # pyright: ignore[reportArgumentType]
         processes=processes,
         max_errors=max_errors,

@@ -19,6 +19,7 @@ Endpoint = Literal["completions", "chat"]
 PromptAs = Literal["ids", "text"]
 PrefixCache = Literal["fresh", "off", "server"]
 Connections = Literal["pool", "fresh"]
+OutputLengths = Literal["exact", "at-most"]
 # What the plan decides, or the measurement stands on.
 _NOT_EXTRA = ("model", "prompt", "messages", "max_tokens", "stream", "stream_options", "n")
 
@@ -90,7 +91,8 @@ class ClientConfig:
     model: as the server calls it; None: the one it serves. prompt_as: token ids (completions
     only), or text. server: whose table of fields to send, or `auto`: as `/v1/models` names its
     maker. prefix_cache: `fresh` reuses nothing from before the run, `off` nothing at all, `server`
-    leaves it to the server; see `servers.py` for what each can be told. connections: `pool` keeps
+    leaves it to the server; see `servers.py` for what each can be told. output_lengths: `exact`, as
+    planned; `at-most`, where the model ends its reply, and no later. connections: `pool` keeps
     them alive and takes the one used last, as client libraries do; `fresh` opens one a request and
     counts that in its latency. processes: how many share the sending. max_errors: failed requests
     that end the run; 0: none. extra: fields of every request's body; they go before those of the
@@ -105,6 +107,7 @@ class ClientConfig:
     prompt_as: PromptAs = "ids"
     server: str = AUTO
     prefix_cache: PrefixCache = "fresh"
+    output_lengths: OutputLengths = "exact"
     connections: Connections = "pool"
     processes: int = 1
     max_errors: int = 100
@@ -119,6 +122,7 @@ class ClientConfig:
             ("endpoint", self.endpoint, get_args(Endpoint)),
             ("prompt_as", self.prompt_as, get_args(PromptAs)),
             ("prefix_cache", self.prefix_cache, get_args(PrefixCache)),
+            ("output_lengths", self.output_lengths, get_args(OutputLengths)),
             ("connections", self.connections, get_args(Connections)),
             ("server", self.server, SERVER_NAMES),
         ):
@@ -126,6 +130,9 @@ class ClientConfig:
                 raise unknown_name(name, value, known)
         if self.endpoint == "chat" and self.prompt_as == "ids":
             raise ConfigError("prompt_as", "ids", "text: the chat endpoint takes no token ids")
+        if self.may_end_early and self.extra.get("ignore_eos"):
+            allowed = "exact, with --extra ignore_eos: it lets no reply end early"
+            raise ConfigError("output_lengths", self.output_lengths, allowed)
         if not self.url.tls and self.trust != SYSTEM_TRUST:
             file = self.trust.ca_file
             field, value = ("insecure", "--insecure") if file is None else ("ca_file", file)
@@ -144,6 +151,11 @@ class ClientConfig:
     def path(self) -> str:
         name = "chat/completions" if self.endpoint == "chat" else "completions"
         return f"{self.url.prefix}/v1/{name}"
+
+    @property
+    def may_end_early(self) -> bool:
+        """Whether a reply is as long as the model makes it, up to what is planned."""
+        return self.output_lengths == "at-most"
 
     @property
     def tls(self) -> Trust | None:

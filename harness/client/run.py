@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from ..tables.requests import requests_frame
 from ..tables.steps import steps_frame
 from .calibration import ClientCalibration, error_at, load_of, widened
 from .checks import AskedOfServer, assess_replies, errors_by_label
+from .lengths import ended_early
 from .load_summary import client_load, in_flight_s
 from .prepare import PreparedServerRun
 from .processes import SentByAll, send_job
@@ -112,7 +113,7 @@ def _result(
         label=f"{prepared.server.name} ({config.client.endpoint})",
         config=settings_of(prepared),
         environment=environment,
-        target=_target(prepared, sent.records),
+        target=_target(prepared, sent.records, asked_of(plan).output_tokens),
         client=client,
         client_error=_client_error(prepared.calibration, sent.records, client),
         server_metrics=own,
@@ -146,6 +147,7 @@ def summarise_replies(
                 prefix_cache=client_config.prefix_cache,
                 told=told,
                 trust=client_config.tls,
+                may_end_early=client_config.may_end_early,
             ),
             client,
             in_flight_s(found.busy),
@@ -167,7 +169,12 @@ def _client_error(
     return widened(error_at(calibration, load, client.processes), client.loop_lag_p99_s)
 
 
-def _target(prepared: PreparedServerRun, records: Sequence[RequestRecord]) -> Target:
+def _target(
+    prepared: PreparedServerRun,
+    records: Sequence[RequestRecord],
+    output_tokens: Mapping[str, int],
+) -> Target:
+    """output_tokens: asked for, by request id."""
     client = prepared.config.client
     served = [one for one in records if one.status is RequestStatus.OK]
     return Target(
@@ -176,6 +183,9 @@ def _target(prepared: PreparedServerRun, records: Sequence[RequestRecord]) -> Ta
         base_url=str(client.url),
         endpoint=client.endpoint,
         prompt_as=client.prompt_as,
+        output_lengths=client.output_lengths,
+        ended_early=len(ended_early(records, output_tokens)),
+        asked_output_tokens=sum(output_tokens[one.request_id] for one in served),
         counted=dict(Counter(one.counted for one in served).most_common()),
         errors=errors_by_label(records),
     )
@@ -200,6 +210,7 @@ def settings_of(prepared: PreparedServerRun) -> dict[str, Any]:
         **dict.fromkeys(("batching", "admission", "kv", "quant"), SERVERS_OWN),
         "endpoint": client.endpoint,
         "prompt_as": client.prompt_as,
+        "output_lengths": client.output_lengths,
         "prefix_cache_asked": client.prefix_cache,
         "extra": dict(client.extra),
         "connections": client.connections,

@@ -60,11 +60,35 @@ def test_a_server_is_measured_and_reported(
     assert "steps of a server" in capsys.readouterr().err
 
 
+def test_a_model_that_ends_its_replies_is_measured_where_it_may(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with in_thread(MockServer(Rule(0.002, 0.001, ends_early=0.5).script)) as url:
+        asked = ["--target", "openai", "--base-url", url, "--num-requests", "20"]
+        asked += ["--output-lengths", "at-most", "--max-output-len", "8", "--quiet"]
+        code = run([*asked, "--out", str(tmp_path / "run")])
+    result = load_run(tmp_path / "run").result
+    assert code == (Exit.OK if result.validity.valid else Exit.INVALID)
+    assert result.target is not None
+    assert 0 < result.target.ended_early < 20
+    told = f"{result.target.ended_early} replies ended early"
+    assert told in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--target", "openai"], "target: 'openai' is not allowed; expected --base-url beside it"),
         (["--base-url", "http://h"], "base_url: 'http://h' is not allowed; expected --target open"),
+        (
+            ["--output-lengths", "at-most"],
+            "output_lengths: 'at-most' is not allowed; expected --target openai beside it: in "
+            "process every reply is as long as planned",
+        ),
+        (
+            ["--target", "openai", "--base-url", "http://h", "--output-lengths", "natural"],
+            "output_lengths: 'natural' is not allowed; expected one of at-most, exact",
+        ),
         (["--processes", "2"], "processes: 2 is not allowed; expected --target openai"),
         (["--insecure"], "insecure: '--insecure' is not allowed; expected --target openai"),
         (

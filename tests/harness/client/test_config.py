@@ -71,6 +71,8 @@ def test_a_timeout_is_finite() -> None:
         {"endpoint": "chat"},  # with token ids
         {"prompt_as": "bytes"},
         {"prefix_cache": "warm"},
+        {"output_lengths": "some"},
+        {"output_lengths": "at-most", "extra": {"ignore_eos": True}},
         {"connections": "some"},
         {"processes": 0},
         {"max_errors": -1},

@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,49 @@ def test_replies_of_another_length_make_the_run_invalid() -> None:
     found = check(measured(scripted), "token_counts")
     assert not found.ok
     assert "ignored" in found.detail
+
+
+def test_a_model_may_end_its_replies_where_that_was_asked_for(tmp_path: Path) -> None:
+    """As OpenAI, Ollama and whatever has no `ignore_eos`."""
+    early = replace(QUICK, ends_early=0.5).script
+    exact = check(measured(early, owned_by="somebody"), "token_counts")
+    assert (exact.ok, exact.fatal) == (False, True)
+
+    found = measured(early, owned_by="somebody", output_lengths="at-most")
+    lengths = check(found, "token_counts")
+    assert lengths.ok
+    target, counters = found.result.target, found.result.counters
+    assert target is not None
+    assert target.output_lengths == "at-most"
+    assert 0 < target.ended_early < 24
+    assert target.asked_output_tokens is not None
+    assert counters.output_tokens < target.asked_output_tokens
+    assert set(found.requests["finish_reason"]) == {"stop", "length"}
+    assert f"{target.ended_early} of 24 served replies ended early" in lengths.detail
+    failed = {one.id for one in found.result.validity.failures if one.fatal}
+    assert failed <= {"client_overload", "sender_lag"}
+
+    directory = write_run(tmp_path / "run", found.result, found.requests, found.steps, {})
+    again = load_run(directory)
+    assert again.result == found.result
+    assert again.result.config["output_lengths"] == "at-most"
+    assert list(again.requests["finish_reason"]) == list(found.requests["finish_reason"])
+    asked = f"{counters.output_tokens} of {target.asked_output_tokens} tokens asked for"
+    for text in run_reports("run", again.result, again.requests, again.steps).values():
+        assert "replies may end early" in text
+        assert f"its replies could end early and came to {asked}" in text
+        assert "they compare with those of a run whose replies were as long" in text
+
+
+def test_a_server_that_ignores_the_end_of_text_is_exact_and_nothing_is_said_of_lengths() -> None:
+    found = measured(replace(QUICK, ends_early=0.5).script)
+    assert check(found, "token_counts").ok
+    target = found.result.target
+    assert target is not None
+    assert (target.output_lengths, target.ended_early) == ("exact", 0)
+    assert target.asked_output_tokens == found.result.counters.output_tokens
+    texts = run_reports("run", found.result, found.requests, found.steps)
+    assert not any("end early" in text for text in texts.values())
 
 
 def test_the_clients_error_is_looked_up_by_load(tmp_path: Path) -> None:
