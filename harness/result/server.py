@@ -19,15 +19,15 @@ class Target(ResultPart):
     endpoint: Literal["completions", "chat"]
     prompt_as: Literal["ids", "text"]
     output_lengths: Literal["exact", "at-most"] = Field(
-        "exact",
+        default="exact",
         description="`exact`: every reply was to have the tokens asked for; `at-most`: it could "
         "end before, where the model ended it, so that throughput and E2EL are of these lengths.",
     )
     ended_early: int = Field(
-        0, description="Served replies that have fewer tokens than were asked for."
+        default=0, description="Served replies that have fewer tokens than were asked for."
     )
     asked_output_tokens: int | None = Field(
-        None,
+        default=None,
         description="Tokens that were asked for of the served requests, in all; null in results "
         "of versions that did not keep it.",
     )
