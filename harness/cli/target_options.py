@@ -106,6 +106,14 @@ def server_options(
             rich_help_panel=_PANEL,
         ),
     ] = "exact",
+    length_field: Annotated[
+        str,
+        typer.Option(
+            help="What a chat's body calls the tokens it asks for: max_tokens, or "
+            "max_completion_tokens, as reasoning models of OpenAI and Azure insist on.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = "max_tokens",
     extra: Annotated[
         list[str] | None,
         typer.Option(
@@ -171,6 +179,7 @@ def server_options(
         server=server,
         prefix_cache=prefix_cache,  # pyright: ignore[reportArgumentType]
         output_lengths=output_lengths,  # pyright: ignore[reportArgumentType]
+        length_field=length_field,  # pyright: ignore[reportArgumentType]
         connections=connections,  # pyright: ignore[reportArgumentType]
         processes=processes,
         max_errors=max_errors,

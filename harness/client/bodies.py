@@ -82,7 +82,7 @@ class Bodies:
         return False
 
     def _encode(self, planned: PlannedRequest) -> bytes:
-        own: dict[str, Any] = {"max_tokens": planned.output_tokens}
+        own: dict[str, Any] = {self._config.length_field: planned.output_tokens}
         if self._tells_min_tokens:
             own["min_tokens"] = planned.output_tokens
         if self._salts_each:

@@ -20,8 +20,12 @@ PromptAs = Literal["ids", "text"]
 PrefixCache = Literal["fresh", "off", "server"]
 Connections = Literal["pool", "fresh"]
 OutputLengths = Literal["exact", "at-most"]
+LengthField = Literal["max_tokens", "max_completion_tokens"]
 # What the plan decides, or the measurement stands on.
-_NOT_EXTRA = ("model", "prompt", "messages", "max_tokens", "stream", "stream_options", "n")
+_NOT_EXTRA = (
+    *("model", "prompt", "messages", "stream", "stream_options", "n"),
+    *get_args(LengthField),
+)
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,9 @@ class ClientConfig:
     only), or text. server: whose table of fields to send, or `auto`: as `/v1/models` names its
     maker. prefix_cache: `fresh` reuses nothing from before the run, `off` nothing at all, `server`
     leaves it to the server; see `servers.py` for what each can be told. output_lengths: `exact`, as
-    planned; `at-most`, where the model ends its reply, and no later. connections: `pool` keeps
-    them alive and takes the one used last, as client libraries do; `fresh` opens one a request and
+    planned; `at-most`, where the model ends its reply, and no later. length_field: of a request's
+    body, that says how many tokens are asked for. connections: `pool` keeps them alive and takes
+    the one used last, as client libraries do; `fresh` opens one a request and
     counts that in its latency. processes: how many share the sending. max_errors: failed requests
     that end the run; 0: none. extra: fields of every request's body; they go before those of the
     server's table. api_key_env: the environment variable that holds the key, which is stored
@@ -108,6 +113,7 @@ class ClientConfig:
     server: str = AUTO
     prefix_cache: PrefixCache = "fresh"
     output_lengths: OutputLengths = "exact"
+    length_field: LengthField = "max_tokens"
     connections: Connections = "pool"
     processes: int = 1
     max_errors: int = 100
@@ -123,6 +129,7 @@ class ClientConfig:
             ("prompt_as", self.prompt_as, get_args(PromptAs)),
             ("prefix_cache", self.prefix_cache, get_args(PrefixCache)),
             ("output_lengths", self.output_lengths, get_args(OutputLengths)),
+            ("length_field", self.length_field, get_args(LengthField)),
             ("connections", self.connections, get_args(Connections)),
             ("server", self.server, SERVER_NAMES),
         ):
@@ -130,6 +137,9 @@ class ClientConfig:
                 raise unknown_name(name, value, known)
         if self.endpoint == "chat" and self.prompt_as == "ids":
             raise ConfigError("prompt_as", "ids", "text: the chat endpoint takes no token ids")
+        if self.endpoint == "completions" and self.length_field != "max_tokens":
+            allowed = "max_tokens: completions have no other; or --endpoint chat"
+            raise ConfigError("length_field", self.length_field, allowed)
         if self.may_end_early and self.extra.get("ignore_eos"):
             allowed = "exact, with --extra ignore_eos: it lets no reply end early"
             raise ConfigError("output_lengths", self.output_lengths, allowed)

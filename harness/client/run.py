@@ -211,6 +211,7 @@ def settings_of(prepared: PreparedServerRun) -> dict[str, Any]:
         "endpoint": client.endpoint,
         "prompt_as": client.prompt_as,
         "output_lengths": client.output_lengths,
+        "length_field": client.length_field,
         "prefix_cache_asked": client.prefix_cache,
         "extra": dict(client.extra),
         "connections": client.connections,

@@ -44,7 +44,15 @@ def test_extra_fields() -> None:
         "samplers": ["top_k"],
         "x": None,
     }
-    for wrong in ("top_k", "top_k=", "=1", "a={", "prompt=[1]", "stream=false"):
+    for wrong in (
+        "top_k",
+        "top_k=",
+        "=1",
+        "a={",
+        "prompt=[1]",
+        "stream=false",
+        "max_completion_tokens=4",
+    ):
         with pytest.raises(ConfigError, match="extra"):
             parse_extra([wrong])
 
@@ -72,6 +80,8 @@ def test_a_timeout_is_finite() -> None:
         {"prompt_as": "bytes"},
         {"prefix_cache": "warm"},
         {"output_lengths": "some"},
+        {"length_field": "tokens", "endpoint": "chat", "prompt_as": "text"},
+        {"length_field": "max_completion_tokens"},  # of completions
         {"output_lengths": "at-most", "extra": {"ignore_eos": True}},
         {"connections": "some"},
         {"processes": 0},
