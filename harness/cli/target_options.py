@@ -39,7 +39,9 @@ def server_options(
     base_url: Annotated[
         str | None,
         typer.Option(
-            help="Where the server is, as http://HOST:PORT or https://HOST.", rich_help_panel=_PANEL
+            help="Where the server is, as http://HOST:PORT or https://HOST. A query goes with "
+            "every request.",
+            rich_help_panel=_PANEL,
         ),
     ] = None,
     endpoint: Annotated[

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from ...engines.errors import ConfigError, unknown_name
 from ..storage.json_text import not_finite
@@ -21,6 +21,8 @@ PrefixCache = Literal["fresh", "off", "server"]
 Connections = Literal["pool", "fresh"]
 OutputLengths = Literal["exact", "at-most"]
 LengthField = Literal["max_tokens", "max_completion_tokens"]
+# Words in the names of what is nobody else's.
+_SECRET = ("key", "token", "secret", "password", "signature")
 # What the plan decides, or the measurement stands on.
 _NOT_EXTRA = (
     *("model", "prompt", "messages", "stream", "stream_options", "n"),
@@ -30,17 +32,27 @@ _NOT_EXTRA = (
 
 @dataclass(frozen=True)
 class Url:
-    """Where a server listens. prefix: the path before `/v1`; empty for most."""
+    """Where a server listens. prefix: the path before `/v1`; empty for most. query: of every
+    request, such as Azure's `api-version=preview`; empty for most."""
 
     host: str
     port: int
     tls: bool = False
     prefix: str = ""
+    query: str = ""
 
     def __str__(self) -> str:
+        return self.at("")
+
+    def at(self, path: str) -> str:
+        """The whole URL of a path behind the prefix."""
         scheme = "https" if self.tls else "http"
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{scheme}://{host}:{self.port}{self.prefix}"
+        return f"{scheme}://{host}:{self.port}{self.asked_for(path)}"
+
+    def asked_for(self, path: str) -> str:
+        """The same as the first line of a request has it."""
+        return f"{self.prefix}{path}{f'?{self.query}' if self.query else ''}"
 
     @property
     def host_header(self) -> str:
@@ -49,8 +61,8 @@ class Url:
 
 
 def parse_url(text: str) -> Url:
-    """From `http://host:port`, with or without `/v1`. A user's name or password in it is refused:
-    results are made to be shared. Raises ConfigError for `base_url`."""
+    """From `http://host:port`, with or without `/v1` and a query. A user's name, a password or a
+    key in it is refused: results are made to be shared. Raises ConfigError for `base_url`."""
     allowed = "a URL such as http://127.0.0.1:8000"
     try:
         parts = urlsplit(text if "//" in text else f"http://{text}")
@@ -61,11 +73,21 @@ def parse_url(text: str) -> Url:
         raise ConfigError("base_url", text, allowed)
     if parts.username or parts.password:
         raise ConfigError("base_url", "with a user's name", f"{allowed}; keys go to --api-key-env")
-    if parts.query or parts.fragment:
-        raise ConfigError("base_url", text, f"{allowed}, without a query")
+    if any(_is_of_a_key(name) for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
+        keys = "keys go to --api-key-env or --header"
+        raise ConfigError("base_url", "with a key in its query", f"{allowed}; {keys}")
+    fits_a_line = parts.query.isascii() and parts.query.isprintable() and " " not in parts.query
+    if parts.fragment or not fits_a_line:
+        raise ConfigError("base_url", text, f"{allowed}, without a fragment, spaces encoded")
     tls = parts.scheme == "https"
     prefix = parts.path.rstrip("/").removesuffix("/v1")
-    return Url(parts.hostname, port or (443 if tls else 80), tls, prefix)
+    return Url(parts.hostname, port or (443 if tls else 80), tls, prefix, parts.query)
+
+
+def _is_of_a_key(name: str) -> bool:
+    """Whether a query's value of this name lets its holder in: Google's `key`, Azure's `code`."""
+    name = name.lower()
+    return name in ("code", "sig", "auth") or any(word in name for word in _SECRET)
 
 
 @dataclass(frozen=True)
@@ -160,7 +182,7 @@ class ClientConfig:
     @property
     def path(self) -> str:
         name = "chat/completions" if self.endpoint == "chat" else "completions"
-        return f"{self.url.prefix}/v1/{name}"
+        return self.url.asked_for(f"/v1/{name}")
 
     @property
     def may_end_early(self) -> bool:

@@ -42,9 +42,13 @@ def probe(config: ClientConfig) -> Probed:
 def _models(config: ClientConfig) -> list[dict[str, Any]]:
     key = config.api_key()
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    url = f"{config.url}/v1/models"
     try:
-        answer = fetch(url, config.timeouts.connect_s, headers=headers, trust=config.tls)
+        answer = fetch(
+            config.url.at("/v1/models"),
+            config.timeouts.connect_s,
+            headers=headers,
+            trust=config.tls,
+        )
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, (ConnectionError, http.client.HTTPException)):
             _check_scheme(config)

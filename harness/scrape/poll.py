@@ -95,15 +95,16 @@ def fetch_over_http(
     api_key: str | None = None,
     trust: Trust | None = None,
 ) -> Fetch:
-    """From the server of an API's base URL, with or without its `/v1`. In a thread of its own: a
+    """From the server of an API's base URL, with or without its `/v1` and a query. In a thread of its own: a
     page that is slow to come must not hold up the client's event loop. trust: for https."""
-    root = base_url.rstrip("/").removesuffix("/v1")
+    root, mark, query = base_url.partition("?")
+    root = root.rstrip("/").removesuffix("/v1")
     headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
     found: list[str] = []
 
     def page() -> str:
         for path in found or _PATHS:
-            answer = fetch(root + path, TIMEOUT_S, headers=headers, trust=trust)
+            answer = fetch(root + path + mark + query, TIMEOUT_S, headers=headers, trust=trust)
             if answer.status != HTTPStatus.OK:
                 continue
             text = answer.body.decode("utf-8", errors="replace")

@@ -21,6 +21,13 @@ from llmbench.harness.options.run import parameters_of
         ("http://box/v1/", Url("box", 80)),
         ("https://box/api/v1", Url("box", 443, tls=True, prefix="/api")),
         ("http://[::1]:8000", Url("::1", 8000)),
+        (
+            "https://me.openai.azure.com/openai/v1/?api-version=preview",
+            Url(
+                "me.openai.azure.com", 443, tls=True, prefix="/openai", query="api-version=preview"
+            ),
+        ),
+        ("http://box?a=1&b", Url("box", 80, query="a=1&b")),
     ],
 )
 def test_urls(text: str, url: Url) -> None:
@@ -30,7 +37,15 @@ def test_urls(text: str, url: Url) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "ftp://box", "http://", "http://box:port", "http://me:secret@box", "http://box?a=1"],
+    [
+        *("", "ftp://box", "http://", "http://box:port", "http://me:secret@box"),
+        *(
+            "http://box?api-key=secret",
+            "http://box?a=1&Access_Token=secret",
+            "http://box?code=secret",
+        ),
+        *("http://box?a=b c", "http://box?a=\xe9", "http://box#a"),
+    ],
 )
 def test_what_is_no_url_is_refused_and_no_secret_is_repeated(text: str) -> None:
     with pytest.raises(ConfigError, match="base_url") as error:

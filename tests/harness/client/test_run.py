@@ -549,6 +549,21 @@ def test_the_server_that_is_measured_is_the_one_that_is_asked(
     assert measured().result.counters.requests_ok == 24
 
 
+def test_a_query_goes_with_every_request() -> None:
+    """As Azure's api-version."""
+    server = MockServer(QUICK.script, keep_bodies=True)
+    with in_thread(server) as url:
+        client = ClientConfig(parse_url(f"{url}/v1?api-version=preview&x=%41"))
+        config = ServerRunConfig(client, LOAD, tokenizer="bundled")
+        found = measure_server(prepare_server_run(config, Silent()), Silent())
+    assert found.result.counters.requests_ok == 24
+    assert found.result.target is not None
+    assert found.result.target.base_url == f"{url}?api-version=preview&x=%41"
+    asked = {target.partition("?") for target, _ in server.heads}
+    assert {path for path, _, _ in asked} >= {"/v1/models", "/v1/completions", "/metrics"}
+    assert {query for _, _, query in asked} == {"api-version=preview&x=%41"}
+
+
 def test_a_key_is_not_taken_along_to_another_host(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bytes] = []
 
