@@ -95,8 +95,9 @@ def fetch_over_http(
     api_key: str | None = None,
     trust: Trust | None = None,
 ) -> Fetch:
-    """From the server of an API's base URL, with or without its `/v1` and a query. In a thread of its own: a
-    page that is slow to come must not hold up the client's event loop. trust: for https."""
+    """From the server of an API's base URL, with or without its `/v1` and a query. In a thread of
+    its own: a page that is slow to come must not hold up the client's event loop. trust: for
+    https."""
     root, mark, query = base_url.partition("?")
     root = root.rstrip("/").removesuffix("/v1")
     headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}

@@ -15,7 +15,7 @@ import pytest
 from llmbench.harness.cli import main
 from llmbench.harness.cli.exits import Exit
 from llmbench.harness.mock.rule import Rule
-from llmbench.harness.mock.script import Chunk, Script
+from llmbench.harness.mock.script import Chunk, Plain, Script
 from llmbench.harness.mock.server import MockServer
 from llmbench.harness.storage.store import load_run
 
@@ -58,6 +58,25 @@ def test_a_server_is_measured_and_reported(
         main(["explain", str(out)])
     assert left.value.code == Exit.USAGE
     assert "steps of a server" in capsys.readouterr().err
+
+
+def test_a_gateway_that_lists_no_models_is_measured_where_all_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Gateway(MockServer):
+        def answer(self, method: bytes, path: bytes) -> Plain:
+            return Plain(404) if path == b"/v1/models" else super().answer(method, path)
+
+    with in_thread(Gateway(Rule(0.002, 0.001).script)) as url:
+        asked = ["--target", "openai", "--base-url", url, "--num-requests", "8", "--quiet"]
+        asked += ["--model", "some/model", "--tokenizer", "bundled", "--max-output-len", "8"]
+        assert run([*asked, "--out", str(tmp_path / "no")]) == Exit.USAGE
+        assert "needs --model, --tokenizer and --server" in capsys.readouterr().err
+        code = run([*asked, "--server", "openai", "--out", str(tmp_path / "run")])
+    result = load_run(tmp_path / "run").result
+    assert code == (Exit.OK if result.validity.valid else Exit.INVALID)
+    assert result.counters.requests_ok == 8
+    assert result.config["model"] == "some/model"
 
 
 def test_a_model_that_ends_its_replies_is_measured_where_it_may(
