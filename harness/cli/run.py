@@ -50,8 +50,9 @@ EPILOG = "\n\n".join(
         "--request-rate 4   [dim]a server: vLLM, SGLang, TensorRT-LLM, llama.cpp, …[/]",
         "llmbench run --target openai --base-url https://HOST --ca-file authority.pem   "
         "[dim]or --insecure[/]",
-        "llmbench run --target openai --base-url https://api.openai.com --endpoint chat --model "
-        "gpt-4o-mini --tokenizer bundled --api-key-env OPENAI_API_KEY --output-lengths at-most   "
+        "llmbench run --target openai --base-url 'https://NAME.openai.azure.com/openai/v1?"
+        "api-version=preview' --header api-key=AZURE_KEY --endpoint chat --model gpt-5-mini "
+        "--tokenizer bundled --length-field max_completion_tokens --output-lengths at-most   "
         "[dim]replies end where the model ends them[/]",
         "llmbench run --target vllm --model smollm2-135m   [dim]vLLM's engine in this process, "
         "where it is installed; or tensorrt_llm[/]",

@@ -67,6 +67,14 @@ def server_options(
         str | None,
         typer.Option(help="The environment variable that holds the key.", rich_help_panel=_PANEL),
     ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=VARIABLE: a header of every request, as api-key=AZURE_KEY. Its value is "
+            "read from that environment variable and stored nowhere. Repeat it for more.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
     ca_file: Annotated[
         Path | None,
         typer.Option(
@@ -166,6 +174,7 @@ def server_options(
     """The server that they make, checked."""
     from ...engines.errors import ConfigError, unknown_name
     from ..client.config import ClientConfig, parse_extra, parse_url
+    from ..client.headers import parse_headers
     from ..client.tls import Trust
 
     if target not in TARGETS:
@@ -188,10 +197,11 @@ def server_options(
         timeouts=parse_timeouts(timeout),
         extra=parse_extra(extra or ()),
         api_key_env=api_key_env,
+        headers_env=parse_headers(header or ()),
         trust=Trust(None if ca_file is None else str(ca_file), verify=not insecure),
         metrics_interval_s=metrics_interval,
     )
-    client.api_key()
+    client.headers()
     if client.tls is not None:
         client.tls.context()
     return ServerAsked(client, tokenizer, client_calibration)

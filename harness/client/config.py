@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from ...engines.errors import ConfigError, unknown_name
 from ..storage.json_text import not_finite
+from .headers import from_environment
 from .servers import AUTO, SERVER_NAMES
 from .tls import SYSTEM_TRUST, Trust
 
@@ -114,18 +115,19 @@ class Timeouts:
 class ClientConfig:
     """How a server is driven.
 
-    model: as the server calls it; None: the one it serves. prompt_as: token ids (completions
-    only), or text. server: whose table of fields to send, or `auto`: as `/v1/models` names its
-    maker. prefix_cache: `fresh` reuses nothing from before the run, `off` nothing at all, `server`
-    leaves it to the server; see `servers.py` for what each can be told. output_lengths: `exact`, as
+    model: as the server calls it; None: the one it serves. prompt_as: token ids (completions only),
+    or text. server: whose table of fields to send, or `auto`: as `/v1/models` names its maker.
+    prefix_cache: `fresh` reuses nothing from before the run, `off` nothing at all, `server` leaves
+    it to the server; see `servers.py` for what each can be told. output_lengths: `exact`, as
     planned; `at-most`, where the model ends its reply, and no later. length_field: of a request's
     body, that says how many tokens are asked for. connections: `pool` keeps them alive and takes
-    the one used last, as client libraries do; `fresh` opens one a request and
-    counts that in its latency. processes: how many share the sending. max_errors: failed requests
-    that end the run; 0: none. extra: fields of every request's body; they go before those of the
-    server's table. api_key_env: the environment variable that holds the key, which is stored
-    nowhere. trust: whose certificates are believed, of a URL with https. metrics_interval_s: how
-    often the server's own metrics are read, while it is measured; 0: never.
+    the one used last, as client libraries do; `fresh` opens one a request and counts that in its
+    latency. processes: how many share the sending. max_errors: failed requests that end the run; 0:
+    none. extra: fields of every request's body; they go before those of the server's table.
+    api_key_env: the environment variable that holds the key, which is stored nowhere. headers_env:
+    the same of other headers' values, by their names. trust: whose certificates are believed, of a
+    URL with https. metrics_interval_s: how often the server's own metrics are read, while it is
+    measured; 0: never.
     """
 
     url: Url
@@ -142,6 +144,7 @@ class ClientConfig:
     timeouts: Timeouts = Timeouts()
     extra: Mapping[str, Any] = field(default_factory=dict)
     api_key_env: str | None = None
+    headers_env: Mapping[str, str] = field(default_factory=dict)
     trust: Trust = SYSTEM_TRUST
     metrics_interval_s: float = 1.0
 
@@ -165,6 +168,8 @@ class ClientConfig:
         if self.may_end_early and self.extra.get("ignore_eos"):
             allowed = "exact, with --extra ignore_eos: it lets no reply end early"
             raise ConfigError("output_lengths", self.output_lengths, allowed)
+        if self.api_key_env is not None and "authorization" in map(str.lower, self.headers_env):
+            raise ConfigError("header", "Authorization", "another header: --api-key-env makes it")
         if not self.url.tls and self.trust != SYSTEM_TRUST:
             file = self.trust.ca_file
             field, value = ("insecure", "--insecure") if file is None else ("ca_file", file)
@@ -198,16 +203,16 @@ class ClientConfig:
         """The key; None if the server needs none. Raises ConfigError where it is not set."""
         if self.api_key_env is None:
             return None
-        # A key that is read from a file often ends with a line.
-        key = os.environ.get(self.api_key_env, "").strip()
-        if not key:
-            raise ConfigError(
-                "api_key_env", self.api_key_env, "an environment variable that is set"
-            )
-        if not (key.isascii() and key.isprintable()):
-            allowed = "a variable whose value fits a line of a request's head"
-            raise ConfigError("api_key_env", self.api_key_env, allowed)
-        return key
+        return from_environment("api_key_env", self.api_key_env)
+
+    def headers(self) -> dict[str, str]:
+        """What a request's head has beside what the client needs, the key among it. Raises
+        ConfigError where a value is not set."""
+        key = self.api_key()
+        return {
+            **({} if key is None else {"Authorization": f"Bearer {key}"}),
+            **{name: from_environment("header", one) for name, one in self.headers_env.items()},
+        }
 
 
 def parse_extra(texts: Sequence[str]) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from .servers import AUTO
 from .tls import explain_tls, speaks_tls
 
 _HINTS: Mapping[int, str] = {
-    401: "; a key may be missing: --api-key-env",
-    403: "; a key may be missing: --api-key-env",
+    401: "; a key may be missing: --api-key-env, or --header where it goes elsewhere",
+    403: "; a key may be missing: --api-key-env, or --header where it goes elsewhere",
     404: "; a gateway that has no such list needs --model, --tokenizer and --server",
 }
 
@@ -53,9 +53,7 @@ def probe(config: ClientConfig, *, tokenizer_is_told: bool = False) -> Probed:
 
 
 def _asked(config: ClientConfig) -> Answer:
-    key = config.api_key()
-    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    url = config.url.at("/v1/models")
+    url, headers = config.url.at("/v1/models"), config.headers()
     try:
         return fetch(url, config.timeouts.connect_s, headers=headers, trust=config.tls)
     except (OSError, http.client.HTTPException) as error:

@@ -59,7 +59,7 @@ def measure_server(prepared: PreparedServerRun, watch: Watch) -> Measured:
     own, throttled_before, others_before = None, read_throttled(), read(place)
     if interval_s := prepared.config.client.metrics_interval_s:
         asked = prepared.config.client
-        with scraping(str(asked.url), interval_s, asked.api_key(), asked.tls) as scraper:
+        with scraping(str(asked.url), interval_s, asked.headers(), asked.tls) as scraper:
             found = send_job(job, watch.progress)
             own = told_by_server(scraper.stop(), found.sent.origin_s)
     else:
@@ -214,6 +214,7 @@ def settings_of(prepared: PreparedServerRun) -> dict[str, Any]:
         "length_field": client.length_field,
         "prefix_cache_asked": client.prefix_cache,
         "extra": dict(client.extra),
+        "headers": sorted(client.headers_env),
         "connections": client.connections,
         "tls": _tls(client.tls),
         "processes": client.processes,

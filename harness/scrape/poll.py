@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPException
@@ -92,7 +92,7 @@ async def _either(stop: asyncio.Event, pause: Awaitable[object]) -> None:
 def fetch_over_http(
     base_url: str,
     *,
-    api_key: str | None = None,
+    headers: Mapping[str, str] | None = None,
     trust: Trust | None = None,
 ) -> Fetch:
     """From the server of an API's base URL, with or without its `/v1` and a query. In a thread of
@@ -100,7 +100,6 @@ def fetch_over_http(
     https."""
     root, mark, query = base_url.partition("?")
     root = root.rstrip("/").removesuffix("/v1")
-    headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
     found: list[str] = []
 
     def page() -> str:

@@ -127,6 +127,11 @@ def test_a_model_that_ends_its_replies_is_measured_where_it_may(
         (["--target", "openai", "--base-url", "http://h", "--threads", "1"], "threads"),
         (["--target", "openai", "--base-url", "http://h", "--api-key-env", "NO_SUCH"], "NO_SUCH"),
         (["--target", "openai", "--base-url", "http://h", "--timeout", "x:1s"], "timeout"),
+        (
+            ["--target", "openai", "--base-url", "http://h", "--header", "api-key=NO_SUCH"],
+            "header: 'NO_SUCH' is not allowed; expected an environment variable that is set",
+        ),
+        (["--header", "api-key=KEY"], "header: 'api-key=KEY' is not allowed; expected --target"),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -9,6 +9,7 @@ import pytest
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.cli.target_options import parse_timeouts, server_options
 from llmbench.harness.client.config import ClientConfig, Timeouts, Url, parse_extra, parse_url
+from llmbench.harness.client.headers import parse_headers
 from llmbench.harness.client.servers import OTHER, SERVER_NAMES, SERVERS, find_server
 from llmbench.harness.options.run import parameters_of
 
@@ -116,6 +117,42 @@ def test_a_key_is_read_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("SOME_KEY", "secret")
     assert config.api_key() == "secret"
     assert "secret" not in repr(config)
+
+
+def test_headers() -> None:
+    assert parse_headers([]) == {}
+    assert parse_headers(["api-key=AZURE_KEY", "X-Team=TEAM"]) == {
+        "api-key": "AZURE_KEY",
+        "X-Team": "TEAM",
+    }
+    written = ("api-key", "api-key=", "=KEY", "api key=KEY", "api:key=KEY", "näme=KEY")
+    ours = ("host=A", "Content-Length=A", "X-Request-Id=A", "accept-encoding=A")
+    for wrong in ([one] for one in (*written, *ours)):
+        with pytest.raises(ConfigError, match=r"^header: "):
+            parse_headers(wrong)
+    with pytest.raises(ConfigError, match="each header once"):
+        parse_headers(["api-key=A", "API-Key=B"])
+
+
+def test_a_headers_value_is_read_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ClientConfig(Url("box", 80), headers_env={"api-key": "SOME_KEY"})
+    with pytest.raises(ConfigError, match=r"^header: 'SOME_KEY' is not allowed; .* that is set"):
+        config.headers()
+    monkeypatch.setenv("SOME_KEY", "secret")
+    assert config.headers() == {"api-key": "secret"}
+    assert "secret" not in repr(config)
+    monkeypatch.setenv("SOME_KEY", "sec\r\nHost: other")
+    with pytest.raises(ConfigError, match="SOME_KEY") as error:
+        config.headers()
+    assert "other" not in str(error.value)
+
+
+def test_there_is_one_authorization(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BASIC", "Basic eA==")
+    alone = ClientConfig(Url("box", 80), headers_env={"authorization": "BASIC"})
+    assert alone.headers() == {"authorization": "Basic eA=="}
+    with pytest.raises(ConfigError, match="--api-key-env makes it"):
+        ClientConfig(Url("box", 80), api_key_env="SOME_KEY", headers_env={"authorization": "BASIC"})
 
 
 def test_servers_are_known_by_what_they_call_themselves() -> None:

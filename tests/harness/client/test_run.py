@@ -515,7 +515,7 @@ def test_a_poll_that_was_given_up_says_why() -> None:
 def test_the_key_is_shown_where_the_metrics_are_behind_it_too() -> None:
     with (
         metrics_page("secret") as (url, wait_for),
-        scraping(url, interval_s=0.01, api_key="secret") as scraper,
+        scraping(url, interval_s=0.01, headers={"Authorization": "Bearer secret"}) as scraper,
     ):
         wait_for(1)
         own = told_by_server(scraper.stop(), origin_s=0.0)
@@ -547,6 +547,43 @@ def test_the_server_that_is_measured_is_the_one_that_is_asked(
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     assert measured().result.counters.requests_ok == 24
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_header_goes_with_every_request_and_its_value_is_stored_nowhere(
+    processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = "s3cret-100%-of-it"
+    monkeypatch.setenv("SOME_SECRET", f"{value}\n")
+    monkeypatch.setenv("SOME_KEY", "another-secret")
+
+    def refusing(body: Mapping[str, Any], name: str) -> Script:
+        if name == "r3":  # and repeats it
+            return Script(plain=Plain(401, body=f"{value} another-secret are no keys".encode()))
+        return QUICK.script(body, name)
+
+    server = MockServer(refusing, keep_bodies=True)
+    with in_thread(server) as url:
+        client = ClientConfig(
+            parse_url(url),
+            processes=processes,
+            headers_env={"api-key": "SOME_SECRET"},
+            api_key_env="SOME_KEY",
+        )
+        config = ServerRunConfig(client, LOAD, tokenizer="bundled")
+        found = measure_server(prepare_server_run(config, Silent()), Silent())
+    assert found.result.counters.requests_ok == 23
+    assert {path for path, _ in server.heads} >= {"/v1/models", "/v1/completions", "/metrics"}
+    assert {sent["api-key"] for _, sent in server.heads} == {value}
+    assert {sent["authorization"] for _, sent in server.heads} == {"Bearer another-secret"}
+    assert found.result.config["headers"] == ["api-key"]
+    directory = write_run(tmp_path / "run", found.result, found.requests, found.steps, {})
+    stored = b"".join(one.read_bytes() for one in directory.iterdir())
+    (refused,) = [one for one in found.requests["detail"] if one]
+    assert "are no keys" in refused
+    assert f"{value}" not in refused + found.result.model_dump_json() + repr(config)
+    assert "another-secret" not in refused
+    assert value.encode() not in stored
 
 
 def test_a_query_goes_with_every_request() -> None:
