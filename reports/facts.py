@@ -155,6 +155,11 @@ def is_server(run: Run) -> bool:
     return run.result.get("target") is not None
 
 
+def may_end_early(run: Run) -> bool:
+    """Whether a model could end its replies before the lengths that were asked for."""
+    return (run.result.get("target") or {}).get("output_lengths") == "at-most"
+
+
 def client_error_s(run: Run, metric: str) -> float | None:
     """How far the client's own clock may be off in a latency, p99; None where that is not known."""
     found = run.result.get("client_error") or {}
@@ -171,7 +176,8 @@ def axes(run: Run) -> str:
     config = run.result["config"]
     if (target := run.result.get("target")) is not None:
         prompts = "prompts as text" if target["prompt_as"] == "text" else "prompts as token ids"
-        return f"a server's {target['endpoint']} endpoint, streaming · {prompts}"
+        lengths = " · replies may end early" if may_end_early(run) else ""
+        return f"a server's {target['endpoint']} endpoint, streaming · {prompts}{lengths}"
     if (why := config.get("batching")) in UNKNOWN:
         return f"batching, admission, KV cache and weights: {why}"
     parts = [f"{config.get('batching')} batching", f"{config.get('admission')} admission"]

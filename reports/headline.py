@@ -8,6 +8,7 @@ from .facts import (
     engine_name,
     failures,
     has_random_weights,
+    may_end_early,
     replies_asked,
     simulated_on,
     slo_s,
@@ -111,6 +112,8 @@ def caveats(run: Run) -> tuple[Note, ...]:
         )
     if (target := result.get("target")) is not None:
         notes.append(server.note(run, target))
+        if (lengths := server.lengths(run, target)) is not None:
+            notes.append(lengths)
     if result.get("quality") and result["quality"]["caveat"]:
         notes.append(Note(f"Quality: {result['quality']['caveat']}"))
     adjustments = result["workload"]["adjustments"]
@@ -130,6 +133,9 @@ def verdict(run: Run) -> str:
         f"{engine_name(run)} served {count(counters['requests_ok'])} of "
         f"{plural(replies_asked(run), 'request')}, {quantity(throughput(run), 'output tokens/s')}"
     ]
+    if may_end_early(run):
+        tokens = server.tokens_text(run, run.result["target"])
+        parts.append(f"its replies could end early and came to {tokens} asked for")
     if (median := stat(run, "ttft", "p50")) is not None:
         tail = tail_of(run, "ttft")
         text = f"TTFT p50 {seconds(median)}, {tail.name} {seconds(tail.value_s)}"

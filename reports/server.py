@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .facts import may_end_early, served
 from .format import count, percent, plural, quantity, seconds
 from .glossary import label_of
 from .model import Note, Run, Table
@@ -43,6 +44,26 @@ def note(run: Run, target: Mapping[str, Any]) -> Note:
         )
     is_known = error is not None and not error["beyond"] and not unknown
     return Note(text, "plain" if is_known else "caution")
+
+
+def lengths(run: Run, target: Mapping[str, Any]) -> Note | None:
+    """That replies could be shorter than asked, and how much they were; None where they had to be
+    as long. target: the result's."""
+    if not may_end_early(run):
+        return None
+    replies = run.result["counters"]["requests_ok"]
+    return Note(
+        f"Replies could end early (output_lengths: at-most): {count(target['ended_early'])} of "
+        f"{count(replies)} did, and {tokens_text(run, target)} asked for came. Throughput and E2EL "
+        "are of these lengths: they compare with those of a run whose replies were as long.",
+        "caution",
+    )
+
+
+def tokens_text(run: Run, target: Mapping[str, Any]) -> str:
+    """`180 of 288 tokens`, of the served requests."""
+    came = int(served(run)["output_tokens"].sum())
+    return f"{count(came)} of {plural(target['asked_output_tokens'], 'token')}"
 
 
 def errors(run: Run) -> Table | None:

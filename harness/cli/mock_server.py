@@ -18,6 +18,7 @@ EPILOG = "\n\n".join(
         "llmbench mock-server   [dim]on port 8000, a token each 5 ms after 20 ms[/]",
         "llmbench mock-server --ttft 200ms --gap 20ms --jitter 0.3 --tokens-per-chunk 4",
         "llmbench mock-server --fault http_429=0.05 --fault stall=0.01 --seed 3",
+        "llmbench mock-server --ends-early 0.5   [dim]half of its replies are shorter[/]",
         "llmbench mock-server --tls-certificate server.pem --port 8443   [dim]https; measured "
         "with --base-url https://127.0.0.1:8443 --ca-file server.pem[/]",
         "llmbench run --target openai --base-url http://127.0.0.1:8000   [dim]measure it[/]",
@@ -39,6 +40,13 @@ def mock_server(
     tokens_per_chunk: Annotated[int, typer.Option(help="The most a chunk holds.")] = 1,
     silent_share: Annotated[
         float, typer.Option(help="Chunks that hold tokens and show no text.")
+    ] = 0.0,
+    ends_early: Annotated[
+        float,
+        typer.Option(
+            help="Share of the replies that end before the tokens asked for, as a model would, "
+            "unless a request says ignore_eos."
+        ),
     ] = 0.0,
     counting: Annotated[
         str,
@@ -92,6 +100,7 @@ def mock_server(
         jitter=jitter,
         tokens_per_chunk=tokens_per_chunk,
         silent_share=silent_share,
+        ends_early=ends_early,
         counting=find_counting(counting),
         stall_s=parse_seconds("stall", stall),
         seed=seed,

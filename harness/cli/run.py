@@ -50,6 +50,10 @@ EPILOG = "\n\n".join(
         "--request-rate 4   [dim]a server: vLLM, SGLang, TensorRT-LLM, llama.cpp, …[/]",
         "llmbench run --target openai --base-url https://HOST --ca-file authority.pem   "
         "[dim]or --insecure[/]",
+        "llmbench run --target openai --base-url 'https://NAME.openai.azure.com/openai/v1?"
+        "api-version=preview' --header api-key=AZURE_KEY --endpoint chat --model gpt-5-mini "
+        "--tokenizer bundled --length-field max_completion_tokens --output-lengths at-most   "
+        "[dim]replies end where the model ends them[/]",
         "llmbench run --target vllm --model smollm2-135m   [dim]vLLM's engine in this process, "
         "where it is installed; or tensorrt_llm[/]",
         "llmbench run --target openai --base-url http://127.0.0.1:8000 --endpoint chat "
@@ -77,6 +81,13 @@ TaskLimit = Annotated[
     int | None,
     typer.Option(help="Documents of each task at most.", rich_help_panel="Measurement"),
 ]
+
+
+# Of an option that an engine in this process might have, and why it has not.
+_WHY_A_SERVERS = {
+    "output_lengths": ": in process every reply is as long as planned, so that engines, their "
+    "settings and their simulations do the same work"
+}
 
 
 @dataclass(frozen=True)
@@ -170,7 +181,8 @@ def _check_in_process(context: typer.Context) -> None:
     """And the other way round: there is no server."""
     for one in parameters_of(server_options):
         if one.name != "target" and is_typed(context, one.name):
-            raise refused(context, one.name, "--target openai beside it")
+            why = _WHY_A_SERVERS.get(one.name, "")
+            raise refused(context, one.name, f"--target openai beside it{why}")
 
 
 def _check_of_library(context: typer.Context, library: str) -> None:

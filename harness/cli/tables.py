@@ -88,6 +88,12 @@ def _where(result: Result) -> str:
 def _print_target(console: TerminalConsole, result: Result) -> None:
     """Errors by label, and how far the client can be trusted."""
     if result.target is not None:
+        if result.target.output_lengths == "at-most":
+            console.print(
+                f"{'output lengths':20} at most as planned: {result.target.ended_early} replies "
+                f"ended early, {result.counters.output_tokens} of "
+                f"{result.target.asked_output_tokens} tokens asked for came"
+            )
         for label, failed in result.target.errors.items():
             console.print(f"[red]{failed} failed[/] by {foreign(label)}")
     if (client := result.client) is not None:

@@ -39,7 +39,9 @@ def server_options(
     base_url: Annotated[
         str | None,
         typer.Option(
-            help="Where the server is, as http://HOST:PORT or https://HOST.", rich_help_panel=_PANEL
+            help="Where the server is, as http://HOST:PORT or https://HOST. A query goes with "
+            "every request.",
+            rich_help_panel=_PANEL,
         ),
     ] = None,
     endpoint: Annotated[
@@ -64,6 +66,14 @@ def server_options(
     api_key_env: Annotated[
         str | None,
         typer.Option(help="The environment variable that holds the key.", rich_help_panel=_PANEL),
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=VARIABLE: a header of every request, as api-key=AZURE_KEY. Its value is "
+            "read from that environment variable and stored nowhere. Repeat it for more.",
+            rich_help_panel=_PANEL,
+        ),
     ] = None,
     ca_file: Annotated[
         Path | None,
@@ -97,6 +107,23 @@ def server_options(
             rich_help_panel=_PANEL,
         ),
     ] = "fresh",
+    output_lengths: Annotated[
+        str,
+        typer.Option(
+            help="exact: every reply has the tokens that are planned, or the run is not valid. "
+            "at-most: a model may end its reply before, as with servers that cannot ignore the "
+            "end of text; the result and every comparison say so.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = "exact",
+    length_field: Annotated[
+        str,
+        typer.Option(
+            help="What a chat's body calls the tokens it asks for: max_tokens, or "
+            "max_completion_tokens, as reasoning models of OpenAI and Azure insist on.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = "max_tokens",
     extra: Annotated[
         list[str] | None,
         typer.Option(
@@ -147,6 +174,7 @@ def server_options(
     """The server that they make, checked."""
     from ...engines.errors import ConfigError, unknown_name
     from ..client.config import ClientConfig, parse_extra, parse_url
+    from ..client.headers import parse_headers
     from ..client.tls import Trust
 
     if target not in TARGETS:
@@ -161,16 +189,19 @@ def server_options(
         prompt_as=prompt_as or ("text" if endpoint == "chat" else "ids"),  # pyright: ignore[reportArgumentType]
         server=server,
         prefix_cache=prefix_cache,  # pyright: ignore[reportArgumentType]
+        output_lengths=output_lengths,  # pyright: ignore[reportArgumentType]
+        length_field=length_field,  # pyright: ignore[reportArgumentType]
         connections=connections,  # pyright: ignore[reportArgumentType]
         processes=processes,
         max_errors=max_errors,
         timeouts=parse_timeouts(timeout),
         extra=parse_extra(extra or ()),
         api_key_env=api_key_env,
+        headers_env=parse_headers(header or ()),
         trust=Trust(None if ca_file is None else str(ca_file), verify=not insecure),
         metrics_interval_s=metrics_interval,
     )
-    client.api_key()
+    client.headers()
     if client.tls is not None:
         client.tls.context()
     return ServerAsked(client, tokenizer, client_calibration)

@@ -29,7 +29,7 @@ def fixed_fields(config: ClientConfig, server: Server, model: str, salt: str) ->
         "temperature": 0.0,
         "stream": True,
         "stream_options": {"include_usage": True, **server.stream_options},
-        **server.exact,
+        **({} if config.may_end_early else server.exact),
         **server.counting,
     }
     if config.prefix_cache != "server":
@@ -53,7 +53,8 @@ class Bodies:
         self._server = server
         self._salt = salt
         # A field that was asked for goes before one of ours.
-        self._tells_min_tokens = server.min_tokens and "min_tokens" not in fixed
+        exact = not config.may_end_early
+        self._tells_min_tokens = exact and server.min_tokens and "min_tokens" not in fixed
         self._salts_each = (
             config.endpoint in server.salted
             and config.prefix_cache == "off"
@@ -89,7 +90,7 @@ class Bodies:
         return False
 
     def _encode(self, planned: PlannedRequest) -> bytes:
-        own: dict[str, Any] = {"max_tokens": planned.output_tokens}
+        own: dict[str, Any] = {self._config.length_field: planned.output_tokens}
         if self._tells_min_tokens:
             own["min_tokens"] = planned.output_tokens
         if self._salts_each:

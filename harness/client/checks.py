@@ -25,6 +25,7 @@ from ..run.validity import (
 from ..run.warm_cache import WARM_SHARE, Prompt, warm_tokens
 from .config import PrefixCache
 from .lag import check_client, check_paces, check_send_lag
+from .lengths import check_output_lengths
 from .tls import Trust
 
 # Prompts sent as text may come out this much longer or shorter than planned, in sum.
@@ -39,7 +40,7 @@ class AskedOfServer:
 
     input_tokens: planned, by request id. endpoint, prompt_as: as in `ClientConfig`. prefix_cache:
     what was asked of it, and `told` whether this server can be told so. trust: whose certificates
-    were believed; None without TLS.
+    were believed; None without TLS. may_end_early: whether replies may be shorter than planned.
     """
 
     plan: Asked
@@ -49,6 +50,7 @@ class AskedOfServer:
     prefix_cache: PrefixCache
     told: bool
     trust: Trust | None = None
+    may_end_early: bool = False
 
 
 def assess_replies(
@@ -72,7 +74,7 @@ def assess_replies(
             requests, interrupted=interrupted, unsent=plan.unsent(requests), failure=failure
         ),
         check_errors(requests),
-        check_output_counts(requests, plan.output_tokens),
+        check_output_lengths(requests, plan.output_tokens, may_end_early=asked.may_end_early),
         check_input_counts(requests, asked),
         check_gaps(requests),
         check_held_back(requests),
@@ -88,31 +90,6 @@ def assess_replies(
         check_tail(requests),
     )
     return Validity.of(checks)
-
-
-def check_output_counts(
-    requests: Sequence[RequestRecord], output_tokens: Mapping[str, int] | None
-) -> Check:
-    """Replies of another length are another workload. What was counted is what the server says,
-    and where it also returned ids there must be one for each."""
-    if output_tokens is None:
-        return passed("token_counts", "replies may end early (end of text honoured): not compared")
-    served = served_of(requests)
-    wrong = [
-        one
-        for one in served
-        if one.output_tokens != output_tokens[one.request_id]
-        or (len(one.output_token_ids) and len(one.output_token_ids) != one.output_tokens)
-    ]
-    detail = f"the server says of all {len(served)} served requests what was asked for"
-    if wrong:
-        first = wrong[0]
-        detail = (
-            f"{len(wrong)} of {len(served)} served requests produced another number of tokens than "
-            f"asked: {first.request_id} {first.output_tokens}, not "
-            f"{output_tokens[first.request_id]}; is the end of text ignored (--server, --extra)?"
-        )
-    return _counted("token_counts", len(wrong), detail)
 
 
 def check_input_counts(requests: Sequence[RequestRecord], asked: AskedOfServer) -> Check:

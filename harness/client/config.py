@@ -8,10 +8,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from ...engines.errors import ConfigError, unknown_name
 from ..storage.json_text import not_finite
+from .headers import from_environment
 from .servers import AUTO, SERVER_NAMES
 from .tls import SYSTEM_TRUST, Trust
 
@@ -19,23 +20,40 @@ Endpoint = Literal["completions", "chat"]
 PromptAs = Literal["ids", "text"]
 PrefixCache = Literal["fresh", "off", "server"]
 Connections = Literal["pool", "fresh"]
+OutputLengths = Literal["exact", "at-most"]
+LengthField = Literal["max_tokens", "max_completion_tokens"]
+# Words in the names of what is nobody else's.
+_SECRET = ("key", "token", "secret", "password", "signature")
 # What the plan decides, or the measurement stands on.
-_NOT_EXTRA = ("model", "prompt", "messages", "max_tokens", "stream", "stream_options", "n")
+_NOT_EXTRA = (
+    *("model", "prompt", "messages", "stream", "stream_options", "n"),
+    *get_args(LengthField),
+)
 
 
 @dataclass(frozen=True)
 class Url:
-    """Where a server listens. prefix: the path before `/v1`; empty for most."""
+    """Where a server listens. prefix: the path before `/v1`; empty for most. query: of every
+    request, such as Azure's `api-version=preview`; empty for most."""
 
     host: str
     port: int
     tls: bool = False
     prefix: str = ""
+    query: str = ""
 
     def __str__(self) -> str:
+        return self.at("")
+
+    def at(self, path: str) -> str:
+        """The whole URL of a path behind the prefix."""
         scheme = "https" if self.tls else "http"
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{scheme}://{host}:{self.port}{self.prefix}"
+        return f"{scheme}://{host}:{self.port}{self.asked_for(path)}"
+
+    def asked_for(self, path: str) -> str:
+        """The same as the first line of a request has it."""
+        return f"{self.prefix}{path}{f'?{self.query}' if self.query else ''}"
 
     @property
     def host_header(self) -> str:
@@ -44,8 +62,8 @@ class Url:
 
 
 def parse_url(text: str) -> Url:
-    """From `http://host:port`, with or without `/v1`. A user's name or password in it is refused:
-    results are made to be shared. Raises ConfigError for `base_url`."""
+    """From `http://host:port`, with or without `/v1` and a query. A user's name, a password or a
+    key in it is refused: results are made to be shared. Raises ConfigError for `base_url`."""
     allowed = "a URL such as http://127.0.0.1:8000"
     try:
         parts = urlsplit(text if "//" in text else f"http://{text}")
@@ -56,11 +74,21 @@ def parse_url(text: str) -> Url:
         raise ConfigError("base_url", text, allowed)
     if parts.username or parts.password:
         raise ConfigError("base_url", "with a user's name", f"{allowed}; keys go to --api-key-env")
-    if parts.query or parts.fragment:
-        raise ConfigError("base_url", text, f"{allowed}, without a query")
+    if any(_is_of_a_key(name) for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
+        keys = "keys go to --api-key-env or --header"
+        raise ConfigError("base_url", "with a key in its query", f"{allowed}; {keys}")
+    fits_a_line = parts.query.isascii() and parts.query.isprintable() and " " not in parts.query
+    if parts.fragment or not fits_a_line:
+        raise ConfigError("base_url", text, f"{allowed}, without a fragment, spaces encoded")
     tls = parts.scheme == "https"
     prefix = parts.path.rstrip("/").removesuffix("/v1")
-    return Url(parts.hostname, port or (443 if tls else 80), tls, prefix)
+    return Url(parts.hostname, port or (443 if tls else 80), tls, prefix, parts.query)
+
+
+def _is_of_a_key(name: str) -> bool:
+    """Whether a query's value of this name lets its holder in: Google's `key`, Azure's `code`."""
+    name = name.lower()
+    return name in ("code", "sig", "auth") or any(word in name for word in _SECRET)
 
 
 @dataclass(frozen=True)
@@ -87,16 +115,19 @@ class Timeouts:
 class ClientConfig:
     """How a server is driven.
 
-    model: as the server calls it; None: the one it serves. prompt_as: token ids (completions
-    only), or text. server: whose table of fields to send, or `auto`: as `/v1/models` names its
-    maker. prefix_cache: `fresh` reuses nothing from before the run, `off` nothing at all, `server`
-    leaves it to the server; see `servers.py` for what each can be told. connections: `pool` keeps
-    them alive and takes the one used last, as client libraries do; `fresh` opens one a request and
-    counts that in its latency. processes: how many share the sending. max_errors: failed requests
-    that end the run; 0: none. extra: fields of every request's body; they go before those of the
-    server's table. api_key_env: the environment variable that holds the key, which is stored
-    nowhere. trust: whose certificates are believed, of a URL with https. metrics_interval_s: how
-    often the server's own metrics are read, while it is measured; 0: never.
+    model: as the server calls it; None: the one it serves. prompt_as: token ids (completions only),
+    or text. server: whose table of fields to send, or `auto`: as `/v1/models` names its maker.
+    prefix_cache: `fresh` reuses nothing from before the run, `off` nothing at all, `server` leaves
+    it to the server; see `servers.py` for what each can be told. output_lengths: `exact`, as
+    planned; `at-most`, where the model ends its reply, and no later. length_field: of a request's
+    body, that says how many tokens are asked for. connections: `pool` keeps them alive and takes
+    the one used last, as client libraries do; `fresh` opens one a request and counts that in its
+    latency. processes: how many share the sending. max_errors: failed requests that end the run; 0:
+    none. extra: fields of every request's body; they go before those of the server's table.
+    api_key_env: the environment variable that holds the key, which is stored nowhere. headers_env:
+    the same of other headers' values, by their names. trust: whose certificates are believed, of a
+    URL with https. metrics_interval_s: how often the server's own metrics are read, while it is
+    measured; 0: never.
     """
 
     url: Url
@@ -105,12 +136,15 @@ class ClientConfig:
     prompt_as: PromptAs = "ids"
     server: str = AUTO
     prefix_cache: PrefixCache = "fresh"
+    output_lengths: OutputLengths = "exact"
+    length_field: LengthField = "max_tokens"
     connections: Connections = "pool"
     processes: int = 1
     max_errors: int = 100
     timeouts: Timeouts = Timeouts()
     extra: Mapping[str, Any] = field(default_factory=dict)
     api_key_env: str | None = None
+    headers_env: Mapping[str, str] = field(default_factory=dict)
     trust: Trust = SYSTEM_TRUST
     metrics_interval_s: float = 1.0
 
@@ -119,6 +153,8 @@ class ClientConfig:
             ("endpoint", self.endpoint, get_args(Endpoint)),
             ("prompt_as", self.prompt_as, get_args(PromptAs)),
             ("prefix_cache", self.prefix_cache, get_args(PrefixCache)),
+            ("output_lengths", self.output_lengths, get_args(OutputLengths)),
+            ("length_field", self.length_field, get_args(LengthField)),
             ("connections", self.connections, get_args(Connections)),
             ("server", self.server, SERVER_NAMES),
         ):
@@ -126,6 +162,14 @@ class ClientConfig:
                 raise unknown_name(name, value, known)
         if self.endpoint == "chat" and self.prompt_as == "ids":
             raise ConfigError("prompt_as", "ids", "text: the chat endpoint takes no token ids")
+        if self.endpoint == "completions" and self.length_field != "max_tokens":
+            allowed = "max_tokens: completions have no other; or --endpoint chat"
+            raise ConfigError("length_field", self.length_field, allowed)
+        if self.may_end_early and self.extra.get("ignore_eos"):
+            allowed = "exact, with --extra ignore_eos: it lets no reply end early"
+            raise ConfigError("output_lengths", self.output_lengths, allowed)
+        if self.api_key_env is not None and "authorization" in map(str.lower, self.headers_env):
+            raise ConfigError("header", "Authorization", "another header: --api-key-env makes it")
         if not self.url.tls and self.trust != SYSTEM_TRUST:
             file = self.trust.ca_file
             field, value = ("insecure", "--insecure") if file is None else ("ca_file", file)
@@ -143,7 +187,12 @@ class ClientConfig:
     @property
     def path(self) -> str:
         name = "chat/completions" if self.endpoint == "chat" else "completions"
-        return f"{self.url.prefix}/v1/{name}"
+        return self.url.asked_for(f"/v1/{name}")
+
+    @property
+    def may_end_early(self) -> bool:
+        """Whether a reply is as long as the model makes it, up to what is planned."""
+        return self.output_lengths == "at-most"
 
     @property
     def tls(self) -> Trust | None:
@@ -154,16 +203,16 @@ class ClientConfig:
         """The key; None if the server needs none. Raises ConfigError where it is not set."""
         if self.api_key_env is None:
             return None
-        # A key that is read from a file often ends with a line.
-        key = os.environ.get(self.api_key_env, "").strip()
-        if not key:
-            raise ConfigError(
-                "api_key_env", self.api_key_env, "an environment variable that is set"
-            )
-        if not (key.isascii() and key.isprintable()):
-            allowed = "a variable whose value fits a line of a request's head"
-            raise ConfigError("api_key_env", self.api_key_env, allowed)
-        return key
+        return from_environment("api_key_env", self.api_key_env)
+
+    def headers(self) -> dict[str, str]:
+        """What a request's head has beside what the client needs, the key among it. Raises
+        ConfigError where a value is not set."""
+        key = self.api_key()
+        return {
+            **({} if key is None else {"Authorization": f"Bearer {key}"}),
+            **{name: from_environment("header", one) for name, one in self.headers_env.items()},
+        }
 
 
 def parse_extra(texts: Sequence[str]) -> dict[str, Any]:

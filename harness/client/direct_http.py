@@ -41,6 +41,8 @@ def fetch(
     system's. Raises OSError or http.client.HTTPException where there is no answer."""
     parts = urlsplit(url)
     host, path = parts.hostname or "", parts.path or "/"
+    if parts.query:
+        path += f"?{parts.query}"
     if parts.scheme == "https":
         context = (trust or SYSTEM_TRUST).context()
         connection = HTTPSConnection(host, parts.port, timeout=timeout_s, context=context)

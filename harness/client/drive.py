@@ -21,6 +21,7 @@ from .config import ClientConfig
 from .connection import ClientConnection, Exchange, Inbox
 from .ending import overdue, record_of
 from .errors import Label, RequestFailedError
+from .headers import without_secrets
 from .load import Busyness, Heartbeat
 from .reply import Reply, most_tokens
 
@@ -64,6 +65,7 @@ class Client:
         self._on_progress = on_progress
         self._total = len(plan.requests)
         self._arrivals = Arrivals(plan)
+        self._headers = config.headers()
         self._head = _head(config)
         self._tls = _connecting(config)
         self._loop = asyncio.get_running_loop()
@@ -196,6 +198,8 @@ class Client:
     def _close(self, live: _Live, failed: RequestFailedError | None) -> None:
         if failed is not None:
             live.exchange.reply.cut_short()
+            said = without_secrets(str(failed), self._headers)
+            failed = RequestFailedError(failed.label, said)
         status = RequestStatus.OK if failed is None else RequestStatus.FAILED
         self._record(live, status, failed)
         self._arrivals.ended(live.planned, live.exchange.ended_s - self._origin_s)
@@ -269,13 +273,12 @@ def _connecting(config: ClientConfig) -> dict[str, Any]:
 
 def _head(config: ClientConfig) -> bytes:
     """The head of every request, with room for its name and its body's length."""
-    key = config.api_key()
     lines = [
         f"POST {config.path} HTTP/1.1",
         f"Host: {config.url.host_header}",
         "Content-Type: application/json",
         "Accept: text/event-stream",
-        *([f"Authorization: Bearer {key}"] if key else []),
+        *(f"{name}: {value}" for name, value in config.headers().items()),
         f"Connection: {'keep-alive' if config.connections == 'pool' else 'close'}",
     ]
     head = "\r\n".join(lines).replace("%", "%%")

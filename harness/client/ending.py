@@ -58,4 +58,5 @@ def record_of(
         counted=reply.counted,
         cached_tokens=reply.cached_tokens,
         error="" if failed is None else failed.label,
+        finish_reason=reply.finish_reason,
     )

@@ -88,7 +88,7 @@ def prepare_server_run(config: ServerRunConfig, watch: Watch) -> PreparedServerR
     spec = workload_of(config.load)
     calibration = _calibration_of_this_cpu(config.calibration)
     watch.stage(f"asking {config.client.url} which models it serves")
-    probed = probe(config.client)
+    probed = probe(config.client, tokenizer_is_told=config.tokenizer is not None)
     server = find_server(config.client.server, probed.owner)
     name, files = tokenizer_of_server(config.tokenizer, probed.model, server, watch)
     tokenizer = load_tokenizer(files)

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from ...engines.errors import unknown_name
 from .config import ClientConfig
-from .direct_http import fetch
+from .direct_http import Answer, fetch
 from .errors import TargetError
+from .servers import AUTO
 from .tls import explain_tls, speaks_tls
+
+_HINTS: Mapping[int, str] = {
+    401: "; a key may be missing: --api-key-env, or --header where it goes elsewhere",
+    403: "; a key may be missing: --api-key-env, or --header where it goes elsewhere",
+    404: "; a gateway that has no such list needs --model, --tokenizer and --server",
+}
 
 
 @dataclass(frozen=True)
@@ -24,10 +32,15 @@ class Probed:
     max_model_len: int | None
 
 
-def probe(config: ClientConfig) -> Probed:
-    """Asks `/v1/models`. Raises TargetError where no server of this API answers, and ConfigError
-    for a model that it does not serve."""
-    cards = _models(config)
+def probe(config: ClientConfig, *, tokenizer_is_told: bool = False) -> Probed:
+    """Asks `/v1/models`; a server needs none where all that is read off it is told. Raises
+    TargetError where no server of this API answers, and ConfigError for a model that it does not
+    serve. tokenizer_is_told: whether it need not be known from the model's name."""
+    answer = _asked(config)
+    is_told = tokenizer_is_told and config.server != AUTO
+    if answer.status == HTTPStatus.NOT_FOUND and config.model is not None and is_told:
+        return Probed(config.model, "", None)
+    cards = _models(config, answer)
     names = [card["id"] for card in cards]
     name = names[0] if config.model is None else config.model
     if name not in names:
@@ -39,21 +52,22 @@ def probe(config: ClientConfig) -> Probed:
     return Probed(name, str(card.get("owned_by", "")), longest if says else None)
 
 
-def _models(config: ClientConfig) -> list[dict[str, Any]]:
-    key = config.api_key()
-    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    url = f"{config.url}/v1/models"
+def _asked(config: ClientConfig) -> Answer:
+    url, headers = config.url.at("/v1/models"), config.headers()
     try:
-        answer = fetch(url, config.timeouts.connect_s, headers=headers, trust=config.tls)
+        return fetch(url, config.timeouts.connect_s, headers=headers, trust=config.tls)
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, (ConnectionError, http.client.HTTPException)):
             _check_scheme(config)
         problem = explain_tls(error) or f"does not answer: {error!s}"
         raise TargetError(str(config.url), problem) from error
+
+
+def _models(config: ClientConfig, answer: Answer) -> list[dict[str, Any]]:
     if answer.status != HTTPStatus.OK:
         if answer.status == HTTPStatus.BAD_REQUEST:
             _check_scheme(config)
-        hint = "; a key may be missing: --api-key-env" if answer.status in (401, 403) else ""
+        hint = _HINTS.get(answer.status, "")
         problem = f"is not OpenAI-compatible: /v1/models answered {answer.status}{hint}"
         raise TargetError(str(config.url), problem)
     try:

@@ -26,6 +26,7 @@ MOST_TOKENS = 2**24
 _MOST_TIMES_ASKED, _LEAST_BOUND = 16, 4096
 # A token is some four characters: one in more chunks than that several times over is none.
 _MOST_CHUNKS_A_TOKEN = 16
+_LONGEST_REASON = 40
 _UNKNOWN = -1
 
 
@@ -39,10 +40,11 @@ class Reply:
 
     chunk_times_s: when each event with text or tokens arrived. chunk_tokens: beside it.
     prompt_tokens, cached_tokens: as the server counted; None: it does not say. most: tokens that
-    nothing more is believed than.
+    nothing more is believed than. finish_reason: as the server says; empty: it does not.
     """
 
     __slots__ = (
+        "_finished_s",
         "_most",
         "_open",
         "_produced",
@@ -51,7 +53,7 @@ class Reply:
         "chunk_times_s",
         "chunk_tokens",
         "counted",
-        "finished",
+        "finish_reason",
         "prompt_tokens",
         "token_ids",
     )
@@ -66,7 +68,8 @@ class Reply:
         self.prompt_tokens: int | None = None
         self.cached_tokens: int | None = None
         self.counted: Counted = ""
-        self.finished = False
+        self.finish_reason = ""
+        self._finished_s = 0.0
         self._produced = 0
         self._total: int | None = None
 
@@ -91,8 +94,8 @@ class Reply:
         if not choices:
             return
         choice = choices[0]
-        if choice.get("finish_reason"):
-            self.finished = True
+        if reason := choice.get("finish_reason"):
+            self.finish_reason, self._finished_s = str(reason)[:_LONGEST_REASON], time_s
         tokens = self._tokens_of(event, usage, choice)
         if tokens or (tokens is None and _text_of(choice)):
             self.chunk_times_s.append(time_s)
@@ -148,6 +151,10 @@ class Reply:
             raise RequestFailedError(
                 Label.NO_USAGE, "the server does not say how many prompt tokens it counted"
             )
+        if self._total == 1 and self.finish_reason and not self.chunk_times_s:
+            # The end of text alone, which has none: it was there when it was said.
+            self.chunk_times_s.append(self._finished_s)
+            self.chunk_tokens.append(_UNKNOWN)
         known = sum(tokens for tokens in self.chunk_tokens if tokens != _UNKNOWN)
         unknown = self.chunk_tokens.count(_UNKNOWN)
         if self._total is None and (unknown or not self.counted):

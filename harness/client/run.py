@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from ..tables.requests import requests_frame
 from ..tables.steps import steps_frame
 from .calibration import ClientCalibration, error_at, load_of, widened
 from .checks import AskedOfServer, assess_replies, errors_by_label
+from .lengths import ended_early
 from .load_summary import client_load, in_flight_s
 from .prepare import PreparedServerRun
 from .processes import SentByAll, send_job
@@ -57,7 +58,7 @@ def measure_server(prepared: PreparedServerRun, watch: Watch) -> Measured:
     own, throttled_before, others_before = None, read_throttled(), read(place)
     if interval_s := prepared.config.client.metrics_interval_s:
         asked = prepared.config.client
-        with scraping(str(asked.url), interval_s, asked.api_key(), asked.tls) as scraper:
+        with scraping(str(asked.url), interval_s, asked.headers(), asked.tls) as scraper:
             found = send_job(job, watch.progress)
             own = told_by_server(scraper.stop(), found.sent.origin_s)
     else:
@@ -111,7 +112,7 @@ def _result(
         label=f"{prepared.server.name} ({config.client.endpoint})",
         config=settings_of(prepared),
         environment=environment,
-        target=_target(prepared, sent.records),
+        target=_target(prepared, sent.records, asked_of(plan).output_tokens),
         client=client,
         client_error=_client_error(prepared.calibration, sent.records, client),
         server_metrics=own,
@@ -145,6 +146,7 @@ def summarise_replies(
                 prefix_cache=client_config.prefix_cache,
                 told=told,
                 trust=client_config.tls,
+                may_end_early=client_config.may_end_early,
             ),
             client,
             in_flight_s(found.busy),
@@ -166,7 +168,12 @@ def _client_error(
     return widened(error_at(calibration, load, client.processes), client.loop_lag_p99_s)
 
 
-def _target(prepared: PreparedServerRun, records: Sequence[RequestRecord]) -> Target:
+def _target(
+    prepared: PreparedServerRun,
+    records: Sequence[RequestRecord],
+    output_tokens: Mapping[str, int],
+) -> Target:
+    """output_tokens: asked for, by request id."""
     client = prepared.config.client
     served = [one for one in records if one.status is RequestStatus.OK]
     return Target(
@@ -176,6 +183,9 @@ def _target(prepared: PreparedServerRun, records: Sequence[RequestRecord]) -> Ta
         addresses=tuple(map(str, prepared.addresses)),
         endpoint=client.endpoint,
         prompt_as=client.prompt_as,
+        output_lengths=client.output_lengths,
+        ended_early=len(ended_early(records, output_tokens)),
+        asked_output_tokens=sum(output_tokens[one.request_id] for one in served),
         counted=dict(Counter(one.counted for one in served).most_common()),
         errors=errors_by_label(records),
     )
@@ -200,8 +210,11 @@ def settings_of(prepared: PreparedServerRun) -> dict[str, Any]:
         **dict.fromkeys(("batching", "admission", "kv", "quant"), SERVERS_OWN),
         "endpoint": client.endpoint,
         "prompt_as": client.prompt_as,
+        "output_lengths": client.output_lengths,
+        "length_field": client.length_field,
         "prefix_cache_asked": client.prefix_cache,
         "extra": dict(client.extra),
+        "headers": sorted(client.headers_env),
         "connections": client.connections,
         "tls": _tls(client.tls),
         "processes": client.processes,

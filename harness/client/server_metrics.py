@@ -10,7 +10,7 @@ import asyncio
 import multiprocessing
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import cast
@@ -48,14 +48,14 @@ class Scraper:
 def scraping(
     base_url: str,
     interval_s: float = INTERVAL_S,
-    api_key: str | None = None,
+    headers: Mapping[str, str] | None = None,
     trust: Trust | None = None,
 ) -> Iterator[Scraper]:
     """A scraper that has begun; its process is gone at the end."""
     ours, theirs = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")
     process = context.Process(
-        target=_poll, args=(base_url, interval_s, api_key, trust, theirs), daemon=True
+        target=_poll, args=(base_url, interval_s, headers, trust, theirs), daemon=True
     )
     process.start()
     theirs.close()
@@ -91,11 +91,15 @@ def told_by_server(metrics: ScrapedMetrics, origin_s: float) -> ServerOwnMetrics
 
 
 def _poll(
-    base_url: str, interval_s: float, api_key: str | None, trust: Trust | None, pipe: Connection
+    base_url: str,
+    interval_s: float,
+    headers: Mapping[str, str] | None,
+    trust: Trust | None,
+    pipe: Connection,
 ) -> None:
     # Ctrl-C reaches every process of the terminal; what was read until then is kept.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    fetch = fetch_over_http(base_url, api_key=api_key, trust=trust)
+    fetch = fetch_over_http(base_url, headers=headers, trust=trust)
     asyncio.run(_polled(fetch, interval_s, pipe))
 
 

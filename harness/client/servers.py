@@ -84,7 +84,7 @@ SERVERS: Mapping[str, Server] = {
             stream_options=_CONTINUOUS,
             salted=_EVERYWHERE,
         ),
-        Server("mock", ("llmbench-mock",), stream_options=_CONTINUOUS),
+        Server("mock", ("llmbench-mock",), {"ignore_eos": True}, stream_options=_CONTINUOUS),
         OTHER,
     )
 }

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from ..metrics import CostPerMillionTokens, Goodput, GoodputShare
 from ..result import Result
 from . import text_quality
+from .output_lengths import other_work
 from .quantities import Quantity
 
 
@@ -19,7 +20,7 @@ def unlike(quantity: Quantity, one: Result, other: Result) -> str:
         return "the runs were judged by different SLOs"
     if of_window(quantity) and one.window.steady != other.window.steady:
         return "one is over a steady window, and the other, without one, over the whole run"
-    return ""
+    return other_work(quantity.id, one, other)
 
 
 def of_window(quantity: Quantity) -> bool:

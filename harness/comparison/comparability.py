@@ -12,6 +12,7 @@ from ...reports.format import listed
 from ..result import Result
 from ..storage.settings import setting_of
 from ..storage.store import StoredRun
+from .output_lengths import length_warnings
 from .text_quality import other_text
 
 # What an engine is chosen by, and the settings that say it: weights are one choice, as they are
@@ -64,6 +65,7 @@ def differences(names: Sequence[str], results: Sequence[Result]) -> list[str]:
     ours = [result for result in results if says_requests(result)]
     if len({result.workload.fingerprint for result in ours}) > 1:
         found.append("the runs were not sent the same requests, so they are not paired")
+    found.extend(length_warnings(names, results))
     if len({result.config.get("price_per_hour") for result in ours}) > 1:
         found.append("the runs were priced differently, and so are their tokens")
     texts = [result for result in results if result.quality is not None]

@@ -13,6 +13,7 @@ from enum import Enum
 from ..result import Result
 from ..storage.store import StoredRun
 from .observed import STRETCHES, Cut, Observed, by_request
+from .output_lengths import may_end_early
 from .quantities import Quantity
 
 
@@ -45,7 +46,8 @@ def place_of(run: Observed, quantity: Quantity) -> Place | None:
 
     In time where requests fall due by the clock: each stretch has the same to do. In work in a
     closed loop: the n-th fiftieth of the tokens is of the same requests, however long it takes.
-    None where neither says what is in a stretch: turns wait for replies and for people. And none
+    None where neither says what is in a stretch: turns wait for replies and for people, and replies
+    that a model may end are of other lengths. And none
     without a steady window: what is not steady has not the same everywhere.
     """
     result = run.stored.result
@@ -54,6 +56,8 @@ def place_of(run: Observed, quantity: Quantity) -> Place | None:
     span = run.span(quantity)
     if is_due_by_clock(result):
         return Place("time", span.start_s, span.end_s)
+    if may_end_early(result):
+        return None
     return Place("work", *run.work_within(span))
 
 

@@ -15,6 +15,7 @@ from ...engines.errors import ConfigError
 from ..comparison.admissible import objections
 from ..comparison.evidence import ERROR_RATE, Finding, agree, examine, has_interval
 from ..comparison.observed import Observed
+from ..comparison.output_lengths import length_warnings
 from ..comparison.pairing import counts_repeat, same_requests
 from ..comparison.quantities import Quantity
 from ..stats.bootstrap import Contrast, Estimate
@@ -195,6 +196,8 @@ def _warnings(baseline: StoredRun, current: StoredRun, rules: Sequence[Rule]) ->
         found.extend(f"the {side} run: {detail}" for detail in failed)
     if not same_requests(baseline, current):
         found.append("the runs were not sent the same requests, so they are not paired")
+    sides = ("the baseline", "the current run")
+    found.extend(length_warnings(sides, (baseline.result, current.result)))
     counts = any(rule.quantity.kind == "count" for rule in rules)
     if counts and not all(counts_repeat(run.result) for run in (baseline, current)):
         found.append(COUNTS_DIFFER)

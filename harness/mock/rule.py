@@ -40,8 +40,9 @@ class Rule:
     ttft_s: from the request to the first chunk with a token. gap_s: between chunks. jitter: both
     are drawn from (1 - jitter, 1 + jitter) times that. tokens_per_chunk: the most tokens of a
     chunk; each has 1 to so many. silent_share: of the chunks that carry tokens and no text.
-    faults: share of the requests with each. stall_s: how long a stall, or slow headers, take.
-    seed: same seed and request id, same script.
+    ends_early: of the replies that end before their last token, as a model would, unless a request
+    says `ignore_eos` or `min_tokens`. faults: share of the requests with each. stall_s: how long a
+    stall, or slow headers, take. seed: same seed and request id, same script.
     """
 
     ttft_s: float = 0.02
@@ -49,6 +50,7 @@ class Rule:
     jitter: float = 0.0
     tokens_per_chunk: int = 1
     silent_share: float = 0.0
+    ends_early: float = 0.0
     counting: Counting = Counting.CONTINUOUS
     stall_s: float = 0.2
     seed: int = 0
@@ -63,6 +65,7 @@ class Rule:
         for name, share in (
             ("jitter", self.jitter),
             ("silent_share", self.silent_share),
+            ("ends_early", self.ends_early),
             *((f"fault {fault}", share) for fault, share in self.faults.items()),
         ):
             if not 0 <= share <= 1:
@@ -74,7 +77,12 @@ class Rule:
         rule = self.changed_by(body.get("mock", {}))
         draw = random.Random(f"{rule.seed}:{name}")
         tokens = int(body.get("max_tokens") or body.get("max_completion_tokens") or 16)
-        script = Script(rule._chunks(tokens, draw), counting=rule.counting)
+        ends_after = rule._ends_after(tokens, body, draw)
+        script = Script(
+            rule._chunks(ends_after, draw),
+            counting=rule.counting,
+            finish_reason="stop" if ends_after < tokens else "length",
+        )
         at = draw.random()
         for fault, share in rule.faults.items():
             if at < share:
@@ -94,6 +102,13 @@ class Rule:
         if "counting" in changes:
             changes["counting"] = find_counting(str(changes["counting"]))
         return replace(self, **changes)
+
+    def _ends_after(self, tokens: int, body: Mapping[str, Any], draw: random.Random) -> int:
+        """How many of the tokens asked for come."""
+        if not self.ends_early or body.get("ignore_eos") or draw.random() >= self.ends_early:
+            return tokens
+        least = max(1, int(body.get("min_tokens") or 0))
+        return draw.randint(least, tokens - 1) if least < tokens else tokens
 
     def _chunks(self, tokens: int, draw: random.Random) -> tuple[Chunk, ...]:
         chunks: list[Chunk] = []

@@ -58,6 +58,7 @@ class Script:
     headers_after_s: until the head of the response; None: never. plain: instead of a stream.
     prompt_tokens: as it will say; None: as many as there are. completion_error: added to the count
     of completion tokens it says. error_event: a failure told inside the stream, after the chunks.
+    finish_reason: told with the last chunk.
     """
 
     chunks: tuple[Chunk, ...] = ()
@@ -69,6 +70,7 @@ class Script:
     cached_tokens: int | None = None
     completion_error: int = 0
     error_event: str = ""
+    finish_reason: str = "length"
 
     @property
     def tokens(self) -> int:

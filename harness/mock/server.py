@@ -31,7 +31,8 @@ _NOT_FOUND = Plain(404, body=b'{"error": {"message": "no such path"}}')
 class MockServer:
     """An OpenAI-compatible server whose every byte is scripted.
 
-    log: what it sent, the newest `most_logged` requests of it. bodies: what it was sent, if
+    log: what it sent, the newest `most_logged` requests of it. bodies: what it was sent, and heads:
+    what each request asked for, with its headers by their names in small letters, if
     `keep_bodies`. owned_by: what `/v1/models` calls the maker, by which clients know a server.
     """
 
@@ -46,6 +47,7 @@ class MockServer:
         self.scripted: Scripted = scripted or Rule().script
         self.log = Log(most_logged)
         self.bodies: list[Mapping[str, Any]] = []
+        self.heads: list[tuple[str, Mapping[str, str]]] = []
         self.keep_bodies = keep_bodies
         self.owned_by = owned_by
         self.connections = self.requests = 0
@@ -97,6 +99,7 @@ class _Connection(asyncio.Protocol):
         self._received_s = 0.0
         self._url = b""
         self._name = ""
+        self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -119,7 +122,7 @@ class _Connection(asyncio.Protocol):
 
     # What httptools calls as it reads.
     def on_message_begin(self) -> None:
-        self._url, self._name, self._body = b"", "", []
+        self._url, self._name, self._body, self._headers = b"", "", [], {}
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -127,11 +130,15 @@ class _Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() == b"x-request-id":
             self._name = value.decode()
+        if self._server.keep_bodies:
+            self._headers[name.decode().lower()] = value.decode()
 
     def on_body(self, body: bytes) -> None:
         self._body.append(body)
 
     def on_message_complete(self) -> None:
+        if self._server.keep_bodies:
+            self._server.heads.append((self._url.decode(), self._headers))
         path = self._url.partition(b"?")[0]
         method = self._parser.get_method()
         if method != b"POST" or path not in _PATHS:

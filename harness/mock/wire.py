@@ -54,7 +54,8 @@ class Wire:
         if self._script.counting is Counting.TOKEN_IDS:
             first = self._produced - chunk.tokens
             ids = f',"token_ids":{list(range(first, self._produced))}'
-        return self._event(delta, '"length"' if last else "null", ids)
+        finish = json.dumps(self._script.finish_reason) if last else "null"
+        return self._event(delta, finish, ids)
 
     def _event(self, content: str, finish: str, ids: str) -> bytes:
         field = "delta" if self._chat else "text"
@@ -82,7 +83,7 @@ class Wire:
         self._produced = self._script.tokens
         usage = json.loads(self._usage(self._produced + self._script.completion_error))
         said = {"message": {"role": "assistant", "content": text}} if self._chat else {"text": text}
-        choice = {"index": 0, "finish_reason": "length", **said}
+        choice = {"index": 0, "finish_reason": self._script.finish_reason, **said}
         kind = "chat.completion" if self._chat else "text_completion"
         return json.dumps(
             {"object": kind, "model": MODEL, "choices": [choice], "usage": usage}

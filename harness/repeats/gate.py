@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ...engines.errors import ConfigError
 from ..comparison.evidence import Finding
+from ..comparison.output_lengths import length_warnings
 from ..comparison.pairing import counts_repeat
 from ..comparison.quantities import Quantity
 from ..gate.rules import FIELD, FORM, Rule
@@ -73,6 +74,8 @@ def _warnings(
         yield from (f"the {side} run: {detail}" for detail in said)
     if not sides.paired:
         yield "the runs were not sent the same requests, so they are not paired"
+    firsts = [side[0].result for side in (sides.baseline, sides.current)]
+    yield from length_warnings(("the baseline", "the current run"), firsts)
     if sides.left_out:
         yield f"left out, for they have no pair: {', '.join(sides.left_out)}"
     counts = any(rule.quantity.kind == "count" for rule in rules)

@@ -22,6 +22,19 @@ class Target(ResultPart):
     )
     endpoint: Literal["completions", "chat"]
     prompt_as: Literal["ids", "text"]
+    output_lengths: Literal["exact", "at-most"] = Field(
+        default="exact",
+        description="`exact`: every reply was to have the tokens asked for; `at-most`: it could "
+        "end before, where the model ended it, so that throughput and E2EL are of these lengths.",
+    )
+    ended_early: int = Field(
+        default=0, description="Served replies that have fewer tokens than were asked for."
+    )
+    asked_output_tokens: int | None = Field(
+        default=None,
+        description="Tokens that were asked for of the served requests, in all; null in results "
+        "of versions that did not keep it.",
+    )
     counted: dict[str, int] = Field(
         description="Replies by what the tokens of their chunks are known by; `total`: only their "
         "sum is, so they have no gaps between tokens; `split`: so it is, and more chunks had text "

@@ -35,7 +35,8 @@ class RequestRecord:
     known; `total` means that only their sum is, and no gap between tokens, `split` that the chunks
     were more than the tokens besides. input_tokens: as the server counted them, and cached_tokens
     how many of those it did not compute; None where it does not say. error: what it failed by, the
-    label it is counted under; `detail` says more.
+    label it is counted under; `detail` says more. finish_reason: why it ended, as the server says;
+    empty where it does not.
     """
 
     request_id: str
@@ -56,6 +57,7 @@ class RequestRecord:
     counted: str = ""
     cached_tokens: int | None = None
     error: str = ""
+    finish_reason: str = ""
 
     @property
     def output_tokens(self) -> int:

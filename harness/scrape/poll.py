@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPException
@@ -92,18 +92,19 @@ async def _either(stop: asyncio.Event, pause: Awaitable[object]) -> None:
 def fetch_over_http(
     base_url: str,
     *,
-    api_key: str | None = None,
+    headers: Mapping[str, str] | None = None,
     trust: Trust | None = None,
 ) -> Fetch:
-    """From the server of an API's base URL, with or without its `/v1`. In a thread of its own: a
-    page that is slow to come must not hold up the client's event loop. trust: for https."""
-    root = base_url.rstrip("/").removesuffix("/v1")
-    headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+    """From the server of an API's base URL, with or without its `/v1` and a query. In a thread of
+    its own: a page that is slow to come must not hold up the client's event loop. trust: for
+    https."""
+    root, mark, query = base_url.partition("?")
+    root = root.rstrip("/").removesuffix("/v1")
     found: list[str] = []
 
     def page() -> str:
         for path in found or _PATHS:
-            answer = fetch(root + path, TIMEOUT_S, headers=headers, trust=trust)
+            answer = fetch(root + path + mark + query, TIMEOUT_S, headers=headers, trust=trust)
             if answer.status != HTTPStatus.OK:
                 continue
             text = answer.body.decode("utf-8", errors="replace")

@@ -22,6 +22,7 @@ _UNSAID: Mapping[str, Any] = {
     "async_scheduling": False,
     "cuda_graphs": "off",
     "whole_prompt_fits": False,
+    "output_lengths": "exact",
 }
 # What older versions called otherwise, of a simulated machine.
 _RENAMED: Mapping[str, str] = {"memory_utilisation": "free_memory_fraction"}

@@ -43,6 +43,7 @@ REQUEST_COLUMNS = (
     "counted",
     "cached_tokens",
     "error",
+    "finish_reason",
     "after",
     "think_s",
     "prefix_blocks",
@@ -54,6 +55,7 @@ LATER_REQUEST_COLUMNS: Mapping[str, object] = {
     "counted": "",
     "cached_tokens": math.nan,
     "error": "",
+    "finish_reason": "",
     "after": math.nan,
     "think_s": 0.0,
     "prefix_blocks": None,
@@ -138,6 +140,7 @@ def _request_row(request: RequestRecord) -> dict[str, object]:
         "counted": request.counted,
         "cached_tokens": math.nan if request.cached_tokens is None else request.cached_tokens,
         "error": request.error,
+        "finish_reason": request.finish_reason,
     }
 
 
@@ -162,4 +165,5 @@ def _record(row: Mapping[Hashable, Any]) -> RequestRecord:
         counted=row["counted"],
         cached_tokens=None if math.isnan(cached) else int(cached),
         error=row["error"],
+        finish_reason=row["finish_reason"],
     )

@@ -67,7 +67,11 @@ def stored_run(
         steps,
         pool=KVPool("paged", 1024, 4096, 4),
         max_num_batched_tokens=64,
-        asked=Asked(None, open_loop=False, max_concurrency=1),
+        asked=Asked(
+            {one.request_id: one.output_tokens for one in requests},
+            open_loop=False,
+            max_concurrency=1,
+        ),
         slo=slo,
         interrupted=interrupted,
     )

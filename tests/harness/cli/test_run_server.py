@@ -15,7 +15,7 @@ import pytest
 from llmbench.harness.cli import main
 from llmbench.harness.cli.exits import Exit
 from llmbench.harness.mock.rule import Rule
-from llmbench.harness.mock.script import Chunk, Script
+from llmbench.harness.mock.script import Chunk, Plain, Script
 from llmbench.harness.mock.server import MockServer
 from llmbench.harness.storage.store import load_run
 
@@ -60,11 +60,54 @@ def test_a_server_is_measured_and_reported(
     assert "steps of a server" in capsys.readouterr().err
 
 
+def test_a_gateway_that_lists_no_models_is_measured_where_all_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Gateway(MockServer):
+        def answer(self, method: bytes, path: bytes) -> Plain:
+            return Plain(404) if path == b"/v1/models" else super().answer(method, path)
+
+    with in_thread(Gateway(Rule(0.002, 0.001).script)) as url:
+        asked = ["--target", "openai", "--base-url", url, "--num-requests", "8", "--quiet"]
+        asked += ["--model", "some/model", "--tokenizer", "bundled", "--max-output-len", "8"]
+        assert run([*asked, "--out", str(tmp_path / "no")]) == Exit.USAGE
+        assert "needs --model, --tokenizer and --server" in capsys.readouterr().err
+        code = run([*asked, "--server", "openai", "--out", str(tmp_path / "run")])
+    result = load_run(tmp_path / "run").result
+    assert code == (Exit.OK if result.validity.valid else Exit.INVALID)
+    assert result.counters.requests_ok == 8
+    assert result.config["model"] == "some/model"
+
+
+def test_a_model_that_ends_its_replies_is_measured_where_it_may(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with in_thread(MockServer(Rule(0.002, 0.001, ends_early=0.5).script)) as url:
+        asked = ["--target", "openai", "--base-url", url, "--num-requests", "20"]
+        asked += ["--output-lengths", "at-most", "--max-output-len", "8", "--quiet"]
+        code = run([*asked, "--out", str(tmp_path / "run")])
+    result = load_run(tmp_path / "run").result
+    assert code == (Exit.OK if result.validity.valid else Exit.INVALID)
+    assert result.target is not None
+    assert 0 < result.target.ended_early < 20
+    told = f"{result.target.ended_early} replies ended early"
+    assert told in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--target", "openai"], "target: 'openai' is not allowed; expected --base-url beside it"),
         (["--base-url", "http://h"], "base_url: 'http://h' is not allowed; expected --target open"),
+        (
+            ["--output-lengths", "at-most"],
+            "output_lengths: 'at-most' is not allowed; expected --target openai beside it: in "
+            "process every reply is as long as planned",
+        ),
+        (
+            ["--target", "openai", "--base-url", "http://h", "--output-lengths", "natural"],
+            "output_lengths: 'natural' is not allowed; expected one of at-most, exact",
+        ),
         (["--processes", "2"], "processes: 2 is not allowed; expected --target openai"),
         (["--insecure"], "insecure: '--insecure' is not allowed; expected --target openai"),
         (
@@ -84,6 +127,11 @@ def test_a_server_is_measured_and_reported(
         (["--target", "openai", "--base-url", "http://h", "--threads", "1"], "threads"),
         (["--target", "openai", "--base-url", "http://h", "--api-key-env", "NO_SUCH"], "NO_SUCH"),
         (["--target", "openai", "--base-url", "http://h", "--timeout", "x:1s"], "timeout"),
+        (
+            ["--target", "openai", "--base-url", "http://h", "--header", "api-key=NO_SUCH"],
+            "header: 'NO_SUCH' is not allowed; expected an environment variable that is set",
+        ),
+        (["--header", "api-key=KEY"], "header: 'api-key=KEY' is not allowed; expected --target"),
     ],
 )
 def test_a_mistake_is_one_line(

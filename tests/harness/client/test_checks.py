@@ -42,7 +42,7 @@ def checked(
     """found: cached tokens by index; a reply that has none does not say. added: by the server."""
     names = [f"r{at}" for at in range(len(prompts))]
     asked = AskedOfServer(
-        Asked(None, open_loop=False, prompts=dict(zip(names, map(tuple, prompts), strict=True))),
+        Asked({}, open_loop=False, prompts=dict(zip(names, map(tuple, prompts), strict=True))),
         {name: len(prompt) for name, prompt in zip(names, prompts, strict=True)},
         endpoint,
         prompt_as,

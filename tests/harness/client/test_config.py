@@ -9,6 +9,7 @@ import pytest
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.cli.target_options import parse_timeouts, server_options
 from llmbench.harness.client.config import ClientConfig, Timeouts, Url, parse_extra, parse_url
+from llmbench.harness.client.headers import parse_headers
 from llmbench.harness.client.servers import OTHER, SERVER_NAMES, SERVERS, find_server
 from llmbench.harness.options.run import parameters_of
 
@@ -21,6 +22,13 @@ from llmbench.harness.options.run import parameters_of
         ("http://box/v1/", Url("box", 80)),
         ("https://box/api/v1", Url("box", 443, tls=True, prefix="/api")),
         ("http://[::1]:8000", Url("::1", 8000)),
+        (
+            "https://me.openai.azure.com/openai/v1/?api-version=preview",
+            Url(
+                "me.openai.azure.com", 443, tls=True, prefix="/openai", query="api-version=preview"
+            ),
+        ),
+        ("http://box?a=1&b", Url("box", 80, query="a=1&b")),
     ],
 )
 def test_urls(text: str, url: Url) -> None:
@@ -30,7 +38,15 @@ def test_urls(text: str, url: Url) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "ftp://box", "http://", "http://box:port", "http://me:secret@box", "http://box?a=1"],
+    [
+        *("", "ftp://box", "http://", "http://box:port", "http://me:secret@box"),
+        *(
+            "http://box?api-key=secret",
+            "http://box?a=1&Access_Token=secret",
+            "http://box?code=secret",
+        ),
+        *("http://box?a=b c", "http://box?a=\xe9", "http://box#a"),
+    ],
 )
 def test_what_is_no_url_is_refused_and_no_secret_is_repeated(text: str) -> None:
     with pytest.raises(ConfigError, match="base_url") as error:
@@ -44,7 +60,15 @@ def test_extra_fields() -> None:
         "samplers": ["top_k"],
         "x": None,
     }
-    for wrong in ("top_k", "top_k=", "=1", "a={", "prompt=[1]", "stream=false"):
+    for wrong in (
+        "top_k",
+        "top_k=",
+        "=1",
+        "a={",
+        "prompt=[1]",
+        "stream=false",
+        "max_completion_tokens=4",
+    ):
         with pytest.raises(ConfigError, match="extra"):
             parse_extra([wrong])
 
@@ -71,6 +95,10 @@ def test_a_timeout_is_finite() -> None:
         {"endpoint": "chat"},  # with token ids
         {"prompt_as": "bytes"},
         {"prefix_cache": "warm"},
+        {"output_lengths": "some"},
+        {"length_field": "tokens", "endpoint": "chat", "prompt_as": "text"},
+        {"length_field": "max_completion_tokens"},  # of completions
+        {"output_lengths": "at-most", "extra": {"ignore_eos": True}},
         {"connections": "some"},
         {"processes": 0},
         {"max_errors": -1},
@@ -89,6 +117,42 @@ def test_a_key_is_read_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("SOME_KEY", "secret")
     assert config.api_key() == "secret"
     assert "secret" not in repr(config)
+
+
+def test_headers() -> None:
+    assert parse_headers([]) == {}
+    assert parse_headers(["api-key=AZURE_KEY", "X-Team=TEAM"]) == {
+        "api-key": "AZURE_KEY",
+        "X-Team": "TEAM",
+    }
+    written = ("api-key", "api-key=", "=KEY", "api key=KEY", "api:key=KEY", "näme=KEY")
+    ours = ("host=A", "Content-Length=A", "X-Request-Id=A", "accept-encoding=A")
+    for wrong in ([one] for one in (*written, *ours)):
+        with pytest.raises(ConfigError, match=r"^header: "):
+            parse_headers(wrong)
+    with pytest.raises(ConfigError, match="each header once"):
+        parse_headers(["api-key=A", "API-Key=B"])
+
+
+def test_a_headers_value_is_read_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ClientConfig(Url("box", 80), headers_env={"api-key": "SOME_KEY"})
+    with pytest.raises(ConfigError, match=r"^header: 'SOME_KEY' is not allowed; .* that is set"):
+        config.headers()
+    monkeypatch.setenv("SOME_KEY", "secret")
+    assert config.headers() == {"api-key": "secret"}
+    assert "secret" not in repr(config)
+    monkeypatch.setenv("SOME_KEY", "sec\r\nHost: other")
+    with pytest.raises(ConfigError, match="SOME_KEY") as error:
+        config.headers()
+    assert "other" not in str(error.value)
+
+
+def test_there_is_one_authorization(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BASIC", "Basic eA==")
+    alone = ClientConfig(Url("box", 80), headers_env={"authorization": "BASIC"})
+    assert alone.headers() == {"authorization": "Basic eA=="}
+    with pytest.raises(ConfigError, match="--api-key-env makes it"):
+        ClientConfig(Url("box", 80), api_key_env="SOME_KEY", headers_env={"authorization": "BASIC"})
 
 
 def test_servers_are_known_by_what_they_call_themselves() -> None:

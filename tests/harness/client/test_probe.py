@@ -6,6 +6,7 @@ import http.server
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from llmbench.harness.client.config import ClientConfig, parse_url
@@ -14,7 +15,7 @@ from llmbench.harness.client.probe import Probed, probe
 
 
 @contextmanager
-def listing(status: int, body: bytes) -> Iterator[ClientConfig]:
+def listing(status: int, body: bytes, **asked: Any) -> Iterator[ClientConfig]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
@@ -29,7 +30,7 @@ def listing(status: int, body: bytes) -> Iterator[ClientConfig]:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield ClientConfig(parse_url(f"http://127.0.0.1:{server.server_port}"))
+            yield ClientConfig(parse_url(f"http://127.0.0.1:{server.server_port}"), **asked)
         finally:
             server.shutdown()
             thread.join()
@@ -64,8 +65,38 @@ def test_what_is_no_list_of_models_is_one_line(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "hint"), [(404, "answered 404"), (401, "answered 401; a key"), (302, "302")]
+    ("status", "hint"),
+    [
+        (404, "answered 404; .*needs --model, --tokenizer and --server"),
+        (401, "answered 401; a key"),
+        (302, "302"),
+    ],
 )
 def test_another_status_is_one_line(status: int, hint: str) -> None:
     with listing(status, b"") as config, pytest.raises(TargetError, match=hint):
         probe(config)
+
+
+def test_a_gateway_without_a_list_is_believed_to_serve_what_is_told() -> None:
+    told = {"model": "m", "server": "vllm"}
+    with listing(404, b"", **told) as config:
+        assert probe(config, tokenizer_is_told=True) == Probed("m", "", None)
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "tokenizer"),
+    [
+        (404, {"model": "m", "server": "vllm"}, False),
+        (404, {"model": "m"}, True),
+        (404, {"server": "vllm"}, True),
+        (500, {"model": "m", "server": "vllm"}, True),
+    ],
+)
+def test_without_a_list_everything_that_it_would_say_is_needed(
+    status: int, told: dict[str, str], tokenizer: bool
+) -> None:
+    with (
+        listing(status, b"", **told) as config,
+        pytest.raises(TargetError, match=f"/v1/models answered {status}"),
+    ):
+        probe(config, tokenizer_is_told=tokenizer)

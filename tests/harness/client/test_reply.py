@@ -131,6 +131,15 @@ def test_null_usage_in_chunks_is_no_count() -> None:
     assert list(reply.chunk_tokens) == [1, 1]
 
 
+def test_a_reply_that_is_the_end_of_text_alone_came_when_that_was_said() -> None:
+    end = {"choices": [{"index": 0, "text": "", "finish_reason": "stop"}]}
+    reply = replied(text(""), end, {"choices": [], **usage(1)})
+    assert list(reply.token_times_s()) == [1.0]
+    assert reply.finish_reason == "stop"
+    with pytest.raises(RequestFailedError, match="usage says 2 tokens"):
+        replied(text(""), end, {"choices": [], **usage(2)})
+
+
 def test_cached_tokens_are_kept() -> None:
     details = {"prompt_tokens_details": {"cached_tokens": 2}}
     last = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 1, **details}}

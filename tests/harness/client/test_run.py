@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,49 @@ def test_replies_of_another_length_make_the_run_invalid() -> None:
     assert "ignored" in found.detail
 
 
+def test_a_model_may_end_its_replies_where_that_was_asked_for(tmp_path: Path) -> None:
+    """As OpenAI, Ollama and whatever has no `ignore_eos`."""
+    early = replace(QUICK, ends_early=0.5).script
+    exact = check(measured(early, owned_by="somebody"), "token_counts")
+    assert (exact.ok, exact.fatal) == (False, True)
+
+    found = measured(early, owned_by="somebody", output_lengths="at-most")
+    lengths = check(found, "token_counts")
+    assert lengths.ok
+    target, counters = found.result.target, found.result.counters
+    assert target is not None
+    assert target.output_lengths == "at-most"
+    assert 0 < target.ended_early < 24
+    assert target.asked_output_tokens is not None
+    assert counters.output_tokens < target.asked_output_tokens
+    assert set(found.requests["finish_reason"]) == {"stop", "length"}
+    assert f"{target.ended_early} of 24 served replies ended early" in lengths.detail
+    failed = {one.id for one in found.result.validity.failures if one.fatal}
+    assert failed <= {"client_overload", "sender_lag"}
+
+    directory = write_run(tmp_path / "run", found.result, found.requests, found.steps, {})
+    again = load_run(directory)
+    assert again.result == found.result
+    assert again.result.config["output_lengths"] == "at-most"
+    assert list(again.requests["finish_reason"]) == list(found.requests["finish_reason"])
+    asked = f"{counters.output_tokens} of {target.asked_output_tokens} tokens asked for"
+    for text in run_reports("run", again.result, again.requests, again.steps).values():
+        assert "replies may end early" in text
+        assert f"its replies could end early and came to {asked}" in text
+        assert "they compare with those of a run whose replies were as long" in text
+
+
+def test_a_server_that_ignores_the_end_of_text_is_exact_and_nothing_is_said_of_lengths() -> None:
+    found = measured(replace(QUICK, ends_early=0.5).script)
+    assert check(found, "token_counts").ok
+    target = found.result.target
+    assert target is not None
+    assert (target.output_lengths, target.ended_early) == ("exact", 0)
+    assert target.asked_output_tokens == found.result.counters.output_tokens
+    texts = run_reports("run", found.result, found.requests, found.steps)
+    assert not any("end early" in text for text in texts.values())
+
+
 def test_the_clients_error_is_looked_up_by_load(tmp_path: Path) -> None:
     def point(chunks_per_s: float, error_s: float) -> CalibratedLoad:
         error = {"p50_s": error_s / 2, "p99_s": error_s, "bias_s": error_s / 4}
@@ -488,7 +532,7 @@ def test_a_poll_that_was_given_up_says_why() -> None:
 def test_the_key_is_shown_where_the_metrics_are_behind_it_too() -> None:
     with (
         metrics_page("secret") as (url, wait_for),
-        scraping(url, interval_s=0.01, api_key="secret") as scraper,
+        scraping(url, interval_s=0.01, headers={"Authorization": "Bearer secret"}) as scraper,
     ):
         wait_for(1)
         own = told_by_server(scraper.stop(), origin_s=0.0)
@@ -520,6 +564,58 @@ def test_the_server_that_is_measured_is_the_one_that_is_asked(
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     assert measured().result.counters.requests_ok == 24
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_header_goes_with_every_request_and_its_value_is_stored_nowhere(
+    processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = "s3cret-100%-of-it"
+    monkeypatch.setenv("SOME_SECRET", f"{value}\n")
+    monkeypatch.setenv("SOME_KEY", "another-secret")
+
+    def refusing(body: Mapping[str, Any], name: str) -> Script:
+        if name == "r3":  # and repeats it
+            return Script(plain=Plain(401, body=f"{value} another-secret are no keys".encode()))
+        return QUICK.script(body, name)
+
+    server = MockServer(refusing, keep_bodies=True)
+    with in_thread(server) as url:
+        client = ClientConfig(
+            parse_url(url),
+            processes=processes,
+            headers_env={"api-key": "SOME_SECRET"},
+            api_key_env="SOME_KEY",
+        )
+        config = ServerRunConfig(client, LOAD, tokenizer="bundled")
+        found = measure_server(prepare_server_run(config, Silent()), Silent())
+    assert found.result.counters.requests_ok == 23
+    assert {path for path, _ in server.heads} >= {"/v1/models", "/v1/completions", "/metrics"}
+    assert {sent["api-key"] for _, sent in server.heads} == {value}
+    assert {sent["authorization"] for _, sent in server.heads} == {"Bearer another-secret"}
+    assert found.result.config["headers"] == ["api-key"]
+    directory = write_run(tmp_path / "run", found.result, found.requests, found.steps, {})
+    stored = b"".join(one.read_bytes() for one in directory.iterdir())
+    (refused,) = [one for one in found.requests["detail"] if one]
+    assert "are no keys" in refused
+    assert f"{value}" not in refused + found.result.model_dump_json() + repr(config)
+    assert "another-secret" not in refused
+    assert value.encode() not in stored
+
+
+def test_a_query_goes_with_every_request() -> None:
+    """As Azure's api-version."""
+    server = MockServer(QUICK.script, keep_bodies=True)
+    with in_thread(server) as url:
+        client = ClientConfig(parse_url(f"{url}/v1?api-version=preview&x=%41"))
+        config = ServerRunConfig(client, LOAD, tokenizer="bundled")
+        found = measure_server(prepare_server_run(config, Silent()), Silent())
+    assert found.result.counters.requests_ok == 24
+    assert found.result.target is not None
+    assert found.result.target.base_url == f"{url}?api-version=preview&x=%41"
+    asked = {target.partition("?") for target, _ in server.heads}
+    assert {path for path, _, _ in asked} >= {"/v1/models", "/v1/completions", "/metrics"}
+    assert {query for _, _, query in asked} == {"api-version=preview&x=%41"}
 
 
 def test_a_key_is_not_taken_along_to_another_host(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ def summary() -> Summary:
         STEPS,
         pool=KVPool("paged", 1024, 4096, 4),
         max_num_batched_tokens=8,
-        asked=Asked(None, open_loop=False, max_concurrency=1),
+        asked=Asked({one.request_id: 8 for one in REQUESTS}, open_loop=False, max_concurrency=1),
         slo={},
     )
 
@@ -101,7 +101,7 @@ def test_a_run_that_produced_nothing_has_no_cost_a_token() -> None:
         [],
         pool=KVPool("paged", 1024, 4096, 4),
         max_num_batched_tokens=8,
-        asked=Asked(None, open_loop=False),
+        asked=Asked({}, open_loop=False),
         slo={},
     )
     found = add_resources(nothing, [], [], Resources(smollm2(), PEAKS, ENERGY, 2.5))

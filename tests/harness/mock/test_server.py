@@ -133,6 +133,36 @@ def test_a_rule_repeats_by_seed_and_name() -> None:
     assert rule.script(body, "r1").tokens == 50
 
 
+def test_replies_end_early_about_as_often_as_asked_and_say_so() -> None:
+    rule = Rule(ends_early=0.5)
+    scripts = [rule.script({"max_tokens": 8}, f"r{at}") for at in range(400)]
+    early = [one for one in scripts if one.tokens < 8]
+    assert 140 < len(early) < 260
+    assert {one.tokens for one in early} == set(range(1, 8))
+    assert {one.finish_reason for one in early} == {"stop"}
+    assert {one.finish_reason for one in scripts if one.tokens == 8} == {"length"}
+
+
+def test_a_reply_ends_no_earlier_than_a_request_lets_it() -> None:
+    rule = Rule(ends_early=1.0)
+    names = [f"r{at}" for at in range(50)]
+    whole = {rule.script({"max_tokens": 8, "ignore_eos": True}, one).tokens for one in names}
+    assert whole == {8}
+    least = {rule.script({"max_tokens": 8, "min_tokens": 6}, one).tokens for one in names}
+    assert least == {6, 7}
+    assert rule.script({"max_tokens": 1}, "r0").tokens == 1
+
+
+def test_the_reason_for_an_end_is_told_with_its_last_token() -> None:
+    with in_thread(MockServer(Rule(0.001, 0.001, ends_early=1.0).script)) as url:
+        body = {"prompt": "a", "max_tokens": 8}
+        *_, last, _ = events_of(ask(url, "/v1/completions", {**body, "stream": True}))
+        whole = json.loads(ask(url, "/v1/completions", body))
+    assert last["choices"][0]["finish_reason"] == "stop"
+    assert whole["choices"][0]["finish_reason"] == "stop"
+    assert whole["usage"]["completion_tokens"] < 8
+
+
 def test_faults_come_about_as_often_as_asked() -> None:
     rule = Rule(faults={Fault.EARLY_CLOSE: 0.25, Fault.HTTP_500: 0.25})
     scripts = [rule.script({"max_tokens": 4}, f"r{at}") for at in range(400)]

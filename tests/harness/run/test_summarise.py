@@ -19,7 +19,7 @@ def _summarise(requests: list[RequestRecord], **slo: float) -> Summary:
         [],
         pool=POOL,
         max_num_batched_tokens=64,
-        asked=Asked(None, open_loop=False),
+        asked=Asked({one.request_id: one.output_tokens for one in requests}, open_loop=False),
         slo=slo,
     )
 
