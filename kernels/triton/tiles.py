@@ -7,8 +7,8 @@ from dataclasses import dataclass
 # Programs that fill a large device about twice; beyond that a split only adds traffic.
 ENOUGH_PROGRAMS = 256
 MOST_SPLITS = 8
-# Up to so many rows, programs over 4-bit integers have four warps. Four of them run at once on each
-# of an H100's 132 units: half as many and one are enough, for twice that no longer would.
+# Up to so many rows, programs over 4-bit integers have four warps and 128 outputs. Four of them run
+# at once on each of an H100's 132 units: half as many and one are enough, twice that would not fit.
 FEW_ROWS = 32
 ENOUGH_SMALL_PROGRAMS = 2 * 132 + 1
 MOST_SMALL_SPLITS = 16
@@ -58,10 +58,18 @@ def four_bit_tiles(m: int, block_k: int) -> Tiles:
 
 
 def integer_tiles(m: int, block_k: int) -> Tiles:
-    """Of 4-bit integers. Four warps take fewer instructions a weight than eight, but from 33 rows
-    on too many registers; by counts, not yet measured (docs/triton-kernels.md)."""
-    if m > FEW_ROWS:
-        return four_bit_tiles(m, block_k)
+    """Of 4-bit integers that become floats on their way."""
+    return _few_row_tiles(m, block_k) if m <= FEW_ROWS else four_bit_tiles(m, block_k)
+
+
+def four_by_eight_tiles(m: int, block_k: int) -> Tiles:
+    """Of 4-bit integers times bytes."""
+    return _few_row_tiles(m, block_k) if m <= FEW_ROWS else tiles_for(m, block_k)
+
+
+def _few_row_tiles(m: int, block_k: int) -> Tiles:
+    """The more weights a thread has, the fewer instructions one takes; beyond FEW_ROWS too many
+    registers. By counts, not yet measured: docs/triton-kernels.md."""
     return Tiles(
         *(_rows_up_to_64(m), 128, block_k),
         warps=4,
