@@ -36,7 +36,8 @@ KINDS = ("bf16", "int4", "widened", "e4m3", "int8")
 DEVICE = "cuda"
 GROUP = 128
 # Outputs and inputs of a program, its warps and stages.
-INT4_WAYS = ((128, 128, 8, 3), (128, 128, 8, 4), (64, 128, 4, 4), (128, 128, 4, 4))
+FEW_ROW_WAY = (128, 128, 4, 4)  # with more rows, too many registers
+INT4_WAYS = ((128, 128, 8, 3), (128, 128, 8, 4), (64, 128, 4, 4), FEW_ROW_WAY)
 CODES_WAYS = ((64, 128, 4, 4), (64, 256, 4, 3), (128, 128, 8, 3), (128, 128, 8, 4))
 SPLITS = (1, 2, 4, 8, 16)
 MOST_PROGRAMS = 512
@@ -73,17 +74,12 @@ def asked() -> Iterator[Asked]:
             continue
         ways = INT4_WAYS if kind == "int4" else CODES_WAYS
         block_m = min(64, max(16, rows))
-        for (block_n, block_k, warps, stages), splits in product(ways, SPLITS):
-            tiles = SHAPES[shape][0] // block_n
-            if (block_n, warps) == (128, 4):
-                if rows > FEW_ROWS:  # too many registers
-                    continue
-            elif splits > MOST_SPLITS:
+        for way, splits in product(ways, SPLITS):
+            small = way == FEW_ROW_WAY
+            if (small and rows > FEW_ROWS) or (splits > MOST_SPLITS and not small):
                 continue
-            if splits == 1 or tiles * splits <= MOST_PROGRAMS:
-                yield Asked(
-                    shape, rows, kind, Cut(block_m, block_n, block_k, warps, stages, splits)
-                )
+            if splits == 1 or SHAPES[shape][0] // way[0] * splits <= MOST_PROGRAMS:
+                yield Asked(shape, rows, kind, Cut(block_m, *way, splits))
 
 
 def timed_s(launch: Callable[[int], None], copies: int, turn: Any) -> float:
@@ -179,8 +175,7 @@ def int4(one: Asked) -> tuple[Callable[[int], None], int, Tensor, Tensor]:
 
     blocks_of = words[0].transpose(1, 2).reshape(n, blocks, -1)
     codes = torch.stack([(blocks_of >> (4 * part)) & 15 for part in range(4)], 2).reshape(n, k)
-    spread = (each[0].float().repeat_interleave(GROUP, 1) for each in (zeros, scales))
-    zero, scale = spread
+    zero, scale = (each[0].float().repeat_interleave(GROUP, 1) for each in (zeros, scales))
     return launch, copies, out, x.float() @ ((codes - zero) * scale).T
 
 
