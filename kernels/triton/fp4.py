@@ -37,7 +37,6 @@ class TritonFp4Linear:
         self._weight = Nibbles(
             interleave(weight.codes(), k, block_k, parts=2),
             scales.T.contiguous(),
-            None,
             row_scales.contiguous(),
             out_features=weight.out_features,
             in_features=k,

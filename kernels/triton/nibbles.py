@@ -22,8 +22,10 @@ from .tiles import (
     MOST_FLOAT32_BLOCK_K,
     MOST_FLOAT32_ROWS,
     MOST_FOUR_BIT_ROWS,
+    Tiles,
     float32_tiles,
     four_bit_tiles,
+    integer_tiles,
     split_count,
 )
 
@@ -40,13 +42,12 @@ class Nibbles:
 
     out_features: without those that fill up the last tile.
     group: inputs that share an integer grid, in blocks of block_k; e2m1: all inputs.
-    zeros: None also where all are those of a symmetric grid.
+    scales: of integers with their zero points, as `grids` makes them.
     share: weights that share an e2m1 scale; 0: integers.
     """
 
     weight: Tensor
     scales: Tensor
-    zeros: Tensor | None
     row_scales: Tensor | None
     out_features: int
     in_features: int
@@ -62,8 +63,8 @@ class Nibbles:
 
     @property
     def nbytes(self) -> int:
-        parts = (self.weight, self.scales, self.zeros, self.row_scales)
-        return sum(part.nbytes for part in parts if part is not None)
+        of_rows = 0 if self.row_scales is None else self.row_scales.nbytes
+        return self.weight.nbytes + self.scales.nbytes + of_rows
 
     @property
     def layout(self) -> dict[str, Any]:
@@ -106,6 +107,15 @@ def interleave(codes: Tensor, group: int, block_k: int, parts: int) -> Tensor:
     return words.unflatten(0, (-1, TILE_N)).transpose(1, 2).contiguous()
 
 
+def grids(scales: Tensor, zeros: Tensor) -> Tensor:
+    """Scales [N, GROUPS] and zero points uint8 0-15 -> int32 [GROUPS, N]: a scale's bits in
+    float32, the last four of them the zero point. 16-bit floats leave those free; a scale that is
+    float32 is rounded, by at most 2^-20 of it."""
+    bits = scales.T.float().contiguous().view(torch.int32)
+    nearest = bits + 7 + ((bits >> 4) & 1)  # ties to even
+    return (nearest & -16) | zeros.T
+
+
 def multiply_nibbles(x: Tensor, w: Nibbles, bias: Tensor | None) -> Tensor:
     """x [M, K], unit stride along K -> [M, N] in x's dtype."""
     m = len(x)
@@ -124,7 +134,7 @@ def widened(w: Nibbles, dtype: torch.dtype) -> Tensor:
 
     n = w.out_features
     wide = scratch("4-bit weight", (w.in_features, n), dtype, w.weight.device)
-    tensors = (w.weight, w.scales, w.zeros, w.row_scales, wide)
+    tensors = (w.weight, w.scales, w.row_scales, wide)
     constants = w.layout
     widen_kernel[(constants["BLOCKS"], len(w.weight))](*tensors, n, **constants)
     return wide
@@ -134,13 +144,12 @@ def _multiply_packed(x: Tensor, w: Nibbles, bias: Tensor | None, out: Tensor) ->
     from .nibbles_kernel import nibbles_kernel
 
     m, n = out.shape
-    float32 = x.dtype == torch.float32
-    tiles = float32_tiles(w.block_k) if float32 else four_bit_tiles(m, w.block_k)
+    tiles = _tiles(m, w, x.dtype)
     grid = tiles.grid(m, n)
     layout = w.layout
-    splits = split_count(grid[0] * grid[1], layout["BLOCKS"])
+    splits = split_count(grid[0] * grid[1], layout["BLOCKS"], tiles.enough, tiles.most_splits)
     parts = parts_of(out, splits, torch.float32)
-    tensors = (w.weight, w.scales, w.zeros, w.row_scales, bias, parts)
+    tensors = (w.weight, w.scales, w.row_scales, bias, parts)
     constants: dict[str, Any] = {
         **layout,
         "BLOCK_M": tiles.block_m,
@@ -154,3 +163,9 @@ def _multiply_packed(x: Tensor, w: Nibbles, bias: Tensor | None, out: Tensor) ->
     }
     nibbles_kernel[(*grid, splits)](x, x.stride(0), *tensors, m, n, **constants)
     add_splits(parts, out, None, w.row_scales, bias)
+
+
+def _tiles(m: int, w: Nibbles, dtype: torch.dtype) -> Tiles:
+    if dtype == torch.float32:
+        return float32_tiles(w.block_k)
+    return four_bit_tiles(m, w.block_k) if w.share else integer_tiles(m, w.block_k)

@@ -15,14 +15,11 @@ import triton.language as tl
 from .conversions import e4m3_to_float16
 from .splits_kernel import store_product
 
-# The zero point of a symmetric grid.
-MIDDLE = tl.constexpr(8.0)
-
 
 @triton.jit
 def integer(code, FLOAT: tl.constexpr):
     """2^10 + code in float16, 2^7 + code in bfloat16, 2^23 + code in float32, exactly: in these
-    binades a step is 1, so the code is the lowest bits. Less `bias` it is the code."""
+    binades a step is 1, so the code is the lowest bits, and differences are those of codes."""
     if tl.float16 == FLOAT:
         number = (code.to(tl.int16) | 0x6400).to(tl.float16, bitcast=True)
     elif tl.bfloat16 == FLOAT:
@@ -32,10 +29,11 @@ def integer(code, FLOAT: tl.constexpr):
     return number
 
 
-@triton.constexpr_function
-def bias(FLOAT):
-    """What `integer` adds."""
-    return {"fp16": 1024.0, "bf16": 128.0}.get(FLOAT.name, 8388608.0)
+@triton.jit
+def grid_of(word, FLOAT: tl.constexpr):
+    """The scale, float32, and the zero point as `integer` makes it, of what `nibbles.grids` packed:
+    the scale's bits, the last four of which are the zero point's."""
+    return (word & -16).to(tl.float32, bitcast=True), integer(word & 15, FLOAT)
 
 
 @triton.constexpr_function
@@ -111,8 +109,7 @@ def nibbles_kernel(
     x_ptr,  # [M, K], rows x_stride apart
     x_stride,
     weight_ptr,  # [TILES, BLOCKS, TILE_N, SIZE]: word j of a block holds inputs j, SIZE + j, …
-    scale_ptr,  # int4: [GROUPS, N]; e2m1: uint8 [BLOCKS * BLOCK_K / SHARE, N]
-    zero_ptr,  # int4: x's dtype [GROUPS, N], None: all MIDDLE; e2m1: None
+    scale_ptr,  # int4: int32 [GROUPS, N], as `grid_of`; e2m1: uint8 [BLOCKS * BLOCK_K / SHARE, N]
     row_scale_ptr,  # e2m1: float32 [N]; int4: None
     bias_ptr,  # [N] or None
     out_ptr,  # [M, N], or float32 [SPLITS, M, N]
@@ -164,11 +161,8 @@ def nibbles_kernel(
             words = tl.load(at, mask=inside, other=0)
         x_at = x_ptr + m * x_stride + (group * GROUP + within)[:, None]
         if SHARE == 0:
-            scale = tl.load(scale_ptr + group * N + n, mask=inside, other=0.0).to(tl.float32)
-            zero = tl.full((BLOCK_N, 1), MIDDLE, dtype=FLOAT)
-            if zero_ptr is not None:
-                zero = tl.load(zero_ptr + group * N + n, mask=inside, other=0.0).to(FLOAT)
-            zero += bias(FLOAT)
+            # One load of four bytes: only such are begun turns ahead of where they are needed.
+            scale, zero = grid_of(tl.load(scale_ptr + group * N + n, mask=inside, other=0), FLOAT)
             part = tl.zeros((BLOCK_N, BLOCK_M), dtype=tl.float32)
         for i in tl.static_range(PARTS):
             # What is beyond a group, or the last block, is 0 in x and so adds nothing.
@@ -196,7 +190,6 @@ def nibbles_kernel(
 def widen_kernel(
     weight_ptr,
     scale_ptr,
-    zero_ptr,
     row_scale_ptr,
     out_ptr,  # [K, N]
     N,
@@ -224,11 +217,8 @@ def widen_kernel(
     if SHARE:
         factor = tl.load(row_scale_ptr + n, mask=in_n, other=0.0)
     else:
-        factor = tl.load(scale_ptr + group * N + n, mask=in_n, other=0.0).to(tl.float32)
-        zero = tl.full((1, TILE_N), MIDDLE, dtype=tl.float32)
-        if zero_ptr is not None:
-            zero = tl.load(zero_ptr + group * N + n, mask=in_n, other=0.0).to(tl.float32)
-        zero += bias(tl.float32)
+        word = tl.load(scale_ptr + group * N + n, mask=in_n, other=0)
+        factor, zero = grid_of(word, tl.float32)
     FLOAT: tl.constexpr = out_ptr.dtype.element_ty
     for i in tl.static_range(PARTS):  # type: ignore[misc]
         if SHARE:

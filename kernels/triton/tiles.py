@@ -7,6 +7,11 @@ from dataclasses import dataclass
 # Programs that fill a large device about twice; beyond that a split only adds traffic.
 ENOUGH_PROGRAMS = 256
 MOST_SPLITS = 8
+# Up to so many rows, programs over 4-bit integers have four warps and 128 outputs. Four of them run
+# at once on each of an H100's 132 units: half as many and one are enough, twice that would not fit.
+FEW_ROWS = 32
+ENOUGH_SMALL_PROGRAMS = 2 * 132 + 1
+MOST_SMALL_SPLITS = 16
 LARGEST_BLOCK_K = 128
 LEAST_BLOCK_K = 32
 # float32 has no tensor cores: its products are unrolled into registers, which hold no more, and win
@@ -23,13 +28,16 @@ MOST_EIGHT_BIT_ROWS = 256
 
 @dataclass(frozen=True)
 class Tiles:
-    """A program computes block_m x block_n outputs, block_k inputs at a time."""
+    """A program computes block_m x block_n outputs, block_k inputs at a time. enough, most_splits:
+    for `split_count`."""
 
     block_m: int
     block_n: int
     block_k: int
     warps: int
     stages: int
+    enough: int = ENOUGH_PROGRAMS
+    most_splits: int = MOST_SPLITS
 
     def grid(self, m: int, n: int) -> tuple[int, int]:
         """Programs along M and along N."""
@@ -47,6 +55,28 @@ def tiles_for(m: int, block_k: int) -> Tiles:
 def four_bit_tiles(m: int, block_k: int) -> Tiles:
     """Of 4-bit weights that become floats on their way; measured, docs/gpu.md."""
     return Tiles(_rows_up_to_64(m), 128, block_k, warps=8, stages=3)
+
+
+def integer_tiles(m: int, block_k: int) -> Tiles:
+    """Of 4-bit integers that become floats on their way."""
+    return _few_row_tiles(m, block_k) if m <= FEW_ROWS else four_bit_tiles(m, block_k)
+
+
+def four_by_eight_tiles(m: int, block_k: int) -> Tiles:
+    """Of 4-bit integers times bytes."""
+    return _few_row_tiles(m, block_k) if m <= FEW_ROWS else tiles_for(m, block_k)
+
+
+def _few_row_tiles(m: int, block_k: int) -> Tiles:
+    """The more weights a thread has, the fewer instructions one takes; beyond FEW_ROWS too many
+    registers. By counts, not yet measured: docs/triton-kernels.md."""
+    return Tiles(
+        *(_rows_up_to_64(m), 128, block_k),
+        warps=4,
+        stages=4,
+        enough=ENOUGH_SMALL_PROGRAMS,
+        most_splits=MOST_SMALL_SPLITS,
+    )
 
 
 def code_tiles(m: int, block_k: int, stages: int) -> Tiles:
@@ -76,10 +106,12 @@ def block_k_for(group: int, most: int = LARGEST_BLOCK_K) -> int:
     return max(LEAST_BLOCK_K, min(most, 1 << (group - 1).bit_length()))
 
 
-def split_count(programs: int, k_blocks: int) -> int:
-    """Parts of K, a power of two up to MOST_SPLITS that brings enough programs, never more than
-    there are blocks."""
+def split_count(
+    programs: int, k_blocks: int, enough: int = ENOUGH_PROGRAMS, most: int = MOST_SPLITS
+) -> int:
+    """Parts of K, a power of two up to `most` that brings `enough` programs, never more than there
+    are blocks."""
     splits = 1
-    while splits < MOST_SPLITS and programs * splits < ENOUGH_PROGRAMS and 2 * splits <= k_blocks:
+    while splits < most and programs * splits < enough and 2 * splits <= k_blocks:
         splits *= 2
     return splits

@@ -8,11 +8,9 @@ from torch import Tensor
 from ..int4 import PackedInt4, unpack_int4
 from ..registry import implements
 from ..requirements import package
-from .nibbles import Nibbles, interleave, most_block_k, multiply_nibbles, parts_for
+from .nibbles import Nibbles, grids, interleave, most_block_k, multiply_nibbles, parts_for
 from .target import on_gpu
 from .tiles import block_k_for
-
-SYMMETRIC_ZERO = 8
 
 
 @implements("w4a16_linear", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
@@ -22,12 +20,9 @@ class TritonW4A16Linear:
     def __init__(self, packed: PackedInt4, bias: Tensor | None, dtype: torch.dtype) -> None:
         group = packed.group_size
         block_k = block_k_for(group, most_block_k(dtype))
-        symmetric = bool((packed.zeros == SYMMETRIC_ZERO).all())
         self._weight = Nibbles(
             interleave(unpack_int4(packed), group, block_k, parts_for(block_k, dtype)),
-            packed.scales.T.contiguous(),
-            # As floats of `dtype`: what is narrower among a factor's sources has its words cut up.
-            None if symmetric else packed.zeros.T.contiguous().to(dtype),
+            grids(packed.scales, packed.zeros),
             None,
             out_features=packed.out_features,
             in_features=packed.in_features,
@@ -45,5 +40,5 @@ class TritonW4A16Linear:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes that one application reads: weights, scales, zeros unless all are 8, bias."""
+        """Bytes that one application reads: weights, scales with zero points, bias."""
         return self._weight.nbytes + (0 if self._bias is None else self._bias.nbytes)

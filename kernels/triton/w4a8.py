@@ -11,9 +11,10 @@ from torch import Tensor
 from ..int4 import PackedInt4, unpack_int4
 from ..registry import implements
 from ..requirements import package
+from .nibbles import grids
 from .splits import add_splits, parts_of
 from .target import interpreted, on_amd, on_gpu
-from .tiles import block_k_for, split_count, tiles_for
+from .tiles import block_k_for, four_by_eight_tiles, split_count
 from .token_codes import token_codes
 
 # A dot of bytes takes at least 32 of them.
@@ -38,8 +39,7 @@ class TritonW4A8Linear:
         self._group = packed.group_size
         self._half = max(LEAST_HALF, block_k_for(packed.group_size) // 2)
         self._weight = interleave_groups(unpack_int4(packed), self._group, self._half)
-        self._scales = packed.scales.T.contiguous()
-        self._zeros = packed.zeros.T.contiguous()
+        self._grids = grids(packed.scales, packed.zeros)
         self._bias = bias if bias is None else bias.contiguous()
         self._dtype = dtype
 
@@ -47,7 +47,7 @@ class TritonW4A8Linear:
         rows = x.reshape(-1, x.shape[-1])
         if rows.stride(-1) != 1:
             rows = rows.contiguous()
-        out = torch.empty((len(rows), self._scales.shape[1]), dtype=self._dtype, device=rows.device)
+        out = torch.empty((len(rows), self._grids.shape[1]), dtype=self._dtype, device=rows.device)
         if len(rows):
             self._multiply(*token_codes(rows, torch.int8, self._group), out)
         return out.view(*x.shape[:-1], out.shape[1])
@@ -56,13 +56,13 @@ class TritonW4A8Linear:
         from .w4a8_kernel import w4a8_kernel
 
         m, n = out.shape
-        tiles = tiles_for(m, 2 * self._half)
+        tiles = four_by_eight_tiles(m, 2 * self._half)
         grid = tiles.grid(m, n)
         blocks = self._weight.shape[1] // self._half
-        splits = split_count(grid[0] * grid[1], blocks)
+        splits = split_count(grid[0] * grid[1], blocks, tiles.enough, tiles.most_splits)
         parts = parts_of(out, splits, torch.float32)
         constants: dict[str, Any] = {
-            "GROUPS": len(self._scales),
+            "GROUPS": len(self._grids),
             "GROUP": self._group,
             "HALVES": -(-self._group // self._half),
             "HALF": self._half,
@@ -74,12 +74,12 @@ class TritonW4A8Linear:
             "num_warps": tiles.warps,
             "num_stages": tiles.stages,
         }
-        tensors = (codes, x_scales, self._weight, self._scales, self._zeros, self._bias, parts)
+        tensors = (codes, x_scales, self._weight, self._grids, self._bias, parts)
         w4a8_kernel[(*grid, splits)](*tensors, m, n, **constants)
         add_splits(parts, out, None, None, self._bias)
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes that one application reads: packed weights, scales, zeros, bias."""
-        parts = (self._weight, self._scales, self._zeros, self._bias)
+        """Bytes that one application reads: packed weights, scales with zero points, bias."""
+        parts = (self._weight, self._grids, self._bias)
         return sum(part.nbytes for part in parts if part is not None)

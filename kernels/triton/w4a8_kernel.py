@@ -1,8 +1,8 @@
 """Products of 4-bit codes with bytes; importing this imports Triton.
 
 A byte holds an input of two halves of a block, each of which feeds a dot of its own and may be of
-another group: so groups of no more than a half waste nothing. Bytes lie along the inputs, four of
-which are a register of the tensor cores'.
+another group: so groups of no more than a half waste nothing. Where both are one group's, their
+dots are one sum. Bytes lie along the inputs, four of which are a register of the tensor cores'.
 """
 # ruff: noqa: N803, N806 -- sizes and compile-time constants are upper case in Triton's code
 
@@ -33,26 +33,33 @@ def centred(both, zero, UPPER: tl.constexpr, ASSEMBLY: tl.constexpr):
 
 
 @triton.jit
+def scales_of(
+    group, x_scale_ptr, grid_ptr, m, n, in_m, in_n, N, GROUPS: tl.constexpr
+):  # fmt: skip
+    """Of a group: the scales of x and of the weights as a product, float32, and the zero points."""
+    inside = group < GROUPS
+    # One load of four bytes: only such are begun turns ahead of where they are needed.
+    word = tl.load(grid_ptr + group * N + n, mask=in_n & inside, other=0)
+    x_scale = tl.load(x_scale_ptr + m * GROUPS + group, mask=in_m & inside, other=0.0)
+    return x_scale * (word & -16).to(tl.float32, bitcast=True), (word & 15).to(tl.uint8)
+
+
+@triton.jit
 def half_product(
-    both, half, j, x_ptr, x_scale_ptr, scale_ptr, zero_ptr, m, n, in_m, in_n, N,
+    both, zero, half, part, j, x_ptr, m, in_m,
     GROUPS: tl.constexpr, GROUP: tl.constexpr, HALVES: tl.constexpr, HALF: tl.constexpr,
     UPPER: tl.constexpr, ASSEMBLY: tl.constexpr,
 ):  # fmt: skip
-    """x times one half of a block, the lower or UPPER codes of `both` [HALF, BLOCK_N], scaled:
-    float32. half: its number, of HALVES a group; beyond the last group nothing is read."""
+    """part, int32, and x times one half of a block, the lower or UPPER codes of `both`
+    [HALF, BLOCK_N]. half: its number, of HALVES a group; beyond the last group nothing is read."""
     group = half // HALVES
     within = (half % HALVES) * HALF + j
-    inside = group < GROUPS
     # What is beyond a group is 0 in x and so adds nothing.
-    in_x = in_m & ((within < GROUP) & inside)[None, :]
+    in_x = in_m & ((within < GROUP) & (group < GROUPS))[None, :]
     x = tl.load(
         x_ptr + m * (GROUPS * GROUP) + (group * GROUP + within)[None, :], mask=in_x, other=0
     )
-    zero = tl.load(zero_ptr + group * N + n, mask=in_n & inside, other=0)
-    part = tl.dot(x, centred(both, zero, UPPER, ASSEMBLY), out_dtype=tl.int32)
-    scale = tl.load(scale_ptr + group * N + n, mask=in_n & inside, other=0.0).to(tl.float32)
-    x_scale = tl.load(x_scale_ptr + m * GROUPS + group, mask=in_m & inside, other=0.0)
-    return part.to(tl.float32) * x_scale * scale
+    return tl.dot(x, centred(both, zero, UPPER, ASSEMBLY), part, out_dtype=tl.int32)
 
 
 @triton.jit(do_not_specialize=["M"])
@@ -60,8 +67,7 @@ def w4a8_kernel(
     x_ptr,  # int8 [M, GROUPS * GROUP], contiguous
     x_scale_ptr,  # float32 [M, GROUPS]
     weight_ptr,  # uint8 [N, BLOCKS * HALF]: b * HALF + j holds input j of halves 2b and 2b + 1
-    scale_ptr,  # [GROUPS, N]
-    zero_ptr,  # uint8 [GROUPS, N]
+    grid_ptr,  # int32 [GROUPS, N]: scales and zero points, as `nibbles.grids` makes them
     bias_ptr,  # [N] or None
     out_ptr,  # [M, N], or float32 [SPLITS, M, N]
     M,
@@ -90,13 +96,23 @@ def w4a8_kernel(
         block = split + turn * SPLITS
         at = n.to(tl.int64) * (BLOCKS * HALF) + (block * HALF + j)[:, None]
         both = tl.load(weight_ptr + at, mask=in_n & (block < BLOCKS), other=0)
-        total += half_product(
-            both, 2 * block, j, x_ptr, x_scale_ptr, scale_ptr, zero_ptr, m, n, in_m, in_n, N,
+        scale, zero = scales_of(
+            2 * block // HALVES, x_scale_ptr, grid_ptr, m, n, in_m, in_n, N, GROUPS
+        )
+        part = half_product(
+            both, zero, 2 * block, tl.zeros((BLOCK_M, BLOCK_N), tl.int32), j, x_ptr, m, in_m,
             GROUPS, GROUP, HALVES, HALF, False, ASSEMBLY,
         )  # fmt: skip
-        total += half_product(
-            both, 2 * block + 1, j, x_ptr, x_scale_ptr, scale_ptr, zero_ptr, m, n, in_m, in_n,
-            N, GROUPS, GROUP, HALVES, HALF, True, ASSEMBLY,
+        if HALVES % 2:  # the other half may be another group's
+            total += part.to(tl.float32) * scale
+            scale, zero = scales_of(
+                (2 * block + 1) // HALVES, x_scale_ptr, grid_ptr, m, n, in_m, in_n, N, GROUPS
+            )
+            part = tl.zeros((BLOCK_M, BLOCK_N), tl.int32)
+        part = half_product(
+            both, zero, 2 * block + 1, part, j, x_ptr, m, in_m,
+            GROUPS, GROUP, HALVES, HALF, True, ASSEMBLY,
         )  # fmt: skip
+        total += part.to(tl.float32) * scale
 
     store_product(out_ptr, total, None, None, bias_ptr, m, n, M, N, split, SPLITS)

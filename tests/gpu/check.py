@@ -128,7 +128,7 @@ def commands(scale: Scale, out: Path) -> list[Command]:
         for engine, quant in scale.untimed
     ]
     decodes = [
-        Command(f"decode-{engine}-{quant}", _bench(scale, engine, quant, out, "decode"), 28)
+        Command(f"decode-{engine}-{quant}", _bench(scale, engine, quant, out, "decode"), 45)
         for engine, quant in scale.engines
     ]
     kernels = (

@@ -1,7 +1,7 @@
 """How a GPU's products of packed weights should be cut: tiles and splits, timed at Llama-3-8B's
 sizes. `kernels/triton/tiles.py` has what came of it.
 
-    python -m tests.gpu.products --out products.json      some 30 seconds of a GPU with 16 cores
+    python -m tests.gpu.products --out products.json      some 40 seconds of a GPU with 16 cores
 
 Each of `--jobs` processes compiles its share and waits for its turn on the device, so that nothing
 runs beside what is timed. Weights lie in copies that are larger than the L2 cache together, and a
@@ -26,14 +26,21 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from llmbench.kernels.triton.tiles import FEW_ROWS, MOST_SPLITS
 from torch import Tensor
 
 # Outputs and inputs of a layer's four linear maps.
 SHAPES = {"qkv": (6144, 4096), "o": (4096, 4096), "gate_up": (28672, 4096), "down": (4096, 14336)}
-ROWS = (1, 16, 64, 128, 256)
+ROWS = (1, 16, 32, 64, 128, 256)
 KINDS = ("bf16", "int4", "widened", "e4m3", "int8")
 DEVICE = "cuda"
 GROUP = 128
+# Outputs and inputs of a program, its warps and stages.
+FEW_ROW_WAY = (128, 128, 4, 4)  # with more rows, too many registers
+INT4_WAYS = ((128, 128, 8, 3), (128, 128, 8, 4), (64, 128, 4, 4), FEW_ROW_WAY)
+CODES_WAYS = ((64, 128, 4, 4), (64, 256, 4, 3), (128, 128, 8, 3), (128, 128, 8, 4))
+SPLITS = (1, 2, 4, 8, 16)
+MOST_PROGRAMS = 512
 BEYOND_L2_BYTES = 150_000_000
 TURNS = 7
 
@@ -65,18 +72,14 @@ def asked() -> Iterator[Asked]:
         if kind in ("bf16", "widened"):
             yield Asked(shape, rows, kind)
             continue
-        ways = (
-            [(128, 128, 8, 3), (128, 128, 8, 4), (64, 128, 4, 4)]
-            if kind == "int4"
-            else [(64, 128, 4, 4), (64, 256, 4, 3), (128, 128, 8, 3), (128, 128, 8, 4)]
-        )
+        ways = INT4_WAYS if kind == "int4" else CODES_WAYS
         block_m = min(64, max(16, rows))
-        for block_n, block_k, warps, stages in ways:
-            tiles = SHAPES[shape][0] // block_n
-            for splits in (1, 2, 4, 8):
-                if splits == 1 or tiles * splits <= 512:
-                    cut = Cut(block_m, block_n, block_k, warps, stages, splits)
-                    yield Asked(shape, rows, kind, cut)
+        for way, splits in product(ways, SPLITS):
+            small = way == FEW_ROW_WAY
+            if (small and rows > FEW_ROWS) or (splits > MOST_SPLITS and not small):
+                continue
+            if splits == 1 or SHAPES[shape][0] // way[0] * splits <= MOST_PROGRAMS:
+                yield Asked(shape, rows, kind, Cut(block_m, *way, splits))
 
 
 def timed_s(launch: Callable[[int], None], copies: int, turn: Any) -> float:
@@ -126,7 +129,7 @@ def bf16(one: Asked) -> tuple[Callable[[int], None], int, Tensor, Tensor]:
 
 def int4(one: Asked) -> tuple[Callable[[int], None], int, Tensor, Tensor]:
     """Packed, or widened where there is no cut."""
-    from llmbench.kernels.triton.nibbles import TILE_N
+    from llmbench.kernels.triton.nibbles import TILE_N, grids
     from llmbench.kernels.triton.nibbles_kernel import nibbles_kernel, widen_kernel
     from llmbench.kernels.triton.target import interpreted
 
@@ -135,8 +138,9 @@ def int4(one: Asked) -> tuple[Callable[[int], None], int, Tensor, Tensor]:
     words = torch.randint(
         -(2**15), 2**15, (copies, n // TILE_N, blocks, TILE_N, GROUP // 4), device=DEVICE
     ).to(torch.int16)
-    scales = (0.01 * torch.rand(copies, blocks, n, device=DEVICE)).bfloat16()
-    zeros = torch.randint(0, 16, (copies, blocks, n), device=DEVICE).bfloat16()
+    scales = (0.01 * torch.rand(copies, n, blocks, device=DEVICE)).bfloat16()
+    zeros = torch.randint(0, 16, (copies, n, blocks), device=DEVICE).to(torch.uint8)
+    packed = [grids(*pair) for pair in zip(scales, zeros, strict=True)]
     x = torch.randn(rows, k, device=DEVICE, dtype=torch.bfloat16)
     out = torch.empty(rows, n, device=DEVICE, dtype=torch.bfloat16)
     layout: dict[str, Any] = {
@@ -153,7 +157,7 @@ def int4(one: Asked) -> tuple[Callable[[int], None], int, Tensor, Tensor]:
     parts = parts_of(one.cut, out, torch.float32)
 
     def launch(copy: int) -> None:
-        tensors = words[copy], scales[copy], zeros[copy], None
+        tensors = words[copy], packed[copy], None
         if one.cut is None:
             widen_kernel[(blocks, n // TILE_N)](*tensors, wide, n, **layout)
             torch.mm(x, wide, out=out)
@@ -171,8 +175,7 @@ def int4(one: Asked) -> tuple[Callable[[int], None], int, Tensor, Tensor]:
 
     blocks_of = words[0].transpose(1, 2).reshape(n, blocks, -1)
     codes = torch.stack([(blocks_of >> (4 * part)) & 15 for part in range(4)], 2).reshape(n, k)
-    spread = (each[0].float().T.repeat_interleave(GROUP, 1) for each in (zeros, scales))
-    zero, scale = spread
+    zero, scale = (each[0].float().repeat_interleave(GROUP, 1) for each in (zeros, scales))
     return launch, copies, out, x.float() @ ((codes - zero) * scale).T
 
 

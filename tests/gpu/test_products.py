@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from .products import KINDS, ROWS, SHAPES, asked, table
+from .products import GROUP, KINDS, ROWS, SHAPES, Cut, asked, table
 
 PROGRAM = """
 import json
@@ -59,3 +59,12 @@ def test_the_best_cut_of_each_product_is_added_up() -> None:
 def test_each_kind_is_asked_for_at_each_size() -> None:
     seen = {(one.shape, one.rows, one.kind) for one in asked()}
     assert len(seen) == len(SHAPES) * len(ROWS) * len(KINDS)
+
+
+def test_what_is_built_for_few_rows_is_asked_for_beside_what_was() -> None:
+    from llmbench.kernels.triton.tiles import integer_tiles
+
+    cuts = {one.cut for one in asked() if (one.shape, one.rows, one.kind) == ("down", 1, "int4")}
+    built = integer_tiles(1, GROUP)
+    assert Cut(16, built.block_n, built.block_k, built.warps, built.stages, 16) in cuts
+    assert Cut(16, 128, 128, warps=8, stages=3, splits=8) in cuts

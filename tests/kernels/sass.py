@@ -20,6 +20,7 @@ import pytest
 _LABEL = re.compile(r"^(\.L_x_\d+):")
 _INSTRUCTION = re.compile(r"/\*[0-9a-f]{4,}\*/\s+(.*?);")
 _PREDICATE = re.compile(r"^@!?U?P\w+\s+")
+_REGISTERS = re.compile(r"\bREG:(\d+)")
 _BRANCH = re.compile(r"\bBRA\b.*?(\.L_x_\d+)")
 
 
@@ -28,7 +29,7 @@ def loops(made: Any) -> list[Counter[str]]:
     their order: inner ones before those around them. What a loop may skip counts, too."""
     lines: list[str] = []
     labels: dict[str, int] = {}
-    for line in _disassembled(made.asm["cubin"]).splitlines():
+    for line in _read(made, "nvdisasm", "-c").splitlines():
         if label := _LABEL.match(line):
             labels[label[1]] = len(lines)
         elif instruction := _INSTRUCTION.search(line):
@@ -45,16 +46,23 @@ def _loops(lines: list[str], labels: dict[str, int]) -> Iterator[Counter[str]]:
             yield Counter(one.split()[0].split(".")[0] for one in lines[first : at + 1])
 
 
-def _disassembled(cubin: bytes) -> str:
-    """Skips the test where Triton brings no disassembler."""
+def registers(made: Any) -> int:
+    """A thread's, of a kernel compiled for an NVIDIA device."""
+    found = _REGISTERS.search(_read(made, "cuobjdump", "-res-usage"))
+    assert found
+    return int(found[1])
+
+
+def _read(made: Any, tool: str, option: str) -> str:
+    """What NVIDIA's `tool` says of the kernel. Skips the test where Triton does not bring it."""
     triton = pytest.importorskip("triton")
-    program = Path(triton.__file__).parent / "backends/nvidia/bin/nvdisasm"
+    program = Path(triton.__file__).parent / "backends/nvidia/bin" / tool
     if not program.exists():
-        pytest.skip("Triton brings no nvdisasm")
+        pytest.skip(f"Triton brings no {tool}")
     with TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.cubin"
-        path.write_bytes(cubin)
-        command = [program, "-c", path]
+        path.write_bytes(made.asm["cubin"])
+        command = [program, option, path]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -64,7 +72,10 @@ if __name__ == "__main__":
     for name, launch in LAUNCHES.items():
         for one in launch():
             made = one.made(sys.argv[1])
-            print(f"{name}: {one.kernel.__name__}, {made.metadata.shared} bytes shared")
+            print(
+                f"{name}: {one.kernel.__name__}, {made.metadata.num_warps} warps, "
+                f"{registers(made)} registers, {made.metadata.shared} bytes shared"
+            )
             for loop in loops(made):
                 parts = ", ".join(f"{count} {op}" for op, count in loop.most_common(8))
                 print(f"  {loop.total()} instructions: {parts}")

@@ -141,6 +141,34 @@ def test_cpu_weights_stay_packed() -> None:
         assert linear.weight_bytes == 64 * 576 // 2 + 64 * (576 // 64) * 2 * 2
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_a_word_holds_every_16_bit_scale_with_its_zero_point(dtype: torch.dtype) -> None:
+    every = torch.arange(-(2**15), 2**15, dtype=torch.int16).view(dtype)
+    scales = every[every.isfinite()].view(-1, 16)
+    zeros = torch.arange(16, dtype=torch.uint8).expand(scales.shape)
+    words = nibbles.grids(scales, zeros).T
+    assert torch.equal(words & 15, zeros.int())
+    assert torch.equal((words & -16).view(torch.float32), scales.float())
+
+
+def test_a_scale_in_float32_is_rounded_to_what_a_word_leaves() -> None:
+    """To the nearest of 20 bits, ties to even."""
+    steps = torch.tensor([[0.49, 0.5, 1.5, -2.51]])
+    zeros = torch.tensor([[0, 15, 0, 15]], dtype=torch.uint8)
+    words = nibbles.grids(1 + steps * 2.0**-19, zeros)[:, 0]
+    assert ((words & -16).view(torch.float32).double() - 1).mul(2**19).tolist() == [0, 0, 2, -2.5]
+
+
+def test_triton_s_weights_stay_packed() -> None:
+    """Half a byte a weight, and four a group of 64 for its scale and zero point."""
+    pytest.importorskip("triton")
+    from llmbench.kernels.triton.w4a16 import TritonW4A16Linear
+
+    _, packed, _ = random_case(Case(1, 128, 576, 64, "bfloat16"))
+    linear = TritonW4A16Linear(packed, None, torch.bfloat16)
+    assert linear.weight_bytes == 128 * 576 // 2 + 128 * (576 // 64) * 4
+
+
 @pytest.fixture(scope="module")
 def triton_errors() -> dict[str, str]:
     return failures("w4a16_cases")

@@ -13,7 +13,9 @@ from llmbench.kernels.registry import Implementation, implementations
 from llmbench.kernels.triton import w4a8
 from torch import Tensor
 
+from .triton_checks import failures
 from .triton_launches import TARGETS, as_on, launches
+from .w4a8_cases import CASES
 from .w4a16_cases import Case, random_case
 
 CPU = torch.device("cpu")
@@ -116,12 +118,23 @@ def test_native_weights_stay_packed(implementation: Implementation) -> None:
 
 @pytest.mark.parametrize("group_size", [32, 64, 96, 128])
 def test_triton_s_weights_stay_packed(group_size: int) -> None:
-    """Half a byte a weight: of groups of 32 two share a block, as others' halves do."""
+    """Half a byte a weight, and four a group for its scale and zero point: of groups of 32 two
+    share a block, as others' halves do."""
     from llmbench.kernels.triton.w4a8 import TritonW4A8Linear
 
     _, packed, _ = random_case(Case(1, 64, 768, group_size, "bfloat16"))
     linear = TritonW4A8Linear(packed, None, torch.bfloat16)
-    assert linear.weight_bytes == 64 * 768 // 2 + 64 * (768 // group_size) * 3
+    assert linear.weight_bytes == 64 * 768 // 2 + 64 * (768 // group_size) * 4
+
+
+@pytest.fixture(scope="module")
+def triton_errors() -> dict[str, str]:
+    return failures("w4a8_cases")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_triton(case: str, triton_errors: dict[str, str]) -> None:
+    assert triton_errors[case] == ""
 
 
 @pytest.mark.parametrize("rows", [3, 200])

@@ -21,6 +21,8 @@ class Case:
     k: int
     group_size: int
     dtype: str
+    scales: str = "float16"
+    zero: int | None = None  # of all groups; None: drawn
 
 
 # Groups that `test_every_implementation` has none of: not of a block, nor of several.
@@ -31,6 +33,13 @@ CASES = {
     "a group of 48": Case(2, 20, 96, 48, "float32"),
     "a group of 6": Case(3, 8, 24, 6, "bfloat16"),
     "a group of all inputs": Case(2, 8, 200, 200, "float16"),
+    "a part of three, others of two": Case(3, 300, 128 * 33, 128, "bfloat16", "bfloat16"),
+    "parts that differ, 40 rows": Case(40, 130, 128 * 9, 128, "float16", "bfloat16"),
+    "parts that differ, ragged groups": Case(5, 70, 48 * 21, 48, "float16"),
+    "symmetric": Case(2, 140, 512, 128, "bfloat16", zero=8),
+    "symmetric, float32": Case(2, 20, 512, 64, "float32", zero=8),
+    "scales in bfloat16, float32": Case(3, 20, 512, 128, "float32", "bfloat16"),
+    "scales in float32": Case(3, 20, 512, 128, "float32", "float32"),
 }
 
 
@@ -38,10 +47,11 @@ def random_case(case: Case) -> tuple[Tensor, PackedInt4, Tensor]:
     """x, weights and bias. The columns of x differ in size, as activations do."""
     dtype = getattr(torch, case.dtype)
     groups = case.k // case.group_size
+    zeros = torch.randint(0, 16, (case.n, groups))
     packed = pack_int4(
         torch.randint(0, 16, (case.n, case.k)),
-        (0.01 + torch.rand(case.n, groups)).half(),
-        torch.randint(0, 16, (case.n, groups)),
+        (0.01 + torch.rand(case.n, groups)).to(getattr(torch, case.scales)),
+        zeros if case.zero is None else torch.full_like(zeros, case.zero),
         case.group_size,
     )
     x = torch.randn(case.m, case.k) * torch.rand(case.k)
