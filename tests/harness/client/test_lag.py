@@ -75,5 +75,5 @@ def test_what_is_late_at_sending_does_not_raise_its_own_limit() -> None:
     """20 ms late for a TTFT of 0.1 s from the send; from when they were due it was 0.6 s, of which
     5 % are 30 ms."""
     requests = [reply(0.1, 0.02, 10, late_s=late_s) for late_s in (0.5,) * 9 + (0.02,)]
-    assert check_send_lag(requests, Asked(None, open_loop=True)).limit == pytest.approx(0.01)
+    assert check_send_lag(requests, Asked({}, open_loop=True)).limit == pytest.approx(0.01)
     assert not check_client(requests, late_by(0.02)).ok
