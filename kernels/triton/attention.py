@@ -196,8 +196,8 @@ def _cut(q: Tensor, cache: Tensor, batch: AttentionBatch) -> tuple[Blocks, int]:
         rows_each, codes = tokens * group // sequences, cache.dtype == torch.int8
         cut = rows_each, group, head_dim, q.dtype, codes, words, paged, on_amd()
         return context_blocks(*cut), 1
-    blocks = decode_blocks(group, head_dim, q.dtype, words, paged, on_amd())
-    return blocks, segments(sequences, kv_heads, max(batch.kv_lengths))
+    parts = segments(sequences, kv_heads, max(batch.kv_lengths))
+    return decode_blocks(group, head_dim, q.dtype, words, parts > 1, paged, on_amd()), parts
 
 
 def _rooms(out: Tensor, parts: int) -> tuple[Tensor, Tensor, Tensor]:

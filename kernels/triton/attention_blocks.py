@@ -9,8 +9,9 @@ tiles are on their way while a third is used, in each of two or three programs a
 in flight, where 20 KB would cover 3 TB/s at a latency of 900 ns. Of int8 a tile has as many codes,
 since they are widened in registers: twice the keys spill, and of contexts as many. Of e4m3 it has
 twice the keys, as many bytes as in half precision, so that each of four warps loads a scale a
-thread. One tile is on its way at a time: with two, 187 registers leave two programs a unit, not
-three, each of which computes while the others wait.
+thread. With one such tile on its way 168 registers leave three programs a unit, each of which
+computes while the others wait; with two there are 186, and two programs. Where programs share the
+keys of a sequence two are on their way: a unit may have but one program.
 
 Contexts are bound by tensor cores. 128 rows do 256 operations for each byte of keys and values that
 they read, near the 263 at which an H100's 790 TFLOP/s meet 3.0 TB/s, and most of those bytes come
@@ -52,9 +53,16 @@ class Blocks:
 
 
 def decode_blocks(
-    group: int, head_dim: int, dtype: torch.dtype, words: bool, paged: bool, amd: bool
+    group: int,
+    head_dim: int,
+    dtype: torch.dtype,
+    words: bool,
+    split: bool,
+    paged: bool,
+    amd: bool,
 ) -> Blocks:
-    """For one query a sequence. words: the cache holds words of two e4m3 codes."""
+    """For one query a sequence. words: the cache holds words of two e4m3 codes; split: programs
+    share a sequence's keys, for there are few."""
     rows, width = max(16, power_of_two(group)), power_of_two(head_dim)
     if dtype == torch.float32:
         return _for_float32(rows)
@@ -65,7 +73,8 @@ def decode_blocks(
     warps = 8 if large else 4
     if amd:
         return Blocks(rows, keys, warps, stages=2)
-    return Blocks(rows, keys, warps, stages=5 if paged and not words else 3)
+    one_tile = not paged or (words and not split)
+    return Blocks(rows, keys, warps, stages=3 if one_tile else 5)
 
 
 def context_blocks(
