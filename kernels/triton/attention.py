@@ -154,7 +154,7 @@ def _launch(
         "SEGMENTS": parts,
         "TILE": blocks.keys,
         # A product takes at least 16 elements, and words are multiplied half by half.
-        "D": max(32 if is_words(caches[0]) else 16, power_of_two(head_dim)),
+        "D": max(32 if _is_words(caches[0]) else 16, power_of_two(head_dim)),
         "INTERPRETED": interpreted(),
     }
     launch(
@@ -170,7 +170,7 @@ def _launch(
         _reduce(rooms, out, lengths.kv_lengths, shared)
 
 
-def is_words(cache: Tensor) -> bool:
+def _is_words(cache: Tensor) -> bool:
     """Whether an element is two e4m3 codes."""
     return cache.dtype == torch.int16
 
@@ -191,7 +191,7 @@ def _cut(q: Tensor, cache: Tensor, batch: AttentionBatch) -> tuple[Blocks, int]:
     kv_heads, sequences = cache.shape[-2], len(batch.query_lengths)
     group = heads // kv_heads
     paged = isinstance(batch, PagedBatch)
-    words = is_words(cache)
+    words = _is_words(cache)
     if not batch.only_decodes:
         rows_each, codes = tokens * group // sequences, cache.dtype == torch.int8
         cut = rows_each, group, head_dim, q.dtype, codes, words, paged, on_amd()
