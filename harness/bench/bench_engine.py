@@ -81,14 +81,16 @@ class EngineBench:
         return {"schema_version": 1, **data}
 
 
-def cases(batches: Sequence[int], prompts: Sequence[int]) -> tuple[Case, ...]:
-    """Decodes first. Raises ConfigError for a number below 1."""
-    for field, values in (("batch", batches), ("prompt", prompts)):
+def cases(
+    batches: Sequence[int], prompts: Sequence[int], contexts: Sequence[int] = (CONTEXT_TOKENS,)
+) -> tuple[Case, ...]:
+    """Decodes first, each batch after each context. Raises ConfigError for a number below 1."""
+    for field, values in (("batch", batches), ("prompt", prompts), ("context", contexts)):
         for value in values:
             if value < 1:
                 raise ConfigError(field, value, "at least 1")
     return (
-        *(Case("decode", batch, CONTEXT_TOKENS) for batch in batches),
+        *(Case("decode", batch, context) for context in contexts for batch in batches),
         *(Case("prefill", 1, tokens) for tokens in prompts),
     )
 

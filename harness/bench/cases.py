@@ -11,6 +11,7 @@ from ...engines.api import Engine, FinishReason, Request, SamplingParams
 from ...engines.errors import ConfigError
 from ...engines.trace import StepTrace
 
+# Of a decode, where no other is asked for.
 CONTEXT_TOKENS = 128
 DECODE_STEPS = 24
 UNCOUNTED_STEPS = 2
@@ -27,8 +28,10 @@ class Case:
 
     @property
     def name(self) -> str:
-        decode = self.phase == "decode"
-        return f"decode x {self.sequences}" if decode else f"prefill {self.tokens}"
+        if self.phase != "decode":
+            return f"prefill {self.tokens}"
+        after = f" after {self.tokens}" if self.tokens != CONTEXT_TOKENS else ""
+        return f"decode x {self.sequences}{after}"
 
     @property
     def longest_tokens(self) -> int:

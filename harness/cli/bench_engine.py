@@ -56,6 +56,10 @@ def bench_engine(
         list[int] | None,
         typer.Option(help="Prompt tokens. Repeat it for more. Default: 128, 512 and 2048."),
     ] = None,
+    context: Annotated[
+        list[int] | None,
+        typer.Option(help="Tokens before each decode step. Repeat it for more. Default: 128."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="The result, JSON.")] = Path("bench-engine.json"),
     profile: Annotated[
         bool,
@@ -70,13 +74,14 @@ def bench_engine(
     """
     from ..bench.bench_engine import bench_engine as measure
     from ..bench.bench_engine import cases
+    from ..bench.cases import CONTEXT_TOKENS
     from ..storage.whole_file import check_writable
 
     check_writable("out", out)
     result = measure(
         settings.model,
         settings.engine,
-        cases(batch or (1, 8, 32), prompt or (128, 512, 2048)),
+        cases(batch or (1, 8, 32), prompt or (128, 512, 2048), context or (CONTEXT_TOKENS,)),
         command=" ".join(["llmbench", *sys.argv[1:]]),
         seed=settings.seed,
         threads=settings.threads,

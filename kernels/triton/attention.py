@@ -102,7 +102,7 @@ def attend(
     window: int | None,
     out: Tensor | None,
 ) -> Tensor:
-    """Both layouts; with scales, the caches hold codes, those of e4m3 as such or as uint8."""
+    """Both layouts; with scales, the caches hold codes, those of e4m3 as int16 words of two."""
     if q.stride(-1) != 1:
         q = q.contiguous()
     if out is None:
@@ -146,13 +146,15 @@ def _launch(
         "PAGE": page,
         "DECODE": batch.only_decodes,
         "BLOCK_M": blocks.rows,
+        "ASSEMBLY": q.dtype != torch.float32 and not (interpreted() or on_amd()),
     }
     shared: dict[str, Any] = {
         "HEAD_DIM": head_dim,
         "WINDOW": window,
         "SEGMENTS": parts,
         "TILE": blocks.keys,
-        "D": max(16, power_of_two(head_dim)),
+        # A product takes at least 16 elements, and words are multiplied half by half.
+        "D": max(32 if _is_words(caches[0]) else 16, power_of_two(head_dim)),
         "INTERPRETED": interpreted(),
     }
     launch(
@@ -166,6 +168,11 @@ def _launch(
     )
     if parts > 1:
         _reduce(rooms, out, lengths.kv_lengths, shared)
+
+
+def _is_words(cache: Tensor) -> bool:
+    """Whether an element is two e4m3 codes."""
+    return cache.dtype == torch.int16
 
 
 def _places(cache: Tensor, batch: AttentionBatch, lengths: DeviceLengths) -> tuple[Tensor, int]:
@@ -184,12 +191,13 @@ def _cut(q: Tensor, cache: Tensor, batch: AttentionBatch) -> tuple[Blocks, int]:
     kv_heads, sequences = cache.shape[-2], len(batch.query_lengths)
     group = heads // kv_heads
     paged = isinstance(batch, PagedBatch)
+    words = _is_words(cache)
     if not batch.only_decodes:
-        rows_each = tokens * group // sequences
-        dtypes = q.dtype, cache.dtype
-        return context_blocks(rows_each, group, head_dim, *dtypes, paged, on_amd()), 1
-    blocks = decode_blocks(group, head_dim, q.dtype, paged, on_amd())
-    return blocks, segments(sequences, kv_heads, max(batch.kv_lengths))
+        rows_each, codes = tokens * group // sequences, cache.dtype == torch.int8
+        cut = rows_each, group, head_dim, q.dtype, codes, words, paged, on_amd()
+        return context_blocks(*cut), 1
+    parts = segments(sequences, kv_heads, max(batch.kv_lengths))
+    return decode_blocks(group, head_dim, q.dtype, words, parts > 1, paged, on_amd()), parts
 
 
 def _rooms(out: Tensor, parts: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,8 +6,12 @@ Reasons, for an H100 (132 units, 228 KB and 64 k registers each); shared memory 
 Decode is bound by reading the cache. BLOCK_M is the least that tensor cores take, 16 rows, or the
 group. 64 keys of 128 elements are 16 KB in half precision, as many values another 16 KB. Two such
 tiles are on their way while a third is used, in each of two or three programs a unit: over 128 KB
-in flight, where 20 KB would cover 3 TB/s at a latency of 900 ns. Eight-bit codes are as many a
-tile, since they are widened in registers: twice the keys spill, and of contexts as many.
+in flight, where 20 KB would cover 3 TB/s at a latency of 900 ns. Of int8 a tile has as many codes,
+since they are widened in registers: twice the keys spill, and of contexts as many. Of e4m3 it has
+twice the keys, as many bytes as in half precision, so that each of four warps loads a scale a
+thread. With one such tile on its way 168 registers leave three programs a unit, each of which
+computes while the others wait; with two there are 186, and two programs. Where programs share the
+keys of a sequence two are on their way: a unit may have but one program.
 
 Contexts are bound by tensor cores. 128 rows do 256 operations for each byte of keys and values that
 they read, near the 263 at which an H100's 790 TFLOP/s meet 3.0 TB/s, and most of those bytes come
@@ -48,17 +52,29 @@ class Blocks:
     stages: int
 
 
-def decode_blocks(group: int, head_dim: int, dtype: torch.dtype, paged: bool, amd: bool) -> Blocks:
-    """For one query a sequence."""
+def decode_blocks(
+    group: int,
+    head_dim: int,
+    dtype: torch.dtype,
+    words: bool,
+    split: bool,
+    paged: bool,
+    amd: bool,
+) -> Blocks:
+    """For one query a sequence. words: the cache holds words of two e4m3 codes; split: programs
+    share a sequence's keys, for there are few."""
     rows, width = max(16, power_of_two(group)), power_of_two(head_dim)
     if dtype == torch.float32:
         return _for_float32(rows)
     large = rows > 64
+    if words and not amd:
+        width //= 2
     keys = min(64 if large or amd else 128, max(16, TILE_ELEMENTS // width))
     warps = 8 if large else 4
     if amd:
         return Blocks(rows, keys, warps, stages=2)
-    return Blocks(rows, keys, warps, stages=5 if paged else 3)
+    one_tile = not paged or (words and not split)
+    return Blocks(rows, keys, warps, stages=3 if one_tile else 5)
 
 
 def context_blocks(
@@ -66,21 +82,22 @@ def context_blocks(
     group: int,
     head_dim: int,
     dtype: torch.dtype,
-    cache_dtype: torch.dtype,
+    codes: bool,
+    words: bool,
     paged: bool,
     amd: bool,
 ) -> Blocks:
     """For sequences of which some have another number of queries than one; rows_each: queries
-    times group, of the mean sequence."""
+    times group, of the mean sequence; codes: the cache holds int8; words: as `decode_blocks`."""
     least, width = max(16, power_of_two(group)), power_of_two(head_dim)
     if dtype == torch.float32:
         return _for_float32(least)
     large = rows_each >= 128 and width <= 128
-    codes = cache_dtype.itemsize == 1
     stages = 1 if amd else (3 if paged else 2)
+    widened = codes or (words and (amd or not large))
     return Blocks(
         rows=max(least, 128 if large else 64),
-        keys=64 if width <= 128 and not codes else 32,
+        keys=64 if width <= 128 and not widened else 32,
         warps=8 if large or least > 64 else 4,
         stages=stages,
     )

@@ -2,9 +2,8 @@
 `attention.py`, which says how the work is cut.
 
 A row of a program's tile of queries is one head of one token: the heads of a group lie side by
-side, since they read the same keys. Softmax is the running one of Milakov and Gimelshein, "Online
-normalizer calculation for softmax", 2018, in powers of two; tiles, as in Dao, "FlashAttention-2",
-2023, algorithm 1.
+side, since they read the same keys. What is done with a tile of these is in `attention_tiles.py`
+and, for codes of e4m3, in `attention_words.py`.
 """
 # ruff: noqa: N803, N806 -- sizes and compile-time constants are upper case in Triton's code
 # To a type checker, a jit function that is called from Python never returns.
@@ -15,11 +14,9 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .conversions import E4M3_FACTOR, from_e4m3, narrowed
-
-# Below any score, and not infinite: the difference of two of them is 0 and not NaN.
-LEAST = tl.constexpr(-1e38)
-
+from .attention_tiles import LEAST, attend
+from .attention_words import attend_words
+from .conversions import narrowed
 
 # Of these, neither a value nor an alignment is compiled for: they change from step to step.
 _OF_THE_STEP = ["place_ptr", "query_starts_ptr", "kv_lengths_ptr", "sequences", "place_stride"]
@@ -28,7 +25,7 @@ _OF_THE_STEP = ["place_ptr", "query_starts_ptr", "kv_lengths_ptr", "sequences", 
 @triton.jit(do_not_specialize=_OF_THE_STEP)
 def attention_kernel(
     q_ptr,  # [T, KV_HEADS * GROUP, HEAD_DIM], elements of a head side by side
-    k_ptr,  # [slots, KV_HEADS, HEAD_DIM], contiguous
+    k_ptr,  # [slots, KV_HEADS, HEAD_DIM], contiguous; int16: words of two e4m3 codes
     v_ptr,
     k_scale_ptr,  # [slots, KV_HEADS], contiguous; None: the cache holds no codes
     v_scale_ptr,
@@ -57,6 +54,7 @@ def attention_kernel(
     TILE: tl.constexpr,  # keys a turn
     D: tl.constexpr,  # HEAD_DIM, padded to a power of two
     INTERPRETED: tl.constexpr,
+    ASSEMBLY: tl.constexpr,  # of words: widen them by inline PTX
 ):
     """One block of queries of one sequence and KV head; with SEGMENTS, over a part of the keys."""
     BLOCK_Q: tl.constexpr = BLOCK_M // GROUP
@@ -94,30 +92,24 @@ def attention_kernel(
     in_block = (row < BLOCK_Q * GROUP) & (query < query_length)
     inside = in_block[:, None] & (d[None, :] < HEAD_DIM)
     token = (start + query).to(tl.int64)
-    q_at = q_ptr + token[:, None] * q_token_stride + head[:, None] * q_head_stride + d[None, :]
-    q = tl.load(q_at, mask=inside, other=0.0)
-    if INTERPRETED and q.dtype == tl.bfloat16:
-        q = q.to(tl.float32)  # the interpreter's bfloat16 dot is wrong
-
+    q_row = q_ptr + token[:, None] * q_token_stride + head[:, None] * q_head_stride
     position = past + query
     place = place_ptr + sequence.to(tl.int64) * place_stride
-    total = tl.zeros((BLOCK_M,), dtype=tl.float32)
-    peak = total + LEAST
-    acc = tl.zeros((BLOCK_M, D), dtype=tl.float32)
-    if not DECODE and WINDOW == 0:
-        # Tiles that every query of the block sees whole need no mask.
-        whole = (past + first + 1) // TILE
-        acc, peak, total = _attend(
-            *(acc, peak, total, q, position, tile, whole, stop, kv_head, scale),
+    # Tiles that every query of the block sees whole need no mask.
+    whole = (past + first + 1) // TILE
+    ALL_MASKED: tl.constexpr = DECODE or WINDOW > 0
+    if k_ptr.dtype.element_ty == tl.int16:
+        acc, peak, total = attend_words(
+            *(q_row, in_block, position, tile, whole, end, stop, kv_head, scale),
             *(k_ptr, v_ptr, k_scale_ptr, v_scale_ptr, place),
-            *(KV_HEADS, HEAD_DIM, PAGE, WINDOW, TILE, D, False, INTERPRETED),
+            *(KV_HEADS, HEAD_DIM, PAGE, WINDOW, TILE, D, ALL_MASKED, INTERPRETED, ASSEMBLY),
         )
-        tile = whole
-    acc, peak, total = _attend(
-        *(acc, peak, total, q, position, tile, end, stop, kv_head, scale),
-        *(k_ptr, v_ptr, k_scale_ptr, v_scale_ptr, place),
-        *(KV_HEADS, HEAD_DIM, PAGE, WINDOW, TILE, D, True, INTERPRETED),
-    )
+    else:
+        acc, peak, total = attend(
+            *(q_row, in_block, position, tile, whole, end, stop, kv_head, scale),
+            *(k_ptr, v_ptr, k_scale_ptr, v_scale_ptr, place),
+            *(KV_HEADS, HEAD_DIM, PAGE, WINDOW, TILE, D, ALL_MASKED, INTERPRETED),
+        )
 
     if SEGMENTS > 1:
         at = (sequence * KV_HEADS * GROUP + head).to(tl.int64) * SEGMENTS + segment
@@ -194,142 +186,6 @@ def _tiles(position, stop, WINDOW: tl.constexpr, TILE: tl.constexpr):
     if WINDOW > 0:
         tile = tl.maximum(position - WINDOW + 1, 0) // TILE
     return tile, tl.cdiv(stop, TILE)
-
-
-@triton.jit
-def _attend(
-    acc,
-    peak,
-    total,
-    q,
-    position,
-    tile,
-    end,
-    stop,
-    kv_head,
-    scale,
-    k_ptr,
-    v_ptr,
-    k_scale_ptr,
-    v_scale_ptr,
-    place,
-    KV_HEADS: tl.constexpr,
-    HEAD_DIM: tl.constexpr,
-    PAGE: tl.constexpr,
-    WINDOW: tl.constexpr,
-    TILE: tl.constexpr,
-    D: tl.constexpr,
-    MASKED: tl.constexpr,
-    INTERPRETED: tl.constexpr,
-):
-    """Tiles of keys from `tile` up to `end`, into the running softmax."""
-    if INTERPRETED:  # the interpreter of Triton 3.6 takes no tensor as the bound of a range
-        while tile < end:
-            acc, peak, total = _attend_tile(
-                *(acc, peak, total, q, position, tile, stop, kv_head, scale),
-                *(k_ptr, v_ptr, k_scale_ptr, v_scale_ptr, place),
-                *(KV_HEADS, HEAD_DIM, PAGE, WINDOW, TILE, D, MASKED),
-            )
-            tile += 1
-    else:
-        for turn in range(tile, end):
-            acc, peak, total = _attend_tile(
-                *(acc, peak, total, q, position, turn, stop, kv_head, scale),
-                *(k_ptr, v_ptr, k_scale_ptr, v_scale_ptr, place),
-                *(KV_HEADS, HEAD_DIM, PAGE, WINDOW, TILE, D, MASKED),
-            )
-    return acc, peak, total
-
-
-@triton.jit
-def _attend_tile(
-    acc,
-    peak,
-    total,
-    q,
-    position,
-    tile,
-    stop,
-    kv_head,
-    scale,
-    k_ptr,
-    v_ptr,
-    k_scale_ptr,
-    v_scale_ptr,
-    place,
-    KV_HEADS: tl.constexpr,
-    HEAD_DIM: tl.constexpr,
-    PAGE: tl.constexpr,
-    WINDOW: tl.constexpr,
-    TILE: tl.constexpr,
-    D: tl.constexpr,
-    MASKED: tl.constexpr,
-):
-    """acc [BLOCK_M, D], peak and total [BLOCK_M], with the keys of one tile."""
-    key = tile * TILE + tl.arange(0, TILE)
-    d = tl.arange(0, D)
-    # What is true of all elements is folded away.
-    seen = tl.full((TILE,), True, dtype=tl.int1)
-    if MASKED:
-        seen = key < stop
-    inside = tl.broadcast_to(seen[:, None], (TILE, D))
-    if D != HEAD_DIM:
-        inside &= d[None, :] < HEAD_DIM
-    if PAGE > 0:
-        block = tl.load(place + key // PAGE, mask=seen, other=0)
-        slot = block.to(tl.int64) * PAGE + key % PAGE
-    else:
-        slot = tl.load(place) + key
-    at = slot * KV_HEADS + kv_head
-    element = at[:, None] * HEAD_DIM + d[None, :]
-
-    keys = _numbers(tl.load(k_ptr + element, mask=inside, other=0.0), q.dtype)
-    scores = tl.dot(q, tl.trans(keys), input_precision="ieee")
-    if k_scale_ptr is not None:
-        scores *= _scales(k_scale_ptr, k_ptr, at, seen)[None, :]
-    if MASKED:
-        visible = (key[None, :] <= position[:, None]) & seen[None, :]
-        if WINDOW > 0:
-            visible &= key[None, :] > position[:, None] - WINDOW
-        scores = tl.where(visible, scores, float("-inf"))
-    new_peak = tl.maximum(peak, tl.max(scores, axis=1) * scale)
-    # One multiply-add an element, and the scale of softmax is free.
-    weights = tl.exp2(scores * scale - new_peak[:, None])
-    shrink = tl.exp2(peak - new_peak)
-    total = total * shrink + tl.sum(weights, axis=1)
-    acc *= shrink[:, None]
-
-    values = _numbers(tl.load(v_ptr + element, mask=inside, other=0.0), q.dtype)
-    if v_scale_ptr is None:
-        acc = tl.dot(weights.to(q.dtype), values, acc, input_precision="ieee")
-    else:
-        scales = _scales(v_scale_ptr, v_ptr, at, seen)
-        if q.dtype == tl.float16:
-            # A weight times a small scale is below what float16 has: the largest is kept apart.
-            largest = tl.maximum(tl.max(scales, axis=0), 1e-30)
-            weights *= (scales / largest)[None, :]
-            acc += tl.dot(weights.to(q.dtype), values, input_precision="ieee") * largest
-        else:
-            weights *= scales[None, :]
-            acc = tl.dot(weights.to(q.dtype), values, acc, input_precision="ieee")
-    return acc, new_peak, total
-
-
-@triton.jit
-def _numbers(stored, dtype: tl.constexpr):
-    """What the cache holds, in the queries' dtype: exact for codes, but for E4M3_FACTOR."""
-    if stored.dtype == tl.uint8:
-        return from_e4m3(stored).to(dtype)
-    return stored.to(dtype)
-
-
-@triton.jit
-def _scales(scale_ptr, code_ptr, at, seen):
-    """float32, with what `_numbers` left to make good; 0 for what is not seen."""
-    scales = tl.load(scale_ptr + at, mask=seen, other=0.0).to(tl.float32)
-    if code_ptr.dtype.element_ty == tl.uint8:
-        scales *= E4M3_FACTOR
-    return scales
 
 
 @triton.jit

@@ -1,7 +1,7 @@
 """Conversions between number formats, inside kernels; importing this imports Triton.
 
-e4m3 is read and written as bytes, by integer arithmetic, where a device (before Ada, or AMD's) or
-the interpreter has no conversion of its own or a wrong one.
+e4m3 is read and written as bytes, by integer arithmetic: some devices (before Ada, or AMD's) and
+the interpreter have no conversion of their own or a wrong one.
 """
 # ruff: noqa: N803 -- compile-time constants are upper case in Triton's code
 
@@ -9,10 +9,6 @@ from __future__ import annotations
 
 import triton
 import triton.language as tl
-
-# `from_e4m3` makes numbers this much too small, to be made good where a scale is applied anyway:
-# the biases of the exponents, 15 and 7, differ by 8.
-E4M3_FACTOR = tl.constexpr(256.0)
 
 
 @triton.jit
@@ -46,15 +42,10 @@ def to_e4m3(x):
 
 
 @triton.jit
-def from_e4m3(code):
-    """Bytes of e4m3 numbers -> float16, E4M3_FACTOR too small, exactly. The two NaN codes become
-    480 and -480: a cache's NaN is in its scale."""
+def e4m3_to_float16(code):
+    """Bytes of e4m3 numbers -> float16, exactly. The two NaN codes become 480 and -480: a NaN is in
+    the scale of what was written as codes."""
     wide = code.to(tl.uint16)
     bits = ((wide & 0x80) << 8) | ((wide & 0x7F) << 7)
-    return bits.to(tl.float16, bitcast=True)
-
-
-@triton.jit
-def e4m3_to_float16(code):
-    """The same, exactly as large as they are."""
-    return from_e4m3(code) * E4M3_FACTOR
+    # The biases of the exponents, 15 and 7, differ by 8.
+    return bits.to(tl.float16, bitcast=True) * 256.0

@@ -18,7 +18,7 @@ from ..registry import implements
 from ..requirements import package
 from .attention import attend, attends
 from .launch import launch
-from .target import converts_e4m3, interpreted, on_gpu, power_of_two, warps_for
+from .target import interpreted, on_gpu, power_of_two, warps_for
 
 
 @implements(
@@ -50,14 +50,14 @@ def quantized_cache_write(k: Tensor, v: Tensor, cache: QuantizedKV, slot_mapping
 
 def takes(
     q: Tensor,
-    cache: QuantizedKV,  # noqa: ARG001
+    cache: QuantizedKV,
     batch: AttentionBatch,  # noqa: ARG001
     scale: float,
     window: int | None = None,  # noqa: ARG001
     out: Tensor | None = None,  # noqa: ARG001
 ) -> bool:
-    """What `attends` says."""
-    return attends(q, scale)
+    """What `attends` says, and of e4m3 heads that are pairs of codes."""
+    return attends(q, scale) and (cache.keys.dtype == torch.int8 or q.shape[-1] % 2 == 0)
 
 
 @implements(
@@ -109,8 +109,8 @@ def _attend(
     out: Tensor | None,
 ) -> Tensor:
     keys, values = cache.keys, cache.values
-    if not converts_e4m3(q.device):
-        keys, values = _bytes(keys), _bytes(values)
+    if keys.dtype.is_floating_point:
+        keys, values = keys.view(torch.int16), values.view(torch.int16)
     return attend(q, keys, values, cache.key_scales, cache.value_scales, batch, scale, window, out)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import torch
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -34,14 +32,6 @@ def interpreted() -> bool:
 def on_amd() -> bool:
     """Whether this PyTorch's devices are AMD's."""
     return torch.version.hip is not None
-
-
-@cache
-def converts_e4m3(device: torch.device) -> bool:
-    """Whether the device itself turns e4m3 into wider numbers: NVIDIA's do from Ada (8.9) on."""
-    if device.type != "cuda" or on_amd() or interpreted():
-        return False
-    return torch.cuda.get_device_capability(device) >= (8, 9)
 
 
 def warps_for(elements: int) -> int:

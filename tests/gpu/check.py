@@ -38,10 +38,13 @@ TOTAL_S = 600
 LEAST_S = 10
 # Asked to end, a command has so long to write down what it has.
 GRACE_S = 6
+# All commands that run at once; on an H200 the longest took 45 s.
+TOGETHER_S = 110
 SMALL = "two-layers"  # a folder with a config.json
 PROGRAM = "from llmbench.harness.cli import main; main()"
 ROOT = Path(__file__).resolve().parents[2]
 PAGED, INFLIGHT = "paged", "inflight"
+KV_DTYPES = ("auto", "fp8")
 # GPTQ's weights are packed to AWQ's layout and run by the same kernel: once is enough.
 QUANTS = ("none", "awq", "fp8", "w8a8", "int8", "awq+a8")
 
@@ -50,7 +53,8 @@ QUANTS = ("none", "awq", "fp8", "w8a8", "int8", "awq+a8")
 class Scale:
     """How large the check is. model: its flags. config: the model's, below the repository's top.
     untimed: presets and quantisations whose kernels are compiled first; engines: those that are
-    timed. reply: tokens in and out of the throughput run, of `requests`, `at_a_time` together."""
+    timed. context, decode_after: tokens before a decode, of `kernels bench` and of two layers.
+    reply: tokens in and out of the throughput run, of `requests`, `at_a_time` together."""
 
     model: tuple[str, ...]
     config: str
@@ -58,6 +62,7 @@ class Scale:
     device: str
     shape_set: str
     context: int
+    decode_after: int
     prompt: int
     large_batch: int
     untimed: tuple[tuple[str, str], ...]
@@ -75,6 +80,8 @@ FULL = Scale(
     device="cuda",
     shape_set="llama-3-8b",
     context=2048,
+    # Enough for the keys of a sequence to be shared by programs.
+    decode_after=1024,
     prompt=1000,
     large_batch=64,
     untimed=(*((PAGED, quant) for quant in QUANTS), (INFLIGHT, "none")),
@@ -96,6 +103,7 @@ SMOKE = Scale(
     device="cpu",
     shape_set="smollm2",
     context=32,
+    decode_after=64,
     prompt=32,
     large_batch=4,
     untimed=((PAGED, "none"),),
@@ -123,7 +131,10 @@ def commands(scale: Scale, out: Path) -> list[Command]:
     on = ("--device", scale.device)
     compiled = [
         Command(
-            f"compile-{engine}-{quant}", _bench(scale, engine, quant, out, "compile"), 150, True
+            f"compile-{engine}-{quant}",
+            _bench(scale, engine, quant, out, "compile"),
+            TOGETHER_S,
+            True,
         )
         for engine, quant in scale.untimed
     ]
@@ -131,6 +142,11 @@ def commands(scale: Scale, out: Path) -> list[Command]:
         Command(f"decode-{engine}-{quant}", _bench(scale, engine, quant, out, "decode"), 45)
         for engine, quant in scale.engines
     ]
+    contexts = [
+        Command(f"context-{kv}", _after_context(scale, kv, out, "context"), 20) for kv in KV_DTYPES
+    ]
+    codes = _after_context(scale, "fp8", out, "compile-context")
+    compiled.append(Command("compile-context-fp8", codes, TOGETHER_S, True))
     kernels = (
         *("kernels", "bench", *on, "--shape-set", scale.shape_set),
         *("--batch", f"1,{scale.large_batch}", "--context", str(scale.context)),
@@ -138,10 +154,11 @@ def commands(scale: Scale, out: Path) -> list[Command]:
     )
     return [
         # It builds the native kernels.
-        Command("doctor", ("doctor",), 150, True),
-        Command("kernels-check", ("kernels", "check", *on), 150, True),
+        Command("doctor", ("doctor",), TOGETHER_S, True),
+        Command("kernels-check", ("kernels", "check", *on), TOGETHER_S, True),
         *compiled,
         *decodes[:3],
+        *contexts,
         Command("throughput", _throughput(scale, out), 80),
         Command("ttft", _ttft(scale, out), 20),
         Command("busy", _busy(scale, out), 18),
@@ -157,6 +174,18 @@ def _bench(scale: Scale, engine: str, quant: str, out: Path, what: str) -> tuple
         *("bench-engine", *model, "--device", scale.device, "--engine", engine, "--quant", quant),
         *("--batch", "1", "--batch", str(scale.large_batch), "--prompt", str(scale.prompt)),
         *("--quiet", *profile, "--out", str(out / f"{what}-{engine}-{quant}.json")),
+    )
+
+
+def _after_context(scale: Scale, kv: str, out: Path, what: str) -> tuple[str, ...]:
+    """Attention of decodes that have something to read, of one sequence that programs share and of
+    a full batch: two layers say what 32 of them take."""
+    profile = ("--profile",) * (scale.device != "cpu" and what == "context")
+    return (
+        *("bench-engine", "--model", str(out / SMALL), *scale.model[2:], "--device", scale.device),
+        *("--engine", PAGED, "--quant", "none", "--kv-dtype", kv),
+        *("--batch", "1", "--batch", str(scale.large_batch), "--context", str(scale.decode_after)),
+        *("--prompt", "1", "--quiet", *profile, "--out", str(out / f"{what}-{kv}.json")),
     )
 
 

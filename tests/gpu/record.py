@@ -32,7 +32,7 @@ class Outcome:
 
 def seen_in(name: str, out: Path) -> dict[str, Any]:
     """The figures of a command, from the files it wrote; none where it had nothing to write yet."""
-    if name.startswith("decode-") and (out / f"{name}.json").exists():
+    if name.startswith(("decode-", "context-")) and (out / f"{name}.json").exists():
         return json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
     if not (out / name / "result.json").exists():
         return {}

@@ -8,6 +8,8 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+from llmbench.kernels.specs.spec import LLAMA_3_8B
+from llmbench.kernels.triton.attention_blocks import segments
 
 from . import check
 from .check import (
@@ -21,6 +23,7 @@ from .check import (
     run_command,
     write_workloads,
 )
+from .record import seen_in
 
 
 class Watch:
@@ -65,6 +68,20 @@ def test_everything_the_issue_asks_for_is_on_the_list(tmp_path: Path) -> None:
     assert "kernels check --device cuda" in lines
     assert any(line.startswith("kernels bench") and "llama-3-8b" in line for line in lines)
     assert all("dummy" in line for line in lines if "--model" in line)
+
+
+@pytest.mark.parametrize("kv_dtype", ["auto", "fp8"])
+def test_a_decode_that_splits_its_keys_is_recorded(kv_dtype: str, tmp_path: Path) -> None:
+    """After 128 tokens, as in all other profiles, none does."""
+    todo = {one.name: one for one in commands(FULL, tmp_path)}
+    words = " ".join(todo[f"context-{kv_dtype}"].words)
+    assert f"--kv-dtype {kv_dtype} --batch 1 --batch 64 --context 1024 " in words
+    assert "--profile" in words
+    assert segments(1, LLAMA_3_8B.kv_heads, 1024) > 1
+    # Kernels of the other are those of all that is compiled.
+    assert todo["compile-context-fp8"].together
+    (tmp_path / f"context-{kv_dtype}.json").write_text('{"results": []}')
+    assert seen_in(f"context-{kv_dtype}", tmp_path) == {"results": []}
 
 
 def test_a_dry_run_prints_and_writes_nothing(

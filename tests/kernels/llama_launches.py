@@ -7,10 +7,11 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from llmbench.kernels.batch import ContiguousBatch
+from llmbench.kernels.batch import ContiguousBatch, PagedBatch
 from llmbench.kernels.fp4 import Fp4Weight
 from llmbench.kernels.fp8 import E4M3, Fp8Weight
 from llmbench.kernels.int4 import PackedInt4
+from llmbench.kernels.quantized_kv import QuantizedKV
 from llmbench.kernels.registry import Implementation, implementations
 from llmbench.kernels.specs.spec import LLAMA_3_8B as SHAPE
 
@@ -79,6 +80,23 @@ def attention(queries: tuple[int, ...], keys: tuple[int, ...]) -> list[Launch]:
     return seen
 
 
+def attention_over_codes(
+    queries: tuple[int, ...], keys: int, codes: torch.dtype = E4M3
+) -> list[Launch]:
+    """Over the paged cache, in blocks of 16 tokens."""
+    q = torch.zeros(sum(queries), SHAPE.heads, SHAPE.head_dim, dtype=torch.bfloat16)
+    stored = torch.zeros(4, 16, SHAPE.kv_heads, SHAPE.head_dim, dtype=codes)
+    scales = torch.ones(4, 16, SHAPE.kv_heads, dtype=torch.bfloat16)
+    tables = torch.zeros(len(queries), keys // 16, dtype=torch.int64)
+    batch = PagedBatch(queries, (keys,) * len(queries), tables)
+    kernels = "attention_kernel.attention_kernel", "attention_kernel.reduce_segments_kernel"
+    with launches(*kernels) as seen:
+        _named("quantized_paged_attention", "triton").function(
+            q, QuantizedKV(stored, stored, scales, scales), batch, 0.1
+        )
+    return seen
+
+
 def sample(*, top_k: bool = False, top_p: bool = False, min_p: bool = False) -> list[Launch]:
     one = torch.ones(1)
     logits = torch.zeros(1, SHAPE.vocab, dtype=torch.bfloat16)
@@ -107,6 +125,10 @@ LAUNCHES: dict[str, Callable[[], list[Launch]]] = {
     "contiguous decode, split": partial(attention, (1,), (2048,)),
     "contiguous decode": partial(attention, (1,) * 64, (2048,) * 64),
     "contiguous contexts": partial(attention, (512, 512), (512, 512)),
+    "e4m3 decode, split": partial(attention_over_codes, (1,), 2048),
+    "e4m3 decode": partial(attention_over_codes, (1,) * 64, 2048),
+    "e4m3 contexts": partial(attention_over_codes, (512, 512), 512),
+    "int8 decode": partial(attention_over_codes, (1,) * 64, 2048, torch.int8),
     "sample, nothing": sample,
     "sample, top-p": partial(sample, top_p=True),
     "sample, all three": partial(sample, top_k=True, top_p=True, min_p=True),

@@ -13,11 +13,11 @@ from .triton_launches import as_on
 
 # Each takes seconds, so each name meets what is likeliest to differ there.
 COMPILED = {
-    "sm_80": ("w4a16, 1 row", "w4a16, 32 rows"),
+    "sm_80": ("w4a16, 1 row", "w4a16, 32 rows", "e4m3 decode"),
     "sm_90": tuple(LAUNCHES),
     "sm_100": ("w4a16, 1 row", "w4a16, 64 rows", "fp8, 64 rows", "contiguous contexts"),
     "sm_120": ("w4a16, 1 row", "contiguous decode, split", "sample, nothing"),
-    "gfx942": ("w4a16, 1 row", "w4a16, 64 rows", "contiguous decode"),
+    "gfx942": ("w4a16, 1 row", "w4a16, 64 rows", "contiguous decode", "e4m3 decode"),
 }
 # Instructions of the longest loop, a tenth above what Triton 3.6 and 3.7 make: for 64 weights a
 # thread, but 128 of four bits up to 32 rows. With tokens as the first factor 64 weights of four
@@ -31,8 +31,14 @@ MOST_INSTRUCTIONS = {
     ("sm_90", "w4a8, 1 row"): 374,
     ("sm_90", "w4a8, 64 rows"): 411,
     ("sm_90", "fp8, 1 row"): 141,
+    # Of 128 keys. As bytes, which the device converted, they took 2196.
+    ("sm_80", "e4m3 decode"): 1206,
+    ("sm_90", "e4m3 decode"): 1200,
+    ("sm_90", "e4m3 decode, split"): 1206,
+    # Of 64 keys.
+    ("sm_90", "e4m3 contexts"): 1275,
 }
-PRODUCTS = ("nibbles_kernel", "w4a8_kernel", "codes_kernel")
+BOUND = ("nibbles_kernel", "w4a8_kernel", "codes_kernel", "attention_kernel")
 
 
 @pytest.mark.parametrize(
@@ -45,7 +51,7 @@ def test_it_compiles(target: str, name: str, monkeypatch: pytest.MonkeyPatch) ->
     for launch in seen:
         made = launch.made(target)
         most = MOST_INSTRUCTIONS.get((target, name))
-        if most is not None and launch.kernel.__name__ in PRODUCTS:
+        if most is not None and launch.kernel.__name__ in BOUND:
             assert max(loop.total() for loop in loops(made)) <= most
 
 
@@ -83,6 +89,19 @@ def test_few_rows_fill_an_h100_with_programs_that_run_at_once(zero: int) -> None
     assert 3 * 132 < tiles * launch.arguments["SPLITS"] <= 4 * 132
     assert 4 * (made.metadata.shared + 1024) <= 228 * 1024
     assert 4 * 32 * made.metadata.num_warps * registers(made) <= 65536
+
+
+@pytest.mark.parametrize("name", ["e4m3 decode", "e4m3 decode, split"])
+def test_e4m3_keys_and_values_are_loaded_and_widened_as_pairs(name: str) -> None:
+    """As bytes, 64 keys took 128 conversions, which a slow unit does, 112 loads from shared memory,
+    of which 64 were of single bytes, and 12 of a block table and scales that nothing waits beside.
+    A turn is of 128 keys now: 32768 codes are 128 pairs a thread."""
+    loop = max(loops(LAUNCHES[name]()[0].made("sm_90")), key=lambda one: one.total())
+    assert loop["F2F"] == 0
+    assert loop["LDSM"] == 32
+    assert loop["LDS"] <= 30
+    assert loop["LDG"] <= 3  # the block of a key, and its two scales
+    assert loop["HMUL2"] + loop["HFMA2"] <= 136
 
 
 def test_passes_of_the_sampler_divide_nothing() -> None:

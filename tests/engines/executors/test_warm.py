@@ -181,7 +181,12 @@ def forms(seen: list[Launch]) -> set[tuple[object, ...]]:
 @pytest.mark.usefixtures("no_products")
 @pytest.mark.parametrize(
     ("quant", "kv_dtype", "block_size"),
-    [*((quant, "auto", 16) for quant in OPS), ("none", "int8", 16), ("none", "auto", None)],
+    [
+        *((quant, "auto", 16) for quant in OPS),
+        ("none", "int8", 16),
+        ("none", "fp8", 16),
+        ("none", "auto", None),
+    ],
 )
 def test_no_later_step_meets_a_form_that_is_new(
     quant: str, kv_dtype: str, block_size: int | None, monkeypatch: pytest.MonkeyPatch

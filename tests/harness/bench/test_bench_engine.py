@@ -60,6 +60,20 @@ def test_every_case_is_measured_on_the_work_that_was_done(engine: str) -> None:
     assert made.kernels
 
 
+def test_a_decode_begins_after_the_context_that_is_asked_for() -> None:
+    asked = cases([2], [], [CONTEXT_TOKENS, 200])
+    assert [one.name for one in asked] == ["decode x 2", "decode x 2 after 200"]
+    made = tool.bench_engine("bundled", engine_config("paged"), asked, command="test")
+    short, long = made.results
+    shape = resolve_shape("bundled")
+    element = 2 if made.settings["dtype"] == "bfloat16" else 4
+    kv_bytes = 2 * shape.num_layers * shape.num_kv_heads * shape.head_dim * element
+    extra = (long.bytes_moved - short.bytes_moved) / kv_bytes
+    assert extra == pytest.approx(2 * (200 - CONTEXT_TOKENS))
+    with pytest.raises(ConfigError, match="context"):
+        cases([1], [1], [0])
+
+
 def test_engines_take_turns_by_the_step_and_are_compared_turn_by_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
