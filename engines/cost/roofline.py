@@ -117,7 +117,7 @@ class Roofline:
         # Of a checkpoint whose maps differ, each in the arithmetic of its own.
         layers: Counter[WeightFormat] = Counter()
         for one in weights.layer_maps(model.shard(tensor_parallel), work.dtype):
-            layers[one.format] += one.out_features * one.in_features
+            layers[one.format] += one.layers * one.out_features * one.in_features
         self._linear_flop_s = sum(
             2.0 * multiplied / flops_of(format) for format, multiplied in layers.items()
         )

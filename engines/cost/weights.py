@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -98,11 +99,12 @@ def weight_format(method: str, model_dtype: str, bits: int | None = None) -> Wei
 
 
 class LayerMap(NamedTuple):
-    """One linear map of a layer: how its weights are stored, and its size."""
+    """A linear map that `layers` of the layers have: how its weights are stored, and its size."""
 
     format: WeightFormat
     out_features: int
     in_features: int
+    layers: int
 
 
 # The module of an output projection that is not the embedding.
@@ -146,16 +148,21 @@ class WeightChoice:
         return _with_eight_bits(found) if self.activations == "int8" else found
 
     def layer_maps(self, model: ModelConfig, model_dtype: str) -> list[LayerMap]:
-        """Every linear map of the layers. model: one device's share of it."""
-        usual = self.layer_format(model_dtype)
-        return [
-            LayerMap(
-                usual if self.stored is None else self._stored_format(module, model_dtype),
-                out_features,
-                in_features,
-            )
-            for module, (out_features, in_features) in _layer_sizes(model).items()
-        ]
+        """The linear maps of the layers. model: one device's share of it."""
+        found: list[LayerMap] = []
+        for name, (out_features, in_features) in _map_sizes(model).items():
+            for format, layers in self._formats(name, model, model_dtype).items():
+                found.append(LayerMap(format, out_features, in_features, layers))
+        return found
+
+    def _formats(
+        self, name: str, model: ModelConfig, model_dtype: str
+    ) -> Mapping[WeightFormat, int]:
+        """How many layers store their map of this name in each way."""
+        if self.stored is None:
+            return {self.layer_format(model_dtype): model.num_layers}
+        modules = (f"model.layers.{layer}.{name}" for layer in range(model.num_layers))
+        return Counter(self._stored_format(module, model_dtype) for module in modules)
 
     def head_format(self, model_dtype: str) -> WeightFormat:
         if self.stored and _HEAD in self.stored:
@@ -200,12 +207,21 @@ def _with_eight_bits(format: WeightFormat) -> WeightFormat:
     return replace(format, name=f"{format.name}+a8", arithmetic=("int8",))
 
 
-def _layer_sizes(model: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """[out_features, in_features] of each linear map of the layers, by its module."""
+def _map_sizes(model: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """[out_features, in_features] of each linear map of a layer, by its name there."""
     return {
         name.removesuffix(".weight"): shape
-        for name, shape in model.parameter_shapes().items()
-        if name.startswith("model.layers.") and name.endswith("_proj.weight")
+        for name, shape in model.layer_shapes().items()
+        if name.endswith("_proj.weight")
+    }
+
+
+def _layer_sizes(model: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """The same of all layers, by module."""
+    return {
+        f"model.layers.{layer}.{name}": size
+        for layer in range(model.num_layers)
+        for name, size in _map_sizes(model).items()
     }
 
 

@@ -163,7 +163,7 @@ def model_work(
     layer_weights = sum(rows * columns for rows, columns in products)
     # A map by itself: of a published checkpoint each is stored in its own way.
     linear_bytes = sum(
-        one.format.bytes_of(one.out_features, one.in_features, weights.group_size)
+        one.layers * one.format.bytes_of(one.out_features, one.in_features, weights.group_size)
         for one in weights.layer_maps(shard, dtype)
     )
     moved = sum(rows + columns for rows, columns in products) + 4 * hidden

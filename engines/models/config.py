@@ -133,11 +133,12 @@ class ModelConfig:
         if not self.tie_word_embeddings:
             shapes["lm_head.weight"] = (self.vocab_size, self.hidden_size)
         for layer in range(self.num_layers):
-            for name, shape in self._layer_shapes().items():
+            for name, shape in self.layer_shapes().items():
                 shapes[f"model.layers.{layer}.{name}"] = shape
         return shapes
 
-    def _layer_shapes(self) -> dict[str, tuple[int, ...]]:
+    def layer_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The parameters of any one layer."""
         linears = {
             "self_attn.q_proj": (self.q_size, self.hidden_size, self.attention_bias),
             "self_attn.k_proj": (self.kv_size, self.hidden_size, self.attention_bias),

@@ -173,11 +173,11 @@ def _measure(
     from ..rendering import ablation_reports
 
     check_directory(directory, None if overwrite else design)
-    if not overwrite:
-        check_repeats(directory, design, repeats)
     checked = check(design, runner, repeats=repeats, seed=settings.seed)
     if overwrite:
         forget(directory)
+    else:
+        check_repeats(directory, design, repeats)
     try:
         ran = run_cells(checked, runner, directory, watch)
     except KeyboardInterrupt:

@@ -139,7 +139,7 @@ def commands(scale: Scale, out: Path) -> list[Command]:
         for engine, quant in scale.untimed
     ]
     decodes = [
-        Command(f"decode-{engine}-{quant}", _bench(scale, engine, quant, out, "decode"), 45)
+        Command(f"decode-{engine}-{quant}", _bench(scale, engine, quant, out, "decode"), 41)
         for engine, quant in scale.engines
     ]
     contexts = [
