@@ -77,8 +77,9 @@ def _held_back(sides: Sequence[Sequence[Result]]) -> str:
 
 def _read_late(sides: Sequence[Sequence[Result]], quantity: Quantity) -> str:
     """Why a pace decides nothing: the client's own lag is too much of it. A mean of gaps is that of
-    spans; any other number of them is made of single gaps."""
-    of_spans = quantity.id == TimePerOutputToken.id or quantity.stat == "mean"
+    spans, and a median moves by less than the lag of one beat in a hundred; any other number of
+    gaps is made of the few that were read latest."""
+    of_spans = quantity.id == TimePerOutputToken.id or quantity.stat in ("mean", "p50")
     name = LATE_SPANS if of_spans else LATE_GAPS
     found = (result.validity.find(name) for side in sides for result in side)
     return next((check.detail for check in found if check is not None and not check.ok), "")

@@ -100,7 +100,8 @@ def test_paces_decide_nothing_where_the_client_read_them_late() -> None:
         ("tpot.p50", spans),
         ("itl.mean", spans),
         ("icl.mean", spans),
-        ("itl.p50", gaps),
+        ("itl.p50", spans),
+        ("itl.p99", gaps),
         ("icl.p99", gaps),
     ):
         assert why(name, by) == f"{by} of the client"
