@@ -19,6 +19,7 @@ from ..run.validity import (
     check_errors,
     check_steady,
     check_tail,
+    counted_check,
     passed,
     served_of,
 )
@@ -106,7 +107,7 @@ def check_input_counts(requests: Sequence[RequestRecord], asked: AskedOfServer) 
     if not wrong:
         return passed("input_counts", f"all {len(served)} prompts have their planned tokens")
     if asked.prompt_as == "ids":
-        return _counted("input_counts", wrong, detail)
+        return counted_check("input_counts", wrong, detail)
     error = abs(counted / planned - 1) if planned else 0.0
     is_chat = asked.endpoint == "chat"
     return Check(
@@ -228,7 +229,3 @@ def errors_by_label(requests: Sequence[RequestRecord]) -> dict[str, int]:
     """Failed requests by label, the most frequent first."""
     labels = Counter(one.error for one in requests if one.status is RequestStatus.FAILED)
     return dict(labels.most_common())
-
-
-def _counted(name: str, wrong: int, detail: str) -> Check:
-    return Check(id=name, ok=not wrong, fatal=True, value=float(wrong), limit=0.0, detail=detail)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ..result import Check
 from ..run.record import RequestRecord
-from ..run.validity import served_of
+from ..run.validity import counted_check, served_of
 
 # What servers call an end that is the model's own. `length` before the length that was asked for is
 # a limit of the server's, and a reply that a filter cut is none of the model's.
@@ -30,14 +30,7 @@ def check_output_lengths(
             if one.output_tokens != output_tokens[one.request_id] or _ids_disagree(one)
         ]
         detail = _told_exact(served, wrong, output_tokens)
-    return Check(
-        id="token_counts",
-        ok=not wrong,
-        fatal=True,
-        value=float(len(wrong)),
-        limit=0.0,
-        detail=detail,
-    )
+    return counted_check("token_counts", len(wrong), detail)
 
 
 def ended_early(

@@ -142,14 +142,12 @@ def check_token_counts(
             f"than asked: {first.request_id} {first.output_tokens}, not "
             f"{output_tokens[first.request_id]}"
         )
-    return Check(
-        id="token_counts",
-        ok=not wrong,
-        fatal=True,
-        value=float(len(wrong)),
-        limit=0.0,
-        detail=detail,
-    )
+    return counted_check("token_counts", len(wrong), detail)
+
+
+def counted_check(name: str, wrong: int, detail: str) -> Check:
+    """A check that no request may fail."""
+    return Check(id=name, ok=not wrong, fatal=True, value=float(wrong), limit=0.0, detail=detail)
 
 
 def check_trace(requests: Sequence[RequestRecord], steps: Sequence[StepTrace]) -> Check:

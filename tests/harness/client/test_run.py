@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +21,13 @@ from llmbench.harness.client.errors import TargetError
 from llmbench.harness.client.names import name_within_run
 from llmbench.harness.client.prepare import ServerRunConfig, prepare_server_run
 from llmbench.harness.client.run import measure_server
-from llmbench.harness.client.server_metrics import scraping, told_by_server
 from llmbench.harness.comparison.compare import compare
 from llmbench.harness.config import LoadConfig
 from llmbench.harness.errors import InvalidRun
 from llmbench.harness.machine.environment import cpu
-from llmbench.harness.mock.rule import Rule
 from llmbench.harness.mock.script import Plain, Script
-from llmbench.harness.mock.server import MockServer, Scripted
+from llmbench.harness.mock.server import MockServer
 from llmbench.harness.rendering import comparison_reports, run_reports
-from llmbench.harness.result import Check
-from llmbench.harness.run.experiment import Measured
 from llmbench.harness.run.watch import Silent
 from llmbench.harness.storage.store import load_run, write_run
 from llmbench.workloads.api import WorkloadError
@@ -43,37 +35,7 @@ from llmbench.workloads.api import WorkloadError
 from ..mock.in_thread import in_thread
 from ..observed import serve_in_turn
 from ..stored import stored_run
-
-LOAD = LoadConfig(num_requests=24, max_input_len=40, max_output_len=12)
-QUICK = Rule(0.002, 0.001)
-
-
-def measured(
-    scripted: Scripted = QUICK.script,
-    *,
-    load: LoadConfig = LOAD,
-    owned_by: str = "llmbench-mock",
-    calibration: Path | None = None,
-    warmup_requests: int = 1,
-    slo_s: Mapping[str, float] | None = None,
-    price_per_hour: float | None = None,
-    **client: Any,
-) -> Measured:
-    with in_thread(MockServer(scripted, owned_by=owned_by)) as url:
-        config = ServerRunConfig(
-            ClientConfig(parse_url(url), **client),
-            load,
-            tokenizer="bundled",
-            warmup_requests=warmup_requests,
-            slo_s=slo_s or {},
-            price_per_hour=price_per_hour,
-            calibration=calibration,
-        )
-        return measure_server(prepare_server_run(config, Silent()), Silent())
-
-
-def check(found: Measured, name: str) -> Check:
-    return next(one for one in found.result.validity.checks if one.id == name)
+from .measured import LOAD, QUICK, check, measured
 
 
 def test_a_run_is_whole_and_says_what_it_does_not_know(
@@ -416,130 +378,6 @@ def test_parallel_samples_are_refused() -> None:
         measured(load=LoadConfig(num_requests=4, samples=2))
 
 
-PAGE = """# TYPE vllm:num_requests_running gauge
-vllm:num_requests_running {running}
-# TYPE vllm:kv_cache_usage_perc gauge
-vllm:kv_cache_usage_perc 0.5
-# TYPE vllm:num_preemptions_total counter
-vllm:num_preemptions_total {preemptions}
-"""
-
-
-@contextmanager
-def metrics_page(key: str | None = None) -> Iterator[tuple[str, Callable[[int], None]]]:
-    """A server of nothing but a page of metrics, whose numbers grow by one a reading; and what
-    waits until it was read so many times more. key: shown to nobody without it."""
-    read = iter(range(1, 100_000))
-    readings = threading.Semaphore(0)
-
-    def wait_for(count: int) -> None:
-        for _ in range(count):
-            assert readings.acquire(timeout=20)
-
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if key is not None and self.headers["Authorization"] != f"Bearer {key}":
-                self.send_error(401)
-                return
-            at = next(read)
-            text = PAGE.format(running=at, preemptions=10 + at).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-            readings.release()
-
-        def log_message(self, format: str, *args: object) -> None: ...
-
-    server = HTTPServer(("127.0.0.1", 0), Page)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", wait_for
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
-
-
-def test_a_servers_own_metrics_are_read_until_it_is_stopped() -> None:
-    with metrics_page() as (url, wait_for), scraping(url, interval_s=0.01) as scraper:
-        wait_for(3)
-        own = told_by_server(scraper.stop(), origin_s=0.0)
-    assert own.kind == "vllm"
-    readings = len(own.time_s)
-    assert readings > 1
-    assert own.series["running"] == tuple(range(1, readings + 1))
-    assert own.series["preemptions"] == tuple(range(readings))
-    assert own.summary["kv_used_share_mean"] == 0.5
-    assert "waiting" not in own.series
-    assert list(own.time_s) == sorted(own.time_s)
-
-
-def test_a_server_without_metrics_is_measured_all_the_same() -> None:
-    found = measured(metrics_interval_s=0.05)
-    own = found.result.server_metrics
-    assert own is not None
-    assert own.kind == ""
-    assert own.failed_scrapes >= 1
-    assert own.trouble
-    assert found.result.counters.requests_ok == 24
-    assert (
-        "The server's own account"
-        not in run_reports("r", found.result, found.requests, found.steps)["report.html"].partition(
-            "Glossary"
-        )[0]
-    )
-
-
-def test_what_a_server_said_of_itself_is_in_the_reports(tmp_path: Path) -> None:
-    found = measured(metrics_interval_s=0)
-    assert found.result.server_metrics is None
-    with metrics_page() as (url, wait_for), scraping(url, interval_s=0.01) as scraper:
-        wait_for(2)
-        own = told_by_server(scraper.stop(), origin_s=0.0)
-    result = found.result.model_copy(update={"server_metrics": own})
-    directory = write_run(tmp_path / "run", result, found.requests, found.steps, {})
-    again = load_run(directory)
-    assert again.result.server_metrics == own
-    reports = run_reports("run", again.result, again.requests, again.steps)
-    assert "What the server said of itself" in reports["report.html"]
-    assert "KV cache in use, peak | 50 %" in reports["report.md"]
-
-
-def test_ctrl_c_does_not_lose_what_the_server_said_of_itself() -> None:
-    """It reaches every process of the terminal, the one that polls as well."""
-    with metrics_page() as (url, wait_for), scraping(url, interval_s=0.01) as scraper:
-        wait_for(1)
-        (poller,) = multiprocessing.active_children()
-        assert poller.pid is not None
-        os.kill(poller.pid, signal.SIGINT)
-        own = told_by_server(scraper.stop(), origin_s=0.0)
-    assert own.kind == "vllm"
-    assert own.series["running"][0] == 1
-
-
-def test_a_poll_that_was_given_up_says_why() -> None:
-    with in_thread(MockServer()) as url, scraping(url, interval_s=0.01) as scraper:
-        (poller,) = multiprocessing.active_children()
-        poller.join(20)
-        assert not poller.is_alive()
-        own = told_by_server(scraper.stop(), origin_s=0.0)
-    assert own.failed_scrapes == 5
-    assert "has no page of metrics" in own.trouble
-
-
-def test_the_key_is_shown_where_the_metrics_are_behind_it_too() -> None:
-    with (
-        metrics_page("secret") as (url, wait_for),
-        scraping(url, interval_s=0.01, headers={"Authorization": "Bearer secret"}) as scraper,
-    ):
-        wait_for(1)
-        own = told_by_server(scraper.stop(), origin_s=0.0)
-    assert own.kind == "vllm"
-    assert not own.failed_scrapes
-
-
 def test_a_calibration_that_cannot_be_read_is_found_before_anything_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -564,78 +402,3 @@ def test_the_server_that_is_measured_is_the_one_that_is_asked(
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     assert measured().result.counters.requests_ok == 24
-
-
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_header_goes_with_every_request_and_its_value_is_stored_nowhere(
-    processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    value = "s3cret-100%-of-it"
-    monkeypatch.setenv("SOME_SECRET", f"{value}\n")
-    monkeypatch.setenv("SOME_KEY", "another-secret")
-
-    def refusing(body: Mapping[str, Any], name: str) -> Script:
-        if name == "r3":  # and repeats it
-            return Script(plain=Plain(401, body=f"{value} another-secret are no keys".encode()))
-        return QUICK.script(body, name)
-
-    server = MockServer(refusing, keep_bodies=True)
-    with in_thread(server) as url:
-        client = ClientConfig(
-            parse_url(url),
-            processes=processes,
-            headers_env={"api-key": "SOME_SECRET"},
-            api_key_env="SOME_KEY",
-        )
-        config = ServerRunConfig(client, LOAD, tokenizer="bundled")
-        found = measure_server(prepare_server_run(config, Silent()), Silent())
-    assert found.result.counters.requests_ok == 23
-    assert {path for path, _ in server.heads} >= {"/v1/models", "/v1/completions", "/metrics"}
-    assert {sent["api-key"] for _, sent in server.heads} == {value}
-    assert {sent["authorization"] for _, sent in server.heads} == {"Bearer another-secret"}
-    assert found.result.config["headers"] == ["api-key"]
-    directory = write_run(tmp_path / "run", found.result, found.requests, found.steps, {})
-    stored = b"".join(one.read_bytes() for one in directory.iterdir())
-    (refused,) = [one for one in found.requests["detail"] if one]
-    assert "are no keys" in refused
-    assert f"{value}" not in refused + found.result.model_dump_json() + repr(config)
-    assert "another-secret" not in refused
-    assert value.encode() not in stored
-
-
-def test_a_query_goes_with_every_request() -> None:
-    """As Azure's api-version."""
-    server = MockServer(QUICK.script, keep_bodies=True)
-    with in_thread(server) as url:
-        client = ClientConfig(parse_url(f"{url}/v1?api-version=preview&x=%41"))
-        config = ServerRunConfig(client, LOAD, tokenizer="bundled")
-        found = measure_server(prepare_server_run(config, Silent()), Silent())
-    assert found.result.counters.requests_ok == 24
-    assert found.result.target is not None
-    assert found.result.target.base_url == f"{url}?api-version=preview&x=%41"
-    asked = {target.partition("?") for target, _ in server.heads}
-    assert {path for path, _, _ in asked} >= {"/v1/models", "/v1/completions", "/metrics"}
-    assert {query for _, _, query in asked} == {"api-version=preview&x=%41"}
-
-
-def test_a_key_is_not_taken_along_to_another_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[bytes] = []
-
-    class Elsewhere(MockServer):
-        def answer(self, method: bytes, path: bytes) -> Plain:
-            asked.append(path)
-            return super().answer(method, path)
-
-    monkeypatch.setenv("SOME_KEY", "secret")
-    with in_thread(Elsewhere(QUICK.script)) as there:
-        moved = f"HTTP/1.1 307 Moved\r\nLocation: {there}/v1/models\r\nContent-Length: 0\r\n\r\n"
-
-        class Moved(MockServer):
-            def answer(self, method: bytes, path: bytes) -> Plain:  # noqa: ARG002
-                return Plain(raw=moved.encode())
-
-        with in_thread(Moved()) as url:
-            client = ClientConfig(parse_url(url), api_key_env="SOME_KEY")
-            with pytest.raises(TargetError, match="answered 307"):
-                prepare_server_run(ServerRunConfig(client, LOAD, tokenizer="bundled"), Silent())
-    assert not asked
