@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from fnmatch import fnmatch
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
 import pytest
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from llmbench.engines.errors import ConfigError, ModelError
 from llmbench.engines.models import smollm2
 from llmbench.engines.models.catalogue import (
@@ -21,6 +22,9 @@ from llmbench.engines.models.catalogue import (
 from llmbench.engines.quantization.checkpoints.write import _COMPANIONS
 
 from .conftest import Saved
+
+# httpx or httpx2, as the hub's library has it.
+_CLIENT: Any = import_module(HfHubHTTPError.__bases__[0].__module__.partition(".")[0])
 
 
 def test_bundled_is_in_the_package() -> None:
@@ -138,6 +142,9 @@ def test_unsupported_model_is_refused_before_its_weights_are_fetched(
     [
         (LocalEntryNotFoundError("no\nnet"), "is no directory here nor in the hub's cache"),
         (OSError("disk full\nmore"), r"cannot be fetched from the hub \(disk full\)"),
+        (_CLIENT.ProxyError("403 Forbidden"), r"cannot be fetched from the hub \(403 Forbidden\)"),
+        (_CLIENT.RemoteProtocolError("cut"), r"cannot be fetched from the hub \(cut\)"),
+        (_CLIENT.ReadTimeout(""), r"cannot be fetched from the hub \(ReadTimeout\)"),
     ],
 )
 def test_hub_that_cannot_be_reached(
