@@ -180,9 +180,12 @@ def _shards(directory: Path) -> list[tuple[Path, Sequence[str]]]:
             f"has its weights in {pickled[0]!r}, which can run code when read; "
             f"expected safetensors ({SINGLE_FILE} or {INDEX_FILE})",
         )
-    raise ModelError(
-        "model", str(directory), f"has no weights: neither {SINGLE_FILE} nor {INDEX_FILE}"
+    # Of the hub's models pickled weights are never fetched, so that they are not here to be named.
+    problem = (
+        f"has no weights: neither {SINGLE_FILE} nor {INDEX_FILE}; weights that are pickled "
+        "(pytorch_model.bin) can run code when read, and are not fetched"
     )
+    raise ModelError("model", str(directory), problem)
 
 
 def _indexed(directory: Path, weight_map: object) -> list[tuple[Path, Sequence[str]]]:

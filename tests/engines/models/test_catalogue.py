@@ -11,6 +11,7 @@ from typing import Any
 import huggingface_hub
 import pytest
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.utils import hf_raise_for_status
 from llmbench.engines.errors import ConfigError, ModelError
 from llmbench.engines.models import smollm2
 from llmbench.engines.models.catalogue import (
@@ -152,4 +153,29 @@ def test_hub_that_cannot_be_reached(
 ) -> None:
     with pytest.raises(ModelError, match=message) as refused:
         resolve_on(FakeHub(error), monkeypatch)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        (401, "", "is not on the hub, or is private: check its spelling, or log in with"),
+        (404, "RepoNotFound", "is not on the hub, or is private: check its spelling, or log in"),
+        (403, "GatedRepo", "is gated: accept its conditions at https://huggingface.co/some-org/"),
+        (404, "EntryNotFound", r"the hub \(Entry Not Found for url: https://huggingface.co/api"),
+        (429, "", r"the hub \(429 Too Many Requests for url: "),
+    ],
+)
+def test_what_the_hub_answers_is_said_in_a_line_that_helps(
+    status: int, code: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Errors as the hub's own library makes them of answers; each has an id in its first line."""
+    asked = _CLIENT.Request("GET", "https://huggingface.co/api/models/some-org/some-model")
+    headers = {"X-Error-Code": code, "X-Request-Id": "Root=1-23"}
+    answer = _CLIENT.Response(status, headers=headers, request=asked, json={"error": "no"})
+    with pytest.raises(HfHubHTTPError) as raised:
+        hf_raise_for_status(answer)
+    with pytest.raises(ModelError, match=message) as refused:
+        resolve_on(FakeHub(raised.value), monkeypatch)
+    assert str(refused.value).startswith("model: 'some-org/some-model' ")
     assert "\n" not in str(refused.value)

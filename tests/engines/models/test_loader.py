@@ -145,7 +145,9 @@ def test_pickled_weights_are_refused(copy: Path) -> None:
 
 def test_no_weights_at_all(copy: Path) -> None:
     (copy / SINGLE_FILE).unlink()
-    assert "has no weights" in refusal(copy)
+    message = refusal(copy)
+    assert "has no weights: neither model.safetensors nor model.safetensors.index.json" in message
+    assert "pickled (pytorch_model.bin) can run code when read, and are not fetched" in message
 
 
 def test_unsupported_architecture_is_refused_with_no_weights_there(tmp_path: Path) -> None:
