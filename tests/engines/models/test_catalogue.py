@@ -18,6 +18,7 @@ from llmbench.engines.models.catalogue import (
     _HUB_FILES,
     cache_directory,
     list_models,
+    resolve_dummy,
     resolve_model,
 )
 from llmbench.engines.quantization.checkpoints.write import _COMPANIONS
@@ -57,6 +58,15 @@ def test_cache_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache_directory() == Path("/some/where")
     monkeypatch.delenv("LLMBENCH_CACHE")
     assert cache_directory() == Path.home() / ".cache" / "llmbench"
+
+
+def test_cache_that_cannot_hold_a_known_shape_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("LLMBENCH_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(ModelError, match=r"LLMBENCH_CACHE: '.*file/cache' cannot hold the model"):
+        resolve_dummy("llama-3-8b")
 
 
 def test_directory(tmp_path: Path) -> None:
