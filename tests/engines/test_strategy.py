@@ -15,6 +15,7 @@ from llmbench.engines.strategy import Strategy, build_strategy
 from .resolved import DECIDED
 
 WHOLE = {"chunked_prefill": False}
+CONTIGUOUS = {"kv": "contiguous"}
 
 
 def strategy(preset: str, limits: Limits, **choices: Any) -> Strategy:
@@ -24,7 +25,14 @@ def strategy(preset: str, limits: Limits, **choices: Any) -> Strategy:
 
 
 @pytest.mark.parametrize(
-    ("preset", "choices"), [("paged", {}), ("vllm-v1", WHOLE), ("trtllm-max-util", WHOLE)]
+    ("preset", "choices"),
+    [
+        ("paged", {}),
+        ("vllm-v1", WHOLE),
+        ("trtllm-max-util", WHOLE),
+        # In flight a request of higher priority takes a run from one that has it.
+        ("trtllm-max-util", WHOLE | CONTIGUOUS),
+    ],
 )
 def test_a_step_recomputes_the_longest_request_whole(preset: str, choices: dict[str, Any]) -> None:
     short = Limits(max_num_seqs=4, max_num_batched_tokens=127, max_model_len=128)
@@ -44,6 +52,8 @@ def test_a_step_recomputes_the_longest_request_whole(preset: str, choices: dict[
         ("vllm-v1", {}),
         ("trtllm-max-util", {}),
         ("sarathi", {}),
+        ("paged", CONTIGUOUS),
+        ("vllm-v1", WHOLE | CONTIGUOUS),
     ],
 )
 def test_a_step_may_be_shorter_where_prompts_are_cut_or_nobody_is_preempted(
