@@ -111,8 +111,8 @@ class Request:
     """One prompt to continue.
 
     request_id: unique among the requests an engine holds.
-    arrival_s: when it came, on the engine's clock; orders the waiting queue.
-    priority: lower goes first and makes room last, as in vLLM; equals go by arrival.
+    arrival_s: when it came, on the engine's clock; a delay factor waits from it. Orders nothing.
+    priority: lower goes first and makes room last, as in vLLM; equals go as they were added.
     cache_salt: only requests of the same one share a prefix cache's blocks; None is one, too.
     """
 

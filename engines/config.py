@@ -177,8 +177,7 @@ class EngineConfig:
     def cuts_prompts(self) -> bool:
         """Whether a prompt longer than a step is split over several. Batching that does not read
         whether it may does, but for `separate`."""
-        unread = bool(why_unread("chunked_prefill", vars(self)))
-        return self.batching != "separate" and (self.chunked_prefill or unread)
+        return _cuts_prompts(vars(self))
 
     def limits_for(self, model_len: int) -> Limits:
         """The step budgets for a model of at most `model_len` positions."""
@@ -194,8 +193,7 @@ class EngineConfig:
     def _usual_budget(self, max_model_len: int) -> int:
         """Tokens of a step when nothing is said."""
         whole = max(max_model_len, LEAST_DEFAULT_BATCHED_TOKENS)
-        mixes_chunks = self.batching == "mixed" and self.cuts_prompts
-        return min(whole, MOST_CHUNKED_BATCHED_TOKENS) if mixes_chunks else whole
+        return min(whole, MOST_CHUNKED_BATCHED_TOKENS) if _mixes_chunks(vars(self)) else whole
 
 
 def engine_config(engine: str = "paged", **overrides: Any) -> EngineConfig:
@@ -223,6 +221,9 @@ def engine_config(engine: str = "paged", **overrides: Any) -> EngineConfig:
         for name in preset.settings.keys() - chosen.keys()
         if why_unread(name, asked) and not why_unread(name, row)
     }
+    # Its tokens of a step are the chunk of its mixing, and too few for prompts computed whole.
+    if _mixes_chunks(row) and not _mixes_chunks(asked):
+        fallen |= {"max_num_batched_tokens"} - chosen.keys()
     config = EngineConfig(
         engine=preset.name,
         stands_for=preset.stands_for,
@@ -245,6 +246,16 @@ def with_choices(engine: EngineConfig, **overrides: Any) -> EngineConfig:
         if why_unread(name, after) and not why_unread(name, before):
             changes[name] = _default(name)
     return replace(engine, **changes)
+
+
+def _cuts_prompts(settings: Mapping[str, Any]) -> bool:
+    may = settings.get("chunked_prefill", _default("chunked_prefill"))
+    unread = bool(why_unread("chunked_prefill", settings))
+    return settings["batching"] != "separate" and (may or unread)
+
+
+def _mixes_chunks(settings: Mapping[str, Any]) -> bool:
+    return settings["batching"] == "mixed" and _cuts_prompts(settings)
 
 
 def _split(overrides: Mapping[str, Any]) -> dict[str, Any]:

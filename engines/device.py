@@ -21,14 +21,21 @@ _BFLOAT16_SINCE = (8, 0)
 
 
 def find_device(name: str) -> torch.device:
+    """`auto`: a GPU where there is one. Raises ConfigError for a device that is not here."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError("device", name, "cpu: this machine has no usable CUDA device")
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError as error:
         raise ConfigError("device", name, "cpu, cuda or cuda:N") from error
+    # By its name: torch keeps 8 bits of the index, so that its cuda:256 is cuda:0.
+    index = int(name.partition(":")[2] or 0)
+    if device.type == "cuda" and index >= (count := torch.cuda.device_count()):
+        there = f"cuda:0 to cuda:{count - 1}" if count > 1 else "cuda:0"
+        raise ConfigError("device", name, f"{there}: torch finds {count} of them here")
+    return device
 
 
 def put_on(device: torch.device, tensor: torch.Tensor) -> torch.Tensor:

@@ -98,7 +98,7 @@ def _check_budget(engine: EngineConfig, strategy: Strategy) -> None:
     than a step: it would end amid its answer."""
     limits = strategy.limits
     longest, most = limits.max_model_len, limits.max_num_batched_tokens
-    if engine.cuts_prompts or strategy.admission.guarantees_completion or longest <= most:
+    if engine.cuts_prompts or longest <= most or not _makes_room(strategy):
         return
     raise ConfigError(
         "max_num_batched_tokens",
@@ -107,6 +107,14 @@ def _check_budget(engine: EngineConfig, strategy: Strategy) -> None:
         "again in one step; lower --max-model-len, or choose --admission reserve, or mixed "
         "batching with chunked prefill",
     )
+
+
+def _makes_room(strategy: Strategy) -> bool:
+    """Whether a request that runs may lose what was computed of it: where the cache runs out, or
+    in flight to one of higher priority."""
+    if strategy.admission.guarantees_completion:
+        return False
+    return strategy.kv.grows or isinstance(strategy.batching, InflightBatching)
 
 
 def _too_small(pool_tokens: int, limits: Limits, why: str) -> ConfigError:

@@ -173,11 +173,12 @@ class Holdings(Sequence[Holding]):
 class KVUsage:
     """The KV cache at the end of a step, in tokens.
 
-    capacity_tokens: the pool S. external_tokens: free room that cannot serve the head of the
-    waiting queue because it is not contiguous. shared_tokens: room saved by sharing blocks: for
-    each shared block, (holders - 1) x the tokens written in it. shared_room_tokens: the same with
-    the unwritten ends of shared blocks: how much room `holdings` count more than once.
-    cached_tokens: tokens in free blocks whose content the prefix cache still knows.
+    capacity_tokens: the pool S. external_tokens: all free room, while the head of the waiting queue
+    finds no hole large enough: one hole that is too small counts as several do.
+    shared_tokens: room saved by sharing blocks: for each shared block, (holders - 1) x the tokens
+    written in it. shared_room_tokens: the same with the unwritten ends of shared blocks: how much
+    room `holdings` count more than once. cached_tokens: tokens in free blocks whose content the
+    prefix cache still knows.
     Reserved against internal room depends on final lengths, known only after the run: see
     `split` in `kv/usage.py`.
     """
@@ -205,8 +206,9 @@ class PhaseTimes:
     """Where a step's time went, in seconds; the parts sum to the step's duration.
 
     schedule_s: choosing the step. prepare_s: its KV layout and input tensors.
-    attention_s: attention over the KV cache, its write included. linear_s: the rest of the
-    model's forward pass, and what of the cache is copied within the device for it.
+    attention_s: attention over the KV cache, its write included; of our own decoder the norms of q
+    and k and the rotation, too, which through transformers are in linear_s. linear_s: the rest of
+    the model's forward pass, and what of the cache is copied within the device for it.
     sample_s: logits to tokens, the copy to the host included.
     communicate_s: collectives between devices. swap_s: keys and values moved to or from the host
     for a preemption. host_s: what remains (commit, bookkeeping).

@@ -215,8 +215,8 @@ KV_STATES: tuple[Term, ...] = (
     Term(
         "external",
         "External",
-        "free, not in one piece",
-        "Free room too scattered for the request at the head of the queue.",
+        "free, no one piece large enough",
+        "Free room of no use to the request at the head of the queue: no hole is large enough.",
     ),
     Term(
         "shared",

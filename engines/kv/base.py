@@ -185,6 +185,6 @@ class KVCache(KVRoom, KVAllocator, PrefixCache, KVPlacement, Protocol):
     def capacity_tokens(self) -> int: ...
 
     def usage(self, live: Sequence[RequestState], head: RequestState | None) -> KVUsage:
-        """Who holds what now. head: the first in the waiting queue, for whom room that is free
-        but not in one piece is external fragmentation."""
+        """Who holds what now. head: the first in the waiting queue, for whom free room of
+        which no one piece is large enough is external, and all of it."""
         ...

@@ -50,7 +50,10 @@ class ContiguousKVCache:
         self.reservation = reservation
         if not self._arena.has_room(max_model_len):
             raise ConfigError(
-                "kv_memory", slots, f"one piece of {max_model_len} tokens, for the longest request"
+                "kv_memory",
+                f"{slots} tokens",
+                f"one piece of {self._arena.granted(max_model_len)} tokens, which one request of "
+                f"max_model_len {max_model_len} takes; raise --kv-memory or lower --max-model-len",
             )
         self._runs: dict[RequestState, Run] = {}
         # Runs of samples that are not born yet.

@@ -19,7 +19,7 @@ class KVSplit:
     useful_tokens: room whose keys and values are written; what is shared counts once.
     reserved_tokens: held, and written later by the request that holds it.
     internal_tokens: held and never written by the request that holds it.
-    external_tokens: free, and no use to the head of the queue because it is not in one piece.
+    external_tokens: free, and no use to the head of the queue: no one piece is large enough.
     shared_tokens: room saved by sharing blocks; a gain, so no part of the waste.
     """
 

@@ -131,7 +131,8 @@ def resolve_dummy(name: str) -> ModelFiles:
 
 
 def _shape_directory(name: str) -> Path:
-    """A known shape as a directory with a config.json, which is what a model is made from."""
+    """A known shape as a directory with a config.json, which is what a model is made from. Raises
+    ModelError where the cache cannot hold it."""
     from ..cost.shapes import shape_file
 
     source = shape_file(name)
@@ -139,11 +140,15 @@ def _shape_directory(name: str) -> Path:
     config = kept / "config.json"
     if source.name == config.name:
         return source.parent
-    if not config.is_file() or config.read_bytes() != source.read_bytes():
-        kept.mkdir(parents=True, exist_ok=True)
-        partial = kept / f".config.{secrets.token_hex(4)}"
-        partial.write_bytes(source.read_bytes())
-        partial.replace(config)
+    try:
+        if not config.is_file() or config.read_bytes() != source.read_bytes():
+            kept.mkdir(parents=True, exist_ok=True)
+            partial = kept / f".config.{secrets.token_hex(4)}"
+            partial.write_bytes(source.read_bytes())
+            partial.replace(config)
+    except OSError as error:
+        problem = f"cannot hold the model ({error.strerror or error})"
+        raise ModelError("LLMBENCH_CACHE", str(cache_directory()), problem) from error
     return kept
 
 

@@ -245,31 +245,31 @@ def _refuse_what_is_not_computed(data: Mapping[str, Any]) -> None:
 
 
 def _sliding_window(data: Mapping[str, Any], family: str) -> int | None:
-    """The window of every layer. Layers of both kinds in one model are refused."""
+    """The window of every layer. Layers of both kinds in one model are refused: of a Mistral's
+    `layer_types`, too, with which transformers makes it a Ministral."""
     if family == "llama":
         return None
-    window = data.get("sliding_window", 4096)
+    window, first_windowed = data.get("sliding_window", 4096), 0
     if family in ("qwen2", "qwen3"):
         if not _flag(data, "use_sliding_window"):
             window = None
-        layers = _integer(data, "num_hidden_layers")
         first_windowed = _integer(data, "max_window_layers", 28, least=0)
-        kinds = data.get("layer_types") or [
-            "sliding_attention" if window and layer >= first_windowed else "full_attention"
-            for layer in range(layers)
-        ]
-        if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
-            raise ModelError("layer_types", kinds, "in config.json; expected a list of names")
-        other = [kind for kind in kinds if kind not in ("full_attention", "sliding_attention")]
-        if other or len(set(kinds)) > 1:
-            raise NotNativeError(
-                "layer_types",
-                sorted(set(kinds)),
-                "are not supported; expected every layer full_attention or sliding_attention",
-            )
-        if kinds[0] == "full_attention":
-            window = None
-    return None if window is None else _integer({"sliding_window": window}, "sliding_window")
+    kinds = data.get("layer_types") or [
+        "full_attention" if window is None or layer < first_windowed else "sliding_attention"
+        for layer in range(_integer(data, "num_hidden_layers", most=MOST_LAYERS))
+    ]
+    if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
+        raise ModelError("layer_types", kinds, "in config.json; expected a list of names")
+    other = [kind for kind in kinds if kind not in ("full_attention", "sliding_attention")]
+    if other or len(set(kinds)) > 1:
+        raise NotNativeError(
+            "layer_types",
+            sorted(set(kinds)),
+            "are not supported; expected every layer full_attention or sliding_attention",
+        )
+    if window is None or kinds[0] == "full_attention":
+        return None
+    return _integer({"sliding_window": window}, "sliding_window")
 
 
 def _rope(data: Mapping[str, Any], max_positions: int) -> tuple[float, RopeScaling | None]:

@@ -65,8 +65,9 @@ class DecoderConfig(Protocol):
 
 @dataclass
 class AttentionTimer:
-    """Adds up the host's time in attention, with the rotation and the cache write before it. True
-    on a CPU only: an accelerator's launches return early."""
+    """Adds up the host's time in attention, with the cache write before it and, in our own decoder,
+    the norms of q and k and the rotation. True on a CPU only: an accelerator's launches return
+    early."""
 
     seconds: float = 0.0
 

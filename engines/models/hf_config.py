@@ -116,8 +116,11 @@ def _check_depth(text: Any) -> None:
 
 def _check_named(data: dict[str, Any], built: str) -> None:
     """transformers goes by `model_type` alone: of an encoder or a classifier it would build the
-    language model of that family, and compute something else than the checkpoint is."""
+    language model of that family, and compute something else than the checkpoint is. But a
+    Mistral with `layer_types` is the Ministral that it builds."""
     named = [str(one) for one in data.get("architectures") or ()]
+    if data.get("model_type") == "mistral" and "layer_types" in data:
+        named = ["MinistralForCausalLM" if one == "MistralForCausalLM" else one for one in named]
     if named and built.casefold() not in (one.casefold() for one in named):
         problem = f"is what its config.json names; transformers would build {built} of it"
         raise ModelError("model", named[0], problem)

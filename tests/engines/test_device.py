@@ -44,6 +44,19 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
         devices.find_device("cuda:1")
 
 
+@pytest.mark.parametrize(("count", "there"), [(1, "cuda:0"), (2, "cuda:0 to cuda:1")])
+def test_the_gpus_that_are_there_are_named(
+    count: int, there: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    assert devices.find_device(f"cuda:{count - 1}").index == count - 1
+    assert devices.find_device("cuda") == GPU
+    for name in (f"cuda:{count}", "cuda:128", "cuda:256"):
+        with pytest.raises(ConfigError, match=f"'{name}' .*expected {there}: .*{count} of them"):
+            devices.find_device(name)
+
+
 @pytest.fixture
 def emulating_cpu(monkeypatch: pytest.MonkeyPatch):
     """A processor without bfloat16 arithmetic, and the targets whose libraries it runs."""

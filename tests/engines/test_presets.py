@@ -79,7 +79,7 @@ def test_an_entry_point_is_an_engine_like_any_other(plugins: dict[str, object]) 
     assert find_preset("my-own") is MINE
     engine = engine_config("mine", batching="separate")
     assert (engine.engine, engine.batching, engine.block_size) == ("mine", "separate", 8)
-    assert engine.max_num_batched_tokens == 512
+    assert engine_config("mine").max_num_batched_tokens == 512
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from torch import Tensor
 from ....kernels.registry import KernelError
 from ...errors import ModelError
 from ...models.config import ModelConfig
-from ...models.loader import Checkpoint, check_tensor, load_config
+from ...models.loader import Checkpoint, check_tensor, is_tied_copy, load_config
 from ..finite import check_finite
 from ..lazy import Lazy
 from ..methods import linear_ops, op_of
@@ -193,7 +193,7 @@ def _check_nothing_else(published: Published, checkpoint: Checkpoint, used: set[
     for name in checkpoint:
         if name in used or name.endswith(_UNUSED):
             continue
-        if name == "lm_head.weight" and published.config.tie_word_embeddings:
+        if is_tied_copy(name, published.config, checkpoint, published.directory):
             continue
         # GPTQ's tools gave every map a bias, of zeros where the model has none.
         floats = checkpoint.stored_dtype(name) in FLOATS

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.kv.arena import BuddyArena, FirstFitArena, Run
-from llmbench.engines.kv.contiguous import ContiguousKVCache
+from llmbench.engines.kv.contiguous import ArenaKind, ContiguousKVCache
 from llmbench.engines.state import RequestState
 from llmbench.engines.step import Chunk, StepPlan
 
@@ -61,9 +61,20 @@ def test_layout_writes_and_reads_one_run() -> None:
     assert layout.slot_mapping == [34, 35, 36, 3]
 
 
-def test_an_arena_smaller_than_one_request_is_refused() -> None:
-    with pytest.raises(ConfigError, match="kv_memory"):
-        ContiguousKVCache(slots=16, max_model_len=32)
+@pytest.mark.parametrize(
+    ("arena", "slots", "piece"), [("first-fit", 1199, 1200), ("buddy", 2047, 2048)]
+)
+def test_an_arena_smaller_than_one_request_is_refused(
+    arena: ArenaKind, slots: int, piece: int
+) -> None:
+    """By the length of the piece that it hands out, which of buddies is a power of two."""
+    with pytest.raises(ConfigError) as refused:
+        ContiguousKVCache(slots, max_model_len=1200, arena=arena)
+    assert str(refused.value) == (
+        f"kv_memory: '{slots} tokens' is not allowed; expected one piece of {piece} tokens, which "
+        "one request of max_model_len 1200 takes; raise --kv-memory or lower --max-model-len"
+    )
+    ContiguousKVCache(piece, max_model_len=1200, arena=arena)
 
 
 class ArenaMachine(RuleBasedStateMachine):

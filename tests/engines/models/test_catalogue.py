@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import hashlib
 from fnmatch import fnmatch
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
 import pytest
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.utils import hf_raise_for_status
 from llmbench.engines.errors import ConfigError, ModelError
 from llmbench.engines.models import smollm2
 from llmbench.engines.models.catalogue import (
     _HUB_FILES,
     cache_directory,
     list_models,
+    resolve_dummy,
     resolve_model,
 )
 from llmbench.engines.quantization.checkpoints.write import _COMPANIONS
 
 from .conftest import Saved
+
+# httpx or httpx2, as the hub's library has it.
+_CLIENT: Any = import_module(HfHubHTTPError.__bases__[0].__module__.partition(".")[0])
 
 
 def test_bundled_is_in_the_package() -> None:
@@ -52,6 +58,15 @@ def test_cache_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache_directory() == Path("/some/where")
     monkeypatch.delenv("LLMBENCH_CACHE")
     assert cache_directory() == Path.home() / ".cache" / "llmbench"
+
+
+def test_cache_that_cannot_hold_a_known_shape_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("LLMBENCH_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(ModelError, match=r"LLMBENCH_CACHE: '.*file/cache' cannot hold the model"):
+        resolve_dummy("llama-3-8b")
 
 
 def test_directory(tmp_path: Path) -> None:
@@ -138,6 +153,9 @@ def test_unsupported_model_is_refused_before_its_weights_are_fetched(
     [
         (LocalEntryNotFoundError("no\nnet"), "is no directory here nor in the hub's cache"),
         (OSError("disk full\nmore"), r"cannot be fetched from the hub \(disk full\)"),
+        (_CLIENT.ProxyError("403 Forbidden"), r"cannot be fetched from the hub \(403 Forbidden\)"),
+        (_CLIENT.RemoteProtocolError("cut"), r"cannot be fetched from the hub \(cut\)"),
+        (_CLIENT.ReadTimeout(""), r"cannot be fetched from the hub \(ReadTimeout\)"),
     ],
 )
 def test_hub_that_cannot_be_reached(
@@ -145,4 +163,29 @@ def test_hub_that_cannot_be_reached(
 ) -> None:
     with pytest.raises(ModelError, match=message) as refused:
         resolve_on(FakeHub(error), monkeypatch)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        (401, "", "is not on the hub, or is private: check its spelling, or log in with"),
+        (404, "RepoNotFound", "is not on the hub, or is private: check its spelling, or log in"),
+        (403, "GatedRepo", "is gated: accept its conditions at https://huggingface.co/some-org/"),
+        (404, "EntryNotFound", r"the hub \(Entry Not Found for url: https://huggingface.co/api"),
+        (429, "", r"the hub \(429 Too Many Requests for url: "),
+    ],
+)
+def test_what_the_hub_answers_is_said_in_a_line_that_helps(
+    status: int, code: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Errors as the hub's own library makes them of answers; each has an id in its first line."""
+    asked = _CLIENT.Request("GET", "https://huggingface.co/api/models/some-org/some-model")
+    headers = {"X-Error-Code": code, "X-Request-Id": "Root=1-23"}
+    answer = _CLIENT.Response(status, headers=headers, request=asked, json={"error": "no"})
+    with pytest.raises(HfHubHTTPError) as raised:
+        hf_raise_for_status(answer)
+    with pytest.raises(ModelError, match=message) as refused:
+        resolve_on(FakeHub(raised.value), monkeypatch)
+    assert str(refused.value).startswith("model: 'some-org/some-model' ")
     assert "\n" not in str(refused.value)

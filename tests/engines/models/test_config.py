@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 from llmbench.engines.errors import ModelError
-from llmbench.engines.models.config import LinearRopeScaling, Llama3RopeScaling, parse_config
+from llmbench.engines.models.config import (
+    LinearRopeScaling,
+    Llama3RopeScaling,
+    NotNativeError,
+    parse_config,
+)
 
 from .conftest import Saved
 from .tiny import config_of
@@ -144,6 +149,16 @@ def test_windows() -> None:
     assert parse_config(QWEN25_05B | windowed).sliding_window == 32768
     # No layer reaches max_window_layers, so none has a window.
     assert parse_config(QWEN3_06B | {"use_sliding_window": True}).sliding_window is None
+
+
+def test_layer_types_decide_of_a_mistral_too() -> None:
+    """As transformers, which makes it a Ministral."""
+    full, windowed = ["full_attention"] * 32, ["sliding_attention"] * 32
+    assert parse_config(MISTRAL_7B | {"layer_types": full}).sliding_window is None
+    assert parse_config(MISTRAL_7B | {"layer_types": windowed}).sliding_window == 4096
+    assert parse_config(MISTRAL_7B | {"layer_types": None}).sliding_window == 4096
+    with pytest.raises(NotNativeError, match=r"layer_types: .*full_attention.*sliding_attention"):
+        parse_config(MISTRAL_7B | {"layer_types": windowed[:8] + full[8:]})
 
 
 def test_biases() -> None:

@@ -5,6 +5,7 @@ The reference is `generate` in float32, one request at a time, or the logits of 
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -363,6 +364,27 @@ def test_llama_that_native_code_does_not_compute_runs_through_transformers(tmp_p
     assert resolve(settings(), files).model_impl == "transformers"
     with pytest.raises(ModelError, match="hidden_act: 'gelu' is not supported"):
         resolve(settings(model_impl="native"), files)
+
+
+def test_mistral_of_two_kinds_of_layers_runs_as_the_ministral_that_transformers_makes_it(
+    tmp_path: Path,
+) -> None:
+    """As Ministral-8B-Instruct-2410 is published."""
+    torch.manual_seed(0)
+    kinds = ["sliding_attention", "full_attention", "sliding_attention"]
+    config = transformers.MinistralConfig(**_GROUPED, sliding_window=7, layer_types=kinds)
+    transformers.MinistralForCausalLM(config).save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    named = {"model_type": "mistral", "architectures": ["MistralForCausalLM"]}
+    path.write_text(json.dumps(json.loads(path.read_text()) | named))
+    files = ModelFiles("ministral", tmp_path)
+    engine = resolve(settings(max_num_batched_tokens=8, batching="mixed"), files)
+    assert engine.model_impl == "transformers"
+    assert describe(tmp_path).windows == (7, None, 7)
+    reference = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    prompts = random_prompts(PROMPT_TOKENS, seed=3)
+    tokens, _ = serve(load_model(files, engine), engine, prompts)
+    assert tokens == [greedy(reference, prompt, OUTPUT_TOKENS) for prompt in prompts]
 
 
 @pytest.mark.parametrize("named", ["Qwen2Model", "Qwen2ForSequenceClassification"])

@@ -113,12 +113,29 @@ def test_quantised_tensor_is_named(copy: Path) -> None:
     assert f"has {name!r} as I8; expected one of F32, F16, BF16" in refusal(copy)
 
 
+HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
+
+
+def tie(directory: Path) -> None:
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}))
+
+
 def test_copy_of_a_tied_projection_and_old_rotary_buffers_are_let_pass(copy: Path) -> None:
-    config = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}))
+    tie(copy)
     buffer = "model.layers.0.self_attn.rotary_emb.inv_freq"
-    rewrite(copy, lambda tensors: tensors.update({buffer: torch.zeros(6)}))
+    rewrite(copy, lambda t: t.update({buffer: torch.zeros(6), HEAD: t[EMBEDDING].clone()}))
     assert load_model_directory(copy)[0].vocab_size == VOCAB
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_tied_projection_that_is_another_is_refused(copy: Path, dtype: torch.dtype) -> None:
+    """transformers does not tie these, and computes with the projection."""
+    tie(copy)
+    rewrite(copy, lambda t: t.update({HEAD: t[EMBEDDING].to(dtype) * 2}))
+    message = refusal(copy)
+    assert "has 'lm_head.weight', which is not the embedding" in message
+    assert 'set "tie_word_embeddings": false there' in message
 
 
 def test_pickled_weights_are_refused(copy: Path) -> None:
@@ -128,7 +145,9 @@ def test_pickled_weights_are_refused(copy: Path) -> None:
 
 def test_no_weights_at_all(copy: Path) -> None:
     (copy / SINGLE_FILE).unlink()
-    assert "has no weights" in refusal(copy)
+    message = refusal(copy)
+    assert "has no weights: neither model.safetensors nor model.safetensors.index.json" in message
+    assert "pickled (pytorch_model.bin) can run code when read, and are not fetched" in message
 
 
 def test_unsupported_architecture_is_refused_with_no_weights_there(tmp_path: Path) -> None:

