@@ -20,6 +20,7 @@ from ...engines.clock import Clock, WallClock
 from ...engines.errors import ConfigError
 from ..config import RunConfig
 from ..machine.open_files import raise_open_files
+from ..machine.port import bind, check_port, listen
 from ..run.chat_template import has_chat_template, load_chat_template
 from ..run.experiment import tokenizer_of
 from .app import create_app
@@ -50,8 +51,7 @@ class ServeConfig:
     served_model_name: str | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port < 2**16:
-            raise ConfigError("port", self.port, "0 to 65535")
+        check_port(self.port)
         if self.max_waiting is not None and self.max_waiting < 1:
             raise ConfigError("max_waiting", self.max_waiting, "1 or more")
         if self.grace_s < 0:
@@ -73,25 +73,6 @@ def serve(run: RunConfig, config: ServeConfig, report: Report, ready: Report) ->
             run_server(service, listener, config.grace_s, lambda: ready(line))
         finally:
             service.stop()
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A socket that has the port but does not listen yet: clients are refused, not kept waiting,
-    while the model loads. Raises ConfigError for `port` or `host`."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror as error:
-        raise ConfigError("host", host, f"an address of this machine: {error.strerror}") from error
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise ConfigError("port", port, f"a port that is free: {error.strerror}") from error
-    return listener
 
 
 def url(listener: socket.socket) -> str:
@@ -181,6 +162,9 @@ class GracefulServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         raise_open_files()
+        for one in sockets or ():
+            # By itself: uvloop says nothing of one that cannot listen.
+            listen(one)
         await super().startup(sockets)
         if self.started:
             self._ready()
