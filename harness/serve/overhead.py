@@ -129,7 +129,7 @@ def measure(
     asked = engine_config(engine, quant=quant, kv_memory_bytes=256 * 2**20)
     run = RunConfig(model, asked)
     here, _ = load_engine(run, WallClock(), lambda _: None)
-    service, _ = start_service(run, ServeConfig(), lambda _: None)
+    service, _ = start_service(run, ServeConfig(), lambda _: None, lambda _: None)
     ready, loops = threading.Event(), []
 
     async def serve() -> None:

@@ -58,15 +58,15 @@ class ServeConfig:
             raise ConfigError("grace", self.grace_s, "0 or more seconds")
 
 
-def serve(run: RunConfig, config: ServeConfig, report: Report, ready: Report) -> None:
+def serve(run: RunConfig, config: ServeConfig, report: Report, ready: Report, warn: Report) -> None:
     """Serve until SIGTERM or Ctrl-C. report: told of the loading. ready: told one line when the
-    server listens.
+    server listens. warn: told of what goes wrong while it serves on.
 
     Raises ConfigError for what cannot work, the port included, before any weight is read, and what
     the engine raised if that ended it.
     """
     with bind(config.host, config.port) as listener:
-        service, loaded = start_service(run, config, report)
+        service, loaded = start_service(run, config, report, warn)
         try:
             kv = f"{loaded.settings.kv_memory_bytes / 2**20:.0f} MiB ({loaded.kv_tokens} tokens)"
             line = f"{url(listener)}  model {service.offer.name}, engine {run.label}, KV {kv}"
@@ -80,10 +80,12 @@ def url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def start_service(run: RunConfig, config: ServeConfig, report: Report) -> tuple[Service, Loaded]:
+def start_service(
+    run: RunConfig, config: ServeConfig, report: Report, warn: Report
+) -> tuple[Service, Loaded]:
     """Start the engine and put the protocol over it."""
-    clock = WallClock()
-    log = [] if config.request_log is None else [RequestLog(config.request_log, clock)]
+    clock, path = WallClock(), config.request_log
+    log = [] if path is None else [RequestLog(path, clock, warn)]
     engine, loaded = start_engine(run, clock, report)
     try:
         files, settings = loaded.files, loaded.settings
