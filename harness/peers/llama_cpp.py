@@ -102,7 +102,7 @@ class LlamaCpp:
 
     def _gguf(self, weights: str, model: ServedModel) -> Path:
         """The model as a file of these weights, made once."""
-        file = model.scratch / f"{model.directory.name}-{weights}.gguf"
+        file = model.made(f"{weights}.gguf")
         if file.is_file():
             return file
         file.parent.mkdir(parents=True, exist_ok=True)

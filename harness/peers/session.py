@@ -118,7 +118,7 @@ def measure(asked: Session, report: Callable[[str], None]) -> PeersResult:
     from ..machine.environment import capture
 
     files = resolve_model(asked.model, report)
-    model = ServedModel(files.name, files.directory, asked.scratch)
+    model = ServedModel.of(files, asked.scratch)
     with writing("out", asked.out):
         asked.out.mkdir(parents=True, exist_ok=True)
     corpus = _corpus(files.directory)

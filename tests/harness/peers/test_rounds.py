@@ -14,7 +14,7 @@ from llmbench.harness.peers.workload import Figure, Job
 
 from .fakes import FakePeer
 
-MODEL = ServedModel("tiny", Path("nowhere"), Path("nowhere"))
+MODEL = ServedModel("tiny", Path("nowhere"), "0123", Path("nowhere"))
 
 
 def jobs(number: int) -> tuple[Job, ...]:
