@@ -64,6 +64,10 @@ class Started:
     settings: str
     command: str
 
+    @property
+    def said_versions(self) -> str:
+        return ", ".join(f"{name} {number}" for name, number in self.versions.items())
+
 
 class Serving(Protocol):
     """An engine that is up and idle between jobs."""
