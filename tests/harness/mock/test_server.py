@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from array import array
 from typing import Any
 
 import pytest
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.machine.open_files import most_open_files
+from llmbench.harness.mock.log import Sent
 from llmbench.harness.mock.process import take_log
 from llmbench.harness.mock.rule import Fault, Rule
 from llmbench.harness.mock.script import Ending
@@ -70,6 +72,16 @@ def test_the_log_keeps_the_newest_and_counts_what_it_dropped() -> None:
             take_log(url)
         ask(url, "/v1/completions", body)
         assert [one.request_id for one in take_log(url)] == ["request-5"]
+
+
+def test_a_log_of_any_length_is_taken() -> None:
+    """Known wrong here: `calibrate-client --seconds 60` ended with a JSONDecodeError."""
+    server = MockServer()
+    times, tokens = array("d", [123456.789012345] * 1_000_000), array("i", [1] * 1_000_000)
+    server.log.append(Sent("long", 0.0, 1, times, tokens))
+    with in_thread(server) as url:
+        (sent,) = take_log(url)
+    assert sent.tokens == 1_000_000
 
 
 def test_a_run_that_is_sent_again_is_answered_alike() -> None:
