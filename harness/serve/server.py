@@ -54,8 +54,8 @@ class ServeConfig:
         check_port(self.port)
         if self.max_waiting is not None and self.max_waiting < 1:
             raise ConfigError("max_waiting", self.max_waiting, "1 or more")
-        if self.grace_s < 0:
-            raise ConfigError("grace", self.grace_s, "0 or more seconds")
+        if not 0 <= self.grace_s < math.inf:
+            raise ConfigError("grace", self.grace_s, "0 or more seconds, and finite")
 
 
 def serve(run: RunConfig, config: ServeConfig, report: Report, ready: Report, warn: Report) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import socket
 import subprocess
@@ -68,7 +69,14 @@ def test_a_port_that_is_taken_is_one_line_before_any_weight_is_read(
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("port", 65536), ("max_waiting", 0), ("max_waiting", -1), ("grace_s", -1.0)],
+    [
+        ("port", 65536),
+        ("max_waiting", 0),
+        ("max_waiting", -1),
+        ("grace_s", -1.0),
+        ("grace_s", math.inf),
+        ("grace_s", math.nan),
+    ],
 )
 def test_settings_that_cannot_work(setting: str, value: float) -> None:
     with pytest.raises(ConfigError, match=setting.removesuffix("_s")):
