@@ -98,5 +98,6 @@ class Peer(Protocol):
     def serve(
         self, variant: Variant, model: ServedModel, log: Path
     ) -> AbstractContextManager[Serving]:
-        """The engine, ready; stopped at the end. What it prints goes to `log`. Raises PeerError."""
+        """The engine, ready; stopped at the end. What it prints goes to `log`. Raises PeerError,
+        and ConfigError where the model cannot be had in this variant."""
         ...

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 
+from ...engines.errors import ConfigError
 from .base import Peer, PeerError, ServedModel, Serving, Started, Variant
 from .figures import NotAsAskedError, figures_of
 from .record import Record, Turn
@@ -64,7 +65,7 @@ def take_turns(
                         turn = _turn(
                             row.variant, serving[row.variant], jobs_of_round(number), number
                         )
-                except (PeerError, NotAsAskedError) as error:
+                except (PeerError, NotAsAskedError, ConfigError) as error:
                     failed[row.variant] = str(error)
                     report(f"{row.variant.name} is given up: {error}")
                     continue

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from llmbench.engines.errors import ConfigError
-from llmbench.harness.peers.base import ServedModel
+from llmbench.harness.peers.base import ServedModel, Variant
 from llmbench.harness.peers.record import Conditions, Record, Turn
 from llmbench.harness.peers.rounds import Row, take_turns
+from llmbench.harness.peers.w8a8 import write_w8a8
 from llmbench.harness.peers.workload import Figure, Job
 
 from .fakes import FakePeer
@@ -84,6 +86,28 @@ def test_a_peer_that_does_not_start_is_given_up_and_the_others_measured(tmp_path
     peers = [FakePeer("a", told, fails="no such library"), FakePeer("b", told)]
     assert measure(peers, 2, tmp_path) == {"a W16": "no such library"}
     assert len(kept(tmp_path)) == 2
+
+
+def test_a_model_that_a_peer_cannot_hold_is_given_up_and_the_others_measured(
+    tmp_path: Path,
+) -> None:
+    """Known wrong here: one row of a model that our own decoder lacks ended it."""
+    directory = tmp_path / "model"
+    directory.mkdir()
+    (directory / "config.json").write_text('{"model_type": "unheard-of"}', encoding="utf-8")
+
+    class Eight(FakePeer):
+        @contextmanager
+        def serve(self, variant: Variant, model: ServedModel, log: Path) -> Iterator[FakePeer]:
+            write_w8a8(directory, tmp_path / "made")
+            with super().serve(variant, model, log) as serving:
+                yield serving
+
+    out = tmp_path / "out"
+    out.mkdir()
+    why = measure([Eight("a", []), FakePeer("b", [])], 2, out)
+    assert "unheard-of" in why["a W16"]
+    assert [turn.variant.engine for turn in kept(out)] == ["b", "b"]
 
 
 def test_a_peer_that_breaks_keeps_the_rounds_it_had(tmp_path: Path) -> None:
