@@ -14,6 +14,7 @@ import httptools
 from ...engines.errors import ConfigError
 from ..client.names import name_within_run
 from ..machine.open_files import raise_open_files
+from ..machine.port import BACKLOG, bind, listen
 from .log import MOST_LOGGED, Log, Sent
 from .rule import Rule
 from .script import Ending, Plain, Script
@@ -56,17 +57,16 @@ class MockServer:
     async def start(
         self, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
     ) -> int:
-        """Listen; returns the port. tls: with which certificate. Raises ConfigError where it
-        cannot."""
+        """Listen; returns the port. tls: with which certificate. Raises ConfigError for `host` or
+        `port` where it cannot."""
         raise_open_files()
         loop = asyncio.get_running_loop()
-        try:
-            self._server = await loop.create_server(
-                lambda: _Connection(self, loop), host, port, backlog=4096, ssl=tls
-            )
-        except OSError as error:
-            raise ConfigError("port", port, f"a free port ({error.strerror})") from error
-        return self._server.sockets[0].getsockname()[1]
+        listener = bind(host, port)
+        listen(listener)
+        self._server = await loop.create_server(
+            lambda: _Connection(self, loop), sock=listener, backlog=BACKLOG, ssl=tls
+        )
+        return listener.getsockname()[1]
 
     def stop(self) -> None:
         if self._server is not None:

@@ -43,6 +43,12 @@ def test_clients_are_refused_until_it_listens() -> None:
         socket.create_connection(("127.0.0.1", port_of(listener)), timeout=10).close()
 
 
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_a_number_that_no_port_has(port: int) -> None:
+    with pytest.raises(ConfigError, match=f"port: {port} is not allowed; expected 0 to 65535"):
+        bind("127.0.0.1", port)
+
+
 def test_a_port_that_another_program_listens_at_by_then() -> None:
     with socket.socket() as first, socket.socket() as second:
         for one in (first, second):
@@ -53,7 +59,8 @@ def test_a_port_that_another_program_listens_at_by_then() -> None:
             listen(second)
 
 
-@pytest.mark.parametrize("host", ["not a host", "a" * 64])
+@pytest.mark.parametrize("host", ["not a host", "a" * 64, "192.0.2.1"])
 def test_a_host_that_is_none(host: str) -> None:
+    """Known wrong here: an address of another machine was "a port that is free", if it were."""
     with pytest.raises(ConfigError, match=f"host: '{host}' is not allowed"):
         bind(host, 0)

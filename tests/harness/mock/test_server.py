@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from llmbench.engines.errors import ConfigError
+from llmbench.harness.cli import main
 from llmbench.harness.machine.open_files import most_open_files
 from llmbench.harness.mock.log import Sent
 from llmbench.harness.mock.process import take_log
@@ -82,6 +83,24 @@ def test_a_log_of_any_length_is_taken() -> None:
     with in_thread(server) as url:
         (sent,) = take_log(url)
     assert sent.tokens == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        (["--port", "99999"], "port: 99999 is not allowed; expected 0 to 65535"),
+        (["--host", "192.0.2.1"], "host: '192.0.2.1' is not allowed; expected an address of this"),
+        (["--host", "no.such.host.invalid"], "host: 'no.such.host.invalid' is not allowed"),
+    ],
+)
+def test_where_it_cannot_listen_is_one_line(
+    where: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Known wrong here: a traceback, or a port in use that was free."""
+    with pytest.raises(SystemExit) as ended:
+        main(["mock-server", *where])
+    assert ended.value.code == 2
+    assert said in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_run_that_is_sent_again_is_answered_alike() -> None:
