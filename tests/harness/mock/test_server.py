@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from llmbench.engines.errors import ConfigError
-from llmbench.harness.cli import main
+from llmbench.harness.cli import app, main
 from llmbench.harness.machine.open_files import most_open_files
 from llmbench.harness.mock.log import Sent
 from llmbench.harness.mock.process import take_log
 from llmbench.harness.mock.rule import Fault, Rule
 from llmbench.harness.mock.script import Ending
 from llmbench.harness.mock.server import MockServer
+from typer.testing import CliRunner
 
 from ..open_files import few_allowed
 from .in_thread import in_thread
@@ -216,8 +217,28 @@ def test_faults_come_about_as_often_as_asked() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"ttft_s": -1}, {"tokens_per_chunk": 0}, {"jitter": 2}, {"faults": {Fault.HANG: 1.5}}],
+    [
+        {"ttft_s": -1},
+        {"tokens_per_chunk": 0},
+        {"jitter": 2},
+        {"faults": {Fault.HANG: 1.5}},
+        {"faults": {Fault.HANG: 0.6, Fault.STALL: 0.5}},
+    ],
 )
 def test_a_rule_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Rule(**wrong)
+
+
+def test_shares_of_faults_may_add_up_to_all_requests() -> None:
+    shares = dict(zip(Fault, [0.1, 0.2, 0.3, 0.4], strict=False))
+    rule = Rule(faults=shares)
+    plain = [rule.script({"max_tokens": 4}, f"r{at}").plain for at in range(100)]
+    assert None not in plain
+
+
+def test_the_help_names_every_fault() -> None:
+    """Known wrong here: `comments` was left out."""
+    done = CliRunner().invoke(app.app, ["mock-server", "--help"], env={"COLUMNS": "200"})
+    for fault in Fault:
+        assert f"{fault}," in done.output or f"{fault}." in done.output
