@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -141,7 +142,7 @@ def measure(asked: Session, report: Callable[[str], None]) -> PeersResult:
             **{variant.name: why for variant, why in failed.items()},
         },
         machine=capture(seed=asked.seed),
-        command=" ".join(["llmbench", *sys.argv[1:]]),
+        command=shlex.join(["llmbench", *sys.argv[1:]]),
     )
     with writing("out", asked.out):
         write_whole(asked.out / "peers.json", json_text(result.as_json()))
