@@ -1,4 +1,4 @@
-"""What names a quantisation: everything its weights depend on."""
+"""What names weights, and a quantisation of them: everything that they depend on."""
 
 from __future__ import annotations
 
@@ -11,10 +11,20 @@ from .scheme import Scheme
 
 def quantization_identity(directory: Path, scheme: Scheme, calibration: bytes) -> str:
     """Hex digits that change with the model's files, the scheme, what the method does, and what it
-    is calibrated on. Files are told apart by where they lie, their size and their time."""
+    is calibrated on."""
     digest = hashlib.sha256()
     digest.update(f"{scheme} {REVISIONS.get(scheme.method, 0)}\n".encode())
     digest.update(hashlib.sha256(calibration).digest())
+    return _with_files(digest, directory)
+
+
+def files_identity(directory: Path) -> str:
+    """Hex digits that change with the model's files."""
+    return _with_files(hashlib.sha256(), directory)
+
+
+def _with_files(digest: hashlib._Hash, directory: Path) -> str:
+    """Weights are told apart by where they lie, their size and their time."""
     for name in ("config.json", "tokenizer.json"):
         path = directory / name
         digest.update(path.read_bytes() if path.exists() else b"")

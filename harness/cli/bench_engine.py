@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -82,7 +83,7 @@ def bench_engine(
         settings.model,
         settings.engine,
         cases(batch or (1, 8, 32), prompt or (128, 512, 2048), context or (CONTEXT_TOKENS,)),
-        command=" ".join(["llmbench", *sys.argv[1:]]),
+        command=shlex.join(["llmbench", *sys.argv[1:]]),
         seed=settings.seed,
         threads=settings.threads,
         report=(lambda _: None) if quiet else say_text,

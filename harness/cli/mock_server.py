@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..mock.rule import Fault
 from .exits import say_text
 
 if TYPE_CHECKING:
@@ -58,9 +59,8 @@ def mock_server(
     fault: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=SHARE of the requests: http_429, http_500, not_json, not_streaming, "
-            "not_http, malformed_sse, server_error, early_close, no_done, stall, hang, never, "
-            "slow_headers, wrong_usage, no_usage. Repeat it for more."
+            help=f"NAME=SHARE of the requests: {', '.join(Fault)}. Repeat it for more; the shares "
+            "add up to at most 1."
         ),
     ] = None,
     stall: Annotated[str, typer.Option(help="How long a stall takes.")] = "200ms",

@@ -91,6 +91,7 @@ def serve(
             config,
             report=(lambda _: None) if quiet else say_text,
             ready=lambda line: print(printable(line), flush=True),
+            warn=say_error,
         )
     except EngineLostError as error:
         # A traceback of this process would show nothing of the engine's.

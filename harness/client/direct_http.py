@@ -19,12 +19,10 @@ from urllib.parse import urlsplit
 from .tls import SYSTEM_TRUST, Trust
 
 # Longer than any list of models or page of metrics.
-_MOST_BYTES = 2**24
+MOST_BYTES = 2**24
 
 
 class Answer(NamedTuple):
-    """body: no more than 16 MiB of it."""
-
     status: int
     body: bytes
 
@@ -36,9 +34,11 @@ def fetch(
     method: str = "GET",
     headers: Mapping[str, str] | None = None,
     trust: Trust | None = None,
+    most_bytes: int | None = MOST_BYTES,
 ) -> Answer:
     """timeout_s: to connect, and once more for all of the answer. trust: for https; None: the
-    system's. Raises OSError or http.client.HTTPException where there is no answer."""
+    system's. most_bytes: of the body; None: any number. Raises OSError or
+    http.client.HTTPException where there is no answer, or a longer one."""
     parts = urlsplit(url)
     host, path = parts.hostname or "", parts.path or "/"
     if parts.query:
@@ -53,7 +53,10 @@ def fetch(
         with _ended_after(timeout_s, connection.sock):
             connection.request(method, path, headers={**(headers or {})})
             response = connection.getresponse()
-            return Answer(response.status, response.read(_MOST_BYTES))
+            body = response.read(None if most_bytes is None else most_bytes + 1)
+            if most_bytes is not None and len(body) > most_bytes:
+                raise HTTPException(f"the answer has more than {most_bytes} bytes")
+            return Answer(response.status, body)
 
 
 @contextmanager

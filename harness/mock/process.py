@@ -39,7 +39,8 @@ def in_process(rule: Rule, cores: Sequence[int] | None = None) -> Iterator[str]:
 
 def take_log(base_url: str) -> list[Sent]:
     """What a server has sent since it was last asked. Raises RuntimeError if that is not all."""
-    told = json.loads(fetch(f"{base_url}/mock/log", timeout_s=60, method="DELETE").body)
+    log = fetch(f"{base_url}/mock/log", timeout_s=60, method="DELETE", most_bytes=None)
+    told = json.loads(log.body)
     if told["dropped"]:
         raise RuntimeError(f"the mock server's log has lost {told['dropped']} requests")
     return [Sent.from_json(one) for one in told["sent"]]

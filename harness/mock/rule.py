@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -41,8 +42,8 @@ class Rule:
     are drawn from (1 - jitter, 1 + jitter) times that. tokens_per_chunk: the most tokens of a
     chunk; each has 1 to so many. silent_share: of the chunks that carry tokens and no text.
     ends_early: of the replies that end before their last token, as a model would, unless a request
-    says `ignore_eos` or `min_tokens`. faults: share of the requests with each. stall_s: how long a
-    stall, or slow headers, take. seed: same seed and request id, same script.
+    says `ignore_eos` or `min_tokens`. faults: share of the requests with each, at most one each.
+    stall_s: how long a stall, or slow headers, take. seed: same seed and request id, same script.
     """
 
     ttft_s: float = 0.02
@@ -70,6 +71,9 @@ class Rule:
         ):
             if not 0 <= share <= 1:
                 raise ConfigError(name, share, "a share from 0 to 1")
+        # Shares such as 0.7, 0.2 and 0.1 add up to 1 but for their rounding.
+        if (all_of_them := math.fsum(self.faults.values())) > 1 + 1e-9:
+            raise ConfigError("fault", all_of_them, "shares of at most 1 together")
 
     def script(self, body: Mapping[str, Any], name: str) -> Script:
         """What happens to one request. body: as it was sent; its own field `mock` overrides the

@@ -14,6 +14,7 @@ import httptools
 from ...engines.errors import ConfigError
 from ..client.names import name_within_run
 from ..machine.open_files import raise_open_files
+from ..machine.port import BACKLOG, bind, listen
 from .log import MOST_LOGGED, Log, Sent
 from .rule import Rule
 from .script import Ending, Plain, Script
@@ -56,17 +57,16 @@ class MockServer:
     async def start(
         self, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
     ) -> int:
-        """Listen; returns the port. tls: with which certificate. Raises ConfigError where it
-        cannot."""
+        """Listen; returns the port. tls: with which certificate. Raises ConfigError for `host` or
+        `port` where it cannot."""
         raise_open_files()
         loop = asyncio.get_running_loop()
-        try:
-            self._server = await loop.create_server(
-                lambda: _Connection(self, loop), host, port, backlog=4096, ssl=tls
-            )
-        except OSError as error:
-            raise ConfigError("port", port, f"a free port ({error.strerror})") from error
-        return self._server.sockets[0].getsockname()[1]
+        listener = bind(host, port)
+        listen(listener)
+        self._server = await loop.create_server(
+            lambda: _Connection(self, loop), sock=listener, backlog=BACKLOG, ssl=tls
+        )
+        return listener.getsockname()[1]
 
     def stop(self) -> None:
         if self._server is not None:
@@ -187,7 +187,12 @@ class _Connection(asyncio.Protocol):
         """Asyncio's clock is the monotonic one."""
         if time_s <= monotonic():
             do()
-        elif self._transport is not None:
+        else:
+            self.wake(time_s, do)
+
+    def wake(self, time_s: float, do: Callable[[], None]) -> None:
+        """As `at`, but never before this call returns."""
+        if self._transport is not None:
             self._timer = self._loop.call_at(time_s, do)
 
     def write(self, data: bytes) -> None:
@@ -222,20 +227,24 @@ class _Stream:
         self._due_s = monotonic()
         head = STREAM_HEAD + (framed(self._wire.role()) if self._role_first else b"")
         self._connection.write(head)
-        self._wait()
+        self._go_on()
 
-    def _wait(self) -> None:
-        chunks = self._script.chunks
-        if self._next == len(chunks):
-            self._end()
-            return
-        self._due_s += chunks[self._next].gap_s
-        self._connection.at(self._due_s, self._send)
+    def _go_on(self) -> None:
+        """Send what is due, after a stall any number of chunks; come back for what is not."""
+        chunks, connection = self._script.chunks, self._connection
+        while self._next < len(chunks):
+            if not connection.is_open:
+                return
+            due_s = self._due_s + chunks[self._next].gap_s
+            if monotonic() < due_s:
+                connection.wake(due_s, self._go_on)
+                return
+            self._due_s = due_s
+            self._send()
+        self._end()
 
     def _send(self) -> None:
         """The chunk that is due, and those that go with it."""
-        if not self._connection.is_open:
-            return
         chunks, wire = self._script.chunks, self._wire
         first, last = self._next, len(chunks) - 1
         end = first + 1
@@ -251,7 +260,6 @@ class _Stream:
             if chunks[at].tokens:
                 self._sent.chunk_times_s.append(now_s)
                 self._sent.chunk_tokens.append(chunks[at].tokens)
-        self._wait()
 
     def _end(self) -> None:
         connection, script = self._connection, self._script

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ...engines.models.catalogue import ModelFiles
 from .figures import RequestTimes
 from .workload import Job
 
@@ -35,11 +36,24 @@ class Variant:
 @dataclass(frozen=True)
 class ServedModel:
     """The model that everyone serves. directory: its Hugging Face directory. name: as asked for.
-    scratch: where what a peer makes of it (another file format) is kept."""
+    identity: hex digits that change with its files. scratch: where what peers make of it (another
+    file format) is kept."""
 
     name: str
     directory: Path
+    identity: str
     scratch: Path
+
+    @classmethod
+    def of(cls, files: ModelFiles, scratch: Path) -> ServedModel:
+        from ...engines.quantization.identity import files_identity
+
+        return cls(files.name, files.directory, files_identity(files.directory), scratch)
+
+    def made(self, weights: str) -> Path:
+        """Where the model is kept in another format. Directories of different models often have one
+        name (a hub's snapshots, the outputs of a training), and one may get other weights."""
+        return self.scratch / f"{self.directory.name}-{self.identity}-{weights}"
 
 
 @dataclass(frozen=True)
@@ -49,6 +63,10 @@ class Started:
     versions: Mapping[str, str]
     settings: str
     command: str
+
+    @property
+    def said_versions(self) -> str:
+        return ", ".join(f"{name} {number}" for name, number in self.versions.items())
 
 
 class Serving(Protocol):
@@ -80,5 +98,6 @@ class Peer(Protocol):
     def serve(
         self, variant: Variant, model: ServedModel, log: Path
     ) -> AbstractContextManager[Serving]:
-        """The engine, ready; stopped at the end. What it prints goes to `log`. Raises PeerError."""
+        """The engine, ready; stopped at the end. What it prints goes to `log`. Raises PeerError,
+        and ConfigError where the model cannot be had in this variant."""
         ...

@@ -9,6 +9,7 @@ cores; no prompt is looked up in a cache; one sampler, which is greedy.
 from __future__ import annotations
 
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -67,7 +68,7 @@ class LlamaCpp:
         with child(command, log, env=self._env(), cores=self.cores) as process:
             _wait_until_healthy(address, process, log)
             # Host and port, the last four words, are nobody's business.
-            shown = " ".join([Path(command[0]).name, "-m", file.name, *command[3:-4]])
+            shown = shlex.join([Path(command[0]).name, "-m", file.name, *command[3:-4]])
             version = {"llama.cpp": self._version()}
             settings = f"{variant.weights}, KV in f16, {MAX_NUM_SEQS} slots"
             yield LlamaServer(address, Started(version, settings, shown))
@@ -102,7 +103,7 @@ class LlamaCpp:
 
     def _gguf(self, weights: str, model: ServedModel) -> Path:
         """The model as a file of these weights, made once."""
-        file = model.scratch / f"{model.directory.name}-{weights}.gguf"
+        file = model.made(f"{weights}.gguf")
         if file.is_file():
             return file
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ...kernels.threads import outside_environment
@@ -61,7 +61,9 @@ def log_tail(log: Path) -> str:
 def _stop(process: subprocess.Popen[str]) -> None:
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
-            pipe.close()
+            # One that has ended reads nothing more of what is left in its pipe.
+            with suppress(OSError):
+                pipe.close()
     _signal_group(process, signal.SIGTERM)
     try:
         process.wait(STOP_AFTER_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from .install import converter_path, llama_cpp_directory
 from .install import vllm_python as installed_python
 from .llama_cpp import LlamaCpp
 from .own import Own
-from .rounds import Row, read_turns, take_turns
+from .record import Conditions, Record
+from .rounds import Row, take_turns
 from .table import PeersResult, markdown, measured_rows
 from .transformers_cb import TransformersCb
 from .vllm_cpu import VllmCpu
@@ -43,12 +45,13 @@ class Places:
 @dataclass(frozen=True)
 class Session:
     """What to measure. rows: in the order of their turns. unavailable: why peers that were asked
-    for have none, by name."""
+    for have none, by name. cores: that everyone gets."""
 
     rows: tuple[Row, ...]
     unavailable: Mapping[str, str]
     model: str
     scratch: Path
+    cores: tuple[int, ...]
     rounds: int
     seed: int
     out: Path
@@ -109,7 +112,8 @@ def session(
         if (not precisions or variant.precision in precisions)
         and (variant.weights in weights if weights else variant.weights not in NOT_BY_DEFAULT)
     )
-    return Session(rows, unavailable, model, where.directory / "models", rounds, seed, out, lock)
+    scratch = where.directory / "models"
+    return Session(rows, unavailable, model, scratch, where.cores, rounds, seed, out, lock)
 
 
 def measure(asked: Session, report: Callable[[str], None]) -> PeersResult:
@@ -118,28 +122,27 @@ def measure(asked: Session, report: Callable[[str], None]) -> PeersResult:
     from ..machine.environment import capture
 
     files = resolve_model(asked.model, report)
-    model = ServedModel(files.name, files.directory, asked.scratch)
+    model = ServedModel.of(files, asked.scratch)
     with writing("out", asked.out):
         asked.out.mkdir(parents=True, exist_ok=True)
+    record = Record(asked.out, Conditions(model.name, model.identity, asked.cores, asked.seed))
     corpus = _corpus(files.directory)
 
     def jobs_of_round(number: int) -> Sequence[Job]:
         return make_jobs(corpus, asked.seed + number)
 
-    failed = take_turns(
-        asked.rows, model, jobs_of_round, asked.rounds, asked.out, report, asked.lock
-    )
-    turns = read_turns(asked.out, model)
+    failed = take_turns(asked.rows, model, jobs_of_round, asked.rounds, record, report, asked.lock)
     result = PeersResult(
         model=model.name,
+        cores=asked.cores,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        rows=measured_rows(turns),
+        rows=measured_rows(record.turns()),
         not_measured={
             **asked.unavailable,
             **{variant.name: why for variant, why in failed.items()},
         },
         machine=capture(seed=asked.seed),
-        command=" ".join(["llmbench", *sys.argv[1:]]),
+        command=shlex.join(["llmbench", *sys.argv[1:]]),
     )
     with writing("out", asked.out):
         write_whole(asked.out / "peers.json", json_text(result.as_json()))

@@ -12,7 +12,7 @@ from ...engines.errors import ConfigError
 from ..storage.whole_file import check_writable, write_whole, writing
 from .base import PRECISIONS, Started, Variant
 from .own import NAME as OWN
-from .rounds import Turn
+from .record import Turn
 from .workload import MAX_NUM_SEQS, Figure
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -45,9 +45,11 @@ class MeasuredRow:
 
 @dataclass(frozen=True)
 class PeersResult:
-    """A whole comparison. not_measured: why, by row or peer. machine: as `environment.capture`."""
+    """A whole comparison. cores: that everyone ran on. not_measured: why, by row or peer. machine:
+    as `environment.capture`."""
 
     model: str
+    cores: tuple[int, ...]
     date: str
     rows: tuple[MeasuredRow, ...]
     not_measured: Mapping[str, str]
@@ -128,7 +130,7 @@ def _where(result: PeersResult) -> str:
     rounds = [row.rounds for row in result.rows] or [0]
     least, most = min(rounds), max(rounds)
     return (
-        f"{result.date[:10]}, {result.model}, {cpu['usable_cores']} cores of {cpu['model']} "
+        f"{result.date[:10]}, {result.model}, {len(result.cores)} cores of {cpu['model']} "
         f"({isa}), {most if least == most else f'{least} to {most}'} rounds in turn."
         f"\n\n```sh\n{result.command}\n```"
     )
@@ -177,15 +179,16 @@ def _ratio(mine: Sequence[MeasuredRow], theirs: Sequence[MeasuredRow], figure: F
 
 def _settings_table(rows: Sequence[MeasuredRow]) -> str:
     body = [
-        [row.variant.name, _versions(row.started), row.started.settings, f"`{row.started.command}`"]
+        [
+            row.variant.name,
+            row.started.said_versions,
+            row.started.settings,
+            f"`{row.started.command}`",
+        ]
         for row in rows
     ]
     head = ["engine", "versions", "settings", "command"]
     return "How each was started:\n\n" + _table(head, body, left=4)
-
-
-def _versions(started: Started) -> str:
-    return ", ".join(f"{name} {number}" for name, number in started.versions.items())
 
 
 def _is_own(row: MeasuredRow) -> bool:

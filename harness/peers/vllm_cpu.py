@@ -76,7 +76,7 @@ class VllmCpu:
 def _checkpoint(weights: str, model: ServedModel) -> Path:
     """The directory that holds the model with these weights, made if it is not there."""
     if weights == W8A8:
-        return write_w8a8(model.directory, model.scratch / f"{model.directory.name}-{W8A8}")
+        return write_w8a8(model.directory, model.made(W8A8))
     if weights == AWQ:
         import torch
 

@@ -12,7 +12,17 @@ import secrets
 from abc import abstractmethod
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from ...engines.api import SamplingParams
 from ...engines.errors import ConfigError
@@ -101,17 +111,48 @@ class TextPart(_Part):
     type: Literal["text"]
     text: str
 
+    @field_validator("type", mode="before")
+    @classmethod
+    def _is_text(cls, kind: object) -> object:
+        if kind != "text":
+            told = {"kind": repr(kind)}
+            raise PydanticCustomError("not_text", "only text is served, no part of {kind}", told)
+        return kind
+
+
+def _form(content: object) -> str:
+    """What a message's content is meant as, so that an error is of that. No name of a field."""
+    if content is None:
+        return "(null)"
+    return "(parts)" if isinstance(content, list) else "(text)"
+
+
+Content = Annotated[
+    Annotated[str, Tag("(text)")]
+    | Annotated[list[TextPart], Tag("(parts)")]
+    | Annotated[None, Tag("(null)")],
+    Discriminator(_form),
+]
+
 
 class ChatMessage(_Part):
+    """content: null in what an assistant said with no words, as OpenAI and vLLM have it."""
+
     role: str
-    content: str | list[TextPart]
+    content: Content
     name: str | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> ChatMessage:
+        if self.content is None and self.role != "assistant":
+            raise PydanticCustomError("no_text", "content is null in a message of no assistant's")
+        return self
 
     @property
     def text(self) -> str:
-        if isinstance(self.content, str):
-            return self.content
-        return "".join(part.text for part in self.content)
+        if isinstance(self.content, list):
+            return "".join(part.text for part in self.content)
+        return self.content or ""
 
 
 class ChatBody(Body):
@@ -197,10 +238,12 @@ def _check_min_tokens(body: Body, max_tokens: int) -> None:
 def _of_validation(error: ValidationError) -> ApiError:
     first = error.errors(include_url=False, include_context=False)[0]
     # A union says which of its kinds was tried; a client knows fields and places only.
-    names = [part for part in first["loc"] if isinstance(part, int) or part.isidentifier()]
-    field = ".".join(map(str, names[:1] if first["type"] != _UNKNOWN else names)) or None
+    *outer, last = first["loc"] or ("",)
+    names = [part for part in outer if isinstance(part, int) or part.isidentifier()] + [last]
     if first["type"] == _UNKNOWN:
-        return bad_request(field, "this server has no such field")
+        # By whatever name: nobody but the client gave it.
+        return bad_request(".".join(map(str, names)), "this server has no such field")
+    field = str(names[0]) or None
     if first["type"] == "json_invalid":
         return bad_request(None, f"the body is not JSON: {first['msg']}")
     return bad_request(field, first["msg"])

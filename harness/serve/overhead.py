@@ -122,13 +122,14 @@ def measure(
     from ...engines.clock import WallClock
     from ...engines.config import engine_config
     from ..config import RunConfig
+    from ..machine.port import bind
     from .load_engine import load_engine
-    from .server import GracefulServer, ServeConfig, bind, start_service, url
+    from .server import GracefulServer, ServeConfig, start_service, url
 
     asked = engine_config(engine, quant=quant, kv_memory_bytes=256 * 2**20)
     run = RunConfig(model, asked)
     here, _ = load_engine(run, WallClock(), lambda _: None)
-    service, _ = start_service(run, ServeConfig(), lambda _: None)
+    service, _ = start_service(run, ServeConfig(), lambda _: None, lambda _: None)
     ready, loops = threading.Event(), []
 
     async def serve() -> None:

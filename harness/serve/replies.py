@@ -11,7 +11,6 @@ from typing import Any
 
 import orjson
 
-from ...engines.api import TokenLogprobs
 from .asked import Asked, as_json
 from .choices import Joined, Part, Scored
 from .text import TokenText
@@ -98,18 +97,18 @@ def _completion_logprobs(scored: Sequence[Scored], spelt: TokenText) -> dict[str
     return {
         "tokens": [spelt(one.token_id) for one in scored],
         "token_logprobs": [one.logprobs.logprob for one in scored],
-        "top_logprobs": [_named(one.logprobs, spelt) for one in scored],
+        "top_logprobs": [_named(one, spelt) for one in scored],
         "text_offset": [one.offset for one in scored],
     }
 
 
-def _named(logprobs: TokenLogprobs, spelt: TokenText) -> dict[str, float] | None:
-    """By text; of tokens that read the same, the likelier."""
-    if not logprobs.top:
-        return None
+def _named(scored: Scored, spelt: TokenText) -> dict[str, float]:
+    """The likeliest and, as with OpenAI and vLLM, always the one that was sampled. By text; of
+    tokens that read the same, the likelier."""
     named: dict[str, float] = {}
-    for token_id, logprob in logprobs.top:
+    for token_id, logprob in scored.logprobs.top:
         named.setdefault(spelt(token_id), logprob)
+    named.setdefault(spelt(scored.token_id), scored.logprobs.logprob)
     return named
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -15,11 +17,14 @@ from .lives import Life, StepSeen
 class RequestLog:
     """Appends to a file. Times are seconds since the epoch, so that another process' compare."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        """Raises StoreError for `request_log`."""
+    def __init__(self, path: Path, clock: Clock, warn: Callable[[str], None]) -> None:
+        """warn: told one line if the file can no longer be written, after which nothing is. Raises
+        StoreError for `request_log` where it cannot be opened."""
         with writing("request_log", path):
             # A line at a time: a server that is killed has said all that it knew.
-            self._file: TextIO = path.open("a", encoding="utf-8", buffering=1)
+            self._file: TextIO | None = path.open("a", encoding="utf-8", buffering=1)
+        self._path = path
+        self._warn = warn
         self._epoch_s = time.time() - clock.now()
 
     def step(self, seen: StepSeen, output_tokens: int) -> None:
@@ -42,10 +47,23 @@ class RequestLog:
                 "input_tokens": life.prompt_tokens,
                 "output_tokens": tokens,
             }
-            self._file.write(json.dumps(line, allow_nan=False) + "\n")
+            self._write(json.dumps(line, allow_nan=False) + "\n")
 
     def idle(self) -> None:
         pass
+
+    def _write(self, line: str) -> None:
+        """Replies go on where a disk is full: what cannot be logged is said once."""
+        if self._file is None:
+            return
+        try:
+            self._file.write(line)
+        except OSError as error:
+            with suppress(OSError):
+                self._file.close()
+            self._file = None
+            why = error.strerror or error
+            self._warn(f"request_log: {str(self._path)!r} cannot be written from now on: {why}")
 
     def _at(self, time_s: float | None) -> float | None:
         return None if time_s is None else round(self._epoch_s + time_s, 6)

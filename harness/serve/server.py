@@ -20,6 +20,7 @@ from ...engines.clock import Clock, WallClock
 from ...engines.errors import ConfigError
 from ..config import RunConfig
 from ..machine.open_files import raise_open_files
+from ..machine.port import bind, check_port, listen
 from ..run.chat_template import has_chat_template, load_chat_template
 from ..run.experiment import tokenizer_of
 from .app import create_app
@@ -50,23 +51,22 @@ class ServeConfig:
     served_model_name: str | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port < 2**16:
-            raise ConfigError("port", self.port, "0 to 65535")
+        check_port(self.port)
         if self.max_waiting is not None and self.max_waiting < 1:
             raise ConfigError("max_waiting", self.max_waiting, "1 or more")
-        if self.grace_s < 0:
-            raise ConfigError("grace", self.grace_s, "0 or more seconds")
+        if not 0 <= self.grace_s < math.inf:
+            raise ConfigError("grace", self.grace_s, "0 or more seconds, and finite")
 
 
-def serve(run: RunConfig, config: ServeConfig, report: Report, ready: Report) -> None:
+def serve(run: RunConfig, config: ServeConfig, report: Report, ready: Report, warn: Report) -> None:
     """Serve until SIGTERM or Ctrl-C. report: told of the loading. ready: told one line when the
-    server listens.
+    server listens. warn: told of what goes wrong while it serves on.
 
     Raises ConfigError for what cannot work, the port included, before any weight is read, and what
     the engine raised if that ended it.
     """
     with bind(config.host, config.port) as listener:
-        service, loaded = start_service(run, config, report)
+        service, loaded = start_service(run, config, report, warn)
         try:
             kv = f"{loaded.settings.kv_memory_bytes / 2**20:.0f} MiB ({loaded.kv_tokens} tokens)"
             line = f"{url(listener)}  model {service.offer.name}, engine {run.label}, KV {kv}"
@@ -75,34 +75,17 @@ def serve(run: RunConfig, config: ServeConfig, report: Report, ready: Report) ->
             service.stop()
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A socket that has the port but does not listen yet: clients are refused, not kept waiting,
-    while the model loads. Raises ConfigError for `port` or `host`."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror as error:
-        raise ConfigError("host", host, f"an address of this machine: {error.strerror}") from error
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise ConfigError("port", port, f"a port that is free: {error.strerror}") from error
-    return listener
-
-
 def url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def start_service(run: RunConfig, config: ServeConfig, report: Report) -> tuple[Service, Loaded]:
+def start_service(
+    run: RunConfig, config: ServeConfig, report: Report, warn: Report
+) -> tuple[Service, Loaded]:
     """Start the engine and put the protocol over it."""
-    clock = WallClock()
-    log = [] if config.request_log is None else [RequestLog(config.request_log, clock)]
+    clock, path = WallClock(), config.request_log
+    log = [] if path is None else [RequestLog(path, clock, warn)]
     engine, loaded = start_engine(run, clock, report)
     try:
         files, settings = loaded.files, loaded.settings
@@ -181,6 +164,9 @@ class GracefulServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         raise_open_files()
+        for one in sockets or ():
+            # By itself: uvloop says nothing of one that cannot listen.
+            listen(one)
         await super().startup(sockets)
         if self.started:
             self._ready()

@@ -70,9 +70,12 @@ class Service:
         self._worker.stop()
 
     def _receive(self, told: Told) -> None:
-        # First what is known of requests: replies say it beside the tokens.
-        self._lives.note_step(told.step, told.events)
-        self._board.deliver(told.events)
+        try:
+            # First what is known of requests: replies say it beside the tokens.
+            self._lives.note_step(told.step, told.events)
+        finally:
+            # Whatever is wrong with an observer, nobody waits for tokens that are there.
+            self._board.deliver(told.events)
         if told.idle:
             self._lives.note_idle()
 

@@ -188,6 +188,7 @@ def test_where_the_result_goes_is_checked_before_anything_is_measured(
 
 def test_a_result_is_written_and_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr("sys.argv", ["llmbench", "bench-engine", "--model", "my model"])
     out = tmp_path / "made" / "bench.json"
     arguments = ["bench-engine", "--batch", "2", "--prompt", "16", "--prompt", "4000"]
     done = CliRunner().invoke(app.app, [*arguments, "--out", str(out), "--quiet"])
@@ -196,6 +197,8 @@ def test_a_result_is_written_and_printed(tmp_path: Path, monkeypatch: pytest.Mon
     assert "prefill 4000: longer" in done.output
     data = json.loads(out.read_text(encoding="utf-8"))
     assert data["schema_version"] == 1
+    # To be typed again.
+    assert data["command"] == "llmbench bench-engine --model 'my model'"
     assert [row["case"]["phase"] for row in data["results"]] == ["decode", "prefill"]
     row = data["results"][0]
     assert row["share_of_floor"] == pytest.approx(row["floor_s"] / row["median_s"])

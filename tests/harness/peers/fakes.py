@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llmbench.harness.peers.base import PeerError, ServedModel, Started, Variant
@@ -27,6 +27,7 @@ class FakePeer:
     jobs: int = 0
     weights: tuple[str, ...] = ("W16",)
     precisions: dict[str, str] = field(default_factory=lambda: {"W16": "bf16"})
+    versions: dict[str, str] = field(default_factory=lambda: dict(STARTED.versions))
 
     def variants(self) -> tuple[Variant, ...]:
         return tuple(Variant(self.name, self.precisions[one], one) for one in self.weights)
@@ -44,7 +45,7 @@ class FakePeer:
 
     @property
     def started(self) -> Started:
-        return STARTED
+        return replace(STARTED, versions=self.versions)
 
     def run(self, job: Job) -> tuple[RequestTimes, ...]:
         self.jobs += 1

@@ -106,12 +106,13 @@ def test_where_the_result_goes_is_checked_before_anything_is_measured(
         CliRunner().invoke(app.app, ["peers", *chosen, *where], catch_exceptions=False)
 
 
-def test_ours_is_measured_and_written_down(tmp_path: Path) -> None:
+def test_ours_is_measured_and_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     document = tmp_path / "peers.md"
     document.write_text("<!-- measured: begin -->\n<!-- measured: end -->\n", encoding="utf-8")
     chosen = ["--peer", "llmbench", "--precision", "bf16", "--model", "bundled", "--rounds", "1"]
     where = ["--directory", str(tmp_path), "--out", str(tmp_path / "out"), "--lock"]
     arguments = [*chosen, *where, str(tmp_path / "lock"), "--document", str(document)]
+    monkeypatch.setattr("sys.argv", ["llmbench", "peers", "--out", "my results"])
     done = CliRunner().invoke(app.app, ["peers", *arguments])
     assert done.exit_code == 0, done.output
     result = json.loads((tmp_path / "out" / "peers.json").read_text(encoding="utf-8"))
@@ -119,6 +120,8 @@ def test_ours_is_measured_and_written_down(tmp_path: Path) -> None:
         "llmbench paged",
         "llmbench inflight",
     ]
+    # To be typed again.
+    assert result["command"] == "llmbench peers --out 'my results'"
     for row in result["rows"]:
         assert set(row["figures"]) == {str(figure) for figure in Figure}
         assert all(spread["best"] >= spread["median"] > 0 for spread in row["figures"].values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,20 +90,42 @@ def test_an_engine_that_fails_at_a_job_is_a_peer_error(
         runner.run(JOB)
 
 
-def test_its_processes_are_gone_at_the_end(tmp_path: Path) -> None:
-    code = SOUND.replace(
+def with_a_child(directory: Path) -> str:
+    """An engine that starts another process, and writes both ids down."""
+    return SOUND.replace(
         'print("engines print what they like")',
-        "import os, subprocess; child = subprocess.Popen(['sleep', '600'])\n"
-        f"    open({str(tmp_path / 'pids')!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}')",
+        "import os, subprocess\n"
+        "    child = subprocess.Popen(['sleep', '600'], stdin=subprocess.DEVNULL)\n"
+        f"    open({str(directory / 'pids')!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}')",
     )
-    with running(tmp_path, code):
-        pass
-    pids = (tmp_path / "pids").read_text().split()
+
+
+def check_gone(directory: Path) -> None:
+    pids = (directory / "pids").read_text().split()
     # A process that was killed ends when it is next scheduled, on a busy machine some time later.
     end_s = monotonic() + 20
     while (alive := [pid for pid in pids if _runs(pid)]) and monotonic() < end_s:
         sleep(0.01)
     assert not alive
+
+
+def test_its_processes_are_gone_at_the_end(tmp_path: Path) -> None:
+    with running(tmp_path, with_a_child(tmp_path)):
+        pass
+    check_gone(tmp_path)
+
+
+def test_one_that_dies_between_its_turns_costs_its_own_row_alone(tmp_path: Path) -> None:
+    """Known wrong here: a BrokenPipeError ended the session, and left what the engine started."""
+    with running(tmp_path, with_a_child(tmp_path)) as runner:
+        runner.run(JOB)
+        engine = int((tmp_path / "pids").read_text().split()[0])
+        os.kill(engine, signal.SIGKILL)
+        while _runs(str(engine)):
+            sleep(0.01)
+        with pytest.raises(PeerError, match="ended"):
+            runner.run(JOB)
+    check_gone(tmp_path)
 
 
 def _runs(pid: str) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.peers.base import Variant
-from llmbench.harness.peers.rounds import Turn
+from llmbench.harness.peers.record import Turn
 from llmbench.harness.peers.table import (
     BEGIN,
     END,
@@ -22,7 +22,7 @@ from llmbench.harness.peers.workload import Figure
 
 from .fakes import STARTED
 
-MACHINE = {"cpu": {"usable_cores": 2, "model": "A CPU", "isa": ["avx2"]}}
+MACHINE = {"cpu": {"usable_cores": 16, "model": "A CPU", "isa": ["avx2"]}}
 
 
 def turn(engine: str, speed: float, precision: str = "bf16", number: int = 0) -> Turn:
@@ -32,7 +32,13 @@ def turn(engine: str, speed: float, precision: str = "bf16", number: int = 0) ->
 
 def result(*turns: Turn, not_measured: dict[str, str] | None = None) -> PeersResult:
     return PeersResult(
-        "tiny", "2026-01-02T03:04:05", measured_rows(turns), not_measured or {}, MACHINE, "llmbench"
+        "tiny",
+        (4, 6, 8),
+        "2026-01-02T03:04:05",
+        measured_rows(turns),
+        not_measured or {},
+        MACHINE,
+        "llmbench",
     )
 
 
@@ -86,7 +92,7 @@ def test_what_was_not_measured_is_said() -> None:
 
 def test_it_says_where_when_and_how() -> None:
     text = markdown(result(turn("x", 1)))
-    for said in ("2026-01-02", "tiny", "2 cores of A CPU", "avx2", "fake 1", "`fake --serve`"):
+    for said in ("2026-01-02", "tiny", "3 cores of A CPU", "avx2", "fake 1", "`fake --serve`"):
         assert said in text
 
 

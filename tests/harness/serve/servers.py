@@ -23,12 +23,13 @@ from llmbench.engines.kv.paged import PagedKVCache
 from llmbench.engines.models.tokenizer import ByteTokenizer, Tokenizer
 from llmbench.engines.step import Limits, StepPlan
 from llmbench.engines.strategy import Strategy
+from llmbench.harness.machine.port import bind
 from llmbench.harness.run.chat_template import Render
 from llmbench.harness.serve.engine_loop import Abort, Command, EngineLoop, Stop, Submit, Told
 from llmbench.harness.serve.engine_process import lost
 from llmbench.harness.serve.lives import Observer
 from llmbench.harness.serve.prompts import Prompts
-from llmbench.harness.serve.server import GracefulServer, bind, service_over, url
+from llmbench.harness.serve.server import GracefulServer, service_over, url
 from llmbench.harness.serve.service import Offer
 from llmbench.harness.serve.worker import OnFailure, Receive
 

@@ -144,12 +144,29 @@ def test_a_chat_goes_through_the_template(server: Served) -> None:
     assert {one["object"] for one in events} == {"chat.completion.chunk"}
 
 
+def test_an_assistant_may_have_said_nothing(server: Served) -> None:
+    """As after a call of a tool; vLLM's templates see no text, too."""
+    said = [MESSAGE, {"role": "assistant", "content": None}, {"role": "user", "content": "y"}]
+    asked = {"messages": said, "max_tokens": 1, "return_token_ids": True}
+    status, reply = server.post(CHAT, asked)
+    assert status == 200
+    prompt = bytes(reply["prompt_token_ids"]).decode()
+    assert prompt == "<user>x<assistant><user>y<assistant>"
+
+
 def test_a_chat_without_a_limit_may_use_what_is_left_of_the_context(server: Served) -> None:
     messages = [{"role": "user", "content": "x"}]
     _, reply = server.post(CHAT, {"messages": messages})
     assert reply["usage"]["completion_tokens"] == len(SCRIPT) + 1
     _, reply = server.post(CHAT, {"messages": messages, "ignore_eos": True})
     assert reply["usage"]["total_tokens"] == 512
+
+
+def content(part: dict[str, Any]) -> dict[str, Any]:
+    return {"role": "user", "content": [{"type": "text", "text": "see"}, part]}
+
+
+NO_IMAGE = ("messages", "only text is served, no part of 'image_url'")
 
 
 @pytest.mark.parametrize(
@@ -188,6 +205,18 @@ def test_a_chat_without_a_limit_may_use_what_is_left_of_the_context(server: Serv
         (CHAT, {"messages": [{"role": "user"}]}, "messages", "required"),
         (CHAT, {"messages": [{"role": "tool", "content": "x"}]}, "messages", "begins with"),
         (CHAT, {"tools": []}, "tools", "no such field"),
+        (COMPLETIONS, {"foo-bar": 1}, "foo-bar", "no such field"),
+        (COMPLETIONS, {"stream": True, "stream_options": {"a b": 1}}, "stream_options.a b", "no"),
+        (CHAT, {"messages": [content({"type": "image_url", "image_url": {}})]}, *NO_IMAGE),
+        (CHAT, {"messages": [content({"type": "text", "text": 5})]}, "messages", "valid string"),
+        (
+            CHAT,
+            {"messages": [content({"type": "text", "text": "a", "cache_control": {}})]},
+            "messages.0.content.1.cache_control",
+            "no such field",
+        ),
+        (CHAT, {"messages": [{"role": "user", "content": 5}]}, "messages", "valid string"),
+        (CHAT, {"messages": [{"role": "user", "content": None}]}, "messages", "content is null"),
     ],
 )
 def test_what_is_wrong_is_named(

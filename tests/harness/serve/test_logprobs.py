@@ -29,6 +29,28 @@ def test_offsets_count_characters_that_are_held_back(streamed: bool) -> None:
     assert offsets == expected
 
 
+@pytest.mark.parametrize(
+    ("top", "shown"),
+    [
+        ((), {"c": -3.0}),
+        (((97, -0.1), (98, -2.5)), {"a": -0.1, "b": -2.5, "c": -3.0}),
+        (((97, -0.1), (99, -3.0)), {"a": -0.1, "c": -3.0}),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_the_sampled_token_is_among_a_completions_likeliest(
+    streamed: bool, top: tuple[tuple[int, float], ...], shown: dict[str, float]
+) -> None:
+    """Known wrong here: it was left out where it was none of them, and all with logprobs: 0."""
+    executor = ScriptedExecutor(b"c", logprobs=TokenLogprobs(-3.0, 3, top))
+    asked = {"prompt": "x", "max_tokens": 1, "logprobs": len(top)}
+    with served(executor) as server:
+        (reply,) = (
+            server.events(COMPLETIONS, asked) if streamed else [server.post(COMPLETIONS, asked)[1]]
+        )
+    assert reply["choices"][0]["logprobs"]["top_logprobs"] == [shown]
+
+
 def test_tokens_that_differ_in_the_space_before_them_are_told_apart() -> None:
     """Known wrong: " the" and "the" were one key, and the likelier hid the other."""
     spaced, bare = word(" the"), word("the")

@@ -306,7 +306,7 @@ def test_a_client_that_does_not_read_cannot_keep_the_server_from_ending() -> Non
 
 def test_each_reply_has_a_line_in_the_log_before_its_client_can_ask_for_it(tmp_path: Path) -> None:
     path = tmp_path / "requests.jsonl"
-    with served(observers=[RequestLog(path, WallClock())]) as server:
+    with served(observers=[RequestLog(path, WallClock(), pytest.fail)]) as server:
         server.post(COMPLETIONS, {"prompt": "four", "max_tokens": 5})
         server.events(COMPLETIONS, {"prompt": "ab", "max_tokens": 3, "n": 2})
         lines = [json.loads(line) for line in path.read_text().splitlines()]
@@ -316,3 +316,29 @@ def test_each_reply_has_a_line_in_the_log_before_its_client_can_ask_for_it(tmp_p
         times_s = [one[f"t_{name}_s"] for name in ("arrival", "scheduled", "first", "end")]
         assert times_s == sorted(times_s)
         assert one["finish"] == "length"
+
+
+def test_a_log_that_cannot_be_written_is_said_once_and_costs_no_token() -> None:
+    """Known wrong here: with the disk full every reply lacked its last token, and never ended."""
+    said: list[str] = []
+    log = RequestLog(Path("/dev/full"), WallClock(), said.append)
+    with served(observers=[log]) as server:
+        for _ in range(2):
+            status, reply = server.post(COMPLETIONS, {"prompt": "x", "max_tokens": 5})
+            assert (status, reply["choices"][0]["text"]) == (200, "Hello")
+    assert said == [
+        "request_log: '/dev/full' cannot be written from now on: No space left on device"
+    ]
+
+
+def test_tokens_are_delivered_whatever_an_observer_raises(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(ServerMetrics):
+        def ended(self, life: Life) -> None:
+            raise RuntimeError(f"{life.prompt_tokens} is no number")
+
+    with served(observers=[Broken("x", prefix_cache=False)]) as server:
+        status, reply = server.post(COMPLETIONS, {"prompt": "x", "max_tokens": 5})
+    assert (status, reply["choices"][0]["text"]) == (200, "Hello")
+    assert "1 is no number" in caplog.text
