@@ -235,7 +235,7 @@ def _print(prepared: Prepared, made: Quantized) -> None:
         for layer in made.report:
             share = f"{layer.loss / layer.rtn_loss:.0%}" if layer.rtn_loss else "-"
             losses = (f"{layer.loss:.3g}", f"{layer.rtn_loss:.3g}")
-            table.add_row(str(layer.layer), *losses, share, foreign(layer.note))
+            table.add_row(str(layer.layer + 1), *losses, share, foreign(layer.note))
         console.print("mean squared error of each layer's output")
         console.print(table)
         console.print()
