@@ -121,6 +121,10 @@ class _Encoder:
         if scheme.form not in _FORMS.get(name, FORMS):
             what = f"one that holds {scheme.method} in {scheme.bits} bits, as compressed-tensors"
             raise ConfigError("format", name, what)
+        # GPTQ's scales are of 16 bits, and those of rows that are rounded here of 32.
+        if name.startswith("gptq") and scheme.method == "int8" and scheme.group_size is None:
+            what = "one that holds int8 in 8 bits with a scale a row, as compressed-tensors"
+            raise ConfigError("format", name, what)
         self._name = name
         self._scheme = scheme
         self._layout = _layout(name, scheme)

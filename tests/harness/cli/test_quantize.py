@@ -256,6 +256,8 @@ def test_a_data_sets_name_is_no_path(
         (["--method", "gptq", "--sequence-length", "65"], "at most the model's 64 positions"),
         (["--method", "gptq", "--format", "gguf"], "format: 'gguf'"),
         (["--method", "smoothquant", "--format", "gptq"], "format: 'gptq'"),
+        (["--method", "int8", "--format", "gptq"], "'gptq' .* holds int8 in 8 bits with a scale"),
+        (["--method", "int8", "--format", "gptq_v2"], "format: 'gptq_v2' .*, as compressed-ten"),
     ],
     ids=lambda value: " ".join(value[1:]) if isinstance(value, list) else "",
 )
