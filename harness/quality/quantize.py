@@ -15,7 +15,7 @@ from ...engines.device import find_device
 from ...engines.errors import ConfigError
 from ...engines.models.catalogue import ModelFiles, resolve_model
 from ...engines.models.config import ModelConfig
-from ...engines.models.loader import load_config, load_model_directory
+from ...engines.models.loader import load_config, load_model_directory, weight_bytes
 from ...engines.models.tokenizer import load_tokenizer
 from ...engines.quantization.calibration import (
     DEFAULT_SIZES,
@@ -91,7 +91,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Quantized:
-    """What was written. bytes_before: of the model's own safetensors."""
+    """What was written. bytes: of its files of weights; bytes_before: of the model's own."""
 
     out: Path
     bytes: int
@@ -167,8 +167,8 @@ def quantize(
         prepared.store.forget()
     return Quantized(
         prepared.out,
-        _stored_bytes(prepared.out),
-        _stored_bytes(prepared.files.directory),
+        weight_bytes(prepared.out),
+        weight_bytes(prepared.files.directory),
         perf_counter() - began_s,
         model.report,
     )
@@ -223,7 +223,3 @@ def _store(asked: QuantizeConfig, unfinished: Path, fingerprint: str, report: Re
             how = f"another directory, for the {done} layers of another quantisation that lie in"
         raise ConfigError("out", str(asked.out), f"{how} {unfinished}, or --overwrite")
     return LayerStore(unfinished, fingerprint, report)
-
-
-def _stored_bytes(directory: Path) -> int:
-    return sum(path.stat().st_size for path in directory.glob("*.safetensors"))
