@@ -125,11 +125,14 @@ def parse(data: Fields, head: str) -> Format:
     quantized_head = data.flag("lm_head", False)
 
     def layout_of(module: str) -> GptqLayout | None:
+        in_layers = module.startswith(LAYERS)
+        if not in_layers and not (quantized_head and module == head):
+            return None  # whatever the rules say of all that their patterns match
         for name, found in rules:
             if re.match(name.removeprefix("-:").removeprefix("+:"), module):
                 return found
-        if not module.startswith(LAYERS):
-            return layout if quantized_head and module == head else None
+        if not in_layers:
+            return layout
         if only is not None and not any(module.endswith(f".{name}") for name in only):
             return None
         return layout
