@@ -19,7 +19,7 @@ from ..grid import codes_in_groups, pack_groups
 from ..quantized import QuantizedMap
 from ..scheme import LAYERS, Scheme
 from .dynamic import read_rules, ruled
-from .fields import Fields, names_module
+from .fields import Fields
 from .layout import FLOATS, Format, Part, float16_scales, in_stored_order, part
 from .words import pack_words, unpack_words
 
@@ -94,7 +94,8 @@ def parse(data: Fields, head: str) -> Format:
 
     def layout_of(module: str) -> AwqLayout | None:
         quantized = module.startswith(LAYERS) or (quantized_head and module == head)
-        if not quantized or any(names_module(key, module) for key in kept):
+        # Any part of a name, as AutoAWQ, vLLM and SGLang take them: `mlp.gate` is `mlp.gate_proj`.
+        if not quantized or any(key in module for key in kept):
             return None
         return ruled(rules, module, layout)
 

@@ -55,8 +55,10 @@ def config(**changes: object) -> Fields:
 
 
 def test_which_modules_are_quantised() -> None:
+    """`any(key in name for key in modules_to_not_convert)`, as AutoAWQ, vLLM and SGLang have it."""
     found = parse(config(modules_to_not_convert=["lm_head", "self_attn", "mlp.gate"]), "lm_head")
-    assert found.layout_of("model.layers.0.mlp.gate_proj") == layout(32)
+    assert found.layout_of("model.layers.0.mlp.up_proj") == layout(32)
+    assert found.layout_of("model.layers.0.mlp.gate_proj") is None
     assert found.layout_of("model.layers.0.self_attn.q_proj") is None
     assert found.layout_of("lm_head") is None
     assert parse(config(group_size=-1), "lm_head").layout_of(
