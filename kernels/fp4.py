@@ -104,13 +104,17 @@ def scale_numbers(weight: Fp4Weight) -> Tensor:
     return torch.ldexp(torch.ones_like(exponents, dtype=torch.float32), exponents)
 
 
-def quantize_nvfp4(weight: Tensor) -> Fp4Weight:
+def quantize_nvfp4(weight: Tensor, magnitude: Tensor | None = None) -> Fp4Weight:
     """weight [N, K] rounded to nearest. The factor of the tensor makes its largest 6 · 448, so that
     a block's largest / 6 fits e4m3. No scale is 0: by e4m3's least a block that lies far below the
-    tensor's largest is still told from zeros."""
+    tensor's largest is still told from zeros.
+
+    magnitude: float32, the largest of all weights that share the factor with this one; None: it has
+    one of its own."""
     blocks = weight.float().unflatten(1, (-1, BLOCK["e4m3"]))
     largest = blocks.abs().amax(-1)
-    factor = divided(largest.max(), LARGEST_E2M1 * LARGEST_E4M3).clamp_min(2.0**-100)
+    shared = largest.max() if magnitude is None else magnitude
+    factor = divided(shared, LARGEST_E2M1 * LARGEST_E4M3).clamp_min(2.0**-100)
     scales = (divided(largest, LARGEST_E2M1) / factor).clamp_min(LEAST_E4M3).to(E4M3)
     steps = blocks / (scales.float() * factor)[..., None]
     nibbles = _pack(_e2m1_codes(steps).flatten(1))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SHORT_DTYPE = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 ELEMENT_BYTES = {SHORT_DTYPE[name]: size for name, size in DTYPE_BYTES.items()}
 DEFAULT_GROUP_SIZE = 128
+# Of 8-bit weights that a checkpoint brings in groups: a 16-bit scale, a zero point of a byte.
+_GROUP_OF_8_BITS = 3.0
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,8 @@ class WeightChoice:
         found = weight_format(scheme.method, model_dtype, scheme.bits)
         if found.group == 0:
             found = replace(found, group=scheme.group_size)
+        elif found.group is None and scheme.group_size is not None:
+            found = replace(found, group=scheme.group_size, scale_bytes=_GROUP_OF_8_BITS)
         takes = self.activations == "int8" and FORMS[scheme.form].eight_bit_op
         return _with_eight_bits(found) if takes else found
 

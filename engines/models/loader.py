@@ -62,6 +62,12 @@ class Checkpoint(Mapping[str, Tensor]):
         return self._files[name].get_slice(name).get_dtype()
 
 
+def weight_bytes(directory: Path) -> int:
+    """Of the files that `Checkpoint` opens: others may lie beside them, as `consolidated` ones with
+    the same weights. Raises ModelError."""
+    return sum(path.stat().st_size for path, _ in _shards(directory))
+
+
 def load_config(directory: Path) -> ModelConfig:
     """The model's config alone. Raises ModelError."""
     return parse_config(read_json(directory / "config.json"), load_generation_config(directory))

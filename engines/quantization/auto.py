@@ -10,6 +10,9 @@ from ..config import EngineConfig
 from ..cost.weights import WeightChoice
 from ..errors import ConfigError
 from ..models.describe import TRANSFORMERS
+from .checkpoints.compressed_tensors import layout_for
+from .checkpoints.fp8_scaled import Fp8Layout
+from .checkpoints.layout import Layout
 from .checkpoints.read import Published, read_published
 from .methods import check_activations, find_method, head_method
 from .scheme import head_of, quantized_maps
@@ -91,7 +94,32 @@ def _why_not_drawn(published: Published) -> str:
         return f"none are drawn of {scheme.method} in {scheme.bits} bits, as the checkpoint is"
     if method.grouped and scheme.group_size is None:
         return "the checkpoint has a scale for a row, and those that are drawn one for a group"
-    return ""
+    if not method.grouped and scheme.group_size is not None:
+        return "the checkpoint has a scale for a group, and those that are drawn one for a row"
+    if scheme.act_order:
+        return "the checkpoint's inputs have an order of their own, and those that are drawn none"
+    return next(filter(None, map(_scaled_otherwise, published.layouts.values())), "")
+
+
+def _scaled_otherwise(layout: Layout) -> str:
+    """What shares a scale in a map of FP8 and not in one that is drawn; empty if they are alike."""
+    if not isinstance(layout, Fp8Layout):
+        return ""
+    drawn = layout_for(layout.scheme)[1]
+    assert isinstance(drawn, Fp8Layout)
+    found, expected = (_sharing(one) for one in (layout, drawn))
+    if found == expected:
+        return ""
+    return (
+        f"the checkpoint has a scale for a {found}, and those that are drawn one for a {expected}"
+    )
+
+
+def _sharing(layout: Fp8Layout) -> str:
+    """The weights of a scale."""
+    rows, columns = layout.block
+    shared = {"tensor": "tensor", "channel": "row", "block": f"block of {rows} x {columns}"}
+    return shared[layout.strategy]
 
 
 def settle_quant_of(engine: EngineConfig, directory: Path) -> EngineConfig:

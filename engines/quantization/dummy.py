@@ -9,23 +9,27 @@ alone, whatever is asked for first.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import blake2b
 
 import torch
 from torch import Tensor
 
+from ...kernels.fp8 import e4m3_scales
 from ...kernels.int4 import PackedInt4
 from ..models.config import ModelConfig
+from .fp8 import round_to_fp8
 from .grid import held_group_size
 from .lazy import Lazy
 from .linear import WeightSource
 from .methods import find_method, head_method
 from .quantized import PackedSource, QuantizedMap, QuantizedModel
 from .rounding import plain_model, rounded_model, with_rounded_head
-from .scheme import default_scheme
+from .scheme import Scheme, default_scheme
 
 SEED = 0
 STD = 0.02  # what the models of this family are initialised with
+LARGEST_INPUT = 8.0  # of a static scale: after a norm, features are of about 1
 # Standard deviation of a code drawn evenly from 0 to 15.
 _CODE_STD = (255 / 12) ** 0.5
 
@@ -64,11 +68,7 @@ class DummyInt4(Lazy[QuantizedMap]):
     def __init__(self, weights: DummyWeights, group_size: int) -> None:
         self._weights = weights
         self._group_size = group_size
-        self._shapes = {
-            name.removesuffix(".weight"): shape
-            for name, shape in weights.shapes.items()
-            if name.startswith("model.layers.") and name.endswith("_proj.weight")
-        }
+        self._shapes = _map_shapes(weights)
         super().__init__(self._shapes)
 
     def make(self, name: str) -> QuantizedMap:
@@ -82,6 +82,30 @@ class DummyInt4(Lazy[QuantizedMap]):
         scales = torch.full(groups, STD / _CODE_STD, dtype=self._weights.dtype, device=device)
         zeros = torch.full(groups, 8, dtype=torch.uint8, device=device)
         return QuantizedMap(PackedInt4(nibbles, scales, zeros, group_size))
+
+
+class DummyStaticFp8(Lazy[QuantizedMap]):
+    """The linear maps of a model's layers in static FP8: a scale a tensor, and one of the inputs,
+    the same for all, as if calibration had seen `LARGEST_INPUT` everywhere."""
+
+    def __init__(self, weights: DummyWeights, scheme: Scheme) -> None:
+        self._weights = weights
+        self._scheme = scheme
+        super().__init__(_map_shapes(weights))
+
+    def make(self, name: str) -> QuantizedMap:
+        weight = round_to_fp8(self._weights[f"{name}.weight"], self._scheme)
+        largest = torch.tensor(LARGEST_INPUT, device=self._weights.device)
+        return QuantizedMap(replace(weight, input_scale=e4m3_scales(largest)))
+
+
+def _map_shapes(weights: DummyWeights) -> dict[str, tuple[int, ...]]:
+    """Of each linear map of the layers, by its module."""
+    return {
+        name.removesuffix(".weight"): shape
+        for name, shape in weights.shapes.items()
+        if name.startswith("model.layers.") and name.endswith("_proj.weight")
+    }
 
 
 def dummy_source(
@@ -116,5 +140,8 @@ def _dummy_model(
         assert group_size is not None
         scheme = default_scheme(config, method, group_size)
         return QuantizedModel(scheme, weights, DummyInt4(weights, group_size))
-    rounded = {"w8a8": "w8a8", "fp8": "fp8"}[found.form] if found.calibrated else method
+    if method == "fp8-static":
+        scheme = default_scheme(config, method)
+        return QuantizedModel(scheme, weights, DummyStaticFp8(weights, scheme))
+    rounded = "w8a8" if method == "smoothquant" else method
     return rounded_model(config, weights, rounded, group_size, weights.device)

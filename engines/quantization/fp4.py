@@ -13,9 +13,12 @@ from ...kernels.registry import KernelError
 from .scheme import Scheme
 
 
-def round_to_fp4(weight: Tensor, scheme: Scheme) -> Fp4Weight:
-    """weight [out_features, in_features]. Raises KernelError where blocks do not divide inputs."""
+def round_to_fp4(weight: Tensor, scheme: Scheme, magnitude: Tensor | None = None) -> Fp4Weight:
+    """weight [out_features, in_features]. magnitude: see `quantize_nvfp4`, of NVFP4 alone. Raises
+    KernelError where blocks do not divide inputs."""
     block = BLOCK["e4m3" if scheme.method == "nvfp4" else "e8m0"]
     if weight.shape[1] % block:
         raise KernelError(f"{scheme.method} needs inputs in whole blocks of {block}")
-    return quantize_nvfp4(weight) if scheme.method == "nvfp4" else quantize_mxfp4(weight)
+    if scheme.method == "nvfp4":
+        return quantize_nvfp4(weight, magnitude)
+    return quantize_mxfp4(weight)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from .finite import check_finite
 from .fp4 import round_to_fp4
 from .fp8 import round_to_fp8
 from .int8 import round_to_int8
+from .layer import GATE_UP, QKV
 from .lazy import Lazy
 from .quantized import PackedWeight, QuantizedMap, QuantizedModel
 from .rtn import round_to_nearest
@@ -36,7 +38,9 @@ ROUND: dict[str, Round] = {
 
 class RoundedMaps(Lazy[QuantizedMap]):
     """Modules `names` of a checkpoint, each rounded when it is asked for, on `device`; from the
-    checkpoint's own precision, whatever the activations'.
+    checkpoint's own precision, whatever the activations'. NVFP4's factor is one for {q, k, v} and
+    one for {gate, up}: vLLM and SGLang run each as one map and keep a single factor of theirs, as
+    llm-compressor's `update_fused_layer_weight_global_scales` writes them.
 
     Raises ModelError for weights that are not finite or that the method cannot take.
     """
@@ -52,10 +56,30 @@ class RoundedMaps(Lazy[QuantizedMap]):
         self._weights = weights
         self._scheme = scheme
         self._device = device
+        self._magnitudes: dict[tuple[str, ...], Tensor] = {}
 
     def make(self, name: str) -> QuantizedMap:
-        weight = check_finite(f"{name}.weight", self._weights[f"{name}.weight"].to(self._device))
-        return round_map(name, weight, self._scheme)
+        magnitude = self._magnitude(_fused(name)) if self._scheme.method == "nvfp4" else None
+        return round_map(name, self._weight(name), self._scheme, magnitude)
+
+    def _weight(self, name: str) -> Tensor:
+        return check_finite(f"{name}.weight", self._weights[f"{name}.weight"].to(self._device))
+
+    def _magnitude(self, names: tuple[str, ...]) -> Tensor:
+        """The largest |weight| of maps that share a factor; each is read once for it."""
+        if names not in self._magnitudes:
+            each = [self._weight(name).abs().max().float() for name in names]
+            self._magnitudes[names] = torch.stack(each).max()
+        return self._magnitudes[names]
+
+
+def _fused(name: str) -> tuple[str, ...]:
+    """The maps that engines run as one with a map, that one among them."""
+    for group in (QKV, GATE_UP):
+        for one in group:
+            if name.endswith(f".{one}"):
+                return tuple(name.removesuffix(one) + other for other in group)
+    return (name,)
 
 
 class _Together(Lazy[QuantizedMap]):
@@ -102,9 +126,14 @@ def with_rounded_head(
     return replace(model, maps=_Together(model.maps, head))
 
 
-def round_map(name: str, weight: Tensor, scheme: Scheme) -> QuantizedMap:
-    """One map by a method of ROUND. Raises ModelError, naming it, where the method cannot."""
+def round_map(
+    name: str, weight: Tensor, scheme: Scheme, magnitude: Tensor | None = None
+) -> QuantizedMap:
+    """One map by a method of ROUND. magnitude: see `round_to_fp4`, for a method that it is of.
+    Raises ModelError, naming the map, where the method cannot."""
+    by_itself = ROUND[scheme.method]
+    round_ = by_itself if magnitude is None else partial(round_to_fp4, magnitude=magnitude)
     try:
-        return QuantizedMap(ROUND[scheme.method](weight, scheme))
+        return QuantizedMap(round_(weight, scheme))
     except KernelError as error:
         raise ModelError("model", name, f"cannot be quantised: {error}") from error

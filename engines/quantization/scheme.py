@@ -44,11 +44,15 @@ WHOLE_ROW = -1
 
 def default_scheme(config: ModelConfig, method: str, group_size: int | None = None) -> Scheme:
     """A method as an engine runs it when no more is said. Raises ConfigError."""
+    return _usual_scheme(method, resolve_group_size(config, method, group_size))
+
+
+def _usual_scheme(method: str, group_size: int | None) -> Scheme:
     found = find_method(method)
     return Scheme(
         method,
         found.bits,
-        resolve_group_size(config, method, group_size),
+        group_size,
         symmetric=not found.asymmetric,
         act_order=method == "gptq",
     )
@@ -70,7 +74,10 @@ def asked_scheme(
     rows = group_size == WHOLE_ROW
     if group_size is not None and found.grouped and not rows:
         check_group_size(config, group_size, f", or {WHOLE_ROW}: all of a row")
-    scheme = default_scheme(config, method, None if rows or not found.grouped else group_size)
+    if rows or not found.grouped:  # whole rows fit a model that no group does
+        scheme = _usual_scheme(method, None)
+    else:
+        scheme = default_scheme(config, method, group_size)
     if bits not in (None, scheme.bits) and not (found.eight_bits and bits == 8):
         choices = "4 or 8" if found.eight_bits else str(scheme.bits)
         raise ConfigError("bits", bits, f"{choices} with {method}")
@@ -83,7 +90,7 @@ def asked_scheme(
     return Scheme(
         method,
         bits or scheme.bits,
-        None if rows else scheme.group_size,
+        scheme.group_size,
         scheme.symmetric if symmetric is None else symmetric,
         scheme.act_order if act_order is None else act_order,
     )

@@ -151,32 +151,30 @@ def quantize(
     if threads is not None:
         torch.set_num_threads(threads)
     report = _silent if quiet else say
-    prepared = prepare(
-        QuantizeConfig(
-            model,
-            method,
-            out,
-            bits,
-            group_size,
-            symmetric,
-            act_order,
-            calibration,
-            samples,
-            sequence_length,
-            format,
-            device,
-            resume,
-            overwrite,
-        ),
-        report,
+    config = QuantizeConfig(
+        model,
+        method,
+        out,
+        bits,
+        group_size,
+        symmetric,
+        act_order,
+        calibration,
+        samples,
+        sequence_length,
+        format,
+        device,
+        resume,
+        overwrite,
     )
-    report(_plan(prepared))
-    try:
-        with _ended_like_ctrl_c(), shown(quiet=quiet) as progress:
-            made = run(prepared, progress.layer, progress.written, report)
-    except KeyboardInterrupt:
-        say_error(_how_to_go_on(prepared))
-        return Exit.INTERRUPTED
+    with prepare(config, report) as prepared:
+        report(_plan(prepared))
+        try:
+            with _ended_like_ctrl_c(), shown(quiet=quiet) as progress:
+                made = run(prepared, progress.layer, progress.written, report)
+        except KeyboardInterrupt:
+            say_error(_how_to_go_on(prepared))
+            return Exit.INTERRUPTED
     _print(prepared, made)
     return Exit.OK
 
@@ -235,7 +233,7 @@ def _print(prepared: Prepared, made: Quantized) -> None:
         for layer in made.report:
             share = f"{layer.loss / layer.rtn_loss:.0%}" if layer.rtn_loss else "-"
             losses = (f"{layer.loss:.3g}", f"{layer.rtn_loss:.3g}")
-            table.add_row(str(layer.layer), *losses, share, foreign(layer.note))
+            table.add_row(str(layer.layer + 1), *losses, share, foreign(layer.note))
         console.print("mean squared error of each layer's output")
         console.print(table)
         console.print()

@@ -39,9 +39,10 @@ def calibration_texts(source: str | None) -> Iterable[str]:
         if _means_a_file(source):
             raise ConfigError("calibration", source, "a file or a data set; there is no such file")
         return _dataset(source)
-    if path.suffix == ".json":
+    suffix = path.suffix.lower()
+    if suffix == ".json":
         return _conversations(path)
-    return _json_lines(path) if path.suffix == ".jsonl" else [_text(path)]
+    return _json_lines(path) if suffix == ".jsonl" else [_text(path)]
 
 
 def _means_a_file(source: str) -> bool:
@@ -117,13 +118,14 @@ def _dataset(source: str) -> Iterator[str]:
     from datasets.exceptions import DatasetsError
 
     name, _, rest = source.partition(":")
+    name = os.path.expanduser(name)
     config, _, split = rest.partition(":")
     split = split or "train"
     documents: Any  # one of four classes that are read alike
     try:
-        if (Path(name).expanduser() / "dataset_dict.json").is_file():
+        if (Path(name) / "dataset_dict.json").is_file():
             documents = load_from_disk(name)[split]
-        elif (Path(name).expanduser() / "dataset_info.json").is_file():
+        elif (Path(name) / "dataset_info.json").is_file():
             documents = load_from_disk(name)
         else:
             documents = load_dataset(name, config or None, split=split, streaming=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -15,16 +16,17 @@ from ...engines.device import find_device
 from ...engines.errors import ConfigError
 from ...engines.models.catalogue import ModelFiles, resolve_model
 from ...engines.models.config import ModelConfig
-from ...engines.models.loader import load_config, load_model_directory
+from ...engines.models.loader import load_config, load_model_directory, weight_bytes
 from ...engines.models.tokenizer import load_tokenizer
 from ...engines.quantization.calibration import (
     DEFAULT_SIZES,
     CalibrationSize,
     calibration_windows,
 )
-from ...engines.quantization.checkpoints.place import put_right
+from ...engines.quantization.checkpoints.place import alone, put_right
 from ...engines.quantization.checkpoints.read import read_published
 from ...engines.quantization.checkpoints.write import (
+    check_overwrite,
     check_writable,
     default_format,
     write_checkpoint,
@@ -83,6 +85,7 @@ class Prepared:
     windows: Tensor | None
     store: LayerStore | None
     device: str
+    overwrite: bool
 
     @property
     def unfinished(self) -> Path:
@@ -91,7 +94,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Quantized:
-    """What was written. bytes_before: of the model's own safetensors."""
+    """What was written. bytes: of its files of weights; bytes_before: of the model's own."""
 
     out: Path
     bytes: int
@@ -110,8 +113,11 @@ def unfinished_layers(prepared: Prepared) -> int:
     return finished_layers(prepared.unfinished)
 
 
-def prepare(asked: QuantizeConfig, report: Report) -> Prepared:
-    """Check everything that can be without quantising. Raises ConfigError and ModelError."""
+@contextmanager
+def prepare(asked: QuantizeConfig, report: Report) -> Iterator[Prepared]:
+    """Check everything that can be without quantising. Within the block no other command works on a
+    model for the same directory, nor on its unfinished layers: such a one is waited for, which
+    `report` is told. Raises ConfigError and ModelError."""
     find_quantiser(asked.method)  # before a model is fetched
     files = resolve_model(asked.model, report)
     if read_published(files.directory) is not None:
@@ -127,18 +133,24 @@ def prepare(asked: QuantizeConfig, report: Report) -> Prepared:
     )
     format = asked.format or default_format(config, scheme)
     out = _resolved(asked.out)
-    with writing(out):
-        put_right(out)
     check_writable(files.directory, out, format, scheme)
-    if out.exists() and any(out.iterdir()) and not asked.overwrite:
-        raise ConfigError("out", str(asked.out), "a new directory; --overwrite replaces this one")
-    device = str(find_device(asked.device))
-    windows = _windows(asked, files, config)
-    fingerprint = quantization_identity(files.directory, scheme, _bytes_of(windows))
-    store = _store(asked, unfinished_directory(out), fingerprint, report)
-    if windows is None:  # it has no layers to keep, and may not lose another one's
-        store = None
-    return Prepared(files, config, scheme, format, out, windows, store, device)
+
+    def waiting() -> None:
+        report(f"waiting for another command that writes {out}")
+
+    with ExitStack() as stack:
+        with writing(out):
+            stack.enter_context(alone(out, waiting))
+            put_right(out)
+        check_writable(files.directory, out, format, scheme)  # which the other may have changed
+        check_overwrite(out, asked.overwrite)
+        device = str(find_device(asked.device))
+        windows = _windows(asked, files, config)
+        fingerprint = quantization_identity(files.directory, scheme, _bytes_of(windows))
+        store = _store(asked, unfinished_directory(out), fingerprint, report)
+        if windows is None:  # it has no layers to keep, and may not lose another one's
+            store = None
+        yield Prepared(files, config, scheme, format, out, windows, store, device, asked.overwrite)
 
 
 def quantize(
@@ -147,8 +159,9 @@ def quantize(
     written: Callable[[int, int], None] | None = None,
     report: Report = lambda _line: None,
 ) -> Quantized:
-    """Quantise, write, and forget the finished layers. Interrupted, it leaves them and what was
-    at `out`. progress, written: see `quantize_layers` and `write_checkpoint`."""
+    """Within the block of `prepare`: quantise, write, and forget the finished layers. Interrupted,
+    it leaves them and what was at `out`. progress, written: see `quantize_layers` and
+    `write_checkpoint`."""
     began_s = perf_counter()
     _, weights = load_model_directory(prepared.files.directory)
     model = quantize_model(
@@ -162,13 +175,20 @@ def quantize(
     )
     report(f"writing {prepared.out}")
     source = prepared.files.directory
-    write_checkpoint(model, source, prepared.out, prepared.format, progress=written)
+    write_checkpoint(
+        model,
+        source,
+        prepared.out,
+        prepared.format,
+        progress=written,
+        overwrite=prepared.overwrite,
+    )
     if prepared.store is not None:
         prepared.store.forget()
     return Quantized(
         prepared.out,
-        _stored_bytes(prepared.out),
-        _stored_bytes(prepared.files.directory),
+        weight_bytes(prepared.out),
+        weight_bytes(prepared.files.directory),
         perf_counter() - began_s,
         model.report,
     )
@@ -223,7 +243,3 @@ def _store(asked: QuantizeConfig, unfinished: Path, fingerprint: str, report: Re
             how = f"another directory, for the {done} layers of another quantisation that lie in"
         raise ConfigError("out", str(asked.out), f"{how} {unfinished}, or --overwrite")
     return LayerStore(unfinished, fingerprint, report)
-
-
-def _stored_bytes(directory: Path) -> int:
-    return sum(path.stat().st_size for path in directory.glob("*.safetensors"))

@@ -18,7 +18,8 @@ from ....kernels.registry import KernelError
 from ..grid import codes_in_groups, pack_groups
 from ..quantized import QuantizedMap
 from ..scheme import LAYERS, Scheme
-from .fields import Fields, names_module
+from .dynamic import read_rules, ruled
+from .fields import Fields
 from .layout import FLOATS, Format, Part, float16_scales, in_stored_order, part
 from .words import pack_words, unpack_words
 
@@ -79,20 +80,34 @@ def _unpack(words: Tensor) -> Tensor:
     return columns.flatten(1)
 
 
-def parse(data: Fields) -> Format:
-    """The format of a `quantization_config` with `quant_method` awq. Raises ModelError."""
+def parse(data: Fields, head: str) -> Format:
+    """The format of a `quantization_config` with `quant_method` awq. head: the output projection's
+    module. Raises ModelError."""
     data.one_of("bits", 4)
     if str(data.get("version") or "gemm").lower() != "gemm":
         raise data.wrong("version", "is not supported; expected 'gemm'")
     symmetric = not data.flag("zero_point", True)
     layout = AwqLayout(Scheme("awq", 4, data.group_size(), symmetric))
+    rules = read_rules(data, lambda own: _own_layout(own, layout.scheme))
     kept = data.strings("modules_to_not_convert")
+    quantized_head = data.flag("lm_head", False)
 
     def layout_of(module: str) -> AwqLayout | None:
-        quantized = module.startswith(LAYERS) and not any(names_module(key, module) for key in kept)
-        return layout if quantized else None
+        quantized = module.startswith(LAYERS) or (quantized_head and module == head)
+        # Any part of a name, as AutoAWQ, vLLM and SGLang take them: `mlp.gate` is `mlp.gate_proj`.
+        if not quantized or any(key in module for key in kept):
+            return None
+        return ruled(rules, module, layout)
 
     return Format("AWQ (gemm)", layout_of)
+
+
+def _own_layout(own: Fields, scheme: Scheme) -> AwqLayout:
+    """Of modules for which GPTQModel has settings of their own. Zero points are stored in any case:
+    where a rule speaks of symmetry they are taken as they are."""
+    own.one_of("bits", 4, default=4)
+    size = scheme.group_size if own.get("group_size") is None else own.group_size()
+    return AwqLayout(Scheme("awq", 4, size, scheme.symmetric and own.get("sym") is None))
 
 
 def quantization_config(scheme: Scheme, kept: list[str]) -> dict[str, Any]:

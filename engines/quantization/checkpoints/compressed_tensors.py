@@ -17,7 +17,7 @@ from .fine_grained_fp8 import block_of
 from .fp4_packed import Mxfp4Layout, Nvfp4Layout
 from .fp8_scaled import Fp8Layout, Strategy
 from .int8_rows import Int8RowsLayout
-from .layout import Format, Layout, Writable
+from .layout import KV_CACHE, Format, Layout, Writable
 from .pack_quantized import PackQuantizedLayout
 
 VERSION = "0.20.0"  # of the library whose files are written
@@ -33,10 +33,6 @@ _NAIVE = "naive-quantized"
 # What the whole is said to be where its groups differ, or where nobody said.
 _NO_ONE_FORMAT = ("mixed-precision", "dense", "fakequant")
 WIDE_INPUTS = "its activations would be rounded to 4 bits, too; here they are not"
-KV_CACHE = (
-    "its KV cache would be quantised by scales that it brings; here --kv-dtype decides, "
-    "with a scale for each token and head"
-)
 
 
 def parse(data: Fields) -> Format:

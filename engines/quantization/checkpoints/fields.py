@@ -11,18 +11,38 @@ from ...errors import ModelError
 
 class Fields:
     """An object of a JSON file. place: what an error calls it. also: by the name of a field,
-    another that some writers give it."""
+    another that some writers give it. behind: another file's, for fields that this one leaves out.
+    """
 
-    def __init__(self, data: object, place: str, also: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        data: object,
+        place: str,
+        also: Mapping[str, str] | None = None,
+        behind: Fields | None = None,
+    ) -> None:
         if not isinstance(data, Mapping):
             raise ModelError(place, data, "is not a mapping")
         self._data: Mapping[str, Any] = data
         self._also = also or {}
+        self._behind = behind
         self.place = place
 
     def having(self, **fields: object) -> Fields:
         """The same with fields that the file leaves to its name."""
-        return Fields({**self._data, **fields}, self.place, self._also)
+        return Fields({**self._data, **fields}, self.place, self._also, self._behind)
+
+    def before(self, other: Fields) -> Fields:
+        """The same; what it leaves out is as the other says."""
+        behind = other if self._behind is None else self._behind.before(other)
+        return Fields(self._data, self.place, self._also, behind)
+
+    def source(self, name: str) -> Fields:
+        """Those that state a field; these where none does."""
+        if self._own(name) is None and self._behind is not None:
+            found = self._behind.source(name)
+            return self if found._own(name) is None else found
+        return self
 
     @property
     def names(self) -> Sequence[str]:
@@ -31,11 +51,15 @@ class Fields:
 
     def get(self, name: str) -> Any:
         """The value as it is, None where there is none."""
-        return self._data.get(self._stored(name))
+        return self.source(name)._own(name)
 
     def wrong(self, name: str, problem: str) -> ModelError:
         """The error for a field."""
-        return ModelError(f"{self.place}.{self._stored(name)}", self.get(name), problem)
+        source = self.source(name)
+        return ModelError(f"{source.place}.{source._stored(name)}", source._own(name), problem)
+
+    def _own(self, name: str) -> Any:
+        return self._data.get(self._stored(name))
 
     def _stored(self, name: str) -> str:
         """What the file calls a field."""
@@ -103,7 +127,7 @@ class Fields:
 
     def inner(self, name: str) -> Fields:
         """An object within this one."""
-        return Fields(self.get(name), f"{self.place}.{name}")
+        return Fields(self.get(name), f"{self.source(name).place}.{name}")
 
     def inner_or_none(self, name: str) -> Fields | None:
         """An object within this one, if it is there."""

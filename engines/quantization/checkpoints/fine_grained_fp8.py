@@ -11,7 +11,7 @@ from __future__ import annotations
 from ..scheme import LAYERS, Scheme
 from .fields import Fields, names_module
 from .fp8_scaled import Fp8Layout
-from .layout import FLOATS, Format
+from .layout import FLOATS, KV_CACHE, Format
 
 # transformers', of the scales that AutoFP8 calls weight_scale and input_scale.
 _OTHER_NAMES = ("weight_scale_inv", "activation_scale")
@@ -21,15 +21,17 @@ def parse(data: Fields) -> Format:
     """Raises ModelError for settings that are not known."""
     layout = _layout(data)
     kept = [*data.strings("modules_to_not_convert"), *data.strings("ignored_layers")]
-    notes = ()
+    notes = []
     if data.get("scale_fmt") == "ue8m0":
-        notes = ("its activations' scales would be powers of two; here they are any float",)
+        notes.append("its activations' scales would be powers of two; here they are any float")
+    if data.get("kv_cache_scheme"):  # AutoFP8's
+        notes.append(KV_CACHE)
 
     def layout_of(module: str) -> Fp8Layout | None:
         quantized = module.startswith(LAYERS) and not any(names_module(key, module) for key in kept)
         return layout if quantized else None
 
-    return Format("fine-grained FP8", layout_of, notes)
+    return Format("fine-grained FP8", layout_of, tuple(notes))
 
 
 def _layout(data: Fields) -> Fp8Layout:

@@ -19,6 +19,7 @@ from ....kernels.registry import KernelError
 from ..grid import codes_in_groups, pack_groups
 from ..quantized import QuantizedMap
 from ..scheme import LAYERS, Scheme
+from .dynamic import read_rules, ruled
 from .fields import Fields, flat
 from .layout import FLOATS, Format, Part, float16_scales, part
 from .order import group_order
@@ -119,20 +120,15 @@ def parse(data: Fields, head: str) -> Format:
     data.one_of("pack_dtype", "int32", default="int32")
     data.absent("is_marlin_format", "is not supported; expected AutoGPTQ's own layout")
     layout = _layout(data, checkpoint_format)
-    dynamic = data.inner_or_none("dynamic")
-    rules = [(name, _rule(dynamic, name, layout)) for name in dynamic.names] if dynamic else []
+    rules = read_rules(data, lambda own: _own_layout(own, layout))
     only = _only(data)
     quantized_head = data.flag("lm_head", False)
 
     def layout_of(module: str) -> GptqLayout | None:
-        for name, found in rules:
-            if re.match(name.removeprefix("-:").removeprefix("+:"), module):
-                return found
-        if not module.startswith(LAYERS):
-            return layout if quantized_head and module == head else None
-        if only is not None and not any(module.endswith(f".{name}") for name in only):
-            return None
-        return layout
+        if not module.startswith(LAYERS):  # a rule's pattern may match more than is quantised
+            return ruled(rules, module, layout) if quantized_head and module == head else None
+        named = only is None or any(module.endswith(f".{name}") for name in only)
+        return ruled(rules, module, layout if named else None)
 
     return Format(f"GPTQ ({checkpoint_format})", layout_of)
 
@@ -148,13 +144,8 @@ def _layout(data: Fields, checkpoint_format: str) -> GptqLayout:
     return GptqLayout(scheme, checkpoint_format, zeros_free=data.get("sym") is None)
 
 
-def _rule(dynamic: Fields, name: str, layout: GptqLayout) -> GptqLayout | None:
-    """What GPTQModel's `dynamic` says of the modules whose names match: `-:` not quantised,
-    otherwise settings of their own."""
-    dynamic.pattern(name.removeprefix("-:").removeprefix("+:"))
-    if name.startswith("-:"):
-        return None
-    own = dynamic.inner(name)
+def _own_layout(own: Fields, layout: GptqLayout) -> GptqLayout:
+    """Of modules that have settings of their own; what a rule leaves out is as for the others."""
     scheme = layout.scheme
     size = scheme.group_size if own.get("group_size") is None else own.group_size()
     changed = replace(

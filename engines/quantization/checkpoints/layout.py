@@ -14,6 +14,11 @@ from ..quantized import QuantizedMap
 from ..scheme import Scheme
 
 FLOATS = ("F32", "F16", "BF16")
+# A note on a checkpoint whose cache of keys and values is quantised.
+KV_CACHE = (
+    "its KV cache would be quantised by scales that it brings; here --kv-dtype decides, "
+    "with a scale for each token and head"
+)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 from ..scheme import LAYERS, Scheme
-from .compressed_tensors import KV_CACHE, WIDE_INPUTS
+from .compressed_tensors import WIDE_INPUTS
 from .fields import Fields
 from .fp4_packed import Nvfp4Layout
 from .fp8_scaled import Fp8Layout
-from .layout import Format, Layout
+from .layout import KV_CACHE, Format, Layout
 
 _LAYOUTS: dict[str, Layout] = {
     "FP8": Fp8Layout(Scheme("fp8-static", 8), "tensor", static=True),

@@ -1,7 +1,8 @@
 """A directory that is written beside its place and takes it whole, by one command at a time.
 
-Beside OUT lie, while it is written, `.OUT.new`, what was there before as `.OUT.old`, and a lock.
-Their names are fixed, so that the next command finds what one that was killed has left.
+Beside OUT lie, while it is written, `.OUT.new`, what was there before as `.OUT.old`, and a lock;
+and the lock of a command that works on it for longer, of which writing is the end. Their names are
+fixed, so that the next command finds what one that was killed has left.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -22,6 +23,15 @@ def place_for(out: Path) -> Iterator[None]:
     out.parent.mkdir(parents=True, exist_ok=True)
     with _locked(_beside(out, "lock")):
         _put_right(out)
+        yield
+
+
+@contextmanager
+def alone(out: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Around all the work on a model that goes to `out`, of which `place_for` is the end: another
+    command that works on one is waited for. waiting: called once, before. Raises OSError."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(_beside(out, "layers.lock"), waiting):
         yield
 
 
@@ -69,12 +79,15 @@ def _replace(out: Path, fresh: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """The kernel's lock of a file, which goes with its process, however that ends; and the file
     with the lock."""
     while True:
         with path.open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            if waiting is not None and not _locked_at_once(file):
+                waiting()
+                waiting = None
+            fcntl.flock(file, fcntl.LOCK_EX)  # of a lock that is held already: nothing
             if not _is_at(path, file):  # whoever had it before has removed it
                 continue
             try:
@@ -82,6 +95,15 @@ def _locked(path: Path) -> Iterator[None]:
             finally:
                 path.unlink(missing_ok=True)
             return
+
+
+def _locked_at_once(file: IO[str]) -> bool:
+    """Whether nobody else has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _is_at(path: Path, file: IO[str]) -> bool:

@@ -210,10 +210,11 @@ def _parse(settings: Fields, config: ModelConfig) -> Format:
     method = settings.one_of("quant_method", *METHODS)
     if method == "gptq":
         return gptq.parse(settings, head_of(config))
+    if method == "awq":
+        return awq.parse(settings, head_of(config))
     parse: dict[str, Callable[[Fields], Format]] = {
         "auto-round": auto_round.parse,
         "intel/auto-round": auto_round.parse,
-        "awq": awq.parse,
         "compressed-tensors": compressed_tensors.parse,
         "fp8": fine_grained_fp8.parse,
         "modelopt": modelopt.parse,

@@ -38,7 +38,8 @@ _DECISIVE = (
 
 
 def read_settings(directory: Path) -> Fields | None:
-    """The settings, with their `quant_method`; None for a checkpoint that is not quantised.
+    """The settings, with their `quant_method`; None for a checkpoint that is not quantised. What
+    one file leaves out is as another says.
 
     Raises ModelError for a file that cannot be read, and for two that disagree about a weight.
     """
@@ -47,9 +48,13 @@ def read_settings(directory: Path) -> Fields | None:
     config = None if data in (None, {}) else Fields(data, QUANTIZATION, _AWQ_NAMES)
     beside = [_beside(directory, name) for name in _BESIDE if (directory / name).exists()]
     found = [settings for settings in (config, *beside) if settings is not None]
+    if not found:
+        return None
+    settings = found[0]
     for other in found[1:]:
-        _check_alike(found[0], other)
-    return found[0] if found else None
+        _check_alike(settings, other)
+        settings = settings.before(other)
+    return settings
 
 
 def _beside(directory: Path, name: str) -> Fields | None:
@@ -70,7 +75,8 @@ def _check_alike(one: Fields, other: Fields) -> None:
     for name in _DECISIVE:
         mine, theirs = (_plain(settings.get(name)) for settings in (one, other))
         if None not in (mine, theirs) and mine != theirs:
-            raise other.wrong(name, f"is not what {one.place} has, {one.get(name)!r}")
+            place = one.source(name).place
+            raise other.wrong(name, f"is not what {place} has, {one.get(name)!r}")
 
 
 def _plain(value: object) -> object:

@@ -65,6 +65,7 @@ def write_checkpoint(
     shard_bytes: int = SHARD_BYTES,
     progress: Callable[[int, int], None] | None = None,
     keep: bool = False,
+    overwrite: bool = True,
 ) -> None:
     """The model at `out`, with the config, tokenizer and generation files of `source_directory`.
 
@@ -73,7 +74,7 @@ def write_checkpoint(
     Another command that writes there is waited for.
 
     Holds one parameter in memory. progress: called with (parameters done, parameters). keep: leave
-    a model that is there by then, since it is the same.
+    a model that is there by then, since it is the same. overwrite: replace one that is another.
     Raises ConfigError for an unknown format or an `out` that holds something else, and ModelError
     for numbers that are not finite, a model that the format cannot hold, and where it cannot be
     written.
@@ -84,6 +85,8 @@ def write_checkpoint(
     with writing(out), place_for(out):
         if keep and (out / CONFIG_FILE).is_file():
             return
+        _check_target(out, source_directory)  # which may have come since
+        check_overwrite(out, overwrite)
         with replacing(out) as fresh:
             parameters = _parameters(config, model, encoder)
             total = len(config.parameter_shapes())
@@ -97,6 +100,12 @@ def write_checkpoint(
                 QUANTIZATION: encoder.settings(kept),
             }
             (fresh / CONFIG_FILE).write_text(json.dumps(settings, indent=2), encoding="utf-8")
+
+
+def check_overwrite(out: Path, overwrite: bool) -> None:
+    """Raises ConfigError where a model is there and may not be replaced."""
+    if out.exists() and any(out.iterdir()) and not overwrite:
+        raise ConfigError("out", str(out), "a new directory; --overwrite replaces this one")
 
 
 def check_writable(source_directory: Path, out: Path, format: str, scheme: Scheme) -> None:
@@ -120,6 +129,10 @@ class _Encoder:
             raise unknown_name("format", name, FORMATS)
         if scheme.form not in _FORMS.get(name, FORMS):
             what = f"one that holds {scheme.method} in {scheme.bits} bits, as compressed-tensors"
+            raise ConfigError("format", name, what)
+        # GPTQ's scales are of 16 bits, and those of rows that are rounded here of 32.
+        if name.startswith("gptq") and scheme.method == "int8" and scheme.group_size is None:
+            what = "one that holds int8 in 8 bits with a scale a row, as compressed-tensors"
             raise ConfigError("format", name, what)
         self._name = name
         self._scheme = scheme

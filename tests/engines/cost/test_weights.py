@@ -67,6 +67,23 @@ def test_8_bit_weights_cost_what_a_gpu_reads(
     assert linear.weight_bytes == charged
 
 
+@pytest.mark.parametrize("group_size", [None, 64])
+def test_8_bit_weights_of_a_checkpoint_cost_what_they_hold(group_size: int | None) -> None:
+    """In groups a 16-bit scale and a zero point of a byte each; a row, as they are rounded here."""
+    stored = {"model.layers.0.mlp.up_proj": Scheme("int8", 8, group_size)}
+    choice = WeightChoice("int8", group_size, stored=stored)
+    model = replace(resolve_shape("smollm2-135m"), num_layers=1)
+    (map_,) = [one for one in choice.layer_maps(model, "bf16") if one.format.name == "int8"]
+    outputs, inputs = map_.out_features, map_.in_features
+    if group_size is None:
+        assert map_.format == weight_format("int8", "bf16")
+        return
+    scales = torch.ones(outputs, inputs // group_size).half()
+    codes = torch.zeros(outputs, inputs).byte()
+    held = GroupedInt8(codes, scales, torch.full_like(scales, 128).byte(), group_size)
+    assert map_.format.bytes_of(outputs, inputs) == held.nbytes
+
+
 def test_a_smaller_group_costs_more() -> None:
     packed = weight_format("awq", "bf16")
     assert packed.bytes_of(1, 128, group_size=32) - packed.bytes_of(1, 128) == 3 * 2.5

@@ -15,6 +15,7 @@ from llmbench.engines.models.loader import (
     SINGLE_FILE,
     load_config,
     load_model_directory,
+    weight_bytes,
 )
 from safetensors.torch import load_file, save_file
 
@@ -54,6 +55,15 @@ def test_shards_hold_the_same(saved_llama: Saved, tmp_path: Path) -> None:
     _, single = load_model_directory(saved_llama.directory)
     assert set(sharded) == set(single)
     assert all(torch.equal(sharded[name], single[name]) for name in single)
+
+
+def test_bytes_are_those_of_the_files_that_are_opened(saved_llama: Saved, tmp_path: Path) -> None:
+    saved_llama.reference.save_pretrained(tmp_path, max_shard_size="40KB")
+    shards = sorted(tmp_path.glob("*.safetensors"))
+    single = saved_llama.directory / SINGLE_FILE
+    shutil.copyfile(single, tmp_path / "consolidated.safetensors")
+    assert weight_bytes(tmp_path) == sum(shard.stat().st_size for shard in shards)
+    assert weight_bytes(saved_llama.directory) == single.stat().st_size
 
 
 def test_missing_shard_is_named(saved_llama: Saved, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ SCHEMES = {
     "w4a16": Scheme("rtn", 4, 32),
     "int8": Scheme("int8", 8),
     "w8a8": Scheme("smoothquant", 8),
+    "fp8": Scheme("fp8", 8),
+    "fp8-static": Scheme("fp8-static", 8),
+    "fp8-block": Scheme("fp8-block", 8),
 }
 OPS = {4: "w4a16_linear", 8: "w8a16_linear"}
 
@@ -56,7 +60,7 @@ def test_a_checkpoint_runs_as_what_it_is(name: str, tmp_path: Path) -> None:
     assert resolve(engine(quant=method), files) == found
     assert resolve(found, files) == found
     kernels = kernels_of(found, files)
-    op = "w8a8_linear" if name == "w8a8" else OPS[scheme.bits]
+    op = f"{scheme.form}_linear" if scheme.form in ("w8a8", "fp8") else OPS[scheme.bits]
     assert {one for one in kernels if one.endswith("linear")} == {"linear", op}
     loaded = load_model(files, found)
     assert kernels.items() <= loaded.kernels.items()
@@ -72,7 +76,7 @@ def test_a_plain_model_runs_unquantised_unless_a_method_is_named(tmp_path: Path)
     assert resolve(engine(quant="rtn"), files).quant == "rtn"
 
 
-@pytest.mark.parametrize("name", ["gptq", "awq", "w4a16", "int8", "w8a8"])
+@pytest.mark.parametrize("name", [name for name in SCHEMES if name != "gptq, 8 bits"])
 def test_random_weights_are_like_the_checkpoint_unless_a_method_is_named(
     name: str, tmp_path: Path
 ) -> None:
@@ -91,6 +95,7 @@ def test_random_weights_are_like_the_checkpoint_unless_a_method_is_named(
     [
         ({"bits": 8}, "none are drawn of gptq in 8 bits, as the checkpoint is"),
         ({"group_size": -1}, "the checkpoint has a scale for a row"),
+        ({"desc_act": True}, "the checkpoint's inputs have an order of their own"),
         ({"dynamic": {"-:.*self_attn.*": {}}}, "some of the checkpoint's maps are not quantised"),
         ({"dynamic": {".*self_attn.*": {"bits": 8}}}, "maps are quantised in several ways"),
         ({"lm_head": True}, "the checkpoint's output projection is quantised"),
@@ -108,6 +113,53 @@ def test_weights_that_cannot_be_drawn_are_refused(
         resolve(engine(load_format="dummy"), files)
     assert "\n" not in str(caught.value)
     assert resolve(engine(load_format="dummy", quant="gptq"), files).quant == "gptq"
+
+
+def in_one_group(form: str, weights: dict[str, Any], inputs: Any = None) -> dict[str, Any]:
+    """compressed-tensors' settings of all maps."""
+    group = {"targets": ["Linear"], "weights": weights, "input_activations": inputs}
+    groups = {"config_groups": {"group_0": group}, "ignore": ["lm_head"], "format": form}
+    return {"quant_method": "compressed-tensors", **groups}
+
+
+E4M3 = {"num_bits": 8, "type": "float", "symmetric": True}
+STATIC = {**E4M3, "strategy": "tensor", "dynamic": False}
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        (
+            in_one_group("pack-quantized", {"num_bits": 8, "strategy": "group", "group_size": 32}),
+            "a scale for a group, and those that are drawn one for a row",
+        ),
+        (
+            {"quant_method": "fp8", "weight_block_size": [64, 128]},
+            "a scale for a block of 64 x 128, and those that are drawn one for a block of 128 x",
+        ),
+        ({"quant_method": "fp8"}, "a scale for a tensor, and those that are drawn one for a row"),
+        (
+            in_one_group("float-quantized", {**E4M3, "strategy": "channel"}, STATIC),
+            "a scale for a row, and those that are drawn one for a tensor",
+        ),
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, ""),
+        ({"quant_method": "fp8", "activation_scheme": "static"}, ""),
+        (in_one_group("pack-quantized", {"num_bits": 8, "strategy": "channel"}), ""),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_weights_are_drawn_with_the_checkpoints_scales_or_refused(
+    settings: dict[str, Any], why: str, tmp_path: Path
+) -> None:
+    directory = plain_directory(tmp_path / "q")
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"quantization_config": settings}))
+    asked, files = engine(load_format="dummy"), resolve_dummy(str(directory))
+    if not why:
+        assert load_model(files, resolve(asked, files)).model.weight_bytes > 0
+        return
+    with pytest.raises(ConfigError, match=f"'dummy' is not allowed.*the checkpoint has {why}"):
+        resolve(asked, files)
 
 
 @pytest.mark.parametrize(

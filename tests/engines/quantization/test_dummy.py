@@ -15,9 +15,19 @@ from llmbench.engines.llm import LLM
 from llmbench.engines.models.catalogue import resolve_dummy
 from llmbench.engines.models.dense import dense_logits
 from llmbench.engines.models.tokenizer import ByteTokenizer, tokenizer_or_bytes
-from llmbench.engines.quantization.dummy import STD, DummyInt4, DummyWeights
+from llmbench.engines.quantization.dummy import (
+    LARGEST_INPUT,
+    STD,
+    DummyInt4,
+    DummyStaticFp8,
+    DummyWeights,
+    dummy_source,
+)
 from llmbench.engines.quantization.grid import GridFormat, rtn_pack
+from llmbench.engines.quantization.quantized import SideBySide
+from llmbench.engines.quantization.scheme import Scheme
 from llmbench.engines.resolve import resolve
+from llmbench.kernels.fp8 import Fp8Weight
 from llmbench.kernels.int4 import PackedInt4
 
 from .dequantized import dequantized_weight
@@ -100,6 +110,23 @@ def test_a_group_size_that_divides_no_row_makes_the_groups_of_real_weights(
         assert (made.group_size, made.scales.shape) == (real.group_size, real.scales.shape)
         sizes[made.in_features] = made.group_size
     assert sizes == {64: 16, 192: 48}
+
+
+def test_static_fp8_has_a_scale_of_its_inputs_that_maps_share(directory: Path) -> None:
+    """A scale a tensor; q, k and v, and gate and up, are each one product with one input."""
+    config = resolve_shape(str(directory))
+    source = dummy_source(config, "fp8-static", group_size=None, dtype=torch.bfloat16, device=CPU)
+    drawn = DummyStaticFp8(DummyWeights(config, torch.bfloat16, CPU), Scheme("fp8-static", 8))
+    for map_ in drawn.values():
+        assert isinstance(map_.weight, Fp8Weight)
+        assert map_.weight.scales.numel() == 1
+        assert map_.weight.input_scale is not None
+    names = [f"model.layers.0.self_attn.{part}_proj" for part in "qkv"]
+    linear = source.linear(names)
+    assert not isinstance(linear, SideBySide)
+    # Beyond what the scale was for, inputs become the largest: nothing is scaled as it comes.
+    x = torch.full((1, 64), LARGEST_INPUT, dtype=torch.bfloat16)
+    assert torch.equal(linear(4 * x), linear(x))
 
 
 def test_known_shapes_need_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

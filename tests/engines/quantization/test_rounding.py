@@ -28,6 +28,7 @@ from llmbench.engines.quantization.rounding import (
     with_rounded_head,
 )
 from llmbench.engines.quantization.scheme import default_scheme, resolve_group_size
+from llmbench.kernels.fp4 import Fp4Weight
 from llmbench.kernels.registry import OPS
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -84,6 +85,30 @@ def test_a_weight_becomes_what_the_formats_formulas_say(method: str) -> None:
     # A tie may go either way where a scale differs in its last bit.
     assert float((actual != expected).float().mean()) < 0.01 or torch.allclose(actual, expected)
     torch.testing.assert_close(actual.norm(), expected.norm(), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_maps_that_engines_run_as_one_share_nvfp4s_factor(shape: str) -> None:
+    """vLLM and SGLang keep one of {q, k, v} and one of {gate, up}: the largest weight of all of
+    them over 6 · 448; each block's scale is then the nearest e4m3 number under it."""
+    config, weights = tiny_model(shape)
+    model = rounded_model(config, weights, "nvfp4", None, CPU)
+    for group in (
+        ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        ("self_attn.o_proj",),
+        ("mlp.gate_proj", "mlp.up_proj"),
+        ("mlp.down_proj",),
+    ):
+        names = [f"model.layers.1.{one}" for one in group]
+        plain = {name: weights[f"{name}.weight"] for name in names}
+        factor = max(float(one.abs().max()) for one in plain.values()) / (6 * 448)
+        for name, weight in plain.items():
+            made = model.maps[name].weight
+            assert isinstance(made, Fp4Weight)
+            assert made.row_scales.tolist() == pytest.approx([factor] * len(weight), rel=1e-6)
+            largest = weight.unflatten(1, (-1, 16)).abs().amax(-1)
+            scales = (largest / 6 / made.row_scales[:, None]).to(torch.float8_e4m3fn)
+            assert torch.equal(made.scales.view(torch.float8_e4m3fn).float(), scales.float())
 
 
 @pytest.mark.parametrize("method", ROUND)

@@ -98,8 +98,8 @@ def test_what_is_written_is_a_checkpoint(
     assert "times smaller" in printed
     if options[1] in ("gptq", "awq"):
         # A row a layer: its loss, and that of rounding, which is larger.
-        rows = [line.split() for line in printed.splitlines() if line.strip()[:1] in ("0", "1")]
-        assert [row[0] for row in rows[:2]] == ["0", "1"]
+        rows = [line.split() for line in printed.splitlines() if line.strip()[:2] in ("1 ", "2 ")]
+        assert [row[0] for row in rows[:2]] == ["1", "2"]  # as progress numbers them
         assert all(float(row[1]) < float(row[2]) for row in rows[:2])
 
 
@@ -256,6 +256,8 @@ def test_a_data_sets_name_is_no_path(
         (["--method", "gptq", "--sequence-length", "65"], "at most the model's 64 positions"),
         (["--method", "gptq", "--format", "gguf"], "format: 'gguf'"),
         (["--method", "smoothquant", "--format", "gptq"], "format: 'gptq'"),
+        (["--method", "int8", "--format", "gptq"], "'gptq' .* holds int8 in 8 bits with a scale"),
+        (["--method", "int8", "--format", "gptq_v2"], "format: 'gptq_v2' .*, as compressed-ten"),
     ],
     ids=lambda value: " ".join(value[1:]) if isinstance(value, list) else "",
 )

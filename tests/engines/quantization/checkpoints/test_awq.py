@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from llmbench.engines.errors import ModelError
 from llmbench.engines.quantization.checkpoints.awq import AwqLayout, parse, quantization_config
 from llmbench.engines.quantization.checkpoints.fields import Fields
-from llmbench.engines.quantization.quantized import QuantizedMap
+from llmbench.engines.quantization.checkpoints.read import read_checkpoint
+from llmbench.engines.quantization.checkpoints.write import write_checkpoint
+from llmbench.engines.quantization.quantized import QuantizedMap, QuantizedModel
 from llmbench.engines.quantization.scheme import Scheme
 from llmbench.kernels.int4 import pack_int4
 from llmbench.kernels.registry import KernelError
+
+from .directories import change_config, plain_directory, rounded
 
 
 def layout(group_size: int | None) -> AwqLayout:
@@ -49,18 +55,46 @@ def config(**changes: object) -> Fields:
 
 
 def test_which_modules_are_quantised() -> None:
-    found = parse(config(modules_to_not_convert=["lm_head", "self_attn", "mlp.gate"]))
-    assert found.layout_of("model.layers.0.mlp.gate_proj") == layout(32)
+    """`any(key in name for key in modules_to_not_convert)`, as AutoAWQ, vLLM and SGLang have it."""
+    found = parse(config(modules_to_not_convert=["lm_head", "self_attn", "mlp.gate"]), "lm_head")
+    assert found.layout_of("model.layers.0.mlp.up_proj") == layout(32)
+    assert found.layout_of("model.layers.0.mlp.gate_proj") is None
     assert found.layout_of("model.layers.0.self_attn.q_proj") is None
     assert found.layout_of("lm_head") is None
-    assert parse(config(group_size=-1)).layout_of("model.layers.0.mlp.up_proj") == layout(None)
+    assert parse(config(group_size=-1), "lm_head").layout_of(
+        "model.layers.0.mlp.up_proj"
+    ) == layout(None)
+
+
+def test_gptqmodels_rules_and_output_projection_are_read_of_awq_too() -> None:
+    rules = {r"-:.*\.1\..*": {}, r"+:.*up_proj": {"group_size": 64}, r".*down_proj": {"sym": True}}
+    found = parse(config(dynamic=rules, lm_head=True), "lm_head")
+    assert found.layout_of("model.layers.1.mlp.up_proj") is None
+    assert found.layout_of("model.layers.0.mlp.up_proj") == layout(64)
+    assert found.layout_of("model.layers.0.mlp.down_proj") == layout(32)
+    assert found.layout_of("lm_head") == layout(32)
+    left = parse(config(lm_head=True, modules_to_not_convert=["lm_head"]), "lm_head")
+    assert left.layout_of("lm_head") is None
+    every = parse(config(dynamic={"+:.*": {"group_size": 64}}), "lm_head")
+    assert every.layout_of("lm_head") is None
+
+
+def test_a_directory_that_a_rule_left_a_map_of_is_read(tmp_path: Path) -> None:
+    scheme, gate = Scheme("awq", 4, 32, symmetric=False), "model.layers.0.mlp.gate_proj"
+    model = rounded(scheme)
+    maps = {name: one for name, one in model.maps.items() if name != gate}
+    source, out = plain_directory(tmp_path / "plain"), tmp_path / "out"
+    write_checkpoint(QuantizedModel(scheme, model.dense, maps), source, out, "awq")
+    rules = {r"-:.*layers\.0\.mlp\.gate_proj": {}}
+    change_config(out, modules_to_not_convert=None, dynamic=rules, lm_head=False)
+    assert read_checkpoint(out)[1].maps.keys() == maps.keys()
 
 
 def test_what_is_written_of_a_scheme_is_read_of_it() -> None:
     data = quantization_config(
         Scheme("awq", 4, 64, symmetric=False), ["model.layers.0.mlp.up_proj"]
     )
-    found = parse(Fields(data, "quantization_config"))
+    found = parse(Fields(data, "quantization_config"), "lm_head")
     assert found.layout_of("model.layers.0.mlp.up_proj") is None
     assert found.layout_of("model.layers.1.mlp.up_proj") == layout(64)
 
@@ -74,8 +108,11 @@ def test_what_is_written_of_a_scheme_is_read_of_it() -> None:
         ({"group_size": True}, "group_size: True is not a whole number"),
         ({"zero_point": "yes"}, "zero_point: 'yes' is not true or false"),
         ({"modules_to_not_convert": "lm_head"}, "is not a list of names"),
+        ({"lm_head": "yes"}, "lm_head: 'yes' is not true or false"),
+        ({"dynamic": {"+:(": {}}}, "is no pattern"),
+        ({"dynamic": {".*": {"bits": 8}}}, r"dynamic\..\*.bits: 8 is not supported"),
     ],
 )
 def test_settings_that_are_not_known_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        parse(config(**change))
+        parse(config(**change), "lm_head")

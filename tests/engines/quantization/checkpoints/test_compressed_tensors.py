@@ -9,7 +9,6 @@ import pytest
 import torch
 from llmbench.engines.errors import ModelError
 from llmbench.engines.quantization.checkpoints.compressed_tensors import (
-    KV_CACHE,
     WIDE_INPUTS,
     layout_for,
     parse,
@@ -19,6 +18,7 @@ from llmbench.engines.quantization.checkpoints.fields import Fields
 from llmbench.engines.quantization.checkpoints.fp4_packed import Mxfp4Layout, Nvfp4Layout
 from llmbench.engines.quantization.checkpoints.fp8_scaled import Fp8Layout
 from llmbench.engines.quantization.checkpoints.int8_rows import Int8RowsLayout
+from llmbench.engines.quantization.checkpoints.layout import KV_CACHE
 from llmbench.engines.quantization.checkpoints.pack_quantized import PackQuantizedLayout
 from llmbench.engines.quantization.scheme import Scheme
 from llmbench.kernels.registry import KernelError

@@ -13,10 +13,10 @@ import torch
 from compressed_tensors.compressors.base import BaseCompressor
 from compressed_tensors.quantization import QuantizationConfig, QuantizationScheme
 from llmbench.engines.quantization.checkpoints.compressed_tensors import (
-    KV_CACHE,
     layout_for,
     quantization_config,
 )
+from llmbench.engines.quantization.checkpoints.layout import KV_CACHE
 from llmbench.engines.quantization.checkpoints.read import read_checkpoint, read_published
 from llmbench.engines.quantization.checkpoints.write import write_checkpoint
 from llmbench.engines.quantization.grid import GridFormat, codes_in_groups, rtn_pack

@@ -6,9 +6,10 @@ import pytest
 import torch
 from llmbench.engines.errors import ModelError
 from llmbench.engines.quantization.checkpoints import fine_grained_fp8, modelopt
-from llmbench.engines.quantization.checkpoints.compressed_tensors import KV_CACHE, WIDE_INPUTS
+from llmbench.engines.quantization.checkpoints.compressed_tensors import WIDE_INPUTS
 from llmbench.engines.quantization.checkpoints.fields import Fields
 from llmbench.engines.quantization.checkpoints.fp8_scaled import Fp8Layout
+from llmbench.engines.quantization.checkpoints.layout import KV_CACHE
 from llmbench.engines.quantization.scheme import Scheme
 from llmbench.kernels.fp8 import Fp8Weight
 from llmbench.kernels.registry import KernelError
@@ -90,6 +91,9 @@ def test_what_settings_of_fine_grained_fp8_mean() -> None:
     assert static.layout_of("model.layers.1.mlp.up_proj") is None
     assert static.layout_of("model.layers.10.mlp.up_proj") is not None
     assert len(parse(fp8(weight_block_size=[128, 128], scale_fmt="ue8m0")).notes) == 1
+    # AutoFP8's, whose scales of keys and values are not used.
+    assert parse(fp8(activation_scheme="static", kv_cache_scheme="static")).notes == (KV_CACHE,)
+    assert parse(fp8(activation_scheme="static", kv_cache_scheme=None)).notes == ()
 
 
 def test_what_settings_of_modelopt_mean() -> None:

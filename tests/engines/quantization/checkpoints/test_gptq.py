@@ -193,6 +193,17 @@ def test_which_modules_are_quantised() -> None:
     assert ruled.layout_of("model.layers.1.mlp.up_proj") == plain.layout_of(q)
 
 
+@pytest.mark.parametrize("pattern", [".*", "+:.*", "+:lm_head"])
+def test_a_rule_quantises_no_output_projection_that_is_said_not_to_be(pattern: str) -> None:
+    rules = {pattern: {"bits": 8}}
+    for said in ({}, {"lm_head": False}):
+        assert parse(config(dynamic=rules, **said), "lm_head").layout_of("lm_head") is None
+    quantised = parse(config(dynamic=rules, lm_head=True), "lm_head")
+    assert quantised.layout_of("lm_head") == GptqLayout(Scheme("gptq", 8, 32))
+    without = parse(config(dynamic={"-:lm_head": {}}, lm_head=True), "lm_head")
+    assert without.layout_of("lm_head") is None
+
+
 def test_what_is_written_of_a_scheme_is_read_of_it() -> None:
     kept = ["model.layers.0.mlp.up_proj"]
     scheme = Scheme("gptq", 8, None, symmetric=False)

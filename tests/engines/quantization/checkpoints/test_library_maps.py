@@ -29,7 +29,7 @@ from .library_maps.stored import LIBRARIES, LibraryMap, load, same_bits
 
 PARSE: dict[str, Callable[[Fields], Format]] = {
     "auto-round": auto_round.parse,
-    "awq": awq.parse,
+    "awq": lambda settings: awq.parse(settings, "lm_head"),
     "compressed-tensors": compressed_tensors.parse,
     "fp8": fine_grained_fp8.parse,
     "gptq": lambda settings: gptq.parse(settings, "lm_head"),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from llmbench.engines.errors import ModelError
+from llmbench.engines.quantization.checkpoints.layout import KV_CACHE
 from llmbench.engines.quantization.checkpoints.read import (
     read_checkpoint,
     read_published,
@@ -24,7 +25,7 @@ from llmbench.engines.quantization.checkpoints.settings import (
 from llmbench.engines.quantization.checkpoints.write import write_checkpoint
 from llmbench.engines.quantization.scheme import Scheme
 
-from .directories import WEIGHTS, maps_of, plain_directory, rounded
+from .directories import WEIGHTS, change_config, maps_of, plain_directory, rounded
 
 # As AutoGPTQ wrote it before there was a quant_method, and AutoAWQ.
 AUTO_GPTQ = {
@@ -107,6 +108,37 @@ def test_two_that_agree(tmp_path: Path) -> None:
     out = written(tmp_path / "awq", AWQ)
     put(out, AWQ_FILE, AUTO_AWQ)
     assert read_scheme(out) == AWQ
+
+
+def test_what_only_one_of_two_says_holds(tmp_path: Path) -> None:
+    """A rule, of the weights; and of ModelOpt, that keys and values are quantised."""
+    out, q = written(tmp_path), "model.layers.0.self_attn.q_proj"
+    put(out, GPTQ_FILE, {**AUTO_GPTQ, "dynamic": {"-:.*self_attn.*": {}}})
+    found = read_published(out)
+    assert found is not None
+    assert q not in found.layouts
+    assert len(found.layouts) == 6
+    put(out, GPTQ_FILE, {**AUTO_GPTQ, "dynamic": {"+:.*": {"bits": 2}}})
+    with pytest.raises(ModelError, match=r"quantize_config.json.dynamic.\+:.\*.bits: 2 is not"):
+        read_published(out)
+    source = plain_directory(tmp_path / "modelopt")
+    config = json.loads((source / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "modelopt", "quant_algo": "FP8"}
+    put(source, "config.json", config)
+    modelopt = {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}
+    put(source, MODELOPT_FILE, {"quantization": modelopt})
+    found = read_published(source)
+    assert found is not None
+    assert found.format.notes == (KV_CACHE,)
+
+
+def test_two_files_beside_a_silent_config_may_not_disagree(tmp_path: Path) -> None:
+    out = written(tmp_path)
+    change_config(out, sym=None)
+    put(out, GPTQ_FILE, AUTO_GPTQ)
+    put(out, AWQ_FILE, {"quant_method": "gptq", "sym": False})
+    with pytest.raises(ModelError, match=r"quant_config.json.sym: False .* quantize_config.json"):
+        read_published(out)
 
 
 @pytest.mark.parametrize(
