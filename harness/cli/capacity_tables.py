@@ -22,8 +22,12 @@ from ..simulation.simulated_capacity import CapacityGoal, EngineCapacity
 from ..stats.proportion import fewest_to_show
 from .console import TerminalConsole, foreign
 
-# Fewer mean latencies of arrivals than this, and many requests met an engine that was filling up.
-BURST_LATENCIES = 10.0
+# Of arrivals that last fewer mean lives than this, many meet an engine that is filling up.
+BURST_LIVES = 10.0
+_LIVES: Mapping[Arriving, str] = {
+    "requests": "mean latencies",
+    "sessions": "times as long as a session",
+}
 _AT_ONCE: Mapping[Arriving, str] = {
     "requests": "all requests sent at once",
     "sessions": "all sessions begun at once, each turn after the reply before it",
@@ -126,10 +130,10 @@ def notes(one: EngineCapacity) -> list[str]:
         f"({quantity(trial.attained, 'share')})"
         for trial in search.exceptions
     ]
-    if burst is not None and burst < BURST_LATENCIES:
+    if burst is not None and burst < BURST_LIVES:
         found.append(
-            f"arrivals lasted only {burst:.1f} mean latencies: the capacity of a burst; raise "
-            "--num-requests for that of a lasting load"
+            f"arrivals lasted only {burst:.1f} {_LIVES[one.arriving]}: the capacity of a burst; "
+            "raise --num-requests for that of a lasting load"
         )
     fewest = fewest_to_show(search.target)
     if search.outcome == "found" and one.effective < (fewest or math.inf):

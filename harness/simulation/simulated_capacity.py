@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ...engines.errors import ConfigError, MissingError
 from ...workloads.scaled import (
     Arriving,
@@ -36,6 +38,7 @@ from ..run.drive import Observation
 from ..run.record import RequestRecord, RequestStatus
 from ..slo import SLO_WANTED
 from ..stats.batches import effective_size
+from ..tables.lives import lives
 from .simulate import (
     PreparedSimulation,
     fresh,
@@ -129,12 +132,16 @@ class EngineCapacity:
 
     @property
     def burst(self) -> float | None:
-        """How many mean latencies the arrivals of the run at capacity lasted: where they are few,
-        the queue of a lasting load had no time to grow. None without a run or all at once."""
+        """How many mean lives of what arrives the arrivals of the run at capacity lasted, until the
+        last request or session had come: where they are few, the queue of a lasting load had no
+        time to grow. None without a run, all at once or where nothing ended."""
         if self.run is None or self.search.outcome != "found":
             return None
-        requests = self.run.requests
-        return float(requests["t_due_s"].max() / requests["e2el_s"].mean())
+        came_s, end_s = lives(self.run.requests)
+        ended = np.isfinite(end_s)
+        if not ended.any():
+            return None
+        return float(came_s.max() / (end_s - came_s)[ended].mean())
 
     @property
     def binds(self) -> tuple[str, ...]:
