@@ -17,8 +17,9 @@ from ...workloads.scaled import Arriving
 from ..metrics import CostPerMillionTokens
 from ..rate_search.bracket import Search, Tried
 from ..result import Result
+from ..simulation.capacity_goal import CapacityGoal
 from ..simulation.capacity_order import Order
-from ..simulation.simulated_capacity import CapacityGoal, EngineCapacity
+from ..simulation.simulated_capacity import EngineCapacity
 from ..stats.proportion import fewest_to_show
 from .console import TerminalConsole, foreign
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -32,13 +30,13 @@ from ...workloads.spec import (
     Stages,
 )
 from ..config import LoadConfig, RunConfig
-from ..metrics.goodput import SLO_METRICS, GoodputShare, meets
+from ..metrics.goodput import GoodputShare
 from ..rate_search.bracket import Search, find_capacity
 from ..run.drive import Observation
-from ..run.record import RequestRecord, RequestStatus
 from ..slo import SLO_WANTED
 from ..stats.batches import effective_size
 from ..tables.lives import lives
+from .capacity_goal import CapacityGoal, Limit, kept_by, limits_of, was_refused
 from .simulate import (
     PreparedSimulation,
     fresh,
@@ -58,27 +56,6 @@ _OTHERS_WITH_A_RATE = (OnOff, Modulated, LinearRamp, ExponentialRamp, Stages, Cl
 # Where a workload has no rate of its own, as in a closed loop, its requests come by a Poisson
 # process; the search begins at this rate.
 START_PER_S = 1.0
-
-
-@dataclass(frozen=True)
-class CapacityGoal:
-    """What must hold: `attainment`, a share of the requests, keep every limit of `slo_s` (seconds
-    by metric). rate_tolerance: how finely the rate is asked for."""
-
-    slo_s: Mapping[str, float]
-    attainment: float = 0.99
-    rate_tolerance: float = 0.02
-
-
-@dataclass(frozen=True)
-class Limit:
-    """One limit at one rate. kept: share of the requests that kept it, refused ones included.
-    reached_s: what `attainment` of the served requests stayed within; NaN where none is judged."""
-
-    metric: str
-    limit_s: float
-    kept: float
-    reached_s: float
 
 
 @dataclass(frozen=True)
@@ -203,7 +180,7 @@ def engine_capacity(
         _, seen = trials.served(search.fails.rate_per_s)
         missed = kept_by(seen.records, goal)
         limits = limits_of(seen.records, goal)
-        refused = next((one.detail for one in seen.records if _was_refused(one)), "")
+        refused = next((one.detail for one in seen.records if was_refused(one)), "")
     simulation = run.result.simulation if run else simulation_of(prepared)
     assert simulation is not None
     # Misses hang together most plainly where there are some, and as they do at capacity: whether a
@@ -221,40 +198,6 @@ def engine_capacity(
         requests_per_session(prepared.plan.description),
         prepared.plan.adjustments,
     )
-
-
-def kept_by(records: Sequence[RequestRecord], goal: CapacityGoal) -> tuple[bool | None, ...]:
-    """Whether each request kept the SLO, in the order of the plan; None where that cannot be
-    judged."""
-    in_order = sorted(records, key=lambda one: (one.index, one.sample))
-    return tuple(meets(one, goal.slo_s) for one in in_order)
-
-
-def limits_of(records: Sequence[RequestRecord], goal: CapacityGoal) -> tuple[Limit, ...]:
-    """Each limit by itself, the one that the fewest requests kept first."""
-    found = [
-        Limit(metric, limit_s, *_kept(records, metric, limit_s, goal.attainment))
-        for metric, limit_s in goal.slo_s.items()
-    ]
-    return tuple(sorted(found, key=lambda limit: limit.kept))
-
-
-def _kept(
-    records: Sequence[RequestRecord], metric: str, limit_s: float, attainment: float
-) -> tuple[float, float]:
-    """The share of requests that kept a limit, and what the best `attainment` of those served
-    stayed within: the smallest value that this share does not exceed."""
-    served = (one for one in records if one.status is RequestStatus.OK)
-    values = sorted(value for one in served if (value := SLO_METRICS[metric].of(one)) is not None)
-    judged = len(values) + sum(map(_was_refused, records))
-    share = sum(value <= limit_s for value in values) / judged if judged else 1.0
-    # As shares are held against it: a product would round 35 % of 200 to more than 70.
-    at = bisect_left(range(1, len(values) + 1), attainment, key=lambda rank: rank / len(values))
-    return share, values[at] if values else math.nan
-
-
-def _was_refused(record: RequestRecord) -> bool:
-    return record.status not in (RequestStatus.OK, RequestStatus.UNFINISHED)
 
 
 def serve_at(

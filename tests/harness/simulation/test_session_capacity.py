@@ -11,9 +11,9 @@ from llmbench.engines.config import engine_config
 from llmbench.harness.cli.capacity_tables import notes
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.run.watch import Silent
+from llmbench.harness.simulation.capacity_goal import CapacityGoal
 from llmbench.harness.simulation.simulate import PreparedSimulation
 from llmbench.harness.simulation.simulated_capacity import (
-    CapacityGoal,
     engine_capacity,
     prepare_capacity,
 )

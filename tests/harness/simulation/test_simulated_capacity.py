@@ -22,13 +22,12 @@ from llmbench.harness.cli.capacity_tables import (
 )
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.run.watch import Silent
+from llmbench.harness.simulation.capacity_goal import CapacityGoal, limits_of
 from llmbench.harness.simulation.capacity_order import Order, orders
 from llmbench.harness.simulation.simulate import PreparedSimulation
 from llmbench.harness.simulation.simulated_capacity import (
-    CapacityGoal,
     EngineCapacity,
     engine_capacity,
-    limits_of,
     prepare_capacity,
 )
 from llmbench.harness.simulation.simulated_machine import Machine
