@@ -176,13 +176,14 @@ def engine_capacity(
         run, kept = measured(made, seen), kept_by(seen.records, goal)
     limits: tuple[Limit, ...] = ()
     refused = ""
+    simulation = run.result.simulation if run else None
     if search.fails is not None:
-        _, seen = trials.served(search.fails.rate_per_s)
+        made, seen = trials.served(search.fails.rate_per_s)
+        simulation = simulation or simulation_of(made)
         missed = kept_by(seen.records, goal)
         limits = limits_of(seen.records, goal)
         refused = next((one.detail for one in seen.records if was_refused(one)), "")
-    simulation = run.result.simulation if run else simulation_of(prepared)
-    assert simulation is not None
+    assert simulation is not None, "some rate holds or fails"
     # Misses hang together most plainly where there are some, and as they do at capacity: whether a
     # rate is the capacity is asked as if it were.
     judged = [one for one in missed or kept if one is not None]
