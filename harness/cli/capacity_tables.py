@@ -87,18 +87,22 @@ def sentence(one: EngineCapacity, goal: CapacityGoal) -> str:
 def interval_text(one: EngineCapacity) -> str:
     """Arrivals a second, without the unit: "22.1 to 28.0"."""
     low, high = one.interval_per_s
+    if math.isinf(low):
+        return "any rate"
     if math.isinf(high):
-        return "any rate" if low == 0 else f"{number(low)} or more"
+        return "not known" if low == 0 else f"{number(low)} or more"
     return f"at most {number(high)}" if low == 0 else f"{number(low)} to {number(high)}"
 
 
 def order_sentence(order: Order) -> str:
     """Whether one engine is ahead of another, and what says so."""
-    at = quantity(order.rate_per_s, f"{order.arriving}/s")
+    at = f"at {quantity(order.rate_per_s, f'{order.arriving}/s')}"
+    if math.isinf(order.rate_per_s):
+        at = f"with {_AT_ONCE[order.arriving]}"
     if order.only_first + order.only_second == 0:
-        return f"{order.first} and {order.second}: at {at} the same requests keep the SLO with both"
+        return f"{order.first} and {order.second}: {at} the same requests keep the SLO with both"
     split = (
-        f"at {at}, {order.only_first} requests keep the SLO with {order.first} alone and "
+        f"{at}, {order.only_first} requests keep the SLO with {order.first} alone and "
         f"{order.only_second} with {order.second} alone (p = {number(order.p)})"
     )
     if order.is_noise:
@@ -138,8 +142,9 @@ def notes(one: EngineCapacity) -> list[str]:
         )
     fewest = fewest_to_show(search.target)
     if search.outcome == "found" and one.effective < (fewest or math.inf):
+        what = "requests" if len(one.kept) == one.num_requests else "replies"
         found.append(
-            f"{one.judged} requests count as {math.floor(one.effective)} that do not wait for each "
+            f"{one.judged} {what} count as {math.floor(one.effective)} that do not wait for each "
             f"other, too few to show that {quantity(search.target, 'share')} keep the SLO at any "
             f"rate{_enough(one, fewest)}"
         )
@@ -151,7 +156,7 @@ def _enough(one: EngineCapacity, fewest: int | None) -> str:
     """How many requests would do, a tenth more than in proportion."""
     if fewest is None:
         return ": no number shows that all do"
-    wanted = 1.1 * len(one.kept) * fewest / max(one.effective, 1.0)
+    wanted = 1.1 * one.num_requests * fewest / max(one.effective, 1.0)
     hundreds = 100 * math.ceil(wanted / 100)
     return f"; it takes {fewest}, which some {hundreds} requests give (--num-requests)"
 

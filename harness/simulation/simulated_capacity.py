@@ -68,7 +68,8 @@ class EngineCapacity:
     whether each request kept the SLO in that run, or at the lowest rate if none holds; None where
     that cannot be judged. effective: how many independent requests would tell as much of a share
     (`stats/batches.py`), as they kept and missed the SLO at the lowest rate that fails.
-    adjustments: what was changed of the workload at every rate, in words.
+    adjustments: what was changed of the workload at every rate, in words. num_requests: of the
+    plan; of each, every sample is judged.
     """
 
     config: RunConfig
@@ -81,6 +82,7 @@ class EngineCapacity:
     effective: float = 0.0
     per_session: float | None = None
     adjustments: tuple[str, ...] = ()
+    num_requests: int = 0
 
     @property
     def arriving(self) -> Arriving:
@@ -89,7 +91,7 @@ class EngineCapacity:
 
     @property
     def judged(self) -> int:
-        """How many requests each attainment is a share of."""
+        """How many requests, or samples of them, each attainment is a share of."""
         return sum(one is not None for one in self.kept)
 
     @property
@@ -198,6 +200,7 @@ def engine_capacity(
         effective_size(judged),
         requests_per_session(prepared.plan.description),
         prepared.plan.adjustments,
+        len(prepared.plan.requests),
     )
 
 
