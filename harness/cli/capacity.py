@@ -200,6 +200,6 @@ def _store(
             say(f"[bold]report[/]  {foreign(stored.directory / 'report.html')}")
         say_beside(directory, stored)
     for error in taken[:-1]:
-        say_error(foreign(str(error)))
+        say_error(error)
     if taken:
         raise taken[-1]
