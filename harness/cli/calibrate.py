@@ -29,8 +29,8 @@ def calibrate(
 ) -> None:
     """Fit step times to the steps of stored runs, for simulating their engine and model.
 
-    Runs must share model, dtype, quantisation, KV layout and machine. Steps longer than any
-    measured are extrapolated: measure prompts and batches like those to be simulated.
+    Runs must share model, dtype, quantisation, KV layout, kernels and machine. Steps longer than
+    any measured are extrapolated: measure prompts and batches like those to be simulated.
 
     Example: llmbench calibrate runs/a runs/b --check runs/c --out calibration.json
     """

@@ -44,6 +44,7 @@ from ..tables.steps import steps_frame
 from .simulated_machine import (
     Extrapolating,
     Machine,
+    as_calibrated,
     check_swap,
     machine_settings,
     price_and_room,
@@ -90,7 +91,8 @@ def prepare_simulation(
     """
     calibration = machine.calibration
     model = resolve_shape(config.model)
-    settled, weights = _settled(config.engine, config.model)
+    engine = as_calibrated(config.engine, calibration) if calibration else config.engine
+    settled, weights = _settled(engine, config.model)
     config = replace(config, engine=settled)
     if config.engine.dtype != "auto":
         model = replace(model, dtype=config.engine.dtype)

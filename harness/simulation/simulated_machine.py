@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ...engines.config import CPU_KV_MEMORY_BYTES, EngineConfig
@@ -126,14 +126,28 @@ def _pool_tokens(
 
 
 def _check_calibration(calibration: Calibration, config: RunConfig) -> None:
-    """Step times of another model, or of other weights, say nothing about this run."""
+    """Step times of another model, of other weights or kernels, say nothing about this run."""
     if calibration.model != config.model:
         raise ConfigError("model", config.model, f"{calibration.model}, which was calibrated")
-    for name in ("quant", "quant_activations", "quant_head", "kv", "kv_dtype", "dtype"):
-        asked, measured = getattr(config.engine, name), setting_of(calibration.settings, name)
+    measured_with = {"force_kernels": ()} | calibration.settings
+    for name in (
+        *("quant", "quant_activations", "quant_head", "group_size", "quant_bits"),
+        *("kv", "kv_dtype", "dtype", "force_kernels"),
+    ):
+        asked, measured = getattr(config.engine, name), setting_of(measured_with, name)
+        # JSON has no tuples.
+        measured = tuple(measured) if isinstance(measured, list) else measured
         # A dtype of `auto` means the calibrated one; a KV dtype of `auto` is one of its own.
         if asked != measured and (name, asked) != ("dtype", "auto"):
             raise ConfigError(name, asked, f"{measured}, which was calibrated")
+
+
+def as_calibrated(engine: EngineConfig, calibration: Calibration) -> EngineConfig:
+    """With the group size and the kernels that were measured, where no others are asked for."""
+    settings = calibration.settings
+    kernels = tuple(settings.get("force_kernels") or ())
+    group_size = settings.get("group_size") if engine.group_size is None else engine.group_size
+    return replace(engine, group_size=group_size, force_kernels=engine.force_kernels or kernels)
 
 
 def check_swap(cost: CostModel, engine: EngineConfig) -> None:

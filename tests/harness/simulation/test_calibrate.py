@@ -76,6 +76,12 @@ def test_runs_of_one_kind_are_fitted_together() -> None:
         ({"config": {"quant": "awq"}}, "quant is 'none', not 'awq'"),
         ({"config": {"kv_dtype": "int8"}}, "kv_dtype is 'auto', not 'int8'"),
         ({"config": {"model_impl": "transformers"}}, "model_impl is None, not 'transformers'"),
+        ({"config": {"group_size": 64}}, "group_size is None, not 64"),
+        ({"config": {"quant_bits": 8}}, "quant_bits is None, not 8"),
+        (
+            {"config": {"force_kernels": ("linear=torch",)}},
+            r"force_kernels is \[\], not \['linear=torch'\]",
+        ),
         ({"config": {"dtype": "float32"}}, "dtype is None, not 'float32'"),
         ({"environment": {"cpu": {"model": "Another", "usable_cores": 2}}}, "machine is"),
     ],
