@@ -13,7 +13,7 @@ from ...engines.cost.hardware import Hardware, resolve_hardware
 from ...engines.cost.roofline import CostModel, Efficiency, Roofline, StepTimes, kv_capacity_tokens
 from ...engines.cost.weights import WeightChoice
 from ...engines.cost.work import StepWork
-from ...engines.errors import ConfigError
+from ...engines.errors import ConfigError, MissingError
 from ...engines.models.config import ModelConfig
 from ...engines.room import KV_MEMORY_SHARE, taken_beside_weights
 from ...engines.step import Limits
@@ -66,9 +66,8 @@ def price_and_room(
     engine, calibration = config.engine, machine.calibration
     if calibration is not None:
         _check_calibration(calibration, config)
-        memory = engine.kv_memory_bytes or CPU_KV_MEMORY_BYTES
-        tokens = memory // model.kv_bytes_per_token(model.dtype, engine.kv_dtype)
-        return Extrapolating(CalibratedCost(calibration)), tokens
+        memory_bytes = engine.kv_memory_bytes or _default_kv_memory(calibration)
+        return Extrapolating(CalibratedCost(calibration)), _tokens_in(memory_bytes, engine, model)
     hardware = resolve_hardware(machine.hardware)
     cost = _roofline(engine, machine, hardware, model, weights)
     return cost, _pool_tokens(engine, machine, hardware, model, weights, limits)
@@ -116,13 +115,32 @@ def _pool_tokens(
     )
     if engine.kv_memory_bytes is None:
         return fits
-    asked = engine.kv_memory_bytes // model.kv_bytes_per_token(model.dtype, engine.kv_dtype)
+    asked = _tokens_in(engine.kv_memory_bytes, engine, model)
     if asked > fits:
         what = f"{machine.devices} x {hardware.name}"
         raise ConfigError(
             "kv_memory", f"{asked} tokens", f"at most the {fits} that {what} have room for"
         )
     return asked
+
+
+def _tokens_in(memory_bytes: int, engine: EngineConfig, model: ModelConfig) -> int:
+    """How many tokens' keys and values that much holds. Raises ConfigError for less than one's."""
+    each = model.kv_bytes_per_token(model.dtype, engine.kv_dtype)
+    if memory_bytes < each:
+        allowed = f"at least the {each} bytes that a token takes"
+        raise ConfigError("kv_memory", f"{memory_bytes} bytes", allowed)
+    return memory_bytes // each
+
+
+def _default_kv_memory(calibration: Calibration) -> int:
+    """As a run on a CPU has it. Raises MissingError for another device, of whose memory a
+    calibration knows nothing."""
+    device = str(calibration.settings.get("device") or "cpu")
+    if device != "cpu":
+        what = f"a size such as 16GiB: a calibration of {device} knows step times, not its memory"
+        raise MissingError("kv_memory", what)
+    return CPU_KV_MEMORY_BYTES
 
 
 def _check_calibration(calibration: Calibration, config: RunConfig) -> None:

@@ -69,6 +69,26 @@ def test_what_is_not_asked_for_is_what_was_measured(
     assert prepared.engine.force_kernels == tuple(settings.get("force_kernels", ()))
 
 
+def test_the_memory_of_a_gpu_is_asked_for_where_only_its_step_times_are_known() -> None:
+    """Known wrong here: 1 GiB, which is what a CPU's engine gives itself."""
+    gpu = Machine(calibration=calibrated(device="cuda"))
+    with pytest.raises(ConfigError, match="kv_memory: missing; expected a size such as 16GiB: a"):
+        prepare_simulation(config("bundled"), gpu)
+    asked = prepare_simulation(config("bundled", kv_memory_bytes=2**26), gpu)
+    assert asked.pool_tokens == 2**26 // 6144
+    on_cpu = prepare_simulation(config("bundled"), Machine(calibration=calibrated(device="cpu")))
+    assert on_cpu.pool_tokens == 2**30 // 6144
+
+
+@pytest.mark.parametrize("machine", [Machine("h100"), Machine(calibration=calibration())])
+def test_memory_without_room_for_a_token_is_refused_as_it_was_asked_for(machine: Machine) -> None:
+    """6 layers, keys and values of 2 heads of 64. Known wrong here: "kv_memory_bytes: 0"."""
+    asked = config("bundled", dtype="float32", kv_memory_bytes=5000)
+    said = "kv_memory: '5000 bytes' is not allowed; expected at least the 6144 bytes that a token"
+    with pytest.raises(ConfigError, match=said):
+        prepare_simulation(asked, machine)
+
+
 def test_a_calibration_is_checked_by_a_run_of_its_kind_and_machine() -> None:
     """Known wrong here: another machine's run told of the error, and so did other kernels'."""
     made, unseen = calibrate_runs([stored("seen", 1)]), stored("unseen", 2)
