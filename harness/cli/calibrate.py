@@ -10,6 +10,7 @@ import typer
 
 from .console import TerminalConsole, foreign
 from .exits import say
+from .output import write_text
 
 if TYPE_CHECKING:
     from ...engines.cost.calibrated import Calibration
@@ -36,10 +37,12 @@ def calibrate(
     """
     from dataclasses import replace
 
-    from ...engines.cost.calibrated import save_calibration
+    from ...engines.cost.calibrated import calibration_text
     from ..simulation.calibrate import calibrate_runs
     from ..storage.store import load_run
+    from ..storage.whole_file import check_writable
 
+    check_writable("out", out)
     made = calibrate_runs([load_run(path) for path in runs])
     _print_errors(made)
     if check is not None:
@@ -53,7 +56,7 @@ def calibrate(
         _print_held(held)
         for caution in unknown_of(unseen):
             say(f"[yellow]note[/] {foreign(caution)}")
-    save_calibration(made, out)
+    write_text(out, calibration_text(made))
     say(f"\n[bold]calibration[/]  {foreign(out)}")
 
 
