@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 from ..engines.errors import ConfigError
 
@@ -33,8 +34,11 @@ def parse_bytes(field: str, text: str) -> int:
 
 
 def parse_share(field: str, text: str) -> float:
-    """'2%' or '0.02'. Raises ConfigError; whether the share makes sense is the caller's to say."""
+    """'2%' or '0.02': the float nearest to what was written, so that 999 of 1000 are '99.9%'.
+
+    Raises ConfigError; whether the share makes sense is the caller's to say.
+    """
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(%?)\s*", text)
     if match is None:
         raise ConfigError(field, text, "a share such as 2% or 0.02")
-    return float(match[1]) / (100 if match[2] else 1)
+    return float(Decimal(match[1]) / (100 if match[2] else 1))

@@ -129,7 +129,7 @@ class StepsLine:
     decode_s: of a step, one for each of the batch sizes; floor_s: the least it could take.
     speed_ups: over the first method, one for each batch size, of steps taken in turns.
     prefill_s: of one prompt, prefill_speed_up: as above; None where the model has no positions for
-    it. spreads: how far two passes differ, as a share, one for each batch size.
+    it. spreads: how far two passes differ in the speed-up, as a share, one for each batch size.
     """
 
     method: str

@@ -137,22 +137,13 @@ def _dot(plain: _Plain, work: StepWork) -> float:
     return total
 
 
-def save_calibration(calibration: Calibration, path: Path) -> None:
-    """Write it as JSON, whole. Raises ConfigError for `out`."""
-    text = json.dumps({"kind": _KIND, **asdict(calibration)}, indent=2, allow_nan=False) + "\n"
-    draft = path.with_name(f".{path.name}.draft")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        problem = f"a file that can be written ({error.strerror})"
-        raise ConfigError("out", str(path), problem) from error
-    finally:
-        draft.unlink(missing_ok=True)
+def calibration_text(calibration: Calibration) -> str:
+    """Of its file, which `load_calibration` reads: JSON."""
+    return json.dumps({"kind": _KIND, **asdict(calibration)}, indent=2, allow_nan=False) + "\n"
 
 
 def load_calibration(path: Path) -> Calibration:
-    """Read what `save_calibration` wrote. Raises ConfigError for `calibration`."""
+    """Read a file of `calibration_text`. Raises ConfigError for `calibration`."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ..errors import ConfigError, ModelError, unknown_name
 from ..models.bundled import model_directory
 from ..models.config import ModelConfig, NotNativeError, parse_config
 from ..models.hub import HUB_ID, fetching
 
+CONFIG_FILE = "config.json"
 _DIRECTORY = Path(__file__).with_name("shapes")
 
 
@@ -23,21 +25,27 @@ def known_shapes() -> tuple[str, ...]:
 
 
 def resolve_shape(name: str) -> ModelConfig:
-    """A name of `known_shapes`, a directory with a config.json, such a file, or a hub id org/name.
+    """The shape of a `config_file`. Raises ConfigError as it does, and ModelError for what is there
+    and cannot be used: work is counted for the decoders of our own code only."""
+    return read_shape(config_file(name))
+
+
+def config_file(name: str) -> Path:
+    """Of a name of `known_shapes`, a directory with a config.json, such a file, or a hub id
+    org/name.
 
     Of a hub id only config.json is fetched, if it is not in the hub's cache. Raises ConfigError for
-    an unknown name, with the nearest spelling, and ModelError for what is there and cannot be used:
-    work is counted for the decoders of our own code only.
+    an unknown name, with the nearest spelling.
     """
     if name.lower() in known_shapes():
-        return _read(shape_file(name))
+        return shape_file(name)
     path = Path(name).expanduser()
     if path.is_dir():
-        return _read(path / "config.json")
+        return path / CONFIG_FILE
     if path.is_file() or path.suffix == ".json":
-        return _read(path)
+        return path
     if HUB_ID.fullmatch(name):
-        return _read(_hub_config(name))
+        return _hub_config(name)
     error = unknown_name("model", name, known_shapes())
     allowed = f"{error.allowed}, a directory with a config.json, or a hub id org/name"
     raise ConfigError("model", name, allowed, error.hint)
@@ -48,11 +56,20 @@ def shape_file(name: str) -> Path:
     if name.lower() not in known_shapes():
         raise unknown_name("model", name, known_shapes())
     if name.lower() == "bundled":
-        return model_directory() / "config.json"
+        return model_directory() / CONFIG_FILE
     return _DIRECTORY / f"{name.lower()}.json"
 
 
-def _read(path: Path) -> ModelConfig:
+def read_shape(path: Path) -> ModelConfig:
+    """The shape that a config.json gives. Raises ModelError."""
+    try:
+        return parse_config(read_config(path))
+    except NotNativeError as error:
+        raise ModelError("model", str(path), f"has no cost model ({error})") from error
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A config.json. Raises ModelError."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -62,14 +79,11 @@ def _read(path: Path) -> ModelConfig:
         raise ModelError("model", str(path), f"is not JSON ({problem})") from error
     if not isinstance(data, dict):
         raise ModelError("model", str(path), "is not a JSON object")
-    try:
-        return parse_config(data)
-    except NotNativeError as error:
-        raise ModelError("model", str(path), f"has no cost model ({error})") from error
+    return data
 
 
 def _hub_config(name: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     with fetching(name):
-        return Path(hf_hub_download(name, "config.json"))
+        return Path(hf_hub_download(name, CONFIG_FILE))

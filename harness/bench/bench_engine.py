@@ -173,7 +173,7 @@ def bench_by_turns(
         report(f"loading {side.files.name} ({quant_of(vars(side.resolved))})")
         side.load(report)
     timed: list[list[Timed]] = []
-    fits, skipped = _split(asked, sides[0].shape.max_position_embeddings)
+    fits, skipped = _split(asked, sides, sides[0].shape.max_position_embeddings)
     try:
         for case in fits:
             report(case.name)
@@ -210,10 +210,12 @@ def bench_by_turns(
     return tuple(benches)
 
 
-def _split(asked: Sequence[Case], positions: int) -> tuple[list[Case], list[Case]]:
-    """The cases that a model of so many positions can compute, and the others."""
-    fits = [case for case in asked if case.longest_tokens <= positions]
-    return fits, [case for case in asked if case.longest_tokens > positions]
+def _split(
+    asked: Sequence[Case], sides: Sequence[Side], positions: int
+) -> tuple[list[Case], list[Case]]:
+    """The cases that a model of so many positions can compute with every engine, and the others."""
+    fits = [case for case in asked if all(side.longest_tokens(case) <= positions for side in sides)]
+    return fits, [case for case in asked if case not in fits]
 
 
 def _result(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -35,8 +36,27 @@ class Case:
 
     @property
     def longest_tokens(self) -> int:
-        """Prompt and output of one request."""
+        """Prompt and output of one request, where all prompts are computed in two steps or one."""
         return self.tokens + (DECODE_STEPS + UNCOUNTED_STEPS + 2 if self.phase == "decode" else 1)
+
+    def longest_tokens_in(self, step_tokens: int) -> int:
+        """The same in steps of so many tokens at most: prompts that take longer lengthen the
+        output, for the first decode meanwhile and are to decode beside the last."""
+        if self.phase != "decode":
+            return self.longest_tokens
+        # Beside the decodes of all others: as many whole prompts as fit, or a part of one.
+        beside = max(step_tokens - (self.sequences - 1), 1)
+        each_step = beside // self.tokens * self.tokens or beside
+        steps = math.ceil(self.sequences * self.tokens / each_step)
+        return self.longest_tokens + max(steps - 2, 0)
+
+
+@dataclass(frozen=True)
+class Sized:
+    """An engine that is just large enough for a case. longest_tokens: of prompt and output."""
+
+    engine: Engine
+    longest_tokens: int
 
 
 def steps_together(traces: Sequence[StepTrace], case: Case) -> list[StepTrace]:
@@ -51,13 +71,13 @@ def steps_together(traces: Sequence[StepTrace], case: Case) -> list[StepTrace]:
 class Serving:
     """The requests of a case on one engine, step by step."""
 
-    def __init__(self, core: Engine, case: Case, prompts: Sequence[tuple[int, ...]]) -> None:
+    def __init__(self, core: Sized, case: Case, prompts: Sequence[tuple[int, ...]]) -> None:
         self.traces: list[StepTrace] = []
-        self._core = core
+        self._core = core.engine
         self._case = case
-        sampling = SamplingParams(max_tokens=case.longest_tokens - case.tokens, ignore_eos=True)
+        sampling = SamplingParams(max_tokens=core.longest_tokens - case.tokens, ignore_eos=True)
         for index, prompt in enumerate(prompts):
-            core.add(Request(str(index), prompt, sampling))
+            self._core.add(Request(str(index), prompt, sampling))
 
     @property
     def has_work(self) -> bool:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ...engines.api import Engine
-from .cases import Case, Serving, steps_together
+from .cases import Case, Serving, Sized, steps_together
 
 PROFILED_STEPS = 8
 
@@ -46,7 +45,7 @@ def record_on_gpu(run: Callable[[], None]) -> list[DeviceEvent]:
 
 
 def kernels_of(
-    core: Engine, case: Case, prompts: Sequence[tuple[int, ...]], record: Record
+    core: Sized, case: Case, prompts: Sequence[tuple[int, ...]], record: Record
 ) -> tuple[KernelTime, ...]:
     """Of a decode step once all sequences decode, or of a whole prompt; the longest first. core: an
     engine that has met the case before, so that nothing is compiled."""

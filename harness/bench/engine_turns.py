@@ -13,7 +13,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...engines.api import Engine
 from ...engines.cost.floor import Products
 from ...engines.cost.work import ModelWork, model_work
 from ...engines.errors import ConfigError, ModelError
@@ -22,7 +21,15 @@ from ...engines.trace import StepTrace
 from ..machine.counted_model import as_it_runs
 from ..machine.product_dtypes import product_dtypes
 from ..run.collection import without_collection
-from .cases import DECODE_STEPS, UNCOUNTED_STEPS, Case, Serving, random_prompts, steps_together
+from .cases import (
+    DECODE_STEPS,
+    UNCOUNTED_STEPS,
+    Case,
+    Serving,
+    Sized,
+    random_prompts,
+    steps_together,
+)
 from .device_kernels import KernelTime, Record, kernels_of
 
 if TYPE_CHECKING:
@@ -48,19 +55,23 @@ class Side:
 
         self.loaded = load_model(self.files, self.resolved, report)
 
-    def core(self, case: Case) -> Engine:
-        """An engine that is just large enough for the case."""
+    def longest_tokens(self, case: Case) -> int:
+        """Of prompt and output."""
+        return case.longest_tokens_in(max(self.resolved.max_num_batched_tokens, case.sequences))
+
+    def core(self, case: Case) -> Sized:
         from ...engines.assemble import build_engine
         from ...engines.clock import WallClock
 
+        longest_tokens = self.longest_tokens(case)
         sized = replace(
             self.resolved,
-            max_model_len=case.longest_tokens,
+            max_model_len=longest_tokens,
             max_num_seqs=case.sequences,
             max_num_batched_tokens=max(self.resolved.max_num_batched_tokens, case.sequences),
             kv_memory_bytes=self._kv_memory_bytes(case),
         )
-        return build_engine(self.loaded, sized, WallClock())
+        return Sized(build_engine(self.loaded, sized, WallClock()), longest_tokens)
 
     def _kv_memory_bytes(self, case: Case) -> int:
         """On a GPU no more than twice what the case needs: by default an engine takes nearly all
@@ -70,7 +81,7 @@ class Side:
             return asked
         engine = self.resolved
         each = self.loaded.config.kv_bytes_per_token(engine.dtype, engine.kv_dtype)
-        tokens = case.sequences * (case.longest_tokens + 2 * engine.block_size)
+        tokens = case.sequences * (self.longest_tokens(case) + 2 * engine.block_size)
         return min(asked, 2 * tokens * each)
 
     def work(self) -> ModelWork:
@@ -119,7 +130,7 @@ def time_by_turns(
 
 
 def _decodes(
-    case: Case, cores: Sequence[Engine], asked: Sequence[tuple[int, ...]], apart: bool
+    case: Case, cores: Sequence[Sized], asked: Sequence[tuple[int, ...]], apart: bool
 ) -> list[Timed]:
     if apart:
         served = [_serve([core], case, asked)[0] for core in cores]
@@ -131,7 +142,7 @@ def _decodes(
 
 
 def _prefills(
-    case: Case, cores: Sequence[Engine], prompts: Sequence[list[tuple[int, ...]]]
+    case: Case, cores: Sequence[Sized], prompts: Sequence[list[tuple[int, ...]]]
 ) -> list[Timed]:
     """The first prompt is not counted."""
     repeats = [[_serve([core], case, asked)[0] for core in cores] for asked in prompts]
@@ -141,16 +152,21 @@ def _prefills(
 
 
 def _decode_steps(traces: Sequence[StepTrace], case: Case) -> Sequence[StepTrace]:
-    """The steps in which all sequences decode, the first few left out."""
-    together = steps_together(traces, case)
-    if len(together) <= UNCOUNTED_STEPS:
-        allowed = "what the KV cache has room for at a time (see --kv-memory)"
+    """The steps in which all sequences decode, the first few left out. Raises ConfigError where
+    they are fewer than are counted."""
+    together, wanted = steps_together(traces, case), UNCOUNTED_STEPS + DECODE_STEPS
+    if len(together) < wanted:
+        allowed = (
+            f"sequences that decode together for {wanted} steps, as their keys and values "
+            "(--kv-memory) and the tokens of a step (--max-num-batched-tokens) let them; these did "
+            f"for {len(together)}"
+        )
         raise ConfigError("batch", case.sequences, allowed)
-    return together[UNCOUNTED_STEPS:][:DECODE_STEPS]
+    return together[UNCOUNTED_STEPS:wanted]
 
 
 def _serve(
-    cores: Sequence[Engine], case: Case, prompts: Sequence[tuple[int, ...]]
+    cores: Sequence[Sized], case: Case, prompts: Sequence[tuple[int, ...]]
 ) -> list[list[StepTrace]]:
     """Every step of these requests on each of the engines, which take turns by the step."""
     servings = [Serving(core, case, prompts) for core in cores]

@@ -109,7 +109,8 @@ class Runs:
     def capacity(self, options: Options, attainment: float) -> tuple[EngineCapacity, str]:
         """As `llmbench capacity` with these options, and the command. Raises ConfigError where
         they have no SLO."""
-        from ..simulation.simulated_capacity import CapacityGoal, engine_capacity, prepare_capacity
+        from ..simulation.capacity_goal import CapacityGoal
+        from ..simulation.simulated_capacity import engine_capacity, prepare_capacity
 
         words = words_of_mapping("options", options)
         text = f"{_typed('capacity', words)} --attainment {attainment:.0%}"

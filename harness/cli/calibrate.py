@@ -10,6 +10,7 @@ import typer
 
 from .console import TerminalConsole, foreign
 from .exits import say
+from .output import write_text
 
 if TYPE_CHECKING:
     from ...engines.cost.calibrated import Calibration
@@ -29,17 +30,19 @@ def calibrate(
 ) -> None:
     """Fit step times to the steps of stored runs, for simulating their engine and model.
 
-    Runs must share model, dtype, quantisation, KV layout and machine. Steps longer than any
-    measured are extrapolated: measure prompts and batches like those to be simulated.
+    Runs must share model, dtype, quantisation, KV layout, kernels and machine. Steps longer than
+    any measured are extrapolated: measure prompts and batches like those to be simulated.
 
     Example: llmbench calibrate runs/a runs/b --check runs/c --out calibration.json
     """
     from dataclasses import replace
 
-    from ...engines.cost.calibrated import save_calibration
+    from ...engines.cost.calibrated import calibration_text
     from ..simulation.calibrate import calibrate_runs
     from ..storage.store import load_run
+    from ..storage.whole_file import check_writable
 
+    check_writable("out", out)
     made = calibrate_runs([load_run(path) for path in runs])
     _print_errors(made)
     if check is not None:
@@ -53,7 +56,7 @@ def calibrate(
         _print_held(held)
         for caution in unknown_of(unseen):
             say(f"[yellow]note[/] {foreign(caution)}")
-    save_calibration(made, out)
+    write_text(out, calibration_text(made))
     say(f"\n[bold]calibration[/]  {foreign(out)}")
 
 

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from ..config import RunConfig
     from ..options.machine import MachineOf
     from ..run.watch import Watch
+    from ..simulation.capacity_goal import CapacityGoal
     from ..simulation.capacity_order import Order
     from ..simulation.simulate import PreparedSimulation
-    from ..simulation.simulated_capacity import CapacityGoal, EngineCapacity
+    from ..simulation.simulated_capacity import EngineCapacity
     from ..storage.store import Standing
 
     SettingsOf = Callable[[str | None], RunConfig]
@@ -138,7 +139,7 @@ def _engines(compare: str | None) -> list[str | None]:
 def _goal(config: RunConfig, attainment: str, rate_tolerance: str) -> CapacityGoal:
     from ...engines.errors import ConfigError
     from ..rate_search.bracket import check_search
-    from ..simulation.simulated_capacity import CapacityGoal
+    from ..simulation.capacity_goal import CapacityGoal
     from ..slo import SLO_WANTED
     from ..units import parse_share
 
@@ -199,6 +200,6 @@ def _store(
             say(f"[bold]report[/]  {foreign(stored.directory / 'report.html')}")
         say_beside(directory, stored)
     for error in taken[:-1]:
-        say_error(foreign(str(error)))
+        say_error(error)
     if taken:
         raise taken[-1]

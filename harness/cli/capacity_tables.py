@@ -17,13 +17,18 @@ from ...workloads.scaled import Arriving
 from ..metrics import CostPerMillionTokens
 from ..rate_search.bracket import Search, Tried
 from ..result import Result
+from ..simulation.capacity_goal import CapacityGoal
 from ..simulation.capacity_order import Order
-from ..simulation.simulated_capacity import CapacityGoal, EngineCapacity
+from ..simulation.simulated_capacity import EngineCapacity
 from ..stats.proportion import fewest_to_show
 from .console import TerminalConsole, foreign
 
-# Fewer mean latencies of arrivals than this, and many requests met an engine that was filling up.
-BURST_LATENCIES = 10.0
+# Of arrivals that last fewer mean lives than this, many meet an engine that is filling up.
+BURST_LIVES = 10.0
+_LIVES: Mapping[Arriving, str] = {
+    "requests": "mean latencies",
+    "sessions": "times as long as a session",
+}
 _AT_ONCE: Mapping[Arriving, str] = {
     "requests": "all requests sent at once",
     "sessions": "all sessions begun at once, each turn after the reply before it",
@@ -82,18 +87,22 @@ def sentence(one: EngineCapacity, goal: CapacityGoal) -> str:
 def interval_text(one: EngineCapacity) -> str:
     """Arrivals a second, without the unit: "22.1 to 28.0"."""
     low, high = one.interval_per_s
+    if math.isinf(low):
+        return "any rate"
     if math.isinf(high):
-        return "any rate" if low == 0 else f"{number(low)} or more"
+        return "not known" if low == 0 else f"{number(low)} or more"
     return f"at most {number(high)}" if low == 0 else f"{number(low)} to {number(high)}"
 
 
 def order_sentence(order: Order) -> str:
     """Whether one engine is ahead of another, and what says so."""
-    at = quantity(order.rate_per_s, f"{order.arriving}/s")
+    at = f"at {quantity(order.rate_per_s, f'{order.arriving}/s')}"
+    if math.isinf(order.rate_per_s):
+        at = f"with {_AT_ONCE[order.arriving]}"
     if order.only_first + order.only_second == 0:
-        return f"{order.first} and {order.second}: at {at} the same requests keep the SLO with both"
+        return f"{order.first} and {order.second}: {at} the same requests keep the SLO with both"
     split = (
-        f"at {at}, {order.only_first} requests keep the SLO with {order.first} alone and "
+        f"{at}, {order.only_first} requests keep the SLO with {order.first} alone and "
         f"{order.only_second} with {order.second} alone (p = {number(order.p)})"
     )
     if order.is_noise:
@@ -126,15 +135,16 @@ def notes(one: EngineCapacity) -> list[str]:
         f"({quantity(trial.attained, 'share')})"
         for trial in search.exceptions
     ]
-    if burst is not None and burst < BURST_LATENCIES:
+    if burst is not None and burst < BURST_LIVES:
         found.append(
-            f"arrivals lasted only {burst:.1f} mean latencies: the capacity of a burst; raise "
-            "--num-requests for that of a lasting load"
+            f"arrivals lasted only {burst:.1f} {_LIVES[one.arriving]}: the capacity of a burst; "
+            "raise --num-requests for that of a lasting load"
         )
     fewest = fewest_to_show(search.target)
     if search.outcome == "found" and one.effective < (fewest or math.inf):
+        what = "requests" if len(one.kept) == one.num_requests else "replies"
         found.append(
-            f"{one.judged} requests count as {math.floor(one.effective)} that do not wait for each "
+            f"{one.judged} {what} count as {math.floor(one.effective)} that do not wait for each "
             f"other, too few to show that {quantity(search.target, 'share')} keep the SLO at any "
             f"rate{_enough(one, fewest)}"
         )
@@ -146,7 +156,7 @@ def _enough(one: EngineCapacity, fewest: int | None) -> str:
     """How many requests would do, a tenth more than in proportion."""
     if fewest is None:
         return ": no number shows that all do"
-    wanted = 1.1 * len(one.kept) * fewest / max(one.effective, 1.0)
+    wanted = 1.1 * one.num_requests * fewest / max(one.effective, 1.0)
     hundreds = 100 * math.ceil(wanted / 100)
     return f"; it takes {fewest}, which some {hundreds} requests give (--num-requests)"
 

@@ -46,10 +46,10 @@ class Curve:
     """A method's steps: the shortest of all passes, for each case.
 
     decode_s, floor_s: for each of `batches`. speed_up: over the first method, in turns; the
-    geometric mean of all passes. spreads: how far two passes differ in it, as a share; of the first
-    method, in its own steps. bytes_moved, flops: of a decode step. prefill_s,
-    prefill_speed_up, prefill_flops: of the prompt; None without. flops_per_s: the machine's, in the
-    arithmetic that the method computes in.
+    geometric mean of all passes. spreads: how far two passes differ in it, as a share, so 0 of the
+    first method: how fast the machine was in each of its passes is no part of steps taken in turns.
+    bytes_moved, flops: of a decode step. prefill_s, prefill_speed_up, prefill_flops: of the prompt;
+    None without. flops_per_s: the machine's, in the arithmetic that the method computes in.
     """
 
     batches: tuple[int, ...]
@@ -91,13 +91,12 @@ def curve(passes: Sequence[StepsPass]) -> Curve:
     shortest = [[steps[at].best_s for steps in decodes] for at in range(len(batches))]
     floors = [min(steps[at].floor_s for steps in decodes) for at in range(len(batches))]
     ratios = [[steps[at].speed_up for steps in decodes] for at in range(len(batches))]
-    is_first = all(one == 1.0 for of_batch in ratios for one in of_batch)
     return Curve(
         batches,
         tuple(min(times) for times in shortest),
         tuple(floors),
         tuple(geometric_mean(one) for one in ratios),
-        tuple(max(times) / min(times) - 1 for times in (shortest if is_first else ratios)),
+        tuple(max(one) / min(one) - 1 for one in ratios),
         Line.through(batches, [step.bytes_moved for step in first]),
         Line.through(batches, [step.flops for step in first]),
         min((step.best_s for step in prompts), default=None),

@@ -17,8 +17,8 @@ from ..storage.store import StoredRun
 SHOWN = (
     *("ttft.mean", "ttft.p50", "ttft.p99", "tpot.mean", "tpot.p50", "tpot.p99"),
     *("itl.p99", "e2el.mean", "e2el.p99", "queue.p99", "kv.waste_share"),
-    *("counters.steps", "counters.preemptions", "counters.recomputed_tokens"),
-    *("counters.kv_peak_held_tokens", "memory.weight_bytes", "quality.perplexity"),
+    *("counters.preemptions", "counters.recomputed_tokens"),
+    *("memory.weight_bytes", "quality.perplexity"),
     *("energy_per_token.output", "cost_per_million_tokens.output", "mfu.prefill", "mbu.decode"),
     *("output_throughput.window", "total_throughput.window", "request_throughput.window"),
     *("goodput.window", "goodput_share.run", "counters.prefix_hit_tokens"),

@@ -89,7 +89,7 @@ def engine_options(
         typer.Option(
             help="Room for keys and values, such as 512MiB. Default: 1GiB on a CPU, on a GPU 90 % "
             "of what weights and the largest step leave free; simulated, what "
-            "--free-memory-fraction says.",
+            "--free-memory-fraction says, and with --calibration 1GiB of a CPU, none of a GPU.",
             rich_help_panel="Engine",
         ),
     ] = None,

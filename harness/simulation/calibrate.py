@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ...engines.cost.calibrated import Calibration
 from ...engines.cost.features import PART_FEATURES
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 # differ: they choose the steps, and the work of a step says what it costs.
 SAME = (
     *("model", "model_impl", "dtype", "device"),
-    *("quant", "quant_activations", "quant_head", "kv", "kv_dtype"),
+    *("quant", "quant_activations", "quant_head", "group_size", "quant_bits"),
+    *("kv", "kv_dtype", "force_kernels"),
 )
-_SETTINGS = (*SAME, "group_size", "quant_bits", "block_size")
+_SETTINGS = (*SAME, "block_size")
 
 
 def calibrate_runs(runs: Sequence[StoredRun]) -> Calibration:
@@ -40,7 +41,8 @@ def calibrate_runs(runs: Sequence[StoredRun]) -> Calibration:
     first = runs[0]
     for run in runs:
         check_measured("run", run)
-        _check_same(first, run)
+        kind = _kind(first.result.config, _machine(first))
+        _check_same(kind, str(first.directory), "run", run)
     config = first.result.config
     window = resolve_shape(str(config["model"])).sliding_window
     settings = {name: config[name] for name in _SETTINGS if name in config}
@@ -109,15 +111,22 @@ def _machine(run: StoredRun) -> str:
     return f"{words}, {threads} threads" + ("" if device == "cpu" else f", {device}")
 
 
-def _check_same(first: StoredRun, run: StoredRun) -> None:
-    mine, theirs = (
-        {**{name: setting_of(one.result.config, name) for name in SAME}, "machine": _machine(one)}
-        for one in (first, run)
-    )
-    for name, value in mine.items():
+def check_like(calibration: Calibration, field: str, run: StoredRun) -> None:
+    """Raises ConfigError for a run whose steps are of another kind than those calibrated."""
+    kind = _kind(calibration.settings, calibration.machine)
+    _check_same(kind, "those that were calibrated", field, run)
+
+
+def _kind(config: Mapping[str, Any], machine: str) -> dict[str, Any]:
+    """What the steps of two runs must share. JSON has no tuples, and older results name no kernels
+    where none were asked for."""
+    kind = {name: setting_of(config, name) for name in SAME}
+    return {**kind, "force_kernels": list(kind["force_kernels"] or ()), "machine": machine}
+
+
+def _check_same(kind: Mapping[str, Any], whose: str, field: str, run: StoredRun) -> None:
+    theirs = _kind(run.result.config, _machine(run))
+    for name, value in kind.items():
         if theirs[name] != value:
-            raise ConfigError(
-                "run",
-                str(run.directory),
-                f"a run like {first.directory}, whose {name} is {value!r}, not {theirs[name]!r}",
-            )
+            allowed = f"a run like {whose}, whose {name} is {value!r}, not {theirs[name]!r}"
+            raise ConfigError(field, str(run.directory), allowed)

@@ -12,8 +12,9 @@ from ...workloads.scaled import Arriving
 from ..comparison.evidence import ERROR_RATE
 from ..stats.batches import uneven_p
 from ..stats.holm import holm
+from .capacity_goal import CapacityGoal, kept_by
 from .simulate import PreparedSimulation
-from .simulated_capacity import CapacityGoal, EngineCapacity, kept_by, serve_at
+from .simulated_capacity import EngineCapacity, serve_at
 
 if TYPE_CHECKING:
     from ..run.watch import Watch

@@ -9,21 +9,21 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...engines.clock import VirtualClock
-from ...engines.config import EngineConfig
 from ...engines.core import EngineCore
 from ...engines.cost.hardware import resolve_hardware
 from ...engines.cost.roofline import CostModel
-from ...engines.cost.shapes import resolve_shape
+from ...engines.cost.shapes import (
+    config_file,
+    read_shape,
+)
 from ...engines.cost.weights import SHORT_DTYPE, WeightChoice
 from ...engines.cost.work import model_work
 from ...engines.executors.simulated import SimulatedExecutor
 from ...engines.kv.usage import KVSplit
 from ...engines.models.config import ModelConfig
-from ...engines.quantization.methods import check_activations
 from ...engines.resolved import ResolvedEngine
 from ...engines.step import Limits
 from ...engines.strategy import build_strategy
@@ -44,10 +44,12 @@ from ..tables.steps import steps_frame
 from .simulated_machine import (
     Extrapolating,
     Machine,
+    as_calibrated,
     check_swap,
     machine_settings,
     price_and_room,
 )
+from .simulated_weights import settle_weights
 from .simulation_error import calibrated_error, roofline_error
 
 if TYPE_CHECKING:
@@ -89,8 +91,10 @@ def prepare_simulation(
     Raises ConfigError, ModelError or WorkloadError.
     """
     calibration = machine.calibration
-    model = resolve_shape(config.model)
-    settled, weights = _settled(config.engine, config.model)
+    file = config_file(config.model)
+    model = read_shape(file)
+    engine = as_calibrated(config.engine, calibration) if calibration else config.engine
+    settled, weights = settle_weights(engine, config.model, file)
     config = replace(config, engine=settled)
     if config.engine.dtype != "auto":
         model = replace(model, dtype=config.engine.dtype)
@@ -120,21 +124,6 @@ def prepare_simulation(
     # All of the run's settings but the plan's, which is checked as it is made.
     check_finite({**asdict(engine), "slo": config.slo_s, "machine": machine_settings(machine)})
     return PreparedSimulation(config, machine, model, engine, weights, cost, plan)
-
-
-def _settled(engine: EngineConfig, model: str) -> tuple[EngineConfig, WeightChoice]:
-    """The engine with the method that is priced, and how weights are stored: as in a quantised
-    checkpoint, if there is one."""
-    directory = Path(model).expanduser()
-    if not directory.is_dir():
-        quant = "none" if engine.quant == "auto" else engine.quant
-        check_activations(quant, engine.quant_bits, engine.quant_activations)
-        engine = replace(engine, quant=quant)
-        return engine, WeightChoice.of(engine)
-    from ...engines.quantization.auto import settle_quant_of, weights_of
-
-    engine = settle_quant_of(engine, directory)
-    return engine, weights_of(engine, directory)
 
 
 def simulate(prepared: PreparedSimulation, watch: Watch) -> Measured:

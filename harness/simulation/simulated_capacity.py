@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ...engines.errors import ConfigError, MissingError
 from ...workloads.scaled import (
@@ -29,12 +30,13 @@ from ...workloads.spec import (
     Stages,
 )
 from ..config import LoadConfig, RunConfig
-from ..metrics.goodput import SLO_METRICS, GoodputShare, meets
+from ..metrics.goodput import GoodputShare
 from ..rate_search.bracket import Search, find_capacity
 from ..run.drive import Observation
-from ..run.record import RequestRecord, RequestStatus
 from ..slo import SLO_WANTED
 from ..stats.batches import effective_size
+from ..tables.lives import lives
+from .capacity_goal import CapacityGoal, Limit, kept_by, limits_of, was_refused
 from .simulate import (
     PreparedSimulation,
     fresh,
@@ -57,27 +59,6 @@ START_PER_S = 1.0
 
 
 @dataclass(frozen=True)
-class CapacityGoal:
-    """What must hold: `attainment`, a share of the requests, keep every limit of `slo_s` (seconds
-    by metric). rate_tolerance: how finely the rate is asked for."""
-
-    slo_s: Mapping[str, float]
-    attainment: float = 0.99
-    rate_tolerance: float = 0.02
-
-
-@dataclass(frozen=True)
-class Limit:
-    """One limit at one rate. kept: share of the requests that kept it, refused ones included.
-    reached_s: what `attainment` of the served requests stayed within; NaN where none is judged."""
-
-    metric: str
-    limit_s: float
-    kept: float
-    reached_s: float
-
-
-@dataclass(frozen=True)
 class EngineCapacity:
     """What was found of one engine.
 
@@ -87,7 +68,8 @@ class EngineCapacity:
     whether each request kept the SLO in that run, or at the lowest rate if none holds; None where
     that cannot be judged. effective: how many independent requests would tell as much of a share
     (`stats/batches.py`), as they kept and missed the SLO at the lowest rate that fails.
-    adjustments: what was changed of the workload at every rate, in words.
+    adjustments: what was changed of the workload at every rate, in words. num_requests: of the
+    plan; of each, every sample is judged.
     """
 
     config: RunConfig
@@ -100,6 +82,7 @@ class EngineCapacity:
     effective: float = 0.0
     per_session: float | None = None
     adjustments: tuple[str, ...] = ()
+    num_requests: int = 0
 
     @property
     def arriving(self) -> Arriving:
@@ -108,7 +91,7 @@ class EngineCapacity:
 
     @property
     def judged(self) -> int:
-        """How many requests each attainment is a share of."""
+        """How many requests, or samples of them, each attainment is a share of."""
         return sum(one is not None for one in self.kept)
 
     @property
@@ -128,12 +111,16 @@ class EngineCapacity:
 
     @property
     def burst(self) -> float | None:
-        """How many mean latencies the arrivals of the run at capacity lasted: where they are few,
-        the queue of a lasting load had no time to grow. None without a run or all at once."""
+        """How many mean lives of what arrives the arrivals of the run at capacity lasted, until the
+        last request or session had come: where they are few, the queue of a lasting load had no
+        time to grow. None without a run, all at once or where nothing ended."""
         if self.run is None or self.search.outcome != "found":
             return None
-        requests = self.run.requests
-        return float(requests["t_due_s"].max() / requests["e2el_s"].mean())
+        came_s, end_s = lives(self.run.requests)
+        ended = np.isfinite(end_s)
+        if not ended.any():
+            return None
+        return float(came_s.max() / (end_s - came_s)[ended].mean())
 
     @property
     def binds(self) -> tuple[str, ...]:
@@ -191,13 +178,14 @@ def engine_capacity(
         run, kept = measured(made, seen), kept_by(seen.records, goal)
     limits: tuple[Limit, ...] = ()
     refused = ""
+    simulation = run.result.simulation if run else None
     if search.fails is not None:
-        _, seen = trials.served(search.fails.rate_per_s)
+        made, seen = trials.served(search.fails.rate_per_s)
+        simulation = simulation or simulation_of(made)
         missed = kept_by(seen.records, goal)
         limits = limits_of(seen.records, goal)
-        refused = next((one.detail for one in seen.records if _was_refused(one)), "")
-    simulation = run.result.simulation if run else simulation_of(prepared)
-    assert simulation is not None
+        refused = next((one.detail for one in seen.records if was_refused(one)), "")
+    assert simulation is not None, "some rate holds or fails"
     # Misses hang together most plainly where there are some, and as they do at capacity: whether a
     # rate is the capacity is asked as if it were.
     judged = [one for one in missed or kept if one is not None]
@@ -212,40 +200,8 @@ def engine_capacity(
         effective_size(judged),
         requests_per_session(prepared.plan.description),
         prepared.plan.adjustments,
+        len(prepared.plan.requests),
     )
-
-
-def kept_by(records: Sequence[RequestRecord], goal: CapacityGoal) -> tuple[bool | None, ...]:
-    """Whether each request kept the SLO, in the order of the plan; None where that cannot be
-    judged."""
-    in_order = sorted(records, key=lambda one: (one.index, one.sample))
-    return tuple(meets(one, goal.slo_s) for one in in_order)
-
-
-def limits_of(records: Sequence[RequestRecord], goal: CapacityGoal) -> tuple[Limit, ...]:
-    """Each limit by itself, the one that the fewest requests kept first."""
-    found = [
-        Limit(metric, limit_s, *_kept(records, metric, limit_s, goal.attainment))
-        for metric, limit_s in goal.slo_s.items()
-    ]
-    return tuple(sorted(found, key=lambda limit: limit.kept))
-
-
-def _kept(
-    records: Sequence[RequestRecord], metric: str, limit_s: float, attainment: float
-) -> tuple[float, float]:
-    """The share of requests that kept a limit, and what the best `attainment` of those served
-    stayed within: the smallest value that this share does not exceed."""
-    served = (one for one in records if one.status is RequestStatus.OK)
-    values = sorted(value for one in served if (value := SLO_METRICS[metric].of(one)) is not None)
-    judged = len(values) + sum(map(_was_refused, records))
-    share = sum(value <= limit_s for value in values) / judged if judged else 1.0
-    rank = max(math.ceil(attainment * len(values)), 1)
-    return share, values[rank - 1] if values else math.nan
-
-
-def _was_refused(record: RequestRecord) -> bool:
-    return record.status not in (RequestStatus.OK, RequestStatus.UNFINISHED)
 
 
 def serve_at(

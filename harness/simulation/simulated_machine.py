@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ...engines.config import CPU_KV_MEMORY_BYTES, EngineConfig
@@ -13,7 +13,7 @@ from ...engines.cost.hardware import Hardware, resolve_hardware
 from ...engines.cost.roofline import CostModel, Efficiency, Roofline, StepTimes, kv_capacity_tokens
 from ...engines.cost.weights import WeightChoice
 from ...engines.cost.work import StepWork
-from ...engines.errors import ConfigError
+from ...engines.errors import ConfigError, MissingError
 from ...engines.models.config import ModelConfig
 from ...engines.room import KV_MEMORY_SHARE, taken_beside_weights
 from ...engines.step import Limits
@@ -66,9 +66,8 @@ def price_and_room(
     engine, calibration = config.engine, machine.calibration
     if calibration is not None:
         _check_calibration(calibration, config)
-        memory = engine.kv_memory_bytes or CPU_KV_MEMORY_BYTES
-        tokens = memory // model.kv_bytes_per_token(model.dtype, engine.kv_dtype)
-        return Extrapolating(CalibratedCost(calibration)), tokens
+        memory_bytes = engine.kv_memory_bytes or _default_kv_memory(calibration)
+        return Extrapolating(CalibratedCost(calibration)), _tokens_in(memory_bytes, engine, model)
     hardware = resolve_hardware(machine.hardware)
     cost = _roofline(engine, machine, hardware, model, weights)
     return cost, _pool_tokens(engine, machine, hardware, model, weights, limits)
@@ -116,7 +115,7 @@ def _pool_tokens(
     )
     if engine.kv_memory_bytes is None:
         return fits
-    asked = engine.kv_memory_bytes // model.kv_bytes_per_token(model.dtype, engine.kv_dtype)
+    asked = _tokens_in(engine.kv_memory_bytes, engine, model)
     if asked > fits:
         what = f"{machine.devices} x {hardware.name}"
         raise ConfigError(
@@ -125,15 +124,48 @@ def _pool_tokens(
     return asked
 
 
+def _tokens_in(memory_bytes: int, engine: EngineConfig, model: ModelConfig) -> int:
+    """How many tokens' keys and values that much holds. Raises ConfigError for less than one's."""
+    each = model.kv_bytes_per_token(model.dtype, engine.kv_dtype)
+    if memory_bytes < each:
+        allowed = f"at least the {each} bytes that a token takes"
+        raise ConfigError("kv_memory", f"{memory_bytes} bytes", allowed)
+    return memory_bytes // each
+
+
+def _default_kv_memory(calibration: Calibration) -> int:
+    """As a run on a CPU has it. Raises MissingError for another device, of whose memory a
+    calibration knows nothing."""
+    device = str(calibration.settings.get("device") or "cpu")
+    if device != "cpu":
+        what = f"a size such as 16GiB: a calibration of {device} knows step times, not its memory"
+        raise MissingError("kv_memory", what)
+    return CPU_KV_MEMORY_BYTES
+
+
 def _check_calibration(calibration: Calibration, config: RunConfig) -> None:
-    """Step times of another model, or of other weights, say nothing about this run."""
+    """Step times of another model, of other weights or kernels, say nothing about this run."""
     if calibration.model != config.model:
         raise ConfigError("model", config.model, f"{calibration.model}, which was calibrated")
-    for name in ("quant", "quant_activations", "quant_head", "kv", "kv_dtype", "dtype"):
-        asked, measured = getattr(config.engine, name), setting_of(calibration.settings, name)
+    measured_with = {"force_kernels": ()} | calibration.settings
+    for name in (
+        *("quant", "quant_activations", "quant_head", "group_size", "quant_bits"),
+        *("kv", "kv_dtype", "dtype", "force_kernels"),
+    ):
+        asked, measured = getattr(config.engine, name), setting_of(measured_with, name)
+        # JSON has no tuples.
+        measured = tuple(measured) if isinstance(measured, list) else measured
         # A dtype of `auto` means the calibrated one; a KV dtype of `auto` is one of its own.
         if asked != measured and (name, asked) != ("dtype", "auto"):
             raise ConfigError(name, asked, f"{measured}, which was calibrated")
+
+
+def as_calibrated(engine: EngineConfig, calibration: Calibration) -> EngineConfig:
+    """With the group size and the kernels that were measured, where no others are asked for."""
+    settings = calibration.settings
+    kernels = tuple(settings.get("force_kernels") or ())
+    group_size = settings.get("group_size") if engine.group_size is None else engine.group_size
+    return replace(engine, group_size=group_size, force_kernels=engine.force_kernels or kernels)
 
 
 def check_swap(cost: CostModel, engine: EngineConfig) -> None:

@@ -15,7 +15,7 @@ from ..comparison.quantities import find_quantity
 from ..config import RunConfig
 from ..run.watch import Watch
 from ..storage.store import StoredRun
-from .calibrate import check_measured
+from .calibrate import check_like, check_measured
 from .simulate import prepare_simulation, simulate
 from .simulated_machine import Machine
 from .twin_prompts import shape_of
@@ -42,12 +42,13 @@ def hold_against(calibration: Calibration, run: StoredRun, watch: Watch) -> tupl
     """Simulate what a stored run was sent, with its engine's settings, and compare means.
 
     Raises ConfigError for a run that is part of the calibration, that was simulated or is not
-    valid, or of another model or kind.
+    valid, or of another model, machine or kind.
     """
     check_measured("check", run)
     if run.result.run_id in calibration.settings.get("run_ids", ()):
         allowed = "a run that the calibration was not fitted to"
         raise ConfigError("check", str(run.directory), allowed)
+    check_like(calibration, "check", run)
     config = run.result.config
     settings = RunConfig(str(config["model"]), engine_of(config))
     machine = Machine(calibration=calibration)

@@ -27,16 +27,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..run.record import RequestStatus
 from ..storage.store import RunOnDisk
-
-if TYPE_CHECKING:
-    import pandas as pd
+from ..tables.lives import lives
 
 # How many requests are in the system varies by itself, so some growth is none.
 KEPT_UP = 0.97
@@ -81,7 +78,7 @@ def kept_up(run: RunOnDisk) -> KeptUp:
     """By least squares over due time; none of it where all came at once, for that is no rate. What
     was not served, be it one turn, never ends."""
     requests = run.load(without=("token_times_s", "output_token_ids")).requests
-    came_s, end_s = _lives(requests)
+    came_s, end_s = lives(requests)
     if not came_s.size:
         return KeptUp(1.0)
     order = np.argsort(came_s)
@@ -113,23 +110,3 @@ def _apart_s(stays_s: NDArray[np.float64]) -> float:
     chance."""
     ended_s = stays_s[np.isfinite(stays_s)]
     return float((ended_s**2).mean() / ended_s.mean()) if ended_s.size else math.inf
-
-
-def _lives(requests: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(when each came, when it ended, inf for never), of requests or of sessions."""
-    ends_s = requests["t_end_s"].where(requests["status"] == RequestStatus.OK, np.inf)
-    if requests["after"].isna().all():
-        return requests["t_due_s"].to_numpy(dtype=np.float64), ends_s.to_numpy(dtype=np.float64)
-    session = _session_of(requests)
-    begun_s = requests["t_due_s"].groupby(session).min()
-    return begun_s.to_numpy(dtype=np.float64), ends_s.groupby(session).max().to_numpy()
-
-
-def _session_of(requests: pd.DataFrame) -> list[int]:
-    """Of each row, the index of the request that its session began with."""
-    first: dict[int, int] = {}
-    waits = requests.dropna(subset=["after"]).sort_values("index")
-    # A turn has a larger index than the one before it.
-    for index, after in zip(waits["index"], waits["after"], strict=True):
-        first[int(index)] = first.get(int(after), int(after))
-    return [first.get(int(index), int(index)) for index in requests["index"]]

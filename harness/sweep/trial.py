@@ -77,12 +77,14 @@ def refuses(run: RunOnDisk) -> bool:
 
 
 def served_per_s(run: RunOnDisk) -> float:
-    """Of what arrives; 0 where nothing was served."""
+    """Of what arrives; 0 where nothing was served. A reply is its request's part, of as many as
+    each was asked for."""
     served = run.result.counters.requests_ok
     if not served:
         return 0.0  # such a run may have lasted no time
     sent, _ = _arrivals(run)
-    return served * sent / run.result.workload.num_requests / run.result.duration_s
+    samples = int(run.result.config.get("samples") or 1)
+    return served * sent / (run.result.workload.num_requests * samples) / run.result.duration_s
 
 
 def _arrivals(run: RunOnDisk) -> tuple[int, Arriving]:

@@ -30,7 +30,12 @@ def test_what_is_no_size(text: str) -> None:
     ("text", "share"), [("2%", 0.02), ("0.02", 0.02), (" 99.5 % ", 0.995), ("1", 1.0), (".5", 0.5)]
 )
 def test_shares(text: str, share: float) -> None:
-    assert parse_share("attainment", text) == pytest.approx(share)
+    assert parse_share("attainment", text) == share
+
+
+@pytest.mark.parametrize("of_1000", range(1001))
+def test_a_percentage_is_the_share_of_as_many_requests(of_1000: int) -> None:
+    assert parse_share("attainment", f"{of_1000 / 10}%") == of_1000 / 1000
 
 
 @pytest.mark.parametrize("text", ["", "two", "-1%", "1e3", "5%%", "nan"])

@@ -12,8 +12,8 @@ import pytest
 from llmbench.engines.cost.calibrated import (
     CalibratedCost,
     Calibration,
+    calibration_text,
     load_calibration,
-    save_calibration,
 )
 from llmbench.engines.cost.features import PART_FEATURES, explain, labels, usable_knots
 from llmbench.engines.cost.fit import MeasuredStep, fit_calibration, prediction_errors
@@ -177,9 +177,8 @@ def test_a_swap_was_never_measured() -> None:
 def test_a_file_comes_back_as_it_was(tmp_path: Path) -> None:
     calibration = fit(measure(300, 27, noise=0.1))
     path = tmp_path / "calibration.json"
-    save_calibration(calibration, path)
+    path.write_text(calibration_text(calibration))
     assert load_calibration(path) == calibration
-    assert [entry.name for entry in tmp_path.iterdir()] == ["calibration.json"]
 
 
 @pytest.mark.parametrize(
@@ -195,8 +194,7 @@ def test_a_file_comes_back_as_it_was(tmp_path: Path) -> None:
 )
 def test_a_file_that_is_not_one(tmp_path: Path, damage, said: str) -> None:
     path = tmp_path / "calibration.json"
-    save_calibration(fit(measure(300, 29)), path)
-    data = json.loads(path.read_text())
+    data = json.loads(calibration_text(fit(measure(300, 29))))
     damage(data)
     path.write_text(json.dumps(data))
     with pytest.raises(ConfigError, match=said) as caught:
@@ -210,5 +208,3 @@ def test_no_file_and_no_json(tmp_path: Path) -> None:
     (tmp_path / "text.json").write_text("{")
     with pytest.raises(ConfigError, match="a JSON file"):
         load_calibration(tmp_path / "text.json")
-    with pytest.raises(ConfigError, match="out: "):
-        save_calibration(fit(measure(300, 31)), tmp_path / "none" / "calibration.json")

@@ -147,9 +147,42 @@ def test_a_prompt_cut_into_steps_counts_them_all() -> None:
 
 
 def test_a_batch_that_the_cache_has_no_room_for_is_refused() -> None:
-    engine = engine_config("inflight", kv_memory_bytes=2**20)
-    with pytest.raises(ConfigError, match="kv-memory"):
+    engine = engine_config("inflight", kv_memory_bytes=2**20, max_model_len=256)
+    said = r"batch: 16 is not .* for 26 steps, .*\(--kv-memory\) .*; these did for 0"
+    with pytest.raises(ConfigError, match=said):
         tool.bench_engine("bundled", engine, cases([16], []), command="test")
+
+
+@pytest.mark.parametrize("engine", ["vllm-v1", "trtllm", "inflight"])
+@pytest.mark.parametrize(("batch", "context"), [(16, 96), (16, 100), (3, 40)])
+def test_sequences_decode_together_however_many_steps_their_prompts_take(
+    engine: str, batch: int, context: int
+) -> None:
+    """The first decode beside the others' prompts, which take up to 16 steps of 128 tokens. Known
+    wrong here: 10 steps were counted in place of 24, and of more prompts none, for the first had
+    ended before the last began, which was said of the KV cache."""
+    settings = engine_config(engine, max_num_batched_tokens=128, max_num_seqs=16)
+    asked = cases([batch], [], [context])
+    (made,) = tool.bench_engine("bundled", settings, asked, command="test").results
+    assert (made.repeats, made.tokens) == (DECODE_STEPS, batch)
+
+
+@pytest.mark.parametrize(
+    ("case", "step_tokens", "longer"),
+    [
+        *((Case("decode", batch, CONTEXT_TOKENS), 8192, 0) for batch in (1, 8, 32, 64)),
+        (Case("decode", 32, 256), 256, 37 - 2),
+        (Case("decode", 16, 96), 128, 16 - 2),
+        (Case("prefill", 1, 512), 64, 0),
+    ],
+    ids=str,
+)
+def test_an_output_is_as_much_longer_as_prompts_take_steps(
+    case: Case, step_tokens: int, longer: int
+) -> None:
+    """32 prompts of 256 tokens beside 31 decodes take 8192 / 225 steps of 256. None of what a GPU
+    is usually timed at is longer."""
+    assert case.longest_tokens_in(step_tokens) == case.longest_tokens + longer
 
 
 def test_a_prompt_longer_than_the_model_is_said_to_be_skipped() -> None:

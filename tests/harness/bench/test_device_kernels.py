@@ -45,7 +45,7 @@ def test_what_is_recorded_is_steps_of_the_case_and_all_requests_end(
     side.load(lambda _: None)
     core = side.core(case)
     took: list[tuple[int, int]] = []
-    step = core.step
+    step = core.engine.step
 
     def counted() -> object:
         outcome = step()
@@ -53,7 +53,7 @@ def test_what_is_recorded_is_steps_of_the_case_and_all_requests_end(
             took.append((outcome.trace.prefill_tokens, outcome.trace.decode_tokens))
         return outcome
 
-    core.step = counted  # type: ignore[method-assign]
+    core.engine.step = counted  # type: ignore[method-assign]
 
     def record(run: Callable[[], None]) -> list[DeviceEvent]:
         before = len(took)
@@ -71,7 +71,7 @@ def test_what_is_recorded_is_steps_of_the_case_and_all_requests_end(
         assert sum(prefill for prefill, _ in seen) == case.tokens
         assert not any(decode for _, decode in seen)
         assert found.calls == len(seen)
-    assert not core.has_work()
+    assert not core.engine.has_work()
 
 
 def test_without_a_gpu_a_profile_is_refused() -> None:

@@ -89,7 +89,6 @@ def test_the_shortest_step_of_all_passes_counts() -> None:
     seen = curve([machine("none", 80, slower=3.0), machine("none", 80)])
     assert seen.batches == BATCHES
     assert seen.decode_s == pytest.approx([(80 + batch) / 10 for batch in BATCHES])
-    assert seen.spreads == pytest.approx([2.0] * len(BATCHES))
     assert seen.prefill_s == pytest.approx(51.2)
     assert seen.bytes_moved == Line(80.0, 1.0)
 

@@ -98,6 +98,17 @@ def test_passes_that_differ_decide_nothing() -> None:
     assert set(batch_1(busy)) == {"none"}
 
 
+def test_a_machine_that_was_slower_in_a_pass_leaves_what_was_taken_in_turns() -> None:
+    """Its first pass was a quarter slower, of the first method as of the one beside it."""
+    slow, usual = machine("none", 80, rate=50.0, slower=1.25), machine("none", 80, rate=50.0)
+    awq = beside(machine("awq", 20, rate=10.0, slower=1.25), slow)
+    measured = BatchSteps({}, (slow, awq, beside(machine("awq", 20, rate=10.0), usual), usual))
+    found = frontier_steps(measured, BITS)
+    assert "rely" not in found.turning_points[0].sentence
+    assert found.lines[0].spreads == (0.0,) * len(BATCHES)
+    assert batch_1(measured)["awq"].speed_up == pytest.approx(8.1 / 2.1)
+
+
 def test_a_claim_at_batch_1_needs_steady_passes_there_alone() -> None:
     none, awq = (one for one in steps("none", "awq").passes[:2])
     decodes = [

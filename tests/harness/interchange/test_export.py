@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.cli import main
+from llmbench.harness.comparison.quantities import QUANTITIES
 from llmbench.harness.errors import InvalidRun
 from llmbench.harness.interchange import FORMATS, export
+from llmbench.harness.interchange.github_action import SHOWN
 from llmbench.harness.rendering import run_reports
 from llmbench.harness.run.record import RequestRecord, RequestStatus
 from llmbench.harness.storage.store import StoredRun, write_run
@@ -327,3 +329,8 @@ def test_a_rate_of_sessions_is_not_exported_as_one_of_requests(
     assert exported("vllm", run)["request_rate"] is None
     (phase,) = exported("aiperf", run)["input_config"]["phases"]
     assert "rate" not in phase
+
+
+def test_all_that_is_shown_to_github_action_has_a_better_direction() -> None:
+    """Each of its files has one; what has none stands in neither."""
+    assert [name for name in SHOWN if QUANTITIES[name].better == "none"] == []

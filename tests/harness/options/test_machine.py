@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from llmbench.engines.config import engine_config
-from llmbench.engines.cost.calibrated import save_calibration
+from llmbench.engines.cost.calibrated import calibration_text
 from llmbench.engines.cost.fit import fit_calibration
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.cli import main
@@ -35,7 +35,7 @@ def calibration(tmp_path: Path) -> Path:
     settings = {"dtype": "float32", "quant": "none", "kv": "paged", "kv_dtype": "auto"}
     steps = measured_steps(300, seed=1)
     made = fit_calibration(steps, model="bundled", machine="a machine", settings=settings)
-    save_calibration(made, path)
+    path.write_text(calibration_text(made))
     return path
 
 

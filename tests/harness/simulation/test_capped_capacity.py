@@ -12,8 +12,8 @@ from llmbench.engines.config import engine_config
 from llmbench.harness.cli.capacity_tables import capacity_json, print_capacities
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.run.watch import Silent
+from llmbench.harness.simulation.capacity_goal import CapacityGoal
 from llmbench.harness.simulation.simulated_capacity import (
-    CapacityGoal,
     engine_capacity,
     prepare_capacity,
 )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from llmbench.harness.run.record import RequestStatus
-from llmbench.harness.storage.store import find_run
+from llmbench.harness.storage.store import find_run, write_run
 from llmbench.harness.sweep.cells import Done
 from llmbench.harness.sweep.grid import RATE, Cell
 from llmbench.harness.sweep.trial import judged, served_per_s
 
 from ..observed import make_request
+from ..stored import stored_run
 from .systems import store
 
 
@@ -55,3 +57,18 @@ def test_what_is_served_a_second_is_0_where_nothing_is(
     assert run is not None
     last_s = served - 1 + 0.2
     assert served_per_s(run) == pytest.approx(served / last_s if served else 0.0)
+
+
+def test_what_is_served_a_second_is_requests_and_not_their_samples(tmp_path: Path) -> None:
+    """Ten requests of four replies each within 2.5 s. Known wrong here: 16 a second."""
+    replies = [
+        replace(make_request((at / 4 + 0.1, at / 4 + 0.25), index=at, due_s=at / 4), sample=sample)
+        for at in range(10)
+        for sample in range(4)
+    ]
+    made = stored_run(replies, (), config={"samples": 4})
+    workload = made.result.workload.model_copy(update={"num_requests": 10})
+    result = made.result.model_copy(update={"workload": workload})
+    assert result.duration_s == 2.5
+    write_run(tmp_path / "r", result, made.requests, made.steps, {})
+    assert served_per_s(find_run(tmp_path / "r")) == 4.0

@@ -1,0 +1,61 @@
+"""A capacity of sessions, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from llmbench.engines.config import engine_config
+from llmbench.harness.cli.capacity_tables import notes
+from llmbench.harness.config import LoadConfig, RunConfig
+from llmbench.harness.run.watch import Silent
+from llmbench.harness.simulation.capacity_goal import CapacityGoal
+from llmbench.harness.simulation.simulate import PreparedSimulation
+from llmbench.harness.simulation.simulated_capacity import (
+    engine_capacity,
+    prepare_capacity,
+)
+from llmbench.harness.simulation.simulated_machine import Machine
+
+from .test_simulated_capacity import STEP_S, Constant
+
+THINK_S = 10.0
+
+
+def thoughtful(directory: Path, count: int) -> PreparedSimulation:
+    """Sessions of four turns with ten seconds of thought between, one step each, one request at a
+    time."""
+    path = directory / "sessions.yaml"
+    tokens, one = {"kind": "fixed", "tokens": 8}, {"kind": "fixed", "tokens": 1}
+    sessions = {
+        "turns": {"kind": "fixed", "turns": 4},
+        "think_s": {"kind": "fixed", "seconds": THINK_S},
+    }
+    path.write_text(
+        json.dumps(
+            {
+                "num_requests": count,
+                "arrivals": {"kind": "constant", "rate_per_s": 1.0},
+                "lengths": {"kind": "sampled", "input": tokens, "output": one},
+                "prompts": {"kind": "random"},
+                "sessions": sessions,
+            }
+        )
+    )
+    engine = engine_config("paged", max_num_seqs=1, max_model_len=128)
+    config = RunConfig("llama-3-8b", engine, LoadConfig(workload=str(path)), slo_s={})
+    return replace(prepare_capacity(config, Machine("h100")), cost=Constant())
+
+
+def test_sessions_that_all_begin_in_a_fraction_of_one_are_a_burst(tmp_path: Path) -> None:
+    """Twenty begin within three seconds and last thirty. Known wrong here: later turns counted as
+    arrivals and a session as one request, so the burst was 80 latencies long, and none."""
+    goal = CapacityGoal({"ttft": STEP_S * 1.5}, attainment=0.9)
+    found = engine_capacity(thoughtful(tmp_path, 80), goal, Silent())
+    assert found.search.outcome == "found"
+    capacity = found.capacity_per_s
+    assert found.burst == pytest.approx(19 / capacity / (3 * THINK_S + 4 * STEP_S), rel=0.05)
+    (said,) = (text for text in notes(found) if "burst" in text)
+    assert said.startswith("arrivals lasted only 0.1 times as long as a session: the capacity of a")
