@@ -33,7 +33,8 @@ class Finding:
 
     estimate: the contrast and its interval; where the quantity is exact all three numbers are the
     contrast. None if a run lacks the quantity. too_little: why nothing can be concluded
-    whatever the interval; empty if something can.
+    whatever the interval; empty if something can. undefined: why a ratio has no interval, where
+    more can be said than that the baseline is 0.
     """
 
     quantity: Quantity
@@ -41,6 +42,7 @@ class Finding:
     current: float | None
     estimate: Estimate | None
     too_little: str = ""
+    undefined: str = ""
 
 
 def has_interval(quantity: Quantity, results: Iterable[Result]) -> bool:

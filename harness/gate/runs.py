@@ -157,7 +157,7 @@ def _verdict(rule: Rule, finding: Finding) -> tuple[Verdict, str]:
         return "regressed", ""
     least, most = _worsening(rule, finding.estimate)
     if math.isnan(least) or math.isnan(most):
-        return "inconclusive", "the baseline is 0 or empty"
+        return "inconclusive", finding.undefined or "the baseline is 0 or empty"
     if least > rule.allowed + _ROUNDING:
         return "regressed", ""
     if most <= rule.allowed + _ROUNDING:

@@ -127,7 +127,8 @@ def examine_repeats(
             unknown = Estimate(estimate.value, math.nan, math.nan)
             return Finding(quantity, _mean(before), _mean(after), unknown, why)
     why = sides.too_little(quantity) if quantity.measured else ""
-    return Finding(quantity, _mean(before), _mean(after), estimate, why)
+    undefined = _zeros(baseline, current) if math.isnan(estimate.low) else ""
+    return Finding(quantity, _mean(before), _mean(after), estimate, why, undefined)
 
 
 def _name(run: RunOnDisk) -> str:
@@ -176,19 +177,30 @@ def _exp(value: float) -> float:
     return math.exp(value) if value < 700 else math.inf
 
 
+def _zeros(baseline: Sequence[float], current: Sequence[float]) -> str:
+    """Which runs leave a ratio undefined, or open to chance."""
+    counted = (
+        f"{list(values).count(0)} of {side} {len(values)} runs"
+        for side, values in (("the baseline's", baseline), ("the current side's", current))
+        if 0 in values
+    )
+    return f"no ratio is sure: it is 0 in {' and in '.join(counted)}"
+
+
 def _of_zeros(
     baseline: Sequence[float], current: Sequence[float], confidence: float | None
 ) -> Estimate:
-    """A ratio where runs counted nothing: 1 if nobody did, infinite if only the baseline did, else
-    undefined. confidence: of counts by chance, with which the baseline's runs must have had less
-    than their share of all that was counted, any of which had as well been theirs (Przyborowski
-    and Wilenski, "Homogeneity of results in testing samples from Poisson series", Biometrika 31,
-    1940); None of anything else."""
+    """A ratio where runs counted nothing: 1 if nobody did, infinite if only the baseline did, 0 if
+    only the others did, else undefined. confidence: of counts by chance, with which the side of
+    nothing must have had less than its share of all that was counted, any of which had as well
+    been its own (Przyborowski and Wilenski, "Homogeneity of results in testing samples from
+    Poisson series", Biometrika 31, 1940); None of anything else."""
     if not any(baseline) and not any(current):
         return Estimate(1.0, 1.0, 1.0)
-    share = len(current) / (len(baseline) + len(current))
-    sure = confidence is None or 2 * share ** sum(current) <= 1 - confidence
-    if not any(baseline) and all(current) and sure:
-        return Estimate(math.inf, math.inf, math.inf)
+    for nothing, counted, ratio in ((baseline, current, math.inf), (current, baseline, 0.0)):
+        share = len(counted) / (len(baseline) + len(current))
+        sure = confidence is None or 2 * share ** sum(counted) <= 1 - confidence
+        if not any(nothing) and all(counted) and sure:
+            return Estimate(ratio, ratio, ratio)
     before, after = sum(baseline) / len(baseline), sum(current) / len(current)
     return Estimate(after / before if before else math.inf, math.nan, math.nan)

@@ -95,6 +95,8 @@ def _preemptions(name: str, counts: tuple[int, ...]) -> Repeats:
         ((0, 0), (0, 0), "ratio", (1.0, 1.0, 1.0)),
         ((0, 0), (3, 4), "ratio", (math.inf, math.inf, math.inf)),
         ((2, 0), (2, 2), "ratio", (2.0, math.nan, math.nan)),
+        ((12, 17, 22), (0, 0, 0), "ratio", (0.0, 0.0, 0.0)),
+        ((12, 0, 22), (0, 0, 0), "ratio", (0.0, math.nan, math.nan)),
         ((5, 7), (5, 7), "ratio", (1.0, 1.0, 1.0)),
         ((0, 0), (3, 3), "difference", (3.0, 3.0, 3.0)),
     ],
