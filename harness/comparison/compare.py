@@ -221,9 +221,10 @@ def row_of(
 
 
 def _ratio(finding: Finding, alone: bool) -> Ratio | None:
-    """None where a ratio says nothing: a run lacks the quantity, or the baseline is 0."""
+    """None where a ratio says nothing: a run lacks the quantity, or of a sample the baseline is
+    0."""
     estimate, quantity = finding.estimate, finding.quantity
-    if estimate is None or not math.isfinite(estimate.value):
+    if estimate is None or math.isnan(estimate.value):
         return None
     has_width = math.isfinite(estimate.low) and (quantity.sampled or estimate.low < estimate.high)
     return Ratio(
