@@ -125,13 +125,14 @@ def judge_run(name: str, before: BaselineRun, after: BaselineRun) -> Iterable[Ve
 
 
 def rules_of(name: str, run: BaselineRun) -> dict[str, Rule]:
-    """What the run allows, by name. Raises ConfigError for `allowed` of that run."""
+    """What the run allows, by name. Raises ConfigError for `allowed` of that run: a rule that is
+    none, or one of what no row is of."""
     field = f"runs.{name}.allowed"
-    return {
-        rule.quantity.name: rule
-        for key, value in run.allowed.items()
-        for rule in [parse_rule(f"{key}={value}", field=field)]
-    }
+    rules = [parse_rule(f"{key}={value}", field=field) for key, value in run.allowed.items()]
+    for rule in rules:
+        if rule.quantity.name not in (*GATED, *run.quantities):
+            raise ConfigError(field, rule.quantity.name, f"what is gated: {', '.join(GATED)}")
+    return {rule.quantity.name: rule for rule in rules}
 
 
 def _judge(

@@ -210,6 +210,11 @@ def test_bad_options_and_rules_are_one_line() -> None:
         simulate_options({"bogus": 1})
     with pytest.raises(ConfigError, match=r"runs\.chat\.allowed.*did you mean 'ttft.p99'"):
         rules_of("chat", replace(RUN, allowed={"tftt.p99": "2%"}))
+    not_gated = (
+        r"runs\.chat\.allowed: 'e2el.p95' is not allowed; expected what is gated: .*e2el\.p99"
+    )
+    with pytest.raises(ConfigError, match=not_gated):
+        rules_of("chat", replace(RUN, allowed={"e2el.p95": "2%"}))
     with pytest.raises(ConfigError, match="run: 'b' is not allowed; expected a"):
         gate_exact(Baseline("", {"a": RUN}), simulate_options, only=["b"])
 
