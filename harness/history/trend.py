@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
@@ -50,8 +50,10 @@ def history_of(
     *,
     significance: float = SIGNIFICANCE,
     command: str = "",
+    stage: Callable[[str], None] = lambda _: None,
 ) -> History:
-    """Every series of at least two runs; a run that is alone of its kind is counted, and named."""
+    """Every series of at least two runs; a run that is alone of its kind is counted, and named.
+    stage: is told what is tested."""
     groups = group(runs)
     alone = [members[0] for members in groups if len(members) == 1]
     together = [members for members in groups if len(members) > 1]
@@ -60,7 +62,7 @@ def history_of(
             Series(
                 name,
                 tuple(replace(describe(one), disturbed=_disturbed(one)) for one in members),
-                trends_of(members, quantities, significance),
+                trends_of(members, quantities, significance, stage),
                 tuple(_not_carried(members, quantities)),
             )
             for name, members in zip(names([one[0] for one in together]), together, strict=True)
@@ -73,7 +75,10 @@ def history_of(
 
 
 def trends_of(
-    runs: Sequence[RunOnDisk], quantities: Sequence[Quantity], significance: float
+    runs: Sequence[RunOnDisk],
+    quantities: Sequence[Quantity],
+    significance: float,
+    stage: Callable[[str], None] = lambda _: None,
 ) -> tuple[Trend, ...]:
     """Every quantity that at least two runs have.
 
@@ -85,7 +90,14 @@ def trends_of(
     known = [one for quantity in quantities if (one := _known(runs, quantity)) is not None]
     family = [at for at, one in enumerate(known) if one.is_judged]
     needs = fewest_values(significance / max(len(family), 1))
-    steps = family_steps([known[at].series for at in family], significance=significance)
+
+    def begins(nth: int) -> None:
+        label = known[family[nth]].quantity.label
+        stage(f"{label} of {len(runs)} runs, quantity {nth + 1} of {len(family)}: does it step?")
+
+    steps = family_steps(
+        [known[at].series for at in family], significance=significance, begins=begins
+    )
     found = dict(zip(family, steps, strict=True))
     return tuple(_trend(one, runs, needs, found.get(at, ())) for at, one in enumerate(known))
 

@@ -36,6 +36,12 @@ def test_a_measured_step_is_found_at_its_run_with_the_commit_that_brought_it() -
     assert json.loads(reports["history.json"])["series"][0]["trends"][0]["steps"]
 
 
+def test_what_is_tested_is_said_before_it_is() -> None:
+    said: list[str] = []
+    history_of(nightly([0.2] * 12), (), [TTFT, STEPS], stage=said.append)
+    assert said == ["TTFT p99 of 12 runs, quantity 1 of 1: does it step?"]
+
+
 def trend_of(runs: Sequence[RunOnDisk], quantity: Quantity, significance: float) -> Trend | None:
     """Of a quantity that is judged alone."""
     return next(iter(trends_of(runs, [quantity], significance)), None)
