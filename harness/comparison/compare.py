@@ -248,7 +248,7 @@ def verdict(finding: Finding) -> Verdict | None:
     margin = 0.0 if quantity.kind == "count" else SAME
     may_be_one = estimate.low <= 1 <= estimate.high
     near_one = 1 - margin <= estimate.low and estimate.high <= 1 + margin
-    if near_one and (may_be_one or not _should_be_whole(quantity)):
+    if near_one and (may_be_one or not should_be_whole(quantity)):
         return "same"
     if may_be_one:
         return "inconclusive"
@@ -257,7 +257,7 @@ def verdict(finding: Finding) -> Verdict | None:
     return "better" if _improves(estimate.low > 1, quantity.better) else "worse"
 
 
-def _should_be_whole(quantity: Quantity) -> bool:
+def should_be_whole(quantity: Quantity) -> bool:
     """Of all requests those that keep a limit; of all tokens those that are as they should."""
     counted = quantity.kind in ("sampled", "quality")
     return counted and quantity.unit == "share" and quantity.better == "higher"
