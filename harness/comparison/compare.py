@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 
 from ...engines.errors import ConfigError
 from ...reports.comparison_headline import headline
 from ...reports.facts import NOT_SAID
+from ...reports.format import plural
 from ...reports.model import (
     Comparison,
     ConfigDifference,
@@ -53,8 +54,13 @@ COMPARED = (
 WHOLE = ("output_throughput.run", "total_throughput.run", "request_throughput.run", "goodput.run")
 
 
-def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Comparison:
-    """Every run against the first.
+def compare(
+    runs: Sequence[StoredRun],
+    *,
+    allow_invalid: bool = False,
+    stage: Callable[[str], None] = lambda _: None,
+) -> Comparison:
+    """Every run against the first. stage: is told what takes long.
 
     Ratios are run / first. Where runs show how sure a quantity is they have an interval, at 95 %
     for all the ratios together (Bonferroni): among forty at 95 % each, two would mislead. Raises
@@ -75,6 +81,7 @@ def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Compar
     shared = shared_quantities(results, whole=mixed(results))
     contrasts = sum(has_interval(quantity, results) for quantity in shared) * (len(runs) - 1)
     confidence = 1 - ERROR_RATE / max(contrasts, 1)
+    stage(f"{plural(contrasts, 'interval')} of {len(runs)} runs")
     found = {
         quantity: [
             _with_itself(quantity, results[0])
