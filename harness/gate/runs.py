@@ -234,4 +234,6 @@ def describe(row: Row) -> str:
     if row.rule.relative:
         return f"{values} ({percent(row.low)} to {percent(row.high)} %)"
     scale, unit = scaled(row.rule.quantity.unit)
+    # Of a percentage, "+3 %" would be a thirtieth of it.
+    unit = "points" if unit == "%" else unit
     return f"{values} ({row.low * scale:+.4g} to {row.high * scale:+.4g} {unit})"
