@@ -1,9 +1,9 @@
 """Two repeated runs side by side: which runs are pairs, and what a quantity does between them.
 
-Repeats of one number are sent the same requests, because their seeds are derived alike; so each is
-held against its pair, and what makes a draw of requests hard on both sides cancels. What is left
-from pair to pair is how the machine, and the engines' answer to other requests, differ from run to
-run. Runs that have no pair are compared as two groups.
+Repeats of one number are sent the same requests, because their seeds are derived alike, and all of
+a trace are; so each is held against its pair, and what makes a draw of requests hard on both sides
+cancels. What is left from pair to pair is how the machine, and the engines' answer to other
+requests, differ from run to run. Runs that have no pair are compared as two groups.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def refuse_invalid(repeats: Repeats) -> None:
 
 
 def match(baseline: Repeats, current: Repeats) -> Sides:
-    """Pairs by seed and requests, where there are two or more; else all runs of both sides. Raises
+    """Pairs of the same requests, where there are two or more; else all runs of both sides. Raises
     ConfigError for a side with a single run, which shows no spread."""
     for side in (baseline, current):
         if len(side.runs) < FEWEST_RUNS:
@@ -80,8 +80,7 @@ def match(baseline: Repeats, current: Repeats) -> Sides:
                 f"{side.name} with {len(side.runs)} repeat",
                 f"at least {FEWEST_RUNS} repeats, for an interval between runs",
             )
-    others = {_sent(run): run for run in current.runs}
-    pairs = [(run, others[_sent(run)]) for run in baseline.runs if _sent(run) in others]
+    pairs = _pairs(baseline.runs, current.runs)
     if len(pairs) < FEWEST_RUNS:
         return Sides(baseline.runs, current.runs, paired=False)
     paired = {id(run) for pair in pairs for run in pair}
@@ -136,8 +135,27 @@ def _name(run: RunOnDisk) -> str:
     return "/".join(run.directory.parts[-2:])
 
 
-def _sent(run: RunOnDisk) -> tuple[object, str]:
-    return run.result.config.get("seed"), run.result.workload.fingerprint
+def _pairs(
+    baseline: Sequence[RunOnDisk], current: Sequence[RunOnDisk]
+) -> list[tuple[RunOnDisk, RunOnDisk]]:
+    """In order of the baseline. Those of one seed first: where every run is sent the same, as a
+    trace is whatever the seed, the others are pairs in order."""
+    found: dict[int, RunOnDisk] = {}
+    left = dict(enumerate(current))
+    for alike in (_with_seed, _requests):
+        for at, run in enumerate(baseline):
+            other = next((key for key, one in left.items() if alike(one) == alike(run)), None)
+            if at not in found and other is not None:
+                found[at] = left.pop(other)
+    return [(baseline[at], found[at]) for at in sorted(found)]
+
+
+def _with_seed(run: RunOnDisk) -> tuple[object, str]:
+    return run.result.config.get("seed"), _requests(run)
+
+
+def _requests(run: RunOnDisk) -> str:
+    return run.result.workload.fingerprint
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
