@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from .comparison_tables import ratio_text, row_labels
+from .comparison_tables import row_labels, times_text
 from .format import listed, plural
 from .glossary import in_sentence
 from .model import MetricComparison, Ratio, Verdict
@@ -183,7 +183,7 @@ def _who(names: Sequence[str]) -> str:
 
 
 def _range(values: Collection[float]) -> str:
-    ends = dict.fromkeys(f"{ratio_text(end)}×" for end in (min(values), max(values)))
+    ends = dict.fromkeys(times_text(end) for end in (min(values), max(values)))
     return " to ".join(ends)
 
 
@@ -238,7 +238,7 @@ def _said(found: _Found) -> Iterator[str]:
 
 def _named(label: str, ratio: Ratio) -> str:
     alone = ", taken alone" if ratio.alone and ratio.verdict in DECIDED else ""
-    return f"{label} ({ratio_text(ratio.value)}×{alone})"
+    return f"{label} ({times_text(ratio.value)}{alone})"
 
 
 def _decided(found: _Found) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from .clearly_best import clearly_best
 from .comparison_headline import DECIDED, FIGURES, keys_shown
-from .comparison_tables import WORDS, ratio_text, row_labels, row_scales
+from .comparison_tables import WORDS, row_labels, row_scales, times_text
 from .format import Scale, scale_of
 from .model import (
     Axis,
@@ -71,7 +71,7 @@ def _change(
     # What is not decided alone is not decided together with others either.
     alone = ", taken alone" if ratio.alone and ratio.verdict in DECIDED else ""
     verdict = f"{WORDS[ratio.verdict][0]}{alone}: " if ratio.verdict else ""
-    return KeyFigure(label, f"{ratio_text(ratio.value)}×", "", verdict + values)
+    return KeyFigure(label, times_text(ratio.value), "", verdict + values)
 
 
 def _answers(comparison: Comparison) -> Table | None:

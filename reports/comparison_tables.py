@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from .facts import UNKNOWN, axes, engine_name, simulated_on
@@ -156,7 +157,7 @@ def ratio_cell(ratio: Ratio | None) -> Cell:
     """ "▲ better 0.83× (0.79 to 0.88)": symbol and word, so that colour is not needed."""
     if ratio is None:
         return Cell("—", "quiet")
-    text = f"{ratio_text(ratio.value)}×"
+    text = times_text(ratio.value)
     if (ends := interval_ends(ratio)) is not None:
         text += f" ({ends[0]} to {ends[1]})"
     if ratio.alone:
@@ -174,6 +175,11 @@ def interval_ends(ratio: Ratio) -> tuple[str, str] | None:
         return None
     low, high = end_text(ratio.low), end_text(ratio.high)
     return None if ratio.too_little and low == high else (low, high)
+
+
+def times_text(value: float) -> str:
+    """ "0.83×"; of what was 0 before there is no ratio."""
+    return "from 0" if value == math.inf else f"{ratio_text(value)}×"
 
 
 def ratio_text(value: float) -> str:

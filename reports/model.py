@@ -44,7 +44,8 @@ class Ratio:
 
     verdict: whether the run is better than the baseline; None where there is no better. alone: the
     interval holds at 95 % by itself, and not together with those of other ratios. too_little: why
-    nothing can be concluded whatever the interval; empty if something can.
+    nothing can be concluded whatever the interval; empty if something can. value: infinite where
+    the baseline's is 0.
     """
 
     value: float

@@ -34,21 +34,18 @@ from ..comparison.pairing import are_alike
 from ..stats.bootstrap import (
     CONFIDENCE,
     RESAMPLES,
-    Sample,
     block_length,
     blocks_of,
     draw_blocks,
     interval_of,
+    rows_at_a_time,
 )
 from ..stats.student import quantile, two_sided_p
-from ..stats.tail import tail_percentile
 from .contrasts import Contrast
 from .design import Cell, Design
 from .responses import ByPart, ByRequest, ByTime, Exact, Measure, Scale
 
 Floats = NDArray[np.float64]
-_CELLS_AT_A_TIME = 2_000_000  # keeps a resampling matrix within some 16 MB
-_TAIL_FROM = 90.0  # percentiles from here on are counted from the top
 _SEED = 0  # fixed: the same runs have the same intervals
 
 
@@ -143,7 +140,7 @@ def _draws(
 ) -> NDArray[np.uint16]:
     """How often each unit is drawn: [resamples, units]. Kept for all cells, so in few bytes."""
     drawn = np.empty((resamples, num_units), dtype=np.uint16)
-    rows = max(1, _CELLS_AT_A_TIME // num_units)
+    rows = rows_at_a_time(num_units)
     for at in range(0, resamples, rows):
         count = min(rows, resamples - at)
         drawn[at : at + count] = draw_blocks(num_units, block, count, rng)
@@ -153,29 +150,13 @@ def _draws(
 def _one_by_request(measure: ByRequest, times: NDArray[np.uint16]) -> Floats:
     """A cell by itself: the sorted gaps of a long trace, of all cells at once, take gigabytes."""
     ascending = measure.sample.ascending()
-    rows = max(1, _CELLS_AT_A_TIME // _width(measure))
+    rows = rows_at_a_time(measure.statistic.width(measure.sample))
     return np.concatenate(
         [
-            _of_resamples(measure, ascending, times[at : at + rows].astype(np.int32))
+            measure.statistic.of_resamples(ascending, times[at : at + rows].astype(np.int32))
             for at in range(0, len(times), rows)
         ]
     )
-
-
-def _width(measure: ByRequest) -> int:
-    """Columns of the widest matrix that a resample takes."""
-    sample, q = measure.sample, measure.statistic.q
-    if q is None:
-        return sample.num_units
-    share = 4 * (1 - q / 100) if q >= _TAIL_FROM else 1.0
-    return max(sample.num_units, int(share * len(sample.values)))
-
-
-def _of_resamples(measure: ByRequest, ascending: Sample, times: NDArray[np.int32]) -> Floats:
-    q = measure.statistic.q
-    if q is not None and q >= _TAIL_FROM:
-        return tail_percentile(ascending, times, q)
-    return measure.statistic.of_resamples(ascending, times)
 
 
 def _by_time(measure: ByTime, times: NDArray[np.int32]) -> Floats:

@@ -26,7 +26,7 @@ from ..result import Result
 from .accounting import QUEUE, Account, account
 from .contrasts import Contrast
 from .design import Cell
-from .responses import Measure, measures_of
+from .responses import Measure, Scale, measures_of
 from .work import Work, work_of
 
 Parts = Mapping[str, float]
@@ -189,13 +189,19 @@ def at_base_and_level(
     contrast: Contrast,
     repeats: Sequence[Mapping[Cell, Accounted]],
     of: Callable[[Accounted], float],
+    *,
+    scale: Scale = "difference",
 ) -> tuple[float, float]:
-    """The mean of a number over a main effect's cells at the base, and at the level."""
+    """The mean of a number over a main effect's cells at the base, and at the level. scale: of the
+    effect beside it; on that of ratios the mean is geometric, as the effect is, but of a number
+    that is 0 in some cell, which has no such mean."""
     sides = ([], [])
     for cells in repeats:
         for pair in contrast.pairs:
             for side, cell in zip(sides, pair, strict=True):
                 side.append(of(cells[cell]))
+    if scale == "ratio" and min(*sides[0], *sides[1]) > 0:
+        return math.exp(np.mean(np.log(sides[0]))), math.exp(np.mean(np.log(sides[1])))
     return float(np.mean(sides[0])), float(np.mean(sides[1]))
 
 

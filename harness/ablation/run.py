@@ -23,7 +23,7 @@ from ..cells.runner import CellRunner, attempt, store_measured
 from ..run.seeds import seed_of_repeat
 from ..storage.store import RESULT_FILE, RunOnDisk, StoreError
 from ..storage.whole_file import writing
-from .design import Cell, Design, NotRun, refuse_lost_levels
+from .design import Cell, Design, NotRun, level_text, refuse_lost_levels
 
 if TYPE_CHECKING:
     from ..run.watch import Watch
@@ -44,7 +44,13 @@ class Turn:
 
     @property
     def directory(self) -> str:
-        """The first repeat is called as its cell; the others are numbered."""
+        """The first repeat is called as its cell; the others are numbered, after a comma, which no
+        level has: `delay_factor=0,repeat=2`."""
+        return self.cell.name if self.repeat == 1 else f"{self.cell.name},repeat={self.repeat}"
+
+    @property
+    def earlier_directory(self) -> str:
+        """What the directory was called before, which could be another cell's name."""
         return self.cell.name if self.repeat == 1 else f"{self.cell.name}.{self.repeat}"
 
 
@@ -62,11 +68,12 @@ def check(design: Design, runner: CellRunner, *, repeats: int, seed: int) -> Che
     """Everything that can be found wrong before anything runs.
 
     A cell whose settings contradict each other is left out with its reason. Raises ConfigError for
-    a level that no cell can have, for repeats below 1, and for cells that would not be sent the
-    same requests.
+    a level that no cell can have, for repeats below 1, for cells of one name, and for cells that
+    would not be sent the same requests.
     """
     if repeats < 1:
         raise ConfigError("repeats", repeats, "1 or more")
+    _check_names(design)
     not_run: list[NotRun] = []
     identities: dict[Cell, Identity] = {}
     for cell in design.cells:
@@ -131,9 +138,10 @@ def check_repeats(out: Path, design: Design, repeats: int) -> None:
     numbered: dict[int, str] = {}
     for result in (out / CELLS).glob(f"*/{RESULT_FILE}"):
         directory = result.parent.name
-        name, _, number = directory.rpartition(".")
-        if directory not in names and name in names and number.isdecimal():
-            numbered[int(number)] = directory
+        for separator in (",repeat=", "."):
+            name, _, number = directory.rpartition(separator)
+            if directory not in names and name in names and number.isdecimal():
+                numbered[int(number)] = directory
     most = max(numbered, default=1)
     if most > repeats:
         raise StoreError(
@@ -167,8 +175,9 @@ def run_cells(checked: Checked, runner: CellRunner, out: Path, watch: Watch) -> 
     A cell for which the device has no memory is not tried again, and the others go on. Raises
     KeyboardInterrupt on Ctrl-C: cells that ended are stored, the one under way is not.
     """
+    names = {cell.name for cell in checked.design.cells}
     places = {
-        turn: place_of(out / CELLS / turn.directory, checked.identities[turn])
+        turn: place_of(_directory_of(turn, out, names), checked.identities[turn])
         for turn in checked.turns
     }
     done = {turn: place.run for turn, place in places.items()}
@@ -202,6 +211,25 @@ def _turns(cells: list[Cell], repeats: int, seed: int) -> tuple[Turn, ...]:
         own = seed_of_repeat(seed, repeat)
         turns.extend(Turn(cells[at], repeat, own) for at in rng.permutation(len(cells)))
     return tuple(turns)
+
+
+def _directory_of(turn: Turn, out: Path, cells: set[str]) -> Path:
+    """Where the run is, or will be: what an ablation stored under an earlier name stays there.
+    cells: names of all."""
+    earlier = turn.earlier_directory
+    stored = earlier not in cells and (out / CELLS / earlier / RESULT_FILE).exists()
+    return out / CELLS / (earlier if stored else turn.directory)
+
+
+def _check_names(design: Design) -> None:
+    """Each cell needs a directory of its own. Raises ConfigError for levels that are written
+    alike."""
+    for axis in design.axes:
+        texts = [level_text(level) for level in axis.levels]
+        if twice := next((text for text in texts if texts.count(text) > 1), None):
+            raise ConfigError(
+                "axes", f"{axis.name}={twice}", "levels that differ in their first six digits"
+            )
 
 
 def _check_same_requests(identities: Mapping[Cell, Identity]) -> None:

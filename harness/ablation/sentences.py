@@ -7,7 +7,7 @@ of the effect (`mechanism.explain`). Where none does, the sentence says so.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...reports.comparison_tables import ratio_text
@@ -30,7 +30,7 @@ from .mechanism import (
     residence_ratio,
     running_ratio,
 )
-from .responses import WASTE, Response
+from .responses import WASTE, Response, Scale
 from .reversal import Reversal
 
 # A factor nearer to 1 than this binds nobody.
@@ -62,6 +62,7 @@ class _Seen:
 
     contrast: Contrast
     repeats: Sequence[Mapping[Cell, Accounted]]
+    scale: Scale
 
     def of(self, name: str) -> tuple[float, float]:
         """A number of `Mechanism` at the base and at the level."""
@@ -69,10 +70,17 @@ class _Seen:
             self.contrast, self.repeats, lambda one: float(getattr(one.mechanism, name) or 0.0)
         )
 
+    def time(self, name: str) -> tuple[float, float]:
+        """A time of `Mechanism` in seconds, by the mean that the effect is."""
+        return self._times(lambda one: getattr(one.mechanism, name))
+
     def part(self, part: str, response: Response) -> str:
         """How long that part of the response is: "base → level"."""
         of = PARTS_OF[quantity_of(response.name)]
-        return _sides(at_base_and_level(self.contrast, self.repeats, lambda one: of(one)[part]))
+        return _sides(self._times(lambda one: of(one)[part]))
+
+    def _times(self, of: Callable[[Accounted], float]) -> tuple[float, float]:
+        return at_base_and_level(self.contrast, self.repeats, of, scale=self.scale)
 
     @property
     def peak(self) -> float:
@@ -99,7 +107,7 @@ def main_sentence(
 
     turned: where the effect is a mean of opposites, which.
     """
-    seen = _Seen(contrast, repeats)
+    seen = _Seen(contrast, repeats, response.scale)
     head = f"{told(contrast.changes[0])}: {label(response)} {spread_text(spread, response)}"
     text = f"{head}: {_through(response, spread, explanation, seen)}{_cost(response, spread, seen)}"
     return f"{text}{_turned(turned, response)}."
@@ -233,7 +241,7 @@ def _decode(change: float, of_it: str, seen: _Seen) -> str:
 
 def _why_queue(seen: _Seen) -> str:
     """A queue is long where few can run at a time, or where each keeps its place for long."""
-    before, after = seen.of("queue_s")
+    before, after = seen.time("queue_s")
     shorter = -1.0 if after > before else 1.0
     by_places = shorter * math.log(seen.peak)
     by_pace = -shorter * math.log(seen.residence)
@@ -296,7 +304,7 @@ def _cost(response: Response, spread: EffectEstimate, seen: _Seen) -> str:
 
 
 def _arrow(name: str, seen: _Seen) -> str:
-    return _sides(seen.of(name))
+    return _sides(seen.time(name))
 
 
 def _sides(pair: tuple[float, float]) -> str:

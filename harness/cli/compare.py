@@ -15,6 +15,7 @@ from .output import write_texts
 
 if TYPE_CHECKING:
     from ...reports.model import Comparison
+    from ..run.watch import Watch
     from ..storage.store import StoredRun
 
 EPILOG = "\n\n".join(
@@ -58,9 +59,13 @@ def compare(
     from ..rendering import comparison_reports, views_of
     from ..repeats.directory import all_or_none
     from ..storage.json_text import json_text
+    from .progress import watching
 
-    compared = _repeated if all_or_none(runs) else _single
-    stored, comparison = compared(runs, allow_invalid)
+    if all_or_none(runs):
+        stored, comparison = _repeated(runs, allow_invalid)
+    else:
+        with watching(quiet=as_json or quiet) as watch:
+            stored, comparison = _single(runs, allow_invalid, watch)
     if out is not None:
         write_texts(out, comparison_reports(stored, comparison))
     if figures is not None:
@@ -78,12 +83,14 @@ def compare(
         say(f"\n[bold]report[/]  {foreign(out / 'comparison.html')}")
 
 
-def _single(paths: list[Path], allow_invalid: bool) -> tuple[list[StoredRun], Comparison]:
+def _single(
+    paths: list[Path], allow_invalid: bool, watch: Watch
+) -> tuple[list[StoredRun], Comparison]:
     from ..comparison.compare import compare as compare_runs
     from ..interchange import read_run
 
     stored = [read_run(path) for path in paths]
-    return stored, compare_runs(stored, allow_invalid=allow_invalid)
+    return stored, compare_runs(stored, allow_invalid=allow_invalid, stage=watch.stage)
 
 
 def _repeated(paths: list[Path], allow_invalid: bool) -> tuple[list[StoredRun], Comparison]:

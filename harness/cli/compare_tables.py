@@ -12,10 +12,10 @@ from rich.table import Table
 from ...reports.comparison_tables import (
     interval_ends,
     level_text,
-    ratio_text,
     row_label,
     row_labels,
     row_scales,
+    times_text,
 )
 from ...reports.format import Scale, setting
 from ...reports.model import Comparison, MetricComparison, Ratio, Verdict
@@ -153,7 +153,7 @@ def _ratio(ratio: Ratio | None, *, words: bool) -> Iterator[str]:
     if ratio is None:
         yield from ("", "", "")
         return
-    yield f"{ratio_text(ratio.value)}×"
+    yield times_text(ratio.value)
     interval = ""
     if (ends := interval_ends(ratio)) is not None:
         interval = f"{ends[0]} to {ends[1]}"

@@ -30,6 +30,8 @@ _BARS = "▁▂▃▄▅▆▇█"
 _STYLES = {"better": "green", "worse": "red"}
 # Longer ones are cut from the left: what is new is on the right.
 _WIDEST = 40
+# Permutations are as many as it is small: for twelve quantities 120 000 of each.
+_LEAST_SIGNIFICANCE = 0.001
 
 
 def history(
@@ -46,7 +48,8 @@ def history(
     significance: Annotated[
         float,
         typer.Option(
-            help="Chance of calling any step that is not there in what is measured of a series."
+            help="Chance of calling any step that is not there in what is measured of a series, "
+            "at least 0.001."
         ),
     ] = 0.01,
     out: Annotated[
@@ -70,14 +73,23 @@ def history(
     from ..history.series import find_runs
     from ..history.trend import DEFAULT, history_of
     from ..rendering import history_reports
+    from .progress import watching
 
-    if not 0 < significance < 1:
-        raise ConfigError("significance", significance, "more than 0 and less than 1")
+    if not _LEAST_SIGNIFICANCE <= significance < 1:
+        raise ConfigError("significance", significance, f"{_LEAST_SIGNIFICANCE} to less than 1")
     # Each once, by whatever name: twice, it would be judged as two, and harder.
     quantities = list(dict.fromkeys(find_quantity("metric", name) for name in metric or DEFAULT))
     found, left_out = find_runs(runs)
     command = shlex.join(["llmbench", *sys.argv[1:]])
-    told = history_of(found, left_out, quantities, significance=significance, command=command)
+    with watching(quiet=as_json) as watch:
+        told = history_of(
+            found,
+            left_out,
+            quantities,
+            significance=significance,
+            command=command,
+            stage=watch.stage,
+        )
     if out is not None:
         write_texts(out, history_reports(told))
     if figures is not None:

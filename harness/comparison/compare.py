@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 
 from ...engines.errors import ConfigError
 from ...reports.comparison_headline import headline
 from ...reports.facts import NOT_SAID
+from ...reports.format import plural
 from ...reports.model import (
     Comparison,
     ConfigDifference,
@@ -53,8 +54,13 @@ COMPARED = (
 WHOLE = ("output_throughput.run", "total_throughput.run", "request_throughput.run", "goodput.run")
 
 
-def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Comparison:
-    """Every run against the first.
+def compare(
+    runs: Sequence[StoredRun],
+    *,
+    allow_invalid: bool = False,
+    stage: Callable[[str], None] = lambda _: None,
+) -> Comparison:
+    """Every run against the first. stage: is told what takes long.
 
     Ratios are run / first. Where runs show how sure a quantity is they have an interval, at 95 %
     for all the ratios together (Bonferroni): among forty at 95 % each, two would mislead. Raises
@@ -75,6 +81,7 @@ def compare(runs: Sequence[StoredRun], *, allow_invalid: bool = False) -> Compar
     shared = shared_quantities(results, whole=mixed(results))
     contrasts = sum(has_interval(quantity, results) for quantity in shared) * (len(runs) - 1)
     confidence = 1 - ERROR_RATE / max(contrasts, 1)
+    stage(f"{plural(contrasts, 'interval')} of {len(runs)} runs")
     found = {
         quantity: [
             _with_itself(quantity, results[0])
@@ -221,9 +228,10 @@ def row_of(
 
 
 def _ratio(finding: Finding, alone: bool) -> Ratio | None:
-    """None where a ratio says nothing: a run lacks the quantity, or the baseline is 0."""
+    """None where a ratio says nothing: a run lacks the quantity, or of a sample the baseline is
+    0."""
     estimate, quantity = finding.estimate, finding.quantity
-    if estimate is None or not math.isfinite(estimate.value):
+    if estimate is None or math.isnan(estimate.value):
         return None
     has_width = math.isfinite(estimate.low) and (quantity.sampled or estimate.low < estimate.high)
     return Ratio(
@@ -247,7 +255,7 @@ def verdict(finding: Finding) -> Verdict | None:
     margin = 0.0 if quantity.kind == "count" else SAME
     may_be_one = estimate.low <= 1 <= estimate.high
     near_one = 1 - margin <= estimate.low and estimate.high <= 1 + margin
-    if near_one and (may_be_one or not _should_be_whole(quantity)):
+    if near_one and (may_be_one or not should_be_whole(quantity)):
         return "same"
     if may_be_one:
         return "inconclusive"
@@ -256,7 +264,7 @@ def verdict(finding: Finding) -> Verdict | None:
     return "better" if _improves(estimate.low > 1, quantity.better) else "worse"
 
 
-def _should_be_whole(quantity: Quantity) -> bool:
+def should_be_whole(quantity: Quantity) -> bool:
     """Of all requests those that keep a limit; of all tokens those that are as they should."""
     counted = quantity.kind in ("sampled", "quality")
     return counted and quantity.unit == "share" and quantity.better == "higher"

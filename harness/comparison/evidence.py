@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from ..metrics import CostPerMillionTokens, Goodput, GoodputShare
@@ -15,14 +15,15 @@ from .alike import unlike
 from .enough import disturbed, is_timed, requests_needed, too_little
 from .observed import Observed, can_be_resampled
 from .pairing import Pairs, counts_repeat, pairs_of
-from .quantities import Quantity
+from .quantities import QUANTITIES, Quantity
 
 # The chance, over all that is judged at once, of calling a difference that is not there.
 ERROR_RATE = 0.05
 # What repeats exactly agrees to nine digits: sums round differently between processors.
 ROUNDING = 1e-9
 # Rates and shares that count requests.
-_OF_REQUESTS = ("request_throughput", Goodput.id, GoodputShare.id)
+_REQUESTS = "request_throughput"
+_OF_REQUESTS = (_REQUESTS, Goodput.id, GoodputShare.id)
 ONE_NUMBER = "one run of each does not show how much it varies from run to run; repeats do"
 
 
@@ -32,7 +33,8 @@ class Finding:
 
     estimate: the contrast and its interval; where the quantity is exact all three numbers are the
     contrast. None if a run lacks the quantity. too_little: why nothing can be concluded
-    whatever the interval; empty if something can.
+    whatever the interval; empty if something can. undefined: why a ratio has no interval, where
+    more can be said than that the baseline is 0.
     """
 
     quantity: Quantity
@@ -40,6 +42,7 @@ class Finding:
     current: float | None
     estimate: Estimate | None
     too_little: str = ""
+    undefined: str = ""
 
 
 def has_interval(quantity: Quantity, results: Iterable[Result]) -> bool:
@@ -104,8 +107,11 @@ def examine(
     )
     if estimate.low == estimate.high and quantity.id in _OF_REQUESTS:
         fewest = min(result.counters.requests_ok for result in results)
-        whole = 1.0 if contrast == "ratio" or quantity.id == GoodputShare.id else before
+        whole = _of_all_requests(quantity, baseline.stored.result)
+        whole = whole / before if contrast == "ratio" else whole
         estimate = _unseen(estimate, whole, fewest, confidence)
+        if contrast == "ratio":
+            estimate = replace(estimate, low=max(0.0, estimate.low))
     sides = [[result] for result in results]
     named = zip((baseline.name, current.name), results, strict=True) if is_timed(quantity) else ()
     why = disturbed(named) or too_little(sides, quantity, needed=requests_needed(quantity.q))
@@ -156,6 +162,15 @@ def _mean_of(quantity: Quantity, side: Sequence[Result]) -> float:
 def agree(one: float, other: float) -> bool:
     """Whether two numbers that repeat exactly are the same."""
     return math.isclose(one, other, rel_tol=ROUNDING, abs_tol=0.0)
+
+
+def _of_all_requests(quantity: Quantity, result: Result) -> float:
+    """What it would be if every request that was served counted."""
+    if quantity.id == GoodputShare.id:
+        return 1.0
+    rate = QUANTITIES[f"{_REQUESTS}.{quantity.stat}"].value(result)
+    assert rate is not None, "a run that has one rate of requests has this one"
+    return rate
 
 
 def _unseen(estimate: Estimate, whole: float, requests: int, confidence: float) -> Estimate:

@@ -23,7 +23,8 @@ from .rules import Rule, parse_rule
 from .verdicts import VerdictRow, Verdicts, exit_code
 
 _DIGITS = 10
-_PEAK_BLOCKS = Quantity("kv", "peak_blocks", "blocks", "none", kind="count")
+# Baselines of before have it: `counters.kv_peak_held_tokens` in blocks.
+_NOT_GATED_ANY_MORE = ("kv.peak_blocks",)
 GATED = (
     *(name for name in QUANTITIES if name.startswith("counters.")),
     *("ttft.mean", "ttft.p50", "ttft.p99", "queue.mean", "queue.p99"),
@@ -37,11 +38,6 @@ Simulate = Callable[[Mapping[str, Any]], Result]
 def values_of(result: Result) -> dict[str, float]:
     """Every gated quantity that the run has, by name, to ten digits."""
     found = {name: QUANTITIES[name].value(result) for name in GATED}
-    block_size = result.config.get("block_size")
-    peak_tokens = result.counters.kv_peak_held_tokens
-    if result.kv is not None and result.kv.kind == "paged" and block_size:
-        assert peak_tokens is not None
-        found[_PEAK_BLOCKS.name] = peak_tokens / int(block_size)
     return {name: _rounded(value) for name, value in found.items() if value is not None}
 
 
@@ -122,18 +118,21 @@ def judge_run(name: str, before: BaselineRun, after: BaselineRun) -> Iterable[Ve
         return
     rules = rules_of(name, before)
     for quantity, old in sorted(before.quantities.items()):
-        new = after.quantities.get(quantity)
-        yield _judge(f"{name}: {quantity}", _find(quantity), old, new, rules.get(quantity))
+        if quantity in _NOT_GATED_ANY_MORE:
+            continue
+        known, new = QUANTITIES.get(quantity), after.quantities.get(quantity)
+        yield _judge(f"{name}: {quantity}", known, old, new, rules.get(quantity))
 
 
 def rules_of(name: str, run: BaselineRun) -> dict[str, Rule]:
-    """What the run allows, by name. Raises ConfigError for `allowed` of that run."""
+    """What the run allows, by name. Raises ConfigError for `allowed` of that run: a rule that is
+    none, or one of what no row is of."""
     field = f"runs.{name}.allowed"
-    return {
-        rule.quantity.name: rule
-        for key, value in run.allowed.items()
-        for rule in [parse_rule(f"{key}={value}", field=field)]
-    }
+    rules = [parse_rule(f"{key}={value}", field=field) for key, value in run.allowed.items()]
+    for rule in rules:
+        if rule.quantity.name not in (*GATED, *run.quantities):
+            raise ConfigError(field, rule.quantity.name, f"what is gated: {', '.join(GATED)}")
+    return {rule.quantity.name: rule for rule in rules}
 
 
 def _judge(
@@ -153,10 +152,6 @@ def _judge(
             return VerdictRow(name, change, "passed", f"within {rule.text.partition('=')[2]}")
     note = "any change counts" if any_change else ""
     return VerdictRow(name, change, "regressed", note)
-
-
-def _find(name: str) -> Quantity | None:
-    return _PEAK_BLOCKS if name == _PEAK_BLOCKS.name else QUANTITIES.get(name)
 
 
 def _describe(quantity: Quantity, old: float, new: float) -> str:

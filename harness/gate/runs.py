@@ -157,7 +157,7 @@ def _verdict(rule: Rule, finding: Finding) -> tuple[Verdict, str]:
         return "regressed", ""
     least, most = _worsening(rule, finding.estimate)
     if math.isnan(least) or math.isnan(most):
-        return "inconclusive", "the baseline is 0 or empty"
+        return "inconclusive", finding.undefined or "the baseline is 0 or empty"
     if least > rule.allowed + _ROUNDING:
         return "regressed", ""
     if most <= rule.allowed + _ROUNDING:
@@ -234,4 +234,6 @@ def describe(row: Row) -> str:
     if row.rule.relative:
         return f"{values} ({percent(row.low)} to {percent(row.high)} %)"
     scale, unit = scaled(row.rule.quantity.unit)
+    # Of a percentage, "+3 %" would be a thirtieth of it.
+    unit = "points" if unit == "%" else unit
     return f"{values} ({row.low * scale:+.4g} to {row.high * scale:+.4g} {unit})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
@@ -11,6 +11,7 @@ from ...reports.history_model import History, Kind, NotCarried, Series, Step, Tr
 from ...reports.model import Verdict
 from ...reports.tails import samples_needed
 from ..comparison.alike import of_window
+from ..comparison.compare import SAME, should_be_whole
 from ..comparison.enough import disturbed, is_timed, too_little
 from ..comparison.evidence import agree
 from ..comparison.pairing import counts_repeat
@@ -50,8 +51,10 @@ def history_of(
     *,
     significance: float = SIGNIFICANCE,
     command: str = "",
+    stage: Callable[[str], None] = lambda _: None,
 ) -> History:
-    """Every series of at least two runs; a run that is alone of its kind is counted, and named."""
+    """Every series of at least two runs; a run that is alone of its kind is counted, and named.
+    stage: is told what is tested."""
     groups = group(runs)
     alone = [members[0] for members in groups if len(members) == 1]
     together = [members for members in groups if len(members) > 1]
@@ -60,7 +63,7 @@ def history_of(
             Series(
                 name,
                 tuple(replace(describe(one), disturbed=_disturbed(one)) for one in members),
-                trends_of(members, quantities, significance),
+                trends_of(members, quantities, significance, stage),
                 tuple(_not_carried(members, quantities)),
             )
             for name, members in zip(names([one[0] for one in together]), together, strict=True)
@@ -73,19 +76,30 @@ def history_of(
 
 
 def trends_of(
-    runs: Sequence[RunOnDisk], quantities: Sequence[Quantity], significance: float
+    runs: Sequence[RunOnDisk],
+    quantities: Sequence[Quantity],
+    significance: float,
+    stage: Callable[[str], None] = lambda _: None,
 ) -> tuple[Trend, ...]:
     """Every quantity that at least two runs have.
 
     All of a simulation repeats exactly, and so does a count while the schedule does, or if it is of
-    none: there any change is a step. What was measured, and what was counted of requests that came
-    by the clock, steps where E-divisive says so, by Holm's correction over what is judged of the
-    series: none of it steps by chance but with a chance of `significance`.
+    none: there any change is a step, and of quality one of more than `SAME`. What was measured, and
+    what was counted of requests that came by the clock, steps where E-divisive says so, by Holm's
+    correction over what is judged of the series: none of it steps by chance but with a chance of
+    `significance`.
     """
     known = [one for quantity in quantities if (one := _known(runs, quantity)) is not None]
     family = [at for at, one in enumerate(known) if one.is_judged]
     needs = fewest_values(significance / max(len(family), 1))
-    steps = family_steps([known[at].series for at in family], significance=significance)
+
+    def begins(nth: int) -> None:
+        label = known[family[nth]].quantity.label
+        stage(f"{label} of {len(runs)} runs, quantity {nth + 1} of {len(family)}: does it step?")
+
+    steps = family_steps(
+        [known[at].series for at in family], significance=significance, begins=begins
+    )
     found = dict(zip(family, steps, strict=True))
     return tuple(_trend(one, runs, needs, found.get(at, ())) for at, one in enumerate(known))
 
@@ -111,11 +125,25 @@ def _trend(
 ) -> Trend:
     if known.trend.kind == "exact":
         series = known.series
-        places = [at for at in range(1, len(series)) if not agree(series[at], series[at - 1])]
+        places: list[int] = []
+        for at, value in enumerate(series):
+            level = series[places[-1] if places else 0]
+            if not _is_same(known.quantity, level, value):
+                places.append(at)
         return replace(known.trend, steps=_steps(known, [(at, None) for at in places]))
     called, undecided = _long_enough(known, runs, found)
     steps = _steps(known, [(one.index, one.p) for one in called])
     return replace(known.trend, steps=steps, fewest_values=needs, undecided=undecided)
+
+
+def _is_same(quantity: Quantity, level: float, value: float) -> bool:
+    """Of what repeats: whether a value is that of its level's first run. Of quality, a mean over
+    thousands of tokens that another kernel or driver sums otherwise, within what a comparison
+    calls the same; of a share that should be whole nothing is."""
+    if agree(level, value):
+        return True
+    near = quantity.kind == "quality" and not should_be_whole(quantity)
+    return near and abs(value - level) <= SAME * abs(level)
 
 
 def _long_enough(

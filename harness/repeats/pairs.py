@@ -1,9 +1,9 @@
 """Two repeated runs side by side: which runs are pairs, and what a quantity does between them.
 
-Repeats of one number are sent the same requests, because their seeds are derived alike; so each is
-held against its pair, and what makes a draw of requests hard on both sides cancels. What is left
-from pair to pair is how the machine, and the engines' answer to other requests, differ from run to
-run. Runs that have no pair are compared as two groups.
+Repeats of one number are sent the same requests, because their seeds are derived alike, and all of
+a trace are; so each is held against its pair, and what makes a draw of requests hard on both sides
+cancels. What is left from pair to pair is how the machine, and the engines' answer to other
+requests, differ from run to run. Runs that have no pair are compared as two groups.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def refuse_invalid(repeats: Repeats) -> None:
 
 
 def match(baseline: Repeats, current: Repeats) -> Sides:
-    """Pairs by seed and requests, where there are two or more; else all runs of both sides. Raises
+    """Pairs of the same requests, where there are two or more; else all runs of both sides. Raises
     ConfigError for a side with a single run, which shows no spread."""
     for side in (baseline, current):
         if len(side.runs) < FEWEST_RUNS:
@@ -80,8 +80,7 @@ def match(baseline: Repeats, current: Repeats) -> Sides:
                 f"{side.name} with {len(side.runs)} repeat",
                 f"at least {FEWEST_RUNS} repeats, for an interval between runs",
             )
-    others = {_sent(run): run for run in current.runs}
-    pairs = [(run, others[_sent(run)]) for run in baseline.runs if _sent(run) in others]
+    pairs = _pairs(baseline.runs, current.runs)
     if len(pairs) < FEWEST_RUNS:
         return Sides(baseline.runs, current.runs, paired=False)
     paired = {id(run) for pair in pairs for run in pair}
@@ -127,7 +126,8 @@ def examine_repeats(
             unknown = Estimate(estimate.value, math.nan, math.nan)
             return Finding(quantity, _mean(before), _mean(after), unknown, why)
     why = sides.too_little(quantity) if quantity.measured else ""
-    return Finding(quantity, _mean(before), _mean(after), estimate, why)
+    undefined = _zeros(baseline, current) if math.isnan(estimate.low) else ""
+    return Finding(quantity, _mean(before), _mean(after), estimate, why, undefined)
 
 
 def _name(run: RunOnDisk) -> str:
@@ -135,8 +135,27 @@ def _name(run: RunOnDisk) -> str:
     return "/".join(run.directory.parts[-2:])
 
 
-def _sent(run: RunOnDisk) -> tuple[object, str]:
-    return run.result.config.get("seed"), run.result.workload.fingerprint
+def _pairs(
+    baseline: Sequence[RunOnDisk], current: Sequence[RunOnDisk]
+) -> list[tuple[RunOnDisk, RunOnDisk]]:
+    """In order of the baseline. Those of one seed first: where every run is sent the same, as a
+    trace is whatever the seed, the others are pairs in order."""
+    found: dict[int, RunOnDisk] = {}
+    left = dict(enumerate(current))
+    for alike in (_with_seed, _requests):
+        for at, run in enumerate(baseline):
+            other = next((key for key, one in left.items() if alike(one) == alike(run)), None)
+            if at not in found and other is not None:
+                found[at] = left.pop(other)
+    return [(baseline[at], found[at]) for at in sorted(found)]
+
+
+def _with_seed(run: RunOnDisk) -> tuple[object, str]:
+    return run.result.config.get("seed"), _requests(run)
+
+
+def _requests(run: RunOnDisk) -> str:
+    return run.result.workload.fingerprint
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -176,19 +195,30 @@ def _exp(value: float) -> float:
     return math.exp(value) if value < 700 else math.inf
 
 
+def _zeros(baseline: Sequence[float], current: Sequence[float]) -> str:
+    """Which runs leave a ratio undefined, or open to chance."""
+    counted = (
+        f"{list(values).count(0)} of {side} {len(values)} runs"
+        for side, values in (("the baseline's", baseline), ("the current side's", current))
+        if 0 in values
+    )
+    return f"no ratio is sure: it is 0 in {' and in '.join(counted)}"
+
+
 def _of_zeros(
     baseline: Sequence[float], current: Sequence[float], confidence: float | None
 ) -> Estimate:
-    """A ratio where runs counted nothing: 1 if nobody did, infinite if only the baseline did, else
-    undefined. confidence: of counts by chance, with which the baseline's runs must have had less
-    than their share of all that was counted, any of which had as well been theirs (Przyborowski
-    and Wilenski, "Homogeneity of results in testing samples from Poisson series", Biometrika 31,
-    1940); None of anything else."""
+    """A ratio where runs counted nothing: 1 if nobody did, infinite if only the baseline did, 0 if
+    only the others did, else undefined. confidence: of counts by chance, with which the side of
+    nothing must have had less than its share of all that was counted, any of which had as well
+    been its own (Przyborowski and Wilenski, "Homogeneity of results in testing samples from
+    Poisson series", Biometrika 31, 1940); None of anything else."""
     if not any(baseline) and not any(current):
         return Estimate(1.0, 1.0, 1.0)
-    share = len(current) / (len(baseline) + len(current))
-    sure = confidence is None or 2 * share ** sum(current) <= 1 - confidence
-    if not any(baseline) and all(current) and sure:
-        return Estimate(math.inf, math.inf, math.inf)
+    for nothing, counted, ratio in ((baseline, current, math.inf), (current, baseline, 0.0)):
+        share = len(counted) / (len(baseline) + len(current))
+        sure = confidence is None or 2 * share ** sum(counted) <= 1 - confidence
+        if not any(nothing) and all(counted) and sure:
+            return Estimate(ratio, ratio, ratio)
     before, after = sum(baseline) / len(baseline), sum(current) / len(current)
     return Estimate(after / before if before else math.inf, math.nan, math.nan)

@@ -11,6 +11,7 @@ from ..comparison.admissible import objections
 from ..comparison.comparability import environment_differences
 from ..comparison.compare import rates_over
 from ..comparison.quantities import QUANTITIES, Quantity
+from ..metrics import UTILISATIONS
 from ..result import Check, Result
 from ..stats.between_runs import FEWEST_RUNS, reach, spread
 from ..stats.bootstrap import CONFIDENCE
@@ -61,8 +62,14 @@ def pooled_quantity(quantity: Quantity, results: Sequence[Result]) -> PooledQuan
         return PooledQuantity(*told, values[0])
     found = spread(values)
     # No mean lies beyond what its values can be, so an interval loses no coverage by ending there.
-    high = min(found.high, 1.0) if quantity.unit == "share" else found.high
+    high = min(found.high, 1.0) if _is_part_of_all(quantity) else found.high
     return PooledQuantity(*told, found.mean, found.std, max(found.low, 0.0), high)
+
+
+def _is_part_of_all(quantity: Quantity) -> bool:
+    """Whether it is never above 1, as a share of a peak is where the machine does better than it
+    was said to."""
+    return quantity.unit == "share" and quantity.id not in {one.id for one in UTILISATIONS}
 
 
 def _over(one: PooledQuantity | None, counted: Sequence[Result]) -> PooledQuantity | None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from .percentiles import percentile, repeated_percentile
 from .student import quantile
+from .tail import TAIL_FROM, columns, tail_percentile
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -81,6 +82,8 @@ class Statistic:
 
     def of_resamples(self, ascending: Sample, times: NDArray[np.int32]) -> NDArray[np.float64]:
         """The statistic of each resample. times: [resamples, units], how often each was drawn."""
+        if self.q is not None and self.q >= TAIL_FROM:
+            return tail_percentile(ascending, times, self.q)
         if self.q is not None:
             return repeated_percentile(ascending.values, times[:, ascending.units], self.q)
         units, size = ascending.units, ascending.num_units
@@ -88,6 +91,13 @@ class Statistic:
         sums = times @ np.bincount(units, weights=ascending.values, minlength=size)
         means = np.where(held > 0, sums / np.where(held > 0, held, 1), np.nan)
         return np.exp(means) if self.of_logs else means
+
+    def width(self, sample: Sample) -> int:
+        """Columns of the widest matrix that a resample takes."""
+        if self.q is None:
+            return sample.num_units
+        count = len(sample.values)
+        return max(sample.num_units, columns(count, self.q) if self.q >= TAIL_FROM else count)
 
 
 @dataclass(frozen=True)
@@ -185,8 +195,7 @@ def compare_samples(
     baseline, current = baseline.ascending(), current.ascending()
     widths = [block or block_length(one.num_units) for one in (baseline, current)]
     rng = np.random.default_rng(seed)
-    widest = max(len(baseline.values), len(current.values), baseline.num_units, current.num_units)
-    rows = max(1, _CELLS_AT_A_TIME // widest)
+    rows = rows_at_a_time(max(statistic.width(baseline), statistic.width(current)))
     drawn: list[NDArray[np.float64]] = []
     for done in range(0, resamples, rows):
         count = min(rows, resamples - done)
@@ -206,6 +215,11 @@ def compare_samples(
     blocks = min(blocks_of(one.num_units, block) for one in (baseline, current))
     low, high = interval_of(found, blocks, confidence, contrast, allowance)
     return Estimate(float(value[0]), low, high)
+
+
+def rows_at_a_time(width: int) -> int:
+    """How many resamples are taken together where each takes so many columns."""
+    return max(1, _CELLS_AT_A_TIME // width)
 
 
 def draw_blocks(

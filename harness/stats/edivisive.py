@@ -23,11 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .autoregression import at_most, from_innovations, innovations, lag_one
+from .distances import to_all, to_earlier
 
 SIGNIFICANCE = 0.01
 PERMUTATIONS = 999
 # The same two parts, in another order, add up to another last digit.
 _ROUNDING = 1e-9
+# Permutations at a time: few at first, for a series without a step seldom takes more.
+_FIRST_ROWS = 8
+_VALUES_AT_A_TIME = 16_384  # keeps what permutations take within a few MB
 
 _Floats = NDArray[np.float64]
 
@@ -81,7 +85,7 @@ def _divided(
         if end - start < 2:
             continue
         segment = data[start:end]
-        at, divergence = best_split(_distances(segment))
+        at, divergence = best_split(segment)
         if divergence <= 0:
             continue
         p = _p_value(segment, phi, divergence, permutations, significance, rng)
@@ -102,29 +106,35 @@ def fewest_values(significance: float) -> int:
     )
 
 
-def best_split(distances: _Floats) -> tuple[int, float]:
-    """Where the two parts of a segment differ most, and by how much.
+def best_split(values: _Floats) -> tuple[int, float]:
+    """Where the two parts of a segment differ most, and by how much: at the first of those that
+    are as good but for rounding."""
+    (divergence,) = _divergences(values[None, :])
+    most = float(divergence.max())
+    return int((divergence >= most * (1 - _ROUNDING)).argmax()) + 1, most
 
-    distances: [n, n], |x_i - x_j|. For a split into m and n values X, Y the divergence is
+
+def _divergences(values: _Floats) -> _Floats:
+    """[series, n] -> [series, n - 1], of each split.
+
+    For a split into m and n values X, Y the divergence is
     m n / (m + n) (2 E|X - Y| - E|X - X'| - E|Y - Y'|); the mean within a part is over its pairs.
     """
-    count = len(distances)
+    count = values.shape[1]
+    # Sums of large numbers lose the digits in which they differ.
+    values = values - np.median(values, axis=1, keepdims=True)
     left = np.arange(1, count)
     right = count - left
-    # Sums over the square of a part's rows and columns, from cumulative sums along both.
-    total = distances.cumsum(axis=0).cumsum(axis=1)
-    whole = total[-1, -1]
-    within_left = total[left - 1, left - 1]
-    rows_left = total[left - 1, count - 1]
+    rows = to_all(values).cumsum(axis=1)
+    whole, rows_left = rows[:, -1:], rows[:, :-1]
+    within_left = 2 * to_earlier(values).cumsum(axis=1)[:, :-1]
     between = rows_left - within_left
     within_right = whole - 2 * rows_left + within_left
     pairs = left * right
     gap = 2 * between / pairs
     gap -= within_left / np.maximum(left * (left - 1), 1)
     gap -= within_right / np.maximum(right * (right - 1), 1)
-    divergence = pairs / count * gap
-    at = int(divergence.argmax())
-    return at + 1, float(divergence[at])
+    return pairs / count * gap
 
 
 def _p_value(
@@ -137,14 +147,22 @@ def _p_value(
 ) -> float:
     """1 as soon as it is above the significance, which most series show at once."""
     least = divergence * (1 - _ROUNDING)
-    new, series = innovations(segment, phi), from_innovations(len(segment), phi)
-    as_good = 0
-    for _ in range(permutations):
-        as_good += best_split(_distances(series @ rng.permutation(new)))[1] >= least
-        if 1 + as_good > significance * (1 + permutations):
+    new = innovations(segment, phi)
+    series = from_innovations(len(segment), phi).T if phi else None  # itself, without correlation
+    as_good = drawn = 0
+    rows = _FIRST_ROWS
+    while drawn < permutations:
+        rows = min(rows, permutations - drawn, max(1, _VALUES_AT_A_TIME // len(segment)))
+        state = rng.bit_generator.state
+        orders = np.array([rng.permutation(new) for _ in range(rows)])
+        found = _divergences(orders if series is None else orders @ series).max(axis=1)
+        upto = as_good + np.cumsum(found >= least)
+        above = 1 + upto > significance * (1 + permutations)
+        if above.any():
+            # The next segment's orders do not depend on how many of this one's were drawn at once.
+            rng.bit_generator.state = state
+            for _ in range(int(above.argmax()) + 1):
+                rng.permutation(new)
             return 1.0
+        as_good, drawn, rows = int(upto[-1]), drawn + rows, 2 * rows
     return (1 + as_good) / (1 + permutations)
-
-
-def _distances(values: _Floats) -> _Floats:
-    return np.abs(values[:, None] - values[None, :])

@@ -9,7 +9,7 @@ correction multiplies that by multiplies all of its steps'.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from .edivisive import PERMUTATIONS, SIGNIFICANCE, ChangePoint, change_points
@@ -20,15 +20,19 @@ _TIMES_OVER = 10
 
 
 def family_steps(
-    family: Sequence[Sequence[float]], *, significance: float = SIGNIFICANCE
+    family: Sequence[Sequence[float]],
+    *,
+    significance: float = SIGNIFICANCE,
+    begins: Callable[[int], None] = lambda _: None,
 ) -> tuple[tuple[ChangePoint, ...], ...]:
-    """The steps of each series. significance: of all of them together; p: corrected."""
+    """The steps of each series. significance: of all of them together; p: corrected. begins: is
+    told the place of each series before it is tested."""
     fewest = math.ceil(_TIMES_OVER * len(family) / significance) - 1  # the series is one, too
     permutations = max(PERMUTATIONS, fewest)
-    found = [
-        change_points(series, significance=significance, permutations=permutations)
-        for series in family
-    ]
+    found: list[tuple[ChangePoint, ...]] = []
+    for at, series in enumerate(family):
+        begins(at)
+        found.append(change_points(series, significance=significance, permutations=permutations))
     surest = [min((one.p for one in points), default=1.0) for points in found]
     return tuple(
         tuple(

@@ -6,11 +6,23 @@ never looked at. The same numbers as `percentiles.repeated_percentile`, some thi
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
-from .bootstrap import Sample
 from .percentiles import index_at
+
+if TYPE_CHECKING:
+    from .bootstrap import Sample
+
+# Percentiles from here on are counted from the top.
+TAIL_FROM = 90.0
+
+
+def columns(samples: int, q: float) -> int:
+    """About how many of so many values the tail of a resample is looked for in."""
+    return int(4 * (1 - q / 100) * samples)
 
 
 def tail_percentile(ascending: Sample, times: NDArray[np.int32], q: float) -> NDArray[np.float64]:

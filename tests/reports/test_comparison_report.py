@@ -126,6 +126,7 @@ def test_a_tile_marks_alone_only_what_is_decided() -> None:
             "? inconclusive 5.47× (4.90 to 6.10)",
             "caution",
         ),
+        (Ratio(math.inf, verdict="worse"), "▼ worse from 0", "bad"),
         (None, "—", "quiet"),
     ],
 )

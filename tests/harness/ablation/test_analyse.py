@@ -18,6 +18,7 @@ from llmbench.harness.errors import InvalidRun
 from llmbench.harness.storage.store import StoredRun
 from llmbench.reports.ablation_model import Ablation, AblationEffect
 from llmbench.reports.ablation_report import nothing_told
+from llmbench.reports.format import seconds
 
 from ..stored import disturbed
 from .virtual import VirtualCells
@@ -81,6 +82,18 @@ def test_a_queue_for_memory_is_told_as_one(found: Ablation) -> None:
     assert "queueing (" in effect.sentence
     assert "because of KV capacity: at most " in effect.sentence
     assert "→ 8 requests run at a time (others wait for memory 0 % → " in effect.sentence
+
+
+def test_times_of_a_ratio_are_geometric_means_of_cells_as_it_is(found: Ablation) -> None:
+    """Of arithmetic ones the longest alone tells: a queue that is shorter in each cell but one
+    would be longer."""
+    queue_s = {cell.name: cell.mechanism["queue_s"] or 0.0 for cell in found.cells}
+    base, level = (
+        math.sqrt(queue_s[f"batching=separate,kv={kv}"] * queue_s[f"batching=mixed,kv={kv}"])
+        for kv in ("paged", "contiguous")
+    )
+    sentence = _effect(found, KV, "ttft.mean").sentence
+    assert f"mean queue {seconds(base)} → {seconds(level)}, " in sentence
 
 
 def test_prompts_that_stall_decodes_are_told_as_interference(found: Ablation) -> None:

@@ -188,7 +188,7 @@ def test_draws_a_few_rows_at_a_time_are_the_draws_at_once(monkeypatch: pytest.Mo
         for statistic in (Statistic(), Statistic(99.0), Statistic(50.0))
     ]
     whole = resample(measures, 64, np.random.default_rng(1))
-    monkeypatch.setattr("llmbench.harness.ablation.effects._CELLS_AT_A_TIME", 2700)
+    monkeypatch.setattr("llmbench.harness.stats.bootstrap._CELLS_AT_A_TIME", 2700)
     assert (resample(measures, 64, np.random.default_rng(1)) == whole).all()
     # By definition: repeat each value as often as its request was drawn.
     times = draw_blocks(40, block_length(40), 64, np.random.default_rng(1))

@@ -11,7 +11,14 @@ import pytest
 from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError, OutOfMemory
 from llmbench.harness.ablation.design import Design, parse_axes
-from llmbench.harness.ablation.run import FILES, check, check_directory, forget, run_cells
+from llmbench.harness.ablation.run import (
+    FILES,
+    check,
+    check_directory,
+    check_repeats,
+    forget,
+    run_cells,
+)
 from llmbench.harness.cells.identity import Identity
 from llmbench.harness.run.drive import Progress
 from llmbench.harness.run.experiment import Measured
@@ -44,7 +51,7 @@ def test_every_cell_becomes_a_run_directory(design: Design, tmp_path: Path) -> N
 
     names = {cell.name for cell in design.cells}
     assert {path.name for path in (tmp_path / "cells").iterdir()} == names | {
-        f"{name}.2" for name in names
+        f"{name},repeat=2" for name in names
     }
     for cell in design.cells:
         first, second = runs[cell]
@@ -54,6 +61,43 @@ def test_every_cell_becomes_a_run_directory(design: Design, tmp_path: Path) -> N
         assert stored.workload.fingerprint != second.result.workload.fingerprint
         assert (first.directory / "report.html").exists()
     assert told.stages[0].startswith("run 1 of 8: ")
+
+
+def test_a_repeat_of_one_cell_is_not_stored_as_another_cell(tmp_path: Path) -> None:
+    design = parse_axes("delay_factor=0:0.2", engine_config("paged"))
+    runner = VirtualCells(count=5)
+    checked = check(design, runner, repeats=2, seed=0)
+    assert len({turn.directory for turn in checked.turns}) == 4
+
+    runs = run_cells(checked, runner, tmp_path, Told()).runs
+    assert {cell.name: len(runs[cell]) for cell in runs} == {
+        "delay_factor=0": 2,
+        "delay_factor=0.2": 2,
+    }
+    check_repeats(tmp_path, design, 2)
+    with pytest.raises(StoreError, match=r"holds delay_factor=0.*,repeat=2; expected --repeats 2"):
+        check_repeats(tmp_path, design, 1)
+
+
+def test_repeats_stored_under_their_earlier_names_are_found(design: Design, tmp_path: Path) -> None:
+    runner = VirtualCells(count=5)
+    checked = check(design, runner, repeats=2, seed=0)
+    run_cells(checked, runner, tmp_path, Told())
+    for cell in design.cells:
+        stored = tmp_path / "cells" / f"{cell.name},repeat=2"
+        stored.rename(stored.with_name(f"{cell.name}.2"))
+    with pytest.raises(StoreError, match=r"\.2; expected --repeats 2 or more"):
+        check_repeats(tmp_path, design, 1)
+
+    again = VirtualCells(count=5)
+    assert set(run_cells(checked, again, tmp_path, Told()).runs) == set(design.cells)
+    assert again.served == []
+
+
+def test_levels_that_are_written_alike_are_refused() -> None:
+    design = parse_axes("delay_factor=0.1234567:0.1234568", engine_config("paged"))
+    with pytest.raises(ConfigError, match=r"delay_factor=0\.123457' is not allowed"):
+        check(design, VirtualCells(count=5), repeats=1, seed=0)
 
 
 def test_repeats_hold_every_cell_once_in_orders_of_their_own(design: Design) -> None:

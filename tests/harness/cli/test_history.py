@@ -96,6 +96,7 @@ def test_a_quantity_that_is_named_twice_is_judged_once(
     [
         (("--metric", "ttft.p98"), "metric: 'ttft.p98'"),
         (("--significance", "1.5"), "significance: 1.5"),
+        (("--significance", "1e-9"), "significance: 1e-09 is not allowed; expected 0.001 to less"),
     ],
 )
 def test_a_wrong_option_is_one_line(

@@ -182,18 +182,6 @@ def test_counts_have_no_interval() -> None:
     assert (ratio.value, ratio.low, ratio.high, ratio.verdict) == (1.0, None, None, "same")
 
 
-def test_a_ratio_to_zero_is_left_out() -> None:
-    before = _run("a", count=30)
-    counters = before.result.counters.model_copy(update={"preemptions": 5})
-    changed = {"run_id": "another", "counters": counters}
-    after = replace(before, result=before.result.model_copy(update=changed))
-
-    row = _row(compare([before, after]), "counters.preemptions")
-
-    assert row.values == (0.0, 5.0)
-    assert row.ratios == (None, None)
-
-
 def test_every_run_is_compared_with_the_first() -> None:
     comparison = compare([_run("a"), _run("b", slower=1.4, seed=2), _run("c", slower=0.7, seed=3)])
 
@@ -411,22 +399,34 @@ def test_a_latency_has_the_unit_of_its_median(capsys: pytest.CaptureFixture[str]
     assert row.split()[2:5] == ["ms", "10.0", "ms"]
 
 
+def _preempted(times: int, **config: Any) -> StoredRun:
+    run = _run(label=f"{times}", config=config)
+    counters = run.result.counters.model_copy(update={"preemptions": times})
+    return replace(run, result=run.result.model_copy(update={"counters": counters}))
+
+
+def test_what_gets_worse_from_nothing_is_worse_and_said() -> None:
+    comparison = compare([_preempted(0), _preempted(12)])
+    assert _row(comparison, "counters.preemptions").values == (0.0, 12.0)
+    ratio = _ratio(comparison, "counters.preemptions")
+    assert (ratio.verdict, ratio.low) == ("worse", None)
+    assert "worse in preemptions (from 0)" in comparison.statement
+    by_clock = compare([_preempted(0, request_rate=5.0), _preempted(12, request_rate=5.0)])
+    assert _ratio(by_clock, "counters.preemptions").verdict == "inconclusive"
+    assert _ratio(compare([_preempted(0), _preempted(0)]), "counters.preemptions").verdict == "same"
+
+
 def test_counts_of_a_schedule_that_goes_by_the_clock_are_not_exact() -> None:
     """Preemptions of one engine under one load, 12 and 15 of them, came by chance."""
 
-    def preempted(times: int, **config: Any) -> StoredRun:
-        run = _run(label=f"{times}", config=config)
-        counters = run.result.counters.model_copy(update={"preemptions": times})
-        return replace(run, result=run.result.model_copy(update={"counters": counters}))
-
     by_clock = _ratio(
-        compare([preempted(12, request_rate=5.0), preempted(15, request_rate=5.0)]),
+        compare([_preempted(12, request_rate=5.0), _preempted(15, request_rate=5.0)]),
         "counters.preemptions",
     )
     assert by_clock.verdict == "inconclusive"
     assert "repeats do" in by_clock.too_little
     assert (
-        _ratio(compare([preempted(12), preempted(15)]), "counters.preemptions").verdict == "worse"
+        _ratio(compare([_preempted(12), _preempted(15)]), "counters.preemptions").verdict == "worse"
     )
 
 

@@ -11,12 +11,15 @@ from llmbench.harness.comparison.evidence import examine
 from llmbench.harness.comparison.observed import STRETCHES, Observed
 from llmbench.harness.comparison.pairing import Pairs, counts_repeat, pairs_of
 from llmbench.harness.comparison.quantities import QUANTITIES
+from llmbench.harness.gate.rules import parse_rule
+from llmbench.harness.gate.runs import gate
 from llmbench.harness.run.record import RequestRecord
 from llmbench.harness.stats.bootstrap import Contrast
 from llmbench.harness.storage.store import StoredRun
 
 from ..observed import serve_in_turn
 from ..stored import stored_run
+from .in_turn import run_of as run_in_turn
 
 REQUESTS, TIMES, WORK, NONE = Pairs.REQUESTS, Pairs.TIMES, Pairs.WORK, Pairs.NONE
 BY_CLOCK = {"request_rate": 4.0}
@@ -167,3 +170,30 @@ def test_requests_that_fared_alike_in_both_do_not_show_that_all_would(contrast: 
     middle, margin = (1.0, 3 / 400) if contrast == "ratio" else (0.0, per_s * 3 / 400)
     assert found.value == pytest.approx(middle)
     assert (found.low, found.high) == pytest.approx((middle - margin, middle + margin), rel=1e-2)
+
+
+@pytest.mark.parametrize("contrast", ["ratio", "difference"])
+@pytest.mark.parametrize("name", ["goodput_share.run", "goodput.run", "goodput.window"])
+def test_of_few_that_keep_a_limit_three_requests_more_are_a_larger_part(
+    name: str, contrast: Contrast
+) -> None:
+    """All 150 fared alike, and about one in seven kept the limit: up to 3 of all may differ, which
+    is a seventh of 100 % of those that kept it, not 2 %."""
+    run = Observed(run_in_turn(9.0, slo_s=0.0555))
+    quantity = QUANTITIES[name]
+    found = examine(run, run, quantity, contrast=contrast)
+    assert found.baseline is not None
+    assert found.estimate is not None
+    rate = QUANTITIES["request_throughput.run"].value(run.stored.result)
+    assert rate is not None
+    of_all = 1.0 if name == "goodput_share.run" else rate
+    assert 0.1 < found.baseline / of_all < 0.2
+    whole = of_all / found.baseline if contrast == "ratio" else of_all
+    assert found.estimate.high - found.estimate.value == pytest.approx(whole * 3 / 150, rel=0.05)
+    assert found.estimate.value - found.estimate.low == pytest.approx(whole * 3 / 150, rel=0.05)
+
+
+def test_a_gate_of_a_share_that_few_keep_does_not_pass_by_the_share_of_all() -> None:
+    run = run_in_turn(9.0, slo_s=0.0555)
+    rules = [parse_rule("goodput_share.run=5%")]
+    assert [row.verdict for row in gate(run, run, rules).rows] == ["inconclusive"]

@@ -34,7 +34,7 @@ RUN = BaselineRun(
         "counters.mixed_steps": 7,
         "counters.prefix_hit_tokens": 100,
         "ttft.p99": 0.25,
-        "kv.peak_blocks": 12,
+        "counters.kv_peak_held_tokens": 192,
     },
 )
 
@@ -128,14 +128,25 @@ def test_a_quantity_stands_on_a_line_of_its_own() -> None:
         (_with(counters__prefix_hit_tokens=99), {"counters.prefix_hit_tokens": "regressed"}),
         (_with(counters__mixed_steps=6), {"counters.mixed_steps": "regressed"}),
         (_with(counters__mixed_steps=8), {"counters.mixed_steps": "regressed"}),
-        (_with(kv__peak_blocks=13), {"kv.peak_blocks": "regressed"}),
-        (_with(kv__peak_blocks=11), {"kv.peak_blocks": "regressed"}),
+        (_with(counters__kv_peak_held_tokens=208), {"counters.kv_peak_held_tokens": "regressed"}),
+        (_with(counters__kv_peak_held_tokens=176), {"counters.kv_peak_held_tokens": "regressed"}),
         (_with(ttft__p99=0.2500001), {"ttft.p99": "regressed"}),
         (_with(ttft__p99=0.25000000002), {}),  # the tenth digit is rounding
     ],
 )
 def test_any_change_is_seen(after: BaselineRun, verdicts: dict[str, str]) -> None:
     assert _changed(after) == verdicts
+
+
+def test_the_most_room_held_is_judged_once_and_may_be_allowed() -> None:
+    """A baseline that holds it in blocks, too, as those of before do, says no more by that."""
+    before = replace(
+        RUN,
+        quantities={**RUN.quantities, "kv.peak_blocks": 12},
+        allowed={"counters.kv_peak_held_tokens": "5%"},
+    )
+    assert _changed(_with(counters__kv_peak_held_tokens=200), before) == {}
+    assert "kv.peak_blocks" not in run_exact(OPTIONS, simulate_options).quantities
 
 
 @pytest.mark.parametrize(
@@ -199,6 +210,11 @@ def test_bad_options_and_rules_are_one_line() -> None:
         simulate_options({"bogus": 1})
     with pytest.raises(ConfigError, match=r"runs\.chat\.allowed.*did you mean 'ttft.p99'"):
         rules_of("chat", replace(RUN, allowed={"tftt.p99": "2%"}))
+    not_gated = (
+        r"runs\.chat\.allowed: 'e2el.p95' is not allowed; expected what is gated: .*e2el\.p99"
+    )
+    with pytest.raises(ConfigError, match=not_gated):
+        rules_of("chat", replace(RUN, allowed={"e2el.p95": "2%"}))
     with pytest.raises(ConfigError, match="run: 'b' is not allowed; expected a"):
         gate_exact(Baseline("", {"a": RUN}), simulate_options, only=["b"])
 

@@ -220,6 +220,16 @@ def test_a_bad_rule_is_one_line(text: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_the_difference_of_two_shares_is_in_points() -> None:
+    """15 % more or less 3 points is not 15 % more or less 3 %, which a relative rule says."""
+
+    def told(rule: str, low: float, high: float) -> str:
+        return describe(Row(parse_rule(rule), 0.15, 0.15, low, high, "passed"))
+
+    assert told("goodput_share.run=0.05", -0.03, 0.03) == "15 -> 15 % (-3 to +3 points)"
+    assert told("goodput_share.run=50%", 0.8, 1.2) == "15 -> 15 % (-20.0 to +20.0 %)"
+
+
 def test_a_gate_without_rules_is_a_mistake() -> None:
     with pytest.raises(ConfigError, match="at least one rule"):
         gate(_run(count=5), _run(count=5), [])

@@ -17,6 +17,7 @@ from llmbench.reports.history_model import Trend
 from llmbench.reports.history_report import history_report
 from llmbench.reports.model import Chart
 
+from ..judged import quality_of
 from .nights import STEPS, TTFT, history, nightly, run
 
 
@@ -36,6 +37,12 @@ def test_a_measured_step_is_found_at_its_run_with_the_commit_that_brought_it() -
     assert json.loads(reports["history.json"])["series"][0]["trends"][0]["steps"]
 
 
+def test_what_is_tested_is_said_before_it_is() -> None:
+    said: list[str] = []
+    history_of(nightly([0.2] * 12), (), [TTFT, STEPS], stage=said.append)
+    assert said == ["TTFT p99 of 12 runs, quantity 1 of 1: does it step?"]
+
+
 def trend_of(runs: Sequence[RunOnDisk], quantity: Quantity, significance: float) -> Trend | None:
     """Of a quantity that is judged alone."""
     return next(iter(trends_of(runs, [quantity], significance)), None)
@@ -51,6 +58,29 @@ def test_a_count_and_all_of_a_simulation_step_wherever_they_change() -> None:
     assert trend is not None
     (step,) = trend.steps
     assert (trend.kind, step.index, step.verdict) == ("exact", 2, "better")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "steps"),
+    [
+        ("perplexity", (12.0, 12.0 + 3e-8, 12.0), []),
+        ("perplexity", (12.0, 12.1, 12.2), []),
+        ("perplexity", (12.0, 12.2, 12.3, 12.4), [2]),  # 2.5 % from the first of its level
+        ("text_top1_agreement", (0.995, 0.985, 0.985), [1]),
+    ],
+)
+def test_quality_steps_beyond_what_a_comparison_calls_the_same(
+    name: str, values: tuple[float, ...], steps: list[int]
+) -> None:
+    runs = [_judged(run(f"n{at}", day=at), name, one) for at, one in enumerate(values, 1)]
+    trend = trend_of(runs, find_quantity("metric", f"quality.{name}"), 0.01)
+    assert trend is not None
+    assert [one.index for one in trend.steps] == steps
+
+
+def _judged(one: RunOnDisk, name: str, value: float) -> RunOnDisk:
+    quality = quality_of([2.0] * 32, agreed=[32] * 32).model_copy(update={name: value})
+    return replace(one, result=one.result.model_copy(update={"quality": quality}))
 
 
 def test_counts_of_requests_that_come_by_the_clock_are_measured() -> None:

@@ -110,6 +110,25 @@ def _by_clock(run: RunOnDisk) -> RunOnDisk:
     return RunOnDisk(run.directory, run.result.model_copy(update={"config": config}))
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "verdict", "zeros"),
+    [
+        ((12, 17, 22), (0, 0, 0), "passed", ""),
+        # Of three one was as likely as the other: all fall to one side one time in four.
+        ((1, 1, 1), (0, 0, 0), "inconclusive", "3 of the current side's 3 runs"),
+        ((0, 1, 0), (12, 17, 22), "inconclusive", "2 of the baseline's 3 runs"),
+    ],
+)
+def test_a_count_that_disappears_is_no_regression(
+    before: Sequence[int], after: Sequence[int], verdict: str, zeros: str
+) -> None:
+    baseline, current = (replace(one, runs=tuple(map(_by_clock, one.runs))) for one in
+                         (_counted("a", before), _counted("b", after)))  # fmt: skip
+    (row,) = _gate(baseline, current, "preemptions=5%").rows
+    note = f"no ratio is sure: it is 0 in {zeros}" if zeros else ""
+    assert (row.verdict, row.note) == (verdict, note)
+
+
 def test_counts_of_other_requests_are_no_evidence() -> None:
     other = in_memory("b", [make_run(at, seed=90 + at, preemptions=5) for at in (1, 2)])
     (row,) = _gate(_counted("a", (5, 5)), other, "preemptions=0%").rows

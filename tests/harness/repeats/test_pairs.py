@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from llmbench.engines.errors import ConfigError
@@ -12,6 +13,7 @@ from llmbench.harness.errors import InvalidRun
 from llmbench.harness.repeats.directory import Repeats
 from llmbench.harness.repeats.pairs import examine_repeats, match, refuse_invalid
 from llmbench.harness.stats.bootstrap import Contrast
+from llmbench.harness.storage.store import StoredRun
 
 from .made import in_memory, invalid, make_run, metric_runs
 
@@ -49,6 +51,30 @@ def test_pairs_go_by_seed_and_requests_whatever_they_are_called() -> None:
     sides = match(before, after)
     assert sides.paired
     assert _bounds(examine_repeats(sides, TTFT)) == pytest.approx([2, 2, 2])
+
+
+def test_runs_of_a_trace_are_pairs_whatever_their_seeds() -> None:
+    """Those of one seed, and the others in order."""
+    values = {1: 0.1, 2: 1.0, 3: 10.0}
+    before = [make_run(at, ttft__p99=value) for at, value in values.items()]
+    seeds = (8, 1, 9)
+    after = [
+        make_run(at, seed=seed, ttft__p99=2 * values[{8: 2, 1: 1, 9: 3}[seed]])
+        for at, seed in enumerate(seeds, start=1)
+    ]
+    sides = match(
+        *(
+            in_memory(name, list(map(_of_a_trace, runs)))
+            for name, runs in (("a", before), ("b", after))
+        )
+    )
+    assert (sides.paired, sides.left_out) == (True, ())
+    assert _bounds(examine_repeats(sides, TTFT)) == pytest.approx([2, 2, 2])
+
+
+def _of_a_trace(run: StoredRun) -> StoredRun:
+    workload = run.result.workload.model_copy(update={"fingerprint": "f" * 64})
+    return replace(run, result=run.result.model_copy(update={"workload": workload}))
 
 
 def test_runs_without_a_pair_are_left_out_and_named() -> None:
@@ -95,6 +121,8 @@ def _preemptions(name: str, counts: tuple[int, ...]) -> Repeats:
         ((0, 0), (0, 0), "ratio", (1.0, 1.0, 1.0)),
         ((0, 0), (3, 4), "ratio", (math.inf, math.inf, math.inf)),
         ((2, 0), (2, 2), "ratio", (2.0, math.nan, math.nan)),
+        ((12, 17, 22), (0, 0, 0), "ratio", (0.0, 0.0, 0.0)),
+        ((12, 0, 22), (0, 0, 0), "ratio", (0.0, math.nan, math.nan)),
         ((5, 7), (5, 7), "ratio", (1.0, 1.0, 1.0)),
         ((0, 0), (3, 3), "difference", (3.0, 3.0, 3.0)),
     ],

@@ -43,6 +43,18 @@ def test_an_interval_ends_where_no_mean_can_be() -> None:
     assert (waste.low, waste.high) == (0.0, 1.0)
 
 
+def test_the_interval_of_a_share_of_a_peak_holds_its_mean() -> None:
+    """1.08 and 1.14 of a peak that was measured with another kernel: 12.706 x 0.03 either way."""
+    runs = [make_run(at).result for at in (1, 2)]
+    for result, value in zip(runs, (1.08, 1.14), strict=True):
+        metric = Metric(unit="share", better="higher", stats={"decode": value})
+        result.metrics["mbu"] = metric
+    found = pooled_quantity(QUANTITIES["mbu.decode"], runs)
+    assert found is not None
+    assert found.mean == pytest.approx(1.11)
+    assert found.high == pytest.approx(1.11 + 12.706 * 0.03, abs=1e-4)
+
+
 def test_a_run_that_is_not_valid_has_no_part_in_a_mean_and_says_why() -> None:
     runs = [make_run(1, ttft__p99=0.1), invalid(make_run(2, ttft__p99=9.0))]
     runs += [partial(make_run(3, ttft__p99=9.0)), make_run(4, ttft__p99=0.3)]
@@ -104,8 +116,8 @@ def test_what_the_machine_gave_and_took_and_how_good_the_answers_were_is_pooled(
     assert _of(table, "quality.perplexity").mean == pytest.approx(15.0)
     assert _of(table, "quality.text_kl_mean").mean == pytest.approx(0.15)
     assert _of(table, "tpot.p50").runs == 2
-    # Of a share of a peak the interval ends at 1; of a price it does not.
-    assert _of(table, "mfu.run").high == 1.0
+    # A peak, and a price, may be exceeded.
+    assert _of(table, "mfu.run").high == pytest.approx(0.45 + 12.706 * 0.15, abs=1e-4)
     assert (_of(table, "cost_per_million_tokens.output").high or 0) > 3.0
 
 

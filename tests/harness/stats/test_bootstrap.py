@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from time import process_time
 
 import numpy as np
 import pytest
@@ -47,6 +48,22 @@ def _covered(statistic: Statistic, true_ratio: float, trials: int = 120) -> floa
 def test_a_95_percent_interval_covers_about_95_percent(statistic: Statistic) -> None:
     # 120 trials of 95 % have a standard error of 2 points; percentile intervals run a little short.
     assert 0.87 <= _covered(statistic, 1.2) <= 1.0
+
+
+def test_the_p99_of_many_gaps_is_looked_for_in_the_tail_alone() -> None:
+    """200 000 gaps of 500 requests: the tail takes a thirtieth of the time that all of them do."""
+    rng = np.random.default_rng()
+    units = np.repeat(np.arange(500), 400)
+    sample = Sample(rng.lognormal(size=len(units)), units, 500).ascending()
+    times = draw_blocks(500, 50, 20, rng)
+
+    def timed(q: float) -> float:
+        begun_s = process_time()
+        Statistic(q).of_resamples(sample, times)
+        return process_time() - begun_s
+
+    assert min(timed(99) for _ in range(3)) < min(timed(50) for _ in range(3)) / 4
+    assert Statistic(99).width(sample) < Statistic(50).width(sample) / 20
 
 
 def test_the_ratio_is_of_the_observed_samples() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 import numpy as np
 import pytest
 from llmbench.harness.stats.edivisive import best_split, change_points, fewest_values
@@ -9,22 +11,19 @@ from llmbench.harness.stats.edivisive import best_split, change_points, fewest_v
 from ...chance import fewest, most
 
 
-def distances(values: list[float]) -> np.ndarray:
-    data = np.array(values)
-    return np.abs(data[:, None] - data[None, :])
-
-
 def test_the_divergence_of_a_split_is_the_papers_formula() -> None:
     # Two and two: 2*2/4 * (2*10 - 0 - 0).
-    assert best_split(distances([0, 0, 10, 10])) == (2, pytest.approx(20.0))
+    assert best_split(np.array([0.0, 0.0, 10.0, 10.0])) == (2, pytest.approx(20.0))
     # {1, 3} and {6}: 2*1/3 * (2*(5+3)/2 - 2 - 0); the other split, {1} and {3, 6}, is
     # 2/3 * (2*(2+5)/2 - 0 - 3) = 8/3.
-    assert best_split(distances([1, 3, 6])) == (2, pytest.approx(4.0))
+    assert best_split(np.array([1.0, 3.0, 6.0])) == (2, pytest.approx(4.0))
 
 
-def test_fresh_series_agree_with_a_sum_over_every_pair() -> None:
+@pytest.mark.parametrize("most", [12, 150])
+def test_fresh_series_agree_with_a_sum_over_every_pair(most: int) -> None:
+    """Far from 0, where sums of values lose digits of their distances."""
     rng = np.random.default_rng()
-    values = rng.lognormal(size=int(rng.integers(2, 12)))
+    values = 1e6 + rng.lognormal(size=int(rng.integers(2, most)))
 
     def divergence(at: int) -> float:
         x, y = values[:at], values[at:]
@@ -38,9 +37,19 @@ def test_fresh_series_agree_with_a_sum_over_every_pair() -> None:
         return m * n / (m + n) * (2 * apart - within(x) - within(y))
 
     found = [divergence(at) for at in range(1, len(values))]
-    at, value = best_split(distances(values.tolist()))
+    at, value = best_split(values)
     assert value == pytest.approx(max(found))
     assert found[at - 1] == pytest.approx(max(found))
+
+
+def test_a_year_of_nights_is_tested_in_seconds() -> None:
+    """The 365 runs of a year and one step, by half the permutations of a family of eight."""
+    rng = np.random.default_rng()
+    values = rng.normal(size=365) + np.repeat([0.0, 2.0], [200, 165])
+    begun_s = process_time()
+    found = change_points(values.tolist(), permutations=3999)
+    assert any(abs(one.index - 200) <= 5 for one in found)
+    assert process_time() - begun_s < 15, "with a matrix of distances each, 27 s"
 
 
 @pytest.mark.parametrize("change", [0.1, -0.1])
